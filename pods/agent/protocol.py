@@ -1,0 +1,212 @@
+"""The wire between the manager and an agent: keys, fields, commands, settings (docs/protocol.md).
+
+Standard library only, and Python 3.10: both sides import it.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+VERSION = 1
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
+ENV_PREFIX = "PODFLEET_"
+# A heartbeat is readable for this long after the agent's death: the operator wants its last words.
+HEARTBEAT_TTL_SECONDS = 3600
+SCRIPTS = Path(__file__).parent / "scripts"
+
+
+class Command(str, Enum):
+    """What the manager asks of an agent."""
+
+    DRAIN = "drain"  # take nothing more, finish what is in hand, then say `drained` and exit
+    STOP = "stop"  # finish nothing: release what is in hand and exit
+
+
+class AgentState(str, Enum):
+    """What an agent says of itself."""
+
+    STARTING = "starting"  # the handler loads
+    WORKING = "working"  # reads the backlog, busy or idle
+    DRAINING = "draining"
+    DRAINED = "drained"  # nothing in hand, about to exit
+    FAILED = "failed"  # cannot work; `note` says why
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The Redis keys of one fleet."""
+
+    fleet: str
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.fleet):
+            raise ValueError(
+                f"fleet name {self.fleet!r}: use 1-60 of a-z, 0-9 and -, not beginning with -"
+            )
+
+    @property
+    def prefix(self) -> str:
+        """What every key of the fleet begins with; a pod's Redis user is limited to it."""
+        return f"podfleet:{self.fleet}:"
+
+    @property
+    def lease(self) -> str:
+        """A counter that a living manager raises; unchanged for `orphan_seconds`: no manager."""
+        return f"{self.prefix}lease"
+
+    def pod(self, pod: str) -> str:
+        """Hash: the last heartbeat of one agent."""
+        return f"{self.prefix}pod:{pod}"
+
+    def command(self, pod: str) -> str:
+        """String: the command for one agent."""
+        return f"{self.prefix}pod:{pod}:command"
+
+    def fence(self, pod: str) -> str:
+        """Exists once the pod is written off: it may not take, acknowledge or publish any more."""
+        return f"{self.prefix}pod:{pod}:fence"
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """What an agent last said. Durations in milliseconds, measured on the agent's own clock.
+
+    `at_ms` is the Redis server's clock, set by the script: no two hosts' clocks are compared.
+    """
+
+    state: AgentState
+    at_ms: int = 0
+    version: int = VERSION
+    done: int = 0  # items acknowledged with a result by this agent
+    failed: int = 0  # tries that the handler failed
+    dead: int = 0  # items put on the dead-letter stream
+    duplicates: int = 0  # results not published: the item had been acknowledged by another agent
+    claimed: int = 0  # items taken over from dead consumers
+    in_flight: int = 0  # items read and not yet acknowledged
+    idle_ms: int = 0  # since it last had an item in hand; 0 while it has one
+    since_ack_ms: int = -1  # since its last acknowledgement; -1: none yet
+    uptime_ms: int = 0
+    rate: float = 0.0  # items/s acknowledged, over about the last half minute
+    gpu_percent: int = -1  # -1: not known
+    handler: str = ""
+    host: str = ""
+    note: str = ""
+
+    def fields(self) -> dict[str, str]:
+        """What is written to the hash, but for `at_ms`, which the script sets."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        del values["at_ms"]
+        values["state"] = self.state.value
+        return {name: str(value) for name, value in values.items()}
+
+    @classmethod
+    def parse(cls, raw: Mapping[bytes, bytes]) -> "Heartbeat | None":
+        """The heartbeat in a hash; None where there is none that can be understood.
+
+        Fields that this version does not know are passed over; fields that are missing or
+        malformed make the whole heartbeat unreadable, which is not the same as an idle pod.
+        """
+        try:
+            text = {k.decode(): v.decode("utf-8", "replace") for k, v in raw.items()}
+            return cls(
+                state=AgentState(text["state"]),
+                handler=text.get("handler", ""),
+                host=text.get("host", ""),
+                note=text.get("note", ""),
+                rate=float(text.get("rate", "0")),
+                **{
+                    f.name: int(text[f.name])
+                    for f in dataclasses.fields(cls)
+                    if f.type in (int, "int")
+                },
+            )
+        except (KeyError, ValueError):
+            return None
+
+
+# --- items and results ---------------------------------------------------------------------
+# An item is a stream entry. Only these field names mean something to the agent; the handler gets
+# all of them.
+ITEM_PAYLOAD = "payload"
+ITEM_ID = "id"  # the user's own id; the entry id where it is missing
+ITEM_REPLY_TO = "reply_to"
+# A result is a stream entry with these fields.
+RESULT_ID = "id"
+RESULT_ENTRY = "entry"
+RESULT_POD = "pod"
+RESULT_VALUE = "result"
+# A dead letter holds the item's own fields and these.
+DEAD_ENTRY = "dead_entry"
+DEAD_ERROR = "dead_error"
+DEAD_TRACEBACK = "dead_traceback"
+DEAD_DELIVERIES = "dead_deliveries"
+DEAD_POD = "dead_pod"
+DEAD_AT_MS = "dead_at_ms"
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """What an agent is told at its start, through its environment.
+
+    Each field is the variable `PODFLEET_<FIELD IN CAPITALS>`.
+    """
+
+    redis_url: str = dataclasses.field(repr=False)
+    fleet: str
+    pod: str  # also its consumer name
+    stream: str
+    group: str
+    handler: str  # package.module:function
+    results: str = ""  # "": <stream>:results
+    dead: str = ""  # "": <stream>:dead
+    token: str = ""  # the client token of the pod
+    batch_size: int = 64  # items
+    max_deliveries: int = 5
+    claim_idle_seconds: float = 60.0  # an item that long without a sign belongs to a dead consumer
+    heartbeat_seconds: float = 3.0
+    orphan_seconds: float = 900.0  # no manager for that long: drain and end the machine
+    drain_seconds: float = 60.0
+    handler_timeout_seconds: float = 600.0
+
+    def __post_init__(self) -> None:
+        if not self.results:
+            object.__setattr__(self, "results", f"{self.stream}:results")
+        if not self.dead:
+            object.__setattr__(self, "dead", f"{self.stream}:dead")
+
+    def env(self) -> dict[str, str]:
+        """The environment that tells an agent these settings."""
+        return {
+            ENV_PREFIX + f.name.upper(): str(getattr(self, f.name))
+            for f in dataclasses.fields(self)
+        }
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "AgentSettings":
+        """The settings in an environment.
+
+        Raises:
+            ValueError: a variable is missing or malformed; the message names all of them.
+        """
+        values: dict[str, object] = {}
+        wrong: list[str] = []
+        for f in dataclasses.fields(cls):
+            name = ENV_PREFIX + f.name.upper()
+            kind = {"int": int, "float": float}.get(str(getattr(f.type, "__name__", f.type)), str)
+            if name in env:
+                try:
+                    values[f.name] = kind(env[name])
+                except ValueError:
+                    wrong.append(f"{name}={env[name]!r} is no {kind.__name__}")
+                    continue
+                if kind is not str and values[f.name] <= 0:  # type: ignore[operator]
+                    wrong.append(f"{name}={env[name]} must be above 0")
+            elif f.default is dataclasses.MISSING:
+                wrong.append(f"{name} is not set")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return cls(**values)  # type: ignore[arg-type]

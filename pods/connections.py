@@ -1,0 +1,31 @@
+"""How this project connects to Redis: one factory, with the defaults that we mean."""
+
+from functools import cache
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+# A blocking read must be shorter than the socket timeout: redis-py 8 hangs for
+# (timeout x retries) and raises otherwise.
+SOCKET_TIMEOUT_SECONDS = 10.0
+LONGEST_BLOCK_MS = 3000
+
+
+@cache
+def redis_client(url: str) -> "redis.Redis":
+    """A client of the server at `url`, shared within the process; bytes in, bytes out.
+
+    RESP2 and the legacy answer shapes are chosen here once, the same on Valkey and Redis >= 7.
+    """
+    return redis.Redis.from_url(
+        url,
+        protocol=2,
+        legacy_responses=True,
+        decode_responses=False,
+        socket_timeout=SOCKET_TIMEOUT_SECONDS,
+        socket_connect_timeout=5.0,
+        socket_keepalive=True,
+        health_check_interval=30,
+        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries=2),
+    )
