@@ -1,0 +1,385 @@
+"""How a vendor's HTTP API is called: the only module that talks httpx."""
+
+import json as jsonlib
+import os
+import re
+import ssl
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from hashlib import sha256
+from typing import Any, Final, NoReturn, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+import stamina
+
+from pods.providers.errors import RateLimited, Unavailable
+from pods.providers.wire import LOOPBACK, cleaned
+
+# RunPod's proxy answers 403 to agents that look like a script (providers/runpod.md §0).
+USER_AGENT: Final = "podfleet/0.1"
+# What HTTP says may be sent twice; PUT is not here, since Vast.ai rents with it.
+REPEATABLE: Final = frozenset({"GET", "DELETE"})
+TRIES: Final = 3
+# A worker is not held longer than this for a rate limit; the caller's task comes back instead.
+LONGEST_WAIT_SECONDS: Final = 2.0
+# A list of 1000 machines with 50 variables each is about 5 MB.
+BODY_LIMIT: Final = 16 * 2**20
+LONGEST_TEXT: Final = 500
+
+T = TypeVar("T")
+Auth = Callable[[str], Mapping[str, str]]
+
+
+def bearer(secret: str) -> Mapping[str, str]:
+    """The header of a bearer token."""
+    return {"Authorization": f"Bearer {secret}"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds that each phase of one try may take, and all tries of a call together."""
+
+    connect: float = 5.0
+    write: float = 10.0
+    read: float = 20.0
+    pool: float = 5.0
+    total: float = 45.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """Files of a client's certificate and of the authority that signed the server's."""
+
+    ca: str
+    cert: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the vendor said: JSON with numbers as Decimal. Texts of an error answer are cleaned."""
+
+    what: str  # the request as messages name it, with the vendor's id of it
+    status: int
+    body: Any = field(repr=False, default=None)  # None: there was none
+    headers: Mapping[str, str] = field(repr=False, default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the vendor did what it was asked."""
+        return httpx.codes.is_success(self.status)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """One request, and what may not be said or waited for longer."""
+
+    method: str
+    path: str
+    params: Mapping[str, str | int] | None
+    content: bytes | None = field(repr=False)
+    hide: Collection[str] = field(repr=False)
+    limits: Timeouts
+    deadline: float
+
+    @property
+    def what(self) -> str:
+        return f"{self.method} {self.path}"
+
+    def left(self) -> float:
+        return max(0.05, self.deadline - time.monotonic())
+
+
+class VendorHttp:
+    """Calls one vendor's API for one account; connections are shared within the process.
+
+    Never follows a redirect: the key would travel along. The key is in no repr, message or URL.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        secret: str | None = None,
+        auth: Auth = bearer,
+        timeouts: Timeouts = Timeouts(),
+        uds: str | None = None,
+        tls: Tls | None = None,
+    ) -> None:
+        """`auth` makes headers of the secret; `uds` is the socket file of a local engine.
+
+        Raises:
+            ValueError: the secret cannot be sent in a header.
+        """
+        if secret is not None and not re.fullmatch(r"[\x21-\x7e]+", secret):
+            raise ValueError("the key has a blank, a line break or a letter that no header takes")
+        self.base_url = base_url.rstrip("/")
+        self._timeouts = timeouts
+        self._secrets: tuple[str, ...] = () if secret is None else (secret,)
+        self._headers = {} if secret is None else dict(auth(secret))
+        self._uds, self._tls = uds, tls
+
+    def __repr__(self) -> str:
+        return f"VendorHttp({self.base_url!r})"
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        json: Any = None,
+        repeatable: bool | None = None,
+        hide: Collection[str] = (),
+        timeouts: Timeouts | None = None,
+    ) -> Answer:
+        """Send a request and read its JSON answer; a 4xx is returned for the adapter to sort.
+
+        `repeatable` (by default GET and DELETE): try again after a broken link, a 5xx or a short
+        rate limit. A create never is. `hide`: values that must not be in any message.
+
+        Raises:
+            RateLimited: a 429, after the tries.
+            Unavailable: no usable answer: a timeout, a broken link, 5xx, a redirect, no JSON.
+        """
+        limits = timeouts or self._timeouts
+        call = _Call(
+            method=method,
+            path=path,
+            params=params,
+            content=None if json is None else jsonlib.dumps(json, default=_number).encode(),
+            hide=(*self._secrets, *hide),
+            limits=limits,
+            deadline=time.monotonic() + limits.total,
+        )
+
+        def once() -> Answer:
+            return self._exchange(call, lambda response: _sorted(call, response))
+
+        if not (method in REPEATABLE if repeatable is None else repeatable):
+            return once()
+        return _repeated(once, limits.total)
+
+    def tail(
+        self, path: str, *, params: Mapping[str, str | int], quiet: float, total: float
+    ) -> tuple[Answer, bytes]:
+        """What a stream that never ends says until nothing comes for `quiet` seconds.
+
+        The bytes are empty when the answer is no success.
+
+        Raises:
+            RateLimited, Unavailable: as `call` does.
+        """
+        call = _Call(
+            method="GET",
+            path=path,
+            params=params,
+            content=None,
+            hide=self._secrets,
+            limits=self._timeouts,
+            deadline=time.monotonic() + total,
+        )
+
+        def read(response: httpx.Response) -> tuple[Answer, bytes]:
+            if not response.is_success:
+                return _sorted(call, response), b""
+            answer = Answer(what=call.what, status=response.status_code)
+            return answer, _read_until_quiet(response, quiet, call.deadline)
+
+        return self._exchange(call, read)
+
+    def clean(self, text: str) -> str:
+        """A vendor's text without this account's key in it."""
+        return cleaned(text, self._secrets)
+
+    def _exchange(self, call: _Call, read: Callable[[httpx.Response], T]) -> T:
+        limits, left = call.limits, call.left()
+        timeout = httpx.Timeout(
+            connect=min(limits.connect, left),
+            write=min(limits.write, left),
+            read=min(limits.read, left),
+            pool=min(limits.pool, left),
+        )
+        headers = dict(self._headers)
+        if call.content is not None:
+            headers["Content-Type"] = "application/json"
+        client = _client(self.base_url, self._uds, self._tls, _fingerprint(self._secrets))
+        url = f"{self.base_url}{call.path}"
+        try:
+            with client.stream(
+                call.method,
+                url,
+                params=call.params,
+                content=call.content,
+                headers=headers,
+                timeout=timeout,
+            ) as response:
+                return read(response)
+        except httpx.HTTPError as exc:
+            trouble = type(exc).__name__
+        # Outside the block: what httpx raises holds the request, and so the key.
+        raise Unavailable(f"{call.what}: no answer ({trouble})")
+
+
+def _sorted(call: _Call, response: httpx.Response) -> Answer:
+    raw = _read(response, call)
+    status = response.status_code
+    headers = {k.lower(): v for k, v in response.headers.items()}
+    what = call.what
+    if request_id := cleaned(headers.get("x-request-id", ""), call.hide)[:80]:
+        what += f" (request {request_id})"
+    if status == httpx.codes.TOO_MANY_REQUESTS:
+        wait = _retry_after(headers)
+        raise RateLimited(f"{what}: rate limited", retry_after=wait)
+    if httpx.codes.is_server_error(status) or status == httpx.codes.REQUEST_TIMEOUT:
+        raise Unavailable(f"{what}: answered {status}")
+    if httpx.codes.is_redirect(status):
+        raise Unavailable(f"{what}: answered {status}, which is not followed; check base_url")
+    try:
+        body = _decoded(raw)
+        if not response.is_success:
+            body = _scrubbed(body, call.hide)
+    except (ValueError, RecursionError):
+        kind = cleaned(headers.get("content-type", "no type"), call.hide)[:60]
+        trouble = f"{what}: answered {status} with {len(raw)} bytes of {kind}, which is no JSON"
+    else:
+        return Answer(what=what, status=status, headers=headers, body=body)
+    raise Unavailable(trouble)
+
+
+def _repeated(once: Callable[[], Answer], total: float) -> Answer:
+    for attempt in stamina.retry_context(
+        on=_pause, attempts=TRIES, timeout=total, wait_initial=0.25, wait_max=3.0, wait_jitter=0.5
+    ):
+        with attempt:
+            return once()
+    raise AssertionError("stamina ends with an answer or an error")
+
+
+def _pause(exc: Exception) -> bool | float:
+    """Whether to try again, or after how many seconds."""
+    if isinstance(exc, RateLimited):
+        wait = exc.retry_after
+        return wait if wait is not None and wait <= LONGEST_WAIT_SECONDS else False
+    return isinstance(exc, Unavailable)
+
+
+def _read(response: httpx.Response, call: _Call) -> bytes:
+    parts = bytearray()
+    for part in response.iter_bytes():
+        parts += part
+        if len(parts) > BODY_LIMIT:
+            raise Unavailable(f"{call.what}: the answer is longer than {BODY_LIMIT} bytes")
+        if time.monotonic() > call.deadline:
+            raise Unavailable(f"{call.what}: the answer did not end in time")
+    return bytes(parts)
+
+
+def _read_until_quiet(response: httpx.Response, quiet: float, deadline: float) -> bytes:
+    # httpcore reads this for the body; httpx takes one timeout for head and body alike.
+    response.request.extensions["timeout"] = {
+        **response.request.extensions["timeout"],
+        "read": quiet,
+    }
+    parts = bytearray()
+    try:
+        for part in response.iter_bytes():
+            parts += part
+            if len(parts) > BODY_LIMIT or time.monotonic() > deadline:
+                break
+    except httpx.ReadTimeout:
+        pass  # the quiet that was waited for
+    return bytes(parts)
+
+
+def _decoded(raw: bytes) -> Any:
+    if not raw.strip():
+        return None
+    return jsonlib.loads(raw, parse_float=Decimal, parse_constant=_no_number)
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _number(value: object) -> float:
+    if isinstance(value, Decimal):
+        return float(value)
+    raise TypeError(f"{type(value).__name__} cannot be sent as JSON")
+
+
+def _scrubbed(value: Any, secrets: Collection[str]) -> Any:
+    if isinstance(value, str):
+        return cleaned(value, secrets)[:LONGEST_TEXT]
+    if isinstance(value, list):
+        return [_scrubbed(item, secrets) for item in value]
+    if isinstance(value, dict):
+        return {cleaned(key, secrets): _scrubbed(item, secrets) for key, item in value.items()}
+    return value
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait: `Retry-After` in either form, else Vast.ai's moment of the reset."""
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", value):
+        return float(value)
+    try:
+        when = parsedate_to_datetime(value).replace(tzinfo=UTC).timestamp() if value else None
+    except (ValueError, TypeError):
+        when = None
+    reset = headers.get("x-ratelimit-reset", "").strip()
+    if when is None and re.fullmatch(r"\d{9,11}(\.\d+)?", reset):
+        when = float(reset)
+    return None if when is None else max(0.0, when - time.time())
+
+
+# One client an account and process: a client that a fork inherits would share its sockets.
+_Key = tuple[int, str, str | None, Tls | None, str]
+_clients: dict[_Key, httpx.Client] = {}
+
+
+def _fingerprint(secrets: Sequence[str]) -> str:
+    return sha256("\0".join(secrets).encode()).hexdigest()[:16]
+
+
+def _client(base_url: str, uds: str | None, tls: Tls | None, account: str) -> httpx.Client:
+    key = (os.getpid(), base_url, uds, tls, account)
+    client = _clients.get(key)
+    if client is None:
+        client = _clients.setdefault(key, _new_client(base_url, uds, tls))
+    return client
+
+
+def _new_client(base_url: str, uds: str | None, tls: Tls | None) -> httpx.Client:
+    limits = httpx.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=30.0)
+    local = uds is not None or urlsplit(base_url).hostname in LOOPBACK
+    return httpx.Client(
+        headers={"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"},
+        follow_redirects=False,
+        # A proxy from the environment is meant for the network, not for this machine.
+        trust_env=not local,
+        transport=httpx.HTTPTransport(uds=uds, limits=limits) if uds is not None else None,
+        limits=limits,
+        verify=_trust(base_url, tls),
+    )
+
+
+def _trust(base_url: str, tls: Tls | None) -> ssl.SSLContext:
+    if tls is not None:
+        context = ssl.create_default_context(cafile=tls.ca)
+        context.load_cert_chain(tls.cert, tls.key)
+        return context
+    if base_url.startswith("http://"):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody; authorities take 20 ms
+    return httpx.create_ssl_context()
+
+
+def close_clients() -> None:
+    """Close this process's connections, at its end or between tests."""
+    for key in [k for k in _clients if k[0] == os.getpid()]:
+        _clients.pop(key).close()
