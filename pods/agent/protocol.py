@@ -17,6 +17,9 @@ ENV_PREFIX = "PODFLEET_"
 # A heartbeat is readable for this long after the agent's death: the operator wants its last words.
 HEARTBEAT_TTL_SECONDS = 3600
 SCRIPTS = Path(__file__).parent / "scripts"
+# The consumer that stands for "nobody": what an agent gives back is pending there, and every agent
+# takes from it first. No pod may be called so.
+RELEASED_CONSUMER = "podfleet-released"
 
 
 class Command(str, Enum):
@@ -89,6 +92,7 @@ class Heartbeat:
     in_flight: int = 0  # items read and not yet acknowledged
     idle_ms: int = 0  # since it last had an item in hand; 0 while it has one
     since_ack_ms: int = -1  # since its last acknowledgement; -1: none yet
+    oldest_ms: int = 0  # since it read the oldest item that it has in hand; 0: nothing in hand
     uptime_ms: int = 0
     rate: float = 0.0  # items/s acknowledged, over about the last half minute
     gpu_percent: int = -1  # -1: not known
@@ -163,6 +167,8 @@ class AgentSettings:
     handler: str  # package.module:function
     results: str = ""  # "": <stream>:results
     dead: str = ""  # "": <stream>:dead
+    reply_to: str = ""  # streams that an item may name, besides `results` and `<results>:*`: a,b:*
+    longest_results: int = 0  # entries that a result stream keeps, about; 0: all
     token: str = ""  # the client token of the pod
     batch_size: int = 64  # items
     max_deliveries: int = 5
@@ -203,7 +209,8 @@ class AgentSettings:
                 except ValueError:
                     wrong.append(f"{name}={env[name]!r} is no {kind.__name__}")
                     continue
-                if kind is not str and values[f.name] <= 0:  # type: ignore[operator]
+                number = values[f.name]
+                if isinstance(number, (int, float)) and not (number > 0 or number == f.default):
                     wrong.append(f"{name}={env[name]} must be above 0")
             elif f.default is dataclasses.MISSING:
                 wrong.append(f"{name} is not set")

@@ -1,8 +1,13 @@
--- Writes an agent's heartbeat, and reads back what it must know.
+#!lua flags=allow-oom
+-- Writes an agent's heartbeat, and reads back what it must know. Allowed on a full server: an
+-- agent that cannot publish must still be able to say so. A fenced agent writes nothing.
 -- KEYS: pod hash, command, lease, fence.  ARGV: ttl in ms, then field, value, ...
 -- Returns {command or '', lease or '', 1 if fenced else 0, server time in ms}.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-redis.call('HSET', KEYS[1], 'at_ms', string.format('%d', now), unpack(ARGV, 2))
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
-return {redis.call('GET', KEYS[2]) or '', redis.call('GET', KEYS[3]) or '', redis.call('EXISTS', KEYS[4]), now}
+local fenced = redis.call('EXISTS', KEYS[4])
+if fenced == 0 then
+  redis.call('HSET', KEYS[1], 'at_ms', string.format('%d', now), unpack(ARGV, 2))
+  redis.call('PEXPIRE', KEYS[1], ARGV[1])
+end
+return {redis.call('GET', KEYS[2]) or '', redis.call('GET', KEYS[3]) or '', fenced, now}

@@ -1,0 +1,63 @@
+"""`python -m pods.agent`: settings from the environment, work, and an exit code that says why.
+
+0 drained or stopped as asked · 2 the settings are wrong · 3 the handler cannot be loaded ·
+4 fenced: this pod is written off · 5 no manager for `orphan_seconds` · 1 a fault of ours.
+"""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+
+import redis
+
+from pods.agent.control import Control, Intent
+from pods.agent.loop import Agent
+from pods.agent.protocol import AgentSettings, Keys
+
+EXIT_BAD_SETTINGS = 2
+
+
+def settings_of(environment: Mapping[str, str]) -> AgentSettings:
+    """The settings in the environment, checked as far as that needs no server.
+
+    Raises:
+        ValueError: something is missing or malformed.
+    """
+    settings = AgentSettings.from_env(environment)
+    Keys(settings.fleet)
+    module, separator, function = settings.handler.partition(":")
+    if not (module and separator and function):
+        raise ValueError(f"PODFLEET_HANDLER={settings.handler!r} is no package.module:function")
+    try:
+        redis.ConnectionPool.from_url(settings.redis_url)
+    except ValueError as exc:
+        raise ValueError(f"PODFLEET_REDIS_URL: {exc}") from exc
+    return settings
+
+
+def main() -> int:
+    """Run one agent."""
+    logging.basicConfig(
+        level=os.environ.get("PODFLEET_LOG_LEVEL", "INFO"),
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+    try:
+        settings = settings_of(os.environ)
+    except ValueError as exc:
+        sys.stderr.write(f"podfleet agent: {exc}\n")
+        return EXIT_BAD_SETTINGS
+    control = Control()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        name = signal.Signals(number).name
+        signal.signal(number, lambda *_, name=name: control.ask(Intent.DRAIN, name))
+    return Agent(settings, control).run()
+
+
+if __name__ == "__main__":
+    code = main()
+    logging.shutdown()
+    sys.stdout.flush()
+    # threads that wait for a server or a handler must not hold up the end
+    os._exit(code)

@@ -1,0 +1,163 @@
+"""How a handler is found and called: any of its shapes, and one bad item spoils no other."""
+
+import asyncio
+import importlib
+import inspect
+import json
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Union
+
+from pods.agent.handlers import Item, Result
+
+# The server's limit for one value is 512 MB by default; a commit holds the result once.
+LARGEST_RESULT_BYTES = 256 * 1024 * 1024
+LONGEST_ERROR = 2_000
+LONGEST_TRACEBACK = 16_000
+
+
+class HandlerNotFound(Exception):
+    """The handler's name leads to nothing that can be called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Why an item came to nothing."""
+
+    error: str
+    traceback: str = ""
+
+    @classmethod
+    def of(cls, exc: BaseException) -> "Failed":
+        """The failure that an exception tells of, cut to a length that a stream can bear."""
+        lines = "".join(traceback.format_exception(type(exc), exc, exc.__traceback__))
+        message = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+        return cls(message[:LONGEST_ERROR], lines[-LONGEST_TRACEBACK:])
+
+
+Outcome = Union[bytes, Failed]  # what is stored, or why there is nothing to store
+Call = Callable[[Sequence[Item]], Sequence[Result]]
+
+
+def find(name: str) -> Any:
+    """The handler called `package.module:name`; a class is made an object.
+
+    Raises:
+        HandlerNotFound: there is no such thing, or it cannot be called.
+    """
+    module, separator, attribute = name.partition(":")
+    if not (module and separator and attribute):
+        raise HandlerNotFound(f"{name!r} is no package.module:function")
+    target: Any = importlib.import_module(module)
+    for part in attribute.split("."):
+        if not hasattr(target, part):
+            raise HandlerNotFound(f"{module} has no {attribute}")
+        target = getattr(target, part)
+    if inspect.isclass(target):
+        target = target()
+    if not callable(target):
+        raise HandlerNotFound(f"{name} is a {type(target).__name__} and cannot be called")
+    return target
+
+
+class Caller:
+    """Calls one handler, whatever its shape, with batches; closes it in the end."""
+
+    def __init__(self, handler: Any) -> None:
+        self._handler = handler
+        self._loop = asyncio.new_event_loop()
+        self.batch_size = int(getattr(handler, "batch_size", 0))  # 0: it does not mind
+
+    def setup(self) -> None:
+        """Let the handler load what it needs."""
+        self._settle(getattr(self._handler, "setup", lambda: None)())
+
+    def teardown(self) -> None:
+        """Let the handler close what it opened."""
+        self._settle(getattr(self._handler, "teardown", lambda: None)())
+        self._loop.close()
+
+    def __call__(self, batch: Sequence[Item]) -> list[Outcome]:
+        """What each item came to, in order."""
+        if getattr(self._handler, "takes_one_item", False):
+            return self._one_by_one(batch)
+        return bisected(self._whole, batch)
+
+    def _whole(self, batch: Sequence[Item]) -> Sequence[Result]:
+        results = self._settle(self._handler(batch))
+        if isinstance(results, (str, bytes, Mapping)) or not hasattr(results, "__len__"):
+            raise TypeError(f"the handler returned a {type(results).__name__}, not a list")
+        return list(results)
+
+    def _one_by_one(self, batch: Sequence[Item]) -> list[Outcome]:
+        if not inspect.iscoroutinefunction(self._handler):
+            return [outcome(attempt(self._handler, item)) for item in batch]
+
+        async def all_of_them() -> list[Result]:
+            return await asyncio.gather(*map(self._handler, batch), return_exceptions=True)
+
+        return [outcome(result) for result in self._loop.run_until_complete(all_of_them())]
+
+    def _settle(self, value: Any) -> Any:
+        return self._loop.run_until_complete(value) if inspect.isawaitable(value) else value
+
+
+def attempt(handler: Callable[[Item], Result], item: Item) -> Result:
+    """The handler's result for one item, or the exception that it raised."""
+    try:
+        return handler(item)
+    except Exception as exc:  # noqa: BLE001 - the user's code may raise anything; it is recorded
+        return exc
+
+
+def bisected(call: Call, batch: Sequence[Item]) -> list[Outcome]:
+    """What each item came to; a batch that raises is halved until the bad items are alone.
+
+    Good items may be worked on again on the way: log2(n) times for one bad item among n.
+    """
+    try:
+        results = call(batch)
+        if len(results) != len(batch):
+            raise ValueError(f"the handler returned {len(results)} results for {len(batch)} items")
+    except Exception as exc:  # noqa: BLE001 - the user's code may raise anything; it is recorded
+        if len(batch) <= 1:
+            return [Failed.of(exc) for _ in batch]
+        middle = len(batch) // 2
+        return bisected(call, batch[:middle]) + bisected(call, batch[middle:])
+    return [outcome(result) for result in results]
+
+
+def outcome(result: Result) -> Outcome:
+    """A handler's result as it is stored: bytes and text as they are, anything else as JSON."""
+    if isinstance(result, BaseException):
+        return Failed.of(result)
+    try:
+        value = encode(result)
+    except (TypeError, ValueError, RecursionError) as exc:
+        return Failed.of(exc)
+    if len(value) > LARGEST_RESULT_BYTES:
+        return Failed(f"a result of {len(value)} bytes; at most {LARGEST_RESULT_BYTES} are stored")
+    return value
+
+
+def encode(result: Result) -> bytes:
+    """The bytes of a result.
+
+    Raises:
+        TypeError, ValueError: it is neither bytes, text, nor JSON (NaN is not).
+    """
+    if isinstance(result, (bytes, bytearray, memoryview)):
+        return bytes(result)
+    if isinstance(result, str):
+        return result.encode()
+    return json.dumps(
+        result, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=_as_list
+    ).encode()
+
+
+def _as_list(value: Any) -> Any:
+    """Arrays and their numbers, of any library, say what they are by `tolist()`."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"a {type(value).__name__} is neither bytes, text nor JSON")

@@ -1,0 +1,43 @@
+"""What the agent is to do next: go on, drain, stop, or end at once because it is fenced."""
+
+import threading
+from enum import IntEnum
+
+
+class Intent(IntEnum):
+    """From the mildest to the hardest; an agent never goes back to a milder one."""
+
+    WORK = 0
+    DRAIN = 1  # take nothing more, finish what is in hand
+    STOP = 2  # give back what is in hand
+    FENCED = 3  # touch nothing
+
+
+class Control:
+    """The present intent and its reason. Safe to be used by many threads and signal handlers."""
+
+    def __init__(self) -> None:
+        # re-entrant: a signal handler may run while this very thread holds it
+        self._changed = threading.Condition(threading.RLock())
+        self.intent = Intent.WORK
+        self.because = ""
+        self.exit_code = 0
+
+    def ask(self, intent: Intent, because: str, *, exit_code: int = 0) -> bool:
+        """Ask for something harder than now; False where that, or more, is under way already."""
+        with self._changed:
+            if intent <= self.intent:
+                return False
+            self.intent, self.because, self.exit_code = intent, because, exit_code
+            self._changed.notify_all()
+            return True
+
+    @property
+    def working(self) -> bool:
+        """Whether new items may be taken."""
+        return self.intent is Intent.WORK
+
+    def wait_beyond(self, intent: Intent, seconds: float) -> bool:
+        """Wait until something harder than `intent` is asked; whether it is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.intent > intent, seconds)

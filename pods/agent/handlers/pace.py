@@ -1,0 +1,32 @@
+"""A handler that works at an exact pace and does nothing: for measuring the fleet around it."""
+
+import os
+import time
+from collections.abc import Sequence
+
+from pods.agent.handlers import Item
+
+# A pause longer than this is taken for idleness, not for the agent's own overhead: no burst
+# afterwards makes up for it.
+LONGEST_CATCH_UP_SECONDS = 1.0
+
+
+class Pace:
+    """Takes `1 / rate` seconds an item, measured against a deadline: overhead does not add up."""
+
+    def __init__(self, rate: float) -> None:
+        if not rate > 0:
+            raise ValueError(f"PACE_RATE is {rate}; give items per second above 0")
+        self.rate = rate
+        self.batch_size = max(1, round(rate))  # a second of work
+        self._due = time.monotonic()
+
+    def __call__(self, batch: Sequence[Item]) -> Sequence[str]:
+        """Wait until the pace allows these items to be done."""
+        now = time.monotonic()
+        self._due = max(self._due, now - LONGEST_CATCH_UP_SECONDS) + len(batch) / self.rate
+        time.sleep(max(0.0, self._due - now))
+        return ["ok"] * len(batch)
+
+
+sleep = Pace(float(os.environ.get("PACE_RATE", "8")))

@@ -1,0 +1,43 @@
+"""A handler that embeds texts with WordLlama: 256 floats a text, on a CPU, with no network."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+# before the imports below, which read them: many pods share one machine, and N x cores threads
+# would only fight
+for variable in ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import wordllama  # type: ignore[import-untyped]  # noqa: E402 - the thread limits come first
+from wordllama import WordLlama  # noqa: E402 - the thread limits come first
+
+from pods.agent.handlers import Item, Result  # noqa: E402 - the thread limits come first
+
+
+class Embed:
+    """Text in, JSON `{"embedding": [...]}` out. A payload that is not UTF-8 fails alone."""
+
+    def setup(self) -> None:
+        """Load the weights and the tokenizer, which are inside the package's own folder."""
+        folder = Path(wordllama.__file__).parent
+        self._model = WordLlama.load(cache_dir=folder, disable_download=True)
+
+    def __call__(self, batch: Sequence[Item]) -> Sequence[Result]:
+        """Embed the texts of a batch in one call of the model."""
+        results: list[Result] = [None] * len(batch)
+        texts: dict[int, str] = {}
+        for place, item in enumerate(batch):
+            try:
+                texts[place] = item.text
+            except UnicodeDecodeError as exc:
+                results[place] = exc
+        if texts:
+            vectors = self._model.embed(list(texts.values()))
+            for place, vector in zip(texts, vectors, strict=True):
+                results[place] = {"embedding": [round(float(x), 6) for x in vector]}
+        return results
+
+
+embed = Embed()

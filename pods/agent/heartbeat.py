@@ -1,0 +1,130 @@
+"""The agent's heartbeat: says how it goes, hears commands, and notices that no manager is left."""
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import redis
+
+from pods.agent.control import Control, Intent
+from pods.agent.holding import Holding
+from pods.agent.progress import Progress
+from pods.agent.protocol import (
+    HEARTBEAT_TTL_SECONDS,
+    AgentSettings,
+    AgentState,
+    Command,
+    Heartbeat,
+    Keys,
+)
+from pods.agent.stream import Scripts, connect
+
+log = logging.getLogger("podfleet.agent")
+
+EXIT_FENCED = 4
+EXIT_ORPHANED = 5
+# A beat that hangs must not hide the next one for long.
+SOCKET_TIMEOUT_SECONDS = 5.0
+
+
+class Lease:
+    """The manager's counter, watched by our own clock: how long ago it last moved."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._value: bytes | None = None
+        self._moved = clock()
+
+    def saw(self, value: bytes) -> None:
+        """A reading; the first one counts as a sign of life only where there is a counter."""
+        if value != self._value and value:
+            self._moved = self._clock()
+        self._value = value
+
+    def unchanged_seconds(self) -> float:
+        """How long nothing proves that a manager lives: also while Redis cannot be reached."""
+        return self._clock() - self._moved
+
+
+class Beating:
+    """A thread that beats until it is closed."""
+
+    def __init__(
+        self, settings: AgentSettings, progress: Progress, holding: Holding, control: Control
+    ) -> None:
+        self._settings = settings
+        self._progress, self._holding, self._control = progress, holding, control
+        keys = Keys(settings.fleet)
+        self._keys = [
+            keys.pod(settings.pod),
+            keys.command(settings.pod),
+            keys.lease,
+            keys.fence(settings.pod),
+        ]
+        self._scripts = Scripts(connect(settings.redis_url, socket_timeout=SOCKET_TIMEOUT_SECONDS))
+        self._lease = Lease()
+        self._closing = threading.Event()
+        self.state = AgentState.STARTING
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Beat from now on."""
+        self._thread.start()
+
+    def close(self, state: AgentState) -> None:
+        """Say a last word, and beat no more."""
+        self._closing.set()
+        self._thread.join(SOCKET_TIMEOUT_SECONDS)
+        self.state = state
+        self._beat()
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._beat()
+            if self._lease.unchanged_seconds() > self._settings.orphan_seconds:
+                because = f"no manager for {self._settings.orphan_seconds:g} s"
+                if self._control.ask(Intent.DRAIN, because, exit_code=EXIT_ORPHANED):
+                    log.error("orphaned because=%r", because)
+            self._closing.wait(self._settings.heartbeat_seconds)
+
+    def _beat(self) -> None:
+        fields = self._now().fields()
+        flat = [part for pair in fields.items() for part in pair]
+        try:
+            command, lease, fenced, _ = self._scripts.call(
+                "heartbeat", self._keys, [HEARTBEAT_TTL_SECONDS * 1000, *flat]
+            )
+        except redis.RedisError as exc:
+            self._progress.trouble("heartbeat", f"{type(exc).__name__}: {exc}")
+            log.warning("heartbeat_failed because=%r", str(exc))
+            return
+        self._progress.over("heartbeat")
+        self._lease.saw(lease)
+        if fenced:
+            self._control.ask(Intent.FENCED, "this pod is written off", exit_code=EXIT_FENCED)
+        elif command == Command.DRAIN.value.encode():
+            self._control.ask(Intent.DRAIN, "the manager asked")
+        elif command == Command.STOP.value.encode():
+            self._control.ask(Intent.STOP, "the manager asked")
+
+    def _now(self) -> Heartbeat:
+        counts = self._progress.counts()
+        return Heartbeat(
+            state=self.state,
+            done=counts.done,
+            failed=counts.failed,
+            dead=counts.dead,
+            duplicates=counts.duplicates,
+            claimed=counts.claimed,
+            in_flight=len(self._holding),
+            idle_ms=self._holding.idle_ms(),
+            since_ack_ms=self._progress.since_ack_ms(),
+            oldest_ms=self._holding.oldest_ms(),
+            uptime_ms=self._progress.uptime_ms(),
+            rate=round(self._progress.rate(), 3),
+            handler=self._settings.handler,
+            host=socket.gethostname(),
+            note=self._progress.note,
+        )

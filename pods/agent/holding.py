@@ -1,0 +1,223 @@
+"""What the agent has in hand: every item read and not yet acknowledged, and in which state."""
+
+import heapq
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
+
+from pods.agent.stream import Entry
+
+# Read ahead this many batches: one is in the handler's own queue, one waits while it is fetched.
+READ_AHEAD_BATCHES = 2
+# All items in hand, in batches: also those in the handler, being committed, or waiting for a retry.
+MOST_BATCHES = 8
+MOST_BYTES = 128 * 1024 * 1024
+# Delivered so often, an item may be what killed its former agents: it is tried alone.
+SUSPECT_DELIVERIES = 3
+FIRST_RETRY_SECONDS = 0.5
+LONGEST_RETRY_SECONDS = 30.0
+
+
+class Stage(Enum):
+    """Where an item is."""
+
+    READY = "ready"
+    WORKING = "working"
+    COMMITTING = "committing"
+    WAITING = "waiting"  # for its next try
+
+
+class Held:
+    """One item in hand."""
+
+    __slots__ = ("alone", "entry", "since", "size", "stage", "tried")
+
+    def __init__(self, entry: Entry, *, alone: bool, since: float) -> None:
+        self.since = since
+        self.entry = entry
+        self.size = entry.size
+        self.stage = Stage.READY
+        self.tried = entry.deliveries > 1
+        self.alone = alone
+
+
+class Holding:
+    """The bounded buffer between the link and the handler. Safe to be used by many threads."""
+
+    def __init__(self, batch_size: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._held: dict[str, Held] = {}
+        self._ready: deque[str] = deque()
+        self._waiting: list[tuple[float, str]] = []  # a heap
+        self._suspects: set[str] = set()
+        self._bytes = 0
+        self._empty_since = clock()
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __contains__(self, entry: object) -> bool:
+        return entry in self._held
+
+    def waits(self, entry: str) -> bool:
+        """Whether the item is in hand and waits for its next try."""
+        with self._changed:
+            held = self._held.get(entry)
+            return held is not None and held.stage is Stage.WAITING
+
+    def idle_ms(self) -> int:
+        """Since there was last an item in hand; 0 while there is one."""
+        with self._changed:
+            return 0 if self._held else int((self._clock() - self._empty_since) * 1000)
+
+    def oldest_ms(self) -> int:
+        """Since the oldest item in hand was read; 0: nothing in hand."""
+        with self._changed:
+            oldest = min((held.since for held in self._held.values()), default=None)
+            return 0 if oldest is None else int((self._clock() - oldest) * 1000)
+
+    def room(self) -> tuple[int, int]:
+        """How many items and bytes may be read now."""
+        with self._changed:
+            items = min(
+                READ_AHEAD_BATCHES * self.batch_size - len(self._ready),
+                MOST_BATCHES * self.batch_size - len(self._held),
+            )
+            return max(0, items), max(0, MOST_BYTES - self._bytes)
+
+    def retry_room(self) -> int:
+        """How many items may be taken again: they are in hand already, but for their payload."""
+        with self._changed:
+            return max(0, READ_AHEAD_BATCHES * self.batch_size - len(self._ready))
+
+    def wait_for_change(self, seconds: float) -> None:
+        """Return when something has changed, or after a time."""
+        with self._changed:
+            self._changed.wait(seconds)
+
+    def add(self, entries: Iterable[Entry]) -> int:
+        """Take items in hand; those already there are passed over. How many were new."""
+        added = 0
+        with self._changed:
+            for entry in entries:
+                old = self._held.get(entry.id)
+                if old is not None and old.stage is not Stage.WAITING:
+                    continue
+                alone = entry.deliveries >= SUSPECT_DELIVERIES or entry.id in self._suspects
+                held = self._held[entry.id] = Held(
+                    entry, alone=alone, since=old.since if old else self._clock()
+                )
+                self._bytes += held.size
+                self._ready.append(entry.id)
+                added += 1
+            self._changed.notify_all()
+        return added
+
+    def take_batch(self, seconds: float) -> list[Entry]:
+        """The next batch for the handler; empty after a time without one."""
+        with self._changed:
+            if not self._ready:
+                self._changed.wait(seconds)
+            batch: list[Held] = []
+            while self._ready and len(batch) < self.batch_size:
+                held = self._held[self._ready[0]]
+                if held.alone and batch:
+                    break
+                self._ready.popleft()
+                held.stage, held.tried = Stage.WORKING, True
+                batch.append(held)
+                if held.alone:
+                    break
+            self._changed.notify_all()
+            return [held.entry for held in batch]
+
+    def put_back(self, entries: Sequence[Entry]) -> None:
+        """A batch that the handler did not begin waits again, first in the row."""
+        with self._changed:
+            for entry in reversed(entries):
+                if entry.id in self._held:
+                    held = self._held[entry.id]
+                    held.stage, held.tried = Stage.READY, entry.deliveries > 1
+                    self._ready.appendleft(entry.id)
+            self._changed.notify_all()
+
+    def worked(self, entries: Iterable[Entry]) -> None:
+        """The handler is through with these: their payloads are not needed any more."""
+        with self._changed:
+            for entry in entries:
+                self._shed(entry.id, Stage.COMMITTING)
+            self._changed.notify_all()
+
+    def suspect(self, entries: Iterable[Entry]) -> None:
+        """One of these ended the handler's process: from now on each is tried alone."""
+        with self._changed:
+            self._suspects.update(entry.id for entry in entries)
+
+    def retry_later(self, entry: str, deliveries: int) -> None:
+        """The item stays in hand and is taken again after a pause that doubles with each try."""
+        pause = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0 ** max(0, deliveries - 1))
+        with self._changed:
+            if entry in self._held:
+                self._shed(entry, Stage.WAITING)
+                heapq.heappush(self._waiting, (self._clock() + pause, entry))
+            self._changed.notify_all()
+
+    def due(self, most: int) -> list[str]:
+        """The items whose next try has come."""
+        with self._changed:
+            due: list[str] = []
+            while self._waiting and len(due) < most and self._waiting[0][0] <= self._clock():
+                entry = heapq.heappop(self._waiting)[1]
+                held = self._held.get(entry)
+                if held is not None and held.stage is Stage.WAITING:
+                    due.append(entry)
+            return due
+
+    def seconds_to_next_try(self) -> float | None:
+        """Until an item is due; None where none waits."""
+        with self._changed:
+            return max(0.0, self._waiting[0][0] - self._clock()) if self._waiting else None
+
+    def drop(self, entries: Iterable[str]) -> None:
+        """These are not in hand any more: acknowledged, dead, or another's."""
+        with self._changed:
+            had_some = bool(self._held)
+            for entry in entries:
+                held = self._held.pop(entry, None)
+                if held is None:
+                    continue
+                self._suspects.discard(entry)
+                self._bytes -= held.size
+                if held.stage is Stage.READY:
+                    self._ready.remove(entry)
+            if had_some and not self._held:
+                self._empty_since = self._clock()
+            self._changed.notify_all()
+
+    def drop_lost(self, entries: Iterable[str]) -> None:
+        """Another agent has claimed these; what the handler is at goes on, and publishes nothing."""
+        with self._changed:
+            resting = (Stage.READY, Stage.WAITING)
+            lost = [e for e in entries if e in self._held and self._held[e].stage in resting]
+        self.drop(lost)
+
+    def only_waiting(self) -> bool:
+        """Whether nothing is in hand but failed items between two tries."""
+        with self._changed:
+            return all(held.stage is Stage.WAITING for held in self._held.values())
+
+    def all(self) -> list[tuple[str, bool]]:
+        """Every item in hand, and whether the handler has seen it."""
+        with self._changed:
+            return [(entry, held.tried) for entry, held in self._held.items()]
+
+    def _shed(self, entry: str, stage: Stage) -> None:
+        held = self._held.get(entry)
+        if held is not None:
+            self._bytes -= held.size
+            held.size, held.stage = 0, stage
+            held.entry = Entry(entry, {}, held.entry.deliveries)

@@ -1,0 +1,211 @@
+"""The agent: read ahead, work, commit, all at the same time; and come to an end in good order."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from pods.agent.calling import Failed, Outcome
+from pods.agent.control import Control, Intent
+from pods.agent.handler_process import HandlerBroken, HandlerProcess
+from pods.agent.heartbeat import EXIT_FENCED, Beating
+from pods.agent.holding import Holding
+from pods.agent.patience import GivenUp, Patience
+from pods.agent.progress import Progress
+from pods.agent.protocol import AgentSettings, AgentState
+from pods.agent.reclaim import Reclaim
+from pods.agent.routing import Routes
+from pods.agent.settling import Settling
+from pods.agent.stream import Entry, Stream
+
+log = logging.getLogger("podfleet.agent")
+
+EXIT_HANDLER_BROKEN = 3
+COMMITS_IN_FLIGHT = 4
+IDLE_STEP_SECONDS = 0.5
+# A failed agent goes on beating for so many beats, so that its note is read, and then ends.
+LAST_WORDS_BEATS = 5
+# The goodbye of an agent that cannot reach Redis: what it holds is then left to time out.
+GOODBYE_SECONDS = 5.0
+
+
+class Agent:
+    """One agent's life, from loading the handler to the exit code."""
+
+    def __init__(self, settings: AgentSettings, control: Control) -> None:
+        self._settings, self._control = settings, control
+        self._progress = Progress()
+        self._stream = Stream(settings)
+        self._holding = Holding(settings.batch_size)
+        self._patience = Patience(self._progress, control, EXIT_FENCED)
+        self._reclaim = Reclaim(settings, self._stream, self._holding, self._progress)
+        self._beating = Beating(settings, self._progress, self._holding, control)
+        self._settling = Settling(
+            self._stream, self._holding, self._progress, self._patience, Routes(settings)
+        )
+        self._worked: queue.Queue[tuple[list[Entry], Sequence[Outcome]]] = queue.Queue(
+            COMMITS_IN_FLIGHT
+        )
+        self._handler = HandlerProcess(
+            settings.handler,
+            timeout_seconds=settings.handler_timeout_seconds,
+            on_worked=self._hand_over,
+            on_crashed=self._crashed,
+            on_broken=self._broken,
+        )
+
+    def run(self) -> int:
+        """Work until something asks for the end; the exit code."""
+        self._beating.start()
+        try:
+            self._load()
+        except HandlerBroken as exc:
+            return self._fail(str(exc))
+        if self._control.working:
+            self._beating.state = AgentState.WORKING
+            log.info(
+                "agent_working stream=%s batch=%d", self._settings.stream, self._holding.batch_size
+            )
+        intake = self._thread("intake", self._take_in)
+        self._thread("feeder", self._feed)
+        self._thread("keeper", self._keep)
+        for n in range(COMMITS_IN_FLIGHT):
+            self._thread(f"commit-{n}", self._commit)
+        self._control.wait_beyond(Intent.WORK, threading.TIMEOUT_MAX)
+        log.info(
+            "agent_ending intent=%s because=%r",
+            self._control.intent.name.lower(),
+            self._control.because,
+        )
+        self._beating.state = AgentState.DRAINING
+        self._finish(intake)
+        return self._end()
+
+    def _load(self) -> None:
+        self._thread("load-stopper", self._stop_loading)
+        preferred = self._handler.load()
+        if preferred > 0:
+            self._holding.batch_size = min(preferred, self._settings.batch_size)
+
+    def _stop_loading(self) -> None:
+        """A model that loads for minutes must not hold up a stop."""
+        self._control.wait_beyond(Intent.WORK, threading.TIMEOUT_MAX)
+        if self._beating.state is AgentState.STARTING:
+            self._handler.close(kindly=False)
+
+    def _finish(self, intake: threading.Thread) -> None:
+        """Wait until nothing is in hand, the drain time is over, or a harder end is asked."""
+        deadline = time.monotonic() + self._settings.drain_seconds
+        while self._control.intent is Intent.DRAIN and time.monotonic() < deadline:
+            if not intake.is_alive() and self._holding.only_waiting():
+                return
+            self._holding.wait_for_change(0.1)
+
+    def _end(self) -> int:
+        fenced = self._control.intent is Intent.FENCED
+        self._handler.close(kindly=self._holding.only_waiting() and not fenced)
+        if not fenced:
+            self._say_goodbye()
+        self._beating.close(AgentState.DRAINED)
+        log.info("agent_ended exit_code=%d note=%r", self._control.exit_code, self._progress.note)
+        return self._control.exit_code
+
+    def _say_goodbye(self) -> None:
+        """Give back what is not finished, and take the name off the group."""
+        deadline = time.monotonic() + GOODBYE_SECONDS
+
+        def goodbye(tries: int) -> None:
+            if time.monotonic() > deadline:
+                raise GivenUp("no server to say goodbye to")
+            unfinished = self._holding.all()
+            released = self._stream.release(unfinished)
+            self._holding.drop(entry for entry, _ in unfinished)
+            self._stream.leave()
+            log.info("agent_left released=%d", released)
+
+        try:
+            self._patience.with_("goodbye", goodbye, until=Intent.FENCED)
+        except GivenUp as exc:
+            log.warning("goodbye_given_up because=%r in_flight=%d", str(exc), len(self._holding))
+
+    def _fail(self, why: str) -> int:
+        if not self._control.working:  # it was stopped while it loaded
+            return self._end()
+        log.error("agent_failed because=%r", why)
+        self._progress.trouble("handler", why)
+        self._beating.state = AgentState.FAILED
+        self._control.wait_beyond(Intent.WORK, LAST_WORDS_BEATS * self._settings.heartbeat_seconds)
+        self._say_goodbye()
+        self._beating.close(AgentState.FAILED)
+        return EXIT_HANDLER_BROKEN
+
+    # What the threads do.
+
+    def _take_in(self) -> None:
+        while self._control.working:
+            try:
+                self._patience.with_("backlog", lambda _: self._take_step(), until=Intent.DRAIN)
+            except GivenUp:
+                return
+
+    def _take_step(self) -> None:
+        self._reclaim.retry(self._holding.retry_room())
+        items, max_bytes = self._holding.room()
+        if not items or not max_bytes:
+            self._holding.wait_for_change(IDLE_STEP_SECONDS)
+            return
+        if self._reclaim.recover(items):
+            return
+        if self._reclaim.claim(items, idle=not len(self._holding)):
+            return
+        entries, last = self._stream.read(items, max_bytes)
+        if entries:
+            self._holding.add(entries)
+        else:
+            self._stream.wait(last)
+
+    def _feed(self) -> None:
+        while self._control.intent <= Intent.DRAIN:
+            batch = self._holding.take_batch(IDLE_STEP_SECONDS)
+            try:
+                batch = self._settling.refuse_unroutable(batch)
+            except GivenUp:
+                return
+            if batch and not self._handler.submit(batch):
+                return
+
+    def _keep(self) -> None:
+        """Long before the idle time is over, so that one lost try does no harm."""
+        while not self._control.wait_beyond(Intent.DRAIN, self._settings.claim_idle_seconds / 4):
+            try:
+                self._patience.with_("keep", lambda _: self._reclaim.keep(), until=Intent.STOP)
+            except GivenUp:
+                return
+
+    def _commit(self) -> None:
+        while True:
+            batch, outcomes = self._worked.get()
+            try:
+                self._settling.settle(batch, outcomes)
+            except GivenUp:
+                return
+
+    def _hand_over(self, batch: list[Entry], outcomes: Sequence[Outcome]) -> None:
+        self._worked.put((batch, outcomes))
+
+    def _crashed(self, batch: list[Entry], untouched: list[list[Entry]], why: str) -> None:
+        for waiting in reversed(untouched):
+            self._holding.put_back(waiting)
+        if batch:
+            self._holding.suspect(batch)
+            self._hand_over(batch, [Failed(why)] * len(batch))
+
+    def _broken(self, why: str) -> None:
+        self._progress.trouble("handler", why)
+        self._control.ask(Intent.STOP, why, exit_code=EXIT_HANDLER_BROKEN)
+
+    def _thread(self, name: str, target: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        thread.start()
+        return thread

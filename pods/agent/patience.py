@@ -1,0 +1,56 @@
+"""How the agent goes on when Redis does not: again and again, more slowly, and saying why."""
+
+import logging
+import random
+from collections.abc import Callable
+from typing import TypeVar
+
+import redis
+
+from pods.agent.control import Control, Intent
+from pods.agent.progress import Progress
+from pods.agent.stream import Fenced
+
+log = logging.getLogger("podfleet.agent")
+
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 5.0
+T = TypeVar("T")
+
+
+class GivenUp(Exception):
+    """The agent ends before the server answered."""
+
+
+class Patience:
+    """Calls what may fail until it succeeds, or until the agent is to end."""
+
+    def __init__(self, progress: Progress, control: Control, fenced_exit_code: int) -> None:
+        self._progress, self._control = progress, control
+        self._fenced_exit_code = fenced_exit_code
+
+    def with_(self, where: str, what: Callable[[int], T], *, until: Intent) -> T:
+        """What `what(tries)` returns in the end; it must be safe to repeat.
+
+        Raises:
+            GivenUp: `until` or something harder is asked of the agent, or the pod is fenced.
+        """
+        tries = 0
+        while True:
+            try:
+                result = what(tries)
+            except Fenced as exc:
+                self._control.ask(Intent.FENCED, str(exc), exit_code=self._fenced_exit_code)
+                raise GivenUp(str(exc)) from exc
+            except redis.RedisError as exc:
+                tries += 1
+                self._progress.trouble(where, f"{type(exc).__name__}: {exc}")
+                if tries == 1 or tries % 10 == 0:
+                    log.warning("%s_failed tries=%d because=%r", where, tries, str(exc))
+            else:
+                self._progress.over(where)
+                return result
+            pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(tries, 10))
+            pause *= 0.5 + random.random() / 2  # noqa: S311 - jitter
+            if self._control.wait_beyond(Intent(until - 1), pause):
+                raise GivenUp(self._control.because)

@@ -1,0 +1,93 @@
+"""What an agent has done and what troubles it, for its heartbeat; its own clock alone."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+RATE_WINDOW_SECONDS = 30.0
+
+
+@dataclass
+class Counts:
+    """Everything that only grows."""
+
+    done: int = 0
+    failed: int = 0
+    dead: int = 0
+    duplicates: int = 0
+    claimed: int = 0
+
+
+class Progress:
+    """Counts, rate and notes. Safe to be used by many threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._began = clock()
+        self._counts = Counts()
+        self._last_ack: float | None = None
+        self._acks: deque[tuple[float, int]] = deque()
+        self._troubles: dict[str, str] = {}
+
+    def add(
+        self,
+        *,
+        done: int = 0,
+        failed: int = 0,
+        dead: int = 0,
+        duplicates: int = 0,
+        claimed: int = 0,
+    ) -> None:
+        """Count what happened."""
+        with self._lock:
+            self._counts.done += done
+            self._counts.failed += failed
+            self._counts.dead += dead
+            self._counts.duplicates += duplicates
+            self._counts.claimed += claimed
+            if done:
+                self._last_ack = self._clock()
+                self._acks.append((self._last_ack, done))
+
+    def trouble(self, where: str, what: str) -> None:
+        """Something is wrong there; it stands in the note until it is over."""
+        with self._lock:
+            self._troubles[where] = what
+
+    def over(self, where: str) -> None:
+        """It works again there."""
+        if where in self._troubles:
+            with self._lock:
+                self._troubles.pop(where, None)
+
+    @property
+    def note(self) -> str:
+        """What is wrong, in one line."""
+        with self._lock:
+            return "; ".join(f"{where}: {what}" for where, what in self._troubles.items())[:500]
+
+    def counts(self) -> Counts:
+        """A copy of the counts."""
+        with self._lock:
+            return Counts(**vars(self._counts))
+
+    def rate(self) -> float:
+        """Items/s acknowledged over the last half minute, or over the agent's life if shorter."""
+        with self._lock:
+            now = self._clock()
+            while self._acks and self._acks[0][0] < now - RATE_WINDOW_SECONDS:
+                self._acks.popleft()
+            seconds = min(RATE_WINDOW_SECONDS, now - self._began)
+            return sum(n for _, n in self._acks) / seconds if seconds > 0 else 0.0
+
+    def uptime_ms(self) -> int:
+        """Since the agent began."""
+        return int((self._clock() - self._began) * 1000)
+
+    def since_ack_ms(self) -> int:
+        """Since the last acknowledgement; -1: none yet."""
+        with self._lock:
+            return -1 if self._last_ack is None else int((self._clock() - self._last_ack) * 1000)

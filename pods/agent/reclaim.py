@@ -1,0 +1,90 @@
+"""Where work comes from, besides new items: a former life, dead consumers, and failed tries."""
+
+import time
+from collections.abc import Callable
+
+from pods.agent.holding import Holding
+from pods.agent.progress import Progress
+from pods.agent.protocol import AgentSettings
+from pods.agent.stream import Entry, Failure, Stream
+
+LARGEST_CLAIM = 100
+# What was given back is found by a claim: each agent looks at least this often.
+LONGEST_CLAIM_PAUSE_SECONDS = 5.0
+SHORTEST_CLAIM_PAUSE_SECONDS = 1.0
+
+
+class Reclaim:
+    """Brings pending items into hand, in bounded steps."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        stream: Stream,
+        holding: Holding,
+        progress: Progress,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._stream, self._holding, self._progress = stream, holding, progress
+        self._clock = clock
+        self._recovered_to: str | None = ""  # None: all of the former life is in hand
+        self._cursor = "0-0"
+        self._next_claim = clock()
+
+    def recover(self, room: int) -> bool:
+        """Take a page of what this name held before a restart; False once there is no more."""
+        if self._recovered_to is None:
+            return False
+        entries, last = self._stream.recover(min(room, LARGEST_CLAIM), self._recovered_to)
+        self._recovered_to = last or None
+        self._take(entries)
+        return bool(last)
+
+    def claim(self, room: int, *, idle: bool) -> int:
+        """One step over the pending list, if it is time; how many items it brought.
+
+        The cursor goes on from step to step, so that a pending list of any length is walked.
+        """
+        if self._clock() < self._next_claim:
+            return 0
+        entries, self._cursor = self._stream.claim(min(room, LARGEST_CLAIM), self._cursor)
+        pause = min(LONGEST_CLAIM_PAUSE_SECONDS, self._settings.claim_idle_seconds / 4)
+        if idle:
+            pause = min(pause, SHORTEST_CLAIM_PAUSE_SECONDS)
+        # a walk that is under way goes on at once
+        self._next_claim = self._clock() + (0 if self._cursor != "0-0" and entries else pause)
+        taken = self._take(entries)
+        self._progress.add(claimed=taken)
+        return taken
+
+    def retry(self, most: int) -> None:
+        """Take the failed items again whose pause is over."""
+        due = self._holding.due(most)
+        if not due:
+            return
+        try:
+            again = self._stream.take_again(due)
+        except Exception:
+            for entry in due:
+                self._holding.retry_later(entry, 1)
+            raise
+        self._holding.drop(set(due) - {entry.id for entry in again})
+        self._take(again)
+
+    def keep(self) -> None:
+        """Show that what is in hand is being worked on; let go of what another has claimed."""
+        entries = [entry for entry, _ in self._holding.all()]
+        if entries:
+            self._holding.drop_lost(self._stream.keep(entries))
+
+    def _take(self, entries: list[Entry]) -> int:
+        """Into hand, but for what has used up its deliveries without an agent living to tell."""
+        longest = self._settings.max_deliveries
+        fresh = [e for e in entries if e.id not in self._holding or self._holding.waits(e.id)]
+        spent = [e for e in fresh if e.deliveries > longest]
+        if spent:
+            error = f"given up: delivered {longest} times, and no agent reported back"
+            settled = self._stream.fail([Failure(e.id, error, final=True) for e in spent])
+            self._progress.add(dead=sum(s.became == "dead" for s in settled))
+        return self._holding.add(e for e in fresh if e.deliveries <= longest)

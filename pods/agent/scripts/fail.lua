@@ -1,0 +1,47 @@
+#!lua
+-- Settles tries that failed: an item that has used up its deliveries, or that no try can help,
+-- goes to the dead-letter stream with its own fields and is acknowledged; others stay pending.
+-- KEYS: stream, fence, dead-letter stream.
+-- ARGV: group, consumer, max deliveries, then for each item: entry, error, traceback, 1 if final.
+-- Returns for each item {entry, 'dead' | 'retry' | 'lost', deliveries}.
+if redis.call('EXISTS', KEYS[2]) == 1 then
+  return redis.error_reply('FENCED this pod is written off')
+end
+local kind = redis.call('TYPE', KEYS[3]).ok
+if kind ~= 'stream' and kind ~= 'none' then
+  return redis.error_reply('WRONGTYPE dead-letter stream ' .. KEYS[3] .. ' is a ' .. kind)
+end
+local t = redis.call('TIME')
+local now = string.format('%d', t[1] * 1000 + math.floor(t[2] / 1000))
+local group, consumer, max_deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local MOST_FIELDS = 4000 -- Lua's stack holds no more arguments than about 8000
+
+local function bury(entry, deliveries, failure, traceback)
+  local found = redis.call('XRANGE', KEYS[1], entry, entry)[1]
+  if found then
+    local letter = {}
+    for i = 1, math.min(#found[2], MOST_FIELDS) do letter[i] = found[2][i] end
+    for _, part in ipairs({'dead_entry', entry, 'dead_error', failure,
+      'dead_traceback', traceback, 'dead_deliveries', deliveries,
+      'dead_pod', consumer, 'dead_at_ms', now}) do
+      letter[#letter + 1] = part
+    end
+    redis.call('XADD', KEYS[3], '*', unpack(letter))
+  end
+  redis.call('XACK', KEYS[1], group, entry)
+end
+
+local settled = {}
+for i = 4, #ARGV, 4 do
+  local entry = ARGV[i]
+  local pending = redis.call('XPENDING', KEYS[1], group, entry, entry, 1)[1]
+  if not pending or pending[2] ~= consumer then
+    settled[#settled + 1] = {entry, 'lost', 0}
+  elseif ARGV[i + 3] == '1' or pending[4] >= max_deliveries then
+    bury(entry, pending[4], ARGV[i + 1], ARGV[i + 2])
+    settled[#settled + 1] = {entry, 'dead', pending[4]}
+  else
+    settled[#settled + 1] = {entry, 'retry', pending[4]}
+  end
+end
+return settled

@@ -1,0 +1,86 @@
+"""How a batch ends: its results published and acknowledged, its failures settled."""
+
+from collections.abc import Sequence
+
+from pods.agent.calling import Failed, Outcome
+from pods.agent.control import Intent
+from pods.agent.handlers import Item
+from pods.agent.holding import Holding
+from pods.agent.patience import Patience
+from pods.agent.progress import Progress
+from pods.agent.routing import Routes
+from pods.agent.stream import Committed, Entry, Failure, ItemResult, Settled, Stream, split
+
+
+class Settling:
+    """Takes items out of hand, one way or another."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        holding: Holding,
+        progress: Progress,
+        patience: Patience,
+        routes: Routes,
+    ) -> None:
+        self._stream, self._holding, self._progress = stream, holding, progress
+        self._patience, self._routes = patience, routes
+
+    def refuse_unroutable(self, batch: list[Entry]) -> list[Entry]:
+        """Bury the items whose result could go nowhere, before any work on them; the others."""
+        good: list[Entry] = []
+        bad: list[Failure] = []
+        for entry in batch:
+            reply_to = Item(entry=entry.id, fields=entry.fields).reply_to
+            if self._routes.target(reply_to) is None:
+                bad.append(Failure(entry.id, f"reply_to {reply_to!r} is not allowed", final=True))
+            else:
+                good.append(entry)
+        self._fail(bad)
+        return good
+
+    def settle(self, batch: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
+        """Publish, acknowledge and settle what a batch came to.
+
+        Raises:
+            GivenUp: the agent is to end first.
+        """
+        results: list[ItemResult] = []
+        failures: list[Failure] = []
+        for entry, outcome in zip(batch, outcomes, strict=True):
+            item = Item(entry=entry.id, fields=entry.fields)
+            if isinstance(outcome, Failed):
+                failures.append(Failure(entry.id, outcome.error, outcome.traceback))
+            else:
+                target = self._routes.target(item.reply_to) or ""
+                results.append(ItemResult(entry.id, item.id, target, outcome))
+        self._holding.worked(batch)
+        for part in split(results):
+            self._commit(part)
+        self._progress.add(failed=len(failures))
+        self._fail(failures)
+
+    def _commit(self, results: list[ItemResult]) -> None:
+        def attempt(tries: int) -> tuple[Committed, int]:
+            return self._stream.commit(results), tries
+
+        committed, tries = self._patience.with_("commit", attempt, until=Intent.STOP)
+        if tries:
+            # the answer of a former try may have been lost: these were most likely our own
+            committed = Committed(committed.done + committed.duplicates, 0, committed.refused)
+        self._progress.add(done=committed.done, duplicates=committed.duplicates)
+        refused = {f.entry for f in committed.refused}
+        self._holding.drop(r.entry for r in results if r.entry not in refused)
+        self._fail(list(committed.refused))
+
+    def _fail(self, failures: list[Failure]) -> None:
+        if not failures:
+            return
+        settled: list[Settled] = self._patience.with_(
+            "dead letters", lambda _: self._stream.fail(failures), until=Intent.STOP
+        )
+        self._progress.add(dead=sum(s.became == "dead" for s in settled))
+        for s in settled:
+            if s.became == "retry":
+                self._holding.retry_later(s.entry, s.deliveries)
+        self._holding.drop(s.entry for s in settled if s.became != "retry")

@@ -1,0 +1,218 @@
+"""The agent's side of the backlog: each script of scripts/ as one typed call, one round trip."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from pods.agent.protocol import RELEASED_CONSUMER, SCRIPTS, AgentSettings, Keys
+
+# A blocking read must be shorter than the socket timeout: redis-py 8 hangs and raises otherwise.
+SOCKET_TIMEOUT_SECONDS = 10.0
+LONGEST_BLOCK_MS = 1000
+# One call handles so many items; the server serves nobody else meanwhile.
+LARGEST_STEP = 500
+# A commit is cut where it would grow past this; the server limits a client's query buffer to 1 GB.
+LARGEST_COMMIT_BYTES = 16 * 1024 * 1024
+
+
+class Fenced(Exception):
+    """This pod is written off: it may take, acknowledge and publish nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One item as it came from the stream."""
+
+    id: str
+    fields: dict[bytes, bytes]
+    deliveries: int = 1
+
+    @property
+    def size(self) -> int:
+        """Bytes of its field names and values."""
+        return sum(map(len, self.fields)) + sum(map(len, self.fields.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    """A result on its way: to which stream, for which item."""
+
+    entry: str
+    id: str
+    target: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A try that failed. `final`: no other try can help."""
+
+    entry: str
+    error: str
+    traceback: str = ""
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit did."""
+
+    done: int
+    duplicates: int
+    refused: Sequence[Failure]
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a failed try: `dead`, `retry`, or `lost` to another agent."""
+
+    entry: str
+    became: str
+    deliveries: int
+
+
+def connect(url: str, *, socket_timeout: float = SOCKET_TIMEOUT_SECONDS) -> "redis.Redis":
+    """A client that reports a fault at once: the agent has its own way of trying again."""
+    return redis.Redis.from_url(
+        url,
+        protocol=2,
+        decode_responses=False,
+        socket_timeout=socket_timeout,
+        socket_connect_timeout=5.0,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+class Scripts:
+    """The Lua scripts, called by their hash; sent whole where the server does not know them."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        self._client = client
+        self._scripts = {
+            path.stem: client.register_script(path.read_text()) for path in SCRIPTS.glob("*.lua")
+        }
+
+    def call(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """The script's answer.
+
+        Raises:
+            Fenced: the pod is written off.
+            redis.RedisError: the server said no, or there is no server.
+        """
+        try:
+            return self._scripts[name](keys=keys, args=args)
+        except redis.ResponseError as exc:
+            if str(exc).startswith("FENCED"):
+                raise Fenced(str(exc)) from exc
+            raise
+
+
+class Stream:
+    """One backlog, seen by one consumer. Safe to be used by many threads."""
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self._settings = settings
+        self._client = connect(settings.redis_url)
+        self._scripts = Scripts(self._client)
+        self._keys = [settings.stream, Keys(settings.fleet).fence(settings.pod)]
+        self._who = [settings.group, settings.pod]
+
+    def read(self, count: int, max_bytes: int) -> tuple[list[Entry], str]:
+        """New items, and the stream's last id: the point from which to wait where there are none."""
+        taken, last = self._call("read", [count, max_bytes])
+        return [_entry(raw, 1) for raw in taken], last.decode()
+
+    def wait(self, last_id: str) -> None:
+        """Return once the stream goes on after `last_id`, or after about a second.
+
+        A plain XREAD, which takes nothing: a frozen or fenced agent is handed no item.
+        """
+        self._client.xread({self._settings.stream: last_id}, count=1, block=LONGEST_BLOCK_MS)
+
+    def claim(self, count: int, cursor: str) -> tuple[list[Entry], str]:
+        """Items that nobody works on any more, and where to go on looking."""
+        idle_ms = int(self._settings.claim_idle_seconds * 1000)
+        taken, after = self._call("claim", [count, RELEASED_CONSUMER, idle_ms, cursor])
+        return [_entry(raw[:2], raw[2]) for raw in taken], after.decode()
+
+    def recover(self, count: int, after: str) -> tuple[list[Entry], str]:
+        """A page of what this name held before; the last id looked at, empty at the end."""
+        taken, last = self._call("recover", ["after", f"({after}" if after else "-", count])
+        return [_entry(raw[:2], raw[2]) for raw in taken], last.decode()
+
+    def take_again(self, entries: Sequence[str]) -> list[Entry]:
+        """The items themselves, for their next try; those that are not ours any more are left out."""
+        taken, _ = self._call("recover", ["ids", *entries])
+        return [_entry(raw[:2], raw[2]) for raw in taken]
+
+    def commit(self, results: Sequence[ItemResult]) -> Committed:
+        """Publish and acknowledge, atomically, in one round trip."""
+        targets = dict.fromkeys(r.target for r in results)
+        places = {target: n for n, target in enumerate(targets, start=len(self._keys) + 1)}
+        args: list[Any] = [*self._who, self._settings.longest_results]
+        for r in results:
+            args += (r.entry, r.id, places[r.target], r.value)
+        done, duplicates, refused = self._scripts.call("commit", [*self._keys, *places], args)
+        because = [
+            Failure(e.decode(), why.decode("utf-8", "replace"), final=True) for e, why in refused
+        ]
+        return Committed(done, duplicates, because)
+
+    def fail(self, failures: Sequence[Failure]) -> list[Settled]:
+        """Settle failed tries: to the dead letters, or for another try."""
+        args: list[Any] = [*self._who, self._settings.max_deliveries]
+        for f in failures:
+            args += (f.entry, f.error, f.traceback, int(f.final))
+        settled = self._scripts.call("fail", [*self._keys, self._settings.dead], args)
+        return [Settled(e.decode(), became.decode(), n) for e, became, n in settled]
+
+    def keep(self, entries: Sequence[str]) -> list[str]:
+        """Show that these are in work; the ones that are not ours any more."""
+        lost: list[str] = []
+        for step in _steps(entries):
+            lost += [raw.decode() for raw in self._call("keep", step)]
+        return lost
+
+    def release(self, tried: Sequence[tuple[str, bool]]) -> int:
+        """Give items back to the group, at once for others; how many."""
+        released = 0
+        for step in _steps(tried):
+            flat = [part for entry, was_tried in step for part in (entry, int(was_tried))]
+            released += self._call("release", [RELEASED_CONSUMER, *flat])
+        return released
+
+    def leave(self) -> bool:
+        """Remove this consumer's name, unless items are still pending under it."""
+        return bool(self._call("leave", []))
+
+    def _call(self, name: str, args: Iterable[Any]) -> Any:
+        return self._scripts.call(name, self._keys, [*self._who, *args])
+
+
+def split(results: Sequence[ItemResult]) -> list[list[ItemResult]]:
+    """Commits of a size that the server takes, in order."""
+    parts: list[list[ItemResult]] = [[]]
+    size = 0
+    for result in results:
+        if parts[-1] and (
+            size + len(result.value) > LARGEST_COMMIT_BYTES or len(parts[-1]) >= LARGEST_STEP
+        ):
+            parts.append([])
+            size = 0
+        parts[-1].append(result)
+        size += len(result.value)
+    return [part for part in parts if part]
+
+
+def _steps(entries: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    return (entries[n : n + LARGEST_STEP] for n in range(0, len(entries), LARGEST_STEP))
+
+
+def _entry(raw: Sequence[Any], deliveries: int) -> Entry:
+    parts = raw[1]
+    return Entry(raw[0].decode(), dict(zip(parts[::2], parts[1::2])), deliveries)
