@@ -1,0 +1,56 @@
+"""The environment variables of a deployment, typed and bounded."""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = Annotated[tuple[str, ...], NoDecode]  # comma-separated
+
+
+class Env(BaseSettings):
+    """Deployment's knobs. Operators' knobs are rows in the admin."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PODFLEET_",
+        secrets_dir=os.environ.get("PODFLEET_SECRETS_DIR") or None,
+        extra="ignore",
+        populate_by_name=True,
+    )
+
+    database_url: str = Field(default="", validation_alias="DATABASE_URL")
+    redis_url: SecretStr = Field(default=SecretStr(""), validation_alias="REDIS_URL")
+    secret_key: SecretStr = SecretStr("")
+    # The first key encrypts what is stored, all of them decrypt. Empty: derived from a file in var.
+    field_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    debug: bool = False
+    production: bool = False  # refuses to start with a generated secret or an embedded service
+    allowed_hosts: NAMES = ("localhost", "127.0.0.1", "[::1]")
+    csrf_trusted_origins: NAMES = ()
+    behind_proxy: bool = False  # trust X-Forwarded-Proto of the proxy in front
+    https: bool = False  # secure cookies, HSTS
+    time_zone: str = "UTC"
+    var_dir: Path = ROOT / "var"
+    log_json: bool = False
+    log_level: str = "INFO"
+    web_port: int = Field(default=8000, ge=1, le=65535)
+    flower_port: int = Field(default=5555, ge=1, le=65535)
+    bind: str = "127.0.0.1"
+    worker_concurrency: int = Field(default=2, ge=1, le=256)
+
+    @field_validator("allowed_hosts", "csrf_trusted_origins", "field_keys", mode="before")
+    @classmethod
+    def _comma_separated(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+
+@cache
+def env() -> Env:
+    """The environment, read once a process."""
+    return Env()

@@ -1,0 +1,73 @@
+"""How log events look: structlog, for people or as JSON, with secrets taken out."""
+
+import re
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+SECRET_NAME = re.compile(r"(key|token|secret|password|passwd|authorization|credential)", re.I)
+SECRET_IN_URL = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]+(?=@)")
+# A client token names a pod and opens nothing.
+NOT_SECRET = frozenset({"client_token", "task_key", "offer_key", "key_count"})
+
+Event = MutableMapping[str, Any]
+
+
+def redact(_logger: Any, _method: str, event: Event) -> Event:
+    """Take passwords out of URLs, and the values of fields that are named like secrets."""
+    for name, value in event.items():
+        if name not in NOT_SECRET and SECRET_NAME.search(name):
+            event[name] = "**"
+        elif isinstance(value, str):
+            event[name] = SECRET_IN_URL.sub(r"\1:**", value)
+    return event
+
+
+SHARED: tuple[Any, ...] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+    redact,
+)
+
+
+def logging_config(*, json: bool, level: str) -> dict[str, Any]:
+    """The logging configuration of Django and Celery; configures structlog on the way."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *SHARED,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    renderer = (
+        structlog.processors.JSONRenderer()
+        if json
+        else structlog.dev.ConsoleRenderer(colors=False, pad_event_to=24)
+    )
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "structlog": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+                "foreign_pre_chain": list(SHARED),
+            }
+        },
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structlog"}},
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {
+            "celery.app.trace": {"level": "WARNING"},
+            "celery.worker.strategy": {"level": "WARNING"},
+            "celery.beat": {"level": "WARNING"},
+            "django_celery_beat": {"level": "WARNING"},
+            "httpx": {"level": "WARNING"},
+            "django.utils.autoreload": {"level": "WARNING"},
+        },
+    }

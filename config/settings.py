@@ -1,0 +1,167 @@
+"""The Django settings, all from the environment (config/env.py)."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+from kombu import Queue
+
+from config import embedded
+from config.env import ROOT, env
+from config.logs import logging_config
+from config.secrets import kept_secret
+
+ENV = env()
+BASE_DIR = ROOT
+VAR_DIR: Path = ENV.var_dir
+
+if ENV.production and not (
+    ENV.secret_key.get_secret_value() and ENV.database_url and ENV.redis_url.get_secret_value()
+):
+    raise ImproperlyConfigured(
+        "PODFLEET_PRODUCTION is set, so PODFLEET_SECRET_KEY, DATABASE_URL and REDIS_URL must be set too"
+    )
+
+SECRET_KEY = ENV.secret_key.get_secret_value() or kept_secret(VAR_DIR / "secret-key")
+FIELD_KEYS = tuple(k.get_secret_value() for k in ENV.field_keys) or (
+    kept_secret(VAR_DIR / "field-key"),
+)
+DEBUG = ENV.debug
+ALLOWED_HOSTS = list(ENV.allowed_hosts)
+CSRF_TRUSTED_ORIGINS = list(ENV.csrf_trusted_origins)
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "unfold.contrib.simple_history",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "simple_history",
+    "django_celery_beat",
+    "pods",
+    "fleet",
+    "config",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "simple_history.middleware.HistoryRequestMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "DIRS": [],
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = ENV.https
+SECURE_HSTS_SECONDS = 31_536_000 if ENV.https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = ENV.https
+if ENV.behind_proxy:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+X_FRAME_OPTIONS = "DENY"
+
+DATABASE: dict[str, Any] = (
+    dict(dj_database_url.parse(ENV.database_url, conn_max_age=60, conn_health_checks=True))
+    if ENV.database_url
+    else {"ENGINE": "django.db.backends.sqlite3", "NAME": str(VAR_DIR / "podfleet.sqlite3")}
+)
+if DATABASE["ENGINE"].endswith("sqlite3"):
+    # IMMEDIATE: a transaction that reads and then writes takes its lock at once and waits its
+    # turn, instead of failing in the middle.
+    DATABASE["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+    if not ENV.database_url:
+        VAR_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+DATABASES = {"default": DATABASE}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+EMBEDDED_REDIS = not ENV.redis_url.get_secret_value()
+REDIS_URL = embedded.url(VAR_DIR) if EMBEDDED_REDIS else ENV.redis_url.get_secret_value()
+
+USE_TZ = True
+TIME_ZONE = ENV.time_zone
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "static"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+# Celery. Every task is idempotent, so that late acknowledgement and redelivery are harmless;
+# what must not be late (a tick) carries `expires`.
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_SERIALIZER = "json"
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_SOFT_TIME_LIMIT = 90
+CELERY_TASK_TIME_LIMIT = 120
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CONCURRENCY = ENV.worker_concurrency
+CELERY_WORKER_MAX_TASKS_PER_CHILD = 500
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_WORKER_SEND_TASK_EVENTS = CELERY_TASK_SEND_SENT_EVENT = CELERY_TASK_TRACK_STARTED = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # Longer than any hard time limit and any countdown, else a running task is delivered again.
+    "visibility_timeout": 600,
+    "unacked_restore_interval": 10,
+    "unacked_restore_throttle": 1,
+    "socket_timeout": 15,
+    "socket_keepalive": True,
+}
+CELERY_TASK_DEFAULT_QUEUE = "control"
+CELERY_TASK_QUEUES = [Queue("control"), Queue("vendor"), Queue("notify")]
+CELERY_TASK_ROUTES = {
+    "fleet.*": {"queue": "control"},
+    "pods.sweep": {"queue": "control"},
+    "pods.nudge": {"queue": "control"},
+    "pods.*": {"queue": "vendor"},
+    "notify.*": {"queue": "notify"},
+}
+CELERY_TIMEZONE = "UTC"
+# No CELERY_BEAT_SCHEDULE: it would write over operators' edits at every start of beat. The rows
+# are made by migrations and by `fleet create`.
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 2
+DJANGO_CELERY_BEAT_TZ_AWARE = True
+
+LOGGING = logging_config(json=ENV.log_json, level=ENV.log_level)
+LOGGING_CONFIG = "logging.config.dictConfig"
+
+CLAIM_LEASE = timedelta(seconds=150)  # above the hard time limit: the holder is dead by then
+
+UNFOLD = {"SITE_TITLE": "Podfleet", "SITE_HEADER": "Podfleet", "SITE_SYMBOL": "dns"}

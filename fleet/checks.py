@@ -1,0 +1,52 @@
+"""What the operator must fix, found at start rather than at 3 a.m."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+
+
+@register()
+def celery_does_not_overwrite_the_schedule(**_options: Any) -> list[CheckMessage]:
+    """CELERY_BEAT_SCHEDULE would write over the rows that operators edit."""
+    if getattr(settings, "CELERY_BEAT_SCHEDULE", None):
+        return [
+            Error(
+                "CELERY_BEAT_SCHEDULE is set: it overwrites the schedule in the admin at every start",
+                hint="Remove it; edit the periodic tasks in the admin.",
+                id="podfleet.E001",
+            )
+        ]
+    return []
+
+
+@register()
+def tasks_end_before_they_are_delivered_again(**_options: Any) -> list[CheckMessage]:
+    """A task that outlives the visibility timeout or its claim runs twice."""
+    visible = settings.CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"]
+    claim = settings.CLAIM_LEASE.total_seconds()
+    limit = settings.CELERY_TASK_TIME_LIMIT
+    if limit >= min(visible, claim):
+        return [
+            Error(
+                f"the task time limit ({limit} s) is not below the visibility timeout ({visible} s) "
+                f"and the claim lease ({claim:g} s)",
+                hint="Lower CELERY_TASK_TIME_LIMIT.",
+                id="podfleet.E002",
+            )
+        ]
+    return []
+
+
+@register(deploy=True)
+def production_uses_real_services(**_options: Any) -> list[CheckMessage]:
+    """The embedded services are for one machine."""
+    if settings.EMBEDDED_REDIS:
+        return [
+            Warning(
+                "REDIS_URL is not set: the embedded server is used",
+                hint="Set REDIS_URL and DATABASE_URL, and PODFLEET_PRODUCTION=1.",
+                id="podfleet.W001",
+            )
+        ]
+    return []

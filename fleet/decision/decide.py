@@ -1,0 +1,135 @@
+"""The scale decision: how many pods, which new ones, which to retire, and why. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+from fleet.decision.guardrails import GUARDRAILS
+from fleet.decision.sentence import sentence
+from fleet.decision.values import Decision, Mode, PodFacts, Policy, Retire, Snapshot, Step
+from pods.states import READY, STOPPED
+
+
+def desired_pods(depth: int, policy: Policy) -> int:
+    """clamp(ceil(depth / target_depth_per_pod), min_instances, max_instances), in pods."""
+    wished = -(-depth // policy.target_depth_per_pod)
+    return min(max(wished, policy.min_instances), policy.max_instances)
+
+
+def decide(seen: Snapshot, policy: Policy) -> Decision:
+    """What one tick does. Reads no clock, row, setting or log: the same arguments, the same answer."""
+    active = len(seen.active)
+    steps = _wish(seen, policy)
+    wished = target = steps[-1].after
+    binding = ""
+    least = Step(rule="", before=active, after=active, because="")
+    for rule, guardrail in GUARDRAILS:
+        bound = guardrail(seen, policy)
+        if bound is None:
+            continue
+        if bound.retires and bound.at_most < least.after:
+            least = Step(rule=rule, before=active, after=bound.at_most, because=bound.because)
+        if bound.at_most < target:
+            steps.append(
+                Step(rule=rule, before=target, after=bound.at_most, because=bound.because)
+            )
+            target, binding = bound.at_most, rule
+    retire = _retire(seen, policy, wished=wished, least=least)
+    spawn = seen.offers[: max(0, target - active)]
+    decision = Decision(
+        depth=seen.depth,
+        active=active,
+        desired=wished if seen.depth is None else desired_pods(seen.depth, policy),
+        target=target,
+        steps=tuple(steps),
+        spawn=tuple(spawn),
+        retire=tuple(retire),
+        binding=binding,
+    )
+    return replace(decision, sentence=sentence(decision))
+
+
+def _wish(seen: Snapshot, policy: Policy) -> list[Step]:
+    """What would be right if nothing stood in the way. An unknown backlog wishes for no change."""
+    active = len(seen.active)
+    held = policy.override
+    if held is not None and held.until > seen.now:
+        why = f"{held.by} holds at {held.pods}: {held.because}"
+        return [Step(rule="override", before=active, after=held.pods, because=why)]
+    if seen.depth is None:
+        why = seen.unknown_because or "the backlog cannot be read"
+        return [Step(rule="unknown", before=active, after=active, because=why)]
+    wished = -(-seen.depth // policy.target_depth_per_pod)
+    about = "about " if seen.depth_estimated else ""
+    why = f"{about}{seen.depth:,} items at {policy.target_depth_per_pod:,} a pod"
+    steps = [Step(rule="demand", before=active, after=wished, because=why)]
+    if wished < policy.min_instances:
+        why = f"min_instances is {policy.min_instances}"
+        steps.append(
+            Step(rule="min_instances", before=wished, after=policy.min_instances, because=why)
+        )
+    return steps
+
+
+def _retire(seen: Snapshot, policy: Policy, *, wished: int, least: Step) -> list[Retire]:
+    """Who goes: first what a guardrail takes, then the idle, then the too old."""
+    leaving = list(_dearest_first(seen.active)[: len(seen.active) - least.after])
+    if Mode.STOP_ALL in {policy.mode, policy.installation_mode}:
+        leaving += [p for p in seen.pods if p.state is STOPPED]
+    retire = [Retire(pod_id=p.pod_id, rule=least.rule or "stop_all", because=least.because or "stopped")
+              for p in leaving]
+    gone = {r.pod_id for r in retire}
+    retire += _idle(seen, policy, keep=min(wished, policy.max_instances), gone=gone)
+    return retire + _too_old(seen, policy, {r.pod_id for r in retire})
+
+
+def _dearest_first(pods: Sequence[PodFacts]) -> list[PodFacts]:
+    """By USD an item, the unmeasured by USD/hour behind the measured; not yet working ones first."""
+
+    def key(pod: PodFacts) -> tuple[bool, bool, Decimal, timedelta]:
+        per_item = pod.usd_per_item
+        return (
+            pod.state is not READY,
+            per_item is not None,
+            per_item if per_item is not None else pod.hourly_usd,
+            -pod.age,
+        )
+
+    return sorted(pods, key=key, reverse=True)
+
+
+def _idle(seen: Snapshot, policy: Policy, *, keep: int, gone: set[int]) -> list[Retire]:
+    """Each pod that has been idle for long enough, as long as more are left than are wished for."""
+    if seen.depth is None:
+        return []
+    surplus = sum(p.pod_id not in gone for p in seen.active) - keep
+    idle = [
+        (p.idle_for, p)
+        for p in seen.active
+        if p.pod_id not in gone and p.state is READY and not p.in_flight
+        and p.idle_for is not None
+        and p.idle_for >= policy.idle_after
+    ]
+    idle.sort(key=lambda pair: (pair[0], pair[1].hourly_usd, pair[1].pod_id), reverse=True)
+    return [
+        Retire(pod_id=p.pod_id, rule="idle", because=f"idle for {since.total_seconds():.0f} s")
+        for since, p in idle[: max(0, surplus)]
+    ]
+
+
+def _too_old(seen: Snapshot, policy: Policy, gone: set[int]) -> list[Retire]:
+    """The oldest pod past its age, one a tick: the next ticks replace it."""
+    if policy.max_pod_age is None:
+        return []
+    old = [
+        p
+        for p in seen.active
+        if p.pod_id not in gone and p.state is READY and p.age >= policy.max_pod_age
+    ]
+    old.sort(key=lambda p: (p.age, p.pod_id), reverse=True)
+    hours = policy.max_pod_age.total_seconds() / 3600
+    return [
+        Retire(pod_id=p.pod_id, rule="max_pod_hours", because=f"older than {hours:g} h")
+        for p in old[:1]
+    ]

@@ -1,0 +1,231 @@
+"""The guardrails: each takes away from what was wished, none adds. Pure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from itertools import accumulate
+from typing import Final
+
+from fleet.decision.values import Mode, Policy, Snapshot
+from pods.states import READY
+
+HOUR: Final = Decimal(3600)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """The most active pods that a rule allows."""
+
+    at_most: int  # after this tick, the new ones included
+    because: str
+    # True: also what runs must come down to it. False: it only keeps new pods from starting.
+    retires: bool = False
+
+
+Guardrail = Callable[[Snapshot, Policy], Bound | None]
+
+
+def stop_all(_seen: Snapshot, policy: Policy) -> Bound | None:
+    """Nothing may run."""
+    if policy.mode is Mode.STOP_ALL:
+        return Bound(at_most=0, because="an operator stopped everything", retires=True)
+    if policy.installation_mode is Mode.STOP_ALL:
+        return Bound(at_most=0, because="the whole installation was stopped", retires=True)
+    return None
+
+
+def paused(seen: Snapshot, policy: Policy) -> Bound | None:
+    """Nothing may start."""
+    if policy.mode is Mode.PAUSED:
+        return Bound(at_most=len(seen.active), because="the fleet is paused")
+    if policy.installation_mode is Mode.PAUSED:
+        return Bound(at_most=len(seen.active), because="the whole installation is paused")
+    return None
+
+
+def max_instances(_seen: Snapshot, policy: Policy) -> Bound | None:
+    """The cap on pods that work."""
+    return Bound(
+        at_most=policy.max_instances,
+        because=f"max_instances is {policy.max_instances}",
+        retires=True,
+    )
+
+
+def room(seen: Snapshot, policy: Policy) -> Bound | None:
+    """The cap on everything that may bill: pods on their way out take a place until proved gone."""
+    free = max(0, policy.max_instances - seen.billable)
+    return Bound(
+        at_most=len(seen.active) + free,
+        because=f"{seen.billable} of {policy.max_instances} pods are taken",
+    )
+
+
+def installation_instances(seen: Snapshot, policy: Policy) -> Bound | None:
+    """The cap on everything that may bill, over all fleets."""
+    cap = policy.installation.max_instances
+    if cap is None:
+        return None
+    taken = seen.elsewhere.pods + seen.billable
+    return Bound(
+        at_most=len(seen.active) + max(0, cap - taken),
+        because=f"{taken} of the installation's {cap} pods are taken",
+    )
+
+
+def max_hourly_usd(seen: Snapshot, policy: Policy) -> Bound | None:
+    """The most pods that the ceiling pays for, what is in flight or unknown included."""
+    if policy.max_hourly_usd is None:
+        return None
+    return _ceiling(seen, policy.max_hourly_usd, seen.hourly_usd, "")
+
+
+def installation_hourly_usd(seen: Snapshot, policy: Policy) -> Bound | None:
+    """The same ceiling over all fleets. It retires nothing: whose pods would have to go?"""
+    cap = policy.installation.max_hourly_usd
+    if cap is None:
+        return None
+    committed = seen.hourly_usd + seen.elsewhere.hourly_usd
+    new = _affordable(seen, cap - committed)
+    return Bound(
+        at_most=len(seen.active) + new,
+        because=f"the installation's ${cap}/h has ${committed:.4f}/h committed",
+    )
+
+
+def _ceiling(seen: Snapshot, cap: Decimal, committed: Decimal, whose: str) -> Bound:
+    """What fits under a ceiling: the cheapest of what runs first, then the offers in their order."""
+    if committed > cap:
+        active = sorted(p.hourly_usd for p in seen.active)
+        # What is on its way out bills for a moment more; only what works can be retired.
+        keep = sum(total <= cap for total in accumulate(active))
+        return Bound(
+            at_most=min(keep, len(active)),
+            because=f"{whose}${cap}/h pays for {keep} of {len(active)} pods",
+            retires=True,
+        )
+    new = _affordable(seen, cap - committed)
+    return Bound(
+        at_most=len(seen.active) + new,
+        because=f"{whose}${cap}/h has ${committed:.4f}/h committed, {new} more fit",
+    )
+
+
+def _affordable(seen: Snapshot, left: Decimal) -> int:
+    return sum(total <= left for total in accumulate(o.hourly_usd for o in seen.offers))
+
+
+def daily_budget_usd(seen: Snapshot, policy: Policy) -> Bound | None:
+    """What today's budget pays for: an hour of each new pod is reserved."""
+    if policy.daily_budget_usd is None:
+        return None
+    return _budget(seen, policy, policy.daily_budget_usd, seen.spent_today_usd, "today's budget")
+
+
+def total_budget_usd(seen: Snapshot, policy: Policy) -> Bound | None:
+    """What the fleet's budget pays for: an hour of each new pod is reserved."""
+    if policy.total_budget_usd is None:
+        return None
+    return _budget(seen, policy, policy.total_budget_usd, seen.spent_total_usd, "the budget")
+
+
+def installation_daily_budget(seen: Snapshot, policy: Policy) -> Bound | None:
+    """What today's budget of all fleets pays for."""
+    cap = policy.installation.daily_budget_usd
+    if cap is None:
+        return None
+    spent = seen.spent_today_usd + seen.elsewhere.spent_today_usd
+    return _budget(
+        seen, policy, cap, spent, "the installation's budget", also=seen.elsewhere.hourly_usd
+    )
+
+
+def wind_down(policy: Policy) -> timedelta:
+    """How long a pod goes on billing after it was told to go: the drain, and the ticks around it."""
+    return policy.drain_within + 4 * policy.tick
+
+
+def _budget(
+    seen: Snapshot,
+    policy: Policy,
+    budget: Decimal,
+    spent: Decimal,
+    which: str,
+    *,
+    also: Decimal = Decimal(0),
+) -> Bound:
+    left = budget - spent
+    committed = seen.hourly_usd + also
+    seconds = Decimal(wind_down(policy).total_seconds())
+    money = f"{which} of ${budget} has ${spent:.4f} spent"
+    if left <= committed * seconds / HOUR:
+        # Dearest first out, until what stays can be wound down with what is left.
+        allowance = left * HOUR / seconds - also
+        prices = sorted(p.hourly_usd for p in seen.active)
+        # At the very price: a free pod costs nothing and may stay.
+        keep = sum(total <= allowance for total in accumulate(prices)) if left > 0 else 0
+        keep = max(keep, sum(price == 0 for price in prices))
+        return Bound(at_most=keep, because=money, retires=True)
+    new = _affordable(seen, left - committed)
+    return Bound(at_most=len(seen.active) + new, because=f"{money}, {new} more hours fit")
+
+
+def no_offers(seen: Snapshot, _policy: Policy) -> Bound | None:
+    """No more new pods than there are offers."""
+    return Bound(
+        at_most=len(seen.active) + len(seen.offers),
+        because=seen.no_offers_because or f"{len(seen.offers)} offers can be rented",
+    )
+
+
+def canary(seen: Snapshot, _policy: Policy) -> Bound | None:
+    """A template that has not acknowledged one item yet gets one pod, not a fleet of broken ones."""
+    if seen.proven:
+        return None
+    return Bound(
+        at_most=max(1, len(seen.active)),
+        because="this template's first pod has not acknowledged an item yet",
+    )
+
+
+def worth_booting(seen: Snapshot, _policy: Policy) -> Bound | None:
+    """Near the end of a backlog nothing is started that would work for less than its boot takes."""
+    ready = sum(p.state is READY for p in seen.pods)
+    if not ready or not seen.items_per_second or seen.boot_time is None or seen.depth is None:
+        return None
+    left = timedelta(seconds=min(seen.depth / seen.items_per_second, 10**9))
+    if left >= seen.boot_time:
+        return None
+    return Bound(
+        at_most=len(seen.active),
+        because=f"the backlog ends in {left.total_seconds():.0f} s, a boot takes "
+        f"{seen.boot_time.total_seconds():.0f} s",
+    )
+
+
+def spawn_per_tick(seen: Snapshot, policy: Policy) -> Bound | None:
+    """The ramp."""
+    return Bound(
+        at_most=len(seen.active) + policy.spawn_per_tick,
+        because=f"at most {policy.spawn_per_tick} new a tick",
+    )
+
+
+# The order is the explanation: what the operator set first, what the moment allows last.
+GUARDRAILS: Final[Sequence[tuple[str, Guardrail]]] = (
+    ("stop_all", stop_all),
+    ("paused", paused),
+    ("max_instances", max_instances),
+    ("room", room),
+    ("installation_instances", installation_instances),
+    ("max_hourly_usd", max_hourly_usd),
+    ("installation_hourly_usd", installation_hourly_usd),
+    ("daily_budget_usd", daily_budget_usd),
+    ("total_budget_usd", total_budget_usd),
+    ("installation_daily_budget", installation_daily_budget),
+    ("canary", canary),
+    ("worth_booting", worth_booting),
+    ("no_offers", no_offers),
+    ("spawn_per_tick", spawn_per_tick),
+)

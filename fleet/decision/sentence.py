@@ -1,0 +1,39 @@
+"""A decision in one sentence that an operator understands. Pure."""
+
+from collections import Counter
+
+from fleet.decision.values import Decision, Step
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 pod`, `2 pods`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def sentence(decision: Decision) -> str:
+    """What the tick does and why, and what keeps it from more."""
+    wish = decision.steps[0]
+    parts = [_doing(decision), _wanting(wish)]
+    if decision.binding:
+        binding = next(s for s in decision.steps if s.rule == decision.binding)
+        parts.append(f"held at {binding.after} since {binding.because}")
+    return "; ".join(parts)
+
+
+def _doing(decision: Decision) -> str:
+    done: list[str] = []
+    if decision.spawn:
+        done.append(f"starts {plural(len(decision.spawn), 'pod')}")
+    if decision.retire:
+        causes = Counter(r.because for r in decision.retire)
+        cause, _ = causes.most_common(1)[0]
+        done.append(f"retires {plural(len(decision.retire), 'pod')} ({cause})")
+    if not done:
+        return f"keeps {plural(decision.active, 'pod')}"
+    return f"has {plural(decision.active, 'pod')}, {' and '.join(done)}"
+
+
+def _wanting(wish: Step) -> str:
+    if wish.rule == "unknown":
+        return f"the backlog is unknown ({wish.because}), so nothing changes"
+    return f"{wish.because} want {wish.after}" if wish.rule == "demand" else wish.because

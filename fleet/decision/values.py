@@ -1,0 +1,198 @@
+"""The values that a scale decision reads and returns. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from pods.states import ACTIVE, PodState
+
+
+class Mode(StrEnum):
+    """What an operator wants of a fleet at all."""
+
+    RUNNING = "running"
+    PAUSED = "paused"  # starts nothing
+    STOP_ALL = "stop_all"  # starts nothing, drains and destroys everything
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodFacts:
+    """What a decision knows of one pod that may bill. Unknown is None."""
+
+    pod_id: int
+    state: PodState
+    hourly_usd: Decimal
+    age: timedelta
+    idle_for: timedelta | None = None  # None: busy, or not known
+    in_flight: int | None = None  # items
+    items_per_second: float | None = None
+    gpu_type: str = ""
+    account_id: int = 0
+
+    @property
+    def active(self) -> bool:
+        """Whether it works or will work."""
+        return self.state in ACTIVE
+
+    @property
+    def usd_per_item(self) -> Decimal | None:
+        """What one item costs on it; None while its rate is not known."""
+        if not self.items_per_second:
+            return None
+        return self.hourly_usd / Decimal(3600) / Decimal(str(self.items_per_second))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferFacts:
+    """An offer that could be rented now."""
+
+    account_id: int
+    key: str
+    hourly_usd: Decimal
+    gpu_type: str = ""
+    gpu_count: int = 0
+    vram_gb: int | None = None
+    region: str = ""
+    host: str = ""
+    interruptible: bool = False
+    reliability: float | None = None
+    remaining: timedelta | None = None  # how long it can still be rented; None: not limited
+    stopped_hourly_usd: Decimal = Decimal(0)
+    because: str = ""  # why it stands where it stands
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a fleet is willing to rent. An empty sequence or None is no restriction."""
+
+    gpu_types: Sequence[str] = ()
+    regions: Sequence[str] = ()
+    min_vram_gb: int | None = None
+    max_hourly_usd: Decimal | None = None
+    min_reliability: float | None = None  # 0..1
+    min_remaining: timedelta | None = None
+    interruptible: bool | None = None  # None: both
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """An operator's word over the formula, until it ends."""
+
+    pods: int
+    until: datetime
+    by: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """What counts against the installation's limits outside this fleet."""
+
+    pods: int = 0  # that may bill
+    hourly_usd: Decimal = Decimal(0)
+    spent_today_usd: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything that one decision is made from."""
+
+    now: datetime
+    depth: int | None  # items not acknowledged; None: unknown
+    pending: int = 0  # of them taken by a consumer
+    depth_estimated: bool = False
+    unknown_because: str = ""
+    pods: Sequence[PodFacts] = ()  # every pod of the fleet that may bill
+    # Machines of this fleet without a row, which bill all the same.
+    orphans: int = 0
+    orphans_hourly_usd: Decimal = Decimal(0)
+    offers: Sequence[OfferFacts] = ()  # best first
+    no_offers_because: str = ""
+    spent_today_usd: Decimal = Decimal(0)
+    spent_total_usd: Decimal = Decimal(0)
+    proven: bool = True  # this template has acknowledged an item before
+    items_per_second: float | None = None  # of all pods together, measured; None: not known
+    boot_time: timedelta | None = None  # measured; None: not known
+    elsewhere: Elsewhere = Elsewhere()
+
+    @property
+    def active(self) -> Sequence[PodFacts]:
+        """The pods that work or will work."""
+        return [p for p in self.pods if p.active]
+
+    @property
+    def billable(self) -> int:
+        """Everything of this fleet that may bill, counted."""
+        return len(self.pods) + self.orphans
+
+    @property
+    def hourly_usd(self) -> Decimal:
+        """USD/hour of everything of this fleet that may bill."""
+        return sum((p.hourly_usd for p in self.pods), self.orphans_hourly_usd)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caps:
+    """Limits on a set of pods. None: no limit."""
+
+    max_instances: int | None = None
+    max_hourly_usd: Decimal | None = None
+    daily_budget_usd: Decimal | None = None
+    total_budget_usd: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What the operator asked for."""
+
+    target_depth_per_pod: int  # items
+    min_instances: int = 0
+    max_instances: int = 1
+    spawn_per_tick: int = 1
+    idle_after: timedelta = timedelta(seconds=120)
+    drain_within: timedelta = timedelta(seconds=60)
+    tick: timedelta = timedelta(seconds=15)
+    max_pod_age: timedelta | None = None
+    max_hourly_usd: Decimal | None = None
+    daily_budget_usd: Decimal | None = None
+    total_budget_usd: Decimal | None = None
+    mode: Mode = Mode.RUNNING
+    override: Override | None = None
+    installation: Caps = Caps()
+    installation_mode: Mode = Mode.RUNNING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One rule's part in a decision: how many pods before it, how many after."""
+
+    rule: str
+    before: int
+    after: int
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retire:
+    """A pod that is to be retired."""
+
+    pod_id: int
+    rule: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What one tick does, and why."""
+
+    depth: int | None
+    active: int  # pods that work or will work, before
+    desired: int  # clamp(ceil(depth / target_depth_per_pod), min_instances, max_instances)
+    target: int  # pods after every guardrail: what this tick moves towards
+    steps: Sequence[Step]
+    spawn: Sequence[OfferFacts] = ()  # one new pod for each
+    retire: Sequence[Retire] = ()
+    binding: str = ""  # the rule that kept the target from what was wished; "": none
+    sentence: str = ""

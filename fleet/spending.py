@@ -1,0 +1,38 @@
+"""What fleets have spent: sums over the price segments."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db.models import Sum
+
+from pods.models import MICROS, PriceSegment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """USD, up to a moment."""
+
+    today: Decimal  # since midnight UTC
+    total: Decimal
+
+
+def midnight(now: datetime) -> datetime:
+    """The beginning of the day of the budgets, in UTC."""
+    return now.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def spent(now: datetime, *, fleet_id: int | None = None, besides: int | None = None) -> Spent:
+    """What one fleet, or all of them, or all `besides` one, have spent. Two queries."""
+    segments = PriceSegment.objects.all()
+    if fleet_id is not None:
+        segments = segments.filter(fleet_id=fleet_id)
+    if besides is not None:
+        segments = segments.exclude(fleet_id=besides)
+    begin = midnight(now)
+    before = segments.filter(until__lte=begin).aggregate(micros=Sum("cost_micros"))["micros"] or 0
+    recent: Sequence[PriceSegment] = list(segments.exclude(until__lte=begin))
+    today = sum((s.cost_usd(now, since=begin) for s in recent), Decimal(0))
+    whole = sum((s.cost_usd(now) for s in recent), Decimal(0))
+    return Spent(today=today, total=Decimal(before) / MICROS + whole)

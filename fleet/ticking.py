@@ -1,0 +1,193 @@
+"""One tick of one fleet: take the lease, gather, decide, write, send on commit."""
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from django.db import transaction
+from django.db.models import F, Q
+
+from fleet import snapshot
+from fleet.decision.decide import decide
+from fleet.decision.recording import recorded
+from fleet.decision.values import Decision, OfferFacts
+from fleet.models import Fleet, Lease, Tick
+from fleet.snapshot import Gathered, template_hash
+from pods import dispatch, lifecycle, teardown
+from pods.clock import utcnow
+from pods.lifecycle import Overtaken
+from pods.models import Account, Installation, Pod
+from pods.states import READY, REQUESTED
+
+log = structlog.get_logger(__name__)
+# Longer than the tick's hard time limit: whoever held it is dead by then.
+LEASE: Final = timedelta(seconds=45)
+LONGEST_SENTENCE: Final = 600
+
+
+def tick_fleet(fleet_id: int) -> Decision | None:
+    """Decide once on a fleet and write the decision down; None where another tick is at it.
+
+    Safe to run twice, at the same time, or to be killed at any line: what was decided is written in
+    one transaction that holds only while the lease's token is still ours.
+    """
+    began = time.monotonic()
+    fleet = Fleet.objects.select_related("schedule__interval").get(pk=fleet_id)
+    token = take_lease(fleet)
+    if token is None:
+        return None
+    try:
+        gathered = snapshot.gather(fleet, utcnow())
+        decision = decide(gathered.seen, gathered.policy)
+        _write(fleet, token, gathered, decision, began)
+    except Overtaken as exc:
+        log.warning("tick_overtaken", fleet=fleet.name, because=str(exc))
+        return None
+    finally:
+        Lease.objects.filter(fleet=fleet, token=token).update(until=None)
+    _retire(gathered, decision)
+    log.info("fleet_ticked", fleet=fleet.name, sentence=decision.sentence)
+    return decision
+
+
+def preview(fleet: Fleet) -> Decision:
+    """What the next tick would do; changes nothing."""
+    gathered = snapshot.gather(fleet, utcnow())
+    return decide(gathered.seen, gathered.policy)
+
+
+def take_lease(fleet: Fleet) -> int | None:
+    """The lease's new token, or None while another holds it."""
+    now = utcnow()
+    Lease.objects.get_or_create(fleet=fleet)
+    took = Lease.objects.filter(Q(until__isnull=True) | Q(until__lt=now), fleet=fleet).update(
+        holder=f"{socket.gethostname()}:{os.getpid()}"[:100], token=F("token") + 1, until=now + LEASE
+    )
+    return Lease.objects.values_list("token", flat=True).get(fleet=fleet) if took else None
+
+
+def _write(
+    fleet: Fleet, token: int, gathered: Gathered, decision: Decision, began: float
+) -> None:
+    """The decision's row and a REQUESTED row for each new pod, together.
+
+    Raises:
+        Overtaken: the lease is another's by now, or a pod has appeared that was not counted.
+    """
+    seen = gathered.seen
+    with transaction.atomic():
+        held = Lease.objects.filter(fleet=fleet, token=token).update(holder="")
+        if not held:
+            raise Overtaken("the lease was taken over while this tick was slow")
+        if decision.spawn:
+            counted = {p.pod_id for p in seen.pods}
+            now_there = Pod.objects.filter(fleet=fleet).billable().values_list("pk", flat=True)
+            if set(now_there) - counted:
+                raise Overtaken("a pod appeared that this decision had not counted")
+        Tick.objects.create(
+            fleet=fleet,
+            at=seen.now,
+            token=token,
+            depth=seen.depth,
+            pending=seen.pending,
+            oldest_seconds=_oldest_seconds(gathered),
+            active=decision.active,
+            ready=sum(p.state is READY for p in seen.pods),
+            desired=decision.desired,
+            target=decision.target,
+            spawned=len(decision.spawn),
+            retired=len(decision.retire),
+            items_per_second=seen.items_per_second,
+            hourly_usd=seen.hourly_usd,
+            spent_today_usd=seen.spent_today_usd,
+            binding=decision.binding,
+            sentence=decision.sentence[:LONGEST_SENTENCE],
+            steps=[asdict(step) for step in decision.steps],
+            snapshot=recorded(seen),
+            milliseconds=int((time.monotonic() - began) * 1000),
+        )
+        _request(fleet, decision.spawn, because=decision.sentence)
+
+
+def _oldest_seconds(gathered: Gathered) -> float | None:
+    oldest = gathered.depth.oldest_age if gathered.depth else None
+    return None if oldest is None else oldest.total_seconds()
+
+
+def _request(fleet: Fleet, offers: Sequence[OfferFacts], *, because: str) -> None:
+    """Write ahead a row for each new pod; its spawn goes out when the transaction commits."""
+    accounts = Account.objects.in_bulk({offer.account_id for offer in offers})
+    tag = f"{Installation.tag()}-{fleet.pk}" if offers else ""
+    for offer in offers:
+        pod = new_pod(fleet, accounts[offer.account_id], offer, tag)
+        lifecycle.insert(pod, by="tick", because=because)
+        dispatch.send(dispatch.SPAWN, pod.pk)
+
+
+def new_pod(fleet: Fleet, account: Account, offer: OfferFacts, tag: str) -> Pod:
+    """The row of a pod that is requested: everything that its life needs is copied onto it."""
+    token = uuid.uuid4()
+    return Pod(
+        fleet=fleet,
+        account=account,
+        provider=account.provider,
+        client_token=token,
+        name=f"{tag}-{token.hex}",
+        tag=tag,
+        state=REQUESTED.value,
+        offer_key=offer.key,
+        gpu_type=offer.gpu_type,
+        gpu_count=offer.gpu_count,
+        region=offer.region,
+        host=offer.host,
+        interruptible=offer.interruptible,
+        hourly_usd=offer.hourly_usd,
+        stopped_hourly_usd=offer.stopped_hourly_usd,
+        image=fleet.image,
+        template_hash=template_hash(fleet),
+        disk_gb=fleet.disk_gb,
+        handler_env=fleet.handler_env,
+        redis_url=fleet.backlog_url,
+        boot_seconds=fleet.boot_seconds,
+        silent_seconds=fleet.silent_seconds,
+        drain_seconds=fleet.drain_seconds,
+        requested_at=utcnow(),
+        agent=agent_settings(fleet),
+    )
+
+
+def agent_settings(fleet: Fleet) -> dict[str, str | int | float]:
+    """What the fleet tells its agents: AgentSettings but for what is the pod's own."""
+    return {
+        "fleet": fleet.name,
+        "stream": fleet.stream,
+        "group": fleet.group,
+        "handler": fleet.handler,
+        "results": fleet.results,
+        "batch_size": fleet.batch_size,
+        "max_deliveries": fleet.max_deliveries,
+        "claim_idle_seconds": fleet.claim_idle_seconds,
+        "heartbeat_seconds": fleet.heartbeat_seconds,
+        "orphan_seconds": fleet.orphan_seconds,
+        "drain_seconds": fleet.drain_seconds,
+        "handler_timeout_seconds": fleet.handler_timeout_seconds,
+    }
+
+
+def _retire(gathered: Gathered, decision: Decision) -> None:
+    """Begin the end of each pod that the decision retires; one that moved meanwhile waits a tick."""
+    for leaving in decision.retire:
+        try:
+            teardown.retire_pod(
+                gathered.pods[leaving.pod_id], by="tick", because=f"{leaving.rule}: {leaving.because}"
+            )
+        except Overtaken:
+            continue
+
+

@@ -1,0 +1,50 @@
+"""What a pod costs: price segments that open, change and close with its state."""
+
+from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
+
+from pods.models import MICROS, Pod, PriceSegment
+from pods.states import CREATING, ENDED, FAILED, REQUESTED, RESUMING, STOPPED, PodState
+
+
+def begin(pod: Pod, *, now: datetime) -> None:
+    """Book a new row: one that was adopted bills from now on, one that was requested not yet."""
+    if pod.status is not REQUESTED:
+        reprice(pod, pod.hourly_usd, now=now)
+
+
+def follow(pod: Pod, before: PodState, after: PodState, *, now: datetime) -> None:
+    """Book what a move means for the price. Called inside the move's transaction."""
+    if after in ENDED:
+        end = pod.destroy_asked_at if pod.destroy_asked_at and after is not FAILED else now
+        close(pod, at=min(end, now))
+    elif after is STOPPED:
+        reprice(pod, pod.stopped_hourly_usd, now=now)
+    elif after is CREATING and before is REQUESTED:
+        reprice(pod, pod.hourly_usd, now=now)
+    elif after is RESUMING or before in ENDED:
+        reprice(pod, pod.hourly_usd, now=now)
+
+
+def reprice(pod: Pod, hourly_usd: Decimal, *, now: datetime) -> None:
+    """From now on the pod bills at `hourly_usd` (USD/hour)."""
+    running = PriceSegment.objects.filter(pod=pod, until__isnull=True).first()
+    if running is not None and running.hourly_usd == hourly_usd:
+        return
+    close(pod, at=now)
+    PriceSegment.objects.create(pod=pod, fleet_id=pod.fleet_id, hourly_usd=hourly_usd, since=now)
+
+
+def close(pod: Pod, *, at: datetime) -> None:
+    """End the open segment at `at`, and fix what it cost."""
+    for segment in PriceSegment.objects.filter(pod=pod, until__isnull=True):
+        segment.until = max(at, segment.since)
+        segment.cost_micros = int(
+            (segment.cost_usd(segment.until) * MICROS).to_integral_value(ROUND_HALF_UP)
+        )
+        segment.save(update_fields=["until", "cost_micros"])
+
+
+def never_billed(pod: Pod) -> None:
+    """The provider proved that nothing was created: what was counted while unknown is taken back."""
+    PriceSegment.objects.filter(pod=pod).delete()

@@ -1,0 +1,49 @@
+"""The circuit breaker of an account: after failures in a row it is left alone for a while."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db.models import F
+
+from pods.clock import utcnow
+from pods.models import Account
+from pods.providers.errors import AuthFailed, ProviderError, QuotaExceeded, RateLimited
+
+# Three in a row are no coincidence; the first pause is short, since most troubles are.
+FAILURES_TO_OPEN: Final = 3
+FIRST_PAUSE: Final = timedelta(seconds=30)
+LONGEST_PAUSE: Final = timedelta(minutes=30)
+
+
+def is_open(account: Account, *, now: datetime) -> bool:
+    """Whether nothing new is to be rented on this account now."""
+    return account.open_until is not None and account.open_until > now
+
+
+def pause_after(failures: int) -> timedelta | None:
+    """How long to leave an account alone after so many failures in a row; None: not yet."""
+    if failures < FAILURES_TO_OPEN:
+        return None
+    return min(FIRST_PAUSE * 2 ** min(failures - FAILURES_TO_OPEN, 16), LONGEST_PAUSE)
+
+
+def failed(account: Account, error: ProviderError | Exception) -> None:
+    """Count a failure; open the breaker when there were enough, at once when the key is refused."""
+    if isinstance(error, RateLimited):
+        return
+    Account.objects.filter(pk=account.pk).update(
+        failures=F("failures") + 1, last_error=f"{type(error).__name__}: {error}"[:500]
+    )
+    account.refresh_from_db(fields=["failures", "last_error", "open_until"])
+    at_once = isinstance(error, AuthFailed | QuotaExceeded)
+    pause = pause_after(max(account.failures, FAILURES_TO_OPEN) if at_once else account.failures)
+    if pause is not None:
+        account.open_until = utcnow() + pause
+        Account.objects.filter(pk=account.pk).update(open_until=account.open_until)
+
+
+def succeeded(account: Account) -> None:
+    """An answer came: the account is well again."""
+    if account.failures or account.open_until:
+        Account.objects.filter(pk=account.pk).update(failures=0, open_until=None, last_error="")
+        account.failures, account.open_until, account.last_error = 0, None, ""

@@ -1,0 +1,116 @@
+"""From the facts about one pod to what is wrong with it. Pure."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final
+
+from pods.states import BOOTING, READY, STOPPED, PodState
+
+
+class Finding(StrEnum):
+    """What is to be said of a pod."""
+
+    HEALTHY = "healthy"
+    REGISTERED = "registered"  # it booted: its agent beats
+    NEVER_BOOTED = "never booted"  # its boot deadline has passed
+    AGENT_FAILED = "agent failed"  # the agent says that it cannot work
+    AGENT_ENDED = "agent ended"  # the agent drained unasked: preempted, or told to by its host
+    MACHINE_FAILED = "machine failed"  # the provider says that it will not run again
+    STOPPED_UNASKED = "stopped unasked"  # outbid, preempted, or stopped in the console
+    STARTED_UNASKED = "started unasked"  # a stopped pod that runs again
+    ABSENT = "absent"  # the provider does not know it
+    SILENT = "silent"  # neither beats nor touches the stream
+    HUNG = "hung"  # beats, has items in hand and acknowledges none
+
+
+# What a provider or the agent itself says is a fact; what we infer from silence may be our own
+# fault, so only that is rationed when many pods look ill at once.
+INFERRED: Final = frozenset({Finding.SILENT, Finding.HUNG})
+
+
+class MachineSays(StrEnum):
+    """What the provider said of the pod's machine, as far as a diagnosis cares."""
+
+    NOT_ASKED = "not asked"  # or the answer cannot be used: says nothing
+    ABSENT = "absent"
+    BOOTING = "booting"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All that is known of one pod. Unknown is None."""
+
+    state: PodState
+    in_state: timedelta
+    machine: MachineSays
+    absent_for: timedelta | None = None  # missing from complete lists; None: it was there
+    list_lag: timedelta = timedelta(0)
+    consistency_window: timedelta = timedelta(0)
+    boot_deadline: timedelta
+    silent_after: timedelta
+    hang_after: timedelta
+    beats_known: bool  # False: Redis did not answer, so nothing below says anything
+    beat_age: timedelta | None = None  # None: no heartbeat
+    agent_working: bool = False  # the heartbeat says working
+    agent_failed: bool = False
+    agent_ended: bool = False
+    oldest_in_hand: timedelta = timedelta(0)  # 0: nothing in hand
+    since_ack: timedelta | None = None  # None: nothing acknowledged yet
+    consumer_idle: timedelta | None = None  # since it touched the stream; None: no such consumer
+
+
+def diagnose(facts: Facts) -> Finding:
+    """What is wrong with the pod, the provider's word before the agent's, before our inference."""
+    if facts.state is STOPPED:
+        return _diagnose_stopped(facts)
+    if facts.state not in {BOOTING, READY}:
+        return Finding.HEALTHY
+    if facts.machine is MachineSays.ABSENT:
+        window = max(facts.list_lag, facts.consistency_window)
+        late = facts.absent_for is not None and facts.absent_for >= window
+        return Finding.ABSENT if late and facts.in_state >= facts.list_lag else Finding.HEALTHY
+    if facts.machine is MachineSays.FAILED:
+        return Finding.MACHINE_FAILED
+    if facts.machine is MachineSays.STOPPED:
+        return Finding.STOPPED_UNASKED
+    if not facts.beats_known:
+        return Finding.HEALTHY
+    return _diagnose_booting(facts) if facts.state is BOOTING else _diagnose_ready(facts)
+
+
+def _diagnose_stopped(facts: Facts) -> Finding:
+    if facts.machine is MachineSays.RUNNING:
+        return Finding.STARTED_UNASKED
+    if facts.machine is MachineSays.ABSENT and facts.absent_for is not None:
+        return Finding.ABSENT if facts.absent_for >= facts.consistency_window else Finding.HEALTHY
+    return Finding.HEALTHY
+
+
+def _diagnose_booting(facts: Facts) -> Finding:
+    # An old heartbeat of an earlier boot (a resumed pod) is not a registration.
+    fresh = facts.beat_age is not None and facts.beat_age < min(facts.in_state, facts.silent_after)
+    if fresh and facts.agent_failed:
+        return Finding.AGENT_FAILED
+    if fresh and facts.agent_working:
+        return Finding.REGISTERED
+    return Finding.NEVER_BOOTED if facts.in_state > facts.boot_deadline else Finding.HEALTHY
+
+
+def _diagnose_ready(facts: Facts) -> Finding:
+    if facts.agent_failed:
+        return Finding.AGENT_FAILED
+    if facts.agent_ended:
+        return Finding.AGENT_ENDED
+    silent = facts.beat_age is None or facts.beat_age > facts.silent_after
+    idle = facts.consumer_idle
+    if silent and facts.in_state > facts.silent_after:
+        return Finding.SILENT if idle is None or idle > facts.silent_after else Finding.HEALTHY
+    # An agent that was idle for long has an old acknowledgement, one with a slow item an old item:
+    # only both together are a hang.
+    since_ack = facts.oldest_in_hand if facts.since_ack is None else facts.since_ack
+    hung = min(facts.oldest_in_hand, since_ack) > facts.hang_after
+    return Finding.HUNG if hung else Finding.HEALTHY

@@ -1,0 +1,79 @@
+"""Sends the tasks of the supply side by name: verbs ask for a step without importing the tasks."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from typing import Final
+
+from celery import current_app
+from django.db import transaction
+
+from pods.states import (
+    CREATING,
+    DRAINING,
+    REQUESTED,
+    RESUMING,
+    STOPPING,
+    TERMINATING,
+    PodState,
+)
+
+SPAWN: Final = "pods.spawn"
+CHECK: Final = "pods.check"
+TEARDOWN: Final = "pods.teardown"
+RESUME: Final = "pods.resume"
+STEP_OF: Final = {
+    REQUESTED: SPAWN,
+    CREATING: SPAWN,
+    DRAINING: TEARDOWN,
+    STOPPING: TEARDOWN,
+    TERMINATING: TEARDOWN,
+    RESUMING: RESUME,
+}
+# A step that nobody took by then is stale: `pods.nudge` has sent another one.
+STEP_EXPIRES_SECONDS: Final = 300
+
+
+_held: ContextVar[list[tuple[str, tuple[int, ...], float]] | None] = ContextVar("held", default=None)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Keep what is sent within the block until its end.
+
+    A verb sends for the next step while it holds the pod's claim; sent at once, the next step would
+    find the pod claimed and do nothing.
+    """
+    waiting: list[tuple[str, tuple[int, ...], float]] = []
+    token = _held.set(waiting)
+    try:
+        yield
+    finally:
+        _held.reset(token)
+        for task, args, countdown in waiting:
+            send(task, *args, countdown=countdown)
+
+
+def send(task: str, *args: int, countdown: float = 0) -> None:
+    """Send a task when the transaction in hand commits; `countdown` in seconds."""
+    waiting = _held.get()
+    if waiting is not None:
+        waiting.append((task, args, countdown))
+        return
+    transaction.on_commit(
+        partial(
+            current_app.send_task,
+            task,
+            args=args,
+            countdown=countdown or None,
+            expires=countdown + STEP_EXPIRES_SECONDS,
+        )
+    )
+
+
+def next_step(pod_id: int, state: PodState, *, countdown: float = 0) -> None:
+    """Send the task that pushes a pod in this state on; nothing where no step is due."""
+    task = STEP_OF.get(state)
+    if task is not None:
+        send(task, pod_id, countdown=countdown)

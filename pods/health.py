@@ -1,0 +1,239 @@
+"""The health of pods: one sweep an account finds who is not as it should be, one check a pod acts."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from pods import billing, breaker, dispatch, heartbeats, lifecycle, wiring
+from pods.agent.protocol import AgentState
+from pods.clock import utcnow
+from pods.diagnosis import INFERRED, Facts, Finding, MachineSays, diagnose
+from pods.heartbeats import Beat, HeartbeatsUnknown, Readings
+from pods.models import Account, Installation, Pod, PodEvent
+from pods.providers.base import Capabilities, Machine, Phase, Provider
+from pods.providers.errors import NotFound, ProviderError
+from pods.states import BOOTING, ENDED, LOST, READY, STOPPED, TERMINATING
+from pods.wiring import Connect
+
+WATCHED: Final = (BOOTING, READY, STOPPED)
+# S15: no more than this share of a fleet's pods, but always one, is killed on inference in a window.
+INFERRED_SHARE: Final = 0.34
+INFERRED_WINDOW: Final = timedelta(minutes=10)
+# A batch may take its whole timeout, and the agent needs a while to cut it off.
+HANG_FACTOR: Final = 2
+SEEN: Final = ("beat_at", "done", "failed", "dead", "rate", "idle_since", "note", "absent_since")
+
+SAYS: Final[Mapping[Phase, MachineSays]] = {
+    Phase.BOOTING: MachineSays.BOOTING,
+    Phase.RUNNING: MachineSays.RUNNING,
+    Phase.STOPPING: MachineSays.RUNNING,
+    Phase.STOPPED: MachineSays.STOPPED,
+    Phase.FAILED: MachineSays.FAILED,
+    Phase.GONE: MachineSays.ABSENT,
+    Phase.UNKNOWN: MachineSays.NOT_ASKED,
+}
+
+
+def sweep_account(account: Account, *, connect: Connect = wiring.connect) -> int:
+    """Look at all pods of an account with one list and one read of heartbeats.
+
+    Writes down what was seen, and sends a check for each pod that is not as it should be; returns
+    how many. A list that fails says nothing about any machine.
+    """
+    pods = list(
+        Pod.objects.filter(account=account, state__in=[s.value for s in WATCHED])
+        .exclude(external_id=None)
+        .order_by("pk")
+    )
+    Account.objects.filter(pk=account.pk).update(swept_at=utcnow())
+    if not pods:
+        return 0
+    machines, capabilities = _list(account, connect)
+    readings = _read(pods)
+    ill = 0
+    for pod in pods:
+        machine = None if machines is None else machines.get(pod.external_id or "")
+        _see(pod, machine, machines is not None, readings)
+        says = _says(machine, asked=machines is not None)
+        if diagnose(_facts(pod, says, capabilities, readings)) is not Finding.HEALTHY:
+            dispatch.send(dispatch.CHECK, pod.pk)
+            ill += 1
+    Pod.objects.bulk_update(pods, SEEN, batch_size=200)
+    return ill
+
+
+def check_pod(pod_id: int, *, connect: Connect = wiring.connect) -> None:
+    """Look once more at one pod that looked ill, with the provider's own status, and act.
+
+    Safe to run twice, at the same time, or to be killed at any line.
+    """
+    with lifecycle.claimed(pod_id) as pod:
+        if pod is None or pod.status not in WATCHED or pod.external_id is None:
+            return
+        try:
+            provider = connect(pod.account)
+            machine = _status(provider, pod.external_id)
+        except (ValueError, wiring.BadSecret, ProviderError) as exc:
+            breaker.failed(pod.account, exc)
+            return
+        readings = _read([pod])
+        facts = _facts(pod, _says(machine, asked=True), provider.capabilities, readings)
+        _act(pod, diagnose(facts), machine, readings, provider.capabilities)
+
+
+def _act(
+    pod: Pod,
+    finding: Finding,
+    machine: Machine | None,
+    readings: Readings | None,
+    capabilities: Capabilities,
+) -> None:
+    beat = readings.beats.get(pod.pk) if readings else None
+    if finding is Finding.HEALTHY:
+        return
+    if finding is Finding.REGISTERED:
+        lifecycle.move(pod, READY, by="health", because="its agent beats", ready_at=utcnow())
+        return
+    because = _why(finding, pod, machine, beat)
+    if finding in INFERRED and not _may_infer(pod):
+        lifecycle.postpone(pod, by=INFERRED_WINDOW, because=f"left alone, too many at once: {because}")
+        return
+    lost = finding in {Finding.STOPPED_UNASKED, Finding.ABSENT, Finding.MACHINE_FAILED}
+    changes: dict[str, Any] = {"lost_because": because[:500]} if lost else {}
+    if finding is Finding.ABSENT and not capabilities.comes_back:
+        lifecycle.move(pod, LOST, by="health", because=because, **changes)
+        return
+    lifecycle.move(
+        pod, TERMINATING, by="health", because=because, retire_because=because[:500], **changes
+    )
+    dispatch.send(dispatch.TEARDOWN, pod.pk)
+
+
+def _why(finding: Finding, pod: Pod, machine: Machine | None, beat: Beat | None) -> str:
+    details = {
+        Finding.NEVER_BOOTED: f"no agent within {pod.boot_seconds} s",
+        Finding.AGENT_FAILED: beat.said.note if beat else "",
+        Finding.AGENT_ENDED: beat.said.note if beat else "",
+        Finding.SILENT: f"no sign for {pod.silent_seconds} s",
+        Finding.HUNG: "has items in hand and acknowledges none",
+    }
+    detail = details.get(finding, "")
+    if not detail and machine is not None:
+        detail = machine.because or machine.raw_status
+    return f"{finding.value}: {detail}" if detail else finding.value
+
+
+def _may_infer(pod: Pod) -> bool:
+    """Whether one more pod of the fleet may be killed on inference within the window (S15)."""
+    peers = Pod.objects.filter(fleet_id=pod.fleet_id, state__in=[READY.value, BOOTING.value]).count()
+    killed = PodEvent.objects.filter(
+        pod__fleet_id=pod.fleet_id,
+        at__gt=utcnow() - INFERRED_WINDOW,
+        by="health",
+        after=TERMINATING.value,
+    )
+    inferred = sum(any(e.because.startswith(f.value) for f in INFERRED) for e in killed)
+    return inferred < max(1, int((peers + inferred) * INFERRED_SHARE))
+
+
+def _list(
+    account: Account, connect: Connect
+) -> tuple[Mapping[str, Machine] | None, Capabilities]:
+    """The account's machines by id, None where they cannot be had; and what the provider can do."""
+    try:
+        provider = connect(account)
+    except (ValueError, wiring.BadSecret) as exc:
+        breaker.failed(account, exc)
+        return None, Capabilities()
+    try:
+        machines = provider.list_tagged(Installation.tag())
+    except ProviderError as exc:
+        breaker.failed(account, exc)
+        return None, provider.capabilities
+    if not breaker.is_open(account, now=utcnow()):
+        breaker.succeeded(account)
+    return {m.external_id: m for m in machines}, provider.capabilities
+
+
+def _read(pods: Sequence[Pod]) -> Readings | None:
+    try:
+        return heartbeats.read(pods, consumers=True, renew=True)
+    except HeartbeatsUnknown:
+        return None
+
+
+def _status(provider: Provider, external_id: str) -> Machine | None:
+    try:
+        return provider.status(external_id)
+    except NotFound:
+        return None
+
+
+def _says(machine: Machine | None, *, asked: bool) -> MachineSays:
+    if not asked:
+        return MachineSays.NOT_ASKED
+    return MachineSays.ABSENT if machine is None else SAYS[machine.phase]
+
+
+def _see(pod: Pod, machine: Machine | None, listed: bool, readings: Readings | None) -> None:
+    """Put what was seen into the row's facts, and a new price into the ledger."""
+    now = utcnow()
+    if listed:
+        pod.absent_since = None if machine is not None else (pod.absent_since or now)
+    beat = readings.beats.get(pod.pk) if readings else None
+    if beat is not None:
+        said = beat.said
+        pod.beat_at = now - beat.age
+        pod.done, pod.failed, pod.dead, pod.rate = said.done, said.failed, said.dead, said.rate
+        pod.note = said.note[:500]
+        idle = timedelta(milliseconds=said.idle_ms)
+        pod.idle_since = now - beat.age - idle if said.idle_ms else None
+    if machine is not None and machine.phase is Phase.RUNNING and machine.hourly_usd is not None:
+        _follow_price(pod, machine, now)
+
+
+def _follow_price(pod: Pod, machine: Machine, now: datetime) -> None:
+    assert machine.hourly_usd is not None
+    if machine.hourly_usd == pod.hourly_usd or pod.status in ENDED:
+        return
+    lifecycle.note(
+        pod, by="health", because=f"price {pod.hourly_usd} → {machine.hourly_usd} USD/h"
+    )
+    Pod.objects.filter(pk=pod.pk).update(hourly_usd=machine.hourly_usd)
+    pod.hourly_usd = machine.hourly_usd
+    billing.reprice(pod, machine.hourly_usd, now=now)
+
+
+def _facts(
+    pod: Pod, says: MachineSays, capabilities: Capabilities, readings: Readings | None
+) -> Facts:
+    now = utcnow()
+    beat = readings.beats.get(pod.pk) if readings else None
+    timeout = float(pod.agent.get("handler_timeout_seconds", 600))
+    shared: dict[str, Any] = {
+        "state": pod.status,
+        "in_state": now - pod.state_since,
+        "machine": says,
+        "absent_for": None if pod.absent_since is None else now - pod.absent_since,
+        "list_lag": capabilities.list_lag,
+        "consistency_window": capabilities.consistency_window,
+        "boot_deadline": timedelta(seconds=pod.boot_seconds),
+        "silent_after": timedelta(seconds=pod.silent_seconds),
+        "hang_after": timedelta(seconds=HANG_FACTOR * timeout),
+        "beats_known": readings is not None,
+        "consumer_idle": readings.consumer_idle.get(pod.pk) if readings else None,
+    }
+    if beat is None:
+        return Facts(**shared)
+    said = beat.said
+    return Facts(
+        **shared,
+        beat_age=beat.age,
+        agent_working=said.state is AgentState.WORKING,
+        agent_failed=said.state is AgentState.FAILED,
+        agent_ended=said.state in {AgentState.DRAINED, AgentState.DRAINING},
+        oldest_in_hand=timedelta(milliseconds=said.oldest_ms),
+        since_ack=None if said.since_ack_ms < 0 else timedelta(milliseconds=said.since_ack_ms),
+    )
+
+

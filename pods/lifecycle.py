@@ -1,0 +1,178 @@
+"""The only code that writes a pod's state: claim it, move it, remember its machine."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q
+
+from pods import billing, dispatch
+from pods.clock import utcnow
+from pods.models import Pod, PodEvent
+from pods.states import ENDED, IN_TRANSIT, PodState, may_move
+
+log = structlog.get_logger(__name__)
+LONGEST_BECAUSE = 500
+
+
+class IllegalMove(Exception):
+    """The table has no such move."""
+
+
+class Overtaken(Exception):
+    """The row changed since it was read: somebody else acted. Read it again, decide again."""
+
+
+class DuplicateMachine(Exception):
+    """The provider returned an id that another row holds (F12)."""
+
+
+@contextmanager
+def claimed(pod_id: int, *, lease: timedelta | None = None) -> Iterator[Pod | None]:
+    """Take the pod for a verb, alone; None where another has it or it does not exist.
+
+    The claim ends by itself after `lease` (settings.CLAIM_LEASE, longer than a task's hard time limit),
+    so that a killed worker blocks nobody for longer. A verb that is overtaken ends quietly: whoever
+    overtook it has acted on a newer row.
+    """
+    now = utcnow()
+    took = Pod.objects.filter(
+        Q(claimed_until__isnull=True) | Q(claimed_until__lt=now), pk=pod_id
+    ).update(claim=F("claim") + 1, claimed_until=now + (lease or settings.CLAIM_LEASE))
+    if not took:
+        yield None
+        return
+    pod = Pod.objects.select_related("account").get(pk=pod_id)
+    claim = pod.claim
+    with dispatch.held():
+        try:
+            yield pod
+        except Overtaken as exc:
+            log.info("pod_overtaken", pod=pod_id, because=str(exc))
+        finally:
+            Pod.objects.filter(pk=pod_id, claim=claim).update(claimed_until=None)
+
+
+def _write(pod: Pod, changes: dict[str, Any], *, events: list[PodEvent]) -> None:
+    """Compare-and-swap the row on its version, with its events, in one transaction."""
+    with transaction.atomic():
+        changed = Pod.objects.filter(pk=pod.pk, version=pod.version).update(
+            version=pod.version + 1, **changes
+        )
+        if not changed:
+            raise Overtaken(f"{pod} is no longer at version {pod.version}")
+        for name, value in changes.items():
+            setattr(pod, name, value)
+        pod.version += 1
+        PodEvent.objects.bulk_create(events)
+
+
+def insert(pod: Pod, *, by: str, because: str) -> None:
+    """Write a new pod's row with its first event: from here on it counts against every guardrail."""
+    now = utcnow()
+    pod.state_since, pod.because = now, because[:LONGEST_BECAUSE]
+    if pod.status in IN_TRANSIT and pod.due_at is None:
+        pod.due_at = now
+    with transaction.atomic():
+        pod.save(force_insert=True)
+        _event(pod, now, by=by, because=because, after=pod.status).save(force_insert=True)
+        billing.begin(pod, now=now)
+
+
+def move(pod: Pod, to: PodState, *, by: str, because: str, **changes: Any) -> None:
+    """Change the pod's state, with an event, and book what it means for the price.
+
+    `changes`: further columns of the same row, written in the same statement. A step is due at
+    once in a state of transit, so that a lost task message is noticed.
+
+    Raises:
+        IllegalMove: the table has no such move.
+        Overtaken: the row changed since it was read.
+    """
+    before, now = pod.status, utcnow()
+    if not may_move(before, to):
+        raise IllegalMove(f"{pod}: {before.value} → {to.value} is no move")
+    because = because[:LONGEST_BECAUSE]
+    changes.setdefault("due_at", now if to in IN_TRANSIT else None)
+    with transaction.atomic():
+        _write(
+            pod,
+            {
+                "state": to.value,
+                "state_since": now,
+                "because": because,
+                "attempts": 0,
+                "ended_at": now if to in ENDED else None,
+                **changes,
+            },
+            events=[_event(pod, now, by=by, because=because, before=before, after=to)],
+        )
+        billing.follow(pod, before, to, now=now)
+    log.info("pod_moved", pod=pod.pk, before=before.value, after=to.value, by=by, because=because)
+
+
+def remember(pod: Pod, external_id: str, **changes: Any) -> None:
+    """Store the machine's id, once: what bills is written down before anything else.
+
+    Raises:
+        DuplicateMachine: another row has this id, or this row has another one.
+        Overtaken: the row changed since it was read.
+    """
+    if pod.external_id not in (None, external_id):
+        raise DuplicateMachine(f"{pod} is {pod.external_id}, not {external_id}")
+    now = utcnow()
+    try:
+        _write(
+            pod,
+            {"external_id": external_id, **changes},
+            events=[_event(pod, now, by="spawn", because=f"is {external_id} at {pod.provider}")],
+        )
+    except IntegrityError as exc:
+        pod.external_id = None
+        raise DuplicateMachine(f"{external_id} at {pod.provider} belongs to another row") from exc
+
+
+def note(pod: Pod, *, by: str, because: str) -> None:
+    """Add an event that is no move."""
+    PodEvent.objects.create(
+        pod=pod, at=utcnow(), by=by, because=because[:LONGEST_BECAUSE], before="", after=""
+    )
+
+
+def postpone(pod: Pod, *, by: timedelta, because: str = "", **changes: Any) -> None:
+    """The next step of this pod is due in `by`; counts the attempt.
+
+    Facts only, no state: it needs no version, so that a sweep beside it loses nothing.
+    """
+    pod.attempts += 1
+    pod.due_at = utcnow() + by
+    if because:
+        changes["note"] = because[:LONGEST_BECAUSE]
+    Pod.objects.filter(pk=pod.pk).update(
+        attempts=F("attempts") + 1, due_at=pod.due_at, **changes
+    )
+    for name, value in changes.items():
+        setattr(pod, name, value)
+
+
+def _event(
+    pod: Pod,
+    at: datetime,
+    *,
+    by: str,
+    because: str,
+    before: PodState | None = None,
+    after: PodState | None = None,
+) -> PodEvent:
+    return PodEvent(
+        pod_id=pod.pk,
+        at=at,
+        by=by,
+        before=before.value if before else "",
+        after=after.value if after else "",
+        because=because[:LONGEST_BECAUSE],
+    )

@@ -1,0 +1,282 @@
+"""Rows of the supply side: accounts, pods, what happened to them and what they cost."""
+
+import secrets
+import uuid
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+
+from pods.states import BILLABLE, ENDED, IN_TRANSIT, PodState
+
+MICROS = Decimal(1_000_000)
+STATES = [s.value for s in PodState]
+SLUG = RegexValidator(r"^[a-z0-9][a-z0-9-]{0,39}\Z", "use 1-40 of a-z, 0-9 and -, not beginning with -")
+
+
+def usd_per_hour(**options: Any) -> "models.DecimalField[Any, Any]":
+    """A price column in USD/hour."""
+    return models.DecimalField(
+        max_digits=12, decimal_places=6, validators=[MinValueValidator(Decimal(0))], **options
+    )
+
+
+def _installation_slug() -> str:
+    return secrets.token_hex(3)
+
+
+class Installation(models.Model):
+    """This installation: the one row that says which machines at a provider are ours."""
+
+    slug = models.CharField(max_length=12, unique=True, default=_installation_slug)
+
+    def __str__(self) -> str:
+        return self.slug
+
+    @classmethod
+    def tag(cls) -> str:
+        """What the names of all our machines begin with."""
+        row, _ = cls.objects.get_or_create(pk=1)
+        return f"pf-{row.slug}"
+
+
+class Account(models.Model):
+    """A set of credentials at one provider, with its own limits and circuit breaker."""
+
+    class Orphans(models.TextChoices):
+        """What to do with a machine of ours that has no row."""
+
+        ADOPT = "adopt", "adopt: give it a row"
+        DESTROY = "destroy", "destroy it"
+
+    name = models.CharField(max_length=40, unique=True, validators=[SLUG])
+    provider = models.CharField(max_length=40)
+    options = models.JSONField(default=dict, blank=True, help_text="Options of the provider; no secrets.")
+    secret_ref = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        help_text="Where the credentials are: env:NAME or file:/path. Never the secret itself.",
+    )
+    enabled = models.BooleanField(default=True)
+    orphans = models.CharField(max_length=10, choices=Orphans.choices, default=Orphans.DESTROY)
+    # The offers of the last survey: what could be rented at `surveyed_at`.
+    offers = models.JSONField(default=list, blank=True, editable=False)
+    surveyed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # Circuit breaker: failures in a row, and until when nothing is asked of this account.
+    failures = models.PositiveIntegerField(default=0, editable=False)
+    open_until = models.DateTimeField(null=True, blank=True, editable=False)
+    last_error = models.CharField(max_length=500, blank=True, default="", editable=False)
+    swept_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class PodQuerySet(models.QuerySet["Pod"]):
+    """Questions about pods."""
+
+    def billable(self) -> "PodQuerySet":
+        """Pods that may bill: requested, unknown and terminating ones included."""
+        return self.exclude(state__in=[s.value for s in ENDED])
+
+    def in_transit(self) -> "PodQuerySet":
+        """Pods that somebody must push on."""
+        return self.filter(state__in=[s.value for s in IN_TRANSIT])
+
+
+class Pod(models.Model):
+    """One rented machine with one agent in it. `state` is written by pods/lifecycle.py alone."""
+
+    fleet = models.ForeignKey("fleet.Fleet", on_delete=models.PROTECT, related_name="pods")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="pods")
+    provider = models.CharField(max_length=40)
+    external_id = models.CharField(max_length=200, null=True, blank=True, default=None)  # noqa: DJ001 - NULL: not known yet; only known ids are unique
+    client_token = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=80, unique=True)
+    tag = models.CharField(max_length=60)
+    state = models.CharField(max_length=12, choices=[(s.value, s.value) for s in PodState])
+    state_since = models.DateTimeField()
+    version = models.PositiveIntegerField(default=0)
+
+    # What was chosen when it was requested; never read through the fleet afterwards.
+    offer_key = models.CharField(max_length=200, blank=True, default="")
+    gpu_type = models.CharField(max_length=80, blank=True, default="")
+    gpu_count = models.PositiveSmallIntegerField(default=0)
+    region = models.CharField(max_length=80, blank=True, default="")
+    host = models.CharField(max_length=120, blank=True, default="")
+    interruptible = models.BooleanField(default=False)
+    hourly_usd = usd_per_hour(default=Decimal(0))
+    stopped_hourly_usd = usd_per_hour(default=Decimal(0))
+    image = models.CharField(max_length=300, blank=True, default="")
+    template_hash = models.CharField(max_length=64, blank=True, default="")
+    disk_gb = models.PositiveIntegerField(default=20)
+    agent = models.JSONField(default=dict, help_text="AgentSettings but for the Redis address.")
+    handler_env = models.JSONField(default=dict, blank=True)
+    redis_url = models.CharField(max_length=300, blank=True, default="")  # "": the installation's
+    boot_seconds = models.PositiveIntegerField(default=900)
+    silent_seconds = models.PositiveIntegerField(default=60)
+    drain_seconds = models.PositiveIntegerField(default=60)
+    stop_when_idle = models.BooleanField(default=False)
+
+    requested_at = models.DateTimeField()
+    asked_at = models.DateTimeField(null=True, blank=True)  # of the provider, last
+    booted_at = models.DateTimeField(null=True, blank=True)
+    ready_at = models.DateTimeField(null=True, blank=True)
+    destroy_asked_at = models.DateTimeField(null=True, blank=True)  # accepted, last
+    absent_since = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    because = models.CharField(max_length=500, blank=True, default="")  # of the last move
+    retire_because = models.CharField(max_length=500, blank=True, default="")
+    lost_because = models.CharField(max_length=500, blank=True, default="")
+    attempts = models.PositiveIntegerField(default=0)  # of the step in hand
+
+    # The last heartbeat that a sweep saw.
+    beat_at = models.DateTimeField(null=True, blank=True)
+    done = models.PositiveBigIntegerField(default=0)
+    failed = models.PositiveBigIntegerField(default=0)
+    dead = models.PositiveBigIntegerField(default=0)
+    rate = models.FloatField(default=0.0)
+    idle_since = models.DateTimeField(null=True, blank=True)
+    note = models.CharField(max_length=500, blank=True, default="")
+
+    # A verb's claim: nobody else acts on this pod until then. `due_at`: the next step, at the latest.
+    claim = models.PositiveIntegerField(default=0)
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    due_at = models.DateTimeField(null=True, blank=True)
+
+    objects = PodQuerySet.as_manager()
+
+    class Meta:
+        """The database repeats what it can."""
+
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["provider", "external_id"],
+                name="pod_provider_external_id",
+                condition=models.Q(external_id__isnull=False),
+            ),
+            models.CheckConstraint(name="pod_state", condition=models.Q(state__in=STATES)),
+            models.CheckConstraint(
+                name="pod_money",
+                condition=models.Q(hourly_usd__gte=0) & models.Q(stopped_hourly_usd__gte=0),
+            ),
+            models.CheckConstraint(
+                name="pod_external_id", condition=~models.Q(external_id="")
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["fleet", "state"],
+                name="pod_billable",
+                condition=models.Q(state__in=sorted(s.value for s in BILLABLE)),
+            ),
+            models.Index(fields=["account", "state"], name="pod_account_state"),
+            models.Index(
+                fields=["due_at"], name="pod_due", condition=models.Q(due_at__isnull=False)
+            ),
+            models.Index(fields=["fleet", "-requested_at"], name="pod_fleet_requested"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def status(self) -> PodState:
+        """`state` as a value of the table."""
+        return PodState(self.state)
+
+    def age(self, now: datetime) -> timedelta:
+        """How long it has been, or was, since it was requested."""
+        return (self.ended_at or now) - self.requested_at
+
+
+class PodEvent(models.Model):
+    """One change of a pod: who, why, when, from, to. Only inserted."""
+
+    pod = models.ForeignKey(Pod, on_delete=models.CASCADE, related_name="events")
+    at = models.DateTimeField()
+    by = models.CharField(max_length=60)
+    before = models.CharField(max_length=12, blank=True, default="")
+    after = models.CharField(max_length=12, blank=True, default="")  # "": a note, no move
+    because = models.CharField(max_length=500)
+
+    class Meta:
+        """Read newest first, a pod at a time."""
+
+        ordering: ClassVar = ["pk"]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                name="podevent_states",
+                condition=models.Q(before__in=["", *STATES]) & models.Q(after__in=["", *STATES]),
+            )
+        ]
+        indexes: ClassVar = [models.Index(fields=["at"], name="podevent_at")]
+
+    def __str__(self) -> str:
+        return f"{self.before or '-'} → {self.after or '-'}: {self.because}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Insert; refuse to change history."""
+        if self.pk is not None:
+            raise TypeError("a PodEvent is history: it is inserted, never changed")
+        super().save(*args, **kwargs)
+
+
+class Orphan(models.Model):
+    """A machine of ours without a row: billed by nobody's decision until it is dealt with."""
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="orphans_seen")
+    external_id = models.CharField(max_length=200)
+    name = models.CharField(max_length=200)
+    fleet_id = models.BigIntegerField(null=True, blank=True)
+    hourly_usd = usd_per_hour(default=Decimal(0))
+    first_seen_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField()
+    gone_at = models.DateTimeField(null=True, blank=True)  # or given a row
+    outcome = models.CharField(max_length=200, blank=True, default="")
+
+    class Meta:
+        """One row a machine."""
+
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["account", "external_id"], name="orphan_machine")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.external_id})"
+
+
+class PriceSegment(models.Model):
+    """A stretch of time in which a pod billed at one price."""
+
+    pod = models.ForeignKey(Pod, on_delete=models.CASCADE, related_name="segments")
+    fleet = models.ForeignKey("fleet.Fleet", on_delete=models.PROTECT, related_name="+")
+    hourly_usd = usd_per_hour()
+    since = models.DateTimeField()
+    until = models.DateTimeField(null=True, blank=True)
+    cost_micros = models.PositiveBigIntegerField(default=0)  # of 1 USD; set when it ends
+
+    class Meta:
+        """One open segment a pod at most."""
+
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["pod"], name="segment_open", condition=models.Q(until__isnull=True)
+            ),
+            models.CheckConstraint(name="segment_money", condition=models.Q(hourly_usd__gte=0)),
+        ]
+        indexes: ClassVar = [models.Index(fields=["fleet", "until"], name="segment_fleet_until")]
+
+    def __str__(self) -> str:
+        return f"{self.hourly_usd} USD/h from {self.since:%F %T}"
+
+    def cost_usd(self, now: datetime, *, since: datetime | None = None) -> Decimal:
+        """What it has cost, from `since` on if that is later than its start; USD."""
+        begin = max(self.since, since) if since else self.since
+        seconds = Decimal(((self.until or now) - begin).total_seconds())
+        return max(seconds, Decimal(0)) * self.hourly_usd / 3600
+
+

@@ -1,0 +1,245 @@
+"""The provider's machines against our rows: no machine without a row, no row without a machine."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import structlog
+from django.apps import apps
+from django.db import IntegrityError
+
+from pods import breaker, dispatch, lifecycle, wiring
+from pods.clock import utcnow
+from pods.models import Account, Installation, Orphan, Pod
+from pods.providers.base import Machine, Phase, Provider
+from pods.providers.errors import ProviderError
+from pods.states import BOOTING, ENDED, TERMINATING, PodState
+from pods.wiring import Connect
+
+log = structlog.get_logger(__name__)
+# Between the two sightings of an orphan, besides the provider's consistency window: a spawn may be
+# about to write its id down.
+SIGHTINGS_APART: Final = timedelta(seconds=5)
+
+
+@dataclass(slots=True, kw_only=True)
+class Reconciled:
+    """What a reconciliation did, by machine."""
+
+    machines: int = 0
+    resurrected: list[str] = field(default_factory=list)  # an ended row's machine lives
+    adopted: list[str] = field(default_factory=list)
+    destroyed: list[str] = field(default_factory=list)
+    watched: list[str] = field(default_factory=list)  # orphans, not old enough to act on
+
+
+def reconcile_account(account: Account, *, connect: Connect = wiring.connect) -> Reconciled:
+    """Compare the provider's list with the rows, and deal with each machine that has no living row.
+
+    Machines that are not tagged as ours are not even listed.
+
+    Raises:
+        ProviderError: the list cannot be had; nothing was concluded from that.
+        ValueError, BadSecret: the account cannot be connected to.
+    """
+    provider = connect(account)
+    done = Reconciled()
+    try:
+        machines = [m for m in provider.list_tagged(Installation.tag()) if m.phase is not Phase.GONE]
+    except ProviderError as exc:
+        breaker.failed(account, exc)
+        raise
+    done.machines = len(machines)
+    rows = _rows(account, machines)
+    orphans: list[Machine] = []
+    for machine in machines:
+        row = rows.get(machine.external_id)
+        if row is None:
+            orphans.append(machine)
+        elif row.status in ENDED:
+            _resurrect(row, machine, done)
+    _forget_gone(account, {m.external_id for m in orphans})
+    _deal_with(account, provider, orphans, done)
+    return done
+
+
+def _rows(account: Account, machines: Sequence[Machine]) -> Mapping[str, Pod]:
+    """The row of each machine, by its id, else by its token where the row knows no id yet."""
+    ids = [m.external_id for m in machines]
+    by_id = {
+        p.external_id: p
+        for p in Pod.objects.filter(provider=account.provider, external_id__in=ids)
+        if p.external_id
+    }
+    tokens = {m.token: m for m in machines if m.external_id not in by_id and _is_token(m.token)}
+    for pod in Pod.objects.filter(client_token__in=tokens.keys(), external_id=None):
+        by_id[tokens[pod.client_token.hex].external_id] = pod
+    return by_id
+
+
+def _is_token(token: str) -> bool:
+    try:
+        return uuid.UUID(hex=token).hex == token
+    except ValueError:
+        return False
+
+
+def _resurrect(pod: Pod, machine: Machine, done: Reconciled) -> None:
+    """A row was closed and its machine lives: it counts and is destroyed again."""
+    why = f"{machine.external_id} is at the provider although the row is {pod.state}"
+    if pod.ended_at and utcnow() - pod.ended_at < SIGHTINGS_APART:
+        return
+    try:
+        if pod.external_id is None:
+            lifecycle.remember(pod, machine.external_id)
+        lifecycle.move(
+            pod, TERMINATING, by="reconcile", because=why, absent_since=None, destroy_asked_at=None
+        )
+    except (lifecycle.Overtaken, lifecycle.DuplicateMachine):
+        return
+    done.resurrected.append(machine.external_id)
+    dispatch.send(dispatch.TEARDOWN, pod.pk)
+
+
+def _forget_gone(account: Account, present: set[str]) -> None:
+    Orphan.objects.filter(account=account, gone_at=None).exclude(external_id__in=present).update(
+        gone_at=utcnow(), outcome="gone, or has a row"
+    )
+
+
+def _deal_with(
+    account: Account, provider: Provider, orphans: Sequence[Machine], done: Reconciled
+) -> None:
+    now = utcnow()
+    window = max(
+        SIGHTINGS_APART, provider.capabilities.consistency_window, provider.capabilities.list_lag
+    )
+    for machine in orphans:
+        seen = _sight(account, machine, now)
+        if now - seen.first_seen_at < window:
+            done.watched.append(machine.external_id)
+            continue
+        log.warning("orphan_found", account=account.name, external_id=machine.external_id)
+        fleet = _fleet_of(machine)
+        if fleet is None:
+            _destroy_unowned(account, provider, machine, done)
+        else:
+            _give_row(account, fleet, machine, done)
+
+
+def _sight(account: Account, machine: Machine, now: datetime) -> Orphan:
+    orphan, new = Orphan.objects.get_or_create(
+        account=account,
+        external_id=machine.external_id,
+        defaults={
+            "name": machine.name[:200],
+            "fleet_id": _fleet_id(machine),
+            "hourly_usd": machine.hourly_usd or 0,
+            "first_seen_at": now,
+            "last_seen_at": now,
+        },
+    )
+    if not new:
+        if orphan.gone_at is not None:  # it had been dealt with, and is back
+            orphan.first_seen_at, orphan.gone_at, orphan.outcome = now, None, ""
+        orphan.last_seen_at = now
+        orphan.save(update_fields=["first_seen_at", "last_seen_at", "gone_at", "outcome"])
+    return orphan
+
+
+def _fleet_id(machine: Machine) -> int | None:
+    """The fleet in a machine's name: <installation tag>-<fleet id>-<token>."""
+    part = machine.name.removeprefix(Installation.tag() + "-").partition("-")[0]
+    return int(part) if part.isdigit() and len(part) < 18 else None
+
+
+def _fleet_of(machine: Machine) -> Any:
+    fleet_id = _fleet_id(machine)
+    # By name: rows point up, the module does not.
+    return apps.get_model("fleet", "Fleet").objects.filter(pk=fleet_id).first()
+
+
+def _give_row(account: Account, fleet: Any, machine: Machine, done: Reconciled) -> None:
+    """Adopt the machine, or give it a row that ends it: either way it is counted from now on."""
+    adopt = account.orphans == Account.Orphans.ADOPT
+    template = Pod.objects.filter(fleet=fleet).order_by("-pk").first()
+    known = _is_token(machine.token) and not Pod.objects.filter(client_token=machine.token).exists()
+    # A second machine with a living row's token (F14) was made by accident: it is never adopted.
+    adopt = adopt and known and template is not None
+    state = BOOTING if adopt else TERMINATING
+    token = uuid.UUID(hex=machine.token) if known else uuid.uuid4()
+    pod = _row_for(account, fleet, machine, template, state, token)
+    try:
+        lifecycle.insert(
+            pod, by="reconcile", because=f"found without a row: {'adopted' if adopt else 'destroyed'}"
+        )
+    except IntegrityError:
+        return  # another reconciliation, or its spawn, was first
+    (done.adopted if adopt else done.destroyed).append(machine.external_id)
+    Orphan.objects.filter(account=account, external_id=machine.external_id).update(
+        gone_at=utcnow(), outcome="adopted" if adopt else "row made, to be destroyed"
+    )
+    dispatch.next_step(pod.pk, state)
+
+
+def _row_for(
+    account: Account,
+    fleet: Any,
+    machine: Machine,
+    template: Pod | None,
+    state: PodState,
+    token: uuid.UUID,
+) -> Pod:
+    now = utcnow()
+    inherited = (
+        {}
+        if template is None
+        else {
+            name: getattr(template, name)
+            for name in (
+                "agent image template_hash disk_gb handler_env redis_url boot_seconds "
+                "silent_seconds drain_seconds stop_when_idle"
+            ).split()
+        }
+    )
+    inherited.setdefault("agent", {"fleet": fleet.name, "stream": fleet.stream, "group": fleet.group})
+    return Pod(
+        fleet=fleet,
+        account=account,
+        provider=account.provider,
+        external_id=machine.external_id,
+        client_token=token,
+        name=machine.name if token.hex == machine.token else f"{machine.name[:60]}-{token.hex[:8]}",
+        tag=f"{Installation.tag()}-{fleet.pk}",
+        state=state.value,
+        hourly_usd=machine.hourly_usd or 0,
+        gpu_type=machine.gpu_type[:80],
+        region=machine.region[:80],
+        host=machine.host[:120],
+        requested_at=machine.created_at or now,
+        asked_at=machine.created_at or now,
+        booted_at=now,
+        retire_because="" if state is BOOTING else "a machine without a row",
+        **inherited,
+    )
+
+
+def _destroy_unowned(
+    account: Account, provider: Provider, machine: Machine, done: Reconciled
+) -> None:
+    """Its fleet has no row here, so it cannot have one: destroy it, again at each reconciliation."""
+    if account.orphans != Account.Orphans.DESTROY:
+        return
+    try:
+        provider.destroy(machine.external_id)
+    except ProviderError as exc:
+        breaker.failed(account, exc)
+        Orphan.objects.filter(account=account, external_id=machine.external_id).update(
+            outcome=f"destroy: {exc}"[:200]
+        )
+        return
+    done.destroyed.append(machine.external_id)
+
+

@@ -1,0 +1,63 @@
+"""Runs a stopped pod again, where its host can still be had."""
+
+from pods import breaker, dispatch, lifecycle, wiring
+from pods.clock import utcnow
+from pods.models import Pod
+from pods.providers.base import Phase
+from pods.providers.errors import Declined, TryAgain
+from pods.spawning import TRIES, pause
+from pods.states import BOOTING, RESUMING, TERMINATING
+from pods.wiring import Connect
+
+
+def begin_resume(pod: Pod, *, by: str, because: str) -> None:
+    """Ask for a stopped pod to run again; from now on it counts as capacity.
+
+    Raises:
+        Overtaken: the row changed since it was read.
+    """
+    lifecycle.move(pod, RESUMING, by=by, because=because, retire_because="")
+    dispatch.send(dispatch.RESUME, pod.pk)
+
+
+def resume_pod(pod_id: int, *, connect: Connect = wiring.connect) -> None:
+    """Start the stopped machine, and ask until it runs; where it cannot, destroy it: it is replaced.
+
+    Safe to run twice, at the same time, or to be killed at any line.
+    """
+    with lifecycle.claimed(pod_id) as pod:
+        if pod is None or pod.status is not RESUMING or pod.external_id is None:
+            return
+        try:
+            provider = connect(pod.account)
+            phase = provider.status(pod.external_id).phase
+            if phase in {Phase.RUNNING, Phase.BOOTING}:
+                lifecycle.move(
+                    pod, BOOTING, by="resume", because="it runs again", booted_at=utcnow()
+                )
+                return
+            if pod.attempts >= TRIES:
+                _replace(pod, f"did not run after {pod.attempts} tries to start it")
+                return
+            provider.start(pod.external_id)
+        except Declined as exc:
+            _replace(pod, f"cannot be resumed: {exc}")
+            return
+        except (TryAgain, ValueError, wiring.BadSecret) as exc:
+            breaker.failed(pod.account, exc)
+            _later(pod, str(exc))
+            return
+        _later(pod, "started; waiting until it runs")
+
+
+def _replace(pod: Pod, because: str) -> None:
+    lifecycle.move(pod, TERMINATING, by="resume", because=because, retire_because=because[:500])
+    dispatch.send(dispatch.TEARDOWN, pod.pk)
+
+
+def _later(pod: Pod, because: str) -> None:
+    wait = pause(pod.attempts)
+    lifecycle.postpone(pod, by=wait, because=because)
+    dispatch.next_step(pod.pk, RESUMING, countdown=wait.total_seconds())
+
+

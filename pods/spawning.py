@@ -1,0 +1,158 @@
+"""Creates the machine of a requested pod, or finds the one that a former try created."""
+
+from datetime import timedelta
+from typing import Any, Final
+
+from pods import billing, breaker, dispatch, lifecycle, wiring
+from pods.clock import utcnow
+from pods.lifecycle import DuplicateMachine
+from pods.models import Pod
+from pods.providers.base import Machine, Phase, Provider
+from pods.providers.errors import Declined, NoCapacity, RateLimited, Refused, TryAgain, Unavailable
+from pods.states import BOOTING, CREATING, FAILED, REQUESTED, TERMINATING
+from pods.wiring import Connect
+
+# Enough to ride out a provider's bad minutes; then the next tick may choose another offer.
+TRIES: Final = 5
+FIRST_PAUSE: Final = timedelta(seconds=2)
+LONGEST_PAUSE: Final = timedelta(minutes=2)
+
+
+def pause(attempts: int) -> timedelta:
+    """How long to wait before the next try of a step, doubling."""
+    return min(FIRST_PAUSE * 2 ** min(attempts, 10), LONGEST_PAUSE)
+
+
+def find_by_token(provider: Provider, pod: Pod) -> Machine | None:
+    """The machine that was created with the pod's token; the oldest where there are several (F14).
+
+    Raises:
+        ProviderError: the list cannot be had, which says nothing about a machine.
+    """
+    token = pod.client_token.hex
+    found = [m for m in provider.list_tagged(pod.tag) if m.token == token and m.phase is not Phase.GONE]
+    return min(found, key=lambda m: (m.created_at is None, m.created_at, m.external_id), default=None)
+
+
+def spawn_pod(pod_id: int, *, connect: Connect = wiring.connect) -> None:
+    """Create the pod's machine, or find the one that a former try created.
+
+    Safe to run twice, at the same time, or to be killed at any line: the row says CREATING before
+    the provider is asked, and every try but the first looks for the token once the provider's list
+    can be trusted to show it.
+    """
+    with lifecycle.claimed(pod_id) as pod:
+        if pod is None or pod.status not in {REQUESTED, CREATING}:
+            return
+        first = pod.status is REQUESTED
+        if first:
+            lifecycle.move(pod, CREATING, by="spawn", because="claimed", asked_at=utcnow())
+        try:
+            provider = connect(pod.account)
+        except (ValueError, wiring.BadSecret) as exc:
+            breaker.failed(pod.account, exc)
+            if first:
+                _give_up(pod, str(exc))
+            else:
+                _later(pod, pause(pod.attempts), str(exc))
+            return
+        try:
+            machine = find_by_token(provider, pod)
+        except (Declined, TryAgain) as exc:
+            # That a list failed says nothing about a create: keep the row and look again.
+            breaker.failed(pod.account, exc)
+            _later(pod, pause(pod.attempts), f"cannot look for it: {exc}")
+            return
+        if machine is None and not first:
+            wait = _until_a_look_proves(pod, provider)
+            if wait > timedelta(0):
+                _later(pod, wait, "waiting until the provider's list can be trusted")
+                return
+            if pod.retire_because or pod.attempts >= TRIES:
+                why = pod.retire_because or f"{pod.attempts} tries: {pod.note}"
+                _give_up(pod, f"no machine was created; {why}")
+                return
+        if machine is None:
+            machine = _create(pod, provider, first=first)
+        if machine is not None:
+            _record(pod, machine)
+
+
+def _until_a_look_proves(pod: Pod, provider: Provider) -> timedelta:
+    """How long until a list without the machine proves that there is none."""
+    asked = pod.asked_at or pod.state_since
+    return asked + provider.capabilities.list_lag - utcnow()
+
+
+def _create(pod: Pod, provider: Provider, *, first: bool) -> Machine | None:
+    if not first:
+        # Before the call: what is asked now can be missing from lists for `list_lag` from now on.
+        Pod.objects.filter(pk=pod.pk).update(asked_at=utcnow())
+    try:
+        machine = provider.create(wiring.spec(pod), token=pod.client_token.hex)
+    except Refused as exc:
+        if exc.billing_id is not None:
+            _destroy_what_was_refused(pod, exc)
+        else:
+            _give_up(pod, str(exc))
+    except Declined as exc:
+        if not isinstance(exc, NoCapacity):
+            breaker.failed(pod.account, exc)
+        _give_up(pod, f"{type(exc).__name__}: {exc}")
+    except RateLimited as exc:
+        wait = timedelta(seconds=exc.retry_after) if exc.retry_after else pause(pod.attempts)
+        _later(pod, wait, str(exc))
+    except Unavailable as exc:
+        breaker.failed(pod.account, exc)
+        _later(pod, max(pause(pod.attempts), provider.capabilities.list_lag), f"no answer: {exc}")
+    else:
+        breaker.succeeded(pod.account)
+        return machine
+    return None
+
+
+def _record(pod: Pod, machine: Machine) -> None:
+    """Write down first what bills, whatever else changed; then the move."""
+    facts: dict[str, Any] = {
+        name: value
+        for name, value in (
+            ("region", machine.region[:80]),
+            ("host", machine.host[:120]),
+            ("gpu_type", machine.gpu_type[:80]),
+        )
+        if value
+    }
+    if machine.hourly_usd is not None:
+        facts["hourly_usd"] = machine.hourly_usd
+    try:
+        lifecycle.remember(pod, machine.external_id, **facts)
+    except DuplicateMachine as exc:
+        _give_up(pod, str(exc))
+        return
+    billing.reprice(pod, pod.hourly_usd, now=utcnow())
+    if pod.retire_because:
+        lifecycle.move(pod, TERMINATING, by="spawn", because=pod.retire_because)
+        dispatch.send(dispatch.TEARDOWN, pod.pk)
+    else:
+        lifecycle.move(pod, BOOTING, by="spawn", because="created", booted_at=utcnow())
+
+
+def _destroy_what_was_refused(pod: Pod, error: Refused) -> None:
+    """The provider refused, and made something that bills all the same (F7)."""
+    try:
+        lifecycle.remember(pod, str(error.billing_id))
+    except DuplicateMachine as exc:
+        _give_up(pod, str(exc))
+        return
+    lifecycle.move(pod, TERMINATING, by="spawn", because=f"refused, and bills: {error}")
+    dispatch.send(dispatch.TEARDOWN, pod.pk)
+
+
+def _give_up(pod: Pod, because: str) -> None:
+    lifecycle.move(pod, FAILED, by="spawn", because=because)
+    billing.never_billed(pod)
+
+
+def _later(pod: Pod, wait: timedelta, because: str) -> None:
+    lifecycle.postpone(pod, by=wait, because=because)
+    dispatch.send(dispatch.SPAWN, pod.pk, countdown=wait.total_seconds())

@@ -1,0 +1,67 @@
+"""The states of a pod, the moves between them, and which of them may bill. Pure."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+
+class PodState(StrEnum):
+    """Where a pod is in its life. Busy and idle are facts about a READY pod, not states."""
+
+    REQUESTED = "requested"  # the row is written, the provider not asked yet
+    CREATING = "creating"  # asked; the answer may have been lost
+    BOOTING = "booting"  # the machine exists, its agent has not registered
+    READY = "ready"  # the agent works on the backlog
+    DRAINING = "draining"  # takes nothing more, finishes what it has in hand
+    STOPPING = "stopping"
+    STOPPED = "stopped"  # nothing runs, the disk is kept and may bill
+    RESUMING = "resuming"
+    TERMINATING = "terminating"  # fenced and destroyed; not yet proved gone, so it counts as billed
+    TERMINATED = "terminated"  # proved gone
+    FAILED = "failed"  # the provider refused, and nothing was created
+    LOST = "lost"  # the provider ended it
+
+
+REQUESTED = PodState.REQUESTED
+CREATING = PodState.CREATING
+BOOTING = PodState.BOOTING
+READY = PodState.READY
+DRAINING = PodState.DRAINING
+STOPPING = PodState.STOPPING
+STOPPED = PodState.STOPPED
+RESUMING = PodState.RESUMING
+TERMINATING = PodState.TERMINATING
+TERMINATED = PodState.TERMINATED
+FAILED = PodState.FAILED
+LOST = PodState.LOST
+
+# An ended row whose machine is seen again goes back to TERMINATING: what bills must be counted.
+MOVES: Final[Mapping[PodState, frozenset[PodState]]] = {
+    REQUESTED: frozenset({CREATING, FAILED}),
+    CREATING: frozenset({BOOTING, TERMINATING, FAILED}),
+    BOOTING: frozenset({READY, TERMINATING, LOST}),
+    READY: frozenset({DRAINING, TERMINATING, LOST}),
+    DRAINING: frozenset({STOPPING, TERMINATING, LOST}),
+    STOPPING: frozenset({STOPPED, TERMINATING, LOST}),
+    STOPPED: frozenset({RESUMING, TERMINATING, LOST}),
+    RESUMING: frozenset({BOOTING, STOPPED, TERMINATING, LOST}),
+    TERMINATING: frozenset({TERMINATED, LOST}),
+    TERMINATED: frozenset({TERMINATING}),
+    FAILED: frozenset({TERMINATING}),
+    LOST: frozenset({TERMINATING}),
+}
+
+ENDED: Final = frozenset({TERMINATED, FAILED, LOST})
+# Listed by what is safe to leave out: a new state bills until somebody proves that it does not.
+BILLABLE: Final = frozenset(PodState) - ENDED
+# Pods that work or will work: what a scale decision counts as capacity.
+ACTIVE: Final = frozenset({REQUESTED, CREATING, BOOTING, READY, RESUMING})
+# Pods that somebody must push on: a step of spawn, teardown or resume is due.
+IN_TRANSIT: Final = frozenset(
+    {REQUESTED, CREATING, DRAINING, STOPPING, RESUMING, TERMINATING}
+)
+
+
+def may_move(before: PodState, after: PodState) -> bool:
+    """Whether the table has this move."""
+    return after in MOVES[before]

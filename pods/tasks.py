@@ -1,0 +1,97 @@
+"""The Celery tasks of the supply side: a way in to the verbs, and nothing else."""
+
+from datetime import timedelta
+from typing import Final
+
+from celery import shared_task
+from django.db.models import Q
+
+from pods import dispatch, health, reconciling, resuming, spawning, surveying, teardown, wiring
+from pods.clock import utcnow
+from pods.models import Account, Pod
+from pods.providers.errors import ProviderError
+
+# A step that is due for so long has lost its message, or its worker.
+NUDGE_AFTER: Final = timedelta(seconds=10)
+NUDGE_AGAIN_AFTER: Final = timedelta(seconds=30)
+NUDGES_AT_ONCE: Final = 200
+
+
+@shared_task(name=dispatch.SPAWN)
+def spawn(pod_id: int) -> None:
+    """Create the machine of a requested pod."""
+    spawning.spawn_pod(pod_id)
+
+
+@shared_task(name=dispatch.CHECK, expires=60)
+def check(pod_id: int) -> None:
+    """Look at one pod that looked ill."""
+    health.check_pod(pod_id)
+
+
+@shared_task(name=dispatch.TEARDOWN)
+def teardown_step(pod_id: int) -> None:
+    """Do the next step of a pod's end."""
+    teardown.teardown_pod(pod_id)
+
+
+@shared_task(name=dispatch.RESUME)
+def resume(pod_id: int) -> None:
+    """Run a stopped pod again."""
+    resuming.resume_pod(pod_id)
+
+
+@shared_task(name="pods.sweep", expires=30)
+def sweep() -> None:
+    """Send a health sweep of each account that has pods."""
+    for account_id in Pod.objects.billable().values_list("account", flat=True).distinct():
+        sweep_account.apply_async((account_id,), expires=30)
+
+
+@shared_task(name="pods.sweep_account", expires=30)
+def sweep_account(account_id: int) -> None:
+    """Look at all pods of an account."""
+    health.sweep_account(Account.objects.get(pk=account_id))
+
+
+@shared_task(name="pods.reconcile", expires=120)
+def reconcile() -> None:
+    """Send a reconciliation of each account."""
+    for account_id in Account.objects.values_list("pk", flat=True):
+        reconcile_account.apply_async((account_id,), expires=120)
+
+
+@shared_task(name="pods.reconcile_account", expires=120)
+def reconcile_account(account_id: int) -> None:
+    """Compare an account's machines with the rows."""
+    try:
+        reconciling.reconcile_account(Account.objects.get(pk=account_id))
+    except (ProviderError, ValueError, wiring.BadSecret) as exc:
+        reconciling.log.warning("reconcile_failed", account=account_id, because=str(exc))
+
+
+@shared_task(name="pods.survey", expires=120)
+def survey() -> None:
+    """Send a survey of the offers of each enabled account."""
+    for account_id in Account.objects.filter(enabled=True).values_list("pk", flat=True):
+        survey_account.apply_async((account_id,), expires=120)
+
+
+@shared_task(name="pods.survey_account", expires=120)
+def survey_account(account_id: int) -> None:
+    """Ask an account what can be rented."""
+    surveying.survey_account(Account.objects.get(pk=account_id))
+
+
+@shared_task(name="pods.nudge", expires=15)
+def nudge() -> None:
+    """Send the step of each pod whose message was lost again."""
+    now = utcnow()
+    late = Pod.objects.in_transit().filter(
+        Q(claimed_until__isnull=True) | Q(claimed_until__lt=now), due_at__lt=now - NUDGE_AFTER
+    )
+    for pod in late.order_by("due_at")[:NUDGES_AT_ONCE]:
+        Pod.objects.filter(pk=pod.pk).update(due_at=now + NUDGE_AGAIN_AFTER)
+        dispatch.next_step(pod.pk, pod.status)
+
+

@@ -1,0 +1,214 @@
+"""Retires a pod: drain, fence, destroy, then ask until the provider proves that it is gone."""
+
+from datetime import timedelta
+from typing import Final
+
+from pods import breaker, dispatch, fencing, heartbeats, lifecycle, wiring
+from pods.agent.protocol import AgentState, Command
+from pods.clock import utcnow
+from pods.fencing import Unfenced
+from pods.heartbeats import HeartbeatsUnknown
+from pods.models import Pod
+from pods.providers.base import Machine, Phase, Provider
+from pods.providers.errors import NotFound, ProviderError, RateLimited
+from pods.spawning import pause
+from pods.states import (
+    BOOTING,
+    CREATING,
+    DRAINING,
+    FAILED,
+    LOST,
+    READY,
+    REQUESTED,
+    STOPPED,
+    STOPPING,
+    TERMINATED,
+    TERMINATING,
+    PodState,
+)
+from pods.wiring import Connect
+
+DRAIN_STEP: Final = timedelta(seconds=2)
+CONFIRM_STEP: Final = timedelta(seconds=1)
+# A fence that Redis does not take holds a destroy up for so long: Redis down must not keep pods billing.
+FENCE_PATIENCE: Final = timedelta(minutes=2)
+
+
+def retire_pod(pod: Pod, *, by: str, because: str, drain: bool = True) -> bool:
+    """Begin the end of a pod, from whatever state it is in; False where it had begun already.
+
+    Raises:
+        Overtaken: the row changed since it was read.
+    """
+    state = pod.status
+    if state is REQUESTED:
+        lifecycle.move(pod, FAILED, by=by, because=f"{because}; nothing was asked of the provider")
+        return True
+    if state is CREATING:
+        # The answer is open: spawn destroys what it finds.
+        took = Pod.objects.filter(pk=pod.pk, state=CREATING.value, retire_because="").update(
+            retire_because=because[:500]
+        )
+        if took:
+            lifecycle.note(pod, by=by, because=because)
+        return bool(took)
+    if state is READY and drain:
+        lifecycle.move(pod, DRAINING, by=by, because=because, retire_because=because[:500])
+    elif state in {BOOTING, READY, STOPPED, STOPPING, PodState.RESUMING} or (
+        state is DRAINING and not drain
+    ):
+        lifecycle.move(pod, TERMINATING, by=by, because=because, retire_because=because[:500])
+    else:
+        return False
+    dispatch.send(dispatch.TEARDOWN, pod.pk)
+    return True
+
+
+def teardown_pod(pod_id: int, *, connect: Connect = wiring.connect) -> None:
+    """Do the next step of a pod's end, and send for the one after it.
+
+    Safe to run twice, at the same time, or to be killed at any line. Never gives up.
+    """
+    with lifecycle.claimed(pod_id) as pod:
+        if pod is None:
+            return
+        if pod.status is DRAINING:
+            _drain(pod)
+        if pod.status is STOPPING:
+            _stop(pod, connect)
+        elif pod.status is TERMINATING:
+            _terminate(pod, connect)
+
+
+def _drain(pod: Pod) -> None:
+    now = utcnow()
+    because = _drained(pod)
+    if because is None and now - pod.state_since > timedelta(seconds=pod.drain_seconds):
+        because = f"did not drain within {pod.drain_seconds} s"
+    if because is None:
+        _again(pod, DRAIN_STEP)
+        return
+    to = STOPPING if pod.stop_when_idle and not pod.lost_because else TERMINATING
+    lifecycle.move(pod, to, by="teardown", because=because)
+
+
+def _drained(pod: Pod) -> str | None:
+    """Why the drain has ended; None while it has not, or cannot be told."""
+    try:
+        fencing.send_command(pod, Command.DRAIN)
+        beat = heartbeats.read([pod]).beats.get(pod.pk)
+    except (Unfenced, HeartbeatsUnknown):
+        return None
+    if beat is None:
+        return None
+    if beat.said.state in {AgentState.DRAINED, AgentState.FAILED}:
+        return f"the agent says {beat.said.state.value}"
+    return None
+
+
+def _provider(pod: Pod, connect: Connect) -> Provider | None:
+    try:
+        return connect(pod.account)
+    except (ValueError, wiring.BadSecret) as exc:
+        _again(pod, pause(pod.attempts), f"cannot connect: {exc}")
+        return None
+
+
+def _stop(pod: Pod, connect: Connect) -> None:
+    provider = _provider(pod, connect)
+    if provider is None:
+        return
+    assert pod.external_id is not None
+    try:
+        if provider.status(pod.external_id).phase is Phase.STOPPED:
+            lifecycle.move(pod, STOPPED, by="teardown", because="the provider says stopped")
+            return
+        provider.stop(pod.external_id)
+    except NotFound:
+        lifecycle.move(pod, TERMINATING, by="teardown", because="not found while it stopped")
+        _again(pod, CONFIRM_STEP)
+        return
+    except ProviderError as exc:
+        breaker.failed(pod.account, exc)
+        _again(pod, pause(pod.attempts), f"stop: {exc}")
+        return
+    _again(pod, DRAIN_STEP)
+
+
+def _terminate(pod: Pod, connect: Connect) -> None:
+    try:
+        fencing.fence(pod)
+        fencing.send_command(pod, Command.STOP)
+    except Unfenced as exc:
+        if utcnow() - pod.state_since < FENCE_PATIENCE:
+            _again(pod, DRAIN_STEP, str(exc))
+            return
+    provider = _provider(pod, connect)
+    if provider is None:
+        return
+    assert pod.external_id is not None
+    try:
+        machine = _look(provider, pod)
+        # Also what looks gone: a fresh machine can be missing from every reading at first.
+        if machine is not None or pod.destroy_asked_at is None:
+            provider.destroy(pod.external_id)
+            pod.destroy_asked_at = utcnow()
+            Pod.objects.filter(pk=pod.pk).update(destroy_asked_at=pod.destroy_asked_at)
+            breaker.succeeded(pod.account)
+            machine = _look(provider, pod)
+    except RateLimited as exc:
+        wait = timedelta(seconds=exc.retry_after) if exc.retry_after else pause(pod.attempts)
+        _again(pod, wait, f"destroy: {exc}")
+        return
+    except ProviderError as exc:
+        breaker.failed(pod.account, exc)
+        _again(pod, pause(pod.attempts), f"destroy: {type(exc).__name__}: {exc}")
+        return
+    _confirm(pod, provider, present=machine is not None)
+
+
+def _look(provider: Provider, pod: Pod) -> Machine | None:
+    """The machine where `status` or the list still shows it; None where both lack it."""
+    assert pod.external_id is not None
+    try:
+        machine = provider.status(pod.external_id)
+        if machine.phase is not Phase.GONE:
+            return machine
+    except NotFound:
+        pass
+    return next(
+        (
+            m
+            for m in provider.list_tagged(pod.tag)
+            if m.external_id == pod.external_id and m.phase is not Phase.GONE
+        ),
+        None,
+    )
+
+
+def _confirm(pod: Pod, provider: Provider, *, present: bool) -> None:
+    """TERMINATED means proved: absent twice, outside the provider's consistency window."""
+    now = utcnow()
+    if present:
+        Pod.objects.filter(pk=pod.pk).update(absent_since=None)
+        _again(pod, max(CONFIRM_STEP, pause(pod.attempts)))
+        return
+    if pod.absent_since is None:
+        Pod.objects.filter(pk=pod.pk).update(absent_since=now)
+        _again(pod, max(CONFIRM_STEP, provider.capabilities.consistency_window))
+        return
+    window = max(CONFIRM_STEP, provider.capabilities.consistency_window)
+    born = (pod.asked_at or pod.requested_at) + provider.capabilities.list_lag
+    if now - pod.absent_since < window or now < born:
+        _again(pod, max(window - (now - pod.absent_since), born - now, CONFIRM_STEP))
+        return
+    if pod.lost_because:
+        lifecycle.move(pod, LOST, by="teardown", because=pod.lost_because)
+    else:
+        lifecycle.move(pod, TERMINATED, by="teardown", because="gone, as the provider confirmed")
+    fencing.forget(pod)
+
+
+def _again(pod: Pod, wait: timedelta, because: str = "") -> None:
+    lifecycle.postpone(pod, by=wait, because=because)
+    dispatch.next_step(pod.pk, pod.status, countdown=wait.total_seconds())

@@ -1,0 +1,85 @@
+"""From an account's row to its provider, and from a pod's row to what it needs."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from django.conf import settings
+
+from pods.agent import protocol
+from pods.models import Account, Pod
+from pods.providers import registry
+from pods.providers.base import PodSpec, Provider
+
+Connect = Callable[[Account], Provider]
+
+
+class BadSecret(Exception):
+    """The reference to an account's credentials leads nowhere."""
+
+
+def read_secret(reference: str) -> str | None:
+    """The credentials that a reference names; None for an empty reference.
+
+    Raises:
+        BadSecret: there is nothing at the reference; the message says what would be right.
+    """
+    if not reference:
+        return None
+    kind, _, where = reference.partition(":")
+    if kind == "env":
+        value = os.environ.get(where, "")
+    elif kind == "file":
+        try:
+            value = Path(where).read_text(encoding="utf-8").strip()
+        except OSError as exc:
+            raise BadSecret(f"{reference}: {exc.strerror}") from exc
+    else:
+        raise BadSecret(f"{kind}: is no kind of reference; use env:NAME or file:/path")
+    if not value:
+        raise BadSecret(f"{reference} is empty; put the key there, or correct the reference")
+    return value
+
+
+def connect(account: Account) -> Provider:
+    """The provider of an account.
+
+    Raises:
+        ValueError: an option is wrong, or the provider is unknown.
+        BadSecret: the credentials cannot be read.
+    """
+    options = dict(account.options)
+    if account.provider == "local":
+        options.setdefault("root", str(settings.VAR_DIR / "pods"))
+    return registry.create_provider(
+        account.provider, options=options, secret=read_secret(account.secret_ref)
+    )
+
+
+def redis_url(pod: Pod) -> str:
+    """The address of the Redis that the pod's backlog is on."""
+    return pod.redis_url or settings.REDIS_URL
+
+
+def keys(pod: Pod) -> protocol.Keys:
+    """The Redis keys of the pod's fleet."""
+    return protocol.Keys(pod.agent["fleet"])
+
+
+def spec(pod: Pod) -> PodSpec:
+    """The machine that the row asks for, with its agent's environment."""
+    agent = protocol.AgentSettings(
+        redis_url=redis_url(pod), pod=pod.name, token=pod.client_token.hex, **pod.agent
+    )
+    return PodSpec(
+        name=pod.name,
+        tag=pod.tag,
+        offer_key=pod.offer_key,
+        image=pod.image,
+        env={**pod.handler_env, **agent.env()},
+        disk_gb=pod.disk_gb,
+        gpu_count=pod.gpu_count,
+        interruptible=pod.interruptible,
+    )
+
+
