@@ -8,7 +8,7 @@ from pods.agent.handlers import Item
 
 # A pause longer than this is taken for idleness, not for the agent's own overhead: no burst
 # afterwards makes up for it.
-LONGEST_CATCH_UP_SECONDS = 1.0
+LONGEST_CATCH_UP_SECONDS = 0.5
 
 
 class Pace:
@@ -19,12 +19,13 @@ class Pace:
             raise ValueError(f"PACE_RATE is {rate}; give items per second above 0")
         self.rate = rate
         self.batch_size = max(1, round(rate))  # a second of work
-        self._due = time.monotonic()
+        self._due: float | None = None
 
     def __call__(self, batch: Sequence[Item]) -> Sequence[str]:
         """Wait until the pace allows these items to be done."""
         now = time.monotonic()
-        self._due = max(self._due, now - LONGEST_CATCH_UP_SECONDS) + len(batch) / self.rate
+        begin = now if self._due is None else max(self._due, now - LONGEST_CATCH_UP_SECONDS)
+        self._due = begin + len(batch) / self.rate
         time.sleep(max(0.0, self._due - now))
         return ["ok"] * len(batch)
 

@@ -1,0 +1,61 @@
+"""Handlers that the agents under test run: good ones, and each kind of bad one."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pods.agent.handlers import Item, Result, each
+
+
+def upper(batch: Sequence[Item]) -> Sequence[bytes]:
+    return [item.payload.upper() for item in batch]
+
+
+def refuses_poison(batch: Sequence[Item]) -> Sequence[bytes]:
+    if any(item.payload == b"poison" for item in batch):
+        raise ValueError("a poison item")
+    return upper(batch)
+
+
+def crashes_on_poison(batch: Sequence[Item]) -> Sequence[bytes]:
+    if any(item.payload == b"poison" for item in batch):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return upper(batch)
+
+
+def hangs_on_poison(batch: Sequence[Item]) -> Sequence[bytes]:
+    if any(item.payload == b"poison" for item in batch):
+        time.sleep(3600)
+    return upper(batch)
+
+
+def takes_its_time(batch: Sequence[Item]) -> Sequence[bytes]:
+    """As many seconds as the first payload says."""
+    time.sleep(float(batch[0].payload))
+    return upper(batch)
+
+
+def waits_for_a_file(batch: Sequence[Item]) -> Sequence[bytes]:
+    """Works only once the file named by GATE is there."""
+    while not Path(os.environ["GATE"]).exists():
+        time.sleep(0.01)
+    return upper(batch)
+
+
+@each
+async def one_by_one(item: Item) -> Result:
+    await asyncio.sleep(0)
+    if item.payload == b"poison":
+        raise ValueError("a poison item")
+    return {"id": item.id, "bytes": len(item.payload)}
+
+
+class Broken:
+    def setup(self) -> None:
+        raise RuntimeError("no GPU here")
+
+    def __call__(self, batch: Sequence[Item]) -> Sequence[Result]:
+        raise NotImplementedError

@@ -1,0 +1,145 @@
+"""The ordinary life of an agent: it drains the backlog, and ends in good order."""
+
+import json
+import signal
+
+import pytest
+
+
+def working(backlog, pod):
+    beat = backlog.heartbeat(pod)
+    return beat is not None and beat.state.value == "working"
+
+
+def test_two_agents_drain_a_backlog_and_every_item_has_one_result(backlog, agents, until):
+    entries = backlog.put_numbered(1000)
+    agents.start(backlog, "pod-a")
+    agents.start(backlog, "pod-b")
+    until(lambda: len(backlog.results()) == len(entries))
+    backlog.assert_each_has_one_result(entries)
+    assert backlog.results()[entries[7]] == b"ITEM 7"
+    assert backlog.dead() == []
+
+
+def test_a_result_carries_the_users_id_and_the_pod(backlog, agents, until):
+    [entry] = backlog.put(b"text", id=b"mine-1")
+    agents.start(backlog, "pod-a")
+    [(_, fields)] = until(lambda: backlog.client.xrange("tasks:results"))
+    assert fields == {
+        b"id": b"mine-1", b"entry": entry.encode(), b"pod": b"pod-a", b"result": b"TEXT"
+    }
+
+
+def test_wordllama_embeds_text_in_256_numbers_and_fails_only_what_is_no_text(
+    backlog, agents, until
+):
+    good = backlog.put("Grüße".encode(), b"")
+    backlog.put(b"\xff\xfe")
+    agents.start(backlog, "pod-a", "pods.agent.handlers.wordllama:embed", max_deliveries=1)
+    until(lambda: len(backlog.results()) == 2 and backlog.dead())
+    assert [len(json.loads(backlog.results()[e])["embedding"]) for e in good] == [256, 256]
+    assert b"UnicodeDecodeError" in backlog.dead()[0][b"dead_error"]
+
+
+def test_pace_works_at_its_rate(backlog, agents, until):
+    agents.start(backlog, "pod-a", "pods.agent.handlers.pace:sleep", env={"PACE_RATE": "40"})
+    until(lambda: working(backlog, "pod-a"))
+    backlog.put_numbered(200)
+    until(lambda: len(backlog.results()) == 200)
+    published = [int(i.split(b"-")[0]) for i, _ in backlog.client.xrange("tasks:results")]
+    # the first batch's results come at the end of its own second: 160 items in between
+    assert 160 / ((published[-1] - published[0]) / 1000) == pytest.approx(40, rel=0.1)
+
+
+def test_an_async_handler_of_single_items_fails_only_the_bad_one(backlog, agents, until):
+    good = backlog.put(b"a", b"bb")
+    backlog.put(b"poison")
+    agents.start(backlog, "pod-a", "agent_handlers:one_by_one", max_deliveries=1)
+    until(lambda: len(backlog.results()) == 2 and backlog.dead())
+    assert json.loads(backlog.results()[good[1]]) == {"id": good[1], "bytes": 2}
+
+
+def test_odd_payloads_come_through_as_bytes(backlog, agents, until):
+    odd = [b"", b"\x00\xff", b"x" * 1_000_000]
+    entries = backlog.put(*odd)
+    entries.append(backlog.client.xadd("tasks", {"no": "payload"}).decode())
+    agents.start(backlog, "pod-a")
+    until(lambda: len(backlog.results()) == 4)
+    assert [backlog.results()[e] for e in entries] == [*(p.upper() for p in odd), b""]
+
+
+def test_a_drain_command_ends_an_agent_with_nothing_in_hand(backlog, agents, until):
+    entries = backlog.put_numbered(400)
+    agent = agents.start(
+        backlog, "pod-a", "pods.agent.handlers.pace:sleep", env={"PACE_RATE": "20"}
+    )
+    until(backlog.results)
+    backlog.client.set(backlog.keys.command("pod-a"), "drain")
+    assert agent.wait(timeout=30) == 0
+    assert backlog.heartbeat("pod-a").state.value == "drained"
+    assert backlog.heartbeat("pod-a").in_flight == 0
+    assert 0 < len(backlog.results()) < len(entries)
+    assert backlog.pending() == 0
+    assert backlog.consumers() == set()
+
+
+def test_sigterm_drains_too(backlog, agents, until):
+    backlog.put_numbered(400)
+    agent = agents.start(
+        backlog, "pod-a", "pods.agent.handlers.pace:sleep", env={"PACE_RATE": "20"}
+    )
+    until(backlog.results)
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(timeout=30) == 0
+    assert backlog.heartbeat("pod-a").state.value == "drained"
+    assert backlog.pending() == 0
+
+
+@pytest.mark.parametrize("command", ["drain", "stop"])
+def test_what_is_not_finished_is_given_back_at_once(backlog, agents, until, command):
+    entries = backlog.put(b"3600", b"0", b"0")
+    agent = agents.start(
+        backlog, "pod-a", "agent_handlers:takes_its_time", batch_size=1, drain_seconds=0.5
+    )
+    until(lambda: backlog.pending() == 3)
+    backlog.client.set(backlog.keys.command("pod-a"), command)
+    assert agent.wait(timeout=20) == 0
+    assert backlog.pending() == 3
+    assert "pod-a" not in backlog.consumers()
+    agents.start(backlog, "pod-b", claim_idle_seconds=600)
+    until(lambda: len(backlog.results()) == 3)
+    backlog.assert_each_has_one_result(entries)
+
+
+def test_an_idle_agent_says_so_and_keeps_no_item_from_others(backlog, agents, until):
+    agents.start(backlog, "pod-a")
+    until(lambda: working(backlog, "pod-a") and backlog.heartbeat("pod-a").idle_ms > 500)
+    backlog.put(b"x")
+    until(backlog.results)
+    until(lambda: backlog.heartbeat("pod-a").done == 1)
+    assert backlog.heartbeat("pod-a").idle_ms < 500 + backlog.heartbeat("pod-a").since_ack_ms
+
+
+def test_a_result_goes_where_the_item_asks_if_it_may(backlog, agents, until):
+    backlog.put(b"here")
+    backlog.put(b"app", reply_to=b"tasks:results:app")
+    backlog.put(b"else", reply_to=b"elsewhere:1")
+    backlog.put(b"evil", reply_to=b"podfleet:test:lease")
+    agents.start(backlog, "pod-a", reply_to="elsewhere:*")
+    until(lambda: backlog.client.xlen("elsewhere:1") and backlog.dead())
+    assert backlog.client.xlen("tasks:results:app") == 1
+    assert backlog.client.xlen("tasks:results") == 1
+    [letter] = backlog.dead()
+    assert letter[b"payload"] == b"evil"
+    assert b"podfleet:test:lease" in letter[b"dead_error"]
+    assert backlog.pending() == 0
+
+
+def test_a_target_that_is_no_stream_sends_the_item_to_the_dead_letters(backlog, agents, until):
+    backlog.client.set("tasks:results:bad", "a string")
+    backlog.put(b"x", reply_to=b"tasks:results:bad")
+    [good] = backlog.put(b"y")
+    agents.start(backlog, "pod-a")
+    [letter] = until(backlog.dead)
+    assert b"is a string" in letter[b"dead_error"]
+    until(lambda: backlog.results() == {good: b"Y"})
