@@ -55,9 +55,14 @@ def main() -> int:
     return Agent(settings, control).run()
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """End the process with the exit code of `main`."""
     code = main()
     logging.shutdown()
     sys.stdout.flush()
     # threads that wait for a server or a handler must not hold up the end
     os._exit(code)
+
+
+if __name__ == "__main__":
+    run()
