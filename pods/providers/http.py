@@ -33,6 +33,7 @@ LONGEST_TEXT: Final = 500
 
 T = TypeVar("T")
 Auth = Callable[[str], Mapping[str, str]]
+WaitIn = Callable[[str], float | None]
 
 
 def bearer(secret: str) -> Mapping[str, str]:
@@ -86,6 +87,8 @@ class _Call:
     hide: Collection[str] = field(repr=False)
     limits: Timeouts
     deadline: float
+    wait_in: WaitIn | None = None
+    plain_errors: bool = False
 
     @property
     def what(self) -> str:
@@ -110,8 +113,12 @@ class VendorHttp:
         timeouts: Timeouts = Timeouts(),
         uds: str | None = None,
         tls: Tls | None = None,
+        wait_in: WaitIn | None = None,
+        plain_errors: bool = False,
     ) -> None:
         """`auth` makes headers of the secret; `uds` is the socket file of a local engine.
+
+        `wait_in` finds the seconds in a 429's text; `plain_errors`: return a 4xx that is no JSON.
 
         Raises:
             ValueError: the secret cannot be sent in a header.
@@ -123,6 +130,7 @@ class VendorHttp:
         self._secrets: tuple[str, ...] = () if secret is None else (secret,)
         self._headers = {} if secret is None else dict(auth(secret))
         self._uds, self._tls = uds, tls
+        self._wait_in, self._plain_errors = wait_in, plain_errors
 
     def __repr__(self) -> str:
         return f"VendorHttp({self.base_url!r})"
@@ -156,6 +164,8 @@ class VendorHttp:
             hide=(*self._secrets, *hide),
             limits=limits,
             deadline=time.monotonic() + limits.total,
+            wait_in=self._wait_in,
+            plain_errors=self._plain_errors,
         )
 
         def once() -> Answer:
@@ -228,13 +238,15 @@ class VendorHttp:
 
 def _sorted(call: _Call, response: httpx.Response) -> Answer:
     raw = _read(response, call)
-    status = response.status_code
+    status, text = response.status_code, raw[: 4 * LONGEST_TEXT].decode(errors="replace")
     headers = {k.lower(): v for k, v in response.headers.items()}
     what = call.what
     if request_id := cleaned(headers.get("x-request-id", ""), call.hide)[:80]:
         what += f" (request {request_id})"
     if status == httpx.codes.TOO_MANY_REQUESTS:
         wait = _retry_after(headers)
+        if wait is None and call.wait_in is not None:
+            wait = call.wait_in(text)
         raise RateLimited(f"{what}: rate limited", retry_after=wait)
     if httpx.codes.is_server_error(status) or status == httpx.codes.REQUEST_TIMEOUT:
         raise Unavailable(f"{what}: answered {status}")
@@ -247,6 +259,9 @@ def _sorted(call: _Call, response: httpx.Response) -> Answer:
     except (ValueError, RecursionError):
         kind = cleaned(headers.get("content-type", "no type"), call.hide)[:60]
         trouble = f"{what}: answered {status} with {len(raw)} bytes of {kind}, which is no JSON"
+        if call.plain_errors and response.is_client_error:
+            body = _scrubbed(text, call.hide)
+            return Answer(what=what, status=status, headers=headers, body=body)
     else:
         return Answer(what=what, status=status, headers=headers, body=body)
     raise Unavailable(trouble)
