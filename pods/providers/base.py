@@ -21,6 +21,14 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """How often an endpoint of an account may be called: `burst` at once, then one each `every`."""
+
+    every: timedelta
+    burst: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
     """What a provider can do and promises, as data: callers test a flag, never a name."""
 
@@ -37,6 +45,10 @@ class Capabilities:
     comes_back: bool = False
     # An agent can end its own machine from inside.
     self_destroy: bool = False
+    # What the vendor allows, by endpoint as the adapter names it; "*": all calls of the account.
+    rates: Mapping[str, Rate] = field(default_factory=dict, hash=False)
+    # How long an answer of `offers` is worth keeping: searches have quotas.
+    offers_ttl: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

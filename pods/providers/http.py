@@ -7,26 +7,22 @@ import ssl
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC
 from decimal import Decimal
-from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from typing import Any, Final, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
-import stamina
 
 from pods.providers.errors import RateLimited, Unavailable
+from pods.providers.pacing import pace
+from pods.providers.retrying import repeated, retry_after
 from pods.providers.wire import LOOPBACK, cleaned
 
 # RunPod's proxy answers 403 to agents that look like a script (providers/runpod.md §0).
 USER_AGENT: Final = "podfleet/0.1"
 # What HTTP says may be sent twice; PUT is not here, since Vast.ai rents with it.
 REPEATABLE: Final = frozenset({"GET", "DELETE"})
-TRIES: Final = 3
-# A worker is not held longer than this for a rate limit; the caller's task comes back instead.
-LONGEST_WAIT_SECONDS: Final = 2.0
 # A list of 1000 machines with 50 variables each is about 5 MB.
 BODY_LIMIT: Final = 16 * 2**20
 LONGEST_TEXT: Final = 500
@@ -85,6 +81,7 @@ class _Call:
     params: Mapping[str, str | int] | None
     content: bytes | None = field(repr=False)
     hide: Collection[str] = field(repr=False)
+    endpoint: str
     limits: Timeouts
     deadline: float
     wait_in: WaitIn | None = None
@@ -144,12 +141,14 @@ class VendorHttp:
         json: Any = None,
         repeatable: bool | None = None,
         hide: Collection[str] = (),
+        endpoint: str = "",
         timeouts: Timeouts | None = None,
     ) -> Answer:
         """Send a request and read its JSON answer; a 4xx is returned for the adapter to sort.
 
         `repeatable` (by default GET and DELETE): try again after a broken link, a 5xx or a short
-        rate limit. A create never is. `hide`: values that must not be in any message.
+        rate limit. A create never is. `hide`: values that must not be in any message. `endpoint`:
+        what the vendor limits the rate of, as in `Capabilities.rates`.
 
         Raises:
             RateLimited: a 429, after the tries.
@@ -162,6 +161,7 @@ class VendorHttp:
             params=params,
             content=None if json is None else jsonlib.dumps(json, default=_number).encode(),
             hide=(*self._secrets, *hide),
+            endpoint=endpoint,
             limits=limits,
             deadline=time.monotonic() + limits.total,
             wait_in=self._wait_in,
@@ -173,10 +173,16 @@ class VendorHttp:
 
         if not (method in REPEATABLE if repeatable is None else repeatable):
             return once()
-        return _repeated(once, limits.total)
+        return repeated(once, total=limits.total)
 
     def tail(
-        self, path: str, *, params: Mapping[str, str | int], quiet: float, total: float
+        self,
+        path: str,
+        *,
+        params: Mapping[str, str | int],
+        quiet: float,
+        total: float,
+        endpoint: str = "",
     ) -> tuple[Answer, bytes]:
         """What a stream that never ends says until nothing comes for `quiet` seconds.
 
@@ -191,6 +197,7 @@ class VendorHttp:
             params=params,
             content=None,
             hide=self._secrets,
+            endpoint=endpoint,
             limits=self._timeouts,
             deadline=time.monotonic() + total,
         )
@@ -208,6 +215,7 @@ class VendorHttp:
         return cleaned(text, self._secrets)
 
     def _exchange(self, call: _Call, read: Callable[[httpx.Response], T]) -> T:
+        pace(call.endpoint)
         limits, left = call.limits, call.left()
         timeout = httpx.Timeout(
             connect=min(limits.connect, left),
@@ -244,7 +252,7 @@ def _sorted(call: _Call, response: httpx.Response) -> Answer:
     if request_id := cleaned(headers.get("x-request-id", ""), call.hide)[:80]:
         what += f" (request {request_id})"
     if status == httpx.codes.TOO_MANY_REQUESTS:
-        wait = _retry_after(headers)
+        wait = retry_after(headers)
         if wait is None and call.wait_in is not None:
             wait = call.wait_in(text)
         raise RateLimited(f"{what}: rate limited", retry_after=wait)
@@ -265,23 +273,6 @@ def _sorted(call: _Call, response: httpx.Response) -> Answer:
     else:
         return Answer(what=what, status=status, headers=headers, body=body)
     raise Unavailable(trouble)
-
-
-def _repeated(once: Callable[[], Answer], total: float) -> Answer:
-    for attempt in stamina.retry_context(
-        on=_pause, attempts=TRIES, timeout=total, wait_initial=0.25, wait_max=3.0, wait_jitter=0.5
-    ):
-        with attempt:
-            return once()
-    raise AssertionError("stamina ends with an answer or an error")
-
-
-def _pause(exc: Exception) -> bool | float:
-    """Whether to try again, or after how many seconds."""
-    if isinstance(exc, RateLimited):
-        wait = exc.retry_after
-        return wait if wait is not None and wait <= LONGEST_WAIT_SECONDS else False
-    return isinstance(exc, Unavailable)
 
 
 def _read(response: httpx.Response, call: _Call) -> bytes:
@@ -336,21 +327,6 @@ def _scrubbed(value: Any, secrets: Collection[str]) -> Any:
     if isinstance(value, dict):
         return {cleaned(key, secrets): _scrubbed(item, secrets) for key, item in value.items()}
     return value
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait: `Retry-After` in either form, else Vast.ai's moment of the reset."""
-    value = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d{1,9}(\.\d+)?", value):
-        return float(value)
-    try:
-        when = parsedate_to_datetime(value).replace(tzinfo=UTC).timestamp() if value else None
-    except (ValueError, TypeError):
-        when = None
-    reset = headers.get("x-ratelimit-reset", "").strip()
-    if when is None and re.fullmatch(r"\d{9,11}(\.\d+)?", reset):
-        when = float(reset)
-    return None if when is None else max(0.0, when - time.time())
 
 
 # One client an account and process: a client that a fork inherits would share its sockets.
