@@ -1,0 +1,30 @@
+"""`manage.py down`: stop a stack that runs elsewhere, or what a killed one left."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError
+
+from config import preparing, stack
+from pods.models import Pod
+
+
+class Command(BaseCommand):
+    """Stops the processes of the stack, the embedded Redis last."""
+
+    help = "Stop the stack of this checkout. Pods go on until they see no manager for too long."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Stop, and say what still bills."""
+        count = stack.stop_leftovers(settings.VAR_DIR, seconds=stack.STOP_SECONDS)
+        preparing.stop_services()
+        self.stdout.write(f"stopped {count} processes" if count else "nothing was running")
+        try:
+            billing = Pod.objects.billable().count()
+        except DatabaseError:
+            return
+        if billing:
+            self.stdout.write(
+                f"{billing} pods may still bill: run `make up` and `manage.py fleet stop-all NAME`"
+            )

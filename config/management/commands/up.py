@@ -1,0 +1,62 @@
+"""`manage.py up`: the whole stack on this machine, in the foreground."""
+
+import os
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from config import preparing, stack
+from config.env import env
+
+
+class Command(BaseCommand):
+    """Starts web, workers, beat and Flower, restarts what dies, stops cleanly on Ctrl-C."""
+
+    help = "Run the whole stack: web with the admin, workers, beat and Flower."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Where to listen; the environment has the defaults."""
+        parser.add_argument("--port", type=int, default=env().web_port, help="Of the web pages.")
+        parser.add_argument("--flower-port", type=int, default=env().flower_port)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Prepare, start, wait, stop."""
+        bind = env().bind
+        stack.until_asked_to_stop()
+        port, flower_port = options["port"], options["flower_port"]
+        running = stack.Stack(settings.VAR_DIR, [], cwd=settings.BASE_DIR)
+        try:
+            stack.stop_leftovers(settings.VAR_DIR)
+            preparing.ensure_services()
+            preparing.migrate()
+            port, flower_port = stack.free_port(port, bind), stack.free_port(flower_port, bind)
+            user, password_file = preparing.ensure_admin()
+            running.programs = [
+                *stack.workers(concurrency=env().worker_concurrency),
+                stack.web(port=port, bind=bind),
+                stack.flower(port=flower_port, bind=bind, password=preparing.flower_password()),
+                stack.beat(),
+            ]
+            running.start()
+            self._greet(f"http://{bind}:{port}", f"http://{bind}:{flower_port}", user, password_file)
+            stack.wait_while(running.alive, seconds=float("inf"), step=0.5)
+            raise CommandError(f"the stack ended by itself; see {running.log_dir}/supervisord.log")
+        except stack.Interrupted:
+            self.stdout.write("stopping …")
+        finally:
+            running.stop()
+            preparing.stop_services()
+        self.stdout.write("stopped")
+
+    def _greet(self, web: str, flower: str, user: str, password_file: Any) -> None:
+        shown = os.path.relpath(password_file)
+        self.stdout.write(
+            f"admin   {web}/admin/   user {user}, password: {password_file.read_text().strip()}\n"
+            f"Flower  {flower}   user admin, password: {preparing.flower_password()}\n"
+            f"logs    {os.path.relpath(settings.VAR_DIR / 'log')}/   (passwords are kept in "
+            f"{os.path.dirname(shown) or '.'}/)\n"
+            "Ctrl-C stops everything. Pods go on: `manage.py fleet stop-all NAME` ends them."
+        )
+        self.stdout.flush()

@@ -1,0 +1,246 @@
+"""The processes of the whole stack on one machine, kept running by supervisord."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+# In the environment of everything that the stack starts, so that leftovers can be told.
+MARK: Final = "PODFLEET_STACK"
+AGENT_MARK: Final = "PODFLEET_TOKEN"  # pods outlive the stack: they are found again by their token
+STOP_SECONDS: Final = 30.0
+LOG_BYTES: Final = 10_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """One long-running process."""
+
+    name: str
+    command: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    priority: int = 100  # started in this order, stopped in the reverse
+    stop_seconds: int = 20
+
+
+def celery(*args: str) -> list[str]:
+    """A command of this project's Celery app."""
+    return [sys.executable, "-m", "celery", "-A", "config", *args]
+
+
+def workers(*, concurrency: int) -> list[Program]:
+    """The Celery workers: decisions apart from slow vendors, so that neither starves the other."""
+    warm_stop = {"REMAP_SIGTERM": "SIGQUIT"}
+    quiet = ("--without-gossip", "--without-mingle", "-l", "INFO")
+    return [
+        Program(
+            name="worker-control",
+            command=celery("worker", "-Q", "control", "-c", "1", "-n", "control@%h", *quiet),
+            env=warm_stop,
+        ),
+        Program(
+            name="worker-vendor",
+            command=celery(
+                "worker", "-Q", "vendor,notify", "-c", str(concurrency), "-n", "vendor@%h", *quiet
+            ),
+            env=warm_stop,
+        ),
+    ]
+
+
+def beat() -> Program:
+    """The scheduler; it starts last and stops first."""
+    return Program(name="beat", command=celery("beat", "--pidfile=", "-l", "INFO"), priority=200)
+
+
+def flower(*, port: int, bind: str, password: str) -> Program:
+    """The task monitor, behind a password that no process list shows."""
+    return Program(
+        name="flower",
+        command=celery("flower", f"--port={port}", f"--address={bind}", "--logging=warning"),
+        env={"FLOWER_BASIC_AUTH": f"admin:{password}"},
+        priority=150,
+    )
+
+
+def web(*, port: int, bind: str) -> Program:
+    """The web server."""
+    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", bind]
+    command += ["--port", str(port), "--blocking-threads", "4", "--no-ws", "config.wsgi:application"]
+    return Program(name="web", command=command, priority=150)
+
+
+def free_port(first_choice: int, bind: str) -> int:
+    """The port, or another free one where it is taken."""
+    for port in (first_choice, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((bind, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise OSError(f"no free port on {bind}")
+
+
+class Stack:
+    """Starts, watches and stops a set of programs; their logs are in `<var>/log`."""
+
+    def __init__(self, var: Path, programs: Sequence[Program], *, cwd: Path) -> None:
+        """`var`: where logs, the configuration and the pid file are; `cwd`: the checkout."""
+        self.var, self.programs, self.cwd = var, programs, cwd
+        self.conf = var / "supervisord.conf"
+        self.log_dir = var / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Stop what a killed run left, then start everything."""
+        stop_leftovers(self.var)
+        self.log_dir.mkdir(parents=True, exist_ok=True)
+        self.conf.write_text(self._configuration())
+        self.conf.chmod(0o600)
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord", "-n", "-c", str(self.conf)],
+            env=self._environment(),
+            cwd=self.cwd,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C reaches us alone; we stop it in order
+        )
+
+    def alive(self) -> bool:
+        """Whether supervisord still runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """Stop everything, in the reverse of its order, and wait until it is gone."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        stop_leftovers(self.var)
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, MARK: str(self.var.resolve()), "PYTHONUNBUFFERED": "1"}
+
+    def _configuration(self) -> str:
+        sections = [
+            "[supervisord]",
+            f"logfile = {self.log_dir / 'supervisord.log'}",
+            f"pidfile = {self.var / 'supervisord.pid'}",
+            "silent = true",
+            *(["user = root"] if os.geteuid() == 0 else []),
+        ]
+        for program in self.programs:
+            sections += self._section(program)
+        return "\n".join(sections) + "\n"
+
+    def _section(self, program: Program) -> list[str]:
+        command = " ".join(_quoted(word) for word in program.command)
+        env = ",".join(f'{name}="{_escaped(value)}"' for name, value in program.env.items())
+        return [
+            f"[program:{program.name}]",
+            f"command = {command}",
+            f"environment = {env}",
+            f"directory = {_escaped(str(self.cwd))}",
+            f"priority = {program.priority}",
+            "autorestart = true",
+            "startsecs = 2",
+            "startretries = 1000000",
+            "stopasgroup = true",
+            "killasgroup = true",
+            f"stopwaitsecs = {program.stop_seconds}",
+            "redirect_stderr = true",
+            f"stdout_logfile = {_escaped(str(self.log_dir / program.name))}.log",
+            f"stdout_logfile_maxbytes = {LOG_BYTES}",
+            "stdout_logfile_backups = 2",
+        ]
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%%").replace('"', '\\"')
+
+
+def _quoted(word: str) -> str:
+    return f'"{_escaped(word)}"' if set(word) & set(" ;%\"'") else word
+
+
+def leftovers(var: Path) -> list[psutil.Process]:
+    """What a stack under this `var` has running, its pods left out."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            env = process.environ()
+        except (psutil.Error, OSError):
+            continue
+        if (
+            env.get(MARK) == str(var.resolve())
+            and AGENT_MARK not in env
+            and process.pid != os.getpid()
+        ):
+            found.append(process)
+    return found
+
+
+def stop_leftovers(var: Path, *, seconds: float = 10.0) -> int:
+    """Stop what a stack under this `var` left running; how many processes there were.
+
+    supervisord first, else it would start anew what is stopped.
+    """
+    found = leftovers(var)
+    for process in sorted(found, key=lambda p: "supervisord" not in " ".join(_cmdline(p))):
+        _quietly(process.terminate)
+    _gone, alive = psutil.wait_procs(found, timeout=seconds)
+    for process in alive:
+        _quietly(process.kill)
+    psutil.wait_procs(alive, timeout=seconds)
+    return len(found)
+
+
+def _cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def _quietly(action: Callable[[], None]) -> None:
+    try:
+        action()
+    except psutil.NoSuchProcess:
+        return
+
+
+class Interrupted(BaseException):
+    """The user, or the host, asked for an end."""
+
+
+def until_asked_to_stop() -> None:
+    """Turn SIGTERM and SIGINT into Interrupted, so that a `finally` stops things in order."""
+
+    def stop(*_args: object) -> None:
+        raise Interrupted
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+def wait_while(condition: Callable[[], bool], *, seconds: float, step: float = 0.1) -> bool:
+    """Wait while the condition holds; False when `seconds` passed and it still does."""
+    end = time.monotonic() + seconds
+    while condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(step)
+    return True
