@@ -152,12 +152,12 @@ class Stream:
 
     def commit(self, results: Sequence[ItemResult]) -> Committed:
         """Publish and acknowledge, atomically, in one round trip."""
-        targets = dict.fromkeys(r.target for r in results)
-        places = {target: n for n, target in enumerate(targets, start=len(self._keys) + 1)}
-        args: list[Any] = [*self._who, self._settings.longest_results]
+        targets = list(dict.fromkeys([self._settings.results, *(r.target for r in results)]))
+        places = {target: n for n, target in enumerate(targets, start=1)}
+        args: list[Any] = [self._settings.longest_results, len(targets), *targets]
         for r in results:
             args += (r.entry, r.id, places[r.target], r.value)
-        done, duplicates, refused = self._scripts.call("commit", [*self._keys, *places], args)
+        done, duplicates, refused = self._call("commit", args)
         because = [
             Failure(e.decode(), why.decode("utf-8", "replace"), final=True) for e, why in refused
         ]

@@ -119,10 +119,12 @@ class Backlog:
         found = self.client.xinfo_consumers(self.stream, self.group)
         return next((int(c["pending"]) for c in found if c["name"] == pod.encode()), 0)
 
+    def make_old(self, pod: str, entries: list[str]) -> None:
+        """As if two hours had passed since these were delivered."""
+        self.client.xclaim(self.stream, self.group, pod, 0, entries, idle=7_200_000, justid=True)
+
     def consumers(self) -> set[str]:
-        return {
-            c["name"].decode() for c in self.client.xinfo_consumers(self.stream, self.group)
-        }
+        return {c["name"].decode() for c in self.client.xinfo_consumers(self.stream, self.group)}
 
     def heartbeat(self, pod: str) -> Heartbeat | None:
         return Heartbeat.parse(self.client.hgetall(self.keys.pod(pod)))
@@ -147,12 +149,21 @@ class Agents:
         self._running: list[subprocess.Popen[bytes]] = []
 
     def start(
-        self, backlog: Backlog, pod: str, handler: str = "agent_handlers:upper",
-        env: dict[str, str] | None = None, **settings: Any,
+        self,
+        backlog: Backlog,
+        pod: str,
+        handler: str = "agent_handlers:upper",
+        env: dict[str, str] | None = None,
+        **settings: Any,
     ) -> subprocess.Popen[bytes]:
         wanted = AgentSettings(
-            redis_url=backlog.server.url, fleet="test", pod=pod, stream=backlog.stream,
-            group=backlog.group, handler=handler, **{"heartbeat_seconds": 0.2, **settings},
+            redis_url=backlog.server.url,
+            fleet="test",
+            pod=pod,
+            stream=backlog.stream,
+            group=backlog.group,
+            handler=handler,
+            **{"heartbeat_seconds": 0.2, **settings},
         )
         agent = subprocess.Popen(
             [sys.executable, "-m", "pods.agent"],

@@ -26,7 +26,10 @@ def test_a_result_carries_the_users_id_and_the_pod(backlog, agents, until):
     agents.start(backlog, "pod-a")
     [(_, fields)] = until(lambda: backlog.client.xrange("tasks:results"))
     assert fields == {
-        b"id": b"mine-1", b"entry": entry.encode(), b"pod": b"pod-a", b"result": b"TEXT"
+        b"id": b"mine-1",
+        b"entry": entry.encode(),
+        b"pod": b"pod-a",
+        b"result": b"TEXT",
     }
 
 

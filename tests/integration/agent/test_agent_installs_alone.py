@@ -26,8 +26,12 @@ def wheel(tmp_path_factory):
         ROOT / "pods" / "agent", source, ignore=shutil.ignore_patterns("__pycache__", "build")
     )
     build = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", build, str(folder)], cwd=source, check=True,
-                   stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-c", build, str(folder)],
+        cwd=source,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     [built] = folder.glob("*.whl")
     return built
 
@@ -64,8 +68,13 @@ def drain_with(python, backlog, until, tmp_path, *, pod):
     (tmp_path / "users_handler.py").write_text(HANDLER)
     entries = backlog.put_numbered(100)
     settings = AgentSettings(
-        redis_url=backlog.server.url, fleet="test", pod=pod, stream="tasks", group="workers",
-        handler="users_handler:upper", heartbeat_seconds=0.2,
+        redis_url=backlog.server.url,
+        fleet="test",
+        pod=pod,
+        stream="tasks",
+        group="workers",
+        handler="users_handler:upper",
+        heartbeat_seconds=0.2,
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     agent = subprocess.Popen(
@@ -93,9 +102,7 @@ def test_the_wheel_holds_the_agent_alone(wheel):
     assert here <= set(names)
 
 
-def test_the_agent_drains_a_backlog_from_a_bare_environment(
-    bare_python, backlog, until, tmp_path
-):
+def test_the_agent_drains_a_backlog_from_a_bare_environment(bare_python, backlog, until, tmp_path):
     drain_with(bare_python, backlog, until, tmp_path, pod="pod-bare")
 
 

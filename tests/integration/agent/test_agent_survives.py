@@ -37,9 +37,7 @@ def test_an_agent_restarted_under_its_name_takes_its_own_items_first(backlog, ag
     assert backlog.heartbeat("pod-a").claimed == 0
 
 
-def test_the_work_of_a_healthy_agent_is_never_claimed_however_long_it_takes(
-    backlog, agents, until
-):
+def test_the_work_of_a_healthy_agent_is_never_claimed_however_long_it_takes(backlog, agents, until):
     [entry] = backlog.put(b"4")
     agents.start(backlog, "pod-a", "agent_handlers:takes_its_time", claim_idle_seconds=1)
     until(lambda: backlog.pending_of("pod-a") == 1)
@@ -85,8 +83,11 @@ def test_a_handler_that_hangs_is_cut_off(backlog, agents, until):
     good = backlog.put_numbered(5)
     backlog.put(b"poison")
     agents.start(
-        backlog, "pod-a", "agent_handlers:hangs_on_poison",
-        max_deliveries=2, handler_timeout_seconds=1,
+        backlog,
+        "pod-a",
+        "agent_handlers:hangs_on_poison",
+        max_deliveries=2,
+        handler_timeout_seconds=1,
     )
     [letter] = until(backlog.dead)
     until(lambda: len(backlog.results()) == 5)
@@ -109,8 +110,12 @@ def test_a_fenced_agent_publishes_nothing_and_ends(backlog, agents, until, tmp_p
     backlog.put_numbered(20)
     gate = tmp_path / "gate"
     agent = agents.start(
-        backlog, "pod-a", "agent_handlers:waits_for_a_file",
-        batch_size=5, heartbeat_seconds=5, env={"GATE": str(gate)},
+        backlog,
+        "pod-a",
+        "agent_handlers:waits_for_a_file",
+        batch_size=5,
+        heartbeat_seconds=5,
+        env={"GATE": str(gate)},
     )
     until(lambda: backlog.pending_of("pod-a") >= 5)
     os.killpg(agent.pid, signal.SIGSTOP)
@@ -122,7 +127,8 @@ def test_a_fenced_agent_publishes_nothing_and_ends(backlog, agents, until, tmp_p
     assert backlog.results() == {}
     after = backlog.client.xinfo_groups("tasks")[0]
     assert (after["pending"], after["last-delivered-id"]) == (
-        before["pending"], before["last-delivered-id"]
+        before["pending"],
+        before["last-delivered-id"],
     )
 
 
@@ -206,8 +212,12 @@ def test_a_full_redis_is_said_and_nothing_is_lost(own_server, Backlog, agents, u
     agents.start(backlog, "pod-a", "pods.agent.handlers.pace:sleep", env={"PACE_RATE": "100"})
     until(backlog.results)
     backlog.client.config_set("maxmemory", 1)
-    until(lambda: "OOM" in backlog.heartbeat("pod-a").note or
-          "OutOfMemory" in backlog.heartbeat("pod-a").note)
+    until(
+        lambda: (
+            "OOM" in backlog.heartbeat("pod-a").note
+            or "OutOfMemory" in backlog.heartbeat("pod-a").note
+        )
+    )
     backlog.client.config_set("maxmemory", 0)
     until(lambda: len(backlog.results()) == len(entries))
     backlog.assert_each_has_one_result(entries)
@@ -217,8 +227,11 @@ def test_items_deleted_and_trimmed_while_pending_crash_nothing(backlog, agents, 
     entries = backlog.put_numbered(20)
     gate = tmp_path / "gate"
     first = agents.start(
-        backlog, "pod-a", "agent_handlers:waits_for_a_file",
-        batch_size=16, env={"GATE": str(gate)},
+        backlog,
+        "pod-a",
+        "agent_handlers:waits_for_a_file",
+        batch_size=16,
+        env={"GATE": str(gate)},
     )
     until(lambda: backlog.pending_of("pod-a") == 20)
     agents.kill(first)

@@ -1,0 +1,165 @@
+"""What is in hand: bounded, never lost, and with the right one next."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from pods.agent.holding import MOST_BATCHES, MOST_BYTES, READ_AHEAD_BATCHES, Holding
+from pods.agent.stream import Entry
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+def entry(number, *, size=1, deliveries=1):
+    return Entry(f"{number}-0", {b"": b"x" * size}, deliveries)
+
+
+def test_no_more_is_read_ahead_than_two_batches():
+    holding = Holding(10, Clock())
+    assert holding.room()[0] == 20
+    holding.add(entry(n) for n in range(15))
+    assert holding.room()[0] == 5
+    holding.take_batch(0)
+    assert holding.room()[0] == 15
+
+
+def test_large_payloads_leave_no_room_until_the_handler_is_through_with_them():
+    holding = Holding(10, Clock())
+    holding.add([entry(1, size=MOST_BYTES)])
+    assert holding.room()[1] == 0
+    batch = holding.take_batch(0)
+    assert holding.room()[1] == 0
+    holding.worked(batch)
+    assert holding.room()[1] == MOST_BYTES
+
+
+def test_the_same_item_is_not_taken_in_hand_twice():
+    holding = Holding(10, Clock())
+    assert holding.add([entry(1), entry(2)]) == 2
+    assert holding.add([entry(1), entry(3)]) == 1
+    assert [e.id for e in holding.take_batch(0)] == ["1-0", "2-0", "3-0"]
+
+
+def test_an_item_that_was_delivered_often_is_tried_alone():
+    holding = Holding(10, Clock())
+    holding.add([entry(1), entry(2, deliveries=3), entry(3)])
+    assert [[e.id for e in holding.take_batch(0)] for _ in range(3)] == [["1-0"], ["2-0"], ["3-0"]]
+
+
+def test_the_items_of_a_batch_that_crashed_are_tried_alone_from_then_on():
+    holding = Holding(10, Clock())
+    holding.add([entry(1), entry(2)])
+    batch = holding.take_batch(0)
+    holding.suspect(batch)
+    holding.worked(batch)
+    for e in batch:
+        holding.retry_later(e.id, 1)
+    holding.add([entry(1, deliveries=2), entry(2, deliveries=2)])
+    assert [len(holding.take_batch(0)) for _ in range(2)] == [1, 1]
+
+
+def test_the_pause_before_a_retry_doubles_and_ends_at_half_a_minute():
+    clock = Clock()
+    holding = Holding(10, clock)
+    holding.add([entry(1)])
+    for deliveries, pause in ((1, 0.5), (2, 1.0), (4, 4.0), (20, 30.0)):
+        holding.retry_later("1-0", deliveries)
+        assert holding.due(10) == []
+        clock.now += pause
+        assert holding.due(10) == ["1-0"]
+
+
+def test_a_batch_that_was_not_begun_is_next_again_and_counts_as_untried():
+    holding = Holding(2, Clock())
+    holding.add([entry(1), entry(2), entry(3)])
+    batch = holding.take_batch(0)
+    assert dict(holding.all()) == {"1-0": True, "2-0": True, "3-0": False}
+    holding.put_back(batch)
+    assert not any(tried for _, tried in holding.all())
+    assert [e.id for e in holding.take_batch(0)] == ["1-0", "2-0"]
+
+
+def test_what_another_has_claimed_is_let_go_unless_the_handler_is_at_it():
+    holding = Holding(1, Clock())
+    holding.add([entry(1), entry(2)])
+    holding.take_batch(0)
+    holding.drop_lost(["1-0", "2-0"])
+    assert [e for e, _ in holding.all()] == ["1-0"]
+
+
+def test_idle_time_begins_when_the_last_item_leaves():
+    clock = Clock()
+    holding = Holding(10, clock)
+    clock.now += 5
+    assert holding.idle_ms() == 5000
+    holding.add([entry(1)])
+    clock.now += 5
+    assert (holding.idle_ms(), holding.oldest_ms()) == (0, 5000)
+    holding.drop(["1-0"])
+    clock.now += 1
+    holding.drop(["1-0"])
+    assert (holding.idle_ms(), holding.oldest_ms()) == (1000, 0)
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Whatever happens in whatever order, no item vanishes and no bound is passed."""
+
+    def __init__(self):
+        super().__init__()
+        self.clock = Clock()
+        self.holding = Holding(4, self.clock)
+        self.read = 0
+        self.expected = set()
+        self.batches = []
+
+    @rule()
+    def reads_what_there_is_room_for(self):
+        count, _ = self.holding.room()
+        fresh = [entry(self.read + n) for n in range(count)]
+        self.read += count
+        self.expected |= {e.id for e in fresh}
+        assert self.holding.add(fresh) == count
+
+    @rule()
+    def works(self):
+        if batch := self.holding.take_batch(0):
+            self.batches.append(batch)
+
+    @rule(fails=st.booleans())
+    def ends_a_batch(self, fails):
+        if self.batches:
+            batch = self.batches.pop(0)
+            self.holding.worked(batch)
+            if fails:
+                for e in batch:
+                    self.holding.retry_later(e.id, 1)
+            else:
+                self.holding.drop(e.id for e in batch)
+                self.expected -= {e.id for e in batch}
+
+    @rule()
+    def crashes(self):
+        if self.batches:
+            self.holding.put_back(self.batches.pop())
+
+    @rule(seconds=st.floats(0, 2))
+    def retries(self, seconds):
+        self.clock.now += seconds
+        due = self.holding.due(self.holding.retry_room())
+        assert self.holding.add(Entry(e, {b"": b"x"}, 2) for e in due) == len(due)
+
+    @invariant()
+    def nothing_is_lost_and_bounds_hold(self):
+        assert {e for e, _ in self.holding.all()} == self.expected
+        assert len(self.holding) <= MOST_BATCHES * 4
+        assert self.holding.room()[0] <= READ_AHEAD_BATCHES * 4
+        assert self.holding.room()[1] <= MOST_BYTES
+
+
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.settings = settings(max_examples=100, deadline=None)

@@ -1,0 +1,150 @@
+"""The small rules of the agent: routes, lease, intents, rate, commits that fit."""
+
+import pytest
+
+from pods.agent.control import Control, Intent
+from pods.agent.handlers import pace
+from pods.agent.heartbeat import Lease
+from pods.agent.progress import Progress
+from pods.agent.protocol import AgentSettings
+from pods.agent.routing import Routes
+from pods.agent.stream import LARGEST_COMMIT_BYTES, LARGEST_STEP, ItemResult, split
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+def settings_with(**changes):
+    return AgentSettings(
+        redis_url="redis://x",
+        fleet="f",
+        pod="p",
+        stream="tasks",
+        group="g",
+        handler="m:f",
+        **changes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("reply_to", "target"),
+    [
+        ("", "tasks:results"),
+        ("tasks:results", "tasks:results"),
+        ("tasks:results:app-1", "tasks:results:app-1"),
+        ("app:7", "app:7"),
+        ("other", None),
+        ("tasks", None),
+        ("tasks:dead", None),
+        ("podfleet:f:lease", None),
+    ],
+)
+def test_a_result_goes_only_where_the_fleet_allows(reply_to, target):
+    assert Routes(settings_with(reply_to="app:*, tasks*")).target(reply_to) == target
+
+
+def test_without_a_list_only_the_fleets_own_results_are_allowed():
+    assert Routes(settings_with()).target("app:7") is None
+
+
+def test_a_lease_that_moves_proves_a_manager_and_one_that_stands_does_not():
+    clock = Clock()
+    lease = Lease(clock)
+    lease.saw(b"5")
+    clock.now += 100
+    lease.saw(b"5")
+    assert lease.unchanged_seconds() == 100
+    lease.saw(b"6")
+    assert lease.unchanged_seconds() == 0
+
+
+def test_a_lease_that_vanishes_proves_nothing():
+    clock = Clock()
+    lease = Lease(clock)
+    lease.saw(b"5")
+    clock.now += 100
+    lease.saw(b"")
+    assert lease.unchanged_seconds() == 100
+
+
+def test_an_intent_only_gets_harder():
+    control = Control()
+    assert control.ask(Intent.STOP, "first", exit_code=3)
+    assert not control.ask(Intent.DRAIN, "second")
+    assert (control.intent, control.because, control.exit_code) == (Intent.STOP, "first", 3)
+    assert control.ask(Intent.FENCED, "third", exit_code=4)
+    assert not control.working
+
+
+def test_the_rate_is_that_of_the_last_half_minute():
+    clock = Clock()
+    progress = Progress(clock)
+    clock.now += 10
+    progress.add(done=100)
+    assert progress.rate() == 10
+    clock.now += 25
+    progress.add(done=30)
+    assert progress.rate() == pytest.approx(130 / 30)
+    clock.now += 10
+    assert progress.rate() == 1
+    assert progress.since_ack_ms() == 10_000
+
+
+def test_a_trouble_stands_in_the_note_until_it_is_over():
+    progress = Progress(Clock())
+    progress.trouble("commit", "TimeoutError")
+    progress.trouble("backlog", "NOGROUP")
+    assert progress.note == "commit: TimeoutError; backlog: NOGROUP"
+    progress.over("commit")
+    assert progress.note == "backlog: NOGROUP"
+
+
+def result_of(size):
+    return ItemResult("1-0", "1", "tasks:results", b"x" * size)
+
+
+def test_a_commit_is_cut_where_the_server_would_refuse_it():
+    half = LARGEST_COMMIT_BYTES // 2
+    assert [len(p) for p in split([result_of(half + 1)] * 3)] == [1, 1, 1]
+    assert [len(p) for p in split([result_of(half)] * 3)] == [2, 1]
+    assert [len(p) for p in split([result_of(1)] * (LARGEST_STEP + 1))] == [LARGEST_STEP, 1]
+    assert split([]) == []
+
+
+class Sleeper:
+    """A clock whose `sleep` takes a little longer than it was asked, as real ones do."""
+
+    now = 0.0
+    late = 0.02
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds + self.late
+
+
+def test_a_pace_is_kept_although_every_sleep_is_a_little_late(monkeypatch):
+    clock = Sleeper()
+    monkeypatch.setattr(pace, "time", clock)
+    worker = pace.Pace(8)
+    for _ in range(100):
+        worker([None] * 8)
+        clock.now += 0.05  # the agent's own overhead
+    assert clock.now == pytest.approx(100, abs=0.2)
+
+
+def test_idle_time_is_not_made_up_for_by_a_burst(monkeypatch):
+    clock = Sleeper()
+    monkeypatch.setattr(pace, "time", clock)
+    worker = pace.Pace(8)
+    worker([None] * 8)
+    clock.now += 3600
+    began = clock.now
+    for _ in range(10):
+        worker([None] * 8)
+    assert clock.now - began >= 10 - pace.LONGEST_CATCH_UP_SECONDS
