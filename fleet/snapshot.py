@@ -51,11 +51,14 @@ def template_hash(fleet: Fleet) -> str:
     return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()
 
 
-def gather(fleet: Fleet, now: datetime) -> Gathered:
-    """The snapshot of a fleet and its policy. The number of queries and round trips is fixed."""
+def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
+    """The snapshot of a fleet and its policy. The number of queries and round trips is fixed.
+
+    `renew` also tells the agents that a manager lives: the tick does, who only looks does not.
+    """
     depth, unknown_because = measure(fleet)
     pods = list(Pod.objects.filter(fleet=fleet).billable().order_by("pk"))
-    beats, heard = _beats(pods)
+    beats, heard = _beats(pods, renew=renew)
     limits = Limits.get()
     policy = policy_of(fleet, limits, now)
     offers, why_none = offers_for(fleet, now)
@@ -169,12 +172,12 @@ def wanted(fleet: Fleet) -> Wanted:
     return Wanted(**query)
 
 
-def _beats(pods: Sequence[Pod]) -> tuple[dict[int, Beat], bool]:
+def _beats(pods: Sequence[Pod], *, renew: bool) -> tuple[dict[int, Beat], bool]:
     """What the agents say; nothing, and False, where Redis does not answer."""
     if not pods:
         return {}, True
     try:
-        return dict(heartbeats.read(pods, renew=True).beats), True
+        return dict(heartbeats.read(pods, renew=renew).beats), True
     except HeartbeatsUnknown:
         return {}, False
 

@@ -43,7 +43,7 @@ def tick_fleet(fleet_id: int) -> Decision | None:
     if token is None:
         return None
     try:
-        gathered = snapshot.gather(fleet, utcnow())
+        gathered = snapshot.gather(fleet, utcnow(), renew=True)
         decision = decide(gathered.seen, gathered.policy)
         _write(fleet, token, gathered, decision, began)
     except Overtaken as exc:

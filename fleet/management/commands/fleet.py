@@ -1,0 +1,221 @@
+"""`manage.py fleet …`: what operators do, from the command line."""
+
+import getpass
+import json
+import time
+from argparse import ArgumentParser, Namespace
+from datetime import timedelta
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from django.db import models
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from fleet import live_view, operating, scheduling, ticking
+from fleet.decision.values import Mode
+from fleet.management.arguments import add_result_arguments, add_source_arguments
+from fleet.management.streams import enqueue, export
+from fleet.models import Fleet
+from fleet.status import status_of
+
+
+def _add_fields(parser: ArgumentParser) -> None:
+    """An option for each field that operators may change."""
+    for name in operating.EDITABLE:
+        field: Any = Fleet._meta.get_field(name)
+        text = str(field.help_text) or field.verbose_name
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", dest=name, metavar="VALUE", help=text.replace("%", "%%")
+        )
+    parser.add_argument("--tick-seconds", type=int, help="Seconds between two decisions.")
+
+
+def _fields(options: dict[str, Any]) -> dict[str, Any]:
+    """The values that were given, as the model wants them; empty clears an optional one."""
+    values: dict[str, Any] = {}
+    for name in operating.EDITABLE:
+        raw = options.get(name)
+        if raw is None:
+            continue
+        field: Any = Fleet._meta.get_field(name)
+        if isinstance(field, models.JSONField):
+            try:
+                values[name] = json.loads(raw)
+            except ValueError as exc:
+                raise CommandError(f"--{name.replace('_', '-')}: {raw!r} is no JSON: {exc}") from exc
+        else:
+            values[name] = None if raw == "" and field.null else raw
+    return values
+
+
+class Command(BaseCommand):
+    """Create, watch and steer fleets. Exit status: 0 done, 1 failed, 2 bad usage."""
+
+    help = "Create, watch and steer fleets, and feed them."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """One sub-command a verb."""
+        verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+        def verb(name: str, text: str, *, named: bool = True) -> ArgumentParser:
+            sub: ArgumentParser = verbs.add_parser(name, help=text, description=text)
+            if named:
+                sub.add_argument("name", metavar="NAME")
+            sub.add_argument("--json", action="store_true", help="Print JSON.")
+            return sub
+
+        create = verb("create", "Create a fleet with its schedule and consumer group.")
+        create.add_argument("--account", action="append", default=[], help="May be repeated.")
+        _add_fields(create)
+        verb("list", "All fleets, a line each.", named=False)
+        verb("show", "How a fleet stands now.")
+        _add_fields(verb("set", "Change a fleet; in force from the next tick."))
+        verb("pause", "Start nothing; what runs goes on.")
+        verb("resume", "Run again after a pause or a stop.")
+        verb("stop-all", "Start nothing, drain and destroy everything.")
+        verb("next", "What the next tick would do; changes nothing.")
+        watch = verb("watch", "Live view, until Ctrl-C.")
+        watch.add_argument("--seconds", type=float, default=1.0, help="Between two readings.")
+        watch.add_argument("--until-empty", action="store_true", help="End when all is done.")
+        add_source_arguments(verb("enqueue", "Put files onto the fleet's stream."))
+        add_result_arguments(verb("results", "Write the results into a file."))
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run the verb."""
+        verb = str(options["verb"]).replace("-", "_")
+        try:
+            getattr(self, f"_{verb}")(options)
+        except ValidationError as exc:
+            raise CommandError("; ".join(_messages(exc))) from exc
+        except (operating.EditedMeanwhile, ValueError, OSError) as exc:
+            raise CommandError(str(exc)) from exc
+
+    def _fleet(self, options: dict[str, Any]) -> Fleet:
+        name = options["name"]
+        try:
+            return Fleet.objects.select_related("schedule__interval").get(name=name)
+        except Fleet.DoesNotExist as exc:
+            known = ", ".join(Fleet.objects.values_list("name", flat=True)) or "none"
+            raise CommandError(f"no fleet {name!r}; known: {known}") from exc
+
+    def _say(self, options: dict[str, Any], fleet: Fleet, text: str) -> None:
+        if options["json"]:
+            self.stdout.write(json.dumps(status_of(fleet).as_json()))
+        else:
+            self.stdout.write(text)
+
+    def _create(self, options: dict[str, Any]) -> None:
+        seconds = options["tick_seconds"]
+        fleet = operating.create_fleet(
+            options["name"],
+            accounts=options["account"],
+            tick=None if seconds is None else timedelta(seconds=seconds),
+            by=getpass.getuser(),
+            **_fields(options),
+        )
+        self._say(options, fleet, f"created {fleet.name}: at most {fleet.max_instances} pods")
+
+    def _list(self, options: dict[str, Any]) -> None:
+        statuses = [status_of(f) for f in Fleet.objects.order_by("name")]
+        if options["json"]:
+            self.stdout.write(json.dumps([s.as_json() for s in statuses]))
+            return
+        table = Table(box=None)
+        for column in ("fleet", "mode", "backlog", "pods", "items/s", "$/h", "last decision"):
+            table.add_column(column)
+        for status in statuses:
+            rate = "-" if status.items_per_second is None else f"{status.items_per_second:.1f}"
+            pods = f"{len(status.pods)} of {status.max_instances}"
+            money = f"{status.hourly_usd:.2f}"
+            depth = live_view.depth_text(status)
+            table.add_row(status.name, status.mode, depth, pods, rate, money, status.last_decision)
+        Console().print(table if statuses else "no fleets; make one with `fleet create`")
+
+    def _show(self, options: dict[str, Any]) -> None:
+        status = status_of(self._fleet(options))
+        if options["json"]:
+            self.stdout.write(json.dumps(status.as_json()))
+        else:
+            Console().print(live_view.render(status))
+
+    def _set(self, options: dict[str, Any]) -> None:
+        fleet, changes = self._fleet(options), _fields(options)
+        seconds = options["tick_seconds"]
+        if not changes and seconds is None:
+            raise CommandError("nothing to set; see `fleet set --help`", returncode=2)
+        if changes:
+            operating.edit(fleet, changes, by=getpass.getuser())
+        if seconds is not None:
+            scheduling.keep_schedule(fleet, every=timedelta(seconds=seconds))
+        self._say(options, fleet, f"{fleet.name}: set, in force from the next tick")
+
+    def _mode(self, options: dict[str, Any], mode: Mode, text: str) -> None:
+        fleet = operating.set_mode(self._fleet(options), mode, by=getpass.getuser())
+        self._say(options, fleet, f"{fleet.name}: {text}")
+
+    def _pause(self, options: dict[str, Any]) -> None:
+        self._mode(options, Mode.PAUSED, "paused; what runs goes on")
+
+    def _resume(self, options: dict[str, Any]) -> None:
+        self._mode(options, Mode.RUNNING, "running from the next tick")
+
+    def _stop_all(self, options: dict[str, Any]) -> None:
+        fleet = self._fleet(options)
+        count = fleet.pods.billable().count()
+        self._mode(options, Mode.STOP_ALL, f"{count} pods drain and are destroyed")
+
+    def _next(self, options: dict[str, Any]) -> None:
+        decision = ticking.preview(self._fleet(options))
+        if options["json"]:
+            steps = [
+                {"rule": s.rule, "before": s.before, "after": s.after, "because": s.because}
+                for s in decision.steps
+            ]
+            spawn, retire = len(decision.spawn), [r.pod_id for r in decision.retire]
+            answer = {"sentence": decision.sentence, "spawn": spawn, "retire": retire}
+            self.stdout.write(json.dumps({**answer, "steps": steps}))
+            return
+        self.stdout.write(decision.sentence)
+        for step in decision.steps:
+            self.stdout.write(f"  {step.before} → {step.after}  {step.rule}: {step.because}")
+
+    def _watch(self, options: dict[str, Any]) -> None:
+        fleet = self._fleet(options)
+        if options["seconds"] < 0.1:
+            raise CommandError("--seconds must be 0.1 or more", returncode=2)
+        total: int | None = None
+        try:
+            with Live(console=Console(), auto_refresh=False) as live:
+                while True:
+                    fleet.refresh_from_db()
+                    status = status_of(fleet)
+                    total = max(total or 0, status.depth or 0) or None
+                    if options["json"]:
+                        self.stdout.write(json.dumps(status.as_json()))
+                    else:
+                        live.update(live_view.render(status, total=total), refresh=True)
+                    if options["until_empty"] and status.depth == 0 and not status.pods:
+                        return
+                    time.sleep(options["seconds"])
+        except KeyboardInterrupt:
+            return
+
+    def _enqueue(self, options: dict[str, Any]) -> None:
+        enqueue(self._fleet(options), Namespace(**options), self.stdout)
+
+    def _results(self, options: dict[str, Any]) -> None:
+        export(self._fleet(options), Namespace(**options), self.stdout)
+
+
+def _messages(error: ValidationError) -> list[str]:
+    """`field: what is wrong`, a text for each."""
+    if hasattr(error, "message_dict"):
+        return [
+            text if name == "__all__" else f"{name}: {text}"
+            for name, texts in error.message_dict.items()
+            for text in texts
+        ]
+    return list(error.messages)

@@ -1,0 +1,155 @@
+"""What operators do to a fleet: the verbs behind the admin and the command line."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import redis
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import F
+from redis import RedisError
+
+from fleet import scheduling, snapshot
+from fleet.decision.values import Mode
+from fleet.models import Backlog, Fleet
+from pods import surveying
+from pods.connections import redis_client
+from pods.models import Account
+
+LOCAL: Final = "local"
+# What `set` and the forms may change; the rest is the software's.
+EDITABLE: Final = tuple(
+    f.name
+    for f in Fleet._meta.get_fields()
+    if getattr(f, "editable", False)
+    and f.concrete
+    and f.name not in {"id", "name", "accounts", "created_at"}
+)
+
+
+class EditedMeanwhile(Exception):
+    """Somebody else changed the fleet since it was read: read it again, then decide again."""
+
+
+def create_fleet(
+    name: str,
+    *,
+    accounts: Sequence[str] = (),
+    tick: timedelta | None = None,
+    by: str,
+    **values: Any,
+) -> Fleet:
+    """A new fleet with its schedule and its consumer group, ready for its first tick.
+
+    `accounts` are names; none means the `local` account, which is made where it is missing.
+
+    Raises:
+        ValidationError: a value is wrong; the message says which and what would be right.
+    """
+    fleet = Fleet(name=name, **values)
+    check(fleet)
+    rows = [_account(n) for n in accounts or (LOCAL,)]
+    with transaction.atomic():
+        fleet._change_reason = f"created by {by}"  # type: ignore[attr-defined]
+        fleet.save(force_insert=True)
+        fleet.accounts.set(rows)
+        scheduling.keep_schedule(fleet, every=tick or scheduling.DEFAULT_TICK)
+    for account in rows:
+        survey_if_new(account)
+    make_group(fleet)
+    return fleet
+
+
+def check(fleet: Fleet) -> None:
+    """Everything that a form would check.
+
+    Raises:
+        ValidationError: with a message for each field that is wrong.
+    """
+    fleet.full_clean(exclude=["schedule"])
+    try:
+        snapshot.wanted(fleet)
+    except ValueError as exc:
+        raise ValidationError({"offer_query": str(exc)}) from exc
+
+
+def _account(name: str) -> Account:
+    if name == LOCAL:
+        account, _ = Account.objects.get_or_create(name=LOCAL, defaults={"provider": LOCAL})
+        return account
+    try:
+        return Account.objects.get(name=name)
+    except Account.DoesNotExist as exc:
+        known = ", ".join(Account.objects.values_list("name", flat=True)) or "none"
+        raise ValidationError({"accounts": f"no account {name!r}; known: {known}"}) from exc
+
+
+def survey_if_new(account: Account) -> None:
+    """Ask an account that nobody has asked yet what it offers: the first tick should not wait."""
+    if account.surveyed_at is None:
+        surveying.survey_account(account)
+
+
+def make_group(fleet: Fleet) -> bool:
+    """Create the fleet's stream and consumer group where they are missing; False: Redis is down.
+
+    The group begins at 0: what was enqueued before the fleet existed is its backlog too.
+    """
+    if fleet.backlog != Backlog.REDIS_STREAM:
+        return True
+    client = redis_client(fleet.backlog_url or settings.REDIS_URL)
+    try:
+        client.xgroup_create(fleet.stream, fleet.group, id="0", mkstream=True)
+    except redis.ResponseError as exc:
+        if "BUSYGROUP" not in str(exc):
+            raise ValidationError({"stream": f"{fleet.stream}: {exc}"}) from exc
+    except RedisError:
+        return False
+    return True
+
+
+def edit(fleet: Fleet, changes: Mapping[str, Any], *, by: str) -> Fleet:
+    """Change fields of a fleet; in force from the next tick.
+
+    The write is a compare-and-swap on the fleet's version: two operators who edit at once do not
+    overwrite each other silently.
+
+    Raises:
+        ValidationError: a name or a value is wrong.
+        EditedMeanwhile: the fleet changed since `fleet` was read.
+    """
+    unknown = sorted(set(changes) - set(EDITABLE))
+    if unknown:
+        raise ValidationError(
+            f"{', '.join(unknown)} cannot be set; known: {', '.join(sorted(EDITABLE))}"
+        )
+    for name, value in changes.items():
+        field = Fleet._meta.get_field(name)
+        setattr(fleet, name, field.clean(value, fleet))  # type: ignore[union-attr]
+    check(fleet)
+    with transaction.atomic():
+        claim_version(fleet)
+        fleet._change_reason = f"set {', '.join(sorted(changes))} by {by}"  # type: ignore[attr-defined]
+        fleet.save(update_fields=sorted(changes))
+    return fleet
+
+
+def claim_version(fleet: Fleet) -> None:
+    """Raise the fleet's version, if it is still the one that was read.
+
+    Raises:
+        EditedMeanwhile: it is not.
+    """
+    if not Fleet.objects.filter(pk=fleet.pk, version=fleet.version).update(
+        version=F("version") + 1
+    ):
+        raise EditedMeanwhile(f"{fleet.name} was changed by somebody else; look again, then edit")
+    fleet.version += 1
+
+
+def set_mode(fleet: Fleet, mode: Mode, *, by: str) -> Fleet:
+    """Run, pause or stop a fleet; in force from the next tick."""
+    return edit(fleet, {"mode": mode.value}, by=by)
+
