@@ -1,0 +1,1 @@
+"""Adapters to the vendors and hosts that machines are rented from."""

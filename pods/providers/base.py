@@ -37,7 +37,7 @@ class Capabilities:
     idempotent_create: bool = False  # two creates with one token make one machine
     # How long a created machine may be missing from `status` and `list_tagged`.
     list_lag: timedelta = timedelta(0)
-    # How long a destroyed machine may still be shown, or a living one be hidden, by a stale reading.
+    # How long a stale reading may show a destroyed machine, or hide a living one.
     consistency_window: timedelta = timedelta(0)
     has_balance: bool = False
     has_logs: bool = True

@@ -59,7 +59,7 @@ class Pacer:
         rates: Mapping[str, Rate],
         *,
         longest_wait: float = LONGEST_WAIT_SECONDS,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = time.sleep,  # noqa: TID251 - bounded by longest_wait
     ) -> None:
         """`account` names the credentials that share the limits."""
         self._reserve = client.register_script(_SCRIPT)

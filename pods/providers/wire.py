@@ -1,8 +1,10 @@
-"""What crosses the wire: ids, addresses and texts, checked before they are used or shown."""
+"""What crosses the wire: ids, addresses, texts and amounts, checked before they are used."""
 
 import json
 import re
 from collections.abc import Collection
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -11,6 +13,7 @@ from pods.providers.errors import Refused
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 # Shorter values ("1", "yes") are in every text, and no secret is that short.
 _SHORTEST_SECRET: Final = 4
+_MOST_USD: Final = Decimal(1_000_000)
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _USERINFO: Final = re.compile(r"(?<=://)[^\s/@]+@")
 _CREDENTIALS: Final = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]+")
@@ -55,3 +58,28 @@ def cleaned(text: str, secrets: Collection[str] = ()) -> str:
                 text = text.replace(form, "***")
     text = _CREDENTIALS.sub(r"\1 ***", _USERINFO.sub("***@", text))
     return _CONTROL.sub(" ", text)
+
+
+def usd(value: object) -> Decimal | None:
+    """An amount of money; None where it is none that can be believed."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        return None
+    amount = Decimal(value)
+    return amount if amount.is_finite() and 0 <= amount < _MOST_USD else None
+
+
+def moment(value: object) -> datetime | None:
+    """A time as vendors write it, in UTC where they do not say; None where it is none.
+
+    RFC 3339, seconds since 1970, and `2026-08-20 06:16:19.436 +0000 UTC` (RunPod v1).
+    """
+    try:
+        if isinstance(value, str):
+            read = datetime.fromisoformat(value.strip().removesuffix(" UTC").replace(" +", "+"))
+        elif isinstance(value, int | Decimal) and not isinstance(value, bool):
+            read = datetime.fromtimestamp(float(value), UTC)
+        else:
+            return None
+    except (ValueError, OverflowError, OSError):
+        return None
+    return read if read.tzinfo is not None else read.replace(tzinfo=UTC)

@@ -1,0 +1,66 @@
+"""What RunPod's refusals mean: there is no machine-readable code, only a status and a sentence."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pods.providers.errors import (
+    AuthFailed,
+    NoCapacity,
+    NotFound,
+    ProviderError,
+    QuotaExceeded,
+    Refused,
+    Unavailable,
+)
+from pods.providers.http import Answer
+
+# The texts of a 400 that mean "not here, not now" (v2 migration notes and recordings, 2026-08).
+NO_CAPACITY: Final = (
+    "no longer any instances",
+    "no instances",
+    "not enough free gpus",
+    "enough disk space",
+)
+_ERRORS_SHOWN: Final = 3
+_BAD_REQUEST, _GONE = 400, 410
+
+
+_BY_STATUS: Final[Mapping[int, type[ProviderError]]] = {
+    401: AuthFailed,
+    402: QuotaExceeded,
+    403: AuthFailed,
+    404: NotFound,
+}
+# On a create a 403 says that this pool is closed to the account, not that the key is bad; a 404
+# names something in the request (v2 OpenAPI of 2026-08-18, createPod).
+_BY_STATUS_OF_CREATE: Final[Mapping[int, type[ProviderError]]] = {
+    **_BY_STATUS,
+    403: NoCapacity,
+    404: Refused,
+}
+
+
+def refusal(answer: Answer, *, creating: bool = False) -> ProviderError:
+    """The error that an answer stands for. 429 and 5xx never come here."""
+    body, status = answer.body, answer.status
+    if isinstance(body, dict) and "error" in body and "title" not in body:
+        return Refused(f"{answer.what}: this is the retired v1 API; correct base_url")
+    if not isinstance(body, dict) or "title" not in body:
+        return Unavailable(
+            f"{answer.what}: answered {status}, and it was not RunPod's API that did"
+        )
+    detail = _detail(body)
+    message = f"{answer.what}: {status} {detail}"
+    if status == _GONE:
+        return Refused(f"{message}; RunPod has retired this API, Podfleet must be updated")
+    if status == _BAD_REQUEST and any(text in detail.lower() for text in NO_CAPACITY):
+        return NoCapacity(message)
+    known = _BY_STATUS_OF_CREATE if creating else _BY_STATUS
+    return known.get(status, Refused)(message)
+
+
+def _detail(body: dict[str, Any]) -> str:
+    parts = [str(body.get("detail", ""))]
+    if isinstance(errors := body.get("errors"), list):
+        parts += [str(error) for error in errors[:_ERRORS_SHOWN]]
+    return "; ".join(part for part in parts if part)[:500]

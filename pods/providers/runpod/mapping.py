@@ -1,0 +1,225 @@
+"""RunPod's words, and what they are in ours (facts: RunPod's REST v2, 2026-08 to 2026-11)."""
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any, Final
+from urllib.parse import quote, unquote
+
+from pods.providers.base import Machine, Offer, OfferQuery, Phase, PodSpec
+from pods.providers.errors import Refused, Unavailable
+from pods.providers.runpod.options import Options
+from pods.providers.wire import moment, usd
+
+PHASES: Final[Mapping[str, Phase]] = {
+    "PROVISIONING": Phase.BOOTING,
+    "STARTING": Phase.BOOTING,
+    "RUNNING": Phase.RUNNING,  # but see `phase`
+    "EXITED": Phase.STOPPED,
+    "ERROR": Phase.FAILED,
+    "TERMINATED": Phase.GONE,
+}
+# The records of 2026-08-20 keep the price of a stopped pod, the document says 0: neither is booked.
+_PAID: Final = frozenset({Phase.BOOTING, Phase.RUNNING})
+# A pod's name on RunPod is its only tag; 60 is what clients keep to, v1 allowed 191.
+LONGEST_NAME: Final = 60
+MOST_VARIABLES: Final = 50
+# $/GB/month of a volume while its pod is stopped (RunPod's pricing page, 2026-08).
+STOPPED_VOLUME_USD: Final = Decimal("0.20")
+HOURS_A_MONTH: Final = 730
+_MAKERS: Final = ("NVIDIA GeForce ", "NVIDIA ", "AMD ")
+
+
+def phase(pod: Mapping[str, Any]) -> Phase:
+    """Where the pod is; RUNNING without a runtime is a container that is still being fetched."""
+    known = PHASES.get(str(pod.get("status")), Phase.UNKNOWN)
+    if known is Phase.RUNNING and pod.get("runtime") is None:
+        return Phase.BOOTING
+    return known
+
+
+def machine(pod: object) -> Machine:
+    """What RunPod says of one pod.
+
+    Raises:
+        Unavailable: it has no id or no name, so it cannot be told what it is.
+    """
+    if not isinstance(pod, dict):
+        raise Unavailable("a pod in RunPod's answer is no object")
+    external_id, name = pod.get("id"), pod.get("name")
+    if not (isinstance(external_id, str) and external_id and isinstance(name, str)):
+        raise Unavailable("a pod in RunPod's answer has no id or no name")
+    now = phase(pod)
+    gpu = pod.get("gpu")
+    price = usd(pod.get("cost")) if now in _PAID else None
+    return Machine(
+        external_id=external_id,
+        token=name.rpartition("-")[2],
+        name=name,
+        phase=now,
+        raw_status=str(pod.get("status", ""))[:40],
+        hourly_usd=price or None,  # 0 of a pod that runs is no price
+        created_at=moment(pod.get("createdAt")),
+        gpu_type=gpu_type(gpu.get("id")) if isinstance(gpu, dict) else "",
+        region=_text(pod.get("dataCenterId")),
+        console_url=f"https://console.runpod.io/pods?id={quote(external_id, safe='')}",
+    )
+
+
+def gpu_type(gpu_id: object) -> str:
+    """The short name of a GPU type; the same in offers and machines, so made from the id alone."""
+    name = _text(gpu_id)
+    for maker in _MAKERS:
+        name = name.removeprefix(maker)
+    return name
+
+
+def offers(body: object, cloud: str, query: OfferQuery, options: Options) -> Iterator[Offer]:
+    """The offers of one cloud in an answer of the catalog that fit the query.
+
+    RunPod names no reliability and no end of an offer: those limits do not apply.
+
+    Raises:
+        Unavailable: the answer is no catalog.
+    """
+    gpus = body.get("gpus") if isinstance(body, dict) else None
+    if not isinstance(gpus, list) or not all(isinstance(gpu, dict) for gpu in gpus):
+        raise Unavailable("RunPod's catalog has no list of GPUs")
+    for gpu in gpus:
+        price = _price(gpu, cloud, query.gpu_count)
+        if price is None or not _wanted(gpu, query):
+            continue
+        if query.max_hourly_usd is not None and price > query.max_hourly_usd:
+            continue
+        for place in _places(gpu, query, options):
+            yield Offer(
+                key=offer_key(cloud, gpu["id"], query.gpu_count, place),
+                hourly_usd=price,
+                gpu_type=gpu_type(gpu["id"]),
+                gpu_count=query.gpu_count,
+                vram_gb=gpu.get("memory") if isinstance(gpu.get("memory"), int) else None,
+                region=place,
+                stopped_hourly_usd=STOPPED_VOLUME_USD * options.volume_gb / HOURS_A_MONTH,
+            )
+
+
+def _price(gpu: Mapping[str, Any], cloud: str, count: int) -> Decimal | None:
+    """USD/hour of `count` GPUs; None where the cloud has no machine of that size."""
+    tier = cloud.lower()
+    prices, most = gpu.get("price"), gpu.get("maxCount")
+    if not isinstance(gpu.get("id"), str) or not gpu.get(tier):
+        return None
+    if isinstance(most, dict) and isinstance(most.get(tier), int) and most[tier] < count:
+        return None
+    one = usd(prices.get(tier)) if isinstance(prices, dict) else None
+    return one * count if one else None
+
+
+def _wanted(gpu: Mapping[str, Any], query: OfferQuery) -> bool:
+    if query.gpu_types:
+        names = {gpu["id"], gpu_type(gpu["id"]), _text(gpu.get("name"))}
+        if not {n.casefold() for n in names} & {n.casefold() for n in query.gpu_types}:
+            return False
+    memory = gpu.get("memory")
+    if query.min_vram_gb is None:
+        return True
+    return isinstance(memory, int) and memory >= query.min_vram_gb
+
+
+def _places(gpu: Mapping[str, Any], query: OfferQuery, options: Options) -> Iterator[str]:
+    """The data centers with stock; "" (anywhere) where RunPod names none and none is asked for."""
+    if gpu.get("availability") == "NONE":
+        return
+    centers = gpu.get("dataCenters")
+    if not isinstance(centers, list):
+        if not query.regions and not options.data_centers:
+            yield ""
+        return
+    for center in centers:
+        place = _text(center.get("id")) if isinstance(center, dict) else ""
+        if not place or center.get("availability") == "NONE":
+            continue
+        if options.data_centers and place not in options.data_centers:
+            continue
+        if not query.regions or any(_within(place, region) for region in query.regions):
+            yield place
+
+
+def _within(place: str, region: str) -> bool:
+    """EU-RO-1 is within EU-RO-1, EU-RO and EU."""
+    return f"{place}-".casefold().startswith(f"{region}-".casefold())
+
+
+def offer_key(cloud: str, gpu_id: str, count: int, place: str) -> str:
+    """RunPod has no ids of offers: this is ours."""
+    return f"{cloud}:{quote(gpu_id, safe=' ')}:{count}:{place}"
+
+
+def create_body(spec: PodSpec, token: str, options: Options) -> dict[str, Any]:
+    """The request that rents a pod. One unknown field would be a 422.
+
+    Raises:
+        Refused: RunPod would refuse it, or it would be another pod than was meant.
+    """
+    parts = spec.offer_key.split(":")
+    if len(parts) != 4 or not parts[2].isdigit():  # cloud, GPU, count, place
+        raise Refused(f"{spec.offer_key[:80]!r} is no offer of RunPod")
+    cloud, gpu_id, count, place = parts
+    name = f"{spec.tag}-{token}"
+    if len(name) > LONGEST_NAME:
+        raise Refused(
+            f"the name {name!r} is longer than {LONGEST_NAME} characters; shorten the tag"
+        )
+    if not spec.image:
+        raise Refused("RunPod rents containers: the fleet needs an image")
+    if len(spec.env) > MOST_VARIABLES:
+        raise Refused(f"{len(spec.env)} environment variables; RunPod takes {MOST_VARIABLES}")
+    gpu: dict[str, Any] = {"id": unquote(gpu_id), "count": int(count)}
+    if options.min_cuda_version:
+        gpu["minCudaVersion"] = options.min_cuda_version
+    body: dict[str, Any] = {
+        "name": name,
+        "image": spec.image,
+        "cloud": cloud,  # without it: SECURE, at about twice the price
+        "gpu": gpu,  # without a count: a misleading "no instances available"
+        "disk": max(1, spec.disk_gb),
+        "env": dict(spec.env),
+    }
+    if place:
+        body["dataCenterIds"] = [place]
+    if spec.command:
+        body["args"] = shlex.join(spec.command)
+    if options.registry:
+        body["registry"] = options.registry
+    if mounts := _mounts(options):
+        body["mounts"] = mounts
+    return body
+
+
+def _mounts(options: Options) -> dict[str, Any]:
+    path = options.volume_path
+    if options.volume_gb:
+        return {"persistent": {"size": options.volume_gb, "path": path}}
+    if options.network_volume:
+        return {"network": [{"volumeId": options.network_volume, "path": path}]}
+    return {}
+
+
+def log_lines(stream: bytes) -> list[str]:
+    """The lines in a stream of server-sent events; a frame that was cut off is left out."""
+    lines: list[str] = []
+    for raw in stream.decode(errors="replace").splitlines():
+        if not raw.startswith("data:"):
+            continue
+        try:
+            frame = json.loads(raw.removeprefix("data:"))
+        except ValueError:
+            continue
+        if isinstance(frame, dict) and isinstance(frame.get("line"), str):
+            lines.append(frame["line"])
+    return lines
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,101 @@
+"""What an operator can set on an account at RunPod."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from pods.providers.wire import checked_base_url
+
+CLOUDS: Final = ("SECURE", "COMMUNITY")
+_PLACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
+_TEXT: Final = re.compile(r"[\x20-\x7e]{0,200}")
+_CUDA: Final = re.compile(r"\d+\.\d+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options, checked; each has the default that most accounts want."""
+
+    clouds: Sequence[str] = CLOUDS
+    data_centers: Sequence[str] = ()  # empty: any
+    base_url: str = "https://api.runpod.io"
+    registry: str = ""  # id of stored registry credentials
+    min_cuda_version: str = ""
+    volume_gb: int = 0  # a disk that outlives a stop, at `volume_path`
+    volume_path: str = "/workspace"
+    network_volume: str = ""  # id of a network volume, mounted at `volume_path`
+    # The documented example is 60 (RateLimit-Policy); accounts differ: a live answer showed 176.
+    requests_per_minute: int = 60
+
+    @classmethod
+    def parse(cls, given: Mapping[str, Any]) -> "Options":
+        """The options of an account's row.
+
+        Raises:
+            ValueError: one is unknown or wrong.
+        """
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(given.keys() - known):
+            raise ValueError(
+                f"unknown option {unknown[0]!r}; runpod has {', '.join(sorted(known))}"
+            )
+        for name, value in given.items():
+            _CHECKS[name](name, value)
+        options = cls(**given)
+        if options.volume_gb and options.network_volume:
+            raise ValueError("volume_gb and network_volume: RunPod mounts one of them, give one")
+        return cls(**{**given, "base_url": checked_base_url(options.base_url)})
+
+
+def _clouds(name: str, value: object) -> None:
+    if not (isinstance(value, list | tuple) and value and all(v in CLOUDS for v in value)):
+        raise ValueError(f"{name} is {value!r}; give a list of {' and '.join(CLOUDS)}")
+
+
+def _places(name: str, value: object) -> None:
+    if not (isinstance(value, list | tuple) and all(_matches(_PLACE, v) for v in value)):
+        raise ValueError(f"{name} is {value!r}; give a list of ids as EU-RO-1")
+
+
+def _text(name: str, value: object) -> None:
+    if not _matches(_TEXT, value):
+        raise ValueError(f"{name} is {value!r}; give a text")
+
+
+def _cuda(name: str, value: object) -> None:
+    if not (value == "" or _matches(_CUDA, value)):
+        raise ValueError(f"{name} is {value!r}; give a version as 12.4")
+
+
+def _path(name: str, value: object) -> None:
+    if not (isinstance(value, str) and value.startswith("/")):
+        raise ValueError(f"{name} is {value!r}; give an absolute path")
+
+
+def _volume(name: str, value: object) -> None:
+    # RunPod has a floor of 10 GB (v2 OpenAPI of 2026-08-18, PersistentMount).
+    if not (type(value) is int and (value == 0 or value >= 10)):
+        raise ValueError(f"{name} is {value!r}; give whole GB from 10, or 0 for none")
+
+
+def _rate(name: str, value: object) -> None:
+    if not (type(value) is int and 6 <= value <= 60_000):
+        raise ValueError(f"{name} is {value!r}; give a whole number from 6 to 60000")
+
+
+def _matches(pattern: re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+_CHECKS: Final = {
+    "clouds": _clouds,
+    "data_centers": _places,
+    "base_url": _text,
+    "registry": _text,
+    "min_cuda_version": _cuda,
+    "volume_gb": _volume,
+    "volume_path": _path,
+    "network_volume": _text,
+    "requests_per_minute": _rate,
+}
