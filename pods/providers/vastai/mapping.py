@@ -1,0 +1,191 @@
+"""Vast.ai's words for instances, in ours. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from typing import Any, Final
+
+from pods.providers.base import Machine, Phase
+from pods.providers.errors import Unavailable
+from pods.providers.vastai.refusals import tidy
+
+Row = Mapping[str, Any]
+MICRO: Final = Decimal("0.000001")
+
+# vastai.md §4: texts of a boot that will never succeed (dstack's client, the vendor's guides).
+BOOT_FAILURES: Final = (
+    "manifest unknown",
+    "pull access denied",
+    ": OCI runtime create failed:",
+)
+BOOTING: Final[frozenset[str | None]] = frozenset(
+    {None, "created", "loading", "rebooting", "recycling", "stopped"}
+)
+# Intended to run, on a contract that runs, and not running: it never will [D, guides].
+DEAD: Final = frozenset({"exited", "unknown", "offline"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What an instance's four state fields say together."""
+
+    phase: Phase
+    because: str = ""
+
+
+def read_state(row: Row) -> Reading:
+    """The phase of an instance: the table of vastai.md §4, row by row.
+
+    `unloaded` is FAILED and not GONE: the row is still there, and only its absence from a complete
+    list proves that it is gone. A missing field is UNKNOWN: null means provisioning, absent means
+    that the vendor changed its answer.
+    """
+    fields = ("intended_status", "cur_state", "actual_status")
+    if any(name not in row for name in fields):
+        return Reading(phase=Phase.UNKNOWN, because="the answer lacks its state fields")
+    intended, current, actual = (_word(row[name]) for name in fields)
+    match intended, current:
+        case _, "unloaded":
+            return Reading(phase=Phase.FAILED, because="released by the provider")
+        case "running", "running":
+            return _read_running(row, actual)
+        case "running", "stopped":
+            because = "waits for its GPU, which another may have; it may start hours later"
+            return Reading(phase=Phase.BOOTING, because=because)
+        case "stopped", ("running" | "stopped"):
+            return _read_stopped(row, current)
+    return Reading(phase=Phase.UNKNOWN, because=_why_unknown(row))
+
+
+def _read_stopped(row: Row, current: str) -> Reading:
+    if current == "running":
+        return Reading(phase=Phase.STOPPING, because=status_message(row))
+    if row.get("is_bid"):
+        return Reading(
+            phase=Phase.STOPPED,
+            because="stopped by us, or outbid (then it comes back by itself), or out of credit",
+        )
+    return Reading(
+        phase=Phase.STOPPED, because="stopped by us, by the contract's end, or out of credit"
+    )
+
+
+def _read_running(row: Row, actual: str | None) -> Reading:
+    said = status_message(row)
+    if actual == "running":
+        if _word(row.get("next_state")) == "stopped":
+            return Reading(phase=Phase.STOPPING, because="its scheduler stops it next")
+        return Reading(phase=Phase.RUNNING, because=said)
+    if actual in BOOTING:
+        failed = any(text in str(row.get("status_msg") or "") for text in BOOT_FAILURES)
+        return Reading(phase=Phase.FAILED if failed else Phase.BOOTING, because=said)
+    if actual in DEAD:
+        return Reading(phase=Phase.FAILED, because=f"{actual}: {said}" if said else str(actual))
+    return Reading(phase=Phase.UNKNOWN, because=_why_unknown(row))
+
+
+def _why_unknown(row: Row) -> str:
+    names = ("intended_status", "cur_state", "actual_status")
+    if any(_word(row.get(name)) == "frozen" for name in names):
+        return "frozen: paused, and its GPU bills"
+    return status_message(row) or "a state that we do not know"
+
+
+def machine_of(row: Row) -> Machine:
+    """One row of a list, or of a single answer, as a machine.
+
+    `hourly_usd` is the price while it runs, disk included, also of one that is stopped.
+
+    Raises:
+        Unavailable: the row has no id, so nothing can be said of any machine.
+    """
+    external_id = instance_id(row.get("id"))
+    if external_id is None:
+        raise Unavailable("Vast.ai answered a row without an id")
+    reading = read_state(row)
+    name = tidy(row.get("label"))
+    return Machine(
+        external_id=external_id,
+        token=token_of(name),
+        name=name,
+        phase=reading.phase,
+        raw_status=_raw_status(row),
+        hourly_usd=price(row.get("dph_total")),
+        created_at=moment(row.get("start_date")),
+        gpu_type=tidy(row.get("gpu_name")),
+        region=country_of(row.get("geolocation")),
+        host=str(row["machine_id"]) if row.get("machine_id") is not None else "",
+        interruptible=bool(row.get("is_bid")),
+        because=reading.because,
+    )
+
+
+def token_of(name: str) -> str:
+    """The client token in a machine's name, `<tag>-<token>`; "" where there is none."""
+    return name.rpartition("-")[2] if "-" in name else ""
+
+
+def instance_id(value: Any) -> str | None:
+    """An id as text, None for what is no id (a bool is an int in Python)."""
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        return None
+    return str(value)
+
+
+def number(value: Any) -> Decimal | None:
+    """A number, also a negative one; None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        return None
+    try:
+        result = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return result if result.is_finite() else None
+
+
+def amount(value: Any) -> Decimal | None:
+    """A price or a size, None for what is no number of 0 or more."""
+    result = number(value)
+    return result if result is not None and result >= 0 else None
+
+
+def hourly(value: Decimal) -> Decimal:
+    """A price in whole micro-dollars: the same for a sum of ours and for their binary fraction."""
+    return value.quantize(MICRO, rounding=ROUND_HALF_UP)
+
+
+def price(value: Any) -> Decimal | None:
+    """USD/h as the vendor says it; None for what is no price."""
+    usd = amount(value)
+    return None if usd is None else hourly(usd)
+
+
+def moment(value: Any) -> datetime | None:
+    """Seconds since 1970 as a time, None for what is none."""
+    seconds = amount(value)
+    if not seconds or seconds > 10**11:
+        return None
+    return datetime.fromtimestamp(float(seconds), UTC)
+
+
+def country_of(geolocation: Any) -> str:
+    """The country in `"City, CC"`, which may be `", US"` or null; else the text itself."""
+    text = tidy(geolocation)
+    last = text.rpartition(",")[2].strip()
+    return last.upper() if len(last) == 2 else text
+
+
+def status_message(row: Row) -> str:
+    """The vendor's prose about an instance, in one line."""
+    return tidy(row.get("status_msg"))
+
+
+def _word(value: Any) -> str | None:
+    """A state word; the vendor's strings may carry spaces and newlines."""
+    return value.strip().lower() if isinstance(value, str) else None
+
+
+def _raw_status(row: Row) -> str:
+    names = ("intended_status", "cur_state", "next_state", "actual_status")
+    return "/".join(tidy(row.get(name)) or "null" for name in names)[:120]

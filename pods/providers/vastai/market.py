@@ -1,0 +1,276 @@
+"""Vast.ai's market: the bodies of a search and a create, offers rechecked and priced. Pure."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import ROUND_UP, Decimal
+from typing import Any, Final
+
+from pods.providers.base import Offer, OfferQuery, PodSpec
+from pods.providers.errors import Refused
+from pods.providers.vastai.mapping import amount, country_of, hourly, instance_id
+from pods.providers.vastai.refusals import tidy
+
+# At most 64 offers come back, whatever is asked (seen in public code, 2026-09-29): vastai.md §2.
+PAGE: Final = 64
+MIN_DISK_GB: Final = 8  # create_instance.yaml, x-input-validation, 2026-08-07
+MIN_BID: Final = Decimal("0.001")
+MAX_BID: Final = Decimal(128)
+# create_instance.yaml, x-input-validation: an item of env, all of env, args and onstart together.
+LONGEST_ENV_ITEM: Final = 256
+LONGEST_ENV: Final = 32_768
+LONGEST_ARGS: Final = 4096
+LONGEST_IMAGE: Final = 1024
+LONGEST_LABEL: Final = 256
+# The single spec's examples: 10 GB at 0.14933 $/GB/month is 0.0020741 $/h, so a month is 720 h.
+HOURS_A_MONTH: Final = 720
+# A card's memory is given in MB and a little short of its name (24564 for 24 GB); the vendor's
+# own client multiplies by 1000 when it filters.
+MB_A_GB_FILTER: Final = 1000
+MB_A_GB: Final = 1024
+_ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_KEY: Final = re.compile(r"(\d{1,18})(?:@(\d{1,3}(?:\.\d{1,6})?))?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taste:
+    """What an account's options ask of every offer, beside the fleet's query."""
+
+    verified: bool = True
+    min_cuda: Decimal | None = None
+    # Above the price to beat, as a share: a bid at the very price is outbid by the next cent.
+    bid_margin: Decimal = Decimal("0.1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferKey:
+    """What an offer's key says: the ask, and the bid where the offer is interruptible."""
+
+    ask: str
+    bid: Decimal | None = None
+
+    def __str__(self) -> str:
+        """`28471022` for an on-demand offer, `28471022@0.222` for a bid of 0.222 USD/h."""
+        return self.ask if self.bid is None else f"{self.ask}@{self.bid}"
+
+
+def read_key(text: str) -> OfferKey:
+    """The ask and the bid of a key that `offers` gave out.
+
+    Raises:
+        Refused: it is none of ours; nothing was asked.
+    """
+    found = _KEY.fullmatch(text)
+    if found is None:
+        raise Refused(f"{text[:40]!r} is no offer of Vast.ai; take a key that `offers` returned")
+    return OfferKey(ask=found[1], bid=Decimal(found[2]) if found[2] else None)
+
+
+def search_body(
+    query: OfferQuery, taste: Taste, *, bids: bool, above: Decimal | None = None, past: bool = False
+) -> dict[str, Any]:
+    """The body of one page of a search, cheapest first, from the price `above` on.
+
+    `past`: from what costs more than `above`, where a whole page costs exactly that.
+    """
+    price: dict[str, float] = {}
+    if above is not None:
+        price["gt" if past else "gte"] = float(above)
+    if query.max_hourly_usd is not None and not bids:
+        price["lte"] = float(query.max_hourly_usd)
+    body: dict[str, Any] = {
+        "external": {"eq": False},
+        "rentable": {"eq": True},
+        "rented": {"eq": False},
+        "num_gpus": {"eq": query.gpu_count},
+        "disk_space": {"gte": disk_gb(query.disk_gb)},
+        "type": "bid" if bids else "on-demand",
+        "order": [["dph_total", "asc"]],
+        "limit": PAGE,
+        "allocated_storage": disk_gb(query.disk_gb),
+    }
+    if taste.verified:
+        body["verified"] = {"eq": True}
+    if price:
+        body["dph_total"] = price
+    optional: Sequence[tuple[str, str, Any]] = (
+        ("gpu_name", "in", [gpu_name(name) for name in query.gpu_types]),
+        ("geolocation", "in", [region.upper() for region in query.regions]),
+        ("gpu_ram", "gte", query.min_vram_gb and query.min_vram_gb * MB_A_GB_FILTER),
+        ("reliability2", "gte", query.min_reliability),
+        ("duration", "gte", query.min_remaining and query.min_remaining.total_seconds()),
+        ("cuda_max_good", "gte", taste.min_cuda and float(taste.min_cuda)),
+    )
+    body.update({name: {op: value} for name, op, value in optional if value})
+    return body
+
+
+def offer_of(
+    row: Mapping[str, Any], query: OfferQuery, taste: Taste, *, bids: bool
+) -> Offer | None:
+    """A row of a search as an offer; None where it does not fit, whatever the server filtered.
+
+    What a row does not say does not fit: an unknown reliability is below every minimum.
+    """
+    ask = instance_id(row.get("ask_contract_id", row.get("id")))
+    price = _price(row, query, taste, bids=bids)
+    if ask is None or price is None:
+        return None
+    bid, usd = price
+    offer = Offer(
+        key=str(OfferKey(ask=ask, bid=bid)),
+        hourly_usd=hourly(usd),
+        gpu_type=tidy(row.get("gpu_name")),
+        gpu_count=int(amount(row.get("num_gpus")) or 0),
+        vram_gb=_vram_gb(row),
+        region=country_of(row.get("geolocation")),
+        interruptible=bids,
+        reliability=_reliability(row),
+        host=str(row["machine_id"]) if row.get("machine_id") is not None else "",
+        remaining=_remaining(row),
+        stopped_hourly_usd=hourly(_disk_rent(row, disk_gb(query.disk_gb)) or Decimal(0)),
+    )
+    fits = _row_fits(row, query, taste, bids=bids) and _offer_fits(offer, query)
+    return offer if fits else None
+
+
+def _row_fits(row: Mapping[str, Any], query: OfferQuery, taste: Taste, *, bids: bool) -> bool:
+    """Whether what an Offer does not carry fits."""
+    if row.get("rentable") is False or row.get("rented") is True or row.get("external") is True:
+        return False
+    if row.get("is_bid") is True and not bids:
+        return False  # its price would be the price to beat
+    if taste.verified and row.get("verification") != "verified":
+        return False
+    cuda = amount(row.get("cuda_max_good"))
+    if taste.min_cuda is not None and (cuda is None or cuda < taste.min_cuda):
+        return False
+    space = amount(row.get("disk_space"))
+    return space is None or space >= disk_gb(query.disk_gb)
+
+
+def _offer_fits(offer: Offer, query: OfferQuery) -> bool:
+    wanted = {gpu_name(name) for name in query.gpu_types}
+    regions = {region.upper() for region in query.regions}
+    vram, reliability, remaining = query.min_vram_gb, query.min_reliability, query.min_remaining
+    return (
+        offer.gpu_count == query.gpu_count
+        and (not wanted or gpu_name(offer.gpu_type) in wanted)
+        and (not regions or offer.region.upper() in regions)
+        and (query.max_hourly_usd is None or offer.hourly_usd <= query.max_hourly_usd)
+        and (vram is None or (offer.vram_gb is not None and offer.vram_gb >= vram))
+        and (
+            reliability is None
+            or (offer.reliability is not None and offer.reliability >= reliability)
+        )
+        and (remaining is None or (offer.remaining is not None and offer.remaining >= remaining))
+    )
+
+
+def _price(
+    row: Mapping[str, Any], query: OfferQuery, taste: Taste, *, bids: bool
+) -> tuple[Decimal | None, Decimal] | None:
+    """The bid (None: on-demand) and USD/h of the whole machine, disk included; None: unknown.
+
+    The disk is added up here as well, and the dearer of both counts: `dph_total` includes it only
+    as far as the search honoured `allocated_storage`.
+    """
+    disk = _disk_rent(row, disk_gb(query.disk_gb))
+    total, base = amount(row.get("dph_total")), amount(row.get("dph_base"))
+    if bids:
+        to_beat = amount(row.get("min_bid")) or total
+        if not to_beat:
+            return None
+        bid = min(max(_bid_above(to_beat, taste.bid_margin), MIN_BID), MAX_BID)
+        return bid, bid + (disk or Decimal(0))
+    if not total:
+        return None
+    added_up = base + disk if base is not None and disk is not None else total
+    return None, max(total, added_up)
+
+
+def _bid_above(to_beat: Decimal, margin: Decimal) -> Decimal:
+    return (to_beat * (1 + margin)).quantize(MIN_BID, rounding=ROUND_UP)
+
+
+def _disk_rent(row: Mapping[str, Any], size_gb: int) -> Decimal | None:
+    """USD/h of a disk at the host's price for a GB and month."""
+    monthly = amount(row.get("storage_cost"))
+    return None if monthly is None else monthly * size_gb / HOURS_A_MONTH
+
+
+def _vram_gb(row: Mapping[str, Any]) -> int | None:
+    megabytes = amount(row.get("gpu_ram"))
+    return None if megabytes is None else round(megabytes / MB_A_GB)
+
+
+def _reliability(row: Mapping[str, Any]) -> float | None:
+    value = amount(row.get("reliability2", row.get("reliability")))
+    return None if value is None else float(value)
+
+
+def _remaining(row: Mapping[str, Any]) -> timedelta | None:
+    seconds = amount(row.get("duration"))
+    return None if seconds is None else timedelta(seconds=min(float(seconds), 10**9))
+
+
+def gpu_name(name: str) -> str:
+    """A GPU's name as the market spells it: spaces, without the maker (`RTX 4090`)."""
+    words = name.replace("_", " ").split()
+    while words and words[0].upper() in {"NVIDIA", "GEFORCE"}:
+        words = words[1:]
+    return " ".join(words)
+
+
+def disk_gb(wanted: int) -> int:
+    """The disk to ask for: the vendor rents no smaller one than 8 GB."""
+    return max(wanted, MIN_DISK_GB)
+
+
+def create_body(spec: PodSpec, bid: Decimal | None) -> dict[str, Any]:
+    """The body of a create: on-demand, or interruptible at this bid.
+
+    Raises:
+        Refused: the vendor would not take it; nothing was asked. The message names no value of env.
+    """
+    if not spec.image or len(spec.image) > LONGEST_IMAGE:
+        raise Refused(f"image {spec.image[:60]!r}: give one of 1 to {LONGEST_IMAGE} characters")
+    if len(spec.name) > LONGEST_LABEL:
+        raise Refused(f"name {spec.name[:60]!r}… is longer than {LONGEST_LABEL} characters")
+    if sum(len(word) + 1 for word in spec.command) > LONGEST_ARGS:
+        raise Refused(f"command is longer than the {LONGEST_ARGS} characters that Vast.ai takes")
+    if bid is not None and not MIN_BID <= bid <= MAX_BID:
+        raise Refused(f"bid is {bid}; give {MIN_BID} to {MAX_BID} USD/h")
+    return {
+        "client_id": "me",
+        "image": spec.image,
+        "label": spec.name,
+        "disk": disk_gb(spec.disk_gb),
+        # Keeps the image's entrypoint; ssh and jupyter replace it, and the agent never starts.
+        "runtype": "args",
+        "args": list(spec.command),
+        "env": _checked_env(spec.env),
+        # Absent or null is on-demand at full price, even of an offer from a bid search.
+        "price": None if bid is None else float(bid),
+        "target_state": "running",
+        # Fail (410) rather than leave a stopped contract that bills its disk.
+        "cancel_unavail": True,
+    }
+
+
+def _checked_env(env: Mapping[str, str]) -> dict[str, str]:
+    total = 0
+    for name, value in env.items():
+        # `-p 80:80` as a name is a port, `-v` a mount: an environment must not become flags.
+        if not _ENV_NAME.fullmatch(name):
+            raise Refused(f"env name {name[:40]!r}: give letters, digits and _ only")
+        size = len(name) + len(value)
+        if size > LONGEST_ENV_ITEM:
+            raise Refused(
+                f"env {name} is {size} characters with its value; Vast.ai takes {LONGEST_ENV_ITEM}"
+            )
+        total += size
+    if total > LONGEST_ENV:
+        raise Refused(f"env is {total} characters; Vast.ai takes {LONGEST_ENV}")
+    return dict(env)

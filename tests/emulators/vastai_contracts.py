@@ -1,0 +1,117 @@
+"""What Vast.ai's market is made of: slots of machines, contracts, and how a refusal is told."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+HOURS_A_MONTH: Final = 720
+
+
+@dataclass(slots=True, kw_only=True)
+class Pace:
+    """How long each passage of an instance takes."""
+
+    provisioning: timedelta = timedelta(seconds=2)
+    loading: timedelta = timedelta(seconds=5)
+    creating: timedelta = timedelta(seconds=1)
+    stopping: timedelta = timedelta(seconds=2)
+    leaving: timedelta = timedelta(seconds=5)  # a destroyed row is still shown for so long
+    list_lag: timedelta = timedelta(0)  # a new row is missing from the list for so long
+    status_lag: timedelta = timedelta(0)  # and from the single GET
+
+
+@dataclass(slots=True, kw_only=True)
+class Slot:
+    """A slice of a host's machine: what one offer at a time rents."""
+
+    ask_id: int
+    machine_id: int
+    host_id: int
+    gpu_name: str
+    gpu_usd: Decimal  # USD/h of all its GPUs, without disk
+    min_bid: Decimal
+    num_gpus: int = 1
+    gpu_ram: int = 24_564
+    storage_usd: Decimal = Decimal("0.15")  # a GB and month
+    disk_space: float = 500.0
+    geolocation: str | None = "Quebec, CA"
+    reliability: float = 0.9971
+    verification: str = "verified"
+    cuda: float = 12.8
+    ends_at: datetime
+    listed: bool = True
+    rented_out: bool = False  # another has it on demand: no bid gets it back
+    rival_bid: Decimal = Decimal(0)  # the highest bid of others
+    contracts: "list[Contract]" = field(default_factory=list)  # ours that have a row
+
+    def price_to_beat(self) -> Decimal:
+        """What a bid has to reach."""
+        return max(self.min_bid, self.rival_bid)
+
+
+@dataclass(slots=True, kw_only=True)
+class Contract:
+    """An instance, from its create until its row is gone."""
+
+    id: int
+    slot: Slot
+    label: str
+    image: str
+    args: list[str]
+    env: dict[str, str]
+    disk: Decimal
+    bid: Decimal | None
+    gpu_usd: Decimal
+    created_at: datetime
+    key: str
+    intended: str = "running"
+    current: str = "stopped"
+    following: str = "running"
+    actual: str | None = None
+    status_msg: str | None = None
+    wants: bool = True  # its renter wants it to run
+    holds: bool = False  # the GPU is its own
+    booted: bool = False
+    destroyed_at: datetime | None = None
+    gone: bool = False
+    before_offline: str | None = None
+    defect: str = ""  # what its boots end in: a word of Defect
+    generation: int = 0  # what was planned for an older one does not happen
+    rate: Decimal = Decimal(0)  # USD/h as it is billed
+
+    def disk_usd(self) -> Decimal:
+        """USD/h of its disk."""
+        return self.disk * self.slot.storage_usd / HOURS_A_MONTH
+
+    def rate_now(self) -> Decimal:
+        """USD/h that it costs in the state it is in: vastai.md §4 and §8."""
+        if self.destroyed_at is not None or self.gone or self.actual == "offline":
+            return Decimal(0)
+        works = self.current == "running" and self.actual in {
+            "running",
+            "frozen",
+            "exited",
+            "unknown",
+            "rebooting",
+        }
+        return self.disk_usd() + (self.gpu_usd if works else Decimal(0))
+
+
+class Refusal(Exception):
+    """The market declined a request: a status and a body to answer with."""
+
+    def __init__(self, status: int, error: str, msg: str, **more: Any) -> None:
+        super().__init__(f"{status} {error}")
+        self.status = status
+        self.body = {"success": False, "error": error, "msg": msg, **more}
+
+
+def gone_410(ask_id: int) -> Refusal:
+    """The answer to an offer that was taken between the search and the accept."""
+    return Refusal(
+        410,
+        "no_such_ask",
+        f"error 410/3907: no_such_ask Instance type {ask_id} is no longer available.",
+        ask_id=ask_id,
+    )
