@@ -128,7 +128,9 @@ def url(var: Path) -> str:
 
 def _answer(var: Path) -> bool | None:
     """True: our server answers. False: it is there and still loading. None: nobody, or not ours."""
-    client = redis.Redis.from_url(_url(var), socket_timeout=2.0, socket_connect_timeout=2.0, protocol=2)
+    client = redis.Redis.from_url(
+        _url(var), socket_timeout=2.0, socket_connect_timeout=2.0, protocol=2
+    )
     try:
         client.ping()
     except redis.BusyLoadingError:

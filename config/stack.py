@@ -74,7 +74,14 @@ def flower(*, port: int, bind: str, password: str) -> Program:
 def web(*, port: int, bind: str) -> Program:
     """The web server."""
     command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", bind]
-    command += ["--port", str(port), "--blocking-threads", "4", "--no-ws", "config.wsgi:application"]
+    command += [
+        "--port",
+        str(port),
+        "--blocking-threads",
+        "4",
+        "--no-ws",
+        "config.wsgi:application",
+    ]
     return Program(name="web", command=command, priority=150)
 
 
@@ -108,7 +115,16 @@ class Stack:
         self.conf.write_text(self._configuration())
         self.conf.chmod(0o600)
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord", "-n", "-c", str(self.conf)],
+            [
+                sys.executable,
+                "-W",
+                "ignore",
+                "-m",
+                "supervisor.supervisord",
+                "-n",
+                "-c",
+                str(self.conf),
+            ],
             env=self._environment(),
             cwd=self.cwd,
             stdout=subprocess.DEVNULL,

@@ -97,7 +97,9 @@ class Fleet(models.Model):
         max_length=200, validators=[HANDLER], help_text="package.module:function on the pod."
     )
     handler_env = models.JSONField(
-        default=dict, blank=True, help_text="Environment of the handler. Vendors show it: no secrets."
+        default=dict,
+        blank=True,
+        help_text="Environment of the handler. Vendors show it: no secrets.",
     )
     disk_gb = models.PositiveIntegerField(default=20, validators=[MinValueValidator(1)])
     offer_query = models.JSONField(

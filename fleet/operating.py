@@ -152,4 +152,3 @@ def claim_version(fleet: Fleet) -> None:
 def set_mode(fleet: Fleet, mode: Mode, *, by: str) -> Fleet:
     """Run, pause or stop a fleet; in force from the next tick."""
     return edit(fleet, {"mode": mode.value}, by=by)
-

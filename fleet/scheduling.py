@@ -22,7 +22,9 @@ def keep_schedule(fleet: Fleet, *, every: timedelta | None = None) -> None:
     period = int((every or DEFAULT_TICK).total_seconds())
     if period < 1:
         raise ValueError("tick_seconds must be 1 or more")
-    interval, _ = IntervalSchedule.objects.get_or_create(every=period, period=IntervalSchedule.SECONDS)
+    interval, _ = IntervalSchedule.objects.get_or_create(
+        every=period, period=IntervalSchedule.SECONDS
+    )
     with transaction.atomic():
         # A tick that waited for longer than its period is worth nothing: the next one is there.
         task, _ = PeriodicTask.objects.update_or_create(

@@ -161,7 +161,9 @@ def wanted(fleet: Fleet) -> Wanted:
     known = {f.name for f in fields(Wanted)}
     unknown = sorted(set(query) - known)
     if unknown:
-        raise ValueError(f"offer_query: {', '.join(unknown)} unknown; use {', '.join(sorted(known))}")
+        raise ValueError(
+            f"offer_query: {', '.join(unknown)} unknown; use {', '.join(sorted(known))}"
+        )
     try:
         if query.get("max_hourly_usd") is not None:
             query["max_hourly_usd"] = Decimal(str(query["max_hourly_usd"]))

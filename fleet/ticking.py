@@ -67,14 +67,14 @@ def take_lease(fleet: Fleet) -> int | None:
     now = utcnow()
     Lease.objects.get_or_create(fleet=fleet)
     took = Lease.objects.filter(Q(until__isnull=True) | Q(until__lt=now), fleet=fleet).update(
-        holder=f"{socket.gethostname()}:{os.getpid()}"[:100], token=F("token") + 1, until=now + LEASE
+        holder=f"{socket.gethostname()}:{os.getpid()}"[:100],
+        token=F("token") + 1,
+        until=now + LEASE,
     )
     return Lease.objects.values_list("token", flat=True).get(fleet=fleet) if took else None
 
 
-def _write(
-    fleet: Fleet, token: int, gathered: Gathered, decision: Decision, began: float
-) -> None:
+def _write(fleet: Fleet, token: int, gathered: Gathered, decision: Decision, began: float) -> None:
     """The decision's row and a REQUESTED row for each new pod, together.
 
     Raises:
@@ -185,9 +185,9 @@ def _retire(gathered: Gathered, decision: Decision) -> None:
     for leaving in decision.retire:
         try:
             teardown.retire_pod(
-                gathered.pods[leaving.pod_id], by="tick", because=f"{leaving.rule}: {leaving.because}"
+                gathered.pods[leaving.pod_id],
+                by="tick",
+                because=f"{leaving.rule}: {leaving.because}",
             )
         except Overtaken:
             continue
-
-

@@ -35,7 +35,9 @@ STEP_OF: Final = {
 STEP_EXPIRES_SECONDS: Final = 300
 
 
-_held: ContextVar[list[tuple[str, tuple[int, ...], float]] | None] = ContextVar("held", default=None)
+_held: ContextVar[list[tuple[str, tuple[int, ...], float]] | None] = ContextVar(
+    "held", default=None
+)
 
 
 @contextmanager

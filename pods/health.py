@@ -96,7 +96,9 @@ def _act(
         return
     because = _why(finding, pod, machine, beat)
     if finding in INFERRED and not _may_infer(pod):
-        lifecycle.postpone(pod, by=INFERRED_WINDOW, because=f"left alone, too many at once: {because}")
+        lifecycle.postpone(
+            pod, by=INFERRED_WINDOW, because=f"left alone, too many at once: {because}"
+        )
         return
     lost = finding in {Finding.STOPPED_UNASKED, Finding.ABSENT, Finding.MACHINE_FAILED}
     changes: dict[str, Any] = {"lost_because": because[:500]} if lost else {}
@@ -125,7 +127,9 @@ def _why(finding: Finding, pod: Pod, machine: Machine | None, beat: Beat | None)
 
 def _may_infer(pod: Pod) -> bool:
     """Whether one more pod of the fleet may be killed on inference within the window (S15)."""
-    peers = Pod.objects.filter(fleet_id=pod.fleet_id, state__in=[READY.value, BOOTING.value]).count()
+    peers = Pod.objects.filter(
+        fleet_id=pod.fleet_id, state__in=[READY.value, BOOTING.value]
+    ).count()
     killed = PodEvent.objects.filter(
         pod__fleet_id=pod.fleet_id,
         at__gt=utcnow() - INFERRED_WINDOW,
@@ -136,9 +140,7 @@ def _may_infer(pod: Pod) -> bool:
     return inferred < max(1, int((peers + inferred) * INFERRED_SHARE))
 
 
-def _list(
-    account: Account, connect: Connect
-) -> tuple[Mapping[str, Machine] | None, Capabilities]:
+def _list(account: Account, connect: Connect) -> tuple[Mapping[str, Machine] | None, Capabilities]:
     """The account's machines by id, None where they cannot be had; and what the provider can do."""
     try:
         provider = connect(account)
@@ -196,9 +198,7 @@ def _follow_price(pod: Pod, machine: Machine, now: datetime) -> None:
     assert machine.hourly_usd is not None
     if machine.hourly_usd == pod.hourly_usd or pod.status in ENDED:
         return
-    lifecycle.note(
-        pod, by="health", because=f"price {pod.hourly_usd} → {machine.hourly_usd} USD/h"
-    )
+    lifecycle.note(pod, by="health", because=f"price {pod.hourly_usd} → {machine.hourly_usd} USD/h")
     Pod.objects.filter(pk=pod.pk).update(hourly_usd=machine.hourly_usd)
     pod.hourly_usd = machine.hourly_usd
     billing.reprice(pod, machine.hourly_usd, now=now)
@@ -235,5 +235,3 @@ def _facts(
         oldest_in_hand=timedelta(milliseconds=said.oldest_ms),
         since_ack=None if said.since_ack_ms < 0 else timedelta(milliseconds=said.since_ack_ms),
     )
-
-

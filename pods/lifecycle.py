@@ -152,9 +152,7 @@ def postpone(pod: Pod, *, by: timedelta, because: str = "", **changes: Any) -> N
     pod.due_at = utcnow() + by
     if because:
         changes["note"] = because[:LONGEST_BECAUSE]
-    Pod.objects.filter(pk=pod.pk).update(
-        attempts=F("attempts") + 1, due_at=pod.due_at, **changes
-    )
+    Pod.objects.filter(pk=pod.pk).update(attempts=F("attempts") + 1, due_at=pod.due_at, **changes)
     for name, value in changes.items():
         setattr(pod, name, value)
 

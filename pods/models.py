@@ -13,7 +13,9 @@ from pods.states import BILLABLE, ENDED, IN_TRANSIT, PodState
 
 MICROS = Decimal(1_000_000)
 STATES = [s.value for s in PodState]
-SLUG = RegexValidator(r"^[a-z0-9][a-z0-9-]{0,39}\Z", "use 1-40 of a-z, 0-9 and -, not beginning with -")
+SLUG = RegexValidator(
+    r"^[a-z0-9][a-z0-9-]{0,39}\Z", "use 1-40 of a-z, 0-9 and -, not beginning with -"
+)
 
 
 def usd_per_hour(**options: Any) -> "models.DecimalField[Any, Any]":
@@ -53,7 +55,9 @@ class Account(models.Model):
 
     name = models.CharField(max_length=40, unique=True, validators=[SLUG])
     provider = models.CharField(max_length=40)
-    options = models.JSONField(default=dict, blank=True, help_text="Options of the provider; no secrets.")
+    options = models.JSONField(
+        default=dict, blank=True, help_text="Options of the provider; no secrets."
+    )
     secret_ref = models.CharField(
         max_length=200,
         blank=True,
@@ -163,9 +167,7 @@ class Pod(models.Model):
                 name="pod_money",
                 condition=models.Q(hourly_usd__gte=0) & models.Q(stopped_hourly_usd__gte=0),
             ),
-            models.CheckConstraint(
-                name="pod_external_id", condition=~models.Q(external_id="")
-            ),
+            models.CheckConstraint(name="pod_external_id", condition=~models.Q(external_id="")),
         ]
         indexes: ClassVar = [
             models.Index(
@@ -278,5 +280,3 @@ class PriceSegment(models.Model):
         begin = max(self.since, since) if since else self.since
         seconds = Decimal(((self.until or now) - begin).total_seconds())
         return max(seconds, Decimal(0)) * self.hourly_usd / 3600
-
-

@@ -47,7 +47,9 @@ def reconcile_account(account: Account, *, connect: Connect = wiring.connect) ->
     provider = connect(account)
     done = Reconciled()
     try:
-        machines = [m for m in provider.list_tagged(Installation.tag()) if m.phase is not Phase.GONE]
+        machines = [
+            m for m in provider.list_tagged(Installation.tag()) if m.phase is not Phase.GONE
+        ]
     except ProviderError as exc:
         breaker.failed(account, exc)
         raise
@@ -173,7 +175,9 @@ def _give_row(account: Account, fleet: Any, machine: Machine, done: Reconciled) 
     pod = _row_for(account, fleet, machine, template, state, token)
     try:
         lifecycle.insert(
-            pod, by="reconcile", because=f"found without a row: {'adopted' if adopt else 'destroyed'}"
+            pod,
+            by="reconcile",
+            because=f"found without a row: {'adopted' if adopt else 'destroyed'}",
         )
     except IntegrityError:
         return  # another reconciliation, or its spawn, was first
@@ -204,7 +208,9 @@ def _row_for(
             ).split()
         }
     )
-    inherited.setdefault("agent", {"fleet": fleet.name, "stream": fleet.stream, "group": fleet.group})
+    inherited.setdefault(
+        "agent", {"fleet": fleet.name, "stream": fleet.stream, "group": fleet.group}
+    )
     return Pod(
         fleet=fleet,
         account=account,
@@ -241,5 +247,3 @@ def _destroy_unowned(
         )
         return
     done.destroyed.append(machine.external_id)
-
-

@@ -59,5 +59,3 @@ def _later(pod: Pod, because: str) -> None:
     wait = pause(pod.attempts)
     lifecycle.postpone(pod, by=wait, because=because)
     dispatch.next_step(pod.pk, RESUMING, countdown=wait.total_seconds())
-
-

@@ -30,8 +30,12 @@ def find_by_token(provider: Provider, pod: Pod) -> Machine | None:
         ProviderError: the list cannot be had, which says nothing about a machine.
     """
     token = pod.client_token.hex
-    found = [m for m in provider.list_tagged(pod.tag) if m.token == token and m.phase is not Phase.GONE]
-    return min(found, key=lambda m: (m.created_at is None, m.created_at, m.external_id), default=None)
+    found = [
+        m for m in provider.list_tagged(pod.tag) if m.token == token and m.phase is not Phase.GONE
+    ]
+    return min(
+        found, key=lambda m: (m.created_at is None, m.created_at, m.external_id), default=None
+    )
 
 
 def spawn_pod(pod_id: int, *, connect: Connect = wiring.connect) -> None:

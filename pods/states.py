@@ -57,9 +57,7 @@ BILLABLE: Final = frozenset(PodState) - ENDED
 # Pods that work or will work: what a scale decision counts as capacity.
 ACTIVE: Final = frozenset({REQUESTED, CREATING, BOOTING, READY, RESUMING})
 # Pods that somebody must push on: a step of spawn, teardown or resume is due.
-IN_TRANSIT: Final = frozenset(
-    {REQUESTED, CREATING, DRAINING, STOPPING, RESUMING, TERMINATING}
-)
+IN_TRANSIT: Final = frozenset({REQUESTED, CREATING, DRAINING, STOPPING, RESUMING, TERMINATING})
 
 
 def may_move(before: PodState, after: PodState) -> bool:

@@ -93,5 +93,3 @@ def nudge() -> None:
     for pod in late.order_by("due_at")[:NUDGES_AT_ONCE]:
         Pod.objects.filter(pk=pod.pk).update(due_at=now + NUDGE_AGAIN_AFTER)
         dispatch.next_step(pod.pk, pod.status)
-
-

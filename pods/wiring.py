@@ -81,5 +81,3 @@ def spec(pod: Pod) -> PodSpec:
         gpu_count=pod.gpu_count,
         interruptible=pod.interruptible,
     )
-
-

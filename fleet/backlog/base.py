@@ -16,7 +16,9 @@ class Depth:
     waiting: int  # items that no consumer has taken
     pending: int  # items taken and not acknowledged, by living or dead consumers
     estimated: bool = False  # `waiting` is a bound or a sample, not a count
-    oldest_age: timedelta | None = None  # of the oldest waiting item; None: none waits, or not known
+    oldest_age: timedelta | None = (
+        None  # of the oldest waiting item; None: none waits, or not known
+    )
     note: str = ""  # how it was estimated, for people
 
     @property

@@ -31,9 +31,7 @@ def decide(seen: Snapshot, policy: Policy) -> Decision:
         if bound.retires and bound.at_most < least.after:
             least = Step(rule=rule, before=active, after=bound.at_most, because=bound.because)
         if bound.at_most < target:
-            steps.append(
-                Step(rule=rule, before=target, after=bound.at_most, because=bound.because)
-            )
+            steps.append(Step(rule=rule, before=target, after=bound.at_most, because=bound.because))
             target, binding = bound.at_most, rule
     retire = _retire(seen, policy, wished=wished, least=least)
     spawn = seen.offers[: max(0, target - active)]
@@ -77,8 +75,10 @@ def _retire(seen: Snapshot, policy: Policy, *, wished: int, least: Step) -> list
     leaving = list(_dearest_first(seen.active)[: len(seen.active) - least.after])
     if Mode.STOP_ALL in {policy.mode, policy.installation_mode}:
         leaving += [p for p in seen.pods if p.state is STOPPED]
-    retire = [Retire(pod_id=p.pod_id, rule=least.rule or "stop_all", because=least.because or "stopped")
-              for p in leaving]
+    retire = [
+        Retire(pod_id=p.pod_id, rule=least.rule or "stop_all", because=least.because or "stopped")
+        for p in leaving
+    ]
     gone = {r.pod_id for r in retire}
     retire += _idle(seen, policy, keep=min(wished, policy.max_instances), gone=gone)
     return retire + _too_old(seen, policy, {r.pod_id for r in retire})
@@ -107,7 +107,9 @@ def _idle(seen: Snapshot, policy: Policy, *, keep: int, gone: set[int]) -> list[
     idle = [
         (p.idle_for, p)
         for p in seen.active
-        if p.pod_id not in gone and p.state is READY and not p.in_flight
+        if p.pod_id not in gone
+        and p.state is READY
+        and not p.in_flight
         and p.idle_for is not None
         and p.idle_for >= policy.idle_after
     ]

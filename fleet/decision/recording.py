@@ -68,9 +68,7 @@ def replayed(raw: Mapping[str, Any]) -> Snapshot:
     return Snapshot(
         **{
             **{
-                f.name: _typed(f.name, values[f.name])
-                for f in fields(Snapshot)
-                if f.name in values
+                f.name: _typed(f.name, values[f.name]) for f in fields(Snapshot) if f.name in values
             },
             "now": datetime.fromisoformat(values["now"]),
             "pods": tuple(_value(PodFacts, p) for p in values["pods"]),

@@ -40,7 +40,9 @@ class Command(BaseCommand):
                 stack.beat(),
             ]
             running.start()
-            self._greet(f"http://{bind}:{port}", f"http://{bind}:{flower_port}", user, password_file)
+            self._greet(
+                f"http://{bind}:{port}", f"http://{bind}:{flower_port}", user, password_file
+            )
             stack.wait_while(running.alive, seconds=float("inf"), step=0.5)
             raise CommandError(f"the stack ended by itself; see {running.log_dir}/supervisord.log")
         except stack.Interrupted:

@@ -45,7 +45,9 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
             try:
                 values[name] = json.loads(raw)
             except ValueError as exc:
-                raise CommandError(f"--{name.replace('_', '-')}: {raw!r} is no JSON: {exc}") from exc
+                raise CommandError(
+                    f"--{name.replace('_', '-')}: {raw!r} is no JSON: {exc}"
+                ) from exc
         else:
             values[name] = None if raw == "" and field.null else raw
     return values

@@ -10,10 +10,11 @@ for variable in ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-import wordllama  # type: ignore[import-untyped]  # noqa: E402 - the thread limits come first
+import wordllama  # noqa: E402 - the thread limits come first
 from wordllama import WordLlama  # noqa: E402 - the thread limits come first
 
 from pods.agent.handlers import Item, Result  # noqa: E402 - the thread limits come first
+from pods.agent.handlers.pace import Pace  # noqa: E402 - the thread limits come first
 
 
 class Embed:
@@ -22,22 +23,27 @@ class Embed:
     def setup(self) -> None:
         """Load the weights and the tokenizer, which are inside the package's own folder."""
         folder = Path(wordllama.__file__).parent
+        rate = os.environ.get("PACE_RATE")  # items/s: to look at a fleet, or to spare a machine
+        self._pace = Pace(float(rate)) if rate else None
         self._model = WordLlama.load(cache_dir=folder, disable_download=True)
 
     def __call__(self, batch: Sequence[Item]) -> Sequence[Result]:
         """Embed the texts of a batch in one call of the model."""
-        results: list[Result] = [None] * len(batch)
-        texts: dict[int, str] = {}
-        for place, item in enumerate(batch):
-            try:
-                texts[place] = item.text
-            except UnicodeDecodeError as exc:
-                results[place] = exc
+        results: list[Result] = [text_of(item) for item in batch]
+        texts = {place: text for place, text in enumerate(results) if isinstance(text, str)}
         if texts:
             vectors = self._model.embed(list(texts.values()))
             for place, vector in zip(texts, vectors, strict=True):
                 results[place] = {"embedding": [round(float(x), 6) for x in vector]}
         return results
+
+
+def text_of(item: Item) -> str | UnicodeDecodeError:
+    """The item's text, or why it has none."""
+    try:
+        return item.text
+    except UnicodeDecodeError as exc:
+        return exc
 
 
 embed = Embed()
