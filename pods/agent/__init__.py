@@ -1,0 +1,1 @@
+"""What runs on a pod: drains a backlog, and says how it goes. It stands alone."""

@@ -108,9 +108,7 @@ class HandlerProcess:
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "pods.agent.child", str(theirs.fileno()), self._handler]
         with theirs:
-            child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
-            )
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
         link = Connection(ours.detach())
         with self._changed:
             self._child, self._link = child, link
@@ -181,19 +179,22 @@ class HandlerProcess:
 
     def _start_again(self) -> None:
         for tries in range(1, MOST_FAILED_LOADS + 1):
-            try:
-                self._start()
-            except HandlerBroken as exc:
-                if self._closed:
-                    return
-                if tries == MOST_FAILED_LOADS:
-                    self.close(kindly=False)
-                    self._on_broken(str(exc))
-                    return
-                with self._changed:
-                    self._changed.wait_for(lambda: self._closed, 2.0**tries)
-            else:
+            why = self._try_to_start()
+            if why is None or self._closed:
                 return
+            if tries == MOST_FAILED_LOADS:
+                self.close(kindly=False)
+                self._on_broken(why)
+                return
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed, 2.0**tries)
+
+    def _try_to_start(self) -> str | None:
+        try:
+            self._start()
+        except HandlerBroken as exc:
+            return str(exc)
+        return None
 
 
 def _exit_text(status: int) -> str:

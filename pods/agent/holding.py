@@ -199,7 +199,7 @@ class Holding:
             self._changed.notify_all()
 
     def drop_lost(self, entries: Iterable[str]) -> None:
-        """Another agent has claimed these; what the handler is at goes on, and publishes nothing."""
+        """Another agent has claimed these; what the handler is at goes on all the same."""
         with self._changed:
             resting = (Stage.READY, Stage.WAITING)
             lost = [e for e in entries if e in self._held and self._held[e].stage in resting]

@@ -143,11 +143,11 @@ class Agent:
     # What the threads do.
 
     def _take_in(self) -> None:
-        while self._control.working:
-            try:
+        try:
+            while self._control.working:
                 self._patience.with_("backlog", lambda _: self._take_step(), until=Intent.DRAIN)
-            except GivenUp:
-                return
+        except GivenUp:
+            return
 
     def _take_step(self) -> None:
         self._reclaim.retry(self._holding.retry_room())
@@ -177,11 +177,12 @@ class Agent:
 
     def _keep(self) -> None:
         """Long before the idle time is over, so that one lost try does no harm."""
-        while not self._control.wait_beyond(Intent.DRAIN, self._settings.claim_idle_seconds / 4):
-            try:
+        pause = self._settings.claim_idle_seconds / 4
+        try:
+            while not self._control.wait_beyond(Intent.DRAIN, pause):
                 self._patience.with_("keep", lambda _: self._reclaim.keep(), until=Intent.STOP)
-            except GivenUp:
-                return
+        except GivenUp:
+            return
 
     def _commit(self) -> None:
         while True:

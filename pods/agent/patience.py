@@ -51,6 +51,6 @@ class Patience:
                 self._progress.over(where)
                 return result
             pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(tries, 10))
-            pause *= 0.5 + random.random() / 2  # noqa: S311 - jitter
+            pause *= 0.5 + random.random() / 2  # jitter: many agents share one server
             if self._control.wait_beyond(Intent(until - 1), pause):
                 raise GivenUp(self._control.because)

@@ -123,7 +123,7 @@ class Stream:
         self._who = [settings.group, settings.pod]
 
     def read(self, count: int, max_bytes: int) -> tuple[list[Entry], str]:
-        """New items, and the stream's last id: the point from which to wait where there are none."""
+        """New items, and the stream's last id: where to wait from if there are none."""
         taken, last = self._call("read", [count, max_bytes])
         return [_entry(raw, 1) for raw in taken], last.decode()
 
@@ -146,7 +146,7 @@ class Stream:
         return [_entry(raw[:2], raw[2]) for raw in taken], last.decode()
 
     def take_again(self, entries: Sequence[str]) -> list[Entry]:
-        """The items themselves, for their next try; those that are not ours any more are left out."""
+        """The items themselves, for their next try, without those that are not ours any more."""
         taken, _ = self._call("recover", ["ids", *entries])
         return [_entry(raw[:2], raw[2]) for raw in taken]
 
@@ -215,4 +215,4 @@ def _steps(entries: Sequence[Any]) -> Iterable[Sequence[Any]]:
 
 def _entry(raw: Sequence[Any], deliveries: int) -> Entry:
     parts = raw[1]
-    return Entry(raw[0].decode(), dict(zip(parts[::2], parts[1::2])), deliveries)
+    return Entry(raw[0].decode(), dict(zip(parts[::2], parts[1::2], strict=True)), deliveries)

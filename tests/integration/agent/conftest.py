@@ -62,19 +62,6 @@ class Server:
         return False
 
 
-@pytest.fixture(scope="session")
-def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("valkey"))
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def server(shared_server: Server) -> Server:
-    shared_server.client.flushall()
-    return shared_server
-
-
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[Server]:
     """For tests that kill or fill it."""
@@ -86,8 +73,9 @@ def own_server(tmp_path: Path) -> Iterator[Server]:
 class Backlog:
     """A stream with a group, what was put on it, and what came of it."""
 
-    def __init__(self, server: Server, *, group: bool = True) -> None:
-        self.server, self.client = server, server.client
+    def __init__(self, url: str, *, group: bool = True) -> None:
+        self.url = url
+        self.client = redis.Redis.from_url(url, protocol=2)
         self.stream, self.group = "tasks", "workers"
         self.results_stream, self.dead_stream = "tasks:results", "tasks:dead"
         self.keys = Keys("test")
@@ -138,8 +126,8 @@ class Backlog:
 
 
 @pytest.fixture
-def backlog(server: Server) -> Backlog:
-    return Backlog(server)
+def backlog(redis_url: str) -> Backlog:
+    return Backlog(redis_url)
 
 
 class Agents:
@@ -157,7 +145,7 @@ class Agents:
         **settings: Any,
     ) -> subprocess.Popen[bytes]:
         wanted = AgentSettings(
-            redis_url=backlog.server.url,
+            redis_url=backlog.url,
             fleet="test",
             pod=pod,
             stream=backlog.stream,
@@ -197,6 +185,6 @@ def until_fixture() -> Callable[..., Any]:
     return until
 
 
-@pytest.fixture(name="Backlog")
+@pytest.fixture(name="backlog_on")
 def backlog_class() -> type[Backlog]:
     return Backlog

@@ -62,6 +62,7 @@ def test_an_async_handler_of_single_items_fails_only_the_bad_one(backlog, agents
     assert json.loads(backlog.results()[good[1]]) == {"id": good[1], "bytes": 2}
 
 
+@pytest.mark.fault(58)
 def test_odd_payloads_come_through_as_bytes(backlog, agents, until):
     odd = [b"", b"\x00\xff", b"x" * 1_000_000]
     entries = backlog.put(*odd)
@@ -99,6 +100,7 @@ def test_sigterm_drains_too(backlog, agents, until):
 
 
 @pytest.mark.parametrize("command", ["drain", "stop"])
+@pytest.mark.fault(39)
 def test_what_is_not_finished_is_given_back_at_once(backlog, agents, until, command):
     entries = backlog.put(b"3600", b"0", b"0")
     agent = agents.start(
@@ -138,6 +140,7 @@ def test_a_result_goes_where_the_item_asks_if_it_may(backlog, agents, until):
     assert backlog.pending() == 0
 
 
+@pytest.mark.fault(60)
 def test_a_target_that_is_no_stream_sends_the_item_to_the_dead_letters(backlog, agents, until):
     backlog.client.set("tasks:results:bad", "a string")
     backlog.put(b"x", reply_to=b"tasks:results:bad")

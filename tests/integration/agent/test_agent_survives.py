@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 
+import pytest
 import redis
 
 
@@ -12,9 +13,10 @@ def working(backlog, pod):
     return beat is not None and beat.state.value == "working"
 
 
+@pytest.mark.fault(62)
 def test_the_items_of_a_killed_agent_are_claimed_and_none_is_lost(backlog, agents, until):
     entries = backlog.put_numbered(300)
-    pace = {"handler": "pods.agent.handlers.pace:sleep", "claim_idle_seconds": 1.5}
+    pace = {"handler": "pods.agent.handlers.pace:sleep", "claim_idle_seconds": 1.5, "batch_size": 5}
     agents.start(backlog, "pod-a", env={"PACE_RATE": "60"}, **pace)
     victim = agents.start(backlog, "pod-b", env={"PACE_RATE": "60"}, **pace)
     until(lambda: backlog.pending_of("pod-b") and len(backlog.results()) > 20)
@@ -25,6 +27,7 @@ def test_the_items_of_a_killed_agent_are_claimed_and_none_is_lost(backlog, agent
     until(lambda: backlog.heartbeat("pod-a").claimed >= held > 0)
 
 
+@pytest.mark.fault(32)
 def test_an_agent_restarted_under_its_name_takes_its_own_items_first(backlog, agents, until):
     entries = backlog.put_numbered(50)
     first = agents.start(backlog, "pod-a", "agent_handlers:takes_its_time", batch_size=8)
@@ -37,6 +40,7 @@ def test_an_agent_restarted_under_its_name_takes_its_own_items_first(backlog, ag
     assert backlog.heartbeat("pod-a").claimed == 0
 
 
+@pytest.mark.fault(59)
 def test_the_work_of_a_healthy_agent_is_never_claimed_however_long_it_takes(backlog, agents, until):
     [entry] = backlog.put(b"4")
     agents.start(backlog, "pod-a", "agent_handlers:takes_its_time", claim_idle_seconds=1)
@@ -48,6 +52,7 @@ def test_the_work_of_a_healthy_agent_is_never_claimed_however_long_it_takes(back
     assert backlog.heartbeat("pod-a").duplicates == 0
 
 
+@pytest.mark.fault(57)
 def test_a_poison_item_dies_after_its_deliveries_and_harms_no_other(backlog, agents, until):
     good = backlog.put_numbered(40)
     [bad] = backlog.put(b"poison", id=b"bad-1")
@@ -66,6 +71,7 @@ def test_a_poison_item_dies_after_its_deliveries_and_harms_no_other(backlog, age
     assert backlog.heartbeat("pod-a").failed == 3
 
 
+@pytest.mark.fault(33)
 def test_a_handler_that_crashes_its_process_takes_nothing_with_it(backlog, agents, until):
     good = backlog.put_numbered(10)
     backlog.put(b"poison")
@@ -106,6 +112,7 @@ def test_an_item_whose_agents_all_died_goes_to_the_dead_letters(backlog, agents,
     assert backlog.pending() == 0
 
 
+@pytest.mark.fault(67)
 def test_a_fenced_agent_publishes_nothing_and_ends(backlog, agents, until, tmp_path):
     backlog.put_numbered(20)
     gate = tmp_path / "gate"
@@ -150,6 +157,7 @@ def test_the_late_commit_of_a_frozen_agent_publishes_nothing_twice(
     backlog.assert_each_has_one_result(entries)
 
 
+@pytest.mark.fault(56)
 def test_without_a_manager_an_agent_drains_and_ends(backlog, agents, until):
     agent = agents.start(backlog, "pod-a", orphan_seconds=2, heartbeat_seconds=0.2)
     until(lambda: working(backlog, "pod-a"))
@@ -169,8 +177,9 @@ def test_a_living_manager_keeps_an_agent_alive(backlog, agents, until):
     assert agent.poll() is None
 
 
-def test_a_redis_that_dies_and_comes_back_loses_nothing(own_server, Backlog, agents, until):
-    backlog = Backlog(own_server)
+@pytest.mark.fault(45)
+def test_a_redis_that_dies_and_comes_back_loses_nothing(own_server, backlog_on, agents, until):
+    backlog = backlog_on(own_server.url)
     entries = backlog.put_numbered(300)
     agent = agents.start(
         backlog, "pod-a", "pods.agent.handlers.pace:sleep", env={"PACE_RATE": "100"}
@@ -185,17 +194,18 @@ def test_a_redis_that_dies_and_comes_back_loses_nothing(own_server, Backlog, age
 
 
 def test_an_agent_whose_redis_is_gone_ends_after_the_orphan_time(
-    own_server, Backlog, agents, until
+    own_server, backlog_on, agents, until
 ):
-    backlog = Backlog(own_server)
+    backlog = backlog_on(own_server.url)
     agent = agents.start(backlog, "pod-a", orphan_seconds=2, drain_seconds=1)
     until(lambda: working(backlog, "pod-a"))
     own_server.kill()
     assert agent.wait(timeout=40) == 5
 
 
-def test_a_missing_group_is_waited_for_and_said(server, Backlog, agents, until):
-    backlog = Backlog(server, group=False)
+@pytest.mark.fault(47)
+def test_a_missing_group_is_waited_for_and_said(redis_url, backlog_on, agents, until):
+    backlog = backlog_on(redis_url, group=False)
     agent = agents.start(backlog, "pod-a")
     until(lambda: working(backlog, "pod-a") and "NOGROUP" in backlog.heartbeat("pod-a").note)
     assert agent.poll() is None
@@ -206,8 +216,9 @@ def test_a_missing_group_is_waited_for_and_said(server, Backlog, agents, until):
     until(lambda: backlog.heartbeat("pod-a").note == "")
 
 
-def test_a_full_redis_is_said_and_nothing_is_lost(own_server, Backlog, agents, until):
-    backlog = Backlog(own_server)
+@pytest.mark.fault(45)
+def test_a_full_redis_is_said_and_nothing_is_lost(own_server, backlog_on, agents, until):
+    backlog = backlog_on(own_server.url)
     entries = backlog.put_numbered(200)
     agents.start(backlog, "pod-a", "pods.agent.handlers.pace:sleep", env={"PACE_RATE": "100"})
     until(backlog.results)
@@ -223,6 +234,7 @@ def test_a_full_redis_is_said_and_nothing_is_lost(own_server, Backlog, agents, u
     backlog.assert_each_has_one_result(entries)
 
 
+@pytest.mark.fault(63)
 def test_items_deleted_and_trimmed_while_pending_crash_nothing(backlog, agents, until, tmp_path):
     entries = backlog.put_numbered(20)
     gate = tmp_path / "gate"
