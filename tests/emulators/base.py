@@ -7,6 +7,7 @@ Nothing but the standard library: `manage.py emulate` starts it on a user's mach
 
 import json
 import re
+import select
 import socket
 import sys
 import threading
@@ -71,7 +72,8 @@ class Reply:
     status: int = 200
     json: Any = None
     text: str | None = None
-    stream: Callable[[threading.Event], Iterator[bytes]] | None = None  # until the event is set
+    # Until the event is set; an empty part says that there is nothing new.
+    stream: Callable[[threading.Event], Iterator[bytes]] | None = None
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -223,6 +225,7 @@ class Server:
 
     def __init__(self, emulator: Emulator, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self.faults = Faults()
+        self.latency = 0.0  # seconds that each answer takes
         self.exchanges: list[Exchange] = []
         # Called with each exchange; what they raise is a complaint that the tests look at.
         self.checks: list[Callable[[Exchange], None]] = []
@@ -268,6 +271,8 @@ class Server:
 
     def exchange(self, request: Request) -> Reply | None:
         """Answer a request; None hangs up."""
+        if self.latency:
+            self.closing.wait(self.latency)
         fault = self.faults.take(request)
         reply: Reply | None = None
         if fault is None or fault.after:
@@ -355,7 +360,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, reply: Reply) -> None:
         body = reply.body()
-        self._send_head(reply, {"Content-Length": str(len(body))} if reply.status != 204 else {})  # noqa: PLR2004
+        self._send_head(reply, {"Content-Length": str(len(body))} if reply.status != 204 else {})
         self.wfile.write(body)
 
     def _send_stream(self, reply: Reply) -> None:
@@ -363,8 +368,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self._send_head(reply, {"Transfer-Encoding": "chunked"})
         for part in reply.stream(self.server.emulated.closing):
-            self.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+            if part:
+                self.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+            elif self._client_has_gone():
+                return
         self.wfile.write(b"0\r\n\r\n")
+
+    def _client_has_gone(self) -> bool:
+        readable, _, _ = select.select([self.connection], [], [], 0)
+        return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
 
     def _send_head(self, reply: Reply, framing: Mapping[str, str]) -> None:
         self.send_response(reply.status)

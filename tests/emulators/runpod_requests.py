@@ -1,0 +1,51 @@
+"""Which requests RunPod takes: one unknown field is a 422."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+CREATE_FIELDS: Final[Mapping[str, type | tuple[type, ...]]] = {
+    "name": str,
+    "image": str,
+    "args": str,
+    "disk": int,
+    "env": dict,
+    "ports": list,
+    "registry": (str, type(None)),
+    "cloud": str,
+    "cpu": dict,
+    "gpu": dict,
+    "dataCenterIds": list,
+    "globalNetworking": bool,
+    "mounts": dict,
+    "startJupyter": bool,
+    "startSsh": bool,
+    "templateId": str,
+}
+GPU_FIELDS: Final = {"id", "count", "allowedCudaVersions", "minCudaVersion"}
+
+
+def shape_errors(body: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the shape of a create, as the vendor lists it."""
+    errors = [
+        f"$: additional properties '{name}' not allowed"
+        for name in body
+        if name not in CREATE_FIELDS
+    ]
+    errors += [
+        f"$.{name}: wrong type"
+        for name, kind in CREATE_FIELDS.items()
+        if name in body and not isinstance(body[name], kind)
+    ]
+    if not body.get("name"):
+        errors.append("$.name: required")
+    if not body.get("image") and not body.get("templateId"):
+        errors.append("$.image: required")
+    if body.get("cloud", "SECURE") not in {"SECURE", "COMMUNITY"}:
+        errors.append("$.cloud: not one of SECURE, COMMUNITY")
+    gpu = body.get("gpu")
+    if isinstance(gpu, dict) and (not isinstance(gpu.get("id"), str) or gpu.keys() - GPU_FIELDS):
+        errors.append("$.gpu: wrong fields")
+    env = body.get("env")
+    if isinstance(env, dict) and not all(isinstance(v, str) for v in env.values()):
+        errors.append("$.env: values must be strings")
+    return errors
