@@ -30,7 +30,7 @@ HOURS_A_MONTH: Final = 720
 MB_A_GB_FILTER: Final = 1000
 MB_A_GB: Final = 1024
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_KEY: Final = re.compile(r"(\d{1,18})(?:@(\d{1,3}(?:\.\d{1,6})?))?")
+_KEY: Final = re.compile(r"(\d{1,18})(?:@(\d{1,3}(?:\.\d{1,6})?))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,7 +242,7 @@ def create_body(spec: PodSpec, bid: Decimal | None) -> dict[str, Any]:
         raise Refused(f"command is longer than the {LONGEST_ARGS} characters that Vast.ai takes")
     if bid is not None and not MIN_BID <= bid <= MAX_BID:
         raise Refused(f"bid is {bid}; give {MIN_BID} to {MAX_BID} USD/h")
-    return {
+    body: dict[str, Any] = {
         "client_id": "me",
         "image": spec.image,
         "label": spec.name,
@@ -251,12 +251,14 @@ def create_body(spec: PodSpec, bid: Decimal | None) -> dict[str, Any]:
         "runtype": "args",
         "args": list(spec.command),
         "env": _checked_env(spec.env),
-        # Absent or null is on-demand at full price, even of an offer from a bid search.
-        "price": None if bid is None else float(bid),
         "target_state": "running",
         # Fail (410) rather than leave a stopped contract that bills its disk.
         "cancel_unavail": True,
     }
+    if bid is not None:
+        # Absent is on-demand at full price, even of an offer from a bid search.
+        body["price"] = float(bid)
+    return body
 
 
 def _checked_env(env: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,162 @@
+"""Vast.ai's instances in our words: the state table of the vendor's notes, row by row."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from pods.providers.base import Phase
+from pods.providers.errors import Unavailable
+from pods.providers.vastai.mapping import country_of, instance_id, machine_of, read_state, token_of
+
+OCI = "Error response from daemon: OCI runtime create failed: exec not found"
+
+
+def a_row(**changes: Any) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "id": 31_245_678,
+        "label": "pf-7-0a1b",
+        "intended_status": "running",
+        "cur_state": "running",
+        "next_state": "running",
+        "actual_status": "running",
+        "status_msg": "success, running registry.example/worker",
+        "dph_total": Decimal("0.352"),
+        "is_bid": False,
+        "start_date": Decimal("1761008618.2"),
+        "machine_id": 18_237,
+        "gpu_name": "RTX 4090",
+        "geolocation": "Quebec, CA",
+    }
+    return row | changes
+
+
+STATES = [
+    # intended, cur_state, next_state, actual_status, phase
+    ("running", "running", "running", None, Phase.BOOTING),
+    ("running", "running", "running", "created", Phase.BOOTING),
+    ("running", "running", "running", "loading", Phase.BOOTING),
+    ("running", "running", "running", "rebooting", Phase.BOOTING),
+    ("running", "running", "running", "recycling", Phase.BOOTING),
+    ("running", "running", "running", "stopped", Phase.BOOTING),  # coming up again
+    ("running", "running", "running", "running", Phase.RUNNING),
+    ("running", "running", "stopped", "running", Phase.STOPPING),
+    ("running", "stopped", "running", None, Phase.BOOTING),  # "Scheduling"
+    ("running", "stopped", "running", "exited", Phase.BOOTING),
+    ("running", "stopped", "stopped", "running", Phase.BOOTING),
+    ("stopped", "running", "stopped", "running", Phase.STOPPING),
+    ("stopped", "running", "stopped", "loading", Phase.STOPPING),
+    ("stopped", "stopped", "stopped", "exited", Phase.STOPPED),
+    ("stopped", "stopped", "stopped", "offline", Phase.STOPPED),
+    ("stopped", "stopped", "running", None, Phase.STOPPED),
+    ("running", "running", "running", "exited", Phase.FAILED),
+    ("running", "running", "stopped", "unknown", Phase.FAILED),
+    ("running", "running", "running", "offline", Phase.FAILED),
+    ("running", "unloaded", "unloaded", "running", Phase.FAILED),
+    ("stopped", "unloaded", "unloaded", None, Phase.FAILED),
+    ("frozen", "running", "running", "frozen", Phase.UNKNOWN),
+    ("running", "running", "running", "frozen", Phase.UNKNOWN),
+    ("running", "running", "running", "hibernating", Phase.UNKNOWN),
+    ("dreaming", "running", "running", "running", Phase.UNKNOWN),
+    ("running", "elsewhere", "running", "running", Phase.UNKNOWN),
+    (" running\n", "running ", "Running", "running\n", Phase.RUNNING),
+]
+
+
+@pytest.mark.parametrize(("intended", "current", "following", "actual", "phase"), STATES)
+def test_the_four_state_fields_are_read_together(
+    intended: str, current: str, following: str, actual: str | None, phase: Phase
+) -> None:
+    row = a_row(
+        intended_status=intended, cur_state=current, next_state=following, actual_status=actual
+    )
+    assert read_state(row).phase is phase
+
+
+def test_no_state_of_a_row_that_is_there_is_read_as_gone() -> None:
+    assert Phase.GONE not in {phase for *_, phase in STATES}
+
+
+@pytest.mark.parametrize("actual", ["created", "loading", None])
+@pytest.mark.parametrize(
+    "text", [OCI, "manifest unknown: no such tag", "Error: pull access denied for x"]
+)
+def test_a_boot_that_will_never_succeed_is_failed_and_says_why(
+    actual: str | None, text: str
+) -> None:
+    reading = read_state(a_row(actual_status=actual, status_msg=text))
+    assert reading.phase is Phase.FAILED
+    assert reading.because == text
+
+
+@pytest.mark.parametrize("missing", ["intended_status", "cur_state", "actual_status"])
+def test_a_missing_state_field_is_unknown_and_not_provisioning(missing: str) -> None:
+    row = a_row()
+    del row[missing]
+    assert read_state(row).phase is Phase.UNKNOWN
+
+
+def test_an_outbid_machine_says_that_it_comes_back() -> None:
+    row = a_row(intended_status="stopped", cur_state="stopped", actual_status="exited", is_bid=True)
+    assert "comes back" in read_state(row).because
+
+
+def test_a_machine_carries_what_the_row_says() -> None:
+    machine = machine_of(a_row())
+    assert machine.external_id == "31245678"
+    assert (machine.name, machine.token) == ("pf-7-0a1b", "0a1b")
+    assert machine.hourly_usd == Decimal("0.352")
+    assert machine.created_at == datetime(2025, 10, 21, 1, 3, 38, 200_000, tzinfo=UTC)
+    assert (machine.gpu_type, machine.region, machine.host) == ("RTX 4090", "CA", "18237")
+    assert machine.raw_status == "running/running/running/running"
+
+
+def test_unknown_and_missing_fields_do_no_harm() -> None:
+    machine = machine_of({"id": 7, "label": None, "brand_new": {"x": 1}, "dph_total": "free"})
+    assert machine.phase is Phase.UNKNOWN
+    assert (machine.name, machine.token, machine.hourly_usd) == ("", "", None)
+    assert machine.created_at is None
+
+
+@pytest.mark.parametrize("bad", [None, "31245678", 0, -1, True, Decimal("3.5"), {}])
+def test_a_row_without_an_id_is_an_error(bad: Any) -> None:
+    assert instance_id(bad) is None
+    with pytest.raises(Unavailable):
+        machine_of(a_row(id=bad))
+
+
+def test_a_price_is_the_same_whether_summed_or_sent_as_a_binary_fraction() -> None:
+    sent = machine_of(a_row(dph_total=Decimal("0.30416666666666664"))).hourly_usd
+    assert sent == Decimal("0.304167")
+
+
+@pytest.mark.parametrize("text", ["<script>alert(1)</script>", "a\x1b[31mb\x00c\nd", "x" * 5000])
+def test_a_vendor_text_becomes_one_line_of_bounded_length(text: str) -> None:
+    machine = machine_of(a_row(status_msg=text, label=text))
+    for shown in (machine.because, machine.name):
+        assert len(shown) <= 300
+        assert shown.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("geolocation", "country"),
+    [
+        ("Quebec, CA", "CA"),
+        (", US", "US"),
+        (None, ""),
+        ("California, United States", "California, United States"),
+        ("Bavaria,de", "DE"),
+    ],
+)
+def test_a_country_is_found_in_every_shape_of_geolocation(
+    geolocation: str | None, country: str
+) -> None:
+    assert country_of(geolocation) == country
+
+
+@pytest.mark.parametrize(
+    ("name", "token"), [("pf-7-0a1b", "0a1b"), ("pf-0a1b", "0a1b"), ("mine", ""), ("", "")]
+)
+def test_the_token_is_the_last_part_of_a_name(name: str, token: str) -> None:
+    assert token_of(name) == token
