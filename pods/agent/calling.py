@@ -91,13 +91,10 @@ class Caller:
         return list(results)
 
     def _one_by_one(self, batch: Sequence[Item]) -> list[Outcome]:
-        if not inspect.iscoroutinefunction(self._handler):
-            return [outcome(attempt(self._handler, item)) for item in batch]
-
-        async def all_of_them() -> list[Result]:
-            return await asyncio.gather(*map(self._handler, batch), return_exceptions=True)
-
-        return [outcome(result) for result in self._loop.run_until_complete(all_of_them())]
+        results = [attempt(self._handler, item) for item in batch]
+        if any(map(inspect.isawaitable, results)):
+            results = self._loop.run_until_complete(at_the_same_time(results))
+        return [outcome(result) for result in results]
 
     def _settle(self, value: Any) -> Any:
         return self._loop.run_until_complete(value) if inspect.isawaitable(value) else value
@@ -109,6 +106,15 @@ def attempt(handler: Callable[[Item], Result], item: Item) -> Result:
         return handler(item)
     except Exception as exc:  # noqa: BLE001 - the user's code may raise anything; it is recorded
         return exc
+
+
+async def at_the_same_time(results: Sequence[Result]) -> list[Result]:
+    """What each awaitable comes to, its exception if it raises; other results as they are."""
+
+    async def settled(result: Result) -> Result:
+        return await result if inspect.isawaitable(result) else result
+
+    return await asyncio.gather(*map(settled, results), return_exceptions=True)
 
 
 def bisected(call: Call, batch: Sequence[Item]) -> list[Outcome]:

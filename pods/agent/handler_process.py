@@ -22,6 +22,7 @@ log = logging.getLogger("podfleet.agent")
 MOST_BATCHES_INSIDE = 2
 POLL_SECONDS = 0.5
 GOODBYE_SECONDS = 5.0
+CRASHED_IDLE_PAUSE_SECONDS = 1.0
 # A handler that loaded once and then cannot load again so often in a row is broken for good.
 MOST_FAILED_LOADS = 3
 
@@ -175,6 +176,9 @@ class HandlerProcess:
             link.close()
         log.error("handler_crashed because=%r batches=%d", why, len(inside))
         self._on_crashed(inside[0] if inside else [], inside[1:], why)
+        if not inside:  # it dies of itself: no use in starting it as fast as it dies
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed, CRASHED_IDLE_PAUSE_SECONDS)
         self._start_again()
 
     def _start_again(self) -> None:

@@ -21,6 +21,7 @@ from pods.agent.stream import Entry, Stream
 
 log = logging.getLogger("podfleet.agent")
 
+EXIT_FAULT = 1
 EXIT_HANDLER_BROKEN = 3
 COMMITS_IN_FLIGHT = 4
 IDLE_STEP_SECONDS = 0.5
@@ -50,13 +51,14 @@ class Agent:
         self._handler = HandlerProcess(
             settings.handler,
             timeout_seconds=settings.handler_timeout_seconds,
-            on_worked=self._hand_over,
+            on_worked=self._worked_on,
             on_crashed=self._crashed,
             on_broken=self._broken,
         )
 
     def run(self) -> int:
         """Work until something asks for the end; the exit code."""
+        threading.excepthook = self._thread_died
         self._beating.start()
         try:
             self._load()
@@ -195,7 +197,12 @@ class Agent:
     def _hand_over(self, batch: list[Entry], outcomes: Sequence[Outcome]) -> None:
         self._worked.put((batch, outcomes))
 
+    def _worked_on(self, batch: list[Entry], outcomes: Sequence[Outcome]) -> None:
+        self._progress.over("handler")
+        self._hand_over(batch, outcomes)
+
     def _crashed(self, batch: list[Entry], untouched: list[list[Entry]], why: str) -> None:
+        self._progress.trouble("handler", why)
         for waiting in reversed(untouched):
             self._holding.put_back(waiting)
         if batch:
@@ -205,6 +212,15 @@ class Agent:
     def _broken(self, why: str) -> None:
         self._progress.trouble("handler", why)
         self._control.ask(Intent.STOP, why, exit_code=EXIT_HANDLER_BROKEN)
+
+    def _thread_died(self, args: threading.ExceptHookArgs) -> None:
+        """A fault of ours: an agent that lacks a part must not go on as if it worked."""
+        log.critical(
+            "agent_broken thread=%s",
+            args.thread and args.thread.name,
+            exc_info=(args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback),
+        )
+        self._control.ask(Intent.STOP, f"a fault: {args.exc_value!r}", exit_code=EXIT_FAULT)
 
     def _thread(self, name: str, target: Callable[[], None]) -> threading.Thread:
         thread = threading.Thread(target=target, name=name, daemon=True)

@@ -55,7 +55,7 @@ class Progress:
     def trouble(self, where: str, what: str) -> None:
         """Something is wrong there; it stands in the note until it is over."""
         with self._lock:
-            self._troubles[where] = what
+            self._troubles[where] = what.encode("utf-8", "backslashreplace").decode()
 
     def over(self, where: str) -> None:
         """It works again there."""

@@ -8,8 +8,14 @@ from pods.agent.handlers import Item
 from pods.agent.holding import Holding
 from pods.agent.patience import Patience
 from pods.agent.progress import Progress
+from pods.agent.protocol import ITEM_ID
 from pods.agent.routing import Routes
 from pods.agent.stream import Committed, Entry, Failure, ItemResult, Settled, Stream, split
+
+
+def own_id(entry: Entry) -> bytes:
+    """The user's own id, byte for byte, else the entry id."""
+    return entry.fields.get(ITEM_ID.encode()) or entry.id.encode()
 
 
 class Settling:
@@ -53,7 +59,7 @@ class Settling:
                 failures.append(Failure(entry.id, outcome.error, outcome.traceback))
             else:
                 target = self._routes.target(item.reply_to) or ""
-                results.append(ItemResult(entry.id, item.id, target, outcome))
+                results.append(ItemResult(entry.id, own_id(entry), target, outcome))
         self._holding.worked(batch)
         for part in split(results):
             self._commit(part)

@@ -42,7 +42,7 @@ class ItemResult:
     """A result on its way: to which stream, for which item."""
 
     entry: str
-    id: str
+    id: bytes
     target: str
     value: bytes
 
@@ -167,7 +167,7 @@ class Stream:
         """Settle failed tries: to the dead letters, or for another try."""
         args: list[Any] = [*self._who, self._settings.max_deliveries]
         for f in failures:
-            args += (f.entry, f.error, f.traceback, int(f.final))
+            args += (f.entry, sendable(f.error), sendable(f.traceback), int(f.final))
         settled = self._scripts.call("fail", [*self._keys, self._settings.dead], args)
         return [Settled(e.decode(), became.decode(), n) for e, became, n in settled]
 
@@ -192,6 +192,11 @@ class Stream:
 
     def _call(self, name: str, args: Iterable[Any]) -> Any:
         return self._scripts.call(name, self._keys, [*self._who, *args])
+
+
+def sendable(text: str) -> bytes:
+    """A text of unknown origin: lone surrogates, as in file names, must not stop its message."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def split(results: Sequence[ItemResult]) -> list[list[ItemResult]]:

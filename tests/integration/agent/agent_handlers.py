@@ -53,6 +53,10 @@ async def one_by_one(item: Item) -> Result:
     return {"id": item.id, "bytes": len(item.payload)}
 
 
+def fails_in_no_known_letters(batch: Sequence[Item]) -> Sequence[Result]:
+    return [ValueError("\udcff")] * len(batch)
+
+
 class Broken:
     def setup(self) -> None:
         raise RuntimeError("no GPU here")

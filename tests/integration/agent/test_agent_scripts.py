@@ -26,7 +26,7 @@ def stream_of(backlog):
 
 
 def result(entry, value=b"r", target="tasks:results"):
-    return ItemResult(entry, entry, target, value)
+    return ItemResult(entry, entry.encode(), target, value)
 
 
 def deliveries(backlog):

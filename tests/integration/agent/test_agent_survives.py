@@ -249,10 +249,11 @@ def test_items_deleted_and_trimmed_while_pending_crash_nothing(backlog, agents, 
     agents.kill(first)
     backlog.client.xdel("tasks", *entries[:5])
     gate.touch()
-    agents.start(backlog, "pod-a")
+    second = agents.start(backlog, "pod-a")
     until(lambda: len(backlog.results()) == 15)
     until(lambda: backlog.pending() == 0)
 
+    agents.kill(second)  # else it takes the next ones itself
     more = backlog.put_numbered(10)
     backlog.client.xreadgroup("workers", "ghost", {"tasks": ">"})
     backlog.client.xtrim("tasks", maxlen=0)
@@ -272,6 +273,14 @@ def test_a_handler_that_cannot_be_loaded_is_said_before_the_agent_ends(backlog, 
         until(lambda why=why: why in getattr(backlog.heartbeat("pod-a"), "note", ""))
         assert backlog.heartbeat("pod-a").state.value == "failed"
         assert agent.wait(timeout=20) == 3
+
+
+def test_an_error_that_is_no_text_is_buried_all_the_same(backlog, agents, until):
+    backlog.put(b"x", id=b"\xff\xfe")
+    agents.start(backlog, "pod-a", "agent_handlers:fails_in_no_known_letters", max_deliveries=1)
+    [letter] = until(backlog.dead)
+    assert letter[b"dead_error"] == b"ValueError: \\udcff"
+    assert letter[b"id"] == b"\xff\xfe"
 
 
 def test_nothing_of_a_killed_agent_lives_on(backlog, agents, until):

@@ -79,7 +79,13 @@ def test_every_shape_of_handler_is_called_as_it_wants():
         await asyncio.sleep(0)
         return [item.payload for item in batch]
 
-    for handler in (single, single_async, batch_async):
+    class AsyncObject:
+        takes_one_item = True
+
+        async def __call__(self, item):
+            return item.payload
+
+    for handler in (single, single_async, batch_async, AsyncObject()):
         assert Caller(handler)(items(b"a", b"b")) == [b"a", b"b"]
 
 

@@ -104,7 +104,7 @@ def test_a_trouble_stands_in_the_note_until_it_is_over():
 
 
 def result_of(size):
-    return ItemResult("1-0", "1", "tasks:results", b"x" * size)
+    return ItemResult("1-0", b"1", "tasks:results", b"x" * size)
 
 
 def test_a_commit_is_cut_where_the_server_would_refuse_it():
