@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from pods.providers.errors import RateLimited, Unavailable
-from pods.providers.pacing import pace
+from pods.providers.pacing import pace, refused
 from pods.providers.retrying import repeated, retry_after
 from pods.providers.wire import LOOPBACK, cleaned
 
@@ -255,6 +255,7 @@ def _sorted(call: _Call, response: httpx.Response) -> Answer:
         wait = retry_after(headers)
         if wait is None and call.wait_in is not None:
             wait = call.wait_in(text)
+        refused(call.endpoint, wait)
         raise RateLimited(f"{what}: rate limited", retry_after=wait)
     if httpx.codes.is_server_error(status) or status == httpx.codes.REQUEST_TIMEOUT:
         raise Unavailable(f"{what}: answered {status}")

@@ -22,31 +22,11 @@ from pods.providers.errors import RateLimited
 ANY: Final = "*"  # the limit of all calls of an account together
 # A turn that is further away is the task's to wait for, not the worker's.
 LONGEST_WAIT_SECONDS: Final = 2.0
+# So long is a vendor's silence believed; then one call asks again.
+LONGEST_SILENCE_SECONDS: Final = 3600.0
 _SCRIPT: Final = (Path(__file__).parent / "reserve.lua").read_text(encoding="utf-8")
-_pace: ContextVar["Callable[[str], None] | None"] = ContextVar("pace", default=None)
 
 log = structlog.get_logger(__name__)
-
-
-def pace(endpoint: str) -> None:
-    """Wait for the turn of one request, where somebody counts them.
-
-    Raises:
-        RateLimited: the turn is too far away; nothing was sent.
-    """
-    take = _pace.get()
-    if take is not None:
-        take(endpoint)
-
-
-@contextmanager
-def paced(take: Callable[[str], None]) -> Iterator[None]:
-    """Within the block, each request to a vendor first asks `take` for its turn."""
-    before = _pace.set(take)
-    try:
-        yield
-    finally:
-        _pace.reset(before)
 
 
 class Pacer:
@@ -78,32 +58,65 @@ class Pacer:
         Raises:
             RateLimited: the turn is too far away, or the vendor asked for silence.
         """
-        names = [name for name in (ANY, endpoint) if name in self._rates]
-        keys = [f"{self._prefix}silence", *(self._prefix + name for name in names)]
-        limits = [self._rates[name] for name in names]
-        args = [_milliseconds(timedelta(seconds=self._longest_wait))]
-        for rate in limits:
-            args += [_milliseconds(rate.every), rate.burst]
+        keys: list[str] = []
+        limits = [int(self._longest_wait * 1000)]
+        for name in dict.fromkeys((ANY, endpoint)):
+            keys += [f"{self._prefix}silence:{name}", f"{self._prefix}due:{name}"]
+            rate = self._rates.get(name)
+            limits += [0, 0] if rate is None else [_milliseconds(rate.every), rate.burst]
         try:
-            granted, wait_ms = self._reserve(keys=keys, args=args)
+            granted, wait_ms = self._reserve(keys=keys, args=limits)
         except redis.RedisError as exc:
             log.warning("pace_unknown", endpoint=endpoint, error=type(exc).__name__)
             return
+        wait = wait_ms / 1000
         if not granted:
-            wait = wait_ms / 1000
-            raise RateLimited(
-                f"the turn of {endpoint or 'a call'} is {wait:.1f} s away", retry_after=wait
-            )
-        if wait_ms:
-            self._sleep(wait_ms / 1000)
+            because = f"the next turn of {endpoint or 'a call'} is {wait:.1f} s away"
+            raise RateLimited(because, retry_after=wait)
+        if wait:
+            self._sleep(wait)
 
-    def keep_silent(self, seconds: float) -> None:
-        """The vendor refused for its rate limit: nobody calls for that long."""
+    def refused(self, endpoint: str, seconds: float) -> None:
+        """The vendor answered that the rate is too high: no worker asks for that long.
+
+        The limit is the endpoint's own where it has one, else the account's.
+        """
+        name = endpoint if endpoint in self._rates else ANY
+        lasts = int(min(seconds, LONGEST_SILENCE_SECONDS) * 1000)
         try:
-            self._client.set(f"{self._prefix}silence", 1, px=max(1, int(seconds * 1000)))
+            self._client.set(f"{self._prefix}silence:{name}", 1, px=max(1, lasts))
         except redis.RedisError as exc:
-            log.warning("pace_unknown", error=type(exc).__name__)
+            log.warning("pace_unknown", endpoint=endpoint, error=type(exc).__name__)
 
 
-def _milliseconds(time_: timedelta) -> int:
-    return time_ // timedelta(milliseconds=1)
+_pacer: ContextVar[Pacer | None] = ContextVar("pacer", default=None)
+
+
+def pace(endpoint: str) -> None:
+    """Wait for the turn of one request, where somebody counts them.
+
+    Raises:
+        RateLimited: the turn is too far away; nothing was sent.
+    """
+    if pacer := _pacer.get():
+        pacer.take(endpoint)
+
+
+def refused(endpoint: str, seconds: float | None) -> None:
+    """The vendor refused a request for its rate."""
+    if seconds and (pacer := _pacer.get()):
+        pacer.refused(endpoint, seconds)
+
+
+@contextmanager
+def paced(pacer: Pacer) -> Iterator[None]:
+    """Within the block, each request to a vendor first asks for its turn."""
+    before = _pacer.set(pacer)
+    try:
+        yield
+    finally:
+        _pacer.reset(before)
+
+
+def _milliseconds(length: timedelta) -> int:
+    return length // timedelta(milliseconds=1)

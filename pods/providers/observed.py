@@ -1,0 +1,161 @@
+"""Any provider as the manager uses it: calls are logged and paced, offers are kept a while."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from datetime import timedelta
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any, Final
+
+import redis
+import structlog
+
+from pods.providers.base import Machine, Offer, OfferQuery, PodSpec, Provider
+from pods.providers.errors import Declined, ProviderError
+from pods.providers.pacing import Pacer, paced
+
+# What money or machines hang on is logged; what is only read is for debugging.
+_QUIET: Final = frozenset({"offers_listed", "machine_read", "machines_listed", "balance_read"})
+
+log = structlog.get_logger(__name__)
+
+
+class Observed:
+    """A provider as the manager uses it. `account` names the credentials: their pace is shared."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        account: str,
+        client: "redis.Redis",
+    ) -> None:
+        """`client` keeps what all workers share; without Redis calls are neither paced nor kept."""
+        self.name = provider.name
+        self.capabilities = provider.capabilities
+        self._provider = provider
+        self._account = account
+        self._client = client
+        self._pacer = Pacer(client, account, provider.capabilities.rates)
+
+    def __repr__(self) -> str:
+        return f"Observed({self._provider!r}, account={self._account!r})"
+
+    def offers(self, query: OfferQuery) -> Sequence[Offer]:
+        """What can be rented now, or could be within the last `Capabilities.offers_ttl`."""
+        kept = self._kept(query)
+        if kept is not None:
+            return kept
+        with self._called("offers_listed") as seen:
+            found = self._provider.offers(query)
+            seen["count"] = len(found)
+        self._keep(query, found)
+        return found
+
+    def create(self, spec: PodSpec, *, token: str) -> Machine:
+        """Rent a machine."""
+        with self._called("machine_created", name=spec.name, offer=spec.offer_key) as seen:
+            machine = self._provider.create(spec, token=token)
+            seen["external_id"] = machine.external_id
+            return machine
+
+    def status(self, external_id: str) -> Machine:
+        """What the provider says of one machine."""
+        with self._called("machine_read", external_id=external_id) as seen:
+            machine = self._provider.status(external_id)
+            seen["raw_status"] = machine.raw_status
+            return machine
+
+    def list_tagged(self, tag: str) -> Sequence[Machine]:
+        """Every machine whose name begins with the tag."""
+        with self._called("machines_listed", tag=tag) as seen:
+            machines = self._provider.list_tagged(tag)
+            seen["count"] = len(machines)
+            return machines
+
+    def stop(self, external_id: str) -> None:
+        """Halt the machine and keep its disk."""
+        with self._called("machine_stop_asked", external_id=external_id):
+            self._provider.stop(external_id)
+
+    def start(self, external_id: str) -> None:
+        """Run a stopped machine again."""
+        with self._called("machine_start_asked", external_id=external_id):
+            self._provider.start(external_id)
+
+    def destroy(self, external_id: str) -> None:
+        """End the machine and its rent."""
+        with self._called("machine_destroy_asked", external_id=external_id):
+            self._provider.destroy(external_id)
+
+    def logs(self, external_id: str, *, tail: int = 100) -> str:
+        """The last lines that the machine printed."""
+        with self._called("machine_logs_read", external_id=external_id):
+            return self._provider.logs(external_id, tail=tail)
+
+    def balance(self) -> Decimal | None:
+        """USD left on the account."""
+        with self._called("balance_read"):
+            return self._provider.balance()
+
+    @contextmanager
+    def _called(self, event: str, **ids: Any) -> Iterator[dict[str, Any]]:
+        began = time.monotonic()
+        bound = log.bind(account=self._account, **ids)
+        seen: dict[str, Any] = {}
+        try:
+            with paced(self._pacer):
+                yield seen
+        except ProviderError as exc:
+            tell = bound.info if isinstance(exc, Declined) else bound.warning
+            error = type(exc).__name__
+            tell("provider_failed", wanted=event, error=error, because=str(exc), **_ms(began))
+            raise
+        tell = bound.debug if event in _QUIET else bound.info
+        tell(event, **seen, **_ms(began))
+
+    def _key(self, query: OfferQuery) -> str:
+        asked = json.dumps(asdict(query), default=str, sort_keys=True)
+        return f"podfleet:offers:{self._account}:{sha256(asked.encode()).hexdigest()[:32]}"
+
+    def _kept(self, query: OfferQuery) -> Sequence[Offer] | None:
+        if not self.capabilities.offers_ttl:
+            return None
+        try:
+            kept = self._client.get(self._key(query))
+            return None if kept is None else [_offer(row) for row in json.loads(kept)]
+        except (redis.RedisError, ValueError, TypeError, ArithmeticError) as exc:
+            # A reading of another version of ours is as good as none.
+            log.warning("offers_unreadable", account=self._account, error=type(exc).__name__)
+            return None
+
+    def _keep(self, query: OfferQuery, found: Sequence[Offer]) -> None:
+        lifetime = self.capabilities.offers_ttl // timedelta(milliseconds=1)
+        if not lifetime:
+            return
+        rows = json.dumps([asdict(offer) for offer in found], default=_plain)
+        try:
+            self._client.set(self._key(query), rows, px=lifetime)
+        except redis.RedisError as exc:
+            log.warning("offers_not_kept", account=self._account, error=type(exc).__name__)
+
+
+def _ms(began: float) -> dict[str, int]:
+    return {"milliseconds": int((time.monotonic() - began) * 1000)}
+
+
+def _plain(value: object) -> str | float:
+    return value.total_seconds() if isinstance(value, timedelta) else str(value)
+
+
+def _offer(row: dict[str, Any]) -> Offer:
+    known = {f.name for f in fields(Offer)}
+    values = {name: value for name, value in row.items() if name in known}
+    for money in ("hourly_usd", "stopped_hourly_usd"):
+        values[money] = Decimal(values[money])
+    if values.get("remaining") is not None:
+        values["remaining"] = timedelta(seconds=values["remaining"])
+    return Offer(**values)
