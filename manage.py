@@ -11,7 +11,9 @@ def main() -> None:
     try:
         from django.core.management import execute_from_command_line  # noqa: PLC0415
     except ImportError as exc:
-        raise SystemExit(f"{exc}. Run `make setup` first, then .venv/bin/python manage.py …") from exc
+        raise SystemExit(
+            f"{exc}. Run `make setup` first, then .venv/bin/python manage.py …"
+        ) from exc
     execute_from_command_line(sys.argv)
 
 

@@ -6,14 +6,17 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 
-from config import embedded
+from config import celery_app, embedded
 from config.secrets import kept_secret
 
 
 def ensure_services() -> None:
     """Start the embedded Redis where no REDIS_URL is set."""
     if settings.EMBEDDED_REDIS:
-        embedded.ensure_running(settings.VAR_DIR)
+        url = embedded.ensure_running(settings.VAR_DIR)
+        # Somebody else had taken its port: what this process read at its start is out of date.
+        settings.REDIS_URL = settings.CELERY_BROKER_URL = url
+        celery_app.conf.broker_url = url
 
 
 def stop_services() -> None:

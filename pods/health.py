@@ -21,6 +21,9 @@ INFERRED_SHARE: Final = 0.34
 INFERRED_WINDOW: Final = timedelta(minutes=10)
 # A batch may take its whole timeout, and the agent needs a while to cut it off.
 HANG_FACTOR: Final = 2
+# A pod that boots fast should not wait for the next sweep to count as READY.
+FIRST_LOOKS: Final = timedelta(seconds=30)
+LOOK_EVERY: Final = timedelta(seconds=2)
 SEEN: Final = ("beat_at", "done", "failed", "dead", "rate", "idle_since", "note", "absent_since")
 
 SAYS: Final[Mapping[Phase, MachineSays]] = {
@@ -90,6 +93,8 @@ def _act(
 ) -> None:
     beat = readings.beats.get(pod.pk) if readings else None
     if finding is Finding.HEALTHY:
+        if pod.status is BOOTING and utcnow() - pod.state_since < FIRST_LOOKS:
+            dispatch.send(dispatch.CHECK, pod.pk, countdown=LOOK_EVERY.total_seconds())
         return
     if finding is Finding.REGISTERED:
         lifecycle.move(pod, READY, by="health", because="its agent beats", ready_at=utcnow())

@@ -139,6 +139,7 @@ def _record(pod: Pod, machine: Machine) -> None:
         dispatch.send(dispatch.TEARDOWN, pod.pk)
     else:
         lifecycle.move(pod, BOOTING, by="spawn", because="created", booted_at=utcnow())
+        dispatch.send(dispatch.CHECK, pod.pk, countdown=FIRST_PAUSE.total_seconds())
 
 
 def _destroy_what_was_refused(pod: Pod, error: Refused) -> None:

@@ -29,6 +29,8 @@ class Embed:
 
     def __call__(self, batch: Sequence[Item]) -> Sequence[Result]:
         """Embed the texts of a batch in one call of the model."""
+        if self._pace is not None:
+            self._pace(batch)
         results: list[Result] = [text_of(item) for item in batch]
         texts = {place: text for place, text in enumerate(results) if isinstance(text, str)}
         if texts:

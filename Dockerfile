@@ -1,0 +1,17 @@
+# The manager: web, workers, beat and Flower are one image with different commands.
+ARG BASE_IMAGE=python:3.13-slim
+FROM ${BASE_IMAGE}
+
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/venv/bin:$PATH
+WORKDIR /app
+COPY requirements.lock .
+# A mirror or a proxy with its own certificate: mount its CA bundle as the secret `ca`.
+RUN --mount=type=secret,id=ca,required=false \
+    if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
+    && python3 -m venv /venv \
+    && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
+COPY . .
+RUN useradd --system --create-home --uid 10001 podfleet && mkdir -p /app/var && chown podfleet /app/var
+USER podfleet
+EXPOSE 8000 5555
+CMD ["granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8000", "--blocking-threads", "4", "config.wsgi:application"]

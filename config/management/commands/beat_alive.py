@@ -1,0 +1,27 @@
+"""`manage.py beat_alive`: whether the scheduler sends what is due; for health checks."""
+
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db.models import Max
+from django_celery_beat.models import PeriodicTask
+
+from pods.clock import utcnow
+
+
+class Command(BaseCommand):
+    """Exit status 0 where something was sent lately, else 1."""
+
+    help = "Whether beat has sent a periodic task within the last --seconds."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """How long is lately."""
+        parser.add_argument("--seconds", type=float, default=60.0)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Look at the newest `last_run_at`."""
+        last = PeriodicTask.objects.aggregate(last=Max("last_run_at"))["last"]
+        if last is None or utcnow() - last > timedelta(seconds=options["seconds"]):
+            raise CommandError(f"beat has sent nothing since {last}")

@@ -1,0 +1,31 @@
+"""`manage.py prepare`: what a deployment does once before its processes start."""
+
+import os
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand, CommandError
+
+from config import preparing
+
+
+class Command(BaseCommand):
+    """Migrates, and makes the first administrator. Safe to run again."""
+
+    help = "Bring the tables up to date and make the first administrator."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Migrate; then the administrator, with PODFLEET_ADMIN_PASSWORD or a generated password."""
+        preparing.migrate()
+        users = get_user_model()
+        if users.objects.filter(is_superuser=True).exists():
+            return
+        password = os.environ.get("PODFLEET_ADMIN_PASSWORD")
+        if password is not None and len(password) < 12:
+            raise CommandError("PODFLEET_ADMIN_PASSWORD is too short; give at least 12 characters")
+        if password:
+            users.objects.create_superuser("admin", password=password)
+            self.stdout.write("made the user admin, with the password in PODFLEET_ADMIN_PASSWORD")
+        else:
+            _user, path = preparing.ensure_admin()
+            self.stdout.write(f"made the user admin; its password is in {path}")

@@ -1,0 +1,230 @@
+"""Fleets and decisions in the admin: guardrails are edited here, in force from the next tick."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest
+from simple_history.admin import SimpleHistoryAdmin
+from unfold.admin import ModelAdmin
+from unfold.decorators import action, display
+
+from fleet import operating, scheduling, snapshot
+from fleet.decision.values import Mode
+from fleet.models import Fleet, Limits, Override, Tick
+from pods.admin import ReadOnly
+
+MODE_LABELS = {"running": "success", "paused": "warning", "stop_all": "danger"}
+
+
+class FleetForm(ModelForm):  # type: ignore[type-arg]
+    """A fleet, with the version that the operator saw: an edit of an outdated page is refused."""
+
+    seen_version = forms.IntegerField(widget=forms.HiddenInput, required=False)
+
+    class Meta:
+        """Every field that operators may change."""
+
+        model = Fleet
+        fields = ("name", "accounts", *operating.EDITABLE)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["seen_version"].initial = self.instance.version if self.instance.pk else 0
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse what the model, the offers or another operator's edit do not allow."""
+        cleaned = super().clean() or {}
+        seen = cleaned.get("seen_version")
+        if self.instance.pk:
+            current = Fleet.objects.values_list("version", flat=True).get(pk=self.instance.pk)
+            if seen != current:
+                raise ValidationError(
+                    "Somebody else changed this fleet while you edited it. Load the page again, "
+                    "look at what changed, and then make your edit."
+                )
+        try:
+            snapshot.wanted(Fleet(offer_query=cleaned.get("offer_query") or {}))
+        except ValueError as exc:
+            self.add_error("offer_query", str(exc))
+        return cleaned
+
+
+@admin.register(Fleet)
+class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
+    """Fleets with their guardrails."""
+
+    form = FleetForm
+    list_display = (
+        "name",
+        "shown_mode",
+        "max_instances",
+        "pods_now",
+        "max_hourly_usd",
+        "daily_budget_usd",
+        "last_decision",
+    )
+    list_filter = ("mode",)
+    search_fields = ("name", "stream")
+    filter_horizontal = ("accounts",)
+    readonly_fields = ("next_tick",)
+    actions = ("pause", "run", "stop_everything")
+    fieldsets = (
+        (None, {"fields": ("name", "mode", "seen_version", "next_tick")}),
+        (
+            "Guardrails",
+            {
+                "fields": (
+                    ("min_instances", "max_instances", "spawn_per_tick"),
+                    ("max_hourly_usd", "daily_budget_usd", "total_budget_usd"),
+                    ("max_pod_hours", "alert_after_hours"),
+                )
+            },
+        ),
+        (
+            "Scale",
+            {"fields": (("target_depth_per_pod", "idle_seconds", "drain_seconds"),)},
+        ),
+        ("Backlog", {"fields": (("backlog", "backlog_url"), ("stream", "group", "results"))}),
+        (
+            "Pods",
+            {
+                "fields": (
+                    "accounts",
+                    ("image", "handler"),
+                    "handler_env",
+                    "offer_query",
+                    ("disk_gb", "batch_size", "max_deliveries"),
+                    ("boot_seconds", "heartbeat_seconds", "silent_seconds"),
+                    ("claim_idle_seconds", "handler_timeout_seconds", "orphan_seconds"),
+                )
+            },
+        ),
+    )
+
+    @display(description="mode", label=MODE_LABELS)
+    def shown_mode(self, fleet: Fleet) -> str:
+        """The mode as a badge."""
+        return fleet.mode
+
+    @display(description="pods")
+    def pods_now(self, fleet: Fleet) -> int:
+        """How many may bill."""
+        return fleet.pods.billable().count()
+
+    @display(description="last decision")
+    def last_decision(self, fleet: Fleet) -> str:
+        """The last decision in one sentence."""
+        tick = fleet.ticks.order_by("-at").first()
+        return tick.sentence if tick else "no decision yet"
+
+    @display(description="tick")
+    def next_tick(self, fleet: Fleet) -> str:
+        """Where the period is edited: with the schedule of beat."""
+        if not fleet.pk:
+            return "every 15 s; edit it among the periodic tasks once the fleet exists"
+        return f"every {fleet.tick_period.total_seconds():g} s; edit it at {fleet.schedule}"
+
+    def save_model(self, request: HttpRequest, obj: Fleet, form: Any, change: bool) -> None:
+        """Save under the version that was seen; a new fleet gets its schedule."""
+        if change:
+            operating.claim_version(obj)
+        super().save_model(request, obj, form, change)
+        scheduling.keep_schedule(obj)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Save the accounts, and make the consumer group where it is missing."""
+        super().save_related(request, form, formsets, change)
+        if not operating.make_group(form.instance):
+            messages.warning(request, "Redis does not answer: the consumer group is not made yet")
+        for account in form.instance.accounts.all():
+            operating.survey_if_new(account)
+
+    def _set_mode(self, request: HttpRequest, fleets: QuerySet[Fleet], mode: Mode) -> None:
+        done, refused = [], []
+        for fleet in fleets:
+            try:
+                operating.set_mode(fleet, mode, by=request.user.get_username())
+                done.append(fleet.name)
+            except (operating.EditedMeanwhile, ValidationError) as exc:
+                refused.append(f"{fleet.name}: {exc}")
+        if done:
+            messages.success(request, f"{mode.value} from the next tick: {', '.join(done)}")
+        for why in refused:
+            messages.error(request, why)
+
+    @action(description="Pause: start nothing", permissions=["change"])
+    def pause(self, request: HttpRequest, fleets: QuerySet[Fleet]) -> None:
+        """Start nothing; what runs goes on."""
+        self._set_mode(request, fleets, Mode.PAUSED)
+
+    @action(description="Run again", permissions=["change"])
+    def run(self, request: HttpRequest, fleets: QuerySet[Fleet]) -> None:
+        """Run again after a pause or a stop."""
+        self._set_mode(request, fleets, Mode.RUNNING)
+
+    @action(description="STOP ALL: drain and destroy every pod", permissions=["change"])
+    def stop_everything(self, request: HttpRequest, fleets: QuerySet[Fleet]) -> None:
+        """Drain and destroy everything."""
+        self._set_mode(request, fleets, Mode.STOP_ALL)
+
+
+@admin.register(Limits)
+class LimitsAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
+    """The guardrails of the whole installation."""
+
+    list_display = ("__str__", "mode", "max_instances", "max_hourly_usd", "daily_budget_usd")
+
+    def has_add_permission(self, _request: HttpRequest) -> bool:
+        """There is one row; it is made here where it is missing."""
+        Limits.get()
+        return False
+
+    def has_delete_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
+        """There is one row."""
+        return False
+
+
+@admin.register(Override)
+class OverrideAdmin(ModelAdmin):  # type: ignore[misc]
+    """Operators' words over the formula."""
+
+    list_display = ("fleet", "pods", "until", "by", "because")
+    list_filter = ("fleet",)
+    exclude = ("by",)
+
+    def save_model(self, request: HttpRequest, obj: Override, form: Any, change: bool) -> None:
+        """Sign it."""
+        obj.by = request.user.get_username()
+        super().save_model(request, obj, form, change)
+
+
+@admin.register(Tick)
+class TickAdmin(ReadOnly):
+    """Every decision: what was seen, what was wished, what held it back."""
+
+    list_display = ("at", "fleet", "depth", "active", "desired", "target", "binding", "sentence")
+    list_filter = ("fleet", "binding")
+    search_fields = ("sentence",)
+    ordering = ("-at",)
+    list_select_related = ("fleet",)
+    show_full_result_count = False
+    readonly_fields = ("shown_steps", "shown_snapshot")
+    exclude: ClassVar[Sequence[str]] = ("steps", "snapshot")
+
+    @display(description="steps")
+    def shown_steps(self, tick: Tick) -> str:
+        """Each rule's part, a line each."""
+        return "\n".join(
+            f"{s['before']} → {s['after']}  {s['rule']}: {s['because']}" for s in tick.steps
+        )
+
+    @display(description="snapshot")
+    def shown_snapshot(self, tick: Tick) -> str:
+        """What the decision was made from."""
+        return json.dumps(tick.snapshot, indent=1)[:20_000]

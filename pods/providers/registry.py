@@ -1,0 +1,39 @@
+"""Which providers there are: our own by name, third parties' by entry point."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, Final, cast
+
+from pods.providers.base import Provider, ProviderFactory
+
+GROUP: Final = "podfleet.providers"
+# Imported when they are used, so that one vendor's needs are not everybody's.
+BUILT_IN: Final[Mapping[str, str]] = {
+    "local": "pods.providers.local",
+    "runpod": "pods.providers.runpod",
+    "vastai": "pods.providers.vastai",
+}
+
+
+def names() -> list[str]:
+    """The names that `create_provider` knows; a third party cannot take one of ours."""
+    return sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
+
+
+def create_provider(name: str, *, options: Mapping[str, Any], secret: str | None) -> Provider:
+    """The adapter of one account.
+
+    Raises:
+        ValueError: the provider is unknown, or an option is wrong; the message says what is right.
+    """
+    return _factory(name)(options=options, secret=secret)
+
+
+def _factory(name: str) -> ProviderFactory:
+    if name in BUILT_IN:
+        return cast(ProviderFactory, import_module(BUILT_IN[name]).connect)
+    found = entry_points(group=GROUP, name=name)
+    for point in found:
+        return cast(ProviderFactory, point.load())
+    raise ValueError(f"no provider {name!r}; known: {', '.join(names())}")
