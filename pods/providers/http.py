@@ -1,6 +1,7 @@
 """How a vendor's HTTP API is called: the only module that talks httpx."""
 
 import json as jsonlib
+import logging
 import os
 import re
 import ssl
@@ -26,6 +27,10 @@ REPEATABLE: Final = frozenset({"GET", "DELETE"})
 # A list of 1000 machines with 50 variables each is about 5 MB.
 BODY_LIMIT: Final = 16 * 2**20
 LONGEST_TEXT: Final = 500
+
+# At DEBUG they write headers; what was called is in `observed.py`'s events.
+for _talkative in ("httpx", "httpcore"):
+    logging.getLogger(_talkative).setLevel(logging.WARNING)
 
 T = TypeVar("T")
 Auth = Callable[[str], Mapping[str, str]]

@@ -232,6 +232,7 @@ class Server:
         self.complaints: list[str] = []
         self.lock = threading.RLock()  # hold it to touch the emulator's state while it is served
         self.closing = threading.Event()
+        self.connected = 0  # how many connections clients have opened
         self._emulator = emulator
         self._connections: set[socket.socket] = set()
         self._http = _HttpServer((host, port), self)
@@ -296,6 +297,7 @@ class Server:
 
     def opened(self, connection: socket.socket) -> None:
         """A client is connected."""
+        self.connected += 1
         self._connections.add(connection)
 
     def closed(self, connection: socket.socket) -> None:
