@@ -141,8 +141,8 @@ def _fits(row: Row, field: str, wanted: Mapping[str, Any]) -> bool:
 def _compares(value: Any, op: str, than: Any) -> bool:
     if value is None and op not in {"eq", "neq", "in", "notin"}:
         return False
-    if isinstance(value, Decimal) and isinstance(than, float):
-        than = Decimal(str(than))
+    if isinstance(value, Decimal):
+        value = float(value)  # as it went over the wire
     return OPERATORS[op](value, than)
 
 

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final, Protocol
 
 from pods.providers.errors import Refused, Unavailable
 from pods.providers.http import Answer, Timeouts
 from pods.providers.vastai.mapping import Row, instance_id, number
-from pods.providers.vastai.refusals import NO_SUCH_ASK, Route, Said, error_of, read
+from pods.providers.vastai.refusals import Route, error_of, read
 
 # The vendor's client waits 120 s: creates and logs can be slow (SDK 1.9.1). Less than a task may
 # take, so that the worker can still write down what it knows.
@@ -78,9 +78,11 @@ class Api:
             return made
         if made is not None:
             raise Refused(str(said), billing_id=made)
-        if answer.ok and NO_SUCH_ASK not in said.words:
-            # 200 with `success: false` and no contract: declined, whatever the text.
-            said = Said(status=400, code=said.code, text=said.text)
+        if answer.ok and _field(answer.body, "success") is not False:
+            raise Unavailable("Vast.ai says neither that it rented nor that it did not")
+        if answer.ok:
+            # `success: false` and no contract is a refusal, although it comes with 200.
+            said = replace(said, status=400)
         raise error_of(said, Route.ASK)
 
     def instances(self) -> list[Row]:
