@@ -142,7 +142,7 @@ def offers_for(fleet: Fleet, now: datetime) -> tuple[tuple[OfferFacts, ...], str
     offers = [_offer_facts(a, surveying.unpacked(packed)) for a in usable for packed in a.offers]
     if not offers:
         return (), "no account has told what can be rented yet"
-    ranked = placement.rank(offers, wanted(fleet), room=fleet.max_instances)
+    ranked = placement.rank(offers, wanted(fleet), room=fleet.spawn_per_tick)
     return ranked, "" if ranked else "no offer fits what the fleet asks for"
 
 

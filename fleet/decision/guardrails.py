@@ -78,7 +78,7 @@ def max_hourly_usd(seen: Snapshot, policy: Policy) -> Bound | None:
     """The most pods that the ceiling pays for, what is in flight or unknown included."""
     if policy.max_hourly_usd is None:
         return None
-    return _ceiling(seen, policy.max_hourly_usd, seen.hourly_usd, "")
+    return _ceiling(seen, policy.max_hourly_usd)
 
 
 def installation_hourly_usd(seen: Snapshot, policy: Policy) -> Bound | None:
@@ -88,32 +88,39 @@ def installation_hourly_usd(seen: Snapshot, policy: Policy) -> Bound | None:
         return None
     committed = seen.hourly_usd + seen.elsewhere.hourly_usd
     new = _affordable(seen, cap - committed)
+    if new is None:
+        return None
     return Bound(
         at_most=len(seen.active) + new,
         because=f"the installation's ${cap}/h has ${committed:.4f}/h committed",
     )
 
 
-def _ceiling(seen: Snapshot, cap: Decimal, committed: Decimal, whose: str) -> Bound:
+def _ceiling(seen: Snapshot, cap: Decimal) -> Bound | None:
     """What fits under a ceiling: the cheapest of what runs first, then the offers in their order."""
+    committed = seen.hourly_usd
     if committed > cap:
         active = sorted(p.hourly_usd for p in seen.active)
         # What is on its way out bills for a moment more; only what works can be retired.
         keep = sum(total <= cap for total in accumulate(active))
         return Bound(
             at_most=min(keep, len(active)),
-            because=f"{whose}${cap}/h pays for {keep} of {len(active)} pods",
+            because=f"${cap}/h pays for {keep} of {len(active)} pods",
             retires=True,
         )
     new = _affordable(seen, cap - committed)
+    if new is None:
+        return None
     return Bound(
         at_most=len(seen.active) + new,
-        because=f"{whose}${cap}/h has ${committed:.4f}/h committed, {new} more fit",
+        because=f"${cap}/h has ${committed:.4f}/h committed, {new} more fit",
     )
 
 
-def _affordable(seen: Snapshot, left: Decimal) -> int:
-    return sum(total <= left for total in accumulate(o.hourly_usd for o in seen.offers))
+def _affordable(seen: Snapshot, left: Decimal) -> int | None:
+    """How many of the offers, in their order, are paid for; None where all of them are."""
+    fit = sum(total <= left for total in accumulate(o.hourly_usd for o in seen.offers))
+    return None if fit == len(seen.offers) else fit
 
 
 def daily_budget_usd(seen: Snapshot, policy: Policy) -> Bound | None:
@@ -154,7 +161,7 @@ def _budget(
     which: str,
     *,
     also: Decimal = Decimal(0),
-) -> Bound:
+) -> Bound | None:
     left = budget - spent
     committed = seen.hourly_usd + also
     seconds = Decimal(wind_down(policy).total_seconds())
@@ -168,11 +175,15 @@ def _budget(
         keep = max(keep, sum(price == 0 for price in prices))
         return Bound(at_most=keep, because=money, retires=True)
     new = _affordable(seen, left - committed)
+    if new is None:
+        return None
     return Bound(at_most=len(seen.active) + new, because=f"{money}, {new} more hours fit")
 
 
-def no_offers(seen: Snapshot, _policy: Policy) -> Bound | None:
+def no_offers(seen: Snapshot, policy: Policy) -> Bound | None:
     """No more new pods than there are offers."""
+    if len(seen.offers) >= policy.spawn_per_tick:
+        return None
     return Bound(
         at_most=len(seen.active) + len(seen.offers),
         because=seen.no_offers_because or f"{len(seen.offers)} offers can be rented",
