@@ -53,6 +53,10 @@ class Rig:
         self.clock.advance(A_WHILE)
         return self.provider.status(machine.external_id)
 
+    def tokens(self) -> list[str]:
+        """The tokens of what the adapter lists."""
+        return [m.token for m in self.provider.list_tagged(TAG)]
+
     def contract(self, machine: Machine) -> Contract:
         """The vendor's side of a machine."""
         with self.server.lock:

@@ -55,7 +55,7 @@ class Quirks:
     errors_create: int = 0  # so many creates answer an error and make a stopped contract
     defects: list[str] = field(default_factory=list)  # of the next contracts: stuck, pull, oci
     keeps_destroyed: bool = False  # destroy says yes, and the contract stays
-    gone_code: str = "no_such_instance"
+    gone_code: str = "no_such_instance"  # of a destroy; `not_found` is the other one
     gone_shape: str = "null"  # how GET shows what is gone: null, object, list
     bad_key_status: int = 404
     log_refusals: int = 2  # how often a result URL answers 403 at first
@@ -220,10 +220,10 @@ class VastaiEmulator:
 
     # Instances.
 
-    def _contract(self, number: int) -> Contract:
+    def _contract(self, number: int, *, code: str = "no_such_instance") -> Contract:
         contract = self.market.contracts.get(number)
         if contract is None:
-            raise Refusal(404, self.quirks.gone_code, f"Instance {number} not found.")
+            raise Refusal(404, code, f"Instance {number} not found.")
         return contract
 
     def _shown(self, lag: timedelta) -> list[Contract]:
@@ -272,7 +272,7 @@ class VastaiEmulator:
 
     def _destroy(self, request: Request, number: int) -> Reply:
         _body(request)
-        contract = self._contract(number)
+        contract = self._contract(number, code=self.quirks.gone_code)
         if not self.quirks.keeps_destroyed:
             self.market.destroy(contract)
         return Reply(json={"success": True})

@@ -75,6 +75,12 @@ DEVIATIONS: Final = (
         because="insufficient_credit is missing among its codes [6]",
     ),
     Deviation(
+        operation="manage_instance",
+        part="reply",
+        where=r"(400|401|404) error",
+        because="auth_error is missing among its codes, also of 401 [6]",
+    ),
+    Deviation(
         operation="(all)",
         part="reply",
         where=r"(401|403|404|410|429)",

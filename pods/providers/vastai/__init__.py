@@ -18,6 +18,7 @@ from pods.providers.base import (
     Rate,
 )
 from pods.providers.errors import (
+    AuthFailed,
     NoCapacity,
     NotFound,
     ProviderError,
@@ -174,7 +175,7 @@ class Vastai:
 
     def stop(self, external_id: str) -> None:
         """Halt it; its disk bills on, and its GPU goes to whoever asks."""
-        self._api.set_state(_checked(external_id), "stopped")
+        self._api.stop(_checked(external_id))
 
     def start(self, external_id: str) -> None:
         """Run it again.
@@ -184,15 +185,20 @@ class Vastai:
                 instance, and bill, hours later; so the wish is taken back.
             Unavailable: the wish is queued and could not be taken back.
         """
-        if self._api.set_state(_checked(external_id), "running"):
+        refusal = self._api.start(_checked(external_id))
+        if refusal is None:
             return
+        if isinstance(refusal, NotFound | AuthFailed):
+            raise refusal
         try:
-            self._api.set_state(external_id, "stopped")
+            self._api.stop(external_id)
         except NotFound:
             raise
         except ProviderError as exc:
             raise Unavailable(f"start is queued, and taking that back failed: {exc}") from exc
-        raise NoCapacity(f"the GPU of instance {external_id} is taken")
+        if isinstance(refusal, QuotaExceeded):
+            raise refusal
+        raise NoCapacity(f"the GPU of instance {external_id} is taken: {refusal}")
 
     def destroy(self, external_id: str) -> None:
         """End it and its rent; asynchronous (§7). Of what is gone: success."""

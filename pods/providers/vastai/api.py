@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final, Protocol
 
-from pods.providers.errors import Refused, Unavailable
+from pods.providers.errors import ProviderError, Refused, Unavailable
 from pods.providers.http import Answer, Timeouts
 from pods.providers.vastai.mapping import Row, instance_id, number
 from pods.providers.vastai.refusals import Route, error_of, read
@@ -136,22 +136,25 @@ class Api:
                 return row
         raise Unavailable("Vast.ai answered something else than the instance that was asked for")
 
-    def set_state(self, external_id: str, state: str) -> bool:
-        """Ask for `running` or `stopped`; False where a start is only queued, or not granted."""
-        answer = self._http.call(
-            "PUT",
-            f"/api/v0/instances/{external_id}/",
-            json={"state": state},
-            repeatable=True,
-            endpoint="manage",
-        )
-        if answer.ok and state == "running" and _field(answer.body, "success") is False:
-            error = error_of(read(answer.status, answer.body), Route.INSTANCE)
-            if isinstance(error, Unavailable):
-                return False
-            raise error
+    def stop(self, external_id: str) -> None:
+        """Ask for `stopped`."""
+        _granted(self._set_state(external_id, "stopped"), Route.INSTANCE)
+
+    def start(self, external_id: str) -> ProviderError | None:
+        """Ask for `running`; what was said where the answer is `success: false`.
+
+        Then the wish may be queued all the same, and be granted hours later.
+        """
+        answer = self._set_state(external_id, "running")
+        if answer.ok and _field(answer.body, "success") is False:
+            return error_of(read(answer.status, answer.body), Route.INSTANCE)
         _granted(answer, Route.INSTANCE)
-        return True
+        return None
+
+    def _set_state(self, external_id: str, state: str) -> Answer:
+        path = f"/api/v0/instances/{external_id}/"
+        body = {"state": state}
+        return self._http.call("PUT", path, json=body, repeatable=True, endpoint="manage")
 
     def destroy(self, external_id: str) -> None:
         """Ask for the end of an instance. NotFound where the vendor says that it is gone."""
