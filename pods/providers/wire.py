@@ -2,11 +2,11 @@
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pods.providers.errors import Refused
 
@@ -16,6 +16,7 @@ _SHORTEST_SECRET: Final = 4
 _MOST_USD: Final = Decimal(1_000_000)
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _USERINFO: Final = re.compile(r"(?<=://)[^\s/@]+@")
+_PASSWORD: Final = re.compile(r"://[^\s/@:]*:([^\s/@]+)@")
 _CREDENTIALS: Final = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]+")
 # Control characters but tab and line feed, and what turns the direction of a text.
 _CONTROL: Final = re.compile(
@@ -48,6 +49,16 @@ def checked_base_url(value: str) -> str:
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("base_url has a user, a query or a fragment; give scheme, host and port")
     return value.rstrip("/")
+
+
+def secrets_in(values: Iterable[str]) -> Sequence[str]:
+    """What to hide of an environment: its values, and the passwords of the addresses among them."""
+    hidden: list[str] = []
+    for value in values:
+        hidden.append(value)
+        if match := _PASSWORD.search(value):
+            hidden += [match[1], unquote(match[1])]
+    return hidden
 
 
 def cleaned(text: str, secrets: Collection[str] = ()) -> str:

@@ -6,13 +6,13 @@ from decimal import Decimal
 from typing import Any, Final
 
 from pods.providers.base import Capabilities, Machine, Offer, OfferQuery, PodSpec, Rate
-from pods.providers.errors import NoCapacity, Unavailable
+from pods.providers.errors import NoCapacity, NotFound, Unavailable
 from pods.providers.http import Answer, Timeouts, VendorHttp
 from pods.providers.pacing import ANY
 from pods.providers.runpod import mapping
 from pods.providers.runpod.errors import refusal
 from pods.providers.runpod.options import Options
-from pods.providers.wire import checked_id, usd
+from pods.providers.wire import checked_id, secrets_in, usd
 
 # The vendor's own clients wait up to two minutes for a create.
 CREATING: Final = Timeouts(read=90.0, total=100.0)
@@ -22,7 +22,7 @@ QUIET_SECONDS: Final = 1.5
 LOG_SECONDS: Final = 10.0
 MOST_LINES: Final = 5000
 BALANCE: Final = "query { myself { clientBalance } }"
-BAD_REQUEST, FORBIDDEN, NOT_FOUND, CONFLICT = 400, 403, 404, 409
+BAD_REQUEST, FORBIDDEN, CONFLICT = 400, 403, 409
 
 
 def capabilities_of(options: Options) -> Capabilities:
@@ -87,7 +87,7 @@ class RunPod:
             "POST",
             "/v2/pods",
             json=mapping.create_body(spec, token, self._options),
-            hide=spec.env.values(),
+            hide=secrets_in(spec.env.values()),
             endpoint="create",
             timeouts=CREATING,
         )
@@ -125,7 +125,7 @@ class RunPod:
         if answer.ok:
             return
         error = refusal(answer)
-        if answer.status != NOT_FOUND or isinstance(error, Unavailable):
+        if not isinstance(error, NotFound):
             raise error
 
     def logs(self, external_id: str, *, tail: int = 100) -> str:
