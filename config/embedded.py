@@ -62,12 +62,15 @@ class Answer(Enum):
     NONE = "none"  # nobody there, or a stranger
 
 
-def url(var: Path) -> str:
-    """The address that the server of this folder has, or will have once it runs; starts nothing."""
+def url(var: Path, *, first_choice: int = FIRST_CHOICE_PORT) -> str:
+    """The address that the server of this folder has, or will have once it runs; starts nothing.
+
+    The port is chosen at the first call: `first_choice` where it is free (0: any will do).
+    """
     port = _kept_port(var)
     if port is None:
         with _alone(var):
-            port = _kept_port(var) or _keep_port(var, _free_port(FIRST_CHOICE_PORT))
+            port = _kept_port(var) or _keep_port(var, _free_port(first_choice))
     return _address(var, port)
 
 

@@ -5,14 +5,28 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from django.db import connections
 
 
 @pytest.fixture
 def redis_url() -> Iterator[str]:
-    """The address of a clean database on a real Valkey."""
-    url = os.environ["REDIS_URL"]
-    client = redis.Redis.from_url(url, protocol=2)
-    client.flushall()
-    yield url
-    client.flushall()
+    """The address of a clean database on a real Valkey, without users but the default one."""
+    client = redis.Redis.from_url(os.environ["REDIS_URL"], protocol=2, decode_responses=True)
+    _empty(client)
+    yield os.environ["REDIS_URL"]
+    _empty(client)
     client.close()
+
+
+def _empty(client: redis.Redis) -> None:
+    client.flushall()
+    users = [name for name in client.acl_users() if name != "default"]
+    if users:
+        client.acl_deluser(*users)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """The test database is the one that DATABASE_URL names: processes that a test starts share it."""
+    settings = connections["default"].settings_dict
+    settings["TEST"]["NAME"] = settings["NAME"]

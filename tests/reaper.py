@@ -1,0 +1,83 @@
+"""Ends what a test run started and removes its folder, whatever ended the run.
+
+A process beside the run: it reads its standard input, which ends when the run does, also by SIGKILL
+or by the exit of pytest-timeout, which runs no `atexit`.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+# In the environment of everything that a run starts.
+MARK = "PODFLEET_TEST_RUN"
+PATIENCE_SECONDS = 10.0
+ROUNDS = 3  # what is being ended may just have started another
+
+
+def watch_over(scratch: Path) -> subprocess.Popen[bytes]:
+    """Start a reaper of this folder; it acts when its standard input is closed."""
+    return subprocess.Popen(
+        [sys.executable, __file__, str(scratch)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,  # held open, they would hold up a pipe that reads the run
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        start_new_session=True,
+    )
+
+
+def started_by(scratch: Path) -> Iterator[psutil.Process]:
+    """What the run with this folder started: it works in the folder, or carries the run's mark."""
+    for process in psutil.process_iter():
+        try:
+            cwd = Path(process.cwd())
+            marked = process.environ().get(MARK) == str(scratch)
+        except (psutil.Error, OSError):
+            continue
+        if (marked or scratch in {cwd, *cwd.parents}) and process.pid != os.getpid():
+            yield process
+
+
+def clean(scratch: Path) -> None:
+    """End the run's processes, politely first, and remove its folder."""
+    for _ in range(ROUNDS):
+        found = list(started_by(scratch))
+        if not found:
+            break
+        for process in found:
+            _send(process, signal.SIGTERM)
+        end = time.monotonic() + PATIENCE_SECONDS
+        while (alive := [p for p in found if _lives(p)]) and time.monotonic() < end:
+            time.sleep(0.02)
+        for process in alive:
+            _send(process, signal.SIGKILL)
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether it still runs; a child that the run will not collect any more is a zombie."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _send(process: psutil.Process, sent: signal.Signals) -> None:
+    try:
+        # On SIGTERM PostgreSQL waits for its clients.
+        polite = signal.SIGINT if process.name() == "postgres" else sent
+        process.send_signal(sent if sent is signal.SIGKILL else polite)
+    except psutil.NoSuchProcess:
+        return
+
+
+if __name__ == "__main__":
+    sys.stdin.buffer.read()
+    clean(Path(sys.argv[1]))
