@@ -143,6 +143,8 @@ def _compares(value: Any, op: str, than: Any) -> bool:
         return False
     if isinstance(value, Decimal):
         value = float(value)  # as it went over the wire
+    if isinstance(value, int | float) and isinstance(than, str):
+        than = float(than)  # the vendor's own client sends "1"
     return OPERATORS[op](value, than)
 
 

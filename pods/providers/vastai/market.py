@@ -80,6 +80,8 @@ def search_body(
     if query.max_hourly_usd is not None and not bids:
         price["lte"] = float(query.max_hourly_usd)
     body: dict[str, Any] = {
+        # Absent would be true: the filter has a default (search_offers.yaml).
+        "verified": {"eq": True} if taste.verified else {"in": [True, False]},
         "external": {"eq": False},
         "rentable": {"eq": True},
         "rented": {"eq": False},
@@ -90,8 +92,6 @@ def search_body(
         "limit": PAGE,
         "allocated_storage": disk_gb(query.disk_gb),
     }
-    if taste.verified:
-        body["verified"] = {"eq": True}
     if price:
         body["dph_total"] = price
     optional: Sequence[tuple[str, str, Any]] = (
