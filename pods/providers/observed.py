@@ -1,10 +1,8 @@
 """Any provider as the manager uses it: calls are logged and paced, offers are kept a while."""
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
 from datetime import timedelta
 from decimal import Decimal
 from hashlib import sha256
@@ -12,6 +10,7 @@ from typing import Any, Final
 
 import redis
 import structlog
+from pydantic import TypeAdapter
 
 from pods.providers.base import Machine, Offer, OfferQuery, PodSpec, Provider
 from pods.providers.errors import Declined, ProviderError
@@ -19,6 +18,9 @@ from pods.providers.pacing import Pacer, paced
 
 # What money or machines hang on is logged; what is only read is for debugging.
 _QUIET: Final = frozenset({"offers_listed", "machine_read", "machines_listed", "balance_read"})
+
+_OFFERS: Final = TypeAdapter(list[Offer])
+_QUERY: Final = TypeAdapter(OfferQuery)
 
 log = structlog.get_logger(__name__)
 
@@ -118,16 +120,16 @@ class Observed:
         tell(event, **seen, **_ms(began))
 
     def _key(self, query: OfferQuery) -> str:
-        asked = json.dumps(asdict(query), default=str, sort_keys=True)
-        return f"podfleet:offers:{self._account}:{sha256(asked.encode()).hexdigest()[:32]}"
+        asked = sha256(_QUERY.dump_json(query)).hexdigest()[:32]
+        return f"podfleet:offers:{self._account}:{asked}"
 
     def _kept(self, query: OfferQuery) -> Sequence[Offer] | None:
         if not self.capabilities.offers_ttl:
             return None
         try:
             kept = self._client.get(self._key(query))
-            return None if kept is None else [_offer(row) for row in json.loads(kept)]
-        except (redis.RedisError, ValueError, TypeError, ArithmeticError) as exc:
+            return None if kept is None else _OFFERS.validate_json(kept)
+        except (redis.RedisError, ValueError) as exc:
             # A reading of another version of ours is as good as none.
             log.warning("offers_unreadable", account=self._account, error=type(exc).__name__)
             return None
@@ -136,26 +138,11 @@ class Observed:
         lifetime = self.capabilities.offers_ttl // timedelta(milliseconds=1)
         if not lifetime:
             return
-        rows = json.dumps([asdict(offer) for offer in found], default=_plain)
         try:
-            self._client.set(self._key(query), rows, px=lifetime)
+            self._client.set(self._key(query), _OFFERS.dump_json(list(found)), px=lifetime)
         except redis.RedisError as exc:
             log.warning("offers_not_kept", account=self._account, error=type(exc).__name__)
 
 
 def _ms(began: float) -> dict[str, int]:
     return {"milliseconds": int((time.monotonic() - began) * 1000)}
-
-
-def _plain(value: object) -> str | float:
-    return value.total_seconds() if isinstance(value, timedelta) else str(value)
-
-
-def _offer(row: dict[str, Any]) -> Offer:
-    known = {f.name for f in fields(Offer)}
-    values = {name: value for name, value in row.items() if name in known}
-    for money in ("hourly_usd", "stopped_hourly_usd"):
-        values[money] = Decimal(values[money])
-    if values.get("remaining") is not None:
-        values["remaining"] = timedelta(seconds=values["remaining"])
-    return Offer(**values)
