@@ -40,7 +40,7 @@ METHODS: dict[str, Callable[[Provider, Any], object]] = {
 }
 
 
-@pytest.mark.fault("F49")
+@pytest.mark.fault(49)
 @pytest.mark.parametrize("status", [404, 401, 403])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_bad_key_is_told_on_every_route(rig: Rig, method: str, status: int) -> None:
@@ -230,14 +230,14 @@ INSIDE = [
 ]
 
 
-@pytest.mark.fault("F65")
+@pytest.mark.fault(65)
 @pytest.mark.parametrize("url", [*INSIDE, "http://127.0.0.1:1/a.log"])
 def test_a_log_is_never_fetched_from_inside_our_network(url: str) -> None:
     with pytest.raises(Unavailable):
         logs.checked(url, loopback=False)
 
 
-@pytest.mark.fault("F65")
+@pytest.mark.fault(65)
 @pytest.mark.parametrize("url", [u for u in INSIDE if "localhost" not in u and "::1" not in u])
 def test_an_emulator_may_name_this_machine_and_nothing_else_of_the_network(url: str) -> None:
     with pytest.raises(Unavailable):
@@ -250,7 +250,7 @@ def test_a_log_on_the_vendors_storage_may_be_fetched() -> None:
     assert logs.checked(url, loopback=False).query == "X=1"
 
 
-@pytest.mark.fault("F68")
+@pytest.mark.fault(68)
 def test_a_log_holds_neither_control_characters_nor_the_key(rig: Rig) -> None:
     machine = rig.running()
     nasty = f"one\ntwo \x1b[31mred\x07 {KEY} Bearer abcdef0123\nthree"

@@ -143,7 +143,7 @@ def test_a_gpu_that_another_took_since_the_search_is_no_capacity_and_leaves_noth
 # What was refused.
 
 
-@pytest.mark.fault("F7")
+@pytest.mark.fault(7)
 def test_a_refusal_that_made_a_contract_names_it_so_that_it_can_be_destroyed(rig: Rig) -> None:
     rig.emulator.quirks.errors_create = 1
     with pytest.raises(Refused) as raised:
@@ -155,7 +155,7 @@ def test_a_refusal_that_made_a_contract_names_it_so_that_it_can_be_destroyed(rig
     assert rig.provider.list_tagged(TAG) == []
 
 
-@pytest.mark.fault("F7")
+@pytest.mark.fault(7)
 @pytest.mark.parametrize("status", [200, 400, 403, 404, 410])
 def test_a_contract_beside_an_error_is_named_whatever_the_status(rig: Rig, status: int) -> None:
     body = {"success": False, "error": "no_such_ask", "msg": "auth_error?", "new_contract": 77}
@@ -225,7 +225,7 @@ def test_a_text_about_credit_is_a_refusal_when_the_balance_cannot_be_read(rig: R
 # Answers that say nothing.
 
 
-@pytest.mark.fault("F4")
+@pytest.mark.fault(4)
 @pytest.mark.parametrize("status", [None, 500, 502, 503, 504])
 def test_a_create_whose_answer_was_lost_is_never_repeated_and_found_by_its_token(
     rig: Rig, status: int | None
@@ -326,7 +326,7 @@ def test_a_name_that_does_not_end_with_its_token_is_refused(rig: Rig) -> None:
     assert rig.server.calls("PUT", ASK) == 0
 
 
-@pytest.mark.fault("F68")
+@pytest.mark.fault(68)
 @pytest.mark.parametrize("status", [400, 403, 404, 429, 500])
 def test_no_secret_comes_back_in_an_error(
     rig: Rig, status: int, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture

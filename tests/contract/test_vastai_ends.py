@@ -56,7 +56,7 @@ def stopped_and_taken(rig: Rig) -> str:
     return machine.external_id
 
 
-@pytest.mark.fault("F24")
+@pytest.mark.fault(24)
 def test_a_start_that_would_only_queue_is_no_capacity_and_never_runs_later(rig: Rig) -> None:
     external_id = stopped_and_taken(rig)
     with pytest.raises(NoCapacity):
@@ -109,7 +109,7 @@ def test_a_stop_that_was_not_done_is_no_success(rig: Rig) -> None:
 # Destroy.
 
 
-@pytest.mark.fault("F35")
+@pytest.mark.fault(35)
 @pytest.mark.parametrize("code", ["no_such_instance", "not_found"])
 def test_destroy_of_the_gone_succeeds(rig: Rig, code: str) -> None:
     rig.emulator.quirks.gone_code = code
@@ -120,7 +120,7 @@ def test_destroy_of_the_gone_succeeds(rig: Rig, code: str) -> None:
     assert rig.tokens() == []
 
 
-@pytest.mark.fault("F49")
+@pytest.mark.fault(49)
 def test_a_revoked_key_answered_with_404_destroys_and_proves_nothing(rig: Rig) -> None:
     machine = rig.running()
     rig.emulator.keys = {"another"}
@@ -131,7 +131,7 @@ def test_a_revoked_key_answered_with_404_destroys_and_proves_nothing(rig: Rig) -
     assert rig.provider.status(machine.external_id).phase is Phase.RUNNING
 
 
-@pytest.mark.fault("F35")
+@pytest.mark.fault(35)
 @pytest.mark.parametrize(
     ("reply", "error"),
     [
@@ -154,7 +154,7 @@ def test_a_destroy_that_failed_is_never_a_success(
         rig.provider.destroy(machine.external_id)
 
 
-@pytest.mark.fault("F35")
+@pytest.mark.fault(35)
 def test_a_destroy_without_an_answer_is_repeated(rig: Rig) -> None:
     machine = rig.running()
     rig.server.faults.lose_answer("DELETE", ONE)
@@ -163,7 +163,7 @@ def test_a_destroy_without_an_answer_is_repeated(rig: Rig) -> None:
     assert rig.tokens() == []
 
 
-@pytest.mark.fault("F36")
+@pytest.mark.fault(36)
 def test_a_destroyed_machine_is_not_gone_before_its_row_is(rig: Rig) -> None:
     machine = rig.running()
     rig.provider.destroy(machine.external_id)
@@ -174,7 +174,7 @@ def test_a_destroyed_machine_is_not_gone_before_its_row_is(rig: Rig) -> None:
         rig.provider.status(machine.external_id)
 
 
-@pytest.mark.fault("F36")
+@pytest.mark.fault(36)
 def test_a_destroy_that_the_vendor_forgets_leaves_the_machine_visible(rig: Rig) -> None:
     machine = rig.running()
     rig.emulator.quirks.keeps_destroyed = True
@@ -229,7 +229,7 @@ def test_calls_at_the_promised_rate_are_never_refused() -> None:
         assert 429 not in {e.reply.status for e in rig.server.exchanges if e.reply}
 
 
-@pytest.mark.fault("F50")
+@pytest.mark.fault(50)
 def test_calls_that_are_too_fast_are_rate_limited_and_say_for_how_long() -> None:
     with vast(limits=VENDOR_LIMITS) as rig:
         machine = rig.create("t1")

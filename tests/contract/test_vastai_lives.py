@@ -47,7 +47,7 @@ def test_a_machine_that_is_not_shown_is_not_found(rig: Rig, shape: str) -> None:
         rig.provider.status("31245678")
 
 
-@pytest.mark.fault("F9")
+@pytest.mark.fault(9)
 def test_a_new_machine_can_be_missing_at_first_for_no_longer_than_is_promised() -> None:
     lag = Vastai.capabilities.list_lag
     with vast(pace=Pace(list_lag=lag, status_lag=lag)) as rig:
@@ -92,7 +92,7 @@ def test_a_single_answer_in_a_list_is_read_too(rig: Rig) -> None:
     assert rig.provider.status(machine.external_id).phase is Phase.RUNNING
 
 
-@pytest.mark.fault("F28")
+@pytest.mark.fault(28)
 def test_new_fields_and_words_do_no_harm_and_are_never_read_as_gone(rig: Rig) -> None:
     machine = rig.running()
 
@@ -106,7 +106,7 @@ def test_new_fields_and_words_do_no_harm_and_are_never_read_as_gone(rig: Rig) ->
     assert "meditating" in seen.raw_status
 
 
-@pytest.mark.fault("F17")
+@pytest.mark.fault(17)
 @pytest.mark.parametrize(
     ("defect", "phase", "because"),
     [
@@ -134,7 +134,7 @@ def test_a_machine_that_exited_or_lost_its_host_has_failed(rig: Rig) -> None:
     assert rig.provider.status(offline.external_id).phase is Phase.FAILED
 
 
-@pytest.mark.fault("F23")
+@pytest.mark.fault(23)
 def test_an_outbid_machine_is_stopped_and_comes_back_unasked(rig: Rig) -> None:
     machine = rig.running(offer=rig.offer(BIDS))
     market = rig.emulator.market
@@ -227,7 +227,7 @@ def broken_lists() -> list[tuple[str, Callable[[Any], Any]]]:
     ]
 
 
-@pytest.mark.fault("F30")
+@pytest.mark.fault(30)
 @pytest.mark.parametrize(("how", "change"), broken_lists(), ids=lambda p: p if p is str else None)
 def test_a_list_that_is_not_whole_is_an_error_and_never_a_part(
     rig: Rig, how: str, change: Callable[[Any], Any]
@@ -238,7 +238,7 @@ def test_a_list_that_is_not_whole_is_an_error_and_never_a_part(
         rig.provider.list_tagged(TAG)
 
 
-@pytest.mark.fault("F30")
+@pytest.mark.fault(30)
 @pytest.mark.parametrize(
     "reply",
     [

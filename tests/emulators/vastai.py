@@ -151,7 +151,7 @@ class VastaiEmulator:
         self._count_search()
         bids = body.get("type") == "bid"
         storage = Decimal(str(body.get("allocated_storage", 8)))
-        slots = list(self.market.offered(bids=bids))
+        slots = list(self.market.offered())
         if self.quirks.shows_taken_offers:
             slots = [s for s in self.market.slots if s.listed]
         now = self.market.now()

@@ -62,14 +62,12 @@ class Market:
         self._plan(slot.ends_at - self._now, partial(self._end_contracts, slot))
         return slot
 
-    def offered(self, *, bids: bool) -> Iterator[Slot]:
-        """The slots that can be rented now."""
+    def offered(self) -> Iterator[Slot]:
+        """The slots that can be rented now, on demand or at a bid that beats the highest one."""
         self.settle()
         for slot in self.slots:
-            holder = self.holder(slot)
             free = slot.listed and not slot.rented_out and slot.ends_at > self._now
-            taken_at_a_bid = slot.rival_bid > 0 or (holder is not None and holder.bid is not None)
-            if (free and holder is None) or (free and bids and taken_at_a_bid):
+            if free and self.holder(slot) is None:
                 yield slot
 
     def holder(self, slot: Slot) -> Contract | None:

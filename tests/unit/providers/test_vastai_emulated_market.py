@@ -106,9 +106,9 @@ def test_an_offer_serves_once(market: Market) -> None:
     asked = slot.ask_id
     contract = rent(market, slot)
     assert slot.ask_id != asked
-    assert list(market.offered(bids=False)) == []
+    assert list(market.offered()) == []
     market.destroy(contract)
-    assert list(market.offered(bids=False)) == [slot]
+    assert list(market.offered()) == [slot]
 
 
 def test_an_outbid_machine_stops_keeps_its_disk_and_comes_back_by_itself(
@@ -204,7 +204,7 @@ def test_a_contract_ends_with_its_offer_and_is_deleted_two_days_later(
     clock.advance(48 * 3600)
     assert state(market, contract)[0] == "running"  # the wish stays, and never comes true
     market.stop(contract)
-    assert list(market.offered(bids=False)) == []
+    assert list(market.offered()) == []
 
 
 def test_without_credit_everything_stops_at_that_very_moment(clock: SteppedClock) -> None:

@@ -1,0 +1,201 @@
+"""A real backlog, drained by real agents on emulated machines of Vast.ai."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+import redis
+
+from pods.agent.protocol import AgentSettings
+from pods.providers import vastai
+from pods.providers.base import Machine, OfferQuery, Phase, PodSpec, Provider
+from pods.providers.http import close_clients
+from tests.emulators.base import Server, wall_clock
+from tests.emulators.vastai import VastaiEmulator
+from tests.emulators.vastai_catalog import stock
+from tests.emulators.vastai_contracts import Pace
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 60.0
+TAG = "pf-agents"
+MOMENT = timedelta(milliseconds=50)
+QUICK = Pace(provisioning=MOMENT, loading=MOMENT, creating=MOMENT, stopping=MOMENT, leaving=MOMENT)
+BIDS, ON_DEMAND = OfferQuery(interruptible=True), OfferQuery(interruptible=False)
+
+
+def until(what: Callable[[], Any]) -> Any:
+    """The first true answer of `what`; fails the test where none comes."""
+    never = Event()
+    for _ in range(int(PATIENCE_SECONDS / 0.05)):
+        if answer := what():
+            return answer
+        never.wait(0.05)
+    pytest.fail(f"not within {PATIENCE_SECONDS} s")
+
+
+class Processes:
+    """Runs `python -m pods.agent` in the place of each machine's container."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self.starts: list[str] = []
+
+    def start(self, machine_id: str, env: Mapping[str, str], command: Sequence[str]) -> None:
+        self.stop(machine_id)
+        self.starts.append(machine_id)
+        with (self._folder / machine_id).open("ab") as out:
+            self._running[machine_id] = subprocess.Popen(
+                [sys.executable, "-m", "pods.agent", *command],
+                cwd=ROOT,
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **env},
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def stop(self, machine_id: str) -> None:
+        process = self._running.pop(machine_id, None)
+        if process is not None:
+            if process.poll() is None:
+                os.killpg(process.pid, 9)
+            process.wait()
+
+    def running(self, machine_id: str) -> bool:
+        process = self._running.get(machine_id)
+        return process is not None and process.poll() is None
+
+    def lines(self, machine_id: str) -> Sequence[str]:
+        path = self._folder / machine_id
+        return path.read_text(errors="replace").splitlines() if path.exists() else []
+
+    def stop_all(self) -> None:
+        for machine_id in list(self._running):
+            self.stop(machine_id)
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    running = Processes(tmp_path)
+    yield running
+    running.stop_all()
+
+
+@pytest.fixture
+def emulator(processes: Processes) -> VastaiEmulator:
+    emulator = VastaiEmulator(clock=wall_clock(), pace=QUICK, backing=processes)
+    stock(emulator.market, hosts=60)
+    return emulator
+
+
+@pytest.fixture
+def server(emulator: VastaiEmulator) -> Iterator[Server]:
+    with Server(emulator) as server:
+        yield server
+    close_clients()
+    assert server.complaints == []
+
+
+@pytest.fixture
+def provider(server: Server) -> Provider:
+    return vastai.connect(options={"base_url": server.url}, secret="any-key-is-good")
+
+
+def rent(provider: Provider, redis_url: str, token: str, query: OfferQuery) -> Machine:
+    offer = provider.offers(query)[0]
+    agent = AgentSettings(
+        redis_url=redis_url,
+        fleet="agents",
+        pod=f"{TAG}-{token}",
+        stream="tasks",
+        group="workers",
+        handler="tests.integration.agent.agent_handlers:takes_its_time",
+        batch_size=4,
+        claim_idle_seconds=2.0,
+        heartbeat_seconds=0.2,
+    )
+    spec = PodSpec(
+        name=agent.pod,
+        tag=TAG,
+        offer_key=offer.key,
+        image="registry.example/agent:1",
+        env=agent.env(),
+        interruptible=offer.interruptible,
+    )
+    return provider.create(spec, token=token)
+
+
+@pytest.fixture
+def backlog(redis_url: str) -> Iterator[Any]:
+    client = redis.Redis.from_url(redis_url, protocol=2)
+    client.xgroup_create("tasks", "workers", "0", mkstream=True)
+    yield client
+    client.close()
+
+
+def results(backlog: Any) -> list[str]:
+    return [fields[b"entry"].decode() for _, fields in backlog.xrange("tasks:results")]
+
+
+@pytest.mark.fault(22)
+@pytest.mark.fault(23)
+def test_a_backlog_is_drained_although_two_machines_are_outbid_and_one_comes_back(  # noqa: PLR0917
+    provider: Provider,
+    server: Server,
+    emulator: VastaiEmulator,
+    processes: Processes,
+    backlog: Any,
+    redis_url: str,
+) -> None:
+    entries = [backlog.xadd("tasks", {"payload": "0.05"}).decode() for _ in range(400)]
+    cheap = [rent(provider, redis_url, f"bid{n}", BIDS) for n in range(2)]
+    full = rent(provider, redis_url, "full", ON_DEMAND)
+    until(lambda: len(results(backlog)) > 30)
+    market = emulator.market
+    with server.lock:
+        outbid = [market.contracts[int(m.external_id)] for m in cheap]
+        for contract in outbid:
+            market.rival_bids(contract.slot, Decimal(100))
+    assert [provider.status(m.external_id).phase for m in cheap] == [Phase.STOPPED] * 2
+    assert not any(processes.running(m.external_id) for m in cheap)
+    assert provider.status(full.external_id).phase is Phase.RUNNING
+    with server.lock:
+        market.rival_leaves(outbid[0].slot)
+    until(lambda: provider.status(cheap[0].external_id).phase is Phase.RUNNING)
+    until(lambda: set(results(backlog)) == set(entries))
+    assert processes.starts.count(cheap[0].external_id) == 2
+    until(lambda: backlog.xpending("tasks", "workers")["pending"] == 0)
+    machines = [*cheap, full]
+    for machine in machines:
+        provider.destroy(machine.external_id)
+    until(lambda: provider.list_tagged(TAG) == [])
+    assert not any(processes.running(m.external_id) for m in machines)
+    assert set(market.bill.machines()) == {m.external_id for m in machines}
+    assert market.bill.hourly_usd() == 0
+
+
+def test_what_an_agent_printed_is_its_machines_log(
+    provider: Provider, backlog: Any, redis_url: str, emulator: VastaiEmulator
+) -> None:
+    emulator.quirks.log_refusals = 1
+    machine = rent(provider, redis_url, "one", ON_DEMAND)
+    backlog.xadd("tasks", {"payload": "0"})
+    until(lambda: results(backlog))
+    until(lambda: provider.status(machine.external_id).phase is Phase.RUNNING)
+    assert provider.logs(machine.external_id, tail=5)
+
+
+def test_an_agent_that_ends_leaves_an_exited_machine_that_bills(
+    provider: Provider, processes: Processes, backlog: Any, redis_url: str
+) -> None:
+    machine = rent(provider, redis_url, "one", ON_DEMAND)
+    until(lambda: processes.running(machine.external_id))
+    processes.stop(machine.external_id)
+    assert until(lambda: provider.status(machine.external_id).phase) is Phase.FAILED
