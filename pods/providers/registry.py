@@ -33,7 +33,9 @@ def create_provider(name: str, *, options: Mapping[str, Any], secret: str | None
 def _factory(name: str) -> ProviderFactory:
     if name in BUILT_IN:
         return cast(ProviderFactory, import_module(BUILT_IN[name]).connect)
-    found = entry_points(group=GROUP, name=name)
-    for point in found:
-        return cast(ProviderFactory, point.load())
+    for point in entry_points(group=GROUP, name=name):
+        try:
+            return cast(ProviderFactory, point.load())
+        except (ImportError, AttributeError) as exc:
+            raise ValueError(f"provider {name!r} is installed and cannot be loaded: {exc}") from exc
     raise ValueError(f"no provider {name!r}; known: {', '.join(names())}")

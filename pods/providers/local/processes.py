@@ -11,82 +11,124 @@ from typing import Final
 
 import psutil
 
+from pods.providers.errors import Unavailable
 from pods.providers.local import launch
 
-TOKEN: Final = "PODFLEET_TOKEN"
+TOKEN: Final = "PODFLEET_TOKEN"  # noqa: S105 - the name of a variable
 GRACE_SECONDS: Final = 3.0  # between SIGTERM and SIGKILL
+KILL_SECONDS: Final = 5.0  # a killed process that still stands then hangs in the kernel
 LAUNCH_SECONDS: Final = 20.0
 
 
-def start(folder: Path, command: Sequence[str], env: Mapping[str, str], *, cwd: Path) -> None:
-    """Start the command in a session of its own, its pid in `<folder>/pid`, its words in agent.log."""
+def start(
+    folder: Path, command: Sequence[str], env: Mapping[str, str], *, cwd: Path, lock: int
+) -> None:
+    """Start the command in a session of its own, its pid in `<folder>/pid`, its words in agent.log.
+
+    `lock`: the descriptor that keeps others from starting it too; the launcher holds it as well.
+
+    Raises:
+        Unavailable: the launcher failed, or did not finish in time.
+    """
+    # -S -E: neither the environment's packages nor its variables are the launcher's business.
     launcher = [sys.executable, "-S", "-E", str(Path(launch.__file__))]
-    subprocess.run(
-        [*launcher, str(folder / "pid"), str(folder / "agent.log"), *command],
-        env=dict(env),
-        cwd=cwd,
-        check=True,
-        timeout=LAUNCH_SECONDS,
-        close_fds=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    try:
+        subprocess.run(
+            [*launcher, str(folder / "pid"), str(folder / "agent.log"), *command],
+            env=dict(env),
+            cwd=cwd,
+            check=True,
+            timeout=LAUNCH_SECONDS,
+            stdin=lock,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    except (OSError, ValueError, subprocess.SubprocessError) as exc:
+        raise Unavailable(f"its process could not be started: {exc}") from exc
 
 
-def recorded_pid(folder: Path) -> int | None:
-    """The pid in the machine's folder, if it is still the process that was written down."""
+def running(folder: Path) -> int | None:
+    """The pid in the machine's folder, where it still is the process that was written down.
+
+    Reads two small files: the whole machine is not searched.
+    """
     try:
         pid, _, began = (folder / "pid").read_text().partition(" ")
-        process = psutil.Process(int(pid))
-        if process.status() == psutil.STATUS_ZOMBIE or launch.start_time(int(pid)) != began:
-            return None
-    except (FileNotFoundError, ValueError, psutil.Error):
+        now = launch.seen(int(pid))
+    except (OSError, ValueError):
+        return None
+    if now is None or now[0] in "ZX" or now[1] != began:
         return None
     return int(pid)
 
 
-def group_alive(folder: Path) -> bool:
-    """Whether the machine's first process lives."""
-    return recorded_pid(folder) is not None
-
-
-def with_token(token: str) -> list[psutil.Process]:
-    """Every living process that carries the token in its environment."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if (
-                process.environ().get(TOKEN) == token
-                and process.status() != psutil.STATUS_ZOMBIE
-                and process.pid != os.getpid()
-            ):
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
+def adopt(folder: Path, token: str) -> bool:
+    """Write down the leader of a session that carries the token, where there is one."""
+    for process in _members(token, None):
+        if _session(process.pid) == process.pid:
+            launch.record(str(folder / "pid"), process.pid)
+            return True
+    return False
 
 
 def end(folder: Path, token: str) -> None:
-    """End all processes of the machine: SIGTERM, a grace, SIGKILL. Afterwards nothing runs."""
-    pid = recorded_pid(folder)
-    found = with_token(token)
-    if pid is not None:
-        _signal_group(pid, signal.SIGTERM)
+    """End all processes of the machine: SIGTERM, a grace, SIGKILL. Afterwards nothing runs.
+
+    What is meant is its session, and whoever carries its token though it left the session.
+
+    Raises:
+        Unavailable: something cannot be killed.
+    """
+    session = running(folder)
+    found = _members(token, session)
     _send(found, signal.SIGTERM)
-    deadline = time.monotonic() + GRACE_SECONDS
-    while found and time.monotonic() < deadline:
-        _gone, found = psutil.wait_procs(found, timeout=0.1)
-    while found := with_token(token):
+    _await_end(found, seconds=GRACE_SECONDS)
+    deadline = time.monotonic() + KILL_SECONDS
+    # Again until nobody is left: some may have forked while we looked.
+    while found := _members(token, session):
+        if time.monotonic() > deadline:
+            pids = ", ".join(str(process.pid) for process in found)
+            raise Unavailable(f"processes {pids} were killed and do not end")
         _send(found, signal.SIGKILL)
-        psutil.wait_procs(found, timeout=0.5)
+        _await_end(found, seconds=1)
 
 
-def _signal_group(pid: int, number: signal.Signals) -> None:
+def _members(token: str, session: int | None) -> list[psutil.Process]:
+    # Not process_iter(): it keeps its objects, and one of a pid used again reads as dead.
+    found = (_member(pid, token, session) for pid in psutil.pids() if pid != os.getpid())
+    return [process for process in found if process is not None]
+
+
+def _member(pid: int, token: str, session: int | None) -> psutil.Process | None:
     try:
-        os.killpg(pid, number)
+        process = psutil.Process(pid)
+        in_session = session is not None and _session(pid) == session
+        belongs = in_session or process.environ().get(TOKEN) == token
+        return process if belongs and _lives(process) else None
+    except (psutil.Error, OSError):  # gone, or not ours to look into
+        return None
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
     except (ProcessLookupError, PermissionError):
-        return
+        return -1
+
+
+def _await_end(processes: Iterable[psutil.Process], *, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    left = [process for process in processes if _lives(process)]
+    while left and time.monotonic() < deadline:
+        psutil.wait_procs(left, timeout=0.05)
+        left = [process for process in left if _lives(process)]
 
 
 def _send(processes: Iterable[psutil.Process], number: signal.Signals) -> None:

@@ -1,40 +1,35 @@
-"""The provider `local`: a machine is a folder, its agent a process group found by its token."""
+"""The provider `local`: a machine is a folder, its agent a process group found by its token.
 
-import json
+The folder says what should be (`machine.json`, written first), the pid file what was begun.
+Where they disagree, somebody died on the way, and whoever looks next does the rest.
+"""
+
 import os
 import re
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
-from subprocess import SubprocessError
 from typing import Any, Final
 
 from pods.providers.base import Capabilities, Machine, Offer, OfferQuery, Phase, PodSpec
 from pods.providers.errors import NoCapacity, NotFound, Refused, Unavailable
+from pods.providers.local import folder as folders
+from pods.providers.local import options as account
 from pods.providers.local import processes
+from pods.providers.local.folder import Recorded
 
 CHECKOUT: Final = Path(__file__).resolve().parents[3]
-OPTIONS: Final = frozenset({"root", "hourly_usd", "capacity", "python", "python_path"})
+OFFER: Final = "local"
 TOKEN: Final = re.compile(r"[0-9a-zA-Z][0-9a-zA-Z-]{0,63}")
 ID_PREFIX: Final = "local-"
 # What of the manager's environment a pod gets: never its secrets, never the mark of the stack.
 PASSED_ON: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "OPENBLAS_CORETYPE")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
-    """A machine as its folder keeps it."""
-
-    token: str
-    name: str
-    command: Sequence[str]
-    env: Mapping[str, str]
-    created_at: str
-    stopped: bool = False
+STACK_MARK: Final = "PODFLEET_STACK"
+LOG_BYTES_A_LINE: Final = 1_000  # longer lines are cut at the front of the log's tail
 
 
 class LocalProvider:
@@ -43,70 +38,34 @@ class LocalProvider:
     name = "local"
     capabilities = Capabilities(can_stop=True, idempotent_create=True)
 
-    def __init__(
-        self,
-        root: Path,
-        *,
-        hourly_usd: Decimal = Decimal(0),
-        capacity: int | None = None,
-        python: str = sys.executable,
-        python_path: str = "",
-    ) -> None:
-        """`hourly_usd`: a nominal price, USD/hour; `capacity`: machines at most; `python_path`: where
-        users' handlers are.
-        """
-        self.root, self.hourly_usd, self.capacity = root, hourly_usd, capacity
-        self.python, self.python_path = python, python_path
+    def __init__(self, options: account.Options) -> None:
+        self._options = options
+        self._root = options.root
+
+    def __repr__(self) -> str:
+        return f"LocalProvider({str(self._root)!r})"
 
     def offers(self, query: OfferQuery) -> Sequence[Offer]:
-        """One offer; none where the query asks for a GPU or less money."""
-        cheap = query.max_hourly_usd is None or self.hourly_usd <= query.max_hourly_usd
-        if query.gpu_types or query.min_vram_gb or not cheap:
+        """One offer while there is room; none where the query wants what a process has not."""
+        price, most = self._options.hourly_usd, query.max_hourly_usd
+        dear = most is not None and price > most
+        if query.gpu_types or query.min_vram_gb or query.regions or query.interruptible or dear:
             return ()
-        return (Offer(key="local", hourly_usd=self.hourly_usd),)
+        return () if self._full() else (Offer(key=OFFER, hourly_usd=price),)
 
     def create(self, spec: PodSpec, *, token: str) -> Machine:
         """Start the agent; a second create with the token, at any time, gives the same machine."""
         folder = self._folder(token)
-        if self.capacity is not None and not folder.exists() and self._count() >= self.capacity:
-            raise NoCapacity(f"{self.capacity} machines are the capacity of this account")
-        try:
-            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            folder.mkdir(mode=0o700)
-        except FileExistsError:
-            return self._finished(folder, spec, token)
-        except OSError as exc:
-            raise Unavailable(f"{folder}: {exc.strerror}") from exc
-        return self._finished(folder, spec, token)
-
-    def _finished(self, folder: Path, spec: PodSpec, token: str) -> Machine:
-        """Do what is left to do of a creation: whoever began it may have died anywhere."""
-        if not (folder / "machine.json").exists():
-            recorded = Recorded(
-                token=token,
-                name=spec.name,
-                command=list(spec.command) or [self.python, "-m", "pods.agent"],
-                env=dict(spec.env),
-                created_at=datetime.now(UTC).isoformat(),
-            )
-            _write(folder, recorded)
-        try:
-            # One starts it; who finds `started` there leaves that to him.
-            (folder / "started").mkdir()
-        except FileExistsError:
-            return self._machine(folder)
-        self._run(folder, self._recorded(folder))
+        _make(self._root)
+        with folders.locked(self._root) as lock:
+            if lock is None:
+                raise Unavailable(f"{self._root} is locked")
+            if not folders.exists(folder):
+                if self._full():
+                    raise NoCapacity(f"{self._options.capacity} machines are all that may run here")
+                _make(folder)
+                folders.write(folder, self._asked(spec, token))
         return self._machine(folder)
-
-    def _run(self, folder: Path, recorded: Recorded) -> None:
-        path = os.pathsep.join(p for p in (str(CHECKOUT), self.python_path) if p)
-        env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        env |= {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **recorded.env}
-        env[processes.TOKEN] = recorded.token
-        try:
-            processes.start(folder, recorded.command, env, cwd=CHECKOUT)
-        except (OSError, SubprocessError) as exc:
-            raise Unavailable(f"the process did not start: {exc}") from exc
 
     def status(self, external_id: str) -> Machine:
         """The machine as its folder and its processes tell."""
@@ -114,127 +73,181 @@ class LocalProvider:
 
     def list_tagged(self, tag: str) -> Sequence[Machine]:
         """Every machine whose name begins with the tag."""
-        try:
-            folders = sorted(f for f in self.root.iterdir() if f.is_dir())
-        except FileNotFoundError:
-            return ()
-        except OSError as exc:
-            raise Unavailable(f"{self.root}: {exc.strerror}") from exc
         machines = []
-        for folder in folders:
-            try:
-                machine = self._machine(folder)
-            except NotFound:  # destroyed, or begun and not yet written down, as we looked
-                continue
-            if machine.name.startswith(f"{tag}-"):
-                machines.append(machine)
+        for folder in self._folders():
+            with suppress(NotFound):  # destroyed as we looked, or never begun
+                if folders.read(folder).name.startswith(f"{tag}-"):
+                    machines.append(self._machine(folder))
         return machines
 
     def stop(self, external_id: str) -> None:
         """End every process and keep the folder."""
         folder = self._known(external_id)
-        recorded = self._recorded(folder)
-        _write(folder, Recorded(**{**asdict(recorded), "stopped": True}))
-        processes.end(folder, recorded.token)
+        with folders.locked(folder) as lock:
+            if lock is None:
+                raise Unavailable(f"somebody else has been at {external_id} for too long")
+            folders.write(folder, replace(folders.read(folder), stopped=True))
+            self._finish(folder, lock)
 
     def start(self, external_id: str) -> None:
         """Run the same command again, with the same identity."""
         folder = self._known(external_id)
-        recorded = self._recorded(folder)
-        if processes.group_alive(folder):
-            return
-        processes.end(folder, recorded.token)
-        self._run(folder, recorded)
-        _write(folder, Recorded(**{**asdict(recorded), "stopped": False}))
+        with folders.locked(folder) as lock:
+            if lock is None:
+                raise Unavailable(f"somebody else has been at {external_id} for too long")
+            recorded = folders.read(folder)
+            if processes.running(folder) is not None and not recorded.stopped:
+                return
+            processes.end(folder, recorded.token)
+            (folder / "pid").unlink(missing_ok=True)
+            folders.write(folder, replace(recorded, stopped=False))
+            self._finish(folder, lock)
 
     def destroy(self, external_id: str) -> None:
         """End every process and remove the folder; the log is kept beside the root."""
         token = _token(external_id)
         folder = self._folder(token)
+        with suppress(NotFound), folders.locked(folder):
+            # What cannot be locked or read is destroyed all the same. Marked, it is not taken for
+            # one that failed by itself while it ends.
+            with suppress(Unavailable):
+                folders.write(folder, replace(folders.read(folder), stopped=True))
+            processes.end(folder, token)
+            self._remove(folder, external_id)
+        # Once more: also where the folder is gone, or who held the lock went on.
         processes.end(folder, token)
-        if not folder.exists():
-            return
-        kept = self.root.parent / "log" / "pods"
-        try:
-            kept.mkdir(parents=True, exist_ok=True)
-            if (folder / "agent.log").exists():
-                (folder / "agent.log").replace(kept / f"{external_id}.log")
-            shutil.rmtree(folder)
-        except FileNotFoundError:
-            return
-        except OSError as exc:
-            raise Unavailable(f"{folder}: {exc.strerror}") from exc
 
     def logs(self, external_id: str, *, tail: int = 100) -> str:
         """The last lines of the agent, also after its end."""
-        _token(external_id)
-        for file in (
-            self._folder(_token(external_id)) / "agent.log",
-            self.root.parent / "log" / "pods" / f"{external_id}.log",
-        ):
-            if file.exists():
-                return "\n".join(file.read_text(errors="replace").splitlines()[-tail:])
+        folder = self._folder(_token(external_id))
+        for file in (folder / "agent.log", self._kept_log(external_id)):
+            try:
+                return _tail(file, tail)
+            except FileNotFoundError:
+                continue
+            except OSError as exc:
+                raise Unavailable(f"{file}: {exc.strerror}") from exc
+        if folders.exists(folder):
+            return ""
         raise NotFound(f"{external_id} has no log here")
 
     def balance(self) -> Decimal | None:
         """There is no money in it."""
         return None
 
-    def _folder(self, token: str) -> Path:
-        if not TOKEN.fullmatch(token):
-            raise Refused(f"{token!r} is no token: use letters, digits and -")
-        return self.root / token
+    def _asked(self, spec: PodSpec, token: str) -> Recorded:
+        agent = [self._options.python, "-m", "pods.agent"]
+        return Recorded(
+            token=token,
+            name=spec.name,
+            command=list(spec.command) or agent,
+            env=dict(spec.env),
+            created_at=datetime.now(UTC),  # noqa: TID251 - this is the vendor's clock
+        )
 
-    def _known(self, external_id: str) -> Path:
-        folder = self._folder(_token(external_id))
-        if not folder.is_dir():
-            raise NotFound(f"no machine {external_id} here")
-        return folder
-
-    def _count(self) -> int:
-        return sum(1 for f in self.root.iterdir() if f.is_dir()) if self.root.exists() else 0
-
-    def _recorded(self, folder: Path) -> Recorded:
-        try:
-            return Recorded(**json.loads((folder / "machine.json").read_text()))
-        except FileNotFoundError as exc:
-            raise NotFound(f"no machine in {folder.name}") from exc
-        except (ValueError, TypeError, OSError) as exc:
-            raise Unavailable(f"{folder.name}/machine.json cannot be read: {exc}") from exc
+    def _environment(self, recorded: Recorded) -> Mapping[str, str]:
+        path = os.pathsep.join(p for p in (str(CHECKOUT), self._options.python_path) if p)
+        env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        env |= {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **recorded.env}
+        env.pop(STACK_MARK, None)
+        return env | {processes.TOKEN: recorded.token}
 
     def _machine(self, folder: Path) -> Machine:
-        recorded = self._recorded(folder)
-        phase, because = _phase(folder, recorded)
+        because = self._settle(folder)
+        # The processes before the record: who stops a machine writes that down first.
+        pid, begun = processes.running(folder), _begun(folder)
+        recorded = folders.read(folder)
+        phase = _phase(recorded, running=pid is not None, begun=begun)
+        if phase is Phase.FAILED:
+            because = "its process ended by itself"
         return Machine(
             external_id=f"{ID_PREFIX}{recorded.token}",
             token=recorded.token,
             name=recorded.name,
             phase=phase,
-            raw_status=phase.value,
-            hourly_usd=self.hourly_usd,
-            created_at=datetime.fromisoformat(recorded.created_at),
+            raw_status=phase.value if pid is None else f"{phase.value}, process {pid}",
+            hourly_usd=self._options.hourly_usd,
+            created_at=recorded.created_at,
             because=because,
         )
 
+    def _settle(self, folder: Path) -> str:
+        """Do what somebody began and died over; why that failed, or nothing."""
+        if _agree(folder):
+            return ""
+        try:
+            with folders.locked(folder, seconds=0) as lock:
+                if lock is not None:
+                    self._finish(folder, lock)
+        except Unavailable as exc:
+            return str(exc)
+        return ""
 
-def _phase(folder: Path, recorded: Recorded) -> tuple[Phase, str]:
-    if processes.group_alive(folder):
-        return (Phase.STOPPING, "") if recorded.stopped else (Phase.RUNNING, "")
+    def _finish(self, folder: Path, lock: int) -> None:
+        """Let be what the folder says. The lock is held."""
+        recorded = folders.read(folder)
+        if recorded.stopped:
+            processes.end(folder, recorded.token)
+            (folder / "pid").unlink(missing_ok=True)
+        elif not _begun(folder) and not processes.adopt(folder, recorded.token):
+            env = self._environment(recorded)
+            processes.start(folder, recorded.command, env, cwd=CHECKOUT, lock=lock)
+
+    def _remove(self, folder: Path, external_id: str) -> None:
+        kept = self._kept_log(external_id)
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                (folder / "agent.log").replace(kept)
+            # First what makes it a machine: half a removal is one as well.
+            (folder / "machine.json").unlink(missing_ok=True)
+            shutil.rmtree(folder)
+        except FileNotFoundError:
+            return
+        except OSError as exc:
+            raise Unavailable(f"{folder}: {exc.strerror}") from exc
+
+    def _kept_log(self, external_id: str) -> Path:
+        return self._root.parent / "log" / "pods" / f"{external_id}.log"
+
+    def _folder(self, token: str) -> Path:
+        if not TOKEN.fullmatch(token):
+            raise Refused(f"{token!r} is no token: use letters, digits and -")
+        return self._root / token
+
+    def _known(self, external_id: str) -> Path:
+        folder = self._folder(_token(external_id))
+        if not folders.exists(folder):
+            raise NotFound(f"no machine {external_id} here")
+        return folder
+
+    def _folders(self) -> Sequence[Path]:
+        try:
+            return sorted(f for f in self._root.iterdir() if f.is_dir())
+        except FileNotFoundError:
+            return ()
+        except OSError as exc:
+            raise Unavailable(f"{self._root}: {exc.strerror}") from exc
+
+    def _full(self) -> bool:
+        most = self._options.capacity
+        return most is not None and sum(map(folders.exists, self._folders())) >= most
+
+
+def _begun(folder: Path) -> bool:
+    return (folder / "pid").exists()
+
+
+def _agree(folder: Path) -> bool:
+    return folders.read(folder).stopped != _begun(folder)
+
+
+def _phase(recorded: Recorded, *, running: bool, begun: bool) -> Phase:
     if recorded.stopped:
-        return Phase.STOPPED, ""
-    if (folder / "pid").exists():
-        return Phase.FAILED, "its process ended by itself"
-    # Between the folder and the process: the launcher may be at it, or its starter may have died.
-    if processes.with_token(recorded.token):
-        return Phase.RUNNING, ""
-    return (
-        (Phase.FAILED, "its process was never started") if _stale(folder) else (Phase.BOOTING, "")
-    )
-
-
-def _stale(folder: Path) -> bool:
-    age = datetime.now(UTC).timestamp() - (folder / "machine.json").stat().st_mtime
-    return age > processes.LAUNCH_SECONDS
+        return Phase.STOPPING if begun else Phase.STOPPED
+    if running:
+        return Phase.RUNNING
+    return Phase.FAILED if begun else Phase.BOOTING
 
 
 def _token(external_id: str) -> str:
@@ -244,45 +257,27 @@ def _token(external_id: str) -> str:
     return token
 
 
-def _write(folder: Path, recorded: Recorded) -> None:
-    draft = folder / f"machine.{os.getpid()}.draft"
+def _make(folder: Path) -> None:
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(asdict(recorded), file)
-        draft.replace(folder / "machine.json")
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as exc:
         raise Unavailable(f"{folder}: {exc.strerror}") from exc
+
+
+def _tail(file: Path, lines: int) -> str:
+    with file.open("rb") as log:
+        size = log.seek(0, os.SEEK_END)
+        log.seek(max(0, size - lines * LOG_BYTES_A_LINE))
+        text = log.read().decode(errors="replace")
+    return "\n".join(text.splitlines()[-lines:]) if lines > 0 else ""
 
 
 def connect(*, options: Mapping[str, Any], secret: str | None) -> LocalProvider:
     """The provider of an account on this machine.
 
     Raises:
-        ValueError: an option is unknown or wrong.
+        ValueError: an option is unknown or wrong, or there is a secret.
     """
-    unknown = sorted(set(options) - OPTIONS)
-    if unknown:
-        raise ValueError(f"local: {', '.join(unknown)} unknown; use {', '.join(sorted(OPTIONS))}")
-    if "root" not in options:
-        raise ValueError("local: root is missing; name the folder for its machines")
-    try:
-        hourly = Decimal(str(options.get("hourly_usd", "0")))
-    except InvalidOperation as exc:
-        raise ValueError(
-            f"local: hourly_usd is {options['hourly_usd']!r}; give USD per hour"
-        ) from exc
-    capacity = options.get("capacity")
-    if hourly < 0 or not hourly.is_finite():
-        raise ValueError(f"local: hourly_usd is {hourly}; give USD per hour, 0 or above")
-    if capacity is not None and (not isinstance(capacity, int) or capacity < 0):
-        raise ValueError(
-            f"local: capacity is {capacity!r}; give a number of machines, or leave it out"
-        )
-    return LocalProvider(
-        Path(str(options["root"])),
-        hourly_usd=hourly,
-        capacity=capacity,
-        python=str(options.get("python", sys.executable)),
-        python_path=str(options.get("python_path", "")),
-    )
+    if secret:
+        raise ValueError("local: there is a secret; leave it empty, this machine asks for none")
+    return LocalProvider(account.read(options))

@@ -1,0 +1,80 @@
+"""What an account of the provider `local` may say."""
+
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, Final
+
+NAMES: Final = frozenset({"root", "hourly_usd", "capacity", "python", "python_path"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options of an account on this machine."""
+
+    root: Path  # the folder of its machines, one folder each
+    hourly_usd: Decimal = Decimal(0)  # a nominal price
+    capacity: int | None = None  # machines at most; None: as many as are asked for
+    python: str = sys.executable  # runs the agent
+    python_path: str = ""  # where users' handlers are, as in PYTHONPATH
+
+
+def read(options: Mapping[str, Any]) -> Options:
+    """The options as values.
+
+    Raises:
+        ValueError: one is unknown or wrong.
+    """
+    unknown = sorted(options.keys() - NAMES)
+    if unknown:
+        raise ValueError(f"local: {', '.join(unknown)} unknown; use {', '.join(sorted(NAMES))}")
+    return Options(
+        root=_root(options.get("root")),
+        hourly_usd=_hourly_usd(options.get("hourly_usd", "0")),
+        capacity=_capacity(options.get("capacity")),
+        python=_python(options.get("python", sys.executable)),
+        python_path=_text("python_path", options.get("python_path", "")),
+    )
+
+
+def _root(value: object) -> Path:
+    if not isinstance(value, str | Path) or not Path(value).is_absolute():
+        raise ValueError(f"local: root is {value!r}; give the full path of a folder")
+    return Path(value)
+
+
+def _hourly_usd(value: object) -> Decimal:
+    try:
+        # Over str: 0.1 means a tenth, also where JSON made a float of it.
+        hourly = Decimal(str(value))
+    except InvalidOperation as exc:
+        raise ValueError(f"local: hourly_usd is {value!r}; give USD per hour") from exc
+    if not hourly.is_finite() or hourly < 0:
+        raise ValueError(f"local: hourly_usd is {value!r}; give USD per hour, 0 or above")
+    return hourly
+
+
+def _capacity(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(
+            f"local: capacity is {value!r}; give a number of machines, or leave it out"
+        )
+    return value
+
+
+def _python(value: object) -> str:
+    found = shutil.which(_text("python", value))
+    if found is None:
+        raise ValueError(f"local: python is {value!r}; give the path of a Python with pods.agent")
+    return found
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError(f"local: {name} is {value!r}; give a text")
+    return value
