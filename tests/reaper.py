@@ -54,14 +54,14 @@ def clean(scratch: Path) -> None:
         for process in found:
             _send(process, signal.SIGTERM)
         end = time.monotonic() + PATIENCE_SECONDS
-        while (alive := [p for p in found if _lives(p)]) and time.monotonic() < end:
+        while (alive := [p for p in found if lives(p)]) and time.monotonic() < end:
             time.sleep(0.02)
         for process in alive:
             _send(process, signal.SIGKILL)
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _lives(process: psutil.Process) -> bool:
+def lives(process: psutil.Process) -> bool:
     """Whether it still runs; a child that the run will not collect any more is a zombie."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
