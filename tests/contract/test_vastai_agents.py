@@ -146,7 +146,7 @@ def results(backlog: Any) -> list[str]:
 
 @pytest.mark.fault(22)
 @pytest.mark.fault(23)
-def test_a_backlog_is_drained_although_two_machines_are_outbid_and_one_comes_back(  # noqa: PLR0917
+def test_a_backlog_is_drained_although_two_machines_are_outbid_and_one_comes_back(
     provider: Provider,
     server: Server,
     emulator: VastaiEmulator,

@@ -185,7 +185,7 @@ def test_an_offer_that_does_not_fit_is_dropped_whatever_the_server_filtered(
     ceiling=st.decimals("0.01", "3", places=3),
     bids=st.booleans(),
 )
-def test_no_offer_costs_more_than_its_query_allows(  # noqa: PLR0917 - drawn by name
+def test_no_offer_costs_more_than_its_query_allows(
     total: Decimal,
     base: Decimal,
     to_beat: Decimal,
