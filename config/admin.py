@@ -4,10 +4,9 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django_celery_beat import models as beat
-from django_celery_beat.admin import ClockedScheduleAdmin, CrontabScheduleAdmin
+from django_celery_beat.admin import ClockedScheduleAdmin, CrontabScheduleAdmin, TaskSelectWidget
 from django_celery_beat.admin import PeriodicTaskAdmin as BeatTaskAdmin
 from django_celery_beat.admin import PeriodicTaskForm as BeatTaskForm
-from django_celery_beat.admin import TaskSelectWidget
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
@@ -25,7 +24,7 @@ for model in (
 
 
 @admin.register(User)
-class ThemedUserAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc]
+class ThemedUserAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
     """Users."""
 
     form = UserChangeForm

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import psutil
 import redis
@@ -21,7 +21,7 @@ from fleet.decision.values import Mode
 from fleet.models import Fleet, Tick
 from pods.agent.protocol import ENV_PREFIX, RESULT_ID, RESULT_VALUE
 from pods.clock import utcnow
-from pods.connections import redis_client
+from pods.connections import Entry, redis_client, stream_page
 from pods.models import Account, Pod
 
 NAME: Final = "demo"
@@ -106,7 +106,7 @@ def begin() -> Run:
     except (FileNotFoundError, ValueError, TypeError):
         pass
     _refuse_foreign_stream()
-    last = client().xrevrange(RESULTS, count=1)
+    last = cast("list[Entry]", client().xrevrange(RESULTS, count=1))
     number = int((folder() / "last-run").read_text()) if (folder() / "last-run").exists() else 0
     (folder() / "last-run").write_text(str(number + 1))
     run = Run(
@@ -198,7 +198,7 @@ class Summary:
 def results(run: Run) -> Iterator[tuple[str, bytes]]:
     """The id and the value of each result since the run began."""
     after = run.results_after
-    while page := client().xrange(RESULTS, min=f"({after}", count=PAGE):
+    while page := stream_page(client(), RESULTS, after=after, count=PAGE):
         for _entry, fields in page:
             yield fields[RESULT_ID.encode()].decode(), fields[RESULT_VALUE.encode()]
         after = page[-1][0].decode()

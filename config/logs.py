@@ -6,7 +6,9 @@ from typing import Any
 
 import structlog
 
-SECRET_NAME = re.compile(r"(key|token|secret|password|passwd|authorization|credential)", re.I)
+SECRET_NAME = re.compile(
+    r"(key|token|secret|password|passwd|authorization|credential)", re.IGNORECASE
+)
 SECRET_IN_URL = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]+(?=@)")
 # A client token names a pod and opens nothing.
 NOT_SECRET = frozenset({"client_token", "task_key", "offer_key", "key_count"})

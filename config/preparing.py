@@ -16,7 +16,7 @@ def ensure_services() -> None:
         url = embedded.ensure_running(settings.VAR_DIR)
         # Somebody else had taken its port: what this process read at its start is out of date.
         settings.REDIS_URL = settings.CELERY_BROKER_URL = url
-        celery_app.conf.broker_url = url
+        celery_app.conf.update(broker_url=url)
 
 
 def stop_services() -> None:

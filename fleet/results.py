@@ -11,6 +11,7 @@ from typing import Any, Final
 import redis
 
 from pods.agent.protocol import RESULT_ENTRY, RESULT_ID, RESULT_POD, RESULT_VALUE
+from pods.connections import stream_page
 
 PAGE: Final = 1000
 HASH_BYTES: Final = 16
@@ -45,7 +46,7 @@ def export(
     seen, after = _resume(out)
     before, duplicates = len(seen), 0
     with out.open("a", encoding="utf-8") as lines:
-        while page := client.xrange(stream, min=f"({after}", max="+", count=PAGE):
+        while page := stream_page(client, stream, after=after, count=PAGE):
             for entry, fields in page:
                 after = entry.decode()
                 item = fields.get(RESULT_ID.encode(), entry)

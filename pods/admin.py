@@ -122,7 +122,8 @@ class PodAdmin(ReadOnly):
     def _retire(self, request: HttpRequest, pods: QuerySet[Pod], *, drain: bool) -> None:
         by = f"admin:{request.user.get_username()}"[:60]
         because = "drained by an operator" if drain else "destroyed by an operator"
-        begun, not_begun = [], []
+        begun: list[str] = []
+        not_begun: list[str] = []
         for pod in pods:
             try:
                 done = teardown.retire_pod(pod, by=by, because=because, drain=drain)

@@ -20,9 +20,7 @@ def follow(pod: Pod, before: PodState, after: PodState, *, now: datetime) -> Non
         close(pod, at=min(end, now))
     elif after is STOPPED:
         reprice(pod, pod.stopped_hourly_usd, now=now)
-    elif after is CREATING and before is REQUESTED:
-        reprice(pod, pod.hourly_usd, now=now)
-    elif after is RESUMING or before in ENDED:
+    elif (after is CREATING and before is REQUESTED) or after is RESUMING or before in ENDED:
         reprice(pod, pod.hourly_usd, now=now)
 
 

@@ -24,7 +24,8 @@ def pause_after(failures: int) -> timedelta | None:
     """How long to leave an account alone after so many failures in a row; None: not yet."""
     if failures < FAILURES_TO_OPEN:
         return None
-    return min(FIRST_PAUSE * 2 ** min(failures - FAILURES_TO_OPEN, 16), LONGEST_PAUSE)
+    doublings: int = min(failures - FAILURES_TO_OPEN, 16)
+    return min(FIRST_PAUSE * float(2**doublings), LONGEST_PAUSE)
 
 
 def failed(account: Account, error: ProviderError | Exception) -> None:

@@ -1,6 +1,7 @@
 """How this project connects to Redis: one factory, with the defaults that we mean."""
 
 from functools import cache
+from typing import cast
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
@@ -29,3 +30,14 @@ def redis_client(url: str) -> "redis.Redis":
         health_check_interval=30,
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries=2),
     )
+
+
+Entry = tuple[bytes, dict[bytes, bytes]]
+
+
+def stream_page(
+    client: "redis.Redis", stream: str, *, after: str, count: int, until: str = "+"
+) -> list[Entry]:
+    """The next entries of a stream behind the id `after`, `count` at most, up to the id `until`."""
+    page = client.xrange(stream, min=f"({after}", max=until, count=count)
+    return cast("list[Entry]", page or [])

@@ -97,7 +97,7 @@ class Pod(models.Model):
     fleet = models.ForeignKey("fleet.Fleet", on_delete=models.PROTECT, related_name="pods")
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="pods")
     provider = models.CharField(max_length=40)
-    external_id = models.CharField(max_length=200, null=True, blank=True, default=None)  # noqa: DJ001 - NULL: not known yet; only known ids are unique
+    external_id = models.CharField(max_length=200, null=True, blank=True, default=None)
     client_token = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=80, unique=True)
     tag = models.CharField(max_length=60)
@@ -279,4 +279,5 @@ class PriceSegment(models.Model):
         """What it has cost, from `since` on if that is later than its start; USD."""
         begin = max(self.since, since) if since else self.since
         seconds = Decimal(((self.until or now) - begin).total_seconds())
-        return max(seconds, Decimal(0)) * self.hourly_usd / 3600
+        cost: Decimal = max(seconds, Decimal(0)) * self.hourly_usd / 3600
+        return cost

@@ -23,6 +23,20 @@ log = structlog.get_logger(__name__)
 # about to write its id down.
 SIGHTINGS_APART: Final = timedelta(seconds=5)
 
+# What an adopted pod takes over from the newest pod of its fleet.
+INHERITED: Final = (
+    "agent",
+    "image",
+    "template_hash",
+    "disk_gb",
+    "handler_env",
+    "redis_url",
+    "boot_seconds",
+    "silent_seconds",
+    "drain_seconds",
+    "stop_when_idle",
+)
+
 
 @dataclass(slots=True, kw_only=True)
 class Reconciled:
@@ -158,7 +172,7 @@ def _fleet_id(machine: Machine) -> int | None:
 
 
 def _fleet_of(machine: Machine) -> Any:
-    fleet_id = _fleet_id(machine)
+    fleet_id = _fleet_id(machine) or 0
     # By name: rows point up, the module does not.
     return apps.get_model("fleet", "Fleet").objects.filter(pk=fleet_id).first()
 
@@ -197,20 +211,11 @@ def _row_for(
     token: uuid.UUID,
 ) -> Pod:
     now = utcnow()
-    inherited = (
-        {}
-        if template is None
-        else {
-            name: getattr(template, name)
-            for name in (
-                "agent image template_hash disk_gb handler_env redis_url boot_seconds "
-                "silent_seconds drain_seconds stop_when_idle"
-            ).split()
-        }
-    )
-    inherited.setdefault(
-        "agent", {"fleet": fleet.name, "stream": fleet.stream, "group": fleet.group}
-    )
+    inherited: dict[str, Any] = {
+        "agent": {"fleet": fleet.name, "stream": fleet.stream, "group": fleet.group}
+    }
+    if template is not None:
+        inherited = {name: getattr(template, name) for name in INHERITED}
     return Pod(
         fleet=fleet,
         account=account,

@@ -20,7 +20,7 @@ LONGEST_PAUSE: Final = timedelta(minutes=2)
 
 def pause(attempts: int) -> timedelta:
     """How long to wait before the next try of a step, doubling."""
-    return min(FIRST_PAUSE * 2 ** min(attempts, 10), LONGEST_PAUSE)
+    return min(FIRST_PAUSE * float(2 ** min(attempts, 10)), LONGEST_PAUSE)
 
 
 def find_by_token(provider: Provider, pod: Pod) -> Machine | None:
@@ -67,19 +67,25 @@ def spawn_pod(pod_id: int, *, connect: Connect = wiring.connect) -> None:
             breaker.failed(pod.account, exc)
             _later(pod, pause(pod.attempts), f"cannot look for it: {exc}")
             return
-        if machine is None and not first:
-            wait = _until_a_look_proves(pod, provider)
-            if wait > timedelta(0):
-                _later(pod, wait, "waiting until the provider's list can be trusted")
-                return
-            if pod.retire_because or pod.attempts >= TRIES:
-                why = pod.retire_because or f"{pod.attempts} tries: {pod.note}"
-                _give_up(pod, f"no machine was created; {why}")
-                return
+        if machine is None and not first and not _may_create_again(pod, provider):
+            return
         if machine is None:
             machine = _create(pod, provider, first=first)
         if machine is not None:
             _record(pod, machine)
+
+
+def _may_create_again(pod: Pod, provider: Provider) -> bool:
+    """Whether the look has proved that there is no machine, and another try is wanted."""
+    wait = _until_a_look_proves(pod, provider)
+    if wait > timedelta(0):
+        _later(pod, wait, "waiting until the provider's list can be trusted")
+        return False
+    if pod.retire_because or pod.attempts >= TRIES:
+        why = pod.retire_because or f"{pod.attempts} tries: {pod.note}"
+        _give_up(pod, f"no machine was created; {why}")
+        return False
+    return True
 
 
 def _until_a_look_proves(pod: Pod, provider: Provider) -> timedelta:

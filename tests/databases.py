@@ -15,7 +15,7 @@ import pytest
 from config import embedded
 from tests import postgres, reaper
 
-DATABASE_FIXTURES = {"db", "transactional_db", "live_server", "django_db_setup"}
+DATABASE_FIXTURES = {"installation", "db", "transactional_db", "live_server", "django_db_setup"}
 LONGEST_BASE = 60  # a socket's path may have 100 characters
 REAPER_SECONDS = 60.0
 REAPER = pytest.StashKey[subprocess.Popen[bytes]]()

@@ -17,12 +17,12 @@ from fleet.decision.values import Mode
 from fleet.feeding import make_group
 from fleet.models import Fleet
 from pods.agent.protocol import ITEM_PAYLOAD, RESULT_POD
-from pods.connections import redis_client
+from pods.connections import redis_client, stream_page
 from pods.states import READY
 
 RATE: Final = 8.0  # items/s a pod
 SIZES: Final = (1, 2, 3, 8, 16)
-WINDOW_SECONDS: Final = 40.0
+WINDOW_SECONDS: Final = 60.0
 START_SECONDS: Final = 180.0
 PAGE: Final = 5000
 
@@ -52,22 +52,23 @@ def _fill(client: "Redis", stream: str, items: int) -> None:
 def throughput(client: "Redis", results: str, begin_ms: int, end_ms: int) -> float:
     """Items/s of all pods within a window, from the times at which their results were stored.
 
-    Each pod's rate runs from its first commit in the window to its last: what the first one brought
-    was worked before. So the edges of the window cut no batch in two.
+    Each pod's rate runs from its first commit in the window, whose items were worked before it, to
+    the window's end: the last batch, still in work by then, counts against it, as would a pod that
+    stopped.
     """
     commits: dict[bytes, dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    after = f"{begin_ms}"
-    while page := client.xrange(results, min=after, max=f"{end_ms}", count=PAGE):
+    after = f"{begin_ms}-0"
+    while page := stream_page(client, results, after=after, until=f"{end_ms}", count=PAGE):
         for entry, fields in page:
             at = int(entry.partition(b"-")[0])
             commits[fields[RESULT_POD.encode()]][at] += 1
-        after = f"({page[-1][0].decode()}"
+        after = page[-1][0].decode()
     rate = 0.0
     for by_time in commits.values():
         times = sorted(by_time)
-        if len(times) > 1:
+        if times and end_ms > times[0]:
             items = sum(by_time.values()) - by_time[times[0]]
-            rate += items / ((times[-1] - times[0]) / 1000)
+            rate += items / ((end_ms - times[0]) / 1000)
     return rate
 
 
@@ -84,7 +85,9 @@ def _measure(fleet: Fleet, pods: int, window: float) -> Measured:
     client = redis_client(settings.REDIS_URL)
     fleet.refresh_from_db()
     operating.edit(
-        fleet, {"max_instances": pods, "mode": Mode.RUNNING.value, "min_instances": pods}, by="bench"
+        fleet,
+        {"max_instances": pods, "mode": Mode.RUNNING.value, "min_instances": pods},
+        by="bench",
     )
     ramp = _wait_ready(fleet, pods)
     # every agent has committed at least once by then: a batch is a second

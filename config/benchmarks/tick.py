@@ -17,6 +17,7 @@ from rich.table import Table
 from config import preparing
 from fleet import operating, ticking
 from fleet.models import Fleet, Tick
+from fleet.snapshot import template_hash
 from pods.agent.protocol import AgentState, Heartbeat, Keys
 from pods.clock import utcnow
 from pods.connections import redis_client
@@ -35,7 +36,7 @@ def round_trips() -> Iterator[list[int]]:
 
     def counted(self: Any, command: Any, **options: Any) -> Any:
         sent.append(1)
-        return send(self, command, **options)
+        return send(self, command, **options)  # type: ignore[no-untyped-call]
 
     with mock.patch.object(AbstractConnection, "send_packed_command", counted):
         yield sent
@@ -57,13 +58,15 @@ def fill(fleet: Fleet, count: int) -> None:
         "requested_at": now,
         "ready_at": now,
         "agent": ticking.agent_settings(fleet),
-        "template_hash": ticking.template_hash(fleet),
+        "template_hash": template_hash(fleet),
     }
     pods = Pod.objects.bulk_create(
         (Pod(name=f"{tag}-{n}", external_id=f"m-{n}", **shared) for n in range(count)),
         batch_size=500,
     )
-    said = Heartbeat(state=AgentState.WORKING, done=5, in_flight=3, rate=8.0).fields()
+    said: dict[Any, Any] = Heartbeat(
+        state=AgentState.WORKING, done=5, in_flight=3, rate=8.0
+    ).fields()
     pipe = redis_client(settings.REDIS_URL).pipeline(transaction=False)
     for pod in pods:
         pipe.hset(

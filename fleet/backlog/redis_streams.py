@@ -8,6 +8,7 @@ import redis
 from redis import RedisError, ResponseError
 
 from fleet.backlog.base import BacklogUnknown, Depth
+from pods.connections import stream_page
 
 PAGE: Final = 1000
 PAGES: Final = 10  # beyond 10,000 items a bound serves the decision as well as a count
@@ -109,8 +110,8 @@ class RedisStreamProbe:
         after, count = delivered, 0
         try:
             for _ in range(PAGES):
-                page = self._client.xrange(
-                    self._stream, min=f"({after[0]}-{after[1]}", max="+", count=PAGE
+                page = stream_page(
+                    self._client, self._stream, after=f"{after[0]}-{after[1]}", count=PAGE
                 )
                 count += len(page)
                 if len(page) < PAGE:
@@ -126,8 +127,8 @@ class RedisStreamProbe:
     def _age(self, clock: tuple[int, int], delivered: tuple[int, int]) -> timedelta | None:
         """The age of the oldest waiting item, by its id; None where ids are no times."""
         try:
-            row = self._client.xrange(
-                self._stream, min=f"({delivered[0]}-{delivered[1]}", max="+", count=1
+            row = stream_page(
+                self._client, self._stream, after=f"{delivered[0]}-{delivered[1]}", count=1
             )
         except RedisError:
             return None

@@ -3,10 +3,9 @@
 import json
 from argparse import Namespace
 from dataclasses import asdict
-from typing import TextIO
 
 from django.conf import settings
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, OutputWrapper
 from redis import Redis, RedisError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -32,7 +31,7 @@ def _progress() -> Progress:
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
-def enqueue(fleet: Fleet, options: Namespace, stdout: TextIO) -> None:
+def enqueue(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
     """Put files onto the fleet's stream."""
     try:
         with _progress() as bar:
@@ -55,7 +54,7 @@ def enqueue(fleet: Fleet, options: Namespace, stdout: TextIO) -> None:
         stdout.write(f"{fed.added:,} items enqueued on {fleet.stream}{known}\n")
 
 
-def export(fleet: Fleet, options: Namespace, stdout: TextIO) -> None:
+def export(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
     """Write the fleet's results into a file."""
     stream = fleet.results or f"{fleet.stream}:results"
     try:

@@ -53,12 +53,11 @@ class Command(BaseCommand):
         self.stdout.write("stopped")
 
     def _greet(self, web: str, flower: str, user: str, password_file: Any) -> None:
-        shown = os.path.relpath(password_file)
         self.stdout.write(
             f"admin   {web}/admin/   user {user}, password: {password_file.read_text().strip()}\n"
             f"Flower  {flower}   user admin, password: {preparing.flower_password()}\n"
             f"logs    {os.path.relpath(settings.VAR_DIR / 'log')}/   (passwords are kept in "
-            f"{os.path.dirname(shown) or '.'}/)\n"
+            f"{os.path.relpath(password_file.parent)}/)\n"
             "Ctrl-C stops everything. Pods go on: `manage.py fleet stop-all NAME` ends them."
         )
         self.stdout.flush()

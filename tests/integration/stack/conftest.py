@@ -1,0 +1,137 @@
+"""A whole installation of its own: database, Valkey, workers, beat, and the command line."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+import psycopg
+import pytest
+
+from config import embedded, stack
+from config.env import ROOT
+
+PATIENCE_SECONDS = 60.0
+
+
+class Installation:
+    """One deployment under a folder, as a user has it."""
+
+    def __init__(self, var: Path, database_url: str) -> None:
+        self.var = var
+        self.env = {
+            **os.environ,
+            "PODFLEET_VAR_DIR": str(var),
+            "DATABASE_URL": database_url,
+            "PODFLEET_LOG_LEVEL": "WARNING",
+        }
+        self.env.pop("REDIS_URL", None)
+        self.redis_url = embedded.ensure_running(var)
+        self.cli("migrate", "-v", "0")
+        self._stack: stack.Stack | None = None
+
+    def cli(self, *args: str, status: int = 0) -> str:
+        """What a management command prints."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *args],
+            env=self.env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout if status == 0 else done.stderr
+
+    def fleet(self, verb: str, *args: str) -> Any:
+        """A verb of `manage.py fleet`, as JSON."""
+        return json.loads(self.cli("fleet", verb, "--json", *args))
+
+    def python(self, code: str) -> Any:
+        """What a piece of code, run inside the project, prints as JSON."""
+        return json.loads(self.cli("shell", "-v", "0", "-c", code))
+
+    def start(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Start the workers and beat."""
+        for name in ("REDIS_URL",):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("PODFLEET_VAR_DIR", "DATABASE_URL", "PODFLEET_LOG_LEVEL"):
+            monkeypatch.setenv(name, self.env[name])
+        programs = [*stack.workers(concurrency=2), stack.beat()]
+        self._stack = stack.Stack(self.var, programs, cwd=ROOT)
+        self._stack.start()
+
+    def kill_everything(self, *, pods: bool) -> None:
+        """SIGKILL for every process of the stack and its Valkey; for the pods too if asked."""
+        found = stack.leftovers(self.var)
+        server = embedded._process(self.var)
+        if server is not None:
+            found.append(server)
+        if pods:
+            found += agents(self.var)
+        for process in sorted(found, key=lambda p: "supervisord" not in " ".join(p.cmdline())):
+            process.kill()
+        psutil.wait_procs(found, timeout=10)
+
+    def stop(self) -> None:
+        """Stop the stack, the pods and the Valkey."""
+        if self._stack is not None:
+            self._stack.stop()
+        stack.stop_leftovers(self.var)
+        for process in agents(self.var):
+            process.kill()
+        embedded.stop(self.var)
+
+    def until(self, what: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
+        """The first true answer; fails the test, with the logs, where none comes."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            answer = what()
+            if answer:
+                return answer
+            time.sleep(0.3)
+        logs = "".join(p.read_text()[-3000:] for p in (self.var / "log").glob("worker*.log"))
+        pytest.fail(f"not within {seconds} s\n{logs}")
+
+
+def agents(var: Path) -> list[psutil.Process]:
+    """The agents of an installation: their Redis is the one under its folder."""
+    found, url = [], embedded.url(var)
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("PODFLEET_REDIS_URL") == url:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> Iterator[str]:
+    """A database of its own, of the kind that the test run uses."""
+    given = os.environ["DATABASE_URL"]
+    if given.startswith("sqlite"):
+        yield f"sqlite:///{tmp_path / 'stack.sqlite3'}"
+        return
+    name = f"stack_{uuid.uuid4().hex[:10]}"
+    parts = urlsplit(given)
+    with psycopg.connect(parts._replace(path="/postgres").geturl(), autocommit=True) as admin:
+        admin.execute(f'CREATE DATABASE "{name}"')
+        yield parts._replace(path=f"/{name}").geturl()
+        admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def installation(tmp_path: Path, database_url: str) -> Iterator[Installation]:
+    """A migrated installation; everything that it started ends with the test."""
+    made = Installation(tmp_path / "var", database_url)
+    yield made
+    made.stop()
