@@ -23,6 +23,7 @@ Clock = Callable[[], datetime]
 
 # How often an emulator that is served moves on by itself: boots end, backing processes start.
 TICK_SECONDS: Final = 0.05
+LONGEST_JOURNAL: Final = 200_000
 
 
 class SteppedClock:
@@ -283,6 +284,8 @@ class Server:
             reply = fault.meddle(request, reply)
         exchange = Exchange(request=request, reply=reply, faulty=fault is not None)
         self.exchanges.append(exchange)
+        if len(self.exchanges) > LONGEST_JOURNAL:
+            del self.exchanges[: LONGEST_JOURNAL // 2]
         for check in self.checks:
             try:
                 check(exchange)

@@ -7,6 +7,7 @@ document of 2026-08-18 says, and where recordings differ, what they show.
 import base64
 import json
 import random
+import shlex
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -359,8 +360,7 @@ class RunPodState:
 
 
 def _command(pod: Pod) -> Sequence[str]:
-    args = pod.request.get("args", "")
-    return [str(args)] if args else []
+    return shlex.split(str(pod.request.get("args", "")))
 
 
 def _cursor(offset: int) -> str:

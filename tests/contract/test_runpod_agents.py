@@ -1,0 +1,179 @@
+"""A real backlog, drained by real agents on emulated pods of RunPod."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+import redis
+
+from pods.agent.protocol import AgentSettings
+from pods.providers.base import Machine, OfferQuery, Phase, PodSpec, Provider
+from pods.providers.errors import NoCapacity
+from pods.providers.runpod import connect
+from tests.contract.runpod_rig import DOCUMENT
+from tests.emulators.backing import CHECKOUT, AgentProcesses
+from tests.emulators.base import Server, wall_clock
+from tests.emulators.runpod import RunPodEmulator
+from tests.emulators.runpod_state import Boot, RunPodState
+from tests.emulators.validation import own_schemas, vendor_document, vendor_schemas
+
+PATIENCE_SECONDS = 60.0
+TAG = "pf-agents"
+SOLD_OUT = "COMMUNITY:NVIDIA RTX A5000:1:US-TX-3"
+CHEAP = OfferQuery(gpu_types=["RTX A5000"], regions=["US-TX-3"])
+
+
+def until(what: Callable[[], Any]) -> Any:
+    """The first true answer of `what`; fails the test where none comes."""
+    never = Event()
+    for _ in range(int(PATIENCE_SECONDS / 0.05)):
+        if answer := what():
+            return answer
+        never.wait(0.05)
+    pytest.fail(f"not within {PATIENCE_SECONDS} s")
+
+
+@pytest.fixture
+def agents(tmp_path: Path) -> Iterator[AgentProcesses]:
+    agents = AgentProcesses(tmp_path)
+    yield agents
+    agents.stop_all()
+
+
+@pytest.fixture
+def state(agents: AgentProcesses) -> RunPodState:
+    boot = Boot(provisioning=0.05, starting=0.05, pulling=0.05)
+    return RunPodState(clock=wall_clock(), boot=boot, backing=agents)
+
+
+@pytest.fixture
+def server(state: RunPodState) -> Iterator[Server]:
+    with Server(RunPodEmulator(state)) as server:
+        server.checks.append(own_schemas("runpod.json"))
+        if document := vendor_document(DOCUMENT):
+            server.checks.append(vendor_schemas(document))
+        yield server
+    assert server.complaints == []
+
+
+@pytest.fixture
+def provider(server: Server) -> Provider:
+    return connect(options={"base_url": server.url}, secret="any-key-is-good")
+
+
+@pytest.fixture
+def backlog(redis_url: str) -> Iterator[Any]:
+    client = redis.Redis.from_url(redis_url, protocol=2)
+    client.xgroup_create("tasks", "workers", "0", mkstream=True)
+    yield client
+    client.close()
+
+
+def of(redis_url: str, token: str, offer_key: str) -> PodSpec:
+    agent = AgentSettings(
+        redis_url=redis_url,
+        fleet="agents",
+        pod=f"{TAG}-{token}",
+        stream="tasks",
+        group="workers",
+        handler="tests.integration.agent.agent_handlers:takes_its_time",
+        batch_size=4,
+        claim_idle_seconds=2.0,
+        heartbeat_seconds=0.2,
+    )
+    return PodSpec(
+        name=agent.pod,
+        tag=TAG,
+        offer_key=offer_key,
+        image="registry.example/agent:1",
+        env=agent.env(),
+    )
+
+
+def rent(provider: Provider, redis_url: str, token: str) -> Machine:
+    offer = provider.offers(CHEAP)[0]
+    return provider.create(of(redis_url, token, offer.key), token=token)
+
+
+def results(backlog: Any) -> list[str]:
+    return [fields[b"entry"].decode() for _, fields in backlog.xrange("tasks:results")]
+
+
+@pytest.mark.fault(10)
+@pytest.mark.fault(32)
+def test_a_backlog_is_drained_although_a_pod_is_stopped_and_one_restarts(
+    provider: Provider,
+    state: RunPodState,
+    server: Server,
+    agents: AgentProcesses,
+    backlog: Any,
+    redis_url: str,
+) -> None:
+    entries = [backlog.xadd("tasks", {"payload": "0.05"}).decode() for _ in range(400)]
+    machines = [rent(provider, redis_url, f"t{n}") for n in range(3)]
+    assert provider.offers(CHEAP) == []  # the market had three of these
+    with pytest.raises(NoCapacity):
+        provider.create(of(redis_url, "t9", SOLD_OUT), token="t9")
+    until(lambda: len(results(backlog)) > 30)
+    provider.stop(machines[0].external_id)
+    assert not agents.running(machines[0].external_id)
+    restarted = machines[1].external_id
+    with server.lock:
+        agents.stop(restarted)  # it dies by itself: RunPod restarts the container
+    until(lambda: agents.starts.count(restarted) == 2)
+    provider.start(machines[0].external_id)
+    until(lambda: provider.status(machines[0].external_id).phase is Phase.RUNNING)
+    until(lambda: set(results(backlog)) == set(entries))
+    until(lambda: backlog.xpending("tasks", "workers")["pending"] == 0)
+    for machine in machines:
+        provider.destroy(machine.external_id)
+    assert provider.list_tagged(TAG) == []
+    assert not any(agents.running(m.external_id) for m in machines)
+    assert state.bill.hourly_usd() == 0
+    assert state.bill.grand_total(now=state.clock()) > 0
+
+
+def test_what_an_agent_printed_is_its_pods_log(
+    provider: Provider, backlog: Any, redis_url: str
+) -> None:
+    machine = rent(provider, redis_url, "t1")
+    backlog.xadd("tasks", {"payload": "0"})
+    until(lambda: results(backlog))
+    assert until(lambda: provider.logs(machine.external_id, tail=5))
+
+
+def test_the_emulator_is_started_from_the_command_line_and_ends_with_its_agents(
+    backlog: Any, redis_url: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, "manage.py", "emulate", "runpod", "--boot-seconds", "0.2"]
+    process = subprocess.Popen(
+        [*command, "--key", "good", "--agents", str(tmp_path)],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        assert process.stdout is not None
+        assert "runpod is emulated at" in process.stdout.readline()
+        said = process.stdout.readline()
+        options = json.loads(said[said.index("{") : said.index("}") + 1])
+        provider = connect(options=options, secret="good")
+        backlog.xadd("tasks", {"payload": "0"})
+        rent(provider, redis_url, "t1")
+        until(lambda: results(backlog))
+        assert [m.phase for m in provider.list_tagged(TAG)] == [Phase.RUNNING]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+    key = next(iter(backlog.scan_iter("podfleet:agents:pod:*")))
+    before = backlog.hgetall(key)
+    Event().wait(1.0)  # the time of five heartbeats, and none comes
+    assert backlog.hgetall(key) == before

@@ -1,0 +1,78 @@
+"""Real agents in the place of emulated machines' containers."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+CHECKOUT: Final = Path(__file__).parents[2]
+# What of our own environment a container gets: never a secret of the manager.
+PASSED_ON: Final = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "TZ",
+    "PYTHONPATH",
+    "OPENBLAS_CORETYPE",
+)
+
+
+class AgentProcesses:
+    """Runs `python -m pods.agent` for each machine, and kills it with all that it started."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` keeps what the agents print."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self.starts: list[str] = []
+
+    def start(self, machine_id: str, env: Mapping[str, str], command: Sequence[str]) -> None:
+        """Start the machine's agent, or its command where it has one."""
+        self.stop(machine_id)
+        self.starts.append(machine_id)
+        own = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        own["PYTHONPATH"] = os.pathsep.join(
+            filter(None, [str(CHECKOUT), own.get("PYTHONPATH", "")])
+        )
+        with (self._folder / f"{machine_id}.log").open("ab") as printed:
+            self._running[machine_id] = subprocess.Popen(
+                list(command) or [sys.executable, "-m", "pods.agent"],
+                cwd=CHECKOUT,
+                env={**own, "PYTHONUNBUFFERED": "1", **env},
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def stop(self, machine_id: str) -> None:
+        """Kill it at once, as a host does that is taken away."""
+        process = self._running.pop(machine_id, None)
+        if process is None:
+            return
+        # The whole session: a handler works in a process of its own.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def running(self, machine_id: str) -> bool:
+        """Whether its agent lives."""
+        process = self._running.get(machine_id)
+        return process is not None and process.poll() is None
+
+    def lines(self, machine_id: str) -> Sequence[str]:
+        """What it printed, over all its starts."""
+        printed = self._folder / f"{machine_id}.log"
+        return printed.read_text(errors="replace").splitlines() if printed.exists() else []
+
+    def stop_all(self) -> None:
+        """Kill every agent."""
+        for machine_id in list(self._running):
+            self.stop(machine_id)
