@@ -244,7 +244,8 @@ class VendorHttp:
             ) as response:
                 return read(response)
         except httpx.HTTPError as exc:
-            trouble = type(exc).__name__
+            said = cleaned(str(exc), call.hide)[:120]
+            trouble = f"{type(exc).__name__}: {said}" if said else type(exc).__name__
         # Outside the block: what httpx raises holds the request, and so the key.
         raise Unavailable(f"{call.what}: no answer ({trouble})")
 

@@ -98,7 +98,7 @@ def offers(body: object, cloud: str, query: OfferQuery, options: Options) -> Ite
                 hourly_usd=price,
                 gpu_type=gpu_type(gpu["id"]),
                 gpu_count=query.gpu_count,
-                vram_gb=gpu.get("memory") if isinstance(gpu.get("memory"), int) else None,
+                vram_gb=_whole(gpu.get("memory")),
                 region=place,
                 stopped_hourly_usd=STOPPED_VOLUME_USD * options.volume_gb / HOURS_A_MONTH,
             )
@@ -110,7 +110,8 @@ def _price(gpu: Mapping[str, Any], cloud: str, count: int) -> Decimal | None:
     prices, most = gpu.get("price"), gpu.get("maxCount")
     if not isinstance(gpu.get("id"), str) or not gpu.get(tier):
         return None
-    if isinstance(most, dict) and isinstance(most.get(tier), int) and most[tier] < count:
+    largest = _whole(most.get(tier)) if isinstance(most, dict) else None
+    if largest is not None and largest < count:
         return None
     one = usd(prices.get(tier)) if isinstance(prices, dict) else None
     return one * count if one else None
@@ -121,10 +122,9 @@ def _wanted(gpu: Mapping[str, Any], query: OfferQuery) -> bool:
         names = {gpu["id"], gpu_type(gpu["id"]), _text(gpu.get("name"))}
         if not {n.casefold() for n in names} & {n.casefold() for n in query.gpu_types}:
             return False
-    memory = gpu.get("memory")
     if query.min_vram_gb is None:
         return True
-    return isinstance(memory, int) and memory >= query.min_vram_gb
+    return (_whole(gpu.get("memory")) or 0) >= query.min_vram_gb
 
 
 def _places(gpu: Mapping[str, Any], query: OfferQuery, options: Options) -> Iterator[str]:
@@ -223,3 +223,7 @@ def log_lines(stream: bytes) -> list[str]:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
