@@ -1,32 +1,41 @@
 # Everything sets itself up: a fresh machine needs CPython 3.11-3.13 and make.
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
-	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] <= (3,13))' 2>/dev/null \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
+# Stamps: what is newer than its lock file is not installed again. `demo` and `up` need the runtime alone.
+MADE := $(VENV)/.made
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes
+COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
 ARGS ?=
 NAME ?=
 
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 .PHONY: help setup demo up down test test-long lint format bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "no CPython 3.11-3.13 found; install one, or say make PYTHON=/path/to/python"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-
-$(RUNTIME): requirements.lock | $(BIN)/python
-	$(PIP) install --quiet --require-hashes -r requirements.lock
+# Its own stamp: an interrupted `venv` leaves a python without pip.
+$(MADE):
+	@test -n "$(PYTHON)" || { echo "no CPython 3.11-3.13 found: install one, or say make PYTHON=/path/to/python"; exit 1; }
+	@echo "making $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-$(DEV): requirements-dev.lock | $(BIN)/python
-	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+$(RUNTIME): requirements.lock $(MADE)
+	@echo "installing what the project runs on"
+	@$(INSTALL) -r requirements.lock
+	@touch $@
+
+$(DEV): requirements-dev.lock $(MADE)
+	@echo "installing what development needs too"
+	@$(INSTALL) -r requirements-dev.lock
 	@touch $@ $(RUNTIME)
 
 setup: $(DEV) ## install everything, for development too
@@ -41,17 +50,17 @@ down: $(RUNTIME) ## stop the stack
 	@$(BIN)/python manage.py down $(ARGS)
 
 test: $(DEV) ## all tests but the slow ones, on SQLite and on PostgreSQL; ARGS="tests/contract -q"
-	@PYTEST='$(BIN)/python -m pytest' .ci/both-databases -m "not slow" $(ARGS)
+	@.ci/both-databases $(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 test-long: $(DEV) ## the tests that need minutes
-	@PYTEST='$(BIN)/python -m pytest' .ci/both-databases -m slow --timeout 1800 $(ARGS)
+	@.ci/both-databases $(BIN)/python -m pytest -m slow --timeout 1800 $(ARGS)
 
 lint: $(DEV) ## format, lint, types, import arrows, migrations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy --python-version 3.10 --config-file pods/agent/mypy.ini
-	$(BIN)/lint-imports
+	$(BIN)/mypy --python-version 3.10 pods/agent
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check
 
@@ -62,10 +71,10 @@ format: $(DEV) ## write what `lint` would ask for
 bench: $(RUNTIME) ## measure: NAME=scale, NAME=tick …
 	@$(BIN)/python manage.py bench $(NAME) $(ARGS)
 
-lock: $(DEV) ## pin the dependencies anew, with hashes (needs uv)
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --quiet --upgrade -o requirements-dev.lock
-	uv pip compile pyproject.toml -c requirements-dev.lock --universal --python-version 3.11 --generate-hashes --no-header --quiet -o requirements.lock
+lock: $(DEV) ## pin what pyproject.toml asks for, with hashes; ARGS=--upgrade takes newer versions
+	$(COMPILE) --group dev $(ARGS) -o requirements-dev.lock
+	$(COMPILE) -c requirements-dev.lock -o requirements.lock
 
-clean: ## remove what was built and run here; stops the stack first
-	-@test ! -x $(BIN)/python || $(BIN)/python manage.py down
-	rm -rf $(VENV) var static .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## stop the stack, remove what was built and run here
+	@test ! -e $(RUNTIME) || $(BIN)/python manage.py down
+	rm -rf $(VENV) var static .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
