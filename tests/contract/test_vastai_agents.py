@@ -1,9 +1,6 @@
 """A real backlog, drained by real agents on emulated machines of Vast.ai."""
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -17,12 +14,12 @@ from pods.agent.protocol import AgentSettings
 from pods.providers import vastai
 from pods.providers.base import Machine, OfferQuery, Phase, PodSpec, Provider
 from pods.providers.http import close_clients
+from tests.emulators.backing import AgentProcesses
 from tests.emulators.base import Server, wall_clock
 from tests.emulators.vastai import VastaiEmulator
 from tests.emulators.vastai_catalog import stock
 from tests.emulators.vastai_contracts import Pace
 
-ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 60.0
 TAG = "pf-agents"
 MOMENT = timedelta(milliseconds=50)
@@ -40,56 +37,15 @@ def until(what: Callable[[], Any]) -> Any:
     pytest.fail(f"not within {PATIENCE_SECONDS} s")
 
 
-class Processes:
-    """Runs `python -m pods.agent` in the place of each machine's container."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self.starts: list[str] = []
-
-    def start(self, machine_id: str, env: Mapping[str, str], command: Sequence[str]) -> None:
-        self.stop(machine_id)
-        self.starts.append(machine_id)
-        with (self._folder / machine_id).open("ab") as out:
-            self._running[machine_id] = subprocess.Popen(
-                [sys.executable, "-m", "pods.agent", *command],
-                cwd=ROOT,
-                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **env},
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def stop(self, machine_id: str) -> None:
-        process = self._running.pop(machine_id, None)
-        if process is not None:
-            if process.poll() is None:
-                os.killpg(process.pid, 9)
-            process.wait()
-
-    def running(self, machine_id: str) -> bool:
-        process = self._running.get(machine_id)
-        return process is not None and process.poll() is None
-
-    def lines(self, machine_id: str) -> Sequence[str]:
-        path = self._folder / machine_id
-        return path.read_text(errors="replace").splitlines() if path.exists() else []
-
-    def stop_all(self) -> None:
-        for machine_id in list(self._running):
-            self.stop(machine_id)
-
-
 @pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    running = Processes(tmp_path)
+def processes(tmp_path: Path) -> Iterator[AgentProcesses]:
+    running = AgentProcesses(tmp_path)
     yield running
     running.stop_all()
 
 
 @pytest.fixture
-def emulator(processes: Processes) -> VastaiEmulator:
+def emulator(processes: AgentProcesses) -> VastaiEmulator:
     emulator = VastaiEmulator(clock=wall_clock(), pace=QUICK, backing=processes)
     stock(emulator.market, hosts=60)
     return emulator
@@ -150,7 +106,7 @@ def test_a_backlog_is_drained_although_two_machines_are_outbid_and_one_comes_bac
     provider: Provider,
     server: Server,
     emulator: VastaiEmulator,
-    processes: Processes,
+    processes: AgentProcesses,
     backlog: Any,
     redis_url: str,
 ) -> None:
@@ -193,7 +149,7 @@ def test_what_an_agent_printed_is_its_machines_log(
 
 
 def test_an_agent_that_ends_leaves_an_exited_machine_that_bills(
-    provider: Provider, processes: Processes, backlog: Any, redis_url: str
+    provider: Provider, processes: AgentProcesses, backlog: Any, redis_url: str
 ) -> None:
     machine = rent(provider, redis_url, "one", ON_DEMAND)
     until(lambda: processes.running(machine.external_id))

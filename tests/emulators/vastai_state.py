@@ -145,9 +145,11 @@ class Market:
         self.settle()
         if self.broke:
             raise Refusal(400, "missing_billing", "Your account lacks credit")
+        runs = contract.wants and contract.holds and contract.actual != "exited"
         contract.wants = True
         if contract.holds:
-            self._boot(contract)
+            if not runs:
+                self._boot(contract)
             return True
         contract.intended, contract.following = "running", "running"
         self._arbitrate(contract.slot)

@@ -169,9 +169,9 @@ class Vastai:
         return machine_of(row)
 
     def list_tagged(self, tag: str) -> Sequence[Machine]:
-        """Every instance whose label begins with the tag; the API itself knows no prefixes."""
+        """Every instance labelled `<tag>-…`; the API itself knows no prefixes."""
         machines = [machine_of(row) for row in self._api.instances()]
-        return [machine for machine in machines if machine.name.startswith(tag)]
+        return [machine for machine in machines if machine.name.startswith(f"{tag}-")]
 
     def stop(self, external_id: str) -> None:
         """Halt it; its disk bills on, and its GPU goes to whoever asks."""
