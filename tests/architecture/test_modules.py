@@ -1,0 +1,112 @@
+"""How large modules are, what they are called, and what they may import."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.tree import ROOT, name_of, parsed, tracked
+
+LONGEST_MODULE, LONGEST_FUNCTION = 400, 40
+SAY_NOTHING = {"util", "utils", "helper", "helpers", "common", "service", "services", "managers"}
+PURE = ("fleet/decision/*.py", "fleet/simulation/*.py", "pods/states.py", "pods/diagnosis.py")
+PURE_MODULES = ("fleet.decision", "fleet.simulation", "pods.states", "pods.diagnosis")
+OURS = ("config/**/*.py", "fleet/**/*.py", "pods/**/*.py", "config/*.py", "fleet/*.py", "pods/*.py")
+
+
+def test_no_module_is_longer_than_400_lines() -> None:
+    lengths = {name_of(p): len(p.read_text().splitlines()) for p in tracked("*.py")}
+    assert len(lengths) > 100
+    assert {name: n for name, n in lengths.items() if n > LONGEST_MODULE} == {}
+
+
+def test_no_function_is_longer_than_40_lines() -> None:
+    too_long = {
+        f"{name_of(path)}:{function.name}": lines
+        for path in tracked(*OURS)
+        if "migrations" not in path.parts
+        for function in ast.walk(parsed(path))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (lines := lines_of(function)) > LONGEST_FUNCTION
+    }
+    assert too_long == {}
+
+
+def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """The lines from the first statement after the docstring to the end."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return (function.end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def test_a_module_is_named_after_what_it_knows() -> None:
+    names = {part for path in tracked("*.py") for part in (path.stem, path.parent.name)}
+    assert names & SAY_NOTHING == set()
+
+
+def test_the_pure_modules_import_the_standard_library_and_each_other_alone() -> None:
+    paths = tracked(*PURE)
+    assert len(paths) >= len(PURE)
+    strangers = {
+        f"{name_of(path)} imports {module}"
+        for path in paths
+        for module in imported(path)
+        if module.partition(".")[0] not in sys.stdlib_module_names
+        and not any(module == pure or module.startswith(f"{pure}.") for pure in PURE_MODULES)
+    }
+    assert strangers == set()
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            # `from pods import states` names a module too.
+            whole = {f"{base}.{alias.name}" for alias in node.names} & set(PURE_MODULES)
+            yield from whole or {base}
+
+
+def test_the_agent_loads_neither_django_nor_celery_nor_anything_of_the_manager() -> None:
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in tracked("pods/agent/*.py", "pods/agent/**/*.py")
+    ]
+    assert "pods.agent.protocol" in modules
+    # `wordllama` comes with its own extra; `__main__` runs when it is imported.
+    modules = [m for m in modules if not m.endswith((".__main__", ".wordllama"))]
+    code = (
+        "import importlib, json, sys; [importlib.import_module(m) for m in json.loads(sys.argv[1])]"
+    )
+    code += "; print(json.dumps(sorted(sys.modules)))"
+    printed = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(modules)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    loaded = json.loads(printed)
+    assert "pods.agent.loop" in loaded
+    foreign = {"django", "celery", "kombu", "config", "fleet", "httpx", "pydantic", "structlog"}
+    assert {m for m in loaded if m.partition(".")[0] in foreign} == set()
+    assert {m for m in loaded if m.startswith("pods.") and not m.startswith("pods.agent")} == set()
+
+
+def test_the_package_pods_is_empty_since_importing_the_agent_runs_it() -> None:
+    assert (ROOT / "pods" / "__init__.py").read_text().strip() == ""
+
+
+@pytest.mark.parametrize("contract", ["rooms", "fleet", "pods", "providers", "wire"])
+def test_the_arrows_between_modules_are_held_by_import_linter(contract: str) -> None:
+    """`make lint` runs all; here the ones whose loosening nobody should miss must still be there."""
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-logo", "--no-cache"]
+    done = subprocess.run(
+        [*command, "--contract", contract], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert "1 kept, 0 broken" in done.stdout
