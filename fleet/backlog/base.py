@@ -19,6 +19,9 @@ class Depth:
     oldest_age: timedelta | None = (
         None  # of the oldest waiting item; None: none waits, or not known
     )
+    oldest_pending_age: timedelta | None = (
+        None  # of the oldest item taken and not acknowledged; None: there is none, or not known
+    )
     note: str = ""  # how it was estimated, for people
 
     @property

@@ -1,145 +1,149 @@
 """Measures the backlog of a consumer group on a Redis stream."""
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, cast
 
 import redis
 from redis import RedisError, ResponseError
 
 from fleet.backlog.base import BacklogUnknown, Depth
-from pods.connections import stream_page
 
-PAGE: Final = 1000
-PAGES: Final = 10  # beyond 10,000 items a bound serves the decision as well as a count
-Row = tuple[bytes, Any]
+SCRIPT: Final = (Path(__file__).parent / "scripts" / "stream_depth.lua").read_text()
+# Entries counted on each side of the group's position. 10,000 entries of 20 bytes block the server
+# for 10 to 15 ms, 2,000 for 2 to 3 ms (docs/backlog.md); behind them, a bound serves a decision as
+# well as a count.
+COUNTED: Final = 5_000
+COUNTED_BESIDE_LAG: Final = 1_000
+BYTES: Final = 4 * 2**20
+# Ids that people give (1-1, 2-1 ...) are no times.
+OLDEST_BELIEVED: Final = timedelta(days=3650)
+CLOCK_STEP: Final = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What the script answers, in its order."""
+
+    seconds: int
+    microseconds: int
+    length: int
+    added: int  # in the stream's life
+    pending: int
+    position: bytes
+    lag: int | None  # as the server says
+    read: int | None  # of those added, by the group, as the server says
+    ahead: int  # entries after the group's position, counted
+    ahead_is_all: int
+    behind: int  # entries up to the group's position, counted
+    behind_is_all: int
+    first_waiting: bytes | None
+    first_pending: bytes | None
+
+    def age(self, entry: bytes | None) -> timedelta | None:
+        """How long ago an entry was added, by its id; None where its id is no time."""
+        if entry is None:
+            return None
+        milliseconds = int(entry.partition(b"-")[0])
+        now = self.seconds * 1000 + self.microseconds // 1000
+        if milliseconds - now > CLOCK_STEP / timedelta(milliseconds=1):
+            return None
+        if now - milliseconds > OLDEST_BELIEVED / timedelta(milliseconds=1):
+            return None
+        return timedelta(milliseconds=max(0, now - milliseconds))
 
 
 class RedisStreamProbe:
     """The depth of one consumer group: what was never delivered, and what was not acknowledged."""
 
-    def __init__(self, client: "redis.Redis", stream: str, group: str) -> None:
-        """`client`: bytes in, bytes out."""
+    def __init__(
+        self,
+        client: "redis.Redis",
+        stream: str,
+        group: str,
+        *,
+        counted: int = COUNTED,
+        counted_beside_lag: int = COUNTED_BESIDE_LAG,
+    ) -> None:
+        """`client`: bytes in, bytes out; `counted`: entries, on each side of the group's position."""
         self._client, self._stream, self._group = client, stream, group
+        self._counted = counted
+        self._counted_beside_lag = min(counted, counted_beside_lag)
 
     def measure(self) -> Depth:
-        """`lag` + `pending`; where the server's lag is nil or cannot be true, counted or bounded.
+        """What waits and what is pending, of one moment, in one round trip.
 
-        One round trip where the server knows the lag; one for each page of 1,000 items, at most
-        10, where it does not. The first round trip is a transaction: its numbers are of one moment.
+        Counted where it is short, or what was delivered before it is short; then exact whatever the
+        server says of its lag. Else the lag; else a bound that is not too low, and the note says so.
 
         Raises:
             BacklogUnknown: no answer, no such stream or group, or not a stream.
         """
-        clock, length, groups, first, last = self._ask()
-        group = self._find(groups)
-        pending, delivered = int(group["pending"]), _id(group["last-delivered-id"])
-        oldest, newest = (_id(row[0][0]) if row else None for row in (first, last))
-        lag = group.get("lag")
-        note, estimated = "", False
-        if newest is None or delivered >= newest:
-            waiting = 0
-        elif (
-            lag is not None
-            and 0 <= int(lag) <= length
-            and not self._begins_inside(delivered, oldest)
-        ):
-            waiting = int(lag)
-        elif oldest is not None and delivered < oldest:
-            # Nothing that is left was ever delivered: the length is the answer.
-            waiting = length
-        else:
-            waiting, estimated = self._count(delivered, length - pending)
-            note = "the server does not know the lag; " + (
-                f"at least {PAGE * PAGES:,} counted, bounded by the length"
-                if estimated
-                else "counted"
-            )
+        reading = self._ask()
+        waiting, note = _waiting(reading)
         return Depth(
             waiting=waiting,
-            pending=pending,
-            estimated=estimated,
-            oldest_age=self._age(clock, delivered) if waiting else None,
+            pending=reading.pending,
+            estimated=bool(note),
+            oldest_age=reading.age(reading.first_waiting),
+            oldest_pending_age=reading.age(reading.first_pending),
             note=note,
         )
 
-    @staticmethod
-    def _begins_inside(delivered: tuple[int, int], oldest: tuple[int, int] | None) -> bool:
-        # After a trim past the group's position some servers go on subtracting what is gone.
-        return oldest is not None and delivered < oldest
-
-    def _ask(
-        self,
-    ) -> tuple[tuple[int, int], int, Sequence[Mapping[str, Any]], list[Row], list[Row]]:
-        pipe = self._client.pipeline(transaction=True)
-        pipe.time()
-        pipe.xlen(self._stream)
-        pipe.xinfo_groups(self._stream)
-        pipe.xrange(self._stream, count=1)
-        pipe.xrevrange(self._stream, count=1)
+    def _ask(self) -> _Reading:
+        arguments: list[Any] = [self._group, self._counted_beside_lag, self._counted, BYTES]
         try:
-            clock, length, groups, first, last = pipe.execute()
+            answer = self._client.eval_ro(SCRIPT, 1, self._stream, *arguments)
         except ResponseError as exc:
             raise BacklogUnknown(self._explain(exc)) from exc
         except RedisError as exc:
             raise BacklogUnknown(f"Redis does not answer: {exc}") from exc
-        return clock, int(length), groups, first, last
+        found, *rest = cast("list[Any]", answer)
+        if not found:
+            raise BacklogUnknown(self._name_the_groups(rest[0]))
+        return _Reading(*rest)
 
     def _explain(self, error: ResponseError) -> str:
-        if "no such key" in str(error):
+        text = str(error).partition(" script: ")[0]
+        if "no such key" in text:
             return (
                 f"there is no stream {self._stream}: it was never made, or Redis was emptied; "
                 "`fleet enqueue` makes it"
             )
-        if "WRONGTYPE" in str(error):
+        if "WRONGTYPE" in text or "wrong kind of value" in text:
             return f"the key {self._stream} is no stream; name another one"
-        return f"Redis answered: {error}"
+        return f"Redis answered: {text}"
 
-    def _find(self, groups: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-        for group in groups:
-            if group["name"] == self._group.encode():
-                return group
-        known = ", ".join(g["name"].decode("utf-8", "replace") for g in groups) or "none"
-        raise BacklogUnknown(
+    def _name_the_groups(self, names: list[bytes]) -> str:
+        known = ", ".join(name.decode("utf-8", "replace") for name in names) or "none"
+        return (
             f"the stream {self._stream} has no group {self._group} (it has: {known}); "
             f"XGROUP CREATE {self._stream} {self._group} 0 makes it"
         )
 
-    def _count(self, delivered: tuple[int, int], most: int) -> tuple[int, bool]:
-        """Count what was never delivered, page by page; a bound, and True, past the last page."""
-        after, count = delivered, 0
-        try:
-            for _ in range(PAGES):
-                page = stream_page(
-                    self._client, self._stream, after=f"{after[0]}-{after[1]}", count=PAGE
-                )
-                count += len(page)
-                if len(page) < PAGE:
-                    return count, False
-                after = _id(page[-1][0])
-        except RedisError as exc:
-            raise BacklogUnknown(
-                f"Redis stopped answering while the backlog was counted: {exc}"
-            ) from exc
-        # Never too low: entries that were delivered and acknowledged may be among the length.
-        return max(count, most), True
 
-    def _age(self, clock: tuple[int, int], delivered: tuple[int, int]) -> timedelta | None:
-        """The age of the oldest waiting item, by its id; None where ids are no times."""
-        try:
-            row = stream_page(
-                self._client, self._stream, after=f"{delivered[0]}-{delivered[1]}", count=1
-            )
-        except RedisError:
-            return None
-        if not row:
-            return None
-        now_ms = clock[0] * 1000 + clock[1] // 1000
-        age_ms = now_ms - _id(row[0][0])[0]
-        ten_years_ms = 10 * 365 * 86_400_000
-        return timedelta(milliseconds=age_ms) if 0 <= age_ms < ten_years_ms else None
-
-
-def _id(raw: bytes) -> tuple[int, int]:
-    milliseconds, _, sequence = raw.decode().partition("-")
-    return int(milliseconds), int(sequence or 0)
+def _waiting(seen: _Reading) -> tuple[int, str]:
+    """The entries after the group's position; and how they were estimated, where they were."""
+    if seen.ahead_is_all:
+        return seen.ahead, ""
+    if seen.behind_is_all:
+        return seen.length - seen.behind, ""
+    least, most = seen.ahead, seen.length - seen.behind
+    if seen.lag is not None and least <= seen.lag <= most:
+        if seen.added == seen.length:
+            return seen.lag, ""
+        # Valkey 9.1 and Redis 7.0 both go on counting what was trimmed before it was delivered.
+        return seen.lag, (
+            f"the server's lag; items were removed from the stream, and where they had not been "
+            f"delivered it is too high; at least {least:,} wait"
+        )
+    why = (
+        "the server does not know the lag"
+        if seen.lag is None
+        else f"the server's lag of {seen.lag:,} cannot be true"
+    )
+    how = "the length less what was delivered"
+    if seen.read is not None and least <= seen.added - seen.read < most:
+        most, how = seen.added - seen.read, "all ever added less all ever read"
+    return most, f"{why}; between {least:,} and {most:,} wait, the most is taken: {how}"
