@@ -18,6 +18,7 @@ from tests.emulators.backing import AgentProcesses
 from tests.emulators.base import Server, wall_clock
 from tests.emulators.vastai import VastaiEmulator
 from tests.emulators.vastai_catalog import stock
+from tests.emulators.vastai_checks import OwnSchemas, VendorSpec, vendor_files
 from tests.emulators.vastai_contracts import Pace
 
 PATIENCE_SECONDS = 60.0
@@ -54,6 +55,9 @@ def emulator(processes: AgentProcesses) -> VastaiEmulator:
 @pytest.fixture
 def server(emulator: VastaiEmulator) -> Iterator[Server]:
     with Server(emulator) as server:
+        server.checks.append(OwnSchemas())
+        if (folder := vendor_files()) is not None:
+            server.checks.append(VendorSpec(folder))
         yield server
     close_clients()
     assert server.complaints == []

@@ -92,6 +92,17 @@ def test_an_exchange_that_the_vendor_does_not_know_is_a_complaint(
     assert rig.server.complaints == []
 
 
+def test_an_answer_that_our_schemas_do_not_know_is_a_complaint(rig: Rig) -> None:
+    rig.server.checks[:] = [OwnSchemas()]
+    machine = rig.running()
+    rig.contract(machine).following = "elsewhere"
+    rig.provider.status(machine.external_id)
+    assert "elsewhere" in rig.server.complaints.pop()
+    rig.provider.offers(OfferQuery(regions=["Bavaria"], interruptible=False))
+    assert "BAVARIA" in rig.server.complaints.pop()
+    assert rig.server.complaints == []
+
+
 def test_the_emulated_rate_limits_are_those_of_the_vendors_files(
     rig: Rig, spec: VendorSpec
 ) -> None:

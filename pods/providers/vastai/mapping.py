@@ -12,6 +12,8 @@ from pods.providers.vastai.refusals import tidy
 
 Row = Mapping[str, Any]
 MICRO: Final = Decimal("0.000001")
+# The vendor takes no bid above 128 USD/h; what is far above that is no price.
+MOST_USD: Final = Decimal(10_000)
 
 # vastai.md §4: texts of a boot that will never succeed (dstack's client, the vendor's guides).
 BOOT_FAILURES: Final = (
@@ -104,14 +106,14 @@ def machine_of(row: Row) -> Machine:
     if external_id is None:
         raise Unavailable("Vast.ai answered a row without an id")
     reading = read_state(row)
-    name = tidy(row.get("label"))
+    name, usd = tidy(row.get("label")), price(row.get("dph_total"))
     return Machine(
         external_id=external_id,
         token=token_of(name),
         name=name,
         phase=reading.phase,
         raw_status=_raw_status(row),
-        hourly_usd=price(row.get("dph_total")),
+        hourly_usd=None if usd is None else hourly(usd),
         created_at=moment(row.get("start_date")),
         gpu_type=tidy(row.get("gpu_name")),
         region=country_of(row.get("geolocation")),
@@ -156,9 +158,9 @@ def hourly(value: Decimal) -> Decimal:
 
 
 def price(value: Any) -> Decimal | None:
-    """USD/h as the vendor says it; None for what is no price."""
+    """USD/h, or for a GB and month, as the vendor says it; None for what is no price."""
     usd = amount(value)
-    return None if usd is None else hourly(usd)
+    return usd if usd is not None and usd <= MOST_USD else None
 
 
 def moment(value: Any) -> datetime | None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pods.providers.base import Offer, OfferQuery, PodSpec
 from pods.providers.errors import Refused
-from pods.providers.vastai.mapping import amount, country_of, hourly, instance_id
+from pods.providers.vastai.mapping import amount, country_of, hourly, instance_id, price
 from pods.providers.vastai.refusals import tidy
 
 # At most 64 offers come back, whatever is asked (seen in public code, 2026-09-29): vastai.md §2.
@@ -74,11 +74,11 @@ def search_body(
 
     `past`: from what costs more than `above`, where a whole page costs exactly that.
     """
-    price: dict[str, float] = {}
+    prices: dict[str, float] = {}
     if above is not None:
-        price["gt" if past else "gte"] = float(above)
+        prices["gt" if past else "gte"] = float(above)
     if query.max_hourly_usd is not None and not bids:
-        price["lte"] = float(query.max_hourly_usd)
+        prices["lte"] = float(query.max_hourly_usd)
     body: dict[str, Any] = {
         # Absent would be true: the filter has a default (search_offers.yaml).
         "verified": {"eq": True} if taste.verified else {"in": [True, False]},
@@ -92,8 +92,8 @@ def search_body(
         "limit": PAGE,
         "allocated_storage": disk_gb(query.disk_gb),
     }
-    if price:
-        body["dph_total"] = price
+    if prices:
+        body["dph_total"] = prices
     optional: Sequence[tuple[str, str, Any]] = (
         ("gpu_name", "in", [gpu_name(name) for name in query.gpu_types]),
         ("geolocation", "in", [region.upper() for region in query.regions]),
@@ -114,10 +114,10 @@ def offer_of(
     What a row does not say does not fit: an unknown reliability is below every minimum.
     """
     ask = instance_id(row.get("ask_contract_id", row.get("id")))
-    price = _price(row, query, taste, bids=bids)
-    if ask is None or price is None:
+    costs = _price(row, query, taste, bids=bids)
+    if ask is None or costs is None:
         return None
-    bid, usd = price
+    bid, usd = costs
     offer = Offer(
         key=str(OfferKey(ask=ask, bid=bid)),
         hourly_usd=hourly(usd),
@@ -177,9 +177,9 @@ def _price(
     as far as the search honoured `allocated_storage`.
     """
     disk = _disk_rent(row, disk_gb(query.disk_gb))
-    total, base = amount(row.get("dph_total")), amount(row.get("dph_base"))
+    total, base = price(row.get("dph_total")), price(row.get("dph_base"))
     if bids:
-        to_beat = amount(row.get("min_bid")) or total
+        to_beat = price(row.get("min_bid")) or total
         if not to_beat:
             return None
         bid = min(max(_bid_above(to_beat, taste.bid_margin), MIN_BID), MAX_BID)
@@ -196,7 +196,7 @@ def _bid_above(to_beat: Decimal, margin: Decimal) -> Decimal:
 
 def _disk_rent(row: Mapping[str, Any], size_gb: int) -> Decimal | None:
     """USD/h of a disk at the host's price for a GB and month."""
-    monthly = amount(row.get("storage_cost"))
+    monthly = price(row.get("storage_cost"))
     return None if monthly is None else monthly * size_gb / HOURS_A_MONTH
 
 

@@ -47,7 +47,6 @@ DAY: Final = 86_400
 LONGEST_TEXT: Final = 300
 _RETRY_AFTER: Final = re.compile(r'"retry_after"\s*:\s*(\d{1,6}(?:\.\d+)?)')
 _THRESHOLD: Final = re.compile(r"threshold=(\d+(?:\.\d+)?)(?:\*(\d+(?:\.\d+)?))?")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +78,12 @@ def read(status: int, body: Any) -> Said:
 
 
 def tidy(text: Any) -> str:
-    """A vendor's text as one line of bounded length, without control characters."""
+    """A vendor's text as one line of bounded length, of characters that can be printed."""
     if not isinstance(text, str):
         return ""
-    return _CONTROL.sub(" ", text).strip()[:LONGEST_TEXT]
+    shown = text[: 4 * LONGEST_TEXT]
+    printable = "".join(c if c.isprintable() else " " for c in shown)
+    return " ".join(printable.split())[:LONGEST_TEXT]
 
 
 def error_of(said: Said, route: Route) -> ProviderError:
