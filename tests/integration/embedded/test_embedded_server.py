@@ -8,7 +8,9 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import psutil
 import pytest
@@ -124,6 +126,33 @@ def test_starters_at_the_same_time_start_one_server(var: Path) -> None:
     printed = {starter.communicate(timeout=60)[0] for starter in starters}
     assert len(printed) == 1
     assert printed.pop().split()[1] == embedded.url(var)
+
+
+def test_whoever_asks_first_all_are_told_the_same_address(tmp_path: Path) -> None:
+    askers, together = 8, Barrier(8)
+
+    def ask(var: Path) -> str:
+        together.wait()
+        return embedded.url(var, first_choice=0)
+
+    with ThreadPoolExecutor(askers) as pool:
+        for number in range(200):
+            told = set(pool.map(ask, [tmp_path / str(number)] * askers))
+            assert len(told) == 1
+
+
+def test_a_starting_server_beside_another_process_pid_is_not_looked_for_there(
+    var: Path, bystander: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded.ensure_running(var)
+    own = (var / "valkey" / "pid").read_text()
+    (var / "valkey" / "pid").write_text(str(bystander.pid))
+    monkeypatch.setattr(embedded, "STOP_SECONDS", 0.2)
+    with pytest.raises(TimeoutError):
+        embedded.stop(var)
+    monkeypatch.undo()
+    assert bystander.poll() is None
+    (var / "valkey" / "pid").write_text(own)
 
 
 def test_a_stale_pid_file_that_names_another_process_harms_nobody(
