@@ -54,6 +54,7 @@ class _Reading:
     seconds: int
     microseconds: int
     waiting: int
+    published: bytes | None  # the oldest of those, in seconds, where its publisher set a time
     held: int  # unacknowledged messages of all queues
     read: int  # of those
     taken: list[tuple[bytes, int, bytes]]  # exchange and routing key, how many, since when
@@ -70,8 +71,9 @@ class CeleryRedisProbe:
     def measure(self) -> Depth:
         """What waits and what is unacknowledged, of one moment, in one round trip.
 
-        The age of waiting messages is not known: Celery gives them no time. Of unacknowledged ones
-        it is the time since a worker took the oldest, by that worker's clock.
+        Celery gives messages no time: the age of the oldest that waits is known where publishers
+        set the property `timestamp`. Of unacknowledged ones it is the time since a worker took the
+        oldest, by that worker's clock.
 
         Raises:
             BacklogUnknown: no answer, or nothing on the server knows the queue. To Redis an empty
@@ -100,7 +102,8 @@ class CeleryRedisProbe:
             waiting=seen.waiting,
             pending=pending,
             estimated=bool(note),
-            oldest_pending_age=self._age(seen, [since for _, since in mine]),
+            oldest_age=None if seen.published is None else _age(seen, float(seen.published)),
+            oldest_pending_age=_age(seen, min(since for _, since in mine)) if mine else None,
             note=note,
         )
 
@@ -130,16 +133,15 @@ class CeleryRedisProbe:
             return bool(routing_key == self._keys.queue)
         for name, *members in seen.bindings:
             if name.decode() == exchange:
-                return any(self._binds(member.decode(), routing_key) for member in members)
+                return any(self._binds(member.decode(), str(routing_key)) for member in members)
         return False
 
     def _binds(self, member: str, routing_key: str) -> bool:
         key, pattern, *_queue = member.split(self._keys.sep)
         return key == routing_key or bool(pattern and re.match(pattern, routing_key))
 
-    @staticmethod
-    def _age(seen: _Reading, times: Sequence[float]) -> timedelta | None:
-        if not times:
-            return None
-        age = timedelta(seconds=seen.seconds + seen.microseconds / 1e6 - min(times))
-        return max(age, timedelta(0)) if age > -CLOCK_STEP else None
+
+def _age(seen: _Reading, since: float) -> timedelta | None:
+    """Since when, by the server's clock; None where the other clock is far off."""
+    age = timedelta(seconds=seen.seconds + seen.microseconds / 1e6 - since)
+    return max(age, timedelta(0)) if age > -CLOCK_STEP else None

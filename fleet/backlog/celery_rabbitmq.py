@@ -27,6 +27,9 @@ class CeleryRabbitProbe:
         self._http = VendorHttp(base_url=base_url, secret=secret, auth=_basic, timeouts=TIMEOUTS)
         self._vhost, self._queue = vhost, queue
 
+    def __repr__(self) -> str:
+        return f"CeleryRabbitProbe({self._http.base_url!r}, vhost={self._vhost!r})"
+
     def measure(self) -> Depth:
         """Messages ready and unacknowledged, in one call; they may be some seconds old.
 

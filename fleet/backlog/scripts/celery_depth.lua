@@ -2,14 +2,20 @@
 -- KEYS: the hash of unacknowledged messages, their index by time, then the queue's list of each priority.
 -- ARGV: how many unacknowledged messages to read at most; how many bytes of them; what the keys of
 -- bindings begin with; how a binding of the queue ends; then exchanges to look for bindings in.
--- Answers {seconds, microseconds, waiting, unacknowledged of all queues, how many of them were read,
---  {{exchange and routing key as JSON, how many, since when} ...}, {{exchange, binding ...} ...}}.
+-- Answers {seconds, microseconds, waiting, when the oldest of these was published where it says so,
+--  unacknowledged of all queues, how many of them were read, {{exchange and routing key as JSON, how many,
+--  since when} ...}, {{exchange, binding ...} ...}}.
 local most, bytes_left = tonumber(ARGV[1]), tonumber(ARGV[2])
 local bindings_prefix, binding_end = ARGV[3], ARGV[4]
-local LARGEST_PAGE, GROWTH, SCANS = 256, 4, 20
+local LARGEST_PAGE, GROWTH, SCANS, TAIL = 256, 4, 20, 2048
 
-local waiting = 0
-for i = 3, #KEYS do waiting = waiting + redis.call('LLEN', KEYS[i]) end
+local waiting, published = 0, nil
+for i = 3, #KEYS do
+  waiting = waiting + redis.call('LLEN', KEYS[i])
+  local oldest_there = redis.call('LINDEX', KEYS[i], -1) or ''
+  local at = string.match(string.sub(oldest_there, -TAIL), '"properties": *{.*"timestamp": *(%d+)')
+  if at and (not published or tonumber(at) < tonumber(published)) then published = at end
+end
 
 -- A message is kept as `[{the message}, exchange, routing key]`: only its end is of interest.
 local read, routes, oldest = 0, {}, {}
@@ -66,5 +72,6 @@ end
 
 local clock = redis.call('TIME')
 return {
-  tonumber(clock[1]), tonumber(clock[2]), waiting, redis.call('HLEN', KEYS[1]), read, taken, bindings,
+  tonumber(clock[1]), tonumber(clock[2]), waiting, published or false,
+  redis.call('HLEN', KEYS[1]), read, taken, bindings,
 }
