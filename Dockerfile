@@ -5,10 +5,8 @@ FROM ${BASE_IMAGE}
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/venv/bin:$PATH
 WORKDIR /app
 COPY requirements.lock .
-# A mirror or a proxy with its own certificate: mount its CA bundle as the secret `ca`.
-RUN --mount=type=secret,id=ca,required=false \
-    if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
-    && python3 -m venv /venv \
+# Behind a proxy with its own certificate: put its CA into the base image, and set PIP_CERT there.
+RUN python3 -m venv /venv \
     && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
 COPY . .
 RUN useradd --system --create-home --uid 10001 podfleet && mkdir -p /app/var && chown podfleet /app/var
