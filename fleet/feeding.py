@@ -1,39 +1,21 @@
 """Puts files onto a stream: pipelined, and each item once, however often it is interrupted."""
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import redis
 
-from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD, ITEM_REPLY_TO
+from fleet.enqueued import Batch, Entry, Ledger, Overtaken
+from fleet.item_files import BadInput, Fields, ItemFile, Position
 
-BATCH: Final = 500
-HEAD_BYTES: Final = 65_536
-PROGRESS_KEY: Final = "podfleet:enqueued:"
-# One step on the server: the items of a batch and how far the file is. A kill between two batches
-# or a lost answer can therefore neither lose nor repeat an item.
-ADD: Final = """
-local at = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '0')
-if at ~= tonumber(ARGV[2]) then return at end
-local i, n = 4, 0
-while i <= #ARGV do
-  local fields = tonumber(ARGV[i])
-  redis.call('XADD', KEYS[1], '*', unpack(ARGV, i + 1, i + fields))
-  i, n = i + fields + 1, n + 1
-end
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
-return tonumber(ARGV[3])
-"""
-Fields = dict[str, str | bytes]
+__all__ = ["BadInput", "Fed", "Overtaken", "enqueue", "make_group"]
 
-
-class BadInput(ValueError):
-    """A file cannot be read as items; the message names file and line, and what would be right."""
+# The server does nothing else while it adds a batch (docs/backlog.md has the times).
+BATCH_ITEMS: Final = 500
+BATCH_BYTES: Final = 2**20
+IN_FLIGHT: Final = 8  # batches sent before an answer is awaited
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,40 +38,40 @@ def enqueue(
 ) -> Fed:
     """Add every item of the files that is not on the stream yet; make stream and group if missing.
 
-    A file is known by its path, size and head: what was added of it is remembered on the server, in
-    the same step that adds. `again` forgets that first. `progress` is told (items, bytes) so far.
+    A file is known by its path and its content. Lines that were appended to it since are added; a
+    finished file that has changed otherwise is another one. `again` enqueues finished files once
+    more, unless a call was interrupted: then it goes on with that. `progress` is told how many
+    items and bytes of the files are on the stream.
 
     Raises:
-        BadInput: a file cannot be read as items; nothing of that file was added.
+        BadInput: a file cannot be read as items; nothing was added of any file.
+        Overtaken: another call is at work on the same file.
         RedisError: the server does not answer; call again, and it goes on.
     """
-    for source in sources:
-        check(source)
+    ledger = Ledger(client, stream)
+    shown = {source.resolve(): source for source in sources}
+    files = {path: ItemFile(source) for path, source in shown.items()}
+    before = dict(zip(files, ledger.entries(list(files)) if files else (), strict=True))
+    plan = _plan(ledger.run, files, before, again=again)
+    for file in files.values():
+        file.check()
     make_group(client, stream, group)
-    total = added = sent = 0
-    for source in sources:
-        key, name = PROGRESS_KEY + stream, identity(source)
-        if again:
-            client.hdel(key, name)
-        at = int(client.hget(key, name) or 0)
-        total += at
-        items = islice(read_items(source), at, None)
-        while batch := list(islice(items, BATCH)):
-            arguments: list[Any] = [name, at, at + len(batch)]
-            for fields in batch:
-                arguments.append(2 * len(fields))
-                for field, value in fields.items():
-                    arguments += [field, value]
-                    sent += len(value)
-            client.eval(ADD, 2, stream, key, *arguments)
-            at += len(batch)
-            added += len(batch)
-            total += len(batch)
+    for path, file in files.items():
+        turn = plan[path].turn
+        file.name = ledger.name(path) + (f"#{turn}" if turn > 1 else "")
+    if files:
+        ledger.take_over([(path, before[path], plan[path]) for path in files])
+    items = sent = added = 0
+    for path, file in files.items():
+        start = file.position
+        for reached in _feed(ledger, path, file, plan[path]):
             if progress is not None:
-                progress(total, sent)
+                progress(items + reached.items, sent + reached.offset)
+        items, sent = items + file.position.items, sent + file.position.offset
+        added += file.position.items - start.items
     if progress is not None:
-        progress(total, sent)
-    return Fed(total=total, added=added, files=len(sources))
+        progress(items, sent)
+    return Fed(total=items, added=added, files=len(files))
 
 
 def make_group(client: "redis.Redis", stream: str, group: str) -> None:
@@ -101,55 +83,55 @@ def make_group(client: "redis.Redis", stream: str, group: str) -> None:
             raise
 
 
-def identity(source: Path) -> str:
-    """What tells a file from another, and from itself after it was changed."""
-    with source.open("rb") as file:
-        head = hashlib.sha256(file.read(HEAD_BYTES)).hexdigest()[:16]
-    return f"{source.resolve()}:{source.stat().st_size}:{head}"
+def _plan(
+    run: str, files: dict[Path, ItemFile], known: dict[Path, Entry | None], *, again: bool
+) -> dict[Path, Entry]:
+    """Where each file begins; the files themselves are moved there."""
+    interrupted = {entry.begun_by for entry in known.values() if entry and not entry.done}
+    plan = {}
+    for path, file in files.items():
+        entry = known[path]
+        if entry is None:
+            plan[path] = Entry(position=Position(), turn=1, begun_by=run, run=run)
+            continue
+        anew = again and entry.done and entry.begun_by not in interrupted
+        if not anew and file.go_to(entry.position):
+            plan[path] = replace(entry, run=run, done=False)
+        elif entry.done or again:
+            plan[path] = Entry(position=Position(), turn=entry.turn + 1, begun_by=run, run=run)
+        else:
+            raise BadInput(
+                f"{file.path} was changed after {entry.position.items:,} of its items were "
+                "enqueued; bring it back as it was, or enqueue the whole of it with --again"
+            )
+    return plan
 
 
-def check(source: Path) -> None:
-    """Read a file through before anything of it is added.
-
-    Raises:
-        BadInput: it is missing, of an unknown kind, or has a line that is no item.
-    """
-    if not source.is_file():
-        raise BadInput(f"{source}: no such file")
-    if source.suffix not in {".txt", ".jsonl"}:
-        raise BadInput(f"{source}: use .txt (a line an item) or .jsonl (a JSON object a line)")
-    if source.suffix == ".jsonl":
-        for _ in read_items(source):
-            pass
-
-
-def read_items(source: Path) -> Iterator[Fields]:
-    """The items of a file, in its order; blank lines are none."""
-    with source.open("rb") as lines:
-        for number, raw in enumerate(lines, start=1):
-            line = raw.rstrip(b"\r\n")
-            if not line.strip():
-                continue
-            own_id = f"{source.name}:{number}"
-            if source.suffix == ".txt":
-                yield {ITEM_ID: own_id, ITEM_PAYLOAD: line}
-            else:
-                yield _from_json(source, number, line, own_id)
+def _feed(ledger: Ledger, path: Path, file: ItemFile, entry: Entry) -> Iterator[Position]:
+    """Add what is left of a file; yields how far it is."""
+    flight: list[Batch] = []
+    for items in _batches(file):
+        after = replace(entry, position=file.position)
+        flight.append(Batch(path=path, before=entry, after=after, items=items))
+        entry = after
+        if len(flight) == IN_FLIGHT:
+            ledger.add(flight)
+            flight.clear()
+            yield entry.position
+    after = replace(entry, position=file.position, done=True)
+    flight.append(Batch(path=path, before=entry, after=after, items=()))
+    ledger.add(flight)
+    yield after.position
 
 
-def _from_json(source: Path, number: int, line: bytes, own_id: str) -> Fields:
-    try:
-        value = json.loads(line)
-    except ValueError as exc:
-        raise BadInput(f"{source}:{number}: no JSON ({exc}); a line is one JSON object") from exc
-    if not isinstance(value, dict):
-        raise BadInput(f"{source}:{number}: {type(value).__name__}, not an object; use {{...}}")
-    payload = value.get(ITEM_PAYLOAD, value.get("text"))
-    if payload is None:
-        payload = line
-    elif not isinstance(payload, str):
-        payload = json.dumps(payload)
-    fields: Fields = {ITEM_ID: str(value.get(ITEM_ID, own_id)), ITEM_PAYLOAD: payload}
-    if value.get(ITEM_REPLY_TO):
-        fields[ITEM_REPLY_TO] = str(value[ITEM_REPLY_TO])
-    return fields
+def _batches(file: ItemFile) -> Iterator[list[Fields]]:
+    batch: list[Fields] = []
+    size = 0
+    for fields in file:
+        batch.append(fields)
+        size += sum(map(len, fields.values()))
+        if len(batch) == BATCH_ITEMS or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -2,76 +2,95 @@
 
 import json
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError, OutputWrapper
-from redis import Redis, RedisError
+from redis import Redis, RedisError, ResponseError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from fleet import feeding, results
 from fleet.models import Backlog, Fleet
 from pods.connections import redis_client
 
 
-def _client(fleet: Fleet) -> "Redis":
-    if fleet.backlog != Backlog.REDIS_STREAM:
-        raise CommandError(f"{fleet.name} drains a {fleet.backlog}; use your Celery app to feed it")
-    return redis_client(fleet.backlog_url or settings.REDIS_URL)
-
-
-def _progress() -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    return Progress(*columns, console=Console(stderr=True), transient=True)
-
-
 def enqueue(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
     """Put files onto the fleet's stream."""
-    try:
-        with _progress() as bar:
-            task = bar.add_task("enqueueing", total=None)
-            fed = feeding.enqueue(
-                _client(fleet),
-                fleet.stream,
-                fleet.group,
-                options.files,
-                progress=lambda items, _bytes: bar.update(task, completed=items),
-                again=options.again,
-            )
-    except RedisError as exc:
-        raise CommandError(f"Redis: {exc}; run the same command again, and it goes on") from exc
-    if options.json:
-        stdout.write(json.dumps(asdict(fed)) + "\n")
-    else:
-        before = fed.total - fed.added
-        known = f", {before:,} had been enqueued before" if before else ""
-        stdout.write(f"{fed.added:,} items enqueued on {fleet.stream}{known}\n")
+    size = sum(source.stat().st_size for source in options.files if source.is_file())
+    with _errors(), _progress(BarColumn(), DownloadColumn(), TimeRemainingColumn()) as bar:
+        task = bar.add_task("enqueueing", total=size or None, items="")
+        fed = feeding.enqueue(
+            _client(fleet),
+            fleet.stream,
+            fleet.group,
+            options.files,
+            progress=lambda items, sent: bar.update(task, completed=sent, items=f"{items:,} items"),
+            again=options.again,
+        )
+    before = fed.total - fed.added
+    known = f"; {before:,} had been enqueued before" if before else ""
+    if before and not fed.added:
+        known += ", --again enqueues them once more"
+    text = f"{fed.added:,} items enqueued on {fleet.stream}{known}"
+    stdout.write(json.dumps(asdict(fed)) if options.json else text)
 
 
 def export(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
     """Write the fleet's results into a file."""
     stream = fleet.results or f"{fleet.stream}:results"
+    with _errors(), _progress(TimeElapsedColumn()) as bar:
+        task = bar.add_task("writing", total=None, items="")
+        done = results.export(
+            _client(fleet),
+            stream,
+            options.out,
+            progress=lambda items: bar.update(task, items=f"{items:,} results"),
+        )
+    text = (
+        f"{options.out}: {done.items:,} results, {done.added:,} of them new; "
+        f"{done.duplicates:,} duplicates left out"
+    )
+    stdout.write(json.dumps(asdict(done)) if options.json else text)
+
+
+def _client(fleet: Fleet) -> "Redis":
+    if fleet.backlog != Backlog.REDIS_STREAM:
+        raise CommandError(
+            f"{fleet.name} drains a {fleet.get_backlog_display()}, which your Celery app feeds"
+        )
+    return redis_client(fleet.backlog_url or settings.REDIS_URL)
+
+
+def _progress(*columns: Any) -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        *columns,
+        TextColumn("{task.fields[items]}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
     try:
-        with _progress() as bar:
-            task = bar.add_task("writing", total=None)
-            done = results.export(
-                _client(fleet),
-                stream,
-                options.out,
-                progress=lambda items: bar.update(task, completed=items),
-            )
+        yield
+    except ResponseError as exc:
+        raise CommandError(f"Redis answered: {exc}; what was done stays done") from exc
     except RedisError as exc:
         raise CommandError(f"Redis: {exc}; run the same command again, and it goes on") from exc
-    if options.json:
-        stdout.write(json.dumps(asdict(done)) + "\n")
-    else:
-        stdout.write(
-            f"{options.out}: {done.items:,} results, {done.added:,} new, "
-            f"{done.duplicates:,} duplicates left out\n"
-        )
+    except KeyboardInterrupt as exc:
+        raise CommandError("interrupted; run the same command again, and it goes on") from exc

@@ -1,0 +1,149 @@
+"""What a server remembers of the files that were put onto its streams."""
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+import redis
+
+from fleet.item_files import Fields, Position
+
+# A hash for each stream: how far each file is, and whose a name is. No fleet can be called so.
+PREFIX: Final = "podfleet:_enqueued:"
+FILE: Final = "file:"
+NAME: Final = "name:"
+# Of a stream that is gone nothing is known either.
+OPEN: Final = """
+if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('DEL', KEYS[2]) end
+return redis.call('HMGET', KEYS[2], unpack(ARGV))
+"""
+# ARGV: a file, what is known of it, what will be; the next file ...
+TAKE_OVER: Final = """
+for i = 1, #ARGV, 3 do
+  if (redis.call('HGET', KEYS[1], ARGV[i]) or '') ~= ARGV[i + 1] then return 0 end
+end
+for i = 1, #ARGV, 3 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 2]) end
+return 1
+"""
+# The items of a batch and how far the file is, in one step: no kill and no lost answer can lose or
+# repeat an item. What can fail comes first. ARGV: the file, what is known of it, what will be, then
+# for each item how many fields and values, and these.
+ADD: Final = """
+local known = redis.call('HGET', KEYS[2], ARGV[1])
+if known ~= ARGV[2] then return known end
+local i = 4
+while i <= #ARGV do
+  local count = tonumber(ARGV[i])
+  redis.call('XADD', KEYS[1], '*', unpack(ARGV, i + 1, i + count))
+  i = i + count + 1
+end
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
+return ARGV[3]
+"""
+
+
+class Overtaken(ValueError):
+    """Another `enqueue` is at work on the same file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """How far a file is."""
+
+    position: Position
+    turn: int  # how often it was begun; later turns have ids of their own
+    begun_by: str  # the call that began this turn
+    run: str  # the call that is at work on it
+    done: bool = False
+
+    def text(self) -> bytes:
+        """As it is stored."""
+        return json.dumps(asdict(self), separators=(",", ":")).encode()
+
+    @classmethod
+    def parse(cls, raw: bytes | None) -> "Entry | None":
+        """What was stored."""
+        if raw is None:
+            return None
+        value = json.loads(raw)
+        return cls(**{**value, "position": Position(**value["position"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Items that go onto the stream in one step."""
+
+    path: Path
+    before: Entry
+    after: Entry
+    items: Sequence[Fields]
+
+
+class Ledger:
+    """The entries of one stream; every change is a comparison and a swap."""
+
+    def __init__(self, client: "redis.Redis", stream: str) -> None:
+        """`client`: bytes in, bytes out."""
+        self._client, self._stream, self._key = client, stream, PREFIX + stream
+        self.run = uuid.uuid4().hex
+
+    def entries(self, paths: Sequence[Path]) -> list[Entry | None]:
+        """What is known of these files, by their whole paths."""
+        fields: list[Any] = [f"{FILE}{path}" for path in paths]
+        answer = self._client.eval(OPEN, 2, self._stream, self._key, *fields)
+        return [Entry.parse(raw) for raw in cast("list[bytes | None]", answer)]
+
+    def take_over(self, changes: Sequence[tuple[Path, Entry | None, Entry]]) -> None:
+        """Make these entries ours, all or none.
+
+        Raises:
+            Overtaken: one of them has moved on.
+        """
+        arguments: list[Any] = []
+        for path, before, after in changes:
+            arguments += [f"{FILE}{path}", before.text() if before else b"", after.text()]
+        if not self._client.eval(TAKE_OVER, 1, self._key, *arguments):
+            raise Overtaken("another enqueue of the same files is running; wait for its end")
+
+    def name(self, path: Path) -> str:
+        """The file's name, with as many of its folders as tell it from other files of the stream."""
+        for parts in range(1, len(path.parts) + 1):
+            name = "/".join(path.parts[-parts:])
+            self._client.hsetnx(self._key, NAME + name, str(path))
+            if self._client.hget(self._key, NAME + name) == str(path).encode():
+                return name
+        return str(path)
+
+    def add(self, batches: Sequence[Batch]) -> None:
+        """Put batches onto the stream, in one round trip; each of them wholly or not at all.
+
+        Raises:
+            Overtaken: another call has taken the file over.
+        """
+        with self._client.pipeline(transaction=False) as pipe:
+            for batch in batches:
+                pipe.eval(ADD, 2, self._stream, self._key, *_arguments(batch))
+            for batch, raw in zip(batches, pipe.execute(), strict=True):
+                known = Entry.parse(raw)
+                # The client asks again where an answer was lost; what it finds then is its own work.
+                if (
+                    known is None
+                    or known.run != self.run
+                    or known.position.offset < batch.after.position.offset
+                ):
+                    raise Overtaken(
+                        f"{batch.path}: another enqueue has taken this file over, or the server was "
+                        "emptied; run it again when no other runs"
+                    )
+
+
+def _arguments(batch: Batch) -> list[Any]:
+    arguments: list[Any] = [f"{FILE}{batch.path}", batch.before.text(), batch.after.text()]
+    for fields in batch.items:
+        arguments.append(2 * len(fields))
+        for field, value in fields.items():
+            arguments += (field, value)
+    return arguments

@@ -1,0 +1,174 @@
+"""Reads files as items: a line of text each, or a JSON object a line."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD, ITEM_REPLY_TO
+
+SUFFIXES: Final = (".txt", ".jsonl")
+# A stream takes 512 MB; a line of this length is rather a file without line ends.
+LONGEST_LINE: Final = 256 * 2**20
+BLOCK: Final = 2**20
+UTF8_MARK: Final = b"\xef\xbb\xbf"
+UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
+Fields = dict[str, bytes]
+
+
+class BadInput(ValueError):
+    """A file cannot be read as items; the message names file and line, and what would be right."""
+
+
+def _digest() -> Any:
+    return hashlib.blake2b(digest_size=16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """How far a file was read, always to the end of a line."""
+
+    offset: int = 0  # bytes
+    lines: int = 0
+    items: int = 0
+    digest: str = ""  # of the bytes before `offset`
+
+
+class ItemFile:
+    """One file, read from where a former reader ended."""
+
+    def __init__(self, path: Path, *, name: str = "", longest_line: int = LONGEST_LINE) -> None:
+        """`name`: what the ids of items begin with that have none of their own.
+
+        Raises:
+            BadInput: it is missing, of an unknown kind, or not UTF-8 by its first bytes.
+        """
+        self.path, self.name = path, name or path.name
+        self._longest_line = longest_line
+        self._hash, self._offset, self._lines, self._items = _digest(), 0, 0, 0
+        self._json = path.suffix.lower() == ".jsonl"
+        if not path.is_file():
+            raise BadInput(f"{path}: no such file")
+        if path.suffix.lower() not in SUFFIXES:
+            raise BadInput(f"{path}: use .txt (a line an item) or .jsonl (a JSON object a line)")
+        with path.open("rb") as file:
+            if file.read(2) in UTF16_MARKS:
+                raise BadInput(f"{path} is UTF-16; convert it to UTF-8")
+
+    @property
+    def position(self) -> Position:
+        """The end of the last item that was read."""
+        return Position(
+            offset=self._offset,
+            lines=self._lines,
+            items=self._items,
+            digest=self._hash.copy().hexdigest(),
+        )
+
+    def go_to(self, position: Position) -> bool:
+        """Go on from there; False, and the beginning, where what lies before has changed.
+
+        Raises:
+            BadInput: the file ended inside a line, and that line has grown since.
+        """
+        seen, left, last = _digest(), position.offset, b"\n"
+        with self.path.open("rb") as file:
+            while left and (block := file.read(min(left, BLOCK))):
+                seen.update(block)
+                left, last = left - len(block), block[-1:]
+            grown = last != b"\n" and file.read(1) not in {b"", b"\r", b"\n"}
+        if left or (position.offset and seen.hexdigest() != position.digest):
+            return False
+        if grown:
+            raise BadInput(
+                f"{self.path}:{position.lines}: the line was enqueued before it was whole; "
+                "end it where it was, and put the rest on a line of its own"
+            )
+        self._hash, self._offset = seen, position.offset
+        self._lines, self._items = position.lines, position.items
+        return True
+
+    def check(self) -> None:
+        """Read what is left, and come back.
+
+        Raises:
+            BadInput: a line is no item.
+        """
+        if self._json:
+            for _ in ItemFile.__iter__(self._twin()):
+                pass
+
+    def __iter__(self) -> Iterator[Fields]:
+        """The items that are left; blank lines are none. `position` moves with each."""
+        with self.path.open("rb") as file:
+            file.seek(self._offset)
+            while raw := self._line(file):
+                self._hash.update(raw)
+                self._offset += len(raw)
+                self._lines += 1
+                line = raw.rstrip(b"\r\n")
+                if self._lines == 1:
+                    line = line.removeprefix(UTF8_MARK)
+                if line.strip():
+                    self._items += 1
+                    yield self._item(line)
+
+    def _twin(self) -> "ItemFile":
+        twin = ItemFile(self.path, name=self.name, longest_line=self._longest_line)
+        twin._offset, twin._lines, twin._items = self._offset, self._lines, self._items
+        return twin
+
+    def _line(self, file: BinaryIO) -> bytes:
+        raw = file.readline(self._longest_line + 1)
+        if len(raw) > self._longest_line:
+            raise self._bad(
+                f"longer than {self._longest_line:,} bytes; end each item's line", self._lines + 1
+            )
+        return raw
+
+    def _bad(self, text: str, line: int | None = None) -> BadInput:
+        return BadInput(f"{self.path}:{line or self._lines}: {text}")
+
+    def _item(self, line: bytes) -> Fields:
+        own_id = f"{self.name}:{self._lines}".encode("utf-8", "surrogateescape")
+        if not self._json:
+            return {ITEM_ID: own_id, ITEM_PAYLOAD: line}
+        value = self._object(line)
+        given = value.get(ITEM_PAYLOAD)
+        payload = value.get("text") if given is None else given
+        if payload is None:
+            body = line
+        else:
+            text = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False)
+            body = self._encoded(ITEM_PAYLOAD, text)
+        fields = {ITEM_ID: self._id(value.get(ITEM_ID)) or own_id, ITEM_PAYLOAD: body}
+        reply_to = value.get(ITEM_REPLY_TO)
+        if reply_to is not None and not isinstance(reply_to, str):
+            raise self._bad(f"{ITEM_REPLY_TO} is {json.dumps(reply_to)}; name a stream")
+        if reply_to:
+            fields[ITEM_REPLY_TO] = self._encoded(ITEM_REPLY_TO, reply_to)
+        return fields
+
+    def _object(self, line: bytes) -> dict[str, Any]:
+        try:
+            value = json.loads(line.decode())
+        except (ValueError, RecursionError) as exc:
+            raise self._bad(f"no JSON ({exc}); a line is one JSON object in UTF-8") from exc
+        if not isinstance(value, dict):
+            raise self._bad(f'{type(value).__name__}, not an object; use {{"payload": ...}}')
+        return value
+
+    def _id(self, value: object) -> bytes:
+        if value is None or value == "":
+            return b""
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise self._bad(f"{ITEM_ID} is {json.dumps(value)}; give text or a whole number")
+        return self._encoded(ITEM_ID, str(value))
+
+    def _encoded(self, field: str, text: str) -> bytes:
+        try:
+            return text.encode()
+        except UnicodeEncodeError as exc:
+            raise self._bad(f"{field} has half a surrogate pair, which is no text") from exc
