@@ -16,6 +16,7 @@ from config import embedded
 from tests import postgres, reaper
 
 DATABASE_FIXTURES = {"installation", "db", "transactional_db", "live_server", "django_db_setup"}
+FOR_TESTS = {"PODFLEET_SPECS"}  # the folder of the vendors' own documents
 LONGEST_BASE = 60  # a socket's path may have 100 characters
 REAPER_SECONDS = 60.0
 REAPER = pytest.StashKey[subprocess.Popen[bytes]]()
@@ -38,7 +39,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     scratch.chmod(0o711)  # what runs as another user finds its own folder inside
     early_config.stash[REAPER] = reaper.watch_over(scratch)
     for name in [name for name in os.environ if name.startswith("PODFLEET_")]:
-        del os.environ[name]
+        if name not in FOR_TESTS:
+            del os.environ[name]
     os.environ[reaper.MARK] = str(scratch)
     os.environ["PODFLEET_VAR_DIR"] = str(scratch / "var")
     on_postgres = early_config.known_args_namespace.database == "postgres"
