@@ -89,7 +89,8 @@ def _errors() -> Iterator[None]:
     try:
         yield
     except ResponseError as exc:
-        raise CommandError(f"Redis answered: {exc}; what was done stays done") from exc
+        text = str(exc).rpartition("caused error: ")[2].partition(" script: ")[0]
+        raise CommandError(f"Redis answered: {text}; run it again when that is mended") from exc
     except RedisError as exc:
         raise CommandError(f"Redis: {exc}; run the same command again, and it goes on") from exc
     except KeyboardInterrupt as exc:
