@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import redis
 
-from fleet.written import State, Written
+from fleet.written import RESULT, State, Written
 from pods.agent.protocol import RESULT_ENTRY, RESULT_ID, RESULT_POD, RESULT_VALUE
 from pods.connections import Entry, stream_page
 
@@ -125,12 +125,12 @@ def _line(item: bytes, entry: bytes, fields: dict[bytes, bytes]) -> bytes:
 
 def _result(value: bytes) -> bytes:
     # The handler's own digits: numbers are not read and written again.
-    return b', "result": ' + value.strip() + b"}\n"
+    return RESULT + value.strip() + b"}\n"
 
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text, parse_constant=_refuse, parse_int=_keep, parse_float=_keep)
+        json.loads(text, parse_constant=_refuse, parse_float=_keep)
     except (ValueError, RecursionError):
         return False
     return True

@@ -13,6 +13,10 @@ HASH_BYTES: Final = 16
 TAIL_BYTES: Final = 256
 CACHE_KIB: Final = 65_536
 CATCH_UP_ITEMS: Final = 10_000
+# How a line begins, and what stands between the head of a line and its result; in no text of a head,
+# for there quotes are escaped.
+HEAD: Final = b'{"id": "'
+RESULT: Final = b', "result": '
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS items (hash BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS state (
@@ -164,12 +168,10 @@ def _pages(out: Path, start: int) -> Iterator[list[tuple[bytes, str, int]]]:
     with out.open("rb") as lines:
         lines.seek(start)
         for raw in lines:
-            if not raw.endswith(b"\n"):
+            if not raw.endswith(b"\n") and (raw.startswith(HEAD) or HEAD.startswith(raw)):
                 break
             try:
-                line = json.loads(raw)
-                item, after = line["id"].encode(), line["at"]
-                page.append((item, str(after), len(raw)))
+                page.append((*_head(raw), len(raw)))
             except (ValueError, KeyError, TypeError, AttributeError) as exc:
                 raise ValueError(
                     f"{out}, at byte {at:,}: not written by an export; name another file"
@@ -180,3 +182,12 @@ def _pages(out: Path, start: int) -> Iterator[list[tuple[bytes, str, int]]]:
                 page = []
     if page:
         yield page
+
+
+def _head(line: bytes) -> tuple[bytes, str]:
+    """The item and the place of a line; its result, which may be large, is not looked at."""
+    text, found, _ = line.partition(RESULT)
+    if not found or not line.endswith(b"}\n"):
+        raise ValueError("no result")
+    head = json.loads(text + b"}")
+    return head["id"].encode(), str(head["at"])
