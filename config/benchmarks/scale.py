@@ -100,6 +100,20 @@ def _measure(fleet: Fleet, pods: int, window: float) -> Measured:
     return Measured(pods=pods, items_per_second=rate, ramp_seconds=ramp)
 
 
+def _table(measured: list[Measured]) -> Table:
+    table = Table("pods", "items/s", "ideal", "efficiency", "ramp s (to N ready)")
+    for m in measured:
+        ideal = m.pods * RATE
+        table.add_row(
+            str(m.pods),
+            f"{m.items_per_second:.2f}",
+            f"{ideal:.0f}",
+            f"{m.efficiency:.3f}",
+            f"{m.ramp_seconds:.1f}",
+        )
+    return table
+
+
 def run(console: Console, *, quick: bool) -> dict[str, Any]:
     """Raise the same fleet from 1 pod to 16, and measure at each size."""
     sizes, window = (SIZES[:2], 10.0) if quick else (SIZES, WINDOW_SECONDS)
@@ -132,17 +146,7 @@ def run(console: Console, *, quick: bool) -> dict[str, Any]:
         stack.wait_while(lambda: fleet.pods.billable().exists(), seconds=60)
         running.stop()
         preparing.stop_services()
-    table = Table("pods", "items/s", "ideal", "efficiency", "ramp s (to N ready)")
-    for m in measured:
-        ideal = m.pods * RATE
-        table.add_row(
-            str(m.pods),
-            f"{m.items_per_second:.2f}",
-            f"{ideal:.0f}",
-            f"{m.efficiency:.3f}",
-            f"{m.ramp_seconds:.1f}",
-        )
-    console.print(table)
+    console.print(_table(measured))
     return {
         "name": "scale",
         "efficiency": {str(m.pods): round(m.efficiency, 4) for m in measured},

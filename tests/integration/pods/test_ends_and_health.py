@@ -1,0 +1,280 @@
+"""Health, the end of a pod and reconciliation against an emulated vendor that misbehaves."""
+
+from datetime import timedelta
+
+import pytest
+
+from pods import health, teardown
+from pods.agent.protocol import AgentState
+from pods.models import Account, Orphan, Pod, PriceSegment
+from tests.contract.runpod_rig import POD, PODS
+from tests.emulators.base import Reply
+from tests.integration.pods.world import World
+
+pytestmark = pytest.mark.django_db
+PROBLEM = "application/problem+json"
+
+
+def reply(status: int) -> Reply:
+    body = {"title": "x", "status": status, "detail": "x"}
+    return Reply(status=status, json=body, content_type=PROBLEM)
+
+
+def state(pod: Pod) -> str:
+    return str(Pod.objects.values_list("state", flat=True).get(pk=pod.pk))
+
+
+def test_a_drain_ends_when_the_agent_says_so_and_the_end_is_proved(world: World) -> None:
+    pod = world.booted()
+    assert teardown.retire_pod(pod, by="test", because="idle")
+    world.work()
+    assert state(pod) == "draining"
+    world.beat(pod, AgentState.DRAINED)
+    world.run(10)
+    assert state(pod) == "terminating"
+    assert world.living() == []
+    window = world.provider.capabilities.consistency_window
+    world.run(window.total_seconds() / 2)
+    assert state(pod) == "terminating"  # gone, and not proved
+    world.run(900, until=lambda: state(pod) == "terminated")
+    assert not world.redis.exists(f"podfleet:emb:pod:{pod.name}")
+
+
+@pytest.mark.fault(39)
+def test_a_drain_that_never_ends_is_cut_off_at_its_time(world: World) -> None:
+    pod = world.booted()
+    teardown.retire_pod(pod, by="test", because="idle")
+    for _ in range(20):
+        world.beat(pod, AgentState.DRAINING, in_flight=3)
+        world.run(5)
+    assert state(pod) == "terminating"
+    assert "did not drain within 60 s" in Pod.objects.get(pk=pod.pk).because
+
+
+@pytest.mark.fault(35)
+@pytest.mark.parametrize("status", [409, 429, 500, 503])
+def test_a_destroy_that_fails_is_repeated_for_ever_and_the_pod_counts(
+    world: World, status: int
+) -> None:
+    pod = world.booted()
+    world.rig.server.faults.answer("DELETE", POD, reply(status), times=60)
+    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    world.run(600)
+    assert state(pod) == "terminating"
+    assert list(Pod.objects.billable()) == [pod]
+    assert PriceSegment.objects.get(pod=pod).until is None
+    world.rig.server.faults.clear()
+    world.run(900, until=lambda: state(pod) == "terminated")
+
+
+@pytest.mark.fault(36)
+def test_a_machine_that_stays_although_its_destroy_was_accepted_is_destroyed_again(
+    world: World,
+) -> None:
+    pod = world.booted()
+    world.rig.server.faults.answer("DELETE", POD, Reply(status=204), times=50)
+    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    world.run(300)
+    assert (state(pod), len(world.living())) == ("terminating", 1)
+    world.rig.server.faults.clear()
+    world.run(1200, until=lambda: state(pod) == "terminated")
+    assert world.living() == []
+
+
+@pytest.mark.fault(35)
+def test_a_404_to_a_destroy_is_success_and_still_has_to_be_proved(world: World) -> None:
+    pod = world.booted()
+    world.rig.state.delete(str(pod.external_id))
+    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    world.run(30)
+    assert state(pod) == "terminating"
+    world.run(900, until=lambda: state(pod) == "terminated")
+
+
+@pytest.mark.fault(16)
+@pytest.mark.fault(17)
+def test_a_pod_that_never_registers_is_destroyed_after_its_deadline(world: World) -> None:
+    pod = world.spawn(world.requested(boot_seconds=300))
+    world.run(295)
+    world.sweep()
+    assert state(pod) == "booting"
+    world.run(10)
+    world.sweep()
+    assert state(pod) == "terminating"
+    assert "never booted" in Pod.objects.get(pk=pod.pk).because
+
+
+@pytest.mark.fault(26)
+def test_a_pod_deleted_in_the_console_is_lost_only_outside_the_window(world: World) -> None:
+    pod = world.booted()
+    world.rig.state.delete(str(pod.external_id))
+    world.beat(pod)
+    world.sweep()
+    assert state(pod) == "ready"
+    world.rig.clock.advance(60)
+    world.sweep()
+    assert state(pod) == "ready"
+    world.rig.clock.advance(120)
+    world.sweep()
+    # this vendor brings exited containers back, so the end is proved like any other
+    world.run(900, until=lambda: state(pod) in {"lost", "terminated"})
+    assert state(pod) == "lost"
+    assert PriceSegment.objects.get(pod=pod).until is not None
+
+
+@pytest.mark.fault(30)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply(500),
+        Reply(status=200, json=[]),
+        Reply(status=200, json={"error": "x"}),
+        Reply(status=200, text="<html>", content_type="text/html"),
+        Reply(status=401, json={"title": "x", "status": 401}, content_type=PROBLEM),
+    ],
+    ids=["500", "a bare list", "an error as 200", "a page", "401"],
+)
+def test_a_list_that_failed_says_nothing_about_any_pod(world: World, answer: Reply) -> None:
+    pods = [world.booted() for _ in range(2)]
+    for _ in range(5):
+        world.rig.clock.advance(120)
+        for pod in pods:
+            world.beat(pod)
+        world.rig.server.faults.answer("GET", PODS, answer, times=9)
+        health.sweep_account(world.account, connect=world.connect)
+        world.rig.server.faults.clear()
+    assert {state(pod) for pod in pods} == {"ready"}
+    assert not Pod.objects.exclude(absent_since=None).exists()
+
+
+@pytest.mark.fault(19)
+def test_a_lost_heartbeat_kills_nothing_that_still_touches_the_stream(world: World) -> None:
+    pod = world.booted()
+    world.redis.xgroup_create("embedding_tasks", "embedding_tasks", "0", mkstream=True)
+    world.redis.xadd("embedding_tasks", {"payload": "x"})
+    world.redis.xreadgroup("embedding_tasks", pod.name, {"embedding_tasks": ">"})
+    world.redis.delete(f"podfleet:emb:pod:{pod.name}")
+    world.rig.clock.advance(200)
+    world.sweep()
+    assert state(pod) == "ready"
+
+
+@pytest.mark.fault(20)
+def test_a_pod_without_any_sign_is_written_off_and_fenced(world: World) -> None:
+    pod = world.booted()
+    world.redis.delete(f"podfleet:emb:pod:{pod.name}")
+    world.rig.clock.advance(200)
+    world.sweep()
+    assert state(pod) == "terminating"
+    world.work()
+    assert world.redis.exists(f"podfleet:emb:pod:{pod.name}:fence")
+    assert world.living() == []
+
+
+@pytest.mark.fault(18)
+def test_a_pod_that_beats_and_acknowledges_nothing_is_hung(world: World) -> None:
+    pod = world.booted()
+    hour = 3_600_000
+    world.beat(pod, in_flight=5, oldest_ms=hour, since_ack_ms=hour)
+    world.sweep()
+    assert state(pod) == "terminating"
+
+
+def test_a_pod_that_was_idle_for_long_and_has_just_got_an_item_is_not_hung(world: World) -> None:
+    pod = world.booted()
+    world.beat(pod, in_flight=1, oldest_ms=50, since_ack_ms=36_000_000)
+    world.sweep()
+    assert state(pod) == "ready"
+
+
+def test_when_many_look_ill_at_once_only_a_share_is_killed(world: World) -> None:
+    pods = [world.booted() for _ in range(6)]
+    for pod in pods:
+        world.redis.delete(f"podfleet:emb:pod:{pod.name}")
+    world.rig.clock.advance(200)
+    world.sweep()
+    world.rig.clock.advance(30)
+    world.sweep()
+    killed = [pod for pod in pods if state(pod) == "terminating"]
+    assert 1 <= len(killed) <= 2
+
+
+@pytest.mark.fault(45)
+def test_redis_down_is_no_sign_of_illness(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    pods = [world.booted() for _ in range(3)]
+    Pod.objects.update(redis_url="redis://127.0.0.1:1/0")
+    world.rig.clock.advance(5000)
+    world.sweep()
+    assert {state(pod) for pod in pods} == {"ready"}
+
+
+@pytest.mark.fault(27)
+def test_a_tagged_machine_without_a_row_is_destroyed_after_two_sightings(world: World) -> None:
+    request = {**world.rig.state.pods[str(world.booted().external_id)].request}
+    orphan = world.rig.state.create({**request, "name": f"{world.tag}-{'ab' * 16}"})
+    foreign = world.rig.state.create({**request, "name": "somebody-elses"})
+    world.reconcile()
+    assert Orphan.objects.get().external_id == orphan.id
+    assert len(world.living()) == 3
+    world.rig.clock.advance(300)
+    assert world.reconcile().destroyed == [orphan.id]
+    assert Pod.objects.filter(external_id=orphan.id, state="terminating").exists()
+    world.run(900, until=lambda: orphan.id not in world.living())
+    assert foreign.id in world.living()
+
+
+def test_an_orphan_is_adopted_where_the_operator_chose_that(world: World) -> None:
+    Account.objects.update(orphans="adopt")
+    world.account.refresh_from_db()
+    request = {**world.rig.state.pods[str(world.booted().external_id)].request}
+    orphan = world.rig.state.create({**request, "name": f"{world.tag}-{'ab' * 16}"})
+    world.reconcile()
+    world.rig.clock.advance(300)
+    assert world.reconcile().adopted == [orphan.id]
+    adopted = Pod.objects.get(external_id=orphan.id)
+    assert adopted.state == "booting"
+    world.run(60)
+    world.beat(adopted)
+    world.sweep()
+    assert state(adopted) == "ready"
+
+
+def test_a_machine_whose_row_was_closed_counts_and_is_destroyed_again(world: World) -> None:
+    pod = world.booted()
+    Pod.objects.filter(pk=pod.pk).update(lost_because="")
+    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    world.run(900, until=lambda: state(pod) == "terminated")
+    ended = Pod.objects.get(pk=pod.pk)
+    back = world.rig.state.pods[str(ended.external_id)]
+    back.halted, back.listed_until = None, None
+    world.rig.clock.advance(60)
+    assert world.reconcile().resurrected == [ended.external_id]
+    assert list(Pod.objects.billable()) == [ended]
+    world.run(1200, until=lambda: state(pod) == "terminated")
+
+
+@pytest.mark.fault(28)
+def test_a_price_that_the_vendor_changes_is_booked_from_then_on(world: World) -> None:
+    pod = world.booted()
+    before = pod.hourly_usd
+    world.rig.state.pods[str(pod.external_id)].hourly_usd = before * 2
+    world.rig.clock.advance(3600)
+    world.beat(pod)
+    world.sweep()
+    pod.refresh_from_db()
+    assert pod.hourly_usd == before * 2
+    segments = list(PriceSegment.objects.filter(pod=pod).order_by("pk"))
+    assert [s.hourly_usd for s in segments] == [before, before * 2]
+    assert segments[0].until is not None
+
+
+def test_the_ledger_is_the_vendors_bill_within_a_tick(world: World) -> None:
+    pod = world.booted()
+    world.rig.clock.advance(3 * 3600)
+    world.beat(pod)
+    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    world.run(900, until=lambda: state(pod) == "terminated")
+    ours = sum(s.cost_micros for s in PriceSegment.objects.filter(pod=pod)) / 1_000_000
+    theirs = float(world.rig.state.bill.total(str(pod.external_id), now=world.rig.clock()))
+    tick = float(pod.hourly_usd) * timedelta(seconds=15).total_seconds() / 3600
+    assert abs(ours - theirs) <= tick

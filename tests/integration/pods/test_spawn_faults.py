@@ -1,0 +1,265 @@
+"""A pod's creation, with the process dying and the vendor failing at every line."""
+
+import threading
+from datetime import timedelta
+from typing import Any
+from unittest import mock
+
+import pytest
+from django.db import connection
+
+from pods import clock, lifecycle, spawning, tasks, teardown
+from pods.models import Pod, PriceSegment
+from pods.providers.base import Machine, PodSpec
+from tests.contract.runpod_rig import PODS
+from tests.emulators.base import Reply
+from tests.factories import a_pod
+from tests.integration.pods.world import World
+
+pytestmark = pytest.mark.django_db
+
+
+class Killed(BaseException):
+    """The process dies here."""
+
+
+def test_a_requested_pod_is_created_once_and_boots(world: World) -> None:
+    pod = world.spawn(world.requested())
+    assert pod.state == "booting"
+    assert world.living() == [pod.external_id]
+    world.spawn(pod)
+    assert len(world.living()) == 1
+
+
+@pytest.mark.fault(1)
+def test_a_row_whose_message_was_lost_is_pushed_on(
+    world: World, django_capture_on_commit_callbacks: Any
+) -> None:
+    pod = world.requested()
+    with (
+        mock.patch("pods.dispatch.current_app.send_task") as sent,
+        django_capture_on_commit_callbacks(execute=True),
+    ):
+        tasks.nudge()
+        assert not sent.called
+        world.rig.clock.advance(11)
+        tasks.nudge()
+    assert [call.args[0] for call in sent.call_args_list] == ["pods.spawn"]
+    assert sent.call_args.kwargs["args"] == (pod.pk,)
+
+
+@pytest.mark.fault(2)
+def test_a_death_before_the_create_call_makes_one_machine_later(world: World) -> None:
+    pod = world.requested()
+    with (
+        mock.patch.object(world.provider, "create", side_effect=Killed),
+        pytest.raises(Killed),
+    ):
+        world.spawn(pod)
+    pod.refresh_from_db()
+    assert (pod.state, world.living()) == ("creating", [])
+    # killed for real, the claim would end by itself
+    world.run(400, until=lambda: Pod.objects.get(pk=pod.pk).state == "booting")
+    assert len(world.living()) == 1
+
+
+@pytest.mark.fault(3)
+def test_a_death_before_the_id_is_stored_finds_the_machine_again(world: World) -> None:
+    pod = world.requested()
+    with mock.patch.object(lifecycle, "remember", side_effect=Killed), pytest.raises(Killed):
+        world.spawn(pod)
+    pod.refresh_from_db()
+    assert pod.external_id is None
+    assert len(world.living()) == 1
+    world.run(400, until=lambda: Pod.objects.get(pk=pod.pk).state == "booting")
+    pod.refresh_from_db()
+    assert world.living() == [pod.external_id]
+
+
+@pytest.mark.fault(4)
+def test_a_lost_answer_bills_one_pod(world: World) -> None:
+    world.rig.server.faults.lose_answer("POST", PODS)
+    pod = world.spawn(world.requested())
+    assert (pod.state, pod.external_id) == ("creating", None)
+    world.run(400, until=lambda: Pod.objects.get(pk=pod.pk).state == "booting")
+    assert len(world.living()) == 1
+    assert world.rig.server.calls("POST", PODS) == 1
+
+
+@pytest.mark.fault(5)
+def test_a_lost_request_is_asked_again_only_when_a_look_proves_that_there_is_none(
+    world: World,
+) -> None:
+    world.rig.server.faults.lose_request("POST", PODS)
+    pod = world.spawn(world.requested())
+    asked = clock.utcnow()
+    world.run(400, until=lambda: Pod.objects.get(pk=pod.pk).state == "booting")
+    assert clock.utcnow() - asked >= world.provider.capabilities.list_lag
+    assert len(world.living()) == 1
+
+
+@pytest.mark.fault(6)
+def test_a_server_error_after_creating_is_no_failure(world: World) -> None:
+    world.rig.server.faults.answer_after(
+        "POST",
+        PODS,
+        Reply(
+            status=500,
+            json={"title": "oops", "status": 500},
+            content_type="application/problem+json",
+        ),
+    )
+    pod = world.spawn(world.requested())
+    assert pod.state == "creating"
+    world.run(400, until=lambda: Pod.objects.get(pk=pod.pk).state == "booting")
+    assert len(world.living()) == 1
+
+
+@pytest.mark.fault(9)
+def test_a_machine_that_the_list_lacks_for_a_while_is_not_created_twice(world: World) -> None:
+    world.rig.state.list_lag = world.rig.state.get_lag = 60
+    world.rig.server.faults.lose_answer("POST", PODS)
+    pod = world.spawn(world.requested())
+    world.run(600, until=lambda: Pod.objects.get(pk=pod.pk).state == "booting")
+    assert len(world.living()) == 1
+    world.run(300)
+    world.sweep()
+    assert Pod.objects.get(pk=pod.pk).state in {"booting", "ready"}
+
+
+@pytest.mark.fault(8)
+@pytest.mark.fault(15)
+def test_two_deliveries_at_once_make_one_machine(world: World) -> None:
+    pod = world.requested()
+    with lifecycle.claimed(pod.pk) as first:
+        assert first is not None
+        spawning.spawn_pod(pod.pk, connect=world.connect)  # the second delivery
+        assert world.living() == []
+    world.spawn(pod)
+    assert len(world.living()) == 1
+
+
+@pytest.mark.fault(44)
+def test_a_worker_frozen_past_its_claim_overwrites_nothing(world: World) -> None:
+    pod = world.requested()
+    real_create = world.provider.create
+
+    def frozen(spec: PodSpec, *, token: str) -> Machine:
+        machine = real_create(spec, token=token)
+        world.rig.clock.advance(1000)  # while it sleeps, its claim ends and a second worker acts
+        with mock.patch.object(world.provider, "create", real_create):
+            spawning.spawn_pod(pod.pk, connect=world.connect)
+        return machine
+
+    with mock.patch.object(world.provider, "create", frozen):
+        spawning.spawn_pod(pod.pk, connect=world.connect)
+    pod.refresh_from_db()
+    assert pod.state == "booting"
+    assert world.living() == [pod.external_id]
+
+
+@pytest.mark.fault(10)
+def test_no_capacity_is_a_failure_with_its_reason_and_costs_nothing(world: World) -> None:
+    gone = {
+        "title": "Bad Request",
+        "status": 400,
+        "detail": "There are no longer any instances available with the requested specifications.",
+    }
+    world.rig.server.faults.answer(
+        "POST", PODS, Reply(status=400, json=gone, content_type="application/problem+json")
+    )
+    pod = world.spawn(world.requested())
+    assert pod.state == "failed"
+    assert "no longer any instances" in pod.because
+    assert not PriceSegment.objects.filter(pod=pod).exists()
+    world.account.refresh_from_db()
+    assert world.account.open_until is None
+
+
+@pytest.mark.fault(49)
+def test_a_refused_key_leaves_the_account_alone_at_once(world: World) -> None:
+    pod = world.requested()
+    refused = {"title": "Unauthorized", "status": 401, "detail": "missing bearer token"}
+    world.rig.server.faults.answer(
+        "", ".*", Reply(status=401, json=refused, content_type="application/problem+json"), times=5
+    )
+    world.spawn(pod)
+    world.account.refresh_from_db()
+    assert world.account.open_until is not None
+    assert "AuthFailed" in world.account.last_error
+    assert pod.state == "creating"  # the look was refused: that says nothing about a machine
+    world.rig.server.faults.clear()
+    world.run(600, until=lambda: Pod.objects.get(pk=pod.pk).state == "booting")
+
+
+@pytest.mark.fault(12)
+def test_an_id_that_another_row_holds_is_not_taken_twice(world: World) -> None:
+    first = world.spawn(world.requested())
+    second = world.requested()
+    machine = world.provider.status(str(first.external_id))
+    with mock.patch.object(world.provider, "create", return_value=machine):
+        world.spawn(second)
+    second.refresh_from_db()
+    assert (second.state, second.external_id) == ("failed", None)
+
+
+@pytest.mark.fault(13)
+def test_a_pod_that_is_not_wanted_any_more_ends_from_wherever_its_spawn_is(world: World) -> None:
+    never_asked = world.requested()
+    assert teardown.retire_pod(never_asked, by="test", because="paused")
+    assert never_asked.state == "failed"
+    world.rig.server.faults.lose_answer("POST", PODS)
+    open_answer = world.spawn(world.requested())
+    assert teardown.retire_pod(open_answer, by="test", because="paused")
+    assert not teardown.retire_pod(open_answer, by="test", because="again")
+    world.run(900, until=lambda: not Pod.objects.billable().exists())
+    assert world.living() == []
+    assert Pod.objects.get(pk=open_answer.pk).state == "terminated"
+
+
+@pytest.mark.fault(14)
+def test_a_second_machine_with_the_same_token_is_found_and_destroyed(world: World) -> None:
+    pod = world.spawn(world.requested())
+    twin = {**world.rig.state.pods[str(pod.external_id)].request}
+    world.rig.state.create(twin)
+    assert len(world.living()) == 2
+    world.reconcile()
+    world.rig.clock.advance(300)
+    world.reconcile()
+    world.run(900, until=lambda: world.living() == [pod.external_id])
+    assert Pod.objects.get(pk=pod.pk).state == "booting"
+
+
+def test_the_price_counts_from_the_moment_the_provider_is_asked(world: World) -> None:
+    world.rig.server.faults.lose_answer("POST", PODS)
+    pod = world.spawn(world.requested())
+    segment = PriceSegment.objects.get(pod=pod)
+    assert segment.hourly_usd == pod.hourly_usd
+    assert segment.cost_usd(clock.utcnow() + timedelta(hours=1)) == pod.hourly_usd
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.fault(8)
+def test_of_many_claims_at_the_same_time_one_is_given(redis_url: str) -> None:
+    pod = a_pod()
+    given: list[int] = []
+    start, release = threading.Barrier(4), threading.Event()
+
+    def claim() -> None:
+        start.wait()
+        with lifecycle.claimed(pod.pk) as mine:
+            if mine is not None:
+                given.append(mine.claim)
+                release.wait(10)
+            else:
+                release.set() if len(given) else None
+        connection.close()
+
+    threads = [threading.Thread(target=claim) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    release.wait(5)
+    release.set()
+    for thread in threads:
+        thread.join()
+    assert len(given) == 1
