@@ -1,6 +1,7 @@
 """What a server remembers of the files that were put onto its streams."""
 
 import json
+import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,17 +14,27 @@ from fleet.item_files import Fields, Position
 
 # A hash for each stream: how far each file is, and whose a name is. No fleet can be called so.
 PREFIX: Final = "podfleet:_enqueued:"
-FILE: Final = "file:"
-NAME: Final = "name:"
-# Of a stream that is gone nothing is known either.
+FILE: Final = b"file:"
+NAME: Final = b"name:"
+# How many items were added through the ledger: a stream that has had fewer was deleted since, and
+# what is known of its files went with it. ARGV: the files.
 OPEN: Final = """
-if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('DEL', KEYS[2]) end
+local ever = 0
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  local about = redis.call('XINFO', 'STREAM', KEYS[1])
+  for i = 1, #about, 2 do
+    if about[i] == 'entries-added' then ever = about[i + 1] end
+  end
+end
+if ever < tonumber(redis.call('HGET', KEYS[2], 'items') or 0) then redis.call('DEL', KEYS[2]) end
 return redis.call('HMGET', KEYS[2], unpack(ARGV))
 """
-# ARGV: a file, what is known of it, what will be; the next file ...
+# ARGV: a file, what is known of it, what will be; the next file ... The client asks again where an
+# answer was lost, and finds then what it wrote.
 TAKE_OVER: Final = """
 for i = 1, #ARGV, 3 do
-  if (redis.call('HGET', KEYS[1], ARGV[i]) or '') ~= ARGV[i + 1] then return 0 end
+  local known = redis.call('HGET', KEYS[1], ARGV[i]) or ''
+  if known ~= ARGV[i + 1] and known ~= ARGV[i + 2] then return 0 end
 end
 for i = 1, #ARGV, 3 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 2]) end
 return 1
@@ -34,13 +45,14 @@ return 1
 ADD: Final = """
 local known = redis.call('HGET', KEYS[2], ARGV[1])
 if known ~= ARGV[2] then return known end
+local items = tonumber(redis.call('HGET', KEYS[2], 'items') or 0)
 local i = 4
 while i <= #ARGV do
   local count = tonumber(ARGV[i])
   redis.call('XADD', KEYS[1], '*', unpack(ARGV, i + 1, i + count))
-  i = i + count + 1
+  i, items = i + count + 1, items + 1
 end
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[3], 'items', items)
 return ARGV[3]
 """
 
@@ -92,7 +104,7 @@ class Ledger:
 
     def entries(self, paths: Sequence[Path]) -> list[Entry | None]:
         """What is known of these files, by their whole paths."""
-        fields: list[Any] = [f"{FILE}{path}" for path in paths]
+        fields: list[Any] = [_field(path) for path in paths]
         answer = self._client.eval(OPEN, 2, self._stream, self._key, *fields)
         return [Entry.parse(raw) for raw in cast("list[bytes | None]", answer)]
 
@@ -104,7 +116,7 @@ class Ledger:
         """
         arguments: list[Any] = []
         for path, before, after in changes:
-            arguments += [f"{FILE}{path}", before.text() if before else b"", after.text()]
+            arguments += [_field(path), before.text() if before else b"", after.text()]
         if not self._client.eval(TAKE_OVER, 1, self._key, *arguments):
             raise Overtaken("another enqueue of the same files is running; wait for its end")
 
@@ -112,8 +124,9 @@ class Ledger:
         """The file's name, with as many of its folders as tell it from other files of the stream."""
         for parts in range(1, len(path.parts) + 1):
             name = "/".join(path.parts[-parts:])
-            self._client.hsetnx(self._key, NAME + name, str(path))
-            if self._client.hget(self._key, NAME + name) == str(path).encode():
+            field = NAME + os.fsencode(name)
+            self._client.hsetnx(self._key, cast("str", field), os.fsencode(path))
+            if self._client.hget(self._key, cast("str", field)) == os.fsencode(path):
                 return name
         return str(path)
 
@@ -140,8 +153,12 @@ class Ledger:
                     )
 
 
+def _field(path: Path) -> bytes:
+    return FILE + os.fsencode(path)
+
+
 def _arguments(batch: Batch) -> list[Any]:
-    arguments: list[Any] = [f"{FILE}{batch.path}", batch.before.text(), batch.after.text()]
+    arguments: list[Any] = [_field(batch.path), batch.before.text(), batch.after.text()]
     for fields in batch.items:
         arguments.append(2 * len(fields))
         for field, value in fields.items():

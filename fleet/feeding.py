@@ -15,7 +15,9 @@ __all__ = ["BadInput", "Fed", "Overtaken", "enqueue", "make_group"]
 # The server does nothing else while it adds a batch (docs/backlog.md has the times).
 BATCH_ITEMS: Final = 500
 BATCH_BYTES: Final = 2**20
-IN_FLIGHT: Final = 8  # batches sent before an answer is awaited
+# Batches sent before an answer is awaited; fewer where their items are large.
+IN_FLIGHT: Final = 8
+BYTES_IN_FLIGHT: Final = IN_FLIGHT * BATCH_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,14 +112,16 @@ def _plan(
 def _feed(ledger: Ledger, path: Path, file: ItemFile, entry: Entry) -> Iterator[Position]:
     """Add what is left of a file; yields how far it is."""
     flight: list[Batch] = []
+    sent = entry.position.offset
     for items in _batches(file):
         after = replace(entry, position=file.position)
         flight.append(Batch(path=path, before=entry, after=after, items=items))
         entry = after
-        if len(flight) == IN_FLIGHT:
+        if len(flight) == IN_FLIGHT or after.position.offset - sent >= BYTES_IN_FLIGHT:
             ledger.add(flight)
             flight.clear()
-            yield entry.position
+            sent = after.position.offset
+            yield after.position
     after = replace(entry, position=file.position, done=True)
     flight.append(Batch(path=path, before=entry, after=after, items=()))
     ledger.add(flight)

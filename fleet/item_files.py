@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +133,7 @@ class ItemFile:
         return BadInput(f"{self.path}:{line or self._lines}: {text}")
 
     def _item(self, line: bytes) -> Fields:
-        own_id = f"{self.name}:{self._lines}".encode("utf-8", "surrogateescape")
+        own_id = os.fsencode(self.name) + f":{self._lines}".encode()
         if not self._json:
             return {ITEM_ID: own_id, ITEM_PAYLOAD: line}
         value = self._object(line)

@@ -1,6 +1,7 @@
 """Files on a stream, each item once."""
 
 import itertools
+import os
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,37 @@ def test_a_stream_that_was_deleted_takes_what_is_known_of_its_files_with_it(
     client.delete(STREAM)
     assert enqueue(client, STREAM, GROUP, [path]).added == 2
     assert ids(client) == numbered("a.txt", 1, 2)
+
+
+def test_a_stream_that_was_deleted_and_made_again_is_fed_anew(
+    client: redis.Redis, tmp_path: Path
+) -> None:
+    path = text_file(tmp_path, 2)
+    enqueue(client, STREAM, GROUP, [path])
+    client.delete(STREAM)
+    make_group(client, STREAM, GROUP)
+    client.xadd(STREAM, {"payload": "of somebody else"})
+    assert enqueue(client, STREAM, GROUP, [path]).added == 2
+    assert client.xlen(STREAM) == 3
+
+
+def test_items_that_were_trimmed_or_deleted_stay_enqueued(
+    client: redis.Redis, tmp_path: Path
+) -> None:
+    path = text_file(tmp_path, 3)
+    enqueue(client, STREAM, GROUP, [path])
+    client.xdel(STREAM, *[entry for entry, _ in client.xrange(STREAM)][:2])
+    client.xtrim(STREAM, 0)
+    assert enqueue(client, STREAM, GROUP, [path]).added == 0
+
+
+def test_a_file_name_that_is_not_utf8_is_a_name(client: redis.Redis, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.txt")
+    path.write_text("one\n")
+    assert enqueue(client, STREAM, GROUP, [path]).added == 1
+    assert enqueue(client, STREAM, GROUP, [path]).added == 0
+    [[_, fields]] = client.xrange(STREAM)
+    assert fields == {b"id": b"caf\xe9.txt:1", b"payload": b"one"}
 
 
 def test_other_streams_know_nothing_of_a_file(client: redis.Redis, tmp_path: Path) -> None:

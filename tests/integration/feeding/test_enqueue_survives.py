@@ -18,6 +18,10 @@ from tests.integration.feeding.conftest import GROUP, STREAM, ids, numbered, tex
 from tests.waiting import until
 
 ENQUEUE = f"feeding.enqueue(client, {STREAM!r}, {GROUP!r}, paths)"
+TELL_PEAK = (
+    "import resource; "
+    "sys.stderr.write(str(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))"
+)
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
@@ -67,6 +71,10 @@ def test_two_at_the_same_file_add_each_item_once(
     assert ids(client) == numbered("a.txt", 1, 100_000)
 
 
+# Of the scripts that write: taking files over, and adding items.
+SCRIPTS = (b"for i = 1, #ARGV, 3", b"XADD")
+
+
 class LossyLink(socketserver.ThreadingTCPServer):
     """Stands between a client and the server, and loses answers of scripts that were run."""
 
@@ -98,7 +106,7 @@ class Link(socketserver.BaseRequestHandler):
                     if not (data := ready.recv(65_536)):
                         return
                     if ready is self.request:
-                        items_sent = items_sent or b"XADD" in data
+                        items_sent = items_sent or any(part in data for part in SCRIPTS)
                         upstream.sendall(data)
                     elif items_sent and not left:
                         self.server.lost += 1
@@ -128,3 +136,21 @@ def test_a_lost_answer_neither_loses_nor_repeats_an_item(
     assert fed.added == 20_000
     assert ids(client) == numbered("a.txt", 1, 20_000)
     through.close()
+
+
+@pytest.mark.fault(58)
+def test_items_of_50_mb_take_no_more_memory_when_there_are_more_of_them(
+    tmp_path: Path, start: Start
+) -> None:
+    size = 50_000_000
+    used = []
+    for count in (2, 4):
+        path = tmp_path / f"{count}.txt"
+        with path.open("wb") as file:
+            for n in range(count):
+                file.write(bytes([65 + n]) * size + b"\n")
+        process = start(f"{ENQUEUE}; {TELL_PEAK}; client.delete({STREAM!r})", path)
+        assert process.stderr is not None
+        used.append(int(process.stderr.read()))
+        path.unlink()
+    assert used[1] < used[0] + size
