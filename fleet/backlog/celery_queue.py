@@ -18,7 +18,7 @@ SCRIPT: Final = (Path(__file__).parent / "scripts" / "celery_depth.lua").read_te
 # Unacknowledged messages that are looked at, of all queues of the database together: their number
 # is workers x prefetch, so that a share is extrapolated only where something is wrong already.
 COUNTED: Final = 10_000
-BYTES: Final = 8 * 2**20
+BYTES: Final = 4 * 2**20
 CLOCK_STEP: Final = timedelta(minutes=1)
 
 

@@ -57,6 +57,7 @@ def started(program: str, folder: Path) -> Iterator[Broker]:
         "HOME": str(folder),
         "ERL_EPMD_PORT": str(mapper),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "ERL_EPMD_RELAXED_COMMAND_CHECK": "1",  # it may be ended though a node was killed
         "RABBITMQ_NODENAME": "podfleet@localhost",
         "RABBITMQ_DIST_PORT": str(distribution),
         "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
