@@ -56,6 +56,8 @@ class LocalProvider:
     def create(self, spec: PodSpec, *, token: str) -> Machine:
         """Start the agent; a second create with the token, at any time, gives the same machine."""
         folder = self._folder(token)
+        if spec.offer_key not in {OFFER, ""}:
+            raise NoCapacity(f"there is no offer {spec.offer_key!r} here")
         _make(self._root)
         with folders.locked(self._root) as lock:
             if lock is None:
