@@ -133,8 +133,8 @@ def _waiting(seen: _Reading) -> tuple[int, str]:
     if seen.lag is not None and least <= seen.lag <= most:
         if seen.added == seen.length:
             return seen.lag, ""
-        # Redis 7.0.15 goes on counting what was removed before it was delivered; Valkey 9.1.2 does
-        # so only where the stream ends up empty, which was counted above (random tests, 2026-11).
+        # Redis 7.0.15 goes on counting what was trimmed before it was delivered; Valkey 9.1.2 does
+        # so until the group moves on (tests with random commands, 2026-11).
         return seen.lag, (
             f"the server's lag; items were removed from the stream, and where they had not been "
             f"delivered it is too high; at least {least:,} wait"

@@ -242,3 +242,19 @@ def test_the_address_keeps_what_is_the_clients_own(
     put(broker, Queue("work", Exchange("work"), routing_key="work"), 1)
     assert depth(f"{redis_url}?client_name=looking&exchange=work", "work").waiting == 1
     assert "looking" in {seen["name"] for seen in client.client_list()}
+
+
+def test_a_user_that_may_only_read_can_measure(
+    broker: Connection, client: redis.Redis, redis_url: str
+) -> None:
+    put(broker, Queue("work", Exchange("work"), routing_key="work"), 3)
+    client.acl_setuser(
+        "reader",
+        enabled=True,
+        passwords=["+pass"],
+        keys=["*"],
+        categories=["+@read", "+@connection"],
+        commands=["+eval_ro", "+time"],
+    )
+    address = redis_url.partition("@")[2] or redis_url.partition("//")[2]
+    assert depth(f"redis://reader:pass@{address}", "work").waiting == 3

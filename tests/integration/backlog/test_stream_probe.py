@@ -89,6 +89,67 @@ def test_a_lag_that_cannot_be_true_is_not_believed(stream: redis.Redis, lie: int
     assert f"lag of {16_000 - lie:,} cannot be true" in seen.note
 
 
+def _delete_all(stream: redis.Redis) -> None:
+    stream.xdel(STREAM, *(f"{number}-1" for number in range(1, 11)))
+
+
+def _catch_up_and_add(stream: redis.Redis) -> None:
+    stream.xgroup_setid(STREAM, GROUP, "5-1")
+    stream.xreadgroup(GROUP, "a", {STREAM: ">"}, count=5)
+    stream.xadd(STREAM, {"payload": "x"}, id="11-1")
+
+
+def _group_at_the_end(stream: redis.Redis) -> None:
+    stream.xgroup_destroy(STREAM, GROUP)
+    stream.xgroup_create(STREAM, GROUP, "$")
+    stream.xadd(STREAM, {"payload": "x"}, id="11-1")
+
+
+@pytest.mark.fault(47)
+@pytest.mark.parametrize(
+    ("change", "says", "waiting"),
+    [
+        (lambda s: s.xdel(STREAM, "7-1"), None, 6),
+        (lambda s: s.xtrim(STREAM, maxlen=4, approximate=False), 7, 4),
+        (lambda s: s.xtrim(STREAM, maxlen=0), 7, 0),
+        (_delete_all, 7, 0),
+        (lambda s: s.xgroup_setid(STREAM, GROUP, "5-1"), None, 5),
+        (_catch_up_and_add, 1, 1),
+        (_group_at_the_end, None, 1),
+        (lambda s: s.xgroup_setid(STREAM, GROUP, "5-1", entries_read=99), -89, 5),
+    ],
+    ids=["xdel", "xtrim", "xtrim_all", "xdel_all", "setid", "caught_up", "at_end", "lie"],
+)
+def test_each_way_to_a_nil_or_wrong_lag_of_the_docs_is_exact_where_it_can_be_counted(
+    stream: redis.Redis, change: Callable[[redis.Redis], object], says: int | None, waiting: int
+) -> None:
+    for number in range(1, 11):
+        stream.xadd(STREAM, {"payload": "x"}, id=f"{number}-1")
+    stream.xreadgroup(GROUP, "a", {STREAM: ">"}, count=3)
+    change(stream)
+    assert stream.xinfo_groups(STREAM)[0]["lag"] == says
+    seen = depth(stream)
+    assert (seen.waiting, seen.estimated) == (waiting, False)
+
+
+def test_a_user_that_may_only_read_can_measure(stream: redis.Redis, redis_url: str) -> None:
+    add(stream, 3)
+    stream.acl_setuser(
+        "reader",
+        enabled=True,
+        passwords=["+pass"],
+        keys=["*"],
+        categories=["+@read", "+@connection"],
+        commands=["+eval_ro", "+time"],
+    )
+    address = redis_url.partition("@")[2] or redis_url.partition("//")[2]
+    with client_of(f"redis://reader:pass@{address}") as reader:
+        assert depth(reader).waiting == 3
+        stream.acl_setuser("reader", commands=["-eval_ro"])
+        with pytest.raises(BacklogUnknown, match="permissions"):
+            depth(reader)
+
+
 def test_the_cost_does_not_grow_with_the_depth(stream: redis.Redis) -> None:
     for _ in range(3):
         ids = add(stream, 8_000)
