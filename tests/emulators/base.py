@@ -238,7 +238,7 @@ class Server:
         self._connections: set[socket.socket] = set()
         self._http = _HttpServer((host, port), self)
         self._threads = [
-            threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True),
+            threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True),
             threading.Thread(target=self._tick, daemon=True),
         ]
 
