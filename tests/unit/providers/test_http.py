@@ -198,10 +198,6 @@ def test_a_redirect_is_not_followed(client, vendor, server, no_waits):
         assert elsewhere.calls() == 0
 
 
-def http_date(seconds_from_now: float) -> str:
-    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds_from_now), usegmt=True)
-
-
 def http_date(seconds: float) -> str:
     return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
 
