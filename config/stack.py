@@ -209,6 +209,25 @@ def leftovers(var: Path) -> list[psutil.Process]:
     return found
 
 
+def write_pid(var: Path) -> None:
+    """Say which process runs this stack in the foreground."""
+    (var / "up.pid").write_text(f"{os.getpid()} {psutil.Process().create_time()}")
+
+
+def end_up(var: Path, *, seconds: float = 2 * STOP_SECONDS) -> int:
+    """Ask the `up` that runs this stack in the foreground to stop, and wait; how many there were."""
+    try:
+        pid, _, began = (var / "up.pid").read_text().partition(" ")
+        process = psutil.Process(int(pid))
+        if process.create_time() != float(began):
+            return 0
+        process.terminate()
+        process.wait(seconds)
+    except (FileNotFoundError, ValueError, psutil.Error):
+        return 0
+    return 1
+
+
 def stop_leftovers(var: Path, *, seconds: float = 10.0) -> int:
     """Stop what a stack under this `var` left running; how many processes there were.
 

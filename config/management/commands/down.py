@@ -17,7 +17,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Stop, and say what still bills."""
-        count = stack.stop_leftovers(settings.VAR_DIR, seconds=stack.STOP_SECONDS)
+        count = stack.end_up(settings.VAR_DIR)
+        count += stack.stop_leftovers(settings.VAR_DIR, seconds=stack.STOP_SECONDS)
         preparing.stop_services()
         self.stdout.write(f"stopped {count} processes" if count else "nothing was running")
         try:

@@ -29,6 +29,7 @@ class Command(BaseCommand):
         running = stack.Stack(settings.VAR_DIR, [], cwd=settings.BASE_DIR)
         try:
             stack.stop_leftovers(settings.VAR_DIR)
+            stack.write_pid(settings.VAR_DIR)
             preparing.ensure_services()
             preparing.migrate()
             port, flower_port = stack.free_port(port, bind), stack.free_port(flower_port, bind)
