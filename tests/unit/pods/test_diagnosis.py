@@ -1,0 +1,106 @@
+"""What is wrong with a pod, from facts alone."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pods.diagnosis import INFERRED, Facts, Finding, MachineSays, diagnose
+from pods.states import BOOTING, READY, STOPPED, PodState
+from tests.factories import hours, seconds
+
+WELL = Facts(
+    state=READY,
+    in_state=hours(1),
+    machine=MachineSays.RUNNING,
+    boot_deadline=seconds(600),
+    silent_after=seconds(60),
+    hang_after=seconds(1200),
+    beats_known=True,
+    beat_age=seconds(2),
+    agent_working=True,
+)
+times = st.sampled_from([0, 1, 59, 60, 61, 600, 601, 5000]).map(lambda n: timedelta(seconds=n))
+facts = st.builds(
+    Facts,
+    state=st.sampled_from(list(PodState)),
+    in_state=times,
+    machine=st.sampled_from(list(MachineSays)),
+    absent_for=st.none() | times,
+    list_lag=times,
+    consistency_window=times,
+    boot_deadline=times,
+    silent_after=times,
+    hang_after=times,
+    beats_known=st.booleans(),
+    beat_age=st.none() | times,
+    agent_working=st.booleans(),
+    agent_failed=st.booleans(),
+    agent_ended=st.booleans(),
+    oldest_in_hand=times,
+    since_ack=st.none() | times,
+    consumer_idle=st.none() | times,
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        ({}, Finding.HEALTHY),
+        ({"state": BOOTING}, Finding.REGISTERED),
+        ({"state": BOOTING, "beat_age": None, "in_state": seconds(601)}, Finding.NEVER_BOOTED),
+        ({"state": BOOTING, "beat_age": None, "in_state": seconds(600)}, Finding.HEALTHY),
+        ({"state": BOOTING, "beat_age": hours(2)}, Finding.NEVER_BOOTED),
+        ({"agent_failed": True}, Finding.AGENT_FAILED),
+        ({"agent_ended": True}, Finding.AGENT_ENDED),
+        ({"machine": MachineSays.FAILED}, Finding.MACHINE_FAILED),
+        ({"machine": MachineSays.STOPPED}, Finding.STOPPED_UNASKED),
+        ({"state": STOPPED, "machine": MachineSays.RUNNING}, Finding.STARTED_UNASKED),
+        ({"machine": MachineSays.ABSENT, "absent_for": seconds(0)}, Finding.ABSENT),
+        (
+            {
+                "machine": MachineSays.ABSENT,
+                "absent_for": seconds(119),
+                "consistency_window": seconds(120),
+            },
+            Finding.HEALTHY,
+        ),
+        ({"beat_age": seconds(61)}, Finding.SILENT),
+        ({"beat_age": None, "consumer_idle": seconds(3)}, Finding.HEALTHY),
+        ({"beat_age": None, "beats_known": False}, Finding.HEALTHY),
+        ({"oldest_in_hand": seconds(1201)}, Finding.HUNG),
+        ({"oldest_in_hand": seconds(1201), "since_ack": seconds(2)}, Finding.HEALTHY),
+        ({"oldest_in_hand": seconds(2), "since_ack": hours(9)}, Finding.HEALTHY),
+        ({"machine": MachineSays.NOT_ASKED}, Finding.HEALTHY),
+    ],
+)
+def test_each_finding_has_its_facts(change: dict, finding: Finding) -> None:
+    assert diagnose(replace(WELL, **change)) is finding
+
+
+@settings(max_examples=500, deadline=None)
+@given(seen=facts)
+def test_what_is_unknown_is_never_a_sign_of_illness(seen: Facts) -> None:
+    blind = replace(seen, machine=MachineSays.NOT_ASKED, beats_known=False)
+    assert diagnose(blind) is Finding.HEALTHY
+
+
+@settings(max_examples=500, deadline=None)
+@given(seen=facts)
+def test_nobody_who_acknowledges_or_touches_the_stream_is_written_off_on_inference(
+    seen: Facts,
+) -> None:
+    lively = replace(
+        seen, silent_after=seconds(60), hang_after=seconds(60), since_ack=seconds(1),
+        consumer_idle=seconds(1),
+    )  # fmt: skip
+    assert diagnose(lively) not in INFERRED
+
+
+@settings(max_examples=500, deadline=None)
+@given(seen=facts)
+def test_only_watched_pods_are_diagnosed(seen: Facts) -> None:
+    if seen.state not in {BOOTING, READY, STOPPED}:
+        assert diagnose(seen) is Finding.HEALTHY
