@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -67,7 +68,9 @@ def started(program: str, folder: Path) -> Iterator[Broker]:
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(plugins),
     }
     with (folder / "out").open("wb") as out:
-        server = subprocess.Popen([program], env=environment, stdout=out, stderr=out)
+        server = subprocess.Popen(
+            [program], env=environment, stdout=out, stderr=out, start_new_session=True
+        )
     broker = Broker(
         amqp=f"amqp://guest:guest@127.0.0.1:{amqp}//",
         seen_at=f"amqp://guest:guest@127.0.0.1:{amqp}//?management_port={management}",
@@ -77,7 +80,7 @@ def started(program: str, folder: Path) -> Iterator[Broker]:
         until(lambda: _answers(broker), START_SECONDS)
         yield broker
     finally:
-        server.kill()
+        os.killpg(server.pid, signal.SIGKILL)  # the program is a script; the broker is its child
         server.wait()
         subprocess.run(
             ["epmd", "-port", str(mapper), "-kill"],
