@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from django import forms
@@ -10,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
@@ -18,6 +20,7 @@ from fleet import operating, scheduling, snapshot
 from fleet.decision.values import Mode
 from fleet.models import Fleet, Limits, Override, Tick
 from pods.admin import ReadOnly
+from pods.models import Pod
 
 MODE_LABELS = {"running": "success", "paused": "warning", "stop_all": "danger"}
 
@@ -169,9 +172,28 @@ class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
         self._set_mode(request, fleets, Mode.RUNNING)
 
     @action(description="STOP ALL: drain and destroy every pod", permissions=["change"])
-    def stop_everything(self, request: HttpRequest, fleets: QuerySet[Fleet]) -> None:
-        """Drain and destroy everything."""
-        self._set_mode(request, fleets, Mode.STOP_ALL)
+    def stop_everything(
+        self, request: HttpRequest, fleets: QuerySet[Fleet]
+    ) -> TemplateResponse | None:
+        """Name what will be destroyed; drain and destroy everything once that is confirmed."""
+        if request.POST.get("confirmed"):
+            self._set_mode(request, fleets, Mode.STOP_ALL)
+            return None
+        pods = list(
+            Pod.objects.billable()
+            .filter(fleet__in=fleets)
+            .select_related("fleet")
+            .order_by("fleet__name", "-hourly_usd", "name")
+        )
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "STOP ALL",
+            "opts": self.opts,
+            "fleets": fleets,
+            "pods": pods,
+            "hourly_usd": sum((pod.hourly_usd for pod in pods), Decimal(0)),
+        }
+        return TemplateResponse(request, "admin/fleet/fleet/confirm_stop_all.html", context)
 
 
 @admin.register(Limits)
