@@ -1,11 +1,13 @@
 """Pods and accounts in the admin: shows rows, calls verbs."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 
@@ -13,6 +15,7 @@ from pods import surveying, teardown
 from pods.clock import utcnow
 from pods.lifecycle import Overtaken
 from pods.models import Account, Orphan, Pod, PodEvent
+from pods.states import ENDED
 
 STATE_LABELS = {
     "requested": "info",
@@ -110,14 +113,32 @@ class PodAdmin(ReadOnly):
         return request.user.has_perm("pods.change_pod")
 
     @action(description="Drain: finish what is in hand, then destroy", permissions=["operate"])
-    def drain(self, request: HttpRequest, pods: QuerySet[Pod]) -> None:
-        """Retire the pods."""
-        self._retire(request, pods, drain=True)
+    def drain(self, request: HttpRequest, pods: QuerySet[Pod]) -> TemplateResponse | None:
+        """Retire the pods, once that is confirmed."""
+        return self._end(request, pods, verb="drain")
 
     @action(description="Destroy now: items in hand go to other pods", permissions=["operate"])
-    def destroy(self, request: HttpRequest, pods: QuerySet[Pod]) -> None:
-        """Destroy the pods without a drain."""
-        self._retire(request, pods, drain=False)
+    def destroy(self, request: HttpRequest, pods: QuerySet[Pod]) -> TemplateResponse | None:
+        """Destroy the pods without a drain, once that is confirmed."""
+        return self._end(request, pods, verb="destroy")
+
+    def _end(
+        self, request: HttpRequest, pods: QuerySet[Pod], *, verb: str
+    ) -> TemplateResponse | None:
+        if request.POST.get("confirmed"):
+            self._retire(request, pods, drain=verb == "drain")
+            return None
+        ended = [s.value for s in ENDED]
+        named = list(pods.exclude(state__in=ended).select_related("fleet").order_by("name"))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": verb.capitalize(),
+            "opts": self.opts,
+            "pods": named,
+            "verb": verb,
+            "hourly_usd": sum((pod.hourly_usd for pod in named), Decimal(0)),
+        }
+        return TemplateResponse(request, "admin/pods/pod/confirm_end.html", context)
 
     def _retire(self, request: HttpRequest, pods: QuerySet[Pod], *, drain: bool) -> None:
         by = f"admin:{request.user.get_username()}"[:60]
