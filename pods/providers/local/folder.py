@@ -15,6 +15,7 @@ from typing import Any, Final
 from pods.providers.errors import NotFound, Unavailable
 
 LOCK_SECONDS: Final = 15.0  # the longest that a stop takes, and some more
+LOCK: Final = ".lock"  # the root has one too: no token begins with a dot
 _LOOK_AGAIN_SECONDS: Final = 0.02
 
 
@@ -30,9 +31,23 @@ class Recorded:
     stopped: bool = False
 
 
+@contextmanager
+def on_disk(path: Path) -> Iterator[None]:
+    """What the disk will not do is Unavailable, and never an answer."""
+    try:
+        yield
+    except OSError as exc:
+        raise Unavailable(f"{path}: {exc.strerror or exc!r}") from exc
+
+
 def exists(folder: Path) -> bool:
-    """Whether a machine is recorded there. A folder alone is what a crash left, and no machine."""
-    return (folder / "machine.json").exists()
+    """Whether a machine is recorded there. A folder alone is what a crash left, and no machine.
+
+    Raises:
+        Unavailable: the disk does not say.
+    """
+    with on_disk(folder):
+        return (folder / "machine.json").exists()
 
 
 def read(folder: Path) -> Recorded:
@@ -58,15 +73,13 @@ def write(folder: Path, recorded: Recorded) -> None:
     """
     draft = folder / f"machine.{os.getpid()}.{threading.get_ident()}.draft"
     row = {**asdict(recorded), "created_at": recorded.created_at.isoformat()}
-    try:
+    with on_disk(folder):
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(row, file)
             file.flush()
             os.fsync(descriptor)
         draft.replace(folder / "machine.json")
-    except OSError as exc:
-        raise Unavailable(f"{folder}: {exc.strerror}") from exc
 
 
 @contextmanager
@@ -90,7 +103,7 @@ def locked(folder: Path, *, seconds: float = LOCK_SECONDS) -> Iterator[int | Non
 
 
 def _try_lock(folder: Path) -> int | None:
-    path = folder / "lock"
+    path = folder / LOCK
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except (FileNotFoundError, NotADirectoryError) as exc:

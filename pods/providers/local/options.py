@@ -8,6 +8,8 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
 
+from pods.providers.wire import usd
+
 NAMES: Final = frozenset({"root", "hourly_usd", "capacity", "python", "python_path"})
 
 
@@ -41,18 +43,19 @@ def read(options: Mapping[str, Any]) -> Options:
 
 
 def _root(value: object) -> Path:
-    if not isinstance(value, str | Path) or not Path(value).is_absolute():
+    if not isinstance(value, str | Path) or not Path(value).is_absolute() or "\0" in str(value):
         raise ValueError(f"local: root is {value!r}; give the full path of a folder")
-    return Path(value)
+    # One folder, one name: the processes are found by it.
+    return Path(value).resolve()
 
 
 def _hourly_usd(value: object) -> Decimal:
     try:
         # Over str: 0.1 means a tenth, also where JSON made a float of it.
-        hourly = Decimal(str(value))
-    except InvalidOperation as exc:
-        raise ValueError(f"local: hourly_usd is {value!r}; give USD per hour") from exc
-    if not hourly.is_finite() or hourly < 0:
+        hourly = usd(Decimal(str(value)))
+    except InvalidOperation:
+        hourly = None
+    if hourly is None:
         raise ValueError(f"local: hourly_usd is {value!r}; give USD per hour, 0 or above")
     return hourly
 

@@ -1,4 +1,4 @@
-"""The processes of a local machine: found by their token, ended as a whole."""
+"""The processes of a local machine: found by the mark that they carry, ended as a whole."""
 
 import os
 import signal
@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -13,8 +14,10 @@ import psutil
 
 from pods.providers.errors import Unavailable
 from pods.providers.local import launch
+from pods.providers.local.folder import on_disk
 
-TOKEN: Final = "PODFLEET_TOKEN"  # noqa: S105 - the name of a variable
+# In the environment of every process of a machine: its folder, which is its own on this computer.
+MARK: Final = "PODFLEET_MACHINE"
 GRACE_SECONDS: Final = 3.0  # between SIGTERM and SIGKILL
 KILL_SECONDS: Final = 5.0  # a killed process that still stands then hangs in the kernel
 LAUNCH_SECONDS: Final = 20.0
@@ -23,7 +26,7 @@ LAUNCH_SECONDS: Final = 20.0
 def start(
     folder: Path, command: Sequence[str], env: Mapping[str, str], *, cwd: Path, lock: int
 ) -> None:
-    """Start the command in a session of its own, its pid in `<folder>/pid`, its words in agent.log.
+    """Start the command in a session of its own; its pid, its end and its words in the folder.
 
     `lock`: the descriptor that keeps others from starting it too; the launcher holds it as well.
 
@@ -34,7 +37,7 @@ def start(
     launcher = [sys.executable, "-S", "-E", str(Path(launch.__file__))]
     try:
         subprocess.run(
-            [*launcher, str(folder / "pid"), str(folder / "agent.log"), *command],
+            [*launcher, str(folder), *command],
             env=dict(env),
             cwd=cwd,
             check=True,
@@ -51,41 +54,92 @@ def running(folder: Path) -> int | None:
     """The pid in the machine's folder, where it still is the process that was written down.
 
     Reads two small files: the whole machine is not searched.
+
+    Raises:
+        Unavailable: the file cannot be read, which does not say that nothing runs.
     """
     try:
-        pid, _, began = (folder / "pid").read_text().partition(" ")
+        pid, _, began = (folder / launch.PID).read_text().partition(" ")
         now = launch.seen(int(pid))
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except (OSError, ValueError) as exc:
+        raise Unavailable(f"{folder.name}/{launch.PID} cannot be read: {exc!r}") from exc
     if now is None or now[0] in "ZX" or now[1] != began:
         return None
     return int(pid)
 
 
-def adopt(folder: Path, token: str) -> bool:
-    """Write down the leader of a session that carries the token, where there is one."""
-    for process in _members(token, None):
-        if _session(process.pid) == process.pid:
-            launch.record(str(folder / "pid"), process.pid)
-            return True
-    return False
+def forget(folder: Path) -> None:
+    """Nothing was begun here: what is known of a former process is no use any more.
+
+    Raises:
+        Unavailable: the disk would not do it.
+    """
+    with on_disk(folder):
+        for name in (launch.PID, launch.END):
+            (folder / name).unlink(missing_ok=True)
 
 
-def end(folder: Path, token: str) -> None:
+def begun(folder: Path) -> bool:
+    """Whether a process was written down, living or not.
+
+    Raises:
+        Unavailable: the disk does not say.
+    """
+    with on_disk(folder):
+        return (folder / launch.PID).exists()
+
+
+def how_it_ended(folder: Path) -> str:
+    """What became of the process that was written down, as far as anybody saw it."""
+    try:
+        who = (folder / launch.PID).read_text()
+        last, _, code = (folder / launch.END).read_text().rpartition(" ")
+        status = int(code) if last == who else None
+    except (OSError, ValueError):
+        status = None
+    if status is None:
+        return "its process ended, nobody saw how"
+    if status >= 0:
+        return f"its process exited with {status}"
+    known = {number.value: number.name for number in signal.Signals}
+    return f"its process was killed by {known.get(-status, f'signal {-status}')}"
+
+
+def adopt(folder: Path) -> bool:
+    """Write down the leader of a session that carries the machine's mark, where there is one.
+
+    The oldest: a child may lead a session of its own.
+
+    Raises:
+        Unavailable: the disk would not take it.
+    """
+    leaders = [p.pid for p in _members(folder, None) if _session(p.pid) == p.pid]
+    if not leaders:
+        return False
+    with on_disk(folder):
+        launch.write(str(folder / launch.PID), launch.named(min(leaders, key=_ticks)))
+    return True
+
+
+def end(folder: Path) -> None:
     """End all processes of the machine: SIGTERM, a grace, SIGKILL. Afterwards nothing runs.
 
-    What is meant is its session, and whoever carries its token though it left the session.
+    What is meant is its session, and whoever carries its mark though it left the session.
 
     Raises:
         Unavailable: something cannot be killed.
     """
-    session = running(folder)
-    found = _members(token, session)
+    session: int | None = None
+    with suppress(Unavailable):  # the mark is enough for all that kept it
+        session = running(folder)
+    found = _members(folder, session)
     _send(found, signal.SIGTERM)
     _await_end(found, seconds=GRACE_SECONDS)
     deadline = time.monotonic() + KILL_SECONDS
     # Again until nobody is left: some may have forked while we looked.
-    while found := _members(token, session):
+    while found := _members(folder, session):
         if time.monotonic() > deadline:
             pids = ", ".join(str(process.pid) for process in found)
             raise Unavailable(f"processes {pids} were killed and do not end")
@@ -93,17 +147,18 @@ def end(folder: Path, token: str) -> None:
         _await_end(found, seconds=1)
 
 
-def _members(token: str, session: int | None) -> list[psutil.Process]:
+def _members(folder: Path, session: int | None) -> list[psutil.Process]:
     # Not process_iter(): it keeps its objects, and one of a pid used again reads as dead.
-    found = (_member(pid, token, session) for pid in psutil.pids() if pid != os.getpid())
+    mark = str(folder)
+    found = (_member(pid, mark, session) for pid in psutil.pids() if pid != os.getpid())
     return [process for process in found if process is not None]
 
 
-def _member(pid: int, token: str, session: int | None) -> psutil.Process | None:
+def _member(pid: int, mark: str, session: int | None) -> psutil.Process | None:
     try:
         process = psutil.Process(pid)
         in_session = session is not None and _session(pid) == session
-        belongs = in_session or process.environ().get(TOKEN) == token
+        belongs = in_session or process.environ().get(MARK) == mark
         return process if belongs and _lives(process) else None
     except (psutil.Error, OSError):  # gone, or not ours to look into
         return None
@@ -114,6 +169,11 @@ def _lives(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def _ticks(pid: int) -> int:
+    now = launch.seen(pid)
+    return sys.maxsize if now is None else int(now[1].partition("@")[0])
 
 
 def _session(pid: int) -> int:

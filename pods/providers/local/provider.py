@@ -1,4 +1,4 @@
-"""The provider `local`: a machine is a folder, its agent a process group found by its token.
+"""The provider `local`: a machine is a folder, its agent a process group that carries its mark.
 
 The folder says what should be (`machine.json`, written first), the pid file what was begun.
 Where they disagree, somebody died on the way, and whoever looks next does the rest.
@@ -21,6 +21,8 @@ from pods.providers.local import folder as folders
 from pods.providers.local import options as account
 from pods.providers.local import processes
 from pods.providers.local.folder import Recorded
+from pods.providers.local.launch import LOG
+from pods.providers.wire import cleaned, secrets_in
 
 CHECKOUT: Final = Path(__file__).resolve().parents[3]
 OFFER: Final = "local"
@@ -29,7 +31,9 @@ ID_PREFIX: Final = "local-"
 # What of the manager's environment a pod gets: never its secrets, never the mark of the stack.
 PASSED_ON: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "OPENBLAS_CORETYPE")
 STACK_MARK: Final = "PODFLEET_STACK"
+TOKEN_VARIABLE: Final = "PODFLEET_TOKEN"  # noqa: S105 - a name
 LOG_BYTES_A_LINE: Final = 1_000  # longer lines are cut at the front of the log's tail
+LAST_WORDS: Final = 200  # characters of the last line that a reason quotes
 
 
 class LocalProvider:
@@ -56,6 +60,7 @@ class LocalProvider:
     def create(self, spec: PodSpec, *, token: str) -> Machine:
         """Start the agent; a second create with the token, at any time, gives the same machine."""
         folder = self._folder(token)
+        asked = self._asked(spec, token)
         if spec.offer_key not in {OFFER, ""}:
             raise NoCapacity(f"there is no offer {spec.offer_key!r} here")
         _make(self._root)
@@ -66,7 +71,7 @@ class LocalProvider:
                 if self._full():
                     raise NoCapacity(f"{self._options.capacity} machines are all that may run here")
                 _make(folder)
-                folders.write(folder, self._asked(spec, token))
+                folders.write(folder, asked)
         return self._machine(folder)
 
     def status(self, external_id: str) -> Machine:
@@ -100,8 +105,8 @@ class LocalProvider:
             recorded = folders.read(folder)
             if processes.running(folder) is not None and not recorded.stopped:
                 return
-            processes.end(folder, recorded.token)
-            (folder / "pid").unlink(missing_ok=True)
+            processes.end(folder)
+            processes.forget(folder)
             folders.write(folder, replace(recorded, stopped=False))
             self._finish(folder, lock)
 
@@ -114,21 +119,17 @@ class LocalProvider:
             # one that failed by itself while it ends.
             with suppress(Unavailable):
                 folders.write(folder, replace(folders.read(folder), stopped=True))
-            processes.end(folder, token)
+            processes.end(folder)
             self._remove(folder, external_id)
         # Once more: also where the folder is gone, or who held the lock went on.
-        processes.end(folder, token)
+        processes.end(folder)
 
     def logs(self, external_id: str, *, tail: int = 100) -> str:
         """The last lines of the agent, also after its end."""
         folder = self._folder(_token(external_id))
-        for file in (folder / "agent.log", self._kept_log(external_id)):
-            try:
-                return _tail(file, tail)
-            except FileNotFoundError:
-                continue
-            except OSError as exc:
-                raise Unavailable(f"{file}: {exc.strerror}") from exc
+        for file in (folder / LOG, self._kept_log(external_id)):
+            with folders.on_disk(file), suppress(FileNotFoundError):
+                return "\n".join(_tail(file, tail, hide=_passwords(folder)))
         if folders.exists(folder):
             return ""
         raise NotFound(f"{external_id} has no log here")
@@ -138,6 +139,11 @@ class LocalProvider:
         return None
 
     def _asked(self, spec: PodSpec, token: str) -> Recorded:
+        if not spec.name.startswith(f"{spec.tag}-"):
+            raise Refused(f"{spec.name!r} does not begin with its tag, {spec.tag!r}")
+        words = [*spec.command, *spec.env, *spec.env.values()]
+        if any("\0" in word for word in words) or any("=" in n or not n for n in spec.env):
+            raise Refused("a word of its command or its environment is none for a process")
         agent = [self._options.python, "-m", "pods.agent"]
         return Recorded(
             token=token,
@@ -152,16 +158,17 @@ class LocalProvider:
         env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         env |= {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **recorded.env}
         env.pop(STACK_MARK, None)
-        return env | {processes.TOKEN: recorded.token}
+        mark = {processes.MARK: str(self._folder(recorded.token))}
+        return env | {TOKEN_VARIABLE: recorded.token} | mark
 
     def _machine(self, folder: Path) -> Machine:
         because = self._settle(folder)
         # The processes before the record: who stops a machine writes that down first.
-        pid, begun = processes.running(folder), _begun(folder)
+        pid, begun = processes.running(folder), processes.begun(folder)
         recorded = folders.read(folder)
         phase = _phase(recorded, running=pid is not None, begun=begun)
         if phase is Phase.FAILED:
-            because = "its process ended by itself"
+            because = self._failed(folder)
         return Machine(
             external_id=f"{ID_PREFIX}{recorded.token}",
             token=recorded.token,
@@ -172,6 +179,14 @@ class LocalProvider:
             created_at=recorded.created_at,
             because=because,
         )
+
+    def _failed(self, folder: Path) -> str:
+        """How its process ended, with its last words."""
+        ended = processes.how_it_ended(folder)
+        with suppress(OSError, IndexError):
+            last = _tail(folder / LOG, 1, hide=_passwords(folder))[0]
+            return f"{ended}: {last[:LAST_WORDS]}" if last else ended
+        return ended
 
     def _settle(self, folder: Path) -> str:
         """Do what somebody began and died over; why that failed, or nothing."""
@@ -189,25 +204,22 @@ class LocalProvider:
         """Let be what the folder says. The lock is held."""
         recorded = folders.read(folder)
         if recorded.stopped:
-            processes.end(folder, recorded.token)
-            (folder / "pid").unlink(missing_ok=True)
-        elif not _begun(folder) and not processes.adopt(folder, recorded.token):
+            processes.end(folder)
+            processes.forget(folder)
+        elif not processes.begun(folder) and not processes.adopt(folder):
             env = self._environment(recorded)
             processes.start(folder, recorded.command, env, cwd=CHECKOUT, lock=lock)
 
     def _remove(self, folder: Path, external_id: str) -> None:
         kept = self._kept_log(external_id)
-        try:
+        with folders.on_disk(folder):
             kept.parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError):
-                (folder / "agent.log").replace(kept)
+                (folder / LOG).replace(kept)
             # First what makes it a machine: half a removal is one as well.
             (folder / "machine.json").unlink(missing_ok=True)
-            shutil.rmtree(folder)
-        except FileNotFoundError:
-            return
-        except OSError as exc:
-            raise Unavailable(f"{folder}: {exc.strerror}") from exc
+            with suppress(FileNotFoundError):
+                shutil.rmtree(folder)
 
     def _kept_log(self, external_id: str) -> Path:
         return self._root.parent / "log" / "pods" / f"{external_id}.log"
@@ -224,24 +236,17 @@ class LocalProvider:
         return folder
 
     def _folders(self) -> Sequence[Path]:
-        try:
+        with folders.on_disk(self._root), suppress(FileNotFoundError):
             return sorted(f for f in self._root.iterdir() if f.is_dir())
-        except FileNotFoundError:
-            return ()
-        except OSError as exc:
-            raise Unavailable(f"{self._root}: {exc.strerror}") from exc
+        return ()
 
     def _full(self) -> bool:
         most = self._options.capacity
         return most is not None and sum(map(folders.exists, self._folders())) >= most
 
 
-def _begun(folder: Path) -> bool:
-    return (folder / "pid").exists()
-
-
 def _agree(folder: Path) -> bool:
-    return folders.read(folder).stopped != _begun(folder)
+    return folders.read(folder).stopped != processes.begun(folder)
 
 
 def _phase(recorded: Recorded, *, running: bool, begun: bool) -> Phase:
@@ -260,18 +265,27 @@ def _token(external_id: str) -> str:
 
 
 def _make(folder: Path) -> None:
-    try:
+    with folders.on_disk(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as exc:
-        raise Unavailable(f"{folder}: {exc.strerror}") from exc
 
 
-def _tail(file: Path, lines: int) -> str:
+def _passwords(folder: Path) -> Sequence[str]:
+    """The passwords in the machine's environment, while it is recorded."""
+    try:
+        values = folders.read(folder).env.values()
+    except (NotFound, Unavailable):
+        return ()
+    # Of a value that holds one, `secrets_in` gives the value first.
+    return [secret for value in values for secret in secrets_in([value])[1:]]
+
+
+def _tail(file: Path, lines: int, *, hide: Sequence[str]) -> Sequence[str]:
+    """The last lines, without control characters and credentials."""
     with file.open("rb") as log:
         size = log.seek(0, os.SEEK_END)
         log.seek(max(0, size - lines * LOG_BYTES_A_LINE))
         text = log.read().decode(errors="replace")
-    return "\n".join(text.splitlines()[-lines:]) if lines > 0 else ""
+    return cleaned(text, hide).removesuffix("\n").split("\n")[-lines:] if lines > 0 else []
 
 
 def connect(*, options: Mapping[str, Any], secret: str | None) -> LocalProvider:
