@@ -265,7 +265,7 @@ def _sorted(call: _Call, response: httpx.Response) -> Answer:
         raise RateLimited(f"{what}: rate limited", retry_after=wait)
     if httpx.codes.is_server_error(status) or status == httpx.codes.REQUEST_TIMEOUT:
         raise Unavailable(f"{what}: answered {status}")
-    if httpx.codes.is_redirect(status):
+    if httpx.codes.is_redirect(status) and status != httpx.codes.NOT_MODIFIED:
         raise Unavailable(f"{what}: answered {status}, which is not followed; check base_url")
     try:
         body = _decoded(raw)

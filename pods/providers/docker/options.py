@@ -1,0 +1,109 @@
+"""What an operator can set on an account that is a Docker host."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from pods.providers.http import Tls
+from pods.providers.wire import LOOPBACK
+
+_NETWORK: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options, checked."""
+
+    host: str = "unix:///var/run/docker.sock"  # or tcp://HOST:2376
+    tls_ca: str = ""  # files; all three for tcp to another machine
+    tls_cert: str = ""
+    tls_key: str = ""
+    network: str = "bridge"
+    binds: Sequence[str] = ()  # /host/path:/container/path[:ro]
+    capacity: int = 1  # containers at most
+    gpus_per_pod: int = 0
+    gpu_type: str = ""
+    vram_gb: int | None = None
+    hourly_usd: Decimal = Decimal(0)  # what an hour of a container is worth to its owner
+
+    @classmethod
+    def parse(cls, given: Mapping[str, Any]) -> "Options":
+        """The options of an account's row.
+
+        Raises:
+            ValueError: one is unknown or wrong; the message says what would be right.
+        """
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(given.keys() - known):
+            raise ValueError(
+                f"unknown option {unknown[0]!r}; docker has {', '.join(sorted(known))}"
+            )
+        values = dict(given)
+        try:
+            values["hourly_usd"] = Decimal(str(given.get("hourly_usd", "0")))
+        except InvalidOperation as exc:
+            raise ValueError(f"hourly_usd is {given['hourly_usd']!r}; give USD per hour") from exc
+        options = cls(**values)
+        options._check_numbers()
+        options._check_host()
+        return options
+
+    def _check_numbers(self) -> None:
+        if not (self.hourly_usd.is_finite() and self.hourly_usd >= 0):
+            raise ValueError(f"hourly_usd is {self.hourly_usd}; give USD per hour, 0 or above")
+        for name, least in (("capacity", 0), ("gpus_per_pod", 0)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise ValueError(f"{name} is {value!r}; give a whole number, {least} or above")
+        if not _NETWORK.fullmatch(str(self.network)):
+            raise ValueError(f"network is {self.network!r}; give the name of a Docker network")
+        binds = self.binds
+        if not isinstance(binds, list | tuple) or not all(
+            isinstance(b, str) and b.startswith("/") and ":/" in b for b in binds
+        ):
+            raise ValueError(f"binds is {binds!r}; give a list of /host/path:/container/path[:ro]")
+
+    def _check_host(self) -> None:
+        parts = urlsplit(self.host)
+        if parts.scheme == "unix" and parts.path:
+            return
+        if parts.scheme != "tcp" or not parts.hostname or not parts.port:
+            raise ValueError(
+                f"host is {self.host!r}; give unix:///var/run/docker.sock or tcp://HOST:2376"
+            )
+        if self.tls is None and parts.hostname not in LOOPBACK:
+            raise ValueError(
+                "host is tcp to another machine without TLS: whoever reaches it is root there; "
+                "give tls_ca, tls_cert and tls_key"
+            )
+
+    @property
+    def tls(self) -> Tls | None:
+        """The client's certificate; None without one.
+
+        Raises:
+            ValueError: only a part of it is given.
+        """
+        given = (self.tls_ca, self.tls_cert, self.tls_key)
+        if not any(given):
+            return None
+        if not all(given):
+            raise ValueError("give all of tls_ca, tls_cert and tls_key, or none")
+        return Tls(ca=self.tls_ca, cert=self.tls_cert, key=self.tls_key)
+
+    @property
+    def socket(self) -> str | None:
+        """The engine's socket file; None over tcp."""
+        parts = urlsplit(self.host)
+        return parts.path if parts.scheme == "unix" else None
+
+    @property
+    def base_url(self) -> str:
+        """Where httpx finds the engine."""
+        if self.socket is not None:
+            return "http://localhost"
+        parts = urlsplit(self.host)
+        return f"{'https' if self.tls else 'http'}://{parts.netloc}"
