@@ -11,6 +11,8 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes
 COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
+# Test processes side by side; each has a database and a Valkey of its own.
+JOBS ?= 2
 ARGS ?=
 NAME ?=
 
@@ -50,7 +52,7 @@ down: $(RUNTIME) ## stop the stack
 	@$(BIN)/python manage.py down $(ARGS)
 
 test: $(DEV) ## all tests but the slow ones, on SQLite and on PostgreSQL; ARGS="tests/contract -q"
-	@.ci/both-databases $(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@.ci/both-databases $(BIN)/python -m pytest -n $(JOBS) -m "not slow" $(ARGS)
 
 test-long: $(DEV) ## the tests that need minutes
 	@.ci/both-databases $(BIN)/python -m pytest -m slow --timeout 1800 $(ARGS)
