@@ -24,7 +24,7 @@ HANG_FACTOR: Final = 2
 # A pod that boots fast should not wait for the next sweep to count as READY.
 FIRST_LOOKS: Final = timedelta(seconds=30)
 LOOK_EVERY: Final = timedelta(seconds=2)
-SEEN: Final = ("beat_at", "done", "failed", "dead", "rate", "idle_since", "note", "absent_since")
+SEEN: Final = ("beat_at", "done", "failed", "dead", "rate", "idle_since", "note")
 
 SAYS: Final[Mapping[Phase, MachineSays]] = {
     Phase.BOOTING: MachineSays.BOOTING,
@@ -62,7 +62,18 @@ def sweep_account(account: Account, *, connect: Connect = wiring.connect) -> int
             dispatch.send(dispatch.CHECK, pod.pk)
             ill += 1
     Pod.objects.bulk_update(pods, SEEN, batch_size=200)
+    if machines is not None:
+        _remember_absence(pods)
     return ill
+
+
+def _remember_absence(pods: Sequence[Pod]) -> None:
+    """Since when a pod is missing from the list; of a pod that is ended meanwhile its end says it."""
+    watched = Pod.objects.filter(state__in=[s.value for s in WATCHED])
+    absent = [p.pk for p in pods if p.absent_since is not None]
+    watched.filter(pk__in=absent, absent_since=None).update(absent_since=utcnow())
+    here = [p.pk for p in pods if p.absent_since is None]
+    watched.filter(pk__in=here).exclude(absent_since=None).update(absent_since=None)
 
 
 def check_pod(pod_id: int, *, connect: Connect = wiring.connect) -> None:

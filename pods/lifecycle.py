@@ -13,7 +13,7 @@ from django.db.models import F, Q
 from pods import billing, dispatch
 from pods.clock import utcnow
 from pods.models import Pod, PodEvent
-from pods.states import ENDED, IN_TRANSIT, PodState, may_move
+from pods.states import ENDED, IN_TRANSIT, TERMINATING, PodState, may_move
 
 log = structlog.get_logger(__name__)
 LONGEST_BECAUSE = 500
@@ -98,6 +98,8 @@ def move(pod: Pod, to: PodState, *, by: str, because: str, **changes: Any) -> No
         raise IllegalMove(f"{pod}: {before.value} → {to.value} is no move")
     because = because[:LONGEST_BECAUSE]
     changes.setdefault("due_at", now if to in IN_TRANSIT else None)
+    if to is TERMINATING:
+        changes.setdefault("absent_since", None)  # what is seen from here on proves the end
     with transaction.atomic():
         _write(
             pod,
