@@ -41,6 +41,9 @@ class Env(BaseSettings):
     flower_port: int = Field(default=5555, ge=1, le=65535)
     bind: str = "127.0.0.1"
     worker_concurrency: int = Field(default=2, ge=1, le=256)
+    allow_private_webhooks: bool = False
+    keep_ticks_days: int = Field(default=30, ge=1, le=3650)
+    keep_events_days: int = Field(default=365, ge=1, le=3650)
 
     @field_validator("allowed_hosts", "csrf_trusted_origins", "field_keys", mode="before")
     @classmethod

@@ -146,6 +146,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_TASK_DEFAULT_QUEUE = "control"
 CELERY_TASK_QUEUES = [Queue("control"), Queue("vendor"), Queue("notify")]
 CELERY_TASK_ROUTES = {
+    "fleet.read_balances": {"queue": "vendor"},
     "fleet.*": {"queue": "control"},
     "pods.sweep": {"queue": "control"},
     "pods.nudge": {"queue": "control"},
@@ -163,5 +164,19 @@ LOGGING = logging_config(json=ENV.log_json, level=ENV.log_level)
 LOGGING_CONFIG = "logging.config.dictConfig"
 
 CLAIM_LEASE = timedelta(seconds=150)  # above the hard time limit: the holder is dead by then
+
+# How many days rows are kept (fleet/retention.py). Samples by grain: each tick, five minutes, hour.
+RETENTION_DAYS = {
+    "samples_0": 2,
+    "samples_1": 14,
+    "samples_2": 400,
+    "ticks": ENV.keep_ticks_days,
+    "events": ENV.keep_events_days,
+    "alerts": 180,
+    "balances": 400,
+}
+# Whether alerts may be sent to hosts of private networks. Off: an operator's address must not reach
+# what only this machine can.
+ALLOW_PRIVATE_WEBHOOKS = ENV.allow_private_webhooks
 
 UNFOLD = {"SITE_TITLE": "Podfleet", "SITE_HEADER": "Podfleet", "SITE_SYMBOL": "dns"}

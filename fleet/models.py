@@ -267,7 +267,10 @@ class Tick(models.Model):
         """Read newest first, a fleet at a time; a lease's token decides once."""
 
         verbose_name = "decision"
-        indexes: ClassVar = [models.Index(fields=["fleet", "-at"], name="tick_fleet_at")]
+        indexes: ClassVar = [
+            models.Index(fields=["fleet", "-at"], name="tick_fleet_at"),
+            models.Index(fields=["at"], name="tick_at"),  # retention
+        ]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["fleet", "token"], name="tick_token"),
             models.CheckConstraint(name="tick_money", condition=models.Q(hourly_usd__gte=0)),
@@ -275,3 +278,22 @@ class Tick(models.Model):
 
     def __str__(self) -> str:
         return self.sentence
+
+
+# Last: Django finds the models of an app here, and this module has its length.
+from fleet.records import Alert, Balance, Channel, Delivery, Sample  # noqa: E402
+
+__all__ = [
+    "MODES",
+    "Alert",
+    "Backlog",
+    "Balance",
+    "Channel",
+    "Delivery",
+    "Fleet",
+    "Lease",
+    "Limits",
+    "Override",
+    "Sample",
+    "Tick",
+]

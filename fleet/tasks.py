@@ -2,10 +2,22 @@
 
 from celery import shared_task
 
-from fleet import ticking
+from fleet import alerting, retention, ticking
 
 
 @shared_task(name="fleet.tick", soft_time_limit=25, time_limit=30)
 def tick(fleet_id: int) -> None:
     """Decide once on a fleet. The schedule of each fleet gives it `expires`, below its period."""
     ticking.tick_fleet(fleet_id)
+
+
+@shared_task(name="fleet.alert", expires=15)
+def alert() -> None:
+    """Open and end alerts."""
+    alerting.reconcile_alerts()
+
+
+@shared_task(name="fleet.prune", expires=3600)
+def prune() -> None:
+    """Delete what is older than the settings keep."""
+    retention.prune()

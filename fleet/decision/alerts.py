@@ -1,0 +1,375 @@
+"""What an operator should be told: facts about fleets, pods and accounts to findings. Pure."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+
+from fleet.decision.sentence import plural
+
+AGAIN_AFTER: Final = timedelta(hours=24)
+BUDGET_STEPS: Final = (100, 80, 50)  # percent
+# Five tries take at least a minute with their pauses, and a vendor's slow end takes a few.
+DESTROY_TRIES: Final = 5
+DESTROY_PATIENCE: Final = timedelta(minutes=5)
+BOOTS_MISSED: Final = 3
+TICKS_MISSED: Final = 3
+# A window must be seen nearly whole before "all the time" can be said of it.
+WINDOW: Final = timedelta(minutes=10)
+WINDOW_SEEN: Final = timedelta(minutes=9)
+GROWTH: Final = 1.1
+BALANCE_HOURS: Final = 24
+CEILINGS: Final = frozenset({"max_hourly_usd", "installation_hourly_usd"})
+
+
+class Severity(StrEnum):
+    """How much it matters."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class Cause(StrEnum):
+    """Why an alert is open."""
+
+    POD_OLD = "pod_old"
+    BUDGET_50 = "budget_50"
+    BUDGET_80 = "budget_80"
+    BUDGET_100 = "budget_100"
+    CEILING = "ceiling"
+    CIRCUIT_OPEN = "circuit_open"
+    CREDENTIALS = "credentials"
+    ORPHAN = "orphan"
+    DESTROY_FAILS = "destroy_fails"
+    BOOTS_FAIL = "boots_fail"
+    BACKLOG_GROWS = "backlog_grows"
+    DEAD_LETTERS = "dead_letters"
+    NOT_DRAINED = "not_drained"
+    NO_TICK = "no_tick"
+    BALANCE_LOW = "balance_low"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing to tell. `(cause, subject)` is its identity; the text may change while it lasts."""
+
+    cause: Cause
+    subject: str  # "pod:7", "fleet:2", "account:1", "orphan:3", "installation"
+    severity: Severity
+    text: str
+    fleet_id: int | None = None
+    round: int = 1  # rises when it is to be told again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodSeen:
+    """A pod that may bill."""
+
+    pod_id: int
+    name: str
+    fleet_id: int
+    age: timedelta
+    hourly_usd: Decimal
+    terminating_for: timedelta | None = None  # None: nobody ends it
+    tries: int = 0  # of the step in hand
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickSeen:
+    """What one tick saw and decided."""
+
+    at: datetime
+    depth: int | None  # None: unknown
+    active: int
+    ready: int
+    binding: str = ""
+    items_per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSeen:
+    """A fleet, and its ticks of the last WINDOW, oldest first."""
+
+    fleet_id: int
+    name: str
+    alert_after: timedelta
+    period: timedelta
+    scheduled: bool  # whether beat is to tick it at all
+    age: timedelta
+    max_instances: int
+    last_tick_at: datetime | None = None
+    ticks: Sequence[TickSeen] = ()
+    dead: int = 0  # items put on the dead-letter stream within the last day
+    boots_missed: int = 0  # in a row
+    spent_today_usd: Decimal = Decimal(0)
+    spent_total_usd: Decimal = Decimal(0)
+    daily_budget_usd: Decimal | None = None
+    total_budget_usd: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountSeen:
+    """An account at a provider."""
+
+    account_id: int
+    name: str
+    open_until: datetime | None = None
+    failures: int = 0
+    last_error: str = ""
+    balance_usd: Decimal | None = None  # None: unknown, which is not zero
+    hourly_usd: Decimal = Decimal(0)  # of everything on it that may bill
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrphanSeen:
+    """A machine of ours without a row."""
+
+    orphan_id: int
+    name: str
+    account: str
+    hourly_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertFacts:
+    """Everything that the rules read."""
+
+    now: datetime
+    fleets: Sequence[FleetSeen] = ()
+    pods: Sequence[PodSeen] = ()
+    accounts: Sequence[AccountSeen] = ()
+    orphans: Sequence[OrphanSeen] = ()
+    installation_budget_usd: Decimal | None = None
+
+
+Rule = Callable[[AlertFacts], Iterator[Finding]]
+
+
+def alerts(facts: AlertFacts) -> frozenset[Finding]:
+    """What is to be told now; what is not among it has ended."""
+    return frozenset(finding for rule in RULES for finding in rule(facts))
+
+
+def old_pods(facts: AlertFacts) -> Iterator[Finding]:
+    """A pod lives longer than the fleet's `alert_after_hours`; again each further 24 h."""
+    after = {f.fleet_id: f.alert_after for f in facts.fleets}
+    for pod in facts.pods:
+        limit = after.get(pod.fleet_id)
+        if limit is None or pod.age < limit:
+            continue
+        hours = int(pod.age.total_seconds() // 3600)
+        yield Finding(
+            cause=Cause.POD_OLD,
+            subject=f"pod:{pod.pod_id}",
+            severity=Severity.WARNING,
+            text=f"pod {pod.name} has run for {hours} h at ${pod.hourly_usd}/h",
+            fleet_id=pod.fleet_id,
+            round=1 + (pod.age - limit) // AGAIN_AFTER,
+        )
+
+
+def budgets(facts: AlertFacts) -> Iterator[Finding]:
+    """The highest step of each budget that is reached: 50, 80 or 100 %."""
+    for fleet in facts.fleets:
+        subject = f"fleet:{fleet.fleet_id}"
+        for which, spent, budget in (
+            ("today", fleet.spent_today_usd, fleet.daily_budget_usd),
+            ("total", fleet.spent_total_usd, fleet.total_budget_usd),
+        ):
+            yield from _budget(
+                f"{subject}:{which}", f"{fleet.name}, {which}", spent, budget, fleet.fleet_id
+            )
+    today = sum((f.spent_today_usd for f in facts.fleets), Decimal(0))
+    yield from _budget(
+        "installation", "all fleets, today", today, facts.installation_budget_usd, None
+    )
+
+
+def _budget(
+    subject: str, what: str, spent: Decimal, budget: Decimal | None, fleet_id: int | None
+) -> Iterator[Finding]:
+    if not budget:
+        return
+    step = next((s for s in BUDGET_STEPS if spent * 100 >= budget * s), None)
+    if step is None:
+        return
+    yield Finding(
+        cause=Cause(f"budget_{step}"),
+        subject=subject,
+        severity={50: Severity.INFO, 80: Severity.WARNING, 100: Severity.CRITICAL}[step],
+        text=f"{what}: ${spent:.2f} of the budget of ${budget} is spent",
+        fleet_id=fleet_id,
+    )
+
+
+def ceilings(facts: AlertFacts) -> Iterator[Finding]:
+    """The last tick wanted more pods than a ceiling pays for."""
+    for fleet in facts.fleets:
+        if fleet.ticks and fleet.ticks[-1].binding in CEILINGS:
+            yield _of_fleet(
+                fleet,
+                Cause.CEILING,
+                Severity.WARNING,
+                f"{fleet.ticks[-1].binding} holds back pods that the backlog needs",
+            )
+
+
+def circuits(facts: AlertFacts) -> Iterator[Finding]:
+    """An account is left alone after failures, or its credentials are refused."""
+    for account in facts.accounts:
+        subject = f"account:{account.account_id}"
+        if account.failures and account.last_error.startswith(("AuthFailed", "BadSecret")):
+            yield Finding(
+                cause=Cause.CREDENTIALS,
+                subject=subject,
+                severity=Severity.CRITICAL,
+                text=f"account {account.name}: the credentials are refused: {account.last_error}",
+            )
+        # A failure keeps the cause alive between two pauses: else it would end and begin each time.
+        elif account.open_until is not None and (
+            account.open_until > facts.now or account.failures
+        ):
+            yield Finding(
+                cause=Cause.CIRCUIT_OPEN,
+                subject=subject,
+                severity=Severity.WARNING,
+                text=f"account {account.name} is left alone after "
+                f"{plural(account.failures, 'failure')}: {account.last_error}",
+            )
+
+
+def balances(facts: AlertFacts) -> Iterator[Finding]:
+    """The account's money ends within a day at what runs now."""
+    for account in facts.accounts:
+        left, hourly = account.balance_usd, account.hourly_usd
+        if left is None or not hourly or left >= hourly * BALANCE_HOURS:
+            continue
+        yield Finding(
+            cause=Cause.BALANCE_LOW,
+            subject=f"account:{account.account_id}",
+            severity=Severity.CRITICAL if left < hourly else Severity.WARNING,
+            text=f"account {account.name} has ${left:.2f} left, "
+            f"{max(left, Decimal(0)) / hourly:.1f} h at ${hourly:.4f}/h",
+        )
+
+
+def orphans(facts: AlertFacts) -> Iterator[Finding]:
+    """A machine of ours bills and no row knows it."""
+    for orphan in facts.orphans:
+        yield Finding(
+            cause=Cause.ORPHAN,
+            subject=f"orphan:{orphan.orphan_id}",
+            severity=Severity.CRITICAL,
+            text=f"{orphan.name} at {orphan.account} bills ${orphan.hourly_usd}/h without a row",
+        )
+
+
+def destroys(facts: AlertFacts) -> Iterator[Finding]:
+    """A pod that is to end does not, although it was tried again and again."""
+    for pod in facts.pods:
+        since = pod.terminating_for
+        if since is None or since < DESTROY_PATIENCE or pod.tries < DESTROY_TRIES:
+            continue
+        yield Finding(
+            cause=Cause.DESTROY_FAILS,
+            subject=f"pod:{pod.pod_id}",
+            severity=Severity.CRITICAL,
+            text=f"pod {pod.name} is not gone after {pod.tries} tries and bills "
+            f"${pod.hourly_usd}/h: {pod.note}",
+            fleet_id=pod.fleet_id,
+        )
+
+
+def boots(facts: AlertFacts) -> Iterator[Finding]:
+    """Pod after pod misses its boot deadline."""
+    for fleet in facts.fleets:
+        if fleet.boots_missed >= BOOTS_MISSED:
+            yield _of_fleet(
+                fleet,
+                Cause.BOOTS_FAIL,
+                Severity.CRITICAL,
+                f"{fleet.boots_missed} pods in a row have not booted in time",
+            )
+
+
+def backlogs(facts: AlertFacts) -> Iterator[Finding]:
+    """A backlog that grows although all pods run, or that stands although pods are ready."""
+    for fleet in facts.fleets:
+        ticks = fleet.ticks
+        if not ticks or facts.now - ticks[0].at < WINDOW_SEEN:
+            continue
+        first, last = ticks[0].depth, ticks[-1].depth
+        at_max = all(t.active >= fleet.max_instances for t in ticks)
+        if first is not None and last is not None and at_max and last > first * GROWTH:
+            yield _of_fleet(
+                fleet,
+                Cause.BACKLOG_GROWS,
+                Severity.WARNING,
+                f"the backlog grew from {first:,} to {last:,} items with all "
+                f"{fleet.max_instances} pods at work",
+            )
+        if all(t.ready and t.depth and t.items_per_second == 0 for t in ticks):
+            yield _of_fleet(
+                fleet,
+                Cause.NOT_DRAINED,
+                Severity.CRITICAL,
+                f"{plural(ticks[-1].ready, 'pod')} ready, and none has finished an item for "
+                f"{WINDOW.total_seconds() / 60:.0f} min",
+            )
+
+
+def dead_letters(facts: AlertFacts) -> Iterator[Finding]:
+    """Items were given up; told again at each further power of ten."""
+    for fleet in facts.fleets:
+        if fleet.dead:
+            yield Finding(
+                cause=Cause.DEAD_LETTERS,
+                subject=f"fleet:{fleet.fleet_id}",
+                severity=Severity.WARNING,
+                text=f"{fleet.name}: {plural(fleet.dead, 'item')} given up within a day",
+                fleet_id=fleet.fleet_id,
+                round=len(str(fleet.dead)),
+            )
+
+
+def late_ticks(facts: AlertFacts) -> Iterator[Finding]:
+    """Nothing has been decided for three periods."""
+    for fleet in facts.fleets:
+        patience = TICKS_MISSED * fleet.period
+        if not fleet.scheduled or fleet.age < patience:
+            continue
+        if fleet.last_tick_at is None or facts.now - fleet.last_tick_at > patience:
+            since = fleet.last_tick_at
+            when = "it was made" if since is None else f"{since:%F %T} UTC"
+            yield _of_fleet(
+                fleet, Cause.NO_TICK, Severity.CRITICAL, f"nothing was decided since {when}"
+            )
+
+
+def _of_fleet(fleet: FleetSeen, cause: Cause, severity: Severity, text: str) -> Finding:
+    return Finding(
+        cause=cause,
+        subject=f"fleet:{fleet.fleet_id}",
+        severity=severity,
+        text=f"{fleet.name}: {text}",
+        fleet_id=fleet.fleet_id,
+    )
+
+
+RULES: Final[Sequence[Rule]] = (
+    old_pods,
+    budgets,
+    ceilings,
+    circuits,
+    balances,
+    orphans,
+    destroys,
+    boots,
+    backlogs,
+    dead_letters,
+    late_ticks,
+)

@@ -1,0 +1,43 @@
+"""The operators' roles, as groups: what each may do with the rows of fleets and pods."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+APPS: Final = ("fleet", "pods")
+VIEWER: Final = "viewer"
+OPERATOR: Final = "operator"
+ADMIN: Final = "admin"
+# Besides looking at everything.
+OPERATES: Final = frozenset(
+    {
+        "change_fleet",
+        "change_pod",
+        "add_override",
+        "change_override",
+        "change_alert",
+        "acknowledge_alert",
+    }
+)
+ROLES: Final[Mapping[str, str]] = {
+    VIEWER: "sees everything and changes nothing",
+    OPERATOR: "edits fleets and guardrails, drains, stops and destroys pods, answers alerts",
+    ADMIN: "everything, accounts and channels too",
+}
+
+
+def may(role: str, codename: str) -> bool:
+    """Whether a role has a permission of these apps."""
+    if role == ADMIN:
+        return True
+    return codename.startswith("view_") or (role == OPERATOR and codename in OPERATES)
+
+
+def make_groups(groups: Any, permissions: Any) -> None:
+    """Make the groups, with their permissions as they are now; whoever is in them stays.
+
+    `groups` and `permissions` are the models, as they are or as a migration sees them.
+    """
+    ours = list(permissions.objects.filter(content_type__app_label__in=APPS))
+    for role in ROLES:
+        group, _ = groups.objects.get_or_create(name=role)
+        group.permissions.add(*(p for p in ours if may(role, p.codename)))
