@@ -40,6 +40,17 @@ def named(pid: int) -> str:
     return f"{pid} {(seen(pid) or ('', ''))[1]}"
 
 
+def living(name: str) -> int | None:
+    """The pid of a named process while it lives.
+
+    Raises:
+        ValueError: it is no name.
+    """
+    pid, _, began = name.partition(" ")
+    now = seen(int(pid))
+    return int(pid) if now is not None and now[0] not in "ZX" and now[1] == began else None
+
+
 def write(file: str, text: str) -> None:
     """Write a file, whole or not at all."""
     draft = f"{file}.{os.getpid()}"
@@ -54,6 +65,7 @@ def main(folder: str, command: list[str]) -> None:
         os.close(tell)
         os._exit(0 if os.read(told, 1) else 1)
     os.setpgid(0, 0)  # no signal to the group of who started us
+    watcher = named(os.getpid())
     if child := os.fork():
         os.close(tell)
         _let_go_of_the_lock()
@@ -62,7 +74,7 @@ def main(folder: str, command: list[str]) -> None:
     log = os.open(f"{folder}/{LOG}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    write(f"{folder}/{PID}", named(os.getpid()))
+    write(f"{folder}/{PID}", f"{named(os.getpid())}\n{watcher}")
     os.write(tell, b".")
     _let_go_of_the_lock()
     os.execvp(command[0], command)  # noqa: S606 - no shell is the point

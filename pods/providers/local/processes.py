@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -21,6 +22,7 @@ MARK: Final = "PODFLEET_MACHINE"
 GRACE_SECONDS: Final = 3.0  # between SIGTERM and SIGKILL
 KILL_SECONDS: Final = 5.0  # a killed process that still stands then hangs in the kernel
 LAUNCH_SECONDS: Final = 20.0
+WATCHER_SECONDS: Final = 2.0  # from the end of a process until that is written down
 
 
 def start(
@@ -59,15 +61,11 @@ def running(folder: Path) -> int | None:
         Unavailable: the file cannot be read, which does not say that nothing runs.
     """
     try:
-        pid, _, began = (folder / launch.PID).read_text().partition(" ")
-        now = launch.seen(int(pid))
+        return launch.living((folder / launch.PID).read_text().partition("\n")[0])
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as exc:
         raise Unavailable(f"{folder.name}/{launch.PID} cannot be read: {exc!r}") from exc
-    if now is None or now[0] in "ZX" or now[1] != began:
-        return None
-    return int(pid)
 
 
 def forget(folder: Path) -> None:
@@ -93,18 +91,31 @@ def begun(folder: Path) -> bool:
 
 def how_it_ended(folder: Path) -> str:
     """What became of the process that was written down, as far as anybody saw it."""
-    try:
-        who = (folder / launch.PID).read_text()
-        last, _, code = (folder / launch.END).read_text().rpartition(" ")
-        status = int(code) if last == who else None
-    except (OSError, ValueError):
-        status = None
+    status = _exit_status(folder)
     if status is None:
         return "its process ended, nobody saw how"
     if status >= 0:
         return f"its process exited with {status}"
     known = {number.value: number.name for number in signal.Signals}
     return f"its process was killed by {known.get(-status, f'signal {-status}')}"
+
+
+def _exit_status(folder: Path) -> int | None:
+    """What the watcher wrote down; while it is about to, that is waited for."""
+    deadline = time.monotonic() + WATCHER_SECONDS
+    try:
+        leader, _, watcher = (folder / launch.PID).read_text().partition("\n")
+        while True:
+            watched = watcher != "" and launch.living(watcher) is not None
+            with suppress(FileNotFoundError):
+                who, _, status = (folder / launch.END).read_text().rpartition(" ")
+                if who == leader:
+                    return int(status)
+            if not watched or time.monotonic() > deadline:
+                return None
+            threading.Event().wait(0.005)
+    except (OSError, ValueError):
+        return None
 
 
 def adopt(folder: Path) -> bool:

@@ -1,0 +1,219 @@
+"""What local machines leave on disk, and what may be concluded where it is spoilt."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from pods.providers.base import OfferQuery, Phase
+from pods.providers.errors import NoCapacity, NotFound, Unavailable
+from pods.providers.local import processes
+from tests.contract.local_rig import LocalSubject, a_local_account, a_spec
+from tests.waiting import until
+
+SLEEP = "print('ready'); import time; time.sleep(600)"
+DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SLEEP
+LEADERS = """
+import subprocess, time
+subprocess.Popen(["sleep", "600"], start_new_session=True)
+print('ready')
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Iterator[LocalSubject]:
+    with a_local_account(tmp_path) as subject:
+        yield subject
+
+
+def test_a_used_again_pid_is_not_the_machine(account: LocalSubject) -> None:
+    machine = account.running()
+    os.kill(account.pid(), signal.SIGKILL)
+    account.reaches(machine, Phase.FAILED)
+    with subprocess.Popen(["sleep", "600"]) as stranger:
+        # As if the kernel had given the pid to another since.
+        _, _, began = (account.folder() / "pid").read_text().partition(" ")
+        (account.folder() / "pid").write_text(f"{stranger.pid} {began}")
+        assert account.provider.status(machine.external_id).phase is Phase.FAILED
+        account.provider.stop(machine.external_id)
+        account.provider.destroy(machine.external_id)
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_a_pid_of_before_the_computer_was_started_again_is_not_the_machine(
+    account: LocalSubject,
+) -> None:
+    machine = account.running()
+    file = account.folder() / "pid"
+    now, at, boot = file.read_text().partition("@")
+    assert at
+    file.write_text(f"{now}@{boot[::-1]}")
+    assert account.provider.status(machine.external_id).phase is Phase.FAILED
+
+
+CORRUPT = [
+    "",
+    "{",
+    "null",
+    "[]",
+    "7",
+    '{"token": "t1"}',
+    '{"token": 1, "name": "pf-a-t1", "command": [], "env": {}, "created_at": "x", "stopped": 0}',
+]
+
+
+@pytest.mark.fault(30)
+@pytest.mark.parametrize("spoil", [*CORRUPT, b"\xff\xfe"])
+def test_a_machine_that_cannot_be_read_is_an_error_and_neither_gone_nor_left_out(
+    account: LocalSubject, spoil: str | bytes
+) -> None:
+    spoilt, other = account.running("t1"), account.running("t2")
+    file = account.folder("t1") / "machine.json"
+    file.write_bytes(spoil.encode() if isinstance(spoil, str) else spoil)
+    provider = account.provider
+    for look in (
+        lambda: provider.status(spoilt.external_id),
+        lambda: provider.list_tagged("pf-a"),
+        lambda: provider.stop(spoilt.external_id),
+        lambda: account.create("t1"),
+    ):
+        with pytest.raises(Unavailable, match=r"t1/machine\.json cannot be read"):
+            look()
+    assert len(account.leaders("t1")) == 1
+    # It can be got rid of all the same, and then the list is well again.
+    provider.destroy(spoilt.external_id)
+    assert account.processes("t1") == []
+    assert [m.external_id for m in provider.list_tagged("pf-a")] == [other.external_id]
+
+
+@pytest.mark.parametrize("field", ["token", "name", "command", "env", "created_at", "stopped"])
+def test_a_record_without_one_of_its_facts_cannot_be_read(
+    account: LocalSubject, field: str
+) -> None:
+    machine = account.running()
+    file = account.folder() / "machine.json"
+    row = json.loads(file.read_text())
+    del row[field]
+    file.write_text(json.dumps(row))
+    with pytest.raises(Unavailable):
+        account.provider.status(machine.external_id)
+
+
+@pytest.mark.parametrize("spoil", ["", "x 1@2", "\0"])
+def test_a_pid_that_cannot_be_read_does_not_say_that_nothing_runs(
+    account: LocalSubject, spoil: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "GRACE_SECONDS", 0.3)
+    machine = account.running(program=DEAF)
+    (account.folder() / "pid").write_text(spoil)
+    with pytest.raises(Unavailable):
+        account.provider.status(machine.external_id)
+    account.provider.destroy(machine.external_id)
+    assert account.processes() == []
+
+
+def test_a_lost_pid_is_found_again_by_the_mark(account: LocalSubject) -> None:
+    machine = account.running(program=LEADERS)
+    leader = account.pid()
+    until(lambda: len(account.leaders()) == 2)
+    (account.folder() / "pid").unlink()
+    assert account.provider.status(machine.external_id).phase is Phase.RUNNING
+    assert account.pid() == leader
+
+
+def test_a_folder_that_a_crash_left_is_no_machine(account: LocalSubject) -> None:
+    account.running("t1")
+    account.folder("t2").mkdir()
+    (account.folder("t2") / "machine.7.8.draft").write_text("{")
+    assert [m.token for m in account.provider.list_tagged("pf-a")] == ["t1"]
+    with pytest.raises(NotFound):
+        account.provider.status("local-t2")
+    assert account.running("t2").token == "t2"
+
+
+@pytest.mark.fault(34)
+def test_a_root_that_is_no_folder_is_an_error_and_not_an_empty_list(tmp_path: Path) -> None:
+    (tmp_path / "pods").write_text("a file")
+    account = LocalSubject(tmp_path / "pods")
+    with pytest.raises(Unavailable):
+        account.provider.list_tagged("pf-a")
+    with pytest.raises(Unavailable):
+        account.create()
+
+
+def test_an_account_that_was_never_used_lists_nothing_and_makes_no_folder(tmp_path: Path) -> None:
+    account = LocalSubject(tmp_path / "pods")
+    assert account.provider.list_tagged("pf-a") == []
+    account.provider.destroy("local-t1")
+    assert not (tmp_path / "pods").exists()
+
+
+def test_the_last_words_of_a_machine_survive_it(account: LocalSubject) -> None:
+    machine = account.running(program="print('one'); print('two'); " + SLEEP)
+    account.provider.destroy(machine.external_id)
+    assert not account.folder().exists()
+    assert account.provider.logs(machine.external_id, tail=2) == "two\nready"
+    [kept] = (account.root.parent / "log").rglob("*.log")
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(("tail", "shown"), [(0, ""), (-1, ""), (1, "ready"), (99, "a\nb\nready")])
+def test_logs_are_the_last_lines(account: LocalSubject, tail: int, shown: str) -> None:
+    machine = account.running(program="print('a'); print('b'); " + SLEEP)
+    assert account.provider.logs(machine.external_id, tail=tail) == shown
+
+
+@pytest.mark.fault(68)
+def test_logs_show_neither_passwords_nor_control_characters(account: LocalSubject) -> None:
+    program = "print('\\x1b[31m pw: s3cretpassword \\x00 Bearer abcdef <b>'); " + SLEEP
+    env = {"PODFLEET_REDIS_URL": "redis://pod:s3cretpassword@h/0"}
+    machine = account.running(program=program, env=env)
+    assert account.provider.logs(machine.external_id) == " [31m pw: ***   Bearer *** <b>\nready"
+
+
+def test_a_log_of_many_megabytes_is_read_from_its_end(account: LocalSubject) -> None:
+    machine = account.running(program=SLEEP)
+    log = account.folder() / "agent.log"
+    with log.open("ab") as file:
+        file.write(b"x" * 30_000_000 + b"\nlast\n")
+    assert account.provider.logs(machine.external_id, tail=1) == "last"
+
+
+def test_the_price_of_an_account_is_that_of_its_offer_and_its_machines(
+    account: LocalSubject,
+) -> None:
+    provider = account.reconnected(hourly_usd="0.34")
+    [offer] = provider.offers(OfferQuery(max_hourly_usd=Decimal("0.34")))
+    assert (offer.hourly_usd, offer.stopped_hourly_usd) == (Decimal("0.34"), 0)
+    assert not provider.offers(OfferQuery(max_hourly_usd=Decimal("0.33")))
+    assert provider.create(a_spec("t1"), token="t1").hourly_usd == Decimal("0.34")
+
+
+@pytest.mark.fault(10)
+def test_an_account_that_is_full_offers_nothing_and_rents_nothing(account: LocalSubject) -> None:
+    provider = account.reconnected(capacity=1)
+    machine = provider.create(a_spec("t1"), token="t1")
+    assert not provider.offers(OfferQuery())
+    with pytest.raises(NoCapacity):
+        provider.create(a_spec("t2"), token="t2")
+    assert provider.create(a_spec("t1"), token="t1").external_id == machine.external_id
+    provider.destroy(machine.external_id)
+    assert provider.offers(OfferQuery())
+    assert provider.create(a_spec("t2"), token="t2").token == "t2"
+    assert not account.reconnected(capacity=0).offers(OfferQuery())
+
+
+def test_the_agents_python_is_the_accounts(account: LocalSubject) -> None:
+    # No Python, so that it shows what was started.
+    provider = account.reconnected(python="echo")
+    machine = provider.create(a_spec("t1", command=[]), token="t1")
+    account.reaches(machine, Phase.FAILED)
+    assert provider.logs(machine.external_id) == "-m pods.agent"
