@@ -13,7 +13,7 @@ from celery import current_app
 from django.db import transaction
 from django.db.models import OuterRef, Q, Subquery, Sum
 
-from fleet import spending
+from fleet import notifying, spending
 from fleet.decision.alerts import (
     WINDOW,
     AccountSeen,
@@ -33,7 +33,6 @@ from pods.models import Account, Orphan, Pod
 from pods.states import TERMINATING
 
 log = structlog.get_logger(__name__)
-DELIVER: Final = "notify.deliver"
 DEAD_WITHIN: Final = timedelta(days=1)
 BOOTS_WITHIN: Final = timedelta(hours=2)
 # A balance that nobody has confirmed for so long says nothing any more.
@@ -133,7 +132,7 @@ def send_due(now: datetime) -> None:
         state__in=[Delivery.State.PENDING, Delivery.State.SENDING], due_at__lte=now
     )
     for channel_id in waiting.values_list("channel", flat=True).distinct():
-        transaction.on_commit(partial(current_app.send_task, DELIVER, (channel_id,)))
+        transaction.on_commit(partial(current_app.send_task, notifying.DELIVER, (channel_id,)))
 
 
 def acknowledge(alerts_: Iterable[Alert], *, by: str) -> int:

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from fleet import alerting, retention, ticking
+from fleet import alerting, notifying, retention, ticking
 
 
 @shared_task(name="fleet.tick", soft_time_limit=25, time_limit=30)
@@ -21,3 +21,9 @@ def alert() -> None:
 def prune() -> None:
     """Delete what is older than the settings keep."""
     retention.prune()
+
+
+@shared_task(name=notifying.DELIVER)
+def deliver(channel_id: int) -> None:
+    """Send what is due on a channel; what fails is due again, and the row says when."""
+    notifying.deliver(channel_id)
