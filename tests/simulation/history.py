@@ -23,6 +23,7 @@ from pods.providers.errors import ProviderError
 from pods.states import CREATING, ENDED, REQUESTED
 from tests.contract.runpod_rig import POD, PODS, Rig
 from tests.emulators.base import Reply
+from tests.emulators.runpod_state import Problem
 from tests.integration.pods.world import World
 
 STEP = 5.0
@@ -228,12 +229,17 @@ class History(World):
         if mine and self._chance(0.003, "an orphan appears"):
             request = {**dice.choice(mine).request}
             token = f"{dice.getrandbits(128):032x}"
-            made = self.rig.state.create({**request, "name": f"{self.tag}-{token}"})
-            self.injected.add(made.id)
+            made = self._rented({**request, "name": f"{self.tag}-{token}"})
+            self.injected.update(made)
         if mine and not self.foreign:
-            self.foreign.add(
-                self.rig.state.create({**mine[0].request, "name": "somebody-elses"}).id
-            )
+            self.foreign.update(self._rented({**mine[0].request, "name": "somebody-elses"}))
+
+    def _rented(self, request: Any) -> list[str]:
+        """The id of what somebody else creates; none where the stock is out."""
+        try:
+            return [self.rig.state.create(request).id]
+        except Problem:
+            return []
 
     def _edit(self) -> None:
         fleet = Fleet.objects.get(pk=self.fleet.pk)
