@@ -49,8 +49,8 @@ def create_fleet(
         ValidationError: a value is wrong; the message says which and what would be right.
     """
     fleet = Fleet(name=name, **values)
-    check(fleet)
     rows = [_account(n) for n in accounts or (LOCAL,)]
+    check(fleet, rows)
     with transaction.atomic():
         fleet._change_reason = f"created by {by}"  # type: ignore[attr-defined]
         fleet.save(force_insert=True)
@@ -62,13 +62,18 @@ def create_fleet(
     return fleet
 
 
-def check(fleet: Fleet) -> None:
-    """Everything that a form would check.
+def check(fleet: Fleet, accounts: Sequence[Account] | None = None) -> None:
+    """Everything that a form would check; `accounts`: of a fleet that is not saved yet.
 
     Raises:
         ValidationError: with a message for each field that is wrong.
     """
     fleet.full_clean(exclude=["schedule"])
+    used = list(fleet.accounts.all()) if accounts is None else accounts
+    if not fleet.image and any(a.provider != LOCAL for a in used):
+        raise ValidationError(
+            {"image": "name the image of the pods: all but local accounts run containers"}
+        )
     try:
         snapshot.wanted(fleet)
     except ValueError as exc:

@@ -7,9 +7,11 @@ from pathlib import Path
 from django.conf import settings
 
 from pods.agent import protocol
+from pods.connections import redis_client
 from pods.models import Account, Pod
 from pods.providers import registry
 from pods.providers.base import PodSpec, Provider
+from pods.providers.observed import Observed
 
 Connect = Callable[[Account], Provider]
 
@@ -42,7 +44,7 @@ def read_secret(reference: str) -> str | None:
 
 
 def connect(account: Account) -> Provider:
-    """The provider of an account.
+    """The provider of an account: its calls are logged, and paced together with all workers'.
 
     Raises:
         ValueError: an option is wrong, or the provider is unknown.
@@ -51,9 +53,12 @@ def connect(account: Account) -> Provider:
     options = dict(account.options)
     if account.provider == "local":
         options.setdefault("root", str(settings.VAR_DIR / "pods"))
-    return registry.create_provider(
+    provider = registry.create_provider(
         account.provider, options=options, secret=read_secret(account.secret_ref)
     )
+    # The pace is the credentials': two accounts with one key share it, where the vendor counts it.
+    pace = f"{account.provider}:{account.secret_ref or account.pk}"
+    return Observed(provider, account=pace, client=redis_client(settings.REDIS_URL))
 
 
 def redis_url(pod: Pod) -> str:
