@@ -146,7 +146,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_TASK_DEFAULT_QUEUE = "control"
 CELERY_TASK_QUEUES = [Queue("control"), Queue("vendor"), Queue("notify")]
 CELERY_TASK_ROUTES = {
-    "fleet.read_balances": {"queue": "vendor"},
+    "fleet.read_balances": {"queue": "control"},
+    "fleet.read_balance": {"queue": "vendor"},
     "fleet.*": {"queue": "control"},
     "pods.sweep": {"queue": "control"},
     "pods.nudge": {"queue": "control"},

@@ -2,7 +2,8 @@
 
 from celery import shared_task
 
-from fleet import alerting, notifying, retention, ticking
+from fleet import alerting, balances, notifying, retention, ticking
+from pods.models import Account
 
 
 @shared_task(name="fleet.tick", soft_time_limit=25, time_limit=30)
@@ -27,3 +28,16 @@ def prune() -> None:
 def deliver(channel_id: int) -> None:
     """Send what is due on a channel; what fails is due again, and the row says when."""
     notifying.deliver(channel_id)
+
+
+@shared_task(name="fleet.read_balances", expires=900)
+def read_balances() -> None:
+    """Send a reading of the balance of each enabled account."""
+    for account_id in Account.objects.filter(enabled=True).values_list("pk", flat=True):
+        read_balance.apply_async((account_id,), expires=900)
+
+
+@shared_task(name="fleet.read_balance", expires=900)
+def read_balance(account_id: int) -> None:
+    """Ask an account's vendor how much money is left."""
+    balances.read_balance(Account.objects.get(pk=account_id))
