@@ -71,6 +71,7 @@ class LocalProvider:
                 if self._full():
                     raise NoCapacity(f"{self._options.capacity} machines are all that may run here")
                 _make(folder)
+                processes.forget(folder)  # of a destroy that died half-way
                 folders.write(folder, asked)
         return self._machine(folder)
 
@@ -117,7 +118,7 @@ class LocalProvider:
         with suppress(NotFound), folders.locked(folder):
             # What cannot be locked or read is destroyed all the same. Marked, it is not taken for
             # one that failed by itself while it ends.
-            with suppress(Unavailable):
+            with suppress(Unavailable, NotFound):
                 folders.write(folder, replace(folders.read(folder), stopped=True))
             processes.end(folder)
             self._remove(folder, external_id)

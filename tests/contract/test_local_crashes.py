@@ -1,0 +1,286 @@
+"""Managers and launchers of local machines that are killed at any line, and many at the same time."""
+
+import random
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import pytest
+
+from pods.providers.base import Phase
+from pods.providers.errors import NotFound, ProviderError
+from tests.contract.local_manager import Manager
+from tests.contract.local_rig import LocalSubject, a_local_account, a_spec
+from tests.waiting import until
+
+T = TypeVar("T")
+# Each line takes a third of a second: all of them are for `make test-long`.
+SOME = 9
+EACH = [SOME, pytest.param(1, marks=pytest.mark.slow)]
+ID = "local-t1"
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Iterator[LocalSubject]:
+    with a_local_account(tmp_path) as subject:
+        yield subject
+
+
+@pytest.fixture
+def manager(account: LocalSubject) -> Iterator[Manager]:
+    with Manager({"root": str(account.root)}) as manager:
+        yield manager
+
+
+def some(points: Sequence[T], step: int) -> Sequence[T]:
+    """Every `step`th, the last included, each run others."""
+    assert len(points) > step
+    return [*points[random.randrange(step) :: step], points[-1]]
+
+
+def settled(account: LocalSubject, *phases: Phase) -> Phase:
+    """The phase in which a machine comes to rest when it is only looked at."""
+    return until(lambda: phase if (phase := _phase(account)) in phases else None)
+
+
+def _phase(account: LocalSubject) -> Phase | None:
+    try:
+        return account.provider.status(ID).phase
+    except NotFound:
+        return Phase.GONE
+
+
+def gone(account: LocalSubject) -> None:
+    """Destroy the machine, and see that nothing is left."""
+    account.provider.destroy(ID)
+    assert account.processes() == []
+    assert account.living() == []
+
+
+@pytest.mark.fault(3)
+@pytest.mark.parametrize("step", EACH)
+def test_a_create_that_is_killed_at_any_line_makes_one_machine(
+    account: LocalSubject, manager: Manager, step: int
+) -> None:
+    manager.creates(a_spec("t1"), "t1")
+    gone(account)
+    lines = manager.creates(a_spec("t1"), "t1", watch=True)["lines"]
+    gone(account)
+    for line in some(lines, step):
+        assert manager.creates(a_spec("t1"), "t1", kill_at=line) == {"killed": True}, line
+        # What the dead one recorded is finished by who looks; what it did not, was never there.
+        if account.living():
+            assert settled(account, Phase.RUNNING), line
+            assert [m.token for m in account.provider.list_tagged("pf-a")] == ["t1"], line
+        assert account.running("t1").external_id == ID, line
+        assert len(account.leaders()) == 1, line
+        gone(account)
+
+
+@pytest.mark.parametrize("step", EACH)
+def test_a_stop_that_is_killed_at_any_line_is_either_asked_for_or_not(
+    account: LocalSubject, manager: Manager, step: int
+) -> None:
+    account.running("t1")
+    for line in some(manager.lines_of("stop", ID), step):
+        account.provider.start(ID)
+        settled(account, Phase.RUNNING)
+        assert manager.does("stop", ID, kill_at=line) == {"killed": True}, line
+        if settled(account, Phase.RUNNING, Phase.STOPPED) is Phase.STOPPED:
+            assert account.processes() == [], line
+        account.provider.stop(ID)
+        assert settled(account, Phase.STOPPED), line
+        assert account.processes() == [], line
+
+
+@pytest.mark.fault(32)
+@pytest.mark.parametrize("step", EACH)
+def test_a_start_that_is_killed_at_any_line_never_makes_two(
+    account: LocalSubject, manager: Manager, step: int
+) -> None:
+    account.running("t1")
+    account.provider.stop(ID)
+    for line in some(manager.lines_of("start", ID), step):
+        account.provider.stop(ID)
+        assert manager.does("start", ID, kill_at=line) == {"killed": True}, line
+        settled(account, Phase.RUNNING, Phase.STOPPED)
+        account.provider.start(ID)
+        settled(account, Phase.RUNNING)
+        assert len(account.leaders()) == 1, line
+
+
+@pytest.mark.fault(37)
+@pytest.mark.parametrize("step", EACH)
+def test_a_destroy_that_is_killed_at_any_line_can_be_asked_for_again(
+    account: LocalSubject, manager: Manager, step: int
+) -> None:
+    account.running("t1")
+    for line in some(manager.lines_of("destroy", ID), step):
+        account.running("t1")
+        assert manager.does("destroy", ID, kill_at=line) == {"killed": True}, line
+        settled(account, Phase.RUNNING, Phase.STOPPED, Phase.GONE)
+        gone(account)
+        assert account.provider.logs(ID) == "", line
+
+
+LAUNCHER = f"""#!{sys.executable} -S
+import os, sys
+_, _, path, folder, *command = sys.argv[1:]
+generation, deadly = 0, os.environ.get("DEADLY", "")
+
+def forked():
+    global generation
+    generation += 1
+
+def of_line(frame, event, _):
+    if event == "line":
+        here = f"{{generation}}:{{frame.f_lineno}}"
+        if here == deadly:
+            os.kill(os.getpid(), 9)
+        if seen := os.environ.get("SEEN"):
+            with open(seen, "a") as file:
+                print(here, file=file)
+    return of_line
+
+os.register_at_fork(after_in_child=forked)
+code = compile(open(path).read(), path, "exec")
+sys.argv = [path, folder, *command]
+sys.settrace(lambda frame, *_: of_line if frame.f_code.co_filename == path else None)
+exec(code, {{"__name__": "__main__"}})
+"""
+
+
+@pytest.fixture
+def launcher(tmp_path: Path) -> Path:
+    """An interpreter that runs the launcher and dies at a line, in the first, second or third."""
+    file = tmp_path / "python"
+    file.write_text(LAUNCHER)
+    file.chmod(0o700)
+    return file
+
+
+@pytest.mark.fault(3)
+@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_launcher_that_is_killed_at_any_line_leaves_one_process_or_none(
+    account: LocalSubject,
+    launcher: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    step: int,
+) -> None:
+    def create(env: dict[str, str]) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "executable", str(launcher))
+            account.provider.create(a_spec("t1", command=["sleep", "600"], env=env), token="t1")
+
+    create({"SEEN": str(tmp_path / "seen")})
+    settled(account, Phase.RUNNING)
+    gone(account)
+    points = sorted(set((tmp_path / "seen").read_text().split()))
+    assert {point.partition(":")[0] for point in points} == {"0", "1", "2"}
+    for point in some(points, step):
+        create({"DEADLY": point})
+        if settled(account, Phase.RUNNING, Phase.FAILED) is Phase.FAILED:
+            # It died when it was on record: a process like any other that is killed.
+            assert "killed by SIGKILL" in account.provider.status(ID).because, point
+            assert account.leaders() == [], point
+        else:
+            # The watcher may be what died; the machine is one process all the same.
+            assert len(account.leaders()) == 1, point
+        gone(account)
+
+
+def test_a_launcher_that_cannot_start_is_told_and_tried_again(
+    account: LocalSubject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", "/no/such/python")
+        machine = account.create()
+        assert machine.phase is Phase.BOOTING
+        assert "could not be started" in machine.because
+        assert account.provider.status(ID).because == machine.because
+    assert settled(account, Phase.RUNNING)
+
+
+def test_a_machine_outlives_its_manager_and_is_found_by_another(account: LocalSubject) -> None:
+    with Manager({"root": str(account.root)}) as first:
+        assert first.creates(a_spec("t1"), "t1")["result"] == ID
+        assert settled(account, Phase.RUNNING)
+        leader = account.pid()
+    with Manager({"root": str(account.root)}) as second:
+        assert second.does("list_tagged", "pf-a")["result"] == [ID]
+        assert account.pid() == leader
+        assert psutil.Process(leader).is_running()
+        assert second.does("destroy", ID)["result"] is None
+    assert account.processes() == []
+
+
+def at_once(managers: Sequence[Manager], verb: Any) -> list[dict[str, Any]]:
+    """What comes of letting all managers do something at the same time."""
+    start = threading.Barrier(len(managers))
+
+    def one(pair: tuple[int, Manager]) -> dict[str, Any]:
+        start.wait()
+        answer: dict[str, Any] = verb(*pair)
+        return answer
+
+    with ThreadPoolExecutor(len(managers)) as pool:
+        return list(pool.map(one, enumerate(managers)))
+
+
+@pytest.fixture
+def eight(account: LocalSubject) -> Iterator[Sequence[Manager]]:
+    with ExitStack() as stack:
+        options = {"root": str(account.root), "capacity": 3}
+        yield [stack.enter_context(Manager(options)) for _ in range(8)]
+
+
+@pytest.mark.fault(8)
+def test_eight_creates_with_one_token_make_one_machine(
+    account: LocalSubject, eight: Sequence[Manager]
+) -> None:
+    for _ in range(3):
+        answers = at_once(eight, lambda _, manager: manager.creates(a_spec("t1"), "t1"))
+        assert [answer.get("result") for answer in answers] == [ID] * 8, answers
+        settled(account, Phase.RUNNING)
+        assert len(account.leaders()) == 1
+        gone(account)
+
+
+def test_a_full_account_is_not_overfilled_by_creates_at_the_same_time(
+    account: LocalSubject, eight: Sequence[Manager]
+) -> None:
+    answers = at_once(eight, lambda n, manager: manager.creates(a_spec(f"t{n}"), f"t{n}"))
+    kinds = Counter("made" if "result" in answer else answer["error"] for answer in answers)
+    assert kinds == {"made": 3, "NoCapacity": 5}, answers
+    assert len(account.living()) == 3
+
+
+@pytest.mark.fault(8)
+def test_whatever_eight_managers_do_at_once_a_destroy_ends_it(
+    account: LocalSubject, eight: Sequence[Manager]
+) -> None:
+    verbs = ["create", "stop", "start", "destroy", "status", "create", "start", "list_tagged"]
+
+    def anything(n: int, manager: Manager) -> dict[str, Any]:
+        if verbs[n] == "create":
+            return manager.creates(a_spec("t1"), "t1")
+        return manager.does(verbs[n], "pf-a" if verbs[n] == "list_tagged" else ID)
+
+    known = {error.__name__ for error in _family(ProviderError)}
+    for _ in range(4):
+        random.shuffle(verbs)
+        answers = at_once(eight, anything)
+        assert {answer["error"] for answer in answers if "error" in answer} <= known, answers
+        assert len(account.leaders()) <= 1
+    gone(account)
+
+
+def _family(kind: type[Exception]) -> set[type[Exception]]:
+    return {kind, *(one for child in kind.__subclasses__() for one in _family(child))}
