@@ -16,8 +16,9 @@ from django.db.models import F, Q
 from fleet import snapshot
 from fleet.decision.decide import decide
 from fleet.decision.recording import recorded
-from fleet.decision.values import Decision, OfferFacts
-from fleet.models import Fleet, Lease, Tick
+from fleet.decision.values import Decision, OfferFacts, Snapshot
+from fleet.models import Fleet, Lease, Sample, Tick
+from fleet.retention import grain_of
 from fleet.snapshot import Gathered, template_hash
 from pods import dispatch, lifecycle, teardown
 from pods.clock import utcnow
@@ -112,7 +113,25 @@ def _write(fleet: Fleet, token: int, gathered: Gathered, decision: Decision, beg
             snapshot=recorded(seen),
             milliseconds=int((time.monotonic() - began) * 1000),
         )
+        _sample(fleet, seen)
         _request(fleet, decision.spawn, because=decision.sentence)
+
+
+def _sample(fleet: Fleet, seen: Snapshot) -> None:
+    """One row for the charts, with the grain that it has among the ones before it."""
+    earlier = Tick.objects.filter(fleet=fleet, at__lt=seen.now).order_by("-at")
+    before = earlier.values_list("at", flat=True).first()
+    Sample.objects.create(
+        fleet=fleet,
+        at=seen.now,
+        grain=grain_of(seen.now, before),
+        depth=seen.depth,
+        pods=seen.billable,
+        ready=sum(p.state is READY for p in seen.pods),
+        items_per_second=seen.items_per_second,
+        hourly_usd=seen.hourly_usd,
+        spent_today_usd=seen.spent_today_usd,
+    )
 
 
 def _oldest_seconds(gathered: Gathered) -> float | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from itertools import pairwise
 from typing import Final
 
 from fleet.decision.sentence import plural
@@ -87,7 +88,7 @@ class TickSeen:
     active: int
     ready: int
     binding: str = ""
-    items_per_second: float | None = None
+    items_per_second: float | None = None  # None: none is measured, or none can be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,7 +313,7 @@ def backlogs(facts: AlertFacts) -> Iterator[Finding]:
                 f"the backlog grew from {first:,} to {last:,} items with all "
                 f"{fleet.max_instances} pods at work",
             )
-        if all(t.ready and t.depth and t.items_per_second == 0 for t in ticks):
+        if _stands(ticks):
             yield _of_fleet(
                 fleet,
                 Cause.NOT_DRAINED,
@@ -320,6 +321,13 @@ def backlogs(facts: AlertFacts) -> Iterator[Finding]:
                 f"{plural(ticks[-1].ready, 'pod')} ready, and none has finished an item for "
                 f"{WINDOW.total_seconds() / 60:.0f} min",
             )
+
+
+def _stands(ticks: Sequence[TickSeen]) -> bool:
+    """Items wait, pods are ready, and neither a rate nor a falling depth shows any work."""
+    if not all(t.ready and t.depth and not t.items_per_second for t in ticks):
+        return False
+    return all((a.depth or 0) <= (b.depth or 0) for a, b in pairwise(ticks))
 
 
 def dead_letters(facts: AlertFacts) -> Iterator[Finding]:
