@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, cast
 
 from pods.providers.base import Provider, ProviderFactory
@@ -10,7 +10,6 @@ from pods.providers.base import Provider, ProviderFactory
 GROUP: Final = "podfleet.providers"
 # Imported when they are used, so that one vendor's needs are not everybody's.
 BUILT_IN: Final[Mapping[str, str]] = {
-    "docker": "pods.providers.docker",
     "local": "pods.providers.local",
     "runpod": "pods.providers.runpod",
     "vastai": "pods.providers.vastai",
@@ -34,9 +33,22 @@ def create_provider(name: str, *, options: Mapping[str, Any], secret: str | None
 def _factory(name: str) -> ProviderFactory:
     if name in BUILT_IN:
         return cast(ProviderFactory, import_module(BUILT_IN[name]).connect)
-    for point in entry_points(group=GROUP, name=name):
-        try:
-            return cast(ProviderFactory, point.load())
-        except (ImportError, AttributeError) as exc:
-            raise ValueError(f"provider {name!r} is installed and cannot be loaded: {exc}") from exc
-    raise ValueError(f"no provider {name!r}; known: {', '.join(names())}")
+    points = entry_points(group=GROUP, name=name)
+    if not points:
+        raise ValueError(f"no provider {name!r}; known: {', '.join(names())}")
+    if len(points) > 1:
+        # Which one comes first is chance, and each would get the other's credentials.
+        rivals = ", ".join(sorted(map(_package, points)))
+        raise ValueError(f"provider {name!r} comes from {rivals}; uninstall all but one")
+    [point] = points
+    try:
+        factory = point.load()
+    except (ImportError, AttributeError) as exc:
+        raise ValueError(f"provider {name!r} is installed and cannot be loaded: {exc}") from exc
+    if callable(factory):
+        return cast(ProviderFactory, factory)
+    raise ValueError(f"provider {name!r}: {point.value} of {_package(point)} is no factory")
+
+
+def _package(point: EntryPoint) -> str:
+    return "a package" if point.dist is None else point.dist.name

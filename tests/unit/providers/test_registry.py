@@ -1,0 +1,124 @@
+"""Which providers can be asked for, and what a package of somebody else may not do."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pods.providers import registry
+
+Install = Callable[..., None]
+GOOD = """
+class Rented:
+    name = "mine"
+
+    def __init__(self, options, secret):
+        self.options, self.secret = options, secret
+
+
+def connect(*, options, secret):
+    if "flavour" in options:
+        raise ValueError("mine: flavour unknown; use colour")
+    return Rented(options, secret)
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Puts a package with an entry point on the path, as an installer lays it down."""
+
+    def put(package: str, points: str, source: str = GOOD) -> None:
+        folder = tmp_path / package
+        facts = folder / f"{package}-1.0.dist-info"
+        facts.mkdir(parents=True)
+        (folder / f"{package}.py").write_text(source)
+        (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        (facts / "entry_points.txt").write_text(f"[{registry.GROUP}]\n{points}\n")
+        monkeypatch.syspath_prepend(folder)
+        monkeypatch.delitem(sys.modules, package, raising=False)
+
+    return put
+
+
+def test_a_provider_of_ours_is_made_from_its_options(tmp_path: Path) -> None:
+    provider = registry.create_provider("local", options={"root": str(tmp_path)}, secret=None)
+    assert provider.name == "local"
+
+
+def test_every_provider_of_ours_can_be_loaded_and_names_itself(tmp_path: Path) -> None:
+    options = {"local": {"root": str(tmp_path)}}
+    for name in registry.BUILT_IN:
+        secret = None if name == "local" else "a-key"
+        made = registry.create_provider(name, options=options.get(name, {}), secret=secret)
+        assert made.name == name
+
+
+def test_an_unknown_provider_is_told_with_those_that_are_known(install: Install) -> None:
+    install("acme", "mine = acme:connect")
+    with pytest.raises(ValueError, match=r"no provider 'runpd'; known: .*local, mine, runpod"):
+        registry.create_provider("runpd", options={}, secret=None)
+
+
+@pytest.mark.parametrize("name", ["", "Local", "local ", "pods.providers.local", "../local"])
+def test_a_name_is_taken_as_it_is(name: str) -> None:
+    with pytest.raises(ValueError, match="no provider"):
+        registry.create_provider(name, options={}, secret=None)
+
+
+def test_a_package_adds_a_provider_by_its_entry_point(install: Install) -> None:
+    install("acme", "mine = acme:connect")
+    assert "mine" in registry.names()
+    made = registry.create_provider("mine", options={"colour": "red"}, secret="k")
+    assert vars(made) == {"options": {"colour": "red"}, "secret": "k"}
+    with pytest.raises(ValueError, match="use colour"):
+        registry.create_provider("mine", options={"flavour": 1}, secret=None)
+
+
+@pytest.mark.parametrize("name", registry.BUILT_IN)
+def test_a_package_cannot_take_the_name_of_a_provider_of_ours(
+    install: Install, name: str, tmp_path: Path
+) -> None:
+    install("thief", f"{name} = thief:connect", "raise SystemExit('the thief was loaded')")
+    assert registry.names().count(name) == 1
+    options = {"root": str(tmp_path)} if name == "local" else {}
+    secret = None if name == "local" else "a-key"
+    made = registry.create_provider(name, options=options, secret=secret)
+    assert type(made).__module__.startswith("pods.providers.")
+
+
+def test_two_packages_with_one_name_are_told_and_neither_gets_the_key(install: Install) -> None:
+    install("acme", "mine = acme:connect")
+    install("bolt", "mine = bolt:connect", "raise SystemExit('it was loaded')")
+    with pytest.raises(ValueError, match="comes from acme, bolt; uninstall all but one"):
+        registry.create_provider("mine", options={}, secret="k")
+
+
+@pytest.mark.parametrize(
+    ("points", "source", "said"),
+    [
+        ("mine = acme:connect", "import a_library_that_is_missing", "a_library_that_is_missing"),
+        ("mine = acme:made_up", GOOD, "made_up"),
+        ("mine = acme:connect", "connect = 'a text'", "acme:connect of acme is no factory"),
+    ],
+)
+def test_a_package_that_cannot_be_loaded_is_told_by_name(
+    install: Install, points: str, source: str, said: str
+) -> None:
+    install("acme", points, source)
+    with pytest.raises(ValueError, match="'mine'") as told:
+        registry.create_provider("mine", options={}, secret=None)
+    assert said in str(told.value)
+    # It is in nobody else's way.
+    assert registry.create_provider("vastai", options={}, secret="a-key").name == "vastai"
+
+
+def test_no_provider_is_imported_before_it_is_used() -> None:
+    look = (
+        "import pods.providers.registry, sys; print([n for n in sys.modules if 'providers.' in n])"
+    )
+    said = subprocess.check_output([sys.executable, "-c", look], text=True)
+    for name in registry.BUILT_IN.values():
+        assert f"'{name}" not in said
+    assert "'httpx'" not in said
