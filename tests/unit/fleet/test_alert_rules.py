@@ -257,7 +257,7 @@ def test_a_backlog_that_grows_with_all_pods_at_work(
 def test_a_backlog_that_stands_although_pods_are_ready(
     depths: list[int | None], values: dict[str, Any], expected: list[str]
 ) -> None:
-    assert of_fleet(ticks=ticks(depths, **values)) == expected
+    assert of_fleet(ticks=ticks(depths, active=3, **values)) == expected
 
 
 def test_less_than_the_window_says_nothing_about_the_window() -> None:
