@@ -46,7 +46,9 @@ def some(points: Sequence[T], step: int) -> Sequence[T]:
 
 def settled(account: LocalSubject, *phases: Phase) -> Phase:
     """The phase in which a machine comes to rest when it is only looked at."""
-    return until(lambda: phase if (phase := _phase(account)) in phases else None)
+    phase = until(lambda: phase if (phase := _phase(account)) in phases else None)
+    assert phase is not None
+    return phase
 
 
 def _phase(account: LocalSubject) -> Phase | None:

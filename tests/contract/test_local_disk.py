@@ -192,7 +192,7 @@ def test_the_price_of_an_account_is_that_of_its_offer_and_its_machines(
 ) -> None:
     provider = account.reconnected(hourly_usd="0.34")
     [offer] = provider.offers(OfferQuery(max_hourly_usd=Decimal("0.34")))
-    assert (offer.hourly_usd, offer.stopped_hourly_usd) == (Decimal("0.34"), 0)
+    assert (offer.hourly_usd, offer.stopped_hourly_usd) == (Decimal("0.34"), Decimal(0))
     assert not provider.offers(OfferQuery(max_hourly_usd=Decimal("0.33")))
     assert provider.create(a_spec("t1"), token="t1").hourly_usd == Decimal("0.34")
 

@@ -15,7 +15,7 @@ ROOT = {"root": "/srv/pods"}
 
 def test_an_account_needs_a_root_and_nothing_else() -> None:
     assert read(ROOT) == Options(root=Path("/srv/pods"))
-    assert (read(ROOT).hourly_usd, read(ROOT).capacity) == (0, None)
+    assert (read(ROOT).hourly_usd, read(ROOT).capacity) == (Decimal(0), None)
     assert read(ROOT).python == sys.executable
 
 
