@@ -1,5 +1,6 @@
 """Alerts go out once, and a worker that dies takes none with it; real HTTP, real processes."""
 
+import io
 import json
 import os
 import signal
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.db import connection
 
 from fleet import channel_urls, notifying
@@ -280,3 +283,43 @@ def test_an_address_of_a_lost_key_says_what_to_do(channel: Channel, settings: An
     settings.FIELD_KEYS = ("another",)
     with pytest.raises(BadAddress, match="PODFLEET_FIELD_KEYS"):
         channel_urls.unseal(channel.sealed_url)
+
+
+def alerts(*words: str) -> str:
+    out = io.StringIO()
+    call_command("alerts", *words, stdout=out)
+    return out.getvalue()
+
+
+def test_the_command_line_adds_tests_lists_snoozes_and_acknowledges(
+    receiver: Receiver, time: SteppedClock, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ALLOW_PRIVATE_WEBHOOKS = True
+    monkeypatch.setenv("OPS_URL", receiver.url)
+    assert json.loads(alerts("add", "ops", "env:OPS_URL", "--json"))["channel"] == "ops"
+    assert json.loads(alerts("test", "ops", "--json")) == {"channel": "ops", "sent": True}
+    assert receiver.messages[0]["title"] == "Podfleet: a test"
+    due(Channel.objects.get(), 2)
+    listed = json.loads(alerts("list", "--json"))
+    assert {a["text"] for a in listed} == {"pod 0 is old", "pod 1 is old"}
+    first, second = sorted(a["id"] for a in listed)
+    assert json.loads(alerts("ack", str(first), "--json")) == {"acknowledged": 1}
+    assert json.loads(alerts("snooze", str(second), "--hours", "8", "--json"))["snoozed"] == 1
+    text = alerts("list")
+    assert "acknowledged by" in text
+    assert "silent until" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["ack"], "name the alerts by id, or say --all"),
+        (["ack", "99"], "no open alert 99"),
+        (["test", "nobody"], "no channel 'nobody'; known: none"),
+        (["add", "ops", "env:NOT_SET_ANYWHERE"], "is empty"),
+        (["snooze", "--all", "--hours", "-1"], "name a moment to come"),
+    ],
+)
+def test_the_command_line_says_what_is_wrong(words: list[str], says: str) -> None:
+    with pytest.raises(CommandError, match=says):
+        alerts(*words)

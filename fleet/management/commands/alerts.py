@@ -1,0 +1,142 @@
+"""`manage.py alerts …`: read and answer alerts, and the channels that they go to."""
+
+import getpass
+import json
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import IO, Any, cast
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.table import Table
+
+from fleet import alerting, notifying
+from fleet.decision.alerts import Severity
+from fleet.models import Alert, Channel
+from fleet.notifying import Undelivered
+from pods import wiring
+from pods.clock import utcnow
+
+
+class Command(BaseCommand):
+    """Read and answer alerts. Exit status: 0 done, 1 failed, 2 bad usage."""
+
+    help = "Read and answer alerts, and the channels that they go to."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """One sub-command a verb."""
+        verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+        def verb(name: str, text: str) -> ArgumentParser:
+            sub: ArgumentParser = verbs.add_parser(name, help=text, description=text)
+            sub.add_argument("--json", action="store_true", help="Print JSON.")
+            return sub
+
+        verb("list", "The open alerts.").add_argument(
+            "--all", action="store_true", help="Ended ones too."
+        )
+        for name, text in (
+            ("ack", "Silence alerts until their cause ends."),
+            ("snooze", "Silence alerts for a while."),
+        ):
+            sub = verb(name, text)
+            sub.add_argument("ids", metavar="ID", type=int, nargs="*")
+            sub.add_argument("--all", action="store_true", help="All that are open.")
+            if name == "snooze":
+                sub.add_argument("--hours", type=float, required=True)
+        add = verb("add", "A new channel, or another address for one.")
+        add.add_argument("name", metavar="NAME")
+        add.add_argument("address", metavar="env:NAME|file:/path", help="Where its address is.")
+        add.add_argument("--min-severity", choices=[s.value for s in Severity], default="warning")
+        verb("test", "Send a test message to a channel.").add_argument("name", metavar="NAME")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run the verb."""
+        try:
+            getattr(self, f"_{options['verb']}")(options)
+        except (Undelivered, ValueError, wiring.BadSecret) as exc:
+            raise CommandError(str(exc)) from exc
+
+    def _say(self, options: dict[str, Any], text: str, **values: Any) -> None:
+        self.stdout.write(json.dumps(values) if options["json"] else text)
+
+    def _list(self, options: dict[str, Any]) -> None:
+        rows = Alert.objects.all() if options["all"] else Alert.objects.open()
+        found = list(rows.order_by("-first_seen_at"))
+        if options["json"]:
+            self.stdout.write(json.dumps([_as_json(alert) for alert in found]))
+            return
+        table = Table(box=None)
+        for column in ("id", "severity", "since (UTC)", "state", "alert"):
+            table.add_column(column)
+        for alert in found:
+            since = f"{alert.first_seen_at:%F %H:%M}"
+            table.add_row(str(alert.pk), alert.severity, since, _state(alert), alert.text)
+        Console(file=cast("IO[str]", self.stdout)).print(table if found else "no alerts")
+
+    def _chosen(self, options: dict[str, Any]) -> list[Alert]:
+        if bool(options["ids"]) == options["all"]:
+            raise CommandError("name the alerts by id, or say --all", returncode=2)
+        if options["all"]:
+            return list(Alert.objects.open())
+        chosen = list(Alert.objects.open().filter(pk__in=options["ids"]))
+        missing = sorted(set(options["ids"]) - {alert.pk for alert in chosen})
+        if missing:
+            raise CommandError(f"no open alert {', '.join(map(str, missing))}")
+        return chosen
+
+    def _ack(self, options: dict[str, Any]) -> None:
+        done = alerting.acknowledge(self._chosen(options), by=getpass.getuser())
+        self._say(options, f"acknowledged {done}", acknowledged=done)
+
+    def _snooze(self, options: dict[str, Any]) -> None:
+        until = utcnow() + timedelta(hours=options["hours"])
+        done = alerting.snooze(self._chosen(options), until=until, by=getpass.getuser())
+        text = f"silent until {until:%F %H:%M} UTC: {done}"
+        self._say(options, text, snoozed=done, until=until.isoformat())
+
+    def _add(self, options: dict[str, Any]) -> None:
+        address = wiring.read_secret(options["address"])
+        if address is None:
+            raise CommandError("say where the address is: env:NAME or file:/path", returncode=2)
+        severity = Severity(options["min_severity"])
+        channel = notifying.add_channel(options["name"], address, min_severity=severity)
+        text = (
+            f"{channel.name} hears {severity.value} and worse; try it: alerts test {channel.name}"
+        )
+        self._say(options, text, channel=channel.name, min_severity=severity.value)
+
+    def _test(self, options: dict[str, Any]) -> None:
+        try:
+            channel = Channel.objects.get(name=options["name"])
+        except Channel.DoesNotExist as exc:
+            known = ", ".join(Channel.objects.values_list("name", flat=True)) or "none"
+            raise CommandError(f"no channel {options['name']!r}; known: {known}") from exc
+        notifying.try_channel(channel)
+        self._say(options, f"{channel.name} took the message", channel=channel.name, sent=True)
+
+
+def _state(alert: Alert) -> str:
+    if alert.resolved_at is not None:
+        return f"over since {alert.resolved_at:%F %H:%M}"
+    if alert.acknowledged_at is not None:
+        return f"acknowledged by {alert.acknowledged_by}"
+    if alert.snoozed_until is not None and alert.snoozed_until > utcnow():
+        return f"silent until {alert.snoozed_until:%F %H:%M}"
+    return "open"
+
+
+def _as_json(alert: Alert) -> dict[str, Any]:
+    moments = ("first_seen_at", "last_seen_at", "acknowledged_at", "snoozed_until", "resolved_at")
+    return {
+        "id": alert.pk,
+        "cause": alert.cause,
+        "subject": alert.subject,
+        "severity": alert.severity,
+        "text": alert.text,
+        "acknowledged_by": alert.acknowledged_by,
+        **{
+            name: None if getattr(alert, name) is None else getattr(alert, name).isoformat()
+            for name in moments
+        },
+    }
