@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from unittest import mock
 
 import pytest
+from celery import current_app
 from django.contrib.auth.models import Group
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
@@ -223,3 +225,49 @@ def test_the_alert_of_a_long_life_follows_the_fleets_own_hours(
     time.advance(timedelta(hours=2).total_seconds())
     alerting.reconcile_alerts()
     assert [cause for cause, _ in open_causes()] == ["pod_old"]
+
+
+def test_what_is_new_is_sent_for_when_it_is_written_and_what_was_lost_is_sent_for_again(
+    fleet: Fleet,
+    channel: Channel,
+    time: SteppedClock,
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    a_pod(fleet, READY)
+    time.advance(24 * HOUR)
+    for _ in range(2):  # nobody took the first message
+        with (
+            mock.patch("fleet.alerting.current_app.send_task") as sent,
+            django_capture_on_commit_callbacks(execute=True),
+        ):
+            alerting.reconcile_alerts()
+            assert not sent.called
+        assert [c.args for c in sent.call_args_list] == [("notify.deliver", (channel.pk,))]
+    router = current_app.amqp.router
+    assert router.route({}, "notify.deliver")["queue"].name == "notify"
+    assert router.route({}, "fleet.alert")["queue"].name == "control"
+    assert router.route({}, "fleet.read_balance")["queue"].name == "vendor"
+
+
+def test_two_reconciliations_at_once_open_one_alert_and_tell_it_once(
+    fleet: Fleet, channel: Channel, time: SteppedClock
+) -> None:
+    a_pod(fleet, READY)
+    time.advance(24 * HOUR)
+    gather = alerting.gather
+
+    def meanwhile(now: Any) -> Any:
+        facts = gather(now)
+        with mock.patch.object(alerting, "gather", gather):
+            alerting.reconcile_alerts()
+        return facts
+
+    with mock.patch.object(alerting, "gather", meanwhile):
+        alerting.reconcile_alerts()
+    assert (Alert.objects.count(), told()) == (1, 1)
+
+
+def test_the_tasks_of_the_schedule_exist() -> None:
+    current_app.loader.import_default_modules()
+    wanted = set(PeriodicTask.objects.values_list("task", flat=True))
+    assert wanted - set(current_app.tasks.keys()) == set()
