@@ -161,7 +161,7 @@ def snooze(alerts_: Iterable[Alert], *, until: datetime, by: str) -> int:
 
 def gather(now: datetime) -> AlertFacts:
     """What the rules read; the number of queries does not grow with fleets, pods or accounts."""
-    pods = list(Pod.objects.billable())
+    pods = list(Pod.objects.billable().defer("agent", "handler_env"))
     limits = Limits.get()
     return AlertFacts(
         now=now,
