@@ -278,3 +278,27 @@ def test_the_ledger_is_the_vendors_bill_within_a_tick(world: World) -> None:
     theirs = float(world.rig.state.bill.total(str(pod.external_id), now=world.rig.clock()))
     tick = float(pod.hourly_usd) * timedelta(seconds=15).total_seconds() / 3600
     assert abs(ours - theirs) <= tick
+
+
+@pytest.mark.fault(35)
+def test_deliveries_that_come_too_early_prove_nothing(world: World) -> None:
+    pod = world.booted()
+    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    for _ in range(5):  # at once, as duplicates and nudges do
+        teardown.teardown_pod(pod.pk, connect=world.connect)
+        world.rig.clock.advance(2)
+    assert world.living() == []
+    assert state(pod) == "terminating"
+    world.run(900, until=lambda: state(pod) == "terminated")
+
+
+@pytest.mark.fault(9)
+def test_what_both_readings_lack_is_destroyed_all_the_same(world: World) -> None:
+    world.rig.state.list_lag = 10_000
+    pod = world.spawn(world.requested())
+    body = {"title": "Not Found", "status": 404, "detail": "pod not found"}
+    hidden = Reply(status=404, json=body, content_type=PROBLEM)
+    world.rig.server.faults.answer("GET", POD, hidden, times=500)
+    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    world.run(20)
+    assert world.living() == []
