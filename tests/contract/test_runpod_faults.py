@@ -1,0 +1,105 @@
+"""The contract of vendors that fail, held by RunPod as it is emulated."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from pods.providers.http import Timeouts, VendorHttp
+from pods.providers.runpod import api
+from pods.providers.runpod.options import Options
+from tests.contract.runpod_rig import KEY, POD, PODS, Rig, runpod
+from tests.contract.server_faults import ALL, MANY, Route, ServerFaults
+from tests.contract.test_runpod_contract import RunPodSubject
+from tests.contract.vendor_contract import VendorContract
+from tests.emulators.base import Reply
+
+HASTE = Timeouts(read=0.2, total=0.5)
+
+
+class RunPodFaults(ServerFaults):
+    """What RunPod words in its own way."""
+
+    def __init__(self, rig: Rig) -> None:
+        super().__init__(
+            rig.server,
+            create=Route(method="POST", path=PODS),
+            lists=Route(method="GET", path=PODS),
+            destroy=Route(method="DELETE", path=POD),
+        )
+        self.rig = rig
+
+    def bill_for_next_refusal(self) -> bool:
+        return False  # its refusals name no pod
+
+    def refuse(self, text: str) -> None:
+        body = {"title": text, "status": 400, "detail": text, "errors": [text]}
+        self.server.faults.answer("", ALL, Reply(status=400, json=body), times=MANY)
+
+    def revoke_key(self) -> None:
+        self.rig.emulator.keys = {"another"}
+
+    def use_up_funds(self) -> None:
+        self.rig.state.balance_usd = Decimal("0.10")
+
+    def sell_out(self) -> None:
+        for gpu in self.rig.state.catalog:
+            gpu.stock = dict.fromkeys(gpu.stock, 0)
+
+    def fill_host(self, external_id: str) -> None:
+        self.rig.state.full_hosts.add(external_id)
+
+    def hide_new_machines(self, seconds: float) -> None:
+        self.rig.state.list_lag = self.rig.state.get_lag = seconds
+
+    def forget_destroys(self) -> None:
+        self.server.faults.answer("DELETE", POD, Reply(status=204), times=MANY)
+
+    def take_away(self, external_id: str) -> None:
+        self.rig.state.vanish(external_id)
+
+    def add_fields(self) -> None:
+        self._edit_pods({"quantum": {"entangled": True}, "price": "free"})
+
+    def rename_statuses(self) -> None:
+        self._edit_pods({"status": "HIBERNATED"})
+
+    def shift_next_list(self) -> None:
+        # The newest is listed first: without it every later page begins one too late.
+        gpu = {"id": "NVIDIA H100 80GB HBM3", "count": 1}
+        stranger = self.rig.state.create({"name": "a-stranger", "image": "i", "gpu": gpu})
+        self.after_next_list(lambda: self.rig.state.vanish(stranger.id))
+
+    def clear(self) -> None:
+        super().clear()
+        self.rig.emulator.keys = None
+
+    def _edit_pods(self, changes: dict[str, Any]) -> None:
+        def edit(body: Any) -> Any:
+            if "pods" in body:
+                return {**body, "pods": [{**pod, **changes} for pod in body["pods"]]}
+            return {**body, **changes}
+
+        self.edit_machines(rf"{PODS}|{POD}", edit)
+
+
+class FaultyRunPod(RunPodSubject):
+    def __init__(self, rig: Rig) -> None:
+        super().__init__(rig)
+        self.faults = RunPodFaults(rig)
+        http = VendorHttp(base_url=rig.server.url, secret=KEY, timeouts=HASTE)
+        self.impatient = api.RunPod(http, Options.parse({"base_url": rig.server.url}))
+
+
+@pytest.fixture
+def subject(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyRunPod]:
+    with runpod(page_size=3) as rig:
+        subject = FaultyRunPod(rig)
+        with monkeypatch.context() as hasty:
+            hasty.setattr(api, "CREATING", HASTE)
+            yield subject
+
+
+class TestRunPodThatFails(VendorContract):
+    pass

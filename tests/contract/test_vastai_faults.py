@@ -1,0 +1,122 @@
+"""The contract of vendors that fail, held by Vast.ai as it is emulated."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from pods.providers.http import Timeouts, VendorHttp
+from pods.providers.vastai import Vastai, api
+from tests.contract.server_faults import ALL, MANY, Route, ServerFaults
+from tests.contract.test_vastai import STRANGERS, VastaiSubject
+from tests.contract.vastai_rig import KEY, Rig, vast
+from tests.contract.vendor_contract import VendorContract
+from tests.emulators.base import Reply
+from tests.emulators.vastai_contracts import Contract, Pace
+
+HASTE = Timeouts(read=0.2, total=0.5)
+ONE = r"/api/v0/instances/\d+/?"
+LIST = r"/api/v1/instances/"
+LEAVING = timedelta(seconds=3)
+
+
+class VastaiFaults(ServerFaults):
+    """What Vast.ai words in its own way."""
+
+    def __init__(self, rig: Rig) -> None:
+        super().__init__(
+            rig.server,
+            create=Route(method="PUT", path=r"/api/v0/asks/\d+/"),
+            lists=Route(method="GET", path=LIST),
+            destroy=Route(method="DELETE", path=ONE),
+        )
+        self.rig, self.market = rig, rig.emulator.market
+
+    def bill_for_next_refusal(self) -> bool:
+        self.rig.emulator.quirks.errors_create = 1
+        return True
+
+    def refuse(self, text: str) -> None:
+        body = {"success": False, "error": text, "msg": text, "detail": text}
+        self.server.faults.answer("", ALL, Reply(status=400, json=body), times=MANY)
+
+    def revoke_key(self) -> None:
+        self.rig.emulator.keys = {"another"}
+
+    def use_up_funds(self) -> None:
+        self.rig.emulator.quirks.unfunded = "insufficient_credit"
+
+    def sell_out(self) -> None:
+        for slot in self.market.slots:
+            slot.listed = False
+
+    def fill_host(self, external_id: str) -> None:
+        self.market.rival_rents(self._contract(external_id).slot)
+
+    def hide_new_machines(self, seconds: float) -> None:
+        self.market.pace.list_lag = self.market.pace.status_lag = timedelta(seconds=seconds)
+
+    def forget_destroys(self) -> None:
+        self.rig.emulator.quirks.keeps_destroyed = True
+
+    def take_away(self, external_id: str) -> None:
+        self.market.destroy(self._contract(external_id))
+        self.rig.clock.advance(LEAVING.total_seconds())
+
+    def add_fields(self) -> None:
+        self._edit_rows({"karma": {"a": [1]}, "price": "free"})
+
+    def rename_statuses(self) -> None:
+        self._edit_rows({"actual_status": "meditating"})
+
+    def shift_next_list(self) -> None:
+        # The oldest is listed first: without it every later page begins one too late.
+        oldest = next(iter(self.market.contracts))
+        self.after_next_list(lambda: self.take_away(str(oldest)))
+
+    def clear(self) -> None:
+        super().clear()
+        self.rig.emulator.keys = None
+        self.rig.emulator.quirks.keeps_destroyed = False
+
+    def _contract(self, external_id: str) -> Contract:
+        return self.market.contracts[int(external_id)]
+
+    def _edit_rows(self, changes: dict[str, Any]) -> None:
+        def edit(body: Any) -> Any:
+            rows = body["instances"]
+            if isinstance(rows, list):
+                return {**body, "instances": [{**row, **changes} for row in rows], "more": 1}
+            return {**body, "instances": {**rows, **changes}}
+
+        self.edit_machines(rf"{LIST}|{ONE}", edit)
+
+
+class FaultyVastai(VastaiSubject):
+    def __init__(self, rig: Rig) -> None:
+        super().__init__(rig)
+        self.faults = VastaiFaults(rig)
+        http = VendorHttp(base_url=rig.server.url, secret=KEY, timeouts=HASTE)
+        self.impatient = Vastai(http, loopback=True)
+
+
+@pytest.fixture
+def subject(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyVastai]:
+    """Somebody else's machines fill the first page of every list."""
+    with vast(slots=12, pace=Pace(leaving=LEAVING)) as rig:
+        rig.emulator.quirks.log_refusals = 1
+        market = rig.emulator.market
+        for number in range(STRANGERS):
+            facts: dict[str, Any] = {"label": f"stranger-{number}", "image": "i", "args": []}
+            slot = market.add_slot()
+            market.rent(slot, bid=None, cancel=True, disk=Decimal(8), env={}, **facts)
+        subject = FaultyVastai(rig)
+        with monkeypatch.context() as hasty:
+            hasty.setattr(api, "SLOW", HASTE)
+            yield subject
+
+
+class TestVastaiThatFails(VendorContract):
+    pass

@@ -1,0 +1,471 @@
+"""The contract of every provider whose vendor is emulated: what may be concluded when it fails.
+
+A test file subclasses `VendorContract` and gives one fixture, `subject`: a `VendorSubject`, whose
+`faults` the tests switch on. `server_faults.py` has most of them ready for an emulator on a
+`Server`. docs/providers.md shows it whole.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+import pytest
+
+from pods.providers.base import Machine, OfferQuery, Phase, Provider
+from pods.providers.errors import (
+    AuthFailed,
+    NoCapacity,
+    NotFound,
+    ProviderError,
+    QuotaExceeded,
+    RateLimited,
+    Refused,
+    Unavailable,
+)
+from tests.contract.provider_contract import (
+    Subject,
+    eventually,
+    listed,
+    reaches,
+    rent,
+    rent_running,
+    vanishes,
+)
+
+TAG: Final = "pf-a"
+PASSWORD: Final = "s3cretpassword"
+ENV: Final = {"PODFLEET_REDIS_URL": f"redis://pod-7:{PASSWORD}@backlog.example:6379/0"}
+WAIT_SECONDS: Final = 7  # above what an adapter waits out by itself
+GARBLED: Final = (b"", b"{", b"null", b"[]", b"{}", b'"ok"', b"7", b"<html>hello</html>", b"\xff")
+
+
+class Faults(Protocol):
+    """What goes wrong at a vendor. Each stays until `clear`, but for those that say `next`.
+
+    "Done" means that the vendor carried the request out, whatever its caller was told.
+    """
+
+    def lose_next_create(self, *, done: bool) -> None:
+        """The line is cut before an answer to the next create comes."""
+        ...
+
+    def fail_next_create(self) -> None:
+        """The next create is done, and answered with a 5xx."""
+        ...
+
+    def garble_next_create(self, body: bytes) -> None:
+        """The next create is done, and answered with a success and this body."""
+        ...
+
+    def bill_for_next_refusal(self) -> bool:
+        """The next create is refused, and its answer names what was made; False: never here."""
+        ...
+
+    def hold_answers(self) -> None:
+        """Everything is done, and answered later than `impatient` waits."""
+        ...
+
+    def cut_the_line(self) -> None:
+        """Every request is lost, and nothing done."""
+        ...
+
+    def be_ill(self) -> None:
+        """Every request is answered with a 5xx, and nothing done."""
+        ...
+
+    def limit_rate(self, seconds: int) -> None:
+        """Every request comes too soon and is not done; the answer says how long to wait."""
+        ...
+
+    def garble(self, body: bytes) -> None:
+        """Every request is answered with a success and this body, and nothing done."""
+        ...
+
+    def refuse(self, text: str) -> None:
+        """Every request is refused with a 4xx, with this text wherever the vendor puts one."""
+        ...
+
+    def revoke_key(self) -> None:
+        """The account's key is no good any more."""
+        ...
+
+    def use_up_funds(self) -> None:
+        """There is no money left to rent with; what runs goes on for now."""
+        ...
+
+    def sell_out(self) -> None:
+        """Nothing can be rented any more, whatever was offered before."""
+        ...
+
+    def fill_host(self, external_id: str) -> None:
+        """The stopped machine's host has no GPU free any more."""
+        ...
+
+    def hide_new_machines(self, seconds: float) -> None:
+        """What is made from now on is missing from every answer for so long."""
+        ...
+
+    def forget_destroys(self) -> None:
+        """A destroy is answered as ever, and not done."""
+        ...
+
+    def take_away(self, external_id: str) -> None:
+        """The vendor ends a machine unasked; it is gone at once."""
+        ...
+
+    def add_fields(self) -> None:
+        """Every machine in every answer has fields that nobody knows."""
+        ...
+
+    def rename_statuses(self) -> None:
+        """Every machine in every answer is in a status that nobody knows."""
+        ...
+
+    def shift_next_list(self) -> None:
+        """When part of the next list was sent, a machine of that part goes, none of ours."""
+        ...
+
+    def cut_lists(self) -> None:
+        """Of every list the first part is sent, and then it fails."""
+        ...
+
+    def creates(self) -> int:
+        """How many requests to create have arrived."""
+        ...
+
+    def clear(self) -> None:
+        """Nothing goes wrong any more; what has happened stays as it is."""
+        ...
+
+
+class VendorSubject(Subject, Protocol):
+    """A vendor with faults to switch on. Its lists come in parts of fewer than seven machines."""
+
+    faults: Faults
+    impatient: Provider  # the same account, by an adapter that waits for no answer for long
+
+
+Call = Callable[[Provider, str], object]
+
+
+def calls(subject: VendorSubject, *, create: bool = True) -> Iterator[tuple[str, Call]]:
+    """Every verb that the provider can do. To be made before a fault: a spec needs an offer."""
+    spec, flags = subject.spec(TAG, "t9", env=ENV), subject.provider.capabilities
+    yield "offers", lambda provider, _: provider.offers(OfferQuery())
+    if create:
+        yield "create", lambda provider, _: provider.create(spec, token="t9")
+    yield "status", lambda provider, external_id: provider.status(external_id)
+    yield "list_tagged", lambda provider, _: provider.list_tagged(TAG)
+    if flags.can_stop:
+        yield "stop", lambda provider, external_id: provider.stop(external_id)
+        yield "start", lambda provider, external_id: provider.start(external_id)
+    if flags.has_logs:
+        yield "logs", lambda provider, external_id: provider.logs(external_id)
+    yield "destroy", lambda provider, external_id: provider.destroy(external_id)
+
+
+@contextmanager
+def going_wrong(subject: VendorSubject) -> Iterator[Faults]:
+    """The faults that are switched on inside are over afterwards."""
+    try:
+        yield subject.faults
+    finally:
+        subject.faults.clear()
+
+
+def every_call_fails(
+    subject: VendorSubject, machine: Machine, error: type[ProviderError], begin: Callable[[], None]
+) -> dict[str, ProviderError]:
+    """What each verb raises while a fault is on; that nothing was done by them is checked."""
+    known = list(calls(subject))
+    before = set(subject.living())
+    raised: dict[str, ProviderError] = {}
+    with going_wrong(subject):
+        begin()
+        for name, call in known:
+            with pytest.raises(error) as caught:
+                call(subject.provider, machine.external_id)
+            assert type(caught.value) is error, name
+            raised[name] = caught.value
+    assert set(subject.living()) == before
+    assert subject.provider.status(machine.external_id).phase is Phase.RUNNING
+    return raised
+
+
+def found_by_token(subject: VendorSubject, token: str) -> Machine:
+    """The one machine with the token, as soon as the list shows it."""
+    seen = eventually(
+        subject,
+        lambda: [m for m in subject.provider.list_tagged(TAG) if m.token == token],
+        lambda machines: len(machines) > 0,
+    )
+    assert len(seen) == 1
+    return seen[0]
+
+
+def rents_without_an_answer(
+    subject: VendorSubject, begin: Callable[[], None], *, by: Provider | None = None
+) -> None:
+    """A create is sent once and done, nobody is told, and its machine can be found and ended."""
+    spec, before = subject.spec(TAG, "t1", env=ENV), subject.faults.creates()
+    with going_wrong(subject):
+        begin()
+        with pytest.raises(Unavailable):
+            (by or subject.provider).create(spec, token="t1")
+    # What was held back is counted when it is let go.
+    eventually(subject, subject.faults.creates, lambda sent: sent > before)
+    machine = found_by_token(subject, "t1")
+    assert set(subject.living()) == {machine.external_id}
+    subject.provider.destroy(machine.external_id)
+    vanishes(subject, machine.external_id, TAG)
+    assert subject.faults.creates() == before + 1
+
+
+def rents_nothing(
+    subject: VendorSubject, error: type[ProviderError], begin: Callable[[], None]
+) -> ProviderError:
+    """A create is declined, and nothing is there, not even when every lag is over."""
+    spec = subject.spec(TAG, "t1", env=ENV)
+    with going_wrong(subject):
+        begin()
+        with pytest.raises(error) as caught:
+            subject.provider.create(spec, token="t1")
+        assert type(caught.value) is error
+    subject.let_pass(subject.provider.capabilities.list_lag.total_seconds())
+    assert not subject.living()
+    assert listed(subject.provider, TAG) == {}
+    return caught.value
+
+
+class VendorContract:
+    """What holds for every provider behind a network."""
+
+    @pytest.mark.fault(4)
+    def test_a_create_whose_answer_is_lost_is_sent_once_and_found_by_its_token(
+        self, subject: VendorSubject
+    ) -> None:
+        rents_without_an_answer(subject, lambda: subject.faults.lose_next_create(done=True))
+
+    @pytest.mark.fault(4)
+    def test_a_create_that_is_answered_too_late_is_found_by_its_token(
+        self, subject: VendorSubject
+    ) -> None:
+        rents_without_an_answer(subject, subject.faults.hold_answers, by=subject.impatient)
+
+    @pytest.mark.fault(6)
+    def test_a_create_that_fails_and_still_bills_is_found_by_its_token(
+        self, subject: VendorSubject
+    ) -> None:
+        rents_without_an_answer(subject, subject.faults.fail_next_create)
+
+    @pytest.mark.parametrize("body", GARBLED)
+    def test_a_create_whose_answer_cannot_be_read_is_found_by_its_token(
+        self, subject: VendorSubject, body: bytes
+    ) -> None:
+        rents_without_an_answer(subject, lambda: subject.faults.garble_next_create(body))
+
+    @pytest.mark.fault(5)
+    def test_a_create_that_never_arrived_leaves_nothing(self, subject: VendorSubject) -> None:
+        rents_nothing(subject, Unavailable, lambda: subject.faults.lose_next_create(done=False))
+
+    @pytest.mark.fault(7)
+    def test_a_refusal_that_bills_names_what_bills(self, subject: VendorSubject) -> None:
+        spec = subject.spec(TAG, "t1")
+        if not subject.faults.bill_for_next_refusal():
+            pytest.skip("no refusal of this vendor names what it made")
+        with pytest.raises(Refused) as caught:
+            subject.provider.create(spec, token="t1")
+        named = caught.value.billing_id
+        assert named is not None
+        assert set(subject.living()) == {named}
+        subject.provider.destroy(named)
+        vanishes(subject, named, TAG)
+        assert not subject.living()
+
+    @pytest.mark.fault(10)
+    def test_what_is_sold_out_is_no_capacity(self, subject: VendorSubject) -> None:
+        rents_nothing(subject, NoCapacity, subject.faults.sell_out)
+
+    @pytest.mark.fault(49)
+    def test_without_money_nothing_is_rented_and_the_reason_is_told(
+        self, subject: VendorSubject
+    ) -> None:
+        rents_nothing(subject, QuotaExceeded, subject.faults.use_up_funds)
+
+    @pytest.mark.fault(50)
+    def test_a_create_that_comes_too_soon_rents_nothing(self, subject: VendorSubject) -> None:
+        error = rents_nothing(subject, RateLimited, lambda: subject.faults.limit_rate(WAIT_SECONDS))
+        assert getattr(error, "retry_after", None) == WAIT_SECONDS
+
+    @pytest.mark.fault(49)
+    def test_a_revoked_key_is_told_by_every_verb_and_says_nothing_of_any_machine(
+        self, subject: VendorSubject
+    ) -> None:
+        machine = rent_running(subject, "t1")
+        every_call_fails(subject, machine, AuthFailed, subject.faults.revoke_key)
+
+    @pytest.mark.fault(50)
+    def test_a_rate_limit_is_told_by_every_verb_with_how_long_to_wait(
+        self, subject: VendorSubject
+    ) -> None:
+        machine = rent_running(subject, "t1")
+        raised = every_call_fails(
+            subject, machine, RateLimited, lambda: subject.faults.limit_rate(WAIT_SECONDS)
+        )
+        waits = {name: getattr(error, "retry_after", None) for name, error in raised.items()}
+        assert waits == dict.fromkeys(raised, WAIT_SECONDS)
+
+    @pytest.mark.fault(35)
+    @pytest.mark.parametrize("fault", ["be_ill", "cut_the_line"])
+    def test_a_vendor_that_does_not_answer_is_unavailable_to_every_verb(
+        self, subject: VendorSubject, fault: str
+    ) -> None:
+        machine = rent_running(subject, "t1")
+        every_call_fails(subject, machine, Unavailable, getattr(subject.faults, fault))
+
+    def test_an_answer_that_comes_too_late_says_nothing(self, subject: VendorSubject) -> None:
+        machine = rent_running(subject, "t1")
+        with going_wrong(subject):
+            subject.faults.hold_answers()
+            for call in (
+                lambda: subject.impatient.status(machine.external_id),
+                lambda: subject.impatient.list_tagged(TAG),
+                lambda: subject.impatient.destroy(machine.external_id),
+            ):
+                with pytest.raises(Unavailable):
+                    call()
+        # Done or not: to ask again is right.
+        subject.provider.destroy(machine.external_id)
+        vanishes(subject, machine.external_id, TAG)
+
+    @pytest.mark.fault(30)
+    @pytest.mark.parametrize("body", GARBLED)
+    def test_an_answer_that_cannot_be_read_is_neither_empty_nor_gone(
+        self, subject: VendorSubject, body: bytes
+    ) -> None:
+        machine = rent_running(subject, "t1")
+        with going_wrong(subject):
+            subject.faults.garble(body)
+            for look in (
+                lambda: subject.provider.status(machine.external_id),
+                lambda: subject.provider.list_tagged(TAG),
+                lambda: subject.provider.offers(OfferQuery()),
+            ):
+                with pytest.raises(Unavailable):
+                    look()
+
+    @pytest.mark.fault(28)
+    def test_fields_that_nobody_knows_change_nothing(self, subject: VendorSubject) -> None:
+        machine = rent_running(subject, "t1")
+        with going_wrong(subject):
+            subject.faults.add_fields()
+            assert subject.provider.status(machine.external_id) == machine
+            assert listed(subject.provider, TAG) == {machine.external_id: machine}
+
+    @pytest.mark.fault(28)
+    def test_a_status_that_nobody_knows_is_unknown_and_never_gone(
+        self, subject: VendorSubject
+    ) -> None:
+        machine = rent_running(subject, "t1")
+        with going_wrong(subject):
+            subject.faults.rename_statuses()
+            seen = subject.provider.status(machine.external_id)
+            assert (seen.phase, seen.token) == (Phase.UNKNOWN, "t1")
+            assert seen.raw_status
+            assert listed(subject.provider, TAG)[machine.external_id].phase is Phase.UNKNOWN
+
+    @pytest.mark.fault(30)
+    def test_a_list_that_shifts_while_it_is_read_loses_and_doubles_nothing(
+        self, subject: VendorSubject
+    ) -> None:
+        ids = {rent(subject, f"t{n}").external_id for n in range(7)}
+        assert set(listed(subject.provider, TAG)) == ids
+        subject.faults.shift_next_list()
+        assert set(listed(subject.provider, TAG)) == ids
+
+    @pytest.mark.fault(30)
+    def test_a_part_of_a_list_is_an_error(self, subject: VendorSubject) -> None:
+        for n in range(7):
+            rent(subject, f"t{n}")
+        with going_wrong(subject):
+            subject.faults.cut_lists()
+            with pytest.raises(Unavailable):
+                subject.provider.list_tagged(TAG)
+        assert len(listed(subject.provider, TAG)) == 7
+
+    @pytest.mark.fault(9)
+    def test_a_new_machine_is_hidden_for_no_longer_than_is_promised(
+        self, subject: VendorSubject
+    ) -> None:
+        lag = subject.provider.capabilities.list_lag.total_seconds()
+        subject.faults.hide_new_machines(lag)
+        machine = rent(subject, "t1")
+        if lag:
+            with pytest.raises(NotFound):
+                subject.provider.status(machine.external_id)
+            assert listed(subject.provider, TAG) == {}
+        subject.let_pass(lag)
+        assert subject.provider.status(machine.external_id).token == "t1"
+        assert set(listed(subject.provider, TAG)) == {machine.external_id}
+
+    @pytest.mark.fault(36)
+    def test_a_destroy_that_the_vendor_forgets_leaves_the_machine_to_be_seen(
+        self, subject: VendorSubject
+    ) -> None:
+        machine = rent_running(subject, "t1")
+        with going_wrong(subject):
+            subject.faults.forget_destroys()
+            subject.provider.destroy(machine.external_id)
+            subject.let_pass(subject.provider.capabilities.consistency_window.total_seconds())
+            assert subject.provider.status(machine.external_id).phase is Phase.RUNNING
+            assert set(listed(subject.provider, TAG)) == {machine.external_id}
+        subject.provider.destroy(machine.external_id)
+        vanishes(subject, machine.external_id, TAG)
+
+    @pytest.mark.fault(26)
+    def test_a_machine_that_the_vendor_took_away_is_not_there_and_can_be_destroyed(
+        self, subject: VendorSubject
+    ) -> None:
+        machine, other = rent_running(subject, "t1"), rent_running(subject, "t2")
+        subject.faults.take_away(machine.external_id)
+        vanishes(subject, machine.external_id, TAG)
+        subject.provider.destroy(machine.external_id)
+        assert set(listed(subject.provider, TAG)) == {other.external_id}
+
+    @pytest.mark.fault(24)
+    def test_a_stopped_machine_whose_host_is_full_stays_stopped(
+        self, subject: VendorSubject
+    ) -> None:
+        if not subject.provider.capabilities.can_stop:
+            pytest.skip("this provider cannot stop and start")
+        machine = rent_running(subject, "t1")
+        subject.provider.stop(machine.external_id)
+        reaches(subject, machine.external_id, Phase.STOPPED)
+        subject.faults.fill_host(machine.external_id)
+        with pytest.raises(NoCapacity):
+            subject.provider.start(machine.external_id)
+        subject.let_pass(subject.provider.capabilities.consistency_window.total_seconds())
+        reaches(subject, machine.external_id, Phase.STOPPED)
+
+    @pytest.mark.fault(68)
+    def test_no_error_shows_the_key_or_what_the_machine_was_given(
+        self, subject: VendorSubject
+    ) -> None:
+        machine, known = rent_running(subject, "t1"), list(calls(subject))
+        address = ENV["PODFLEET_REDIS_URL"]
+        with going_wrong(subject):
+            subject.faults.refuse(f"Bearer {subject.secret} \x1b[31m {address}")
+            for name, call in known:
+                with pytest.raises(ProviderError) as caught:
+                    call(subject.provider, machine.external_id)
+                told = "".join(said(caught.value))
+                assert PASSWORD not in told, name
+                assert "\x1b" not in told, name
+                assert not subject.secret or subject.secret not in told, name
+
+
+def said(error: BaseException | None) -> Iterator[str]:
+    """All that an error and its causes would put into a log."""
+    while error is not None:
+        yield f"{error!r} {error} {vars(error)}"
+        error = error.__cause__ or error.__context__
