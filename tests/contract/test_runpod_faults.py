@@ -21,14 +21,14 @@ HASTE = Timeouts(read=0.2, total=0.5)
 class RunPodFaults(ServerFaults):
     """What RunPod words in its own way."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(
             rig.server,
             create=Route(method="POST", path=PODS),
             lists=Route(method="GET", path=PODS),
             destroy=Route(method="DELETE", path=POD),
         )
-        self.rig = rig
+        self.rig, self._monkeypatch = rig, monkeypatch
 
     def bill_for_next_refusal(self) -> bool:
         return False  # its refusals name no pod
@@ -36,6 +36,11 @@ class RunPodFaults(ServerFaults):
     def refuse(self, text: str) -> None:
         body = {"title": text, "status": 400, "detail": text, "errors": [text]}
         self.server.faults.answer("", ALL, Reply(status=400, json=body), times=MANY)
+
+    def hold_answers(self) -> None:
+        # The adapter's patience with a create is its own.
+        self._monkeypatch.setattr(api, "CREATING", HASTE)
+        super().hold_answers()
 
     def revoke_key(self) -> None:
         self.rig.emulator.keys = {"another"}
@@ -85,9 +90,9 @@ class RunPodFaults(ServerFaults):
 
 
 class FaultyRunPod(RunPodSubject):
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(rig)
-        self.faults = RunPodFaults(rig)
+        self.faults = RunPodFaults(rig, monkeypatch)
         http = VendorHttp(base_url=rig.server.url, secret=KEY, timeouts=HASTE)
         self.impatient = api.RunPod(http, Options.parse({"base_url": rig.server.url}))
 
@@ -95,10 +100,7 @@ class FaultyRunPod(RunPodSubject):
 @pytest.fixture
 def subject(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyRunPod]:
     with runpod(page_size=3) as rig:
-        subject = FaultyRunPod(rig)
-        with monkeypatch.context() as hasty:
-            hasty.setattr(api, "CREATING", HASTE)
-            yield subject
+        yield FaultyRunPod(rig, monkeypatch)
 
 
 class TestRunPodThatFails(VendorContract):

@@ -25,7 +25,7 @@ LEAVING = timedelta(seconds=3)
 class VastaiFaults(ServerFaults):
     """What Vast.ai words in its own way."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(
             rig.server,
             create=Route(method="PUT", path=r"/api/v0/asks/\d+/"),
@@ -33,6 +33,7 @@ class VastaiFaults(ServerFaults):
             destroy=Route(method="DELETE", path=ONE),
         )
         self.rig, self.market = rig, rig.emulator.market
+        self._monkeypatch = monkeypatch
 
     def bill_for_next_refusal(self) -> bool:
         self.rig.emulator.quirks.errors_create = 1
@@ -41,6 +42,11 @@ class VastaiFaults(ServerFaults):
     def refuse(self, text: str) -> None:
         body = {"success": False, "error": text, "msg": text, "detail": text}
         self.server.faults.answer("", ALL, Reply(status=400, json=body), times=MANY)
+
+    def hold_answers(self) -> None:
+        # The adapter's patience with a create is its own.
+        self._monkeypatch.setattr(api, "SLOW", HASTE)
+        super().hold_answers()
 
     def revoke_key(self) -> None:
         self.rig.emulator.keys = {"another"}
@@ -95,9 +101,9 @@ class VastaiFaults(ServerFaults):
 
 
 class FaultyVastai(VastaiSubject):
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(rig)
-        self.faults = VastaiFaults(rig)
+        self.faults = VastaiFaults(rig, monkeypatch)
         http = VendorHttp(base_url=rig.server.url, secret=KEY, timeouts=HASTE)
         self.impatient = Vastai(http, loopback=True)
 
@@ -112,10 +118,7 @@ def subject(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyVastai]:
             facts: dict[str, Any] = {"label": f"stranger-{number}", "image": "i", "args": []}
             slot = market.add_slot()
             market.rent(slot, bid=None, cancel=True, disk=Decimal(8), env={}, **facts)
-        subject = FaultyVastai(rig)
-        with monkeypatch.context() as hasty:
-            hasty.setattr(api, "SLOW", HASTE)
-            yield subject
+        yield FaultyVastai(rig, monkeypatch)
 
 
 class TestVastaiThatFails(VendorContract):
