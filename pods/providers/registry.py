@@ -10,6 +10,7 @@ from pods.providers.base import Provider, ProviderFactory
 GROUP: Final = "podfleet.providers"
 # Imported when they are used, so that one vendor's needs are not everybody's.
 BUILT_IN: Final[Mapping[str, str]] = {
+    "docker": "pods.providers.docker",
     "local": "pods.providers.local",
     "runpod": "pods.providers.runpod",
     "vastai": "pods.providers.vastai",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pods.providers import registry
+from pods.providers.base import Provider
 
 Install = Callable[..., None]
 GOOD = """
@@ -42,17 +43,21 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     return put
 
 
+def an_account(name: str, folder: Path) -> Provider:
+    """A provider of ours with what it cannot do without."""
+    options = {"root": str(folder)} if name == "local" else {}
+    secret = "a-key" if name in {"runpod", "vastai"} else None
+    return registry.create_provider(name, options=options, secret=secret)
+
+
 def test_a_provider_of_ours_is_made_from_its_options(tmp_path: Path) -> None:
     provider = registry.create_provider("local", options={"root": str(tmp_path)}, secret=None)
     assert provider.name == "local"
 
 
 def test_every_provider_of_ours_can_be_loaded_and_names_itself(tmp_path: Path) -> None:
-    options = {"local": {"root": str(tmp_path)}}
     for name in registry.BUILT_IN:
-        secret = None if name == "local" else "a-key"
-        made = registry.create_provider(name, options=options.get(name, {}), secret=secret)
-        assert made.name == name
+        assert an_account(name, tmp_path).name == name
 
 
 def test_an_unknown_provider_is_told_with_those_that_are_known(install: Install) -> None:
@@ -82,9 +87,7 @@ def test_a_package_cannot_take_the_name_of_a_provider_of_ours(
 ) -> None:
     install("thief", f"{name} = thief:connect", "raise SystemExit('the thief was loaded')")
     assert registry.names().count(name) == 1
-    options = {"root": str(tmp_path)} if name == "local" else {}
-    secret = None if name == "local" else "a-key"
-    made = registry.create_provider(name, options=options, secret=secret)
+    made = an_account(name, tmp_path)
     assert type(made).__module__.startswith("pods.providers.")
 
 
