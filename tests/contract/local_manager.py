@@ -2,7 +2,8 @@
 
 Reads orders from its standard input, a line of JSON each, carries each out in a fork of its own,
 and answers with a line. `kill_at` is the line of the provider's code at which the fork is killed
-(`[file, number]`); with `watch` true the answer names all lines that were passed.
+(`[file, number]`); with `watch` true the answer names all lines that were passed; `launcher` is the
+interpreter that starts commands.
 
 Run as `python -m tests.contract.local_manager`.
 """
@@ -83,6 +84,7 @@ def _trace(met: Callable[[Line], None]) -> None:
 
 def _carry_out(order: Mapping[str, Any]) -> dict[str, Any]:
     provider = local.connect(options=order["options"], secret=None)
+    sys.executable = order.get("launcher", sys.executable)
     lines: dict[Line, None] = {}
     deadly = tuple(order["kill_at"]) if order.get("kill_at") else None
 

@@ -198,6 +198,36 @@ def test_a_launcher_that_is_killed_at_any_line_leaves_one_process_or_none(
         gone(account)
 
 
+GATE = f"""#!{sys.executable} -S
+import os, sys, time
+while not os.path.exists(os.environ["GATE"]):
+    time.sleep(0.01)
+os.execv({sys.executable!r}, [{sys.executable!r}, *sys.argv[1:]])
+"""
+
+
+@pytest.mark.fault(3)
+def test_a_launcher_that_is_still_at_work_when_its_manager_dies_is_waited_for(
+    account: LocalSubject, manager: Manager, tmp_path: Path
+) -> None:
+    slow, gate = tmp_path / "python", tmp_path / "gate"
+    slow.write_text(GATE)
+    slow.chmod(0o700)
+    spec = a_spec("t1", env={"GATE": str(gate)})
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(manager.creates, spec, "t1", launcher=str(slow))
+        [launcher] = until(account.processes)
+        psutil.Process(launcher.ppid()).kill()
+        assert asked.result() == {"killed": True}
+    for _ in range(3):
+        assert account.provider.status(ID).phase is Phase.BOOTING
+        assert account.create("t1").external_id == ID
+    assert [p.pid for p in account.processes()] == [launcher.pid]
+    gate.touch()
+    assert settled(account, Phase.RUNNING)
+    assert len(account.leaders()) == 1
+
+
 def test_a_launcher_that_cannot_start_is_told_and_tried_again(
     account: LocalSubject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
