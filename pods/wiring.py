@@ -6,6 +6,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from pods import credentials
 from pods.agent import protocol
 from pods.connections import redis_client
 from pods.models import Account, Pod
@@ -17,7 +18,7 @@ Connect = Callable[[Account], Provider]
 
 
 class BadSecret(Exception):
-    """The reference to an account's credentials leads nowhere."""
+    """An account's key cannot be had: its reference leads nowhere, or another key sealed it."""
 
 
 def read_secret(reference: str) -> str | None:
@@ -43,6 +44,20 @@ def read_secret(reference: str) -> str | None:
     return value
 
 
+def secret_of(account: Account) -> str | None:
+    """The account's credentials: where its reference leads, or stored encrypted; None: it has none.
+
+    Raises:
+        BadSecret: they cannot be read; the message says what would be right.
+    """
+    if account.secret_ref or not account.sealed_secret:
+        return read_secret(account.secret_ref)
+    try:
+        return credentials.unseal(account.sealed_secret)
+    except credentials.WrongKey as exc:
+        raise BadSecret(f"account {account.name}: {exc}") from exc
+
+
 def connect(account: Account) -> Provider:
     """The provider of an account: its calls are logged, and paced together with all workers'.
 
@@ -54,7 +69,7 @@ def connect(account: Account) -> Provider:
     if account.provider == "local":
         options.setdefault("root", str(settings.VAR_DIR / "pods"))
     provider = registry.create_provider(
-        account.provider, options=options, secret=read_secret(account.secret_ref)
+        account.provider, options=options, secret=secret_of(account)
     )
     # The pace is the credentials': two accounts with one key share it, where the vendor counts it.
     pace = f"{account.provider}:{account.secret_ref or account.pk}"

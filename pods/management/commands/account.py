@@ -1,0 +1,159 @@
+"""`manage.py account …`: accounts and their keys, each tried with a real call before it is saved."""
+
+import json
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.table import Table
+
+from pods import accounts, surveying
+from pods.accounts import Tried
+from pods.clock import utcnow
+from pods.models import Account
+
+
+def _add_values(parser: ArgumentParser) -> None:
+    secret = parser.add_mutually_exclusive_group()
+    secret.add_argument(
+        "--secret-stdin",
+        action="store_true",
+        help="Read the key from standard input and store it encrypted.",
+    )
+    secret.add_argument("--secret-ref", metavar="env:NAME|file:/path", help="Where the key is.")
+    parser.add_argument("--options", metavar="JSON", help="Options of the provider; no secrets.")
+    parser.add_argument("--orphans", choices=[c.value for c in Account.Orphans])
+    switch = parser.add_mutually_exclusive_group()
+    switch.add_argument("--enable", action="store_const", const=True, dest="enabled")
+    switch.add_argument("--disable", action="store_const", const=False, dest="enabled")
+
+
+class Command(BaseCommand):
+    """Add, list, change and try accounts. Exit status: 0 done, 1 failed, 2 bad usage."""
+
+    help = "Add, list, change and try accounts. A secret is never an argument and never shown."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """One sub-command a verb."""
+        verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+        def verb(name: str, text: str, *, named: bool = True) -> ArgumentParser:
+            sub: ArgumentParser = verbs.add_parser(name, help=text, description=text)
+            if named:
+                sub.add_argument("name", metavar="NAME")
+            sub.add_argument("--json", action="store_true", help="Print JSON.")
+            return sub
+
+        add = verb("add", "A new account.")
+        add.add_argument("--provider", required=True)
+        _add_values(add)
+        change = verb("set", "Change an account; with --provider it is made where it is missing.")
+        change.add_argument("--provider")
+        _add_values(change)
+        verb("list", "All accounts, a line each.", named=False)
+        verb("check", "Try an account's credentials with a real call.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run the verb."""
+        try:
+            getattr(self, f"_{options['verb']}")(options)
+        except ValidationError as exc:
+            raise CommandError("; ".join(exc.messages)) from exc
+
+    def _account(self, options: dict[str, Any]) -> Account:
+        name = options["name"]
+        try:
+            return Account.objects.get(name=name)
+        except Account.DoesNotExist as exc:
+            known = ", ".join(Account.objects.values_list("name", flat=True)) or "none"
+            raise CommandError(f"no account {name!r}; known: {known}") from exc
+
+    def _add(self, options: dict[str, Any]) -> None:
+        name = options["name"]
+        if Account.objects.filter(name=name).exists():
+            raise CommandError(f"there is an account {name!r} already; use `account set`")
+        self._save(options, Account(name=name))
+
+    def _set(self, options: dict[str, Any]) -> None:
+        known = Account.objects.filter(name=options["name"]).first()
+        if known is None and options["provider"]:
+            self._add(options)
+            return
+        account = known or self._account(options)
+        if options["provider"] not in {None, account.provider}:
+            raise CommandError(
+                f"account {account} is {account.provider}'s; add another account for "
+                f"{options['provider']}"
+            )
+        self._save(options, account)
+
+    def _save(self, options: dict[str, Any], account: Account) -> None:
+        changes = {
+            name: options[name]
+            for name in ("provider", "secret_ref", "orphans", "enabled")
+            if options[name] is not None
+        }
+        if options["options"] is not None:
+            changes["options"] = _json(options["options"])
+        secret = sys.stdin.read() if options["secret_stdin"] else None
+        if not changes and secret is None:
+            raise CommandError("nothing to set; see `account set --help`", returncode=2)
+        tried = accounts.save_account(account, secret=secret, changes=changes)
+        offers = surveying.survey_account(account) if tried.good and account.enabled else 0
+        self._tell(options, account, tried, f"saved; {tried.says}; {offers} offers", offers=offers)
+
+    def _check(self, options: dict[str, Any]) -> None:
+        account = self._account(options)
+        tried = accounts.try_account(account)
+        if not tried.good and not options["json"]:
+            raise CommandError(f"{account}: {tried.says}")
+        self._tell(options, account, tried, tried.says)
+        if not tried.good:
+            raise SystemExit(1)
+
+    def _tell(
+        self, options: dict[str, Any], account: Account, tried: Tried, text: str, **more: Any
+    ) -> None:
+        if options["json"]:
+            balance = None if tried.balance_usd is None else str(tried.balance_usd)
+            answer = {"good": tried.good, "says": tried.says, "balance_usd": balance, **more}
+            self.stdout.write(json.dumps({"account": account.name, **answer}))
+        else:
+            self.stdout.write(f"{account}: {text}")
+
+    def _list(self, options: dict[str, Any]) -> None:
+        rows = [_described(a) for a in Account.objects.order_by("name")]
+        if options["json"]:
+            self.stdout.write(json.dumps(rows))
+            return
+        table = Table(box=None)
+        for column in ("account", "provider", "key", "health", "offers"):
+            table.add_column(column)
+        for row in rows:
+            table.add_row(
+                row["name"], row["provider"], row["key"], row["health"], str(row["offers"])
+            )
+        Console().print(table if rows else "no accounts; make one with `account add`")
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as exc:
+        raise CommandError(f"--options: {text!r} is no JSON: {exc}", returncode=2) from exc
+
+
+def _described(account: Account) -> dict[str, Any]:
+    left_alone = account.open_until is not None and account.open_until > utcnow()
+    health = f"left alone: {account.last_error}" if left_alone else "well"
+    return {
+        "name": account.name,
+        "provider": account.provider,
+        "key": "stored, encrypted" if account.sealed_secret else account.secret_ref or "none",
+        "health": health if account.enabled else "disabled",
+        "offers": len(account.offers),
+        "surveyed_at": None if account.surveyed_at is None else account.surveyed_at.isoformat(),
+    }
