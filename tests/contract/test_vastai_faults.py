@@ -13,7 +13,6 @@ from tests.contract.server_faults import ALL, MANY, Route, ServerFaults
 from tests.contract.test_vastai import STRANGERS, VastaiSubject
 from tests.contract.vastai_rig import KEY, Rig, vast
 from tests.contract.vendor_contract import VendorContract
-from tests.contract.vendor_faults import VendorSubject
 from tests.emulators.base import Reply
 from tests.emulators.vastai_contracts import Contract, Pace
 
@@ -123,12 +122,4 @@ def subject(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyVastai]:
 
 
 class TestVastaiThatFails(VendorContract):
-    @pytest.mark.fault(68)
-    @pytest.mark.xfail(
-        strict=True,
-        reason="a create hides the values of its environment, not the passwords inside of them",
-    )
-    def test_no_error_shows_the_key_or_what_the_machine_was_given(
-        self, subject: VendorSubject
-    ) -> None:
-        super().test_no_error_shows_the_key_or_what_the_machine_was_given(subject)
+    pass

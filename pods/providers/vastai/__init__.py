@@ -31,7 +31,7 @@ from pods.providers.vastai import logs, market
 from pods.providers.vastai.api import Api, Caller
 from pods.providers.vastai.mapping import Row, amount, instance_id, machine_of
 from pods.providers.vastai.refusals import DoubtfulFunds, wait_in
-from pods.providers.wire import LOOPBACK, checked_base_url, cleaned
+from pods.providers.wire import LOOPBACK, checked_base_url, cleaned, secrets_in
 
 BASE_URL: Final = "https://console.vast.ai"
 _ID: Final = re.compile(r"[1-9]\d{0,17}", re.ASCII)
@@ -135,7 +135,7 @@ class Vastai:
         bid = _bid_of(spec, key)
         body = market.create_body(spec, bid)
         try:
-            external_id = self._api.accept(key.ask, body, hide=tuple(spec.env.values()))
+            external_id = self._api.accept(key.ask, body, hide=secrets_in(spec.env.values()))
         except DoubtfulFunds as exc:
             raise self._funds_or_refused(exc) from None
         return Machine(
