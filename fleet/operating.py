@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import F
 from redis import RedisError
 
-from fleet import scheduling, snapshot
+from fleet import market, scheduling
 from fleet.decision.values import Mode
 from fleet.models import Backlog, Fleet
 from pods import surveying
@@ -75,7 +75,7 @@ def check(fleet: Fleet, accounts: Sequence[Account] | None = None) -> None:
             {"image": "name the image of the pods: all but local accounts run containers"}
         )
     try:
-        snapshot.wanted(fleet)
+        market.wanted(fleet)
     except ValueError as exc:
         raise ValidationError({"offer_query": str(exc)}) from exc
 

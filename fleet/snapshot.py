@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from statistics import median
@@ -14,23 +14,21 @@ from django.db.models import Count, Sum
 from fleet import spending
 from fleet.backlog import probes
 from fleet.backlog.base import BacklogUnknown, Depth
-from fleet.decision import placement
 from fleet.decision.values import (
     Caps,
     Elsewhere,
     Mode,
-    OfferFacts,
     Override,
     PodFacts,
     Policy,
     Snapshot,
-    Wanted,
 )
+from fleet.market import experience, offers_for
+from fleet.market import wanted as wanted  # the fleet's form asks for it here
 from fleet.models import Fleet, Limits
-from pods import breaker, heartbeats, surveying
+from pods import heartbeats
 from pods.heartbeats import Beat, HeartbeatsUnknown
-from pods.models import Account, Orphan, Pod
-from pods.providers.base import Offer
+from pods.models import Orphan, Pod
 
 BOOTS_MEASURED = 20
 
@@ -61,7 +59,8 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
     beats, heard = _beats(pods, renew=renew)
     limits = Limits.get()
     policy = policy_of(fleet, limits, now)
-    offers, why_none = offers_for(fleet, now)
+    working = {pk for pk, beat in beats.items() if beat.said.done}
+    offers, why_none = offers_for(fleet, now, experience(fleet, now, pods, working))
     orphans = Orphan.objects.filter(fleet_id=fleet.pk, gone_at=None).aggregate(
         n=Count("pk"), usd=Sum("hourly_usd")
     )
@@ -129,49 +128,6 @@ def policy_of(fleet: Fleet, limits: Limits, now: datetime) -> Policy:
         ),
         installation_mode=Mode(limits.mode),
     )
-
-
-def offers_for(fleet: Fleet, now: datetime) -> tuple[tuple[OfferFacts, ...], str]:
-    """The offers of the fleet's accounts, best first; or none, and why."""
-    accounts: Sequence[Account] = list(fleet.accounts.order_by("pk"))
-    if not accounts:
-        return (), "the fleet has no account to rent from; give it one"
-    usable = [a for a in accounts if a.enabled and not breaker.is_open(a, now=now)]
-    if not usable:
-        return (), "every account of the fleet is disabled, or left alone after failures"
-    offers = [_offer_facts(a, surveying.unpacked(packed)) for a in usable for packed in a.offers]
-    if not offers:
-        return (), "no account has told what can be rented yet"
-    ranked = placement.rank(offers, wanted(fleet), room=fleet.spawn_per_tick)
-    return ranked, "" if ranked else "no offer fits what the fleet asks for"
-
-
-def _offer_facts(account: Account, offer: Offer) -> OfferFacts:
-    shared = {f.name for f in fields(OfferFacts)} & {f.name for f in fields(Offer)}
-    return OfferFacts(account_id=account.pk, **{name: getattr(offer, name) for name in shared})
-
-
-def wanted(fleet: Fleet) -> Wanted:
-    """What the fleet is willing to rent.
-
-    Raises:
-        ValueError: offer_query has a field that is unknown or malformed; the message says which.
-    """
-    query = dict(fleet.offer_query)
-    known = {f.name for f in fields(Wanted)}
-    unknown = sorted(set(query) - known)
-    if unknown:
-        raise ValueError(
-            f"offer_query: {', '.join(unknown)} unknown; use {', '.join(sorted(known))}"
-        )
-    try:
-        if query.get("max_hourly_usd") is not None:
-            query["max_hourly_usd"] = Decimal(str(query["max_hourly_usd"]))
-        if query.get("min_remaining") is not None:
-            query["min_remaining"] = timedelta(seconds=float(query["min_remaining"]))
-    except (ArithmeticError, TypeError) as exc:
-        raise ValueError(f"offer_query: {exc}") from exc
-    return Wanted(**query)
 
 
 def _beats(pods: Sequence[Pod], *, renew: bool) -> tuple[dict[int, Beat], bool]:

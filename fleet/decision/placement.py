@@ -1,9 +1,104 @@
-"""Which of the offers fit, and which is best. Pure."""
+"""Which of the offers fit, which are left alone for a while, and which is best. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+from enum import StrEnum
+from statistics import median
+from typing import Final
 
 from fleet.decision.values import OfferFacts, Wanted
+
+Kind = tuple[str, int]  # GPU type and count: what the speed of a pod hangs on
+MILLION: Final = Decimal(1_000_000)
+
+# One failure is remembered for one half-life, two at once for two, four for three: what failed once is
+# asked again soon, since stock comes back in minutes, what fails again and again seldom.
+HALF_LIFE: Final = timedelta(minutes=5)
+AVOIDED_FROM: Final = 0.5
+# Of an offer that stands for many machines one bad machine says little: two put it behind the others.
+ONE_OF_MANY: Final = 0.49
+# An interruptible offer that was taken away more often than that within the window is left alone.
+LOSSES: Final = 2
+LOSS_WINDOW: Final = timedelta(hours=1)
+REMEMBERED: Final = timedelta(hours=2)
+
+# The share of the pods that may run on GPUs whose speed for this fleet is not known: one in five, as
+# much as a fleet can lose without being late. No such pod is started that would cost more than twice the
+# best one if it were as fast as the median of what was measured.
+EXPLORING: Final = 0.2
+DEAREST_TRIAL: Final = 2
+
+
+class Trouble(StrEnum):
+    """How an offer failed."""
+
+    REFUSED = "refused"  # no machine could be had
+    BROKEN = "broken"  # its machine was of no use: never booted, hung, went silent, crawled
+    LOST = "lost"  # preempted or outbid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A pod that came to nothing, so long ago."""
+
+    trouble: Trouble
+    account_id: int
+    key: str
+    ago: timedelta
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experience:
+    """What a fleet has learned about what can be rented."""
+
+    speeds: Mapping[Kind, float]  # items/s of a pod, measured in this fleet
+    proven: frozenset[Kind] = frozenset()  # has acknowledged an item in this fleet
+    running: Mapping[Kind, int] | None = None  # pods that work or will work
+    failures: Sequence[Failure] = ()
+
+    @property
+    def usual_speed(self) -> float | None:
+        """What a GPU that was never measured is thought to do: the median of those that were."""
+        return median(self.speeds.values()) if self.speeds else None
+
+    def speed(self, kind: Kind) -> float | None:
+        """Items/s of a pod of this kind; the usual where it was never measured."""
+        return self.speeds.get(kind) or self.usual_speed
+
+
+NOTHING_KNOWN: Final = Experience(speeds={})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighed:
+    """An offer with what its items would cost, or why it is not rented now."""
+
+    offer: OfferFacts
+    measured: bool
+    refused: str = ""  # "": it can be rented
+    doubtful: bool = False  # others go first
+
+    @property
+    def cost(self) -> Decimal:
+        """What it is compared by: USD a million items, or USD/hour where no speed is known at all."""
+        if self.offer.million_items_usd is None:
+            return self.offer.hourly_usd
+        return self.offer.million_items_usd
+
+
+def kind_of(offer: OfferFacts) -> Kind:
+    """What the offer's speed hangs on."""
+    return offer.gpu_type, offer.gpu_count
+
+
+def million_items_usd(hourly_usd: Decimal, items_per_second: float | None) -> Decimal | None:
+    """What a million items cost at this price and speed; None while the speed is not known."""
+    if not items_per_second:
+        return None
+    return hourly_usd / 3600 / Decimal(str(items_per_second)) * MILLION
 
 
 def fits(offer: OfferFacts, wanted: Wanted) -> bool:
@@ -23,17 +118,137 @@ def fits(offer: OfferFacts, wanted: Wanted) -> bool:
     )
 
 
-def rank(offers: Sequence[OfferFacts], wanted: Wanted, *, room: int) -> tuple[OfferFacts, ...]:
-    """The offers that fit, cheapest first, each as often as it may be rented.
+def avoided(offer: OfferFacts, failures: Iterable[Failure]) -> str:
+    """Why the offer is left alone for a while; empty where it is not."""
+    same, here = [], []
+    for failure in failures:
+        if (failure.account_id, failure.key) == (offer.account_id, offer.key):
+            same.append(failure)
+        elif offer.host and failure.host == offer.host and failure.trouble is Trouble.BROKEN:
+            here.append(failure)
+    losses = [f for f in same if f.trouble is Trouble.LOST and f.ago < LOSS_WINDOW]
+    if len(losses) > LOSSES:
+        return f"taken away {len(losses)} times within {LOSS_WINDOW.total_seconds() / 3600:g} h"
+    told = [
+        f
+        for f in (*same, *here)
+        if f.trouble is Trouble.REFUSED or (f.trouble is Trouble.BROKEN and offer.host)
+    ]
+    if sum(map(_weight, told)) < AVOIDED_FROM:
+        return ""
+    newest = min(told, key=lambda f: f.ago)
+    return f"{newest.trouble.value} {newest.ago.total_seconds():.0f} s ago"
 
-    An offer without a host stands for many machines; one with a host for that machine alone.
+
+def doubtful(offer: OfferFacts, failures: Iterable[Failure]) -> bool:
+    """Whether an offer that stands for many machines gave bad ones lately: others go first."""
+    if offer.host:
+        return False
+    bad = sum(
+        _weight(f) * ONE_OF_MANY
+        for f in failures
+        if f.trouble is Trouble.BROKEN and (f.account_id, f.key) == (offer.account_id, offer.key)
+    )
+    return bad >= AVOIDED_FROM
+
+
+def _weight(failure: Failure) -> float:
+    return 0.5 ** (failure.ago / HALF_LIFE) if failure.ago < REMEMBERED else 0.0
+
+
+def weigh(
+    offers: Sequence[OfferFacts], wanted: Wanted, known: Experience = NOTHING_KNOWN
+) -> list[Weighed]:
+    """Every offer that fits, the cheapest per item first, those that are left alone marked so."""
+    weighed = [_weighed(offer, known) for offer in offers if fits(offer, wanted)]
+    return sorted(weighed, key=_place)
+
+
+def _place(weighed: Weighed) -> tuple[bool, Decimal, Decimal, int, str]:
+    offer = weighed.offer
+    return weighed.doubtful, weighed.cost, offer.hourly_usd, offer.account_id, offer.key
+
+
+def _weighed(offer: OfferFacts, known: Experience) -> Weighed:
+    kind = kind_of(offer)
+    cost = million_items_usd(offer.hourly_usd, known.speed(kind))
+    why = avoided(offer, known.failures)
+    if not why and _canary(kind, known) and (known.running or {}).get(kind):
+        why = f"the first pod on {offer.gpu_type} has not acknowledged an item yet"
+    return Weighed(
+        offer=replace(offer, million_items_usd=cost),
+        measured=kind in known.speeds,
+        refused=why,
+        doubtful=doubtful(offer, known.failures),
+    )
+
+
+def _canary(kind: Kind, known: Experience) -> bool:
+    """Whether this kind gets one pod only. Without a GPU's name there is no kind to be wary of."""
+    return bool(kind[0]) and kind not in known.proven
+
+
+def rank(
+    offers: Sequence[OfferFacts],
+    wanted: Wanted,
+    known: Experience = NOTHING_KNOWN,
+    *,
+    room: int,
+) -> tuple[OfferFacts, ...]:
+    """The offers to rent, the best first, each as often as it may be rented; at most `room`.
+
+    An offer without a host stands for many machines; one with a host for that machine alone, and a
+    kind of GPU that has not acknowledged an item yet for one pod.
     """
-    fitting = [offer for offer in offers if fits(offer, wanted)]
-    fitting.sort(key=lambda o: (o.hourly_usd, o.account_id, o.key))
+    free = [w for w in weigh(offers, wanted, known) if not w.refused]
+    measured = [w for w in free if w.measured]
+    trials = _trials(free, measured, known, room=room) if measured else []
+    order = [*trials, *measured] if measured else free
     ranked: list[OfferFacts] = []
-    for offer in fitting:
-        why = f"${offer.hourly_usd}/h, the cheapest that fits"
-        ranked += [replace(offer, because=why)] * (1 if offer.host else room)
+    once: set[Kind] = set()
+    for place in order:
+        kind = kind_of(place.offer)
+        if _canary(kind, known):
+            if kind in once:
+                continue
+            once.add(kind)
+        alone = place.offer.host or _canary(kind, known) or place in trials
+        chosen = replace(place.offer, because=_because(place, known, count=len(free)))
+        ranked += [chosen] * (1 if alone else room)
         if len(ranked) >= room:
             break
     return tuple(ranked[:room])
+
+
+def _trials(
+    free: Sequence[Weighed], measured: Sequence[Weighed], known: Experience, *, room: int
+) -> list[Weighed]:
+    """The unmeasured that may go first: a bounded share of the pods, and none that looks too dear."""
+    best = measured[0].cost
+    running = known.running or {}
+    trying = sum(count for kind, count in running.items() if kind not in known.speeds)
+    new = [w for w in free if not w.measured and w.cost <= best * DEAREST_TRIAL]
+    allowed = int(EXPLORING * (sum(running.values()) + room))
+    if new and new[0].cost < best:
+        allowed = max(1, allowed)  # it promises to be cheaper than the best we know
+    return new[: max(0, allowed - trying)]
+
+
+def _because(place: Weighed, known: Experience, *, count: int) -> str:
+    offer = place.offer
+    price = f"{offer.gpu_type or 'a machine'} at ${offer.hourly_usd.normalize():f}/h"
+    if offer.million_items_usd is None:
+        return f"{price}, the cheapest of {count}; no speed is measured yet"
+    cost = f"${offer.million_items_usd:.2f} per million items"
+    if place.measured:
+        return f"{price} and {known.speeds[kind_of(offer)]:.1f} items/s: {cost}, best of {count}"
+    return f"{price}, not measured yet: tried, {cost} if it is as fast as the others"
+
+
+def why_none(offers: Sequence[OfferFacts], wanted: Wanted, known: Experience) -> str:
+    """Why `rank` found nothing."""
+    weighed = weigh(offers, wanted, known)
+    if not weighed:
+        return "no offer fits what the fleet asks for"
+    first = weighed[0]
+    return f"{len(weighed)} offers fit and are left alone, the best since it was {first.refused}"

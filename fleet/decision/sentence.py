@@ -23,7 +23,7 @@ def sentence(decision: Decision) -> str:
 def _doing(decision: Decision) -> str:
     done: list[str] = []
     if decision.spawn:
-        done.append(f"starts {plural(len(decision.spawn), 'pod')}")
+        done.append(f"starts {plural(len(decision.spawn), 'pod')}{_chosen(decision)}")
     if decision.retire:
         causes = Counter(r.because for r in decision.retire)
         cause, _ = causes.most_common(1)[0]
@@ -31,6 +31,12 @@ def _doing(decision: Decision) -> str:
     if not done:
         return f"keeps {plural(decision.active, 'pod')}"
     return f"has {plural(decision.active, 'pod')}, {' and '.join(done)}"
+
+
+def _chosen(decision: Decision) -> str:
+    """Why the first of the new pods is rented where it is."""
+    because = decision.spawn[0].because
+    return f" ({because})" if because else ""
 
 
 def _wanting(wish: Step) -> str:

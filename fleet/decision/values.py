@@ -60,6 +60,7 @@ class OfferFacts:
     reliability: float | None = None
     remaining: timedelta | None = None  # how long it can still be rented; None: not limited
     stopped_hourly_usd: Decimal = Decimal(0)
+    million_items_usd: Decimal | None = None  # what its items would cost; None: no speed is known
     because: str = ""  # why it stands where it stands
 
 

@@ -1,0 +1,117 @@
+"""`manage.py offers`: what can be rented now, and what a million items would cost there."""
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Mapping, Sequence
+from typing import IO, Any, cast
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.table import Table
+
+from fleet import market
+from fleet.decision import placement
+from fleet.decision.placement import NOTHING_KNOWN, Experience, Weighed
+from fleet.decision.values import Wanted
+from fleet.models import Fleet
+from pods import surveying
+from pods.clock import utcnow
+from pods.models import Account, Pod
+
+
+class Command(BaseCommand):
+    """A table of offers, the cheapest per item first."""
+
+    help = "What can be rented now, and what a million items would cost there."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Whose offers, and which."""
+        parser.add_argument("--fleet", metavar="NAME", help="As this fleet would rent them.")
+        parser.add_argument("--gpu", action="append", default=[], help="May be repeated.")
+        parser.add_argument("--fresh", action="store_true", help="Ask the accounts now.")
+        parser.add_argument("--json", action="store_true", help="Print JSON.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Print them."""
+        fleet = _fleet(options["fleet"])
+        accounts = list(
+            (Account.objects.all() if fleet is None else fleet.accounts.all())
+            .filter(enabled=True)
+            .order_by("pk")
+        )
+        if options["fresh"]:
+            for account in accounts:
+                surveying.survey_account(account)
+        wanted, known = _as_asked(fleet)
+        names = {a.pk: a.name for a in accounts}
+        rows = [
+            _row(place, known, names)
+            for place in placement.weigh(market.offers_of(accounts), wanted, known)
+            if not options["gpu"] or place.offer.gpu_type in options["gpu"]
+        ]
+        if options["json"]:
+            self.stdout.write(json.dumps(rows))
+        elif rows:
+            Console(file=cast(IO[str], self.stdout)).print(_table(rows))
+        else:
+            self.stdout.write(
+                "no offers; `offers --fresh` asks the accounts, `account list` shows them"
+            )
+
+
+def _fleet(name: str | None) -> Fleet | None:
+    if name is None:
+        return None
+    try:
+        return Fleet.objects.get(name=name)
+    except Fleet.DoesNotExist as exc:
+        known = ", ".join(Fleet.objects.values_list("name", flat=True)) or "none"
+        raise CommandError(f"no fleet {name!r}; known: {known}") from exc
+
+
+def _as_asked(fleet: Fleet | None) -> tuple[Wanted, Experience]:
+    if fleet is None:
+        return Wanted(), NOTHING_KNOWN
+    pods = list(Pod.objects.filter(fleet=fleet).billable())
+    return market.wanted(fleet), market.experience(fleet, utcnow(), pods)
+
+
+def _row(place: Weighed, known: Experience, names: Mapping[int, str]) -> dict[str, Any]:
+    offer = place.offer
+    speed = known.speed(placement.kind_of(offer))
+    cost = offer.million_items_usd
+    return {
+        "account": names[offer.account_id],
+        "offer": offer.key,
+        "gpu": offer.gpu_type,
+        "gpus": offer.gpu_count,
+        "vram_gb": offer.vram_gb,
+        "region": offer.region,
+        "host": offer.host,
+        "interruptible": offer.interruptible,
+        "hourly_usd": str(offer.hourly_usd),
+        "items_per_second": None if speed is None else round(speed, 2),
+        "measured": place.measured,
+        "million_items_usd": None if cost is None else f"{cost:.2f}",
+        "left_alone_because": place.refused,
+    }
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None)
+    for column in ("account", "GPU", "region", "", "$/h", "items/s", "$ a million items", ""):
+        table.add_column(column)
+    for row in rows:
+        speed = row["items_per_second"]
+        shown = "-" if speed is None else f"{speed:.1f}" if row["measured"] else f"({speed:.1f})"
+        table.add_row(
+            row["account"],
+            f"{row['gpus']}× {row['gpu']}" if row["gpu"] else row["offer"],
+            row["region"],
+            "interruptible" if row["interruptible"] else "",
+            row["hourly_usd"],
+            shown,
+            row["million_items_usd"] or "-",
+            row["left_alone_because"],
+        )
+    return table
