@@ -8,7 +8,7 @@ from decimal import Decimal
 from fleet.decision.guardrails import GUARDRAILS
 from fleet.decision.sentence import sentence
 from fleet.decision.values import Decision, Mode, PodFacts, Policy, Retire, Snapshot, Step
-from pods.states import READY, STOPPED
+from pods.states import CREATING, READY, REQUESTED, STOPPED
 
 
 def desired_pods(depth: int, policy: Policy) -> int:
@@ -71,7 +71,7 @@ def _wish(seen: Snapshot, policy: Policy) -> list[Step]:
 
 
 def _retire(seen: Snapshot, policy: Policy, *, wished: int, least: Step) -> list[Retire]:
-    """Who goes: first what a guardrail takes, then the idle, then the too old."""
+    """Who goes: first what a guardrail takes, what a pause withdraws, the idle, then the too old."""
     leaving = list(_dearest_first(seen.active)[: len(seen.active) - least.after])
     if Mode.STOP_ALL in {policy.mode, policy.installation_mode}:
         leaving += [p for p in seen.pods if p.state is STOPPED]
@@ -79,9 +79,21 @@ def _retire(seen: Snapshot, policy: Policy, *, wished: int, least: Step) -> list
         Retire(pod_id=p.pod_id, rule=least.rule or "stop_all", because=least.because or "stopped")
         for p in leaving
     ]
+    retire += _withdrawn(seen, policy, {r.pod_id for r in retire})
     gone = {r.pod_id for r in retire}
     retire += _idle(seen, policy, keep=min(wished, policy.max_instances), gone=gone)
     return retire + _too_old(seen, policy, {r.pod_id for r in retire})
+
+
+def _withdrawn(seen: Snapshot, policy: Policy, gone: set[int]) -> list[Retire]:
+    """A pause starts nothing: what nobody is sure to have created yet is taken back."""
+    if Mode.PAUSED not in {policy.mode, policy.installation_mode}:
+        return []
+    return [
+        Retire(pod_id=p.pod_id, rule="paused", because="paused before it was created")
+        for p in seen.active
+        if p.pod_id not in gone and p.state in {REQUESTED, CREATING}
+    ]
 
 
 def _dearest_first(pods: Sequence[PodFacts]) -> list[PodFacts]:

@@ -19,7 +19,7 @@ from fleet.models import Fleet, Lease, Limits, Tick
 from fleet.operating import EditedMeanwhile
 from pods import clock
 from pods.models import Account, Orphan, Pod, PodEvent
-from pods.states import READY, REQUESTED, TERMINATING
+from pods.states import CREATING, READY, REQUESTED, TERMINATING
 from tests.emulators.base import SteppedClock
 from tests.factories import NOON, a_fleet, a_pod, an_account
 
@@ -214,9 +214,22 @@ def test_two_operators_who_edit_at_once_do_not_overwrite_each_other(fleet: Fleet
 
 
 @pytest.mark.fault(13)
-def test_a_pause_cancels_what_was_not_asked_for_yet_in_its_own_time_and_starts_nothing(
+def test_a_pause_takes_back_what_was_not_created_yet_and_leaves_what_runs(
     fleet: Fleet, redis_url: str
 ) -> None:
+    add_items(redis_url, 1000)
+    for state in (REQUESTED, CREATING, READY):
+        a_pod(fleet, state)
+    operating.set_mode(Fleet.objects.get(pk=fleet.pk), Mode.PAUSED, by="ann")
+    tick(fleet)
+    left = {p.state: p.retire_because for p in Pod.objects.all()}
+    assert left.keys() == {"failed", "creating", "ready"}
+    assert "paused before it was created" in left["creating"]
+    assert not left["ready"]
+
+
+@pytest.mark.fault(13)
+def test_a_pause_starts_nothing_and_stop_all_ends_everything(fleet: Fleet, redis_url: str) -> None:
     add_items(redis_url, 1000)
     operating.set_mode(Fleet.objects.get(pk=fleet.pk), Mode.PAUSED, by="ann")
     assert (tick(fleet).spawned, tick(fleet).binding) == (0, "paused")
