@@ -1,22 +1,17 @@
-"""What a file of results holds: which items, how many bytes, up to where in the stream."""
+"""What an export has written: which items, how much, up to where in the stream."""
 
 import hashlib
-import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, Protocol
+
+from pods.connections import Entry
 
 HASH_BYTES: Final = 16
-TAIL_BYTES: Final = 256
 CACHE_KIB: Final = 65_536
-CATCH_UP_ITEMS: Final = 10_000
-# How a line begins, and what stands between the head of a line and its result; in no text of a head,
-# for there quotes are escaped.
-HEAD: Final = b'{"id": "'
-RESULT: Final = b', "result": '
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS items (hash BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS state (
@@ -28,7 +23,7 @@ CREATE TABLE IF NOT EXISTS state (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """How far an export is; true of the first `size` bytes of its file."""
+    """How far an export is; true of the first `size` bytes, or parts, of its output."""
 
     stream: str
     after: str = "0-0"  # the last entry of the stream that was dealt with
@@ -37,26 +32,48 @@ class State:
     duplicates: int = 0
 
 
-class Written:
-    """The sidecar of an output file. It can be lost: then it is made again from the file."""
+class Output(Protocol):
+    """What an export writes to. Its size counts bytes, or parts: what is written whole."""
 
-    def __init__(self, out: Path, stream: str) -> None:
-        """Open it, catch up with the file, cut off a line that a crash left half-written.
+    path: Path
+
+    def append(self, rows: Sequence[tuple[bytes, Entry]]) -> int:
+        """Write results, each with its item's id; returns by how much the size grew."""
+
+    def mark(self, size: int) -> bytes | None:
+        """What tells the first `size` of it from another output; None where it holds less."""
+
+    def behind(self, size: int) -> Iterable[tuple[Sequence[bytes], str, int]]:
+        """What is whole behind `size`, in steps: ids, the place of the last, growth of the size.
 
         Raises:
-            ValueError: the file holds something else, or another export writes to it.
+            ValueError: it holds what no export wrote.
         """
-        self._out = out
-        self._db = sqlite3.connect(sidecar(out), isolation_level=None, timeout=1.0)
+
+    def cut(self, size: int) -> None:
+        """Remove what a crash left half-written behind `size`."""
+
+
+class Written:
+    """The sidecar of an output. It can be lost: then it is made again from the output."""
+
+    def __init__(self, out: Output, stream: str) -> None:
+        """Open it, catch up with the output, cut off what a crash left half-written.
+
+        Raises:
+            ValueError: the output holds something else, or another export writes to it.
+        """
+        self._out, path = out, out.path
+        self._db = sqlite3.connect(sidecar(path), isolation_level=None, timeout=1.0)
         try:
             self._open(stream)
         except sqlite3.OperationalError as exc:
             self._db.close()
-            raise ValueError(f"{sidecar(out)}: {exc}; does another export write there?") from exc
+            raise ValueError(f"{sidecar(path)}: {exc}; does another export write there?") from exc
         except sqlite3.DatabaseError as exc:
             self._db.close()
             raise ValueError(
-                f"{sidecar(out)} is damaged ({exc}); remove it, and it is made again"
+                f"{sidecar(path)} is damaged ({exc}); remove it, and it is made again"
             ) from exc
         except ValueError:
             self._db.close()
@@ -83,7 +100,7 @@ class Written:
         return new
 
     def commit(self, state: State) -> None:
-        """Remember what was added; the bytes are in the file by now."""
+        """Remember what was added; it is in the output by now."""
         self._begin()
         self._db.execute(
             "INSERT OR REPLACE INTO state VALUES (1, ?, ?, ?, ?, ?, ?)",
@@ -91,7 +108,7 @@ class Written:
                 state.stream,
                 state.after,
                 state.size,
-                self._tail(state.size),
+                self._out.mark(state.size),
                 state.items,
                 state.duplicates,
             ),
@@ -116,7 +133,7 @@ class Written:
             "SELECT stream, after, size, items, duplicates, tail FROM state"
         ).fetchone()
         self.state = State(stream=stream)
-        if row is not None and self._tail(row[2]) == row[5]:
+        if row is not None and self._out.mark(row[2]) == row[5]:
             names = ("stream", "after", "size", "items", "duplicates")
             self.state = State(**dict(zip(names, row[:5], strict=True)))
         else:
@@ -125,69 +142,28 @@ class Written:
             self.state = State(stream=stream)
         if self.state.stream != stream:
             raise ValueError(
-                f"{self._out} holds the results of {self.state.stream}, not of {stream}; "
+                f"{self._out.path} holds the results of {self.state.stream}, not of {stream}; "
                 "name another file"
             )
         self._catch_up()
 
     def _catch_up(self) -> None:
-        """Take up what the file holds behind the state, and cut off half a line."""
+        """Take up what the output holds behind the state, and cut off what is not whole."""
         state = self.state
-        for lines in _pages(self._out, state.size):
-            new = self.add([item for item, _, _ in lines])
+        for ids, last, size in self._out.behind(state.size):
+            new = self.add(ids)
             state = State(
                 stream=state.stream,
-                after=lines[-1][1],
-                size=state.size + sum(size for _, _, size in lines),
+                after=last,
+                size=state.size + size,
                 items=state.items + sum(new),
                 duplicates=state.duplicates,
             )
             self.commit(state)
-        with self._out.open("rb+") as file:
-            file.truncate(state.size)
+        self._out.cut(state.size)
         self.commit(state)
-
-    def _tail(self, size: int) -> bytes | None:
-        """What tells the file from another: its length and its last bytes up to there."""
-        if self._out.stat().st_size < size:
-            return None
-        with self._out.open("rb") as file:
-            file.seek(max(0, size - TAIL_BYTES))
-            return file.read(min(size, TAIL_BYTES))
 
 
 def sidecar(out: Path) -> Path:
-    """Where the ids of an output file are."""
+    """Where the ids of an output are."""
     return out.with_name(f"{out.name}.ids")
-
-
-def _pages(out: Path, start: int) -> Iterator[list[tuple[bytes, str, int]]]:
-    """Id, place in the stream and bytes of each whole line behind `start`."""
-    page = []
-    at = start
-    with out.open("rb") as lines:
-        lines.seek(start)
-        for raw in lines:
-            if not raw.endswith(b"\n") and (raw.startswith(HEAD) or HEAD.startswith(raw)):
-                break
-            try:
-                page.append((*_head(raw), len(raw)))
-            except (ValueError, KeyError, TypeError, AttributeError) as exc:
-                raise ValueError(
-                    f"{out}, at byte {at:,}: not written by an export; name another file"
-                ) from exc
-            at += len(raw)
-            if len(page) == CATCH_UP_ITEMS:
-                yield page
-                page = []
-    if page:
-        yield page
-
-
-def _head(line: bytes) -> tuple[bytes, str]:
-    """The item and the place of a line; its result, which may be large, is not looked at."""
-    text, found, _ = line.partition(RESULT)
-    if not found or not line.endswith(b"}\n"):
-        raise ValueError("no result")
-    head = json.loads(text + b"}")
-    return head["id"].encode(), str(head["at"])

@@ -23,10 +23,25 @@ def add_source_arguments(parser: ArgumentParser) -> None:
 
 def add_result_arguments(parser: ArgumentParser) -> None:
     """Of `fleet results`."""
-    parser.add_argument(
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument(
         "--out",
-        metavar="FILE.jsonl",
+        metavar="FILE.jsonl|DIR.parquet",
         type=Path,
-        required=True,
-        help="A result a line; a file of a former call is gone on with. Beside it FILE.jsonl.ids.",
+        help="A result a line, or a folder of Parquet files; what a former call wrote is gone on "
+        "with. Beside it its ids, in FILE.jsonl.ids.",
+    )
+    target.add_argument(
+        "--post",
+        metavar="URL",
+        help="POST results there as lines of JSON, at least once; goes on where a former call ended.",
+    )
+    parser.add_argument(
+        "--token-env",
+        metavar="VARIABLE",
+        default="",
+        help="Of --post: the environment variable with the bearer token.",
+    )
+    parser.add_argument(
+        "--follow", action="store_true", help="Of --post: wait for new results until Ctrl-C."
     )

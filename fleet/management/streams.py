@@ -1,6 +1,7 @@
 """`fleet enqueue` and `fleet results`: progress for people, one JSON object for machines."""
 
 import json
+import os
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from fleet import feeding, results
+from fleet import feeding, posting, results
 from fleet.models import Backlog, Fleet
 from pods.connections import redis_client
 
@@ -47,8 +48,13 @@ def enqueue(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
 
 
 def export(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
-    """Write the fleet's results into a file."""
-    stream = fleet.results or f"{fleet.stream}:results"
+    """Write the fleet's results into a file, or post them to a callback."""
+    if options.post:
+        _post(fleet, options, stdout)
+        return
+    if options.follow or options.token_env:
+        raise CommandError("--follow and --token-env belong to --post", returncode=2)
+    stream = _results(fleet)
     with _errors(), _progress(TimeElapsedColumn()) as bar:
         task = bar.add_task("writing", total=None, items="")
         done = results.export(
@@ -62,6 +68,28 @@ def export(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
         f"{done.duplicates:,} duplicates left out"
     )
     stdout.write(json.dumps(asdict(done)) if options.json else text)
+
+
+def _post(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
+    token = os.environ.get(options.token_env, "") if options.token_env else ""
+    if options.token_env and not token:
+        raise CommandError(f"the environment has no {options.token_env}, or it is empty")
+    with _errors(), _progress(TimeElapsedColumn()) as bar:
+        task = bar.add_task("posting", total=None, items="")
+        done = posting.post(
+            _client(fleet),
+            _results(fleet),
+            options.post,
+            token=token,
+            follow=options.follow,
+            progress=lambda items: bar.update(task, items=f"{items:,} results"),
+        )
+    text = f"{done.items:,} results posted in {done.batches:,} batches"
+    stdout.write(json.dumps(asdict(done)) if options.json else text)
+
+
+def _results(fleet: Fleet) -> str:
+    return fleet.results or f"{fleet.stream}:results"
 
 
 def _client(fleet: Fleet) -> "Redis":
