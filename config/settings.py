@@ -6,6 +6,7 @@ from typing import Any
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 from kombu import Queue
 
 from config import embedded
@@ -58,6 +59,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "simple_history.middleware.HistoryRequestMiddleware",
+    "config.zones.operators_zone",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -65,7 +67,7 @@ TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "APP_DIRS": True,
-        "DIRS": [],
+        "DIRS": [BASE_DIR / "config" / "templates"],  # before the theme's own
         "OPTIONS": {
             "context_processors": [
                 "django.template.context_processors.request",
@@ -180,4 +182,14 @@ RETENTION_DAYS = {
 # what only this machine can.
 ALLOW_PRIVATE_WEBHOOKS = ENV.allow_private_webhooks
 
-UNFOLD = {"SITE_TITLE": "Podfleet", "SITE_HEADER": "Podfleet", "SITE_SYMBOL": "dns"}
+UNFOLD = {
+    "SITE_TITLE": "Podfleet",
+    "SITE_HEADER": "Podfleet",
+    "SITE_SYMBOL": "dns",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("podfleet/icon.svg")}
+    ],
+    "DASHBOARD_CALLBACK": "fleet.views.dashboard_context",
+    "STYLES": [lambda _: static("podfleet/podfleet.css")],
+    "SCRIPTS": [lambda _: static("podfleet/podfleet.js")],
+}

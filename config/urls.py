@@ -5,9 +5,15 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from config.health import alive, ready
+from fleet import views
 
+page = admin.site.admin_view
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/now/", views.now, name="dashboard-now"),
+    path("admin/chart/", views.chart, name="dashboard-chart"),
+    path("admin/fleets/<int:fleet_id>/mode/", page(views.set_mode), name="fleet-mode"),
+    path("admin/alerts/<int:alert_id>/acknowledge/", page(views.acknowledge), name="alert-ack"),
     path("admin/", admin.site.urls),
     path("healthz", alive),
     path("readyz", ready),

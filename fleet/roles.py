@@ -10,6 +10,7 @@ ADMIN: Final = "admin"
 # Besides looking at everything.
 OPERATES: Final = frozenset(
     {
+        "add_fleet",
         "change_fleet",
         "change_pod",
         "add_override",
@@ -20,7 +21,7 @@ OPERATES: Final = frozenset(
 )
 ROLES: Final[Mapping[str, str]] = {
     VIEWER: "sees everything and changes nothing",
-    OPERATOR: "edits fleets and guardrails, drains, stops and destroys pods, answers alerts",
+    OPERATOR: "makes and edits fleets and guardrails, drains, stops and destroys pods, answers alerts",
     ADMIN: "everything, accounts and channels too",
 }
 

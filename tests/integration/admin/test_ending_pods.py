@@ -13,8 +13,6 @@ from tests.factories import a_fleet, a_pod
 
 pytestmark = [
     pytest.mark.django_db,
-    # A checkout has no collected static files, and WhiteNoise says so.
-    pytest.mark.filterwarnings("ignore:No directory at:UserWarning"),
 ]
 
 

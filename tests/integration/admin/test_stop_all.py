@@ -11,11 +11,7 @@ from fleet.models import Fleet
 from pods.states import FAILED, READY
 from tests.factories import a_fleet, a_pod
 
-pytestmark = [
-    pytest.mark.django_db,
-    # A checkout has no collected static files, and WhiteNoise says so.
-    pytest.mark.filterwarnings("ignore:No directory at:UserWarning"),
-]
+pytestmark = pytest.mark.django_db
 
 
 def post(client: Client, fleet: Fleet, **values: str) -> Any:

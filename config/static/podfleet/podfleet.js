@@ -1,0 +1,92 @@
+// The first page's charts, and times in the zone of whoever looks. No build step, no inline script.
+"use strict";
+
+(() => {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (zone) document.cookie = `podfleet_zone=${zone}; path=/; max-age=31536000; samesite=lax`;
+
+  const COLORS = ["#2f6fdb", "#d9730d", "#1f9d63", "#b83fb0", "#c62828", "#0d8ba1", "#7a6a00", "#6b5bd2"];
+  const charts = new Map();
+  let stretch = "1h";
+
+  const ink = () => (document.documentElement.classList.contains("dark") ? "#98a2b3" : "#667080");
+  const line = () => (document.documentElement.classList.contains("dark") ? "#333b47" : "#e2e5ea");
+
+  const clock = (at) => {
+    const day = { month: "short", day: "numeric" };
+    const time = { hour: "2-digit", minute: "2-digit", hour12: false };
+    return new Date(at).toLocaleString(undefined, stretch === "7d" ? day : time);
+  };
+
+  const options = (found) => ({
+    animation: false,
+    maintainAspectRatio: false,
+    parsing: false,
+    normalized: true,
+    interaction: { mode: "nearest", axis: "x", intersect: false },
+    plugins: {
+      legend: {
+        display: found.fleets.length > 1,
+        labels: { color: ink(), boxWidth: 12, filter: (item, data) => !data.datasets[item.datasetIndex].borderDash.length },
+      },
+      tooltip: { callbacks: { title: (at) => (at.length ? new Date(at[0].parsed.x).toLocaleString() : "") } },
+    },
+    scales: {
+      x: {
+        type: "linear", min: found.from, max: found.to,
+        ticks: { color: ink(), maxTicksLimit: 6, maxRotation: 0, callback: clock }, grid: { color: line() },
+      },
+      y: { beginAtZero: true, ticks: { color: ink(), maxTicksLimit: 5 }, grid: { color: line() } },
+    },
+  });
+
+  const dataset = (found, fleet, number, column, dashed) => {
+    const at = found.columns.indexOf(column);
+    return {
+      label: dashed ? `${fleet.name}, ${column}` : fleet.name,
+      data: fleet.points.map((point) => ({ x: point[0], y: point[at] })),
+      borderColor: COLORS[number % COLORS.length],
+      backgroundColor: COLORS[number % COLORS.length],
+      borderWidth: dashed ? 1.5 : 2,
+      borderDash: dashed ? [4, 4] : [],
+      pointRadius: 0,
+      stepped: column === "pods" || column === "ready",
+    };
+  };
+
+  const draw = (canvas, found) => {
+    const { column, also } = canvas.dataset;
+    const datasets = found.fleets.flatMap((fleet, number) => [
+      dataset(found, fleet, number, column, false),
+      ...(also ? [dataset(found, fleet, number, also, true)] : []),
+    ]);
+    charts.get(canvas)?.destroy();
+    charts.set(canvas, new Chart(canvas, { type: "line", data: { datasets }, options: options(found) }));
+  };
+
+  const renew = async (section) => {
+    if (document.hidden) return;
+    const asked = stretch;
+    const answer = await fetch(`${section.dataset.url}?stretch=${asked}`, { headers: { Accept: "application/json" } });
+    if (!answer.ok || answer.redirected || asked !== stretch) return;
+    const found = await answer.json();
+    section.querySelectorAll("canvas").forEach((canvas) => draw(canvas, found));
+  };
+
+  document.addEventListener("DOMContentLoaded", () => {
+    const section = document.querySelector(".pf-charts");
+    if (!section) return;
+    const again = () => renew(section).catch(() => {});
+    section.querySelectorAll("[data-stretch]").forEach((button) => {
+      button.addEventListener("click", () => {
+        stretch = button.dataset.stretch;
+        section.querySelectorAll("[data-stretch]").forEach((b) => b.setAttribute("aria-pressed", String(b === button)));
+        again();
+      });
+    });
+    new MutationObserver(again).observe(document.documentElement, { attributeFilter: ["class"] });
+    document.addEventListener("visibilitychange", again);
+    setInterval(again, 15000);
+    again();
+  });
+})();

@@ -1,0 +1,81 @@
+"""The operator's first page: how fleets stand, charts, and the switches within reach."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.core.exceptions import ValidationError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from fleet import alerting, dashboard, operating
+from fleet.decision.values import Mode
+from fleet.models import Fleet
+from fleet.records import Alert
+
+
+def _renewed(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Of a part that renews itself: who was logged out meanwhile gets the page anew, to log in."""
+
+    @wraps(view)
+    def answer(request: HttpRequest) -> HttpResponse:
+        user = request.user
+        if not (user.is_active and user.is_staff and user.has_perm("fleet.view_fleet")):
+            return HttpResponse(status=403, headers={"HX-Refresh": "true"})
+        return view(request)
+
+    return answer
+
+
+def dashboard_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """What the first page of the admin shows, for those who may see fleets."""
+    if request.user.has_perm("fleet.view_fleet"):
+        context.update(overview=dashboard.overview(), stretches=list(dashboard.STRETCHES))
+    return context
+
+
+@require_GET
+@_renewed
+def now(request: HttpRequest) -> HttpResponse:
+    """The part of the first page that renews itself."""
+    return render(request, "fleet/dashboard_now.html", {"overview": dashboard.overview()})
+
+
+@require_GET
+@_renewed
+def chart(request: HttpRequest) -> HttpResponse:
+    """The points of the charts, as JSON."""
+    try:
+        found = dashboard.series(request.GET.get("stretch", "1h"))
+    except KeyError as exc:
+        raise Http404(f"give stretch as one of {', '.join(dashboard.STRETCHES)}") from exc
+    return JsonResponse(dict(found))
+
+
+@require_POST
+@permission_required("fleet.change_fleet", raise_exception=True)
+def set_mode(request: HttpRequest, fleet_id: int) -> HttpResponse:
+    """Pause a fleet, or let it run. STOP ALL has a page of its own, which names what will end."""
+    fleet = get_object_or_404(Fleet, pk=fleet_id)
+    wanted = request.POST.get("mode", "")
+    if wanted not in {Mode.PAUSED.value, Mode.RUNNING.value}:
+        raise Http404("give mode as paused or running")
+    try:
+        operating.set_mode(fleet, Mode(wanted), by=request.user.get_username())
+        messages.success(request, f"{fleet.name}: {wanted} from the next tick")
+    except (operating.EditedMeanwhile, ValidationError) as exc:
+        messages.error(request, f"{fleet.name}: {exc}")
+    return redirect("admin:index")
+
+
+@require_POST
+@permission_required("fleet.acknowledge_alert", raise_exception=True)
+def acknowledge(request: HttpRequest, alert_id: int) -> HttpResponse:
+    """Silence an alert until its cause ends."""
+    alert = get_object_or_404(Alert, pk=alert_id)
+    if alerting.acknowledge([alert], by=request.user.get_username()):
+        messages.success(request, f"acknowledged: {alert.text}")
+    return redirect("admin:index")
