@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from kombu import Queue
 
-from config import embedded
+from config import embedded, menu
 from config.env import ROOT, env
 from config.logs import logging_config
 from config.secrets import kept_secret
@@ -109,6 +109,7 @@ USE_TZ = True
 TIME_ZONE = ENV.time_zone
 LANGUAGE_CODE = "en-us"
 USE_I18N = False
+FORMAT_MODULE_PATH = "config.formats"
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "static"
 WHITENOISE_USE_FINDERS = True
@@ -190,6 +191,7 @@ UNFOLD = {
         {"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("podfleet/icon.svg")}
     ],
     "DASHBOARD_CALLBACK": "fleet.views.dashboard_context",
+    "SIDEBAR": {"show_search": True, "navigation": menu.NAVIGATION},
     "STYLES": [lambda _: static("podfleet/podfleet.css")],
     "SCRIPTS": [lambda _: static("podfleet/podfleet.js")],
 }

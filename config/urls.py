@@ -13,6 +13,8 @@ urlpatterns = [
     path("admin/now/", views.now, name="dashboard-now"),
     path("admin/chart/", views.chart, name="dashboard-chart"),
     path("admin/fleets/<int:fleet_id>/mode/", page(views.set_mode), name="fleet-mode"),
+    path("admin/fleets/<int:fleet_id>/next/", page(views.next_tick), name="fleet-next"),
+    path("admin/money/", page(views.money), name="money"),
     path("admin/alerts/<int:alert_id>/acknowledge/", page(views.acknowledge), name="alert-ack"),
     path("admin/", admin.site.urls),
     path("healthz", alive),

@@ -41,13 +41,22 @@ def add_channel(name: str, url: str, *, min_severity: Severity = Severity.WARNIN
     Raises:
         BadAddress: the address is not allowed, or the notifier does not understand it.
     """
-    channel_urls.check(url)
-    _notifier(url)
+    check_address(url)
     channel, _ = Channel.objects.update_or_create(
         name=name,
         defaults={"sealed_url": channel_urls.seal(url), "min_severity": min_severity.value},
     )
     return channel
+
+
+def check_address(url: str) -> None:
+    """Refuse an address that is not allowed, or that the notifier does not understand.
+
+    Raises:
+        BadAddress: with what is wrong.
+    """
+    channel_urls.check(url)
+    _notifier(url)
 
 
 def deliver(channel_id: int) -> int:

@@ -1,20 +1,22 @@
-"""The operator's first page: how fleets stand, charts, and the switches within reach."""
+"""The operators' pages beside the lists: how fleets stand, charts, switches, dry run, money."""
 
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from fleet import alerting, dashboard, operating
+from fleet import alerting, dashboard, operating, spent_pages, ticking
 from fleet.decision.values import Mode
 from fleet.models import Fleet
 from fleet.records import Alert
+from pods.clock import utcnow
 
 
 def _renewed(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -35,6 +37,13 @@ def dashboard_context(request: HttpRequest, context: dict[str, Any]) -> dict[str
     if request.user.has_perm("fleet.view_fleet"):
         context.update(overview=dashboard.overview(), stretches=list(dashboard.STRETCHES))
     return context
+
+
+def open_alerts(request: HttpRequest) -> str:
+    """How many alerts call for somebody, for the menu; nothing where none does."""
+    if not request.user.has_perm("fleet.view_alert"):
+        return ""
+    return str(Alert.objects.loud(utcnow()).count() or "")
 
 
 @require_GET
@@ -79,3 +88,36 @@ def acknowledge(request: HttpRequest, alert_id: int) -> HttpResponse:
     if alerting.acknowledge([alert], by=request.user.get_username()):
         messages.success(request, f"acknowledged: {alert.text}")
     return redirect("admin:index")
+
+
+@require_GET
+@permission_required("fleet.view_fleet", raise_exception=True)
+def next_tick(request: HttpRequest, fleet_id: int) -> HttpResponse:
+    """What the next tick would do; changes nothing."""
+    fleet = get_object_or_404(Fleet, pk=fleet_id)
+    context = {
+        **admin.site.each_context(request),
+        "title": f"What would the next tick of {fleet.name} do?",
+        "fleet": fleet,
+        "decision": ticking.preview(fleet),
+    }
+    return render(request, "fleet/next_tick.html", context)
+
+
+@require_GET
+@permission_required("fleet.view_fleet", raise_exception=True)
+def money(request: HttpRequest) -> HttpResponseBase:
+    """What was spent, by fleet, provider, GPU type and day; also as CSV or JSON."""
+    try:
+        days = int(request.GET.get("days", "7"))
+    except ValueError as exc:
+        raise Http404("give days as a number") from exc
+    found = spent_pages.spending(min(max(days, 1), spent_pages.MOST_DAYS))
+    wanted = request.GET.get("format", "")
+    if wanted == "json":
+        return JsonResponse(found.as_json())
+    if wanted == "csv":
+        headers = {"Content-Disposition": 'attachment; filename="spent.csv"'}
+        return StreamingHttpResponse(found.as_csv(), content_type="text/csv", headers=headers)
+    context = {**admin.site.each_context(request), "title": "Money", "found": found}
+    return render(request, "fleet/money.html", context)

@@ -113,6 +113,7 @@ class Pod(models.Model):
     gpu_count = models.PositiveSmallIntegerField(default=0)
     region = models.CharField(max_length=80, blank=True, default="")
     host = models.CharField(max_length=120, blank=True, default="")
+    console_url = models.CharField(max_length=300, blank=True, default="")  # at the provider
     interruptible = models.BooleanField(default=False)
     hourly_usd = usd_per_hour(default=Decimal(0))
     stopped_hourly_usd = usd_per_hour(default=Decimal(0))

@@ -227,6 +227,7 @@ def _row_for(
         state=state.value,
         hourly_usd=machine.hourly_usd or 0,
         gpu_type=machine.gpu_type[:80],
+        console_url=machine.console_url[:300],
         region=machine.region[:80],
         host=machine.host[:120],
         requested_at=machine.created_at or now,

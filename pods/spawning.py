@@ -129,6 +129,7 @@ def _record(pod: Pod, machine: Machine) -> None:
             ("region", machine.region[:80]),
             ("host", machine.host[:120]),
             ("gpu_type", machine.gpu_type[:80]),
+            ("console_url", machine.console_url[:300]),
         )
         if value
     }

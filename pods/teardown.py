@@ -64,6 +64,24 @@ def retire_pod(pod: Pod, *, by: str, because: str, drain: bool = True) -> bool:
     return True
 
 
+def stop_pod(pod: Pod, *, by: str, because: str, connect: Connect = wiring.connect) -> bool:
+    """Drain a READY pod and halt its machine, which keeps its disk; False where it does not work.
+
+    Raises:
+        ValueError: its provider cannot stop machines, or its account cannot be used.
+        Overtaken: the row changed since it was read.
+    """
+    if not connect(pod.account).capabilities.can_stop:
+        raise ValueError(f"{pod.provider} cannot stop a machine and keep it; drain it instead")
+    if pod.status is not READY:
+        return False
+    lifecycle.move(
+        pod, DRAINING, by=by, because=because, retire_because=because[:500], stop_when_idle=True
+    )
+    dispatch.send(dispatch.TEARDOWN, pod.pk)
+    return True
+
+
 def teardown_pod(pod_id: int, *, connect: Connect = wiring.connect) -> None:
     """Do the next step of a pod's end, and send for the one after it.
 

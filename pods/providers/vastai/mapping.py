@@ -11,6 +11,8 @@ from pods.providers.errors import Unavailable
 from pods.providers.vastai.refusals import tidy
 
 Row = Mapping[str, Any]
+# The console has no address for one instance.
+CONSOLE: Final = "https://cloud.vast.ai/instances/"
 MICRO: Final = Decimal("0.000001")
 # The vendor takes no bid above 128 USD/h; what is far above that is no price.
 MOST_USD: Final = Decimal(10_000)
@@ -120,6 +122,7 @@ def machine_of(row: Row) -> Machine:
         host=str(row["machine_id"]) if row.get("machine_id") is not None else "",
         interruptible=bool(row.get("is_bid")),
         because=reading.because,
+        console_url=CONSOLE,
     )
 
 

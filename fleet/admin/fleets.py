@@ -1,26 +1,25 @@
-"""Fleets and decisions in the admin: guardrails are edited here, in force from the next tick."""
+"""Fleets and limits in the admin: guardrails are edited here, in force from the next tick."""
 
-import json
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.forms import ModelForm
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from fleet import operating, scheduling, snapshot
 from fleet.decision.values import Mode
 from fleet.models import Fleet, Limits, Override, Tick
-from pods.admin import ReadOnly
 from pods.models import Pod
+from pods.states import ENDED
 
 MODE_LABELS = {"running": "success", "paused": "warning", "stop_all": "danger"}
 
@@ -35,9 +34,12 @@ class FleetForm(ModelForm):  # type: ignore[type-arg]
 
         model = Fleet
         fields = ("name", "accounts", *operating.EDITABLE)
+        widgets: ClassVar = {"accounts": UnfoldAdminCheckboxSelectMultipleWidget}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for name in ("handler_env", "offer_query"):
+            self.fields[name].widget.attrs["rows"] = 3
         self.fields["seen_version"].initial = self.instance.version if self.instance.pk else 0
 
     def clean(self) -> dict[str, Any]:
@@ -74,7 +76,6 @@ class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
     )
     list_filter = ("mode",)
     search_fields = ("name", "stream")
-    filter_horizontal = ("accounts",)
     readonly_fields = ("next_tick",)
     actions = ("pause", "run", "stop_everything")
     fieldsets = (
@@ -83,17 +84,18 @@ class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
             "Guardrails",
             {
                 "fields": (
-                    ("min_instances", "max_instances", "spawn_per_tick"),
-                    ("max_hourly_usd", "daily_budget_usd", "total_budget_usd"),
+                    ("max_instances", "min_instances"),
+                    ("max_hourly_usd", "spawn_per_tick"),
+                    ("daily_budget_usd", "total_budget_usd"),
                     ("max_pod_hours", "alert_after_hours"),
                 )
             },
         ),
         (
             "Scale",
-            {"fields": (("target_depth_per_pod", "idle_seconds", "drain_seconds"),)},
+            {"fields": ("target_depth_per_pod", ("idle_seconds", "drain_seconds"))},
         ),
-        ("Backlog", {"fields": (("backlog", "backlog_url"), ("stream", "group", "results"))}),
+        ("Backlog", {"fields": (("backlog", "backlog_url"), ("stream", "group"), "results")}),
         (
             "Pods",
             {
@@ -102,9 +104,11 @@ class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
                     ("image", "handler"),
                     "handler_env",
                     "offer_query",
-                    ("disk_gb", "batch_size", "max_deliveries"),
-                    ("boot_seconds", "heartbeat_seconds", "silent_seconds"),
-                    ("claim_idle_seconds", "handler_timeout_seconds", "orphan_seconds"),
+                    ("disk_gb", "batch_size"),
+                    ("max_deliveries", "claim_idle_seconds"),
+                    ("boot_seconds", "handler_timeout_seconds"),
+                    ("heartbeat_seconds", "silent_seconds"),
+                    "orphan_seconds",
                 )
             },
         ),
@@ -115,16 +119,22 @@ class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
         """The mode as a badge."""
         return fleet.mode
 
-    @display(description="pods")
-    def pods_now(self, fleet: Fleet) -> int:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Fleet]:
+        """With what the list shows of pods and decisions, in the same query."""
+        newest = Tick.objects.filter(fleet=OuterRef("pk")).order_by("-at").values("sentence")[:1]
+        billing = Count("pods", filter=~Q(pods__state__in=[s.value for s in ENDED]))
+        fleets: QuerySet[Fleet] = super().get_queryset(request)
+        return fleets.annotate(billing=billing, sentence=Subquery(newest))
+
+    @display(description="pods", ordering="billing")
+    def pods_now(self, fleet: Any) -> int:
         """How many may bill."""
-        return fleet.pods.billable().count()
+        return int(fleet.billing)
 
     @display(description="last decision")
-    def last_decision(self, fleet: Fleet) -> str:
+    def last_decision(self, fleet: Any) -> str:
         """The last decision in one sentence."""
-        tick = fleet.ticks.order_by("-at").first()
-        return tick.sentence if tick else "no decision yet"
+        return fleet.sentence or "no decision yet"
 
     @display(description="tick")
     def next_tick(self, fleet: Fleet) -> str:
@@ -224,29 +234,3 @@ class OverrideAdmin(ModelAdmin):  # type: ignore[misc]
         """Sign it."""
         obj.by = request.user.get_username()
         super().save_model(request, obj, form, change)
-
-
-@admin.register(Tick)
-class TickAdmin(ReadOnly):
-    """Every decision: what was seen, what was wished, what held it back."""
-
-    list_display = ("at", "fleet", "depth", "active", "desired", "target", "binding", "sentence")
-    list_filter = ("fleet", "binding")
-    search_fields = ("sentence",)
-    ordering = ("-at",)
-    list_select_related = ("fleet",)
-    show_full_result_count = False
-    readonly_fields = ("shown_steps", "shown_snapshot")
-    exclude: ClassVar[Sequence[str]] = ("steps", "snapshot")
-
-    @display(description="steps")
-    def shown_steps(self, tick: Tick) -> str:
-        """Each rule's part, a line each."""
-        return "\n".join(
-            f"{s['before']} → {s['after']}  {s['rule']}: {s['because']}" for s in tick.steps
-        )
-
-    @display(description="snapshot")
-    def shown_snapshot(self, tick: Tick) -> str:
-        """What the decision was made from."""
-        return json.dumps(tick.snapshot, indent=1)[:20_000]

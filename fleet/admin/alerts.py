@@ -1,0 +1,175 @@
+"""Alerts in the admin: an inbox; channels, and what was delivered on them."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, ClassVar, Final
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.decorators import action, display
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from fleet import alerting, channel_urls, notifying
+from fleet.channel_urls import BadAddress
+from fleet.notifying import Undelivered
+from fleet.records import Alert, Channel, Delivery
+from pods.admin.base import ReadOnly
+from pods.clock import utcnow
+
+SEVERITY_LABELS: Final = {"critical": "danger", "warning": "warning", "info": "info"}
+
+
+class OpenFilter(admin.SimpleListFilter):
+    """What calls for somebody first."""
+
+    title = "state"
+    parameter_name = "is"
+
+    def lookups(self, _request: HttpRequest, _model_admin: Any) -> Sequence[tuple[str, str]]:
+        """The choices besides the default."""
+        return [("silent", "acknowledged or snoozed"), ("resolved", "resolved"), ("all", "all")]
+
+    def choices(self, changelist: Any) -> Any:
+        """The default is to show what nobody has answered."""
+        first, *others = super().choices(changelist)
+        yield {**first, "display": "open"}
+        yield from others
+
+    def queryset(self, _request: HttpRequest, alerts: QuerySet[Any]) -> QuerySet[Any]:
+        """The alerts of the choice."""
+        loud = Alert.objects.loud(utcnow()).values("pk")
+        if self.value() == "all":
+            return alerts
+        if self.value() == "resolved":
+            return alerts.exclude(resolved_at=None)
+        if self.value() == "silent":
+            return alerts.filter(resolved_at=None).exclude(pk__in=loud)
+        return alerts.filter(pk__in=loud)
+
+
+class DeliveryInline(TabularInline):  # type: ignore[misc]
+    """Where it was told."""
+
+    model = Delivery
+    fields = ("channel", "announcement", "state", "attempts", "sent_at", "last_error")
+    readonly_fields = fields
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
+        """Deliveries are made by the rule."""
+        return False
+
+
+@admin.register(Alert)
+class AlertAdmin(ReadOnly):
+    """The inbox."""
+
+    list_display = (
+        "shown_severity", "text", "fleet", "cause", "first_seen_at", "last_seen_at",
+        "acknowledged_by", "snoozed_until", "resolved_at",
+    )  # fmt: skip
+    list_display_links = ("shown_severity", "text")
+    list_filter = (OpenFilter, "severity", "cause", "fleet")
+    search_fields = ("text", "subject")
+    ordering = ("-first_seen_at",)
+    list_select_related = ("fleet",)
+    show_full_result_count = False
+    inlines: ClassVar = [DeliveryInline]
+    actions = ("acknowledge", "snooze_1_h", "snooze_8_h", "snooze_24_h", "as_csv", "as_json")
+
+    @display(description="severity", ordering="severity", label=SEVERITY_LABELS)
+    def shown_severity(self, alert: Alert) -> str:
+        """The severity as a badge."""
+        return alert.severity
+
+    def has_answer_permission(self, request: HttpRequest) -> bool:
+        """Who may acknowledge and snooze."""
+        return request.user.has_perm("fleet.acknowledge_alert")
+
+    @action(description="Acknowledge: silent until the cause ends", permissions=["answer"])
+    def acknowledge(self, request: HttpRequest, alerts: QuerySet[Alert]) -> None:
+        """Silence until the cause ends."""
+        count = alerting.acknowledge(alerts, by=request.user.get_username())
+        messages.success(request, f"{count} acknowledged")
+
+    @action(description="Snooze for an hour", permissions=["answer"])
+    def snooze_1_h(self, request: HttpRequest, alerts: QuerySet[Alert]) -> None:
+        """Silence for an hour."""
+        self._snooze(request, alerts, 1)
+
+    @action(description="Snooze for 8 hours", permissions=["answer"])
+    def snooze_8_h(self, request: HttpRequest, alerts: QuerySet[Alert]) -> None:
+        """Silence for a night."""
+        self._snooze(request, alerts, 8)
+
+    @action(description="Snooze for a day", permissions=["answer"])
+    def snooze_24_h(self, request: HttpRequest, alerts: QuerySet[Alert]) -> None:
+        """Silence for a day."""
+        self._snooze(request, alerts, 24)
+
+    def _snooze(self, request: HttpRequest, alerts: QuerySet[Alert], hours: int) -> None:
+        until = utcnow() + timedelta(hours=hours)
+        count = alerting.snooze(alerts, until=until, by=request.user.get_username())
+        messages.success(request, f"{count} silent for {hours} h")
+
+
+class ChannelForm(ModelForm):  # type: ignore[type-arg]
+    """A channel; its address is written here and never shown again, since it holds a token."""
+
+    address = forms.CharField(
+        required=False,
+        widget=UnfoldAdminTextInputWidget(attrs={"type": "password", "autocomplete": "off"}),
+        help_text="Like slack://…, mailto://…, ntfys://topic, pagerduty://…, jsons://host/path "
+        "(docs/alerts.md). Stored encrypted. Empty: stays as it is.",
+    )
+
+    class Meta:
+        """What operators choose."""
+
+        model = Channel
+        fields = ("name", "min_severity", "enabled")
+
+    def clean_address(self) -> str:
+        """Refuse what alerts must not be sent to."""
+        address = str(self.cleaned_data["address"]).strip()
+        if not address and not self.instance.pk:
+            raise forms.ValidationError("a new channel needs an address")
+        if address:
+            try:
+                notifying.check_address(address)
+            except BadAddress as exc:
+                raise forms.ValidationError(str(exc)) from exc
+        return address
+
+
+@admin.register(Channel)
+class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
+    """Where alerts are sent."""
+
+    form = ChannelForm
+    list_display = ("name", "min_severity", "enabled")
+    fields = ("name", "address", "min_severity", "enabled")
+    actions = ("send_test",)
+
+    def save_model(self, request: HttpRequest, obj: Channel, form: Any, change: bool) -> None:
+        """Save, sealing an address that was given."""
+        address = form.cleaned_data["address"]
+        if address:
+            obj.sealed_url = channel_urls.seal(address)
+        super().save_model(request, obj, form, change)
+
+    @action(description="Send a test message", permissions=["change"])
+    def send_test(self, request: HttpRequest, channels: QuerySet[Channel]) -> None:
+        """Try the channels now."""
+        for channel in channels:
+            try:
+                notifying.try_channel(channel)
+            except (Undelivered, BadAddress) as exc:
+                messages.error(request, f"{channel.name}: {exc}")
+            else:
+                messages.success(request, f"{channel.name}: a test message went out")

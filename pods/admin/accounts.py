@@ -1,0 +1,61 @@
+"""Accounts in the admin, with how they are."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+from unfold.decorators import action, display
+
+from pods import surveying
+from pods.clock import utcnow
+from pods.models import Account
+
+
+@admin.register(Account)
+class AccountAdmin(ModelAdmin):  # type: ignore[misc]
+    """Accounts, with how they are."""
+
+    list_display = ("name", "provider", "enabled", "shown_health", "surveyed_at", "swept_at")
+    list_filter = ("provider", "enabled")
+    readonly_fields = (
+        "failures",
+        "open_until",
+        "last_error",
+        "surveyed_at",
+        "swept_at",
+        "offers_known",
+    )
+    actions = ("survey",)
+
+    @display(description="health", label={"well": "success", "left alone": "danger"})
+    def shown_health(self, account: Account) -> str:
+        """Whether its circuit breaker is open."""
+        is_open = account.open_until is not None and account.open_until > utcnow()
+        return "left alone" if is_open else "well"
+
+    @display(description="offers known")
+    def offers_known(self, account: Account) -> int:
+        """How many offers the last survey found."""
+        return len(account.offers)
+
+    def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
+        """Save, then ask the account what it offers: a wrong key shows at once."""
+        super().save_model(request, obj, form, change)
+        self._survey(request, [obj])
+
+    @action(description="Ask what can be rented", permissions=["change"])
+    def survey(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
+        """Survey the accounts now."""
+        self._survey(request, list(accounts))
+
+    def _survey(self, request: HttpRequest, accounts: Sequence[Account]) -> None:
+        for account in accounts:
+            count = surveying.survey_account(account)
+            account.refresh_from_db(fields=["last_error"])
+            if account.last_error:
+                messages.error(request, f"{account}: {account.last_error}")
+            else:
+                messages.success(request, f"{account}: {count} offers")

@@ -1,0 +1,58 @@
+"""What lists of rows have in common that verbs write, and operators only read."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from django.http import HttpRequest, StreamingHttpResponse
+from unfold.admin import ModelAdmin
+from unfold.decorators import action
+
+from pods import exporting
+
+
+class ReadOnly(ModelAdmin):  # type: ignore[misc]
+    """State and history are shown, never edited."""
+
+    actions_on_bottom = False
+
+    def has_add_permission(self, _request: HttpRequest) -> bool:
+        """Rows are made by verbs."""
+        return False
+
+    def has_change_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
+        """Rows are changed by verbs."""
+        return False
+
+    def has_delete_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
+        """History stays."""
+        return False
+
+    actions: ClassVar[Sequence[Any]] = ("as_csv", "as_json")
+    exported: ClassVar[
+        Sequence[str]
+    ] = ()  # columns; none: all of the row's own, where no secret is
+
+    @action(description="Export as CSV")
+    def as_csv(self, _request: HttpRequest, rows: QuerySet[Any]) -> StreamingHttpResponse:
+        """The chosen rows, a line each; also hundreds of thousands."""
+        names = self._columns()
+        lines = exporting.csv_lines(names, rows.values_list(*names).iterator())
+        return self._download(lines, "text/csv", "csv")
+
+    @action(description="Export as JSON")
+    def as_json(self, _request: HttpRequest, rows: QuerySet[Any]) -> StreamingHttpResponse:
+        """The chosen rows, a JSON object a line; money as text."""
+        lines = (
+            json.dumps(r, default=str) + "\n" for r in rows.values(*self._columns()).iterator()
+        )
+        return self._download(lines, "application/x-ndjson", "jsonl")
+
+    def _columns(self) -> Sequence[str]:
+        return self.exported or [f.attname for f in self.model._meta.concrete_fields]
+
+    def _download(self, lines: Iterator[str], kind: str, suffix: str) -> StreamingHttpResponse:
+        name = f"{self.opts.model_name}.{suffix}"
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return StreamingHttpResponse(lines, content_type=kind, headers=headers)

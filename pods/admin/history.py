@@ -1,0 +1,26 @@
+"""Orphans and events in the admin."""
+
+from django.contrib import admin
+
+from pods.admin.base import ReadOnly
+from pods.models import Orphan, PodEvent
+
+
+@admin.register(Orphan)
+class OrphanAdmin(ReadOnly):
+    """Machines of ours without a row."""
+
+    list_display = ("name", "external_id", "account", "first_seen_at", "last_seen_at", "outcome")
+    list_filter = ("account",)
+
+
+@admin.register(PodEvent)
+class PodEventAdmin(ReadOnly):
+    """The history of all pods."""
+
+    list_display = ("at", "pod", "before", "after", "by", "because")
+    list_filter = ("after", "by")
+    search_fields = ("because", "pod__name")
+    ordering = ("-pk",)
+    list_select_related = ("pod",)
+    show_full_result_count = False

@@ -1,0 +1,289 @@
+"""Pods in the admin, with what an operator asks of them first."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import path
+from django.utils.html import format_html
+from unfold.decorators import action, display
+
+from pods import costing, machine_logs, teardown, wiring
+from pods.admin.base import ReadOnly
+from pods.clock import utcnow
+from pods.lifecycle import Overtaken
+from pods.models import Pod
+from pods.providers.errors import ProviderError
+from pods.states import ENDED
+
+STATE_LABELS = {
+    "requested": "info",
+    "creating": "info",
+    "booting": "warning",
+    "ready": "success",
+    "draining": "warning",
+    "stopping": "warning",
+    "stopped": "info",
+    "resuming": "warning",
+    "terminating": "danger",
+    "failed": "danger",
+    "lost": "danger",
+}
+OVER: Final = [s.value for s in ENDED]
+EVENTS_SHOWN: Final = 100
+
+
+class LivingFilter(admin.SimpleListFilter):
+    """What may bill first: the rest is history."""
+
+    title = "billing"
+    parameter_name = "billing"
+
+    def lookups(self, _request: HttpRequest, _model_admin: Any) -> Sequence[tuple[str, str]]:
+        """The choices besides the default."""
+        return [("ended", "ended"), ("all", "all")]
+
+    def choices(self, changelist: Any) -> Any:
+        """The default is to show what may bill."""
+        first, *others = super().choices(changelist)
+        yield {**first, "display": "may bill"}
+        yield from others
+
+    def queryset(self, _request: HttpRequest, pods: QuerySet[Pod]) -> QuerySet[Pod]:
+        """The pods of the choice."""
+        if self.value() == "all":
+            return pods
+        return (
+            pods.filter(state__in=OVER) if self.value() == "ended" else pods.exclude(state__in=OVER)
+        )
+
+
+def _lasted(since: datetime | None) -> str:
+    return "-" if since is None else str(utcnow() - since).partition(".")[0]
+
+
+@admin.register(Pod)
+class PodAdmin(ReadOnly):
+    """Pods."""
+
+    list_display = (
+        "short_name", "fleet", "shown_state", "shown_age", "shown_idle", "shown_price", "shown_cost",
+        "shown_million", "shown_rate", "shown_gpu", "shown_beat", "console",
+    )  # fmt: skip
+    list_fullwidth = True
+    # Not the address of Redis nor the handler's environment, which may hold passwords.
+    exported = (
+        "id", "name", "fleet__name", "account__name", "provider", "external_id", "state",
+        "requested_at", "ready_at", "ended_at", "gpu_type", "gpu_count", "region", "host",
+        "interruptible", "hourly_usd", "cost_usd", "million_usd", "done", "failed", "dead", "rate",
+        "because", "retire_because", "lost_because",
+    )  # fmt: skip
+    list_filter = (LivingFilter, "state", "fleet", "account", "gpu_type")
+    search_fields = ("name", "external_id", "because", "host")
+    ordering = ("-requested_at",)
+    list_select_related = ("fleet", "account")
+    list_per_page = 50
+    show_full_result_count = False
+    actions = ("drain", "stop", "destroy", "as_csv", "as_json")
+    change_form_outer_before_template = "admin/pods/pod/summary.html"
+    fieldsets = (
+        (
+            "Machine",
+            {
+                "fields": (
+                    ("fleet", "account"),
+                    ("external_id", "offer_key"),
+                    ("gpu_type", "gpu_count"),
+                    ("region", "host"),
+                    ("hourly_usd", "stopped_hourly_usd"),
+                    ("interruptible", "disk_gb"),
+                    ("failed", "dead"),
+                    "image",
+                )
+            },
+        ),
+        (
+            "Moments and inner facts",
+            {
+                "classes": ("collapse",),
+                "fields": (
+                    ("requested_at", "asked_at"),
+                    ("booted_at", "ready_at"),
+                    ("destroy_asked_at", "absent_since"),
+                    ("ended_at", "due_at"),
+                    ("retire_because", "lost_because"),
+                    ("note", "attempts"),
+                    ("boot_seconds", "silent_seconds"),
+                    ("drain_seconds", "stop_when_idle"),
+                    "name",
+                ),
+            },
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Pod]:
+        """With their cost."""
+        return costing.with_cost(Pod.objects.select_related("fleet", "account"), utcnow())
+
+    @display(description="pod", ordering="name")
+    def short_name(self, pod: Pod) -> str:
+        """The part of the name that tells pods apart."""
+        return pod.name.rpartition("-")[2][:12]
+
+    @display(description="state", ordering="state", label=STATE_LABELS)
+    def shown_state(self, pod: Pod) -> str:
+        """The state as a badge."""
+        return pod.state
+
+    @display(description="age", ordering="requested_at")
+    def shown_age(self, pod: Pod) -> str:
+        """How long it has been, or was."""
+        return str(pod.age(utcnow())).partition(".")[0]
+
+    @display(description="idle", ordering="idle_since")
+    def shown_idle(self, pod: Pod) -> str:
+        """How long it has had nothing to do."""
+        return _lasted(pod.idle_since) if pod.state == "ready" else "-"
+
+    @display(description="$/h", ordering="hourly_usd")
+    def shown_price(self, pod: Pod) -> str:
+        """What it bills while it runs."""
+        return f"{pod.hourly_usd:.3f}"
+
+    @display(description="cost $", ordering="cost_usd")
+    def shown_cost(self, pod: Any) -> str:
+        """What it has cost."""
+        return f"{pod.cost_usd:.2f}"
+
+    @display(description="$ / million", ordering="million_usd")
+    def shown_million(self, pod: Any) -> str:
+        """What a million items have cost on it."""
+        return "-" if pod.million_usd is None else f"{pod.million_usd:.2f}"
+
+    @display(description="items/s", ordering="rate")
+    def shown_rate(self, pod: Pod) -> str:
+        """The rate that its agent last said."""
+        return f"{pod.rate:.1f}" if pod.rate else "-"
+
+    @display(description="GPU", ordering="gpu_type")
+    def shown_gpu(self, pod: Pod) -> str:
+        """Where it runs on what."""
+        gpu = pod.gpu_type.removeprefix("NVIDIA ").removeprefix("GeForce ")
+        return f"{pod.account} {gpu}".strip()
+
+    @display(description="heartbeat", ordering="beat_at")
+    def shown_beat(self, pod: Pod) -> str:
+        """How old the last heartbeat is that a sweep saw."""
+        return "-" if pod.state in OVER else _lasted(pod.beat_at)
+
+    @display(description="console")
+    def console(self, pod: Pod) -> str:
+        """The machine in the provider's own console."""
+        if not pod.console_url.startswith("https://"):
+            return "-"
+        return format_html(
+            '<a href="{}" target="_blank" rel="noreferrer noopener">open</a>', pod.console_url
+        )
+
+    def get_urls(self) -> list[Any]:
+        """The logs have a page of their own."""
+        logs = self.admin_site.admin_view(self.logs)
+        return [path("<int:pod_id>/logs/", logs, name="pods_pod_logs"), *super().get_urls()]
+
+    def logs(self, request: HttpRequest, pod_id: int) -> HttpResponse:
+        """What the pod's machine printed."""
+        pod = self.get_object(request, str(pod_id))
+        if pod is None or not self.has_view_permission(request, pod):
+            raise Http404("there is no such pod")
+        text = problem = ""
+        try:
+            text = machine_logs.logs_of(pod)
+        except (ProviderError, ValueError, wiring.BadSecret, LookupError) as exc:
+            problem = f"{type(exc).__name__}: {exc}"
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Logs of {self.short_name(pod)}", "opts": self.opts, "pod": pod,
+            "logs": text, "problem": problem,
+        }  # fmt: skip
+        return TemplateResponse(request, "admin/pods/pod/logs.html", context)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """The pod's page, with what may be done to it."""
+        pod = self.get_object(request, object_id)
+        shown: dict[str, Any] = {} if pod is None else {
+            "pod": pod, "age": self.shown_age(pod), "idle": self.shown_idle(pod),
+            "beat": self.shown_beat(pod), "console": self.console(pod),
+            "over": pod.state in OVER, "may_operate": self.has_operate_permission(request),
+            "verbs": ("drain", "stop", "destroy"),
+            "events": pod.events.order_by("-pk")[:EVENTS_SHOWN],
+        }  # fmt: skip
+        context = {**(extra_context or {}), **shown}
+        answer: HttpResponse = super().change_view(request, object_id, form_url, context)
+        return answer
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """Who may act on pods."""
+        return request.user.has_perm("pods.change_pod")
+
+    @action(description="Drain: finish what is in hand, then destroy", permissions=["operate"])
+    def drain(self, request: HttpRequest, pods: QuerySet[Pod]) -> TemplateResponse | None:
+        """Retire the pods, once that is confirmed."""
+        return self._end(request, pods, "drain", lambda pod, by: teardown.retire_pod(
+            pod, by=by, because="drained by an operator"
+        ))  # fmt: skip
+
+    @action(description="Stop: drain, then keep the disk only", permissions=["operate"])
+    def stop(self, request: HttpRequest, pods: QuerySet[Pod]) -> TemplateResponse | None:
+        """Stop the pods where their provider can, once that is confirmed."""
+        return self._end(request, pods, "stop", lambda pod, by: teardown.stop_pod(
+            pod, by=by, because="stopped by an operator"
+        ))  # fmt: skip
+
+    @action(description="Destroy now: items in hand go to other pods", permissions=["operate"])
+    def destroy(self, request: HttpRequest, pods: QuerySet[Pod]) -> TemplateResponse | None:
+        """Destroy the pods without a drain, once that is confirmed."""
+        return self._end(request, pods, "destroy", lambda pod, by: teardown.retire_pod(
+            pod, by=by, because="destroyed by an operator", drain=False
+        ))  # fmt: skip
+
+    def _end(
+        self, request: HttpRequest, pods: QuerySet[Pod], verb: str, act: Callable[[Pod, str], bool]
+    ) -> TemplateResponse | None:
+        if request.POST.get("confirmed"):
+            self._act(request, pods, verb, act)
+            return None
+        named = list(pods.exclude(state__in=OVER).order_by("name"))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": verb.capitalize(),
+            "opts": self.opts,
+            "pods": named,
+            "verb": verb,
+            "hourly_usd": sum((pod.hourly_usd for pod in named), Decimal(0)),
+        }
+        return TemplateResponse(request, "admin/pods/pod/confirm_end.html", context)
+
+    def _act(
+        self, request: HttpRequest, pods: QuerySet[Pod], verb: str, act: Callable[[Pod, str], bool]
+    ) -> None:
+        by = f"admin:{request.user.get_username()}"[:60]
+        begun: list[str] = []
+        not_begun: list[str] = []
+        for pod in pods:
+            try:
+                done = act(pod, by)
+            except (Overtaken, ValueError, wiring.BadSecret) as exc:
+                messages.error(request, f"{self.short_name(pod)}: {exc}")
+                continue
+            (begun if done else not_begun).append(self.short_name(pod))
+        if begun:
+            messages.success(request, f"{verb}: begun for {', '.join(begun)}")
+        if not_begun:
+            messages.warning(request, f"already on their way out, or ended: {', '.join(not_begun)}")
