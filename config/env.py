@@ -42,6 +42,7 @@ class Env(BaseSettings):
     bind: str = "127.0.0.1"
     worker_concurrency: int = Field(default=2, ge=1, le=256)
     allow_private_webhooks: bool = False
+    redis_users: bool = True  # each pod gets a Redis user of its own
     keep_ticks_days: int = Field(default=30, ge=1, le=3650)
     keep_events_days: int = Field(default=365, ge=1, le=3650)
 

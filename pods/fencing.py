@@ -5,7 +5,7 @@ from typing import Final
 import redis
 from redis import RedisError, ResponseError
 
-from pods import wiring
+from pods import redis_users, wiring
 from pods.agent.protocol import Command
 from pods.connections import redis_client
 from pods.models import Pod
@@ -36,19 +36,20 @@ def send_command(pod: Pod, command: Command) -> None:
 
 
 def fence(pod: Pod) -> None:
-    """From now on the pod can acknowledge and publish nothing.
+    """From now on the pod can acknowledge and publish nothing: its scripts refuse, and its user is gone.
 
     Raises:
         Unfenced: Redis does not answer.
     """
     try:
         _client(pod).set(wiring.keys(pod).fence(pod.name), "1", ex=FENCE_SECONDS)
+        redis_users.delete(pod)
     except RedisError as exc:
         raise Unfenced(f"the fence did not reach Redis: {exc}") from exc
 
 
 def forget(pod: Pod) -> None:
-    """Remove what a gone pod left in Redis: its heartbeat, its command, its empty consumer.
+    """Remove what a gone pod left in Redis: its user, its heartbeat, its command, its empty consumer.
 
     A consumer that has items pending stays until others have claimed them: to delete it would
     lose them. Silent where Redis is down: what is left is small and expires, but for the consumer.
@@ -57,6 +58,7 @@ def forget(pod: Pod) -> None:
     stream, group = pod.agent["stream"], pod.agent["group"]
     client = _client(pod)
     try:
+        redis_users.delete(pod)
         client.delete(keys.pod(pod.name), keys.command(pod.name))
         if not client.xpending_range(stream, group, "-", "+", 1, consumername=pod.name):
             client.xgroup_delconsumer(stream, group, pod.name)

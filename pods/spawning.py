@@ -3,7 +3,9 @@
 from datetime import timedelta
 from typing import Any, Final
 
-from pods import billing, breaker, dispatch, lifecycle, wiring
+from redis import RedisError
+
+from pods import billing, breaker, dispatch, fencing, lifecycle, redis_users, wiring
 from pods.clock import utcnow
 from pods.lifecycle import DuplicateMachine
 from pods.models import Pod
@@ -95,11 +97,16 @@ def _until_a_look_proves(pod: Pod, provider: Provider) -> timedelta:
 
 
 def _create(pod: Pod, provider: Provider, *, first: bool) -> Machine | None:
+    try:
+        address = redis_users.pod_address(pod)
+    except RedisError as exc:
+        _later(pod, pause(pod.attempts), f"Redis does not take the pod's user: {exc}")
+        return None
     if not first:
         # Before the call: what is asked now can be missing from lists for `list_lag` from now on.
         Pod.objects.filter(pk=pod.pk).update(asked_at=utcnow())
     try:
-        machine = provider.create(wiring.spec(pod), token=pod.client_token.hex)
+        machine = provider.create(wiring.spec(pod, redis_url=address), token=pod.client_token.hex)
     except Refused as exc:
         if exc.billing_id is not None:
             _destroy_what_was_refused(pod, exc)
@@ -163,6 +170,7 @@ def _destroy_what_was_refused(pod: Pod, error: Refused) -> None:
 def _give_up(pod: Pod, because: str) -> None:
     lifecycle.move(pod, FAILED, by="spawn", because=because)
     billing.never_billed(pod)
+    fencing.forget(pod)
 
 
 def _later(pod: Pod, wait: timedelta, because: str) -> None:

@@ -6,7 +6,17 @@ from typing import Final
 from celery import shared_task
 from django.db.models import Q
 
-from pods import dispatch, health, reconciling, resuming, spawning, surveying, teardown, wiring
+from pods import (
+    dispatch,
+    health,
+    reconciling,
+    redis_users,
+    resuming,
+    spawning,
+    surveying,
+    teardown,
+    wiring,
+)
 from pods.clock import utcnow
 from pods.models import Account, Pod
 from pods.providers.errors import ProviderError
@@ -43,7 +53,8 @@ def resume(pod_id: int) -> None:
 
 @shared_task(name="pods.sweep", expires=30)
 def sweep() -> None:
-    """Send a health sweep of each account that has pods."""
+    """Send a health sweep of each account that has pods, and keep the pods' Redis users."""
+    redis_users.keep()
     for account_id in Pod.objects.billable().values_list("account", flat=True).distinct():
         sweep_account.apply_async((account_id,), expires=30)
 

@@ -86,10 +86,10 @@ def keys(pod: Pod) -> protocol.Keys:
     return protocol.Keys(pod.agent["fleet"])
 
 
-def spec(pod: Pod) -> PodSpec:
-    """The machine that the row asks for, with its agent's environment."""
+def spec(pod: Pod, *, redis_url: str) -> PodSpec:
+    """The machine that the row asks for, with its agent's environment; `redis_url`: the agent's own."""
     agent = protocol.AgentSettings(
-        redis_url=redis_url(pod), pod=pod.name, token=pod.client_token.hex, **pod.agent
+        redis_url=redis_url, pod=pod.name, token=pod.client_token.hex, **pod.agent
     )
     return PodSpec(
         name=pod.name,

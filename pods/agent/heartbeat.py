@@ -97,6 +97,9 @@ class Beating:
                 "heartbeat", self._keys, [HEARTBEAT_TTL_SECONDS * 1000, *flat]
             )
         except redis.RedisError as exc:
+            # Later it may be a server that was restarted and will know us again; now it is the end.
+            if isinstance(exc, redis.AuthenticationError) and not self._control.working:
+                self._control.ask(Intent.FENCED, f"refused: {exc}", exit_code=EXIT_FENCED)
             self._progress.trouble("heartbeat", f"{type(exc).__name__}: {exc}")
             log.warning("heartbeat_failed because=%r", str(exc))
             return
