@@ -1,6 +1,7 @@
 """The arguments of the verbs that move items."""
 
-from argparse import ArgumentParser
+import re
+from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 
 
@@ -45,3 +46,30 @@ def add_result_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--follow", action="store_true", help="Of --post: wait for new results until Ctrl-C."
     )
+
+
+def add_dead_arguments(parser: ArgumentParser) -> None:
+    """Of `fleet dead`."""
+    parser.add_argument("action", choices=["list", "retry", "drop"])
+    parser.add_argument("name", metavar="NAME")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--id",
+        dest="letters",
+        metavar="LETTER",
+        action="append",
+        type=_entry_id,
+        help="Of retry and drop: a letter as `list` shows it, 1795473132695-0; may be repeated.",
+    )
+    which.add_argument("--all", action="store_true", help="Of retry and drop: all there are now.")
+    parser.add_argument(
+        "--limit", type=int, default=20, metavar="N", help="Of list: so many at most, oldest first."
+    )
+
+
+def _entry_id(text: str) -> str:
+    if not re.fullmatch(r"\d{1,20}-\d{1,20}", text):
+        raise ArgumentTypeError(
+            f"{text!r} is no letter; `fleet dead list` shows them, as 1795473-0"
+        )
+    return text

@@ -1,4 +1,4 @@
-"""`fleet enqueue` and `fleet results`: progress for people, one JSON object for machines."""
+"""`fleet enqueue`, `fleet results` and `fleet dead`: a bar for people, JSON for machines."""
 
 import json
 import os
@@ -22,6 +22,7 @@ from rich.progress import (
 )
 
 from fleet import feeding, posting, results
+from fleet.dead_letters import DeadLetters
 from fleet.models import Backlog, Fleet
 from pods.connections import redis_client
 
@@ -86,6 +87,48 @@ def _post(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
         )
     text = f"{done.items:,} results posted in {done.batches:,} batches"
     stdout.write(json.dumps(asdict(done)) if options.json else text)
+
+
+def dead_letters(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
+    """List dead letters, put them back onto the stream, or delete them."""
+    if options.action != "list" and not (options.letters or options.all):
+        raise CommandError(f"say which to {options.action}: --id LETTER, or --all", returncode=2)
+    letters = DeadLetters(_client(fleet), stream=fleet.stream, dead=f"{fleet.stream}:dead")
+    with _errors():
+        if options.action == "list":
+            _list_dead(letters, options, stdout)
+            return
+        act = letters.retry if options.action == "retry" else letters.drop
+        with _progress(TimeElapsedColumn()) as bar:
+            task = bar.add_task(options.action, total=None, items="")
+            count = act(
+                None if options.all else options.letters,
+                told=lambda items: bar.update(task, items=f"{items:,} letters"),
+            )
+        left = letters.count()
+    done = f"{count:,} put back on {fleet.stream}" if act == letters.retry else f"{count:,} deleted"
+    answer = json.dumps({"letters": count, "left": left})
+    stdout.write(answer if options.json else f"{done}; {left:,} dead letters left")
+
+
+def _list_dead(letters: DeadLetters, options: Namespace, stdout: OutputWrapper) -> None:
+    if not 1 <= options.limit <= 10_000:
+        raise CommandError(f"--limit is {options.limit}; give 1 to 10000", returncode=2)
+    found, count = letters.first(options.limit), letters.count()
+    if options.json:
+        rows = [{**asdict(f), "at": f.at.isoformat() if f.at else None} for f in found]
+        stdout.write(json.dumps({"count": count, "letters": rows}))
+        return
+    for letter in found:
+        at = f"{letter.at:%F %T}" if letter.at else "-"
+        again = f", died {len(letter.history) + 1} times" if letter.history else ""
+        stdout.write(
+            f"{letter.letter}  {at}  {letter.id}: {letter.error} "
+            f"({letter.deliveries} tries{again}, {letter.payload_bytes:,} bytes, {letter.pod})"
+        )
+    stdout.write(
+        f"{count:,} dead letters" + (f", {len(found)} shown" if count > len(found) else "")
+    )
 
 
 def _results(fleet: Fleet) -> str:

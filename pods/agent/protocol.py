@@ -138,6 +138,8 @@ class Heartbeat:
 ITEM_PAYLOAD = "payload"
 ITEM_ID = "id"  # the user's own id; the entry id where it is missing
 ITEM_REPLY_TO = "reply_to"
+# An item that went back from the dead letters carries its former deaths, a line each.
+ITEM_HISTORY = "dead_history"
 # A result is a stream entry with these fields.
 RESULT_ID = "id"
 RESULT_ENTRY = "entry"

@@ -16,8 +16,12 @@ from rich.table import Table
 
 from fleet import live_view, operating, scheduling, ticking
 from fleet.decision.values import Mode
-from fleet.management.arguments import add_result_arguments, add_source_arguments
-from fleet.management.streams import enqueue, export
+from fleet.management.arguments import (
+    add_dead_arguments,
+    add_result_arguments,
+    add_source_arguments,
+)
+from fleet.management.streams import dead_letters, enqueue, export
 from fleet.models import Fleet
 from fleet.status import status_of
 
@@ -84,6 +88,8 @@ class Command(BaseCommand):
         watch.add_argument("--until-empty", action="store_true", help="End when all is done.")
         add_source_arguments(verb("enqueue", "Put files onto the fleet's stream."))
         add_result_arguments(verb("results", "Write the results into a file."))
+        text = "List dead letters, put them back onto the stream, or delete them."
+        add_dead_arguments(verb("dead", text, named=False))
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the verb."""
@@ -210,6 +216,9 @@ class Command(BaseCommand):
 
     def _results(self, options: dict[str, Any]) -> None:
         export(self._fleet(options), Namespace(**options), self.stdout)
+
+    def _dead(self, options: dict[str, Any]) -> None:
+        dead_letters(self._fleet(options), Namespace(**options), self.stdout)
 
 
 def _messages(error: ValidationError) -> list[str]:
