@@ -51,6 +51,17 @@ def offers_of(accounts: Iterable[Account]) -> list[OfferFacts]:
     return [_facts(a, surveying.unpacked(packed)) for a in accounts for packed in a.offers]
 
 
+def _still_there(offers: Iterable[OfferFacts], accounts: Iterable[Account]) -> list[OfferFacts]:
+    """Without what the survey saw on hosts that were rented from since it was made. One query."""
+    since = Q()
+    for account in accounts:
+        if account.surveyed_at is not None:
+            since |= Q(account=account, requested_at__gte=account.surveyed_at)
+    rented = Pod.objects.filter(since).exclude(host="") if since else Pod.objects.none()
+    used_up = set(rented.values_list("account_id", "host"))
+    return [o for o in offers if not o.host or (o.account_id, o.host) not in used_up]
+
+
 def offers_for(
     fleet: Fleet, now: datetime, known: Experience
 ) -> tuple[tuple[OfferFacts, ...], str]:
@@ -58,7 +69,7 @@ def offers_for(
     accounts, why = accounts_of(fleet, now)
     if not accounts:
         return (), why
-    offers = offers_of(accounts)
+    offers = _still_there(offers_of(accounts), accounts)
     if not offers:
         return (), "no account has told what can be rented yet"
     wish = wanted(fleet)

@@ -43,6 +43,16 @@ def close(pod: Pod, *, at: datetime) -> None:
         segment.save(update_fields=["until", "cost_micros"])
 
 
+def still_there(pod: Pod) -> None:
+    """What was booked as gone since it was first missing has been seen again: it billed all along."""
+    if PriceSegment.objects.filter(pod=pod, until__isnull=True).exists():
+        return
+    last = PriceSegment.objects.filter(pod=pod).order_by("-since", "-pk").first()
+    if last is not None:
+        last.until, last.cost_micros = None, 0
+        last.save(update_fields=["until", "cost_micros"])
+
+
 def never_billed(pod: Pod) -> None:
     """The provider proved that nothing was created: what was counted while unknown is taken back."""
     PriceSegment.objects.filter(pod=pod).delete()

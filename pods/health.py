@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.db import transaction
+
 from pods import billing, breaker, dispatch, heartbeats, lifecycle, wiring
 from pods.agent.protocol import AgentState
 from pods.clock import utcnow
@@ -116,14 +118,28 @@ def _act(
             pod, by=INFERRED_WINDOW, because=f"left alone, too many at once: {because}"
         )
         return
-    lost = finding in {Finding.STOPPED_UNASKED, Finding.ABSENT, Finding.MACHINE_FAILED}
-    changes: dict[str, Any] = {"lost_because": because[:500]} if lost else {}
-    if finding is Finding.ABSENT and not capabilities.comes_back:
-        lifecycle.move(pod, LOST, by="health", because=because, **changes)
+    if finding is Finding.ABSENT:
+        _end_absent(pod, because, capabilities)
         return
+    lost = finding in {Finding.STOPPED_UNASKED, Finding.MACHINE_FAILED}
+    changes: dict[str, Any] = {"lost_because": because[:500]} if lost else {}
     lifecycle.move(
         pod, TERMINATING, by="health", because=because, retire_because=because[:500], **changes
     )
+    dispatch.send(dispatch.TEARDOWN, pod.pk)
+
+
+def _end_absent(pod: Pod, because: str, capabilities: Capabilities) -> None:
+    """It billed until it was first missing; where it could come back unasked, it is destroyed too."""
+    with transaction.atomic():
+        if pod.absent_since is not None:
+            billing.close(pod, at=pod.absent_since)
+        lost = because[:500]
+        if not capabilities.comes_back:
+            lifecycle.move(pod, LOST, by="health", because=because, lost_because=lost)
+            return
+        facts = {"lost_because": lost, "retire_because": lost}
+        lifecycle.move(pod, TERMINATING, by="health", because=because, **facts)
     dispatch.send(dispatch.TEARDOWN, pod.pk)
 
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Final
 
-from pods import breaker, dispatch, fencing, heartbeats, lifecycle, wiring
+from pods import billing, breaker, dispatch, fencing, heartbeats, lifecycle, wiring
 from pods.agent.protocol import AgentState, Command
 from pods.clock import utcnow
 from pods.fencing import Unfenced
@@ -209,6 +209,7 @@ def _confirm(pod: Pod, provider: Provider, *, present: bool) -> None:
     now = utcnow()
     if present:
         Pod.objects.filter(pk=pod.pk).update(absent_since=None)
+        billing.still_there(pod)
         _again(pod, max(CONFIRM_STEP, pause(pod.attempts)))
         return
     if pod.absent_since is None:
