@@ -1,6 +1,6 @@
 """Puts files onto a stream: pipelined, and each item once, however often it is interrupted."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -9,6 +9,7 @@ import redis
 
 from fleet.enqueued import Batch, Entry, Ledger, Overtaken
 from fleet.item_files import BadInput, Fields, ItemFile, Position
+from fleet.stream_room import Room
 
 __all__ = ["BadInput", "Fed", "Overtaken", "enqueue", "make_group"]
 
@@ -37,13 +38,16 @@ def enqueue(
     *,
     progress: Callable[[int, int], None] | None = None,
     again: bool = False,
+    max_length: int | None = None,
 ) -> Fed:
     """Add every item of the files that is not on the stream yet; make stream and group if missing.
 
     A file is known by its path and its content. Lines that were appended to it since are added; a
     finished file that has changed otherwise is another one. `again` enqueues finished files once
     more, unless a call was interrupted: then it goes on with that. `progress` is told how many
-    items and bytes of the files are on the stream.
+    items and bytes of the files are on the stream. With `max_length` the stream never grows beyond so
+    many entries: what every group has acknowledged is cut off, and the rest waits for room, and counts
+    as backlog all the same.
 
     Raises:
         BadInput: a file cannot be read as items; nothing was added of any file.
@@ -57,6 +61,7 @@ def enqueue(
     plan = _plan(ledger.run, files, before, again=again)
     for file in files.values():
         file.check()
+    room = None if max_length is None else _Throttle(client, stream, max_length, files.values())
     make_group(client, stream, group)
     for path, file in files.items():
         turn = plan[path].turn
@@ -66,11 +71,13 @@ def enqueue(
     items = sent = added = 0
     for path, file in files.items():
         start = file.position
-        for reached in _feed(ledger, path, file, plan[path]):
+        for reached in _feed(ledger, path, file, plan[path], room):
             if progress is not None:
                 progress(items + reached.items, sent + reached.offset)
         items, sent = items + file.position.items, sent + file.position.offset
         added += file.position.items - start.items
+    if room is not None:
+        room.leave()
     if progress is not None:
         progress(items, sent)
     return Fed(total=items, added=added, files=len(files))
@@ -109,21 +116,46 @@ def _plan(
     return plan
 
 
-def _feed(ledger: Ledger, path: Path, file: ItemFile, entry: Entry) -> Iterator[Position]:
+class _Throttle:
+    """Room on the stream for what the files still have."""
+
+    def __init__(
+        self, client: "redis.Redis", stream: str, max_length: int, files: Iterable[ItemFile]
+    ) -> None:
+        self._room = Room(client, stream, max_length=max_length)
+        self._ahead = sum(file.count_left() for file in files)
+        self.batches_at_once = max(1, min(IN_FLIGHT, max_length // 2 // BATCH_ITEMS))
+        self.leave = self._room.leave
+
+    def take(self, flight: Sequence[Batch]) -> None:
+        """Wait until these fit."""
+        items = sum(len(batch.items) for batch in flight)
+        self._room.take(items, ahead=self._ahead)
+        self._ahead = max(0, self._ahead - items)
+
+
+def _feed(
+    ledger: Ledger, path: Path, file: ItemFile, entry: Entry, room: _Throttle | None
+) -> Iterator[Position]:
     """Add what is left of a file; yields how far it is."""
     flight: list[Batch] = []
     sent = entry.position.offset
+    at_once = IN_FLIGHT if room is None else room.batches_at_once
     for items in _batches(file):
         after = replace(entry, position=file.position)
         flight.append(Batch(path=path, before=entry, after=after, items=items))
         entry = after
-        if len(flight) == IN_FLIGHT or after.position.offset - sent >= BYTES_IN_FLIGHT:
+        if len(flight) == at_once or after.position.offset - sent >= BYTES_IN_FLIGHT:
+            if room is not None:
+                room.take(flight)
             ledger.add(flight)
             flight.clear()
             sent = after.position.offset
             yield after.position
     after = replace(entry, position=file.position, done=True)
     flight.append(Batch(path=path, before=entry, after=after, items=()))
+    if room is not None:
+        room.take(flight)
     ledger.add(flight)
     yield after.position
 

@@ -101,6 +101,13 @@ class ItemFile:
             for _ in ItemFile.__iter__(self._twin()):
                 pass
 
+    def count_left(self) -> int:
+        """How many items are left, without reading them as such."""
+        with self.path.open("rb") as file:
+            file.seek(self._offset)
+            lines = iter(lambda: file.readline(self._longest_line + 1), b"")
+            return sum(1 for line in lines if line.strip(b"\r\n").strip())
+
     def __iter__(self) -> Iterator[Fields]:
         """The items that are left; blank lines are none. `position` moves with each."""
         with self.path.open("rb") as file:

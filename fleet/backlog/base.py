@@ -22,12 +22,13 @@ class Depth:
     oldest_pending_age: timedelta | None = (
         None  # of the oldest item taken and not acknowledged; None: there is none, or not known
     )
+    ahead: int = 0  # items that a feeder has and that are not in the backlog yet
     note: str = ""  # how it was estimated, for people
 
     @property
     def items(self) -> int:
-        """The backlog: waiting and pending."""
-        return self.waiting + self.pending
+        """The backlog: waiting, pending, and what a feeder still has."""
+        return self.waiting + self.pending + self.ahead
 
 
 class Probe(Protocol):

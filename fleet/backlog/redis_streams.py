@@ -17,6 +17,9 @@ SCRIPT: Final = (Path(__file__).parent / "scripts" / "stream_depth.lua").read_te
 COUNTED: Final = 5_000
 COUNTED_BESIDE_LAG: Final = 1_000
 BYTES: Final = 4 * 2**20
+# A hash for each stream that is being fed: feeder -> "items still to come, until when (s) to believe
+# that". No fleet can be called so.
+AHEAD: Final = "podfleet:_ahead:"
 # Ids that people give (1-1, 2-1 ...) are no times.
 OLDEST_BELIEVED: Final = timedelta(days=3650)
 CLOCK_STEP: Final = timedelta(minutes=1)
@@ -40,6 +43,7 @@ class _Reading:
     behind_is_all: int
     first_waiting: bytes | None
     first_pending: bytes | None
+    feeders: list[bytes]  # what each said it still has, and until when to believe it
 
     def age(self, entry: bytes | None) -> timedelta | None:
         """How long ago an entry was added, by its id; None where its id is no time."""
@@ -85,6 +89,7 @@ class RedisStreamProbe:
         return Depth(
             waiting=waiting,
             pending=reading.pending,
+            ahead=_ahead(reading.feeders, now=reading.seconds),
             estimated=bool(note),
             oldest_age=reading.age(reading.first_waiting),
             oldest_pending_age=reading.age(reading.first_pending),
@@ -93,8 +98,9 @@ class RedisStreamProbe:
 
     def _ask(self) -> _Reading:
         arguments: list[Any] = [self._group, self._counted_beside_lag, self._counted, BYTES]
+        keys = (self._stream, AHEAD + self._stream)
         try:
-            answer = self._client.eval_ro(SCRIPT, 1, self._stream, *arguments)
+            answer = self._client.eval_ro(SCRIPT, 2, *keys, *arguments)
         except ResponseError as exc:
             raise BacklogUnknown(self._explain(exc)) from exc
         except RedisError as exc:
@@ -121,6 +127,12 @@ class RedisStreamProbe:
             f"the stream {self._stream} has no group {self._group} (it has: {known}); "
             f"XGROUP CREATE {self._stream} {self._group} 0 makes it"
         )
+
+
+def _ahead(feeders: list[bytes], *, now: int) -> int:
+    """What living feeders still have; a feeder that has not been heard of for long has nothing."""
+    said = (feeder.split(b" ") for feeder in feeders)
+    return sum(int(items) for items, until in said if int(until) > now)
 
 
 def _waiting(seen: _Reading) -> tuple[int, str]:

@@ -20,6 +20,18 @@ def add_source_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="Enqueue files once more that were enqueued before; goes on where that was interrupted.",
     )
+    add_feeding_arguments(parser)
+
+
+def add_feeding_arguments(parser: ArgumentParser) -> None:
+    """Of `fleet enqueue`, for more items than the server's memory holds."""
+    parser.add_argument(
+        "--max-length",
+        type=int,
+        metavar="ENTRIES",
+        help="Keep the stream at most so long: cut off what every group has acknowledged, and put "
+        "more on it as it drains. What is not on it yet counts as backlog meanwhile.",
+    )
 
 
 def add_result_arguments(parser: ArgumentParser) -> None:

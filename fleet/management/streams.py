@@ -39,6 +39,7 @@ def enqueue(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
             options.files,
             progress=lambda items, sent: bar.update(task, completed=sent, items=f"{items:,} items"),
             again=options.again,
+            max_length=options.max_length,
         )
     before = fed.total - fed.added
     known = f"; {before:,} had been enqueued before" if before else ""

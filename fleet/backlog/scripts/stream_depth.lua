@@ -1,9 +1,10 @@
 -- What is known of one consumer group at one moment. Only numbers and ids leave the server, no payload.
--- KEYS: the stream. ARGV: the group; how many entries to count at most, on each side of the group's
+-- KEYS: the stream; what its feeders still have. ARGV: the group; how many entries to count at most, on each side of the group's
 -- position, where the server knows its lag; the same, where it does not; how many bytes to read at most.
 -- Answers {0, names of the groups} where the group is missing, else
 -- {1, seconds, microseconds, length, entries added, pending, last delivered id, lag, entries read,
---  ahead, whether that is all, behind, whether that is all, first waiting id, first pending id}.
+--  ahead, whether that is all, behind, whether that is all, first waiting id, first pending id,
+--  what each feeder said}.
 local key, bytes_left = KEYS[1], tonumber(ARGV[4])
 local LARGEST_PAGE, GROWTH = 1000, 4
 local LAST_ID = '18446744073709551615-18446744073709551615'
@@ -63,4 +64,5 @@ return {
   group['pending'], position, group['lag'], group['entries-read'],
   ahead.count, ahead.all and 1 or 0, behind.count, behind.all and 1 or 0,
   ahead.first or false, pending and pending[1] or false,
+  redis.call('HVALS', KEYS[2]),
 }
