@@ -13,6 +13,8 @@ from collections.abc import Mapping
 import redis
 
 from pods.agent.control import Control, Intent
+from pods.agent.ending import end_machine
+from pods.agent.heartbeat import EXIT_ORPHANED
 from pods.agent.loop import Agent
 from pods.agent.protocol import AgentSettings, Keys
 
@@ -58,6 +60,8 @@ def main() -> int:
 def run() -> None:
     """End the process with the exit code of `main`."""
     code = main()
+    if code == EXIT_ORPHANED:
+        end_machine(os.environ)
     logging.shutdown()
     sys.stdout.flush()
     # threads that wait for a server or a handler must not hold up the end

@@ -36,6 +36,8 @@ CENTER_NAMES: Final = {"EU-RO-1": "EU Romania 1", "US-TX-3": "US Texas 3", "US-K
 CUDA: Final = "12.8"
 WINDOWS: Final = {"minute": 60, "hour": 3600, "day": 86400}
 
+POD_KEY: Final = "pod-key-of-"
+
 Route = Callable[["RunPodEmulator", Request, str], Reply]
 
 
@@ -57,6 +59,7 @@ class RunPodEmulator:
         self.denied: set[str] = set()  # methods that the key has no right to
         self.retired = False  # answers 410, as v1 does since 2026-11-15
         self.graphql_works = True
+        self.pod_keys_on_v2 = False  # not known of the vendor
         self.chatty = False  # a log stream sends comments while nothing is printed
         self.limits = dict(limits or {})
         self._used: dict[str, tuple[int, int]] = {}  # window: its number, requests in it
@@ -89,9 +92,19 @@ class RunPodEmulator:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key:
             raise Problem(401, "missing bearer token")
-        if self.keys is not None and key not in self.keys:
+        if key.startswith(POD_KEY):
+            self._authorize_pod(request, key.removeprefix(POD_KEY))
+        elif self.keys is not None and key not in self.keys:
             raise Problem(401, "invalid bearer token")
         if request.method in self.denied:
+            raise Problem(403, "access denied")
+
+    def _authorize_pod(self, request: Request, pod_id: str) -> None:
+        """A pod's own key: good for GraphQL on itself (§10); for REST v2 only if `pod_keys_on_v2`."""
+        if pod_id not in {pod.id for pod in self.state.living()}:
+            raise Problem(401, "invalid bearer token")
+        own = request.path == f"/v2/pods/{pod_id}"
+        if request.path != "/graphql" and not (own and self.pod_keys_on_v2):
             raise Problem(403, "access denied")
 
     def _count(self) -> Mapping[str, str]:
@@ -232,9 +245,13 @@ class RunPodEmulator:
     def graphql(self, request: Request, _: str) -> Reply:
         """`POST /graphql`: errors come with a 200."""
         query = str(_object(request).get("query", ""))
+        _, of_pod, pod_id = request.headers["authorization"].partition(POD_KEY)
+        if self.graphql_works and "podTerminate" in query:
+            return self._terminate(_object(request), own=pod_id if of_pod else None)
+        if of_pod:
+            return _graphql_error("FORBIDDEN")
         if not self.graphql_works or "myself" not in query:
-            error = {"message": "Something went wrong.", "extensions": {"code": "RUNPOD"}}
-            return Reply(json={"errors": [error], "data": None})
+            return _graphql_error("RUNPOD")
         spend = self.state.bill.hourly_usd()
         funds = round(self.state.funds(), 2)
         mine = {
@@ -244,6 +261,15 @@ class RunPodEmulator:
             "spendLimit": 80,
         }
         return Reply(json={"data": {"myself": mine}})
+
+    def _terminate(self, body: Mapping[str, Any], *, own: str | None) -> Reply:
+        wanted = str(body.get("variables", {}).get("id", ""))
+        if wanted not in {pod.id for pod in self.state.living()}:
+            return _graphql_error("POD_NOT_FOUND")
+        if own not in {None, wanted}:
+            return _graphql_error("FORBIDDEN")
+        self.state.delete(wanted)
+        return Reply(json={"data": {"podTerminate": None}})
 
     def pod_json(self, pod: Pod) -> dict[str, Any]:
         """A pod as the API shows it, the environment in clear."""
@@ -294,6 +320,11 @@ def problem_reply(problem: Problem) -> Reply:
         content_type="application/problem+json",
         headers=headers,
     )
+
+
+def _graphql_error(code: str) -> Reply:
+    error = {"message": "Something went wrong.", "extensions": {"code": code}}
+    return Reply(json={"errors": [error], "data": None})
 
 
 ROUTES: Final[tuple[tuple[str, Mapping[str, Route]], ...]] = (

@@ -1,0 +1,115 @@
+"""Ends the machine from inside, through its vendor's API, where no manager is left to do so."""
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib import error, request
+from urllib.parse import quote
+
+log = logging.getLogger("podfleet.agent")
+
+# The vendor's own addresses; another one (a proxy, an emulator) may be named to the agent.
+RUNPOD_URL = "https://api.runpod.io"
+VASTAI_URL = "https://console.vast.ai"
+URL_VARIABLE = "PODFLEET_VENDOR_URL"
+TIMEOUT_SECONDS = 15.0
+# Then the process ends all the same. A container that is started again begins anew, and tries again
+# after another orphan time.
+PAUSES_SECONDS = (1.0, 5.0, 15.0, 30.0)
+MOST_ANSWER_BYTES = 65536
+NEVER = threading.Event()
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One way to ask a vendor for this machine's end."""
+
+    method: str
+    url: str
+    key: str = field(repr=False)
+    body: Any = None
+
+    def send(self) -> str:
+        """What came of it; "" where the machine is going to end.
+
+        A machine that is not known any more ends too.
+        """
+        data = None if self.body is None else json.dumps(self.body).encode()
+        headers = {"Authorization": f"Bearer {self.key}", "User-Agent": "podfleet-agent"}
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        asked = request.Request(self.url, data=data, headers=headers, method=self.method)  # noqa: S310
+        try:
+            with request.urlopen(asked, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
+                return _refusal(answer.read(MOST_ANSWER_BYTES))
+        except error.HTTPError as exc:
+            return "" if exc.code == 404 else f"HTTP {exc.code}"
+        except (error.URLError, OSError, ValueError) as exc:
+            return f"{type(exc).__name__}: {exc}"
+
+
+def _refusal(body: bytes) -> str:
+    """What an answer with status 200 complains of: GraphQL's errors, or `success: false`."""
+    try:
+        value = json.loads(body) if body else None
+    except ValueError:
+        return "" if not body.lstrip().startswith(b"<") else "a page, no answer of the API"
+    if not isinstance(value, dict):
+        return ""
+    errors = json.dumps(value.get("errors") or "")
+    if "POD_NOT_FOUND" in errors:
+        return ""
+    if value.get("errors"):
+        return errors[:300]
+    return json.dumps(value)[:300] if value.get("success") is False else ""
+
+
+def ways(environment: Mapping[str, str]) -> Iterator[Ask]:
+    """How this machine can be ended, the best way first; none where the vendor is not known."""
+    other = environment.get(URL_VARIABLE, "").rstrip("/")
+    pod, key = environment.get("RUNPOD_POD_ID", ""), environment.get("RUNPOD_API_KEY", "")
+    if pod and key:
+        base = other or RUNPOD_URL
+        # Whether a pod's key may do this is not proved; that it may do the next is (2026-09).
+        yield Ask("DELETE", f"{base}/v2/pods/{quote(pod, safe='')}", key)
+        query = "mutation End($id: String!) { podTerminate(input: {podId: $id}) }"
+        yield Ask("POST", f"{base}/graphql", key, {"query": query, "variables": {"id": pod}})
+    key = environment.get("CONTAINER_API_KEY", "")
+    contract = environment.get("CONTAINER_ID", "")
+    contract = contract or environment.get("VAST_CONTAINERLABEL", "").removeprefix("C.")
+    if contract and key:
+        base = other or VASTAI_URL
+        yield Ask("DELETE", f"{base}/api/v0/instances/{quote(contract, safe='')}/", key, {})
+
+
+def of_first_process(path: Path = Path("/proc/1/environ")) -> dict[str, str]:
+    """The environment that the container was started with: a shell of its own may not pass it on."""
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        return {}
+    pairs = (part.decode("utf-8", "replace").partition("=") for part in raw.split(b"\0") if part)
+    return {name: value for name, _, value in pairs}
+
+
+def end_machine(
+    environment: Mapping[str, str], *, pause: Callable[[float], Any] = NEVER.wait
+) -> bool:
+    """Ask the vendor to destroy this machine, each way, several times; whether it said that it will."""
+    asks = list(ways({**of_first_process(), **environment}))
+    if not asks:
+        log.info("machine_not_ended because='no vendor whose machines end themselves'")
+        return False
+    for seconds in (*PAUSES_SECONDS, 0.0):
+        for ask in asks:
+            because = ask.send()
+            if not because:
+                log.warning("machine_ended by=%s %s", ask.method, ask.url)
+                return True
+            log.error("machine_not_ended by=%s %s because=%r", ask.method, ask.url, because)
+        pause(seconds)
+    return False

@@ -1,0 +1,163 @@
+"""With the manager gone for good, a pod's agent ends its machine through the vendor's API (L7)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from pods.agent.ending import Ask, end_machine, of_first_process, ways
+from pods.agent.protocol import AgentSettings
+from pods.providers import vastai
+from pods.providers.base import Machine, OfferQuery, PodSpec, Provider
+from pods.providers.http import close_clients
+from pods.providers.runpod import connect
+from tests.contract.test_vastai_agents import QUICK
+from tests.emulators.backing import AgentProcesses
+from tests.emulators.base import Server, wall_clock
+from tests.emulators.runpod import POD_KEY, RunPodEmulator
+from tests.emulators.runpod_state import Boot, RunPodState
+from tests.emulators.vastai import VastaiEmulator
+from tests.emulators.vastai_catalog import stock
+from tests.waiting import until
+
+TAG = "pf-alone"
+
+
+@pytest.fixture
+def agents(tmp_path: Path) -> Iterator[AgentProcesses]:
+    agents = AgentProcesses(tmp_path)
+    yield agents
+    agents.stop_all()
+
+
+@pytest.fixture
+def runpod(agents: AgentProcesses) -> RunPodEmulator:
+    boot = Boot(provisioning=0.05, starting=0.05, pulling=0.05)
+    return RunPodEmulator(RunPodState(clock=wall_clock(), boot=boot, backing=agents))
+
+
+@pytest.fixture
+def market(agents: AgentProcesses) -> VastaiEmulator:
+    emulator = VastaiEmulator(clock=wall_clock(), pace=QUICK, backing=agents)
+    stock(emulator.market, hosts=60)
+    return emulator
+
+
+def rent(provider: Provider, url: str, redis_url: str, token: str = "t1") -> Machine:
+    client = redis.Redis.from_url(redis_url, protocol=2)
+    if not client.exists("tasks"):
+        client.xgroup_create("tasks", "workers", "0", mkstream=True)
+    agent = AgentSettings(
+        redis_url=redis_url,
+        fleet="alone",
+        pod=f"{TAG}-{token}",
+        stream="tasks",
+        group="workers",
+        handler="pods.agent.handlers.pace:sleep",
+        heartbeat_seconds=0.2,
+        orphan_seconds=1.0,
+    )
+    spec = PodSpec(
+        name=agent.pod,
+        tag=TAG,
+        offer_key=provider.offers(OfferQuery(interruptible=False))[0].key,
+        image="registry.example/agent:1",
+        env={**agent.env(), "PODFLEET_VENDOR_URL": url},
+    )
+    return provider.create(spec, token=token)
+
+
+@pytest.mark.fault(56)
+@pytest.mark.parametrize("on_v2", [False, True])
+def test_a_pod_of_runpod_ends_by_its_own_key_although_its_container_would_restart(
+    runpod: RunPodEmulator, agents: AgentProcesses, redis_url: str, on_v2: bool
+) -> None:
+    runpod.pod_keys_on_v2 = on_v2
+    with Server(runpod) as server:
+        provider = connect(options={"base_url": server.url}, secret="any-key-is-good")
+        machine = rent(provider, server.url, redis_url)
+        until(lambda: agents.starts)
+        until(lambda: provider.list_tagged(TAG) == [])
+        assert agents.starts == [machine.external_id]
+        assert not agents.running(machine.external_id)
+        assert runpod.state.bill.hourly_usd() == 0
+    close_clients()
+
+
+def test_a_vendor_that_refuses_is_asked_again_by_the_next_container(
+    runpod: RunPodEmulator, agents: AgentProcesses, redis_url: str
+) -> None:
+    runpod.graphql_works = False
+    with Server(runpod) as server:
+        provider = connect(options={"base_url": server.url}, secret="any-key-is-good")
+        rent(provider, server.url, redis_url)
+        machine = until(lambda: agents.starts)[0]
+        until(lambda: any("machine_not_ended" in line for line in agents.lines(machine)))
+        assert POD_KEY not in "\n".join(agents.lines(machine))
+        with server.lock:
+            runpod.graphql_works = True
+        until(lambda: provider.list_tagged(TAG) == [])
+    close_clients()
+
+
+@pytest.mark.fault(56)
+def test_an_instance_of_vastai_ends_by_its_own_key(
+    market: VastaiEmulator, agents: AgentProcesses, redis_url: str
+) -> None:
+    with Server(market) as server:
+        provider = vastai.connect(options={"base_url": server.url}, secret="any-key-is-good")
+        machine = rent(provider, server.url, redis_url)
+        until(lambda: agents.starts)
+        until(lambda: provider.list_tagged(TAG) == [])
+        assert not agents.running(machine.external_id)
+    close_clients()
+
+
+def test_a_pods_key_ends_no_other_pod(
+    runpod: RunPodEmulator, agents: AgentProcesses, redis_url: str
+) -> None:
+    runpod.pod_keys_on_v2 = True
+    with Server(runpod) as server:
+        provider = connect(options={"base_url": server.url}, secret="any-key-is-good")
+        mine, other = (rent(provider, server.url, redis_url, t).external_id for t in ("t1", "t2"))
+        environment = {
+            "RUNPOD_POD_ID": other,
+            "RUNPOD_API_KEY": POD_KEY + mine,
+            "PODFLEET_VENDOR_URL": server.url,
+        }
+        pauses: list[float] = []
+        assert not end_machine(environment, pause=pauses.append)
+        assert pauses == [1.0, 5.0, 15.0, 30.0, 0.0]
+        assert {other, mine} == {m.external_id for m in provider.list_tagged(TAG)}
+    close_clients()
+
+
+def test_elsewhere_nothing_is_asked() -> None:
+    pauses: list[float] = []
+    assert not end_machine({"RUNPOD_POD_ID": "x", "CONTAINER_ID": "1"}, pause=pauses.append)
+    assert pauses == []
+
+
+def test_the_key_is_in_no_representation_and_the_address_is_the_vendors_own() -> None:
+    environment: dict[str, Any] = {"VAST_CONTAINERLABEL": "C.77", "CONTAINER_API_KEY": "s3cret"}
+    [ask] = ways(environment)
+    assert (ask.method, ask.url) == ("DELETE", "https://console.vast.ai/api/v0/instances/77/")
+    assert "s3cret" not in repr(ask)
+    asks = list(ways({"RUNPOD_POD_ID": "a/b", "RUNPOD_API_KEY": "k"}))
+    assert [a.url for a in asks] == [
+        "https://api.runpod.io/v2/pods/a%2Fb",
+        "https://api.runpod.io/graphql",
+    ]
+
+
+def test_what_a_shell_kept_back_is_read_from_the_first_process(tmp_path: Path) -> None:
+    path = tmp_path / "environ"
+    path.write_bytes(b"RUNPOD_POD_ID=p1\0A=b=c\0")
+    assert of_first_process(path) == {"RUNPOD_POD_ID": "p1", "A": "b=c"}
+    assert of_first_process(tmp_path / "none") == {}
+
+
+def test_no_server_is_no_success() -> None:
+    assert Ask("DELETE", "http://127.0.0.1:1/", "k").send()
