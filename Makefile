@@ -70,6 +70,16 @@ format: $(DEV) ## write what `lint` would ask for
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# What the agent is measured against, in an environment of its own: it wants other versions.
+PEERS := .venv-peers
+$(PEERS)/.made: config/benchmarks/peers/requirements.lock
+	@$(PYTHON) -m venv --clear $(PEERS)
+	@$(PEERS)/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes -r $< \
+		&& touch $@ || echo "the other task queues cannot be installed here: they are left out"
+
+ifeq ($(NAME),agent)
+bench: $(PEERS)/.made
+endif
 bench: $(RUNTIME) ## measure: NAME=scale, NAME=tick …
 	@$(BIN)/python manage.py bench $(NAME) $(ARGS)
 
