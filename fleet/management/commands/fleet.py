@@ -16,6 +16,7 @@ from rich.table import Table
 
 from fleet import live_view, operating, scheduling, ticking
 from fleet.decision.values import Mode
+from fleet.management.adopting import add_adopt_arguments, adopt
 from fleet.management.arguments import (
     add_dead_arguments,
     add_result_arguments,
@@ -86,6 +87,9 @@ class Command(BaseCommand):
         watch = verb("watch", "Live view, until Ctrl-C.")
         watch.add_argument("--seconds", type=float, default=1.0, help="Between two readings.")
         watch.add_argument("--until-empty", action="store_true", help="End when all is done.")
+        add_adopt_arguments(
+            verb("adopt", "Rows again for machines of a lost database.", named=False)
+        )
         add_source_arguments(verb("enqueue", "Put files onto the fleet's stream."))
         add_result_arguments(verb("results", "Write the results into a file."))
         text = "List dead letters, put them back onto the stream, or delete them."
@@ -210,6 +214,9 @@ class Command(BaseCommand):
                     time.sleep(options["seconds"])
         except KeyboardInterrupt:
             return
+
+    def _adopt(self, options: dict[str, Any]) -> None:
+        adopt(Namespace(**options), self.stdout)
 
     def _enqueue(self, options: dict[str, Any]) -> None:
         enqueue(self._fleet(options), Namespace(**options), self.stdout)

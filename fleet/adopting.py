@@ -1,0 +1,168 @@
+"""After a lost database: rows again for the machines that bill on, from the tags they carry."""
+
+import re
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from django.db import transaction
+
+from fleet import ticking
+from fleet.decision.values import OfferFacts
+from fleet.models import Fleet
+from pods import dispatch, lifecycle, wiring
+from pods.clock import utcnow
+from pods.models import Account, Installation, Orphan, Pod
+from pods.providers.base import Machine, Phase
+from pods.states import BOOTING, STOPPED, PodState
+from pods.wiring import Connect
+
+ANY_INSTALLATION: Final = "pf"  # providers take it for "pf-…"
+# <installation>-<fleet id>-<client token>, as fleet/ticking.py names machines.
+NAME: Final = re.compile(
+    r"pf-(?P<slug>[a-z0-9]{1,12})-(?P<fleet>[0-9]{1,17})-(?P<token>[0-9a-f]{32})\Z"
+)
+
+
+class CannotAdopt(ValueError):
+    """It would go wrong; the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A machine that some installation of ours made."""
+
+    account: Account
+    machine: Machine
+    slug: str
+    fleet_id: int
+    token: uuid.UUID
+    known: bool  # it has a row here
+
+    def as_json(self) -> dict[str, str | int | bool]:
+        """For machines: money as text."""
+        return {
+            "installation": self.slug,
+            "fleet_id": self.fleet_id,
+            "account": self.account.name,
+            "external_id": self.machine.external_id,
+            "phase": self.machine.phase.value,
+            "hourly_usd": str(self.machine.hourly_usd or Decimal(0)),
+            "known": self.known,
+        }
+
+
+def found_machines(
+    accounts: Sequence[Account], *, connect: Connect = wiring.connect
+) -> Sequence[Found]:
+    """Every machine of any installation on these accounts. Changes nothing.
+
+    Raises:
+        ProviderError: an account's list cannot be had; what is missing from it would be stranded.
+        ValueError, BadSecret: an account cannot be used as it is.
+    """
+    found = []
+    for account in accounts:
+        machines = connect(account).list_tagged(ANY_INSTALLATION)
+        ids = [m.external_id for m in machines]
+        rows = set(
+            Pod.objects.filter(provider=account.provider, external_id__in=ids).values_list(
+                "external_id", flat=True
+            )
+        )
+        for machine in machines:
+            parts = NAME.match(machine.name)
+            if parts is None or machine.phase is Phase.GONE:
+                continue
+            found.append(
+                Found(
+                    account=account,
+                    machine=machine,
+                    slug=parts["slug"],
+                    fleet_id=int(parts["fleet"]),
+                    token=uuid.UUID(hex=parts["token"]),
+                    known=machine.external_id in rows,
+                )
+            )
+    return found
+
+
+def adopt(found: Sequence[Found], slug: str, fleets: Mapping[int, Fleet]) -> Sequence[Pod]:
+    """Take over an installation's name and give its machines rows, all of them or none.
+
+    `fleets`: the fleet here for each fleet id of that installation. Machines that have a row are left
+    alone, so that a second call does no harm. They are booked from now on: what they had cost before
+    is in the vendor's bill alone.
+
+    Raises:
+        CannotAdopt: this installation has pods of its own under another name, or a fleet is missing;
+            its machines would be taken for orphans.
+    """
+    theirs = [f for f in found if f.slug == slug]
+    wanted = {f.fleet_id for f in theirs if not f.known}
+    missing = sorted(wanted - fleets.keys())
+    if not theirs:
+        known = ", ".join(sorted({f.slug for f in found})) or "none"
+        raise CannotAdopt(f"no machine of the installation {slug} is there; found: {known}")
+    if missing:
+        raise CannotAdopt(
+            f"fleet {', '.join(map(str, missing))} of {slug} has machines too: name the fleet here "
+            "that takes them, as NAME=ID, else they would be destroyed as orphans"
+        )
+    with transaction.atomic():
+        _become(slug)
+        pods = [_row(f, fleets[f.fleet_id]) for f in theirs if not f.known]
+        for pod in pods:
+            lifecycle.insert(pod, by="adopt", because=f"found under the name of {slug}")
+        Orphan.objects.filter(gone_at=None, external_id__in=[p.external_id for p in pods]).update(
+            gone_at=utcnow(), outcome="adopted"
+        )
+        for pod in pods:
+            if pod.status is BOOTING:
+                dispatch.send(dispatch.CHECK, pod.pk)
+    return pods
+
+
+def _become(slug: str) -> None:
+    """Take the installation's name, unless machines bill under ours."""
+    own = Installation.tag().removeprefix(f"{ANY_INSTALLATION}-")
+    if own == slug:
+        return
+    if Pod.objects.billable().exists():
+        raise CannotAdopt(
+            f"pods bill here under the name {own}: drain them first, or adopt on an empty database"
+        )
+    Installation.objects.update(slug=slug)
+
+
+def _row(found: Found, fleet: Fleet) -> Pod:
+    """The row that its tick would have written, with what the vendor says of the machine."""
+    machine, now = found.machine, utcnow()
+    offer = OfferFacts(
+        account_id=found.account.pk,
+        key="",
+        hourly_usd=machine.hourly_usd or Decimal(0),
+        gpu_type=machine.gpu_type[:80],
+        region=machine.region[:80],
+        host=machine.host[:120],
+        interruptible=machine.interruptible,
+    )
+    tag = f"{ANY_INSTALLATION}-{found.slug}-{found.fleet_id}"
+    pod = ticking.new_pod(fleet, found.account, offer, tag)
+    state: PodState = STOPPED if machine.phase is Phase.STOPPED else BOOTING
+    pod.client_token, pod.name, pod.external_id = found.token, machine.name, machine.external_id
+    pod.state, pod.console_url = state.value, machine.console_url[:300]
+    pod.requested_at = pod.asked_at = machine.created_at or now
+    pod.booted_at = now  # its agent has the whole boot time to be heard
+    return pod
+
+
+def by_fleet(found: Sequence[Found]) -> Mapping[tuple[str, int], Sequence[Found]]:
+    """The machines of each installation and fleet."""
+    groups: dict[tuple[str, int], list[Found]] = defaultdict(list)
+    for each in found:
+        groups[each.slug, each.fleet_id].append(each)
+    return dict(sorted(groups.items()))
