@@ -49,6 +49,13 @@ class Backlog(models.TextChoices):
     CELERY_RABBITMQ = "celery_rabbitmq", "Celery queue on RabbitMQ"
 
 
+class IdleAction(models.TextChoices):
+    """What becomes of an idle pod."""
+
+    DESTROY = "destroy", "destroy it"
+    STOP = "stop", "stop it and keep its disk, where the provider can"
+
+
 class Fleet(models.Model):
     """One backlog, its scale policy, its guardrails and its pod template."""
 
@@ -75,6 +82,14 @@ class Fleet(models.Model):
     max_instances = models.PositiveIntegerField(default=1)
     spawn_per_tick = models.PositiveIntegerField(default=1, validators=[MinValueValidator(1)])
     idle_seconds = seconds(120, "A pod idle for so long is retired.")
+    idle_action = models.CharField(
+        max_length=10, choices=IdleAction.choices, default=IdleAction.DESTROY
+    )
+    max_stopped_hours = models.FloatField(
+        default=24.0,
+        validators=[MinValueValidator(0.01)],
+        help_text="A pod stopped for longer is destroyed: its disk bills.",
+    )
     drain_seconds = seconds(60, "A pod that is retired may finish its items for so long.")
     max_hourly_usd = usd("USD/hour of everything that may bill. Empty: no ceiling.")
     daily_budget_usd = usd("USD a day (UTC). Empty: no budget.")

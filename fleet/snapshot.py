@@ -14,6 +14,7 @@ from django.db.models import Count, Sum
 from fleet import spending
 from fleet.backlog import probes
 from fleet.backlog.base import BacklogUnknown, Depth
+from fleet.decision.placement import Experience, million_items_usd
 from fleet.decision.values import (
     Caps,
     Elsewhere,
@@ -25,10 +26,11 @@ from fleet.decision.values import (
 )
 from fleet.market import experience, offers_for
 from fleet.market import wanted as wanted  # the fleet's form asks for it here
-from fleet.models import Fleet, Limits
+from fleet.models import Fleet, IdleAction, Limits
 from pods import heartbeats
 from pods.heartbeats import Beat, HeartbeatsUnknown
 from pods.models import Orphan, Pod
+from pods.states import STOPPED
 
 BOOTS_MEASURED = 20
 
@@ -60,12 +62,13 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
     limits = Limits.get()
     policy = policy_of(fleet, limits, now)
     working = {pk for pk, beat in beats.items() if beat.said.done}
-    offers, why_none = offers_for(fleet, now, experience(fleet, now, pods, working))
+    known = experience(fleet, now, pods, working)
+    offers, why_none = offers_for(fleet, now, known)
     orphans = Orphan.objects.filter(fleet_id=fleet.pk, gone_at=None).aggregate(
         n=Count("pk"), usd=Sum("hourly_usd")
     )
     spent = spending.spent(now, fleet_id=fleet.pk)
-    facts = [_pod_facts(p, beats.get(p.pk), now) for p in pods]
+    facts = [_pod_facts(p, beats.get(p.pk), known, now) for p in pods]
     rates = [f.items_per_second for f in facts if f.items_per_second]
     seen = Snapshot(
         now=now,
@@ -114,6 +117,8 @@ def policy_of(fleet: Fleet, limits: Limits, now: datetime) -> Policy:
         drain_within=timedelta(seconds=fleet.drain_seconds),
         tick=fleet.tick_period,
         max_pod_age=None if fleet.max_pod_hours is None else timedelta(hours=fleet.max_pod_hours),
+        idle_stops=fleet.idle_action == IdleAction.STOP,
+        max_stopped=timedelta(hours=fleet.max_stopped_hours),
         max_hourly_usd=fleet.max_hourly_usd,
         daily_budget_usd=fleet.daily_budget_usd,
         total_budget_usd=fleet.total_budget_usd,
@@ -140,8 +145,9 @@ def _beats(pods: Sequence[Pod], *, renew: bool) -> tuple[dict[int, Beat], bool]:
         return {}, False
 
 
-def _pod_facts(pod: Pod, beat: Beat | None, now: datetime) -> PodFacts:
-    said = beat.said if beat is not None else None
+def _pod_facts(pod: Pod, beat: Beat | None, known: Experience, now: datetime) -> PodFacts:
+    stopped = pod.status is STOPPED  # what its agent said last is history
+    said = beat.said if beat is not None and not stopped else None
     idle = None
     if beat is not None and said is not None and said.idle_ms and not said.in_flight:
         idle = timedelta(milliseconds=said.idle_ms) + beat.age
@@ -155,6 +161,13 @@ def _pod_facts(pod: Pod, beat: Beat | None, now: datetime) -> PodFacts:
         items_per_second=None if said is None else said.rate,
         gpu_type=pod.gpu_type,
         account_id=pod.account_id,
+        stopped_hourly_usd=pod.stopped_hourly_usd,
+        stopped_for=now - pod.state_since if stopped else None,
+        million_items_usd=million_items_usd(
+            pod.hourly_usd, known.speed((pod.gpu_type, pod.gpu_count))
+        )
+        if stopped
+        else None,
     )
 
 
@@ -187,7 +200,12 @@ def _elsewhere(fleet: Fleet, limits: Limits, now: datetime) -> Elsewhere:
     if limits.max_instances is limits.max_hourly_usd is limits.daily_budget_usd is None:
         return Elsewhere()
     others = Pod.objects.billable().exclude(fleet=fleet)
-    prices = list(others.values_list("hourly_usd", flat=True))
+    prices = [
+        stopped_usd if state == STOPPED.value else usd
+        for state, usd, stopped_usd in others.values_list(
+            "state", "hourly_usd", "stopped_hourly_usd"
+        )
+    ]
     return Elsewhere(
         pods=len(prices),
         hourly_usd=sum(prices, Decimal(0)),

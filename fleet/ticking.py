@@ -20,11 +20,12 @@ from fleet.decision.values import Decision, OfferFacts, Snapshot
 from fleet.models import Fleet, Lease, Sample, Tick
 from fleet.retention import grain_of
 from fleet.snapshot import Gathered, template_hash
-from pods import dispatch, lifecycle, teardown
+from pods import dispatch, lifecycle, resuming, teardown
 from pods.clock import utcnow
 from pods.lifecycle import Overtaken
 from pods.models import Account, Installation, Pod
 from pods.states import READY, REQUESTED
+from pods.wiring import BadSecret
 
 log = structlog.get_logger(__name__)
 # Longer than the tick's hard time limit: whoever held it is dead by then.
@@ -86,7 +87,7 @@ def _write(fleet: Fleet, token: int, gathered: Gathered, decision: Decision, beg
         held = Lease.objects.filter(fleet=fleet, token=token).update(holder="")
         if not held:
             raise Overtaken("the lease was taken over while this tick was slow")
-        if decision.spawn:
+        if decision.spawn or decision.resume:
             counted = {p.pod_id for p in seen.pods}
             now_there = Pod.objects.filter(fleet=fleet).billable().values_list("pk", flat=True)
             if set(now_there) - counted:
@@ -115,6 +116,9 @@ def _write(fleet: Fleet, token: int, gathered: Gathered, decision: Decision, beg
         )
         _sample(fleet, seen)
         _request(fleet, decision.spawn, because=decision.sentence)
+        for again in decision.resume:
+            pod = gathered.pods[again.pod_id]
+            resuming.begin_resume(pod, by="tick", because=again.because)
 
 
 def _sample(fleet: Fleet, seen: Snapshot) -> None:
@@ -202,11 +206,21 @@ def agent_settings(fleet: Fleet) -> dict[str, str | int | float]:
 def _retire(gathered: Gathered, decision: Decision) -> None:
     """Begin the end of each pod that the decision retires; one that moved meanwhile waits a tick."""
     for leaving in decision.retire:
+        pod, because = gathered.pods[leaving.pod_id], f"{leaving.rule}: {leaving.because}"
         try:
-            teardown.retire_pod(
-                gathered.pods[leaving.pod_id],
-                by="tick",
-                because=f"{leaving.rule}: {leaving.because}",
-            )
+            if not (leaving.stop and _stopped(pod, because)):
+                teardown.retire_pod(pod, by="tick", because=because)
         except Overtaken:
             continue
+
+
+def _stopped(pod: Pod, because: str) -> bool:
+    """Whether its disk is kept: not where its provider cannot do that, or cannot be reached at all.
+
+    Raises:
+        Overtaken: the row changed since it was read.
+    """
+    try:
+        return teardown.stop_pod(pod, by="tick", because=because)
+    except (ValueError, BadSecret):
+        return False

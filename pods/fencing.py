@@ -35,6 +35,18 @@ def send_command(pod: Pod, command: Command) -> None:
         raise Unfenced(f"the command {command.value} did not reach Redis: {exc}") from exc
 
 
+def recall(pod: Pod) -> None:
+    """Take back what was commanded: the agent of a pod that runs again would drain at once.
+
+    Raises:
+        Unfenced: Redis does not answer.
+    """
+    try:
+        _client(pod).delete(wiring.keys(pod).command(pod.name))
+    except RedisError as exc:
+        raise Unfenced(f"the command could not be taken back: {exc}") from exc
+
+
 def fence(pod: Pod) -> None:
     """From now on the pod can acknowledge and publish nothing: its scripts refuse, and its user is gone.
 

@@ -110,7 +110,9 @@ def _act(
             dispatch.send(dispatch.CHECK, pod.pk, countdown=LOOK_EVERY.total_seconds())
         return
     if finding is Finding.REGISTERED:
-        lifecycle.move(pod, READY, by="health", because="its agent beats", ready_at=utcnow())
+        lifecycle.move(
+            pod, READY, by="health", because="its agent beats", ready_at=pod.ready_at or utcnow()
+        )
         return
     because = _why(finding, pod, machine, beat)
     if finding in INFERRED and not _may_infer(pod):

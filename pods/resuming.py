@@ -1,7 +1,8 @@
 """Runs a stopped pod again, where its host can still be had."""
 
-from pods import breaker, dispatch, lifecycle, wiring
+from pods import breaker, dispatch, fencing, lifecycle, wiring
 from pods.clock import utcnow
+from pods.fencing import Unfenced
 from pods.models import Pod
 from pods.providers.base import Phase
 from pods.providers.errors import Declined, TryAgain
@@ -16,7 +17,8 @@ def begin_resume(pod: Pod, *, by: str, because: str) -> None:
     Raises:
         Overtaken: the row changed since it was read.
     """
-    lifecycle.move(pod, RESUMING, by=by, because=because, retire_because="")
+    facts = {"retire_because": "", "stop_when_idle": False}
+    lifecycle.move(pod, RESUMING, by=by, because=because, **facts)
     dispatch.send(dispatch.RESUME, pod.pk)
 
 
@@ -39,12 +41,16 @@ def resume_pod(pod_id: int, *, connect: Connect = wiring.connect) -> None:
             if pod.attempts >= TRIES:
                 _replace(pod, f"did not run after {pod.attempts} tries to start it")
                 return
+            fencing.recall(pod)
             provider.start(pod.external_id)
         except Declined as exc:
             _replace(pod, f"cannot be resumed: {exc}")
             return
         except (TryAgain, ValueError, wiring.BadSecret) as exc:
             breaker.failed(pod.account, exc)
+            _later(pod, str(exc))
+            return
+        except Unfenced as exc:
             _later(pod, str(exc))
             return
         _later(pod, "started; waiting until it runs")

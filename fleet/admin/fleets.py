@@ -93,7 +93,13 @@ class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
         ),
         (
             "Scale",
-            {"fields": ("target_depth_per_pod", ("idle_seconds", "drain_seconds"))},
+            {
+                "fields": (
+                    "target_depth_per_pod",
+                    ("idle_seconds", "drain_seconds"),
+                    ("idle_action", "max_stopped_hours"),
+                )
+            },
         ),
         ("Backlog", {"fields": (("backlog", "backlog_url"), ("stream", "group"), "results")}),
         (

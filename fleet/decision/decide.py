@@ -7,7 +7,8 @@ from decimal import Decimal
 
 from fleet.decision.guardrails import GUARDRAILS
 from fleet.decision.sentence import sentence
-from fleet.decision.values import Decision, Mode, PodFacts, Policy, Retire, Snapshot, Step
+from fleet.decision.stopped import given_up, startable
+from fleet.decision.values import Decision, Mode, PodFacts, Policy, Resume, Retire, Snapshot, Step
 from pods.states import CREATING, READY, REQUESTED, STOPPED
 
 
@@ -19,10 +20,11 @@ def desired_pods(depth: int, policy: Policy) -> int:
 
 def decide(seen: Snapshot, policy: Policy) -> Decision:
     """What one tick does. Reads no clock, row, setting or log: the same arguments, the same answer."""
+    seen = replace(seen, offers=tuple(startable(seen, policy)))
     active = len(seen.active)
     steps = _wish(seen, policy)
     wished = target = steps[-1].after
-    binding = ""
+    binding = short = ""
     least = Step(rule="", before=active, after=active, because="")
     for rule, guardrail in GUARDRAILS:
         bound = guardrail(seen, policy)
@@ -30,18 +32,24 @@ def decide(seen: Snapshot, policy: Policy) -> Decision:
             continue
         if bound.retires and bound.at_most < least.after:
             least = Step(rule=rule, before=active, after=bound.at_most, because=bound.because)
+        if bound.retires and rule not in {"stop_all", "max_instances"}:
+            short = bound.because
         if bound.at_most < target:
             steps.append(Step(rule=rule, before=target, after=bound.at_most, because=bound.because))
             target, binding = bound.at_most, rule
     retire = _retire(seen, policy, wished=wished, least=least)
-    spawn = seen.offers[: max(0, target - active)]
+    chosen = seen.offers[: max(0, target - active)]
+    again = [Resume(pod_id=o.pod_id, because=o.because) for o in chosen if o.pod_id is not None]
+    besides = {r.pod_id for r in retire} | {r.pod_id for r in again}
+    retire += given_up(seen, policy, short=short, besides=besides)
     decision = Decision(
         depth=seen.depth,
         active=active,
         desired=wished if seen.depth is None else desired_pods(seen.depth, policy),
         target=target,
         steps=tuple(steps),
-        spawn=tuple(spawn),
+        spawn=tuple(o for o in chosen if o.pod_id is None),
+        resume=tuple(again),
         retire=tuple(retire),
         binding=binding,
     )
@@ -127,7 +135,12 @@ def _idle(seen: Snapshot, policy: Policy, *, keep: int, gone: set[int]) -> list[
     ]
     idle.sort(key=lambda pair: (pair[0], pair[1].hourly_usd, pair[1].pod_id), reverse=True)
     return [
-        Retire(pod_id=p.pod_id, rule="idle", because=f"idle for {since.total_seconds():.0f} s")
+        Retire(
+            pod_id=p.pod_id,
+            rule="idle",
+            because=f"idle for {since.total_seconds():.0f} s",
+            stop=policy.idle_stops,
+        )
         for since, p in idle[: max(0, surplus)]
     ]
 

@@ -57,9 +57,21 @@ def room(seen: Snapshot, policy: Policy) -> Bound | None:
     """The cap on everything that may bill: pods on their way out take a place until proved gone."""
     free = max(0, policy.max_instances - seen.billable)
     return Bound(
-        at_most=len(seen.active) + free,
+        at_most=len(seen.active) + _startable(seen, free),
         because=f"{seen.billable} of {policy.max_instances} pods are taken",
     )
+
+
+def _startable(seen: Snapshot, free: int) -> int:
+    """How many may start in `free` places: a stopped pod that runs again has its place already."""
+    count = 0
+    for offer in seen.offers:
+        if offer.pod_id is None:
+            if not free:
+                return count
+            free -= 1
+        count += 1
+    return count + free
 
 
 def installation_instances(seen: Snapshot, policy: Policy) -> Bound | None:
@@ -69,7 +81,7 @@ def installation_instances(seen: Snapshot, policy: Policy) -> Bound | None:
         return None
     taken = seen.elsewhere.pods + seen.billable
     return Bound(
-        at_most=len(seen.active) + max(0, cap - taken),
+        at_most=len(seen.active) + _startable(seen, max(0, cap - taken)),
         because=f"{taken} of the installation's {cap} pods are taken",
     )
 

@@ -24,6 +24,9 @@ def _doing(decision: Decision) -> str:
     done: list[str] = []
     if decision.spawn:
         done.append(f"starts {plural(len(decision.spawn), 'pod')}{_chosen(decision)}")
+    if decision.resume:
+        why = decision.resume[0].because
+        done.append(f"resumes {plural(len(decision.resume), 'pod')} ({why})")
     if decision.retire:
         causes = Counter(r.because for r in decision.retire)
         cause, _ = causes.most_common(1)[0]

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
-from pods.states import ACTIVE, PodState
+from pods.states import ACTIVE, STOPPED, PodState
 
 
 class Mode(StrEnum):
@@ -30,6 +30,14 @@ class PodFacts:
     items_per_second: float | None = None
     gpu_type: str = ""
     account_id: int = 0
+    stopped_hourly_usd: Decimal = Decimal(0)  # the rent of its disk
+    stopped_for: timedelta | None = None  # None: it is not stopped
+    million_items_usd: Decimal | None = None  # of a stopped pod, what its items would cost
+
+    @property
+    def bills_usd(self) -> Decimal:
+        """USD/hour as it is: of a stopped pod the rent of its disk."""
+        return self.stopped_hourly_usd if self.state is STOPPED else self.hourly_usd
 
     @property
     def active(self) -> bool:
@@ -62,6 +70,7 @@ class OfferFacts:
     stopped_hourly_usd: Decimal = Decimal(0)
     million_items_usd: Decimal | None = None  # what its items would cost; None: no speed is known
     because: str = ""  # why it stands where it stands
+    pod_id: int | None = None  # the stopped pod that runs again; None: something new
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +140,7 @@ class Snapshot:
     @property
     def hourly_usd(self) -> Decimal:
         """USD/hour of everything of this fleet that may bill."""
-        return sum((p.hourly_usd for p in self.pods), self.orphans_hourly_usd)
+        return sum((p.bills_usd for p in self.pods), self.orphans_hourly_usd)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +165,8 @@ class Policy:
     drain_within: timedelta = timedelta(seconds=60)
     tick: timedelta = timedelta(seconds=15)
     max_pod_age: timedelta | None = None
+    idle_stops: bool = False  # idle pods are stopped where that can be done, not destroyed
+    max_stopped: timedelta | None = None
     max_hourly_usd: Decimal | None = None
     daily_budget_usd: Decimal | None = None
     total_budget_usd: Decimal | None = None
@@ -182,6 +193,15 @@ class Retire:
     pod_id: int
     rule: str
     because: str
+    stop: bool = False  # its disk is kept where the provider can do that
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """A stopped pod that is to run again."""
+
+    pod_id: int
+    because: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +214,7 @@ class Decision:
     target: int  # pods after every guardrail: what this tick moves towards
     steps: Sequence[Step]
     spawn: Sequence[OfferFacts] = ()  # one new pod for each
+    resume: Sequence[Resume] = ()
     retire: Sequence[Retire] = ()
     binding: str = ""  # the rule that kept the target from what was wished; "": none
     sentence: str = ""

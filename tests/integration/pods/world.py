@@ -7,11 +7,20 @@ from typing import Any
 import redis
 
 from fleet.models import Fleet
-from pods import clock, health, reconciling, spawning, teardown, wiring
+from pods import clock, health, reconciling, resuming, spawning, teardown, wiring
 from pods.agent.protocol import AgentState, Heartbeat
 from pods.models import Account, Installation, Pod, PodEvent
 from pods.providers.base import Provider
-from pods.states import CREATING, DRAINING, REQUESTED, STOPPING, TERMINATING, PodState, may_move
+from pods.states import (
+    CREATING,
+    DRAINING,
+    REQUESTED,
+    RESUMING,
+    STOPPING,
+    TERMINATING,
+    PodState,
+    may_move,
+)
 from tests.contract.runpod_rig import Rig
 from tests.factories import a_fleet, a_pod, an_account
 
@@ -76,6 +85,8 @@ class World:
         for pod in Pod.objects.in_transit().filter(due_at__lte=clock.utcnow()).order_by("pk"):
             if pod.status in SPAWNS:
                 spawning.spawn_pod(pod.pk, connect=self.connect)
+            elif pod.status is RESUMING:
+                resuming.resume_pod(pod.pk, connect=self.connect)
             elif pod.status in TEARDOWNS:
                 teardown.teardown_pod(pod.pk, connect=self.connect)
 

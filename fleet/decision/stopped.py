@@ -1,0 +1,91 @@
+"""Which stopped pods run again before anything new is rented, and which are given up. Pure."""
+
+from collections.abc import Collection, Sequence
+from decimal import Decimal
+
+from fleet.decision.values import OfferFacts, PodFacts, Policy, Retire, Snapshot
+from pods.states import STOPPED
+
+NOTHING = Decimal(0)
+
+
+def startable(seen: Snapshot, policy: Policy) -> Sequence[OfferFacts]:
+    """All that can be started, best first: the offers, and the stopped pods in their places.
+
+    A stopped pod runs again before the best offer where its items cost no more, or where no place
+    is left for a new pod; it comes behind the offers where they are cheaper. Its price here is what
+    it would cost more than its disk does already.
+    """
+    resumable = sorted(
+        (p for p in seen.pods if p.state is STOPPED and not _outlived(p, policy)),
+        key=lambda p: (p.million_items_usd or NOTHING, p.hourly_usd, p.pod_id),
+    )
+    best = seen.offers[0] if seen.offers else None
+    full = seen.billable >= policy.max_instances
+    first = [p for p in resumable if best is None or full or _cheap(p, best)]
+    return (
+        *(_as_offer(p, best, full=full) for p in first),
+        *seen.offers,
+        *(_as_offer(p, best, full=full) for p in resumable if p not in first),
+    )
+
+
+def _cheap(pod: PodFacts, best: OfferFacts) -> bool:
+    if pod.million_items_usd is None or best.million_items_usd is None:
+        return pod.hourly_usd <= best.hourly_usd
+    return pod.million_items_usd <= best.million_items_usd
+
+
+def _as_offer(pod: PodFacts, best: OfferFacts | None, *, full: bool) -> OfferFacts:
+    mine = f"stopped pod {pod.pod_id} runs again at ${pod.hourly_usd.normalize():f}/h"
+    if best is None:
+        why = f"{mine}, and nothing new can be rented"
+    elif full:
+        why = f"{mine}: there is no place for a new pod"
+    else:
+        word = "cheaper" if not _cheap(pod, best) else "no cheaper"
+        why = f"{mine}: the best new one is {word} at ${best.hourly_usd.normalize():f}/h"
+    return OfferFacts(
+        account_id=pod.account_id,
+        key="",
+        hourly_usd=max(NOTHING, pod.hourly_usd - pod.stopped_hourly_usd),
+        gpu_type=pod.gpu_type,
+        million_items_usd=pod.million_items_usd,
+        because=why,
+        pod_id=pod.pod_id,
+    )
+
+
+def _outlived(pod: PodFacts, policy: Policy) -> bool:
+    limit = policy.max_stopped
+    return limit is not None and pod.stopped_for is not None and pod.stopped_for >= limit
+
+
+def given_up(
+    seen: Snapshot, policy: Policy, *, short: str, besides: Collection[int]
+) -> list[Retire]:
+    """The stopped pods to destroy: all where money is `short`, those with no place, the too old.
+
+    `besides`: pods that run again or leave anyway.
+    """
+    stopped = [p for p in seen.pods if p.state is STOPPED and p.pod_id not in besides]
+    if short:
+        return [Retire(pod_id=p.pod_id, rule="stopped", because=short) for p in stopped]
+    stopped.sort(key=lambda p: (p.stopped_hourly_usd, p.hourly_usd, p.pod_id), reverse=True)
+    working = min(len(seen.active), policy.max_instances)
+    back = sum(p.state is STOPPED and p.pod_id in besides for p in seen.pods)
+    surplus = max(0, working + back + len(stopped) - policy.max_instances)
+    why = f"max_instances is {policy.max_instances}"
+    retire = [Retire(pod_id=p.pod_id, rule="stopped", because=why) for p in stopped[:surplus]]
+    if policy.max_stopped is not None:
+        hours = policy.max_stopped.total_seconds() / 3600
+        retire += [
+            Retire(
+                pod_id=p.pod_id,
+                rule="max_stopped_hours",
+                because=f"stopped for more than {hours:g} h",
+            )
+            for p in stopped[surplus:]
+            if _outlived(p, policy)
+        ]
+    return retire

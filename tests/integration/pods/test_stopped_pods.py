@@ -1,0 +1,133 @@
+"""Idle pods that are stopped, run again when they are the cheapest, and do not bill for ever."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from fleet import operating, snapshot, ticking
+from fleet.models import Fleet, Tick
+from pods import clock, surveying, wiring
+from pods.agent.protocol import AgentState, Command
+from pods.models import Account, Pod, PodEvent, PriceSegment
+from tests.contract.runpod_rig import KEY
+from tests.integration.fleet.test_ticking import add_items
+from tests.integration.pods.world import World
+
+pytestmark = pytest.mark.django_db
+
+RENT = Decimal("0.004")
+A_LONG_WHILE_MS = 10_000_000
+
+
+@pytest.fixture
+def stopping(world: World, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A fleet that stops idle pods, with one that has worked."""
+    monkeypatch.setenv("THE_KEY", KEY)
+    Account.objects.update(options={"base_url": world.rig.server.url}, secret_ref="env:THE_KEY")
+    Fleet.objects.update(idle_action="stop", max_stopped_hours=24, max_instances=3)
+    Fleet.objects.update(proven_template=snapshot.template_hash(world.fleet), image="i:1")
+    world.fleet.refresh_from_db()
+    Fleet.objects.update(proven_template=snapshot.template_hash(world.fleet))
+    operating.make_group(world.fleet)
+    return world
+
+
+def stopped(world: World) -> Pod:
+    pod = world.booted()
+    Pod.objects.filter(pk=pod.pk).update(stopped_hourly_usd=RENT)
+    world.beat(pod, idle_ms=A_LONG_WHILE_MS, done=9)
+    tick(world)
+    pod.refresh_from_db()
+    assert (pod.state, pod.stop_when_idle) == ("draining", True)
+    world.beat(pod, AgentState.DRAINED)
+    world.run(60, until=lambda: is_in(pod, "stopped"))
+    return pod
+
+
+def is_in(pod: Pod, state: str) -> bool:
+    pod.refresh_from_db()
+    return bool(pod.state == state)
+
+
+def tick(world: World) -> Any:
+    account = Account.objects.get()
+    surveying.survey_account(account, connect=world.connect)
+    decision = ticking.tick_fleet(world.fleet.pk)
+    assert decision is not None
+    return decision
+
+
+def test_an_idle_pod_is_stopped_and_what_it_costs_then_is_the_rent_of_its_disk(
+    stopping: World,
+) -> None:
+    pod = stopped(stopping)
+    assert stopping.living() == [pod.external_id]
+    [running] = PriceSegment.objects.filter(pod=pod, until=None)
+    assert running.hourly_usd == RENT
+    tick(stopping)
+    assert Tick.objects.latest("pk").hourly_usd == RENT
+    stopping.rig.clock.advance(3600)
+    seen = snapshot.gather(stopping.fleet, clock.utcnow()).seen
+    assert seen.spent_total_usd >= RENT
+
+
+def test_a_stopped_pod_runs_again_before_a_dearer_one_is_rented_and_its_agent_may_work(
+    stopping: World, redis_url: str
+) -> None:
+    pod = stopped(stopping)
+    add_items(redis_url, 500)
+    decision = tick(stopping)
+    assert (decision.spawn, [r.pod_id for r in decision.resume]) == ((), [pod.pk])
+    assert f"resumes 1 pod (stopped pod {pod.pk} runs again at" in decision.sentence
+    assert "the best new one is no cheaper at" in PodEvent.objects.filter(pod=pod).last().because
+    stopping.run(200, until=lambda: is_in(pod, "booting"))
+    assert stopping.redis.get(wiring.keys(pod).command(pod.name)) is None, Command.DRAIN
+    stopping.beat(pod, done=9)
+    stopping.rig.clock.advance(60)
+    stopping.sweep()
+    pod.refresh_from_db()
+    assert (pod.state, pod.stop_when_idle, pod.retire_because) == ("ready", False, "")
+    assert PriceSegment.objects.get(pod=pod, until=None).hourly_usd == pod.hourly_usd
+
+
+def test_where_something_cheaper_is_offered_the_stopped_pod_stays_stopped(
+    stopping: World, redis_url: str
+) -> None:
+    pod = stopped(stopping)
+    Pod.objects.filter(pk=pod.pk).update(hourly_usd=Decimal(9))
+    add_items(redis_url, 500)
+    decision = tick(stopping)
+    assert decision.resume == ()
+    assert len(decision.spawn) == 1
+
+
+@pytest.mark.fault(24)
+def test_a_stopped_pod_whose_host_is_taken_is_replaced(stopping: World, redis_url: str) -> None:
+    pod = stopped(stopping)
+    stopping.rig.state.full_hosts.add(str(pod.external_id))
+    add_items(redis_url, 500)
+    tick(stopping)
+    stopping.run(600, until=lambda: is_in(pod, "terminated"))
+    assert "cannot be resumed" in pod.retire_because
+    assert len(tick(stopping).spawn) == 1
+
+
+@pytest.mark.fault(25)
+def test_a_pod_stopped_for_too_long_is_destroyed(stopping: World) -> None:
+    pod = stopped(stopping)
+    stopping.rig.clock.advance(23 * 3600)
+    assert tick(stopping).retire == ()
+    stopping.rig.clock.advance(2 * 3600)
+    assert [r.rule for r in tick(stopping).retire] == ["max_stopped_hours"]
+    stopping.run(600, until=lambda: is_in(pod, "terminated"))
+    assert stopping.living() == []
+
+
+def test_a_spent_budget_ends_the_rent_of_disks_too(stopping: World) -> None:
+    pod = stopped(stopping)
+    Fleet.objects.update(total_budget_usd=Decimal("0.0001"))
+    stopping.rig.clock.advance(3600)
+    [leaving] = tick(stopping).retire
+    assert (leaving.pod_id, leaving.rule) == (pod.pk, "stopped")
+    assert "budget" in leaving.because
