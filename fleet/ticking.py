@@ -17,7 +17,7 @@ from fleet import snapshot
 from fleet.decision.decide import decide
 from fleet.decision.recording import recorded
 from fleet.decision.values import Decision, OfferFacts, Snapshot
-from fleet.models import Fleet, Lease, Sample, Tick
+from fleet.models import Backlog, Fleet, Lease, Sample, Tick
 from fleet.retention import grain_of
 from fleet.snapshot import Gathered, template_hash
 from pods import dispatch, lifecycle, resuming, teardown
@@ -176,7 +176,8 @@ def new_pod(fleet: Fleet, account: Account, offer: OfferFacts, tag: str) -> Pod:
         template_hash=template_hash(fleet),
         disk_gb=fleet.disk_gb,
         handler_env=fleet.handler_env,
-        redis_url=fleet.backlog_url,
+        # A Celery broker is its app's own business: the agent beats at the installation's Redis.
+        redis_url=fleet.backlog_url if fleet.backlog == Backlog.REDIS_STREAM else "",
         boot_seconds=fleet.boot_seconds,
         silent_seconds=fleet.silent_seconds,
         drain_seconds=fleet.drain_seconds,
@@ -192,6 +193,7 @@ def agent_settings(fleet: Fleet) -> dict[str, str | int | float]:
         "stream": fleet.stream,
         "group": fleet.group,
         "handler": fleet.handler,
+        "celery_app": "" if fleet.backlog == Backlog.REDIS_STREAM else fleet.handler,
         "results": fleet.results,
         "batch_size": fleet.batch_size,
         "max_deliveries": fleet.max_deliveries,

@@ -137,18 +137,21 @@ def rules(pod: Pod) -> list[str]:
     told = AgentSettings(redis_url="", pod=pod.name, **pod.agent)
     keys, stream = Keys(told.fleet), _literal(told.stream)
     own = _literal(keys.pod(pod.name))
-    given = [own, stream, _literal(told.dead), _literal(keys.lease)]
-    given += [_literal(keys.command(pod.name)), _literal(keys.fence(pod.name))]
+    given = [_literal(key) for key in (keys.lease, keys.command(pod.name), keys.fence(pod.name))]
     targets = [_literal(told.results), f"{_literal(told.results)}:*", _literal(told.dead)]
     targets += [_pattern(p.strip()) for p in told.reply_to.split(",") if p.strip()]
     hashes = [hashlib.sha256(p.encode()).hexdigest() for p in _passwords(pod)]
+    backlog = [_selector(ON_STREAM, [stream]), _selector(ON_TARGETS, targets)]
+    if told.celery_app:  # its worker has credentials of its own, which are its app's
+        backlog = []
+    else:
+        given += [stream, _literal(told.dead)]
     return [
         *("reset", "on", *(f"#{digest}" for digest in hashes)),
         *("-@all", *(f"+{name}" for name in ANYWHERE + ON_GIVEN_KEYS)),
-        *(f"~{key}" for key in given),
+        *(f"~{key}" for key in [own, *given]),
         _selector(ON_HEARTBEAT, [own]),
-        _selector(ON_STREAM, [stream]),
-        _selector(ON_TARGETS, targets),
+        *backlog,
     ]
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import redis
 
+from pods.agent.celery_agent import CeleryAgent
 from pods.agent.control import Control, Intent
 from pods.agent.ending import end_machine
 from pods.agent.heartbeat import EXIT_ORPHANED
@@ -54,6 +55,8 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         name = signal.Signals(number).name
         signal.signal(number, lambda *_, name=name: control.ask(Intent.DRAIN, name))
+    if settings.celery_app:
+        return CeleryAgent(settings, control).run()
     return Agent(settings, control).run()
 
 

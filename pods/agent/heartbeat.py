@@ -5,11 +5,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import redis
 
 from pods.agent.control import Control, Intent
-from pods.agent.holding import Holding
 from pods.agent.progress import Progress
 from pods.agent.protocol import (
     HEARTBEAT_TTL_SECONDS,
@@ -27,6 +27,14 @@ EXIT_FENCED = 4
 EXIT_ORPHANED = 5
 # A beat that hangs must not hide the next one for long.
 SOCKET_TIMEOUT_SECONDS = 5.0
+
+
+class Held(Protocol):
+    """What is in hand: items of the stream, or tasks of a Celery worker."""
+
+    def __len__(self) -> int: ...
+    def idle_ms(self) -> int: ...  # noqa: D102
+    def oldest_ms(self) -> int: ...  # noqa: D102
 
 
 class Lease:
@@ -52,7 +60,7 @@ class Beating:
     """A thread that beats until it is closed."""
 
     def __init__(
-        self, settings: AgentSettings, progress: Progress, holding: Holding, control: Control
+        self, settings: AgentSettings, progress: Progress, holding: Held, control: Control
     ) -> None:
         self._settings = settings
         self._progress, self._holding, self._control = progress, holding, control

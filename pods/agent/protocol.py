@@ -171,6 +171,7 @@ class AgentSettings:
     dead: str = ""  # "": <stream>:dead
     reply_to: str = ""  # streams that an item may name, besides `results` and `<results>:*`: a,b:*
     longest_results: int = 0  # entries that a result stream keeps, about; 0: all
+    celery_app: str = ""  # the user's Celery app (package.module:app): `stream` is its queue
     token: str = ""  # the client token of the pod
     batch_size: int = 64  # items
     max_deliveries: int = 5

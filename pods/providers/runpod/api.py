@@ -41,8 +41,8 @@ def capabilities_of(options: Options) -> Capabilities:
         has_balance=True,
         has_logs=True,
         comes_back=True,  # a container that exits is restarted (runpod/runpodctl#149)
-        # The pod's own key could end it over GraphQL until early 2027 (§10); our agent does not.
-        self_destroy=False,
+        # §10: the pod's own key ends it over GraphQL, until early 2027 (pods/agent/ending.py).
+        self_destroy=True,
         # Quotas are of the account: 60 a minute and 3000 an hour where nothing else is known.
         rates={ANY: Rate(every=every, burst=burst)},
         offers_ttl=timedelta(seconds=30),

@@ -240,3 +240,14 @@ def test_a_changed_field_key_locks_no_pod_out(world: World, settings: object) ->
     world.redis.acl_deluser(pod.name)
     redis_users.keep()
     assert redis.Redis.from_url(address, protocol=2).ping()
+
+
+def test_the_user_of_a_celery_pod_reaches_its_agents_own_keys_alone(world: World) -> None:
+    pod = world.booted()
+    Pod.objects.filter(pk=pod.pk).update(agent={**pod.agent, "celery_app": "proj.celery:app"})
+    pod.refresh_from_db()
+    client = redis.Redis.from_url(redis_users.pod_address(pod), protocol=2)
+    client.hset(wiring.keys(pod).pod(pod.name), "done", "1")
+    for words in (("XADD", "embedding_tasks", "*", "a", "b"), ("LPOP", "embedding_tasks")):
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.execute_command(*words)

@@ -1,0 +1,180 @@
+"""The agent of a Celery workload: runs the user's own worker, beats for it, ends it in good order."""
+
+import contextlib
+import json
+import logging
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from pods.agent.control import Control, Intent
+from pods.agent.heartbeat import Beating
+from pods.agent.progress import Progress
+from pods.agent.protocol import AgentSettings, AgentState
+
+log = logging.getLogger("podfleet.agent")
+
+ARGUMENTS_VARIABLE = "PODFLEET_CELERY_ARGS"
+EXIT_BROKEN = 3
+LOOK_SECONDS = 0.1
+# Between SIGTERM's warm end, SIGQUIT's cold one and SIGKILL.
+COLD_SECONDS = 5.0
+# A worker that ended by itself is started again after a pause; one that never got ready so often in
+# a row is broken.
+RESTART_SECONDS = 1.0
+MOST_FAILED_STARTS = 3
+LAST_WORDS_BEATS = 5
+
+
+class Hand:
+    """What the worker has in hand, as it says itself."""
+
+    def __init__(self, progress: Progress, clock: Callable[[], float] = time.monotonic) -> None:
+        self._progress, self._clock = progress, clock
+        self._in_hand = self._done = 0
+        self._idle_since: float | None = clock()
+        self._busy_since = clock()
+        self.ready = False
+        self.broken = ""
+
+    def begin(self) -> None:
+        """Another worker begins, with nothing."""
+        self._done, self.ready = 0, False
+        self._hold(0)
+
+    def saw(self, said: Mapping[str, object]) -> None:
+        """What the worker told."""
+        self.broken = str(said.get("broken", ""))
+        self.ready = bool(said.get("ready"))
+        done, in_hand = said.get("done", 0), said.get("in_hand", 0)
+        if isinstance(done, int) and done > self._done:
+            self._progress.add(done=done - self._done)
+            self._done, self._busy_since = done, self._clock()
+            self._idle_since = None if self._idle_since is None else self._clock()
+        if isinstance(in_hand, int):
+            self._hold(in_hand)
+
+    def _hold(self, in_hand: int) -> None:
+        if in_hand and not self._in_hand:
+            self._idle_since, self._busy_since = None, self._clock()
+        elif not in_hand and (self._in_hand or not self.ready):
+            self._idle_since = self._clock()
+        self._in_hand = in_hand
+
+    def __len__(self) -> int:
+        return self._in_hand
+
+    def idle_ms(self) -> int:
+        """Since it last had a task in hand; 0 while it has one."""
+        since = self._idle_since
+        return 0 if since is None else int((self._clock() - since) * 1000)
+
+    def oldest_ms(self) -> int:
+        """How long it has had tasks in hand without ending one; 0 with none in hand."""
+        return int((self._clock() - self._busy_since) * 1000) if self._in_hand else 0
+
+
+class CeleryAgent:
+    """One agent's life, with the user's worker in the place of a handler."""
+
+    def __init__(self, settings: AgentSettings, control: Control) -> None:
+        self._settings, self._control = settings, control
+        self._progress = Progress()
+        self._hand = Hand(self._progress)
+        self._beating = Beating(settings, self._progress, self._hand, control)
+        self._worker: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> int:
+        """Work until something asks for the end; the exit code."""
+        self._beating.start()
+        failed_starts = 0
+        while self._control.working:
+            status = self._work()
+            if not self._control.working:
+                break
+            failed_starts = 0 if self._hand.ready else failed_starts + 1
+            why = self._hand.broken or f"the Celery worker ended by itself with status {status}"
+            log.error("worker_ended because=%r", why)
+            self._progress.trouble("handler", why)
+            if self._hand.broken or failed_starts == MOST_FAILED_STARTS:
+                return self._fail()
+            self._control.wait_beyond(Intent.WORK, RESTART_SECONDS)
+        self._beating.state = AgentState.DRAINING
+        self._end_worker()
+        self._beating.close(AgentState.DRAINED)
+        log.info("agent_ended exit_code=%d", self._control.exit_code)
+        return self._control.exit_code
+
+    def _work(self) -> int | None:
+        """Start the worker and wait until it ends, or an end is asked for."""
+        self._hand.begin()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            settings = self._settings
+            command = [sys.executable, "-m", "pods.agent.celery_child", str(theirs.fileno())]
+            command += [settings.celery_app, "worker", "-Q", settings.stream]
+            command += ["-n", f"{settings.pod}@%h"]
+            command += shlex.split(os.environ.get(ARGUMENTS_VARIABLE, ""))
+            worker = subprocess.Popen(
+                command,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._worker = worker
+        threading.Thread(target=self._listen, args=(ours,), daemon=True).start()
+        while worker.poll() is None:
+            if self._hand.ready and self._beating.state is AgentState.STARTING:
+                self._beating.state = AgentState.WORKING
+                log.info("agent_working queue=%s", self._settings.stream)
+            if self._hand.ready:
+                self._progress.over("handler")
+            if self._control.wait_beyond(Intent.WORK, LOOK_SECONDS):
+                return None
+        self._signal(signal.SIGKILL)  # what its pool may have left
+        return worker.wait()
+
+    def _listen(self, link: socket.socket) -> None:
+        with link, link.makefile("rb") as lines, contextlib.suppress(OSError, ValueError):
+            for line in lines:
+                self._hand.saw(json.loads(line))
+
+    def _end_worker(self) -> None:
+        """Warm, then cold, then at once; a fenced pod's at once."""
+        worker = self._worker
+        if worker is None:
+            return
+        if self._control.intent is Intent.DRAIN:
+            self._tell(signal.SIGTERM)
+            deadline = time.monotonic() + self._settings.drain_seconds
+            while worker.poll() is None and time.monotonic() < deadline:
+                if self._control.wait_beyond(Intent.DRAIN, LOOK_SECONDS):
+                    break
+        if self._control.intent <= Intent.STOP and worker.poll() is None:
+            self._tell(signal.SIGQUIT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.wait(COLD_SECONDS)
+        self._signal(signal.SIGKILL)
+        worker.wait()
+
+    def _tell(self, number: signal.Signals) -> None:
+        """To the worker's main process alone: its pool must not end before it says so."""
+        if self._worker is not None and self._worker.poll() is None:
+            self._worker.send_signal(number)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._worker is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._worker.pid, number)
+
+    def _fail(self) -> int:
+        self._beating.state = AgentState.FAILED
+        self._control.wait_beyond(Intent.WORK, LAST_WORDS_BEATS * self._settings.heartbeat_seconds)
+        self._beating.close(AgentState.FAILED)
+        return EXIT_BROKEN

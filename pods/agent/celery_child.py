@@ -1,0 +1,61 @@
+"""The user's own Celery worker: `python -m pods.agent.celery_child FD APP ARGUMENT…`.
+
+Nothing of the user's app is changed: it runs as `celery -A APP worker …` would. Beside it a thread
+tells the agent how it goes, and ends the worker when the agent is gone.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from importlib import import_module
+from typing import Any
+
+TELL_SECONDS = 0.25
+EXIT_BROKEN = 3
+
+
+def main() -> None:
+    """Find the app, say so if there is none, and be its worker until a signal ends it."""
+    link = socket.socket(fileno=int(sys.argv[1]))
+    try:
+        # Celery is in the user's image, not among what the agent needs.
+        app: Any = import_module("celery.app.utils").find_app(sys.argv[2])
+        state = import_module("celery.worker.state")
+        signals = import_module("celery.signals")
+    except BaseException as exc:  # noqa: BLE001 - also SystemExit: the agent must hear why
+        _say(link, {"broken": f"{type(exc).__name__}: {exc}"})
+        sys.exit(EXIT_BROKEN)
+    ready = threading.Event()
+    signals.worker_ready.connect(lambda **_: ready.set(), weak=False)
+    threading.Thread(target=_tell, args=(link, state, ready), daemon=True).start()
+    app.worker_main(sys.argv[3:])
+
+
+def _tell(link: socket.socket, state: Any, ready: threading.Event) -> None:
+    """Say what is in hand and what is done, as the worker's own main process counts it."""
+    link.settimeout(TELL_SECONDS)
+    while True:
+        done = state.all_total_count[0] - len(state.active_requests)
+        said = {"ready": ready.is_set(), "done": done, "in_hand": len(state.reserved_requests)}
+        try:
+            _say(link, said)
+            gone = link.recv(1) == b""
+        except TimeoutError:
+            continue
+        except OSError:
+            gone = True
+        if gone:
+            # Cold: nobody is left who would wait for a warm end.
+            os.kill(os.getpid(), signal.SIGQUIT)
+            return
+
+
+def _say(link: socket.socket, message: Any) -> None:
+    link.sendall(json.dumps(message).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()

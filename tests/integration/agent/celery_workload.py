@@ -1,0 +1,19 @@
+"""A user's Celery app that knows nothing of Podfleet."""
+
+import os
+import time
+
+import redis
+from celery import Celery
+
+app = Celery("workload", broker=os.environ["WORKLOAD_BROKER"])
+app.conf.update(task_ignore_result=True, worker_prefetch_multiplier=2, task_acks_late=True)
+app.conf.broker_connection_retry_on_startup = True
+
+
+@app.task(name="work")
+def work(number: int, seconds: float = 0.0) -> None:
+    client = redis.Redis.from_url(os.environ["WORKLOAD_REDIS"], protocol=2)
+    client.sadd("begun", number)
+    time.sleep(seconds)
+    client.rpush("finished", number)
