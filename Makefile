@@ -18,7 +18,7 @@ NAME ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up down test test-long lint format bench lock clean
+.PHONY: help setup demo up down test test-long lint audit format bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ lint: $(DEV) ## format, lint, types, import arrows, migrations
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check
+
+audit: $(DEV) ## ask whether the lock has packages with known holes; wants the network
+	$(BIN)/pip-audit --disable-pip --require-hashes -r requirements.lock
 
 format: $(DEV) ## write what `lint` would ask for
 	$(BIN)/ruff format .

@@ -22,7 +22,7 @@ class Env(BaseSettings):
         populate_by_name=True,
     )
 
-    database_url: str = Field(default="", validation_alias="DATABASE_URL")
+    database_url: SecretStr = Field(default=SecretStr(""), validation_alias="DATABASE_URL")
     redis_url: SecretStr = Field(default=SecretStr(""), validation_alias="REDIS_URL")
     secret_key: SecretStr = SecretStr("")
     # The first key encrypts what is stored, all of them decrypt. Empty: derived from a file in var.

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from kombu import Queue
@@ -18,11 +19,20 @@ ENV = env()
 BASE_DIR = ROOT
 VAR_DIR: Path = ENV.var_dir
 
+SHORTEST_SECRET = 40  # what somebody typed is shorter
 if ENV.production and not (
-    ENV.secret_key.get_secret_value() and ENV.database_url and ENV.redis_url.get_secret_value()
+    ENV.secret_key.get_secret_value()
+    and ENV.database_url.get_secret_value()
+    and ENV.redis_url.get_secret_value()
 ):
     raise ImproperlyConfigured(
         "PODFLEET_PRODUCTION is set, so PODFLEET_SECRET_KEY, DATABASE_URL and REDIS_URL must be set too"
+    )
+
+if ENV.production and len(ENV.secret_key.get_secret_value()) < SHORTEST_SECRET:
+    raise ImproperlyConfigured(
+        f"PODFLEET_SECRET_KEY has less than {SHORTEST_SECRET} characters: make one with "
+        "`python -c 'import secrets; print(secrets.token_urlsafe(50))'`"
     )
 
 SECRET_KEY = ENV.secret_key.get_secret_value() or kept_secret(VAR_DIR / "secret-key")
@@ -45,6 +55,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "simple_history",
     "django_celery_beat",
+    "axes",
+    "csp",
     "pods",
     "fleet",
     "config",
@@ -60,7 +72,33 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "simple_history.middleware.HistoryRequestMiddleware",
     "config.zones.operators_zone",
+    "csp.middleware.CSPMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
+# Ten wrong passwords for a name from an address, then a quarter of an hour of silence.
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_VERBOSE = False
+# What a page may load, and where it may send: this host alone. The theme has inline styles and
+# handlers, and Alpine evaluates its attributes; nothing of ours needs either.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF, UNSAFE_INLINE, UNSAFE_EVAL],
+        "style-src": [SELF, UNSAFE_INLINE],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 TEMPLATES = [
@@ -85,8 +123,12 @@ if ENV.behind_proxy:
 X_FRAME_OPTIONS = "DENY"
 
 DATABASE: dict[str, Any] = (
-    dict(dj_database_url.parse(ENV.database_url, conn_max_age=60, conn_health_checks=True))
-    if ENV.database_url
+    dict(
+        dj_database_url.parse(
+            ENV.database_url.get_secret_value(), conn_max_age=60, conn_health_checks=True
+        )
+    )
+    if ENV.database_url.get_secret_value()
     else {"ENGINE": "django.db.backends.sqlite3", "NAME": str(VAR_DIR / "podfleet.sqlite3")}
 )
 if DATABASE["ENGINE"].endswith("sqlite3"):
@@ -97,7 +139,7 @@ if DATABASE["ENGINE"].endswith("sqlite3"):
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
-    if not ENV.database_url:
+    if not ENV.database_url.get_secret_value():
         VAR_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
 DATABASES = {"default": DATABASE}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

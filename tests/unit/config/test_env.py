@@ -52,6 +52,7 @@ def test_a_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PODFLEET_SECRET_KEY", "hunter2")
     monkeypatch.setenv("PODFLEET_FIELD_KEYS", "hunter3,hunter4")
     monkeypatch.setenv("REDIS_URL", "redis://:hunter5@cache/0")
+    monkeypatch.setenv("DATABASE_URL", "postgres://podfleet:hunter6@database/podfleet")
     assert "hunter" not in f"{Env()!r} {Env()}"
     assert Env().secret_key.get_secret_value() == "hunter2"
 
@@ -91,6 +92,9 @@ def test_production_starts_with_no_generated_secret_and_no_embedded_service(
         )
 
     assert start(given).returncode == 0
+    typed = start({**given, "PODFLEET_SECRET_KEY": "change-me"})
+    assert "PODFLEET_SECRET_KEY has less than 40 characters" in typed.stderr
+    assert "change-me" not in typed.stderr
     del given[missing]
     refused = start(given)
     assert refused.returncode != 0
