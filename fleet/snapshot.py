@@ -28,9 +28,9 @@ from fleet.market import experience, offers_for
 from fleet.market import wanted as wanted  # the fleet's form asks for it here
 from fleet.models import Fleet, IdleAction, Limits
 from pods import heartbeats
-from pods.heartbeats import Beat, HeartbeatsUnknown
+from pods.heartbeats import Beat, Consumer, HeartbeatsUnknown
 from pods.models import Orphan, Pod
-from pods.states import STOPPED
+from pods.states import READY, STOPPED
 
 BOOTS_MEASURED = 20
 
@@ -61,14 +61,16 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
     beats, heard = _beats(pods, renew=renew)
     limits = Limits.get()
     policy = policy_of(fleet, limits, now)
+    plain = _plain_consumers(pods, beats) if heard else {}
     working = {pk for pk, beat in beats.items() if beat.said.done}
+    working |= {pk for pk, c in plain.items() if c.idle is not None and not c.pending}
     known = experience(fleet, now, pods, working)
     offers, why_none = offers_for(fleet, now, known)
     orphans = Orphan.objects.filter(fleet_id=fleet.pk, gone_at=None).aggregate(
         n=Count("pk"), usd=Sum("hourly_usd")
     )
     spent = spending.spent(now, fleet_id=fleet.pk)
-    facts = [_pod_facts(p, beats.get(p.pk), known, now) for p in pods]
+    facts = [_pod_facts(p, beats.get(p.pk), plain.get(p.pk), known, now) for p in pods]
     rates = [f.items_per_second for f in facts if f.items_per_second]
     seen = Snapshot(
         now=now,
@@ -83,7 +85,7 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
         no_offers_because=why_none,
         spent_today_usd=spent.today,
         spent_total_usd=spent.total,
-        proven=_proven(fleet, pods, beats),
+        proven=_proven(fleet, pods, working),
         items_per_second=sum(rates) if heard and rates else None,
         boot_time=_boot_time(fleet),
         elsewhere=_elsewhere(fleet, limits, now),
@@ -145,19 +147,36 @@ def _beats(pods: Sequence[Pod], *, renew: bool) -> tuple[dict[int, Beat], bool]:
         return {}, False
 
 
-def _pod_facts(pod: Pod, beat: Beat | None, known: Experience, now: datetime) -> PodFacts:
+def _plain_consumers(pods: Sequence[Pod], beats: dict[int, Beat]) -> dict[int, Consumer]:
+    """The consumers of READY pods that have no heartbeat: a user's own, named after its pod."""
+    silent = [p for p in pods if p.status is READY and p.pk not in beats]
+    try:
+        return dict(heartbeats.read(silent, consumers=True).consumers) if silent else {}
+    except HeartbeatsUnknown:
+        return {}
+
+
+def _pod_facts(
+    pod: Pod, beat: Beat | None, plain: Consumer | None, known: Experience, now: datetime
+) -> PodFacts:
     stopped = pod.status is STOPPED  # what its agent said last is history
     said = beat.said if beat is not None and not stopped else None
     idle = None
     if beat is not None and said is not None and said.idle_ms and not said.in_flight:
         idle = timedelta(milliseconds=said.idle_ms) + beat.age
+    in_flight = None if said is None else said.in_flight
+    if plain is not None:
+        in_flight = plain.pending
+        since_ready = now - (pod.ready_at or pod.requested_at)
+        # one that never got an item has been idle for as long as it could have
+        idle = None if in_flight else min(plain.idle or since_ready, since_ready)
     return PodFacts(
         pod_id=pod.pk,
         state=pod.status,
         hourly_usd=pod.hourly_usd,
         age=pod.age(now),
         idle_for=idle,
-        in_flight=None if said is None else said.in_flight,
+        in_flight=in_flight,
         items_per_second=None if said is None else said.rate,
         gpu_type=pod.gpu_type,
         account_id=pod.account_id,
@@ -171,15 +190,12 @@ def _pod_facts(pod: Pod, beat: Beat | None, known: Experience, now: datetime) ->
     )
 
 
-def _proven(fleet: Fleet, pods: Sequence[Pod], beats: dict[int, Beat]) -> bool:
+def _proven(fleet: Fleet, pods: Sequence[Pod], working: set[int]) -> bool:
     """Whether the fleet's template has acknowledged an item, now or before; remembers it."""
     wanted = template_hash(fleet)
     if fleet.proven_template == wanted:
         return True
-    if any(
-        p.template_hash == wanted and (p.done or (p.pk in beats and beats[p.pk].said.done))
-        for p in pods
-    ):
+    if any(p.template_hash == wanted and (p.done or p.pk in working) for p in pods):
         Fleet.objects.filter(pk=fleet.pk).update(proven_template=wanted)
         return True
     return False

@@ -60,7 +60,8 @@ class Facts:
     agent_ended: bool = False
     oldest_in_hand: timedelta = timedelta(0)  # 0: nothing in hand
     since_ack: timedelta | None = None  # None: nothing acknowledged yet
-    consumer_idle: timedelta | None = None  # since it touched the stream; None: no such consumer
+    consumer_idle: timedelta | None = None  # since it got or settled an item; None: never
+    consumer_asked: timedelta | None = None  # since it asked for items; None: no such consumer
 
 
 def diagnose(facts: Facts) -> Finding:
@@ -97,7 +98,14 @@ def _diagnose_booting(facts: Facts) -> Finding:
         return Finding.AGENT_FAILED
     if fresh and facts.agent_working:
         return Finding.REGISTERED
+    # A consumer of the user's own has no heartbeat: that it reads the backlog is its sign.
+    if facts.beat_age is None and _asks(facts, within=min(facts.in_state, facts.silent_after)):
+        return Finding.REGISTERED
     return Finding.NEVER_BOOTED if facts.in_state > facts.boot_deadline else Finding.HEALTHY
+
+
+def _asks(facts: Facts, *, within: timedelta) -> bool:
+    return facts.consumer_asked is not None and facts.consumer_asked < within
 
 
 def _diagnose_ready(facts: Facts) -> Finding:
@@ -107,6 +115,8 @@ def _diagnose_ready(facts: Facts) -> Finding:
         return Finding.AGENT_ENDED
     silent = facts.beat_age is None or facts.beat_age > facts.silent_after
     idle = facts.consumer_idle
+    if facts.beat_age is None and _asks(facts, within=facts.silent_after):
+        return Finding.HEALTHY
     if silent and facts.in_state > facts.silent_after:
         return Finding.SILENT if idle is None or idle > facts.silent_after else Finding.HEALTHY
     # An agent that was idle for long has an old acknowledgement, one with a slow item an old item:

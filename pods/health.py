@@ -111,7 +111,11 @@ def _act(
         return
     if finding is Finding.REGISTERED:
         lifecycle.move(
-            pod, READY, by="health", because="its agent beats", ready_at=pod.ready_at or utcnow()
+            pod,
+            READY,
+            by="health",
+            because="its agent beats" if beat else "its consumer reads the backlog",
+            ready_at=pod.ready_at or utcnow(),
         )
         return
     because = _why(finding, pod, machine, beat)
@@ -243,6 +247,7 @@ def _facts(
 ) -> Facts:
     now = utcnow()
     beat = readings.beats.get(pod.pk) if readings else None
+    consumer = readings.consumers.get(pod.pk) if readings else None
     timeout = float(pod.agent.get("handler_timeout_seconds", 600))
     shared: dict[str, Any] = {
         "state": pod.status,
@@ -255,7 +260,8 @@ def _facts(
         "silent_after": timedelta(seconds=pod.silent_seconds),
         "hang_after": timedelta(seconds=HANG_FACTOR * timeout),
         "beats_known": readings is not None,
-        "consumer_idle": readings.consumer_idle.get(pod.pk) if readings else None,
+        "consumer_idle": consumer.idle if consumer else None,
+        "consumer_asked": consumer.asked if consumer else None,
     }
     if beat is None:
         return Facts(**shared)

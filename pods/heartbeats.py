@@ -28,36 +28,44 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Consumer:
+    """What the server knows of the consumer that is named after a pod."""
+
+    asked: timedelta  # since it last asked for anything, and got it or not
+    idle: timedelta | None  # since it last got or settled an item; None: never
+    pending: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
     """What Redis knows of a set of pods at one moment."""
 
     beats: Mapping[int, Beat]  # by pod id; missing: no heartbeat, or none that can be read
-    # Since the pod's consumer last touched the stream, by pod id; missing: no such consumer.
-    consumer_idle: Mapping[int, timedelta]
+    consumers: Mapping[int, Consumer]  # by pod id; missing: not asked for, or no such consumer
 
 
 def read(pods: Sequence[Pod], *, consumers: bool = False, renew: bool = False) -> Readings:
     """The heartbeats of the pods: one pipelined round trip for each Redis server.
 
-    `consumers` also asks when each pod's consumer was last active; `renew` also raises the lease
+    `consumers` also asks how each pod's consumer is; `renew` also raises the lease
     of each pod's fleet: it tells the agents that a manager lives.
 
     Raises:
         HeartbeatsUnknown: a server did not answer.
     """
     beats: dict[int, Beat] = {}
-    idle: dict[int, timedelta] = {}
+    found: dict[int, Consumer] = {}
     by_server = groupby(sorted(pods, key=wiring.redis_url), key=wiring.redis_url)
     for url, group in by_server:
-        _read_server(redis_client(url), list(group), beats, idle, consumers=consumers, renew=renew)
-    return Readings(beats=beats, consumer_idle=idle)
+        _read_server(redis_client(url), list(group), beats, found, consumers=consumers, renew=renew)
+    return Readings(beats=beats, consumers=found)
 
 
 def _read_server(
     client: redis.Redis,
     pods: Sequence[Pod],
     beats: dict[int, Beat],
-    idle: dict[int, timedelta],
+    found: dict[int, Consumer],
     *,
     consumers: bool,
     renew: bool,
@@ -84,25 +92,30 @@ def _read_server(
         if said is not None:
             beats[pod.pk] = Beat(age=timedelta(milliseconds=max(0, now_ms - said.at_ms)), said=said)
     answers = answers[len(pods) :][: len(groups)]
-    idle.update(_idle_by_pod(pods, zip(groups, answers, strict=True)))
+    found.update(_consumers_by_pod(pods, zip(groups, answers, strict=True)))
 
 
-def _idle_by_pod(
+def _consumers_by_pod(
     pods: Sequence[Pod], answers: Iterable[tuple[tuple[str, str], Any]]
-) -> Mapping[int, timedelta]:
-    found: dict[int, timedelta] = {}
+) -> Mapping[int, Consumer]:
+    found: dict[int, Consumer] = {}
     for (stream, group), consumers in answers:
         if isinstance(consumers, Exception):  # no such stream or group: nobody was active on it
             continue
-        by_name = {
-            c["name"].decode(): c.get("inactive", c["idle"])
-            for c in consumers
-            if c.get("inactive", c["idle"]) >= 0
-        }
+        by_name = {c["name"].decode(): _consumer(c) for c in consumers}
         for pod in pods:
             if (pod.agent["stream"], pod.agent["group"]) == (stream, group) and pod.name in by_name:
-                found[pod.pk] = timedelta(milliseconds=by_name[pod.name])
+                found[pod.pk] = by_name[pod.name]
     return found
+
+
+def _consumer(raw: Mapping[str, Any]) -> Consumer:
+    idle = raw.get("inactive", raw["idle"])  # servers before 7.2 know only one of them
+    return Consumer(
+        asked=timedelta(milliseconds=max(0, raw["idle"])),
+        idle=None if idle < 0 else timedelta(milliseconds=idle),
+        pending=int(raw["pending"]),
+    )
 
 
 def renew_lease(url: str, fleet: str) -> None:

@@ -20,6 +20,12 @@ def refuses_poison(batch: Sequence[Item]) -> Sequence[bytes]:
     return upper(batch)
 
 
+def refuses_poison_slowly(batch: Sequence[Item]) -> Sequence[bytes]:
+    """A batch takes 0.1 s, so that a kill finds work in hand."""
+    time.sleep(0.1)
+    return refuses_poison(batch)
+
+
 def crashes_on_poison(batch: Sequence[Item]) -> Sequence[bytes]:
     if any(item.payload == b"poison" for item in batch):
         os.kill(os.getpid(), signal.SIGSEGV)
