@@ -1,17 +1,25 @@
 """A user's own consumer, named after its pod and without a heartbeat, lives and ends like an agent."""
 
+import os
+import shutil
+import subprocess
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from fleet import snapshot
 from fleet.decision.values import PodFacts
+from pods import fencing, redis_users, wiring
+from pods.agent.protocol import SCRIPTS, Command
 from pods.models import Pod
 from tests.integration.pods.test_ends_and_health import state
 from tests.integration.pods.world import World
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db
 STREAM = GROUP = "embedding_tasks"
+OTHER_LANGUAGE = Path(__file__).parents[1] / "agent" / "minimal_agent.mjs"
 
 
 def read(world: World, pod: Pod) -> list[bytes]:
@@ -69,3 +77,34 @@ def test_it_is_busy_with_items_pending_and_idle_after_the_last(world: World, pod
     assert seen.idle_for is not None
     assert seen.idle_for < timedelta(seconds=20)
     assert snapshot.gather(world.fleet, now=world.rig.clock()).seen.proven
+
+
+def test_the_protocols_page_is_enough_for_an_agent_in_another_language(
+    world: World, pod: Pod
+) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no node on the path")
+    Pod.objects.filter(pk=pod.pk).update(agent={**pod.agent, "heartbeat_seconds": 0.1})
+    pod.refresh_from_db()
+    for n in range(200):
+        world.redis.xadd(STREAM, {"payload": f"grüße {n}", "id": f"mine-{n}"})
+    world.redis.xadd(STREAM, {"payload": "x", "reply_to": "elsewhere"})
+    # its own Redis user too: what it may do is enough, and the page says what that is
+    env = wiring.spec(pod, redis_url=redis_users.pod_address(pod)).env
+    with subprocess.Popen(
+        [node, str(OTHER_LANGUAGE), str(SCRIPTS)], env={**os.environ, **env}
+    ) as agent:
+        until(lambda: world.redis.xlen(f"{STREAM}:results") == 200)
+        until(lambda: world.redis.xlen(f"{STREAM}:dead") == 1)
+        until(lambda: world.sweep() or state(pod) == "ready")
+        until(lambda: facts_of(world, pod).idle_for)
+        assert facts_of(world, pod).in_flight == 0
+        fencing.send_command(pod, Command.DRAIN)
+        assert agent.wait(timeout=30) == 0
+    [(_, first), *_] = world.redis.xrange(f"{STREAM}:results", count=1)
+    assert (first[b"id"], first[b"result"].decode()) == (b"mine-0", "GRÜSSE 0")
+    assert first[b"pod"] == pod.name.encode()
+    assert world.redis.hget(wiring.keys(pod).pod(pod.name), "state") == b"drained"
+    assert world.redis.xpending(STREAM, GROUP)["pending"] == 0
+    assert world.redis.xinfo_consumers(STREAM, GROUP) == []
