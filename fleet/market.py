@@ -9,7 +9,7 @@ from typing import Final
 
 from django.db.models import F, FloatField, Q, Sum
 
-from fleet.decision import placement
+from fleet.decision import placement, stragglers
 from fleet.decision.placement import Experience, Failure, Kind, Trouble
 from fleet.decision.values import OfferFacts, Wanted
 from fleet.models import Fleet
@@ -22,14 +22,13 @@ from pods.states import ACTIVE, FAILED, LOST, TERMINATED, TERMINATING
 # Speeds older than that are of another model or image, most likely.
 MEASURED_WITHIN: Final = timedelta(days=30)
 FAILURES_READ: Final = 500
-STRAGGLER: Final = "straggler"
 # What `retire_because` begins with where the machine was at fault, not the work.
 BROKEN: Final = (
     Finding.NEVER_BOOTED.value,
     Finding.MACHINE_FAILED.value,
     Finding.SILENT.value,
     Finding.HUNG.value,
-    STRAGGLER,
+    stragglers.RULE,
 )
 # A refusal of the account, which its breaker remembers, says nothing about the offer.
 OF_THE_ACCOUNT: Final = ("AuthFailed", "QuotaExceeded")

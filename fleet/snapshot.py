@@ -27,7 +27,7 @@ from fleet.decision.values import (
 from fleet.market import experience, offers_for
 from fleet.market import wanted as wanted  # the fleet's form asks for it here
 from fleet.models import Fleet, IdleAction, Limits
-from pods import heartbeats
+from pods import health, heartbeats
 from pods.heartbeats import Beat, Consumer, HeartbeatsUnknown
 from pods.models import Orphan, Pod
 from pods.states import READY, STOPPED
@@ -88,6 +88,7 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
         proven=_proven(fleet, pods, working),
         items_per_second=sum(rates) if heard and rates else None,
         boot_time=_boot_time(fleet),
+        may_end_ill=health.may_end_ill(fleet.pk),
         elsewhere=_elsewhere(fleet, limits, now),
     )
     return Gathered(seen=seen, policy=policy, pods={p.pk: p for p in pods}, depth=depth)
@@ -179,6 +180,8 @@ def _pod_facts(
         in_flight=in_flight,
         items_per_second=None if said is None else said.rate,
         gpu_type=pod.gpu_type,
+        gpu_count=pod.gpu_count,
+        ready_for=now - pod.state_since if pod.status is READY else None,
         account_id=pod.account_id,
         stopped_hourly_usd=pod.stopped_hourly_usd,
         stopped_for=now - pod.state_since if stopped else None,

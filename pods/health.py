@@ -14,13 +14,15 @@ from pods.heartbeats import Beat, HeartbeatsUnknown, Readings
 from pods.models import Account, Installation, Pod, PodEvent
 from pods.providers.base import Capabilities, Machine, Phase, Provider
 from pods.providers.errors import NotFound, ProviderError
-from pods.states import BOOTING, ENDED, LOST, READY, STOPPED, TERMINATING
+from pods.states import BOOTING, DRAINING, ENDED, LOST, READY, STOPPED, TERMINATING
 from pods.wiring import Connect
 
 WATCHED: Final = (BOOTING, READY, STOPPED)
 # S15: no more than this share of a fleet's pods, but always one, is killed on inference in a window.
 INFERRED_SHARE: Final = 0.34
 INFERRED_WINDOW: Final = timedelta(minutes=10)
+ILL_WORDS: Final = tuple(f.value for f in INFERRED)
+STRAGGLER: Final = "straggler"  # what the tick's reason begins with when it ends a slow pod
 # A batch may take its whole timeout, and the agent needs a while to cut it off.
 HANG_FACTOR: Final = 2
 # A pod that boots fast should not wait for the next sweep to count as READY.
@@ -119,7 +121,7 @@ def _act(
         )
         return
     because = _why(finding, pod, machine, beat)
-    if finding in INFERRED and not _may_infer(pod):
+    if finding in INFERRED and not may_end_ill(pod.fleet_id):
         lifecycle.postpone(
             pod, by=INFERRED_WINDOW, because=f"left alone, too many at once: {because}"
         )
@@ -163,18 +165,19 @@ def _why(finding: Finding, pod: Pod, machine: Machine | None, beat: Beat | None)
     return f"{finding.value}: {detail}" if detail else finding.value
 
 
-def _may_infer(pod: Pod) -> bool:
-    """Whether one more pod of the fleet may be killed on inference within the window (S15)."""
-    peers = Pod.objects.filter(
-        fleet_id=pod.fleet_id, state__in=[READY.value, BOOTING.value]
-    ).count()
-    killed = PodEvent.objects.filter(
-        pod__fleet_id=pod.fleet_id,
+def may_end_ill(fleet_id: int) -> bool:
+    """Whether one more pod of the fleet may be ended on inference within the window (S15)."""
+    peers = Pod.objects.filter(fleet_id=fleet_id, state__in=[READY.value, BOOTING.value]).count()
+    ended = PodEvent.objects.filter(
+        pod__fleet_id=fleet_id,
         at__gt=utcnow() - INFERRED_WINDOW,
-        by="health",
-        after=TERMINATING.value,
+        after__in=[TERMINATING.value, DRAINING.value],
+    ).values_list("by", "because")
+    inferred = sum(
+        (by == "health" and because.startswith(ILL_WORDS))
+        or (by == "tick" and because.startswith(STRAGGLER))
+        for by, because in ended
     )
-    inferred = sum(any(e.because.startswith(f.value) for f in INFERRED) for e in killed)
     return inferred < max(1, int((peers + inferred) * INFERRED_SHARE))
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from fleet.decision.guardrails import GUARDRAILS
 from fleet.decision.sentence import sentence
 from fleet.decision.stopped import given_up, startable
+from fleet.decision.stragglers import stragglers
 from fleet.decision.values import Decision, Mode, PodFacts, Policy, Resume, Retire, Snapshot, Step
 from pods.states import CREATING, READY, REQUESTED, STOPPED
 
@@ -79,7 +80,7 @@ def _wish(seen: Snapshot, policy: Policy) -> list[Step]:
 
 
 def _retire(seen: Snapshot, policy: Policy, *, wished: int, least: Step) -> list[Retire]:
-    """Who goes: first what a guardrail takes, what a pause withdraws, the idle, then the too old."""
+    """Who goes: what a guardrail takes, what a pause withdraws, the idle, a straggler, the too old."""
     leaving = list(_dearest_first(seen.active)[: len(seen.active) - least.after])
     if Mode.STOP_ALL in {policy.mode, policy.installation_mode}:
         leaving += [p for p in seen.pods if p.state is STOPPED]
@@ -90,6 +91,7 @@ def _retire(seen: Snapshot, policy: Policy, *, wished: int, least: Step) -> list
     retire += _withdrawn(seen, policy, {r.pod_id for r in retire})
     gone = {r.pod_id for r in retire}
     retire += _idle(seen, policy, keep=min(wished, policy.max_instances), gone=gone)
+    retire += stragglers(seen, {r.pod_id for r in retire})
     return retire + _too_old(seen, policy, {r.pod_id for r in retire})
 
 

@@ -15,7 +15,9 @@ from pods.states import PodState
 
 # Above that the pods and offers are packed: a row of 10,000 pods is 20 kB instead of 2 MB.
 PLAIN_ROWS: Final = 100
-DURATIONS: Final = frozenset({"age", "idle_for", "stopped_for", "boot_time", "remaining"})
+DURATIONS: Final = frozenset(
+    {"age", "idle_for", "stopped_for", "ready_for", "boot_time", "remaining"}
+)
 MONEY_ENDS: Final = "_usd"
 T = TypeVar("T")
 

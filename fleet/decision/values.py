@@ -29,7 +29,9 @@ class PodFacts:
     in_flight: int | None = None  # items
     items_per_second: float | None = None
     gpu_type: str = ""
+    gpu_count: int = 0
     account_id: int = 0
+    ready_for: timedelta | None = None  # None: it is not READY
     stopped_hourly_usd: Decimal = Decimal(0)  # the rent of its disk
     stopped_for: timedelta | None = None  # None: it is not stopped
     million_items_usd: Decimal | None = None  # of a stopped pod, what its items would cost
@@ -125,6 +127,7 @@ class Snapshot:
     proven: bool = True  # this template has acknowledged an item before
     items_per_second: float | None = None  # of all pods together, measured; None: not known
     boot_time: timedelta | None = None  # measured; None: not known
+    may_end_ill: bool = False  # one more pod may be ended for bad health within the window
     elsewhere: Elsewhere = Elsewhere()
 
     @property

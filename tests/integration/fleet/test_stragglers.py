@@ -1,0 +1,58 @@
+"""A straggler leaves through the tick, its host is avoided, and no second one goes with it."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+
+from fleet import market, operating, ticking
+from pods import clock, lifecycle, wiring
+from pods.agent.protocol import AgentState, Heartbeat
+from pods.models import Account, Pod
+from pods.states import READY, TERMINATED, TERMINATING
+from tests.factories import NOON, a_fleet, a_pod, an_account
+from tests.integration.fleet.test_placement_learns import packed
+from tests.integration.fleet.test_ticking import add_items
+
+pytestmark = pytest.mark.django_db
+
+
+def beat(client: Any, pod: Pod, rate: float) -> None:
+    seconds, micros = client.time()
+    said = Heartbeat(state=AgentState.WORKING, done=50, in_flight=4, rate=rate).fields()
+    at = {"at_ms": str(seconds * 1000 + micros // 1000)}
+    client.hset(wiring.keys(pod).pod(pod.name), mapping={**said, **at})
+
+
+def test_the_worst_pod_drains_its_host_is_avoided_and_the_next_worst_stays(redis_url: str) -> None:
+    offers = [packed("slow", "0.1", "A", host="h9"), packed("other", "0.5", "A", host="h99")]
+    account: Account = an_account("runpod", offers=offers, surveyed_at=NOON)
+    fleet = a_fleet(accounts=[account], max_instances=5, target_depth_per_pod=10, image="i:1")
+    add_items(redis_url, 1000)
+    operating.make_group(fleet)
+    client = redis.Redis.from_url(redis_url, protocol=2)
+    pods = [
+        a_pod(fleet, READY, gpu_type="A", gpu_count=1, host=f"h{rate}", done=50, rate=rate)
+        for rate in (8, 9, 10, 2, 1)
+    ]
+    worst = pods[-1]
+    long_ago = clock.utcnow() - timedelta(minutes=10)
+    Pod.objects.update(state_since=long_ago, requested_at=long_ago)
+    Pod.objects.filter(pk=worst.pk).update(host="h9")
+    for pod in pods:
+        beat(client, pod, pod.rate)
+    decision = ticking.tick_fleet(fleet.pk)
+    assert decision is not None
+    assert [(r.pod_id, r.rule) for r in decision.retire] == [(worst.pk, "straggler")]
+    worst.refresh_from_db()
+    assert worst.state == "draining"
+    assert "of the items per dollar that others on its GPU do" in worst.retire_because
+    again = ticking.tick_fleet(fleet.pk)
+    assert again is not None
+    assert again.retire == ()
+    lifecycle.move(worst, TERMINATING, by="test", because="drained")
+    lifecycle.move(worst, TERMINATED, by="test", because="gone")
+    now = clock.utcnow()
+    known = market.experience(fleet, now, [])
+    assert [o.key for o in market.offers_for(fleet, now, known)[0]] == ["other"]
