@@ -30,7 +30,7 @@ from fleet.models import Fleet, IdleAction, Limits
 from pods import health, heartbeats
 from pods.heartbeats import Beat, Consumer, HeartbeatsUnknown
 from pods.models import Orphan, Pod
-from pods.states import READY, STOPPED
+from pods.states import BOOTING, READY, STOPPED
 
 BOOTS_MEASURED = 20
 
@@ -88,7 +88,9 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
         proven=_proven(fleet, pods, working),
         items_per_second=sum(rates) if heard and rates else None,
         boot_time=_boot_time(fleet),
-        may_end_ill=health.may_end_ill(fleet.pk),
+        may_end_ill=health.may_end_ill(
+            fleet.pk, peers=sum(p.status in {BOOTING, READY} for p in pods)
+        ),
         elsewhere=_elsewhere(fleet, limits, now),
     )
     return Gathered(seen=seen, policy=policy, pods={p.pk: p for p in pods}, depth=depth)

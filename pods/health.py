@@ -121,7 +121,7 @@ def _act(
         )
         return
     because = _why(finding, pod, machine, beat)
-    if finding in INFERRED and not may_end_ill(pod.fleet_id):
+    if finding in INFERRED and not may_end_ill(pod.fleet_id, peers=_peers(pod)):
         lifecycle.postpone(
             pod, by=INFERRED_WINDOW, because=f"left alone, too many at once: {because}"
         )
@@ -165,9 +165,16 @@ def _why(finding: Finding, pod: Pod, machine: Machine | None, beat: Beat | None)
     return f"{finding.value}: {detail}" if detail else finding.value
 
 
-def may_end_ill(fleet_id: int) -> bool:
-    """Whether one more pod of the fleet may be ended on inference within the window (S15)."""
-    peers = Pod.objects.filter(fleet_id=fleet_id, state__in=[READY.value, BOOTING.value]).count()
+def _peers(pod: Pod) -> int:
+    running = [READY.value, BOOTING.value]
+    return Pod.objects.filter(fleet_id=pod.fleet_id, state__in=running).count()
+
+
+def may_end_ill(fleet_id: int, *, peers: int) -> bool:
+    """Whether one more pod of the fleet may be ended on inference within the window (S15).
+
+    `peers`: its pods that boot or are READY. One query.
+    """
     ended = PodEvent.objects.filter(
         pod__fleet_id=fleet_id,
         at__gt=utcnow() - INFERRED_WINDOW,
