@@ -9,6 +9,7 @@ import redis
 
 from fleet.enqueued import Batch, Entry, Ledger, Overtaken
 from fleet.item_files import BadInput, Fields, ItemFile, Position
+from fleet.item_tables import SUFFIX, ItemTable
 from fleet.stream_room import Room
 
 __all__ = ["BadInput", "Fed", "Overtaken", "enqueue", "make_group"]
@@ -19,6 +20,9 @@ BATCH_BYTES: Final = 2**20
 # Batches sent before an answer is awaited; fewer where their items are large.
 IN_FLIGHT: Final = 8
 BYTES_IN_FLIGHT: Final = IN_FLIGHT * BATCH_BYTES
+
+
+Source = ItemFile | ItemTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +60,7 @@ def enqueue(
     """
     ledger = Ledger(client, stream)
     shown = {source.resolve(): source for source in sources}
-    files = {path: ItemFile(source) for path, source in shown.items()}
+    files = {path: _opened(source) for path, source in shown.items()}
     before = dict(zip(files, ledger.entries(list(files)) if files else (), strict=True))
     plan = _plan(ledger.run, files, before, again=again)
     for file in files.values():
@@ -83,6 +87,10 @@ def enqueue(
     return Fed(total=items, added=added, files=len(files))
 
 
+def _opened(path: Path) -> Source:
+    return ItemTable(path) if path.suffix.lower() == SUFFIX else ItemFile(path)
+
+
 def make_group(client: "redis.Redis", stream: str, group: str) -> None:
     """The stream and its group, from the first item on; what is there stays."""
     try:
@@ -93,7 +101,7 @@ def make_group(client: "redis.Redis", stream: str, group: str) -> None:
 
 
 def _plan(
-    run: str, files: dict[Path, ItemFile], known: dict[Path, Entry | None], *, again: bool
+    run: str, files: dict[Path, Source], known: dict[Path, Entry | None], *, again: bool
 ) -> dict[Path, Entry]:
     """Where each file begins; the files themselves are moved there."""
     interrupted = {entry.begun_by for entry in known.values() if entry and not entry.done}
@@ -120,7 +128,7 @@ class _Throttle:
     """Room on the stream for what the files still have."""
 
     def __init__(
-        self, client: "redis.Redis", stream: str, max_length: int, files: Iterable[ItemFile]
+        self, client: "redis.Redis", stream: str, max_length: int, files: Iterable[Source]
     ) -> None:
         self._room = Room(client, stream, max_length=max_length)
         self._ahead = sum(file.count_left() for file in files)
@@ -135,7 +143,7 @@ class _Throttle:
 
 
 def _feed(
-    ledger: Ledger, path: Path, file: ItemFile, entry: Entry, room: _Throttle | None
+    ledger: Ledger, path: Path, file: Source, entry: Entry, room: _Throttle | None
 ) -> Iterator[Position]:
     """Add what is left of a file; yields how far it is."""
     flight: list[Batch] = []
@@ -160,7 +168,7 @@ def _feed(
     yield after.position
 
 
-def _batches(file: ItemFile) -> Iterator[list[Fields]]:
+def _batches(file: Source) -> Iterator[list[Fields]]:
     batch: list[Fields] = []
     size = 0
     for fields in file:

@@ -53,7 +53,9 @@ class ItemFile:
         if not path.is_file():
             raise BadInput(f"{path}: no such file")
         if path.suffix.lower() not in SUFFIXES:
-            raise BadInput(f"{path}: use .txt (a line an item) or .jsonl (a JSON object a line)")
+            raise BadInput(
+                f"{path}: use .txt (a line an item), .jsonl (a JSON object a line) or .parquet (a row)"
+            )
         with path.open("rb") as file:
             if file.read(2) in UTF16_MARKS:
                 raise BadInput(f"{path} is UTF-16; convert it to UTF-8")

@@ -13,7 +13,8 @@ def add_source_arguments(parser: ArgumentParser) -> None:
         nargs="+",
         type=Path,
         help=".txt: an item a line. .jsonl: an object a line, with `payload` or `text`, or else the "
-        "whole object as payload; `id` and `reply_to` where they are given.",
+        "whole object as payload; `id` and `reply_to` where they are given. .parquet: a row, with "
+        "columns of these names.",
     )
     parser.add_argument(
         "--again",
