@@ -85,7 +85,7 @@ def test_a_bad_line_is_named_with_what_would_be_right(
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.csv", b"x", r"use \.txt .* or \.jsonl"),
+        ("a.csv", b"x", r"use \.txt .* or \.parquet"),
         ("a.txt", b"\xff\xfeo\x00", "UTF-16; convert it to UTF-8"),
     ],
 )
