@@ -120,13 +120,19 @@ def fits(offer: OfferFacts, wanted: Wanted) -> bool:
 
 def avoided(offer: OfferFacts, failures: Iterable[Failure]) -> str:
     """Why the offer is left alone for a while; empty where it is not."""
-    same, here = [], []
+    same, here, lost = [], [], []
     for failure in failures:
-        if (failure.account_id, failure.key) == (offer.account_id, offer.key):
+        hosted = bool(offer.host) and failure.host == offer.host
+        its_own = (failure.account_id, failure.key) == (offer.account_id, offer.key)
+        if failure.trouble is Trouble.LOST:
+            if offer.interruptible and (hosted or its_own):
+                lost.append(failure)
+        elif its_own:
             same.append(failure)
-        elif offer.host and failure.host == offer.host and failure.trouble is Trouble.BROKEN:
+        elif hosted and failure.trouble is Trouble.BROKEN:
             here.append(failure)
-    losses = [f for f in same if f.trouble is Trouble.LOST and f.ago < LOSS_WINDOW]
+    # By host too: at Vast.ai an offer's key is used up by renting it.
+    losses = [f for f in lost if f.ago < LOSS_WINDOW]
     if len(losses) > LOSSES:
         return f"taken away {len(losses)} times within {LOSS_WINDOW.total_seconds() / 3600:g} h"
     told = [
