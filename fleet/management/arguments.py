@@ -17,6 +17,13 @@ def add_source_arguments(parser: ArgumentParser) -> None:
         "columns of these names.",
     )
     parser.add_argument(
+        "--stdin",
+        choices=["txt", "jsonl"],
+        default="jsonl",
+        help="What comes on standard input, where FILE is -; kept on disk until it is all on "
+        "the stream. After a kill the same input goes on where it was.",
+    )
+    parser.add_argument(
         "--again",
         action="store_true",
         help="Enqueue files once more that were enqueued before; goes on where that was interrupted.",

@@ -2,11 +2,14 @@
 
 import json
 import os
+import shutil
+import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.management.base import CommandError, OutputWrapper
@@ -26,17 +29,43 @@ from fleet.dead_letters import DeadLetters
 from fleet.models import Backlog, Fleet
 from pods.connections import redis_client
 
+STDIN: Final = Path("-")
+
 
 def enqueue(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
-    """Put files onto the fleet's stream."""
-    size = sum(source.stat().st_size for source in options.files if source.is_file())
+    """Put files, or what comes on standard input, onto the fleet's stream."""
+    files = [source for source in options.files if source != STDIN]
+    with _standard_input(fleet, options.stdin if STDIN in options.files else None) as spooled:
+        _enqueue_files(fleet, [*files, *spooled], options, stdout)
+
+
+@contextmanager
+def _standard_input(fleet: Fleet, kind: str | None) -> Iterator[list[Path]]:
+    """Standard input as a file of one name for each fleet, so that the same input is known again."""
+    if kind is None:
+        yield []
+        return
+    path = settings.VAR_DIR / "stdin" / f"{fleet.name}.{kind}"
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        with path.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file, length=2**20)
+        yield [path]
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _enqueue_files(
+    fleet: Fleet, files: Sequence[Path], options: Namespace, stdout: OutputWrapper
+) -> None:
+    size = sum(source.stat().st_size for source in files if source.is_file())
     with _errors(), _progress(BarColumn(), DownloadColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task("enqueueing", total=size or None, items="")
         fed = feeding.enqueue(
             _client(fleet),
             fleet.stream,
             fleet.group,
-            options.files,
+            files,
             progress=lambda items, sent: bar.update(task, completed=sent, items=f"{items:,} items"),
             again=options.again,
             max_length=options.max_length,

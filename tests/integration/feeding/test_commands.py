@@ -125,3 +125,23 @@ def test_a_celery_queue_is_fed_by_its_own_app(fleet: Any, tmp_path: Path) -> Non
     fleet.save(update_fields=["backlog"])
     with pytest.raises(CommandError, match="emb drains a Celery queue on Redis, which your Celery"):
         run("enqueue", "emb", text_file(tmp_path, 1))
+
+
+def test_standard_input_is_known_again_and_leaves_nothing_on_disk(
+    fleet: Any,
+    client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    settings: Any,
+) -> None:
+    settings.VAR_DIR = tmp_path
+
+    def piped(text: bytes) -> str:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+        return run("enqueue", "emb", "-", "--stdin", "txt")
+
+    assert piped(b"one\ntwo\n") == "2 items enqueued on tasks\n"
+    assert "1 items enqueued on tasks; 2 had been" in piped(b"one\ntwo\nthree\n")
+    assert piped(b"other\n") == "1 items enqueued on tasks\n"
+    assert ids(client, "tasks") == [*numbered("emb.txt", 1, 3), "emb.txt#2:1"]
+    assert list((tmp_path / "stdin").iterdir()) == []
