@@ -55,6 +55,7 @@ class Facts:
     hang_after: timedelta
     beats_known: bool  # False: Redis did not answer, so nothing below says anything
     beat_age: timedelta | None = None  # None: no heartbeat
+    last_seen: timedelta | None = None  # since the last heartbeat that our rows remember
     agent_working: bool = False  # the heartbeat says working
     agent_failed: bool = False
     agent_ended: bool = False
@@ -113,7 +114,9 @@ def _diagnose_ready(facts: Facts) -> Finding:
         return Finding.AGENT_FAILED
     if facts.agent_ended:
         return Finding.AGENT_ENDED
-    silent = facts.beat_age is None or facts.beat_age > facts.silent_after
+    # A Redis that was emptied has no heartbeat of anybody: what the row remembers still counts.
+    heard = facts.last_seen if facts.beat_age is None else facts.beat_age
+    silent = heard is None or heard > facts.silent_after
     idle = facts.consumer_idle
     if facts.beat_age is None and _asks(facts, within=facts.silent_after):
         return Finding.HEALTHY

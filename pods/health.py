@@ -270,6 +270,7 @@ def _facts(
         "silent_after": timedelta(seconds=pod.silent_seconds),
         "hang_after": timedelta(seconds=HANG_FACTOR * timeout),
         "beats_known": readings is not None,
+        "last_seen": None if pod.beat_at is None else now - pod.beat_at,
         "consumer_idle": consumer.idle if consumer else None,
         "consumer_asked": consumer.asked if consumer else None,
     }
