@@ -39,7 +39,7 @@ def main() -> None:
         sys.exit(1)
     _say(link, caller.batch_size)
     while (batch := batches.get()) is not None:
-        outcomes: list[Outcome] = caller([Item(entry=e, fields=f) for e, f in batch])
+        outcomes: list[Outcome] = caller([Item(e, f) for e, f in batch])
         _say(link, outcomes)
     caller.teardown()
 

@@ -9,15 +9,23 @@ from enum import Enum
 
 from pods.agent.stream import Entry
 
-# Read ahead this many batches: one is in the handler's own queue, one waits while it is fetched.
+# Read ahead at least so many batches: one waits while the next is fetched. More where the handler
+# would wait for the link: what it takes within so many reads.
 READ_AHEAD_BATCHES = 2
+MOST_READ_AHEAD_BATCHES = 8
+READS_AHEAD = 4
+# How long a pace is measured, and how much a new measure of a read counts.
+PACE_SECONDS = 0.5
+NEW_READ_SHARE = 0.2
 # All items in hand, in batches: also those in the handler, being committed, or waiting for a retry.
-MOST_BATCHES = 8
+MOST_BATCHES = 16
 MOST_BYTES = 128 * 1024 * 1024
 # Delivered so often, an item may be what killed its former agents: it is tried alone.
 SUSPECT_DELIVERIES = 3
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 30.0
+# Stands where the payload of an item was that is not needed any more.
+SHED = Entry("", {})
 
 
 class Stage(Enum):
@@ -55,6 +63,8 @@ class Holding:
         self._suspects: set[str] = set()
         self._bytes = 0
         self._empty_since = clock()
+        self._read_seconds = 0.0
+        self._pace, self._paced_since, self._taken = 0.0, clock(), 0
         self.batch_size = batch_size
 
     def __len__(self) -> int:
@@ -83,11 +93,31 @@ class Holding:
     def room(self) -> tuple[int, int]:
         """How many items and bytes may be read now."""
         with self._changed:
-            items = min(
-                READ_AHEAD_BATCHES * self.batch_size - len(self._ready),
-                MOST_BATCHES * self.batch_size - len(self._held),
-            )
+            ahead = self._ahead()
+            items = min(ahead - len(self._ready), MOST_BATCHES * self.batch_size - len(self._held))
+            if self._ready and items < ahead // 2:
+                return 0, 0  # a round trip for few items is one that many could have had
             return max(0, items), max(0, MOST_BYTES - self._bytes)
+
+    def read_took(self, seconds: float) -> None:
+        """How long a read has taken that brought items."""
+        with self._changed:
+            share = NEW_READ_SHARE if self._read_seconds else 1.0
+            self._read_seconds += share * (seconds - self._read_seconds)
+
+    def _ahead(self) -> int:
+        """How many items should be ready: as many as are taken while a few reads are under way."""
+        wish = int(self._pace * READS_AHEAD * self._read_seconds)
+        least, most = READ_AHEAD_BATCHES, MOST_READ_AHEAD_BATCHES
+        return min(max(wish, least * self.batch_size), most * self.batch_size)
+
+    def _keep_pace(self, items: int) -> None:
+        """Items a second that the handler takes, measured every half second."""
+        self._taken += items
+        elapsed = self._clock() - self._paced_since
+        if elapsed >= PACE_SECONDS:
+            self._pace = self._taken / elapsed
+            self._paced_since, self._taken = self._clock(), 0
 
     def retry_room(self) -> int:
         """How many items may be taken again: they are in hand already, but for their payload."""
@@ -132,6 +162,7 @@ class Holding:
                 batch.append(held)
                 if held.alone:
                     break
+            self._keep_pace(len(batch))
             self._changed.notify_all()
             return [held.entry for held in batch]
 
@@ -220,4 +251,4 @@ class Holding:
         if held is not None:
             self._bytes -= held.size
             held.size, held.stage = 0, stage
-            held.entry = Entry(entry, {}, held.entry.deliveries)
+            held.entry = SHED

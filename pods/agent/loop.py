@@ -24,6 +24,8 @@ log = logging.getLogger("podfleet.agent")
 EXIT_FAULT = 1
 EXIT_HANDLER_BROKEN = 3
 COMMITS_IN_FLIGHT = 4
+# Items: beyond, a commit goes out although more batches wait.
+LARGEST_TOGETHER = 256
 IDLE_STEP_SECONDS = 0.5
 # A failed agent goes on beating for so many beats, so that its note is read, and then ends.
 LAST_WORDS_BEATS = 5
@@ -161,8 +163,10 @@ class Agent:
             return
         if self._reclaim.claim(items, idle=not len(self._holding)):
             return
+        began = time.monotonic()
         entries, last = self._stream.read(items, max_bytes)
         if entries:
+            self._holding.read_took(time.monotonic() - began)
             self._holding.add(entries)
         else:
             self._stream.wait(last)
@@ -188,11 +192,24 @@ class Agent:
 
     def _commit(self) -> None:
         while True:
-            batch, outcomes = self._worked.get()
+            batch, outcomes = self._worked_off()
             try:
                 self._settling.settle(batch, outcomes)
             except GivenUp:
                 return
+
+    def _worked_off(self) -> tuple[list[Entry], list[Outcome]]:
+        """What the handler is through with: what waits goes together, in one round trip."""
+        batch, outcomes = self._worked.get()
+        together, what_became = list(batch), list(outcomes)
+        while len(together) < LARGEST_TOGETHER:
+            try:
+                batch, outcomes = self._worked.get_nowait()
+            except queue.Empty:
+                break
+            together += batch
+            what_became += outcomes
+        return together, what_became
 
     def _hand_over(self, batch: list[Entry], outcomes: Sequence[Outcome]) -> None:
         self._worked.put((batch, outcomes))

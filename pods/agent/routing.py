@@ -9,7 +9,7 @@ class Routes:
     """The fleet's result stream, and those that items may name."""
 
     def __init__(self, settings: AgentSettings) -> None:
-        self._default = settings.results
+        self.default = settings.results
         self._allowed = [f"{settings.results}:*"]
         self._allowed += [p.strip() for p in settings.reply_to.split(",") if p.strip()]
         # a result there would be work, or a command
@@ -17,8 +17,8 @@ class Routes:
 
     def target(self, reply_to: str) -> str | None:
         """The stream for a result; None where the item names one that it may not."""
-        if reply_to in ("", self._default):
-            return self._default
+        if reply_to in ("", self.default):
+            return self.default
         if reply_to in self._never or reply_to.startswith("podfleet:"):
             return None
         return reply_to if any(fnmatchcase(reply_to, p) for p in self._allowed) else None

@@ -8,14 +8,16 @@ from pods.agent.handlers import Item
 from pods.agent.holding import Holding
 from pods.agent.patience import Patience
 from pods.agent.progress import Progress
-from pods.agent.protocol import ITEM_ID
+from pods.agent.protocol import ITEM_ID, ITEM_REPLY_TO
 from pods.agent.routing import Routes
 from pods.agent.stream import Committed, Entry, Failure, ItemResult, Settled, Stream, split
+
+OWN_ID, REPLY_TO = ITEM_ID.encode(), ITEM_REPLY_TO.encode()
 
 
 def own_id(entry: Entry) -> bytes:
     """The user's own id, byte for byte, else the entry id."""
-    return entry.fields.get(ITEM_ID.encode()) or entry.id.encode()
+    return entry.fields.get(OWN_ID) or entry.id.encode()
 
 
 class Settling:
@@ -37,13 +39,19 @@ class Settling:
         good: list[Entry] = []
         bad: list[Failure] = []
         for entry in batch:
-            reply_to = Item(entry=entry.id, fields=entry.fields).reply_to
-            if self._routes.target(reply_to) is None:
-                bad.append(Failure(entry.id, f"reply_to {reply_to!r} is not allowed", final=True))
-            else:
+            if self._target(entry) is not None:
                 good.append(entry)
+            else:
+                reply_to = Item(entry.id, entry.fields).reply_to
+                bad.append(Failure(entry.id, f"reply_to {reply_to!r} is not allowed", final=True))
         self._fail(bad)
         return good
+
+    def _target(self, entry: Entry) -> str | None:
+        """The stream for an item's result; most items name none."""
+        if REPLY_TO not in entry.fields:
+            return self._routes.default
+        return self._routes.target(Item(entry.id, entry.fields).reply_to)
 
     def settle(self, batch: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
         """Publish, acknowledge and settle what a batch came to.
@@ -54,11 +62,10 @@ class Settling:
         results: list[ItemResult] = []
         failures: list[Failure] = []
         for entry, outcome in zip(batch, outcomes, strict=True):
-            item = Item(entry=entry.id, fields=entry.fields)
             if isinstance(outcome, Failed):
                 failures.append(Failure(entry.id, outcome.error, outcome.traceback))
             else:
-                target = self._routes.target(item.reply_to) or ""
+                target = self._target(entry) or ""
                 results.append(ItemResult(entry.id, own_id(entry), target, outcome))
         self._holding.worked(batch)
         for part in split(results):

@@ -1,14 +1,12 @@
 """What a handler is: the contract between the agent and the user's code."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar, Union
+from typing import Any, NamedTuple, TypeVar, Union
 
 from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD, ITEM_REPLY_TO
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class Item(NamedTuple):
     """One item as the handler sees it. Bytes stay bytes: decoding is the handler's choice."""
 
     entry: str

@@ -163,3 +163,36 @@ class AnyOrder(RuleBasedStateMachine):
 
 TestAnyOrder = AnyOrder.TestCase
 TestAnyOrder.settings = settings(max_examples=100, deadline=None)
+
+
+def test_a_slow_link_and_a_quick_handler_are_read_ahead_for() -> None:
+    now = [0.0]
+    holding = Holding(10, clock=lambda: now[0])
+    assert holding.room()[0] == 20  # two batches, whatever the link is like
+    holding.read_took(0.1)
+    for n in range(30):
+        holding.add([Entry(f"{n}-{m}", {b"p": b"x"}) for m in range(10)])
+        holding.drop(e.id for e in holding.take_batch(0))
+        now[0] += 0.1
+    assert holding.room()[0] == 40  # 100 items/s, and four reads of 0.1 s
+    holding.read_took(100.0)
+    assert holding.room()[0] == 80  # bounded
+
+
+def test_a_slow_handler_hoards_no_more_than_two_batches() -> None:
+    now = [0.0]
+    holding = Holding(10, clock=lambda: now[0])
+    holding.read_took(0.1)
+    for n in range(5):
+        holding.add([Entry(f"{n}-{m}", {b"p": b"x"}) for m in range(10)])
+        holding.drop(e.id for e in holding.take_batch(0))
+        now[0] += 10
+    assert holding.room()[0] == 20
+
+
+def test_few_items_are_not_worth_a_round_trip_while_there_are_others() -> None:
+    holding = Holding(10)
+    holding.add([Entry(f"1-{n}", {b"p": b"x"}) for n in range(15)])
+    assert holding.room() == (0, 0)
+    holding.drop(e.id for e in holding.take_batch(0))
+    assert holding.room()[0] == 15
