@@ -71,7 +71,7 @@ class AlertAdmin(ReadOnly):
 
     list_display = (
         "shown_severity", "text", "fleet", "cause", "first_seen_at", "last_seen_at",
-        "acknowledged_by", "snoozed_until", "resolved_at",
+        "acknowledged_by", "snoozed_until", "snoozed_by", "resolved_at",
     )  # fmt: skip
     list_display_links = ("shown_severity", "text")
     list_filter = (OpenFilter, "severity", "cause", "fleet")
