@@ -1,10 +1,9 @@
 """What is in hand: bounded, never lost, and with the right one next."""
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-
-import pytest
 
 from pods.agent.holding import MOST_BATCHES, MOST_BYTES, READ_AHEAD_BATCHES, Holding
 from pods.agent.stream import Entry
