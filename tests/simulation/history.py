@@ -71,7 +71,11 @@ class History(World):
         super().__init__(rig, redis_url)
         self.random, self.seed = random.Random(seed), seed
         self.trace: list[str] = []
-        self.faulty, self.faults, self.steps = True, 0, 0
+        self.faulty, self.faults, self.fury = True, 0, 1.0
+        self.fault_number = 0
+        self.spared: frozenset[int] = frozenset()  # the numbers of faults that are left out
+        self.pace = STEP  # how many seconds a step takes
+        self.next_run: dict[str, datetime] = {}
         self.queue: list[tuple[datetime, str, int]] = []
         self.foreign: set[str] = set()
         self.injected: set[str] = set()
@@ -86,10 +90,13 @@ class History(World):
         surveying.survey_account(self.account, connect=lambda _: rig.provider)
 
     def _chance(self, share: float, what: str) -> bool:
-        happens = self.faulty and self.random.random() < share
+        happens = self.faulty and self.random.random() < share * self.fury
+        if happens:
+            self.fault_number += 1
+            happens = self.fault_number not in self.spared
         if happens:
             self.faults += 1
-            self.say(what)
+            self.say(f"#{self.fault_number} {what}")
         return happens
 
     def say(self, what: str) -> None:
@@ -130,28 +137,34 @@ class History(World):
             self.say(f"{what}: {type(exc).__name__} {exc}"[:120])
 
     def step(self) -> None:
-        """Five seconds."""
+        """As many seconds as the pace says."""
         self._misbehave()
-        elapsed = self.steps * int(STEP)
-        self.steps += 1
         self._agents()
-        if elapsed % TICK == 0 and not self._chance(0.05, "no tick"):
+        if self._is_time("tick", TICK) and not self._chance(0.05, "no tick"):
             self._tick()
             if self._chance(0.05, "a second tick"):
                 self._tick()
-        if elapsed % SWEEP == 0:
+        if self._is_time("sweep", SWEEP):
             self.attempt(
                 "sweep",
                 None,
                 lambda: health.sweep_account(self.account, connect=self.connect),
             )
-        if elapsed % RECONCILE == 0:
+        if self._is_time("reconcile", RECONCILE):
             self.attempt("reconcile", None, self.reconcile)
-        if elapsed % NUDGE == 0:
+        if self._is_time("nudge", NUDGE):
             self._nudge()
         self.deliver()
         self.check()
-        self.rig.clock.advance(STEP)
+        self.rig.clock.advance(self.pace)
+
+    def _is_time(self, what: str, period: int) -> bool:
+        """Whether a periodic task is due; it then is again after its period."""
+        now = utcnow()
+        if now < self.next_run.get(what, now):
+            return False
+        self.next_run[what] = now + timedelta(seconds=period)
+        return True
 
     def _nudge(self) -> None:
         from pods import tasks
@@ -168,6 +181,10 @@ class History(World):
         counted = Pod.objects.filter(fleet=fleet).billable().count()
         if new and counted > fleet.max_instances:
             raise Violated(f"S1: {counted} pods with max_instances {fleet.max_instances}")
+        if new and fleet.max_hourly_usd is not None:
+            hourly = sum(p.hourly_usd or 0 for p in Pod.objects.filter(fleet=fleet).billable())
+            if hourly > fleet.max_hourly_usd:
+                raise Violated(f"S2: ${hourly}/h with max_hourly_usd {fleet.max_hourly_usd}")
 
     def _agents(self) -> None:
         """What agents would do: beat where their machine is up, take and acknowledge items."""
@@ -187,7 +204,7 @@ class History(World):
             if entries:
                 self.redis.xack(stream, self.fleet.group, *entries)
             done = pod.done + len(entries)
-            idle = 0 if entries else 1000 * int(STEP) + (self._idle_ms(pod))
+            idle = 0 if entries else 1000 * int(self.pace) + (self._idle_ms(pod))
             if not self._chance(0.02, f"no heartbeat of {pod.pk}"):
                 self.beat(pod, done=done, idle_ms=idle, since_ack_ms=10, rate=0.4)
 
@@ -201,9 +218,13 @@ class History(World):
         self._break_machines()
         if self._chance(0.01, "an operator edits"):
             self._edit()
-        if self._chance(0.05, "items arrive"):
-            for _ in range(self.random.randint(1, 40)):
-                self.redis.xadd(self.fleet.stream, {"payload": "x"})
+        if self.faulty and self.random.random() < 0.05:
+            self.add_items(self.random.randint(1, 40))
+
+    def add_items(self, count: int) -> None:
+        """Work arrives."""
+        for _ in range(count):
+            self.redis.xadd(self.fleet.stream, {"payload": "x"})
 
     def _break_answers(self) -> None:
         faults, dice = self.rig.server.faults, self.random

@@ -1,0 +1,96 @@
+"""`manage.py simulate-faults`: seeded days of a fleet under faults, from a checkout."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+HARNESS: Final = "tests.simulation.running"
+
+
+class Command(BaseCommand):
+    """Lives the days in processes of their own: nothing of this installation is touched."""
+
+    help = "Live seeded days of a fleet under faults and check every invariant after every step."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Which days."""
+        parser.add_argument("--seeds", type=int, required=True, help="How many days.")
+        parser.add_argument("--first-seed", type=int, default=0, help="The first of them.")
+        parser.add_argument("--jobs", type=int, default=1, help="How many processes.")
+        parser.add_argument("--json", action="store_true", help="Print one JSON object.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Live them, and fail where an invariant did not hold."""
+        if options["seeds"] < 1 or options["jobs"] < 1:
+            raise CommandError("--seeds and --jobs are counts; give 1 or more")
+        if not (settings.BASE_DIR / "tests" / "simulation").is_dir():
+            raise CommandError("the simulation is part of a checkout: run this in one")
+        began = time.monotonic()
+        days = lived(options["first_seed"], options["seeds"], options["jobs"])
+        if len(days) != options["seeds"]:
+            raise CommandError(
+                f"{len(days)} of {options['seeds']} days ended; see the errors above"
+            )
+        summary = summed(days, time.monotonic() - began)
+        stories = [str(day["violation"]) for day in days if day["violation"]]
+        for story in stories:
+            self.stderr.write(story)
+        if options["json"]:
+            self.stdout.write(json.dumps(summary))
+        else:
+            self.stdout.write("\n".join(f"{name}: {value}" for name, value in summary.items()))
+        if stories:
+            raise CommandError(f"an invariant did not hold in {len(stories)} days", returncode=1)
+
+
+def lived(first: int, count: int, jobs: int) -> Sequence[dict[str, Any]]:
+    """What each day came to, from as many processes as asked."""
+    with ExitStack() as stack:
+        processes = []
+        for seed, share in shares(first, count, jobs):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="podfleet-sim-"))
+            out = stack.enter_context((Path(folder) / "days.jsonl").open("w+"))
+            command = [sys.executable, "-m", HARNESS, str(seed), str(share), folder]
+            process = subprocess.Popen(command, stdout=out, cwd=settings.BASE_DIR)
+            processes.append((process, out))
+        for process, _ in processes:
+            process.wait()
+        days = []
+        for _, out in processes:
+            out.seek(0)
+            days += [json.loads(line) for line in out]
+    return sorted(days, key=lambda day: int(day["seed"]))
+
+
+def shares(first: int, count: int, jobs: int) -> Iterator[tuple[int, int]]:
+    """The first seed and the number of days of each process."""
+    for job in range(min(jobs, count)):
+        share = count // jobs + (job < count % jobs)
+        yield first, share
+        first += share
+
+
+def summed(days: Sequence[dict[str, Any]], seconds: float) -> dict[str, Any]:
+    """The figures of all days."""
+    violating = [day["seed"] for day in days if day["violation"]]
+    hours = sum(day["hours"] for day in days)
+    return {
+        "histories": len(days),
+        "faults": sum(day["faults"] for day in days),
+        "fewest_faults": min(day["faults"] for day in days),
+        "pods": sum(day["pods"] for day in days),
+        "simulated_hours": round(hours, 1),
+        "violations": len(violating),
+        "seeds_violating": violating,
+        "simulated_hours_per_second": round(hours / seconds, 2),
+    }

@@ -1,0 +1,79 @@
+"""Lives days one after another with a database and a server of its own, a line of JSON for each.
+
+`python -m tests.simulation.running FIRST COUNT FOLDER`; `manage.py simulate-faults` starts it.
+"""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import django
+from django.core.management import call_command
+
+from config import embedded
+from tests.simulation.shrinking import most_spared
+
+TRIES = 40  # days lived again to shrink one that fails: some minutes
+
+
+def prepare(folder: Path) -> None:
+    """A migrated SQLite and a Valkey, both in the folder; before Django's settings are read."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+    os.environ["PODFLEET_VAR_DIR"] = str(folder)
+    os.environ["PODFLEET_LOG_LEVEL"] = "ERROR"
+    os.environ["DATABASE_URL"] = f"sqlite:///{folder / 'days.sqlite3'}"
+    embedded.url(folder / "redis", first_choice=0)
+    os.environ["REDIS_URL"] = embedded.ensure_running(folder / "redis")
+    django.setup()
+    call_command("migrate", verbosity=0)
+    for name in ("pods", "fleet"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def lived(seeds: range) -> Iterator[str]:
+    """The days of these seeds, each from an empty database and an empty Redis."""
+    # What knows models is imported when Django is ready.
+    import redis
+    from django.db import transaction
+
+    from pods import clock
+    from tests.contract.runpod_rig import runpod
+    from tests.simulation.day import Lived, live
+
+    url = os.environ["REDIS_URL"]
+
+    def one(seed: int, spared: Collection[int] = ()) -> Lived:
+        redis.Redis.from_url(url, protocol=2).flushall()
+        with runpod() as rig, clock.use(rig.clock), transaction.atomic():
+            day = live(rig, url, seed, spared=spared)
+            transaction.set_rollback(True)
+        return day
+
+    for seed in seeds:
+        day = one(seed)
+        if day.violation:
+            spared = most_spared(
+                day.fault_numbers, lambda out, s=seed: bool(one(s, out).violation), tries=TRIES
+            )
+            shrunk = one(seed, spared)
+            day = replace(day, violation=shrunk.violation or day.violation)
+        yield json.dumps(asdict(day))
+
+
+def main(first: str, count: str, folder: str) -> None:
+    """Print what each day came to."""
+    prepare(Path(folder))
+    try:
+        for line in lived(range(int(first), int(first) + int(count))):
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+    finally:
+        embedded.stop(Path(folder) / "redis")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4])
