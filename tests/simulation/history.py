@@ -247,7 +247,7 @@ class History(World):
             self.rig.state.vanish(dice.choice(mine).id)
         if mine and self._chance(0.004, "a pod fails"):
             self.rig.state.fail(dice.choice(mine).id)
-        if mine and self._chance(0.003, "an orphan appears"):
+        if mine and self._chance(0.02, "an orphan appears"):
             request = {**dice.choice(mine).request}
             token = f"{dice.getrandbits(128):032x}"
             made = self._rented({**request, "name": f"{self.tag}-{token}"})
