@@ -23,13 +23,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--pictures", type=Path, help="a folder for pictures of the pages")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """The browser; skips where there is none."""
     found = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if found is None:
         pytest.skip(f"no Chromium on the path (looked for {', '.join(CHROMIUM)})")
-    # Playwright keeps an event loop in this thread, which Django takes for async code.
+    # Playwright keeps an event loop in this thread, which Django takes for async code. For one module
+    # alone: other tests want a loop of their own.
     before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
     with sync_playwright() as playwright:

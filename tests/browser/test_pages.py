@@ -14,6 +14,7 @@ from playwright.sync_api import Page
 
 from fleet.models import Fleet, Tick
 from fleet.records import Alert, Sample
+from fleet.ticking import agent_settings
 from pods.clock import utcnow
 from pods.models import Account, Pod, PodEvent, PriceSegment
 from tests.factories import a_fleet, an_account
@@ -35,7 +36,7 @@ def some_pods(fleet: Fleet, accounts: list[Account], count: int, now: datetime) 
             gpu_type=("NVIDIA L4", "NVIDIA GeForce RTX 4090")[n % 2], gpu_count=1,
             hourly_usd=Decimal(("0.39", "0.69")[n % 2]), rate=8.4 + n / 3 if state == "ready" else 0,
             done=151_000 * (n + 1), because="its agent beats",
-            console_url="https://console.runpod.io/pods?id=m1", agent={"fleet": fleet.name},
+            console_url="https://console.runpod.io/pods?id=m1", agent=agent_settings(fleet),
         )  # fmt: skip
         PriceSegment.objects.create(
             pod=pod, fleet=fleet, hourly_usd=pod.hourly_usd, since=pod.requested_at

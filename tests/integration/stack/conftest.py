@@ -104,10 +104,11 @@ class Installation:
 
 def agents(var: Path) -> list[psutil.Process]:
     """The agents of an installation: their Redis is the one under its folder."""
-    found, url = [], embedded.url(var)
+    # Each has a user of its own there.
+    found, port = [], urlsplit(embedded.url(var)).port
     for process in psutil.process_iter():
         try:
-            if process.environ().get("PODFLEET_REDIS_URL") == url:
+            if urlsplit(process.environ().get("PODFLEET_REDIS_URL", "")).port == port:
                 found.append(process)
         except (psutil.Error, OSError):
             continue
