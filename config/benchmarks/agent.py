@@ -32,6 +32,7 @@ STREAM: Final = "bench"
 AGENT: Final = "agent"
 # What has nothing else to do (no heartbeat, no claiming, no dead letters): a yardstick, not a peer.
 BARE: Final = ("batch", "overlapped")
+OTHERS: Final = ("arq", "taskiq", "dramatiq", "streaq")  # null where they are not installed
 # A handler that takes 100 ms for 64 items: 640 items/s if the link costs nothing.
 GPU: Final = {"PACE_BATCH_SECONDS": "0.1"}
 GPU_IDEAL: Final = 640.0
@@ -291,6 +292,7 @@ def run(console: Console, *, quick: bool) -> dict[str, Any]:
     for name, rates in found.items():
         table.add_row(name, *(str(rates.get(str(rtt))) for rtt in rtts))
     console.print(table)
+    found |= {name: dict.fromkeys(map(str, rtts)) for name in OTHERS if name not in found}
     return {"name": "agent", "items_per_second": found, "rss_mb": rss, **ratios(found, gpu, rtts)}
 
 
