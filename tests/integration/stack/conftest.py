@@ -17,6 +17,7 @@ import pytest
 
 from config import embedded, stack
 from config.env import ROOT
+from pods.providers.local.processes import MARK
 
 PATIENCE_SECONDS = 60.0
 
@@ -103,12 +104,11 @@ class Installation:
 
 
 def agents(var: Path) -> list[psutil.Process]:
-    """The agents of an installation: their Redis is the one under its folder."""
-    # Each has a user of its own there.
-    found, port = [], urlsplit(embedded.url(var)).port
+    """The processes of an installation's pods: their machines' folders are under its own."""
+    found = []
     for process in psutil.process_iter():
         try:
-            if urlsplit(process.environ().get("PODFLEET_REDIS_URL", "")).port == port:
+            if process.environ().get(MARK, "").startswith(f"{var}/"):
                 found.append(process)
         except (psutil.Error, OSError):
             continue
