@@ -18,6 +18,7 @@ MARK: Final = "PODFLEET_STACK"
 AGENT_MARK: Final = "PODFLEET_TOKEN"  # pods outlive the stack: they are found again by their token
 STOP_SECONDS: Final = 30.0
 LOG_BYTES: Final = 10_000_000
+POLL_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +223,7 @@ def end_up(var: Path, *, seconds: float = 2 * STOP_SECONDS) -> int:
         if process.create_time() != float(began):
             return 0
         process.terminate()
-        process.wait(seconds)
+        _still_running([process], seconds)
     except (FileNotFoundError, ValueError, psutil.Error):
         return 0
     return 1
@@ -236,11 +237,30 @@ def stop_leftovers(var: Path, *, seconds: float = 10.0) -> int:
     found = leftovers(var)
     for process in sorted(found, key=lambda p: "supervisord" not in " ".join(_cmdline(p))):
         _quietly(process.terminate)
-    _gone, alive = psutil.wait_procs(found, timeout=seconds)
+    alive = _still_running(found, seconds)
     for process in alive:
         _quietly(process.kill)
-    psutil.wait_procs(alive, timeout=seconds)
+    _still_running(alive, seconds)
     return len(found)
+
+
+def _still_running(processes: Sequence[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Wait for their end; which of them still run after `seconds`.
+
+    `psutil.wait_procs` would wait for a zombie until its parent collects it, which a parent that
+    is not ours may never do.
+    """
+    deadline = time.monotonic() + seconds
+    while (alive := [p for p in processes if _runs(p)]) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    return alive
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _cmdline(process: psutil.Process) -> list[str]:

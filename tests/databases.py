@@ -71,9 +71,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def uses_database(item: pytest.Item) -> bool:
     """Whether a test has the Django database, by its mark or by a fixture.
 
-    What a browser shows does not hang on which one, and costs minutes.
+    What a browser shows does not hang on which one, and costs minutes; so with `one_database`.
     """
-    if item.get_closest_marker("browser") is not None:
+    if any(item.get_closest_marker(name) is not None for name in ("browser", "one_database")):
         return False
     fixtures = set(getattr(item, "fixturenames", ()))
     return item.get_closest_marker("django_db") is not None or bool(fixtures & DATABASE_FIXTURES)

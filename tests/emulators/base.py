@@ -221,10 +221,10 @@ class Backing(Protocol):
         ...
 
 
-class Server:
-    """Serves an emulator on a port of this machine; a context manager."""
+class Desk:
+    """Answers requests with an emulator and the faults that are switched on, and keeps a journal."""
 
-    def __init__(self, emulator: Emulator, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, emulator: Emulator) -> None:
         self.faults = Faults()
         self.latency = 0.0  # seconds that each answer takes
         self.exchanges: list[Exchange] = []
@@ -233,35 +233,12 @@ class Server:
         self.complaints: list[str] = []
         self.lock = threading.RLock()  # hold it to touch the emulator's state while it is served
         self.closing = threading.Event()
-        self.connected = 0  # how many connections clients have opened
         self._emulator = emulator
-        self._connections: set[socket.socket] = set()
-        self._http = _HttpServer((host, port), self)
-        self._threads = [
-            threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True),
-            threading.Thread(target=self._tick, daemon=True),
-        ]
 
     @property
     def url(self) -> str:
-        """Where it listens."""
-        host, port = self._http.server_address[:2]
-        return f"http://{host!s}:{port}"
-
-    def __enter__(self) -> "Server":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.closing.set()
-        self._http.shutdown()
-        self._http.server_close()
-        for connection in list(self._connections):
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join()
+        """Where clients find it; a desk that is not served is nowhere."""
+        return "http://127.0.0.1:1"
 
     def calls(self, method: str = "", path: str = ".*") -> int:
         """How many requests of this kind came."""
@@ -292,6 +269,41 @@ class Server:
             except Exception as exc:  # noqa: BLE001 - it becomes a complaint
                 self.complaints.append(f"{request.method} {request.target}: {exc}")
         return reply
+
+
+class Server(Desk):
+    """Serves an emulator on a port of this machine; a context manager."""
+
+    def __init__(self, emulator: Emulator, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        super().__init__(emulator)
+        self.connected = 0  # how many connections clients have opened
+        self._connections: set[socket.socket] = set()
+        self._http = _HttpServer((host, port), self)
+        self._threads = [
+            threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True),
+            threading.Thread(target=self._tick, daemon=True),
+        ]
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        host, port = self._http.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    def __enter__(self) -> "Server":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closing.set()
+        self._http.shutdown()
+        self._http.server_close()
+        for connection in list(self._connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
 
     def _tick(self) -> None:
         while not self.closing.wait(TICK_SECONDS):

@@ -48,7 +48,7 @@ def lived(seeds: range) -> Iterator[str]:
 
     def one(seed: int, spared: Collection[int] = ()) -> Lived:
         redis.Redis.from_url(url, protocol=2).flushall()
-        with runpod() as rig, clock.use(rig.clock), transaction.atomic():
+        with runpod(in_process=True) as rig, clock.use(rig.clock), transaction.atomic():
             day = live(rig, url, seed, spared=spared)
             transaction.set_rollback(True)
         return day

@@ -25,7 +25,7 @@ def quiet() -> None:
 
 def lived(redis_url: str, seed: int, *, bursts: int = BURSTS) -> Lived:
     """A day that leaves no rows."""
-    with runpod() as rig, clock.use(rig.clock), transaction.atomic():
+    with runpod(in_process=True) as rig, clock.use(rig.clock), transaction.atomic():
         day = live(rig, redis_url, seed, bursts=bursts)
         transaction.set_rollback(True)
     return day

@@ -21,7 +21,7 @@ def quiet() -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", range(3))
 def test_no_invariant_breaks_and_all_comes_to_rest(seed: int, redis_url: str) -> None:
-    with runpod() as rig, clock.use(rig.clock):
+    with runpod(in_process=True) as rig, clock.use(rig.clock):
         history = run(rig, redis_url, seed, steps=STEPS)
     assert history.faults > 20
 
@@ -30,5 +30,5 @@ def test_no_invariant_breaks_and_all_comes_to_rest(seed: int, redis_url: str) ->
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", range(100, 160))
 def test_no_invariant_breaks_over_hours(seed: int, redis_url: str) -> None:
-    with runpod() as rig, clock.use(rig.clock):
+    with runpod(in_process=True) as rig, clock.use(rig.clock):
         run(rig, redis_url, seed, steps=6 * STEPS)

@@ -124,6 +124,7 @@ def test_after_a_kill_of_everything_the_next_start_finds_the_pods_and_loses_noth
     assert agents(installation.var) == []
 
 
+@pytest.mark.one_database
 def test_the_command_line_says_what_is_wrong_and_with_which_status(
     installation: Installation, tmp_path: Path
 ) -> None:

@@ -17,6 +17,8 @@ from config import embedded, stack
 from config.env import ROOT
 from tests.integration.stack.conftest import Installation
 
+pytestmark = pytest.mark.one_database
+
 
 def get(url: str, login: str = "") -> int:
     request = urllib.request.Request(url)
