@@ -22,6 +22,7 @@ from pods.states import ACTIVE, FAILED, LOST, TERMINATED, TERMINATING
 # Speeds older than that are of another model or image, most likely.
 MEASURED_WITHIN: Final = timedelta(days=30)
 FAILURES_READ: Final = 500
+MICRO: Final = Decimal("0.000001")  # USD/hour, as rows keep it
 # What `retire_because` begins with where the machine was at fault, not the work.
 BROKEN: Final = (
     Finding.NEVER_BOOTED.value,
@@ -45,9 +46,9 @@ def accounts_of(fleet: Fleet, now: datetime) -> tuple[Sequence[Account], str]:
     return usable, ""
 
 
-def offers_of(accounts: Iterable[Account]) -> list[OfferFacts]:
-    """What the accounts' last surveys found."""
-    return [_facts(a, surveying.unpacked(packed)) for a in accounts for packed in a.offers]
+def offers_of(accounts: Iterable[Account], *, disk_gb: int) -> list[OfferFacts]:
+    """What the accounts' last surveys found, priced with a disk of that size."""
+    return [_facts(a, surveying.unpacked(packed), disk_gb) for a in accounts for packed in a.offers]
 
 
 def _still_there(offers: Iterable[OfferFacts], accounts: Iterable[Account]) -> list[OfferFacts]:
@@ -68,7 +69,7 @@ def offers_for(
     accounts, why = accounts_of(fleet, now)
     if not accounts:
         return (), why
-    offers = _still_there(offers_of(accounts), accounts)
+    offers = _still_there(offers_of(accounts, disk_gb=fleet.disk_gb), accounts)
     if not offers:
         return (), "no account has told what can be rented yet"
     wish = wanted(fleet)
@@ -154,9 +155,15 @@ def _kind(pod: Pod) -> Kind:
     return pod.gpu_type, pod.gpu_count
 
 
-def _facts(account: Account, offer: Offer) -> OfferFacts:
+def _facts(account: Account, offer: Offer, disk_gb: int) -> OfferFacts:
+    """A survey asks for a disk of one size; a fleet's own is dearer or cheaper by its rent."""
     shared = {f.name for f in fields(OfferFacts)} & {f.name for f in fields(Offer)}
-    return OfferFacts(account_id=account.pk, **{name: getattr(offer, name) for name in shared})
+    values = {name: getattr(offer, name) for name in shared}
+    if offer.gb_hourly_usd:
+        rent = (offer.gb_hourly_usd * (disk_gb - offer.disk_gb)).quantize(MICRO)
+        values["hourly_usd"] += rent
+        values["stopped_hourly_usd"] += rent
+    return OfferFacts(account_id=account.pk, **values)
 
 
 def wanted(fleet: Fleet) -> Wanted:

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Q
 
 from fleet import snapshot
 from fleet.decision.decide import decide
@@ -67,13 +67,15 @@ def preview(fleet: Fleet) -> Decision:
 def take_lease(fleet: Fleet) -> int | None:
     """The lease's new token, or None while another holds it."""
     now = utcnow()
-    Lease.objects.get_or_create(fleet=fleet)
-    took = Lease.objects.filter(Q(until__isnull=True) | Q(until__lt=now), fleet=fleet).update(
-        holder=f"{socket.gethostname()}:{os.getpid()}"[:100],
-        token=F("token") + 1,
-        until=now + LEASE,
+    seen, _ = Lease.objects.get_or_create(fleet=fleet)
+    # Compared with the token that was read, not read again afterwards: whoever stands still in
+    # between would read the token of the tick that took over.
+    free = Lease.objects.filter(
+        Q(until__isnull=True) | Q(until__lt=now), fleet=fleet, token=seen.token
     )
-    return Lease.objects.values_list("token", flat=True).get(fleet=fleet) if took else None
+    token = seen.token + 1
+    holder = f"{socket.gethostname()}:{os.getpid()}"[:100]
+    return token if free.update(holder=holder, token=token, until=now + LEASE) else None
 
 
 def _write(fleet: Fleet, token: int, gathered: Gathered, decision: Decision, began: float) -> None:

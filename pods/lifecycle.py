@@ -39,22 +39,34 @@ def claimed(pod_id: int, *, lease: timedelta | None = None) -> Iterator[Pod | No
     so that a killed worker blocks nobody for longer. A verb that is overtaken ends quietly: whoever
     overtook it has acted on a newer row.
     """
-    now = utcnow()
-    took = Pod.objects.filter(
-        Q(claimed_until__isnull=True) | Q(claimed_until__lt=now), pk=pod_id
-    ).update(claim=F("claim") + 1, claimed_until=now + (lease or settings.CLAIM_LEASE))
-    if not took:
+    claim = _take(pod_id, lease or settings.CLAIM_LEASE)
+    mine = Pod.objects.select_related("account").filter(pk=pod_id)
+    pod = None if claim is None else mine.filter(claim=claim).first()
+    if pod is None:
         yield None
         return
-    pod = Pod.objects.select_related("account").get(pk=pod_id)
-    claim = pod.claim
     with dispatch.held():
         try:
             yield pod
         except Overtaken as exc:
             log.info("pod_overtaken", pod=pod_id, because=str(exc))
         finally:
-            Pod.objects.filter(pk=pod_id, claim=claim).update(claimed_until=None)
+            Pod.objects.filter(pk=pod_id, claim=pod.claim).update(claimed_until=None)
+
+
+def _take(pod_id: int, lease: timedelta) -> int | None:
+    """The number of a new claim; None where another's holds.
+
+    Compared with the number that was read before: read afterwards, it could be that of a claim
+    that took over from one that stood still.
+    """
+    now = utcnow()
+    free = Pod.objects.filter(Q(claimed_until__isnull=True) | Q(claimed_until__lt=now), pk=pod_id)
+    seen = free.values_list("claim", flat=True).first()
+    if seen is None:
+        return None
+    took = free.filter(claim=seen).update(claim=seen + 1, claimed_until=now + lease)
+    return seen + 1 if took else None
 
 
 def _write(pod: Pod, changes: dict[str, Any], *, events: list[PodEvent]) -> None:

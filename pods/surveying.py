@@ -37,6 +37,7 @@ def _packed(offer: Offer) -> dict[str, Any]:
     packed = asdict(offer)
     packed["hourly_usd"] = str(offer.hourly_usd)
     packed["stopped_hourly_usd"] = str(offer.stopped_hourly_usd)
+    packed["gb_hourly_usd"] = str(offer.gb_hourly_usd)
     packed["remaining"] = None if offer.remaining is None else offer.remaining.total_seconds()
     return packed
 
@@ -46,6 +47,7 @@ def unpacked(packed: Mapping[str, Any]) -> Offer:
     values = dict(packed)
     values["hourly_usd"] = Decimal(values["hourly_usd"])
     values["stopped_hourly_usd"] = Decimal(values["stopped_hourly_usd"])
+    values["gb_hourly_usd"] = Decimal(values.get("gb_hourly_usd", 0))  # since 0.2
     if values["remaining"] is not None:
         values["remaining"] = timedelta(seconds=values["remaining"])
     return Offer(**values)

@@ -81,6 +81,8 @@ class Offer:
     host: str = ""  # the machine behind it, where the provider names one
     remaining: timedelta | None = None
     stopped_hourly_usd: Decimal = Decimal(0)  # USD/hour while stopped
+    disk_gb: int = 0  # the disk that both prices include
+    gb_hourly_usd: Decimal = Decimal(0)  # USD/hour of one GB of disk, running or stopped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,7 @@ import stamina
 from pods.providers.base import Machine, Offer, OfferQuery, PodSpec, Provider
 from pods.providers.http import close_clients
 from pods.providers.runpod import connect
-from tests.emulators.base import Desk, Server, SteppedClock
-from tests.emulators.in_process import reached
+from tests.emulators.base import Server, SteppedClock
 from tests.emulators.runpod import RunPodEmulator
 from tests.emulators.runpod_state import RunPodState
 from tests.emulators.validation import own_schemas, vendor_document, vendor_schemas
@@ -48,7 +47,7 @@ class Rig:
     clock: SteppedClock
     state: RunPodState
     emulator: RunPodEmulator
-    server: Desk
+    server: Server
     provider: Provider
 
     def connect(self, secret: str = KEY, **options: Any) -> Provider:
@@ -75,15 +74,11 @@ class Rig:
 
 
 @contextmanager
-def runpod(*, in_process: bool = False, **state: Any) -> Iterator[Rig]:
-    """RunPod, each exchange held to our schemas, and to the vendor's document where it is at hand.
-
-    `in_process`: without sockets, threads and real time, so that the same calls give the same.
-    """
+def runpod(**state: Any) -> Iterator[Rig]:
+    """RunPod, each exchange held to our schemas, and to the vendor's document where it is at hand."""
     clock = SteppedClock()
     emulator = RunPodEmulator(RunPodState(clock=clock, **state))
-    served = reached(Desk(emulator)) if in_process else Server(emulator)
-    with served as server, stamina.set_testing(True, attempts=3):
+    with Server(emulator) as server, stamina.set_testing(True, attempts=3):
         server.checks.append(own_schemas("runpod.json"))
         if document := vendor_document(DOCUMENT):
             server.checks.append(vendor_schemas(document, skip="/graphql"))

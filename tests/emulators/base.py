@@ -235,11 +235,6 @@ class Desk:
         self.closing = threading.Event()
         self._emulator = emulator
 
-    @property
-    def url(self) -> str:
-        """Where clients find it; a desk that is not served is nowhere."""
-        return "http://127.0.0.1:1"
-
     def calls(self, method: str = "", path: str = ".*") -> int:
         """How many requests of this kind came."""
         wanted = re.compile(path)

@@ -1,6 +1,6 @@
 """Reaches an emulator without a socket: a vendor's calls are function calls, in one thread."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from unittest import mock
 from urllib.parse import parse_qs, unquote
@@ -10,13 +10,20 @@ import httpx
 from pods.providers import http
 from tests.emulators.base import Desk, Request
 
+Around = Callable[[str], None]
+
+
+def _nothing(_: str) -> None:
+    """Nobody meddles."""
+
 
 class _Transport(httpx.BaseTransport):
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, desk: Desk, around: Around) -> None:
+        self._desk, self._around = desk, around
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        url = request.url
+        url, what = request.url, f"{request.method} {request.url.path}"
+        self._around(f"before {what}")
         reply = self._desk.exchange(
             Request(
                 method=request.method,
@@ -27,6 +34,7 @@ class _Transport(httpx.BaseTransport):
                 target=url.raw_path.decode(),
             )
         )
+        self._around(f"after {what}")
         if reply is None:
             raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
         return httpx.Response(
@@ -37,13 +45,17 @@ class _Transport(httpx.BaseTransport):
 
 
 @contextmanager
-def reached(desk: Desk) -> Iterator[Desk]:
-    """Within the block every vendor's client of this process talks to the desk."""
+def reached(desks: Mapping[str, Desk], *, around: Around = _nothing) -> Iterator[None]:
+    """Within the block the vendors' clients of this process talk to the desk at their base URL.
+
+    `around` is called just before and just after each call, with what it is.
+    """
     http.close_clients()
 
-    def client(*_: object) -> httpx.Client:
-        return httpx.Client(transport=_Transport(desk), headers={"User-Agent": http.USER_AGENT})
+    def client(base_url: str, *_: object) -> httpx.Client:
+        transport = _Transport(desks[base_url], around)
+        return httpx.Client(transport=transport, headers={"User-Agent": http.USER_AGENT})
 
     with mock.patch.object(http, "_new_client", client):
-        yield desk
+        yield
     http.close_clients()

@@ -1,33 +1,63 @@
 """A day of a fleet: bursts of faults with quiet between them, on a clock that jumps over the quiet.
 
-A day costs what happens in it: 5 s a step within a burst, 30 s until the fleet has settled, and a
-quarter of an hour while nothing is on its way.
+The real tasks, from beat's schedule down to the vendors' HTTP calls, in one thread: one seed is one
+history. Only time, the task queue, what happens at the vendors and the agents are simulated.
 """
 
-from collections.abc import Collection
+import os
+import uuid
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
+from random import Random
+from typing import Any, Final
 from unittest import mock
+
+import redis
+import stamina
+from django.db import connection
 
 from fleet import operating
 from fleet.decision.values import Mode
 from fleet.models import Fleet
-from pods import dispatch
+from pods import clock, wiring
 from pods.clock import utcnow
-from pods.models import Pod
-from pods.states import PodState
-from tests.contract.runpod_rig import Rig
-from tests.simulation.history import STEP, History, Violated
+from pods.models import Installation, Pod
+from tests.emulators.base import SteppedClock
+from tests.emulators.in_process import reached
+from tests.factories import a_fleet, an_account
+from tests.simulation.agents import Agents
+from tests.simulation.databases import Fresh
+from tests.simulation.dice import Dice
+from tests.simulation.invariants import Invariants, Violated
+from tests.simulation.queueing import Beat, Queue
+from tests.simulation.redis_time import DEAF, DOWN, RedisTime
+from tests.simulation.vendors import IMAGE, RunPod, Vastai, Vendor
+from tests.simulation.worker import Broke, Worker
 
-HOURS = 24
-BURSTS = 12
-BURST_STEPS = 14  # of 5 s
-FURY = 2.5  # how many times likelier a fault is than in a history without quiet
-SETTLING = 30.0
-QUIET = 900.0
-LONGEST_SETTLING = timedelta(hours=1)
-CALM_SECONDS = 3600
+HOURS: Final = 24
+BURSTS: Final = 4
+BURST_STEPS: Final = 12
+STEP: Final = 5.0  # seconds, within a burst
+SETTLING: Final = 45.0
+QUIET: Final = 7200.0
+FURY: Final = 2.3
+LONGEST_SETTLING: Final = timedelta(hours=1)
+AT_REST_WITHIN: Final = timedelta(minutes=30)
+KEY: Final = "any-key-is-good-0123456789"
+KEY_AT: Final = "PODFLEET_SIMULATED_KEY"
+FLEET: Final = {
+    "name": "emb",
+    "image": IMAGE,
+    "max_instances": 3,
+    "target_depth_per_pod": 10,
+    "idle_seconds": 60,
+    "drain_seconds": 20,
+    "boot_seconds": 300,
+    "disk_gb": 40,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,100 +69,225 @@ class Lived:
     fault_numbers: int  # the spared ones included
     hours: float
     pods: int
-    fingerprint: str  # of the trace: the same seed gives the same one
+    fingerprint: str  # of the story: the same seed gives the same one
     violation: str = ""
 
 
-class Day(History):
+class Day:
     """Twenty-four hours and a calm end."""
+
+    def __init__(self, dice: Dice, time: SteppedClock, client: "redis.Redis") -> None:
+        self.dice, self.time, self.redis = dice, time, client
+        self.worker = Worker(dice, self._meanwhile)
+        self.server = RedisTime(self.worker)
+        self.queue = Queue(dice, self.worker)
+        self.vendors: list[Vendor] = [RunPod(time, dice), Vastai(time, dice)]
+        self.pace = STEP
+
+    @contextmanager
+    def patched(self) -> Iterator[None]:
+        """Within the block this process's vendors, Redis, queue, ids and waits are the day's."""
+        ids = mock.Mock(side_effect=_ids(Random(self.dice.seed)))
+        with ExitStack() as stack:
+            for part in (
+                clock.use(self.time),
+                reached({v.url: v.desk for v in self.vendors}, around=self.worker.call),
+                self.server.patched(),
+                self.queue.patched(),
+                connection.execute_wrapper(self.worker.statement),
+                stamina.set_testing(True, attempts=3),
+                mock.patch.dict(os.environ, {KEY_AT: KEY}),
+                mock.patch.object(uuid, "uuid4", ids),
+                # Calls are paced by the server's time, which stands still here; tests of its own.
+                mock.patch.object(wiring, "Observed", lambda provider, **_: provider),
+            ):
+                stack.enter_context(part)
+            yield
+
+    def prepare(self) -> None:
+        """The rows that an operator has made before the day."""
+        Installation.objects.create(pk=1, slug="sim")
+        accounts = [
+            an_account(v.name, name=v.name, options={"base_url": v.url}, secret_ref=f"env:{KEY_AT}")
+            for v in self.vendors
+        ]
+        self.fleet = a_fleet(accounts=accounts, **FLEET)
+        operating.make_group(self.fleet)
+        self.agents = Agents(self.vendors, self.fleet, self.redis, self.server, self.dice)
+        self.invariants = Invariants(self.vendors, self.fleet, self.agents, self.redis)
+        self.beat = Beat(self.queue)
 
     def live(self, *, bursts: int = BURSTS) -> None:
         """Each burst, and the quiet after it.
 
         Raises:
             Violated: an invariant did not hold, or the fleet did not settle.
+            Broke: a task raised what no task may raise.
         """
         part = timedelta(hours=HOURS) / bursts
         for _ in range(bursts):
             end = utcnow() + part
             self._burst()
             self._settle()
-            if self.random.random() < 0.2:
-                self._beat_is_silent()
-            self._rest_until(end)
-        self.pace = STEP
-        self.calm(CALM_SECONDS)
-        self.check_history()
+            if own := self.dice.random.random() < 0.2:
+                self._beat_is_silent(self.dice.random.randint(600, 3600) * own)
+            while utcnow() < end:
+                self.pace = SETTLING if self._unsettled() else QUIET
+                self.step()
+        self._calm()
+
+    def step(self) -> None:
+        """As many seconds as the pace says."""
+        if self.dice.faulty:
+            self._misbehave()
+        managed = self.pace > STEP and utcnow() >= self.beat.silent_until
+        self.agents.step(managed=managed)
+        self.beat.send_due(dice=self.dice)
+        self.queue.deliver(self._taken)
+        self.agents.step(managed=managed)
+        self.invariants.check()
+        self.time.advance(self.pace)
+
+    def _taken(self, task: str) -> None:
+        self.invariants.reconciliations += task == "pods.reconcile_account"
+
+    def _meanwhile(self, seconds: float) -> None:
+        """What goes on while a worker stands still."""
+        end = utcnow() + timedelta(seconds=seconds)
+        while utcnow() < end:
+            self.step()
 
     def _burst(self) -> None:
-        self.faulty, self.fury, self.pace = True, FURY, STEP
-        self.add_items(self.random.randint(0, 40))
+        self.dice.faulty, self.dice.fury, self.pace = True, FURY, STEP
+        self.agents.add_items(self.dice.random.randint(0, 60))
         for _ in range(BURST_STEPS):
             self.step()
 
+    def _misbehave(self) -> None:
+        tag = f"{Installation.tag()}-{self.fleet.pk}"
+        for vendor in self.vendors:
+            vendor.misbehave(self.dice, tag)
+        if own := self.dice.strikes(0.03, "an operator edits"):
+            self._edit(own)
+        if own := self.dice.strikes(0.02, "Redis is ill"):
+            self.server.ill = own.choice([DOWN, DOWN, DEAF])
+        elif self.server.ill and self.dice.random.random() < 0.4:
+            self.server.ill = ""
+        if self.dice.strikes(0.004, "Redis restarts empty"):
+            self._empty_redis()
+        if self.dice.random.random() < 0.2:
+            self.agents.add_items(self.dice.random.randint(1, 40))
+
+    def _empty_redis(self) -> None:
+        self.redis.flushdb()
+        self.agents.forget_items()
+        if self.dice.random.random() < 0.5:
+            operating.make_group(self.fleet)
+
+    def _edit(self, dice: Random) -> None:
+        changes: dict[str, Any] = dice.choice(
+            [
+                {"max_instances": dice.randint(0, 4)},
+                {"mode": dice.choice(list(Mode)).value},
+                {"mode": Mode.RUNNING.value, "max_instances": 3},
+                {"max_hourly_usd": dice.choice(["0.5", "1.0", None])},
+                {"spawn_per_tick": dice.randint(1, 3)},
+                {"idle_action": dice.choice(["stop", "destroy"])},
+            ]
+        )
+        self.dice.say(f"{changes}")
+        operating.edit(Fleet.objects.get(pk=self.fleet.pk), changes, by="operator")
+
     def _settle(self) -> None:
         """No faults any more: within an hour nothing is on its way and nothing unknown (L2, L3)."""
-        self.faulty, self.pace = False, SETTLING
-        self.rig.server.faults.clear()
+        self.dice.faulty, self.pace, self.server.ill = False, SETTLING, ""
+        for vendor in self.vendors:
+            vendor.calm()
+        operating.make_group(self.fleet)
         fleet = Fleet.objects.get(pk=self.fleet.pk)
-        if fleet.mode == Mode.PAUSED.value:
+        if fleet.mode != Mode.RUNNING.value:
             operating.edit(fleet, {"mode": Mode.RUNNING.value}, by="operator")
         end = utcnow() + LONGEST_SETTLING
         while self._unsettled():
             if utcnow() > end:
                 left = list(Pod.objects.in_transit().values_list("pk", "state", "note"))
-                raise Violated(f"L2, L3: unsettled after an hour: {left} {[*self.unowned_since]}")
+                raise Violated(f"L2, L3: unsettled after an hour: {left} {self.invariants.unknown}")
             self.step()
+        self.invariants.check_settled()
 
     def _unsettled(self) -> bool:
-        return bool(self.queue or self.unowned_since) or Pod.objects.in_transit().exists()
+        waiting = bool(self.queue.messages or self.invariants.unknown)
+        return waiting or Pod.objects.in_transit().exists()
 
-    def _beat_is_silent(self) -> None:
+    def _beat_is_silent(self, seconds: float) -> None:
         """Nothing is sent for up to an hour (F43)."""
-        self.faults += 1
-        seconds = self.random.randint(600, 3600)
-        self.say(f"beat is silent for {seconds} s")
-        self.rig.clock.advance(seconds)
+        self.dice.faults += 1
+        self.dice.say(f"beat is silent for {seconds} s")
+        self.beat.silent_until = utcnow() + timedelta(seconds=seconds)
 
-    def _rest_until(self, end: datetime) -> None:
-        while utcnow() < end:
-            self.pace = SETTLING if self._unsettled() else QUIET
+    def _calm(self) -> None:
+        """With faults gone and work there the fleet is as large as it should be; then it is gone."""
+        self.pace = SETTLING
+        calm = {
+            "mode": Mode.RUNNING.value,
+            "max_instances": 3,
+            "max_hourly_usd": None,
+            "idle_action": "destroy",
+        }
+        operating.edit(Fleet.objects.get(pk=self.fleet.pk), calm, by="operator")
+        self.dice.say("calm")
+        for vendor in self.vendors:
+            vendor.restock()
+        self.agents.add_items(600)
+        self._until(lambda: Pod.objects.filter(state="ready").count() == 3, "L1: not 3 READY pods")
+        self._until(lambda: self.agents.acknowledged >= self.agents.enqueued, "L4: not drained")
+        self._until(
+            lambda: not Pod.objects.billable().exists() and not self.invariants.unknown,
+            "L2, L3, L5: not at rest",
+        )
+        self.invariants.check_settled()
+
+    def _until(self, what: Callable[[], bool], why: str) -> None:
+        end = utcnow() + AT_REST_WITHIN
+        while not what():
+            if utcnow() > end:
+                left = Pod.objects.billable().values_list("pk", "state", "because", "note")
+                raise Violated(f"{why} within {AT_REST_WITHIN}: {list(left)}")
             self.step()
+
+
+def _ids(dice: Random) -> Iterator[uuid.UUID]:
+    while True:
+        yield uuid.UUID(int=dice.getrandbits(128))
 
 
 def live(
-    rig: Rig,
-    redis_url: str,
-    seed: int,
-    *,
-    bursts: int = BURSTS,
-    spared: Collection[int] = (),
+    url: str, seed: int, fresh: Fresh, *, bursts: int = BURSTS, spared: Collection[int] = ()
 ) -> Lived:
-    """The day of a seed, without the faults of these numbers; a violation tells the trace's end."""
-    started = utcnow()
-    day = Day(rig, redis_url, seed)
-    day.spared = frozenset(spared)
-    violation = ""
+    """The day of a seed, without the faults of these numbers; a violation tells the story's end.
 
-    def next_step(pod_id: int, state: PodState, *, countdown: float = 0) -> None:
-        task = dispatch.STEP_OF.get(state)
-        if task is not None:
-            day.send(task, pod_id, countdown=countdown)
-
-    with (
-        mock.patch.object(dispatch, "send", day.send),
-        mock.patch("pods.tasks.dispatch.next_step", next_step),
-    ):
+    `url`: of a Redis that is emptied; `fresh`: the database, emptied too.
+    """
+    fresh.restore()
+    client = redis.Redis.from_url(url, protocol=2)
+    client.flushall()
+    time = SteppedClock()
+    with clock.use(time):
+        day = Day(Dice(seed, spared=spared), time, client)
+    violation, started = "", time()
+    with day.patched():
+        day.prepare()
         try:
             day.live(bursts=bursts)
-        except (Violated, AssertionError) as exc:
-            violation = "\n".join([f"seed {seed}: {exc}", *day.trace[-40:]])
+        except (Violated, Broke, AssertionError) as exc:
+            violation = "\n".join([f"seed {seed}: {exc}", *day.dice.story[-60:]])
+        pods = Pod.objects.count()
     return Lived(
         seed=seed,
-        faults=day.faults,
-        fault_numbers=day.fault_number,
-        hours=(utcnow() - started).total_seconds() / 3600,
-        pods=Pod.objects.count(),
-        fingerprint=sha256("\n".join(day.trace).encode()).hexdigest(),
+        faults=day.dice.faults,
+        fault_numbers=day.dice.numbers,
+        hours=(time() - started).total_seconds() / 3600,
+        pods=pods,
+        fingerprint=sha256("\n".join(day.dice.story).encode()).hexdigest(),
         violation=violation,
     )

@@ -37,21 +37,13 @@ def prepare(folder: Path) -> None:
 def lived(seeds: range) -> Iterator[str]:
     """The days of these seeds, each from an empty database and an empty Redis."""
     # What knows models is imported when Django is ready.
-    import redis
-    from django.db import transaction
-
-    from pods import clock
-    from tests.contract.runpod_rig import runpod
+    from tests.simulation.databases import Fresh
     from tests.simulation.day import Lived, live
 
-    url = os.environ["REDIS_URL"]
+    url, fresh = os.environ["REDIS_URL"], Fresh()
 
     def one(seed: int, spared: Collection[int] = ()) -> Lived:
-        redis.Redis.from_url(url, protocol=2).flushall()
-        with runpod(in_process=True) as rig, clock.use(rig.clock), transaction.atomic():
-            day = live(rig, url, seed, spared=spared)
-            transaction.set_rollback(True)
-        return day
+        return live(url, seed, fresh, spared=spared)
 
     for seed in seeds:
         day = one(seed)

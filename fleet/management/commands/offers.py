@@ -17,6 +17,7 @@ from fleet.models import Fleet
 from pods import surveying
 from pods.clock import utcnow
 from pods.models import Account, Pod
+from pods.providers.base import OfferQuery
 
 
 class Command(BaseCommand):
@@ -43,10 +44,12 @@ class Command(BaseCommand):
             for account in accounts:
                 surveying.survey_account(account)
         wanted, known = _as_asked(fleet)
+        disk_gb = OfferQuery().disk_gb if fleet is None else fleet.disk_gb
+        seen = market.offers_of(accounts, disk_gb=disk_gb)
         names = {a.pk: a.name for a in accounts}
         rows = [
             _row(place, known, names)
-            for place in placement.weigh(market.offers_of(accounts), wanted, known)
+            for place in placement.weigh(seen, wanted, known)
             if not options["gpu"] or place.offer.gpu_type in options["gpu"]
         ]
         if options["json"]:

@@ -130,6 +130,8 @@ def offer_of(
         host=str(row["machine_id"]) if row.get("machine_id") is not None else "",
         remaining=_remaining(row),
         stopped_hourly_usd=hourly(_disk_rent(row, disk_gb(query.disk_gb)) or Decimal(0)),
+        disk_gb=disk_gb(query.disk_gb),
+        gb_hourly_usd=_disk_rent(row, 1) or Decimal(0),
     )
     fits = _row_fits(row, query, taste, bids=bids) and _offer_fits(offer, query)
     return offer if fits else None

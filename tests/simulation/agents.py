@@ -1,0 +1,211 @@
+"""What the agents on the vendors' machines do: beat, take items, publish and acknowledge, end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import redis
+from redis import RedisError
+
+from fleet.models import Fleet
+from pods.agent.protocol import AgentState, Command, Heartbeat, Keys
+from pods.clock import utcnow
+from tests.simulation.dice import Dice
+from tests.simulation.redis_time import RedisTime
+from tests.simulation.vendors import Machine, Vendor
+
+ITEMS_PER_SECOND: Final = 0.4
+AT_ONCE: Final = 8  # items that an agent has in hand
+CLAIM_IDLE_SECONDS: Final = 60
+
+
+@dataclass(slots=True, kw_only=True)
+class _Agent:
+    """One boot of one machine."""
+
+    up_since: Any
+    at: datetime
+    in_hand: list[bytes] = field(default_factory=list)
+    taken_at: datetime | None = None
+    done: int = 0
+    idle_since: datetime
+    acked_at: datetime | None = None
+    lease: bytes | None = None
+    renewed_at: datetime
+    quiet_until: datetime | None = None  # its heartbeat is lost, its work goes on
+    hangs: bool = False  # its heartbeat goes on, its work does not
+
+
+class Agents:
+    """All of them; they talk to the server itself, past what the manager's tasks see of it."""
+
+    def __init__(
+        self,
+        vendors: Sequence[Vendor],
+        fleet: Fleet,
+        client: "redis.Redis",
+        seen: RedisTime,
+        dice: Dice,
+    ) -> None:
+        self._vendors, self._fleet, self._redis = vendors, fleet, client
+        self._seen, self._dice = seen, dice
+        self._keys = Keys(fleet.name)
+        self._running: dict[str, _Agent] = {}
+        self.enqueued, self.acknowledged = 0, 0
+        self._milliseconds = 0
+        self._managed = True
+
+    def forget_items(self) -> None:
+        """The server was emptied: nothing waits, nothing is pending."""
+        self.enqueued = self.acknowledged = 0
+        for agent in self._running.values():
+            agent.in_hand.clear()
+            agent.taken_at = None
+
+    def add_items(self, count: int) -> None:
+        """Work arrives; its ids are of the simulation's time."""
+        now_ms = int(utcnow().timestamp() * 1000)
+        for _ in range(count):
+            self._milliseconds = max(self._milliseconds + 1, now_ms)
+            try:
+                self._redis.xadd(self._fleet.stream, {"payload": "x"}, id=f"{self._milliseconds}-0")
+            except RedisError:
+                return
+            self.enqueued += 1
+
+    def step(self, *, managed: bool) -> None:
+        """Let every agent catch up with the clock; `managed`: ticks came in the time jumped over."""
+        if self._seen.ill:
+            return  # for agents too there is no server
+        self._managed = managed
+        living: set[str] = set()
+        for vendor in self._vendors:
+            for machine in vendor.machines():
+                if machine.up_since is None or machine.id in vendor.foreign:
+                    continue
+                living.add(machine.id)
+                self._work(vendor, machine)
+        for gone in self._running.keys() - living:
+            del self._running[gone]
+
+    def _work(self, vendor: Vendor, machine: Machine) -> None:
+        now, agent = utcnow(), self._running.get(machine.id)
+        if agent is None or agent.up_since != machine.up_since:
+            agent = _Agent(up_since=machine.up_since, at=now, idle_since=now, renewed_at=now)
+            self._running[machine.id] = agent
+        name = machine.name
+        fence, command, lease = self._redis.mget(
+            self._keys.fence(name), self._keys.command(name), self._keys.lease
+        )
+        if lease != agent.lease or self._managed:
+            agent.lease, agent.renewed_at = lease, now
+        orphaned = (now - agent.renewed_at).total_seconds() > self._fleet.orphan_seconds
+        if orphaned:
+            self._dice.say(
+                f"{machine.id} ends itself: no manager since {agent.renewed_at:%H:%M:%S}"
+            )
+            vendor.end(machine.id)
+            return
+        if fence:
+            return
+        self._misfortune(machine, agent)
+        leaving = command in {Command.DRAIN.value.encode(), Command.STOP.value.encode()}
+        if not agent.hangs:
+            self._finish(name, agent, everything=leaving)
+            if not leaving:
+                self._take(name, agent)
+        agent.at = now
+        if agent.quiet_until is None or now >= agent.quiet_until:
+            drained = leaving and not agent.in_hand
+            self._beat(name, agent, AgentState.DRAINED if drained else AgentState.WORKING)
+
+    def _misfortune(self, machine: Machine, agent: _Agent) -> None:
+        if own := self._dice.strikes(0.006, f"no heartbeat of {machine.id}"):
+            agent.quiet_until = datetime.fromtimestamp(
+                utcnow().timestamp() + own.choice([30, 120, 900]), tz=utcnow().tzinfo
+            )
+        if self._dice.strikes(0.003, f"the agent of {machine.id} hangs"):
+            agent.hangs = True
+
+    def _finish(self, name: str, agent: _Agent, *, everything: bool) -> None:
+        """Publish and acknowledge what was done since the last step, in one transaction."""
+        seconds = (utcnow() - agent.at).total_seconds()
+        count = len(agent.in_hand) if everything else int(ITEMS_PER_SECOND * seconds)
+        while agent.in_hand and count > 0:
+            batch = agent.in_hand[:count]
+            pipe = self._redis.pipeline()
+            pipe.xack(self._fleet.stream, self._fleet.group, *batch)
+            try:
+                acked = int(pipe.execute()[0])
+            except RedisError:
+                return
+            del agent.in_hand[:count]
+            count -= len(batch)
+            agent.done += acked
+            agent.acked_at = self._seen.settled[name.encode()] = utcnow()
+            self.acknowledged += acked
+            if not everything and count > 0:
+                self._take(name, agent)
+        if not agent.in_hand and agent.taken_at is not None:
+            agent.taken_at, agent.idle_since = None, utcnow()
+
+    def _take(self, name: str, agent: _Agent) -> None:
+        stream, group = self._fleet.stream, self._fleet.group
+        now, me = utcnow(), name.encode()
+        self._seen.asked[me] = now
+        free = AT_ONCE - len(agent.in_hand)
+        if free <= 0:
+            return
+        try:
+            got = self._redis.xreadgroup(group, name, {stream: ">"}, count=free)
+            entries = [entry for _, rows in got for entry, _ in rows] if got else []
+            if not entries:
+                entries = self._claim(me, agent, free)
+        except RedisError:
+            return
+        if entries:
+            agent.in_hand += entries
+            agent.taken_at = agent.taken_at or now
+            self._seen.settled[me] = now
+
+    def _claim(self, me: bytes, agent: _Agent, count: int) -> list[bytes]:
+        """Items of consumers that gave no sign, its own of an earlier boot among them."""
+        stream, group = self._fleet.stream, self._fleet.group
+        waiting = self._redis.xpending(stream, group)
+        for row in waiting["consumers"] or ():
+            owner, mine = row["name"], row["name"] == me
+            sign = max(
+                (t for t in (self._seen.settled.get(owner), self._seen.asked.get(owner)) if t),
+                default=None,
+            )
+            dead = sign is None or (utcnow() - sign).total_seconds() > CLAIM_IDLE_SECONDS
+            if not (mine or dead):
+                continue
+            found = self._redis.xpending_range(stream, group, "-", "+", 50, consumername=owner)
+            ids = [r["message_id"] for r in found if r["message_id"] not in agent.in_hand][:count]
+            if ids:
+                return list(self._redis.xclaim(stream, group, me, 0, ids, justid=True))
+        return []
+
+    def _beat(self, name: str, agent: _Agent, state: AgentState) -> None:
+        now = utcnow()
+        said = Heartbeat(
+            state=state,
+            at_ms=int(now.timestamp() * 1000),
+            done=agent.done,
+            in_flight=len(agent.in_hand),
+            idle_ms=0 if agent.in_hand else _ms(agent.idle_since),
+            oldest_ms=_ms(agent.taken_at),
+            since_ack_ms=-1 if agent.acked_at is None else _ms(agent.acked_at),
+            rate=ITEMS_PER_SECOND if agent.in_hand else 0.0,
+        )
+        fields = {**said.fields(), "at_ms": str(said.at_ms)}
+        try:
+            self._redis.hset(self._keys.pod(name), mapping=fields)
+        except RedisError:
+            return
+
+
+def _ms(since: datetime | None) -> int:
+    return 0 if since is None else int((utcnow() - since).total_seconds() * 1000)

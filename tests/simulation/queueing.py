@@ -1,0 +1,129 @@
+"""Beat and the task queue: periodic tasks fall due; messages are dropped, delayed, doubled, shuffled."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+from unittest import mock
+
+from celery import current_app
+from django_celery_beat.models import PeriodicTask
+
+from pods.clock import utcnow
+from tests.simulation.dice import Dice
+from tests.simulation.worker import Worker
+
+LATE: Final = (0, 0, 0, 0, 1, 7, 40)  # seconds, a message at a time
+ROUNDS: Final = 6  # a task that sends another, that sends another
+
+
+@dataclass(slots=True, kw_only=True)
+class _Message:
+    due: datetime
+    expires: datetime | None
+    task: str
+    args: tuple[Any, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Entry:
+    task: str
+    args: tuple[Any, ...]
+    every: timedelta
+    expires: float | None
+    next_at: datetime
+
+
+@dataclass(slots=True)
+class Queue:
+    """What was sent and not yet taken. It honours `expires`, as the broker's workers do."""
+
+    dice: Dice
+    worker: Worker
+    messages: list[_Message] = field(default_factory=list)
+
+    @contextmanager
+    def patched(self) -> Iterator[None]:
+        """Within the block everything that is sent comes here."""
+        app: Any = current_app._get_current_object()  # type: ignore[attr-defined]
+        app.loader.import_default_modules()  # as a worker does at its start
+        with mock.patch.object(app, "send_task", self.send):
+            yield
+
+    def send(
+        self,
+        name: str,
+        args: Sequence[Any] | None = None,
+        _kwargs: Any = None,
+        countdown: float | None = None,
+        expires: float | None = None,
+        **_: Any,
+    ) -> None:
+        """A message of a task, or of beat."""
+        self.worker.call(f"before sending {name}")
+        values = tuple(args or ())
+        if self.dice.strikes(0.03, f"lost {name}{values}"):
+            return
+        late = self.dice.random.choice(LATE) if self.dice.faulty else 0
+        now = utcnow()
+        message = _Message(
+            due=now + timedelta(seconds=(countdown or 0) + late),
+            expires=None if expires is None else now + timedelta(seconds=expires),
+            task=name,
+            args=values,
+        )
+        self.messages.append(message)
+        if self.dice.strikes(0.02, f"twice {name}{values}"):
+            self.messages.append(message)
+        self.worker.call(f"after sending {name}")
+
+    def deliver(self, taken: Callable[[str], None]) -> None:
+        """Run what is due, in any order, and what that sends at once; `taken` hears of each."""
+        for _ in range(ROUNDS):
+            now = utcnow()
+            due = [m for m in self.messages if m.due <= now]
+            if not due:
+                return
+            self.messages = [m for m in self.messages if m.due > now]
+            self.dice.random.shuffle(due)
+            for message in due:
+                if message.expires is None or utcnow() <= message.expires:
+                    taken(message.task)
+                    body = current_app.tasks[message.task].run
+                    self.worker.run(
+                        f"{message.task}{message.args}",
+                        lambda run=body, args=message.args: run(*args),
+                    )
+
+
+class Beat:
+    """Sends each periodic task of the database's schedule when it falls due."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue, self.silent_until = queue, utcnow()
+        rows = PeriodicTask.objects.filter(enabled=True, interval__isnull=False)
+        self._entries = [
+            _Entry(
+                task=row.task,
+                args=tuple(json.loads(row.args)),
+                every=row.interval.schedule.run_every,
+                expires=row.expire_seconds,
+                next_at=utcnow(),
+            )
+            for row in rows.select_related("interval").order_by("pk")
+        ]
+
+    def send_due(self, *, dice: Dice) -> None:
+        """Send what is due; now and then a second beat runs beside it (F42)."""
+        now = utcnow()
+        if now < self.silent_until:
+            return
+        for entry in self._entries:
+            if now < entry.next_at:
+                continue
+            entry.next_at = now + entry.every
+            copies = 2 if dice.strikes(0.01, f"a second beat sends {entry.task}") else 1
+            for _ in range(copies):
+                self._queue.send(entry.task, entry.args, expires=entry.expires)

@@ -1,0 +1,91 @@
+"""Redis as the tasks see it: on the simulation's clock, and gone, deaf or full while it is ill."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final
+from unittest import mock
+
+import redis
+from redis.client import Pipeline
+
+from pods.clock import utcnow
+from tests.simulation.worker import Worker
+
+DOWN: Final = "down"  # nobody answers
+DEAF: Final = "deaf"  # what is asked is done, and the answer is lost
+DEPTH_FIELDS: Final = (
+    16  # the answer of fleet/backlog/scripts/stream_depth.lua, whose time is two of
+)
+
+
+class RedisTime:
+    """The server of this run as `worker`'s tasks meet it; the agents' own commands pass through."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.ill = ""  # DOWN, DEAF, or well
+        self.asked: dict[bytes, datetime] = {}  # consumer: since it last asked for items
+        self.settled: dict[bytes, datetime] = {}  # consumer: since it last got or settled one
+        self._worker = worker
+
+    @contextmanager
+    def patched(self) -> Iterator[None]:
+        """Within the block the clients of this process meet it."""
+        command, pipeline = redis.Redis.execute_command, Pipeline.execute
+
+        def one(client: Any, *args: Any, **options: Any) -> Any:
+            if not self._worker.at_work:
+                return command(client, *args, **options)
+            self._before(str(args[0]))
+            answer = self._translated(str(args[0]), command(client, *args, **options))
+            return self._after(str(args[0]), answer)
+
+        def several(client: Any, raise_on_error: bool = True) -> Any:
+            names = [str(entry[0][0]) for entry in client.command_stack]
+            if not self._worker.at_work or not names:
+                return pipeline(client, raise_on_error)
+            try:
+                self._before(f"{names[0]} …")
+            except BaseException:
+                client.reset()
+                raise
+            answers = pipeline(client, raise_on_error)
+            answers = [self._translated(n, a) for n, a in zip(names, answers, strict=True)]
+            return self._after(f"{names[0]} …", answers)
+
+        with (
+            mock.patch.object(redis.Redis, "execute_command", one),
+            mock.patch.object(Pipeline, "execute", several),
+        ):
+            yield
+
+    def _before(self, what: str) -> None:
+        self._worker.call(f"before {what}")
+        if self.ill == DOWN:
+            raise redis.ConnectionError("Error 111 connecting. Connection refused.")
+
+    def _after(self, what: str, answer: Any) -> Any:
+        if self.ill == DEAF:
+            raise redis.TimeoutError("Timeout reading from socket")
+        self._worker.call(f"after {what}")
+        return answer
+
+    def _translated(self, name: str, answer: Any) -> Any:
+        """The answer with the simulation's time in the place of the server's."""
+        micros = int(utcnow().timestamp() * 1_000_000)
+        if name == "TIME" and isinstance(answer, tuple):
+            return (micros // 1_000_000, micros % 1_000_000)
+        if name == "EVAL_RO" and isinstance(answer, list) and len(answer) == DEPTH_FIELDS:
+            return [answer[0], micros // 1_000_000, micros % 1_000_000, *answer[3:]]
+        if name.startswith("XINFO CONSUMERS") and isinstance(answer, list):
+            return [self._consumer(row) for row in answer]
+        return answer
+
+    def _consumer(self, row: dict[str, Any]) -> dict[str, Any]:
+        settled = self.settled.get(row["name"])
+        inactive = -1 if settled is None else _milliseconds(settled)
+        return {**row, "idle": _milliseconds(self.asked.get(row["name"])), "inactive": inactive}
+
+
+def _milliseconds(since: datetime | None) -> int:
+    return 0 if since is None else int((utcnow() - since).total_seconds() * 1000)

@@ -1,0 +1,292 @@
+"""The vendors of a simulated day: what runs there, what it costs, and what goes wrong with it."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from random import Random
+from typing import Any, ClassVar, Final
+
+from tests.emulators.base import Desk, Reply, SteppedClock
+from tests.emulators.runpod import RunPodEmulator
+from tests.emulators.runpod_state import Boot, Problem, RunPodState
+from tests.emulators.vastai import VastaiEmulator
+from tests.emulators.vastai_contracts import Refusal
+from tests.simulation.dice import Dice
+
+PROBLEM: Final = "application/problem+json"
+SOMEBODY: Final = "somebody-elses"
+IMAGE: Final = "registry.example/worker:1.4.2"
+TROUBLE: Final = (500, 503, 429, 401, 404)
+SLOTS: Final = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A machine that exists at a vendor."""
+
+    id: str
+    name: str
+    up_since: Any  # which boot it is; None: its container does not run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A kind of request."""
+
+    method: str
+    path: str
+    one: bool = False  # it is about one machine
+
+
+class Vendor(ABC):
+    """An emulated vendor without sockets, and what others do with its machines."""
+
+    name: ClassVar[str]
+    url: ClassVar[str]
+    routes: ClassVar[Sequence[Route]]
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.foreign: set[str] = set()  # machines of somebody else on the same account
+        self.lied: set[str] = set()  # machines of which an answer said what is not so
+
+    @abstractmethod
+    def machines(self) -> list[Machine]:
+        """Everything that exists, whoever made it."""
+
+    @abstractmethod
+    def billed_usd(self, machine: str) -> Decimal:
+        """What a machine has cost until now."""
+
+    @abstractmethod
+    def end(self, machine: str) -> None:
+        """The machine ends: its own agent, or somebody in the console, deletes it."""
+
+    @abstractmethod
+    def rent(self, name: str, dice: Random) -> str | None:
+        """Somebody rents a machine with that name, past us; None where there is none to rent."""
+
+    @abstractmethod
+    def trouble(self, status: int) -> Reply:
+        """An answer that is an error."""
+
+    @abstractmethod
+    def _break_one(self, machine: Machine, dice: Dice) -> None:
+        """What happens to a machine of ours by itself."""
+
+    @abstractmethod
+    def change_market(self, dice: Dice) -> None:
+        """Stock, prices and rivals."""
+
+    @abstractmethod
+    def restock(self) -> None:
+        """Enough is for rent again."""
+
+    def misbehave(self, dice: Dice, tag: str) -> None:
+        """What goes wrong in a step."""
+        self._break_answers(dice)
+        mine = [m for m in self.machines() if m.id not in self.foreign]
+        for machine in mine:
+            self._break_one(machine, dice)
+        if mine and (own := dice.strikes(0.01, f"{self.name}: a machine is started under our tag")):
+            self.rent(f"{tag}-{own.getrandbits(128):032x}", own)
+        if not self.foreign and (made := self.rent(SOMEBODY, dice.random)):
+            self.foreign.add(made)
+        self.change_market(dice)
+
+    def calm(self) -> None:
+        """Its answers are what they should be from now on."""
+        self.desk.faults.clear()
+
+    def _break_answers(self, dice: Dice) -> None:
+        faults = self.desk.faults
+        for route in self.routes:
+            words = f"{self.name}: {route.method} {route.path}"
+            if dice.strikes(0.006, f"{words} loses its answer"):
+                faults.lose_answer(route.method, route.path)
+            if dice.strikes(0.006, f"{words} loses its request"):
+                faults.lose_request(route.method, route.path)
+            if own := dice.strikes(0.012, f"{words} answers an error"):
+                self._answer_trouble(route, own)
+
+    def _answer_trouble(self, route: Route, dice: Random) -> None:
+        known = TROUBLE if route.one else TROUBLE[:-1]
+        status = dice.choice(known)
+        if status == 404 and route.method == "GET":
+            self.lied |= {m.id for m in self.machines()}
+        after = route.method != "GET" and status >= 500
+        put = self.desk.faults.answer_after if after else self.desk.faults.answer
+        put(route.method, route.path, self.trouble(status))
+
+
+class RunPod(Vendor):
+    """RunPod: pods of the community and the secure cloud."""
+
+    name = "runpod"
+    url = "http://127.0.0.1:1"
+    routes = (
+        Route(method="POST", path="/v2/pods"),
+        Route(method="GET", path="/v2/pods"),
+        Route(method="GET", path=r"/v2/pods/[^/]+", one=True),
+        Route(method="DELETE", path=r"/v2/pods/[^/]+", one=True),
+    )
+
+    def __init__(self, clock: SteppedClock, dice: Dice) -> None:
+        self.state = RunPodState(
+            clock=clock,
+            seed=dice.seed,
+            boot=Boot(provisioning=5, starting=5, pulling=5),
+            balance_usd=Decimal(5000),
+            list_lag=dice.random.choice([0, 0, 20]),
+            get_lag=dice.random.choice([0, 0, 20]),
+            page_size=dice.random.choice([None, 3]),
+        )
+        self._clock = clock
+        super().__init__(Desk(RunPodEmulator(self.state)))
+
+    def machines(self) -> list[Machine]:
+        now = self._clock()
+        return [
+            Machine(id=p.id, name=str(p.request["name"]), up_since=p.up_since(now))
+            for p in self.state.living()
+        ]
+
+    def billed_usd(self, machine: str) -> Decimal:
+        return self.state.bill.total(machine, now=self._clock())
+
+    def end(self, machine: str) -> None:
+        self.state.vanish(machine)
+
+    def rent(self, name: str, dice: Random) -> str | None:
+        gpu = {"id": "NVIDIA GeForce RTX 4090", "count": 1}
+        request = {"name": name, "image": IMAGE, "cloud": "COMMUNITY", "gpu": gpu}
+        try:
+            return self.state.create(request).id
+        except Problem:
+            return None
+
+    def trouble(self, status: int) -> Reply:
+        body = {"title": "x", "status": status, "detail": "x"}
+        return Reply(status=status, json=body, content_type=PROBLEM)
+
+    def _break_one(self, machine: Machine, dice: Dice) -> None:
+        if dice.strikes(0.006, f"{machine.id} is deleted in the console"):
+            self.state.vanish(machine.id)
+        elif dice.strikes(0.005, f"{machine.id} fails"):
+            self.state.fail(machine.id)
+        elif dice.strikes(0.004, f"{machine.id} stands still in its boot"):
+            self.state.pods[machine.id].stuck = True
+        elif dice.strikes(0.004, f"{machine.id} restarts by itself"):
+            self.state.pods[machine.id].boot_at = self._clock()
+        elif dice.strikes(0.004, f"{machine.id} is stopped in the console"):
+            with suppress(Problem):  # not while it boots
+                self.state.act(machine.id, "stop")
+
+    def restock(self) -> None:
+        for gpu in self.state.catalog:
+            for place in gpu.stock:
+                gpu.stock[place] = 8
+
+    def change_market(self, dice: Dice) -> None:
+        if own := dice.strikes(0.01, "RunPod's stock changes"):
+            gpu = own.choice(self.state.catalog)
+            for place in gpu.stock:
+                gpu.stock[place] = own.choice([0, 1, 4, 8])
+
+
+class Vastai(Vendor):
+    """Vast.ai: hosts that rivals bid for."""
+
+    name = "vastai"
+    url = "http://127.0.0.1:2"
+    one = r"/api/v0/instances/\d+/?"
+    routes = (
+        Route(method="PUT", path=r"/api/v0/asks/\d+/"),
+        Route(method="GET", path="/api/v1/instances/"),
+        Route(method="GET", path=one, one=True),
+        Route(method="DELETE", path=one, one=True),
+    )
+
+    def __init__(self, clock: SteppedClock, dice: Dice) -> None:
+        self.emulator = VastaiEmulator(clock=clock, limits={}, credit=Decimal(5000))
+        self.market = self.emulator.market
+        for number in range(SLOTS):
+            self.market.add_slot(usd=str(Decimal("0.3") + Decimal(number) / 100))
+        self._gone: dict[str, Decimal] = {}
+        super().__init__(Desk(self.emulator))
+
+    def machines(self) -> list[Machine]:
+        self.market.settle()
+        return [
+            Machine(
+                id=str(c.id),
+                name=c.label,
+                up_since=c.generation if (c.actual, c.current) == ("running", "running") else None,
+            )
+            for c in self.market.contracts.values()
+            if c.destroyed_at is None
+        ]
+
+    def billed_usd(self, machine: str) -> Decimal:
+        self.market.settle()
+        return self.market.bill.total(machine, now=self.market.now())
+
+    def end(self, machine: str) -> None:
+        self.market.destroy(self.market.contracts[int(machine)])
+
+    def rent(self, name: str, dice: Random) -> str | None:
+        slot = next(self.market.offered(), None)
+        if slot is None:
+            return None
+        facts: dict[str, Any] = {"label": name, "image": IMAGE, "args": [], "env": {}}
+        try:
+            made = self.market.rent(slot, bid=None, cancel=True, disk=Decimal(40), **facts)
+        except Refusal:
+            return None
+        return str(made.id)
+
+    def trouble(self, status: int) -> Reply:
+        body = {"success": False, "error": "trouble", "msg": "x"}
+        return Reply(status=status, text=json.dumps(body))
+
+    def calm(self) -> None:
+        super().calm()
+        self.emulator.quirks.errors_create = 0
+        self.emulator.quirks.defects.clear()
+        self.emulator.quirks.keeps_destroyed = False
+
+    def _break_one(self, machine: Machine, dice: Dice) -> None:
+        contract = self.market.contracts[int(machine.id)]
+        if dice.strikes(0.005, f"{machine.id} is deleted in the console"):
+            self.market.destroy(contract)
+        elif dice.strikes(0.005, f"the process of {machine.id} ends"):
+            self.market.exits(contract)
+        elif dice.strikes(0.004, f"the host of {machine.id} is cut off"):
+            self.market.goes_offline(contract)
+        elif contract.actual == "offline" and dice.random.random() < 0.2:
+            self.market.comes_online(contract)
+        elif dice.strikes(0.004, f"{machine.id} is stopped in the console"):
+            self.market.stop(contract)
+
+    def restock(self) -> None:
+        for slot in self.market.slots:
+            self.market.rival_leaves(slot)
+
+    def change_market(self, dice: Dice) -> None:
+        quirks, slots = self.emulator.quirks, self.market.slots
+        if own := dice.strikes(0.02, "a rival outbids on Vast.ai"):
+            self.market.rival_bids(own.choice(slots), Decimal(9))
+        if own := dice.strikes(0.01, "a rival leaves Vast.ai"):
+            self.market.rival_leaves(own.choice(slots))
+        if dice.strikes(0.01, "a create on Vast.ai fails and bills"):
+            quirks.errors_create += 1
+        if own := dice.strikes(0.01, "a boot on Vast.ai is defective"):
+            quirks.defects.append(own.choice(["stuck", "pull", "oci"]))
+        if dice.strikes(0.006, "Vast.ai says that it destroys, and does not"):
+            quirks.keeps_destroyed = True
+            self.lied |= {m.id for m in self.machines()}
+        elif quirks.keeps_destroyed and dice.random.random() < 0.3:
+            quirks.keeps_destroyed = False
