@@ -83,6 +83,7 @@ class Day:
         self.queue = Queue(dice, self.worker)
         self.vendors: list[Vendor] = [RunPod(time, dice), Vastai(time, dice)]
         self.pace = STEP
+        self.jumped = False  # ticks came in the time that was jumped over
 
     @contextmanager
     def patched(self) -> Iterator[None]:
@@ -131,8 +132,8 @@ class Day:
             self._settle()
             if own := self.dice.random.random() < 0.2:
                 self._beat_is_silent(self.dice.random.randint(600, 3600) * own)
+            self.pace = QUIET
             while utcnow() < end:
-                self.pace = SETTLING if self._unsettled() else QUIET
                 self.step()
         self._calm()
 
@@ -140,13 +141,15 @@ class Day:
         """As many seconds as the pace says."""
         if self.dice.faulty:
             self._misbehave()
-        managed = self.pace > STEP and utcnow() >= self.beat.silent_until
+        managed, self.jumped = self.jumped, self.pace > STEP and utcnow() >= self.beat.silent_until
         self.agents.step(managed=managed)
         self.beat.send_due(dice=self.dice)
         self.queue.deliver(self._taken)
         self.agents.step(managed=managed)
         self.invariants.check()
-        self.time.advance(self.pace)
+        # What a quiet step has begun must not wait for the next one.
+        hurry = self.pace == QUIET and self._unsettled()
+        self.time.advance(SETTLING if hurry else self.pace)
 
     def _taken(self, task: str) -> None:
         self.invariants.reconciliations += task == "pods.reconcile_account"
@@ -216,7 +219,7 @@ class Day:
         self.invariants.check_settled()
 
     def _unsettled(self) -> bool:
-        waiting = bool(self.queue.messages or self.invariants.unknown)
+        waiting = bool(self.queue.messages or self.invariants.unknown or self.invariants.missing)
         return waiting or Pod.objects.in_transit().exists()
 
     def _beat_is_silent(self, seconds: float) -> None:
@@ -238,6 +241,7 @@ class Day:
         self.dice.say("calm")
         for vendor in self.vendors:
             vendor.restock()
+        self.step()  # agents catch up with the quiet: what comes now they have not done yet
         self.agents.add_items(600)
         self._until(lambda: Pod.objects.filter(state="ready").count() == 3, "L1: not 3 READY pods")
         self._until(lambda: self.agents.acknowledged >= self.agents.enqueued, "L4: not drained")

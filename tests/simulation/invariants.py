@@ -19,7 +19,7 @@ from tests.simulation.vendors import Vendor
 KNOWN_WITHIN: Final = timedelta(minutes=2)  # the vendors' consistency window
 RECONCILIATIONS: Final = 14  # so many may fail, one after another
 UNDER_COUNTED: Final = timedelta(seconds=30)  # a tick, and a step of the simulation
-OVER_COUNTED: Final = timedelta(hours=3)  # what ended in a quiet hour is noticed a step later
+OVER_COUNTED: Final = timedelta(minutes=30)  # until it is noticed, beside faults, that one is gone
 OPENING: Final = (REQUESTED.value, CREATING.value)
 
 
@@ -43,6 +43,7 @@ class Invariants:
         self._orphans = (0, Decimal(0))
         self._inferred: list[datetime] = []
         self.reconciliations = 0
+        self.missing = 0  # rows that may bill and whose machine is gone
         self._most_pods: list[tuple[datetime, int]] = []
 
     @property
@@ -101,6 +102,8 @@ class Invariants:
             lives = pk in ended_now and external_id in machines[provider]
             if lives and (provider, external_id) not in owned and external_id not in lies[provider]:
                 raise Violated(f"S4: pod {pk} is {state} and {external_id} lives")
+        here = {(name, machine) for name, found in machines.items() for machine in found}
+        self.missing = len({pair for pair in owned if pair[1] is not None} - here)
         before, self._unknown = self._unknown, {}
         for vendor in self._vendors:
             here = machines[vendor.name]

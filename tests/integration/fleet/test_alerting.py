@@ -176,6 +176,7 @@ def test_the_queries_do_not_grow_with_fleets_pods_and_accounts(
 ) -> None:
     for n in range(size):
         a_pod(a_fleet(name=f"f{n}", accounts=[an_account()]), READY)
+    Fleet.objects.update(created_at=NOON)
     time.advance(25 * HOUR)
     with CaptureQueriesContext(connection) as queries:
         done = alerting.reconcile_alerts()
