@@ -9,7 +9,7 @@ from pods.models import Pod
 from pods.states import ENDED
 from tests.integration.market.emulated import market
 
-pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 @pytest.mark.fault(22)

@@ -86,7 +86,13 @@ def test_one_pod_then_three_then_none_then_back(
 
 @pytest.mark.timeout(300)
 @pytest.mark.fault(44)
-@pytest.mark.parametrize("pods_too", [False, True], ids=["pods live on", "pods die too"])
+@pytest.mark.parametrize(
+    "pods_too",
+    [
+        pytest.param(False, id="pods live on", marks=pytest.mark.one_database),
+        pytest.param(True, id="pods die too"),
+    ],
+)
 def test_after_a_kill_of_everything_the_next_start_finds_the_pods_and_loses_nothing(
     installation: Installation,
     monkeypatch: pytest.MonkeyPatch,
