@@ -60,7 +60,7 @@ def sweep_account(account: Account, *, connect: Connect = wiring.connect) -> int
     ill = 0
     for pod in pods:
         machine = None if machines is None else machines.get(pod.external_id or "")
-        _see(pod, machine, machines is not None, readings)
+        _see(pod, machine, machines is not None and _shows(capabilities, pod), readings)
         says = _says(machine, asked=machines is not None)
         if diagnose(_facts(pod, says, capabilities, readings)) is not Finding.HEALTHY:
             dispatch.send(dispatch.CHECK, pod.pk)
@@ -94,6 +94,9 @@ def check_pod(pod_id: int, *, connect: Connect = wiring.connect) -> None:
         except (ValueError, wiring.BadSecret, ProviderError) as exc:
             breaker.failed(pod.account, exc)
             return
+        if machine is not None and pod.absent_since is not None:
+            pod.absent_since = None
+            Pod.objects.filter(pk=pod.pk).update(absent_since=None)
         readings = _read([pod])
         facts = _facts(pod, _says(machine, asked=True), provider.capabilities, readings)
         _act(pod, diagnose(facts), machine, readings, provider.capabilities)
@@ -212,6 +215,11 @@ def _read(pods: Sequence[Pod]) -> Readings | None:
         return None
 
 
+def _shows(capabilities: Capabilities, pod: Pod) -> bool:
+    """Whether a list can be expected to show the pod: a new machine is missing for a while."""
+    return utcnow() - (pod.asked_at or pod.requested_at) >= capabilities.list_lag
+
+
 def _status(provider: Provider, external_id: str) -> Machine | None:
     try:
         return provider.status(external_id)
@@ -228,8 +236,10 @@ def _says(machine: Machine | None, *, asked: bool) -> MachineSays:
 def _see(pod: Pod, machine: Machine | None, listed: bool, readings: Readings | None) -> None:
     """Put what was seen into the row's facts, and a new price into the ledger."""
     now = utcnow()
-    if listed:
-        pod.absent_since = None if machine is not None else (pod.absent_since or now)
+    if machine is not None:
+        pod.absent_since = None
+    elif listed:
+        pod.absent_since = pod.absent_since or now
     beat = readings.beats.get(pod.pk) if readings else None
     if beat is not None:
         said = beat.said

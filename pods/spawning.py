@@ -50,6 +50,10 @@ def spawn_pod(pod_id: int, *, connect: Connect = wiring.connect) -> None:
     with lifecycle.claimed(pod_id) as pod:
         if pod is None or pod.status not in {REQUESTED, CREATING}:
             return
+        if pod.external_id is not None:
+            # A former try ended between writing its machine down and the move.
+            _onward(pod)
+            return
         first = pod.status is REQUESTED
         if first:
             lifecycle.move(pod, CREATING, by="spawn", because="claimed", asked_at=utcnow())
@@ -148,6 +152,11 @@ def _record(pod: Pod, machine: Machine) -> None:
         _give_up(pod, str(exc))
         return
     billing.reprice(pod, pod.hourly_usd, now=utcnow())
+    _onward(pod)
+
+
+def _onward(pod: Pod) -> None:
+    """To its boot, or to its end where it is not wanted any more."""
     if pod.retire_because:
         lifecycle.move(pod, TERMINATING, by="spawn", because=pod.retire_because)
         dispatch.send(dispatch.TEARDOWN, pod.pk)

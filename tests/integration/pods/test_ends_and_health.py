@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from pods import health, teardown
+from pods import clock, health, teardown
 from pods.agent.protocol import AgentState
 from pods.models import Account, Orphan, Pod, PriceSegment
 from tests.contract.runpod_rig import POD, PODS
@@ -120,6 +120,25 @@ def test_a_pod_deleted_in_the_console_is_lost_only_outside_the_window(world: Wor
     world.run(900, until=lambda: state(pod) in {"lost", "terminated"})
     assert state(pod) == "lost"
     assert PriceSegment.objects.get(pod=pod).until is not None
+
+
+@pytest.mark.fault(9)
+def test_a_new_machine_that_the_list_lacks_is_not_missing(world: World) -> None:
+    world.rig.state.list_lag = 20
+    pod = world.spawn(world.requested())
+    world.sweep()
+    world.rig.clock.advance(25)
+    pod.refresh_from_db()
+    assert pod.absent_since is None
+
+
+@pytest.mark.fault(29)
+def test_a_machine_that_its_status_shows_again_is_not_missing(world: World) -> None:
+    pod = world.booted()
+    Pod.objects.filter(pk=pod.pk).update(absent_since=clock.utcnow())
+    health.check_pod(pod.pk, connect=world.connect)
+    pod.refresh_from_db()
+    assert (pod.state, pod.absent_since) == ("ready", None)
 
 
 @pytest.mark.fault(30)

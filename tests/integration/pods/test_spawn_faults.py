@@ -11,6 +11,7 @@ from django.db import connection
 from pods import clock, lifecycle, spawning, tasks, teardown
 from pods.models import Pod, PriceSegment
 from pods.providers.base import Machine, PodSpec
+from pods.states import BOOTING, PodState
 from tests.contract.runpod_rig import PODS
 from tests.emulators.base import Reply
 from tests.factories import a_pod
@@ -78,6 +79,26 @@ def test_a_death_before_the_id_is_stored_finds_the_machine_again(
     world.run(400, until=lambda: Pod.objects.get(pk=pod.pk).state == "booting")
     pod.refresh_from_db()
     assert world.living() == [pod.external_id]
+
+
+@pytest.mark.fault(3)
+@pytest.mark.fault(26)
+def test_a_death_after_the_id_is_stored_makes_no_second_machine(world: World) -> None:
+    pod = world.requested()
+    real = lifecycle.move
+
+    def dies(row: Pod, to: PodState, **facts: Any) -> None:
+        if to is BOOTING:
+            raise Killed
+        real(row, to, **facts)
+
+    with mock.patch.object(lifecycle, "move", dies), pytest.raises(Killed):
+        world.spawn(pod)
+    (machine,) = world.living()
+    world.rig.state.vanish(machine)
+    world.run(400, until=lambda: Pod.objects.get(pk=pod.pk).state == "booting")
+    assert Pod.objects.get(pk=pod.pk).external_id == machine
+    assert world.living() == []
 
 
 @pytest.mark.fault(4)
