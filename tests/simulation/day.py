@@ -129,7 +129,7 @@ class Day:
         for _ in range(bursts):
             end = utcnow() + part
             self._burst()
-            self._settle()
+            self.settle()
             if own := self.dice.random.random() < 0.2:
                 self._beat_is_silent(self.dice.random.randint(600, 3600) * own)
             self.pace = QUIET
@@ -201,7 +201,7 @@ class Day:
         self.dice.say(f"{changes}")
         operating.edit(Fleet.objects.get(pk=self.fleet.pk), changes, by="operator")
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """No faults any more: within an hour nothing is on its way and nothing unknown (L2, L3)."""
         self.dice.faulty, self.pace, self.server.ill = False, SETTLING, ""
         for vendor in self.vendors:

@@ -43,6 +43,7 @@ class Worker:
 
     def __init__(self, dice: Dice, meanwhile: Callable[[float], None]) -> None:
         self._dice, self._meanwhile = dice, meanwhile
+        self.doom: tuple[int, int] | None = None  # of the next task: at which call, frozen for (s)
         self._attempts: list[_Attempt | None] = []  # None: nobody's turn, while one is frozen
 
     @property
@@ -71,6 +72,9 @@ class Worker:
     def _begun(self, what: str) -> _Attempt:
         attempt = _Attempt(what)
         nested = len(self._attempts) > 1
+        if self.doom is not None and not nested:
+            (attempt.end_at, attempt.frozen_for), self.doom = self.doom, None
+            return attempt
         fate = None if nested else self._dice.strikes(DEADLY, f"{what} is to die or stand still")
         if fate is not None:
             attempt.end_at = fate.randint(1, LAST_CALL)

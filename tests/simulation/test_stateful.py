@@ -1,0 +1,128 @@
+"""Hypothesis chooses what goes wrong, and finds the shortest story that breaks an invariant."""
+
+import logging
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from fleet import operating
+from fleet.decision.values import Mode
+from fleet.models import Fleet
+from pods import clock
+from tests.emulators.base import SteppedClock
+from tests.simulation.databases import Fresh
+from tests.simulation.day import STEP, Day
+from tests.simulation.dice import Dice
+from tests.simulation.redis_time import DEAF, DOWN
+from tests.simulation.worker import FROZEN_SECONDS, LAST_CALL
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ROUTES = st.tuples(st.integers(0, 1), st.integers(0, 3))  # a vendor, and a kind of request
+EDITS = st.one_of(
+    st.builds(lambda n: {"max_instances": n}, st.integers(0, 4)),
+    st.builds(lambda n: {"spawn_per_tick": n}, st.integers(1, 3)),
+    st.builds(lambda m: {"mode": m.value}, st.sampled_from(Mode)),
+    st.builds(lambda u: {"max_hourly_usd": u}, st.sampled_from(["0.3", "0.7", None])),
+    st.builds(lambda a: {"idle_action": a}, st.sampled_from(["stop", "destroy"])),
+)
+
+
+class Story(RuleBasedStateMachine):
+    """A fleet of two vendors; every step checks the invariants, the end that it settles."""
+
+    url: str
+
+    @initialize(backlog=st.integers(0, 60))
+    def begin(self, backlog: int) -> None:
+        self.fresh, self.stack = Fresh(), ExitStack()
+        self.fresh.restore()
+        client = redis.Redis.from_url(self.url, protocol=2)
+        client.flushall()
+        time = SteppedClock()
+        with clock.use(time):
+            self.day = Day(Dice(0), time, client)
+        self.day.dice.faulty = False  # what goes wrong is the rules' to say
+        self.stack.enter_context(self.day.patched())
+        self.day.prepare()
+        self.day.agents.add_items(backlog)
+
+    @rule(count=st.integers(1, 6))
+    def time_passes(self, count: int) -> None:
+        self.day.pace = STEP
+        for _ in range(count):
+            self.day.step()
+
+    @rule(at=st.integers(1, LAST_CALL), frozen=st.sampled_from([0, 0, *FROZEN_SECONDS]))
+    def next_task_dies_or_stands_still(self, at: int, frozen: int) -> None:
+        self.day.worker.doom = (at, frozen)
+
+    @rule(which=ROUTES, done=st.booleans(), times=st.integers(1, 3))
+    def calls_are_lost(self, which: tuple[int, int], done: bool, times: int) -> None:
+        vendor = self.day.vendors[which[0]]
+        route, faults = vendor.routes[which[1]], vendor.desk.faults
+        lose = faults.lose_answer if done else faults.lose_request
+        lose(route.method, route.path, times=times)
+
+    @rule(which=ROUTES, status=st.sampled_from([500, 503, 429, 401]), times=st.integers(1, 3))
+    def calls_are_refused(self, which: tuple[int, int], status: int, times: int) -> None:
+        vendor = self.day.vendors[which[0]]
+        route = vendor.routes[which[1]]
+        vendor.desk.faults.answer(route.method, route.path, vendor.trouble(status), times=times)
+
+    @rule(ill=st.sampled_from([DOWN, DEAF, ""]))
+    def redis_is(self, ill: str) -> None:
+        self.day.server.ill = ill
+
+    @rule(changes=EDITS)
+    def an_operator_edits(self, changes: dict[str, Any]) -> None:
+        operating.edit(Fleet.objects.get(pk=self.day.fleet.pk), changes, by="operator")
+
+    @rule(count=st.integers(1, 60))
+    def work_arrives(self, count: int) -> None:
+        if not self.day.server.ill:
+            self.day.agents.add_items(count)
+
+    @rule(vendor=st.integers(0, 1), which=st.integers(0, 3))
+    def a_machine_is_deleted_in_the_console(self, vendor: int, which: int) -> None:
+        mine = self.day.vendors[vendor]
+        living = [m for m in mine.machines() if m.id not in mine.foreign]
+        if living:
+            mine.end(living[which % len(living)].id)
+
+    def teardown(self) -> None:
+        if hasattr(self, "stack"):
+            with self.stack:
+                self.day.settle()
+            self.fresh.restore()
+
+
+def run(url: str, *, examples: int, steps: int) -> None:
+    for name in ("pods", "fleet", "stamina"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    Story.url = url
+    run_state_machine_as_test(
+        Story,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+@pytest.mark.timeout(120)
+def test_no_short_story_breaks_an_invariant(redis_url: str) -> None:
+    run(redis_url, examples=10, steps=12)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_no_story_breaks_an_invariant(redis_url: str) -> None:
+    run(redis_url, examples=300, steps=40)
