@@ -32,6 +32,7 @@ DRAIN_STEP: Final = timedelta(seconds=2)
 CONFIRM_STEP: Final = timedelta(seconds=1)
 # A fence that Redis does not take holds a destroy up for so long: Redis down must not keep pods billing.
 FENCE_PATIENCE: Final = timedelta(minutes=2)
+STOP_PATIENCE: Final = timedelta(minutes=10)  # then it is destroyed instead
 
 
 def retire_pod(pod: Pod, *, by: str, because: str, drain: bool = True) -> bool:
@@ -138,8 +139,16 @@ def _stop(pod: Pod, connect: Connect) -> None:
         return
     assert pod.external_id is not None
     try:
-        if provider.status(pod.external_id).phase is Phase.STOPPED:
+        phase = provider.status(pod.external_id).phase
+        if phase is Phase.STOPPED:
             lifecycle.move(pod, STOPPED, by="teardown", because="the provider says stopped")
+            return
+        # It has drained: nothing is lost with it, and what cannot be stopped bills.
+        if phase is Phase.FAILED or utcnow() - pod.state_since > STOP_PATIENCE:
+            lifecycle.move(
+                pod, TERMINATING, by="teardown", because=f"cannot be stopped: {phase.value}"
+            )
+            _again(pod, CONFIRM_STEP)
             return
         provider.stop(pod.external_id)
     except NotFound:

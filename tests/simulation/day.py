@@ -25,6 +25,7 @@ from fleet.models import Fleet
 from pods import clock, wiring
 from pods.clock import utcnow
 from pods.models import Installation, Pod
+from pods.states import BOOTING
 from tests.emulators.base import SteppedClock
 from tests.emulators.in_process import reached
 from tests.factories import a_fleet, an_account
@@ -220,7 +221,8 @@ class Day:
 
     def _unsettled(self) -> bool:
         waiting = bool(self.queue.messages or self.invariants.unknown or self.invariants.missing)
-        return waiting or Pod.objects.in_transit().exists()
+        booting = Pod.objects.filter(state=BOOTING.value)
+        return waiting or Pod.objects.in_transit().exists() or booting.exists()
 
     def _beat_is_silent(self, seconds: float) -> None:
         """Nothing is sent for up to an hour (F43)."""

@@ -10,7 +10,8 @@ from fleet.models import Fleet, Tick
 from pods import clock, surveying, wiring
 from pods.agent.protocol import AgentState, Command
 from pods.models import Account, Pod, PodEvent, PriceSegment
-from tests.contract.runpod_rig import KEY
+from tests.contract.runpod_rig import ACTION, KEY
+from tests.emulators.base import Reply
 from tests.integration.fleet.test_ticking import add_items
 from tests.integration.pods.world import World
 
@@ -131,3 +132,19 @@ def test_a_spent_budget_ends_the_rent_of_disks_too(stopping: World) -> None:
     [leaving] = tick(stopping).retire
     assert (leaving.pod_id, leaving.rule) == (pod.pk, "stopped")
     assert "budget" in leaving.because
+
+
+@pytest.mark.parametrize("fails", [True, False], ids=["it fails", "every stop is refused"])
+def test_what_cannot_be_stopped_is_destroyed(stopping: World, *, fails: bool) -> None:
+    pod = stopping.booted()
+    stopping.beat(pod, idle_ms=A_LONG_WHILE_MS, done=9)
+    tick(stopping)
+    stopping.beat(pod, AgentState.DRAINED)
+    if fails:
+        stopping.rig.state.fail(str(pod.external_id))
+    else:
+        body = {"title": "x", "status": 409, "detail": "action not valid for current pod status"}
+        refusal = Reply(status=409, json=body, content_type="application/problem+json")
+        stopping.rig.server.faults.answer("POST", ACTION, refusal, times=1000)
+    stopping.run(1800, until=lambda: is_in(pod, "terminated"))
+    assert stopping.living() == []
