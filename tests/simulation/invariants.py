@@ -38,6 +38,9 @@ class Invariants:
         self._event, self._tick = 0, 0
         self._states: dict[int, str] = {}
         self._ids: dict[int, str] = {}
+        self._made: dict[
+            str, str
+        ] = {}  # the machine that was made with a name, which has its token
         self._unknown: dict[str, tuple[datetime, int]] = {}
         self._limits = [fleet, fleet]  # as it was before the step, and after it
         self._orphans = (0, Decimal(0))
@@ -104,6 +107,7 @@ class Invariants:
                 raise Violated(f"S4: pod {pk} is {state} and {external_id} lives")
         here = {(name, machine) for name, found in machines.items() for machine in found}
         self.missing = len({pair for pair in owned if pair[1] is not None} - here)
+        self._check_tokens(machines)
         before, self._unknown = self._unknown, {}
         for vendor in self._vendors:
             here = machines[vendor.name]
@@ -118,6 +122,15 @@ class Invariants:
             late = utcnow() - since > KNOWN_WITHIN
             if late and self.reconciliations - count > RECONCILIATIONS * len(self._vendors):
                 raise Violated(f"S4: {machine_id} bills, unknown since {since:%d %H:%M:%S}")
+
+    def _check_tokens(self, machines: Mapping[str, Any]) -> None:
+        """A token makes one machine at a time, however often it is asked for."""
+        for vendor in self._vendors:
+            named: dict[str, str] = {}
+            for machine in machines[vendor.name].values():
+                other = named.setdefault(machine.name, machine.id)
+                if other != machine.id:
+                    raise Violated(f"S5: {other} and {machine.id} are both {machine.name}")
 
     def _check_limits(self, rows: Sequence[Any], events: Sequence[PodEvent]) -> None:
         ticks = list(Tick.objects.filter(pk__gt=self._tick).order_by("pk"))
