@@ -60,7 +60,7 @@ def sweep_account(account: Account, *, connect: Connect = wiring.connect) -> int
     ill = 0
     for pod in pods:
         machine = None if machines is None else machines.get(pod.external_id or "")
-        _see(pod, machine, machines is not None and _shows(capabilities, pod), readings)
+        _see(pod, machine, machines is not None, readings)
         says = _says(machine, asked=machines is not None)
         if diagnose(_facts(pod, says, capabilities, readings)) is not Finding.HEALTHY:
             dispatch.send(dispatch.CHECK, pod.pk)
@@ -213,11 +213,6 @@ def _read(pods: Sequence[Pod]) -> Readings | None:
         return heartbeats.read(pods, consumers=True, renew=True)
     except HeartbeatsUnknown:
         return None
-
-
-def _shows(capabilities: Capabilities, pod: Pod) -> bool:
-    """Whether a list can be expected to show the pod: a new machine is missing for a while."""
-    return utcnow() - (pod.asked_at or pod.requested_at) >= capabilities.list_lag
 
 
 def _status(provider: Provider, external_id: str) -> Machine | None:

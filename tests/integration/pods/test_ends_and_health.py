@@ -122,16 +122,6 @@ def test_a_pod_deleted_in_the_console_is_lost_only_outside_the_window(world: Wor
     assert PriceSegment.objects.get(pod=pod).until is not None
 
 
-@pytest.mark.fault(9)
-def test_a_new_machine_that_the_list_lacks_is_not_missing(world: World) -> None:
-    world.rig.state.list_lag = 20
-    pod = world.spawn(world.requested())
-    world.sweep()
-    world.rig.clock.advance(25)
-    pod.refresh_from_db()
-    assert pod.absent_since is None
-
-
 @pytest.mark.fault(29)
 def test_a_machine_that_its_status_shows_again_is_not_missing(world: World) -> None:
     pod = world.booted()
