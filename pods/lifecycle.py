@@ -69,6 +69,17 @@ def _take(pod_id: int, lease: timedelta) -> int | None:
     return seen + 1 if took else None
 
 
+def still_claimed(pod: Pod, **changes: Any) -> None:
+    """Make sure that the claim holds, and write `changes`: the last thing before what cannot be undone.
+
+    Raises:
+        Overtaken: the claim ended while its process stood still, and may be another's by now.
+    """
+    mine = Pod.objects.filter(pk=pod.pk, claim=pod.claim, claimed_until__gt=utcnow())
+    if not mine.update(claim=pod.claim, **changes):
+        raise Overtaken(f"the claim of {pod} has ended")
+
+
 def _write(pod: Pod, changes: dict[str, Any], *, events: list[PodEvent]) -> None:
     """Compare-and-swap the row on its version, with its events, in one transaction."""
     with transaction.atomic():

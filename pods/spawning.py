@@ -56,7 +56,7 @@ def spawn_pod(pod_id: int, *, connect: Connect = wiring.connect) -> None:
             return
         first = pod.status is REQUESTED
         if first:
-            lifecycle.move(pod, CREATING, by="spawn", because="claimed", asked_at=utcnow())
+            lifecycle.move(pod, CREATING, by="spawn", because="claimed")
         try:
             provider = connect(pod.account)
         except (ValueError, wiring.BadSecret) as exc:
@@ -76,7 +76,7 @@ def spawn_pod(pod_id: int, *, connect: Connect = wiring.connect) -> None:
         if machine is None and not first and not _may_create_again(pod, provider):
             return
         if machine is None:
-            machine = _create(pod, provider, first=first)
+            machine = _create(pod, provider)
         if machine is not None:
             _record(pod, machine)
 
@@ -100,17 +100,17 @@ def _until_a_look_proves(pod: Pod, provider: Provider) -> timedelta:
     return asked + provider.capabilities.list_lag - utcnow()
 
 
-def _create(pod: Pod, provider: Provider, *, first: bool) -> Machine | None:
+def _create(pod: Pod, provider: Provider) -> Machine | None:
     try:
         address = redis_users.pod_address(pod)
     except RedisError as exc:
         _later(pod, pause(pod.attempts), f"Redis does not take the pod's user: {exc}")
         return None
-    if not first:
-        # Before the call: what is asked now can be missing from lists for `list_lag` from now on.
-        Pod.objects.filter(pk=pod.pk).update(asked_at=utcnow())
+    spec = wiring.spec(pod, redis_url=address)
+    # Before the call: what is asked now can be missing from lists for `list_lag` from now on.
+    lifecycle.still_claimed(pod, asked_at=utcnow())
     try:
-        machine = provider.create(wiring.spec(pod, redis_url=address), token=pod.client_token.hex)
+        machine = provider.create(spec, token=pod.client_token.hex)
     except Refused as exc:
         if exc.billing_id is not None:
             _destroy_what_was_refused(pod, exc)

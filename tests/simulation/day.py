@@ -39,12 +39,11 @@ from tests.simulation.vendors import IMAGE, RunPod, Vastai, Vendor
 from tests.simulation.worker import Broke, Worker
 
 HOURS: Final = 24
-BURSTS: Final = 4
-BURST_STEPS: Final = 12
+BURST_STEPS: Final = 12  # at least; a burst goes on until its share of the faults has happened
+FEWEST_FAULTS: Final = 50  # of a day
 STEP: Final = 5.0  # seconds, within a burst
-SETTLING: Final = 45.0
-QUIET: Final = 7200.0
-FURY: Final = 2.3
+SETTLING: Final = 60.0
+QUIET: Final = 21_600.0
 LONGEST_SETTLING: Final = timedelta(hours=1)
 AT_REST_WITHIN: Final = timedelta(minutes=30)
 KEY: Final = "any-key-is-good-0123456789"
@@ -72,6 +71,24 @@ class Lived:
     pods: int
     fingerprint: str  # of the story: the same seed gives the same one
     violation: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weather:
+    """How the faults of a day come: in one storm or in four squalls, at a stroke or spread out."""
+
+    bursts: int
+    fury: float  # how many times likelier than usual each fault is
+    step: float  # seconds between two looks within a burst
+
+    @classmethod
+    def drawn(cls, dice: Random) -> "Weather":
+        """The weather of a seed."""
+        return cls(
+            bursts=dice.choice((1, 1, 1, 1, 2, 3)),
+            fury=dice.choice((3.0, 6.0, 9.0)),
+            step=dice.choice((STEP, STEP, 2 * STEP, 4 * STEP)),
+        )
 
 
 class Day:
@@ -116,20 +133,20 @@ class Day:
         self.fleet = a_fleet(accounts=accounts, **FLEET)
         operating.make_group(self.fleet)
         self.agents = Agents(self.vendors, self.fleet, self.redis, self.server, self.dice)
-        self.invariants = Invariants(self.vendors, self.fleet, self.agents, self.redis)
+        self.invariants = Invariants(self.vendors, self.fleet, self.agents, self.redis, self.worker)
         self.beat = Beat(self.queue)
 
-    def live(self, *, bursts: int = BURSTS) -> None:
+    def live(self, weather: Weather) -> None:
         """Each burst, and the quiet after it.
 
         Raises:
             Violated: an invariant did not hold, or the fleet did not settle.
             Broke: a task raised what no task may raise.
         """
-        part = timedelta(hours=HOURS) / bursts
-        for _ in range(bursts):
+        part = timedelta(hours=HOURS) / weather.bursts
+        for number in range(1, weather.bursts + 1):
             end = utcnow() + part
-            self._burst()
+            self._burst(weather, faults=FEWEST_FAULTS * number // weather.bursts)
             self.settle()
             if own := self.dice.random.random() < 0.2:
                 self._beat_is_silent(self.dice.random.randint(600, 3600) * own)
@@ -142,7 +159,10 @@ class Day:
         """As many seconds as the pace says."""
         if self.dice.faulty:
             self._misbehave()
-        managed, self.jumped = self.jumped, self.pace > STEP and utcnow() >= self.beat.silent_until
+        managed, self.jumped = (
+            self.jumped,
+            self.pace >= SETTLING and utcnow() >= self.beat.silent_until,
+        )
         self.agents.step(managed=managed)
         self.beat.send_due(dice=self.dice)
         self.queue.deliver(self._taken)
@@ -161,11 +181,14 @@ class Day:
         while utcnow() < end:
             self.step()
 
-    def _burst(self) -> None:
-        self.dice.faulty, self.dice.fury, self.pace = True, FURY, STEP
+    def _burst(self, weather: Weather, *, faults: int) -> None:
+        self.dice.faulty, self.dice.fury, self.pace = True, weather.fury, weather.step
         self.agents.add_items(self.dice.random.randint(0, 60))
-        for _ in range(BURST_STEPS):
+        steps = 0
+        # By their numbers: a history that is lived again without some of them is as long.
+        while steps < BURST_STEPS or self.dice.numbers < faults:
             self.step()
+            steps += 1
 
     def _misbehave(self) -> None:
         tag = f"{Installation.tag()}-{self.fleet.pk}"
@@ -236,6 +259,7 @@ class Day:
         calm = {
             "mode": Mode.RUNNING.value,
             "max_instances": 3,
+            "spawn_per_tick": 3,
             "max_hourly_usd": None,
             "idle_action": "destroy",
         }
@@ -244,7 +268,7 @@ class Day:
         for vendor in self.vendors:
             vendor.restock()
         self.step()  # agents catch up with the quiet: what comes now they have not done yet
-        self.agents.add_items(600)
+        self.agents.add_items(200)
         self._until(lambda: Pod.objects.filter(state="ready").count() == 3, "L1: not 3 READY pods")
         self._until(lambda: self.agents.acknowledged >= self.agents.enqueued, "L4: not drained")
         self._until(
@@ -267,9 +291,7 @@ def _ids(dice: Random) -> Iterator[uuid.UUID]:
         yield uuid.UUID(int=dice.getrandbits(128))
 
 
-def live(
-    url: str, seed: int, fresh: Fresh, *, bursts: int = BURSTS, spared: Collection[int] = ()
-) -> Lived:
+def live(url: str, seed: int, fresh: Fresh, *, spared: Collection[int] = ()) -> Lived:
     """The day of a seed, without the faults of these numbers; a violation tells the story's end.
 
     `url`: of a Redis that is emptied; `fresh`: the database, emptied too.
@@ -284,7 +306,7 @@ def live(
     with day.patched():
         day.prepare()
         try:
-            day.live(bursts=bursts)
+            day.live(Weather.drawn(Random(seed)))
         except (Violated, Broke, AssertionError) as exc:
             violation = "\n".join([f"seed {seed}: {exc}", *day.dice.story[-60:]])
         pods = Pod.objects.count()

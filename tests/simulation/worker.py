@@ -17,6 +17,7 @@ from tests.simulation.dice import Dice
 DEADLY: Final = 0.03  # the share of tasks that die, or stand still
 LAST_CALL: Final = 45  # a task that has fewer calls outlives what was to end it
 FROZEN_SECONDS: Final = (20, 60, 200)  # a lease of a tick, of a claim, and longer than both
+CREATES: Final = ("before POST /v2/pods", "before PUT /api/v0/asks")
 # Of a process that died the server undoes the transaction; that of one task is the next one's too.
 UNDOING: Final = ("BEGIN", "ROLLBACK", "RELEASE", "SAVEPOINT")
 
@@ -36,6 +37,7 @@ class _Attempt:
     frozen_for: int = 0  # seconds; 0: it is killed instead
     calls: int = 0
     dead: bool = False
+    stood_still_at: int = -1  # the call
 
 
 class Worker:
@@ -45,6 +47,9 @@ class Worker:
         self._dice, self._meanwhile = dice, meanwhile
         self.doom: tuple[int, int] | None = None  # of the next task: at which call, frozen for (s)
         self._attempts: list[_Attempt | None] = []  # None: nobody's turn, while one is frozen
+        # The tasks that stood still with nothing but the request between them and a create: no look
+        # and no claim can keep such a request from the vendor, who knows no idempotency tokens.
+        self.late_creates: set[str] = set()
 
     @property
     def at_work(self) -> bool:
@@ -93,8 +98,12 @@ class Worker:
         attempt.calls += 1
         if attempt.dead:
             raise Killed
-        if not attempt.end_at or attempt.calls < attempt.end_at:
-            return
+        if attempt.end_at and attempt.calls >= attempt.end_at:
+            self._end(attempt, where)
+        if where.startswith(CREATES) and 0 <= attempt.calls - attempt.stood_still_at <= 1:
+            self.late_creates.add(attempt.what)
+
+    def _end(self, attempt: _Attempt, where: str) -> None:
         if not attempt.frozen_for:
             attempt.dead = True
             self._dice.say(f"{attempt.what} dies {where}")
@@ -104,6 +113,7 @@ class Worker:
 
     def _freeze(self, attempt: _Attempt, where: str) -> None:
         seconds, attempt.end_at = attempt.frozen_for, 0
+        attempt.stood_still_at = attempt.calls
         self._dice.say(f"{attempt.what} stands still {where} for {seconds} s")
         self._attempts.append(None)
         try:
