@@ -12,7 +12,7 @@ from fleet.models import Fleet
 from pods.agent.protocol import AgentState, Command, Heartbeat, Keys
 from pods.clock import utcnow
 from tests.simulation.dice import Dice
-from tests.simulation.redis_time import RedisTime
+from tests.simulation.redis_time import FULL, RedisTime
 from tests.simulation.vendors import Machine, Vendor
 
 ITEMS_PER_SECOND: Final = 0.4
@@ -63,6 +63,18 @@ class Agents:
             agent.in_hand.clear()
             agent.taken_at = None
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many items were enqueued, and how many acknowledged, until now."""
+        return self.enqueued, self.acknowledged
+
+    def go_back(self, counts: tuple[int, int]) -> None:
+        """The server is as it was then: what was acknowledged since is pending again."""
+        self.enqueued, self.acknowledged = counts
+        for agent in self._running.values():
+            agent.in_hand.clear()
+            agent.taken_at = None
+
     def add_items(self, count: int) -> None:
         """Work arrives; its ids are of the simulation's time."""
         now_ms = int(utcnow().timestamp() * 1000)
@@ -76,7 +88,7 @@ class Agents:
 
     def step(self, *, managed: bool) -> None:
         """Let every agent catch up with the clock; `managed`: ticks came in the time jumped over."""
-        if self._seen.ill:
+        if self._seen.ill and self._seen.ill != FULL:
             return  # for agents too there is no server
         self._managed = managed
         living: set[str] = set()
@@ -111,7 +123,7 @@ class Agents:
             return
         self._misfortune(machine, agent)
         leaving = command in {Command.DRAIN.value.encode(), Command.STOP.value.encode()}
-        if not agent.hangs:
+        if not agent.hangs and self._seen.ill != FULL:
             self._finish(name, agent, everything=leaving)
             if not leaving:
                 self._take(name, agent)

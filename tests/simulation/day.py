@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from random import Random
 from typing import Any, Final
@@ -34,16 +34,17 @@ from tests.simulation.databases import Fresh
 from tests.simulation.dice import Dice
 from tests.simulation.invariants import Invariants, Violated
 from tests.simulation.queueing import Beat, Queue
-from tests.simulation.redis_time import DEAF, DOWN, RedisTime
+from tests.simulation.redis_time import DEAF, DOWN, FULL, RedisTime
 from tests.simulation.vendors import IMAGE, RunPod, Vastai, Vendor
 from tests.simulation.worker import Broke, Worker
 
 HOURS: Final = 24
-BURST_STEPS: Final = 12  # at least; a burst goes on until its share of the faults has happened
+BURST_STEPS: Final = 6  # at least; a burst goes on until its share of the faults has happened
 FEWEST_FAULTS: Final = 50  # of a day
 STEP: Final = 5.0  # seconds, within a burst
 SETTLING: Final = 60.0
-QUIET: Final = 21_600.0
+QUIET: Final = 43_200.0
+FROZEN_STEPS: Final = 6  # of the others, while a worker stands still
 LONGEST_SETTLING: Final = timedelta(hours=1)
 AT_REST_WITHIN: Final = timedelta(minutes=30)
 KEY: Final = "any-key-is-good-0123456789"
@@ -101,6 +102,7 @@ class Day:
         self.queue = Queue(dice, self.worker)
         self.vendors: list[Vendor] = [RunPod(time, dice), Vastai(time, dice)]
         self.pace = STEP
+        self.replica: tuple[dict[bytes, Any], tuple[int, int]] | None = None  # that will take over
         self.jumped = False  # ticks came in the time that was jumped over
 
     @contextmanager
@@ -144,16 +146,23 @@ class Day:
             Broke: a task raised what no task may raise.
         """
         part = timedelta(hours=HOURS) / weather.bursts
-        for number in range(1, weather.bursts + 1):
+        for number in range(1, weather.bursts):
             end = utcnow() + part
             self._burst(weather, faults=FEWEST_FAULTS * number // weather.bursts)
             self.settle()
-            if own := self.dice.random.random() < 0.2:
-                self._beat_is_silent(self.dice.random.randint(600, 3600) * own)
-            self.pace = QUIET
-            while utcnow() < end:
-                self.step()
+            self._quiet(end)
+        self._quiet(utcnow() + part)
+        self._burst(weather, faults=FEWEST_FAULTS)
+        if self.dice.random.random() < 0.3:
+            self.settle()
         self._calm()
+
+    def _quiet(self, end: datetime) -> None:
+        if self.dice.random.random() < 0.2:
+            self._beat_is_silent(self.dice.random.randint(600, 3600))
+        self.dice.faulty, self.pace = False, QUIET
+        while utcnow() < end:
+            self.step()
 
     def step(self) -> None:
         """As many seconds as the pace says."""
@@ -178,8 +187,10 @@ class Day:
     def _meanwhile(self, seconds: float) -> None:
         """What goes on while a worker stands still."""
         end = utcnow() + timedelta(seconds=seconds)
+        before, self.pace = self.pace, max(self.pace, seconds / FROZEN_STEPS)
         while utcnow() < end:
             self.step()
+        self.pace = before
 
     def _burst(self, weather: Weather, *, faults: int) -> None:
         self.dice.faulty, self.dice.fury, self.pace = True, weather.fury, weather.step
@@ -197,13 +208,27 @@ class Day:
         if own := self.dice.strikes(0.03, "an operator edits"):
             self._edit(own)
         if own := self.dice.strikes(0.02, "Redis is ill"):
-            self.server.ill = own.choice([DOWN, DOWN, DEAF])
+            self.server.ill = own.choice([DOWN, DOWN, DEAF, FULL])
         elif self.server.ill and self.dice.random.random() < 0.4:
             self.server.ill = ""
         if self.dice.strikes(0.004, "Redis restarts empty"):
             self._empty_redis()
+        self._fail_over()
         if self.dice.random.random() < 0.2:
             self.agents.add_items(self.dice.random.randint(1, 40))
+
+    def _fail_over(self) -> None:
+        """A replica takes over that lacks what was written since the step before (F45)."""
+        if self.replica is not None:
+            dumps, counts = self.replica
+            self.redis.flushdb()
+            for key, dump in dumps.items():
+                self.redis.restore(key, 0, dump)
+            self.agents.go_back(counts)
+            self.replica = None
+        elif self.dice.strikes(0.006, "Redis fails over to a replica that lacks the next step"):
+            dumps = {key: self.redis.dump(key) for key in sorted(self.redis.keys())}
+            self.replica = dumps, self.agents.counts
 
     def _empty_redis(self) -> None:
         self.redis.flushdb()
@@ -227,10 +252,7 @@ class Day:
 
     def settle(self) -> None:
         """No faults any more: within an hour nothing is on its way and nothing unknown (L2, L3)."""
-        self.dice.faulty, self.pace, self.server.ill = False, SETTLING, ""
-        for vendor in self.vendors:
-            vendor.calm()
-        operating.make_group(self.fleet)
+        self._faults_stop()
         fleet = Fleet.objects.get(pk=self.fleet.pk)
         if fleet.mode != Mode.RUNNING.value:
             operating.edit(fleet, {"mode": Mode.RUNNING.value}, by="operator")
@@ -242,6 +264,12 @@ class Day:
             self.step()
         self.invariants.check_settled()
 
+    def _faults_stop(self) -> None:
+        self.dice.faulty, self.pace, self.server.ill, self.replica = False, SETTLING, "", None
+        for vendor in self.vendors:
+            vendor.calm()
+        operating.make_group(self.fleet)
+
     def _unsettled(self) -> bool:
         waiting = bool(self.queue.messages or self.invariants.unknown or self.invariants.missing)
         booting = Pod.objects.filter(state=BOOTING.value)
@@ -249,13 +277,12 @@ class Day:
 
     def _beat_is_silent(self, seconds: float) -> None:
         """Nothing is sent for up to an hour (F43)."""
-        self.dice.faults += 1
         self.dice.say(f"beat is silent for {seconds} s")
         self.beat.silent_until = utcnow() + timedelta(seconds=seconds)
 
     def _calm(self) -> None:
         """With faults gone and work there the fleet is as large as it should be; then it is gone."""
-        self.pace = SETTLING
+        self._faults_stop()
         calm = {
             "mode": Mode.RUNNING.value,
             "max_instances": 3,

@@ -8,12 +8,17 @@ from unittest import mock
 
 import redis
 from redis.client import Pipeline
+from redis.exceptions import OutOfMemoryError
 
 from pods.clock import utcnow
 from tests.simulation.worker import Worker
 
 DOWN: Final = "down"  # nobody answers
 DEAF: Final = "deaf"  # what is asked is done, and the answer is lost
+FULL: Final = "full"  # what needs memory is refused
+# What the server itself refuses for want of memory (its flag denyoom), of what the manager sends.
+DENIED: Final = frozenset({"SET", "INCR", "HSET", "XADD", "XGROUP CREATE"})
+OOM: Final = "command not allowed when used memory > 'maxmemory'."
 DEPTH_FIELDS: Final = (
     16  # the answer of fleet/backlog/scripts/stream_depth.lua, whose time is two of
 )
@@ -37,6 +42,8 @@ class RedisTime:
             if not self._worker.at_work:
                 return command(client, *args, **options)
             self._before(str(args[0]))
+            if self.ill == FULL and args[0] in DENIED:
+                raise OutOfMemoryError(OOM)
             answer = self._translated(str(args[0]), command(client, *args, **options))
             return self._after(str(args[0]), answer)
 
@@ -49,7 +56,7 @@ class RedisTime:
             except BaseException:
                 client.reset()
                 raise
-            answers = pipeline(client, raise_on_error)
+            answers = self._unless_full(names, client, pipeline, raise_on_error)
             answers = [self._translated(n, a) for n, a in zip(names, answers, strict=True)]
             return self._after(f"{names[0]} …", answers)
 
@@ -58,6 +65,22 @@ class RedisTime:
             mock.patch.object(Pipeline, "execute", several),
         ):
             yield
+
+    def _unless_full(
+        self, names: list[str], client: Any, pipeline: Any, raise_on_error: bool
+    ) -> list[Any]:
+        """The answers; of what a full server refuses, its error."""
+        denied = [self.ill == FULL and name in DENIED for name in names]
+        if not any(denied):
+            return list(pipeline(client, raise_on_error))
+        client.command_stack = [
+            entry for entry, no in zip(client.command_stack, denied, strict=True) if not no
+        ]
+        answers = iter(pipeline(client, raise_on_error))
+        spliced = [OutOfMemoryError(OOM) if no else next(answers) for no in denied]
+        if raise_on_error:
+            raise OutOfMemoryError(OOM)
+        return spliced
 
     def _before(self, what: str) -> None:
         self._worker.call(f"before {what}")

@@ -1,6 +1,7 @@
 """`manage.py simulate-faults`: seeded days of a fleet under faults, from a checkout."""
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -8,13 +9,15 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from queue import Queue
+from threading import Thread
 from typing import Any, Final
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 HARNESS: Final = "tests.simulation.running"
+PROGRESS_EVERY: Final = 50  # days
 
 
 class Command(BaseCommand):
@@ -36,40 +39,55 @@ class Command(BaseCommand):
         if not (settings.BASE_DIR / "tests" / "simulation").is_dir():
             raise CommandError("the simulation is part of a checkout: run this in one")
         began = time.monotonic()
-        days = lived(options["first_seed"], options["seeds"], options["jobs"])
-        if len(days) != options["seeds"]:
-            raise CommandError(
-                f"{len(days)} of {options['seeds']} days ended; see the errors above"
-            )
+        seeds = range(options["first_seed"], options["first_seed"] + options["seeds"])
+        days = []
+        for day in lived(seeds.start, len(seeds), options["jobs"]):
+            days.append(day)
+            if day["violation"]:
+                self.stderr.write(str(day["violation"]))
+            if len(days) % PROGRESS_EVERY == 0:
+                figures = summed(days, time.monotonic() - began)
+                self.stderr.write(
+                    f"{len(days)} of {len(seeds)} days, {figures['violations']} with a violation, "
+                    f"{figures['simulated_hours_per_second']} simulated hours a second"
+                )
+        if len(days) != len(seeds):
+            raise CommandError(f"{len(days)} of {len(seeds)} days ended; see the errors above")
         summary = summed(days, time.monotonic() - began)
-        stories = [str(day["violation"]) for day in days if day["violation"]]
-        for story in stories:
-            self.stderr.write(story)
         if options["json"]:
             self.stdout.write(json.dumps(summary))
         else:
             self.stdout.write("\n".join(f"{name}: {value}" for name, value in summary.items()))
-        if stories:
-            raise CommandError(f"an invariant did not hold in {len(stories)} days", returncode=1)
+        if summary["violations"]:
+            raise CommandError(
+                f"an invariant did not hold in {summary['violations']} days", returncode=1
+            )
 
 
-def lived(first: int, count: int, jobs: int) -> Sequence[dict[str, Any]]:
-    """What each day came to, from as many processes as asked."""
+def lived(first: int, count: int, jobs: int) -> Iterator[dict[str, Any]]:
+    """What each day came to, as it ends, from as many processes as asked."""
     with ExitStack() as stack:
+        told: Queue[str | None] = Queue()
         processes = []
         for seed, share in shares(first, count, jobs):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="podfleet-sim-"))
-            out = stack.enter_context((Path(folder) / "days.jsonl").open("w+"))
             command = [sys.executable, "-m", HARNESS, str(seed), str(share), folder]
-            process = subprocess.Popen(command, stdout=out, cwd=settings.BASE_DIR)
-            processes.append((process, out))
-        for process, _ in processes:
-            process.wait()
-        days = []
-        for _, out in processes:
-            out.seek(0)
-            days += [json.loads(line) for line in out]
-    return sorted(days, key=lambda day: int(day["seed"]))
+            process = stack.enter_context(
+                subprocess.Popen(command, stdout=subprocess.PIPE, cwd=settings.BASE_DIR, text=True)
+            )
+            stack.callback(process.send_signal, signal.SIGINT)  # it stops its server then
+            Thread(target=_tell, args=(process, told), daemon=True).start()
+            processes.append(process)
+        for _ in processes:
+            while (line := told.get()) is not None:
+                yield json.loads(line)
+
+
+def _tell(process: "subprocess.Popen[str]", told: "Queue[str | None]") -> None:
+    """Every line that a process prints, and None at its end."""
+    for line in process.stdout or ():
+        told.put(line)
+    told.put(None)
 
 
 def shares(first: int, count: int, jobs: int) -> Iterator[tuple[int, int]]:
@@ -91,6 +109,6 @@ def summed(days: Sequence[dict[str, Any]], seconds: float) -> dict[str, Any]:
         "pods": sum(day["pods"] for day in days),
         "simulated_hours": round(hours, 1),
         "violations": len(violating),
-        "seeds_violating": violating,
+        "seeds_violating": sorted(violating),
         "simulated_hours_per_second": round(hours / seconds, 2),
     }
