@@ -42,7 +42,7 @@ HOURS: Final = 24
 BURST_STEPS: Final = 6  # at least; a burst goes on until its share of the faults has happened
 FEWEST_FAULTS: Final = 50  # of a day
 STEP: Final = 5.0  # seconds, within a burst
-SETTLING: Final = 60.0
+SETTLING: Final = 120.0
 QUIET: Final = 43_200.0
 FROZEN_STEPS: Final = 6  # of the others, while a worker stands still
 LONGEST_SETTLING: Final = timedelta(hours=1)
@@ -295,7 +295,7 @@ class Day:
         for vendor in self.vendors:
             vendor.restock()
         self.step()  # agents catch up with the quiet: what comes now they have not done yet
-        self.agents.add_items(200)
+        self.agents.add_items(300)
         self._until(lambda: Pod.objects.filter(state="ready").count() == 3, "L1: not 3 READY pods")
         self._until(lambda: self.agents.acknowledged >= self.agents.enqueued, "L4: not drained")
         self._until(

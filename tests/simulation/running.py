@@ -1,6 +1,6 @@
 """Lives days one after another with a database and a server of its own, a line of JSON for each.
 
-`python -m tests.simulation.running FIRST COUNT FOLDER`; `manage.py simulate-faults` starts it.
+`python -m tests.simulation.running FIRST COUNT FOLDER TRIES`; `manage.py simulate-faults` starts it.
 """
 
 import json
@@ -17,8 +17,6 @@ from django.core.management import call_command
 from config import embedded
 from tests.simulation.shrinking import most_spared
 
-TRIES = 40  # days lived again to shrink one that fails: some minutes
-
 
 def prepare(folder: Path) -> None:
     """A migrated SQLite and a Valkey, both in the folder; before Django's settings are read."""
@@ -34,8 +32,11 @@ def prepare(folder: Path) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def lived(seeds: range) -> Iterator[str]:
-    """The days of these seeds, each from an empty database and an empty Redis."""
+def lived(seeds: range, *, tries: int) -> Iterator[str]:
+    """The days of these seeds, each from an empty database and an empty Redis.
+
+    `tries`: how often a day that fails is lived again, to shrink it.
+    """
     # What knows models is imported when Django is ready.
     from tests.simulation.databases import Fresh
     from tests.simulation.day import Lived, live
@@ -49,18 +50,18 @@ def lived(seeds: range) -> Iterator[str]:
         day = one(seed)
         if day.violation:
             spared = most_spared(
-                day.fault_numbers, lambda out, s=seed: bool(one(s, out).violation), tries=TRIES
+                day.fault_numbers, lambda out, s=seed: bool(one(s, out).violation), tries=tries
             )
             shrunk = one(seed, spared)
             day = replace(day, violation=shrunk.violation or day.violation)
         yield json.dumps(asdict(day))
 
 
-def main(first: str, count: str, folder: str) -> None:
+def main(first: str, count: str, folder: str, tries: str) -> None:
     """Print what each day came to."""
     prepare(Path(folder))
     try:
-        for line in lived(range(int(first), int(first) + int(count))):
+        for line in lived(range(int(first), int(first) + int(count)), tries=int(tries)):
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
     finally:
@@ -68,4 +69,4 @@ def main(first: str, count: str, folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    main(*sys.argv[1:5])

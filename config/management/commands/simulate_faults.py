@@ -18,6 +18,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 HARNESS: Final = "tests.simulation.running"
 PROGRESS_EVERY: Final = 50  # days
+TRIES: Final = 40  # some minutes
 
 
 class Command(BaseCommand):
@@ -30,18 +31,24 @@ class Command(BaseCommand):
         parser.add_argument("--seeds", type=int, required=True, help="How many days.")
         parser.add_argument("--first-seed", type=int, default=0, help="The first of them.")
         parser.add_argument("--jobs", type=int, default=1, help="How many processes.")
+        parser.add_argument(
+            "--tries",
+            type=int,
+            default=TRIES,
+            help=f"How often a day that fails is lived again, to shrink it; {TRIES} unless told.",
+        )
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Live them, and fail where an invariant did not hold."""
-        if options["seeds"] < 1 or options["jobs"] < 1:
-            raise CommandError("--seeds and --jobs are counts; give 1 or more")
+        if options["seeds"] < 1 or options["jobs"] < 1 or options["tries"] < 0:
+            raise CommandError("--seeds and --jobs are counts of 1 or more, --tries of 0 or more")
         if not (settings.BASE_DIR / "tests" / "simulation").is_dir():
             raise CommandError("the simulation is part of a checkout: run this in one")
         began = time.monotonic()
         seeds = range(options["first_seed"], options["first_seed"] + options["seeds"])
         days = []
-        for day in lived(seeds.start, len(seeds), options["jobs"]):
+        for day in lived(seeds, jobs=options["jobs"], tries=options["tries"]):
             days.append(day)
             if day["violation"]:
                 self.stderr.write(str(day["violation"]))
@@ -64,14 +71,14 @@ class Command(BaseCommand):
             )
 
 
-def lived(first: int, count: int, jobs: int) -> Iterator[dict[str, Any]]:
+def lived(seeds: range, *, jobs: int, tries: int) -> Iterator[dict[str, Any]]:
     """What each day came to, as it ends, from as many processes as asked."""
     with ExitStack() as stack:
         told: Queue[str | None] = Queue()
         processes = []
-        for seed, share in shares(first, count, jobs):
+        for seed, share in shares(seeds.start, len(seeds), jobs):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="podfleet-sim-"))
-            command = [sys.executable, "-m", HARNESS, str(seed), str(share), folder]
+            command = [sys.executable, "-m", HARNESS, str(seed), str(share), folder, str(tries)]
             process = stack.enter_context(
                 subprocess.Popen(command, stdout=subprocess.PIPE, cwd=settings.BASE_DIR, text=True)
             )
