@@ -56,6 +56,11 @@ class Agents:
         self._milliseconds = 0
         self._managed = True
 
+    def are_heard_again(self) -> None:
+        """Heartbeats that were lost arrive again; an agent that hangs still hangs."""
+        for agent in self._running.values():
+            agent.quiet_until = None
+
     def forget_items(self) -> None:
         """The server was emptied: nothing waits, nothing is pending."""
         self.enqueued = self.acknowledged = 0

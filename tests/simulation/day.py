@@ -268,6 +268,7 @@ class Day:
         self.dice.faulty, self.pace, self.server.ill, self.replica = False, SETTLING, "", None
         for vendor in self.vendors:
             vendor.calm()
+        self.agents.are_heard_again()
         operating.make_group(self.fleet)
 
     def _unsettled(self) -> bool:
