@@ -16,6 +16,7 @@ from config import embedded
 from tests import postgres, reaper
 
 DATABASE_FIXTURES = {"installation", "db", "transactional_db", "live_server", "django_db_setup"}
+DATABASE_FIXTURES |= {"database_kind"}  # what starts a server of its own
 FOR_TESTS = {"PODFLEET_SPECS"}  # the folder of the vendors' own documents
 LONGEST_BASE = 60  # a socket's path may have 100 characters
 REAPER_SECONDS = 60.0

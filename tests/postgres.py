@@ -91,30 +91,61 @@ def start(folder: Path, binaries: Path) -> str:
     Raises:
         NoPostgres: it does not start; the message has its own last words.
     """
+    make(folder, binaries)
+    run(folder, binaries)
+    return address(folder)
+
+
+def make(folder: Path, binaries: Path) -> None:
+    """Make the data of a server in this new folder.
+
+    Raises:
+        NoPostgres: that fails; the message has the program's last words.
+    """
     user = unprivileged()
     folder.mkdir(mode=0o700)
-    run: dict[str, Any] = {"cwd": folder, "env": {**os.environ, "LC_ALL": "C"}}
     if user is not None:
         os.chown(folder, user.pw_uid, user.pw_gid)
-        run |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
     made = subprocess.run(
         [binaries / "initdb", "-D", folder / "data", "-U", USER, "-A", "trust", "-E", "UTF8", "-N"],
         capture_output=True,
         text=True,
         check=False,
-        **run,
+        **_as_its_user(folder),
     )
     if made.returncode:
         raise NoPostgres(f"initdb failed: {made.stderr.strip()}")
-    settings = {**SETTINGS, "unix_socket_directories": str(folder), "port": str(PORT)}
+
+
+def run(
+    folder: Path, binaries: Path, *, settings: Mapping[str, str] = SETTINGS
+) -> subprocess.Popen[bytes]:
+    """Start the server whose data are in this folder, and wait until it answers.
+
+    Raises:
+        NoPostgres: it does not start; the message has its own last words.
+    """
+    settings = {**settings, "unix_socket_directories": str(folder), "port": str(PORT)}
     command = [str(binaries / "postgres"), "-D", str(folder / "data")]
     command += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     log = folder / "log"
-    with log.open("wb") as written:
-        server = subprocess.Popen(command, stdout=written, stderr=written, **run)
-    address = f"postgres://{USER}@{quote(str(folder), safe='')}:{PORT}/postgres"
+    with log.open("ab") as written:
+        server = subprocess.Popen(command, stdout=written, stderr=written, **_as_its_user(folder))
     _wait(server, folder, log)
-    return address
+    return server
+
+
+def address(folder: Path, database: str = "postgres") -> str:
+    """The address of a database on the server of this folder."""
+    return f"postgres://{USER}@{quote(str(folder), safe='')}:{PORT}/{database}"
+
+
+def _as_its_user(folder: Path) -> dict[str, Any]:
+    user = unprivileged()
+    how: dict[str, Any] = {"cwd": folder, "env": {**os.environ, "LC_ALL": "C"}}
+    if user is not None:
+        how |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    return how
 
 
 def _is_program(path: Path) -> bool:

@@ -1,6 +1,7 @@
 """Watches the guardrails while things break, and judges what is left afterwards."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any, Final
@@ -17,6 +18,7 @@ _SPAWNED: Final = "SELECT count(*) FROM fleet_tick WHERE spawned > 1"
 _EVENTS: Final = "SELECT pod_id, before, after FROM pods_podevent WHERE after <> '' ORDER BY id"
 _PODS: Final = "SELECT id, state, external_id FROM pods_pod"
 _ALERTS: Final = "SELECT cause, subject FROM fleet_alert WHERE resolved_at IS NULL"
+_KILLS: Final = ("killed", "crashed", "Redis lost")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,12 +26,19 @@ class Verdict:
     """What a run came to."""
 
     seed: int
-    seconds: int = 0
+    database: str = ""
+    seconds: int = 0  # of havoc
+    rest_seconds: int = 0  # from its end until everything was done and everybody gone
+    blows: int = 0
+    kills: int = 0
     done: dict[str, int] = field(default_factory=dict)
+    never_dealt: list[str] = field(default_factory=list)
+    most_machines: int = 0  # of one fleet at once; not more than max_instances
     looks: int = 0  # how often the guardrails were looked at
     guardrails_passed: list[str] = field(default_factory=list)
     came_to_rest: bool = False
     items: int = 0
+    flushed: int = 0  # gone with an emptied Redis, and enqueued again by their owner
     lost: int = 0
     duplicates: int = 0
     dead: int = 0
@@ -49,8 +58,24 @@ class Verdict:
         return self.came_to_rest and not (self.lost or self.dead or self.pending or any(bad))
 
 
+def count(verdict: Verdict, done: Mapping[str, int]) -> None:
+    """What was dealt, most of it first."""
+    verdict.done = dict(sorted(done.items(), key=lambda pair: (-pair[1], pair[0])))
+    verdict.blows = sum(done.values())
+    verdict.kills = sum(n for kind, n in done.items() if kind.startswith(_KILLS))
+
+
 def watch(stage: Stage, verdict: Verdict) -> None:
     """Look at the guardrails once; where the database does not answer, nothing is said."""
+    with stage.server.lock:
+        rented = len(stage.runpod.living())
+    machines = {"rented": rented, "own": len(stage.own_machines())}
+    verdict.guardrails_passed += [
+        f"{n} machines of {fleet}; max_instances {MOST_PODS}"
+        for fleet, n in machines.items()
+        if n > MOST_PODS
+    ]
+    verdict.most_machines = max(verdict.most_machines, *machines.values())
     try:
         billing, ((spawned,),) = stage.rows.ask(_BILLING), stage.rows.ask(_SPAWNED)
     except stage.rows.errors:
@@ -78,6 +103,7 @@ def judge(stage: Stage, verdict: Verdict) -> None:
         verdict.lost += len(stage.fed[fleet] - set(found))
         verdict.duplicates += len(found) - len(set(found))
         verdict.dead += stage.redis.xlen(f"items-{fleet}:dead")
+    verdict.flushed = stage.flushed
     verdict.pending = stage.open_items()
     pods = stage.rows.ask(_PODS)
     verdict.pods = len(pods)

@@ -1,21 +1,30 @@
-"""A whole installation and an emulated RunPod: two fleets, whose pods are real agents."""
+"""A whole installation and an emulated RunPod: two fleets, whose pods are real agents.
+
+Between the installation and its servers, and between it and its vendor, stand proxies; what watches and
+judges asks the servers straight.
+"""
 
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import psutil
 import redis
 
 from config import stack
 from config.env import ROOT
+from pods.providers.local.processes import MARK
+from tests.chaos.disk import LogDisk, log_disk
+from tests.chaos.proxy import Proxy
 from tests.chaos.rows import Rows
+from tests.chaos.services import Postgres, Valkey, own_postgres
 from tests.emulators.backing import AgentProcesses
 from tests.emulators.base import Server, wall_clock
 from tests.emulators.runpod import RunPodEmulator
@@ -25,6 +34,7 @@ from tests.integration.stack.conftest import Installation, agents
 FLEETS: Final = {"own": "local", "rented": "runpod"}
 MOST_PODS: Final = 2
 CEILING_USD: Final = "0.90"
+SUPERVISOR: Final = "supervisord"
 KEY_AT: Final = "CHAOS_RUNPOD_KEY"
 PACE: Final = [
     "--tick-seconds", "2", "--max-instances", str(MOST_PODS), "--target-depth-per-pod", "20",
@@ -40,34 +50,61 @@ class Stage:
     """What the driver may break, and what is looked at afterwards."""
 
     installation: Installation
+    folder: Path
     runpod: RunPodState
     server: Server
     rented_agents: AgentProcesses
     rows: Rows
     redis: Any
+    valkey: Valkey
+    postgres: Postgres | None
+    log_disk: LogDisk | None
+    proxies: dict[str, Proxy]
     fed: dict[str, set[str]] = field(default_factory=lambda: {name: set() for name in FLEETS})
+    kept: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in FLEETS})
+    flushed: int = 0  # items that an emptied Redis took; they were enqueued again
 
     def processes(self, words: str) -> list[psutil.Process]:
         """The stack's processes with these words in their command."""
-        found = []
-        for process in stack.leftovers(self.installation.var):
-            try:
-                command = " ".join(process.cmdline())
-            except psutil.Error:
-                continue
-            if words in command and "supervisord" not in command:
-                found.append(process)
-        return found
+        return [
+            p for p in self._stack() if words in (said := _command(p)) and SUPERVISOR not in said
+        ]
+
+    def supervisors(self) -> list[psutil.Process]:
+        """What keeps the stack running."""
+        return [p for p in self._stack() if SUPERVISOR in _command(p)]
+
+    def _stack(self) -> list[psutil.Process]:
+        return stack.leftovers(self.installation.var)
 
     def own_agents(self) -> list[psutil.Process]:
         """The processes of the local fleet's pods, their handlers' among them."""
         return agents(self.installation.var)
 
-    def feed(self, folder: Path, name: str, count: int) -> None:
+    def own_machines(self) -> set[str]:
+        """The local fleet's machines of which a process lives."""
+        found = set()
+        for process in self.own_agents():
+            try:
+                found.add(process.environ()[MARK])
+            except (psutil.Error, KeyError):
+                continue
+        return found
+
+    def rented_agent(self, machine_id: str) -> list[psutil.Process]:
+        """The processes of a rented machine's agent, its handler's among them."""
+        pid = self.rented_agents.pid(machine_id)
+        try:
+            agent = psutil.Process(pid) if pid else None
+            return [agent, *agent.children(recursive=True)] if agent else []
+        except psutil.Error:
+            return []
+
+    def feed(self, name: str, count: int, fleets: Iterable[str] = tuple(FLEETS)) -> None:
         """Enqueue a file of items, again until the command says that all of them are there."""
-        path = folder / f"{name}.txt"
+        path = self.folder / f"{name}.txt"
         path.write_text("".join(f"text {n}\n" for n in range(count)))
-        for fleet in FLEETS:
+        for fleet in fleets:
             command = [sys.executable, "manage.py", "fleet", "enqueue", fleet, str(path)]
             env = self.installation.env
             while subprocess.run(
@@ -76,9 +113,32 @@ class Stage:
                 time.sleep(1)
             self.fed[fleet] |= {f"{name}.txt:{n + 1}" for n in range(count)}
 
+    def flush(self) -> None:
+        """Empty Redis, and keep what had been published until that very moment.
+
+        What had no result yet is gone with it. Its owner enqueues it again, under other ids.
+        """
+        streams = [f"items-{fleet}:results" for fleet in FLEETS]
+        with self.redis.pipeline(transaction=True) as pipe:
+            for stream in streams:
+                pipe.xrange(stream)
+            pipe.flushall()
+            *published, _ = pipe.execute()
+        for fleet, entries in zip(FLEETS, published, strict=True):
+            self.kept[fleet] += [fields[b"id"].decode() for _, fields in entries]
+
+    def feed_what_was_flushed(self, name: str) -> None:
+        """Enqueue as many items again as an emptied Redis took."""
+        for fleet, kept in self.kept.items():
+            taken = self.fed[fleet] - set(kept)
+            self.fed[fleet] -= taken
+            self.flushed += len(taken)
+            self.feed(f"{name}-{fleet}", len(taken), [fleet])
+
     def results(self, fleet: str) -> list[str]:
         """The ids of all results."""
-        return [f[b"id"].decode() for _, f in self.redis.xrange(f"items-{fleet}:results")]
+        entries = self.redis.xrange(f"items-{fleet}:results")
+        return self.kept[fleet] + [fields[b"id"].decode() for _, fields in entries]
 
     def open_items(self) -> int:
         """What waits or is pending in both fleets."""
@@ -101,32 +161,70 @@ class Stage:
         return False
 
 
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 @contextmanager
-def staged(installation: Installation, folder: Path) -> Iterator[Stage]:
-    """The installation with both fleets, its stack not yet started."""
-    backing = AgentProcesses(folder / "rented")
-    state = RunPodState(
-        clock=wall_clock(),
-        boot=Boot(provisioning=0.5, starting=0.5, pulling=0.5),
-        backing=backing,
-    )
-    os.environ[KEY_AT] = installation.env[KEY_AT] = "any-key-is-good-0123456789"
-    with Server(RunPodEmulator(state)) as server:
-        installation.cli(
-            "account", "add", "runpod", "--provider", "runpod", "--secret-ref", f"env:{KEY_AT}",
-            "--options", f'{{"base_url": "{server.url}", "requests_per_minute": 600}}',
+def databases(folder: Path, *, on_postgres: bool) -> Iterator[tuple[str, Postgres | None]]:
+    """A database of its own, and its server where it has one."""
+    if not on_postgres:
+        yield f"sqlite:///{folder / 'chaos.sqlite3'}", None
+        return
+    with own_postgres() as server:
+        yield server.url, server
+
+
+@contextmanager
+def staged(folder: Path, *, on_postgres: bool) -> Iterator[Stage]:
+    """An installation with both fleets behind its proxies, its stack not yet started."""
+    with ExitStack() as ends:
+        url, postgres = ends.enter_context(databases(folder, on_postgres=on_postgres))
+        installation = Installation(folder / "var", url)
+        ends.callback(installation.stop)
+        disk = ends.enter_context(log_disk(installation.var / "log"))
+        backing = AgentProcesses(folder / "rented")
+        ends.callback(backing.stop_all)
+        state = RunPodState(
+            clock=wall_clock(),
+            boot=Boot(provisioning=0.5, starting=0.5, pulling=0.5),
+            backing=backing,
+        )
+        server = ends.enter_context(Server(RunPodEmulator(state)))
+        client = ends.enter_context(
+            closing(redis.Redis.from_url(installation.redis_url, protocol=2))
+        )
+        valkey = Valkey(installation.var)
+        proxies = {"Redis": Proxy(valkey.address), "the vendor": Proxy(_address_of(server))}
+        if postgres is not None:
+            socket = postgres.socket
+            proxies["PostgreSQL"] = Proxy(lambda: socket)
+            installation.env["DATABASE_URL"] = postgres.url_by(proxies["PostgreSQL"].port)
+        for proxy in proxies.values():
+            ends.callback(proxy.close)
+        installation.env["REDIS_URL"] = valkey.url_by(proxies["Redis"].port)
+        _make_fleets(installation, f"http://127.0.0.1:{proxies['the vendor'].port}")
+        yield Stage(
+            installation=installation, folder=folder, runpod=state, server=server,
+            rented_agents=backing, rows=Rows(url), redis=client, valkey=valkey, postgres=postgres,
+            log_disk=disk, proxies=proxies,
         )  # fmt: skip
-        for name, account in FLEETS.items():
-            more = ["--account", account, "--image", "registry.example/agent:1"]
-            installation.fleet("create", name, *PACE, "--stream", f"items-{name}", *more)
-        client = redis.Redis.from_url(installation.redis_url, protocol=2)
-        rows = Rows(installation.env["DATABASE_URL"])
-        try:
-            yield Stage(
-                installation=installation, runpod=state, server=server, rented_agents=backing,
-                rows=rows, redis=client,
-            )  # fmt: skip
-        finally:
-            backing.stop_all()
-            client.close()
-            os.environ.pop(KEY_AT, None)
+
+
+def _address_of(server: Server) -> Callable[[], tuple[str, int]]:
+    parts = urlsplit(server.url)
+    return lambda: (parts.hostname or "", parts.port or 0)
+
+
+def _make_fleets(installation: Installation, vendor_url: str) -> None:
+    os.environ[KEY_AT] = installation.env[KEY_AT] = "any-key-is-good-0123456789"
+    installation.cli(
+        "account", "add", "runpod", "--provider", "runpod", "--secret-ref", f"env:{KEY_AT}",
+        "--options", f'{{"base_url": "{vendor_url}", "requests_per_minute": 600}}',
+    )  # fmt: skip
+    for name, account in FLEETS.items():
+        more = ["--account", account, "--image", "registry.example/agent:1"]
+        installation.fleet("create", name, *PACE, "--stream", f"items-{name}", *more)

