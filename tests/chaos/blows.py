@@ -191,14 +191,15 @@ def froze_redis(havoc: Havoc) -> str | None:
 def flushed_redis(havoc: Havoc) -> str:
     """FLUSHALL; now and then the server loses its disk and its users with it."""
     stage, number = havoc.stage, sum(havoc.done.values())
-    stage.valkey.ensure_running()
-    stage.flush()
     loses_its_disk = havoc.dice.random() < 0.5
-    if loses_its_disk:
-        stage.valkey.kill()
-        stage.valkey.forget()
+    with stage.feeding:
         stage.valkey.ensure_running()
-    stage.feed_what_was_flushed(f"again{number}")
+        stage.flush()
+        if loses_its_disk:
+            stage.valkey.kill()
+            stage.valkey.forget()
+            stage.valkey.ensure_running()
+        stage.feed_what_was_flushed(f"again{number}")
     return "Redis lost its disk" if loses_its_disk else "flushed Redis"
 
 

@@ -7,9 +7,10 @@ judges asks the servers straight.
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +25,7 @@ from pods.providers.local.processes import MARK
 from tests.chaos.disk import LogDisk, log_disk
 from tests.chaos.proxy import Proxy
 from tests.chaos.rows import Rows
-from tests.chaos.services import Postgres, Valkey, own_postgres
+from tests.chaos.servers import Postgres, Valkey, own_postgres
 from tests.emulators.backing import AgentProcesses
 from tests.emulators.base import Server, wall_clock
 from tests.emulators.runpod import RunPodEmulator
@@ -62,6 +63,7 @@ class Stage:
     proxies: dict[str, Proxy]
     fed: dict[str, set[str]] = field(default_factory=lambda: {name: set() for name in FLEETS})
     kept: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in FLEETS})
+    feeding: threading.RLock = field(default_factory=threading.RLock)
     flushed: int = 0  # items that an emptied Redis took; they were enqueued again
 
     def processes(self, words: str) -> list[psutil.Process]:
@@ -105,18 +107,24 @@ class Stage:
         path = self.folder / f"{name}.txt"
         path.write_text("".join(f"text {n}\n" for n in range(count)))
         for fleet in fleets:
-            command = [sys.executable, "manage.py", "fleet", "enqueue", fleet, str(path)]
-            env = self.installation.env
-            while subprocess.run(
-                command, env=env, cwd=ROOT, capture_output=True, check=False, timeout=120
-            ).returncode:
-                time.sleep(1)
-            self.fed[fleet] |= {f"{name}.txt:{n + 1}" for n in range(count)}
+            with self.feeding:
+                while not self._enqueued(fleet, path):
+                    time.sleep(1)
+                self.fed[fleet] |= {f"{name}.txt:{n + 1}" for n in range(count)}
+
+    def _enqueued(self, fleet: str, path: Path) -> bool:
+        command = [sys.executable, "manage.py", "fleet", "enqueue", fleet, str(path)]
+        how: dict[str, Any] = {"env": self.installation.env, "cwd": ROOT, "capture_output": True}
+        try:
+            return not subprocess.run(command, check=False, timeout=120, **how).returncode
+        except subprocess.TimeoutExpired:
+            return False
 
     def flush(self) -> None:
         """Empty Redis, and keep what had been published until that very moment.
 
-        What had no result yet is gone with it. Its owner enqueues it again, under other ids.
+        What had no result yet is gone with it. Its owner enqueues it again, under other ids. Nothing
+        is fed meanwhile: hold `feeding`.
         """
         streams = [f"items-{fleet}:results" for fleet in FLEETS]
         with self.redis.pipeline(transaction=True) as pipe:
@@ -128,12 +136,12 @@ class Stage:
             self.kept[fleet] += [fields[b"id"].decode() for _, fields in entries]
 
     def feed_what_was_flushed(self, name: str) -> None:
-        """Enqueue as many items again as an emptied Redis took."""
+        """Enqueue as many items again as an emptied Redis took: one at least, which makes the group."""
         for fleet, kept in self.kept.items():
             taken = self.fed[fleet] - set(kept)
             self.fed[fleet] -= taken
             self.flushed += len(taken)
-            self.feed(f"{name}-{fleet}", len(taken), [fleet])
+            self.feed(f"{name}-{fleet}", max(1, len(taken)), [fleet])
 
     def results(self, fleet: str) -> list[str]:
         """The ids of all results."""
@@ -152,11 +160,9 @@ class Stage:
         """Whether it came to hold."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            try:
+            with suppress(redis.RedisError, OSError, *self.rows.errors):
                 if what():
                     return True
-            except (redis.RedisError, OSError, *self.rows.errors):
-                pass
             time.sleep(0.5)
         return False
 

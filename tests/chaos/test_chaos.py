@@ -1,7 +1,9 @@
 """Real processes are killed, frozen and cut off at random; afterwards nothing is lost or leaked."""
 
+import itertools
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +15,13 @@ import pytest
 from tests.chaos.blows import Bag
 from tests.chaos.havoc import Havoc
 from tests.chaos.judging import Verdict, at_rest, count, judge, watch
+from tests.chaos.repeating import Repeated
 from tests.chaos.stage import Stage, staged
 
 MINUTES: Final = float(os.environ.get("CHAOS_MINUTES", "2"))
 SEED: Final = int(os.environ.get("CHAOS_SEED", "1"))
 FED_EVERY_SECONDS: Final = 10.0
+WATCHED_EVERY_SECONDS: Final = 0.5
 ITEMS: Final = 60
 MINUTES_FOR_EVERY_BLOW: Final = 10.0
 REST_SECONDS: Final = 900.0  # a vendor's list is trusted after minutes, twice
@@ -30,22 +34,22 @@ def database_kind(request: pytest.FixtureRequest) -> str:
 
 
 def live(stage: Stage, havoc: Havoc, verdict: Verdict) -> Bag:
-    """Break something every few seconds, feed, and watch the guardrails."""
-    dice, began = Random(SEED), time.monotonic()
-    bag = Bag(havoc)
-    fed = struck = began
-    number = 0
-    while (now := time.monotonic()) - began < 60 * MINUTES:
-        if now >= fed:
-            number += 1
-            stage.feed(f"part{number}", ITEMS)
-            fed = now + FED_EVERY_SECONDS
-        if now >= struck:
-            bag.strike()
-            struck = now + dice.uniform(1.0, 5.0)
-        watch(stage, verdict)
-        time.sleep(0.5)
+    """Break something every few seconds; beside that, feed, and watch the guardrails."""
+    dice, bag, over = Random(SEED), Bag(havoc), threading.Event()
+    numbers = itertools.count(1)
+    beside = [
+        Repeated(over, FED_EVERY_SECONDS, lambda: stage.feed(f"part{next(numbers)}", ITEMS)),
+        Repeated(over, WATCHED_EVERY_SECONDS, lambda: watch(stage, verdict)),
+    ]
+    began = time.monotonic()
+    while time.monotonic() - began < 60 * MINUTES:
+        bag.strike()
+        time.sleep(dice.uniform(1.0, 5.0))
     verdict.seconds = int(time.monotonic() - began)
+    over.set()
+    havoc.end()
+    for thread in beside:
+        thread.join_and_raise()
     return bag
 
 
@@ -61,10 +65,7 @@ def test_after_chaos_nothing_is_lost_leaked_or_above_its_limit(
     with staged(tmp_path, on_postgres=database_kind == "postgres") as stage:
         stage.installation.start(monkeypatch)
         havoc = Havoc(stage, SEED)
-        try:
-            bag = live(stage, havoc, verdict)
-        finally:
-            havoc.end()
+        bag = live(stage, havoc, verdict)
         ended = time.monotonic()
         verdict.came_to_rest = stage.until(lambda: at_rest(stage), seconds=REST_SECONDS)
         verdict.rest_seconds = int(time.monotonic() - ended)

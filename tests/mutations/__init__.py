@@ -1,0 +1,1 @@
+"""Takes out one protective line at a time, and sees whether a test notices."""

@@ -1,0 +1,243 @@
+"""The lines that keep a decision within its limits."""
+
+from typing import Final
+
+from tests.mutations.mutation import Mutation
+
+DECIDE = "tests/unit/fleet/test_decide.py::"
+TICKS = "tests/integration/fleet/test_ticking.py::"
+STILL = "tests/integration/test_standing_still.py::"
+TICKING, GUARDRAILS = "fleet/ticking.py", "fleet/decision/guardrails.py"
+NEW_PODS = "at_most=len(seen.active) + policy.spawn_per_tick"
+
+DECIDING: Final = (
+    Mutation(
+        name="lease",
+        file=TICKING,
+        before="Q(until__isnull=True) | Q(until__lt=now), fleet=fleet",
+        after="fleet=fleet",
+        tests=(TICKS + "test_a_second_tick_at_the_same_time_leaves_at_once",),
+    ),
+    Mutation(
+        name="lease-swap",
+        file=TICKING,
+        before="fleet=fleet, token=seen.token\n",
+        after="fleet=fleet\n",
+        tests=(STILL + "test_a_tick_that_stands_still_takes_no_lease_that_another_has_taken",),
+    ),
+    Mutation(
+        name="lease-at-commit",
+        file=TICKING,
+        before='Lease.objects.filter(fleet=fleet, token=token).update(holder="")',
+        after="True",
+        tests=(TICKS + "test_a_slow_holder_finds_its_token_out_of_date_and_writes_nothing",),
+    ),
+    Mutation(
+        name="lease-ends",
+        file=TICKING,
+        before=" | Q(until__lt=now)",
+        after="",
+        tests=(TICKS + "test_a_killed_holder_blocks_for_the_lease_and_no_longer",),
+    ),
+    Mutation(
+        name="count-again-at-commit",
+        file=TICKING,
+        before="if set(now_there) - counted:",
+        after="if False:",
+        tests=(
+            TICKS + "test_a_pod_that_appears_during_the_tick_is_counted_before_anything_starts",
+        ),
+    ),
+    Mutation(
+        name="send-on-commit",
+        file="pods/dispatch.py",
+        before="    transaction.on_commit(\n",
+        after="    (lambda act: act())(\n",
+        tests=(TICKS + "test_a_tick_writes_its_decision_and_the_pods_ahead_and_sends_on_commit",),
+    ),
+    Mutation(
+        name="count-requested",
+        file="pods/models.py",
+        before="state__in=[s.value for s in ENDED])",
+        after='state__in=["requested", *(s.value for s in ENDED)])',
+        tests=(TICKS + "test_a_requested_pod_counts_in_the_next_tick",),
+    ),
+    Mutation(
+        name="count-unknown",
+        file="pods/models.py",
+        before="state__in=[s.value for s in ENDED])",
+        after='state__in=["creating", *(s.value for s in ENDED)])',
+        tests=(TICKS + "test_what_is_unknown_or_on_its_way_out_counts_in_the_next_tick",),
+    ),
+    Mutation(
+        name="count-terminating",
+        file="pods/models.py",
+        before="state__in=[s.value for s in ENDED])",
+        after='state__in=["terminating", *(s.value for s in ENDED)])',
+        tests=(TICKS + "test_what_is_unknown_or_on_its_way_out_counts_in_the_next_tick",),
+    ),
+    Mutation(
+        name="room-of-what-bills",
+        file=GUARDRAILS,
+        before="policy.max_instances - seen.billable",
+        after="policy.max_instances - len(seen.active)",
+        tests=(DECIDE + "test_a_pod_on_its_way_out_takes_a_place_until_it_is_proved_gone",),
+    ),
+    Mutation(
+        name="max-instances",
+        file=GUARDRAILS,
+        before="at_most=policy.max_instances,",
+        after="at_most=policy.max_instances + 1,",
+        tests=(DECIDE + "test_the_caps_on_pods_are_never_passed",),
+    ),
+    Mutation(
+        name="ceiling-of-what-bills",
+        file=GUARDRAILS,
+        before="    committed = seen.hourly_usd\n    if committed > cap:",
+        after="    committed = sum((p.hourly_usd for p in seen.active), Decimal(0))\n"
+        "    if committed > cap:",
+        tests=(DECIDE + "test_no_spawn_passes_a_ceiling_or_a_budget",),
+    ),
+    Mutation(
+        name="budget-that-was-spent",
+        file=GUARDRAILS,
+        before="left = budget - spent",
+        after="left = budget",
+        tests=(DECIDE + "test_no_spawn_passes_a_ceiling_or_a_budget",),
+    ),
+    Mutation(
+        name="budget-of-the-drain",
+        file=GUARDRAILS,
+        before="if left <= committed * seconds / HOUR:",
+        after="if left <= 0:",
+        tests=(DECIDE + "test_a_budget_that_runs_out_retires_while_the_drain_can_still_be_paid",),
+    ),
+    Mutation(
+        name="budget-clock",
+        file="fleet/spending.py",
+        before="whole = sum((s.cost_usd(now) for s in recent), Decimal(0))",
+        after="whole = sum((s.cost_usd(now) for s in recent if s.until), Decimal(0))",
+        tests=(TICKS + "test_the_budgets_clock_runs_on_while_the_backlog_is_unknown",),
+    ),
+    Mutation(
+        name="budget-clock-of-the-day",
+        file="fleet/spending.py",
+        before="(s.cost_usd(now, since=begin) for s in recent)",
+        after="(s.cost_usd(now, since=begin) for s in recent if s.until)",
+        tests=(TICKS + "test_the_budgets_clock_runs_on_while_the_backlog_is_unknown",),
+    ),
+    Mutation(
+        name="spawn-per-tick",
+        file=GUARDRAILS,
+        before=NEW_PODS,
+        after=NEW_PODS + " + 1",
+        tests=(DECIDE + "test_the_caps_on_pods_are_never_passed",),
+    ),
+    Mutation(
+        name="orphans-count",
+        file="fleet/decision/values.py",
+        before="return len(self.pods) + self.orphans",
+        after="return len(self.pods)",
+        tests=(TICKS + "test_orphans_take_places_and_money",),
+    ),
+    Mutation(
+        name="orphans-cost",
+        file="fleet/decision/values.py",
+        before="for p in self.pods), self.orphans_hourly_usd)",
+        after="for p in self.pods), Decimal(0))",
+        tests=(TICKS + "test_orphans_take_places_and_money",),
+    ),
+    Mutation(
+        name="installation-limits",
+        file=GUARDRAILS,
+        before="taken = seen.elsewhere.pods + seen.billable",
+        after="taken = seen.billable",
+        tests=(TICKS + "test_the_installations_limits_hold_over_all_fleets",),
+    ),
+    Mutation(
+        name="stop-all",
+        file=GUARDRAILS,
+        before="if policy.mode is Mode.STOP_ALL:",
+        after="if False:",
+        tests=(TICKS + "test_a_pause_starts_nothing_and_stop_all_ends_everything",),
+    ),
+    Mutation(
+        name="pause",
+        file=GUARDRAILS,
+        before="if policy.mode is Mode.PAUSED:",
+        after="if False:",
+        tests=(TICKS + "test_a_pause_starts_nothing_and_stop_all_ends_everything",),
+    ),
+    Mutation(
+        name="canary",
+        file=GUARDRAILS,
+        before="    if seen.proven:\n",
+        after="    if True:\n",
+        tests=(DECIDE + "test_a_new_template_gets_one_pod_until_its_first_item",),
+    ),
+    Mutation(
+        name="unknown-is-not-zero",
+        file="fleet/snapshot.py",
+        before="depth=None if depth is None else depth.items",
+        after="depth=0 if depth is None else depth.items",
+        tests=(
+            TICKS + "test_an_unreadable_backlog_changes_nothing_and_says_so",
+            TICKS + "test_redis_down_changes_nothing",
+        ),
+    ),
+    Mutation(
+        name="unknown-wishes-for-no-change",
+        file="fleet/decision/decide.py",
+        before="""Step(rule="unknown", before=active, after=active""",
+        after="""Step(rule="unknown", before=active, after=0""",
+        tests=(DECIDE + "test_an_unknown_backlog_wishes_for_no_change",),
+    ),
+    Mutation(
+        name="unknown-retires-no-idle-pod",
+        file="fleet/decision/decide.py",
+        before='''wished for."""\n    if seen.depth is None:\n        return []''',
+        after='''wished for."""\n    if False:\n        return []''',
+        tests=(DECIDE + "test_an_unknown_backlog_wishes_for_no_change",),
+    ),
+    Mutation(
+        name="an-emptied-server-is-unknown",
+        file="fleet/backlog/redis_streams.py",
+        before="        if not found:\n            raise BacklogUnknown(self._name_the_groups(rest[0]))\n",
+        after="        if not found:\n            rest = [0, 0, 0, 0, 0, b'0-0', 0, 0, 0, 1, 0, 1, 0, 0, []]\n",
+        tests=(
+            "tests/integration/backlog/test_stream_probe.py::"
+            "test_a_missing_group_is_unknown_and_the_message_names_those_there_are",
+        ),
+    ),
+    Mutation(
+        name="pending-is-backlog",
+        file="fleet/backlog/base.py",
+        before="return self.waiting + self.pending + self.ahead",
+        after="return self.waiting + self.ahead",
+        tests=(TICKS + "test_pending_items_of_dead_consumers_are_backlog",),
+    ),
+    Mutation(
+        name="circuit-breaker",
+        file="pods/breaker.py",
+        before="return account.open_until is not None and account.open_until > now",
+        after="return False",
+        tests=(TICKS + "test_a_disabled_or_failing_account_is_not_rented_from",),
+    ),
+    Mutation(
+        name="circuit-breaker-at-once",
+        file="pods/breaker.py",
+        before="at_once = isinstance(error, AuthFailed | QuotaExceeded)",
+        after="at_once = False",
+        tests=(
+            "tests/integration/pods/test_spawn_faults.py::"
+            "test_a_refused_key_leaves_the_account_alone_at_once",
+        ),
+    ),
+    Mutation(
+        name="a-busy-pod-is-not-idle",
+        file="fleet/decision/decide.py",
+        before="        and not p.in_flight\n",
+        after="",
+        tests=(DECIDE + "test_a_pod_with_items_in_hand_is_never_retired_as_idle",),
+    ),
+)

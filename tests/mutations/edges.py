@@ -1,0 +1,243 @@
+"""The lines at the edges: vendors, the queue, secrets, and what comes from outside."""
+
+from typing import Final
+
+from tests.mutations.mutation import Mutation
+
+TRAPS = "tests/unit/fleet/test_settings_traps.py::"
+HTTP = "tests/unit/providers/test_http.py::"
+LISTS = "tests/contract/test_runpod_lists.py::"
+ENV = "tests/unit/config/test_env.py::"
+ACCOUNTS = "tests/integration/market/test_accounts.py::"
+NOTIFY = "tests/integration/fleet/test_notifying.py::"
+WEB = "tests/integration/security/test_web.py::"
+SETTINGS, ADDRESSES = "config/settings.py", "fleet/channel_urls.py"
+KILLED = (
+    "tests/integration/celery_settings/test_killed_worker.py::"
+    "test_a_task_whose_process_was_killed_runs_again_and_ends"
+)
+
+EDGES: Final = (
+    Mutation(
+        name="acks-late",
+        file=SETTINGS,
+        before="CELERY_TASK_ACKS_LATE = True",
+        after="CELERY_TASK_ACKS_LATE = False",
+        tests=(KILLED,),
+    ),
+    Mutation(
+        name="reject-on-worker-lost",
+        file=SETTINGS,
+        before="CELERY_TASK_REJECT_ON_WORKER_LOST = True",
+        after="CELERY_TASK_REJECT_ON_WORKER_LOST = False",
+        tests=(KILLED,),
+    ),
+    Mutation(
+        name="claim-outlives-its-verb",
+        file=SETTINGS,
+        before="CLAIM_LEASE = timedelta(seconds=150)",
+        after="CLAIM_LEASE = timedelta(seconds=100)",
+        tests=(TRAPS + "test_a_task_must_end_before_it_is_delivered_again_or_its_claim_ends",),
+    ),
+    Mutation(
+        name="visibility-outlives-a-task",
+        file=SETTINGS,
+        before='"visibility_timeout": 600',
+        after='"visibility_timeout": 100',
+        tests=(TRAPS + "test_a_task_must_end_before_it_is_delivered_again_or_its_claim_ends",),
+    ),
+    Mutation(
+        name="prefetch",
+        file=SETTINGS,
+        before="CELERY_WORKER_PREFETCH_MULTIPLIER = 1",
+        after="CELERY_WORKER_PREFETCH_MULTIPLIER = 4",
+        tests=(TRAPS + "test_celery_acknowledges_late_takes_one_at_a_time_and_speaks_json_alone",),
+    ),
+    Mutation(
+        name="json-alone",
+        file=SETTINGS,
+        before='CELERY_ACCEPT_CONTENT = ["json"]',
+        after='CELERY_ACCEPT_CONTENT = ["json", "pickle"]',
+        tests=(WEB + "test_tasks_come_as_json_alone",),
+    ),
+    Mutation(
+        name="ticks-expire",
+        file="fleet/scheduling.py",
+        before='"expire_seconds": max(1, period - 1) if period > 1 else 1',
+        after='"expire_seconds": None',
+        tests=(
+            "tests/integration/fleet/test_ticking.py::"
+            "test_the_schedule_of_a_fleet_is_made_once_and_then_the_operators",
+        ),
+    ),
+    Mutation(
+        name="sweeps-expire",
+        file="pods/tasks.py",
+        before='@shared_task(name="pods.sweep", expires=30)',
+        after='@shared_task(name="pods.sweep")',
+        tests=(TRAPS + "test_every_task_has_a_queue_of_ours_and_what_beat_sends_expires",),
+    ),
+    Mutation(
+        name="steps-expire",
+        file="pods/dispatch.py",
+        before="expires=countdown + STEP_EXPIRES_SECONDS",
+        after="expires=None",
+        tests=(
+            "tests/integration/pods/test_protective_lines.py::"
+            "test_the_next_step_is_sent_for_when_the_claim_is_given_back_and_expires",
+        ),
+    ),
+    Mutation(
+        name="never-create-twice",
+        file="pods/providers/http.py",
+        before="if not (method in REPEATABLE if repeatable is None else repeatable):",
+        after="if False:",
+        tests=(HTTP + "test_a_get_is_tried_again_and_a_post_never",),
+    ),
+    Mutation(
+        name="never-follow-a-redirect",
+        file="pods/providers/http.py",
+        before="follow_redirects=False",
+        after="follow_redirects=True",
+        tests=(HTTP + "test_a_redirect_is_not_followed",),
+    ),
+    Mutation(
+        name="no-key-in-an-error",
+        file="pods/providers/http.py",
+        before="hide=(*self._secrets, *hide)",
+        after="hide=()",
+        tests=(HTTP + "test_the_key_is_in_no_error_answer_and_no_log",),
+    ),
+    Mutation(
+        name="an-answer-that-is-no-json",
+        file="pods/providers/http.py",
+        before="    raise Unavailable(trouble)\n",
+        after="    return Answer(what=what, status=status, headers=headers)\n",
+        tests=(HTTP + "test_what_is_no_json_is_unavailable_whatever_its_status",),
+    ),
+    Mutation(
+        name="tag-at-runpod",
+        file="pods/providers/runpod/api.py",
+        before='return [m for m in found.values() if m.name.startswith(f"{tag}-")]',
+        after="return list(found.values())",
+        tests=(LISTS + "test_only_what_carries_the_tag_is_listed",),
+    ),
+    Mutation(
+        name="tag-at-vastai",
+        file="pods/providers/vastai/__init__.py",
+        before='[machine for machine in machines if machine.name.startswith(f"{tag}-")]',
+        after="machines",
+        tests=(
+            "tests/contract/test_vastai.py::TestVastai::"
+            "test_the_list_holds_what_carries_the_tag_and_nothing_else",
+        ),
+    ),
+    Mutation(
+        name="all-pages",
+        file="pods/providers/runpod/api.py",
+        before="            if cursor is None:\n                return found, page",
+        after="            if True:\n                return found, page",
+        tests=(LISTS + "test_a_list_with_and_without_pages_is_complete",),
+    ),
+    Mutation(
+        name="all-pages-or-an-error",
+        file="pods/providers/runpod/api.py",
+        before="if cursor in cursors:\n                raise Unavailable(",
+        after="if cursor in cursors:\n                return found, page\n                str(",
+        tests=(LISTS + "test_a_cursor_that_does_not_move_is_an_error",),
+    ),
+    Mutation(
+        name="a-second-walk",
+        file="pods/providers/runpod/api.py",
+        before="        if pages > 1:\n",
+        after="        if False:\n",
+        tests=(LISTS + "test_a_list_that_shifts_while_it_is_read_loses_and_doubles_no_pod",),
+    ),
+    Mutation(
+        name="an-unknown-word-is-not-gone",
+        file="pods/providers/runpod/mapping.py",
+        before='PHASES.get(str(pod.get("status")), Phase.UNKNOWN)',
+        after='PHASES.get(str(pod.get("status")), Phase.GONE)',
+        tests=(
+            "tests/contract/test_runpod.py::"
+            "test_a_status_that_nobody_knows_is_unknown_and_never_gone",
+        ),
+    ),
+    Mutation(
+        name="keys-encrypted",
+        file="pods/credentials.py",
+        before="return PREFIX + _keys().encrypt(secret.encode()).decode()",
+        after="return PREFIX + secret",
+        tests=(ACCOUNTS + "test_a_key_from_standard_input_is_tried_stored_encrypted_and_used",),
+    ),
+    Mutation(
+        name="keys-sealed-by-us",
+        file="pods/credentials.py",
+        before="            raise InvalidToken\n",
+        after="            return sealed\n",
+        tests=(ACCOUNTS + "test_what_was_not_sealed_by_us_is_never_taken_for_a_key",),
+    ),
+    Mutation(
+        name="channels-encrypted",
+        file=ADDRESSES,
+        before="return _keys().encrypt(url.encode()).decode()",
+        after="return url",
+        tests=(NOTIFY + "test_an_address_outside_is_kept_encrypted",),
+    ),
+    Mutation(
+        name="redacted-fields",
+        file="config/logs.py",
+        before='            event[name] = "**"\n',
+        after="            pass\n",
+        tests=("tests/unit/config/test_logs.py::test_no_secret_reaches_a_log",),
+    ),
+    Mutation(
+        name="redacted-addresses",
+        file="config/logs.py",
+        before='SECRET_IN_URL.sub(r"\\1:**", value)',
+        after="value",
+        tests=("tests/unit/config/test_logs.py::test_no_secret_reaches_a_log",),
+    ),
+    Mutation(
+        name="no-private-webhooks",
+        file=ADDRESSES,
+        before="if not address.is_global or address.is_multicast:",
+        after="if False:",
+        tests=(NOTIFY + "test_an_address_that_reaches_inside_is_refused",),
+    ),
+    Mutation(
+        name="webhooks-checked-when-used",
+        file="fleet/notifying.py",
+        before="channel_urls.check(url)  # once more",
+        after="pass  # once more",
+        tests=(NOTIFY + "test_an_address_is_checked_again_when_it_is_used",),
+    ),
+    Mutation(
+        name="webhooks-follow-no-redirect",
+        file="fleet/notifying.py",
+        before="http_redirects=False",
+        after="http_redirects=True",
+        tests=(NOTIFY + "test_a_redirect_is_not_followed",),
+    ),
+    Mutation(
+        name="no-default-secret",
+        file=SETTINGS,
+        before="    ENV.secret_key.get_secret_value()\n    and ENV",
+        after="    ENV",
+        tests=(ENV + "test_production_starts_with_no_generated_secret_and_no_embedded_service",),
+    ),
+    Mutation(
+        name="no-typed-secret",
+        file=SETTINGS,
+        before="if ENV.production and len(",
+        after="if False and len(",
+        tests=(ENV + "test_production_starts_with_no_generated_secret_and_no_embedded_service",),
+    ),
+    Mutation(
+        name="wrong-passwords",
+        file=SETTINGS,
+        before="AXES_FAILURE_LIMIT = 10",
+        after="AXES_FAILURE_LIMIT = 10_000",
+        tests=(WEB + "test_ten_wrong_passwords_lock_a_name_out_from_their_address_alone",),
+    ),
+)

@@ -1,0 +1,322 @@
+"""The lines that keep a pod's row and its machine together, from its request to the proof of its end."""
+
+from typing import Final
+
+from tests.mutations.mutation import Mutation
+
+SPAWNS = "tests/integration/pods/test_spawn_faults.py::"
+ENDS = "tests/integration/pods/test_ends_and_health.py::"
+STILL = "tests/integration/test_standing_still.py::"
+SICK = "tests/unit/pods/test_diagnosis.py::"
+SPAWNING, TEARDOWN, LIFECYCLE = "pods/spawning.py", "pods/teardown.py", "pods/lifecycle.py"
+LATER = "_later(pod, max(pause(pod.attempts), provider.capabilities.list_lag)"
+FIRST_SIGHT = """        Pod.objects.filter(pk=pod.pk).update(absent_since=now)
+        _again(pod, max(CONFIRM_STEP, provider.capabilities.consistency_window))
+        return
+"""
+
+LIVING: Final = (
+    Mutation(
+        name="look-before-create",
+        file=SPAWNING,
+        before="machine = find_by_token(provider, pod)",
+        after="machine = None",
+        tests=(SPAWNS + "test_a_death_before_the_id_is_stored_finds_the_machine_again",),
+    ),
+    Mutation(
+        name="wait-out-the-list",
+        file=SPAWNING,
+        before="if wait > timedelta(0):",
+        after="if False:",
+        tests=(SPAWNS + "test_a_machine_that_the_list_lacks_for_a_while_is_not_created_twice",),
+    ),
+    Mutation(
+        name="wait-from-the-last-create",
+        file=SPAWNING,
+        before="        Pod.objects.filter(pk=pod.pk).update(asked_at=utcnow())\n",
+        after="        pass\n",
+        tests=(SPAWNS + "test_each_try_to_create_waits_out_the_list_anew",),
+    ),
+    Mutation(
+        name="a-failed-look-proves-nothing",
+        file=SPAWNING,
+        before='f"cannot look for it: {exc}")\n            return',
+        after='f"cannot look for it: {exc}")\n            machine = None',
+        tests=(SPAWNS + "test_a_list_that_cannot_be_had_creates_nothing",),
+    ),
+    Mutation(
+        name="a-lost-answer-is-no-failure",
+        file=SPAWNING,
+        before=LATER + ', f"no answer: {exc}")',
+        after='_give_up(pod, f"no answer: {exc}")',
+        tests=(SPAWNS + "test_a_lost_answer_bills_one_pod",),
+    ),
+    Mutation(
+        name="a-known-machine-is-gone-on-with",
+        file=SPAWNING,
+        before="        if pod.external_id is not None:\n            # A former try",
+        after="        if False:\n            # A former try",
+        tests=(SPAWNS + "test_a_death_after_the_id_is_stored_makes_no_second_machine",),
+    ),
+    Mutation(
+        name="a-refusal-that-bills",
+        file=SPAWNING,
+        before="if exc.billing_id is not None:",
+        after="if False:",
+        tests=(SPAWNS + "test_what_a_refusal_left_billing_is_destroyed",),
+    ),
+    Mutation(
+        name="a-spawn-nobody-wants-any-more",
+        file=SPAWNING,
+        before="    if pod.retire_because:\n        lifecycle.move(pod, TERMINATING",
+        after="    if False:\n        lifecycle.move(pod, TERMINATING",
+        tests=(SPAWNS + "test_a_pod_that_is_not_wanted_any_more_ends_from_wherever_its_spawn_is",),
+    ),
+    Mutation(
+        name="price-from-the-question-on",
+        file="pods/billing.py",
+        before="(after is CREATING and before is REQUESTED) or after is RESUMING",
+        after="after is RESUMING",
+        tests=(SPAWNS + "test_the_price_counts_from_the_moment_the_provider_is_asked",),
+    ),
+    Mutation(
+        name="claim",
+        file=LIFECYCLE,
+        before="Q(claimed_until__isnull=True) | Q(claimed_until__lt=now), pk=pod_id",
+        after="pk=pod_id",
+        tests=(SPAWNS + "test_two_deliveries_at_once_make_one_machine",),
+    ),
+    Mutation(
+        name="claim-swap",
+        file=LIFECYCLE,
+        before="took = free.filter(claim=seen)",
+        after="took = free",
+        tests=(STILL + "test_a_verb_that_stands_still_has_no_claim_that_another_took_over",),
+    ),
+    Mutation(
+        name="claim-ends",
+        file=LIFECYCLE,
+        before=" | Q(claimed_until__lt=now), pk=pod_id",
+        after=", pk=pod_id",
+        tests=(SPAWNS + "test_a_killed_workers_claim_ends_by_itself",),
+    ),
+    Mutation(
+        name="version-swap",
+        file=LIFECYCLE,
+        before="Pod.objects.filter(pk=pod.pk, version=pod.version)",
+        after="Pod.objects.filter(pk=pod.pk)",
+        tests=(SPAWNS + "test_a_worker_frozen_past_its_claim_overwrites_nothing",),
+    ),
+    Mutation(
+        name="table-of-moves",
+        file=LIFECYCLE,
+        before="if not may_move(before, to):",
+        after="if False:",
+        tests=(SPAWNS + "test_a_move_that_is_not_in_the_table_is_refused",),
+    ),
+    Mutation(
+        name="event-of-a-move",
+        file=LIFECYCLE,
+        before="PodEvent.objects.bulk_create(events)",
+        after="pass",
+        tests=(SPAWNS + "test_a_requested_pod_is_created_once_and_boots",),
+    ),
+    Mutation(
+        name="id-set-once",
+        file=LIFECYCLE,
+        before="if pod.external_id not in (None, external_id):",
+        after="if False:",
+        tests=(SPAWNS + "test_an_id_that_was_stored_is_never_replaced",),
+    ),
+    Mutation(
+        name="next-step-after-the-claim",
+        file="pods/dispatch.py",
+        before="    if waiting is not None:\n",
+        after="    if False:\n",
+        tests=(SPAWNS + "test_the_next_step_is_sent_for_when_the_claim_is_given_back",),
+    ),
+    Mutation(
+        name="nudge",
+        file="pods/tasks.py",
+        before="dispatch.next_step(pod.pk, pod.status)",
+        after="pass",
+        tests=(SPAWNS + "test_a_row_whose_message_was_lost_is_pushed_on",),
+    ),
+    Mutation(
+        name="confirm-twice",
+        file=TEARDOWN,
+        before=FIRST_SIGHT,
+        after="        pod.absent_since = now - provider.capabilities.consistency_window * 2\n",
+        tests=(ENDS + "test_deliveries_that_come_too_early_prove_nothing",),
+    ),
+    Mutation(
+        name="confirm-outside-the-window",
+        file=TEARDOWN,
+        before="if now - pod.absent_since < window or now < born:",
+        after="if now < born:",
+        tests=(ENDS + "test_deliveries_that_come_too_early_prove_nothing",),
+    ),
+    Mutation(
+        name="confirm-after-its-birth",
+        file=TEARDOWN,
+        before="if now - pod.absent_since < window or now < born:",
+        after="if now - pod.absent_since < window:",
+        tests=(ENDS + "test_a_fresh_machine_that_no_reading_shows_yet_is_not_proved_gone",),
+    ),
+    Mutation(
+        name="confirm-from-the-list",
+        file=TEARDOWN,
+        before="for m in provider.list_tagged(pod.tag)",
+        after="for m in ()",
+        tests=(ENDS + "test_one_reading_that_lacks_a_machine_proves_nothing",),
+    ),
+    Mutation(
+        name="confirm-from-the-status",
+        file=TEARDOWN,
+        before="if machine.phase is not Phase.GONE:\n            return machine",
+        after="if False:\n            return machine",
+        tests=(ENDS + "test_one_reading_that_lacks_a_machine_proves_nothing",),
+    ),
+    Mutation(
+        name="still-there-is-no-proof",
+        file=TEARDOWN,
+        before="present=machine is not None)",
+        after="present=False)",
+        tests=(
+            ENDS + "test_a_machine_that_stays_although_its_destroy_was_accepted_is_destroyed_again",
+        ),
+    ),
+    Mutation(
+        name="absence-before-the-end-proves-nothing",
+        file=LIFECYCLE,
+        before='changes.setdefault("absent_since", None)',
+        after="pass",
+        tests=(ENDS + "test_an_absence_of_before_the_end_proves_no_end",),
+    ),
+    Mutation(
+        name="destroy-what-looks-gone",
+        file=TEARDOWN,
+        before="if machine is not None or pod.destroy_asked_at is None:",
+        after="if machine is not None:",
+        tests=(ENDS + "test_what_both_readings_lack_is_destroyed_all_the_same",),
+    ),
+    Mutation(
+        name="a-failed-destroy-is-no-end",
+        file=TEARDOWN,
+        before='_again(pod, pause(pod.attempts), f"destroy: {type(exc).__name__}: {exc}")',
+        after='lifecycle.move(pod, TERMINATED, by="teardown", because=str(exc))',
+        tests=(ENDS + "test_a_destroy_that_fails_is_repeated_for_ever_and_the_pod_counts",),
+    ),
+    Mutation(
+        name="fence",
+        file=TEARDOWN,
+        before="        fencing.fence(pod)\n",
+        after="        pass\n",
+        tests=(ENDS + "test_a_pod_without_any_sign_is_written_off_and_fenced",),
+    ),
+    Mutation(
+        name="no-fence-holds-up-a-destroy-for-long",
+        file=TEARDOWN,
+        before="if utcnow() - pod.state_since < FENCE_PATIENCE:",
+        after="if True:",
+        tests=(ENDS + "test_redis_down_keeps_no_machine_billing_for_long",),
+    ),
+    Mutation(
+        name="a-consumer-with-items-stays",
+        file="pods/fencing.py",
+        before='if not client.xpending_range(stream, group, "-", "+", 1, consumername=pod.name):',
+        after="if True:",
+        tests=(ENDS + "test_what_a_gone_pod_had_in_hand_is_left_to_be_claimed",),
+    ),
+    Mutation(
+        name="a-local-log-holds-up-no-end",
+        file="pods/providers/local/provider.py",
+        before="        with suppress(OSError):\n            kept",
+        after="        with folders.on_disk(folder):\n            kept",
+        tests=(
+            "tests/contract/test_local_disk.py::test_a_log_that_cannot_be_kept_holds_up_no_end",
+        ),
+    ),
+    Mutation(
+        name="ledger-closes",
+        file="pods/billing.py",
+        before="close(pod, at=min(end, now))",
+        after="pass",
+        tests=(ENDS + "test_the_ledger_is_the_vendors_bill_within_a_tick",),
+    ),
+    Mutation(
+        name="ledger-of-what-is-still-there",
+        file=TEARDOWN,
+        before="        billing.still_there(pod)\n",
+        after="",
+        tests=(ENDS + "test_what_was_booked_as_gone_and_is_seen_again_billed_all_along",),
+    ),
+    Mutation(
+        name="two-sightings",
+        file="pods/reconciling.py",
+        before="if now - seen.first_seen_at < window:",
+        after="if False:",
+        tests=(ENDS + "test_a_tagged_machine_without_a_row_is_destroyed_after_two_sightings",),
+    ),
+    Mutation(
+        name="a-closed-row-whose-machine-lives",
+        file="pods/reconciling.py",
+        before="elif row.status in ENDED:",
+        after="elif False:",
+        tests=(ENDS + "test_a_machine_whose_row_was_closed_counts_and_is_destroyed_again",),
+    ),
+    Mutation(
+        name="a-second-machine-is-not-adopted",
+        file="pods/reconciling.py",
+        before="adopt = adopt and known and template is not None",
+        after="adopt = template is not None",
+        tests=(SPAWNS + "test_a_second_machine_with_the_same_token_is_found_and_destroyed",),
+    ),
+    Mutation(
+        name="a-failed-list-is-not-empty",
+        file="pods/health.py",
+        before="        breaker.failed(account, exc)\n        return None, provider.capabilities",
+        after="        breaker.failed(account, exc)\n        return {}, provider.capabilities",
+        tests=(ENDS + "test_a_list_that_failed_says_nothing_about_any_pod",),
+    ),
+    Mutation(
+        name="share-of-the-ill",
+        file="pods/health.py",
+        before="return inferred < max(1, int((peers + inferred) * INFERRED_SHARE))",
+        after="return True",
+        tests=(ENDS + "test_when_many_look_ill_at_once_only_a_share_is_killed",),
+    ),
+    Mutation(
+        name="absent-outside-the-window",
+        file="pods/diagnosis.py",
+        before="facts.absent_for is not None and facts.absent_for >= window",
+        after="True",
+        tests=(ENDS + "test_a_pod_deleted_in_the_console_is_lost_only_outside_the_window",),
+    ),
+    Mutation(
+        name="redis-down-is-no-illness",
+        file="pods/diagnosis.py",
+        before="if not facts.beats_known:",
+        after="if False:",
+        tests=(SICK + "test_what_is_unknown_is_never_a_sign_of_illness",),
+    ),
+    Mutation(
+        name="the-remembered-heartbeat",
+        file="pods/diagnosis.py",
+        before="heard = facts.last_seen if facts.beat_age is None else facts.beat_age",
+        after="heard = facts.beat_age",
+        tests=(
+            "tests/integration/redis_loss/test_health_of_emptied_redis.py::"
+            "test_an_emptied_redis_ends_no_pod_before_its_agent_had_time_to_beat_again",
+        ),
+    ),
+    Mutation(
+        name="a-pod-that-works-is-not-silent",
+        file="pods/diagnosis.py",
+        before="return Finding.SILENT if idle is None or idle > facts.silent_after else Finding.HEALTHY",
+        after="return Finding.SILENT",
+        tests=(
+            SICK + "test_nobody_who_acknowledges_or_touches_the_stream_is_written_off_on_inference",
+        ),
+    ),
+)

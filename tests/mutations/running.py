@@ -1,0 +1,121 @@
+"""Runs the tests of a mutation on a copy of the checkout."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from tests.mutations.mutation import DoesNotApply, Mutation
+
+ROOT: Final = Path(__file__).parents[2]
+LEFT_OUT: Final = shutil.ignore_patterns(
+    ".git",
+    ".venv*",
+    "var",
+    "static",
+    "__pycache__",
+    ".*_cache",
+    ".hypothesis",
+    ".import_linter_cache",
+)
+PYTEST: Final = (
+    *("-m", "pytest", "-q", "--no-header", "-x", "-p", "no:randomly", "-p", "no:cacheprovider"),
+    *("--timeout", "180"),
+)
+LONGEST_SECONDS: Final = 600.0
+FAILED: Final = 1  # pytest's exit code where tests ran and one failed
+
+
+class Became(StrEnum):
+    """What came of a mutation."""
+
+    CAUGHT = "caught"
+    MISSED = "missed"
+    BROKEN = "broken"  # it does not apply, or its tests could not be run: that shows nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A mutation, and what its tests said."""
+
+    name: str
+    became: Became
+    by: str = ""  # the test that failed first; else why there is none
+    seconds: float = 0.0
+
+
+@contextmanager
+def copied() -> Iterator[Path]:
+    """A copy of the checkout, without what was built or run in it."""
+    with tempfile.TemporaryDirectory(prefix="podfleet-mutants-") as folder:
+        Path(folder).chmod(0o711)  # tests that run something as another user enter it
+        copy = Path(folder) / "checkout"
+        shutil.copytree(ROOT, copy, ignore=LEFT_OUT, symlinks=True)
+        yield copy
+
+
+def tests_pass(copy: Path, mutations: Sequence[Mutation]) -> str:
+    """Whether the tests pass without a mutation: "" or the end of what pytest printed."""
+    names = sorted({test for mutation in mutations for test in mutation.tests})
+    code, printed = _pytest(copy, names, seconds=LONGEST_SECONDS * 3)
+    return "" if code == 0 else printed[-3000:]
+
+
+def try_out(copy: Path, mutation: Mutation) -> Result:
+    """Put one mutation into the copy, run its tests, and take it out again."""
+    file = copy / mutation.file
+    original = file.read_text(encoding="utf-8")
+    began = time.monotonic()
+    try:
+        file.write_text(mutation.applied(copy), encoding="utf-8")
+        code, printed = _pytest(copy, mutation.tests, seconds=LONGEST_SECONDS)
+    except DoesNotApply as exc:
+        return Result(name=mutation.name, became=Became.BROKEN, by=str(exc))
+    finally:
+        file.write_text(original, encoding="utf-8")
+    took = round(time.monotonic() - began, 1)
+    if code == 0:
+        by = "no test of " + ", ".join(mutation.tests)
+        return Result(name=mutation.name, became=Became.MISSED, by=by, seconds=took)
+    if code != FAILED:
+        by = f"pytest ended with {code}: {printed[-1500:]}"
+        return Result(name=mutation.name, became=Became.BROKEN, by=by, seconds=took)
+    return Result(
+        name=mutation.name, became=Became.CAUGHT, by=_first_failure(printed), seconds=took
+    )
+
+
+def _pytest(copy: Path, tests: Sequence[str], *, seconds: float) -> tuple[int, str]:
+    # Bytecode is told by time and size: a mutation of the same length in the same second is neither.
+    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    env.pop("PYTHONPATH", None)
+    try:
+        done = subprocess.run(
+            [sys.executable, *PYTEST, *tests],
+            cwd=copy,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired:
+        return -1, f"not within {seconds:g} s"
+    return done.returncode, done.stdout
+
+
+def _first_failure(printed: str) -> str:
+    """The test that pytest's summary names first; where its time ran out there is no summary."""
+    for line in printed.splitlines():
+        if line.startswith(("FAILED ", "ERROR ")):
+            return line.split(" ")[1].rpartition("::")[2]
+    return "its time ran out" if "Timeout" in printed else "a failure"

@@ -1,0 +1,71 @@
+"""The list of protective lines cannot rot: each still applies, and its tests exist."""
+
+import ast
+import re
+
+import pytest
+
+from tests.mutations.lines import LINES
+from tests.mutations.mutation import DoesNotApply, Mutation
+from tests.mutations.running import ROOT, Became, copied, try_out
+
+BROKEN = Mutation(
+    name="x", file="pods/states.py", before="ENDED", after="", tests=("tests/none.py",)
+)
+
+
+@pytest.mark.parametrize("mutation", LINES, ids=lambda m: m.name)
+def test_a_mutation_applies_once_and_is_code(mutation: Mutation) -> None:
+    changed = mutation.applied(ROOT)
+    assert changed != (ROOT / mutation.file).read_text()
+    if mutation.file.endswith(".py"):
+        ast.parse(changed)
+
+
+def test_its_tests_exist() -> None:
+    written = {
+        name
+        for path in (ROOT / "tests").rglob("*.py")
+        for name in re.findall(r"def (test_\w+)\(", path.read_text())
+    }
+    for mutation in LINES:
+        assert mutation.tests, mutation.name
+        for test in mutation.tests:
+            file, *names = test.split("::")
+            assert (ROOT / file).is_file(), test
+            assert not names or names[-1] in written, test
+
+
+def test_names_are_told_apart() -> None:
+    names = [mutation.name for mutation in LINES]
+    assert len(names) == len(set(names))
+
+
+def test_a_text_that_is_not_there_exactly_once_is_an_error() -> None:
+    with pytest.raises(DoesNotApply, match=r"times in pods/states\.py"):
+        BROKEN.applied(ROOT)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_line_that_no_test_needs_is_missed_and_one_that_a_test_needs_is_caught() -> None:
+    states = "tests/unit/pods/test_states.py::"
+    caught = Mutation(
+        name="y",
+        file="pods/states.py",
+        before="ENDED: Final = frozenset({TERMINATED, FAILED, LOST})",
+        after="ENDED: Final = frozenset({TERMINATED, FAILED})",
+        tests=(states + "test_what_is_not_ended_bills_and_what_is_in_transit_moves_on",
+               states + "test_an_ended_row_can_only_be_ended_again"),
+    )  # fmt: skip
+    missed = Mutation(
+        name="z",
+        file="pods/states.py",
+        before='"""The states of a pod',
+        after='"""States of a pod',
+        tests=caught.tests,
+    )
+    with copied() as copy:
+        became = [try_out(copy, mutation).became for mutation in (caught, missed, BROKEN)]
+        assert (copy / "pods/states.py").read_text() == (ROOT / "pods/states.py").read_text()
+    assert became == [Became.CAUGHT, Became.MISSED, Became.BROKEN]
