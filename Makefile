@@ -18,7 +18,7 @@ NAME ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up down test test-long lint audit format bench lock clean
+.PHONY: help setup demo up down test test-long mutants lint audit format bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ test: $(DEV) ## all tests but the slow ones, on SQLite and on PostgreSQL; ARGS="
 
 test-long: $(DEV) ## the tests that need minutes
 	@.ci/both-databases $(BIN)/python -m pytest -m slow --timeout 1800 $(ARGS)
+
+mutants: $(DEV) ## take out one protective line at a time; fails where no test notices; ARGS="lease fence"
+	@$(BIN)/python -m tests.mutations $(ARGS)
 
 lint: $(DEV) ## format, lint, types, import arrows, migrations
 	$(BIN)/ruff format --check .

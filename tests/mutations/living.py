@@ -6,6 +6,7 @@ from tests.mutations.mutation import Mutation
 
 SPAWNS = "tests/integration/pods/test_spawn_faults.py::"
 ENDS = "tests/integration/pods/test_ends_and_health.py::"
+ALONE = "tests/integration/pods/test_protective_lines.py::"
 STILL = "tests/integration/test_standing_still.py::"
 SICK = "tests/unit/pods/test_diagnosis.py::"
 SPAWNING, TEARDOWN, LIFECYCLE = "pods/spawning.py", "pods/teardown.py", "pods/lifecycle.py"
@@ -35,14 +36,14 @@ LIVING: Final = (
         file=SPAWNING,
         before="        Pod.objects.filter(pk=pod.pk).update(asked_at=utcnow())\n",
         after="        pass\n",
-        tests=(SPAWNS + "test_each_try_to_create_waits_out_the_list_anew",),
+        tests=(ALONE + "test_each_try_to_create_waits_out_the_list_anew",),
     ),
     Mutation(
         name="a-failed-look-proves-nothing",
         file=SPAWNING,
         before='f"cannot look for it: {exc}")\n            return',
         after='f"cannot look for it: {exc}")\n            machine = None',
-        tests=(SPAWNS + "test_a_list_that_cannot_be_had_creates_nothing",),
+        tests=(ALONE + "test_a_list_that_cannot_be_had_creates_nothing",),
     ),
     Mutation(
         name="a-lost-answer-is-no-failure",
@@ -63,7 +64,7 @@ LIVING: Final = (
         file=SPAWNING,
         before="if exc.billing_id is not None:",
         after="if False:",
-        tests=(SPAWNS + "test_what_a_refusal_left_billing_is_destroyed",),
+        tests=(ALONE + "test_what_a_refusal_left_billing_is_destroyed",),
     ),
     Mutation(
         name="a-spawn-nobody-wants-any-more",
@@ -98,7 +99,7 @@ LIVING: Final = (
         file=LIFECYCLE,
         before=" | Q(claimed_until__lt=now), pk=pod_id",
         after=", pk=pod_id",
-        tests=(SPAWNS + "test_a_killed_workers_claim_ends_by_itself",),
+        tests=(ALONE + "test_a_killed_workers_claim_ends_by_itself",),
     ),
     Mutation(
         name="version-swap",
@@ -112,7 +113,7 @@ LIVING: Final = (
         file=LIFECYCLE,
         before="if not may_move(before, to):",
         after="if False:",
-        tests=(SPAWNS + "test_a_move_that_is_not_in_the_table_is_refused",),
+        tests=(ALONE + "test_a_move_that_is_not_in_the_table_is_refused",),
     ),
     Mutation(
         name="event-of-a-move",
@@ -126,14 +127,14 @@ LIVING: Final = (
         file=LIFECYCLE,
         before="if pod.external_id not in (None, external_id):",
         after="if False:",
-        tests=(SPAWNS + "test_an_id_that_was_stored_is_never_replaced",),
+        tests=(ALONE + "test_an_id_that_was_stored_is_never_replaced",),
     ),
     Mutation(
         name="next-step-after-the-claim",
         file="pods/dispatch.py",
         before="    if waiting is not None:\n",
         after="    if False:\n",
-        tests=(SPAWNS + "test_the_next_step_is_sent_for_when_the_claim_is_given_back",),
+        tests=(ALONE + "test_the_next_step_is_sent_for_when_the_claim_is_given_back_and_expires",),
     ),
     Mutation(
         name="nudge",
@@ -161,21 +162,21 @@ LIVING: Final = (
         file=TEARDOWN,
         before="if now - pod.absent_since < window or now < born:",
         after="if now - pod.absent_since < window:",
-        tests=(ENDS + "test_a_fresh_machine_that_no_reading_shows_yet_is_not_proved_gone",),
+        tests=(ALONE + "test_a_fresh_machine_that_no_reading_shows_yet_is_not_proved_gone",),
     ),
     Mutation(
         name="confirm-from-the-list",
         file=TEARDOWN,
         before="for m in provider.list_tagged(pod.tag)",
         after="for m in ()",
-        tests=(ENDS + "test_one_reading_that_lacks_a_machine_proves_nothing",),
+        tests=(ALONE + "test_one_reading_that_lacks_a_machine_proves_nothing",),
     ),
     Mutation(
         name="confirm-from-the-status",
         file=TEARDOWN,
         before="if machine.phase is not Phase.GONE:\n            return machine",
         after="if False:\n            return machine",
-        tests=(ENDS + "test_one_reading_that_lacks_a_machine_proves_nothing",),
+        tests=(ALONE + "test_one_reading_that_lacks_a_machine_proves_nothing",),
     ),
     Mutation(
         name="still-there-is-no-proof",
@@ -191,7 +192,7 @@ LIVING: Final = (
         file=LIFECYCLE,
         before='changes.setdefault("absent_since", None)',
         after="pass",
-        tests=(ENDS + "test_an_absence_of_before_the_end_proves_no_end",),
+        tests=(ALONE + "test_an_absence_of_before_the_end_proves_no_end",),
     ),
     Mutation(
         name="destroy-what-looks-gone",
@@ -219,14 +220,14 @@ LIVING: Final = (
         file=TEARDOWN,
         before="if utcnow() - pod.state_since < FENCE_PATIENCE:",
         after="if True:",
-        tests=(ENDS + "test_redis_down_keeps_no_machine_billing_for_long",),
+        tests=(ALONE + "test_redis_down_keeps_no_machine_billing_for_long",),
     ),
     Mutation(
         name="a-consumer-with-items-stays",
         file="pods/fencing.py",
         before='if not client.xpending_range(stream, group, "-", "+", 1, consumername=pod.name):',
         after="if True:",
-        tests=(ENDS + "test_what_a_gone_pod_had_in_hand_is_left_to_be_claimed",),
+        tests=(ALONE + "test_what_a_gone_pod_had_in_hand_is_left_to_be_claimed",),
     ),
     Mutation(
         name="a-local-log-holds-up-no-end",
@@ -249,7 +250,7 @@ LIVING: Final = (
         file=TEARDOWN,
         before="        billing.still_there(pod)\n",
         after="",
-        tests=(ENDS + "test_what_was_booked_as_gone_and_is_seen_again_billed_all_along",),
+        tests=(ALONE + "test_what_was_booked_as_gone_and_is_seen_again_billed_all_along",),
     ),
     Mutation(
         name="two-sightings",

@@ -35,7 +35,9 @@ WORKING: Final = (
         file="pods/agent/heartbeat.py",
         before="        if fenced:\n",
         after="        if False:\n",
-        tests=(SURVIVES + "test_an_idle_agent_that_was_fenced_ends",),
+        tests=(
+            "tests/integration/agent/test_celery_on_pods.py::test_a_fenced_pods_worker_ends_at_once",
+        ),
     ),
     Mutation(
         name="acknowledge-before-publish",

@@ -4,7 +4,7 @@ import pytest
 import redis
 
 from pods.agent.protocol import RELEASED_CONSUMER, AgentSettings
-from pods.agent.stream import Failure, Fenced, ItemResult, Stream
+from pods.agent.stream import Failure, Fenced, ItemResult, Scripts, Stream, connect
 
 
 @pytest.fixture
@@ -32,6 +32,15 @@ def result(entry, value=b"r", target="tasks:results"):
 def deliveries(backlog):
     found = backlog.client.xpending_range("tasks", "workers", "-", "+", 100)
     return {p["message_id"].decode(): p["times_delivered"] for p in found}
+
+
+def test_a_fenced_pod_writes_no_heartbeat(backlog):
+    scripts, keys = Scripts(connect(backlog.url)), backlog.keys
+    said = [keys.pod("a"), keys.command("a"), keys.lease, keys.fence("a")]
+    backlog.client.set(keys.fence("a"), "1")
+    *_, fenced, _ = scripts.call("heartbeat", said, [60_000, "state", "working"])
+    assert fenced == 1
+    assert not backlog.client.exists(keys.pod("a"))
 
 
 @pytest.mark.fault(61)

@@ -18,8 +18,9 @@ from fleet.decision.values import Mode
 from fleet.models import Fleet, Lease, Limits, Tick
 from fleet.operating import EditedMeanwhile
 from pods import clock
+from pods.agent.protocol import Keys
 from pods.models import Account, Orphan, Pod, PodEvent
-from pods.states import CREATING, READY, REQUESTED, TERMINATING
+from pods.states import CREATING, READY, REQUESTED, TERMINATING, PodState
 from tests.emulators.base import SteppedClock
 from tests.factories import NOON, a_fleet, a_pod, an_account
 
@@ -77,6 +78,41 @@ def test_a_requested_pod_counts_in_the_next_tick(fleet: Fleet, redis_url: str) -
     tick(fleet)
     assert tick(fleet).spawned == 0
     assert Pod.objects.count() == 1
+
+
+@pytest.mark.parametrize("state", [CREATING, TERMINATING])
+def test_what_is_unknown_or_on_its_way_out_counts_in_the_next_tick(
+    fleet: Fleet, redis_url: str, state: PodState
+) -> None:
+    Fleet.objects.update(max_instances=1)
+    add_items(redis_url, 100)
+    a_pod(fleet, state)
+    assert tick(fleet).spawned == 0
+
+
+@pytest.mark.fault(47)
+@pytest.mark.parametrize("budget", ["daily_budget_usd", "total_budget_usd"])
+def test_the_budgets_clock_runs_on_while_the_backlog_is_unknown(
+    fleet: Fleet, redis_url: str, budget: str
+) -> None:
+    Fleet.objects.update(**{budget: Decimal(1)})
+    stepped = SteppedClock(NOON)
+    with clock.use(stepped):
+        a_pod(fleet, READY)  # $0.5/h
+        redis.Redis.from_url(redis_url, protocol=2).flushall()
+        assert tick(fleet).retired == 0
+        stepped.advance(3 * 3600)
+        decided = tick(fleet)
+    assert (decided.depth, decided.retired, decided.binding) == (None, 1, budget)
+
+
+def test_a_tick_tells_the_agents_that_a_manager_lives(fleet: Fleet, redis_url: str) -> None:
+    a_pod(fleet, READY)
+    client = redis.Redis.from_url(redis_url, protocol=2)
+    tick(fleet)
+    before = int(client.get(Keys("emb").lease) or 0)
+    tick(fleet)
+    assert int(client.get(Keys("emb").lease) or 0) > before
 
 
 @pytest.mark.fault(42)

@@ -251,3 +251,10 @@ def test_the_user_of_a_celery_pod_reaches_its_agents_own_keys_alone(world: World
     for words in (("XADD", "embedding_tasks", "*", "a", "b"), ("LPOP", "embedding_tasks")):
         with pytest.raises(redis.exceptions.NoPermissionError):
             client.execute_command(*words)
+
+
+def test_a_pod_that_was_fenced_meanwhile_gets_no_user(world: World) -> None:
+    pod = world.booted()
+    fencing.fence(pod)
+    redis_users.pod_address(pod)  # a worker that stood still while another wrote the pod off
+    assert pod.name.encode() not in world.redis.acl_users()

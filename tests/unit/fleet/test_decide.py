@@ -230,6 +230,11 @@ def test_idle_pods_go_each_after_its_own_time_and_the_last_stays_while_there_is_
     assert not decide(busy, policy()).retire
 
 
+def test_a_pod_with_items_in_hand_is_never_retired_as_idle() -> None:
+    seen = snapshot(0, pods=[pod_facts(1, idle_for=seconds(900), in_flight=2)])
+    assert not decide(seen, policy(idle_after=seconds(120))).retire
+
+
 def test_pods_in_flight_count_so_that_nothing_is_started_twice() -> None:
     for state in (REQUESTED, CREATING, BOOTING, READY):
         seen = snapshot(100, pods=[pod_facts(1, state)])

@@ -1,0 +1,194 @@
+"""Single lines that no larger story was sure to need (tests/mutations takes each of them out)."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import timedelta
+from typing import Any
+from unittest import mock
+
+import pytest
+from django.conf import settings
+
+from pods import clock, lifecycle, spawning, teardown
+from pods.lifecycle import DuplicateMachine, IllegalMove
+from pods.models import Pod, PriceSegment
+from pods.providers.base import Capabilities, Machine, PodSpec
+from pods.providers.errors import Refused
+from pods.states import TERMINATED
+from tests.contract.runpod_rig import POD, PODS
+from tests.emulators.base import Reply
+from tests.integration.pods.test_ends_and_health import reply, state
+from tests.integration.pods.world import World
+
+pytestmark = pytest.mark.django_db
+BACKLOG = "embedding_tasks"
+
+
+@pytest.mark.fault(9)
+def test_each_try_to_create_waits_out_the_list_anew(world: World) -> None:
+    world.rig.state.list_lag = 60
+    world.rig.server.faults.lose_request("POST", PODS)
+    world.rig.server.faults.lose_answer("POST", PODS)
+    pod = world.spawn(world.requested())
+    world.run(600, until=lambda: len(world.living()) == 1)
+    for _ in range(3):  # deliveries that come too early
+        world.spawn(pod)
+    assert len(world.living()) == 1
+    world.run(600, until=lambda: state(pod) == "booting")
+    assert len(world.living()) == 1
+
+
+@pytest.mark.fault(30)
+@pytest.mark.parametrize("status", [401, 503])
+def test_a_list_that_cannot_be_had_creates_nothing(world: World, status: int) -> None:
+    world.rig.server.faults.lose_answer("POST", PODS)
+    pod = world.spawn(world.requested())
+    world.rig.clock.advance(world.provider.capabilities.list_lag.total_seconds() + 1)
+    world.rig.server.faults.answer("GET", PODS, reply(status), times=3)
+    world.spawn(pod)
+    assert (pod.state, len(world.living())) == ("creating", 1)
+    world.rig.server.faults.clear()
+    world.run(600, until=lambda: state(pod) == "booting")
+
+
+@pytest.mark.fault(7)
+def test_what_a_refusal_left_billing_is_destroyed(world: World) -> None:
+    create = world.provider.create
+
+    def refuses(spec: PodSpec, *, token: str) -> Machine:
+        raise Refused("no", billing_id=create(spec, token=token).external_id)
+
+    with mock.patch.object(world.provider, "create", refuses):
+        pod = world.spawn(world.requested())
+    assert (pod.state, [pod.external_id]) == ("terminating", world.living())
+    world.run(900, until=lambda: state(pod) == "terminated")
+    assert world.living() == []
+
+
+@pytest.mark.fault(2)
+def test_a_killed_workers_claim_ends_by_itself(world: World) -> None:
+    pod = world.requested()
+    claim = lifecycle.claimed(pod.pk)
+    with mock.patch("pods.dispatch.held", nullcontext):  # its memory ends with the worker
+        assert claim.__enter__() is not None
+    lease = settings.CLAIM_LEASE.total_seconds()
+    world.rig.clock.advance(lease - 1)
+    assert world.spawn(pod).state == "requested"
+    world.rig.clock.advance(2)
+    assert world.spawn(pod).state == "booting"
+
+
+def test_a_move_that_is_not_in_the_table_is_refused(world: World) -> None:
+    pod = world.spawn(world.requested())
+    with pytest.raises(IllegalMove):
+        lifecycle.move(pod, TERMINATED, by="test", because="x")
+    assert state(pod) == "booting"
+
+
+@pytest.mark.fault(12)
+def test_an_id_that_was_stored_is_never_replaced(world: World) -> None:
+    pod = world.spawn(world.requested())
+    machine = pod.external_id
+    with pytest.raises(DuplicateMachine):
+        lifecycle.remember(pod, "another")
+    assert Pod.objects.get(pk=pod.pk).external_id == machine
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_next_step_is_sent_for_when_the_claim_is_given_back_and_expires(world: World) -> None:
+    pod = world.requested()
+    sent: list[tuple[str, Any, float]] = []
+
+    def note(task: str, *, countdown: float, expires: float, **_: Any) -> None:
+        sent.append((task, Pod.objects.get(pk=pod.pk).claimed_until, expires - countdown))
+
+    with mock.patch("pods.dispatch.current_app.send_task", note):
+        spawning.spawn_pod(pod.pk, connect=world.connect)
+    assert sent == [("pods.check", None, 300)]
+
+
+@pytest.mark.fault(37)
+@pytest.mark.parametrize("hidden_from", ["status", "list"])
+def test_one_reading_that_lacks_a_machine_proves_nothing(world: World, hidden_from: str) -> None:
+    pod = world.booted()
+    machine = world.rig.state.pods[str(pod.external_id)]
+    in_a_year = clock.utcnow() + timedelta(days=365)
+    if hidden_from == "status":
+        machine.known_from = in_a_year
+    else:
+        machine.listed_from = in_a_year
+    world.rig.server.faults.answer("DELETE", POD, Reply(status=204), times=500)
+    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    world.run(600)
+    assert (state(pod), len(world.living())) == ("terminating", 1)
+    world.rig.server.faults.clear()
+    machine.known_from = machine.listed_from = clock.utcnow()
+    world.run(1200, until=lambda: state(pod) == "terminated")
+    assert world.living() == []
+
+
+@pytest.mark.fault(9)
+def test_a_fresh_machine_that_no_reading_shows_yet_is_not_proved_gone(world: World) -> None:
+    can = world.provider.capabilities
+    slow = Capabilities(list_lag=timedelta(minutes=10), consistency_window=can.consistency_window)
+    pod = world.spawn(world.requested())
+    machine = world.rig.state.pods[str(pod.external_id)]
+    machine.known_from = machine.listed_from = clock.utcnow() + timedelta(minutes=9)
+    with mock.patch.object(world.provider, "capabilities", slow):
+        world.rig.server.faults.answer("DELETE", POD, reply(404), times=1)
+        teardown.retire_pod(pod, by="test", because="x", drain=False)
+        world.run(500)
+        assert (state(pod), len(world.living())) == ("terminating", 1)
+        world.run(1200, until=lambda: state(pod) == "terminated")
+    assert world.living() == []
+
+
+@pytest.mark.fault(37)
+def test_an_absence_of_before_the_end_proves_no_end(world: World) -> None:
+    pod = world.booted()
+    world.rig.clock.advance(3600)
+    Pod.objects.filter(pk=pod.pk).update(absent_since=clock.utcnow() - timedelta(hours=1))
+    pod.refresh_from_db()
+    world.rig.state.delete(str(pod.external_id))
+    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    world.work()
+    assert state(pod) == "terminating"
+    world.run(900, until=lambda: state(pod) == "terminated")
+
+
+@pytest.mark.fault(45)
+def test_redis_down_keeps_no_machine_billing_for_long(world: World) -> None:
+    pod = world.booted()
+    Pod.objects.filter(pk=pod.pk).update(redis_url="redis://127.0.0.1:1/0")
+    pod.refresh_from_db()
+    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    world.run(60)
+    assert len(world.living()) == 1  # it could still publish: the fence goes first
+    world.run(200, until=lambda: world.living() == [])
+
+
+def test_what_a_gone_pod_had_in_hand_is_left_to_be_claimed(world: World) -> None:
+    pod = world.booted()
+    world.redis.xgroup_create(BACKLOG, BACKLOG, "0", mkstream=True)
+    world.redis.xadd(BACKLOG, {"payload": "x"})
+    world.redis.xreadgroup(BACKLOG, pod.name, {BACKLOG: ">"})
+    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    world.run(900, until=lambda: state(pod) == "terminated")
+    assert world.redis.xpending(BACKLOG, BACKLOG)["pending"] == 1
+
+
+@pytest.mark.fault(29)
+def test_what_was_booked_as_gone_and_is_seen_again_billed_all_along(world: World) -> None:
+    pod = world.booted()
+    machine = world.rig.state.pods[str(pod.external_id)]
+    machine.known_from = machine.listed_from = clock.utcnow() + timedelta(days=365)
+    until_gone: list[Callable[[], None]] = [world.sweep, lambda: world.rig.clock.advance(200)]
+    for act in (*until_gone, world.sweep):
+        act()
+    booked = PriceSegment.objects.get(pod=pod)
+    assert (state(pod), booked.until is None) == ("terminating", False)
+    machine.known_from = machine.listed_from = clock.utcnow()
+    world.rig.server.faults.answer("DELETE", POD, Reply(status=204), times=500)
+    world.run(10)
+    booked.refresh_from_db()
+    assert booked.until is None
