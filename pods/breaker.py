@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db.models import F
+from django.db.models import F, Q
 
 from pods.clock import utcnow
 from pods.models import Account
@@ -29,13 +29,21 @@ def pause_after(failures: int) -> timedelta | None:
 
 
 def failed(account: Account, error: ProviderError | Exception) -> None:
-    """Count a failure; open the breaker when there were enough, at once when the key is refused."""
+    """Count a failure; open the breaker when there were enough, at once when the key is refused.
+
+    What fails while the account is left alone is no new try: it neither counts nor makes the pause
+    longer, else a few bad seconds would be paid for with half an hour.
+    """
     if isinstance(error, RateLimited):
         return
-    Account.objects.filter(pk=account.pk).update(
-        failures=F("failures") + 1, last_error=f"{type(error).__name__}: {error}"[:500]
-    )
+    row, said = Account.objects.filter(pk=account.pk), f"{type(error).__name__}: {error}"[:500]
+    closed = row.filter(Q(open_until__isnull=True) | Q(open_until__lte=utcnow()))
+    counted = closed.update(failures=F("failures") + 1, last_error=said)
+    if not counted:
+        row.update(last_error=said)
     account.refresh_from_db(fields=["failures", "last_error", "open_until"])
+    if not counted:
+        return
     at_once = isinstance(error, AuthFailed | QuotaExceeded)
     pause = pause_after(max(account.failures, FAILURES_TO_OPEN) if at_once else account.failures)
     if pause is not None:

@@ -1,0 +1,48 @@
+"""An account that fails is left alone for a while, and for no longer than its failures in a row say."""
+
+from datetime import timedelta
+
+import pytest
+
+from pods import breaker, clock
+from pods.models import Account
+from pods.providers.errors import Unavailable
+from tests.emulators.base import SteppedClock
+from tests.factories import an_account
+
+pytestmark = pytest.mark.django_db
+DOWN = Unavailable("no answer")
+
+
+def left_alone_for(account: Account) -> timedelta:
+    account.refresh_from_db()
+    return (account.open_until or clock.utcnow()) - clock.utcnow()
+
+
+def test_each_try_that_fails_doubles_the_pause_and_an_answer_ends_it() -> None:
+    stepped = SteppedClock()
+    with clock.use(stepped):
+        account = an_account()
+        for _ in range(2):
+            breaker.failed(account, DOWN)
+        assert left_alone_for(account) == timedelta(0)
+        for pause in (30, 60, 120):
+            breaker.failed(account, DOWN)
+            assert left_alone_for(account) == timedelta(seconds=pause)
+            stepped.advance(pause)
+        breaker.succeeded(account)
+        breaker.failed(account, DOWN)
+        assert left_alone_for(account) == timedelta(0)
+
+
+def test_what_fails_while_an_account_is_left_alone_makes_the_pause_no_longer() -> None:
+    stepped = SteppedClock()
+    with clock.use(stepped):
+        account = an_account()
+        for _ in range(30):  # sweeps, checks and ends of pods go on beside it
+            breaker.failed(account, DOWN)
+        assert left_alone_for(account) == timedelta(seconds=30)
+        assert account.last_error == "Unavailable: no answer"
+        stepped.advance(30)
+        breaker.failed(account, DOWN)
+        assert left_alone_for(account) == timedelta(seconds=60)
