@@ -4,6 +4,7 @@ A pytest plugin, loaded by `addopts`: Django's settings read the environment bef
 """
 
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Generator
@@ -17,7 +18,8 @@ from tests import postgres, reaper
 
 DATABASE_FIXTURES = {"installation", "db", "transactional_db", "live_server", "django_db_setup"}
 DATABASE_FIXTURES |= {"database_kind"}  # what starts a server of its own
-FOR_TESTS = {"PODFLEET_SPECS"}  # the folder of the vendors' own documents
+# The folder of the vendors' own documents; a migrated SQLite file, for who runs pytest often.
+FOR_TESTS = {"PODFLEET_SPECS", "PODFLEET_MIGRATED"}
 LONGEST_BASE = 60  # a socket's path may have 100 characters
 REAPER_SECONDS = 60.0
 REAPER = pytest.StashKey[subprocess.Popen[bytes]]()
@@ -48,6 +50,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     os.environ["DATABASE_URL"] = (
         postgres_url(scratch) if on_postgres else f"sqlite:///{scratch / 'podfleet.sqlite3'}"
     )
+    if (migrated := os.environ.get("PODFLEET_MIGRATED")) and not on_postgres:
+        shutil.copyfile(migrated, scratch / "podfleet.sqlite3")  # taken over by `--reuse-db`
     embedded.url(scratch / "redis", first_choice=0)  # the usual port is left to a stack beside us
     os.environ["REDIS_URL"] = embedded.ensure_running(scratch / "redis")
     return (yield)

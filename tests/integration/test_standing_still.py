@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 
 from fleet import ticking
+from fleet.models import Lease
 from pods import clock, lifecycle
 from pods.models import Pod
 from tests.emulators.base import SteppedClock
@@ -51,6 +52,20 @@ def test_a_tick_that_stands_still_takes_no_lease_that_another_has_taken(time: St
     with still_before("UPDATE fleet_lease", another):
         assert ticking.take_lease(fleet) is None
     assert taken == [1]
+
+
+@pytest.mark.fault(44)
+def test_a_tick_that_stands_still_has_no_token_that_another_had_meanwhile(
+    time: SteppedClock,
+) -> None:
+    fleet = a_fleet()
+
+    def another() -> None:
+        ticking.take_lease(fleet)
+        Lease.objects.filter(fleet=fleet).update(until=None)  # and has given it back
+
+    with still_before("UPDATE fleet_lease", another):
+        assert ticking.take_lease(fleet) is None
 
 
 @pytest.mark.fault(44)

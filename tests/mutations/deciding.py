@@ -23,7 +23,7 @@ DECIDING: Final = (
         file=TICKING,
         before="fleet=fleet, token=seen.token\n",
         after="fleet=fleet\n",
-        tests=(STILL + "test_a_tick_that_stands_still_takes_no_lease_that_another_has_taken",),
+        tests=(STILL + "test_a_tick_that_stands_still_has_no_token_that_another_had_meanwhile",),
     ),
     Mutation(
         name="lease-at-commit",
@@ -88,7 +88,10 @@ DECIDING: Final = (
         file=GUARDRAILS,
         before="at_most=policy.max_instances,",
         after="at_most=policy.max_instances + 1,",
-        tests=(DECIDE + "test_the_caps_on_pods_are_never_passed",),
+        tests=(
+            DECIDE + "test_what_runs_comes_down_to_a_lowered_limit",
+            TICKS + "test_a_lowered_limit_retires_in_the_next_tick",
+        ),
     ),
     Mutation(
         name="ceiling-of-what-bills",
@@ -190,14 +193,14 @@ DECIDING: Final = (
         file="fleet/decision/decide.py",
         before="""Step(rule="unknown", before=active, after=active""",
         after="""Step(rule="unknown", before=active, after=0""",
-        tests=(DECIDE + "test_an_unknown_backlog_wishes_for_no_change",),
+        tests=(DECIDE + "test_an_unknown_backlog_leaves_idle_pods_where_they_are",),
     ),
     Mutation(
         name="unknown-retires-no-idle-pod",
         file="fleet/decision/decide.py",
         before='''wished for."""\n    if seen.depth is None:\n        return []''',
         after='''wished for."""\n    if False:\n        return []''',
-        tests=(DECIDE + "test_an_unknown_backlog_wishes_for_no_change",),
+        tests=(DECIDE + "test_an_unknown_backlog_leaves_idle_pods_where_they_are",),
     ),
     Mutation(
         name="an-emptied-server-is-unknown",
@@ -222,6 +225,16 @@ DECIDING: Final = (
         before="return account.open_until is not None and account.open_until > now",
         after="return False",
         tests=(TICKS + "test_a_disabled_or_failing_account_is_not_rented_from",),
+    ),
+    Mutation(
+        name="circuit-breaker-counts-tries",
+        file="pods/breaker.py",
+        before="row.filter(Q(open_until__isnull=True) | Q(open_until__lte=utcnow()))",
+        after="row",
+        tests=(
+            "tests/integration/pods/test_breaker.py::"
+            "test_what_fails_while_an_account_is_left_alone_makes_the_pause_no_longer",
+        ),
     ),
     Mutation(
         name="circuit-breaker-at-once",

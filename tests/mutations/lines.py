@@ -10,3 +10,19 @@ from tests.mutations.mutation import Mutation
 from tests.mutations.working import WORKING
 
 LINES: Final[Sequence[Mutation]] = (*DECIDING, *LIVING, *WORKING, *EDGES)
+
+# What would be lost without them: the rows of the table in docs/reliability.md.
+TABLE: Final = (
+    ("the limits, and what is unknown", DECIDING),
+    ("the tie between a row and its machine", LIVING),
+    ("items, each once", WORKING),
+    ("vendors' answers, secrets, the queue", EDGES),
+)
+
+
+def table() -> str:
+    """The rows of the table, as Markdown."""
+    return "\n".join(
+        f"| {lost} | {' · '.join(f'`{mutation.name}`' for mutation in lines)} |"
+        for lost, lines in TABLE
+    )

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.mutations.lines import LINES
+from tests.mutations.lines import LINES, table
 from tests.mutations.mutation import DoesNotApply, Mutation
 from tests.mutations.running import ROOT, Became, copied, try_out
 
@@ -39,6 +39,10 @@ def test_its_tests_exist() -> None:
 def test_names_are_told_apart() -> None:
     names = [mutation.name for mutation in LINES]
     assert len(names) == len(set(names))
+
+
+def test_the_page_has_each_of_them() -> None:
+    assert table() in (ROOT / "docs/reliability.md").read_text()
 
 
 def test_a_text_that_is_not_there_exactly_once_is_an_error() -> None:

@@ -283,10 +283,12 @@ def test_the_installations_limits_hold_over_all_fleets(fleet: Fleet, redis_url: 
     limits = Limits.get()
     limits.max_instances = 1
     limits.save()
-    assert tick(fleet).binding == "installation_instances"
+    decided = tick(fleet)
+    assert (decided.binding, decided.spawned) == ("installation_instances", 0)
     limits.max_instances, limits.max_hourly_usd = None, Decimal("2.4")
     limits.save()
-    assert tick(fleet).binding == "installation_hourly_usd"
+    decided = tick(fleet)
+    assert (decided.binding, decided.spawned) == ("installation_hourly_usd", 0)
 
 
 def test_orphans_take_places_and_money(fleet: Fleet, redis_url: str) -> None:
@@ -299,8 +301,13 @@ def test_orphans_take_places_and_money(fleet: Fleet, redis_url: str) -> None:
         fleet_id=fleet.pk,
         first_seen_at=NOON,
         last_seen_at=NOON,
+        hourly_usd=Decimal("0.6"),
     )
-    assert tick(fleet).binding == "room"
+    decided = tick(fleet)
+    assert (decided.binding, decided.spawned) == ("room", 0)
+    Fleet.objects.update(max_instances=5, max_hourly_usd=1)  # and the offer costs $0.5
+    decided = tick(fleet)
+    assert (decided.binding, decided.spawned) == ("max_hourly_usd", 0)
 
 
 def test_a_disabled_or_failing_account_is_not_rented_from(fleet: Fleet, redis_url: str) -> None:

@@ -1,5 +1,6 @@
 """The decision against its formula and its guardrails."""
 
+from dataclasses import replace
 from decimal import Decimal
 from itertools import accumulate
 
@@ -101,6 +102,41 @@ def policies(draw: st.DrawFn) -> Policy:
     )
 
 
+NEAR = st.sampled_from(["-0.01", "0", "0.01", "0.5", "1", "3"]).map(Decimal)
+
+
+@st.composite
+def near_a_limit(draw: st.DrawFn) -> tuple[Snapshot, Policy]:
+    """A fleet that wants more pods than it may have: of snapshots at random few start anything."""
+    offers = [offer_facts(f"o{n}", hourly_usd=draw(prices)) for n in range(3)]
+    eager = {"depth": 10**9, "proven": True, "items_per_second": None, "offers": offers}
+    seen = replace(draw(snapshots()), **eager)
+    hourly, elsewhere = seen.hourly_usd, seen.elsewhere
+    everywhere = hourly + elsewhere.hourly_usd
+    had = {
+        "max_hourly_usd": hourly,
+        "daily_budget_usd": seen.spent_today_usd + hourly,
+        "total_budget_usd": seen.spent_total_usd + hourly,
+    }
+    had_everywhere = {
+        "max_hourly_usd": everywhere,
+        "daily_budget_usd": seen.spent_today_usd + elsewhere.spent_today_usd + everywhere,
+    }
+    limited = draw(st.sampled_from([None, *had]))
+    capped = draw(st.sampled_from([None, *had_everywhere]))
+    caps = {capped: max(Decimal(0), had_everywhere[capped] + draw(NEAR))} if capped else {}
+    places = seen.billable + elsewhere.pods + draw(st.integers(0, 3))
+    return seen, policy(
+        max_instances=max(1, seen.billable + draw(st.integers(-1, 3))),
+        spawn_per_tick=draw(st.integers(1, 2)),
+        installation=Caps(max_instances=draw(st.none() | st.just(places)), **caps),
+        **({limited: max(Decimal(0), had[limited] + draw(NEAR))} if limited else {}),
+    )
+
+
+NEAR_A_LIMIT = st.tuples(snapshots(), policies()) | near_a_limit()
+
+
 @EXAMPLES
 @given(depth=st.integers(0, 10**12), p=policies())
 def test_desired_is_the_clamped_quotient(depth: int, p: Policy) -> None:
@@ -118,8 +154,9 @@ def test_with_nothing_in_the_way_the_target_is_what_is_desired(depth: int, most:
 
 
 @EXAMPLES
-@given(seen=snapshots(), p=policies())
-def test_the_caps_on_pods_are_never_passed(seen: Snapshot, p: Policy) -> None:
+@given(both=NEAR_A_LIMIT)
+def test_the_caps_on_pods_are_never_passed(both: tuple[Snapshot, Policy]) -> None:
+    seen, p = both
     decision = decide(seen, p)
     new = len(decision.spawn)
     assert new <= p.spawn_per_tick
@@ -132,8 +169,9 @@ def test_the_caps_on_pods_are_never_passed(seen: Snapshot, p: Policy) -> None:
 
 
 @EXAMPLES
-@given(seen=snapshots(), p=policies())
-def test_no_spawn_passes_a_ceiling_or_a_budget(seen: Snapshot, p: Policy) -> None:
+@given(both=NEAR_A_LIMIT)
+def test_no_spawn_passes_a_ceiling_or_a_budget(both: tuple[Snapshot, Policy]) -> None:
+    seen, p = both
     new = sum((o.hourly_usd for o in decide(seen, p).spawn), Decimal(0))
     if not decide(seen, p).spawn:
         return
@@ -158,6 +196,12 @@ def test_an_unknown_backlog_wishes_for_no_change(seen: Snapshot, p: Policy) -> N
     decision = decide(seen, p)
     assert not decision.spawn
     assert not [r for r in decision.retire if r.rule == "idle"]
+
+
+def test_an_unknown_backlog_leaves_idle_pods_where_they_are() -> None:
+    idle = [pod_facts(n, idle_for=hours(1), in_flight=0) for n in (1, 2)]
+    decision = decide(snapshot(None, pods=idle), policy())
+    assert (decision.desired, decision.target, decision.retire) == (2, 2, ())
 
 
 @EXAMPLES
