@@ -95,3 +95,17 @@ def test_a_verb_that_stands_still_has_no_claim_that_another_took_over(time: Step
         assert Pod.objects.get(pk=pod.pk).claimed_until is not None
         claim.__exit__(None, None, None)
     assert Pod.objects.get(pk=pod.pk).claimed_until is None
+
+
+@pytest.mark.fault(44)
+def test_a_verb_that_stands_still_has_no_claim_that_another_had_meanwhile(
+    time: SteppedClock,
+) -> None:
+    pod = a_pod()
+
+    def another() -> None:
+        with lifecycle.claimed(pod.pk) as mine:
+            assert mine is not None
+
+    with still_before("UPDATE pods_pod", another), lifecycle.claimed(pod.pk) as mine:
+        assert mine is None

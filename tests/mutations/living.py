@@ -29,7 +29,7 @@ LIVING: Final = (
         file=SPAWNING,
         before="if wait > timedelta(0):",
         after="if False:",
-        tests=(SPAWNS + "test_a_machine_that_the_list_lacks_for_a_while_is_not_created_twice",),
+        tests=(ALONE + "test_each_try_to_create_waits_out_the_list_anew",),
     ),
     Mutation(
         name="wait-from-the-last-create",
@@ -92,7 +92,7 @@ LIVING: Final = (
         file=LIFECYCLE,
         before="took = free.filter(claim=seen)",
         after="took = free",
-        tests=(STILL + "test_a_verb_that_stands_still_has_no_claim_that_another_took_over",),
+        tests=(STILL + "test_a_verb_that_stands_still_has_no_claim_that_another_had_meanwhile",),
     ),
     Mutation(
         name="claim-ends",

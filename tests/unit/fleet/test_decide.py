@@ -202,6 +202,8 @@ def test_an_unknown_backlog_leaves_idle_pods_where_they_are() -> None:
     idle = [pod_facts(n, idle_for=hours(1), in_flight=0) for n in (1, 2)]
     decision = decide(snapshot(None, pods=idle), policy())
     assert (decision.desired, decision.target, decision.retire) == (2, 2, ())
+    none = Override(pods=0, until=NOON + hours(1), by="ann", because="a test")
+    assert decide(snapshot(None, pods=idle), policy(override=none)).retire == ()
 
 
 @EXAMPLES
