@@ -94,7 +94,8 @@ def test_nobody_who_acknowledges_or_touches_the_stream_is_written_off_on_inferen
 ) -> None:
     lively = replace(
         seen, silent_after=seconds(60), hang_after=seconds(60), since_ack=seconds(1),
-        consumer_idle=seconds(1),
+        consumer_idle=seconds(1), state=READY, beats_known=True, agent_failed=False,
+        agent_ended=False,
     )  # fmt: skip
     assert diagnose(lively) not in INFERRED
 
