@@ -1,4 +1,4 @@
-"""What a server remembers of the files that were put onto its streams."""
+"""What a server remembers of the files and queries that were put onto its streams."""
 
 import json
 import os
@@ -12,12 +12,11 @@ import redis
 
 from fleet.item_files import Fields, Position
 
-# A hash for each stream: how far each file is, and whose a name is. No fleet can be called so.
+# A hash for each stream: how far each source is, and whose a name is. No fleet can be called so.
 PREFIX: Final = "podfleet:_enqueued:"
-FILE: Final = b"file:"
 NAME: Final = b"name:"
 # How many items were added through the ledger: a stream that has had fewer was deleted since, and
-# what is known of its files went with it. ARGV: the files.
+# what is known of its sources went with it. ARGV: the sources.
 OPEN: Final = """
 local ever = 0
 if redis.call('EXISTS', KEYS[1]) == 1 then
@@ -29,7 +28,7 @@ end
 if ever < tonumber(redis.call('HGET', KEYS[2], 'items') or 0) then redis.call('DEL', KEYS[2]) end
 return redis.call('HMGET', KEYS[2], unpack(ARGV))
 """
-# ARGV: a file, what is known of it, what will be; the next file ... The client asks again where an
+# ARGV: a source, what is known of it, what will be; the next source ... The client asks again where an
 # answer was lost, and finds then what it wrote.
 TAKE_OVER: Final = """
 for i = 1, #ARGV, 3 do
@@ -39,8 +38,8 @@ end
 for i = 1, #ARGV, 3 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 2]) end
 return 1
 """
-# The items of a batch and how far the file is, in one step: no kill and no lost answer can lose or
-# repeat an item. What can fail comes first. ARGV: the file, what is known of it, what will be, then
+# The items of a batch and how far the source is, in one step: no kill and no lost answer can lose or
+# repeat an item. What can fail comes first. ARGV: the source, what is known of it, what will be, then
 # for each item how many fields and values, and these.
 ADD: Final = """
 local known = redis.call('HGET', KEYS[2], ARGV[1])
@@ -58,12 +57,12 @@ return ARGV[3]
 
 
 class Overtaken(ValueError):
-    """Another `enqueue` is at work on the same file."""
+    """Another `enqueue` is at work on the same source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """How far a file is."""
+    """How far a source is."""
 
     position: Position
     turn: int  # how often it was begun; later turns have ids of their own
@@ -73,7 +72,11 @@ class Entry:
 
     def text(self) -> bytes:
         """As it is stored."""
-        return json.dumps(asdict(self), separators=(",", ":")).encode()
+        value = asdict(self)
+        if self.position.after is None:
+            # Entries are compared as text, with those of versions that knew files alone.
+            del value["position"]["after"]
+        return json.dumps(value, separators=(",", ":")).encode()
 
     @classmethod
     def parse(cls, raw: bytes | None) -> "Entry | None":
@@ -88,7 +91,7 @@ class Entry:
 class Batch:
     """Items that go onto the stream in one step."""
 
-    path: Path
+    source: str  # what it is known as
     before: Entry
     after: Entry
     items: Sequence[Fields]
@@ -102,23 +105,23 @@ class Ledger:
         self._client, self._stream, self._key = client, stream, PREFIX + stream
         self.run = uuid.uuid4().hex
 
-    def entries(self, paths: Sequence[Path]) -> list[Entry | None]:
-        """What is known of these files, by their whole paths."""
-        fields: list[Any] = [_field(path) for path in paths]
+    def entries(self, sources: Sequence[str]) -> list[Entry | None]:
+        """What is known of these."""
+        fields: list[Any] = [os.fsencode(source) for source in sources]
         answer = self._client.eval(OPEN, 2, self._stream, self._key, *fields)
         return [Entry.parse(raw) for raw in cast("list[bytes | None]", answer)]
 
-    def take_over(self, changes: Sequence[tuple[Path, Entry | None, Entry]]) -> None:
+    def take_over(self, changes: Sequence[tuple[str, Entry | None, Entry]]) -> None:
         """Make these entries ours, all or none.
 
         Raises:
             Overtaken: one of them has moved on.
         """
         arguments: list[Any] = []
-        for path, before, after in changes:
-            arguments += [_field(path), before.text() if before else b"", after.text()]
+        for source, before, after in changes:
+            arguments += [os.fsencode(source), before.text() if before else b"", after.text()]
         if not self._client.eval(TAKE_OVER, 1, self._key, *arguments):
-            raise Overtaken("another enqueue of the same files is running; wait for its end")
+            raise Overtaken("another enqueue of the same is running; wait for its end")
 
     def name(self, path: Path) -> str:
         """The file's name, with as many of its folders as tell it from other files of the stream."""
@@ -134,7 +137,7 @@ class Ledger:
         """Put batches onto the stream, in one round trip; each of them wholly or not at all.
 
         Raises:
-            Overtaken: another call has taken the file over.
+            Overtaken: another call has taken the source over.
         """
         with self._client.pipeline(transaction=False) as pipe:
             for batch in batches:
@@ -148,17 +151,13 @@ class Ledger:
                     or known.position.offset < batch.after.position.offset
                 ):
                     raise Overtaken(
-                        f"{batch.path}: another enqueue has taken this file over, or the server was "
+                        f"{batch.source}: another enqueue has taken it over, or the server was "
                         "emptied; run it again when no other runs"
                     )
 
 
-def _field(path: Path) -> bytes:
-    return FILE + os.fsencode(path)
-
-
 def _arguments(batch: Batch) -> list[Any]:
-    arguments: list[Any] = [_field(batch.path), batch.before.text(), batch.after.text()]
+    arguments: list[Any] = [os.fsencode(batch.source), batch.before.text(), batch.after.text()]
     for fields in batch.items:
         arguments.append(2 * len(fields))
         for field, value in fields.items():

@@ -23,6 +23,11 @@ class BadInput(ValueError):
     """A file cannot be read as items; the message names file and line, and what would be right."""
 
 
+def known_as(path: Path) -> str:
+    """What a file is known by to the server: its whole path, links followed."""
+    return f"file:{path.resolve()}"
+
+
 def _digest() -> Any:
     return hashlib.blake2b(digest_size=16)
 
@@ -35,6 +40,7 @@ class Position:
     lines: int = 0
     items: int = 0
     digest: str = ""  # of the bytes before `offset`
+    after: int | str | None = None  # of a query: the key of the last row
 
 
 class ItemFile:
@@ -47,6 +53,7 @@ class ItemFile:
             BadInput: it is missing, of an unknown kind, or not UTF-8 by its first bytes.
         """
         self.path, self.name = path, name or path.name
+        self.label, self.known_as = str(path), known_as(path)
         self._longest_line = longest_line
         self._hash, self._offset, self._lines, self._items = _digest(), 0, 0, 0
         self._json = path.suffix.lower() == ".jsonl"

@@ -1,7 +1,6 @@
 """Reads Parquet files as items: a row each."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -9,12 +8,11 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fleet.item_files import BadInput, Fields, Position
-from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD, ITEM_REPLY_TO
+from fleet.item_files import BadInput, Fields, Position, known_as
+from fleet.item_rows import item_of, payload_column
 
 SUFFIX: Final = ".parquet"
 ROWS_AT_ONCE: Final = 1_000
-PAYLOADS: Final = (ITEM_PAYLOAD, "text")
 
 
 class ItemTable:
@@ -27,6 +25,7 @@ class ItemTable:
             BadInput: it is missing, or no Parquet file.
         """
         self.path, self.name, self._row = path, path.name, 0
+        self.label, self.known_as = str(path), known_as(path)
         try:
             with pq.ParquetFile(path) as table:
                 self._rows: int = table.metadata.num_rows
@@ -38,7 +37,7 @@ class ItemTable:
             raise BadInput(f"{path} is no Parquet file: {exc}") from exc
         # of what describes every column chunk: places, sizes, statistics
         self._digest = hashlib.blake2b(footer.encode(), digest_size=16).hexdigest()
-        self._payload = next((name for name in PAYLOADS if name in names), None)
+        self._payload = payload_column(names)
 
     @property
     def position(self) -> Position:
@@ -92,22 +91,5 @@ class ItemTable:
 
     def _item(self, row: dict[str, Any]) -> Fields:
         own_id = f"{self.name}:{self._row}".encode("utf-8", "surrogateescape")
-        value = None if self._payload is None else row[self._payload]
-        fields = {
-            ITEM_ID: self._bytes(ITEM_ID, row.get(ITEM_ID)) or own_id,
-            ITEM_PAYLOAD: self._bytes(ITEM_PAYLOAD, row if value is None else value),
-        }
-        reply_to = self._bytes(ITEM_REPLY_TO, row.get(ITEM_REPLY_TO))
-        return {**fields, ITEM_REPLY_TO: reply_to} if reply_to else fields
-
-    def _bytes(self, column: str, value: object) -> bytes:
-        if value is None:
-            return b""
-        if isinstance(value, bytes):
-            return value
-        if isinstance(value, str):
-            return value.encode()
-        try:
-            return json.dumps(value, ensure_ascii=False, default=str).encode()
-        except (TypeError, ValueError) as exc:
-            raise BadInput(f"{self.path}:{self._row}: {column} is no JSON: {exc}") from exc
+        where = f"{self.path}:{self._row}"
+        return item_of(row, payload=self._payload, own_id=own_id, where=where)

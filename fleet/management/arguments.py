@@ -1,13 +1,14 @@
 """The arguments of the verbs that move items."""
 
 import re
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
+from typing import Any
 
 
 def add_source_arguments(parser: ArgumentParser) -> None:
     """Of `fleet enqueue`."""
-    parser.add_argument(
+    files = parser.add_argument(
         "files",
         metavar="FILE",
         nargs="+",
@@ -28,7 +29,50 @@ def add_source_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="Enqueue files once more that were enqueued before; goes on where that was interrupted.",
     )
+    add_query_arguments(parser, files)
     add_feeding_arguments(parser)
+
+
+def add_query_arguments(parser: ArgumentParser, files: Action) -> None:
+    """Of `fleet enqueue`, to read from a database; `files` is then no longer required."""
+
+    class Sql(Action):
+        def __call__(
+            self,
+            parser: ArgumentParser,
+            namespace: Namespace,
+            values: Any,
+            option_string: str | None = None,
+        ) -> None:
+            # From the start on this would keep `NAME --again FILE` from being understood.
+            files.nargs = "*"
+            setattr(namespace, self.dest, values)
+
+    parser.add_argument(
+        "--sql",
+        action=Sql,
+        metavar="QUERY",
+        help="An item a row of this SELECT, with columns `payload` or `text`, or else the row as JSON; "
+        "`id` and `reply_to` where they are there. Read in the order of its key, a page at a time.",
+    )
+    parser.add_argument(
+        "--key",
+        metavar="COLUMN",
+        help="Of --sql: the column that is unique, never null, and best has an index (default: id). "
+        "A later call goes on behind the greatest one that was enqueued.",
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--database-url",
+        metavar="URL",
+        help="Of --sql: postgresql://user@host/name, or sqlite:////folder/file.sqlite3.",
+    )
+    where.add_argument(
+        "--database-url-env",
+        metavar="VARIABLE",
+        help="Of --sql: the environment variable with that URL, so that no password is on the "
+        "command line.",
+    )
 
 
 def add_feeding_arguments(parser: ArgumentParser) -> None:

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    MofNCompleteColumn,
     Progress,
     TextColumn,
     TimeElapsedColumn,
@@ -26,6 +27,7 @@ from rich.progress import (
 
 from fleet import feeding, posting, results
 from fleet.dead_letters import DeadLetters
+from fleet.item_queries import ItemQuery
 from fleet.models import Backlog, Fleet
 from pods.connections import redis_client
 
@@ -33,10 +35,28 @@ STDIN: Final = Path("-")
 
 
 def enqueue(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
-    """Put files, or what comes on standard input, onto the fleet's stream."""
+    """Put files, what comes on standard input, or a query's rows onto the fleet's stream."""
+    query = _query(options)
     files = [source for source in options.files if source != STDIN]
     with _standard_input(fleet, options.stdin if STDIN in options.files else None) as spooled:
-        _enqueue_files(fleet, [*files, *spooled], options, stdout)
+        _enqueue(fleet, [*files, *spooled], query, options, stdout)
+
+
+def _query(options: Namespace) -> ItemQuery | None:
+    url, variable = options.database_url, options.database_url_env
+    if options.sql is None:
+        if url or variable or options.key:
+            raise CommandError(
+                "--key, --database-url and --database-url-env belong to --sql", returncode=2
+            )
+        return None
+    if variable:
+        url = os.environ.get(variable)
+        if not url:
+            raise CommandError(f"the environment has no {variable}, or it is empty")
+    if not url:
+        raise CommandError("--sql needs --database-url or --database-url-env", returncode=2)
+    return ItemQuery(options.sql, url=url, key=options.key or "id")
 
 
 @contextmanager
@@ -55,18 +75,29 @@ def _standard_input(fleet: Fleet, kind: str | None) -> Iterator[list[Path]]:
         path.unlink(missing_ok=True)
 
 
-def _enqueue_files(
-    fleet: Fleet, files: Sequence[Path], options: Namespace, stdout: OutputWrapper
+def _enqueue(
+    fleet: Fleet,
+    files: Sequence[Path],
+    query: ItemQuery | None,
+    options: Namespace,
+    stdout: OutputWrapper,
 ) -> None:
     size = sum(source.stat().st_size for source in files if source.is_file())
-    with _errors(), _progress(BarColumn(), DownloadColumn(), TimeRemainingColumn()) as bar:
+    # Bytes of files and rows of a query have no common sum: a query's rows are counted beside.
+    amount = DownloadColumn() if files else MofNCompleteColumn()
+    with _errors(), _progress(BarColumn(), amount, TimeRemainingColumn()) as bar:
         task = bar.add_task("enqueueing", total=size or None, items="")
+
+        def tell(items: int, sent: int) -> None:
+            total = size if query is None or files else query.total()
+            bar.update(task, completed=sent, total=total or None, items=f"{items:,} items")
+
         fed = feeding.enqueue(
             _client(fleet),
             fleet.stream,
             fleet.group,
-            files,
-            progress=lambda items, sent: bar.update(task, completed=sent, items=f"{items:,} items"),
+            [*files] if query is None else [*files, query],
+            progress=tell,
             again=options.again,
             max_length=options.max_length,
         )

@@ -90,7 +90,7 @@ class Command(BaseCommand):
         add_adopt_arguments(
             verb("adopt", "Rows again for machines of a lost database.", named=False)
         )
-        add_source_arguments(verb("enqueue", "Put files onto the fleet's stream."))
+        add_source_arguments(verb("enqueue", "Put files, or a query's rows, onto the stream."))
         add_result_arguments(verb("results", "Write the results into a file."))
         text = "List dead letters, put them back onto the stream, or delete them."
         add_dead_arguments(verb("dead", text, named=False))

@@ -11,6 +11,7 @@ import redis
 
 from config.env import ROOT
 from pods.connections import redis_client
+from tests.integration.feeding.sources import Source
 
 STREAM = GROUP = "emb"
 
@@ -46,6 +47,16 @@ def start(redis_url: str) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         process.wait()
         if process.stderr is not None:
             process.stderr.close()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Iterator[Source]:
+    """A database with a table docs."""
+    made = Source(tmp_path)
+    made.run("CREATE TABLE docs (id bigint PRIMARY KEY, text text, n integer)")
+    yield made
+    for table in ("docs", "odd"):
+        made.run(f"DROP TABLE IF EXISTS {table}")
 
 
 def ids(client: redis.Redis, stream: str = STREAM) -> list[str]:

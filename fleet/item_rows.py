@@ -1,0 +1,53 @@
+"""What a row of named values, of a table or of a query, is as an item."""
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from fleet.item_files import BadInput, Fields
+from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD, ITEM_REPLY_TO
+
+PAYLOADS: Final = (ITEM_PAYLOAD, "text")
+# Bytes that are no UTF-8 come as half surrogates, and go out as the bytes that they were.
+ESCAPED: Final = "surrogateescape"
+
+
+def payload_column(names: Collection[str]) -> str | None:
+    """The column that holds the payload; None: the row as a whole is it."""
+    return next((name for name in PAYLOADS if name in names), None)
+
+
+def item_of(row: Mapping[str, Any], *, payload: str | None, own_id: bytes, where: str) -> Fields:
+    """The fields of an item; `own_id` is for a row that gives none, `where` for the message.
+
+    Raises:
+        BadInput: a value cannot be written as text, bytes or JSON.
+    """
+    value = None if payload is None else row[payload]
+    fields = {
+        ITEM_ID: _plain(row.get(ITEM_ID), ITEM_ID, where) or own_id,
+        ITEM_PAYLOAD: _written(row if value is None else value, ITEM_PAYLOAD, where),
+    }
+    reply_to = _plain(row.get(ITEM_REPLY_TO), ITEM_REPLY_TO, where)
+    return {**fields, ITEM_REPLY_TO: reply_to} if reply_to else fields
+
+
+def _plain(value: object, column: str, where: str) -> bytes:
+    """An id or a name: what is neither text nor a list or an object, as it is printed."""
+    if value is None:
+        return b""
+    if isinstance(value, (bytes, dict, list)):
+        return _written(value, column, where)
+    return str(value).encode("utf-8", ESCAPED)
+
+
+def _written(value: object, column: str, where: str) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    try:
+        text = (
+            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        )
+        return text.encode("utf-8", ESCAPED)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise BadInput(f"{where}: {column} is no JSON: {exc}") from exc
