@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
@@ -73,6 +74,18 @@ class Fleet(models.Model):
     group = models.CharField(max_length=200, default="embedding_tasks", help_text="Consumer group.")
     results = models.CharField(
         max_length=200, blank=True, default="", help_text="Result stream; empty: <stream>:results."
+    )
+    reply_to = models.CharField(
+        max_length=500,
+        blank=True,
+        default="",
+        help_text="Further streams that an item's reply_to may name, besides <results>:*, as "
+        "app-a:*,app-b:results.",
+    )
+    longest_results = models.PositiveIntegerField(
+        default=0,
+        help_text="Entries that a result stream keeps, about, the newest; 0: all. Older ones are "
+        "gone, exported or not.",
     )
 
     target_depth_per_pod = models.PositiveIntegerField(
@@ -183,10 +196,28 @@ class Fleet(models.Model):
             isinstance(k, str) and isinstance(v, str) for k, v in self.handler_env.items()
         ):
             raise ValidationError({"handler_env": 'give names and texts: {"NAME": "value"}'})
+        self._check_reply_to()
         if self.silent_seconds <= 2 * self.heartbeat_seconds:
             raise ValidationError(
                 {"silent_seconds": "must be above two heartbeats, else a late one kills the pod"}
             )
+
+    def _check_reply_to(self) -> None:
+        """Pods get the right to write these streams: never to work, letters or commands."""
+        never = (self.stream, f"{self.stream}:dead")
+        for pattern in (part.strip() for part in self.reply_to.split(",") if part.strip()):
+            if pattern.startswith(("*", "podfleet:")):
+                raise ValidationError(
+                    {"reply_to": f"{pattern} could be any key; begin it with a name of your own"}
+                )
+            if set(pattern) & set("?[]\\() "):
+                raise ValidationError(
+                    {"reply_to": f"{pattern}: give names in which * stands alone"}
+                )
+            if any(fnmatchcase(name, pattern) for name in never):
+                raise ValidationError(
+                    {"reply_to": f"{pattern} allows {self.stream} or its dead letters"}
+                )
 
     @property
     def tick_period(self) -> timedelta:

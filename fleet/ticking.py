@@ -197,6 +197,8 @@ def agent_settings(fleet: Fleet) -> dict[str, str | int | float]:
         "handler": fleet.handler,
         "celery_app": "" if fleet.backlog == Backlog.REDIS_STREAM else fleet.handler,
         "results": fleet.results,
+        "reply_to": fleet.reply_to,
+        "longest_results": fleet.longest_results,
         "batch_size": fleet.batch_size,
         "max_deliveries": fleet.max_deliveries,
         "claim_idle_seconds": fleet.claim_idle_seconds,

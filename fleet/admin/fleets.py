@@ -101,7 +101,17 @@ class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
                 )
             },
         ),
-        ("Backlog", {"fields": (("backlog", "backlog_url"), ("stream", "group"), "results")}),
+        (
+            "Backlog",
+            {
+                "fields": (
+                    ("backlog", "backlog_url"),
+                    ("stream", "group"),
+                    ("results", "longest_results"),
+                    "reply_to",
+                )
+            },
+        ),
         (
             "Pods",
             {

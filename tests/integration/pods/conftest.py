@@ -1,12 +1,21 @@
-"""An emulated RunPod, a clean Valkey, and the clock of both."""
+"""An emulated RunPod, a clean Valkey, the clock of both, and real agents."""
 
-from collections.abc import Iterator
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from pods import clock
+from config.env import ROOT
+from pods import clock, wiring
+from pods.models import Pod
 from tests.contract.runpod_rig import Rig, runpod
 from tests.integration.pods.world import World
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
@@ -21,3 +30,27 @@ def world(rig: Rig, db: None, redis_url: str) -> Iterator[World]:
         made = World(rig, redis_url)
         yield made
         made.check_history()
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Runs the agent of a pod, with the environment that its machine would have."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def begin(pod: Pod, address: str, *, rate: int = 10) -> "subprocess.Popen[bytes]":
+        env = wiring.spec(pod, redis_url=address).env
+        pace = {"PACE_RATE": str(rate), "PYTHONPATH": str(ROOT)}
+        agent = subprocess.Popen(
+            [sys.executable, "-m", "pods.agent"],
+            cwd=ROOT,
+            env={**os.environ, **env, **pace},
+            start_new_session=True,
+        )
+        running.append(agent)
+        return agent
+
+    yield begin
+    for agent in running:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(agent.pid, signal.SIGKILL)
+        agent.wait()

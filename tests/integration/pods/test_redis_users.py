@@ -1,12 +1,7 @@
 """A pod's own Redis user: what it may do, how it ends, and what happens where there can be none."""
 
-import contextlib
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import redis
@@ -17,37 +12,12 @@ from pods.agent.protocol import SCRIPTS, Keys
 from pods.models import Pod, PodEvent
 from pods.states import TERMINATING
 from tests.factories import a_fleet
+from tests.integration.pods.conftest import Start
 from tests.integration.pods.test_ends_and_health import state
 from tests.integration.pods.world import World
 from tests.waiting import until
 
 pytestmark = pytest.mark.django_db
-ROOT = Path(__file__).resolve().parents[3]
-Start = Callable[[Pod, str], "subprocess.Popen[bytes]"]
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Runs the agent of a pod, with the environment that its machine would have."""
-    running: list[subprocess.Popen[bytes]] = []
-
-    def begin(pod: Pod, address: str) -> "subprocess.Popen[bytes]":
-        env = wiring.spec(pod, redis_url=address).env
-        pace = {"PACE_RATE": "10", "PYTHONPATH": str(ROOT)}
-        agent = subprocess.Popen(
-            [sys.executable, "-m", "pods.agent"],
-            cwd=ROOT,
-            env={**os.environ, **env, **pace},
-            start_new_session=True,
-        )
-        running.append(agent)
-        return agent
-
-    yield begin
-    for agent in running:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(agent.pid, signal.SIGKILL)
-        agent.wait()
 
 
 @pytest.fixture(autouse=True)
