@@ -5,7 +5,7 @@ from typing import Final
 import redis
 from redis import RedisError, ResponseError
 
-from pods import redis_users, wiring
+from pods import consumers, redis_users, wiring
 from pods.agent.protocol import Command
 from pods.connections import redis_client
 from pods.models import Pod
@@ -63,8 +63,8 @@ def fence(pod: Pod) -> None:
 def forget(pod: Pod) -> None:
     """Remove what a gone pod left in Redis: its user, its heartbeat, its command, its empty consumer.
 
-    A consumer that has items pending stays until others have claimed them: to delete it would
-    lose them. Silent where Redis is down: what is left is small and expires, but for the consumer.
+    A consumer that has items pending stays until others have claimed them; `consumers.sweep` removes
+    it then. Silent where Redis is down: what is left is small, and expires or is swept.
     """
     keys = wiring.keys(pod)
     stream, group = pod.agent["stream"], pod.agent["group"]
@@ -72,7 +72,6 @@ def forget(pod: Pod) -> None:
     try:
         redis_users.delete(pod)
         client.delete(keys.pod(pod.name), keys.command(pod.name))
-        if not client.xpending_range(stream, group, "-", "+", 1, consumername=pod.name):
-            client.xgroup_delconsumer(stream, group, pod.name)
+        consumers.remove(client, stream, group, [pod.name])
     except (RedisError, ResponseError):
         return

@@ -7,6 +7,7 @@ from celery import shared_task
 from django.db.models import Q
 
 from pods import (
+    consumers,
     dispatch,
     health,
     reconciling,
@@ -67,7 +68,8 @@ def sweep_account(account_id: int) -> None:
 
 @shared_task(name="pods.reconcile", expires=120)
 def reconcile() -> None:
-    """Send a reconciliation of each account."""
+    """Send a reconciliation of each account, and remove the consumers of pods that ended."""
+    consumers.sweep()
     for account_id in Account.objects.values_list("pk", flat=True):
         reconcile_account.apply_async((account_id,), expires=120)
 
