@@ -75,10 +75,10 @@ class Installation:
         assert self._stack is not None
         self._stack.start()
 
-    def kill_everything(self, *, pods: bool) -> None:
-        """SIGKILL for every process of the stack and its Valkey; for the pods too if asked."""
+    def kill_everything(self, *, pods: bool, redis: bool = True) -> None:
+        """SIGKILL for every process of the stack; for its Valkey and the pods as asked."""
         found = stack.leftovers(self.var)
-        server = embedded._process(self.var)
+        server = embedded._process(self.var) if redis else None
         if server is not None:
             found.append(server)
         if pods:
