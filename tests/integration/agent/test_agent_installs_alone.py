@@ -64,7 +64,7 @@ def bare_python(wheel, tmp_path_factory):
     return python
 
 
-def drain_with(python, backlog, until, tmp_path, *, pod):
+def drain_with(command, backlog, until, tmp_path, *, pod):
     (tmp_path / "users_handler.py").write_text(HANDLER)
     entries = backlog.put_numbered(100)
     settings = AgentSettings(
@@ -77,9 +77,7 @@ def drain_with(python, backlog, until, tmp_path, *, pod):
         heartbeat_seconds=0.2,
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    agent = subprocess.Popen(
-        [python, "-m", "pods.agent"], cwd=tmp_path, env={**environment, **settings.env()}
-    )
+    agent = subprocess.Popen(command, cwd=tmp_path, env={**environment, **settings.env()})
     try:
         until(lambda: len(backlog.results()) == 100)
         agent.terminate()
@@ -103,7 +101,7 @@ def test_the_wheel_holds_the_agent_alone(wheel):
 
 
 def test_the_agent_drains_a_backlog_from_a_bare_environment(bare_python, backlog, until, tmp_path):
-    drain_with(bare_python, backlog, until, tmp_path, pod="pod-bare")
+    drain_with([bare_python, "-m", "pods.agent"], backlog, until, tmp_path, pod="pod-bare")
 
 
 def test_neither_django_nor_celery_can_be_imported_there(bare_python, tmp_path):
@@ -132,4 +130,4 @@ def test_it_works_on_python_3_10(wheel, backlog, until, tmp_path):
     if installed.returncode and "connection" in installed.stderr.lower():
         pytest.skip("no package index can be reached")
     assert installed.returncode == 0, installed.stderr
-    drain_with(bare, backlog, until, tmp_path, pod="pod-310")
+    drain_with([bare, "-m", "pods.agent"], backlog, until, tmp_path, pod="pod-310")

@@ -1,6 +1,5 @@
 """A real backlog drained by containers of a real Docker engine."""
 
-import json
 import os
 import subprocess
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from config.env import ROOT
+from pods.providers.base import Phase
 from pods.providers.docker import connect
 from pods.providers.errors import ProviderError
 from tests.integration.stack.conftest import Installation
@@ -42,6 +42,17 @@ def agent_image() -> str:
     return IMAGE
 
 
+def account(installation: Installation) -> dict[str, object]:
+    """An account of three containers on this host; its options."""
+    options = {"network": "host", "capacity": 3, "hourly_usd": "0.2"}
+    code = (
+        "from pods.models import Account;"
+        f"Account.objects.create(name='box', provider='docker', options={options!r})"
+    )
+    installation.cli("shell", "-v", "0", "-c", code)
+    return options
+
+
 @pytest.mark.docker
 @pytest.mark.slow
 @pytest.mark.timeout(600)
@@ -51,16 +62,7 @@ def test_three_containers_drain_a_backlog_and_none_is_left(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    fleet = installation.fleet
-    options = json.dumps({"network": "host", "capacity": 3, "hourly_usd": "0.2"})
-    installation.cli(
-        "shell",
-        "-v",
-        "0",
-        "-c",
-        "from pods.models import Account; import json;"
-        f"Account.objects.create(name='box', provider='docker', options=json.loads('{options}'))",
-    )
+    fleet, options = installation.fleet, account(installation)
     fleet(
         "create", "emb", "--account", "box", "--image", agent_image, *FAST, "--max-instances", "3"
     )
@@ -70,5 +72,32 @@ def test_three_containers_drain_a_backlog_and_none_is_left(
     installation.until(lambda: fleet("show", "emb")["depth"] == 0, seconds=200)
     installation.until(lambda: fleet("show", "emb")["pods"] == [], seconds=120)
     assert sorted(results(installation.redis_url)) == sorted(f"a.txt:{n + 1}" for n in range(3000))
-    provider = connect(options=json.loads(options), secret=None)
+    provider = connect(options=options, secret=None)
     assert provider.list_tagged("pf") == []
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.fault(56)
+def test_containers_that_see_no_manager_end_themselves(
+    installation: Installation,
+    agent_image: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    fleet, options = installation.fleet, account(installation)
+    limits = ("--max-instances", "2", "--orphan-seconds", "5")
+    fleet("create", "emb", "--account", "box", "--image", agent_image, *FAST, *limits)
+    fleet("enqueue", "emb", str(write_items(tmp_path / "a.txt", 3000)))
+    installation.start(monkeypatch)
+    installation.until(lambda: ready(fleet("show", "emb")) == 2, seconds=120)
+    installation.kill_everything(pods=False, redis=False)
+    provider = connect(options=options, secret=None)
+    assert len(provider.list_tagged("pf")) == 2
+    installation.until(
+        lambda: {m.phase for m in provider.list_tagged("pf")} == {Phase.STOPPED}, seconds=120
+    )
+    for machine in provider.list_tagged("pf"):
+        assert provider.status(machine.external_id).because == "exited with 5"
+        provider.destroy(machine.external_id)
