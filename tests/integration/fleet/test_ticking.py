@@ -17,8 +17,11 @@ from fleet.decision.recording import replayed
 from fleet.decision.values import Mode
 from fleet.models import Fleet, Lease, Limits, Tick
 from fleet.operating import EditedMeanwhile
-from pods import clock
-from pods.agent.protocol import Keys
+from fleet.status import status_of
+from fleet.stream_room import Room
+from pods import clock, wiring
+from pods.agent.protocol import AgentState, Heartbeat, Keys
+from pods.connections import redis_client
 from pods.models import Account, Orphan, Pod, PodEvent
 from pods.states import CREATING, READY, REQUESTED, TERMINATING, PodState
 from tests.emulators.base import SteppedClock
@@ -365,3 +368,20 @@ def test_the_database_refuses_pods_that_cannot_be(fleet: Fleet) -> None:
             Pod.objects.filter(pk=twin.pk).update(**wrong)
     with pytest.raises(TypeError, match="history"):
         pod.events.get().save()
+
+
+def test_items_that_a_feeder_still_has_count_for_the_decision_and_the_eta(
+    fleet: Fleet, redis_url: str
+) -> None:
+    add_items(redis_url, 10)
+    assert ticking.preview(fleet).desired == 1
+    client = redis_client(redis_url)
+    Room(client, fleet.stream, max_length=1_000).take(0, ahead=30)
+    assert ticking.preview(fleet).desired == 4
+    pod = a_pod(fleet, READY)
+    seconds, micros = client.time()
+    said = Heartbeat(state=AgentState.WORKING, rate=0.5).fields()
+    at = {"at_ms": str(seconds * 1000 + micros // 1000)}
+    client.hset(wiring.keys(pod).pod(pod.name), mapping={**said, **at})
+    status = status_of(fleet)
+    assert (status.depth, status.eta) == (40, timedelta(seconds=80))
