@@ -57,8 +57,10 @@ class ItemFile:
         self._longest_line = longest_line
         self._hash, self._offset, self._lines, self._items = _digest(), 0, 0, 0
         self._json = path.suffix.lower() == ".jsonl"
-        if not path.is_file():
+        if not path.exists():
             raise BadInput(f"{path}: no such file")
+        if not path.is_file():
+            raise BadInput(f"{path} is no file that can be read twice; give a pipe's output as -")
         if path.suffix.lower() not in SUFFIXES:
             raise BadInput(
                 f"{path}: use .txt (a line an item), .jsonl (a JSON object a line) or .parquet (a row)"

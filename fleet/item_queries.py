@@ -140,11 +140,10 @@ class ItemQuery:
 
     def _describe(self) -> None:
         self._names = self._database.columns(self._select("*", "LIMIT 0"))
-        self._payload = payload_column(self._names)
-        if self._names.count(self._key) != 1:
+        self._payload = payload_column(self._names, where=self.label)
+        if self._key not in self._names:
             raise BadInput(
-                f"{self.label} has {self._names.count(self._key) or 'no'} columns {self._key!r}; "
-                f"it has {', '.join(self._names)}; {ADVICE}"
+                f"{self.label} has no column {self._key!r}; it has {', '.join(self._names)}; {ADVICE}"
             )
         self._place = self._names.index(self._key)
 

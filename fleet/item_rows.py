@@ -1,7 +1,9 @@
 """What a row of named values, of a table or of a query, is as an item."""
 
+import base64
 import json
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fleet.item_files import BadInput, Fields
@@ -12,8 +14,15 @@ PAYLOADS: Final = (ITEM_PAYLOAD, "text")
 ESCAPED: Final = "surrogateescape"
 
 
-def payload_column(names: Collection[str]) -> str | None:
-    """The column that holds the payload; None: the row as a whole is it."""
+def payload_column(names: Sequence[str], *, where: str) -> str | None:
+    """The column that holds the payload; None: the row as a whole is it.
+
+    Raises:
+        BadInput: two columns have one name, and nobody can say which is meant.
+    """
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise BadInput(f"{where} has several columns {twice[0]!r}; give each a name of its own")
     return next((name for name in PAYLOADS if name in names), None)
 
 
@@ -46,8 +55,20 @@ def _written(value: object, column: str, where: str) -> bytes:
         return value
     try:
         text = (
-            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            value
+            if isinstance(value, str)
+            else json.dumps(value, ensure_ascii=False, default=_in_json)
         )
         return text.encode("utf-8", ESCAPED)
     except (TypeError, ValueError, RecursionError) as exc:
         raise BadInput(f"{where}: {column} is no JSON: {exc}") from exc
+
+
+def _in_json(value: object) -> str:
+    """What JSON has no word for; bytes as results have them: text, or else base64."""
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return base64.b64encode(value).decode()

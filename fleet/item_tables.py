@@ -1,6 +1,7 @@
 """Reads Parquet files as items: a row each."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from fleet.item_rows import item_of, payload_column
 
 SUFFIX: Final = ".parquet"
 ROWS_AT_ONCE: Final = 1_000
+FOOTER_END: Final = 8  # of a file: the footer's length, and PAR1
 
 
 class ItemTable:
@@ -29,15 +31,13 @@ class ItemTable:
         try:
             with pq.ParquetFile(path) as table:
                 self._rows: int = table.metadata.num_rows
-                names = set(table.schema_arrow.names)
-                footer = repr(table.metadata.to_dict()) + str(path.stat().st_size)
+                names = table.schema_arrow.names
+                self._digest = _digest(path, table.metadata)
         except FileNotFoundError as exc:
             raise BadInput(f"{path}: no such file") from exc
         except (pa.ArrowException, OSError) as exc:
             raise BadInput(f"{path} is no Parquet file: {exc}") from exc
-        # of what describes every column chunk: places, sizes, statistics
-        self._digest = hashlib.blake2b(footer.encode(), digest_size=16).hexdigest()
-        self._payload = payload_column(names)
+        self._payload = payload_column(names, where=str(path))
 
     @property
     def position(self) -> Position:
@@ -71,12 +71,20 @@ class ItemTable:
         try:
             with pq.ParquetFile(self.path) as table:
                 for batch in table.iter_batches(ROWS_AT_ONCE, row_groups=self._groups(table)):
-                    for row in batch.to_pylist()[max(0, self._row - self._seen) :]:
+                    for row in self._rows_of(batch)[max(0, self._row - self._seen) :]:
                         self._row += 1
                         yield self._item(row)
                     self._seen += batch.num_rows
         except (pa.ArrowException, OSError) as exc:
             raise BadInput(f"{self.path}:{self._row + 1}: {exc}") from exc
+
+    def _rows_of(self, batch: pa.RecordBatch) -> list[dict[str, Any]]:
+        try:
+            rows: list[dict[str, Any]] = batch.to_pylist()
+        except (ValueError, OverflowError) as exc:  # text that is no UTF-8, a year beyond 9999
+            last = self._seen + batch.num_rows
+            raise BadInput(f"{self.path}, in rows {self._seen + 1:,} to {last:,}: {exc}") from exc
+        return rows
 
     def _groups(self, table: pq.ParquetFile) -> list[int]:
         """The row groups that hold what is left; `_seen` are the rows before them."""
@@ -93,3 +101,17 @@ class ItemTable:
         own_id = f"{self.name}:{self._row}".encode("utf-8", "surrogateescape")
         where = f"{self.path}:{self._row}"
         return item_of(row, payload=self._payload, own_id=own_id, where=where)
+
+
+def _digest(path: Path, metadata: pq.FileMetaData) -> str:
+    """Of what describes every column chunk: places, sizes, statistics."""
+    try:
+        footer = repr(metadata.to_dict()).encode()
+    except (ValueError, OverflowError):  # statistics that Python has no value for
+        with path.open("rb") as file:
+            file.seek(-FOOTER_END, os.SEEK_END)
+            length = int.from_bytes(file.read(4), "little")
+            file.seek(-FOOTER_END - length, os.SEEK_END)
+            footer = file.read(length)
+    size = str(path.stat().st_size).encode()
+    return hashlib.blake2b(footer + size, digest_size=16).hexdigest()

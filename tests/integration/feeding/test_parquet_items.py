@@ -71,3 +71,55 @@ def test_what_is_no_parquet_is_refused(client: redis.Redis, tmp_path: Path) -> N
         with pytest.raises(BadInput, match=r"no Parquet file|no such file"):
             enqueue(client, STREAM, GROUP, [bad])
     assert not client.exists(STREAM)
+
+
+NO_UTF8 = pa.Array.from_buffers(
+    pa.string(),
+    2,
+    [None, pa.py_buffer(bytes([0, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0])), pa.py_buffer(b"\xff\xfeok")],
+)
+AFTER_9999 = pa.array([0, 2**62], pa.timestamp("us"))
+
+
+@pytest.mark.fault(58)
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"text": NO_UTF8}, r"a\.parquet, in rows 1 to 2: 'utf-8' codec"),
+        ({"text": ["a", "b"], "at": AFTER_9999}, r"a\.parquet, in rows 1 to 2: date value"),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_named_and_nothing_is_added(
+    client: redis.Redis, tmp_path: Path, columns: Any, words: str
+) -> None:
+    good = tmp_path / "good.txt"
+    good.write_text("x\n")
+    with pytest.raises(BadInput, match=words):
+        enqueue(client, STREAM, GROUP, [good, written(tmp_path, columns)])
+    assert not client.exists(STREAM)
+
+
+def test_two_columns_of_one_name_are_refused(client: redis.Redis, tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table([pa.array(["a"]), pa.array(["b"])], names=["text", "text"]), path)
+    with pytest.raises(BadInput, match=r"a\.parquet has several columns 'text'"):
+        enqueue(client, STREAM, GROUP, [path])
+
+
+@pytest.mark.parametrize("spoilt", ["cut short", "bytes turned", "empty"])
+def test_a_file_that_was_spoilt_is_named_and_nothing_is_added(
+    client: redis.Redis, tmp_path: Path, spoilt: str
+) -> None:
+    path = written(tmp_path, {"text": [str(n) for n in range(2_000)]})
+    raw = bytearray(path.read_bytes())
+    if spoilt == "bytes turned":
+        raw[100:400:7] = bytes(byte ^ 0xFF for byte in raw[100:400:7])
+    path.write_bytes({"cut short": raw[: len(raw) // 2], "empty": b""}.get(spoilt, raw))
+    with pytest.raises(BadInput, match=r"a\.parquet"):
+        enqueue(client, STREAM, GROUP, [path])
+    assert not client.exists(STREAM)
+
+
+def test_bytes_within_a_row_are_text_or_base64(client: redis.Redis, tmp_path: Path) -> None:
+    enqueue(client, STREAM, GROUP, [written(tmp_path, {"a": [b"caf\xc3\xa9"], "b": [b"\xff"]})])
+    assert client.xrange(STREAM)[0][1][b"payload"] == '{"a": "café", "b": "/w=="}'.encode()

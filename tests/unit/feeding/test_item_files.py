@@ -1,6 +1,7 @@
 """What a line of a file becomes."""
 
 import json
+import os
 from itertools import islice
 from pathlib import Path
 
@@ -99,6 +100,14 @@ def test_a_file_of_another_kind_is_refused(
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no such file"):
         ItemFile(tmp_path / "a.txt")
+
+
+def test_a_folder_and_a_pipe_are_refused_for_they_cannot_be_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").mkdir()
+    os.mkfifo(tmp_path / "b.txt")
+    for name in ("a.txt", "b.txt"):
+        with pytest.raises(BadInput, match="give a pipe's output as -"):
+            ItemFile(tmp_path / name)
 
 
 def test_a_line_without_an_end_is_read_no_further_than_a_limit(tmp_path: Path) -> None:
