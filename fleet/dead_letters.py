@@ -1,5 +1,6 @@
 """Dead letters: what they say, and how they go back to the stream or away."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -133,15 +134,28 @@ def _letter(entry: bytes, fields: dict[bytes, bytes]) -> Letter:
     def text(name: str) -> str:
         return fields.get(name.encode(), b"").decode("utf-8", "backslashreplace")
 
-    at_ms, deliveries = text(protocol.DEAD_AT_MS), text(protocol.DEAD_DELIVERIES)
     return Letter(
         letter=entry.decode(),
         id=text(protocol.ITEM_ID) or text(protocol.DEAD_ENTRY),
         error=text(protocol.DEAD_ERROR),
         traceback=text(protocol.DEAD_TRACEBACK),
-        deliveries=int(deliveries) if deliveries.isdigit() else 0,
+        deliveries=_number(text(protocol.DEAD_DELIVERIES)) or 0,
         pod=text(protocol.DEAD_POD),
-        at=datetime.fromtimestamp(int(at_ms) / 1000, UTC) if at_ms.isdigit() else None,
+        at=_moment(_number(text(protocol.DEAD_AT_MS))),
         history=tuple(text(protocol.ITEM_HISTORY).splitlines()),
         payload_bytes=len(fields.get(protocol.ITEM_PAYLOAD.encode(), b"")),
     )
+
+
+def _number(text: str) -> int | None:
+    """A number as agents write it; anybody may have written the letter."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+
+
+def _moment(milliseconds: int | None) -> datetime | None:
+    if milliseconds is None:
+        return None
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -89,13 +89,18 @@ def check(url: str) -> None:
     Raises:
         BadTarget: not http(s), a password in it, or a host on a private network.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        httpx.URL(url)
+        parts = urlsplit(url)
+        host = parts.hostname if parts.scheme in {"http", "https"} and parts.port != 0 else None
+    except (ValueError, httpx.InvalidURL):  # control characters, brackets, a port that is none
+        host = None
+    if not host:
         raise BadTarget("the callback must be an address like https://host/path")
     if parts.username or parts.password:
         raise BadTarget("leave the password out of the callback's address; use --token-env")
     try:
-        channel_urls.check_host(parts.hostname)
+        channel_urls.check_host(host)
     except channel_urls.BadAddress as exc:
         raise BadTarget(str(exc)) from exc
 

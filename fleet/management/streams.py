@@ -111,7 +111,7 @@ def _enqueue(
 
 def export(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
     """Write the fleet's results into a file, or post them to a callback."""
-    if options.post:
+    if options.post is not None:
         _post(fleet, options, stdout)
         return
     if options.follow or options.token_env:
@@ -184,12 +184,17 @@ def _list_dead(letters: DeadLetters, options: Namespace, stdout: OutputWrapper) 
         at = f"{letter.at:%F %T}" if letter.at else "-"
         again = f", died {len(letter.history) + 1} times" if letter.history else ""
         stdout.write(
-            f"{letter.letter}  {at}  {letter.id}: {letter.error} "
-            f"({letter.deliveries} tries{again}, {letter.payload_bytes:,} bytes, {letter.pod})"
+            f"{letter.letter}  {at}  {_shown(letter.id)}: {_shown(letter.error)} "
+            f"({letter.deliveries} tries{again}, {letter.payload_bytes:,} bytes, {_shown(letter.pod)})"
         )
     stdout.write(
         f"{count:,} dead letters" + (f", {len(found)} shown" if count > len(found) else "")
     )
+
+
+def _shown(text: str) -> str:
+    """Somebody else's words on a terminal: on one line, and without orders to it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _results(fleet: Fleet) -> str:

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
 from django.core.management import CommandError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fleet.dead_letters import AT_ONCE, DeadLetters
 from pods.agent.protocol import SCRIPTS
@@ -15,6 +17,16 @@ from tests.integration.feeding.conftest import ids, text_file
 from tests.integration.feeding.test_commands import run
 
 pytestmark = pytest.mark.django_db
+
+DEAD_FIELDS = [
+    b"dead_entry",
+    b"dead_error",
+    b"dead_traceback",
+    b"dead_deliveries",
+    b"dead_pod",
+    b"dead_at_ms",
+    b"dead_history",
+]
 
 
 @pytest.fixture
@@ -117,3 +129,46 @@ def test_a_full_server_loses_no_letter(client: redis.Redis) -> None:
 def test_what_was_meant_must_be_said(fleet: Any, words: list[str], why: str) -> None:
     with pytest.raises(CommandError, match=why):
         run("dead", *words)
+
+
+ODD = st.one_of(
+    st.binary(max_size=12),
+    st.integers().map(lambda n: str(n).encode()),
+    st.sampled_from(["²", "٣", "9" * 18, "9" * 5_000, "-1", "nan", "1e3"]).map(str.encode),
+)
+LETTER = st.dictionaries(
+    st.one_of(st.sampled_from([*DEAD_FIELDS, b"id", b"payload"]), st.binary(max_size=3)),
+    ODD,
+    min_size=1,
+    max_size=9,
+)
+
+
+@pytest.mark.fault(58)
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(fields=LETTER)
+def test_whatever_a_letter_holds_it_can_be_listed_and_goes_back(
+    client: redis.Redis, fields: dict[bytes, bytes]
+) -> None:
+    client.delete("tasks", "tasks:dead")
+    letters = DeadLetters(client, stream="tasks", dead="tasks:dead")
+    entry = client.xadd("tasks:dead", cast("Any", fields))
+    [letter] = letters.first(10)
+    assert letter.letter == entry.decode()
+    assert letter.deliveries >= 0
+    assert letters.retry(None, told=lambda _: None) == 1
+    [(_, back)] = client.xrange("tasks")
+    assert {
+        k: v for k, v in fields.items() if k not in {*DEAD_FIELDS, b"id"}
+    }.items() <= back.items()
+
+
+@pytest.mark.fault(68)
+def test_a_letter_gives_no_orders_to_the_terminal_and_has_one_line(
+    fleet: Any, client: redis.Redis
+) -> None:
+    words = {"id": "ü\x1b[2J", "dead_error": "a\r\nb\x1b]0;title\x07", "dead_pod": "p\x9b31m"}
+    client.xadd("tasks:dead", {**words, "dead_at_ms": "9" * 17})
+    first, _ = run("dead", "list", "emb").splitlines()
+    assert first.isprintable()
+    assert "-  ü\\x1b[2J: a\\r\\nb\\x1b]0;title\\x07 (0 tries, 0 bytes, p\\x9b31m)" in first

@@ -149,6 +149,12 @@ def test_a_callback_inside_the_network_is_refused_before_it_is_asked(
         "file:///etc/passwd",
         "https://",
         "https://u:p@host.example",
+        "",
+        "http://[::1",
+        "http://host.example:99999/",
+        "http://host.example:x/",
+        "http://host.example/a\x00b",
+        "http://host.example/a\nb",
     ):
         with pytest.raises(BadTarget):
             post(client, STREAM, url)

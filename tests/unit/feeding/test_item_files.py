@@ -135,6 +135,44 @@ def test_a_file_that_is_gone_on_with_gives_each_item_once(
     assert second.position.items == len(items_of(path))
 
 
+VALUE = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+NAMES = st.sampled_from(["payload", "text", "id", "reply_to", "x", ""])
+OBJECT = st.dictionaries(NAMES, VALUE, max_size=4).map(lambda value: json.dumps(value).encode())
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    lines=st.lists(
+        st.one_of(OBJECT, OBJECT, st.binary(max_size=9), VALUE.map(repr).map(str.encode)),
+        max_size=3,
+    )
+)
+def test_whatever_a_line_holds_is_an_item_or_an_error_that_names_it(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]
+) -> None:
+    path = a_file(tmp_path_factory.getbasetemp(), "fuzzed.jsonl", b"\n".join(lines))
+    items, refusal = [], None
+    try:
+        ItemFile(path).check()
+        items = items_of(path)
+    except BadInput as exc:
+        refusal = str(exc)
+    if refusal is not None:
+        assert "fuzzed.jsonl" in refusal
+        return
+    assert len(items) == ItemFile(path).count_left()
+    for item in items:
+        assert item.keys() <= {"id", "payload", "reply_to"}
+        assert item["id"]
+        assert all(isinstance(value, bytes) for value in item.values())
+
+
 def test_a_file_whose_beginning_has_changed_is_not_gone_on_with(tmp_path: Path) -> None:
     path = a_file(tmp_path, "a.txt", b"one\ntwo\n")
     reader = ItemFile(path)
