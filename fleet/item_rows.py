@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from fleet.item_files import BadInput, Fields
+from fleet.item_files import LONGEST_LINE, BadInput, Fields
 from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD, ITEM_REPLY_TO
 
 PAYLOADS: Final = (ITEM_PAYLOAD, "text")
@@ -30,13 +30,16 @@ def item_of(row: Mapping[str, Any], *, payload: str | None, own_id: bytes, where
     """The fields of an item; `own_id` is for a row that gives none, `where` for the message.
 
     Raises:
-        BadInput: a value cannot be written as text, bytes or JSON.
+        BadInput: a value cannot be written as text, bytes or JSON, or is longer than a line may be.
     """
     value = None if payload is None else row[payload]
     fields = {
         ITEM_ID: _plain(row.get(ITEM_ID), ITEM_ID, where) or own_id,
         ITEM_PAYLOAD: _written(row if value is None else value, ITEM_PAYLOAD, where),
     }
+    for column, written in fields.items():
+        if len(written) > LONGEST_LINE:
+            raise BadInput(f"{where}: {column} is longer than {LONGEST_LINE:,} bytes")
     reply_to = _plain(row.get(ITEM_REPLY_TO), ITEM_REPLY_TO, where)
     return {**fields, ITEM_REPLY_TO: reply_to} if reply_to else fields
 

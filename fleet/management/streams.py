@@ -65,6 +65,8 @@ def _standard_input(fleet: Fleet, kind: str | None) -> Iterator[list[Path]]:
     if kind is None:
         yield []
         return
+    if sys.stdin is None:
+        raise CommandError("standard input is closed; pipe the items into this command")
     path = settings.VAR_DIR / "stdin" / f"{fleet.name}.{kind}"
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,14 @@ def test_a_file_that_is_no_input_is_a_clear_error(
         path.write_text(content)
     with pytest.raises(CommandError, match=words):
         run("enqueue", "emb", path)
+
+
+def test_a_standard_input_that_is_closed_is_said(
+    fleet: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(CommandError, match="standard input is closed; pipe the items"):
+        run("enqueue", "emb", "-")
 
 
 def test_an_answer_of_redis_is_told_without_our_script(
