@@ -86,7 +86,7 @@ def _result(raw: bytes) -> bytes:
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text, parse_constant=_refuse, parse_float=_keep, parse_int=_keep)
+        json.loads(text, parse_constant=_refuse, parse_float=_keep)
     except (ValueError, RecursionError):
         return False
     return True

@@ -185,6 +185,27 @@ def test_a_kill_at_any_point_neither_loses_nor_repeats_a_row(
     assert ids(client) == numbers(1, rows)
 
 
+def test_two_at_the_same_query_add_each_row_once(
+    client: redis.Redis, source: Source, start: Callable[..., Popen[bytes]]
+) -> None:
+    rows = 30_000
+    source.fill(rows)
+    code = (
+        "from fleet.item_queries import ItemQuery\n"
+        f"query = ItemQuery({DOCS!r}, url={source.url!r})\n"
+        f"feeding.enqueue(client, {STREAM!r}, {GROUP!r}, [query])"
+    )
+    errors = []
+    for process in [start(code), start(code)]:
+        assert process.stderr is not None
+        errors.append(process.stderr.read().decode())
+        process.wait()
+    refused = [text for text in errors if text]
+    assert len(refused) <= 1
+    assert all("another enqueue" in text for text in refused)
+    assert ids(client) == numbers(1, rows)
+
+
 def test_rows_that_are_not_on_the_stream_yet_count_as_backlog(
     client: redis.Redis, source: Source, start: Callable[..., Popen[bytes]], redis_url: str
 ) -> None:

@@ -50,7 +50,7 @@ def test_whatever_a_result_holds_is_a_line_that_can_be_read_again(
     assert (len(raw), raw.count(b"\n")) == (size, len(rows))
     for read, (item, (entry, fields)) in zip(raw.splitlines(keepends=True), named, strict=True):
         assert read == line(item, entry, fields)
-        about = json.loads(read, parse_int=str)
+        about = json.loads(read)
         assert about["id"].encode() == item
         assert about["at"].encode() == entry
     [(ids, last, grown)] = out.behind(0)
