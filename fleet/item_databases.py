@@ -1,7 +1,7 @@
 """The databases that a query of items can be put to: PostgreSQL and SQLite, for reading alone."""
 
 import sqlite3
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
@@ -47,7 +47,7 @@ class Database(Protocol):
     identity: str  # what tells it from others, whoever asks
     label: str  # for messages; without a password
 
-    def columns(self, sql: str) -> list[str]:
+    def columns(self, sql: str, *values: Any) -> list[str]:
         """The names of what a query answers, in its order.
 
         Raises:
@@ -105,15 +105,16 @@ class PostgresDatabase:
         self.identity = f"postgresql://{quote(str(host))}:{known.get('port') or 5432}/{name}"
         self.label = self.identity
 
-    def columns(self, sql: str) -> list[str]:
+    def columns(self, sql: str, *values: Any) -> list[str]:
         """The names of what a query answers."""
         with self._told(), self._open().transaction(), self._cursor() as cursor:
-            cursor.execute(sql.encode(), ())
+            # with values it goes by the extended protocol, which takes one statement
+            cursor.execute(sql.encode(), values)
             return [column.name for column in cursor.description or ()]
 
     def rows(self, sql: str, *values: Any, at_once: int = 1) -> Rows:
         """What a query answers."""
-        # By the extended protocol, which takes one statement; the driver keeps no whole answer.
+        # By the extended protocol, too; and the driver keeps no whole answer.
         size = at_once if psycopg.capabilities.has_stream_chunked() else 1
         with (
             self._told(),
@@ -174,15 +175,14 @@ class SqliteDatabase:
         self.identity = self.label = f"sqlite:///{self._path}"
         self._connection: sqlite3.Connection | None = None
 
-    def columns(self, sql: str) -> list[str]:
+    def columns(self, sql: str, *values: Any) -> list[str]:
         """The names of what a query answers."""
-        with self._told(), closing(self._open().execute(sql)) as cursor:
+        with self._told(), closing(self._open().execute(sql, _named(values))) as cursor:
             return [str(column[0]) for column in cursor.description or ()]
 
     def rows(self, sql: str, *values: Any, at_once: int = 1) -> Rows:
         """What a query answers; SQLite gives a row at a time."""
-        named: Mapping[str, Any] = {str(n): value for n, value in enumerate(values, 1)}
-        with self._told(), closing(self._open().execute(sql, named)) as cursor:
+        with self._told(), closing(self._open().execute(sql, _named(values))) as cursor:
             yield from cursor
 
     def close(self) -> None:
@@ -210,3 +210,8 @@ class SqliteDatabase:
             raise BadInput(f"{self.label}: {exc}") from exc
         except sqlite3.Warning as exc:  # of Python 3.11, for two statements at once
             raise BadInput(f"{self.label}: {exc}") from exc
+
+
+def _named(values: Sequence[Any]) -> Mapping[str, Any]:
+    """The values of `$1`, `$2` …: to SQLite these are names."""
+    return {str(n): value for n, value in enumerate(values, 1)}

@@ -139,7 +139,7 @@ class ItemQuery:
         return page
 
     def _describe(self) -> None:
-        self._names = self._database.columns(self._select("*", "LIMIT 0"))
+        self._names = self._database.columns(self._select("*", "LIMIT $1"), 0)
         self._payload = payload_column(self._names, where=self.label)
         if self._key not in self._names:
             raise BadInput(

@@ -46,6 +46,7 @@ def fleet(client: redis.Redis) -> Any:
         ),
         ("SELECT id FROM docs; DROP TABLE docs", "id", "."),
         ("SELECT id FROM docs) AS x; DROP TABLE docs; --", "id", "."),
+        ("SELECT 1 AS id) x; COMMIT; DROP TABLE docs; SELECT * FROM (SELECT 1 AS id", "id", "."),
         ("DELETE FROM docs", "id", "syntax error"),
         ("SELECT id FROM docs WHERE n = $1", "id", "."),
         (" ; ", "id", "the query is empty"),
