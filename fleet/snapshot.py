@@ -170,8 +170,8 @@ def _pod_facts(
     in_flight = None if said is None else said.in_flight
     if plain is not None:
         in_flight = plain.pending
-        since_ready = now - (pod.ready_at or pod.requested_at)
-        # one that never got an item has been idle for as long as it could have
+        since_ready = now - max(pod.ready_at or pod.requested_at, pod.heard_since or now)
+        # one that never got an item has been idle for as long as it could have, and as we know of
         idle = None if in_flight else min(plain.idle or since_ready, since_ready)
     return PodFacts(
         pod_id=pod.pk,

@@ -55,6 +55,8 @@ class Facts:
     hang_after: timedelta
     beats_known: bool  # False: Redis did not answer, so nothing below says anything
     beat_age: timedelta | None = None  # None: no heartbeat
+    # For how long Redis has been read without a break, and has lost nothing. None: not now.
+    heard_for: timedelta | None = None
     last_seen: timedelta | None = None  # since the last heartbeat that our rows remember
     agent_working: bool = False  # the heartbeat says working
     agent_failed: bool = False
@@ -63,6 +65,7 @@ class Facts:
     since_ack: timedelta | None = None  # None: nothing acknowledged yet
     consumer_idle: timedelta | None = None  # since it got or settled an item; None: never
     consumer_asked: timedelta | None = None  # since it asked for items; None: no such consumer
+    consumers_known: bool = True  # False: its group is missing, so nobody can be seen in it
 
 
 def diagnose(facts: Facts) -> Finding:
@@ -102,7 +105,13 @@ def _diagnose_booting(facts: Facts) -> Finding:
     # A consumer of the user's own has no heartbeat: that it reads the backlog is its sign.
     if facts.beat_age is None and _asks(facts, within=min(facts.in_state, facts.silent_after)):
         return Finding.REGISTERED
-    return Finding.NEVER_BOOTED if facts.in_state > facts.boot_deadline else Finding.HEALTHY
+    late = facts.in_state > facts.boot_deadline and _listened(facts, facts.silent_after)
+    return Finding.NEVER_BOOTED if late else Finding.HEALTHY
+
+
+def _listened(facts: Facts, within: timedelta) -> bool:
+    """Whether a sign would have been seen: what Redis did not keep, or nobody read, says nothing."""
+    return facts.heard_for is not None and facts.heard_for > within
 
 
 def _asks(facts: Facts, *, within: timedelta) -> bool:
@@ -114,16 +123,21 @@ def _diagnose_ready(facts: Facts) -> Finding:
         return Finding.AGENT_FAILED
     if facts.agent_ended:
         return Finding.AGENT_ENDED
-    # A Redis that was emptied has no heartbeat of anybody: what the row remembers still counts.
-    heard = facts.last_seen if facts.beat_age is None else facts.beat_age
+    # A Redis that was emptied or restored has no heartbeat, or an old one: the row remembers too.
+    signs = (facts.beat_age, facts.last_seen)
+    heard = min((age for age in signs if age is not None), default=None)
     silent = heard is None or heard > facts.silent_after
     idle = facts.consumer_idle
     if facts.beat_age is None and _asks(facts, within=facts.silent_after):
         return Finding.HEALTHY
     if silent and facts.in_state > facts.silent_after:
-        return Finding.SILENT if idle is None or idle > facts.silent_after else Finding.HEALTHY
+        lively = idle is not None and idle <= facts.silent_after
+        plain_unseen = heard is None and not facts.consumers_known
+        if lively or plain_unseen or not _listened(facts, facts.silent_after):
+            return Finding.HEALTHY
+        return Finding.SILENT
     # An agent that was idle for long has an old acknowledgement, one with a slow item an old item:
-    # only both together are a hang.
+    # only both together are a hang. While Redis was away nobody could acknowledge.
     since_ack = facts.oldest_in_hand if facts.since_ack is None else facts.since_ack
     hung = min(facts.oldest_in_hand, since_ack) > facts.hang_after
-    return Finding.HUNG if hung else Finding.HEALTHY
+    return Finding.HUNG if hung and _listened(facts, facts.hang_after) else Finding.HEALTHY

@@ -25,10 +25,12 @@ ILL_WORDS: Final = tuple(f.value for f in INFERRED)
 STRAGGLER: Final = "straggler"  # what the tick's reason begins with when it ends a slow pod
 # A batch may take its whole timeout, and the agent needs a while to cut it off.
 HANG_FACTOR: Final = 2
+# No sweep for so long: the manager itself was away (a laptop that slept), and heard nobody.
+LONGEST_SWEEP_GAP: Final = timedelta(minutes=5)
 # A pod that boots fast should not wait for the next sweep to count as READY.
 FIRST_LOOKS: Final = timedelta(seconds=30)
 LOOK_EVERY: Final = timedelta(seconds=2)
-SEEN: Final = ("beat_at", "done", "failed", "dead", "rate", "idle_since", "note")
+SEEN: Final = ("heard_since", "beat_at", "done", "failed", "dead", "rate", "idle_since", "note")
 
 SAYS: Final[Mapping[Phase, MachineSays]] = {
     Phase.BOOTING: MachineSays.BOOTING,
@@ -52,6 +54,7 @@ def sweep_account(account: Account, *, connect: Connect = wiring.connect) -> int
         .exclude(external_id=None)
         .order_by("pk")
     )
+    away = account.swept_at is not None and utcnow() - account.swept_at > LONGEST_SWEEP_GAP
     Account.objects.filter(pk=account.pk).update(swept_at=utcnow())
     if not pods:
         return 0
@@ -59,6 +62,7 @@ def sweep_account(account: Account, *, connect: Connect = wiring.connect) -> int
     readings = _read(pods)
     ill = 0
     for pod in pods:
+        _hear(pod, readings, away=away)
         machine = None if machines is None else machines.get(pod.external_id or "")
         _see(pod, machine, machines is not None, readings)
         says = _says(machine, asked=machines is not None)
@@ -228,6 +232,19 @@ def _says(machine: Machine | None, *, asked: bool) -> MachineSays:
     return MachineSays.ABSENT if machine is None else SAYS[machine.phase]
 
 
+def _hear(pod: Pod, readings: Readings | None, *, away: bool) -> None:
+    """Since when the pod's Redis can be read without a break."""
+    if readings is None or pod.pk not in readings.remembers:
+        pod.heard_since = None
+    elif away or pod.heard_since is None:
+        pod.heard_since = utcnow()
+
+
+def _heard_for(pod: Pod, readings: Readings | None, now: datetime) -> timedelta | None:
+    kept = readings.remembers.get(pod.pk) if readings else None
+    return None if kept is None or pod.heard_since is None else min(kept, now - pod.heard_since)
+
+
 def _see(pod: Pod, machine: Machine | None, listed: bool, readings: Readings | None) -> None:
     """Put what was seen into the row's facts, and a new price into the ledger."""
     now = utcnow()
@@ -275,9 +292,11 @@ def _facts(
         "silent_after": timedelta(seconds=pod.silent_seconds),
         "hang_after": timedelta(seconds=HANG_FACTOR * timeout),
         "beats_known": readings is not None,
+        "heard_for": _heard_for(pod, readings, now),
         "last_seen": None if pod.beat_at is None else now - pod.beat_at,
         "consumer_idle": consumer.idle if consumer else None,
         "consumer_asked": consumer.asked if consumer else None,
+        "consumers_known": readings is not None and pod.pk in readings.grouped,
     }
     if beat is None:
         return Facts(**shared)

@@ -1,18 +1,23 @@
 """Reads what agents say, for many pods in one round trip, and tells agents that a manager lives."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
 import redis
 from redis import RedisError
 
 from pods import wiring
 from pods.agent.protocol import Heartbeat, Keys
+from pods.clock import utcnow
 from pods.connections import redis_client
 from pods.models import Pod
+
+# On a full server too: agents that see no manager for `orphan_seconds` end themselves.
+RENEW: Final = "#!lua flags=allow-oom\nreturn redis.call('INCR', KEYS[1])"
 
 
 class HeartbeatsUnknown(Exception):
@@ -42,6 +47,20 @@ class Readings:
 
     beats: Mapping[int, Beat]  # by pod id; missing: no heartbeat, or none that can be read
     consumers: Mapping[int, Consumer]  # by pod id; missing: not asked for, or no such consumer
+    # Pods whose group can be read: of any other, no consumer is known, and none is missing.
+    grouped: frozenset[int] = frozenset()
+    # By pod id: for how long its server has kept what was said to it. Missing: it keeps nothing now.
+    remembers: Mapping[int, timedelta] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Readings in the making."""
+
+    beats: dict[int, Beat] = field(default_factory=dict)
+    consumers: dict[int, Consumer] = field(default_factory=dict)
+    grouped: set[int] = field(default_factory=set)
+    remembers: dict[int, timedelta] = field(default_factory=dict)
 
 
 def read(pods: Sequence[Pod], *, consumers: bool = False, renew: bool = False) -> Readings:
@@ -53,60 +72,114 @@ def read(pods: Sequence[Pod], *, consumers: bool = False, renew: bool = False) -
     Raises:
         HeartbeatsUnknown: a server did not answer.
     """
-    beats: dict[int, Beat] = {}
-    found: dict[int, Consumer] = {}
+    found = _Found()
     by_server = groupby(sorted(pods, key=wiring.redis_url), key=wiring.redis_url)
     for url, group in by_server:
-        _read_server(redis_client(url), list(group), beats, found, consumers=consumers, renew=renew)
-    return Readings(beats=beats, consumers=found)
+        _read_server(redis_client(url), list(group), found, consumers=consumers, renew=renew)
+    return Readings(
+        beats=found.beats,
+        consumers=found.consumers,
+        grouped=frozenset(found.grouped),
+        remembers=found.remembers,
+    )
 
 
 def _read_server(
-    client: redis.Redis,
-    pods: Sequence[Pod],
-    beats: dict[int, Beat],
-    found: dict[int, Consumer],
-    *,
-    consumers: bool,
-    renew: bool,
+    client: redis.Redis, pods: Sequence[Pod], found: _Found, *, consumers: bool, renew: bool
 ) -> None:
     groups = sorted({(p.agent["stream"], p.agent["group"]) for p in pods}) if consumers else []
+    fleets = sorted({p.agent["fleet"] for p in pods})
+    now_ms = int(utcnow().timestamp() * 1000)
     pipe = client.pipeline(transaction=False)
     pipe.time()
+    pipe.info("server")
     for pod in pods:
         pipe.hgetall(wiring.keys(pod).pod(pod.name))
     for stream, group in groups:
         pipe.xinfo_consumers(stream, group)
+    for fleet in fleets:
+        pipe.hgetall(_memory(fleet))
     if renew:
-        for fleet in sorted({p.agent["fleet"] for p in pods}):
-            pipe.incr(Keys(fleet).lease)
+        for fleet in fleets:
+            pipe.eval(RENEW, 1, Keys(fleet).lease)
+            # Fails where the server is full: then agents cannot settle what they have in hand.
+            pipe.hset(_memory(fleet), "read_at_ms", now_ms)
     try:
-        (seconds, micros), *answers = pipe.execute(raise_on_error=False)
+        (seconds, micros), server, *answers = pipe.execute(raise_on_error=False)
     except (RedisError, TypeError) as exc:
         raise HeartbeatsUnknown(f"Redis does not answer: {exc}") from exc
-    now_ms = seconds * 1000 + micros // 1000
-    for pod, raw in zip(pods, answers, strict=False):
+    server_ms = seconds * 1000 + micros // 1000
+    _find_beats(zip(pods, answers, strict=False), server_ms, found)
+    answers = answers[len(pods) :]
+    _find_consumers(pods, zip(groups, answers, strict=False), found)
+    marks, writes = answers[len(groups) :][: len(fleets)], answers[len(groups) + len(fleets) :]
+    run = "" if isinstance(server, Exception) else str(server.get("run_id", ""))
+    full = any(isinstance(answer, Exception) for answer in writes)
+    memories = dict(zip(fleets, marks, strict=True))
+    if not full:
+        _remember(client, pods, memories, run=run, now_ms=now_ms, found=found)
+
+
+def _memory(fleet: str) -> str:
+    """The key of the mark that a server loses together with what its agents said."""
+    return f"{Keys(fleet).prefix}memory"
+
+
+def _remember(
+    client: "redis.Redis",
+    pods: Sequence[Pod],
+    memories: Mapping[str, Any],
+    *,
+    run: str,
+    now_ms: int,
+    found: _Found,
+) -> None:
+    """How long the server has had its mark; a new one where it was emptied, or is another server.
+
+    A server that was emptied, restarted or replaced has old heartbeats or none: that says nothing
+    of an agent before it had time to beat again.
+    """
+    kept_ms: dict[str, int] = {}
+    for fleet, mark in memories.items():
+        since_ms = _since_ms(mark, run)
+        if since_ms is None:
+            with suppress(RedisError):  # the next reading finds it lost once more
+                client.hset(_memory(fleet), mapping={"run": run, "since_ms": now_ms})
+        kept_ms[fleet] = 0 if since_ms is None else max(0, now_ms - since_ms)
+    for pod in pods:
+        found.remembers[pod.pk] = timedelta(milliseconds=kept_ms[pod.agent["fleet"]])
+
+
+def _since_ms(mark: Any, run: str) -> int | None:
+    """Since when this run of the server has its mark; None: it has none, or another run's."""
+    try:
+        return int(mark[b"since_ms"]) if mark[b"run"].decode() == run else None
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _find_beats(answers: Iterable[tuple[Pod, Any]], server_ms: int, found: _Found) -> None:
+    for pod, raw in answers:
         if isinstance(raw, Exception):
             raise HeartbeatsUnknown(f"Redis does not tell of {pod}: {raw}") from raw
         said = Heartbeat.parse(raw) if raw else None
         if said is not None:
-            beats[pod.pk] = Beat(age=timedelta(milliseconds=max(0, now_ms - said.at_ms)), said=said)
-    answers = answers[len(pods) :][: len(groups)]
-    found.update(_consumers_by_pod(pods, zip(groups, answers, strict=True)))
+            age = timedelta(milliseconds=max(0, server_ms - said.at_ms))
+            found.beats[pod.pk] = Beat(age=age, said=said)
 
 
-def _consumers_by_pod(
-    pods: Sequence[Pod], answers: Iterable[tuple[tuple[str, str], Any]]
-) -> Mapping[int, Consumer]:
-    found: dict[int, Consumer] = {}
+def _find_consumers(
+    pods: Sequence[Pod], answers: Iterable[tuple[tuple[str, str], Any]], found: _Found
+) -> None:
     for (stream, group), consumers in answers:
-        if isinstance(consumers, Exception):  # no such stream or group: nobody was active on it
+        if isinstance(consumers, Exception):  # no such stream or group: nothing can be said
             continue
         by_name = {c["name"].decode(): _consumer(c) for c in consumers}
         for pod in pods:
-            if (pod.agent["stream"], pod.agent["group"]) == (stream, group) and pod.name in by_name:
-                found[pod.pk] = by_name[pod.name]
-    return found
+            if (pod.agent["stream"], pod.agent["group"]) == (stream, group):
+                found.grouped.add(pod.pk)
+                if pod.name in by_name:
+                    found.consumers[pod.pk] = by_name[pod.name]
 
 
 def _consumer(raw: Mapping[str, Any]) -> Consumer:
@@ -116,11 +189,3 @@ def _consumer(raw: Mapping[str, Any]) -> Consumer:
         idle=None if idle < 0 else timedelta(milliseconds=idle),
         pending=int(raw["pending"]),
     )
-
-
-def renew_lease(url: str, fleet: str) -> None:
-    """Tell the agents of a fleet that a manager lives; silent where Redis is down."""
-    try:
-        redis_client(url).incr(Keys(fleet).lease)
-    except RedisError:
-        return

@@ -140,6 +140,8 @@ class Pod(models.Model):
     lost_because = models.CharField(max_length=500, blank=True, default="")
     attempts = models.PositiveIntegerField(default=0)  # of the step in hand
 
+    # Since when sweeps can read the pod's Redis without a break; null: the last one could not.
+    heard_since = models.DateTimeField(null=True, blank=True)
     # The last heartbeat that a sweep saw.
     beat_at = models.DateTimeField(null=True, blank=True)
     done = models.PositiveBigIntegerField(default=0)

@@ -25,6 +25,7 @@ from tests.contract.runpod_rig import Rig
 from tests.factories import a_fleet, a_pod, an_account
 
 STEP_SECONDS = 5
+SWEEP_SECONDS = 60
 ASKED = {"image": "registry.example/worker:1.4.2", "disk_gb": 40, "gpu_count": 1}
 SPAWNS = {REQUESTED, CREATING}
 TEARDOWNS = {DRAINING, STOPPING, TERMINATING}
@@ -62,20 +63,34 @@ class World:
         assert pod.state == "ready"
         return pod
 
-    def beat(self, pod: Pod, state: AgentState = AgentState.WORKING, **values: Any) -> None:
+    def beat(
+        self,
+        pod: Pod,
+        state: AgentState = AgentState.WORKING,
+        *,
+        seconds_ago: float = 0,
+        **values: Any,
+    ) -> None:
         """What the pod's agent would say."""
         seconds, micros = self.redis.time()
         said = Heartbeat(state=state, **values).fields()
-        self.redis.hset(
-            wiring.keys(pod).pod(pod.name),
-            mapping={**said, "at_ms": str(seconds * 1000 + micros // 1000)},
-        )
+        at_ms = seconds * 1000 + micros // 1000 - int(seconds_ago * 1000)
+        self.redis.hset(wiring.keys(pod).pod(pod.name), mapping={**said, "at_ms": str(at_ms)})
 
     def sweep(self) -> None:
         """A health sweep, and a check of every pod that could need one."""
+        self.account.refresh_from_db()
         health.sweep_account(self.account, connect=self.connect)
         for pod in Pod.objects.filter(state__in=["booting", "ready", "stopped"]):
             health.check_pod(pod.pk, connect=self.connect)
+
+    def listen(self, seconds: float, *, every: float = SWEEP_SECONDS) -> None:
+        """Let time pass with the sweeps that a schedule sends, and a last one at its end."""
+        end = clock.utcnow() + timedelta(seconds=seconds)
+        while clock.utcnow() < end:
+            self.sweep()
+            self.rig.clock.advance(min(every, (end - clock.utcnow()).total_seconds()))
+        self.sweep()
 
     def reconcile(self) -> reconciling.Reconciled:
         return reconciling.reconcile_account(self.account, connect=self.connect)

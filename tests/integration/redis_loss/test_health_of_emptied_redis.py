@@ -63,8 +63,7 @@ def test_an_emptied_redis_ends_no_pod_before_its_agent_had_time_to_beat_again(
 def test_an_agent_that_stays_away_after_the_loss_is_still_found_silent(world: World) -> None:
     pods = ready_for_long(world)
     world.redis.flushall()
-    world.rig.clock.advance(pods[0].silent_seconds + 1)
-    world.sweep()
+    world.listen(pods[0].silent_seconds + 1)
     ended = Pod.objects.filter(state="terminating")
     assert ended.count() == 1  # S15: one at a time, the rest is left alone
     assert "no sign for" in ended.get().because

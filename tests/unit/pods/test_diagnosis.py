@@ -19,6 +19,7 @@ WELL = Facts(
     silent_after=seconds(60),
     hang_after=seconds(1200),
     beats_known=True,
+    heard_for=hours(1),
     beat_age=seconds(2),
     agent_working=True,
 )
@@ -35,6 +36,8 @@ facts = st.builds(
     silent_after=times,
     hang_after=times,
     beats_known=st.booleans(),
+    heard_for=st.none() | times,
+    last_seen=st.none() | times,
     beat_age=st.none() | times,
     agent_working=st.booleans(),
     agent_failed=st.booleans(),
@@ -42,6 +45,8 @@ facts = st.builds(
     oldest_in_hand=times,
     since_ack=st.none() | times,
     consumer_idle=st.none() | times,
+    consumer_asked=st.none() | times,
+    consumers_known=st.booleans(),
 )
 
 
@@ -68,6 +73,14 @@ facts = st.builds(
             Finding.HEALTHY,
         ),
         ({"beat_age": seconds(61)}, Finding.SILENT),
+        ({"beat_age": seconds(61), "heard_for": None}, Finding.HEALTHY),
+        ({"beat_age": seconds(61), "heard_for": seconds(60)}, Finding.HEALTHY),
+        ({"beat_age": seconds(61), "heard_for": seconds(61)}, Finding.SILENT),
+        ({"beat_age": seconds(61), "last_seen": seconds(3)}, Finding.HEALTHY),
+        ({"beat_age": None, "consumers_known": False}, Finding.HEALTHY),
+        ({"beat_age": seconds(61), "consumers_known": False}, Finding.SILENT),
+        ({"state": BOOTING, "beat_age": None, "heard_for": seconds(60)}, Finding.HEALTHY),
+        ({"oldest_in_hand": hours(1), "heard_for": seconds(1200)}, Finding.HEALTHY),
         ({"beat_age": None, "consumer_idle": seconds(3)}, Finding.HEALTHY),
         ({"beat_age": None, "beats_known": False}, Finding.HEALTHY),
         ({"oldest_in_hand": seconds(1201)}, Finding.HUNG),
@@ -85,6 +98,14 @@ def test_each_finding_has_its_facts(change: dict, finding: Finding) -> None:
 def test_what_is_unknown_is_never_a_sign_of_illness(seen: Facts) -> None:
     blind = replace(seen, machine=MachineSays.NOT_ASKED, beats_known=False)
     assert diagnose(blind) is Finding.HEALTHY
+
+
+@settings(max_examples=500, deadline=None)
+@given(seen=facts)
+def test_nobody_is_ended_for_want_of_a_sign_that_redis_could_not_have_kept(seen: Facts) -> None:
+    patience = min(seen.silent_after, seen.hang_after)
+    deaf = [replace(seen, heard_for=age) for age in (None, seconds(0), patience)]
+    assert {diagnose(f) for f in deaf} & {*INFERRED, Finding.NEVER_BOOTED} == set()
 
 
 @settings(max_examples=500, deadline=None)
