@@ -185,9 +185,13 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 600,
     "unacked_restore_interval": 10,
     "unacked_restore_throttle": 1,
-    "socket_timeout": 15,
+    # A publish to a broker that stands still must end within a tick's time limit.
+    "socket_timeout": 5,
+    "socket_connect_timeout": 5,
     "socket_keepalive": True,
 }
+# One try: what was not sent is sent again by the next nudge, sweep or tick.
+CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_DEFAULT_QUEUE = "control"
 CELERY_TASK_QUEUES = [Queue("control"), Queue("vendor"), Queue("notify")]
 CELERY_TASK_ROUTES = {

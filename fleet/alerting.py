@@ -5,11 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from typing import Final
 
 import structlog
-from celery import current_app
 from django.db import transaction
 from django.db.models import OuterRef, Q, Subquery, Sum
 
@@ -28,6 +26,7 @@ from fleet.decision.alerts import (
 )
 from fleet.models import Fleet, Limits, Tick
 from fleet.records import Alert, Balance, Channel, Delivery
+from pods import dispatch
 from pods.clock import utcnow
 from pods.models import Account, Orphan, Pod
 from pods.states import TERMINATING
@@ -132,7 +131,7 @@ def send_due(now: datetime) -> None:
         state__in=[Delivery.State.PENDING, Delivery.State.SENDING], due_at__lte=now
     )
     for channel_id in waiting.values_list("channel", flat=True).distinct():
-        transaction.on_commit(partial(current_app.send_task, notifying.DELIVER, (channel_id,)))
+        dispatch.send(notifying.DELIVER, channel_id)
 
 
 def acknowledge(alerts_: Iterable[Alert], *, by: str) -> int:

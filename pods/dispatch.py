@@ -6,8 +6,10 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Final
 
+import structlog
 from celery import current_app
 from django.db import transaction
+from kombu.exceptions import OperationalError
 
 from pods.states import (
     CREATING,
@@ -18,6 +20,8 @@ from pods.states import (
     TERMINATING,
     PodState,
 )
+
+log = structlog.get_logger(__name__)
 
 SPAWN: Final = "pods.spawn"
 CHECK: Final = "pods.check"
@@ -33,7 +37,9 @@ STEP_OF: Final = {
 }
 # A step that nobody took by then is stale: `pods.nudge` has sent another one.
 STEP_EXPIRES_SECONDS: Final = 300
-
+# A message that waits for longer than the broker's visibility timeout is delivered again and again:
+# a step that is due later than that is left to `pods.nudge`, which reads it from the row.
+LONGEST_COUNTDOWN_SECONDS: Final = 300
 
 _held: ContextVar[list[tuple[str, tuple[int, ...], float]] | None] = ContextVar(
     "held", default=None
@@ -58,20 +64,26 @@ def held() -> Iterator[None]:
 
 
 def send(task: str, *args: int, countdown: float = 0) -> None:
-    """Send a task when the transaction in hand commits; `countdown` in seconds."""
+    """Send a task when the transaction in hand commits; `countdown` in seconds.
+
+    Quiet where the broker does not answer: the rows say what is due, and it is sent again.
+    """
     waiting = _held.get()
     if waiting is not None:
         waiting.append((task, args, countdown))
         return
-    transaction.on_commit(
-        partial(
-            current_app.send_task,
-            task,
-            args=args,
-            countdown=countdown or None,
-            expires=countdown + STEP_EXPIRES_SECONDS,
+    if countdown > LONGEST_COUNTDOWN_SECONDS and task in STEP_OF.values():
+        return
+    transaction.on_commit(partial(_publish, task, args, countdown))
+
+
+def _publish(task: str, args: tuple[int, ...], countdown: float) -> None:
+    try:
+        current_app.send_task(
+            task, args=args, countdown=countdown or None, expires=countdown + STEP_EXPIRES_SECONDS
         )
-    )
+    except OperationalError as exc:
+        log.warning("task_not_sent", task=task, args=args, because=str(exc))
 
 
 def next_step(pod_id: int, state: PodState, *, countdown: float = 0) -> None:

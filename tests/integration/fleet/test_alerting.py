@@ -238,12 +238,14 @@ def test_what_is_new_is_sent_for_when_it_is_written_and_what_was_lost_is_sent_fo
     time.advance(24 * HOUR)
     for _ in range(2):  # nobody took the first message
         with (
-            mock.patch("fleet.alerting.current_app.send_task") as sent,
+            mock.patch("pods.dispatch.current_app.send_task") as sent,
             django_capture_on_commit_callbacks(execute=True),
         ):
             alerting.reconcile_alerts()
             assert not sent.called
-        assert [c.args for c in sent.call_args_list] == [("notify.deliver", (channel.pk,))]
+        assert [(*c.args, c.kwargs["args"]) for c in sent.call_args_list] == [
+            ("notify.deliver", (channel.pk,))
+        ]
     router = current_app.amqp.router
     assert router.route({}, "notify.deliver")["queue"].name == "notify"
     assert router.route({}, "fleet.alert")["queue"].name == "control"

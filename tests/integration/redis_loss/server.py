@@ -43,6 +43,11 @@ class OwnServer:
         if lose_data:
             (self._folder / DUMP).unlink(missing_ok=True)
 
+    def signal(self, number: int) -> None:
+        """Stop it where it stands, or let it go on."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def keep_replica(self) -> None:
         """What a replica has at this moment: what is written later it will lack."""
         client = redis.Redis.from_url(self.url, protocol=2)
