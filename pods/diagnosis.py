@@ -58,6 +58,7 @@ class Facts:
     # For how long Redis has been read without a break, and has lost nothing. None: not now.
     heard_for: timedelta | None = None
     last_seen: timedelta | None = None  # since the last heartbeat that our rows remember
+    unread_age: timedelta | None = None  # of a heartbeat that another version may have written
     agent_working: bool = False  # the heartbeat says working
     agent_failed: bool = False
     agent_ended: bool = False
@@ -124,7 +125,7 @@ def _diagnose_ready(facts: Facts) -> Finding:
     if facts.agent_ended:
         return Finding.AGENT_ENDED
     # A Redis that was emptied or restored has no heartbeat, or an old one: the row remembers too.
-    signs = (facts.beat_age, facts.last_seen)
+    signs = (facts.beat_age, facts.last_seen, facts.unread_age)
     heard = min((age for age in signs if age is not None), default=None)
     silent = heard is None or heard > facts.silent_after
     idle = facts.consumer_idle

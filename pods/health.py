@@ -292,6 +292,7 @@ def _facts(
         "silent_after": timedelta(seconds=pod.silent_seconds),
         "hang_after": timedelta(seconds=HANG_FACTOR * timeout),
         "beats_known": readings is not None,
+        "unread_age": readings.unread.get(pod.pk) if readings else None,
         "heard_for": _heard_for(pod, readings, now),
         "last_seen": None if pod.beat_at is None else now - pod.beat_at,
         "consumer_idle": consumer.idle if consumer else None,

@@ -11,7 +11,7 @@ import redis
 from redis import RedisError
 
 from pods import wiring
-from pods.agent.protocol import Heartbeat, Keys
+from pods.agent.protocol import Heartbeat, Keys, written_at_ms
 from pods.clock import utcnow
 from pods.connections import redis_client
 from pods.models import Pod
@@ -47,6 +47,8 @@ class Readings:
 
     beats: Mapping[int, Beat]  # by pod id; missing: no heartbeat, or none that can be read
     consumers: Mapping[int, Consumer]  # by pod id; missing: not asked for, or no such consumer
+    # How old a heartbeat is of which nothing else can be understood: a sign of life, no more.
+    unread: Mapping[int, timedelta] = field(default_factory=dict)
     # Pods whose group can be read: of any other, no consumer is known, and none is missing.
     grouped: frozenset[int] = frozenset()
     # By pod id: for how long its server has kept what was said to it. Missing: it keeps nothing now.
@@ -59,6 +61,7 @@ class _Found:
 
     beats: dict[int, Beat] = field(default_factory=dict)
     consumers: dict[int, Consumer] = field(default_factory=dict)
+    unread: dict[int, timedelta] = field(default_factory=dict)
     grouped: set[int] = field(default_factory=set)
     remembers: dict[int, timedelta] = field(default_factory=dict)
 
@@ -79,6 +82,7 @@ def read(pods: Sequence[Pod], *, consumers: bool = False, renew: bool = False) -
     return Readings(
         beats=found.beats,
         consumers=found.consumers,
+        unread=found.unread,
         grouped=frozenset(found.grouped),
         remembers=found.remembers,
     )
@@ -162,9 +166,14 @@ def _find_beats(answers: Iterable[tuple[Pod, Any]], server_ms: int, found: _Foun
     for pod, raw in answers:
         if isinstance(raw, Exception):
             raise HeartbeatsUnknown(f"Redis does not tell of {pod}: {raw}") from raw
-        said = Heartbeat.parse(raw) if raw else None
-        if said is not None:
-            age = timedelta(milliseconds=max(0, server_ms - said.at_ms))
+        at_ms = written_at_ms(raw) if raw else None
+        if at_ms is None:
+            continue
+        age = timedelta(milliseconds=max(0, server_ms - at_ms))
+        said = Heartbeat.parse(raw)
+        if said is None:
+            found.unread[pod.pk] = age
+        else:
             found.beats[pod.pk] = Beat(age=age, said=said)
 
 

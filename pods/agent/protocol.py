@@ -16,6 +16,8 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
 ENV_PREFIX = "PODFLEET_"
 # A heartbeat is readable for this long after the agent's death: the operator wants its last words.
 HEARTBEAT_TTL_SECONDS = 3600
+LARGEST_COUNT = 2**53 - 1
+LONGEST_MS = 10 * 365 * 24 * 3600 * 1000
 SCRIPTS = Path(__file__).parent / "scripts"
 # The consumer that stands for "nobody": what an agent gives back is pending there, and every agent
 # takes from it first. No pod may be called so.
@@ -112,24 +114,48 @@ class Heartbeat:
         """The heartbeat in a hash; None where there is none that can be understood.
 
         Fields that this version does not know are passed over; fields that are missing or
-        malformed make the whole heartbeat unreadable, which is not the same as an idle pod.
+        malformed make the whole heartbeat unreadable, which is not the same as an idle pod. A pod
+        may be anybody's machine: numbers that nothing can be reckoned with are malformed, too.
         """
         try:
-            text = {k.decode(): v.decode("utf-8", "replace") for k, v in raw.items()}
+            text = {k.decode(): _clean(v) for k, v in raw.items()}
+            rate = float(text.get("rate", "0"))
+            if not 0 <= rate <= LARGEST_COUNT:  # nor nan
+                return None
             return cls(
                 state=AgentState(text["state"]),
                 handler=text.get("handler", ""),
                 host=text.get("host", ""),
                 note=text.get("note", ""),
-                rate=float(text.get("rate", "0")),
+                rate=rate,
                 **{
-                    f.name: int(text[f.name])
+                    f.name: _bounded(f.name, text[f.name])
                     for f in dataclasses.fields(cls)
                     if f.type in (int, "int")
                 },
             )
         except (KeyError, ValueError):
             return None
+
+
+def written_at_ms(raw: Mapping[bytes, bytes]) -> "int | None":
+    """When a heartbeat was written, also where nothing else of it can be understood."""
+    try:
+        return _bounded("at_ms", raw[b"at_ms"].decode())
+    except (KeyError, ValueError):
+        return None
+
+
+def _bounded(name: str, text: str) -> int:
+    value = int(text)
+    is_duration = name.endswith("_ms") and name != "at_ms"
+    if not -1 <= value <= (LONGEST_MS if is_duration else LARGEST_COUNT):
+        raise ValueError(f"{name} is {value}")
+    return value
+
+
+def _clean(value: bytes) -> str:
+    return "".join(c if c.isprintable() else " " for c in value.decode("utf-8", "replace"))
 
 
 # --- items and results ---------------------------------------------------------------------

@@ -123,6 +123,20 @@ def test_every_fault_number_exists() -> None:
     assert wrong == set()
 
 
+def test_every_fault_of_the_list_is_caused_by_a_test() -> None:
+    caused = {
+        call.args[0].value
+        for path in tracked("tests/*.py", "tests/**/*.py")
+        for call in ast.walk(parsed(path))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr == "fault"
+        and call.args
+        and isinstance(call.args[0], ast.Constant)
+    }
+    assert set(range(1, LAST_FAULT + 1)) - caused == set()
+
+
 def test_every_provider_holds_the_contract() -> None:
     held = {
         path.stem.removeprefix("test_").partition("_")[0]

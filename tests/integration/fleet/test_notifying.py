@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -125,6 +126,7 @@ def test_many_at_once_are_one_message(
     assert "and 5 more" in receiver.bodies[0]
 
 
+@pytest.mark.fault(54)
 def test_what_was_refused_is_sent_again_later_and_given_up_in_the_end(
     channel: Channel, receiver: Receiver, time: SteppedClock
 ) -> None:
@@ -139,6 +141,22 @@ def test_what_was_refused_is_sent_again_later_and_given_up_in_the_end(
     delivery.refresh_from_db()
     assert (delivery.state, len(receiver.messages)) == ("failed", notifying.TRIES)
     assert "did not take the message" in delivery.last_error
+
+
+@pytest.mark.fault(54)
+def test_a_channel_that_takes_its_time_is_left_and_asked_again_later(
+    channel: Channel, receiver: Receiver, time: SteppedClock
+) -> None:
+    delivery = due(channel)[0]
+    answered = threading.Event()
+    receiver.meanwhile = lambda: answered.wait(60)
+    began = monotonic()
+    assert notifying.deliver(channel.pk) == 0
+    assert monotonic() - began < 30  # a worker that holds on for longer would starve the others
+    answered.set()
+    delivery.refresh_from_db()
+    assert delivery.state == "pending"
+    assert delivery.due_at > time.now
 
 
 def test_a_refused_message_arrives_when_the_channel_is_well_again(

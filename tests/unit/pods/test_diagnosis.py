@@ -78,6 +78,8 @@ facts = st.builds(
         ({"beat_age": seconds(61), "heard_for": seconds(61)}, Finding.SILENT),
         ({"beat_age": seconds(61), "last_seen": seconds(3)}, Finding.HEALTHY),
         ({"beat_age": None, "consumers_known": False}, Finding.HEALTHY),
+        ({"beat_age": None, "unread_age": seconds(3)}, Finding.HEALTHY),
+        ({"beat_age": None, "unread_age": seconds(61)}, Finding.SILENT),
         ({"beat_age": seconds(61), "consumers_known": False}, Finding.SILENT),
         ({"state": BOOTING, "beat_age": None, "heard_for": seconds(60)}, Finding.HEALTHY),
         ({"oldest_in_hand": hours(1), "heard_for": seconds(1200)}, Finding.HEALTHY),

@@ -1,0 +1,162 @@
+"""The database is gone, locked or of another version in the middle of a verb, and is very large."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+from django.db import OperationalError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.test.utils import CaptureQueriesContext
+
+from config.benchmarks.tick import fill
+from fleet import operating, ticking
+from fleet.models import Fleet, Tick
+from pods import clock, teardown, wiring
+from pods.models import Pod, PodEvent
+from pods.states import READY
+from tests.factories import a_fleet, a_pod, an_account
+from tests.integration.pods.test_ends_and_health import state
+from tests.integration.pods.world import World
+
+
+A_MILLION_EVENTS = """
+INSERT INTO pods_podevent (pod_id, at, "by", "before", "after", because)
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000)
+SELECT %s, %s, 'test', '', '', 'x' FROM n
+"""
+
+
+@contextmanager
+def database_gone(when: Callable[[str], bool]) -> Iterator[None]:
+    """From the first statement on that `when` says yes to, every one fails, as after a failover."""
+    gone: list[str] = []
+
+    def execute(go_on: Any, sql: str, *args: Any) -> Any:
+        if gone or when(sql):
+            gone.append(sql)
+            raise OperationalError("server closed the connection unexpectedly")
+        return go_on(sql, *args)
+
+    with connection.execute_wrapper(execute):
+        yield
+    assert gone, "no statement was of that kind"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.fault(46)
+def test_a_database_that_goes_when_the_machine_was_created_costs_no_second_machine(
+    world: World,
+) -> None:
+    pod = world.requested()
+    with pytest.raises(OperationalError), database_gone(lambda _: bool(world.living())):
+        world.spawn(pod)
+    assert len(world.living()) == 1
+    world.run(600, until=lambda: state(pod) == "booting")
+    assert len(world.living()) == 1
+    pod.refresh_from_db()
+    assert [pod.external_id] == world.living()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.fault(46)
+def test_a_database_that_goes_when_the_machine_was_destroyed_still_sees_its_end_proved(
+    world: World,
+) -> None:
+    pod = world.booted()
+    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    with pytest.raises(OperationalError), database_gone(lambda _: not world.living()):
+        world.work()
+    assert state(pod) == "terminating"
+    world.run(1800, until=lambda: state(pod) == "terminated")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.fault(46)
+@pytest.mark.parametrize("kind", ["INSERT", "UPDATE", "SELECT"])
+def test_a_tick_whose_database_goes_starts_nothing_and_the_next_one_decides(
+    redis_url: str, kind: str
+) -> None:
+    account = an_account(
+        offers=[
+            {"key": "local", "hourly_usd": "0.5", "stopped_hourly_usd": "0", "remaining": None}
+        ],
+        surveyed_at=clock.utcnow(),
+    )
+    fleet = a_fleet(accounts=[account], max_instances=2, target_depth_per_pod=1, stream="s")
+    Fleet.objects.filter(pk=fleet.pk).update(proven_template=ticking.template_hash(fleet))
+    operating.make_group(fleet)
+    client = redis.Redis.from_url(redis_url, protocol=2)
+    for n in range(9):
+        client.xadd("s", {"payload": str(n)})
+    with pytest.raises(OperationalError), database_gone(lambda sql: sql.startswith(kind)):
+        ticking.tick_fleet(fleet.pk)
+    assert Pod.objects.count() == Tick.objects.count() == 0
+    later = clock.utcnow() + timedelta(minutes=5)
+    with clock.use(lambda: later):
+        ticking.tick_fleet(fleet.pk)
+    assert fleet.pods.billable().count() == 1
+    assert Tick.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.fault(52)
+def test_a_migration_while_pods_run_keeps_them_and_old_code_goes_on_writing_rows() -> None:
+    pod = a_pod(a_fleet(accounts=[an_account()]), READY)
+    executor = MigrationExecutor(connection)
+    try:
+        executor.migrate([("pods", "0004_console_url")])
+        assert Pod.objects.filter(pk=pod.pk).values_list("state", flat=True).get() == "ready"
+    finally:
+        executor = MigrationExecutor(connection)
+        executor.migrate(executor.loader.graph.leaf_nodes())
+    old = executor.loader.project_state([("pods", "0004_console_url")]).apps.get_model(
+        "pods", "Pod"
+    )
+    values = old.objects.filter(pk=pod.pk).values().get()
+    del values["id"]
+    values.update(external_id="another", client_token="ab" * 16, name="another")
+    old.objects.create(**values)
+    assert sorted(Pod.objects.values_list("state", flat=True)) == ["ready", "ready"]
+    assert Pod.objects.get(name="another").heard_since is None
+
+
+@pytest.mark.django_db
+@pytest.mark.fault(52)
+def test_an_agent_of_another_version_is_heard_and_what_it_says_beyond_is_left(
+    world: World,
+) -> None:
+    pod = world.booted()
+    world.beat(pod, done=7)
+    key = wiring.keys(pod).pod(pod.name)
+    world.redis.hset(key, mapping={"version": "2", "a_field_of_tomorrow": "x"})
+    world.sweep()
+    pod.refresh_from_db()
+    assert (pod.state, pod.done) == ("ready", 7)
+    world.redis.hset(key, "state", "a state of tomorrow")
+    world.listen(300)
+    assert state(pod) == "ready"  # it beats, whatever it says
+    world.redis.hset(key, "at_ms", 1)
+    world.listen(120)
+    assert state(pod) == "terminating"
+
+
+@pytest.mark.django_db
+@pytest.mark.fault(55)
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_ten_thousand_pods_cost_a_tick_no_more_questions_than_ten(redis_url: str) -> None:
+    fleet = a_fleet(accounts=[an_account()], max_instances=20_000, target_depth_per_pod=1)
+    operating.make_group(fleet)
+    fill(fleet, 10_000)
+    with connection.cursor() as cursor:
+        cursor.execute(A_MILLION_EVENTS, [Pod.objects.order_by("pk")[0].pk, clock.utcnow()])
+    assert PodEvent.objects.count() >= 1_000_000
+    began = time.monotonic()
+    with CaptureQueriesContext(connection) as queries:
+        assert ticking.tick_fleet(fleet.pk) is not None
+    assert len(queries) <= 23
+    assert time.monotonic() - began < 15  # below a tick's period, on a machine that does much else
