@@ -22,7 +22,6 @@ from tests.factories import a_fleet, a_pod, an_account
 from tests.integration.pods.test_ends_and_health import state
 from tests.integration.pods.world import World
 
-
 A_MILLION_EVENTS = """
 INSERT INTO pods_podevent (pod_id, at, "by", "before", "after", because)
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000)
