@@ -6,12 +6,16 @@ import ipaddress
 import re
 import socket
 from collections.abc import Iterator, Sequence
-from typing import Final
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 # The host is the service's own: the address holds names and tokens alone.
 SERVICES: Final = frozenset({"slack", "discord", "tgram", "pagerduty", "opsgenie", "pover"})
 # The address names a host that we would connect to.
@@ -115,6 +119,42 @@ def _parameters(query: str) -> Sequence[tuple[str, str]]:
     return [(k, unquote(v)) for k, _, v in (part.partition("=") for part in raw)]
 
 
+class Inside(OSError):
+    """A name led into a private network when it was connected to, whatever it said before."""
+
+
+_look_up = socket.getaddrinfo
+_outside_alone: ContextVar[bool] = ContextVar("outside_alone", default=False)
+
+
+def _checked_look_up(*args: Any, **options: Any) -> Any:
+    found = _look_up(*args, **options)
+    if _outside_alone.get():
+        for address in _as_addresses(found):
+            if not _is_outside(address):
+                raise Inside(f"{args[0]} leads to a private network")
+    return found
+
+
+# For good: what a library connects to is what its own look-up answers, so it is there that a name
+# which answers differently from one time to the next (DNS rebinding) is caught.
+socket.getaddrinfo = _checked_look_up
+
+
+@contextmanager
+def outside_alone() -> Iterator[None]:
+    """Within the block this thread connects to no private network, unless the settings allow it.
+
+    A connection that is refused so fails with an OSError (`Inside`). Behind a proxy it is the proxy
+    that looks names up, and itself it may well be inside.
+    """
+    token = _outside_alone.set(not settings.ALLOW_PRIVATE_WEBHOOKS and not getproxies())
+    try:
+        yield
+    finally:
+        _outside_alone.reset(token)
+
+
 def check_host(host: str) -> None:
     """Refuse a host on a private network, unless settings.ALLOW_PRIVATE_WEBHOOKS.
 
@@ -124,18 +164,26 @@ def check_host(host: str) -> None:
     if settings.ALLOW_PRIVATE_WEBHOOKS:
         return
     for address in _addresses(host):
-        if not address.is_global or address.is_multicast:
+        if not _is_outside(address):
             raise BadAddress(
                 f"{host} is on a private network; use a public host, or set "
                 "PODFLEET_ALLOW_PRIVATE_WEBHOOKS"
             )
 
 
-def _addresses(host: str) -> Iterator[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+def _addresses(host: str) -> Iterator[Address]:
     try:
         found = socket.getaddrinfo(host, None, proto=socket.IPPROTO_TCP)
     except (OSError, UnicodeError) as exc:
         raise BadAddress(f"{host} cannot be resolved") from exc
+    yield from _as_addresses(found)
+
+
+def _is_outside(address: Address) -> bool:
+    return address.is_global and not address.is_multicast
+
+
+def _as_addresses(found: Any) -> Iterator[Address]:
     for *_, where in found:
         address = ipaddress.ip_address(str(where[0]).partition("%")[0])
         mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

@@ -144,7 +144,10 @@ def _worst(group: Sequence[Delivery]) -> str:
 def _send(channel: Channel, title: str, body: str, *, severity: str) -> None:
     url = channel_urls.unseal(channel.sealed_url)
     channel_urls.check(url)  # once more: what its name leads to may have changed
-    if not _notifier(url).notify(title=title, body=body, notify_type=KINDS[severity]):
+    notifier = _notifier(url)
+    with channel_urls.outside_alone():
+        taken = notifier.notify(title=title, body=body, notify_type=KINDS[severity])
+    if not taken:
         raise Undelivered(f"the channel {channel.name} did not take the message")
 
 

@@ -74,7 +74,8 @@ def post(
         headers["Authorization"] = f"Bearer {token}"
     with httpx.Client(timeout=TIMEOUT, headers=headers, follow_redirects=False) as http:
         for rows in _batches(client, stream, after, batch, follow=follow):
-            _deliver(http, url, stream, rows, patience)
+            with channel_urls.outside_alone():
+                _deliver(http, url, stream, rows, patience)
             after = rows[-1][0].decode()
             client.hset(key, field, after)
             items, batches = items + len(rows), batches + 1

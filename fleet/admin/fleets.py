@@ -24,6 +24,17 @@ from pods.states import ENDED
 MODE_LABELS = {"running": "success", "paused": "warning", "stop_all": "danger"}
 
 
+class KnownAccounts(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
+    """Accounts by number; one that no database could hold is no account either."""
+
+    def clean(self, value: Any) -> Any:
+        """Refuse what is no account."""
+        try:
+            return super().clean(value)
+        except OverflowError as exc:
+            raise ValidationError("Choose accounts from the list.") from exc
+
+
 class FleetForm(ModelForm):  # type: ignore[type-arg]
     """A fleet, with the version that the operator saw: an edit of an outdated page is refused."""
 
@@ -134,6 +145,12 @@ class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
     def shown_mode(self, fleet: Fleet) -> str:
         """The mode as a badge."""
         return fleet.mode
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Accounts are checked by the field above."""
+        return super().formfield_for_manytomany(
+            db_field, request, **{**kwargs, "form_class": KnownAccounts}
+        )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Fleet]:
         """With what the list shows of pods and decisions, in the same query."""

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -293,6 +294,31 @@ def test_an_address_is_checked_again_when_it_is_used(
     delivery.refresh_from_db()
     assert "private network" in delivery.last_error
     assert receiver.messages == []
+
+
+@pytest.mark.fault(65)
+def test_a_name_that_leads_inside_once_it_was_checked_is_not_connected_to(
+    receiver: Receiver, time: SteppedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def rebinding(host: str, port: Any, *_: Any, **__: Any) -> Any:
+        """A name server that changes its mind after the checks."""
+        asked.append(host)
+        outside = len(asked) <= 4  # when it is added, and twice when it is used
+        address = ("93.184.216.34" if outside else "127.0.0.1", port or 0)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address)]
+
+    monkeypatch.setattr(channel_urls, "_look_up", rebinding)
+    url = receiver.url.replace("127.0.0.1", "rebinding.example")
+    channel = notifying.add_channel("ops", url)
+    asked[:] = ["checked"] * 2
+    delivery = due(channel)[0]
+    assert notifying.deliver(channel.pk) == 0
+    assert len(asked) > 4
+    assert receiver.messages == []
+    delivery.refresh_from_db()
+    assert delivery.state == "pending"
 
 
 def test_an_address_of_a_lost_key_says_what_to_do(channel: Channel, settings: Any) -> None:

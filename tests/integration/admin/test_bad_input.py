@@ -1,0 +1,150 @@
+"""Whatever is typed into a form of the admin: an answer, never a fault of the server."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.test import Client, RequestFactory
+from django.urls import reverse
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from fleet import notifying
+from fleet.models import Fleet, Limits
+from fleet.records import Channel
+from pods.models import Account
+from tests.factories import a_fleet, an_account
+
+pytestmark = pytest.mark.django_db
+EXAMPLES = 2000 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 10
+DIGITS = ("9" * 30, "-" + "9" * 30, "1e400", "NaN", "Infinity", "-0", "0.0000001", "1" + "0" * 5000)
+WORDS = (
+    *(
+        "",
+        " ",
+        "\0",
+        "a\0b",
+        "\ud7ff\u202e",
+        "'; DROP TABLE pods_pod; --",
+        "<script>alert(1)</script>",
+    ),
+    *("x" * 5000, "../../etc/passwd", "{}", "[]", "null", '{"a": 1e999}', "[" * 2000, "٣", "१२"),
+    *(
+        "http://169.254.169.254/",
+        "json://[::1",
+        "mailto://",
+        "slack://",
+        "env:",
+        "file:/dev/zero\0",
+    ),
+    *("on", "2026-02-30", "99:99", "9999-12-31 23:59:59", "a:b:c", "os:system", "{{7*7}}"),
+)
+typed = st.one_of(st.sampled_from(DIGITS + WORDS), st.text(max_size=40), st.integers().map(str))
+quick = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+edits = st.dictionaries(st.integers(0, 200), typed, min_size=1, max_size=4)
+
+
+class Undone(Exception):
+    """What an example wrote is not for the next one."""
+
+
+@pytest.fixture
+def client() -> Client:
+    made = Client()
+    made.force_login(User.objects.create_superuser("root", password="x"))
+    return made
+
+
+def fields_of(instance: Any) -> dict[str, str]:
+    """What a browser would send of an unchanged form."""
+    request = RequestFactory().get("/")
+    request.user = User.objects.get()
+    model = admin.site._registry[type(instance)]
+    form = model.get_form(request, instance)(instance=instance)
+    sent: dict[str, Any] = {}
+    for bound in form:
+        value = bound.value()
+        if isinstance(bound.field, forms.BooleanField):
+            if value:
+                sent[bound.html_name] = "on"
+        else:
+            ready = bound.field.prepare_value(value)
+            sent[bound.html_name] = "" if ready is None else ready
+    return sent
+
+
+def post(client: Client, instance: Any, edited: Mapping[int, str]) -> None:
+    fields = fields_of(instance)
+    names = sorted(fields)
+    for number, value in edited.items():
+        fields[names[number % len(names)]] = value
+    options = instance._meta
+    page = reverse(f"admin:{options.app_label}_{options.model_name}_change", args=[instance.pk])
+    try:
+        with transaction.atomic():
+            answer = client.post(page, fields)
+            assert answer.status_code in {200, 302}, answer.status_code
+            raise Undone
+    except Undone:
+        pass
+
+
+def each_field(number: int) -> Any:
+    """Every odd word once in each field is not left to chance."""
+    return [{n: word} for n in range(number) for word in (*DIGITS, *WORDS)]
+
+
+@quick
+@given(edited=edits)
+@example(edited={})
+def test_a_fleets_form_takes_or_refuses_whatever_is_typed(
+    client: Client, edited: dict[int, str]
+) -> None:
+    fleet = Fleet.objects.first() or a_fleet()
+    post(client, fleet, edited)
+
+
+@quick
+@given(edited=edits)
+@example(edited={})
+def test_an_accounts_form_takes_or_refuses_whatever_is_typed(
+    client: Client, edited: dict[int, str]
+) -> None:
+    account = Account.objects.first() or an_account()
+    post(client, account, edited)
+
+
+@quick
+@given(edited=edits)
+@example(edited={})
+def test_a_channels_form_takes_or_refuses_whatever_is_typed(
+    client: Client, edited: dict[int, str]
+) -> None:
+    channel = Channel.objects.first() or notifying.add_channel("ops", "json://93.184.216.34/hook")
+    post(client, channel, edited)
+
+
+@quick
+@given(edited=edits)
+@example(edited={})
+def test_the_form_of_the_limits_takes_or_refuses_whatever_is_typed(
+    client: Client, edited: dict[int, str]
+) -> None:
+    post(client, Limits.get(), edited)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_every_odd_word_in_every_field_of_a_fleet(client: Client) -> None:
+    fleet = a_fleet()
+    for edited in each_field(len(fields_of(fleet))):
+        post(client, fleet, edited)
