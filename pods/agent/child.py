@@ -1,61 +1,104 @@
-"""The process in which the handler runs: `python -m pods.agent.child FD HANDLER`.
+"""The process in which the handler runs: `python -m pods.agent.child FD BEGUN_FD HANDLER`.
 
 It knows nothing of Redis. Over one socket it gets batches and answers with what each item came
 to; what it does wrong (hang, crash, eat all memory) does not reach the agent's heartbeat.
 """
 
 import os
-import pickle
 import queue
 import signal
+import socket
 import sys
 import threading
-from multiprocessing.connection import Connection
+import time
+from collections.abc import Sequence
 from typing import Any, Union
 
+from pods.agent.begun import Begun
 from pods.agent.calling import Caller, Failed, Outcome, find
 from pods.agent.handlers import Item
+from pods.agent.link import Aside, Link
 
-# On the socket an item is (entry, fields), an outcome as in `calling`; a first answer tells the
-# batch size that the handler prefers, or why it cannot work.
-Batch = list[tuple[str, dict[bytes, bytes]]]
-BYE = b""
+# A load is a list of batches, each a list of (entry, fields). A first answer is the batch size that
+# the handler prefers, or (error, traceback) where it cannot work. Each later one is (batches,
+# seconds of work, outcomes); an outcome is bytes or (error, traceback). The number of a large value
+# stands for it.
+Load = Sequence[Sequence[Item]]
+BYE = None
+# What the handler is quickly through with is told together; what takes longer is told at once.
+LONGEST_SILENCE_SECONDS = 0.005
 
 
 def main() -> None:
     """Load the handler, say so, then answer batches until the agent says goodbye or is gone."""
-    fd, name = int(sys.argv[1]), sys.argv[2]
+    fd, begun_fd, name = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     # a terminal's Ctrl-C and a group's SIGTERM are the agent's business: it drains first
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    link = Connection(fd)
-    batches: queue.SimpleQueue[Union[Batch, None]] = queue.SimpleQueue()
-    threading.Thread(target=_read_ahead, args=(link, batches), daemon=True).start()
+    link, begun = Link(socket.socket(fileno=fd)), Begun(begun_fd)
+    loads: queue.SimpleQueue[Union[Load, None]] = queue.SimpleQueue()
+    threading.Thread(target=_read_ahead, args=(link, loads), daemon=True).start()
     try:
         caller = Caller(find(name))
         caller.setup()
     except BaseException as exc:  # noqa: BLE001 - also SystemExit: the agent must hear why
-        _say(link, Failed.of(exc))
+        failed = Failed.of(exc)
+        link.send((failed.error, failed.traceback))
         sys.exit(1)
-    _say(link, caller.batch_size)
-    while (batch := batches.get()) is not None:
-        outcomes: list[Outcome] = caller([Item(e, f) for e, f in batch])
-        _say(link, outcomes)
+    link.send(caller.batch_size)
+    # no name for a load here: its payloads need not stay while the next one is waited for
+    while _work_off(loads.get(), caller, link, begun):
+        pass
     caller.teardown()
 
 
-def _read_ahead(link: Connection, batches: "queue.SimpleQueue[Union[Batch, None]]") -> None:
+def _work_off(load: Union[Load, None], caller: Caller, link: Link, begun: Begun) -> bool:
+    """Tell what each item came to; False at the end."""
+    if load is BYE:
+        return False
+    outcomes: list[Outcome] = []
+    batches, told = 0, time.monotonic()
+    for nth, batch in enumerate(load, start=1):
+        begun.count()
+        outcomes += caller(batch)
+        batches += 1
+        now = time.monotonic()
+        if nth == len(load) or now - told > LONGEST_SILENCE_SECONDS:
+            _tell(link, batches, now - told, outcomes)
+            outcomes, batches, told = [], 0, now
+    return True
+
+
+def _tell(link: Link, batches: int, seconds: float, outcomes: Sequence[Outcome]) -> None:
+    aside = Aside()
+    said = [
+        aside.put(o) if isinstance(o, bytes) else (o.error, o.traceback) for o in outcomes
+    ]  # fmt: skip
+    link.send((batches, seconds, said), aside.values)
+
+
+def _read_ahead(link: Link, loads: "queue.SimpleQueue[Union[Load, None]]") -> None:
     """Take batches off the socket while the handler works; end with the agent, at once."""
     try:
-        while (message := link.recv_bytes()) != BYE:
-            batches.put(pickle.loads(message))  # noqa: S301 - from our own parent's socket
+        while True:
+            frame, large = link.receive()
+            if frame is BYE:
+                break
+            loads.put([_items(batch, large) for batch in frame])
+            del frame, large
     except (EOFError, OSError):
         os._exit(0)
-    batches.put(None)
+    loads.put(None)
 
 
-def _say(link: Connection, message: Any) -> None:
-    link.send_bytes(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
+def _items(batch: Sequence[tuple[str, dict[bytes, Any]]], large: Sequence[bytes]) -> list[Item]:
+    """The items of a batch, with their large values in place."""
+    if large:
+        for _, fields in batch:
+            for name, value in fields.items():
+                if isinstance(value, int):
+                    fields[name] = large[value]
+    return [Item(entry, fields) for entry, fields in batch]
 
 
 if __name__ == "__main__":

@@ -1,25 +1,30 @@
 """The agent's side of the handler's process: feed it, time it, start it again when it dies."""
 
 import logging
-import pickle
+import os
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Union
 
+from pods.agent.begun import Begun, shared_memory
 from pods.agent.calling import Failed, Outcome
 from pods.agent.child import BYE
+from pods.agent.link import LARGE_BYTES, Aside, Link
 from pods.agent.stream import Entry
 
 log = logging.getLogger("podfleet.agent")
 
-# Two batches: one is worked on while the next is on its way.
-MOST_BATCHES_INSIDE = 2
+# Batches go over together where the handler is through with several in so short a time, since a
+# hand-over costs as much as dozens of items. Two loads are inside: one is worked on while the next
+# is on its way.
+LOAD_SECONDS = 0.005
+LARGEST_LOAD = 4
+NEW_PACE_SHARE = 0.2
 POLL_SECONDS = 0.5
 GOODBYE_SECONDS = 5.0
 CRASHED_IDLE_PAUSE_SECONDS = 1.0
@@ -34,8 +39,9 @@ class HandlerBroken(Exception):
 class HandlerProcess:
     """One child process that works on batches in order.
 
-    `on_worked(batch, outcomes)` and `on_crashed(batch, untouched, why)` are called from this
-    object's own thread; `untouched` are the batches that the child had not begun.
+    `on_worked(items, outcomes, batches, seconds)` and `on_crashed(batch, untouched, why)` are called
+    from this object's own thread; `untouched` are the batches of which no outcome is known and
+    that are not to blame.
     """
 
     def __init__(
@@ -43,7 +49,7 @@ class HandlerProcess:
         handler: str,
         *,
         timeout_seconds: float,
-        on_worked: Callable[[list[Entry], Sequence[Outcome]], None],
+        on_worked: Callable[[list[Entry], list[Outcome], int, float], None],
         on_crashed: Callable[[list[Entry], list[list[Entry]], str], None],
         on_broken: Callable[[str], None],
     ) -> None:
@@ -56,7 +62,10 @@ class HandlerProcess:
         self._ready = False
         self._closed = False
         self._child: subprocess.Popen[bytes] | None = None
-        self._link: Connection | None = None
+        self._link: Link | None = None
+        self._begun: Begun | None = None
+        self._answered = 0  # batches, by the present child
+        self._batch_seconds = LOAD_SECONDS
         self._thread = threading.Thread(target=self._run, name="handler", daemon=True)
 
     def load(self) -> int:
@@ -69,23 +78,33 @@ class HandlerProcess:
         self._thread.start()
         return preferred
 
-    def submit(self, batch: list[Entry]) -> bool:
-        """Hand a batch over, once there is a place; False when the process is closed for good."""
+    def wait_for_room(self) -> int:
+        """Wait for a place; how many batches may be handed over, 0 once it is closed for good."""
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._closed or (self._ready and len(self._inside) < MOST_BATCHES_INSIDE)
-            )
-            if self._closed or self._link is None:
+            self._changed.wait_for(lambda: self._closed or (self._ready and self._room() > 0))
+            return 0 if self._closed else self._room()
+
+    def _room(self) -> int:
+        load = min(max(1, int(LOAD_SECONDS / self._batch_seconds)), LARGEST_LOAD)
+        return load if len(self._inside) <= load else 0
+
+    def submit(self, batches: Sequence[list[Entry]]) -> bool:
+        """Hand batches over; False when the process is closed for good."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._ready)
+            if self._closed:
                 return False
             if not self._inside:
                 self._since = time.monotonic()
-            self._inside.append(batch)
+            self._inside.extend(batches)
             link = self._link
-        message = pickle.dumps([(e.id, e.fields) for e in batch], pickle.HIGHEST_PROTOCOL)
+        aside = Aside()
+        load = [[(e.id, _small(e, aside)) for e in batch] for batch in batches]
         try:
-            link.send_bytes(message)
-        except (OSError, ValueError):
-            log.info("batch_not_delivered items=%d", len(batch))  # the thread sees the crash too
+            if link is not None:
+                link.send(load, aside.values)
+        except OSError:
+            log.info("batches_not_delivered count=%d", len(batches))  # the thread sees it too
         return True
 
     def close(self, *, kindly: bool) -> None:
@@ -98,34 +117,38 @@ class HandlerProcess:
             return
         if kindly and link is not None:
             try:
-                link.send_bytes(BYE)
+                link.send(BYE)
                 child.wait(GOODBYE_SECONDS)
-            except (OSError, ValueError, subprocess.TimeoutExpired):
+            except (OSError, subprocess.TimeoutExpired):
                 log.info("handler_killed because=teardown_did_not_end")
         child.kill()
         child.wait()
 
     def _start(self) -> int:
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "pods.agent.child", str(theirs.fileno()), self._handler]
+        shared = shared_memory()
+        fds = [theirs.fileno(), shared]
+        command = [sys.executable, "-m", "pods.agent.child", *map(str, fds), self._handler]
         with theirs:
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
-        link = Connection(ours.detach())
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=fds)
+        link, begun = Link(ours), Begun(shared)
+        os.close(shared)
         with self._changed:
-            self._child, self._link = child, link
+            self._child, self._link, self._begun, self._answered = child, link, begun, 0
             closed = self._closed
         if closed:
             child.kill()
         try:
-            first = pickle.loads(link.recv_bytes())  # noqa: S301 - from our own child's socket
+            first, _ = link.receive()
         except (EOFError, OSError) as exc:
             raise HandlerBroken(
                 f"{self._handler} ended its process while loading: exit status {child.wait()}"
             ) from exc
-        if isinstance(first, Failed):
+        if isinstance(first, tuple):
             child.wait()
-            log.error("handler_failed_to_load handler=%s\n%s", self._handler, first.traceback)
-            raise HandlerBroken(f"{self._handler} cannot be loaded: {first.error}")
+            failed = Failed(*first)
+            log.error("handler_failed_to_load handler=%s\n%s", self._handler, failed.traceback)
+            raise HandlerBroken(f"{self._handler} cannot be loaded: {failed.error}")
         with self._changed:
             self._ready = not self._closed
             self._changed.notify_all()
@@ -134,30 +157,33 @@ class HandlerProcess:
     def _run(self) -> None:
         while not self._closed:
             try:
-                answer = self._next_answer()
+                self._hear()
             except (EOFError, OSError, TimeoutError) as exc:
                 if not self._closed:
                     self._recover(exc)
-                continue
-            if answer is None:
-                continue
-            with self._changed:
-                batch = self._inside.popleft()
-                self._since = time.monotonic()
-                self._changed.notify_all()
-            self._on_worked(batch, answer)
 
-    def _next_answer(self) -> Any:
-        """The outcomes of the oldest batch inside; None after a while without."""
+    def _hear(self) -> None:
+        """Pass on the next answer, if there is one within a while."""
         link = self._link
-        if link is None or link.closed:
+        if link is None:
             raise EOFError
-        if link.poll(POLL_SECONDS):
-            return pickle.loads(link.recv_bytes())  # noqa: S301 - from our own child's socket
+        if not link.has_something(POLL_SECONDS):
+            with self._changed:
+                if self._inside and time.monotonic() - self._since > self._timeout:
+                    raise TimeoutError(
+                        f"the handler took longer than {self._timeout:g} s for a batch"
+                    )
+            return
+        (batches, seconds, said), large = link.receive()
+        items: list[Entry] = []
         with self._changed:
-            if self._inside and time.monotonic() - self._since > self._timeout:
-                raise TimeoutError(f"the handler took longer than {self._timeout:g} s for a batch")
-        return None
+            for _ in range(batches):
+                items += self._inside.popleft()
+            self._answered += batches
+            self._batch_seconds += NEW_PACE_SHARE * (seconds / batches - self._batch_seconds)
+            self._since = time.monotonic()
+            self._changed.notify_all()
+        self._on_worked(items, [_outcome(value, large) for value in said], batches, seconds)
 
     def _recover(self, exc: Exception) -> None:
         """The child is dead or hangs: report what it had, and start another."""
@@ -175,11 +201,17 @@ class HandlerProcess:
         if link is not None:
             link.close()
         log.error("handler_crashed because=%r batches=%d", why, len(inside))
-        self._on_crashed(inside[0] if inside else [], inside[1:], why)
-        if not inside:  # it dies of itself: no use in starting it as fast as it dies
+        culprit = inside.pop(self._worked_on_last(len(inside))) if inside else []
+        self._on_crashed(culprit, inside, why)
+        if not culprit:  # it dies of itself: no use in starting it as fast as it dies
             with self._changed:
                 self._changed.wait_for(lambda: self._closed, CRASHED_IDLE_PAUSE_SECONDS)
         self._start_again()
+
+    def _worked_on_last(self, inside: int) -> int:
+        """Which of the batches inside the child had begun last; the first where it had begun none."""
+        begun = 0 if self._begun is None else self._begun.so_far() - self._answered
+        return min(max(begun, 1), inside) - 1
 
     def _start_again(self) -> None:
         for tries in range(1, MOST_FAILED_LOADS + 1):
@@ -199,6 +231,18 @@ class HandlerProcess:
         except HandlerBroken as exc:
             return str(exc)
         return None
+
+
+def _small(entry: Entry, aside: Aside) -> Mapping[bytes, Any]:
+    if entry.size < LARGE_BYTES:
+        return entry.fields
+    return {name: aside.put(value) for name, value in entry.fields.items()}
+
+
+def _outcome(said: Union[bytes, int, tuple[str, str]], large: Sequence[bytes]) -> Outcome:
+    if isinstance(said, bytes):
+        return said
+    return large[said] if isinstance(said, int) else Failed(*said)
 
 
 def _exit_text(status: int) -> str:

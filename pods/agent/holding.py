@@ -18,7 +18,7 @@ READS_AHEAD = 4
 PACE_SECONDS = 0.5
 NEW_READ_SHARE = 0.2
 # All items in hand, in batches: also those in the handler, being committed, or waiting for a retry.
-MOST_BATCHES = 16
+MOST_BATCHES = 32
 MOST_BYTES = 128 * 1024 * 1024
 # Delivered so often, an item may be what killed its former agents: it is tried alone.
 SUSPECT_DELIVERIES = 3
@@ -40,12 +40,11 @@ class Stage(Enum):
 class Held:
     """One item in hand."""
 
-    __slots__ = ("alone", "entry", "since", "size", "stage", "tried")
+    __slots__ = ("alone", "entry", "since", "stage", "tried")
 
-    def __init__(self, entry: Entry, *, alone: bool, since: float) -> None:
+    def __init__(self, entry: Entry, alone: bool, since: float) -> None:
         self.since = since
         self.entry = entry
-        self.size = entry.size
         self.stage = Stage.READY
         self.tried = entry.deliveries > 1
         self.alone = alone
@@ -56,7 +55,9 @@ class Holding:
 
     def __init__(self, batch_size: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._filled = threading.Condition(self._lock)  # something is ready
+        self._freed = threading.Condition(self._lock)  # there is room, or nothing left
         self._held: dict[str, Held] = {}
         self._ready: deque[str] = deque()
         self._waiting: list[tuple[float, str]] = []  # a heap
@@ -75,33 +76,36 @@ class Holding:
 
     def waits(self, entry: str) -> bool:
         """Whether the item is in hand and waits for its next try."""
-        with self._changed:
+        with self._lock:
             held = self._held.get(entry)
             return held is not None and held.stage is Stage.WAITING
 
     def idle_ms(self) -> int:
         """Since there was last an item in hand; 0 while there is one."""
-        with self._changed:
+        with self._lock:
             return 0 if self._held else int((self._clock() - self._empty_since) * 1000)
 
     def oldest_ms(self) -> int:
         """Since the oldest item in hand was read; 0: nothing in hand."""
-        with self._changed:
+        with self._lock:
             oldest = min((held.since for held in self._held.values()), default=None)
             return 0 if oldest is None else int((self._clock() - oldest) * 1000)
 
     def room(self) -> tuple[int, int]:
         """How many items and bytes may be read now."""
-        with self._changed:
-            ahead = self._ahead()
-            items = min(ahead - len(self._ready), MOST_BATCHES * self.batch_size - len(self._held))
-            if self._ready and items < ahead // 2:
-                return 0, 0  # a round trip for few items is one that many could have had
-            return max(0, items), max(0, MOST_BYTES - self._bytes)
+        with self._lock:
+            return self._room()
+
+    def _room(self) -> tuple[int, int]:
+        ahead = self._ahead()
+        items = min(ahead - len(self._ready), MOST_BATCHES * self.batch_size - len(self._held))
+        if self._ready and items < ahead // 2:
+            return 0, 0  # a round trip for few items is one that many could have had
+        return max(0, items), max(0, MOST_BYTES - self._bytes)
 
     def read_took(self, seconds: float) -> None:
         """How long a read has taken that brought items."""
-        with self._changed:
+        with self._lock:
             share = NEW_READ_SHARE if self._read_seconds else 1.0
             self._read_seconds += share * (seconds - self._read_seconds)
 
@@ -121,85 +125,97 @@ class Holding:
 
     def retry_room(self) -> int:
         """How many items may be taken again: they are in hand already, but for their payload."""
-        with self._changed:
+        with self._lock:
             return max(0, READ_AHEAD_BATCHES * self.batch_size - len(self._ready))
 
-    def wait_for_change(self, seconds: float) -> None:
-        """Return when something has changed, or after a time."""
-        with self._changed:
-            self._changed.wait(seconds)
+    def wait_for_room(self, seconds: float) -> None:
+        """Return when there is room, or nothing left in hand, or after a time."""
+        with self._lock:
+            self._freed.wait(seconds)
+
+    def _tell_if_free(self) -> None:
+        if not self._held or all(self._room()):
+            self._freed.notify_all()
 
     def add(self, entries: Iterable[Entry]) -> int:
         """Take items in hand; those already there are passed over. How many were new."""
         added = 0
-        with self._changed:
+        with self._lock:
+            now, in_hand, ready = self._clock(), self._held, self._ready
             for entry in entries:
-                old = self._held.get(entry.id)
-                if old is not None and old.stage is not Stage.WAITING:
-                    continue
+                since = now
+                if entry.id in in_hand:
+                    if in_hand[entry.id].stage is not Stage.WAITING:
+                        continue
+                    since = in_hand[entry.id].since
                 alone = entry.deliveries >= SUSPECT_DELIVERIES or entry.id in self._suspects
-                held = self._held[entry.id] = Held(
-                    entry, alone=alone, since=old.since if old else self._clock()
-                )
-                self._bytes += held.size
-                self._ready.append(entry.id)
+                in_hand[entry.id] = Held(entry, alone, since)
+                self._bytes += entry.size
+                ready.append(entry.id)
                 added += 1
-            self._changed.notify_all()
+            self._filled.notify()
         return added
 
-    def take_batch(self, seconds: float) -> list[Entry]:
-        """The next batch for the handler; empty after a time without one."""
-        with self._changed:
+    def take_batches(self, most: int, seconds: float) -> list[list[Entry]]:
+        """The next batches for the handler; none after a time without one."""
+        with self._lock:
             if not self._ready:
-                self._changed.wait(seconds)
-            batch: list[Held] = []
-            while self._ready and len(batch) < self.batch_size:
-                held = self._held[self._ready[0]]
-                if held.alone and batch:
-                    break
-                self._ready.popleft()
-                held.stage, held.tried = Stage.WORKING, True
-                batch.append(held)
-                if held.alone:
-                    break
-            self._keep_pace(len(batch))
-            self._changed.notify_all()
-            return [held.entry for held in batch]
+                self._filled.wait(seconds)
+            batches: list[list[Entry]] = []
+            while self._ready and len(batches) < most:
+                batches.append(self._take_batch())
+            self._keep_pace(sum(map(len, batches)))
+            self._tell_if_free()
+            return batches
+
+    def _take_batch(self) -> list[Entry]:
+        in_hand, ready, size = self._held, self._ready, self.batch_size
+        batch: list[Entry] = []
+        while ready and len(batch) < size:
+            held = in_hand[ready[0]]
+            if held.alone and batch:
+                break
+            ready.popleft()
+            held.stage, held.tried = Stage.WORKING, True
+            batch.append(held.entry)
+            if held.alone:
+                break
+        return batch
 
     def put_back(self, entries: Sequence[Entry]) -> None:
         """A batch that the handler did not begin waits again, first in the row."""
-        with self._changed:
+        with self._lock:
             for entry in reversed(entries):
                 if entry.id in self._held:
                     held = self._held[entry.id]
                     held.stage, held.tried = Stage.READY, entry.deliveries > 1
                     self._ready.appendleft(entry.id)
-            self._changed.notify_all()
+            self._filled.notify()
 
     def worked(self, entries: Iterable[Entry]) -> None:
         """The handler is through with these: their payloads are not needed any more."""
-        with self._changed:
+        with self._lock:
             for entry in entries:
                 self._shed(entry.id, Stage.COMMITTING)
-            self._changed.notify_all()
+            self._tell_if_free()
 
     def suspect(self, entries: Iterable[Entry]) -> None:
         """One of these ended the handler's process: from now on each is tried alone."""
-        with self._changed:
+        with self._lock:
             self._suspects.update(entry.id for entry in entries)
 
     def retry_later(self, entry: str, deliveries: int) -> None:
         """The item stays in hand and is taken again after a pause that doubles with each try."""
         pause = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0 ** max(0, deliveries - 1))
-        with self._changed:
+        with self._lock:
             if entry in self._held:
                 self._shed(entry, Stage.WAITING)
                 heapq.heappush(self._waiting, (self._clock() + pause, entry))
-            self._changed.notify_all()
+            self._tell_if_free()
 
     def due(self, most: int) -> list[str]:
         """The items whose next try has come."""
-        with self._changed:
+        with self._lock:
             due: list[str] = []
             while self._waiting and len(due) < most and self._waiting[0][0] <= self._clock():
                 entry = heapq.heappop(self._waiting)[1]
@@ -210,45 +226,44 @@ class Holding:
 
     def seconds_to_next_try(self) -> float | None:
         """Until an item is due; None where none waits."""
-        with self._changed:
+        with self._lock:
             return max(0.0, self._waiting[0][0] - self._clock()) if self._waiting else None
 
     def drop(self, entries: Iterable[str]) -> None:
         """These are not in hand any more: acknowledged, dead, or another's."""
-        with self._changed:
+        with self._lock:
             had_some = bool(self._held)
             for entry in entries:
                 held = self._held.pop(entry, None)
                 if held is None:
                     continue
                 self._suspects.discard(entry)
-                self._bytes -= held.size
+                self._bytes -= held.entry.size
                 if held.stage is Stage.READY:
                     self._ready.remove(entry)
             if had_some and not self._held:
                 self._empty_since = self._clock()
-            self._changed.notify_all()
+            self._tell_if_free()
 
     def drop_lost(self, entries: Iterable[str]) -> None:
         """Another agent has claimed these; what the handler is at goes on all the same."""
-        with self._changed:
+        with self._lock:
             resting = (Stage.READY, Stage.WAITING)
             lost = [e for e in entries if e in self._held and self._held[e].stage in resting]
         self.drop(lost)
 
     def only_waiting(self) -> bool:
         """Whether nothing is in hand but failed items between two tries."""
-        with self._changed:
+        with self._lock:
             return all(held.stage is Stage.WAITING for held in self._held.values())
 
     def all(self) -> list[tuple[str, bool]]:
         """Every item in hand, and whether the handler has seen it."""
-        with self._changed:
+        with self._lock:
             return [(entry, held.tried) for entry, held in self._held.items()]
 
     def _shed(self, entry: str, stage: Stage) -> None:
         held = self._held.get(entry)
         if held is not None:
-            self._bytes -= held.size
-            held.size, held.stage = 0, stage
-            held.entry = SHED
+            self._bytes -= held.entry.size
+            held.stage, held.entry = stage, SHED

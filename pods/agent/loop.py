@@ -1,10 +1,9 @@
 """The agent: read ahead, work, commit, all at the same time; and come to an end in good order."""
 
 import logging
-import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from pods.agent.calling import Failed, Outcome
 from pods.agent.control import Control, Intent
@@ -18,14 +17,13 @@ from pods.agent.reclaim import Reclaim
 from pods.agent.routing import Routes
 from pods.agent.settling import Settling
 from pods.agent.stream import Entry, Stream
+from pods.agent.worked import Worked
 
 log = logging.getLogger("podfleet.agent")
 
 EXIT_FAULT = 1
 EXIT_HANDLER_BROKEN = 3
 COMMITS_IN_FLIGHT = 4
-# Items: beyond, a commit goes out although more batches wait.
-LARGEST_TOGETHER = 256
 IDLE_STEP_SECONDS = 0.5
 # A failed agent goes on beating for so many beats, so that its note is read, and then ends.
 LAST_WORDS_BEATS = 5
@@ -47,9 +45,7 @@ class Agent:
         self._settling = Settling(
             self._stream, self._holding, self._progress, self._patience, Routes(settings)
         )
-        self._worked: queue.Queue[tuple[list[Entry], Sequence[Outcome]]] = queue.Queue(
-            COMMITS_IN_FLIGHT
-        )
+        self._worked = Worked()
         self._handler = HandlerProcess(
             settings.handler,
             timeout_seconds=settings.handler_timeout_seconds,
@@ -104,7 +100,7 @@ class Agent:
         while self._control.intent is Intent.DRAIN and time.monotonic() < deadline:
             if not intake.is_alive() and self._holding.only_waiting():
                 return
-            self._holding.wait_for_change(0.1)
+            self._holding.wait_for_room(0.1)
 
     def _end(self) -> int:
         fenced = self._control.intent is Intent.FENCED
@@ -157,7 +153,7 @@ class Agent:
         self._reclaim.retry(self._holding.retry_room())
         items, max_bytes = self._holding.room()
         if not items or not max_bytes:
-            self._holding.wait_for_change(IDLE_STEP_SECONDS)
+            self._holding.wait_for_room(IDLE_STEP_SECONDS)
             return
         if self._reclaim.recover(items):
             return
@@ -172,14 +168,17 @@ class Agent:
             self._stream.wait(last)
 
     def _feed(self) -> None:
-        while self._control.intent <= Intent.DRAIN:
-            batch = self._holding.take_batch(IDLE_STEP_SECONDS)
-            try:
-                batch = self._settling.refuse_unroutable(batch)
-            except GivenUp:
-                return
-            if batch and not self._handler.submit(batch):
-                return
+        try:
+            while self._control.intent <= Intent.DRAIN and self._feed_step():
+                pass
+        except GivenUp:
+            return
+
+    def _feed_step(self) -> bool:
+        room = self._handler.wait_for_room()
+        taken = self._holding.take_batches(room, IDLE_STEP_SECONDS)
+        batches = [good for good in map(self._settling.refuse_unroutable, taken) if good]
+        return self._handler.submit(batches) if batches else room > 0
 
     def _keep(self) -> None:
         """Long before the idle time is over, so that one lost try does no harm."""
@@ -192,31 +191,18 @@ class Agent:
 
     def _commit(self) -> None:
         while True:
-            batch, outcomes = self._worked_off()
             try:
-                self._settling.settle(batch, outcomes)
+                self._settling.settle(*self._worked.take())
             except GivenUp:
                 return
+            finally:
+                self._worked.done()
 
-    def _worked_off(self) -> tuple[list[Entry], list[Outcome]]:
-        """What the handler is through with: what waits goes together, in one round trip."""
-        batch, outcomes = self._worked.get()
-        together, what_became = list(batch), list(outcomes)
-        while len(together) < LARGEST_TOGETHER:
-            try:
-                batch, outcomes = self._worked.get_nowait()
-            except queue.Empty:
-                break
-            together += batch
-            what_became += outcomes
-        return together, what_became
-
-    def _hand_over(self, batch: list[Entry], outcomes: Sequence[Outcome]) -> None:
-        self._worked.put((batch, outcomes))
-
-    def _worked_on(self, batch: list[Entry], outcomes: Sequence[Outcome]) -> None:
+    def _worked_on(
+        self, items: list[Entry], outcomes: list[Outcome], batches: int, seconds: float
+    ) -> None:
         self._progress.over("handler")
-        self._hand_over(batch, outcomes)
+        self._worked.put(items, outcomes)
 
     def _crashed(self, batch: list[Entry], untouched: list[list[Entry]], why: str) -> None:
         self._progress.trouble("handler", why)
@@ -224,7 +210,7 @@ class Agent:
             self._holding.put_back(waiting)
         if batch:
             self._holding.suspect(batch)
-            self._hand_over(batch, [Failed(why)] * len(batch))
+            self._worked.put(batch, [Failed(why)] * len(batch))
 
     def _broken(self, why: str) -> None:
         self._progress.trouble("handler", why)

@@ -1,7 +1,5 @@
 """How a batch ends: its results published and acknowledged, its failures settled."""
 
-from collections.abc import Sequence
-
 from pods.agent.calling import Failed, Outcome
 from pods.agent.control import Intent
 from pods.agent.handlers import Item
@@ -53,8 +51,8 @@ class Settling:
             return self._routes.default
         return self._routes.target(Item(entry.id, entry.fields).reply_to)
 
-    def settle(self, batch: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
-        """Publish, acknowledge and settle what a batch came to.
+    def settle(self, batch: list[Entry], outcomes: list[Outcome]) -> None:
+        """Publish, acknowledge and settle what a batch came to; both lists are empty afterwards.
 
         Raises:
             GivenUp: the agent is to end first.
@@ -68,6 +66,9 @@ class Settling:
                 target = self._target(entry) or ""
                 results.append(ItemResult(entry.id, own_id(entry), target, outcome))
         self._holding.worked(batch)
+        # what is not counted any more is not kept either, while the server is waited for
+        batch.clear()
+        outcomes.clear()
         for part in split(results):
             self._commit(part)
         self._progress.add(failed=len(failures))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 import redis
@@ -29,11 +30,7 @@ class Entry(NamedTuple):
     id: str
     fields: dict[bytes, bytes]
     deliveries: int = 1
-
-    @property
-    def size(self) -> int:
-        """Bytes of its field names and values."""
-        return sum(map(len, self.fields)) + sum(map(len, self.fields.values()))
+    size: int = 0  # bytes of its field names and values
 
 
 class ItemResult(NamedTuple):
@@ -122,8 +119,8 @@ class Stream:
 
     def read(self, count: int, max_bytes: int) -> tuple[list[Entry], str]:
         """New items, and the stream's last id: where to wait from if there are none."""
-        taken, last = self._call("read", [count, max_bytes])
-        return [_entry(raw, 1) for raw in taken], last.decode()
+        last, *flat = self._call("read", [count, max_bytes])
+        return _entries(flat), last.decode()
 
     def wait(self, last_id: str) -> None:
         """Return once the stream goes on after `last_id`, or after about a second.
@@ -150,11 +147,14 @@ class Stream:
 
     def commit(self, results: Sequence[ItemResult]) -> Committed:
         """Publish and acknowledge, atomically, in one round trip."""
-        targets = list(dict.fromkeys([self._settings.results, *(r.target for r in results)]))
-        places = {target: n for n, target in enumerate(targets, start=1)}
-        args: list[Any] = [self._settings.longest_results, len(targets), *targets]
-        for r in results:
-            args += (r.entry, r.id, places[r.target], r.value)
+        routed: dict[str, list[Any]] = {self._settings.results: []}
+        for entry, own_id, target, value in results:
+            routed.setdefault(target, []).extend((entry, own_id, value))
+        args: list[Any] = [self._settings.longest_results, len(routed)]
+        for target, items in routed.items():
+            args += (target, len(items) // 3)
+        for items in routed.values():
+            args += items
         done, duplicates, refused = self._call("commit", args)
         because = [
             Failure(e.decode(), why.decode("utf-8", "replace"), final=True) for e, why in refused
@@ -216,6 +216,17 @@ def _steps(entries: Sequence[Any]) -> Iterable[Sequence[Any]]:
     return (entries[n : n + LARGEST_STEP] for n in range(0, len(entries), LARGEST_STEP))
 
 
+def _entries(flat: Iterable[Any]) -> list[Entry]:
+    """What read.lua answers, after its first word."""
+    words = iter(flat)
+    pairs = zip(words, words, strict=False)
+    return [
+        Entry(entry.decode(), dict(islice(pairs, fields)), 1, size)
+        for entry, size, fields in zip(words, words, words, strict=False)
+    ]
+
+
 def _entry(raw: Sequence[Any], deliveries: int) -> Entry:
     parts = raw[1]
-    return Entry(raw[0].decode(), dict(zip(parts[::2], parts[1::2], strict=True)), deliveries)
+    size = sum(map(len, parts))
+    return Entry(raw[0].decode(), dict(zip(parts[::2], parts[1::2], strict=True)), deliveries, size)

@@ -5,44 +5,48 @@
 -- is written, because a script that fails half-way is not rolled back.
 -- The targets are no KEYS: the server would refuse the whole call for one that this pod's user may
 -- not write, instead of the items that name it.
--- KEYS: stream, fence.  ARGV: group, pod, longest target (0: not limited), number of targets, the
--- targets (the first is the fleet's own), then for each item: entry, id, its target's number (from
--- 1), result. Where the fleet's own cannot be written the whole commit is an error.
+-- KEYS: stream, fence.  ARGV: group, pod, longest target (0: not limited), number of targets, for
+-- each target its name and its number of items (the first is the fleet's own, also with none), then
+-- the items in the targets' order: entry, id, result. Where the fleet's own cannot be written the
+-- whole commit is an error.
 -- Returns {done, duplicates, items refused as {entry, reason}}.
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return redis.error_reply('FENCED this pod is written off')
 end
-local targets, bad = {}, {}
-for n = 1, tonumber(ARGV[4]) do
-  local target = ARGV[4 + n]
-  targets[n] = target
+local function refusal(target)
   if not redis.acl_check_cmd('XADD', target, '*', 'id', '') then
-    bad[n] = 'this pod may not write to result stream ' .. target
-  else
-    local kind = redis.call('TYPE', target).ok
-    if kind ~= 'stream' and kind ~= 'none' then
-      bad[n] = 'result stream ' .. target .. ' is a ' .. kind
-    end
+    return 'this pod may not write to result stream ' .. target
+  end
+  local kind = redis.call('TYPE', target).ok
+  if kind ~= 'stream' and kind ~= 'none' then
+    return 'result stream ' .. target .. ' is a ' .. kind
   end
 end
+local group, pod, longest, targets = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local bad = {}
+for t = 1, targets do bad[t] = refusal(ARGV[3 + 2 * t]) end
 if bad[1] then return redis.error_reply('WRONGTARGET ' .. bad[1]) end
-local group, pod, longest = ARGV[1], ARGV[2], ARGV[3]
 local done, duplicates, refused = 0, 0, {}
-for i = 5 + #targets, #ARGV, 4 do
-  local entry, n = ARGV[i], tonumber(ARGV[i + 2])
-  if bad[n] then
-    refused[#refused + 1] = {entry, bad[n]}
-  elseif redis.call('XACK', KEYS[1], group, entry) == 0 then
-    duplicates = duplicates + 1
-  else
-    done = done + 1
-    if longest == '0' then
-      redis.call('XADD', targets[n], '*',
-        'id', ARGV[i + 1], 'entry', entry, 'pod', pod, 'result', ARGV[i + 3])
+local i = 5 + 2 * targets
+for t = 1, targets do
+  local target = ARGV[3 + 2 * t]
+  for _ = 1, tonumber(ARGV[4 + 2 * t]) do
+    local entry = ARGV[i]
+    if bad[t] then
+      refused[#refused + 1] = {entry, bad[t]}
+    elseif redis.call('XACK', KEYS[1], group, entry) == 0 then
+      duplicates = duplicates + 1
     else
-      redis.call('XADD', targets[n], 'MAXLEN', '~', longest, '*',
-        'id', ARGV[i + 1], 'entry', entry, 'pod', pod, 'result', ARGV[i + 3])
+      done = done + 1
+      if longest == '0' then
+        redis.call('XADD', target, '*',
+          'id', ARGV[i + 1], 'entry', entry, 'pod', pod, 'result', ARGV[i + 2])
+      else
+        redis.call('XADD', target, 'MAXLEN', '~', longest, '*',
+          'id', ARGV[i + 1], 'entry', entry, 'pod', pod, 'result', ARGV[i + 2])
+      end
     end
+    i = i + 3
   end
 end
 return {done, duplicates, refused}

@@ -68,18 +68,22 @@ async function beat() {
   drain ||= command.length > 0;
 }
 async function work() {
-  const [items] = await script('read', [stream, fence], [group, pod, 64, 1 << 20]);
-  if (!items.length) return false;
-  held = items.length;
-  const worked = items.map(([entry, flat]) => {
-    const fields = {};
-    for (let n = 0; n < flat.length; n += 2) fields[flat[n]] = flat[n + 1];
-    return { entry, id: fields.id || entry, text: fields.payload.toString(), to: fields.reply_to };
-  });
+  const [, ...flat] = await script('read', [stream, fence], [group, pod, 64, 1 << 20]);
+  const worked = [];
+  while (flat.length) {
+    const [entry, , size] = flat.splice(0, 3), fields = {};
+    for (let n = 0; n < size; n++) {
+      const [name, value] = flat.splice(0, 2);
+      fields[name] = value;
+    }
+    worked.push({ entry, id: fields.id || entry, text: fields.payload.toString(), to: fields.reply_to });
+  }
+  if (!worked.length) return false;
+  held = worked.length;
   const lost = worked.filter((item) => item.to && String(item.to) !== results);
   const kept = worked.filter((item) => !lost.includes(item));
-  const flat = kept.flatMap((item) => [item.entry, item.id, 1, item.text.toUpperCase()]);
-  const [published] = await script('commit', [stream, fence], [group, pod, 0, 1, results, ...flat]);
+  const said = kept.flatMap((item) => [item.entry, item.id, item.text.toUpperCase()]);
+  const [published] = await script('commit', [stream, fence], [group, pod, 0, 1, results, kept.length, ...said]);
   const failures = lost.flatMap((item) => [item.entry, 'reply_to is not allowed', '', 1]);
   if (failures.length) await script('fail', [stream, fence, dead], [group, pod, 5, ...failures]);
   done += Number(published);

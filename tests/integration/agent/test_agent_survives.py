@@ -85,6 +85,19 @@ def test_a_handler_that_crashes_its_process_takes_nothing_with_it(backlog, agent
     until(lambda: working(backlog, "pod-a"))
 
 
+def test_a_crash_among_many_quick_batches_is_laid_on_the_batch_that_did_it(backlog, agents, until):
+    """With a single delivery, whoever is blamed is dead: also a neighbour that was told of late."""
+    poison = [b"poison" if n % 150 == 149 else b"item %d" % n for n in range(600)]
+    entries = backlog.put(*poison)
+    agents.start(
+        backlog, "pod-a", "agent_handlers:crashes_on_poison", batch_size=1, max_deliveries=1
+    )
+    until(lambda: len(backlog.results()) + len(backlog.dead()) == len(entries))
+    assert {d[b"payload"] for d in backlog.dead()} == {b"poison"}
+    until(lambda: not backlog.pending())
+    assert len(backlog.results()) == len(entries) - 4
+
+
 def test_a_handler_that_hangs_is_cut_off(backlog, agents, until):
     good = backlog.put_numbered(5)
     backlog.put(b"poison")
