@@ -134,6 +134,11 @@ class Fleet(models.Model):
         default=dict, blank=True, help_text="GPU types, regions, min_vram_gb … (docs/fleets.md)."
     )
     batch_size = models.PositiveIntegerField(default=64, validators=[MinValueValidator(1)])
+    target_batch_seconds = models.FloatField(
+        default=5.0,
+        validators=[MinValueValidator(0.01)],
+        help_text="Batches that take longer are made smaller, where that helps.",
+    )
     max_deliveries = models.PositiveIntegerField(default=5, validators=[MinValueValidator(1)])
     heartbeat_seconds = models.FloatField(default=3.0, validators=[MinValueValidator(0.2)])
     boot_seconds = seconds(900, "A pod whose agent has not registered by then is replaced.")

@@ -200,6 +200,7 @@ def agent_settings(fleet: Fleet) -> dict[str, str | int | float]:
         "reply_to": fleet.reply_to,
         "longest_results": fleet.longest_results,
         "batch_size": fleet.batch_size,
+        "target_batch_seconds": fleet.target_batch_seconds,
         "max_deliveries": fleet.max_deliveries,
         "claim_idle_seconds": fleet.claim_idle_seconds,
         "heartbeat_seconds": fleet.heartbeat_seconds,

@@ -183,7 +183,8 @@ class HandlerProcess:
             self._batch_seconds += NEW_PACE_SHARE * (seconds / batches - self._batch_seconds)
             self._since = time.monotonic()
             self._changed.notify_all()
-        self._on_worked(items, [_outcome(value, large) for value in said], batches, seconds)
+        outcomes = said if set(map(type, said)) == {bytes} else [_outcome(s, large) for s in said]
+        self._on_worked(items, outcomes, batches, seconds)
 
     def _recover(self, exc: Exception) -> None:
         """The child is dead or hangs: report what it had, and start another."""

@@ -16,6 +16,7 @@ from pods.agent.protocol import AgentSettings, AgentState
 from pods.agent.reclaim import Reclaim
 from pods.agent.routing import Routes
 from pods.agent.settling import Settling
+from pods.agent.sizing import Sizing
 from pods.agent.stream import Entry, Stream
 from pods.agent.worked import Worked
 
@@ -38,7 +39,8 @@ class Agent:
         self._settings, self._control = settings, control
         self._progress = Progress()
         self._stream = Stream(settings)
-        self._holding = Holding(settings.batch_size)
+        self._sizing = Sizing(settings.batch_size, settings.target_batch_seconds)
+        self._holding = Holding(self._sizing.size)
         self._patience = Patience(self._progress, control, EXIT_FENCED)
         self._reclaim = Reclaim(settings, self._stream, self._holding, self._progress)
         self._beating = Beating(settings, self._progress, self._holding, control)
@@ -86,7 +88,9 @@ class Agent:
         self._thread("load-stopper", self._stop_loading)
         preferred = self._handler.load()
         if preferred > 0:
-            self._holding.batch_size = min(preferred, self._settings.batch_size)
+            most = min(preferred, self._settings.batch_size)
+            self._sizing = Sizing(most, self._settings.target_batch_seconds)
+            self._holding.batch_size = most
 
     def _stop_loading(self) -> None:
         """A model that loads for minutes must not hold up a stop."""
@@ -202,6 +206,8 @@ class Agent:
         self, items: list[Entry], outcomes: list[Outcome], batches: int, seconds: float
     ) -> None:
         self._progress.over("handler")
+        self._sizing = self._sizing.after(len(items) // batches, seconds / batches)
+        self._holding.batch_size = self._sizing.size
         self._worked.put(items, outcomes)
 
     def _crashed(self, batch: list[Entry], untouched: list[list[Entry]], why: str) -> None:

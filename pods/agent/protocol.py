@@ -199,7 +199,8 @@ class AgentSettings:
     longest_results: int = 0  # entries that a result stream keeps, about; 0: all
     celery_app: str = ""  # the user's Celery app (package.module:app): `stream` is its queue
     token: str = ""  # the client token of the pod
-    batch_size: int = 64  # items
+    batch_size: int = 64  # items, at most
+    target_batch_seconds: float = 5.0  # batches that take longer are made smaller, where that helps
     max_deliveries: int = 5
     claim_idle_seconds: float = 60.0  # an item that long without a sign belongs to a dead consumer
     heartbeat_seconds: float = 3.0

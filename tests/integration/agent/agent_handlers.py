@@ -51,6 +51,13 @@ def waits_for_a_file(batch: Sequence[Item]) -> Sequence[bytes]:
     return upper(batch)
 
 
+def says_its_size(batch: Sequence[Item]) -> Sequence[str]:
+    """Takes `SECONDS_A_CALL`, and `SECONDS_AN_ITEM` for each item."""
+    call, item = (float(os.environ.get(f"SECONDS_{n}", "0")) for n in ("A_CALL", "AN_ITEM"))
+    time.sleep(call + item * len(batch))
+    return [str(len(batch))] * len(batch)
+
+
 @each
 async def one_by_one(item: Item) -> Result:
     await asyncio.sleep(0)

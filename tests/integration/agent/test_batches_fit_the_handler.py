@@ -1,0 +1,48 @@
+"""The size of the batches follows what the handler takes, and nobody takes a slow one for dead."""
+
+from pods.agent.protocol import AgentState
+
+SIZES = {"handler": "agent_handlers:says_its_size", "batch_size": 32, "target_batch_seconds": 0.1}
+
+
+def sizes(backlog):
+    """Of the batch of each item, in the order in which they were published."""
+    return [int(size) for size in backlog.results().values()]
+
+
+def test_a_slow_handler_gets_batches_of_the_wanted_time(backlog, agents, until):
+    entries = backlog.put_numbered(200)
+    agents.start(backlog, "pod-a", env={"SECONDS_AN_ITEM": "0.01"}, **SIZES)
+    until(lambda: len(sizes(backlog)) == len(entries))
+    assert sizes(backlog)[0] == 32
+    assert set(sizes(backlog)[-50:]) <= {8, 4}
+    backlog.assert_each_has_one_result(entries)
+
+
+def test_a_quick_handler_gets_full_batches(backlog, agents, until):
+    entries = backlog.put_numbered(640)
+    agents.start(backlog, "pod-a", env={"SECONDS_AN_ITEM": "0.001"}, **SIZES)
+    until(lambda: len(sizes(backlog)) == len(entries))
+    assert sizes(backlog).count(32) >= 0.8 * len(entries)
+
+
+def test_a_handler_that_is_as_slow_with_few_items_gets_many(backlog, agents, until):
+    entries = backlog.put_numbered(320)
+    agents.start(backlog, "pod-a", env={"SECONDS_A_CALL": "0.2"}, **SIZES)
+    until(lambda: len(sizes(backlog)) == len(entries))
+    assert sizes(backlog).count(32) >= 0.8 * len(entries)
+
+
+def test_an_agent_whose_batches_shrink_keeps_its_items_and_goes_on_beating(backlog, agents, until):
+    """What it has in hand takes longer than the claim time, and another agent looks for such items."""
+    entries = backlog.put_numbered(16)
+    slow = {**SIZES, "batch_size": 4, "claim_idle_seconds": 0.8}
+    agents.start(backlog, "pod-a", env={"SECONDS_AN_ITEM": "0.3"}, **slow)
+    until(lambda: backlog.pending_of("pod-a") == len(entries))
+    agents.start(backlog, "pod-b", **slow)
+    until(lambda: len(sizes(backlog)) == len(entries))
+    beats = [backlog.heartbeat(pod) for pod in ("pod-a", "pod-b")]
+    assert all(beat is not None and beat.state is AgentState.WORKING for beat in beats)
+    assert beats[1].claimed == 0
+    assert sizes(backlog)[-1] == 1
+    backlog.assert_each_has_one_result(entries)
