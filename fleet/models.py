@@ -134,6 +134,11 @@ class Fleet(models.Model):
         default=dict, blank=True, help_text="GPU types, regions, min_vram_gb … (docs/fleets.md)."
     )
     batch_size = models.PositiveIntegerField(default=64, validators=[MinValueValidator(1)])
+    notice_seconds = models.FloatField(
+        default=4.0,
+        validators=[MinValueValidator(0.1)],
+        help_text="After SIGTERM, a vendor's notice, an agent gives back what is not finished.",
+    )
     target_batch_seconds = models.FloatField(
         default=5.0,
         validators=[MinValueValidator(0.01)],

@@ -206,6 +206,7 @@ def agent_settings(fleet: Fleet) -> dict[str, str | int | float]:
         "heartbeat_seconds": fleet.heartbeat_seconds,
         "orphan_seconds": fleet.orphan_seconds,
         "drain_seconds": fleet.drain_seconds,
+        "notice_seconds": fleet.notice_seconds,
         "handler_timeout_seconds": fleet.handler_timeout_seconds,
     }
 

@@ -133,7 +133,7 @@ class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
                     "offer_query",
                     ("batch_size", "target_batch_seconds"),
                     ("disk_gb", "max_deliveries"),
-                    "claim_idle_seconds",
+                    ("claim_idle_seconds", "notice_seconds"),
                     ("boot_seconds", "handler_timeout_seconds"),
                     ("heartbeat_seconds", "silent_seconds"),
                     "orphan_seconds",

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Mapping
 
 import redis
@@ -40,6 +41,16 @@ def settings_of(environment: Mapping[str, str]) -> AgentSettings:
     return settings
 
 
+def take_notice(control: Control, seconds: float) -> None:
+    """The machine is about to be taken: finish what can be finished, and give back the rest in time."""
+    control.ask(Intent.DRAIN, "SIGTERM")
+    over = threading.Timer(
+        seconds, control.ask, (Intent.STOP, f"{seconds:g} s have passed since SIGTERM")
+    )
+    over.daemon = True
+    over.start()
+
+
 def main() -> int:
     """Run one agent."""
     logging.basicConfig(
@@ -52,9 +63,8 @@ def main() -> int:
         sys.stderr.write(f"podfleet agent: {exc}\n")
         return EXIT_BAD_SETTINGS
     control = Control()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        name = signal.Signals(number).name
-        signal.signal(number, lambda *_, name=name: control.ask(Intent.DRAIN, name))
+    signal.signal(signal.SIGINT, lambda *_: control.ask(Intent.DRAIN, "SIGINT"))
+    signal.signal(signal.SIGTERM, lambda *_: take_notice(control, settings.notice_seconds))
     if settings.celery_app:
         return CeleryAgent(settings, control).run()
     return Agent(settings, control).run()

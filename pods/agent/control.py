@@ -24,11 +24,15 @@ class Control:
         self.exit_code = 0
 
     def ask(self, intent: Intent, because: str, *, exit_code: int = 0) -> bool:
-        """Ask for something harder than now; False where that, or more, is under way already."""
+        """Ask for something harder than now; False where that, or more, is under way already.
+
+        An exit code that was asked for before stays, unless this names another.
+        """
         with self._changed:
             if intent <= self.intent:
                 return False
-            self.intent, self.because, self.exit_code = intent, because, exit_code
+            self.intent, self.because = intent, because
+            self.exit_code = exit_code or self.exit_code
             self._changed.notify_all()
             return True
 

@@ -206,6 +206,8 @@ class AgentSettings:
     heartbeat_seconds: float = 3.0
     orphan_seconds: float = 900.0  # no manager for that long: drain and end the machine
     drain_seconds: float = 60.0
+    # between SIGTERM and giving back: RunPod's kill came 5 s after it, Docker's comes after 10 s
+    notice_seconds: float = 4.0
     handler_timeout_seconds: float = 600.0
 
     def __post_init__(self) -> None:

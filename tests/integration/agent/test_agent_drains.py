@@ -89,9 +89,8 @@ def test_a_drain_command_ends_an_agent_with_nothing_in_hand(backlog, agents, unt
 
 def test_sigterm_drains_too(backlog, agents, until):
     backlog.put_numbered(400)
-    agent = agents.start(
-        backlog, "pod-a", "pods.agent.handlers.pace:sleep", env={"PACE_RATE": "20"}
-    )
+    pace = {"env": {"PACE_RATE": "20"}, "notice_seconds": 30}
+    agent = agents.start(backlog, "pod-a", "pods.agent.handlers.pace:sleep", **pace)
     until(backlog.results)
     agent.send_signal(signal.SIGTERM)
     assert agent.wait(timeout=30) == 0
@@ -113,6 +112,24 @@ def test_what_is_not_finished_is_given_back_at_once(backlog, agents, until, comm
     assert "pod-a" not in backlog.consumers()
     agents.start(backlog, "pod-b", claim_idle_seconds=600)
     until(lambda: len(backlog.results()) == 3)
+    backlog.assert_each_has_one_result(entries)
+
+
+def test_a_machine_that_is_taken_away_gives_back_in_time_what_it_cannot_finish(
+    backlog, agents, until
+):
+    """As a vendor does it: SIGTERM, and a kill soon after."""
+    entries = backlog.put(b"60", *[b"0"] * 20)
+    agent = agents.start(
+        backlog, "pod-a", "agent_handlers:takes_its_time", batch_size=1, notice_seconds=0.5
+    )
+    until(lambda: backlog.pending_of("pod-a") > 1)
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(timeout=4.5) == 0
+    assert backlog.pending_of("pod-a") == 0
+    assert backlog.heartbeat("pod-a").state.value == "drained"
+    agents.start(backlog, "pod-b", batch_size=4, claim_idle_seconds=3600)
+    until(lambda: len(backlog.results()) == len(entries))
     backlog.assert_each_has_one_result(entries)
 
 
