@@ -94,7 +94,7 @@ def test_the_wheel_holds_the_agent_alone(wheel):
     assert outside == []
     here = {
         str(path.relative_to(ROOT))
-        for kind in ("*.py", "*.lua")
+        for kind in ("*.py", "*.lua", "py.typed")
         for path in (ROOT / "pods" / "agent").rglob(kind)
     }
     assert here <= set(names)
