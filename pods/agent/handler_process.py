@@ -164,10 +164,12 @@ class HandlerProcess:
 
     def _hear(self) -> None:
         """Pass on the next answer, if there is one within a while."""
-        link = self._link
-        if link is None:
+        child, link = self._child, self._link
+        if child is None or link is None:
             raise EOFError
         if not link.has_something(POLL_SECONDS):
+            if child.poll() is not None and not link.has_something(0):
+                raise EOFError  # what it has forked may live on, and hold the socket open
             with self._changed:
                 if self._inside and time.monotonic() - self._since > self._timeout:
                     raise TimeoutError(

@@ -57,7 +57,7 @@ class Holding:
         self._clock = clock
         self._lock = threading.Lock()
         self._filled = threading.Condition(self._lock)  # something is ready
-        self._freed = threading.Condition(self._lock)  # there is room, or nothing left
+        self._freed = threading.Condition(self._lock)  # there is room
         self._held: dict[str, Held] = {}
         self._ready: deque[str] = deque()
         self._waiting: list[tuple[float, str]] = []  # a heap
@@ -129,13 +129,13 @@ class Holding:
             return max(0, READ_AHEAD_BATCHES * self.batch_size - len(self._ready))
 
     def wait_for_room(self, seconds: float) -> None:
-        """Return when there is room, or nothing left in hand, or after a time."""
+        """Return once there is room, or after a time."""
         with self._lock:
-            self._freed.wait(seconds)
+            self._freed.wait_for(lambda: all(self._room()), seconds)
 
     def _tell_if_free(self) -> None:
-        if not self._held or all(self._room()):
-            self._freed.notify_all()
+        if all(self._room()):
+            self._freed.notify()
 
     def add(self, entries: Iterable[Entry]) -> int:
         """Take items in hand; those already there are passed over. How many were new."""

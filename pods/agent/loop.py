@@ -26,6 +26,7 @@ EXIT_FAULT = 1
 EXIT_HANDLER_BROKEN = 3
 COMMITS_IN_FLIGHT = 4
 IDLE_STEP_SECONDS = 0.5
+DRAIN_STEP_SECONDS = 0.05
 # A failed agent goes on beating for so many beats, so that its note is read, and then ends.
 LAST_WORDS_BEATS = 5
 # The goodbye of an agent that cannot reach Redis: what it holds is then left to time out.
@@ -104,7 +105,7 @@ class Agent:
         while self._control.intent is Intent.DRAIN and time.monotonic() < deadline:
             if not intake.is_alive() and self._holding.only_waiting():
                 return
-            self._holding.wait_for_room(0.1)
+            self._control.wait_beyond(Intent.DRAIN, DRAIN_STEP_SECONDS)
 
     def _end(self) -> int:
         fenced = self._control.intent is Intent.FENCED

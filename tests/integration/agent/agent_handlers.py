@@ -32,6 +32,13 @@ def crashes_on_poison(batch: Sequence[Item]) -> Sequence[bytes]:
     return upper(batch)
 
 
+def crashes_on_poison_but_for_its_fork(batch: Sequence[Item]) -> Sequence[bytes]:
+    """As a crash does where a loader of training data has forked workers: they live on."""
+    if any(item.payload == b"poison" for item in batch) and os.fork() == 0:
+        time.sleep(3600)
+    return crashes_on_poison(batch)
+
+
 def hangs_on_poison(batch: Sequence[Item]) -> Sequence[bytes]:
     if any(item.payload == b"poison" for item in batch):
         time.sleep(3600)

@@ -85,6 +85,16 @@ def test_a_handler_that_crashes_its_process_takes_nothing_with_it(backlog, agent
     until(lambda: working(backlog, "pod-a"))
 
 
+def test_a_crash_is_noticed_although_a_fork_of_the_process_lives_on(backlog, agents, until):
+    entries = backlog.put(b"good", b"poison")
+    agents.start(
+        backlog, "pod-a", "agent_handlers:crashes_on_poison_but_for_its_fork", batch_size=1,
+        max_deliveries=1,
+    )  # fmt: skip
+    until(lambda: len(backlog.dead()) == 1)
+    assert set(backlog.results()) == {entries[0]}
+
+
 def test_a_crash_among_many_quick_batches_is_laid_on_the_batch_that_did_it(backlog, agents, until):
     """With a single delivery, whoever is blamed is dead: also a neighbour that was told of late."""
     poison = [b"poison" if n % 150 == 149 else b"item %d" % n for n in range(600)]
