@@ -26,13 +26,14 @@ from fleet.decision.values import (
 )
 from fleet.market import experience, offers_for
 from fleet.market import wanted as wanted  # the fleet's form asks for it here
-from fleet.models import Fleet, IdleAction, Limits
+from fleet.models import Fleet, IdleAction, Limits, Tick
 from pods import health, heartbeats
 from pods.heartbeats import Beat, Consumer, HeartbeatsUnknown
 from pods.models import Orphan, Pod
 from pods.states import BOOTING, READY, STOPPED
 
 BOOTS_MEASURED = 20
+TICKS_READ = 60  # a quarter of an hour, unless told otherwise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,7 @@ class Gathered:
     policy: Policy
     pods: dict[int, Pod]
     depth: Depth | None
+    last_tick_at: datetime | None
 
 
 def template_hash(fleet: Fleet) -> str:
@@ -66,10 +68,9 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
     working |= {pk for pk, c in plain.items() if c.idle is not None and not c.pending}
     known = experience(fleet, now, pods, working)
     offers, why_none = offers_for(fleet, now, known)
-    orphans = Orphan.objects.filter(fleet_id=fleet.pk, gone_at=None).aggregate(
-        n=Count("pk"), usd=Sum("hourly_usd")
-    )
+    orphans, orphans_hourly_usd = _orphans(fleet)
     spent = spending.spent(now, fleet_id=fleet.pk)
+    ticks = _last_ticks(fleet, now)
     facts = [_pod_facts(p, beats.get(p.pk), plain.get(p.pk), known, now) for p in pods]
     rates = [f.items_per_second for f in facts if f.items_per_second]
     seen = Snapshot(
@@ -79,8 +80,8 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
         depth_estimated=depth is not None and depth.estimated,
         unknown_because=unknown_because,
         pods=tuple(facts),
-        orphans=orphans["n"],
-        orphans_hourly_usd=Decimal(orphans["usd"] or 0),
+        orphans=orphans,
+        orphans_hourly_usd=orphans_hourly_usd,
         offers=offers,
         no_offers_because=why_none,
         spent_today_usd=spent.today,
@@ -88,12 +89,13 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
         proven=_proven(fleet, pods, working),
         items_per_second=sum(rates) if heard and rates else None,
         boot_time=_boot_time(fleet),
-        may_end_ill=health.may_end_ill(
-            fleet.pk, peers=sum(p.status in {BOOTING, READY} for p in pods)
-        ),
+        may_end_ill=health.may_end_ill(fleet.pk, peers=_peers(pods)),
+        waiting_for=_waiting_for(depth, ticks, now),
         elsewhere=_elsewhere(fleet, limits, now),
     )
-    return Gathered(seen=seen, policy=policy, pods={p.pk: p for p in pods}, depth=depth)
+    by_id = {p.pk: p for p in pods}
+    last = ticks[0][0] if ticks else None
+    return Gathered(seen=seen, policy=policy, pods=by_id, depth=depth, last_tick_at=last)
 
 
 def measure(fleet: Fleet) -> tuple[Depth | None, str]:
@@ -204,6 +206,38 @@ def _proven(fleet: Fleet, pods: Sequence[Pod], working: set[int]) -> bool:
         Fleet.objects.filter(pk=fleet.pk).update(proven_template=wanted)
         return True
     return False
+
+
+def _orphans(fleet: Fleet) -> tuple[int, Decimal]:
+    """The fleet's machines without a row: how many, and USD/hour."""
+    found = Orphan.objects.filter(fleet_id=fleet.pk, gone_at=None).aggregate(
+        n=Count("pk"), usd=Sum("hourly_usd")
+    )
+    return found["n"], Decimal(found["usd"] or 0)
+
+
+def _peers(pods: Sequence[Pod]) -> int:
+    return sum(p.status in {BOOTING, READY} for p in pods)
+
+
+def _last_ticks(fleet: Fleet, now: datetime) -> Sequence[tuple[datetime, int | None, int]]:
+    """When the last ticks were, and the depth and the pending items that they saw; newest first."""
+    before = Tick.objects.filter(fleet=fleet, at__lt=now).order_by("-at")
+    return list(before.values_list("at", "depth", "pending")[:TICKS_READ])
+
+
+def _waiting_for(
+    depth: Depth | None, ticks: Sequence[tuple[datetime, int | None, int]], now: datetime
+) -> timedelta | None:
+    """How long each tick has seen items that nobody had taken; None where there are none now."""
+    if depth is None or depth.items <= depth.pending:
+        return None
+    since = now
+    for at, items, pending in ticks:
+        if items is None or items <= pending:
+            break
+        since = at
+    return now - since
 
 
 def _boot_time(fleet: Fleet) -> timedelta | None:

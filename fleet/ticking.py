@@ -16,8 +16,8 @@ from django.db.models import Q
 from fleet import snapshot
 from fleet.decision.decide import decide
 from fleet.decision.recording import recorded
-from fleet.decision.values import Decision, OfferFacts, Snapshot
-from fleet.models import Backlog, Fleet, Lease, Sample, Tick
+from fleet.decision.values import Decision, OfferFacts
+from fleet.models import Backlog, Fleet, Lease, Limits, Sample, Tick
 from fleet.retention import grain_of
 from fleet.snapshot import Gathered, template_hash
 from pods import dispatch, lifecycle, resuming, teardown
@@ -90,6 +90,7 @@ def _write(fleet: Fleet, token: int, gathered: Gathered, decision: Decision, beg
         if not held:
             raise Overtaken("the lease was taken over while this tick was slow")
         if decision.spawn or decision.resume:
+            _still_asked_for(fleet, gathered)
             counted = {p.pod_id for p in seen.pods}
             now_there = Pod.objects.filter(fleet=fleet).billable().values_list("pk", flat=True)
             if set(now_there) - counted:
@@ -116,21 +117,33 @@ def _write(fleet: Fleet, token: int, gathered: Gathered, decision: Decision, beg
             snapshot=recorded(seen),
             milliseconds=int((time.monotonic() - began) * 1000),
         )
-        _sample(fleet, seen)
+        _sample(fleet, gathered)
         _request(fleet, decision.spawn, because=decision.sentence)
         for again in decision.resume:
             pod = gathered.pods[again.pod_id]
             resuming.begin_resume(pod, by="tick", because=again.because)
 
 
-def _sample(fleet: Fleet, seen: Snapshot) -> None:
+def _still_asked_for(fleet: Fleet, gathered: Gathered) -> None:
+    """Make sure that no guardrail was edited since this tick read them, however long ago that was.
+
+    Raises:
+        Overtaken: one was; the next tick decides by it.
+    """
+    # An update: who edits at this moment waits for our commit, and the next tick obeys.
+    same = Fleet.objects.filter(pk=fleet.pk, version=fleet.version).update(version=fleet.version)
+    policy = snapshot.policy_of(fleet, Limits.get(), gathered.seen.now)
+    if not same or policy != gathered.policy:
+        raise Overtaken("a guardrail was edited while this tick decided")
+
+
+def _sample(fleet: Fleet, gathered: Gathered) -> None:
     """One row for the charts, with the grain that it has among the ones before it."""
-    earlier = Tick.objects.filter(fleet=fleet, at__lt=seen.now).order_by("-at")
-    before = earlier.values_list("at", flat=True).first()
+    seen = gathered.seen
     Sample.objects.create(
         fleet=fleet,
         at=seen.now,
-        grain=grain_of(seen.now, before),
+        grain=grain_of(seen.now, gathered.last_tick_at),
         depth=seen.depth,
         pods=seen.billable,
         ready=sum(p.state is READY for p in seen.pods),

@@ -16,7 +16,7 @@ from pods.states import PodState
 # Above that the pods and offers are packed: a row of 10,000 pods is 20 kB instead of 2 MB.
 PLAIN_ROWS: Final = 100
 DURATIONS: Final = frozenset(
-    {"age", "idle_for", "stopped_for", "ready_for", "boot_time", "remaining"}
+    {"age", "idle_for", "stopped_for", "ready_for", "boot_time", "remaining", "waiting_for"}
 )
 MONEY_ENDS: Final = "_usd"
 T = TypeVar("T")

@@ -12,17 +12,22 @@ RULE: Final = "straggler"
 # A pod's first minutes are spent on a cold model and a cold disk: what it does then says nothing.
 MEASURED_FOR: Final = timedelta(minutes=5)
 LEAST_SHARE: Final = Decimal("0.5")  # of the median of its peers' items per dollar
+# Longer than an agent's pauses after errors, and than a claim of what a dead consumer held.
+TAKES_NOTHING: Final = timedelta(minutes=5)
 PEERS: Final = 2  # besides itself: of two pods nobody knows which is the odd one
 
 
 def stragglers(seen: Snapshot, gone: set[int]) -> list[Retire]:
-    """The worst pod under half of the items per dollar that others on its GPU do; at most one.
+    """The pod that takes nothing while items wait, else the one far below its peers; at most one.
 
-    Nobody is judged while too little waits to keep all busy, nor beyond the share of a fleet that
-    may be ended for bad health within a window (`may_end_ill`).
+    Worth is items per dollar, compared with others on the same GPU. Nobody is judged while too
+    little waits to keep all busy, nor beyond the share of a fleet that may be ended for bad health
+    within a window (`may_end_ill`).
     """
     if seen.depth is None or seen.depth <= seen.pending or not seen.may_end_ill:
         return []
+    if useless := _useless(seen, gone):
+        return [useless]
     judged = [(worth, p) for p in seen.active if (worth := _worth(p)) and p.pod_id not in gone]
     found: list[tuple[Decimal, PodFacts, Decimal]] = []
     for worth, pod in judged:
@@ -34,6 +39,28 @@ def stragglers(seen: Snapshot, gone: set[int]) -> list[Retire]:
     share, pod, _ = min(found, key=lambda row: (row[0], row[1].pod_id))
     because = f"does {share:.0%} of the items per dollar that others on its GPU do"
     return [Retire(pod_id=pod.pod_id, rule=RULE, because=because)]
+
+
+def _useless(seen: Snapshot, gone: set[int]) -> Retire | None:
+    """A pod that looks idle beside work: its heartbeat goes on, and it takes nothing."""
+    if seen.waiting_for is None or seen.waiting_for < TAKES_NOTHING:
+        return None
+    idle = [
+        (p.idle_for, -p.pod_id)
+        for p in seen.active
+        if p.pod_id not in gone
+        and p.state is READY
+        and p.ready_for is not None
+        and p.ready_for >= TAKES_NOTHING
+        and not p.in_flight
+        and p.idle_for is not None
+        and p.idle_for >= TAKES_NOTHING
+    ]
+    if not idle:
+        return None
+    since, number = max(idle)
+    because = f"has taken nothing for {since.total_seconds():.0f} s while items wait"
+    return Retire(pod_id=-number, rule=RULE, because=because)
 
 
 def _kind(pod: PodFacts) -> tuple[str, int]:

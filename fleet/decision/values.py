@@ -128,6 +128,7 @@ class Snapshot:
     items_per_second: float | None = None  # of all pods together, measured; None: not known
     boot_time: timedelta | None = None  # measured; None: not known
     may_end_ill: bool = False  # one more pod may be ended for bad health within the window
+    waiting_for: timedelta | None = None  # so long every tick has seen items that nobody took
     elsewhere: Elsewhere = Elsewhere()
 
     @property

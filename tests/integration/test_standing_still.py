@@ -6,14 +6,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import redis
 from django.db import connection
 
-from fleet import ticking
-from fleet.models import Lease
+from fleet import operating, ticking
+from fleet.models import Fleet, Lease, Limits, Override, Tick
 from pods import clock, lifecycle
 from pods.models import Pod
 from tests.emulators.base import SteppedClock
-from tests.factories import a_fleet, a_pod
+from tests.factories import a_fleet, a_pod, an_account
+from tests.integration.fleet.test_ticking import OFFER
 
 pytestmark = pytest.mark.django_db
 LONGER_THAN_EVERY_LEASE = timedelta(hours=1)
@@ -74,6 +76,34 @@ def test_a_tick_that_stood_still_has_a_token_of_its_own(time: SteppedClock) -> N
     first = ticking.take_lease(fleet)
     time.advance(LONGER_THAN_EVERY_LEASE.total_seconds())
     assert first != ticking.take_lease(fleet)
+
+
+@pytest.mark.fault(48)
+@pytest.mark.parametrize("where", ["fleet", "installation", "override"])
+def test_a_tick_that_stood_still_starts_nothing_by_guardrails_that_were_edited_meanwhile(
+    time: SteppedClock, redis_url: str, where: str
+) -> None:
+    account = an_account(offers=[OFFER], surveyed_at=time())
+    fleet = a_fleet(accounts=[account], backlog_url=redis_url, max_instances=3)
+    operating.make_group(fleet)
+    redis.Redis.from_url(redis_url).xadd(fleet.stream, {"payload": "x"})
+
+    def edited() -> None:
+        if where == "fleet":
+            operating.edit(Fleet.objects.get(pk=fleet.pk), {"max_instances": 0}, by="operator")
+        elif where == "installation":
+            Limits.objects.filter(pk=1).update(max_instances=0)
+        else:
+            words = {"until": time() + timedelta(hours=1), "by": "operator", "because": "wait"}
+            Override.objects.create(fleet=fleet, pods=0, **words)
+
+    with still_before("SELECT pods_pod.gpu_type", edited):
+        assert ticking.tick_fleet(fleet.pk) is None
+    assert not Pod.objects.exists()
+    assert not Tick.objects.exists()
+    decided = ticking.tick_fleet(fleet.pk)
+    assert decided is not None
+    assert not decided.spawn
 
 
 @pytest.mark.fault(44)

@@ -69,6 +69,11 @@ class Agents:
             agent.taken_at = None
 
     @property
+    def left(self) -> int:
+        """How many items are not done."""
+        return self.enqueued - self.acknowledged
+
+    @property
     def counts(self) -> tuple[int, int]:
         """How many items were enqueued, and how many acknowledged, until now."""
         return self.enqueued, self.acknowledged

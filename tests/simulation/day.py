@@ -44,6 +44,7 @@ FEWEST_FAULTS: Final = 50  # of a day
 STEP: Final = 5.0  # seconds, within a burst
 SETTLING: Final = 120.0
 QUIET: Final = 43_200.0
+WORTH_A_BOOT: Final = 400  # items: at the pace of an agent they last for longer than any boot
 FROZEN_STEPS: Final = 6  # of the others, while a worker stands still
 LONGEST_SETTLING: Final = timedelta(hours=1)
 AT_REST_WITHIN: Final = timedelta(minutes=30)
@@ -296,14 +297,18 @@ class Day:
         for vendor in self.vendors:
             vendor.restock()
         self.step()  # agents catch up with the quiet: what comes now they have not done yet
-        self.agents.add_items(300)
-        self._until(lambda: Pod.objects.filter(state="ready").count() == 3, "L1: not 3 READY pods")
-        self._until(lambda: self.agents.acknowledged >= self.agents.enqueued, "L4: not drained")
+        self._until(self._three_work, "L1: not 3 READY pods")
+        self._until(lambda: not self.agents.left, "L4: not drained")
         self._until(
             lambda: not Pod.objects.billable().exists() and not self.invariants.unknown,
             "L2, L3, L5: not at rest",
         )
         self.invariants.check_settled()
+
+    def _three_work(self) -> bool:
+        """Whether all are READY; until then so much waits that one more pod is worth its boot."""
+        self.agents.add_items(max(0, WORTH_A_BOOT - self.agents.left))
+        return Pod.objects.filter(state="ready").count() == 3
 
     def _until(self, what: Callable[[], bool], why: str) -> None:
         end = utcnow() + AT_REST_WITHIN

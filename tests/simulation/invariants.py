@@ -192,7 +192,7 @@ class Invariants:
         )
         if seen is None or seen["lag"] is None:
             return
-        left = self._agents.enqueued - self._agents.acknowledged
+        left = self._agents.left
         if seen["lag"] + seen["pending"] != left:
             raise Violated(
                 f"S9: {seen['lag']} wait and {seen['pending']} are pending, {left} are not done"

@@ -75,3 +75,42 @@ def test_of_one_or_two_pods_nobody_is_the_odd_one() -> None:
 def test_at_most_one_goes_and_never_the_last(rates: list[float]) -> None:
     gone = retired(*(worker(n, rate) for n, rate in enumerate(rates)))
     assert len(gone) <= (1 if len(rates) > 2 else 0)
+
+
+def an_idle_pod(pod_id: int, **values: Any) -> PodFacts:
+    return worker(pod_id, **{"in_flight": 0, "idle_for": seconds(300), **values})
+
+
+def test_a_pod_that_takes_nothing_while_items_wait_is_replaced_also_when_it_is_the_only_one() -> (
+    None
+):
+    assert retired(an_idle_pod(1), waiting_for=seconds(300)) == [(1, "straggler")]
+    longest = an_idle_pod(2, idle_for=seconds(400))
+    assert retired(an_idle_pod(1), longest, waiting_for=seconds(300)) == [(2, "straggler")]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"idle_for": seconds(299)},
+        {"idle_for": None},
+        {"in_flight": 1},
+        {"ready_for": seconds(299)},
+        {"state": BOOTING, "ready_for": None},
+    ],
+)
+def test_a_pod_that_is_new_or_has_just_worked_is_given_time(values: dict[str, Any]) -> None:
+    assert retired(an_idle_pod(1, **values), waiting_for=seconds(3000)) == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"waiting_for": None},
+        {"waiting_for": seconds(299)},
+        {"waiting_for": seconds(300), "may_end_ill": False},
+        {"waiting_for": seconds(300), "depth": 100, "pending": 100},
+    ],
+)
+def test_work_that_came_just_now_or_is_all_taken_accuses_nobody(values: dict[str, Any]) -> None:
+    assert retired(an_idle_pod(1), **values) == []
