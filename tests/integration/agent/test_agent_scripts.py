@@ -213,7 +213,7 @@ def test_a_dead_letter_stream_of_the_wrong_type_buries_nothing(backlog, stream_o
     backlog.client.set("tasks:dead", "a string")
     pod = stream_of("a")
     pod.read(1, 100)
-    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+    with pytest.raises(redis.ResponseError, match="dead-letter stream tasks:dead is a string"):
         pod.fail([Failure(entry, "e", final=True)])
     assert deliveries(backlog) == {entry: 1}
 

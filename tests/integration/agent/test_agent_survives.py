@@ -41,11 +41,26 @@ def test_an_agent_restarted_under_its_name_takes_its_own_items_first(backlog, ag
 
 
 @pytest.mark.fault(59)
-def test_the_work_of_a_healthy_agent_is_never_claimed_however_long_it_takes(backlog, agents, until):
-    [entry] = backlog.put(b"4")
-    agents.start(backlog, "pod-a", "agent_handlers:takes_its_time", claim_idle_seconds=1)
+def test_the_work_of_a_healthy_agent_is_never_claimed_however_long_it_takes(
+    backlog, agents, until, tmp_path
+):
+    [entry] = backlog.put(b"x")
+    gate = tmp_path / "gate"
+    agents.start(
+        backlog,
+        "pod-a",
+        "agent_handlers:waits_for_a_file",
+        claim_idle_seconds=1,
+        heartbeat_seconds=0.3,
+        env={"GATE": str(gate)},
+    )
     until(lambda: backlog.pending_of("pod-a") == 1)
-    agents.start(backlog, "pod-b", claim_idle_seconds=1)
+    agents.start(backlog, "pod-b", claim_idle_seconds=1, heartbeat_seconds=0.3)
+    # By then it has looked for what the dead left more than once.
+    until(lambda: getattr(backlog.heartbeat("pod-b"), "uptime_ms", 0) > 4000)
+    [held] = backlog.client.xpending_range("tasks", "workers", "-", "+", 10)
+    assert (held["consumer"], held["times_delivered"]) == (b"pod-a", 1)  # nor by itself
+    gate.touch()
     until(backlog.results)
     backlog.assert_each_has_one_result([entry])
     assert backlog.heartbeat("pod-b").claimed == 0
