@@ -210,7 +210,7 @@ EDGES: Final = (
         file="fleet/notifying.py",
         before="channel_urls.check(url)  # once more",
         after="pass  # once more",
-        tests=(NOTIFY + "test_an_address_is_checked_again_when_it_is_used",),
+        tests=(NOTIFY + "test_an_address_that_is_not_allowed_any_more_is_not_used",),
     ),
     Mutation(
         name="webhooks-follow-no-redirect",
@@ -220,10 +220,10 @@ EDGES: Final = (
         tests=(NOTIFY + "test_a_redirect_is_not_followed",),
     ),
     Mutation(
-        name="no-default-secret",
+        name="no-embedded-service",
         file=SETTINGS,
-        before="    ENV.secret_key.get_secret_value()\n    and ENV",
-        after="    ENV",
+        before="    and ENV.redis_url.get_secret_value()\n",
+        after="",
         tests=(ENV + "test_production_starts_with_no_generated_secret_and_no_embedded_service",),
     ),
     Mutation(

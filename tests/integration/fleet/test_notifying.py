@@ -321,6 +321,16 @@ def test_a_name_that_leads_inside_once_it_was_checked_is_not_connected_to(
     assert delivery.state == "pending"
 
 
+def test_an_address_that_is_not_allowed_any_more_is_not_used(
+    channel: Channel, time: SteppedClock
+) -> None:
+    delivery = due(channel)[0]
+    Channel.objects.filter(pk=channel.pk).update(sealed_url=channel_urls.seal("syslog://"))
+    assert notifying.deliver(channel.pk) == 0
+    delivery.refresh_from_db()
+    assert "syslog:// is not allowed" in delivery.last_error
+
+
 def test_an_address_of_a_lost_key_says_what_to_do(channel: Channel, settings: Any) -> None:
     settings.FIELD_KEYS = ("another", *settings.FIELD_KEYS)
     assert channel_urls.unseal(channel.sealed_url).startswith("json://")
