@@ -11,6 +11,7 @@ from django.db import models
 from simple_history.models import HistoricalRecords
 
 from fleet.decision.values import Mode
+from pods.models import check_object
 
 NAME = RegexValidator(
     r"^[a-z0-9][a-z0-9-]{0,39}\Z", "use 1-40 of a-z, 0-9 and -, not beginning with -"
@@ -202,9 +203,9 @@ class Fleet(models.Model):
                     f"({self.min_instances}); raise it, or lower min_instances"
                 }
             )
-        if not isinstance(self.handler_env, dict) or not all(
-            isinstance(k, str) and isinstance(v, str) for k, v in self.handler_env.items()
-        ):
+        check_object("offer_query", self.offer_query)
+        check_object("handler_env", self.handler_env)
+        if not all(isinstance(v, str) for v in self.handler_env.values()):
             raise ValidationError({"handler_env": 'give names and texts: {"NAME": "value"}'})
         self._check_reply_to()
         if self.silent_seconds <= 2 * self.heartbeat_seconds:

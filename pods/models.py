@@ -1,11 +1,13 @@
 """Rows of the supply side: accounts, pods, what happened to them and what they cost."""
 
+import json
 import secrets
 import uuid
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 
@@ -27,6 +29,22 @@ def usd_per_hour(**options: Any) -> "models.DecimalField[Any, Any]":
 
 def _installation_slug() -> str:
     return secrets.token_hex(3)
+
+
+def check_object(field: str, value: Any) -> None:
+    """Refuse what is no JSON object, or one that not every database keeps.
+
+    Raises:
+        ValidationError: it is none; the message says what would be right.
+    """
+    if not isinstance(value, dict):
+        raise ValidationError({field: 'give names and values: {"name": "value"}'})
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except ValueError as exc:
+        raise ValidationError({field: "a number is too large"}) from exc
+    if "\\u0000" in text:
+        raise ValidationError({field: "a text holds the character NUL"})
 
 
 class Installation(models.Model):
@@ -79,6 +97,10 @@ class Account(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Check what the form's field lets through."""
+        check_object("options", self.options)
 
 
 class PodQuerySet(models.QuerySet["Pod"]):
