@@ -58,6 +58,10 @@ class IdleAction(models.TextChoices):
     STOP = "stop", "stop it and keep its disk, where the provider can"
 
 
+def _are_numbers(*values: object) -> bool:
+    return all(isinstance(value, int | float) for value in values)
+
+
 class Fleet(models.Model):
     """One backlog, its scale policy, its guardrails and its pod template."""
 
@@ -196,7 +200,10 @@ class Fleet(models.Model):
 
     def clean(self) -> None:
         """Check what one field alone cannot tell."""
-        if self.min_instances > self.max_instances:
+        # What its own field refused is still a text here, when it comes from the command line.
+        if _are_numbers(self.min_instances, self.max_instances) and (
+            self.min_instances > self.max_instances
+        ):
             raise ValidationError(
                 {
                     "max_instances": f"max_instances is {self.max_instances}, below min_instances "
@@ -208,7 +215,9 @@ class Fleet(models.Model):
         if not all(isinstance(v, str) for v in self.handler_env.values()):
             raise ValidationError({"handler_env": 'give names and texts: {"NAME": "value"}'})
         self._check_reply_to()
-        if self.silent_seconds <= 2 * self.heartbeat_seconds:
+        if _are_numbers(self.silent_seconds, self.heartbeat_seconds) and (
+            self.silent_seconds <= 2 * self.heartbeat_seconds
+        ):
             raise ValidationError(
                 {"silent_seconds": "must be above two heartbeats, else a late one kills the pod"}
             )
