@@ -3,7 +3,7 @@
 import getpass
 import json
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from datetime import timedelta
 from typing import Any
 
@@ -26,6 +26,8 @@ from fleet.management.streams import dead_letters, enqueue, export
 from fleet.models import Fleet
 from fleet.status import status_of
 
+LONGEST_TICK_SECONDS = 24 * 3600
+
 
 def _add_fields(parser: ArgumentParser) -> None:
     """An option for each field that operators may change."""
@@ -35,7 +37,14 @@ def _add_fields(parser: ArgumentParser) -> None:
         parser.add_argument(
             f"--{name.replace('_', '-')}", dest=name, metavar="VALUE", help=text.replace("%", "%%")
         )
-    parser.add_argument("--tick-seconds", type=int, help="Seconds between two decisions.")
+    parser.add_argument("--tick-seconds", type=_period, help="Seconds between two decisions.")
+
+
+def _period(text: str) -> int:
+    seconds = int(text)
+    if not 1 <= seconds <= LONGEST_TICK_SECONDS:
+        raise ArgumentTypeError(f"{text}: give 1 to {LONGEST_TICK_SECONDS} seconds")
+    return seconds
 
 
 def _fields(options: dict[str, Any]) -> dict[str, Any]:
