@@ -49,10 +49,30 @@ DECIDING: Final = (
         ),
     ),
     Mutation(
+        name="guardrails-at-commit",
+        file=TICKING,
+        before="            _still_asked_for(fleet, gathered)\n",
+        after="",
+        tests=(
+            STILL
+            + "test_a_tick_that_stood_still_starts_nothing_by_guardrails_that_were_edited_meanwhile",
+        ),
+    ),
+    Mutation(
+        name="takes-nothing",
+        file="fleet/decision/stragglers.py",
+        before="if useless := _useless(seen, gone):",
+        after="if useless := None:",
+        tests=(
+            "tests/unit/fleet/test_stragglers.py::"
+            "test_a_pod_that_takes_nothing_while_items_wait_is_replaced_also_when_it_is_the_only_one",
+        ),
+    ),
+    Mutation(
         name="send-on-commit",
         file="pods/dispatch.py",
-        before="    transaction.on_commit(\n",
-        after="    (lambda act: act())(\n",
+        before="transaction.on_commit(partial(_publish, task, args, countdown))",
+        after="_publish(task, args, countdown)",
         tests=(TICKS + "test_a_tick_writes_its_decision_and_the_pods_ahead_and_sends_on_commit",),
     ),
     Mutation(

@@ -200,9 +200,9 @@ EDGES: Final = (
     ),
     Mutation(
         name="no-private-webhooks",
-        file=ADDRESSES,
-        before="if not address.is_global or address.is_multicast:",
-        after="if False:",
+        file="fleet/channel_urls.py",
+        before="return address.is_global and not address.is_multicast",
+        after="return True",
         tests=(NOTIFY + "test_an_address_that_reaches_inside_is_refused",),
     ),
     Mutation(

@@ -33,9 +33,9 @@ LIVING: Final = (
     ),
     Mutation(
         name="wait-from-the-last-create",
-        file=SPAWNING,
-        before="        Pod.objects.filter(pk=pod.pk).update(asked_at=utcnow())\n",
-        after="        pass\n",
+        file="pods/spawning.py",
+        before="lifecycle.still_claimed(pod, asked_at=utcnow())",
+        after="lifecycle.still_claimed(pod)",
         tests=(ALONE + "test_each_try_to_create_waits_out_the_list_anew",),
     ),
     Mutation(
@@ -86,6 +86,13 @@ LIVING: Final = (
         before="Q(claimed_until__isnull=True) | Q(claimed_until__lt=now), pk=pod_id",
         after="pk=pod_id",
         tests=(SPAWNS + "test_two_deliveries_at_once_make_one_machine",),
+    ),
+    Mutation(
+        name="claim-before-create",
+        file="pods/spawning.py",
+        before="lifecycle.still_claimed(pod, asked_at=utcnow())",
+        after="Pod.objects.filter(pk=pod.pk).update(asked_at=utcnow())",
+        tests=(SPAWNS + "test_a_spawn_that_stood_still_after_its_look_makes_no_second_machine",),
     ),
     Mutation(
         name="claim-swap",
@@ -224,9 +231,9 @@ LIVING: Final = (
     ),
     Mutation(
         name="a-consumer-with-items-stays",
-        file="pods/fencing.py",
-        before='if not client.xpending_range(stream, group, "-", "+", 1, consumername=pod.name):',
-        after="if True:",
+        file="pods/consumers.py",
+        before="if not redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[i])[1] then",
+        after="if true then",
         tests=(ALONE + "test_what_a_gone_pod_had_in_hand_is_left_to_be_claimed",),
     ),
     Mutation(
@@ -304,8 +311,8 @@ LIVING: Final = (
     Mutation(
         name="the-remembered-heartbeat",
         file="pods/diagnosis.py",
-        before="heard = facts.last_seen if facts.beat_age is None else facts.beat_age",
-        after="heard = facts.beat_age",
+        before="signs = (facts.beat_age, facts.last_seen, facts.unread_age)",
+        after="signs = (facts.beat_age, facts.unread_age)",
         tests=(
             "tests/integration/redis_loss/test_health_of_emptied_redis.py::"
             "test_an_emptied_redis_ends_no_pod_before_its_agent_had_time_to_beat_again",
@@ -314,8 +321,8 @@ LIVING: Final = (
     Mutation(
         name="a-pod-that-works-is-not-silent",
         file="pods/diagnosis.py",
-        before="return Finding.SILENT if idle is None or idle > facts.silent_after else Finding.HEALTHY",
-        after="return Finding.SILENT",
+        before="lively = idle is not None and idle <= facts.silent_after",
+        after="lively = False",
         tests=(
             SICK + "test_nobody_who_acknowledges_or_touches_the_stream_is_written_off_on_inference",
         ),

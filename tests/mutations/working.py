@@ -51,9 +51,9 @@ WORKING: Final = (
     ),
     Mutation(
         name="targets-before-acknowledging",
-        file=LUA + "commit.lua",
-        before="  if bad[n] then\n",
-        after="  if false then\n",
+        file="pods/agent/scripts/commit.lua",
+        before="    if bad[t] then\n",
+        after="    if false then\n",
         tests=(SCRIPTS + "test_no_target_that_cannot_be_written_swallows_an_acknowledged_item",),
     ),
     Mutation(
@@ -147,8 +147,8 @@ WORKING: Final = (
     Mutation(
         name="lease-of-the-agents",
         file="pods/heartbeats.py",
-        before="            pipe.incr(Keys(fleet).lease)\n",
-        after="            pipe.get(Keys(fleet).lease)\n",
+        before="pipe.eval(RENEW, 1, Keys(fleet).lease)",
+        after="pipe.get(Keys(fleet).lease)",
         tests=(
             "tests/integration/fleet/test_ticking.py::"
             "test_a_tick_tells_the_agents_that_a_manager_lives",

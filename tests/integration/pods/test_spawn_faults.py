@@ -64,6 +64,27 @@ def test_a_death_before_the_create_call_makes_one_machine_later(world: World) ->
     assert len(world.living()) == 1
 
 
+@pytest.mark.fault(15)
+@pytest.mark.fault(44)
+def test_a_spawn_that_stood_still_after_its_look_makes_no_second_machine(world: World) -> None:
+    pod, looks = world.requested(), 0
+    look = world.provider.list_tagged
+
+    def slow(tag: str) -> Any:
+        nonlocal looks
+        found, looks = look(tag), looks + 1
+        if looks == 1:  # longer than its claim, in which another makes the machine
+            world.rig.clock.advance(3600)
+            spawning.spawn_pod(pod.pk, connect=world.connect)
+        return found
+
+    with mock.patch.object(world.provider, "list_tagged", slow):
+        world.spawn(pod)
+    assert looks == 2
+    assert world.living() == [pod.external_id]
+    assert pod.state == "booting"
+
+
 @pytest.mark.fault(3)
 @pytest.mark.parametrize("list_lag", [0, 60])
 def test_a_death_before_the_id_is_stored_finds_the_machine_again(
