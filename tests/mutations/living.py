@@ -314,8 +314,8 @@ LIVING: Final = (
         before="signs = (facts.beat_age, facts.last_seen, facts.unread_age)",
         after="signs = (facts.beat_age, facts.unread_age)",
         tests=(
-            "tests/integration/redis_loss/test_health_of_emptied_redis.py::"
-            "test_an_emptied_redis_ends_no_pod_before_its_agent_had_time_to_beat_again",
+            "tests/unit/pods/test_diagnosis.py::"
+            "test_a_heartbeat_that_redis_gave_up_is_remembered_by_the_row",
         ),
     ),
     Mutation(

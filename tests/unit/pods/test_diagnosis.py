@@ -128,3 +128,10 @@ def test_nobody_who_acknowledges_or_touches_the_stream_is_written_off_on_inferen
 def test_only_watched_pods_are_diagnosed(seen: Facts) -> None:
     if seen.state not in {BOOTING, READY, STOPPED}:
         assert diagnose(seen) is Finding.HEALTHY
+
+
+def test_a_heartbeat_that_redis_gave_up_is_remembered_by_the_row() -> None:
+    """A server that is short of memory may evict the key of one pod, and go on."""
+    evicted = replace(WELL, beat_age=None, agent_working=False, last_seen=seconds(5))
+    assert diagnose(evicted) is Finding.HEALTHY
+    assert diagnose(replace(evicted, last_seen=seconds(61))) is Finding.SILENT
