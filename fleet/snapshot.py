@@ -229,8 +229,8 @@ def _last_ticks(fleet: Fleet, now: datetime) -> Sequence[tuple[datetime, int | N
 def _waiting_for(
     depth: Depth | None, ticks: Sequence[tuple[datetime, int | None, int]], now: datetime
 ) -> timedelta | None:
-    """How long each tick has seen items that nobody had taken; None where there are none now."""
-    if depth is None or depth.items <= depth.pending:
+    """How long each tick has seen items that nobody had taken; None where there are none for sure."""
+    if depth is None or depth.estimated or depth.items <= depth.pending:
         return None
     since = now
     for at, items, pending in ticks:

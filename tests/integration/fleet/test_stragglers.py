@@ -1,5 +1,6 @@
 """A straggler leaves through the tick, its host is avoided, and no second one goes with it."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -7,10 +8,12 @@ import pytest
 import redis
 
 from fleet import market, operating, ticking
+from fleet.models import Fleet
 from pods import clock, lifecycle, wiring
 from pods.agent.protocol import AgentState, Heartbeat
 from pods.models import Account, Pod
 from pods.states import READY, TERMINATED, TERMINATING
+from tests.emulators.base import SteppedClock
 from tests.factories import NOON, a_fleet, a_pod, an_account
 from tests.integration.fleet.test_placement_learns import packed
 from tests.integration.fleet.test_ticking import add_items
@@ -56,3 +59,43 @@ def test_the_worst_pod_drains_its_host_is_avoided_and_the_next_worst_stays(redis
     now = clock.utcnow()
     known = market.experience(fleet, now, [])
     assert [o.key for o in market.offers_for(fleet, now, known)[0]] == ["other"]
+
+
+@pytest.fixture
+def time() -> Iterator[SteppedClock]:
+    stepped = SteppedClock(NOON)
+    with clock.use(stepped):
+        yield stepped
+
+
+def ticked(fleet: Fleet, time: SteppedClock, pod: Pod, *, minutes: int) -> list[str]:
+    """Why pods were retired while ticks went on; the pod beats, and has nothing in hand."""
+    client = redis.Redis.from_url(wiring.redis_url(pod), protocol=2)
+    because = []
+    for _ in range(minutes):
+        seconds, micros = client.time()
+        said = Heartbeat(state=AgentState.WORKING, idle_ms=3_600_000).fields()
+        at = {"at_ms": str(seconds * 1000 + micros // 1000)}
+        client.hset(wiring.keys(pod).pod(pod.name), mapping={**said, **at})
+        decision = ticking.tick_fleet(fleet.pk)
+        assert decision is not None
+        because += [r.because for r in decision.retire]
+        time.advance(60)
+    return because
+
+
+@pytest.mark.fault(18)
+def test_a_pod_that_beats_and_takes_nothing_gives_its_place_up_once_items_have_waited(
+    redis_url: str, time: SteppedClock
+) -> None:
+    account: Account = an_account("runpod", offers=[packed("o", "0.1", "A")], surveyed_at=NOON)
+    fleet = a_fleet(
+        accounts=[account], max_instances=1, min_instances=1, target_depth_per_pod=10, image="i:1"
+    )
+    operating.make_group(fleet)
+    pod = a_pod(fleet, READY, gpu_type="A", gpu_count=1)
+    assert ticked(fleet, time, pod, minutes=8) == []  # nothing waits, and min_instances keeps it
+    add_items(redis_url, 10)
+    assert ticked(fleet, time, pod, minutes=5) == []
+    [because] = ticked(fleet, time, pod, minutes=1)
+    assert because == "has taken nothing for 3600 s while items wait"
