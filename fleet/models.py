@@ -200,6 +200,9 @@ class Fleet(models.Model):
 
     def clean(self) -> None:
         """Check what one field alone cannot tell."""
+        texts = {f.name: getattr(self, f.attname) for f in self._meta.concrete_fields}
+        if nul := [name for name, text in texts.items() if isinstance(text, str) and "\0" in text]:
+            raise ValidationError(dict.fromkeys(nul, "a text holds the character NUL"))
         # What its own field refused is still a text here, when it comes from the command line.
         if _are_numbers(self.min_instances, self.max_instances) and (
             self.min_instances > self.max_instances

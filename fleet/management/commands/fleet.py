@@ -22,6 +22,7 @@ from fleet.management.arguments import (
     add_result_arguments,
     add_source_arguments,
 )
+from fleet.management.named import fleet_named
 from fleet.management.streams import dead_letters, enqueue, export
 from fleet.models import Fleet
 from fleet.status import status_of
@@ -115,12 +116,7 @@ class Command(BaseCommand):
             raise CommandError(str(exc)) from exc
 
     def _fleet(self, options: dict[str, Any]) -> Fleet:
-        name = options["name"]
-        try:
-            return Fleet.objects.select_related("schedule__interval").get(name=name)
-        except Fleet.DoesNotExist as exc:
-            known = ", ".join(Fleet.objects.values_list("name", flat=True)) or "none"
-            raise CommandError(f"no fleet {name!r}; known: {known}") from exc
+        return fleet_named(options["name"])
 
     def _say(self, options: dict[str, Any], fleet: Fleet, text: str) -> None:
         if options["json"]:

@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, cast
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 from rich.console import Console
 from rich.table import Table
 
@@ -13,6 +13,7 @@ from fleet import market
 from fleet.decision import placement
 from fleet.decision.placement import NOTHING_KNOWN, Experience, Weighed
 from fleet.decision.values import Wanted
+from fleet.management.named import fleet_named
 from fleet.models import Fleet
 from pods import surveying
 from pods.clock import utcnow
@@ -34,7 +35,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print them."""
-        fleet = _fleet(options["fleet"])
+        fleet = None if options["fleet"] is None else fleet_named(options["fleet"])
         accounts = list(
             (Account.objects.all() if fleet is None else fleet.accounts.all())
             .filter(enabled=True)
@@ -60,16 +61,6 @@ class Command(BaseCommand):
             self.stdout.write(
                 "no offers; `offers --fresh` asks the accounts, `account list` shows them"
             )
-
-
-def _fleet(name: str | None) -> Fleet | None:
-    if name is None:
-        return None
-    try:
-        return Fleet.objects.get(name=name)
-    except Fleet.DoesNotExist as exc:
-        known = ", ".join(Fleet.objects.values_list("name", flat=True)) or "none"
-        raise CommandError(f"no fleet {name!r}; known: {known}") from exc
 
 
 def _as_asked(fleet: Fleet | None) -> tuple[Wanted, Experience]:
