@@ -14,14 +14,9 @@ ITEMS = 1_200
 
 @pytest.mark.timeout(300)
 @pytest.mark.fault(56)
+@pytest.mark.slow
 @pytest.mark.one_database
-@pytest.mark.parametrize(
-    "redis_too",
-    [
-        pytest.param(False, id="Redis lives on"),
-        pytest.param(True, id="Redis dies too", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("redis_too", [False, True], ids=["Redis lives on", "Redis dies too"])
 def test_pods_that_see_no_manager_end_themselves_and_a_later_one_loses_nothing(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, redis_too: bool
 ) -> None:
