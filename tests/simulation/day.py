@@ -250,6 +250,7 @@ class Day:
         )
         self.dice.say(f"{changes}")
         operating.edit(Fleet.objects.get(pk=self.fleet.pk), changes, by="operator")
+        self.invariants.edited()
 
     def settle(self) -> None:
         """No faults any more: within an hour nothing is on its way and nothing unknown (L2, L3)."""
@@ -281,6 +282,7 @@ class Day:
         """Nothing is sent for up to an hour (F43)."""
         self.dice.say(f"beat is silent for {seconds} s")
         self.beat.silent_until = utcnow() + timedelta(seconds=seconds)
+        self.invariants.beat_was_silent += timedelta(seconds=seconds)
 
     def _calm(self) -> None:
         """With faults gone and work there the fleet is as large as it should be; then it is gone."""
