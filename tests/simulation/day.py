@@ -77,7 +77,7 @@ class Lived:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weather:
-    """How the faults of a day come: in one storm or in four squalls, at a stroke or spread out."""
+    """How the faults of a day come: in one storm or in three squalls, at a stroke or spread out."""
 
     bursts: int
     fury: float  # how many times likelier than usual each fault is

@@ -46,8 +46,7 @@ class Invariants:
         self._states: dict[int, str] = {}
         self._ids: dict[int, str] = {}
         self._unknown: dict[str, tuple[datetime, int]] = {}
-        self._limits = [fleet]  # as it was before the step, in between, and after it
-        self._edited: list[Fleet] = []
+        self._limits = [fleet]  # as it was before the step, after each edit in it, and now
         self._orphans = (0, Decimal(0))
         self._inferred: list[datetime] = []
         self.reconciliations = 0
@@ -62,7 +61,7 @@ class Invariants:
 
     def edited(self) -> None:
         """An operator has edited the guardrails: what was begun before may have been by these."""
-        self._edited.append(Fleet.objects.get(pk=self._fleet.pk))
+        self._limits.append(Fleet.objects.get(pk=self._fleet.pk))
 
     def check(self) -> None:
         """All that is cheap.
@@ -76,14 +75,13 @@ class Invariants:
                 "hourly_usd", "stopped_hourly_usd",
             )
         )  # fmt: skip
-        self._limits = self._limits[-1:] + self._edited
-        self._edited = []
-        self._limits.append(Fleet.objects.get(pk=self._fleet.pk))
+        self.edited()  # hypothesis edits past `Day`
         events = list(PodEvent.objects.filter(pk__gt=self._event).order_by("pk"))
         self._check_events(rows, events)
         machines = {v.name: {m.id: m for m in v.machines()} for v in self._vendors}
         self._check_machines(rows, events, machines)
         self._check_limits(rows, events)
+        del self._limits[:-1]
         self._check_items()
 
     def _check_events(self, rows: Sequence[Any], events: Sequence[PodEvent]) -> None:
