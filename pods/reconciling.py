@@ -90,6 +90,8 @@ def _rows(account: Account, machines: Sequence[Machine]) -> Mapping[str, Pod]:
         if p.external_id
     }
     tokens = {m.token: m for m in machines if m.external_id not in by_id and _is_token(m.token)}
+    if not tokens:
+        return by_id
     for pod in Pod.objects.filter(client_token__in=tokens.keys(), external_id=None):
         by_id[tokens[pod.client_token.hex].external_id] = pod
     return by_id

@@ -21,6 +21,7 @@ from pods import (
 from pods.clock import utcnow
 from pods.models import Account, Pod
 from pods.providers.errors import ProviderError
+from pods.states import PodState
 
 # A step that is due for so long has lost its message, or its worker.
 NUDGE_AFTER: Final = timedelta(seconds=10)
@@ -103,6 +104,6 @@ def nudge() -> None:
     late = Pod.objects.in_transit().filter(
         Q(claimed_until__isnull=True) | Q(claimed_until__lt=now), due_at__lt=now - NUDGE_AFTER
     )
-    for pod in late.order_by("due_at")[:NUDGES_AT_ONCE]:
-        Pod.objects.filter(pk=pod.pk).update(due_at=now + NUDGE_AGAIN_AFTER)
-        dispatch.next_step(pod.pk, pod.status)
+    for pod_id, state in late.order_by("due_at").values_list("pk", "state")[:NUDGES_AT_ONCE]:
+        Pod.objects.filter(pk=pod_id).update(due_at=now + NUDGE_AGAIN_AFTER)
+        dispatch.next_step(pod_id, PodState(state))

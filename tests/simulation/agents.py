@@ -86,15 +86,13 @@ class Agents:
             agent.taken_at = None
 
     def add_items(self, count: int) -> None:
-        """Work arrives; its ids are of the simulation's time."""
-        now_ms = int(utcnow().timestamp() * 1000)
+        """Work arrives; its ids are of the server's clock."""
+        now_ms = int(self._seen.clock.timestamp() * 1000)
+        pipe = self._redis.pipeline(transaction=False)
         for _ in range(count):
             self._milliseconds = max(self._milliseconds + 1, now_ms)
-            try:
-                self._redis.xadd(self._fleet.stream, {"payload": "x"}, id=f"{self._milliseconds}-0")
-            except RedisError:
-                return
-            self.enqueued += 1
+            pipe.xadd(self._fleet.stream, {"payload": "x"}, id=f"{self._milliseconds}-0")
+        self.enqueued += len(pipe.execute())
 
     def step(self, *, managed: bool) -> None:
         """Let every agent catch up with the clock; `managed`: ticks came in the time jumped over."""
@@ -211,10 +209,9 @@ class Agents:
         return []
 
     def _beat(self, name: str, agent: _Agent, state: AgentState) -> None:
-        now = utcnow()
         said = Heartbeat(
             state=state,
-            at_ms=int(now.timestamp() * 1000),
+            at_ms=int(self._seen.clock.timestamp() * 1000),
             done=agent.done,
             in_flight=len(agent.in_hand),
             idle_ms=0 if agent.in_hand else _ms(agent.idle_since),

@@ -43,8 +43,10 @@ BURST_STEPS: Final = 6  # at least; a burst goes on until its share of the fault
 FEWEST_FAULTS: Final = 50  # of a day
 STEP: Final = 5.0  # seconds, within a burst
 SETTLING: Final = 120.0
+DRAINING: Final = 240.0  # while nothing but work goes on
 QUIET: Final = 43_200.0
 WORTH_A_BOOT: Final = 400  # items: at the pace of an agent they last for longer than any boot
+CLOCKS: Final = (0, 0, 0, 600, -600)  # seconds by which a Redis is ahead of the manager (F31)
 FROZEN_STEPS: Final = 6  # of the others, while a worker stands still
 LONGEST_SETTLING: Final = timedelta(hours=1)
 AT_REST_WITHIN: Final = timedelta(minutes=30)
@@ -82,6 +84,7 @@ class Weather:
     bursts: int
     fury: float  # how many times likelier than usual each fault is
     step: float  # seconds between two looks within a burst
+    ahead: timedelta  # the clock of the Redis, of the manager's
 
     @classmethod
     def drawn(cls, dice: Random) -> "Weather":
@@ -90,7 +93,17 @@ class Weather:
             bursts=dice.choice((1, 1, 1, 1, 2, 3)),
             fury=dice.choice((3.0, 6.0, 9.0)),
             step=dice.choice((STEP, STEP, 2 * STEP, 4 * STEP)),
+            ahead=timedelta(seconds=dice.choice(CLOCKS)),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Replica:
+    """What a replica knew, and its clock."""
+
+    dumps: dict[bytes, Any]
+    counts: tuple[int, int]
+    ahead: timedelta
 
 
 class Day:
@@ -103,7 +116,7 @@ class Day:
         self.queue = Queue(dice, self.worker)
         self.vendors: list[Vendor] = [RunPod(time, dice), Vastai(time, dice)]
         self.pace = STEP
-        self.replica: tuple[dict[bytes, Any], tuple[int, int]] | None = None  # that will take over
+        self.replica: _Replica | None = None  # that will take over
         self.jumped = False  # ticks came in the time that was jumped over
 
     @contextmanager
@@ -146,6 +159,7 @@ class Day:
             Violated: an invariant did not hold, or the fleet did not settle.
             Broke: a task raised what no task may raise.
         """
+        self.server.ahead = weather.ahead
         part = timedelta(hours=HOURS) / weather.bursts
         for number in range(1, weather.bursts):
             end = utcnow() + part
@@ -221,15 +235,20 @@ class Day:
     def _fail_over(self) -> None:
         """A replica takes over that lacks what was written since the step before (F45)."""
         if self.replica is not None:
-            dumps, counts = self.replica
             self.redis.flushdb()
-            for key, dump in dumps.items():
+            for key, dump in self.replica.dumps.items():
                 self.redis.restore(key, 0, dump)
-            self.agents.go_back(counts)
+            self.agents.go_back(self.replica.counts)
+            self.server.ahead = self.replica.ahead
             self.replica = None
-        elif self.dice.strikes(0.006, "Redis fails over to a replica that lacks the next step"):
-            dumps = {key: self.redis.dump(key) for key in sorted(self.redis.keys())}
-            self.replica = dumps, self.agents.counts
+        elif own := self.dice.strikes(
+            0.006, "Redis fails over to a replica that lacks the next step"
+        ):
+            self.replica = _Replica(
+                dumps={key: self.redis.dump(key) for key in sorted(self.redis.keys())},
+                counts=self.agents.counts,
+                ahead=timedelta(seconds=own.choice(CLOCKS)),
+            )
 
     def _empty_redis(self) -> None:
         self.redis.flushdb()
@@ -300,7 +319,9 @@ class Day:
             vendor.restock()
         self.step()  # agents catch up with the quiet: what comes now they have not done yet
         self._until(self._three_work, "L1: not 3 READY pods")
+        self.pace = DRAINING
         self._until(lambda: not self.agents.left, "L4: not drained")
+        self.pace = SETTLING
         self._until(
             lambda: not Pod.objects.billable().exists() and not self.invariants.unknown,
             "L2, L3, L5: not at rest",

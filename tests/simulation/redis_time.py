@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from unittest import mock
 
@@ -29,9 +29,15 @@ class RedisTime:
 
     def __init__(self, worker: Worker) -> None:
         self.ill = ""  # DOWN, DEAF, or well
+        self.ahead = timedelta(0)  # of the manager's clock; negative: behind it (F31)
         self.asked: dict[bytes, datetime] = {}  # consumer: since it last asked for items
         self.settled: dict[bytes, datetime] = {}  # consumer: since it last got or settled one
         self._worker = worker
+
+    @property
+    def clock(self) -> datetime:
+        """What time it is on the server's host."""
+        return utcnow() + self.ahead
 
     @contextmanager
     def patched(self) -> Iterator[None]:
@@ -95,7 +101,7 @@ class RedisTime:
 
     def _translated(self, name: str, answer: Any) -> Any:
         """The answer with the simulation's time in the place of the server's."""
-        micros = int(utcnow().timestamp() * 1_000_000)
+        micros = int(self.clock.timestamp() * 1_000_000)
         if name == "TIME" and isinstance(answer, tuple):
             return (micros // 1_000_000, micros % 1_000_000)
         if name == "EVAL_RO" and isinstance(answer, list) and len(answer) == DEPTH_FIELDS:

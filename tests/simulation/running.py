@@ -1,13 +1,14 @@
 """Lives days one after another with a database and a server of its own, a line of JSON for each.
 
-`python -m tests.simulation.running FIRST COUNT FOLDER TRIES`; `manage.py simulate-faults` starts it.
+`python -m tests.simulation.running FOLDER TRIES < SEEDS`, a seed a line; `manage.py simulate-faults`
+starts it.
 """
 
 import json
 import logging
 import os
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def prepare(folder: Path) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def lived(seeds: range, *, tries: int) -> Iterator[str]:
+def lived(seeds: Iterable[int], *, tries: int) -> Iterator[str]:
     """The days of these seeds, each from an empty database and an empty Redis.
 
     `tries`: how often a day that fails is lived again, to shrink it.
@@ -57,11 +58,11 @@ def lived(seeds: range, *, tries: int) -> Iterator[str]:
         yield json.dumps(asdict(day))
 
 
-def main(first: str, count: str, folder: str, tries: str) -> None:
-    """Print what each day came to."""
+def main(folder: str, tries: str) -> None:
+    """Print what the day of each seed of standard input came to."""
     prepare(Path(folder))
     try:
-        for line in lived(range(int(first), int(first) + int(count)), tries=int(tries)):
+        for line in lived(map(int, sys.stdin), tries=int(tries)):
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
     finally:
@@ -69,4 +70,4 @@ def main(first: str, count: str, folder: str, tries: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:5])
+    main(*sys.argv[1:3])

@@ -9,6 +9,7 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from queue import Queue
 from threading import Thread
 from typing import Any, Final
@@ -37,6 +38,12 @@ class Command(BaseCommand):
             default=TRIES,
             help=f"How often a day that fails is lived again, to shrink it; {TRIES} unless told.",
         )
+        parser.add_argument(
+            "--keep",
+            type=Path,
+            metavar="FILE",
+            help="Add a line of JSON for each day; days that are in it are not lived again.",
+        )
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -47,20 +54,24 @@ class Command(BaseCommand):
             raise CommandError("the simulation is part of a checkout: run this in one")
         began = time.monotonic()
         seeds = range(options["first_seed"], options["first_seed"] + options["seeds"])
-        days = []
-        for day in lived(seeds, jobs=options["jobs"], tries=options["tries"]):
+        kept = _kept(options["keep"])
+        days = [kept[seed] for seed in seeds if seed in kept]
+        before = len(days)
+        to_live = [seed for seed in seeds if seed not in kept]
+        for day in lived(to_live, jobs=options["jobs"], tries=options["tries"]):
             days.append(day)
+            _keep(options["keep"], day)
             if day["violation"]:
                 self.stderr.write(str(day["violation"]))
             if len(days) % PROGRESS_EVERY == 0:
-                figures = summed(days, time.monotonic() - began)
+                figures = summed(days, before=before, seconds=time.monotonic() - began)
                 self.stderr.write(
                     f"{len(days)} of {len(seeds)} days, {figures['violations']} with a violation, "
                     f"{figures['simulated_hours_per_second']} simulated hours a second"
                 )
         if len(days) != len(seeds):
             raise CommandError(f"{len(days)} of {len(seeds)} days ended; see the errors above")
-        summary = summed(days, time.monotonic() - began)
+        summary = summed(days, before=before, seconds=time.monotonic() - began)
         if options["json"]:
             self.stdout.write(json.dumps(summary))
         else:
@@ -71,16 +82,52 @@ class Command(BaseCommand):
             )
 
 
-def lived(seeds: range, *, jobs: int, tries: int) -> Iterator[dict[str, Any]]:
+def _kept(file: Path | None) -> dict[int, dict[str, Any]]:
+    """The days of earlier runs by their seeds.
+
+    Raises:
+        CommandError: a line is no day, but for the last: a run may have been killed while it wrote.
+    """
+    if file is None or not file.exists():
+        return {}
+    days: dict[int, dict[str, Any]] = {}
+    lines = file.read_text().split("\n")
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            day = json.loads(line)
+            days[day["seed"]] = day
+        except (ValueError, TypeError, KeyError) as exc:
+            raise CommandError(
+                f"{file}, line {number}: no day; give a file that --keep has written, or a new one"
+            ) from exc
+    if lines[-1]:
+        file.write_text("".join(f"{line}\n" for line in lines[:-1]))
+    return days
+
+
+def _keep(file: Path | None, day: dict[str, Any]) -> None:
+    if file is not None:
+        with file.open("a") as out:
+            out.write(json.dumps(day) + "\n")
+
+
+def lived(seeds: Sequence[int], *, jobs: int, tries: int) -> Iterator[dict[str, Any]]:
     """What each day came to, as it ends, from as many processes as asked."""
     with ExitStack() as stack:
         told: Queue[str | None] = Queue()
         processes = []
-        for seed, share in shares(seeds.start, len(seeds), jobs):
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="podfleet-sim-"))
-            command = [sys.executable, "-m", HARNESS, str(seed), str(share), folder, str(tries)]
+        for job in range(min(jobs, len(seeds))):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="podfleet-sim-")))
+            share = folder / "seeds"
+            share.write_text("".join(f"{seed}\n" for seed in seeds[job::jobs]))
             process = stack.enter_context(
-                subprocess.Popen(command, stdout=subprocess.PIPE, cwd=settings.BASE_DIR, text=True)
+                subprocess.Popen(
+                    [sys.executable, "-m", HARNESS, str(folder), str(tries)],
+                    stdin=stack.enter_context(share.open()),
+                    stdout=subprocess.PIPE,
+                    cwd=settings.BASE_DIR,
+                    text=True,
+                )
             )
             stack.callback(process.send_signal, signal.SIGINT)  # it stops its server then
             Thread(target=_tell, args=(process, told), daemon=True).start()
@@ -97,24 +144,17 @@ def _tell(process: "subprocess.Popen[str]", told: "Queue[str | None]") -> None:
     told.put(None)
 
 
-def shares(first: int, count: int, jobs: int) -> Iterator[tuple[int, int]]:
-    """The first seed and the number of days of each process."""
-    for job in range(min(jobs, count)):
-        share = count // jobs + (job < count % jobs)
-        yield first, share
-        first += share
-
-
-def summed(days: Sequence[dict[str, Any]], seconds: float) -> dict[str, Any]:
-    """The figures of all days."""
+def summed(days: Sequence[dict[str, Any]], *, before: int, seconds: float) -> dict[str, Any]:
+    """The figures of all days; the rate is that of those after the first `before`."""
     violating = [day["seed"] for day in days if day["violation"]]
-    hours = sum(day["hours"] for day in days)
+    hours = sum(day["hours"] for day in days[before:])
     return {
         "histories": len(days),
         "faults": sum(day["faults"] for day in days),
         "fewest_faults": min(day["faults"] for day in days),
+        "fewest_hours": round(min(day["hours"] for day in days), 1),
         "pods": sum(day["pods"] for day in days),
-        "simulated_hours": round(hours, 1),
+        "simulated_hours": round(sum(day["hours"] for day in days), 1),
         "violations": len(violating),
         "seeds_violating": sorted(violating),
         "simulated_hours_per_second": round(hours / seconds, 2),
