@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from django.conf import settings
 
@@ -15,6 +16,7 @@ from pods.providers.base import PodSpec, Provider
 from pods.providers.observed import Observed
 
 Connect = Callable[[Account], Provider]
+LONGEST_SECRET: Final = 65_536  # bytes; no vendor's key, no service account is longer
 
 
 class BadSecret(Exception):
@@ -33,15 +35,28 @@ def read_secret(reference: str) -> str | None:
     if kind == "env":
         value = os.environ.get(where, "")
     elif kind == "file":
-        try:
-            value = Path(where).read_text(encoding="utf-8").strip()
-        except OSError as exc:
-            raise BadSecret(f"{reference}: {exc.strerror}") from exc
+        value = _read(reference, Path(where))
     else:
-        raise BadSecret(f"{kind}: is no kind of reference; use env:NAME or file:/path")
+        # Not echoed: whoever takes the field for the key's has put the key there.
+        raise BadSecret("the reference is neither env:NAME nor file:/path")
     if not value:
         raise BadSecret(f"{reference} is empty; put the key there, or correct the reference")
     return value
+
+
+def _read(reference: str, file: Path) -> str:
+    try:
+        if file.exists() and not file.is_file():  # a device or a pipe may never end
+            raise BadSecret(f"{reference} is no regular file; put the key into one")
+        with file.open("rb") as stream:
+            raw = stream.read(LONGEST_SECRET + 1)
+        if len(raw) > LONGEST_SECRET:
+            raise BadSecret(f"{reference} is longer than {LONGEST_SECRET} bytes: it holds no key")
+        return raw.decode().strip()
+    except OSError as exc:
+        raise BadSecret(f"{reference}: {exc.strerror}") from exc
+    except ValueError as exc:  # no UTF-8, or a NUL in the path
+        raise BadSecret(f"{reference} is no text in UTF-8; put the key there alone") from exc
 
 
 def secret_of(account: Account) -> str | None:

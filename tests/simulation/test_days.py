@@ -28,20 +28,39 @@ def lived(redis_url: str, seed: int) -> Lived:
     return day
 
 
+def simulated(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "manage.py", "simulate-faults", *arguments, "--json"]
+    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.one_database
 @pytest.mark.timeout(120)
-def test_the_command_lives_a_day_of_faults_without_a_violation() -> None:
-    command = [sys.executable, "manage.py", "simulate-faults", "--seeds", "1", "--first-seed", "2"]
-    ended = subprocess.run(
-        [*command, "--json"], cwd=CHECKOUT, capture_output=True, text=True, check=False
-    )
+def test_the_command_lives_days_of_faults_and_none_of_them_twice(tmp_path: Path) -> None:
+    file = tmp_path / "days.jsonl"
+    ended = simulated("--seeds", "1", "--first-seed", "2", "--keep", str(file))
     assert ended.returncode == 0, ended.stderr
     told = json.loads(ended.stdout)
     assert told["histories"] == 1
-    assert told["simulated_hours"] >= 24
+    assert told["fewest_hours"] >= 24
     assert told["fewest_faults"] >= 50
     assert told["pods"] > 0
     assert told["seeds_violating"] == []
+    first = json.loads(file.read_text())
+    file.write_text(f"{json.dumps(first | {'pods': 1000})}\n" + '{"seed": 3, "fau')  # a kill
+    ended = simulated("--seeds", "2", "--first-seed", "2", "--jobs", "2", "--keep", str(file))
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["histories"] == 2
+    assert json.loads(ended.stdout)["pods"] > 1000
+    assert [json.loads(line)["seed"] for line in file.read_text().splitlines()] == [2, 3]
+
+
+@pytest.mark.one_database
+def test_the_command_refuses_a_file_of_something_else(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("milk\neggs\n")
+    ended = simulated("--seeds", "1", "--keep", str(tmp_path / "notes"))
+    assert ended.returncode != 0
+    assert "line 1: no day; give a file that --keep has written, or a new one" in ended.stderr
+    assert (tmp_path / "notes").read_text() == "milk\neggs\n"
 
 
 @pytest.mark.timeout(120)

@@ -108,7 +108,8 @@ class Worker:
             attempt.dead = True
             self._dice.say(f"{attempt.what} dies {where}")
             raise Killed
-        if not connection.in_atomic_block:
+        # Not while the rows that an INSERT returns are to be fetched: the connection is everybody's.
+        if not connection.in_atomic_block and not where.startswith("after INSERT"):
             self._freeze(attempt, where)
 
     def _freeze(self, attempt: _Attempt, where: str) -> None:
