@@ -20,6 +20,14 @@ from config.env import ROOT
 from pods.providers.local.processes import MARK
 
 PATIENCE_SECONDS = 60.0
+LOOKING = """
+import json, sys
+from fleet.models import Fleet
+from fleet.status import status_of
+for name in sys.stdin:
+    fleet = Fleet.objects.select_related("schedule__interval").get(name=name.strip())
+    print(json.dumps(status_of(fleet).as_json()), flush=True)
+"""
 
 
 class Installation:
@@ -37,6 +45,7 @@ class Installation:
         self.redis_url = embedded.ensure_running(var)
         self.cli("migrate", "-v", "0")
         self._stack: stack.Stack | None = None
+        self._looking: subprocess.Popen[str] | None = None
 
     def cli(self, *args: str, status: int = 0) -> str:
         """What a management command prints."""
@@ -55,6 +64,23 @@ class Installation:
     def fleet(self, verb: str, *args: str) -> Any:
         """A verb of `manage.py fleet`, as JSON."""
         return json.loads(self.cli("fleet", verb, "--json", *args))
+
+    def look(self, name: str) -> Any:
+        """What `fleet show --json` says, from a process that is kept: asked in a loop, it starts once."""
+        if self._looking is None or self._looking.poll() is not None:
+            self._looking = subprocess.Popen(
+                [sys.executable, "manage.py", "shell", "-v", "0", "-c", LOOKING],
+                env=self.env,
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        assert self._looking.stdin is not None
+        assert self._looking.stdout is not None
+        self._looking.stdin.write(f"{name}\n")
+        self._looking.stdin.flush()
+        return json.loads(self._looking.stdout.readline())
 
     def python(self, code: str) -> Any:
         """What a piece of code, run inside the project, prints as JSON."""
@@ -89,6 +115,8 @@ class Installation:
 
     def stop(self) -> None:
         """Stop the stack, the pods and the Valkey."""
+        if self._looking is not None:
+            self._looking.communicate()
         if self._stack is not None:
             self._stack.stop()
         stack.stop_leftovers(self.var)
@@ -103,7 +131,7 @@ class Installation:
             answer = what()
             if answer:
                 return answer
-            time.sleep(0.3)
+            time.sleep(0.2)
         logs = "".join(p.read_text()[-3000:] for p in (self.var / "log").glob("worker*.log"))
         pytest.fail(f"not within {seconds} s\n{logs}")
 

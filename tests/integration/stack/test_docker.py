@@ -68,9 +68,9 @@ def test_three_containers_drain_a_backlog_and_none_is_left(
     )
     fleet("enqueue", "emb", str(write_items(tmp_path / "a.txt", 3000)))
     installation.start(monkeypatch)
-    installation.until(lambda: ready(fleet("show", "emb")) == 3, seconds=120)
-    installation.until(lambda: fleet("show", "emb")["depth"] == 0, seconds=200)
-    installation.until(lambda: fleet("show", "emb")["pods"] == [], seconds=120)
+    installation.until(lambda: ready(installation.look("emb")) == 3, seconds=120)
+    installation.until(lambda: installation.look("emb")["depth"] == 0, seconds=200)
+    installation.until(lambda: installation.look("emb")["pods"] == [], seconds=120)
     assert sorted(results(installation.redis_url)) == sorted(f"a.txt:{n + 1}" for n in range(3000))
     provider = connect(options=options, secret=None)
     assert provider.list_tagged("pf") == []
@@ -91,7 +91,7 @@ def test_containers_that_see_no_manager_end_themselves(
     fleet("create", "emb", "--account", "box", "--image", agent_image, *FAST, *limits)
     fleet("enqueue", "emb", str(write_items(tmp_path / "a.txt", 3000)))
     installation.start(monkeypatch)
-    installation.until(lambda: ready(fleet("show", "emb")) == 2, seconds=120)
+    installation.until(lambda: ready(installation.look("emb")) == 2, seconds=120)
     installation.kill_everything(pods=False, redis=False)
     provider = connect(options=options, secret=None)
     assert len(provider.list_tagged("pf")) == 2

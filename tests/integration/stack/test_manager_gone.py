@@ -20,11 +20,11 @@ ITEMS = 1_200
 def test_pods_that_see_no_manager_end_themselves_and_a_later_one_loses_nothing(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, redis_too: bool
 ) -> None:
-    fleet = installation.fleet
+    fleet, look = installation.fleet, installation.look
     fleet("create", "emb", *FAST, "--max-instances", "2", "--orphan-seconds", str(ORPHAN_SECONDS))
     fleet("enqueue", "emb", str(write_items(tmp_path / "a.txt", ITEMS)))
     installation.start(monkeypatch)
-    installation.until(lambda: ready(fleet("show", "emb")) == 2)
+    installation.until(lambda: ready(look("emb")) == 2)
 
     installation.kill_everything(pods=False, redis=redis_too)
     assert (embedded._process(installation.var) is None) == redis_too
@@ -35,6 +35,6 @@ def test_pods_that_see_no_manager_end_themselves_and_a_later_one_loses_nothing(
     done = set(results(installation.redis_url))
     assert 0 < len(done) < ITEMS
     installation.start(monkeypatch)
-    installation.until(lambda: fleet("show", "emb")["depth"] == 0, seconds=150)
-    installation.until(lambda: fleet("show", "emb")["pods"] == [])
+    installation.until(lambda: look("emb")["depth"] == 0, seconds=150)
+    installation.until(lambda: look("emb")["pods"] == [])
     assert set(results(installation.redis_url)) == {f"a.txt:{n + 1}" for n in range(ITEMS)}

@@ -42,19 +42,20 @@ def results(url: str) -> list[str]:
 def test_one_pod_then_three_then_none_then_back(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    fleet = installation.fleet
+    fleet, look = installation.fleet, installation.look
     fleet("create", "emb", *FAST)
     fleet("enqueue", "emb", str(write_items(tmp_path / "a.txt", 2500)))
     installation.start(monkeypatch)
 
     # max_instances is 1 by default: a single pod, however deep the backlog
-    installation.until(lambda: ready(fleet("show", "emb")) == 1)
-    assert len(fleet("show", "emb")["pods"]) == 1
-    assert "max_instances is 1" in fleet("show", "emb")["last_decision"]
+    installation.until(lambda: ready(look("emb")) == 1)
+    shown = fleet("show", "emb")
+    assert len(shown["pods"]) == 1
+    assert "max_instances is 1" in shown["last_decision"]
 
     # raised while it runs: the next ticks add one at a time
     fleet("set", "emb", "--max-instances", "3")
-    installation.until(lambda: ready(fleet("show", "emb")) == 3)
+    installation.until(lambda: ready(look("emb")) == 3)
     spawned = installation.python(
         "import json; from fleet.models import Tick;"
         "print(json.dumps([[t.spawned, t.at.timestamp()]"
@@ -64,7 +65,7 @@ def test_one_pod_then_three_then_none_then_back(
     assert all(b - a > TICK_SECONDS / 2 for (_, a), (_, b) in pairwise(spawned))
 
     # empty: each is retired after its own idle time, down to none
-    installation.until(lambda: fleet("show", "emb")["pods"] == [], seconds=120)
+    installation.until(lambda: look("emb")["pods"] == [], seconds=120)
     history = installation.python(
         "import json; from pods.models import Pod;"
         "print(json.dumps([[p.state, p.retire_because] for p in Pod.objects.all()]))"
@@ -75,8 +76,8 @@ def test_one_pod_then_three_then_none_then_back(
 
     # back: so is the fleet
     fleet("enqueue", "emb", str(write_items(tmp_path / "b.txt", 200)))
-    installation.until(lambda: fleet("show", "emb")["depth"] == 0)
-    installation.until(lambda: fleet("show", "emb")["pods"] == [])
+    installation.until(lambda: look("emb")["depth"] == 0)
+    installation.until(lambda: look("emb")["pods"] == [])
     found = results(installation.redis_url)
     assert sorted(found) == sorted(
         [f"a.txt:{n + 1}" for n in range(2500)] + [f"b.txt:{n + 1}" for n in range(200)]
@@ -99,12 +100,12 @@ def test_after_a_kill_of_everything_the_next_start_finds_the_pods_and_loses_noth
     tmp_path: Path,
     pods_too: bool,
 ) -> None:
-    fleet = installation.fleet
+    fleet, look = installation.fleet, installation.look
     fleet("create", "emb", *FAST, "--max-instances", "2")
     fleet("enqueue", "emb", str(write_items(tmp_path / "a.txt", 1500)))
     installation.start(monkeypatch)
-    installation.until(lambda: ready(fleet("show", "emb")) == 2)
-    before = {p["name"] for p in fleet("show", "emb")["pods"]}
+    installation.until(lambda: ready(look("emb")) == 2)
+    before = {p["name"] for p in look("emb")["pods"]}
 
     installation.kill_everything(pods=pods_too)
     alive = agents(installation.var)
@@ -116,15 +117,15 @@ def test_after_a_kill_of_everything_the_next_start_finds_the_pods_and_loses_noth
     installation.start(monkeypatch)
 
     def names_of_ready() -> set[str]:
-        return {p["name"] for p in fleet("show", "emb")["pods"] if p["state"] == "ready"}
+        return {p["name"] for p in look("emb")["pods"] if p["state"] == "ready"}
 
     if pods_too:
         installation.until(lambda: names_of_ready() and not names_of_ready() & before)
     else:
         installation.until(lambda: names_of_ready() == before)
 
-    installation.until(lambda: fleet("show", "emb")["depth"] == 0, seconds=120)
-    installation.until(lambda: fleet("show", "emb")["pods"] == [])
+    installation.until(lambda: look("emb")["depth"] == 0, seconds=120)
+    installation.until(lambda: look("emb")["pods"] == [])
     found = results(installation.redis_url)
     assert set(found) == {f"a.txt:{n + 1}" for n in range(1500)}
     assert agents(installation.var) == []
