@@ -241,11 +241,16 @@ def _waiting_for(
 
 
 def _boot_time(fleet: Fleet) -> timedelta | None:
+    """The median of the last boots, from the request that made the machine until the agent was there.
+
+    Not from the row's birth: a spawn that was held up by a lost message or an ill vendor would pass
+    for a slow boot, and one more pod for not worth it.
+    """
     boots = [
-        (ready - requested).total_seconds()
-        for ready, requested in Pod.objects.filter(fleet=fleet, ready_at__isnull=False)
+        (ready - (asked or requested)).total_seconds()
+        for ready, asked, requested in Pod.objects.filter(fleet=fleet, ready_at__isnull=False)
         .order_by("-requested_at")
-        .values_list("ready_at", "requested_at")[:BOOTS_MEASURED]
+        .values_list("ready_at", "asked_at", "requested_at")[:BOOTS_MEASURED]
         if ready is not None
     ]
     return timedelta(seconds=median(boots)) if boots else None

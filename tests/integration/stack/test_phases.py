@@ -91,7 +91,7 @@ def test_one_pod_then_three_then_none_then_back(
     "pods_too",
     [
         pytest.param(False, id="pods live on", marks=pytest.mark.one_database),
-        pytest.param(True, id="pods die too"),
+        pytest.param(True, id="pods die too", marks=pytest.mark.slow),
     ],
 )
 def test_after_a_kill_of_everything_the_next_start_finds_the_pods_and_loses_nothing(
