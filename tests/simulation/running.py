@@ -1,14 +1,16 @@
 """Lives days one after another with a database and a server of its own, a line of JSON for each.
 
-`python -m tests.simulation.running FOLDER TRIES < SEEDS`, a seed a line; `manage.py simulate-faults`
-starts it.
+`python -m tests.simulation.running FOLDER TRIES DATABASE < SEEDS`, a seed a line;
+`manage.py simulate-faults` starts it. DATABASE is `sqlite` or `postgres`.
 """
 
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,21 +18,44 @@ import django
 from django.core.management import call_command
 
 from config import embedded
+from tests import postgres
 from tests.simulation.shrinking import most_spared
 
 
-def prepare(folder: Path) -> None:
-    """A migrated SQLite and a Valkey, both in the folder; before Django's settings are read."""
-    os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
-    os.environ["PODFLEET_VAR_DIR"] = str(folder)
-    os.environ["PODFLEET_LOG_LEVEL"] = "ERROR"
-    os.environ["DATABASE_URL"] = f"sqlite:///{folder / 'days.sqlite3'}"
-    embedded.url(folder / "redis", first_choice=0)
-    os.environ["REDIS_URL"] = embedded.ensure_running(folder / "redis")
-    django.setup()
-    call_command("migrate", verbosity=0)
-    for name in ("pods", "fleet"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+@contextmanager
+def prepared(folder: Path, database: str) -> Iterator[None]:
+    """A migrated database and a Valkey, both in the folder; before Django's settings are read."""
+    with ExitStack() as stack:
+        os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+        os.environ["PODFLEET_VAR_DIR"] = str(folder)
+        os.environ["PODFLEET_LOG_LEVEL"] = "ERROR"
+        os.environ["DATABASE_URL"] = (
+            stack.enter_context(_postgres(folder))
+            if database == "postgres"
+            else f"sqlite:///{folder / 'days.sqlite3'}"
+        )
+        embedded.url(folder / "redis", first_choice=0)
+        stack.callback(embedded.stop, folder / "redis")
+        os.environ["REDIS_URL"] = embedded.ensure_running(folder / "redis")
+        django.setup()
+        call_command("migrate", verbosity=0)
+        for name in ("pods", "fleet"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        yield
+
+
+@contextmanager
+def _postgres(folder: Path) -> Iterator[str]:
+    """The address of a server that ends with the block."""
+    folder.chmod(0o711)  # its user has to pass through
+    binaries = postgres.installed_binaries() or postgres.bundled_binaries(folder / "pgwheel")
+    postgres.make(folder / "postgres", binaries)
+    server = postgres.run(folder / "postgres", binaries)
+    try:
+        yield postgres.address(folder / "postgres")
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait()
 
 
 def lived(seeds: Iterable[int], *, tries: int) -> Iterator[str]:
@@ -58,16 +83,13 @@ def lived(seeds: Iterable[int], *, tries: int) -> Iterator[str]:
         yield json.dumps(asdict(day))
 
 
-def main(folder: str, tries: str) -> None:
+def main(folder: str, tries: str, database: str) -> None:
     """Print what the day of each seed of standard input came to."""
-    prepare(Path(folder))
-    try:
+    with prepared(Path(folder), database):
         for line in lived(map(int, sys.stdin), tries=int(tries)):
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
-    finally:
-        embedded.stop(Path(folder) / "redis")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:4])

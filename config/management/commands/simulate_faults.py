@@ -38,6 +38,7 @@ class Command(BaseCommand):
             default=TRIES,
             help=f"How often a day that fails is lived again, to shrink it; {TRIES} unless told.",
         )
+        parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
         parser.add_argument(
             "--keep",
             type=Path,
@@ -58,7 +59,8 @@ class Command(BaseCommand):
         days = [kept[seed] for seed in seeds if seed in kept]
         before = len(days)
         to_live = [seed for seed in seeds if seed not in kept]
-        for day in lived(to_live, jobs=options["jobs"], tries=options["tries"]):
+        words = [str(options["tries"]), options["database"]]
+        for day in lived(to_live, words, jobs=options["jobs"]):
             days.append(day)
             _keep(options["keep"], day)
             if day["violation"]:
@@ -111,8 +113,8 @@ def _keep(file: Path | None, day: dict[str, Any]) -> None:
             out.write(json.dumps(day) + "\n")
 
 
-def lived(seeds: Sequence[int], *, jobs: int, tries: int) -> Iterator[dict[str, Any]]:
-    """What each day came to, as it ends, from as many processes as asked."""
+def lived(seeds: Sequence[int], words: Sequence[str], *, jobs: int) -> Iterator[dict[str, Any]]:
+    """What each day came to, as it ends, from as many processes as asked; `words`: theirs."""
     with ExitStack() as stack:
         told: Queue[str | None] = Queue()
         processes = []
@@ -122,7 +124,7 @@ def lived(seeds: Sequence[int], *, jobs: int, tries: int) -> Iterator[dict[str, 
             share.write_text("".join(f"{seed}\n" for seed in seeds[job::jobs]))
             process = stack.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-m", HARNESS, str(folder), str(tries)],
+                    [sys.executable, "-m", HARNESS, str(folder), *words],
                     stdin=stack.enter_context(share.open()),
                     stdout=subprocess.PIPE,
                     cwd=settings.BASE_DIR,
