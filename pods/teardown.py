@@ -195,7 +195,18 @@ def _terminate(pod: Pod, connect: Connect) -> None:
 
 
 def _look(provider: Provider, pod: Pod) -> Machine | None:
-    """The machine where `status` or the list still shows it; None where both lack it."""
+    """The machine where `status` or the list still shows it; None where both lack it.
+
+    What was booked as gone and is seen billed all along: that is written down at once, for a
+    machine that is destroyed next is never seen again.
+    """
+    machine = _shown(provider, pod)
+    if machine is not None:
+        billing.still_there(pod)
+    return machine
+
+
+def _shown(provider: Provider, pod: Pod) -> Machine | None:
     assert pod.external_id is not None
     try:
         machine = provider.status(pod.external_id)
@@ -218,7 +229,6 @@ def _confirm(pod: Pod, provider: Provider, *, present: bool) -> None:
     now = utcnow()
     if present:
         Pod.objects.filter(pk=pod.pk).update(absent_since=None)
-        billing.still_there(pod)
         _again(pod, max(CONFIRM_STEP, pause(pod.attempts)))
         return
     if pod.absent_since is None:

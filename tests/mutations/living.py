@@ -256,8 +256,11 @@ LIVING: Final = (
         name="ledger-of-what-is-still-there",
         file=TEARDOWN,
         before="        billing.still_there(pod)\n",
-        after="",
-        tests=(ALONE + "test_what_was_booked_as_gone_and_is_seen_again_billed_all_along",),
+        after="        pass\n",
+        tests=(
+            ALONE + "test_what_was_booked_as_gone_and_is_seen_again_billed_all_along",
+            ALONE + "test_what_was_booked_as_gone_is_billed_until_the_destroy_that_found_it",
+        ),
     ),
     Mutation(
         name="two-sightings",

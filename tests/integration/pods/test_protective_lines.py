@@ -192,3 +192,22 @@ def test_what_was_booked_as_gone_and_is_seen_again_billed_all_along(world: World
     world.run(10)
     booked.refresh_from_db()
     assert booked.until is None
+
+
+def test_what_was_booked_as_gone_is_billed_until_the_destroy_that_found_it(world: World) -> None:
+    """Found by the seed 40842: seen once more, and destroyed in the same step."""
+    pod = world.booted()
+    machine = world.rig.state.pods[str(pod.external_id)]
+    machine.known_from = machine.listed_from = clock.utcnow() + timedelta(days=365)
+    world.sweep()
+    world.rig.clock.advance(200)
+    world.sweep()
+    assert PriceSegment.objects.get(pod=pod).until is not None
+    world.rig.clock.advance(3600)
+    machine.known_from = machine.listed_from = clock.utcnow()
+    before = clock.utcnow()
+    world.run(900, until=lambda: state(pod) == "lost")
+    assert world.living() == []
+    booked = PriceSegment.objects.get(pod=pod).until
+    assert booked is not None
+    assert booked >= before
