@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
+from pods.models import MICROS
 from pods.states import BILLABLE, ENDED, PodState, may_move
 from tests.chaos.stage import CEILING_USD, FLEETS, MOST_PODS, Stage
 
@@ -17,7 +18,17 @@ _BILLING: Final = (
 _SPAWNED: Final = "SELECT count(*) FROM fleet_tick WHERE spawned > 1"
 _EVENTS: Final = "SELECT pod_id, before, after FROM pods_podevent WHERE after <> '' ORDER BY id"
 _PODS: Final = "SELECT id, state, external_id FROM pods_pod"
+_LEDGER: Final = (
+    "SELECT p.id, p.external_id, p.hourly_usd, sum(s.cost_micros), sum(CASE WHEN s.id IS NOT NULL AND s.until IS NULL THEN 1 ELSE 0 END)"
+    " FROM pods_pod p LEFT JOIN pods_pricesegment s ON s.pod_id = p.id"
+    " WHERE p.provider = 'runpod' AND p.external_id IS NOT NULL"
+    " GROUP BY p.id, p.external_id, p.hourly_usd"
+)
 _ALERTS: Final = "SELECT cause, subject FROM fleet_alert WHERE resolved_at IS NULL"
+# What the ledger may lack of a bill: a machine is booked a tick after it began, at the latest; and
+# what it may have above it: until it was noticed, beside all blows, that one was gone.
+SHORT_SECONDS: Final = 60.0
+OVER_SECONDS: Final = 900.0
 _KILLS: Final = ("killed", "crashed", "Redis lost")
 
 
@@ -45,6 +56,11 @@ class Verdict:
     pending: int = 0
     pods: int = 0
     leaks: list[str] = field(default_factory=list)
+    billed_usd: str = "0"  # by the emulated vendor, for the machines that had a row
+    booked_usd: str = "0"  # in the ledger, for the same
+    most_short_seconds: float = 0.0  # of a pod's price, of what it was billed
+    most_over_seconds: float = 0.0
+    wrong_ledgers: list[str] = field(default_factory=list)
     illegal_moves: list[str] = field(default_factory=list)
     open_alerts: list[str] = field(default_factory=list)
 
@@ -54,7 +70,7 @@ class Verdict:
 
     def faultless(self) -> bool:
         """Whether nothing went wrong that may not."""
-        bad = [self.guardrails_passed, self.leaks, self.illegal_moves]
+        bad = [self.guardrails_passed, self.leaks, self.illegal_moves, self.wrong_ledgers]
         return self.came_to_rest and not (self.lost or self.dead or self.pending or any(bad))
 
 
@@ -110,6 +126,7 @@ def judge(stage: Stage, verdict: Verdict) -> None:
     verdict.leaks += [f"process {p.pid}" for p in stage.own_agents()]
     with stage.server.lock:
         verdict.leaks += [p.id for p in stage.runpod.living()]
+    _judge_money(stage, verdict)
     states: dict[int, str] = defaultdict(str)
     for pod, before, after in stage.rows.ask(_EVENTS):
         moved = before == states[pod] and (
@@ -123,3 +140,19 @@ def judge(stage: Stage, verdict: Verdict) -> None:
         if states[pod] != state or state not in ended:
             verdict.illegal_moves.append(f"pod {pod} is {state}, its events say {states[pod]}")
     verdict.open_alerts = [f"{cause} {subject}" for cause, subject in stage.rows.ask(_ALERTS)]
+
+
+def _judge_money(stage: Stage, verdict: Verdict) -> None:
+    """The ledger of each rented pod beside what its vendor has billed for it (S12)."""
+    billed_usd = booked_usd = Decimal(0)
+    for pod, machine, hourly_usd, micros, still_open in stage.rows.ask(_LEDGER):
+        with stage.server.lock:
+            billed = stage.runpod.bill.total(machine, now=stage.runpod.clock())
+        booked = Decimal(micros or 0) / MICROS
+        billed_usd, booked_usd = billed_usd + billed, booked_usd + booked
+        seconds = float((billed - booked) / Decimal(str(hourly_usd)) * 3600)
+        verdict.most_short_seconds = round(max(verdict.most_short_seconds, seconds), 1)
+        verdict.most_over_seconds = round(max(verdict.most_over_seconds, -seconds), 1)
+        if still_open or seconds > SHORT_SECONDS or -seconds > OVER_SECONDS:
+            verdict.wrong_ledgers.append(f"pod {pod}: billed ${billed:.5f}, booked ${booked:.5f}")
+    verdict.billed_usd, verdict.booked_usd = f"{billed_usd:.4f}", f"{booked_usd:.4f}"
