@@ -44,6 +44,7 @@ class Verdict:
     kills: int = 0
     done: dict[str, int] = field(default_factory=dict)
     never_dealt: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)  # what this machine does not let us break
     most_machines: int = 0  # of one fleet at once; not more than max_instances
     looks: int = 0  # how often the guardrails were looked at
     guardrails_passed: list[str] = field(default_factory=list)
