@@ -13,6 +13,8 @@ from pods.providers.errors import AuthFailed, ProviderError, QuotaExceeded, Rate
 FAILURES_TO_OPEN: Final = 3
 FIRST_PAUSE: Final = timedelta(seconds=30)
 LONGEST_PAUSE: Final = timedelta(minutes=30)
+# Twice the longest pause: while creates are tried and refused, the last one is always younger.
+REFUSAL_COUNTS: Final = 2 * LONGEST_PAUSE
 
 
 def is_open(account: Account, *, now: datetime) -> bool:
@@ -28,8 +30,10 @@ def pause_after(failures: int) -> timedelta | None:
     return min(FIRST_PAUSE * float(2**doublings), LONGEST_PAUSE)
 
 
-def failed(account: Account, error: ProviderError | Exception) -> None:
+def failed(account: Account, error: ProviderError | Exception, *, creating: bool = False) -> None:
     """Count a failure; open the breaker when there were enough, at once when the key is refused.
+
+    `creating`: a machine was asked for. A key may be good for questions alone.
 
     What fails while the account is left alone is no new try: it neither counts nor makes the pause
     longer, else a few bad seconds would be paid for with half an hour.
@@ -45,6 +49,9 @@ def failed(account: Account, error: ProviderError | Exception) -> None:
     if not counted:
         return
     at_once = isinstance(error, AuthFailed | QuotaExceeded)
+    if at_once and creating:
+        account.create_refused_at = utcnow()
+        row.update(create_refused_at=account.create_refused_at)
     pause = pause_after(max(account.failures, FAILURES_TO_OPEN) if at_once else account.failures)
     if pause is not None:
         account.open_until = utcnow() + pause
@@ -52,7 +59,21 @@ def failed(account: Account, error: ProviderError | Exception) -> None:
 
 
 def succeeded(account: Account) -> None:
-    """An answer came: the account is well again."""
+    """A machine was created, or a new key was tried: the account is well again."""
     if account.failures or account.open_until:
-        Account.objects.filter(pk=account.pk).update(failures=0, open_until=None, last_error="")
-        account.failures, account.open_until, account.last_error = 0, None, ""
+        well = {"failures": 0, "open_until": None, "last_error": "", "create_refused_at": None}
+        Account.objects.filter(pk=account.pk).update(**well)
+        for name, value in well.items():
+            setattr(account, name, value)
+
+
+def answered(account: Account) -> None:
+    """A question was answered: the account is well again once its pause is over.
+
+    But for a create that was refused less than REFUSAL_COUNTS ago: of that only a create can tell,
+    else the pause would never grow, and its alert would end and begin with every try.
+    """
+    now, refused = utcnow(), account.create_refused_at
+    if is_open(account, now=now) or (refused is not None and now - refused < REFUSAL_COUNTS):
+        return
+    succeeded(account)

@@ -207,8 +207,7 @@ def _list(account: Account, connect: Connect) -> tuple[Mapping[str, Machine] | N
     except ProviderError as exc:
         breaker.failed(account, exc)
         return None, provider.capabilities
-    if not breaker.is_open(account, now=utcnow()):
-        breaker.succeeded(account)
+    breaker.answered(account)
     return {m.external_id: m for m in machines}, provider.capabilities
 
 

@@ -92,6 +92,8 @@ class Account(models.Model):
     # Circuit breaker: failures in a row, and until when nothing is asked of this account.
     failures = models.PositiveIntegerField(default=0, editable=False)
     open_until = models.DateTimeField(null=True, blank=True, editable=False)
+    # When a create was last refused for the key or the money; answered questions say nothing of that.
+    create_refused_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_error = models.CharField(max_length=500, blank=True, default="", editable=False)
     swept_at = models.DateTimeField(null=True, blank=True, editable=False)
 

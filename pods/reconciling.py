@@ -67,6 +67,7 @@ def reconcile_account(account: Account, *, connect: Connect = wiring.connect) ->
     except ProviderError as exc:
         breaker.failed(account, exc)
         raise
+    breaker.answered(account)
     done.machines = len(machines)
     rows = _rows(account, machines)
     orphans: list[Machine] = []

@@ -47,7 +47,7 @@ def resume_pod(pod_id: int, *, connect: Connect = wiring.connect) -> None:
             _replace(pod, f"cannot be resumed: {exc}")
             return
         except (TryAgain, ValueError, wiring.BadSecret) as exc:
-            breaker.failed(pod.account, exc)
+            breaker.failed(pod.account, exc, creating=True)
             _later(pod, str(exc))
             return
         except Unfenced as exc:

@@ -118,13 +118,13 @@ def _create(pod: Pod, provider: Provider) -> Machine | None:
             _give_up(pod, str(exc))
     except Declined as exc:
         if not isinstance(exc, NoCapacity):
-            breaker.failed(pod.account, exc)
+            breaker.failed(pod.account, exc, creating=True)
         _give_up(pod, f"{type(exc).__name__}: {exc}")
     except RateLimited as exc:
         wait = timedelta(seconds=exc.retry_after) if exc.retry_after else pause(pod.attempts)
         _later(pod, wait, str(exc))
     except Unavailable as exc:
-        breaker.failed(pod.account, exc)
+        breaker.failed(pod.account, exc, creating=True)
         _later(pod, max(pause(pod.attempts), provider.capabilities.list_lag), f"no answer: {exc}")
     else:
         breaker.succeeded(pod.account)

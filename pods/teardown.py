@@ -181,7 +181,7 @@ def _terminate(pod: Pod, connect: Connect) -> None:
             provider.destroy(pod.external_id)
             pod.destroy_asked_at = utcnow()
             Pod.objects.filter(pk=pod.pk).update(destroy_asked_at=pod.destroy_asked_at)
-            breaker.succeeded(pod.account)
+            breaker.answered(pod.account)
             machine = _look(provider, pod)
     except RateLimited as exc:
         wait = timedelta(seconds=exc.retry_after) if exc.retry_after else pause(pod.attempts)

@@ -18,13 +18,14 @@ from unittest import mock
 import redis
 import stamina
 from django.db import connection
+from django.db.models import Q
 
 from fleet import operating
 from fleet.decision.values import Mode
-from fleet.models import Fleet
+from fleet.models import Alert, Fleet
 from pods import clock, wiring
 from pods.clock import utcnow
-from pods.models import Installation, Pod
+from pods.models import Account, Installation, Pod
 from pods.states import BOOTING
 from tests.emulators.base import SteppedClock
 from tests.emulators.in_process import reached
@@ -50,6 +51,8 @@ CLOCKS: Final = (0, 0, 0, 600, -600)  # seconds by which a Redis is ahead of the
 FROZEN_STEPS: Final = 6  # of the others, while a worker stands still
 LONGEST_SETTLING: Final = timedelta(hours=1)
 AT_REST_WITHIN: Final = timedelta(minutes=30)
+SILENT_WITHIN: Final = timedelta(hours=2, minutes=30)  # some causes are of the last two hours
+SILENT_STEP: Final = 900.0
 KEY: Final = "any-key-is-good-0123456789"
 KEY_AT: Final = "PODFLEET_SIMULATED_KEY"
 FLEET: Final = {
@@ -326,6 +329,8 @@ class Day:
             lambda: not Pod.objects.billable().exists() and not self.invariants.unknown,
             "L2, L3, L5: not at rest",
         )
+        self.pace = SILENT_STEP
+        self._until(self._silent, "L6: alerts or breakers are open", within=SILENT_WITHIN)
         self.invariants.check_settled()
 
     def _three_work(self) -> bool:
@@ -333,12 +338,19 @@ class Day:
         self.agents.add_items(max(0, WORTH_A_BOOT - self.agents.left))
         return Pod.objects.filter(state="ready").count() == 3
 
-    def _until(self, what: Callable[[], bool], why: str) -> None:
-        end = utcnow() + AT_REST_WITHIN
+    def _silent(self) -> bool:
+        breakers = Account.objects.filter(Q(open_until__gt=utcnow()) | Q(failures__gt=0))
+        return not Alert.objects.open().exists() and not breakers.exists()
+
+    def _until(
+        self, what: Callable[[], bool], why: str, *, within: timedelta = AT_REST_WITHIN
+    ) -> None:
+        end = utcnow() + within
         while not what():
             if utcnow() > end:
-                left = Pod.objects.billable().values_list("pk", "state", "because", "note")
-                raise Violated(f"{why} within {AT_REST_WITHIN}: {list(left)}")
+                left = [*Pod.objects.billable().values_list("pk", "state", "because", "note")]
+                left += Alert.objects.open().values_list("cause", "text")
+                raise Violated(f"{why} within {within}: {left}")
             self.step()
 
 

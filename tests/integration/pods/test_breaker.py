@@ -6,7 +6,7 @@ import pytest
 
 from pods import breaker, clock
 from pods.models import Account
-from pods.providers.errors import Unavailable
+from pods.providers.errors import AuthFailed, Unavailable
 from tests.emulators.base import SteppedClock
 from tests.factories import an_account
 
@@ -33,6 +33,39 @@ def test_each_try_that_fails_doubles_the_pause_and_an_answer_ends_it() -> None:
         breaker.succeeded(account)
         breaker.failed(account, DOWN)
         assert left_alone_for(account) == timedelta(0)
+
+
+def test_answers_end_what_questions_began_once_its_pause_is_over() -> None:
+    stepped = SteppedClock()
+    with clock.use(stepped):
+        account = an_account()
+        breaker.failed(account, AuthFailed("401"))
+        breaker.answered(account)
+        assert left_alone_for(account) == timedelta(seconds=30)
+        stepped.advance(30)
+        breaker.answered(account)
+        account.refresh_from_db()
+        assert (account.failures, account.open_until, account.last_error) == (0, None, "")
+
+
+def test_answers_do_not_speak_for_a_create_that_was_refused_within_the_hour() -> None:
+    stepped = SteppedClock()
+    with clock.use(stepped):
+        account = an_account()
+        for pause in (30, 30, 30, 60):
+            breaker.failed(account, AuthFailed("401: the key lacks a scope"), creating=True)
+            assert left_alone_for(account) == timedelta(seconds=pause)
+            stepped.advance(pause)
+            breaker.answered(account)
+        assert account.failures == 4
+        stepped.advance(3600 - 60)
+        breaker.answered(account)
+        account.refresh_from_db()
+        assert (account.failures, account.last_error) == (0, "")
+        breaker.failed(account, AuthFailed("401"), creating=True)
+        breaker.succeeded(account)
+        account.refresh_from_db()
+        assert (account.failures, account.create_refused_at) == (0, None)
 
 
 def test_what_fails_while_an_account_is_left_alone_makes_the_pause_no_longer() -> None:
