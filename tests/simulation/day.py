@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from hashlib import sha256
 from random import Random
 from typing import Any, Final
@@ -20,7 +21,7 @@ import stamina
 from django.db import connection
 from django.db.models import Q
 
-from fleet import operating
+from fleet import operating, spending
 from fleet.decision.values import Mode
 from fleet.models import Alert, Fleet
 from pods import clock, wiring
@@ -119,6 +120,9 @@ class Day:
         self.queue = Queue(dice, self.worker)
         self.vendors: list[Vendor] = [RunPod(time, dice), Vastai(time, dice)]
         self.pace = STEP
+        self.purse = Random(
+            f"purse {dice.seed}"
+        )  # its own: other faults of a seed stay as they are
         self.replica: _Replica | None = None  # that will take over
         self.jumped = False  # ticks came in the time that was jumped over
 
@@ -229,6 +233,8 @@ class Day:
             self.server.ill = own.choice([DOWN, DOWN, DEAF, FULL])
         elif self.server.ill and self.dice.random.random() < 0.4:
             self.server.ill = ""
+        if self.purse.random() < 0.02:
+            self._budget()
         if self.dice.strikes(0.004, "Redis restarts empty"):
             self._empty_redis()
         self._fail_over()
@@ -274,6 +280,16 @@ class Day:
         operating.edit(Fleet.objects.get(pk=self.fleet.pk), changes, by="operator")
         self.invariants.edited()
 
+    def _budget(self) -> None:
+        """An operator sets a budget, or takes it away: of the fleet's life, or of the day."""
+        name = self.purse.choice(["total_budget_usd", "daily_budget_usd"])
+        spent = spending.spent(utcnow(), fleet_id=self.fleet.pk).total
+        left = self.purse.choice(["0.02", "0.2", "0.7", None])
+        changes = {name: None if left is None else str(round(spent + Decimal(left), 4))}
+        self.dice.say(f"an operator edits {changes}")
+        operating.edit(Fleet.objects.get(pk=self.fleet.pk), changes, by="operator")
+        self.invariants.edited()
+
     def settle(self) -> None:
         """No faults any more: within an hour nothing is on its way and nothing unknown (L2, L3)."""
         self._faults_stop()
@@ -314,6 +330,8 @@ class Day:
             "max_instances": 3,
             "spawn_per_tick": 3,
             "max_hourly_usd": None,
+            "total_budget_usd": None,
+            "daily_budget_usd": None,
             "idle_action": "destroy",
         }
         operating.edit(Fleet.objects.get(pk=self.fleet.pk), calm, by="operator")

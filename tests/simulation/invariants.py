@@ -8,6 +8,7 @@ from typing import Any, Final
 import redis
 from django.db.models import Count
 
+from fleet import spending
 from fleet.models import Alert, Fleet, Tick
 from pods.clock import utcnow
 from pods.health import ILL_WORDS, INFERRED_SHARE, INFERRED_WINDOW
@@ -21,7 +22,9 @@ KNOWN_WITHIN: Final = timedelta(minutes=2)  # the vendors' consistency window
 RECONCILIATIONS: Final = 14  # so many may fail, one after another
 UNDER_COUNTED: Final = timedelta(seconds=50)  # a tick, and a step: 33 s while a worker is frozen
 OVER_COUNTED: Final = timedelta(minutes=30)  # until it is noticed, beside faults, that one is gone
-LIMITS: Final = ("max_instances", "spawn_per_tick", "max_hourly_usd")
+BUDGETS: Final = ("total_budget_usd", "daily_budget_usd")
+LIMITS: Final = ("max_instances", "spawn_per_tick", "max_hourly_usd", *BUDGETS)
+STOOD_STILL: Final = timedelta(minutes=10)  # a tick, freezes in it included
 OPENING: Final = (REQUESTED.value, CREATING.value)
 
 
@@ -164,6 +167,8 @@ class Invariants:
         found = {e.pod_id for e in events if e.by == "reconcile"}
         if new:
             self._check_caps([r for r in bills if r[0] not in found])
+            born = {e.pod_id for e in new}
+            self._check_budgets([r for r in rows if r[0] in born])
         orphans = Orphan.objects.filter(gone_at=None).values_list("hourly_usd", flat=True)
         self._orphans = (len(orphans), sum(orphans, Decimal(0)))
         self._check_inferred(events, len(bills))
@@ -177,6 +182,23 @@ class Invariants:
         hourly = sum((r[6] if r[1] == STOPPED.value else r[5] for r in bills), Decimal(0))
         if None not in ceilings and hourly > max(c for c in ceilings if c is not None):
             raise Violated(f"S2: ${hourly}/h with max_hourly_usd {ceilings}")
+
+    def _check_budgets(self, new: Sequence[Any]) -> None:
+        """An hour of each new pod was left in the budgets, of which the judge forgives a little.
+
+        What was spent is looked at after the tick: it may have stood still in between.
+        """
+        spent = spending.spent(utcnow(), fleet_id=self._fleet.pk)
+        hour = sum((r[5] for r in new), Decimal(0))
+        running = sum(Pod.objects.billable().values_list("hourly_usd", flat=True), Decimal(0))
+        for name, so_far in zip(BUDGETS, (spent.total, spent.today), strict=True):
+            budgets = [getattr(limits, name) for limits in self._limits]
+            if None in budgets:
+                continue
+            if so_far + hour > max(budgets) + _cost(running, STOOD_STILL):
+                raise Violated(
+                    f"S2: ${so_far:.4f} spent, ${hour} for an hour of the new; {name} {budgets}"
+                )
 
     def _check_inferred(self, events: Sequence[PodEvent], pods: int) -> None:
         now = utcnow()
