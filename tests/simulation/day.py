@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from hashlib import sha256
 from random import Random
 from typing import Any, Final
@@ -21,9 +20,8 @@ import stamina
 from django.db import connection
 from django.db.models import Q
 
-from fleet import operating, spending
-from fleet.decision.values import Mode
-from fleet.models import Alert, Fleet
+from fleet import operating
+from fleet.models import Alert
 from pods import clock, wiring
 from pods.clock import utcnow
 from pods.models import Account, Installation, Pod
@@ -35,6 +33,7 @@ from tests.simulation.agents import Agents
 from tests.simulation.databases import Fresh
 from tests.simulation.dice import Dice
 from tests.simulation.invariants import Invariants, Violated
+from tests.simulation.operators import Operators
 from tests.simulation.queueing import Beat, Queue
 from tests.simulation.redis_time import DEAF, DOWN, FULL, RedisTime
 from tests.simulation.vendors import IMAGE, RunPod, Vastai, Vendor
@@ -120,9 +119,6 @@ class Day:
         self.queue = Queue(dice, self.worker)
         self.vendors: list[Vendor] = [RunPod(time, dice), Vastai(time, dice)]
         self.pace = STEP
-        self.purse = Random(
-            f"purse {dice.seed}"
-        )  # its own: other faults of a seed stay as they are
         self.replica: _Replica | None = None  # that will take over
         self.jumped = False  # ticks came in the time that was jumped over
 
@@ -157,6 +153,7 @@ class Day:
         operating.make_group(self.fleet)
         self.agents = Agents(self.vendors, self.fleet, self.redis, self.server, self.dice)
         self.invariants = Invariants(self.vendors, self.fleet, self.agents, self.redis, self.worker)
+        self.operators = Operators(self.fleet, self.dice, self.invariants)
         self.beat = Beat(self.queue)
 
     def live(self, weather: Weather) -> None:
@@ -227,14 +224,12 @@ class Day:
         tag = f"{Installation.tag()}-{self.fleet.pk}"
         for vendor in self.vendors:
             vendor.misbehave(self.dice, tag)
-        if own := self.dice.strikes(0.03, "an operator edits"):
-            self._edit(own)
+        self.operators.misbehave()
         if own := self.dice.strikes(0.02, "Redis is ill"):
             self.server.ill = own.choice([DOWN, DOWN, DEAF, FULL])
         elif self.server.ill and self.dice.random.random() < 0.4:
             self.server.ill = ""
-        if self.purse.random() < 0.02:
-            self._budget()
+        self.operators.spend()
         if self.dice.strikes(0.004, "Redis restarts empty"):
             self._empty_redis()
         self._fail_over()
@@ -265,37 +260,10 @@ class Day:
         if self.dice.random.random() < 0.5:
             operating.make_group(self.fleet)
 
-    def _edit(self, dice: Random) -> None:
-        changes: dict[str, Any] = dice.choice(
-            [
-                {"max_instances": dice.randint(0, 4)},
-                {"mode": dice.choice(list(Mode)).value},
-                {"mode": Mode.RUNNING.value, "max_instances": 3},
-                {"max_hourly_usd": dice.choice(["0.5", "1.0", None])},
-                {"spawn_per_tick": dice.randint(1, 3)},
-                {"idle_action": dice.choice(["stop", "destroy"])},
-            ]
-        )
-        self.dice.say(f"{changes}")
-        operating.edit(Fleet.objects.get(pk=self.fleet.pk), changes, by="operator")
-        self.invariants.edited()
-
-    def _budget(self) -> None:
-        """An operator sets a budget, or takes it away: of the fleet's life, or of the day."""
-        name = self.purse.choice(["total_budget_usd", "daily_budget_usd"])
-        spent = spending.spent(utcnow(), fleet_id=self.fleet.pk).total
-        left = self.purse.choice(["0.02", "0.2", "0.7", None])
-        changes = {name: None if left is None else str(round(spent + Decimal(left), 4))}
-        self.dice.say(f"an operator edits {changes}")
-        operating.edit(Fleet.objects.get(pk=self.fleet.pk), changes, by="operator")
-        self.invariants.edited()
-
     def settle(self) -> None:
         """No faults any more: within an hour nothing is on its way and nothing unknown (L2, L3)."""
         self._faults_stop()
-        fleet = Fleet.objects.get(pk=self.fleet.pk)
-        if fleet.mode != Mode.RUNNING.value:
-            operating.edit(fleet, {"mode": Mode.RUNNING.value}, by="operator")
+        self.operators.go_on()
         end = utcnow() + LONGEST_SETTLING
         while self._unsettled():
             if utcnow() > end:
@@ -325,16 +293,7 @@ class Day:
     def _calm(self) -> None:
         """With faults gone and work there the fleet is as large as it should be; then it is gone."""
         self._faults_stop()
-        calm = {
-            "mode": Mode.RUNNING.value,
-            "max_instances": 3,
-            "spawn_per_tick": 3,
-            "max_hourly_usd": None,
-            "total_budget_usd": None,
-            "daily_budget_usd": None,
-            "idle_action": "destroy",
-        }
-        operating.edit(Fleet.objects.get(pk=self.fleet.pk), calm, by="operator")
+        self.operators.calm()
         self.dice.say("calm")
         for vendor in self.vendors:
             vendor.restock()
