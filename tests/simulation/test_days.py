@@ -55,12 +55,17 @@ def test_the_command_lives_days_of_faults_and_none_of_them_twice(tmp_path: Path)
 
 
 @pytest.mark.one_database
-def test_the_command_refuses_a_file_of_something_else(tmp_path: Path) -> None:
-    (tmp_path / "notes").write_text("milk\neggs\n")
+@pytest.mark.parametrize(
+    ("notes", "says"), [("milk\neggs\n", "line 1: no day"), ("milk", "ends with no day")]
+)
+def test_the_command_refuses_a_file_of_something_else(
+    tmp_path: Path, notes: str, says: str
+) -> None:
+    (tmp_path / "notes").write_text(notes)
     ended = simulated("--seeds", "1", "--keep", str(tmp_path / "notes"))
     assert ended.returncode != 0
-    assert "line 1: no day; give a file that --keep has written, or a new one" in ended.stderr
-    assert (tmp_path / "notes").read_text() == "milk\neggs\n"
+    assert f"{says}; give a file that --keep has written, or a new one" in ended.stderr
+    assert (tmp_path / "notes").read_text() == notes
 
 
 @pytest.mark.timeout(120)

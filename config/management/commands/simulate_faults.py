@@ -19,6 +19,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 HARNESS: Final = "tests.simulation.running"
 PROGRESS_EVERY: Final = 50  # days
+DAY_BEGINS: Final = '{"seed": '
 TRIES: Final = 40  # some minutes
 
 
@@ -102,7 +103,12 @@ def _kept(file: Path | None) -> dict[int, dict[str, Any]]:
             raise CommandError(
                 f"{file}, line {number}: no day; give a file that --keep has written, or a new one"
             ) from exc
-    if lines[-1]:
+    cut_off = lines[-1][: len(DAY_BEGINS)]
+    if not DAY_BEGINS.startswith(cut_off):
+        raise CommandError(
+            f"{file} ends with no day; give a file that --keep has written, or a new one"
+        )
+    if cut_off:
         file.write_text("".join(f"{line}\n" for line in lines[:-1]))
     return days
 
