@@ -168,7 +168,11 @@ class Fleet(models.Model):
         related_name="fleet",
     )
     created_at = models.DateTimeField(auto_now_add=True)
-    history = HistoricalRecords(excluded_fields=["proven_template", "version", "schedule"])
+    history = HistoricalRecords(
+        excluded_fields=["proven_template", "version", "schedule"],
+        # It names every field that was set, and who did it: more than the usual 100 characters.
+        history_change_reason_field=models.TextField(null=True),
+    )
 
     class Meta:
         """The database repeats what the forms check."""
@@ -257,7 +261,9 @@ class Limits(models.Model):
     max_hourly_usd = usd("USD/hour over all fleets. Empty: no ceiling.")
     daily_budget_usd = usd("USD a day (UTC) over all fleets. Empty: no budget.")
     version = models.PositiveIntegerField(default=0, editable=False)
-    history = HistoricalRecords(excluded_fields=["version"])
+    history = HistoricalRecords(
+        excluded_fields=["version"], history_change_reason_field=models.TextField(null=True)
+    )
 
     class Meta:
         """One row."""

@@ -146,7 +146,7 @@ LIVING: Final = (
     Mutation(
         name="nudge",
         file="pods/tasks.py",
-        before="dispatch.next_step(pod.pk, pod.status)",
+        before="dispatch.next_step(pod_id, PodState(state))",
         after="pass",
         tests=(SPAWNS + "test_a_row_whose_message_was_lost_is_pushed_on",),
     ),
