@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 
 from config import embedded
-from tests import postgres, reaper
+from tests import lengths, postgres, reaper
 
 DATABASE_FIXTURES = {"installation", "db", "transactional_db", "live_server", "django_db_setup"}
 DATABASE_FIXTURES |= {"database_kind"}  # what starts a server of its own
@@ -38,6 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
     """Set the environment; as a wrapper, so that it is done before pytest-django's turn."""
+    lengths.are_held()
     scratch = Path(tempfile.mkdtemp(prefix="podfleet-tests-", dir=scratch_base()))
     scratch.chmod(0o711)  # what runs as another user finds its own folder inside
     early_config.stash[REAPER] = reaper.watch_over(scratch)

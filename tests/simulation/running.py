@@ -18,13 +18,14 @@ import django
 from django.core.management import call_command
 
 from config import embedded
-from tests import postgres
+from tests import lengths, postgres
 from tests.simulation.shrinking import most_spared
 
 
 @contextmanager
 def prepared(folder: Path, database: str) -> Iterator[None]:
     """A migrated database and a Valkey, both in the folder; before Django's settings are read."""
+    lengths.are_held()
     with ExitStack() as stack:
         os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
         os.environ["PODFLEET_VAR_DIR"] = str(folder)
