@@ -13,7 +13,7 @@ from django.db.models import F, Q
 from pods import billing, dispatch
 from pods.clock import utcnow
 from pods.models import Pod, PodEvent
-from pods.states import ENDED, IN_TRANSIT, TERMINATING, PodState, may_move
+from pods.states import ENDED, IN_TRANSIT, STOPPED, TERMINATING, PodState, may_move
 
 log = structlog.get_logger(__name__)
 LONGEST_BECAUSE = 500
@@ -123,6 +123,8 @@ def move(pod: Pod, to: PodState, *, by: str, because: str, **changes: Any) -> No
     changes.setdefault("due_at", now if to in IN_TRANSIT else None)
     if to is TERMINATING:
         changes.setdefault("absent_since", None)  # what is seen from here on proves the end
+        if before is STOPPED:  # it never runs again: until it is gone it costs what it cost stopped
+            changes.setdefault("hourly_usd", pod.stopped_hourly_usd)
     with transaction.atomic():
         _write(
             pod,

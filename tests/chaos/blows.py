@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing, suppress
+from dataclasses import replace
 from random import Random
 from typing import Final
 
@@ -12,7 +13,7 @@ import psutil
 
 from config.env import ROOT
 from tests.chaos.havoc import FROZEN_SECONDS, Blow, Havoc
-from tests.emulators.base import Reply
+from tests.chaos.rented import Rented, Vastai
 
 BESIDE_SECONDS: Final = 15  # so long a second beat and a second worker run
 LOCKED_SECONDS: Final = 4
@@ -20,7 +21,6 @@ FULL_SECONDS: Final = (8, 20)
 AWAY_SECONDS: Final = (0, 2, 8)
 STALL_SECONDS: Final = (3, 8, 20)
 BUSY: Final = {"Retry-After": "2"}
-PROBLEM: Final = "application/problem+json"
 PROGRAMS: Final = {"worker": " worker ", "beat": " beat "}
 
 
@@ -112,25 +112,24 @@ def froze_own_agent(havoc: Havoc) -> str | None:
     return None
 
 
-def _rented(havoc: Havoc) -> str | None:
-    living = [p.id for p in havoc.stage.runpod.living()]
+def _rented(havoc: Havoc) -> tuple[Rented, str] | None:
+    living = [(vendor, machine) for vendor in havoc.stage.vendors for machine in vendor.living()]
     return havoc.dice.choice(living) if living else None
 
 
 def killed_rented_agent(havoc: Havoc) -> str | None:
-    """The machine goes on and bills."""
-    with havoc.stage.server.lock:
-        if machine := _rented(havoc):
-            havoc.stage.rented_agents.stop(machine)
-            return "killed rented agent"
-    return None
+    """The machine goes on and bills, or ends with it, as its vendor has it."""
+    if (found := _rented(havoc)) is None:
+        return None
+    vendor, machine = found
+    vendor.kill_agent(machine)
+    return "killed rented agent"
 
 
 def froze_rented_agent(havoc: Havoc) -> str | None:
     """With its handler, as a host does that is moved."""
-    with havoc.stage.server.lock:
-        machine = _rented(havoc)
-    processes = havoc.stage.rented_agent(machine) if machine else []
+    found = _rented(havoc)
+    processes = found[0].processes(found[1]) if found else []
     if not processes:
         return None
     havoc.freeze(processes, havoc.dice.choice(FROZEN_SECONDS))
@@ -139,30 +138,37 @@ def froze_rented_agent(havoc: Havoc) -> str | None:
 
 def deleted_in_the_console(havoc: Havoc) -> str | None:
     """Somebody ends a machine behind our back."""
-    with havoc.stage.server.lock:
-        if machine := _rented(havoc):
-            havoc.stage.runpod.vanish(machine)
-            return "deleted in the console"
+    if (found := _rented(havoc)) is None:
+        return None
+    vendor, machine = found
+    return "deleted in the console" if vendor.vanish(machine) else None
+
+
+def outbid(havoc: Havoc) -> str | None:
+    """A rival takes the machine that we bid for, for a while."""
+    for vendor in havoc.stage.vendors:
+        if isinstance(vendor, Vastai) and vendor.outbid():
+            havoc.later(havoc.dice.choice(AWAY_SECONDS) + 5, vendor.rivals_leave)
+            return "outbid on Vast.ai"
     return None
 
 
 def broke_vendor(havoc: Havoc) -> str:
     """It answers errors, or does what it is asked and loses the answer."""
-    faults, dice = havoc.stage.server.faults, havoc.dice
+    dice = havoc.dice
+    vendor = dice.choice(havoc.stage.vendors)
+    faults = vendor.server.faults
     kind = dice.choice(["errors", "busy", "lost answers", "lost create"])
     if kind == "errors":
-        body = {"title": "x", "status": 503, "detail": "x"}
-        ill = Reply(status=503, json=body, content_type=PROBLEM)
-        faults.answer("", ".*", ill, times=dice.randint(3, 15))
+        faults.answer("", ".*", vendor.trouble(503), times=dice.randint(3, 15))
     elif kind == "busy":
-        body = {"title": "x", "status": 429, "detail": "x"}
-        busy = Reply(status=429, json=body, content_type=PROBLEM, headers=BUSY)
+        busy = replace(vendor.trouble(429), headers=BUSY)
         faults.answer("", ".*", busy, times=dice.randint(1, 5))
     elif kind == "lost answers":
         faults.lose_answer("", ".*", times=dice.randint(1, 6))
     else:
-        faults.lose_answer("POST", "/v2/pods")
-    return f"vendor: {kind}"
+        faults.lose_answer(*vendor.create)
+    return f"{vendor.title}: {kind}"
 
 
 def killed_redis(havoc: Havoc) -> str:
@@ -300,8 +306,10 @@ EVERYWHERE: Final[dict[str, tuple[int, Blow]]] = {
     "kill a rented agent": (2, killed_rented_agent),
     "freeze a rented agent": (2, froze_rented_agent),
     "delete in the console": (1, deleted_in_the_console),
-    "break the vendor": (3, broke_vendor),
-    "break connections to the vendor": (2, broke_connections("the vendor")),
+    "break a vendor": (4, broke_vendor),
+    "break connections to RunPod": (1, broke_connections("RunPod")),
+    "break connections to Vast.ai": (1, broke_connections("Vast.ai")),
+    "outbid": (1, outbid),
     "kill Redis": (1, killed_redis),
     "restart Redis": (1, restarted_redis),
     "freeze Redis": (1, froze_redis),

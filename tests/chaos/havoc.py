@@ -68,7 +68,8 @@ class Havoc:
             timer.cancel()
             act()
         stage = self.stage
-        stage.server.faults.clear()
+        for vendor in stage.vendors:
+            vendor.server.faults.clear()
         for proxy in stage.proxies.values():
             proxy.heal()
         stage.valkey.ensure_running()

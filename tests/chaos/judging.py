@@ -19,10 +19,10 @@ _SPAWNED: Final = "SELECT count(*) FROM fleet_tick WHERE spawned > 1"
 _EVENTS: Final = "SELECT pod_id, before, after FROM pods_podevent WHERE after <> '' ORDER BY id"
 _PODS: Final = "SELECT id, state, external_id FROM pods_pod"
 _LEDGER: Final = (
-    "SELECT p.id, p.external_id, p.hourly_usd, sum(s.cost_micros), sum(CASE WHEN s.id IS NOT NULL AND s.until IS NULL THEN 1 ELSE 0 END)"
+    "SELECT p.id, p.provider, p.external_id, max(s.hourly_usd), sum(s.cost_micros), sum(CASE WHEN s.id IS NOT NULL AND s.until IS NULL THEN 1 ELSE 0 END)"
     " FROM pods_pod p LEFT JOIN pods_pricesegment s ON s.pod_id = p.id"
-    " WHERE p.provider = 'runpod' AND p.external_id IS NOT NULL"
-    " GROUP BY p.id, p.external_id, p.hourly_usd"
+    " WHERE p.provider <> 'local' AND p.external_id IS NOT NULL"
+    " GROUP BY p.id, p.provider, p.external_id"
 )
 _ALERTS: Final = "SELECT cause, subject FROM fleet_alert WHERE resolved_at IS NULL"
 # What the ledger may lack of a bill: a machine is booked a tick after it began, at the latest; and
@@ -84,9 +84,8 @@ def count(verdict: Verdict, done: Mapping[str, int]) -> None:
 
 def watch(stage: Stage, verdict: Verdict) -> None:
     """Look at the guardrails once; where the database does not answer, nothing is said."""
-    with stage.server.lock:
-        rented = len(stage.runpod.living())
-    machines = {"rented": rented, "own": len(stage.own_machines())}
+    machines = {vendor.fleet: len(vendor.living()) for vendor in stage.vendors}
+    machines["own"] = len(stage.own_machines())
     verdict.guardrails_passed += [
         f"{n} machines of {fleet}; max_instances {MOST_PODS}"
         for fleet, n in machines.items()
@@ -125,8 +124,8 @@ def judge(stage: Stage, verdict: Verdict) -> None:
     pods = stage.rows.ask(_PODS)
     verdict.pods = len(pods)
     verdict.leaks += [f"process {p.pid}" for p in stage.own_agents()]
-    with stage.server.lock:
-        verdict.leaks += [p.id for p in stage.runpod.living()]
+    for vendor in stage.vendors:
+        verdict.leaks += [f"{vendor.title}: {machine}" for machine in vendor.living()]
     _judge_money(stage, verdict)
     states: dict[int, str] = defaultdict(str)
     for pod, before, after in stage.rows.ask(_EVENTS):
@@ -146,12 +145,12 @@ def judge(stage: Stage, verdict: Verdict) -> None:
 def _judge_money(stage: Stage, verdict: Verdict) -> None:
     """The ledger of each rented pod beside what its vendor has billed for it (S12)."""
     billed_usd = booked_usd = Decimal(0)
-    for pod, machine, hourly_usd, micros, still_open in stage.rows.ask(_LEDGER):
-        with stage.server.lock:
-            billed = stage.runpod.bill.total(machine, now=stage.runpod.clock())
+    vendors = {vendor.provider: vendor for vendor in stage.vendors}
+    for pod, provider, machine, hourly_usd, micros, still_open in stage.rows.ask(_LEDGER):
+        billed = vendors[provider].billed_usd(machine)
         booked = Decimal(micros or 0) / MICROS
         billed_usd, booked_usd = billed_usd + billed, booked_usd + booked
-        seconds = float((billed - booked) / Decimal(str(hourly_usd)) * 3600)
+        seconds = float((billed - booked) / Decimal(str(hourly_usd or 1)) * 3600)
         verdict.most_short_seconds = round(max(verdict.most_short_seconds, seconds), 1)
         verdict.most_over_seconds = round(max(verdict.most_over_seconds, -seconds), 1)
         if still_open or seconds > SHORT_SECONDS or -seconds > OVER_SECONDS:

@@ -1,9 +1,10 @@
-"""A whole installation and an emulated RunPod: two fleets, whose pods are real agents.
+"""A whole installation, an emulated RunPod and an emulated Vast.ai: three fleets of real agents.
 
-Between the installation and its servers, and between it and its vendor, stand proxies; what watches and
+Between the installation and its servers, and between it and its vendors, stand proxies; what watches and
 judges asks the servers straight.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,6 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import psutil
 import redis
@@ -24,19 +24,16 @@ from config.env import ROOT
 from pods.providers.local.processes import MARK
 from tests.chaos.disk import LogDisk, log_disk
 from tests.chaos.proxy import Proxy
+from tests.chaos.rented import Rented, RunPod, Vastai
 from tests.chaos.rows import Rows
 from tests.chaos.servers import Postgres, Valkey, own_postgres
-from tests.emulators.backing import AgentProcesses
-from tests.emulators.base import Server, wall_clock
-from tests.emulators.runpod import RunPodEmulator
-from tests.emulators.runpod_state import Boot, RunPodState
 from tests.integration.stack.conftest import Installation, agents
 
-FLEETS: Final = {"own": "local", "rented": "runpod"}
+FLEETS: Final = {"own": "local", RunPod.fleet: RunPod.provider, Vastai.fleet: Vastai.provider}
 MOST_PODS: Final = 2
 CEILING_USD: Final = "0.90"
 SUPERVISOR: Final = "supervisord"
-KEY_AT: Final = "CHAOS_RUNPOD_KEY"
+KEY_AT: Final = "CHAOS_VENDORS_KEY"
 PACE: Final = [
     "--tick-seconds", "2", "--max-instances", str(MOST_PODS), "--target-depth-per-pod", "20",
     "--handler", "pods.agent.handlers.pace:sleep", "--handler-env", '{"PACE_RATE": "20"}',
@@ -52,9 +49,7 @@ class Stage:
 
     installation: Installation
     folder: Path
-    runpod: RunPodState
-    server: Server
-    rented_agents: AgentProcesses
+    vendors: list[Rented]
     rows: Rows
     redis: Any
     valkey: Valkey
@@ -92,15 +87,6 @@ class Stage:
             except (psutil.Error, KeyError):
                 continue
         return found
-
-    def rented_agent(self, machine_id: str) -> list[psutil.Process]:
-        """The processes of a rented machine's agent, its handler's among them."""
-        pid = self.rented_agents.pid(machine_id)
-        try:
-            agent = psutil.Process(pid) if pid else None
-            return [agent, *agent.children(recursive=True)] if agent else []
-        except psutil.Error:
-            return []
 
     def feed(self, name: str, count: int, fleets: Iterable[str] = tuple(FLEETS)) -> None:
         """Enqueue a file of items, again until the command says that all of them are there."""
@@ -192,19 +178,12 @@ def staged(folder: Path, *, on_postgres: bool) -> Iterator[Stage]:
         installation = Installation(folder / "var", url)
         ends.callback(installation.stop)
         disk = ends.enter_context(log_disk(installation.var / "log"))
-        backing = AgentProcesses(folder / "rented")
-        ends.callback(backing.stop_all)
-        state = RunPodState(
-            clock=wall_clock(),
-            boot=Boot(provisioning=0.5, starting=0.5, pulling=0.5),
-            backing=backing,
-        )
-        server = ends.enter_context(Server(RunPodEmulator(state)))
+        vendors: list[Rented] = [RunPod(folder, ends), Vastai(folder, ends)]
         client = ends.enter_context(
             closing(redis.Redis.from_url(installation.redis_url, protocol=2))
         )
         valkey = Valkey(installation.var)
-        proxies = {"Redis": Proxy(valkey.address), "the vendor": Proxy(_address_of(server))}
+        proxies = {"Redis": Proxy(valkey.address)}
         if postgres is not None:
             socket = postgres.socket
             proxies["PostgreSQL"] = Proxy(lambda: socket)
@@ -212,25 +191,22 @@ def staged(folder: Path, *, on_postgres: bool) -> Iterator[Stage]:
         for proxy in proxies.values():
             ends.callback(proxy.close)
         installation.env["REDIS_URL"] = valkey.url_by(proxies["Redis"].port)
-        _make_fleets(installation, f"http://127.0.0.1:{proxies['the vendor'].port}")
+        proxies |= {vendor.title: vendor.proxy for vendor in vendors}
+        _make_fleets(installation, vendors)
         yield Stage(
-            installation=installation, folder=folder, runpod=state, server=server,
-            rented_agents=backing, rows=Rows(url), redis=client, valkey=valkey, postgres=postgres,
-            log_disk=disk, proxies=proxies,
+            installation=installation, folder=folder, vendors=vendors, rows=Rows(url),
+            redis=client, valkey=valkey, postgres=postgres, log_disk=disk, proxies=proxies,
         )  # fmt: skip
 
 
-def _address_of(server: Server) -> Callable[[], tuple[str, int]]:
-    parts = urlsplit(server.url)
-    return lambda: (parts.hostname or "", parts.port or 0)
-
-
-def _make_fleets(installation: Installation, vendor_url: str) -> None:
+def _make_fleets(installation: Installation, vendors: Iterable[Rented]) -> None:
     os.environ[KEY_AT] = installation.env[KEY_AT] = "any-key-is-good-0123456789"
-    installation.cli(
-        "account", "add", "runpod", "--provider", "runpod", "--secret-ref", f"env:{KEY_AT}",
-        "--options", f'{{"base_url": "{vendor_url}", "requests_per_minute": 600}}',
-    )  # fmt: skip
+    for vendor in vendors:
+        options = {"base_url": vendor.url, **vendor.options}
+        installation.cli(
+            "account", "add", vendor.provider, "--provider", vendor.provider,
+            "--secret-ref", f"env:{KEY_AT}", "--options", json.dumps(options),
+        )  # fmt: skip
     for name, account in FLEETS.items():
         more = ["--account", account, "--image", "registry.example/agent:1"]
         installation.fleet("create", name, *PACE, "--stream", f"items-{name}", *more)

@@ -240,21 +240,24 @@ class Invariants:
             raise Violated(f"S11: {list(doubled)}")
         found = set(PodEvent.objects.filter(by="reconcile").values_list("pod_id", flat=True))
         booked: dict[int, Decimal] = {}
-        for pod, micros in PriceSegment.objects.exclude(until=None).values_list(
-            "pod_id", "cost_micros"
+        dearest: dict[int, Decimal] = {}  # what a second too much or too little may have cost
+        for pod, micros, usd in PriceSegment.objects.exclude(until=None).values_list(
+            "pod_id", "cost_micros", "hourly_usd"
         ):
             booked[pod] = booked.get(pod, Decimal(0)) + Decimal(micros) / MICROS
+            dearest[pod] = max(dearest.get(pod, Decimal(0)), usd)
         vendors = {v.name: v for v in self._vendors}
         for pod in Pod.objects.filter(state__in=[s.value for s in ENDED]).exclude(external_id=None):
             vendor = vendors[pod.provider]
             if pod.pk in found or pod.external_id in vendor.lied:
                 continue
+            price = dearest.get(pod.pk, pod.hourly_usd)
             bill, ledger = vendor.billed_usd(str(pod.external_id)), booked.get(pod.pk, Decimal(0))
-            if bill - ledger > _cost(pod.hourly_usd, UNDER_COUNTED):
+            if bill - ledger > _cost(price, UNDER_COUNTED):
                 raise Violated(
                     f"S12: pod {pod.pk} was billed ${bill:.5f}, the ledger has ${ledger:.5f}"
                 )
-            if ledger - bill > _cost(pod.hourly_usd, OVER_COUNTED + self.beat_was_silent):
+            if ledger - bill > _cost(price, OVER_COUNTED + self.beat_was_silent):
                 raise Violated(
                     f"S12: the ledger has ${ledger:.5f} for pod {pod.pk}, billed ${bill:.5f}"
                 )

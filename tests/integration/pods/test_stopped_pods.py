@@ -125,6 +125,20 @@ def test_a_pod_stopped_for_too_long_is_destroyed(stopping: World) -> None:
     assert stopping.living() == []
 
 
+def test_a_stopped_pod_on_its_way_out_costs_no_more_than_it_did_stopped(stopping: World) -> None:
+    """Found by the seed 100789: two of them took the hourly limit past its end."""
+    pod = stopped(stopping)
+    refused = Reply(status=503, json={"title": "x", "status": 503, "detail": "x"})
+    stopping.rig.server.faults.answer("DELETE", ".*", refused, times=500)
+    stopping.rig.clock.advance(25 * 3600)
+    assert [r.rule for r in tick(stopping).retire] == ["max_stopped_hours"]
+    stopping.run(60)
+    assert is_in(pod, "terminating")
+    assert snapshot.gather(stopping.fleet, clock.utcnow()).seen.hourly_usd == RENT
+    [running] = PriceSegment.objects.filter(pod=pod, until=None)
+    assert running.hourly_usd == RENT
+
+
 def test_a_spent_budget_ends_the_rent_of_disks_too(stopping: World) -> None:
     pod = stopped(stopping)
     Fleet.objects.update(total_budget_usd=Decimal("0.0001"))

@@ -1,0 +1,177 @@
+"""The emulated vendors of the stage: their machines are real agents, and a proxy stands before each."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import ExitStack
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, ClassVar, Final
+from urllib.parse import urlsplit
+
+import psutil
+
+from tests.chaos.proxy import Proxy
+from tests.emulators.backing import AgentProcesses
+from tests.emulators.base import Emulator, Reply, Server, wall_clock
+from tests.emulators.runpod import RunPodEmulator
+from tests.emulators.runpod_state import Boot, RunPodState
+from tests.emulators.vastai import VastaiEmulator
+from tests.emulators.vastai_catalog import stock
+from tests.emulators.vastai_contracts import Pace
+
+HALF_A_SECOND: Final = timedelta(seconds=0.5)
+PACE: Final = Pace(
+    provisioning=HALF_A_SECOND,
+    loading=HALF_A_SECOND,
+    creating=HALF_A_SECOND,
+    stopping=HALF_A_SECOND,
+    leaving=HALF_A_SECOND,
+)
+HOSTS: Final = 60
+
+
+class Rented(ABC):
+    """A vendor of one fleet. Each method takes the lock under which its server answers."""
+
+    fleet: ClassVar[str]
+    provider: ClassVar[str]
+    title: ClassVar[str]
+    create: ClassVar[tuple[str, str]]  # method and path
+    options: ClassVar[Mapping[str, Any]] = {}  # of the account
+
+    def __init__(self, folder: Path, ends: ExitStack) -> None:
+        """`ends` closes what is started here."""
+        self.agents = AgentProcesses(folder / self.fleet)
+        ends.callback(self.agents.stop_all)
+        self.server = ends.enter_context(Server(self._emulator()))
+        parts = urlsplit(self.server.url)
+        address = (parts.hostname or "", parts.port or 0)
+        self.proxy = Proxy(lambda: address)
+        ends.callback(self.proxy.close)
+
+    @property
+    def url(self) -> str:
+        """Through the proxy."""
+        return f"http://127.0.0.1:{self.proxy.port}"
+
+    def living(self) -> list[str]:
+        """The machines that exist, by their ids."""
+        with self.server.lock:
+            return self._living()
+
+    def billed_usd(self, machine: str) -> Decimal:
+        """What a machine has cost until now."""
+        with self.server.lock:
+            return self._billed_usd(machine)
+
+    def vanish(self, machine: str) -> bool:
+        """Somebody deletes it in the console; whether there was something to delete."""
+        with self.server.lock:
+            if machine not in self._living():
+                return False
+            self._vanish(machine)
+            return True
+
+    def kill_agent(self, machine: str) -> None:
+        """The machine goes on and bills."""
+        with self.server.lock:
+            self.agents.stop(machine)
+
+    def processes(self, machine: str) -> list[psutil.Process]:
+        """The processes of a machine's agent, its handler's among them."""
+        pid = self.agents.pid(machine)
+        try:
+            agent = psutil.Process(pid) if pid else None
+            return [agent, *agent.children(recursive=True)] if agent else []
+        except psutil.Error:
+            return []
+
+    @abstractmethod
+    def trouble(self, status: int) -> Reply:
+        """An answer that is an error, in the vendor's form."""
+
+    @abstractmethod
+    def _emulator(self) -> Emulator: ...
+
+    @abstractmethod
+    def _living(self) -> list[str]: ...
+
+    @abstractmethod
+    def _billed_usd(self, machine: str) -> Decimal: ...
+
+    @abstractmethod
+    def _vanish(self, machine: str) -> None: ...
+
+
+class RunPod(Rented):
+    """Pods of an emulated RunPod."""
+
+    fleet, provider, title = "rented", "runpod", "RunPod"
+    create = ("POST", "/v2/pods")
+    options: ClassVar[Mapping[str, Any]] = {"requests_per_minute": 600}
+
+    def _emulator(self) -> Emulator:
+        boot = Boot(provisioning=0.5, starting=0.5, pulling=0.5)
+        self._state = RunPodState(clock=wall_clock(), boot=boot, backing=self.agents)
+        return RunPodEmulator(self._state)
+
+    def trouble(self, status: int) -> Reply:
+        """A problem of RFC 9457."""
+        body = {"title": "x", "status": status, "detail": "x"}
+        return Reply(status=status, json=body, content_type="application/problem+json")
+
+    def _living(self) -> list[str]:
+        return [pod.id for pod in self._state.living()]
+
+    def _billed_usd(self, machine: str) -> Decimal:
+        return self._state.bill.total(machine, now=self._state.clock())
+
+    def _vanish(self, machine: str) -> None:
+        self._state.vanish(machine)
+
+
+class Vastai(Rented):
+    """Instances of an emulated Vast.ai, bid for where that is cheaper."""
+
+    fleet, provider, title = "bid", "vastai", "Vast.ai"
+    create = ("PUT", r"/api/v0/asks/\d+/")
+
+    def _emulator(self) -> Emulator:
+        emulator = VastaiEmulator(clock=wall_clock(), pace=PACE, backing=self.agents)
+        self._market = emulator.market
+        stock(self._market, hosts=HOSTS)
+        return emulator
+
+    def trouble(self, status: int) -> Reply:
+        """Its own words."""
+        body = {"success": False, "error": "trouble", "msg": "x"}
+        return Reply(status=status, text=json.dumps(body), content_type="application/json")
+
+    def outbid(self) -> bool:
+        """A rival takes the slot of one of ours; whether there was one."""
+        with self.server.lock:
+            for contract in self._market.contracts.values():
+                if contract.destroyed_at is None and contract.bid is not None:
+                    self._market.rival_bids(contract.slot, Decimal(9))
+                    return True
+        return False
+
+    def rivals_leave(self) -> None:
+        """All slots are for rent again."""
+        with self.server.lock:
+            for slot in self._market.slots:
+                self._market.rival_leaves(slot)
+
+    def _living(self) -> list[str]:
+        self._market.settle()
+        found = self._market.contracts.values()
+        return [str(c.id) for c in found if c.destroyed_at is None]
+
+    def _billed_usd(self, machine: str) -> Decimal:
+        self._market.settle()
+        return self._market.bill.total(machine, now=self._market.now())
+
+    def _vanish(self, machine: str) -> None:
+        self._market.destroy(self._market.contracts[int(machine)])
