@@ -267,6 +267,36 @@ DECIDING: Final = (
         ),
     ),
     Mutation(
+        name="circuit-breaker-remembers-refused-creates",
+        file="pods/breaker.py",
+        before=" or (refused is not None and now - refused < REFUSAL_COUNTS)",
+        after="",
+        tests=(
+            "tests/integration/pods/test_breaker.py::"
+            "test_answers_do_not_speak_for_a_create_that_was_refused_within_the_hour",
+        ),
+    ),
+    Mutation(
+        name="circuit-breaker-closes-by-a-list",
+        file="pods/reconciling.py",
+        before="    breaker.answered(account)\n",
+        after="",
+        tests=(
+            "tests/integration/pods/test_breaker.py::"
+            "test_a_list_ends_the_trouble_of_an_account_without_pods",
+        ),
+    ),
+    Mutation(
+        name="a-boot-begins-with-its-request",
+        file="fleet/snapshot.py",
+        before="(ready - (asked or requested))",
+        after="(ready - requested)",
+        tests=(
+            "tests/integration/fleet/test_boot_time.py::"
+            "test_a_boot_is_counted_from_the_request_that_made_the_machine",
+        ),
+    ),
+    Mutation(
         name="a-busy-pod-is-not-idle",
         file="fleet/decision/decide.py",
         before="        and not p.in_flight\n",

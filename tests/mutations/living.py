@@ -246,6 +246,16 @@ LIVING: Final = (
         ),
     ),
     Mutation(
+        name="price-of-a-stopped-pod-that-ends",
+        file=LIFECYCLE,
+        before="if before is STOPPED:",
+        after="if False:",
+        tests=(
+            "tests/integration/pods/test_stopped_pods.py::"
+            "test_a_stopped_pod_on_its_way_out_costs_no_more_than_it_did_stopped",
+        ),
+    ),
+    Mutation(
         name="ledger-closes",
         file="pods/billing.py",
         before="close(pod, at=min(end, now))",

@@ -4,11 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from pods import breaker, clock
+from pods import breaker, clock, reconciling
 from pods.models import Account
 from pods.providers.errors import AuthFailed, Unavailable
 from tests.emulators.base import SteppedClock
 from tests.factories import an_account
+from tests.integration.pods.world import World
 
 pytestmark = pytest.mark.django_db
 DOWN = Unavailable("no answer")
@@ -79,3 +80,12 @@ def test_what_fails_while_an_account_is_left_alone_makes_the_pause_no_longer() -
         stepped.advance(30)
         breaker.failed(account, DOWN)
         assert left_alone_for(account) == timedelta(seconds=60)
+
+
+def test_a_list_ends_the_trouble_of_an_account_without_pods(world: World) -> None:
+    """Found by the seed 50014: nothing else asks such an account anything that would tell."""
+    breaker.failed(world.account, AuthFailed("401"))
+    world.rig.clock.advance(30)
+    reconciling.reconcile_account(world.account, connect=world.connect)
+    world.account.refresh_from_db()
+    assert (world.account.failures, world.account.last_error) == (0, "")
