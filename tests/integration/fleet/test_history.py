@@ -1,0 +1,25 @@
+"""Who set which field of a fleet, and when, is kept."""
+
+import pytest
+
+from fleet import operating
+from fleet.models import Fleet
+from tests.factories import a_fleet
+
+pytestmark = pytest.mark.django_db
+
+
+def test_however_many_fields_are_set_at_once_the_history_names_each_and_who_did_it() -> None:
+    fleet = a_fleet()
+    changes = {
+        "max_instances": 3,
+        "spawn_per_tick": 3,
+        "max_hourly_usd": "2",
+        "total_budget_usd": "50",
+        "daily_budget_usd": "20",
+        "idle_action": "destroy",
+        "target_depth_per_pod": 500,
+    }
+    operating.edit(fleet, changes, by="o" * 150)
+    reason = Fleet.history.latest().history_change_reason
+    assert reason == f"set {', '.join(sorted(changes))} by {'o' * 150}"
