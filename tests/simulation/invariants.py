@@ -51,7 +51,7 @@ class Invariants:
         self._ids: dict[int, str] = {}
         self._unknown: dict[str, tuple[datetime, int]] = {}
         self._limits = [fleet]  # as it was before the step, after each edit in it, and now
-        self._orphans = (0, Decimal(0))
+        self._orphans: set[int] = set()  # that were open before the step
         self._inferred: list[datetime] = []
         self.reconciliations = 0
         self.beat_was_silent = timedelta(0)  # so long nobody could notice anything
@@ -165,16 +165,17 @@ class Invariants:
             raise Violated(f"S3: {len(new)} new rows, the ticks say {[t.spawned for t in ticks]}")
         bills = [r for r in rows if PodState(r[1]) in BILLABLE]
         found = {e.pod_id for e in events if e.by == "reconcile"}
+        orphans = set(Orphan.objects.filter(gone_at=None).values_list("pk", flat=True))
         if new:
+            self._orphans &= orphans  # what was seen to be gone in this step made room
             self._check_caps([r for r in bills if r[0] not in found])
             born = {e.pod_id for e in new}
             self._check_budgets([r for r in rows if r[0] in born])
-        orphans = Orphan.objects.filter(gone_at=None).values_list("hourly_usd", flat=True)
-        self._orphans = (len(orphans), sum(orphans, Decimal(0)))
+        self._orphans = orphans
         self._check_inferred(events, len(bills))
 
     def _check_caps(self, bills: Sequence[Any]) -> None:
-        count = len(bills) + (0 if self._unknown else self._orphans[0])
+        count = len(bills) + (0 if self._unknown else len(self._orphans))
         most = max(f.max_instances for f in self._limits)
         if count > most:
             raise Violated(f"S1: {count} pods with max_instances {most}")
