@@ -256,7 +256,7 @@ def test_a_dry_run_says_what_would_be_and_changes_nothing(viewer: Client, redis_
 def test_money_is_told_by_fleet_and_day_and_can_be_downloaded(viewer: Client) -> None:
     fleet = a_fleet(name="emb")
     pod = a_pod(fleet, READY, gpu_type="=L4", done=1_000_000)
-    billed(pod, "2", hours(50), lasted=hours(1))
+    billed(pod, "2", hours(47), lasted=hours(1))
     page = viewer.get(reverse("money")).content.decode()
     assert page.count("$2.00") >= 4
     found = viewer.get(reverse("money"), {"format": "json", "days": "3"}).json()
