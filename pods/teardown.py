@@ -176,6 +176,10 @@ def _terminate(pod: Pod, connect: Connect) -> None:
     assert pod.external_id is not None
     try:
         machine = _look(provider, pod)
+        if machine is not None and pod.destroy_asked_at is not None:
+            # Accepted, and it lives: its bill did not end then. The next one may lose its answer.
+            pod.destroy_asked_at = None
+            Pod.objects.filter(pk=pod.pk).update(destroy_asked_at=None)
         # Also what looks gone: a fresh machine can be missing from every reading at first.
         if machine is not None or pod.destroy_asked_at is None:
             provider.destroy(pod.external_id)

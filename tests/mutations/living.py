@@ -273,6 +273,13 @@ LIVING: Final = (
         ),
     ),
     Mutation(
+        name="ledger-of-a-destroy-that-ended-nothing",
+        file=TEARDOWN,
+        before="if machine is not None and pod.destroy_asked_at is not None:",
+        after="if False:",
+        tests=(ALONE + "test_a_destroy_that_ended_nothing_does_not_end_the_bill",),
+    ),
+    Mutation(
         name="two-sightings",
         file="pods/reconciling.py",
         before="if now - seen.first_seen_at < window:",

@@ -211,3 +211,20 @@ def test_what_was_booked_as_gone_is_billed_until_the_destroy_that_found_it(world
     booked = PriceSegment.objects.get(pod=pod).until
     assert booked is not None
     assert booked >= before
+
+
+@pytest.mark.fault(36)
+def test_a_destroy_that_ended_nothing_does_not_end_the_bill(world: World) -> None:
+    """Found by the seed 105823: the destroy that did end it lost its answer."""
+    pod = world.booted()
+    world.rig.server.faults.answer("DELETE", POD, reply(404))
+    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    teardown.teardown_pod(pod.pk, connect=world.connect)
+    assert len(world.living()) == 1
+    world.rig.clock.advance(3600)
+    world.rig.server.faults.lose_answer("DELETE", POD, times=3)
+    before = clock.utcnow()
+    world.run(900, until=lambda: state(pod) == "terminated")
+    booked = PriceSegment.objects.get(pod=pod).until
+    assert booked is not None
+    assert booked >= before
