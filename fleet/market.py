@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from django.db.models import F, FloatField, Q, Sum
+from pydantic import TypeAdapter, ValidationError
 
 from fleet.decision import placement, stragglers
 from fleet.decision.placement import Experience, Failure, Kind, Trouble
@@ -33,6 +34,8 @@ BROKEN: Final = (
 )
 # A refusal of the account, which its breaker remembers, says nothing about the offer.
 OF_THE_ACCOUNT: Final = ("AuthFailed", "QuotaExceeded")
+
+_WANTED: Final = TypeAdapter(Wanted)
 
 
 def accounts_of(fleet: Fleet, now: datetime) -> tuple[Sequence[Account], str]:
@@ -72,7 +75,10 @@ def offers_for(
     offers = _still_there(offers_of(accounts, disk_gb=fleet.disk_gb), accounts)
     if not offers:
         return (), "no account has told what can be rented yet"
-    wish = wanted(fleet)
+    try:
+        wish = wanted(fleet)
+    except ValueError as exc:  # no form let it in: what is idle must still be retired
+        return (), str(exc)
     ranked = placement.rank(offers, wish, known, room=fleet.spawn_per_tick)
     return ranked, "" if ranked else placement.why_none(offers, wish, known)
 
@@ -172,7 +178,11 @@ def wanted(fleet: Fleet) -> Wanted:
     Raises:
         ValueError: offer_query has a field that is unknown or malformed; the message says which.
     """
-    query = dict(fleet.offer_query)
+    query = fleet.offer_query
+    if not isinstance(query, dict):
+        raise ValueError(  # noqa: TRY004 - callers show an operator every ValueError
+            'offer_query: give names and values: {"gpu_types": ["RTX 4090"]}'
+        )
     known = {f.name for f in fields(Wanted)}
     unknown = sorted(set(query) - known)
     if unknown:
@@ -180,10 +190,14 @@ def wanted(fleet: Fleet) -> Wanted:
             f"offer_query: {', '.join(unknown)} unknown; use {', '.join(sorted(known))}"
         )
     try:
-        if query.get("max_hourly_usd") is not None:
-            query["max_hourly_usd"] = Decimal(str(query["max_hourly_usd"]))
-        if query.get("min_remaining") is not None:
-            query["min_remaining"] = timedelta(seconds=float(query["min_remaining"]))
-    except (ArithmeticError, TypeError) as exc:
-        raise ValueError(f"offer_query: {exc}") from exc
-    return Wanted(**query)
+        wish = _WANTED.validate_python({k: v for k, v in query.items() if v is not None})
+    except ValidationError as exc:
+        raise ValueError(f"offer_query: {_first_of(exc)}") from exc
+    if wish.min_reliability is not None and not 0 <= wish.min_reliability <= 1:
+        raise ValueError("offer_query: min_reliability is a share, from 0 to 1")
+    return wish
+
+
+def _first_of(exc: ValidationError) -> str:
+    first = exc.errors(include_url=False, include_context=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -25,7 +25,6 @@ from fleet.decision.values import (
     Snapshot,
 )
 from fleet.market import experience, offers_for
-from fleet.market import wanted as wanted  # the fleet's form asks for it here
 from fleet.models import Fleet, IdleAction, Limits, Tick
 from pods import health, heartbeats
 from pods.heartbeats import Beat, Consumer, HeartbeatsUnknown

@@ -15,7 +15,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from fleet import operating, scheduling, snapshot
+from fleet import market, operating, scheduling
 from fleet.decision.values import Mode
 from fleet.models import Fleet, Limits, Override, Tick
 from pods.models import Pod
@@ -65,7 +65,7 @@ class FleetForm(ModelForm):  # type: ignore[type-arg]
                     "look at what changed, and then make your edit."
                 )
         try:
-            snapshot.wanted(Fleet(offer_query=cleaned.get("offer_query") or {}))
+            market.wanted(Fleet(offer_query=cleaned.get("offer_query") or {}))
         except ValueError as exc:
             self.add_error("offer_query", str(exc))
         return cleaned

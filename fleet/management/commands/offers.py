@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, cast
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.table import Table
 
@@ -67,7 +67,11 @@ def _as_asked(fleet: Fleet | None) -> tuple[Wanted, Experience]:
     if fleet is None:
         return Wanted(), NOTHING_KNOWN
     pods = list(Pod.objects.filter(fleet=fleet).billable())
-    return market.wanted(fleet), market.experience(fleet, utcnow(), pods)
+    try:
+        wish = market.wanted(fleet)
+    except ValueError as exc:
+        raise CommandError(f"{fleet.name}: {exc}") from exc
+    return wish, market.experience(fleet, utcnow(), pods)
 
 
 def _row(place: Weighed, known: Experience, names: Mapping[int, str]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ WORDS = (
         "<script>alert(1)</script>",
     ),
     *("x" * 5000, "../../etc/passwd", "{}", "[]", "null", '{"a": 1e999}', "[" * 2000, "٣", "१२"),
+    *("7", "true", '"text"', "[1]", '{"min_vram_gb": "much"}', '{"gpu_types": "A"}'),
     *(
         "http://169.254.169.254/",
         "json://[::1",
