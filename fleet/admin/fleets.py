@@ -20,6 +20,7 @@ from fleet.decision.values import Mode
 from fleet.models import Fleet, Limits, Override, Tick
 from pods.models import Pod
 from pods.states import ENDED
+from pods.typed_json import FORM_FIELDS
 
 MODE_LABELS = {"running": "success", "paused": "warning", "stop_all": "danger"}
 
@@ -76,6 +77,7 @@ class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
     """Fleets with their guardrails."""
 
     form = FleetForm
+    formfield_overrides = FORM_FIELDS
     list_display = (
         "name",
         "shown_mode",

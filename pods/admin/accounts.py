@@ -12,6 +12,7 @@ from unfold.decorators import action, display
 from pods import surveying
 from pods.clock import utcnow
 from pods.models import Account
+from pods.typed_json import FORM_FIELDS
 
 
 @admin.register(Account)
@@ -20,6 +21,7 @@ class AccountAdmin(ModelAdmin):  # type: ignore[misc]
 
     list_display = ("name", "provider", "enabled", "shown_health", "surveyed_at", "swept_at")
     list_filter = ("provider", "enabled")
+    formfield_overrides = FORM_FIELDS
     readonly_fields = (
         "failures",
         "open_until",

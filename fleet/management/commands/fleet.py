@@ -26,6 +26,7 @@ from fleet.management.named import fleet_named
 from fleet.management.streams import dead_letters, enqueue, export
 from fleet.models import Fleet
 from fleet.status import status_of
+from pods.typed_json import TypedJSON
 
 LONGEST_TICK_SECONDS = 24 * 3600
 
@@ -58,7 +59,7 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
         field: Any = Fleet._meta.get_field(name)
         if isinstance(field, models.JSONField):
             try:
-                values[name] = json.loads(raw)
+                values[name] = json.loads(raw, cls=TypedJSON)
             except ValueError as exc:
                 raise CommandError(
                     f"--{name.replace('_', '-')}: {raw!r} is no JSON: {exc}"

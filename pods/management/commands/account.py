@@ -14,6 +14,7 @@ from pods import accounts, surveying
 from pods.accounts import Tried
 from pods.clock import utcnow
 from pods.models import Account
+from pods.typed_json import TypedJSON
 
 
 def _add_values(parser: ArgumentParser) -> None:
@@ -141,7 +142,7 @@ class Command(BaseCommand):
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, cls=TypedJSON)
     except ValueError as exc:
         raise CommandError(f"--options: {text!r} is no JSON: {exc}", returncode=2) from exc
 
