@@ -5,11 +5,13 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from simple_history.models import HistoricalRecords
 
+from fleet.backlog.probes import build_probe
 from fleet.decision.values import Mode
 from pods.models import check_object
 
@@ -221,6 +223,7 @@ class Fleet(models.Model):
         check_object("handler_env", self.handler_env)
         if not all(isinstance(v, str) for v in self.handler_env.values()):
             raise ValidationError({"handler_env": 'give names and texts: {"NAME": "value"}'})
+        self._check_backlog()
         self._check_reply_to()
         if _are_numbers(self.silent_seconds, self.heartbeat_seconds) and (
             self.silent_seconds <= 2 * self.heartbeat_seconds
@@ -228,6 +231,19 @@ class Fleet(models.Model):
             raise ValidationError(
                 {"silent_seconds": "must be above two heartbeats, else a late one kills the pod"}
             )
+
+    def _check_backlog(self) -> None:
+        if self.backlog not in Backlog.values:
+            return  # its own field says so
+        try:
+            build_probe(
+                self.backlog,
+                url=self.backlog_url or settings.REDIS_URL,
+                name=self.stream,
+                group=self.group,
+            )
+        except ValueError as exc:
+            raise ValidationError({"backlog_url": str(exc)}) from exc
 
     def _check_reply_to(self) -> None:
         """Pods get the right to write these streams: never to work, letters or commands."""

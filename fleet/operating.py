@@ -101,6 +101,9 @@ def make_group(fleet: Fleet) -> bool:
     """Create the fleet's stream and consumer group where they are missing; False: Redis is down.
 
     The group begins at 0: what was enqueued before the fleet existed is its backlog too.
+
+    Raises:
+        ValidationError: Redis refuses the stream, or nobody can be called by that host's name.
     """
     if fleet.backlog != Backlog.REDIS_STREAM:
         return True
@@ -112,6 +115,8 @@ def make_group(fleet: Fleet) -> bool:
             raise ValidationError({"stream": f"{fleet.stream}: {exc}"}) from exc
     except RedisError:
         return False
+    except UnicodeError as exc:  # of the look-up: a label too long, or none
+        raise ValidationError({"backlog_url": f"not the name of a host: {exc}"}) from exc
     return True
 
 

@@ -189,8 +189,11 @@ class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Save the accounts, and make the consumer group where it is missing."""
         super().save_related(request, form, formsets, change)
-        if not operating.make_group(form.instance):
-            messages.warning(request, "Redis does not answer: the consumer group is not made yet")
+        try:
+            if not operating.make_group(form.instance):
+                messages.warning(request, "Redis does not answer: the group is not made yet")
+        except ValidationError as exc:
+            messages.error(request, f"the consumer group is not made: {'; '.join(exc.messages)}")
         for account in form.instance.accounts.all():
             operating.survey_if_new(account)
 

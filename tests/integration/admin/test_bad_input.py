@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from fleet import notifying
 from fleet.models import Fleet, Limits
 from fleet.records import Channel
+from pods.connections import redis_client
 from pods.models import Account
 from tests.factories import a_fleet, an_account
 
@@ -161,6 +162,45 @@ def test_json_that_cannot_be_read_is_told_at_its_field(client: Client, text: str
         answer = client.post(page_of(instance), {**fields_of(instance), field: text})
         assert answer.status_code == 200
         assert list(answer.context["adminform"].form.errors) == [field]
+
+
+@pytest.mark.parametrize(
+    ("kind", "url", "said"),
+    [
+        ("redis_stream", "somewhere", "redis://"),
+        ("redis_stream", "redis://[::1", "IPv6"),
+        ("celery_redis", "redis://h/0?priority_steps=x", "priority_steps"),
+        ("celery_rabbitmq", "", "amqp://user:password@host/vhost"),
+        ("celery_rabbitmq", "amqp://h/?management_port=0", "management_port"),
+    ],
+)
+def test_an_address_of_a_backlog_that_is_none_is_told_at_its_field(
+    client: Client, kind: str, url: str, said: str
+) -> None:
+    fleet = a_fleet()
+    sent = {**fields_of(fleet), "backlog": kind, "backlog_url": url}
+    answer = client.post(page_of(fleet), sent)
+    assert answer.status_code == 200
+    errors = answer.context["adminform"].form.errors
+    assert list(errors) == ["backlog_url"]
+    assert said in errors["backlog_url"][0]
+
+
+def test_a_stream_that_is_another_key_is_told_once_the_fleet_is_saved(
+    client: Client, redis_url: str
+) -> None:
+    redis_client(redis_url).set("taken", 1)
+    fleet = a_fleet()
+    sent = {**fields_of(fleet), "backlog_url": redis_url, "stream": "taken"}
+    answer = client.post(page_of(fleet), sent, follow=True)
+    assert "the consumer group is not made: taken: WRONGTYPE" in answer.content.decode()
+
+
+def test_a_host_that_no_name_can_have_is_told_once_the_fleet_is_saved(client: Client) -> None:
+    fleet = a_fleet()
+    sent = {**fields_of(fleet), "backlog_url": f"redis://{'x' * 100}/0"}
+    answer = client.post(page_of(fleet), sent, follow=True)
+    assert "the consumer group is not made: not the name of a host" in answer.content.decode()
 
 
 @pytest.mark.slow
