@@ -78,7 +78,7 @@ def offers_for(
     try:
         wish = wanted(fleet)
     except ValueError as exc:  # no form let it in: what is idle must still be retired
-        return (), str(exc)
+        return (), f"offer_query: {exc}"
     ranked = placement.rank(offers, wish, known, room=fleet.spawn_per_tick)
     return ranked, "" if ranked else placement.why_none(offers, wish, known)
 
@@ -181,20 +181,18 @@ def wanted(fleet: Fleet) -> Wanted:
     query = fleet.offer_query
     if not isinstance(query, dict):
         raise ValueError(  # noqa: TRY004 - callers show an operator every ValueError
-            'offer_query: give names and values: {"gpu_types": ["RTX 4090"]}'
+            'give names and values: {"gpu_types": ["RTX 4090"]}'
         )
     known = {f.name for f in fields(Wanted)}
     unknown = sorted(set(query) - known)
     if unknown:
-        raise ValueError(
-            f"offer_query: {', '.join(unknown)} unknown; use {', '.join(sorted(known))}"
-        )
+        raise ValueError(f"{', '.join(unknown)} unknown; use {', '.join(sorted(known))}")
     try:
         wish = _WANTED.validate_python({k: v for k, v in query.items() if v is not None})
     except ValidationError as exc:
-        raise ValueError(f"offer_query: {_first_of(exc)}") from exc
+        raise ValueError(_first_of(exc)) from exc
     if wish.min_reliability is not None and not 0 <= wish.min_reliability <= 1:
-        raise ValueError("offer_query: min_reliability is a share, from 0 to 1")
+        raise ValueError("min_reliability is a share, from 0 to 1")
     return wish
 
 

@@ -5,6 +5,7 @@ import json
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from datetime import timedelta
+from reprlib import repr as short
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -62,7 +63,7 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
                 values[name] = json.loads(raw, cls=TypedJSON)
             except ValueError as exc:
                 raise CommandError(
-                    f"--{name.replace('_', '-')}: {raw!r} is no JSON: {exc}"
+                    f"--{name.replace('_', '-')}: {short(raw)} is no JSON: {exc}"
                 ) from exc
         else:
             values[name] = None if raw == "" and field.null else raw

@@ -70,7 +70,7 @@ def _as_asked(fleet: Fleet | None) -> tuple[Wanted, Experience]:
     try:
         wish = market.wanted(fleet)
     except ValueError as exc:
-        raise CommandError(f"{fleet.name}: {exc}") from exc
+        raise CommandError(f"{fleet.name}: offer_query: {exc}") from exc
     return wish, market.experience(fleet, utcnow(), pods)
 
 

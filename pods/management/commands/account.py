@@ -3,6 +3,7 @@
 import json
 import sys
 from argparse import ArgumentParser
+from reprlib import repr as short
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -144,7 +145,7 @@ def _json(text: str) -> Any:
     try:
         return json.loads(text, cls=TypedJSON)
     except ValueError as exc:
-        raise CommandError(f"--options: {text!r} is no JSON: {exc}", returncode=2) from exc
+        raise CommandError(f"--options: {short(text)} is no JSON: {exc}", returncode=2) from exc
 
 
 def _described(account: Account) -> dict[str, Any]:
