@@ -100,7 +100,9 @@ def test_tasks_leave_nothing_behind_in_redis(
     send("pods.count", name)
     seen(client, f"{name}:runs", 1)
     until(lambda: client.hlen("unacked") == 0, PATIENCE_SECONDS)
-    assert set(client.keys("*")) - before <= {f"{name}:runs"}
+    # Which queues there are is written by a worker that starts, as late as during this.
+    left = {key for key in client.keys("*") if not key.startswith("_kombu.binding")}
+    assert left - before <= {f"{name}:runs"}
 
 
 def test_a_task_that_hangs_is_ended_once_and_the_next_one_runs(
