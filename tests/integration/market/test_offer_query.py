@@ -10,14 +10,13 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.test import Client
-from django.urls import reverse
 
 from fleet import market, operating, ticking
 from fleet.decision.values import Wanted
 from fleet.models import Fleet
 from pods.states import READY
 from tests.factories import NOON, a_fleet, a_pod, an_account
-from tests.integration.admin.test_bad_input import fields_of
+from tests.integration.admin.test_bad_input import fields_of, page_of
 from tests.integration.fleet.test_ticking import add_items
 
 pytestmark = pytest.mark.django_db
@@ -75,7 +74,7 @@ def test_the_form_says_what_is_wrong_with_an_offer_query(
     client.force_login(User.objects.create_superuser("root", password="x"))
     fleet = a_fleet()
     sent = {**fields_of(fleet), "offer_query": json.dumps(query)}
-    answer = client.post(reverse("admin:fleet_fleet_change", args=[fleet.pk]), sent)
+    answer = client.post(page_of(fleet), sent)
     assert answer.status_code == 200
     (message,) = answer.context["adminform"].form.errors["offer_query"]
     assert said in message
