@@ -79,7 +79,7 @@ format: $(DEV) ## write what `lint` would ask for
 
 # What the agent is measured against, in an environment of its own: it wants other versions.
 PEERS := .venv-peers
-$(PEERS)/.made: config/benchmarks/peers/requirements.lock
+$(PEERS)/.made: benchmarks/peers/requirements.lock
 	@$(PYTHON) -m venv --clear $(PEERS)
 	@$(PEERS)/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes -r $< \
 		&& touch $@ || echo "the other task queues cannot be installed here: they are left out"
@@ -88,7 +88,7 @@ ifeq ($(NAME),agent)
 bench: $(PEERS)/.made
 endif
 bench: $(RUNTIME) ## measure: NAME=scale, NAME=tick …
-	@$(BIN)/python manage.py bench $(NAME) $(ARGS)
+	@$(BIN)/python -m benchmarks $(NAME) $(ARGS)
 
 lock: $(DEV) ## pin what pyproject.toml asks for, with hashes; ARGS=--upgrade takes newer versions
 	$(COMPILE) --group dev $(ARGS) -o requirements-dev.lock

@@ -14,9 +14,7 @@ def main() -> None:
         raise SystemExit(
             f"{exc}. Run `make setup` first, then .venv/bin/python manage.py …"
         ) from exc
-    # A command is a module, whose name takes no dash: `simulate-faults` is simulate_faults.py.
-    name = [word.replace("-", "_") for word in sys.argv[1:2] if not word.startswith("-")]
-    execute_from_command_line([*sys.argv[:1], *name, *sys.argv[1 + len(name) :]])
+    execute_from_command_line(sys.argv)
 
 
 if __name__ == "__main__":

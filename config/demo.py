@@ -16,12 +16,13 @@ from django.conf import settings
 from django.db.models import Max
 
 from config import demo_texts
-from fleet import operating, spending
+from fleet import operating
 from fleet.decision.values import Mode
 from fleet.models import Fleet, Tick
+from fleet.money import spending
 from pods.agent.protocol import ENV_PREFIX, RESULT_ID, RESULT_VALUE
-from pods.clock import utcnow
-from pods.connections import Entry, redis_client, stream_page
+from pods.base.clock import utcnow
+from pods.base.redis import Entry, redis_client, stream_page
 from pods.models import Account, Pod
 
 NAME: Final = "demo"

@@ -7,7 +7,7 @@ from django.db.utils import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from redis import RedisError
 
-from pods.connections import redis_client
+from pods.base.redis import redis_client
 
 
 def alive(_request: HttpRequest) -> HttpResponse:

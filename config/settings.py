@@ -228,7 +228,7 @@ RETENTION_DAYS = {
 # Whether alerts may be sent to hosts of private networks. Off: an operator's address must not reach
 # what only this machine can.
 ALLOW_PRIVATE_WEBHOOKS = ENV.allow_private_webhooks
-# Whether each pod gets a Redis user of its own (pods/redis_users.py).
+# Whether each pod gets a Redis user of its own (pods/agent_redis/redis_users.py).
 REDIS_USERS = ENV.redis_users
 
 UNFOLD = {

@@ -10,18 +10,19 @@ from typing import Final
 
 from django.db import transaction
 
-from fleet import ticking
 from fleet.decision.values import OfferFacts
 from fleet.models import Fleet
-from pods import dispatch, lifecycle, wiring
-from pods.clock import utcnow
+from fleet.tick import ticking
+from pods import dispatch, lifecycle
+from pods.accounts import connecting
+from pods.accounts.connecting import Connect
+from pods.base.clock import utcnow
 from pods.models import Account, Installation, Orphan, Pod
 from pods.providers.base import Machine, Phase
 from pods.states import BOOTING, STOPPED, PodState
-from pods.wiring import Connect
 
 ANY_INSTALLATION: Final = "pf"  # providers take it for "pf-…"
-# <installation>-<fleet id>-<client token>, as fleet/ticking.py names machines.
+# <installation>-<fleet id>-<client token>, as fleet/tick/ticking.py names machines.
 NAME: Final = re.compile(
     r"pf-(?P<slug>[a-z0-9]{1,12})-(?P<fleet>[0-9]{1,17})-(?P<token>[0-9a-f]{32})\Z"
 )
@@ -56,7 +57,7 @@ class Found:
 
 
 def found_machines(
-    accounts: Sequence[Account], *, connect: Connect = wiring.connect
+    accounts: Sequence[Account], *, connect: Connect = connecting.connect
 ) -> Sequence[Found]:
     """Every machine of any installation on these accounts. Changes nothing.
 

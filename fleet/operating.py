@@ -11,11 +11,11 @@ from django.db import transaction
 from django.db.models import F
 from redis import RedisError
 
-from fleet import market, scheduling
 from fleet.decision.values import Mode
 from fleet.models import Backlog, Fleet
-from pods import surveying
-from pods.connections import redis_client
+from fleet.tick import market, scheduling
+from pods.accounts import surveying
+from pods.base.redis import redis_client
 from pods.models import Account
 
 LOCAL: Final = "local"

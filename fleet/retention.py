@@ -10,9 +10,8 @@ import structlog
 from django.conf import settings
 from django.db.models import QuerySet
 
-from fleet.models import Tick
-from fleet.records import Alert, Balance, Sample
-from pods.clock import utcnow
+from fleet.models import Alert, Balance, Sample, Tick
+from pods.base.clock import utcnow
 from pods.models import PodEvent
 
 log = structlog.get_logger(__name__)

@@ -2,7 +2,10 @@
 
 from celery import shared_task
 
-from fleet import alerting, balances, notifying, retention, ticking
+from fleet import retention
+from fleet.alerts import delivering, reconciling
+from fleet.money import balances
+from fleet.tick import ticking
 from pods.models import Account
 
 
@@ -15,7 +18,7 @@ def tick(fleet_id: int) -> None:
 @shared_task(name="fleet.alert", expires=15)
 def alert() -> None:
     """Open and end alerts."""
-    alerting.reconcile_alerts()
+    reconciling.reconcile_alerts()
 
 
 @shared_task(name="fleet.prune", expires=3600)
@@ -24,10 +27,10 @@ def prune() -> None:
     retention.prune()
 
 
-@shared_task(name=notifying.DELIVER)
+@shared_task(name=delivering.DELIVER)
 def deliver(channel_id: int) -> None:
     """Send what is due on a channel; what fails is due again, and the row says when."""
-    notifying.deliver(channel_id)
+    delivering.deliver(channel_id)
 
 
 @shared_task(name="fleet.read_balances", expires=900)

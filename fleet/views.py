@@ -12,11 +12,14 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from fleet import alerting, dashboard, operating, spent_pages, ticking
+from fleet import operating
+from fleet.alerts import reconciling
 from fleet.decision.values import Mode
-from fleet.models import Fleet
-from fleet.records import Alert
-from pods.clock import utcnow
+from fleet.models import Alert, Fleet
+from fleet.pages import money as spent_pages
+from fleet.pages import overview
+from fleet.tick import ticking
+from pods.base.clock import utcnow
 
 
 def _renewed(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -35,7 +38,7 @@ def _renewed(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpReque
 def dashboard_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What the first page of the admin shows, for those who may see fleets."""
     if request.user.has_perm("fleet.view_fleet"):
-        context.update(overview=dashboard.overview(), stretches=list(dashboard.STRETCHES))
+        context.update(overview=overview.overview(), stretches=list(overview.STRETCHES))
     return context
 
 
@@ -50,7 +53,7 @@ def open_alerts(request: HttpRequest) -> str:
 @_renewed
 def now(request: HttpRequest) -> HttpResponse:
     """The part of the first page that renews itself."""
-    return render(request, "fleet/dashboard_now.html", {"overview": dashboard.overview()})
+    return render(request, "fleet/dashboard_now.html", {"overview": overview.overview()})
 
 
 @require_GET
@@ -58,9 +61,9 @@ def now(request: HttpRequest) -> HttpResponse:
 def chart(request: HttpRequest) -> HttpResponse:
     """The points of the charts, as JSON."""
     try:
-        found = dashboard.series(request.GET.get("stretch", "1h"))
+        found = overview.series(request.GET.get("stretch", "1h"))
     except KeyError as exc:
-        raise Http404(f"give stretch as one of {', '.join(dashboard.STRETCHES)}") from exc
+        raise Http404(f"give stretch as one of {', '.join(overview.STRETCHES)}") from exc
     return JsonResponse(dict(found))
 
 
@@ -85,7 +88,7 @@ def set_mode(request: HttpRequest, fleet_id: int) -> HttpResponse:
 def acknowledge(request: HttpRequest, alert_id: int) -> HttpResponse:
     """Silence an alert until its cause ends."""
     alert = get_object_or_404(Alert, pk=alert_id)
-    if alerting.acknowledge([alert], by=request.user.get_username()):
+    if reconciling.acknowledge([alert], by=request.user.get_username()):
         messages.success(request, f"acknowledged: {alert.text}")
     return redirect("admin:index")
 

@@ -6,16 +6,19 @@ from typing import Any, Final
 
 from django.db import transaction
 
-from pods import billing, breaker, dispatch, heartbeats, lifecycle, wiring
+from pods import dispatch, lifecycle
+from pods.accounts import breaker, connecting
+from pods.accounts.connecting import Connect
 from pods.agent.protocol import AgentState
-from pods.clock import utcnow
+from pods.agent_redis import heartbeats
+from pods.agent_redis.heartbeats import Beat, HeartbeatsUnknown, Readings
+from pods.base.clock import utcnow
+from pods.costs import segments
 from pods.diagnosis import INFERRED, Facts, Finding, MachineSays, diagnose
-from pods.heartbeats import Beat, HeartbeatsUnknown, Readings
 from pods.models import Account, Installation, Pod, PodEvent
 from pods.providers.base import Capabilities, Machine, Phase, Provider
 from pods.providers.errors import NotFound, ProviderError
 from pods.states import BOOTING, DRAINING, ENDED, LOST, READY, STOPPED, TERMINATING
-from pods.wiring import Connect
 
 WATCHED: Final = (BOOTING, READY, STOPPED)
 # S15: no more than this share of a fleet's pods, but always one, is killed on inference in a window.
@@ -43,7 +46,7 @@ SAYS: Final[Mapping[Phase, MachineSays]] = {
 }
 
 
-def sweep_account(account: Account, *, connect: Connect = wiring.connect) -> int:
+def sweep_account(account: Account, *, connect: Connect = connecting.connect) -> int:
     """Look at all pods of an account with one list and one read of heartbeats.
 
     Writes down what was seen, and sends a check for each pod that is not as it should be; returns
@@ -84,7 +87,7 @@ def _remember_absence(pods: Sequence[Pod]) -> None:
     watched.filter(pk__in=here).exclude(absent_since=None).update(absent_since=None)
 
 
-def check_pod(pod_id: int, *, connect: Connect = wiring.connect) -> None:
+def check_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
     """Look once more at one pod that looked ill, with the provider's own status, and act.
 
     Safe to run twice, at the same time, or to be killed at any line.
@@ -95,7 +98,7 @@ def check_pod(pod_id: int, *, connect: Connect = wiring.connect) -> None:
         try:
             provider = connect(pod.account)
             machine = _status(provider, pod.external_id)
-        except (ValueError, wiring.BadSecret, ProviderError) as exc:
+        except (ValueError, connecting.BadSecret, ProviderError) as exc:
             breaker.failed(pod.account, exc)
             return
         if machine is not None and pod.absent_since is not None:
@@ -148,7 +151,7 @@ def _end_absent(pod: Pod, because: str, capabilities: Capabilities) -> None:
     """It billed until it was first missing; where it could come back unasked, it is destroyed too."""
     with transaction.atomic():
         if pod.absent_since is not None:
-            billing.close(pod, at=pod.absent_since)
+            segments.close(pod, at=pod.absent_since)
         lost = because[:500]
         if not capabilities.comes_back:
             lifecycle.move(pod, LOST, by="health", because=because, lost_because=lost)
@@ -199,7 +202,7 @@ def _list(account: Account, connect: Connect) -> tuple[Mapping[str, Machine] | N
     """The account's machines by id, None where they cannot be had; and what the provider can do."""
     try:
         provider = connect(account)
-    except (ValueError, wiring.BadSecret) as exc:
+    except (ValueError, connecting.BadSecret) as exc:
         breaker.failed(account, exc)
         return None, Capabilities()
     try:
@@ -270,7 +273,7 @@ def _follow_price(pod: Pod, machine: Machine, now: datetime) -> None:
     lifecycle.note(pod, by="health", because=f"price {pod.hourly_usd} → {machine.hourly_usd} USD/h")
     Pod.objects.filter(pk=pod.pk).update(hourly_usd=machine.hourly_usd)
     pod.hourly_usd = machine.hourly_usd
-    billing.reprice(pod, machine.hourly_usd, now=now)
+    segments.reprice(pod, machine.hourly_usd, now=now)
 
 
 def _facts(

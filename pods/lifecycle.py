@@ -10,8 +10,9 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q
 
-from pods import billing, dispatch
-from pods.clock import utcnow
+from pods import dispatch
+from pods.base.clock import utcnow
+from pods.costs import segments
 from pods.models import Pod, PodEvent
 from pods.states import ENDED, IN_TRANSIT, STOPPED, TERMINATING, PodState, may_move
 
@@ -103,7 +104,7 @@ def insert(pod: Pod, *, by: str, because: str) -> None:
     with transaction.atomic():
         pod.save(force_insert=True)
         _event(pod, now, by=by, because=because, after=pod.status).save(force_insert=True)
-        billing.begin(pod, now=now)
+        segments.begin(pod, now=now)
 
 
 def move(pod: Pod, to: PodState, *, by: str, because: str, **changes: Any) -> None:
@@ -138,7 +139,7 @@ def move(pod: Pod, to: PodState, *, by: str, because: str, **changes: Any) -> No
             },
             events=[_event(pod, now, by=by, because=because, before=before, after=to)],
         )
-        billing.follow(pod, before, to, now=now)
+        segments.follow(pod, before, to, now=now)
     log.info("pod_moved", pod=pod.pk, before=before.value, after=to.value, by=by, because=because)
 
 

@@ -82,7 +82,7 @@ class Account(models.Model):
         default="",
         help_text="Where the credentials are: env:NAME or file:/path. Never the secret itself.",
     )
-    # Encrypted (pods/credentials.py), used where there is no reference; never the secret itself.
+    # Encrypted (pods/base/sealing.py), used where there is no reference; never the secret itself.
     sealed_secret = models.TextField(blank=True, default="", editable=False)
     enabled = models.BooleanField(default=True)
     orphans = models.CharField(max_length=10, choices=Orphans.choices, default=Orphans.DESTROY)

@@ -10,13 +10,14 @@ import structlog
 from django.apps import apps
 from django.db import IntegrityError
 
-from pods import breaker, dispatch, lifecycle, wiring
-from pods.clock import utcnow
+from pods import dispatch, lifecycle
+from pods.accounts import breaker, connecting
+from pods.accounts.connecting import Connect
+from pods.base.clock import utcnow
 from pods.models import Account, Installation, Orphan, Pod
 from pods.providers.base import Machine, Phase, Provider
 from pods.providers.errors import ProviderError
 from pods.states import BOOTING, ENDED, TERMINATING, PodState
-from pods.wiring import Connect
 
 log = structlog.get_logger(__name__)
 # Between the two sightings of an orphan, besides the provider's consistency window: a spawn may be
@@ -49,7 +50,7 @@ class Reconciled:
     watched: list[str] = field(default_factory=list)  # orphans, not old enough to act on
 
 
-def reconcile_account(account: Account, *, connect: Connect = wiring.connect) -> Reconciled:
+def reconcile_account(account: Account, *, connect: Connect = connecting.connect) -> Reconciled:
     """Compare the provider's list with the rows, and deal with each machine that has no living row.
 
     Machines that are not tagged as ours are not even listed.

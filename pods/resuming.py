@@ -1,14 +1,16 @@
 """Runs a stopped pod again, where its host can still be had."""
 
-from pods import breaker, dispatch, fencing, lifecycle, wiring
-from pods.clock import utcnow
-from pods.fencing import Unfenced
+from pods import dispatch, lifecycle
+from pods.accounts import breaker, connecting
+from pods.accounts.connecting import Connect
+from pods.agent_redis import fencing
+from pods.agent_redis.fencing import Unfenced
+from pods.base.clock import utcnow
 from pods.models import Pod
 from pods.providers.base import Phase
 from pods.providers.errors import Declined, TryAgain
 from pods.spawning import TRIES, pause
 from pods.states import BOOTING, RESUMING, TERMINATING
-from pods.wiring import Connect
 
 
 def begin_resume(pod: Pod, *, by: str, because: str) -> None:
@@ -22,7 +24,7 @@ def begin_resume(pod: Pod, *, by: str, because: str) -> None:
     dispatch.send(dispatch.RESUME, pod.pk)
 
 
-def resume_pod(pod_id: int, *, connect: Connect = wiring.connect) -> None:
+def resume_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
     """Start the stopped machine, and ask until it runs; where it cannot, destroy it: it is replaced.
 
     Safe to run twice, at the same time, or to be killed at any line.
@@ -46,7 +48,7 @@ def resume_pod(pod_id: int, *, connect: Connect = wiring.connect) -> None:
         except Declined as exc:
             _replace(pod, f"cannot be resumed: {exc}")
             return
-        except (TryAgain, ValueError, wiring.BadSecret) as exc:
+        except (TryAgain, ValueError, connecting.BadSecret) as exc:
             breaker.failed(pod.account, exc, creating=True)
             _later(pod, str(exc))
             return

@@ -5,14 +5,17 @@ from typing import Any, Final
 
 from redis import RedisError
 
-from pods import billing, breaker, dispatch, fencing, lifecycle, redis_users, wiring
-from pods.clock import utcnow
+from pods import dispatch, lifecycle
+from pods.accounts import breaker, connecting
+from pods.accounts.connecting import Connect
+from pods.agent_redis import fencing, redis_users
+from pods.base.clock import utcnow
+from pods.costs import segments
 from pods.lifecycle import DuplicateMachine
 from pods.models import Pod
 from pods.providers.base import Machine, Phase, Provider
 from pods.providers.errors import Declined, NoCapacity, RateLimited, Refused, TryAgain, Unavailable
 from pods.states import BOOTING, CREATING, FAILED, REQUESTED, TERMINATING
-from pods.wiring import Connect
 
 # Enough to ride out a provider's bad minutes; then the next tick may choose another offer.
 TRIES: Final = 5
@@ -40,7 +43,7 @@ def find_by_token(provider: Provider, pod: Pod) -> Machine | None:
     )
 
 
-def spawn_pod(pod_id: int, *, connect: Connect = wiring.connect) -> None:
+def spawn_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
     """Create the pod's machine, or find the one that a former try created.
 
     Safe to run twice, at the same time, or to be killed at any line: the row says CREATING before
@@ -59,7 +62,7 @@ def spawn_pod(pod_id: int, *, connect: Connect = wiring.connect) -> None:
             lifecycle.move(pod, CREATING, by="spawn", because="claimed")
         try:
             provider = connect(pod.account)
-        except (ValueError, wiring.BadSecret) as exc:
+        except (ValueError, connecting.BadSecret) as exc:
             breaker.failed(pod.account, exc)
             if first:
                 _give_up(pod, str(exc))
@@ -106,7 +109,7 @@ def _create(pod: Pod, provider: Provider) -> Machine | None:
     except RedisError as exc:
         _later(pod, pause(pod.attempts), f"Redis does not take the pod's user: {exc}")
         return None
-    spec = wiring.spec(pod, redis_url=address)
+    spec = connecting.spec(pod, redis_url=address)
     # Before the call: what is asked now can be missing from lists for `list_lag` from now on.
     lifecycle.still_claimed(pod, asked_at=utcnow())
     try:
@@ -151,7 +154,7 @@ def _record(pod: Pod, machine: Machine) -> None:
     except DuplicateMachine as exc:
         _give_up(pod, str(exc))
         return
-    billing.reprice(pod, pod.hourly_usd, now=utcnow())
+    segments.reprice(pod, pod.hourly_usd, now=utcnow())
     _onward(pod)
 
 
@@ -178,7 +181,7 @@ def _destroy_what_was_refused(pod: Pod, error: Refused) -> None:
 
 def _give_up(pod: Pod, because: str) -> None:
     lifecycle.move(pod, FAILED, by="spawn", because=because)
-    billing.never_billed(pod)
+    segments.never_billed(pod)
     fencing.forget(pod)
 
 

@@ -6,19 +6,10 @@ from typing import Final
 from celery import shared_task
 from django.db.models import Q
 
-from pods import (
-    consumers,
-    dispatch,
-    health,
-    reconciling,
-    redis_users,
-    resuming,
-    spawning,
-    surveying,
-    teardown,
-    wiring,
-)
-from pods.clock import utcnow
+from pods import dispatch, health, reconciling, resuming, spawning, teardown
+from pods.accounts import connecting, surveying
+from pods.agent_redis import consumers, redis_users
+from pods.base.clock import utcnow
 from pods.models import Account, Pod
 from pods.providers.errors import ProviderError
 from pods.states import PodState
@@ -80,7 +71,7 @@ def reconcile_account(account_id: int) -> None:
     """Compare an account's machines with the rows."""
     try:
         reconciling.reconcile_account(Account.objects.get(pk=account_id))
-    except (ProviderError, ValueError, wiring.BadSecret) as exc:
+    except (ProviderError, ValueError, connecting.BadSecret) as exc:
         reconciling.log.warning("reconcile_failed", account=account_id, because=str(exc))
 
 

@@ -3,11 +3,15 @@
 from datetime import timedelta
 from typing import Final
 
-from pods import billing, breaker, dispatch, fencing, heartbeats, lifecycle, wiring
+from pods import dispatch, lifecycle
+from pods.accounts import breaker, connecting
+from pods.accounts.connecting import Connect
 from pods.agent.protocol import AgentState, Command
-from pods.clock import utcnow
-from pods.fencing import Unfenced
-from pods.heartbeats import HeartbeatsUnknown
+from pods.agent_redis import fencing, heartbeats
+from pods.agent_redis.fencing import Unfenced
+from pods.agent_redis.heartbeats import HeartbeatsUnknown
+from pods.base.clock import utcnow
+from pods.costs import segments
 from pods.models import Pod
 from pods.providers.base import Machine, Phase, Provider
 from pods.providers.errors import NotFound, ProviderError, RateLimited
@@ -26,7 +30,6 @@ from pods.states import (
     TERMINATING,
     PodState,
 )
-from pods.wiring import Connect
 
 DRAIN_STEP: Final = timedelta(seconds=2)
 CONFIRM_STEP: Final = timedelta(seconds=1)
@@ -65,7 +68,7 @@ def retire_pod(pod: Pod, *, by: str, because: str, drain: bool = True) -> bool:
     return True
 
 
-def stop_pod(pod: Pod, *, by: str, because: str, connect: Connect = wiring.connect) -> bool:
+def stop_pod(pod: Pod, *, by: str, because: str, connect: Connect = connecting.connect) -> bool:
     """Drain a READY pod and halt its machine, which keeps its disk; False where it does not work.
 
     Raises:
@@ -83,7 +86,7 @@ def stop_pod(pod: Pod, *, by: str, because: str, connect: Connect = wiring.conne
     return True
 
 
-def teardown_pod(pod_id: int, *, connect: Connect = wiring.connect) -> None:
+def teardown_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
     """Do the next step of a pod's end, and send for the one after it.
 
     Safe to run twice, at the same time, or to be killed at any line. Never gives up.
@@ -128,7 +131,7 @@ def _drained(pod: Pod) -> str | None:
 def _provider(pod: Pod, connect: Connect) -> Provider | None:
     try:
         return connect(pod.account)
-    except (ValueError, wiring.BadSecret) as exc:
+    except (ValueError, connecting.BadSecret) as exc:
         _again(pod, pause(pod.attempts), f"cannot connect: {exc}")
         return None
 
@@ -206,7 +209,7 @@ def _look(provider: Provider, pod: Pod) -> Machine | None:
     """
     machine = _shown(provider, pod)
     if machine is not None:
-        billing.still_there(pod)
+        segments.still_there(pod)
     return machine
 
 

@@ -13,12 +13,12 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from fleet import alerting, channel_urls, notifying
-from fleet.channel_urls import BadAddress
-from fleet.notifying import Undelivered
-from fleet.records import Alert, Channel, Delivery
+from fleet.alerts import addresses, delivering, reconciling
+from fleet.alerts.addresses import BadAddress
+from fleet.alerts.delivering import Undelivered
+from fleet.models import Alert, Channel, Delivery
 from pods.admin.base import ReadOnly
-from pods.clock import utcnow
+from pods.base.clock import utcnow
 
 SEVERITY_LABELS: Final = {"critical": "danger", "warning": "warning", "info": "info"}
 
@@ -94,7 +94,7 @@ class AlertAdmin(ReadOnly):
     @action(description="Acknowledge: silent until the cause ends", permissions=["answer"])
     def acknowledge(self, request: HttpRequest, alerts: QuerySet[Alert]) -> None:
         """Silence until the cause ends."""
-        count = alerting.acknowledge(alerts, by=request.user.get_username())
+        count = reconciling.acknowledge(alerts, by=request.user.get_username())
         messages.success(request, f"{count} acknowledged")
 
     @action(description="Snooze for an hour", permissions=["answer"])
@@ -114,7 +114,7 @@ class AlertAdmin(ReadOnly):
 
     def _snooze(self, request: HttpRequest, alerts: QuerySet[Alert], hours: int) -> None:
         until = utcnow() + timedelta(hours=hours)
-        count = alerting.snooze(alerts, until=until, by=request.user.get_username())
+        count = reconciling.snooze(alerts, until=until, by=request.user.get_username())
         messages.success(request, f"{count} silent for {hours} h")
 
 
@@ -141,7 +141,7 @@ class ChannelForm(ModelForm):  # type: ignore[type-arg]
             raise forms.ValidationError("a new channel needs an address")
         if address:
             try:
-                notifying.check_address(address)
+                delivering.check_address(address)
             except BadAddress as exc:
                 raise forms.ValidationError(str(exc)) from exc
         return address
@@ -160,7 +160,7 @@ class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
         """Save, sealing an address that was given."""
         address = form.cleaned_data["address"]
         if address:
-            obj.sealed_url = channel_urls.seal(address)
+            obj.sealed_url = addresses.seal(address)
         super().save_model(request, obj, form, change)
 
     @action(description="Send a test message", permissions=["change"])
@@ -168,7 +168,7 @@ class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
         """Try the channels now."""
         for channel in channels:
             try:
-                notifying.try_channel(channel)
+                delivering.try_channel(channel)
             except (Undelivered, BadAddress) as exc:
                 messages.error(request, f"{channel.name}: {exc}")
             else:

@@ -15,12 +15,13 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from fleet import market, operating, scheduling
+from fleet import operating
 from fleet.decision.values import Mode
 from fleet.models import Fleet, Limits, Override, Tick
+from fleet.tick import market, scheduling
+from pods.base.typed_json import FORM_FIELDS
 from pods.models import Pod
 from pods.states import ENDED
-from pods.typed_json import FORM_FIELDS
 
 MODE_LABELS = {"running": "success", "paused": "warning", "stop_all": "danger"}
 

@@ -8,7 +8,7 @@ from fleet.backlog.base import Probe
 from fleet.backlog.celery_queue import CeleryKeys, CeleryRedisProbe
 from fleet.backlog.celery_rabbitmq import CeleryRabbitProbe
 from fleet.backlog.redis_streams import RedisStreamProbe
-from pods.connections import redis_client
+from pods.base.redis import redis_client
 
 # RabbitMQ's defaults, by the scheme of the broker's address.
 MANAGEMENT: Final = {"amqp": ("http", 15672), "amqps": ("https", 15671)}

@@ -10,9 +10,9 @@ from django.core.management.base import CommandError, OutputWrapper
 from fleet import adopting
 from fleet.adopting import Found
 from fleet.models import Fleet
+from pods.accounts.connecting import BadSecret
 from pods.models import Account
 from pods.providers.errors import ProviderError
-from pods.wiring import BadSecret
 
 
 def add_adopt_arguments(parser: ArgumentParser) -> None:

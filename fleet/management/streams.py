@@ -25,11 +25,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from fleet import feeding, posting, results
-from fleet.dead_letters import DeadLetters
-from fleet.item_queries import ItemQuery
+from fleet.items import feeding
+from fleet.items.dead_letters import DeadLetters
+from fleet.items.queries import ItemQuery
 from fleet.models import Backlog, Fleet
-from pods.connections import redis_client
+from fleet.results import export as exporting
+from fleet.results import posting
+from pods.base.redis import redis_client
 
 STDIN: Final = Path("-")
 
@@ -121,7 +123,7 @@ def export(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
     stream = _results(fleet)
     with _errors(), _progress(TimeElapsedColumn()) as bar:
         task = bar.add_task("writing", total=None, items="")
-        done = results.export(
+        done = exporting.export(
             _client(fleet),
             stream,
             options.out,
@@ -146,6 +148,7 @@ def _post(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
             options.post,
             token=token,
             follow=options.follow,
+            private_too=settings.ALLOW_PRIVATE_WEBHOOKS,
             progress=lambda items: bar.update(task, items=f"{items:,} results"),
         )
     text = f"{done.items:,} results posted in {done.batches:,} batches"

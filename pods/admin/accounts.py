@@ -9,10 +9,10 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
-from pods import surveying
-from pods.clock import utcnow
+from pods.accounts import surveying
+from pods.base.clock import utcnow
+from pods.base.typed_json import FORM_FIELDS
 from pods.models import Account
-from pods.typed_json import FORM_FIELDS
 
 
 @admin.register(Account)

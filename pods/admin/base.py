@@ -9,7 +9,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
 
-from pods import exporting
+from pods.base import csv
 
 
 class ReadOnly(ModelAdmin):  # type: ignore[misc]
@@ -38,7 +38,7 @@ class ReadOnly(ModelAdmin):  # type: ignore[misc]
     def as_csv(self, _request: HttpRequest, rows: QuerySet[Any]) -> StreamingHttpResponse:
         """The chosen rows, a line each; also hundreds of thousands."""
         names = self._columns()
-        lines = exporting.csv_lines(names, rows.values_list(*names).iterator())
+        lines = csv.csv_lines(names, rows.values_list(*names).iterator())
         return self._download(lines, "text/csv", "csv")
 
     @action(description="Export as JSON")

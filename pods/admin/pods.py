@@ -13,9 +13,11 @@ from django.urls import path
 from django.utils.html import format_html
 from unfold.decorators import action, display
 
-from pods import costing, machine_logs, teardown, wiring
+from pods import teardown
+from pods.accounts import connecting, machine_logs
 from pods.admin.base import ReadOnly
-from pods.clock import utcnow
+from pods.base.clock import utcnow
+from pods.costs import columns
 from pods.lifecycle import Overtaken
 from pods.models import Pod
 from pods.providers.errors import ProviderError
@@ -128,7 +130,7 @@ class PodAdmin(ReadOnly):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Pod]:
         """With their cost."""
-        return costing.with_cost(Pod.objects.select_related("fleet", "account"), utcnow())
+        return columns.with_cost(Pod.objects.select_related("fleet", "account"), utcnow())
 
     @display(description="pod", ordering="name")
     def short_name(self, pod: Pod) -> str:
@@ -203,7 +205,7 @@ class PodAdmin(ReadOnly):
         text = problem = ""
         try:
             text = machine_logs.logs_of(pod)
-        except (ProviderError, ValueError, wiring.BadSecret, LookupError) as exc:
+        except (ProviderError, ValueError, connecting.BadSecret, LookupError) as exc:
             problem = f"{type(exc).__name__}: {exc}"
         context = {
             **self.admin_site.each_context(request),
@@ -279,7 +281,7 @@ class PodAdmin(ReadOnly):
         for pod in pods:
             try:
                 done = act(pod, by)
-            except (Overtaken, ValueError, wiring.BadSecret) as exc:
+            except (Overtaken, ValueError, connecting.BadSecret) as exc:
                 messages.error(request, f"{self.short_name(pod)}: {exc}")
                 continue
             (begun if done else not_begun).append(self.short_name(pod))

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Union
 
-from pods.agent.begun import Begun
+from pods.agent.batch_counter import Begun
 from pods.agent.calling import Caller, Failed, Outcome, find
 from pods.agent.handlers import Item
 from pods.agent.link import Aside, Link

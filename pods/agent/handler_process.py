@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Union
 
-from pods.agent.begun import Begun, shared_memory
+from pods.agent.batch_counter import Begun, shared_memory
 from pods.agent.calling import Failed, Outcome
 from pods.agent.child import BYE
 from pods.agent.link import LARGE_BYTES, Aside, Link

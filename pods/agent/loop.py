@@ -10,6 +10,7 @@ from pods.agent.control import Control, Intent
 from pods.agent.handler_process import HandlerBroken, HandlerProcess
 from pods.agent.heartbeat import EXIT_FENCED, Beating
 from pods.agent.holding import Holding
+from pods.agent.outbox import Worked
 from pods.agent.patience import GivenUp, Patience
 from pods.agent.progress import Progress
 from pods.agent.protocol import AgentSettings, AgentState
@@ -18,7 +19,6 @@ from pods.agent.routing import Routes
 from pods.agent.settling import Settling
 from pods.agent.sizing import Sizing
 from pods.agent.stream import Entry, Stream
-from pods.agent.worked import Worked
 
 log = logging.getLogger("podfleet.agent")
 

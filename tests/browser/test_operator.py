@@ -6,16 +6,15 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from fleet import ticking
-from fleet.models import Fleet
-from fleet.records import Alert
+from fleet.models import Alert, Fleet
+from fleet.tick import ticking
 from pods import spawning, teardown
-from pods.clock import utcnow
-from pods.connections import redis_client
+from pods.base.clock import utcnow
+from pods.base.redis import redis_client
 from pods.models import Pod
 from pods.states import READY, REQUESTED
-from tests.factories import a_fleet, a_pod, an_account
-from tests.waiting import until
+from tests.support.factories import a_fleet, a_pod, an_account
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 SOON = 15_000  # ms: the page renews itself every five seconds

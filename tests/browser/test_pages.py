@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from fleet.models import Fleet, Tick
-from fleet.records import Alert, Sample
-from fleet.ticking import agent_settings
-from pods.clock import utcnow
+from fleet.models import Alert, Fleet, Sample, Tick
+from fleet.tick.ticking import agent_settings
+from pods.base.clock import utcnow
 from pods.models import Account, Pod, PodEvent, PriceSegment
-from tests.factories import a_fleet, an_account
+from tests.support.factories import a_fleet, an_account
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 SIZES = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}

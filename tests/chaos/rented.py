@@ -12,14 +12,14 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from pods.emulators.backing import AgentProcesses
+from pods.emulators.base import Emulator, Reply, Server, wall_clock
+from pods.emulators.runpod import RunPodEmulator
+from pods.emulators.runpod_state import Boot, RunPodState
+from pods.emulators.vastai import VastaiEmulator
+from pods.emulators.vastai_catalog import stock
+from pods.emulators.vastai_contracts import Pace
 from tests.chaos.proxy import Proxy
-from tests.emulators.backing import AgentProcesses
-from tests.emulators.base import Emulator, Reply, Server, wall_clock
-from tests.emulators.runpod import RunPodEmulator
-from tests.emulators.runpod_state import Boot, RunPodState
-from tests.emulators.vastai import VastaiEmulator
-from tests.emulators.vastai_catalog import stock
-from tests.emulators.vastai_contracts import Pace
 
 HALF_A_SECOND: Final = timedelta(seconds=0.5)
 PACE: Final = Pace(

@@ -15,7 +15,7 @@ import psutil
 import psycopg
 
 from config import embedded
-from tests import postgres, reaper
+from tests.support import postgres, reaper
 
 DATABASE: Final = "chaos"
 # What was committed must outlive a killed server, as it does in production. The machine itself does

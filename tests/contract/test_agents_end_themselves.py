@@ -9,18 +9,18 @@ import redis
 
 from pods.agent.ending import Ask, end_machine, of_first_process, ways
 from pods.agent.protocol import AgentSettings
+from pods.emulators.backing import AgentProcesses
+from pods.emulators.base import Server, wall_clock
+from pods.emulators.runpod import POD_KEY, RunPodEmulator
+from pods.emulators.runpod_state import Boot, RunPodState
+from pods.emulators.vastai import VastaiEmulator
+from pods.emulators.vastai_catalog import stock
 from pods.providers import vastai
 from pods.providers.base import Machine, OfferQuery, PodSpec, Provider
 from pods.providers.http import close_clients
 from pods.providers.runpod import connect
 from tests.contract.test_vastai_agents import QUICK
-from tests.emulators.backing import AgentProcesses
-from tests.emulators.base import Server, wall_clock
-from tests.emulators.runpod import POD_KEY, RunPodEmulator
-from tests.emulators.runpod_state import Boot, RunPodState
-from tests.emulators.vastai import VastaiEmulator
-from tests.emulators.vastai_catalog import stock
-from tests.waiting import until
+from tests.support.waiting import until
 
 TAG = "pf-alone"
 

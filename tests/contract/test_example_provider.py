@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import stamina
 
+from pods.emulators.base import Reply, Server, SteppedClock
 from pods.providers import registry
 from pods.providers.base import OfferQuery, PodSpec, Provider
 from pods.providers.http import Timeouts, VendorHttp, close_clients
-from tests.contract.acme_emulator import SERVERS, AcmeEmulator
 from tests.contract.provider_contract import ProviderContract
-from tests.contract.server_faults import ALL, MANY, Route, ServerFaults
 from tests.contract.vendor_contract import VendorContract
-from tests.emulators.base import Reply, Server, SteppedClock
+from tests.support.rigs.acme_emulator import SERVERS, AcmeEmulator
+from tests.support.rigs.server_faults import ALL, MANY, Route, ServerFaults
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = Path(__file__).parent / "example_provider"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.local_rig import LocalSubject, a_local_account
 from tests.contract.provider_contract import ProviderContract
+from tests.support.rigs.local_rig import LocalSubject, a_local_account
 
 
 @pytest.fixture

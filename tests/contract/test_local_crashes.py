@@ -15,9 +15,9 @@ import pytest
 
 from pods.providers.base import Phase
 from pods.providers.errors import NotFound, ProviderError
-from tests.contract.local_manager import Manager
-from tests.contract.local_rig import LocalSubject, a_local_account, a_spec
-from tests.waiting import until
+from tests.support.rigs.local_manager import Manager
+from tests.support.rigs.local_rig import LocalSubject, a_local_account, a_spec
+from tests.support.waiting import until
 
 T = TypeVar("T")
 # Each line takes a third of a second: all of them are for `make test-long`.

@@ -15,8 +15,8 @@ import pytest
 from pods.providers.base import OfferQuery, Phase
 from pods.providers.errors import NoCapacity, NotFound, Unavailable
 from pods.providers.local import processes
-from tests.contract.local_rig import LocalSubject, a_local_account, a_spec
-from tests.waiting import until
+from tests.support.rigs.local_rig import LocalSubject, a_local_account, a_spec
+from tests.support.waiting import until
 
 SLEEP = "print('ready'); import time; time.sleep(600)"
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SLEEP

@@ -6,21 +6,12 @@ from typing import Any
 
 import pytest
 
+from pods.emulators.base import Reply
+from pods.emulators.runpod_state import Boot
 from pods.providers.base import Phase
 from pods.providers.errors import NoCapacity, NotFound, Refused
-from tests.contract.runpod_rig import (
-    A_WHILE,
-    ACTION,
-    DOCUMENT,
-    POD,
-    TAG,
-    Rig,
-    a_spec,
-    runpod,
-)
-from tests.emulators.base import Reply
-from tests.emulators.runpod_state import Boot
-from tests.emulators.validation import vendor_document
+from tests.support.rigs.runpod_rig import A_WHILE, ACTION, DOCUMENT, POD, TAG, Rig, a_spec, runpod
+from tests.support.vendor_documents import vendor_document
 
 
 @pytest.fixture

@@ -14,15 +14,15 @@ import pytest
 import redis
 
 from pods.agent.protocol import AgentSettings
+from pods.emulators.backing import CHECKOUT, AgentProcesses
+from pods.emulators.base import Server, wall_clock
+from pods.emulators.runpod import RunPodEmulator
+from pods.emulators.runpod_state import Boot, RunPodState
 from pods.providers.base import Machine, OfferQuery, Phase, PodSpec, Provider
 from pods.providers.errors import NoCapacity
 from pods.providers.runpod import connect
-from tests.contract.runpod_rig import DOCUMENT
-from tests.emulators.backing import CHECKOUT, AgentProcesses
-from tests.emulators.base import Server, wall_clock
-from tests.emulators.runpod import RunPodEmulator
-from tests.emulators.runpod_state import Boot, RunPodState
-from tests.emulators.validation import own_schemas, vendor_document, vendor_schemas
+from tests.support.rigs.runpod_rig import DOCUMENT
+from tests.support.vendor_documents import own_schemas, vendor_document, vendor_schemas
 
 PATIENCE_SECONDS = 60.0
 TAG = "pf-agents"
@@ -83,7 +83,7 @@ def of(redis_url: str, token: str, offer_key: str) -> PodSpec:
         pod=f"{TAG}-{token}",
         stream="tasks",
         group="workers",
-        handler="tests.integration.agent.agent_handlers:takes_its_time",
+        handler="tests.support.agents.agent_handlers:takes_its_time",
         batch_size=4,
         claim_idle_seconds=2.0,
         heartbeat_seconds=0.2,

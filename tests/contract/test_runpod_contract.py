@@ -7,7 +7,7 @@ import pytest
 
 from pods.providers.base import PodSpec, Provider
 from tests.contract.provider_contract import ProviderContract
-from tests.contract.runpod_rig import KEY, Rig, runpod
+from tests.support.rigs.runpod_rig import KEY, Rig, runpod
 
 
 class RunPodSubject:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from pods.emulators.base import Exchange
 from pods.providers.base import OfferQuery
-from tests.contract.runpod_rig import DOCUMENT, PODS, a_spec, runpod
-from tests.emulators.base import Exchange
-from tests.emulators.validation import Check, own_schemas, vendor_document, vendor_schemas
+from tests.support.rigs.runpod_rig import DOCUMENT, PODS, a_spec, runpod
+from tests.support.vendor_documents import Check, own_schemas, vendor_document, vendor_schemas
 
 
 def exchanges() -> dict[str, Exchange]:

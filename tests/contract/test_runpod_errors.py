@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from pods.emulators.base import Reply
 from pods.providers.base import OfferQuery, Provider
 from pods.providers.errors import (
     AuthFailed,
@@ -21,9 +22,8 @@ from pods.providers.errors import (
     Unavailable,
 )
 from pods.providers.http import Timeouts
-from pods.providers.runpod import api
-from tests.contract.runpod_rig import ACTION, ENV, KEY, POD, PODS, TAG, Rig, a_spec, runpod
-from tests.emulators.base import Reply
+from pods.providers.runpod import provider
+from tests.support.rigs.runpod_rig import ACTION, ENV, KEY, POD, PODS, TAG, Rig, a_spec, runpod
 
 PROBLEM = "application/problem+json"
 HTML = "<html><title>Access denied</title>error code: 1010</html>"
@@ -241,7 +241,7 @@ def test_a_create_that_never_arrived_leaves_nothing(rig: Rig) -> None:
 def test_a_create_that_takes_too_long_is_unavailable_and_has_rented(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "CREATING", Timeouts(read=0.3, total=2))
+    monkeypatch.setattr(provider, "CREATING", Timeouts(read=0.3, total=2))
     late = threading.Event()
     rig.server.faults.hold("POST", PODS, late)
     with pytest.raises(Unavailable, match="ReadTimeout"):

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
+from pods.emulators.base import Reply
 from pods.providers.http import Timeouts, VendorHttp
-from pods.providers.runpod import api
+from pods.providers.runpod import provider
 from pods.providers.runpod.options import Options
-from tests.contract.runpod_rig import KEY, POD, PODS, Rig, runpod
-from tests.contract.server_faults import ALL, MANY, Route, ServerFaults
 from tests.contract.test_runpod_contract import RunPodSubject
 from tests.contract.vendor_contract import VendorContract
-from tests.emulators.base import Reply
+from tests.support.rigs.runpod_rig import KEY, POD, PODS, Rig, runpod
+from tests.support.rigs.server_faults import ALL, MANY, Route, ServerFaults
 
 HASTE = Timeouts(read=0.2, total=0.5)
 
@@ -39,7 +39,7 @@ class RunPodFaults(ServerFaults):
 
     def hold_answers(self) -> None:
         # The adapter's patience with a create is its own.
-        self._monkeypatch.setattr(api, "CREATING", HASTE)
+        self._monkeypatch.setattr(provider, "CREATING", HASTE)
         super().hold_answers()
 
     def revoke_key(self) -> None:
@@ -94,7 +94,7 @@ class FaultyRunPod(RunPodSubject):
         super().__init__(rig)
         self.faults = RunPodFaults(rig, monkeypatch)
         http = VendorHttp(base_url=rig.server.url, secret=KEY, timeouts=HASTE)
-        self.impatient = api.RunPod(http, Options.parse({"base_url": rig.server.url}))
+        self.impatient = provider.RunPod(http, Options.parse({"base_url": rig.server.url}))
 
 
 @pytest.fixture

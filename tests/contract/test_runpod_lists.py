@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from pods.emulators.base import Reply
 from pods.providers.errors import Unavailable
-from tests.contract.runpod_rig import PODS, TAG, Rig, a_spec, runpod
-from tests.emulators.base import Reply
+from tests.support.rigs.runpod_rig import PODS, TAG, Rig, a_spec, runpod
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from pods.emulators.base import Reply
 from pods.providers.base import OfferQuery
 from pods.providers.errors import Refused, Unavailable
-from tests.contract.runpod_rig import A_WHILE, TAG, Rig, a_spec, runpod
-from tests.emulators.base import Reply
+from tests.support.rigs.runpod_rig import A_WHILE, TAG, Rig, a_spec, runpod
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from pods.emulators.vastai_contracts import Pace
 from pods.providers.base import PodSpec, Provider
 from tests.contract.provider_contract import ProviderContract
-from tests.contract.vastai_rig import KEY, Rig, vast
-from tests.emulators.vastai_contracts import Pace
+from tests.support.rigs.vastai_rig import KEY, Rig, vast
 
 STRANGERS = 25
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from pods.emulators.base import Reply, Request
+from pods.emulators.vastai import LOG_STORE
 from pods.providers import vastai
 from pods.providers.base import Provider
 from pods.providers.errors import AuthFailed, NotFound, Refused, Unavailable
 from pods.providers.vastai import logs
-from tests.contract.vastai_rig import KEY, ON_DEMAND, TAG, Rig, a_spec, vast
-from tests.emulators.base import Reply, Request
-from tests.emulators.vastai import LOG_STORE
+from tests.support.rigs.vastai_rig import KEY, ON_DEMAND, TAG, Rig, a_spec, vast
 
 LOGS = r"/api/v0/instances/request_logs/\d+/"
 USER = "/api/v0/users/current/"

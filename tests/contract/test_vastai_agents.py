@@ -11,15 +11,15 @@ import pytest
 import redis
 
 from pods.agent.protocol import AgentSettings
+from pods.emulators.backing import AgentProcesses
+from pods.emulators.base import Server, wall_clock
+from pods.emulators.vastai import VastaiEmulator
+from pods.emulators.vastai_catalog import stock
+from pods.emulators.vastai_contracts import Pace
 from pods.providers import vastai
 from pods.providers.base import Machine, OfferQuery, Phase, PodSpec, Provider
 from pods.providers.http import close_clients
-from tests.emulators.backing import AgentProcesses
-from tests.emulators.base import Server, wall_clock
-from tests.emulators.vastai import VastaiEmulator
-from tests.emulators.vastai_catalog import stock
-from tests.emulators.vastai_checks import OwnSchemas, VendorSpec, vendor_files
-from tests.emulators.vastai_contracts import Pace
+from tests.support.vastai_checks import OwnSchemas, VendorSpec, vendor_files
 
 PATIENCE_SECONDS = 60.0
 TAG = "pf-agents"
@@ -76,7 +76,7 @@ def rent(provider: Provider, redis_url: str, token: str, query: OfferQuery) -> M
         pod=f"{TAG}-{token}",
         stream="tasks",
         group="workers",
-        handler="tests.integration.agent.agent_handlers:takes_its_time",
+        handler="tests.support.agents.agent_handlers:takes_its_time",
         batch_size=4,
         claim_idle_seconds=2.0,
         heartbeat_seconds=0.2,

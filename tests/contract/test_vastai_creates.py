@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pods.emulators.base import Reply
 from pods.providers.base import OfferQuery, Phase
 from pods.providers.errors import (
     NoCapacity,
@@ -16,8 +17,7 @@ from pods.providers.errors import (
     Refused,
     Unavailable,
 )
-from tests.contract.vastai_rig import A_WHILE, BIDS, KEY, ON_DEMAND, TAG, Rig, a_spec, vast
-from tests.emulators.base import Reply
+from tests.support.rigs.vastai_rig import A_WHILE, BIDS, KEY, ON_DEMAND, TAG, Rig, a_spec, vast
 
 ASK = r"/api/v0/asks/\d+/"
 SEARCH = "/api/v0/bundles/"

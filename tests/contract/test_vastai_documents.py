@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from pods.emulators.vastai import VENDOR_LIMITS
 from pods.providers.base import OfferQuery
 from pods.providers.errors import NotFound, QuotaExceeded, Refused
 from pods.providers.vastai import market
-from tests.contract.vastai_rig import A_WHILE, BIDS, KEY, TAG, Rig, vast
-from tests.emulators.vastai import VENDOR_LIMITS
-from tests.emulators.vastai_checks import DEVIATIONS, OwnSchemas, VendorSpec
+from tests.support.rigs.vastai_rig import A_WHILE, BIDS, KEY, TAG, Rig, vast
+from tests.support.vastai_checks import DEVIATIONS, OwnSchemas, VendorSpec
 
 vastai_sdk = pytest.importorskip("vastai", reason="the vendor's client is a test extra")
 

@@ -6,6 +6,8 @@ from decimal import Decimal
 
 import pytest
 
+from pods.emulators.base import Reply
+from pods.emulators.vastai import VENDOR_LIMITS
 from pods.providers.base import Phase
 from pods.providers.errors import (
     AuthFailed,
@@ -18,9 +20,7 @@ from pods.providers.errors import (
     Unavailable,
 )
 from pods.providers.vastai import Vastai
-from tests.contract.vastai_rig import A_WHILE, BIDS, ON_DEMAND, TAG, Rig, vast
-from tests.emulators.base import Reply
-from tests.emulators.vastai import VENDOR_LIMITS
+from tests.support.rigs.vastai_rig import A_WHILE, BIDS, ON_DEMAND, TAG, Rig, vast
 
 ONE = r"/api/v0/instances/\d+/"
 

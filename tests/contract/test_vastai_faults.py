@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+from pods.emulators.base import Reply
+from pods.emulators.vastai_contracts import Contract, Pace
 from pods.providers.http import Timeouts, VendorHttp
-from pods.providers.vastai import Vastai, api
-from tests.contract.server_faults import ALL, MANY, Route, ServerFaults
+from pods.providers.vastai import Vastai, wire
 from tests.contract.test_vastai import STRANGERS, VastaiSubject
-from tests.contract.vastai_rig import KEY, Rig, vast
 from tests.contract.vendor_contract import VendorContract
-from tests.emulators.base import Reply
-from tests.emulators.vastai_contracts import Contract, Pace
+from tests.support.rigs.server_faults import ALL, MANY, Route, ServerFaults
+from tests.support.rigs.vastai_rig import KEY, Rig, vast
 
 HASTE = Timeouts(read=0.2, total=0.5)
 ONE = r"/api/v0/instances/\d+/?"
@@ -45,7 +45,7 @@ class VastaiFaults(ServerFaults):
 
     def hold_answers(self) -> None:
         # The adapter's patience with a create is its own.
-        self._monkeypatch.setattr(api, "SLOW", HASTE)
+        self._monkeypatch.setattr(wire, "SLOW", HASTE)
         super().hold_answers()
 
     def revoke_key(self) -> None:

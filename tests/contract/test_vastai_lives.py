@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from pods.emulators.base import Reply
+from pods.emulators.vastai_contracts import Pace
 from pods.providers.base import Phase
 from pods.providers.errors import (
     NotFound,
@@ -14,9 +16,7 @@ from pods.providers.errors import (
     Unavailable,
 )
 from pods.providers.vastai import Vastai
-from tests.contract.vastai_rig import A_WHILE, BIDS, TAG, Rig, a_spec, vast
-from tests.emulators.base import Reply
-from tests.emulators.vastai_contracts import Pace
+from tests.support.rigs.vastai_rig import A_WHILE, BIDS, TAG, Rig, a_spec, vast
 
 ONE = r"/api/v0/instances/\d+/"
 LIST = "/api/v1/instances/"

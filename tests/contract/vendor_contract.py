@@ -30,7 +30,7 @@ from tests.contract.provider_contract import (
     rent_running,
     vanishes,
 )
-from tests.contract.vendor_faults import Faults, VendorSubject
+from tests.support.rigs.vendor_faults import Faults, VendorSubject
 
 TAG: Final = "pf-a"
 PASSWORD: Final = "s3cretpassword"

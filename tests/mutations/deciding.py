@@ -4,10 +4,10 @@ from typing import Final
 
 from tests.mutations.mutation import Mutation
 
-DECIDE = "tests/unit/fleet/test_decide.py::"
-TICKS = "tests/integration/fleet/test_ticking.py::"
-STILL = "tests/integration/test_standing_still.py::"
-TICKING, GUARDRAILS = "fleet/ticking.py", "fleet/decision/guardrails.py"
+DECIDE = "tests/unit/fleet/decision/test_decide.py::"
+TICKS = "tests/integration/fleet/tick/test_ticking.py::"
+STILL = "tests/integration/pods/test_standing_still.py::"
+TICKING, GUARDRAILS = "fleet/tick/ticking.py", "fleet/decision/guardrails.py"
 NEW_PODS = "at_most=len(seen.active) + policy.spawn_per_tick"
 
 DECIDING: Final = (
@@ -64,7 +64,7 @@ DECIDING: Final = (
         before="if useless := _useless(seen, gone):",
         after="if useless := None:",
         tests=(
-            "tests/unit/fleet/test_stragglers.py::"
+            "tests/unit/fleet/decision/test_stragglers.py::"
             "test_a_pod_that_takes_nothing_while_items_wait_is_replaced_also_when_it_is_the_only_one",
         ),
     ),
@@ -137,14 +137,14 @@ DECIDING: Final = (
     ),
     Mutation(
         name="budget-clock",
-        file="fleet/spending.py",
+        file="fleet/money/spending.py",
         before="whole = sum((s.cost_usd(now) for s in recent), Decimal(0))",
         after="whole = sum((s.cost_usd(now) for s in recent if s.until), Decimal(0))",
         tests=(TICKS + "test_the_budgets_clock_runs_on_while_the_backlog_is_unknown",),
     ),
     Mutation(
         name="budget-clock-of-the-day",
-        file="fleet/spending.py",
+        file="fleet/money/spending.py",
         before="(s.cost_usd(now, since=begin) for s in recent)",
         after="(s.cost_usd(now, since=begin) for s in recent if s.until)",
         tests=(TICKS + "test_the_budgets_clock_runs_on_while_the_backlog_is_unknown",),
@@ -200,7 +200,7 @@ DECIDING: Final = (
     ),
     Mutation(
         name="unknown-is-not-zero",
-        file="fleet/snapshot.py",
+        file="fleet/tick/gathering.py",
         before="depth=None if depth is None else depth.items",
         after="depth=0 if depth is None else depth.items",
         tests=(
@@ -228,7 +228,7 @@ DECIDING: Final = (
         before="        if not found:\n            raise BacklogUnknown(self._name_the_groups(rest[0]))\n",
         after="        if not found:\n            rest = [0, 0, 0, 0, 0, b'0-0', 0, 0, 0, 1, 0, 1, 0, 0, []]\n",
         tests=(
-            "tests/integration/backlog/test_stream_probe.py::"
+            "tests/integration/fleet/backlog/test_stream_probe.py::"
             "test_a_missing_group_is_unknown_and_the_message_names_those_there_are",
         ),
     ),
@@ -241,24 +241,24 @@ DECIDING: Final = (
     ),
     Mutation(
         name="circuit-breaker",
-        file="pods/breaker.py",
+        file="pods/accounts/breaker.py",
         before="return account.open_until is not None and account.open_until > now",
         after="return False",
         tests=(TICKS + "test_a_disabled_or_failing_account_is_not_rented_from",),
     ),
     Mutation(
         name="circuit-breaker-counts-tries",
-        file="pods/breaker.py",
+        file="pods/accounts/breaker.py",
         before="row.filter(Q(open_until__isnull=True) | Q(open_until__lte=utcnow()))",
         after="row",
         tests=(
-            "tests/integration/pods/test_breaker.py::"
+            "tests/integration/pods/accounts/test_breaker.py::"
             "test_what_fails_while_an_account_is_left_alone_makes_the_pause_no_longer",
         ),
     ),
     Mutation(
         name="circuit-breaker-at-once",
-        file="pods/breaker.py",
+        file="pods/accounts/breaker.py",
         before="at_once = isinstance(error, AuthFailed | QuotaExceeded)",
         after="at_once = False",
         tests=(
@@ -268,11 +268,11 @@ DECIDING: Final = (
     ),
     Mutation(
         name="circuit-breaker-remembers-refused-creates",
-        file="pods/breaker.py",
+        file="pods/accounts/breaker.py",
         before=" or (refused is not None and now - refused < REFUSAL_COUNTS)",
         after="",
         tests=(
-            "tests/integration/pods/test_breaker.py::"
+            "tests/integration/pods/accounts/test_breaker.py::"
             "test_answers_do_not_speak_for_a_create_that_was_refused_within_the_hour",
         ),
     ),
@@ -282,17 +282,17 @@ DECIDING: Final = (
         before="    breaker.answered(account)\n",
         after="",
         tests=(
-            "tests/integration/pods/test_breaker.py::"
+            "tests/integration/pods/accounts/test_breaker.py::"
             "test_a_list_ends_the_trouble_of_an_account_without_pods",
         ),
     ),
     Mutation(
         name="a-boot-begins-with-its-request",
-        file="fleet/snapshot.py",
+        file="fleet/tick/gathering.py",
         before="(ready - (asked or requested))",
         after="(ready - requested)",
         tests=(
-            "tests/integration/fleet/test_boot_time.py::"
+            "tests/integration/fleet/tick/test_boot_time.py::"
             "test_a_boot_is_counted_from_the_request_that_made_the_machine",
         ),
     ),

@@ -4,16 +4,16 @@ from typing import Final
 
 from tests.mutations.mutation import Mutation
 
-TRAPS = "tests/unit/fleet/test_settings_traps.py::"
-HTTP = "tests/unit/providers/test_http.py::"
+TRAPS = "tests/unit/config/test_settings_traps.py::"
+HTTP = "tests/unit/pods/providers/test_http.py::"
 LISTS = "tests/contract/test_runpod_lists.py::"
 ENV = "tests/unit/config/test_env.py::"
-ACCOUNTS = "tests/integration/market/test_accounts.py::"
-NOTIFY = "tests/integration/fleet/test_notifying.py::"
-WEB = "tests/integration/security/test_web.py::"
-SETTINGS, ADDRESSES = "config/settings.py", "fleet/channel_urls.py"
+ACCOUNTS = "tests/integration/pods/accounts/test_accounts.py::"
+NOTIFY = "tests/integration/fleet/alerts/test_delivering.py::"
+WEB = "tests/integration/config/web/test_web.py::"
+SETTINGS, ADDRESSES = "config/settings.py", "fleet/alerts/addresses.py"
 KILLED = (
-    "tests/integration/celery_settings/test_killed_worker.py::"
+    "tests/integration/config/celery_settings/test_killed_worker.py::"
     "test_a_task_whose_process_was_killed_runs_again_and_ends"
 )
 
@@ -62,11 +62,11 @@ EDGES: Final = (
     ),
     Mutation(
         name="ticks-expire",
-        file="fleet/scheduling.py",
+        file="fleet/tick/scheduling.py",
         before='"expire_seconds": max(1, period - 1) if period > 1 else 1',
         after='"expire_seconds": None',
         tests=(
-            "tests/integration/fleet/test_ticking.py::"
+            "tests/integration/fleet/tick/test_ticking.py::"
             "test_the_schedule_of_a_fleet_is_made_once_and_then_the_operators",
         ),
     ),
@@ -117,14 +117,14 @@ EDGES: Final = (
     ),
     Mutation(
         name="tag-at-runpod",
-        file="pods/providers/runpod/api.py",
+        file="pods/providers/runpod/provider.py",
         before='return [m for m in found.values() if m.name.startswith(f"{tag}-")]',
         after="return list(found.values())",
         tests=(LISTS + "test_only_what_carries_the_tag_is_listed",),
     ),
     Mutation(
         name="tag-at-vastai",
-        file="pods/providers/vastai/__init__.py",
+        file="pods/providers/vastai/provider.py",
         before='[machine for machine in machines if machine.name.startswith(f"{tag}-")]',
         after="machines",
         tests=(
@@ -134,21 +134,21 @@ EDGES: Final = (
     ),
     Mutation(
         name="all-pages",
-        file="pods/providers/runpod/api.py",
+        file="pods/providers/runpod/provider.py",
         before="            if cursor is None:\n                return found, page",
         after="            if True:\n                return found, page",
         tests=(LISTS + "test_a_list_with_and_without_pages_is_complete",),
     ),
     Mutation(
         name="all-pages-or-an-error",
-        file="pods/providers/runpod/api.py",
+        file="pods/providers/runpod/provider.py",
         before="if cursor in cursors:\n                raise Unavailable(",
         after="if cursor in cursors:\n                return found, page\n                str(",
         tests=(LISTS + "test_a_cursor_that_does_not_move_is_an_error",),
     ),
     Mutation(
         name="a-second-walk",
-        file="pods/providers/runpod/api.py",
+        file="pods/providers/runpod/provider.py",
         before="        if pages > 1:\n",
         after="        if False:\n",
         tests=(LISTS + "test_a_list_that_shifts_while_it_is_read_loses_and_doubles_no_pod",),
@@ -165,14 +165,14 @@ EDGES: Final = (
     ),
     Mutation(
         name="keys-encrypted",
-        file="pods/credentials.py",
+        file="pods/base/sealing.py",
         before="return PREFIX + _keys().encrypt(secret.encode()).decode()",
         after="return PREFIX + secret",
         tests=(ACCOUNTS + "test_a_key_from_standard_input_is_tried_stored_encrypted_and_used",),
     ),
     Mutation(
         name="keys-sealed-by-us",
-        file="pods/credentials.py",
+        file="pods/base/sealing.py",
         before="            raise InvalidToken\n",
         after="            return sealed\n",
         tests=(ACCOUNTS + "test_what_was_not_sealed_by_us_is_never_taken_for_a_key",),
@@ -200,21 +200,21 @@ EDGES: Final = (
     ),
     Mutation(
         name="no-private-webhooks",
-        file="fleet/channel_urls.py",
+        file="pods/base/egress.py",
         before="return address.is_global and not address.is_multicast",
         after="return True",
         tests=(NOTIFY + "test_an_address_that_reaches_inside_is_refused",),
     ),
     Mutation(
         name="webhooks-checked-when-used",
-        file="fleet/notifying.py",
-        before="channel_urls.check(url)  # once more",
+        file="fleet/alerts/delivering.py",
+        before="addresses.check(url)  # once more",
         after="pass  # once more",
         tests=(NOTIFY + "test_an_address_that_is_not_allowed_any_more_is_not_used",),
     ),
     Mutation(
         name="webhooks-follow-no-redirect",
-        file="fleet/notifying.py",
+        file="fleet/alerts/delivering.py",
         before="http_redirects=False",
         after="http_redirects=True",
         tests=(NOTIFY + "test_a_redirect_is_not_followed",),

@@ -7,7 +7,7 @@ from tests.mutations.mutation import Mutation
 SPAWNS = "tests/integration/pods/test_spawn_faults.py::"
 ENDS = "tests/integration/pods/test_ends_and_health.py::"
 ALONE = "tests/integration/pods/test_protective_lines.py::"
-STILL = "tests/integration/test_standing_still.py::"
+STILL = "tests/integration/pods/test_standing_still.py::"
 SICK = "tests/unit/pods/test_diagnosis.py::"
 SPAWNING, TEARDOWN, LIFECYCLE = "pods/spawning.py", "pods/teardown.py", "pods/lifecycle.py"
 LATER = "_later(pod, max(pause(pod.attempts), provider.capabilities.list_lag)"
@@ -75,7 +75,7 @@ LIVING: Final = (
     ),
     Mutation(
         name="price-from-the-question-on",
-        file="pods/billing.py",
+        file="pods/costs/segments.py",
         before="(after is CREATING and before is REQUESTED) or after is RESUMING",
         after="after is RESUMING",
         tests=(SPAWNS + "test_the_price_counts_from_the_moment_the_provider_is_asked",),
@@ -231,7 +231,7 @@ LIVING: Final = (
     ),
     Mutation(
         name="a-consumer-with-items-stays",
-        file="pods/consumers.py",
+        file="pods/agent_redis/consumers.py",
         before="if not redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[i])[1] then",
         after="if true then",
         tests=(ALONE + "test_what_a_gone_pod_had_in_hand_is_left_to_be_claimed",),
@@ -257,7 +257,7 @@ LIVING: Final = (
     ),
     Mutation(
         name="ledger-closes",
-        file="pods/billing.py",
+        file="pods/costs/segments.py",
         before="close(pod, at=min(end, now))",
         after="pass",
         tests=(ENDS + "test_the_ledger_is_the_vendors_bill_within_a_tick",),
@@ -265,7 +265,7 @@ LIVING: Final = (
     Mutation(
         name="ledger-of-what-is-still-there",
         file=TEARDOWN,
-        before="        billing.still_there(pod)\n",
+        before="        segments.still_there(pod)\n",
         after="        pass\n",
         tests=(
             ALONE + "test_what_was_booked_as_gone_and_is_seen_again_billed_all_along",

@@ -4,10 +4,10 @@ from typing import Final
 
 from tests.mutations.mutation import Mutation
 
-SCRIPTS = "tests/integration/agent/test_agent_scripts.py::"
-SURVIVES = "tests/integration/agent/test_agent_survives.py::"
-PARTS = "tests/unit/agent/test_agent_parts.py::"
-USERS = "tests/integration/pods/test_redis_users.py::"
+SCRIPTS = "tests/integration/pods/agent/test_agent_scripts.py::"
+SURVIVES = "tests/integration/pods/agent/test_agent_survives.py::"
+PARTS = "tests/unit/pods/agent/test_agent_parts.py::"
+USERS = "tests/integration/pods/agent_redis/test_redis_users.py::"
 LUA = "pods/agent/scripts/"
 FENCED = SCRIPTS + "test_a_fenced_pod_changes_no_stream_by_any_script"
 ALL_BUT_HEARTBEAT = ("claim", "commit", "fail", "keep", "leave", "read", "recover", "release")
@@ -36,7 +36,7 @@ WORKING: Final = (
         before="        if fenced:\n",
         after="        if False:\n",
         tests=(
-            "tests/integration/agent/test_celery_on_pods.py::test_a_fenced_pods_worker_ends_at_once",
+            "tests/integration/pods/agent/test_celery_on_pods.py::test_a_fenced_pods_worker_ends_at_once",
         ),
     ),
     Mutation(
@@ -146,31 +146,31 @@ WORKING: Final = (
     ),
     Mutation(
         name="lease-of-the-agents",
-        file="pods/heartbeats.py",
+        file="pods/agent_redis/heartbeats.py",
         before="pipe.eval(RENEW, 1, Keys(fleet).lease)",
         after="pipe.get(Keys(fleet).lease)",
         tests=(
-            "tests/integration/fleet/test_ticking.py::"
+            "tests/integration/fleet/tick/test_ticking.py::"
             "test_a_tick_tells_the_agents_that_a_manager_lives",
         ),
     ),
     Mutation(
         name="keys-of-a-pods-user",
-        file="pods/redis_users.py",
+        file="pods/agent_redis/redis_users.py",
         before='*(f"~{key}" for key in [own, *given])',
         after='"~*"',
         tests=(USERS + "test_a_pods_credentials_reach_no_key_of_another_fleet",),
     ),
     Mutation(
         name="commands-of-a-pods-user",
-        file="pods/redis_users.py",
+        file="pods/agent_redis/redis_users.py",
         before='"-@all"',
         after='"+@all"',
         tests=(USERS + "test_a_pods_credentials_reach_no_key_of_another_fleet",),
     ),
     Mutation(
         name="fencing-deletes-the-user",
-        file="pods/fencing.py",
+        file="pods/agent_redis/fencing.py",
         before="ex=FENCE_SECONDS)\n        redis_users.delete(pod)",
         after="ex=FENCE_SECONDS)",
         tests=(
@@ -180,23 +180,23 @@ WORKING: Final = (
     ),
     Mutation(
         name="a-fenced-pod-gets-no-user",
-        file="pods/redis_users.py",
+        file="pods/agent_redis/redis_users.py",
         before='        _acl(client, "DELUSER", *fenced)',
         after="        pass",
         tests=(USERS + "test_a_pod_that_was_fenced_meanwhile_gets_no_user",),
     ),
     Mutation(
         name="users-are-told-again",
-        file="pods/redis_users.py",
+        file="pods/agent_redis/redis_users.py",
         before="        _make(client, list(rows))\n",
         after="        pass\n",
         tests=(USERS + "test_a_server_that_forgot_its_users_is_told_them_again",),
     ),
     Mutation(
         name="enqueue-once",
-        file="fleet/enqueued.py",
+        file="fleet/items/progress.py",
         before="if known ~= ARGV[2] then return known end",
         after="",
-        tests=("tests/integration/feeding/test_enqueue_survives.py",),
+        tests=("tests/integration/fleet/items/test_enqueue_survives.py",),
     ),
 )

@@ -10,7 +10,7 @@ from redis import RedisError
 
 from fleet.models import Fleet
 from pods.agent.protocol import AgentState, Command, Heartbeat, Keys
-from pods.clock import utcnow
+from pods.base.clock import utcnow
 from tests.simulation.dice import Dice
 from tests.simulation.redis_time import FULL, RedisTime
 from tests.simulation.vendors import Machine, Vendor

@@ -22,13 +22,12 @@ from django.db.models import Q
 
 from fleet import operating
 from fleet.models import Alert
-from pods import clock, wiring
-from pods.clock import utcnow
+from pods.accounts import connecting
+from pods.base import clock
+from pods.base.clock import utcnow
+from pods.emulators.base import SteppedClock
 from pods.models import Account, Installation, Pod
 from pods.states import BOOTING
-from tests.emulators.base import SteppedClock
-from tests.emulators.in_process import reached
-from tests.factories import a_fleet, an_account
 from tests.simulation.agents import Agents
 from tests.simulation.databases import Fresh
 from tests.simulation.dice import Dice
@@ -38,6 +37,8 @@ from tests.simulation.queueing import Beat, Queue
 from tests.simulation.redis_time import DEAF, DOWN, FULL, RedisTime
 from tests.simulation.vendors import IMAGE, RunPod, Vastai, Vendor
 from tests.simulation.worker import Broke, Worker
+from tests.support.factories import a_fleet, an_account
+from tests.support.in_process import reached
 
 HOURS: Final = 24
 BURST_STEPS: Final = 6  # at least; a burst goes on until its share of the faults has happened
@@ -137,7 +138,7 @@ class Day:
                 mock.patch.dict(os.environ, {KEY_AT: KEY}),
                 mock.patch.object(uuid, "uuid4", ids),
                 # Calls are paced by the server's time, which stands still here; tests of its own.
-                mock.patch.object(wiring, "Observed", lambda provider, **_: provider),
+                mock.patch.object(connecting, "Observed", lambda provider, **_: provider),
             ):
                 stack.enter_context(part)
             yield

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from random import Random
 
-from pods.clock import utcnow
+from pods.base.clock import utcnow
 
 
 class Dice:

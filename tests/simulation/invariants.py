@@ -8,9 +8,9 @@ from typing import Any, Final
 import redis
 from django.db.models import Count
 
-from fleet import spending
 from fleet.models import Alert, Fleet, Tick
-from pods.clock import utcnow
+from fleet.money import spending
+from pods.base.clock import utcnow
 from pods.health import ILL_WORDS, INFERRED_SHARE, INFERRED_WINDOW
 from pods.models import MICROS, Orphan, Pod, PodEvent, PriceSegment
 from pods.states import BILLABLE, CREATING, ENDED, REQUESTED, STOPPED, PodState, may_move

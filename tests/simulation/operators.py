@@ -5,10 +5,11 @@ from decimal import Decimal
 from random import Random
 from typing import Any, Final
 
-from fleet import operating, spending
+from fleet import operating
 from fleet.decision.values import Mode
 from fleet.models import Fleet
-from pods.clock import utcnow
+from fleet.money import spending
+from pods.base.clock import utcnow
 from tests.simulation.dice import Dice
 from tests.simulation.invariants import Invariants
 

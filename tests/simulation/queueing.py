@@ -11,7 +11,7 @@ from unittest import mock
 from celery import current_app
 from django_celery_beat.models import PeriodicTask
 
-from pods.clock import utcnow
+from pods.base.clock import utcnow
 from tests.simulation.dice import Dice
 from tests.simulation.worker import Worker
 

@@ -10,7 +10,7 @@ import redis
 from redis.client import Pipeline
 from redis.exceptions import OutOfMemoryError
 
-from pods.clock import utcnow
+from pods.base.clock import utcnow
 from tests.simulation.worker import Worker
 
 DOWN: Final = "down"  # nobody answers

@@ -1,7 +1,7 @@
 """Lives days one after another with a database and a server of its own, a line of JSON for each.
 
 `python -m tests.simulation.running FOLDER TRIES DATABASE < SEEDS`, a seed a line;
-`manage.py simulate-faults` starts it. DATABASE is `sqlite` or `postgres`.
+`python -m tests.simulation` starts it. DATABASE is `sqlite` or `postgres`.
 """
 
 import json
@@ -18,8 +18,8 @@ import django
 from django.core.management import call_command
 
 from config import embedded
-from tests import lengths, postgres
 from tests.simulation.shrinking import most_spared
+from tests.support import lengths, postgres
 
 
 @contextmanager

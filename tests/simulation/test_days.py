@@ -29,7 +29,7 @@ def lived(redis_url: str, seed: int) -> Lived:
 
 
 def simulated(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "manage.py", "simulate-faults", *arguments, "--json"]
+    command = [sys.executable, "-m", "tests.simulation", *arguments, "--json"]
     return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
 
 

@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from fleet import operating
 from fleet.decision.values import Mode
 from fleet.models import Fleet
-from pods import clock
-from tests.emulators.base import SteppedClock
+from pods.base import clock
+from pods.emulators.base import SteppedClock
 from tests.simulation.databases import Fresh
 from tests.simulation.day import STEP, Day
 from tests.simulation.dice import Dice

@@ -9,11 +9,11 @@ from decimal import Decimal
 from random import Random
 from typing import Any, ClassVar, Final
 
-from tests.emulators.base import Desk, Reply, SteppedClock
-from tests.emulators.runpod import RunPodEmulator
-from tests.emulators.runpod_state import Boot, Problem, RunPodState
-from tests.emulators.vastai import VastaiEmulator
-from tests.emulators.vastai_contracts import Refusal
+from pods.emulators.base import Desk, Reply, SteppedClock
+from pods.emulators.runpod import RunPodEmulator
+from pods.emulators.runpod_state import Boot, Problem, RunPodState
+from pods.emulators.vastai import VastaiEmulator
+from pods.emulators.vastai_contracts import Refusal
 from tests.simulation.dice import Dice
 
 PROBLEM: Final = "application/problem+json"

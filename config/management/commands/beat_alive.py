@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Max
 from django_celery_beat.models import PeriodicTask
 
-from pods.clock import utcnow
+from pods.base.clock import utcnow
 
 
 class Command(BaseCommand):

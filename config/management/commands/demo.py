@@ -17,10 +17,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from config import demo, preparing, stack
 from config.demo_texts import NoTexts
 from config.env import env
-from fleet import feeding, live_view, operating
+from fleet import operating
 from fleet.decision.values import Mode
+from fleet.items import feeding
 from fleet.models import Fleet
-from fleet.status import FleetStatus, status_of
+from fleet.pages import terminal
+from fleet.pages.status import FleetStatus, status_of
 
 LONGEST_SECONDS: Final = 3600.0
 LOOK_EVERY_SECONDS: Final = 0.5
@@ -130,12 +132,12 @@ class Command(BaseCommand):
 
     def _show(self, live: Live, status: FleetStatus, total: int, looks: int) -> None:
         if self.console.is_terminal:
-            live.update(live_view.render(status, total=total), refresh=True)
+            live.update(terminal.render(status, total=total), refresh=True)
         elif looks % PLAIN_LINE_EVERY == 0:
             rate = "-" if status.items_per_second is None else f"{status.items_per_second:.0f}"
             states = ", ".join(f"{n} {s}" for s, n in sorted(status.states.items())) or "no pods"
             self.stdout.write(
-                f"{live_view.depth_text(status)} of {total:,} left, {rate} items/s, {states}"
+                f"{terminal.depth_text(status)} of {total:,} left, {rate} items/s, {states}"
             )
             self.stdout.flush()
 

@@ -10,12 +10,12 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.table import Table
 
-from fleet import alerting, notifying
+from fleet.alerts import delivering, reconciling
+from fleet.alerts.delivering import Undelivered
 from fleet.decision.alerts import Severity
 from fleet.models import Alert, Channel
-from fleet.notifying import Undelivered
-from pods import wiring
-from pods.clock import utcnow
+from pods.accounts import connecting
+from pods.base.clock import utcnow
 
 
 class Command(BaseCommand):
@@ -54,7 +54,7 @@ class Command(BaseCommand):
         """Run the verb."""
         try:
             getattr(self, f"_{options['verb']}")(options)
-        except (Undelivered, ValueError, wiring.BadSecret) as exc:
+        except (Undelivered, ValueError, connecting.BadSecret) as exc:
             raise CommandError(str(exc)) from exc
 
     def _say(self, options: dict[str, Any], text: str, **values: Any) -> None:
@@ -86,21 +86,21 @@ class Command(BaseCommand):
         return chosen
 
     def _ack(self, options: dict[str, Any]) -> None:
-        done = alerting.acknowledge(self._chosen(options), by=getpass.getuser())
+        done = reconciling.acknowledge(self._chosen(options), by=getpass.getuser())
         self._say(options, f"acknowledged {done}", acknowledged=done)
 
     def _snooze(self, options: dict[str, Any]) -> None:
         until = utcnow() + timedelta(hours=options["hours"])
-        done = alerting.snooze(self._chosen(options), until=until, by=getpass.getuser())
+        done = reconciling.snooze(self._chosen(options), until=until, by=getpass.getuser())
         text = f"silent until {until:%F %H:%M} UTC: {done}"
         self._say(options, text, snoozed=done, until=until.isoformat())
 
     def _add(self, options: dict[str, Any]) -> None:
-        address = wiring.read_secret(options["address"])
+        address = connecting.read_secret(options["address"])
         if address is None:
             raise CommandError("say where the address is: env:NAME or file:/path", returncode=2)
         severity = Severity(options["min_severity"])
-        channel = notifying.add_channel(options["name"], address, min_severity=severity)
+        channel = delivering.add_channel(options["name"], address, min_severity=severity)
         text = (
             f"{channel.name} hears {severity.value} and worse; try it: alerts test {channel.name}"
         )
@@ -112,7 +112,7 @@ class Command(BaseCommand):
         except Channel.DoesNotExist as exc:
             known = ", ".join(Channel.objects.values_list("name", flat=True)) or "none"
             raise CommandError(f"no channel {options['name']!r}; known: {known}") from exc
-        notifying.try_channel(channel)
+        delivering.try_channel(channel)
         self._say(options, f"{channel.name} took the message", channel=channel.name, sent=True)
 
 

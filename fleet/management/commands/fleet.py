@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from fleet import live_view, operating, scheduling, ticking
+from fleet import operating
 from fleet.decision.values import Mode
 from fleet.management.adopting import add_adopt_arguments, adopt
 from fleet.management.arguments import (
@@ -23,11 +23,13 @@ from fleet.management.arguments import (
     add_result_arguments,
     add_source_arguments,
 )
-from fleet.management.named import fleet_named
+from fleet.management.fleet_names import fleet_named
 from fleet.management.streams import dead_letters, enqueue, export
 from fleet.models import Fleet
-from fleet.status import status_of
-from pods.typed_json import TypedJSON
+from fleet.pages import terminal
+from fleet.pages.status import status_of
+from fleet.tick import scheduling, ticking
+from pods.base.typed_json import TypedJSON
 
 LONGEST_TICK_SECONDS = 24 * 3600
 
@@ -149,7 +151,7 @@ class Command(BaseCommand):
             rate = "-" if status.items_per_second is None else f"{status.items_per_second:.1f}"
             pods = f"{len(status.pods)} of {status.max_instances}"
             money = f"{status.hourly_usd:.2f}"
-            depth = live_view.depth_text(status)
+            depth = terminal.depth_text(status)
             table.add_row(status.name, status.mode, depth, pods, rate, money, status.last_decision)
         Console().print(table if statuses else "no fleets; make one with `fleet create`")
 
@@ -158,7 +160,7 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(status.as_json()))
         else:
-            Console().print(live_view.render(status))
+            Console().print(terminal.render(status))
 
     def _set(self, options: dict[str, Any]) -> None:
         fleet, changes = self._fleet(options), _fields(options)
@@ -215,7 +217,7 @@ class Command(BaseCommand):
                     if options["json"]:
                         self.stdout.write(json.dumps(status.as_json()))
                     else:
-                        live.update(live_view.render(status, total=total), refresh=True)
+                        live.update(terminal.render(status, total=total), refresh=True)
                     if options["until_empty"] and status.depth == 0 and not status.pods:
                         return
                     time.sleep(options["seconds"])

@@ -9,14 +9,14 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.table import Table
 
-from fleet import market
 from fleet.decision import placement
 from fleet.decision.placement import NOTHING_KNOWN, Experience, Weighed
 from fleet.decision.values import Wanted
-from fleet.management.named import fleet_named
+from fleet.management.fleet_names import fleet_named
 from fleet.models import Fleet
-from pods import surveying
-from pods.clock import utcnow
+from fleet.tick import market
+from pods.accounts import surveying
+from pods.base.clock import utcnow
 from pods.models import Account, Pod
 from pods.providers.base import OfferQuery
 

@@ -11,11 +11,11 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.table import Table
 
-from pods import accounts, surveying
-from pods.accounts import Tried
-from pods.clock import utcnow
+from pods.accounts import editing, surveying
+from pods.accounts.editing import Tried
+from pods.base.clock import utcnow
+from pods.base.typed_json import TypedJSON
 from pods.models import Account
-from pods.typed_json import TypedJSON
 
 
 def _add_values(parser: ArgumentParser) -> None:
@@ -103,13 +103,13 @@ class Command(BaseCommand):
         secret = sys.stdin.read() if options["secret_stdin"] else None
         if not changes and secret is None:
             raise CommandError("nothing to set; see `account set --help`", returncode=2)
-        tried = accounts.save_account(account, secret=secret, changes=changes)
+        tried = editing.save_account(account, secret=secret, changes=changes)
         offers = surveying.survey_account(account) if tried.good and account.enabled else 0
         self._tell(options, account, tried, f"saved; {tried.says}; {offers} offers", offers=offers)
 
     def _check(self, options: dict[str, Any]) -> None:
         account = self._account(options)
-        tried = accounts.try_account(account)
+        tried = editing.try_account(account)
         if not tried.good and not options["json"]:
             raise CommandError(f"{account}: {tried.says}")
         self._tell(options, account, tried, tried.says)

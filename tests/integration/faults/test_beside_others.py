@@ -8,19 +8,22 @@ import pytest
 import redis
 import time_machine
 
-from fleet import adopting, operating, ticking
+from fleet import adopting, operating
 from fleet.models import Fleet, Tick
-from pods import clock, heartbeats, lifecycle, reconciling, teardown
+from fleet.tick import ticking
+from pods import lifecycle, reconciling, teardown
 from pods.agent.control import Control
 from pods.agent.heartbeat import Beating
 from pods.agent.progress import Progress
 from pods.agent.protocol import AgentSettings, AgentState
+from pods.agent_redis import heartbeats
+from pods.base import clock
 from pods.models import Pod, PriceSegment
 from pods.providers.base import Provider
 from pods.states import READY, TERMINATED, TERMINATING
-from tests.factories import a_fleet, a_pod, an_account
 from tests.integration.pods.test_ends_and_health import state
-from tests.integration.pods.world import World
+from tests.support.factories import a_fleet, a_pod, an_account
+from tests.support.world import World
 
 pytestmark = pytest.mark.django_db
 OFFER = {"key": "local", "hourly_usd": "0.5", "stopped_hourly_usd": "0", "remaining": None}

@@ -12,15 +12,18 @@ from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.test.utils import CaptureQueriesContext
 
-from config.benchmarks.tick import fill
-from fleet import operating, ticking
+from benchmarks.tick import fill
+from fleet import operating
 from fleet.models import Fleet, Tick
-from pods import clock, teardown, wiring
+from fleet.tick import ticking
+from pods import teardown
+from pods.accounts import connecting
+from pods.base import clock
 from pods.models import Pod, PodEvent
 from pods.states import READY
-from tests.factories import a_fleet, a_pod, an_account
 from tests.integration.pods.test_ends_and_health import state
-from tests.integration.pods.world import World
+from tests.support.factories import a_fleet, a_pod, an_account
+from tests.support.world import World
 
 A_MILLION_EVENTS = """
 INSERT INTO pods_podevent (pod_id, at, "by", "before", "after", because)
@@ -130,7 +133,7 @@ def test_an_agent_of_another_version_is_heard_and_what_it_says_beyond_is_left(
 ) -> None:
     pod = world.booted()
     world.beat(pod, done=7)
-    key = wiring.keys(pod).pod(pod.name)
+    key = connecting.keys(pod).pod(pod.name)
     world.redis.hset(key, mapping={"version": "2", "a_field_of_tomorrow": "x"})
     world.sweep()
     pod.refresh_from_db()

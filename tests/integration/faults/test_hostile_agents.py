@@ -4,12 +4,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from fleet import snapshot
-from pods import wiring
+from fleet.tick import gathering
+from pods.accounts import connecting
 from pods.agent.protocol import AgentState, Heartbeat
 from pods.models import Pod
 from tests.integration.pods.test_ends_and_health import state
-from tests.integration.pods.world import World
+from tests.support.world import World
 
 pytestmark = [pytest.mark.django_db, pytest.mark.fault(68)]
 NAMES = sorted({*Heartbeat(state=AgentState.WORKING).fields(), "at_ms"})
@@ -37,11 +37,11 @@ def test_no_heartbeat_stops_a_sweep_or_a_tick_for_the_others(
 ) -> None:
     world, bad, good = hostile
     world.beat(bad)
-    world.redis.hset(wiring.keys(bad).pod(bad.name), mapping=said)
+    world.redis.hset(connecting.keys(bad).pod(bad.name), mapping=said)
     done = Pod.objects.get(pk=good.pk).done + 1
     world.beat(good, done=done)
     world.sweep()
-    snapshot.gather(world.fleet, now=world.rig.clock())
+    gathering.gather(world.fleet, now=world.rig.clock())
     good.refresh_from_db()
     assert (good.state, good.done) == ("ready", done)
     noted = Pod.objects.get(pk=bad.pk).note
@@ -58,7 +58,7 @@ def test_a_heartbeat_that_makes_no_sense_is_unknown_and_no_illness(
 ) -> None:
     world, bad, _ = hostile
     world.beat(bad)
-    world.redis.hset(wiring.keys(bad).pod(bad.name), "in_flight", "many")
+    world.redis.hset(connecting.keys(bad).pod(bad.name), "in_flight", "many")
     world.rig.clock.advance(300)
     world.sweep()
     assert state(bad) == "ready"

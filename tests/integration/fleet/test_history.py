@@ -4,7 +4,7 @@ import pytest
 
 from fleet import operating
 from fleet.models import Fleet
-from tests.factories import a_fleet
+from tests.support.factories import a_fleet
 
 pytestmark = pytest.mark.django_db
 

@@ -9,13 +9,15 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from fleet import retention, ticking
+from fleet import retention
 from fleet.models import Alert, Sample, Tick
-from pods import clock, lifecycle
+from fleet.tick import ticking
+from pods import lifecycle
+from pods.base import clock
+from pods.emulators.base import SteppedClock
 from pods.models import Pod, PodEvent
 from pods.states import LOST, READY
-from tests.emulators.base import SteppedClock
-from tests.factories import NOON, a_fleet, a_pod
+from tests.support.factories import NOON, a_fleet, a_pod
 
 pytestmark = pytest.mark.django_db
 DAY = 24 * 3600

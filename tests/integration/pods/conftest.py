@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from config.env import ROOT
-from pods import clock, wiring
+from pods.accounts import connecting
+from pods.base import clock
 from pods.models import Pod
-from tests.contract.runpod_rig import Rig, runpod
-from tests.integration.pods.world import World
+from tests.support.rigs.runpod_rig import Rig, runpod
+from tests.support.world import World
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -38,7 +39,7 @@ def start() -> Iterator[Start]:
     running: list[subprocess.Popen[bytes]] = []
 
     def begin(pod: Pod, address: str, *, rate: int = 10) -> "subprocess.Popen[bytes]":
-        env = wiring.spec(pod, redis_url=address).env
+        env = connecting.spec(pod, redis_url=address).env
         pace = {"PACE_RATE": str(rate), "PYTHONPATH": str(ROOT)}
         agent = subprocess.Popen(
             [sys.executable, "-m", "pods.agent"],

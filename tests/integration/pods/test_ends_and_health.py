@@ -4,12 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from pods import clock, health, teardown
+from pods import health, teardown
 from pods.agent.protocol import AgentState
+from pods.base import clock
+from pods.emulators.base import Reply
 from pods.models import Account, Orphan, Pod, PriceSegment
-from tests.contract.runpod_rig import POD, PODS
-from tests.emulators.base import Reply
-from tests.integration.pods.world import World
+from tests.support.rigs.runpod_rig import POD, PODS
+from tests.support.world import World
 
 pytestmark = pytest.mark.django_db
 PROBLEM = "application/problem+json"

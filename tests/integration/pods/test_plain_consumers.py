@@ -8,18 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from fleet import snapshot
 from fleet.decision.values import PodFacts
-from pods import fencing, redis_users, wiring
+from fleet.tick import gathering
+from pods.accounts import connecting
 from pods.agent.protocol import SCRIPTS, Command
+from pods.agent_redis import fencing, redis_users
 from pods.models import Pod
 from tests.integration.pods.test_ends_and_health import state
-from tests.integration.pods.world import World
-from tests.waiting import until
+from tests.support.waiting import until
+from tests.support.world import World
 
 pytestmark = pytest.mark.django_db
 STREAM = GROUP = "embedding_tasks"
-OTHER_LANGUAGE = Path(__file__).parents[1] / "agent" / "minimal_agent.mjs"
+OTHER_LANGUAGE = Path(__file__).parents[2] / "support" / "agents" / "minimal_agent.mjs"
 
 
 def read(world: World, pod: Pod) -> list[bytes]:
@@ -29,7 +30,7 @@ def read(world: World, pod: Pod) -> list[bytes]:
 
 
 def facts_of(world: World, pod: Pod) -> PodFacts:
-    gathered = snapshot.gather(world.fleet, now=world.rig.clock())
+    gathered = gathering.gather(world.fleet, now=world.rig.clock())
     return next(p for p in gathered.seen.pods if p.pod_id == pod.pk)
 
 
@@ -76,7 +77,7 @@ def test_it_is_busy_with_items_pending_and_idle_after_the_last(world: World, pod
     assert seen.in_flight == 0
     assert seen.idle_for is not None
     assert seen.idle_for < timedelta(seconds=20)
-    assert snapshot.gather(world.fleet, now=world.rig.clock()).seen.proven
+    assert gathering.gather(world.fleet, now=world.rig.clock()).seen.proven
 
 
 def test_the_protocols_page_is_enough_for_an_agent_in_another_language(
@@ -91,7 +92,7 @@ def test_the_protocols_page_is_enough_for_an_agent_in_another_language(
         world.redis.xadd(STREAM, {"payload": f"grüße {n}", "id": f"mine-{n}"})
     world.redis.xadd(STREAM, {"payload": "x", "reply_to": "elsewhere"})
     # its own Redis user too: what it may do is enough, and the page says what that is
-    env = wiring.spec(pod, redis_url=redis_users.pod_address(pod)).env
+    env = connecting.spec(pod, redis_url=redis_users.pod_address(pod)).env
     with subprocess.Popen(
         [node, str(OTHER_LANGUAGE), str(SCRIPTS)], env={**os.environ, **env}
     ) as agent:
@@ -105,6 +106,6 @@ def test_the_protocols_page_is_enough_for_an_agent_in_another_language(
     [(_, first), *_] = world.redis.xrange(f"{STREAM}:results", count=1)
     assert (first[b"id"], first[b"result"].decode()) == (b"mine-0", "GRÜSSE 0")
     assert first[b"pod"] == pod.name.encode()
-    assert world.redis.hget(wiring.keys(pod).pod(pod.name), "state") == b"drained"
+    assert world.redis.hget(connecting.keys(pod).pod(pod.name), "state") == b"drained"
     assert world.redis.xpending(STREAM, GROUP)["pending"] == 0
     assert world.redis.xinfo_consumers(STREAM, GROUP) == []

@@ -9,16 +9,17 @@ from unittest import mock
 import pytest
 from django.conf import settings
 
-from pods import clock, lifecycle, spawning, teardown
+from pods import lifecycle, spawning, teardown
+from pods.base import clock
+from pods.emulators.base import Reply
 from pods.lifecycle import DuplicateMachine, IllegalMove
 from pods.models import Pod, PriceSegment
 from pods.providers.base import Capabilities, Machine, PodSpec
 from pods.providers.errors import Refused
 from pods.states import TERMINATED
-from tests.contract.runpod_rig import POD, PODS
-from tests.emulators.base import Reply
 from tests.integration.pods.test_ends_and_health import reply, state
-from tests.integration.pods.world import World
+from tests.support.rigs.runpod_rig import POD, PODS
+from tests.support.world import World
 
 pytestmark = pytest.mark.django_db
 BACKLOG = "embedding_tasks"

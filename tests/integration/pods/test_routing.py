@@ -6,10 +6,10 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from fleet import operating
-from pods import redis_users
+from pods.agent_redis import redis_users
 from tests.integration.pods.conftest import Start
-from tests.integration.pods.world import World
-from tests.waiting import until
+from tests.support.waiting import until
+from tests.support.world import World
 
 pytestmark = pytest.mark.django_db
 STREAM = "embedding_tasks"

@@ -8,14 +8,15 @@ from unittest import mock
 import pytest
 from django.db import connection
 
-from pods import clock, lifecycle, spawning, tasks, teardown
+from pods import lifecycle, spawning, tasks, teardown
+from pods.base import clock
+from pods.emulators.base import Reply
 from pods.models import Pod, PriceSegment
 from pods.providers.base import Machine, PodSpec
 from pods.states import BOOTING, PodState
-from tests.contract.runpod_rig import PODS
-from tests.emulators.base import Reply
-from tests.factories import a_pod
-from tests.integration.pods.world import World
+from tests.support.factories import a_pod
+from tests.support.rigs.runpod_rig import PODS
+from tests.support.world import World
 
 pytestmark = pytest.mark.django_db
 

@@ -5,15 +5,17 @@ from typing import Any
 
 import pytest
 
-from fleet import operating, snapshot, ticking
+from fleet import operating
 from fleet.models import Fleet, Tick
-from pods import clock, surveying, wiring
+from fleet.tick import gathering, ticking
+from pods.accounts import connecting, surveying
 from pods.agent.protocol import AgentState, Command
+from pods.base import clock
+from pods.emulators.base import Reply
 from pods.models import Account, Pod, PodEvent, PriceSegment
-from tests.contract.runpod_rig import ACTION, KEY
-from tests.emulators.base import Reply
-from tests.integration.fleet.test_ticking import add_items
-from tests.integration.pods.world import World
+from tests.integration.fleet.tick.test_ticking import add_items
+from tests.support.rigs.runpod_rig import ACTION, KEY
+from tests.support.world import World
 
 pytestmark = pytest.mark.django_db
 
@@ -27,9 +29,9 @@ def stopping(world: World, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> W
     monkeypatch.setenv("THE_KEY", KEY)
     Account.objects.update(options={"base_url": world.rig.server.url}, secret_ref="env:THE_KEY")
     Fleet.objects.update(idle_action="stop", max_stopped_hours=24, max_instances=3)
-    Fleet.objects.update(proven_template=snapshot.template_hash(world.fleet), image="i:1")
+    Fleet.objects.update(proven_template=gathering.template_hash(world.fleet), image="i:1")
     world.fleet.refresh_from_db()
-    Fleet.objects.update(proven_template=snapshot.template_hash(world.fleet))
+    Fleet.objects.update(proven_template=gathering.template_hash(world.fleet))
     operating.make_group(world.fleet)
     return world
 
@@ -69,7 +71,7 @@ def test_an_idle_pod_is_stopped_and_what_it_costs_then_is_the_rent_of_its_disk(
     tick(stopping)
     assert Tick.objects.latest("pk").hourly_usd == RENT
     stopping.rig.clock.advance(3600)
-    seen = snapshot.gather(stopping.fleet, clock.utcnow()).seen
+    seen = gathering.gather(stopping.fleet, clock.utcnow()).seen
     assert seen.spent_total_usd >= RENT
 
 
@@ -83,7 +85,7 @@ def test_a_stopped_pod_runs_again_before_a_dearer_one_is_rented_and_its_agent_ma
     assert f"resumes 1 pod (stopped pod {pod.pk} runs again at" in decision.sentence
     assert "the best new one is no cheaper at" in PodEvent.objects.filter(pod=pod).last().because
     stopping.run(200, until=lambda: is_in(pod, "booting"))
-    assert stopping.redis.get(wiring.keys(pod).command(pod.name)) is None, Command.DRAIN
+    assert stopping.redis.get(connecting.keys(pod).command(pod.name)) is None, Command.DRAIN
     stopping.beat(pod, done=9)
     stopping.rig.clock.advance(60)
     stopping.sweep()
@@ -134,7 +136,7 @@ def test_a_stopped_pod_on_its_way_out_costs_no_more_than_it_did_stopped(stopping
     assert [r.rule for r in tick(stopping).retire] == ["max_stopped_hours"]
     stopping.run(60)
     assert is_in(pod, "terminating")
-    assert snapshot.gather(stopping.fleet, clock.utcnow()).seen.hourly_usd == RENT
+    assert gathering.gather(stopping.fleet, clock.utcnow()).seen.hourly_usd == RENT
     [running] = PriceSegment.objects.filter(pod=pod, until=None)
     assert running.hourly_usd == RENT
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pods.diagnosis import INFERRED, Facts, Finding, MachineSays, diagnose
 from pods.states import BOOTING, READY, STOPPED, PodState
-from tests.factories import hours, seconds
+from tests.support.factories import hours, seconds
 
 WELL = Facts(
     state=READY,

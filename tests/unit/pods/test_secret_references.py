@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pods import wiring
+from pods.accounts import connecting
 
 
 def test_a_file_and_a_variable_are_read_without_the_space_around_them(
@@ -13,17 +13,17 @@ def test_a_file_and_a_variable_are_read_without_the_space_around_them(
 ) -> None:
     (tmp_path / "key").write_text("k-123\n")
     monkeypatch.setenv("VENDOR_KEY", "k-456")
-    assert wiring.read_secret(f"file:{tmp_path / 'key'}") == "k-123"
-    assert wiring.read_secret("env:VENDOR_KEY") == "k-456"
-    assert wiring.read_secret("") is None
+    assert connecting.read_secret(f"file:{tmp_path / 'key'}") == "k-123"
+    assert connecting.read_secret("env:VENDOR_KEY") == "k-456"
+    assert connecting.read_secret("") is None
 
 
 @pytest.mark.timeout(10)
 def test_what_never_ends_is_refused_unread(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for where in ("/dev/zero", tmp_path / "pipe", tmp_path):
-        with pytest.raises(wiring.BadSecret, match="no regular file; put the key into one"):
-            wiring.read_secret(f"file:{where}")
+        with pytest.raises(connecting.BadSecret, match="no regular file; put the key into one"):
+            connecting.read_secret(f"file:{where}")
 
 
 @pytest.mark.parametrize(
@@ -31,13 +31,13 @@ def test_what_never_ends_is_refused_unread(tmp_path: Path) -> None:
     [
         (b"", "is empty; put the key there"),
         (b"\xff\xfe", "no text in UTF-8"),
-        (b"k" * (wiring.LONGEST_SECRET + 1), "longer than 65536 bytes"),
+        (b"k" * (connecting.LONGEST_SECRET + 1), "longer than 65536 bytes"),
     ],
 )
 def test_a_file_that_holds_no_key_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "key").write_bytes(content)
-    with pytest.raises(wiring.BadSecret, match=says):
-        wiring.read_secret(f"file:{tmp_path / 'key'}")
+    with pytest.raises(connecting.BadSecret, match=says):
+        connecting.read_secret(f"file:{tmp_path / 'key'}")
 
 
 @pytest.mark.parametrize(
@@ -49,11 +49,11 @@ def test_a_file_that_holds_no_key_is_refused(tmp_path: Path, content: bytes, say
     ],
 )
 def test_a_reference_that_leads_nowhere_says_what_would_be_right(reference: str, says: str) -> None:
-    with pytest.raises(wiring.BadSecret, match=says):
-        wiring.read_secret(reference)
+    with pytest.raises(connecting.BadSecret, match=says):
+        connecting.read_secret(reference)
 
 
 def test_a_key_in_the_place_of_its_reference_is_not_repeated() -> None:
-    with pytest.raises(wiring.BadSecret, match="neither env:NAME nor file:/path") as caught:
-        wiring.read_secret("rpa_SECRET")
+    with pytest.raises(connecting.BadSecret, match="neither env:NAME nor file:/path") as caught:
+        connecting.read_secret("rpa_SECRET")
     assert "SECRET" not in str(caught.value)

@@ -1,0 +1,138 @@
+"""Feeding 5 million items through a short stream: its length, the server's memory, items a second."""
+
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+from django.conf import settings
+from rich.console import Console
+from rich.table import Table
+
+from config import preparing
+from fleet.items import feeding
+from pods.base.redis import redis_client
+
+ITEMS: Final = 5_000_000
+QUICK_ITEMS: Final = 200_000
+MAX_LENGTH: Final = 100_000
+WITHOUT: Final = 200_000  # items on the stream at once, from which all are extrapolated
+GOAL: Final = 60_000_000
+TEXT: Final = "The quick brown fox jumps over the lazy dog, and the dog does not mind at all, %d."
+LOOK_SECONDS: Final = 0.05
+STREAM: Final = "bench"
+# Another process, as fast as a fleet of many pods: takes and acknowledges, keeps nothing. It begins
+# once the stream is full, so that the feeder has to wait.
+DRAIN: Final = """
+import sys, time, redis
+client, wanted, seen = redis.Redis.from_url(sys.argv[1], protocol=2), int(sys.argv[2]), 0
+while client.xlen("bench") < int(sys.argv[3]):
+    time.sleep(0.01)
+while seen < wanted:
+    found = client.xreadgroup("bench", "c", {"bench": ">"}, count=1000, block=1000)
+    if found:
+        ids = [entry for entry, _ in found[0][1]]
+        seen += client.xack("bench", "bench", *ids)
+"""
+
+
+class Watch:
+    """The longest that the stream was, and the most memory that the server used."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        self._client = client
+        self.longest = self.most_bytes = self.looks = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ended.wait(LOOK_SECONDS):
+            self.longest = max(self.longest, self._client.xlen(STREAM))
+            self.most_bytes = max(self.most_bytes, used(self._client))
+            self.looks += 1
+
+
+def used(client: "redis.Redis") -> int:
+    """Bytes that the server's data and buffers take."""
+    return int(client.info("memory")["used_memory"])
+
+
+def write(path: Path, items: int) -> None:
+    """A file of texts of about 80 bytes."""
+    with path.open("w") as file:
+        file.writelines(TEXT % n + "\n" for n in range(items))
+
+
+def bounded(client: "redis.Redis", path: Path, items: int) -> dict[str, Any]:
+    """Feed and drain all of a file at once."""
+    feeding.make_group(client, STREAM, STREAM)
+    empty = used(client)
+    words = [sys.executable, "-c", DRAIN, settings.REDIS_URL]
+    words += [str(items), str(MAX_LENGTH * 95 // 100)]
+    began = time.perf_counter()
+    with Watch(client) as watch, subprocess.Popen(words) as drain:
+        feeding.enqueue(client, STREAM, STREAM, [path], max_length=MAX_LENGTH)
+        fed = time.perf_counter()
+        if drain.wait():
+            raise RuntimeError("the consumer failed")
+    seconds = time.perf_counter() - began
+    return {
+        "items": items,
+        "items_per_second": round(items / seconds),
+        "feeding_seconds": round(fed - began, 1),
+        "longest_stream": watch.longest,
+        "looks": watch.looks,
+        "server_megabytes": round((watch.most_bytes - empty) / 2**20, 1),
+    }
+
+
+def unbounded(client: "redis.Redis", path: Path, items: int) -> float:
+    """Bytes of the server's memory an item, with all of a file on the stream."""
+    client.flushdb()
+    before = used(client)
+    feeding.enqueue(client, STREAM, STREAM, [path])
+    return (used(client) - before) / items
+
+
+def run(console: Console, *, quick: bool) -> dict[str, Any]:
+    """Measure both ways, and say what 60 million items take with each."""
+    preparing.ensure_services()
+    client = redis_client(settings.REDIS_URL)
+    items = QUICK_ITEMS if quick else ITEMS
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path, short = Path(folder, "all.txt"), Path(folder, "short.txt")
+            write(path, items)
+            write(short, WITHOUT)
+            found = bounded(client, path, items)
+            per_item = unbounded(client, short, WITHOUT)
+    finally:
+        preparing.stop_services()
+    without = per_item * GOAL / 2**20
+    table = Table("", "longest stream", "server memory, MB", "items/s")
+    rate = f"{found['items_per_second']:,}"
+    megabytes = f"{found['server_megabytes']:,}"
+    table.add_row(f"{items:,} fed", f"{found['longest_stream']:,}", megabytes, rate)
+    table.add_row(f"{GOAL:,} fed (the same: bounded)", f"{MAX_LENGTH:,}", megabytes, "")
+    table.add_row(f"{GOAL:,} at once (extrapolated)", f"{GOAL:,}", f"{without:,.0f}", "")
+    console.print(table)
+    return {
+        "name": "feed",
+        **found,
+        "max_length": MAX_LENGTH,
+        "bytes_per_item_unbounded": round(per_item, 1),
+        "megabytes_for_60m_with_feeding": found["server_megabytes"],
+        "megabytes_for_60m_without_feeding": round(without),
+    }

@@ -1,0 +1,160 @@
+"""The addresses of alert channels: which are allowed, and how they are kept."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+
+from pods.base import egress
+
+# The host is the service's own: the address holds names and tokens alone.
+SERVICES: Final = frozenset({"slack", "discord", "tgram", "pagerduty", "opsgenie", "pover"})
+# The address names a host that we would connect to.
+HOSTED: Final = frozenset(
+    {
+        "json",
+        "jsons",
+        "form",
+        "forms",
+        "ntfy",
+        "ntfys",
+        "gotify",
+        "gotifys",
+        "mmost",
+        "mmosts",
+        "rocket",
+        "rockets",
+        "mailto",
+        "mailtos",
+    }
+)
+# Others are refused: `template`, `pgpkey` and their like read files of this machine.
+PARAMETERS: Final = frozenset(
+    {
+        "from",
+        "to",
+        "cc",
+        "bcc",
+        "name",
+        "user",
+        "pass",
+        "smtp",
+        "mode",
+        "format",
+        "method",
+        "priority",
+        "region",
+        "tags",
+        "token",
+        "channel",
+        "footer",
+        "image",
+        "avatar",
+    }
+)
+
+
+OWN_FIELD: Final = re.compile(r"[+:-][A-Za-z][\w-]*\Z")
+
+
+class BadAddress(ValueError):
+    """The address of a channel is not allowed; the message says why, and names no secret."""
+
+
+def check(url: str) -> None:
+    """Refuse what alerts must not be sent to.
+
+    A host may not be of a private network, unless settings.ALLOW_PRIVATE_WEBHOOKS: whoever edits a
+    channel must not reach what only this machine can. Names are resolved here, and once more when
+    it is sent: a name that answers differently a moment later is not caught (docs/alerts.md).
+
+    Raises:
+        BadAddress: the scheme, a parameter or the host is not allowed.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        host = parts.hostname or ""
+    except ValueError as exc:
+        raise BadAddress("the address cannot be read; write it as scheme://…") from exc
+    scheme = parts.scheme.lower()
+    if scheme not in SERVICES | HOSTED:
+        known = ", ".join(sorted(SERVICES | HOSTED))
+        raise BadAddress(f"{scheme or 'no'}:// is not allowed; use one of {known}")
+    if not host:
+        raise BadAddress(f"{scheme}:// needs a host, a token or a topic behind it")
+    parameters = _parameters(parts.query)
+    if scheme in HOSTED:
+        # A topic alone is one of the public service.
+        public = scheme in {"ntfy", "ntfys"} and not parts.path.strip("/") and not parameters
+        for name in [] if public else [host, *(v for k, v in parameters if k == "smtp")]:
+            check_host(name)
+
+
+def check_host(host: str) -> None:
+    """Refuse a host on a private network, unless settings.ALLOW_PRIVATE_WEBHOOKS.
+
+    Raises:
+        BadAddress: the host is on one, or cannot be resolved.
+    """
+    try:
+        egress.check_host(host, private_too=settings.ALLOW_PRIVATE_WEBHOOKS)
+    except egress.Refused as exc:
+        raise BadAddress(str(exc)) from exc
+
+
+def outside_alone() -> AbstractContextManager[None]:
+    """Within the block no connection to a private network, unless the settings allow it."""
+    return egress.outside_alone(private_too=settings.ALLOW_PRIVATE_WEBHOOKS)
+
+
+def names_host(url: str) -> bool:
+    """Whether the address names a host, not a service that everybody knows."""
+    return url.strip().partition(":")[0].lower() in HOSTED
+
+
+def _parameters(query: str) -> Sequence[tuple[str, str]]:
+    if ";" in query:
+        raise BadAddress("write parameters with & between them")
+    raw = [part for part in query.split("&") if part]
+    # `+Name` and its like are headers and fields of the message.
+    wrong = sorted(
+        name
+        for name in (part.partition("=")[0] for part in raw)
+        if name not in PARAMETERS and not OWN_FIELD.match(name)
+    )
+    if wrong:
+        raise BadAddress(f"the parameter {', '.join(wrong)} is not allowed")
+    return [(k, unquote(v)) for k, _, v in (part.partition("=") for part in raw)]
+
+
+def seal(url: str) -> str:
+    """The address, encrypted with the first of settings.FIELD_KEYS."""
+    return _keys().encrypt(url.encode()).decode()
+
+
+def unseal(sealed: str) -> str:
+    """The address that was sealed.
+
+    Raises:
+        BadAddress: none of the keys is the one that it was sealed with.
+    """
+    try:
+        return _keys().decrypt(sealed.encode()).decode()
+    except InvalidToken as exc:
+        raise BadAddress(
+            "the address was encrypted with another key; put that key into PODFLEET_FIELD_KEYS, "
+            "or give the address again"
+        ) from exc
+
+
+def _keys() -> MultiFernet:
+    return MultiFernet(
+        Fernet(base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest()))
+        for key in settings.FIELD_KEYS
+    )

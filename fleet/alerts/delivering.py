@@ -1,0 +1,198 @@
+"""Delivers alerts to channels: at least once, and twice only where that cannot be told."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import apprise
+import structlog
+from django.conf import settings
+from django.db.models import F, Q, QuerySet
+
+from fleet.alerts import addresses
+from fleet.alerts.addresses import BadAddress
+from fleet.decision.alerts import Severity
+from fleet.models import Channel, Delivery
+from pods.base.clock import utcnow
+
+log = structlog.get_logger(__name__)
+DELIVER: Final = "notify.deliver"
+# More than that at once come as one message.
+DIGEST_ABOVE: Final = 3
+DIGEST_LINES: Final = 20
+AT_ONCE: Final = 500
+TRIES: Final = 8
+FIRST_PAUSE: Final = timedelta(seconds=15)
+KINDS: Final = {
+    Severity.INFO.value: apprise.NotifyType.INFO,
+    Severity.WARNING.value: apprise.NotifyType.WARNING,
+    Severity.CRITICAL.value: apprise.NotifyType.FAILURE,
+}
+
+
+class Undelivered(Exception):
+    """The channel did not take the message."""
+
+
+def add_channel(name: str, url: str, *, min_severity: Severity = Severity.WARNING) -> Channel:
+    """A new channel, or another address for the one of that name.
+
+    Raises:
+        BadAddress: the address is not allowed, or the notifier does not understand it.
+    """
+    check_address(url)
+    channel, _ = Channel.objects.update_or_create(
+        name=name,
+        defaults={"sealed_url": addresses.seal(url), "min_severity": min_severity.value},
+    )
+    return channel
+
+
+def check_address(url: str) -> None:
+    """Refuse an address that is not allowed, or that the notifier does not understand.
+
+    Raises:
+        BadAddress: with what is wrong.
+    """
+    addresses.check(url)
+    _notifier(url)
+
+
+def deliver(channel_id: int) -> int:
+    """Send what is due on a channel; how many announcements went out.
+
+    Each is claimed before it is sent, so two workers never send the same one. Of a worker that died
+    in between nobody can tell whether its message went out: it is sent again when the claim ends,
+    and says that it may be a repetition.
+    """
+    channel = Channel.objects.get(pk=channel_id)
+    mine, unsure = _claim(channel)
+    groups = [mine] if len(mine) > DIGEST_ABOVE else [[d] for d in mine]
+    sent = 0
+    for group in groups:
+        try:
+            title, body = _message(group, unsure)
+            _send(channel, title, body, severity=_worst(group))
+        except (Undelivered, BadAddress) as exc:
+            _postpone(group, str(exc))
+        else:
+            sent += _record(group)
+    return sent
+
+
+def try_channel(channel: Channel) -> None:
+    """Send a message that tests the channel.
+
+    Raises:
+        Undelivered, BadAddress: it did not go out.
+    """
+    _send(
+        channel,
+        "Podfleet: a test",
+        f"The channel {channel.name} works. Nothing is wrong.",
+        severity=Severity.INFO.value,
+    )
+
+
+def _claim(channel: Channel) -> tuple[Sequence[Delivery], frozenset[int]]:
+    """The deliveries that are ours now, and which of them somebody claimed before and lost."""
+    now = utcnow()
+    due = Delivery.objects.filter(
+        Q(state=Delivery.State.PENDING) | Q(state=Delivery.State.SENDING),
+        channel=channel,
+        due_at__lte=now,
+    )
+    due.filter(attempts__gte=TRIES).update(
+        state=Delivery.State.FAILED, last_error="given up: no try was seen to end"
+    )
+    states = dict(due.order_by("pk").values_list("pk", "state")[:AT_ONCE])
+    claim = uuid.uuid4().hex
+    due.filter(pk__in=list(states)).update(
+        state=Delivery.State.SENDING,
+        claim=claim,
+        due_at=now + settings.CLAIM_LEASE,
+        attempts=F("attempts") + 1,
+    )
+    mine = list(
+        Delivery.objects.filter(channel=channel, claim=claim).select_related("alert").order_by("pk")
+    )
+    return mine, frozenset(pk for pk, state in states.items() if state == Delivery.State.SENDING)
+
+
+def _message(group: Sequence[Delivery], unsure: frozenset[int]) -> tuple[str, str]:
+    """Title and body; `#7.2` is the second announcement of alert 7, the same in a repetition."""
+    lines = [
+        f"{d.alert.severity}: {d.alert.text} "
+        f"(#{d.alert_id}.{d.announcement}, since {d.alert.first_seen_at:%F %H:%M} UTC"
+        + (f", over since {d.alert.resolved_at:%H:%M}" if d.alert.resolved_at else "")
+        + (", perhaps a repetition)" if d.pk in unsure else ")")
+        for d in group[:DIGEST_LINES]
+    ]
+    if len(group) > DIGEST_LINES:
+        lines.append(f"and {len(group) - DIGEST_LINES:,} more: `manage.py alerts list`")
+    if len(group) == 1:
+        return f"Podfleet: {group[0].alert.get_cause_display()}", lines[0]
+    return f"Podfleet: {len(group):,} alerts", "\n".join(lines)
+
+
+def _worst(group: Sequence[Delivery]) -> str:
+    ranks = [s.value for s in Severity]
+    return max((d.alert.severity for d in group), key=ranks.index)
+
+
+def _send(channel: Channel, title: str, body: str, *, severity: str) -> None:
+    url = addresses.unseal(channel.sealed_url)
+    addresses.check(url)  # once more: what its name leads to may have changed
+    notifier = _notifier(url)
+    with addresses.outside_alone():
+        taken = notifier.notify(title=title, body=body, notify_type=KINDS[severity])
+    if not taken:
+        raise Undelivered(f"the channel {channel.name} did not take the message")
+
+
+def _notifier(url: str) -> Any:
+    # A redirect could lead to a host that was not checked.
+    asset = apprise.AppriseAsset(
+        http_redirects=False, storage_mode=apprise.PersistentStoreMode.MEMORY
+    )
+    # `add` would take a list of addresses, of which only the first was checked.
+    service = apprise.Apprise.instantiate(url, asset=asset)
+    if service is None:
+        raise BadAddress("the address is not complete for its scheme")
+    # And as the notifier reads the address, which need not be as we do.
+    if addresses.names_host(url) and getattr(service, "mode", None) != "cloud":
+        for name in filter(None, (getattr(service, key, None) for key in ("host", "smtp_host"))):
+            addresses.check_host(name)
+    return service
+
+
+def _record(group: Sequence[Delivery]) -> int:
+    now = utcnow()
+    log.info("alerts_delivered", channel=group[0].channel_id, deliveries=[d.pk for d in group])
+    return _ours(group).update(
+        state=Delivery.State.SENT, sent_at=now, claim="", last_error="", due_at=now
+    )
+
+
+def _postpone(group: Sequence[Delivery], because: str) -> None:
+    """Due again later, each time later: `fleet.alert` sends for what is due."""
+    log.warning("alerts_undelivered", channel=group[0].channel_id, because=because)
+    wait = FIRST_PAUSE * 2.0 ** min(group[0].attempts - 1, 10)
+    ours = _ours(group)
+    ours.filter(attempts__gte=TRIES).update(
+        state=Delivery.State.FAILED, last_error=because[:300], claim=""
+    )
+    _ours(group).update(
+        state=Delivery.State.PENDING,
+        last_error=because[:300],
+        claim="",
+        due_at=utcnow() + wait,
+    )
+
+
+def _ours(group: Sequence[Delivery]) -> QuerySet[Delivery]:
+    """The group, as far as the claim is still ours."""
+    return Delivery.objects.filter(
+        pk__in=[d.pk for d in group], claim=group[0].claim, state=Delivery.State.SENDING
+    )

@@ -1,0 +1,280 @@
+"""Opens, refreshes and ends alerts, and hands what is new to the channels."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+import structlog
+from django.db import transaction
+from django.db.models import OuterRef, Q, Subquery, Sum
+
+from fleet.alerts import delivering
+from fleet.decision.alerts import (
+    WINDOW,
+    AccountSeen,
+    AlertFacts,
+    Finding,
+    FleetSeen,
+    OrphanSeen,
+    PodSeen,
+    Severity,
+    TickSeen,
+    alerts,
+)
+from fleet.models import Alert, Balance, Channel, Delivery, Fleet, Limits, Tick
+from fleet.money import spending
+from pods import dispatch
+from pods.base.clock import utcnow
+from pods.models import Account, Orphan, Pod
+from pods.states import TERMINATING
+
+log = structlog.get_logger(__name__)
+DEAD_WITHIN: Final = timedelta(days=1)
+BOOTS_WITHIN: Final = timedelta(hours=2)
+# A balance that nobody has confirmed for so long says nothing any more.
+BALANCE_WITHIN: Final = timedelta(hours=2)
+NEVER_BOOTED: Final = "never booted"  # how pods/health.py begins the reason
+RANKS: Final = {s.value: rank for rank, s in enumerate(Severity)}
+AT_ONCE: Final = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciled:
+    """What changed."""
+
+    opened: int
+    resolved: int
+    announced: int
+
+
+def reconcile_alerts() -> Reconciled:
+    """Bring the open alerts in line with what is so now; the number of queries is bounded.
+
+    Safe to run twice, at the same time, or to be killed at any line: an open cause is unique, and so
+    is a delivery.
+    """
+    now = utcnow()
+    found = {(f.cause.value, f.subject): f for f in alerts(gather(now))}
+    with transaction.atomic():
+        known = {(a.cause, a.subject): a for a in Alert.objects.open()}
+        gone = [alert.pk for key, alert in known.items() if key not in found]
+        resolved = _resolve(gone, now)
+        opened = [_opened(f, now) for key, f in found.items() if key not in known]
+        Alert.objects.bulk_create(opened, batch_size=AT_ONCE, ignore_conflicts=True)
+        _refresh([(known[key], f) for key, f in found.items() if key in known], now)
+        announced = _announce(now)
+    if opened or resolved or announced:
+        log.info("alerts_changed", opened=len(opened), resolved=resolved, announced=announced)
+    send_due(now)
+    return Reconciled(opened=len(opened), resolved=resolved, announced=announced)
+
+
+def _resolve(pks: Sequence[int], now: datetime) -> int:
+    return sum(
+        Alert.objects.open().filter(pk__in=pks[n : n + AT_ONCE]).update(resolved_at=now)
+        for n in range(0, len(pks), AT_ONCE)
+    )
+
+
+def _opened(finding: Finding, now: datetime) -> Alert:
+    return Alert(
+        cause=finding.cause.value,
+        subject=finding.subject,
+        fleet_id=finding.fleet_id,
+        severity=finding.severity.value,
+        text=finding.text[:600],
+        round=finding.round,
+        first_seen_at=now,
+        last_seen_at=now,
+    )
+
+
+def _refresh(pairs: Sequence[tuple[Alert, Finding]], now: datetime) -> None:
+    changed = []
+    for alert, finding in pairs:
+        text, severity = finding.text[:600], finding.severity.value
+        rose = finding.round > alert.round
+        if (alert.text, alert.severity) != (text, severity) or rose:
+            alert.text, alert.severity = text, severity
+            alert.told = alert.told and not rose
+            alert.round = max(alert.round, finding.round)
+            changed.append(alert)
+    Alert.objects.bulk_update(changed, ["text", "severity", "round", "told"], batch_size=AT_ONCE)
+    Alert.objects.open().update(last_seen_at=now)
+
+
+def _announce(now: datetime) -> int:
+    """Make a delivery for each channel of what is to be told and nobody has silenced."""
+    # What was put off is told again when that ends, if it still lasts.
+    Alert.objects.open().filter(snoozed_until__lte=now).update(snoozed_until=None, told=False)
+    loud = list(Alert.objects.loud(now).filter(told=False))
+    channels = list(Channel.objects.filter(enabled=True))
+    deliveries = [
+        Delivery(alert=alert, channel=channel, announcement=alert.announcements + 1, due_at=now)
+        for alert in loud
+        for channel in channels
+        if RANKS[alert.severity] >= RANKS[channel.min_severity]
+    ]
+    Delivery.objects.bulk_create(deliveries, batch_size=AT_ONCE, ignore_conflicts=True)
+    for alert in loud:
+        alert.told, alert.announcements = True, alert.announcements + 1
+    Alert.objects.bulk_update(loud, ["told", "announcements"], batch_size=AT_ONCE)
+    return len(deliveries)
+
+
+def send_due(now: datetime) -> None:
+    """Send a task for each channel that has something to deliver; lost ones are sent again."""
+    waiting = Delivery.objects.filter(
+        state__in=[Delivery.State.PENDING, Delivery.State.SENDING], due_at__lte=now
+    )
+    for channel_id in waiting.values_list("channel", flat=True).distinct():
+        dispatch.send(delivering.DELIVER, channel_id)
+
+
+def acknowledge(alerts_: Iterable[Alert], *, by: str) -> int:
+    """Silence alerts until their cause ends; how many were open and not acknowledged."""
+    return (
+        Alert.objects.open()
+        .filter(pk__in=[a.pk for a in alerts_], acknowledged_at=None)
+        .update(acknowledged_at=utcnow(), acknowledged_by=by[:150])
+    )
+
+
+def snooze(alerts_: Iterable[Alert], *, until: datetime, by: str) -> int:
+    """Silence alerts until a moment; they are told again then, if their cause lasts.
+
+    Raises:
+        ValueError: the moment is not in the future.
+    """
+    if until <= utcnow():
+        raise ValueError(f"{until:%F %T} is over; name a moment to come")
+    return (
+        Alert.objects.open()
+        .filter(pk__in=[a.pk for a in alerts_])
+        .update(snoozed_until=until, snoozed_by=by[:150])
+    )
+
+
+def gather(now: datetime) -> AlertFacts:
+    """What the rules read; the number of queries does not grow with fleets, pods or accounts."""
+    pods = list(Pod.objects.billable().defer("agent", "handler_env"))
+    limits = Limits.get()
+    return AlertFacts(
+        now=now,
+        fleets=_fleets(now),
+        pods=[_pod(p, now) for p in pods],
+        accounts=_accounts(pods, now),
+        orphans=[
+            OrphanSeen(orphan_id=o.pk, name=o.name, account=o.account.name, hourly_usd=o.hourly_usd)
+            for o in Orphan.objects.filter(gone_at=None).select_related("account")
+        ],
+        installation_budget_usd=limits.daily_budget_usd,
+    )
+
+
+def _pod(pod: Pod, now: datetime) -> PodSeen:
+    return PodSeen(
+        pod_id=pod.pk,
+        name=pod.name,
+        fleet_id=pod.fleet_id,
+        age=pod.age(now),
+        hourly_usd=pod.hourly_usd,
+        terminating_for=now - pod.state_since if pod.status is TERMINATING else None,
+        tries=pod.attempts,
+        note=pod.note,
+    )
+
+
+def _fleets(now: datetime) -> list[FleetSeen]:
+    last = Tick.objects.filter(fleet=OuterRef("pk")).order_by("-at").values("at")[:1]
+    fleets = list(
+        Fleet.objects.select_related("schedule__interval").annotate(last_tick_at=Subquery(last))
+    )
+    ids = [f.pk for f in fleets]
+    ticks = _ticks(ids, now)
+    dead = dict(
+        Pod.objects.filter(beat_at__gte=now - DEAD_WITHIN)
+        .order_by()
+        .values_list("fleet")
+        .annotate(n=Sum("dead"))
+    )
+    missed = _boots_missed(now)
+    spent = spending.spent_by_fleet(now)
+    nothing = spending.Spent(today=spending.NOTHING, total=spending.NOTHING)
+    return [
+        FleetSeen(
+            fleet_id=f.pk,
+            name=f.name,
+            alert_after=timedelta(hours=f.alert_after_hours),
+            period=f.tick_period,
+            scheduled=f.schedule is not None and f.schedule.enabled,
+            age=now - f.created_at,
+            max_instances=f.max_instances,
+            last_tick_at=f.last_tick_at,
+            ticks=ticks.get(f.pk, ()),
+            dead=dead.get(f.pk) or 0,
+            boots_missed=missed.get(f.pk, 0),
+            spent_today_usd=spent.get(f.pk, nothing).today,
+            spent_total_usd=spent.get(f.pk, nothing).total,
+            daily_budget_usd=f.daily_budget_usd,
+            total_budget_usd=f.total_budget_usd,
+        )
+        for f in fleets
+    ]
+
+
+def _ticks(fleet_ids: Sequence[int], now: datetime) -> Mapping[int, Sequence[TickSeen]]:
+    ticks: dict[int, list[TickSeen]] = defaultdict(list)
+    rows = Tick.objects.filter(fleet__in=fleet_ids, at__gt=now - WINDOW).order_by("at")
+    for row in rows.values_list(
+        "fleet_id", "at", "depth", "active", "ready", "binding", "items_per_second"
+    ):
+        fleet_id, at, depth, active, ready, binding, rate = row
+        ticks[fleet_id].append(
+            TickSeen(
+                at=at,
+                depth=depth,
+                active=active,
+                ready=ready,
+                binding=binding,
+                items_per_second=rate,
+            )
+        )
+    return ticks
+
+
+def _boots_missed(now: datetime) -> Mapping[int, int]:
+    """How many pods in a row have missed their boot deadline, since one became ready."""
+    boots = Pod.objects.filter(
+        Q(retire_because__startswith=NEVER_BOOTED) | Q(ready_at__isnull=False),
+        requested_at__gt=now - BOOTS_WITHIN,
+    )
+    missed: dict[int, int] = defaultdict(int)
+    for fleet_id, ready_at in boots.order_by("requested_at").values_list("fleet_id", "ready_at"):
+        missed[fleet_id] = 0 if ready_at else missed[fleet_id] + 1
+    return missed
+
+
+def _accounts(pods: Sequence[Pod], now: datetime) -> list[AccountSeen]:
+    newest = {
+        b.account_id: b.usd
+        for b in Balance.objects.filter(at__gt=now - BALANCE_WITHIN).order_by("at")
+    }
+    hourly: dict[int, Decimal] = defaultdict(Decimal)
+    for pod in pods:
+        hourly[pod.account_id] += pod.hourly_usd
+    return [
+        AccountSeen(
+            account_id=a.pk,
+            name=a.name,
+            open_until=a.open_until,
+            failures=a.failures,
+            last_error=a.last_error,
+            balance_usd=newest.get(a.pk),
+            hourly_usd=hourly[a.pk],
+        )
+        for a in Account.objects.filter(enabled=True).defer("offers")
+    ]

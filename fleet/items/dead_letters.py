@@ -1,0 +1,161 @@
+"""Dead letters: what they say, and how they go back to the stream or away."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, cast
+
+import redis
+
+from pods.agent import protocol
+from pods.base.redis import stream_page
+
+# The server does nothing else during a step; a letter may be as large as an item and a traceback.
+AT_ONCE: Final = 100
+# An item that has its own id keeps it; another gets its first entry's, which its result had had.
+# The words of a letter become a line of its history, so that another death shows the former ones.
+# KEYS: dead letters, stream. ARGV: the letters. Answers how many went back.
+RETRY: Final = """#!lua
+local DEAD = {dead_entry = 1, dead_error = 1, dead_traceback = 1, dead_deliveries = 1,
+  dead_pod = 1, dead_at_ms = 1, dead_history = 1}
+local LONGEST_HISTORY = 16000
+local back = 0
+for _, id in ipairs(ARGV) do
+  local letter = redis.call('XRANGE', KEYS[1], id, id)[1]
+  if letter then
+    local item, said, own = {}, {}, false
+    for i = 1, #letter[2], 2 do
+      local name, value = letter[2][i], letter[2][i + 1]
+      if DEAD[name] then
+        said[name] = value
+      else
+        item[#item + 1], item[#item + 2] = name, value
+        own = own or (name == 'id' and value ~= '')
+      end
+    end
+    if not own and said.dead_entry then
+      item[#item + 1], item[#item + 2] = 'id', said.dead_entry
+    end
+    local line = table.concat({said.dead_at_ms or '0', said.dead_pod or '?',
+      said.dead_deliveries or '0', said.dead_error or '?'}, ' ')
+    local history = said.dead_history and said.dead_history .. '\\n' .. line or line
+    item[#item + 1], item[#item + 2] = 'dead_history', string.sub(history, -LONGEST_HISTORY)
+    redis.call('XADD', KEYS[2], '*', unpack(item))
+    redis.call('XDEL', KEYS[1], id)
+    back = back + 1
+  end
+end
+return back
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """One item that came to nothing."""
+
+    letter: str  # its place on the dead-letter stream: what `--id` takes
+    id: str  # the item's own id, else its entry's
+    error: str
+    traceback: str
+    deliveries: int
+    pod: str
+    at: datetime | None  # by the server's clock; None: not said
+    history: tuple[str, ...]  # former deaths, oldest first: milliseconds, pod, deliveries, error
+    payload_bytes: int
+
+
+class DeadLetters:
+    """The dead-letter stream of one backlog."""
+
+    def __init__(self, client: "redis.Redis", *, stream: str, dead: str) -> None:
+        """`client`: bytes in, bytes out."""
+        self._client, self._stream, self._dead = client, stream, dead
+
+    def count(self) -> int:
+        """How many there are."""
+        return self._client.xlen(self._dead)
+
+    def first(self, most: int) -> list[Letter]:
+        """The oldest ones."""
+        page = stream_page(self._client, self._dead, after="0-0", count=most)
+        return [_letter(entry, fields) for entry, fields in page]
+
+    def retry(self, letters: Sequence[str] | None, *, told: Callable[[int], None]) -> int:
+        """Put these (None: all there are now) back onto the stream; how many.
+
+        Each goes back and leaves the dead letters in one step: no kill loses or repeats one.
+        `told` hears after each step how many went back so far.
+        """
+        script = self._client.register_script(RETRY)
+
+        def back(step: list[str]) -> int:
+            return int(script(keys=[self._dead, self._stream], args=step))
+
+        return self._each(letters, back, told)
+
+    def drop(self, letters: Sequence[str] | None, *, told: Callable[[int], None]) -> int:
+        """Delete these (None: all there are now) for good; how many."""
+
+        def away(step: list[str]) -> int:
+            return self._client.xdel(self._dead, *step)
+
+        return self._each(letters, away, told)
+
+    def _each(
+        self,
+        letters: Sequence[str] | None,
+        act: Callable[[list[str]], int],
+        told: Callable[[int], None],
+    ) -> int:
+        count = 0
+        for step in self._steps(letters):
+            count += act(step)
+            told(count)
+        return count
+
+    def _steps(self, letters: Sequence[str] | None) -> Iterator[list[str]]:
+        if letters is not None:
+            yield from (list(letters[n : n + AT_ONCE]) for n in range(0, len(letters), AT_ONCE))
+            return
+        newest = cast("list[Any]", self._client.xrevrange(self._dead, count=1))
+        # What dies again while this goes on is left for the next call.
+        last = newest[0][0].decode() if newest else ""
+        after = "0-0"
+        while last and (
+            page := stream_page(self._client, self._dead, after=after, count=AT_ONCE, until=last)
+        ):
+            step = [entry.decode() for entry, _ in page]
+            after = step[-1]
+            yield step
+
+
+def _letter(entry: bytes, fields: dict[bytes, bytes]) -> Letter:
+    def text(name: str) -> str:
+        return fields.get(name.encode(), b"").decode("utf-8", "backslashreplace")
+
+    return Letter(
+        letter=entry.decode(),
+        id=text(protocol.ITEM_ID) or text(protocol.DEAD_ENTRY),
+        error=text(protocol.DEAD_ERROR),
+        traceback=text(protocol.DEAD_TRACEBACK),
+        deliveries=_number(text(protocol.DEAD_DELIVERIES)) or 0,
+        pod=text(protocol.DEAD_POD),
+        at=_moment(_number(text(protocol.DEAD_AT_MS))),
+        history=tuple(text(protocol.ITEM_HISTORY).splitlines()),
+        payload_bytes=len(fields.get(protocol.ITEM_PAYLOAD.encode(), b"")),
+    )
+
+
+def _number(text: str) -> int | None:
+    """A number as agents write it; anybody may have written the letter."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+
+
+def _moment(milliseconds: int | None) -> datetime | None:
+    if milliseconds is None:
+        return None
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

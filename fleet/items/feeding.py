@@ -1,0 +1,195 @@
+"""Puts files and queries onto a stream: pipelined, each item once, however often interrupted."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import redis
+
+from fleet.items.files import BadInput, Fields, ItemFile, Position
+from fleet.items.progress import Batch, Entry, Ledger, Overtaken
+from fleet.items.queries import ItemQuery
+from fleet.items.room import Room
+from fleet.items.tables import SUFFIX, ItemTable
+
+__all__ = ["BadInput", "Fed", "Overtaken", "enqueue", "make_group"]
+
+# The server does nothing else while it adds a batch (docs/backlog.md has the times).
+BATCH_ITEMS: Final = 500
+BATCH_BYTES: Final = 2**20
+# Batches sent before an answer is awaited; fewer where their items are large.
+IN_FLIGHT: Final = 8
+BYTES_IN_FLIGHT: Final = IN_FLIGHT * BATCH_BYTES
+
+
+Source = ItemFile | ItemTable | ItemQuery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fed:
+    """What an `enqueue` did."""
+
+    total: int  # items in all sources
+    added: int  # by this call; the rest had been added before
+    files: int
+
+
+def enqueue(
+    client: "redis.Redis",
+    stream: str,
+    group: str,
+    sources: Sequence[Path | ItemQuery],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    again: bool = False,
+    max_length: int | None = None,
+) -> Fed:
+    """Add every item of the sources that is not on the stream yet; make stream and group if missing.
+
+    A file is known by its path and its content. Lines that were appended to it since are added; a
+    finished file that has changed otherwise is another one. A query is known by its words, its key
+    and its database; rows with a greater key than the last one are added. `again` enqueues finished
+    sources once more, unless a call was interrupted: then it goes on with that. `progress` is told
+    how many items and bytes (rows, of a table or a query) are on the stream. With `max_length` the
+    stream never grows beyond so many entries: what every group has acknowledged is cut off, and the
+    rest waits for room, and counts as backlog all the same.
+
+    Raises:
+        BadInput: a source cannot be read as items; nothing was added of any, but for what lies before
+            a row of a query that came to light later.
+        Overtaken: another call is at work on the same source.
+        RedisError: the server does not answer; call again, and it goes on.
+    """
+    ledger = Ledger(client, stream)
+    opened = {source.known_as: source for source in map(_opened, sources)}
+    before = dict(zip(opened, ledger.entries(list(opened)) if opened else (), strict=True))
+    plan = _plan(ledger.run, opened, before, again=again)
+    for source in opened.values():
+        source.check()
+    room = None if max_length is None else _Throttle(client, stream, max_length, opened.values())
+    make_group(client, stream, group)
+    _name_files(ledger, opened.values(), plan)
+    if opened:
+        ledger.take_over([(name, before[name], plan[name]) for name in opened])
+    items = sent = added = 0
+    for name, source in opened.items():
+        start = source.position
+        for reached in _feed(ledger, source, plan[name], room):
+            if progress is not None:
+                progress(items + reached.items, sent + reached.offset)
+        items, sent = items + source.position.items, sent + source.position.offset
+        added += source.position.items - start.items
+    if room is not None:
+        room.leave()
+    if progress is not None:
+        progress(items, sent)
+    files = sum(not isinstance(source, ItemQuery) for source in opened.values())
+    return Fed(total=items, added=added, files=files)
+
+
+def _opened(source: Path | ItemQuery) -> Source:
+    if isinstance(source, ItemQuery):
+        return source
+    return ItemTable(source) if source.suffix.lower() == SUFFIX else ItemFile(source)
+
+
+def _name_files(ledger: Ledger, sources: Collection[Source], plan: Mapping[str, Entry]) -> None:
+    """What the ids of items begin with that have none of their own; rows of a query have a key."""
+    for source in sources:
+        if not isinstance(source, ItemQuery):
+            turn = plan[source.known_as].turn
+            source.name = ledger.name(source.path.resolve()) + (f"#{turn}" if turn > 1 else "")
+
+
+def make_group(client: "redis.Redis", stream: str, group: str) -> None:
+    """The stream and its group, from the first item on; what is there stays."""
+    try:
+        client.xgroup_create(stream, group, id="0", mkstream=True)
+    except redis.ResponseError as exc:
+        if "BUSYGROUP" not in str(exc):
+            raise
+
+
+def _plan(
+    run: str, sources: Mapping[str, Source], known: Mapping[str, Entry | None], *, again: bool
+) -> dict[str, Entry]:
+    """Where each source begins; the sources themselves are moved there."""
+    interrupted = {entry.begun_by for entry in known.values() if entry and not entry.done}
+    plan = {}
+    for name, source in sources.items():
+        entry = known[name]
+        if entry is None:
+            plan[name] = Entry(position=Position(), turn=1, begun_by=run, run=run)
+            continue
+        anew = again and entry.done and entry.begun_by not in interrupted
+        if not anew and source.go_to(entry.position):
+            plan[name] = replace(entry, run=run, done=False)
+        elif entry.done or again:
+            plan[name] = Entry(position=Position(), turn=entry.turn + 1, begun_by=run, run=run)
+        else:
+            raise BadInput(
+                f"{source.label} was changed after {entry.position.items:,} of its items were "
+                "enqueued; bring it back as it was, or enqueue the whole of it with --again"
+            )
+    return plan
+
+
+class _Throttle:
+    """Room on the stream for what the sources still have."""
+
+    def __init__(
+        self, client: "redis.Redis", stream: str, max_length: int, sources: Iterable[Source]
+    ) -> None:
+        self._room = Room(client, stream, max_length=max_length)
+        self._ahead = sum(source.count_left() for source in sources)
+        self.batches_at_once = max(1, min(IN_FLIGHT, max_length // 2 // BATCH_ITEMS))
+        self.leave = self._room.leave
+
+    def take(self, flight: Sequence[Batch]) -> None:
+        """Wait until these fit."""
+        items = sum(len(batch.items) for batch in flight)
+        self._room.take(items, ahead=self._ahead)
+        self._ahead = max(0, self._ahead - items)
+
+
+def _feed(
+    ledger: Ledger, source: Source, entry: Entry, room: _Throttle | None
+) -> Iterator[Position]:
+    """Add what is left of a source; yields how far it is."""
+    flight: list[Batch] = []
+    size = 0
+    at_once = IN_FLIGHT if room is None else room.batches_at_once
+
+    def send() -> None:
+        if room is not None:
+            room.take(flight)
+        ledger.add(flight)
+        flight.clear()
+
+    for items, volume in _batches(source):
+        after = replace(entry, position=source.position)
+        flight.append(Batch(source=source.known_as, before=entry, after=after, items=items))
+        entry, size = after, size + volume
+        if len(flight) == at_once or size >= BYTES_IN_FLIGHT:
+            send()
+            size = 0
+            yield after.position
+    after = replace(entry, position=source.position, done=True)
+    flight.append(Batch(source=source.known_as, before=entry, after=after, items=()))
+    send()
+    yield after.position
+
+
+def _batches(source: Source) -> Iterator[tuple[list[Fields], int]]:
+    """Items for one step of the server each, and their bytes."""
+    batch: list[Fields] = []
+    size = 0
+    for fields in source:
+        batch.append(fields)
+        size += sum(map(len, fields.values()))
+        if len(batch) == BATCH_ITEMS or size >= BATCH_BYTES:
+            yield batch, size
+            batch, size = [], 0
+    if batch:
+        yield batch, size

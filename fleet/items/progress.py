@@ -1,0 +1,165 @@
+"""What a server remembers of the files and queries that were put onto its streams."""
+
+import json
+import os
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+import redis
+
+from fleet.items.files import Fields, Position
+
+# A hash for each stream: how far each source is, and whose a name is. No fleet can be called so.
+PREFIX: Final = "podfleet:_enqueued:"
+NAME: Final = b"name:"
+# How many items were added through the ledger: a stream that has had fewer was deleted since, and
+# what is known of its sources went with it. ARGV: the sources.
+OPEN: Final = """
+local ever = 0
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  local about = redis.call('XINFO', 'STREAM', KEYS[1])
+  for i = 1, #about, 2 do
+    if about[i] == 'entries-added' then ever = about[i + 1] end
+  end
+end
+if ever < tonumber(redis.call('HGET', KEYS[2], 'items') or 0) then redis.call('DEL', KEYS[2]) end
+return redis.call('HMGET', KEYS[2], unpack(ARGV))
+"""
+# ARGV: a source, what is known of it, what will be; the next source ... The client asks again where an
+# answer was lost, and finds then what it wrote.
+TAKE_OVER: Final = """
+for i = 1, #ARGV, 3 do
+  local known = redis.call('HGET', KEYS[1], ARGV[i]) or ''
+  if known ~= ARGV[i + 1] and known ~= ARGV[i + 2] then return 0 end
+end
+for i = 1, #ARGV, 3 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 2]) end
+return 1
+"""
+# The items of a batch and how far the source is, in one step: no kill and no lost answer can lose or
+# repeat an item. What can fail comes first. ARGV: the source, what is known of it, what will be, then
+# for each item how many fields and values, and these.
+ADD: Final = """
+local known = redis.call('HGET', KEYS[2], ARGV[1])
+if known ~= ARGV[2] then return known end
+local items = tonumber(redis.call('HGET', KEYS[2], 'items') or 0)
+local i = 4
+while i <= #ARGV do
+  local count = tonumber(ARGV[i])
+  redis.call('XADD', KEYS[1], '*', unpack(ARGV, i + 1, i + count))
+  i, items = i + count + 1, items + 1
+end
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[3], 'items', items)
+return ARGV[3]
+"""
+
+
+class Overtaken(ValueError):
+    """Another `enqueue` is at work on the same source."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """How far a source is."""
+
+    position: Position
+    turn: int  # how often it was begun; later turns have ids of their own
+    begun_by: str  # the call that began this turn
+    run: str  # the call that is at work on it
+    done: bool = False
+
+    def text(self) -> bytes:
+        """As it is stored."""
+        value = asdict(self)
+        if self.position.after is None:
+            # Entries are compared as text, with those of versions that knew files alone.
+            del value["position"]["after"]
+        return json.dumps(value, separators=(",", ":")).encode()
+
+    @classmethod
+    def parse(cls, raw: bytes | None) -> "Entry | None":
+        """What was stored."""
+        if raw is None:
+            return None
+        value = json.loads(raw)
+        return cls(**{**value, "position": Position(**value["position"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Items that go onto the stream in one step."""
+
+    source: str  # what it is known as
+    before: Entry
+    after: Entry
+    items: Sequence[Fields]
+
+
+class Ledger:
+    """The entries of one stream; every change is a comparison and a swap."""
+
+    def __init__(self, client: "redis.Redis", stream: str) -> None:
+        """`client`: bytes in, bytes out."""
+        self._client, self._stream, self._key = client, stream, PREFIX + stream
+        self.run = uuid.uuid4().hex
+
+    def entries(self, sources: Sequence[str]) -> list[Entry | None]:
+        """What is known of these."""
+        fields: list[Any] = [os.fsencode(source) for source in sources]
+        answer = self._client.eval(OPEN, 2, self._stream, self._key, *fields)
+        return [Entry.parse(raw) for raw in cast("list[bytes | None]", answer)]
+
+    def take_over(self, changes: Sequence[tuple[str, Entry | None, Entry]]) -> None:
+        """Make these entries ours, all or none.
+
+        Raises:
+            Overtaken: one of them has moved on.
+        """
+        arguments: list[Any] = []
+        for source, before, after in changes:
+            arguments += [os.fsencode(source), before.text() if before else b"", after.text()]
+        if not self._client.eval(TAKE_OVER, 1, self._key, *arguments):
+            raise Overtaken("another enqueue of the same is running; wait for its end")
+
+    def name(self, path: Path) -> str:
+        """The file's name, with as many of its folders as tell it from other files of the stream."""
+        for parts in range(1, len(path.parts) + 1):
+            name = "/".join(path.parts[-parts:])
+            field = NAME + os.fsencode(name)
+            self._client.hsetnx(self._key, cast("str", field), os.fsencode(path))
+            if self._client.hget(self._key, cast("str", field)) == os.fsencode(path):
+                return name
+        return str(path)
+
+    def add(self, batches: Sequence[Batch]) -> None:
+        """Put batches onto the stream, in one round trip; each of them wholly or not at all.
+
+        Raises:
+            Overtaken: another call has taken the source over.
+        """
+        with self._client.pipeline(transaction=False) as pipe:
+            for batch in batches:
+                pipe.eval(ADD, 2, self._stream, self._key, *_arguments(batch))
+            for batch, raw in zip(batches, pipe.execute(), strict=True):
+                known = Entry.parse(raw)
+                # The client asks again where an answer was lost; what it finds then is its own work.
+                if (
+                    known is None
+                    or known.run != self.run
+                    or known.position.offset < batch.after.position.offset
+                ):
+                    raise Overtaken(
+                        f"{batch.source}: another enqueue has taken it over, or the server was "
+                        "emptied; run it again when no other runs"
+                    )
+
+
+def _arguments(batch: Batch) -> list[Any]:
+    arguments: list[Any] = [os.fsencode(batch.source), batch.before.text(), batch.after.text()]
+    for fields in batch.items:
+        arguments.append(2 * len(fields))
+        for field, value in fields.items():
+            arguments += (field, value)
+    return arguments

@@ -1,0 +1,193 @@
+"""Reads the rows of a SQL query as items: in the order of a unique column, a page at a time."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+import stamina
+
+from fleet.items.databases import Away, Database, database
+from fleet.items.files import BadInput, Fields, Position
+from fleet.items.rows import item_of, payload_column
+
+# Each page asks anew behind the last key: between two pages no transaction and no cursor is open,
+# so feeding may take weeks, and a database that was restarted meanwhile does no harm.
+FIRST_PAGE: Final = 100  # nobody knows how large a row is
+LARGEST_PAGE: Final = 10_000
+PAGE_BYTES: Final = 8 * 2**20
+# A database that is away for longer ends the command; called again, it goes on.
+PATIENCE: Final = timedelta(minutes=1)
+ADVICE: Final = "name a column that is unique and never null with --key"
+Key = int | str
+Row = tuple[Any, ...]
+
+
+class ItemQuery:
+    """One query of one database, read from where a former reader ended; its offsets are rows."""
+
+    def __init__(
+        self, sql: str, *, url: str, key: str = "id", patience: timedelta = PATIENCE
+    ) -> None:
+        """`key`: the column of the query that is unique, and in whose order rows are read.
+
+        Raises:
+            BadInput: the query is empty, or the address that of no database.
+        """
+        self._sql, self._key, self._patience = sql.strip().removesuffix(";").rstrip(), key, patience
+        if not self._sql:
+            raise BadInput("the query is empty; give a SELECT with a unique column")
+        self._database: Database = database(url)
+        self.label = f"the query of {self._database.label}"
+        known = json.dumps([self._database.identity, self._sql, key])
+        self.known_as = "sql:" + hashlib.blake2b(known.encode(), digest_size=16).hexdigest()
+        self._rows, self._left = 0, 0
+        self._after: Key | None = None
+        self._names: list[str] = []
+
+    @property
+    def position(self) -> Position:
+        """The end of the last row that was read."""
+        return Position(offset=self._rows, lines=self._rows, items=self._rows, after=self._after)
+
+    def go_to(self, position: Position) -> bool:
+        """Go on from there; what lies before is not looked at again."""
+        self._rows, self._after = position.offset, position.after
+        return True
+
+    def check(self) -> None:
+        """Ask what is left, without reading it.
+
+        Raises:
+            BadInput: the database refuses the query, or its key is missing, null, not unique, or of a
+                type that has no place to go on from; or the first row is no item.
+            Away: the database does not answer.
+        """
+        try:
+            self._check()
+        finally:
+            self._database.close()
+
+    def _check(self) -> None:
+        self._describe()
+        key, (behind, values) = self._quoted, self._behind()
+        if self._answer("1", f"WHERE {key} IS NULL LIMIT 1"):
+            raise BadInput(f"{self.label}: {self._key} is null in some rows; {ADVICE}")
+        twice = f"{behind} GROUP BY {key} HAVING count(*) > 1 LIMIT 1"
+        for (found,) in self._answer(key, twice, *values):
+            raise self._not_unique(found)
+        [(self._left,)] = self._answer("count(*)", behind, *values)
+        for row in self._answer("*", f"{behind} ORDER BY {key} LIMIT 1", *values):
+            self._item(row, self._key_of(row))
+
+    def count_left(self) -> int:
+        """How many rows were left when that was last asked."""
+        return self._left
+
+    def total(self) -> int:
+        """How many there are, of which the first may have been read long ago."""
+        return self._rows + self._left
+
+    def __iter__(self) -> Iterator[Fields]:
+        """The items that are left. `position` moves with each."""
+        if not self._names:
+            self._describe()
+        size, limit = 0, FIRST_PAGE
+        try:
+            while page := self._patient_page(limit):
+                size = 0
+                for row in page:
+                    key = self._key_of(row)
+                    item = self._item(row, key)
+                    size += sum(map(len, item.values()))
+                    self._rows, self._after = self._rows + 1, key
+                    self._left = max(0, self._left - 1)
+                    yield item
+                fitting = PAGE_BYTES * len(page) // max(size, 1)
+                limit = max(1, min(LARGEST_PAGE, 4 * limit, fitting))
+        finally:
+            self._database.close()
+
+    def _patient_page(self, limit: int) -> list[Row]:
+        for attempt in stamina.retry_context(
+            on=Away, attempts=None, timeout=self._patience, wait_initial=0.2, wait_max=5.0
+        ):
+            with attempt:
+                return self._page(limit)
+        raise AssertionError("unreachable: the last attempt raises")
+
+    def _page(self, limit: int) -> list[Row]:
+        """The next rows; one more is looked at, for it may have the last one's key."""
+        behind, values = self._behind()
+        select = self._select("*", f"{behind} ORDER BY {self._quoted} LIMIT {limit + 1}")
+        page: list[Row] = []
+        last, size = self._after, 0
+        at_once = max(1, limit // FIRST_PAGE)
+        with closing(self._database.rows(select, *values, at_once=at_once)) as rows:
+            for row in rows:
+                key = self._key_of(row)
+                if key == last:
+                    raise self._not_unique(key)
+                if len(page) == limit or size > PAGE_BYTES:
+                    break
+                page.append(row)
+                last, size = key, size + sum(len(v) for v in row if isinstance(v, (str, bytes)))
+        return page
+
+    def _describe(self) -> None:
+        self._names = self._database.columns(self._select("*", "LIMIT $1"), 0)
+        self._payload = payload_column(self._names, where=self.label)
+        if self._key not in self._names:
+            raise BadInput(
+                f"{self.label} has no column {self._key!r}; it has {', '.join(self._names)}; {ADVICE}"
+            )
+        self._place = self._names.index(self._key)
+
+    def _select(self, what: str, rest: str) -> str:
+        # The operator's own words, read-only: what they may read there is for the database to say.
+        return f"SELECT {what} FROM (\n{self._sql}\n) AS podfleet_rows {rest}"  # noqa: S608
+
+    def _answer(self, what: str, rest: str, *values: Key) -> list[Row]:
+        return list(self._database.rows(self._select(what, rest), *values))
+
+    @property
+    def _quoted(self) -> str:
+        return 'podfleet_rows."' + self._key.replace('"', '""') + '"'
+
+    def _behind(self) -> tuple[str, list[Key]]:
+        return ("", []) if self._after is None else (f"WHERE {self._quoted} > $1", [self._after])
+
+    def _not_unique(self, key: object) -> BadInput:
+        return BadInput(f"{self.label}: {self._key} {key!r} is in more than one row; {ADVICE}")
+
+    def _key_of(self, row: Row) -> Key:
+        """A row's key, as what can be remembered and compared again without loss."""
+        key = row[self._place]
+        if isinstance(key, (UUID, Decimal)):
+            return str(key)
+        if isinstance(key, bool) or not isinstance(key, (int, str)):
+            raise BadInput(
+                f"{self.label}: {self._key} is {type(key).__name__}; name a unique column of whole "
+                "numbers, text or UUIDs with --key"
+            )
+        if isinstance(key, str) and not _is_text(key):
+            raise BadInput(f"{self.label}: {self._key} {key!r} is no UTF-8; {ADVICE}")
+        return key
+
+    def _item(self, row: Row, key: Key) -> Fields:
+        where = f"{self.label}, {self._key} {key!r}"
+        own_id = str(key).encode()
+        named = dict(zip(self._names, row, strict=True))
+        return item_of(named, payload=self._payload, own_id=own_id, where=where)
+
+
+def _is_text(key: str) -> bool:
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

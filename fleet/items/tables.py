@@ -1,0 +1,117 @@
+"""Reads Parquet files as items: a row each."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fleet.items.files import BadInput, Fields, Position, known_as
+from fleet.items.rows import item_of, payload_column
+
+SUFFIX: Final = ".parquet"
+ROWS_AT_ONCE: Final = 1_000
+FOOTER_END: Final = 8  # of a file: the footer's length, and PAR1
+
+
+class ItemTable:
+    """One Parquet file, read from where a former reader ended; its offsets are rows."""
+
+    def __init__(self, path: Path) -> None:
+        """What an item's id begins with that has none of its own is `name`.
+
+        Raises:
+            BadInput: it is missing, or no Parquet file.
+        """
+        self.path, self.name, self._row = path, path.name, 0
+        self.label, self.known_as = str(path), known_as(path)
+        try:
+            with pq.ParquetFile(path) as table:
+                self._rows: int = table.metadata.num_rows
+                names = table.schema_arrow.names
+                self._digest = _digest(path, table.metadata)
+        except FileNotFoundError as exc:
+            raise BadInput(f"{path}: no such file") from exc
+        except (pa.ArrowException, OSError) as exc:
+            raise BadInput(f"{path} is no Parquet file: {exc}") from exc
+        self._payload = payload_column(names, where=str(path))
+
+    @property
+    def position(self) -> Position:
+        """The end of the last row that was read."""
+        return Position(offset=self._row, lines=self._row, items=self._row, digest=self._digest)
+
+    def go_to(self, position: Position) -> bool:
+        """Go on from there; False, and the beginning, where it is another file now."""
+        if position.offset and position.digest != self._digest:
+            return False
+        self._row = position.offset
+        return True
+
+    def check(self) -> None:
+        """Read what is left, and come back.
+
+        Raises:
+            BadInput: a row is no item.
+        """
+        before = self._row
+        for _ in self:
+            pass
+        self._row = before
+
+    def count_left(self) -> int:
+        """How many items are left."""
+        return self._rows - self._row
+
+    def __iter__(self) -> Iterator[Fields]:
+        """The items that are left. `position` moves with each."""
+        try:
+            with pq.ParquetFile(self.path) as table:
+                for batch in table.iter_batches(ROWS_AT_ONCE, row_groups=self._groups(table)):
+                    for row in self._rows_of(batch)[max(0, self._row - self._seen) :]:
+                        self._row += 1
+                        yield self._item(row)
+                    self._seen += batch.num_rows
+        except (pa.ArrowException, OSError) as exc:
+            raise BadInput(f"{self.path}:{self._row + 1}: {exc}") from exc
+
+    def _rows_of(self, batch: pa.RecordBatch) -> list[dict[str, Any]]:
+        try:
+            rows: list[dict[str, Any]] = batch.to_pylist()
+        except (ValueError, OverflowError) as exc:  # text that is no UTF-8, a year beyond 9999
+            last = self._seen + batch.num_rows
+            raise BadInput(f"{self.path}, in rows {self._seen + 1:,} to {last:,}: {exc}") from exc
+        return rows
+
+    def _groups(self, table: pq.ParquetFile) -> list[int]:
+        """The row groups that hold what is left; `_seen` are the rows before them."""
+        self._seen = first = 0
+        while first < table.num_row_groups:
+            rows = table.metadata.row_group(first).num_rows
+            if self._seen + rows > self._row:
+                break
+            self._seen += rows
+            first += 1
+        return list(range(first, table.num_row_groups))
+
+    def _item(self, row: dict[str, Any]) -> Fields:
+        own_id = f"{self.name}:{self._row}".encode("utf-8", "surrogateescape")
+        where = f"{self.path}:{self._row}"
+        return item_of(row, payload=self._payload, own_id=own_id, where=where)
+
+
+def _digest(path: Path, metadata: pq.FileMetaData) -> str:
+    """Of what describes every column chunk: places, sizes, statistics."""
+    try:
+        footer = repr(metadata.to_dict()).encode()
+    except (ValueError, OverflowError):  # statistics that Python has no value for
+        with path.open("rb") as file:
+            file.seek(-FOOTER_END, os.SEEK_END)
+            length = int.from_bytes(file.read(4), "little")
+            file.seek(-FOOTER_END - length, os.SEEK_END)
+            footer = file.read(length)
+    size = str(path.stat().st_size).encode()
+    return hashlib.blake2b(footer + size, digest_size=16).hexdigest()

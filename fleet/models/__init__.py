@@ -1,0 +1,22 @@
+"""Rows of the demand side."""
+
+from fleet.models.alerts import Alert, Channel, Delivery
+from fleet.models.balances import Balance, Sample
+from fleet.models.decisions import Lease, Tick
+from fleet.models.fleets import MODES, Backlog, Fleet, IdleAction, Limits, Override
+
+__all__ = [
+    "MODES",
+    "Alert",
+    "Backlog",
+    "Balance",
+    "Channel",
+    "Delivery",
+    "Fleet",
+    "IdleAction",
+    "Lease",
+    "Limits",
+    "Override",
+    "Sample",
+    "Tick",
+]

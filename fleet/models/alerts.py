@@ -1,0 +1,126 @@
+"""Rows of alerts: their causes, the channels that they go to, and each delivery."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from django.db import models
+
+from fleet.decision.alerts import Cause, Severity
+
+SEVERITIES = [(s.value, s.value) for s in Severity]
+CAUSES = [(c.value, c.value.replace("_", " ")) for c in Cause]
+
+
+class AlertQuerySet(models.QuerySet["Alert"]):
+    """Questions about alerts."""
+
+    def open(self) -> "AlertQuerySet":
+        """Alerts whose cause lasts."""
+        return self.filter(resolved_at=None)
+
+    def loud(self, now: datetime) -> "AlertQuerySet":
+        """Open alerts that nobody has acknowledged or put off."""
+        return self.open().filter(
+            models.Q(snoozed_until=None) | models.Q(snoozed_until__lte=now), acknowledged_at=None
+        )
+
+
+class Alert(models.Model):
+    """One cause, from when it began until it ended. At most one is open for a cause and a subject."""
+
+    cause = models.CharField(max_length=30, choices=CAUSES)
+    subject = models.CharField(max_length=80)
+    fleet = models.ForeignKey(
+        "fleet.Fleet", on_delete=models.CASCADE, null=True, related_name="alerts"
+    )
+    severity = models.CharField(max_length=10, choices=SEVERITIES)
+    text = models.CharField(max_length=600)
+    round = models.PositiveIntegerField(default=1)  # of the rule: rises when it is to be told again
+    told = models.BooleanField(default=False)  # this round was handed to the channels
+    announcements = models.PositiveIntegerField(default=0)
+    first_seen_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField()
+    acknowledged_by = models.CharField(max_length=150, blank=True, default="")
+    acknowledged_at = models.DateTimeField(null=True, blank=True)
+    snoozed_until = models.DateTimeField(null=True, blank=True)
+    snoozed_by = models.CharField(max_length=150, blank=True, default="")
+    resolved_at = models.DateTimeField(null=True, blank=True)
+
+    objects = AlertQuerySet.as_manager()
+
+    class Meta:
+        """The database holds that a cause is open once."""
+
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["cause", "subject"],
+                name="alert_open_once",
+                condition=models.Q(resolved_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="alert_severity",
+                condition=models.Q(severity__in=[s.value for s in Severity]),
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=["-first_seen_at"], name="alert_first_seen")]
+        permissions: ClassVar = [("acknowledge_alert", "Can acknowledge and snooze alerts")]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Channel(models.Model):
+    """Where alerts are sent to."""
+
+    name = models.CharField(max_length=60, unique=True)
+    # Encrypted: the address holds a token or a password. Read and written by fleet/alerts/delivering.py.
+    sealed_url = models.TextField(editable=False)
+    min_severity = models.CharField(
+        max_length=10, choices=SEVERITIES, default=Severity.WARNING.value
+    )
+    enabled = models.BooleanField(default=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Delivery(models.Model):
+    """One announcement of one alert on one channel."""
+
+    class State(models.TextChoices):
+        """How far it is."""
+
+        PENDING = "pending"
+        SENDING = "sending"  # claimed; whether it went out is not known until it is recorded
+        SENT = "sent"
+        FAILED = "failed"  # given up
+
+    alert = models.ForeignKey(Alert, on_delete=models.CASCADE, related_name="deliveries")
+    channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="deliveries")
+    announcement = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
+    attempts = models.PositiveIntegerField(default=0)
+    claim = models.CharField(max_length=32, blank=True, default="")
+    due_at = models.DateTimeField()  # of the next try; of a claimed one, when its claim ends
+    sent_at = models.DateTimeField(null=True, blank=True)
+    last_error = models.CharField(max_length=300, blank=True, default="")
+
+    class Meta:
+        """Once for each announcement and channel."""
+
+        verbose_name_plural = "deliveries"
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["alert", "channel", "announcement"], name="delivery_once"
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["channel", "due_at"],
+                name="delivery_due",
+                condition=models.Q(state__in=["pending", "sending"]),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.alert} → {self.channel}: {self.state}"

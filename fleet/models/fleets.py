@@ -1,0 +1,318 @@
+"""Rows that say what operators want: fleets, the limits of the installation, overrides."""
+
+from datetime import timedelta
+from decimal import Decimal
+from fnmatch import fnmatchcase
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from simple_history.models import HistoricalRecords
+
+from fleet.backlog.probes import build_probe
+from fleet.decision.values import Mode
+from pods.models import check_object
+
+NAME = RegexValidator(
+    r"^[a-z0-9][a-z0-9-]{0,39}\Z", "use 1-40 of a-z, 0-9 and -, not beginning with -"
+)
+HANDLER = RegexValidator(
+    r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z", "name it package.module:function, as the agent imports it"
+)
+MODES = [(m.value, m.value.replace("_", " ")) for m in Mode]
+
+
+def usd(help_text: str) -> "models.DecimalField[Any, Any]":
+    """An optional limit in USD, above 0."""
+    return models.DecimalField(
+        max_digits=12,
+        decimal_places=4,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal("0.0001"))],
+        help_text=help_text,
+    )
+
+
+def seconds(default: int, help_text: str) -> "models.PositiveIntegerField[Any, Any]":
+    """A duration in seconds, from 1 to a week."""
+    return models.PositiveIntegerField(
+        default=default,
+        validators=[MinValueValidator(1), MaxValueValidator(7 * 24 * 3600)],
+        help_text=f"Seconds. {help_text}",
+    )
+
+
+class Backlog(models.TextChoices):
+    """Where the items of a fleet wait."""
+
+    REDIS_STREAM = "redis_stream", "Redis stream and consumer group"
+    CELERY_REDIS = "celery_redis", "Celery queue on Redis"
+    CELERY_RABBITMQ = "celery_rabbitmq", "Celery queue on RabbitMQ"
+
+
+class IdleAction(models.TextChoices):
+    """What becomes of an idle pod."""
+
+    DESTROY = "destroy", "destroy it"
+    STOP = "stop", "stop it and keep its disk, where the provider can"
+
+
+def _are_numbers(*values: object) -> bool:
+    return all(isinstance(value, int | float) for value in values)
+
+
+class Fleet(models.Model):
+    """One backlog, its scale policy, its guardrails and its pod template."""
+
+    name = models.CharField(max_length=40, unique=True, validators=[NAME])
+    mode = models.CharField(max_length=10, choices=MODES, default=Mode.RUNNING.value)
+    version = models.PositiveIntegerField(default=0, editable=False)
+
+    backlog = models.CharField(max_length=20, choices=Backlog.choices, default=Backlog.REDIS_STREAM)
+    backlog_url = models.CharField(
+        max_length=300, blank=True, default="", help_text="Empty: the Redis of this installation."
+    )
+    stream = models.CharField(
+        max_length=200, default="embedding_tasks", help_text="The stream, or the Celery queue."
+    )
+    group = models.CharField(max_length=200, default="embedding_tasks", help_text="Consumer group.")
+    results = models.CharField(
+        max_length=200, blank=True, default="", help_text="Result stream; empty: <stream>:results."
+    )
+    reply_to = models.CharField(
+        max_length=500,
+        blank=True,
+        default="",
+        help_text="Further streams that an item's reply_to may name, besides <results>:*, as "
+        "app-a:*,app-b:results.",
+    )
+    longest_results = models.PositiveIntegerField(
+        default=0,
+        help_text="Entries that a result stream keeps, about, the newest; 0: all. Older ones are "
+        "gone, exported or not.",
+    )
+
+    target_depth_per_pod = models.PositiveIntegerField(
+        default=1000, validators=[MinValueValidator(1)], help_text="Items that justify one pod."
+    )
+    min_instances = models.PositiveIntegerField(default=0)
+    max_instances = models.PositiveIntegerField(default=1)
+    spawn_per_tick = models.PositiveIntegerField(default=1, validators=[MinValueValidator(1)])
+    idle_seconds = seconds(120, "A pod idle for so long is retired.")
+    idle_action = models.CharField(
+        max_length=10, choices=IdleAction.choices, default=IdleAction.DESTROY
+    )
+    max_stopped_hours = models.FloatField(
+        default=24.0,
+        validators=[MinValueValidator(0.01)],
+        help_text="A pod stopped for longer is destroyed: its disk bills.",
+    )
+    drain_seconds = seconds(60, "A pod that is retired may finish its items for so long.")
+    max_hourly_usd = usd("USD/hour of everything that may bill. Empty: no ceiling.")
+    daily_budget_usd = usd("USD a day (UTC). Empty: no budget.")
+    total_budget_usd = usd("USD over the fleet's life. Empty: no budget.")
+    max_pod_hours = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.01)],
+        help_text="A pod older than that is retired and replaced. Empty: none is.",
+    )
+    alert_after_hours = models.FloatField(
+        default=24.0,
+        validators=[MinValueValidator(0.01)],
+        help_text="A pod older than that raises an alert.",
+    )
+
+    accounts = models.ManyToManyField("pods.Account", related_name="fleets", blank=True)
+    image = models.CharField(max_length=300, blank=True, default="")
+    handler = models.CharField(
+        max_length=200, validators=[HANDLER], help_text="package.module:function on the pod."
+    )
+    handler_env = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="Environment of the handler. Vendors show it: no secrets.",
+    )
+    disk_gb = models.PositiveIntegerField(default=20, validators=[MinValueValidator(1)])
+    offer_query = models.JSONField(
+        default=dict, blank=True, help_text="GPU types, regions, min_vram_gb … (docs/fleets.md)."
+    )
+    batch_size = models.PositiveIntegerField(default=64, validators=[MinValueValidator(1)])
+    notice_seconds = models.FloatField(
+        default=4.0,
+        validators=[MinValueValidator(0.1)],
+        help_text="After SIGTERM, a vendor's notice, an agent gives back what is not finished.",
+    )
+    target_batch_seconds = models.FloatField(
+        default=5.0,
+        validators=[MinValueValidator(0.01)],
+        help_text="Batches that take longer are made smaller, where that helps.",
+    )
+    max_deliveries = models.PositiveIntegerField(default=5, validators=[MinValueValidator(1)])
+    heartbeat_seconds = models.FloatField(default=3.0, validators=[MinValueValidator(0.2)])
+    boot_seconds = seconds(900, "A pod whose agent has not registered by then is replaced.")
+    silent_seconds = seconds(60, "Without a sign for so long a pod is written off.")
+    claim_idle_seconds = seconds(60, "An item without a sign for so long is taken over.")
+    handler_timeout_seconds = seconds(600, "A batch that takes longer is cut off.")
+    orphan_seconds = seconds(900, "A pod that sees no manager for so long ends itself.")
+
+    # The template hash that has acknowledged an item: others get one pod first.
+    proven_template = models.CharField(max_length=64, blank=True, default="", editable=False)
+    # Where beat knows the tick from. Its interval is the fleet's period; it has no second home.
+    schedule = models.OneToOneField(
+        "django_celery_beat.PeriodicTask",
+        on_delete=models.PROTECT,
+        null=True,
+        editable=False,
+        related_name="fleet",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    history = HistoricalRecords(
+        excluded_fields=["proven_template", "version", "schedule"],
+        # It names every field that was set, and who did it: more than the usual 100 characters.
+        history_change_reason_field=models.TextField(null=True),
+    )
+
+    class Meta:
+        """The database repeats what the forms check."""
+
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                name="fleet_instances",
+                condition=models.Q(max_instances__gte=models.F("min_instances")),
+            ),
+            models.CheckConstraint(
+                name="fleet_mode", condition=models.Q(mode__in=[m.value for m in Mode])
+            ),
+            models.CheckConstraint(
+                name="fleet_positive",
+                condition=models.Q(target_depth_per_pod__gte=1) & models.Q(spawn_per_tick__gte=1),
+            ),
+            models.CheckConstraint(
+                name="fleet_money",
+                condition=(
+                    (models.Q(max_hourly_usd__isnull=True) | models.Q(max_hourly_usd__gte=0))
+                    & (models.Q(daily_budget_usd__isnull=True) | models.Q(daily_budget_usd__gte=0))
+                    & (models.Q(total_budget_usd__isnull=True) | models.Q(total_budget_usd__gte=0))
+                ),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        """Check what one field alone cannot tell."""
+        texts = {f.name: getattr(self, f.attname) for f in self._meta.concrete_fields}
+        if nul := [name for name, text in texts.items() if isinstance(text, str) and "\0" in text]:
+            raise ValidationError(dict.fromkeys(nul, "a text holds the character NUL"))
+        # What its own field refused is still a text here, when it comes from the command line.
+        if _are_numbers(self.min_instances, self.max_instances) and (
+            self.min_instances > self.max_instances
+        ):
+            raise ValidationError(
+                {
+                    "max_instances": f"max_instances is {self.max_instances}, below min_instances "
+                    f"({self.min_instances}); raise it, or lower min_instances"
+                }
+            )
+        check_object("offer_query", self.offer_query)
+        check_object("handler_env", self.handler_env)
+        if not all(isinstance(v, str) for v in self.handler_env.values()):
+            raise ValidationError({"handler_env": 'give names and texts: {"NAME": "value"}'})
+        self._check_backlog()
+        self._check_reply_to()
+        if _are_numbers(self.silent_seconds, self.heartbeat_seconds) and (
+            self.silent_seconds <= 2 * self.heartbeat_seconds
+        ):
+            raise ValidationError(
+                {"silent_seconds": "must be above two heartbeats, else a late one kills the pod"}
+            )
+
+    def _check_backlog(self) -> None:
+        if self.backlog not in Backlog.values:
+            return  # its own field says so
+        try:
+            build_probe(
+                self.backlog,
+                url=self.backlog_url or settings.REDIS_URL,
+                name=self.stream,
+                group=self.group,
+            )
+        except ValueError as exc:
+            raise ValidationError({"backlog_url": str(exc)}) from exc
+
+    def _check_reply_to(self) -> None:
+        """Pods get the right to write these streams: never to work, letters or commands."""
+        never = (self.stream, f"{self.stream}:dead")
+        for pattern in (part.strip() for part in self.reply_to.split(",") if part.strip()):
+            if pattern.startswith(("*", "podfleet:")):
+                raise ValidationError(
+                    {"reply_to": f"{pattern} could be any key; begin it with a name of your own"}
+                )
+            if set(pattern) & set("?[]\\() "):
+                raise ValidationError(
+                    {"reply_to": f"{pattern}: give names in which * stands alone"}
+                )
+            if any(fnmatchcase(name, pattern) for name in never):
+                raise ValidationError(
+                    {"reply_to": f"{pattern} allows {self.stream} or its dead letters"}
+                )
+
+    @property
+    def tick_period(self) -> timedelta:
+        """How often it is decided on, as beat has it."""
+        interval = self.schedule.interval if self.schedule else None
+        return timedelta(seconds=15) if interval is None else interval.schedule.run_every
+
+
+class Limits(models.Model):
+    """The guardrails of the whole installation: one row."""
+
+    mode = models.CharField(max_length=10, choices=MODES, default=Mode.RUNNING.value)
+    max_instances = models.PositiveIntegerField(null=True, blank=True)
+    max_hourly_usd = usd("USD/hour over all fleets. Empty: no ceiling.")
+    daily_budget_usd = usd("USD a day (UTC) over all fleets. Empty: no budget.")
+    version = models.PositiveIntegerField(default=0, editable=False)
+    history = HistoricalRecords(
+        excluded_fields=["version"], history_change_reason_field=models.TextField(null=True)
+    )
+
+    class Meta:
+        """One row."""
+
+        verbose_name_plural = "limits"
+        constraints: ClassVar = [
+            models.CheckConstraint(name="limits_one_row", condition=models.Q(pk=1))
+        ]
+
+    def __str__(self) -> str:
+        return "limits of the installation"
+
+    @classmethod
+    def get(cls) -> "Limits":
+        """The row; made with no limits on first use."""
+        row, _ = cls.objects.get_or_create(pk=1)
+        return row
+
+
+class Override(models.Model):
+    """An operator's word over the formula, with an end, a name and a reason."""
+
+    fleet = models.ForeignKey(Fleet, on_delete=models.CASCADE, related_name="overrides")
+    pods = models.PositiveIntegerField()
+    until = models.DateTimeField()
+    by = models.CharField(max_length=150)
+    because = models.CharField(max_length=300)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        """The newest that has not ended holds."""
+
+        ordering: ClassVar = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"hold {self.fleet} at {self.pods} until {self.until:%F %H:%M}"

@@ -1,0 +1,83 @@
+"""What vendors say of their accounts' money, beside what our ledger says."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+
+import structlog
+from django.db.models import Sum
+
+from fleet.models import Balance
+from fleet.money.ledger import cost_micros
+from pods.accounts import connecting
+from pods.accounts.connecting import Connect
+from pods.base.clock import utcnow
+from pods.models import MICROS, Account, PriceSegment
+from pods.providers.errors import ProviderError
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """An account's money over a stretch of time, by the vendor and by our ledger. USD."""
+
+    since: datetime
+    until: datetime
+    vendor_usd: Decimal  # what the balance went down by
+    booked_usd: Decimal  # what the ledger has for the same time
+    left_out: int  # stretches in which the balance rose: somebody paid in
+
+    @property
+    def difference_usd(self) -> Decimal:
+        """What the vendor took and the ledger does not know; below 0: the ledger has too much."""
+        return self.vendor_usd - self.booked_usd
+
+
+def read_balance(account: Account, *, connect: Connect = connecting.connect) -> Balance | None:
+    """Ask the vendor, and keep the answer; None where it has none or gives none.
+
+    A failure is no failure of the account: it says nothing about what can be rented.
+    """
+    try:
+        provider = connect(account)
+        usd = provider.balance() if provider.capabilities.has_balance else None
+    except (ProviderError, ValueError, connecting.BadSecret) as exc:
+        log.warning("balance_unknown", account=account.pk, because=str(exc))
+        return None
+    if usd is None:
+        return None
+    now = utcnow()
+    return Balance.objects.create(
+        account=account, at=now, usd=usd, booked_micros=booked_micros(account, now)
+    )
+
+
+def booked_micros(account: Account, now: datetime) -> int:
+    """All that the account's pods have cost until now, in 1/1,000,000 USD. Two queries."""
+    segments = PriceSegment.objects.filter(pod__account=account)
+    closed = segments.filter(until__isnull=False).aggregate(n=Sum("cost_micros"))["n"] or 0
+    running = segments.filter(until__isnull=True).values_list("hourly_usd", "since")
+    return int(closed) + sum(
+        cost_micros(hourly, max(now - since, timedelta(0))) for hourly, since in running
+    )
+
+
+def compare(account: Account, *, since: datetime) -> Compared | None:
+    """The vendor's word beside ours; None with fewer than two readings."""
+    readings: Sequence[Balance] = list(
+        Balance.objects.filter(account=account, at__gte=since).order_by("at", "pk")
+    )
+    if len(readings) < 2:
+        return None
+    pairs = list(pairwise(readings))
+    spent = [(a, b) for a, b in pairs if b.usd <= a.usd]
+    return Compared(
+        since=readings[0].at,
+        until=readings[-1].at,
+        vendor_usd=sum((a.usd - b.usd for a, b in spent), Decimal(0)),
+        booked_usd=Decimal(sum(b.booked_micros - a.booked_micros for a, b in spent)) / MICROS,
+        left_out=len(pairs) - len(spent),
+    )

@@ -1,0 +1,153 @@
+"""What was spent, by fleet, provider, GPU type and UTC day, to the millionth of a dollar.
+
+Money is summed as integers of 1/1,000,000 USD: no database rounds them.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Final
+
+from django.db.models import Q, Sum
+
+from fleet.money.spending import midnight, spent_by_fleet
+from pods.base.clock import utcnow
+from pods.models import MICROS, Pod, PriceSegment
+
+DAY: Final = timedelta(days=1)
+MICROSECOND: Final = timedelta(microseconds=1)
+HOUR_MICROSECONDS: Final = 3_600_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What one fleet has spent on one kind of GPU at one provider within one UTC day."""
+
+    day: date
+    fleet: str
+    provider: str
+    gpu_type: str
+    micros: int  # of 1 USD
+
+    @property
+    def usd(self) -> Decimal:
+        """The same in USD."""
+        return Decimal(self.micros) / MICROS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What items have cost, measured."""
+
+    micros: int
+    items: int
+
+    @property
+    def usd_per_million(self) -> Decimal | None:
+        """USD for a million items; None before the first item."""
+        return Decimal(self.micros) / self.items if self.items else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """A day's spending, as it will end if what runs now goes on at its price."""
+
+    spent_usd: Decimal
+    hourly_usd: Decimal
+    expected_usd: Decimal
+
+
+def cost_micros(hourly_usd: Decimal, lasted: timedelta) -> int:
+    """What so much time costs at a price, rounded half up."""
+    exact = (lasted // MICROSECOND) * int(hourly_usd * MICROS)
+    return (2 * exact + HOUR_MICROSECONDS) // (2 * HOUR_MICROSECONDS)
+
+
+def entries(first: date, last: date) -> Sequence[Entry]:
+    """Everything spent from the beginning of `first` to the end of `last`, or until now. One query.
+
+    The parts of a segment add up to what it was booked at: each is the difference of two sums.
+    """
+    now = utcnow()
+    begin = datetime.combine(first, time(), UTC)
+    end = min(datetime.combine(last, time(), UTC) + DAY, now)
+    rows = PriceSegment.objects.filter(
+        Q(until__isnull=True) | Q(until__gt=begin), since__lt=end
+    ).values_list(
+        "fleet__name",
+        "pod__provider",
+        "pod__gpu_type",
+        "hourly_usd",
+        "since",
+        "until",
+        "cost_micros",
+    )
+    sums: Counter[tuple[date, str, str, str]] = Counter()
+    for fleet, provider, gpu_type, hourly, since, until, booked in rows.iterator():
+        whole = booked if until is not None else cost_micros(hourly, max(now - since, timedelta(0)))
+        for day, micros in _by_day(hourly, since, until or now, whole):
+            if first <= day <= last:
+                sums[day, fleet, provider, gpu_type] += micros
+    return [
+        Entry(day=day, fleet=fleet, provider=provider, gpu_type=gpu_type, micros=micros)
+        for (day, fleet, provider, gpu_type), micros in sorted(sums.items())
+    ]
+
+
+def _by_day(
+    hourly: Decimal, since: datetime, until: datetime, whole: int
+) -> Iterator[tuple[date, int]]:
+    counted = 0
+    night = midnight(since.astimezone(UTC)) + DAY
+    while night < until:
+        reached = cost_micros(hourly, night - since)
+        yield (night - DAY).date(), reached - counted
+        counted, night = reached, night + DAY
+    yield (night - DAY).date(), whole - counted
+
+
+def totals(booked: Sequence[Entry], by: Callable[[Entry], str]) -> Mapping[str, Decimal]:
+    """USD by what `by` says of an entry, dearest first."""
+    sums: Counter[str] = Counter()
+    for entry in booked:
+        sums[by(entry)] += entry.micros
+    return {key: Decimal(micros) / MICROS for key, micros in sums.most_common()}
+
+
+def prices(by: str) -> Mapping[str, Price]:
+    """What items have cost, over the whole life of the pods. Three queries.
+
+    `by` is `fleet__name`, `provider` or `gpu_type`.
+    """
+    now = utcnow()
+    micros: Counter[str] = Counter()
+    closed = PriceSegment.objects.filter(until__isnull=False).order_by()
+    for key, booked in closed.values_list(f"pod__{by}").annotate(n=Sum("cost_micros")):
+        micros[key] += booked
+    running = PriceSegment.objects.filter(until__isnull=True)
+    for key, hourly, since in running.values_list(f"pod__{by}", "hourly_usd", "since"):
+        micros[key] += cost_micros(hourly, max(now - since, timedelta(0)))
+    items = dict(Pod.objects.order_by().values_list(by).annotate(n=Sum("done")))
+    return {
+        key: Price(micros=micros[key], items=items.get(key) or 0)
+        for key in sorted(micros.keys() | items.keys())
+    }
+
+
+def forecast(now: datetime) -> Mapping[int, Forecast]:
+    """How today will end for each fleet that has ever spent. Three queries."""
+    hourly: dict[int, Decimal] = {}
+    running = PriceSegment.objects.filter(until__isnull=True)
+    for fleet_id, price in running.values_list("fleet_id", "hourly_usd"):
+        hourly[fleet_id] = hourly.get(fleet_id, Decimal(0)) + price
+    left = Decimal((midnight(now) + DAY - now) // MICROSECOND) / HOUR_MICROSECONDS
+    return {
+        fleet_id: Forecast(
+            spent_usd=spent.today,
+            hourly_usd=hourly.get(fleet_id, Decimal(0)),
+            expected_usd=spent.today + hourly.get(fleet_id, Decimal(0)) * left,
+        )
+        for fleet_id, spent in spent_by_fleet(now).items()
+    }

@@ -1,0 +1,94 @@
+"""What was spent, as the page of money and its downloads show it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from fleet.models import Fleet
+from fleet.money import balances, ledger
+from fleet.money.balances import Compared
+from fleet.money.ledger import Entry, Forecast, Price
+from pods.base.clock import utcnow
+from pods.base.csv import csv_lines
+from pods.models import Account
+
+MOST_DAYS: Final = 92
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """A stretch of days, the last of them today."""
+
+    first: date
+    last: date
+    entries: Sequence[Entry]
+    forecasts: Mapping[str, Forecast]  # of today, by fleet
+    prices: Mapping[str, Price]  # over their whole life, by fleet
+    compared: Mapping[str, Compared]  # the vendor's word beside ours, by account
+
+    @property
+    def days(self) -> int:
+        """How many."""
+        return (self.last - self.first).days + 1
+
+    @property
+    def total_usd(self) -> Decimal:
+        """All of it."""
+        return sum((entry.usd for entry in self.entries), Decimal(0))
+
+    @property
+    def totals(self) -> Sequence[tuple[str, Mapping[str, Decimal]]]:
+        """USD by what, dearest first; by day, the newest first."""
+        by_day = ledger.totals(self.entries, lambda entry: entry.day.isoformat())
+        return [
+            ("fleet", ledger.totals(self.entries, lambda entry: entry.fleet)),
+            ("provider", ledger.totals(self.entries, lambda entry: entry.provider)),
+            ("GPU", ledger.totals(self.entries, lambda entry: entry.gpu_type or "no GPU")),
+            ("day (UTC)", dict(sorted(by_day.items(), reverse=True))),
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines: money as text."""
+        return {
+            "first": self.first.isoformat(),
+            "last": self.last.isoformat(),
+            "total_usd": str(self.total_usd),
+            "entries": [
+                {
+                    "day": e.day.isoformat(),
+                    "fleet": e.fleet,
+                    "provider": e.provider,
+                    "gpu_type": e.gpu_type,
+                    "usd": str(e.usd),
+                }
+                for e in self.entries
+            ],
+        }
+
+    def as_csv(self) -> Iterator[str]:
+        """A line for each day, fleet, provider and GPU type."""
+        rows = ((e.day, e.fleet, e.provider, e.gpu_type, e.usd) for e in self.entries)
+        return csv_lines(["day", "fleet", "provider", "gpu_type", "usd"], rows)
+
+
+def spending(days: int) -> Spending:
+    """The last so many days, today among them."""
+    now = utcnow()
+    last = now.date()
+    first = last - timedelta(days=days - 1)
+    names = dict(Fleet.objects.values_list("pk", "name"))
+    compared = {
+        account.name: found
+        for account in Account.objects.order_by("name")
+        if (found := balances.compare(account, since=now - timedelta(days=days))) is not None
+    }
+    return Spending(
+        first=first,
+        last=last,
+        entries=ledger.entries(first, last),
+        forecasts={names[pk]: f for pk, f in ledger.forecast(now).items() if pk in names},
+        prices=ledger.prices("fleet__name"),
+        compared=compared,
+    )

@@ -1,0 +1,243 @@
+"""How all fleets stand, for the first page: rows alone, in as many queries whatever their number."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from django.db.models import Count, OuterRef, Subquery, Sum
+
+from fleet.decision.values import Mode
+from fleet.models import Alert, Fleet, Limits, Sample, Tick
+from fleet.money.spending import midnight
+from pods.base.clock import utcnow
+from pods.models import Pod
+from pods.states import READY, STOPPED, PodState
+
+HOUR_SECONDS: Final = Decimal(3600)
+MILLION: Final = 1_000_000
+# A fleet that was not decided on for so many periods is not being looked after.
+LATE_AFTER: Final = 3
+ALERTS_SHOWN: Final = 20
+FLEETS_CHARTED: Final = 8
+# The stretch of time, and the grains of samples that it is drawn from: at most a few hundred points.
+STRETCHES: Final[Mapping[str, tuple[timedelta, tuple[int, ...]]]] = {
+    "1h": (timedelta(hours=1), (0, 1, 2)),
+    "24h": (timedelta(hours=24), (1, 2)),
+    "7d": (timedelta(days=7), (2,)),
+}
+# What an operator looks for first.
+STATE_ORDER: Final = tuple(s.value for s in PodState)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetCard:
+    """One fleet at one moment. Unknown is None."""
+
+    pk: int
+    name: str
+    mode: str
+    states: Sequence[tuple[str, int]]
+    billable: int
+    max_instances: int
+    depth: int | None
+    eta: timedelta | None
+    items_per_second: float
+    hourly_usd: Decimal
+    max_hourly_usd: Decimal | None
+    spent_today_usd: Decimal
+    daily_budget_usd: Decimal | None
+    sentence: str
+    decided_at: datetime | None
+    late: bool
+
+    @property
+    def usd_per_million(self) -> Decimal | None:
+        """What a million items cost at the present price and rate."""
+        if not self.items_per_second:
+            return None
+        return self.hourly_usd / HOUR_SECONDS / Decimal(str(self.items_per_second)) * MILLION
+
+    @property
+    def ceiling_percent(self) -> int | None:
+        """How much of the ceiling is committed."""
+        return _percent(self.hourly_usd, self.max_hourly_usd)
+
+    @property
+    def budget_percent(self) -> int | None:
+        """How much of today's budget is spent."""
+        return _percent(self.spent_today_usd, self.daily_budget_usd)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """All fleets at one moment, and what calls for somebody."""
+
+    at: datetime
+    cards: Sequence[FleetCard]
+    alerts: Sequence[Alert]
+    more_alerts: int
+    limits: Limits
+
+    @property
+    def billable(self) -> int:
+        """Pods that may bill."""
+        return sum(card.billable for card in self.cards)
+
+    @property
+    def hourly_usd(self) -> Decimal:
+        """USD/hour of all of them."""
+        return sum((card.hourly_usd for card in self.cards), Decimal(0))
+
+    @property
+    def spent_today_usd(self) -> Decimal:
+        """USD since midnight UTC."""
+        return sum((card.spent_today_usd for card in self.cards), Decimal(0))
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing may run anywhere."""
+        return self.limits.mode == Mode.STOP_ALL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Supply:
+    """What the pods of a fleet are and cost."""
+
+    states: Mapping[str, int]
+    hourly_usd: Decimal
+    items_per_second: float
+
+
+def overview() -> Overview:
+    """How everything stands. Five queries."""
+    now = utcnow()
+    newest = Tick.objects.filter(fleet=OuterRef("pk")).order_by("-at").values("pk")[:1]
+    fleets = list(
+        Fleet.objects.select_related("schedule__interval")
+        .annotate(last_tick=Subquery(newest))
+        .order_by("name")
+    )
+    ticks = (
+        Tick.objects.filter(pk__in=[f.last_tick for f in fleets if f.last_tick])
+        .defer("steps", "snapshot")
+        .in_bulk()
+    )
+    supply = _supply()
+    alerts = Alert.objects.open().select_related("fleet")
+    loud = sorted(alerts.loud(now)[:1000], key=_urgency)
+    return Overview(
+        at=now,
+        cards=[_card(f, ticks.get(f.last_tick), supply.get(f.pk), now) for f in fleets],
+        alerts=loud[:ALERTS_SHOWN],
+        more_alerts=max(0, len(loud) - ALERTS_SHOWN),
+        limits=Limits.get(),
+    )
+
+
+def _urgency(alert: Alert) -> tuple[int, datetime]:
+    return ("critical", "warning", "info").index(alert.severity), alert.first_seen_at
+
+
+def _supply() -> Mapping[int, _Supply]:
+    rows = (
+        Pod.objects.billable()
+        .order_by()
+        .values_list("fleet_id", "state")
+        .annotate(
+            count=Count("pk"),
+            usd=Sum("hourly_usd"),
+            stopped_usd=Sum("stopped_hourly_usd"),
+            rate=Sum("rate"),
+        )
+    )
+    found: dict[int, list[Any]] = defaultdict(list)
+    for fleet_id, *row in rows:
+        found[fleet_id].append(row)
+    return {
+        fleet_id: _Supply(
+            states={state: count for state, count, *_ in states},
+            hourly_usd=sum(
+                (off if state == STOPPED.value else usd for state, _, usd, off, _ in states),
+                Decimal(0),
+            ),
+            items_per_second=sum(
+                rate or 0 for state, _, _, _, rate in states if state == READY.value
+            ),
+        )
+        for fleet_id, states in found.items()
+    }
+
+
+def _card(fleet: Fleet, tick: Tick | None, supply: _Supply | None, now: datetime) -> FleetCard:
+    states = supply.states if supply else {}
+    hourly = supply.hourly_usd if supply else Decimal(0)
+    rate = supply.items_per_second if supply else 0.0
+    depth = tick.depth if tick else None
+    return FleetCard(
+        pk=fleet.pk,
+        name=fleet.name,
+        mode=fleet.mode,
+        states=[(s, states[s]) for s in STATE_ORDER if s in states],
+        billable=sum(states.values()),
+        max_instances=fleet.max_instances,
+        depth=depth,
+        eta=timedelta(seconds=min(depth / rate, 10**9)) if depth and rate else None,
+        items_per_second=rate,
+        hourly_usd=hourly,
+        max_hourly_usd=fleet.max_hourly_usd,
+        spent_today_usd=_spent_today(tick, hourly, now),
+        daily_budget_usd=fleet.daily_budget_usd,
+        sentence=tick.sentence if tick else "no decision yet",
+        decided_at=tick.at if tick else None,
+        late=tick is None or now - tick.at > LATE_AFTER * fleet.tick_period,
+    )
+
+
+def _spent_today(tick: Tick | None, hourly: Decimal, now: datetime) -> Decimal:
+    """What the last tick counted, and what has run since at the present price."""
+    begin = midnight(now)
+    if tick is None:
+        return Decimal(0)
+    counted = tick.spent_today_usd if tick.at >= begin else Decimal(0)
+    seconds = Decimal((now - max(tick.at, begin)).total_seconds())
+    return counted + hourly * max(seconds, Decimal(0)) / HOUR_SECONDS
+
+
+def _percent(part: Decimal, whole: Decimal | None) -> int | None:
+    if not whole:
+        return None
+    return min(int(100 * part / whole), 999)
+
+
+def series(stretch: str) -> Mapping[str, Any]:
+    """The samples of each fleet for charts, oldest first; times in milliseconds since 1970.
+
+    Raises:
+        KeyError: `stretch` is none of STRETCHES.
+    """
+    span, grains = STRETCHES[stretch]
+    now = utcnow()
+    names = dict(Fleet.objects.order_by("name").values_list("pk", "name")[:FLEETS_CHARTED])
+    rows = (
+        # A list of grains, not a bound: each is one stretch of the index.
+        Sample.objects.filter(fleet__in=list(names), grain__in=grains, at__gte=now - span)
+        .order_by("at")
+        .values_list(
+            "fleet_id", "at", "depth", "pods", "ready", "items_per_second", "hourly_usd",
+            "spent_today_usd",
+        )
+    )  # fmt: skip
+    points: dict[int, list[list[float | int | None]]] = {pk: [] for pk in names}
+    for fleet_id, at, depth, pods, ready, rate, hourly, spent in rows:
+        points[fleet_id].append(
+            [int(at.timestamp() * 1000), depth, pods, ready, rate, float(hourly), float(spent)]
+        )
+    return {
+        "from": int((now - span).timestamp() * 1000),
+        "to": int(now.timestamp() * 1000),
+        "columns": ["at", "depth", "pods", "ready", "items_per_second", "hourly_usd", "spent"],
+        "fleets": [{"name": names[pk], "points": points[pk]} for pk in names],
+    }

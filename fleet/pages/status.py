@@ -1,0 +1,128 @@
+"""How a fleet stands now, as one value: for the command line, the live view and the pages."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from fleet.decision.values import PodFacts
+from fleet.models import Fleet, Tick
+from fleet.tick import gathering
+from pods.base.clock import utcnow
+from pods.models import Pod
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodStatus:
+    """One pod that may bill."""
+
+    name: str
+    state: str
+    age: timedelta
+    hourly_usd: Decimal
+    done: int  # items
+    items_per_second: float | None
+    idle_for: timedelta | None
+    in_flight: int | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetStatus:
+    """One fleet at one moment. Unknown is None."""
+
+    name: str
+    at: datetime
+    mode: str
+    depth: int | None  # items
+    depth_estimated: bool
+    unknown_because: str
+    items_per_second: float | None
+    eta: timedelta | None
+    pods: Sequence[PodStatus]
+    states: Mapping[str, int]
+    max_instances: int
+    hourly_usd: Decimal
+    max_hourly_usd: Decimal | None
+    spent_today_usd: Decimal
+    spent_total_usd: Decimal
+    last_decision: str
+    last_decision_at: datetime | None
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines: money as strings, durations in seconds."""
+        return {
+            "name": self.name,
+            "at": self.at.isoformat(),
+            "mode": self.mode,
+            "depth": self.depth,
+            "depth_estimated": self.depth_estimated,
+            "unknown_because": self.unknown_because,
+            "items_per_second": self.items_per_second,
+            "eta_seconds": None if self.eta is None else self.eta.total_seconds(),
+            "states": dict(self.states),
+            "max_instances": self.max_instances,
+            "hourly_usd": str(self.hourly_usd),
+            "max_hourly_usd": None if self.max_hourly_usd is None else str(self.max_hourly_usd),
+            "spent_today_usd": str(self.spent_today_usd),
+            "spent_total_usd": str(self.spent_total_usd),
+            "last_decision": self.last_decision,
+            "pods": [
+                {
+                    "name": p.name,
+                    "state": p.state,
+                    "age_seconds": p.age.total_seconds(),
+                    "hourly_usd": str(p.hourly_usd),
+                    "done": p.done,
+                    "items_per_second": p.items_per_second,
+                    "idle_seconds": None if p.idle_for is None else p.idle_for.total_seconds(),
+                    "in_flight": p.in_flight,
+                    "note": p.note,
+                }
+                for p in self.pods
+            ],
+        }
+
+
+def status_of(fleet: Fleet) -> FleetStatus:
+    """How the fleet stands now: the same facts that its next tick decides on."""
+    now = utcnow()
+    gathered = gathering.gather(fleet, now)
+    seen = gathered.seen
+    tick = Tick.objects.filter(fleet=fleet).order_by("-at").first()
+    rate = seen.items_per_second
+    return FleetStatus(
+        name=fleet.name,
+        at=now,
+        mode=fleet.mode,
+        depth=seen.depth,
+        depth_estimated=seen.depth_estimated,
+        unknown_because=seen.unknown_because,
+        items_per_second=rate,
+        eta=timedelta(seconds=min(seen.depth / rate, 10**9)) if seen.depth and rate else None,
+        pods=[_pod(gathered.pods[f.pod_id], f, now) for f in seen.pods],
+        states=Counter(f.state.value for f in seen.pods),
+        max_instances=fleet.max_instances,
+        hourly_usd=seen.hourly_usd,
+        max_hourly_usd=fleet.max_hourly_usd,
+        spent_today_usd=seen.spent_today_usd,
+        spent_total_usd=seen.spent_total_usd,
+        last_decision=tick.sentence if tick else "no decision yet",
+        last_decision_at=tick.at if tick else None,
+    )
+
+
+def _pod(pod: Pod, facts: PodFacts, now: datetime) -> PodStatus:
+    return PodStatus(
+        name=pod.name,
+        state=pod.state,
+        age=pod.age(now),
+        hourly_usd=pod.hourly_usd,
+        done=pod.done,
+        items_per_second=facts.items_per_second,
+        idle_for=facts.idle_for,
+        in_flight=facts.in_flight,
+        note=pod.note,
+    )

@@ -1,0 +1,158 @@
+"""Posts the results of a stream to a callback URL, at least once and in order."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, cast
+from urllib.parse import urlsplit
+
+import httpx
+import redis
+import stamina
+
+from fleet.results.entries import item_id, line, pages
+from pods.base import egress
+from pods.base.redis import LONGEST_BLOCK_MS, Entry
+
+# A hash for each stream: the last entry that a target has taken. No fleet can be called so.
+PREFIX: Final = "podfleet:_posted:"
+BATCH: Final = 500
+# A callback that is away for longer ends the command; called again, it goes on.
+PATIENCE: Final = timedelta(minutes=10)
+TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
+TRY_AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class BadTarget(ValueError):
+    """The callback URL is not allowed, or it refuses what it is sent."""
+
+
+class _Away(Exception):
+    """No usable answer; it may have taken the batch all the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posted:
+    """What a call has posted."""
+
+    items: int
+    batches: int
+    after: str  # the last entry that the target has taken
+
+
+def post(
+    client: "redis.Redis",
+    stream: str,
+    url: str,
+    *,
+    token: str = "",
+    batch: int = BATCH,
+    follow: bool = False,
+    progress: Callable[[int], None] | None = None,
+    patience: timedelta = PATIENCE,
+    private_too: bool = False,
+) -> Posted:
+    """POST every result that the target has not taken yet, as lines of JSON (`application/x-ndjson`).
+
+    A batch counts as taken when the answer is 2xx; the place is then written to Redis, so that a
+    later call goes on there. After a lost answer or a kill the same batch comes again, with the same
+    `Idempotency-Key`: results carry their item's `id`. `token` is sent as a bearer token. `follow`
+    goes on waiting for new results until it is interrupted. A host on a private network is refused
+    unless `private_too`.
+
+    Raises:
+        BadTarget: the URL is not allowed, or the target refuses a batch; nothing is skipped.
+        ValueError: `stream` is no stream.
+        RedisError: the server does not answer; call again, and it goes on.
+    """
+    check(url, private_too=private_too)
+    key, field = PREFIX + stream, hashlib.sha256(url.encode()).hexdigest()[:32]
+    raw = cast("bytes | None", client.hget(key, field))
+    after = raw.decode() if raw else "0-0"
+    items = batches = 0
+    headers = {"Content-Type": "application/x-ndjson", "User-Agent": "podfleet"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    with httpx.Client(timeout=TIMEOUT, headers=headers, follow_redirects=False) as http:
+        for rows in _batches(client, stream, after, batch, follow=follow):
+            with egress.outside_alone(private_too=private_too):
+                _deliver(http, url, stream, rows, patience, private_too=private_too)
+            after = rows[-1][0].decode()
+            client.hset(key, field, after)
+            items, batches = items + len(rows), batches + 1
+            if progress is not None:
+                progress(items)
+    return Posted(items=items, batches=batches, after=after)
+
+
+def check(url: str, *, private_too: bool = False) -> None:
+    """Refuse what results must not be sent to.
+
+    Raises:
+        BadTarget: not http(s), a password in it, or a host on a private network and not `private_too`.
+    """
+    try:
+        httpx.URL(url)
+        parts = urlsplit(url)
+        host = parts.hostname if parts.scheme in {"http", "https"} and parts.port != 0 else None
+    except (ValueError, httpx.InvalidURL):  # control characters, brackets, a port that is none
+        host = None
+    if not host:
+        raise BadTarget("the callback must be an address like https://host/path")
+    if parts.username or parts.password:
+        raise BadTarget("leave the password out of the callback's address; use --token-env")
+    try:
+        egress.check_host(host, private_too=private_too)
+    except egress.Refused as exc:
+        raise BadTarget(str(exc)) from exc
+
+
+def _batches(
+    client: "redis.Redis", stream: str, after: str, batch: int, *, follow: bool
+) -> Iterator[Sequence[Entry]]:
+    while True:
+        for page in pages(client, stream, after):
+            for start in range(0, len(page), batch):
+                yield page[start : start + batch]
+            after = page[-1][0].decode()
+        if not follow:
+            return
+        client.xread({stream: after}, count=1, block=LONGEST_BLOCK_MS)
+
+
+def _deliver(
+    http: httpx.Client,
+    url: str,
+    stream: str,
+    rows: Sequence[Entry],
+    patience: timedelta,
+    *,
+    private_too: bool,
+) -> None:
+    body = b"".join(line(item_id(entry, fields), entry, fields) for entry, fields in rows)
+    key = f"{stream}:{rows[0][0].decode()}:{rows[-1][0].decode()}"
+    try:
+        for attempt in stamina.retry_context(
+            on=_Away, attempts=None, timeout=patience, wait_initial=0.5, wait_max=30.0
+        ):
+            with attempt:
+                # Each time: the name may lead elsewhere by now.
+                check(url, private_too=private_too)
+                _send(http, url, body, key)
+    except _Away as exc:
+        raise BadTarget(f"the callback is away: {exc}; call again, and it goes on") from exc
+
+
+def _send(http: httpx.Client, url: str, body: bytes, key: str) -> None:
+    try:
+        answer = http.post(url, content=body, headers={"Idempotency-Key": key})
+    except httpx.TransportError as exc:
+        raise _Away(f"{type(exc).__name__}") from exc
+    if answer.status_code in TRY_AGAIN:
+        raise _Away(f"it answers {answer.status_code}")
+    if not answer.is_success:
+        raise BadTarget(
+            f"the callback answers {answer.status_code} to {key}; nothing is skipped: "
+            "mend it and call again"
+        )

@@ -1,0 +1,273 @@
+"""Gathers what one decision is made from: rows, one probe, one read of the heartbeats."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from statistics import median
+
+from django.conf import settings
+from django.db.models import Count, Sum
+
+from fleet.backlog import probes
+from fleet.backlog.base import BacklogUnknown, Depth
+from fleet.decision.placement import Experience, million_items_usd
+from fleet.decision.values import (
+    Caps,
+    Elsewhere,
+    Mode,
+    Override,
+    PodFacts,
+    Policy,
+    Snapshot,
+)
+from fleet.models import Fleet, IdleAction, Limits, Tick
+from fleet.money import spending
+from fleet.tick.market import experience, offers_for
+from pods import health
+from pods.agent_redis import heartbeats
+from pods.agent_redis.heartbeats import Beat, Consumer, HeartbeatsUnknown
+from pods.models import Orphan, Pod
+from pods.states import BOOTING, READY, STOPPED
+
+BOOTS_MEASURED = 20
+TICKS_READ = 60  # a quarter of an hour, unless told otherwise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """A snapshot, and the rows that it was made of."""
+
+    seen: Snapshot
+    policy: Policy
+    pods: dict[int, Pod]
+    depth: Depth | None
+    last_tick_at: datetime | None
+
+
+def template_hash(fleet: Fleet) -> str:
+    """What a canary proves: the image, the handler and its environment."""
+    template = [fleet.image, fleet.handler, fleet.handler_env]
+    return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()
+
+
+def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
+    """The snapshot of a fleet and its policy. The number of queries and round trips is fixed.
+
+    `renew` also tells the agents that a manager lives: the tick does, who only looks does not.
+    """
+    depth, unknown_because = measure(fleet)
+    pods = list(Pod.objects.filter(fleet=fleet).billable().order_by("pk"))
+    beats, heard = _beats(pods, renew=renew)
+    limits = Limits.get()
+    policy = policy_of(fleet, limits, now)
+    plain = _plain_consumers(pods, beats) if heard else {}
+    working = {pk for pk, beat in beats.items() if beat.said.done}
+    working |= {pk for pk, c in plain.items() if c.idle is not None and not c.pending}
+    known = experience(fleet, now, pods, working)
+    offers, why_none = offers_for(fleet, now, known)
+    orphans, orphans_hourly_usd = _orphans(fleet)
+    spent = spending.spent(now, fleet_id=fleet.pk)
+    ticks = _last_ticks(fleet, now)
+    facts = [_pod_facts(p, beats.get(p.pk), plain.get(p.pk), known, now) for p in pods]
+    rates = [f.items_per_second for f in facts if f.items_per_second]
+    seen = Snapshot(
+        now=now,
+        depth=None if depth is None else depth.items,
+        pending=0 if depth is None else depth.pending,
+        depth_estimated=depth is not None and depth.estimated,
+        unknown_because=unknown_because,
+        pods=tuple(facts),
+        orphans=orphans,
+        orphans_hourly_usd=orphans_hourly_usd,
+        offers=offers,
+        no_offers_because=why_none,
+        spent_today_usd=spent.today,
+        spent_total_usd=spent.total,
+        proven=_proven(fleet, pods, working),
+        items_per_second=sum(rates) if heard and rates else None,
+        boot_time=_boot_time(fleet),
+        may_end_ill=health.may_end_ill(fleet.pk, peers=_peers(pods)),
+        waiting_for=_waiting_for(depth, ticks, now),
+        elsewhere=_elsewhere(fleet, limits, now),
+    )
+    by_id = {p.pk: p for p in pods}
+    last = ticks[0][0] if ticks else None
+    return Gathered(seen=seen, policy=policy, pods=by_id, depth=depth, last_tick_at=last)
+
+
+def measure(fleet: Fleet) -> tuple[Depth | None, str]:
+    """The depth of the fleet's backlog, or None and why it is unknown."""
+    try:
+        probe = probes.build_probe(
+            fleet.backlog,
+            url=fleet.backlog_url or settings.REDIS_URL,
+            name=fleet.stream,
+            group=fleet.group,
+        )
+        return probe.measure(), ""
+    except (BacklogUnknown, ValueError) as exc:
+        return None, str(exc)
+
+
+def policy_of(fleet: Fleet, limits: Limits, now: datetime) -> Policy:
+    """What the operator asked of a fleet, as values."""
+    held = fleet.overrides.filter(until__gt=now).first()
+    return Policy(
+        target_depth_per_pod=fleet.target_depth_per_pod,
+        min_instances=fleet.min_instances,
+        max_instances=fleet.max_instances,
+        spawn_per_tick=fleet.spawn_per_tick,
+        idle_after=timedelta(seconds=fleet.idle_seconds),
+        drain_within=timedelta(seconds=fleet.drain_seconds),
+        tick=fleet.tick_period,
+        max_pod_age=None if fleet.max_pod_hours is None else timedelta(hours=fleet.max_pod_hours),
+        idle_stops=fleet.idle_action == IdleAction.STOP,
+        max_stopped=timedelta(hours=fleet.max_stopped_hours),
+        max_hourly_usd=fleet.max_hourly_usd,
+        daily_budget_usd=fleet.daily_budget_usd,
+        total_budget_usd=fleet.total_budget_usd,
+        mode=Mode(fleet.mode),
+        override=None
+        if held is None
+        else Override(pods=held.pods, until=held.until, by=held.by, because=held.because),
+        installation=Caps(
+            max_instances=limits.max_instances,
+            max_hourly_usd=limits.max_hourly_usd,
+            daily_budget_usd=limits.daily_budget_usd,
+        ),
+        installation_mode=Mode(limits.mode),
+    )
+
+
+def _beats(pods: Sequence[Pod], *, renew: bool) -> tuple[dict[int, Beat], bool]:
+    """What the agents say; nothing, and False, where Redis does not answer."""
+    if not pods:
+        return {}, True
+    try:
+        return dict(heartbeats.read(pods, renew=renew).beats), True
+    except HeartbeatsUnknown:
+        return {}, False
+
+
+def _plain_consumers(pods: Sequence[Pod], beats: dict[int, Beat]) -> dict[int, Consumer]:
+    """The consumers of READY pods that have no heartbeat: a user's own, named after its pod."""
+    silent = [p for p in pods if p.status is READY and p.pk not in beats]
+    try:
+        return dict(heartbeats.read(silent, consumers=True).consumers) if silent else {}
+    except HeartbeatsUnknown:
+        return {}
+
+
+def _pod_facts(
+    pod: Pod, beat: Beat | None, plain: Consumer | None, known: Experience, now: datetime
+) -> PodFacts:
+    stopped = pod.status is STOPPED  # what its agent said last is history
+    said = beat.said if beat is not None and not stopped else None
+    idle = None
+    if beat is not None and said is not None and said.idle_ms and not said.in_flight:
+        idle = timedelta(milliseconds=said.idle_ms) + beat.age
+    in_flight = None if said is None else said.in_flight
+    if plain is not None:
+        in_flight = plain.pending
+        since_ready = now - max(pod.ready_at or pod.requested_at, pod.heard_since or now)
+        # one that never got an item has been idle for as long as it could have, and as we know of
+        idle = None if in_flight else min(plain.idle or since_ready, since_ready)
+    return PodFacts(
+        pod_id=pod.pk,
+        state=pod.status,
+        hourly_usd=pod.hourly_usd,
+        age=pod.age(now),
+        idle_for=idle,
+        in_flight=in_flight,
+        items_per_second=None if said is None else said.rate,
+        gpu_type=pod.gpu_type,
+        gpu_count=pod.gpu_count,
+        ready_for=now - pod.state_since if pod.status is READY else None,
+        account_id=pod.account_id,
+        stopped_hourly_usd=pod.stopped_hourly_usd,
+        stopped_for=now - pod.state_since if stopped else None,
+        million_items_usd=million_items_usd(
+            pod.hourly_usd, known.speed((pod.gpu_type, pod.gpu_count))
+        )
+        if stopped
+        else None,
+    )
+
+
+def _proven(fleet: Fleet, pods: Sequence[Pod], working: set[int]) -> bool:
+    """Whether the fleet's template has acknowledged an item, now or before; remembers it."""
+    wanted = template_hash(fleet)
+    if fleet.proven_template == wanted:
+        return True
+    if any(p.template_hash == wanted and (p.done or p.pk in working) for p in pods):
+        Fleet.objects.filter(pk=fleet.pk).update(proven_template=wanted)
+        return True
+    return False
+
+
+def _orphans(fleet: Fleet) -> tuple[int, Decimal]:
+    """The fleet's machines without a row: how many, and USD/hour."""
+    found = Orphan.objects.filter(fleet_id=fleet.pk, gone_at=None).aggregate(
+        n=Count("pk"), usd=Sum("hourly_usd")
+    )
+    return found["n"], Decimal(found["usd"] or 0)
+
+
+def _peers(pods: Sequence[Pod]) -> int:
+    return sum(p.status in {BOOTING, READY} for p in pods)
+
+
+def _last_ticks(fleet: Fleet, now: datetime) -> Sequence[tuple[datetime, int | None, int]]:
+    """When the last ticks were, and the depth and the pending items that they saw; newest first."""
+    before = Tick.objects.filter(fleet=fleet, at__lt=now).order_by("-at")
+    return list(before.values_list("at", "depth", "pending")[:TICKS_READ])
+
+
+def _waiting_for(
+    depth: Depth | None, ticks: Sequence[tuple[datetime, int | None, int]], now: datetime
+) -> timedelta | None:
+    """How long each tick has seen items that nobody had taken; None where there are none for sure."""
+    if depth is None or depth.estimated or depth.items <= depth.pending:
+        return None
+    since = now
+    for at, items, pending in ticks:
+        if items is None or items <= pending:
+            break
+        since = at
+    return now - since
+
+
+def _boot_time(fleet: Fleet) -> timedelta | None:
+    """The median of the last boots, from the request that made the machine until the agent was there.
+
+    Not from the row's birth: a spawn that was held up by a lost message or an ill vendor would pass
+    for a slow boot, and one more pod for not worth it.
+    """
+    boots = [
+        (ready - (asked or requested)).total_seconds()
+        for ready, asked, requested in Pod.objects.filter(fleet=fleet, ready_at__isnull=False)
+        .order_by("-requested_at")
+        .values_list("ready_at", "asked_at", "requested_at")[:BOOTS_MEASURED]
+        if ready is not None
+    ]
+    return timedelta(seconds=median(boots)) if boots else None
+
+
+def _elsewhere(fleet: Fleet, limits: Limits, now: datetime) -> Elsewhere:
+    if limits.max_instances is limits.max_hourly_usd is limits.daily_budget_usd is None:
+        return Elsewhere()
+    others = Pod.objects.billable().exclude(fleet=fleet)
+    prices = [
+        stopped_usd if state == STOPPED.value else usd
+        for state, usd, stopped_usd in others.values_list(
+            "state", "hourly_usd", "stopped_hourly_usd"
+        )
+    ]
+    return Elsewhere(
+        pods=len(prices),
+        hourly_usd=sum(prices, Decimal(0)),
+        spent_today_usd=spending.spent(now, besides=fleet.pk).today,
+    )

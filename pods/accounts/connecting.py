@@ -1,0 +1,118 @@
+"""From an account's row to its provider, and from a pod's row to what it needs."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from django.conf import settings
+
+from pods.agent import protocol
+from pods.base import sealing
+from pods.base.redis import redis_client
+from pods.models import Account, Pod
+from pods.providers import registry
+from pods.providers.base import PodSpec, Provider
+from pods.providers.observed import Observed
+
+Connect = Callable[[Account], Provider]
+LONGEST_SECRET: Final = 65_536  # bytes; no vendor's key, no service account is longer
+
+
+class BadSecret(Exception):
+    """An account's key cannot be had: its reference leads nowhere, or another key sealed it."""
+
+
+def read_secret(reference: str) -> str | None:
+    """The credentials that a reference names; None for an empty reference.
+
+    Raises:
+        BadSecret: there is nothing at the reference; the message says what would be right.
+    """
+    if not reference:
+        return None
+    kind, _, where = reference.partition(":")
+    if kind == "env":
+        value = os.environ.get(where, "")
+    elif kind == "file":
+        value = _read(reference, Path(where))
+    else:
+        # Not echoed: whoever takes the field for the key's has put the key there.
+        raise BadSecret("the reference is neither env:NAME nor file:/path")
+    if not value:
+        raise BadSecret(f"{reference} is empty; put the key there, or correct the reference")
+    return value
+
+
+def _read(reference: str, file: Path) -> str:
+    try:
+        if file.exists() and not file.is_file():  # a device or a pipe may never end
+            raise BadSecret(f"{reference} is no regular file; put the key into one")
+        with file.open("rb") as stream:
+            raw = stream.read(LONGEST_SECRET + 1)
+        if len(raw) > LONGEST_SECRET:
+            raise BadSecret(f"{reference} is longer than {LONGEST_SECRET} bytes: it holds no key")
+        return raw.decode().strip()
+    except OSError as exc:
+        raise BadSecret(f"{reference}: {exc.strerror}") from exc
+    except ValueError as exc:  # no UTF-8, or a NUL in the path
+        raise BadSecret(f"{reference} is no text in UTF-8; put the key there alone") from exc
+
+
+def secret_of(account: Account) -> str | None:
+    """The account's credentials: where its reference leads, or stored encrypted; None: it has none.
+
+    Raises:
+        BadSecret: they cannot be read; the message says what would be right.
+    """
+    if account.secret_ref or not account.sealed_secret:
+        return read_secret(account.secret_ref)
+    try:
+        return sealing.unseal(account.sealed_secret)
+    except sealing.WrongKey as exc:
+        raise BadSecret(f"account {account.name}: {exc}") from exc
+
+
+def connect(account: Account) -> Provider:
+    """The provider of an account: its calls are logged, and paced together with all workers'.
+
+    Raises:
+        ValueError: an option is wrong, or the provider is unknown.
+        BadSecret: the credentials cannot be read.
+    """
+    options = dict(account.options)
+    if account.provider == "local":
+        options.setdefault("root", str(settings.VAR_DIR / "pods"))
+    provider = registry.create_provider(
+        account.provider, options=options, secret=secret_of(account)
+    )
+    # The pace is the credentials': two accounts with one key share it, where the vendor counts it.
+    pace = f"{account.provider}:{account.secret_ref or account.pk}"
+    return Observed(provider, account=pace, client=redis_client(settings.REDIS_URL))
+
+
+def redis_url(pod: Pod) -> str:
+    """The address of the Redis that the pod's backlog is on."""
+    return pod.redis_url or settings.REDIS_URL
+
+
+def keys(pod: Pod) -> protocol.Keys:
+    """The Redis keys of the pod's fleet."""
+    return protocol.Keys(pod.agent["fleet"])
+
+
+def spec(pod: Pod, *, redis_url: str) -> PodSpec:
+    """The machine that the row asks for, with its agent's environment; `redis_url`: the agent's own."""
+    agent = protocol.AgentSettings(
+        redis_url=redis_url, pod=pod.name, token=pod.client_token.hex, **pod.agent
+    )
+    return PodSpec(
+        name=pod.name,
+        tag=pod.tag,
+        offer_key=pod.offer_key,
+        image=pod.image,
+        env={**pod.handler_env, **agent.env()},
+        disk_gb=pod.disk_gb,
+        gpu_count=pod.gpu_count,
+        interruptible=pod.interruptible,
+    )

@@ -1,0 +1,89 @@
+"""What operators do to accounts: add them, give them credentials, and try those with a real call."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from django.core.exceptions import ValidationError
+
+from pods.accounts import breaker, connecting
+from pods.accounts.connecting import Connect
+from pods.base import sealing
+from pods.models import Account, Installation
+from pods.providers import registry
+from pods.providers.errors import AuthFailed, ProviderError, TryAgain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What an account answered to a real call."""
+
+    good: bool | None  # None: it could not be told now
+    says: str
+    machines: int | None = None  # of ours that it lists
+    balance_usd: Decimal | None = None
+
+
+def try_account(account: Account, *, connect: Connect = connecting.connect) -> Tried:
+    """Whether the account's credentials are good: its own list of machines is asked for.
+
+    Changes nothing, at the vendor or here.
+    """
+    try:
+        provider = connect(account)
+        machines = provider.list_tagged(Installation.tag())
+        balance = provider.balance() if provider.capabilities.has_balance else None
+    except AuthFailed as exc:
+        where = account.secret_ref or "the stored secret"
+        return Tried(good=False, says=f"{account.provider} refuses the key of {where}: {exc}")
+    except TryAgain as exc:
+        return Tried(good=None, says=f"{account.provider} cannot be asked now: {exc}")
+    except (ProviderError, ValueError, connecting.BadSecret) as exc:
+        return Tried(good=False, says=str(exc))
+    money = "" if balance is None else f", ${balance:.2f} left"
+    return Tried(
+        good=True,
+        says=f"{account.provider} accepts the key: {len(machines)} machines of ours{money}",
+        machines=len(machines),
+        balance_usd=balance,
+    )
+
+
+def save_account(
+    account: Account,
+    *,
+    secret: str | None = None,
+    changes: Mapping[str, Any],
+    connect: Connect = connecting.connect,
+) -> Tried:
+    """Change an account, new or not, once a real call has shown that it works.
+
+    `secret` is stored encrypted, in the place of a reference; a new reference in the place of a stored
+    secret. Where the vendor cannot be asked now the account is saved, and the answer says so.
+
+    Raises:
+        ValidationError: a value is wrong, or the vendor refuses the credentials; nothing was saved.
+    """
+    for name, value in changes.items():
+        setattr(account, name, value)
+    if account.provider not in registry.names():
+        known = ", ".join(registry.names())
+        raise ValidationError({"provider": f"no provider {account.provider!r}; known: {known}"})
+    if secret is not None:
+        if not secret.strip():
+            raise ValidationError({"secret": "the secret is empty; nothing was changed"})
+        account.sealed_secret, account.secret_ref = sealing.seal(secret.strip()), ""
+    elif changes.get("secret_ref"):
+        account.sealed_secret = ""
+    account.full_clean()
+    tried = try_account(account, connect=connect)
+    if tried.good is False:
+        raise ValidationError({"account": f"{tried.says}; nothing was changed"})
+    if account.pk is None:
+        account.save(force_insert=True)
+    else:
+        account.save(update_fields=[*changes, "sealed_secret", "secret_ref"])
+    if tried.good:
+        breaker.succeeded(account)
+    return tried

@@ -1,0 +1,69 @@
+"""The consumer names of pods in the groups that they read with, and how they go."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final, cast
+
+import redis
+from django.conf import settings
+from django.db.models import Q
+from redis import RedisError, ResponseError
+
+from pods.base.clock import utcnow
+from pods.base.redis import redis_client
+from pods.models import Installation, Pod
+from pods.states import BILLABLE
+
+MAY_RUN: Final = sorted(state.value for state in BILLABLE)
+# A group is looked at while a pod reads with it, and for so long after the last one's end.
+LOOKED_AT: Final = timedelta(hours=1)
+AT_ONCE: Final = 500
+# To delete a consumer that holds items would lose them: looked at and deleted in one step.
+# KEYS: stream. ARGV: group, consumers. Answers how many went.
+REMOVE: Final = """
+local gone = 0
+for i = 2, #ARGV do
+  if not redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[i])[1] then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[i])
+    gone = gone + 1
+  end
+end
+return gone
+"""
+
+
+def remove(client: "redis.Redis", stream: str, group: str, names: Sequence[str]) -> int:
+    """Remove these consumers but for those that hold items; how many.
+
+    Raises:
+        RedisError: the server does not answer, or there is no such group.
+    """
+    return cast("int", client.eval(REMOVE, 1, stream, group, *names))
+
+
+def sweep() -> int:
+    """Remove what pods that ended left behind, once others have claimed their items; how many.
+
+    Silent where a server does not answer or a group is missing: the next call tries again.
+    """
+    gone = 0
+    read_with = Pod.objects.filter(
+        Q(state__in=MAY_RUN) | Q(ended_at__gte=utcnow() - LOOKED_AT)
+    ).values_list("redis_url", "agent__stream", "agent__group")
+    for url, stream, group in read_with.distinct():
+        try:
+            gone += _sweep_group(redis_client(url or settings.REDIS_URL), stream, group)
+        except (RedisError, ResponseError):
+            continue
+    return gone
+
+
+def _sweep_group(client: "redis.Redis", stream: str, group: str) -> int:
+    mine = f"{Installation.tag()}-"
+    found = client.xinfo_consumers(stream, group)
+    names = [c["name"].decode("utf-8", "replace") for c in found if not c["pending"]]
+    ended = [name for name in names if name.startswith(mine)][:AT_ONCE]
+    if ended:
+        rows = Pod.objects.filter(name__in=ended, state__in=MAY_RUN)
+        ended = sorted(set(ended) - set(rows.values_list("name", flat=True)))
+    return remove(client, stream, group, ended) if ended else 0

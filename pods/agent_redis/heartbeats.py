@@ -1,0 +1,200 @@
+"""Reads what agents say, for many pods in one round trip, and tells agents that a manager lives."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import groupby
+from typing import Any, Final
+
+import redis
+from redis import RedisError
+
+from pods.accounts import connecting
+from pods.agent.protocol import Heartbeat, Keys, written_at_ms
+from pods.base.clock import utcnow
+from pods.base.redis import redis_client
+from pods.models import Pod
+
+# On a full server too: agents that see no manager for `orphan_seconds` end themselves.
+RENEW: Final = "#!lua flags=allow-oom\nreturn redis.call('INCR', KEYS[1])"
+
+
+class HeartbeatsUnknown(Exception):
+    """Redis does not answer: nothing can be said of any agent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """An agent's last heartbeat."""
+
+    age: timedelta  # by the Redis server's clock alone
+    said: Heartbeat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consumer:
+    """What the server knows of the consumer that is named after a pod."""
+
+    asked: timedelta  # since it last asked for anything, and got it or not
+    idle: timedelta | None  # since it last got or settled an item; None: never
+    pending: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """What Redis knows of a set of pods at one moment."""
+
+    beats: Mapping[int, Beat]  # by pod id; missing: no heartbeat, or none that can be read
+    consumers: Mapping[int, Consumer]  # by pod id; missing: not asked for, or no such consumer
+    # How old a heartbeat is of which nothing else can be understood: a sign of life, no more.
+    unread: Mapping[int, timedelta] = field(default_factory=dict)
+    # Pods whose group can be read: of any other, no consumer is known, and none is missing.
+    grouped: frozenset[int] = frozenset()
+    # By pod id: for how long its server has kept what was said to it. Missing: it keeps nothing now.
+    remembers: Mapping[int, timedelta] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Readings in the making."""
+
+    beats: dict[int, Beat] = field(default_factory=dict)
+    consumers: dict[int, Consumer] = field(default_factory=dict)
+    unread: dict[int, timedelta] = field(default_factory=dict)
+    grouped: set[int] = field(default_factory=set)
+    remembers: dict[int, timedelta] = field(default_factory=dict)
+
+
+def read(pods: Sequence[Pod], *, consumers: bool = False, renew: bool = False) -> Readings:
+    """The heartbeats of the pods: one pipelined round trip for each Redis server.
+
+    `consumers` also asks how each pod's consumer is; `renew` also raises the lease
+    of each pod's fleet: it tells the agents that a manager lives.
+
+    Raises:
+        HeartbeatsUnknown: a server did not answer.
+    """
+    found = _Found()
+    by_server = groupby(sorted(pods, key=connecting.redis_url), key=connecting.redis_url)
+    for url, group in by_server:
+        _read_server(redis_client(url), list(group), found, consumers=consumers, renew=renew)
+    return Readings(
+        beats=found.beats,
+        consumers=found.consumers,
+        unread=found.unread,
+        grouped=frozenset(found.grouped),
+        remembers=found.remembers,
+    )
+
+
+def _read_server(
+    client: redis.Redis, pods: Sequence[Pod], found: _Found, *, consumers: bool, renew: bool
+) -> None:
+    groups = sorted({(p.agent["stream"], p.agent["group"]) for p in pods}) if consumers else []
+    fleets = sorted({p.agent["fleet"] for p in pods})
+    now_ms = int(utcnow().timestamp() * 1000)
+    pipe = client.pipeline(transaction=False)
+    pipe.time()
+    pipe.info("server")
+    for pod in pods:
+        pipe.hgetall(connecting.keys(pod).pod(pod.name))
+    for stream, group in groups:
+        pipe.xinfo_consumers(stream, group)
+    for fleet in fleets:
+        pipe.hgetall(_memory(fleet))
+    if renew:
+        for fleet in fleets:
+            pipe.eval(RENEW, 1, Keys(fleet).lease)
+            # Fails where the server is full: then agents cannot settle what they have in hand.
+            pipe.hset(_memory(fleet), "read_at_ms", now_ms)
+    try:
+        (seconds, micros), server, *answers = pipe.execute(raise_on_error=False)
+    except (RedisError, TypeError) as exc:
+        raise HeartbeatsUnknown(f"Redis does not answer: {exc}") from exc
+    server_ms = seconds * 1000 + micros // 1000
+    _find_beats(zip(pods, answers, strict=False), server_ms, found)
+    answers = answers[len(pods) :]
+    _find_consumers(pods, zip(groups, answers, strict=False), found)
+    marks, writes = answers[len(groups) :][: len(fleets)], answers[len(groups) + len(fleets) :]
+    run = "" if isinstance(server, Exception) else str(server.get("run_id", ""))
+    full = any(isinstance(answer, Exception) for answer in writes)
+    memories = dict(zip(fleets, marks, strict=True))
+    if not full:
+        _remember(client, pods, memories, run=run, now_ms=now_ms, found=found)
+
+
+def _memory(fleet: str) -> str:
+    """The key of the mark that a server loses together with what its agents said."""
+    return f"{Keys(fleet).prefix}memory"
+
+
+def _remember(
+    client: "redis.Redis",
+    pods: Sequence[Pod],
+    memories: Mapping[str, Any],
+    *,
+    run: str,
+    now_ms: int,
+    found: _Found,
+) -> None:
+    """How long the server has had its mark; a new one where it was emptied, or is another server.
+
+    A server that was emptied, restarted or replaced has old heartbeats or none: that says nothing
+    of an agent before it had time to beat again.
+    """
+    kept_ms: dict[str, int] = {}
+    for fleet, mark in memories.items():
+        since_ms = _since_ms(mark, run)
+        if since_ms is None:
+            with suppress(RedisError):  # the next reading finds it lost once more
+                client.hset(_memory(fleet), mapping={"run": run, "since_ms": now_ms})
+        kept_ms[fleet] = 0 if since_ms is None else max(0, now_ms - since_ms)
+    for pod in pods:
+        found.remembers[pod.pk] = timedelta(milliseconds=kept_ms[pod.agent["fleet"]])
+
+
+def _since_ms(mark: Any, run: str) -> int | None:
+    """Since when this run of the server has its mark; None: it has none, or another run's."""
+    try:
+        return int(mark[b"since_ms"]) if mark[b"run"].decode() == run else None
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _find_beats(answers: Iterable[tuple[Pod, Any]], server_ms: int, found: _Found) -> None:
+    for pod, raw in answers:
+        if isinstance(raw, Exception):
+            raise HeartbeatsUnknown(f"Redis does not tell of {pod}: {raw}") from raw
+        at_ms = written_at_ms(raw) if raw else None
+        if at_ms is None:
+            continue
+        age = timedelta(milliseconds=max(0, server_ms - at_ms))
+        said = Heartbeat.parse(raw)
+        if said is None:
+            found.unread[pod.pk] = age
+        else:
+            found.beats[pod.pk] = Beat(age=age, said=said)
+
+
+def _find_consumers(
+    pods: Sequence[Pod], answers: Iterable[tuple[tuple[str, str], Any]], found: _Found
+) -> None:
+    for (stream, group), consumers in answers:
+        if isinstance(consumers, Exception):  # no such stream or group: nothing can be said
+            continue
+        by_name = {c["name"].decode(): _consumer(c) for c in consumers}
+        for pod in pods:
+            if (pod.agent["stream"], pod.agent["group"]) == (stream, group):
+                found.grouped.add(pod.pk)
+                if pod.name in by_name:
+                    found.consumers[pod.pk] = by_name[pod.name]
+
+
+def _consumer(raw: Mapping[str, Any]) -> Consumer:
+    idle = raw.get("inactive", raw["idle"])  # servers before 7.2 know only one of them
+    return Consumer(
+        asked=timedelta(milliseconds=max(0, raw["idle"])),
+        idle=None if idle < 0 else timedelta(milliseconds=idle),
+        pending=int(raw["pending"]),
+    )

@@ -1,0 +1,208 @@
+"""A pod's Redis user: limited to its fleet's keys, made at spawn, deleted when it is written off."""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable
+from functools import cache
+from itertools import groupby
+from typing import Any, Final, cast
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import redis
+import structlog
+from django.conf import settings
+from redis import RedisError, ResponseError
+
+from pods.accounts import connecting
+from pods.agent.protocol import AgentSettings, Keys
+from pods.base.redis import redis_client
+from pods.models import Installation, Pod
+from pods.states import BILLABLE, REQUESTED, TERMINATING
+
+log = structlog.get_logger(__name__)
+
+# Whose machine may run, or run again, an agent that nobody wrote off.
+USED_BY: Final = sorted(s.value for s in BILLABLE - {REQUESTED, TERMINATING})
+AT_ONCE: Final = 500
+# docs/protocol.md explains them. The server asks for the right to read and write every key that a
+# script is given, so what could harm (to let a fence expire) is a right on single keys.
+ANYWHERE: Final = ("evalsha", "script|load", "client|setinfo", "ping", "select", "time")
+ON_GIVEN_KEYS: Final = ("get", "exists")
+ON_HEARTBEAT: Final = ("hset", "pexpire")
+ON_STREAM: Final = (
+    *("xack", "xread", "xreadgroup", "xrange", "xpending", "xclaim", "xautoclaim"),
+    *("xinfo|stream", "xgroup|delconsumer", "type"),
+)
+ON_TARGETS: Final = ("xadd", "type")
+
+
+class Refused(Exception):
+    """The server lets the manager make no users; the fence that scripts look at is what is left."""
+
+
+def pod_address(pod: Pod) -> str:
+    """Make the pod's own user, and the address for its agent; the manager's where none can be made.
+
+    Raises:
+        RedisError: the server does not answer.
+    """
+    url = connecting.redis_url(pod)
+    if not settings.REDIS_USERS:
+        return url
+    try:
+        _make(redis_client(url), [pod])
+    except Refused as exc:
+        _warn(urlsplit(url).hostname or "", str(exc))
+        return url
+    return _with_user(url, pod.name, _passwords(pod)[0])
+
+
+def delete(pod: Pod) -> None:
+    """Delete the pod's user; the server ends its connections.
+
+    Raises:
+        RedisError: the server does not answer.
+    """
+    if settings.REDIS_USERS:
+        _acl(redis_client(connecting.redis_url(pod)), "DELUSER", pod.name)
+
+
+def keep() -> None:
+    """Make again the users that a server lost in a restart, and delete those of pods that ended.
+
+    Silent where a server does not answer or refuses: the next call tries again.
+    """
+    if not settings.REDIS_USERS:
+        return
+    used = Pod.objects.filter(state__in=USED_BY).order_by("redis_url")
+    servers: dict[str, set[str]] = {settings.REDIS_URL: set()}
+    for address, rows in groupby(used.values_list("redis_url", "name"), key=lambda row: row[0]):
+        servers.setdefault(address or settings.REDIS_URL, set()).update(name for _, name in rows)
+    for url, names in servers.items():
+        try:
+            _keep(redis_client(url), names)
+        except (Refused, RedisError):
+            continue
+
+
+def _keep(client: "redis.Redis", wanted: set[str]) -> None:
+    answer = _acl(client, "USERS")
+    if answer is None:
+        raise Refused("ACL USERS")
+    known = {name.decode("utf-8", "replace") for name in cast("list[bytes]", answer)}
+    missing, mine = sorted(wanted - known), f"{Installation.tag()}-"
+    for n in range(0, len(missing), AT_ONCE):
+        rows = Pod.objects.filter(name__in=missing[n : n + AT_ONCE], state__in=USED_BY)
+        _make(client, list(rows))
+    strays = sorted(name for name in known - wanted if name.startswith(mine))[:AT_ONCE]
+    if strays:
+        # A pod may have been created since its name was looked for.
+        strays = sorted(set(strays) - _in_use(strays))
+    if strays:
+        _acl(client, "DELUSER", *strays)
+
+
+def _in_use(names: Iterable[str]) -> set[str]:
+    rows = Pod.objects.filter(name__in=names, state__in=USED_BY)
+    return set(rows.values_list("name", flat=True))
+
+
+def _make(client: "redis.Redis", pods: list[Pod]) -> None:
+    """Make the users of these pods, but for those that are fenced.
+
+    The fence is set before its user is deleted, and looked at after the user was made: whatever
+    the order in which two workers do so, a fenced pod is left without a user.
+    """
+    if not pods:
+        return
+    pipe = client.pipeline(transaction=False)
+    for pod in pods:
+        words = ("ACL", "SETUSER", pod.name, *rules(pod))
+        pipe.execute_command(*words)  # type: ignore[no-untyped-call]
+        pipe.exists(connecting.keys(pod).fence(pod.name))
+    answers = pipe.execute(raise_on_error=False)
+    for answer in answers:
+        if isinstance(answer, ResponseError):
+            raise Refused(str(answer))
+        if isinstance(answer, Exception):
+            raise answer
+    fenced = [pod.name for pod, fence in zip(pods, answers[1::2], strict=True) if fence]
+    if fenced:
+        _acl(client, "DELUSER", *fenced)
+
+
+def rules(pod: Pod) -> list[str]:
+    """The rules of `ACL SETUSER` for this pod; passwords are hashes there already."""
+    told = AgentSettings(redis_url="", pod=pod.name, **pod.agent)
+    keys, stream = Keys(told.fleet), _literal(told.stream)
+    own = _literal(keys.pod(pod.name))
+    given = [_literal(key) for key in (keys.lease, keys.command(pod.name), keys.fence(pod.name))]
+    targets = [_literal(told.results), f"{_literal(told.results)}:*", _literal(told.dead)]
+    targets += [_pattern(p.strip()) for p in told.reply_to.split(",") if p.strip()]
+    hashes = [hashlib.sha256(p.encode()).hexdigest() for p in _passwords(pod)]
+    backlog = [_selector(ON_STREAM, [stream]), _selector(ON_TARGETS, targets)]
+    if told.celery_app:  # its worker has credentials of its own, which are its app's
+        backlog = []
+    else:
+        given += [stream, _literal(told.dead)]
+    return [
+        *("reset", "on", *(f"#{digest}" for digest in hashes)),
+        *("-@all", *(f"+{name}" for name in ANYWHERE + ON_GIVEN_KEYS)),
+        *(f"~{key}" for key in [own, *given]),
+        _selector(ON_HEARTBEAT, [own]),
+        *backlog,
+    ]
+
+
+def _selector(commands: Iterable[str], keys: Iterable[str]) -> str:
+    return f"({' '.join([*(f'+{name}' for name in commands), *(f'~{key}' for key in keys)])})"
+
+
+def _literal(key: str) -> str:
+    """A pattern that means this key alone; what cannot stand in a rule stands for any character."""
+    return re.sub(r"[\s()]", "?", re.sub(r"([\\*?\[\]^])", r"\\\1", key))
+
+
+def _pattern(text: str) -> str:
+    """A pattern of `reply_to`, in which `*` alone means more than itself."""
+    return "*".join(_literal(part) for part in text.split("*"))
+
+
+def _passwords(pod: Pod) -> list[str]:
+    """One for each of settings.FIELD_KEYS: nothing is stored, and a changed key locks no pod out."""
+    token = b"redis-user:" + pod.client_token.bytes
+    return [hmac.new(k.encode(), token, hashlib.sha256).hexdigest() for k in settings.FIELD_KEYS]
+
+
+def _with_user(url: str, user: str, password: str) -> str:
+    """The address with these credentials, and without any others."""
+    parts = urlsplit(url)
+    options = [
+        (name, value)
+        for name, value in parse_qsl(parts.query, keep_blank_values=True)
+        if name not in {"username", "password"}
+    ]
+    host = parts.netloc.rpartition("@")[2]
+    netloc, query = f"{user}:{password}@{host}", urlencode(options)
+    return urlunsplit(parts._replace(netloc=netloc, query=query))
+
+
+def _acl(client: "redis.Redis", *words: str) -> Any:
+    """The answer to an ACL command; None where the server refuses it."""
+    try:
+        return client.execute_command("ACL", *words)  # type: ignore[no-untyped-call]
+    except ResponseError:
+        return None
+
+
+@cache
+def _warn(host: str, because: str) -> None:
+    """Once a process, for each server and reason."""
+    log.warning(
+        "pods_have_no_redis_user",
+        host=host,
+        because=because,
+        hint="pods get the manager's own credentials, and only the fence in the agent's scripts keeps "
+        "a written-off pod out; give the manager's user +acl, or set PODFLEET_REDIS_USERS=0",
+    )

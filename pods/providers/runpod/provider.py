@@ -1,0 +1,271 @@
+"""The calls of RunPod's REST API v2 that a pod's life needs."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from pods.providers.base import Capabilities, Machine, Offer, OfferQuery, PodSpec, Provider, Rate
+from pods.providers.errors import NoCapacity, NotFound, Unavailable
+from pods.providers.http import Answer, Timeouts, VendorHttp
+from pods.providers.pacing import ANY
+from pods.providers.runpod import mapping
+from pods.providers.runpod.options import Options
+from pods.providers.runpod.refusals import refusal
+from pods.providers.wire import checked_id, secrets_in, usd
+
+# The vendor's own clients wait up to two minutes for a create.
+CREATING: Final = Timeouts(read=90.0, total=100.0)
+MOST_PAGES: Final = 1000
+# A log stream follows for ever: the last lines have come when it is quiet.
+QUIET_SECONDS: Final = 1.5
+LOG_SECONDS: Final = 10.0
+MOST_LINES: Final = 5000
+BALANCE: Final = "query { myself { clientBalance } }"
+BAD_REQUEST, FORBIDDEN, CONFLICT = 400, 403, 409
+
+
+def capabilities_of(options: Options) -> Capabilities:
+    """What RunPod can do (its document of 2026-08-18, recordings up to 2026-11)."""
+    burst = max(1, options.requests_per_minute // 6)
+    every = timedelta(minutes=1) / (options.requests_per_minute - burst)
+    return Capabilities(
+        can_stop=True,
+        interruptible=False,  # spot was taken out of the documents on 2026-05-06
+        idempotent_create=False,
+        # A fresh pod can answer 404 and be missing from the list; how long is not said, and the
+        # advice is to look for "at least a minute or two" (runpod.md §3).
+        list_lag=timedelta(minutes=2),
+        # The first answer after a start can be stale for a minute and a half (§4).
+        consistency_window=timedelta(minutes=2),
+        has_balance=True,
+        has_logs=True,
+        comes_back=True,  # a container that exits is restarted (runpod/runpodctl#149)
+        # §10: the pod's own key ends it over GraphQL, until early 2027 (pods/agent/ending.py).
+        self_destroy=True,
+        # Quotas are of the account: 60 a minute and 3000 an hour where nothing else is known.
+        rates={ANY: Rate(every=every, burst=burst)},
+        offers_ttl=timedelta(seconds=30),
+    )
+
+
+class RunPod:
+    """One account at RunPod."""
+
+    name = "runpod"
+
+    def __init__(self, http: VendorHttp, options: Options) -> None:
+        """`http` holds the key."""
+        self._http = http
+        self._options = options
+        self.capabilities = capabilities_of(options)
+
+    def __repr__(self) -> str:
+        return f"RunPod({self._http.base_url!r})"
+
+    def offers(self, query: OfferQuery) -> Sequence[Offer]:
+        """What the catalog has in stock, an offer for each cloud, GPU type and data center."""
+        if query.interruptible or query.gpu_count < 1:
+            return ()
+        found: list[Offer] = []
+        for cloud in self._options.clouds:
+            params: dict[str, str | int] = {
+                "include": "AVAILABILITY",
+                "product": "POD",
+                "count": query.gpu_count,
+                "cloud": cloud,
+            }
+            if self._options.min_cuda_version:
+                params["minCudaVersion"] = self._options.min_cuda_version
+            answer = self._http.call("GET", "/v2/catalog/gpus", params=params, endpoint="offers")
+            found += mapping.offers(_good(answer), cloud, query, self._options)
+        return found
+
+    def create(self, spec: PodSpec, *, token: str) -> Machine:
+        """Rent a pod, once: RunPod makes two of two requests."""
+        answer = self._http.call(
+            "POST",
+            "/v2/pods",
+            json=mapping.create_body(spec, token, self._options),
+            hide=secrets_in(spec.env.values()),
+            endpoint="create",
+            timeouts=CREATING,
+        )
+        if not answer.ok:
+            raise refusal(answer, creating=True)
+        return mapping.machine(answer.body)
+
+    def status(self, external_id: str) -> Machine:
+        """What RunPod says of one pod; 404 is also what somebody else's pod answers."""
+        return mapping.machine(self._pod(external_id))
+
+    def list_tagged(self, tag: str) -> Sequence[Machine]:
+        """The account's pods whose names begin with the tag, of all pages."""
+        found, pages = self._walk()
+        if pages > 1:
+            # What a cursor points at is not documented. If it counts rows, a pod that goes while
+            # the list is read hides the first pod of the next page: a second walk shows it.
+            found = {**found, **self._walk()[0]}
+        return [m for m in found.values() if m.name.startswith(f"{tag}-")]
+
+    def stop(self, external_id: str) -> None:
+        """Stop the pod: its container disk is wiped, its volume is kept and rented on."""
+        self._act(external_id, "stop", wished={"EXITED"})
+
+    def start(self, external_id: str) -> None:
+        """Start a stopped pod on the host that it is pinned to."""
+        self._act(external_id, "start", wished={"PROVISIONING", "STARTING", "RUNNING"})
+
+    def destroy(self, external_id: str) -> None:
+        """Terminate the pod, whether it is locked or not."""
+        path = f"/v2/pods/{checked_id(external_id)}"
+        answer = self._http.call("DELETE", path, endpoint="destroy")
+        if answer.status in {BAD_REQUEST, FORBIDDEN, CONFLICT} and self._unlocked(external_id):
+            answer = self._http.call("DELETE", path, endpoint="destroy")
+        if answer.ok:
+            return
+        error = refusal(answer)
+        if not isinstance(error, NotFound):
+            raise error
+
+    def logs(self, external_id: str, *, tail: int = 100) -> str:
+        """The container's last lines; while it has none, what the host says of the boot."""
+        path = f"/v2/pods/{checked_id(external_id)}/logs"
+        for source in ("container", "system"):
+            answer, heard = self._http.tail(
+                path,
+                params={"source": source, "tail": max(0, min(tail, MOST_LINES))},
+                quiet=QUIET_SECONDS,
+                total=LOG_SECONDS,
+                endpoint="logs",
+            )
+            if not answer.ok:
+                raise refusal(answer)
+            if lines := mapping.log_lines(heard):
+                return self._http.clean("\n".join(lines[-tail:] if tail > 0 else []))
+        return ""
+
+    def balance(self) -> Decimal | None:
+        """USD on the account. By GraphQL, which ends early in 2027; v2 has no route for it."""
+        answer = self._http.call(
+            "POST", "/graphql", json={"query": BALANCE}, repeatable=True, endpoint="balance"
+        )
+        if not answer.ok or not isinstance(answer.body, dict) or answer.body.get("errors"):
+            return None
+        data = answer.body.get("data")
+        myself = data.get("myself") if isinstance(data, dict) else None
+        return usd(myself.get("clientBalance")) if isinstance(myself, dict) else None
+
+    def _pod(self, external_id: str) -> Mapping[str, Any]:
+        answer = self._http.call("GET", f"/v2/pods/{checked_id(external_id)}", endpoint="status")
+        pod = _good(answer)
+        if not isinstance(pod, dict) or pod.get("id") != external_id:
+            raise Unavailable(f"{answer.what}: the answer is no pod, or another one")
+        return pod
+
+    def _walk(self) -> tuple[dict[str, Machine], int]:
+        """All pods by id, and how many pages they took.
+
+        Raises:
+            Unavailable: a page is not as it should be, so that a pod may be missing.
+        """
+        found: dict[str, Machine] = {}
+        cursors: set[str] = set()
+        params: dict[str, str | int] = {}
+        for page in range(1, MOST_PAGES + 1):
+            answer = self._http.call("GET", "/v2/pods", params=params, endpoint="list")
+            pods, cursor = _page(answer)
+            for row in pods:
+                pod = mapping.machine(row)
+                found[pod.external_id] = pod
+            if cursor is None:
+                return found, page
+            if cursor in cursors:
+                raise Unavailable(f"{answer.what}: the cursor does not move")
+            cursors.add(cursor)
+            params = {"cursor": cursor}
+        raise Unavailable(f"the list of pods has more than {MOST_PAGES} pages")
+
+    def _act(self, external_id: str, action: str, *, wished: set[str]) -> None:
+        """Ask for a state; done where the pod is in it already."""
+        answer = self._send_action(external_id, action)
+        if answer.ok:
+            return
+        error = refusal(answer)
+        if answer.status in {BAD_REQUEST, FORBIDDEN, CONFLICT} and not isinstance(
+            error, NoCapacity
+        ):
+            if self._pod(external_id).get("status") in wished:
+                return
+            if self._unlocked(external_id):
+                answer = self._send_action(external_id, action)
+                if answer.ok:
+                    return
+                error = refusal(answer)
+        raise error
+
+    def _send_action(self, external_id: str, action: str) -> Answer:
+        # Repeatable: a second one finds the pod in the state that was asked for.
+        return self._http.call(
+            "POST",
+            f"/v2/pods/{checked_id(external_id)}/action",
+            json={"action": action},
+            repeatable=True,
+            endpoint="action",
+        )
+
+    def _unlocked(self, external_id: str) -> bool:
+        """Whether the pod was locked, and is not any more: RunPod does not stop a locked pod."""
+        if self._pod(external_id).get("locked") is not True:
+            return False
+        _good(
+            self._http.call(
+                "PATCH",
+                f"/v2/pods/{checked_id(external_id)}",
+                json={"locked": False},
+                repeatable=True,
+                endpoint="unlock",
+            )
+        )
+        return True
+
+
+def _good(answer: Answer) -> Any:
+    if not answer.ok:
+        raise refusal(answer)
+    return answer.body
+
+
+def _page(answer: Answer) -> tuple[list[Any], str | None]:
+    """The pods of a page, and where the next one begins; None: it was the last.
+
+    Since about 2026-09 lists have pages, and the document does not know it: both are read.
+    """
+    body = _good(answer)
+    pods = body.get("pods") if isinstance(body, dict) else None
+    if not isinstance(pods, list):
+        raise Unavailable(f"{answer.what}: the answer has no list of pods")
+    pagination = body.get("pagination")
+    if pagination is None:
+        return pods, None
+    more = pagination.get("hasNextPage") if isinstance(pagination, dict) else None
+    if not isinstance(more, bool):
+        raise Unavailable(f"{answer.what}: it cannot be told whether the list goes on")
+    if not more:
+        return pods, None
+    cursor = pagination.get("nextCursor")
+    if not (isinstance(cursor, str) and cursor):
+        raise Unavailable(f"{answer.what}: the list goes on, and does not say where")
+    return pods, cursor
+
+
+def connect(*, options: Mapping[str, Any], secret: str | None) -> Provider:
+    """The adapter of one account at RunPod.
+
+    Raises:
+        ValueError: an option or the key is wrong; the message says what would be right.
+    """
+    chosen = Options.parse(options)
+    if not secret:
+        raise ValueError("runpod needs an API key: make one in the console's settings, and name it")
+    return RunPod(VendorHttp(base_url=chosen.base_url, secret=secret), chosen)

@@ -1,0 +1,282 @@
+"""The adapter for Vast.ai: a market where an accepted offer becomes an instance."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from pods.providers.base import (
+    Capabilities,
+    Machine,
+    Offer,
+    OfferQuery,
+    Phase,
+    PodSpec,
+    Provider,
+    Rate,
+)
+from pods.providers.errors import (
+    AuthFailed,
+    NoCapacity,
+    NotFound,
+    ProviderError,
+    QuotaExceeded,
+    Refused,
+    Unavailable,
+)
+from pods.providers.http import VendorHttp
+from pods.providers.vastai import logs, market
+from pods.providers.vastai.mapping import Row, amount, instance_id, machine_of
+from pods.providers.vastai.refusals import DoubtfulFunds, wait_in
+from pods.providers.vastai.wire import Api, Caller
+from pods.providers.wire import LOOPBACK, checked_base_url, cleaned, secrets_in
+
+BASE_URL: Final = "https://console.vast.ai"
+_ID: Final = re.compile(r"[1-9]\d{0,17}", re.ASCII)
+# A refused create that speaks of money is believed below this; the dearest GPU costs more an hour.
+LEAST_CREDIT: Final = Decimal(1)
+
+
+class Vastai:
+    """One account at Vast.ai. List is v1, everything else v0 (vastai.md §1)."""
+
+    name = "vastai"
+    # vastai.md, November 2026; each flag names its section.
+    capabilities = Capabilities(
+        can_stop=True,  # §8; the GPU goes back to the market meanwhile
+        interruptible=True,  # §3, `price`
+        idempotent_create=False,  # §3: there is no idempotency key
+        # §5: how long a new row can be missing is UNVERIFIED; §3 advises a minute or two.
+        list_lag=timedelta(minutes=2),
+        # §7: a destroyed row can stay "for a while", volumes free about 30 s later.
+        consistency_window=timedelta(minutes=1),
+        has_balance=True,  # §9
+        has_logs=True,  # §11
+        comes_back=True,  # §8: an outbid instance resumes by itself when its bid wins again
+        self_destroy=True,  # §10: CONTAINER_API_KEY may destroy its own instance
+        # `x-rate-limit` of the vendor's files, 2026-08-07. Search: 10 a minute, so 4 and 6 more.
+        rates={
+            "search": Rate(every=timedelta(seconds=10), burst=4),
+            "create": Rate(every=timedelta(seconds=4.5)),
+            "status": Rate(every=timedelta(seconds=2)),
+            "list": Rate(every=timedelta(seconds=1)),
+            "manage": Rate(every=timedelta(seconds=1)),
+            "destroy": Rate(every=timedelta(seconds=3)),
+        },
+        offers_ttl=timedelta(seconds=45),  # §2: a daily quota; cache for 30 to 60 s
+    )
+
+    def __init__(
+        self,
+        http: Caller,
+        *,
+        taste: market.Taste | None = None,
+        search_pages: int = 2,
+        loopback: bool = False,
+        clean: Callable[[str], str] = cleaned,
+    ) -> None:
+        """`search_pages`: of 64 offers each, a kind; `loopback`: the vendor is on this machine.
+
+        `clean` takes the account's key out of a text.
+        """
+        self._api = Api(http)
+        self._taste = taste or market.Taste()
+        self._search_pages = search_pages
+        self._loopback = loopback
+        self._clean = clean
+
+    def offers(self, query: OfferQuery) -> Sequence[Offer]:
+        """What can be rented now and fits, cheapest first; each of up to `search_pages` searches.
+
+        Raises:
+            RateLimited: also when the daily quota is used up, then until midnight UTC.
+        """
+        kinds = (False, True) if query.interruptible is None else (query.interruptible,)
+        found: dict[str, Offer] = {}
+        for bids in kinds:
+            for row in self._search(query, bids=bids):
+                offer = market.offer_of(row, query, self._taste, bids=bids)
+                if offer is not None:
+                    found[offer.key] = offer
+        return sorted(found.values(), key=lambda offer: (offer.hourly_usd, offer.key))
+
+    def _search(self, query: OfferQuery, *, bids: bool) -> Iterator[Row]:
+        """The rows of several pages; each begins at the price that the one before ended at."""
+        above: Decimal | None = None
+        past = False
+        seen: set[str | None] = set()
+        for _ in range(self._search_pages):
+            body = market.search_body(query, self._taste, bids=bids, above=above, past=past)
+            rows = self._api.search(body)
+            yield from rows
+            ids = {instance_id(row.get("ask_contract_id", row.get("id"))) for row in rows}
+            dearest = max((p for r in rows if (p := amount(r.get("dph_total")))), default=None)
+            if len(rows) < market.PAGE or dearest is None:
+                return
+            # A whole page at one price leads nowhere from that price on.
+            past = ids <= seen or dearest == above
+            above = dearest
+            seen |= ids
+
+    def create(self, spec: PodSpec, *, token: str) -> Machine:
+        """Rent the spec's offer: at full price, or at a bid where the spec is interruptible.
+
+        Raises:
+            NoCapacity, QuotaExceeded, AuthFailed, RateLimited: nothing was rented.
+            Refused: nothing was rented, but for what `billing_id` names.
+            Unavailable: no answer; the instance may exist and bill.
+        """
+        if not spec.name.endswith(f"-{token}"):
+            # The label is the only thing that a lost create can be found by.
+            raise Refused(f"name {spec.name!r} does not end with -{token}")
+        key = market.read_key(spec.offer_key)
+        bid = _bid_of(spec, key)
+        body = market.create_body(spec, bid)
+        try:
+            external_id = self._api.accept(key.ask, body, hide=secrets_in(spec.env.values()))
+        except DoubtfulFunds as exc:
+            raise self._funds_or_refused(exc) from None
+        return Machine(
+            external_id=external_id,
+            token=token,
+            name=spec.name,
+            phase=Phase.BOOTING,
+            raw_status="accepted",
+            interruptible=bid is not None,
+        )
+
+    def _funds_or_refused(self, refusal: DoubtfulFunds) -> QuotaExceeded | Refused:
+        """Its code is UNVERIFIED (§6), so the balance decides what a text about money means."""
+        try:
+            money = self._api.money()
+        except ProviderError:
+            money = None
+        if money is None or money >= LEAST_CREDIT:
+            return Refused(str(refusal))
+        return QuotaExceeded(f"{refusal}; {money} USD are left")
+
+    def status(self, external_id: str) -> Machine:
+        """What Vast.ai says of one instance.
+
+        Raises:
+            NotFound: it shows none, which a new instance and a gone one have in common.
+        """
+        row = self._api.instance(_checked(external_id))
+        if row is None:
+            raise NotFound(f"Vast.ai shows no instance {external_id}")
+        return machine_of(row)
+
+    def list_tagged(self, tag: str) -> Sequence[Machine]:
+        """Every instance labelled `<tag>-…`; the API itself knows no prefixes."""
+        machines = [machine_of(row) for row in self._api.instances()]
+        return [machine for machine in machines if machine.name.startswith(f"{tag}-")]
+
+    def stop(self, external_id: str) -> None:
+        """Halt it; its disk bills on, and its GPU goes to whoever asks."""
+        self._api.stop(_checked(external_id))
+
+    def start(self, external_id: str) -> None:
+        """Run it again.
+
+        Raises:
+            NoCapacity: another has its GPU. The vendor queues the wish, and would start the
+                instance, and bill, hours later; so the wish is taken back.
+            Unavailable: the wish is queued and could not be taken back.
+        """
+        refusal = self._api.start(_checked(external_id))
+        if refusal is None:
+            return
+        if isinstance(refusal, NotFound | AuthFailed):
+            raise refusal
+        try:
+            self._api.stop(external_id)
+        except NotFound:
+            raise
+        except ProviderError as exc:
+            raise Unavailable(f"start is queued, and taking that back failed: {exc}") from exc
+        if isinstance(refusal, QuotaExceeded):
+            raise refusal
+        raise NoCapacity(f"the GPU of instance {external_id} is taken: {refusal}")
+
+    def destroy(self, external_id: str) -> None:
+        """End it and its rent; asynchronous (§7). Of what is gone: success."""
+        try:
+            self._api.destroy(_checked(external_id))
+        except NotFound:
+            return
+
+    def logs(self, external_id: str, *, tail: int = 100) -> str:
+        """The last lines that its container printed."""
+        url = self._api.request_logs(_checked(external_id), tail=tail)
+        text = self._clean(logs.fetch(url, loopback=self._loopback))
+        return "\n".join(text.splitlines()[-tail:])
+
+    def balance(self) -> Decimal | None:
+        """Prepaid credit in USD, else the balance."""
+        return self._api.money()
+
+
+def _bid_of(spec: PodSpec, key: market.OfferKey) -> Decimal | None:
+    """The bid to rent at, None for on-demand.
+
+    Raises:
+        Refused: spec and offer disagree; the vendor would rent at full price without a word.
+    """
+    if not spec.interruptible:
+        if key.bid is not None:
+            raise Refused(f"offer {key} is interruptible, and the pod is not to be")
+        return None
+    bid = spec.bid_hourly_usd or key.bid
+    if bid is None:
+        raise Refused(f"offer {key} names no bid, and the pod has none; give bid_hourly_usd")
+    return bid
+
+
+def _checked(external_id: str) -> str:
+    if not _ID.fullmatch(external_id):
+        raise Refused(f"{external_id[:40]!r} is no id of Vast.ai: digits only")
+    return external_id
+
+
+def connect(*, options: Mapping[str, Any], secret: str | None) -> Provider:
+    """The adapter of one account.
+
+    Options: `base_url`, `verified` (only hosts that the vendor verified; default true), `min_cuda`,
+    `bid_margin` (a bid's share above the price to beat; default 0.1), `search_pages` (default 2).
+
+    Raises:
+        ValueError: an option or the key is unknown or wrong; the message says what is right.
+    """
+    known = {"base_url", "verified", "min_cuda", "bid_margin", "search_pages"}
+    if unknown := sorted(set(options) - known):
+        raise ValueError(f"{unknown[0]} is no option of vastai; it has {', '.join(sorted(known))}")
+    if not secret:
+        raise ValueError("vastai needs an API key; create one in its console, under Keys")
+    base_url = checked_base_url(str(options.get("base_url", BASE_URL)))
+    verified = options.get("verified", True)
+    if verified not in (True, False):
+        raise ValueError(f"verified is {verified!r}; give true or false")
+    taste = market.Taste(
+        verified=verified,
+        min_cuda=_number_option(options, "min_cuda", None, most=100),
+        bid_margin=_number_option(options, "bid_margin", Decimal("0.1"), most=10) or Decimal(0),
+    )
+    pages = options.get("search_pages", 2)
+    if isinstance(pages, bool) or not isinstance(pages, int) or not 1 <= pages <= 10:
+        raise ValueError(f"search_pages is {pages!r}; give a whole number from 1 to 10")
+    http = VendorHttp(base_url=base_url, secret=secret, wait_in=wait_in, plain_errors=True)
+    loopback = urlsplit(base_url).hostname in LOOPBACK
+    return Vastai(http, taste=taste, search_pages=pages, loopback=loopback, clean=http.clean)
+
+
+def _number_option(
+    options: Mapping[str, Any], name: str, default: Decimal | None, *, most: int
+) -> Decimal | None:
+    if options.get(name) is None:
+        return default
+    value = amount(options[name])
+    if value is None or value > most:
+        raise ValueError(f"{name} is {options[name]!r}; give a number from 0 to {most}")
+    return value

@@ -1,0 +1,92 @@
+"""What beat sends while workers are away, and what a restart of beat makes of an operator's edits."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import redis
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from django_celery_beat.schedulers import ModelEntry
+
+from config import celery_app
+from config.env import ROOT
+from tests.support.celery.workers import a_worker
+from tests.support.factories import a_fleet, seconds
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.fault(43)
+PATIENCE_SECONDS = 30.0
+TICKS = 100
+
+
+@pytest.fixture
+def client(redis_url: str) -> "redis.Redis":
+    return redis.Redis.from_url(redis_url, protocol=2, decode_responses=True)
+
+
+@pytest.mark.django_db
+def test_every_entry_of_the_schedule_expires_before_it_is_a_queue() -> None:
+    a_fleet(tick=seconds(15))
+    rows = PeriodicTask.objects.exclude(name="celery.backend_cleanup").select_related("interval")
+    periods = {row.name: row.interval.schedule.run_every.total_seconds() for row in rows}
+    assert len(periods) > 6
+    late = {
+        row.name: row.expire_seconds
+        for row in rows
+        if row.expire_seconds is None or row.expire_seconds > periods[row.name]
+    }
+    assert late == {}
+
+
+@pytest.mark.django_db
+@pytest.mark.one_database
+def test_a_hundred_ticks_that_piled_up_do_the_work_of_one(
+    client: "redis.Redis", tmp_path: Path
+) -> None:
+    entry = ModelEntry(a_fleet(tick=seconds(1)).schedule, app=celery_app)
+    for _ in range(TICKS):
+        celery_app.send_task("fleet.count", ("piled",), **entry.options)
+    assert client.llen("control") == TICKS
+    expires = json.loads(client.lindex("control", 0))["headers"]["expires"]
+    until(lambda: expires < time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()))
+    celery_app.send_task("fleet.count", ("piled",), expires=PATIENCE_SECONDS)
+    with a_worker(tmp_path, "control", "-c", "1"):
+        until(lambda: client.llen("control") + client.hlen("unacked") == 0, PATIENCE_SECONDS)
+    assert client.get("piled:runs") == "1"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_restart_of_beat_leaves_an_operators_edits_as_they_are(
+    client: "redis.Redis", tmp_path: Path
+) -> None:
+    every_second = IntervalSchedule.objects.create(every=1, period=IntervalSchedule.SECONDS)
+    for name, enabled in {"nudge": True, "survey": False}.items():
+        PeriodicTask.objects.update_or_create(
+            name=name,
+            defaults={"task": f"pods.{name}", "interval": every_second, "enabled": enabled},
+        )
+    edited = list(PeriodicTask.objects.order_by("pk").values("name", "interval", "enabled"))
+    for _ in range(2):
+        client.flushall()
+        command = [sys.executable, "-m", "celery", "-A", "config", "beat", "--pidfile="]
+        with (
+            (tmp_path / "beat.log").open("ab") as log,
+            subprocess.Popen(
+                command, cwd=ROOT, env=dict(os.environ), stdout=log, stderr=log
+            ) as beat,
+        ):
+            until(lambda: sent(client).count("pods.nudge") >= 2, PATIENCE_SECONDS)
+            beat.kill()
+        assert "pods.survey" not in sent(client)
+    rows = PeriodicTask.objects.order_by("pk").exclude(name="celery.backend_cleanup")
+    assert list(rows.values("name", "interval", "enabled")) == edited
+
+
+def sent(client: "redis.Redis") -> list[str]:
+    """The tasks that wait in any queue."""
+    waiting = [m for queue in ("control", "vendor") for m in client.lrange(queue, 0, -1)]
+    return [json.loads(message)["headers"]["task"] for message in waiting]

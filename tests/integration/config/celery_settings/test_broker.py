@@ -1,0 +1,120 @@
+"""A broker that is gone, stands still, or has nobody who reads it."""
+
+import signal
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import redis
+from celery import current_app
+from django.conf import settings
+from django.db import transaction
+
+from config import celery_app
+from config.celery import LONGEST_QUEUE, App
+from pods import dispatch, lifecycle, tasks
+from pods.base import clock
+from pods.models import Pod
+from pods.states import REQUESTED, TERMINATING
+from tests.support.factories import a_pod
+from tests.support.own_redis import OwnServer
+from tests.support.waiting import until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.one_database]
+TICK_SOFT_LIMIT_SECONDS = 25
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[OwnServer]:
+    made = OwnServer(tmp_path)
+    made.start()
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def app(broker: OwnServer) -> Iterator[App]:
+    """The project's app, with its settings, on a broker of its own."""
+    before = current_app._get_current_object()
+    made = App("podfleet", set_as_current=False)
+    made.config_from_object("django.conf:settings", namespace="CELERY")
+    made.conf.broker_url = broker.url
+    made.set_current()
+    made.send_task("fleet.count", ("warm",), expires=60)  # its connection is there already
+    yield made
+    made.close()
+    before.set_current()
+
+
+def waiting(broker: OwnServer) -> int:
+    return int(redis.Redis.from_url(broker.url, protocol=2).llen("vendor"))
+
+
+@pytest.mark.fault(45)
+@pytest.mark.parametrize("gone", ["killed", "stands still"])
+def test_a_row_whose_message_could_not_be_sent_is_sent_by_the_next_nudge(
+    app: App, broker: OwnServer, gone: str
+) -> None:
+    if gone == "killed":
+        broker.kill()
+    else:
+        broker.signal(signal.SIGSTOP)
+    began = time.monotonic()
+    with transaction.atomic():  # as a tick does
+        pod = a_pod(state=REQUESTED)
+        dispatch.send(dispatch.SPAWN, pod.pk)
+    assert time.monotonic() - began < TICK_SOFT_LIMIT_SECONDS
+    assert list(Pod.objects.billable()) == [pod]
+    if gone == "killed":
+        broker.start()
+    else:
+        broker.signal(signal.SIGCONT)
+    later = clock.utcnow() + timedelta(minutes=1)
+    with clock.use(lambda: later):
+        tasks.nudge()
+    until(lambda: waiting(broker) >= 1)
+
+
+def test_a_queue_that_nobody_reads_has_an_end(app: App, broker: OwnServer) -> None:
+    redis.Redis.from_url(broker.url, protocol=2).rpush("vendor", *(["{}"] * (LONGEST_QUEUE - 5)))
+    for _ in range(20):
+        app.send_task("pods.check", (1,), expires=60)
+    assert waiting(broker) == LONGEST_QUEUE
+
+
+def test_what_must_not_be_lost_is_sent_all_the_same(app: App, broker: OwnServer) -> None:
+    client = redis.Redis.from_url(broker.url, protocol=2)
+    client.rpush("vendor", *(["{}"] * LONGEST_QUEUE))
+    app.send_task("pods.check", (1,))
+    assert waiting(broker) == LONGEST_QUEUE + 1
+
+
+@pytest.mark.fault(50)
+def test_a_step_that_is_due_in_an_hour_waits_in_its_row_and_not_on_the_broker(
+    app: App, broker: OwnServer
+) -> None:
+    pod = a_pod(state=TERMINATING)
+    lifecycle.postpone(pod, by=timedelta(hours=1))
+    dispatch.next_step(pod.pk, pod.status, countdown=3600)
+    tasks.nudge()
+    assert waiting(broker) == 0
+    later = clock.utcnow() + timedelta(hours=1, minutes=1)
+    with clock.use(lambda: later):
+        tasks.nudge()
+    assert waiting(broker) == 1
+
+
+def test_the_visibility_timeout_outlives_every_task_and_every_claim_outlives_its_task() -> None:
+    celery_app.loader.import_default_modules()
+    visible = settings.CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"]
+    limits = {
+        task.time_limit or settings.CELERY_TASK_TIME_LIMIT
+        for name, task in celery_app.tasks.items()
+        if name.startswith(("pods.", "fleet.", "notify."))
+    }
+    assert len(limits) > 1
+    assert max(limits) < settings.CLAIM_LEASE.total_seconds() < visible
+    assert dispatch.LONGEST_COUNTDOWN_SECONDS + max(limits) < visible
+    assert settings.CELERY_TASK_SOFT_TIME_LIMIT < settings.CELERY_TASK_TIME_LIMIT

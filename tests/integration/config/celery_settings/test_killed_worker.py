@@ -1,0 +1,82 @@
+"""What the settings make of a worker that is killed with -9, or told to end, in the middle of a task."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import redis
+
+from config import celery_app
+from tests.support.celery.workers import a_worker, kill
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.one_database
+PATIENCE_SECONDS = 60.0
+
+
+@pytest.fixture
+def client(redis_url: str) -> "redis.Redis":
+    return redis.Redis.from_url(redis_url, protocol=2, decode_responses=True)
+
+
+def begun(client: "redis.Redis", name: str) -> int:
+    """The process of the task of this name, once it runs."""
+    celery_app.send_task("pods.held", (name,))
+    [pid] = until(lambda: client.lrange(f"{name}:runs", 0, -1), PATIENCE_SECONDS)
+    return int(pid)
+
+
+def ended_once(client: "redis.Redis", name: str) -> None:
+    client.set(f"{name}:go", 1)
+    until(lambda: client.get(f"{name}:done"), PATIENCE_SECONDS)
+    until(lambda: client.llen("vendor") + client.hlen("unacked") == 0, PATIENCE_SECONDS)
+    assert client.get(f"{name}:done") == "1"
+
+
+def test_a_task_whose_process_was_killed_runs_again_and_ends(
+    client: "redis.Redis", tmp_path: Path
+) -> None:
+    with a_worker(tmp_path, "vendor", "-c", "2") as worker:
+        first = begun(client, "held")
+        killed = time.monotonic()
+        os.kill(first, signal.SIGKILL)
+        runs = until(lambda: client.lrange("held:runs", 1, -1), PATIENCE_SECONDS)
+        assert runs != [str(first)]
+        assert time.monotonic() - killed < PATIENCE_SECONDS  # not after the visibility timeout
+        ended_once(client, "held")
+        assert worker.poll() is None
+
+
+def test_a_task_of_a_host_that_lost_its_power_is_taken_by_another_within_the_timeout(
+    client: "redis.Redis", tmp_path: Path
+) -> None:
+    hurry = {"HURRY": "60"}  # of 600 s remain 10; of the transport's own hour a minute
+    with a_worker(tmp_path, "vendor", "-c", "1", environment=hurry) as worker:
+        celery_app.send_task("pods.held", ("held",), time_limit=PATIENCE_SECONDS)
+        until(lambda: client.llen("held:runs") == 1, PATIENCE_SECONDS)
+        began = time.monotonic()
+        kill(worker)
+    with a_worker(tmp_path, "vendor", "-c", "1", environment=hurry):
+        until(lambda: client.llen("held:runs") == 2, PATIENCE_SECONDS)
+        waited = time.monotonic() - began
+        client.set("held:go", 1)
+        until(lambda: client.get("held:done") == "1", PATIENCE_SECONDS)
+    assert waited > 120 / 60  # longer than a task may run: what runs is not delivered again
+    assert waited < 40
+
+
+def test_a_worker_that_is_told_to_end_lets_its_task_end_first(
+    client: "redis.Redis", tmp_path: Path
+) -> None:
+    as_the_stack_does = {"REMAP_SIGTERM": "SIGQUIT"}
+    with a_worker(tmp_path, "vendor", "-c", "1", environment=as_the_stack_does) as worker:
+        begun(client, "held")
+        worker.send_signal(signal.SIGTERM)
+        until(lambda: "Soft Shutdown" in (tmp_path / "worker.log").read_text(), PATIENCE_SECONDS)
+        client.set("held:go", 1)
+        worker.wait(PATIENCE_SECONDS)
+    assert client.get("held:done") == "1"
+    assert client.llen("held:runs") == 1
+    assert client.llen("vendor") + client.hlen("unacked") == 0

@@ -1,0 +1,346 @@
+"""The embedded server, each test with one of its own."""
+
+import logging
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import psutil
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from config import embedded
+from tests.support.waiting import until
+
+ROOT = Path(__file__).parents[4]
+START = "from pathlib import Path; from config import embedded; import redis, sys; "
+START += "url = embedded.ensure_running(Path(sys.argv[1])); "
+START += "print(redis.Redis.from_url(url).info('server')['run_id'], url)"
+# 30,000 keys at 0.1 ms each take three seconds to load.
+KEYS, SLOW_LOADING = 30_000, {**embedded.SETTINGS, "key-load-delay": "100"}
+
+
+@pytest.fixture
+def var(tmp_path: Path) -> Iterator[Path]:
+    """The folder of a server on any free port, that is gone after the test."""
+    embedded.url(tmp_path / "var", first_choice=0)
+    yield tmp_path / "var"
+    embedded.stop(tmp_path / "var")
+
+
+@pytest.fixture
+def stranger() -> Iterator[socket.socket]:
+    """Another program's socket, that listens and never answers."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield listening
+
+
+@pytest.fixture
+def bystander() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has nothing to do with us."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def client_of(url: str) -> redis.Redis:
+    return redis.Redis.from_url(url, protocol=2, decode_responses=True)
+
+
+def run_id(url: str) -> str:
+    return str(client_of(url).info("server")["run_id"])
+
+
+def pid_of(var: Path) -> int:
+    return int((var / "valkey" / "pid").read_text())
+
+
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2].removesuffix("/0"))
+
+
+def kill_server(var: Path) -> None:
+    process = psutil.Process(pid_of(var))
+    process.kill()
+    until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+
+
+def starting(var: Path, code: str = START) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(var)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_the_address_is_known_before_anything_runs_and_stays(var: Path) -> None:
+    url = embedded.url(var)
+    with pytest.raises(redis.ConnectionError):
+        client_of(url).ping()
+    assert embedded.ensure_running(var) == url
+    assert client_of(url).ping()
+    embedded.stop(var)
+    assert embedded.ensure_running(var) == url == embedded.url(var)
+
+
+def test_what_was_written_survives_a_stop_and_a_kill(var: Path) -> None:
+    client_of(embedded.ensure_running(var)).set("stopped", "kept")
+    embedded.stop(var)
+    client = client_of(embedded.ensure_running(var))
+    client.set("killed", "kept")
+    client.waitaof(1, 0, 5000)
+    kill_server(var)
+    assert client_of(embedded.ensure_running(var)).mget("stopped", "killed") == ["kept", "kept"]
+
+
+def test_a_server_left_by_a_run_that_ended_is_adopted(var: Path) -> None:
+    printed, _ = starting(var).communicate(timeout=60)
+    first, url = printed.split()
+    assert embedded.ensure_running(var) == url
+    assert run_id(url) == first
+    embedded.stop(var)
+    with pytest.raises(redis.ConnectionError):
+        client_of(url).ping()
+
+
+def test_a_living_server_without_its_pid_file_is_not_doubled(var: Path) -> None:
+    url = embedded.ensure_running(var)
+    first, pid = run_id(url), (var / "valkey" / "pid").read_text()
+    (var / "valkey" / "pid").unlink()
+    assert run_id(embedded.ensure_running(var)) == first
+    (var / "valkey" / "pid").write_text(pid)
+
+
+def test_starters_at_the_same_time_start_one_server(var: Path) -> None:
+    starters = [starting(var) for _ in range(4)]
+    printed = {starter.communicate(timeout=60)[0] for starter in starters}
+    assert len(printed) == 1
+    assert printed.pop().split()[1] == embedded.url(var)
+
+
+def test_whoever_asks_first_all_are_told_the_same_address(tmp_path: Path) -> None:
+    askers, together = 8, Barrier(8)
+
+    def ask(var: Path) -> str:
+        together.wait()
+        return embedded.url(var, first_choice=0)
+
+    with ThreadPoolExecutor(askers) as pool:
+        for number in range(200):
+            told = set(pool.map(ask, [tmp_path / str(number)] * askers))
+            assert len(told) == 1
+
+
+def test_a_starting_server_beside_another_process_pid_is_not_looked_for_there(
+    var: Path, bystander: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded.ensure_running(var)
+    own = (var / "valkey" / "pid").read_text()
+    (var / "valkey" / "pid").write_text(str(bystander.pid))
+    monkeypatch.setattr(embedded, "STOP_SECONDS", 0.2)
+    with pytest.raises(TimeoutError):
+        embedded.stop(var)
+    monkeypatch.undo()
+    assert bystander.poll() is None
+    (var / "valkey" / "pid").write_text(own)
+
+
+def test_a_stale_pid_file_that_names_another_process_harms_nobody(
+    var: Path, bystander: subprocess.Popen[bytes]
+) -> None:
+    embedded.ensure_running(var)
+    kill_server(var)
+    (var / "valkey" / "pid").write_text(str(bystander.pid))
+    embedded.stop(var)
+    assert client_of(embedded.ensure_running(var)).ping()
+    assert pid_of(var) != bystander.pid
+    embedded.stop(var)
+    assert bystander.poll() is None
+
+
+def test_a_pid_file_without_a_number_is_no_obstacle(var: Path) -> None:
+    embedded.ensure_running(var)
+    kill_server(var)
+    (var / "valkey" / "pid").write_text("")
+    assert client_of(embedded.ensure_running(var)).ping()
+
+
+def test_half_a_command_at_the_end_of_the_file_is_dropped(var: Path) -> None:
+    client = client_of(embedded.ensure_running(var))
+    for number in range(10):
+        client.set(f"key {number}", "whole")
+    client.waitaof(1, 0, 5000)
+    kill_server(var)
+    (written,) = (var / "valkey" / "appendonlydir").glob("*.incr.aof")
+    with written.open("r+b") as file:
+        file.truncate(written.stat().st_size - 5)
+    kept = client_of(embedded.ensure_running(var))
+    assert kept.dbsize() == 9
+    assert kept.get("key 8") == "whole"
+
+
+def test_a_taken_port_is_left_to_its_owner_and_the_move_is_told(
+    var: Path, stranger: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    taken = stranger.getsockname()[1]
+    (var / "valkey" / "port").write_text(str(taken))
+    with caplog.at_level(logging.WARNING):
+        url = embedded.ensure_running(var)
+    assert port_of(url) != taken
+    assert client_of(url).ping()
+    assert url == embedded.url(var)
+    assert f"another program listens on port {taken}" in caplog.text
+    assert str(port_of(url)) in caplog.text
+
+
+def test_another_folders_server_on_our_port_is_not_taken_for_ours(
+    var: Path, tmp_path: Path
+) -> None:
+    theirs = embedded.ensure_running(var)
+    other = tmp_path / "other"
+    embedded.url(other, first_choice=0)
+    (other / "valkey" / "port").write_text(str(port_of(theirs)))
+    try:
+        ours = embedded.ensure_running(other)
+        assert run_id(ours) != run_id(theirs)
+    finally:
+        embedded.stop(other)
+    assert client_of(theirs).ping()
+
+
+def test_the_first_choice_of_port_is_taken_where_it_is_free(
+    tmp_path: Path, stranger: socket.socket
+) -> None:
+    taken = stranger.getsockname()[1]
+    assert port_of(embedded.url(tmp_path / "a", first_choice=taken)) != taken
+    stranger.close()
+    assert port_of(embedded.url(tmp_path / "b", first_choice=taken)) == taken
+
+
+def test_a_server_that_still_loads_its_file_is_waited_for(var: Path) -> None:
+    url = embedded.ensure_running(var)
+    pipe = client_of(url).pipeline(transaction=False)
+    for number in range(KEYS):
+        pipe.set(f"key {number}", "")
+    pipe.execute()
+    embedded.stop(var)
+    slowly = START.replace("url =", f"embedded.SETTINGS = {SLOW_LOADING}; url =")
+    starter = starting(var, slowly)
+    until(lambda: is_loading(url))
+    starter.kill()
+    starter.communicate()
+    assert is_loading(url)
+    assert client_of(embedded.ensure_running(var)).dbsize() == KEYS
+
+
+def is_loading(url: str) -> bool:
+    try:
+        client_of(url).ping()
+    except redis.BusyLoadingError:
+        return True
+    except redis.ConnectionError:
+        return False
+    return False
+
+
+def test_it_runs_in_a_session_of_its_own(var: Path) -> None:
+    embedded.ensure_running(var)
+    assert os.getsid(pid_of(var)) == pid_of(var)
+
+
+def test_it_evicts_nothing_writes_each_second_and_listens_here_alone(var: Path) -> None:
+    client = client_of(embedded.ensure_running(var))
+    assert client.config_get("maxmemory-policy", "appendonly", "appendfsync", "bind", "save") == {
+        "maxmemory-policy": "noeviction",
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "bind": "127.0.0.1",
+        "save": "",
+    }
+
+
+def test_its_password_is_needed_and_nobody_else_can_read_it(var: Path) -> None:
+    url = embedded.ensure_running(var)
+    with pytest.raises(redis.AuthenticationError):
+        redis.Redis(port=port_of(url), protocol=2, retry=Retry(NoBackoff(), 0)).ping()
+    folder = var / "valkey"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    for name in ("password", "server.conf"):
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
+    assert not any("requirepass" in word for word in psutil.Process(pid_of(var)).cmdline())
+
+
+def test_to_stop_what_never_ran_is_no_error_and_leaves_nothing(tmp_path: Path) -> None:
+    embedded.stop(tmp_path / "var")
+    assert not (tmp_path / "var").exists()
+
+
+def test_a_server_that_does_not_hear_is_killed(var: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded.ensure_running(var)
+    process = psutil.Process(pid_of(var))
+    process.send_signal(signal.SIGSTOP)
+    monkeypatch.setattr(embedded, "STOP_SECONDS", 0.5)
+    embedded.stop(var)
+    assert not process.is_running()
+
+
+def test_a_server_that_fails_at_its_start_is_reported_with_its_last_words(
+    var: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_program(tmp_path / "bin", "valkey-server", prints="Valkey server v=9.1.2 or not")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    with pytest.raises(embedded.NoServer, match=r"v=9\.1\.2 or not"):
+        embedded.ensure_running(var)
+
+
+@pytest.mark.parametrize("name", ["valkey-server", "redis-server"])
+def test_a_server_on_the_path_comes_first_unless_it_is_too_old(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    ours = a_program(tmp_path, name, prints="Redis server v=7.0.15 sha=00000000:0 bits=64")
+    assert embedded.find_server() == ours
+    a_program(tmp_path, name, prints="Redis server v=6.2.14 sha=00000000:0 bits=64")
+    assert embedded.find_server() == embedded.bundled_server()
+
+
+def test_the_wheel_holds_a_server_of_version_7_or_later() -> None:
+    bundled = embedded.bundled_server()
+    assert bundled is not None
+    printed = subprocess.run(
+        [bundled, "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    assert int(printed.partition("v=")[2].partition(".")[0]) >= 7
+
+
+def test_where_there_is_no_server_the_error_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(embedded.metadata, "files", lambda _name: None)
+    with pytest.raises(embedded.NoServer, match="make setup"):
+        embedded.find_server()
+
+
+def test_it_can_be_imported_before_there_are_settings() -> None:
+    code = "import config.embedded, django.conf; assert not django.conf.settings.configured"
+    env = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO")}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, check=True)
+
+
+def a_program(folder: Path, name: str, *, prints: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    program = folder / name
+    program.write_text(f"#!/bin/sh\necho '{prints}'\n")
+    program.chmod(0o755)
+    return program

@@ -1,0 +1,158 @@
+"""The phases of a fleet's life, with real workers, beat, agents and Valkey."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.integration.config.stack.conftest import Installation, agents
+
+TICK_SECONDS = 1
+FAST = [
+    "--tick-seconds", str(TICK_SECONDS),
+    "--handler", "pods.agent.handlers.pace:sleep",
+    "--handler-env", '{"PACE_RATE": "30"}',
+    "--target-depth-per-pod", "10",
+    "--idle-seconds", "2",
+    "--heartbeat-seconds", "0.3",
+    "--silent-seconds", "10",
+    "--claim-idle-seconds", "4",
+    "--drain-seconds", "10",
+    "--batch-size", "8",
+]  # fmt: skip
+
+
+def write_items(path: Path, count: int) -> Path:
+    path.write_text("".join(f"text {n}\n" for n in range(count)))
+    return path
+
+
+def ready(status: dict) -> int:
+    return status["states"].get("ready", 0)
+
+
+def results(url: str) -> list[str]:
+    client = redis.Redis.from_url(url, protocol=2)
+    return [f[b"id"].decode() for _, f in client.xrange("embedding_tasks:results")]
+
+
+@pytest.mark.timeout(300)
+def test_one_pod_then_three_then_none_then_back(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fleet, look = installation.fleet, installation.look
+    fleet("create", "emb", *FAST)
+    fleet("enqueue", "emb", str(write_items(tmp_path / "a.txt", 2500)))
+    installation.start(monkeypatch)
+
+    # max_instances is 1 by default: a single pod, however deep the backlog
+    installation.until(lambda: ready(look("emb")) == 1)
+    shown = fleet("show", "emb")
+    assert len(shown["pods"]) == 1
+    assert "max_instances is 1" in shown["last_decision"]
+
+    # raised while it runs: the next ticks add one at a time
+    fleet("set", "emb", "--max-instances", "3")
+    installation.until(lambda: ready(look("emb")) == 3)
+    spawned = installation.python(
+        "import json; from fleet.models import Tick;"
+        "print(json.dumps([[t.spawned, t.at.timestamp()]"
+        " for t in Tick.objects.order_by('at') if t.spawned]))"
+    )
+    assert [count for count, _ in spawned] == [1, 1, 1]
+    assert all(b - a > TICK_SECONDS / 2 for (_, a), (_, b) in pairwise(spawned))
+
+    # empty: each is retired after its own idle time, down to none
+    installation.until(lambda: look("emb")["pods"] == [], seconds=120)
+    history = installation.python(
+        "import json; from pods.models import Pod;"
+        "print(json.dumps([[p.state, p.retire_because] for p in Pod.objects.all()]))"
+    )
+    assert [state for state, _ in history] == ["terminated"] * 3
+    assert all(why.startswith("idle: idle for ") for _, why in history)
+    assert agents(installation.var) == []
+
+    # back: so is the fleet
+    fleet("enqueue", "emb", str(write_items(tmp_path / "b.txt", 200)))
+    installation.until(lambda: look("emb")["depth"] == 0)
+    installation.until(lambda: look("emb")["pods"] == [])
+    found = results(installation.redis_url)
+    assert sorted(found) == sorted(
+        [f"a.txt:{n + 1}" for n in range(2500)] + [f"b.txt:{n + 1}" for n in range(200)]
+    )
+    assert agents(installation.var) == []
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.fault(44)
+@pytest.mark.parametrize(
+    "pods_too",
+    [
+        pytest.param(False, id="pods live on", marks=pytest.mark.one_database),
+        pytest.param(True, id="pods die too", marks=pytest.mark.slow),
+    ],
+)
+def test_after_a_kill_of_everything_the_next_start_finds_the_pods_and_loses_nothing(
+    installation: Installation,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    pods_too: bool,
+) -> None:
+    fleet, look = installation.fleet, installation.look
+    fleet("create", "emb", *FAST, "--max-instances", "2")
+    fleet("enqueue", "emb", str(write_items(tmp_path / "a.txt", 1500)))
+    installation.start(monkeypatch)
+    installation.until(lambda: ready(look("emb")) == 2)
+    before = {p["name"] for p in look("emb")["pods"]}
+
+    installation.kill_everything(pods=pods_too)
+    alive = agents(installation.var)
+    assert bool(alive) != pods_too
+
+    from config import embedded
+
+    embedded.ensure_running(installation.var)
+    installation.start(monkeypatch)
+
+    def names_of_ready() -> set[str]:
+        return {p["name"] for p in look("emb")["pods"] if p["state"] == "ready"}
+
+    if pods_too:
+        installation.until(lambda: names_of_ready() and not names_of_ready() & before)
+    else:
+        installation.until(lambda: names_of_ready() == before)
+
+    installation.until(lambda: look("emb")["depth"] == 0, seconds=120)
+    installation.until(lambda: look("emb")["pods"] == [])
+    found = results(installation.redis_url)
+    assert set(found) == {f"a.txt:{n + 1}" for n in range(1500)}
+    assert agents(installation.var) == []
+
+
+@pytest.mark.one_database
+def test_the_command_line_says_what_is_wrong_and_with_which_status(
+    installation: Installation, tmp_path: Path
+) -> None:
+    cli = installation.cli
+    assert "handler" in cli("fleet", "create", "emb", status=1)
+    assert "max_instances" in cli(
+        "fleet", "create", "emb", *FAST, "--max-instances", "1", "--min-instances", "2", status=1
+    )
+    assert "invalid choice" in cli("fleet", "dance", "emb", status=2)
+    assert "no fleet 'emb'; known: none" in cli("fleet", "show", "emb", status=1)
+    installation.fleet("create", "emb", *FAST)
+    assert "--handler-env" in cli("fleet", "set", "emb", "--handler-env", "{", status=1)
+    assert "nothing to set" in cli("fleet", "set", "emb", status=2)
+    assert "greater than" in cli("fleet", "set", "emb", "--max-hourly-usd", "-1", status=1)
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"text": "fine"}\n{"text": \n')
+    assert "bad.jsonl:2" in cli("fleet", "enqueue", "emb", str(bad), status=1)
+    assert installation.fleet("show", "emb")["depth"] == 0
+    good = tmp_path / "good.jsonl"
+    good.write_text('{"text": "one", "id": "x"}\n')
+    assert installation.fleet("enqueue", "emb", str(good)) == {"total": 1, "added": 1, "files": 1}
+    assert installation.fleet("enqueue", "emb", str(good))["added"] == 0
+    assert installation.fleet("show", "emb")["depth"] == 1
+    assert "1 → 0" not in json.dumps(installation.fleet("next", "emb"))

@@ -1,0 +1,114 @@
+"""`up` and `down`: the whole stack in one command, restarted where it dies, stopped cleanly."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from pathlib import Path
+
+import psutil
+import pytest
+
+from config import embedded, stack
+from config.env import ROOT
+from tests.integration.config.stack.conftest import Installation
+
+pytestmark = pytest.mark.one_database
+
+
+def get(url: str, login: str = "") -> int:
+    request = urllib.request.Request(url)
+    if login:
+        request.add_header("Authorization", "Basic " + b64encode(login.encode()).decode())
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as exc:
+        return exc.code
+    except OSError:
+        return 0
+
+
+def celery_workers(var: Path) -> list[psutil.Process]:
+    found = []
+    for process in stack.leftovers(var):
+        command = " ".join(process.cmdline())
+        if " worker " in command and "supervisord" not in command:
+            found.append(process)
+    return found
+
+
+@pytest.mark.timeout(240)
+def test_up_serves_with_passwords_restarts_what_dies_and_stops_cleanly(
+    installation: Installation,
+) -> None:
+    embedded.stop(installation.var)
+    command = [sys.executable, "manage.py", "up", "--port", "0", "--flower-port", "0"]
+    up = subprocess.Popen(
+        command, env=installation.env, cwd=ROOT, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    try:
+        assert up.stdout is not None
+        said = "".join(up.stdout.readline() for _ in range(3))
+        web = re.search(r"admin\s+(\S+)/admin/\s+user admin, password: (\S+)", said)
+        flower = re.search(r"Flower\s+(\S+)\s+user admin, password: (\S+)", said)
+        assert web, said
+        assert flower, said
+        installation.until(lambda: get(f"{web[1]}/readyz") == 200)
+        assert get(f"{web[1]}/admin/login/") == 200
+        installation.until(lambda: get(f"{flower[1]}/workers", f"admin:{flower[2]}") == 200)
+        assert get(f"{flower[1]}/workers") == 401
+        assert get(f"{flower[1]}/workers", "admin:guess") == 401
+        assert not [
+            p for p in stack.leftovers(installation.var) if flower[2] in " ".join(p.cmdline())
+        ]
+        passwords = {"admin-password", "flower-password"}
+        assert all(oct((installation.var / p).stat().st_mode)[-3:] == "600" for p in passwords)
+
+        before = {p.pid for p in celery_workers(installation.var)}
+        assert before
+        for process in celery_workers(installation.var):
+            process.kill()
+        installation.until(lambda: {p.pid for p in celery_workers(installation.var)} - before)
+
+        up.send_signal(signal.SIGINT)
+        assert up.wait(60) == 0
+        assert stack.leftovers(installation.var) == []
+        assert (
+            embedded._process(installation.var) is None if hasattr(embedded, "_process") else True
+        )
+    finally:
+        if up.poll() is None:
+            os.kill(up.pid, signal.SIGKILL)
+
+
+@pytest.mark.timeout(120)
+def test_down_stops_what_a_killed_up_left(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation.start(monkeypatch)
+    installation.until(lambda: len(stack.leftovers(installation.var)) >= 3)
+    assert "stopped" in installation.cli("down")
+    assert stack.leftovers(installation.var) == []
+    assert "nothing was running" in installation.cli("down")
+
+
+@pytest.mark.timeout(120)
+def test_down_ends_an_up_that_runs_elsewhere(installation: Installation) -> None:
+    command = [sys.executable, "manage.py", "up", "--port", "0", "--flower-port", "0"]
+    up = subprocess.Popen(
+        command, env=installation.env, cwd=ROOT, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    try:
+        assert up.stdout is not None
+        assert "admin" in up.stdout.readline()
+        installation.cli("down")
+        assert up.wait(30) == 0
+        assert stack.leftovers(installation.var) == []
+    finally:
+        if up.poll() is None:
+            os.kill(up.pid, signal.SIGKILL)

@@ -1,0 +1,114 @@
+"""What the web pages do against those who should not be there."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from config.env import ROOT
+from tests.support.factories import a_fleet
+
+pytestmark = pytest.mark.django_db
+LOGIN = "/admin/login/"
+PASSWORD = "correct horse battery staple"
+OPEN = {"healthz", "readyz"}  # what needs no login, and tells nothing but whether it works
+
+
+def try_to_log_in(name: str, password: str, *, address: str = "203.0.113.7") -> Any:
+    answer = Client(REMOTE_ADDR=address).post(LOGIN, {"username": name, "password": password})
+    return answer.status_code
+
+
+def test_ten_wrong_passwords_lock_a_name_out_from_their_address_alone() -> None:
+    for name in ("ann", "bob"):
+        User.objects.create_superuser(name, password=PASSWORD)
+    for _ in range(settings.AXES_FAILURE_LIMIT):
+        try_to_log_in("ann", "guess")
+    assert try_to_log_in("ann", PASSWORD) == 429
+    assert try_to_log_in("bob", PASSWORD) == 302
+    assert try_to_log_in("ann", PASSWORD, address="198.51.100.1") == 302
+
+
+def test_pages_load_from_this_host_alone_and_stand_in_no_frame(admin_client: Client) -> None:
+    for page in (LOGIN, reverse("admin:index")):
+        answer = admin_client.get(page)
+        policy = answer["Content-Security-Policy"]
+        assert "default-src 'self'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "http" not in policy.replace("'self'", "")
+        assert answer["X-Frame-Options"] == "DENY"
+        assert answer["X-Content-Type-Options"] == "nosniff"
+        assert answer["Referrer-Policy"] == "same-origin"
+
+
+def patterns(resolver: URLResolver, prefix: str = "") -> list[str]:
+    found = []
+    for entry in resolver.url_patterns:
+        if isinstance(entry, URLResolver):
+            found += patterns(entry, prefix + str(entry.pattern))
+        elif isinstance(entry, URLPattern):
+            found.append(prefix + str(entry.pattern))
+    return found
+
+
+def test_every_page_but_the_health_checks_wants_a_login(client: Client) -> None:
+    fleet = a_fleet()
+    opened = []
+    for pattern in patterns(get_resolver()):
+        path = pattern.replace("<path:object_id>", str(fleet.pk)).replace("<id>", "1")
+        for kind in ("<int:fleet_id>", "<int:pod_id>", "<int:alert_id>", "<int:content_type_id>"):
+            path = path.replace(kind, str(fleet.pk))
+        path = path.removesuffix("$").replace("^", "").replace("\\Z", "")
+        if any(mark in path for mark in "<(["):
+            continue
+        answer = client.get(f"/{path}")
+        if answer.status_code == 200:
+            opened.append(path)
+    assert set(opened) == {*OPEN, "admin/login/"}
+
+
+def test_health_checks_tell_nothing_but_health(client: Client) -> None:
+    assert client.get("/healthz").content == b"ok\n"
+    assert set(client.get("/readyz").json()) == {"ready", "missing"}
+
+
+@pytest.mark.fault(70)
+def test_a_production_configuration_has_nothing_that_django_warns_of(tmp_path: Path) -> None:
+    env = {
+        **os.environ,
+        "PODFLEET_PRODUCTION": "1",
+        "PODFLEET_SECRET_KEY": "k7Qz-9xTwB" * 6,
+        "PODFLEET_FIELD_KEYS": "f8Ry_3mLpD" * 6,
+        "PODFLEET_HTTPS": "1",
+        "PODFLEET_BEHIND_PROXY": "1",
+        "PODFLEET_ALLOWED_HOSTS": "fleet.example",
+        "PODFLEET_VAR_DIR": str(tmp_path),
+        "DATABASE_URL": "postgres://podfleet:secret@database.example/podfleet",
+        "REDIS_URL": "rediss://:secret@cache.example/0",
+    }
+    command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_tasks_come_as_json_alone() -> None:
+    assert settings.CELERY_ACCEPT_CONTENT == ["json"]
+    assert settings.CELERY_TASK_SERIALIZER == "json"
+
+
+def test_a_handler_named_in_the_admin_is_never_imported_by_the_manager(
+    admin_client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "trap_of_a_handler.py").write_text("raise SystemExit('imported by the manager')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    fleet = a_fleet(handler="trap_of_a_handler:run")
+    for name in ("admin:fleet_fleet_change", "fleet-next"):
+        assert admin_client.get(reverse(name, args=[fleet.pk])).status_code == 200
+    assert "trap_of_a_handler" not in sys.modules

@@ -1,0 +1,210 @@
+"""Whatever is typed into a form of the admin: an answer, never a fault of the server."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.test import Client, RequestFactory
+from django.urls import reverse
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from fleet.alerts import delivering
+from fleet.models import Channel, Fleet, Limits
+from pods.base.redis import redis_client
+from pods.models import Account
+from tests.support.factories import a_fleet, an_account
+
+pytestmark = pytest.mark.django_db
+EXAMPLES = 2000 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 10
+DIGITS = ("9" * 30, "-" + "9" * 30, "1e400", "NaN", "Infinity", "-0", "0.0000001", "1" + "0" * 5000)
+WORDS = (
+    *(
+        "",
+        " ",
+        "\0",
+        "a\0b",
+        "\ud7ff\u202e",
+        "'; DROP TABLE pods_pod; --",
+        "<script>alert(1)</script>",
+    ),
+    *("x" * 5000, "../../etc/passwd", "{}", "[]", "null", '{"a": 1e999}', "[" * 2000, "٣", "१२"),
+    *("7", "true", '"text"', "[1]", '{"min_vram_gb": "much"}', '{"gpu_types": "A"}'),
+    *(
+        "http://169.254.169.254/",
+        "json://[::1",
+        "mailto://",
+        "slack://",
+        "env:",
+        "file:/dev/zero\0",
+    ),
+    *("on", "2026-02-30", "99:99", "9999-12-31 23:59:59", "a:b:c", "os:system", "{{7*7}}"),
+)
+typed = st.one_of(st.sampled_from(DIGITS + WORDS), st.text(max_size=40), st.integers().map(str))
+quick = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+edits = st.dictionaries(st.integers(0, 200), typed, min_size=1, max_size=4)
+
+
+class Undone(Exception):
+    """What an example wrote is not for the next one."""
+
+
+@pytest.fixture
+def client() -> Client:
+    made = Client()
+    made.force_login(User.objects.create_superuser("root", password="x"))
+    return made
+
+
+def fields_of(instance: Any) -> dict[str, str]:
+    """What a browser would send of an unchanged form."""
+    request = RequestFactory().get("/")
+    request.user = User.objects.get()
+    model = admin.site._registry[type(instance)]
+    form = model.get_form(request, instance)(instance=instance)
+    sent: dict[str, Any] = {}
+    for bound in form:
+        value = bound.value()
+        if isinstance(bound.field, forms.BooleanField):
+            if value:
+                sent[bound.html_name] = "on"
+        else:
+            sent[bound.html_name] = "" if value is None else value
+    return sent
+
+
+def test_a_form_that_nobody_edited_is_taken(client: Client) -> None:
+    """Else whatever is typed into it would be refused for another reason."""
+    for instance in (
+        *(a_fleet(), an_account(), Limits.get()),
+        delivering.add_channel("ops", "json://93.184.216.34/hook"),
+    ):
+        answer = client.post(page_of(instance), fields_of(instance))
+        assert answer.status_code == 302, answer.context["adminform"].form.errors
+
+
+def page_of(instance: Any) -> str:
+    options = instance._meta
+    return reverse(f"admin:{options.app_label}_{options.model_name}_change", args=[instance.pk])
+
+
+def post(client: Client, instance: Any, edited: Mapping[int, str]) -> None:
+    fields = fields_of(instance)
+    names = sorted(fields)
+    for number, value in edited.items():
+        fields[names[number % len(names)]] = value
+    try:
+        with transaction.atomic():
+            answer = client.post(page_of(instance), fields)
+            assert answer.status_code in {200, 302}, answer.status_code
+            raise Undone
+    except Undone:
+        pass
+
+
+def each_field(number: int) -> Any:
+    """Every odd word once in each field is not left to chance."""
+    return [{n: word} for n in range(number) for word in (*DIGITS, *WORDS)]
+
+
+@quick
+@given(edited=edits)
+@example(edited={})
+def test_a_fleets_form_takes_or_refuses_whatever_is_typed(
+    client: Client, edited: dict[int, str]
+) -> None:
+    fleet = Fleet.objects.first() or a_fleet()
+    post(client, fleet, edited)
+
+
+@quick
+@given(edited=edits)
+@example(edited={})
+def test_an_accounts_form_takes_or_refuses_whatever_is_typed(
+    client: Client, edited: dict[int, str]
+) -> None:
+    account = Account.objects.first() or an_account()
+    post(client, account, edited)
+
+
+@quick
+@given(edited=edits)
+@example(edited={})
+def test_a_channels_form_takes_or_refuses_whatever_is_typed(
+    client: Client, edited: dict[int, str]
+) -> None:
+    channel = Channel.objects.first() or delivering.add_channel("ops", "json://93.184.216.34/hook")
+    post(client, channel, edited)
+
+
+@quick
+@given(edited=edits)
+@example(edited={})
+def test_the_form_of_the_limits_takes_or_refuses_whatever_is_typed(
+    client: Client, edited: dict[int, str]
+) -> None:
+    post(client, Limits.get(), edited)
+
+
+@pytest.mark.parametrize("text", ["1" + "0" * 5000, "[" * 100_000, '{"a": 1e999}', "7", "{"])
+def test_json_that_cannot_be_read_is_told_at_its_field(client: Client, text: str) -> None:
+    for instance, field in ((a_fleet(), "offer_query"), (an_account(), "options")):
+        answer = client.post(page_of(instance), {**fields_of(instance), field: text})
+        assert answer.status_code == 200
+        assert list(answer.context["adminform"].form.errors) == [field]
+
+
+@pytest.mark.parametrize(
+    ("kind", "url", "said"),
+    [
+        ("redis_stream", "somewhere", "redis://"),
+        ("redis_stream", "redis://[::1", "IPv6"),
+        ("celery_redis", "redis://h/0?priority_steps=x", "priority_steps"),
+        ("celery_rabbitmq", "", "amqp://user:password@host/vhost"),
+        ("celery_rabbitmq", "amqp://h/?management_port=0", "management_port"),
+    ],
+)
+def test_an_address_of_a_backlog_that_is_none_is_told_at_its_field(
+    client: Client, kind: str, url: str, said: str
+) -> None:
+    fleet = a_fleet()
+    sent = {**fields_of(fleet), "backlog": kind, "backlog_url": url}
+    answer = client.post(page_of(fleet), sent)
+    assert answer.status_code == 200
+    errors = answer.context["adminform"].form.errors
+    assert list(errors) == ["backlog_url"]
+    assert said in errors["backlog_url"][0]
+
+
+def test_a_stream_that_is_another_key_is_told_once_the_fleet_is_saved(
+    client: Client, redis_url: str
+) -> None:
+    redis_client(redis_url).set("taken", 1)
+    fleet = a_fleet()
+    sent = {**fields_of(fleet), "backlog_url": redis_url, "stream": "taken"}
+    answer = client.post(page_of(fleet), sent, follow=True)
+    assert "the consumer group is not made: taken: WRONGTYPE" in answer.content.decode()
+
+
+def test_a_host_that_no_name_can_have_is_told_once_the_fleet_is_saved(client: Client) -> None:
+    fleet = a_fleet()
+    sent = {**fields_of(fleet), "backlog_url": f"redis://{'x' * 100}/0"}
+    answer = client.post(page_of(fleet), sent, follow=True)
+    assert "the consumer group is not made: not the name of a host" in answer.content.decode()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_every_odd_word_in_every_field_of_a_fleet(client: Client) -> None:
+    fleet = a_fleet()
+    for edited in each_field(len(fields_of(fleet))):
+        post(client, fleet, edited)

@@ -1,0 +1,208 @@
+"""The first page: what it tells, whom it obeys, and what it costs the database."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.test import Client
+from django.urls import reverse
+
+from fleet.alerts import reconciling
+from fleet.models import Alert, Fleet, Limits, Sample, Tick
+from fleet.pages import overview
+from fleet.templatetags.fleet_words import items, lasting, usd
+from pods.base import clock
+from pods.emulators.base import SteppedClock
+from pods.states import BOOTING, FAILED, READY, STOPPED
+from tests.support.factories import a_fleet, a_pod, hours, seconds
+
+pytestmark = pytest.mark.django_db
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def time() -> Iterator[SteppedClock]:
+    stepped = SteppedClock(NOON)
+    with clock.use(stepped):
+        yield stepped
+
+
+def a_user(role: str) -> Client:
+    user = User.objects.create_user(role, password="x", is_staff=True)
+    user.groups.add(Group.objects.get(name=role))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def a_tick(fleet: Fleet, **values: Any) -> Tick:
+    defaults: dict[str, Any] = {
+        "at": clock.utcnow(), "token": 1, "depth": 3600, "active": 1, "ready": 1, "desired": 1,
+        "target": 1, "spawned": 0, "retired": 0, "sentence": "keeps 1 pod", "steps": [],
+        "snapshot": {}, "spent_today_usd": Decimal(0), "hourly_usd": Decimal(0), "milliseconds": 1,
+    }  # fmt: skip
+    return Tick.objects.create(fleet=fleet, **{**defaults, **values})
+
+
+def an_alert(fleet: Fleet, **values: Any) -> Alert:
+    now = clock.utcnow()
+    defaults = {
+        "cause": "pod_old",
+        "subject": "pod:1",
+        "severity": "warning",
+        "text": "pod 1 is old",
+    }
+    return Alert.objects.create(
+        fleet=fleet, first_seen_at=now, last_seen_at=now, **{**defaults, **values}
+    )
+
+
+def test_a_fleet_is_told_by_its_pods_its_last_tick_and_what_has_run_since(
+    time: SteppedClock,
+) -> None:
+    fleet = a_fleet(max_instances=4, max_hourly_usd="4", daily_budget_usd="10")
+    a_pod(fleet, READY, hourly_usd=Decimal("0.72"), rate=2.0)
+    a_pod(fleet, BOOTING, hourly_usd=Decimal("0.72"), rate=9.0)
+    a_pod(fleet, STOPPED, hourly_usd=Decimal(5), stopped_hourly_usd=Decimal("0.06"))
+    a_pod(fleet, FAILED, hourly_usd=Decimal(5))
+    a_tick(fleet, spent_today_usd=Decimal(5))
+    time.advance(60)
+    (card,) = overview.overview().cards
+    assert (card.billable, dict(card.states)) == (3, {"booting": 1, "ready": 1, "stopped": 1})
+    assert card.hourly_usd == Decimal("1.5")
+    assert card.spent_today_usd == Decimal("5.025")  # a minute at $1.50/h
+    assert (card.ceiling_percent, card.budget_percent) == (37, 50)
+    assert card.eta == timedelta(minutes=30)  # only READY pods drain
+    assert card.usd_per_million == pytest.approx(Decimal("208.33"), abs=Decimal("0.01"))
+    assert card.late
+
+
+def test_yesterdays_spending_is_not_todays(time: SteppedClock) -> None:
+    fleet = a_fleet()
+    a_pod(fleet, READY, hourly_usd=Decimal(1))
+    a_tick(fleet, spent_today_usd=Decimal(9))
+    time.advance(hours(13).total_seconds())
+    (card,) = overview.overview().cards
+    assert card.spent_today_usd == Decimal(1)
+
+
+def test_an_unknown_backlog_is_said_to_be_unknown(admin_client: Client) -> None:
+    a_tick(a_fleet(), depth=None)
+    page = admin_client.get(reverse("dashboard-now")).content.decode()
+    assert "<em>unknown</em>" in page
+
+
+def test_the_loudest_alerts_come_first_and_silent_ones_are_left_out(
+    time: SteppedClock,
+) -> None:
+    fleet = a_fleet()
+    old, worst = an_alert(fleet), an_alert(fleet, subject="pod:2", severity="critical")
+    quiet, put_off = an_alert(fleet, subject="pod:3"), an_alert(fleet, subject="pod:4")
+    reconciling.acknowledge([quiet], by="ann")
+    reconciling.snooze([put_off], until=clock.utcnow() + seconds(60), by="ann")
+    assert [a.pk for a in overview.overview().alerts] == [worst.pk, old.pk]
+
+
+@pytest.mark.parametrize("fleets", [1, 12])
+def test_the_queries_do_not_grow_with_fleets_pods_or_alerts(
+    fleets: int, django_assert_num_queries: Any
+) -> None:
+    for _ in range(fleets):
+        fleet = a_fleet()
+        a_tick(fleet)
+        an_alert(fleet, subject=fleet.name)
+        for state in (READY, BOOTING, READY):
+            a_pod(fleet, state)
+    Limits.get()  # the row is made by whoever asks first
+    with django_assert_num_queries(5):
+        found = overview.overview()
+        assert [c.sentence for c in found.cards] == ["keeps 1 pod"] * fleets
+        assert len(found.alerts) == fleets
+
+
+def test_charts_take_the_grains_of_their_stretch(admin_client: Client, time: SteppedClock) -> None:
+    fleet = a_fleet()
+    for ago, grain in ((0.2, 0), (0.3, 1), (0.5, 2), (5, 0), (6, 1), (30, 1), (40, 2), (400, 2)):
+        Sample.objects.create(fleet=fleet, at=NOON - hours(ago), grain=grain, depth=7, pods=2)
+    for stretch, count in (("1h", 3), ("24h", 3), ("7d", 2)):
+        answer = admin_client.get(reverse("dashboard-chart"), {"stretch": stretch}).json()
+        (drawn,) = answer["fleets"]
+        assert (drawn["name"], len(drawn["points"])) == (fleet.name, count)
+        assert drawn["points"] == sorted(drawn["points"])
+    assert admin_client.get(reverse("dashboard-chart"), {"stretch": "1y"}).status_code == 404
+
+
+def test_an_operator_pauses_runs_and_acknowledges(time: SteppedClock) -> None:
+    operator, fleet = a_user("operator"), a_fleet()
+    alert = an_alert(fleet)
+    for mode in ("paused", "running"):
+        operator.post(reverse("fleet-mode", args=[fleet.pk]), {"mode": mode})
+        fleet.refresh_from_db()
+        assert fleet.mode == mode
+    assert "operator" in fleet.history.latest().history_change_reason
+    operator.post(reverse("alert-ack", args=[alert.pk]))
+    alert.refresh_from_db()
+    assert alert.acknowledged_by == "operator"
+    # What destroys asks first, on its own page.
+    assert (
+        operator.post(reverse("fleet-mode", args=[fleet.pk]), {"mode": "stop_all"}).status_code
+        == 404
+    )
+
+
+@pytest.mark.fault(69)
+def test_a_viewer_sees_no_buttons_and_is_refused_when_posting(time: SteppedClock) -> None:
+    viewer, fleet = a_user("viewer"), a_fleet()
+    alert = an_alert(fleet)
+    page = viewer.get(reverse("admin:index")).content.decode()
+    assert fleet.name in page
+    assert alert.text in page
+    assert "pf-button" not in page
+    assert (
+        viewer.post(reverse("fleet-mode", args=[fleet.pk]), {"mode": "paused"}).status_code == 403
+    )
+    assert viewer.post(reverse("alert-ack", args=[alert.pk])).status_code == 403
+    fleet.refresh_from_db()
+    alert.refresh_from_db()
+    assert (fleet.mode, alert.acknowledged_by) == ("running", "")
+
+
+def test_who_was_logged_out_gets_the_page_anew_to_log_in(client: Client) -> None:
+    for name in ("dashboard-now", "dashboard-chart"):
+        answer = client.get(reverse(name))
+        assert (answer.status_code, answer["HX-Refresh"]) == (403, "true")
+    assert client.post(reverse("fleet-mode", args=[1]), {"mode": "paused"}).status_code == 302
+
+
+def test_times_are_in_the_zone_of_whoever_looks(admin_client: Client, time: SteppedClock) -> None:
+    a_tick(a_fleet())
+    url = reverse("dashboard-now")
+    assert ">12:00:00<" in admin_client.get(url).content.decode()
+    for zone, shown in (("Asia/Tokyo", "21:00:00"), ("../../etc/passwd", "12:00:00")):
+        admin_client.cookies["podfleet_zone"] = zone
+        assert f">{shown}<" in admin_client.get(url).content.decode()
+
+
+@pytest.mark.fault(68)
+def test_markup_in_a_decision_or_an_alert_stays_text(
+    admin_client: Client, time: SteppedClock
+) -> None:
+    fleet = a_fleet()
+    a_tick(fleet, sentence="<script>alert(1)</script>")
+    an_alert(fleet, text="<img src=x onerror=alert(2)>")
+    page = admin_client.get(reverse("dashboard-now")).content.decode()
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+
+
+def test_numbers_read_as_operators_say_them() -> None:
+    assert [usd(Decimal(a)) for a in ("0", "0.0432", "0.39", "1234.5")] == [
+        "$0.00", "$0.0432", "$0.39", "$1,234.50",
+    ]  # fmt: skip
+    assert [items(n) for n in (0, 9_999, 12_345, 60_000_000)] == ["0", "9,999", "12.3 k", "60.0 M"]
+    assert [lasting(seconds(n)) for n in (5, 60, 125, 7_260, 273_600)] == [
+        "5 s", "1 min", "2 min 5 s", "2 h 1 min", "3 d 4 h",
+    ]  # fmt: skip

@@ -1,0 +1,53 @@
+"""Drain and destroy in the list of pods: they name the pods, and ask first."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+
+from pods.models import Pod
+from pods.states import DRAINING, FAILED, READY, TERMINATING, PodState
+from tests.support.factories import a_fleet, a_pod
+
+pytestmark = [
+    pytest.mark.django_db,
+]
+
+
+def post(client: Client, action: str, *pods: Pod, **values: str) -> Any:
+    chosen = {"action": action, "_selected_action": [str(p.pk) for p in pods], **values}
+    return client.post(reverse("admin:pods_pod_changelist"), chosen)
+
+
+@pytest.mark.parametrize(("action", "after"), [("drain", DRAINING), ("destroy", TERMINATING)])
+def test_pods_are_named_and_stay_until_their_end_is_confirmed(
+    admin_client: Client, action: str, after: PodState
+) -> None:
+    fleet = a_fleet()
+    pod, ended, other = a_pod(fleet), a_pod(fleet, FAILED), a_pod(fleet)
+    page = post(admin_client, action, pod, ended).content.decode()
+    assert f"1 pod to {action}" in page
+    assert pod.name in page
+    assert ended.name not in page
+    assert other.name not in page
+    pod.refresh_from_db()
+    assert pod.status is READY
+
+    post(admin_client, action, pod, confirmed="yes")
+    pod.refresh_from_db()
+    other.refresh_from_db()
+    assert (pod.status, other.status) == (after, READY)
+    assert pod.events.get(after=after.value).by == "admin:admin"
+
+
+@pytest.mark.fault(69)
+def test_who_may_only_look_can_end_no_pod(client: Client) -> None:
+    pod = a_pod()
+    viewer = User.objects.create_user("viewer", password="x", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_pod"))
+    client.force_login(viewer)
+    post(client, "destroy", pod, confirmed="yes")
+    pod.refresh_from_db()
+    assert pod.status is READY

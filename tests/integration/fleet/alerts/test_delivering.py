@@ -1,0 +1,381 @@
+"""Alerts go out once, and a worker that dies takes none with it; real HTTP, real processes."""
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import connection
+
+from fleet.alerts import addresses, delivering
+from fleet.alerts.addresses import BadAddress
+from fleet.models import Alert, Channel, Delivery
+from pods.base import clock
+from pods.emulators.base import SteppedClock
+
+pytestmark = pytest.mark.django_db
+ROOT = Path(__file__).parents[4]
+DELIVER = (
+    "import django; django.setup(); from fleet.alerts import delivering; delivering.deliver({})"
+)
+
+
+class Receiver:
+    """A webhook's other end: keeps what it was sent, and does what the test wants meanwhile."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self.status = 200
+        self.location = ""
+        self.meanwhile: Callable[[], None] = lambda: None
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                size = int(self.headers["Content-Length"])
+                receiver.messages.append(json.loads(self.rfile.read(size)))
+                receiver.meanwhile()
+                self.send_response(receiver.status)
+                if receiver.location:
+                    self.send_header("Location", receiver.location)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"json://127.0.0.1:{self.server.server_port}/hook"
+
+    @property
+    def bodies(self) -> list[str]:
+        return [m["message"] for m in self.messages]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    thread = threading.Thread(target=made.server.serve_forever, args=(0.02,))
+    thread.start()
+    yield made
+    made.server.shutdown()
+    thread.join()
+    made.server.server_close()
+
+
+@pytest.fixture
+def time() -> Iterator[SteppedClock]:
+    stepped = SteppedClock(clock.utcnow())
+    with clock.use(stepped):
+        yield stepped
+
+
+@pytest.fixture
+def channel(receiver: Receiver, settings: Any) -> Channel:
+    settings.ALLOW_PRIVATE_WEBHOOKS = True
+    return delivering.add_channel("ops", receiver.url)
+
+
+def due(channel: Channel, count: int = 1) -> list[Delivery]:
+    now = clock.utcnow()
+    made = []
+    for n in range(count):
+        alert = Alert.objects.create(
+            cause="pod_old",
+            subject=f"pod:{n}",
+            severity="warning",
+            text=f"pod {n} is old",
+            first_seen_at=now,
+            last_seen_at=now,
+        )
+        made.append(
+            Delivery.objects.create(alert=alert, channel=channel, announcement=1, due_at=now)
+        )
+    return made
+
+
+def test_an_announcement_goes_out_once(
+    channel: Channel, receiver: Receiver, time: SteppedClock
+) -> None:
+    delivery = due(channel)[0]
+    assert [delivering.deliver(channel.pk) for _ in range(3)] == [1, 0, 0]
+    assert len(receiver.bodies) == 1
+    assert f"pod 0 is old (#{delivery.alert_id}.1" in receiver.bodies[0]
+    assert "repetition" not in receiver.bodies[0]
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.sent_at, delivery.attempts) == ("sent", time.now, 1)
+
+
+def test_many_at_once_are_one_message(
+    channel: Channel, receiver: Receiver, time: SteppedClock
+) -> None:
+    due(channel, 25)
+    assert delivering.deliver(channel.pk) == 25
+    assert len(receiver.messages) == 1
+    assert receiver.messages[0]["title"] == "Podfleet: 25 alerts"
+    assert "and 5 more" in receiver.bodies[0]
+
+
+@pytest.mark.fault(54)
+def test_what_was_refused_is_sent_again_later_and_given_up_in_the_end(
+    channel: Channel, receiver: Receiver, time: SteppedClock
+) -> None:
+    delivery = due(channel)[0]
+    receiver.status = 500
+    assert delivering.deliver(channel.pk) == 0
+    assert delivering.deliver(channel.pk) == 0
+    assert len(receiver.messages) == 1  # not before its pause is over
+    for _ in range(20):
+        time.advance(24 * 3600)
+        delivering.deliver(channel.pk)
+    delivery.refresh_from_db()
+    assert (delivery.state, len(receiver.messages)) == ("failed", delivering.TRIES)
+    assert "did not take the message" in delivery.last_error
+
+
+@pytest.mark.fault(54)
+def test_a_channel_that_takes_its_time_is_left_and_asked_again_later(
+    channel: Channel, receiver: Receiver, time: SteppedClock
+) -> None:
+    delivery = due(channel)[0]
+    answered = threading.Event()
+    receiver.meanwhile = lambda: answered.wait(60)
+    began = monotonic()
+    assert delivering.deliver(channel.pk) == 0
+    assert monotonic() - began < 30  # a worker that holds on for longer would starve the others
+    answered.set()
+    delivery.refresh_from_db()
+    assert delivery.state == "pending"
+    assert delivery.due_at > time.now
+
+
+def test_a_refused_message_arrives_when_the_channel_is_well_again(
+    channel: Channel, receiver: Receiver, time: SteppedClock
+) -> None:
+    due(channel)
+    receiver.status = 503
+    delivering.deliver(channel.pk)
+    receiver.status = 200
+    time.advance(15)
+    assert delivering.deliver(channel.pk) == 1
+    assert "repetition" not in receiver.bodies[1]  # we know that the first did not arrive
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_at_once_send_one_message(
+    channel: Channel, receiver: Receiver, time: SteppedClock
+) -> None:
+    due(channel)
+    others: list[int] = []
+
+    def second_worker() -> None:
+        receiver.meanwhile = lambda: None
+        try:
+            others.append(delivering.deliver(channel.pk))
+        finally:
+            connection.close()
+
+    receiver.meanwhile = second_worker
+    assert delivering.deliver(channel.pk) == 1
+    assert (others, len(receiver.messages)) == ([0], 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_killed_while_it_sends_loses_no_alert_and_the_repetition_says_so(
+    channel: Channel, receiver: Receiver, settings: Any
+) -> None:
+    delivery = due(channel)[0]
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        arrived.set()
+        go_on.wait(60)
+
+    receiver.meanwhile = hold
+    worker = subprocess.Popen(
+        [sys.executable, "-c", DELIVER.format(channel.pk)],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "PODFLEET_ALLOW_PRIVATE_WEBHOOKS": "1",
+        },
+    )
+    try:
+        assert arrived.wait(60)
+        worker.send_signal(signal.SIGKILL)
+        worker.wait(30)
+    finally:
+        worker.kill()
+        worker.wait(30)
+        receiver.meanwhile = lambda: None
+        go_on.set()
+    assert delivering.deliver(channel.pk) == 0  # it is still the dead worker's
+    stepped = SteppedClock(clock.utcnow() + settings.CLAIM_LEASE)
+    with clock.use(stepped):
+        assert delivering.deliver(channel.pk) == 1
+        assert delivering.deliver(channel.pk) == 0
+    assert [("perhaps a repetition" in body) for body in receiver.bodies] == [False, True]
+    reference = f"#{delivery.alert_id}.1"
+    assert all(reference in body for body in receiver.bodies)
+
+
+def test_a_redirect_is_not_followed(
+    channel: Channel, receiver: Receiver, time: SteppedClock
+) -> None:
+    due(channel)
+    receiver.status, receiver.location = 307, receiver.url.replace("json:", "http:")
+    assert delivering.deliver(channel.pk) == 0
+    assert len(receiver.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("json://127.0.0.1/x", "private network"),
+        ("json://localhost:8000/x", "private network"),
+        ("jsons://10.1.2.3/x", "private network"),
+        ("json://169.254.169.254/latest/meta-data", "private network"),
+        ("json://[::1]/x", "private network"),
+        ("json://[::ffff:127.0.0.1]/x", "private network"),
+        ("json://0x7f000001/x", "private network"),
+        ("mailto://u:p@93.184.216.34?smtp=127.0.0.1", "private network"),
+        ("ntfy://127.0.0.1/topic", "private network"),
+        ("ntfy://127.0.0.1?mode=private&to=topic", "private network"),
+        ("file:///etc/passwd", "not allowed"),
+        ("syslog://localhost", "not allowed"),
+        ("dbus://", "not allowed"),
+        ("slack://a/b/c?template=/etc/passwd", "template is not allowed"),
+        ("json://93.184.216.34/x?redirect=yes", "redirect is not allowed"),
+        ("127.0.0.1", "not allowed"),
+        ("json://93.184.216.34/x?to=a;template=/etc/passwd", "with & between them"),
+        ("json://93.184.216.34/x?%20template=/etc/passwd", "template is not allowed"),
+        ("json://93.184.216.34\\@127.0.0.1/x", "private network|cannot be resolved|not complete"),
+    ],
+)
+def test_an_address_that_reaches_inside_is_refused(url: str, why: str) -> None:
+    with pytest.raises(BadAddress, match=why):
+        delivering.add_channel("ops", url)
+    assert not Channel.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "json://93.184.216.34/hook?+X-Token=a",
+        "ntfy://a-topic",
+        "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#general",
+        "pagerduty://0123456789abcdef0123456789abcdef@0123456789abcdef0123456789abcdef",
+    ],
+)
+def test_an_address_outside_is_kept_encrypted(url: str) -> None:
+    channel = delivering.add_channel("ops", url)
+    assert url[-8:] not in channel.sealed_url
+    assert addresses.unseal(channel.sealed_url) == url
+
+
+def test_an_address_is_checked_again_when_it_is_used(
+    channel: Channel, receiver: Receiver, time: SteppedClock, settings: Any
+) -> None:
+    delivery = due(channel)[0]
+    settings.ALLOW_PRIVATE_WEBHOOKS = False
+    assert delivering.deliver(channel.pk) == 0
+    delivery.refresh_from_db()
+    assert "private network" in delivery.last_error
+    assert receiver.messages == []
+
+
+@pytest.mark.fault(65)
+def test_a_name_that_leads_inside_once_it_was_checked_is_not_connected_to(
+    receiver: Receiver, time: SteppedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def rebinding(host: str, port: Any, *_: Any, **__: Any) -> Any:
+        """A name server that changes its mind after the checks."""
+        asked.append(host)
+        outside = len(asked) <= 4  # when it is added, and twice when it is used
+        address = ("93.184.216.34" if outside else "127.0.0.1", port or 0)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address)]
+
+    monkeypatch.setattr(addresses, "_look_up", rebinding)
+    url = receiver.url.replace("127.0.0.1", "rebinding.example")
+    channel = delivering.add_channel("ops", url)
+    asked[:] = ["checked"] * 2
+    delivery = due(channel)[0]
+    assert delivering.deliver(channel.pk) == 0
+    assert len(asked) > 4
+    assert receiver.messages == []
+    delivery.refresh_from_db()
+    assert delivery.state == "pending"
+
+
+def test_an_address_that_is_not_allowed_any_more_is_not_used(
+    channel: Channel, time: SteppedClock
+) -> None:
+    delivery = due(channel)[0]
+    Channel.objects.filter(pk=channel.pk).update(sealed_url=addresses.seal("syslog://"))
+    assert delivering.deliver(channel.pk) == 0
+    delivery.refresh_from_db()
+    assert "syslog:// is not allowed" in delivery.last_error
+
+
+def test_an_address_of_a_lost_key_says_what_to_do(channel: Channel, settings: Any) -> None:
+    settings.FIELD_KEYS = ("another", *settings.FIELD_KEYS)
+    assert addresses.unseal(channel.sealed_url).startswith("json://")
+    settings.FIELD_KEYS = ("another",)
+    with pytest.raises(BadAddress, match="PODFLEET_FIELD_KEYS"):
+        addresses.unseal(channel.sealed_url)
+
+
+def alerts(*words: str) -> str:
+    out = io.StringIO()
+    call_command("alerts", *words, stdout=out)
+    return out.getvalue()
+
+
+def test_the_command_line_adds_tests_lists_snoozes_and_acknowledges(
+    receiver: Receiver, time: SteppedClock, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ALLOW_PRIVATE_WEBHOOKS = True
+    monkeypatch.setenv("OPS_URL", receiver.url)
+    assert json.loads(alerts("add", "ops", "env:OPS_URL", "--json"))["channel"] == "ops"
+    assert json.loads(alerts("test", "ops", "--json")) == {"channel": "ops", "sent": True}
+    assert receiver.messages[0]["title"] == "Podfleet: a test"
+    due(Channel.objects.get(), 2)
+    listed = json.loads(alerts("list", "--json"))
+    assert {a["text"] for a in listed} == {"pod 0 is old", "pod 1 is old"}
+    first, second = sorted(a["id"] for a in listed)
+    assert json.loads(alerts("ack", str(first), "--json")) == {"acknowledged": 1}
+    assert json.loads(alerts("snooze", str(second), "--hours", "8", "--json"))["snoozed"] == 1
+    text = alerts("list")
+    assert "acknowledged by" in text
+    assert "silent until" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["ack"], "name the alerts by id, or say --all"),
+        (["ack", "99"], "no open alert 99"),
+        (["test", "nobody"], "no channel 'nobody'; known: none"),
+        (["add", "ops", "env:NOT_SET_ANYWHERE"], "is empty"),
+        (["snooze", "--all", "--hours", "-1"], "name a moment to come"),
+    ],
+)
+def test_the_command_line_says_what_is_wrong(words: list[str], says: str) -> None:
+    with pytest.raises(CommandError, match=says):
+        alerts(*words)

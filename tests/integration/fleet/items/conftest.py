@@ -1,0 +1,75 @@
+"""Files, streams and what is on them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from config.env import ROOT
+from pods.base.redis import redis_client
+from tests.support.sources import Source
+
+STREAM = GROUP = "emb"
+
+
+@pytest.fixture
+def client(redis_url: str) -> redis.Redis:
+    return redis_client(redis_url)
+
+
+@pytest.fixture
+def start(redis_url: str) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Runs a piece of code in a process of its own, with `client` and `paths`; ended with the test."""
+    started = []
+
+    def run(code: str, *paths: Path) -> subprocess.Popen[bytes]:
+        head = (
+            "import sys; from pathlib import Path; from fleet.items import feeding\n"
+            "from pods.base.redis import redis_client\n"
+            f"client = redis_client({redis_url!r}); paths = [Path(p) for p in sys.argv[1:]]\n"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", head + code, *map(str, paths)],
+            cwd=ROOT,
+            env=os.environ,
+            stderr=subprocess.PIPE,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Iterator[Source]:
+    """A database with a table docs."""
+    made = Source(tmp_path)
+    made.run("CREATE TABLE docs (id bigint PRIMARY KEY, text text, n integer)")
+    yield made
+    for table in ("docs", "odd"):
+        made.run(f"DROP TABLE IF EXISTS {table}")
+
+
+def ids(client: redis.Redis, stream: str = STREAM) -> list[str]:
+    """The ids of the items on a stream, in their order."""
+    return [fields[b"id"].decode() for _, fields in client.xrange(stream)]
+
+
+def text_file(folder: Path, lines: int, name: str = "a.txt") -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"text {n}\n" for n in range(1, lines + 1)))
+    return path
+
+
+def numbered(name: str, first: int, last: int) -> list[str]:
+    return [f"{name}:{n}" for n in range(first, last + 1)]

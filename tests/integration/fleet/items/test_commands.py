@@ -1,0 +1,156 @@
+"""`fleet enqueue` and `fleet results` as operators call them."""
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from django.core.management import CommandError, call_command
+
+from tests.integration.fleet.items.conftest import ids, numbered, text_file
+from tests.support.factories import a_fleet
+
+pytestmark = pytest.mark.django_db
+
+
+def run(verb: str, *args: object) -> str:
+    out = io.StringIO()
+    call_command("fleet", verb, *map(str, args), stdout=out)
+    return out.getvalue()
+
+
+@pytest.fixture
+def fleet(client: redis.Redis) -> Any:
+    return a_fleet(name="emb", stream="tasks", group="workers")
+
+
+def test_enqueue_says_how_many_items_were_put_where(fleet: Any, tmp_path: Path) -> None:
+    path = text_file(tmp_path, 3)
+    assert run("enqueue", "emb", path) == "3 items enqueued on tasks\n"
+    assert "0 items enqueued on tasks; 3 had been enqueued before, --again" in run(
+        "enqueue", "emb", path
+    )
+    assert run("enqueue", "emb", path, "--again") == "3 items enqueued on tasks\n"
+
+
+def test_enqueue_prints_one_json_object_when_asked(
+    fleet: Any, client: redis.Redis, tmp_path: Path
+) -> None:
+    paths = [text_file(tmp_path, 2, "a.txt"), text_file(tmp_path, 1, "b.txt")]
+    assert json.loads(run("enqueue", "emb", "--json", *paths)) == {
+        "total": 3,
+        "added": 3,
+        "files": 2,
+    }
+    assert ids(client, "tasks") == [*numbered("a.txt", 1, 2), "b.txt:1"]
+    assert [group["name"] for group in client.xinfo_groups("tasks")] == [b"workers"]
+
+
+def test_a_bar_is_shown_on_a_terminal_and_nowhere_else(
+    fleet: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = text_file(tmp_path, 3)
+    run("enqueue", "emb", path)
+    run("results", "emb", "--out", tmp_path / "out.jsonl")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    run("enqueue", "emb", path)
+    run("results", "emb", "--out", tmp_path / "out.jsonl")
+    shown = capsys.readouterr()
+    assert "enqueueing" in shown.err
+    assert "3 items" in shown.err
+    assert "writing" in shown.err
+    assert shown.out == ""
+
+
+def test_results_come_from_the_stream_of_the_fleet(
+    fleet: Any, client: redis.Redis, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    for item in ("a", "b", "a"):
+        client.xadd("tasks:results", {"id": item, "result": "1"})
+    assert run("results", "emb", "--out", out) == (
+        f"{out}: 2 results, 2 of them new; 1 duplicates left out\n"
+    )
+    fleet.results = "elsewhere"
+    fleet.save(update_fields=["results"])
+    client.xadd("elsewhere", {"id": "c", "result": "1"})
+    answer = run("results", "emb", "--json", "--out", tmp_path / "other.jsonl")
+    assert json.loads(answer) == {"items": 1, "added": 1, "duplicates": 0}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "no such file"), ("{}\n[]\n", "bad.jsonl:2: list, not an object")]
+)
+def test_a_file_that_is_no_input_is_a_clear_error(
+    fleet: Any, tmp_path: Path, content: str | None, words: str
+) -> None:
+    path = tmp_path / "bad.jsonl"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(CommandError, match=words):
+        run("enqueue", "emb", path)
+
+
+def test_a_standard_input_that_is_closed_is_said(
+    fleet: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(CommandError, match="standard input is closed; pipe the items"):
+        run("enqueue", "emb", "-")
+
+
+def test_an_answer_of_redis_is_told_without_our_script(
+    fleet: Any, client: redis.Redis, tmp_path: Path
+) -> None:
+    path = text_file(tmp_path, 3)
+    run("enqueue", "emb", path)
+    text_file(tmp_path, 5_000)
+    client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(CommandError, match=r"Redis answered: .*maxmemory") as caught:
+            run("enqueue", "emb", path)
+    finally:
+        client.config_set("maxmemory", 0)
+    assert "local known" not in str(caught.value)
+    assert len(str(caught.value)) < 200
+    assert run("enqueue", "emb", path).startswith("4,997 items enqueued on tasks; 3 had been")
+
+
+def test_a_redis_that_is_not_there_is_named(fleet: Any, tmp_path: Path) -> None:
+    fleet.backlog_url = "redis://127.0.0.1:1/0"
+    fleet.save(update_fields=["backlog_url"])
+    with pytest.raises(CommandError, match=r"Redis: .*127\.0\.0\.1:1.* run the same command again"):
+        run("enqueue", "emb", text_file(tmp_path, 1))
+    with pytest.raises(CommandError, match=r"Redis: .*127\.0\.0\.1:1"):
+        run("results", "emb", "--out", tmp_path / "out.jsonl")
+
+
+def test_a_celery_queue_is_fed_by_its_own_app(fleet: Any, tmp_path: Path) -> None:
+    fleet.backlog = "celery_redis"
+    fleet.save(update_fields=["backlog"])
+    with pytest.raises(CommandError, match="emb drains a Celery queue on Redis, which your Celery"):
+        run("enqueue", "emb", text_file(tmp_path, 1))
+
+
+def test_standard_input_is_known_again_and_leaves_nothing_on_disk(
+    fleet: Any,
+    client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    settings: Any,
+) -> None:
+    settings.VAR_DIR = tmp_path
+
+    def piped(text: bytes) -> str:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+        return run("enqueue", "emb", "-", "--stdin", "txt")
+
+    assert piped(b"one\ntwo\n") == "2 items enqueued on tasks\n"
+    assert "1 items enqueued on tasks; 2 had been" in piped(b"one\ntwo\nthree\n")
+    assert piped(b"other\n") == "1 items enqueued on tasks\n"
+    assert ids(client, "tasks") == [*numbered("emb.txt", 1, 3), "emb.txt#2:1"]
+    assert list((tmp_path / "stdin").iterdir()) == []

@@ -1,0 +1,156 @@
+"""`enqueue` under kill -9, lost answers and a second `enqueue`."""
+
+import select
+import socket
+import socketserver
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+
+from fleet.items.feeding import enqueue
+from pods.base.redis import redis_client
+from tests.integration.fleet.items.conftest import GROUP, STREAM, ids, numbered, text_file
+from tests.support.waiting import until
+
+ENQUEUE = f"feeding.enqueue(client, {STREAM!r}, {GROUP!r}, paths)"
+TELL_PEAK = (
+    "import resource; "
+    "sys.stderr.write(str(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))"
+)
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.mark.fault(64)
+def test_a_kill_at_any_point_neither_loses_nor_repeats_an_item(
+    client: redis.Redis, tmp_path: Path, start: Start
+) -> None:
+    lines, kills = 100_000, 5
+    paths = [text_file(tmp_path, 1_000, "first.txt"), text_file(tmp_path, lines)]
+    for _ in range(kills):
+        before = client.xlen(STREAM)
+        process = start(ENQUEUE, *paths)
+        until(lambda then=before: client.xlen(STREAM) > then)  # type: ignore[misc]
+        process.kill()
+        assert process.wait() == -9
+    assert client.xlen(STREAM) < lines + 1_000
+    enqueue(client, STREAM, GROUP, paths)
+    assert ids(client) == [*numbered("first.txt", 1, 1_000), *numbered("a.txt", 1, lines)]
+
+
+@pytest.mark.fault(64)
+def test_a_kill_before_the_first_batch_leaves_nothing_behind_that_matters(
+    client: redis.Redis, tmp_path: Path, start: Start
+) -> None:
+    path = text_file(tmp_path, 1_000)
+    process = start(ENQUEUE, path)
+    until(lambda: client.exists(STREAM))
+    process.kill()
+    process.wait()
+    enqueue(client, STREAM, GROUP, [path])
+    assert ids(client) == numbered("a.txt", 1, 1_000)
+
+
+def test_two_at_the_same_file_add_each_item_once(
+    client: redis.Redis, tmp_path: Path, start: Start
+) -> None:
+    path = text_file(tmp_path, 100_000)
+    both = [start(ENQUEUE, path), start(ENQUEUE, path)]
+    errors = []
+    for process in both:
+        assert process.stderr is not None
+        errors.append(process.stderr.read().decode())
+        process.wait()
+    refused = [text for text in errors if text]
+    assert len(refused) <= 1
+    assert all("another enqueue" in text for text in refused)
+    assert ids(client) == numbered("a.txt", 1, 100_000)
+
+
+# Of the scripts that write: taking files over, and adding items.
+SCRIPTS = (b"for i = 1, #ARGV, 3", b"XADD")
+
+
+class LossyLink(socketserver.ThreadingTCPServer):
+    """Stands between a client and the server, and loses answers of scripts that were run."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        super().__init__(("127.0.0.1", 0), Link)
+        self.target = target
+        self.connections = self.lost = 0
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def answers_of_next_connection(self) -> int:
+        """How many answers to items pass before the connection breaks: none, and some, by turns."""
+        self.connections += 1
+        return 0 if self.connections % 2 else 12
+
+
+class Link(socketserver.BaseRequestHandler):
+    """One connection of it."""
+
+    server: LossyLink
+
+    def handle(self) -> None:
+        left, items_sent = self.server.answers_of_next_connection(), False
+        with socket.create_connection(self.server.target) as upstream:
+            while True:
+                for ready in select.select([self.request, upstream], [], [])[0]:
+                    if not (data := ready.recv(65_536)):
+                        return
+                    if ready is self.request:
+                        items_sent = items_sent or any(part in data for part in SCRIPTS)
+                        upstream.sendall(data)
+                    elif items_sent and not left:
+                        self.server.lost += 1
+                        return  # what was asked is done, or a part of it; nobody is told
+                    else:
+                        left -= items_sent
+                        self.request.sendall(data)
+
+
+@pytest.fixture
+def link(redis_url: str) -> Iterator[LossyLink]:
+    parts = urlsplit(redis_url)
+    with LossyLink((parts.hostname or "127.0.0.1", parts.port or 6379)) as server:
+        yield server
+        server.shutdown()
+
+
+@pytest.mark.fault(64)
+def test_a_lost_answer_neither_loses_nor_repeats_an_item(
+    client: redis.Redis, redis_url: str, tmp_path: Path, link: LossyLink
+) -> None:
+    path = text_file(tmp_path, 20_000)
+    here = f":{link.server_address[1]}"
+    through = redis_client(redis_url.replace(f":{urlsplit(redis_url).port}", here))
+    fed = enqueue(through, STREAM, GROUP, [path])
+    assert link.lost >= 3
+    assert fed.added == 20_000
+    assert ids(client) == numbered("a.txt", 1, 20_000)
+    through.close()
+
+
+@pytest.mark.fault(58)
+def test_items_of_50_mb_take_no_more_memory_when_there_are_more_of_them(
+    tmp_path: Path, start: Start
+) -> None:
+    size = 50_000_000
+    used = []
+    for count in (2, 4):
+        path = tmp_path / f"{count}.txt"
+        with path.open("wb") as file:
+            for n in range(count):
+                file.write(bytes([65 + n]) * size + b"\n")
+        process = start(f"{ENQUEUE}; {TELL_PEAK}; client.delete({STREAM!r})", path)
+        assert process.stderr is not None
+        used.append(int(process.stderr.read()))
+        path.unlink()
+    assert used[1] < used[0] + size

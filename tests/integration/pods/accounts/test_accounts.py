@@ -1,0 +1,134 @@
+"""An account's key: stored encrypted, tried with a real call before it is saved, shown nowhere."""
+
+import io
+import json
+import sys
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.core.serializers import serialize
+
+from pods.accounts import connecting
+from pods.base import sealing
+from pods.models import Account
+from tests.support.factories import an_account
+from tests.support.rigs.runpod_rig import KEY, Rig
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def type_in(text: str) -> None:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+
+    return type_in
+
+
+def account(*words: str) -> Any:
+    said = io.StringIO()
+    call_command("account", *words, "--json", stdout=said)
+    return json.loads(said.getvalue())
+
+
+def options(rig: Rig) -> str:
+    return json.dumps({"base_url": rig.server.url})
+
+
+def test_a_key_from_standard_input_is_tried_stored_encrypted_and_used(
+    rig: Rig, typed: Any, redis_url: str
+) -> None:
+    typed(f"{KEY}\n")
+    rig.emulator.keys = {KEY}
+    said = account(
+        "set", "main", "--provider", "runpod", "--secret-stdin", "--options", options(rig)
+    )
+    row = Account.objects.get()
+    assert said["good"]
+    assert said["offers"] == len(row.offers) > 0
+    assert row.sealed_secret.startswith("v1:")
+    assert connecting.secret_of(row) == KEY
+    assert connecting.connect(row).list_tagged("pf") == []
+    everything = [
+        repr(row), str(row), json.dumps(said), serialize("json", [row]), json.dumps(account("list")),
+        repr(connecting.connect(row)), repr(vars(row)),
+    ]  # fmt: skip
+    assert [text for text in everything if KEY in text] == []
+    assert account("check", "main")["good"]
+
+
+def test_a_key_that_the_vendor_refuses_is_not_saved_and_the_message_says_so(
+    rig: Rig, typed: Any, redis_url: str
+) -> None:
+    rig.emulator.keys = {"another"}
+    typed(KEY)
+    with pytest.raises(
+        CommandError, match="runpod refuses the key of the stored secret"
+    ) as refused:
+        account("add", "main", "--provider", "runpod", "--secret-stdin", "--options", options(rig))
+    assert KEY not in str(refused.value)
+    assert not Account.objects.exists()
+
+
+def test_a_new_key_that_is_refused_leaves_the_old_one_in_force(
+    rig: Rig, typed: Any, redis_url: str
+) -> None:
+    rig.emulator.keys = {KEY}
+    typed(KEY)
+    account("add", "main", "--provider", "runpod", "--secret-stdin", "--options", options(rig))
+    typed("a typing mistake")
+    with pytest.raises(CommandError, match="nothing was changed"):
+        account("set", "main", "--secret-stdin")
+    assert connecting.secret_of(Account.objects.get()) == KEY
+
+
+def test_a_reference_takes_the_place_of_a_stored_key(
+    rig: Rig, typed: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THE_KEY", KEY)
+    typed("any")
+    account("add", "main", "--provider", "runpod", "--secret-stdin", "--options", options(rig))
+    account("set", "main", "--secret-ref", "env:THE_KEY")
+    row = Account.objects.get()
+    assert (row.sealed_secret, connecting.secret_of(row)) == ("", KEY)
+    with pytest.raises(CommandError, match="env:NOWHERE is empty"):
+        account("set", "main", "--secret-ref", "env:NOWHERE")
+
+
+def test_a_vendor_that_cannot_be_asked_is_said_and_the_key_is_kept(
+    typed: Any, redis_url: str
+) -> None:
+    typed(KEY)
+    nobody = json.dumps({"base_url": "http://127.0.0.1:9"})
+    said = account("add", "main", "--provider", "runpod", "--secret-stdin", "--options", nobody)
+    assert said["good"] is None
+    assert "cannot be asked now" in said["says"]
+    assert connecting.secret_of(Account.objects.get()) == KEY
+
+
+def test_the_first_key_encrypts_and_all_decrypt(settings: Any) -> None:
+    settings.FIELD_KEYS = ("old",)
+    before = sealing.seal(KEY)
+    settings.FIELD_KEYS = ("new", "old")
+    after = sealing.seal(KEY)
+    assert sealing.unseal(before) == sealing.unseal(after) == KEY
+    settings.FIELD_KEYS = ("new",)
+    assert sealing.unseal(after) == KEY
+    with pytest.raises(sealing.WrongKey, match="PODFLEET_FIELD_KEYS"):
+        sealing.unseal(before)
+
+
+@pytest.mark.parametrize("stored", ["", "plain text", "v1:", "v1:plain text", "v2:x"])
+def test_what_was_not_sealed_by_us_is_never_taken_for_a_key(stored: str) -> None:
+    with pytest.raises(sealing.WrongKey):
+        sealing.unseal(stored)
+
+
+def test_a_lost_key_leaves_the_account_alone_and_breaks_nothing_else(settings: Any) -> None:
+    settings.FIELD_KEYS = ("old",)
+    row = an_account("runpod", name="main", sealed_secret=sealing.seal(KEY))
+    settings.FIELD_KEYS = ("new",)
+    assert Account.objects.get() == row
+    with pytest.raises(connecting.BadSecret, match=r"account main: .*another key"):
+        connecting.connect(row)

@@ -1,0 +1,133 @@
+"""The agent's wheel in a bare environment: it works there without anything else of ours."""
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pods.agent.protocol import AgentSettings
+
+ROOT = Path(__file__).parents[4]
+HANDLER = "def upper(batch):\n    return [item.payload.upper() for item in batch]\n"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Built from a copy: the checkout gets no build folder."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    shutil.copytree(
+        ROOT / "pods" / "agent", source, ignore=shutil.ignore_patterns("__pycache__", "build")
+    )
+    build = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
+    subprocess.run(
+        [sys.executable, "-c", build, str(folder)],
+        cwd=source,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    [built] = folder.glob("*.whl")
+    return built
+
+
+def site_packages(python):
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    return Path(subprocess.check_output([python, "-c", where], text=True).strip())
+
+
+def copy_installed(distribution, target):
+    """The same files that are installed here: no network, and nothing besides them."""
+    for file in importlib.metadata.files(distribution):
+        if ".." not in file.parts and "__pycache__" not in file.parts:
+            destination = target / file
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file.locate(), destination)
+
+
+@pytest.fixture(scope="module")
+def bare_python(wheel, tmp_path_factory):
+    """A new environment with the wheel and its two dependencies, no other package."""
+    folder = tmp_path_factory.mktemp("bare")
+    venv.create(folder, with_pip=False, symlinks=True)
+    python = str(folder / "bin" / "python")
+    target = site_packages(python)
+    for distribution in ("redis", "hiredis"):
+        copy_installed(distribution, target)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(target)
+    return python
+
+
+def drain_with(command, backlog, until, tmp_path, *, pod):
+    (tmp_path / "users_handler.py").write_text(HANDLER)
+    entries = backlog.put_numbered(100)
+    settings = AgentSettings(
+        redis_url=backlog.url,
+        fleet="test",
+        pod=pod,
+        stream="tasks",
+        group="workers",
+        handler="users_handler:upper",
+        heartbeat_seconds=0.2,
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    agent = subprocess.Popen(command, cwd=tmp_path, env={**environment, **settings.env()})
+    try:
+        until(lambda: len(backlog.results()) == 100)
+        agent.terminate()
+        assert agent.wait(timeout=20) == 0
+    finally:
+        agent.kill()
+        agent.wait()
+    backlog.assert_each_has_one_result(entries)
+
+
+def test_the_wheel_holds_the_agent_alone(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    outside = [n for n in names if not n.startswith(("pods/agent/", "podfleet_agent-"))]
+    assert outside == []
+    here = {
+        str(path.relative_to(ROOT))
+        for kind in ("*.py", "*.lua", "py.typed")
+        for path in (ROOT / "pods" / "agent").rglob(kind)
+    }
+    assert here <= set(names)
+
+
+def test_the_agent_drains_a_backlog_from_a_bare_environment(bare_python, backlog, until, tmp_path):
+    drain_with([bare_python, "-m", "pods.agent"], backlog, until, tmp_path, pod="pod-bare")
+
+
+def test_neither_django_nor_celery_can_be_imported_there(bare_python, tmp_path):
+    look = (
+        "import importlib.util as u, pods.agent.loop, pods.agent.handlers, sys;"
+        "print([n for n in ('django', 'celery', 'fleet', 'config', 'pods.models')"
+        " if n in sys.modules or u.find_spec(n)])"
+    )
+    found = subprocess.check_output([bare_python, "-c", look], cwd=tmp_path, text=True)
+    assert found.strip() == "[]"
+
+
+def test_it_works_on_python_3_10(wheel, backlog, until, tmp_path):
+    python = os.environ.get("PYTHON310") or shutil.which("python3.10")
+    # a version manager's shim may be on the path with nothing behind it
+    if python is None or subprocess.run([python, "-c", ""], check=False).returncode:
+        pytest.skip("no python3.10 on the path; PYTHON310 can name one")
+    subprocess.run([python, "-m", "venv", tmp_path / "venv"], check=True)
+    bare = str(tmp_path / "venv" / "bin" / "python")
+    installed = subprocess.run(
+        [bare, "-m", "pip", "install", "-q", str(wheel)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if installed.returncode and "connection" in installed.stderr.lower():
+        pytest.skip("no package index can be reached")
+    assert installed.returncode == 0, installed.stderr
+    drain_with([bare, "-m", "pods.agent"], backlog, until, tmp_path, pod="pod-310")

@@ -1,0 +1,164 @@
+"""The user's own Celery app on a pod: nothing of it is changed, and the agent beats for it."""
+
+import contextlib
+import os
+import signal
+
+import psutil
+import pytest
+from celery import Celery
+
+from tests.support.celery import rabbitmq
+
+APP = "celery_workload:app"
+
+
+class Workload:
+    """A queue, what was sent to it, and the agents that work on it."""
+
+    def __init__(self, backlog, agents, broker):
+        self.backlog, self.agents, self.broker = backlog, agents, broker
+        self.client = backlog.client
+        self.app = Celery("sender", broker=broker)
+        backlog.stream = "gpu"
+
+    def send(self, *numbers, seconds=0.0):
+        for number in numbers:
+            self.app.send_task("work", (number, seconds), queue="gpu", ignore_result=True)
+
+    def start(self, pod="pod-a", app=APP, **settings):
+        env = {"WORKLOAD_BROKER": self.broker, "WORKLOAD_REDIS": self.backlog.url}
+        env["PODFLEET_CELERY_ARGS"] = "--concurrency=1 --loglevel=WARNING"
+        return self.agents.start(self.backlog, pod, app, env=env, celery_app=app, **settings)
+
+    def finished(self):
+        return sorted(int(raw) for raw in self.client.lrange("finished", 0, -1))
+
+    def beat(self, pod="pod-a"):
+        return self.backlog.heartbeat(pod)
+
+    def working(self):
+        beat = self.beat()
+        return beat is not None and beat.state.value == "working"
+
+
+@pytest.fixture
+def workload(backlog, agents):
+    return Workload(backlog, agents, backlog.url)
+
+
+@pytest.fixture(scope="module")
+def rabbit(tmp_path_factory):
+    program = rabbitmq.installed()
+    if program is None:
+        pytest.skip("no RabbitMQ: there is no rabbitmq-server on the path")
+    with rabbitmq.started(program, tmp_path_factory.mktemp("rabbitmq")) as broker:
+        yield broker
+
+
+def works_counts_and_is_idle(workload, until):
+    workload.start()
+    until(workload.working)
+    workload.send(*range(20), seconds=0.02)
+    until(lambda: workload.finished() == list(range(20)))
+    until(lambda: workload.beat().done == 20)
+    until(lambda: workload.beat().idle_ms > 400)
+    assert workload.beat().in_flight == 0
+    workload.send(20, seconds=1.5)
+    until(lambda: workload.beat().in_flight == 1 and workload.beat().idle_ms == 0)
+    until(lambda: workload.beat().done == 21)
+
+
+def drains(workload, until):
+    agent = workload.start()
+    workload.send(*range(10), seconds=1.0)
+    until(lambda: workload.client.scard("begun"))
+    workload.client.set(workload.backlog.keys.command("pod-a"), "drain")
+    assert agent.wait(timeout=40) == 0
+    assert workload.beat().state.value == "drained"
+    # what was begun is finished; what was only fetched is the queue's again
+    begun = {int(raw) for raw in workload.client.smembers("begun")}
+    assert set(workload.finished()) == begun
+    assert len(begun) < 10
+    workload.start("pod-b")
+    until(lambda: workload.finished() == list(range(10)))
+
+
+def test_the_users_worker_works_and_the_agent_tells_of_it(workload, until):
+    works_counts_and_is_idle(workload, until)
+
+
+def test_a_drain_finishes_what_was_begun_and_gives_back_the_rest(workload, until):
+    drains(workload, until)
+
+
+@pytest.mark.slow
+def test_on_rabbitmq_it_works_and_drains_just_so(backlog, agents, until, rabbit):
+    works_counts_and_is_idle(Workload(backlog, agents, rabbit.amqp), until)
+
+
+@pytest.mark.slow
+def test_on_rabbitmq_a_drain_gives_back_the_rest(backlog, agents, until, rabbit):
+    drains(Workload(backlog, agents, rabbit.amqp), until)
+
+
+def test_a_drain_that_takes_too_long_is_cut_off(workload, until):
+    agent = workload.start(drain_seconds=1)
+    workload.send(1, seconds=3600)
+    until(lambda: workload.client.scard("begun"))
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(timeout=40) == 0
+    assert workload.finished() == []
+
+
+@pytest.mark.fault(56)
+def test_without_a_manager_worker_and_agent_end(workload, until):
+    """There is one until the worker works: how long that takes is this machine's affair."""
+    agent = workload.start(orphan_seconds=6)
+    lease = workload.backlog.keys.lease
+    until(lambda: workload.client.incr(lease) and workload.working())
+    assert agent.wait(timeout=40) == 5
+
+
+def workers_of(agent):
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(agent.pid).children(recursive=True)
+    return []
+
+
+def test_a_worker_that_dies_is_started_again(workload, until):
+    agent = workload.start()
+    until(workload.working)
+    [worker, *_] = workers_of(agent)
+    os.killpg(worker.pid, signal.SIGKILL)
+    until(lambda: "ended by itself with status -9" in workload.beat().note)
+    workload.send(1)
+    until(lambda: workload.finished() == [1])
+    until(lambda: workload.beat().note == "")
+    assert agent.poll() is None
+
+
+def test_nothing_of_a_killed_agents_worker_lives_on(workload, until):
+    agent = workload.start()
+    until(workload.working)
+    family = workers_of(agent)
+    assert family
+    agent.kill()
+    agent.wait()
+    until(lambda: not any(p.is_running() and p.status() != "zombie" for p in family))
+
+
+def test_a_fenced_pods_worker_ends_at_once(workload, until):
+    agent = workload.start()
+    workload.send(1, seconds=2)
+    until(lambda: workload.client.scard("begun"))
+    workload.client.set(workload.backlog.keys.fence("pod-a"), "1")
+    assert agent.wait(timeout=30) == 4
+    assert workload.finished() == []
+
+
+def test_an_app_that_cannot_be_found_is_said(workload, until):
+    agent = workload.start(app="no_such_package.celery:app")
+    until(lambda: "no_such_package" in getattr(workload.beat(), "note", ""))
+    assert workload.beat().state.value == "failed"
+    assert agent.wait(timeout=30) == 3

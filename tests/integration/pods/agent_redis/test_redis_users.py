@@ -1,0 +1,234 @@
+"""A pod's own Redis user: what it may do, how it ends, and what happens where there can be none."""
+
+import os
+import signal
+
+import pytest
+import redis
+from structlog.testing import capture_logs
+
+from pods import lifecycle
+from pods.accounts import connecting
+from pods.agent.protocol import SCRIPTS, Keys
+from pods.agent_redis import fencing, redis_users
+from pods.models import Pod, PodEvent
+from pods.states import TERMINATING
+from tests.integration.pods.conftest import Start
+from tests.integration.pods.test_ends_and_health import state
+from tests.support.factories import a_fleet
+from tests.support.waiting import until
+from tests.support.world import World
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _warn_again() -> None:
+    redis_users._warn.cache_clear()
+
+
+def fill(world: World, stream: str = "embedding_tasks", count: int = 40) -> None:
+    world.redis.xgroup_create(stream, stream, "0", mkstream=True)
+    for n in range(count):
+        world.redis.xadd(stream, {"payload": f"item {n}"})
+
+
+def trail(world: World, stream: str = "embedding_tasks") -> tuple[int, ...]:
+    """What an acknowledgement or a result would change."""
+    group = world.redis.xinfo_groups(stream)[0]
+    return (group["pending"], world.redis.xlen(f"{stream}:results"), world.redis.xlen(stream))
+
+
+def refused_by_name(world: World, pod: Pod) -> bool:
+    log = world.redis.execute_command("ACL", "LOG")
+    facts = [dict(zip(entry[::2], entry[1::2], strict=True)) for entry in log]
+    return any(f[b"reason"] == b"auth" and f[b"username"] == pod.name.encode() for f in facts)
+
+
+def in_work(world: World, pod: Pod) -> bool:
+    found = world.redis.xinfo_consumers("embedding_tasks", "embedding_tasks")
+    mine = [c for c in found if c["name"] == pod.name.encode()]
+    return bool(mine and mine[0]["pending"] and world.redis.xlen("embedding_tasks:results"))
+
+
+@pytest.mark.fault(67)
+@pytest.mark.parametrize("own_user", [True, False])
+def test_an_agent_frozen_past_its_deadline_changes_nothing_once_written_off(
+    world: World, start: Start, settings: object, own_user: bool
+) -> None:
+    settings.REDIS_USERS = own_user  # type: ignore[attr-defined]
+    fill(world)
+    pod = world.booted()
+    Pod.objects.filter(pk=pod.pk).update(silent_seconds=1)
+    pod.refresh_from_db()
+    world.redis.execute_command("ACL", "LOG", "RESET")
+    agent = start(pod, redis_users.pod_address(pod))
+    until(lambda: in_work(world, pod))
+    os.killpg(agent.pid, signal.SIGSTOP)
+    world.rig.clock.advance(30)  # the server's own clock measures the silence
+    until(lambda: world.sweep() or state(pod) == "terminating")
+    world.work()
+    assert pod.name not in world.redis.acl_users()
+    before = trail(world)
+    assert before[0] > 0
+    os.killpg(agent.pid, signal.SIGCONT)
+    if own_user:
+        until(lambda: refused_by_name(world, pod))
+        agent.terminate()
+    assert agent.wait(timeout=30) == 4
+    assert trail(world) == before
+
+
+def test_an_agent_does_all_of_its_work_with_its_own_user(world: World, start: Start) -> None:
+    fill(world, count=20)
+    world.redis.xadd("embedding_tasks", {"payload": "x", "reply_to": "nowhere"})
+    ghost = world.redis.xadd("embedding_tasks", {"payload": "left by another"})
+    world.redis.xreadgroup("embedding_tasks", "ghost", {"embedding_tasks": ">"}, count=1)
+    pod = world.booted()
+    Pod.objects.filter(pk=pod.pk).update(agent={**pod.agent, "claim_idle_seconds": 1.0})
+    pod.refresh_from_db()
+    agent = start(pod, redis_users.pod_address(pod))
+    until(lambda: world.redis.xlen("embedding_tasks:results") == 21)
+    until(lambda: world.redis.xlen("embedding_tasks:dead") == 1)
+    assert ghost
+    agent.terminate()
+    assert agent.wait(timeout=30) == 0
+    assert trail(world)[0] == 0
+    assert world.redis.xinfo_consumers("embedding_tasks", "embedding_tasks")[0]["name"] == b"ghost"
+    assert world.redis.hget(connecting.keys(pod).pod(pod.name), "note") == b""
+    refusals = world.redis.execute_command("ACL", "LOG")
+    assert [entry for entry in refusals if pod.name.encode() in entry] == []
+
+
+@pytest.mark.fault(66)
+def test_a_pods_credentials_reach_no_key_of_another_fleet(world: World) -> None:
+    other = a_fleet(name="other", stream="others_tasks", group="others", accounts=[world.account])
+    fill(world, "others_tasks", 3)
+    fill(world)
+    pod = world.spawn(world.requested())
+    theirs, own = Keys(other.name), Keys("emb")
+    world.redis.hset(theirs.pod("p"), "done", "1")
+    world.redis.set(own.fence("its-sister"), "1")
+    client = redis.Redis.from_url(redis_users.pod_address(pod), protocol=2)
+    assert client.ping()
+    script = client.register_script((SCRIPTS / "read.lua").read_text())
+    assert script(
+        keys=["embedding_tasks", own.fence(pod.name)], args=["embedding_tasks", "c", 1, 1]
+    )
+    forbidden: list[tuple[object, ...]] = [
+        ("XREADGROUP", "GROUP", "others", "me", "STREAMS", "others_tasks", ">"),
+        ("XACK", "others_tasks", "others", "1-1"),
+        ("XADD", "others_tasks", "*", "a", "b"),
+        ("XADD", "others_tasks:results", "*", "a", "b"),
+        ("XADD", "embedding_tasks_too", "*", "a", "b"),
+        ("XRANGE", "others_tasks", "-", "+"),
+        ("GET", theirs.command("p")),
+        ("HSET", theirs.pod("p"), "done", "9"),
+        ("HSET", own.pod("its-sister"), "done", "9"),
+        ("PEXPIRE", own.fence(pod.name), 1),
+        ("PEXPIRE", own.fence("its-sister"), 1),
+        ("DEL", own.fence(pod.name)),
+        ("XADD", "celery", "*", "a", "b"),
+        ("KEYS", "*"),
+        ("FLUSHALL",),
+        ("CONFIG", "GET", "*"),
+        ("ACL", "LIST"),
+        ("EVAL", "return 1", 0),
+    ]
+    for words in forbidden:
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.execute_command(*words)
+    with pytest.raises(redis.ResponseError, match=r"(?i)permission"):
+        script(keys=["others_tasks", theirs.fence(pod.name)], args=["others", "me", 1, 1])
+    assert world.redis.xinfo_groups("others_tasks")[0]["pending"] == 0
+
+
+@pytest.mark.fault(45)
+def test_a_server_that_forgot_its_users_is_told_them_again(world: World, start: Start) -> None:
+    fill(world)
+    pod = world.booted()
+    agent = start(pod, redis_users.pod_address(pod))
+    until(lambda: in_work(world, pod))
+    world.redis.acl_deluser(pod.name)  # what a restart does: no server keeps users in its data
+    until(lambda: refused_by_name(world, pod))
+    redis_users.keep()
+    until(lambda: world.redis.xlen("embedding_tasks:results") == 40)
+    assert agent.poll() is None
+    assert trail(world)[0] == 0
+
+
+def test_a_user_ends_with_its_pod_and_others_are_left_alone(world: World) -> None:
+    pod, sister = world.booted(), world.booted()
+    world.redis.acl_setuser("somebody-else", enabled=True, nopass=True)
+    fencing.fence(pod)
+    redis_users._make(world.redis, [pod])  # a sweep that had read the row before
+    names = {"default", "somebody-else", sister.name}
+    assert set(world.redis.acl_users()) == names
+    sister.refresh_from_db()
+    lifecycle.move(sister, TERMINATING, by="test", because="its teardown never came to fence it")
+    redis_users.keep()
+    assert set(world.redis.acl_users()) == names - {sister.name}
+
+
+def test_a_server_that_lets_the_manager_make_no_users_is_said_once(
+    world: World, redis_url: str
+) -> None:
+    world.redis.execute_command(
+        "ACL", "SETUSER", "manager", "on", ">m", "~*", "&*", "+@all", "-acl"
+    )
+    address = redis_users._with_user(redis_url, "manager", "m")
+    with capture_logs() as logs:
+        for _ in range(2):
+            pod = world.spawn(world.requested(redis_url=address))
+            assert redis_users.pod_address(pod) == address
+            assert pod.state == "booting"
+    warnings = [entry for entry in logs if entry["event"] == "pods_have_no_redis_user"]
+    assert len(warnings) == 1
+    assert "+acl" in warnings[0]["hint"]
+    fencing.fence(pod)
+    assert world.redis.exists(connecting.keys(pod).fence(pod.name))
+
+
+def test_no_password_is_in_a_log_an_event_or_the_servers_own_log(world: World) -> None:
+    world.redis.config_set("slowlog-log-slower-than", 0)
+    with capture_logs() as logs:
+        pod = world.spawn(world.requested())
+        address = redis_users.pod_address(pod)
+        redis_users.keep()
+    slow = repr(world.redis.slowlog_get(200))
+    world.redis.config_set("slowlog-log-slower-than", 10_000)
+    password = redis_users._passwords(pod)[0]
+    assert password in address
+    said = repr(logs) + slow + repr([e.because for e in PodEvent.objects.all()])
+    assert password not in said
+    assert password not in repr(Pod.objects.filter(pk=pod.pk).values().get())
+
+
+def test_a_changed_field_key_locks_no_pod_out(world: World, settings: object) -> None:
+    pod = world.booted()
+    address = redis_users.pod_address(pod)
+    old = settings.FIELD_KEYS  # type: ignore[attr-defined]
+    settings.FIELD_KEYS = ("a new first key", *old)  # type: ignore[attr-defined]
+    world.redis.acl_deluser(pod.name)
+    redis_users.keep()
+    assert redis.Redis.from_url(address, protocol=2).ping()
+
+
+def test_the_user_of_a_celery_pod_reaches_its_agents_own_keys_alone(world: World) -> None:
+    pod = world.booted()
+    Pod.objects.filter(pk=pod.pk).update(agent={**pod.agent, "celery_app": "proj.celery:app"})
+    pod.refresh_from_db()
+    client = redis.Redis.from_url(redis_users.pod_address(pod), protocol=2)
+    client.hset(connecting.keys(pod).pod(pod.name), "done", "1")
+    for words in (("XADD", "embedding_tasks", "*", "a", "b"), ("LPOP", "embedding_tasks")):
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.execute_command(*words)
+
+
+def test_a_pod_that_was_fenced_meanwhile_gets_no_user(world: World) -> None:
+    pod = world.booted()
+    assert redis.Redis.from_url(redis_users.pod_address(pod), protocol=2).ping()
+    fencing.fence(pod)
+    address = redis_users.pod_address(pod)  # a worker that stood still while another fenced it
+    with pytest.raises(redis.AuthenticationError):
+        redis.Redis.from_url(address, protocol=2).ping()

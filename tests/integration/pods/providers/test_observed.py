@@ -1,0 +1,229 @@
+"""A provider as the manager uses it: logged, paced, its offers kept; on a real Valkey."""
+
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from structlog.testing import capture_logs
+
+from pods.base.redis import redis_client
+from pods.emulators.base import Reply
+from pods.providers.base import Offer, OfferQuery
+from pods.providers.errors import NoCapacity, NotFound, ProviderError, RateLimited, Unavailable
+from pods.providers.observed import Observed
+from tests.support.rigs.runpod_rig import ENV, KEY, PODS, TAG, Rig, a_spec, runpod
+
+CATALOG = "/v2/catalog/gpus"
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    with runpod() as rig:
+        yield rig
+
+
+@pytest.fixture
+def client(redis_url: str) -> "redis.Redis":
+    return redis_client(redis_url)
+
+
+@pytest.fixture
+def observed(rig: Rig, client: "redis.Redis") -> Observed:
+    return Observed(rig.provider, account="runpod-main", client=client)
+
+
+def test_a_machines_life_is_written_down_with_its_ids(rig: Rig, observed: Observed) -> None:
+    offer = rig.offer().key
+    with capture_logs() as events:
+        machine = observed.create(a_spec("aa11", offer), token="aa11")
+        observed.status(machine.external_id)
+        observed.list_tagged(TAG)
+        rig.clock.advance(60)
+        observed.stop(machine.external_id)
+        observed.start(machine.external_id)
+        observed.destroy(machine.external_id)
+    told = [(e["event"], e["log_level"]) for e in events]
+    assert told == [
+        ("machine_created", "info"),
+        ("machine_read", "debug"),
+        ("machines_listed", "debug"),
+        ("machine_stop_asked", "info"),
+        ("machine_start_asked", "info"),
+        ("machine_destroy_asked", "info"),
+    ]
+    assert all(e["account"] == "runpod-main" and e["milliseconds"] >= 0 for e in events)
+    assert {**events[0], "milliseconds": 0} == {
+        "event": "machine_created",
+        "log_level": "info",
+        "account": "runpod-main",
+        "name": f"{TAG}-aa11",
+        "offer": offer,
+        "external_id": machine.external_id,
+        "milliseconds": 0,
+    }
+
+
+def test_a_failure_is_written_down_and_passed_on(rig: Rig, observed: Observed) -> None:
+    rig.server.faults.answer("", ".*", Reply(status=500), times=100)
+    with capture_logs() as events, pytest.raises(Unavailable):
+        observed.list_tagged(TAG)
+    failed = [e for e in events if e["event"] == "provider_failed"]
+    assert [(e["wanted"], e["error"], e["log_level"]) for e in failed] == [
+        ("machines_listed", "Unavailable", "warning")
+    ]
+
+
+def test_what_was_declined_is_no_warning(observed: Observed) -> None:
+    with capture_logs() as events, pytest.raises(NotFound):
+        observed.status("unknown")
+    assert [e["log_level"] for e in events] == ["info"]
+
+
+@pytest.mark.fault(68)
+@pytest.mark.parametrize("status", [201, 400, 401, 422, 500])
+def test_no_event_and_no_log_holds_the_key_or_the_environment(
+    rig: Rig, observed: Observed, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    offer = rig.offer().key
+    if status != 201:
+        echo = {"title": "No", "status": status, "detail": f"{KEY} {ENV}"}
+        rig.server.faults.answer("POST", PODS, Reply(status=status, json=echo))
+    with capture_logs() as events:
+        outcome: object
+        try:
+            outcome = observed.create(a_spec("aa11", offer), token="aa11")
+        except ProviderError as exc:
+            outcome = exc
+    shown = f"{events} {caplog.text} {observed!r} {outcome!r}"
+    assert KEY not in shown
+    assert "s3cretpassword" not in shown
+
+
+def test_offers_are_asked_for_once_within_their_time(rig: Rig, observed: Observed) -> None:
+    query = OfferQuery(gpu_types=["RTX 4090"])
+    first = observed.offers(query)
+    assert first
+    assert observed.offers(query) == first
+    assert rig.server.calls("GET", CATALOG) == 2  # one a cloud
+    observed.offers(OfferQuery(gpu_types=["RTX A5000"]))
+    assert rig.server.calls("GET", CATALOG) == 4
+
+
+def test_kept_offers_expire(rig: Rig, client: "redis.Redis", observed: Observed) -> None:
+    observed.offers(OfferQuery())
+    (key,) = client.keys("podfleet:offers:*")
+    assert 0 < client.pttl(key) <= observed.capabilities.offers_ttl / timedelta(milliseconds=1)
+    client.delete(key)
+    observed.offers(OfferQuery())
+    assert rig.server.calls("GET", CATALOG) == 4
+
+
+def test_another_accounts_offers_are_not_taken_for_ours(
+    rig: Rig, client: "redis.Redis", observed: Observed
+) -> None:
+    observed.offers(OfferQuery())
+    Observed(rig.provider, account="runpod-second", client=client).offers(OfferQuery())
+    assert rig.server.calls("GET", CATALOG) == 4
+
+
+@pytest.mark.parametrize(
+    "kept", [b"no json", b"{}", b'[{"key": 1}]', b'[{"hourly_usd": "x"}]', b"[7]"]
+)
+def test_kept_offers_that_cannot_be_read_are_asked_for_again(
+    rig: Rig, client: "redis.Redis", observed: Observed, kept: bytes
+) -> None:
+    before = observed.offers(OfferQuery())
+    (key,) = client.keys("podfleet:offers:*")
+    client.set(key, kept)
+    assert observed.offers(OfferQuery()) == before
+    assert rig.server.calls("GET", CATALOG) == 4
+
+
+def test_an_offer_comes_back_from_keeping_as_it_was(rig: Rig, client: "redis.Redis") -> None:
+    offer = Offer(
+        key="28471022",
+        hourly_usd=Decimal("0.3520001"),
+        gpu_type="RTX 4090",
+        gpu_count=2,
+        vram_gb=24,
+        region="Québec, CA",
+        interruptible=True,
+        reliability=0.9971,
+        host="18237",
+        remaining=timedelta(days=3, seconds=0.5),
+        stopped_hourly_usd=Decimal("0.007"),
+    )
+
+    class Market:
+        name = "market"
+        capabilities = rig.provider.capabilities
+
+        def offers(self, query: OfferQuery) -> list[Offer]:
+            return [offer]
+
+    market: Any = Observed(Market(), account="m", client=client)  # type: ignore[arg-type]
+    assert market.offers(OfferQuery()) == [offer]
+    assert market.offers(OfferQuery()) == [offer]
+
+
+def test_a_search_that_failed_is_not_kept(
+    rig: Rig, client: "redis.Redis", observed: Observed
+) -> None:
+    rig.server.faults.answer("GET", CATALOG, Reply(json={}))
+    with pytest.raises(Unavailable):
+        observed.offers(OfferQuery())
+    assert client.keys("podfleet:offers:*") == []
+    assert observed.offers(OfferQuery())
+
+
+@pytest.mark.fault(45)
+def test_without_redis_everything_goes_on(rig: Rig) -> None:
+    dead = redis.Redis(port=1, socket_connect_timeout=0.2, retry=Retry(NoBackoff(), 0))
+    observed = Observed(rig.provider, account="runpod-main", client=dead)
+    machine = observed.create(a_spec("aa11", observed.offers(OfferQuery())[0].key), token="aa11")
+    observed.destroy(machine.external_id)
+    assert rig.made() == []
+
+
+@pytest.mark.fault(50)
+def test_an_accounts_pace_is_kept_over_all_its_calls_and_pages(
+    client: "redis.Redis",
+) -> None:
+    with runpod(page_size=1) as rig:
+        slow = rig.connect(requests_per_minute=6)
+        observed = Observed(slow, account="runpod-main", client=client)
+        assert slow.capabilities.rates["*"].burst == 1
+        observed.list_tagged(TAG)
+        with pytest.raises(RateLimited) as caught:
+            observed.list_tagged(TAG)
+        assert caught.value.retry_after == pytest.approx(12, abs=1)
+        assert rig.server.calls() == 1
+
+
+def test_a_create_that_waits_for_its_turn_has_not_been_sent(
+    rig: Rig, client: "redis.Redis"
+) -> None:
+    observed = Observed(rig.connect(requests_per_minute=6), account="a", client=client)
+    offer = rig.offer().key
+    observed.list_tagged(TAG)
+    with pytest.raises(RateLimited):
+        observed.create(a_spec("aa11", offer), token="aa11")
+    assert rig.made() == []
+
+
+def test_what_a_provider_can_do_is_told_as_it_is(rig: Rig, observed: Observed) -> None:
+    assert (observed.name, observed.capabilities) == ("runpod", rig.provider.capabilities)
+
+
+def test_a_full_market_is_told_as_it_is(rig: Rig, observed: Observed) -> None:
+    for gpu in rig.state.catalog:
+        gpu.stock = dict.fromkeys(gpu.stock, 0)
+    with pytest.raises(NoCapacity):
+        observed.create(a_spec("aa11", "SECURE:NVIDIA RTX A5000:1:CA-MTL-1"), token="aa11")

@@ -1,0 +1,109 @@
+"""Which services a test run uses: a real Valkey always, SQLite in a file or a real PostgreSQL.
+
+A pytest plugin, loaded by `addopts`: Django's settings read the environment before any conftest.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+from config import embedded
+from tests.support import lengths, postgres, reaper
+
+DATABASE_FIXTURES = {"installation", "db", "transactional_db", "live_server", "django_db_setup"}
+DATABASE_FIXTURES |= {"database_kind"}  # what starts a server of its own
+# The folder of the vendors' own documents; a migrated SQLite file, for who runs pytest often.
+FOR_TESTS = {"PODFLEET_SPECS", "PODFLEET_MIGRATED"}
+LONGEST_BASE = 60  # a socket's path may have 100 characters
+REAPER_SECONDS = 60.0
+REAPER = pytest.StashKey[subprocess.Popen[bytes]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--database`."""
+    parser.addoption(
+        "--database",
+        choices=("sqlite", "postgres"),
+        default="sqlite",
+        help="the database of the tests; on postgres only tests that use a database run",
+    )
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
+    """Set the environment; as a wrapper, so that it is done before pytest-django's turn."""
+    lengths.are_held()
+    scratch = Path(tempfile.mkdtemp(prefix="podfleet-tests-", dir=scratch_base()))
+    scratch.chmod(0o711)  # what runs as another user finds its own folder inside
+    early_config.stash[REAPER] = reaper.watch_over(scratch)
+    for name in [name for name in os.environ if name.startswith("PODFLEET_")]:
+        if name not in FOR_TESTS:
+            del os.environ[name]
+    os.environ[reaper.MARK] = str(scratch)
+    os.environ["PODFLEET_VAR_DIR"] = str(scratch / "var")
+    on_postgres = early_config.known_args_namespace.database == "postgres"
+    os.environ["DATABASE_URL"] = (
+        postgres_url(scratch) if on_postgres else f"sqlite:///{scratch / 'podfleet.sqlite3'}"
+    )
+    if (migrated := os.environ.get("PODFLEET_MIGRATED")) and not on_postgres:
+        shutil.copyfile(migrated, scratch / "podfleet.sqlite3")  # taken over by `--reuse-db`
+    embedded.url(scratch / "redis", first_choice=0)  # the usual port is left to a stack beside us
+    os.environ["REDIS_URL"] = embedded.ensure_running(scratch / "redis")
+    return (yield)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End what the run started, and wait for it."""
+    started = config.stash.get(REAPER, None)
+    if started is not None and started.stdin is not None:
+        started.stdin.close()
+        started.wait(REAPER_SECONDS)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On PostgreSQL run what uses a database: the rest has run on SQLite."""
+    if config.getoption("--database") == "postgres":
+        rest = [item for item in items if not uses_database(item)]
+        config.hook.pytest_deselected(items=rest)
+        items[:] = [item for item in items if uses_database(item)]
+
+
+def uses_database(item: pytest.Item) -> bool:
+    """Whether a test has the Django database, by its mark or by a fixture.
+
+    What a browser shows does not hang on which one, and costs minutes; so with `one_database`.
+    """
+    if any(item.get_closest_marker(name) is not None for name in ("browser", "one_database")):
+        return False
+    fixtures = set(getattr(item, "fixturenames", ()))
+    return item.get_closest_marker("django_db") is not None or bool(fixtures & DATABASE_FIXTURES)
+
+
+def scratch_base() -> Path:
+    """Where temporary folders go: short, and open to the user that a server runs as."""
+    others_must_pass = postgres.unprivileged() is not None
+    for base in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):
+        passable = all(folder.stat().st_mode & 0o001 for folder in (base, *base.parents))
+        if len(str(base)) <= LONGEST_BASE and (passable or not others_must_pass):
+            return base
+    raise postgres.NoPostgres("no temporary folder that everybody may enter; set TMPDIR to one")
+
+
+def postgres_url(scratch: Path) -> str:
+    """The address of the test database: on the server in TEST_DATABASE_URL, else on one of ours.
+
+    Its name begins with test_, for it is made by the run and dropped at its end.
+    """
+    given = os.environ.get("TEST_DATABASE_URL")
+    if not given:
+        binaries = postgres.usable_binaries(scratch / "pgwheel")
+        given = postgres.start(scratch / "postgres", binaries)
+    parts = urlsplit(given)
+    name = parts.path.removeprefix("/").removeprefix("test_")
+    return urlunsplit(parts._replace(path=f"/test_{name}"))

@@ -1,0 +1,101 @@
+"""Builds rows and values with only what a test is about."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from fleet.decision.values import OfferFacts, PodFacts, Policy, Snapshot
+from pods.states import READY, PodState
+
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+def hours(n: float) -> timedelta:
+    return timedelta(hours=n)
+
+
+def seconds(n: float) -> timedelta:
+    return timedelta(seconds=n)
+
+
+def pod_facts(pod_id: int = 1, state: PodState = READY, **values: Any) -> PodFacts:
+    defaults = {"hourly_usd": Decimal("0.5"), "age": hours(1)}
+    return PodFacts(pod_id=pod_id, state=state, **{**defaults, **values})
+
+
+def offer_facts(key: str = "offer", **values: Any) -> OfferFacts:
+    return OfferFacts(key=key, **{"account_id": 1, "hourly_usd": Decimal("0.5"), **values})
+
+
+def snapshot(depth: int | None = 0, **values: Any) -> Snapshot:
+    offers = tuple(offer_facts(f"offer-{n}") for n in range(20))
+    return Snapshot(**{"now": NOON, "depth": depth, "offers": offers, **values})
+
+
+def policy(**values: Any) -> Policy:
+    return Policy(**{"target_depth_per_pod": 100, "max_instances": 10, **values})
+
+
+def a_fleet(**values: Any) -> Any:
+    from fleet.models import Fleet
+    from fleet.tick.scheduling import keep_schedule
+    from pods.models import Account
+
+    name = values.pop("name", f"fleet-{uuid.uuid4().hex[:8]}")
+    tick = values.pop("tick", None)
+    accounts = values.pop("accounts", None)
+    fleet = Fleet(name=name, **{"handler": "pods.agent.handlers.pace:sleep", **values})
+    fleet.full_clean(exclude=["schedule"])
+    fleet.save()
+    if accounts is None:
+        accounts = [an_account()]
+    fleet.accounts.set(accounts)
+    keep_schedule(fleet, every=tick)
+    assert all(isinstance(a, Account) for a in accounts)
+    return fleet
+
+
+def an_account(provider: str = "local", **values: Any) -> Any:
+    from pods.models import Account
+
+    name = values.pop("name", f"{provider}-{uuid.uuid4().hex[:8]}")
+    return Account.objects.create(name=name, provider=provider, **values)
+
+
+def a_pod(fleet: Any = None, state: PodState = READY, **values: Any) -> Any:
+    """A pod's row in a state, with the event that says so."""
+    from fleet.tick.ticking import agent_settings, template_hash
+    from pods import lifecycle
+    from pods.base.clock import utcnow
+    from pods.models import Installation, Pod
+
+    fleet = fleet or a_fleet()
+    account = values.pop("account", None) or fleet.accounts.first()
+    token = values.pop("client_token", uuid.uuid4())
+    tag = f"{Installation.tag()}-{fleet.pk}"
+    now = utcnow()
+    known = state not in {PodState.REQUESTED, PodState.CREATING, PodState.FAILED}
+    defaults = {
+        "external_id": f"machine-{token.hex[:12]}" if known else None,
+        "name": f"{tag}-{token.hex}",
+        "requested_at": now,
+        "asked_at": now if state is not PodState.REQUESTED else None,
+        "hourly_usd": Decimal("0.5"),
+        "template_hash": template_hash(fleet),
+        "agent": agent_settings(fleet),
+        "boot_seconds": fleet.boot_seconds,
+        "silent_seconds": fleet.silent_seconds,
+        "drain_seconds": fleet.drain_seconds,
+    }
+    pod = Pod(
+        fleet=fleet,
+        account=account,
+        provider=account.provider,
+        client_token=token,
+        tag=tag,
+        state=state.value,
+        **{**defaults, **values},
+    )
+    lifecycle.insert(pod, by="test", because="made by a test")
+    return pod

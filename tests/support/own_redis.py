@@ -1,0 +1,69 @@
+"""A Valkey that a test may kill, empty, freeze and bring back with older data, at one address."""
+
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import redis
+
+from config.embedded import find_server
+from tests.support.waiting import until
+
+DUMP = "dump.rdb"
+
+
+class OwnServer:
+    """One address; which server answers there changes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = int(probe.getsockname()[1])
+        self.url = f"redis://127.0.0.1:{self._port}/0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start a server with the data that lies in the folder."""
+        command = [str(find_server()), "--port", str(self._port), "--bind", "127.0.0.1"]
+        command += ["--dir", str(self._folder), "--save", "", "--dbfilename", DUMP]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        client = redis.Redis.from_url(self.url, protocol=2)
+        until(lambda: self._answers(client))
+        client.close()
+
+    def kill(self, *, lose_data: bool = False) -> None:
+        """End the server at once; what it had not saved is lost, or all."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        if lose_data:
+            (self._folder / DUMP).unlink(missing_ok=True)
+
+    def signal(self, number: int) -> None:
+        """Stop it where it stands, or let it go on."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def keep_replica(self) -> None:
+        """What a replica has at this moment: what is written later it will lack."""
+        client = redis.Redis.from_url(self.url, protocol=2)
+        client.save()
+        client.close()
+        shutil.copy(self._folder / DUMP, self._folder / "replica.rdb")
+
+    def fail_over(self) -> None:
+        """The server dies, and the replica answers in its place."""
+        self.kill(lose_data=True)
+        shutil.copy(self._folder / "replica.rdb", self._folder / DUMP)
+        self.start()
+
+    @staticmethod
+    def _answers(client: "redis.Redis") -> bool:
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False

@@ -1,0 +1,115 @@
+"""An account on this machine, as the tests of the provider `local` use it."""
+
+import os
+import sys
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from pods.providers.base import Machine, Phase, PodSpec, Provider
+from pods.providers.local import connect
+from pods.providers.local.processes import MARK
+from tests.contract.provider_contract import a_moment
+from tests.support import reaper
+from tests.support.waiting import until
+
+TAG = "pf-a"
+
+
+def a_spec(token: str, *, tag: str = TAG, program: str = "", **changes: Any) -> PodSpec:
+    """A machine that sleeps, or runs a Python program."""
+    command = [sys.executable, "-S", "-u", "-c", program] if program else ["sleep", "600"]
+    facts: dict[str, Any] = {"offer_key": "local", "command": command, **changes}
+    # What a killed test run leaves is ended by it.
+    mark = {reaper.MARK: os.environ[reaper.MARK]} if reaper.MARK in os.environ else {}
+    facts["env"] = {**mark, **changes.get("env", {})}
+    return PodSpec(name=f"{tag}-{token}", tag=tag, **facts)
+
+
+class LocalSubject:
+    """Machines that sleep, in a folder of their own."""
+
+    secret = ""
+    unknown_id = "local-nobody"
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.provider = self.reconnected()
+
+    def spec(self, tag: str, token: str, **changes: Any) -> PodSpec:
+        return a_spec(token, tag=tag, **changes)
+
+    def reconnected(self, **options: Any) -> Provider:
+        return connect(options={"root": str(self.root), **options}, secret=None)
+
+    def living(self) -> Collection[str]:
+        return [f"local-{f.parent.name}" for f in self.root.glob("*/machine.json")]
+
+    def sent(self) -> int:
+        return 0
+
+    def let_pass(self, seconds: float) -> None:
+        a_moment(seconds)
+
+    def create(self, token: str = "t1", **changes: Any) -> Machine:
+        return self.provider.create(a_spec(token, **changes), token=token)
+
+    def running(self, token: str = "t1", **changes: Any) -> Machine:
+        """A machine whose program has said that it is ready, where it has one."""
+        machine = self.create(token, **changes)
+        self.reaches(machine, Phase.RUNNING)
+        if changes.get("program"):
+            until(lambda: "ready" in self.provider.logs(machine.external_id))
+        return machine
+
+    def reaches(self, machine: Machine, phase: Phase) -> Machine:
+        status = self.provider.status
+        until(lambda: status(machine.external_id).phase is phase)
+        return status(machine.external_id)
+
+    def folder(self, token: str = "t1") -> Path:
+        return self.root / token
+
+    def pid(self, token: str = "t1") -> int:
+        """The process that leads the machine."""
+        return int((self.folder(token) / "pid").read_text().split()[0])
+
+    def processes(self, token: str = "") -> list[psutil.Process]:
+        """Everything that runs here, or for one machine, as the whole computer shows it."""
+        return list(marked(self.folder(token) if token else self.root))
+
+    def leaders(self, token: str = "t1") -> list[psutil.Process]:
+        """The commands that were started for a machine."""
+        return [p for p in self.processes(token) if _leads(p)]
+
+
+def marked(folder: Path) -> Iterator[psutil.Process]:
+    """The living processes whose mark is the folder or in it."""
+    for pid in psutil.pids():
+        try:
+            process = psutil.Process(pid)
+            mark = process.environ().get(MARK, "")
+        except (psutil.Error, OSError):
+            continue
+        if mark == str(folder) or mark.startswith(f"{folder}/"):
+            yield process
+
+
+def _leads(process: psutil.Process) -> bool:
+    try:
+        return os.getsid(process.pid) == process.pid
+    except ProcessLookupError:
+        return False
+
+
+@contextmanager
+def a_local_account(folder: Path) -> Iterator[LocalSubject]:
+    """An account whose machines are ended with the test, each by the provider itself."""
+    subject = LocalSubject(folder / "pods")
+    yield subject
+    for external_id in subject.living():
+        subject.provider.destroy(external_id)
+    until(lambda: not subject.processes())

@@ -1,0 +1,103 @@
+"""Vast.ai's emulator with the adapter on it, as the tests of the adapter use both."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+import stamina
+
+from pods.emulators.base import Server, SteppedClock
+from pods.emulators.vastai import VastaiEmulator
+from pods.emulators.vastai_contracts import Contract
+from pods.providers import vastai
+from pods.providers.base import Machine, Offer, OfferQuery, PodSpec, Provider
+from pods.providers.http import close_clients
+from tests.support.vastai_checks import OwnSchemas, VendorSpec, vendor_files
+
+KEY: Final = "k3y-of-the-account-0123456789"
+TAG: Final = "pf-test"
+ON_DEMAND: Final = OfferQuery(interruptible=False)
+BIDS: Final = OfferQuery(interruptible=True)
+# The emulator's pace: everything booted, stopped or vanished after that.
+A_WHILE: Final = 10.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Rig:
+    """The emulated vendor, and the adapter that talks to it over HTTP."""
+
+    clock: SteppedClock
+    emulator: VastaiEmulator
+    server: Server
+    provider: Provider
+    spec_check: VendorSpec | None
+
+    def connect(self, *, key: str = KEY, **options: Any) -> Provider:
+        """Another adapter for the same vendor."""
+        return vastai.connect(options={"base_url": self.server.url, **options}, secret=key)
+
+    def offer(self, query: OfferQuery = ON_DEMAND) -> Offer:
+        """The cheapest offer."""
+        return self.provider.offers(query)[0]
+
+    def create(self, token: str = "t1", *, offer: Offer | None = None, **more: Any) -> Machine:
+        """A machine on the cheapest on-demand offer, or on the one given."""
+        offer = offer or self.offer()
+        return self.provider.create(a_spec(token, offer, **more), token=token)
+
+    def running(self, token: str = "t1", *, offer: Offer | None = None) -> Machine:
+        """A machine that has booted."""
+        machine = self.create(token, offer=offer)
+        self.clock.advance(A_WHILE)
+        return self.provider.status(machine.external_id)
+
+    def tokens(self) -> list[str]:
+        """The tokens of what the adapter lists."""
+        return [m.token for m in self.provider.list_tagged(TAG)]
+
+    def contract(self, machine: Machine) -> Contract:
+        """The vendor's side of a machine."""
+        with self.server.lock:
+            self.emulator.market.settle()
+            return self.emulator.market.contracts[int(machine.external_id)]
+
+
+def a_spec(token: str, offer: Offer, **more: Any) -> PodSpec:
+    """What a pod with this token asks for."""
+    facts: dict[str, Any] = {
+        "name": f"{TAG}-{token}",
+        "tag": TAG,
+        "offer_key": offer.key,
+        "image": "registry.example/worker:1",
+        "interruptible": offer.interruptible,
+        "env": {"PODFLEET_POD": f"{TAG}-{token}"},
+    }
+    return PodSpec(**(facts | more))
+
+
+@contextmanager
+def vast(*, slots: int = 3, **facts: Any) -> Iterator[Rig]:
+    """A rig whose every exchange is held against our schemas, and the vendor's where they are."""
+    clock = SteppedClock()
+    emulator = VastaiEmulator(clock=clock, **facts)
+    for number in range(slots):
+        emulator.market.add_slot(usd=str(Decimal("0.3") + Decimal(number) / 1000))
+    folder = vendor_files()
+    spec_check = None if folder is None else VendorSpec(folder)
+    with Server(emulator) as server, stamina.set_testing(True, attempts=20, cap=True):
+        server.checks.append(OwnSchemas())
+        if spec_check is not None:
+            server.checks.append(spec_check)
+        provider = vastai.connect(options={"base_url": server.url}, secret=KEY)
+        yield Rig(
+            clock=clock,
+            emulator=emulator,
+            server=server,
+            provider=provider,
+            spec_check=spec_check,
+        )
+    close_clients()
+    assert server.complaints == []
+    assert emulator.leaked == []

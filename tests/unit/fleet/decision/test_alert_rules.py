@@ -1,0 +1,291 @@
+"""What is told to operators, from facts alone."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fleet.decision.alerts import (
+    AccountSeen,
+    AlertFacts,
+    Cause,
+    Finding,
+    FleetSeen,
+    OrphanSeen,
+    PodSeen,
+    Severity,
+    TickSeen,
+    alerts,
+)
+from tests.support.factories import NOON, hours, seconds
+
+DAY = hours(24)
+
+
+def a_fleet_seen(**values: Any) -> FleetSeen:
+    defaults = {
+        "fleet_id": 1,
+        "name": "emb",
+        "alert_after": DAY,
+        "period": seconds(15),
+        "scheduled": True,
+        "age": hours(100),
+        "max_instances": 4,
+        "last_tick_at": NOON - seconds(10),
+    }
+    return FleetSeen(**{**defaults, **values})
+
+
+def a_pod_seen(**values: Any) -> PodSeen:
+    defaults = {
+        "pod_id": 7,
+        "name": "p7",
+        "fleet_id": 1,
+        "age": hours(1),
+        "hourly_usd": Decimal("0.5"),
+    }
+    return PodSeen(**{**defaults, **values})
+
+
+def ticks(depths: list[int | None], **values: Any) -> list[TickSeen]:
+    """Ticks over the last ten minutes, the last one just now."""
+    step = seconds(585 / (len(depths) - 1))
+    defaults = {"active": 4, "ready": 4, "items_per_second": 5.0}
+    return [
+        TickSeen(at=NOON - step * (len(depths) - 1 - n), depth=depth, **{**defaults, **values})
+        for n, depth in enumerate(depths)
+    ]
+
+
+def told(**facts: Any) -> list[Finding]:
+    return sorted(
+        alerts(AlertFacts(**{"now": NOON, "fleets": [a_fleet_seen()], **facts})),
+        key=lambda f: (f.cause.value, f.subject),
+    )
+
+
+def causes(**facts: Any) -> list[str]:
+    return [f.cause.value for f in told(**facts)]
+
+
+def of_fleet(**values: Any) -> list[str]:
+    return causes(fleets=[a_fleet_seen(**values)])
+
+
+def test_all_is_well() -> None:
+    assert causes(pods=[a_pod_seen()], accounts=[AccountSeen(account_id=1, name="a")]) == []
+
+
+@pytest.mark.parametrize(
+    ("age", "rounds"),
+    [
+        (DAY - seconds(1), []),
+        (DAY, [1]),
+        (2 * DAY - seconds(1), [1]),
+        (2 * DAY, [2]),
+        (5 * DAY, [5]),
+    ],
+)
+def test_an_old_pod_is_told_once_and_again_each_further_24_hours(
+    age: timedelta, rounds: list[int]
+) -> None:
+    assert [f.round for f in told(pods=[a_pod_seen(age=age)])] == rounds
+
+
+@given(limit=st.integers(1, 200), age=st.integers(0, 2000), step=st.integers(0, 48))
+@settings(max_examples=500)
+def test_the_round_of_an_old_pod_never_falls_and_rises_once_a_day(
+    limit: int, age: int, step: int
+) -> None:
+    def round_at(h: int) -> int:
+        found = told(
+            fleets=[a_fleet_seen(alert_after=hours(limit))], pods=[a_pod_seen(age=hours(h))]
+        )
+        return found[0].round if found else 0
+
+    assert 0 <= round_at(age + step) - round_at(age) <= -(-step // 24) + 1
+    assert (round_at(age) > 0) == (age >= limit)
+    assert round_at(limit + age + 24) == round_at(limit + age) + 1
+
+
+@pytest.mark.parametrize(
+    ("spent", "expected"),
+    [
+        ("49.99", []),
+        ("50", ["budget_50"]),
+        ("79.99", ["budget_50"]),
+        ("80", ["budget_80"]),
+        ("100", ["budget_100"]),
+        ("130", ["budget_100"]),
+    ],
+)
+def test_a_budget_tells_its_highest_step(spent: str, expected: list[str]) -> None:
+    assert of_fleet(spent_today_usd=Decimal(spent), daily_budget_usd=Decimal(100)) == expected
+    assert of_fleet(spent_total_usd=Decimal(spent), total_budget_usd=Decimal(100)) == expected
+    assert (
+        causes(
+            fleets=[a_fleet_seen(spent_today_usd=Decimal(spent) / 2, fleet_id=n) for n in (1, 2)],
+            installation_budget_usd=Decimal(100),
+        )
+        == expected
+    )
+
+
+def test_a_days_and_a_lifes_budget_are_two_subjects() -> None:
+    found = told(
+        fleets=[
+            a_fleet_seen(
+                spent_today_usd=Decimal(1),
+                daily_budget_usd=Decimal(2),
+                spent_total_usd=Decimal(1),
+                total_budget_usd=Decimal(2),
+            )
+        ]
+    )
+    assert [f.subject for f in found] == ["fleet:1:today", "fleet:1:total"]
+
+
+@pytest.mark.parametrize("rule", ["max_hourly_usd", "installation_hourly_usd"])
+def test_a_ceiling_that_binds_the_last_tick_is_told(rule: str) -> None:
+    assert of_fleet(ticks=ticks([5, 5], binding=rule)) == ["ceiling"]
+    assert of_fleet(ticks=[*ticks([5, 5], binding=rule), *ticks([5, 5])]) == []
+    assert of_fleet(ticks=ticks([5, 5], binding="max_instances")) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, []),
+        ({"failures": 1, "last_error": "Unavailable: x"}, []),
+        ({"failures": 3, "open_until": NOON + hours(1), "last_error": "x"}, ["circuit_open"]),
+        ({"failures": 3, "open_until": NOON - hours(1), "last_error": "x"}, ["circuit_open"]),
+        ({"failures": 0, "open_until": NOON - hours(1)}, []),
+        (
+            {"failures": 1, "open_until": NOON + hours(1), "last_error": "AuthFailed: 401"},
+            ["credentials"],
+        ),
+        ({"failures": 1, "last_error": "BadSecret: env:KEY is empty"}, ["credentials"]),
+    ],
+)
+def test_an_account_that_fails(values: dict[str, Any], expected: list[str]) -> None:
+    assert causes(accounts=[AccountSeen(account_id=1, name="a", **values)]) == expected
+
+
+@pytest.mark.parametrize(
+    ("left", "hourly", "expected"),
+    [
+        ("24", "1", []),
+        ("23.99", "1", [Severity.WARNING]),
+        ("0.99", "1", [Severity.CRITICAL]),
+        ("-3", "1", [Severity.CRITICAL]),
+        ("0", "0", []),
+        (None, "1", []),  # unknown is not zero
+    ],
+)
+def test_money_that_ends_within_a_day(
+    left: str | None, hourly: str, expected: list[Severity]
+) -> None:
+    account = AccountSeen(
+        account_id=1,
+        name="a",
+        balance_usd=None if left is None else Decimal(left),
+        hourly_usd=Decimal(hourly),
+    )
+    assert [f.severity for f in told(accounts=[account])] == expected
+
+
+def test_an_orphan_is_critical() -> None:
+    orphan = OrphanSeen(orphan_id=3, name="m", account="a", hourly_usd=Decimal(1))
+    assert [(f.subject, f.severity) for f in told(orphans=[orphan])] == [
+        ("orphan:3", Severity.CRITICAL)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("since", "tries", "expected"),
+    [
+        (None, 9, []),
+        (seconds(299), 9, []),
+        (seconds(300), 4, []),
+        (seconds(300), 5, ["destroy_fails"]),
+    ],
+)
+def test_an_end_that_does_not_come(
+    since: timedelta | None, tries: int, expected: list[str]
+) -> None:
+    assert causes(pods=[a_pod_seen(terminating_for=since, tries=tries)]) == expected
+
+
+@pytest.mark.parametrize(("missed", "expected"), [(2, []), (3, ["boots_fail"])])
+def test_boots_that_miss_their_deadline(missed: int, expected: list[str]) -> None:
+    assert of_fleet(boots_missed=missed) == expected
+
+
+@pytest.mark.parametrize(
+    ("depths", "values", "expected"),
+    [
+        ([100, 150, 200], {}, ["backlog_grows"]),
+        ([100, 105, 110], {}, []),  # within a tenth
+        ([200, 150, 100], {}, []),
+        ([100, 150, 200], {"active": 3}, []),  # more pods can come
+        ([100, None, 200], {}, ["backlog_grows"]),
+        ([None, 150, 200], {}, []),
+        ([0, 0, 5], {}, ["backlog_grows"]),
+    ],
+)
+def test_a_backlog_that_grows_with_all_pods_at_work(
+    depths: list[int | None], values: dict[str, Any], expected: list[str]
+) -> None:
+    assert of_fleet(ticks=ticks(depths, **values)) == expected
+
+
+@pytest.mark.parametrize(
+    ("depths", "values", "expected"),
+    [
+        ([9, 9, 9], {"items_per_second": 0.0}, ["not_drained"]),
+        ([9, 9, 12], {"items_per_second": None}, ["not_drained"]),  # as a tick says it
+        ([9, 8, 12], {"items_per_second": None}, []),  # somebody took one
+        ([9, None, 9], {"items_per_second": 0.0}, []),
+        ([9, 0, 9], {"items_per_second": 0.0}, []),
+        ([9, 9, 9], {"items_per_second": 0.0, "ready": 0}, []),
+        ([9, 9, 9], {"items_per_second": 0.1}, []),
+    ],
+)
+def test_a_backlog_that_stands_although_pods_are_ready(
+    depths: list[int | None], values: dict[str, Any], expected: list[str]
+) -> None:
+    assert of_fleet(ticks=ticks(depths, active=3, **values)) == expected
+
+
+def test_less_than_the_window_says_nothing_about_the_window() -> None:
+    assert of_fleet(ticks=ticks([100, 150, 200])[1:]) == []
+
+
+@pytest.mark.parametrize(("dead", "rounds"), [(0, []), (1, [1]), (9, [1]), (10, [2]), (5000, [4])])
+def test_dead_letters_are_told_again_at_each_power_of_ten(dead: int, rounds: list[int]) -> None:
+    assert [f.round for f in told(fleets=[a_fleet_seen(dead=dead)])] == rounds
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"last_tick_at": NOON - seconds(45)}, []),
+        ({"last_tick_at": NOON - seconds(46)}, ["no_tick"]),
+        ({"last_tick_at": NOON - seconds(46), "scheduled": False}, []),
+        ({"last_tick_at": None}, ["no_tick"]),
+        ({"last_tick_at": None, "age": seconds(44)}, []),
+        ({"last_tick_at": NOON - seconds(46), "period": seconds(60)}, []),
+    ],
+)
+def test_no_decision_for_three_periods(values: dict[str, Any], expected: list[str]) -> None:
+    assert of_fleet(**values) == expected
+
+
+def test_every_cause_is_in_the_documentation() -> None:
+    from pathlib import Path
+
+    page = (Path(__file__).parents[4] / "docs" / "alerts.md").read_text()
+    assert [c.value for c in Cause if f"| `{c.value}` |" not in page] == []

@@ -1,0 +1,364 @@
+"""The decision against its formula and its guardrails."""
+
+from dataclasses import replace
+from decimal import Decimal
+from itertools import accumulate
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fleet.decision.decide import decide, desired_pods
+from fleet.decision.guardrails import wind_down
+from fleet.decision.recording import recorded, replayed
+from fleet.decision.values import Caps, Elsewhere, Mode, Override, Policy, Snapshot
+from pods.states import (
+    BILLABLE,
+    BOOTING,
+    CREATING,
+    DRAINING,
+    READY,
+    REQUESTED,
+    STOPPED,
+    TERMINATING,
+)
+from tests.support.factories import NOON, hours, offer_facts, pod_facts, policy, seconds, snapshot
+
+EXAMPLES = settings(max_examples=500, deadline=None)
+prices = st.sampled_from(["0", "0.01", "0.34", "0.5", "1.999999", "2"]).map(Decimal)
+limits = st.none() | st.sampled_from(["0.0001", "0.5", "1", "1.02", "2", "7.5"]).map(Decimal)
+ages = st.sampled_from([0.0, 0.5, 1, 23.9, 24, 25]).map(hours)
+idles = st.none() | st.sampled_from([0, 1, 119, 120, 121, 900]).map(seconds)
+
+
+@st.composite
+def pods(draw: st.DrawFn, count: int) -> tuple:
+    return tuple(
+        pod_facts(
+            n,
+            draw(st.sampled_from(sorted(BILLABLE))),
+            hourly_usd=draw(prices),
+            age=draw(ages),
+            idle_for=draw(idles),
+            in_flight=draw(st.sampled_from([None, 0, 5])),
+            items_per_second=draw(st.sampled_from([None, 0.0, 8.0, 9.5])),
+        )
+        for n in range(count)
+    )
+
+
+@st.composite
+def snapshots(draw: st.DrawFn) -> Snapshot:
+    return snapshot(
+        draw(st.none() | st.sampled_from([0, 1, 99, 100, 101, 900, 1000, 1001, 10**10])),
+        pods=draw(pods(draw(st.integers(0, 6)))),
+        orphans=draw(st.integers(0, 2)),
+        orphans_hourly_usd=draw(prices),
+        offers=tuple(
+            offer_facts(f"o{n}", hourly_usd=draw(prices)) for n in range(draw(st.integers(0, 6)))
+        ),
+        spent_today_usd=draw(prices),
+        spent_total_usd=draw(prices),
+        proven=draw(st.booleans()),
+        items_per_second=draw(st.sampled_from([None, 0.5, 24.0])),
+        boot_time=draw(st.none() | st.sampled_from([1, 60, 600]).map(seconds)),
+        elsewhere=Elsewhere(
+            pods=draw(st.integers(0, 3)),
+            hourly_usd=draw(prices),
+            spent_today_usd=draw(prices),
+        ),
+    )
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> Policy:
+    least = draw(st.integers(0, 3))
+    return policy(
+        target_depth_per_pod=draw(st.sampled_from([1, 100, 10**9])),
+        min_instances=least,
+        max_instances=least + draw(st.integers(0, 5)),
+        spawn_per_tick=draw(st.integers(1, 4)),
+        max_pod_age=draw(st.none() | st.just(hours(24))),
+        max_hourly_usd=draw(limits),
+        daily_budget_usd=draw(limits),
+        total_budget_usd=draw(limits),
+        mode=draw(st.sampled_from(list(Mode))),
+        override=draw(
+            st.none()
+            | st.builds(
+                Override,
+                pods=st.integers(0, 12),
+                until=st.sampled_from([NOON - seconds(1), NOON + seconds(1)]),
+                by=st.just("ann"),
+                because=st.just("a test"),
+            )
+        ),
+        installation=Caps(
+            max_instances=draw(st.none() | st.integers(0, 8)),
+            max_hourly_usd=draw(limits),
+            daily_budget_usd=draw(limits),
+        ),
+        installation_mode=draw(st.sampled_from(list(Mode))),
+    )
+
+
+NEAR = st.sampled_from(["-0.01", "0", "0.01", "0.5", "1", "3"]).map(Decimal)
+
+
+@st.composite
+def near_a_limit(draw: st.DrawFn) -> tuple[Snapshot, Policy]:
+    """A fleet that wants more pods than it may have: of snapshots at random few start anything."""
+    offers = [offer_facts(f"o{n}", hourly_usd=draw(prices)) for n in range(3)]
+    eager = {"depth": 10**9, "proven": True, "items_per_second": None, "offers": offers}
+    seen = replace(draw(snapshots()), **eager)
+    hourly, elsewhere = seen.hourly_usd, seen.elsewhere
+    everywhere = hourly + elsewhere.hourly_usd
+    had = {
+        "max_hourly_usd": hourly,
+        "daily_budget_usd": seen.spent_today_usd + hourly,
+        "total_budget_usd": seen.spent_total_usd + hourly,
+    }
+    had_everywhere = {
+        "max_hourly_usd": everywhere,
+        "daily_budget_usd": seen.spent_today_usd + elsewhere.spent_today_usd + everywhere,
+    }
+    limited = draw(st.sampled_from([None, *had]))
+    capped = draw(st.sampled_from([None, *had_everywhere]))
+    caps = {capped: max(Decimal(0), had_everywhere[capped] + draw(NEAR))} if capped else {}
+    places = seen.billable + elsewhere.pods + draw(st.integers(0, 3))
+    return seen, policy(
+        max_instances=max(1, seen.billable + draw(st.integers(-1, 3))),
+        spawn_per_tick=draw(st.integers(1, 2)),
+        installation=Caps(max_instances=draw(st.none() | st.just(places)), **caps),
+        **({limited: max(Decimal(0), had[limited] + draw(NEAR))} if limited else {}),
+    )
+
+
+NEAR_A_LIMIT = st.tuples(snapshots(), policies()) | near_a_limit()
+
+
+@EXAMPLES
+@given(depth=st.integers(0, 10**12), p=policies())
+def test_desired_is_the_clamped_quotient(depth: int, p: Policy) -> None:
+    wished = depth // p.target_depth_per_pod + (depth % p.target_depth_per_pod > 0)
+    assert desired_pods(depth, p) == sorted((p.min_instances, wished, p.max_instances))[1]
+
+
+@EXAMPLES
+@given(depth=st.integers(0, 5000), most=st.integers(0, 12))
+def test_with_nothing_in_the_way_the_target_is_what_is_desired(depth: int, most: int) -> None:
+    p = policy(max_instances=most, spawn_per_tick=100)
+    decision = decide(snapshot(depth), p)
+    assert decision.target == decision.desired == len(decision.spawn)
+    assert not decision.retire
+
+
+@EXAMPLES
+@given(both=NEAR_A_LIMIT)
+def test_the_caps_on_pods_are_never_passed(both: tuple[Snapshot, Policy]) -> None:
+    seen, p = both
+    decision = decide(seen, p)
+    new = len(decision.spawn)
+    assert new <= p.spawn_per_tick
+    if new:
+        assert seen.billable + new <= p.max_instances
+        if p.installation.max_instances is not None:
+            assert seen.billable + seen.elsewhere.pods + new <= p.installation.max_instances
+        assert p.mode is Mode.RUNNING
+        assert p.installation_mode is Mode.RUNNING
+
+
+@EXAMPLES
+@given(both=NEAR_A_LIMIT)
+def test_no_spawn_passes_a_ceiling_or_a_budget(both: tuple[Snapshot, Policy]) -> None:
+    seen, p = both
+    new = sum((o.hourly_usd for o in decide(seen, p).spawn), Decimal(0))
+    if not decide(seen, p).spawn:
+        return
+    hourly = seen.hourly_usd + new
+    everywhere = hourly + seen.elsewhere.hourly_usd
+    spent_everywhere = seen.spent_today_usd + seen.elsewhere.spent_today_usd
+    for limit, committed in (
+        (p.max_hourly_usd, hourly),
+        (p.daily_budget_usd, seen.spent_today_usd + hourly),
+        (p.total_budget_usd, seen.spent_total_usd + hourly),
+        (p.installation.max_hourly_usd, everywhere),
+        (p.installation.daily_budget_usd, spent_everywhere + everywhere),
+    ):
+        assert limit is None or committed <= limit
+
+
+@EXAMPLES
+@given(seen=snapshots(), p=policies())
+def test_an_unknown_backlog_wishes_for_no_change(seen: Snapshot, p: Policy) -> None:
+    if seen.depth is not None or (p.override and p.override.until > seen.now):
+        return
+    decision = decide(seen, p)
+    assert not decision.spawn
+    assert not [r for r in decision.retire if r.rule == "idle"]
+
+
+def test_an_unknown_backlog_leaves_idle_pods_where_they_are() -> None:
+    idle = [pod_facts(n, idle_for=hours(1), in_flight=0) for n in (1, 2)]
+    decision = decide(snapshot(None, pods=idle), policy())
+    assert (decision.desired, decision.target, decision.retire) == (2, 2, ())
+    none = Override(pods=0, until=NOON + hours(1), by="ann", because="a test")
+    assert decide(snapshot(None, pods=idle), policy(override=none)).retire == ()
+
+
+@EXAMPLES
+@given(seen=snapshots(), p=policies())
+def test_what_runs_comes_down_to_a_lowered_limit(seen: Snapshot, p: Policy) -> None:
+    gone = {r.pod_id for r in decide(seen, p).retire}
+    stay = [pod for pod in seen.active if pod.pod_id not in gone]
+    assert len(stay) <= p.max_instances
+    if p.max_hourly_usd is not None and seen.hourly_usd > p.max_hourly_usd:
+        assert sum(pod.hourly_usd for pod in stay) <= p.max_hourly_usd or len(stay) <= sum(
+            total <= p.max_hourly_usd
+            for total in accumulate(sorted(x.hourly_usd for x in seen.active))
+        )
+    if Mode.STOP_ALL in {p.mode, p.installation_mode}:
+        assert not stay
+        assert not [x for x in seen.pods if x.state is STOPPED and x.pod_id not in gone]
+
+
+@EXAMPLES
+@given(seen=snapshots(), p=policies())
+def test_each_pod_is_retired_once_and_only_if_it_runs(seen: Snapshot, p: Policy) -> None:
+    retired = [r.pod_id for r in decide(seen, p).retire]
+    assert len(retired) == len(set(retired))
+    states = {pod.pod_id: pod.state for pod in seen.pods}
+    assert not {states[n] for n in retired} & {DRAINING, TERMINATING}
+
+
+@EXAMPLES
+@given(seen=snapshots(), p=policies())
+def test_the_steps_tell_how_the_target_came_about(seen: Snapshot, p: Policy) -> None:
+    decision = decide(seen, p)
+    assert decision.steps[-1].after == decision.target
+    for one, two in zip(decision.steps, decision.steps[1:], strict=False):
+        assert two.before == one.after
+    for step in decision.steps[1:]:
+        assert step.after < step.before or step.rule == "min_instances"
+    assert all(step.because and not step.because.endswith(".") for step in decision.steps)
+    assert decision.sentence
+    if decision.binding:
+        assert decision.binding in {s.rule for s in decision.steps}
+
+
+@EXAMPLES
+@given(seen=snapshots(), p=policies())
+def test_a_recorded_snapshot_is_decided_the_same_way(seen: Snapshot, p: Policy) -> None:
+    assert decide(replayed(recorded(seen)), p) == decide(seen, p)
+
+
+def test_ten_thousand_pods_are_recorded_in_little_room_and_replayed() -> None:
+    seen = snapshot(5, pods=tuple(pod_facts(n) for n in range(10_000)))
+    packed = recorded(seen)
+    assert len(str(packed)) < 400_000
+    assert replayed(packed) == seen
+
+
+def test_the_defaults_run_one_pod_and_start_one_a_tick() -> None:
+    p = Policy(target_depth_per_pod=1)
+    assert (p.max_instances, p.spawn_per_tick) == (1, 1)
+    assert len(decide(snapshot(1000), p).spawn) == 1
+
+
+def test_idle_pods_go_each_after_its_own_time_and_the_last_stays_while_there_is_work() -> None:
+    idle = [pod_facts(n, idle_for=seconds(100 + 10 * n), in_flight=0) for n in range(1, 5)]
+    seen = snapshot(1, pods=idle)
+    gone = [r.pod_id for r in decide(seen, policy(idle_after=seconds(120))).retire]
+    assert gone == [4, 3, 2]
+    empty = snapshot(0, pods=idle)
+    assert len(decide(empty, policy(idle_after=seconds(120))).retire) == 3
+    busy = snapshot(1, pods=[pod_facts(1, idle_for=None, in_flight=3)])
+    assert not decide(busy, policy()).retire
+
+
+def test_a_pod_with_items_in_hand_is_never_retired_as_idle() -> None:
+    seen = snapshot(0, pods=[pod_facts(1, idle_for=seconds(900), in_flight=2)])
+    assert not decide(seen, policy(idle_after=seconds(120))).retire
+
+
+def test_pods_in_flight_count_so_that_nothing_is_started_twice() -> None:
+    for state in (REQUESTED, CREATING, BOOTING, READY):
+        seen = snapshot(100, pods=[pod_facts(1, state)])
+        assert not decide(seen, policy()).spawn
+
+
+def test_a_pod_on_its_way_out_takes_a_place_until_it_is_proved_gone() -> None:
+    seen = snapshot(1000, pods=[pod_facts(1, TERMINATING), pod_facts(2, DRAINING)])
+    decision = decide(seen, policy(max_instances=2))
+    assert not decision.spawn
+    assert decision.binding == "room"
+
+
+def test_a_lowered_limit_retires_the_dearest_per_item_first() -> None:
+    fast = pod_facts(1, hourly_usd=Decimal(2), items_per_second=100.0)
+    slow = pod_facts(2, hourly_usd=Decimal(1), items_per_second=1.0)
+    plain = pod_facts(3, hourly_usd=Decimal("0.1"), items_per_second=1.0)
+    seen = snapshot(10**6, pods=[fast, slow, plain])
+    retire = decide(seen, policy(max_instances=2)).retire
+    assert [(r.pod_id, r.rule) for r in retire] == [(2, "max_instances")]
+
+
+def test_what_does_not_work_yet_goes_before_what_works() -> None:
+    seen = snapshot(10**6, pods=[pod_facts(1, hourly_usd=Decimal(9)), pod_facts(2, BOOTING)])
+    assert [r.pod_id for r in decide(seen, policy(max_instances=1)).retire] == [2]
+
+
+def test_a_pod_past_its_age_is_replaced_one_a_tick() -> None:
+    old = [pod_facts(n, age=hours(24 + n)) for n in (1, 2)]
+    decision = decide(snapshot(10**6, pods=old), policy(max_pod_age=hours(24)))
+    assert [(r.pod_id, r.rule) for r in decision.retire] == [(2, "max_pod_hours")]
+
+
+def test_a_budget_that_runs_out_retires_while_the_drain_can_still_be_paid() -> None:
+    p = policy(daily_budget_usd=Decimal(10))
+    reserve = Decimal(wind_down(p).total_seconds()) / 3600
+    pods_there = [pod_facts(n, hourly_usd=Decimal(1)) for n in range(3)]
+    just_enough = snapshot(
+        10**6, pods=pods_there, spent_today_usd=10 - 3 * reserve - Decimal("0.01")
+    )
+    assert not decide(just_enough, p).retire
+    too_late = snapshot(10**6, pods=pods_there, spent_today_usd=10 - 2 * reserve)
+    assert len(decide(too_late, p).retire) == 1
+    over = snapshot(10**6, pods=pods_there, spent_today_usd=Decimal(11))
+    assert len(decide(over, p).retire) == 3
+
+
+def test_a_new_template_gets_one_pod_until_its_first_item() -> None:
+    seen = snapshot(10**6, proven=False)
+    assert len(decide(seen, policy(spawn_per_tick=5)).spawn) == 1
+    waiting = snapshot(10**6, proven=False, pods=[pod_facts(1)])
+    assert decide(waiting, policy(spawn_per_tick=5)).binding == "canary"
+
+
+def test_nothing_is_started_for_less_than_its_boot_is_worth() -> None:
+    seen = snapshot(1000, pods=[pod_facts(1)], items_per_second=10.0, boot_time=seconds(300))
+    assert decide(seen, policy()).binding == "worth_booting"
+    longer = snapshot(9000, pods=[pod_facts(1)], items_per_second=10.0, boot_time=seconds(300))
+    assert decide(longer, policy()).spawn
+
+
+def test_an_override_holds_until_its_end_within_the_guardrails() -> None:
+    held = Override(pods=6, until=NOON + seconds(1), by="ann", because="the demo")
+    p = policy(override=held, spawn_per_tick=100, max_instances=4)
+    assert len(decide(snapshot(0), p).spawn) == 4
+    ended = policy(override=Override(pods=6, until=NOON, by="ann", because="the demo"))
+    assert not decide(snapshot(0), ended).spawn
+
+
+@pytest.mark.parametrize(
+    ("seen", "p", "words"),
+    [
+        (snapshot(1000), policy(), ["1,000 items at 100 a pod want 10", "at most 1 new a tick"]),
+        (snapshot(None, unknown_because="no stream"), policy(), ["unknown (no stream)"]),
+        (snapshot(50, pods=[pod_facts(1)]), policy(), ["keeps 1 pod", "want 1"]),
+        (snapshot(5000, offers=()), policy(), ["0 offers can be rented"]),
+    ],
+)
+def test_the_sentence_says_what_and_why(seen: Snapshot, p: Policy, words: list[str]) -> None:
+    text = decide(seen, p).sentence
+    assert [word for word in words if word not in text] == []

@@ -1,0 +1,55 @@
+"""The page of the guardrails is true: each has its row, in its order, of its kind."""
+
+import re
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from fleet.decision.guardrails import GUARDRAILS
+from fleet.decision.values import Caps, Elsewhere, Mode
+from tests.support.factories import pod_facts, policy, snapshot
+
+PAGE = Path(__file__).parents[4] / "docs" / "guardrails.md"
+ROW = re.compile(r"^\| `(\w+)` \| .+ \| (retires|holds) \|$", re.MULTILINE)
+
+
+def test_each_guardrail_has_its_row_in_its_order() -> None:
+    rows = [name for name, _ in ROW.findall(PAGE.read_text())]
+    assert rows == [name for name, _ in GUARDRAILS]
+
+
+def test_the_page_says_which_retire_what_runs() -> None:
+    pods = tuple(pod_facts(n, hourly_usd=Decimal(3)) for n in range(3))
+    caps = Caps(max_instances=1, max_hourly_usd=Decimal(1), daily_budget_usd=Decimal(1))
+    seen = snapshot(
+        depth=1,
+        pods=pods,
+        offers=(),
+        proven=False,
+        items_per_second=1.0,
+        boot_time=timedelta(minutes=5),
+        spent_today_usd=Decimal(2),
+        spent_total_usd=Decimal(2),
+        elsewhere=Elsewhere(pods=1),
+    )
+    limits = {
+        "max_instances": 1,
+        "max_hourly_usd": Decimal(1),
+        "daily_budget_usd": Decimal(1),
+        "total_budget_usd": Decimal(1),
+        "installation": caps,
+    }
+    kinds = {}
+    for name, guardrail in GUARDRAILS:
+        mode = {"stop_all": Mode.STOP_ALL, "paused": Mode.PAUSED}.get(name, Mode.RUNNING)
+        offers = snapshot().offers if name == "installation_hourly_usd" else ()
+        bound = guardrail(
+            snapshot(**{**_values(seen), "offers": offers}), policy(**limits, mode=mode)
+        )
+        assert bound is not None, name
+        kinds[name] = "retires" if bound.retires else "holds"
+    assert kinds == dict(ROW.findall(PAGE.read_text()))
+
+
+def _values(seen: object) -> dict[str, object]:
+    return {name: getattr(seen, name) for name in seen.__slots__}  # type: ignore[attr-defined]

@@ -1,0 +1,196 @@
+"""Which offer is rented: by what an item costs there, and by what has failed lately."""
+
+from decimal import Decimal
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fleet.decision import placement
+from fleet.decision.placement import Experience, Failure, Trouble, rank, weigh, why_none
+from fleet.decision.values import OfferFacts, Wanted
+from tests.support.factories import hours, offer_facts, seconds
+
+EXAMPLES = settings(max_examples=500, deadline=None)
+ANY = Wanted()
+GPUS = ["", "A", "B", "C"]
+kinds = st.tuples(st.sampled_from(GPUS), st.just(1))
+
+
+def an_offer(key: str, gpu: str = "A", usd: str = "0.5", **values: object) -> OfferFacts:
+    return offer_facts(key, gpu_type=gpu, gpu_count=1, hourly_usd=Decimal(usd), **values)
+
+
+def failed(trouble: Trouble, key: str = "a", ago: float = 0.0, host: str = "") -> Failure:
+    return Failure(trouble=trouble, account_id=1, key=key, ago=seconds(ago), host=host)
+
+
+def knows(speeds: dict[str, float], **values: object) -> Experience:
+    measured = {(gpu, 1): speed for gpu, speed in speeds.items()}
+    return Experience(**{"speeds": measured, "proven": frozenset(measured), **values})  # type: ignore[arg-type]
+
+
+offers = st.lists(
+    st.builds(
+        an_offer,
+        st.sampled_from([f"o{n}" for n in range(8)]),
+        st.sampled_from(GPUS),
+        st.sampled_from(["0", "0.1", "0.34", "2"]),
+        host=st.sampled_from(["", "h1", "h2"]),
+        region=st.sampled_from(["EU", "US"]),
+    ),
+    max_size=8,
+    unique_by=lambda o: o.key,
+)
+failures = st.lists(
+    st.builds(
+        failed,
+        st.sampled_from(list(Trouble)),
+        st.sampled_from([f"o{n}" for n in range(8)]),
+        st.sampled_from([0.0, 60.0, 299.0, 301.0, 3599.0, 3601.0, 8000.0]),
+        st.sampled_from(["", "h1"]),
+    ),
+    max_size=6,
+)
+experiences = st.builds(
+    Experience,
+    speeds=st.dictionaries(kinds, st.sampled_from([0.5, 8.0, 90.0])),
+    proven=st.frozensets(kinds),
+    running=st.dictionaries(kinds, st.integers(0, 9)),
+    failures=failures,
+)
+
+
+@EXAMPLES
+@given(offers=offers, known=experiences, room=st.integers(1, 5))
+def test_what_is_rented_fits_and_is_not_avoided_and_no_host_is_rented_twice(
+    offers: list[OfferFacts], known: Experience, room: int
+) -> None:
+    wanted = Wanted(regions=["EU"], max_hourly_usd=Decimal("0.34"))
+    ranked = rank(offers, wanted, known, room=room)
+    assert len(ranked) <= room
+    assert all(placement.fits(o, wanted) and o.because for o in ranked)
+    assert not [o for o in ranked if placement.avoided(o, known.failures)]
+    with_host = [o.key for o in ranked if o.host]
+    assert len(with_host) == len(set(with_host))
+
+
+@EXAMPLES
+@given(offers=offers, known=experiences, room=st.integers(1, 5))
+def test_a_kind_without_an_item_has_one_pod_at_most(
+    offers: list[OfferFacts], known: Experience, room: int
+) -> None:
+    ranked = rank(offers, ANY, known, room=room)
+    for gpu in GPUS[1:]:
+        new = sum(o.gpu_type == gpu for o in ranked)
+        if (gpu, 1) not in known.proven and new:
+            assert new == 1
+            assert not (known.running or {}).get((gpu, 1))
+
+
+@EXAMPLES
+@given(offers=offers, known=experiences, room=st.integers(1, 5))
+def test_the_share_on_unmeasured_gpus_is_bounded_while_measured_ones_can_be_had(
+    offers: list[OfferFacts], known: Experience, room: int
+) -> None:
+    if not any(w.measured and not w.refused for w in weigh(offers, ANY, known)):
+        return
+    new = [o for o in rank(offers, ANY, known, room=room) if (o.gpu_type, 1) not in known.speeds]
+    running = known.running or {}
+    trying = sum(n for kind, n in running.items() if kind not in known.speeds)
+    if new:
+        allowed = max(1, int(placement.EXPLORING * (sum(running.values()) + room)))
+        assert trying + len(new) <= allowed
+
+
+@EXAMPLES
+@given(offers=offers, room=st.integers(1, 5), speeds=st.tuples(*[st.floats(0.5, 90.0)] * 4))
+def test_with_everything_measured_no_dearer_item_goes_before_a_cheaper_one(
+    offers: list[OfferFacts], room: int, speeds: tuple[float, ...]
+) -> None:
+    known = knows(dict(zip(GPUS, speeds, strict=True)))
+    ranked = rank(offers, ANY, known, room=room)
+    costs = [o.million_items_usd for o in ranked]
+    assert costs == sorted(costs)  # type: ignore[type-var]
+    if offers:
+        assert costs[0] == min(w.cost for w in weigh(offers, ANY, known))
+
+
+@EXAMPLES
+@given(told=failures, later=st.sampled_from([1.0, 300.0, 7200.0]))
+def test_memory_fades(told: list[Failure], later: float) -> None:
+    offer = an_offer("o1", host="h1")
+    faded = [
+        Failure(trouble=f.trouble, account_id=1, key=f.key, ago=f.ago + seconds(later), host=f.host)
+        for f in told
+    ]
+    assert placement.avoided(offer, told) or not placement.avoided(offer, faded)
+    old = [failed(f.trouble, f.key, f.ago.total_seconds() + 7200, f.host) for f in told]
+    assert not placement.avoided(offer, old)
+    assert not placement.doubtful(offer, old)
+
+
+def test_a_dear_fast_gpu_goes_before_a_cheap_slow_one() -> None:
+    known = knows({"A": 8.0, "B": 90.0})
+    first, *_ = rank([an_offer("a", "A", "0.34"), an_offer("b", "B", "2")], ANY, known, room=1)
+    assert first.key == "b"
+    assert "B at $2/h and 90.0 items/s: $6.17 per million items, best of 2" in first.because
+
+
+def test_without_a_speed_the_cheapest_an_hour_goes_first() -> None:
+    first, *_ = rank([an_offer("b", usd="2"), an_offer("a", usd="0.34")], ANY, room=1)
+    assert first.key == "a"
+    assert "no speed is measured yet" in first.because
+
+
+def test_a_cheaper_gpu_is_tried_with_one_pod_and_a_much_dearer_one_is_not() -> None:
+    known = knows({"A": 8.0}, running={("A", 1): 2})
+    offers = [an_offer("a", usd="0.5"), an_offer("b", "B", "0.3"), an_offer("c", "C", "9")]
+    assert [o.key for o in rank(offers, ANY, known, room=3)] == ["b", "a", "a"]
+    busy = knows({"A": 8.0}, running={("A", 1): 2, ("B", 1): 1})
+    assert {o.key for o in rank(offers, ANY, busy, room=3)} == {"a"}
+
+
+def test_an_offer_that_could_not_be_had_is_asked_again_when_it_is_half_forgotten() -> None:
+    offers = [an_offer("a", usd="0.3"), an_offer("b", usd="0.5")]
+    known = knows({"A": 8.0}, failures=[failed(Trouble.REFUSED)])
+    assert [o.key for o in rank(offers, ANY, known, room=1)] == ["b"]
+    later = knows({"A": 8.0}, failures=[failed(Trouble.REFUSED, ago=301)])
+    assert [o.key for o in rank(offers, ANY, later, room=1)] == ["a"]
+    again = knows({"A": 8.0}, failures=[failed(Trouble.REFUSED, ago=n) for n in (301, 601)])
+    assert [o.key for o in rank(offers, ANY, again, room=1)] == ["b"]
+
+
+def test_a_bad_host_is_avoided_under_each_of_its_offers() -> None:
+    known = knows({"A": 8.0}, failures=[failed(Trouble.BROKEN, "old", host="h1")])
+    offers = [an_offer("a", usd="0.3", host="h1"), an_offer("b", usd="0.5", host="h2")]
+    assert [o.key for o in rank(offers, ANY, known, room=2)] == ["b"]
+
+
+def test_two_bad_machines_put_an_offer_of_many_behind_the_others_and_never_out_of_reach() -> None:
+    offers = [an_offer("a", usd="0.3"), an_offer("b", usd="0.5")]
+    once = knows({"A": 8.0}, failures=[failed(Trouble.BROKEN)])
+    assert rank(offers, ANY, once, room=1)[0].key == "a"
+    twice = knows({"A": 8.0}, failures=[failed(Trouble.BROKEN), failed(Trouble.BROKEN)])
+    assert rank(offers, ANY, twice, room=1)[0].key == "b"
+    assert rank(offers[:1], ANY, twice, room=1)[0].key == "a"
+
+
+def test_an_interruptible_offer_that_is_taken_away_too_often_leaves_its_place_to_on_demand() -> (
+    None
+):
+    spot = an_offer("a", usd="0.1", interruptible=True, host="h1")
+    offers = [spot, an_offer("b", usd="0.5")]
+    losses = [failed(Trouble.LOST, ago=60.0 * n) for n in range(3)]
+    assert rank(offers, ANY, knows({"A": 8.0}, failures=losses[:2]), room=1)[0].key == "a"
+    assert rank(offers, ANY, knows({"A": 8.0}, failures=losses), room=1)[0].key == "b"
+    known = knows({"A": 8.0}, failures=losses)
+    assert weigh([spot], ANY, known)[0].refused == "taken away 3 times within 1 h"
+    old = [failed(Trouble.LOST, ago=hours(1).total_seconds()) for _ in range(3)]
+    assert rank(offers, ANY, knows({"A": 8.0}, failures=old), room=1)[0].key == "a"
+
+
+def test_why_nothing_is_rented_names_the_best_that_is_left_alone() -> None:
+    known = knows({"A": 8.0}, failures=[failed(Trouble.REFUSED, ago=30)])
+    assert rank([an_offer("a")], ANY, known, room=1) == ()
+    assert why_none([an_offer("a")], ANY, known).endswith("since it was refused 30 s ago")
+    assert why_none([], ANY, known) == "no offer fits what the fleet asks for"

@@ -1,0 +1,176 @@
+"""The wire, pinned: who changes a golden file changes what agents in the field must understand."""
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pods.agent import protocol
+from pods.agent.protocol import AgentSettings, AgentState, Heartbeat, Keys
+
+GOLDEN = Path(__file__).parent / "golden"
+SCRIPTS = {path.stem: path.read_text() for path in protocol.SCRIPTS.glob("*.lua")}
+
+SETTINGS = AgentSettings(
+    redis_url="rediss://pod-7:secret@redis.example:6380/0",
+    fleet="emb",
+    pod="emb-7",
+    stream="embedding_tasks",
+    group="embedders",
+    handler="pods.agent.handlers.wordllama:embed",
+)
+BEAT = Heartbeat(
+    state=AgentState.WORKING,
+    done=10,
+    failed=2,
+    dead=1,
+    duplicates=3,
+    claimed=4,
+    in_flight=64,
+    idle_ms=0,
+    since_ack_ms=250,
+    oldest_ms=900,
+    uptime_ms=60_000,
+    rate=7.5,
+    gpu_percent=93,
+    handler="pods.agent.handlers.wordllama:embed",
+    host="gpu-1",
+    note="commit: TimeoutError",
+)
+
+
+def golden(name):
+    return json.loads((GOLDEN / f"{name}.json").read_text())
+
+
+def test_the_heartbeats_fields_are_the_golden_ones():
+    assert BEAT.fields() == golden("heartbeat")
+
+
+def test_the_environment_of_an_agent_is_the_golden_one():
+    assert SETTINGS.env() == golden("environment")
+
+
+def test_the_keys_of_a_fleet_are_the_golden_ones():
+    keys = Keys("emb")
+    assert golden("keys") == {
+        "prefix": keys.prefix,
+        "lease": keys.lease,
+        "pod": keys.pod("emb-7"),
+        "command": keys.command("emb-7"),
+        "fence": keys.fence("emb-7"),
+        "released_consumer": protocol.RELEASED_CONSUMER,
+        "commands": [command.value for command in protocol.Command],
+        "states": [state.value for state in AgentState],
+    }
+
+
+def test_the_fields_of_items_results_and_dead_letters_are_the_golden_ones():
+    kinds = {"ITEM": "item", "RESULT": "result", "DEAD": "dead_letter"}
+    fields = {
+        kind: sorted(v for k, v in vars(protocol).items() if k.startswith(f"{prefix}_"))
+        for prefix, kind in kinds.items()
+    }
+    assert fields == golden("fields")
+
+
+def test_the_scripts_write_the_golden_fields():
+    assert set(re.findall(r"'(dead_\w+)'", SCRIPTS["fail"])) == set(golden("fields")["dead_letter"])
+    for field in golden("fields")["result"]:
+        assert f"'{field}'" in SCRIPTS["commit"]
+
+
+def test_every_script_but_the_heartbeat_begins_by_looking_at_the_fence():
+    for name, text in SCRIPTS.items():
+        code = [line for line in text.splitlines() if not line.startswith(("--", "#!"))]
+        if name != "heartbeat":
+            assert code[0] == "if redis.call('EXISTS', KEYS[2]) == 1 then", name
+
+
+def test_the_protocol_is_written_down():
+    document = (Path(__file__).parents[4] / "docs" / "protocol.md").read_text()
+    names = [f.name for f in dataclasses.fields(Heartbeat)]
+    names += [f"`PODFLEET_{f.name.upper()}`" for f in dataclasses.fields(AgentSettings)]
+    names += [f"`{name}.lua`" for name in SCRIPTS]
+    names += [field for fields in golden("fields").values() for field in fields]
+    names += golden("keys")["commands"] + golden("keys")["states"]
+    assert [name for name in names if name not in document] == []
+
+
+def test_settings_survive_the_way_through_the_environment():
+    assert AgentSettings.from_env(SETTINGS.env()) == SETTINGS
+
+
+def test_all_that_is_wrong_with_the_settings_is_said_at_once():
+    env = {**SETTINGS.env(), "PODFLEET_BATCH_SIZE": "many", "PODFLEET_ORPHAN_SECONDS": "-1"}
+    del env["PODFLEET_STREAM"]
+    with pytest.raises(ValueError, match="STREAM is not set") as caught:
+        AgentSettings.from_env(env)
+    assert "PODFLEET_BATCH_SIZE='many' is no int" in str(caught.value)
+    assert "PODFLEET_ORPHAN_SECONDS=-1 must be above 0" in str(caught.value)
+
+
+def test_the_redis_url_is_not_in_the_repr():
+    assert "secret" not in repr(SETTINGS)
+
+
+@given(
+    st.builds(
+        Heartbeat,
+        state=st.sampled_from(AgentState),
+        note=st.text(st.characters(exclude_categories=["Cs"]).filter(str.isprintable)),
+        done=st.integers(0, 2**53 - 1),
+        rate=st.floats(0, 1e9),
+    )
+)
+def test_a_heartbeat_that_was_written_can_be_read(beat):
+    raw = {k.encode(): v.encode() for k, v in beat.fields().items()}
+    assert Heartbeat.parse({**raw, b"at_ms": b"0"}) == beat
+
+
+@pytest.mark.parametrize("broken", [{}, {b"state": b"dancing"}, {b"state": b"working"}])
+def test_a_heartbeat_that_cannot_be_understood_is_none(broken):
+    assert Heartbeat.parse(broken) is None
+
+
+@pytest.mark.parametrize("fleet", ["", "-a", "A", "a" * 61, "a:b", "a*"])
+def test_a_fleet_name_that_could_reach_other_keys_is_refused(fleet):
+    with pytest.raises(ValueError, match="fleet name"):
+        Keys(fleet)
+
+
+def test_the_agent_loads_neither_django_nor_celery():
+    look = "import sys, pods.agent.__main__, pods.agent.child; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", look], text=True).split()
+    assert not {"django", "celery", "kombu", "fleet", "config"} & set(loaded)
+    assert {m for m in loaded if m.startswith("pods.")} == {
+        m for m in loaded if m.startswith("pods.agent")
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"PODFLEET_HANDLER": "nonsense"}, "package.module:function"),
+        ({"PODFLEET_REDIS_URL": "http://x"}, "PODFLEET_REDIS_URL"),
+        ({"PODFLEET_FLEET": "No Name"}, "fleet name"),
+    ],
+)
+def test_wrong_settings_end_the_agent_with_status_2_and_the_reason(change, why):
+    ended = subprocess.run(
+        [sys.executable, "-m", "pods.agent"],
+        check=False,
+        env={**SETTINGS.env(), **change},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 2
+    assert why in ended.stderr
+    assert "Traceback" not in ended.stderr
