@@ -1,4 +1,4 @@
-"""The admin of what others ship: users and the schedule, in the theme of the rest."""
+"""Users and the schedule in the admin, in this project's theme."""
 
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin

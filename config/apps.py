@@ -1,4 +1,4 @@
-"""The project as an app: its management commands (up, down, demo, bench) live here."""
+"""The project as an app, so that Django finds its commands (up, down, demo …)."""
 
 from django.apps import AppConfig
 

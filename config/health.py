@@ -1,4 +1,4 @@
-"""Whether this deployment lives and can work."""
+"""The pages that say whether this deployment is alive and ready."""
 
 from django.conf import settings
 from django.db import connection
@@ -11,12 +11,12 @@ from pods.base.redis import redis_client
 
 
 def alive(_request: HttpRequest) -> HttpResponse:
-    """200 while the process answers."""
+    """200 as long as the process answers."""
     return HttpResponse("ok\n", content_type="text/plain")
 
 
 def ready(_request: HttpRequest) -> HttpResponse:
-    """200 when database, migrations and Redis are there, else 503 with what is missing."""
+    """200 if the database, its migrations and Redis are available, else 503 with what is missing."""
     missing: dict[str, str] = {}
     try:
         executor = MigrationExecutor(connection)

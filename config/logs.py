@@ -1,4 +1,4 @@
-"""How log events look: structlog, for people or as JSON, with secrets taken out."""
+"""The format of log events: structlog, for people or as JSON, without secrets."""
 
 import re
 from collections.abc import MutableMapping
@@ -10,14 +10,14 @@ SECRET_NAME = re.compile(
     r"(key|token|secret|password|passwd|authorization|credential)", re.IGNORECASE
 )
 SECRET_IN_URL = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]+(?=@)")
-# A client token names a pod and opens nothing.
+# A client token names a pod and gives no access.
 NOT_SECRET = frozenset({"client_token", "task_key", "offer_key", "key_count"})
 
 Event = MutableMapping[str, Any]
 
 
 def redact(_logger: Any, _method: str, event: Event) -> Event:
-    """Take passwords out of URLs, and the values of fields that are named like secrets."""
+    """Remove passwords from URLs, and the values of fields with a secret's name."""
     for name, value in event.items():
         if name not in NOT_SECRET and SECRET_NAME.search(name):
             event[name] = "**"
@@ -37,7 +37,7 @@ SHARED: tuple[Any, ...] = (
 
 
 def logging_config(*, json: bool, level: str) -> dict[str, Any]:
-    """The logging configuration of Django and Celery; configures structlog on the way."""
+    """The logging configuration of Django and Celery. Configures structlog too."""
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

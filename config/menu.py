@@ -1,4 +1,4 @@
-"""The menu of the admin: what operators need first, on top."""
+"""The menu of the admin: what operators need most comes first."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""What `up` and `demo` do before they start the stack: embedded services, tables, a way to log in."""
+"""What `up` and `demo` do before they start the stack: services, tables, the first user."""
 
 from pathlib import Path
 
@@ -11,27 +11,30 @@ from config.secrets import kept_secret
 
 
 def ensure_services() -> None:
-    """Start the embedded Redis where no REDIS_URL is set."""
+    """Start the embedded Redis if REDIS_URL is not set."""
     if settings.EMBEDDED_REDIS:
         url = embedded.ensure_running(settings.VAR_DIR)
-        # Somebody else had taken its port: what this process read at its start is out of date.
+        # Another program may have taken its port: the address read at start is then out of date.
         settings.REDIS_URL = settings.CELERY_BROKER_URL = url
         celery_app.conf.update(broker_url=url)
 
 
 def stop_services() -> None:
-    """Stop the embedded Redis; last, since everything else talks to it."""
+    """Stop the embedded Redis. Call this last: everything else uses it."""
     if settings.EMBEDDED_REDIS:
         embedded.stop(settings.VAR_DIR)
 
 
 def migrate() -> None:
-    """Bring the tables up to date; that makes the schedule too."""
+    """Bring the tables up to date. The migrations also create the schedule."""
     call_command("migrate", interactive=False, verbosity=0)
 
 
 def ensure_admin() -> tuple[str, Path]:
-    """The first administrator, with a password of its own in a file that only we can read."""
+    """Create the first administrator if there is none; return its name and its password file.
+
+    Only this user of the machine can read the file.
+    """
     path = settings.VAR_DIR / "admin-password"
     users = get_user_model()
     if not users.objects.filter(is_superuser=True).exists():

@@ -1,4 +1,4 @@
-"""Secrets that a deployment did not set: made once, kept in the var folder, for its owner alone."""
+"""Secrets that a deployment did not set: generated once and kept in the var folder."""
 
 import os
 import secrets
@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def kept_secret(path: Path, *, length: int = 50) -> str:
-    """The secret in the file at `path`; made on the first call, safe against a second maker.
+    """The secret in the file at `path`. The first call creates it; two at once create one.
 
-    The file is written whole under another name first, so nobody reads a half of it.
+    The file is written under another name first, so that nobody reads half a secret.
     """
     try:
         return path.read_text().strip()
@@ -20,7 +20,7 @@ def kept_secret(path: Path, *, length: int = 50) -> str:
     with os.fdopen(descriptor, "w") as file:
         file.write(secrets.token_urlsafe(length))
     try:
-        os.link(draft, path)  # fails where another process was first
+        os.link(draft, path)  # fails if another process was first
     except FileExistsError:
         pass
     finally:

@@ -13,9 +13,9 @@ from typing import Final
 
 import psutil
 
-# In the environment of everything that the stack starts, so that leftovers can be told.
+# Set in the environment of every process of the stack, so that leftovers can be found.
 MARK: Final = "PODFLEET_STACK"
-AGENT_MARK: Final = "PODFLEET_TOKEN"  # pods outlive the stack: they are found again by their token
+AGENT_MARK: Final = "PODFLEET_TOKEN"  # pods outlive the stack; their token finds them again
 STOP_SECONDS: Final = 30.0
 LOG_BYTES: Final = 10_000_000
 POLL_SECONDS: Final = 0.05
@@ -38,7 +38,9 @@ def celery(*args: str) -> list[str]:
 
 
 def workers(*, concurrency: int) -> list[Program]:
-    """The Celery workers: decisions apart from slow vendors, so that neither starves the other."""
+    """The Celery workers. Decisions and slow vendor calls have workers of their own, so that neither
+    delays the other.
+    """
     warm_stop = {"REMAP_SIGTERM": "SIGQUIT"}
     quiet = ("--without-gossip", "--without-mingle", "-l", "INFO")
     return [
@@ -58,12 +60,12 @@ def workers(*, concurrency: int) -> list[Program]:
 
 
 def beat() -> Program:
-    """The scheduler; it starts last and stops first."""
+    """The scheduler. It starts last and stops first."""
     return Program(name="beat", command=celery("beat", "--pidfile=", "-l", "INFO"), priority=200)
 
 
 def flower(*, port: int, bind: str, password: str) -> Program:
-    """The task monitor, behind a password that no process list shows."""
+    """The task monitor. Its password is in the environment, so no process list shows it."""
     return Program(
         name="flower",
         command=celery("flower", f"--port={port}", f"--address={bind}", "--logging=warning"),
@@ -87,7 +89,7 @@ def web(*, port: int, bind: str) -> Program:
 
 
 def free_port(first_choice: int, bind: str) -> int:
-    """The port, or another free one where it is taken."""
+    """`first_choice` if it is free, else another free port."""
     for port in (first_choice, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -103,7 +105,7 @@ class Stack:
     """Starts, watches and stops a set of programs; their logs are in `<var>/log`."""
 
     def __init__(self, var: Path, programs: Sequence[Program], *, cwd: Path) -> None:
-        """`var`: where logs, the configuration and the pid file are; `cwd`: the checkout."""
+        """`var` holds the logs, the configuration and the pid file; `cwd` is the checkout."""
         self.var, self.programs, self.cwd = var, programs, cwd
         self.conf = var / "supervisord.conf"
         self.log_dir = var / "log"
@@ -130,7 +132,7 @@ class Stack:
             cwd=self.cwd,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C reaches us alone; we stop it in order
+            start_new_session=True,  # Ctrl-C reaches this process alone, which stops the others in order
         )
 
     def alive(self) -> bool:
@@ -138,7 +140,7 @@ class Stack:
         return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
-        """Stop everything, in the reverse of its order, and wait until it is gone."""
+        """Stop everything in reverse order, and wait until it is gone."""
         if self._process is not None:
             self._process.terminate()
             try:
@@ -194,7 +196,7 @@ def _quoted(word: str) -> str:
 
 
 def leftovers(var: Path) -> list[psutil.Process]:
-    """What a stack under this `var` has running, its pods left out."""
+    """The running processes of a stack with this `var`, except its pods."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -211,12 +213,12 @@ def leftovers(var: Path) -> list[psutil.Process]:
 
 
 def write_pid(var: Path) -> None:
-    """Say which process runs this stack in the foreground."""
+    """Record which process runs this stack in the foreground."""
     (var / "up.pid").write_text(f"{os.getpid()} {psutil.Process().create_time()}")
 
 
 def end_up(var: Path, *, seconds: float = 2 * STOP_SECONDS) -> int:
-    """Ask the `up` that runs this stack in the foreground to stop, and wait; how many there were."""
+    """Ask the `up` that runs this stack to stop, and wait; 1 if there was one, else 0."""
     try:
         pid, _, began = (var / "up.pid").read_text().partition(" ")
         process = psutil.Process(int(pid))
@@ -230,9 +232,9 @@ def end_up(var: Path, *, seconds: float = 2 * STOP_SECONDS) -> int:
 
 
 def stop_leftovers(var: Path, *, seconds: float = 10.0) -> int:
-    """Stop what a stack under this `var` left running; how many processes there were.
+    """Stop what a stack with this `var` left running; return the number of processes.
 
-    supervisord first, else it would start anew what is stopped.
+    supervisord is stopped first: it would restart the others.
     """
     found = leftovers(var)
     for process in sorted(found, key=lambda p: "supervisord" not in " ".join(_cmdline(p))):
@@ -245,10 +247,9 @@ def stop_leftovers(var: Path, *, seconds: float = 10.0) -> int:
 
 
 def _still_running(processes: Sequence[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Wait for their end; which of them still run after `seconds`.
+    """Wait until they end; return those that still run after `seconds`.
 
-    `psutil.wait_procs` would wait for a zombie until its parent collects it, which a parent that
-    is not ours may never do.
+    `psutil.wait_procs` also waits for zombies, and the parent of a zombie may never collect it.
     """
     deadline = time.monotonic() + seconds
     while (alive := [p for p in processes if _runs(p)]) and time.monotonic() < deadline:
@@ -278,7 +279,7 @@ def _quietly(action: Callable[[], None]) -> None:
 
 
 class Interrupted(BaseException):
-    """The user, or the host, asked for an end."""
+    """The user or the host asked the program to stop."""
 
 
 def until_asked_to_stop() -> None:
@@ -292,7 +293,7 @@ def until_asked_to_stop() -> None:
 
 
 def wait_while(condition: Callable[[], bool], *, seconds: float, step: float = 0.1) -> bool:
-    """Wait while the condition holds; False when `seconds` passed and it still does."""
+    """Wait while the condition holds; False if it still holds after `seconds`."""
     end = time.monotonic() + seconds
     while condition():
         if time.monotonic() > end:

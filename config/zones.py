@@ -1,4 +1,4 @@
-"""Pages show times in the zone of whoever looks, which the browser tells in a cookie."""
+"""Pages show times in the time zone of the user. The browser sends the zone in a cookie."""
 
 import zoneinfo
 from collections.abc import Callable
@@ -12,11 +12,11 @@ COOKIE = "podfleet_zone"
 def operators_zone(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Middleware: the cookie's zone for this request; the installation's where it names none."""
+    """Middleware: use the cookie's zone for this request, else the installation's."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         name = request.COOKIES.get(COOKIE, "")
-        # A name of the database alone: others could lead ZoneInfo to read other files.
+        # Only names of the zone database: any other name could make ZoneInfo read another file.
         if name in zoneinfo.available_timezones():
             with timezone.override(zoneinfo.ZoneInfo(name)):
                 return get_response(request)

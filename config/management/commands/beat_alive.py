@@ -1,4 +1,4 @@
-"""`manage.py beat_alive`: whether the scheduler sends what is due; for health checks."""
+"""`manage.py beat_alive`: whether the scheduler sends tasks; for health checks."""
 
 from argparse import ArgumentParser
 from datetime import timedelta
@@ -12,16 +12,16 @@ from pods.base.clock import utcnow
 
 
 class Command(BaseCommand):
-    """Exit status 0 where something was sent lately, else 1."""
+    """Exits with 0 if beat has sent a task recently, else with 1."""
 
     help = "Whether beat has sent a periodic task within the last --seconds."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """How long is lately."""
+        """How long ago the last task may be."""
         parser.add_argument("--seconds", type=float, default=60.0)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Look at the newest `last_run_at`."""
+        """Read the newest `last_run_at`."""
         last = PeriodicTask.objects.aggregate(last=Max("last_run_at"))["last"]
         if last is None or utcnow() - last > timedelta(seconds=options["seconds"]):
             raise CommandError(f"beat has sent nothing since {last}")

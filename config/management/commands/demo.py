@@ -26,12 +26,12 @@ from fleet.pages.status import FleetStatus, status_of
 
 LONGEST_SECONDS: Final = 3600.0
 LOOK_EVERY_SECONDS: Final = 0.5
-PLAIN_LINE_EVERY: Final = 10  # looks; where the output is no terminal
+PLAIN_LINE_EVERY: Final = 10  # looks, if the output is not a terminal
 STOP_SECONDS: Final = 60.0
 
 
 class Command(BaseCommand):
-    """One run, from texts to embeddings. A run that was killed is gone on with."""
+    """One run, from texts to embeddings. A killed run continues."""
 
     help = "Drain a real backlog of real texts with 3 local pods, and show it."
 
@@ -49,7 +49,10 @@ class Command(BaseCommand):
         """Prepare, start, watch until all is done, verify, leave nothing running."""
         texts: Path | None = options["texts"]
         if texts is not None and not texts.is_dir():
-            raise CommandError(f"{texts} is no folder; DEMO_TEXTS names a folder", returncode=2)
+            raise CommandError(
+                f"{texts} is not a folder; set DEMO_TEXTS to a folder of .txt or .jsonl files",
+                returncode=2,
+            )
         self.console = Console(stderr=False)
         programs = [*stack.workers(concurrency=env().worker_concurrency), stack.beat()]
         running = stack.Stack(settings.VAR_DIR, programs, cwd=settings.BASE_DIR)
@@ -71,7 +74,7 @@ class Command(BaseCommand):
             if summary.ok:
                 demo.end(run)
         except stack.Interrupted as exc:
-            raise CommandError("interrupted; run it again, and it goes on") from exc
+            raise CommandError("interrupted; run the demo again to continue") from exc
         except (demo.StreamInUse, NoTexts, ValueError) as exc:
             raise CommandError(str(exc)) from exc
         finally:
@@ -79,12 +82,12 @@ class Command(BaseCommand):
             preparing.stop_services()
         self.stdout.write(f"DEMO {json.dumps(asdict(summary))}")
         if not summary.ok:
-            raise CommandError("something was lost, or leaked")
+            raise CommandError("items were lost, or processes were left running")
 
     def _prepare(self, texts: Path | None) -> tuple[demo.Run, Fleet]:
         run = demo.begin()
         if run.resumed:
-            self.console.print(f"going on with run {run.number}, which did not end")
+            self.console.print(f"continuing run {run.number}, which did not end")
         with self._progress() as bar:
             reading = bar.add_task("reading texts", total=None)
             run = demo.write_texts(
@@ -114,7 +117,7 @@ class Command(BaseCommand):
         return Progress(*columns, console=self.console, transient=True)
 
     def _watch(self, fleet: Fleet, total: int, running: stack.Stack) -> int:
-        """Show the fleet until nothing is left to do and nothing runs; the most pods at once."""
+        """Show the fleet until the backlog is empty and no pod runs; return the peak of ready pods."""
         peak, looks, end = 0, 0, time.monotonic() + LONGEST_SECONDS
         with Live(console=self.console, auto_refresh=False) as live:
             while time.monotonic() < end:
@@ -142,7 +145,7 @@ class Command(BaseCommand):
             self.stdout.flush()
 
     def _stop_pods(self, fleet: Fleet) -> None:
-        """Ctrl-C: end the pods too; a demo leaves nothing running."""
+        """After Ctrl-C: end the pods too. The demo leaves nothing running."""
         self.stdout.write("stopping the pods …")
         fleet.refresh_from_db()
         operating.set_mode(fleet, Mode.STOP_ALL, by="demo")
@@ -162,7 +165,7 @@ class Command(BaseCommand):
         )
         say(
             f"at a nominal ${demo.NOMINAL_HOURLY_USD}/h a pod the fleet has spent "
-            f"${summary.spent_usd} (nobody is billed for processes of this machine)"
+            f"${summary.spent_usd} (processes of this machine cost nothing)"
         )
         say("\nwhat it did and why:")
         for line in demo.story(fleet, run):

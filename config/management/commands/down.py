@@ -1,4 +1,4 @@
-"""`manage.py down`: stop a stack that runs elsewhere, or what a killed one left."""
+"""`manage.py down`: stop a stack that runs in another terminal, or what a killed one left."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ from pods.models import Pod
 class Command(BaseCommand):
     """Stops the processes of the stack, the embedded Redis last."""
 
-    help = "Stop the stack of this checkout. Pods go on until they see no manager for too long."
+    help = "Stop the stack of this checkout. Pods run on for orphan_seconds without a manager."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Stop, and say what still bills."""
+        """Stop the stack, and say how many pods may still bill."""
         count = stack.end_up(settings.VAR_DIR)
         count += stack.stop_leftovers(settings.VAR_DIR, seconds=stack.STOP_SECONDS)
         preparing.stop_services()

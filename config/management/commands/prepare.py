@@ -1,4 +1,4 @@
-"""`manage.py prepare`: what a deployment does once before its processes start."""
+"""`manage.py prepare`: prepare a deployment before its processes start."""
 
 import os
 from typing import Any
@@ -10,12 +10,15 @@ from config import preparing
 
 
 class Command(BaseCommand):
-    """Migrates, and makes the first administrator. Safe to run again."""
+    """Migrates the database and creates the first administrator. Safe to run again."""
 
-    help = "Bring the tables up to date and make the first administrator."
+    help = "Bring the tables up to date and create the first administrator."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Migrate; then the administrator, with PODFLEET_ADMIN_PASSWORD or a generated password."""
+        """Migrate, then create the administrator.
+
+        Its password is PODFLEET_ADMIN_PASSWORD, or a generated one.
+        """
         preparing.migrate()
         users = get_user_model()
         if users.objects.filter(is_superuser=True).exists():
@@ -25,7 +28,7 @@ class Command(BaseCommand):
             raise CommandError("PODFLEET_ADMIN_PASSWORD is too short; give at least 12 characters")
         if password:
             users.objects.create_superuser("admin", password=password)
-            self.stdout.write("made the user admin, with the password in PODFLEET_ADMIN_PASSWORD")
+            self.stdout.write("created the user admin with the password in PODFLEET_ADMIN_PASSWORD")
         else:
             _user, path = preparing.ensure_admin()
-            self.stdout.write(f"made the user admin; its password is in {path}")
+            self.stdout.write(f"created the user admin; its password is in {path}")

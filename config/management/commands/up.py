@@ -1,4 +1,4 @@
-"""`manage.py up`: the whole stack on this machine, in the foreground."""
+"""`manage.py up`: run the whole stack on this machine, in the foreground."""
 
 import os
 from argparse import ArgumentParser
@@ -12,13 +12,15 @@ from config.env import env
 
 
 class Command(BaseCommand):
-    """Starts web, workers, beat and Flower, restarts what dies, stops cleanly on Ctrl-C."""
+    """Starts web, workers, beat and Flower, restarts what fails, and stops on Ctrl-C."""
 
     help = "Run the whole stack: web with the admin, workers, beat and Flower."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Where to listen; the environment has the defaults."""
-        parser.add_argument("--port", type=int, default=env().web_port, help="Of the web pages.")
+        """Where to listen. The environment has the defaults."""
+        parser.add_argument(
+            "--port", type=int, default=env().web_port, help="Port of the web pages."
+        )
         parser.add_argument("--flower-port", type=int, default=env().flower_port)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -45,7 +47,7 @@ class Command(BaseCommand):
                 f"http://{bind}:{port}", f"http://{bind}:{flower_port}", user, password_file
             )
             stack.wait_while(running.alive, seconds=float("inf"), step=0.5)
-            raise CommandError(f"the stack ended by itself; see {running.log_dir}/supervisord.log")
+            raise CommandError(f"the stack ended; see {running.log_dir}/supervisord.log")
         except stack.Interrupted:
             self.stdout.write("stopping …")
         finally:
@@ -59,6 +61,6 @@ class Command(BaseCommand):
             f"Flower  {flower}   user admin, password: {preparing.flower_password()}\n"
             f"logs    {os.path.relpath(settings.VAR_DIR / 'log')}/   (passwords are kept in "
             f"{os.path.relpath(password_file.parent)}/)\n"
-            "Ctrl-C stops everything. Pods go on: `manage.py fleet stop-all NAME` ends them."
+            "Ctrl-C stops everything but the pods: `manage.py fleet stop-all NAME` ends them."
         )
         self.stdout.flush()
