@@ -22,8 +22,8 @@ from pods.providers.local.processes import MARK
 PATIENCE_SECONDS = 60.0
 LOOKING = """
 import json, sys
-from fleet.management.named import fleet_named
-from fleet.status import status_of
+from fleet.management.fleet_names import fleet_named
+from fleet.pages.status import status_of
 for name in sys.stdin:
     print(json.dumps(status_of(fleet_named(name.strip())).as_json()), flush=True)
 """

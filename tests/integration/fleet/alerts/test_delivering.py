@@ -22,7 +22,7 @@ from django.db import connection
 from fleet.alerts import addresses, delivering
 from fleet.alerts.addresses import BadAddress
 from fleet.models import Alert, Channel, Delivery
-from pods.base import clock
+from pods.base import clock, egress
 from pods.emulators.base import SteppedClock
 
 pytestmark = pytest.mark.django_db
@@ -311,7 +311,7 @@ def test_a_name_that_leads_inside_once_it_was_checked_is_not_connected_to(
         address = ("93.184.216.34" if outside else "127.0.0.1", port or 0)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address)]
 
-    monkeypatch.setattr(addresses, "_look_up", rebinding)
+    monkeypatch.setattr(egress, "_look_up", rebinding)
     url = receiver.url.replace("127.0.0.1", "rebinding.example")
     channel = delivering.add_channel("ops", url)
     asked[:] = ["checked"] * 2
