@@ -124,8 +124,8 @@ class ChannelForm(ModelForm):  # type: ignore[type-arg]
     address = forms.CharField(
         required=False,
         widget=UnfoldAdminTextInputWidget(attrs={"type": "password", "autocomplete": "off"}),
-        help_text="Like slack://…, mailto://…, ntfys://topic, pagerduty://…, jsons://host/path "
-        "(docs/alerts.md). Stored encrypted. Empty: stays as it is.",
+        help_text="For example slack://…, mailto://…, ntfys://topic, pagerduty://… or "
+        "jsons://host/path; see the reference of alerts. Stored encrypted. Empty: no change.",
     )
 
     class Meta:

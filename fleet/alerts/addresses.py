@@ -71,8 +71,9 @@ def check(url: str) -> None:
     """Refuse what alerts must not be sent to.
 
     A host may not be of a private network, unless settings.ALLOW_PRIVATE_WEBHOOKS: whoever edits a
-    channel must not reach what only this machine can. Names are resolved here, and once more when
-    it is sent: a name that answers differently a moment later is not caught (docs/alerts.md).
+    channel must not reach what only this machine can. Names are resolved here, and again when a
+    message is sent. `outside_alone` catches a name that answers differently a moment later
+    (docs/decisions/address-guard.md).
 
     Raises:
         BadAddress: the scheme, a parameter or the host is not allowed.

@@ -12,8 +12,8 @@ from fleet.backlog.base import BacklogUnknown, Depth
 
 SCRIPT: Final = (Path(__file__).parent / "scripts" / "stream_depth.lua").read_text()
 # Entries counted on each side of the group's position. 10,000 entries of 20 bytes block the server
-# for 10 to 15 ms, 2,000 for 2 to 3 ms (docs/backlog.md); behind them, a bound serves a decision as
-# well as a count.
+# for 10 to 15 ms, 2,000 for 2 to 3 ms (docs/reference/backlog.md). Beyond that, a bound serves a
+# decision as well as a count.
 COUNTED: Final = 5_000
 COUNTED_BESIDE_LAG: Final = 1_000
 BYTES: Final = 4 * 2**20

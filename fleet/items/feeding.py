@@ -15,7 +15,7 @@ from fleet.items.tables import SUFFIX, ItemTable
 
 __all__ = ["BadInput", "Fed", "Overtaken", "enqueue", "make_group"]
 
-# The server does nothing else while it adds a batch (docs/backlog.md has the times).
+# The server does nothing else while it adds a batch (docs/reference/feeding.md has the times).
 BATCH_ITEMS: Final = 500
 BATCH_BYTES: Final = 2**20
 # Batches sent before an answer is awaited; fewer where their items are large.

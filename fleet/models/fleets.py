@@ -138,7 +138,9 @@ class Fleet(models.Model):
     )
     disk_gb = models.PositiveIntegerField(default=20, validators=[MinValueValidator(1)])
     offer_query = models.JSONField(
-        default=dict, blank=True, help_text="GPU types, regions, min_vram_gb … (docs/fleets.md)."
+        default=dict,
+        blank=True,
+        help_text="GPU types, regions, min_vram_gb and more; see the reference of fleets.",
     )
     batch_size = models.PositiveIntegerField(default=64, validators=[MinValueValidator(1)])
     notice_seconds = models.FloatField(

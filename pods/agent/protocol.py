@@ -1,4 +1,6 @@
-"""The wire between the manager and an agent: keys, fields, commands, settings (docs/protocol.md).
+"""The wire between the manager and an agent: keys, fields, commands, settings.
+
+docs/reference/protocol.md and agent.md describe it.
 
 Standard library only, and Python 3.10: both sides import it.
 """

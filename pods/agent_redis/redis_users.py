@@ -25,8 +25,8 @@ log = structlog.get_logger(__name__)
 # Whose machine may run, or run again, an agent that nobody wrote off.
 USED_BY: Final = sorted(s.value for s in BILLABLE - {REQUESTED, TERMINATING})
 AT_ONCE: Final = 500
-# docs/protocol.md explains them. The server asks for the right to read and write every key that a
-# script is given, so what could harm (to let a fence expire) is a right on single keys.
+# docs/reference/redis-user.md explains them. The server asks for the right to read and write every
+# key that a script is given, so what could harm (to let a fence expire) is a right on single keys.
 ANYWHERE: Final = ("evalsha", "script|load", "client|setinfo", "ping", "select", "time")
 ON_GIVEN_KEYS: Final = ("get", "exists")
 ON_HEARTBEAT: Final = ("hset", "pexpire")

@@ -73,7 +73,7 @@ def test_each_direct_dependency_says_why_it_is_there() -> None:
     wanted = names(declared["project"]["dependencies"]) | names(
         declared["dependency-groups"]["dev"]
     )
-    page = (ROOT / "docs" / "dependencies.md").read_text()
+    page = (ROOT / "docs" / "explanation" / "dependencies.md").read_text()
     explained = set(re.findall(r"^\| `([\w.-]+)` \| \S.{20,} \|$", page, re.MULTILINE))
     assert explained == wanted
 

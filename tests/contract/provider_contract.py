@@ -1,7 +1,7 @@
 """The contract of every provider: what the manager relies on, and no adapter may break.
 
 A test file subclasses `ProviderContract` (or `VendorContract`, for a vendor with an emulator, in
-vendor_contract.py) and gives one fixture, `subject`. docs/providers.md shows it whole.
+vendor_contract.py) and gives one fixture, `subject`. docs/howto/provider.md shows it whole.
 """
 
 import threading

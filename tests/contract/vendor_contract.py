@@ -2,7 +2,7 @@
 
 A test file subclasses `VendorContract` and gives one fixture, `subject`: a `VendorSubject`, whose
 `faults` (vendor_faults.py) the tests switch on. server_faults.py has half of them ready for an
-emulator on a `Server`. docs/providers.md shows it whole.
+emulator on a `Server`. docs/howto/provider.md shows it whole.
 """
 
 from collections.abc import Callable, Iterator

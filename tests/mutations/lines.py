@@ -1,4 +1,4 @@
-"""Every protective line, in the order of docs/reliability.md."""
+"""Every protective line, in the order of docs/explanation/protective-lines.md."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -11,7 +11,7 @@ from tests.mutations.working import WORKING
 
 LINES: Final[Sequence[Mutation]] = (*DECIDING, *LIVING, *WORKING, *EDGES)
 
-# What would be lost without them: the rows of the table in docs/reliability.md.
+# What would be lost without them: the rows of the table in docs/explanation/protective-lines.md.
 TABLE: Final = (
     ("the limits, and what is unknown", DECIDING),
     ("the tie between a row and its machine", LIVING),

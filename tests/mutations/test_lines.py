@@ -61,7 +61,7 @@ def test_names_are_told_apart() -> None:
 
 
 def test_the_page_has_each_of_them() -> None:
-    assert table() in (ROOT / "docs/reliability.md").read_text()
+    assert table() in (ROOT / "docs/explanation/protective-lines.md").read_text()
 
 
 def test_a_text_that_is_not_there_exactly_once_is_an_error() -> None:

@@ -75,7 +75,7 @@ def test_the_same_seed_is_the_same_history(redis_url: str) -> None:
     assert lived(redis_url, 3).fingerprint != first.fingerprint
 
 
-# Seeds that found a bug once (docs/reliability.md), and a few more.
+# Seeds that found a bug once (docs/explanation/reliability-runs.md), and a few more.
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("seed", [28, 57, 72, 40])
 def test_a_day_has_no_violation(redis_url: str, seed: int) -> None:

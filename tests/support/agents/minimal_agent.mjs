@@ -1,4 +1,4 @@
-// An agent from docs/protocol.md alone, without a library: it shouts. node minimal_agent.mjs SCRIPTS-FOLDER
+// An agent from docs/reference/protocol.md alone, without a library: it shouts. node minimal_agent.mjs SCRIPTS-FOLDER
 import fs from 'node:fs';
 import net from 'node:net';
 

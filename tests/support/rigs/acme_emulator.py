@@ -1,4 +1,4 @@
-"""Acme Cloud, which the example of docs/providers.md is written for: all of its API, emulated."""
+"""Acme Cloud, which the example of docs/howto/provider.md is written for: all of its API, emulated."""
 
 import re
 from collections.abc import Callable

@@ -6,7 +6,7 @@ from pathlib import Path
 from pods.states import ACTIVE, BILLABLE, ENDED, IN_TRANSIT, MOVES, REQUESTED, PodState, may_move
 
 STATES = {state.value for state in PodState}
-PAGE = Path(__file__).parents[3] / "docs" / "pod-life.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "states.md"
 
 
 def reachable(start: PodState) -> set[PodState]:

@@ -100,5 +100,5 @@ def test_the_three_lines_of_the_docs_are_those_of_the_image():
     own = DOCKERFILE.read_text().splitlines()
     three = own[[row.startswith("COPY") for row in own].index(True) :]
     assert [row.split()[0] for row in three] == ["COPY", "RUN", "ENTRYPOINT"]
-    page = (ROOT / "docs" / "fleets.md").read_text()
+    page = (ROOT / "docs" / "reference" / "handlers.md").read_text()
     assert "\n".join(three) in page

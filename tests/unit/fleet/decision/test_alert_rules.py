@@ -287,5 +287,5 @@ def test_no_decision_for_three_periods(values: dict[str, Any], expected: list[st
 def test_every_cause_is_in_the_documentation() -> None:
     from pathlib import Path
 
-    page = (Path(__file__).parents[4] / "docs" / "alerts.md").read_text()
+    page = (Path(__file__).parents[4] / "docs" / "reference" / "alerts.md").read_text()
     assert [c.value for c in Cause if f"| `{c.value}` |" not in page] == []

@@ -9,7 +9,7 @@ from fleet.decision.guardrails import GUARDRAILS
 from fleet.decision.values import Caps, Elsewhere, Mode
 from tests.support.factories import pod_facts, policy, snapshot
 
-PAGE = Path(__file__).parents[4] / "docs" / "guardrails.md"
+PAGE = Path(__file__).parents[4] / "docs" / "reference" / "guardrails.md"
 ROW = re.compile(r"^\| `(\w+)` \| .+ \| (retires|holds) \|$", re.MULTILINE)
 
 

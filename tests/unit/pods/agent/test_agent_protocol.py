@@ -94,7 +94,8 @@ def test_every_script_but_the_heartbeat_begins_by_looking_at_the_fence():
 
 
 def test_the_protocol_is_written_down():
-    document = (Path(__file__).parents[4] / "docs" / "protocol.md").read_text()
+    pages = Path(__file__).parents[4] / "docs" / "reference"
+    document = "".join((pages / page).read_text() for page in ("protocol.md", "agent.md"))
     names = [f.name for f in dataclasses.fields(Heartbeat)]
     names += [f"`PODFLEET_{f.name.upper()}`" for f in dataclasses.fields(AgentSettings)]
     names += [f"`{name}.lua`" for name in SCRIPTS]

@@ -1,0 +1,40 @@
+"""The page of the commands is true: each command, subcommand and option is on it."""
+
+import argparse
+import re
+from collections.abc import Iterator
+
+import pytest
+from django.core.management import get_commands, load_command_class
+from django.core.management.base import BaseCommand
+
+from config.env import ROOT
+
+PAGE = (ROOT / "docs" / "reference" / "cli.md").read_text()
+OURS = ("config", "fleet", "pods")
+COMMANDS = sorted((app, name) for name, app in get_commands().items() if app in OURS)
+# What every command of Django has.
+SHARED = {
+    word
+    for action in BaseCommand().create_parser("manage.py", "x")._actions
+    for word in action.option_strings
+}
+
+
+def words(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """How the page names the subcommands (a row of a table) and the options of a command."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, sub in action.choices.items():
+                yield rf"^\| `{name}[` ]"
+                yield from words(sub)
+        yield from (rf"[` ]{w}[`\s]" for w in action.option_strings if w not in SHARED)
+
+
+@pytest.mark.parametrize(("app", "name"), COMMANDS)
+def test_each_command_subcommand_and_option_is_on_the_page(app: str, name: str) -> None:
+    parser = load_command_class(app, name).create_parser("manage.py", name)
+    missing = [w for w in words(parser) if not re.search(w, PAGE, re.MULTILINE)]
+    assert missing == []
+    if name not in {"bench", "simulate_faults"}:  # of development
+        assert f"manage.py {name}" in PAGE
