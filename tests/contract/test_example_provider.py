@@ -1,4 +1,4 @@
-"""The example of docs/providers.md: installed as a package is, and held to both contracts."""
+"""The example provider of the docs: installed as a package is, and held to both contracts."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ from tests.support.rigs.server_faults import ALL, MANY, Route, ServerFaults
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = Path(__file__).parent / "example_provider"
-GUIDE = ROOT / "docs" / "providers.md"
+GUIDE = ROOT / "docs" / "howto" / "provider-example.md"
 KEY = "acme-0123456789"
 ONE = f"{SERVERS}/[^/]+"
 

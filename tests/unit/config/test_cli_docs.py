@@ -36,5 +36,4 @@ def test_each_command_subcommand_and_option_is_on_the_page(app: str, name: str) 
     parser = load_command_class(app, name).create_parser("manage.py", name)
     missing = [w for w in words(parser) if not re.search(w, PAGE, re.MULTILINE)]
     assert missing == []
-    if name not in {"bench", "simulate_faults"}:  # of development
-        assert f"manage.py {name}" in PAGE
+    assert f"manage.py {name}" in PAGE
