@@ -112,7 +112,7 @@ def test_every_fault_number_exists() -> None:
         if isinstance(call, ast.Call)
         and isinstance(call.func, ast.Attribute)
         and call.func.attr == "fault"
-        for arg in call.args or [None]
+        for arg in (call.args or (None,))
     ]
     assert marks
     wrong = {

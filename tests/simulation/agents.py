@@ -31,7 +31,7 @@ class _Agent:
     done: int = 0
     idle_since: datetime
     acked_at: datetime | None = None
-    lease: bytes | None = None
+    lease: bytes | str | None = None
     renewed_at: datetime
     quiet_until: datetime | None = None  # its heartbeat is lost, its work goes on
     hangs: bool = False  # its heartbeat goes on, its work does not
@@ -178,8 +178,8 @@ class Agents:
         if free <= 0:
             return
         try:
-            got = self._redis.xreadgroup(group, name, {stream: ">"}, count=free)
-            entries = [entry for _, rows in got for entry, _ in rows] if got else []
+            got: Any = self._redis.xreadgroup(group, name, {stream: ">"}, count=free)
+            entries: list[bytes] = [entry for _, rows in got for entry, _ in rows] if got else []
             if not entries:
                 entries = self._claim(me, agent, free)
         except RedisError:
@@ -203,9 +203,11 @@ class Agents:
             if not (mine or dead):
                 continue
             found = self._redis.xpending_range(stream, group, "-", "+", 50, consumername=owner)
-            ids = [r["message_id"] for r in found if r["message_id"] not in agent.in_hand][:count]
+            ids: list[Any] = [r["message_id"] for r in found]
+            ids = [i for i in ids if i not in agent.in_hand][:count]
             if ids:
-                return list(self._redis.xclaim(stream, group, me, 0, ids, justid=True))
+                claimed: Any = self._redis.xclaim(stream, group, me, 0, ids, justid=True)
+                return list(claimed)
         return []
 
     def _beat(self, name: str, agent: _Agent, state: AgentState) -> None:
@@ -219,7 +221,7 @@ class Agents:
             since_ack_ms=-1 if agent.acked_at is None else _ms(agent.acked_at),
             rate=ITEMS_PER_SECOND if agent.in_hand else 0.0,
         )
-        fields = {**said.fields(), "at_ms": str(said.at_ms)}
+        fields: dict[Any, Any] = {**said.fields(), "at_ms": str(said.at_ms)}
         try:
             self._redis.hset(self._keys.pod(name), mapping=fields)
         except RedisError:

@@ -249,8 +249,9 @@ class Day:
         elif own := self.dice.strikes(
             0.006, "Redis fails over to a replica that lacks the next step"
         ):
+            keys: list[Any] = self.redis.keys()
             self.replica = _Replica(
-                dumps={key: self.redis.dump(key) for key in sorted(self.redis.keys())},
+                dumps={key: self.redis.dump(key) for key in sorted(keys)},
                 counts=self.agents.counts,
                 ahead=timedelta(seconds=own.choice(CLOCKS)),
             )
@@ -326,7 +327,9 @@ class Day:
         end = utcnow() + within
         while not what():
             if utcnow() > end:
-                left = [*Pod.objects.billable().values_list("pk", "state", "because", "note")]
+                left: list[object] = [
+                    *Pod.objects.billable().values_list("pk", "state", "because", "note")
+                ]
                 left += Alert.objects.open().values_list("cause", "text")
                 raise Violated(f"{why} within {within}: {left}")
             self.step()

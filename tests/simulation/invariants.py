@@ -242,11 +242,11 @@ class Invariants:
         found = set(PodEvent.objects.filter(by="reconcile").values_list("pod_id", flat=True))
         booked: dict[int, Decimal] = {}
         dearest: dict[int, Decimal] = {}  # what a second too much or too little may have cost
-        for pod, micros, usd in PriceSegment.objects.exclude(until=None).values_list(
+        for pk, micros, usd in PriceSegment.objects.exclude(until=None).values_list(
             "pod_id", "cost_micros", "hourly_usd"
         ):
-            booked[pod] = booked.get(pod, Decimal(0)) + Decimal(micros) / MICROS
-            dearest[pod] = max(dearest.get(pod, Decimal(0)), usd)
+            booked[pk] = booked.get(pk, Decimal(0)) + Decimal(micros) / MICROS
+            dearest[pk] = max(dearest.get(pk, Decimal(0)), usd)
         vendors = {v.name: v for v in self._vendors}
         for pod in Pod.objects.filter(state__in=[s.value for s in ENDED]).exclude(external_id=None):
             vendor = vendors[pod.provider]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 from unittest import mock
 
@@ -92,10 +93,7 @@ class Queue:
                 if message.expires is None or utcnow() <= message.expires:
                     taken(message.task)
                     body = current_app.tasks[message.task].run
-                    self.worker.run(
-                        f"{message.task}{message.args}",
-                        lambda run=body, args=message.args: run(*args),
-                    )
+                    self.worker.run(f"{message.task}{message.args}", partial(body, *message.args))
 
 
 class Beat:

@@ -1,6 +1,6 @@
 """Redis as the tasks see it: on the simulation's clock, and gone, deaf or full while it is ill."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -42,7 +42,8 @@ class RedisTime:
     @contextmanager
     def patched(self) -> Iterator[None]:
         """Within the block the clients of this process meet it."""
-        command, pipeline = redis.Redis.execute_command, Pipeline.execute
+        command: Callable[..., Any] = redis.Redis.execute_command
+        pipeline: Callable[..., Any] = Pipeline.execute
 
         def one(client: Any, *args: Any, **options: Any) -> Any:
             if not self._worker.at_work:

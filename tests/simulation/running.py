@@ -12,6 +12,7 @@ import sys
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import django
@@ -73,12 +74,13 @@ def lived(seeds: Iterable[int], *, tries: int) -> Iterator[str]:
     def one(seed: int, spared: Collection[int] = ()) -> Lived:
         return live(url, seed, fresh, spared=spared)
 
+    def fails(seed: int, spared: Collection[int]) -> bool:
+        return bool(one(seed, spared).violation)
+
     for seed in seeds:
         day = one(seed)
         if day.violation:
-            spared = most_spared(
-                day.fault_numbers, lambda out, s=seed: bool(one(s, out).violation), tries=tries
-            )
+            spared = most_spared(day.fault_numbers, partial(fails, seed), tries=tries)
             shrunk = one(seed, spared)
             day = replace(day, violation=shrunk.violation or day.violation)
         yield json.dumps(asdict(day))

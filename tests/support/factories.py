@@ -3,10 +3,14 @@
 import uuid
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fleet.decision.values import OfferFacts, PodFacts, Policy, Snapshot
 from pods.states import READY, PodState
+
+if TYPE_CHECKING:  # rows are imported when Django is ready
+    from fleet.models import Fleet
+    from pods.models import Account, Pod
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -37,7 +41,7 @@ def policy(**values: Any) -> Policy:
     return Policy(**{"target_depth_per_pod": 100, "max_instances": 10, **values})
 
 
-def a_fleet(**values: Any) -> Any:
+def a_fleet(**values: Any) -> "Fleet":
     from fleet.models import Fleet
     from fleet.tick.scheduling import keep_schedule
     from pods.models import Account
@@ -56,22 +60,24 @@ def a_fleet(**values: Any) -> Any:
     return fleet
 
 
-def an_account(provider: str = "local", **values: Any) -> Any:
+def an_account(provider: str = "local", **values: Any) -> "Account":
     from pods.models import Account
 
     name = values.pop("name", f"{provider}-{uuid.uuid4().hex[:8]}")
     return Account.objects.create(name=name, provider=provider, **values)
 
 
-def a_pod(fleet: Any = None, state: PodState = READY, **values: Any) -> Any:
+def a_pod(fleet: "Fleet | None" = None, state: PodState = READY, **values: Any) -> "Pod":
     """A pod's row in a state, with the event that says so."""
-    from fleet.tick.ticking import agent_settings, template_hash
+    from fleet.tick.gathering import template_hash
+    from fleet.tick.ticking import agent_settings
     from pods import lifecycle
     from pods.base.clock import utcnow
     from pods.models import Installation, Pod
 
     fleet = fleet or a_fleet()
-    account = values.pop("account", None) or fleet.accounts.first()
+    account: Account | None = values.pop("account", None) or fleet.accounts.first()
+    assert account is not None
     token = values.pop("client_token", uuid.uuid4())
     tag = f"{Installation.tag()}-{fleet.pk}"
     now = utcnow()

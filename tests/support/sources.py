@@ -36,8 +36,8 @@ class Source:
             with psycopg.connect(self.url) as connection, connection.cursor() as cursor:
                 yield cursor
             return
-        with closing(sqlite3.connect(self._path)) as connection, connection:
-            yield connection.cursor()
+        with closing(sqlite3.connect(self._path)) as opened, opened:
+            yield opened.cursor()
 
     def fill(self, count: int, first: int = 1) -> None:
         """Rows `first` and following of the table docs, with `text 1` and its like."""

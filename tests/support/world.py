@@ -77,7 +77,8 @@ class World:
         seconds, micros = self.redis.time()
         said = Heartbeat(state=state, **values).fields()
         at_ms = seconds * 1000 + micros // 1000 - int(seconds_ago * 1000)
-        self.redis.hset(connecting.keys(pod).pod(pod.name), mapping={**said, "at_ms": str(at_ms)})
+        fields: dict[Any, Any] = {**said, "at_ms": str(at_ms)}
+        self.redis.hset(connecting.keys(pod).pod(pod.name), mapping=fields)
 
     def sweep(self) -> None:
         """A health sweep, and a check of every pod that could need one."""

@@ -79,7 +79,7 @@ def server_that_says() -> Iterator[Callable[[bytes], str]]:
 def counting(client: redis.Redis) -> Iterator[list[str]]:
     """The commands that a client sends, each a round trip."""
     sent: list[str] = []
-    original = client.execute_command
+    original: Callable[..., object] = client.execute_command
 
     def execute_command(*args: object, **options: object) -> object:
         sent.append(str(args[0]))
