@@ -6,7 +6,7 @@ from tests.mutations.mutation import Mutation
 
 DECIDE = "tests/unit/fleet/decision/test_decide.py::"
 TICKS = "tests/integration/fleet/tick/test_ticking.py::"
-STILL = "tests/integration/pods/test_standing_still.py::"
+STILL = "tests/integration/faults/test_standing_still.py::"
 TICKING, GUARDRAILS = "fleet/tick/ticking.py", "fleet/decision/guardrails.py"
 NEW_PODS = "at_most=len(seen.active) + policy.spawn_per_tick"
 

@@ -7,7 +7,7 @@ from tests.mutations.mutation import Mutation
 SPAWNS = "tests/integration/pods/test_spawn_faults.py::"
 ENDS = "tests/integration/pods/test_ends_and_health.py::"
 ALONE = "tests/integration/pods/test_protective_lines.py::"
-STILL = "tests/integration/pods/test_standing_still.py::"
+STILL = "tests/integration/faults/test_standing_still.py::"
 SICK = "tests/unit/pods/test_diagnosis.py::"
 SPAWNING, TEARDOWN, LIFECYCLE = "pods/spawning.py", "pods/teardown.py", "pods/lifecycle.py"
 LATER = "_later(pod, max(pause(pod.attempts), provider.capabilities.list_lag)"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fleet.items.dead_letters import AT_ONCE, DeadLetters
 from pods.agent.protocol import SCRIPTS
 from tests.integration.fleet.items.conftest import ids, text_file
-from tests.integration.fleet.items.test_commands import run
+from tests.integration.fleet.management.test_stream_commands import run
 from tests.support.factories import a_fleet
 
 pytestmark = pytest.mark.django_db

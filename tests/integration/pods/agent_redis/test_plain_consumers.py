@@ -4,10 +4,10 @@ import os
 import shutil
 import subprocess
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
+from config.env import ROOT
 from fleet.decision.values import PodFacts
 from fleet.tick import gathering
 from pods.accounts import connecting
@@ -20,7 +20,7 @@ from tests.support.world import World
 
 pytestmark = pytest.mark.django_db
 STREAM = GROUP = "embedding_tasks"
-OTHER_LANGUAGE = Path(__file__).parents[2] / "support" / "agents" / "minimal_agent.mjs"
+OTHER_LANGUAGE = ROOT / "tests" / "support" / "agents" / "minimal_agent.mjs"
 
 
 def read(world: World, pod: Pod) -> list[bytes]:

@@ -14,10 +14,10 @@ import psycopg
 import pytest
 from django.db import connection
 
+from config.env import ROOT
 from tests.support import databases, postgres, reaper
 from tests.support.waiting import until
 
-ROOT = Path(__file__).parents[4]
 DIES = """
 import os, pathlib, signal, subprocess
 import pytest
