@@ -7,6 +7,15 @@ import pytest
 import redis
 from django.db import connections
 
+# Their assertions say what they compared, as those of a test do.
+pytest.register_assert_rewrite(
+    "tests.support.rigs",
+    "tests.support.installation",
+    "tests.support.world",
+    "tests.contract.provider_contract",
+    "tests.contract.vendor_contract",
+)
+
 
 @pytest.fixture
 def redis_url() -> Iterator[str]:

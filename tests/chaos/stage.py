@@ -27,7 +27,7 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.rented import Rented, RunPod, Vastai
 from tests.chaos.rows import Rows
 from tests.chaos.servers import Postgres, Valkey, own_postgres
-from tests.integration.config.stack.conftest import Installation, agents
+from tests.support.installation import Installation, agents
 
 FLEETS: Final = {"own": "local", RunPod.fleet: RunPod.provider, Vastai.fleet: Vastai.provider}
 MOST_PODS: Final = 2

@@ -4,16 +4,16 @@ A test file subclasses `ProviderContract` (or `VendorContract`, for a vendor wit
 vendor_contract.py) and gives one fixture, `subject`. docs/howto/provider.md shows it whole.
 """
 
-import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import pytest
 
-from pods.providers.base import Capabilities, Machine, OfferQuery, Phase, PodSpec, Provider
+from pods.providers.base import Capabilities, Machine, OfferQuery, Phase, Provider
 from pods.providers.errors import Declined, NoCapacity, NotFound, ProviderError, Refused
+from tests.support.rigs.subject import Subject
 
 T = TypeVar("T")
 
@@ -39,39 +39,6 @@ HOSTILE: Final = (
     "x" * 500,
 )
 VERBS: Final = ("status", "stop", "start", "destroy", "logs")
-
-
-class Subject(Protocol):
-    """A provider with what is behind it, as its test file sets it up: a clean account."""
-
-    provider: Provider
-    secret: str  # what the adapter must never show; "" where it has none
-    unknown_id: str  # an id of the right form that nothing has
-
-    def spec(self, tag: str, token: str, **changes: Any) -> PodSpec:
-        """What a pod asks for, on an offer of now; named `<tag>-<token>`."""
-        ...
-
-    def reconnected(self) -> Provider:
-        """Another adapter for the same account, as another worker has it."""
-        ...
-
-    def living(self) -> Collection[str]:
-        """The external ids of what exists there, by another way than the adapter."""
-        ...
-
-    def sent(self) -> int:
-        """How many requests have arrived; always 0 where none are sent."""
-        ...
-
-    def let_pass(self, seconds: float) -> None:
-        """Step the vendor's clock; where time is real, wait a moment."""
-        ...
-
-
-def a_moment(_: float) -> None:
-    """`let_pass` of a subject whose time is real."""
-    threading.Event().wait(0.02)
 
 
 def eventually(subject: Subject, look: Callable[[], T], wanted: Callable[[T], bool]) -> T:

@@ -19,7 +19,7 @@ from pods.providers import vastai
 from pods.providers.base import Machine, OfferQuery, PodSpec, Provider
 from pods.providers.http import close_clients
 from pods.providers.runpod import connect
-from tests.contract.test_vastai_agents import QUICK
+from tests.support.rigs.vastai_rig import QUICK
 from tests.support.waiting import until
 
 TAG = "pf-alone"

@@ -10,9 +10,8 @@ from pods.emulators.base import Reply
 from pods.providers.http import Timeouts, VendorHttp
 from pods.providers.runpod import provider
 from pods.providers.runpod.options import Options
-from tests.contract.test_runpod_contract import RunPodSubject
 from tests.contract.vendor_contract import VendorContract
-from tests.support.rigs.runpod_rig import KEY, POD, PODS, Rig, runpod
+from tests.support.rigs.runpod_rig import KEY, POD, PODS, Rig, RunPodSubject, runpod
 from tests.support.rigs.server_faults import ALL, MANY, Route, ServerFaults
 
 HASTE = Timeouts(read=0.2, total=0.5)

@@ -1,7 +1,6 @@
 """A real backlog, drained by real agents on emulated machines of Vast.ai."""
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from threading import Event
@@ -15,16 +14,14 @@ from pods.emulators.backing import AgentProcesses
 from pods.emulators.base import Server, wall_clock
 from pods.emulators.vastai import VastaiEmulator
 from pods.emulators.vastai_catalog import stock
-from pods.emulators.vastai_contracts import Pace
 from pods.providers import vastai
 from pods.providers.base import Machine, OfferQuery, Phase, PodSpec, Provider
 from pods.providers.http import close_clients
+from tests.support.rigs.vastai_rig import QUICK
 from tests.support.vastai_checks import OwnSchemas, VendorSpec, vendor_files
 
 PATIENCE_SECONDS = 60.0
 TAG = "pf-agents"
-MOMENT = timedelta(milliseconds=50)
-QUICK = Pace(provisioning=MOMENT, loading=MOMENT, creating=MOMENT, stopping=MOMENT, leaving=MOMENT)
 BIDS, ON_DEMAND = OfferQuery(interruptible=True), OfferQuery(interruptible=False)
 
 

@@ -11,10 +11,9 @@ from pods.emulators.base import Reply
 from pods.emulators.vastai_contracts import Contract, Pace
 from pods.providers.http import Timeouts, VendorHttp
 from pods.providers.vastai import Vastai, wire
-from tests.contract.test_vastai import STRANGERS, VastaiSubject
 from tests.contract.vendor_contract import VendorContract
 from tests.support.rigs.server_faults import ALL, MANY, Route, ServerFaults
-from tests.support.rigs.vastai_rig import KEY, Rig, vast
+from tests.support.rigs.vastai_rig import KEY, STRANGERS, Rig, VastaiSubject, vast
 
 HASTE = Timeouts(read=0.2, total=0.5)
 ONE = r"/api/v0/instances/\d+/?"

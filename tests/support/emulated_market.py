@@ -23,21 +23,20 @@ from pods.emulators.runpod import RunPodEmulator
 from pods.emulators.runpod_catalog import GpuType
 from pods.emulators.runpod_state import Boot, RunPodState
 from pods.emulators.vastai import VastaiEmulator
-from pods.emulators.vastai_contracts import Contract, Pace
+from pods.emulators.vastai_contracts import Contract
 from pods.models import MICROS, Account, Pod, PriceSegment
 from pods.providers import registry
 from pods.providers.base import Provider
 from pods.providers.http import close_clients
 from pods.states import CREATING, REQUESTED, RESUMING
 from tests.support.factories import a_fleet, an_account
+from tests.support.rigs.vastai_rig import QUICK
 
 # So many seconds of the vendors and the manager pass in one: their windows last minutes.
 SPEED = 20.0
 TICK = timedelta(seconds=15)
 RECONCILED_EVERY = timedelta(seconds=60)
 SURVEYED_EVERY = timedelta(seconds=300)
-MOMENT = timedelta(milliseconds=50)
-QUICK = Pace(provisioning=MOMENT, loading=MOMENT, creating=MOMENT, stopping=MOMENT, leaving=MOMENT)
 
 
 def only_4090s(*, community: int) -> list[GpuType]:

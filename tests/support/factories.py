@@ -13,6 +13,13 @@ if TYPE_CHECKING:  # rows are imported when Django is ready
     from pods.models import Account, Pod
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+# An account's offer as a survey keeps it: the one of this machine.
+OFFER = {
+    "key": "local",
+    "hourly_usd": "0.5",
+    "stopped_hourly_usd": "0",
+    "remaining": None,
+}
 
 
 def hours(n: float) -> timedelta:
@@ -39,6 +46,12 @@ def snapshot(depth: int | None = 0, **values: Any) -> Snapshot:
 
 def policy(**values: Any) -> Policy:
     return Policy(**{"target_depth_per_pod": 100, "max_instances": 10, **values})
+
+
+def packed(key: str, usd: str, gpu: str, **values: Any) -> dict[str, Any]:
+    """An offer of one GPU as a survey keeps it."""
+    offer = {"key": key, "hourly_usd": usd, "gpu_type": gpu, "gpu_count": 1}
+    return {**offer, "stopped_hourly_usd": "0", "remaining": None, **values}
 
 
 def a_fleet(**values: Any) -> "Fleet":

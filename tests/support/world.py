@@ -1,5 +1,6 @@
 """The verbs of the supply side against an emulated RunPod, on a stepped clock."""
 
+import subprocess
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from pods import health, reconciling, resuming, spawning, teardown
 from pods.accounts import connecting
 from pods.agent.protocol import AgentState, Heartbeat
 from pods.base import clock
+from pods.emulators.base import Reply
 from pods.models import Account, Installation, Pod, PodEvent
 from pods.providers.base import Provider
 from pods.states import (
@@ -29,6 +31,9 @@ from tests.support.rigs.runpod_rig import Rig
 STEP_SECONDS = 5
 SWEEP_SECONDS = 60
 ASKED = {"image": "registry.example/worker:1.4.2", "disk_gb": 40, "gpu_count": 1}
+PROBLEM = "application/problem+json"
+# Starts the agent of a pod: the pod, the address of its Redis, and items a second.
+Start = Callable[..., "subprocess.Popen[bytes]"]
 SPAWNS = {REQUESTED, CREATING}
 TEARDOWNS = {DRAINING, STOPPING, TERMINATING}
 
@@ -135,3 +140,14 @@ class World:
     @property
     def tag(self) -> str:
         return f"{Installation.tag()}-{self.fleet.pk}"
+
+
+def reply(status: int) -> Reply:
+    """An answer of RunPod that is an error."""
+    body = {"title": "x", "status": status, "detail": "x"}
+    return Reply(status=status, json=body, content_type=PROBLEM)
+
+
+def state(pod: Pod) -> str:
+    """What the pod's row says now."""
+    return str(Pod.objects.values_list("state", flat=True).get(pk=pod.pk))

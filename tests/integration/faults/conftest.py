@@ -1,4 +1,4 @@
-"""An emulated RunPod, a clean Valkey, and the clock of both."""
+"""The world of the supply side."""
 
-from tests.integration.pods.conftest import rig as rig
-from tests.integration.pods.conftest import world as world
+from tests.support.fixtures import rig as rig
+from tests.support.fixtures import world as world

@@ -21,9 +21,8 @@ from pods.base import clock
 from pods.models import Pod, PriceSegment
 from pods.providers.base import Provider
 from pods.states import READY, TERMINATED, TERMINATING
-from tests.integration.pods.test_ends_and_health import state
 from tests.support.factories import a_fleet, a_pod, an_account
-from tests.support.world import World
+from tests.support.world import World, state
 
 pytestmark = pytest.mark.django_db
 OFFER = {"key": "local", "hourly_usd": "0.5", "stopped_hourly_usd": "0", "remaining": None}

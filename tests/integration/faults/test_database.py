@@ -21,9 +21,8 @@ from pods.accounts import connecting
 from pods.base import clock
 from pods.models import Pod, PodEvent
 from pods.states import READY
-from tests.integration.pods.test_ends_and_health import state
 from tests.support.factories import a_fleet, a_pod, an_account
-from tests.support.world import World
+from tests.support.world import World, state
 
 A_MILLION_EVENTS = """
 INSERT INTO pods_podevent (pod_id, at, "by", "before", "after", because)

@@ -8,8 +8,7 @@ from fleet.tick import gathering
 from pods.accounts import connecting
 from pods.agent.protocol import AgentState, Heartbeat
 from pods.models import Pod
-from tests.integration.pods.test_ends_and_health import state
-from tests.support.world import World
+from tests.support.world import World, state
 
 pytestmark = [pytest.mark.django_db, pytest.mark.fault(68)]
 NAMES = sorted({*Heartbeat(state=AgentState.WORKING).fields(), "at_ms"})

@@ -16,8 +16,7 @@ from pods import lifecycle
 from pods.base import clock
 from pods.emulators.base import SteppedClock
 from pods.models import Pod
-from tests.integration.fleet.tick.test_ticking import OFFER
-from tests.support.factories import a_fleet, a_pod, an_account
+from tests.support.factories import OFFER, a_fleet, a_pod, an_account
 
 pytestmark = pytest.mark.django_db
 LONGER_THAN_EVERY_LEASE = timedelta(hours=1)

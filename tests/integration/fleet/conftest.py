@@ -1,4 +1,4 @@
 """The world of the pods' tests, for what the demand side does with it."""
 
-from tests.integration.pods.conftest import rig as rig
-from tests.integration.pods.conftest import world as world
+from tests.support.fixtures import rig as rig
+from tests.support.fixtures import world as world

@@ -5,32 +5,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from config.env import ROOT
 from pods.accounts import connecting
-from pods.base import clock
 from pods.models import Pod
-from tests.support.rigs.runpod_rig import Rig, runpod
-from tests.support.world import World
-
-Start = Callable[..., "subprocess.Popen[bytes]"]
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with runpod() as made:
-        yield made
-
-
-@pytest.fixture
-def world(rig: Rig, db: None, redis_url: str) -> Iterator[World]:
-    with clock.use(rig.clock):
-        made = World(rig, redis_url)
-        yield made
-        made.check_history()
+from tests.support.fixtures import rig as rig
+from tests.support.fixtures import world as world
+from tests.support.world import Start
 
 
 @pytest.fixture

@@ -10,19 +10,9 @@ from pods.base import clock
 from pods.emulators.base import Reply
 from pods.models import Account, Orphan, Pod, PriceSegment
 from tests.support.rigs.runpod_rig import POD, PODS
-from tests.support.world import World
+from tests.support.world import PROBLEM, World, reply, state
 
 pytestmark = pytest.mark.django_db
-PROBLEM = "application/problem+json"
-
-
-def reply(status: int) -> Reply:
-    body = {"title": "x", "status": status, "detail": "x"}
-    return Reply(status=status, json=body, content_type=PROBLEM)
-
-
-def state(pod: Pod) -> str:
-    return str(Pod.objects.values_list("state", flat=True).get(pk=pod.pk))
 
 
 def test_a_drain_ends_when_the_agent_says_so_and_the_end_is_proved(world: World) -> None:

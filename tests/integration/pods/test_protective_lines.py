@@ -17,9 +17,8 @@ from pods.models import Pod, PriceSegment
 from pods.providers.base import Capabilities, Machine, PodSpec
 from pods.providers.errors import Refused
 from pods.states import TERMINATED
-from tests.integration.pods.test_ends_and_health import reply, state
 from tests.support.rigs.runpod_rig import POD, PODS
-from tests.support.world import World
+from tests.support.world import World, reply, state
 
 pytestmark = pytest.mark.django_db
 BACKLOG = "embedding_tasks"

@@ -13,7 +13,7 @@ from pods.agent.protocol import AgentState, Command
 from pods.base import clock
 from pods.emulators.base import Reply
 from pods.models import Account, Pod, PodEvent, PriceSegment
-from tests.integration.fleet.tick.test_ticking import add_items
+from tests.support.items import add_items
 from tests.support.rigs.runpod_rig import ACTION, KEY
 from tests.support.world import World
 

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 import httpx
 
-from tests.integration.fleet.backlog.conftest import until
+from tests.support.waiting import until
 
 # Debian keeps the program that does not change the user beside the one on the path.
 PLACES = os.pathsep.join(["/usr/lib/rabbitmq/bin", os.environ.get("PATH", "")])

@@ -45,3 +45,29 @@ def kill(worker: "subprocess.Popen[bytes]") -> None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
     worker.wait()
+
+
+@contextmanager
+def celery_worker(broker: str, redis_url: str, queues: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A real worker with two threads that take four tasks each, in a process group of its own."""
+    command = [sys.executable, "-m", "celery", "-A", "tests.support.celery.held_tasks"]
+    command += ["worker", "-P", "threads", "-c", "2", "-Q", queues, "-l", "ERROR"]
+    worker = subprocess.Popen(
+        [*command, "--without-gossip", "--without-mingle"],
+        env=held_environment(broker, redis_url),
+        start_new_session=True,
+    )
+    try:
+        yield worker
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def held_environment(broker: str, redis_url: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "HELD_BROKER": broker,
+        "HELD_REDIS": redis_url,
+        "PYTHONWARNINGS": "ignore",
+    }

@@ -12,8 +12,8 @@ import psutil
 from pods.providers.base import Machine, Phase, PodSpec, Provider
 from pods.providers.local import connect
 from pods.providers.local.processes import MARK
-from tests.contract.provider_contract import a_moment
 from tests.support import reaper
+from tests.support.rigs.subject import a_moment
 from tests.support.waiting import until
 
 TAG = "pf-a"

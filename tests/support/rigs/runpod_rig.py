@@ -1,6 +1,6 @@
 """RunPod's emulator and an adapter that talks to it, for the tests."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -89,3 +89,31 @@ def runpod(**state: Any) -> Iterator[Rig]:
         yield rig
         close_clients()
     assert not server.complaints, server.complaints
+
+
+class RunPodSubject:
+    """An account at the emulator, whose time is stepped."""
+
+    secret = KEY
+    unknown_id = "7h9k2m4n6p"
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.provider = rig.provider
+
+    def spec(self, tag: str, token: str, **changes: Any) -> PodSpec:
+        facts = {"image": "registry.example/worker:1.4.2", "env": {"N": "1"}, **changes}
+        facts.setdefault("offer_key", self.rig.offer(min_vram_gb=20).key)
+        return PodSpec(name=f"{tag}-{token}", tag=tag, **facts)
+
+    def reconnected(self) -> Provider:
+        return self.rig.connect()
+
+    def living(self) -> Collection[str]:
+        return [pod.id for pod in self.rig.state.living()]
+
+    def sent(self) -> int:
+        return self.rig.server.calls()
+
+    def let_pass(self, seconds: float) -> None:
+        self.rig.clock.advance(seconds)

@@ -1,8 +1,9 @@
 """Vast.ai's emulator with the adapter on it, as the tests of the adapter use both."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ import stamina
 
 from pods.emulators.base import Server, SteppedClock
 from pods.emulators.vastai import VastaiEmulator
-from pods.emulators.vastai_contracts import Contract
+from pods.emulators.vastai_contracts import Contract, Pace
 from pods.providers import vastai
 from pods.providers.base import Machine, Offer, OfferQuery, PodSpec, Provider
 from pods.providers.http import close_clients
@@ -22,6 +23,10 @@ ON_DEMAND: Final = OfferQuery(interruptible=False)
 BIDS: Final = OfferQuery(interruptible=True)
 # The emulator's pace: everything booted, stopped or vanished after that.
 A_WHILE: Final = 10.0
+MOMENT = timedelta(milliseconds=50)
+# Everything at once: for machines that run real agents in real time.
+QUICK = Pace(provisioning=MOMENT, loading=MOMENT, creating=MOMENT, stopping=MOMENT, leaving=MOMENT)
+STRANGERS: Final = 25  # somebody else's machines: they fill the first page of every list
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,3 +106,32 @@ def vast(*, slots: int = 3, **facts: Any) -> Iterator[Rig]:
     close_clients()
     assert server.complaints == []
     assert emulator.leaked == []
+
+
+class VastaiSubject:
+    """An account at the emulator, whose time is stepped."""
+
+    secret = KEY
+    unknown_id = "31245678"
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.provider = rig.provider
+
+    def spec(self, tag: str, token: str, **changes: Any) -> PodSpec:
+        facts = {"image": "registry.example/worker:1.4.2", "env": {"N": "1"}, **changes}
+        facts.setdefault("offer_key", self.rig.offer().key)
+        return PodSpec(name=f"{tag}-{token}", tag=tag, **facts)
+
+    def reconnected(self) -> Provider:
+        return self.rig.connect()
+
+    def living(self) -> Collection[str]:
+        contracts = self.rig.emulator.market.contracts.values()
+        return [str(c.id) for c in contracts if not c.label.startswith("stranger")]
+
+    def sent(self) -> int:
+        return self.rig.server.calls()
+
+    def let_pass(self, seconds: float) -> None:
+        self.rig.clock.advance(seconds)

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from pods.providers.base import Provider
-from tests.contract.provider_contract import Subject
+from tests.support.rigs.subject import Subject
 
 
 class Faults(Protocol):

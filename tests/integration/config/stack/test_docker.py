@@ -10,8 +10,7 @@ from config.env import ROOT
 from pods.providers.base import Phase
 from pods.providers.docker import connect
 from pods.providers.errors import ProviderError
-from tests.integration.config.stack.conftest import Installation
-from tests.integration.config.stack.test_phases import FAST, ready, results, write_items
+from tests.support.installation import FAST, Installation, ready, results, write_items
 
 IMAGE = "podfleet-agent-test:1"
 # An image with Python 3.10+; nothing is fetched that is not here already.

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from config import embedded
-from tests.integration.config.stack.conftest import Installation, agents
-from tests.integration.config.stack.test_phases import FAST, ready, results, write_items
+from tests.support.installation import FAST, Installation, agents, ready, results, write_items
 
 ORPHAN_SECONDS = 5
 ITEMS = 1_200

@@ -5,37 +5,16 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import redis
 
-from tests.integration.config.stack.conftest import Installation, agents
-
-TICK_SECONDS = 1
-FAST = [
-    "--tick-seconds", str(TICK_SECONDS),
-    "--handler", "pods.agent.handlers.pace:sleep",
-    "--handler-env", '{"PACE_RATE": "30"}',
-    "--target-depth-per-pod", "10",
-    "--idle-seconds", "2",
-    "--heartbeat-seconds", "0.3",
-    "--silent-seconds", "10",
-    "--claim-idle-seconds", "4",
-    "--drain-seconds", "10",
-    "--batch-size", "8",
-]  # fmt: skip
-
-
-def write_items(path: Path, count: int) -> Path:
-    path.write_text("".join(f"text {n}\n" for n in range(count)))
-    return path
-
-
-def ready(status: dict) -> int:
-    return status["states"].get("ready", 0)
-
-
-def results(url: str) -> list[str]:
-    client = redis.Redis.from_url(url, protocol=2)
-    return [f[b"id"].decode() for _, f in client.xrange("embedding_tasks:results")]
+from tests.support.installation import (
+    FAST,
+    TICK_SECONDS,
+    Installation,
+    agents,
+    ready,
+    results,
+    write_items,
+)
 
 
 @pytest.mark.timeout(300)

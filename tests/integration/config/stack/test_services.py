@@ -15,7 +15,7 @@ import pytest
 
 from config import embedded, stack
 from config.env import ROOT
-from tests.integration.config.stack.conftest import Installation
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.one_database
 

@@ -5,12 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from django import forms
-from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.test import Client, RequestFactory
-from django.urls import reverse
+from django.test import Client
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +15,7 @@ from fleet.alerts import delivering
 from fleet.models import Channel, Fleet, Limits
 from pods.base.redis import redis_client
 from pods.models import Account
+from tests.support.admin_pages import fields_of, page_of
 from tests.support.factories import a_fleet, an_account
 
 pytestmark = pytest.mark.django_db
@@ -65,23 +63,6 @@ def client() -> Client:
     return made
 
 
-def fields_of(instance: Any) -> dict[str, str]:
-    """What a browser would send of an unchanged form."""
-    request = RequestFactory().get("/")
-    request.user = User.objects.get()
-    model = admin.site._registry[type(instance)]
-    form = model.get_form(request, instance)(instance=instance)
-    sent: dict[str, Any] = {}
-    for bound in form:
-        value = bound.value()
-        if isinstance(bound.field, forms.BooleanField):
-            if value:
-                sent[bound.html_name] = "on"
-        else:
-            sent[bound.html_name] = "" if value is None else value
-    return sent
-
-
 def test_a_form_that_nobody_edited_is_taken(client: Client) -> None:
     """Else whatever is typed into it would be refused for another reason."""
     for instance in (
@@ -90,11 +71,6 @@ def test_a_form_that_nobody_edited_is_taken(client: Client) -> None:
     ):
         answer = client.post(page_of(instance), fields_of(instance))
         assert answer.status_code == 302, answer.context["adminform"].form.errors
-
-
-def page_of(instance: Any) -> str:
-    options = instance._meta
-    return reverse(f"admin:{options.app_label}_{options.model_name}_change", args=[instance.pk])
 
 
 def post(client: Client, instance: Any, edited: Mapping[int, str]) -> None:

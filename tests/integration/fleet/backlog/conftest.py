@@ -1,28 +1,16 @@
 """Servers of a test's own, and servers that answer only one thing."""
 
-import os
 import socketserver
 import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from config.embedded import find_server
-
-
-def client_of(url: str) -> redis.Redis:
-    """As `pods.connections` makes them, but giving up at once."""
-    return redis.Redis.from_url(
-        url, protocol=2, socket_timeout=2.0, socket_connect_timeout=2.0, retry=Retry(NoBackoff(), 0)
-    )
+from tests.support.redis_clients import client_of
 
 
 @pytest.fixture
@@ -73,53 +61,3 @@ def server_that_says() -> Iterator[Callable[[bytes], str]]:
     for server in running:
         server.shutdown()
         server.server_close()
-
-
-@contextmanager
-def counting(client: redis.Redis) -> Iterator[list[str]]:
-    """The commands that a client sends, each a round trip."""
-    sent: list[str] = []
-    original: Callable[..., object] = client.execute_command
-
-    def execute_command(*args: object, **options: object) -> object:
-        sent.append(str(args[0]))
-        return original(*args, **options)
-
-    client.execute_command = execute_command  # type: ignore[method-assign]
-    yield sent
-    client.execute_command = original  # type: ignore[method-assign]
-
-
-@contextmanager
-def celery_worker(broker: str, redis_url: str, queues: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A real worker with two threads that take four tasks each, in a process group of its own."""
-    command = [sys.executable, "-m", "celery", "-A", "tests.support.celery.held_tasks"]
-    command += ["worker", "-P", "threads", "-c", "2", "-Q", queues, "-l", "ERROR"]
-    worker = subprocess.Popen(
-        [*command, "--without-gossip", "--without-mingle"],
-        env=held_environment(broker, redis_url),
-        start_new_session=True,
-    )
-    try:
-        yield worker
-    finally:
-        worker.kill()
-        worker.wait()
-
-
-def held_environment(broker: str, redis_url: str) -> dict[str, str]:
-    return {
-        **os.environ,
-        "HELD_BROKER": broker,
-        "HELD_REDIS": redis_url,
-        "PYTHONWARNINGS": "ignore",
-    }
-
-
-def until(what: Callable[[], object], seconds: float = 40.0) -> None:
-    """Wait for the first true answer; fails the test where none comes."""
-    deadline = time.monotonic() + seconds
-    while not what():
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {seconds} s")
-        time.sleep(0.02)

@@ -9,9 +9,10 @@ from celery import Celery
 
 from fleet.backlog.base import BacklogUnknown, Depth
 from fleet.backlog.probes import build_probe
-from tests.integration.fleet.backlog.conftest import celery_worker, until
 from tests.support.celery import rabbitmq
 from tests.support.celery.rabbitmq import Broker, ManagementApi
+from tests.support.celery.workers import celery_worker
+from tests.support.waiting import until
 
 
 def depth(url: str, queue: str = "work") -> Depth:

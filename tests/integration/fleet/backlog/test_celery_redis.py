@@ -12,7 +12,9 @@ from kombu import Connection, Exchange, Queue
 from fleet.backlog.base import BacklogUnknown, Depth
 from fleet.backlog.celery_queue import CeleryKeys, CeleryRedisProbe
 from fleet.backlog.probes import build_probe
-from tests.integration.fleet.backlog.conftest import celery_worker, client_of, counting, until
+from tests.support.celery.workers import celery_worker
+from tests.support.redis_clients import client_of, counting
+from tests.support.waiting import until
 
 
 def depth(url: str, queue: str) -> Depth:

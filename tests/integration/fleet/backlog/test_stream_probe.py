@@ -10,7 +10,7 @@ import redis
 from fleet.backlog.base import BacklogUnknown, Depth
 from fleet.backlog.probes import build_probe
 from fleet.backlog.redis_streams import RedisStreamProbe
-from tests.integration.fleet.backlog.conftest import client_of, counting
+from tests.support.redis_clients import client_of, counting
 
 STREAM, GROUP = "tasks", "workers"
 

@@ -7,18 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import redis
 
 from config.env import ROOT
-from pods.base.redis import redis_client
+from tests.support.fixtures import client as client
 from tests.support.sources import Source
-
-STREAM = GROUP = "emb"
-
-
-@pytest.fixture
-def client(redis_url: str) -> redis.Redis:
-    return redis_client(redis_url)
 
 
 @pytest.fixture
@@ -57,19 +49,3 @@ def source(tmp_path: Path) -> Iterator[Source]:
     yield made
     for table in ("docs", "odd"):
         made.run(f"DROP TABLE IF EXISTS {table}")
-
-
-def ids(client: redis.Redis, stream: str = STREAM) -> list[str]:
-    """The ids of the items on a stream, in their order."""
-    return [fields[b"id"].decode() for _, fields in client.xrange(stream)]
-
-
-def text_file(folder: Path, lines: int, name: str = "a.txt") -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"text {n}\n" for n in range(1, lines + 1)))
-    return path
-
-
-def numbered(name: str, first: int, last: int) -> list[str]:
-    return [f"{name}:{n}" for n in range(first, last + 1)]

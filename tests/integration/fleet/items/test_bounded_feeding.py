@@ -1,6 +1,5 @@
 """Feeding a stream that stays short, whoever is killed meanwhile."""
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import Popen
@@ -12,31 +11,8 @@ import redis
 from fleet.backlog.redis_streams import AHEAD, RedisStreamProbe
 from fleet.items.feeding import enqueue, make_group
 from fleet.items.room import SHORTEST, Room
-from tests.integration.fleet.items.conftest import GROUP, STREAM, text_file
+from tests.support.items import GROUP, STREAM, Drain, text_file
 from tests.support.waiting import until
-
-
-class Drain:
-    """A consumer in a thread that remembers what it got, and how long the stream ever was."""
-
-    def __init__(self, url: str, *, until_items: int) -> None:
-        self.seen: list[bytes] = []
-        self.longest = 0
-        self._client = redis.Redis.from_url(url, protocol=2)
-        self._wanted = until_items
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while len(self.seen) < self._wanted:
-            found = self._client.xreadgroup(GROUP, "c", {STREAM: ">"}, count=300, block=200)
-            self.longest = max(self.longest, self._client.xlen(STREAM))
-            for _, entries in found or []:
-                self._client.xack(STREAM, GROUP, *[entry for entry, _ in entries])
-                self.seen += [fields[b"id"] for _, fields in entries]
-
-    def finished(self) -> bool:
-        return not self._thread.is_alive()
 
 
 def test_the_stream_never_grows_beyond_its_length_and_no_item_is_missing(

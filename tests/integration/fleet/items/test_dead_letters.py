@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from fleet.items.dead_letters import AT_ONCE, DeadLetters
 from pods.agent.protocol import SCRIPTS
-from tests.integration.fleet.items.conftest import ids, text_file
-from tests.integration.fleet.management.test_stream_commands import run
 from tests.support.factories import a_fleet
+from tests.support.fleet_command import run
+from tests.support.items import ids, text_file
 
 pytestmark = pytest.mark.django_db
 

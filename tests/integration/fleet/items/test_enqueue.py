@@ -9,7 +9,7 @@ import redis
 
 from fleet.items.feeding import BATCH_ITEMS, IN_FLIGHT, BadInput, Fed, enqueue, make_group
 from fleet.items.progress import PREFIX
-from tests.integration.fleet.items.conftest import GROUP, STREAM, ids, numbered, text_file
+from tests.support.items import GROUP, STREAM, ids, numbered, text_file
 
 
 def test_every_item_is_delivered_to_the_group_that_was_missing(

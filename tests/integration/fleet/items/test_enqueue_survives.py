@@ -14,14 +14,10 @@ import redis
 
 from fleet.items.feeding import enqueue
 from pods.base.redis import redis_client
-from tests.integration.fleet.items.conftest import GROUP, STREAM, ids, numbered, text_file
+from tests.support.items import GROUP, STREAM, TELL_PEAK, ids, numbered, text_file
 from tests.support.waiting import until
 
 ENQUEUE = f"feeding.enqueue(client, {STREAM!r}, {GROUP!r}, paths)"
-TELL_PEAK = (
-    "import resource; "
-    "sys.stderr.write(str(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))"
-)
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 

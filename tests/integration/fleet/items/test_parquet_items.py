@@ -10,7 +10,7 @@ import redis
 
 from fleet.items.feeding import BadInput, enqueue
 from fleet.items.tables import ItemTable
-from tests.integration.fleet.items.conftest import GROUP, STREAM, ids, numbered
+from tests.support.items import GROUP, STREAM, ids, numbered
 
 
 def written(folder: Path, columns: dict[str, Any], name: str = "a.parquet") -> Path:

@@ -12,11 +12,9 @@ import redis
 from fleet.backlog.redis_streams import AHEAD, RedisStreamProbe
 from fleet.items.feeding import Fed, enqueue
 from fleet.items.queries import FIRST_PAGE, PAGE_BYTES, ItemQuery
-from tests.integration.fleet.items.conftest import GROUP, STREAM, ids, text_file
-from tests.integration.fleet.items.test_bounded_feeding import Drain
-from tests.integration.fleet.items.test_enqueue_survives import TELL_PEAK
-from tests.integration.fleet.management.test_stream_commands import run
 from tests.support.factories import a_fleet
+from tests.support.fleet_command import run
+from tests.support.items import GROUP, STREAM, TELL_PEAK, Drain, ids, text_file
 from tests.support.sources import ON_POSTGRES, Source
 from tests.support.waiting import until
 

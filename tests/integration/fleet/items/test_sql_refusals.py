@@ -9,9 +9,9 @@ from django.core.management import CommandError
 
 from fleet.items.feeding import BadInput
 from fleet.items.queries import FIRST_PAGE, ItemQuery
-from tests.integration.fleet.items.conftest import GROUP, STREAM
-from tests.integration.fleet.management.test_stream_commands import run
 from tests.support.factories import a_fleet
+from tests.support.fleet_command import run
+from tests.support.items import GROUP, STREAM
 from tests.support.sources import ON_POSTGRES, Source
 
 pytestmark = pytest.mark.django_db

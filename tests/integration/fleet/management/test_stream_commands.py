@@ -8,18 +8,13 @@ from typing import Any
 
 import pytest
 import redis
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 
-from tests.integration.fleet.items.conftest import ids, numbered, text_file
 from tests.support.factories import a_fleet
+from tests.support.fleet_command import run
+from tests.support.items import ids, numbered, text_file
 
 pytestmark = pytest.mark.django_db
-
-
-def run(verb: str, *args: object) -> str:
-    out = io.StringIO()
-    call_command("fleet", verb, *map(str, args), stdout=out)
-    return out.getvalue()
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from fleet.decision.values import Wanted
 from fleet.models import Fleet
 from fleet.tick import market, ticking
 from pods.states import READY
-from tests.integration.fleet.admin.test_bad_input import fields_of, page_of
-from tests.integration.fleet.tick.test_ticking import add_items
+from tests.support.admin_pages import fields_of, page_of
 from tests.support.factories import NOON, a_fleet, a_pod, an_account
+from tests.support.items import add_items
 
 pytestmark = pytest.mark.django_db
 

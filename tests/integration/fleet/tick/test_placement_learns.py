@@ -12,15 +12,10 @@ from pods import lifecycle
 from pods.base import clock
 from pods.models import Account, Pod
 from pods.states import CREATING, FAILED, LOST, READY, TERMINATED, TERMINATING
-from tests.integration.fleet.tick.test_ticking import add_items
-from tests.support.factories import NOON, a_fleet, a_pod, an_account
+from tests.support.factories import NOON, a_fleet, a_pod, an_account, packed
+from tests.support.items import add_items
 
 pytestmark = pytest.mark.django_db
-
-
-def packed(key: str, usd: str, gpu: str, **values: Any) -> dict[str, Any]:
-    offer = {"key": key, "hourly_usd": usd, "gpu_type": gpu, "gpu_count": 1}
-    return {**offer, "stopped_hourly_usd": "0", "remaining": None, **values}
 
 
 @pytest.fixture

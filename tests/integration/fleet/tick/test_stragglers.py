@@ -17,9 +17,8 @@ from pods.base import clock
 from pods.emulators.base import SteppedClock
 from pods.models import Account, Pod
 from pods.states import READY, TERMINATED, TERMINATING
-from tests.integration.fleet.tick.test_placement_learns import packed
-from tests.integration.fleet.tick.test_ticking import add_items
-from tests.support.factories import NOON, a_fleet, a_pod, an_account
+from tests.support.factories import NOON, a_fleet, a_pod, an_account, packed
+from tests.support.items import add_items
 
 pytestmark = pytest.mark.django_db
 

@@ -27,15 +27,10 @@ from pods.base.redis import redis_client
 from pods.emulators.base import SteppedClock
 from pods.models import Account, Orphan, Pod, PodEvent
 from pods.states import CREATING, READY, REQUESTED, TERMINATING, PodState
-from tests.support.factories import NOON, a_fleet, a_pod, an_account
+from tests.support.factories import NOON, OFFER, a_fleet, a_pod, an_account
+from tests.support.items import add_items
 
 pytestmark = pytest.mark.django_db
-OFFER = {
-    "key": "local",
-    "hourly_usd": "0.5",
-    "stopped_hourly_usd": "0",
-    "remaining": None,
-}
 
 
 @pytest.fixture
@@ -47,12 +42,6 @@ def fleet(redis_url: str) -> Fleet:
     )
     operating.make_group(made)
     return made
-
-
-def add_items(url: str, count: int) -> None:
-    client = redis.Redis.from_url(url, protocol=2)
-    for n in range(count):
-        client.xadd("embedding_tasks", {"payload": str(n)})
 
 
 def tick(fleet: Fleet) -> Tick:

@@ -12,7 +12,8 @@ from importlib import metadata
 
 import pytest
 
-from tests.integration.pods.agent.test_agent_installs_alone import ROOT, drain_with
+from config.env import ROOT
+from tests.support.rigs.agent_rig import drain_with
 
 DOCKERFILE = ROOT / "pods" / "agent" / "Dockerfile"
 # What a container has and the folder stands for: the places that the lines name.
@@ -86,8 +87,8 @@ def test_what_is_copied_reaches_the_engine():
     assert [(p, name) for p in ignored for name in above if fnmatch(name, p)] == []
 
 
-def test_what_the_image_starts_drains_a_backlog(entrypoint, backlog, until, tmp_path):
-    drain_with(entrypoint, backlog, until, tmp_path, pod="pod-image")
+def test_what_the_image_starts_drains_a_backlog(entrypoint, backlog, tmp_path):
+    drain_with(entrypoint, backlog, tmp_path, pod="pod-image")
 
 
 def test_the_path_of_the_image_finds_the_agents_python(entrypoint):

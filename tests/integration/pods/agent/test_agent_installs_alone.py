@@ -11,10 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pods.agent.protocol import AgentSettings
-
-ROOT = Path(__file__).parents[4]
-HANDLER = "def upper(batch):\n    return [item.payload.upper() for item in batch]\n"
+from config.env import ROOT
+from tests.support.rigs.agent_rig import drain_with
 
 
 @pytest.fixture(scope="module")
@@ -64,30 +62,6 @@ def bare_python(wheel, tmp_path_factory):
     return python
 
 
-def drain_with(command, backlog, until, tmp_path, *, pod):
-    (tmp_path / "users_handler.py").write_text(HANDLER)
-    entries = backlog.put_numbered(100)
-    settings = AgentSettings(
-        redis_url=backlog.url,
-        fleet="test",
-        pod=pod,
-        stream="tasks",
-        group="workers",
-        handler="users_handler:upper",
-        heartbeat_seconds=0.2,
-    )
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    agent = subprocess.Popen(command, cwd=tmp_path, env={**environment, **settings.env()})
-    try:
-        until(lambda: len(backlog.results()) == 100)
-        agent.terminate()
-        assert agent.wait(timeout=20) == 0
-    finally:
-        agent.kill()
-        agent.wait()
-    backlog.assert_each_has_one_result(entries)
-
-
 def test_the_wheel_holds_the_agent_alone(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     outside = [n for n in names if not n.startswith(("pods/agent/", "podfleet_agent-"))]
@@ -100,8 +74,8 @@ def test_the_wheel_holds_the_agent_alone(wheel):
     assert here <= set(names)
 
 
-def test_the_agent_drains_a_backlog_from_a_bare_environment(bare_python, backlog, until, tmp_path):
-    drain_with([bare_python, "-m", "pods.agent"], backlog, until, tmp_path, pod="pod-bare")
+def test_the_agent_drains_a_backlog_from_a_bare_environment(bare_python, backlog, tmp_path):
+    drain_with([bare_python, "-m", "pods.agent"], backlog, tmp_path, pod="pod-bare")
 
 
 def test_neither_django_nor_celery_can_be_imported_there(bare_python, tmp_path):
@@ -114,7 +88,7 @@ def test_neither_django_nor_celery_can_be_imported_there(bare_python, tmp_path):
     assert found.strip() == "[]"
 
 
-def test_it_works_on_python_3_10(wheel, backlog, until, tmp_path):
+def test_it_works_on_python_3_10(wheel, backlog, tmp_path):
     python = os.environ.get("PYTHON310") or shutil.which("python3.10")
     # a version manager's shim may be on the path with nothing behind it
     if python is None or subprocess.run([python, "-c", ""], check=False).returncode:
@@ -130,4 +104,4 @@ def test_it_works_on_python_3_10(wheel, backlog, until, tmp_path):
     if installed.returncode and "connection" in installed.stderr.lower():
         pytest.skip("no package index can be reached")
     assert installed.returncode == 0, installed.stderr
-    drain_with([bare, "-m", "pods.agent"], backlog, until, tmp_path, pod="pod-310")
+    drain_with([bare, "-m", "pods.agent"], backlog, tmp_path, pod="pod-310")

@@ -7,9 +7,8 @@ from django.core.exceptions import ValidationError
 
 from fleet import operating
 from pods.agent_redis import redis_users
-from tests.integration.pods.conftest import Start
 from tests.support.waiting import until
-from tests.support.world import World
+from tests.support.world import Start, World
 
 pytestmark = pytest.mark.django_db
 STREAM = "embedding_tasks"

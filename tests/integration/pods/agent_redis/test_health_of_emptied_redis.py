@@ -1,30 +1,12 @@
 """The health sweep beside a Redis that was emptied, is full, or does not answer."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from pods.base import clock
 from pods.models import Pod
-from tests.support.rigs.runpod_rig import Rig, runpod
 from tests.support.world import World
 
 pytestmark = [pytest.mark.django_db, pytest.mark.fault(45)]
 PODS = 3
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with runpod() as made:
-        yield made
-
-
-@pytest.fixture
-def world(rig: Rig, db: None, redis_url: str) -> Iterator[World]:
-    with clock.use(rig.clock):
-        made = World(rig, redis_url)
-        yield made
-        made.check_history()
 
 
 def ready_for_long(world: World) -> list[Pod]:

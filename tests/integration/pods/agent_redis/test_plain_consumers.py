@@ -14,9 +14,8 @@ from pods.accounts import connecting
 from pods.agent.protocol import SCRIPTS, Command
 from pods.agent_redis import fencing, redis_users
 from pods.models import Pod
-from tests.integration.pods.test_ends_and_health import state
 from tests.support.waiting import until
-from tests.support.world import World
+from tests.support.world import World, state
 
 pytestmark = pytest.mark.django_db
 STREAM = GROUP = "embedding_tasks"

@@ -12,7 +12,7 @@ from fleet.tick import gathering
 from pods.base import clock
 from pods.models import Pod
 from tests.support.own_redis import OwnServer
-from tests.support.rigs.runpod_rig import Rig, runpod
+from tests.support.rigs.runpod_rig import Rig
 from tests.support.world import World
 
 pytestmark = [pytest.mark.django_db, pytest.mark.fault(45)]
@@ -26,12 +26,6 @@ def server(tmp_path: Path) -> Iterator[OwnServer]:
     made.start()
     yield made
     made.kill()
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with runpod() as made:
-        yield made
 
 
 @pytest.fixture

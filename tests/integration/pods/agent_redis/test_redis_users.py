@@ -13,11 +13,9 @@ from pods.agent.protocol import SCRIPTS, Keys
 from pods.agent_redis import fencing, redis_users
 from pods.models import Pod, PodEvent
 from pods.states import TERMINATING
-from tests.integration.pods.conftest import Start
-from tests.integration.pods.test_ends_and_health import state
 from tests.support.factories import a_fleet
 from tests.support.waiting import until
-from tests.support.world import World
+from tests.support.world import Start, World, state
 
 pytestmark = pytest.mark.django_db
 

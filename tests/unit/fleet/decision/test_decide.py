@@ -5,15 +5,14 @@ from decimal import Decimal
 from itertools import accumulate
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.decision.decide import decide, desired_pods
 from fleet.decision.guardrails import wind_down
 from fleet.decision.recording import recorded, replayed
-from fleet.decision.values import Caps, Elsewhere, Mode, Override, Policy, Snapshot
+from fleet.decision.values import Caps, Mode, Override, Policy, Snapshot
 from pods.states import (
-    BILLABLE,
     BOOTING,
     CREATING,
     DRAINING,
@@ -23,84 +22,7 @@ from pods.states import (
     TERMINATING,
 )
 from tests.support.factories import NOON, hours, offer_facts, pod_facts, policy, seconds, snapshot
-
-EXAMPLES = settings(max_examples=500, deadline=None)
-prices = st.sampled_from(["0", "0.01", "0.34", "0.5", "1.999999", "2"]).map(Decimal)
-limits = st.none() | st.sampled_from(["0.0001", "0.5", "1", "1.02", "2", "7.5"]).map(Decimal)
-ages = st.sampled_from([0.0, 0.5, 1, 23.9, 24, 25]).map(hours)
-idles = st.none() | st.sampled_from([0, 1, 119, 120, 121, 900]).map(seconds)
-
-
-@st.composite
-def pods(draw: st.DrawFn, count: int) -> tuple:
-    return tuple(
-        pod_facts(
-            n,
-            draw(st.sampled_from(sorted(BILLABLE))),
-            hourly_usd=draw(prices),
-            age=draw(ages),
-            idle_for=draw(idles),
-            in_flight=draw(st.sampled_from([None, 0, 5])),
-            items_per_second=draw(st.sampled_from([None, 0.0, 8.0, 9.5])),
-        )
-        for n in range(count)
-    )
-
-
-@st.composite
-def snapshots(draw: st.DrawFn) -> Snapshot:
-    return snapshot(
-        draw(st.none() | st.sampled_from([0, 1, 99, 100, 101, 900, 1000, 1001, 10**10])),
-        pods=draw(pods(draw(st.integers(0, 6)))),
-        orphans=draw(st.integers(0, 2)),
-        orphans_hourly_usd=draw(prices),
-        offers=tuple(
-            offer_facts(f"o{n}", hourly_usd=draw(prices)) for n in range(draw(st.integers(0, 6)))
-        ),
-        spent_today_usd=draw(prices),
-        spent_total_usd=draw(prices),
-        proven=draw(st.booleans()),
-        items_per_second=draw(st.sampled_from([None, 0.5, 24.0])),
-        boot_time=draw(st.none() | st.sampled_from([1, 60, 600]).map(seconds)),
-        elsewhere=Elsewhere(
-            pods=draw(st.integers(0, 3)),
-            hourly_usd=draw(prices),
-            spent_today_usd=draw(prices),
-        ),
-    )
-
-
-@st.composite
-def policies(draw: st.DrawFn) -> Policy:
-    least = draw(st.integers(0, 3))
-    return policy(
-        target_depth_per_pod=draw(st.sampled_from([1, 100, 10**9])),
-        min_instances=least,
-        max_instances=least + draw(st.integers(0, 5)),
-        spawn_per_tick=draw(st.integers(1, 4)),
-        max_pod_age=draw(st.none() | st.just(hours(24))),
-        max_hourly_usd=draw(limits),
-        daily_budget_usd=draw(limits),
-        total_budget_usd=draw(limits),
-        mode=draw(st.sampled_from(list(Mode))),
-        override=draw(
-            st.none()
-            | st.builds(
-                Override,
-                pods=st.integers(0, 12),
-                until=st.sampled_from([NOON - seconds(1), NOON + seconds(1)]),
-                by=st.just("ann"),
-                because=st.just("a test"),
-            )
-        ),
-        installation=Caps(
-            max_instances=draw(st.none() | st.integers(0, 8)),
-            max_hourly_usd=draw(limits),
-            daily_budget_usd=draw(limits),
-        ),
-        installation_mode=draw(st.sampled_from(list(Mode))),
-    )
-
+from tests.support.strategies import EXAMPLES, policies, prices, snapshots
 
 NEAR = st.sampled_from(["-0.01", "0", "0.01", "0.5", "1", "3"]).map(Decimal)
 

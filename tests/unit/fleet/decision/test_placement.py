@@ -2,15 +2,15 @@
 
 from decimal import Decimal
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.decision import placement
 from fleet.decision.placement import Experience, Failure, Trouble, rank, weigh, why_none
 from fleet.decision.values import OfferFacts, Wanted
 from tests.support.factories import hours, offer_facts, seconds
+from tests.support.strategies import EXAMPLES
 
-EXAMPLES = settings(max_examples=500, deadline=None)
 ANY = Wanted()
 GPUS = ["", "A", "B", "C"]
 kinds = st.tuples(st.sampled_from(GPUS), st.just(1))

@@ -11,7 +11,7 @@ from fleet.decision.recording import recorded, replayed
 from fleet.decision.values import Mode, Policy, Snapshot
 from pods.states import STOPPED
 from tests.support.factories import hours, offer_facts, pod_facts, policy, snapshot
-from tests.unit.fleet.decision.test_decide import EXAMPLES, policies, prices, snapshots
+from tests.support.strategies import EXAMPLES, policies, prices, snapshots
 
 
 @st.composite

@@ -11,7 +11,7 @@ from fleet.decision.recording import recorded, replayed
 from fleet.decision.values import PodFacts
 from pods.states import BOOTING
 from tests.support.factories import pod_facts, policy, seconds, snapshot
-from tests.unit.fleet.decision.test_decide import EXAMPLES
+from tests.support.strategies import EXAMPLES
 
 
 def worker(pod_id: int, rate: float = 8.0, **values: Any) -> PodFacts:

@@ -1,0 +1,176 @@
+"""A whole installation of its own: database, Valkey, workers, beat, and the command line."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import redis
+
+from config import embedded, stack
+from config.env import ROOT
+from pods.providers.local.processes import MARK
+
+TICK_SECONDS = 1
+PATIENCE_SECONDS = 60.0
+# A fleet of this machine that does in seconds what else takes minutes.
+FAST = [
+    "--tick-seconds", str(TICK_SECONDS),
+    "--handler", "pods.agent.handlers.pace:sleep",
+    "--handler-env", '{"PACE_RATE": "30"}',
+    "--target-depth-per-pod", "10",
+    "--idle-seconds", "2",
+    "--heartbeat-seconds", "0.3",
+    "--silent-seconds", "10",
+    "--claim-idle-seconds", "4",
+    "--drain-seconds", "10",
+    "--batch-size", "8",
+]  # fmt: skip
+LOOKING = """
+import json, sys
+from fleet.management.fleet_names import fleet_named
+from fleet.pages.status import status_of
+for name in sys.stdin:
+    print(json.dumps(status_of(fleet_named(name.strip())).as_json()), flush=True)
+"""
+
+
+class Installation:
+    """One deployment under a folder, as a user has it."""
+
+    def __init__(self, var: Path, database_url: str) -> None:
+        self.var = var
+        self.env = {
+            **os.environ,
+            "PODFLEET_VAR_DIR": str(var),
+            "DATABASE_URL": database_url,
+            "PODFLEET_LOG_LEVEL": "WARNING",
+        }
+        self.env.pop("REDIS_URL", None)
+        self.redis_url = embedded.ensure_running(var)
+        self.cli("migrate", "-v", "0")
+        self._stack: stack.Stack | None = None
+        self._looking: subprocess.Popen[str] | None = None
+
+    def cli(self, *args: str, status: int = 0) -> str:
+        """What a management command prints."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *args],
+            env=self.env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout if status == 0 else done.stderr
+
+    def fleet(self, verb: str, *args: str) -> Any:
+        """A verb of `manage.py fleet`, as JSON."""
+        return json.loads(self.cli("fleet", verb, "--json", *args))
+
+    def look(self, name: str) -> Any:
+        """What `fleet show --json` says, from a process that is kept: asked in a loop, it starts once."""
+        if self._looking is None or self._looking.poll() is not None:
+            self._looking = subprocess.Popen(
+                [sys.executable, "manage.py", "shell", "-v", "0", "-c", LOOKING],
+                env=self.env,
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        assert self._looking.stdin is not None
+        assert self._looking.stdout is not None
+        self._looking.stdin.write(f"{name}\n")
+        self._looking.stdin.flush()
+        return json.loads(self._looking.stdout.readline())
+
+    def python(self, code: str) -> Any:
+        """What a piece of code, run inside the project, prints as JSON."""
+        return json.loads(self.cli("shell", "-v", "0", "-c", code))
+
+    def start(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Start the workers and beat."""
+        monkeypatch.delenv("REDIS_URL", raising=False)
+        for name in ("PODFLEET_VAR_DIR", "DATABASE_URL", "PODFLEET_LOG_LEVEL", "REDIS_URL"):
+            if name in self.env:
+                monkeypatch.setenv(name, self.env[name])
+        programs = [*stack.workers(concurrency=2), stack.beat()]
+        self._stack = stack.Stack(self.var, programs, cwd=ROOT)
+        self._stack.start()
+
+    def start_again(self) -> None:
+        """Start the stack anew, whatever is left of it; what it was started with still holds."""
+        assert self._stack is not None
+        self._stack.start()
+
+    def kill_everything(self, *, pods: bool, redis: bool = True) -> None:
+        """SIGKILL for every process of the stack; for its Valkey and the pods as asked."""
+        found = stack.leftovers(self.var)
+        server = embedded._process(self.var) if redis else None
+        if server is not None:
+            found.append(server)
+        if pods:
+            found += agents(self.var)
+        for process in sorted(found, key=lambda p: "supervisord" not in " ".join(p.cmdline())):
+            process.kill()
+        psutil.wait_procs(found, timeout=10)
+
+    def stop(self) -> None:
+        """Stop the stack, the pods and the Valkey."""
+        if self._looking is not None:
+            self._looking.communicate()
+        if self._stack is not None:
+            self._stack.stop()
+        stack.stop_leftovers(self.var)
+        for process in agents(self.var):
+            process.kill()
+        embedded.stop(self.var)
+
+    def until(self, what: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
+        """The first true answer; fails the test, with the logs, where none comes."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            answer = what()
+            if answer:
+                return answer
+            time.sleep(0.2)
+        logs = "".join(p.read_text()[-3000:] for p in (self.var / "log").glob("worker*.log"))
+        pytest.fail(f"not within {seconds} s\n{logs}")
+
+
+def agents(var: Path) -> list[psutil.Process]:
+    """The processes of an installation's pods: their machines' folders are under its own."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK, "").startswith(f"{var}/"):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def write_items(path: Path, count: int) -> Path:
+    path.write_text("".join(f"text {n}\n" for n in range(count)))
+    return path
+
+
+def ready(status: dict[str, Any]) -> int:
+    """How many pods are READY, as `fleet show` says."""
+    return int(status["states"].get("ready", 0))
+
+
+def results(url: str) -> list[str]:
+    """The ids of the items whose results are there."""
+    client = redis.Redis.from_url(url, protocol=2)
+    rows: Any = client.xrange("embedding_tasks:results")
+    return [f[b"id"].decode() for _, f in rows]

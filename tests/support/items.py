@@ -1,0 +1,60 @@
+"""Items: files of them, what is on a stream, and a consumer that drains it."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import redis
+
+STREAM = GROUP = "emb"
+TELL_PEAK = (
+    "import resource; "
+    "sys.stderr.write(str(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))"
+)
+
+
+def add_items(url: str, count: int) -> None:
+    """Numbers on the stream of a fleet that names none."""
+    client = redis.Redis.from_url(url, protocol=2)
+    for n in range(count):
+        client.xadd("embedding_tasks", {"payload": str(n)})
+
+
+def ids(client: redis.Redis, stream: str = STREAM) -> list[str]:
+    """The ids of the items on a stream, in their order."""
+    rows: Any = client.xrange(stream)
+    return [fields[b"id"].decode() for _, fields in rows]
+
+
+def text_file(folder: Path, lines: int, name: str = "a.txt") -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"text {n}\n" for n in range(1, lines + 1)))
+    return path
+
+
+def numbered(name: str, first: int, last: int) -> list[str]:
+    return [f"{name}:{n}" for n in range(first, last + 1)]
+
+
+class Drain:
+    """A consumer in a thread that remembers what it got, and how long the stream ever was."""
+
+    def __init__(self, url: str, *, until_items: int) -> None:
+        self.seen: list[bytes] = []
+        self.longest = 0
+        self._client = redis.Redis.from_url(url, protocol=2)
+        self._wanted = until_items
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while len(self.seen) < self._wanted:
+            found: Any = self._client.xreadgroup(GROUP, "c", {STREAM: ">"}, count=300, block=200)
+            self.longest = max(self.longest, self._client.xlen(STREAM))
+            for _, entries in found or []:
+                self._client.xack(STREAM, GROUP, *[entry for entry, _ in entries])
+                self.seen += [fields[b"id"] for _, fields in entries]
+
+    def finished(self) -> bool:
+        return not self._thread.is_alive()

@@ -1,0 +1,30 @@
+"""Clients of Redis that give up at once, and what a client sends."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+
+def client_of(url: str) -> redis.Redis:
+    """As `pods.base.redis` makes them, but giving up at once."""
+    return redis.Redis.from_url(
+        url, protocol=2, socket_timeout=2.0, socket_connect_timeout=2.0, retry=Retry(NoBackoff(), 0)
+    )
+
+
+@contextmanager
+def counting(client: redis.Redis) -> Iterator[list[str]]:
+    """The commands that a client sends, each a round trip."""
+    sent: list[str] = []
+    original: Callable[..., object] = client.execute_command
+
+    def execute_command(*args: object, **options: object) -> object:
+        sent.append(str(args[0]))
+        return original(*args, **options)
+
+    client.execute_command = execute_command  # type: ignore[method-assign]
+    yield sent
+    client.execute_command = original  # type: ignore[method-assign]

@@ -1,0 +1,40 @@
+"""What a provider's test file sets up for `ProviderContract`."""
+
+import threading
+from collections.abc import Collection
+from typing import Any, Protocol
+
+from pods.providers.base import PodSpec, Provider
+
+
+class Subject(Protocol):
+    """A provider with what is behind it, as its test file sets it up: a clean account."""
+
+    provider: Provider
+    secret: str  # what the adapter must never show; "" where it has none
+    unknown_id: str  # an id of the right form that nothing has
+
+    def spec(self, tag: str, token: str, **changes: Any) -> PodSpec:
+        """What a pod asks for, on an offer of now; named `<tag>-<token>`."""
+        ...
+
+    def reconnected(self) -> Provider:
+        """Another adapter for the same account, as another worker has it."""
+        ...
+
+    def living(self) -> Collection[str]:
+        """The external ids of what exists there, by another way than the adapter."""
+        ...
+
+    def sent(self) -> int:
+        """How many requests have arrived; always 0 where none are sent."""
+        ...
+
+    def let_pass(self, seconds: float) -> None:
+        """Step the vendor's clock; where time is real, wait a moment."""
+        ...
+
+
+def a_moment(_: float) -> None:
+    """`let_pass` of a subject whose time is real."""
+    threading.Event().wait(0.02)
