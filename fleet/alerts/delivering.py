@@ -25,9 +25,9 @@ AT_ONCE: Final = 500
 TRIES: Final = 8
 FIRST_PAUSE: Final = timedelta(seconds=15)
 KINDS: Final = {
-    Severity.INFO.value: apprise.NotifyType.INFO,
-    Severity.WARNING.value: apprise.NotifyType.WARNING,
-    Severity.CRITICAL.value: apprise.NotifyType.FAILURE,
+    Severity.INFO: apprise.NotifyType.INFO,
+    Severity.WARNING: apprise.NotifyType.WARNING,
+    Severity.CRITICAL: apprise.NotifyType.FAILURE,
 }
 
 
@@ -91,7 +91,7 @@ def try_channel(channel: Channel) -> None:
         channel,
         "Podfleet: a test",
         f"The channel {channel.name} works. Nothing is wrong.",
-        severity=Severity.INFO.value,
+        severity=Severity.INFO,
     )
 
 
@@ -136,12 +136,11 @@ def _message(group: Sequence[Delivery], unsure: frozenset[int]) -> tuple[str, st
     return f"Podfleet: {len(group):,} alerts", "\n".join(lines)
 
 
-def _worst(group: Sequence[Delivery]) -> str:
-    ranks = [s.value for s in Severity]
-    return max((d.alert.severity for d in group), key=ranks.index)
+def _worst(group: Sequence[Delivery]) -> Severity:
+    return max((Severity(d.alert.severity) for d in group), key=lambda severity: severity.rank)
 
 
-def _send(channel: Channel, title: str, body: str, *, severity: str) -> None:
+def _send(channel: Channel, title: str, body: str, *, severity: Severity) -> None:
     url = addresses.unseal(channel.sealed_url)
     addresses.check(url)  # once more: what its name leads to may have changed
     notifier = _notifier(url)

@@ -37,7 +37,6 @@ BOOTS_WITHIN: Final = timedelta(hours=2)
 # A balance that nobody has confirmed for so long says nothing any more.
 BALANCE_WITHIN: Final = timedelta(hours=2)
 NEVER_BOOTED: Final = "never booted"  # how pods/health.py begins the reason
-RANKS: Final = {s.value: rank for rank, s in enumerate(Severity)}
 AT_ONCE: Final = 500
 
 
@@ -116,7 +115,7 @@ def _announce(now: datetime) -> int:
         Delivery(alert=alert, channel=channel, announcement=alert.announcements + 1, due_at=now)
         for alert in loud
         for channel in channels
-        if RANKS[alert.severity] >= RANKS[channel.min_severity]
+        if Severity(alert.severity).rank >= Severity(channel.min_severity).rank
     ]
     Delivery.objects.bulk_create(deliveries, batch_size=AT_ONCE, ignore_conflicts=True)
     for alert in loud:

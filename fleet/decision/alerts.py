@@ -32,6 +32,11 @@ class Severity(StrEnum):
     WARNING = "warning"
     CRITICAL = "critical"
 
+    @property
+    def rank(self) -> int:
+        """The order of severities: the worse, the higher."""
+        return list(Severity).index(self)
+
 
 class Cause(StrEnum):
     """Why an alert is open."""

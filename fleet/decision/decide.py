@@ -5,8 +5,9 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
+from fleet.decision.estimates import pods_for
 from fleet.decision.guardrails import GUARDRAILS
-from fleet.decision.sentence import sentence
+from fleet.decision.sentence import hours_text, seconds_text, sentence
 from fleet.decision.stopped import given_up, startable
 from fleet.decision.stragglers import stragglers
 from fleet.decision.values import Decision, Mode, PodFacts, Policy, Resume, Retire, Snapshot, Step
@@ -15,7 +16,7 @@ from pods.states import CREATING, READY, REQUESTED, STOPPED
 
 def desired_pods(depth: int, policy: Policy) -> int:
     """clamp(ceil(depth / target_depth_per_pod), min_instances, max_instances), in pods."""
-    wished = -(-depth // policy.target_depth_per_pod)
+    wished = pods_for(depth, policy.target_depth_per_pod)
     return min(max(wished, policy.min_instances), policy.max_instances)
 
 
@@ -67,7 +68,7 @@ def _wish(seen: Snapshot, policy: Policy) -> list[Step]:
     if seen.depth is None:
         why = seen.unknown_because or "the backlog cannot be read"
         return [Step(rule="unknown", before=active, after=active, because=why)]
-    wished = -(-seen.depth // policy.target_depth_per_pod)
+    wished = pods_for(seen.depth, policy.target_depth_per_pod)
     about = "about " if seen.depth_estimated else ""
     why = f"{about}{seen.depth:,} items at {policy.target_depth_per_pod:,} a pod"
     steps = [Step(rule="demand", before=active, after=wished, because=why)]
@@ -140,7 +141,7 @@ def _idle(seen: Snapshot, policy: Policy, *, keep: int, gone: set[int]) -> list[
         Retire(
             pod_id=p.pod_id,
             rule="idle",
-            because=f"idle for {since.total_seconds():.0f} s",
+            because=f"idle for {seconds_text(since)}",
             stop=policy.idle_stops,
         )
         for since, p in idle[: max(0, surplus)]
@@ -157,8 +158,5 @@ def _too_old(seen: Snapshot, policy: Policy, gone: set[int]) -> list[Retire]:
         if p.pod_id not in gone and p.state is READY and p.age >= policy.max_pod_age
     ]
     old.sort(key=lambda p: (p.age, p.pod_id), reverse=True)
-    hours = policy.max_pod_age.total_seconds() / 3600
-    return [
-        Retire(pod_id=p.pod_id, rule="max_pod_hours", because=f"older than {hours:g} h")
-        for p in old[:1]
-    ]
+    because = f"older than {hours_text(policy.max_pod_age)}"
+    return [Retire(pod_id=p.pod_id, rule="max_pod_hours", because=because) for p in old[:1]]

@@ -7,6 +7,8 @@ from decimal import Decimal
 from itertools import accumulate
 from typing import Final
 
+from fleet.decision.estimates import time_left
+from fleet.decision.sentence import seconds_text
 from fleet.decision.values import Mode, Policy, Snapshot
 from pods.states import READY
 
@@ -215,15 +217,13 @@ def canary(seen: Snapshot, _policy: Policy) -> Bound | None:
 def worth_booting(seen: Snapshot, _policy: Policy) -> Bound | None:
     """Near the end of a backlog nothing is started that would work for less than its boot takes."""
     ready = sum(p.state is READY for p in seen.pods)
-    if not ready or not seen.items_per_second or seen.boot_time is None or seen.depth is None:
-        return None
-    left = timedelta(seconds=min(seen.depth / seen.items_per_second, 10**9))
-    if left >= seen.boot_time:
+    left = time_left(seen.depth, seen.items_per_second)
+    if not ready or seen.boot_time is None or left is None or left >= seen.boot_time:
         return None
     return Bound(
         at_most=len(seen.active),
-        because=f"the backlog ends in {left.total_seconds():.0f} s, a boot takes "
-        f"{seen.boot_time.total_seconds():.0f} s",
+        because=f"the backlog ends in {seconds_text(left)}, a boot takes "
+        f"{seconds_text(seen.boot_time)}",
     )
 
 

@@ -8,10 +8,11 @@ from enum import StrEnum
 from statistics import median
 from typing import Final
 
+from fleet.decision.sentence import hours_text, seconds_text
 from fleet.decision.values import OfferFacts, Wanted
+from pods.costs.price import usd_per_million
 
 Kind = tuple[str, int]  # GPU type and count: what the speed of a pod hangs on
-MILLION: Final = Decimal(1_000_000)
 
 # One failure is remembered for one half-life, two at once for two, four for three: what failed once is
 # asked again soon, since stock comes back in minutes, what fails again and again seldom.
@@ -94,13 +95,6 @@ def kind_of(offer: OfferFacts) -> Kind:
     return offer.gpu_type, offer.gpu_count
 
 
-def million_items_usd(hourly_usd: Decimal, items_per_second: float | None) -> Decimal | None:
-    """What a million items cost at this price and speed; None while the speed is not known."""
-    if not items_per_second:
-        return None
-    return hourly_usd / 3600 / Decimal(str(items_per_second)) * MILLION
-
-
 def fits(offer: OfferFacts, wanted: Wanted) -> bool:
     """Whether an offer is what the fleet asks for; checked here whatever the provider filtered."""
     return all(
@@ -134,7 +128,7 @@ def avoided(offer: OfferFacts, failures: Iterable[Failure]) -> str:
     # By host too: at Vast.ai an offer's key is used up by renting it.
     losses = [f for f in lost if f.ago < LOSS_WINDOW]
     if len(losses) > LOSSES:
-        return f"taken away {len(losses)} times within {LOSS_WINDOW.total_seconds() / 3600:g} h"
+        return f"taken away {len(losses)} times within {hours_text(LOSS_WINDOW)}"
     told = [
         f
         for f in (*same, *here)
@@ -143,7 +137,7 @@ def avoided(offer: OfferFacts, failures: Iterable[Failure]) -> str:
     if sum(map(_weight, told)) < AVOIDED_FROM:
         return ""
     newest = min(told, key=lambda f: f.ago)
-    return f"{newest.trouble.value} {newest.ago.total_seconds():.0f} s ago"
+    return f"{newest.trouble.value} {seconds_text(newest.ago)} ago"
 
 
 def doubtful(offer: OfferFacts, failures: Iterable[Failure]) -> bool:
@@ -177,7 +171,7 @@ def _place(weighed: Weighed) -> tuple[bool, Decimal, Decimal, int, str]:
 
 def _weighed(offer: OfferFacts, known: Experience) -> Weighed:
     kind = kind_of(offer)
-    cost = million_items_usd(offer.hourly_usd, known.speed(kind))
+    cost = usd_per_million(offer.hourly_usd, known.speed(kind))
     why = avoided(offer, known.failures)
     if not why and _canary(kind, known) and (known.running or {}).get(kind):
         why = f"the first pod on {offer.gpu_type} has not acknowledged an item yet"

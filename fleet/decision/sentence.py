@@ -1,6 +1,7 @@
 """A decision in one sentence that an operator understands. Pure."""
 
 from collections import Counter
+from datetime import timedelta
 
 from fleet.decision.values import Decision, Step
 
@@ -8,6 +9,16 @@ from fleet.decision.values import Decision, Step
 def plural(count: int, noun: str) -> str:
     """`1 pod`, `2 pods`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def seconds_text(time: timedelta) -> str:
+    """`90 s`."""
+    return f"{time.total_seconds():.0f} s"
+
+
+def hours_text(time: timedelta) -> str:
+    """`6 h`, `0.5 h`."""
+    return f"{time / timedelta(hours=1):g} h"
 
 
 def sentence(decision: Decision) -> str:

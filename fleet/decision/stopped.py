@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from decimal import Decimal
 
+from fleet.decision.sentence import hours_text
 from fleet.decision.values import OfferFacts, PodFacts, Policy, Retire, Snapshot
 from pods.states import STOPPED
 
@@ -78,13 +79,9 @@ def given_up(
     why = f"max_instances is {policy.max_instances}"
     retire = [Retire(pod_id=p.pod_id, rule="stopped", because=why) for p in stopped[:surplus]]
     if policy.max_stopped is not None:
-        hours = policy.max_stopped.total_seconds() / 3600
+        because = f"stopped for more than {hours_text(policy.max_stopped)}"
         retire += [
-            Retire(
-                pod_id=p.pod_id,
-                rule="max_stopped_hours",
-                because=f"stopped for more than {hours:g} h",
-            )
+            Retire(pod_id=p.pod_id, rule="max_stopped_hours", because=because)
             for p in stopped[surplus:]
             if _outlived(p, policy)
         ]

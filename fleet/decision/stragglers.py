@@ -5,6 +5,7 @@ from decimal import Decimal
 from statistics import median
 from typing import Final
 
+from fleet.decision.sentence import seconds_text
 from fleet.decision.values import PodFacts, Retire, Snapshot
 from pods.states import READY
 
@@ -59,7 +60,7 @@ def _useless(seen: Snapshot, gone: set[int]) -> Retire | None:
     if not idle:
         return None
     since, number = max(idle)
-    because = f"has taken nothing for {since.total_seconds():.0f} s while items wait"
+    because = f"has taken nothing for {seconds_text(since)} while items wait"
     return Retire(pod_id=-number, rule=RULE, because=because)
 
 

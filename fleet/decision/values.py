@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
+from pods.costs.price import usd_per_item
 from pods.states import ACTIVE, STOPPED, PodState
 
 
@@ -49,9 +50,7 @@ class PodFacts:
     @property
     def usd_per_item(self) -> Decimal | None:
         """What one item costs on it; None while its rate is not known."""
-        if not self.items_per_second:
-            return None
-        return self.hourly_usd / Decimal(3600) / Decimal(str(self.items_per_second))
+        return usd_per_item(self.hourly_usd, self.items_per_second)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from django.core.management.base import CommandError, OutputWrapper
 from fleet import adopting
 from fleet.adopting import Found
 from fleet.models import Fleet
+from fleet.pages.words import usd
 from pods.accounts.connecting import BadSecret
 from pods.models import Account
 from pods.providers.errors import ProviderError
@@ -71,7 +72,7 @@ def _show(found: Sequence[Found], options: Namespace, stdout: OutputWrapper) -> 
         hourly = sum((f.machine.hourly_usd or Decimal(0) for f in machines), Decimal(0))
         new = sum(not f.known for f in machines)
         stdout.write(
-            f"installation {slug}, fleet {fleet_id}: {len(machines)} machines at ${hourly:.2f}/h, "
+            f"installation {slug}, fleet {fleet_id}: {len(machines)} machines at {usd(hourly)}/h, "
             f"{new} without a row here"
         )
     if found:

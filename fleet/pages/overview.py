@@ -9,15 +9,16 @@ from typing import Any, Final
 
 from django.db.models import Count, OuterRef, Subquery, Sum
 
+from fleet.decision.alerts import Severity
+from fleet.decision.estimates import time_left
 from fleet.decision.values import Mode
 from fleet.models import Alert, Fleet, Limits, Sample, Tick
 from fleet.money.spending import midnight
 from pods.base.clock import utcnow
+from pods.costs import price
 from pods.models import Pod
 from pods.states import READY, STOPPED, PodState
 
-HOUR_SECONDS: Final = Decimal(3600)
-MILLION: Final = 1_000_000
 # A fleet that was not decided on for so many periods is not being looked after.
 LATE_AFTER: Final = 3
 ALERTS_SHOWN: Final = 20
@@ -56,9 +57,7 @@ class FleetCard:
     @property
     def usd_per_million(self) -> Decimal | None:
         """What a million items cost at the present price and rate."""
-        if not self.items_per_second:
-            return None
-        return self.hourly_usd / HOUR_SECONDS / Decimal(str(self.items_per_second)) * MILLION
+        return price.usd_per_million(self.hourly_usd, self.items_per_second)
 
     @property
     def ceiling_percent(self) -> int | None:
@@ -138,7 +137,7 @@ def overview() -> Overview:
 
 
 def _urgency(alert: Alert) -> tuple[int, datetime]:
-    return ("critical", "warning", "info").index(alert.severity), alert.first_seen_at
+    return -Severity(alert.severity).rank, alert.first_seen_at
 
 
 def _supply() -> Mapping[int, _Supply]:
@@ -184,7 +183,7 @@ def _card(fleet: Fleet, tick: Tick | None, supply: _Supply | None, now: datetime
         billable=sum(states.values()),
         max_instances=fleet.max_instances,
         depth=depth,
-        eta=timedelta(seconds=min(depth / rate, 10**9)) if depth and rate else None,
+        eta=time_left(depth, rate) or None,  # None: nothing waits, or nobody can say
         items_per_second=rate,
         hourly_usd=hourly,
         max_hourly_usd=fleet.max_hourly_usd,
@@ -202,8 +201,7 @@ def _spent_today(tick: Tick | None, hourly: Decimal, now: datetime) -> Decimal:
     if tick is None:
         return Decimal(0)
     counted = tick.spent_today_usd if tick.at >= begin else Decimal(0)
-    seconds = Decimal((now - max(tick.at, begin)).total_seconds())
-    return counted + hourly * max(seconds, Decimal(0)) / HOUR_SECONDS
+    return counted + price.cost_usd(hourly, now - max(tick.at, begin))
 
 
 def _percent(part: Decimal, whole: Decimal | None) -> int | None:

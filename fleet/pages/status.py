@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from fleet.decision.estimates import time_left
 from fleet.decision.values import PodFacts
 from fleet.models import Fleet, Tick
 from fleet.tick import gathering
@@ -101,7 +102,7 @@ def status_of(fleet: Fleet) -> FleetStatus:
         depth_estimated=seen.depth_estimated,
         unknown_because=seen.unknown_because,
         items_per_second=rate,
-        eta=timedelta(seconds=min(seen.depth / rate, 10**9)) if seen.depth and rate else None,
+        eta=time_left(seen.depth, rate) or None,  # None: nothing waits, or nobody can say
         pods=[_pod(gathered.pods[f.pod_id], f, now) for f in seen.pods],
         states=Counter(f.state.value for f in seen.pods),
         max_instances=fleet.max_instances,

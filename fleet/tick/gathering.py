@@ -13,7 +13,7 @@ from django.db.models import Count, Sum
 
 from fleet.backlog import probes
 from fleet.backlog.base import BacklogUnknown, Depth
-from fleet.decision.placement import Experience, million_items_usd
+from fleet.decision.placement import Experience
 from fleet.decision.values import (
     Caps,
     Elsewhere,
@@ -29,6 +29,7 @@ from fleet.tick.market import experience, offers_for
 from pods import health
 from pods.agent_redis import heartbeats
 from pods.agent_redis.heartbeats import Beat, Consumer, HeartbeatsUnknown
+from pods.costs.price import usd_per_million
 from pods.models import Orphan, Pod
 from pods.states import BOOTING, READY, STOPPED
 
@@ -189,7 +190,7 @@ def _pod_facts(
         account_id=pod.account_id,
         stopped_hourly_usd=pod.stopped_hourly_usd,
         stopped_for=now - pod.state_since if stopped else None,
-        million_items_usd=million_items_usd(
+        million_items_usd=usd_per_million(
             pod.hourly_usd, known.speed((pod.gpu_type, pod.gpu_count))
         )
         if stopped

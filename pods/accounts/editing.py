@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 
 from pods.accounts import breaker, connecting
 from pods.accounts.connecting import Connect
-from pods.base import sealing
+from pods.base import sealing, words
 from pods.models import Account, Installation
 from pods.providers import registry
 from pods.providers.errors import AuthFailed, ProviderError, TryAgain
@@ -41,7 +41,7 @@ def try_account(account: Account, *, connect: Connect = connecting.connect) -> T
         return Tried(good=None, says=f"{account.provider} cannot be asked now: {exc}")
     except (ProviderError, ValueError, connecting.BadSecret) as exc:
         return Tried(good=False, says=str(exc))
-    money = "" if balance is None else f", ${balance:.2f} left"
+    money = "" if balance is None else f", {words.usd(balance)} left"
     return Tried(
         good=True,
         says=f"{account.provider} accepts the key: {len(machines)} machines of ours{money}",

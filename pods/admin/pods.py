@@ -16,6 +16,7 @@ from unfold.decorators import action, display
 from pods import teardown
 from pods.accounts import connecting, machine_logs
 from pods.admin.base import ReadOnly
+from pods.base import words
 from pods.base.clock import utcnow
 from pods.costs import columns
 from pods.lifecycle import Overtaken
@@ -66,7 +67,7 @@ class LivingFilter(admin.SimpleListFilter):
 
 
 def _lasted(since: datetime | None) -> str:
-    return "-" if since is None else str(utcnow() - since).partition(".")[0]
+    return words.duration(None if since is None else utcnow() - since)
 
 
 @admin.register(Pod)
@@ -145,7 +146,7 @@ class PodAdmin(ReadOnly):
     @display(description="age", ordering="requested_at")
     def shown_age(self, pod: Pod) -> str:
         """How long it has been, or was."""
-        return str(pod.age(utcnow())).partition(".")[0]
+        return words.duration(pod.age(utcnow()))
 
     @display(description="idle", ordering="idle_since")
     def shown_idle(self, pod: Pod) -> str:
@@ -155,22 +156,22 @@ class PodAdmin(ReadOnly):
     @display(description="$/h", ordering="hourly_usd")
     def shown_price(self, pod: Pod) -> str:
         """What it bills while it runs."""
-        return f"{pod.hourly_usd:.3f}"
+        return words.usd(pod.hourly_usd)
 
     @display(description="cost $", ordering="cost_usd")
     def shown_cost(self, pod: Any) -> str:
         """What it has cost."""
-        return f"{pod.cost_usd:.2f}"
+        return words.usd(pod.cost_usd)
 
     @display(description="$ / million", ordering="million_usd")
     def shown_million(self, pod: Any) -> str:
         """What a million items have cost on it."""
-        return "-" if pod.million_usd is None else f"{pod.million_usd:.2f}"
+        return words.usd(pod.million_usd)
 
     @display(description="items/s", ordering="rate")
     def shown_rate(self, pod: Pod) -> str:
         """The rate that its agent last said."""
-        return f"{pod.rate:.1f}" if pod.rate else "-"
+        return words.per_second(pod.rate or None)
 
     @display(description="GPU", ordering="gpu_type")
     def shown_gpu(self, pod: Pod) -> str:
@@ -222,6 +223,8 @@ class PodAdmin(ReadOnly):
         shown: dict[str, Any] = {} if pod is None else {
             "pod": pod, "age": self.shown_age(pod), "idle": self.shown_idle(pod),
             "beat": self.shown_beat(pod), "console": self.console(pod),
+            "cost": self.shown_cost(pod), "price": self.shown_price(pod),
+            "million": self.shown_million(pod), "rate": self.shown_rate(pod),
             "over": pod.state in OVER, "may_operate": self.has_operate_permission(request),
             "verbs": ("drain", "stop", "destroy"),
             "events": pod.events.order_by("-pk")[:EVENTS_SHOWN],

@@ -7,10 +7,8 @@ from django.db.models import Case, F, FloatField, Func, OuterRef, Subquery, Sum,
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
 
+from pods.costs.price import HOUR_SECONDS, MILLION
 from pods.models import MICROS, PodQuerySet, PriceSegment
-
-HOUR_SECONDS = 3600.0
-MILLION = 1_000_000.0
 
 
 class SecondsUntil(Func):
@@ -41,7 +39,7 @@ def with_cost(pods: PodQuerySet, now: datetime) -> PodQuerySet:
     closed = segments.filter(until__isnull=False).values("pod").annotate(n=Sum("cost_micros"))
     running = segments.filter(until__isnull=True).values("pod")
     seconds = SecondsUntil(Value(now), F("since"))
-    price: Combinable = F("hourly_usd") * seconds / Value(HOUR_SECONDS)
+    price: Combinable = F("hourly_usd") * seconds / Value(float(HOUR_SECONDS))
     open_usd = running.annotate(usd=Sum(price, output_field=FloatField()))
     cost = Coalesce(
         Subquery(closed.values("n"), output_field=FloatField()) / Value(float(MICROS)),
@@ -50,7 +48,7 @@ def with_cost(pods: PodQuerySet, now: datetime) -> PodQuerySet:
     ) + Coalesce(Subquery(open_usd.values("usd")), Value(0.0), output_field=FloatField())
     return pods.annotate(cost_usd=cost).annotate(
         million_usd=Case(
-            When(done__gt=0, then=F("cost_usd") * Value(MILLION) / F("done")),
+            When(done__gt=0, then=F("cost_usd") * Value(float(MILLION)) / F("done")),
             output_field=FloatField(),
         )
     )

@@ -21,7 +21,7 @@ from fleet import operating
 from fleet.decision.values import Mode
 from fleet.items import feeding
 from fleet.models import Fleet
-from fleet.pages import terminal
+from fleet.pages import terminal, words
 from fleet.pages.status import FleetStatus, status_of
 
 LONGEST_SECONDS: Final = 3600.0
@@ -137,11 +137,10 @@ class Command(BaseCommand):
         if self.console.is_terminal:
             live.update(terminal.render(status, total=total), refresh=True)
         elif looks % PLAIN_LINE_EVERY == 0:
-            rate = "-" if status.items_per_second is None else f"{status.items_per_second:.0f}"
+            rate = words.per_second(status.items_per_second)
+            left = words.depth(status.depth, estimated=status.depth_estimated)
             states = ", ".join(f"{n} {s}" for s, n in sorted(status.states.items())) or "no pods"
-            self.stdout.write(
-                f"{terminal.depth_text(status)} of {total:,} left, {rate} items/s, {states}"
-            )
+            self.stdout.write(f"{left} of {total:,} left, {rate} items/s, {states}")
             self.stdout.flush()
 
     def _stop_pods(self, fleet: Fleet) -> None:

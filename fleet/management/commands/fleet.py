@@ -26,7 +26,7 @@ from fleet.management.arguments import (
 from fleet.management.fleet_names import fleet_named
 from fleet.management.streams import dead_letters, enqueue, export
 from fleet.models import Fleet
-from fleet.pages import terminal
+from fleet.pages import terminal, words
 from fleet.pages.status import status_of
 from fleet.tick import scheduling, ticking
 from pods.base.typed_json import TypedJSON
@@ -148,10 +148,10 @@ class Command(BaseCommand):
         for column in ("fleet", "mode", "backlog", "pods", "items/s", "$/h", "last decision"):
             table.add_column(column)
         for status in statuses:
-            rate = "-" if status.items_per_second is None else f"{status.items_per_second:.1f}"
+            rate = words.per_second(status.items_per_second)
             pods = f"{len(status.pods)} of {status.max_instances}"
-            money = f"{status.hourly_usd:.2f}"
-            depth = terminal.depth_text(status)
+            money = words.usd(status.hourly_usd)
+            depth = words.depth(status.depth, estimated=status.depth_estimated)
             table.add_row(status.name, status.mode, depth, pods, rate, money, status.last_decision)
         Console().print(table if statuses else "no fleets; make one with `fleet create`")
 

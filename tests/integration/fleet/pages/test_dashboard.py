@@ -13,7 +13,6 @@ from django.urls import reverse
 from fleet.alerts import reconciling
 from fleet.models import Alert, Fleet, Limits, Sample, Tick
 from fleet.pages import overview
-from fleet.templatetags.fleet_words import items, lasting, usd
 from pods.base import clock
 from pods.emulators.base import SteppedClock
 from pods.states import BOOTING, FAILED, READY, STOPPED
@@ -196,13 +195,3 @@ def test_markup_in_a_decision_or_an_alert_stays_text(
     page = admin_client.get(reverse("dashboard-now")).content.decode()
     assert "<script>alert" not in page
     assert "<img src=x" not in page
-
-
-def test_numbers_read_as_operators_say_them() -> None:
-    assert [usd(Decimal(a)) for a in ("0", "0.0432", "0.39", "1234.5")] == [
-        "$0.00", "$0.0432", "$0.39", "$1,234.50",
-    ]  # fmt: skip
-    assert [items(n) for n in (0, 9_999, 12_345, 60_000_000)] == ["0", "9,999", "12.3 k", "60.0 M"]
-    assert [lasting(seconds(n)) for n in (5, 60, 125, 7_260, 273_600)] == [
-        "5 s", "1 min", "2 min 5 s", "2 h 1 min", "3 d 4 h",
-    ]  # fmt: skip

@@ -1,0 +1,19 @@
+"""What a depth means: how many pods it is worth, and how long it lasts. Pure."""
+
+from datetime import timedelta
+from typing import Final
+
+# A backlog that lasts longer (30 years) only says that the rate is next to nothing.
+LONGEST_SECONDS: Final = 10**9
+
+
+def pods_for(depth: int, target_depth_per_pod: int) -> int:
+    """ceil(depth / target_depth_per_pod), in pods."""
+    return -(-depth // target_depth_per_pod)
+
+
+def time_left(depth: int | None, items_per_second: float | None) -> timedelta | None:
+    """When the backlog ends at this rate (the ETA); None while the rate is 0 or not known."""
+    if depth is None or not items_per_second:
+        return None
+    return timedelta(seconds=min(depth / items_per_second, LONGEST_SECONDS))

@@ -1,0 +1,28 @@
+"""What a depth means: the pods that it is worth, and how long it lasts."""
+
+from datetime import timedelta
+
+import pytest
+
+from fleet.decision.estimates import LONGEST_SECONDS, pods_for, time_left
+
+
+@pytest.mark.parametrize(("depth", "pods"), [(0, 0), (1, 1), (100, 1), (101, 2), (200, 2)])
+def test_a_started_share_of_the_depth_is_worth_a_whole_pod(depth: int, pods: int) -> None:
+    assert pods_for(depth, 100) == pods
+
+
+def test_the_time_left_is_the_depth_over_the_rate() -> None:
+    assert time_left(600, 10.0) == timedelta(minutes=1)
+    assert time_left(0, 10.0) == timedelta(0)
+
+
+@pytest.mark.parametrize(("depth", "rate"), [(None, 10.0), (600, None), (600, 0.0)])
+def test_the_time_left_is_unknown_while_the_depth_or_the_rate_is(
+    depth: int | None, rate: float | None
+) -> None:
+    assert time_left(depth, rate) is None
+
+
+def test_a_rate_next_to_nothing_has_a_longest_time() -> None:
+    assert time_left(10**12, 1e-9) == timedelta(seconds=LONGEST_SECONDS)

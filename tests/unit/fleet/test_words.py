@@ -1,0 +1,35 @@
+"""Numbers as operators read them."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+from fleet.pages.words import depth, duration, items, per_second, spaced, usd
+
+
+def test_money_has_four_digits_below_ten_cents() -> None:
+    assert [usd(Decimal(a)) for a in ("0", "0.0432", "0.1", "0.39", "1234.5")] == [
+        "$0.00", "$0.0432", "$0.10", "$0.39", "$1,234.50",
+    ]  # fmt: skip
+
+
+def test_a_count_has_at_most_four_digits() -> None:
+    assert [items(n) for n in (0, 9_999, 12_345, 60_000_000)] == ["0", "9,999", "12.3 k", "60.0 M"]
+
+
+def test_a_duration_has_its_two_largest_units() -> None:
+    assert [duration(timedelta(seconds=n)) for n in (-1, 5, 60, 125, 7_260, 273_600)] == [
+        "0 s", "5 s", "1 min", "2 min 5 s", "2 h 1 min", "3 d 4 h",
+    ]  # fmt: skip
+
+
+def test_what_is_not_known_is_said_to_be_unknown() -> None:
+    assert usd(None) == duration(None) == per_second(None) == "-"
+    assert depth(None) == "unknown"
+
+
+def test_an_estimated_depth_says_so() -> None:
+    assert depth(12_345, estimated=True) == "about 12,345"
+
+
+def test_a_name_is_written_with_spaces() -> None:
+    assert spaced("stop_all") == "stop all"
