@@ -94,9 +94,7 @@ def _measure(fleet: Fleet, pods: int, window: float) -> Measured:
     begin = client.time()
     stack.wait_while(lambda: True, seconds=window)
     end = client.time()
-    rate = throughput(
-        client, f"{fleet.stream}:results", begin[0] * 1000, end[0] * 1000 + end[1] // 1000
-    )
+    rate = throughput(client, fleet.result_stream, begin[0] * 1000, end[0] * 1000 + end[1] // 1000)
     return Measured(pods=pods, items_per_second=rate, ramp_seconds=ramp)
 
 

@@ -20,15 +20,21 @@ from fleet import operating
 from fleet.decision.values import Mode
 from fleet.models import Fleet, Tick
 from fleet.money import spending
-from pods.agent.protocol import ENV_PREFIX, RESULT_ID, RESULT_VALUE
+from pods.agent.protocol import (
+    ENV_PREFIX,
+    RESULT_ID,
+    RESULT_VALUE,
+    dead_stream,
+    result_stream,
+)
 from pods.base.clock import utcnow
 from pods.base.redis import Entry, redis_client, stream_page
 from pods.models import Account, Pod
 
 NAME: Final = "demo"
 STREAM: Final = "embedding_tasks"
-RESULTS: Final = f"{STREAM}:results"
-DEAD: Final = f"{STREAM}:dead"
+RESULTS: Final = result_stream(STREAM)
+DEAD: Final = dead_stream(STREAM)
 MAX_INSTANCES: Final = 3
 # The price of a cheap rented GPU pod. A process of this machine costs nothing.
 NOMINAL_HOURLY_USD: Final = "0.34"

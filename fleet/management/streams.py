@@ -120,7 +120,7 @@ def export(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
         return
     if options.follow or options.token_env:
         raise CommandError("--follow and --token-env belong to --post", returncode=2)
-    stream = _results(fleet)
+    stream = fleet.result_stream
     with _errors(), _progress(TimeElapsedColumn()) as bar:
         task = bar.add_task("writing", total=None, items="")
         done = exporting.export(
@@ -144,7 +144,7 @@ def _post(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
         task = bar.add_task("posting", total=None, items="")
         done = posting.post(
             _client(fleet),
-            _results(fleet),
+            fleet.result_stream,
             options.post,
             token=token,
             follow=options.follow,
@@ -159,7 +159,7 @@ def dead_letters(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> Non
     """List dead letters, put them back onto the stream, or delete them."""
     if options.action != "list" and not (options.letters or options.all):
         raise CommandError(f"say which to {options.action}: --id LETTER, or --all", returncode=2)
-    letters = DeadLetters(_client(fleet), stream=fleet.stream, dead=f"{fleet.stream}:dead")
+    letters = DeadLetters(_client(fleet), stream=fleet.stream, dead=fleet.dead_stream)
     with _errors():
         if options.action == "list":
             _list_dead(letters, options, stdout)
@@ -200,10 +200,6 @@ def _list_dead(letters: DeadLetters, options: Namespace, stdout: OutputWrapper) 
 def _shown(text: str) -> str:
     """Somebody else's words on a terminal: on one line, and without orders to it."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _results(fleet: Fleet) -> str:
-    return fleet.results or f"{fleet.stream}:results"
 
 
 def _client(fleet: Fleet) -> "Redis":

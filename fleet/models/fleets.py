@@ -13,6 +13,7 @@ from simple_history.models import HistoricalRecords
 
 from fleet.backlog.probes import build_probe
 from fleet.decision.values import Mode
+from pods.agent import protocol
 from pods.models import check_object
 
 NAME = RegexValidator(
@@ -249,7 +250,7 @@ class Fleet(models.Model):
 
     def _check_reply_to(self) -> None:
         """Pods get the right to write these streams: never to work, letters or commands."""
-        never = (self.stream, f"{self.stream}:dead")
+        never = (self.stream, self.dead_stream)
         for pattern in (part.strip() for part in self.reply_to.split(",") if part.strip()):
             if pattern.startswith(("*", "podfleet:")):
                 raise ValidationError(
@@ -263,6 +264,16 @@ class Fleet(models.Model):
                 raise ValidationError(
                     {"reply_to": f"{pattern} allows {self.stream} or its dead letters"}
                 )
+
+    @property
+    def result_stream(self) -> str:
+        """Where its pods publish results, unless an item names another stream."""
+        return self.results or protocol.result_stream(self.stream)
+
+    @property
+    def dead_stream(self) -> str:
+        """Where its pods put the items that they gave up."""
+        return protocol.dead_stream(self.stream)
 
     @property
     def tick_period(self) -> timedelta:

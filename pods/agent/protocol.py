@@ -182,6 +182,16 @@ DEAD_POD = "dead_pod"
 DEAD_AT_MS = "dead_at_ms"
 
 
+def result_stream(stream: str) -> str:
+    """Where results go that were given no other stream."""
+    return f"{stream}:results"
+
+
+def dead_stream(stream: str) -> str:
+    """Where dead letters go."""
+    return f"{stream}:dead"
+
+
 @dataclass(frozen=True)
 class AgentSettings:
     """What an agent is told at its start, through its environment.
@@ -214,9 +224,9 @@ class AgentSettings:
 
     def __post_init__(self) -> None:
         if not self.results:
-            object.__setattr__(self, "results", f"{self.stream}:results")
+            object.__setattr__(self, "results", result_stream(self.stream))
         if not self.dead:
-            object.__setattr__(self, "dead", f"{self.stream}:dead")
+            object.__setattr__(self, "dead", dead_stream(self.stream))
 
     def env(self) -> dict[str, str]:
         """The environment that tells an agent these settings."""
