@@ -175,9 +175,9 @@ def ensure_fleet() -> Fleet:
         return operating.create_fleet(
             NAME, accounts=[account.name], tick=timedelta(seconds=2), by="demo", **FLEET
         )
-    operating.survey_if_new(account)
-    operating.make_group(fleet)
-    return operating.edit(fleet, {**FLEET, "mode": Mode.RUNNING.value}, by="demo")
+    operating.edit(fleet, {**FLEET, "mode": Mode.RUNNING.value}, by="demo")
+    operating.prepare(fleet)
+    return fleet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

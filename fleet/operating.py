@@ -49,35 +49,65 @@ def create_fleet(
         ValidationError: a value is wrong; the message says which and what would be right.
     """
     fleet = Fleet(name=name, **values)
-    rows = [_account(n) for n in accounts or (LOCAL,)]
-    check(fleet, rows)
-    with transaction.atomic():
-        fleet._change_reason = f"created by {by}"  # type: ignore[attr-defined]
-        fleet.save(force_insert=True)
-        fleet.accounts.set(rows)
-        scheduling.keep_schedule(fleet, every=tick or scheduling.DEFAULT_TICK)
-    for account in rows:
-        survey_if_new(account)
-    make_group(fleet)
+    create(fleet, [_account(n) for n in accounts or (LOCAL,)], tick=tick, by=by)
+    prepare(fleet)
     return fleet
 
 
+def create(
+    fleet: Fleet, accounts: Sequence[Account], *, tick: timedelta | None = None, by: str
+) -> None:
+    """Write a new fleet with its accounts and its schedule. `prepare` does the rest.
+
+    Raises:
+        ValidationError: a value is wrong.
+    """
+    check(fleet, accounts)
+    with transaction.atomic():
+        fleet._change_reason = f"created by {by}"  # type: ignore[attr-defined]
+        fleet.save(force_insert=True)
+        fleet.accounts.set(accounts)
+        scheduling.keep_schedule(fleet, every=tick or scheduling.DEFAULT_TICK)
+
+
+def prepare(fleet: Fleet) -> bool:
+    """Survey the accounts that nobody has asked yet, and make the consumer group.
+
+    False: Redis does not answer, so the group is not made yet; the first tick's probe says so.
+
+    Raises:
+        ValidationError: as `make_group`.
+    """
+    for account in fleet.accounts.all():
+        survey_if_new(account)
+    return make_group(fleet)
+
+
 def check(fleet: Fleet, accounts: Sequence[Account] | None = None) -> None:
-    """Everything that a form would check; `accounts`: of a fleet that is not saved yet.
+    """Everything that must be right; `accounts`: those that the fleet will have, if they change.
 
     Raises:
         ValidationError: with a message for each field that is wrong.
     """
     fleet.full_clean(exclude=["schedule"])
-    used = list(fleet.accounts.all()) if accounts is None else accounts
-    if not fleet.image and any(a.provider != LOCAL for a in used):
-        raise ValidationError(
-            {"image": "name the image of the pods: all but local accounts run containers"}
-        )
+    check_supply(fleet, list(fleet.accounts.all()) if accounts is None else accounts)
+
+
+def check_supply(fleet: Fleet, accounts: Sequence[Account]) -> None:
+    """Whether these accounts can run what the fleet asks for.
+
+    Raises:
+        ValidationError: with a message for each field that is wrong.
+    """
+    wrong: dict[str, str] = {}
+    if not fleet.image and any(a.provider != LOCAL for a in accounts):
+        wrong["image"] = "name the image of the pods: all but local accounts run containers"
     try:
         market.wanted(fleet)
     except ValueError as exc:
-        raise ValidationError({"offer_query": str(exc)}) from exc
+        wrong["offer_query"] = str(exc)
+    if wrong:
+        raise ValidationError(wrong)
 
 
 def _account(name: str) -> Account:
@@ -120,17 +150,25 @@ def make_group(fleet: Fleet) -> bool:
     return True
 
 
-def edit(fleet: Fleet, changes: Mapping[str, Any], *, by: str) -> Fleet:
-    """Change fields of a fleet; in force from the next tick.
+def edit(
+    fleet: Fleet,
+    changes: Mapping[str, Any],
+    *,
+    accounts: Sequence[Account] | None = None,
+    tick: timedelta | None = None,
+    by: str,
+) -> Fleet:
+    """Change fields, the accounts or the period of a fleet; in force from the next tick.
 
     The write is a compare-and-swap on the fleet's version: two operators who edit at once do not
-    overwrite each other silently.
+    overwrite each other silently. After a change of where its items wait or of its accounts,
+    `prepare` is to be called.
 
     Raises:
         ValidationError: a name or a value is wrong.
         EditedMeanwhile: the fleet changed since `fleet` was read.
     """
-    unknown = sorted(set(changes) - set(EDITABLE))
+    unknown = sorted(set(changes) - {*EDITABLE, "name"})
     if unknown:
         raise ValidationError(
             f"{', '.join(unknown)} cannot be set; known: {', '.join(sorted(EDITABLE))}"
@@ -138,11 +176,15 @@ def edit(fleet: Fleet, changes: Mapping[str, Any], *, by: str) -> Fleet:
     for name, value in changes.items():
         field = Fleet._meta.get_field(name)
         setattr(fleet, name, field.clean(value, fleet))  # type: ignore[union-attr]
-    check(fleet)
+    check(fleet, accounts)
     with transaction.atomic():
         claim_version(fleet)
-        fleet._change_reason = f"set {', '.join(sorted(changes))} by {by}"  # type: ignore[attr-defined]
-        fleet.save(update_fields=sorted(changes))
+        if changes:
+            fleet._change_reason = f"set {', '.join(sorted(changes))} by {by}"  # type: ignore[attr-defined]
+            fleet.save(update_fields=sorted(changes))
+        if accounts is not None:
+            fleet.accounts.set(accounts)
+        scheduling.keep_schedule(fleet, every=tick)
     return fleet
 
 

@@ -13,7 +13,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from fleet.alerts import addresses, delivering, reconciling
+from fleet.alerts import delivering, reconciling
 from fleet.alerts.addresses import BadAddress
 from fleet.alerts.delivering import Undelivered
 from fleet.models import Alert, Channel, Delivery
@@ -158,10 +158,7 @@ class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
 
     def save_model(self, request: HttpRequest, obj: Channel, form: Any, change: bool) -> None:
         """Save, sealing an address that was given."""
-        address = form.cleaned_data["address"]
-        if address:
-            obj.sealed_url = addresses.seal(address)
-        super().save_model(request, obj, form, change)
+        delivering.write_channel(obj, form.cleaned_data["address"])
 
     @action(description="Send a test message", permissions=["change"])
     def send_test(self, request: HttpRequest, channels: QuerySet[Channel]) -> None:

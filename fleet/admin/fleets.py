@@ -18,7 +18,6 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 from fleet import operating
 from fleet.decision.values import Mode
 from fleet.models import Fleet, Limits, Override, Tick
-from fleet.tick import market, scheduling
 from pods.base.typed_json import FORM_FIELDS
 from pods.models import Pod
 from pods.states import ENDED
@@ -66,10 +65,14 @@ class FleetForm(ModelForm):  # type: ignore[type-arg]
                     "Somebody else changed this fleet while you edited it. Load the page again, "
                     "look at what changed, and then make your edit."
                 )
+        asked = Fleet(
+            image=cleaned.get("image") or "", offer_query=cleaned.get("offer_query") or {}
+        )
         try:
-            market.wanted(Fleet(offer_query=cleaned.get("offer_query") or {}))
-        except ValueError as exc:
-            self.add_error("offer_query", str(exc))
+            operating.check_supply(asked, cleaned.get("accounts") or ())
+        except ValidationError as exc:
+            for name in exc.error_dict.keys() - self.errors.keys():
+                self.add_error(name, exc.error_dict[name])
         return cleaned
 
 
@@ -181,22 +184,24 @@ class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
         return f"every {fleet.tick_period.total_seconds():g} s; edit it at {fleet.schedule}"
 
     def save_model(self, request: HttpRequest, obj: Fleet, form: Any, change: bool) -> None:
-        """Save under the version that was seen; a new fleet gets its schedule."""
+        """Create or edit with the verbs of the command line, under the version that was seen."""
+        by, accounts = request.user.get_username(), list(form.cleaned_data["accounts"])
         if change:
-            operating.claim_version(obj)
-        super().save_model(request, obj, form, change)
-        scheduling.keep_schedule(obj)
+            stored = Fleet.objects.get(pk=obj.pk)
+            values = {name: getattr(obj, name) for name in ("name", *operating.EDITABLE)}
+            changes = {n: v for n, v in values.items() if v != getattr(stored, n)}
+            operating.edit(obj, changes, accounts=accounts, by=by)
+        else:
+            operating.create(obj, accounts, by=by)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Save the accounts, and make the consumer group where it is missing."""
+        """Make the consumer group and survey the accounts, where that is missing."""
         super().save_related(request, form, formsets, change)
         try:
-            if not operating.make_group(form.instance):
+            if not operating.prepare(form.instance):
                 messages.warning(request, "Redis does not answer: the group is not made yet")
         except ValidationError as exc:
             messages.error(request, f"the consumer group is not made: {'; '.join(exc.messages)}")
-        for account in form.instance.accounts.all():
-            operating.survey_if_new(account)
 
     def _set_mode(self, request: HttpRequest, fleets: QuerySet[Fleet], mode: Mode) -> None:
         done, refused = [], []

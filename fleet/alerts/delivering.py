@@ -40,13 +40,25 @@ def add_channel(name: str, url: str, *, min_severity: Severity = Severity.WARNIN
 
     Raises:
         BadAddress: the address is not allowed, or the notifier does not understand it.
+        ValidationError: another value is wrong.
     """
+    channel = Channel.objects.filter(name=name).first() or Channel(name=name)
+    channel.min_severity = min_severity.value
     check_address(url)
-    channel, _ = Channel.objects.update_or_create(
-        name=name,
-        defaults={"sealed_url": addresses.seal(url), "min_severity": min_severity.value},
-    )
+    write_channel(channel, url)
     return channel
+
+
+def write_channel(channel: Channel, url: str) -> None:
+    """Write a channel, new or not, with an address that was checked; "": the address stays.
+
+    Raises:
+        ValidationError: a value is wrong.
+    """
+    if url:
+        channel.sealed_url = addresses.seal(url)
+    channel.full_clean()
+    channel.save()
 
 
 def check_address(url: str) -> None:

@@ -1,6 +1,6 @@
 """What operators do to accounts: add them, give them credentials, and try those with a real call."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -67,23 +67,42 @@ def save_account(
     """
     for name, value in changes.items():
         setattr(account, name, value)
-    if account.provider not in registry.names():
-        known = ", ".join(registry.names())
-        raise ValidationError({"provider": f"no provider {account.provider!r}; known: {known}"})
     if secret is not None:
         if not secret.strip():
             raise ValidationError({"secret": "the secret is empty; nothing was changed"})
         account.sealed_secret, account.secret_ref = sealing.seal(secret.strip()), ""
-    elif changes.get("secret_ref"):
-        account.sealed_secret = ""
+    tried = check_account(account, connect=connect)
+    write_account(account, changes, tried=tried)
+    return tried
+
+
+def check_account(account: Account, *, connect: Connect = connecting.connect) -> Tried:
+    """Everything that must be right before an account is written, its key included.
+
+    The vendor is not asked about a disabled account: an account whose key is refused can be disabled.
+
+    Raises:
+        ValidationError: a value is wrong, or the vendor refuses the credentials.
+    """
+    if account.provider not in registry.names():
+        known = ", ".join(registry.names())
+        raise ValidationError({"provider": f"no provider {account.provider!r}; known: {known}"})
     account.full_clean()
+    if not account.enabled:
+        return Tried(good=None, says="the account is disabled, so its key was not tried")
     tried = try_account(account, connect=connect)
     if tried.good is False:
         raise ValidationError({"account": f"{tried.says}; nothing was changed"})
+    return tried
+
+
+def write_account(account: Account, changed: Iterable[str], *, tried: Tried) -> None:
+    """Write an account that was checked: all of a new one, else the fields that changed."""
+    if account.secret_ref:
+        account.sealed_secret = ""
     if account.pk is None:
         account.save(force_insert=True)
     else:
-        account.save(update_fields=[*changes, "sealed_secret", "secret_ref"])
+        account.save(update_fields={*changed, "sealed_secret", "secret_ref"})
     if tried.good:
         breaker.succeeded(account)
-    return tried

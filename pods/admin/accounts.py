@@ -4,21 +4,42 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django.forms import ModelForm
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
-from pods.accounts import surveying
+from pods.accounts import editing, surveying
+from pods.accounts.editing import Tried
 from pods.base.clock import utcnow
 from pods.base.typed_json import FORM_FIELDS
 from pods.models import Account
+
+
+class AccountForm(ModelForm):  # type: ignore[type-arg]
+    """An account: refused where the command line would refuse it."""
+
+    tried: Tried
+
+    def full_clean(self) -> None:
+        """Try the account with a real call, once all fields are right."""
+        super().full_clean()
+        if not self.is_bound or self.errors:
+            return
+        try:
+            self.tried = editing.check_account(self.instance)
+        except ValidationError as exc:
+            for name, errors in exc.error_dict.items():
+                self.add_error(name if name in self.fields else None, errors)
 
 
 @admin.register(Account)
 class AccountAdmin(ModelAdmin):  # type: ignore[misc]
     """Accounts, with how they are."""
 
+    form = AccountForm
     list_display = ("name", "provider", "enabled", "shown_health", "surveyed_at", "swept_at")
     list_filter = ("provider", "enabled")
     formfield_overrides = FORM_FIELDS
@@ -44,9 +65,10 @@ class AccountAdmin(ModelAdmin):  # type: ignore[misc]
         return len(account.offers)
 
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
-        """Save, then ask the account what it offers: a wrong key shows at once."""
-        super().save_model(request, obj, form, change)
-        self._survey(request, [obj])
+        """Save, then ask the account what it offers."""
+        editing.write_account(obj, form.changed_data, tried=form.tried)
+        if obj.enabled:
+            self._survey(request, [obj])
 
     @action(description="Ask what can be rented", permissions=["change"])
     def survey(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:

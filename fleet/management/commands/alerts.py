@@ -6,6 +6,7 @@ from argparse import ArgumentParser
 from datetime import timedelta
 from typing import IO, Any, cast
 
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.table import Table
@@ -54,6 +55,8 @@ class Command(BaseCommand):
         """Run the verb."""
         try:
             getattr(self, f"_{options['verb']}")(options)
+        except ValidationError as exc:
+            raise CommandError("; ".join(exc.messages)) from exc
         except (Undelivered, ValueError, connecting.BadSecret) as exc:
             raise CommandError(str(exc)) from exc
 

@@ -28,7 +28,7 @@ from fleet.management.streams import dead_letters, enqueue, export
 from fleet.models import Fleet
 from fleet.pages import terminal, words
 from fleet.pages.status import status_of
-from fleet.tick import scheduling, ticking
+from fleet.tick import ticking
 from pods.base.typed_json import TypedJSON
 
 LONGEST_TICK_SECONDS = 24 * 3600
@@ -167,10 +167,9 @@ class Command(BaseCommand):
         seconds = options["tick_seconds"]
         if not changes and seconds is None:
             raise CommandError("nothing to set; see `fleet set --help`", returncode=2)
-        if changes:
-            operating.edit(fleet, changes, by=getpass.getuser())
-        if seconds is not None:
-            scheduling.keep_schedule(fleet, every=timedelta(seconds=seconds))
+        tick = None if seconds is None else timedelta(seconds=seconds)
+        operating.edit(fleet, changes, tick=tick, by=getpass.getuser())
+        operating.prepare(fleet)
         self._say(options, fleet, f"{fleet.name}: set, in force from the next tick")
 
     def _mode(self, options: dict[str, Any], mode: Mode, text: str) -> None:

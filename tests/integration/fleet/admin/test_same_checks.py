@@ -1,0 +1,91 @@
+"""The forms of the admin refuse what the command line refuses, and do what it does."""
+
+import io
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+from redis import Redis
+
+from fleet.models import Channel, Fleet
+from pods.models import Account
+from tests.integration.fleet.admin.test_bad_input import fields_of, page_of
+from tests.support.factories import a_fleet, an_account
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def root(client: Client, django_user_model: Any, redis_url: str) -> Client:
+    client.force_login(django_user_model.objects.create_superuser("root", password="x"))
+    return client
+
+
+def errors_of(answer: Any) -> dict[str, list[str]]:
+    return dict(answer.context["adminform"].form.errors)
+
+
+def test_a_fleet_without_an_image_gets_no_vendors_account(root: Client) -> None:
+    fleet, vendor = a_fleet(), an_account("runpod")
+    sent: dict[str, Any] = {**fields_of(fleet), "accounts": [vendor.pk]}
+    answer = root.post(page_of(fleet), sent)
+    assert answer.status_code == 200
+    assert "name the image of the pods" in errors_of(answer)["image"][0]
+    assert vendor not in fleet.accounts.all()
+    assert root.post(page_of(fleet), {**sent, "image": "agent:1"}).status_code == 302
+    assert list(fleet.accounts.all()) == [vendor]
+
+
+def test_an_edit_says_in_the_history_what_was_set_and_by_whom(root: Client) -> None:
+    fleet = a_fleet()
+    sent = {**fields_of(fleet), "max_instances": "7", "spawn_per_tick": "2"}
+    assert root.post(page_of(fleet), sent).status_code == 302
+    newest = Fleet.history.latest()
+    assert newest.history_change_reason == "set max_instances, spawn_per_tick by root"
+    assert newest.history_user.username == "root"
+
+
+def test_another_stream_gets_its_consumer_group_from_the_command_line_too(redis_url: str) -> None:
+    fleet = a_fleet(name="emb")
+    call_command("fleet", "set", "emb", "--stream", "other", stdout=io.StringIO())
+    (group,) = Redis.from_url(redis_url).xinfo_groups("other")
+    assert group["name"].decode() == fleet.group
+
+
+def test_an_account_of_no_known_provider_is_refused_at_its_field(root: Client) -> None:
+    account = an_account()
+    answer = root.post(page_of(account), {**fields_of(account), "provider": "nobody"})
+    assert "no provider 'nobody'; known: " in errors_of(answer)["provider"][0]
+
+
+def test_an_account_whose_key_cannot_be_had_is_refused_until_it_is_disabled(root: Client) -> None:
+    account = an_account("runpod", sealed_secret="v1:a key of a lost installation")
+    sent = {**fields_of(account), "secret_ref": "env:NOWHERE"}
+    answer = root.post(page_of(account), sent)
+    assert "env:NOWHERE is empty" in errors_of(answer)["__all__"][0]
+    account.refresh_from_db()
+    assert account.secret_ref == ""
+    del sent["enabled"]
+    assert root.post(page_of(account), sent).status_code == 302
+    account.refresh_from_db()
+    assert (account.enabled, account.sealed_secret) == (False, "")
+
+
+def test_an_account_whose_key_cannot_be_had_can_be_disabled_from_the_command_line() -> None:
+    account = an_account("runpod", name="main", secret_ref="env:NOWHERE")
+    with pytest.raises(CommandError, match="env:NOWHERE is empty"):
+        call_command("account", "set", "main", "--orphans", "adopt", stdout=io.StringIO())
+    said = io.StringIO()
+    call_command("account", "set", "main", "--disable", stdout=said)
+    assert "its key was not tried" in said.getvalue()
+    assert not Account.objects.get(pk=account.pk).enabled
+
+
+def test_a_channels_name_is_checked_on_the_command_line_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("THE_HOOK", "json://93.184.216.34/hook")
+    with pytest.raises(CommandError, match="at most 60 characters"):
+        call_command("alerts", "add", "n" * 61, "env:THE_HOOK", stdout=io.StringIO())
+    assert not Channel.objects.exists()
