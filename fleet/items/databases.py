@@ -11,8 +11,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.string import TextLoader
 
-from fleet.items.files import BadInput
 from fleet.items.rows import ESCAPED
+from fleet.items.source import BadInput
 
 CONNECT_SECONDS: Final = 10
 # What the library says of an address may hold the password.

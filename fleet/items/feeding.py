@@ -7,10 +7,10 @@ from typing import Final
 
 import redis
 
-from fleet.items.files import BadInput, Fields, ItemFile, Position
+from fleet.items.files import ItemFile
 from fleet.items.progress import Batch, Entry, Ledger, Overtaken
-from fleet.items.queries import ItemQuery
 from fleet.items.room import Room
+from fleet.items.source import BadInput, Fields, Position, Source
 from fleet.items.tables import SUFFIX, ItemTable
 
 __all__ = ["BadInput", "Fed", "Overtaken", "enqueue", "make_group"]
@@ -21,9 +21,6 @@ BATCH_BYTES: Final = 2**20
 # Batches sent before an answer is awaited; fewer where their items are large.
 IN_FLIGHT: Final = 8
 BYTES_IN_FLIGHT: Final = IN_FLIGHT * BATCH_BYTES
-
-
-Source = ItemFile | ItemTable | ItemQuery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +36,7 @@ def enqueue(
     client: "redis.Redis",
     stream: str,
     group: str,
-    sources: Sequence[Path | ItemQuery],
+    sources: Sequence[Path | Source],
     *,
     progress: Callable[[int, int], None] | None = None,
     again: bool = False,
@@ -62,7 +59,7 @@ def enqueue(
         RedisError: the server does not answer; call again, and it goes on.
     """
     ledger = Ledger(client, stream)
-    opened = {source.known_as: source for source in map(_opened, sources)}
+    opened = {s.known_as: s for s in map(_opened, sources)}
     before = dict(zip(opened, ledger.entries(list(opened)) if opened else (), strict=True))
     plan = _plan(ledger.run, opened, before, again=again)
     for source in opened.values():
@@ -84,12 +81,12 @@ def enqueue(
         room.leave()
     if progress is not None:
         progress(items, sent)
-    files = sum(not isinstance(source, ItemQuery) for source in opened.values())
+    files = sum(source.path is not None for source in opened.values())
     return Fed(total=items, added=added, files=files)
 
 
-def _opened(source: Path | ItemQuery) -> Source:
-    if isinstance(source, ItemQuery):
+def _opened(source: Path | Source) -> Source:
+    if not isinstance(source, Path):
         return source
     return ItemTable(source) if source.suffix.lower() == SUFFIX else ItemFile(source)
 
@@ -97,7 +94,7 @@ def _opened(source: Path | ItemQuery) -> Source:
 def _name_files(ledger: Ledger, sources: Collection[Source], plan: Mapping[str, Entry]) -> None:
     """What the ids of items begin with that have none of their own; rows of a query have a key."""
     for source in sources:
-        if not isinstance(source, ItemQuery):
+        if source.path is not None:
             turn = plan[source.known_as].turn
             source.name = ledger.name(source.path.resolve()) + (f"#{turn}" if turn > 1 else "")
 

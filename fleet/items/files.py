@@ -4,10 +4,10 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from fleet.items.source import BadInput, Fields, Position
 from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD, ITEM_REPLY_TO
 
 SUFFIXES: Final = (".txt", ".jsonl")
@@ -16,11 +16,6 @@ LONGEST_LINE: Final = 256 * 2**20
 BLOCK: Final = 2**20
 UTF8_MARK: Final = b"\xef\xbb\xbf"
 UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
-Fields = dict[str, bytes]
-
-
-class BadInput(ValueError):
-    """A file cannot be read as items; the message names file and line, and what would be right."""
 
 
 def known_as(path: Path) -> str:
@@ -30,17 +25,6 @@ def known_as(path: Path) -> str:
 
 def _digest() -> Any:
     return hashlib.blake2b(digest_size=16)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
-    """How far a file was read, always to the end of a line."""
-
-    offset: int = 0  # bytes
-    lines: int = 0
-    items: int = 0
-    digest: str = ""  # of the bytes before `offset`
-    after: int | str | None = None  # of a query: the key of the last row
 
 
 class ItemFile:

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 import redis
 
-from fleet.items.files import Fields, Position
+from fleet.items.source import Fields, Position
 
 # A hash for each stream: how far each source is, and whose a name is. No fleet can be called so.
 PREFIX: Final = "podfleet:_enqueued:"

@@ -12,8 +12,8 @@ from uuid import UUID
 import stamina
 
 from fleet.items.databases import Away, Database, database
-from fleet.items.files import BadInput, Fields, Position
 from fleet.items.rows import item_of, payload_column
+from fleet.items.source import BadInput, Fields, Position
 
 # Each page asks anew behind the last key: between two pages no transaction and no cursor is open,
 # so feeding may take weeks, and a database that was restarted meanwhile does no harm.
@@ -29,6 +29,9 @@ Row = tuple[Any, ...]
 
 class ItemQuery:
     """One query of one database, read from where a former reader ended; its offsets are rows."""
+
+    path: None = None
+    name = ""  # each row has its key for an id
 
     def __init__(
         self, sql: str, *, url: str, key: str = "id", patience: timedelta = PATIENCE

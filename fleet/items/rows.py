@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from fleet.items.files import LONGEST_LINE, BadInput, Fields
+from fleet.items.files import LONGEST_LINE
+from fleet.items.source import BadInput, Fields
 from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD, ITEM_REPLY_TO
 
 PAYLOADS: Final = (ITEM_PAYLOAD, "text")

@@ -9,8 +9,9 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fleet.items.files import BadInput, Fields, Position, known_as
+from fleet.items.files import known_as
 from fleet.items.rows import item_of, payload_column
+from fleet.items.source import BadInput, Fields, Position
 
 SUFFIX: Final = ".parquet"
 ROWS_AT_ONCE: Final = 1_000

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleet.items.files import BadInput, ItemFile
+from fleet.items.files import ItemFile
+from fleet.items.source import BadInput
 
 
 def a_file(folder: Path, name: str, content: bytes) -> Path:

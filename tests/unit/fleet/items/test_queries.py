@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fleet.items.files import BadInput
 from fleet.items.queries import ItemQuery
+from fleet.items.source import BadInput
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=6)
 VALUES = st.one_of(

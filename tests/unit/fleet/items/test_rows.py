@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleet.items.files import LONGEST_LINE, BadInput
+from fleet.items.files import LONGEST_LINE
 from fleet.items.rows import item_of
+from fleet.items.source import BadInput
 
 VALUE = st.recursive(
     st.one_of(
