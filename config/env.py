@@ -3,12 +3,14 @@
 import os
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Self
 
-from pydantic import Field, SecretStr, field_validator
+from django.core.exceptions import ImproperlyConfigured
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
+SHORTEST_SECRET: Final = 40  # what somebody typed is shorter
 NAMES = Annotated[tuple[str, ...], NoDecode]  # comma-separated
 
 
@@ -52,6 +54,33 @@ class Env(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @model_validator(mode="after")
+    def _production_has_its_own_services(self) -> Self:
+        """In production nothing is generated and nothing is embedded.
+
+        Raises:
+            ImproperlyConfigured: not a ValueError, for pydantic would print the values beside it.
+        """
+        if self.production and not (
+            self.secret_key.get_secret_value()
+            and self.database_url.get_secret_value()
+            and self.redis_url.get_secret_value()
+        ):
+            raise ImproperlyConfigured(
+                "PODFLEET_PRODUCTION is set, so PODFLEET_SECRET_KEY, DATABASE_URL and REDIS_URL "
+                "must be set too"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _production_has_a_strong_secret(self) -> Self:
+        if self.production and len(self.secret_key.get_secret_value()) < SHORTEST_SECRET:
+            raise ImproperlyConfigured(
+                f"PODFLEET_SECRET_KEY has less than {SHORTEST_SECRET} characters: make one with "
+                "`python -c 'import secrets; print(secrets.token_urlsafe(50))'`"
+            )
+        return self
 
 
 @cache

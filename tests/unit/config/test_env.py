@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from pydantic import ValidationError
 
 from config.env import ROOT, Env
@@ -71,18 +72,44 @@ def test_a_secret_can_be_a_file(tmp_path: Path) -> None:
     assert printed.strip() == "from a file"
 
 
+PRODUCTION = {
+    "PODFLEET_PRODUCTION": "1",
+    "PODFLEET_SECRET_KEY": "k" * 60,
+    "DATABASE_URL": "postgres://podfleet@database/podfleet",
+    "REDIS_URL": "redis://cache/0",
+}
+
+
+@pytest.mark.parametrize("missing", ["PODFLEET_SECRET_KEY", "DATABASE_URL", "REDIS_URL"])
+def test_production_asks_for_a_secret_and_services_of_its_own(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in PRODUCTION.items():
+        monkeypatch.setenv(name, value)
+    assert Env().production
+    monkeypatch.delenv(missing)
+    with pytest.raises(ImproperlyConfigured, match=f"{missing}.* must be set too"):
+        Env()
+    monkeypatch.delenv("PODFLEET_PRODUCTION")
+    assert not Env().production
+
+
+def test_production_refuses_a_short_secret_and_does_not_repeat_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {**PRODUCTION, "PODFLEET_SECRET_KEY": "change-me"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ImproperlyConfigured, match="less than 40 characters") as refused:
+        Env()
+    assert "change-me" not in str(refused.value)
+
+
 @pytest.mark.parametrize("missing", ["PODFLEET_SECRET_KEY", "DATABASE_URL", "REDIS_URL"])
 @pytest.mark.fault(70)
 def test_production_starts_with_no_generated_secret_and_no_embedded_service(
     missing: str, tmp_path: Path
 ) -> None:
-    given = {
-        "PODFLEET_PRODUCTION": "1",
-        "PODFLEET_SECRET_KEY": "k" * 60,
-        "DATABASE_URL": "postgres://podfleet@database/podfleet",
-        "REDIS_URL": "redis://cache/0",
-        "PODFLEET_VAR_DIR": str(tmp_path),
-    }
+    given = {**PRODUCTION, "PODFLEET_VAR_DIR": str(tmp_path)}
     base = {name: value for name, value in os.environ.items() if name not in given}
     settings = [sys.executable, "-c", "import config.settings"]
 
