@@ -5,7 +5,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -31,7 +31,7 @@ from pods.models import Account, Installation, Pod
 from pods.providers import registry
 from pods.providers.base import Provider, Rate
 from pods.providers.observed import Observed
-from pods.providers.pacing import ANY
+from pods.providers.pacing import ANY, Pacer
 from pods.states import READY
 
 PODS: Final = 500
@@ -57,10 +57,14 @@ class Vendor:
     def provider(self) -> Provider:
         """The account's provider, held to the pace that all workers share."""
         any_key = "any-key-is-good"
-        made: Any = registry.create_provider("runpod", options=self.account.options, secret=any_key)
-        made.capabilities = replace(made.capabilities, rates={ANY: PACE})
-        client = redis_client(settings.REDIS_URL)
-        return Observed(made, account=self.account.name, client=client)
+        client, name = redis_client(settings.REDIS_URL), self.account.name
+        made = registry.create_provider(
+            "runpod",
+            options=self.account.options,
+            secret=any_key,
+            make_pacer=lambda _rates: Pacer(client, name, {ANY: PACE}),
+        )
+        return Observed(made, account=name, client=client)
 
 
 def most_in_a_second(times: Sequence[float]) -> int:

@@ -14,6 +14,7 @@ from pods.models import Account, Pod
 from pods.providers import registry
 from pods.providers.base import PodSpec, Provider
 from pods.providers.observed import Observed
+from pods.providers.pacing import Pacer
 
 Connect = Callable[[Account], Provider]
 LONGEST_SECRET: Final = 65_536  # bytes; no vendor's key, no service account is longer
@@ -83,12 +84,16 @@ def connect(account: Account) -> Provider:
     options = dict(account.options)
     if account.provider == "local":
         options.setdefault("root", str(settings.VAR_DIR / "pods"))
-    provider = registry.create_provider(
-        account.provider, options=options, secret=secret_of(account)
-    )
+    secret, client = secret_of(account), redis_client(settings.REDIS_URL)
     # The pace is the credentials': two accounts with one key share it, where the vendor counts it.
     pace = f"{account.provider}:{account.secret_ref or account.pk}"
-    return Observed(provider, account=pace, client=redis_client(settings.REDIS_URL))
+    provider = registry.create_provider(
+        account.provider,
+        options=options,
+        secret=secret,
+        make_pacer=lambda rates: Pacer(client, pace, rates),
+    )
+    return Observed(provider, account=pace, client=client)
 
 
 def redis_url(pod: Pod) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
 
 class Phase(StrEnum):
@@ -178,16 +178,4 @@ class Provider(Protocol):
 
     def balance(self) -> Decimal | None:
         """USD left on the account; None where it cannot be told, which is not zero."""
-        ...
-
-
-class ProviderFactory(Protocol):
-    """What an entry point of the group `podfleet.providers` names."""
-
-    def __call__(self, *, options: Mapping[str, Any], secret: str | None) -> Provider:
-        """The adapter of one account.
-
-        Raises:
-            ValueError: an option is unknown or wrong; the message says which and what is right.
-        """
         ...

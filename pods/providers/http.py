@@ -1,5 +1,6 @@
 """How a vendor's HTTP API is called: the only module that talks httpx."""
 
+import atexit
 import json as jsonlib
 import logging
 import os
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from pods.providers.errors import RateLimited, Unavailable
-from pods.providers.pacing import pace, refused
+from pods.providers.pacing import Pacer
 from pods.providers.retrying import repeated, retry_after
 from pods.providers.wire import LOOPBACK, cleaned
 
@@ -28,9 +29,8 @@ REPEATABLE: Final = frozenset({"GET", "DELETE"})
 BODY_LIMIT: Final = 16 * 2**20
 LONGEST_TEXT: Final = 500
 
-# At DEBUG they write headers; what was called is in `observed.py`'s events.
-for _talkative in ("httpx", "httpcore"):
-    logging.getLogger(_talkative).setLevel(logging.WARNING)
+# At DEBUG these loggers write headers. `observed.py` logs what was called.
+_TALKATIVE: Final = ("httpx", "httpcore")
 
 T = TypeVar("T")
 Auth = Callable[[str], Mapping[str, str]]
@@ -117,10 +117,12 @@ class VendorHttp:
         tls: Tls | None = None,
         wait_in: WaitIn | None = None,
         plain_errors: bool = False,
+        pacer: Pacer | None = None,
     ) -> None:
         """`auth` makes headers of the secret; `uds` is the socket file of a local engine.
 
         `wait_in` finds the seconds in a 429's text; `plain_errors`: return a 4xx that is no JSON.
+        `pacer` gives each request its turn; None: nobody counts the requests.
 
         Raises:
             ValueError: the secret cannot be sent in a header.
@@ -133,6 +135,7 @@ class VendorHttp:
         self._headers = {} if secret is None else dict(auth(secret))
         self._uds, self._tls = uds, tls
         self._wait_in, self._plain_errors = wait_in, plain_errors
+        self._pacer = pacer
 
     def __repr__(self) -> str:
         return f"VendorHttp({self.base_url!r})"
@@ -174,7 +177,7 @@ class VendorHttp:
         )
 
         def once() -> Answer:
-            return self._exchange(call, lambda response: _sorted(call, response))
+            return self._exchange(call, lambda response: self._sorted(call, response))
 
         if not (method in REPEATABLE if repeatable is None else repeatable):
             return once()
@@ -209,7 +212,7 @@ class VendorHttp:
 
         def read(response: httpx.Response) -> tuple[Answer, bytes]:
             if not response.is_success:
-                return _sorted(call, response), b""
+                return self._sorted(call, response), b""
             answer = Answer(what=call.what, status=response.status_code)
             return answer, _read_until_quiet(response, quiet, call.deadline)
 
@@ -220,7 +223,8 @@ class VendorHttp:
         return cleaned(text, self._secrets)
 
     def _exchange(self, call: _Call, read: Callable[[httpx.Response], T]) -> T:
-        pace(call.endpoint)
+        if self._pacer is not None:
+            self._pacer.take(call.endpoint)
         limits, left = call.limits, call.left()
         timeout = httpx.Timeout(
             connect=min(limits.connect, left),
@@ -231,7 +235,7 @@ class VendorHttp:
         headers = dict(self._headers)
         if call.content is not None:
             headers["Content-Type"] = "application/json"
-        client = _client(self.base_url, self._uds, self._tls, _fingerprint(self._secrets))
+        client = CLIENTS.client(self.base_url, self._uds, self._tls, self._secrets)
         url = f"{self.base_url}{call.path}"
         try:
             with client.stream(
@@ -249,8 +253,17 @@ class VendorHttp:
         # Outside the block: what httpx raises holds the request, and so the key.
         raise Unavailable(f"{call.what}: no answer ({trouble})")
 
+    def _sorted(self, call: _Call, response: httpx.Response) -> Answer:
+        answer = _answer_of(call, response)
+        if isinstance(answer, Answer):
+            return answer
+        if self._pacer is not None and answer.retry_after:
+            self._pacer.silence(call.endpoint, answer.retry_after)
+        raise answer
 
-def _sorted(call: _Call, response: httpx.Response) -> Answer:
+
+def _answer_of(call: _Call, response: httpx.Response) -> Answer | RateLimited:
+    """The answer of a request. A 429 is returned, so that the pacer hears of it."""
     raw = _read(response, call)
     status, text = response.status_code, raw[: 4 * LONGEST_TEXT].decode(errors="replace")
     headers = {k.lower(): v for k, v in response.headers.items()}
@@ -261,8 +274,7 @@ def _sorted(call: _Call, response: httpx.Response) -> Answer:
         wait = retry_after(headers)
         if wait is None and call.wait_in is not None:
             wait = call.wait_in(text)
-        refused(call.endpoint, wait)
-        raise RateLimited(f"{what}: rate limited", retry_after=wait)
+        return RateLimited(f"{what}: rate limited", retry_after=wait)
     if httpx.codes.is_server_error(status) or status == httpx.codes.REQUEST_TIMEOUT:
         raise Unavailable(f"{what}: answered {status}")
     if httpx.codes.is_redirect(status) and status != httpx.codes.NOT_MODIFIED:
@@ -336,24 +348,10 @@ def _scrubbed(value: Any, secrets: Collection[str]) -> Any:
     return value
 
 
-# One client an account and process: a client that a fork inherits would share its sockets.
-_Key = tuple[int, str, str | None, Tls | None, str]
-_clients: dict[_Key, httpx.Client] = {}
-
-
-def _fingerprint(secrets: Sequence[str]) -> str:
-    return sha256("\0".join(secrets).encode()).hexdigest()[:16]
-
-
-def _client(base_url: str, uds: str | None, tls: Tls | None, account: str) -> httpx.Client:
-    key = (os.getpid(), base_url, uds, tls, account)
-    client = _clients.get(key)
-    if client is None:
-        client = _clients.setdefault(key, _new_client(base_url, uds, tls))
-    return client
-
-
-def _new_client(base_url: str, uds: str | None, tls: Tls | None) -> httpx.Client:
+def open_client(base_url: str, uds: str | None, tls: Tls | None) -> httpx.Client:
+    """A client that never logs a header, follows no redirect and keeps a few connections."""
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
     limits = httpx.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=30.0)
     local = uds is not None or urlsplit(base_url).hostname in LOOPBACK
     return httpx.Client(
@@ -377,7 +375,34 @@ def _trust(base_url: str, tls: Tls | None) -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def close_clients() -> None:
-    """Close this process's connections, at its end or between tests."""
-    for key in [k for k in _clients if k[0] == os.getpid()]:
-        _clients.pop(key).close()
+OpenClient = Callable[[str, str | None, Tls | None], httpx.Client]
+
+
+class Clients:
+    """The connections of a process: one httpx client for each address and secret."""
+
+    def __init__(self, open_one: OpenClient = open_client) -> None:
+        """`open_one` makes the client of an address."""
+        self._open_one = open_one
+        self._opened: dict[tuple[int, str, str | None, Tls | None, str], httpx.Client] = {}
+
+    def client(
+        self, base_url: str, uds: str | None, tls: Tls | None, secrets: Sequence[str]
+    ) -> httpx.Client:
+        """The client of an address. A process never uses one that it inherited by a fork."""
+        account = sha256("\0".join(secrets).encode()).hexdigest()[:16]
+        key = (os.getpid(), base_url, uds, tls, account)
+        client = self._opened.get(key)
+        if client is None:
+            client = self._opened.setdefault(key, self._open_one(base_url, uds, tls))
+        return client
+
+    def close(self) -> None:
+        """Close the connections of this process. The next call opens a new one."""
+        for key in [k for k in self._opened if k[0] == os.getpid()]:
+            self._opened.pop(key).close()
+
+
+# All adapters of a process share its connections. They are closed when the process ends.
+CLIENTS = Clients()
+atexit.register(CLIENTS.close)

@@ -1,4 +1,4 @@
-"""Any provider as the manager uses it: calls are logged and paced, offers are kept a while."""
+"""Any provider as the manager uses it: calls are logged, offers are kept a while."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,6 @@ from pydantic import TypeAdapter
 
 from pods.providers.base import Machine, Offer, OfferQuery, PodSpec, Provider
 from pods.providers.errors import Declined, ProviderError
-from pods.providers.pacing import Pacer, paced
 
 # What money or machines hang on is logged; what is only read is for debugging.
 _QUIET: Final = frozenset({"offers_listed", "machine_read", "machines_listed", "balance_read"})
@@ -26,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class Observed:
-    """A provider as the manager uses it. `account` names the credentials: their pace is shared."""
+    """A provider as the manager uses it. `account` names the credentials in events and in Redis."""
 
     def __init__(
         self,
@@ -35,13 +34,12 @@ class Observed:
         account: str,
         client: "redis.Redis",
     ) -> None:
-        """`client` keeps what all workers share; without Redis calls are neither paced nor kept."""
+        """`client` keeps the offers for all workers; without Redis none are kept."""
         self.name = provider.name
         self.capabilities = provider.capabilities
         self._provider = provider
         self._account = account
         self._client = client
-        self._pacer = Pacer(client, account, provider.capabilities.rates)
 
     def __repr__(self) -> str:
         return f"Observed({self._provider!r}, account={self._account!r})"
@@ -109,8 +107,7 @@ class Observed:
         bound = log.bind(account=self._account, **ids)
         seen: dict[str, Any] = {}
         try:
-            with paced(self._pacer):
-                yield seen
+            yield seen
         except ProviderError as exc:
             tell = bound.info if isinstance(exc, Declined) else bound.warning
             error = type(exc).__name__

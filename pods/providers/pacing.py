@@ -6,9 +6,7 @@ Here a call reserves its turn under all of its limits in one script, or learns h
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -76,7 +74,7 @@ class Pacer:
         if wait:
             self._sleep(wait)
 
-    def refused(self, endpoint: str, seconds: float) -> None:
+    def silence(self, endpoint: str, seconds: float) -> None:
         """The vendor answered that the rate is too high: no worker asks for that long.
 
         The limit is the endpoint's own where it has one, else the account's.
@@ -89,33 +87,12 @@ class Pacer:
             log.warning("pace_unknown", endpoint=endpoint, error=type(exc).__name__)
 
 
-_pacer: ContextVar[Pacer | None] = ContextVar("pacer", default=None)
+# Makes the pacer of an account, given the rates that its adapter names; None: nobody counts.
+MakePacer = Callable[[Mapping[str, Rate]], Pacer | None]
 
 
-def pace(endpoint: str) -> None:
-    """Wait for the turn of one request, where somebody counts them.
-
-    Raises:
-        RateLimited: the turn is too far away; nothing was sent.
-    """
-    if pacer := _pacer.get():
-        pacer.take(endpoint)
-
-
-def refused(endpoint: str, seconds: float | None) -> None:
-    """The vendor refused a request for its rate."""
-    if seconds and (pacer := _pacer.get()):
-        pacer.refused(endpoint, seconds)
-
-
-@contextmanager
-def paced(pacer: Pacer) -> Iterator[None]:
-    """Within the block, each request to a vendor first asks for its turn."""
-    before = _pacer.set(pacer)
-    try:
-        yield
-    finally:
-        _pacer.reset(before)
+def unpaced(_rates: Mapping[str, Rate]) -> None:
+    """No pacer: the calls of this account are not counted."""
 
 
 def _milliseconds(length: timedelta) -> int:

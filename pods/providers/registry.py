@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
-from pods.providers.base import Provider, ProviderFactory
+from pods.providers.base import Provider
+from pods.providers.pacing import MakePacer, unpaced
 
 GROUP: Final = "podfleet.providers"
 # Imported when they are used, so that one vendor's needs are not everybody's.
@@ -17,18 +18,40 @@ BUILT_IN: Final[Mapping[str, str]] = {
 }
 
 
+class ProviderFactory(Protocol):
+    """What an entry point of the group `podfleet.providers` names."""
+
+    def __call__(
+        self, *, options: Mapping[str, Any], secret: str | None, make_pacer: MakePacer
+    ) -> Provider:
+        """The adapter of one account.
+
+        An adapter that talks HTTP gives `make_pacer(capabilities.rates)` to its VendorHttp.
+
+        Raises:
+            ValueError: an option is unknown or wrong; the message says which and what is right.
+        """
+        ...
+
+
 def names() -> list[str]:
     """The names that `create_provider` knows; a third party cannot take one of ours."""
     return sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
 
 
-def create_provider(name: str, *, options: Mapping[str, Any], secret: str | None) -> Provider:
-    """The adapter of one account.
+def create_provider(
+    name: str,
+    *,
+    options: Mapping[str, Any],
+    secret: str | None,
+    make_pacer: MakePacer = unpaced,
+) -> Provider:
+    """The adapter of one account; `make_pacer` makes what counts its calls.
 
     Raises:
         ValueError: the provider is unknown, or an option is wrong; the message says what is right.
     """
-    return _factory(name)(options=options, secret=secret)
+    return _factory(name)(options=options, secret=secret, make_pacer=make_pacer)
 
 
 def _factory(name: str) -> ProviderFactory:

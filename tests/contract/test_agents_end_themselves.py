@@ -17,7 +17,7 @@ from pods.emulators.vastai import VastaiEmulator
 from pods.emulators.vastai_catalog import stock
 from pods.providers import vastai
 from pods.providers.base import Machine, OfferQuery, PodSpec, Provider
-from pods.providers.http import close_clients
+from pods.providers.http import CLIENTS
 from pods.providers.runpod import connect
 from tests.support.rigs.vastai_rig import QUICK
 from tests.support.waiting import until
@@ -83,7 +83,7 @@ def test_a_pod_of_runpod_ends_by_its_own_key_although_its_container_would_restar
         assert agents.starts == [machine.external_id]
         assert not agents.running(machine.external_id)
         assert runpod.state.bill.hourly_usd() == 0
-    close_clients()
+    CLIENTS.close()
 
 
 def test_a_vendor_that_refuses_is_asked_again_by_the_next_container(
@@ -99,7 +99,7 @@ def test_a_vendor_that_refuses_is_asked_again_by_the_next_container(
         with server.lock:
             runpod.graphql_works = True
         until(lambda: provider.list_tagged(TAG) == [])
-    close_clients()
+    CLIENTS.close()
 
 
 @pytest.mark.fault(56)
@@ -112,7 +112,7 @@ def test_an_instance_of_vastai_ends_by_its_own_key(
         until(lambda: agents.starts)
         until(lambda: provider.list_tagged(TAG) == [])
         assert not agents.running(machine.external_id)
-    close_clients()
+    CLIENTS.close()
 
 
 def test_a_pods_key_ends_no_other_pod(
@@ -131,7 +131,7 @@ def test_a_pods_key_ends_no_other_pod(
         assert not end_machine(environment, pause=pauses.append)
         assert pauses == [1.0, 5.0, 15.0, 30.0, 0.0]
         assert {other, mine} == {m.external_id for m in provider.list_tagged(TAG)}
-    close_clients()
+    CLIENTS.close()
 
 
 def test_elsewhere_nothing_is_asked() -> None:

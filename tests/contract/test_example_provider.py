@@ -16,7 +16,7 @@ import stamina
 from pods.emulators.base import Reply, Server, SteppedClock
 from pods.providers import registry
 from pods.providers.base import OfferQuery, PodSpec, Provider
-from pods.providers.http import Timeouts, VendorHttp, close_clients
+from pods.providers.http import CLIENTS, Timeouts, VendorHttp
 from tests.contract.provider_contract import ProviderContract
 from tests.contract.vendor_contract import VendorContract
 from tests.support.rigs.acme_emulator import SERVERS, AcmeEmulator
@@ -152,7 +152,7 @@ def subject(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AcmeSu
     acme = AcmeEmulator(clock)
     with Server(acme) as server, stamina.set_testing(True, attempts=3):
         yield AcmeSubject(server, acme, clock)
-        close_clients()
+        CLIENTS.close()
     assert not server.complaints
 
 

@@ -16,7 +16,7 @@ from pods.emulators.vastai import VastaiEmulator
 from pods.emulators.vastai_catalog import stock
 from pods.providers import vastai
 from pods.providers.base import Machine, OfferQuery, Phase, PodSpec, Provider
-from pods.providers.http import close_clients
+from pods.providers.http import CLIENTS
 from tests.support.rigs.vastai_rig import QUICK
 from tests.support.vastai_checks import OwnSchemas, VendorSpec, vendor_files
 
@@ -56,7 +56,7 @@ def server(emulator: VastaiEmulator) -> Iterator[Server]:
         if (folder := vendor_files()) is not None:
             server.checks.append(VendorSpec(folder))
         yield server
-    close_clients()
+    CLIENTS.close()
     assert server.complaints == []
 
 

@@ -138,6 +138,7 @@ class Day:
                 mock.patch.dict(os.environ, {KEY_AT: KEY}),
                 mock.patch.object(uuid, "uuid4", ids),
                 # Calls are paced by the server's time, which stands still here; tests of its own.
+                mock.patch.object(connecting, "Pacer", return_value=None),
                 mock.patch.object(connecting, "Observed", lambda provider, **_: provider),
             ):
                 stack.enter_context(part)

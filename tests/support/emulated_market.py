@@ -27,7 +27,7 @@ from pods.emulators.vastai_contracts import Contract
 from pods.models import MICROS, Account, Pod, PriceSegment
 from pods.providers import registry
 from pods.providers.base import Provider
-from pods.providers.http import close_clients
+from pods.providers.http import CLIENTS
 from pods.states import CREATING, REQUESTED, RESUMING
 from tests.support.factories import a_fleet, an_account
 from tests.support.rigs.vastai_rig import QUICK
@@ -193,6 +193,6 @@ def market(folder: Path, redis_url: str, *, community: int = 3, **fleet: Any) ->
         finally:
             agents.stop_all()
             client.close()
-            close_clients()
+            CLIENTS.close()
     assert runpod_server.complaints == []
     assert vast_server.complaints == []

@@ -50,12 +50,12 @@ def reached(desks: Mapping[str, Desk], *, around: Around = _nothing) -> Iterator
 
     `around` is called just before and just after each call, with what it is.
     """
-    http.close_clients()
 
-    def client(base_url: str, *_: object) -> httpx.Client:
+    def open_one(base_url: str, *_: object) -> httpx.Client:
         transport = _Transport(desks[base_url], around)
         return httpx.Client(transport=transport, headers={"User-Agent": http.USER_AGENT})
 
-    with mock.patch.object(http, "_new_client", client):
+    clients = http.Clients(open_one)
+    with mock.patch.object(http, "CLIENTS", clients):
         yield
-    http.close_clients()
+    clients.close()

@@ -17,6 +17,7 @@ from pods.providers.errors import (
     Unavailable,
 )
 from pods.providers.http import Answer, Timeouts, VendorHttp
+from pods.providers.pacing import MakePacer, unpaced
 from pods.providers.wire import checked_id, secrets_in
 
 API: Final = "/v1.41"
@@ -220,7 +221,9 @@ def _refusal(answer: Answer) -> ProviderError:
     return Refused(text) if answer.status == BAD_REQUEST else Unavailable(text)
 
 
-def connect(*, options: Mapping[str, Any], secret: str | None) -> Docker:
+def connect(
+    *, options: Mapping[str, Any], secret: str | None, make_pacer: MakePacer = unpaced
+) -> Docker:
     """The adapter of one Docker host. Its credentials are the socket's mode or the TLS files.
 
     Raises:
@@ -229,5 +232,6 @@ def connect(*, options: Mapping[str, Any], secret: str | None) -> Docker:
     parsed = Options.parse(options)
     if secret is not None:
         raise ValueError("docker takes no secret; use tls_ca, tls_cert and tls_key")
-    http = VendorHttp(base_url=parsed.base_url, uds=parsed.socket, tls=parsed.tls)
+    pacer = make_pacer(Docker.capabilities.rates)
+    http = VendorHttp(base_url=parsed.base_url, uds=parsed.socket, tls=parsed.tls, pacer=pacer)
     return Docker(http, parsed)

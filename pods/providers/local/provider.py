@@ -22,6 +22,7 @@ from pods.providers.local import options as account
 from pods.providers.local import processes
 from pods.providers.local.folder import Recorded
 from pods.providers.local.launch import LOG
+from pods.providers.pacing import MakePacer, unpaced
 from pods.providers.wire import cleaned, secrets_in
 
 CHECKOUT: Final = Path(__file__).resolve().parents[3]
@@ -290,7 +291,9 @@ def _tail(file: Path, lines: int, *, hide: Sequence[str]) -> Sequence[str]:
     return cleaned(text, hide).removesuffix("\n").split("\n")[-lines:] if lines > 0 else []
 
 
-def connect(*, options: Mapping[str, Any], secret: str | None) -> LocalProvider:
+def connect(
+    *, options: Mapping[str, Any], secret: str | None, make_pacer: MakePacer = unpaced
+) -> LocalProvider:
     """The provider of an account on this machine.
 
     Raises:

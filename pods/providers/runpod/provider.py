@@ -8,7 +8,7 @@ from typing import Any, Final
 from pods.providers.base import Capabilities, Machine, Offer, OfferQuery, PodSpec, Provider, Rate
 from pods.providers.errors import NoCapacity, NotFound, Unavailable
 from pods.providers.http import Answer, Timeouts, VendorHttp
-from pods.providers.pacing import ANY
+from pods.providers.pacing import ANY, MakePacer, unpaced
 from pods.providers.runpod import mapping
 from pods.providers.runpod.options import Options
 from pods.providers.runpod.refusals import refusal
@@ -259,7 +259,9 @@ def _page(answer: Answer) -> tuple[list[Any], str | None]:
     return pods, cursor
 
 
-def connect(*, options: Mapping[str, Any], secret: str | None) -> Provider:
+def connect(
+    *, options: Mapping[str, Any], secret: str | None, make_pacer: MakePacer = unpaced
+) -> Provider:
     """The adapter of one account at RunPod.
 
     Raises:
@@ -268,4 +270,5 @@ def connect(*, options: Mapping[str, Any], secret: str | None) -> Provider:
     chosen = Options.parse(options)
     if not secret:
         raise ValueError("runpod needs an API key: make one in the console's settings, and name it")
-    return RunPod(VendorHttp(base_url=chosen.base_url, secret=secret), chosen)
+    pacer = make_pacer(capabilities_of(chosen).rates)
+    return RunPod(VendorHttp(base_url=chosen.base_url, secret=secret, pacer=pacer), chosen)

@@ -27,6 +27,7 @@ from pods.providers.errors import (
     Unavailable,
 )
 from pods.providers.http import VendorHttp
+from pods.providers.pacing import MakePacer, unpaced
 from pods.providers.vastai import logs, market
 from pods.providers.vastai.mapping import Row, amount, instance_id, machine_of
 from pods.providers.vastai.refusals import DoubtfulFunds, wait_in
@@ -240,7 +241,9 @@ def _checked(external_id: str) -> str:
     return external_id
 
 
-def connect(*, options: Mapping[str, Any], secret: str | None) -> Provider:
+def connect(
+    *, options: Mapping[str, Any], secret: str | None, make_pacer: MakePacer = unpaced
+) -> Provider:
     """The adapter of one account.
 
     Options: `base_url`, `verified` (only hosts that the vendor verified; default true), `min_cuda`,
@@ -266,7 +269,13 @@ def connect(*, options: Mapping[str, Any], secret: str | None) -> Provider:
     pages = options.get("search_pages", 2)
     if isinstance(pages, bool) or not isinstance(pages, int) or not 1 <= pages <= 10:
         raise ValueError(f"search_pages is {pages!r}; give a whole number from 1 to 10")
-    http = VendorHttp(base_url=base_url, secret=secret, wait_in=wait_in, plain_errors=True)
+    http = VendorHttp(
+        base_url=base_url,
+        secret=secret,
+        wait_in=wait_in,
+        plain_errors=True,
+        pacer=make_pacer(Vastai.capabilities.rates),
+    )
     loopback = urlsplit(base_url).hostname in LOOPBACK
     return Vastai(http, taste=taste, search_pages=pages, loopback=loopback, clean=http.clean)
 

@@ -25,6 +25,7 @@ from pods.providers.errors import (
     Unavailable,
 )
 from pods.providers.http import Answer, VendorHttp
+from pods.providers.pacing import MakePacer
 from pods.providers.wire import checked_base_url, checked_id, moment, secrets_in, usd
 
 T = TypeVar("T")
@@ -210,8 +211,8 @@ def _field(body: Mapping[str, Any], name: str, kind: type[T]) -> T:
     return value
 
 
-def connect(*, options: Mapping[str, Any], secret: str | None) -> Provider:
-    """The adapter of one account.
+def connect(*, options: Mapping[str, Any], secret: str | None, make_pacer: MakePacer) -> Provider:
+    """The adapter of one account; `make_pacer` makes what counts its calls.
 
     Raises:
         ValueError: an option or the key is wrong; the message says which and what is right.
@@ -221,4 +222,5 @@ def connect(*, options: Mapping[str, Any], secret: str | None) -> Provider:
     if not secret:
         raise ValueError("acme needs a key; make one in its console, under Access")
     base_url = checked_base_url(str(options.get("base_url", BASE_URL)))
-    return Acme(VendorHttp(base_url=base_url, secret=secret))
+    pacer = make_pacer(Acme.capabilities.rates)
+    return Acme(VendorHttp(base_url=base_url, secret=secret, pacer=pacer))

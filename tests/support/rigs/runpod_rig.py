@@ -11,7 +11,7 @@ from pods.emulators.base import Server, SteppedClock
 from pods.emulators.runpod import RunPodEmulator
 from pods.emulators.runpod_state import RunPodState
 from pods.providers.base import Machine, Offer, OfferQuery, PodSpec, Provider
-from pods.providers.http import close_clients
+from pods.providers.http import CLIENTS
 from pods.providers.runpod import connect
 from tests.support.vendor_documents import own_schemas, vendor_document, vendor_schemas
 
@@ -87,7 +87,7 @@ def runpod(**state: Any) -> Iterator[Rig]:
             clock=clock, state=emulator.state, emulator=emulator, server=server, provider=provider
         )
         yield rig
-        close_clients()
+        CLIENTS.close()
     assert not server.complaints, server.complaints
 
 

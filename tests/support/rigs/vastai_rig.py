@@ -14,7 +14,7 @@ from pods.emulators.vastai import VastaiEmulator
 from pods.emulators.vastai_contracts import Contract, Pace
 from pods.providers import vastai
 from pods.providers.base import Machine, Offer, OfferQuery, PodSpec, Provider
-from pods.providers.http import close_clients
+from pods.providers.http import CLIENTS
 from tests.support.vastai_checks import OwnSchemas, VendorSpec, vendor_files
 
 KEY: Final = "k3y-of-the-account-0123456789"
@@ -103,7 +103,7 @@ def vast(*, slots: int = 3, **facts: Any) -> Iterator[Rig]:
             provider=provider,
             spec_check=spec_check,
         )
-    close_clients()
+    CLIENTS.close()
     assert server.complaints == []
     assert emulator.leaked == []
 

@@ -14,9 +14,11 @@ from structlog.testing import capture_logs
 
 from pods.base.redis import redis_client
 from pods.emulators.base import Reply
-from pods.providers.base import Offer, OfferQuery
+from pods.providers import registry
+from pods.providers.base import Offer, OfferQuery, Provider
 from pods.providers.errors import NoCapacity, NotFound, ProviderError, RateLimited, Unavailable
 from pods.providers.observed import Observed
+from pods.providers.pacing import Pacer
 from tests.support.rigs.runpod_rig import ENV, KEY, PODS, TAG, Rig, a_spec, runpod
 
 CATALOG = "/v2/catalog/gpus"
@@ -36,6 +38,16 @@ def client(redis_url: str) -> "redis.Redis":
 @pytest.fixture
 def observed(rig: Rig, client: "redis.Redis") -> Observed:
     return Observed(rig.provider, account="runpod-main", client=client)
+
+
+def paced(rig: Rig, client: "redis.Redis", account: str) -> Provider:
+    """The account at six requests a minute, counted in Redis."""
+    return registry.create_provider(
+        "runpod",
+        options={"base_url": rig.server.url, "requests_per_minute": 6},
+        secret=KEY,
+        make_pacer=lambda rates: Pacer(client, account, rates),
+    )
 
 
 def test_a_machines_life_is_written_down_with_its_ids(rig: Rig, observed: Observed) -> None:
@@ -197,7 +209,7 @@ def test_an_accounts_pace_is_kept_over_all_its_calls_and_pages(
     client: "redis.Redis",
 ) -> None:
     with runpod(page_size=1) as rig:
-        slow = rig.connect(requests_per_minute=6)
+        slow = paced(rig, client, "runpod-main")
         observed = Observed(slow, account="runpod-main", client=client)
         assert slow.capabilities.rates["*"].burst == 1
         observed.list_tagged(TAG)
@@ -210,7 +222,7 @@ def test_an_accounts_pace_is_kept_over_all_its_calls_and_pages(
 def test_a_create_that_waits_for_its_turn_has_not_been_sent(
     rig: Rig, client: "redis.Redis"
 ) -> None:
-    observed = Observed(rig.connect(requests_per_minute=6), account="a", client=client)
+    observed = Observed(paced(rig, client, "a"), account="a", client=client)
     offer = rig.offer().key
     observed.list_tagged(TAG)
     with pytest.raises(RateLimited):

@@ -14,8 +14,8 @@ from pods.base.redis import redis_client
 from pods.emulators.base import Reply, Request, Server
 from pods.providers.base import Rate
 from pods.providers.errors import RateLimited
-from pods.providers.http import VendorHttp, close_clients
-from pods.providers.pacing import Pacer, paced
+from pods.providers.http import CLIENTS, VendorHttp
+from pods.providers.pacing import Pacer
 
 SLOW = {"*": Rate(every=timedelta(seconds=10), burst=3)}
 
@@ -119,7 +119,7 @@ def test_many_workers_together_keep_the_pace(redis_url: str) -> None:
 def test_when_the_vendor_asks_for_silence_every_worker_is_silent(client: "redis.Redis") -> None:
     one, _ = waits_of(client, rates={})
     two, _ = waits_of(client, rates={})
-    one.refused("list", 30)
+    one.silence("list", 30)
     with pytest.raises(RateLimited) as caught:
         two.take("destroy")
     assert caught.value.retry_after == pytest.approx(30, abs=1)
@@ -130,7 +130,7 @@ def test_silence_on_an_endpoint_with_its_own_limit_leaves_the_others_alone(
     client: "redis.Redis",
 ) -> None:
     pacer, _ = waits_of(client, rates={"search": Rate(every=timedelta(seconds=1))})
-    pacer.refused("search", 40_000)
+    pacer.silence("search", 40_000)
     pacer.take("destroy")
     with pytest.raises(RateLimited) as caught:
         pacer.take("search")
@@ -143,7 +143,7 @@ def test_without_redis_nothing_is_held_back() -> None:
     pacer = Pacer(dead, "a", SLOW)
     for _ in range(5):
         pacer.take("destroy")
-    pacer.refused("destroy", 30)
+    pacer.silence("destroy", 30)
 
 
 class Vendor:
@@ -165,7 +165,7 @@ class Vendor:
 def server() -> Iterator[Server]:
     with Server(Vendor()) as server:
         yield server
-        close_clients()
+        CLIENTS.close()
 
 
 @pytest.mark.fault(50)
@@ -173,10 +173,11 @@ def test_a_429_of_the_vendor_keeps_the_next_call_at_home(
     client: "redis.Redis", server: Server
 ) -> None:
     pacer, _ = waits_of(client, rates={})
-    http = VendorHttp(base_url=server.url)
-    with paced(pacer), pytest.raises(RateLimited):
-        http.call("GET", "/", endpoint="list")
-    with paced(pacer), pytest.raises(RateLimited, match="turn of list"):
-        http.call("GET", "/", endpoint="list")
+    paced = VendorHttp(base_url=server.url, pacer=pacer)
+    with pytest.raises(RateLimited):
+        paced.call("GET", "/", endpoint="list")
+    with pytest.raises(RateLimited, match="turn of list"):
+        paced.call("GET", "/", endpoint="list")
     assert server.calls() == 1
-    assert http.call("GET", "/", endpoint="list").ok  # nobody counts outside of the block
+    # Without a pacer nobody counts the calls.
+    assert VendorHttp(base_url=server.url).call("GET", "/", endpoint="list").ok

@@ -18,7 +18,7 @@ import stamina
 from pods.emulators.base import Reply, Request, Server
 from pods.providers import http
 from pods.providers.errors import ProviderError, RateLimited, Unavailable
-from pods.providers.http import Timeouts, VendorHttp, close_clients
+from pods.providers.http import CLIENTS, Timeouts, VendorHttp
 
 KEY = "rk_0123456789SECRET"
 SHORT = Timeouts(connect=1, read=0.3, write=1, pool=1, total=2)
@@ -48,7 +48,7 @@ def vendor() -> Vendor:
 def server(vendor: Vendor) -> Iterator[Server]:
     with Server(vendor) as server:
         yield server
-        close_clients()
+        CLIENTS.close()
     assert not server.complaints
 
 

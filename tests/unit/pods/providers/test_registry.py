@@ -9,6 +9,7 @@ import pytest
 
 from pods.providers import registry
 from pods.providers.base import Provider
+from pods.providers.errors import RateLimited
 
 Install = Callable[..., None]
 GOOD = """
@@ -19,7 +20,7 @@ class Rented:
         self.options, self.secret = options, secret
 
 
-def connect(*, options, secret):
+def connect(*, options, secret, make_pacer):
     if "flavour" in options:
         raise ValueError("mine: flavour unknown; use colour")
     return Rented(options, secret)
@@ -58,6 +59,29 @@ def test_a_provider_of_ours_is_made_from_its_options(tmp_path: Path) -> None:
 def test_every_provider_of_ours_can_be_loaded_and_names_itself(tmp_path: Path) -> None:
     for name in registry.BUILT_IN:
         assert an_account(name, tmp_path).name == name
+
+
+class _Turns:
+    """A pacer that sends nothing on, and writes down who asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def take(self, endpoint: str) -> None:
+        self.asked.append(endpoint)
+        raise RateLimited("not now")
+
+
+@pytest.mark.parametrize("name", sorted(set(registry.BUILT_IN) - {"local"}))
+def test_every_provider_that_talks_http_asks_its_pacer_before_it_sends(name: str) -> None:
+    turns = _Turns()
+    provider = registry.create_provider(
+        name, options={}, secret=None if name == "docker" else "a-key",
+        make_pacer=lambda _rates: turns,  # type: ignore[arg-type, return-value]
+    )  # fmt: skip
+    with pytest.raises(RateLimited):
+        provider.list_tagged("pf")
+    assert len(set(turns.asked)) == 1
 
 
 def test_an_unknown_provider_is_told_with_those_that_are_known(install: Install) -> None:
