@@ -17,7 +17,7 @@ from pods.emulators.vastai import VastaiEmulator
 from pods.emulators.vastai_catalog import stock
 from pods.providers import vastai
 from pods.providers.base import Machine, OfferQuery, PodSpec, Provider
-from pods.providers.http import CLIENTS
+from pods.providers.clients import CLIENTS
 from pods.providers.runpod import connect
 from tests.support.rigs.vastai_rig import QUICK
 from tests.support.waiting import until

@@ -16,7 +16,8 @@ import stamina
 from pods.emulators.base import Reply, Server, SteppedClock
 from pods.providers import registry
 from pods.providers.base import OfferQuery, PodSpec, Provider
-from pods.providers.http import CLIENTS, Timeouts, VendorHttp
+from pods.providers.clients import CLIENTS
+from pods.providers.http import Timeouts, VendorHttp
 from tests.contract.provider_contract import ProviderContract
 from tests.contract.vendor_contract import VendorContract
 from tests.support.rigs.acme_emulator import SERVERS, AcmeEmulator

@@ -12,6 +12,7 @@ from pods.providers import vastai
 from pods.providers.base import Provider
 from pods.providers.errors import AuthFailed, NotFound, Refused, Unavailable
 from pods.providers.vastai import logs
+from pods.providers.vastai.options import Options
 from tests.support.rigs.vastai_rig import KEY, ON_DEMAND, TAG, Rig, a_spec, vast
 
 LOGS = r"/api/v0/instances/request_logs/\d+/"
@@ -98,6 +99,11 @@ def test_every_request_names_us_and_carries_the_key_in_its_header_only(rig: Rig)
 
 def test_an_account_needs_no_option() -> None:
     assert vastai.connect(options={}, secret=KEY).name == "vastai"
+
+
+def test_a_margin_of_zero_is_zero_and_none_is_the_usual_one() -> None:
+    assert Options.parse({"bid_margin": 0}).bid_margin == 0
+    assert Options.parse({"bid_margin": None}).bid_margin == Decimal("0.1")
 
 
 @pytest.mark.parametrize(

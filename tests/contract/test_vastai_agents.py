@@ -16,7 +16,7 @@ from pods.emulators.vastai import VastaiEmulator
 from pods.emulators.vastai_catalog import stock
 from pods.providers import vastai
 from pods.providers.base import Machine, OfferQuery, Phase, PodSpec, Provider
-from pods.providers.http import CLIENTS
+from pods.providers.clients import CLIENTS
 from tests.support.rigs.vastai_rig import QUICK
 from tests.support.vastai_checks import OwnSchemas, VendorSpec, vendor_files
 

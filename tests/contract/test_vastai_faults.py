@@ -11,6 +11,7 @@ from pods.emulators.base import Reply
 from pods.emulators.vastai_contracts import Contract, Pace
 from pods.providers.http import Timeouts, VendorHttp
 from pods.providers.vastai import Vastai, wire
+from pods.providers.vastai.options import Options
 from tests.contract.vendor_contract import VendorContract
 from tests.support.rigs.server_faults import ALL, MANY, Route, ServerFaults
 from tests.support.rigs.vastai_rig import KEY, STRANGERS, Rig, VastaiSubject, vast
@@ -104,7 +105,7 @@ class FaultyVastai(VastaiSubject):
         super().__init__(rig)
         self.faults = VastaiFaults(rig, monkeypatch)
         http = VendorHttp(base_url=rig.server.url, secret=KEY, timeouts=HASTE)
-        self.impatient = Vastai(http, loopback=True)
+        self.impatient = Vastai(http, Options(base_url=rig.server.url))
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ EDGES: Final = (
     ),
     Mutation(
         name="never-follow-a-redirect",
-        file="pods/providers/http.py",
+        file="pods/providers/clients.py",
         before="follow_redirects=False",
         after="follow_redirects=True",
         tests=(HTTP + "test_a_redirect_is_not_followed",),

@@ -27,7 +27,7 @@ from pods.emulators.vastai_contracts import Contract
 from pods.models import MICROS, Account, Pod, PriceSegment
 from pods.providers import registry
 from pods.providers.base import Provider
-from pods.providers.http import CLIENTS
+from pods.providers.clients import CLIENTS
 from pods.states import CREATING, REQUESTED, RESUMING
 from tests.support.factories import a_fleet, an_account
 from tests.support.rigs.vastai_rig import QUICK

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, unquote
 import httpx
 
 from pods.emulators.base import Desk, Request
-from pods.providers import http
+from pods.providers import clients
 
 Around = Callable[[str], None]
 
@@ -53,9 +53,9 @@ def reached(desks: Mapping[str, Desk], *, around: Around = _nothing) -> Iterator
 
     def open_one(base_url: str, *_: object) -> httpx.Client:
         transport = _Transport(desks[base_url], around)
-        return httpx.Client(transport=transport, headers={"User-Agent": http.USER_AGENT})
+        return httpx.Client(transport=transport, headers={"User-Agent": clients.USER_AGENT})
 
-    clients = http.Clients(open_one)
-    with mock.patch.object(http, "CLIENTS", clients):
+    opened = clients.Clients(open_one)
+    with mock.patch.object(clients, "CLIENTS", opened):
         yield
-    clients.close()
+    opened.close()

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from pods.providers.http import Tls
+from pods.providers.account_options import check_names
+from pods.providers.clients import Tls
 from pods.providers.wire import LOOPBACK
 
 _NETWORK: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
@@ -36,11 +37,7 @@ class Options:
         Raises:
             ValueError: one is unknown or wrong; the message says what would be right.
         """
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(given.keys() - known):
-            raise ValueError(
-                f"unknown option {unknown[0]!r}; docker has {', '.join(sorted(known))}"
-            )
+        check_names("docker", given, cls)
         values = dict(given)
         try:
             values["hourly_usd"] = Decimal(str(given.get("hourly_usd", "0")))

@@ -8,14 +8,8 @@ from typing import Any, Final
 from pods.providers.base import Capabilities, Machine, Offer, OfferQuery, Phase, PodSpec
 from pods.providers.docker import mapping
 from pods.providers.docker.options import Options
-from pods.providers.errors import (
-    NoCapacity,
-    NotFound,
-    ProviderError,
-    QuotaExceeded,
-    Refused,
-    Unavailable,
-)
+from pods.providers.docker.refusals import CONFLICT, NOT_FOUND, NOT_MODIFIED, good, text_of
+from pods.providers.errors import NoCapacity, NotFound, Refused, Unavailable
 from pods.providers.http import Answer, Timeouts, VendorHttp
 from pods.providers.pacing import MakePacer, unpaced
 from pods.providers.wire import checked_id, secrets_in
@@ -26,7 +20,6 @@ STOP_SECONDS: Final = 10  # between SIGTERM and SIGKILL; the agent drains before
 ENDING: Final = Timeouts(read=STOP_SECONDS + 20.0, total=STOP_SECONDS + 30.0)
 # What is pulled by then stays on the host, so that the next try goes on from there.
 PULL_SECONDS: Final = 80.0
-NOT_MODIFIED, BAD_REQUEST, NOT_FOUND, CONFLICT = 304, 400, 404, 409
 
 
 class Docker:
@@ -73,7 +66,7 @@ class Docker:
         body = mapping.container(spec, token, self._options)
         hide = secrets_in(spec.env.values())
         answer = self._create(spec.name, body, hide)
-        if answer.status == NOT_FOUND and "image" in _text(answer).lower():
+        if answer.status == NOT_FOUND and "image" in text_of(answer).lower():
             self._pull(spec.image)
             answer = self._create(spec.name, body, hide)
         if answer.status == CONFLICT:
@@ -81,7 +74,7 @@ class Docker:
         elif answer.ok:
             external_id = str((answer.body or {}).get("Id", ""))
         else:
-            raise Refused(f"{answer.what}: {answer.status} {_text(answer)}")
+            raise Refused(f"{answer.what}: {answer.status} {text_of(answer)}")
         self._start(external_id)
         return self.status(external_id)
 
@@ -117,7 +110,7 @@ class Docker:
                 return
             raise Unavailable(f"the image {image} is not there yet: {exc}") from exc
         if not answer.ok:
-            raise Refused(f"the image {image} cannot be had: {_text(answer)}")
+            raise Refused(f"the image {image} cannot be had: {text_of(answer)}")
 
     def _start(self, external_id: str) -> None:
         try:
@@ -132,14 +125,14 @@ class Docker:
         if answer.status == NOT_FOUND:
             raise NotFound(f"{external_id[:12]} is not there")
         if not answer.ok and answer.status != NOT_MODIFIED:
-            raise Refused(f"{answer.what}: {answer.status} {_text(answer)}")
+            raise Refused(f"{answer.what}: {answer.status} {text_of(answer)}")
 
     def status(self, external_id: str) -> Machine:
         """What the engine says of one container."""
         answer = self._http.call("GET", f"{API}/containers/{checked_id(external_id)}/json")
         if answer.status == NOT_FOUND:
             raise NotFound(f"no container {external_id[:12]} there")
-        return mapping.inspected(_good(answer), self._options)
+        return mapping.inspected(good(answer), self._options)
 
     def list_tagged(self, tag: str) -> Sequence[Machine]:
         """Our containers whose name begins with the tag; the engine lists all at once."""
@@ -150,7 +143,7 @@ class Docker:
         answer = self._http.call(
             "GET", f"{API}/containers/json", params={"all": "true", "filters": filters}
         )
-        return mapping.listed(_good(answer), self._options)
+        return mapping.listed(good(answer), self._options)
 
     def _used(self, besides: str = "") -> int:
         return sum(m.phase is not Phase.STOPPED and m.name != besides for m in self._ours())
@@ -167,7 +160,7 @@ class Docker:
         if answer.status == NOT_FOUND:
             raise NotFound(f"no container {external_id[:12]} there")
         if answer.status != NOT_MODIFIED:
-            _good(answer)
+            good(answer)
 
     def start(self, external_id: str) -> None:
         """Run a stopped container again, if the host has room."""
@@ -184,7 +177,7 @@ class Docker:
             timeouts=ENDING,
         )
         if answer.status not in {NOT_FOUND, CONFLICT}:  # gone, or another removal is under way
-            _good(answer)
+            good(answer)
 
     def logs(self, external_id: str, *, tail: int = 100) -> str:
         """The last lines that the container printed."""
@@ -196,29 +189,12 @@ class Docker:
         )
         if answer.status == NOT_FOUND:
             raise NotFound(f"no container {external_id[:12]} there")
-        _good(answer)
+        good(answer)
         return self._http.clean(mapping.log_lines(raw))
 
     def balance(self) -> Decimal | None:
         """The host is its owner's."""
         return None
-
-
-def _text(answer: Answer) -> str:
-    return str(answer.body.get("message", "")) if isinstance(answer.body, dict) else ""
-
-
-def _good(answer: Answer) -> Any:
-    if answer.ok:
-        return answer.body
-    raise _refusal(answer)
-
-
-def _refusal(answer: Answer) -> ProviderError:
-    text = f"{answer.what}: {answer.status} {_text(answer)}"
-    if "no space left" in text.lower():
-        return QuotaExceeded(text)
-    return Refused(text) if answer.status == BAD_REQUEST else Unavailable(text)
 
 
 def connect(

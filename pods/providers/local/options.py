@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from pods.providers.account_options import check_names
 from pods.providers.wire import usd
-
-NAMES: Final = frozenset({"root", "hourly_usd", "capacity", "python", "python_path"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,23 +22,21 @@ class Options:
     python: str = sys.executable  # runs the agent
     python_path: str = ""  # where users' handlers are, as in PYTHONPATH
 
+    @classmethod
+    def parse(cls, given: Mapping[str, Any]) -> "Options":
+        """The options of an account's row.
 
-def read(options: Mapping[str, Any]) -> Options:
-    """The options as values.
-
-    Raises:
-        ValueError: one is unknown or wrong.
-    """
-    unknown = sorted(options.keys() - NAMES)
-    if unknown:
-        raise ValueError(f"local: {', '.join(unknown)} unknown; use {', '.join(sorted(NAMES))}")
-    return Options(
-        root=_root(options.get("root")),
-        hourly_usd=_hourly_usd(options.get("hourly_usd", "0")),
-        capacity=_capacity(options.get("capacity")),
-        python=_python(options.get("python", sys.executable)),
-        python_path=_text("python_path", options.get("python_path", "")),
-    )
+        Raises:
+            ValueError: one is unknown or wrong; the message says what would be right.
+        """
+        check_names("local", given, cls)
+        return cls(
+            root=_root(given.get("root")),
+            hourly_usd=_hourly_usd(given.get("hourly_usd", "0")),
+            capacity=_capacity(given.get("capacity")),
+            python=_python(given.get("python", sys.executable)),
+            python_path=_text("python_path", given.get("python_path", "")),
+        )
 
 
 def _root(value: object) -> Path:

@@ -5,7 +5,6 @@ Where they disagree, somebody died on the way, and whoever looks next does the r
 """
 
 import os
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -18,17 +17,16 @@ from typing import Any, Final
 from pods.providers.base import Capabilities, Machine, Offer, OfferQuery, Phase, PodSpec
 from pods.providers.errors import NoCapacity, NotFound, Refused, Unavailable
 from pods.providers.local import folder as folders
-from pods.providers.local import options as account
 from pods.providers.local import processes
 from pods.providers.local.folder import Recorded
 from pods.providers.local.launch import LOG
+from pods.providers.local.mapping import ID_PREFIX, checked_token, phase, token_of
+from pods.providers.local.options import Options
 from pods.providers.pacing import MakePacer, unpaced
 from pods.providers.wire import cleaned, secrets_in
 
 CHECKOUT: Final = Path(__file__).resolve().parents[3]
 OFFER: Final = "local"
-TOKEN: Final = re.compile(r"[0-9a-zA-Z][0-9a-zA-Z-]{0,63}")
-ID_PREFIX: Final = "local-"
 # What of the manager's environment a pod gets: never its secrets, never the mark of the stack.
 PASSED_ON: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "OPENBLAS_CORETYPE")
 STACK_MARK: Final = "PODFLEET_STACK"
@@ -43,7 +41,7 @@ class LocalProvider:
     name = "local"
     capabilities = Capabilities(can_stop=True, idempotent_create=True)
 
-    def __init__(self, options: account.Options) -> None:
+    def __init__(self, options: Options) -> None:
         self._options = options
         self._root = options.root
 
@@ -114,7 +112,7 @@ class LocalProvider:
 
     def destroy(self, external_id: str) -> None:
         """End every process and remove the folder; the log is kept beside the root, if it can be."""
-        token = _token(external_id)
+        token = token_of(external_id)
         folder = self._folder(token)
         with suppress(NotFound), folders.locked(folder):
             # What cannot be locked or read is destroyed all the same. Marked, it is not taken for
@@ -128,7 +126,7 @@ class LocalProvider:
 
     def logs(self, external_id: str, *, tail: int = 100) -> str:
         """The last lines of the agent, also after its end."""
-        folder = self._folder(_token(external_id))
+        folder = self._folder(token_of(external_id))
         for file in (folder / LOG, self._kept_log(external_id)):
             with folders.on_disk(file), suppress(FileNotFoundError):
                 return "\n".join(_tail(file, tail, hide=_passwords(folder)))
@@ -168,15 +166,15 @@ class LocalProvider:
         # The processes before the record: who stops a machine writes that down first.
         pid, begun = processes.running(folder), processes.begun(folder)
         recorded = folders.read(folder)
-        phase = _phase(recorded, running=pid is not None, begun=begun)
-        if phase is Phase.FAILED:
+        now = phase(recorded, running=pid is not None, begun=begun)
+        if now is Phase.FAILED:
             because = self._failed(folder)
         return Machine(
             external_id=f"{ID_PREFIX}{recorded.token}",
             token=recorded.token,
             name=recorded.name,
-            phase=phase,
-            raw_status=phase.value if pid is None else f"{phase.value}, process {pid}",
+            phase=now,
+            raw_status=now.value if pid is None else f"{now.value}, process {pid}",
             hourly_usd=self._options.hourly_usd,
             created_at=recorded.created_at,
             because=because,
@@ -228,12 +226,10 @@ class LocalProvider:
         return self._root.parent / "log" / "pods" / f"{external_id}.log"
 
     def _folder(self, token: str) -> Path:
-        if not TOKEN.fullmatch(token):
-            raise Refused(f"{token!r} is no token: use letters, digits and -")
-        return self._root / token
+        return self._root / checked_token(token)
 
     def _known(self, external_id: str) -> Path:
-        folder = self._folder(_token(external_id))
+        folder = self._folder(token_of(external_id))
         if not folders.exists(folder):
             raise NotFound(f"no machine {external_id} here")
         return folder
@@ -250,21 +246,6 @@ class LocalProvider:
 
 def _agree(folder: Path) -> bool:
     return folders.read(folder).stopped != processes.begun(folder)
-
-
-def _phase(recorded: Recorded, *, running: bool, begun: bool) -> Phase:
-    if recorded.stopped:
-        return Phase.STOPPING if begun else Phase.STOPPED
-    if running:
-        return Phase.RUNNING
-    return Phase.FAILED if begun else Phase.BOOTING
-
-
-def _token(external_id: str) -> str:
-    token = external_id.removeprefix(ID_PREFIX)
-    if not external_id.startswith(ID_PREFIX) or not TOKEN.fullmatch(token):
-        raise NotFound(f"{external_id!r} is no id of a local machine")
-    return token
 
 
 def _make(folder: Path) -> None:
@@ -301,4 +282,4 @@ def connect(
     """
     if secret:
         raise ValueError("local: there is a secret; leave it empty, this machine asks for none")
-    return LocalProvider(account.read(options))
+    return LocalProvider(Options.parse(options))

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Final
 
+from pods.providers.account_options import check_names
 from pods.providers.wire import checked_base_url
 
 CLOUDS: Final = ("SECURE", "COMMUNITY")
@@ -35,11 +36,7 @@ class Options:
         Raises:
             ValueError: one is unknown or wrong.
         """
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(given.keys() - known):
-            raise ValueError(
-                f"unknown option {unknown[0]!r}; runpod has {', '.join(sorted(known))}"
-            )
+        check_names("runpod", given, cls)
         for name, value in given.items():
             _CHECKS[name](name, value)
         options = cls(**given)

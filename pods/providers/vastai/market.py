@@ -10,6 +10,7 @@ from typing import Any, Final
 from pods.providers.base import Offer, OfferQuery, PodSpec
 from pods.providers.errors import Refused
 from pods.providers.vastai.mapping import amount, country_of, hourly, instance_id, price
+from pods.providers.vastai.options import Options
 from pods.providers.vastai.refusals import tidy
 
 # At most 64 offers come back, whatever is asked (seen in public code, 2026-09-29): vastai.md §2.
@@ -31,16 +32,6 @@ MB_A_GB_FILTER: Final = 1000
 MB_A_GB: Final = 1024
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY: Final = re.compile(r"(\d{1,18})(?:@(\d{1,3}(?:\.\d{1,6})?))?", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taste:
-    """What an account's options ask of every offer, beside the fleet's query."""
-
-    verified: bool = True
-    min_cuda: Decimal | None = None
-    # Above the price to beat, as a share: a bid at the very price is outbid by the next cent.
-    bid_margin: Decimal = Decimal("0.1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +59,12 @@ def read_key(text: str) -> OfferKey:
 
 
 def search_body(
-    query: OfferQuery, taste: Taste, *, bids: bool, above: Decimal | None = None, past: bool = False
+    query: OfferQuery,
+    options: Options,
+    *,
+    bids: bool,
+    above: Decimal | None = None,
+    past: bool = False,
 ) -> dict[str, Any]:
     """The body of one page of a search, cheapest first, from the price `above` on.
 
@@ -81,7 +77,7 @@ def search_body(
         prices["lte"] = float(query.max_hourly_usd)
     body: dict[str, Any] = {
         # Absent would be true: the filter has a default (search_offers.yaml).
-        "verified": {"eq": True} if taste.verified else {"in": [True, False]},
+        "verified": {"eq": True} if options.verified else {"in": [True, False]},
         "external": {"eq": False},
         "rentable": {"eq": True},
         "rented": {"eq": False},
@@ -100,21 +96,21 @@ def search_body(
         ("gpu_ram", "gte", query.min_vram_gb and query.min_vram_gb * MB_A_GB_FILTER),
         ("reliability2", "gte", query.min_reliability),
         ("duration", "gte", query.min_remaining and query.min_remaining.total_seconds()),
-        ("cuda_max_good", "gte", taste.min_cuda and float(taste.min_cuda)),
+        ("cuda_max_good", "gte", options.min_cuda and float(options.min_cuda)),
     )
     body.update({name: {op: value} for name, op, value in optional if value})
     return body
 
 
 def offer_of(
-    row: Mapping[str, Any], query: OfferQuery, taste: Taste, *, bids: bool
+    row: Mapping[str, Any], query: OfferQuery, options: Options, *, bids: bool
 ) -> Offer | None:
     """A row of a search as an offer; None where it does not fit, whatever the server filtered.
 
     What a row does not say does not fit: an unknown reliability is below every minimum.
     """
     ask = instance_id(row.get("ask_contract_id", row.get("id")))
-    costs = _price(row, query, taste, bids=bids)
+    costs = _price(row, query, options, bids=bids)
     if ask is None or costs is None:
         return None
     bid, usd = costs
@@ -133,20 +129,20 @@ def offer_of(
         disk_gb=disk_gb(query.disk_gb),
         gb_hourly_usd=_disk_rent(row, 1) or Decimal(0),
     )
-    fits = _row_fits(row, query, taste, bids=bids) and _offer_fits(offer, query)
+    fits = _row_fits(row, query, options, bids=bids) and _offer_fits(offer, query)
     return offer if fits else None
 
 
-def _row_fits(row: Mapping[str, Any], query: OfferQuery, taste: Taste, *, bids: bool) -> bool:
+def _row_fits(row: Mapping[str, Any], query: OfferQuery, options: Options, *, bids: bool) -> bool:
     """Whether what an Offer does not carry fits."""
     if row.get("rentable") is False or row.get("rented") is True or row.get("external") is True:
         return False
     if row.get("is_bid") is True and not bids:
         return False  # its price would be the price to beat
-    if taste.verified and row.get("verification") != "verified":
+    if options.verified and row.get("verification") != "verified":
         return False
     cuda = amount(row.get("cuda_max_good"))
-    if taste.min_cuda is not None and (cuda is None or cuda < taste.min_cuda):
+    if options.min_cuda is not None and (cuda is None or cuda < options.min_cuda):
         return False
     space = amount(row.get("disk_space"))
     return space is None or space >= disk_gb(query.disk_gb)
@@ -171,7 +167,7 @@ def _offer_fits(offer: Offer, query: OfferQuery) -> bool:
 
 
 def _price(
-    row: Mapping[str, Any], query: OfferQuery, taste: Taste, *, bids: bool
+    row: Mapping[str, Any], query: OfferQuery, options: Options, *, bids: bool
 ) -> tuple[Decimal | None, Decimal] | None:
     """The bid (None: on-demand) and USD/h of the whole machine, disk included; None: unknown.
 
@@ -184,7 +180,7 @@ def _price(
         to_beat = price(row.get("min_bid")) or total
         if not to_beat:
             return None
-        bid = min(max(_bid_above(to_beat, taste.bid_margin), MIN_BID), MAX_BID)
+        bid = min(max(_bid_above(to_beat, options.bid_margin), MIN_BID), MAX_BID)
         return bid, bid + (disk or Decimal(0))
     if not total:
         return None

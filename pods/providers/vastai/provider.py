@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from pods.providers.base import (
     Capabilities,
@@ -30,11 +29,11 @@ from pods.providers.http import VendorHttp
 from pods.providers.pacing import MakePacer, unpaced
 from pods.providers.vastai import logs, market
 from pods.providers.vastai.mapping import Row, amount, instance_id, machine_of
+from pods.providers.vastai.options import Options
 from pods.providers.vastai.refusals import DoubtfulFunds, wait_in
 from pods.providers.vastai.wire import Api, Caller
-from pods.providers.wire import LOOPBACK, checked_base_url, cleaned, secrets_in
+from pods.providers.wire import cleaned, secrets_in
 
-BASE_URL: Final = "https://console.vast.ai"
 _ID: Final = re.compile(r"[1-9]\d{0,17}", re.ASCII)
 # A refused create that speaks of money is believed below this; the dearest GPU costs more an hour.
 LEAST_CREDIT: Final = Decimal(1)
@@ -72,20 +71,13 @@ class Vastai:
     def __init__(
         self,
         http: Caller,
+        options: Options,
         *,
-        taste: market.Taste | None = None,
-        search_pages: int = 2,
-        loopback: bool = False,
         clean: Callable[[str], str] = cleaned,
     ) -> None:
-        """`search_pages`: of 64 offers each, a kind; `loopback`: the vendor is on this machine.
-
-        `clean` takes the account's key out of a text.
-        """
+        """`clean` takes the account's key out of a text."""
         self._api = Api(http)
-        self._taste = taste or market.Taste()
-        self._search_pages = search_pages
-        self._loopback = loopback
+        self._options = options
         self._clean = clean
 
     def offers(self, query: OfferQuery) -> Sequence[Offer]:
@@ -98,7 +90,7 @@ class Vastai:
         found: dict[str, Offer] = {}
         for bids in kinds:
             for row in self._search(query, bids=bids):
-                offer = market.offer_of(row, query, self._taste, bids=bids)
+                offer = market.offer_of(row, query, self._options, bids=bids)
                 if offer is not None:
                     found[offer.key] = offer
         return sorted(found.values(), key=lambda offer: (offer.hourly_usd, offer.key))
@@ -108,8 +100,8 @@ class Vastai:
         above: Decimal | None = None
         past = False
         seen: set[str | None] = set()
-        for _ in range(self._search_pages):
-            body = market.search_body(query, self._taste, bids=bids, above=above, past=past)
+        for _ in range(self._options.search_pages):
+            body = market.search_body(query, self._options, bids=bids, above=above, past=past)
             rows = self._api.search(body)
             yield from rows
             ids = {instance_id(row.get("ask_contract_id", row.get("id"))) for row in rows}
@@ -211,7 +203,7 @@ class Vastai:
     def logs(self, external_id: str, *, tail: int = 100) -> str:
         """The last lines that its container printed."""
         url = self._api.request_logs(_checked(external_id), tail=tail)
-        text = self._clean(logs.fetch(url, loopback=self._loopback))
+        text = self._clean(logs.fetch(url, loopback=self._options.on_this_machine))
         return "\n".join(text.splitlines()[-tail:])
 
     def balance(self) -> Decimal | None:
@@ -244,48 +236,19 @@ def _checked(external_id: str) -> str:
 def connect(
     *, options: Mapping[str, Any], secret: str | None, make_pacer: MakePacer = unpaced
 ) -> Provider:
-    """The adapter of one account.
-
-    Options: `base_url`, `verified` (only hosts that the vendor verified; default true), `min_cuda`,
-    `bid_margin` (a bid's share above the price to beat; default 0.1), `search_pages` (default 2).
+    """The adapter of one account at Vast.ai.
 
     Raises:
-        ValueError: an option or the key is unknown or wrong; the message says what is right.
+        ValueError: an option or the key is wrong; the message says what would be right.
     """
-    known = {"base_url", "verified", "min_cuda", "bid_margin", "search_pages"}
-    if unknown := sorted(set(options) - known):
-        raise ValueError(f"{unknown[0]} is no option of vastai; it has {', '.join(sorted(known))}")
+    chosen = Options.parse(options)
     if not secret:
         raise ValueError("vastai needs an API key; create one in its console, under Keys")
-    base_url = checked_base_url(str(options.get("base_url", BASE_URL)))
-    verified = options.get("verified", True)
-    if verified not in (True, False):
-        raise ValueError(f"verified is {verified!r}; give true or false")
-    taste = market.Taste(
-        verified=verified,
-        min_cuda=_number_option(options, "min_cuda", None, most=100),
-        bid_margin=_number_option(options, "bid_margin", Decimal("0.1"), most=10) or Decimal(0),
-    )
-    pages = options.get("search_pages", 2)
-    if isinstance(pages, bool) or not isinstance(pages, int) or not 1 <= pages <= 10:
-        raise ValueError(f"search_pages is {pages!r}; give a whole number from 1 to 10")
     http = VendorHttp(
-        base_url=base_url,
+        base_url=chosen.base_url,
         secret=secret,
         wait_in=wait_in,
         plain_errors=True,
         pacer=make_pacer(Vastai.capabilities.rates),
     )
-    loopback = urlsplit(base_url).hostname in LOOPBACK
-    return Vastai(http, taste=taste, search_pages=pages, loopback=loopback, clean=http.clean)
-
-
-def _number_option(
-    options: Mapping[str, Any], name: str, default: Decimal | None, *, most: int
-) -> Decimal | None:
-    if options.get(name) is None:
-        return default
-    value = amount(options[name])
-    if value is None or value > most:
-        raise ValueError(f"{name} is {options[name]!r}; give a number from 0 to {most}")
-    return value
+    return Vastai(http, chosen, clean=http.clean)

@@ -11,7 +11,7 @@ from pods.emulators.base import Server, SteppedClock
 from pods.emulators.runpod import RunPodEmulator
 from pods.emulators.runpod_state import RunPodState
 from pods.providers.base import Machine, Offer, OfferQuery, PodSpec, Provider
-from pods.providers.http import CLIENTS
+from pods.providers.clients import CLIENTS
 from pods.providers.runpod import connect
 from tests.support.vendor_documents import own_schemas, vendor_document, vendor_schemas
 

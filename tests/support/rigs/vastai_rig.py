@@ -14,7 +14,7 @@ from pods.emulators.vastai import VastaiEmulator
 from pods.emulators.vastai_contracts import Contract, Pace
 from pods.providers import vastai
 from pods.providers.base import Machine, Offer, OfferQuery, PodSpec, Provider
-from pods.providers.http import CLIENTS
+from pods.providers.clients import CLIENTS
 from tests.support.vastai_checks import OwnSchemas, VendorSpec, vendor_files
 
 KEY: Final = "k3y-of-the-account-0123456789"

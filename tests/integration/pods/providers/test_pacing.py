@@ -13,8 +13,9 @@ from redis.retry import Retry
 from pods.base.redis import redis_client
 from pods.emulators.base import Reply, Request, Server
 from pods.providers.base import Rate
+from pods.providers.clients import CLIENTS
 from pods.providers.errors import RateLimited
-from pods.providers.http import CLIENTS, VendorHttp
+from pods.providers.http import VendorHttp
 from pods.providers.pacing import Pacer
 
 SLOW = {"*": Rate(every=timedelta(seconds=10), burst=3)}

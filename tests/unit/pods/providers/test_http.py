@@ -17,8 +17,9 @@ import stamina
 
 from pods.emulators.base import Reply, Request, Server
 from pods.providers import http
+from pods.providers.clients import CLIENTS
 from pods.providers.errors import ProviderError, RateLimited, Unavailable
-from pods.providers.http import CLIENTS, Timeouts, VendorHttp
+from pods.providers.http import Timeouts, VendorHttp
 
 KEY = "rk_0123456789SECRET"
 SHORT = Timeouts(connect=1, read=0.3, write=1, pool=1, total=2)

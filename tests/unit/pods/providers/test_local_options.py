@@ -8,21 +8,24 @@ from typing import Any
 import pytest
 
 from pods.providers.local import connect
-from pods.providers.local.options import Options, read
+from pods.providers.local.options import Options
 
 ROOT = {"root": "/srv/pods"}
 
 
 def test_an_account_needs_a_root_and_nothing_else() -> None:
-    assert read(ROOT) == Options(root=Path("/srv/pods"))
-    assert (read(ROOT).hourly_usd, read(ROOT).capacity) == (Decimal(0), None)
-    assert read(ROOT).python == sys.executable
+    assert Options.parse(ROOT) == Options(root=Path("/srv/pods"))
+    assert (Options.parse(ROOT).hourly_usd, Options.parse(ROOT).capacity) == (Decimal(0), None)
+    assert Options.parse(ROOT).python == sys.executable
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"rot": "/x"}, "rot unknown; use capacity, hourly_usd, python, python_path, root"),
+        (
+            {"rot": "/x"},
+            "unknown option 'rot'; use capacity, hourly_usd, python, python_path, root",
+        ),
         ({"root": None}, "root is None; give the full path of a folder"),
         ({"root": ""}, "root is ''"),
         ({"root": "pods"}, "root is 'pods'"),
@@ -52,14 +55,14 @@ def test_a_wrong_option_is_told_with_what_is_right(given: dict[str, Any], said: 
 
 @pytest.mark.parametrize("price", [0.1, "0.1", Decimal("0.1")])
 def test_a_tenth_is_a_tenth_however_it_was_written(price: object) -> None:
-    assert read({**ROOT, "hourly_usd": price}).hourly_usd == Decimal("0.1")
+    assert Options.parse({**ROOT, "hourly_usd": price}).hourly_usd == Decimal("0.1")
 
 
 def test_one_folder_has_one_name(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     roots = [tmp_path / "real" / "pods", tmp_path / "link" / "pods", f"{tmp_path}/real/x/../pods"]
-    assert len({read({"root": root}).root for root in roots}) == 1
+    assert len({Options.parse({"root": root}).root for root in roots}) == 1
 
 
 def test_a_secret_is_none_of_this_machines() -> None:

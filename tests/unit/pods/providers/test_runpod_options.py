@@ -20,7 +20,7 @@ def test_an_account_without_options_works() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"cloud": "SECURE"}, "unknown option 'cloud'; runpod has base_url, clouds"),
+        ({"cloud": "SECURE"}, "runpod: unknown option 'cloud'; use base_url, clouds"),
         ({"clouds": "SECURE"}, "give a list of SECURE and COMMUNITY"),
         ({"clouds": []}, "give a list of SECURE and COMMUNITY"),
         ({"clouds": ["ALL"]}, "give a list of SECURE and COMMUNITY"),

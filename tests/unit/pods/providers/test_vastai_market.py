@@ -14,12 +14,12 @@ from pods.providers.vastai.market import (
     LONGEST_ENV,
     LONGEST_ENV_ITEM,
     OfferKey,
-    Taste,
     create_body,
     offer_of,
     read_key,
     search_body,
 )
+from pods.providers.vastai.options import Options
 
 
 def a_row(**changes: Any) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def test_a_search_asks_for_what_the_fleet_wants() -> None:
         min_remaining=timedelta(days=1),
         disk_gb=40,
     )
-    assert search_body(query, Taste(min_cuda=Decimal("12.4")), bids=False) == {
+    assert search_body(query, Options(min_cuda=Decimal("12.4")), bids=False) == {
         "verified": {"eq": True},
         "external": {"eq": False},
         "rentable": {"eq": True},
@@ -86,7 +86,7 @@ def test_a_search_asks_for_what_the_fleet_wants() -> None:
 
 
 def test_a_search_for_bids_asks_for_the_price_to_beat() -> None:
-    body = search_body(OfferQuery(max_hourly_usd=Decimal(1)), Taste(verified=False), bids=True)
+    body = search_body(OfferQuery(max_hourly_usd=Decimal(1)), Options(verified=False), bids=True)
     assert body["type"] == "bid"
     # The bid is ours, and dearer than what is shown: the ceiling is checked on what comes back.
     assert "dph_total" not in body
@@ -95,14 +95,14 @@ def test_a_search_for_bids_asks_for_the_price_to_beat() -> None:
 
 def test_the_next_page_begins_at_the_price_where_the_last_one_ended() -> None:
     query = OfferQuery(max_hourly_usd=Decimal(2))
-    at = search_body(query, Taste(), bids=False, above=Decimal("0.4"))
-    past = search_body(query, Taste(), bids=False, above=Decimal("0.4"), past=True)
+    at = search_body(query, Options(), bids=False, above=Decimal("0.4"))
+    past = search_body(query, Options(), bids=False, above=Decimal("0.4"), past=True)
     assert at["dph_total"] == {"gte": 0.4, "lte": 2.0}
     assert past["dph_total"] == {"gt": 0.4, "lte": 2.0}
 
 
 def test_an_offer_carries_what_the_row_says() -> None:
-    offer = offer_of(a_row(), OfferQuery(disk_gb=40), Taste(), bids=False)
+    offer = offer_of(a_row(), OfferQuery(disk_gb=40), Options(), bids=False)
     assert offer is not None
     assert offer.key == "28471022"
     assert (offer.gpu_type, offer.gpu_count, offer.vram_gb) == ("RTX 4090", 1, 24)
@@ -113,8 +113,8 @@ def test_an_offer_carries_what_the_row_says() -> None:
 
 def test_the_dearer_of_the_vendors_sum_and_ours_counts() -> None:
     query = OfferQuery(disk_gb=40)
-    ignored = offer_of(a_row(dph_total=Decimal("0.346")), query, Taste(), bids=False)
-    honoured = offer_of(a_row(dph_total=Decimal("0.9")), query, Taste(), bids=False)
+    ignored = offer_of(a_row(dph_total=Decimal("0.346")), query, Options(), bids=False)
+    honoured = offer_of(a_row(dph_total=Decimal("0.9")), query, Options(), bids=False)
     assert ignored is not None
     assert ignored.hourly_usd == Decimal("0.353333")  # 0.345 and 40 GB at 0.15 a month
     assert honoured is not None
@@ -122,7 +122,7 @@ def test_the_dearer_of_the_vendors_sum_and_ours_counts() -> None:
 
 
 def test_a_bid_is_above_the_price_to_beat_and_its_disk_comes_on_top() -> None:
-    offer = offer_of(a_row(is_bid=True), OfferQuery(disk_gb=40), Taste(), bids=True)
+    offer = offer_of(a_row(is_bid=True), OfferQuery(disk_gb=40), Options(), bids=True)
     assert offer is not None
     assert offer.key == "28471022@0.222"  # 0.201 and a tenth, up to the next tenth of a cent
     assert offer.hourly_usd == Decimal("0.230333")
@@ -130,7 +130,7 @@ def test_a_bid_is_above_the_price_to_beat_and_its_disk_comes_on_top() -> None:
 
 
 def test_the_smallest_disk_is_priced_and_rented_as_the_vendor_bills_it() -> None:
-    offer = offer_of(a_row(), OfferQuery(disk_gb=1), Taste(), bids=False)
+    offer = offer_of(a_row(), OfferQuery(disk_gb=1), Options(), bids=False)
     assert offer is not None
     assert offer.stopped_hourly_usd == Decimal("0.001667")  # of 8 GB
     assert create_body(a_spec(disk_gb=1), None)["disk"] == 8
@@ -170,9 +170,9 @@ MISFITS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 def test_an_offer_that_does_not_fit_is_dropped_whatever_the_server_filtered(
     wanted: dict[str, Any], row: dict[str, Any]
 ) -> None:
-    taste = Taste(min_cuda=Decimal(12))
-    assert offer_of(a_row(), OfferQuery(), taste, bids=False) is not None
-    assert offer_of(a_row(**row), OfferQuery(**wanted), taste, bids=False) is None
+    options = Options(min_cuda=Decimal(12))
+    assert offer_of(a_row(), OfferQuery(), options, bids=False) is not None
+    assert offer_of(a_row(**row), OfferQuery(**wanted), options, bids=False) is None
 
 
 @settings(max_examples=500, deadline=None)
@@ -196,7 +196,7 @@ def test_no_offer_costs_more_than_its_query_allows(
 ) -> None:
     row = a_row(dph_total=total, dph_base=base, min_bid=to_beat, storage_cost=storage, is_bid=bids)
     query = OfferQuery(max_hourly_usd=ceiling, disk_gb=disk)
-    offer = offer_of(row, query, Taste(), bids=bids)
+    offer = offer_of(row, query, Options(), bids=bids)
     if offer is None:
         return
     rent = storage * max(disk, 8) / 720

@@ -12,6 +12,7 @@ from pods.providers.base import Machine, Offer, OfferQuery, Phase, PodSpec
 from pods.providers.errors import NotFound, ProviderError
 from pods.providers.http import Answer, Timeouts
 from pods.providers.vastai import Vastai
+from pods.providers.vastai.options import Options
 
 FIELDS = (
     *("success", "error", "msg", "detail", "message", "instances", "total_instances", "next_token"),
@@ -98,7 +99,7 @@ def test_no_answer_gets_anything_but_values_and_errors_of_ours(
 ) -> None:
     said = ""
     try:
-        assert is_ours(CALLS[method](Vastai(Wire(status, body))))
+        assert is_ours(CALLS[method](Vastai(Wire(status, body), Options())))
     except ProviderError as exc:
         said = str(exc)
     assert said.isprintable()
@@ -114,12 +115,12 @@ def test_a_row_of_odd_values_is_read_and_its_price_is_none_or_a_price(
     row: dict[str, Any], number: int
 ) -> None:
     odd = row | {"id": number, "ask_contract_id": number}
-    machine = Vastai(Wire(200, {"instances": odd})).status(str(number))
+    machine = Vastai(Wire(200, {"instances": odd}), Options()).status(str(number))
     assert machine.hourly_usd is None or 0 <= machine.hourly_usd <= 10_000
     assert machine.phase is not Phase.GONE
     assert machine.because.isprintable()
     assert machine.name.isprintable()
-    for offer in Vastai(Wire(200, {"offers": [odd]})).offers(OfferQuery(gpu_count=0)):
+    for offer in Vastai(Wire(200, {"offers": [odd]}), Options()).offers(OfferQuery(gpu_count=0)):
         assert 0 < offer.hourly_usd < 10_000
 
 
@@ -128,7 +129,7 @@ def test_a_row_of_odd_values_is_read_and_its_price_is_none_or_a_price(
 @given(status=statuses, body=bodies)
 def test_a_destroy_succeeds_only_by_a_success_or_a_word_for_gone(status: int, body: Any) -> None:
     try:
-        Vastai(Wire(status, body)).destroy("7")
+        Vastai(Wire(status, body), Options()).destroy("7")
     except ProviderError:
         return
     assert isinstance(body, dict)
@@ -143,7 +144,7 @@ def test_an_empty_list_is_believed_only_when_it_says_that_it_is_empty(
     status: int, body: Any
 ) -> None:
     try:
-        machines = Vastai(Wire(status, body)).list_tagged("pf")
+        machines = Vastai(Wire(status, body), Options()).list_tagged("pf")
     except NotFound:
         pytest.fail("a list is never not found")
     except ProviderError:

@@ -1,0 +1,43 @@
+"""The record and the processes of a local machine, in our words."""
+
+import re
+from typing import Final
+
+from pods.providers.base import Phase
+from pods.providers.errors import NotFound, Refused
+from pods.providers.local.folder import Recorded
+
+TOKEN: Final = re.compile(r"[0-9a-zA-Z][0-9a-zA-Z-]{0,63}")
+ID_PREFIX: Final = "local-"
+
+
+def phase(recorded: Recorded, *, running: bool, begun: bool) -> Phase:
+    """Where the machine is. `begun`: a process was started once, whether it lives or not."""
+    if recorded.stopped:
+        return Phase.STOPPING if begun else Phase.STOPPED
+    if running:
+        return Phase.RUNNING
+    return Phase.FAILED if begun else Phase.BOOTING
+
+
+def token_of(external_id: str) -> str:
+    """The client token in the id of a machine.
+
+    Raises:
+        NotFound: it is not an id of a local machine.
+    """
+    token = external_id.removeprefix(ID_PREFIX)
+    if not external_id.startswith(ID_PREFIX) or not TOKEN.fullmatch(token):
+        raise NotFound(f"{external_id!r} is no id of a local machine")
+    return token
+
+
+def checked_token(token: str) -> str:
+    """A client token that may name a folder.
+
+    Raises:
+        Refused: it has other characters than letters, digits and dashes.
+    """
+    if not TOKEN.fullmatch(token):
+        raise Refused(f"{token!r} is no token: use letters, digits and -")
+    return token

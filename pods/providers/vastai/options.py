@@ -1,0 +1,67 @@
+"""What an operator can set on an account at Vast.ai."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlsplit
+
+from pods.providers.account_options import check_names
+from pods.providers.vastai.mapping import amount
+from pods.providers.wire import LOOPBACK, checked_base_url
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options, checked; each has the default that most accounts want."""
+
+    base_url: str = "https://console.vast.ai"
+    verified: bool = True  # only hosts that the vendor verified
+    min_cuda: Decimal | None = None
+    # How far a bid is above the price to beat, as a share. The next cent outbids a bid at the price.
+    bid_margin: Decimal = Decimal("0.1")
+    search_pages: int = 2  # pages of 64 offers that a search reads of each kind
+
+    @classmethod
+    def parse(cls, given: Mapping[str, Any]) -> "Options":
+        """The options of an account's row.
+
+        Raises:
+            ValueError: one is unknown or wrong; the message says what would be right.
+        """
+        check_names("vastai", given, cls)
+        usual = cls()
+        margin = _number("bid_margin", given.get("bid_margin"), most=10)
+        return cls(
+            base_url=checked_base_url(str(given.get("base_url", usual.base_url))),
+            verified=_verified(given.get("verified", usual.verified)),
+            min_cuda=_number("min_cuda", given.get("min_cuda"), most=100),
+            bid_margin=usual.bid_margin if margin is None else margin,
+            search_pages=_pages(given.get("search_pages", usual.search_pages)),
+        )
+
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether the vendor is an emulator on this machine."""
+        return urlsplit(self.base_url).hostname in LOOPBACK
+
+
+def _verified(value: object) -> bool:
+    if value not in (True, False):
+        raise ValueError(f"verified is {value!r}; give true or false")
+    return bool(value)
+
+
+def _number(name: str, value: object, *, most: int) -> Decimal | None:
+    if value is None:
+        return None
+    number = amount(value)
+    if number is None or number > most:
+        raise ValueError(f"{name} is {value!r}; give a number from 0 to {most}")
+    return number
+
+
+def _pages(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10:
+        raise ValueError(f"search_pages is {value!r}; give a whole number from 1 to 10")
+    return value
