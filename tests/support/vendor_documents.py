@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -47,7 +47,8 @@ def own_schemas(name: str) -> Check:
 
     A fault's answer is not checked: it is wrong on purpose. The request always is.
     """
-    document = json.loads((SCHEMAS / name).read_text(encoding="utf-8"))
+    document = _own_document(name)
+    validators = partial(_validator, name)
     rules = [(re.compile(rule["path"]), rule) for rule in document["exchanges"]]
 
     def check(exchange: Exchange) -> None:
@@ -64,17 +65,17 @@ def own_schemas(name: str) -> Check:
             raise Invalid("no adapter of ours makes this call")
         if request.headers.get("user-agent", "").startswith(("python", "Python")):
             raise Invalid("the user agent is a library's")
-        _must_fit(document, rule.get("request", "nothing"), request.json())
+        _must_fit(validators, rule.get("request", "nothing"), request.json())
         if exchange.faulty or reply is None:
             return
         if reply.status in document["problem_statuses"]:
-            _must_fit(document, "problem", json.loads(reply.body()))
+            _must_fit(validators, "problem", json.loads(reply.body()))
         elif str(reply.status) not in rule["answers"]:
             raise Invalid(f"{reply.status} is no answer to this")
         elif reply.stream is None:
             raw = reply.body()
             answered = json.loads(raw) if raw else None
-            _must_fit(document, rule["answers"][str(reply.status)], answered)
+            _must_fit(validators, rule["answers"][str(reply.status)], answered)
 
     return check
 
@@ -140,14 +141,21 @@ def _request(exchange: Exchange, *, host: str, slash: bool) -> MockRequest:
     )
 
 
-def _must_fit(document: Mapping[str, Any], name: str, value: object) -> None:
-    schema = {"$ref": f"#/$defs/{name}", "$defs": document["$defs"]}
-    errors = sorted(
-        Draft202012Validator(
-            schema, format_checker=Draft202012Validator.FORMAT_CHECKER
-        ).iter_errors(value),
-        key=lambda e: list(e.absolute_path),
-    )
+def _must_fit(validators: Callable[[str], Draft202012Validator], name: str, value: object) -> None:
+    errors = sorted(validators(name).iter_errors(value), key=lambda e: list(e.absolute_path))
     if errors:
         where = "/".join(str(p) for p in errors[0].absolute_path)
         raise Invalid(f"{name} at /{where}: {errors[0].message[:300]}")
+
+
+@cache
+def _own_document(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((SCHEMAS / name).read_text(encoding="utf-8"))
+    return document
+
+
+@cache
+def _validator(document: str, name: str) -> Draft202012Validator:
+    """The validator of one definition in one of our documents."""
+    schema = {"$ref": f"#/$defs/{name}", "$defs": _own_document(document)["$defs"]}
+    return Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
