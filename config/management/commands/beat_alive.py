@@ -4,14 +4,15 @@ from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db.models import Max
 from django_celery_beat.models import PeriodicTask
 
 from pods.base.clock import utcnow
+from pods.base.commands import OwnCommand
 
 
-class Command(BaseCommand):
+class Command(OwnCommand):
     """Exits with 0 if beat has sent a task recently, else with 1."""
 
     help = "Whether beat has sent a periodic task within the last --seconds."

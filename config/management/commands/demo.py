@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -23,6 +23,7 @@ from fleet.items import feeding
 from fleet.models import Fleet
 from fleet.pages import terminal, words
 from fleet.pages.status import FleetStatus, status_of
+from pods.base.commands import OwnCommand
 
 LONGEST_SECONDS: Final = 3600.0
 LOOK_EVERY_SECONDS: Final = 0.5
@@ -30,7 +31,7 @@ PLAIN_LINE_EVERY: Final = 10  # looks, if the output is not a terminal
 STOP_SECONDS: Final = 60.0
 
 
-class Command(BaseCommand):
+class Command(OwnCommand):
     """One run, from texts to embeddings. A killed run continues."""
 
     help = "Drain a real backlog of real texts with 3 local pods, and show it."

@@ -3,14 +3,14 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
 from django.db import DatabaseError
 
 from config import preparing, stack
+from pods.base.commands import OwnCommand
 from pods.models import Pod
 
 
-class Command(BaseCommand):
+class Command(OwnCommand):
     """Stops the processes of the stack, the embedded Redis last."""
 
     help = "Stop the stack of this checkout. Pods run on for orphan_seconds without a manager."

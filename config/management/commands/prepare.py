@@ -4,12 +4,13 @@ import os
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from config import preparing
+from pods.base.commands import OwnCommand
 
 
-class Command(BaseCommand):
+class Command(OwnCommand):
     """Migrates the database and creates the first administrator. Safe to run again."""
 
     help = "Bring the tables up to date and create the first administrator."

@@ -5,13 +5,14 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from config import preparing, stack
 from config.env import env
+from pods.base.commands import OwnCommand
 
 
-class Command(BaseCommand):
+class Command(OwnCommand):
     """Starts web, workers, beat and Flower, restarts what fails, and stops on Ctrl-C."""
 
     help = "Run the whole stack: web with the admin, workers, beat and Flower."

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import IO, Any, cast
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from rich.console import Console
 from rich.table import Table
 
@@ -17,9 +17,10 @@ from fleet.decision.alerts import Severity
 from fleet.models import Alert, Channel
 from pods.accounts import connecting
 from pods.base.clock import utcnow
+from pods.base.commands import OwnCommand
 
 
-class Command(BaseCommand):
+class Command(OwnCommand):
     """Read and answer alerts. Exit status: 0 done, 1 failed, 2 bad usage."""
 
     help = "Read and answer alerts, and the channels that they go to."

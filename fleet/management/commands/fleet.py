@@ -9,7 +9,7 @@ from reprlib import repr as short
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import models
 from rich.console import Console
 from rich.live import Live
@@ -29,6 +29,7 @@ from fleet.models import Fleet
 from fleet.pages import terminal, words
 from fleet.pages.status import status_of
 from fleet.tick import ticking
+from pods.base.commands import OwnCommand
 from pods.base.typed_json import TypedJSON
 
 LONGEST_TICK_SECONDS = 24 * 3600
@@ -72,7 +73,7 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-class Command(BaseCommand):
+class Command(OwnCommand):
     """Create, watch and steer fleets. Exit status: 0 done, 1 failed, 2 bad usage."""
 
     help = "Create, watch and steer fleets, and feed them."

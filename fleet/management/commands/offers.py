@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, cast
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from rich.console import Console
 from rich.table import Table
 
@@ -17,11 +17,12 @@ from fleet.models import Fleet
 from fleet.tick import market
 from pods.accounts import surveying
 from pods.base.clock import utcnow
+from pods.base.commands import OwnCommand
 from pods.models import Account, Pod
 from pods.providers.base import OfferQuery
 
 
-class Command(BaseCommand):
+class Command(OwnCommand):
     """A table of offers, the cheapest per item first."""
 
     help = "What can be rented now, and what a million items would cost there."

@@ -7,13 +7,14 @@ from reprlib import repr as short
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from rich.console import Console
 from rich.table import Table
 
 from pods.accounts import editing, surveying
 from pods.accounts.editing import Tried
 from pods.base.clock import utcnow
+from pods.base.commands import OwnCommand
 from pods.base.typed_json import TypedJSON
 from pods.models import Account
 
@@ -33,7 +34,7 @@ def _add_values(parser: ArgumentParser) -> None:
     switch.add_argument("--disable", action="store_const", const=False, dest="enabled")
 
 
-class Command(BaseCommand):
+class Command(OwnCommand):
     """Add, list, change and try accounts. Exit status: 0 done, 1 failed, 2 bad usage."""
 
     help = "Add, list, change and try accounts. A secret is never an argument and never shown."

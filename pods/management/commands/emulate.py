@@ -3,12 +3,11 @@
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from pods.base.commands import OwnCommand
 from pods.emulators import serving
 
 
-class Command(BaseCommand):
+class Command(OwnCommand):
     """Serves an emulator of a vendor's API until it is interrupted."""
 
     help = "Emulate a vendor's API on this machine, with its own market and its own bill."

@@ -35,6 +35,7 @@ class Undone(Exception):
 @example(name="emb", option="--max-instances", value="9" * 30)
 @example(name="a\0b", option="--stream", value="s")
 @example(name="emb", option="--handler-env", value='{"a": "\\u0000"}')
+@example(name="emb", option="--handler-env", value="--")
 def test_fleet_create_takes_or_refuses_whatever_is_typed(
     redis_url: str, name: str, option: str, value: str
 ) -> None:
@@ -56,3 +57,9 @@ def test_a_fleet_of_an_odd_name_is_not_there(redis_url: str, verb: str, name: st
     with pytest.raises((CommandError, SystemExit)):
         call_command("fleet", verb, "--", name)
     assert Fleet.objects.get().mode == "running"
+
+
+@pytest.mark.django_db
+def test_after_two_dashes_every_word_is_a_name() -> None:
+    with pytest.raises(CommandError, match="--odd=--"):
+        call_command("fleet", "show", "--", "--odd=--")
