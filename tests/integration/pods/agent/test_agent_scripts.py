@@ -56,7 +56,7 @@ def test_a_commit_that_is_repeated_publishes_once(backlog, stream_of):
 
 def test_the_commit_of_an_item_that_another_finished_publishes_nothing(backlog, stream_of):
     [entry] = backlog.put(b"x")
-    late, quick = stream_of("a"), stream_of("b", claim_idle_seconds=0.001)
+    late, quick = stream_of("a"), stream_of("b", claim_idle_seconds=0)
     late.read(1, 100)
     assert [e.id for e in quick.claim(10, "0-0")[0]] == [entry]
     quick.commit([result(entry, b"quick")])
@@ -157,7 +157,7 @@ def test_keeping_an_item_counts_no_delivery_and_makes_it_young(backlog, stream_o
 
 def test_keeping_never_takes_back_what_another_has_claimed(backlog, stream_of):
     [entry] = backlog.put(b"x")
-    slow, quick = stream_of("a"), stream_of("b", claim_idle_seconds=0.001)
+    slow, quick = stream_of("a"), stream_of("b", claim_idle_seconds=0)
     slow.read(1, 100)
     quick.claim(10, "0-0")
     assert slow.keep([entry]) == [entry]
