@@ -10,7 +10,7 @@ from redis import Redis
 
 from fleet.models import Channel, Fleet
 from pods.models import Account
-from tests.integration.fleet.admin.test_bad_input import fields_of, page_of
+from tests.support.admin_pages import fields_of, page_of
 from tests.support.factories import a_fleet, an_account
 
 pytestmark = pytest.mark.django_db
