@@ -63,7 +63,7 @@ def found_machines(
 
     Raises:
         ProviderError: an account's list cannot be had; what is missing from it would be stranded.
-        ValueError, BadSecret: an account cannot be used as it is.
+        CannotConnect: an account cannot be used as it is.
     """
     found = []
     for account in accounts:

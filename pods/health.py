@@ -8,7 +8,7 @@ from django.db import transaction
 
 from pods import dispatch, lifecycle
 from pods.accounts import breaker, connecting
-from pods.accounts.connecting import Connect
+from pods.accounts.connecting import CannotConnect, Connect
 from pods.agent.protocol import AgentState
 from pods.agent_redis import heartbeats
 from pods.agent_redis.heartbeats import Beat, HeartbeatsUnknown, Readings
@@ -98,7 +98,7 @@ def check_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
         try:
             provider = connect(pod.account)
             machine = _status(provider, pod.external_id)
-        except (ValueError, connecting.BadSecret, ProviderError) as exc:
+        except (CannotConnect, ProviderError) as exc:
             breaker.failed(pod.account, exc)
             return
         if machine is not None and pod.absent_since is not None:
@@ -202,7 +202,7 @@ def _list(account: Account, connect: Connect) -> tuple[Mapping[str, Machine] | N
     """The account's machines by id, None where they cannot be had; and what the provider can do."""
     try:
         provider = connect(account)
-    except (ValueError, connecting.BadSecret) as exc:
+    except CannotConnect as exc:
         breaker.failed(account, exc)
         return None, Capabilities()
     try:

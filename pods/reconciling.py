@@ -57,7 +57,7 @@ def reconcile_account(account: Account, *, connect: Connect = connecting.connect
 
     Raises:
         ProviderError: the list cannot be had; nothing was concluded from that.
-        ValueError, BadSecret: the account cannot be connected to.
+        CannotConnect: the account cannot be used as it is.
     """
     provider = connect(account)
     done = Reconciled()

@@ -2,7 +2,7 @@
 
 from pods import dispatch, lifecycle
 from pods.accounts import breaker, connecting
-from pods.accounts.connecting import Connect
+from pods.accounts.connecting import CannotConnect, Connect
 from pods.agent_redis import fencing
 from pods.agent_redis.fencing import Unfenced
 from pods.base.clock import utcnow
@@ -48,7 +48,7 @@ def resume_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
         except Declined as exc:
             _replace(pod, f"cannot be resumed: {exc}")
             return
-        except (TryAgain, ValueError, connecting.BadSecret) as exc:
+        except (TryAgain, CannotConnect) as exc:
             breaker.failed(pod.account, exc, creating=True)
             _later(pod, str(exc))
             return

@@ -7,7 +7,7 @@ from redis import RedisError
 
 from pods import dispatch, lifecycle
 from pods.accounts import breaker, connecting
-from pods.accounts.connecting import Connect
+from pods.accounts.connecting import CannotConnect, Connect
 from pods.agent_redis import fencing, redis_users
 from pods.base.clock import utcnow
 from pods.costs import segments
@@ -62,7 +62,7 @@ def spawn_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
             lifecycle.move(pod, CREATING, by="spawn", because="claimed")
         try:
             provider = connect(pod.account)
-        except (ValueError, connecting.BadSecret) as exc:
+        except CannotConnect as exc:
             breaker.failed(pod.account, exc)
             if first:
                 _give_up(pod, str(exc))

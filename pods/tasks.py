@@ -7,7 +7,8 @@ from celery import shared_task
 from django.db.models import Q
 
 from pods import dispatch, health, reconciling, resuming, spawning, teardown
-from pods.accounts import connecting, surveying
+from pods.accounts import surveying
+from pods.accounts.connecting import CannotConnect
 from pods.agent_redis import consumers, redis_users
 from pods.base.clock import utcnow
 from pods.models import Account, Pod
@@ -71,7 +72,7 @@ def reconcile_account(account_id: int) -> None:
     """Compare an account's machines with the rows."""
     try:
         reconciling.reconcile_account(Account.objects.get(pk=account_id))
-    except (ProviderError, ValueError, connecting.BadSecret) as exc:
+    except (ProviderError, CannotConnect) as exc:
         reconciling.log.warning("reconcile_failed", account=account_id, because=str(exc))
 
 

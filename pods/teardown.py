@@ -5,7 +5,7 @@ from typing import Final
 
 from pods import dispatch, lifecycle
 from pods.accounts import breaker, connecting
-from pods.accounts.connecting import Connect
+from pods.accounts.connecting import CannotConnect, Connect
 from pods.agent.protocol import AgentState, Command
 from pods.agent_redis import fencing, heartbeats
 from pods.agent_redis.fencing import Unfenced
@@ -36,6 +36,10 @@ CONFIRM_STEP: Final = timedelta(seconds=1)
 # A fence that Redis does not take holds a destroy up for so long: Redis down must not keep pods billing.
 FENCE_PATIENCE: Final = timedelta(minutes=2)
 STOP_PATIENCE: Final = timedelta(minutes=10)  # then it is destroyed instead
+
+
+class CannotStop(Exception):
+    """The pod's provider cannot stop a machine and keep it."""
 
 
 def retire_pod(pod: Pod, *, by: str, because: str, drain: bool = True) -> bool:
@@ -72,11 +76,12 @@ def stop_pod(pod: Pod, *, by: str, because: str, connect: Connect = connecting.c
     """Drain a READY pod and halt its machine, which keeps its disk; False where it does not work.
 
     Raises:
-        ValueError: its provider cannot stop machines, or its account cannot be used.
+        CannotStop: its provider cannot stop machines.
+        CannotConnect: its account cannot be used as it is.
         Overtaken: the row changed since it was read.
     """
     if not connect(pod.account).capabilities.can_stop:
-        raise ValueError(f"{pod.provider} cannot stop a machine and keep it; drain it instead")
+        raise CannotStop(f"{pod.provider} cannot stop a machine and keep it; drain it instead")
     if pod.status is not READY:
         return False
     lifecycle.move(
@@ -131,7 +136,7 @@ def _drained(pod: Pod) -> str | None:
 def _provider(pod: Pod, connect: Connect) -> Provider | None:
     try:
         return connect(pod.account)
-    except (ValueError, connecting.BadSecret) as exc:
+    except CannotConnect as exc:
         _again(pod, pause(pod.attempts), f"cannot connect: {exc}")
         return None
 

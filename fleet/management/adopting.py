@@ -11,7 +11,7 @@ from fleet import adopting
 from fleet.adopting import Found
 from fleet.models import Fleet
 from fleet.pages.words import usd
-from pods.accounts.connecting import BadSecret
+from pods.accounts.connecting import CannotConnect
 from pods.models import Account
 from pods.providers.errors import ProviderError
 
@@ -41,7 +41,7 @@ def adopt(options: Namespace, stdout: OutputWrapper) -> None:
             _show(found, options, stdout)
             return
         pods = adopting.adopt(found, options.installation, _fleets(options.pairs))
-    except (ProviderError, BadSecret, ValueError) as exc:
+    except (ProviderError, CannotConnect, ValueError) as exc:
         raise CommandError(f"nothing was changed: {exc}") from exc
     names = [pod.name for pod in pods]
     stdout.write(json.dumps({"adopted": names}) if options.json else f"{len(names)} pods adopted")

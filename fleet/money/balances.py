@@ -12,7 +12,7 @@ from django.db.models import Sum
 from fleet.models import Balance
 from fleet.money.ledger import cost_micros
 from pods.accounts import connecting
-from pods.accounts.connecting import Connect
+from pods.accounts.connecting import CannotConnect, Connect
 from pods.base.clock import utcnow
 from pods.models import MICROS, Account, PriceSegment
 from pods.providers.errors import ProviderError
@@ -44,7 +44,7 @@ def read_balance(account: Account, *, connect: Connect = connecting.connect) -> 
     try:
         provider = connect(account)
         usd = provider.balance() if provider.capabilities.has_balance else None
-    except (ProviderError, ValueError, connecting.BadSecret) as exc:
+    except (ProviderError, CannotConnect) as exc:
         log.warning("balance_unknown", account=account.pk, because=str(exc))
         return None
     if usd is None:

@@ -21,7 +21,7 @@ from fleet.retention import grain_of
 from fleet.tick import gathering
 from fleet.tick.gathering import Gathered, template_hash
 from pods import dispatch, lifecycle, resuming, teardown
-from pods.accounts.connecting import BadSecret
+from pods.accounts.connecting import CannotConnect
 from pods.base.clock import utcnow
 from pods.lifecycle import Overtaken
 from pods.models import Account, Installation, Pod
@@ -243,5 +243,5 @@ def _stopped(pod: Pod, because: str) -> bool:
     """
     try:
         return teardown.stop_pod(pod, by="tick", because=because)
-    except (ValueError, BadSecret):
+    except (teardown.CannotStop, CannotConnect):
         return False

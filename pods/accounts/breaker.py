@@ -5,6 +5,7 @@ from typing import Final
 
 from django.db.models import F, Q
 
+from pods.accounts.connecting import CannotConnect
 from pods.base.clock import utcnow
 from pods.models import Account
 from pods.providers.errors import AuthFailed, ProviderError, QuotaExceeded, RateLimited
@@ -30,7 +31,9 @@ def pause_after(failures: int) -> timedelta | None:
     return min(FIRST_PAUSE * float(2**doublings), LONGEST_PAUSE)
 
 
-def failed(account: Account, error: ProviderError | Exception, *, creating: bool = False) -> None:
+def failed(
+    account: Account, error: ProviderError | CannotConnect, *, creating: bool = False
+) -> None:
     """Count a failure; open the breaker when there were enough, at once when the key is refused.
 
     `creating`: a machine was asked for. A key may be good for questions alone.

@@ -20,7 +20,11 @@ Connect = Callable[[Account], Provider]
 LONGEST_SECRET: Final = 65_536  # bytes; no vendor's key, no service account is longer
 
 
-class BadSecret(Exception):
+class CannotConnect(Exception):
+    """An account cannot be used as it is; the message says what is wrong and what would be right."""
+
+
+class BadSecret(CannotConnect):
     """An account's key cannot be had: its reference leads nowhere, or another key sealed it."""
 
 
@@ -78,8 +82,8 @@ def connect(account: Account) -> Provider:
     """The provider of an account: its calls are logged, and paced together with all workers'.
 
     Raises:
-        ValueError: an option is wrong, or the provider is unknown.
-        BadSecret: the credentials cannot be read.
+        CannotConnect: an option is wrong, the provider is unknown, or (BadSecret) the credentials
+            cannot be read.
     """
     options = dict(account.options)
     if account.provider == "local":
@@ -87,12 +91,15 @@ def connect(account: Account) -> Provider:
     secret, client = secret_of(account), redis_client(settings.REDIS_URL)
     # The pace is the credentials': two accounts with one key share it, where the vendor counts it.
     pace = f"{account.provider}:{account.secret_ref or account.pk}"
-    provider = registry.create_provider(
-        account.provider,
-        options=options,
-        secret=secret,
-        make_pacer=lambda rates: Pacer(client, pace, rates),
-    )
+    try:
+        provider = registry.create_provider(
+            account.provider,
+            options=options,
+            secret=secret,
+            make_pacer=lambda rates: Pacer(client, pace, rates),
+        )
+    except ValueError as exc:
+        raise CannotConnect(str(exc)) from exc
     return Observed(provider, account=pace, client=client)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 
 from pods.accounts import breaker, connecting
-from pods.accounts.connecting import Connect
+from pods.accounts.connecting import CannotConnect, Connect
 from pods.base import sealing, words
 from pods.models import Account, Installation
 from pods.providers import registry
@@ -39,7 +39,7 @@ def try_account(account: Account, *, connect: Connect = connecting.connect) -> T
         return Tried(good=False, says=f"{account.provider} refuses the key of {where}: {exc}")
     except TryAgain as exc:
         return Tried(good=None, says=f"{account.provider} cannot be asked now: {exc}")
-    except (ProviderError, ValueError, connecting.BadSecret) as exc:
+    except (ProviderError, CannotConnect) as exc:
         return Tried(good=False, says=str(exc))
     money = "" if balance is None else f", {words.usd(balance)} left"
     return Tried(

@@ -17,7 +17,7 @@ def logs_of(pod: Pod, *, tail: int = TAIL, connect: Connect = connecting.connect
 
     Raises:
         ProviderError: the vendor does not hand them out, or not now.
-        ValueError, BadSecret: the account cannot be used as it is.
+        CannotConnect: the account cannot be used as it is.
         LookupError: the pod has no machine.
     """
     if pod.external_id is None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from pods.accounts import breaker, connecting
-from pods.accounts.connecting import Connect
+from pods.accounts.connecting import CannotConnect, Connect
 from pods.base.clock import utcnow
 from pods.models import Account
 from pods.providers.base import Offer, OfferQuery
@@ -21,7 +21,7 @@ def survey_account(account: Account, *, connect: Connect = connecting.connect) -
     """
     try:
         offers = connect(account).offers(OfferQuery())
-    except (ProviderError, ValueError, connecting.BadSecret) as exc:
+    except (ProviderError, CannotConnect) as exc:
         breaker.failed(account, exc)
         return 0
     account.offers = [_packed(offer) for offer in offers]

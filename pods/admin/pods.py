@@ -14,7 +14,8 @@ from django.utils.html import format_html
 from unfold.decorators import action, display
 
 from pods import teardown
-from pods.accounts import connecting, machine_logs
+from pods.accounts import machine_logs
+from pods.accounts.connecting import CannotConnect
 from pods.admin.base import ReadOnly
 from pods.base import words
 from pods.base.clock import utcnow
@@ -206,7 +207,7 @@ class PodAdmin(ReadOnly):
         text = problem = ""
         try:
             text = machine_logs.logs_of(pod)
-        except (ProviderError, ValueError, connecting.BadSecret, LookupError) as exc:
+        except (ProviderError, CannotConnect, LookupError) as exc:
             problem = f"{type(exc).__name__}: {exc}"
         context = {
             **self.admin_site.each_context(request),
@@ -284,7 +285,7 @@ class PodAdmin(ReadOnly):
         for pod in pods:
             try:
                 done = act(pod, by)
-            except (Overtaken, ValueError, connecting.BadSecret) as exc:
+            except (Overtaken, CannotConnect, teardown.CannotStop) as exc:
                 messages.error(request, f"{self.short_name(pod)}: {exc}")
                 continue
             (begun if done else not_begun).append(self.short_name(pod))

@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.core.serializers import serialize
 
-from pods.accounts import connecting
+from pods.accounts import connecting, surveying
 from pods.base import sealing
 from pods.models import Account
 from tests.support.factories import an_account
@@ -132,3 +132,21 @@ def test_a_lost_key_leaves_the_account_alone_and_breaks_nothing_else(settings: A
     assert Account.objects.get() == row
     with pytest.raises(connecting.BadSecret, match=r"account main: .*another key"):
         connecting.connect(row)
+
+
+@pytest.mark.parametrize(
+    ("provider", "values", "says"),
+    [
+        ("runpd", {}, "no provider 'runpd'; known: "),
+        ("local", {"options": {"roof": "/x"}}, "local: unknown option 'roof'; use "),
+        ("runpod", {"secret_ref": "env:NO_SUCH_KEY"}, "env:NO_SUCH_KEY is empty"),
+    ],
+)
+def test_an_account_that_cannot_be_used_raises_one_kind_of_error(
+    provider: str, values: dict[str, Any], says: str
+) -> None:
+    row = an_account(provider, name="main", **values)
+    with pytest.raises(connecting.CannotConnect, match=says):
+        connecting.connect(row)
+    assert surveying.survey_account(row) == 0
+    assert says in row.last_error
