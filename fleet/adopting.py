@@ -1,12 +1,10 @@
 """After a lost database: rows again for the machines that bill on, from the tags they carry."""
 
-import re
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
 
 from django.db import transaction
 
@@ -17,15 +15,10 @@ from pods import dispatch, lifecycle
 from pods.accounts import connecting
 from pods.accounts.connecting import Connect
 from pods.base.clock import utcnow
+from pods.machine_names import ANY_INSTALLATION, MachineName
 from pods.models import Account, Installation, Orphan, Pod
 from pods.providers.base import Machine, Phase
 from pods.states import BOOTING, STOPPED, PodState
-
-ANY_INSTALLATION: Final = "pf"  # providers take it for "pf-…"
-# <installation>-<fleet id>-<client token>, as fleet/tick/ticking.py names machines.
-NAME: Final = re.compile(
-    r"pf-(?P<slug>[a-z0-9]{1,12})-(?P<fleet>[0-9]{1,17})-(?P<token>[0-9a-f]{32})\Z"
-)
 
 
 class CannotAdopt(ValueError):
@@ -75,16 +68,16 @@ def found_machines(
             )
         )
         for machine in machines:
-            parts = NAME.match(machine.name)
-            if parts is None or machine.phase is Phase.GONE:
+            name = MachineName.parse(machine.name)
+            if name is None or name.token is None or machine.phase is Phase.GONE:
                 continue
             found.append(
                 Found(
                     account=account,
                     machine=machine,
-                    slug=parts["slug"],
-                    fleet_id=int(parts["fleet"]),
-                    token=uuid.UUID(hex=parts["token"]),
+                    slug=name.slug,
+                    fleet_id=name.fleet_id,
+                    token=name.token,
                     known=machine.external_id in rows,
                 )
             )
@@ -129,7 +122,7 @@ def adopt(found: Sequence[Found], slug: str, fleets: Mapping[int, Fleet]) -> Seq
 
 def _become(slug: str) -> None:
     """Take the installation's name, unless machines bill under ours."""
-    own = Installation.tag().removeprefix(f"{ANY_INSTALLATION}-")
+    own = Installation.own().slug
     if own == slug:
         return
     if Pod.objects.billable().exists():
@@ -151,10 +144,10 @@ def _row(found: Found, fleet: Fleet) -> Pod:
         host=machine.host[:120],
         interruptible=machine.interruptible,
     )
-    tag = f"{ANY_INSTALLATION}-{found.slug}-{found.fleet_id}"
-    pod = ticking.new_pod(fleet, found.account, offer, tag)
+    name = MachineName(slug=found.slug, fleet_id=found.fleet_id, token=found.token)
+    pod = ticking.new_pod(fleet, found.account, offer, name)
     state: PodState = STOPPED if machine.phase is Phase.STOPPED else BOOTING
-    pod.client_token, pod.name, pod.external_id = found.token, machine.name, machine.external_id
+    pod.name, pod.external_id = machine.name, machine.external_id
     pod.state, pod.console_url = state.value, machine.console_url[:300]
     pod.requested_at = pod.asked_at = machine.created_at or now
     pod.booted_at = now  # its agent has the whole boot time to be heard

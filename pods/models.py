@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 
+from pods import machine_names
 from pods.states import BILLABLE, ENDED, IN_TRANSIT, PodState
 
 MICROS = Decimal(1_000_000)
@@ -56,10 +57,16 @@ class Installation(models.Model):
         return self.slug
 
     @classmethod
+    def own(cls) -> "Installation":
+        """The one row, made where it is missing."""
+        row, _ = cls.objects.get_or_create(pk=1)
+        return row
+
+    @classmethod
     def tag(cls) -> str:
         """What the names of all our machines begin with."""
-        row, _ = cls.objects.get_or_create(pk=1)
-        return f"pf-{row.slug}"
+        row = cls.own()
+        return machine_names.installation_tag(row.slug)
 
 
 class Account(models.Model):

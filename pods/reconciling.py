@@ -14,6 +14,7 @@ from pods import dispatch, lifecycle
 from pods.accounts import breaker, connecting
 from pods.accounts.connecting import Connect
 from pods.base.clock import utcnow
+from pods.machine_names import MachineName, fleet_tag, read_token
 from pods.models import Account, Installation, Orphan, Pod
 from pods.providers.base import Machine, Phase, Provider
 from pods.providers.errors import ProviderError
@@ -91,19 +92,12 @@ def _rows(account: Account, machines: Sequence[Machine]) -> Mapping[str, Pod]:
         for p in Pod.objects.filter(provider=account.provider, external_id__in=ids)
         if p.external_id
     }
-    tokens = {m.token: m for m in machines if m.external_id not in by_id and _is_token(m.token)}
+    tokens = {m.token: m for m in machines if m.external_id not in by_id and read_token(m.token)}
     if not tokens:
         return by_id
     for pod in Pod.objects.filter(client_token__in=tokens.keys(), external_id=None):
         by_id[tokens[pod.client_token.hex].external_id] = pod
     return by_id
-
-
-def _is_token(token: str) -> bool:
-    try:
-        return uuid.UUID(hex=token).hex == token
-    except ValueError:
-        return False
 
 
 def _resurrect(pod: Pod, machine: Machine, done: Reconciled) -> None:
@@ -170,9 +164,11 @@ def _sight(account: Account, machine: Machine, now: datetime) -> Orphan:
 
 
 def _fleet_id(machine: Machine) -> int | None:
-    """The fleet in a machine's name: <installation tag>-<fleet id>-<token>."""
-    part = machine.name.removeprefix(Installation.tag() + "-").partition("-")[0]
-    return int(part) if part.isdigit() and len(part) < 18 else None
+    """The fleet that is named in a machine's name; None where the name is not one of ours."""
+    name = MachineName.parse(machine.name)
+    if name is None or name.slug != Installation.own().slug:
+        return None
+    return name.fleet_id
 
 
 def _fleet_of(machine: Machine) -> Any:
@@ -185,11 +181,13 @@ def _give_row(account: Account, fleet: Any, machine: Machine, done: Reconciled) 
     """Adopt the machine, or give it a row that ends it: either way it is counted from now on."""
     adopt = account.orphans == Account.Orphans.ADOPT
     template = Pod.objects.filter(fleet=fleet).order_by("-pk").first()
-    known = _is_token(machine.token) and not Pod.objects.filter(client_token=machine.token).exists()
+    token = read_token(machine.token)
+    known = token is not None and not Pod.objects.filter(client_token=token).exists()
     # A second machine with a living row's token (F14) was made by accident: it is never adopted.
     adopt = adopt and known and template is not None
     state = BOOTING if adopt else TERMINATING
-    token = uuid.UUID(hex=machine.token) if known else uuid.uuid4()
+    if token is None or not known:
+        token = uuid.uuid4()
     pod = _row_for(account, fleet, machine, template, state, token)
     try:
         lifecycle.insert(
@@ -227,7 +225,7 @@ def _row_for(
         external_id=machine.external_id,
         client_token=token,
         name=machine.name if token.hex == machine.token else f"{machine.name[:60]}-{token.hex[:8]}",
-        tag=f"{Installation.tag()}-{fleet.pk}",
+        tag=fleet_tag(Installation.own().slug, fleet.pk),
         state=state.value,
         hourly_usd=machine.hourly_usd or 0,
         gpu_type=machine.gpu_type[:80],

@@ -24,6 +24,7 @@ from pods import dispatch, lifecycle, resuming, teardown
 from pods.accounts.connecting import CannotConnect
 from pods.base.clock import utcnow
 from pods.lifecycle import Overtaken
+from pods.machine_names import MachineName
 from pods.models import Account, Installation, Pod
 from pods.states import READY, REQUESTED
 
@@ -161,23 +162,24 @@ def _oldest_seconds(gathered: Gathered) -> float | None:
 def _request(fleet: Fleet, offers: Sequence[OfferFacts], *, because: str) -> None:
     """Write ahead a row for each new pod; its spawn goes out when the transaction commits."""
     accounts = Account.objects.in_bulk({offer.account_id for offer in offers})
-    tag = f"{Installation.tag()}-{fleet.pk}" if offers else ""
+    slug = Installation.own().slug if offers else ""
     for offer in offers:
-        pod = new_pod(fleet, accounts[offer.account_id], offer, tag)
+        name = MachineName(slug=slug, fleet_id=fleet.pk, token=uuid.uuid4())
+        pod = new_pod(fleet, accounts[offer.account_id], offer, name)
         lifecycle.insert(pod, by="tick", because=because)
         dispatch.send(dispatch.SPAWN, pod.pk)
 
 
-def new_pod(fleet: Fleet, account: Account, offer: OfferFacts, tag: str) -> Pod:
+def new_pod(fleet: Fleet, account: Account, offer: OfferFacts, name: MachineName) -> Pod:
     """The row of a pod that is requested: everything that its life needs is copied onto it."""
-    token = uuid.uuid4()
+    assert name.token is not None
     return Pod(
         fleet=fleet,
         account=account,
         provider=account.provider,
-        client_token=token,
-        name=f"{tag}-{token.hex}",
-        tag=tag,
+        client_token=name.token,
+        name=str(name),
+        tag=name.tag,
         state=REQUESTED.value,
         offer_key=offer.key,
         gpu_type=offer.gpu_type,

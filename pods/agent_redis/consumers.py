@@ -11,6 +11,7 @@ from redis import RedisError, ResponseError
 
 from pods.base.clock import utcnow
 from pods.base.redis import redis_client
+from pods.machine_names import has_tag
 from pods.models import Installation, Pod
 from pods.states import BILLABLE
 
@@ -59,10 +60,10 @@ def sweep() -> int:
 
 
 def _sweep_group(client: "redis.Redis", stream: str, group: str) -> int:
-    mine = f"{Installation.tag()}-"
+    tag = Installation.tag()
     found = client.xinfo_consumers(stream, group)
     names = [c["name"].decode("utf-8", "replace") for c in found if not c["pending"]]
-    ended = [name for name in names if name.startswith(mine)][:AT_ONCE]
+    ended = [name for name in names if has_tag(name, tag)][:AT_ONCE]
     if ended:
         rows = Pod.objects.filter(name__in=ended, state__in=MAY_RUN)
         ended = sorted(set(ended) - set(rows.values_list("name", flat=True)))

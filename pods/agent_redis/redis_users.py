@@ -17,6 +17,7 @@ from redis import RedisError, ResponseError
 from pods.accounts import connecting
 from pods.agent.protocol import AgentSettings, Keys
 from pods.base.redis import redis_client
+from pods.machine_names import has_tag
 from pods.models import Installation, Pod
 from pods.states import BILLABLE, REQUESTED, TERMINATING
 
@@ -91,11 +92,11 @@ def _keep(client: "redis.Redis", wanted: set[str]) -> None:
     if answer is None:
         raise Refused("ACL USERS")
     known = {name.decode("utf-8", "replace") for name in cast("list[bytes]", answer)}
-    missing, mine = sorted(wanted - known), f"{Installation.tag()}-"
+    missing, tag = sorted(wanted - known), Installation.tag()
     for n in range(0, len(missing), AT_ONCE):
         rows = Pod.objects.filter(name__in=missing[n : n + AT_ONCE], state__in=USED_BY)
         _make(client, list(rows))
-    strays = sorted(name for name in known - wanted if name.startswith(mine))[:AT_ONCE]
+    strays = sorted(name for name in known - wanted if has_tag(name, tag))[:AT_ONCE]
     if strays:
         # A pod may have been created since its name was looked for.
         strays = sorted(set(strays) - _in_use(strays))

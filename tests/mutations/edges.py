@@ -118,14 +118,14 @@ EDGES: Final = (
     Mutation(
         name="tag-at-runpod",
         file="pods/providers/runpod/provider.py",
-        before='return [m for m in found.values() if m.name.startswith(f"{tag}-")]',
+        before="return [m for m in found.values() if has_tag(m.name, tag)]",
         after="return list(found.values())",
         tests=(LISTS + "test_only_what_carries_the_tag_is_listed",),
     ),
     Mutation(
         name="tag-at-vastai",
         file="pods/providers/vastai/provider.py",
-        before='[machine for machine in machines if machine.name.startswith(f"{tag}-")]',
+        before="[machine for machine in machines if has_tag(machine.name, tag)]",
         after="machines",
         tests=(
             "tests/contract/test_vastai.py::TestVastai::"

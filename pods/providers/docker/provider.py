@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
+from pods.machine_names import has_tag
 from pods.providers.base import Capabilities, Machine, Offer, OfferQuery, Phase, PodSpec
 from pods.providers.docker import mapping
 from pods.providers.docker.options import Options
@@ -136,7 +137,7 @@ class Docker:
 
     def list_tagged(self, tag: str) -> Sequence[Machine]:
         """Our containers whose name begins with the tag; the engine lists all at once."""
-        return [m for m in self._ours() if m.name.startswith(f"{tag}-")]
+        return [m for m in self._ours() if has_tag(m.name, tag)]
 
     def _ours(self) -> Sequence[Machine]:
         filters = json.dumps({"label": [mapping.LABEL]})

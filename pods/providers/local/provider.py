@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from pods.machine_names import has_tag
 from pods.providers.base import Capabilities, Machine, Offer, OfferQuery, Phase, PodSpec
 from pods.providers.errors import NoCapacity, NotFound, Refused, Unavailable
 from pods.providers.local import folder as folders
@@ -83,7 +84,7 @@ class LocalProvider:
         machines = []
         for folder in self._folders():
             with suppress(NotFound):  # destroyed as we looked, or never begun
-                if folders.read(folder).name.startswith(f"{tag}-"):
+                if has_tag(folders.read(folder).name, tag):
                     machines.append(self._machine(folder))
         return machines
 
@@ -139,7 +140,7 @@ class LocalProvider:
         return None
 
     def _asked(self, spec: PodSpec, token: str) -> Recorded:
-        if not spec.name.startswith(f"{spec.tag}-"):
+        if not has_tag(spec.name, spec.tag):
             raise Refused(f"{spec.name!r} does not begin with its tag, {spec.tag!r}")
         words = [*spec.command, *spec.env, *spec.env.values()]
         if any("\0" in word for word in words) or any("=" in n or not n for n in spec.env):

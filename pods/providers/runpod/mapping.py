@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
+from pods.machine_names import tagged, token_of
 from pods.providers.base import Machine, Offer, OfferQuery, Phase, PodSpec
 from pods.providers.errors import Refused, Unavailable
 from pods.providers.runpod.options import Options
@@ -55,7 +56,7 @@ def machine(pod: object) -> Machine:
     price = usd(pod.get("cost")) if now in _PAID else None
     return Machine(
         external_id=external_id,
-        token=name.rpartition("-")[2],
+        token=token_of(name),
         name=name,
         phase=now,
         raw_status=str(pod.get("status", ""))[:40],
@@ -166,7 +167,7 @@ def create_body(spec: PodSpec, token: str, options: Options) -> dict[str, Any]:
     if len(parts) != 4 or not parts[2].isdigit():  # cloud, GPU, count, place
         raise Refused(f"{spec.offer_key[:80]!r} is no offer of RunPod")
     cloud, gpu_id, count, place = parts
-    name = f"{spec.tag}-{token}"
+    name = tagged(spec.tag, token)
     if len(name) > LONGEST_NAME:
         raise Refused(
             f"the name {name!r} is longer than {LONGEST_NAME} characters; shorten the tag"

@@ -5,6 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from pods.machine_names import has_tag
 from pods.providers.base import Capabilities, Machine, Offer, OfferQuery, PodSpec, Provider, Rate
 from pods.providers.errors import NoCapacity, NotFound, Unavailable
 from pods.providers.http import Answer, Timeouts, VendorHttp
@@ -106,7 +107,7 @@ class RunPod:
             # What a cursor points at is not documented. If it counts rows, a pod that goes while
             # the list is read hides the first pod of the next page: a second walk shows it.
             found = {**found, **self._walk()[0]}
-        return [m for m in found.values() if m.name.startswith(f"{tag}-")]
+        return [m for m in found.values() if has_tag(m.name, tag)]
 
     def stop(self, external_id: str) -> None:
         """Stop the pod: its container disk is wiped, its volume is kept and rented on."""

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any, Final
 
+from pods.machine_names import token_of
 from pods.providers.base import Machine, Phase
 from pods.providers.errors import Unavailable
 from pods.providers.vastai.refusals import tidy
@@ -124,11 +125,6 @@ def machine_of(row: Row) -> Machine:
         because=reading.because,
         console_url=CONSOLE,
     )
-
-
-def token_of(name: str) -> str:
-    """The client token in a machine's name, `<tag>-<token>`; "" where there is none."""
-    return name.rpartition("-")[2] if "-" in name else ""
 
 
 def instance_id(value: Any) -> str | None:

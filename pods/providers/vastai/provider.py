@@ -6,6 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from pods.machine_names import has_tag, token_of
 from pods.providers.base import (
     Capabilities,
     Machine,
@@ -121,7 +122,7 @@ class Vastai:
             Refused: nothing was rented, but for what `billing_id` names.
             Unavailable: no answer; the instance may exist and bill.
         """
-        if not spec.name.endswith(f"-{token}"):
+        if token_of(spec.name) != token:
             # The label is the only thing that a lost create can be found by.
             raise Refused(f"name {spec.name!r} does not end with -{token}")
         key = market.read_key(spec.offer_key)
@@ -164,7 +165,7 @@ class Vastai:
     def list_tagged(self, tag: str) -> Sequence[Machine]:
         """Every instance labelled `<tag>-…`; the API itself knows no prefixes."""
         machines = [machine_of(row) for row in self._api.instances()]
-        return [machine for machine in machines if machine.name.startswith(f"{tag}-")]
+        return [machine for machine in machines if has_tag(machine.name, tag)]
 
     def stop(self, external_id: str) -> None:
         """Halt it; its disk bills on, and its GPU goes to whoever asks."""

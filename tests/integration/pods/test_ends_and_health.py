@@ -8,7 +8,7 @@ from pods import health, teardown
 from pods.agent.protocol import AgentState
 from pods.base import clock
 from pods.emulators.base import Reply
-from pods.models import Account, Orphan, Pod, PriceSegment
+from pods.models import Account, Installation, Orphan, Pod, PriceSegment
 from tests.support.rigs.runpod_rig import POD, PODS
 from tests.support.world import PROBLEM, World, reply, state
 
@@ -225,6 +225,20 @@ def test_a_tagged_machine_without_a_row_is_destroyed_after_two_sightings(world: 
     assert Pod.objects.filter(external_id=orphan.id, state="terminating").exists()
     world.run(900, until=lambda: orphan.id not in world.living())
     assert foreign.id in world.living()
+
+
+@pytest.mark.parametrize("rest", ["²-" + "ab" * 16, "x", "9" * 18])
+def test_a_machine_of_ours_with_an_odd_name_stops_no_reconciliation(
+    world: World, rest: str
+) -> None:
+    request = {**world.rig.state.pods[str(world.booted().external_id)].request}
+    odd = world.rig.state.create({**request, "name": f"{Installation.tag()}-{rest}"})
+    orphan = world.rig.state.create({**request, "name": f"{world.tag}-{'ab' * 16}"})
+    world.reconcile()
+    assert Orphan.objects.get(external_id=odd.id).fleet_id is None
+    world.rig.clock.advance(300)
+    assert sorted(world.reconcile().destroyed) == sorted([odd.id, orphan.id])
+    assert not Pod.objects.filter(external_id=odd.id).exists()
 
 
 def test_an_orphan_is_adopted_where_the_operator_chose_that(world: World) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from pods.providers.base import Phase
 from pods.providers.errors import Unavailable
-from pods.providers.vastai.mapping import country_of, instance_id, machine_of, read_state, token_of
+from pods.providers.vastai.mapping import country_of, instance_id, machine_of, read_state
 
 OCI = "Error response from daemon: OCI runtime create failed: exec not found"
 
@@ -153,10 +153,3 @@ def test_a_country_is_found_in_every_shape_of_geolocation(
     geolocation: str | None, country: str
 ) -> None:
     assert country_of(geolocation) == country
-
-
-@pytest.mark.parametrize(
-    ("name", "token"), [("pf-7-0a1b", "0a1b"), ("pf-0a1b", "0a1b"), ("mine", ""), ("", "")]
-)
-def test_the_token_is_the_last_part_of_a_name(name: str, token: str) -> None:
-    assert token_of(name) == token

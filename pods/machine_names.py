@@ -1,0 +1,69 @@
+"""The names of machines, `pf-<installation>-<fleet id>-<client token>`: built and read here alone."""
+
+import re
+import uuid
+from dataclasses import dataclass
+from typing import Final
+
+# The tag of every installation: `list_tagged` takes it for "pf-…".
+ANY_INSTALLATION: Final = "pf"
+_TOKEN: Final = re.compile(r"[0-9a-f]{32}\Z")
+_NAME: Final = re.compile(
+    r"pf-(?P<slug>[a-z0-9]{1,12})-(?P<fleet>[0-9]{1,17})(?:-(?P<rest>.*))?\Z", re.DOTALL
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineName:
+    """Who made a machine, for which fleet and for which pod."""
+
+    slug: str  # of the installation
+    fleet_id: int
+    token: uuid.UUID | None  # the pod's client token; None: the name does not end with one
+
+    @property
+    def tag(self) -> str:
+        """What the names of the fleet's machines begin with."""
+        return fleet_tag(self.slug, self.fleet_id)
+
+    def __str__(self) -> str:
+        return self.tag if self.token is None else tagged(self.tag, self.token.hex)
+
+    @classmethod
+    def parse(cls, name: str) -> "MachineName | None":
+        """What a machine's name says; None for a name that no installation of ours gives."""
+        found = _NAME.match(name)
+        if found is None:
+            return None
+        token = read_token(found["rest"] or "")
+        return cls(slug=found["slug"], fleet_id=int(found["fleet"]), token=token)
+
+
+def installation_tag(slug: str) -> str:
+    """What the names of all machines of an installation begin with."""
+    return f"{ANY_INSTALLATION}-{slug}"
+
+
+def fleet_tag(slug: str, fleet_id: int) -> str:
+    """What the names of all machines of a fleet begin with."""
+    return f"{installation_tag(slug)}-{fleet_id}"
+
+
+def tagged(tag: str, token: str) -> str:
+    """The name of the machine that is created with this token."""
+    return f"{tag}-{token}"
+
+
+def has_tag(name: str, tag: str) -> bool:
+    """Whether the name begins with the tag: `pf-a` is the tag of `pf-a-1`, and not of `pf-ab-1`."""
+    return name.startswith(f"{tag}-")
+
+
+def token_of(name: str) -> str:
+    """What stands where a name has its token; "" where the name has no such part."""
+    return name.rpartition("-")[2] if "-" in name else ""
+
+
+def read_token(text: str) -> uuid.UUID | None:
+    """A client token; None for any other text."""
+    return uuid.UUID(hex=text) if _TOKEN.match(text) else None
