@@ -24,7 +24,7 @@ from rich.table import Table
 from config import preparing
 from fleet import operating
 from fleet.models import Fleet, Sample, Tick
-from fleet.tick import ticking
+from fleet.tick import requesting, ticking
 from pods.base.clock import utcnow
 from pods.models import Installation, Pod, PodEvent, PriceSegment
 from pods.states import BOOTING, READY, TERMINATED
@@ -86,7 +86,7 @@ def fill_pods(fleet: Fleet, count: int) -> None:
     shared: dict[str, Any] = {
         "fleet": fleet, "account": account, "provider": account.provider, "tag": tag,
         "state_since": now, "hourly_usd": Decimal("0.44"), "gpu_type": "NVIDIA L4",
-        "agent": ticking.agent_settings(fleet),
+        "agent": requesting.agent_settings(fleet),
     }  # fmt: skip
     states = [READY, READY, READY, BOOTING, TERMINATED, TERMINATED, TERMINATED, TERMINATED]
     pods = Pod.objects.bulk_create(

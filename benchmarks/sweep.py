@@ -19,7 +19,7 @@ from rich.table import Table
 from config import preparing
 from fleet import operating
 from fleet.models import Fleet
-from fleet.tick import ticking
+from fleet.tick import requesting
 from pods import health
 from pods.agent.protocol import AgentState, Heartbeat, Keys
 from pods.base.clock import utcnow
@@ -114,7 +114,7 @@ def rent(fleet: Fleet, at: Vendor, count: int) -> list[Pod]:
                 requested_at=early,
                 ready_at=early,
                 hourly_usd=machine.hourly_usd,
-                agent=ticking.agent_settings(fleet),
+                agent=requesting.agent_settings(fleet),
             )
         )
         if n >= count * ILL:

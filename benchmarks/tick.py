@@ -17,8 +17,8 @@ from rich.table import Table
 from config import preparing
 from fleet import operating
 from fleet.models import Fleet, Tick
-from fleet.tick import ticking
-from fleet.tick.gathering import template_hash
+from fleet.tick import requesting, ticking
+from fleet.tick.requesting import template_hash
 from pods.agent.protocol import AgentState, Heartbeat, Keys
 from pods.base.clock import utcnow
 from pods.base.redis import redis_client
@@ -58,7 +58,7 @@ def fill(fleet: Fleet, count: int) -> None:
         "state_since": now,
         "requested_at": now,
         "ready_at": now,
-        "agent": ticking.agent_settings(fleet),
+        "agent": requesting.agent_settings(fleet),
         "template_hash": template_hash(fleet),
     }
     pods = Pod.objects.bulk_create(

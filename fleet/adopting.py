@@ -8,17 +8,17 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from fleet.decision.values import OfferFacts
 from fleet.models import Fleet
-from fleet.tick import ticking
+from fleet.tick import requesting
 from pods import dispatch, lifecycle
 from pods.accounts import connecting
 from pods.accounts.connecting import Connect
 from pods.base.clock import utcnow
-from pods.machine_names import ANY_INSTALLATION, MachineName
+from pods.machine_names import ANY_INSTALLATION, MachineName, fleet_tag
 from pods.models import Account, Installation, Orphan, Pod
+from pods.pod_rows import pod_of_machine
 from pods.providers.base import Machine, Phase
-from pods.states import BOOTING, STOPPED, PodState
+from pods.states import BOOTING, STOPPED
 
 
 class CannotAdopt(ValueError):
@@ -134,24 +134,14 @@ def _become(slug: str) -> None:
 
 def _row(found: Found, fleet: Fleet) -> Pod:
     """The row that its tick would have written, with what the vendor says of the machine."""
-    machine, now = found.machine, utcnow()
-    offer = OfferFacts(
-        account_id=found.account.pk,
-        key="",
-        hourly_usd=machine.hourly_usd or Decimal(0),
-        gpu_type=machine.gpu_type[:80],
-        region=machine.region[:80],
-        host=machine.host[:120],
-        interruptible=machine.interruptible,
+    return pod_of_machine(
+        requesting.template(fleet),
+        found.account,
+        found.machine,
+        state=STOPPED if found.machine.phase is Phase.STOPPED else BOOTING,
+        token=found.token,
+        tag=fleet_tag(found.slug, found.fleet_id),
     )
-    name = MachineName(slug=found.slug, fleet_id=found.fleet_id, token=found.token)
-    pod = ticking.new_pod(fleet, found.account, offer, name)
-    state: PodState = STOPPED if machine.phase is Phase.STOPPED else BOOTING
-    pod.name, pod.external_id = machine.name, machine.external_id
-    pod.state, pod.console_url = state.value, machine.console_url[:300]
-    pod.requested_at = pod.asked_at = machine.created_at or now
-    pod.booted_at = now  # its agent has the whole boot time to be heard
-    return pod
 
 
 def by_fleet(found: Sequence[Found]) -> Mapping[tuple[str, int], Sequence[Found]]:

@@ -1,12 +1,19 @@
 """The Celery tasks of the demand side: a way in to the verbs, and nothing else."""
 
+import structlog
 from celery import shared_task
 
 from fleet import retention
 from fleet.alerts import delivering, reconciling
 from fleet.money import balances
-from fleet.tick import ticking
+from fleet.tick import requesting, ticking
+from pods import dispatch
+from pods import reconciling as pods_reconciling
+from pods.accounts.connecting import CannotConnect
 from pods.models import Account
+from pods.providers.errors import ProviderError
+
+log = structlog.get_logger(__name__)
 
 
 @shared_task(name="fleet.tick", soft_time_limit=25, time_limit=30)
@@ -31,6 +38,17 @@ def prune() -> None:
 def deliver(channel_id: int) -> None:
     """Send what is due on a channel; what fails is due again, and the row says when."""
     delivering.deliver(channel_id)
+
+
+@shared_task(name=dispatch.RECONCILE, expires=120)
+def reconcile_account(account_id: int) -> None:
+    """Compare an account's machines with the rows; a machine without one gets a row of its fleet."""
+    try:
+        pods_reconciling.reconcile_account(
+            Account.objects.get(pk=account_id), template_of=requesting.template_of
+        )
+    except (ProviderError, CannotConnect) as exc:
+        log.warning("reconcile_failed", account=account_id, because=str(exc))
 
 
 @shared_task(name="fleet.read_balances", expires=900)

@@ -27,6 +27,7 @@ SPAWN: Final = "pods.spawn"
 CHECK: Final = "pods.check"
 TEARDOWN: Final = "pods.teardown"
 RESUME: Final = "pods.resume"
+RECONCILE: Final = "pods.reconcile_account"
 STEP_OF: Final = {
     REQUESTED: SPAWN,
     CREATING: SPAWN,

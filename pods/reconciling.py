@@ -1,13 +1,12 @@
 """The provider's machines against our rows: no machine without a row, no row without a machine."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import structlog
-from django.apps import apps
 from django.db import IntegrityError
 
 from pods import dispatch, lifecycle
@@ -16,28 +15,18 @@ from pods.accounts.connecting import Connect
 from pods.base.clock import utcnow
 from pods.machine_names import MachineName, fleet_tag, read_token
 from pods.models import Account, Installation, Orphan, Pod
+from pods.pod_rows import Template, pod_of_machine
 from pods.providers.base import Machine, Phase, Provider
 from pods.providers.errors import ProviderError
-from pods.states import BOOTING, ENDED, TERMINATING, PodState
+from pods.states import BOOTING, ENDED, TERMINATING
 
 log = structlog.get_logger(__name__)
 # Between the two sightings of an orphan, besides the provider's consistency window: a spawn may be
 # about to write its id down.
 SIGHTINGS_APART: Final = timedelta(seconds=5)
 
-# What an adopted pod takes over from the newest pod of its fleet.
-INHERITED: Final = (
-    "agent",
-    "image",
-    "template_hash",
-    "disk_gb",
-    "handler_env",
-    "redis_url",
-    "boot_seconds",
-    "silent_seconds",
-    "drain_seconds",
-    "stop_when_idle",
-)
+# What a fleet chooses for its pods; None where there is no fleet of that id.
+TemplateOf = Callable[[int], Template | None]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,10 +40,13 @@ class Reconciled:
     watched: list[str] = field(default_factory=list)  # orphans, not old enough to act on
 
 
-def reconcile_account(account: Account, *, connect: Connect = connecting.connect) -> Reconciled:
+def reconcile_account(
+    account: Account, *, template_of: TemplateOf, connect: Connect = connecting.connect
+) -> Reconciled:
     """Compare the provider's list with the rows, and deal with each machine that has no living row.
 
-    Machines that are not tagged as ours are not even listed.
+    Machines that are not tagged as ours are not even listed. `template_of`: what a fleet chooses for
+    its pods, which makes the row of a machine that has none.
 
     Raises:
         ProviderError: the list cannot be had; nothing was concluded from that.
@@ -80,7 +72,7 @@ def reconcile_account(account: Account, *, connect: Connect = connecting.connect
         elif row.status in ENDED:
             _resurrect(row, machine, done)
     _forget_gone(account, {m.external_id for m in orphans})
-    _deal_with(account, provider, orphans, done)
+    _deal_with(account, provider, orphans, template_of, done)
     return done
 
 
@@ -124,7 +116,11 @@ def _forget_gone(account: Account, present: set[str]) -> None:
 
 
 def _deal_with(
-    account: Account, provider: Provider, orphans: Sequence[Machine], done: Reconciled
+    account: Account,
+    provider: Provider,
+    orphans: Sequence[Machine],
+    template_of: TemplateOf,
+    done: Reconciled,
 ) -> None:
     now = utcnow()
     window = max(
@@ -136,11 +132,12 @@ def _deal_with(
             done.watched.append(machine.external_id)
             continue
         log.warning("orphan_found", account=account.name, external_id=machine.external_id)
-        fleet = _fleet_of(machine)
-        if fleet is None:
+        fleet_id = _fleet_id(machine)
+        template = None if fleet_id is None else template_of(fleet_id)
+        if template is None:
             _destroy_unowned(account, provider, machine, done)
         else:
-            _give_row(account, fleet, machine, done)
+            _give_row(account, template, machine, done)
 
 
 def _sight(account: Account, machine: Machine, now: datetime) -> Orphan:
@@ -171,24 +168,29 @@ def _fleet_id(machine: Machine) -> int | None:
     return name.fleet_id
 
 
-def _fleet_of(machine: Machine) -> Any:
-    fleet_id = _fleet_id(machine) or 0
-    # By name: rows point up, the module does not.
-    return apps.get_model("fleet", "Fleet").objects.filter(pk=fleet_id).first()
+def _give_row(account: Account, template: Template, machine: Machine, done: Reconciled) -> None:
+    """Adopt the machine, or give it a row that ends it: either way it is counted from now on.
 
-
-def _give_row(account: Account, fleet: Any, machine: Machine, done: Reconciled) -> None:
-    """Adopt the machine, or give it a row that ends it: either way it is counted from now on."""
+    The machine was most likely made as the newest pod of its fleet was: the row says the same.
+    """
     adopt = account.orphans == Account.Orphans.ADOPT
-    template = Pod.objects.filter(fleet=fleet).order_by("-pk").first()
+    newest = Pod.objects.filter(fleet_id=template.fleet_id).order_by("-pk").first()
     token = read_token(machine.token)
     known = token is not None and not Pod.objects.filter(client_token=token).exists()
     # A second machine with a living row's token (F14) was made by accident: it is never adopted.
-    adopt = adopt and known and template is not None
+    adopt = adopt and known and newest is not None
     state = BOOTING if adopt else TERMINATING
     if token is None or not known:
         token = uuid.uuid4()
-    pod = _row_for(account, fleet, machine, template, state, token)
+    pod = pod_of_machine(
+        template if newest is None else Template.of(newest),
+        account,
+        machine,
+        state=state,
+        token=token,
+        tag=fleet_tag(Installation.own().slug, template.fleet_id),
+        retire_because="" if state is BOOTING else "a machine without a row",
+    )
     try:
         lifecycle.insert(
             pod,
@@ -202,42 +204,6 @@ def _give_row(account: Account, fleet: Any, machine: Machine, done: Reconciled) 
         gone_at=utcnow(), outcome="adopted" if adopt else "row made, to be destroyed"
     )
     dispatch.next_step(pod.pk, state)
-
-
-def _row_for(
-    account: Account,
-    fleet: Any,
-    machine: Machine,
-    template: Pod | None,
-    state: PodState,
-    token: uuid.UUID,
-) -> Pod:
-    now = utcnow()
-    inherited: dict[str, Any] = {
-        "agent": {"fleet": fleet.name, "stream": fleet.stream, "group": fleet.group}
-    }
-    if template is not None:
-        inherited = {name: getattr(template, name) for name in INHERITED}
-    return Pod(
-        fleet=fleet,
-        account=account,
-        provider=account.provider,
-        external_id=machine.external_id,
-        client_token=token,
-        name=machine.name if token.hex == machine.token else f"{machine.name[:60]}-{token.hex[:8]}",
-        tag=fleet_tag(Installation.own().slug, fleet.pk),
-        state=state.value,
-        hourly_usd=machine.hourly_usd or 0,
-        gpu_type=machine.gpu_type[:80],
-        console_url=machine.console_url[:300],
-        region=machine.region[:80],
-        host=machine.host[:120],
-        requested_at=machine.created_at or now,
-        asked_at=machine.created_at or now,
-        booted_at=now,
-        retire_because="" if state is BOOTING else "a machine without a row",
-        **inherited,
-    )
 
 
 def _destroy_unowned(

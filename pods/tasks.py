@@ -3,16 +3,14 @@
 from datetime import timedelta
 from typing import Final
 
-from celery import shared_task
+from celery import current_app, shared_task
 from django.db.models import Q
 
-from pods import dispatch, health, reconciling, resuming, spawning, teardown
+from pods import dispatch, health, resuming, spawning, teardown
 from pods.accounts import surveying
-from pods.accounts.connecting import CannotConnect
 from pods.agent_redis import consumers, redis_users
 from pods.base.clock import utcnow
 from pods.models import Account, Pod
-from pods.providers.errors import ProviderError
 from pods.states import PodState
 
 # A step that is due for so long has lost its message, or its worker.
@@ -64,16 +62,8 @@ def reconcile() -> None:
     """Send a reconciliation of each account, and remove the consumers of pods that ended."""
     consumers.sweep()
     for account_id in Account.objects.values_list("pk", flat=True):
-        reconcile_account.apply_async((account_id,), expires=120)
-
-
-@shared_task(name="pods.reconcile_account", expires=120)
-def reconcile_account(account_id: int) -> None:
-    """Compare an account's machines with the rows."""
-    try:
-        reconciling.reconcile_account(Account.objects.get(pk=account_id))
-    except (ProviderError, CannotConnect) as exc:
-        reconciling.log.warning("reconcile_failed", account=account_id, because=str(exc))
+        # By name: the task is in fleet/tasks.py, which knows what a fleet chooses for its pods.
+        current_app.send_task(dispatch.RECONCILE, args=(account_id,), expires=120)
 
 
 @shared_task(name="pods.survey", expires=120)

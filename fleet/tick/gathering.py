@@ -1,7 +1,5 @@
 """Gathers what one decision is made from: rows, one probe, one read of the heartbeats."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,6 +24,7 @@ from fleet.decision.values import (
 from fleet.models import Fleet, IdleAction, Limits, Tick
 from fleet.money import spending
 from fleet.tick.market import experience, offers_for
+from fleet.tick.requesting import template_hash
 from pods import health
 from pods.agent_redis import heartbeats
 from pods.agent_redis.heartbeats import Beat, Consumer, HeartbeatsUnknown
@@ -46,12 +45,6 @@ class Gathered:
     pods: dict[int, Pod]
     depth: Depth | None
     last_tick_at: datetime | None
-
-
-def template_hash(fleet: Fleet) -> str:
-    """What a canary proves: the image, the handler and its environment."""
-    template = [fleet.image, fleet.handler, fleet.handler_env]
-    return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()
 
 
 def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:

@@ -3,8 +3,6 @@
 import os
 import socket
 import time
-import uuid
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Final
@@ -15,18 +13,17 @@ from django.db.models import Q
 
 from fleet.decision.decide import decide
 from fleet.decision.recording import recorded
-from fleet.decision.values import Decision, OfferFacts
-from fleet.models import Backlog, Fleet, Lease, Limits, Sample, Tick
+from fleet.decision.values import Decision
+from fleet.models import Fleet, Lease, Limits, Sample, Tick
 from fleet.retention import grain_of
-from fleet.tick import gathering
-from fleet.tick.gathering import Gathered, template_hash
-from pods import dispatch, lifecycle, resuming, teardown
+from fleet.tick import gathering, requesting
+from fleet.tick.gathering import Gathered
+from pods import resuming, teardown
 from pods.accounts.connecting import CannotConnect
 from pods.base.clock import utcnow
 from pods.lifecycle import Overtaken
-from pods.machine_names import MachineName
-from pods.models import Account, Installation, Pod
-from pods.states import READY, REQUESTED
+from pods.models import Pod
+from pods.states import READY
 
 log = structlog.get_logger(__name__)
 # Longer than the tick's hard time limit: whoever held it is dead by then.
@@ -119,7 +116,7 @@ def _write(fleet: Fleet, token: int, gathered: Gathered, decision: Decision, beg
             milliseconds=int((time.monotonic() - began) * 1000),
         )
         _sample(fleet, gathered)
-        _request(fleet, decision.spawn, because=decision.sentence)
+        requesting.request_pods(fleet, decision.spawn, because=decision.sentence)
         for again in decision.resume:
             pod = gathered.pods[again.pod_id]
             resuming.begin_resume(pod, by="tick", because=again.because)
@@ -157,73 +154,6 @@ def _sample(fleet: Fleet, gathered: Gathered) -> None:
 def _oldest_seconds(gathered: Gathered) -> float | None:
     oldest = gathered.depth.oldest_age if gathered.depth else None
     return None if oldest is None else oldest.total_seconds()
-
-
-def _request(fleet: Fleet, offers: Sequence[OfferFacts], *, because: str) -> None:
-    """Write ahead a row for each new pod; its spawn goes out when the transaction commits."""
-    accounts = Account.objects.in_bulk({offer.account_id for offer in offers})
-    slug = Installation.own().slug if offers else ""
-    for offer in offers:
-        name = MachineName(slug=slug, fleet_id=fleet.pk, token=uuid.uuid4())
-        pod = new_pod(fleet, accounts[offer.account_id], offer, name)
-        lifecycle.insert(pod, by="tick", because=because)
-        dispatch.send(dispatch.SPAWN, pod.pk)
-
-
-def new_pod(fleet: Fleet, account: Account, offer: OfferFacts, name: MachineName) -> Pod:
-    """The row of a pod that is requested: everything that its life needs is copied onto it."""
-    assert name.token is not None
-    return Pod(
-        fleet=fleet,
-        account=account,
-        provider=account.provider,
-        client_token=name.token,
-        name=str(name),
-        tag=name.tag,
-        state=REQUESTED.value,
-        offer_key=offer.key,
-        gpu_type=offer.gpu_type,
-        gpu_count=offer.gpu_count,
-        region=offer.region,
-        host=offer.host,
-        interruptible=offer.interruptible,
-        hourly_usd=offer.hourly_usd,
-        stopped_hourly_usd=offer.stopped_hourly_usd,
-        image=fleet.image,
-        template_hash=template_hash(fleet),
-        disk_gb=fleet.disk_gb,
-        handler_env=fleet.handler_env,
-        # A Celery broker is its app's own business: the agent beats at the installation's Redis.
-        redis_url=fleet.backlog_url if fleet.backlog == Backlog.REDIS_STREAM else "",
-        boot_seconds=fleet.boot_seconds,
-        silent_seconds=fleet.silent_seconds,
-        drain_seconds=fleet.drain_seconds,
-        requested_at=utcnow(),
-        agent=agent_settings(fleet),
-    )
-
-
-def agent_settings(fleet: Fleet) -> dict[str, str | int | float]:
-    """What the fleet tells its agents: AgentSettings but for what is the pod's own."""
-    return {
-        "fleet": fleet.name,
-        "stream": fleet.stream,
-        "group": fleet.group,
-        "handler": fleet.handler,
-        "celery_app": "" if fleet.backlog == Backlog.REDIS_STREAM else fleet.handler,
-        "results": fleet.results,
-        "reply_to": fleet.reply_to,
-        "longest_results": fleet.longest_results,
-        "batch_size": fleet.batch_size,
-        "target_batch_seconds": fleet.target_batch_seconds,
-        "max_deliveries": fleet.max_deliveries,
-        "claim_idle_seconds": fleet.claim_idle_seconds,
-        "heartbeat_seconds": fleet.heartbeat_seconds,
-        "orphan_seconds": fleet.orphan_seconds,
-        "drain_seconds": fleet.drain_seconds,
-        "notice_seconds": fleet.notice_seconds,
-        "handler_timeout_seconds": fleet.handler_timeout_seconds,
-    }
 
 
 def _retire(gathered: Gathered, decision: Decision) -> None:

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page
 
 from fleet.models import Alert, Fleet, Sample, Tick
-from fleet.tick.ticking import agent_settings
+from fleet.tick.requesting import agent_settings
 from pods.base.clock import utcnow
 from pods.models import Account, Pod, PodEvent, PriceSegment
 from tests.support.factories import a_fleet, an_account

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from fleet.models import Fleet
-from fleet.tick import ticking
+from fleet.tick import requesting, ticking
 from pods import health, reconciling, resuming, spawning, teardown
 from pods.accounts import surveying
 from pods.base import clock
@@ -88,7 +88,9 @@ class Market:
         self._work()
         if clock.utcnow() - self.reconciled_at > RECONCILED_EVERY:
             for account in self.accounts.values():
-                reconciling.reconcile_account(account, connect=self.connect)
+                reconciling.reconcile_account(
+                    account, template_of=requesting.template_of, connect=self.connect
+                )
             self.reconciled_at = clock.utcnow()
         if clock.utcnow() - self.surveyed_at > SURVEYED_EVERY:
             self.survey()

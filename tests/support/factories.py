@@ -82,8 +82,7 @@ def an_account(provider: str = "local", **values: Any) -> "Account":
 
 def a_pod(fleet: "Fleet | None" = None, state: PodState = READY, **values: Any) -> "Pod":
     """A pod's row in a state, with the event that says so."""
-    from fleet.tick.gathering import template_hash
-    from fleet.tick.ticking import agent_settings
+    from fleet.tick.requesting import agent_settings, template_hash
     from pods import lifecycle
     from pods.base.clock import utcnow
     from pods.models import Installation, Pod

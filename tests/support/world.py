@@ -8,6 +8,7 @@ from typing import Any
 import redis
 
 from fleet.models import Fleet
+from fleet.tick import requesting
 from pods import health, reconciling, resuming, spawning, teardown
 from pods.accounts import connecting
 from pods.agent.protocol import AgentState, Heartbeat
@@ -101,7 +102,9 @@ class World:
         self.sweep()
 
     def reconcile(self) -> reconciling.Reconciled:
-        return reconciling.reconcile_account(self.account, connect=self.connect)
+        return reconciling.reconcile_account(
+            self.account, template_of=requesting.template_of, connect=self.connect
+        )
 
     def work(self) -> None:
         """Run the step of each pod whose step is due."""

@@ -10,7 +10,7 @@ import time_machine
 
 from fleet import adopting, operating
 from fleet.models import Fleet, Tick
-from fleet.tick import ticking
+from fleet.tick import requesting, ticking
 from pods import lifecycle, reconciling, teardown
 from pods.agent.control import Control
 from pods.agent.heartbeat import Beating
@@ -105,7 +105,7 @@ class NothingInHand:
 def test_work_that_arrives_while_the_last_pod_drains_waits_for_its_place(redis_url: str) -> None:
     account = an_account(offers=[OFFER], surveyed_at=clock.utcnow())
     fleet = a_fleet(accounts=[account], max_instances=1, target_depth_per_pod=1, stream="late")
-    Fleet.objects.filter(pk=fleet.pk).update(proven_template=ticking.template_hash(fleet))
+    Fleet.objects.filter(pk=fleet.pk).update(proven_template=requesting.template_hash(fleet))
     operating.make_group(fleet)
     pod = a_pod(fleet, READY)
     teardown.retire_pod(pod, by="tick", because="idle")
@@ -175,7 +175,9 @@ def test_a_machine_that_is_adopted_while_its_reconciliation_looks_is_not_destroy
         adopting.adopt(found, world.tag.split("-")[1], {world.fleet.pk: world.fleet})
 
     provider = Meanwhile(world.provider, adopt)
-    done = reconciling.reconcile_account(world.account, connect=lambda _: provider)
+    done = reconciling.reconcile_account(
+        world.account, template_of=requesting.template_of, connect=lambda _: provider
+    )
     assert done.destroyed == []
     assert Pod.objects.get(external_id=orphan.id).state == "booting"
     world.run(300)

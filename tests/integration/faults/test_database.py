@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from benchmarks.tick import fill
 from fleet import operating
 from fleet.models import Fleet, Tick
-from fleet.tick import ticking
+from fleet.tick import requesting, ticking
 from pods import teardown
 from pods.accounts import connecting
 from pods.base import clock
@@ -88,7 +88,7 @@ def test_a_tick_whose_database_goes_starts_nothing_and_the_next_one_decides(
         surveyed_at=clock.utcnow(),
     )
     fleet = a_fleet(accounts=[account], max_instances=2, target_depth_per_pod=1, stream="s")
-    Fleet.objects.filter(pk=fleet.pk).update(proven_template=ticking.template_hash(fleet))
+    Fleet.objects.filter(pk=fleet.pk).update(proven_template=requesting.template_hash(fleet))
     operating.make_group(fleet)
     client = redis.Redis.from_url(redis_url, protocol=2)
     for n in range(9):

@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from fleet.models import Fleet
+from fleet.tick import requesting
 from pods import health, teardown
 from pods.agent.protocol import AgentState
 from pods.base import clock
@@ -255,6 +257,22 @@ def test_an_orphan_is_adopted_where_the_operator_chose_that(world: World) -> Non
     world.beat(adopted)
     world.sweep()
     assert state(adopted) == "ready"
+
+
+def test_a_machine_of_a_fleet_without_pods_gets_the_row_that_its_fleet_would_ask_for(
+    world: World,
+) -> None:
+    Fleet.objects.update(backlog_url="redis://elsewhere.example:6379/0", boot_seconds=77)
+    request = {"gpu": {"id": world.rig.state.catalog[0].id, "count": 1}, "image": "i", "env": {}}
+    orphan = world.rig.state.create({**request, "name": f"{world.tag}-{'ab' * 16}"})
+    world.reconcile()
+    world.rig.clock.advance(300)
+    assert world.reconcile().destroyed == [orphan.id]
+    row = Pod.objects.get(external_id=orphan.id)
+    assert (row.state, row.fleet_id, row.tag) == ("terminating", world.fleet.pk, world.tag)
+    assert (row.name, row.client_token.hex) == (f"{world.tag}-{'ab' * 16}", "ab" * 16)
+    assert (row.redis_url, row.boot_seconds) == ("redis://elsewhere.example:6379/0", 77)
+    assert row.agent == requesting.agent_settings(world.fleet)
 
 
 def test_a_machine_whose_row_was_closed_counts_and_is_destroyed_again(world: World) -> None:

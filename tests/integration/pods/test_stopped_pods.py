@@ -7,7 +7,7 @@ import pytest
 
 from fleet import operating
 from fleet.models import Fleet, Tick
-from fleet.tick import gathering, ticking
+from fleet.tick import gathering, requesting, ticking
 from pods.accounts import connecting, surveying
 from pods.agent.protocol import AgentState, Command
 from pods.base import clock
@@ -29,9 +29,9 @@ def stopping(world: World, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> W
     monkeypatch.setenv("THE_KEY", KEY)
     Account.objects.update(options={"base_url": world.rig.server.url}, secret_ref="env:THE_KEY")
     Fleet.objects.update(idle_action="stop", max_stopped_hours=24, max_instances=3)
-    Fleet.objects.update(proven_template=gathering.template_hash(world.fleet), image="i:1")
+    Fleet.objects.update(proven_template=requesting.template_hash(world.fleet), image="i:1")
     world.fleet.refresh_from_db()
-    Fleet.objects.update(proven_template=gathering.template_hash(world.fleet))
+    Fleet.objects.update(proven_template=requesting.template_hash(world.fleet))
     operating.make_group(world.fleet)
     return world
 

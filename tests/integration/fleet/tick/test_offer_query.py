@@ -14,7 +14,7 @@ from django.test import Client
 from fleet import operating
 from fleet.decision.values import Wanted
 from fleet.models import Fleet
-from fleet.tick import market, ticking
+from fleet.tick import market, requesting, ticking
 from pods.states import READY
 from tests.support.admin_pages import fields_of, page_of
 from tests.support.factories import NOON, a_fleet, a_pod, an_account
@@ -96,7 +96,7 @@ def test_an_offer_query_that_cannot_be_read_rents_nothing_and_still_ends_what_is
     account = an_account("runpod", offers=[OFFER], surveyed_at=NOON)
     fleet = a_fleet(accounts=[account], max_instances=3, target_depth_per_pod=10, image="i:1")
     Fleet.objects.filter(pk=fleet.pk).update(
-        offer_query={"min_vram_gb": "much"}, proven_template=ticking.template_hash(fleet)
+        offer_query={"min_vram_gb": "much"}, proven_template=requesting.template_hash(fleet)
     )
     operating.make_group(fleet)
     add_items(redis_url, 1000)

@@ -7,7 +7,7 @@ import pytest
 
 from fleet import operating
 from fleet.models import Fleet, Tick
-from fleet.tick import market, ticking
+from fleet.tick import market, requesting, ticking
 from pods import lifecycle
 from pods.base import clock
 from pods.models import Account, Pod
@@ -23,7 +23,7 @@ def fleet(redis_url: str) -> Fleet:
     offers = [packed("cheap", "0.3", "A"), packed("fast", "2", "B")]
     account = an_account("runpod", offers=offers, surveyed_at=NOON)
     made: Fleet = a_fleet(accounts=[account], max_instances=9, target_depth_per_pod=10, image="i:1")
-    Fleet.objects.filter(pk=made.pk).update(proven_template=ticking.template_hash(made))
+    Fleet.objects.filter(pk=made.pk).update(proven_template=requesting.template_hash(made))
     return made
 
 

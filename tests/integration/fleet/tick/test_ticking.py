@@ -19,7 +19,7 @@ from fleet.items.room import Room
 from fleet.models import Fleet, Lease, Limits, Tick
 from fleet.operating import EditedMeanwhile
 from fleet.pages.status import status_of
-from fleet.tick import scheduling, ticking
+from fleet.tick import requesting, scheduling, ticking
 from pods.accounts import connecting
 from pods.agent.protocol import AgentState, Heartbeat, Keys
 from pods.base import clock
@@ -38,7 +38,7 @@ def fleet(redis_url: str) -> Fleet:
     account = an_account(offers=[OFFER], surveyed_at=NOON)
     made: Fleet = a_fleet(accounts=[account], name="emb", max_instances=5, target_depth_per_pod=10)
     Fleet.objects.filter(pk=made.pk).update(
-        proven_template=ticking.template_hash(made)  # else the canary holds everything at one
+        proven_template=requesting.template_hash(made)  # else the canary holds everything at one
     )
     operating.make_group(made)
     return made

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from fleet.tick import requesting
 from pods import reconciling
 from pods.accounts import breaker
 from pods.base import clock
@@ -88,6 +89,8 @@ def test_a_list_ends_the_trouble_of_an_account_without_pods(world: World) -> Non
     """Found by the seed 50014: nothing else asks such an account anything that would tell."""
     breaker.failed(world.account, AuthFailed("401"))
     world.rig.clock.advance(30)
-    reconciling.reconcile_account(world.account, connect=world.connect)
+    reconciling.reconcile_account(
+        world.account, template_of=requesting.template_of, connect=world.connect
+    )
     world.account.refresh_from_db()
     assert (world.account.failures, world.account.last_error) == (0, "")

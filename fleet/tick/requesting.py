@@ -1,0 +1,87 @@
+"""Asks for pods: the rows of new pods, with everything that the fleet chooses for them."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from fleet.decision.values import OfferFacts
+from fleet.models import Backlog, Fleet
+from pods import dispatch, lifecycle
+from pods.models import Account, Installation
+from pods.pod_rows import Template, requested_pod
+
+
+def request_pods(fleet: Fleet, offers: Sequence[OfferFacts], *, because: str) -> None:
+    """Write ahead a row for each new pod; its spawn goes out when the transaction commits."""
+    if not offers:
+        return
+    accounts = Account.objects.in_bulk({offer.account_id for offer in offers})
+    slug, chosen = Installation.own().slug, template(fleet)
+    for offer in offers:
+        pod = requested_pod(
+            chosen,
+            accounts[offer.account_id],
+            slug=slug,
+            offer_key=offer.key,
+            gpu_type=offer.gpu_type,
+            gpu_count=offer.gpu_count,
+            region=offer.region,
+            host=offer.host,
+            interruptible=offer.interruptible,
+            hourly_usd=offer.hourly_usd,
+            stopped_hourly_usd=offer.stopped_hourly_usd,
+        )
+        lifecycle.insert(pod, by="tick", because=because)
+        dispatch.send(dispatch.SPAWN, pod.pk)
+
+
+def template_of(fleet_id: int) -> Template | None:
+    """What the fleet of that id chooses for its pods; None where there is no such fleet."""
+    fleet = Fleet.objects.filter(pk=fleet_id).first()
+    return None if fleet is None else template(fleet)
+
+
+def template(fleet: Fleet) -> Template:
+    """Everything that the life of a pod needs to know of its fleet."""
+    return Template(
+        fleet_id=fleet.pk,
+        agent=agent_settings(fleet),
+        image=fleet.image,
+        template_hash=template_hash(fleet),
+        disk_gb=fleet.disk_gb,
+        handler_env=fleet.handler_env,
+        # A Celery broker is its app's own business: the agent beats at the installation's Redis.
+        redis_url=fleet.backlog_url if fleet.backlog == Backlog.REDIS_STREAM else "",
+        boot_seconds=fleet.boot_seconds,
+        silent_seconds=fleet.silent_seconds,
+        drain_seconds=fleet.drain_seconds,
+    )
+
+
+def template_hash(fleet: Fleet) -> str:
+    """What a canary proves: the image, the handler and its environment."""
+    proven = [fleet.image, fleet.handler, fleet.handler_env]
+    return hashlib.sha256(json.dumps(proven, sort_keys=True).encode()).hexdigest()
+
+
+def agent_settings(fleet: Fleet) -> dict[str, str | int | float]:
+    """What the fleet tells its agents: AgentSettings but for what is the pod's own."""
+    return {
+        "fleet": fleet.name,
+        "stream": fleet.stream,
+        "group": fleet.group,
+        "handler": fleet.handler,
+        "celery_app": "" if fleet.backlog == Backlog.REDIS_STREAM else fleet.handler,
+        "results": fleet.results,
+        "reply_to": fleet.reply_to,
+        "longest_results": fleet.longest_results,
+        "batch_size": fleet.batch_size,
+        "target_batch_seconds": fleet.target_batch_seconds,
+        "max_deliveries": fleet.max_deliveries,
+        "claim_idle_seconds": fleet.claim_idle_seconds,
+        "heartbeat_seconds": fleet.heartbeat_seconds,
+        "orphan_seconds": fleet.orphan_seconds,
+        "drain_seconds": fleet.drain_seconds,
+        "notice_seconds": fleet.notice_seconds,
+        "handler_timeout_seconds": fleet.handler_timeout_seconds,
+    }

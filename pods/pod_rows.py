@@ -1,0 +1,93 @@
+"""The row of a new pod: what its fleet, its offer or its machine says is copied onto it, once."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from pods.base.clock import utcnow
+from pods.machine_names import MachineName, token_of
+from pods.models import Account, Pod
+from pods.providers.base import Machine
+from pods.states import REQUESTED, PodState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """What a fleet chooses for each of its pods. Each field is a column of the row."""
+
+    fleet_id: int
+    agent: Mapping[str, Any]
+    image: str
+    template_hash: str
+    disk_gb: int
+    handler_env: Mapping[str, str]
+    redis_url: str  # "": the installation's
+    boot_seconds: int
+    silent_seconds: int
+    drain_seconds: int
+
+    @classmethod
+    def of(cls, pod: Pod) -> "Template":
+        """What a pod's fleet had chosen when the pod's row was made."""
+        return cls(**{field.name: getattr(pod, field.name) for field in fields(cls)})
+
+
+def requested_pod(template: Template, account: Account, *, slug: str, **offered: Any) -> Pod:
+    """The row of a pod that is asked for.
+
+    `slug`: of the installation; `offered`: the columns that its offer fills.
+    """
+    name = MachineName(slug=slug, fleet_id=template.fleet_id, token=uuid.uuid4())
+    return _row(
+        template,
+        account,
+        client_token=name.token,
+        name=str(name),
+        tag=name.tag,
+        state=REQUESTED.value,
+        requested_at=utcnow(),
+        **offered,
+    )
+
+
+def pod_of_machine(
+    template: Template,
+    account: Account,
+    machine: Machine,
+    *,
+    state: PodState,
+    token: uuid.UUID,
+    tag: str,
+    **more: Any,
+) -> Pod:
+    """The row of a machine that runs without one; it is booked from now on.
+
+    `token`: another one than the machine's where a row holds that already. Such a row has a name of
+    its own: what is said in Redis under the machine's name is said by the other row's pod too.
+    """
+    own = token.hex in {machine.token, token_of(machine.name)}
+    asked_at = machine.created_at or utcnow()
+    return _row(
+        template,
+        account,
+        client_token=token,
+        name=machine.name if own else f"{machine.name[:60]}-{token.hex[:8]}",
+        tag=tag,
+        state=state.value,
+        external_id=machine.external_id,
+        hourly_usd=machine.hourly_usd or 0,
+        gpu_type=machine.gpu_type[:80],
+        region=machine.region[:80],
+        host=machine.host[:120],
+        console_url=machine.console_url[:300],
+        interruptible=machine.interruptible,
+        requested_at=asked_at,
+        asked_at=asked_at,
+        booted_at=utcnow(),  # its agent has the whole boot time to be heard
+        **more,
+    )
+
+
+def _row(template: Template, account: Account, **columns: Any) -> Pod:
+    return Pod(account=account, provider=account.provider, **asdict(template), **columns)
