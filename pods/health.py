@@ -9,15 +9,15 @@ from django.db import transaction
 from pods import dispatch, lifecycle
 from pods.accounts import breaker, connecting
 from pods.accounts.connecting import CannotConnect, Connect
-from pods.agent.protocol import AgentState
 from pods.agent_redis import heartbeats
-from pods.agent_redis.heartbeats import Beat, HeartbeatsUnknown, Readings
+from pods.agent_redis.heartbeats import HeartbeatsUnknown, Readings
 from pods.base.clock import utcnow
 from pods.costs import segments
-from pods.diagnosis import INFERRED, Facts, Finding, MachineSays, diagnose
+from pods.diagnosis import INFERRED, Finding, diagnose
 from pods.models import Account, Installation, Pod, PodEvent
 from pods.providers.base import Capabilities, Machine, Phase, Provider
 from pods.providers.errors import NotFound, ProviderError
+from pods.sightings import Sighting, facts_of, sighting
 from pods.states import BOOTING, DRAINING, ENDED, LOST, READY, STOPPED, TERMINATING
 
 WATCHED: Final = (BOOTING, READY, STOPPED)
@@ -26,24 +26,12 @@ INFERRED_SHARE: Final = 0.34
 INFERRED_WINDOW: Final = timedelta(minutes=10)
 ILL_WORDS: Final = tuple(f.value for f in INFERRED)
 STRAGGLER: Final = "straggler"  # what the tick's reason begins with when it ends a slow pod
-# A batch may take its whole timeout, and the agent needs a while to cut it off.
-HANG_FACTOR: Final = 2
 # No sweep for so long: the manager itself was away (a laptop that slept), and heard nobody.
 LONGEST_SWEEP_GAP: Final = timedelta(minutes=5)
 # A pod that boots fast should not wait for the next sweep to count as READY.
 FIRST_LOOKS: Final = timedelta(seconds=30)
 LOOK_EVERY: Final = timedelta(seconds=2)
 SEEN: Final = ("heard_since", "beat_at", "done", "failed", "dead", "rate", "idle_since", "note")
-
-SAYS: Final[Mapping[Phase, MachineSays]] = {
-    Phase.BOOTING: MachineSays.BOOTING,
-    Phase.RUNNING: MachineSays.RUNNING,
-    Phase.STOPPING: MachineSays.RUNNING,
-    Phase.STOPPED: MachineSays.STOPPED,
-    Phase.FAILED: MachineSays.FAILED,
-    Phase.GONE: MachineSays.ABSENT,
-    Phase.UNKNOWN: MachineSays.NOT_ASKED,
-}
 
 
 def sweep_account(account: Account, *, connect: Connect = connecting.connect) -> int:
@@ -65,11 +53,11 @@ def sweep_account(account: Account, *, connect: Connect = connecting.connect) ->
     readings = _read(pods)
     ill = 0
     for pod in pods:
-        _hear(pod, readings, away=away)
         machine = None if machines is None else machines.get(pod.external_id or "")
-        _see(pod, machine, machines is not None, readings)
-        says = _says(machine, asked=machines is not None)
-        if diagnose(_facts(pod, says, capabilities, readings)) is not Finding.HEALTHY:
+        seen = sighting(pod, machine, readings, asked=machines is not None, at=utcnow())
+        _hear(pod, seen, away=away)
+        _see(pod, seen)
+        if diagnose(facts_of(pod, seen, capabilities)) is not Finding.HEALTHY:
             dispatch.send(dispatch.CHECK, pod.pk)
             ill += 1
     Pod.objects.bulk_update(pods, SEEN, batch_size=200)
@@ -104,19 +92,11 @@ def check_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
         if machine is not None and pod.absent_since is not None:
             pod.absent_since = None
             Pod.objects.filter(pk=pod.pk).update(absent_since=None)
-        readings = _read([pod])
-        facts = _facts(pod, _says(machine, asked=True), provider.capabilities, readings)
-        _act(pod, diagnose(facts), machine, readings, provider.capabilities)
+        seen = sighting(pod, machine, _read([pod]), asked=True, at=utcnow())
+        _act(pod, diagnose(facts_of(pod, seen, provider.capabilities)), seen, provider.capabilities)
 
 
-def _act(
-    pod: Pod,
-    finding: Finding,
-    machine: Machine | None,
-    readings: Readings | None,
-    capabilities: Capabilities,
-) -> None:
-    beat = readings.beats.get(pod.pk) if readings else None
+def _act(pod: Pod, finding: Finding, seen: Sighting, capabilities: Capabilities) -> None:
     if finding is Finding.HEALTHY:
         if pod.status is BOOTING and utcnow() - pod.state_since < FIRST_LOOKS:
             dispatch.send(dispatch.CHECK, pod.pk, countdown=LOOK_EVERY.total_seconds())
@@ -126,11 +106,11 @@ def _act(
             pod,
             READY,
             by="health",
-            because="its agent beats" if beat else "its consumer reads the backlog",
+            because="its agent beats" if seen.beat else "its consumer reads the backlog",
             ready_at=pod.ready_at or utcnow(),
         )
         return
-    because = _why(finding, pod, machine, beat)
+    because = _why(finding, pod, seen)
     if finding in INFERRED and not may_end_ill(pod.fleet_id, peers=_peers(pod)):
         lifecycle.postpone(
             pod, by=INFERRED_WINDOW, because=f"left alone, too many at once: {because}"
@@ -161,17 +141,18 @@ def _end_absent(pod: Pod, because: str, capabilities: Capabilities) -> None:
     dispatch.send(dispatch.TEARDOWN, pod.pk)
 
 
-def _why(finding: Finding, pod: Pod, machine: Machine | None, beat: Beat | None) -> str:
+def _why(finding: Finding, pod: Pod, seen: Sighting) -> str:
+    said = seen.beat.said.note if seen.beat else ""
     details = {
         Finding.NEVER_BOOTED: f"no agent within {pod.boot_seconds} s",
-        Finding.AGENT_FAILED: beat.said.note if beat else "",
-        Finding.AGENT_ENDED: beat.said.note if beat else "",
+        Finding.AGENT_FAILED: said,
+        Finding.AGENT_ENDED: said,
         Finding.SILENT: f"no sign for {pod.silent_seconds} s",
         Finding.HUNG: "has items in hand and acknowledges none",
     }
     detail = details.get(finding, "")
-    if not detail and machine is not None:
-        detail = machine.because or machine.raw_status
+    if not detail and seen.machine is not None:
+        detail = seen.machine.because or seen.machine.raw_status
     return f"{finding.value}: {detail}" if detail else finding.value
 
 
@@ -228,42 +209,30 @@ def _status(provider: Provider, external_id: str) -> Machine | None:
         return None
 
 
-def _says(machine: Machine | None, *, asked: bool) -> MachineSays:
-    if not asked:
-        return MachineSays.NOT_ASKED
-    return MachineSays.ABSENT if machine is None else SAYS[machine.phase]
-
-
-def _hear(pod: Pod, readings: Readings | None, *, away: bool) -> None:
+def _hear(pod: Pod, seen: Sighting, *, away: bool) -> None:
     """Since when the pod's Redis can be read without a break."""
-    if readings is None or pod.pk not in readings.remembers:
+    if seen.remembers is None:
         pod.heard_since = None
     elif away or pod.heard_since is None:
-        pod.heard_since = utcnow()
+        pod.heard_since = seen.at
 
 
-def _heard_for(pod: Pod, readings: Readings | None, now: datetime) -> timedelta | None:
-    kept = readings.remembers.get(pod.pk) if readings else None
-    return None if kept is None or pod.heard_since is None else min(kept, now - pod.heard_since)
-
-
-def _see(pod: Pod, machine: Machine | None, listed: bool, readings: Readings | None) -> None:
+def _see(pod: Pod, seen: Sighting) -> None:
     """Put what was seen into the row's facts, and a new price into the ledger."""
-    now = utcnow()
+    machine = seen.machine
     if machine is not None:
         pod.absent_since = None
-    elif listed:
-        pod.absent_since = pod.absent_since or now
-    beat = readings.beats.get(pod.pk) if readings else None
-    if beat is not None:
-        said = beat.said
-        pod.beat_at = now - beat.age
+    elif seen.asked:
+        pod.absent_since = pod.absent_since or seen.at
+    if seen.beat is not None:
+        said, beat_at = seen.beat.said, seen.at - seen.beat.age
+        pod.beat_at = beat_at
         pod.done, pod.failed, pod.dead, pod.rate = said.done, said.failed, said.dead, said.rate
         pod.note = said.note[:500]
         idle = timedelta(milliseconds=said.idle_ms)
-        pod.idle_since = now - beat.age - idle if said.idle_ms else None
+        pod.idle_since = beat_at - idle if said.idle_ms else None
     if machine is not None and machine.phase is Phase.RUNNING and machine.hourly_usd is not None:
-        _follow_price(pod, machine, now)
+        _follow_price(pod, machine, seen.at)
 
 
 def _follow_price(pod: Pod, machine: Machine, now: datetime) -> None:
@@ -274,42 +243,3 @@ def _follow_price(pod: Pod, machine: Machine, now: datetime) -> None:
     Pod.objects.filter(pk=pod.pk).update(hourly_usd=machine.hourly_usd)
     pod.hourly_usd = machine.hourly_usd
     segments.reprice(pod, machine.hourly_usd, now=now)
-
-
-def _facts(
-    pod: Pod, says: MachineSays, capabilities: Capabilities, readings: Readings | None
-) -> Facts:
-    now = utcnow()
-    beat = readings.beats.get(pod.pk) if readings else None
-    consumer = readings.consumers.get(pod.pk) if readings else None
-    timeout = float(pod.agent.get("handler_timeout_seconds", 600))
-    shared: dict[str, Any] = {
-        "state": pod.status,
-        "in_state": now - pod.state_since,
-        "machine": says,
-        "absent_for": None if pod.absent_since is None else now - pod.absent_since,
-        "list_lag": capabilities.list_lag,
-        "consistency_window": capabilities.consistency_window,
-        "boot_deadline": timedelta(seconds=pod.boot_seconds),
-        "silent_after": timedelta(seconds=pod.silent_seconds),
-        "hang_after": timedelta(seconds=HANG_FACTOR * timeout),
-        "beats_known": readings is not None,
-        "unread_age": readings.unread.get(pod.pk) if readings else None,
-        "heard_for": _heard_for(pod, readings, now),
-        "last_seen": None if pod.beat_at is None else now - pod.beat_at,
-        "consumer_idle": consumer.idle if consumer else None,
-        "consumer_asked": consumer.asked if consumer else None,
-        "consumers_known": readings is not None and pod.pk in readings.grouped,
-    }
-    if beat is None:
-        return Facts(**shared)
-    said = beat.said
-    return Facts(
-        **shared,
-        beat_age=beat.age,
-        agent_working=said.state is AgentState.WORKING,
-        agent_failed=said.state is AgentState.FAILED,
-        agent_ended=said.state in {AgentState.DRAINED, AgentState.DRAINING},
-        oldest_in_hand=timedelta(milliseconds=said.oldest_ms),
-        since_ack=None if said.since_ack_ms < 0 else timedelta(milliseconds=said.since_ack_ms),
-    )

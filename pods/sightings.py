@@ -1,0 +1,107 @@
+"""One look at one pod: what its provider and its Redis showed, and the facts that follow from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from pods.agent.protocol import AgentState
+from pods.agent_redis.heartbeats import Beat, Consumer, Readings
+from pods.diagnosis import Facts, MachineSays
+from pods.models import Pod
+from pods.providers.base import Capabilities, Machine, Phase
+
+# A batch may take its whole timeout, and the agent needs a while to cut it off.
+HANG_FACTOR: Final = 2
+SAYS: Final[Mapping[Phase, MachineSays]] = {
+    Phase.BOOTING: MachineSays.BOOTING,
+    Phase.RUNNING: MachineSays.RUNNING,
+    Phase.STOPPING: MachineSays.RUNNING,
+    Phase.STOPPED: MachineSays.STOPPED,
+    Phase.FAILED: MachineSays.FAILED,
+    Phase.GONE: MachineSays.ABSENT,
+    Phase.UNKNOWN: MachineSays.NOT_ASKED,
+}
+_NOTHING: Final = Readings(beats={}, consumers={})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """What one look showed of one pod. What could not be read is None."""
+
+    at: datetime
+    asked: bool  # False: the provider did not answer, so a missing machine says nothing
+    machine: Machine | None
+    read: bool  # False: its Redis did not answer, so nothing below says anything
+    beat: Beat | None
+    unread_age: timedelta | None  # of a heartbeat that cannot be understood
+    consumer: Consumer | None
+    grouped: bool  # False: its group cannot be read, so a missing consumer says nothing
+    remembers: timedelta | None  # for how long its Redis has kept what was said to it
+
+    @property
+    def says(self) -> MachineSays:
+        """What the provider says of the machine."""
+        if not self.asked:
+            return MachineSays.NOT_ASKED
+        return MachineSays.ABSENT if self.machine is None else SAYS[self.machine.phase]
+
+
+def sighting(
+    pod: Pod, machine: Machine | None, readings: Readings | None, *, asked: bool, at: datetime
+) -> Sighting:
+    """Of all that was read, what belongs to this pod; `readings` is None where Redis did not answer."""
+    found = _NOTHING if readings is None else readings
+    return Sighting(
+        at=at,
+        asked=asked,
+        machine=machine,
+        read=readings is not None,
+        beat=found.beats.get(pod.pk),
+        unread_age=found.unread.get(pod.pk),
+        consumer=found.consumers.get(pod.pk),
+        grouped=pod.pk in found.grouped,
+        remembers=found.remembers.get(pod.pk),
+    )
+
+
+def facts_of(pod: Pod, seen: Sighting, capabilities: Capabilities) -> Facts:
+    """What a diagnosis needs: the row, what was seen, and what the provider promises."""
+    timeout = float(pod.agent.get("handler_timeout_seconds", 600))
+    shared: dict[str, Any] = {
+        "state": pod.status,
+        "in_state": seen.at - pod.state_since,
+        "machine": seen.says,
+        "absent_for": None if pod.absent_since is None else seen.at - pod.absent_since,
+        "list_lag": capabilities.list_lag,
+        "consistency_window": capabilities.consistency_window,
+        "boot_deadline": timedelta(seconds=pod.boot_seconds),
+        "silent_after": timedelta(seconds=pod.silent_seconds),
+        "hang_after": timedelta(seconds=HANG_FACTOR * timeout),
+        "beats_known": seen.read,
+        "unread_age": seen.unread_age,
+        "heard_for": _heard_for(pod, seen),
+        "last_seen": None if pod.beat_at is None else seen.at - pod.beat_at,
+        "consumer_idle": seen.consumer.idle if seen.consumer else None,
+        "consumer_asked": seen.consumer.asked if seen.consumer else None,
+        "consumers_known": seen.grouped,
+    }
+    if seen.beat is None:
+        return Facts(**shared)
+    said = seen.beat.said
+    return Facts(
+        **shared,
+        beat_age=seen.beat.age,
+        agent_working=said.state is AgentState.WORKING,
+        agent_failed=said.state is AgentState.FAILED,
+        agent_ended=said.state in {AgentState.DRAINED, AgentState.DRAINING},
+        oldest_in_hand=timedelta(milliseconds=said.oldest_ms),
+        since_ack=None if said.since_ack_ms < 0 else timedelta(milliseconds=said.since_ack_ms),
+    )
+
+
+def _heard_for(pod: Pod, seen: Sighting) -> timedelta | None:
+    """For how long its Redis has been read without a break, and has lost nothing."""
+    if seen.remembers is None or pod.heard_since is None:
+        return None
+    return min(seen.remembers, seen.at - pod.heard_since)

@@ -1,0 +1,95 @@
+"""What one look at a pod says: what could not be read is unknown, never absent."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from pods.agent.protocol import AgentState, Heartbeat
+from pods.agent_redis.heartbeats import Beat, Consumer, Readings
+from pods.diagnosis import MachineSays
+from pods.models import Pod
+from pods.providers.base import Capabilities, Machine, Phase
+from pods.sightings import SAYS, facts_of, sighting
+from pods.states import READY
+from tests.support.factories import NOON, seconds
+
+POD = 7
+
+
+def a_row(**values: Any) -> Pod:
+    defaults: dict[str, Any] = {"state": READY.value, "state_since": NOON - seconds(60)}
+    return Pod(pk=POD, agent={"handler_timeout_seconds": 30}, **{**defaults, **values})
+
+
+def a_machine(phase: Phase) -> Machine:
+    return Machine(external_id="m", token="t", name="pf-a-1-t", phase=phase)
+
+
+def test_each_phase_says_something() -> None:
+    assert SAYS.keys() == set(Phase)
+
+
+@pytest.mark.parametrize(
+    ("machine", "asked", "says"),
+    [
+        (None, True, MachineSays.ABSENT),
+        (None, False, MachineSays.NOT_ASKED),
+        (a_machine(Phase.RUNNING), True, MachineSays.RUNNING),
+        (a_machine(Phase.GONE), True, MachineSays.ABSENT),
+        (a_machine(Phase.UNKNOWN), True, MachineSays.NOT_ASKED),
+    ],
+)
+def test_a_machine_is_absent_only_where_the_provider_answered(
+    machine: Machine | None, asked: bool, says: MachineSays
+) -> None:
+    assert sighting(a_row(), machine, None, asked=asked, at=NOON).says is says
+
+
+def test_where_redis_did_not_answer_nothing_is_known_of_the_agent() -> None:
+    pod = a_row(heard_since=NOON - seconds(40), beat_at=NOON - seconds(50))
+    known = facts_of(pod, sighting(pod, None, None, asked=False, at=NOON), Capabilities())
+    assert not known.beats_known
+    assert not known.consumers_known
+    assert (known.beat_age, known.unread_age, known.heard_for) == (None, None, None)
+    assert (known.in_state, known.last_seen) == (seconds(60), seconds(50))
+
+
+def test_the_readings_of_other_pods_say_nothing_of_this_one() -> None:
+    beat = Beat(age=seconds(1), said=Heartbeat(state=AgentState.WORKING))
+    consumer = Consumer(asked=seconds(1), idle=None, pending=2)
+    others = Readings(
+        beats={POD + 1: beat},
+        consumers={POD + 1: consumer},
+        unread={POD + 1: seconds(1)},
+        grouped=frozenset({POD + 1}),
+        remembers={POD + 1: seconds(9)},
+    )
+    pod = a_row(heard_since=NOON - seconds(40))
+    seen = sighting(pod, None, others, asked=True, at=NOON)
+    assert seen.read
+    assert not seen.grouped
+    assert (seen.beat, seen.consumer, seen.unread_age, seen.remembers) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(("remembers", "heard"), [(9, 9), (90, 40)])
+def test_what_was_read_of_a_pod_becomes_its_facts(remembers: int, heard: int) -> None:
+    said = Heartbeat(state=AgentState.WORKING, oldest_ms=4000, since_ack_ms=-1)
+    readings = Readings(
+        beats={POD: Beat(age=seconds(3), said=said)},
+        consumers={POD: Consumer(asked=seconds(1), idle=seconds(2), pending=0)},
+        grouped=frozenset({POD}),
+        remembers={POD: seconds(remembers)},
+    )
+    pod = a_row(heard_since=NOON - seconds(40), absent_since=NOON - seconds(5))
+    known = facts_of(
+        pod, sighting(pod, None, readings, asked=True, at=NOON), Capabilities(list_lag=seconds(30))
+    )
+    assert known.beats_known
+    assert known.consumers_known
+    assert known.agent_working
+    assert (known.beat_age, known.heard_for) == (seconds(3), seconds(heard))
+    assert (known.absent_for, known.list_lag) == (seconds(5), seconds(30))
+    assert (known.oldest_in_hand, known.since_ack) == (seconds(4), None)
+    assert (known.consumer_asked, known.consumer_idle) == (seconds(1), seconds(2))
+    assert known.hang_after == timedelta(minutes=1)
