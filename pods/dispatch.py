@@ -1,7 +1,5 @@
 """Sends the tasks of the supply side by name: verbs ask for a step without importing the tasks."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import Final
@@ -42,26 +40,33 @@ STEP_EXPIRES_SECONDS: Final = 300
 # a step that is due later than that is left to `pods.nudge`, which reads it from the row.
 LONGEST_COUNTDOWN_SECONDS: Final = 300
 
-_held: ContextVar[list[tuple[str, tuple[int, ...], float]] | None] = ContextVar(
-    "held", default=None
-)
 
-
-@contextmanager
-def held() -> Iterator[None]:
-    """Keep what is sent within the block until its end.
+class Outbox:
+    """Keeps what is sent within its block until the block ends. Each claim of a pod has its own.
 
     A verb sends for the next step while it holds the pod's claim; sent at once, the next step would
     find the pod claimed and do nothing.
     """
-    waiting: list[tuple[str, tuple[int, ...], float]] = []
-    token = _held.set(waiting)
-    try:
-        yield
-    finally:
-        _held.reset(token)
-        for task, args, countdown in waiting:
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[str, tuple[int, ...], float]] = []
+
+    def __enter__(self) -> None:
+        """From here on, what is sent in this context waits."""
+        self._before = _open.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        """Send what waits, also where the block raised: rows may have changed before."""
+        _open.reset(self._before)
+        for task, args, countdown in self._waiting:
             send(task, *args, countdown=countdown)
+
+    def add(self, task: str, args: tuple[int, ...], countdown: float) -> None:
+        """Keep a task until the block ends."""
+        self._waiting.append((task, args, countdown))
+
+
+_open: ContextVar[Outbox | None] = ContextVar("outbox", default=None)
 
 
 def send(task: str, *args: int, countdown: float = 0) -> None:
@@ -69,9 +74,9 @@ def send(task: str, *args: int, countdown: float = 0) -> None:
 
     Quiet where the broker does not answer: the rows say what is due, and it is sent again.
     """
-    waiting = _held.get()
-    if waiting is not None:
-        waiting.append((task, args, countdown))
+    outbox = _open.get()
+    if outbox is not None:
+        outbox.add(task, args, countdown)
         return
     if countdown > LONGEST_COUNTDOWN_SECONDS and task in STEP_OF.values():
         return

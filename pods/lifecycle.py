@@ -46,7 +46,7 @@ def claimed(pod_id: int, *, lease: timedelta | None = None) -> Iterator[Pod | No
     if pod is None:
         yield None
         return
-    with dispatch.held():
+    with dispatch.Outbox():
         try:
             yield pod
         except Overtaken as exc:

@@ -139,7 +139,7 @@ LIVING: Final = (
     Mutation(
         name="next-step-after-the-claim",
         file="pods/dispatch.py",
-        before="    if waiting is not None:\n",
+        before="    if outbox is not None:\n",
         after="    if False:\n",
         tests=(ALONE + "test_the_next_step_is_sent_for_when_the_claim_is_given_back_and_expires",),
     ),

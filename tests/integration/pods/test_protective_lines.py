@@ -69,7 +69,7 @@ def test_what_a_refusal_left_billing_is_destroyed(world: World) -> None:
 def test_a_killed_workers_claim_ends_by_itself(world: World) -> None:
     pod = world.requested()
     claim = lifecycle.claimed(pod.pk)
-    with mock.patch("pods.dispatch.held", nullcontext):  # its memory ends with the worker
+    with mock.patch("pods.dispatch.Outbox", nullcontext):  # its memory ends with the worker
         assert claim.__enter__() is not None
     lease = settings.CLAIM_LEASE.total_seconds()
     world.rig.clock.advance(lease - 1)
