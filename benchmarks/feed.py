@@ -15,7 +15,7 @@ from rich.table import Table
 
 from config import preparing
 from fleet.items import feeding
-from pods.base.redis import redis_client
+from pods.base.redis import make_consumer_group, redis_client
 
 ITEMS: Final = 5_000_000
 QUICK_ITEMS: Final = 200_000
@@ -77,7 +77,7 @@ def write(path: Path, items: int) -> None:
 
 def bounded(client: "redis.Redis", path: Path, items: int) -> dict[str, Any]:
     """Feed and drain all of a file at once."""
-    feeding.make_group(client, STREAM, STREAM)
+    make_consumer_group(client, STREAM, STREAM)
     empty = used(client)
     words = [sys.executable, "-c", DRAIN, settings.REDIS_URL]
     words += [str(items), str(MAX_LENGTH * 95 // 100)]

@@ -14,10 +14,9 @@ from rich.table import Table
 from config import preparing, stack
 from fleet import operating
 from fleet.decision.values import Mode
-from fleet.items.feeding import make_group
 from fleet.models import Fleet
 from pods.agent.protocol import ITEM_PAYLOAD, RESULT_POD
-from pods.base.redis import redis_client, stream_page
+from pods.base.redis import make_consumer_group, redis_client, stream_page
 from pods.states import READY
 
 RATE: Final = 8.0  # items/s a pod
@@ -127,7 +126,7 @@ def run(console: Console, *, quick: bool) -> dict[str, Any]:
         target_depth_per_pod=1,
         batch_size=8,
     )
-    make_group(client, fleet.stream, fleet.group)
+    make_consumer_group(client, fleet.stream, fleet.group)
     _fill(client, fleet.stream, int(sum(n * RATE for n in sizes) * (window + 60)))
     programs = [*stack.workers(concurrency=2), stack.beat()]
     running = stack.Stack(settings.VAR_DIR, programs, cwd=settings.BASE_DIR)

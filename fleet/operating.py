@@ -15,7 +15,7 @@ from fleet.decision.values import Mode
 from fleet.models import Backlog, Fleet
 from fleet.tick import market, scheduling
 from pods.accounts import surveying
-from pods.base.redis import redis_client
+from pods.base.redis import make_consumer_group, redis_client
 from pods.models import Account
 
 LOCAL: Final = "local"
@@ -130,8 +130,6 @@ def survey_if_new(account: Account) -> None:
 def make_group(fleet: Fleet) -> bool:
     """Create the fleet's stream and consumer group where they are missing; False: Redis is down.
 
-    The group begins at 0: what was enqueued before the fleet existed is its backlog too.
-
     Raises:
         ValidationError: Redis refuses the stream, or nobody can be called by that host's name.
     """
@@ -139,10 +137,9 @@ def make_group(fleet: Fleet) -> bool:
         return True
     client = redis_client(fleet.backlog_url or settings.REDIS_URL)
     try:
-        client.xgroup_create(fleet.stream, fleet.group, id="0", mkstream=True)
+        make_consumer_group(client, fleet.stream, fleet.group)
     except redis.ResponseError as exc:
-        if "BUSYGROUP" not in str(exc):
-            raise ValidationError({"stream": f"{fleet.stream}: {exc}"}) from exc
+        raise ValidationError({"stream": f"{fleet.stream}: {exc}"}) from exc
     except RedisError:
         return False
     except UnicodeError as exc:  # of the look-up: a label too long, or none

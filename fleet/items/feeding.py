@@ -12,8 +12,9 @@ from fleet.items.progress import Batch, Entry, Ledger, Overtaken
 from fleet.items.room import Room
 from fleet.items.source import BadInput, Fields, Position, Source
 from fleet.items.tables import SUFFIX, ItemTable
+from pods.base.redis import make_consumer_group
 
-__all__ = ["BadInput", "Fed", "Overtaken", "enqueue", "make_group"]
+__all__ = ["BadInput", "Fed", "Overtaken", "enqueue"]
 
 # The server does nothing else while it adds a batch (docs/reference/feeding.md has the times).
 BATCH_ITEMS: Final = 500
@@ -65,7 +66,7 @@ def enqueue(
     for source in opened.values():
         source.check()
     room = None if max_length is None else _Throttle(client, stream, max_length, opened.values())
-    make_group(client, stream, group)
+    make_consumer_group(client, stream, group)
     _name_files(ledger, opened.values(), plan)
     if opened:
         ledger.take_over([(name, before[name], plan[name]) for name in opened])
@@ -97,15 +98,6 @@ def _name_files(ledger: Ledger, sources: Collection[Source], plan: Mapping[str, 
         if source.path is not None:
             turn = plan[source.known_as].turn
             source.name = ledger.name(source.path.resolve()) + (f"#{turn}" if turn > 1 else "")
-
-
-def make_group(client: "redis.Redis", stream: str, group: str) -> None:
-    """The stream and its group, from the first item on; what is there stays."""
-    try:
-        client.xgroup_create(stream, group, id="0", mkstream=True)
-    except redis.ResponseError as exc:
-        if "BUSYGROUP" not in str(exc):
-            raise
 
 
 def _plan(

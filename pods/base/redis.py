@@ -32,6 +32,21 @@ def redis_client(url: str) -> "redis.Redis":
     )
 
 
+def make_consumer_group(client: "redis.Redis", stream: str, group: str) -> None:
+    """Make the stream and its consumer group where they are missing; what is there stays.
+
+    The group begins at 0: what was on the stream before it is its backlog too.
+
+    Raises:
+        RedisError: the server does not answer, or refuses the stream.
+    """
+    try:
+        client.xgroup_create(stream, group, id="0", mkstream=True)
+    except redis.ResponseError as exc:
+        if "BUSYGROUP" not in str(exc):
+            raise
+
+
 Entry = tuple[bytes, dict[bytes, bytes]]
 
 

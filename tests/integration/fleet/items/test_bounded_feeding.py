@@ -9,8 +9,9 @@ import pytest
 import redis
 
 from fleet.backlog.redis_streams import AHEAD, RedisStreamProbe
-from fleet.items.feeding import enqueue, make_group
+from fleet.items.feeding import enqueue
 from fleet.items.room import SHORTEST, Room
+from pods.base.redis import make_consumer_group
 from tests.support.items import GROUP, STREAM, Drain, text_file
 from tests.support.waiting import until
 
@@ -19,7 +20,7 @@ def test_the_stream_never_grows_beyond_its_length_and_no_item_is_missing(
     client: redis.Redis, redis_url: str, tmp_path: Path
 ) -> None:
     path = text_file(tmp_path, 20_000)
-    make_group(client, STREAM, GROUP)
+    make_consumer_group(client, STREAM, GROUP)
     drain = Drain(redis_url, until_items=20_000)
     fed = enqueue(client, STREAM, GROUP, [path], max_length=2_000)
     until(drain.finished)
@@ -49,8 +50,8 @@ def test_what_is_not_on_the_stream_yet_counts_as_backlog(
 
 
 def test_what_any_group_still_needs_is_never_cut_off(client: redis.Redis) -> None:
-    make_group(client, STREAM, GROUP)
-    make_group(client, STREAM, "others")
+    make_consumer_group(client, STREAM, GROUP)
+    make_consumer_group(client, STREAM, "others")
     for n in range(1_000):
         client.xadd(STREAM, {"payload": "x"}, id=f"{2**63}-{n}")
     got = client.xreadgroup(GROUP, "c", {STREAM: ">"})[0][1]
@@ -67,7 +68,7 @@ def test_what_any_group_still_needs_is_never_cut_off(client: redis.Redis) -> Non
 
 
 def test_a_feeder_waits_for_room_with_pauses_that_grow(client: redis.Redis) -> None:
-    make_group(client, STREAM, GROUP)
+    make_consumer_group(client, STREAM, GROUP)
     for _ in range(SHORTEST):
         client.xadd(STREAM, {"payload": "x"})
     pauses: list[float] = []

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from fleet.items.feeding import BATCH_ITEMS, IN_FLIGHT, BadInput, Fed, enqueue, make_group
+from fleet.items.feeding import BATCH_ITEMS, IN_FLIGHT, BadInput, Fed, enqueue
 from fleet.items.progress import PREFIX
+from pods.base.redis import make_consumer_group
 from tests.support.items import GROUP, STREAM, ids, numbered, text_file
 
 
@@ -32,7 +33,7 @@ def test_a_group_that_is_there_keeps_its_place(client: redis.Redis, tmp_path: Pa
     enqueue(client, STREAM, GROUP, [text_file(tmp_path, 1)])
     [[_, entries]] = client.xreadgroup(GROUP, "c", {STREAM: ">"})
     assert [fields[b"id"] for _, fields in entries] == [b"a.txt:1"]
-    make_group(client, STREAM, GROUP)
+    make_consumer_group(client, STREAM, GROUP)
     assert client.xreadgroup(GROUP, "c", {STREAM: ">"}) == []
 
 
@@ -130,7 +131,7 @@ def test_a_stream_that_was_deleted_and_made_again_is_fed_anew(
     path = text_file(tmp_path, 2)
     enqueue(client, STREAM, GROUP, [path])
     client.delete(STREAM)
-    make_group(client, STREAM, GROUP)
+    make_consumer_group(client, STREAM, GROUP)
     client.xadd(STREAM, {"payload": "of somebody else"})
     assert enqueue(client, STREAM, GROUP, [path]).added == 2
     assert client.xlen(STREAM) == 3
