@@ -10,6 +10,7 @@ from pods.accounts import breaker, connecting
 from pods.accounts.connecting import CannotConnect, Connect
 from pods.agent_redis import fencing, redis_users
 from pods.base.clock import utcnow
+from pods.base.pauses import doubled
 from pods.costs import segments
 from pods.lifecycle import DuplicateMachine
 from pods.models import Pod
@@ -25,7 +26,7 @@ LONGEST_PAUSE: Final = timedelta(minutes=2)
 
 def pause(attempts: int) -> timedelta:
     """How long to wait before the next try of a step, doubling."""
-    return min(FIRST_PAUSE * float(2 ** min(attempts, 10)), LONGEST_PAUSE)
+    return doubled(FIRST_PAUSE, attempts, longest=LONGEST_PAUSE)
 
 
 def find_by_token(provider: Provider, pod: Pod) -> Machine | None:

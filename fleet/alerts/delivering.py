@@ -15,6 +15,7 @@ from fleet.alerts.addresses import BadAddress
 from fleet.decision.alerts import Severity
 from fleet.models import Channel, Delivery
 from pods.base.clock import utcnow
+from pods.base.pauses import doubled
 
 log = structlog.get_logger(__name__)
 DELIVER: Final = "notify.deliver"
@@ -24,6 +25,7 @@ DIGEST_LINES: Final = 20
 AT_ONCE: Final = 500
 TRIES: Final = 8
 FIRST_PAUSE: Final = timedelta(seconds=15)
+LONGEST_PAUSE: Final = timedelta(hours=1)
 KINDS: Final = {
     Severity.INFO: apprise.NotifyType.INFO,
     Severity.WARNING: apprise.NotifyType.WARNING,
@@ -186,10 +188,14 @@ def _record(group: Sequence[Delivery]) -> int:
     )
 
 
+def pause(attempts: int) -> timedelta:
+    """How long to wait after so many tries."""
+    return doubled(FIRST_PAUSE, attempts - 1, longest=LONGEST_PAUSE)
+
+
 def _postpone(group: Sequence[Delivery], because: str) -> None:
     """Due again later, each time later: `fleet.alert` sends for what is due."""
     log.warning("alerts_undelivered", channel=group[0].channel_id, because=because)
-    wait = FIRST_PAUSE * 2.0 ** min(group[0].attempts - 1, 10)
     ours = _ours(group)
     ours.filter(attempts__gte=TRIES).update(
         state=Delivery.State.FAILED, last_error=because[:300], claim=""
@@ -198,7 +204,7 @@ def _postpone(group: Sequence[Delivery], because: str) -> None:
         state=Delivery.State.PENDING,
         last_error=because[:300],
         claim="",
-        due_at=utcnow() + wait,
+        due_at=utcnow() + pause(group[0].attempts),
     )
 
 

@@ -7,6 +7,7 @@ from django.db.models import F, Q
 
 from pods.accounts.connecting import CannotConnect
 from pods.base.clock import utcnow
+from pods.base.pauses import doubled
 from pods.models import Account
 from pods.providers.errors import AuthFailed, ProviderError, QuotaExceeded, RateLimited
 
@@ -27,8 +28,7 @@ def pause_after(failures: int) -> timedelta | None:
     """How long to leave an account alone after so many failures in a row; None: not yet."""
     if failures < FAILURES_TO_OPEN:
         return None
-    doublings: int = min(failures - FAILURES_TO_OPEN, 16)
-    return min(FIRST_PAUSE * float(2**doublings), LONGEST_PAUSE)
+    return doubled(FIRST_PAUSE, failures - FAILURES_TO_OPEN, longest=LONGEST_PAUSE)
 
 
 def failed(

@@ -1,0 +1,12 @@
+"""How long to wait before the next try of what fails again and again."""
+
+from datetime import timedelta
+from typing import Final
+
+MOST_DOUBLINGS: Final = 30  # an hour becomes 120,000 years, which a timedelta still holds
+
+
+def doubled(first: timedelta, times: int, *, longest: timedelta) -> timedelta:
+    """The first pause, doubled so many times, and never more than the longest."""
+    factor: int = 2 ** max(0, min(times, MOST_DOUBLINGS))
+    return min(first * factor, longest)
