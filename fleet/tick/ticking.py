@@ -12,12 +12,12 @@ from django.db import transaction
 from django.db.models import Q
 
 from fleet.decision.decide import decide
-from fleet.decision.recording import recorded
 from fleet.decision.values import Decision
 from fleet.models import Fleet, Lease, Limits, Sample, Tick
 from fleet.retention import grain_of
 from fleet.tick import gathering, requesting
 from fleet.tick.gathering import Gathered
+from fleet.tick.recording import recorded
 from pods import resuming, teardown
 from pods.accounts.connecting import CannotConnect
 from pods.base.clock import utcnow

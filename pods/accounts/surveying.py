@@ -1,10 +1,10 @@
 """What can be rented now on each account: a survey, kept on the account's row."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from datetime import timedelta
-from decimal import Decimal
-from typing import Any
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
 
 from pods.accounts import breaker, connecting
 from pods.accounts.connecting import CannotConnect, Connect
@@ -12,6 +12,8 @@ from pods.base.clock import utcnow
 from pods.models import Account
 from pods.providers.base import Offer, OfferQuery
 from pods.providers.errors import ProviderError
+
+_OFFER: Final = TypeAdapter(Offer)
 
 
 def survey_account(account: Account, *, connect: Connect = connecting.connect) -> int:
@@ -24,7 +26,7 @@ def survey_account(account: Account, *, connect: Connect = connecting.connect) -
     except (ProviderError, CannotConnect) as exc:
         breaker.failed(account, exc)
         return 0
-    account.offers = [_packed(offer) for offer in offers]
+    account.offers = [packed(offer) for offer in offers]
     account.surveyed_at = utcnow()
     Account.objects.filter(pk=account.pk).update(
         offers=account.offers, surveyed_at=account.surveyed_at
@@ -32,22 +34,12 @@ def survey_account(account: Account, *, connect: Connect = connecting.connect) -
     return len(account.offers)
 
 
-def _packed(offer: Offer) -> dict[str, Any]:
-    """An offer as JSON: money as strings, durations in seconds."""
-    packed = asdict(offer)
-    packed["hourly_usd"] = str(offer.hourly_usd)
-    packed["stopped_hourly_usd"] = str(offer.stopped_hourly_usd)
-    packed["gb_hourly_usd"] = str(offer.gb_hourly_usd)
-    packed["remaining"] = None if offer.remaining is None else offer.remaining.total_seconds()
-    return packed
+def packed(offer: Offer) -> dict[str, Any]:
+    """An offer as values of JSON: money as texts, durations in seconds."""
+    values: dict[str, Any] = to_jsonable_python(offer, timedelta_mode="float")
+    return values
 
 
-def unpacked(packed: Mapping[str, Any]) -> Offer:
-    """The offer that `survey_account` kept."""
-    values = dict(packed)
-    values["hourly_usd"] = Decimal(values["hourly_usd"])
-    values["stopped_hourly_usd"] = Decimal(values["stopped_hourly_usd"])
-    values["gb_hourly_usd"] = Decimal(values.get("gb_hourly_usd", 0))  # since 0.2
-    if values["remaining"] is not None:
-        values["remaining"] = timedelta(seconds=values["remaining"])
-    return Offer(**values)
+def unpacked(values: Mapping[str, Any]) -> Offer:
+    """The offer that `survey_account` kept. Fields that this version does not know are passed over."""
+    return _OFFER.validate_python(values)

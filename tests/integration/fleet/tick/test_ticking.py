@@ -13,13 +13,13 @@ from django_celery_beat.models import PeriodicTask
 
 from benchmarks.tick import fill, round_trips
 from fleet import operating
-from fleet.decision.recording import replayed
 from fleet.decision.values import Mode
 from fleet.items.room import Room
 from fleet.models import Fleet, Lease, Limits, Tick
 from fleet.operating import EditedMeanwhile
 from fleet.pages.status import status_of
 from fleet.tick import requesting, scheduling, ticking
+from fleet.tick.recording import replayed
 from pods.accounts import connecting
 from pods.agent.protocol import AgentState, Heartbeat, Keys
 from pods.base import clock

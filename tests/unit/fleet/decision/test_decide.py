@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from fleet.decision.decide import decide, desired_pods
 from fleet.decision.guardrails import wind_down
-from fleet.decision.recording import recorded, replayed
 from fleet.decision.values import Caps, Mode, Override, Policy, Snapshot
+from fleet.tick.recording import recorded, replayed
 from pods.states import (
     BOOTING,
     CREATING,

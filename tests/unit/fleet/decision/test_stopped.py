@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.decision.decide import decide
-from fleet.decision.recording import recorded, replayed
 from fleet.decision.values import Mode, Policy, Snapshot
+from fleet.tick.recording import recorded, replayed
 from pods.states import STOPPED
 from tests.support.factories import hours, offer_facts, pod_facts, policy, snapshot
 from tests.support.strategies import EXAMPLES, policies, prices, snapshots

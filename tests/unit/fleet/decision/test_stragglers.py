@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.decision.decide import decide
-from fleet.decision.recording import recorded, replayed
 from fleet.decision.values import PodFacts
+from fleet.tick.recording import recorded, replayed
 from pods.states import BOOTING
 from tests.support.factories import pod_facts, policy, seconds, snapshot
 from tests.support.strategies import EXAMPLES

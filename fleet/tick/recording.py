@@ -1,0 +1,38 @@
+"""A snapshot as JSON and back, so that what was decided can be replayed."""
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
+
+from fleet.decision.values import Snapshot
+
+# Above that the pods and offers are packed: a row of 10,000 pods is 20 kB instead of 2 MB.
+PLAIN_ROWS: Final = 100
+ROWS: Final = ("pods", "offers")
+_SNAPSHOT: Final = TypeAdapter(Snapshot)
+
+
+def recorded(seen: Snapshot) -> dict[str, Any]:
+    """The snapshot as values of JSON: money as texts, durations in seconds."""
+    raw: dict[str, Any] = to_jsonable_python(seen, timedelta_mode="float")
+    if len(seen.pods) + len(seen.offers) > PLAIN_ROWS:
+        rows = json.dumps({name: raw.pop(name) for name in ROWS})
+        raw["packed"] = base64.b85encode(zlib.compress(rows.encode())).decode()
+    return raw
+
+
+def replayed(raw: Mapping[str, Any]) -> Snapshot:
+    """The snapshot that `recorded` wrote. Fields that this version does not know are passed over.
+
+    Raises:
+        ValueError: it is not the record of a snapshot.
+    """
+    values = dict(raw)
+    if "packed" in values:
+        values.update(json.loads(zlib.decompress(base64.b85decode(values.pop("packed")))))
+    return _SNAPSHOT.validate_python({**values, **{name: tuple(values[name]) for name in ROWS}})
