@@ -16,12 +16,7 @@ class Depth:
     waiting: int  # items that no consumer has taken
     pending: int  # items taken and not acknowledged, by living or dead consumers
     estimated: bool = False  # `waiting` is a bound or a sample, not a count
-    oldest_age: timedelta | None = (
-        None  # of the oldest waiting item; None: none waits, or not known
-    )
-    oldest_pending_age: timedelta | None = (
-        None  # of the oldest item taken and not acknowledged; None: there is none, or not known
-    )
+    oldest_age: timedelta | None = None  # of the oldest waiting item; None: none, or not known
     ahead: int = 0  # items that a feeder has and that are not in the backlog yet
     note: str = ""  # how it was estimated, for people
 

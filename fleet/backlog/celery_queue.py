@@ -57,7 +57,7 @@ class _Reading:
     published: bytes | None  # the oldest of those, in seconds, where its publisher set a time
     held: int  # unacknowledged messages of all queues
     read: int  # of those
-    taken: list[tuple[bytes, int, bytes]]  # exchange and routing key, how many, since when
+    taken: list[tuple[bytes, int]]  # exchange and routing key, how many
     bindings: list[list[bytes]]  # an exchange and its bindings of this queue
 
 
@@ -72,18 +72,14 @@ class CeleryRedisProbe:
         """What waits and what is unacknowledged, of one moment, in one round trip.
 
         Celery gives messages no time: the age of the oldest that waits is known where publishers
-        set the property `timestamp`. Of unacknowledged ones it is the time since a worker took the
-        oldest, by that worker's clock.
+        set the property `timestamp`.
 
         Raises:
             BacklogUnknown: no answer, or nothing on the server knows the queue. To Redis an empty
                 queue is no queue; a binding tells it from a server that was emptied.
         """
         seen = self._ask()
-        mine = [
-            (many, float(since)) for route, many, since in seen.taken if self._ours(route, seen)
-        ]
-        pending = sum(many for many, _ in mine)
+        pending = sum(many for route, many in seen.taken if self._ours(route, seen))
         if not (seen.waiting or pending or seen.bindings):
             raise BacklogUnknown(
                 f"nothing on this Redis knows the queue {self._keys.queue}: it was emptied, or no "
@@ -103,7 +99,6 @@ class CeleryRedisProbe:
             pending=pending,
             estimated=bool(note),
             oldest_age=None if seen.published is None else _age(seen, float(seen.published)),
-            oldest_pending_age=_age(seen, min(since for _, since in mine)) if mine else None,
             note=note,
         )
 

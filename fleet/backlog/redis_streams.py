@@ -42,7 +42,6 @@ class _Reading:
     behind: int  # entries up to the group's position, counted
     behind_is_all: int
     first_waiting: bytes | None
-    first_pending: bytes | None
     feeders: list[bytes]  # what each said it still has, and until when to believe it
 
     def age(self, entry: bytes | None) -> timedelta | None:
@@ -92,7 +91,6 @@ class RedisStreamProbe:
             ahead=_ahead(reading.feeders, now=reading.seconds),
             estimated=bool(note),
             oldest_age=reading.age(reading.first_waiting),
-            oldest_pending_age=reading.age(reading.first_pending),
             note=note,
         )
 

@@ -50,7 +50,6 @@ class FleetStatus:
     spent_today_usd: Decimal
     spent_total_usd: Decimal
     last_decision: str
-    last_decision_at: datetime | None
 
     def as_json(self) -> dict[str, Any]:
         """For machines: money as strings, durations in seconds."""
@@ -111,7 +110,6 @@ def status_of(fleet: Fleet) -> FleetStatus:
         spent_today_usd=seen.spent_today_usd,
         spent_total_usd=seen.spent_total_usd,
         last_decision=tick.sentence if tick else "no decision yet",
-        last_decision_at=tick.at if tick else None,
     )
 
 

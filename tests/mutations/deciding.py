@@ -226,7 +226,7 @@ DECIDING: Final = (
         name="an-emptied-server-is-unknown",
         file="fleet/backlog/redis_streams.py",
         before="        if not found:\n            raise BacklogUnknown(self._name_the_groups(rest[0]))\n",
-        after="        if not found:\n            rest = [0, 0, 0, 0, 0, b'0-0', 0, 0, 0, 1, 0, 1, 0, 0, []]\n",
+        after="        if not found:\n            rest = [0, 0, 0, 0, 0, b'0-0', 0, 0, 0, 1, 0, 1, 0, []]\n",
         tests=(
             "tests/integration/fleet/backlog/test_stream_probe.py::"
             "test_a_missing_group_is_unknown_and_the_message_names_those_there_are",

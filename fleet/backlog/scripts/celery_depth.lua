@@ -3,8 +3,8 @@
 -- ARGV: how many unacknowledged messages to read at most; how many bytes of them; what the keys of
 -- bindings begin with; how a binding of the queue ends; then exchanges to look for bindings in.
 -- Answers {seconds, microseconds, waiting, when the oldest of these was published where it says so,
---  unacknowledged of all queues, how many of them were read, {{exchange and routing key as JSON, how many,
---  since when} ...}, {{exchange, binding ...} ...}}.
+--  unacknowledged of all queues, how many of them were read, {{exchange and routing key as JSON, how many} ...},
+--  {{exchange, binding ...} ...}}.
 local most, bytes_left = tonumber(ARGV[1]), tonumber(ARGV[2])
 local bindings_prefix, binding_end = ARGV[3], ARGV[4]
 local LARGEST_PAGE, GROWTH, SCANS, TAIL = 256, 4, 20, 2048
@@ -18,26 +18,22 @@ for i = 3, #KEYS do
 end
 
 -- A message is kept as `[{the message}, exchange, routing key]`: only its end is of interest.
-local read, routes, oldest = 0, {}, {}
-local function count(message, since)
+local read, routes = 0, {}
+local function count(message)
   local route = string.match(message, '.*}%s*,%s*(.-)%s*%]%s*$') or ''
   read = read + 1
   bytes_left = bytes_left - #message
   routes[route] = (routes[route] or 0) + 1
-  oldest[route] = oldest[route] or since
 end
 
-local tags = redis.call('ZRANGE', KEYS[2], 0, most - 1, 'WITHSCORES')
+local tags = redis.call('ZRANGE', KEYS[2], 0, most - 1)
 local at, page = 1, 1
 while at <= #tags and bytes_left > 0 do
-  local names, times = {}, {}
-  for i = at, math.min(at + 2 * page, #tags) - 1, 2 do
-    names[#names + 1], times[#times + 1] = tags[i], tags[i + 1]
+  local last = math.min(at + page - 1, #tags)
+  for _, message in ipairs(redis.call('HMGET', KEYS[1], unpack(tags, at, last))) do
+    if message then count(message) end
   end
-  for i, message in ipairs(redis.call('HMGET', KEYS[1], unpack(names))) do
-    if message then count(message, times[i]) end
-  end
-  at, page = at + 2 * #names, math.min(page * GROWTH, LARGEST_PAGE)
+  at, page = last + 1, math.min(page * GROWTH, LARGEST_PAGE)
 end
 
 local exchanges, asked = {}, {}
@@ -50,7 +46,7 @@ end
 for i = 5, #ARGV do ask(ARGV[i]) end
 local taken = {}
 for route, many in pairs(routes) do
-  taken[#taken + 1] = {route, many, oldest[route]}
+  taken[#taken + 1] = {route, many}
   local fine, pair = pcall(cjson.decode, '[' .. route .. ']')
   if fine and type(pair[1]) == 'string' then ask(pair[1]) end
 end

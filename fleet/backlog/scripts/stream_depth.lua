@@ -3,7 +3,7 @@
 -- position, where the server knows its lag; the same, where it does not; how many bytes to read at most.
 -- Answers {0, names of the groups} where the group is missing, else
 -- {1, seconds, microseconds, length, entries added, pending, last delivered id, lag, entries read,
---  ahead, whether that is all, behind, whether that is all, first waiting id, first pending id,
+--  ahead, whether that is all, behind, whether that is all, first waiting id,
 --  what each feeder said}.
 local key, bytes_left = KEYS[1], tonumber(ARGV[4])
 local LARGEST_PAGE, GROWTH = 1000, 4
@@ -58,11 +58,10 @@ while not ahead.all and not behind.all and ahead.count < most and bytes_left > 0
 end
 
 local clock = redis.call('TIME')
-local pending = redis.call('XPENDING', key, ARGV[1], '-', '+', 1)[1]
 return {
   1, tonumber(clock[1]), tonumber(clock[2]), stream['length'], stream['entries-added'],
   group['pending'], position, group['lag'], group['entries-read'],
   ahead.count, ahead.all and 1 or 0, behind.count, behind.all and 1 or 0,
-  ahead.first or false, pending and pending[1] or false,
+  ahead.first or false,
   redis.call('HVALS', KEYS[2]),
 }
