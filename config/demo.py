@@ -28,7 +28,7 @@ from pods.agent.protocol import (
     result_stream,
 )
 from pods.base.clock import utcnow
-from pods.base.redis import Entry, redis_client, stream_page
+from pods.base.redis import StreamEntry, redis_client, stream_page
 from pods.models import Account, Pod
 
 NAME: Final = "demo"
@@ -113,7 +113,7 @@ def begin() -> Run:
     except (FileNotFoundError, ValueError, TypeError):
         pass
     _refuse_foreign_stream()
-    last = cast("list[Entry]", client().xrevrange(RESULTS, count=1))
+    last = cast("list[StreamEntry]", client().xrevrange(RESULTS, count=1))
     number = int((folder() / "last-run").read_text()) if (folder() / "last-run").exists() else 0
     (folder() / "last-run").write_text(str(number + 1))
     run = Run(

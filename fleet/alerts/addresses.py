@@ -105,7 +105,7 @@ def check_host(host: str) -> None:
     """
     try:
         egress.check_host(host, private_too=settings.ALLOW_PRIVATE_WEBHOOKS)
-    except egress.Refused as exc:
+    except egress.HostRefused as exc:
         raise BadAddress(str(exc)) from exc
 
 

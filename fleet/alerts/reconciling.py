@@ -16,8 +16,8 @@ from fleet.decision.alerts import (
     WINDOW,
     AccountSeen,
     AlertFacts,
-    Finding,
     FleetSeen,
+    Incident,
     OrphanSeen,
     PodSeen,
     Severity,
@@ -41,7 +41,7 @@ AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reconciled:
+class AlertChanges:
     """What changed."""
 
     opened: int
@@ -49,7 +49,7 @@ class Reconciled:
     announced: int
 
 
-def reconcile_alerts() -> Reconciled:
+def reconcile_alerts() -> AlertChanges:
     """Bring the open alerts in line with what is so now; the number of queries is bounded.
 
     Safe to run twice, at the same time, or to be killed at any line: an open cause is unique, and so
@@ -68,7 +68,7 @@ def reconcile_alerts() -> Reconciled:
     if opened or resolved or announced:
         log.info("alerts_changed", opened=len(opened), resolved=resolved, announced=announced)
     send_due(now)
-    return Reconciled(opened=len(opened), resolved=resolved, announced=announced)
+    return AlertChanges(opened=len(opened), resolved=resolved, announced=announced)
 
 
 def _resolve(pks: Sequence[int], now: datetime) -> int:
@@ -78,28 +78,28 @@ def _resolve(pks: Sequence[int], now: datetime) -> int:
     )
 
 
-def _opened(finding: Finding, now: datetime) -> Alert:
+def _opened(incident: Incident, now: datetime) -> Alert:
     return Alert(
-        cause=finding.cause.value,
-        subject=finding.subject,
-        fleet_id=finding.fleet_id,
-        severity=finding.severity.value,
-        text=finding.text[:600],
-        round=finding.round,
+        cause=incident.cause.value,
+        subject=incident.subject,
+        fleet_id=incident.fleet_id,
+        severity=incident.severity.value,
+        text=incident.text[:600],
+        round=incident.round,
         first_seen_at=now,
         last_seen_at=now,
     )
 
 
-def _refresh(pairs: Sequence[tuple[Alert, Finding]], now: datetime) -> None:
+def _refresh(pairs: Sequence[tuple[Alert, Incident]], now: datetime) -> None:
     changed = []
-    for alert, finding in pairs:
-        text, severity = finding.text[:600], finding.severity.value
-        rose = finding.round > alert.round
+    for alert, incident in pairs:
+        text, severity = incident.text[:600], incident.severity.value
+        rose = incident.round > alert.round
         if (alert.text, alert.severity) != (text, severity) or rose:
             alert.text, alert.severity = text, severity
             alert.told = alert.told and not rose
-            alert.round = max(alert.round, finding.round)
+            alert.round = max(alert.round, incident.round)
             changed.append(alert)
     Alert.objects.bulk_update(changed, ["text", "severity", "round", "told"], batch_size=AT_ONCE)
     Alert.objects.open().update(last_seen_at=now)

@@ -1,4 +1,4 @@
-"""What an operator should be told: facts about fleets, pods and accounts to findings. Pure."""
+"""What an operator should be told: facts about fleets, pods and accounts to incidents. Pure."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Incident:
     """One thing to tell. `(cause, subject)` is its identity; the text may change while it lasts."""
 
     cause: Cause
@@ -152,15 +152,15 @@ class AlertFacts:
     installation_budget_usd: Decimal | None = None
 
 
-Rule = Callable[[AlertFacts], Iterator[Finding]]
+Rule = Callable[[AlertFacts], Iterator[Incident]]
 
 
-def alerts(facts: AlertFacts) -> frozenset[Finding]:
+def alerts(facts: AlertFacts) -> frozenset[Incident]:
     """What is to be told now; what is not among it has ended."""
-    return frozenset(finding for rule in RULES for finding in rule(facts))
+    return frozenset(incident for rule in RULES for incident in rule(facts))
 
 
-def old_pods(facts: AlertFacts) -> Iterator[Finding]:
+def old_pods(facts: AlertFacts) -> Iterator[Incident]:
     """A pod lives longer than the fleet's `alert_after_hours`; again each further 24 h."""
     after = {f.fleet_id: f.alert_after for f in facts.fleets}
     for pod in facts.pods:
@@ -168,7 +168,7 @@ def old_pods(facts: AlertFacts) -> Iterator[Finding]:
         if limit is None or pod.age < limit:
             continue
         hours = int(pod.age.total_seconds() // 3600)
-        yield Finding(
+        yield Incident(
             cause=Cause.POD_OLD,
             subject=f"pod:{pod.pod_id}",
             severity=Severity.WARNING,
@@ -178,7 +178,7 @@ def old_pods(facts: AlertFacts) -> Iterator[Finding]:
         )
 
 
-def budgets(facts: AlertFacts) -> Iterator[Finding]:
+def budgets(facts: AlertFacts) -> Iterator[Incident]:
     """The highest step of each budget that is reached: 50, 80 or 100 %."""
     for fleet in facts.fleets:
         subject = f"fleet:{fleet.fleet_id}"
@@ -197,13 +197,13 @@ def budgets(facts: AlertFacts) -> Iterator[Finding]:
 
 def _budget(
     subject: str, what: str, spent: Decimal, budget: Decimal | None, fleet_id: int | None
-) -> Iterator[Finding]:
+) -> Iterator[Incident]:
     if not budget:
         return
     step = next((s for s in BUDGET_STEPS if spent * 100 >= budget * s), None)
     if step is None:
         return
-    yield Finding(
+    yield Incident(
         cause=Cause(f"budget_{step}"),
         subject=subject,
         severity={50: Severity.INFO, 80: Severity.WARNING, 100: Severity.CRITICAL}[step],
@@ -212,7 +212,7 @@ def _budget(
     )
 
 
-def ceilings(facts: AlertFacts) -> Iterator[Finding]:
+def ceilings(facts: AlertFacts) -> Iterator[Incident]:
     """The last tick wanted more pods than a ceiling pays for."""
     for fleet in facts.fleets:
         if fleet.ticks and fleet.ticks[-1].binding in CEILINGS:
@@ -224,12 +224,12 @@ def ceilings(facts: AlertFacts) -> Iterator[Finding]:
             )
 
 
-def circuits(facts: AlertFacts) -> Iterator[Finding]:
+def circuits(facts: AlertFacts) -> Iterator[Incident]:
     """An account is left alone after failures, or its credentials are refused."""
     for account in facts.accounts:
         subject = f"account:{account.account_id}"
         if account.failures and account.last_error.startswith(("AuthFailed", "BadSecret")):
-            yield Finding(
+            yield Incident(
                 cause=Cause.CREDENTIALS,
                 subject=subject,
                 severity=Severity.CRITICAL,
@@ -239,7 +239,7 @@ def circuits(facts: AlertFacts) -> Iterator[Finding]:
         elif account.open_until is not None and (
             account.open_until > facts.now or account.failures
         ):
-            yield Finding(
+            yield Incident(
                 cause=Cause.CIRCUIT_OPEN,
                 subject=subject,
                 severity=Severity.WARNING,
@@ -248,13 +248,13 @@ def circuits(facts: AlertFacts) -> Iterator[Finding]:
             )
 
 
-def balances(facts: AlertFacts) -> Iterator[Finding]:
+def balances(facts: AlertFacts) -> Iterator[Incident]:
     """The account's money ends within a day at what runs now."""
     for account in facts.accounts:
         left, hourly = account.balance_usd, account.hourly_usd
         if left is None or not hourly or left >= hourly * BALANCE_HOURS:
             continue
-        yield Finding(
+        yield Incident(
             cause=Cause.BALANCE_LOW,
             subject=f"account:{account.account_id}",
             severity=Severity.CRITICAL if left < hourly else Severity.WARNING,
@@ -263,10 +263,10 @@ def balances(facts: AlertFacts) -> Iterator[Finding]:
         )
 
 
-def orphans(facts: AlertFacts) -> Iterator[Finding]:
+def orphans(facts: AlertFacts) -> Iterator[Incident]:
     """A machine of ours bills and no row knows it."""
     for orphan in facts.orphans:
-        yield Finding(
+        yield Incident(
             cause=Cause.ORPHAN,
             subject=f"orphan:{orphan.orphan_id}",
             severity=Severity.CRITICAL,
@@ -274,13 +274,13 @@ def orphans(facts: AlertFacts) -> Iterator[Finding]:
         )
 
 
-def destroys(facts: AlertFacts) -> Iterator[Finding]:
+def destroys(facts: AlertFacts) -> Iterator[Incident]:
     """A pod that is to end does not, although it was tried again and again."""
     for pod in facts.pods:
         since = pod.terminating_for
         if since is None or since < DESTROY_PATIENCE or pod.tries < DESTROY_TRIES:
             continue
-        yield Finding(
+        yield Incident(
             cause=Cause.DESTROY_FAILS,
             subject=f"pod:{pod.pod_id}",
             severity=Severity.CRITICAL,
@@ -290,7 +290,7 @@ def destroys(facts: AlertFacts) -> Iterator[Finding]:
         )
 
 
-def boots(facts: AlertFacts) -> Iterator[Finding]:
+def boots(facts: AlertFacts) -> Iterator[Incident]:
     """Pod after pod misses its boot deadline."""
     for fleet in facts.fleets:
         if fleet.boots_missed >= BOOTS_MISSED:
@@ -302,7 +302,7 @@ def boots(facts: AlertFacts) -> Iterator[Finding]:
             )
 
 
-def backlogs(facts: AlertFacts) -> Iterator[Finding]:
+def backlogs(facts: AlertFacts) -> Iterator[Incident]:
     """A backlog that grows although all pods run, or that stands although pods are ready."""
     for fleet in facts.fleets:
         ticks = fleet.ticks
@@ -335,11 +335,11 @@ def _stands(ticks: Sequence[TickSeen]) -> bool:
     return all((a.depth or 0) <= (b.depth or 0) for a, b in pairwise(ticks))
 
 
-def dead_letters(facts: AlertFacts) -> Iterator[Finding]:
+def dead_letters(facts: AlertFacts) -> Iterator[Incident]:
     """Items were given up; told again at each further power of ten."""
     for fleet in facts.fleets:
         if fleet.dead:
-            yield Finding(
+            yield Incident(
                 cause=Cause.DEAD_LETTERS,
                 subject=f"fleet:{fleet.fleet_id}",
                 severity=Severity.WARNING,
@@ -349,7 +349,7 @@ def dead_letters(facts: AlertFacts) -> Iterator[Finding]:
             )
 
 
-def late_ticks(facts: AlertFacts) -> Iterator[Finding]:
+def late_ticks(facts: AlertFacts) -> Iterator[Incident]:
     """Nothing has been decided for three periods."""
     for fleet in facts.fleets:
         patience = TICKS_MISSED * fleet.period
@@ -363,8 +363,8 @@ def late_ticks(facts: AlertFacts) -> Iterator[Finding]:
             )
 
 
-def _of_fleet(fleet: FleetSeen, cause: Cause, severity: Severity, text: str) -> Finding:
-    return Finding(
+def _of_fleet(fleet: FleetSeen, cause: Cause, severity: Severity, text: str) -> Incident:
+    return Incident(
         cause=cause,
         subject=f"fleet:{fleet.fleet_id}",
         severity=severity,

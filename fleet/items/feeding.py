@@ -8,13 +8,13 @@ from typing import Final
 import redis
 
 from fleet.items.files import ItemFile
-from fleet.items.progress import Batch, Entry, Ledger, Overtaken
+from fleet.items.progress import AnotherFeeder, Batch, Bookmark, Bookmarks
 from fleet.items.room import Room
 from fleet.items.source import BadInput, Fields, Position, Source
 from fleet.items.tables import SUFFIX, ItemTable
 from pods.base.redis import make_consumer_group
 
-__all__ = ["BadInput", "Fed", "Overtaken", "enqueue"]
+__all__ = ["AnotherFeeder", "BadInput", "Fed", "enqueue"]
 
 # The server does nothing else while it adds a batch (docs/reference/feeding.md has the times).
 BATCH_ITEMS: Final = 500
@@ -56,24 +56,24 @@ def enqueue(
     Raises:
         BadInput: a source cannot be read as items; nothing was added of any, but for what lies before
             a row of a query that came to light later.
-        Overtaken: another call is at work on the same source.
+        AnotherFeeder: another call is at work on the same source.
         RedisError: the server does not answer; call again, and it goes on.
     """
-    ledger = Ledger(client, stream)
+    bookmarks = Bookmarks(client, stream)
     opened = {s.known_as: s for s in map(_opened, sources)}
-    before = dict(zip(opened, ledger.entries(list(opened)) if opened else (), strict=True))
-    plan = _plan(ledger.run, opened, before, again=again)
+    before = dict(zip(opened, bookmarks.of(list(opened)) if opened else (), strict=True))
+    plan = _plan(bookmarks.run, opened, before, again=again)
     for source in opened.values():
         source.check()
     room = None if max_length is None else _Throttle(client, stream, max_length, opened.values())
     make_consumer_group(client, stream, group)
-    _name_files(ledger, opened.values(), plan)
+    _name_files(bookmarks, opened.values(), plan)
     if opened:
-        ledger.take_over([(name, before[name], plan[name]) for name in opened])
+        bookmarks.take_over([(name, before[name], plan[name]) for name in opened])
     items = sent = added = 0
     for name, source in opened.items():
         start = source.position
-        for reached in _feed(ledger, source, plan[name], room):
+        for reached in _feed(bookmarks, source, plan[name], room):
             if progress is not None:
                 progress(items + reached.items, sent + reached.offset)
         items, sent = items + source.position.items, sent + source.position.offset
@@ -92,33 +92,39 @@ def _opened(source: Path | Source) -> Source:
     return ItemTable(source) if source.suffix.lower() == SUFFIX else ItemFile(source)
 
 
-def _name_files(ledger: Ledger, sources: Collection[Source], plan: Mapping[str, Entry]) -> None:
+def _name_files(
+    bookmarks: Bookmarks, sources: Collection[Source], plan: Mapping[str, Bookmark]
+) -> None:
     """What the ids of items begin with that have none of their own; rows of a query have a key."""
     for source in sources:
         if source.path is not None:
             turn = plan[source.known_as].turn
-            source.name = ledger.name(source.path.resolve()) + (f"#{turn}" if turn > 1 else "")
+            source.name = bookmarks.name(source.path.resolve()) + (f"#{turn}" if turn > 1 else "")
 
 
 def _plan(
-    run: str, sources: Mapping[str, Source], known: Mapping[str, Entry | None], *, again: bool
-) -> dict[str, Entry]:
+    run: str, sources: Mapping[str, Source], known: Mapping[str, Bookmark | None], *, again: bool
+) -> dict[str, Bookmark]:
     """Where each source begins; the sources themselves are moved there."""
-    interrupted = {entry.begun_by for entry in known.values() if entry and not entry.done}
+    interrupted = {
+        bookmark.begun_by for bookmark in known.values() if bookmark and not bookmark.done
+    }
     plan = {}
     for name, source in sources.items():
-        entry = known[name]
-        if entry is None:
-            plan[name] = Entry(position=Position(), turn=1, begun_by=run, run=run)
+        bookmark = known[name]
+        if bookmark is None:
+            plan[name] = Bookmark(position=Position(), turn=1, begun_by=run, run=run)
             continue
-        anew = again and entry.done and entry.begun_by not in interrupted
-        if not anew and source.go_to(entry.position):
-            plan[name] = replace(entry, run=run, done=False)
-        elif entry.done or again:
-            plan[name] = Entry(position=Position(), turn=entry.turn + 1, begun_by=run, run=run)
+        anew = again and bookmark.done and bookmark.begun_by not in interrupted
+        if not anew and source.go_to(bookmark.position):
+            plan[name] = replace(bookmark, run=run, done=False)
+        elif bookmark.done or again:
+            plan[name] = Bookmark(
+                position=Position(), turn=bookmark.turn + 1, begun_by=run, run=run
+            )
         else:
             raise BadInput(
-                f"{source.label} was changed after {entry.position.items:,} of its items were "
+                f"{source.label} was changed after {bookmark.position.items:,} of its items were "
                 "enqueued; bring it back as it was, or enqueue the whole of it with --again"
             )
     return plan
@@ -143,7 +149,7 @@ class _Throttle:
 
 
 def _feed(
-    ledger: Ledger, source: Source, entry: Entry, room: _Throttle | None
+    bookmarks: Bookmarks, source: Source, bookmark: Bookmark, room: _Throttle | None
 ) -> Iterator[Position]:
     """Add what is left of a source; yields how far it is."""
     flight: list[Batch] = []
@@ -153,19 +159,19 @@ def _feed(
     def send() -> None:
         if room is not None:
             room.take(flight)
-        ledger.add(flight)
+        bookmarks.add(flight)
         flight.clear()
 
     for items, volume in _batches(source):
-        after = replace(entry, position=source.position)
-        flight.append(Batch(source=source.known_as, before=entry, after=after, items=items))
-        entry, size = after, size + volume
+        after = replace(bookmark, position=source.position)
+        flight.append(Batch(source=source.known_as, before=bookmark, after=after, items=items))
+        bookmark, size = after, size + volume
         if len(flight) == at_once or size >= BYTES_IN_FLIGHT:
             send()
             size = 0
             yield after.position
-    after = replace(entry, position=source.position, done=True)
-    flight.append(Batch(source=source.known_as, before=entry, after=after, items=()))
+    after = replace(bookmark, position=source.position, done=True)
+    flight.append(Batch(source=source.known_as, before=bookmark, after=after, items=()))
     send()
     yield after.position
 

@@ -15,7 +15,7 @@ from fleet.items.source import Fields, Position
 # A hash for each stream: how far each source is, and whose a name is. No fleet can be called so.
 PREFIX: Final = "podfleet:_enqueued:"
 NAME: Final = b"name:"
-# How many items were added through the ledger: a stream that has had fewer was deleted since, and
+# How many items were added through the bookmarks: a stream that has had fewer was deleted since, and
 # what is known of its sources went with it. ARGV: the sources.
 OPEN: Final = """
 local ever = 0
@@ -56,12 +56,12 @@ return ARGV[3]
 """
 
 
-class Overtaken(ValueError):
+class AnotherFeeder(ValueError):
     """Another `enqueue` is at work on the same source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Bookmark:
     """How far a source is."""
 
     position: Position
@@ -74,12 +74,12 @@ class Entry:
         """As it is stored."""
         value = asdict(self)
         if self.position.after is None:
-            # Entries are compared as text, with those of versions that knew files alone.
+            # Bookmarks are compared as text, with those of versions that knew files alone.
             del value["position"]["after"]
         return json.dumps(value, separators=(",", ":")).encode()
 
     @classmethod
-    def parse(cls, raw: bytes | None) -> "Entry | None":
+    def parse(cls, raw: bytes | None) -> "Bookmark | None":
         """What was stored."""
         if raw is None:
             return None
@@ -92,36 +92,36 @@ class Batch:
     """Items that go onto the stream in one step."""
 
     source: str  # what it is known as
-    before: Entry
-    after: Entry
+    before: Bookmark
+    after: Bookmark
     items: Sequence[Fields]
 
 
-class Ledger:
-    """The entries of one stream; every change is a comparison and a swap."""
+class Bookmarks:
+    """The bookmarks of one stream; every change is a comparison and a swap."""
 
     def __init__(self, client: "redis.Redis", stream: str) -> None:
         """`client`: bytes in, bytes out."""
         self._client, self._stream, self._key = client, stream, PREFIX + stream
         self.run = uuid.uuid4().hex
 
-    def entries(self, sources: Sequence[str]) -> list[Entry | None]:
+    def of(self, sources: Sequence[str]) -> list[Bookmark | None]:
         """What is known of these."""
         fields: list[Any] = [os.fsencode(source) for source in sources]
         answer = self._client.eval(OPEN, 2, self._stream, self._key, *fields)
-        return [Entry.parse(raw) for raw in cast("list[bytes | None]", answer)]
+        return [Bookmark.parse(raw) for raw in cast("list[bytes | None]", answer)]
 
-    def take_over(self, changes: Sequence[tuple[str, Entry | None, Entry]]) -> None:
-        """Make these entries ours, all or none.
+    def take_over(self, changes: Sequence[tuple[str, Bookmark | None, Bookmark]]) -> None:
+        """Make these bookmarks ours, all or none.
 
         Raises:
-            Overtaken: one of them has moved on.
+            AnotherFeeder: one of them has moved on.
         """
         arguments: list[Any] = []
         for source, before, after in changes:
             arguments += [os.fsencode(source), before.text() if before else b"", after.text()]
         if not self._client.eval(TAKE_OVER, 1, self._key, *arguments):
-            raise Overtaken("another enqueue of the same is running; wait for its end")
+            raise AnotherFeeder("another enqueue of the same is running; wait for its end")
 
     def name(self, path: Path) -> str:
         """The file's name, with as many of its folders as tell it from other files of the stream."""
@@ -137,20 +137,20 @@ class Ledger:
         """Put batches onto the stream, in one round trip; each of them wholly or not at all.
 
         Raises:
-            Overtaken: another call has taken the source over.
+            AnotherFeeder: another call has taken the source over.
         """
         with self._client.pipeline(transaction=False) as pipe:
             for batch in batches:
                 pipe.eval(ADD, 2, self._stream, self._key, *_arguments(batch))
             for batch, raw in zip(batches, pipe.execute(), strict=True):
-                known = Entry.parse(raw)
+                known = Bookmark.parse(raw)
                 # The client asks again where an answer was lost; what it finds then is its own work.
                 if (
                     known is None
                     or known.run != self.run
                     or known.position.offset < batch.after.position.offset
                 ):
-                    raise Overtaken(
+                    raise AnotherFeeder(
                         f"{batch.source}: another enqueue has taken it over, or the server was "
                         "emptied; run it again when no other runs"
                     )

@@ -22,7 +22,7 @@ HOUR_MICROSECONDS: Final = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class DayCost:
     """What one fleet has spent on one kind of GPU at one provider within one UTC day."""
 
     day: date
@@ -65,7 +65,7 @@ def cost_micros(hourly_usd: Decimal, lasted: timedelta) -> int:
     return (2 * exact + HOUR_MICROSECONDS) // (2 * HOUR_MICROSECONDS)
 
 
-def entries(first: date, last: date) -> Sequence[Entry]:
+def day_costs(first: date, last: date) -> Sequence[DayCost]:
     """Everything spent from the beginning of `first` to the end of `last`, or until now. One query.
 
     The parts of a segment add up to what it was booked at: each is the difference of two sums.
@@ -91,7 +91,7 @@ def entries(first: date, last: date) -> Sequence[Entry]:
             if first <= day <= last:
                 sums[day, fleet, provider, gpu_type] += micros
     return [
-        Entry(day=day, fleet=fleet, provider=provider, gpu_type=gpu_type, micros=micros)
+        DayCost(day=day, fleet=fleet, provider=provider, gpu_type=gpu_type, micros=micros)
         for (day, fleet, provider, gpu_type), micros in sorted(sums.items())
     ]
 
@@ -108,11 +108,11 @@ def _by_day(
     yield (night - DAY).date(), whole - counted
 
 
-def totals(booked: Sequence[Entry], by: Callable[[Entry], str]) -> Mapping[str, Decimal]:
-    """USD by what `by` says of an entry, dearest first."""
+def totals(booked: Sequence[DayCost], by: Callable[[DayCost], str]) -> Mapping[str, Decimal]:
+    """USD by what `by` says of a cost, dearest first."""
     sums: Counter[str] = Counter()
-    for entry in booked:
-        sums[by(entry)] += entry.micros
+    for cost in booked:
+        sums[by(cost)] += cost.micros
     return {key: Decimal(micros) / MICROS for key, micros in sums.most_common()}
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from fleet.models import Fleet
 from fleet.money import balances, ledger
 from fleet.money.balances import Compared
-from fleet.money.ledger import Entry, Forecast, Price
+from fleet.money.ledger import DayCost, Forecast, Price
 from pods.base.clock import utcnow
 from pods.base.csv import csv_lines
 from pods.models import Account
@@ -23,7 +23,7 @@ class Spending:
 
     first: date
     last: date
-    entries: Sequence[Entry]
+    costs: Sequence[DayCost]
     forecasts: Mapping[str, Forecast]  # of today, by fleet
     prices: Mapping[str, Price]  # over their whole life, by fleet
     compared: Mapping[str, Compared]  # the vendor's word beside ours, by account
@@ -36,16 +36,16 @@ class Spending:
     @property
     def total_usd(self) -> Decimal:
         """All of it."""
-        return sum((entry.usd for entry in self.entries), Decimal(0))
+        return sum((cost.usd for cost in self.costs), Decimal(0))
 
     @property
     def totals(self) -> Sequence[tuple[str, Mapping[str, Decimal]]]:
         """USD by what, dearest first; by day, the newest first."""
-        by_day = ledger.totals(self.entries, lambda entry: entry.day.isoformat())
+        by_day = ledger.totals(self.costs, lambda cost: cost.day.isoformat())
         return [
-            ("fleet", ledger.totals(self.entries, lambda entry: entry.fleet)),
-            ("provider", ledger.totals(self.entries, lambda entry: entry.provider)),
-            ("GPU", ledger.totals(self.entries, lambda entry: entry.gpu_type or "no GPU")),
+            ("fleet", ledger.totals(self.costs, lambda cost: cost.fleet)),
+            ("provider", ledger.totals(self.costs, lambda cost: cost.provider)),
+            ("GPU", ledger.totals(self.costs, lambda cost: cost.gpu_type or "no GPU")),
             ("day (UTC)", dict(sorted(by_day.items(), reverse=True))),
         ]
 
@@ -63,13 +63,13 @@ class Spending:
                     "gpu_type": e.gpu_type,
                     "usd": str(e.usd),
                 }
-                for e in self.entries
+                for e in self.costs
             ],
         }
 
     def as_csv(self) -> Iterator[str]:
         """A line for each day, fleet, provider and GPU type."""
-        rows = ((e.day, e.fleet, e.provider, e.gpu_type, e.usd) for e in self.entries)
+        rows = ((e.day, e.fleet, e.provider, e.gpu_type, e.usd) for e in self.costs)
         return csv_lines(["day", "fleet", "provider", "gpu_type", "usd"], rows)
 
 
@@ -87,7 +87,7 @@ def spending(days: int) -> Spending:
     return Spending(
         first=first,
         last=last,
-        entries=ledger.entries(first, last),
+        costs=ledger.day_costs(first, last),
         forecasts={names[pk]: f for pk, f in ledger.forecast(now).items() if pk in names},
         prices=ledger.prices("fleet__name"),
         compared=compared,

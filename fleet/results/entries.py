@@ -8,7 +8,7 @@ from typing import Any, Final
 import redis
 
 from pods.agent.protocol import RESULT_ENTRY, RESULT_ID, RESULT_POD, RESULT_VALUE
-from pods.base.redis import Entry, stream_page
+from pods.base.redis import StreamEntry, stream_page
 
 FIRST_PAGE: Final = 16  # nobody knows how large a result is
 LARGEST_PAGE: Final = 2_000
@@ -18,7 +18,7 @@ ONE_LINE: Final = bytes.maketrans(b"\r\n", b"  ")  # in JSON, only between the v
 RESULT: Final = b', "result": '
 
 
-def pages(client: "redis.Redis", stream: str, after: str) -> Iterator[list[Entry]]:
+def pages(client: "redis.Redis", stream: str, after: str) -> Iterator[list[StreamEntry]]:
     """The results behind an id, in pages of about as many bytes as memory should hold.
 
     Raises:

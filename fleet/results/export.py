@@ -10,7 +10,7 @@ from fleet.results.entries import item_id, pages
 from fleet.results.jsonl import Lines
 from fleet.results.parquet import Parts
 from fleet.results.sidecar import State, Written
-from pods.base.redis import Entry
+from pods.base.redis import StreamEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +68,11 @@ def export(
     return Exported(items=end.items, added=end.items - before, duplicates=end.duplicates)
 
 
-def _gathered(found: Iterable[list[Entry]], *, rows: int, volume: int) -> Iterator[list[Entry]]:
+def _gathered(
+    found: Iterable[list[StreamEntry]], *, rows: int, volume: int
+) -> Iterator[list[StreamEntry]]:
     """Pages put together until they have about so many rows or bytes."""
-    gathered: list[Entry] = []
+    gathered: list[StreamEntry] = []
     size = 0
     for page in found:
         gathered += page

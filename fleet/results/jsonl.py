@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from fleet.results.entries import RESULT, line
-from pods.base.redis import Entry
+from pods.base.redis import StreamEntry
 
 TAIL_BYTES: Final = 256
 CATCH_UP_ITEMS: Final = 10_000
@@ -29,7 +29,7 @@ class Lines:
         path.touch()
         self.path = path
 
-    def append(self, rows: Sequence[tuple[bytes, Entry]]) -> int:
+    def append(self, rows: Sequence[tuple[bytes, StreamEntry]]) -> int:
         """Write a line for each result."""
         lines = b"".join(line(item, entry, fields) for item, (entry, fields) in rows)
         with self.path.open("ab") as file:

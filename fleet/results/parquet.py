@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fleet.results.entries import head, value
-from pods.base.redis import Entry
+from pods.base.redis import StreamEntry
 
 STREAM: Final = b"podfleet_stream"
 # Arrays of numbers, the usual result of an embedding, are numbers here; whatever else is its own bytes.
@@ -45,7 +45,7 @@ class Parts:
         if self._part(0).exists():
             self._check(self._part(0))
 
-    def append(self, rows: Sequence[tuple[bytes, Entry]]) -> int:
+    def append(self, rows: Sequence[tuple[bytes, StreamEntry]]) -> int:
         """Write one more part; none for no rows."""
         if not rows:
             return 0

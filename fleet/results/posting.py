@@ -13,7 +13,7 @@ import stamina
 
 from fleet.results.entries import item_id, line, pages
 from pods.base import egress
-from pods.base.redis import LONGEST_BLOCK_MS, Entry
+from pods.base.redis import LONGEST_BLOCK_MS, StreamEntry
 
 # A hash for each stream: the last entry that a target has taken. No fleet can be called so.
 PREFIX: Final = "podfleet:_posted:"
@@ -104,13 +104,13 @@ def check(url: str, *, private_too: bool = False) -> None:
         raise BadTarget("leave the password out of the callback's address; use --token-env")
     try:
         egress.check_host(host, private_too=private_too)
-    except egress.Refused as exc:
+    except egress.HostRefused as exc:
         raise BadTarget(str(exc)) from exc
 
 
 def _batches(
     client: "redis.Redis", stream: str, after: str, batch: int, *, follow: bool
-) -> Iterator[Sequence[Entry]]:
+) -> Iterator[Sequence[StreamEntry]]:
     while True:
         for page in pages(client, stream, after):
             for start in range(0, len(page), batch):
@@ -125,7 +125,7 @@ def _deliver(
     http: httpx.Client,
     url: str,
     stream: str,
-    rows: Sequence[Entry],
+    rows: Sequence[StreamEntry],
     patience: timedelta,
     *,
     private_too: bool,

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol
 
-from pods.base.redis import Entry
+from pods.base.redis import StreamEntry
 
 HASH_BYTES: Final = 16
 CACHE_KIB: Final = 65_536
@@ -37,7 +37,7 @@ class Output(Protocol):
 
     path: Path
 
-    def append(self, rows: Sequence[tuple[bytes, Entry]]) -> int:
+    def append(self, rows: Sequence[tuple[bytes, StreamEntry]]) -> int:
         """Write results, each with its item's id; returns by how much the size grew."""
 
     def mark(self, size: int) -> bytes | None:

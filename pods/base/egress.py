@@ -11,7 +11,7 @@ from urllib.request import getproxies
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-class Refused(ValueError):
+class HostRefused(ValueError):
     """The host is on a private network or cannot be resolved; the message says which."""
 
 
@@ -55,13 +55,13 @@ def check_host(host: str, *, private_too: bool) -> None:
     """Refuse a host on a private network, unless `private_too`.
 
     Raises:
-        Refused: the host is on one, or cannot be resolved.
+        HostRefused: the host is on one, or cannot be resolved.
     """
     if private_too:
         return
     for address in _addresses(host):
         if not _is_outside(address):
-            raise Refused(
+            raise HostRefused(
                 f"{host} is on a private network; use a public host, or set "
                 "PODFLEET_ALLOW_PRIVATE_WEBHOOKS"
             )
@@ -71,7 +71,7 @@ def _addresses(host: str) -> Iterator[Address]:
     try:
         found = socket.getaddrinfo(host, None, proto=socket.IPPROTO_TCP)
     except (OSError, UnicodeError) as exc:
-        raise Refused(f"{host} cannot be resolved") from exc
+        raise HostRefused(f"{host} cannot be resolved") from exc
     yield from _as_addresses(found)
 
 

@@ -47,12 +47,12 @@ def make_consumer_group(client: "redis.Redis", stream: str, group: str) -> None:
             raise
 
 
-Entry = tuple[bytes, dict[bytes, bytes]]
+StreamEntry = tuple[bytes, dict[bytes, bytes]]
 
 
 def stream_page(
     client: "redis.Redis", stream: str, *, after: str, count: int, until: str = "+"
-) -> list[Entry]:
+) -> list[StreamEntry]:
     """The next entries of a stream behind the id `after`, `count` at most, up to the id `until`."""
     page = client.xrange(stream, min=f"({after}", max=until, count=count)
-    return cast("list[Entry]", page or [])
+    return cast("list[StreamEntry]", page or [])

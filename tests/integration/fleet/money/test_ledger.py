@@ -44,7 +44,7 @@ def test_totals_by_fleet_provider_gpu_and_day(time: SteppedClock) -> None:
     time.advance(12 * HOUR)  # midnight
     end(a)
     time.advance(3 * HOUR)
-    booked = ledger.entries(TODAY, TODAY + timedelta(days=1))
+    booked = ledger.day_costs(TODAY, TODAY + timedelta(days=1))
     assert [(e.day, e.fleet, e.provider, e.gpu_type, e.usd) for e in booked] == [
         (TODAY, "one", "local", "RTX 4090", 6),
         (TODAY, "two", "runpod", "H100", 24),
@@ -52,7 +52,7 @@ def test_totals_by_fleet_provider_gpu_and_day(time: SteppedClock) -> None:
     ]
     assert ledger.totals(booked, lambda e: e.fleet) == {"two": 30, "one": 6}
     assert ledger.totals(booked, lambda e: str(e.day)) == {"2026-11-23": 30, "2026-11-24": 6}
-    assert [e.usd for e in ledger.entries(date(2026, 11, 24), date(2026, 11, 24))] == [6]
+    assert [e.usd for e in ledger.day_costs(date(2026, 11, 24), date(2026, 11, 24))] == [6]
 
 
 def test_a_new_price_and_the_rent_of_a_stopped_disk_count(time: SteppedClock) -> None:
@@ -60,7 +60,7 @@ def test_a_new_price_and_the_rent_of_a_stopped_disk_count(time: SteppedClock) ->
     time.advance(HOUR)
     segments.reprice(pod, Decimal("0.01"), now=time.now)  # as a stop does
     time.advance(10 * HOUR)
-    assert sum(e.usd for e in ledger.entries(TODAY, TODAY)) == Decimal("1.1")
+    assert sum(e.usd for e in ledger.day_costs(TODAY, TODAY)) == Decimal("1.1")
 
 
 @given(
@@ -88,7 +88,7 @@ def test_the_ledger_agrees_with_what_the_guardrails_count(time: SteppedClock) ->
         time.advance(3.7 * HOUR)
         if n % 2:
             end(pod)
-    booked = ledger.entries(TODAY, time.now.date())
+    booked = ledger.day_costs(TODAY, time.now.date())
     counted = spending.spent_by_fleet(time.now)[fleet.pk]
     assert abs(sum(e.usd for e in booked) - counted.total) < Decimal("0.00001")
     today = sum(e.usd for e in booked if e.day == time.now.date())

@@ -72,5 +72,5 @@ def test_no_item_is_lost_no_pod_leaks_and_the_ledger_is_what_both_vendors_bill(
             tick_usd = pod.hourly_usd * Decimal(TICK.total_seconds()) / 3600
             assert abs(made.booked(pod) - made.billed(pod)) <= tick_usd, (pod.provider, pod.because)
         today = clock.utcnow().date()
-        spent = sum(e.usd for e in ledger.entries(today.replace(day=1), today))
+        spent = sum(e.usd for e in ledger.day_costs(today.replace(day=1), today))
         assert spent == sum(made.booked(pod) for pod in rented)

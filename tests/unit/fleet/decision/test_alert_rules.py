@@ -12,8 +12,8 @@ from fleet.decision.alerts import (
     AccountSeen,
     AlertFacts,
     Cause,
-    Finding,
     FleetSeen,
+    Incident,
     OrphanSeen,
     PodSeen,
     Severity,
@@ -60,7 +60,7 @@ def ticks(depths: list[int | None], **values: Any) -> list[TickSeen]:
     ]
 
 
-def told(**facts: Any) -> list[Finding]:
+def told(**facts: Any) -> list[Incident]:
     return sorted(
         alerts(AlertFacts(**{"now": NOON, "fleets": [a_fleet_seen()], **facts})),
         key=lambda f: (f.cause.value, f.subject),
