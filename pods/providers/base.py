@@ -33,18 +33,13 @@ class Capabilities:
     """What a provider can do and promises, as data: callers test a flag, never a name."""
 
     can_stop: bool = False
-    interruptible: bool = False
-    idempotent_create: bool = False  # two creates with one token make one machine
     # How long a created machine may be missing from `status` and `list_tagged`.
     list_lag: timedelta = timedelta(0)
     # How long a stale reading may show a destroyed machine, or hide a living one.
     consistency_window: timedelta = timedelta(0)
     has_balance: bool = False
-    has_logs: bool = True
     # The provider restarts a container that exits, or brings an outbid machine back unasked.
     comes_back: bool = False
-    # An agent can end its own machine from inside.
-    self_destroy: bool = False
     # What the vendor allows, by endpoint as the adapter names it; "*": all calls of the account.
     rates: Mapping[str, Rate] = field(default_factory=dict, hash=False)
     # How long an answer of `offers` is worth keeping: searches have quotas.
@@ -93,12 +88,10 @@ class PodSpec:
     tag: str  # what `list_tagged` finds it by: one a fleet of an installation
     offer_key: str = ""
     image: str = ""
-    command: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     disk_gb: int = 20
     gpu_count: int = 0
     interruptible: bool = False
-    bid_hourly_usd: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from tests.contract.provider_contract import (
 )
 
 SOCKET = Path("/var/run/docker.sock")
-IMAGE = "podfleet-test-busybox:1"
+IMAGE = "podfleet-test-wait:1"
 
 
 def _docker(*args: str, stdin: bytes | None = None) -> str:
@@ -56,7 +56,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> str:
             pytest.skip(f"no C compiler to make a test image with: {exc}")
         source.unlink()
         tar = subprocess.run(["tar", "-C", root, "-c", "."], capture_output=True, check=True)
-        assert _docker("import", "-", IMAGE, stdin=tar.stdout)
+        assert _docker("import", "--change", 'CMD ["/wait"]', "-", IMAGE, stdin=tar.stdout)
     return IMAGE
 
 
@@ -65,6 +65,7 @@ class DockerSubject:
 
     secret = ""
     unknown_id = "f" * 64
+    one_token_is_one_machine = True
 
     def __init__(self, image: str, **options: Any) -> None:
         self.image, self.options = image, {"capacity": 50, "network": "none", **options}
@@ -72,7 +73,7 @@ class DockerSubject:
         self.provider = self.reconnected()
 
     def spec(self, tag: str, token: str, **changes: Any) -> PodSpec:
-        facts = {"offer_key": "docker", "image": self.image, "command": ["/wait"], **changes}
+        facts = {"offer_key": "docker", "image": self.image, **changes}
         return PodSpec(name=f"{tag}-{token}", tag=tag, **facts)
 
     def reconnected(self) -> Provider:

@@ -119,6 +119,7 @@ class AcmeSubject:
 
     secret = KEY
     unknown_id = "srv-999999"
+    one_token_is_one_machine = True
 
     def __init__(self, server: Server, acme: AcmeEmulator, clock: SteppedClock) -> None:
         self.server, self.acme, self.clock = server, acme, clock

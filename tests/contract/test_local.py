@@ -3,6 +3,7 @@
 import os
 import signal
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -43,8 +44,9 @@ def test_a_machine_is_a_session_of_its_own_and_nobodys_child(account: LocalSubje
     assert os.getpid() not in parents
 
 
-def test_without_a_command_the_agent_runs_and_says_what_it_lacks(account: LocalSubject) -> None:
-    failed = account.reaches(account.create(command=[]), Phase.FAILED)
+def test_the_agent_runs_and_says_what_it_lacks(account: LocalSubject) -> None:
+    account.provider = account.reconnected(python=sys.executable)
+    failed = account.reaches(account.create(), Phase.FAILED)
     assert failed.because.startswith("its process exited with ")
     assert "PODFLEET_REDIS_URL is not set" in account.provider.logs(failed.external_id)
 
@@ -76,7 +78,7 @@ def test_nobody_else_may_read_what_a_machine_knows(account: LocalSubject) -> Non
 
 @pytest.mark.parametrize(
     "changes",
-    [{"env": {"A": "b\0c"}}, {"env": {"A=B": "c"}}, {"env": {"": "c"}}, {"command": ["a\0b"]}],
+    [{"env": {"A": "b\0c"}}, {"env": {"A=B": "c"}}, {"env": {"": "c"}}],
 )
 def test_what_no_process_can_be_given_is_refused(
     account: LocalSubject, changes: dict[str, Any]
@@ -114,8 +116,14 @@ def test_a_machine_that_ends_by_itself_has_failed_and_says_how(
     assert (listed.phase, listed.because) == (Phase.FAILED, failed.because)
 
 
-def test_a_command_that_does_not_exist_has_failed_and_is_named(account: LocalSubject) -> None:
-    failed = account.reaches(account.create(command=["/no/such/program"]), Phase.FAILED)
+def test_a_python_that_does_not_exist_any_more_has_failed_and_is_named(
+    account: LocalSubject, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    python.touch(0o700)
+    account.provider = account.reconnected(python=str(python))
+    python.unlink()
+    failed = account.reaches(account.create(), Phase.FAILED)
     assert "exited with 1: FileNotFoundError" in failed.because
 
 

@@ -34,7 +34,7 @@ def account(tmp_path: Path) -> Iterator[LocalSubject]:
 
 @pytest.fixture
 def manager(account: LocalSubject) -> Iterator[Manager]:
-    with Manager({"root": str(account.root)}) as manager:
+    with Manager(account.options()) as manager:
         yield manager
 
 
@@ -195,7 +195,7 @@ def test_a_launcher_that_is_killed_at_any_line_leaves_one_process_or_none(
     def create(env: dict[str, str]) -> None:
         with monkeypatch.context() as patched:
             patched.setattr(sys, "executable", str(launcher))
-            account.provider.create(a_spec("t1", command=["sleep", "600"], env=env), token="t1")
+            account.provider.create(a_spec("t1", env=env), token="t1")
 
     create({"SEEN": str(tmp_path / "seen")})
     settled(account, Phase.RUNNING)
@@ -257,11 +257,11 @@ def test_a_launcher_that_cannot_start_is_told_and_tried_again(
 
 
 def test_a_machine_outlives_its_manager_and_is_found_by_another(account: LocalSubject) -> None:
-    with Manager({"root": str(account.root)}) as first:
+    with Manager(account.options()) as first:
         assert first.creates(a_spec("t1"), "t1")["result"] == ID
         assert settled(account, Phase.RUNNING)
         leader = account.pid()
-    with Manager({"root": str(account.root)}) as second:
+    with Manager(account.options()) as second:
         assert second.does("list_tagged", "pf-a")["result"] == [ID]
         assert account.pid() == leader
         assert psutil.Process(leader).is_running()
@@ -285,7 +285,7 @@ def at_once(managers: Sequence[Manager], verb: Any) -> list[dict[str, Any]]:
 @pytest.fixture
 def eight(account: LocalSubject) -> Iterator[Sequence[Manager]]:
     with ExitStack() as stack:
-        options = {"root": str(account.root), "capacity": 3}
+        options = {**account.options(), "capacity": 3}
         yield [stack.enter_context(Manager(options)) for _ in range(8)]
 
 

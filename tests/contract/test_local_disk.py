@@ -236,6 +236,6 @@ def test_an_account_that_is_full_offers_nothing_and_rents_nothing(account: Local
 def test_the_agents_python_is_the_accounts(account: LocalSubject) -> None:
     # No Python, so that it shows what was started.
     provider = account.reconnected(python="echo")
-    machine = provider.create(a_spec("t1", command=[]), token="t1")
+    machine = provider.create(a_spec("t1"), token="t1")
     account.reaches(machine, Phase.FAILED)
     assert provider.logs(machine.external_id) == "-m pods.agent"

@@ -296,11 +296,6 @@ def test_an_interruptible_pod_is_rented_at_its_bid_and_an_on_demand_one_without(
     assert cheap.hourly_usd < full.hourly_usd
 
 
-def test_the_pods_own_bid_goes_before_the_offers(rig: Rig) -> None:
-    rig.create(offer=rig.offer(BIDS), bid_hourly_usd=Decimal("0.25"))
-    assert [c.bid for c in rig.emulator.market.contracts.values()] == [Decimal("0.25")]
-
-
 def test_a_pod_is_never_rented_at_another_kind_than_its_offer(rig: Rig) -> None:
     bid, full = rig.offer(BIDS), rig.offer(ON_DEMAND)
     for offer in (replace(bid, interruptible=False), replace(full, interruptible=True)):

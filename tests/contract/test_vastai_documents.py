@@ -117,7 +117,6 @@ def test_the_adapters_bounds_are_those_of_the_vendors_files(rig: Rig, spec: Vend
     bounds = spec.raw("create_instance")["x-input-validation"]
     assert bounds["image"]["max_length"] == market.LONGEST_IMAGE
     assert bounds["label"]["max_length"] == market.LONGEST_LABEL
-    assert bounds["args"]["max_length"] == market.LONGEST_ARGS
     assert bounds["env"]["max_length"] == market.LONGEST_ENV_ITEM
     assert bounds["env"]["max_total_length"] == market.LONGEST_ENV
     assert bounds["disk"]["min"] == market.MIN_DISK_GB

@@ -53,8 +53,7 @@ def calls(subject: VendorSubject, *, create: bool = True) -> Iterator[tuple[str,
     if flags.can_stop:
         yield "stop", lambda provider, external_id: provider.stop(external_id)
         yield "start", lambda provider, external_id: provider.start(external_id)
-    if flags.has_logs:
-        yield "logs", lambda provider, external_id: provider.logs(external_id)
+    yield "logs", lambda provider, external_id: provider.logs(external_id)
     yield "destroy", lambda provider, external_id: provider.destroy(external_id)
 
 

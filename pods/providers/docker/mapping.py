@@ -34,15 +34,12 @@ def container(spec: PodSpec, token: str, options: Options) -> dict[str, Any]:
     }
     if options.gpus_per_pod:
         host["DeviceRequests"] = [{"Count": options.gpus_per_pod, "Capabilities": [["gpu"]]}]
-    body: dict[str, Any] = {
+    return {
         "Image": spec.image,
         "Env": [f"{name}={value}" for name, value in spec.env.items()],
         "Labels": {LABEL: token},
         "HostConfig": host,
     }
-    if spec.command:
-        body["Cmd"] = list(spec.command)
-    return body
 
 
 def inspected(body: Any, options: Options) -> Machine:

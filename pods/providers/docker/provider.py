@@ -27,7 +27,7 @@ class Docker:
     """One Docker host. A container's name is unique there, so that a create can be repeated."""
 
     name = "docker"
-    capabilities = Capabilities(can_stop=True, idempotent_create=True)
+    capabilities = Capabilities(can_stop=True)
 
     def __init__(self, http: VendorHttp, options: Options) -> None:
         """`http` reaches the engine."""

@@ -40,7 +40,7 @@ class LocalProvider:
     """Stateless but for the folder `root`, which is this provider's side of the matter."""
 
     name = "local"
-    capabilities = Capabilities(can_stop=True, idempotent_create=True)
+    capabilities = Capabilities(can_stop=True)
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -142,14 +142,13 @@ class LocalProvider:
     def _asked(self, spec: PodSpec, token: str) -> Recorded:
         if not has_tag(spec.name, spec.tag):
             raise Refused(f"{spec.name!r} does not begin with its tag, {spec.tag!r}")
-        words = [*spec.command, *spec.env, *spec.env.values()]
+        words = [*spec.env, *spec.env.values()]
         if any("\0" in word for word in words) or any("=" in n or not n for n in spec.env):
-            raise Refused("a word of its command or its environment is none for a process")
-        agent = [self._options.python, "-m", "pods.agent"]
+            raise Refused("a process cannot be given this environment: a name or a value is wrong")
         return Recorded(
             token=token,
             name=spec.name,
-            command=list(spec.command) or agent,
+            command=[self._options.python, "-m", "pods.agent"],
             env=dict(spec.env),
             created_at=datetime.now(UTC),  # noqa: TID251 - this is the vendor's clock
         )

@@ -1,7 +1,6 @@
 """RunPod's words, and what they are in ours (facts: RunPod's REST v2, 2026-08 to 2026-11)."""
 
 import json
-import shlex
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final
@@ -189,8 +188,6 @@ def create_body(spec: PodSpec, token: str, options: Options) -> dict[str, Any]:
     }
     if place:
         body["dataCenterIds"] = [place]
-    if spec.command:
-        body["args"] = shlex.join(spec.command)
     if options.registry:
         body["registry"] = options.registry
     if mounts := _mounts(options):

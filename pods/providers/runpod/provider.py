@@ -32,18 +32,13 @@ def capabilities_of(options: Options) -> Capabilities:
     every = timedelta(minutes=1) / (options.requests_per_minute - burst)
     return Capabilities(
         can_stop=True,
-        interruptible=False,  # spot was taken out of the documents on 2026-05-06
-        idempotent_create=False,
         # A fresh pod can answer 404 and be missing from the list; how long is not said, and the
         # advice is to look for "at least a minute or two" (runpod.md §3).
         list_lag=timedelta(minutes=2),
         # The first answer after a start can be stale for a minute and a half (§4).
         consistency_window=timedelta(minutes=2),
         has_balance=True,
-        has_logs=True,
         comes_back=True,  # a container that exits is restarted (runpod/runpodctl#149)
-        # §10: the pod's own key ends it over GraphQL, until early 2027 (pods/agent/ending.py).
-        self_destroy=True,
         # Quotas are of the account: 60 a minute and 3000 an hour where nothing else is known.
         rates={ANY: Rate(every=every, burst=burst)},
         offers_ttl=timedelta(seconds=30),
@@ -66,6 +61,7 @@ class RunPod:
 
     def offers(self, query: OfferQuery) -> Sequence[Offer]:
         """What the catalog has in stock, an offer for each cloud, GPU type and data center."""
+        # RunPod took spot out of its documents on 2026-05-06.
         if query.interruptible or query.gpu_count < 1:
             return ()
         found: list[Offer] = []

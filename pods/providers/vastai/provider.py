@@ -47,16 +47,12 @@ class Vastai:
     # vastai.md, November 2026; each flag names its section.
     capabilities = Capabilities(
         can_stop=True,  # §8; the GPU goes back to the market meanwhile
-        interruptible=True,  # §3, `price`
-        idempotent_create=False,  # §3: there is no idempotency key
         # §5: how long a new row can be missing is UNVERIFIED; §3 advises a minute or two.
         list_lag=timedelta(minutes=2),
         # §7: a destroyed row can stay "for a while", volumes free about 30 s later.
         consistency_window=timedelta(minutes=1),
         has_balance=True,  # §9
-        has_logs=True,  # §11
         comes_back=True,  # §8: an outbid instance resumes by itself when its bid wins again
-        self_destroy=True,  # §10: CONTAINER_API_KEY may destroy its own instance
         # `x-rate-limit` of the vendor's files, 2026-08-07. Search: 10 a minute, so 4 and 6 more.
         rates={
             "search": Rate(every=timedelta(seconds=10), burst=4),
@@ -218,14 +214,11 @@ def _bid_of(spec: PodSpec, key: market.OfferKey) -> Decimal | None:
     Raises:
         Refused: spec and offer disagree; the vendor would rent at full price without a word.
     """
-    if not spec.interruptible:
-        if key.bid is not None:
-            raise Refused(f"offer {key} is interruptible, and the pod is not to be")
-        return None
-    bid = spec.bid_hourly_usd or key.bid
-    if bid is None:
-        raise Refused(f"offer {key} names no bid, and the pod has none; give bid_hourly_usd")
-    return bid
+    if spec.interruptible and key.bid is None:
+        raise Refused(f"offer {key} names no bid, and the pod is to be interruptible")
+    if key.bid is not None and not spec.interruptible:
+        raise Refused(f"offer {key} is interruptible, and the pod is not to be")
+    return key.bid
 
 
 def _checked(external_id: str) -> str:

@@ -53,7 +53,6 @@ class Acme:
     # Promises: the contract's tests hold the adapter to each of them.
     capabilities = Capabilities(
         can_stop=False,
-        idempotent_create=True,  # one `reference` is one server (API, "Creating servers")
         list_lag=timedelta(seconds=10),  # "may take some seconds to be listed"
         has_balance=False,
         rates={"*": Rate(every=timedelta(milliseconds=100), burst=20)},
@@ -78,11 +77,11 @@ class Acme:
             "POST",
             SERVERS,
             json={
+                # One `reference` is one server (API, "Creating servers").
                 "reference": token,
                 "name": spec.name,
                 "plan": spec.offer_key,
                 "image": spec.image,
-                "command": list(spec.command),
                 "env": dict(spec.env),
             },
             hide=secrets_in(spec.env.values()),

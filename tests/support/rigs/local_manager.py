@@ -62,7 +62,7 @@ class Manager:
 
     def creates(self, spec: PodSpec, token: str, **more: Any) -> dict[str, Any]:
         """Create a machine."""
-        facts = {"name": spec.name, "tag": spec.tag, "command": list(spec.command)}
+        facts = {"name": spec.name, "tag": spec.tag}
         return self.does("create", facts | {"env": dict(spec.env)}, token, **more)
 
     def lines_of(self, verb: str, *args: Any) -> Sequence[Line]:

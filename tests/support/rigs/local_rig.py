@@ -17,15 +17,16 @@ from tests.support.rigs.subject import a_moment
 from tests.support.waiting import until
 
 TAG = "pf-a"
+STAND_IN = Path(__file__).with_name("stand_in.sh")
 
 
 def a_spec(token: str, *, tag: str = TAG, program: str = "", **changes: Any) -> PodSpec:
-    """A machine that sleeps, or runs a Python program."""
-    command = [sys.executable, "-S", "-u", "-c", program] if program else ["sleep", "600"]
-    facts: dict[str, Any] = {"offer_key": "local", "command": command, **changes}
+    """A machine that sleeps, or runs a Python program, at an account whose Python is STAND_IN."""
+    facts: dict[str, Any] = {"offer_key": "local", **changes}
     # What a killed test run leaves is ended by it.
     mark = {reaper.MARK: os.environ[reaper.MARK]} if reaper.MARK in os.environ else {}
-    facts["env"] = {**mark, **changes.get("env", {})}
+    runs = {"STAND_IN_PYTHON": sys.executable, "STAND_IN_PROGRAM": program} if program else {}
+    facts["env"] = {**mark, **runs, **changes.get("env", {})}
     return PodSpec(name=f"{tag}-{token}", tag=tag, **facts)
 
 
@@ -34,6 +35,7 @@ class LocalSubject:
 
     secret = ""
     unknown_id = "local-nobody"
+    one_token_is_one_machine = True
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -43,7 +45,11 @@ class LocalSubject:
         return a_spec(token, tag=tag, **changes)
 
     def reconnected(self, **options: Any) -> Provider:
-        return connect(options={"root": str(self.root), **options}, secret=None)
+        return connect(options={**self.options(), **options}, secret=None)
+
+    def options(self) -> dict[str, Any]:
+        """What the account's row says."""
+        return {"root": str(self.root), "python": str(STAND_IN)}
 
     def living(self) -> Collection[str]:
         return [f"local-{f.parent.name}" for f in self.root.glob("*/machine.json")]

@@ -96,6 +96,7 @@ class RunPodSubject:
 
     secret = KEY
     unknown_id = "7h9k2m4n6p"
+    one_token_is_one_machine = False
 
     def __init__(self, rig: Rig) -> None:
         self.rig = rig

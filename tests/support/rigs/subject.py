@@ -13,6 +13,7 @@ class Subject(Protocol):
     provider: Provider
     secret: str  # what the adapter must never show; "" where it has none
     unknown_id: str  # an id of the right form that nothing has
+    one_token_is_one_machine: bool  # of two creates with one token
 
     def spec(self, tag: str, token: str, **changes: Any) -> PodSpec:
         """What a pod asks for, on an offer of now; named `<tag>-<token>`."""

@@ -113,6 +113,7 @@ class VastaiSubject:
 
     secret = KEY
     unknown_id = "31245678"
+    one_token_is_one_machine = False
 
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
