@@ -1,10 +1,10 @@
-"""Serves an emulated vendor to whoever wants to try a fleet without spending."""
+"""Serves an emulated vendor, on which a fleet can be tried without money."""
 
 import argparse
 import json
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ from pods.emulators.vastai_contracts import Pace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """How the emulated vendor should be."""
+    """What the options of the command ask of the emulated vendor."""
 
     clock: Clock
     boot_seconds: float
@@ -46,46 +46,94 @@ def _vastai(wishes: Wishes) -> Emulator:
     return emulator
 
 
+# A boot of a day shows nothing that a shorter one does not.
+MOST_BOOT_SECONDS: Final = 86_400
+# An hour in a millisecond. Beyond that, dates run out of years within a day.
+MOST_SPEED: Final = 3_600_000
 VENDORS: Final[Mapping[str, Callable[[Wishes], Emulator]]] = {"runpod": _runpod, "vastai": _vastai}
 
 
+class CannotServe(Exception):
+    """The emulator cannot be started; the message says what is wrong and what would be right."""
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 65_535):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; give a number from 0 to 65535")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    value = _number(text)
+    if value is None or not 0 <= value <= MOST_BOOT_SECONDS:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time; give seconds from 0 to {MOST_BOOT_SECONDS}"
+        )
+    return value
+
+
+def _speed(text: str) -> float:
+    value = _number(text)
+    if value is None or not 0 < value <= MOST_SPEED:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a speed; give a number above 0, {MOST_SPEED} at most"
+        )
+    return value
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the command."""
-    parser.add_argument("vendor", choices=sorted(VENDORS), help="Whose API to speak.")
+    """Declare the arguments of `manage.py emulate`."""
+    parser.add_argument("vendor", choices=sorted(VENDORS), help="The vendor to emulate.")
     parser.add_argument(
-        "--port", type=int, default=0, help="Where to listen (default: a free port)."
+        "--port", type=_port, default=0, help="The port to listen on (default: a free port)."
     )
-    parser.add_argument("--key", action="append", help="A key that is good (default: every key).")
     parser.add_argument(
-        "--boot-seconds", type=float, default=6.0, help="From a create to a running container."
+        "--key", action="append", help="An API key to accept (default: every key is accepted)."
+    )
+    parser.add_argument(
+        "--boot-seconds",
+        type=_seconds,
+        default=6.0,
+        help="Seconds from a create to a running container (default: 6).",
     )
     parser.add_argument(
         "--speed",
-        type=float,
+        type=_speed,
         default=1.0,
-        help="How many of its seconds pass in one: bills run faster.",
+        help="Seconds that pass for the vendor in each real second (default: 1). Bills grow faster.",
     )
     parser.add_argument(
         "--agents",
         metavar="FOLDER",
         type=Path,
-        help="Run a real agent for each machine, and keep in FOLDER what they print.",
+        help="Run a real agent for each machine, and keep in FOLDER what the agents print.",
     )
 
 
 def serve(options: argparse.Namespace, *, say: Callable[[str], None] = print) -> None:
-    """Serve until SIGINT or SIGTERM; then kill the agents and say what was billed."""
+    """Serve until SIGINT or SIGTERM. Then kill the agents.
+
+    Raises:
+        CannotServe: the port cannot be had, or the folder cannot be made.
+    """
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    agents = AgentProcesses(options.agents) if options.agents else None
+    agents = _agents(options.agents)
     wishes = Wishes(
         clock=wall_clock(speed=options.speed),
         boot_seconds=options.boot_seconds,
         keys=set(options.key) if options.key else None,
         backing=agents,
     )
-    with Server(VENDORS[options.vendor](wishes), port=options.port) as server:
+    with _server(VENDORS[options.vendor](wishes), options.port) as server:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
         account = json.dumps({"base_url": server.url})
         say(f"{options.vendor} is emulated at {server.url}")
         say(f"options of an account there: {account}; its key: {options.key or 'any'}")
@@ -95,12 +143,19 @@ def serve(options: argparse.Namespace, *, say: Callable[[str], None] = print) ->
     say(f"{options.vendor} answered {len(server.exchanges)} requests")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """`python -m tests.emulators.serving runpod --port 8900`."""
-    parser = argparse.ArgumentParser(description="Emulate a vendor's API on this machine.")
-    add_arguments(parser)
-    serve(parser.parse_args(arguments))
+def _agents(folder: Path | None) -> AgentProcesses | None:
+    try:
+        return None if folder is None else AgentProcesses(folder)
+    except OSError as exc:
+        raise CannotServe(
+            f"--agents: the folder {folder} cannot be made ({exc.strerror}); give another one"
+        ) from exc
 
 
-if __name__ == "__main__":
-    main()
+def _server(emulator: Emulator, port: int) -> Server:
+    try:
+        return Server(emulator, port=port)
+    except OSError as exc:
+        raise CannotServe(
+            f"--port: {port} cannot be used ({exc.strerror}); give another one, or leave it out"
+        ) from exc

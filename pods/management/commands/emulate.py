@@ -1,7 +1,9 @@
-"""`manage.py emulate runpod`: a vendor to try a fleet on, without an account and without money."""
+"""`manage.py emulate runpod`: an emulated vendor, to try a fleet without money."""
 
 from argparse import ArgumentParser, Namespace
 from typing import Any
+
+from django.core.management.base import CommandError
 
 from pods.base.commands import OwnCommand
 from pods.emulators import serving
@@ -10,13 +12,20 @@ from pods.emulators import serving
 class Command(OwnCommand):
     """Serves an emulator of a vendor's API until it is interrupted."""
 
-    help = "Emulate a vendor's API on this machine, with its own market and its own bill."
+    help = "Serve an emulated vendor on this machine, to try a fleet without money."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The vendor, the port, and how the vendor should be."""
+        """Declare the arguments."""
         serving.add_arguments(parser)
 
     def handle(self, **options: Any) -> None:
-        """Serve."""
-        serving.serve(Namespace(**options), say=self.stdout.write)
+        """Serve.
+
+        Raises:
+            CommandError: the port or the folder cannot be had.
+        """
+        try:
+            serving.serve(Namespace(**options), say=self.stdout.write)
+        except serving.CannotServe as exc:
+            raise CommandError(str(exc)) from exc

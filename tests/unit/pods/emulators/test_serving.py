@@ -1,0 +1,66 @@
+"""What `manage.py emulate` says of a wrong argument, and what the emulators need to run."""
+
+import subprocess
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+import pytest
+
+from pods.emulators.base import Server, wall_clock
+from pods.emulators.runpod import RunPodEmulator
+from pods.emulators.runpod_state import RunPodState
+from pods.emulators.serving import CannotServe, add_arguments, serve
+
+CHECKOUT = Path(__file__).parents[4]
+
+
+def parsed(*arguments: str) -> Namespace:
+    parser = ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(["runpod", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--port", "65536"), "'65536' is not a port; give a number from 0 to 65535"),
+        (("--port=-1",), "'-1' is not a port"),
+        (("--port", "٧"), "is not a port"),
+        (("--boot-seconds=-3",), "'-3' is not a time; give seconds from 0 to 86400"),
+        (("--boot-seconds", "nan"), "'nan' is not a time"),
+        (("--boot-seconds", "long"), "'long' is not a time"),
+        (("--speed", "0"), "'0' is not a speed; give a number above 0, 3600000 at most"),
+        (("--speed", "inf"), "'inf' is not a speed"),
+        (("--speed", "nan"), "'nan' is not a speed"),
+    ],
+)
+def test_a_wrong_argument_is_refused_with_what_would_be_right(
+    arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parsed(*arguments)
+    assert says in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with Server(RunPodEmulator(RunPodState(clock=wall_clock()))) as other:
+        port = other.url.rpartition(":")[2]
+        with pytest.raises(CannotServe, match=f"--port: {port} cannot be used .*give another one"):
+            serve(parsed("--port", port))
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CannotServe, match=r"--agents: the folder .* cannot be made"):
+        serve(parsed("--agents", str(tmp_path / "file" / "logs")))
+
+
+def test_the_emulators_need_nothing_but_the_standard_library() -> None:
+    look = (
+        "import sys; before = set(sys.modules); import pods.emulators.serving\n"
+        "tops = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "print(*sorted(tops - set(sys.stdlib_module_names)))"
+    )
+    told = subprocess.check_output([sys.executable, "-c", look], cwd=CHECKOUT, text=True)
+    assert told.split() == ["pods"]
