@@ -224,11 +224,6 @@ class Holding:
                     due.append(entry)
             return due
 
-    def seconds_to_next_try(self) -> float | None:
-        """Until an item is due; None where none waits."""
-        with self._lock:
-            return max(0.0, self._waiting[0][0] - self._clock()) if self._waiting else None
-
     def drop(self, entries: Iterable[str]) -> None:
         """These are not in hand any more: acknowledged, dead, or another's."""
         with self._lock:
