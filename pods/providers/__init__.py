@@ -1,1 +1,1 @@
-"""Adapters to the vendors and hosts that machines are rented from."""
+"""Adapters to the vendors and the hosts from which machines are rented."""

@@ -1,4 +1,4 @@
-"""The interface of a provider and the values that cross it."""
+"""The interface of a provider, and the values that it takes and returns."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,20 +9,20 @@ from typing import Protocol
 
 
 class Phase(StrEnum):
-    """Where a machine is in its life, as far as its provider says."""
+    """Where a machine is in its life, as its provider reports it."""
 
-    BOOTING = "booting"  # rented, its container does not run yet
-    RUNNING = "running"  # its container runs; that the agent works is for the heartbeat to say
+    BOOTING = "booting"  # rented; its container does not run yet
+    RUNNING = "running"  # its container runs; only the heartbeat says whether the agent works
     STOPPING = "stopping"
-    STOPPED = "stopped"  # nothing runs, the disk is kept and may bill
-    FAILED = "failed"  # will never run again by itself
-    GONE = "gone"  # the provider says that it does not exist any more
-    UNKNOWN = "unknown"  # a word that we do not know: never read as gone
+    STOPPED = "stopped"  # nothing runs; the disk is kept and may bill
+    FAILED = "failed"  # it will not run again by itself
+    GONE = "gone"  # the provider says that it no longer exists
+    UNKNOWN = "unknown"  # a word that we do not know; never treated as gone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """How often an endpoint of an account may be called: `burst` at once, then one each `every`."""
+    """How often an endpoint may be called: `burst` calls at once, then one call per `every`."""
 
     every: timedelta
     burst: int = 1
@@ -30,25 +30,25 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a provider can do and promises, as data: callers test a flag, never a name."""
+    """What a provider can do and promises, as data. Callers test a flag, never a name."""
 
     can_stop: bool = False
     # How long a created machine may be missing from `status` and `list_tagged`.
     list_lag: timedelta = timedelta(0)
-    # How long a stale reading may show a destroyed machine, or hide a living one.
+    # How long an old answer may still show a destroyed machine, or hide a living one.
     consistency_window: timedelta = timedelta(0)
     has_balance: bool = False
-    # The provider restarts a container that exits, or brings an outbid machine back unasked.
+    # The provider restarts a container that exits, or starts an outbid machine again by itself.
     comes_back: bool = False
-    # What the vendor allows, by endpoint as the adapter names it; "*": all calls of the account.
+    # The vendor's rate limits, by the adapter's name of the endpoint. "*": all calls of the account.
     rates: Mapping[str, Rate] = field(default_factory=dict, hash=False)
-    # How long an answer of `offers` is worth keeping: searches have quotas.
+    # How long an answer of `offers` is kept, because vendors limit how often one may search.
     offers_ttl: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferQuery:
-    """What a fleet is willing to rent. An empty sequence or None is no restriction."""
+    """What a fleet is willing to rent. An empty sequence or None means no restriction."""
 
     gpu_types: Sequence[str] = ()
     gpu_count: int = 1
@@ -56,8 +56,8 @@ class OfferQuery:
     regions: Sequence[str] = ()
     max_hourly_usd: Decimal | None = None
     min_reliability: float | None = None  # 0..1
-    min_remaining: timedelta | None = None  # how long the offer can still be rented
-    interruptible: bool | None = None  # None: both
+    min_remaining: timedelta | None = None  # for how long the offer can still be rented
+    interruptible: bool | None = None  # None: both kinds
     disk_gb: int = 20
 
 
@@ -65,27 +65,27 @@ class OfferQuery:
 class Offer:
     """Something that can be rented now."""
 
-    key: str  # what `create` takes back in PodSpec.offer_key; stable while the offer lasts
-    hourly_usd: Decimal  # USD/hour of the whole machine while it runs, disk included
+    key: str  # goes into PodSpec.offer_key; the same while the offer lasts
+    hourly_usd: Decimal  # of the whole machine while it runs, with its disk
     gpu_type: str = ""
     gpu_count: int = 0
     vram_gb: int | None = None  # of one GPU
     region: str = ""
     interruptible: bool = False
     reliability: float | None = None
-    host: str = ""  # the machine behind it, where the provider names one
+    host: str = ""  # the physical machine, where the provider names it
     remaining: timedelta | None = None
-    stopped_hourly_usd: Decimal = Decimal(0)  # USD/hour while stopped
+    stopped_hourly_usd: Decimal = Decimal(0)  # while the machine is stopped
     disk_gb: int = 0  # the disk that both prices include
-    gb_hourly_usd: Decimal = Decimal(0)  # USD/hour of one GB of disk, running or stopped
+    gb_hourly_usd: Decimal = Decimal(0)  # of one GB of disk, whether the machine runs or not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodSpec:
-    """The machine that a pod asks for."""
+    """The machine that a pod needs."""
 
     name: str  # unique for each client token; [a-z0-9-], at most 60 characters; begins with `tag`
-    tag: str  # what `list_tagged` finds it by: one a fleet of an installation
+    tag: str  # `list_tagged` finds the machine by it; one tag per fleet of an installation
     offer_key: str = ""
     image: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
@@ -96,10 +96,10 @@ class PodSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What a provider says of one machine."""
+    """What a provider says about one machine."""
 
     external_id: str
-    token: str  # the client token it was created with; "" where the provider cannot tell
+    token: str  # the client token of its create; "" where the provider does not know it
     name: str
     phase: Phase
     raw_status: str = ""  # the provider's own word, for people
@@ -109,60 +109,63 @@ class Machine:
     region: str = ""
     host: str = ""
     interruptible: bool = False
-    because: str = ""  # why it is in this phase, where the provider says
+    because: str = ""  # why it is in this phase, where the provider says so
     console_url: str = ""
 
 
 class Provider(Protocol):
     """One account at one vendor or host.
 
-    Stateless: it remembers no machine, each call names one. Every method raises ProviderError and
-    nothing else.
+    It has no state: each call names its machine. Every method raises ProviderError and nothing
+    else.
     """
 
     name: str
     capabilities: Capabilities
 
     def offers(self, query: OfferQuery) -> Sequence[Offer]:
-        """What can be rented now and fits the query."""
+        """The offers that can be rented now and that fit the query."""
         ...
 
     def create(self, spec: PodSpec, *, token: str) -> Machine:
-        """Rent a machine. Never repeated blindly: after Unavailable, look for the token first.
+        """Rent a machine. After Unavailable the caller looks for the token before it tries again.
 
         Raises:
-            NoCapacity, QuotaExceeded, AuthFailed, Refused: nothing was rented, but for what
-                `Refused.billing_id` names.
-            Unavailable: no answer; the machine may exist and bill.
+            NoCapacity, QuotaExceeded, AuthFailed, Refused: nothing was rented, except the machine
+                that `Refused.billing_id` names.
+            Unavailable: no answer came. The machine may exist and bill.
         """
         ...
 
     def status(self, external_id: str) -> Machine:
-        """What the provider says of one machine.
+        """What the provider says about one machine.
 
         Raises:
-            NotFound: it is not known there (or not yet, within `list_lag`).
+            NotFound: the provider does not know it (or not yet, within `list_lag`).
         """
         ...
 
     def list_tagged(self, tag: str) -> Sequence[Machine]:
-        """Every machine whose name begins with the tag: all pages, or an error; never a part."""
+        """Every machine whose name begins with the tag: all pages, or an error, never a part."""
         ...
 
     def stop(self, external_id: str) -> None:
-        """Halt the machine and keep its disk. To return proves nothing."""
+        """Stop the machine and keep its disk. A return does not prove that it is stopped."""
         ...
 
     def start(self, external_id: str) -> None:
-        """Run a stopped machine again. To return proves nothing.
+        """Start a stopped machine again. A return does not prove that it runs.
 
         Raises:
-            NoCapacity: its host has no GPU free.
+            NoCapacity: its host has no free GPU.
         """
         ...
 
     def destroy(self, external_id: str) -> None:
-        """End the machine and its rent. Of what is gone: success. To return proves nothing."""
+        """End the machine and its rent. A machine that is gone already is a success.
+
+        A return does not prove that the machine is gone.
+        """
         ...
 
     def logs(self, external_id: str, *, tail: int = 100) -> str:
@@ -170,5 +173,5 @@ class Provider(Protocol):
         ...
 
     def balance(self) -> Decimal | None:
-        """USD left on the account; None where it cannot be told, which is not zero."""
+        """USD left on the account. None means unknown, which is not zero."""
         ...

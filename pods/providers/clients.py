@@ -14,7 +14,7 @@ import httpx
 
 from pods.providers.wire import LOOPBACK
 
-# RunPod's proxy answers 403 to agents that look like a script (providers/runpod.md §0).
+# RunPod's proxy answers 403 to a user agent that looks like a script (providers/runpod.md §0).
 USER_AGENT: Final = "podfleet/0.1"
 # At DEBUG these loggers write headers. `observed.py` logs what was called.
 _TALKATIVE: Final = ("httpx", "httpcore")
@@ -22,7 +22,7 @@ _TALKATIVE: Final = ("httpx", "httpcore")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """Files of a client's certificate and of the authority that signed the server's."""
+    """The files of the client's certificate, and of the authority that signed the server's one."""
 
     ca: str
     cert: str
@@ -38,7 +38,7 @@ def open_client(base_url: str, uds: str | None, tls: Tls | None) -> httpx.Client
     return httpx.Client(
         headers={"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"},
         follow_redirects=False,
-        # A proxy from the environment is meant for the network, not for this machine.
+        # A proxy in the environment is for the network, not for this machine.
         trust_env=not local,
         transport=httpx.HTTPTransport(uds=uds, limits=limits) if uds is not None else None,
         limits=limits,
@@ -52,7 +52,9 @@ def _trust(base_url: str, tls: Tls | None) -> ssl.SSLContext:
         context.load_cert_chain(tls.cert, tls.key)
         return context
     if base_url.startswith("http://"):
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody; authorities take 20 ms
+        return ssl.SSLContext(
+            ssl.PROTOCOL_TLS_CLIENT
+        )  # trusts nobody; loading the authorities takes 20 ms
     return httpx.create_ssl_context()
 
 

@@ -1,4 +1,4 @@
-"""What went wrong at a provider, sorted by what the caller may conclude."""
+"""The errors of a provider, sorted by what the caller may conclude from them."""
 
 
 class ProviderError(Exception):
@@ -6,19 +6,19 @@ class ProviderError(Exception):
 
 
 class Declined(ProviderError):
-    """Nothing was done, and asking the same again is no use."""
+    """Nothing was done, and the same request would fail again."""
 
 
 class NoCapacity(Declined):
-    """This offer cannot be rented now; another one may be."""
+    """This offer cannot be rented now. Another one may be."""
 
 
 class QuotaExceeded(Declined):
-    """The account may not rent more: its money, spend limit or quota is used up."""
+    """The account cannot rent more: its money, its spend limit or its quota is used up."""
 
 
 class AuthFailed(Declined):
-    """The credentials were refused. Says nothing about any machine."""
+    """The provider refused the credentials. This says nothing about any machine."""
 
 
 class NotFound(Declined):
@@ -26,10 +26,10 @@ class NotFound(Declined):
 
 
 class Refused(Declined):
-    """The provider understood the request and will never do it as it stands."""
+    """The provider understood the request, and will never carry it out in this form."""
 
     def __init__(self, message: str, *, billing_id: str | None = None) -> None:
-        """`billing_id`: the machine that the refusal created all the same, and that bills (F7)."""
+        """`billing_id`: a machine that was created in spite of the refusal, and that bills (F7)."""
         super().__init__(message)
         self.billing_id = billing_id
 
@@ -39,13 +39,13 @@ class TryAgain(ProviderError):
 
 
 class RateLimited(TryAgain):
-    """Nothing was done; ask again after `retry_after` seconds."""
+    """Nothing was done. Ask again after `retry_after` seconds."""
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
-        """`retry_after`: seconds to wait as the provider says, or None where it does not say."""
+        """`retry_after`: the seconds that the provider names, or None where it names none."""
         super().__init__(message)
         self.retry_after = retry_after
 
 
 class Unavailable(TryAgain):
-    """No usable answer: a timeout, a broken link, a 5xx. The request may have been carried out."""
+    """No usable answer: a timeout, a broken link or a 5xx. The request may have been carried out."""

@@ -17,7 +17,7 @@ from pods.providers.pacing import Pacer
 from pods.providers.retrying import repeated, retry_after
 from pods.providers.wire import cleaned
 
-# What HTTP says may be sent twice; PUT is not here, since Vast.ai rents with it.
+# The methods that may be sent twice. PUT is not one of them, because Vast.ai rents with it.
 REPEATABLE: Final = frozenset({"GET", "DELETE"})
 # A list of 1000 machines with 50 variables each is about 5 MB.
 BODY_LIMIT: Final = 16 * 2**20
@@ -35,7 +35,7 @@ def bearer(secret: str) -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Seconds that each phase of one try may take, and all tries of a call together."""
+    """Seconds that each phase of one try may take, and `total` for all tries of a call."""
 
     connect: float = 5.0
     write: float = 10.0
@@ -46,22 +46,22 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the vendor said: JSON with numbers as Decimal. Texts of an error answer are cleaned."""
+    """The vendor's answer: JSON, with its numbers as Decimal. The texts of an error are cleaned."""
 
-    what: str  # the request as messages name it, with the vendor's id of it
+    what: str  # the request as messages name it, with the vendor's request id
     status: int
-    body: Any = field(repr=False, default=None)  # None: there was none
+    body: Any = field(repr=False, default=None)  # None: the answer had no body
     headers: Mapping[str, str] = field(repr=False, default_factory=dict)
 
     @property
     def ok(self) -> bool:
-        """Whether the vendor did what it was asked."""
+        """Whether the vendor did what it was asked to do."""
         return httpx.codes.is_success(self.status)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Call:
-    """One request, and what may not be said or waited for longer."""
+    """One request, with the texts to hide and its deadline."""
 
     method: str
     path: str
@@ -83,9 +83,9 @@ class _Call:
 
 
 class VendorHttp:
-    """Calls one vendor's API for one account; connections are shared within the process.
+    """Calls one vendor's API for one account. The process shares its connections.
 
-    Never follows a redirect: the key would travel along. The key is in no repr, message or URL.
+    It follows no redirect, because the key would be sent along. No repr, message or URL has the key.
     """
 
     def __init__(
@@ -101,16 +101,18 @@ class VendorHttp:
         plain_errors: bool = False,
         pacer: Pacer | None = None,
     ) -> None:
-        """`auth` makes headers of the secret; `uds` is the socket file of a local engine.
+        """`auth` makes the headers from the secret. `uds` is the socket file of a local engine.
 
-        `wait_in` finds the seconds in a 429's text; `plain_errors`: return a 4xx that is no JSON.
-        `pacer` gives each request its turn; None: nobody counts the requests.
+        `wait_in` finds the seconds to wait in the text of a 429. `plain_errors`: also return a 4xx
+        whose body is not JSON. `pacer` gives each request its turn; None: nobody counts requests.
 
         Raises:
             ValueError: the secret cannot be sent in a header.
         """
         if secret is not None and not re.fullmatch(r"[\x21-\x7e]+", secret):
-            raise ValueError("the key has a blank, a line break or a letter that no header takes")
+            raise ValueError(
+                "the key has a blank, a line break or a character that a header cannot carry"
+            )
         self.base_url = base_url.rstrip("/")
         self._timeouts = timeouts
         self._secrets: tuple[str, ...] = () if secret is None else (secret,)
@@ -134,15 +136,16 @@ class VendorHttp:
         endpoint: str = "",
         timeouts: Timeouts | None = None,
     ) -> Answer:
-        """Send a request and read its JSON answer; a 4xx is returned for the adapter to sort.
+        """Send a request and read its JSON answer. A 4xx is returned, and the adapter sorts it.
 
-        `repeatable` (by default GET and DELETE): try again after a broken link, a 5xx or a short
-        rate limit. A create never is. `hide`: values that must not be in any message. `endpoint`:
-        what the vendor limits the rate of, as in `Capabilities.rates`.
+        `repeatable` (the default for GET and DELETE): try again after a broken link, a 5xx or a
+        short rate limit. A create is never repeatable. `hide`: values that no message may show.
+        `endpoint`: the name of the rate limit in `Capabilities.rates`.
 
         Raises:
-            RateLimited: a 429, after the tries.
-            Unavailable: no usable answer: a timeout, a broken link, 5xx, a redirect, no JSON.
+            RateLimited: a 429, after all tries.
+            Unavailable: no usable answer: a timeout, a broken link, a 5xx, a redirect, or a body
+                that is not JSON.
         """
         limits = timeouts or self._timeouts
         call = _Call(
@@ -174,9 +177,9 @@ class VendorHttp:
         total: float,
         endpoint: str = "",
     ) -> tuple[Answer, bytes]:
-        """What a stream that never ends says until nothing comes for `quiet` seconds.
+        """Read an endless stream until nothing comes for `quiet` seconds.
 
-        The bytes are empty when the answer is no success.
+        The bytes are empty when the answer is not a success.
 
         Raises:
             RateLimited, Unavailable: as `call` does.
@@ -201,7 +204,7 @@ class VendorHttp:
         return self._exchange(call, read)
 
     def clean(self, text: str) -> str:
-        """A vendor's text without this account's key in it."""
+        """The vendor's text, without this account's key."""
         return cleaned(text, self._secrets)
 
     def _exchange(self, call: _Call, read: Callable[[httpx.Response], T]) -> T:
@@ -232,7 +235,7 @@ class VendorHttp:
         except httpx.HTTPError as exc:
             said = cleaned(str(exc), call.hide)[:120]
             trouble = f"{type(exc).__name__}: {said}" if said else type(exc).__name__
-        # Outside the block: what httpx raises holds the request, and so the key.
+        # Outside the block: an error of httpx holds the request, and so the key.
         raise Unavailable(f"{call.what}: no answer ({trouble})")
 
     def _sorted(self, call: _Call, response: httpx.Response) -> Answer:
@@ -245,7 +248,7 @@ class VendorHttp:
 
 
 def _answer_of(call: _Call, response: httpx.Response) -> Answer | RateLimited:
-    """The answer of a request. A 429 is returned, so that the pacer hears of it."""
+    """The answer to a request. A 429 is returned, so that the caller can tell the pacer."""
     raw = _read(response, call)
     status, text = response.status_code, raw[: 4 * LONGEST_TEXT].decode(errors="replace")
     headers = {k.lower(): v for k, v in response.headers.items()}
@@ -267,7 +270,7 @@ def _answer_of(call: _Call, response: httpx.Response) -> Answer | RateLimited:
             body = _scrubbed(body, call.hide)
     except (ValueError, RecursionError):
         kind = cleaned(headers.get("content-type", "no type"), call.hide)[:60]
-        trouble = f"{what}: answered {status} with {len(raw)} bytes of {kind}, which is no JSON"
+        trouble = f"{what}: answered {status} with {len(raw)} bytes of {kind}, which is not JSON"
         if call.plain_errors and response.is_client_error:
             body = _scrubbed(text, call.hide)
             return Answer(what=what, status=status, headers=headers, body=body)
@@ -288,7 +291,7 @@ def _read(response: httpx.Response, call: _Call) -> bytes:
 
 
 def _read_until_quiet(response: httpx.Response, quiet: float, deadline: float) -> bytes:
-    # httpcore reads this for the body; httpx takes one timeout for head and body alike.
+    # httpx has one timeout for the headers and the body. httpcore reads this one for the body.
     response.request.extensions["timeout"] = {
         **response.request.extensions["timeout"],
         "read": quiet,
@@ -300,7 +303,7 @@ def _read_until_quiet(response: httpx.Response, quiet: float, deadline: float) -
             if len(parts) > BODY_LIMIT or time.monotonic() > deadline:
                 break
     except httpx.ReadTimeout:
-        pass  # the quiet that was waited for
+        pass  # it was quiet for long enough
     return bytes(parts)
 
 
@@ -311,7 +314,7 @@ def _decoded(raw: bytes) -> Any:
 
 
 def _no_number(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no JSON")
+    raise ValueError(f"{word} is not JSON")
 
 
 def _number(value: object) -> float:

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from pods.providers.base import Machine, Offer, OfferQuery, PodSpec, Provider
 from pods.providers.errors import Declined, ProviderError
 
-# What money or machines hang on is logged; what is only read is for debugging.
+# Calls that change machines or money are logged. Calls that only read are for debugging.
 _QUIET: Final = frozenset({"offers_listed", "machine_read", "machines_listed", "balance_read"})
 
 _OFFERS: Final = TypeAdapter(list[Offer])
@@ -45,7 +45,7 @@ class Observed:
         return f"Observed({self._provider!r}, account={self._account!r})"
 
     def offers(self, query: OfferQuery) -> Sequence[Offer]:
-        """What can be rented now, or could be within the last `Capabilities.offers_ttl`."""
+        """The offers that can be rented now, at most `Capabilities.offers_ttl` old."""
         kept = self._kept(query)
         if kept is not None:
             return kept
@@ -63,7 +63,7 @@ class Observed:
             return machine
 
     def status(self, external_id: str) -> Machine:
-        """What the provider says of one machine."""
+        """What the provider says about one machine."""
         with self._called("machine_read", external_id=external_id) as seen:
             machine = self._provider.status(external_id)
             seen["raw_status"] = machine.raw_status
@@ -77,12 +77,12 @@ class Observed:
             return machines
 
     def stop(self, external_id: str) -> None:
-        """Halt the machine and keep its disk."""
+        """Stop the machine and keep its disk."""
         with self._called("machine_stop_asked", external_id=external_id):
             self._provider.stop(external_id)
 
     def start(self, external_id: str) -> None:
-        """Run a stopped machine again."""
+        """Start a stopped machine again."""
         with self._called("machine_start_asked", external_id=external_id):
             self._provider.start(external_id)
 
@@ -127,7 +127,7 @@ class Observed:
             kept = self._client.get(self._key(query))
             return None if kept is None else _OFFERS.validate_json(kept)
         except (redis.RedisError, ValueError) as exc:
-            # A reading of another version of ours is as good as none.
+            # Another version of Podfleet wrote it: search again.
             log.warning("offers_unreadable", account=self._account, error=type(exc).__name__)
             return None
 

@@ -1,8 +1,8 @@
-"""How fast an account's calls may go: one count for all workers, kept in Redis.
+"""How often an account may call its vendor: one count for all workers, kept in Redis.
 
-The libraries of the field were looked at (limits 5.8, throttled-py 3.3): they say that a call is
-refused, not when its turn is, and count one limit a round trip, over connections of their own.
-Here a call reserves its turn under all of its limits in one script, or learns how long to wait.
+Two libraries were looked at (limits 5.8, throttled-py 3.3). They refuse a call, but do not say when
+its turn is. They need a round trip for each limit, and open connections of their own. Here one
+script reserves the turn of a call under all of its limits, or says how long to wait.
 """
 
 import time
@@ -18,9 +18,9 @@ from pods.providers.base import Rate
 from pods.providers.errors import RateLimited
 
 ANY: Final = "*"  # the limit of all calls of an account together
-# A turn that is further away is the task's to wait for, not the worker's.
+# A worker waits this long for a turn. For a later turn the task comes back.
 LONGEST_WAIT_SECONDS: Final = 2.0
-# So long is a vendor's silence believed; then one call asks again.
+# A vendor's silence counts for this long at most. Then one call asks again.
 LONGEST_SILENCE_SECONDS: Final = 3600.0
 _SCRIPT: Final = (Path(__file__).parent / "reserve.lua").read_text(encoding="utf-8")
 
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 class Pacer:
-    """Hands out the turns of one account to all workers, first come first served."""
+    """Hands out the turns of one account to all workers, in the order in which they ask."""
 
     def __init__(
         self,
@@ -39,10 +39,10 @@ class Pacer:
         longest_wait: float = LONGEST_WAIT_SECONDS,
         sleep: Callable[[float], None] = time.sleep,  # noqa: TID251 - bounded by longest_wait
     ) -> None:
-        """`account` names the credentials that share the limits."""
+        """`account` names the credentials whose calls share the limits."""
         self._reserve = client.register_script(_SCRIPT)
         self._client = client
-        # In braces: one slot of a Redis cluster, since a script touches all of them.
+        # The braces put all keys into one slot of a Redis cluster, because one script uses them all.
         self._prefix = f"podfleet:pace:{{{account}}}:"
         self._rates = dict(rates)
         self._longest_wait = longest_wait
@@ -51,7 +51,7 @@ class Pacer:
     def take(self, endpoint: str) -> None:
         """Wait for the turn of one request to `endpoint`.
 
-        Without Redis nothing is limited: a destroy must go out when Redis is down.
+        Without Redis nothing is limited, so that a destroy is sent when Redis is down.
 
         Raises:
             RateLimited: the turn is too far away, or the vendor asked for silence.
@@ -75,9 +75,9 @@ class Pacer:
             self._sleep(wait)
 
     def silence(self, endpoint: str, seconds: float) -> None:
-        """The vendor answered that the rate is too high: no worker asks for that long.
+        """Let no worker call for `seconds`, because the vendor said that the rate is too high.
 
-        The limit is the endpoint's own where it has one, else the account's.
+        This holds for the endpoint where it has a limit of its own, else for the whole account.
         """
         name = endpoint if endpoint in self._rates else ANY
         lasts = int(min(seconds, LONGEST_SILENCE_SECONDS) * 1000)

@@ -1,4 +1,4 @@
-"""Which providers there are: our own by name, third parties' by entry point."""
+"""The providers that exist: ours by name, those of third parties by entry point."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -9,7 +9,7 @@ from pods.providers.base import Provider
 from pods.providers.pacing import MakePacer, unpaced
 
 GROUP: Final = "podfleet.providers"
-# Imported when they are used, so that one vendor's needs are not everybody's.
+# Each is imported on first use, so that nobody needs the packages of a vendor that is not used.
 BUILT_IN: Final[Mapping[str, str]] = {
     "docker": "pods.providers.docker",
     "local": "pods.providers.local",
@@ -19,7 +19,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
 
 
 class ProviderFactory(Protocol):
-    """What an entry point of the group `podfleet.providers` names."""
+    """What an entry point of the group `podfleet.providers` points to."""
 
     def __call__(
         self, *, options: Mapping[str, Any], secret: str | None, make_pacer: MakePacer
@@ -29,13 +29,13 @@ class ProviderFactory(Protocol):
         An adapter that talks HTTP gives `make_pacer(capabilities.rates)` to its VendorHttp.
 
         Raises:
-            ValueError: an option is unknown or wrong; the message says which and what is right.
+            ValueError: an option is unknown or wrong. The message names it and what is right.
         """
         ...
 
 
 def names() -> list[str]:
-    """The names that `create_provider` knows; a third party cannot take one of ours."""
+    """The names that `create_provider` knows. A third party cannot take one of our names."""
     return sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
 
 
@@ -46,10 +46,10 @@ def create_provider(
     secret: str | None,
     make_pacer: MakePacer = unpaced,
 ) -> Provider:
-    """The adapter of one account; `make_pacer` makes what counts its calls.
+    """The adapter of one account. `make_pacer` makes the pacer that counts its calls.
 
     Raises:
-        ValueError: the provider is unknown, or an option is wrong; the message says what is right.
+        ValueError: the provider is unknown, or an option is wrong. The message says what is right.
     """
     return _factory(name)(options=options, secret=secret, make_pacer=make_pacer)
 
@@ -61,7 +61,7 @@ def _factory(name: str) -> ProviderFactory:
     if not points:
         raise ValueError(f"no provider {name!r}; known: {', '.join(names())}")
     if len(points) > 1:
-        # Which one comes first is chance, and each would get the other's credentials.
+        # It would be chance which one is loaded, and it could get credentials meant for the other.
         rivals = ", ".join(sorted(map(_package, points)))
         raise ValueError(f"provider {name!r} comes from {rivals}; uninstall all but one")
     [point] = points
@@ -71,7 +71,7 @@ def _factory(name: str) -> ProviderFactory:
         raise ValueError(f"provider {name!r} is installed and cannot be loaded: {exc}") from exc
     if callable(factory):
         return cast(ProviderFactory, factory)
-    raise ValueError(f"provider {name!r}: {point.value} of {_package(point)} is no factory")
+    raise ValueError(f"provider {name!r}: {point.value} of {_package(point)} cannot be called")
 
 
 def _package(point: EntryPoint) -> str:

@@ -1,5 +1,5 @@
--- Reserves the turn of one call under every limit that it falls under, or says how long to wait.
--- KEYS: for each limit the key of the vendor's silence, and that of when the next call is due (ms).
+-- Reserves the turn of one call under each of its limits, or says how long to wait.
+-- KEYS: for each limit two keys: the vendor's silence, and when the next call is due (ms).
 -- ARGV: the longest wait (ms), then for each limit: ms between calls (0: no limit), calls at once.
 -- Returns {1, ms to wait} or {0, ms until it is worth asking again}.
 local time = redis.call('TIME')

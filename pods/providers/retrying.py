@@ -1,4 +1,4 @@
-"""What of a call to a vendor may be tried again, and when."""
+"""Which vendor calls are retried, and when."""
 
 import re
 import time
@@ -12,7 +12,7 @@ import stamina
 from pods.providers.errors import RateLimited, Unavailable
 
 TRIES: Final = 3
-# A worker is not held longer than this for a rate limit; the caller's task comes back instead.
+# A worker waits no longer than this for a rate limit. After that the caller's task comes back.
 LONGEST_WAIT_SECONDS: Final = 2.0
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ T = TypeVar("T")
 def repeated(once: Callable[[], T], *, total: float) -> T:
     """The first usable answer of a few tries within `total` seconds, else the last error.
 
-    Only for what may be done twice. A rate limit is waited out when it is short.
+    Only for calls that may be sent twice. After a short rate limit the call is retried.
     """
     for attempt in stamina.retry_context(
         on=_pause, attempts=TRIES, timeout=total, wait_initial=0.25, wait_max=3.0, wait_jitter=0.5
@@ -40,7 +40,7 @@ def _pause(exc: Exception) -> bool | float:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait: `Retry-After` in either form, else Vast.ai's moment of the reset."""
+    """Seconds to wait: from `Retry-After` in either form, else from Vast.ai's time of the reset."""
     value = headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d+)?", value):
         return float(value)

@@ -1,4 +1,4 @@
-"""What crosses the wire: ids, addresses, texts and amounts, checked before they are used."""
+"""Checks ids, addresses, texts and amounts that come from a vendor or go to one."""
 
 import json
 import re
@@ -11,48 +11,54 @@ from urllib.parse import quote, unquote, urlsplit
 from pods.providers.errors import Refused
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-# Shorter values ("1", "yes") are in every text, and no secret is that short.
+# Shorter values ("1", "yes") are in many texts, and no secret is that short.
 _SHORTEST_SECRET: Final = 4
 _MOST_USD: Final = Decimal(1_000_000)
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _USERINFO: Final = re.compile(r"(?<=://)[^\s/@]+@")
 _PASSWORD: Final = re.compile(r"://[^\s/@:]*:([^\s/@]+)@")
 _CREDENTIALS: Final = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]+")
-# Control characters but tab and line feed, and what turns the direction of a text.
+# Control characters except tab and line feed, and characters that change a text's direction.
 _CONTROL: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]"
 )
 
 
 def checked_id(value: str) -> str:
-    """An id that may stand in a path: an empty one or `..` would name the whole collection.
+    """An id that is safe in a path. An empty one or `..` would name the whole collection.
 
     Raises:
-        Refused: it is no id.
+        Refused: the text is not an id.
     """
     if not _ID.fullmatch(value):
-        raise Refused(f"{value[:40]!r} is no machine id: letters, digits, '.', '_' and '-' only")
+        raise Refused(
+            f"{value[:40]!r} is not a machine id; use letters, digits, '.', '_' and '-' only"
+        )
     return value
 
 
 def checked_base_url(value: str) -> str:
-    """The address of an API: https, or http to this machine, where an emulator runs.
+    """The address of an API: https, or http to an emulator on this machine.
 
     Raises:
-        ValueError: the key would be sent in clear, or the address has parts that it must not have.
+        ValueError: the key would be sent unencrypted, or the address has parts that it must not have.
     """
     parts = urlsplit(value)
     if parts.scheme == "http" and parts.hostname not in LOOPBACK:
-        raise ValueError("base_url is http to another machine; use https, the key travels with it")
+        raise ValueError(
+            "base_url is http to another machine; use https, because the key is sent there"
+        )
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("base_url is no address of an API; give for example https://api.example")
+        raise ValueError(
+            "base_url is not the address of an API; give for example https://api.example"
+        )
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("base_url has a user, a query or a fragment; give scheme, host and port")
     return value.rstrip("/")
 
 
 def secrets_in(values: Iterable[str]) -> Sequence[str]:
-    """What to hide of an environment: its values, and the passwords of the addresses among them."""
+    """The texts of an environment to hide: its values, and the passwords in its addresses."""
     hidden: list[str] = []
     for value in values:
         hidden.append(value)
@@ -62,7 +68,7 @@ def secrets_in(values: Iterable[str]) -> Sequence[str]:
 
 
 def cleaned(text: str, secrets: Collection[str] = ()) -> str:
-    """A vendor's text without the secrets, other credentials and control characters in it."""
+    """A vendor's text without secrets, other credentials and control characters."""
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= _SHORTEST_SECRET:
             for form in {secret, json.dumps(secret)[1:-1], quote(secret, safe="")}:
@@ -72,7 +78,7 @@ def cleaned(text: str, secrets: Collection[str] = ()) -> str:
 
 
 def usd(value: object) -> Decimal | None:
-    """An amount of money; None where it is none that can be believed."""
+    """An amount of money. None where the value cannot be one."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         return None
     amount = Decimal(value)
@@ -80,9 +86,9 @@ def usd(value: object) -> Decimal | None:
 
 
 def moment(value: object) -> datetime | None:
-    """A time as vendors write it, in UTC where they do not say; None where it is none.
+    """A time as vendors write it, in UTC where no zone is given. None where it is not a time.
 
-    RFC 3339, seconds since 1970, and `2026-08-20 06:16:19.436 +0000 UTC` (RunPod v1).
+    The forms: RFC 3339, seconds since 1970, and `2026-08-20 06:16:19.436 +0000 UTC` (RunPod v1).
     """
     try:
         if isinstance(value, str):

@@ -149,7 +149,7 @@ def test_an_end_that_nobody_saw_is_told_as_such(account: LocalSubject) -> None:
     until(lambda: not watcher.is_running() or watcher.status() == psutil.STATUS_ZOMBIE)
     assert account.provider.status(machine.external_id).phase is Phase.RUNNING
     os.kill(leader, signal.SIGKILL)
-    assert account.reaches(machine, Phase.FAILED).because == "its process ended, nobody saw how"
+    assert account.reaches(machine, Phase.FAILED).because == "its process ended, and nobody saw how"
 
 
 def test_what_ended_leaves_no_zombie(account: LocalSubject) -> None:

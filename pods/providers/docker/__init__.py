@@ -1,4 +1,4 @@
-"""Hosts with a Docker engine: a machine is a container."""
+"""Hosts with a Docker engine, where a machine is a container."""
 
 from pods.providers.docker.provider import Docker, connect
 

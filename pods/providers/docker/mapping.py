@@ -1,4 +1,4 @@
-"""The engine's words in ours."""
+"""Translates between the engine's words and ours."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,16 +16,16 @@ PHASES: Final[Mapping[str, Phase]] = {
     "created": Phase.BOOTING,
     "restarting": Phase.BOOTING,
     "running": Phase.RUNNING,
-    "paused": Phase.RUNNING,  # that nothing works in it is for the heartbeat to say
+    "paused": Phase.RUNNING,  # the heartbeat says whether anything works in it
     "removing": Phase.STOPPING,
     "exited": Phase.STOPPED,
     "dead": Phase.FAILED,
 }
-HEADER_BYTES: Final = 8  # of a frame of the log stream: kind, 3 zeros, length
+HEADER_BYTES: Final = 8  # of a frame of the log stream: kind, three zeros, length
 
 
 def container(spec: PodSpec, token: str, options: Options) -> dict[str, Any]:
-    """The body of a create. Nothing restarts by itself: a pod that ends is the manager's to see."""
+    """The body of a create. A container never restarts by itself, so that the manager sees its end."""
     host: dict[str, Any] = {
         "RestartPolicy": {"Name": "no"},
         "NetworkMode": options.network,
@@ -66,7 +66,7 @@ def inspected(body: Any, options: Options) -> Machine:
 def listed(body: Any, options: Options) -> Sequence[Machine]:
     """The machines in `GET /containers/json`."""
     if not isinstance(body, list):
-        raise Unavailable("the engine's list of containers is no list")
+        raise Unavailable("the engine's list of containers is not a list")
     machines = []
     for row in body:
         try:
@@ -113,7 +113,7 @@ def _machine(
 
 
 def log_lines(raw: bytes) -> str:
-    """The text of a log stream, its frames taken off (Engine API, attach: stream format)."""
+    """The text of a log stream, without its frames (Engine API, attach: stream format)."""
     parts, at = [], 0
     while at + HEADER_BYTES <= len(raw) and raw[at] in (0, 1, 2) and not any(raw[at + 1 : at + 4]):
         size = int.from_bytes(raw[at + 4 : at + HEADER_BYTES], "big")

@@ -19,23 +19,23 @@ class Options:
     """The options, checked."""
 
     host: str = "unix:///var/run/docker.sock"  # or tcp://HOST:2376
-    tls_ca: str = ""  # files; all three for tcp to another machine
+    tls_ca: str = ""  # three files, which tcp to another machine needs
     tls_cert: str = ""
     tls_key: str = ""
     network: str = "bridge"
     binds: Sequence[str] = ()  # /host/path:/container/path[:ro]
-    capacity: int = 1  # containers at most
+    capacity: int = 1  # the most containers that run at once
     gpus_per_pod: int = 0
     gpu_type: str = ""
     vram_gb: int | None = None
-    hourly_usd: Decimal = Decimal(0)  # what an hour of a container is worth to its owner
+    hourly_usd: Decimal = Decimal(0)  # what an hour of a container costs the owner
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> "Options":
         """The options of an account's row.
 
         Raises:
-            ValueError: one is unknown or wrong; the message says what would be right.
+            ValueError: one is unknown or wrong. The message says what would be right.
         """
         check_names("docker", given, cls)
         values = dict(given)
@@ -73,13 +73,13 @@ class Options:
             )
         if self.tls is None and parts.hostname not in LOOPBACK:
             raise ValueError(
-                "host is tcp to another machine without TLS: whoever reaches it is root there; "
+                "host is tcp to another machine without TLS, so everybody who reaches it is root there; "
                 "give tls_ca, tls_cert and tls_key"
             )
 
     @property
     def tls(self) -> Tls | None:
-        """The client's certificate; None without one.
+        """The client's certificate. None where none is given.
 
         Raises:
             ValueError: only a part of it is given.
@@ -93,13 +93,13 @@ class Options:
 
     @property
     def socket(self) -> str | None:
-        """The engine's socket file; None over tcp."""
+        """The engine's socket file. None where the engine is reached over tcp."""
         parts = urlsplit(self.host)
         return parts.path if parts.scheme == "unix" else None
 
     @property
     def base_url(self) -> str:
-        """Where httpx finds the engine."""
+        """The URL at which httpx reaches the engine."""
         if self.socket is not None:
             return "http://localhost"
         parts = urlsplit(self.host)

@@ -1,4 +1,4 @@
-"""The calls of the Docker Engine API 1.41 that a pod's life needs."""
+"""The calls of the Docker Engine API 1.41 that pods need."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,14 @@ from pods.providers.wire import checked_id, secrets_in
 
 API: Final = "/v1.41"
 OFFER: Final = "docker"
-STOP_SECONDS: Final = 10  # between SIGTERM and SIGKILL; the agent drains before a stop is asked
+STOP_SECONDS: Final = 10  # between SIGTERM and SIGKILL; the agent drains before a stop is sent
 ENDING: Final = Timeouts(read=STOP_SECONDS + 20.0, total=STOP_SECONDS + 30.0)
-# What is pulled by then stays on the host, so that the next try goes on from there.
+# What was pulled by then stays on the host, and the next try continues from there.
 PULL_SECONDS: Final = 80.0
 
 
 class Docker:
-    """One Docker host. A container's name is unique there, so that a create can be repeated."""
+    """One Docker host. A name is unique there, so two creates with one token make one container."""
 
     name = "docker"
     capabilities = Capabilities(can_stop=True)
@@ -59,11 +59,11 @@ class Docker:
         )
 
     def create(self, spec: PodSpec, *, token: str) -> Machine:
-        """Create the container under its name, and start it; what a former try left is gone on with."""
+        """Create the container under its name and start it, or continue with that of a former try."""
         if spec.offer_key not in {OFFER, ""}:
             raise NoCapacity(f"there is no offer {spec.offer_key!r} on {self._options.host}")
         if not spec.image:
-            raise Refused("a Docker host runs containers: the fleet needs an image")
+            raise Refused("a Docker host runs containers, so the fleet needs an image")
         body = mapping.container(spec, token, self._options)
         hide = secrets_in(spec.env.values())
         answer = self._create(spec.name, body, hide)
@@ -81,7 +81,9 @@ class Docker:
 
     def _create(self, name: str, body: Any, hide: Sequence[str]) -> Answer:
         if self._used(besides=name) >= self._options.capacity:
-            raise NoCapacity(f"{self._options.capacity} containers are all that may run there")
+            raise NoCapacity(
+                f"{self._options.capacity} containers run there, which is the account's capacity"
+            )
         return self._http.call(
             "POST", f"{API}/containers/create", params={"name": name}, json=body, hide=hide
         )
@@ -97,8 +99,8 @@ class Docker:
         """Fetch an image that the host lacks.
 
         Raises:
-            Refused: its registry does not have it, or not for us.
-            Unavailable: it takes longer than one try may; the next one goes on.
+            Refused: its registry does not have it, or does not give it to us.
+            Unavailable: it takes longer than one try may. The next try continues.
         """
         name, _, tag = image.rpartition(":") if ":" in image.rpartition("/")[2] else (image, "", "")
         params = {"fromImage": name or image, "tag": tag or "latest"}
@@ -106,12 +108,12 @@ class Docker:
         try:
             answer = self._http.call("POST", f"{API}/images/create", params=params, timeouts=limits)
         except Unavailable as exc:
-            # The progress is a stream of JSON values, not one: what counts is whether it is there.
+            # The answer is a stream of many JSON values. What counts is whether the image is there.
             if self._http.call("GET", f"{API}/images/{image}/json").ok:
                 return
             raise Unavailable(f"the image {image} is not there yet: {exc}") from exc
         if not answer.ok:
-            raise Refused(f"the image {image} cannot be had: {text_of(answer)}")
+            raise Refused(f"the image {image} cannot be pulled: {text_of(answer)}")
 
     def _start(self, external_id: str) -> None:
         try:
@@ -121,18 +123,18 @@ class Docker:
         except Unavailable as exc:
             if "device driver" in str(exc) or "gpu" in str(exc).lower():
                 self.destroy(external_id)
-                raise NoCapacity(f"the host gives no GPU: {exc}") from exc
+                raise NoCapacity(f"the host has no GPU to give: {exc}") from exc
             raise
         if answer.status == NOT_FOUND:
-            raise NotFound(f"{external_id[:12]} is not there")
+            raise NotFound(f"there is no container {external_id[:12]}")
         if not answer.ok and answer.status != NOT_MODIFIED:
             raise Refused(f"{answer.what}: {answer.status} {text_of(answer)}")
 
     def status(self, external_id: str) -> Machine:
-        """What the engine says of one container."""
+        """What the engine says about one container."""
         answer = self._http.call("GET", f"{API}/containers/{checked_id(external_id)}/json")
         if answer.status == NOT_FOUND:
-            raise NotFound(f"no container {external_id[:12]} there")
+            raise NotFound(f"there is no container {external_id[:12]}")
         return mapping.inspected(good(answer), self._options)
 
     def list_tagged(self, tag: str) -> Sequence[Machine]:
@@ -159,14 +161,16 @@ class Docker:
             timeouts=ENDING,
         )
         if answer.status == NOT_FOUND:
-            raise NotFound(f"no container {external_id[:12]} there")
+            raise NotFound(f"there is no container {external_id[:12]}")
         if answer.status != NOT_MODIFIED:
             good(answer)
 
     def start(self, external_id: str) -> None:
         """Run a stopped container again, if the host has room."""
         if self._used(besides=self.status(external_id).name) >= self._options.capacity:
-            raise NoCapacity(f"{self._options.capacity} containers are all that may run there")
+            raise NoCapacity(
+                f"{self._options.capacity} containers run there, which is the account's capacity"
+            )
         self._start(external_id)
 
     def destroy(self, external_id: str) -> None:
@@ -177,7 +181,10 @@ class Docker:
             params={"force": "true", "v": "true"},
             timeouts=ENDING,
         )
-        if answer.status not in {NOT_FOUND, CONFLICT}:  # gone, or another removal is under way
+        if answer.status not in {
+            NOT_FOUND,
+            CONFLICT,
+        }:  # gone already, or somebody else is removing it
             good(answer)
 
     def logs(self, external_id: str, *, tail: int = 100) -> str:
@@ -189,19 +196,19 @@ class Docker:
             total=10.0,
         )
         if answer.status == NOT_FOUND:
-            raise NotFound(f"no container {external_id[:12]} there")
+            raise NotFound(f"there is no container {external_id[:12]}")
         good(answer)
         return self._http.clean(mapping.log_lines(raw))
 
     def balance(self) -> Decimal | None:
-        """The host is its owner's."""
+        """A host of one's own has no balance."""
         return None
 
 
 def connect(
     *, options: Mapping[str, Any], secret: str | None, make_pacer: MakePacer = unpaced
 ) -> Docker:
-    """The adapter of one Docker host. Its credentials are the socket's mode or the TLS files.
+    """The adapter of one Docker host. The mode of the socket or the TLS files protect it.
 
     Raises:
         ValueError: an option is unknown or wrong.

@@ -1,4 +1,4 @@
-"""What the engine's refusals mean."""
+"""What the refusals of the engine mean."""
 
 from typing import Any, Final
 
@@ -12,12 +12,12 @@ CONFLICT: Final = 409
 
 
 def text_of(answer: Answer) -> str:
-    """The sentence in an error of the engine; "" where there is none."""
+    """The sentence in an error of the engine. Empty where there is none."""
     return str(answer.body.get("message", "")) if isinstance(answer.body, dict) else ""
 
 
 def refusal(answer: Answer) -> ProviderError:
-    """The error that an answer stands for."""
+    """The error that an answer means."""
     text = f"{answer.what}: {answer.status} {text_of(answer)}"
     if "no space left" in text.lower():
         return QuotaExceeded(text)
@@ -25,7 +25,7 @@ def refusal(answer: Answer) -> ProviderError:
 
 
 def good(answer: Answer) -> Any:
-    """The body of a success; anything else is raised."""
+    """The body of a success. Anything else is raised."""
     if answer.ok:
         return answer.body
     raise refusal(answer)

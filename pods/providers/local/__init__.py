@@ -1,4 +1,4 @@
-"""Pods as processes of this machine: real in every respect but the rent."""
+"""Pods that are processes on this machine. They work like rented ones, and cost nothing."""
 
 from pods.providers.local.provider import LocalProvider, connect
 

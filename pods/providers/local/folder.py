@@ -1,4 +1,4 @@
-"""The folder of a local machine: what it should be, on disk, and the lock of who acts on it."""
+"""The folder of a local machine: the record of what it should be, and the lock to change it."""
 
 import fcntl
 import json
@@ -14,14 +14,14 @@ from typing import Any, Final
 
 from pods.providers.errors import NotFound, Unavailable
 
-LOCK_SECONDS: Final = 15.0  # the longest that a stop takes, and some more
-LOCK: Final = ".lock"  # the root has one too: no token begins with a dot
+LOCK_SECONDS: Final = 15.0  # a little more than a stop can take
+LOCK: Final = ".lock"  # the root has one too; no token begins with a dot
 _LOOK_AGAIN_SECONDS: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """A machine as it should be. What is, the pid file and the processes tell."""
+    """A machine as it should be. The pid file and the processes show what it is."""
 
     token: str
     name: str
@@ -33,7 +33,7 @@ class Recorded:
 
 @contextmanager
 def on_disk(path: Path) -> Iterator[None]:
-    """What the disk will not do is Unavailable, and never an answer."""
+    """Turn an error of the disk into Unavailable, so that it is never read as an answer."""
     try:
         yield
     except OSError as exc:
@@ -41,10 +41,10 @@ def on_disk(path: Path) -> Iterator[None]:
 
 
 def exists(folder: Path) -> bool:
-    """Whether a machine is recorded there. A folder alone is what a crash left, and no machine.
+    """Whether a machine is recorded there. A folder without a record is what a crash left.
 
     Raises:
-        Unavailable: the disk does not say.
+        Unavailable: the disk cannot be read.
     """
     with on_disk(folder):
         return (folder / "machine.json").exists()
@@ -54,8 +54,8 @@ def read(folder: Path) -> Recorded:
     """The machine that a folder records.
 
     Raises:
-        NotFound: none.
-        Unavailable: it cannot be read, which is not the same.
+        NotFound: there is none.
+        Unavailable: the record cannot be read, which does not mean that there is none.
     """
     try:
         return _recorded(json.loads((folder / "machine.json").read_text(encoding="utf-8")))
@@ -66,10 +66,10 @@ def read(folder: Path) -> Recorded:
 
 
 def write(folder: Path, recorded: Recorded) -> None:
-    """Record a machine, whole or not at all, for no other user's eyes: its environment has secrets.
+    """Record a machine, whole or not at all. No other user may read it: it has secrets.
 
     Raises:
-        Unavailable: the disk would not take it.
+        Unavailable: the disk cannot be written.
     """
     draft = folder / f"machine.{os.getpid()}.{threading.get_ident()}.draft"
     row = {**asdict(recorded), "created_at": recorded.created_at.isoformat()}
@@ -84,9 +84,9 @@ def write(folder: Path, recorded: Recorded) -> None:
 
 @contextmanager
 def locked(folder: Path, *, seconds: float = LOCK_SECONDS) -> Iterator[int | None]:
-    """Hold a folder's lock; yields its descriptor, or None where another kept it for so long.
+    """Hold a folder's lock. Yields its descriptor, or None where another process kept it.
 
-    The kernel takes it from the dead, so a killed holder is in nobody's way.
+    The kernel releases the lock of a process that was killed.
 
     Raises:
         NotFound: there is no such folder.
@@ -97,7 +97,7 @@ def locked(folder: Path, *, seconds: float = LOCK_SECONDS) -> Iterator[int | Non
     try:
         yield descriptor
     finally:
-        # Closed, and not unlocked: a launcher that shares it may still be at work.
+        # Close it, but do not unlock it: a launcher that shares it may still work.
         if descriptor is not None:
             os.close(descriptor)
 
@@ -114,7 +114,7 @@ def _try_lock(folder: Path) -> int | None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(descriptor), path.stat()):
             return descriptor
-    except OSError:  # another holds it, or the folder was removed meanwhile
+    except OSError:  # another process holds it, or the folder was removed meanwhile
         pass
     os.close(descriptor)
     return None
@@ -122,12 +122,12 @@ def _try_lock(folder: Path) -> int | None:
 
 def _recorded(row: Any) -> Recorded:
     if not isinstance(row, dict):
-        raise TypeError("it is no object")
+        raise TypeError("it is not an object")
     command, env, stopped = row["command"], row["env"], row["stopped"]
     if not (isinstance(command, list) and isinstance(env, dict) and isinstance(stopped, bool)):
         raise TypeError("a field has the wrong type")
     texts = [row["token"], row["name"], *command, *env.values()]
     if not all(isinstance(text, str) for text in texts):
-        raise TypeError("a word is no text")
+        raise TypeError("a word is not a text")
     created_at = datetime.fromisoformat(row["created_at"])
     return Recorded(**{**row, "created_at": created_at})

@@ -1,8 +1,9 @@
-"""Starts a command as a process group of its own that nobody has to wait for; writes down its pid.
+"""Starts a command as a process group of its own, and records its pid. Nobody has to wait for it.
 
-Run as `python launch.py FOLDER COMMAND…`; standard library only, and quick to start. Its standard
-input is the machine's lock: held until the pid is on disk, whoever else dies before. A process of
-it stays behind, to write down how the command ended: who started it may be gone by then.
+Run as `python launch.py FOLDER COMMAND…`. It uses the standard library only, and starts quickly. Its
+standard input is the machine's lock. It holds the lock until the pid is on disk, even if the process
+that called it dies. A watcher process stays to record how the command ended, because the caller may
+be gone by then.
 """
 
 import os
@@ -23,9 +24,9 @@ BOOT = _boot()
 
 
 def seen(pid: int) -> tuple[str, str] | None:
-    """A process's state, and when it began: in ticks of this boot; None where there is none.
+    """A process's state, and its start in ticks of this boot. None where there is no process.
 
-    A pid is used again, a pid with its start is not (Linux proc(5), fields 3 and 22).
+    A pid is used again. A pid with its start is not (Linux proc(5), fields 3 and 22).
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
@@ -36,7 +37,7 @@ def seen(pid: int) -> tuple[str, str] | None:
 
 
 def named(pid: int) -> str:
-    """A living process, so that it is not taken for a later one with its pid."""
+    """A name for a living process that no later process with its pid has."""
     return f"{pid} {(seen(pid) or ('', ''))[1]}"
 
 
@@ -44,7 +45,7 @@ def living(name: str) -> int | None:
     """The pid of a named process while it lives.
 
     Raises:
-        ValueError: it is no name.
+        ValueError: the text is not such a name.
     """
     pid, _, began = name.partition(" ")
     now = seen(int(pid))
@@ -55,16 +56,16 @@ def write(file: str, text: str) -> None:
     """Write a file, whole or not at all."""
     draft = f"{file}.{os.getpid()}"
     Path(draft).write_text(text)
-    os.replace(draft, file)  # noqa: PTH105 - one import less to start with
+    os.replace(draft, file)  # noqa: PTH105 - one import less makes the start faster
 
 
 def main(folder: str, command: list[str]) -> None:
-    """Detach, record who we are, become the command. Ends with 0 when the pid is recorded."""
+    """Detach, record the pid, then become the command. The exit code is 0 once it is recorded."""
     told, tell = os.pipe()
     if os.fork():
         os.close(tell)
         os._exit(0 if os.read(told, 1) else 1)
-    os.setpgid(0, 0)  # no signal to the group of who started us
+    os.setpgid(0, 0)  # a signal to the caller's group does not reach us
     watcher = named(os.getpid())
     if child := os.fork():
         os.close(tell)
@@ -77,7 +78,7 @@ def main(folder: str, command: list[str]) -> None:
     write(f"{folder}/{PID}", f"{named(os.getpid())}\n{watcher}")
     os.write(tell, b".")
     _let_go_of_the_lock()
-    os.execvp(command[0], command)  # noqa: S606 - no shell is the point
+    os.execvp(command[0], command)  # noqa: S606 - a shell is not wanted
 
 
 def _let_go_of_the_lock() -> None:

@@ -1,4 +1,4 @@
-"""The record and the processes of a local machine, in our words."""
+"""Translates the record and the processes of a local machine into our words."""
 
 import re
 from typing import Final
@@ -12,7 +12,7 @@ ID_PREFIX: Final = "local-"
 
 
 def phase(recorded: Recorded, *, running: bool, begun: bool) -> Phase:
-    """Where the machine is. `begun`: a process was started once, whether it lives or not."""
+    """The phase of the machine. `begun`: a process was started, whether it still lives or not."""
     if recorded.stopped:
         return Phase.STOPPING if begun else Phase.STOPPED
     if running:
@@ -28,7 +28,7 @@ def token_of(external_id: str) -> str:
     """
     token = external_id.removeprefix(ID_PREFIX)
     if not external_id.startswith(ID_PREFIX) or not TOKEN.fullmatch(token):
-        raise NotFound(f"{external_id!r} is no id of a local machine")
+        raise NotFound(f"{external_id!r} is not an id of a local machine")
     return token
 
 
@@ -39,5 +39,5 @@ def checked_token(token: str) -> str:
         Refused: it has other characters than letters, digits and dashes.
     """
     if not TOKEN.fullmatch(token):
-        raise Refused(f"{token!r} is no token: use letters, digits and -")
+        raise Refused(f"{token!r} is not a token; use letters, digits and -")
     return token

@@ -1,4 +1,4 @@
-"""What an account of the provider `local` may say."""
+"""What an operator can set on an account of this machine."""
 
 import shutil
 import sys
@@ -16,18 +16,18 @@ from pods.providers.wire import usd
 class Options:
     """The options of an account on this machine."""
 
-    root: Path  # the folder of its machines, one folder each
-    hourly_usd: Decimal = Decimal(0)  # a nominal price
-    capacity: int | None = None  # machines at most; None: as many as are asked for
-    python: str = sys.executable  # runs the agent
-    python_path: str = ""  # where users' handlers are, as in PYTHONPATH
+    root: Path  # the folder that has a folder for each machine
+    hourly_usd: Decimal = Decimal(0)  # a price to calculate with; nobody is billed
+    capacity: int | None = None  # the most machines at once; None: no limit
+    python: str = sys.executable  # the Python that runs the agent
+    python_path: str = ""  # folders of the users' handlers, written as in PYTHONPATH
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> "Options":
         """The options of an account's row.
 
         Raises:
-            ValueError: one is unknown or wrong; the message says what would be right.
+            ValueError: one is unknown or wrong. The message says what would be right.
         """
         check_names("local", given, cls)
         return cls(
@@ -42,13 +42,13 @@ class Options:
 def _root(value: object) -> Path:
     if not isinstance(value, str | Path) or not Path(value).is_absolute() or "\0" in str(value):
         raise ValueError(f"local: root is {value!r}; give the full path of a folder")
-    # One folder, one name: the processes are found by it.
+    # A folder must have one name, because the processes are found by it.
     return Path(value).resolve()
 
 
 def _hourly_usd(value: object) -> Decimal:
     try:
-        # Over str: 0.1 means a tenth, also where JSON made a float of it.
+        # By way of str: 0.1 means a tenth, also where JSON made a float of it.
         hourly = usd(Decimal(str(value)))
     except InvalidOperation:
         hourly = None

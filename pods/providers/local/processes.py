@@ -1,4 +1,4 @@
-"""The processes of a local machine: found by the mark that they carry, ended as a whole."""
+"""The processes of a local machine. They are found by their mark, and ended together."""
 
 import os
 import signal
@@ -17,25 +17,25 @@ from pods.providers.errors import Unavailable
 from pods.providers.local import launch
 from pods.providers.local.folder import on_disk
 
-# In the environment of every process of a machine: its folder, which is its own on this computer.
+# In the environment of each process of a machine: its folder, which no other machine has.
 MARK: Final = "PODFLEET_MACHINE"
 GRACE_SECONDS: Final = 3.0  # between SIGTERM and SIGKILL
-KILL_SECONDS: Final = 5.0  # a killed process that still stands then hangs in the kernel
+KILL_SECONDS: Final = 5.0  # a killed process that still exists after that hangs in the kernel
 LAUNCH_SECONDS: Final = 20.0
-WATCHER_SECONDS: Final = 2.0  # from the end of a process until that is written down
+WATCHER_SECONDS: Final = 2.0  # from the end of a process until the watcher has recorded it
 
 
 def start(
     folder: Path, command: Sequence[str], env: Mapping[str, str], *, cwd: Path, lock: int
 ) -> None:
-    """Start the command in a session of its own; its pid, its end and its words in the folder.
+    """Start the command in a session of its own. The folder gets its pid, its output and its end.
 
-    `lock`: the descriptor that keeps others from starting it too; the launcher holds it as well.
+    `lock`: the descriptor of the lock that keeps others from starting it. The launcher holds it too.
 
     Raises:
         Unavailable: the launcher failed, or did not finish in time.
     """
-    # -S -E: neither the environment's packages nor its variables are the launcher's business.
+    # -S -E: the launcher needs neither installed packages nor the variables of Python.
     launcher = [sys.executable, "-S", "-E", str(Path(launch.__file__))]
     try:
         subprocess.run(
@@ -53,12 +53,12 @@ def start(
 
 
 def running(folder: Path) -> int | None:
-    """The pid in the machine's folder, where it still is the process that was written down.
+    """The recorded pid, while that process still lives.
 
-    Reads two small files: the whole machine is not searched.
+    It reads two small files, and does not search all processes.
 
     Raises:
-        Unavailable: the file cannot be read, which does not say that nothing runs.
+        Unavailable: the file cannot be read, which does not mean that nothing runs.
     """
     try:
         return launch.living((folder / launch.PID).read_text().partition("\n")[0])
@@ -69,10 +69,10 @@ def running(folder: Path) -> int | None:
 
 
 def forget(folder: Path) -> None:
-    """Nothing was begun here: what is known of a former process is no use any more.
+    """Delete what is recorded about a former process.
 
     Raises:
-        Unavailable: the disk would not do it.
+        Unavailable: the files cannot be deleted.
     """
     with on_disk(folder):
         for name in (launch.PID, launch.END):
@@ -80,20 +80,20 @@ def forget(folder: Path) -> None:
 
 
 def begun(folder: Path) -> bool:
-    """Whether a process was written down, living or not.
+    """Whether a process is recorded, living or not.
 
     Raises:
-        Unavailable: the disk does not say.
+        Unavailable: the disk cannot be read.
     """
     with on_disk(folder):
         return (folder / launch.PID).exists()
 
 
 def how_it_ended(folder: Path) -> str:
-    """What became of the process that was written down, as far as anybody saw it."""
+    """How the recorded process ended, as far as anybody saw it."""
     status = _exit_status(folder)
     if status is None:
-        return "its process ended, nobody saw how"
+        return "its process ended, and nobody saw how"
     if status >= 0:
         return f"its process exited with {status}"
     known = {number.value: number.name for number in signal.Signals}
@@ -101,7 +101,7 @@ def how_it_ended(folder: Path) -> str:
 
 
 def _exit_status(folder: Path) -> int | None:
-    """What the watcher wrote down; while it is about to, that is waited for."""
+    """The exit status that the watcher recorded. Waits for it while the watcher lives."""
     deadline = time.monotonic() + WATCHER_SECONDS
     try:
         leader, _, watcher = (folder / launch.PID).read_text().partition("\n")
@@ -119,12 +119,12 @@ def _exit_status(folder: Path) -> int | None:
 
 
 def adopt(folder: Path) -> bool:
-    """Write down the leader of a session that carries the machine's mark, where there is one.
+    """Record the leader of a session that has the machine's mark, where there is one.
 
-    The oldest: a child may lead a session of its own.
+    The oldest leader is the right one: a child may lead a session of its own.
 
     Raises:
-        Unavailable: the disk would not take it.
+        Unavailable: the disk cannot be written.
     """
     leaders = [p.pid for p in _members(folder, None) if _session(p.pid) == p.pid]
     if not leaders:
@@ -135,21 +135,21 @@ def adopt(folder: Path) -> bool:
 
 
 def end(folder: Path) -> None:
-    """End all processes of the machine: SIGTERM, a grace, SIGKILL. Afterwards nothing runs.
+    """End all processes of the machine: SIGTERM, some time, SIGKILL. After that nothing runs.
 
-    What is meant is its session, and whoever carries its mark though it left the session.
+    These are the processes of its session, and those that left the session but have its mark.
 
     Raises:
-        Unavailable: something cannot be killed.
+        Unavailable: a process cannot be killed.
     """
     session: int | None = None
-    with suppress(Unavailable):  # the mark is enough for all that kept it
+    with suppress(Unavailable):  # the mark finds the processes too
         session = running(folder)
     found = _members(folder, session)
     _send(found, signal.SIGTERM)
     _await_end(found, seconds=GRACE_SECONDS)
     deadline = time.monotonic() + KILL_SECONDS
-    # Again until nobody is left: some may have forked while we looked.
+    # Repeat until no process is left: some may have forked meanwhile.
     while found := _members(folder, session):
         if time.monotonic() > deadline:
             pids = ", ".join(str(process.pid) for process in found)
@@ -159,7 +159,7 @@ def end(folder: Path) -> None:
 
 
 def _members(folder: Path, session: int | None) -> list[psutil.Process]:
-    # Not process_iter(): it keeps its objects, and one of a pid used again reads as dead.
+    # Not process_iter(): it keeps its objects, and a pid that is used again then looks dead.
     mark = str(folder)
     found = (_member(pid, mark, session) for pid in psutil.pids() if pid != os.getpid())
     return [process for process in found if process is not None]
@@ -171,7 +171,7 @@ def _member(pid: int, mark: str, session: int | None) -> psutil.Process | None:
         in_session = session is not None and _session(pid) == session
         belongs = in_session or process.environ().get(MARK) == mark
         return process if belongs and _lives(process) else None
-    except (psutil.Error, OSError):  # gone, or not ours to look into
+    except (psutil.Error, OSError):  # it is gone, or we may not look into it
         return None
 
 

@@ -1,7 +1,7 @@
-"""The provider `local`: a machine is a folder, its agent a process group that carries its mark.
+"""The provider `local`: a machine is a folder, and its agent is a process group with its mark.
 
-The folder says what should be (`machine.json`, written first), the pid file what was begun.
-Where they disagree, somebody died on the way, and whoever looks next does the rest.
+`machine.json` in the folder says what should be, and is written first. The pid file says what was
+started. Where they disagree, a process died halfway, and the next one that looks does the rest.
 """
 
 import os
@@ -28,16 +28,16 @@ from pods.providers.wire import cleaned, secrets_in
 
 CHECKOUT: Final = Path(__file__).resolve().parents[3]
 OFFER: Final = "local"
-# What of the manager's environment a pod gets: never its secrets, never the mark of the stack.
+# The variables that a pod gets from the manager: never a secret, never the mark of the stack.
 PASSED_ON: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "OPENBLAS_CORETYPE")
 STACK_MARK: Final = "PODFLEET_STACK"
 TOKEN_VARIABLE: Final = "PODFLEET_TOKEN"  # noqa: S105 - a name
-LOG_BYTES_A_LINE: Final = 1_000  # longer lines are cut at the front of the log's tail
-LAST_WORDS: Final = 200  # characters of the last line that a reason quotes
+LOG_BYTES_A_LINE: Final = 1_000  # longer lines are cut at the start of the part that is read
+LONGEST_QUOTE: Final = 200  # characters of the last line that a reason quotes
 
 
 class LocalProvider:
-    """Stateless but for the folder `root`, which is this provider's side of the matter."""
+    """The machines in the folder `root`. It has no other state."""
 
     name = "local"
     capabilities = Capabilities(can_stop=True)
@@ -50,7 +50,7 @@ class LocalProvider:
         return f"LocalProvider({str(self._root)!r})"
 
     def offers(self, query: OfferQuery) -> Sequence[Offer]:
-        """One offer while there is room; none where the query wants what a process has not."""
+        """One offer while there is room. None where the query wants what a process does not have."""
         price, most = self._options.hourly_usd, query.max_hourly_usd
         dear = most is not None and price > most
         if query.gpu_types or query.min_vram_gb or query.regions or query.interruptible or dear:
@@ -58,7 +58,7 @@ class LocalProvider:
         return () if self._full() else (Offer(key=OFFER, hourly_usd=price),)
 
     def create(self, spec: PodSpec, *, token: str) -> Machine:
-        """Start the agent; a second create with the token, at any time, gives the same machine."""
+        """Start the agent. A second create with the same token returns the same machine."""
         folder = self._folder(token)
         asked = self._asked(spec, token)
         if spec.offer_key not in {OFFER, ""}:
@@ -69,21 +69,23 @@ class LocalProvider:
                 raise Unavailable(f"{self._root} is locked")
             if not folders.exists(folder):
                 if self._full():
-                    raise NoCapacity(f"{self._options.capacity} machines are all that may run here")
+                    raise NoCapacity(
+                        f"{self._options.capacity} machines run here, which is the account's capacity"
+                    )
                 _make(folder)
-                processes.forget(folder)  # of a destroy that died half-way
+                processes.forget(folder)  # a destroy that died halfway may have left it
                 folders.write(folder, asked)
         return self._machine(folder)
 
     def status(self, external_id: str) -> Machine:
-        """The machine as its folder and its processes tell."""
+        """The machine as its folder and its processes show it."""
         return self._machine(self._known(external_id))
 
     def list_tagged(self, tag: str) -> Sequence[Machine]:
         """Every machine whose name begins with the tag."""
         machines = []
         for folder in self._folders():
-            with suppress(NotFound):  # destroyed as we looked, or never begun
+            with suppress(NotFound):  # it was destroyed meanwhile, or never recorded
                 if has_tag(folders.read(folder).name, tag):
                     machines.append(self._machine(folder))
         return machines
@@ -93,16 +95,20 @@ class LocalProvider:
         folder = self._known(external_id)
         with folders.locked(folder) as lock:
             if lock is None:
-                raise Unavailable(f"somebody else has been at {external_id} for too long")
+                raise Unavailable(
+                    f"another process has held the lock of {external_id} for too long"
+                )
             folders.write(folder, replace(folders.read(folder), stopped=True))
             self._finish(folder, lock)
 
     def start(self, external_id: str) -> None:
-        """Run the same command again, with the same identity."""
+        """Run the same command again, with the same token and environment."""
         folder = self._known(external_id)
         with folders.locked(folder) as lock:
             if lock is None:
-                raise Unavailable(f"somebody else has been at {external_id} for too long")
+                raise Unavailable(
+                    f"another process has held the lock of {external_id} for too long"
+                )
             recorded = folders.read(folder)
             if processes.running(folder) is not None and not recorded.stopped:
                 return
@@ -112,17 +118,17 @@ class LocalProvider:
             self._finish(folder, lock)
 
     def destroy(self, external_id: str) -> None:
-        """End every process and remove the folder; the log is kept beside the root, if it can be."""
+        """End every process and remove the folder. The log is kept beside the root, if possible."""
         token = token_of(external_id)
         folder = self._folder(token)
         with suppress(NotFound), folders.locked(folder):
-            # What cannot be locked or read is destroyed all the same. Marked, it is not taken for
-            # one that failed by itself while it ends.
+            # A machine that cannot be locked or read is destroyed too. It is recorded as stopped, so
+            # that it does not look like one that failed by itself while it ends.
             with suppress(Unavailable, NotFound):
                 folders.write(folder, replace(folders.read(folder), stopped=True))
             processes.end(folder)
             self._remove(folder, external_id)
-        # Once more: also where the folder is gone, or who held the lock went on.
+        # Once more: the folder may be gone, or the holder of the lock may have continued.
         processes.end(folder)
 
     def logs(self, external_id: str, *, tail: int = 100) -> str:
@@ -136,7 +142,7 @@ class LocalProvider:
         raise NotFound(f"{external_id} has no log here")
 
     def balance(self) -> Decimal | None:
-        """There is no money in it."""
+        """There is no balance: nobody is paid."""
         return None
 
     def _asked(self, spec: PodSpec, token: str) -> Recorded:
@@ -144,7 +150,7 @@ class LocalProvider:
             raise Refused(f"{spec.name!r} does not begin with its tag, {spec.tag!r}")
         words = [*spec.env, *spec.env.values()]
         if any("\0" in word for word in words) or any("=" in n or not n for n in spec.env):
-            raise Refused("a process cannot be given this environment: a name or a value is wrong")
+            raise Refused("env has a name or a value that no process can get; use no NUL and no =")
         return Recorded(
             token=token,
             name=spec.name,
@@ -163,7 +169,7 @@ class LocalProvider:
 
     def _machine(self, folder: Path) -> Machine:
         because = self._settle(folder)
-        # The processes before the record: who stops a machine writes that down first.
+        # Processes first, then the record: a stop is recorded before the processes end.
         pid, begun = processes.running(folder), processes.begun(folder)
         recorded = folders.read(folder)
         now = phase(recorded, running=pid is not None, begun=begun)
@@ -181,15 +187,15 @@ class LocalProvider:
         )
 
     def _failed(self, folder: Path) -> str:
-        """How its process ended, with its last words."""
+        """How its process ended, with the last line that it printed."""
         ended = processes.how_it_ended(folder)
         with suppress(OSError, IndexError):
             last = _tail(folder / LOG, 1, hide=_passwords(folder))[0]
-            return f"{ended}: {last[:LAST_WORDS]}" if last else ended
+            return f"{ended}: {last[:LONGEST_QUOTE]}" if last else ended
         return ended
 
     def _settle(self, folder: Path) -> str:
-        """Do what somebody began and died over; why that failed, or nothing."""
+        """Finish what another process began before it died. The reason why that failed, or ""."""
         if _agree(folder):
             return ""
         try:
@@ -201,7 +207,7 @@ class LocalProvider:
         return ""
 
     def _finish(self, folder: Path, lock: int) -> None:
-        """Let be what the folder says. The lock is held."""
+        """Start or end the processes as the record says. The caller holds the lock."""
         recorded = folders.read(folder)
         if recorded.stopped:
             processes.end(folder)
@@ -212,12 +218,12 @@ class LocalProvider:
 
     def _remove(self, folder: Path, external_id: str) -> None:
         kept = self._kept_log(external_id)
-        # No log is worth a machine that cannot end. `move`: the logs may have a disk of their own.
+        # A log that cannot be moved must not keep the machine. `move`: the logs may be on another disk.
         with suppress(OSError):
             kept.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(folder / LOG, kept)
         with folders.on_disk(folder):
-            # First what makes it a machine: half a removal is one as well.
+            # The record goes first: without it this is no longer a machine, if the rest fails.
             (folder / "machine.json").unlink(missing_ok=True)
             with suppress(FileNotFoundError):
                 shutil.rmtree(folder)
@@ -231,7 +237,7 @@ class LocalProvider:
     def _known(self, external_id: str) -> Path:
         folder = self._folder(token_of(external_id))
         if not folders.exists(folder):
-            raise NotFound(f"no machine {external_id} here")
+            raise NotFound(f"there is no machine {external_id} here")
         return folder
 
     def _folders(self) -> Sequence[Path]:
@@ -254,12 +260,12 @@ def _make(folder: Path) -> None:
 
 
 def _passwords(folder: Path) -> Sequence[str]:
-    """The passwords in the machine's environment, while it is recorded."""
+    """The passwords in the environment of a recorded machine."""
     try:
         values = folders.read(folder).env.values()
     except (NotFound, Unavailable):
         return ()
-    # Of a value that holds one, `secrets_in` gives the value first.
+    # `secrets_in` returns the value first, then the passwords in it.
     return [secret for value in values for secret in secrets_in([value])[1:]]
 
 
@@ -281,5 +287,7 @@ def connect(
         ValueError: an option is unknown or wrong, or there is a secret.
     """
     if secret:
-        raise ValueError("local: there is a secret; leave it empty, this machine asks for none")
+        raise ValueError(
+            "local: there is a secret; leave it empty, because this machine needs none"
+        )
     return LocalProvider(Options.parse(options))

@@ -1,4 +1,4 @@
-"""RunPod, by its REST API v2."""
+"""RunPod, over its REST API v2."""
 
 from pods.providers.runpod.provider import RunPod, connect
 

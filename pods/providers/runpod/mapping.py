@@ -1,4 +1,4 @@
-"""RunPod's words, and what they are in ours (facts: RunPod's REST v2, 2026-08 to 2026-11)."""
+"""Translates between RunPod's words and ours (REST v2, 2026-08 to 2026-11)."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -15,14 +15,14 @@ from pods.providers.wire import moment, usd
 PHASES: Final[Mapping[str, Phase]] = {
     "PROVISIONING": Phase.BOOTING,
     "STARTING": Phase.BOOTING,
-    "RUNNING": Phase.RUNNING,  # but see `phase`
+    "RUNNING": Phase.RUNNING,  # see also `phase`
     "EXITED": Phase.STOPPED,
     "ERROR": Phase.FAILED,
     "TERMINATED": Phase.GONE,
 }
-# The records of 2026-08-20 keep the price of a stopped pod, the document says 0: neither is booked.
+# The recordings of 2026-08-20 show a price for a stopped pod, the document says 0. We use neither.
 _PAID: Final = frozenset({Phase.BOOTING, Phase.RUNNING})
-# A pod's name on RunPod is its only tag; 60 is what clients keep to, v1 allowed 191.
+# A pod's name on RunPod is its only tag. Clients keep to 60 characters; v1 allowed 191.
 LONGEST_NAME: Final = 60
 MOST_VARIABLES: Final = 50
 # $/GB/month of a volume while its pod is stopped (RunPod's pricing page, 2026-08).
@@ -32,7 +32,7 @@ _MAKERS: Final = ("NVIDIA GeForce ", "NVIDIA ", "AMD ")
 
 
 def phase(pod: Mapping[str, Any]) -> Phase:
-    """Where the pod is; RUNNING without a runtime is a container that is still being fetched."""
+    """The phase of a pod. RUNNING without a runtime means that its image is still being pulled."""
     known = PHASES.get(str(pod.get("status")), Phase.UNKNOWN)
     if known is Phase.RUNNING and pod.get("runtime") is None:
         return Phase.BOOTING
@@ -40,13 +40,13 @@ def phase(pod: Mapping[str, Any]) -> Phase:
 
 
 def machine(pod: object) -> Machine:
-    """What RunPod says of one pod.
+    """What RunPod says about one pod.
 
     Raises:
-        Unavailable: it has no id or no name, so it cannot be told what it is.
+        Unavailable: it has no id or no name, so nobody knows which pod it is.
     """
     if not isinstance(pod, dict):
-        raise Unavailable("a pod in RunPod's answer is no object")
+        raise Unavailable("a pod in RunPod's answer is not an object")
     external_id, name = pod.get("id"), pod.get("name")
     if not (isinstance(external_id, str) and external_id and isinstance(name, str)):
         raise Unavailable("a pod in RunPod's answer has no id or no name")
@@ -59,7 +59,7 @@ def machine(pod: object) -> Machine:
         name=name,
         phase=now,
         raw_status=str(pod.get("status", ""))[:40],
-        hourly_usd=price or None,  # 0 of a pod that runs is no price
+        hourly_usd=price or None,  # a pod that runs costs more than 0
         created_at=moment(pod.get("createdAt")),
         gpu_type=gpu_type(gpu.get("id")) if isinstance(gpu, dict) else "",
         region=_text(pod.get("dataCenterId")),
@@ -68,7 +68,7 @@ def machine(pod: object) -> Machine:
 
 
 def gpu_type(gpu_id: object) -> str:
-    """The short name of a GPU type; the same in offers and machines, so made from the id alone."""
+    """The short name of a GPU type. It is made from the id, so offers and machines have the same."""
     name = _text(gpu_id)
     for maker in _MAKERS:
         name = name.removeprefix(maker)
@@ -76,12 +76,12 @@ def gpu_type(gpu_id: object) -> str:
 
 
 def offers(body: object, cloud: str, query: OfferQuery, options: Options) -> Iterator[Offer]:
-    """The offers of one cloud in an answer of the catalog that fit the query.
+    """The offers of one cloud that fit the query, from an answer of the catalog.
 
-    RunPod names no reliability and no end of an offer: those limits do not apply.
+    RunPod names no reliability and no end of an offer, so those limits do not apply.
 
     Raises:
-        Unavailable: the answer is no catalog.
+        Unavailable: the answer is not a catalog.
     """
     gpus = body.get("gpus") if isinstance(body, dict) else None
     if not isinstance(gpus, list) or not all(isinstance(gpu, dict) for gpu in gpus):
@@ -105,7 +105,7 @@ def offers(body: object, cloud: str, query: OfferQuery, options: Options) -> Ite
 
 
 def _price(gpu: Mapping[str, Any], cloud: str, count: int) -> Decimal | None:
-    """USD/hour of `count` GPUs; None where the cloud has no machine of that size."""
+    """USD/hour of `count` GPUs. None where the cloud has no machine of that size."""
     tier = cloud.lower()
     prices, most = gpu.get("price"), gpu.get("maxCount")
     if not isinstance(gpu.get("id"), str) or not gpu.get(tier):
@@ -128,7 +128,7 @@ def _wanted(gpu: Mapping[str, Any], query: OfferQuery) -> bool:
 
 
 def _places(gpu: Mapping[str, Any], query: OfferQuery, options: Options) -> Iterator[str]:
-    """The data centers with stock; "" (anywhere) where RunPod names none and none is asked for."""
+    """The data centers with stock. "" (anywhere) where RunPod names none and none is asked for."""
     if gpu.get("availability") == "NONE":
         return
     centers = gpu.get("dataCenters")
@@ -152,19 +152,19 @@ def _within(place: str, region: str) -> bool:
 
 
 def offer_key(cloud: str, gpu_id: str, count: int, place: str) -> str:
-    """RunPod has no ids of offers: this is ours."""
+    """Our own id of an offer, because RunPod has none."""
     return f"{cloud}:{quote(gpu_id, safe=' ')}:{count}:{place}"
 
 
 def create_body(spec: PodSpec, token: str, options: Options) -> dict[str, Any]:
-    """The request that rents a pod. One unknown field would be a 422.
+    """The request that rents a pod. RunPod answers 422 to an unknown field.
 
     Raises:
-        Refused: RunPod would refuse it, or it would be another pod than was meant.
+        Refused: RunPod would refuse it, or would rent another pod than was meant.
     """
     parts = spec.offer_key.split(":")
     if len(parts) != 4 or not parts[2].isdigit():  # cloud, GPU, count, place
-        raise Refused(f"{spec.offer_key[:80]!r} is no offer of RunPod")
+        raise Refused(f"{spec.offer_key[:80]!r} is not an offer of RunPod")
     cloud, gpu_id, count, place = parts
     name = tagged(spec.tag, token)
     if len(name) > LONGEST_NAME:
@@ -172,17 +172,19 @@ def create_body(spec: PodSpec, token: str, options: Options) -> dict[str, Any]:
             f"the name {name!r} is longer than {LONGEST_NAME} characters; shorten the tag"
         )
     if not spec.image:
-        raise Refused("RunPod rents containers: the fleet needs an image")
+        raise Refused("RunPod rents containers, so the fleet needs an image")
     if len(spec.env) > MOST_VARIABLES:
-        raise Refused(f"{len(spec.env)} environment variables; RunPod takes {MOST_VARIABLES}")
+        raise Refused(
+            f"{len(spec.env)} environment variables; RunPod takes {MOST_VARIABLES} at most"
+        )
     gpu: dict[str, Any] = {"id": unquote(gpu_id), "count": int(count)}
     if options.min_cuda_version:
         gpu["minCudaVersion"] = options.min_cuda_version
     body: dict[str, Any] = {
         "name": name,
         "image": spec.image,
-        "cloud": cloud,  # without it: SECURE, at about twice the price
-        "gpu": gpu,  # without a count: a misleading "no instances available"
+        "cloud": cloud,  # without it RunPod takes SECURE, at about twice the price
+        "gpu": gpu,  # without a count RunPod answers "no instances available", which misleads
         "disk": max(1, spec.disk_gb),
         "env": dict(spec.env),
     }
@@ -205,7 +207,7 @@ def _mounts(options: Options) -> dict[str, Any]:
 
 
 def log_lines(stream: bytes) -> list[str]:
-    """The lines in a stream of server-sent events; a frame that was cut off is left out."""
+    """The lines in a stream of server-sent events. A frame that was cut off is left out."""
     lines: list[str] = []
     for raw in stream.decode(errors="replace").splitlines():
         if not raw.startswith("data:"):

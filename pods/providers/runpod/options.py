@@ -16,17 +16,17 @@ _CUDA: Final = re.compile(r"\d+\.\d+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The options, checked; each has the default that most accounts want."""
+    """The options, checked. The defaults suit most accounts."""
 
     clouds: Sequence[str] = CLOUDS
-    data_centers: Sequence[str] = ()  # empty: any
+    data_centers: Sequence[str] = ()  # empty: any data center
     base_url: str = "https://api.runpod.io"
-    registry: str = ""  # id of stored registry credentials
+    registry: str = ""  # the id of registry credentials that RunPod stores
     min_cuda_version: str = ""
-    volume_gb: int = 0  # a disk that outlives a stop, at `volume_path`
+    volume_gb: int = 0  # a disk at `volume_path` that a stop keeps
     volume_path: str = "/workspace"
-    network_volume: str = ""  # id of a network volume, mounted at `volume_path`
-    # The documented example is 60 (RateLimit-Policy); accounts differ: a live answer showed 176.
+    network_volume: str = ""  # the id of a network volume, mounted at `volume_path`
+    # The documented example is 60 (RateLimit-Policy). Accounts differ: a live answer showed 176.
     requests_per_minute: int = 60
 
     @classmethod
@@ -34,14 +34,16 @@ class Options:
         """The options of an account's row.
 
         Raises:
-            ValueError: one is unknown or wrong.
+            ValueError: one is unknown or wrong. The message says what would be right.
         """
         check_names("runpod", given, cls)
         for name, value in given.items():
             _CHECKS[name](name, value)
         options = cls(**given)
         if options.volume_gb and options.network_volume:
-            raise ValueError("volume_gb and network_volume: RunPod mounts one of them, give one")
+            raise ValueError(
+                "volume_gb and network_volume are both given; RunPod mounts one of them, so give one"
+            )
         return cls(**{**given, "base_url": checked_base_url(options.base_url)})
 
 
@@ -52,7 +54,7 @@ def _clouds(name: str, value: object) -> None:
 
 def _places(name: str, value: object) -> None:
     if not (isinstance(value, list | tuple) and all(_matches(_PLACE, v) for v in value)):
-        raise ValueError(f"{name} is {value!r}; give a list of ids as EU-RO-1")
+        raise ValueError(f"{name} is {value!r}; give a list of ids such as EU-RO-1")
 
 
 def _text(name: str, value: object) -> None:
@@ -62,7 +64,7 @@ def _text(name: str, value: object) -> None:
 
 def _cuda(name: str, value: object) -> None:
     if not (value == "" or _matches(_CUDA, value)):
-        raise ValueError(f"{name} is {value!r}; give a version as 12.4")
+        raise ValueError(f"{name} is {value!r}; give a version such as 12.4")
 
 
 def _path(name: str, value: object) -> None:
@@ -71,7 +73,7 @@ def _path(name: str, value: object) -> None:
 
 
 def _volume(name: str, value: object) -> None:
-    # RunPod has a floor of 10 GB (v2 OpenAPI of 2026-08-18, PersistentMount).
+    # RunPod's smallest volume has 10 GB (v2 OpenAPI of 2026-08-18, PersistentMount).
     if not (type(value) is int and (value == 0 or value >= 10)):
         raise ValueError(f"{name} is {value!r}; give whole GB from 10, or 0 for none")
 

@@ -1,4 +1,4 @@
-"""The calls of RunPod's REST API v2 that a pod's life needs."""
+"""The calls of RunPod's REST API v2 that pods need."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -15,10 +15,10 @@ from pods.providers.runpod.options import Options
 from pods.providers.runpod.refusals import refusal
 from pods.providers.wire import checked_id, secrets_in, usd
 
-# The vendor's own clients wait up to two minutes for a create.
+# RunPod's own clients wait up to two minutes for a create.
 CREATING: Final = Timeouts(read=90.0, total=100.0)
 MOST_PAGES: Final = 1000
-# A log stream follows for ever: the last lines have come when it is quiet.
+# A log stream never ends. When it is quiet, the last lines have come.
 QUIET_SECONDS: Final = 1.5
 LOG_SECONDS: Final = 10.0
 MOST_LINES: Final = 5000
@@ -32,14 +32,14 @@ def capabilities_of(options: Options) -> Capabilities:
     every = timedelta(minutes=1) / (options.requests_per_minute - burst)
     return Capabilities(
         can_stop=True,
-        # A fresh pod can answer 404 and be missing from the list; how long is not said, and the
-        # advice is to look for "at least a minute or two" (runpod.md §3).
+        # A new pod can answer 404 and be missing from the list. RunPod does not say for how long, and
+        # advises to look for "at least a minute or two" (runpod.md §3).
         list_lag=timedelta(minutes=2),
-        # The first answer after a start can be stale for a minute and a half (§4).
+        # The first answer after a start can be up to a minute and a half old (§4).
         consistency_window=timedelta(minutes=2),
         has_balance=True,
-        comes_back=True,  # a container that exits is restarted (runpod/runpodctl#149)
-        # Quotas are of the account: 60 a minute and 3000 an hour where nothing else is known.
+        comes_back=True,  # RunPod restarts a container that exits (runpod/runpodctl#149)
+        # The quota is the account's: 60 a minute and 3000 an hour where nothing else is known.
         rates={ANY: Rate(every=every, burst=burst)},
         offers_ttl=timedelta(seconds=30),
     )
@@ -51,7 +51,7 @@ class RunPod:
     name = "runpod"
 
     def __init__(self, http: VendorHttp, options: Options) -> None:
-        """`http` holds the key."""
+        """`http` has the key."""
         self._http = http
         self._options = options
         self.capabilities = capabilities_of(options)
@@ -60,7 +60,7 @@ class RunPod:
         return f"RunPod({self._http.base_url!r})"
 
     def offers(self, query: OfferQuery) -> Sequence[Offer]:
-        """What the catalog has in stock, an offer for each cloud, GPU type and data center."""
+        """What the catalog has in stock: one offer for each cloud, GPU type and data center."""
         # RunPod took spot out of its documents on 2026-05-06.
         if query.interruptible or query.gpu_count < 1:
             return ()
@@ -79,7 +79,7 @@ class RunPod:
         return found
 
     def create(self, spec: PodSpec, *, token: str) -> Machine:
-        """Rent a pod, once: RunPod makes two of two requests."""
+        """Rent a pod. The request is sent once, because RunPod makes two pods of two requests."""
         answer = self._http.call(
             "POST",
             "/v2/pods",
@@ -93,28 +93,28 @@ class RunPod:
         return mapping.machine(answer.body)
 
     def status(self, external_id: str) -> Machine:
-        """What RunPod says of one pod; 404 is also what somebody else's pod answers."""
+        """What RunPod says about one pod. The pod of another account answers 404 too."""
         return mapping.machine(self._pod(external_id))
 
     def list_tagged(self, tag: str) -> Sequence[Machine]:
-        """The account's pods whose names begin with the tag, of all pages."""
+        """The account's pods whose names begin with the tag, from all pages."""
         found, pages = self._walk()
         if pages > 1:
-            # What a cursor points at is not documented. If it counts rows, a pod that goes while
-            # the list is read hides the first pod of the next page: a second walk shows it.
+            # It is not documented what a cursor points at. If it counts rows, then a pod that ends
+            # during the walk hides the first pod of the next page. A second walk finds that pod.
             found = {**found, **self._walk()[0]}
         return [m for m in found.values() if has_tag(m.name, tag)]
 
     def stop(self, external_id: str) -> None:
-        """Stop the pod: its container disk is wiped, its volume is kept and rented on."""
+        """Stop the pod. RunPod wipes its container disk, and keeps and bills its volume."""
         self._act(external_id, "stop", wished={"EXITED"})
 
     def start(self, external_id: str) -> None:
-        """Start a stopped pod on the host that it is pinned to."""
+        """Start a stopped pod on the host to which it is bound."""
         self._act(external_id, "start", wished={"PROVISIONING", "STARTING", "RUNNING"})
 
     def destroy(self, external_id: str) -> None:
-        """Terminate the pod, whether it is locked or not."""
+        """Terminate the pod, also when it is locked."""
         path = f"/v2/pods/{checked_id(external_id)}"
         answer = self._http.call("DELETE", path, endpoint="destroy")
         if answer.status in {BAD_REQUEST, FORBIDDEN, CONFLICT} and self._unlocked(external_id):
@@ -126,7 +126,7 @@ class RunPod:
             raise error
 
     def logs(self, external_id: str, *, tail: int = 100) -> str:
-        """The container's last lines; while it has none, what the host says of the boot."""
+        """The last lines of the container. While it has none, what the host says about the boot."""
         path = f"/v2/pods/{checked_id(external_id)}/logs"
         for source in ("container", "system"):
             answer, heard = self._http.tail(
@@ -143,7 +143,7 @@ class RunPod:
         return ""
 
     def balance(self) -> Decimal | None:
-        """USD on the account. By GraphQL, which ends early in 2027; v2 has no route for it."""
+        """USD on the account. Read over GraphQL, which ends early in 2027, because v2 has no route."""
         answer = self._http.call(
             "POST", "/graphql", json={"query": BALANCE}, repeatable=True, endpoint="balance"
         )
@@ -157,14 +157,14 @@ class RunPod:
         answer = self._http.call("GET", f"/v2/pods/{checked_id(external_id)}", endpoint="status")
         pod = _good(answer)
         if not isinstance(pod, dict) or pod.get("id") != external_id:
-            raise Unavailable(f"{answer.what}: the answer is no pod, or another one")
+            raise Unavailable(f"{answer.what}: the answer is not a pod, or is another one")
         return pod
 
     def _walk(self) -> tuple[dict[str, Machine], int]:
-        """All pods by id, and how many pages they took.
+        """All pods by id, and the number of pages.
 
         Raises:
-            Unavailable: a page is not as it should be, so that a pod may be missing.
+            Unavailable: a page is not as it should be, so a pod may be missing.
         """
         found: dict[str, Machine] = {}
         cursors: set[str] = set()
@@ -184,7 +184,7 @@ class RunPod:
         raise Unavailable(f"the list of pods has more than {MOST_PAGES} pages")
 
     def _act(self, external_id: str, action: str, *, wished: set[str]) -> None:
-        """Ask for a state; done where the pod is in it already."""
+        """Ask for a state. A pod that is in this state already is a success."""
         answer = self._send_action(external_id, action)
         if answer.ok:
             return
@@ -202,7 +202,7 @@ class RunPod:
         raise error
 
     def _send_action(self, external_id: str, action: str) -> Answer:
-        # Repeatable: a second one finds the pod in the state that was asked for.
+        # Repeatable, because a second request finds the pod in the state that was asked for.
         return self._http.call(
             "POST",
             f"/v2/pods/{checked_id(external_id)}/action",
@@ -212,7 +212,7 @@ class RunPod:
         )
 
     def _unlocked(self, external_id: str) -> bool:
-        """Whether the pod was locked, and is not any more: RunPod does not stop a locked pod."""
+        """Unlock the pod, because RunPod does not stop a locked one. Whether it was locked."""
         if self._pod(external_id).get("locked") is not True:
             return False
         _good(
@@ -234,9 +234,9 @@ def _good(answer: Answer) -> Any:
 
 
 def _page(answer: Answer) -> tuple[list[Any], str | None]:
-    """The pods of a page, and where the next one begins; None: it was the last.
+    """The pods of a page, and the cursor of the next page. None: this was the last one.
 
-    Since about 2026-09 lists have pages, and the document does not know it: both are read.
+    Lists have pages since about 2026-09, which is not documented. Both forms are read.
     """
     body = _good(answer)
     pods = body.get("pods") if isinstance(body, dict) else None
@@ -247,7 +247,7 @@ def _page(answer: Answer) -> tuple[list[Any], str | None]:
         return pods, None
     more = pagination.get("hasNextPage") if isinstance(pagination, dict) else None
     if not isinstance(more, bool):
-        raise Unavailable(f"{answer.what}: it cannot be told whether the list goes on")
+        raise Unavailable(f"{answer.what}: it does not say whether the list goes on")
     if not more:
         return pods, None
     cursor = pagination.get("nextCursor")
@@ -262,10 +262,10 @@ def connect(
     """The adapter of one account at RunPod.
 
     Raises:
-        ValueError: an option or the key is wrong; the message says what would be right.
+        ValueError: an option or the key is wrong. The message says what would be right.
     """
     chosen = Options.parse(options)
     if not secret:
-        raise ValueError("runpod needs an API key: make one in the console's settings, and name it")
+        raise ValueError("runpod needs an API key; create one in the console, under Settings")
     pacer = make_pacer(capabilities_of(chosen).rates)
     return RunPod(VendorHttp(base_url=chosen.base_url, secret=secret, pacer=pacer), chosen)

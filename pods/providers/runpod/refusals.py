@@ -1,4 +1,4 @@
-"""What RunPod's refusals mean: there is no machine-readable code, only a status and a sentence."""
+"""What RunPod's refusals mean. They have a status and a sentence, but no error code."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,7 +14,7 @@ from pods.providers.errors import (
 )
 from pods.providers.http import Answer
 
-# The texts of a 400 that mean "not here, not now" (v2 migration notes and recordings, 2026-08).
+# Texts of a 400 that mean no capacity (v2 migration notes and recordings, 2026-08).
 NO_CAPACITY: Final = (
     "no longer any instances",
     "no instances",
@@ -31,8 +31,8 @@ _BY_STATUS: Final[Mapping[int, type[ProviderError]]] = {
     403: AuthFailed,
     404: NotFound,
 }
-# On a create a 403 says that this pool is closed to the account, not that the key is bad; a 404
-# names something in the request (v2 OpenAPI of 2026-08-18, createPod).
+# On a create, a 403 means that this pool is closed to the account, not that the key is bad. A 404
+# means something that the request names (v2 OpenAPI of 2026-08-18, createPod).
 _BY_STATUS_OF_CREATE: Final[Mapping[int, type[ProviderError]]] = {
     **_BY_STATUS,
     403: NoCapacity,
@@ -41,13 +41,13 @@ _BY_STATUS_OF_CREATE: Final[Mapping[int, type[ProviderError]]] = {
 
 
 def refusal(answer: Answer, *, creating: bool = False) -> ProviderError:
-    """The error that an answer stands for. 429 and 5xx never come here."""
+    """The error that an answer means. A 429 or a 5xx never comes here."""
     body, status = answer.body, answer.status
     if isinstance(body, dict) and "error" in body and "title" not in body:
         return Refused(f"{answer.what}: this is the retired v1 API; correct base_url")
     if not isinstance(body, dict) or "title" not in body:
         return Unavailable(
-            f"{answer.what}: answered {status}, and it was not RunPod's API that did"
+            f"{answer.what}: answered {status}, and the answer is not from RunPod's API"
         )
     detail = _detail(body)
     message = f"{answer.what}: {status} {detail}"

@@ -1,4 +1,4 @@
-"""Vast.ai: a market where an accepted offer becomes an instance."""
+"""Vast.ai, a market where an accepted offer becomes an instance."""
 
 from pods.providers.vastai.provider import Vastai, connect
 

@@ -1,4 +1,4 @@
-"""Fetches a log from the storage where Vast.ai puts it, without the account's key."""
+"""Fetches a log from the storage where Vast.ai puts it. The account's key is not sent."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from pods.providers.errors import ProviderError, Unavailable
 from pods.providers.http import VendorHttp
 from pods.providers.wire import LOOPBACK
 
-# The vendor's client asks 30 times in 9 s, others 10 times in 10 to 20 s: vastai.md §11.
+# Vast.ai's client asks 30 times in 9 s, other clients 10 times in 10 to 20 s (vastai.md §11).
 TRIES: Final = 12
 FIRST_WAIT_SECONDS: Final = 0.3
 LONGEST_WAIT_SECONDS: Final = 2.0
@@ -19,16 +19,16 @@ PATIENCE_SECONDS: Final = 20.0
 
 
 class _NotYet(ProviderError):
-    """The storage has no log there yet: it answers 403 or 404 until it has."""
+    """The storage does not have the log yet. Until then it answers 403 or 404."""
 
 
 def fetch(url: str, *, loopback: bool) -> str:
-    """The text at a log's URL, as soon as it is there.
+    """The text at the URL of a log, as soon as it is there.
 
-    `loopback`: http to this machine is good too, because the vendor is an emulator on it.
+    `loopback`: also allow http to this machine, because the vendor is an emulator there.
 
     Raises:
-        Unavailable: it was not there in time, or the URL is none that we ask.
+        Unavailable: the log was not there in time, or the URL may not be asked.
     """
     parts = checked(url, loopback=loopback)
     http = VendorHttp(base_url=f"{parts.scheme}://{parts.netloc}", plain_errors=True)
@@ -56,17 +56,17 @@ def _read(http: VendorHttp, path: str, params: Mapping[str, str]) -> str:
 
 
 def checked(url: str, *, loopback: bool) -> SplitResult:
-    """The parts of a URL that the vendor named, where it may be asked at all.
+    """The parts of a URL that the vendor named, if it may be asked.
 
     Raises:
-        Unavailable: it is no https, or leads into our own network.
+        Unavailable: the URL is not https, or leads into our own network.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
     if loopback and host in LOOPBACK and parts.scheme in {"http", "https"}:
         return parts
     if parts.scheme != "https" or not host or parts.username or parts.password:
-        raise Unavailable("Vast.ai named a log at an address that is no plain https URL")
+        raise Unavailable("Vast.ai named a log at an address that is not a plain https URL")
     if host in LOOPBACK or _is_internal(host):
         raise Unavailable("Vast.ai named a log at an address inside a network")
     return parts

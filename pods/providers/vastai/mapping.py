@@ -1,4 +1,4 @@
-"""Vast.ai's words for instances, in ours. Pure."""
+"""Translates Vast.ai's words for instances into ours. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from pods.providers.errors import Unavailable
 from pods.providers.vastai.refusals import tidy
 
 Row = Mapping[str, Any]
-# The console has no address for one instance.
+# The console has no address for a single instance.
 CONSOLE: Final = "https://cloud.vast.ai/instances/"
 MICRO: Final = Decimal("0.000001")
-# The vendor takes no bid above 128 USD/h; what is far above that is no price.
+# Vast.ai takes no bid above 128 USD/h, so an amount far above that is not a price.
 MOST_USD: Final = Decimal(10_000)
 
-# vastai.md §4: texts of a boot that will never succeed (dstack's client, the vendor's guides).
+# vastai.md §4: texts of a boot that will never succeed (dstack's client, Vast.ai's guides).
 BOOT_FAILURES: Final = (
     "manifest unknown",
     "pull access denied",
@@ -27,24 +27,24 @@ BOOT_FAILURES: Final = (
 BOOTING: Final[frozenset[str | None]] = frozenset(
     {None, "created", "loading", "rebooting", "recycling", "stopped"}
 )
-# Intended to run, on a contract that runs, and not running: it never will [D, guides].
+# The instance should run and its contract runs, but it does not: it never will [D, guides].
 DEAD: Final = frozenset({"exited", "unknown", "offline"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What an instance's four state fields say together."""
+    """What the four state fields of an instance mean together."""
 
     phase: Phase
     because: str = ""
 
 
 def read_state(row: Row) -> Reading:
-    """The phase of an instance: the table of vastai.md §4, row by row.
+    """The phase of an instance, by the table of vastai.md §4.
 
-    `unloaded` is FAILED and not GONE: the row is still there, and only its absence from a complete
-    list proves that it is gone. A missing field is UNKNOWN: null means provisioning, absent means
-    that the vendor changed its answer.
+    `unloaded` is FAILED and not GONE: the row still exists, and only a complete list without it
+    proves that it is gone. Null means provisioning. A missing field is UNKNOWN, because then
+    Vast.ai has changed its answer.
     """
     fields = ("intended_status", "cur_state", "actual_status")
     if any(name not in row for name in fields):
@@ -56,7 +56,7 @@ def read_state(row: Row) -> Reading:
         case "running", "running":
             return _read_running(row, actual)
         case "running", "stopped":
-            because = "waits for its GPU, which another may have; it may start hours later"
+            because = "waits for its GPU, which somebody else may have; it may start hours later"
             return Reading(phase=Phase.BOOTING, because=because)
         case "stopped", ("running" | "stopped"):
             return _read_stopped(row, current)
@@ -94,16 +94,16 @@ def _why_unknown(row: Row) -> str:
     names = ("intended_status", "cur_state", "actual_status")
     if any(_word(row.get(name)) == "frozen" for name in names):
         return "frozen: paused, and its GPU bills"
-    return status_message(row) or "a state that we do not know"
+    return status_message(row) or "a state that Podfleet does not know"
 
 
 def machine_of(row: Row) -> Machine:
     """One row of a list, or of a single answer, as a machine.
 
-    `hourly_usd` is the price while it runs, disk included, also of one that is stopped.
+    `hourly_usd` is the price while it runs, disk included, also when the instance is stopped.
 
     Raises:
-        Unavailable: the row has no id, so nothing can be said of any machine.
+        Unavailable: the row has no id, so it cannot be a machine.
     """
     external_id = instance_id(row.get("id"))
     if external_id is None:
@@ -128,14 +128,14 @@ def machine_of(row: Row) -> Machine:
 
 
 def instance_id(value: Any) -> str | None:
-    """An id as text, None for what is no id (a bool is an int in Python)."""
+    """An id as text. None for a value that is not an id (a bool is an int in Python)."""
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
         return None
     return str(value)
 
 
 def number(value: Any) -> Decimal | None:
-    """A number, also a negative one; None for what is none."""
+    """A number, which may be negative. None for a value that is not a number."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
     try:
@@ -146,24 +146,24 @@ def number(value: Any) -> Decimal | None:
 
 
 def amount(value: Any) -> Decimal | None:
-    """A price or a size, None for what is no number of 0 or more."""
+    """A price or a size. None for a value that is not a number of 0 or more."""
     result = number(value)
     return result if result is not None and result >= 0 else None
 
 
 def hourly(value: Decimal) -> Decimal:
-    """A price in whole micro-dollars: the same for a sum of ours and for their binary fraction."""
+    """A price in whole micro-dollars, so that our sum equals Vast.ai's binary fraction."""
     return value.quantize(MICRO, rounding=ROUND_HALF_UP)
 
 
 def price(value: Any) -> Decimal | None:
-    """USD/h, or for a GB and month, as the vendor says it; None for what is no price."""
+    """A price in USD, per hour or per GB and month. None for a value that is not a price."""
     usd = amount(value)
     return usd if usd is not None and usd <= MOST_USD else None
 
 
 def moment(value: Any) -> datetime | None:
-    """Seconds since 1970 as a time, None for what is none."""
+    """Seconds since 1970 as a time. None for a value that is not a time."""
     seconds = amount(value)
     if not seconds or seconds > 10**11:
         return None
@@ -171,19 +171,19 @@ def moment(value: Any) -> datetime | None:
 
 
 def country_of(geolocation: Any) -> str:
-    """The country in `"City, CC"`, which may be `", US"` or null; else the text itself."""
+    """The country in `"City, CC"`, which may also be `", US"` or null. Else the text itself."""
     text = tidy(geolocation)
     last = text.rpartition(",")[2].strip()
     return last.upper() if len(last) == 2 else text
 
 
 def status_message(row: Row) -> str:
-    """The vendor's prose about an instance, in one line."""
+    """Vast.ai's sentence about an instance, in one line."""
     return tidy(row.get("status_msg"))
 
 
 def _word(value: Any) -> str | None:
-    """A state word; the vendor's strings may carry spaces and newlines."""
+    """A state word. Vast.ai's strings may have spaces and newlines around it."""
     return value.strip().lower() if isinstance(value, str) else None
 
 

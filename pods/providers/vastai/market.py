@@ -1,4 +1,4 @@
-"""Vast.ai's market: the bodies of a search and a create, offers rechecked and priced. Pure."""
+"""Vast.ai's market: the bodies of a search and a create, and the check and price of offers. Pure."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from pods.providers.vastai.mapping import amount, country_of, hourly, instance_i
 from pods.providers.vastai.options import Options
 from pods.providers.vastai.refusals import tidy
 
-# At most 64 offers come back, whatever is asked (seen in public code, 2026-09-29): vastai.md §2.
+# A search returns at most 64 offers (seen in public code, 2026-09-29; vastai.md §2).
 PAGE: Final = 64
 MIN_DISK_GB: Final = 8  # create_instance.yaml, x-input-validation, 2026-08-07
 MIN_BID: Final = Decimal("0.001")
@@ -25,8 +25,8 @@ LONGEST_IMAGE: Final = 1024
 LONGEST_LABEL: Final = 256
 # The single spec's examples: 10 GB at 0.14933 $/GB/month is 0.0020741 $/h, so a month is 720 h.
 HOURS_A_MONTH: Final = 720
-# A card's memory is given in MB and a little short of its name (24564 for 24 GB); the vendor's
-# own client multiplies by 1000 when it filters.
+# A card's memory is given in MB, a little less than its name says (24564 for 24 GB). Vast.ai's
+# own client multiplies by 1000 in a filter.
 MB_A_GB_FILTER: Final = 1000
 MB_A_GB: Final = 1024
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -35,7 +35,7 @@ _KEY: Final = re.compile(r"(\d{1,18})(?:@(\d{1,3}(?:\.\d{1,6})?))?", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferKey:
-    """What an offer's key says: the ask, and the bid where the offer is interruptible."""
+    """The parts of an offer's key: the ask, and the bid where the offer is interruptible."""
 
     ask: str
     bid: Decimal | None = None
@@ -46,14 +46,16 @@ class OfferKey:
 
 
 def read_key(text: str) -> OfferKey:
-    """The ask and the bid of a key that `offers` gave out.
+    """The ask and the bid in a key that `offers` returned.
 
     Raises:
-        Refused: it is none of ours; nothing was asked.
+        Refused: it is not such a key. Nothing was sent.
     """
     found = _KEY.fullmatch(text)
     if found is None:
-        raise Refused(f"{text[:40]!r} is no offer of Vast.ai; take a key that `offers` returned")
+        raise Refused(
+            f"{text[:40]!r} is not an offer of Vast.ai; take a key that `offers` returned"
+        )
     return OfferKey(ask=found[1], bid=Decimal(found[2]) if found[2] else None)
 
 
@@ -67,7 +69,7 @@ def search_body(
 ) -> dict[str, Any]:
     """The body of one page of a search, cheapest first, from the price `above` on.
 
-    `past`: from what costs more than `above`, where a whole page costs exactly that.
+    `past`: only offers that cost more than `above`, because a whole page costs exactly that.
     """
     prices: dict[str, float] = {}
     if above is not None:
@@ -75,7 +77,7 @@ def search_body(
     if query.max_hourly_usd is not None and not bids:
         prices["lte"] = float(query.max_hourly_usd)
     body: dict[str, Any] = {
-        # Absent would be true: the filter has a default (search_offers.yaml).
+        # Always sent: the default of this filter is true (search_offers.yaml).
         "verified": {"eq": True} if options.verified else {"in": [True, False]},
         "external": {"eq": False},
         "rentable": {"eq": True},
@@ -104,9 +106,9 @@ def search_body(
 def offer_of(
     row: Mapping[str, Any], query: OfferQuery, options: Options, *, bids: bool
 ) -> Offer | None:
-    """A row of a search as an offer; None where it does not fit, whatever the server filtered.
+    """A row of a search as an offer. None where it does not fit, although the server filtered.
 
-    What a row does not say does not fit: an unknown reliability is below every minimum.
+    A value that the row lacks does not fit: an unknown reliability is below every minimum.
     """
     ask = instance_id(row.get("ask_contract_id", row.get("id")))
     costs = _price(row, query, options, bids=bids)
@@ -133,11 +135,11 @@ def offer_of(
 
 
 def _row_fits(row: Mapping[str, Any], query: OfferQuery, options: Options, *, bids: bool) -> bool:
-    """Whether what an Offer does not carry fits."""
+    """Whether the row fits, by the values that an Offer does not have."""
     if row.get("rentable") is False or row.get("rented") is True or row.get("external") is True:
         return False
     if row.get("is_bid") is True and not bids:
-        return False  # its price would be the price to beat
+        return False  # its price is only the price to beat
     if options.verified and row.get("verification") != "verified":
         return False
     cuda = amount(row.get("cuda_max_good"))
@@ -168,10 +170,10 @@ def _offer_fits(offer: Offer, query: OfferQuery) -> bool:
 def _price(
     row: Mapping[str, Any], query: OfferQuery, options: Options, *, bids: bool
 ) -> tuple[Decimal | None, Decimal] | None:
-    """The bid (None: on-demand) and USD/h of the whole machine, disk included; None: unknown.
+    """The bid (None: on-demand) and the USD/h of the machine with its disk. None: unknown.
 
-    The disk is added up here as well, and the dearer of both counts: `dph_total` includes it only
-    as far as the search honoured `allocated_storage`.
+    The price of the disk is also calculated here, and the higher sum counts: `dph_total` has the
+    disk only as far as the search obeyed `allocated_storage`.
     """
     disk = _disk_rent(row, disk_gb(query.disk_gb))
     total, base = price(row.get("dph_total")), price(row.get("dph_base"))
@@ -192,7 +194,7 @@ def _bid_above(to_beat: Decimal, margin: Decimal) -> Decimal:
 
 
 def _disk_rent(row: Mapping[str, Any], size_gb: int) -> Decimal | None:
-    """USD/h of a disk at the host's price for a GB and month."""
+    """USD/h of a disk, at the host's price for a GB and month."""
     monthly = price(row.get("storage_cost"))
     return None if monthly is None else monthly * size_gb / HOURS_A_MONTH
 
@@ -213,7 +215,7 @@ def _remaining(row: Mapping[str, Any]) -> timedelta | None:
 
 
 def gpu_name(name: str) -> str:
-    """A GPU's name as the market spells it: spaces, without the maker (`RTX 4090`)."""
+    """A GPU's name as the market spells it: with spaces and without the maker (`RTX 4090`)."""
     words = name.replace("_", " ").split()
     while words and words[0].upper() in {"NVIDIA", "GEFORCE"}:
         words = words[1:]
@@ -221,7 +223,7 @@ def gpu_name(name: str) -> str:
 
 
 def disk_gb(wanted: int) -> int:
-    """The disk to ask for: the vendor rents no smaller one than 8 GB."""
+    """The disk to ask for. Vast.ai rents no disk below 8 GB."""
     return max(wanted, MIN_DISK_GB)
 
 
@@ -229,7 +231,7 @@ def create_body(spec: PodSpec, bid: Decimal | None) -> dict[str, Any]:
     """The body of a create: on-demand, or interruptible at this bid.
 
     Raises:
-        Refused: the vendor would not take it; nothing was asked. The message names no value of env.
+        Refused: Vast.ai would not take it. Nothing was sent. The message has no value of env.
     """
     if not spec.image or len(spec.image) > LONGEST_IMAGE:
         raise Refused(f"image {spec.image[:60]!r}: give one of 1 to {LONGEST_IMAGE} characters")
@@ -242,16 +244,16 @@ def create_body(spec: PodSpec, bid: Decimal | None) -> dict[str, Any]:
         "image": spec.image,
         "label": spec.name,
         "disk": disk_gb(spec.disk_gb),
-        # Keeps the image's entrypoint; ssh and jupyter replace it, and the agent never starts.
+        # "args" keeps the image's entrypoint. ssh and jupyter replace it, and no agent would start.
         "runtype": "args",
         "args": [],
         "env": _checked_env(spec.env),
         "target_state": "running",
-        # Fail (410) rather than leave a stopped contract that bills its disk.
+        # Fail with a 410 instead of leaving a stopped contract that bills its disk.
         "cancel_unavail": True,
     }
     if bid is not None:
-        # Absent is on-demand at full price, even of an offer from a bid search.
+        # Without a price the pod is on-demand at full price, even if a search for bids found the offer.
         body["price"] = float(bid)
     return body
 
@@ -259,7 +261,7 @@ def create_body(spec: PodSpec, bid: Decimal | None) -> dict[str, Any]:
 def _checked_env(env: Mapping[str, str]) -> dict[str, str]:
     total = 0
     for name, value in env.items():
-        # `-p 80:80` as a name is a port, `-v` a mount: an environment must not become flags.
+        # `-p 80:80` as a name opens a port, `-v` mounts a folder: no name may become such a flag.
         if not _ENV_NAME.fullmatch(name):
             raise Refused(f"env name {name[:40]!r}: give letters, digits and _ only")
         size = len(name) + len(value)

@@ -13,7 +13,7 @@ from pods.providers.wire import LOOPBACK, checked_base_url
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The options, checked; each has the default that most accounts want."""
+    """The options, checked. The defaults suit most accounts."""
 
     base_url: str = "https://console.vast.ai"
     verified: bool = True  # only hosts that the vendor verified
@@ -27,7 +27,7 @@ class Options:
         """The options of an account's row.
 
         Raises:
-            ValueError: one is unknown or wrong; the message says what would be right.
+            ValueError: one is unknown or wrong. The message says what would be right.
         """
         check_names("vastai", given, cls)
         usual = cls()

@@ -1,4 +1,4 @@
-"""The adapter for Vast.ai: a market where an accepted offer becomes an instance."""
+"""The adapter for Vast.ai, a market where an accepted offer becomes an instance."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,24 +36,25 @@ from pods.providers.vastai.wire import Api, Caller
 from pods.providers.wire import cleaned, secrets_in
 
 _ID: Final = re.compile(r"[1-9]\d{0,17}", re.ASCII)
-# A refused create that speaks of money is believed below this; the dearest GPU costs more an hour.
+# A refused create that mentions money is believed when less than this is left. One hour of the
+# dearest GPU costs more.
 LEAST_CREDIT: Final = Decimal(1)
 
 
 class Vastai:
-    """One account at Vast.ai. List is v1, everything else v0 (vastai.md §1)."""
+    """One account at Vast.ai. The list is v1 of the API, everything else v0 (vastai.md §1)."""
 
     name = "vastai"
-    # vastai.md, November 2026; each flag names its section.
+    # From vastai.md, November 2026. Each flag names its section.
     capabilities = Capabilities(
-        can_stop=True,  # §8; the GPU goes back to the market meanwhile
-        # §5: how long a new row can be missing is UNVERIFIED; §3 advises a minute or two.
+        can_stop=True,  # §8; meanwhile the GPU goes back to the market
+        # §5: it is UNVERIFIED how long a new row can be missing. §3 advises a minute or two.
         list_lag=timedelta(minutes=2),
-        # §7: a destroyed row can stay "for a while", volumes free about 30 s later.
+        # §7: a destroyed row can stay "for a while". Volumes are free about 30 s later.
         consistency_window=timedelta(minutes=1),
         has_balance=True,  # §9
-        comes_back=True,  # §8: an outbid instance resumes by itself when its bid wins again
-        # `x-rate-limit` of the vendor's files, 2026-08-07. Search: 10 a minute, so 4 and 6 more.
+        comes_back=True,  # §8: an outbid instance starts by itself when its bid wins again
+        # `x-rate-limit` in Vast.ai's files, 2026-08-07. Search: 10 a minute, so 4 at once and 6 more.
         rates={
             "search": Rate(every=timedelta(seconds=10), burst=4),
             "create": Rate(every=timedelta(seconds=4.5)),
@@ -62,7 +63,9 @@ class Vastai:
             "manage": Rate(every=timedelta(seconds=1)),
             "destroy": Rate(every=timedelta(seconds=3)),
         },
-        offers_ttl=timedelta(seconds=45),  # §2: a daily quota; cache for 30 to 60 s
+        offers_ttl=timedelta(
+            seconds=45
+        ),  # §2: there is a daily quota; keep an answer for 30 to 60 s
     )
 
     def __init__(
@@ -72,16 +75,16 @@ class Vastai:
         *,
         clean: Callable[[str], str] = cleaned,
     ) -> None:
-        """`clean` takes the account's key out of a text."""
+        """`clean` removes the account's key from a text."""
         self._api = Api(http)
         self._options = options
         self._clean = clean
 
     def offers(self, query: OfferQuery) -> Sequence[Offer]:
-        """What can be rented now and fits, cheapest first; each of up to `search_pages` searches.
+        """The offers that can be rented now and that fit, cheapest first.
 
         Raises:
-            RateLimited: also when the daily quota is used up, then until midnight UTC.
+            RateLimited: also when the daily quota is used up. Then it lasts until midnight UTC.
         """
         kinds = (False, True) if query.interruptible is None else (query.interruptible,)
         found: dict[str, Offer] = {}
@@ -93,7 +96,7 @@ class Vastai:
         return sorted(found.values(), key=lambda offer: (offer.hourly_usd, offer.key))
 
     def _search(self, query: OfferQuery, *, bids: bool) -> Iterator[Row]:
-        """The rows of several pages; each begins at the price that the one before ended at."""
+        """The rows of several pages. Each page begins at the last price of the page before."""
         above: Decimal | None = None
         past = False
         seen: set[str | None] = set()
@@ -105,21 +108,21 @@ class Vastai:
             dearest = max((p for r in rows if (p := amount(r.get("dph_total")))), default=None)
             if len(rows) < market.PAGE or dearest is None:
                 return
-            # A whole page at one price leads nowhere from that price on.
+            # After a whole page at one price, the next page must begin above that price.
             past = ids <= seen or dearest == above
             above = dearest
             seen |= ids
 
     def create(self, spec: PodSpec, *, token: str) -> Machine:
-        """Rent the spec's offer: at full price, or at a bid where the spec is interruptible.
+        """Rent the spec's offer, at full price or, where the spec is interruptible, at its bid.
 
         Raises:
             NoCapacity, QuotaExceeded, AuthFailed, RateLimited: nothing was rented.
-            Refused: nothing was rented, but for what `billing_id` names.
-            Unavailable: no answer; the instance may exist and bill.
+            Refused: nothing was rented, except the instance that `billing_id` names.
+            Unavailable: no answer came. The instance may exist and bill.
         """
         if token_of(spec.name) != token:
-            # The label is the only thing that a lost create can be found by.
+            # After a lost answer, only the label can find the instance.
             raise Refused(f"name {spec.name!r} does not end with -{token}")
         key = market.read_key(spec.offer_key)
         bid = _bid_of(spec, key)
@@ -138,7 +141,7 @@ class Vastai:
         )
 
     def _funds_or_refused(self, refusal: DoubtfulFunds) -> QuotaExceeded | Refused:
-        """Its code is UNVERIFIED (§6), so the balance decides what a text about money means."""
+        """The error of a refusal about money. Its code is UNVERIFIED (§6), so the balance decides."""
         try:
             money = self._api.money()
         except ProviderError:
@@ -148,10 +151,10 @@ class Vastai:
         return QuotaExceeded(f"{refusal}; {money} USD are left")
 
     def status(self, external_id: str) -> Machine:
-        """What Vast.ai says of one instance.
+        """What Vast.ai says about one instance.
 
         Raises:
-            NotFound: it shows none, which a new instance and a gone one have in common.
+            NotFound: Vast.ai shows none: the instance is gone, or is too new.
         """
         row = self._api.instance(_checked(external_id))
         if row is None:
@@ -159,21 +162,21 @@ class Vastai:
         return machine_of(row)
 
     def list_tagged(self, tag: str) -> Sequence[Machine]:
-        """Every instance labelled `<tag>-…`; the API itself knows no prefixes."""
+        """Every instance with a label `<tag>-…`. The API itself cannot search for prefixes."""
         machines = [machine_of(row) for row in self._api.instances()]
         return [machine for machine in machines if has_tag(machine.name, tag)]
 
     def stop(self, external_id: str) -> None:
-        """Halt it; its disk bills on, and its GPU goes to whoever asks."""
+        """Stop it. Its disk still bills, and anybody may rent its GPU."""
         self._api.stop(_checked(external_id))
 
     def start(self, external_id: str) -> None:
-        """Run it again.
+        """Start it again.
 
         Raises:
-            NoCapacity: another has its GPU. The vendor queues the wish, and would start the
-                instance, and bill, hours later; so the wish is taken back.
-            Unavailable: the wish is queued and could not be taken back.
+            NoCapacity: somebody else has its GPU. Vast.ai queues the request, and would start and
+                bill the instance hours later. So the request is taken back.
+            Unavailable: the request is queued and could not be taken back.
         """
         refusal = self._api.start(_checked(external_id))
         if refusal is None:
@@ -185,13 +188,13 @@ class Vastai:
         except NotFound:
             raise
         except ProviderError as exc:
-            raise Unavailable(f"start is queued, and taking that back failed: {exc}") from exc
+            raise Unavailable(f"the start is queued and could not be taken back: {exc}") from exc
         if isinstance(refusal, QuotaExceeded):
             raise refusal
         raise NoCapacity(f"the GPU of instance {external_id} is taken: {refusal}")
 
     def destroy(self, external_id: str) -> None:
-        """End it and its rent; asynchronous (§7). Of what is gone: success."""
+        """End it and its rent. It ends later (§7). One that is gone already is a success."""
         try:
             self._api.destroy(_checked(external_id))
         except NotFound:
@@ -209,21 +212,21 @@ class Vastai:
 
 
 def _bid_of(spec: PodSpec, key: market.OfferKey) -> Decimal | None:
-    """The bid to rent at, None for on-demand.
+    """The bid to rent at. None for on-demand.
 
     Raises:
-        Refused: spec and offer disagree; the vendor would rent at full price without a word.
+        Refused: spec and offer are of different kinds. Vast.ai would rent at full price.
     """
     if spec.interruptible and key.bid is None:
-        raise Refused(f"offer {key} names no bid, and the pod is to be interruptible")
+        raise Refused(f"offer {key} has no bid, and the pod must be interruptible")
     if key.bid is not None and not spec.interruptible:
-        raise Refused(f"offer {key} is interruptible, and the pod is not to be")
+        raise Refused(f"offer {key} is interruptible, and the pod must not be")
     return key.bid
 
 
 def _checked(external_id: str) -> str:
     if not _ID.fullmatch(external_id):
-        raise Refused(f"{external_id[:40]!r} is no id of Vast.ai: digits only")
+        raise Refused(f"{external_id[:40]!r} is not an id of Vast.ai; use digits only")
     return external_id
 
 
@@ -233,7 +236,7 @@ def connect(
     """The adapter of one account at Vast.ai.
 
     Raises:
-        ValueError: an option or the key is wrong; the message says what would be right.
+        ValueError: an option or the key is wrong. The message says what would be right.
     """
     chosen = Options.parse(options)
     if not secret:

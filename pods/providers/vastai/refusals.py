@@ -1,4 +1,4 @@
-"""What Vast.ai's refusals mean: a code or a text of theirs to an error of ours. Pure."""
+"""What Vast.ai's refusals mean: turns their codes and texts into our errors. Pure."""
 
 import re
 import time
@@ -19,7 +19,7 @@ from pods.providers.errors import (
 
 
 class Route(Enum):
-    """What was asked: the same words mean different things on different routes."""
+    """What was asked for. The same words mean different things on different routes."""
 
     SEARCH = auto()
     ASK = auto()
@@ -30,14 +30,14 @@ class Route(Enum):
 
 
 class DoubtfulFunds(Refused):
-    """A refusal that speaks of money without a code that says so: look at the balance."""
+    """A refusal whose text mentions money, but whose code does not: look at the balance."""
 
 
-# vastai.md §6 (November 2026). The code can stand in `error` or inside the text.
+# vastai.md §6 (November 2026). The code can be in `error` or inside the text.
 NO_SUCH_ASK: Final = "no_such_ask"
 AUTH_TEXTS: Final = ("invalid user key", "requires login", "session expired")
-# insufficient_credit: named by third-party adapters only, so the texts below need a look at the
-# balance too; missing_billing is in the vendor's spec, spend_rate_limit in its guides.
+# Only third-party adapters name insufficient_credit, so the texts below need a look at the balance
+# too. missing_billing is in Vast.ai's spec, spend_rate_limit in its guides.
 FUNDS_CODES: Final = ("insufficient_credit", "missing_billing", "spend_rate_limit")
 FUNDS_TEXT: Final = re.compile(r"insufficient|credit", re.IGNORECASE)
 QUEUED: Final = "state change queued"
@@ -51,25 +51,25 @@ _THRESHOLD: Final = re.compile(r"threshold=(\d+(?:\.\d+)?)(?:\*(\d+(?:\.\d+)?))?
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """What an answer that is no success said, whatever its shape."""
+    """What an unsuccessful answer said, whatever its form."""
 
     status: int
-    code: str  # the vendor's code, "" where it gave none
-    text: str  # the vendor's sentence, in one line of bounded length
-    plain: bool = False  # it was no JSON object: perhaps not even the vendor's
+    code: str  # Vast.ai's code, "" where there was none
+    text: str  # Vast.ai's sentence, in one line of bounded length
+    plain: bool = False  # it was not a JSON object, so it may not be from Vast.ai
 
     @property
     def words(self) -> str:
-        """Code and text together: either can hold the word that counts."""
+        """Code and text together, because the word that counts can be in either."""
         return f"{self.code} {self.text}".strip()
 
     def __str__(self) -> str:
-        """For a message: the status, and what the vendor said."""
+        """For a message: the status, and what Vast.ai said."""
         return f"Vast.ai answered {self.status}: {self.words or 'nothing'}"
 
 
 def read(status: int, body: Any) -> Said:
-    """The code and the text of an answer: JSON of any of their shapes, or plain text."""
+    """The code and the text of an answer: JSON in any of its forms, or plain text."""
     if not isinstance(body, Mapping):
         return Said(status=status, code="", text=tidy(body), plain=True)
     code = body.get("error")
@@ -78,7 +78,7 @@ def read(status: int, body: Any) -> Said:
 
 
 def tidy(text: Any) -> str:
-    """A vendor's text as one line of bounded length, of characters that can be printed."""
+    """Vast.ai's text as one line of bounded length, with printable characters only."""
     if not isinstance(text, str):
         return ""
     shown = text[: 4 * LONGEST_TEXT]
@@ -87,11 +87,11 @@ def tidy(text: Any) -> str:
 
 
 def error_of(said: Said, route: Route) -> ProviderError:
-    """The error to raise for an answer that is no success, on this route.
+    """The error to raise for an unsuccessful answer on this route.
 
-    A 404 says "gone" only with a code that says so: with `auth_error` it is a bad key, and one
-    revoked key must not close every row. What says nothing that we know is Unavailable where it may
-    come from a proxy (no JSON), or where nothing can be concluded from it (404, 200).
+    A 404 means "gone" only with a code that says so. With `auth_error` it means a bad key, and one
+    revoked key must not close every row. An answer that we do not know is Unavailable if it may come
+    from a proxy (not JSON), or if nothing can be concluded from it (404, 200).
     """
     if said.code == "auth_error" or any(t in said.text.lower() for t in AUTH_TEXTS):
         return AuthFailed(str(said))
@@ -108,7 +108,7 @@ def error_of(said: Said, route: Route) -> ProviderError:
 
 
 def _named(said: Said, route: Route) -> ProviderError | None:
-    """The error for a word that tells by itself, whatever the status."""
+    """The error for a word that is enough by itself, whatever the status."""
     if any(code in said.words for code in FUNDS_CODES):
         return QuotaExceeded(str(said))
     if route is Route.ASK:
@@ -125,14 +125,14 @@ def _named(said: Said, route: Route) -> ProviderError | None:
 
 
 def says_gone(said: Said) -> bool:
-    """Whether the answer says that this instance does not exist, and not something else."""
+    """Whether the answer says that this instance does not exist."""
     return said.code == "no_such_instance" or (said.status == 404 and said.code == "not_found")
 
 
 def wait_in(text: str, *, wall_clock: Callable[[], float] = time.time) -> float | None:
-    """The seconds to wait that a 429 names in its text; None where it names none."""
+    """The seconds to wait that a 429 names in its text. None where it names none."""
     if SEARCH_QUOTA in text:
-        # The daily quota comes back at midnight UTC (SDK 1.9.1); asking before only burns calls.
+        # The daily quota is renewed at midnight UTC (SDK 1.9.1). A call before that would be in vain.
         return DAY - wall_clock() % DAY
     if named := _RETRY_AFTER.search(text):
         return float(named[1])

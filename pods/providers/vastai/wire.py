@@ -1,4 +1,4 @@
-"""Vast.ai's wire: which request asks for what, and which answers can be used."""
+"""Vast.ai's requests, and which of its answers can be used."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping
@@ -11,18 +11,18 @@ from pods.providers.http import Answer, Timeouts
 from pods.providers.vastai.mapping import Row, instance_id, number
 from pods.providers.vastai.refusals import Route, error_of, read
 
-# The vendor's client waits 120 s: creates and logs can be slow (SDK 1.9.1). Less than a task may
-# take, so that the worker can still write down what it knows.
+# Vast.ai's client waits 120 s, because creates and logs can be slow (SDK 1.9.1). We wait less than a
+# task may take, so that the worker can still record what it knows.
 SLOW: Final = Timeouts(read=60.0, total=70.0)
 PAGE: Final = 25  # show_instances.yaml, 2026-08-07
-# A list that shifted while it was read is read again; so often.
+# How often a list is read that changed while it was read.
 READINGS: Final = 3
-# 10,000 instances; more is a token that leads nowhere.
+# 10,000 instances. A list with more pages has a token that does not advance.
 MOST_PAGES: Final = 400
 
 
 class Caller(Protocol):
-    """Sends a request; VendorHttp in production."""
+    """Sends a request. VendorHttp in production."""
 
     def call(
         self,
@@ -36,14 +36,14 @@ class Caller(Protocol):
         endpoint: str = "",
         timeouts: Timeouts | None = None,
     ) -> Answer:
-        """The JSON answer; a 4xx is an answer too."""
+        """The JSON answer. A 4xx is an answer too."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Page:
     rows: Mapping[str, Row]  # by id
-    total: int  # of all pages, as the vendor counted when it answered this one
+    total: int  # of all pages, as Vast.ai counted when it answered this one
 
 
 class Api:
@@ -63,10 +63,10 @@ class Api:
         return [row for row in offers if isinstance(row, Mapping)]
 
     def accept(self, ask: str, body: Mapping[str, Any], *, hide: Collection[str]) -> str:
-        """Rent an offer; the id of the new instance.
+        """Rent an offer. Returns the id of the new instance.
 
         Raises:
-            Refused: with `billing_id` where the answer names an instance beside its error.
+            Refused: with `billing_id` where the answer has an error and an instance.
         """
         path = f"/api/v0/asks/{ask}/"
         answer = self._http.call("PUT", path, json=body, repeatable=False, hide=hide, timeouts=SLOW)
@@ -74,14 +74,14 @@ class Api:
         made = instance_id(_field(answer.body, "new_contract"))
         if _is_success(answer):
             if made is None:
-                raise Unavailable("Vast.ai says that it rented, and does not say what")
+                raise Unavailable("Vast.ai says that it rented, but not what")
             return made
         if made is not None:
             raise Refused(str(said), billing_id=made)
         if answer.ok and _field(answer.body, "success") is not False:
             raise Unavailable("Vast.ai says neither that it rented nor that it did not")
         if answer.ok:
-            # `success: false` and no contract is a refusal, although it comes with 200.
+            # `success: false` without a contract is a refusal, although the status is 200.
             said = replace(said, status=400)
         raise error_of(said, Route.ASK)
 
@@ -89,7 +89,7 @@ class Api:
         """All instances of the account.
 
         Raises:
-            Unavailable: not all of them could be read; a part is never returned.
+            Unavailable: some could not be read. A part of the list is never returned.
         """
         for _ in range(READINGS):
             rows: dict[str, Row] = {}
@@ -105,7 +105,8 @@ class Api:
         params: dict[str, str | int] = {
             "limit": PAGE,
             "order_by": json.dumps([{"col": "id", "dir": "asc"}]),
-            # All of them: a name that the vendor does not know reads null, as if provisioning.
+            # All columns: Vast.ai answers null for a name that it does not know, which would look like
+            # a machine that is being provisioned.
             "select_cols": '["*"]',
         }
         for _ in range(MOST_PAGES):
@@ -121,7 +122,7 @@ class Api:
         raise Unavailable(f"Vast.ai's list does not end after {MOST_PAGES} pages")
 
     def instance(self, external_id: str) -> Row | None:
-        """One instance; None where the vendor shows nothing for the id (gone, or too young)."""
+        """One instance. None where Vast.ai shows none for the id (it is gone, or too new)."""
         answer = self._http.call("GET", f"/api/v0/instances/{external_id}/", endpoint="status")
         body = _granted(answer, Route.INSTANCE)
         if "instances" not in body:
@@ -134,16 +135,18 @@ class Api:
         for row in rows:
             if isinstance(row, Mapping) and instance_id(row.get("id")) == external_id:
                 return row
-        raise Unavailable("Vast.ai answered something else than the instance that was asked for")
+        raise Unavailable(
+            "Vast.ai answered with something other than the instance that was asked for"
+        )
 
     def stop(self, external_id: str) -> None:
         """Ask for `stopped`."""
         _granted(self._set_state(external_id, "stopped"), Route.INSTANCE)
 
     def start(self, external_id: str) -> ProviderError | None:
-        """Ask for `running`; what was said where the answer is `success: false`.
+        """Ask for `running`. Returns the error of an answer with `success: false`.
 
-        Then the wish may be queued all the same, and be granted hours later.
+        In that case Vast.ai may have queued the request, and may start the instance hours later.
         """
         answer = self._set_state(external_id, "running")
         if answer.ok and _field(answer.body, "success") is False:
@@ -157,13 +160,13 @@ class Api:
         return self._http.call("PUT", path, json=body, repeatable=True, endpoint="manage")
 
     def destroy(self, external_id: str) -> None:
-        """Ask for the end of an instance. NotFound where the vendor says that it is gone."""
+        """Ask for the end of an instance. NotFound where Vast.ai says that it is gone."""
         path = f"/api/v0/instances/{external_id}/"
         answer = self._http.call("DELETE", path, json={}, endpoint="destroy")
         _granted(answer, Route.INSTANCE)
 
     def request_logs(self, external_id: str, *, tail: int) -> str:
-        """The URL at which the last lines will be found in a while."""
+        """The URL at which the last lines will be after a while."""
         path = f"/api/v0/instances/request_logs/{external_id}/"
         body = {"tail": str(tail)}
         answer = self._http.call("PUT", path, json=body, repeatable=True, endpoint="logs")
@@ -173,16 +176,16 @@ class Api:
         return url
 
     def money(self) -> Decimal | None:
-        """USD that are left for renting; None where the vendor does not say."""
+        """USD that are left to rent with. None where Vast.ai does not say."""
         answer = self._http.call("GET", "/api/v0/users/current/", endpoint="user")
         body = _granted(answer, Route.USER)
-        # Prepaid credit is what counts; `balance` can be 0 or less beside it (vastai.md §9).
+        # Prepaid credit counts. `balance` can be 0 or less although there is credit (vastai.md §9).
         credit = number(body.get("credit"))
         return credit if credit is not None else number(body.get("balance"))
 
 
 def _granted(answer: Answer, route: Route) -> Mapping[str, Any]:
-    """The body of a success; anything else raises. `success: false` can come with 200."""
+    """The body of a success. Anything else is raised. `success: false` can come with 200."""
     if not _is_success(answer):
         raise error_of(read(answer.status, answer.body), route)
     body: Mapping[str, Any] = answer.body

@@ -187,7 +187,7 @@ def test_a_body_without_end_is_given_up(client, vendor, monkeypatch, no_waits):
 @pytest.mark.parametrize("status", [200, 403])
 def test_what_is_no_json_is_unavailable_whatever_its_status(client, vendor, text, status, no_waits):
     vendor.reply = always(Reply(status=status, text=text, content_type="text/html"))
-    with pytest.raises(Unavailable, match="no JSON"):
+    with pytest.raises(Unavailable, match="not JSON"):
         client.call("GET", "/")
 
 

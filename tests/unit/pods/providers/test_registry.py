@@ -127,7 +127,7 @@ def test_two_packages_with_one_name_are_told_and_neither_gets_the_key(install: I
     [
         ("mine = acme:connect", "import a_library_that_is_missing", "a_library_that_is_missing"),
         ("mine = acme:made_up", GOOD, "made_up"),
-        ("mine = acme:connect", "connect = 'a text'", "acme:connect of acme is no factory"),
+        ("mine = acme:connect", "connect = 'a text'", "acme:connect of acme cannot be called"),
     ],
 )
 def test_a_package_that_cannot_be_loaded_is_told_by_name(
