@@ -7,7 +7,7 @@ import tempfile
 BYTES = 8
 
 
-class Begun:
+class BatchCounter:
     """A count in memory that the handler's process writes and the agent reads after its death.
 
     So a crash is laid on the batch that was being worked on, although its process tells of several

@@ -29,7 +29,7 @@ COLD_SECONDS = 5.0
 # a row is broken.
 RESTART_SECONDS = 1.0
 MOST_FAILED_STARTS = 3
-LAST_WORDS_BEATS = 5
+FINAL_BEATS = 5
 
 
 class Hand:
@@ -175,6 +175,6 @@ class CeleryAgent:
 
     def _fail(self) -> int:
         self._beating.state = AgentState.FAILED
-        self._control.wait_beyond(Intent.WORK, LAST_WORDS_BEATS * self._settings.heartbeat_seconds)
+        self._control.wait_beyond(Intent.WORK, FINAL_BEATS * self._settings.heartbeat_seconds)
         self._beating.close(AgentState.FAILED)
         return EXIT_BROKEN

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Union
 
-from pods.agent.batch_counter import Begun
+from pods.agent.batch_counter import BatchCounter
 from pods.agent.calling import Caller, Failed, Outcome, find
 from pods.agent.handlers import Item
 from pods.agent.link import Aside, Link
@@ -35,7 +35,7 @@ def main() -> None:
     # a terminal's Ctrl-C and a group's SIGTERM are the agent's business: it drains first
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    link, begun = Link(socket.socket(fileno=fd)), Begun(begun_fd)
+    link, begun = Link(socket.socket(fileno=fd)), BatchCounter(begun_fd)
     loads: queue.SimpleQueue[Union[Load, None]] = queue.SimpleQueue()
     threading.Thread(target=_read_ahead, args=(link, loads), daemon=True).start()
     try:
@@ -52,7 +52,7 @@ def main() -> None:
     caller.teardown()
 
 
-def _work_off(load: Union[Load, None], caller: Caller, link: Link, begun: Begun) -> bool:
+def _work_off(load: Union[Load, None], caller: Caller, link: Link, begun: BatchCounter) -> bool:
     """Tell what each item came to; False at the end."""
     if load is BYE:
         return False

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Union
 
-from pods.agent.batch_counter import Begun, shared_memory
+from pods.agent.batch_counter import BatchCounter, shared_memory
 from pods.agent.calling import Failed, Outcome
 from pods.agent.child import BYE
 from pods.agent.link import LARGE_BYTES, Aside, Link
@@ -63,7 +63,7 @@ class HandlerProcess:
         self._closed = False
         self._child: subprocess.Popen[bytes] | None = None
         self._link: Link | None = None
-        self._begun: Begun | None = None
+        self._begun: BatchCounter | None = None
         self._answered = 0  # batches, by the present child
         self._batch_seconds = LOAD_SECONDS
         self._thread = threading.Thread(target=self._run, name="handler", daemon=True)
@@ -131,7 +131,7 @@ class HandlerProcess:
         command = [sys.executable, "-m", "pods.agent.child", *map(str, fds), self._handler]
         with theirs:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=fds)
-        link, begun = Link(ours), Begun(shared)
+        link, begun = Link(ours), BatchCounter(shared)
         os.close(shared)
         with self._changed:
             self._child, self._link, self._begun, self._answered = child, link, begun, 0

@@ -29,7 +29,7 @@ EXIT_ORPHANED = 5
 SOCKET_TIMEOUT_SECONDS = 5.0
 
 
-class Held(Protocol):
+class Load(Protocol):
     """What is in hand: items of the stream, or tasks of a Celery worker."""
 
     def __len__(self) -> int: ...
@@ -60,7 +60,7 @@ class Beating:
     """A thread that beats until it is closed."""
 
     def __init__(
-        self, settings: AgentSettings, progress: Progress, holding: Held, control: Control
+        self, settings: AgentSettings, progress: Progress, holding: Load, control: Control
     ) -> None:
         self._settings = settings
         self._progress, self._holding, self._control = progress, holding, control

@@ -37,7 +37,7 @@ class Stage(Enum):
     WAITING = "waiting"  # for its next try
 
 
-class Held:
+class InHand:
     """One item in hand."""
 
     __slots__ = ("alone", "entry", "since", "stage", "tried")
@@ -58,7 +58,7 @@ class Holding:
         self._lock = threading.Lock()
         self._filled = threading.Condition(self._lock)  # something is ready
         self._freed = threading.Condition(self._lock)  # there is room
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, InHand] = {}
         self._ready: deque[str] = deque()
         self._waiting: list[tuple[float, str]] = []  # a heap
         self._suspects: set[str] = set()
@@ -149,7 +149,7 @@ class Holding:
                         continue
                     since = in_hand[entry.id].since
                 alone = entry.deliveries >= SUSPECT_DELIVERIES or entry.id in self._suspects
-                in_hand[entry.id] = Held(entry, alone, since)
+                in_hand[entry.id] = InHand(entry, alone, since)
                 self._bytes += entry.size
                 ready.append(entry.id)
                 added += 1

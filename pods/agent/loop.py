@@ -10,7 +10,7 @@ from pods.agent.control import Control, Intent
 from pods.agent.handler_process import HandlerBroken, HandlerProcess
 from pods.agent.heartbeat import EXIT_FENCED, Beating
 from pods.agent.holding import Holding
-from pods.agent.outbox import Worked
+from pods.agent.outbox import Outbox
 from pods.agent.patience import GivenUp, Patience
 from pods.agent.progress import Progress
 from pods.agent.protocol import AgentSettings, AgentState
@@ -28,7 +28,7 @@ COMMITS_IN_FLIGHT = 4
 IDLE_STEP_SECONDS = 0.5
 DRAIN_STEP_SECONDS = 0.05
 # A failed agent goes on beating for so many beats, so that its note is read, and then ends.
-LAST_WORDS_BEATS = 5
+FINAL_BEATS = 5
 # The goodbye of an agent that cannot reach Redis: what it holds is then left to time out.
 GOODBYE_SECONDS = 5.0
 
@@ -48,7 +48,7 @@ class Agent:
         self._settling = Settling(
             self._stream, self._holding, self._progress, self._patience, Routes(settings)
         )
-        self._worked = Worked()
+        self._outbox = Outbox()
         self._handler = HandlerProcess(
             settings.handler,
             timeout_seconds=settings.handler_timeout_seconds,
@@ -140,7 +140,7 @@ class Agent:
         log.error("agent_failed because=%r", why)
         self._progress.trouble("handler", why)
         self._beating.state = AgentState.FAILED
-        self._control.wait_beyond(Intent.WORK, LAST_WORDS_BEATS * self._settings.heartbeat_seconds)
+        self._control.wait_beyond(Intent.WORK, FINAL_BEATS * self._settings.heartbeat_seconds)
         self._say_goodbye()
         self._beating.close(AgentState.FAILED)
         return EXIT_HANDLER_BROKEN
@@ -197,11 +197,11 @@ class Agent:
     def _commit(self) -> None:
         while True:
             try:
-                self._settling.settle(*self._worked.take())
+                self._settling.settle(*self._outbox.take())
             except GivenUp:
                 return
             finally:
-                self._worked.done()
+                self._outbox.done()
 
     def _worked_on(
         self, items: list[Entry], outcomes: list[Outcome], batches: int, seconds: float
@@ -209,7 +209,7 @@ class Agent:
         self._progress.over("handler")
         self._sizing = self._sizing.after(len(items) // batches, seconds / batches)
         self._holding.batch_size = self._sizing.size
-        self._worked.put(items, outcomes)
+        self._outbox.put(items, outcomes)
 
     def _crashed(self, batch: list[Entry], untouched: list[list[Entry]], why: str) -> None:
         self._progress.trouble("handler", why)
@@ -217,7 +217,7 @@ class Agent:
             self._holding.put_back(waiting)
         if batch:
             self._holding.suspect(batch)
-            self._worked.put(batch, [Failed(why)] * len(batch))
+            self._outbox.put(batch, [Failed(why)] * len(batch))
 
     def _broken(self, why: str) -> None:
         self._progress.trouble("handler", why)

@@ -13,7 +13,7 @@ MOST_WAITING = 4
 WORTH_A_COMMIT = 256
 
 
-class Worked:
+class Outbox:
     """Items and what they came to. Safe to be used by many threads."""
 
     def __init__(self) -> None:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pods.agent.batch_counter import Begun, shared_memory
+from pods.agent.batch_counter import BatchCounter, shared_memory
 from pods.agent.calling import Failed
 from pods.agent.link import LARGE_BYTES, Aside, Link
-from pods.agent.outbox import MOST_WAITING, WORTH_A_COMMIT, Worked
+from pods.agent.outbox import MOST_WAITING, WORTH_A_COMMIT, Outbox
 from pods.agent.stream import Entry
 
 PATIENCE_SECONDS = 20.0
@@ -74,20 +74,20 @@ def test_the_end_of_the_other_process_is_an_end_of_file_also_within_a_frame(ends
 
 def test_what_was_begun_can_be_read_by_another_who_has_the_memory():
     fd = shared_memory()
-    child, agent = Begun(fd), Begun(fd)
+    child, agent = BatchCounter(fd), BatchCounter(fd)
     for _ in range(300):
         child.count()
     assert agent.so_far() == 300
 
 
 def test_a_commit_goes_at_once_where_none_is_under_way():
-    worked = Worked()
+    worked = Outbox()
     worked.put(*items(0, 1))
     assert [e.id for e in worked.take()[0]] == ["0-0"]
 
 
 def test_a_few_items_wait_for_the_commit_under_way_and_then_go_together():
-    worked = Worked()
+    worked = Outbox()
     worked.put(*items(0, 1))
     worked.take()
     taken = []
@@ -103,7 +103,7 @@ def test_a_few_items_wait_for_the_commit_under_way_and_then_go_together():
 
 
 def test_many_items_do_not_wait_for_the_commit_under_way():
-    worked = Worked()
+    worked = Outbox()
     worked.put(*items(0, 1))
     worked.take()
     worked.put(*items(1, WORTH_A_COMMIT))
@@ -111,7 +111,7 @@ def test_many_items_do_not_wait_for_the_commit_under_way():
 
 
 def test_nothing_more_is_heard_of_the_handler_while_too_much_waits_for_a_commit():
-    worked = Worked()
+    worked = Outbox()
     worked.put(*items(0, 1))
     worked.take()
     for n in range(MOST_WAITING):
