@@ -1,4 +1,4 @@
-"""A small disk for the logs, so that it can be full."""
+"""A small disk for the logs, which a test can fill."""
 
 import errno
 import subprocess
@@ -18,13 +18,13 @@ class LogDisk:
         self._filler = folder / "filler"
 
     def fill(self) -> None:
-        """Leave no byte."""
+        """Write until no byte is free."""
         with suppress(OSError), self._filler.open("ab", buffering=0) as file:
             while True:
                 file.write(BLOCK)
 
     def full(self) -> bool:
-        """Whether a byte more is refused."""
+        """Whether the disk refuses one more block."""
         try:
             (self._filler.parent / "probe").write_bytes(BLOCK)
         except OSError as exc:
@@ -32,13 +32,13 @@ class LogDisk:
         return False
 
     def free(self) -> None:
-        """Give the room back."""
+        """Free the space again."""
         self._filler.unlink(missing_ok=True)
 
 
 @contextmanager
 def log_disk(folder: Path) -> Iterator[LogDisk | None]:
-    """The disk, mounted; None where nobody lets us mount one (that takes root)."""
+    """The mounted disk; None without the right to mount one (that takes root)."""
     folder.mkdir(parents=True, exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "podfleet-log", str(folder)]
     try:
@@ -52,5 +52,5 @@ def log_disk(folder: Path) -> Iterator[LogDisk | None]:
     try:
         yield LogDisk(folder)
     finally:
-        # Lazily: a process that is about to end may still hold its log.
+        # -l, lazily: a process that is about to end may still have its log open.
         subprocess.run(["umount", "-l", str(folder)], check=False)

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a server: it cuts connections, swallows answers, stalls and refuses."""
+"""A TCP proxy in front of a server: it cuts connections, drops answers, stalls and refuses."""
 
 import asyncio
 import threading
@@ -13,47 +13,47 @@ HOST: Final = "127.0.0.1"
 
 
 class Proxy:
-    """Passes everything on until it is told otherwise. Runs on a thread of its own."""
+    """Passes everything on until a method changes that. Runs on a thread of its own."""
 
     def __init__(self, target: Callable[[], Address]) -> None:
-        """`target` is asked at each new connection: a server may move."""
+        """`target` is called for each new connection: a server's address may change."""
         self._target = target
         self._loop = asyncio.new_event_loop()
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._passing = asyncio.Event()
         self._refusing = False
-        self._to_swallow = 0
+        self._to_drop = 0
         self._started = threading.Event()
         self.port = 0
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
         self._thread.start()
         self._started.wait()
 
-    def cut(self, dice: Random | None = None) -> None:
-        """Reset the connections: all, or as the dice say about each."""
-        self._soon(self._cut, dice)
+    def cut(self, random: Random | None = None) -> None:
+        """Reset all connections, or half of them as drawn from `random`."""
+        self._soon(self._cut, random)
 
-    def swallow(self, answers: int) -> None:
-        """Of the next answers of the server deliver none, and reset their connections."""
-        self._soon(setattr, self, "_to_swallow", answers)
+    def drop_answers(self, answers: int) -> None:
+        """Do not deliver the next `answers` answers of the server, and close their connections."""
+        self._soon(setattr, self, "_to_drop", answers)
 
     def stall(self) -> None:
-        """From now on nothing passes, and nobody is told."""
+        """Pass nothing on from now on; connections stay open."""
         self._soon(self._passing.clear)
 
     def refuse(self) -> None:
-        """From now on reset each new connection, and those that there are."""
+        """Reset each new connection from now on, and all open ones."""
         self._soon(setattr, self, "_refusing", True)
         self.cut()
 
-    def heal(self) -> None:
+    def restore(self) -> None:
         """Pass everything on again."""
         self._soon(setattr, self, "_refusing", False)
-        self._soon(setattr, self, "_to_swallow", 0)
+        self._soon(setattr, self, "_to_drop", 0)
         self._soon(self._passing.set)
 
     def close(self) -> None:
-        """Cut everything and listen no more."""
+        """Reset all connections and stop listening."""
         self.cut()
         self._soon(self._loop.stop)
         self._thread.join()
@@ -74,8 +74,8 @@ class Proxy:
         self._loop.run_until_complete(asyncio.sleep(0))
         self._loop.close()
 
-    def _cut(self, dice: Random | None) -> None:
-        for pair in [p for p in self._pairs if dice is None or dice.random() < 0.5]:
+    def _cut(self, random: Random | None) -> None:
+        for pair in [p for p in self._pairs if random is None or random.random() < 0.5]:
             for writer in pair:
                 writer.transport.abort()
 
@@ -97,15 +97,15 @@ class Proxy:
         self._pairs.add(pair)
         try:
             await asyncio.gather(
-                self._pump(reader, far_writer, pair, answers=False),
-                self._pump(far_reader, writer, pair, answers=True),
+                self._copy(reader, far_writer, pair, answers=False),
+                self._copy(far_reader, writer, pair, answers=True),
             )
         finally:
             self._pairs.discard(pair)
             for each in pair:
                 each.transport.abort()
 
-    async def _pump(
+    async def _copy(
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
@@ -116,12 +116,12 @@ class Proxy:
         with suppress(OSError):
             while part := await reader.read(CHUNK):
                 await self._passing.wait()
-                if answers and self._to_swallow > 0:
-                    self._to_swallow -= 1
+                if answers and self._to_drop > 0:
+                    self._to_drop -= 1
                     break
                 writer.write(part)
                 await writer.drain()
-        # What ends on one side ends on the other, once what was sent has been delivered.
+        # When one side closes, close the other too; asyncio delivers first what was already written.
         for each in pair:
             with suppress(OSError):
                 each.close()

@@ -1,11 +1,11 @@
-"""Does something again and again on a thread of its own, and tells what went wrong there."""
+"""Repeats a call on a thread of its own, and raises its error in the thread that joins."""
 
 import threading
 from collections.abc import Callable
 
 
 class Repeated:
-    """From now on until `over`, with a pause between the end of one and the beginning of the next."""
+    """Calls `act` until `over` is set, with `pause` seconds between two calls."""
 
     def __init__(self, over: threading.Event, pause: float, act: Callable[[], None]) -> None:
         self._over, self._pause, self._act = over, pause, act
@@ -14,7 +14,7 @@ class Repeated:
         self._thread.start()
 
     def join_and_raise(self) -> None:
-        """Wait for its end; what it raised is raised here."""
+        """Wait until the thread has ended; raise what `act` raised."""
         self._thread.join()
         if self._error is not None:
             raise self._error
@@ -24,5 +24,5 @@ class Repeated:
             while not self._over.is_set():
                 self._act()
                 self._over.wait(self._pause)
-        except BaseException as exc:  # noqa: BLE001 - raised by whoever joins
+        except BaseException as exc:  # noqa: BLE001 - raised again by join_and_raise
             self._error = exc

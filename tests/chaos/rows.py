@@ -1,4 +1,4 @@
-"""Reads an installation's rows from outside, over connections of its own."""
+"""Reads an installation's rows over connections of its own."""
 
 import sqlite3
 from contextlib import closing
@@ -10,7 +10,7 @@ WAIT_SECONDS: Final = 5.0
 
 
 class Rows:
-    """The database at a URL; a connection a question, since it may be killed at any time."""
+    """The database at a URL; one connection for each query, as the server may be killed at any time."""
 
     errors: tuple[type[Exception], ...] = (sqlite3.Error, psycopg.Error)
 
@@ -18,14 +18,14 @@ class Rows:
         self.url = url
         self.on_postgres = url.startswith("postgres")
 
-    def ask(self, question: str) -> list[tuple[Any, ...]]:
+    def select(self, query: str) -> list[tuple[Any, ...]]:
         """The rows of a SELECT.
 
         Raises:
             sqlite3.Error, psycopg.Error: the database does not answer.
         """
         with closing(self.connected()) as connection:
-            return list(connection.execute(question).fetchall())
+            return list(connection.execute(query).fetchall())
 
     def connected(self) -> Any:
         """A new connection."""

@@ -1,4 +1,4 @@
-"""The servers under an installation, each of its own, so that they can be broken: Valkey, PostgreSQL."""
+"""The servers of one installation alone, which a test may break: Valkey and PostgreSQL."""
 
 import os
 import shutil
@@ -18,8 +18,8 @@ from config import embedded
 from tests.support import postgres, reaper
 
 DATABASE: Final = "chaos"
-# What was committed must outlive a killed server, as it does in production. The machine itself does
-# not crash here, so nothing has to reach the disk.
+# Committed rows must outlive a killed server, as they do in production. The machine itself does not
+# crash here, so no write has to reach the disk.
 DURABLE: Final = {**postgres.SETTINGS, "synchronous_commit": "on", "full_page_writes": "on"}
 SERVER_SECONDS: Final = 30.0
 
@@ -31,19 +31,19 @@ class Postgres:
         self._folder = folder / "server"
         self._binaries = postgres.usable_binaries(folder / "wheel")
         postgres.make(self._folder, self._binaries)
-        self._alone = threading.Lock()
+        self._lock = threading.Lock()
         self._server = self._start()
         with psycopg.connect(postgres.address(self._folder), autocommit=True) as admin:
             admin.execute(f"CREATE DATABASE {DATABASE}")
 
     @property
     def url(self) -> str:
-        """Its address, straight."""
+        """Its address, without a proxy."""
         return postgres.address(self._folder, DATABASE)
 
     @property
     def socket(self) -> str:
-        """The file that it listens on."""
+        """The path of the socket that it listens on."""
         return str(self._folder / f".s.PGSQL.{postgres.PORT}")
 
     def url_by(self, port: int) -> str:
@@ -58,19 +58,19 @@ class Postgres:
         return []
 
     def end(self, how: signal.Signals) -> None:
-        """End it: SIGINT is a restart's, SIGKILL takes the first process and leaves its backends."""
-        with self._alone:
+        """End it: SIGINT stops it as a restart does, SIGKILL kills its first process and no backend."""
+        with self._lock:
             left = self.processes()
             self._server.send_signal(how)
             self._server.wait(SERVER_SECONDS)
-            # Backends notice by themselves; a new server waits for the shared memory that they hold.
+            # Backends end by themselves; a new server waits for the shared memory that they hold.
             _, still = psutil.wait_procs(left, timeout=SERVER_SECONDS)
             for process in still:
                 process.kill()
 
     def ensure_running(self) -> None:
-        """Start it where it does not run."""
-        with self._alone:
+        """Start it if it does not run."""
+        with self._lock:
             if self._server.poll() is not None:
                 self._server = self._start()
 
@@ -80,7 +80,7 @@ class Postgres:
 
 @contextmanager
 def own_postgres() -> Iterator[Postgres]:
-    """A server under the folder of this test run, which everybody may enter."""
+    """A server in a folder of this test run that every user may enter."""
     folder = Path(os.environ[reaper.MARK]) / "chaos"
     folder.mkdir(mode=0o711)
     server = Postgres(folder)
@@ -102,7 +102,7 @@ class Valkey:
         self.password = urlsplit(embedded.url(var)).password
 
     def address(self) -> tuple[str, int]:
-        """Where it listens now."""
+        """The host and port that it listens on now."""
         return "127.0.0.1", embedded._kept_port(self._var) or 0
 
     def url_by(self, port: int) -> str:
@@ -110,7 +110,7 @@ class Valkey:
         return f"redis://:{self.password}@127.0.0.1:{port}/0"
 
     def process(self) -> psutil.Process | None:
-        """The server, where it runs."""
+        """The server's process; None if it does not run."""
         return embedded._process(self._var)
 
     def stop(self) -> None:
@@ -118,15 +118,15 @@ class Valkey:
         embedded.stop(self._var)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it with SIGKILL."""
         if server := self.process():
             server.kill()
             server.wait(SERVER_SECONDS)
 
-    def forget(self) -> None:
-        """Remove what it has written, while it does not run."""
+    def lose_disk(self) -> None:
+        """Delete its files; call it while the server does not run."""
         shutil.rmtree(self._var.resolve() / "valkey" / "appendonlydir", ignore_errors=True)
 
     def ensure_running(self) -> None:
-        """Start it where it does not run."""
+        """Start it if it does not run."""
         embedded.ensure_running(self._var)

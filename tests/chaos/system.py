@@ -1,7 +1,7 @@
-"""A whole installation, an emulated RunPod and an emulated Vast.ai: three fleets of real agents.
+"""The system under test: an installation, emulated RunPod and Vast.ai, three fleets of real agents.
 
-Between the installation and its servers, and between it and its vendors, stand proxies; what watches and
-judges asks the servers straight.
+Proxies stand between the installation and its servers, and between it and its vendors. The checks ask
+the servers directly.
 """
 
 import json
@@ -24,9 +24,9 @@ from config.env import ROOT
 from pods.providers.local.processes import MARK
 from tests.chaos.disk import LogDisk, log_disk
 from tests.chaos.proxy import Proxy
-from tests.chaos.rented import Rented, RunPod, Vastai
 from tests.chaos.rows import Rows
 from tests.chaos.servers import Postgres, Valkey, own_postgres
+from tests.chaos.vendors import RunPod, Vastai, Vendor
 from tests.support.installation import Installation, agents
 
 FLEETS: Final = {"own": "local", RunPod.fleet: RunPod.provider, Vastai.fleet: Vastai.provider}
@@ -44,12 +44,12 @@ PACE: Final = [
 
 
 @dataclass(slots=True, kw_only=True)
-class Stage:
-    """What the driver may break, and what is looked at afterwards."""
+class System:
+    """The parts that faults break, and what the checks read afterwards."""
 
     installation: Installation
     folder: Path
-    vendors: list[Rented]
+    vendors: list[Vendor]
     rows: Rows
     redis: Any
     valkey: Valkey
@@ -59,27 +59,29 @@ class Stage:
     fed: dict[str, set[str]] = field(default_factory=lambda: {name: set() for name in FLEETS})
     kept: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in FLEETS})
     feeding: threading.RLock = field(default_factory=threading.RLock)
-    flushed: int = 0  # items that an emptied Redis took; they were enqueued again
+    flushed: int = 0  # items that were lost with an emptied Redis and enqueued again
 
     def processes(self, words: str) -> list[psutil.Process]:
         """The stack's processes with these words in their command."""
         return [
-            p for p in self._stack() if words in (said := _command(p)) and SUPERVISOR not in said
+            p
+            for p in self._stack()
+            if words in (command := _command(p)) and SUPERVISOR not in command
         ]
 
     def supervisors(self) -> list[psutil.Process]:
-        """What keeps the stack running."""
+        """The supervisord processes, which keep the stack running."""
         return [p for p in self._stack() if SUPERVISOR in _command(p)]
 
     def _stack(self) -> list[psutil.Process]:
         return stack.leftovers(self.installation.var)
 
     def own_agents(self) -> list[psutil.Process]:
-        """The processes of the local fleet's pods, their handlers' among them."""
+        """The processes of the local fleet's agents and of their handlers."""
         return agents(self.installation.var)
 
     def own_machines(self) -> set[str]:
-        """The local fleet's machines of which a process lives."""
+        """The ids of the local fleet's machines that still have a process."""
         found = set()
         for process in self.own_agents():
             try:
@@ -89,7 +91,7 @@ class Stage:
         return found
 
     def feed(self, name: str, count: int, fleets: Iterable[str] = tuple(FLEETS)) -> None:
-        """Enqueue a file of items, again until the command says that all of them are there."""
+        """Enqueue a file of items; repeat the command until it succeeds."""
         path = self.folder / f"{name}.txt"
         path.write_text("".join(f"text {n}\n" for n in range(count)))
         for fleet in fleets:
@@ -107,10 +109,10 @@ class Stage:
             return False
 
     def flush(self) -> None:
-        """Empty Redis, and keep what had been published until that very moment.
+        """Empty Redis, and keep the ids of all results that were published before.
 
-        What had no result yet is gone with it. Its owner enqueues it again, under other ids. Nothing
-        is fed meanwhile: hold `feeding`.
+        Items without a result are lost. Their owner enqueues them again, under other ids. Nothing may
+        be fed meanwhile: hold `feeding`.
         """
         streams = [f"items-{fleet}:results" for fleet in FLEETS]
         with self.redis.pipeline(transaction=True) as pipe:
@@ -121,13 +123,13 @@ class Stage:
         for fleet, entries in zip(FLEETS, published, strict=True):
             self.kept[fleet] += [fields[b"id"].decode() for _, fields in entries]
 
-    def feed_what_was_flushed(self, name: str) -> None:
-        """Enqueue as many items again as an emptied Redis took: one at least, which makes the group."""
+    def feed_flushed_items(self, name: str) -> None:
+        """Enqueue as many items as were lost with an emptied Redis; at least one, to make the group."""
         for fleet, kept in self.kept.items():
-            taken = self.fed[fleet] - set(kept)
-            self.fed[fleet] -= taken
-            self.flushed += len(taken)
-            self.feed(f"{name}-{fleet}", max(1, len(taken)), [fleet])
+            lost = self.fed[fleet] - set(kept)
+            self.fed[fleet] -= lost
+            self.flushed += len(lost)
+            self.feed(f"{name}-{fleet}", max(1, len(lost)), [fleet])
 
     def results(self, fleet: str) -> list[str]:
         """The ids of all results."""
@@ -135,19 +137,19 @@ class Stage:
         return self.kept[fleet] + [fields[b"id"].decode() for _, fields in entries]
 
     def open_items(self) -> int:
-        """What waits or is pending in both fleets."""
+        """The number of items of all fleets that wait or are pending."""
         found = 0
         for fleet in FLEETS:
             for group in self.redis.xinfo_groups(f"items-{fleet}"):
                 found += group["pending"] + (group["lag"] or 0)
         return found
 
-    def until(self, what: Callable[[], Any], *, seconds: float) -> bool:
-        """Whether it came to hold."""
+    def until(self, holds: Callable[[], Any], *, seconds: float) -> bool:
+        """Wait until `holds()` is true; return whether it was, within `seconds`."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             with suppress(redis.RedisError, OSError, *self.rows.errors):
-                if what():
+                if holds():
                     return True
             time.sleep(0.5)
         return False
@@ -162,7 +164,7 @@ def _command(process: psutil.Process) -> str:
 
 @contextmanager
 def databases(folder: Path, *, on_postgres: bool) -> Iterator[tuple[str, Postgres | None]]:
-    """A database of its own, and its server where it has one."""
+    """The URL of a new database, and its server (None with SQLite)."""
     if not on_postgres:
         yield f"sqlite:///{folder / 'chaos.sqlite3'}", None
         return
@@ -171,14 +173,14 @@ def databases(folder: Path, *, on_postgres: bool) -> Iterator[tuple[str, Postgre
 
 
 @contextmanager
-def staged(folder: Path, *, on_postgres: bool) -> Iterator[Stage]:
-    """An installation with both fleets behind its proxies, its stack not yet started."""
+def prepared(folder: Path, *, on_postgres: bool) -> Iterator[System]:
+    """The system with its fleets and proxies; the installation's stack is not started yet."""
     with ExitStack() as ends:
         url, postgres = ends.enter_context(databases(folder, on_postgres=on_postgres))
         installation = Installation(folder / "var", url)
         ends.callback(installation.stop)
         disk = ends.enter_context(log_disk(installation.var / "log"))
-        vendors: list[Rented] = [RunPod(folder, ends), Vastai(folder, ends)]
+        vendors: list[Vendor] = [RunPod(folder, ends), Vastai(folder, ends)]
         client = ends.enter_context(
             closing(redis.Redis.from_url(installation.redis_url, protocol=2))
         )
@@ -193,13 +195,13 @@ def staged(folder: Path, *, on_postgres: bool) -> Iterator[Stage]:
         installation.env["REDIS_URL"] = valkey.url_by(proxies["Redis"].port)
         proxies |= {vendor.title: vendor.proxy for vendor in vendors}
         _make_fleets(installation, vendors)
-        yield Stage(
+        yield System(
             installation=installation, folder=folder, vendors=vendors, rows=Rows(url),
             redis=client, valkey=valkey, postgres=postgres, log_disk=disk, proxies=proxies,
         )  # fmt: skip
 
 
-def _make_fleets(installation: Installation, vendors: Iterable[Rented]) -> None:
+def _make_fleets(installation: Installation, vendors: Iterable[Vendor]) -> None:
     os.environ[KEY_AT] = installation.env[KEY_AT] = "any-key-is-good-0123456789"
     for vendor in vendors:
         options = {"base_url": vendor.url, **vendor.options}

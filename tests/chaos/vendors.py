@@ -1,4 +1,4 @@
-"""The emulated vendors of the stage: their machines are real agents, and a proxy stands before each."""
+"""The emulated vendors: their machines are real agents, and a proxy stands in front of each vendor."""
 
 import json
 from abc import ABC, abstractmethod
@@ -32,17 +32,17 @@ PACE: Final = Pace(
 HOSTS: Final = 60
 
 
-class Rented(ABC):
-    """A vendor of one fleet. Each method takes the lock under which its server answers."""
+class Vendor(ABC):
+    """The vendor of one fleet. Each method takes the lock under which the vendor's server answers."""
 
     fleet: ClassVar[str]
     provider: ClassVar[str]
     title: ClassVar[str]
     create: ClassVar[tuple[str, str]]  # method and path
-    options: ClassVar[Mapping[str, Any]] = {}  # of the account
+    options: ClassVar[Mapping[str, Any]] = {}  # the account's
 
     def __init__(self, folder: Path, ends: ExitStack) -> None:
-        """`ends` closes what is started here."""
+        """`ends` stops the agents, the server and the proxy that this starts."""
         self.agents = AgentProcesses(folder / self.fleet)
         ends.callback(self.agents.stop_all)
         self.server = ends.enter_context(Server(self._emulator()))
@@ -53,34 +53,34 @@ class Rented(ABC):
 
     @property
     def url(self) -> str:
-        """Through the proxy."""
+        """The vendor's address through the proxy."""
         return f"http://127.0.0.1:{self.proxy.port}"
 
     def living(self) -> list[str]:
-        """The machines that exist, by their ids."""
+        """The ids of the machines that exist."""
         with self.server.lock:
             return self._living()
 
     def billed_usd(self, machine: str) -> Decimal:
-        """What a machine has cost until now."""
+        """The USD that a machine has cost until now."""
         with self.server.lock:
             return self._billed_usd(machine)
 
-    def vanish(self, machine: str) -> bool:
-        """Somebody deletes it in the console; whether there was something to delete."""
+    def delete_in_console(self, machine: str) -> bool:
+        """Delete a machine as in the vendor's console; return whether it existed."""
         with self.server.lock:
             if machine not in self._living():
                 return False
-            self._vanish(machine)
+            self._delete(machine)
             return True
 
     def kill_agent(self, machine: str) -> None:
-        """The machine goes on and bills."""
+        """End a machine's agent; the machine itself stays and bills."""
         with self.server.lock:
             self.agents.stop(machine)
 
     def processes(self, machine: str) -> list[psutil.Process]:
-        """The processes of a machine's agent, its handler's among them."""
+        """The processes of a machine's agent and of its handler."""
         pid = self.agents.pid(machine)
         try:
             agent = psutil.Process(pid) if pid else None
@@ -89,8 +89,8 @@ class Rented(ABC):
             return []
 
     @abstractmethod
-    def trouble(self, status: int) -> Reply:
-        """An answer that is an error, in the vendor's form."""
+    def error_reply(self, status: int) -> Reply:
+        """An error answer in the vendor's form."""
 
     @abstractmethod
     def _emulator(self) -> Emulator: ...
@@ -102,10 +102,10 @@ class Rented(ABC):
     def _billed_usd(self, machine: str) -> Decimal: ...
 
     @abstractmethod
-    def _vanish(self, machine: str) -> None: ...
+    def _delete(self, machine: str) -> None: ...
 
 
-class RunPod(Rented):
+class RunPod(Vendor):
     """Pods of an emulated RunPod."""
 
     fleet, provider, title = "rented", "runpod", "RunPod"
@@ -117,8 +117,8 @@ class RunPod(Rented):
         self._state = RunPodState(clock=wall_clock(), boot=boot, backing=self.agents)
         return RunPodEmulator(self._state)
 
-    def trouble(self, status: int) -> Reply:
-        """A problem of RFC 9457."""
+    def error_reply(self, status: int) -> Reply:
+        """An error answer as a problem document (RFC 9457)."""
         body = {"title": "x", "status": status, "detail": "x"}
         return Reply(status=status, json=body, content_type="application/problem+json")
 
@@ -128,12 +128,12 @@ class RunPod(Rented):
     def _billed_usd(self, machine: str) -> Decimal:
         return self._state.bill.total(machine, now=self._state.clock())
 
-    def _vanish(self, machine: str) -> None:
+    def _delete(self, machine: str) -> None:
         self._state.vanish(machine)
 
 
-class Vastai(Rented):
-    """Instances of an emulated Vast.ai, bid for where that is cheaper."""
+class Vastai(Vendor):
+    """Instances of an emulated Vast.ai; the fleet bids for them where that is cheaper."""
 
     fleet, provider, title = "bid", "vastai", "Vast.ai"
     create = ("PUT", r"/api/v0/asks/\d+/")
@@ -144,13 +144,13 @@ class Vastai(Rented):
         stock(self._market, hosts=HOSTS)
         return emulator
 
-    def trouble(self, status: int) -> Reply:
-        """Its own words."""
+    def error_reply(self, status: int) -> Reply:
+        """An error answer with Vast.ai's fields."""
         body = {"success": False, "error": "trouble", "msg": "x"}
         return Reply(status=status, text=json.dumps(body), content_type="application/json")
 
     def outbid(self) -> bool:
-        """A rival takes the slot of one of ours; whether there was one."""
+        """Let a rival outbid one of our machines; return whether there was one."""
         with self.server.lock:
             for contract in self._market.contracts.values():
                 if contract.destroyed_at is None and contract.bid is not None:
@@ -159,7 +159,7 @@ class Vastai(Rented):
         return False
 
     def rivals_leave(self) -> None:
-        """All slots are for rent again."""
+        """Let every rival leave: all slots are for rent again."""
         with self.server.lock:
             for slot in self._market.slots:
                 self._market.rival_leaves(slot)
@@ -173,5 +173,5 @@ class Vastai(Rented):
         self._market.settle()
         return self._market.bill.total(machine, now=self._market.now())
 
-    def _vanish(self, machine: str) -> None:
+    def _delete(self, machine: str) -> None:
         self._market.destroy(self._market.contracts[int(machine)])
