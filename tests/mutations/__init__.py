@@ -1,1 +1,1 @@
-"""Takes out one protective line at a time, and sees whether a test notices."""
+"""Takes out one protective line at a time, and runs the tests that must then fail."""

@@ -1,4 +1,4 @@
-"""`python -m tests.mutations [NAME…] [--json] [--list]`: fails where a line can go and no test notices."""
+"""`python -m tests.mutations [NAME…] [--json] [--list]`: fails if no test notices a missing line."""
 
 import argparse
 import json
@@ -7,15 +7,15 @@ from collections import Counter
 from dataclasses import asdict
 
 from tests.mutations.lines import LINES
-from tests.mutations.running import Became, copied, tests_pass, try_out
+from tests.mutations.running import Became, copied, failure_without_mutations, try_out
 
 
 def main() -> int:
-    """Run the named mutations, or all; the exit code is 0 where each was caught."""
+    """Run the named mutations, or all; return 0 if a test caught each of them."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="of mutations; all without")
-    parser.add_argument("--json", action="store_true", help="one JSON object at the end")
-    parser.add_argument("--list", action="store_true", help="the names, and nothing is run")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="the mutations to run (all)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
+    parser.add_argument("--list", action="store_true", help="print the names and run nothing")
     options = parser.parse_args()
     known = {mutation.name: mutation for mutation in LINES}
     if unknown := sorted(set(options.names) - set(known)):
@@ -26,7 +26,7 @@ def main() -> int:
         return 0
     results = []
     with copied() as copy:
-        if trouble := tests_pass(copy, chosen):
+        if trouble := failure_without_mutations(copy, chosen):
             print(f"the tests fail without any mutation:\n{trouble}", file=sys.stderr)
             return 2
         for mutation in chosen:

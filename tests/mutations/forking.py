@@ -1,4 +1,4 @@
-"""Runs pytest in a fork of this process, which has imported once what takes long to import."""
+"""Runs pytest in forks of this process, which has already imported the slow packages."""
 
 import importlib
 import multiprocessing
@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-# None of them reads settings when it is imported.
+# None of these reads settings when it is imported.
 SLOW_TO_IMPORT: Final = (
     *("hypothesis", "hypothesis.strategies", "openapi_core", "jsonschema", "yaml"),
     *("celery", "celery.app.base", "kombu", "kombu.transport.redis", "redis", "redis.asyncio"),
@@ -23,11 +23,11 @@ SLOW_TO_IMPORT: Final = (
 )
 OURS: Final = ("config", "fleet", "pods", "tests")
 NEVER_ENDED: Final = -1
-BROKEN: Final = 70  # this code failed, not a test: pytest's own codes end at 5
+BROKEN: Final = 70  # this module failed, not a test; pytest's own exit codes end at 5
 
 
-def import_what_is_slow() -> None:
-    """Import it here, so that no fork has to."""
+def import_slow_packages() -> None:
+    """Import the slow packages here, so that no fork has to."""
     for name in SLOW_TO_IMPORT:
         with suppress(ImportError):
             importlib.import_module(name)
@@ -46,7 +46,7 @@ def run(
     if fork.exitcode is None:
         fork.kill()
         fork.join()
-        return NEVER_ENDED, f"not within {seconds:g} s"
+        return NEVER_ENDED, f"did not end within {seconds:g} s"
     return fork.exitcode, printed.read_text(encoding="utf-8", errors="replace")
 
 

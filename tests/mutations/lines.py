@@ -3,26 +3,31 @@
 from collections.abc import Sequence
 from typing import Final
 
-from tests.mutations.deciding import DECIDING
-from tests.mutations.edges import EDGES
-from tests.mutations.living import LIVING
+from tests.mutations.items import ITEMS
+from tests.mutations.limits import LIMITS
 from tests.mutations.mutation import Mutation
-from tests.mutations.working import WORKING
+from tests.mutations.pods_and_machines import PODS_AND_MACHINES
+from tests.mutations.vendors_queue_secrets import VENDORS_QUEUE_SECRETS
 
-LINES: Final[Sequence[Mutation]] = (*DECIDING, *LIVING, *WORKING, *EDGES)
+LINES: Final[Sequence[Mutation]] = (
+    *LIMITS,
+    *PODS_AND_MACHINES,
+    *ITEMS,
+    *VENDORS_QUEUE_SECRETS,
+)
 
-# What would be lost without them: the rows of the table in docs/explanation/protective-lines.md.
+# What each group of lines protects: the rows of the table in docs/explanation/protective-lines.md.
 TABLE: Final = (
-    ("the limits, and what is unknown", DECIDING),
-    ("the tie between a row and its machine", LIVING),
-    ("items, each once", WORKING),
-    ("vendors' answers, secrets, the queue", EDGES),
+    ("limits on a decision, and an unknown backlog", LIMITS),
+    ("each pod's row is true to its machine", PODS_AND_MACHINES),
+    ("each item has one result", ITEMS),
+    ("vendors' answers, the task queue, secrets", VENDORS_QUEUE_SECRETS),
 )
 
 
 def table() -> str:
     """The rows of the table, as Markdown."""
     return "\n".join(
-        f"| {lost} | {' · '.join(f'`{mutation.name}`' for mutation in lines)} |"
-        for lost, lines in TABLE
+        f"| {protected} | {' · '.join(f'`{mutation.name}`' for mutation in lines)} |"
+        for protected, lines in TABLE
     )

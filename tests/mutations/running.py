@@ -30,7 +30,7 @@ LEFT_OUT: Final = shutil.ignore_patterns(
 PYTEST: Final = (
     *("-q", "--no-header", "-x", "-p", "no:randomly", "-p", "no:cacheprovider"),
     *("--timeout", "180", "--reuse-db"),
-    # Of plugins that the parent has imported already.
+    # Plugins that the parent process has already imported cause this warning.
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
 )
 LONGEST_SECONDS: Final = 600.0
@@ -38,38 +38,38 @@ FAILED: Final = 1  # pytest's exit code where tests ran and one failed
 
 
 class Became(StrEnum):
-    """What came of a mutation."""
+    """The result of a mutation."""
 
     CAUGHT = "caught"
     MISSED = "missed"
-    BROKEN = "broken"  # it does not apply, or its tests could not be run: that shows nothing
+    BROKEN = "broken"  # it does not apply, or its tests could not run: this shows nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A mutation, and what its tests said."""
+    """What the tests of a mutation showed."""
 
     name: str
     became: Became
-    by: str = ""  # the test that failed first; else why there is none
+    by: str = ""  # the test that failed first, or why none did
     seconds: float = 0.0
 
 
 @contextmanager
 def copied() -> Iterator[Path]:
-    """A copy of the checkout, without what was built or run in it; beside it a migrated database."""
+    """A copy of the checkout without build and run outputs, with a migrated database next to it."""
     with tempfile.TemporaryDirectory(prefix="podfleet-mutants-") as folder:
-        Path(folder).chmod(0o711)  # tests that run something as another user enter it
+        Path(folder).chmod(0o711)  # some tests run a program in it as another user
         copy = Path(folder) / "checkout"
         shutil.copytree(ROOT, copy, ignore=LEFT_OUT, symlinks=True)
         command = [sys.executable, "manage.py", "migrate", "-v", "0"]
         subprocess.run(command, cwd=copy, env=_environment(copy), check=True)
-        forking.import_what_is_slow()
+        forking.import_slow_packages()
         yield copy
 
 
 def _environment(copy: Path) -> dict[str, str]:
-    """Most of a run's time would go into its imports and its migrations: both are kept."""
+    """The environment of a run, which reuses compiled modules and the migrated database."""
     database = copy.parent / "migrated.sqlite3"
     env = {
         **os.environ,
@@ -83,15 +83,15 @@ def _environment(copy: Path) -> dict[str, str]:
     return env
 
 
-def tests_pass(copy: Path, mutations: Sequence[Mutation]) -> str:
-    """Whether the tests pass without a mutation: "" or the end of what pytest printed."""
+def failure_without_mutations(copy: Path, mutations: Sequence[Mutation]) -> str:
+    """Run the tests without a mutation; return "" if they pass, else the end of pytest's output."""
     names = sorted({test for mutation in mutations for test in mutation.tests})
     code, printed = _pytest(copy, names, seconds=LONGEST_SECONDS * 3)
     return "" if code == 0 else printed[-3000:]
 
 
 def try_out(copy: Path, mutation: Mutation) -> Result:
-    """Put one mutation into the copy, run its tests, and take it out again."""
+    """Apply one mutation to the copy, run its tests, and restore the file."""
     file = copy / mutation.file
     original = file.read_text(encoding="utf-8")
     began = time.monotonic()
@@ -119,8 +119,8 @@ def _pytest(copy: Path, tests: Sequence[str], *, seconds: float) -> tuple[int, s
 
 
 def _first_failure(printed: str) -> str:
-    """The test that pytest's summary names first; where its time ran out there is no summary."""
+    """The first test in pytest's summary; a run that timed out has no summary."""
     for line in printed.splitlines():
         if line.startswith(("FAILED ", "ERROR ")):
             return line.split(" ")[1].rpartition("::")[2]
-    return "its time ran out" if "Timeout" in printed else "a failure"
+    return "timeout" if "Timeout" in printed else "a failure"

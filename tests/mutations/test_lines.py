@@ -1,4 +1,4 @@
-"""The list of protective lines cannot rot: each still applies, and its tests exist."""
+"""The list of protective lines is up to date: each mutation applies, and its tests exist."""
 
 import ast
 import re
@@ -34,14 +34,14 @@ SAMPLES = (CAUGHT, MISSED, BROKEN)
 
 
 @pytest.mark.parametrize("mutation", LINES, ids=lambda m: m.name)
-def test_a_mutation_applies_once_and_is_code(mutation: Mutation) -> None:
+def test_a_mutation_applies_once_and_its_result_is_code(mutation: Mutation) -> None:
     changed = mutation.applied(ROOT)
     assert changed != (ROOT / mutation.file).read_text()
     if mutation.file.endswith(".py"):
         ast.parse(changed)
 
 
-def test_its_tests_exist() -> None:
+def test_the_tests_of_each_mutation_exist() -> None:
     written = {
         name
         for path in (ROOT / "tests").rglob("*.py")
@@ -55,23 +55,23 @@ def test_its_tests_exist() -> None:
             assert not names or names[-1] in written, test
 
 
-def test_names_are_told_apart() -> None:
+def test_every_name_is_unique() -> None:
     names = [mutation.name for mutation in LINES]
     assert len(names) == len(set(names))
 
 
-def test_the_page_has_each_of_them() -> None:
+def test_the_page_lists_every_mutation() -> None:
     assert table() in (ROOT / "docs/explanation/protective-lines.md").read_text()
 
 
-def test_a_text_that_is_not_there_exactly_once_is_an_error() -> None:
+def test_a_text_that_does_not_occur_exactly_once_is_an_error() -> None:
     with pytest.raises(DoesNotApply, match=r"times in pods/states\.py"):
         BROKEN.applied(ROOT)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_line_that_no_test_needs_is_missed_and_one_that_a_test_needs_is_caught() -> None:
+def test_a_line_without_a_test_is_missed_and_a_line_with_a_test_is_caught() -> None:
     code = (
         "from tests.mutations import test_lines as t; from tests.mutations.running import *\n"
         "with copied() as copy: print(*(try_out(copy, m).became for m in t.SAMPLES))"

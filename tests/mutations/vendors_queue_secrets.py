@@ -1,4 +1,4 @@
-"""The lines at the edges: vendors, the queue, secrets, and what comes from outside."""
+"""The lines about vendors' answers, the task queue, secrets and input from outside."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ KILLED = (
     "test_a_task_whose_process_was_killed_runs_again_and_ends"
 )
 
-EDGES: Final = (
+VENDORS_QUEUE_SECRETS: Final = (
     Mutation(
         name="acks-late",
         file=SETTINGS,
@@ -54,7 +54,7 @@ EDGES: Final = (
         tests=(TRAPS + "test_celery_acknowledges_late_takes_one_at_a_time_and_speaks_json_alone",),
     ),
     Mutation(
-        name="json-alone",
+        name="json-only",
         file=SETTINGS,
         before='CELERY_ACCEPT_CONTENT = ["json"]',
         after='CELERY_ACCEPT_CONTENT = ["json", "pickle"]',
@@ -109,21 +109,21 @@ EDGES: Final = (
         tests=(HTTP + "test_the_key_is_in_no_error_answer_and_no_log",),
     ),
     Mutation(
-        name="an-answer-that-is-no-json",
+        name="an-answer-that-is-not-json",
         file="pods/providers/http.py",
         before="    raise Unavailable(trouble)\n",
         after="    return Answer(what=what, status=status, headers=headers)\n",
         tests=(HTTP + "test_what_is_no_json_is_unavailable_whatever_its_status",),
     ),
     Mutation(
-        name="tag-at-runpod",
+        name="list-tagged-machines-only-at-runpod",
         file="pods/providers/runpod/provider.py",
         before="return [m for m in found.values() if has_tag(m.name, tag)]",
         after="return list(found.values())",
         tests=(LISTS + "test_only_what_carries_the_tag_is_listed",),
     ),
     Mutation(
-        name="tag-at-vastai",
+        name="list-tagged-machines-only-at-vastai",
         file="pods/providers/vastai/provider.py",
         before="[machine for machine in machines if has_tag(machine.name, tag)]",
         after="machines",
@@ -133,21 +133,21 @@ EDGES: Final = (
         ),
     ),
     Mutation(
-        name="all-pages",
+        name="every-page-of-a-list",
         file="pods/providers/runpod/provider.py",
         before="            if cursor is None:\n                return found, page",
         after="            if True:\n                return found, page",
         tests=(LISTS + "test_a_list_with_and_without_pages_is_complete",),
     ),
     Mutation(
-        name="all-pages-or-an-error",
+        name="every-page-or-an-error",
         file="pods/providers/runpod/provider.py",
         before="if cursor in cursors:\n                raise Unavailable(",
         after="if cursor in cursors:\n                return found, page\n                str(",
         tests=(LISTS + "test_a_cursor_that_does_not_move_is_an_error",),
     ),
     Mutation(
-        name="a-second-walk",
+        name="read-a-list-with-pages-twice",
         file="pods/providers/runpod/provider.py",
         before="        if pages > 1:\n",
         after="        if False:\n",
@@ -220,21 +220,21 @@ EDGES: Final = (
         tests=(NOTIFY + "test_a_redirect_is_not_followed",),
     ),
     Mutation(
-        name="no-embedded-service",
+        name="no-embedded-service-in-production",
         file="config/env.py",
         before="            and self.redis_url.get_secret_value()\n",
         after="",
         tests=(ENV + "test_production_starts_with_no_generated_secret_and_no_embedded_service",),
     ),
     Mutation(
-        name="no-typed-secret",
+        name="no-short-secret-in-production",
         file="config/env.py",
         before="if self.production and len(",
         after="if False and len(",
         tests=(ENV + "test_production_starts_with_no_generated_secret_and_no_embedded_service",),
     ),
     Mutation(
-        name="wrong-passwords",
+        name="lock-out-after-wrong-passwords",
         file=SETTINGS,
         before="AXES_FAILURE_LIMIT = 10",
         after="AXES_FAILURE_LIMIT = 10_000",

@@ -1,4 +1,4 @@
-"""The lines that keep a pod's row and its machine together, from its request to the proof of its end."""
+"""The lines that keep a pod's row true to its machine, from the request to the proof of its end."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ SPAWNS = "tests/integration/pods/test_spawn_faults.py::"
 ENDS = "tests/integration/pods/test_ends_and_health.py::"
 ALONE = "tests/integration/pods/test_protective_lines.py::"
 STILL = "tests/integration/faults/test_standing_still.py::"
-SICK = "tests/unit/pods/test_diagnosis.py::"
+DIAGNOSIS = "tests/unit/pods/test_diagnosis.py::"
 SPAWNING, TEARDOWN, LIFECYCLE = "pods/spawning.py", "pods/teardown.py", "pods/lifecycle.py"
 LATER = "_later(pod, max(pause(pod.attempts), provider.capabilities.list_lag)"
 FIRST_SIGHT = """        Pod.objects.filter(pk=pod.pk).update(absent_since=now)
@@ -16,7 +16,7 @@ FIRST_SIGHT = """        Pod.objects.filter(pk=pod.pk).update(absent_since=now)
         return
 """
 
-LIVING: Final = (
+PODS_AND_MACHINES: Final = (
     Mutation(
         name="look-before-create",
         file=SPAWNING,
@@ -25,56 +25,56 @@ LIVING: Final = (
         tests=(SPAWNS + "test_a_death_before_the_id_is_stored_finds_the_machine_again",),
     ),
     Mutation(
-        name="wait-out-the-list",
+        name="wait-for-the-list-lag",
         file=SPAWNING,
         before="if wait > timedelta(0):",
         after="if False:",
         tests=(ALONE + "test_each_try_to_create_waits_out_the_list_anew",),
     ),
     Mutation(
-        name="wait-from-the-last-create",
+        name="wait-since-the-last-create",
         file="pods/spawning.py",
         before="lifecycle.still_claimed(pod, asked_at=utcnow())",
         after="lifecycle.still_claimed(pod)",
         tests=(ALONE + "test_each_try_to_create_waits_out_the_list_anew",),
     ),
     Mutation(
-        name="a-failed-look-proves-nothing",
+        name="a-failed-list-creates-nothing",
         file=SPAWNING,
         before='f"cannot look for it: {exc}")\n            return',
         after='f"cannot look for it: {exc}")\n            machine = None',
         tests=(ALONE + "test_a_list_that_cannot_be_had_creates_nothing",),
     ),
     Mutation(
-        name="a-lost-answer-is-no-failure",
+        name="a-lost-answer-is-not-a-failure",
         file=SPAWNING,
         before=LATER + ', f"no answer: {exc}")',
         after='_give_up(pod, f"no answer: {exc}")',
         tests=(SPAWNS + "test_a_lost_answer_bills_one_pod",),
     ),
     Mutation(
-        name="a-known-machine-is-gone-on-with",
+        name="continue-with-a-known-machine",
         file=SPAWNING,
         before="        if pod.external_id is not None:\n            # A former try",
         after="        if False:\n            # A former try",
         tests=(SPAWNS + "test_a_death_after_the_id_is_stored_makes_no_second_machine",),
     ),
     Mutation(
-        name="a-refusal-that-bills",
+        name="destroy-what-a-refusal-left-billing",
         file=SPAWNING,
         before="if exc.billing_id is not None:",
         after="if False:",
         tests=(ALONE + "test_what_a_refusal_left_billing_is_destroyed",),
     ),
     Mutation(
-        name="a-spawn-nobody-wants-any-more",
+        name="end-a-spawn-that-is-no-longer-wanted",
         file=SPAWNING,
         before="    if pod.retire_because:\n        lifecycle.move(pod, TERMINATING",
         after="    if False:\n        lifecycle.move(pod, TERMINATING",
         tests=(SPAWNS + "test_a_pod_that_is_not_wanted_any_more_ends_from_wherever_its_spawn_is",),
     ),
     Mutation(
-        name="price-from-the-question-on",
+        name="price-from-the-create-request",
         file="pods/costs/segments.py",
         before="(after is CREATING and before is REQUESTED) or after is RESUMING",
         after="after is RESUMING",
@@ -165,7 +165,7 @@ LIVING: Final = (
         tests=(ENDS + "test_deliveries_that_come_too_early_prove_nothing",),
     ),
     Mutation(
-        name="confirm-after-its-birth",
+        name="confirm-after-the-create-can-be-seen",
         file=TEARDOWN,
         before="if now - pod.absent_since < window or now < born:",
         after="if now - pod.absent_since < window:",
@@ -186,7 +186,7 @@ LIVING: Final = (
         tests=(ALONE + "test_one_reading_that_lacks_a_machine_proves_nothing",),
     ),
     Mutation(
-        name="still-there-is-no-proof",
+        name="a-machine-in-a-reading-is-not-gone",
         file=TEARDOWN,
         before="present=machine is not None)",
         after="present=False)",
@@ -195,21 +195,21 @@ LIVING: Final = (
         ),
     ),
     Mutation(
-        name="absence-before-the-end-proves-nothing",
+        name="an-absence-before-teardown-proves-nothing",
         file=LIFECYCLE,
         before='changes.setdefault("absent_since", None)',
         after="pass",
         tests=(ALONE + "test_an_absence_of_before_the_end_proves_no_end",),
     ),
     Mutation(
-        name="destroy-what-looks-gone",
+        name="destroy-also-what-looks-gone",
         file=TEARDOWN,
         before="if machine is not None or pod.destroy_asked_at is None:",
         after="if machine is not None:",
         tests=(ENDS + "test_what_both_readings_lack_is_destroyed_all_the_same",),
     ),
     Mutation(
-        name="a-failed-destroy-is-no-end",
+        name="a-failed-destroy-is-not-an-end",
         file=TEARDOWN,
         before='_again(pod, pause(pod.attempts), f"destroy: {type(exc).__name__}: {exc}")',
         after='lifecycle.move(pod, TERMINATED, by="teardown", because=str(exc))',
@@ -223,21 +223,21 @@ LIVING: Final = (
         tests=(ENDS + "test_a_pod_without_any_sign_is_written_off_and_fenced",),
     ),
     Mutation(
-        name="no-fence-holds-up-a-destroy-for-long",
+        name="destroy-without-a-fence-after-a-while",
         file=TEARDOWN,
         before="if utcnow() - pod.state_since < FENCE_PATIENCE:",
         after="if True:",
         tests=(ALONE + "test_redis_down_keeps_no_machine_billing_for_long",),
     ),
     Mutation(
-        name="a-consumer-with-items-stays",
+        name="keep-a-consumer-with-items",
         file="pods/agent_redis/consumers.py",
         before="if not redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[i])[1] then",
         after="if true then",
         tests=(ALONE + "test_what_a_gone_pod_had_in_hand_is_left_to_be_claimed",),
     ),
     Mutation(
-        name="a-local-log-holds-up-no-end",
+        name="end-a-local-pod-without-its-log",
         file="pods/providers/local/provider.py",
         before="        with suppress(OSError):\n            kept",
         after="        with folders.on_disk(folder):\n            kept",
@@ -263,7 +263,7 @@ LIVING: Final = (
         tests=(ENDS + "test_the_ledger_is_the_vendors_bill_within_a_tick",),
     ),
     Mutation(
-        name="ledger-of-what-is-still-there",
+        name="ledger-goes-on-for-a-machine-still-there",
         file=TEARDOWN,
         before="        segments.still_there(pod)\n",
         after="        pass\n",
@@ -273,21 +273,21 @@ LIVING: Final = (
         ),
     ),
     Mutation(
-        name="ledger-of-a-destroy-that-ended-nothing",
+        name="ledger-goes-on-after-a-destroy-without-effect",
         file=TEARDOWN,
         before="if machine is not None and pod.destroy_asked_at is not None:",
         after="if False:",
         tests=(ALONE + "test_a_destroy_that_ended_nothing_does_not_end_the_bill",),
     ),
     Mutation(
-        name="two-sightings",
+        name="see-an-orphan-twice-before-its-destroy",
         file="pods/reconciling.py",
         before="if now - seen.first_seen_at < window:",
         after="if False:",
         tests=(ENDS + "test_a_tagged_machine_without_a_row_is_destroyed_after_two_sightings",),
     ),
     Mutation(
-        name="a-closed-row-whose-machine-lives",
+        name="destroy-the-machine-of-an-ended-row",
         file="pods/reconciling.py",
         before="elif row.status in ENDED:",
         after="elif False:",
@@ -308,28 +308,28 @@ LIVING: Final = (
         tests=(ENDS + "test_a_list_that_failed_says_nothing_about_any_pod",),
     ),
     Mutation(
-        name="share-of-the-ill",
+        name="share-of-unhealthy-pods",
         file="pods/health.py",
         before="return inferred < max(1, int((peers + inferred) * INFERRED_SHARE))",
         after="return True",
         tests=(ENDS + "test_when_many_look_ill_at_once_only_a_share_is_killed",),
     ),
     Mutation(
-        name="absent-outside-the-window",
+        name="absent-for-the-consistency-window",
         file="pods/diagnosis.py",
         before="facts.absent_for is not None and facts.absent_for >= window",
         after="True",
         tests=(ENDS + "test_a_pod_deleted_in_the_console_is_lost_only_outside_the_window",),
     ),
     Mutation(
-        name="redis-down-is-no-illness",
+        name="redis-down-is-not-a-sign-of-illness",
         file="pods/diagnosis.py",
         before="if not facts.beats_known:",
         after="if False:",
-        tests=(SICK + "test_what_is_unknown_is_never_a_sign_of_illness",),
+        tests=(DIAGNOSIS + "test_what_is_unknown_is_never_a_sign_of_illness",),
     ),
     Mutation(
-        name="the-remembered-heartbeat",
+        name="the-rows-last-heartbeat-counts",
         file="pods/diagnosis.py",
         before="signs = (facts.beat_age, facts.last_seen, facts.unread_age)",
         after="signs = (facts.beat_age, facts.unread_age)",
@@ -344,7 +344,8 @@ LIVING: Final = (
         before="lively = idle is not None and idle <= facts.silent_after",
         after="lively = False",
         tests=(
-            SICK + "test_nobody_who_acknowledges_or_touches_the_stream_is_written_off_on_inference",
+            DIAGNOSIS
+            + "test_nobody_who_acknowledges_or_touches_the_stream_is_written_off_on_inference",
         ),
     ),
 )

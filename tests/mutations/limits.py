@@ -1,4 +1,4 @@
-"""The lines that keep a decision within its limits."""
+"""The lines that keep a decision within its limits, also when the backlog is unknown."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ STILL = "tests/integration/faults/test_standing_still.py::"
 TICKING, GUARDRAILS = "fleet/tick/ticking.py", "fleet/decision/guardrails.py"
 NEW_PODS = "at_most=len(seen.active) + policy.spawn_per_tick"
 
-DECIDING: Final = (
+LIMITS: Final = (
     Mutation(
         name="lease",
         file=TICKING,
@@ -59,7 +59,7 @@ DECIDING: Final = (
         ),
     ),
     Mutation(
-        name="takes-nothing",
+        name="replace-a-pod-that-takes-nothing",
         file="fleet/decision/stragglers.py",
         before="if useless := _useless(seen, gone):",
         after="if useless := None:",
@@ -97,7 +97,7 @@ DECIDING: Final = (
         tests=(TICKS + "test_what_is_unknown_or_on_its_way_out_counts_in_the_next_tick",),
     ),
     Mutation(
-        name="room-of-what-bills",
+        name="billable-pods-take-places",
         file=GUARDRAILS,
         before="policy.max_instances - seen.billable",
         after="policy.max_instances - len(seen.active)",
@@ -114,7 +114,7 @@ DECIDING: Final = (
         ),
     ),
     Mutation(
-        name="ceiling-of-what-bills",
+        name="billable-pods-count-for-the-ceiling",
         file=GUARDRAILS,
         before="    committed = seen.hourly_usd\n    if committed > cap:",
         after="    committed = sum((p.hourly_usd for p in seen.active), Decimal(0))\n"
@@ -122,28 +122,28 @@ DECIDING: Final = (
         tests=(DECIDE + "test_no_spawn_passes_a_ceiling_or_a_budget",),
     ),
     Mutation(
-        name="budget-that-was-spent",
+        name="budget-minus-spent",
         file=GUARDRAILS,
         before="left = budget - spent",
         after="left = budget",
         tests=(DECIDE + "test_no_spawn_passes_a_ceiling_or_a_budget",),
     ),
     Mutation(
-        name="budget-of-the-drain",
+        name="budget-pays-for-the-drain",
         file=GUARDRAILS,
         before="if left <= committed * seconds / HOUR:",
         after="if left <= 0:",
         tests=(DECIDE + "test_a_budget_that_runs_out_retires_while_the_drain_can_still_be_paid",),
     ),
     Mutation(
-        name="budget-clock",
+        name="open-segments-count-for-the-budget",
         file="fleet/money/spending.py",
         before="whole = sum((s.cost_usd(now) for s in recent), Decimal(0))",
         after="whole = sum((s.cost_usd(now) for s in recent if s.until), Decimal(0))",
         tests=(TICKS + "test_the_budgets_clock_runs_on_while_the_backlog_is_unknown",),
     ),
     Mutation(
-        name="budget-clock-of-the-day",
+        name="open-segments-count-for-the-daily-budget",
         file="fleet/money/spending.py",
         before="(s.cost_usd(now, since=begin) for s in recent)",
         after="(s.cost_usd(now, since=begin) for s in recent if s.until)",
@@ -199,7 +199,7 @@ DECIDING: Final = (
         tests=(DECIDE + "test_a_new_template_gets_one_pod_until_its_first_item",),
     ),
     Mutation(
-        name="unknown-is-not-zero",
+        name="unknown-backlog-is-not-zero",
         file="fleet/tick/gathering.py",
         before="depth=None if depth is None else depth.items",
         after="depth=0 if depth is None else depth.items",
@@ -209,14 +209,14 @@ DECIDING: Final = (
         ),
     ),
     Mutation(
-        name="unknown-wishes-for-no-change",
+        name="unknown-backlog-changes-nothing",
         file="fleet/decision/decide.py",
         before="""Step(rule="unknown", before=active, after=active""",
         after="""Step(rule="unknown", before=active, after=0""",
         tests=(DECIDE + "test_an_unknown_backlog_leaves_idle_pods_where_they_are",),
     ),
     Mutation(
-        name="unknown-retires-no-idle-pod",
+        name="unknown-backlog-retires-no-idle-pod",
         file="fleet/decision/decide.py",
         before='''wished for."""\n    if seen.depth is None:\n        return []''',
         after='''wished for."""\n    if False:\n        return []''',
@@ -287,7 +287,7 @@ DECIDING: Final = (
         ),
     ),
     Mutation(
-        name="a-boot-begins-with-its-request",
+        name="boot-time-begins-with-the-create-request",
         file="fleet/tick/gathering.py",
         before="(ready - (asked or requested))",
         after="(ready - requested)",

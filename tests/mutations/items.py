@@ -1,4 +1,4 @@
-"""The lines that keep items from being lost, done twice or published by the dead."""
+"""The lines that keep items from being lost, published twice or published by a fenced pod."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ LUA = "pods/agent/scripts/"
 FENCED = SCRIPTS + "test_a_fenced_pod_changes_no_stream_by_any_script"
 ALL_BUT_HEARTBEAT = ("claim", "commit", "fail", "keep", "leave", "read", "recover", "release")
 
-WORKING: Final = (
+ITEMS: Final = (
     *(
         Mutation(
             name=f"fence-in-{script}",
@@ -50,14 +50,14 @@ WORKING: Final = (
         ),
     ),
     Mutation(
-        name="targets-before-acknowledging",
+        name="check-reply-streams-before-acknowledging",
         file="pods/agent/scripts/commit.lua",
         before="    if bad[t] then\n",
         after="    if false then\n",
         tests=(SCRIPTS + "test_no_target_that_cannot_be_written_swallows_an_acknowledged_item",),
     ),
     Mutation(
-        name="own-target-before-acknowledging",
+        name="check-result-stream-before-acknowledging",
         file=LUA + "commit.lua",
         before="if bad[1] then return",
         after="if false then return",
@@ -73,21 +73,21 @@ WORKING: Final = (
         tests=(SCRIPTS + "test_a_failed_item_is_retried_until_its_deliveries_are_used_up",),
     ),
     Mutation(
-        name="max-deliveries-of-the-silent",
+        name="max-deliveries-of-reclaimed-items",
         file="pods/agent/reclaim.py",
         before="spent = [e for e in fresh if e.deliveries > longest]",
         after="spent = []",
         tests=(SURVIVES + "test_an_item_whose_agents_all_died_goes_to_the_dead_letters",),
     ),
     Mutation(
-        name="a-letter-has-its-stream",
+        name="check-dead-letter-stream-before-acknowledging",
         file=LUA + "fail.lua",
         before="if kind ~= 'stream' and kind ~= 'none' then",
         after="if false then",
         tests=(SCRIPTS + "test_a_dead_letter_stream_of_the_wrong_type_buries_nothing",),
     ),
     Mutation(
-        name="keep-alive",
+        name="keep-items-in-hand",
         file="pods/agent/reclaim.py",
         before="        if entries:\n            self._holding.drop_lost",
         after="        if False:\n            self._holding.drop_lost",
@@ -96,49 +96,49 @@ WORKING: Final = (
         ),
     ),
     Mutation(
-        name="keep-alive-of-ones-own",
+        name="keep-only-own-items",
         file=LUA + "keep.lua",
         before="if pending and pending[2] == consumer then",
         after="if pending then",
         tests=(SCRIPTS + "test_keeping_never_takes_back_what_another_has_claimed",),
     ),
     Mutation(
-        name="a-name-with-items-stays",
+        name="keep-a-name-with-items",
         file=LUA + "leave.lua",
         before="[1] then return 0 end",
         after="[1] then end",
         tests=(SCRIPTS + "test_a_name_with_pending_items_is_not_removed",),
     ),
     Mutation(
-        name="claim-what-the-dead-left",
+        name="claim-items-of-dead-agents",
         file="pods/agent/reclaim.py",
         before="        if self._clock() < self._next_claim:\n",
         after="        if True:\n",
         tests=(SURVIVES + "test_the_items_of_a_killed_agent_are_claimed_and_none_is_lost",),
     ),
     Mutation(
-        name="reply-to",
+        name="reply-to-an-allowed-stream-only",
         file="pods/agent/routing.py",
         before="return reply_to if any(fnmatchcase(reply_to, p) for p in self._allowed) else None",
         after="return reply_to",
         tests=(PARTS + "test_a_result_goes_only_where_the_fleet_allows",),
     ),
     Mutation(
-        name="reply-to-no-backlog",
+        name="reply-to-is-never-a-backlog",
         file="pods/agent/routing.py",
         before='if reply_to in self._never or reply_to.startswith("podfleet:"):',
         after="if False:",
         tests=(PARTS + "test_a_result_goes_only_where_the_fleet_allows",),
     ),
     Mutation(
-        name="orphan",
+        name="end-an-agent-without-a-manager",
         file="pods/agent/heartbeat.py",
         before="if self._lease.unchanged_seconds() > self._settings.orphan_seconds:",
         after="if False:",
         tests=(SURVIVES + "test_without_a_manager_an_agent_drains_and_ends",),
     ),
     Mutation(
-        name="orphan-of-an-emptied-redis",
+        name="an-emptied-redis-does-not-prove-a-manager-gone",
         file="pods/agent/heartbeat.py",
         before="if value != self._value and value:",
         after="if value != self._value:",
@@ -186,7 +186,7 @@ WORKING: Final = (
         tests=(USERS + "test_a_pod_that_was_fenced_meanwhile_gets_no_user",),
     ),
     Mutation(
-        name="users-are-told-again",
+        name="make-forgotten-users-again",
         file="pods/agent_redis/redis_users.py",
         before="        _make(client, list(rows))\n",
         after="        pass\n",
