@@ -5,7 +5,7 @@ FROM ${BASE_IMAGE}
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/venv/bin:$PATH
 WORKDIR /app
 COPY requirements.lock .
-# Behind a proxy with its own certificate: put its CA into the base image, and set PIP_CERT there.
+# If pip needs a proxy with its own certificate, put its CA into the base image and set PIP_CERT there.
 RUN python3 -m venv /venv \
     && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
 COPY . .

@@ -1,18 +1,19 @@
-# Everything sets itself up: a fresh machine needs CPython 3.11-3.13 and make.
+# Every target installs what it needs; a fresh machine needs only CPython 3.11-3.13 and make.
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
-# Stamps: what is newer than its lock file is not installed again. `demo` and `up` need the runtime alone.
+# Stamps: packages are installed again only if their lock file is newer. `demo` and `up` need only the
+# runtime packages.
 MADE := $(VENV)/.made
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes
 COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
-# Test processes side by side; each has a database and a Valkey of its own. Many tests wait for real
-# processes: one more than there are cores took 12 minutes where as many took 19.
+# How many test processes run at once; each has its own database and Valkey. Many tests wait for real
+# processes: a run with one process more than cores took 12 minutes, one with as many took 19.
 JOBS ?= 3
 ARGS ?=
 NAME ?=
@@ -21,29 +22,29 @@ NAME ?=
 .DELETE_ON_ERROR:
 .PHONY: help setup demo up down test test-long mutants lint audit format bench lock clean
 
-help: ## this list
+help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# Its own stamp: an interrupted `venv` leaves a python without pip.
+# This step has a stamp of its own, because an interrupted `venv` leaves a python without pip.
 $(MADE):
-	@test -n "$(PYTHON)" || { echo "no CPython 3.11-3.13 found: install one, or say make PYTHON=/path/to/python"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "no CPython 3.11-3.13 found: install one, or run make PYTHON=/path/to/python"; exit 1; }
 	@echo "making $(VENV) with $(PYTHON)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
 $(RUNTIME): requirements.lock $(MADE)
-	@echo "installing what the project runs on"
+	@echo "installing the runtime packages"
 	@$(INSTALL) -r requirements.lock
 	@touch $@
 
 $(DEV): requirements-dev.lock $(MADE)
-	@echo "installing what development needs too"
+	@echo "installing the development packages"
 	@$(INSTALL) -r requirements-dev.lock
 	@touch $@ $(RUNTIME)
 
-setup: $(DEV) ## install everything, for development too
+setup: $(DEV) ## install everything, also the development packages
 
-demo: $(RUNTIME) ## drain a real backlog with 3 local pods, and show it
+demo: $(RUNTIME) ## drain a real backlog with 3 local pods and show the progress
 	@$(BIN)/python manage.py demo $(ARGS)
 
 up: $(RUNTIME) ## run the whole stack: web, workers, beat, Flower
@@ -52,16 +53,16 @@ up: $(RUNTIME) ## run the whole stack: web, workers, beat, Flower
 down: $(RUNTIME) ## stop the stack
 	@$(BIN)/python manage.py down $(ARGS)
 
-test: $(DEV) ## all tests but the slow ones, on SQLite and on PostgreSQL; ARGS="tests/contract -q"
+test: $(DEV) ## run all tests but the slow ones, on SQLite and PostgreSQL; ARGS="tests/contract -q"
 	@.ci/both-databases $(BIN)/python -m pytest -n $(JOBS) -m "not slow" $(ARGS)
 
-test-long: $(DEV) ## the tests that need minutes
+test-long: $(DEV) ## run the slow tests, which need minutes
 	@.ci/both-databases $(BIN)/python -m pytest -m slow --timeout 1800 $(ARGS)
 
-mutants: $(DEV) ## take out one protective line at a time; fails where no test notices; ARGS="lease fence"
+mutants: $(DEV) ## take out one protective line at a time; fail if no test notices; ARGS="lease fence"
 	@$(BIN)/python -m tests.mutations $(ARGS)
 
-lint: $(DEV) ## format, lint, types, import arrows, migrations
+lint: $(DEV) ## check format, lint, types, imports and migrations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -70,30 +71,31 @@ lint: $(DEV) ## format, lint, types, import arrows, migrations
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check
 
-audit: $(DEV) ## ask whether the lock has packages with known holes; wants the network
+audit: $(DEV) ## check the locked packages for known vulnerabilities; needs the network
 	$(BIN)/pip-audit --disable-pip --require-hashes -r requirements.lock
 
-format: $(DEV) ## write what `lint` would ask for
+format: $(DEV) ## format the code and fix what `ruff check` can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# What the agent is measured against, in an environment of its own: it wants other versions.
+# The other task queues of `make bench NAME=agent`. They need other versions of packages, so they have
+# an environment of their own.
 PEERS := .venv-peers
 $(PEERS)/.made: benchmarks/peers/requirements.lock
 	@$(PYTHON) -m venv --clear $(PEERS)
 	@$(PEERS)/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes -r $< \
-		&& touch $@ || echo "the other task queues cannot be installed here: they are left out"
+		&& touch $@ || echo "cannot install the other task queues: the benchmark leaves them out"
 
 ifeq ($(NAME),agent)
 bench: $(PEERS)/.made
 endif
-bench: $(RUNTIME) ## measure: NAME=scale, NAME=tick …
+bench: $(RUNTIME) ## run one benchmark: NAME=scale, NAME=tick …
 	@$(BIN)/python -m benchmarks $(NAME) $(ARGS)
 
-lock: $(DEV) ## pin what pyproject.toml asks for, with hashes; ARGS=--upgrade takes newer versions
+lock: $(DEV) ## pin the dependencies with hashes; ARGS=--upgrade takes newer versions
 	$(COMPILE) --group dev $(ARGS) -o requirements-dev.lock
 	$(COMPILE) -c requirements-dev.lock -o requirements.lock
 
-clean: ## stop the stack, remove what was built and run here
+clean: ## stop the stack; remove environments, caches and var
 	@test ! -e $(RUNTIME) || $(BIN)/python manage.py down
 	rm -rf $(VENV) var static .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
