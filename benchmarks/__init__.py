@@ -1,1 +1,1 @@
-"""The benchmarks: one module each, with `run(console, *, quick) -> dict` for the last line."""
+"""The benchmarks: one module each; its `run(console, *, quick)` returns the dict of the last line."""

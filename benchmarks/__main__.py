@@ -1,4 +1,4 @@
-"""`python -m benchmarks NAME`: measure, print a table for people and `BENCH {json}` as the last line."""
+"""`python -m benchmarks NAME`: measure, print a table, and `BENCH {json}` as the last line."""
 
 import argparse
 import json
@@ -16,17 +16,17 @@ SCRATCH: Final = "PODFLEET_BENCH_SCRATCH"
 
 
 def known() -> list[str]:
-    """The benchmarks there are."""
+    """The names of the benchmarks."""
     modules = pkgutil.iter_modules(benchmarks.__path__)
     return sorted(m.name for m in modules if not m.ispkg and m.name not in {"__main__", "delay"})
 
 
 def main() -> int:
-    """Begin again with a database and a server in a scratch folder, then measure; the exit status."""
+    """Measure in a child process whose database and server are in a scratch folder; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", choices=known())
     parser.add_argument(
-        "--quick", action="store_true", help="Fewer and shorter runs: to see that it works."
+        "--quick", action="store_true", help="Fewer and shorter runs, to see that it works."
     )
     options = parser.parse_args()
     if SCRATCH not in os.environ:

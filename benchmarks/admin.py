@@ -1,4 +1,4 @@
-"""The operators' pages with 5,000 pods and 10 million samples behind them: queries and milliseconds."""
+"""Queries and milliseconds of the operators' pages with 5,000 pods and 10 million samples."""
 
 import json
 import os
@@ -31,7 +31,7 @@ from pods.states import BOOTING, READY, TERMINATED
 from tests.support import postgres
 
 FLEETS: Final = 20
-PODS: Final = 5_000  # that may bill; as many again have ended
+PODS: Final = 5_000  # that may bill; the same number has ended
 SAMPLES: Final = 10_000_000
 REPEATS: Final = 9
 PAGES: Final = {
@@ -44,7 +44,7 @@ PAGES: Final = {
     "fleets": ("admin:fleet_fleet_changelist", {}),
     "alerts": ("admin:fleet_alert_changelist", {}),
 }
-# A sample each 15 s back from now, with the grain that the tick would have given it.
+# A sample every 15 s back from now, with the grain that a tick gives it.
 SERIES: Final = {
     "sqlite": (
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < %(count)s)",
@@ -68,7 +68,7 @@ FROM n
 
 
 def fill_samples(fleet: Fleet, count: int) -> None:
-    """So many samples of a fleet, in one statement."""
+    """Insert `count` samples of a fleet in one statement."""
     series, at = SERIES[connection.vendor]
     statement = FILL.format(series=series, at=at)
     if connection.vendor == "sqlite":
@@ -80,7 +80,7 @@ def fill_samples(fleet: Fleet, count: int) -> None:
 
 
 def fill_pods(fleet: Fleet, count: int) -> None:
-    """So many pods that may bill and as many that have ended, with their segments and events."""
+    """Insert `count` pods that may bill and `count` that have ended, with segments and events."""
     account = fleet.accounts.get()
     now, tag = utcnow(), Installation.tag()
     shared: dict[str, Any] = {
@@ -117,7 +117,7 @@ def fill_pods(fleet: Fleet, count: int) -> None:
 
 
 def fill(console: Console, *, pods: int, samples: int) -> None:
-    """Fleets, their pods, their decisions and their samples."""
+    """Make the fleets with their pods, decisions and samples."""
     for n in range(FLEETS):
         fleet = operating.create_fleet(
             f"bench-{n}", by="bench", handler="pods.agent.handlers.pace:sleep", max_instances=500
@@ -133,16 +133,16 @@ def fill(console: Console, *, pods: int, samples: int) -> None:
 
 
 def measure() -> dict[str, dict[str, float]]:
-    """Queries, and the median of the milliseconds in the server, of each page."""
+    """For each page, the number of queries and the median of the server's milliseconds."""
     client = Client(SERVER_NAME="localhost")
     client.force_login(get_user_model().objects.get(is_superuser=True))
     found = {}
     for name, (page, parameters) in PAGES.items():
         url = reverse(page)
-        client.get(url, parameters)  # templates and connections
+        client.get(url, parameters)  # loads templates and opens connections
         with CaptureQueriesContext(connection) as queries:
             assert client.get(url, parameters).status_code == 200
-        count = len(queries)  # at once: the next request clears the log
+        count = len(queries)  # read it now: the next request clears the log
         times = []
         for _ in range(REPEATS):
             began = time.perf_counter()
@@ -153,7 +153,7 @@ def measure() -> dict[str, dict[str, float]]:
 
 
 def on_postgresql(*, quick: bool) -> dict[str, Any] | None:
-    """The same on a PostgreSQL of its own; None where there is none to start."""
+    """Run this benchmark on a new PostgreSQL server; None if none can be started."""
     with tempfile.TemporaryDirectory(prefix="pf-pg-") as folder:
         base = Path(folder)
         base.chmod(0o711)
@@ -184,7 +184,7 @@ def on_postgresql(*, quick: bool) -> dict[str, Any] | None:
 
 
 def run(console: Console, *, quick: bool) -> dict[str, Any]:
-    """Measure on this database, and from SQLite on PostgreSQL too; the worse of both counts."""
+    """Measure on this database, and if it is SQLite on PostgreSQL too; the worse of both counts."""
     preparing.ensure_services()
     preparing.migrate()
     preparing.ensure_admin()

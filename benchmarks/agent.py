@@ -1,4 +1,4 @@
-"""Items/s of one agent beside bare loops and other task queues, over links of 0, 20 and 80 ms."""
+"""Items/s of one agent, of bare loops and of other task queues, over links of 0, 20 and 80 ms."""
 
 import os
 import signal
@@ -28,16 +28,16 @@ HERE: Final = Path(__file__).parent
 PEERS: Final = HERE / "peers"
 RTTS_MS: Final = (0, 20, 80)
 WINDOW_SECONDS: Final = 8.0
-# Agent and bare loop after one another, so often: what else a machine does is never the same twice.
+# How often agent and bare loop run after one another: the other load of the machine changes.
 TURNS: Final = 7
 TURN_SECONDS: Final = 5.0
 START_SECONDS: Final = 60.0
 STREAM: Final = "bench"
 AGENT: Final = "agent"
-# What has nothing else to do (no heartbeat, no claiming, no dead letters): a yardstick, not a peer.
+# Loops without heartbeat, claiming or dead letters: a reference, not a peer.
 BARE: Final = ("batch", "overlapped")
-OTHERS: Final = ("arq", "taskiq", "dramatiq", "streaq")  # null where they are not installed
-# A handler that takes 100 ms for 64 items: 640 items/s if the link costs nothing.
+OTHERS: Final = ("arq", "taskiq", "dramatiq", "streaq")  # null if they are not installed
+# A handler that takes 100 ms for 64 items: 640 items/s if the link takes no time.
 GPU: Final = {"PACE_BATCH_SECONDS": "0.1"}
 GPU_IDEAL: Final = 640.0
 MB: Final = 2**20
@@ -45,11 +45,11 @@ MB: Final = 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
-    """Something that drains a backlog, and how its stored results are counted."""
+    """A program that drains a backlog, and the place where its results are counted."""
 
     name: str
     command: Sequence[str]
-    fill: Sequence[str] = ()  # none: it reads the stream
+    fill: Sequence[str] = ()  # empty: it reads the stream
     backlog: int = 0
     results: str = ""  # a pattern of keys; "": the stream of results
 
@@ -57,7 +57,7 @@ class Contender:
 def peer(
     name: str, python: str, backlog: int, results: str, *work: str, label: str = ""
 ) -> Contender:
-    """One of the programs in peers/."""
+    """The contender of one program in peers/."""
     program = [python, str(PEERS / f"{name}_peer.py")]
     return Contender(
         name=label or name, command=[*program, "work", *work], fill=[*program, "fill"],
@@ -66,7 +66,7 @@ def peer(
 
 
 def contenders(others: str | None) -> list[Contender]:
-    """All of them; `others`: the python of an environment that has the libraries of peers.txt."""
+    """All contenders; `others`: the python of an environment with the packages of peers/, or None."""
     bare = [sys.executable, str(PEERS / "bare.py")]
     agent = [sys.executable, "-m", "pods.agent"]
     meta = "celery-task-meta-*"
@@ -87,7 +87,7 @@ def contenders(others: str | None) -> list[Contender]:
 
 
 def free_port() -> int:
-    """A port that nobody has."""
+    """A port that no process listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -96,7 +96,7 @@ def free_port() -> int:
 
 @contextmanager
 def running(command: Sequence[str], env: Mapping[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process and its children, ended afterwards."""
+    """Run a process; kill it and its children at the end of the block."""
     process = subprocess.Popen(
         command, env={**os.environ, **env}, cwd=settings.BASE_DIR, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL, start_new_session=True,
@@ -110,7 +110,7 @@ def running(command: Sequence[str], env: Mapping[str, str]) -> Iterator["subproc
 
 @contextmanager
 def link(url: str, rtt_ms: int) -> Iterator[str]:
-    """The address of the server at the end of a link with this round-trip time."""
+    """The address of the server through a link with this round-trip time."""
     if not rtt_ms:
         yield url
         return
@@ -131,18 +131,18 @@ def answers(client: "redis.Redis") -> bool:
         return False
 
 
-def wait_for(what: Any, seconds: float) -> bool:
-    """Whether it came true in time."""
+def wait_for(holds: Any, seconds: float) -> bool:
+    """Wait until `holds()` is true; return whether it was, within `seconds`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if what():
+        if holds():
             return True
         time.sleep(0.02)
     return False
 
 
 def stored(client: "redis.Redis", contender: Contender, results: str) -> int:
-    """How many results there are."""
+    """The number of stored results."""
     if not contender.results:
         return int(client.xlen(results))
     return sum(1 for _ in client.scan_iter(match=contender.results, count=20_000))
@@ -151,18 +151,18 @@ def stored(client: "redis.Redis", contender: Contender, results: str) -> int:
 def environment(
     url: str, results: str, handler: str = "pods.agent.handlers.pace:nothing"
 ) -> dict[str, str]:
-    """What a contender is told."""
-    told = AgentSettings(
+    """The environment variables of a contender."""
+    agent_settings = AgentSettings(
         redis_url=url, fleet="bench", pod="bench-1", stream=STREAM, group=results, handler=handler,
         results=results,
     )  # fmt: skip
     return {
-        **told.env(), "REDIS_URL": url, "BENCH_GROUP": results, "BENCH_RESULTS": results,
+        **agent_settings.env(), "REDIS_URL": url, "BENCH_GROUP": results, "BENCH_RESULTS": results,
     }  # fmt: skip
 
 
 def fill_stream(client: "redis.Redis", count: int) -> None:
-    """Small items, as many as the fastest can take in its window."""
+    """Put `count` small items on the stream, more than the fastest contender takes in its window."""
     client.delete(STREAM)
     step = 5_000
     for start in range(0, count, step):
@@ -173,7 +173,7 @@ def fill_stream(client: "redis.Redis", count: int) -> None:
 
 
 def rate(direct: str, far: str, contender: Contender, seconds: float = WINDOW_SECONDS) -> float:
-    """Results stored a second, over a window that begins some time after the first one."""
+    """Stored results per second, in a window that begins a second after the first result."""
     client, results = redis_client(direct), f"bench:{contender.name}".replace(" ", "-")
     if contender.fill:
         env = {**os.environ, "REDIS_URL": direct}
@@ -194,14 +194,14 @@ def rate(direct: str, far: str, contender: Contender, seconds: float = WINDOW_SE
             time.sleep(0.5)
             now = stored(client, contender, results)
             if now == last and now > first:
-                break  # the backlog has ended
+                break  # the backlog is drained
             last, ended = now, time.monotonic()
     clear(client, contender, results)
     return (last - first) / max(ended - began, 0.001)
 
 
 def in_turns(url: str, console: Console, turns: int) -> list[dict[str, float]]:
-    """Agent and plain batch loop in turns, over no link: the rates of each turn."""
+    """Measure the agent and the plain batch loop in turns, without a link; the rates of each turn."""
     pair = [c for c in contenders(None) if c.name in (AGENT, BARE[0])]
     found = []
     for _ in range(turns):
@@ -212,7 +212,7 @@ def in_turns(url: str, console: Console, turns: int) -> list[dict[str, float]]:
 
 
 def clear(client: "redis.Redis", contender: Contender, results: str) -> None:
-    """Remove what a contender left, but for the stream that all of them read."""
+    """Remove everything that a contender stored, but not the stream that all of them read."""
     if contender.fill:
         for key in client.scan_iter(count=20_000):
             if key != STREAM.encode():
@@ -223,7 +223,7 @@ def clear(client: "redis.Redis", contender: Contender, results: str) -> None:
 
 
 def gpu_bound(direct: str, far: str) -> float:
-    """The share of 640 items/s with a handler that takes 100 ms for 64 items."""
+    """The share of 640 items/s that the agent reaches with a handler of 100 ms for 64 items."""
     client, results = redis_client(direct), "bench:gpu"
     client.xgroup_create(STREAM, results, id="0")
     env = {**environment(far, results, "pods.agent.handlers.pace:each_batch"), **GPU}
@@ -238,7 +238,7 @@ def gpu_bound(direct: str, far: str) -> float:
 
 
 def memory(direct: str, count: int, size: int) -> dict[str, float]:
-    """Resident MB of an agent and its handler's process, after a tenth of the items and at the end."""
+    """Resident MB of an agent and its handler, after a tenth of the items and at the end."""
     client, results = redis_client(direct), "bench:memory"
     client.delete(STREAM)
     client.xgroup_create(STREAM, results, id="0", mkstream=True)
@@ -259,7 +259,7 @@ def memory(direct: str, count: int, size: int) -> dict[str, float]:
             pipe = client.pipeline(transaction=False)
             for n in range(fed, fed + step):
                 pipe.xadd(STREAM, {"payload": payload, "id": str(n)})
-            # What is in hand is far less than that.
+            # The agent has far fewer items in hand.
             pipe.xtrim(STREAM, maxlen=8 * ahead + 1_000, approximate=True)
             pipe.execute()
             fed += step
@@ -269,30 +269,30 @@ def memory(direct: str, count: int, size: int) -> dict[str, float]:
 
 
 def resident(pid: int) -> float:
-    """MB of a process and its children."""
+    """Resident MB of a process and its children."""
     process = psutil.Process(pid)
     whole = [process, *process.children(recursive=True)]
     return round(sum(p.memory_info().rss for p in whole) / MB, 1)
 
 
 def run(console: Console, *, quick: bool) -> dict[str, Any]:
-    """All contenders on all links; without the environment of `make bench` the other libraries lack."""
+    """Measure all contenders on all links; only `make bench` installs the other task queues."""
     preparing.ensure_services()
     peers = settings.BASE_DIR / ".venv-peers"
-    everybody = contenders(str(peers / "bin/python") if (peers / ".made").exists() else None)
+    everyone = contenders(str(peers / "bin/python") if (peers / ".made").exists() else None)
     rtts = RTTS_MS[:2] if quick else RTTS_MS
     table = Table("items/s", *(f"RTT {rtt} ms" for rtt in rtts))
-    found: dict[str, dict[str, float | None]] = {c.name: {} for c in everybody}
+    found: dict[str, dict[str, float | None]] = {c.name: {} for c in everyone}
     turns: list[dict[str, float]] = []
     loads = [round(os.getloadavg()[0], 1)]
     try:
         client = redis_client(settings.REDIS_URL)
         client.flushall()
-        client.config_set("appendonly", "no")  # no disk in it, for anybody
+        client.config_set("appendonly", "no")  # no contender waits for the disk
         for rtt in rtts:
             fill_stream(client, 100_000 if quick else (1_200_000 if not rtt else 300_000))
             with link(settings.REDIS_URL, rtt) as far:
-                for contender in everybody:
+                for contender in everyone:
                     try:
                         measured = round(rate(settings.REDIS_URL, far, contender), 1)
                     except (RuntimeError, subprocess.CalledProcessError) as exc:
@@ -325,11 +325,8 @@ def ratios(
     gpu: float,
     rtts: Sequence[int],
 ) -> dict[str, Any]:
-    """The agent beside the best of its peers, and beside the loop that does nothing else.
-
-    Beside that loop, the median of the turns.
-    """
-    beside = [turn[AGENT] / turn[BARE[0]] for turn in turns]
+    """The agent's rate divided by its best peer's, and by the bare loop's (the median of the turns)."""
+    to_bare_loop = [turn[AGENT] / turn[BARE[0]] for turn in turns]
     peers = [name for name in found if name != AGENT and name not in BARE]
     agent = found[AGENT]
     return {
@@ -339,7 +336,7 @@ def ratios(
             )
             for rtt in rtts
         },
-        "ratio_to_bare_loop_rtt0": round(median(beside), 3),
-        "ratios_to_bare_loop_rtt0": [round(ratio, 3) for ratio in beside],
+        "ratio_to_bare_loop_rtt0": round(median(to_bare_loop), 3),
+        "ratios_to_bare_loop_rtt0": [round(ratio, 3) for ratio in to_bare_loop],
         "gpu_bound_fraction_80ms": gpu,
     }

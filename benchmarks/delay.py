@@ -1,6 +1,6 @@
 """A link with a round-trip time: `python delay.py MILLISECONDS PORT TARGET_PORT`, on loopback.
 
-Every chunk is handed on half a round trip later, in order; the bandwidth is not limited.
+It passes every chunk on half a round trip later, in order; the bandwidth is not limited.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ import sys
 CHUNK = 1 << 18
 
 
-class Way(asyncio.Protocol):
-    """One direction: what it gets, its other end sends later."""
+class Direction(asyncio.Protocol):
+    """One direction: data that arrives here leaves at the other end later."""
 
     def __init__(self, delay: float) -> None:
         self.delay = delay
@@ -20,27 +20,27 @@ class Way(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ready to send."""
+        """Keep the transport."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Hand it on, later."""
-        asyncio.get_running_loop().call_later(self.delay, self._hand_on, data)
+        """Pass the data on later."""
+        asyncio.get_running_loop().call_later(self.delay, self._pass_on, data)
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        """Close the other end, when what is under way has arrived."""
+        """Close the other end after the data on its way has arrived."""
         if self.other is not None:
             asyncio.get_running_loop().call_later(self.delay, self.other.close)
 
-    def _hand_on(self, data: bytes) -> None:
+    def _pass_on(self, data: bytes) -> None:
         if self.other is None:
             self.early.append(data)
         elif not self.other.is_closing():
             self.other.write(data)
 
     def join(self, other: asyncio.Transport) -> None:
-        """The other end is there."""
+        """Connect the other end, and send it the data that came before."""
         self.other = other
         for data in self.early:
             other.write(data)
@@ -48,21 +48,21 @@ class Way(asyncio.Protocol):
 
 
 async def main(delay: float, port: int, target: int) -> None:
-    """Serve until killed."""
+    """Serve until the process is killed."""
     loop = asyncio.get_running_loop()
 
-    class Near(Way):
+    class Near(Direction):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
             self.opening = asyncio.ensure_future(self._open())
 
         async def _open(self) -> None:
-            far_way = Way(self.delay)
+            far_direction = Direction(self.delay)
             with contextlib.suppress(OSError):
-                far, _ = await loop.create_connection(lambda: far_way, "127.0.0.1", target)
+                far, _ = await loop.create_connection(lambda: far_direction, "127.0.0.1", target)
                 self.join(far)
                 if self.transport is not None:
-                    far_way.join(self.transport)
+                    far_direction.join(self.transport)
 
     server = await loop.create_server(lambda: Near(delay), "127.0.0.1", port)
     await server.serve_forever()

@@ -1,4 +1,4 @@
-"""Feeding 5 million items through a short stream: its length, the server's memory, items a second."""
+"""Feed 5 million items through a short stream: its length, the server's memory, items per second."""
 
 import subprocess
 import sys
@@ -20,13 +20,13 @@ from pods.base.redis import make_consumer_group, redis_client
 ITEMS: Final = 5_000_000
 QUICK_ITEMS: Final = 200_000
 MAX_LENGTH: Final = 100_000
-WITHOUT: Final = 200_000  # items on the stream at once, from which all are extrapolated
+WITHOUT: Final = 200_000  # items on the stream at once; GOAL is extrapolated from them
 GOAL: Final = 60_000_000
 TEXT: Final = "The quick brown fox jumps over the lazy dog, and the dog does not mind at all, %d."
-LOOK_SECONDS: Final = 0.05
+CHECK_SECONDS: Final = 0.05
 STREAM: Final = "bench"
-# Another process, as fast as a fleet of many pods: takes and acknowledges, keeps nothing. It begins
-# once the stream is full, so that the feeder has to wait.
+# Another process that takes and acknowledges items, as fast as a fleet of many pods. It begins when the
+# stream is full, so that the feeder has to wait.
 DRAIN: Final = """
 import sys, time, redis
 client, wanted, seen = redis.Redis.from_url(sys.argv[1], protocol=2), int(sys.argv[2]), 0
@@ -41,7 +41,7 @@ while seen < wanted:
 
 
 class Watch:
-    """The longest that the stream was, and the most memory that the server used."""
+    """Records the greatest length of the stream and the most memory of the server."""
 
     def __init__(self, client: "redis.Redis") -> None:
         self._client = client
@@ -58,25 +58,25 @@ class Watch:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._ended.wait(LOOK_SECONDS):
+        while not self._ended.wait(CHECK_SECONDS):
             self.longest = max(self.longest, self._client.xlen(STREAM))
             self.most_bytes = max(self.most_bytes, used(self._client))
             self.looks += 1
 
 
 def used(client: "redis.Redis") -> int:
-    """Bytes that the server's data and buffers take."""
+    """The bytes of the server's data and buffers."""
     return int(client.info("memory")["used_memory"])
 
 
 def write(path: Path, items: int) -> None:
-    """A file of texts of about 80 bytes."""
+    """Write a file of texts of about 80 bytes."""
     with path.open("w") as file:
         file.writelines(TEXT % n + "\n" for n in range(items))
 
 
 def bounded(client: "redis.Redis", path: Path, items: int) -> dict[str, Any]:
-    """Feed and drain all of a file at once."""
+    """Feed a whole file while another process drains it."""
     make_consumer_group(client, STREAM, STREAM)
     empty = used(client)
     words = [sys.executable, "-c", DRAIN, settings.REDIS_URL]
@@ -99,7 +99,7 @@ def bounded(client: "redis.Redis", path: Path, items: int) -> dict[str, Any]:
 
 
 def unbounded(client: "redis.Redis", path: Path, items: int) -> float:
-    """Bytes of the server's memory an item, with all of a file on the stream."""
+    """Bytes of the server's memory per item, with a whole file on the stream."""
     client.flushdb()
     before = used(client)
     feeding.enqueue(client, STREAM, STREAM, [path])
@@ -107,7 +107,7 @@ def unbounded(client: "redis.Redis", path: Path, items: int) -> float:
 
 
 def run(console: Console, *, quick: bool) -> dict[str, Any]:
-    """Measure both ways, and say what 60 million items take with each."""
+    """Measure both ways, and calculate the memory of 60 million items with each."""
     preparing.ensure_services()
     client = redis_client(settings.REDIS_URL)
     items = QUICK_ITEMS if quick else ITEMS

@@ -1,4 +1,4 @@
-"""Items/s with N concurrent local pods, each held to 8 items/s: ideal is N x 8."""
+"""Items/s of N local pods at once, each limited to 8 items/s: the ideal is N x 8."""
 
 import time
 from collections import defaultdict
@@ -19,7 +19,7 @@ from pods.agent.protocol import ITEM_PAYLOAD, RESULT_POD
 from pods.base.redis import make_consumer_group, redis_client, stream_page
 from pods.states import READY
 
-RATE: Final = 8.0  # items/s a pod
+RATE: Final = 8.0  # items/s of one pod
 SIZES: Final = (1, 2, 3, 8, 16)
 WINDOW_SECONDS: Final = 60.0
 START_SECONDS: Final = 180.0
@@ -28,15 +28,15 @@ PAGE: Final = 5000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One size."""
+    """The result for one number of pods."""
 
     pods: int
     items_per_second: float
-    ramp_seconds: float  # from the order to N READY pods, one new a tick of 1 s
+    ramp_seconds: float  # until N pods are READY; each tick of 1 s starts one
 
     @property
     def efficiency(self) -> float:
-        """Of N x 8 items/s."""
+        """The share of the ideal N x 8 items/s."""
         return self.items_per_second / (self.pods * RATE)
 
 
@@ -51,9 +51,9 @@ def _fill(client: "Redis", stream: str, items: int) -> None:
 def throughput(client: "Redis", results: str, begin_ms: int, end_ms: int) -> float:
     """Items/s of all pods within a window, from the times at which their results were stored.
 
-    Each pod's rate runs from its first commit in the window, whose items were worked before it, to
-    the window's end: the last batch, still in work by then, counts against it, as would a pod that
-    stopped.
+    Each pod's rate counts from its first commit in the window to the end of the window, without the
+    items of that first commit, which were processed before. A batch that is not finished at the end
+    lowers the rate, and so does a pod that stopped.
     """
     commits: dict[bytes, dict[int, int]] = defaultdict(lambda: defaultdict(int))
     after = f"{begin_ms}-0"
@@ -89,7 +89,7 @@ def _measure(fleet: Fleet, pods: int, window: float) -> Measured:
         by="bench",
     )
     ramp = _wait_ready(fleet, pods)
-    # every agent has committed at least once by then: a batch is a second
+    # each agent commits at least once in the window: a batch takes a second
     begin = client.time()
     stack.wait_while(lambda: True, seconds=window)
     end = client.time()
@@ -112,7 +112,7 @@ def _table(measured: list[Measured]) -> Table:
 
 
 def run(console: Console, *, quick: bool) -> dict[str, Any]:
-    """Raise the same fleet from 1 pod to 16, and measure at each size."""
+    """Scale one fleet from 1 pod to 16, and measure at each size."""
     sizes, window = (SIZES[:2], 10.0) if quick else (SIZES, WINDOW_SECONDS)
     preparing.ensure_services()
     preparing.migrate()

@@ -1,4 +1,4 @@
-"""A full health sweep of 500 pods over two accounts, 300 ms away, each allowed 5 requests/s."""
+"""A full health sweep of 500 pods at two accounts with 300 ms latency and 5 requests/s each."""
 
 import time
 from bisect import bisect_left
@@ -38,24 +38,24 @@ PODS: Final = 500
 QUICK_PODS: Final = 40
 LATENCY_SECONDS: Final = 0.3
 ALLOWED_PER_SECOND: Final = 5
-# One request each 210 ms, so that five of them, each a little late or early, are never six a second.
+# One request every 210 ms: jitter then never makes it six requests in a second.
 PACE: Final = Rate(every=timedelta(milliseconds=210), burst=1)
-PAGE: Final = 50  # machines on a page of the vendor's list
-ILL: Final = 0.1  # of the pods are silent: each is asked for by itself
+PAGE: Final = 50  # machines on one page of the vendor's list
+SILENT_SHARE: Final = 0.1  # of the pods; each silent pod gets a check of its own
 WORKERS: Final = 4
 
 
 @dataclass(slots=True, kw_only=True)
 class Vendor:
-    """An emulated RunPod with its account, and when it was asked."""
+    """An emulated RunPod with its account, and the times of its requests."""
 
     account: Account
     server: Any
     state: Any
-    asked: list[float] = field(default_factory=list)
+    request_times: list[float] = field(default_factory=list)
 
     def provider(self) -> Provider:
-        """The account's provider, held to the pace that all workers share."""
+        """The account's provider, with the pace that all workers share."""
         any_key = "any-key-is-good"
         client, name = redis_client(settings.REDIS_URL), self.account.name
         made = registry.create_provider(
@@ -68,14 +68,14 @@ class Vendor:
 
 
 def most_in_a_second(times: Sequence[float]) -> int:
-    """The most requests that arrived within any second."""
+    """The most requests that arrived within any one second."""
     times = sorted(times)
     return max((bisect_left(times, at + 1.0) - n for n, at in enumerate(times)), default=0)
 
 
 @contextmanager
 def vendor(name: str, *, seed: int) -> Iterator[Vendor]:
-    """Serve a RunPod with room for many pods."""
+    """Serve an emulated RunPod with stock for many pods."""
     state = RunPodState(clock=utcnow, page_size=PAGE, balance_usd=Decimal(1_000_000), seed=seed)
     emulator = RunPodEmulator(state)
     for gpu in state.catalog:
@@ -86,15 +86,15 @@ def vendor(name: str, *, seed: int) -> Iterator[Vendor]:
             name=name, provider="runpod", options={"base_url": server.url}
         )
         made = Vendor(account=account, server=server, state=state)
-        server.checks.append(lambda _: made.asked.append(time.monotonic()))
+        server.checks.append(lambda _: made.request_times.append(time.monotonic()))
         yield made
 
 
 def rent(fleet: Fleet, at: Vendor, count: int) -> list[Pod]:
-    """So many READY pods there, of which a share has been silent for long."""
+    """Rent `count` READY pods there; a share of them has long been silent."""
     tag, now = f"{Installation.tag()}-{fleet.pk}", utcnow()
     early = now - timedelta(hours=1)
-    rows, said = [], Heartbeat(state=AgentState.WORKING, done=5, in_flight=3, rate=8.0).fields()
+    rows, beat = [], Heartbeat(state=AgentState.WORKING, done=5, in_flight=3, rate=8.0).fields()
     pipe = redis_client(settings.REDIS_URL).pipeline(transaction=False)
     for n in range(count):
         name = f"{tag}-{at.account.pk}x{n}"
@@ -117,21 +117,21 @@ def rent(fleet: Fleet, at: Vendor, count: int) -> list[Pod]:
                 agent=requesting.agent_settings(fleet),
             )
         )
-        if n >= count * ILL:
-            fields: Any = {**said, "at_ms": str(int(now.timestamp() * 1000))}
+        if n >= count * SILENT_SHARE:
+            fields: Any = {**beat, "at_ms": str(int(now.timestamp() * 1000))}
             pipe.hset(Keys(fleet.name).pod(name), mapping=fields)
     pipe.execute()
     return list(Pod.objects.bulk_create(rows))
 
 
-def sweep(vendors: Sequence[Vendor], ill: Sequence[Pod]) -> tuple[float, int]:
-    """Both accounts' sweeps, then a check of each pod that is ill, as four workers do it."""
+def sweep(vendors: Sequence[Vendor], silent: Sequence[Pod]) -> tuple[float, int]:
+    """Sweep both accounts and check each silent pod with four workers; seconds, silent pods found."""
     by_account = {v.account.pk: v for v in vendors}
 
     def connect(account: Account) -> Provider:
         return by_account[account.pk].provider()
 
-    def look(at: Vendor) -> int:
+    def sweep_vendor(at: Vendor) -> int:
         with closing(connection):
             return health.sweep_account(at.account, connect=connect)
 
@@ -141,13 +141,13 @@ def sweep(vendors: Sequence[Vendor], ill: Sequence[Pod]) -> tuple[float, int]:
 
     began = time.monotonic()
     with ThreadPoolExecutor(WORKERS) as pool:
-        found = sum(pool.map(look, vendors))
-        list(pool.map(check, ill))
+        found = sum(pool.map(sweep_vendor, vendors))
+        list(pool.map(check, silent))
     return time.monotonic() - began, found
 
 
 def run(console: Console, *, quick: bool) -> dict[str, Any]:
-    """Sweep everything once, and hold it against the rate and the period."""
+    """Sweep everything once, and compare it with the rate and the period."""
     preparing.ensure_services()
     preparing.migrate()
     every = PeriodicTask.objects.get(task="pods.sweep").interval
@@ -160,20 +160,20 @@ def run(console: Console, *, quick: bool) -> dict[str, Any]:
         with ExitStack() as stack:
             vendors = [stack.enter_context(vendor(f"runpod-{n}", seed=n)) for n in (1, 2)]
             rented = [rent(fleet, v, count // 2) for v in vendors]
-            # In turns: the checks of both accounts go out at the same time.
+            # In turns, so that the checks of both accounts run at the same time.
             both = list(zip(*rented, strict=True))
-            ill = [pod for pair in both[: int(count // 2 * ILL)] for pod in pair]
-            seconds, found = sweep(vendors, ill)
-            calls = [len(v.asked) for v in vendors]
+            silent = [pod for pair in both[: int(count // 2 * SILENT_SHARE)] for pod in pair]
+            seconds, found = sweep(vendors, silent)
+            calls = [len(v.request_times) for v in vendors]
             errors = [e for e in Account.objects.values_list("last_error", flat=True) if e]
-            worst = max(most_in_a_second(v.asked) for v in vendors)
+            worst = max(most_in_a_second(v.request_times) for v in vendors)
     finally:
         preparing.stop_services()
     if errors or not all(calls):
-        raise RuntimeError(f"the vendors were not asked as they should be: {calls} {errors}")
-    if found != len(ill):
-        raise RuntimeError(f"the sweep found {found} of {len(ill)} ill pods")
-    table = Table("pods", "ill", "calls", "most in a second", "seconds", "period, s")
+        raise RuntimeError(f"requests to the vendors are missing or failed: {calls} {errors}")
+    if found != len(silent):
+        raise RuntimeError(f"the sweep found {found} of {len(silent)} silent pods")
+    table = Table("pods", "silent", "calls", "most in a second", "seconds", "period, s")
     table.add_row(
         str(count), str(found), str(sum(calls)), str(worst), f"{seconds:.1f}", f"{period:.0f}"
     )

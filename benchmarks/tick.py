@@ -1,4 +1,4 @@
-"""What one tick costs with 10 to 10,000 pod rows: queries, Redis round trips, milliseconds."""
+"""Queries, Redis round trips and milliseconds of one tick with 10 to 10,000 pod rows."""
 
 import time
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ REPEATS: Final = 7
 
 @contextmanager
 def round_trips() -> Iterator[list[int]]:
-    """Counts what is sent to Redis within the block; a pipeline is one."""
+    """Count the requests to Redis within the block; a pipeline is one request."""
     sent: list[int] = []
     send = AbstractConnection.send_packed_command
 
@@ -44,8 +44,7 @@ def round_trips() -> Iterator[list[int]]:
 
 
 def fill(fleet: Fleet, count: int) -> None:
-    """Give the fleet `count` READY pods that beat, and remove others."""
-
+    """Give the fleet `count` READY pods with heartbeats, and remove all others."""
     account = fleet.accounts.get()
     now, tag = utcnow(), Installation.tag()
     Pod.objects.filter(fleet=fleet).delete()
@@ -65,27 +64,27 @@ def fill(fleet: Fleet, count: int) -> None:
         (Pod(name=f"{tag}-{n}", external_id=f"m-{n}", **shared) for n in range(count)),
         batch_size=500,
     )
-    said: dict[Any, Any] = Heartbeat(
+    beat: dict[Any, Any] = Heartbeat(
         state=AgentState.WORKING, done=5, in_flight=3, rate=8.0
     ).fields()
     pipe = redis_client(settings.REDIS_URL).pipeline(transaction=False)
     for pod in pods:
         pipe.hset(
             Keys(fleet.name).pod(pod.name),
-            mapping={**said, "at_ms": str(int(now.timestamp() * 1000))},
+            mapping={**beat, "at_ms": str(int(now.timestamp() * 1000))},
         )
     pipe.execute()
 
 
 def measure(fleet: Fleet) -> dict[str, int]:
-    """Queries and round trips of one tick."""
+    """The queries and round trips of one tick."""
     with CaptureQueriesContext(connection) as queries, round_trips() as sent:
         assert ticking.tick_fleet(fleet.pk) is not None
     return {"queries": len(queries), "redis_round_trips": len(sent)}
 
 
 def run(console: Console, *, quick: bool) -> dict[str, Any]:
-    """Measure each size; the counts must not grow."""
+    """Measure each size; the counts do not grow."""
     preparing.ensure_services()
     preparing.migrate()
     sizes = SIZES[:2] if quick else SIZES
@@ -100,7 +99,7 @@ def run(console: Console, *, quick: bool) -> dict[str, Any]:
     try:
         for size in sizes:
             fill(fleet, size)
-            ticking.tick_fleet(fleet.pk)  # connections and the proven template
+            ticking.tick_fleet(fleet.pk)  # opens connections and proves the template
             counts = measure(fleet)
             times = []
             for _ in range(REPEATS):

@@ -1,1 +1,1 @@
-"""What the agent is measured against: each a program `fill COUNT` or `work`, told where by REDIS_URL."""
+"""The programs that the agent is compared with: `fill COUNT` or `work`, on the server of REDIS_URL."""

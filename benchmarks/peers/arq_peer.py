@@ -12,12 +12,12 @@ SETTINGS = RedisSettings.from_dsn(os.environ["REDIS_URL"])
 
 
 async def noop(_context: Any, _payload: str) -> int:
-    """Nothing."""
+    """Do nothing."""
     return 1
 
 
 async def fill(count: int) -> None:
-    """Enqueue so many jobs, many at once."""
+    """Enqueue `count` jobs, many at once."""
     pool = await create_pool(SETTINGS)
     for start in range(0, count, 500):
         await asyncio.gather(
@@ -26,7 +26,7 @@ async def fill(count: int) -> None:
 
 
 class Worker:
-    """A worker with many jobs at once, looking for more as often as it may."""
+    """A worker that runs many jobs at once and polls as often as it can."""
 
     functions = (noop,)
     redis_settings = SETTINGS

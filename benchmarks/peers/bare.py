@@ -1,6 +1,6 @@
-"""Bare consumers of a stream, with nothing else to do: `bare.py naive|batch|overlapped`.
+"""Bare consumers of a stream: `bare.py naive|batch|overlapped`.
 
-No heartbeat, no claiming, no dead letters, no fence: what a loop of redis-py can do on this link.
+Without heartbeat, claiming, dead letters and fence: the rate of a plain redis-py loop on this link.
 """
 
 import os
@@ -17,18 +17,18 @@ BATCH = 64
 
 
 def connect() -> Any:
-    """A connection of its own, as fast as redis-py has them."""
+    """A new connection with redis-py's fastest parser."""
     return redis.Redis.from_url(os.environ["REDIS_URL"], protocol=2)
 
 
 def read(client: Any, count: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
-    """The next entries."""
+    """Read the next entries."""
     got = client.xreadgroup(GROUP, NAME, {STREAM: ">"}, count=count, block=1000)
     return got[0][1] if got else []
 
 
 def commit(client: Any, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
-    """Results and acknowledgements in one MULTI."""
+    """Store the results and acknowledge the entries in one MULTI."""
     pipe = client.pipeline(transaction=True)
     for entry, fields in entries:
         pipe.xadd(RESULTS, {"id": fields[b"id"], "entry": entry, "pod": NAME, "result": b"1"})
@@ -37,7 +37,7 @@ def commit(client: Any, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None
 
 
 def naive() -> None:
-    """One item, and a round trip for each step."""
+    """Process one item at a time, with a round trip for each step."""
     client = connect()
     while True:
         for entry, fields in read(client, 1):
@@ -46,7 +46,7 @@ def naive() -> None:
 
 
 def batch() -> None:
-    """Read 64, commit 64."""
+    """Read 64 items, commit 64 items."""
     client = connect()
     while True:
         if entries := read(client, BATCH):

@@ -19,7 +19,7 @@ app.conf.update(
 
 @app.task(name="noop")
 def noop(_payload: str) -> int:
-    """Nothing."""
+    """Do nothing."""
     return 1
 
 

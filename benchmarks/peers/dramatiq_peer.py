@@ -18,7 +18,7 @@ dramatiq.set_broker(broker)
 
 @dramatiq.actor(queue_name="bench", store_results=True)
 def noop(_payload: str) -> int:
-    """Nothing."""
+    """Do nothing."""
     return 1
 
 

@@ -11,12 +11,12 @@ worker = Worker(redis_url=os.environ["REDIS_URL"], queue_name="bench", concurren
 
 @worker.task(name="noop")
 async def noop(_payload: str) -> int:
-    """Nothing."""
+    """Do nothing."""
     return 1
 
 
 async def fill(count: int) -> None:
-    """Enqueue so many tasks, many in one round trip."""
+    """Enqueue `count` tasks, many in one round trip."""
     async with worker:
         for start in range(0, count, 500):
             tasks = [noop.enqueue(f"item {n}") for n in range(start, min(start + 500, count))]

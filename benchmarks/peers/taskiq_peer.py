@@ -16,12 +16,12 @@ broker = RedisStreamBroker(URL, queue_name="bench-taskiq", xread_count=64).with_
 
 @broker.task(task_name="noop")
 async def noop(_payload: str) -> int:
-    """Nothing."""
+    """Do nothing."""
     return 1
 
 
 async def fill(count: int) -> None:
-    """Send so many tasks, many at once."""
+    """Send `count` tasks, many at once."""
     await broker.startup()
     for start in range(0, count, 500):
         await asyncio.gather(
