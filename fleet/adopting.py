@@ -18,6 +18,7 @@ from pods.machine_names import ANY_INSTALLATION, MachineName, fleet_tag
 from pods.models import Account, Installation, Orphan, Pod
 from pods.pod_rows import pod_of_machine
 from pods.providers.base import Machine, Phase
+from pods.rules import PodRule
 from pods.states import BOOTING, STOPPED
 
 
@@ -110,7 +111,8 @@ def adopt(found: Sequence[Found], slug: str, fleets: Mapping[int, Fleet]) -> Seq
         _become(slug)
         pods = [_row(f, fleets[f.fleet_id]) for f in theirs if not f.known]
         for pod in pods:
-            lifecycle.insert(pod, by="adopt", because=f"found under the name of {slug}")
+            why = f"found under the name of {slug}"
+            lifecycle.insert(pod, by="adopt", rule=PodRule.ADOPTED, because=why)
         Orphan.objects.filter(gone_at=None, external_id__in=[p.external_id for p in pods]).update(
             gone_at=utcnow(), outcome="adopted"
         )

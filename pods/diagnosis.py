@@ -13,12 +13,12 @@ class Finding(StrEnum):
 
     HEALTHY = "healthy"
     REGISTERED = "registered"  # it booted: its agent beats
-    NEVER_BOOTED = "never booted"  # its boot deadline has passed
-    AGENT_FAILED = "agent failed"  # the agent says that it cannot work
-    AGENT_ENDED = "agent ended"  # the agent drained unasked: preempted, or told to by its host
-    MACHINE_FAILED = "machine failed"  # the provider says that it will not run again
-    STOPPED_UNASKED = "stopped unasked"  # outbid, preempted, or stopped in the console
-    STARTED_UNASKED = "started unasked"  # a stopped pod that runs again
+    NEVER_BOOTED = "never_booted"  # its boot deadline has passed
+    AGENT_FAILED = "agent_failed"  # the agent says that it cannot work
+    AGENT_ENDED = "agent_ended"  # the agent drained unasked: preempted, or told to by its host
+    MACHINE_FAILED = "machine_failed"  # the provider says that it will not run again
+    STOPPED_UNASKED = "stopped_unasked"  # outbid, preempted, or stopped in the console
+    STARTED_UNASKED = "started_unasked"  # a stopped pod that runs again
     ABSENT = "absent"  # the provider does not know it
     SILENT = "silent"  # neither beats nor touches the stream
     HUNG = "hung"  # beats, has items in hand and acknowledges none

@@ -17,6 +17,7 @@ from pods.diagnosis import INFERRED, Finding, diagnose
 from pods.models import Account, Installation, Pod, PodEvent
 from pods.providers.base import Capabilities, Machine, Phase, Provider
 from pods.providers.errors import NotFound, ProviderError
+from pods.rules import INFERRED_RULES, PodRule
 from pods.sightings import Sighting, facts_of, sighting
 from pods.states import BOOTING, DRAINING, ENDED, LOST, READY, STOPPED, TERMINATING
 
@@ -24,8 +25,6 @@ WATCHED: Final = (BOOTING, READY, STOPPED)
 # S15: no more than this share of a fleet's pods, but always one, is killed on inference in a window.
 INFERRED_SHARE: Final = 0.34
 INFERRED_WINDOW: Final = timedelta(minutes=10)
-ILL_WORDS: Final = tuple(f.value for f in INFERRED)
-STRAGGLER: Final = "straggler"  # what the tick's reason begins with when it ends a slow pod
 # No sweep for so long: the manager itself was away (a laptop that slept), and heard nobody.
 LONGEST_SWEEP_GAP: Final = timedelta(minutes=5)
 # A pod that boots fast should not wait for the next sweep to count as READY.
@@ -122,23 +121,28 @@ def _act(pod: Pod, finding: Finding, seen: Sighting, capabilities: Capabilities)
     lost = finding in {Finding.STOPPED_UNASKED, Finding.MACHINE_FAILED}
     changes: dict[str, Any] = {"lost_because": because[:500]} if lost else {}
     lifecycle.move(
-        pod, TERMINATING, by="health", because=because, retire_because=because[:500], **changes
+        pod,
+        TERMINATING,
+        by="health",
+        rule=PodRule(finding.value),
+        because=because,
+        retire_because=because[:500],
+        **changes,
     )
     dispatch.send(dispatch.TEARDOWN, pod.pk)
 
 
 def _end_absent(pod: Pod, because: str, capabilities: Capabilities) -> None:
     """It billed until it was first missing; where it could come back unasked, it is destroyed too."""
+    to, facts = LOST, {"lost_because": because[:500]}
+    if capabilities.comes_back:
+        to, facts["retire_because"] = TERMINATING, because[:500]
     with transaction.atomic():
         if pod.absent_since is not None:
             segments.close(pod, at=pod.absent_since)
-        lost = because[:500]
-        if not capabilities.comes_back:
-            lifecycle.move(pod, LOST, by="health", because=because, lost_because=lost)
-            return
-        facts = {"lost_because": lost, "retire_because": lost}
-        lifecycle.move(pod, TERMINATING, by="health", because=because, **facts)
-    dispatch.send(dispatch.TEARDOWN, pod.pk)
+        lifecycle.move(pod, to, by="health", rule=PodRule.ABSENT, because=because, **facts)
+    if to is TERMINATING:
+        dispatch.send(dispatch.TEARDOWN, pod.pk)
 
 
 def _why(finding: Finding, pod: Pod, seen: Sighting) -> str:
@@ -153,7 +157,8 @@ def _why(finding: Finding, pod: Pod, seen: Sighting) -> str:
     detail = details.get(finding, "")
     if not detail and seen.machine is not None:
         detail = seen.machine.because or seen.machine.raw_status
-    return f"{finding.value}: {detail}" if detail else finding.value
+    words = finding.value.replace("_", " ")
+    return f"{words}: {detail}" if detail else words
 
 
 def _peers(pod: Pod) -> int:
@@ -166,16 +171,12 @@ def may_end_ill(fleet_id: int, *, peers: int) -> bool:
 
     `peers`: its pods that boot or are READY. One query.
     """
-    ended = PodEvent.objects.filter(
+    inferred = PodEvent.objects.filter(
         pod__fleet_id=fleet_id,
         at__gt=utcnow() - INFERRED_WINDOW,
         after__in=[TERMINATING.value, DRAINING.value],
-    ).values_list("by", "because")
-    inferred = sum(
-        (by == "health" and because.startswith(ILL_WORDS))
-        or (by == "tick" and because.startswith(STRAGGLER))
-        for by, because in ended
-    )
+        rule__in=[rule.value for rule in INFERRED_RULES],
+    ).count()
     return inferred < max(1, int((peers + inferred) * INFERRED_SHARE))
 
 

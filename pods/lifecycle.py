@@ -14,7 +14,8 @@ from pods import dispatch
 from pods.base.clock import utcnow
 from pods.costs import segments
 from pods.models import Pod, PodEvent
-from pods.states import ENDED, IN_TRANSIT, STOPPED, TERMINATING, PodState, may_move
+from pods.rules import PodRule
+from pods.states import ACTIVE, ENDED, IN_TRANSIT, STOPPED, TERMINATING, PodState, may_move
 
 log = structlog.get_logger(__name__)
 LONGEST_BECAUSE = 500
@@ -95,7 +96,7 @@ def _write(pod: Pod, changes: dict[str, Any], *, events: list[PodEvent]) -> None
         PodEvent.objects.bulk_create(events)
 
 
-def insert(pod: Pod, *, by: str, because: str) -> None:
+def insert(pod: Pod, *, by: str, rule: PodRule, because: str) -> None:
     """Write a new pod's row with its first event: from here on it counts against every guardrail."""
     now = utcnow()
     pod.state_since, pod.because = now, because[:LONGEST_BECAUSE]
@@ -103,15 +104,25 @@ def insert(pod: Pod, *, by: str, because: str) -> None:
         pod.due_at = now
     with transaction.atomic():
         pod.save(force_insert=True)
-        _event(pod, now, by=by, because=because, after=pod.status).save(force_insert=True)
+        event = _event(pod, now, by=by, rule=rule, because=because, after=pod.status)
+        event.save(force_insert=True)
         segments.begin(pod, now=now)
 
 
-def move(pod: Pod, to: PodState, *, by: str, because: str, **changes: Any) -> None:
+def move(
+    pod: Pod,
+    to: PodState,
+    *,
+    by: str,
+    because: str,
+    rule: PodRule | None = None,
+    **changes: Any,
+) -> None:
     """Change the pod's state, with an event, and book what it means for the price.
 
-    `changes`: further columns of the same row, written in the same statement. A step is due at
-    once in a state of transit, so that a lost task message is noticed.
+    `rule`: why, for code; None for a step of what was decided before. A pod that works no more
+    keeps it in `retire_rule`. `changes`: further columns of the same row, written in the same
+    statement. A step is due at once in a state of transit, so that a lost task message is noticed.
 
     Raises:
         IllegalMove: the table has no such move.
@@ -122,6 +133,8 @@ def move(pod: Pod, to: PodState, *, by: str, because: str, **changes: Any) -> No
         raise IllegalMove(f"{pod}: {before.value} → {to.value} is no move")
     because = because[:LONGEST_BECAUSE]
     changes.setdefault("due_at", now if to in IN_TRANSIT else None)
+    if rule is not None and to not in ACTIVE:
+        changes.setdefault("retire_rule", rule.value)
     if to is TERMINATING:
         changes.setdefault("absent_since", None)  # what is seen from here on proves the end
         if before is STOPPED:  # it never runs again: until it is gone it costs what it cost stopped
@@ -137,7 +150,7 @@ def move(pod: Pod, to: PodState, *, by: str, because: str, **changes: Any) -> No
                 "ended_at": now if to in ENDED else None,
                 **changes,
             },
-            events=[_event(pod, now, by=by, because=because, before=before, after=to)],
+            events=[_event(pod, now, by=by, rule=rule, because=because, before=before, after=to)],
         )
         segments.follow(pod, before, to, now=now)
     log.info("pod_moved", pod=pod.pk, before=before.value, after=to.value, by=by, because=because)
@@ -164,11 +177,9 @@ def remember(pod: Pod, external_id: str, **changes: Any) -> None:
         raise DuplicateMachine(f"{external_id} at {pod.provider} belongs to another row") from exc
 
 
-def note(pod: Pod, *, by: str, because: str) -> None:
+def note(pod: Pod, *, by: str, because: str, rule: PodRule | None = None) -> None:
     """Add an event that is no move."""
-    PodEvent.objects.create(
-        pod=pod, at=utcnow(), by=by, because=because[:LONGEST_BECAUSE], before="", after=""
-    )
+    _event(pod, utcnow(), by=by, rule=rule, because=because).save(force_insert=True)
 
 
 def postpone(pod: Pod, *, by: timedelta, because: str = "", **changes: Any) -> None:
@@ -191,6 +202,7 @@ def _event(
     *,
     by: str,
     because: str,
+    rule: PodRule | None = None,
     before: PodState | None = None,
     after: PodState | None = None,
 ) -> PodEvent:
@@ -200,5 +212,6 @@ def _event(
         by=by,
         before=before.value if before else "",
         after=after.value if after else "",
+        rule=rule.value if rule else "",
         because=because[:LONGEST_BECAUSE],
     )

@@ -12,10 +12,13 @@ from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 
 from pods import machine_names
+from pods.rules import ErrorKind, PodRule
 from pods.states import BILLABLE, ENDED, IN_TRANSIT, PodState
 
 MICROS = Decimal(1_000_000)
 STATES = [s.value for s in PodState]
+LONGEST_RULE = 40
+# The rules' columns have a `db_default`: while an upgrade runs, older code inserts rows without them.
 SLUG = RegexValidator(
     r"^[a-z0-9][a-z0-9-]{0,39}\Z", "use 1-40 of a-z, 0-9 and -, not beginning with -"
 )
@@ -102,6 +105,14 @@ class Account(models.Model):
     # When a create was last refused for the key or the money; answered questions say nothing of that.
     create_refused_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_error = models.CharField(max_length=500, blank=True, default="", editable=False)
+    last_error_kind = models.CharField(
+        max_length=LONGEST_RULE,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        choices=[(k.value, k.value) for k in ErrorKind],
+    )
     swept_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     def __str__(self) -> str:
@@ -167,6 +178,14 @@ class Pod(models.Model):
     absent_since = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     because = models.CharField(max_length=500, blank=True, default="")  # of the last move
+    # Why it ends: `retire_rule` for code ("": nobody ends it), the texts for people.
+    retire_rule = models.CharField(
+        max_length=LONGEST_RULE,
+        blank=True,
+        default="",
+        db_default="",
+        choices=[(r.value, r.value) for r in PodRule],
+    )
     retire_because = models.CharField(max_length=500, blank=True, default="")
     lost_because = models.CharField(max_length=500, blank=True, default="")
     attempts = models.PositiveIntegerField(default=0)  # of the step in hand
@@ -239,6 +258,14 @@ class PodEvent(models.Model):
     by = models.CharField(max_length=60)
     before = models.CharField(max_length=12, blank=True, default="")
     after = models.CharField(max_length=12, blank=True, default="")  # "": a note, no move
+    # "": a step of what was decided before.
+    rule = models.CharField(
+        max_length=LONGEST_RULE,
+        blank=True,
+        default="",
+        db_default="",
+        choices=[(r.value, r.value) for r in PodRule],
+    )
     because = models.CharField(max_length=500)
 
     class Meta:

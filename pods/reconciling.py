@@ -18,6 +18,7 @@ from pods.models import Account, Installation, Orphan, Pod
 from pods.pod_rows import Template, pod_of_machine
 from pods.providers.base import Machine, Phase, Provider
 from pods.providers.errors import ProviderError
+from pods.rules import PodRule
 from pods.states import BOOTING, ENDED, TERMINATING
 
 log = structlog.get_logger(__name__)
@@ -189,12 +190,14 @@ def _give_row(account: Account, template: Template, machine: Machine, done: Reco
         state=state,
         token=token,
         tag=fleet_tag(Installation.own().slug, template.fleet_id),
+        retire_rule="" if state is BOOTING else PodRule.ORPHAN.value,
         retire_because="" if state is BOOTING else "a machine without a row",
     )
     try:
         lifecycle.insert(
             pod,
             by="reconcile",
+            rule=PodRule.ADOPTED if adopt else PodRule.ORPHAN,
             because=f"found without a row: {'adopted' if adopt else 'destroyed'}",
         )
     except IntegrityError:

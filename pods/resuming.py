@@ -9,6 +9,7 @@ from pods.base.clock import utcnow
 from pods.models import Pod
 from pods.providers.base import Phase
 from pods.providers.errors import Declined, TryAgain
+from pods.rules import PodRule
 from pods.spawning import TRIES, pause
 from pods.states import BOOTING, RESUMING, TERMINATING
 
@@ -19,8 +20,8 @@ def begin_resume(pod: Pod, *, by: str, because: str) -> None:
     Raises:
         Overtaken: the row changed since it was read.
     """
-    facts = {"retire_because": "", "stop_when_idle": False}
-    lifecycle.move(pod, RESUMING, by=by, because=because, **facts)
+    facts = {"retire_rule": "", "retire_because": "", "stop_when_idle": False}
+    lifecycle.move(pod, RESUMING, by=by, rule=PodRule.WANTED, because=because, **facts)
     dispatch.send(dispatch.RESUME, pod.pk)
 
 
@@ -59,7 +60,14 @@ def resume_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
 
 
 def _replace(pod: Pod, because: str) -> None:
-    lifecycle.move(pod, TERMINATING, by="resume", because=because, retire_because=because[:500])
+    lifecycle.move(
+        pod,
+        TERMINATING,
+        by="resume",
+        rule=PodRule.CANNOT_RESUME,
+        because=because,
+        retire_because=because[:500],
+    )
     dispatch.send(dispatch.TEARDOWN, pod.pk)
 
 

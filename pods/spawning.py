@@ -16,6 +16,7 @@ from pods.lifecycle import DuplicateMachine
 from pods.models import Pod
 from pods.providers.base import Machine, Phase, Provider
 from pods.providers.errors import Declined, NoCapacity, RateLimited, Refused, TryAgain, Unavailable
+from pods.rules import PodRule
 from pods.states import BOOTING, CREATING, FAILED, REQUESTED, TERMINATING
 
 # Enough to ride out a provider's bad minutes; then the next tick may choose another offer.
@@ -66,7 +67,7 @@ def spawn_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
         except CannotConnect as exc:
             breaker.failed(pod.account, exc)
             if first:
-                _give_up(pod, str(exc))
+                _give_up(pod, PodRule.CANNOT_CONNECT, str(exc))
             else:
                 _later(pod, pause(pod.attempts), str(exc))
             return
@@ -91,9 +92,9 @@ def _may_create_again(pod: Pod, provider: Provider) -> bool:
     if wait > timedelta(0):
         _later(pod, wait, "waiting until the provider's list can be trusted")
         return False
-    if pod.retire_because or pod.attempts >= TRIES:
+    if pod.retire_rule or pod.attempts >= TRIES:
         why = pod.retire_because or f"{pod.attempts} tries: {pod.note}"
-        _give_up(pod, f"no machine was created; {why}")
+        _give_up(pod, PodRule.NO_ANSWER, f"no machine was created; {why}")
         return False
     return True
 
@@ -119,11 +120,11 @@ def _create(pod: Pod, provider: Provider) -> Machine | None:
         if exc.billing_id is not None:
             _destroy_what_was_refused(pod, exc)
         else:
-            _give_up(pod, str(exc))
+            _give_up(pod, PodRule.REFUSED, str(exc))
     except Declined as exc:
         if not isinstance(exc, NoCapacity):
             breaker.failed(pod.account, exc, creating=True)
-        _give_up(pod, f"{type(exc).__name__}: {exc}")
+        _give_up(pod, PodRule(breaker.kind_of(exc).value), f"{type(exc).__name__}: {exc}")
     except RateLimited as exc:
         wait = timedelta(seconds=exc.retry_after) if exc.retry_after else pause(pod.attempts)
         _later(pod, wait, str(exc))
@@ -153,7 +154,7 @@ def _record(pod: Pod, machine: Machine) -> None:
     try:
         lifecycle.remember(pod, machine.external_id, **facts)
     except DuplicateMachine as exc:
-        _give_up(pod, str(exc))
+        _give_up(pod, PodRule.DUPLICATE_MACHINE, str(exc))
         return
     segments.reprice(pod, pod.hourly_usd, now=utcnow())
     _onward(pod)
@@ -161,7 +162,7 @@ def _record(pod: Pod, machine: Machine) -> None:
 
 def _onward(pod: Pod) -> None:
     """To its boot, or to its end where it is not wanted any more."""
-    if pod.retire_because:
+    if pod.retire_rule:
         lifecycle.move(pod, TERMINATING, by="spawn", because=pod.retire_because)
         dispatch.send(dispatch.TEARDOWN, pod.pk)
     else:
@@ -174,14 +175,22 @@ def _destroy_what_was_refused(pod: Pod, error: Refused) -> None:
     try:
         lifecycle.remember(pod, str(error.billing_id))
     except DuplicateMachine as exc:
-        _give_up(pod, str(exc))
+        _give_up(pod, PodRule.DUPLICATE_MACHINE, str(exc))
         return
-    lifecycle.move(pod, TERMINATING, by="spawn", because=f"refused, and bills: {error}")
+    lifecycle.move(
+        pod,
+        TERMINATING,
+        by="spawn",
+        rule=PodRule.REFUSED,
+        because=f"refused, and bills: {error}",
+    )
     dispatch.send(dispatch.TEARDOWN, pod.pk)
 
 
-def _give_up(pod: Pod, because: str) -> None:
-    lifecycle.move(pod, FAILED, by="spawn", because=because)
+def _give_up(pod: Pod, rule: PodRule, because: str) -> None:
+    """End it without a machine; where it was retired meanwhile, that stays the rule."""
+    rule = PodRule(pod.retire_rule) if pod.retire_rule else rule
+    lifecycle.move(pod, FAILED, by="spawn", rule=rule, because=because)
     segments.never_billed(pod)
     fencing.forget(pod)
 

@@ -15,6 +15,7 @@ from pods.costs import segments
 from pods.models import Pod
 from pods.providers.base import Machine, Phase, Provider
 from pods.providers.errors import NotFound, ProviderError, RateLimited
+from pods.rules import LOST_RULES, PodRule
 from pods.spawning import pause
 from pods.states import (
     BOOTING,
@@ -42,7 +43,7 @@ class CannotStop(Exception):
     """The pod's provider cannot stop a machine and keep it."""
 
 
-def retire_pod(pod: Pod, *, by: str, because: str, drain: bool = True) -> bool:
+def retire_pod(pod: Pod, *, by: str, rule: PodRule, because: str, drain: bool = True) -> bool:
     """Begin the end of a pod, from whatever state it is in; False where it had begun already.
 
     Raises:
@@ -50,29 +51,38 @@ def retire_pod(pod: Pod, *, by: str, because: str, drain: bool = True) -> bool:
     """
     state = pod.status
     if state is REQUESTED:
-        lifecycle.move(pod, FAILED, by=by, because=f"{because}; nothing was asked of the provider")
+        why = f"{because}; nothing was asked of the provider"
+        lifecycle.move(pod, FAILED, by=by, rule=rule, because=why)
         return True
     if state is CREATING:
         # The answer is open: spawn destroys what it finds.
-        took = Pod.objects.filter(pk=pod.pk, state=CREATING.value, retire_because="").update(
-            retire_because=because[:500]
+        took = Pod.objects.filter(pk=pod.pk, state=CREATING.value, retire_rule="").update(
+            retire_rule=rule.value, retire_because=because[:500]
         )
         if took:
-            lifecycle.note(pod, by=by, because=because)
+            lifecycle.note(pod, by=by, rule=rule, because=because)
         return bool(took)
     if state is READY and drain:
-        lifecycle.move(pod, DRAINING, by=by, because=because, retire_because=because[:500])
+        to = DRAINING
     elif state in {BOOTING, READY, STOPPED, STOPPING, PodState.RESUMING} or (
         state is DRAINING and not drain
     ):
-        lifecycle.move(pod, TERMINATING, by=by, because=because, retire_because=because[:500])
+        to = TERMINATING
     else:
         return False
+    lifecycle.move(pod, to, by=by, rule=rule, because=because, retire_because=because[:500])
     dispatch.send(dispatch.TEARDOWN, pod.pk)
     return True
 
 
-def stop_pod(pod: Pod, *, by: str, because: str, connect: Connect = connecting.connect) -> bool:
+def stop_pod(
+    pod: Pod,
+    *,
+    by: str,
+    rule: PodRule,
+    because: str,
+    connect: Connect = connecting.connect,
+) -> bool:
     """Drain a READY pod and halt its machine, which keeps its disk; False where it does not work.
 
     Raises:
@@ -85,7 +95,13 @@ def stop_pod(pod: Pod, *, by: str, because: str, connect: Connect = connecting.c
     if pod.status is not READY:
         return False
     lifecycle.move(
-        pod, DRAINING, by=by, because=because, retire_because=because[:500], stop_when_idle=True
+        pod,
+        DRAINING,
+        by=by,
+        rule=rule,
+        because=because,
+        retire_because=because[:500],
+        stop_when_idle=True,
     )
     dispatch.send(dispatch.TEARDOWN, pod.pk)
     return True
@@ -115,7 +131,7 @@ def _drain(pod: Pod) -> None:
     if because is None:
         _again(pod, DRAIN_STEP)
         return
-    to = STOPPING if pod.stop_when_idle and not pod.lost_because else TERMINATING
+    to = STOPPING if pod.stop_when_idle and pod.retire_rule not in LOST_RULES else TERMINATING
     lifecycle.move(pod, to, by="teardown", because=because)
 
 
@@ -252,7 +268,7 @@ def _confirm(pod: Pod, provider: Provider, *, present: bool) -> None:
     if now - pod.absent_since < window or now < born:
         _again(pod, max(window - (now - pod.absent_since), born - now, CONFIRM_STEP))
         return
-    if pod.lost_because:
+    if pod.retire_rule in LOST_RULES:
         lifecycle.move(pod, LOST, by="teardown", because=pod.lost_because)
     else:
         lifecycle.move(pod, TERMINATED, by="teardown", because="gone, as the provider confirmed")

@@ -29,6 +29,7 @@ from fleet.money import spending
 from pods import dispatch
 from pods.base.clock import utcnow
 from pods.models import Account, Orphan, Pod
+from pods.rules import PodRule
 from pods.states import TERMINATING
 
 log = structlog.get_logger(__name__)
@@ -36,7 +37,6 @@ DEAD_WITHIN: Final = timedelta(days=1)
 BOOTS_WITHIN: Final = timedelta(hours=2)
 # A balance that nobody has confirmed for so long says nothing any more.
 BALANCE_WITHIN: Final = timedelta(hours=2)
-NEVER_BOOTED: Final = "never booted"  # how pods/health.py begins the reason
 AT_ONCE: Final = 500
 
 
@@ -248,7 +248,7 @@ def _ticks(fleet_ids: Sequence[int], now: datetime) -> Mapping[int, Sequence[Tic
 def _boots_missed(now: datetime) -> Mapping[int, int]:
     """How many pods in a row have missed their boot deadline, since one became ready."""
     boots = Pod.objects.filter(
-        Q(retire_because__startswith=NEVER_BOOTED) | Q(ready_at__isnull=False),
+        Q(retire_rule=PodRule.NEVER_BOOTED.value) | Q(ready_at__isnull=False),
         requested_at__gt=now - BOOTS_WITHIN,
     )
     missed: dict[int, int] = defaultdict(int)
@@ -272,6 +272,7 @@ def _accounts(pods: Sequence[Pod], now: datetime) -> list[AccountSeen]:
             open_until=a.open_until,
             failures=a.failures,
             last_error=a.last_error,
+            last_error_kind=a.last_error_kind,
             balance_usd=newest.get(a.pk),
             hourly_usd=hourly[a.pk],
         )

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Final
 
 from fleet.decision.sentence import plural
+from pods.rules import CREDENTIALS_REFUSED
 
 AGAIN_AFTER: Final = timedelta(hours=24)
 BUDGET_STEPS: Final = (100, 80, 50)  # percent
@@ -125,7 +126,8 @@ class AccountSeen:
     name: str
     open_until: datetime | None = None
     failures: int = 0
-    last_error: str = ""
+    last_error: str = ""  # for people
+    last_error_kind: str = ""  # an ErrorKind
     balance_usd: Decimal | None = None  # None: unknown, which is not zero
     hourly_usd: Decimal = Decimal(0)  # of everything on it that may bill
 
@@ -228,7 +230,7 @@ def circuits(facts: AlertFacts) -> Iterator[Incident]:
     """An account is left alone after failures, or its credentials are refused."""
     for account in facts.accounts:
         subject = f"account:{account.account_id}"
-        if account.failures and account.last_error.startswith(("AuthFailed", "BadSecret")):
+        if account.failures and account.last_error_kind in CREDENTIALS_REFUSED:
             yield Incident(
                 cause=Cause.CREDENTIALS,
                 subject=subject,

@@ -11,6 +11,7 @@ from fleet.decision.sentence import hours_text, seconds_text, sentence
 from fleet.decision.stopped import given_up, startable
 from fleet.decision.stragglers import stragglers
 from fleet.decision.values import Decision, Mode, PodFacts, Policy, Resume, Retire, Snapshot, Step
+from pods.rules import PodRule
 from pods.states import CREATING, READY, REQUESTED, STOPPED
 
 
@@ -86,7 +87,11 @@ def _retire(seen: Snapshot, policy: Policy, *, wished: int, least: Step) -> list
     if Mode.STOP_ALL in {policy.mode, policy.installation_mode}:
         leaving += [p for p in seen.pods if p.state is STOPPED]
     retire = [
-        Retire(pod_id=p.pod_id, rule=least.rule or "stop_all", because=least.because or "stopped")
+        Retire(
+            pod_id=p.pod_id,
+            rule=PodRule(least.rule or "stop_all"),
+            because=least.because or "stopped",
+        )
         for p in leaving
     ]
     retire += _withdrawn(seen, policy, {r.pod_id for r in retire})
@@ -101,7 +106,7 @@ def _withdrawn(seen: Snapshot, policy: Policy, gone: set[int]) -> list[Retire]:
     if Mode.PAUSED not in {policy.mode, policy.installation_mode}:
         return []
     return [
-        Retire(pod_id=p.pod_id, rule="paused", because="paused before it was created")
+        Retire(pod_id=p.pod_id, rule=PodRule.PAUSED, because="paused before it was created")
         for p in seen.active
         if p.pod_id not in gone and p.state in {REQUESTED, CREATING}
     ]
@@ -140,7 +145,7 @@ def _idle(seen: Snapshot, policy: Policy, *, keep: int, gone: set[int]) -> list[
     return [
         Retire(
             pod_id=p.pod_id,
-            rule="idle",
+            rule=PodRule.IDLE,
             because=f"idle for {seconds_text(since)}",
             stop=policy.idle_stops,
         )
@@ -159,4 +164,5 @@ def _too_old(seen: Snapshot, policy: Policy, gone: set[int]) -> list[Retire]:
     ]
     old.sort(key=lambda p: (p.age, p.pod_id), reverse=True)
     because = f"older than {hours_text(policy.max_pod_age)}"
-    return [Retire(pod_id=p.pod_id, rule="max_pod_hours", because=because) for p in old[:1]]
+    rule = PodRule.MAX_POD_HOURS
+    return [Retire(pod_id=p.pod_id, rule=rule, because=because) for p in old[:1]]

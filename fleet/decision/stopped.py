@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from fleet.decision.sentence import hours_text
 from fleet.decision.values import OfferFacts, PodFacts, Policy, Retire, Snapshot
+from pods.rules import PodRule
 from pods.states import STOPPED
 
 NOTHING = Decimal(0)
@@ -71,17 +72,17 @@ def given_up(
     """
     stopped = [p for p in seen.pods if p.state is STOPPED and p.pod_id not in besides]
     if short:
-        return [Retire(pod_id=p.pod_id, rule="stopped", because=short) for p in stopped]
+        return [Retire(pod_id=p.pod_id, rule=PodRule.STOPPED, because=short) for p in stopped]
     stopped.sort(key=lambda p: (p.stopped_hourly_usd, p.hourly_usd, p.pod_id), reverse=True)
     working = min(len(seen.active), policy.max_instances)
     back = sum(p.state is STOPPED and p.pod_id in besides for p in seen.pods)
     surplus = max(0, working + back + len(stopped) - policy.max_instances)
     why = f"max_instances is {policy.max_instances}"
-    retire = [Retire(pod_id=p.pod_id, rule="stopped", because=why) for p in stopped[:surplus]]
+    retire = [Retire(pod_id=p.pod_id, rule=PodRule.STOPPED, because=why) for p in stopped[:surplus]]
     if policy.max_stopped is not None:
         because = f"stopped for more than {hours_text(policy.max_stopped)}"
         retire += [
-            Retire(pod_id=p.pod_id, rule="max_stopped_hours", because=because)
+            Retire(pod_id=p.pod_id, rule=PodRule.MAX_STOPPED_HOURS, because=because)
             for p in stopped[surplus:]
             if _outlived(p, policy)
         ]

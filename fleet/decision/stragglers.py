@@ -7,9 +7,9 @@ from typing import Final
 
 from fleet.decision.sentence import seconds_text
 from fleet.decision.values import PodFacts, Retire, Snapshot
+from pods.rules import PodRule
 from pods.states import READY
 
-RULE: Final = "straggler"
 # A pod's first minutes are spent on a cold model and a cold disk: what it does then says nothing.
 MEASURED_FOR: Final = timedelta(minutes=5)
 LEAST_SHARE: Final = Decimal("0.5")  # of the median of its peers' items per dollar
@@ -39,7 +39,7 @@ def stragglers(seen: Snapshot, gone: set[int]) -> list[Retire]:
         return []
     share, pod, _ = min(found, key=lambda row: (row[0], row[1].pod_id))
     because = f"does {share:.0%} of the items per dollar that others on its GPU do"
-    return [Retire(pod_id=pod.pod_id, rule=RULE, because=because)]
+    return [Retire(pod_id=pod.pod_id, rule=PodRule.STRAGGLER, because=because)]
 
 
 def _useless(seen: Snapshot, gone: set[int]) -> Retire | None:
@@ -61,7 +61,7 @@ def _useless(seen: Snapshot, gone: set[int]) -> Retire | None:
         return None
     since, number = max(idle)
     because = f"has taken nothing for {seconds_text(since)} while items wait"
-    return Retire(pod_id=-number, rule=RULE, because=because)
+    return Retire(pod_id=-number, rule=PodRule.STRAGGLER, because=because)
 
 
 def _kind(pod: PodFacts) -> tuple[str, int]:

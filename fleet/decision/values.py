@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from pods.costs.price import usd_per_item
+from pods.rules import PodRule
 from pods.states import ACTIVE, STOPPED, PodState
 
 
@@ -194,7 +195,7 @@ class Retire:
     """A pod that is to be retired."""
 
     pod_id: int
-    rule: str
+    rule: PodRule
     because: str
     stop: bool = False  # its disk is kept where the provider can do that
 

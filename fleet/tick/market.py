@@ -10,30 +10,20 @@ from typing import Final
 from django.db.models import F, FloatField, Q, Sum
 from pydantic import TypeAdapter, ValidationError
 
-from fleet.decision import placement, stragglers
+from fleet.decision import placement
 from fleet.decision.placement import Experience, Failure, Kind, Trouble
 from fleet.decision.values import OfferFacts, Wanted
 from fleet.models import Fleet
 from pods.accounts import breaker, surveying
-from pods.diagnosis import Finding
 from pods.models import Account, Pod
 from pods.providers.base import Offer
+from pods.rules import BROKEN_RULES, LOST_RULES, OFFER_RULES
 from pods.states import ACTIVE, FAILED, LOST, TERMINATED, TERMINATING
 
 # Speeds older than that are of another model or image, most likely.
 MEASURED_WITHIN: Final = timedelta(days=30)
 FAILURES_READ: Final = 500
 MICRO: Final = Decimal("0.000001")  # USD/hour, as rows keep it
-# What `retire_because` begins with where the machine was at fault, not the work.
-BROKEN: Final = (
-    Finding.NEVER_BOOTED.value,
-    Finding.MACHINE_FAILED.value,
-    Finding.SILENT.value,
-    Finding.HUNG.value,
-    stragglers.RULE,
-)
-# A refusal of the account, which its breaker remembers, says nothing about the offer.
-OF_THE_ACCOUNT: Final = ("AuthFailed", "QuotaExceeded")
 
 _WANTED: Final = TypeAdapter(Wanted)
 
@@ -117,44 +107,35 @@ def _measured(fleet: Fleet, now: datetime) -> tuple[dict[Kind, float], frozenset
 
 def _failures(now: datetime) -> tuple[Failure, ...]:
     """The pods of all fleets that came to nothing lately: a bad host is bad for everybody. One query."""
-    broken = Q()
-    for words in BROKEN:
-        broken |= Q(retire_because__startswith=words)
-    refused = Q(state=FAILED.value, asked_at__isnull=False, retire_because="")
-    for words in OF_THE_ACCOUNT:
-        refused &= ~Q(because__startswith=words)
+    refused = Q(state=FAILED.value, asked_at__isnull=False, retire_rule__in=OFFER_RULES)
+    ended = Q(
+        state__in=[TERMINATED.value, TERMINATING.value],
+        retire_rule__in=BROKEN_RULES | LOST_RULES,
+    )
     rows = (
         Pod.objects.filter(state_since__gt=now - placement.REMEMBERED)
-        .filter(
-            refused
-            | Q(state=LOST.value)
-            | (Q(state__in=[TERMINATED.value, TERMINATING.value]) & (broken | ~Q(lost_because="")))
-        )
+        .filter(refused | Q(state=LOST.value) | ended)
         .order_by("-state_since")
         .values_list(
-            "state", "retire_because", "lost_because", "interruptible",
-            "account_id", "offer_key", "host", "state_since",
+            "state", "retire_rule", "interruptible", "account_id", "offer_key", "host", "state_since"
         )[:FAILURES_READ]
     )  # fmt: skip
     return tuple(
         Failure(
-            trouble=_trouble(state, retired, lost, interruptible=interruptible),
+            trouble=_trouble(state, rule, interruptible=interruptible),
             account_id=account_id,
             key=key,
             host=host,
             ago=max(now - since, timedelta(0)),
         )
-        for state, retired, lost, interruptible, account_id, key, host, since in rows
+        for state, rule, interruptible, account_id, key, host, since in rows
     )
 
 
-def _trouble(state: str, retired: str, lost: str, *, interruptible: bool) -> Trouble:
+def _trouble(state: str, rule: str, *, interruptible: bool) -> Trouble:
     if state == FAILED.value:
         return Trouble.REFUSED
-    taken = interruptible and not lost.startswith(Finding.MACHINE_FAILED.value)
-    if taken and not retired.startswith(BROKEN):
-        return Trouble.LOST
-    return Trouble.BROKEN
+    return Trouble.LOST if interruptible and rule not in BROKEN_RULES else Trouble.BROKEN
 
 
 def _kind(pod: Pod) -> Kind:

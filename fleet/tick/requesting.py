@@ -9,6 +9,7 @@ from fleet.models import Backlog, Fleet
 from pods import dispatch, lifecycle
 from pods.models import Account, Installation
 from pods.pod_rows import Template, requested_pod
+from pods.rules import PodRule
 
 
 def request_pods(fleet: Fleet, offers: Sequence[OfferFacts], *, because: str) -> None:
@@ -31,7 +32,7 @@ def request_pods(fleet: Fleet, offers: Sequence[OfferFacts], *, because: str) ->
             hourly_usd=offer.hourly_usd,
             stopped_hourly_usd=offer.stopped_hourly_usd,
         )
-        lifecycle.insert(pod, by="tick", because=because)
+        lifecycle.insert(pod, by="tick", rule=PodRule.WANTED, because=because)
         dispatch.send(dispatch.SPAWN, pod.pk)
 
 

@@ -23,6 +23,7 @@ from pods.accounts.connecting import CannotConnect
 from pods.base.clock import utcnow
 from pods.lifecycle import Overtaken
 from pods.models import Pod
+from pods.rules import PodRule
 from pods.states import READY
 
 log = structlog.get_logger(__name__)
@@ -159,21 +160,22 @@ def _oldest_seconds(gathered: Gathered) -> float | None:
 def _retire(gathered: Gathered, decision: Decision) -> None:
     """Begin the end of each pod that the decision retires; one that moved meanwhile waits a tick."""
     for leaving in decision.retire:
-        pod, because = gathered.pods[leaving.pod_id], f"{leaving.rule}: {leaving.because}"
+        pod, rule = gathered.pods[leaving.pod_id], leaving.rule
+        because = f"{rule.value}: {leaving.because}"
         try:
-            if not (leaving.stop and _stopped(pod, because)):
-                teardown.retire_pod(pod, by="tick", because=because)
+            if not (leaving.stop and _stopped(pod, rule, because)):
+                teardown.retire_pod(pod, by="tick", rule=rule, because=because)
         except Overtaken:
             continue
 
 
-def _stopped(pod: Pod, because: str) -> bool:
+def _stopped(pod: Pod, rule: PodRule, because: str) -> bool:
     """Whether its disk is kept: not where its provider cannot do that, or cannot be reached at all.
 
     Raises:
         Overtaken: the row changed since it was read.
     """
     try:
-        return teardown.stop_pod(pod, by="tick", because=because)
+        return teardown.stop_pod(pod, by="tick", rule=rule, because=because)
     except (teardown.CannotStop, CannotConnect):
         return False

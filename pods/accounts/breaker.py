@@ -5,11 +5,22 @@ from typing import Final
 
 from django.db.models import F, Q
 
-from pods.accounts.connecting import CannotConnect
+from pods.accounts.connecting import BadSecret, CannotConnect
 from pods.base.clock import utcnow
 from pods.base.pauses import doubled
 from pods.models import Account
-from pods.providers.errors import AuthFailed, ProviderError, QuotaExceeded, RateLimited
+from pods.providers.errors import (
+    AuthFailed,
+    Declined,
+    NoCapacity,
+    NotFound,
+    ProviderError,
+    QuotaExceeded,
+    RateLimited,
+    Refused,
+    Unavailable,
+)
+from pods.rules import ErrorKind
 
 # Three in a row are no coincidence; the first pause is short, since most troubles are.
 FAILURES_TO_OPEN: Final = 3
@@ -17,6 +28,24 @@ FIRST_PAUSE: Final = timedelta(seconds=30)
 LONGEST_PAUSE: Final = timedelta(minutes=30)
 # Twice the longest pause: while creates are tried and refused, the last one is always younger.
 REFUSAL_COUNTS: Final = 2 * LONGEST_PAUSE
+# The first that fits: Declined and CannotConnect have kinds of their own below them.
+KINDS: Final = (
+    (NoCapacity, ErrorKind.NO_CAPACITY),
+    (QuotaExceeded, ErrorKind.QUOTA_EXCEEDED),
+    (AuthFailed, ErrorKind.AUTH_FAILED),
+    (NotFound, ErrorKind.NOT_FOUND),
+    (Refused, ErrorKind.REFUSED),
+    (Declined, ErrorKind.DECLINED),
+    (RateLimited, ErrorKind.RATE_LIMITED),
+    (Unavailable, ErrorKind.UNAVAILABLE),
+    (BadSecret, ErrorKind.BAD_SECRET),
+    (CannotConnect, ErrorKind.CANNOT_CONNECT),
+)
+
+
+def kind_of(error: ProviderError | CannotConnect) -> ErrorKind:
+    """Which kind an error is, as it is written down."""
+    return next((kind for cls, kind in KINDS if isinstance(error, cls)), ErrorKind.OTHER)
 
 
 def is_open(account: Account, *, now: datetime) -> bool:
@@ -43,12 +72,16 @@ def failed(
     """
     if isinstance(error, RateLimited):
         return
-    row, said = Account.objects.filter(pk=account.pk), f"{type(error).__name__}: {error}"[:500]
+    row = Account.objects.filter(pk=account.pk)
+    said = {
+        "last_error_kind": kind_of(error).value,
+        "last_error": f"{type(error).__name__}: {error}"[:500],
+    }
     closed = row.filter(Q(open_until__isnull=True) | Q(open_until__lte=utcnow()))
-    counted = closed.update(failures=F("failures") + 1, last_error=said)
+    counted = closed.update(failures=F("failures") + 1, **said)
     if not counted:
-        row.update(last_error=said)
-    account.refresh_from_db(fields=["failures", "last_error", "open_until"])
+        row.update(**said)
+    account.refresh_from_db(fields=["failures", "open_until", *said])
     if not counted:
         return
     at_once = isinstance(error, AuthFailed | QuotaExceeded)
@@ -64,7 +97,13 @@ def failed(
 def succeeded(account: Account) -> None:
     """A machine was created, or a new key was tried: the account is well again."""
     if account.failures or account.open_until:
-        well = {"failures": 0, "open_until": None, "last_error": "", "create_refused_at": None}
+        well = {
+            "failures": 0,
+            "open_until": None,
+            "last_error": "",
+            "last_error_kind": "",
+            "create_refused_at": None,
+        }
         Account.objects.filter(pk=account.pk).update(**well)
         for name, value in well.items():
             setattr(account, name, value)

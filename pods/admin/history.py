@@ -19,7 +19,7 @@ class PodEventAdmin(ReadOnly):
     """The history of all pods."""
 
     list_display = ("at", "pod", "before", "after", "by", "because")
-    list_filter = ("after", "by")
+    list_filter = ("after", "rule", "by")
     search_fields = ("because", "pod__name")
     ordering = ("-pk",)
     list_select_related = ("pod",)

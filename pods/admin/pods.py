@@ -23,6 +23,7 @@ from pods.costs import columns
 from pods.lifecycle import Overtaken
 from pods.models import Pod
 from pods.providers.errors import ProviderError
+from pods.rules import PodRule
 from pods.states import ENDED
 
 STATE_LABELS = {
@@ -120,6 +121,7 @@ class PodAdmin(ReadOnly):
                     ("booted_at", "ready_at"),
                     ("destroy_asked_at", "absent_since"),
                     ("ended_at", "due_at"),
+                    "retire_rule",
                     ("retire_because", "lost_because"),
                     ("note", "attempts"),
                     ("boot_seconds", "silent_seconds"),
@@ -242,21 +244,21 @@ class PodAdmin(ReadOnly):
     def drain(self, request: HttpRequest, pods: QuerySet[Pod]) -> TemplateResponse | None:
         """Retire the pods, once that is confirmed."""
         return self._end(request, pods, "drain", lambda pod, by: teardown.retire_pod(
-            pod, by=by, because="drained by an operator"
+            pod, by=by, rule=PodRule.OPERATOR, because="drained by an operator"
         ))  # fmt: skip
 
     @action(description="Stop: drain, then keep the disk only", permissions=["operate"])
     def stop(self, request: HttpRequest, pods: QuerySet[Pod]) -> TemplateResponse | None:
         """Stop the pods where their provider can, once that is confirmed."""
         return self._end(request, pods, "stop", lambda pod, by: teardown.stop_pod(
-            pod, by=by, because="stopped by an operator"
+            pod, by=by, rule=PodRule.OPERATOR, because="stopped by an operator"
         ))  # fmt: skip
 
     @action(description="Destroy now: items in hand go to other pods", permissions=["operate"])
     def destroy(self, request: HttpRequest, pods: QuerySet[Pod]) -> TemplateResponse | None:
         """Destroy the pods without a drain, once that is confirmed."""
         return self._end(request, pods, "destroy", lambda pod, by: teardown.retire_pod(
-            pod, by=by, because="destroyed by an operator", drain=False
+            pod, by=by, rule=PodRule.OPERATOR, because="destroyed by an operator", drain=False
         ))  # fmt: skip
 
     def _end(

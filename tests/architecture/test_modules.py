@@ -17,6 +17,7 @@ PURE = (
     "fleet/decision/*.py",
     "pods/costs/price.py",
     "pods/states.py",
+    "pods/rules.py",
     "pods/diagnosis.py",
     "pods/machine_names.py",
 )
@@ -24,6 +25,7 @@ PURE_MODULES = (
     "fleet.decision",
     "pods.costs.price",
     "pods.states",
+    "pods.rules",
     "pods.diagnosis",
     "pods.machine_names",
 )

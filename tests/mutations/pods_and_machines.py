@@ -69,7 +69,7 @@ PODS_AND_MACHINES: Final = (
     Mutation(
         name="end-a-spawn-that-is-no-longer-wanted",
         file=SPAWNING,
-        before="    if pod.retire_because:\n        lifecycle.move(pod, TERMINATING",
+        before="    if pod.retire_rule:\n        lifecycle.move(pod, TERMINATING",
         after="    if False:\n        lifecycle.move(pod, TERMINATING",
         tests=(SPAWNS + "test_a_pod_that_is_not_wanted_any_more_ends_from_wherever_its_spawn_is",),
     ),

@@ -11,7 +11,8 @@ from django.db.models import Count
 from fleet.models import Alert, Fleet, Tick
 from fleet.money import spending
 from pods.base.clock import utcnow
-from pods.health import ILL_WORDS, INFERRED_SHARE, INFERRED_WINDOW
+from pods.diagnosis import INFERRED
+from pods.health import INFERRED_SHARE, INFERRED_WINDOW
 from pods.models import MICROS, Orphan, Pod, PodEvent, PriceSegment
 from pods.states import BILLABLE, CREATING, ENDED, REQUESTED, STOPPED, PodState, may_move
 from tests.simulation.agents import Agents
@@ -24,6 +25,7 @@ UNDER_COUNTED: Final = timedelta(seconds=50)  # a tick, and a step: 33 s while a
 OVER_COUNTED: Final = timedelta(minutes=30)  # until it is noticed, beside faults, that one is gone
 BUDGETS: Final = ("total_budget_usd", "daily_budget_usd")
 LIMITS: Final = ("max_instances", "spawn_per_tick", "max_hourly_usd", *BUDGETS)
+ILL_RULES: Final = frozenset(finding.value for finding in INFERRED)
 STOOD_STILL: Final = timedelta(minutes=10)  # a tick, freezes in it included
 OPENING: Final = (REQUESTED.value, CREATING.value)
 
@@ -206,7 +208,7 @@ class Invariants:
         self._most_pods = [(t, n) for t, n in self._most_pods if now - t < 2 * INFERRED_WINDOW]
         self._most_pods.append((now, pods))
         self._inferred += [
-            e.at for e in events if e.by == "health" and e.after and e.because.startswith(ILL_WORDS)
+            e.at for e in events if e.by == "health" and e.after and e.rule in ILL_RULES
         ]
         self._inferred = [t for t in self._inferred if now - t < INFERRED_WINDOW]
         count, most = len(self._inferred), max(n for _, n in self._most_pods)

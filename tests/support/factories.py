@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from fleet.decision.values import OfferFacts, PodFacts, Policy, Snapshot
+from pods.rules import PodRule
 from pods.states import READY, PodState
 
 if TYPE_CHECKING:  # rows are imported when Django is ready
@@ -115,5 +116,5 @@ def a_pod(fleet: "Fleet | None" = None, state: PodState = READY, **values: Any) 
         state=state.value,
         **{**defaults, **values},
     )
-    lifecycle.insert(pod, by="test", because="made by a test")
+    lifecycle.insert(pod, by="test", rule=PodRule.WANTED, because="made by a test")
     return pod

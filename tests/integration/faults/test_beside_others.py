@@ -20,6 +20,7 @@ from pods.agent_redis import heartbeats
 from pods.base import clock
 from pods.models import Pod, PriceSegment
 from pods.providers.base import Provider
+from pods.rules import PodRule
 from pods.states import READY, TERMINATED, TERMINATING
 from tests.support.factories import a_fleet, a_pod, an_account
 from tests.support.world import World, state
@@ -44,7 +45,7 @@ def test_a_price_that_rose_between_offer_and_rent_is_what_counts_from_the_first_
     assert pod.hourly_usd == offered * 3
     world.run(3600)
     world.beat(pod)
-    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="x", drain=False)
     world.run(900, until=lambda: state(pod) == "terminated")
     ours = sum(s.cost_micros for s in PriceSegment.objects.filter(pod=pod)) / 1_000_000
     theirs = float(world.rig.state.bill.total(str(pod.external_id), now=world.rig.clock()))
@@ -108,7 +109,7 @@ def test_work_that_arrives_while_the_last_pod_drains_waits_for_its_place(redis_u
     Fleet.objects.filter(pk=fleet.pk).update(proven_template=requesting.template_hash(fleet))
     operating.make_group(fleet)
     pod = a_pod(fleet, READY)
-    teardown.retire_pod(pod, by="tick", because="idle")
+    teardown.retire_pod(pod, by="tick", rule=PodRule.OPERATOR, because="idle")
     client = redis.Redis.from_url(redis_url, protocol=2)
     for n in range(50):
         client.xadd("late", {"payload": str(n)})
@@ -131,7 +132,7 @@ def test_an_item_taken_between_the_look_and_the_drain_command_is_finished_first(
 ) -> None:
     pod = world.booted()
     world.beat(pod, idle_ms=600_000)
-    teardown.retire_pod(pod, by="tick", because="idle for 600 s")
+    teardown.retire_pod(pod, by="tick", rule=PodRule.OPERATOR, because="idle for 600 s")
     world.beat(pod, AgentState.WORKING, in_flight=1)  # it took one before it heard
     world.run(20)
     assert state(pod) == "draining"

@@ -20,6 +20,7 @@ from pods import teardown
 from pods.accounts import connecting
 from pods.base import clock
 from pods.models import Pod, PodEvent
+from pods.rules import PodRule
 from pods.states import READY
 from tests.support.factories import a_fleet, a_pod, an_account
 from tests.support.world import World, state
@@ -68,7 +69,7 @@ def test_a_database_that_goes_when_the_machine_was_destroyed_still_sees_its_end_
     world: World,
 ) -> None:
     pod = world.booted()
-    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="x", drain=False)
     with pytest.raises(OperationalError), database_gone(lambda _: not world.living()):
         world.work()
     assert state(pod) == "terminating"

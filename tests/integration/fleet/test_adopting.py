@@ -10,6 +10,7 @@ from fleet.adopting import CannotAdopt
 from fleet.models import Fleet
 from pods import teardown
 from pods.models import Installation, Pod, PodEvent, PriceSegment
+from pods.rules import PodRule
 from pods.states import READY
 from tests.support.factories import a_fleet, a_pod
 from tests.support.rigs.runpod_rig import KEY
@@ -56,7 +57,7 @@ def test_machines_of_a_lost_database_get_rows_work_on_and_can_be_ended(world: Wo
     assert PriceSegment.objects.filter(until=None).count() == 2
     assert adopted(world, slug, fleet_id) == []  # a second call does no harm
     for pod in Pod.objects.all():
-        teardown.retire_pod(pod, by="ann", because="enough", drain=False)
+        teardown.retire_pod(pod, by="ann", rule=PodRule.OPERATOR, because="enough", drain=False)
     world.run(600)
     assert {p.state for p in Pod.objects.all()} == {"terminated"}
     assert not world.rig.state.living()

@@ -11,6 +11,7 @@ from pods.agent.protocol import AgentState
 from pods.base import clock
 from pods.emulators.base import Reply
 from pods.models import Account, Installation, Orphan, Pod, PriceSegment
+from pods.rules import PodRule
 from tests.support.rigs.runpod_rig import POD, PODS
 from tests.support.world import PROBLEM, World, reply, state
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 def test_a_drain_ends_when_the_agent_says_so_and_the_end_is_proved(world: World) -> None:
     pod = world.booted()
-    assert teardown.retire_pod(pod, by="test", because="idle")
+    assert teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="idle")
     world.work()
     assert state(pod) == "draining"
     world.beat(pod, AgentState.DRAINED)
@@ -36,7 +37,7 @@ def test_a_drain_ends_when_the_agent_says_so_and_the_end_is_proved(world: World)
 @pytest.mark.fault(39)
 def test_a_drain_that_never_ends_is_cut_off_at_its_time(world: World) -> None:
     pod = world.booted()
-    teardown.retire_pod(pod, by="test", because="idle")
+    teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="idle")
     for _ in range(20):
         world.beat(pod, AgentState.DRAINING, in_flight=3)
         world.run(5)
@@ -51,7 +52,7 @@ def test_a_destroy_that_fails_is_repeated_for_ever_and_the_pod_counts(
 ) -> None:
     pod = world.booted()
     world.rig.server.faults.answer("DELETE", POD, reply(status), times=60)
-    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="x", drain=False)
     world.run(600)
     assert state(pod) == "terminating"
     assert list(Pod.objects.billable()) == [pod]
@@ -66,7 +67,7 @@ def test_a_machine_that_stays_although_its_destroy_was_accepted_is_destroyed_aga
 ) -> None:
     pod = world.booted()
     world.rig.server.faults.answer("DELETE", POD, Reply(status=204), times=50)
-    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="x", drain=False)
     world.run(300)
     assert (state(pod), len(world.living())) == ("terminating", 1)
     world.rig.server.faults.clear()
@@ -78,7 +79,7 @@ def test_a_machine_that_stays_although_its_destroy_was_accepted_is_destroyed_aga
 def test_a_404_to_a_destroy_is_success_and_still_has_to_be_proved(world: World) -> None:
     pod = world.booted()
     world.rig.state.delete(str(pod.external_id))
-    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="x", drain=False)
     world.run(30)
     assert state(pod) == "terminating"
     world.run(900, until=lambda: state(pod) == "terminated")
@@ -277,8 +278,7 @@ def test_a_machine_of_a_fleet_without_pods_gets_the_row_that_its_fleet_would_ask
 
 def test_a_machine_whose_row_was_closed_counts_and_is_destroyed_again(world: World) -> None:
     pod = world.booted()
-    Pod.objects.filter(pk=pod.pk).update(lost_because="")
-    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="x", drain=False)
     world.run(900, until=lambda: state(pod) == "terminated")
     ended = Pod.objects.get(pk=pod.pk)
     back = world.rig.state.pods[str(ended.external_id)]
@@ -308,7 +308,7 @@ def test_the_ledger_is_the_vendors_bill_within_a_tick(world: World) -> None:
     pod = world.booted()
     world.rig.clock.advance(3 * 3600)
     world.beat(pod)
-    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="x", drain=False)
     world.run(900, until=lambda: state(pod) == "terminated")
     ours = sum(s.cost_micros for s in PriceSegment.objects.filter(pod=pod)) / 1_000_000
     theirs = float(world.rig.state.bill.total(str(pod.external_id), now=world.rig.clock()))
@@ -320,7 +320,7 @@ def test_the_ledger_is_the_vendors_bill_within_a_tick(world: World) -> None:
 def test_deliveries_that_come_too_early_prove_nothing(world: World) -> None:
     pod = world.booted()
     world.rig.clock.advance(600)  # no new machine any more, which lists may lack
-    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="x", drain=False)
     for _ in range(5):  # at once, as duplicates and nudges do
         teardown.teardown_pod(pod.pk, connect=world.connect)
         world.rig.clock.advance(2)
@@ -336,6 +336,6 @@ def test_what_both_readings_lack_is_destroyed_all_the_same(world: World) -> None
     body = {"title": "Not Found", "status": 404, "detail": "pod not found"}
     hidden = Reply(status=404, json=body, content_type=PROBLEM)
     world.rig.server.faults.answer("GET", POD, hidden, times=500)
-    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="x", drain=False)
     world.run(20)
     assert world.living() == []

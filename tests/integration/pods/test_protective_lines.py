@@ -16,6 +16,7 @@ from pods.lifecycle import DuplicateMachine, IllegalMove
 from pods.models import Pod, PriceSegment
 from pods.providers.base import Capabilities, Machine, PodSpec
 from pods.providers.errors import Refused
+from pods.rules import PodRule
 from pods.states import TERMINATED
 from tests.support.rigs.runpod_rig import POD, PODS
 from tests.support.world import World, reply, state
@@ -118,7 +119,7 @@ def test_one_reading_that_lacks_a_machine_proves_nothing(world: World, hidden_fr
     else:
         machine.listed_from = in_a_year
     world.rig.server.faults.answer("DELETE", POD, Reply(status=204), times=500)
-    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="x", drain=False)
     world.run(600)
     assert (state(pod), len(world.living())) == ("terminating", 1)
     world.rig.server.faults.clear()
@@ -136,7 +137,7 @@ def test_a_fresh_machine_that_no_reading_shows_yet_is_not_proved_gone(world: Wor
     machine.known_from = machine.listed_from = clock.utcnow() + timedelta(minutes=9)
     with mock.patch.object(world.provider, "capabilities", slow):
         world.rig.server.faults.answer("DELETE", POD, reply(404), times=1)
-        teardown.retire_pod(pod, by="test", because="x", drain=False)
+        teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="x", drain=False)
         world.run(500)
         assert (state(pod), len(world.living())) == ("terminating", 1)
         world.run(1200, until=lambda: state(pod) == "terminated")
@@ -150,7 +151,7 @@ def test_an_absence_of_before_the_end_proves_no_end(world: World) -> None:
     Pod.objects.filter(pk=pod.pk).update(absent_since=clock.utcnow() - timedelta(hours=1))
     pod.refresh_from_db()
     world.rig.state.delete(str(pod.external_id))
-    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="x", drain=False)
     world.work()
     assert state(pod) == "terminating"
     world.run(900, until=lambda: state(pod) == "terminated")
@@ -161,7 +162,7 @@ def test_redis_down_keeps_no_machine_billing_for_long(world: World) -> None:
     pod = world.booted()
     Pod.objects.filter(pk=pod.pk).update(redis_url="redis://127.0.0.1:1/0")
     pod.refresh_from_db()
-    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="x", drain=False)
     world.run(60)
     assert len(world.living()) == 1  # it could still publish: the fence goes first
     world.run(200, until=lambda: world.living() == [])
@@ -172,7 +173,7 @@ def test_what_a_gone_pod_had_in_hand_is_left_to_be_claimed(world: World) -> None
     world.redis.xgroup_create(BACKLOG, BACKLOG, "0", mkstream=True)
     world.redis.xadd(BACKLOG, {"payload": "x"})
     world.redis.xreadgroup(BACKLOG, pod.name, {BACKLOG: ">"})
-    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="x", drain=False)
     world.run(900, until=lambda: state(pod) == "terminated")
     assert world.redis.xpending(BACKLOG, BACKLOG)["pending"] == 1
 
@@ -218,7 +219,7 @@ def test_a_destroy_that_ended_nothing_does_not_end_the_bill(world: World) -> Non
     """Found by the seed 105823: the destroy that did end it lost its answer."""
     pod = world.booted()
     world.rig.server.faults.answer("DELETE", POD, reply(404))
-    teardown.retire_pod(pod, by="test", because="x", drain=False)
+    teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="x", drain=False)
     teardown.teardown_pod(pod.pk, connect=world.connect)
     assert len(world.living()) == 1
     world.rig.clock.advance(3600)

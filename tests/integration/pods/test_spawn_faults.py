@@ -13,6 +13,7 @@ from pods.base import clock
 from pods.emulators.base import Reply
 from pods.models import Pod, PriceSegment
 from pods.providers.base import Machine, PodSpec
+from pods.rules import PodRule
 from pods.states import BOOTING, PodState
 from tests.support.factories import a_pod
 from tests.support.rigs.runpod_rig import PODS
@@ -253,12 +254,12 @@ def test_an_id_that_another_row_holds_is_not_taken_twice(world: World) -> None:
 @pytest.mark.fault(13)
 def test_a_pod_that_is_not_wanted_any_more_ends_from_wherever_its_spawn_is(world: World) -> None:
     never_asked = world.requested()
-    assert teardown.retire_pod(never_asked, by="test", because="paused")
+    assert teardown.retire_pod(never_asked, by="test", rule=PodRule.OPERATOR, because="paused")
     assert never_asked.state == "failed"
     world.rig.server.faults.lose_answer("POST", PODS)
     open_answer = world.spawn(world.requested())
-    assert teardown.retire_pod(open_answer, by="test", because="paused")
-    assert not teardown.retire_pod(open_answer, by="test", because="again")
+    assert teardown.retire_pod(open_answer, by="test", rule=PodRule.OPERATOR, because="paused")
+    assert not teardown.retire_pod(open_answer, by="test", rule=PodRule.OPERATOR, because="again")
     world.run(900, until=lambda: not Pod.objects.billable().exists())
     assert world.living() == []
     assert Pod.objects.get(pk=open_answer.pk).state == "terminated"

@@ -121,7 +121,9 @@ def test_refused_credentials_an_orphan_and_a_late_tick_are_alerts(
     fleet: Fleet, time: SteppedClock
 ) -> None:
     account = fleet.accounts.get()
-    Account.objects.filter(pk=account.pk).update(failures=1, last_error="AuthFailed: 401")
+    Account.objects.filter(pk=account.pk).update(
+        failures=1, last_error="AuthFailed: 401", last_error_kind="auth_failed"
+    )
     orphan = Orphan.objects.create(
         account=account, external_id="m", name="m", first_seen_at=NOON, last_seen_at=NOON
     )
@@ -151,7 +153,7 @@ def test_a_budget_has_one_open_alert_and_it_is_of_the_highest_step(
 def test_pods_that_never_boot_are_an_alert_until_one_does(fleet: Fleet, time: SteppedClock) -> None:
     for _ in range(3):
         time.advance(60)
-        a_pod(fleet, LOST, retire_because="never booted: no agent within 900 s")
+        a_pod(fleet, LOST, retire_rule="never_booted")
     reconciling.reconcile_alerts()
     assert open_causes() == [("boots_fail", f"fleet:{fleet.pk}")]
     time.advance(60)

@@ -11,6 +11,7 @@ from fleet.tick import market, requesting, ticking
 from pods import lifecycle
 from pods.base import clock
 from pods.models import Account, Pod
+from pods.rules import PodRule
 from pods.states import CREATING, FAILED, LOST, READY, TERMINATED, TERMINATING
 from tests.support.factories import NOON, a_fleet, a_pod, an_account, packed
 from tests.support.items import add_items
@@ -59,26 +60,27 @@ def test_an_offer_that_was_refused_gives_way_to_the_next_and_comes_back(fleet: F
     worked(fleet, "A", 8.0)
     assert chosen(fleet)[0] == ["cheap"]
     pod = a_pod(fleet, CREATING, offer_key="cheap", gpu_type="A", gpu_count=1)
-    lifecycle.move(pod, FAILED, by="spawn", because="NoCapacity: none left")
+    lifecycle.move(pod, FAILED, by="spawn", rule=PodRule.NO_CAPACITY, because="none left")
     assert chosen(fleet)[0] == ["fast"]
     Pod.objects.filter(pk=pod.pk).update(state_since=clock.utcnow() - timedelta(minutes=6))
     assert chosen(fleet)[0] == ["cheap"]
 
 
 @pytest.mark.parametrize(
-    ("because", "values"),
+    ("rule", "values"),
     [
-        ("AuthFailed: no such key", {}),
-        ("no longer wanted", {"retire_because": "idle"}),
-        ("nothing was asked of the provider", {"asked_at": None}),
+        (PodRule.AUTH_FAILED, {}),
+        (PodRule.QUOTA_EXCEEDED, {}),
+        (PodRule.IDLE, {}),
+        (PodRule.REFUSED, {"asked_at": None}),
     ],
 )
 def test_what_is_not_the_offers_fault_is_not_held_against_it(
-    fleet: Fleet, because: str, values: dict[str, Any]
+    fleet: Fleet, rule: PodRule, values: dict[str, Any]
 ) -> None:
     worked(fleet, "A", 8.0)
     pod = a_pod(fleet, CREATING, offer_key="cheap", **values)
-    lifecycle.move(pod, FAILED, by="spawn", because=because)
+    lifecycle.move(pod, FAILED, by="spawn", rule=rule, because="NoCapacity: none left")
     assert chosen(fleet)[0] == ["cheap"]
 
 
@@ -88,7 +90,7 @@ def test_a_host_whose_pod_hung_is_avoided_by_every_fleet(fleet: Fleet) -> None:
     worked(fleet, "A", 8.0)
     assert chosen(fleet)[0] == ["hosted"]
     other = a_fleet(accounts=list(fleet.accounts.all()))
-    a_pod(other, TERMINATED, offer_key="gone", host="h1", retire_because="hung: acknowledges none")
+    a_pod(other, TERMINATED, offer_key="gone", host="h1", retire_rule="hung")
     assert chosen(fleet)[0] == ["fast"]
 
 
@@ -104,8 +106,7 @@ def test_three_losses_of_an_interruptible_offer_leave_the_gap_to_on_demand(fleet
             offer_key="spot",
             interruptible=True,
             gpu_type="A",
-            lost_because="stopped unasked: outbid",
-            retire_because="stopped unasked: outbid",
+            retire_rule="stopped_unasked",
         )
     assert chosen(fleet)[0] == ["sure"]
 
@@ -113,7 +114,7 @@ def test_three_losses_of_an_interruptible_offer_leave_the_gap_to_on_demand(fleet
 def test_when_everything_is_avoided_the_decision_says_which_and_since_when(fleet: Fleet) -> None:
     for key in ("cheap", "fast"):
         pod = a_pod(fleet, CREATING, offer_key=key)
-        lifecycle.move(pod, FAILED, by="spawn", because="NoCapacity: none left")
+        lifecycle.move(pod, FAILED, by="spawn", rule=PodRule.NO_CAPACITY, because="none left")
     assert chosen(fleet)[1].startswith(
         "2 offers fit and are left alone, the best since it was refus"
     )

@@ -159,15 +159,15 @@ def test_a_ceiling_that_binds_the_last_tick_is_told(rule: str) -> None:
     ("values", "expected"),
     [
         ({}, []),
-        ({"failures": 1, "last_error": "Unavailable: x"}, []),
+        ({"failures": 1, "last_error": "AuthFailed: x", "last_error_kind": "unavailable"}, []),
         ({"failures": 3, "open_until": NOON + hours(1), "last_error": "x"}, ["circuit_open"]),
         ({"failures": 3, "open_until": NOON - hours(1), "last_error": "x"}, ["circuit_open"]),
         ({"failures": 0, "open_until": NOON - hours(1)}, []),
         (
-            {"failures": 1, "open_until": NOON + hours(1), "last_error": "AuthFailed: 401"},
+            {"failures": 1, "open_until": NOON + hours(1), "last_error_kind": "auth_failed"},
             ["credentials"],
         ),
-        ({"failures": 1, "last_error": "BadSecret: env:KEY is empty"}, ["credentials"]),
+        ({"failures": 1, "last_error_kind": "bad_secret"}, ["credentials"]),
     ],
 )
 def test_an_account_that_fails(values: dict[str, Any], expected: list[str]) -> None:

@@ -1,0 +1,102 @@
+"""Why a pod ends and how an account fails, as values that code may compare. Pure.
+
+The texts beside them (`because`, `retire_because`, `last_error`) are for people: no code reads those.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+
+class PodRule(StrEnum):
+    """Why a pod was asked for, or why it ends."""
+
+    # A decision or a person asked for it.
+    WANTED = "wanted"
+    ADOPTED = "adopted"  # its machine was found without a row
+
+    # What its health check found: the values of pods.diagnosis.Finding.
+    NEVER_BOOTED = "never_booted"
+    AGENT_FAILED = "agent_failed"
+    AGENT_ENDED = "agent_ended"
+    MACHINE_FAILED = "machine_failed"
+    STOPPED_UNASKED = "stopped_unasked"
+    STARTED_UNASKED = "started_unasked"
+    ABSENT = "absent"
+    SILENT = "silent"
+    HUNG = "hung"
+
+    # A decision retired it.
+    STOP_ALL = "stop_all"
+    PAUSED = "paused"
+    MAX_INSTANCES = "max_instances"
+    MAX_HOURLY_USD = "max_hourly_usd"
+    DAILY_BUDGET_USD = "daily_budget_usd"
+    TOTAL_BUDGET_USD = "total_budget_usd"
+    INSTALLATION_DAILY_BUDGET = "installation_daily_budget"
+    IDLE = "idle"
+    STRAGGLER = "straggler"
+    MAX_POD_HOURS = "max_pod_hours"
+    STOPPED = "stopped"  # a stopped pod for which there is no money or no place
+    MAX_STOPPED_HOURS = "max_stopped_hours"
+
+    # No machine could be had for it.
+    NO_CAPACITY = "no_capacity"
+    QUOTA_EXCEEDED = "quota_exceeded"
+    AUTH_FAILED = "auth_failed"
+    NOT_FOUND = "not_found"
+    REFUSED = "refused"
+    DECLINED = "declined"
+    NO_ANSWER = "no_answer"  # after several tries
+    CANNOT_CONNECT = "cannot_connect"
+    DUPLICATE_MACHINE = "duplicate_machine"  # the provider gave the id of another row
+
+    CANNOT_RESUME = "cannot_resume"
+    OPERATOR = "operator"
+    ORPHAN = "orphan"  # its machine had no row; the row was made to end it
+    OTHER = "other"  # a version that wrote no rules ended it, and its text does not say why
+
+
+# The provider ended the machine: such a pod ends as LOST.
+LOST_RULES: Final = frozenset({PodRule.ABSENT, PodRule.MACHINE_FAILED, PodRule.STOPPED_UNASKED})
+# We only infer that the pod is ill, and may be wrong: S15 rations these.
+INFERRED_RULES: Final = frozenset({PodRule.SILENT, PodRule.HUNG, PodRule.STRAGGLER})
+# The machine was at fault, not the work.
+BROKEN_RULES: Final = frozenset(
+    {
+        PodRule.NEVER_BOOTED,
+        PodRule.MACHINE_FAILED,
+        PodRule.SILENT,
+        PodRule.HUNG,
+        PodRule.STRAGGLER,
+    }
+)
+# The offer was at fault. What the account was refused (its key, its money) says nothing of the offer.
+OFFER_RULES: Final = frozenset(
+    {
+        PodRule.NO_CAPACITY,
+        PodRule.NOT_FOUND,
+        PodRule.REFUSED,
+        PodRule.DECLINED,
+        PodRule.NO_ANSWER,
+        PodRule.DUPLICATE_MACHINE,
+    }
+)
+
+
+class ErrorKind(StrEnum):
+    """How the last call of an account failed."""
+
+    NO_CAPACITY = "no_capacity"
+    QUOTA_EXCEEDED = "quota_exceeded"
+    AUTH_FAILED = "auth_failed"
+    NOT_FOUND = "not_found"
+    REFUSED = "refused"
+    DECLINED = "declined"
+    RATE_LIMITED = "rate_limited"
+    UNAVAILABLE = "unavailable"
+    BAD_SECRET = "bad_secret"  # noqa: S105 - a word, not a secret
+    CANNOT_CONNECT = "cannot_connect"
+    OTHER = "other"
+
+
+CREDENTIALS_REFUSED: Final = frozenset({ErrorKind.AUTH_FAILED, ErrorKind.BAD_SECRET})
