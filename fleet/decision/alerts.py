@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Final
 
 from fleet.decision.sentence import plural
+from fleet.decision.values import Rule
 from pods.rules import CREDENTIALS_REFUSED
 
 AGAIN_AFTER: Final = timedelta(hours=24)
@@ -23,7 +24,7 @@ WINDOW: Final = timedelta(minutes=10)
 WINDOW_SEEN: Final = timedelta(minutes=9)
 GROWTH: Final = 1.1
 BALANCE_HOURS: Final = 24
-CEILINGS: Final = frozenset({"max_hourly_usd", "installation_hourly_usd"})
+CEILINGS: Final = frozenset({Rule.MAX_HOURLY_USD, Rule.INSTALLATION_HOURLY_USD})
 
 
 class Severity(StrEnum):
@@ -93,7 +94,7 @@ class TickSeen:
     depth: int | None  # None: unknown
     active: int
     ready: int
-    binding: str = ""
+    binding: str = ""  # a Rule
     items_per_second: float | None = None  # None: none is measured, or none can be
 
 
@@ -154,7 +155,7 @@ class AlertFacts:
     installation_budget_usd: Decimal | None = None
 
 
-Rule = Callable[[AlertFacts], Iterator[Incident]]
+AlertRule = Callable[[AlertFacts], Iterator[Incident]]
 
 
 def alerts(facts: AlertFacts) -> frozenset[Incident]:
@@ -375,7 +376,7 @@ def _of_fleet(fleet: FleetSeen, cause: Cause, severity: Severity, text: str) -> 
     )
 
 
-RULES: Final[Sequence[Rule]] = (
+RULES: Final[Sequence[AlertRule]] = (
     old_pods,
     budgets,
     ceilings,

@@ -6,13 +6,13 @@ from datetime import timedelta
 from decimal import Decimal
 
 from fleet.decision.estimates import pods_for
-from fleet.decision.guardrails import GUARDRAILS
+from fleet.decision.guardrails import GUARDRAILS, Bound
 from fleet.decision.sentence import hours_text, seconds_text, sentence
 from fleet.decision.stopped import given_up, startable
 from fleet.decision.stragglers import stragglers
-from fleet.decision.values import Decision, Mode, PodFacts, Policy, Resume, Retire, Snapshot, Step
+from fleet.decision.values import Decision, PodFacts, Policy, Resume, Retire, Rule, Snapshot, Step
 from pods.rules import PodRule
-from pods.states import CREATING, READY, REQUESTED, STOPPED
+from pods.states import CREATING, READY, REQUESTED
 
 
 def desired_pods(depth: int, policy: Policy) -> int:
@@ -27,24 +27,18 @@ def decide(seen: Snapshot, policy: Policy) -> Decision:
     active = len(seen.active)
     steps = _wish(seen, policy)
     wished = target = steps[-1].after
-    binding = short = ""
-    least = Step(rule="", before=active, after=active, because="")
-    for rule, guardrail in GUARDRAILS:
-        bound = guardrail(seen, policy)
-        if bound is None:
-            continue
-        if bound.retires and bound.at_most < least.after:
-            least = Step(rule=rule, before=active, after=bound.at_most, because=bound.because)
-        if bound.retires and rule not in {"stop_all", "max_instances"}:
-            short = bound.because
+    binding = None
+    bounds = [(rule, b) for rule, guardrail in GUARDRAILS if (b := guardrail(seen, policy))]
+    for rule, bound in bounds:
         if bound.at_most < target:
             steps.append(Step(rule=rule, before=target, after=bound.at_most, because=bound.because))
             target, binding = bound.at_most, rule
-    retire = _retire(seen, policy, wished=wished, least=least)
+    held = [bound for _, bound in bounds]
+    retire = _retire(seen, policy, held, wished=wished)
     chosen = seen.offers[: max(0, target - active)]
     again = [Resume(pod_id=o.pod_id, because=o.because) for o in chosen if o.pod_id is not None]
     besides = {r.pod_id for r in retire} | {r.pod_id for r in again}
-    retire += given_up(seen, policy, short=short, besides=besides)
+    retire += given_up(seen, policy, held, besides=besides)
     decision = Decision(
         depth=seen.depth,
         active=active,
@@ -65,48 +59,52 @@ def _wish(seen: Snapshot, policy: Policy) -> list[Step]:
     held = policy.override
     if held is not None and held.until > seen.now:
         why = f"{held.by} holds at {held.pods}: {held.because}"
-        return [Step(rule="override", before=active, after=held.pods, because=why)]
+        return [Step(rule=Rule.OVERRIDE, before=active, after=held.pods, because=why)]
     if seen.depth is None:
         why = seen.unknown_because or "the backlog cannot be read"
-        return [Step(rule="unknown", before=active, after=active, because=why)]
+        return [Step(rule=Rule.UNKNOWN, before=active, after=active, because=why)]
     wished = pods_for(seen.depth, policy.target_depth_per_pod)
     about = "about " if seen.depth_estimated else ""
     why = f"{about}{seen.depth:,} items at {policy.target_depth_per_pod:,} a pod"
-    steps = [Step(rule="demand", before=active, after=wished, because=why)]
+    steps = [Step(rule=Rule.DEMAND, before=active, after=wished, because=why)]
     if wished < policy.min_instances:
         why = f"min_instances is {policy.min_instances}"
         steps.append(
-            Step(rule="min_instances", before=wished, after=policy.min_instances, because=why)
+            Step(rule=Rule.MIN_INSTANCES, before=wished, after=policy.min_instances, because=why)
         )
     return steps
 
 
-def _retire(seen: Snapshot, policy: Policy, *, wished: int, least: Step) -> list[Retire]:
-    """Who goes: what a guardrail takes, what a pause withdraws, the idle, a straggler, the too old."""
-    leaving = list(_dearest_first(seen.active)[: len(seen.active) - least.after])
-    if Mode.STOP_ALL in {policy.mode, policy.installation_mode}:
-        leaving += [p for p in seen.pods if p.state is STOPPED]
-    retire = [
-        Retire(
-            pod_id=p.pod_id,
-            rule=PodRule(least.rule or "stop_all"),
-            because=least.because or "stopped",
-        )
-        for p in leaving
-    ]
-    retire += _withdrawn(seen, policy, {r.pod_id for r in retire})
+def _retire(
+    seen: Snapshot, policy: Policy, bounds: Sequence[Bound], *, wished: int
+) -> list[Retire]:
+    """Who goes: what a guardrail takes or withdraws, the idle, a straggler, the too old."""
+    retire = _taken(seen, bounds)
+    retire += _withdrawn(seen, bounds, {r.pod_id for r in retire})
     gone = {r.pod_id for r in retire}
     retire += _idle(seen, policy, keep=min(wished, policy.max_instances), gone=gone)
     retire += stragglers(seen, {r.pod_id for r in retire})
     return retire + _too_old(seen, policy, {r.pod_id for r in retire})
 
 
-def _withdrawn(seen: Snapshot, policy: Policy, gone: set[int]) -> list[Retire]:
-    """A pause starts nothing: what nobody is sure to have created yet is taken back."""
-    if Mode.PAUSED not in {policy.mode, policy.installation_mode}:
+def _taken(seen: Snapshot, bounds: Sequence[Bound]) -> list[Retire]:
+    """The dearest pods above the lowest bound that what runs must come down to."""
+    least = min((b for b in bounds if b.retires), key=lambda b: b.at_most, default=None)
+    if least is None or least.retires is None:
+        return []
+    rule, because = least.retires, least.because
+    above = max(0, len(seen.active) - least.at_most)
+    leaving = _dearest_first(seen.active)[:above]
+    return [Retire(pod_id=p.pod_id, rule=rule, because=because) for p in leaving]
+
+
+def _withdrawn(seen: Snapshot, bounds: Sequence[Bound], gone: set[int]) -> list[Retire]:
+    """What nobody is sure to have created yet, where a guardrail takes that back."""
+    rule = next((b.withdraws for b in bounds if b.withdraws), None)
+    if rule is None:
         return []
     return [
-        Retire(pod_id=p.pod_id, rule=PodRule.PAUSED, because="paused before it was created")
+        Retire(pod_id=p.pod_id, rule=rule, because=f"{rule.value} before it was created")
         for p in seen.active
         if p.pod_id not in gone and p.state in {REQUESTED, CREATING}
     ]

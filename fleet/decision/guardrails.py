@@ -9,7 +9,8 @@ from typing import Final
 
 from fleet.decision.estimates import time_left
 from fleet.decision.sentence import seconds_text
-from fleet.decision.values import Mode, Policy, Snapshot
+from fleet.decision.values import Mode, Policy, Rule, Snapshot
+from pods.rules import PodRule
 from pods.states import READY
 
 HOUR: Final = Decimal(3600)
@@ -21,8 +22,12 @@ class Bound:
 
     at_most: int  # after this tick, the new ones included
     because: str
-    # True: also what runs must come down to it. False: it only keeps new pods from starting.
-    retires: bool = False
+    # Why what runs must come down to it too. None: it only keeps new pods from starting.
+    retires: PodRule | None = None
+    # Why the stopped pods are destroyed: they may not run again, or cost money that is not there.
+    ends_stopped: PodRule | None = None
+    # Why a pod is taken back that nobody has asked the provider for, or is sure to have created.
+    withdraws: PodRule | None = None
 
 
 Guardrail = Callable[[Snapshot, Policy], Bound | None]
@@ -31,19 +36,24 @@ Guardrail = Callable[[Snapshot, Policy], Bound | None]
 def stop_all(_seen: Snapshot, policy: Policy) -> Bound | None:
     """Nothing may run."""
     if policy.mode is Mode.STOP_ALL:
-        return Bound(at_most=0, because="an operator stopped everything", retires=True)
-    if policy.installation_mode is Mode.STOP_ALL:
-        return Bound(at_most=0, because="the whole installation was stopped", retires=True)
-    return None
+        because = "an operator stopped everything"
+    elif policy.installation_mode is Mode.STOP_ALL:
+        because = "the whole installation was stopped"
+    else:
+        return None
+    rule = PodRule.STOP_ALL
+    return Bound(at_most=0, because=because, retires=rule, ends_stopped=rule)
 
 
 def paused(seen: Snapshot, policy: Policy) -> Bound | None:
     """Nothing may start."""
     if policy.mode is Mode.PAUSED:
-        return Bound(at_most=len(seen.active), because="the fleet is paused")
-    if policy.installation_mode is Mode.PAUSED:
-        return Bound(at_most=len(seen.active), because="the whole installation is paused")
-    return None
+        because = "the fleet is paused"
+    elif policy.installation_mode is Mode.PAUSED:
+        because = "the whole installation is paused"
+    else:
+        return None
+    return Bound(at_most=len(seen.active), because=because, withdraws=PodRule.PAUSED)
 
 
 def max_instances(_seen: Snapshot, policy: Policy) -> Bound | None:
@@ -51,7 +61,7 @@ def max_instances(_seen: Snapshot, policy: Policy) -> Bound | None:
     return Bound(
         at_most=policy.max_instances,
         because=f"max_instances is {policy.max_instances}",
-        retires=True,
+        retires=PodRule.MAX_INSTANCES,
     )
 
 
@@ -120,7 +130,8 @@ def _ceiling(seen: Snapshot, cap: Decimal) -> Bound | None:
         return Bound(
             at_most=min(keep, len(active)),
             because=f"${cap}/h pays for {keep} of {len(active)} pods",
-            retires=True,
+            retires=PodRule.MAX_HOURLY_USD,
+            ends_stopped=PodRule.STOPPED,
         )
     new = _affordable(seen, cap - committed)
     if new is None:
@@ -141,14 +152,16 @@ def daily_budget_usd(seen: Snapshot, policy: Policy) -> Bound | None:
     """What today's budget pays for: an hour of each new pod is reserved."""
     if policy.daily_budget_usd is None:
         return None
-    return _budget(seen, policy, policy.daily_budget_usd, seen.spent_today_usd, "today's budget")
+    spent, rule = seen.spent_today_usd, PodRule.DAILY_BUDGET_USD
+    return _budget(seen, policy, policy.daily_budget_usd, spent, "today's budget", rule)
 
 
 def total_budget_usd(seen: Snapshot, policy: Policy) -> Bound | None:
     """What the fleet's budget pays for: an hour of each new pod is reserved."""
     if policy.total_budget_usd is None:
         return None
-    return _budget(seen, policy, policy.total_budget_usd, seen.spent_total_usd, "the budget")
+    spent, rule = seen.spent_total_usd, PodRule.TOTAL_BUDGET_USD
+    return _budget(seen, policy, policy.total_budget_usd, spent, "the budget", rule)
 
 
 def installation_daily_budget(seen: Snapshot, policy: Policy) -> Bound | None:
@@ -157,9 +170,8 @@ def installation_daily_budget(seen: Snapshot, policy: Policy) -> Bound | None:
     if cap is None:
         return None
     spent = seen.spent_today_usd + seen.elsewhere.spent_today_usd
-    return _budget(
-        seen, policy, cap, spent, "the installation's budget", also=seen.elsewhere.hourly_usd
-    )
+    which, rule = "the installation's budget", PodRule.INSTALLATION_DAILY_BUDGET
+    return _budget(seen, policy, cap, spent, which, rule, also=seen.elsewhere.hourly_usd)
 
 
 def wind_down(policy: Policy) -> timedelta:
@@ -173,6 +185,7 @@ def _budget(
     budget: Decimal,
     spent: Decimal,
     which: str,
+    rule: PodRule,
     *,
     also: Decimal = Decimal(0),
 ) -> Bound | None:
@@ -187,7 +200,7 @@ def _budget(
         # At the very price: a free pod costs nothing and may stay.
         keep = sum(total <= allowance for total in accumulate(prices)) if left > 0 else 0
         keep = max(keep, sum(price == 0 for price in prices))
-        return Bound(at_most=keep, because=money, retires=True)
+        return Bound(at_most=keep, because=money, retires=rule, ends_stopped=PodRule.STOPPED)
     new = _affordable(seen, left - committed)
     if new is None:
         return None
@@ -236,19 +249,19 @@ def spawn_per_tick(seen: Snapshot, policy: Policy) -> Bound | None:
 
 
 # The order is the explanation: what the operator set first, what the moment allows last.
-GUARDRAILS: Final[Sequence[tuple[str, Guardrail]]] = (
-    ("stop_all", stop_all),
-    ("paused", paused),
-    ("max_instances", max_instances),
-    ("room", room),
-    ("installation_instances", installation_instances),
-    ("max_hourly_usd", max_hourly_usd),
-    ("installation_hourly_usd", installation_hourly_usd),
-    ("daily_budget_usd", daily_budget_usd),
-    ("total_budget_usd", total_budget_usd),
-    ("installation_daily_budget", installation_daily_budget),
-    ("canary", canary),
-    ("worth_booting", worth_booting),
-    ("no_offers", no_offers),
-    ("spawn_per_tick", spawn_per_tick),
+GUARDRAILS: Final[Sequence[tuple[Rule, Guardrail]]] = (
+    (Rule.STOP_ALL, stop_all),
+    (Rule.PAUSED, paused),
+    (Rule.MAX_INSTANCES, max_instances),
+    (Rule.ROOM, room),
+    (Rule.INSTALLATION_INSTANCES, installation_instances),
+    (Rule.MAX_HOURLY_USD, max_hourly_usd),
+    (Rule.INSTALLATION_HOURLY_USD, installation_hourly_usd),
+    (Rule.DAILY_BUDGET_USD, daily_budget_usd),
+    (Rule.TOTAL_BUDGET_USD, total_budget_usd),
+    (Rule.INSTALLATION_DAILY_BUDGET, installation_daily_budget),
+    (Rule.CANARY, canary),
+    (Rule.WORTH_BOOTING, worth_booting),
+    (Rule.NO_OFFERS, no_offers),
+    (Rule.SPAWN_PER_TICK, spawn_per_tick),
 )

@@ -3,7 +3,7 @@
 from collections import Counter
 from datetime import timedelta
 
-from fleet.decision.values import Decision, Step
+from fleet.decision.values import Decision, Rule, Step
 
 
 def plural(count: int, noun: str) -> str:
@@ -26,7 +26,7 @@ def sentence(decision: Decision) -> str:
     wish = decision.steps[0]
     parts = [_doing(decision), _wanting(wish)]
     if decision.binding:
-        binding = next(s for s in decision.steps if s.rule == decision.binding)
+        binding = next(s for s in decision.steps if s.rule is decision.binding)
         parts.append(f"held at {binding.after} since {binding.because}")
     return "; ".join(parts)
 
@@ -54,6 +54,6 @@ def _chosen(decision: Decision) -> str:
 
 
 def _wanting(wish: Step) -> str:
-    if wish.rule == "unknown":
+    if wish.rule is Rule.UNKNOWN:
         return f"the backlog is unknown ({wish.because}), so nothing changes"
-    return f"{wish.because} want {wish.after}" if wish.rule == "demand" else wish.because
+    return f"{wish.because} want {wish.after}" if wish.rule is Rule.DEMAND else wish.because

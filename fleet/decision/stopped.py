@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from decimal import Decimal
 
+from fleet.decision.guardrails import Bound
 from fleet.decision.sentence import hours_text
 from fleet.decision.values import OfferFacts, PodFacts, Policy, Retire, Snapshot
 from pods.rules import PodRule
@@ -64,15 +65,17 @@ def _outlived(pod: PodFacts, policy: Policy) -> bool:
 
 
 def given_up(
-    seen: Snapshot, policy: Policy, *, short: str, besides: Collection[int]
+    seen: Snapshot, policy: Policy, bounds: Sequence[Bound], *, besides: Collection[int]
 ) -> list[Retire]:
-    """The stopped pods to destroy: all where money is `short`, those with no place, the too old.
+    """The stopped pods to destroy: all where a guardrail says so, those with no place, the too old.
 
     `besides`: pods that run again or leave anyway.
     """
     stopped = [p for p in seen.pods if p.state is STOPPED and p.pod_id not in besides]
-    if short:
-        return [Retire(pod_id=p.pod_id, rule=PodRule.STOPPED, because=short) for p in stopped]
+    for bound in bounds:
+        if bound.ends_stopped:
+            rule, why = bound.ends_stopped, bound.because
+            return [Retire(pod_id=p.pod_id, rule=rule, because=why) for p in stopped]
     stopped.sort(key=lambda p: (p.stopped_hourly_usd, p.hourly_usd, p.pod_id), reverse=True)
     working = min(len(seen.active), policy.max_instances)
     back = sum(p.state is STOPPED and p.pod_id in besides for p in seen.pods)

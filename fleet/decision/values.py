@@ -180,11 +180,34 @@ class Policy:
     installation_mode: Mode = Mode.RUNNING
 
 
+class Rule(StrEnum):
+    """The rules of a decision, as its steps name them: what is wished, then the guardrails."""
+
+    OVERRIDE = "override"
+    UNKNOWN = "unknown"
+    DEMAND = "demand"
+    MIN_INSTANCES = "min_instances"
+    STOP_ALL = "stop_all"
+    PAUSED = "paused"
+    MAX_INSTANCES = "max_instances"
+    ROOM = "room"
+    INSTALLATION_INSTANCES = "installation_instances"
+    MAX_HOURLY_USD = "max_hourly_usd"
+    INSTALLATION_HOURLY_USD = "installation_hourly_usd"
+    DAILY_BUDGET_USD = "daily_budget_usd"
+    TOTAL_BUDGET_USD = "total_budget_usd"
+    INSTALLATION_DAILY_BUDGET = "installation_daily_budget"
+    CANARY = "canary"
+    WORTH_BOOTING = "worth_booting"
+    NO_OFFERS = "no_offers"
+    SPAWN_PER_TICK = "spawn_per_tick"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One rule's part in a decision: how many pods before it, how many after."""
 
-    rule: str
+    rule: Rule
     before: int
     after: int
     because: str
@@ -220,5 +243,5 @@ class Decision:
     spawn: Sequence[OfferFacts] = ()  # one new pod for each
     resume: Sequence[Resume] = ()
     retire: Sequence[Retire] = ()
-    binding: str = ""  # the rule that kept the target from what was wished; "": none
+    binding: Rule | None = None  # what kept the target from what was wished
     sentence: str = ""

@@ -110,7 +110,7 @@ def _write(fleet: Fleet, token: int, gathered: Gathered, decision: Decision, beg
             items_per_second=seen.items_per_second,
             hourly_usd=seen.hourly_usd,
             spent_today_usd=seen.spent_today_usd,
-            binding=decision.binding,
+            binding=decision.binding or "",
             sentence=decision.sentence[:LONGEST_SENTENCE],
             steps=[asdict(step) for step in decision.steps],
             snapshot=recorded(seen),

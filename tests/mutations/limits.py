@@ -211,8 +211,8 @@ LIMITS: Final = (
     Mutation(
         name="unknown-backlog-changes-nothing",
         file="fleet/decision/decide.py",
-        before="""Step(rule="unknown", before=active, after=active""",
-        after="""Step(rule="unknown", before=active, after=0""",
+        before="""Step(rule=Rule.UNKNOWN, before=active, after=active""",
+        after="""Step(rule=Rule.UNKNOWN, before=active, after=0""",
         tests=(DECIDE + "test_an_unknown_backlog_leaves_idle_pods_where_they_are",),
     ),
     Mutation(
