@@ -10,7 +10,17 @@ from fleet.decision.guardrails import GUARDRAILS, Bound
 from fleet.decision.sentence import hours_text, seconds_text, sentence
 from fleet.decision.stopped import given_up, startable
 from fleet.decision.stragglers import stragglers
-from fleet.decision.values import Decision, PodFacts, Policy, Resume, Retire, Rule, Snapshot, Step
+from fleet.decision.values import (
+    Decision,
+    NewPod,
+    PodFacts,
+    Policy,
+    ResumePod,
+    Retire,
+    Rule,
+    Snapshot,
+    Step,
+)
 from pods.rules import PodRule
 from pods.states import CREATING, READY, REQUESTED
 
@@ -23,20 +33,20 @@ def desired_pods(depth: int, policy: Policy) -> int:
 
 def decide(seen: Snapshot, policy: Policy) -> Decision:
     """What one tick does. Reads no clock, row, setting or log: the same arguments, the same answer."""
-    seen = replace(seen, offers=tuple(startable(seen, policy)))
+    starts = startable(seen, policy)
     active = len(seen.active)
     steps = _wish(seen, policy)
     wished = target = steps[-1].after
     binding = None
-    bounds = [(rule, b) for rule, guardrail in GUARDRAILS if (b := guardrail(seen, policy))]
+    bounds = [(rule, b) for rule, guardrail in GUARDRAILS if (b := guardrail(seen, policy, starts))]
     for rule, bound in bounds:
         if bound.at_most < target:
             steps.append(Step(rule=rule, before=target, after=bound.at_most, because=bound.because))
             target, binding = bound.at_most, rule
     held = [bound for _, bound in bounds]
     retire = _retire(seen, policy, held, wished=wished)
-    chosen = seen.offers[: max(0, target - active)]
-    again = [Resume(pod_id=o.pod_id, because=o.because) for o in chosen if o.pod_id is not None]
+    chosen = starts[: max(0, target - active)]
+    again = [start for start in chosen if isinstance(start, ResumePod)]
     besides = {r.pod_id for r in retire} | {r.pod_id for r in again}
     retire += given_up(seen, policy, held, besides=besides)
     decision = Decision(
@@ -45,7 +55,7 @@ def decide(seen: Snapshot, policy: Policy) -> Decision:
         desired=wished if seen.depth is None else desired_pods(seen.depth, policy),
         target=target,
         steps=tuple(steps),
-        spawn=tuple(o for o in chosen if o.pod_id is None),
+        spawn=tuple(start for start in chosen if isinstance(start, NewPod)),
         resume=tuple(again),
         retire=tuple(retire),
         binding=binding,

@@ -9,7 +9,7 @@ from typing import Final
 
 from fleet.decision.estimates import time_left
 from fleet.decision.sentence import seconds_text
-from fleet.decision.values import Mode, Policy, Rule, Snapshot
+from fleet.decision.values import Mode, Policy, Rule, Snapshot, Start
 from pods.rules import PodRule
 from pods.states import READY
 
@@ -30,10 +30,11 @@ class Bound:
     withdraws: PodRule | None = None
 
 
-Guardrail = Callable[[Snapshot, Policy], Bound | None]
+Starts = Sequence[Start]  # all that could be started, in the order in which it would be
+Guardrail = Callable[[Snapshot, Policy, Starts], Bound | None]
 
 
-def stop_all(_seen: Snapshot, policy: Policy) -> Bound | None:
+def stop_all(_seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
     """Nothing may run."""
     if policy.mode is Mode.STOP_ALL:
         because = "an operator stopped everything"
@@ -45,7 +46,7 @@ def stop_all(_seen: Snapshot, policy: Policy) -> Bound | None:
     return Bound(at_most=0, because=because, retires=rule, ends_stopped=rule)
 
 
-def paused(seen: Snapshot, policy: Policy) -> Bound | None:
+def paused(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
     """Nothing may start."""
     if policy.mode is Mode.PAUSED:
         because = "the fleet is paused"
@@ -56,7 +57,7 @@ def paused(seen: Snapshot, policy: Policy) -> Bound | None:
     return Bound(at_most=len(seen.active), because=because, withdraws=PodRule.PAUSED)
 
 
-def max_instances(_seen: Snapshot, policy: Policy) -> Bound | None:
+def max_instances(_seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
     """The cap on pods that work."""
     return Bound(
         at_most=policy.max_instances,
@@ -65,20 +66,20 @@ def max_instances(_seen: Snapshot, policy: Policy) -> Bound | None:
     )
 
 
-def room(seen: Snapshot, policy: Policy) -> Bound | None:
+def room(seen: Snapshot, policy: Policy, starts: Starts) -> Bound | None:
     """The cap on everything that may bill: pods on their way out take a place until proved gone."""
     free = max(0, policy.max_instances - seen.billable)
     return Bound(
-        at_most=len(seen.active) + _startable(seen, free),
+        at_most=len(seen.active) + _startable(starts, free),
         because=f"{seen.billable} of {policy.max_instances} pods are taken",
     )
 
 
-def _startable(seen: Snapshot, free: int) -> int:
+def _startable(starts: Starts, free: int) -> int:
     """How many may start in `free` places: a stopped pod that runs again has its place already."""
     count = 0
-    for offer in seen.offers:
-        if offer.pod_id is None:
+    for start in starts:
+        if start.takes_place:
             if not free:
                 return count
             free -= 1
@@ -86,32 +87,32 @@ def _startable(seen: Snapshot, free: int) -> int:
     return count + free
 
 
-def installation_instances(seen: Snapshot, policy: Policy) -> Bound | None:
+def installation_instances(seen: Snapshot, policy: Policy, starts: Starts) -> Bound | None:
     """The cap on everything that may bill, over all fleets."""
     cap = policy.installation.max_instances
     if cap is None:
         return None
     taken = seen.elsewhere.pods + seen.billable
     return Bound(
-        at_most=len(seen.active) + _startable(seen, max(0, cap - taken)),
+        at_most=len(seen.active) + _startable(starts, max(0, cap - taken)),
         because=f"{taken} of the installation's {cap} pods are taken",
     )
 
 
-def max_hourly_usd(seen: Snapshot, policy: Policy) -> Bound | None:
+def max_hourly_usd(seen: Snapshot, policy: Policy, starts: Starts) -> Bound | None:
     """The most pods that the ceiling pays for, what is in flight or unknown included."""
     if policy.max_hourly_usd is None:
         return None
-    return _ceiling(seen, policy.max_hourly_usd)
+    return _ceiling(seen, policy.max_hourly_usd, starts)
 
 
-def installation_hourly_usd(seen: Snapshot, policy: Policy) -> Bound | None:
+def installation_hourly_usd(seen: Snapshot, policy: Policy, starts: Starts) -> Bound | None:
     """The same ceiling over all fleets. It retires nothing: whose pods would have to go?"""
     cap = policy.installation.max_hourly_usd
     if cap is None:
         return None
     committed = seen.hourly_usd + seen.elsewhere.hourly_usd
-    new = _affordable(seen, cap - committed)
+    new = _affordable(starts, cap - committed)
     if new is None:
         return None
     return Bound(
@@ -120,8 +121,8 @@ def installation_hourly_usd(seen: Snapshot, policy: Policy) -> Bound | None:
     )
 
 
-def _ceiling(seen: Snapshot, cap: Decimal) -> Bound | None:
-    """What fits under a ceiling: the cheapest of what runs first, then the offers in their order."""
+def _ceiling(seen: Snapshot, cap: Decimal, starts: Starts) -> Bound | None:
+    """What fits under a ceiling: the cheapest of what runs first, then the starts in their order."""
     committed = seen.hourly_usd
     if committed > cap:
         active = sorted(p.hourly_usd for p in seen.active)
@@ -133,7 +134,7 @@ def _ceiling(seen: Snapshot, cap: Decimal) -> Bound | None:
             retires=PodRule.MAX_HOURLY_USD,
             ends_stopped=PodRule.STOPPED,
         )
-    new = _affordable(seen, cap - committed)
+    new = _affordable(starts, cap - committed)
     if new is None:
         return None
     return Bound(
@@ -142,36 +143,36 @@ def _ceiling(seen: Snapshot, cap: Decimal) -> Bound | None:
     )
 
 
-def _affordable(seen: Snapshot, left: Decimal) -> int | None:
-    """How many of the offers, in their order, are paid for; None where all of them are."""
-    fit = sum(total <= left for total in accumulate(o.hourly_usd for o in seen.offers))
-    return None if fit == len(seen.offers) else fit
+def _affordable(starts: Starts, left: Decimal) -> int | None:
+    """How many of the starts, in their order, are paid for; None where all of them are."""
+    fit = sum(total <= left for total in accumulate(start.hourly_usd for start in starts))
+    return None if fit == len(starts) else fit
 
 
-def daily_budget_usd(seen: Snapshot, policy: Policy) -> Bound | None:
+def daily_budget_usd(seen: Snapshot, policy: Policy, starts: Starts) -> Bound | None:
     """What today's budget pays for: an hour of each new pod is reserved."""
     if policy.daily_budget_usd is None:
         return None
     spent, rule = seen.spent_today_usd, PodRule.DAILY_BUDGET_USD
-    return _budget(seen, policy, policy.daily_budget_usd, spent, "today's budget", rule)
+    return _budget(seen, policy, policy.daily_budget_usd, spent, "today's budget", rule, starts)
 
 
-def total_budget_usd(seen: Snapshot, policy: Policy) -> Bound | None:
+def total_budget_usd(seen: Snapshot, policy: Policy, starts: Starts) -> Bound | None:
     """What the fleet's budget pays for: an hour of each new pod is reserved."""
     if policy.total_budget_usd is None:
         return None
     spent, rule = seen.spent_total_usd, PodRule.TOTAL_BUDGET_USD
-    return _budget(seen, policy, policy.total_budget_usd, spent, "the budget", rule)
+    return _budget(seen, policy, policy.total_budget_usd, spent, "the budget", rule, starts)
 
 
-def installation_daily_budget(seen: Snapshot, policy: Policy) -> Bound | None:
+def installation_daily_budget(seen: Snapshot, policy: Policy, starts: Starts) -> Bound | None:
     """What today's budget of all fleets pays for."""
     cap = policy.installation.daily_budget_usd
     if cap is None:
         return None
     spent = seen.spent_today_usd + seen.elsewhere.spent_today_usd
     which, rule = "the installation's budget", PodRule.INSTALLATION_DAILY_BUDGET
-    return _budget(seen, policy, cap, spent, which, rule, also=seen.elsewhere.hourly_usd)
+    return _budget(seen, policy, cap, spent, which, rule, starts, also=seen.elsewhere.hourly_usd)
 
 
 def wind_down(policy: Policy) -> timedelta:
@@ -186,6 +187,7 @@ def _budget(
     spent: Decimal,
     which: str,
     rule: PodRule,
+    starts: Starts,
     *,
     also: Decimal = Decimal(0),
 ) -> Bound | None:
@@ -201,23 +203,23 @@ def _budget(
         keep = sum(total <= allowance for total in accumulate(prices)) if left > 0 else 0
         keep = max(keep, sum(price == 0 for price in prices))
         return Bound(at_most=keep, because=money, retires=rule, ends_stopped=PodRule.STOPPED)
-    new = _affordable(seen, left - committed)
+    new = _affordable(starts, left - committed)
     if new is None:
         return None
     return Bound(at_most=len(seen.active) + new, because=f"{money}, {new} more hours fit")
 
 
-def no_offers(seen: Snapshot, policy: Policy) -> Bound | None:
+def no_offers(seen: Snapshot, policy: Policy, starts: Starts) -> Bound | None:
     """No more new pods than there are offers."""
-    if len(seen.offers) >= policy.spawn_per_tick:
+    if len(starts) >= policy.spawn_per_tick:
         return None
     return Bound(
-        at_most=len(seen.active) + len(seen.offers),
-        because=seen.no_offers_because or f"{len(seen.offers)} offers can be rented",
+        at_most=len(seen.active) + len(starts),
+        because=seen.no_offers_because or f"{len(starts)} offers can be rented",
     )
 
 
-def canary(seen: Snapshot, _policy: Policy) -> Bound | None:
+def canary(seen: Snapshot, _policy: Policy, _starts: Starts) -> Bound | None:
     """A template that has not acknowledged one item yet gets one pod, not a fleet of broken ones."""
     if seen.proven:
         return None
@@ -227,7 +229,7 @@ def canary(seen: Snapshot, _policy: Policy) -> Bound | None:
     )
 
 
-def worth_booting(seen: Snapshot, _policy: Policy) -> Bound | None:
+def worth_booting(seen: Snapshot, _policy: Policy, _starts: Starts) -> Bound | None:
     """Near the end of a backlog nothing is started that would work for less than its boot takes."""
     ready = sum(p.state is READY for p in seen.pods)
     left = time_left(seen.depth, seen.items_per_second)
@@ -240,7 +242,7 @@ def worth_booting(seen: Snapshot, _policy: Policy) -> Bound | None:
     )
 
 
-def spawn_per_tick(seen: Snapshot, policy: Policy) -> Bound | None:
+def spawn_per_tick(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
     """The ramp."""
     return Bound(
         at_most=len(seen.active) + policy.spawn_per_tick,

@@ -5,19 +5,27 @@ from decimal import Decimal
 
 from fleet.decision.guardrails import Bound
 from fleet.decision.sentence import hours_text
-from fleet.decision.values import OfferFacts, PodFacts, Policy, Retire, Snapshot
+from fleet.decision.values import (
+    NewPod,
+    OfferFacts,
+    PodFacts,
+    Policy,
+    ResumePod,
+    Retire,
+    Snapshot,
+    Start,
+)
 from pods.rules import PodRule
 from pods.states import STOPPED
 
 NOTHING = Decimal(0)
 
 
-def startable(seen: Snapshot, policy: Policy) -> Sequence[OfferFacts]:
-    """All that can be started, best first: the offers, and the stopped pods in their places.
+def startable(seen: Snapshot, policy: Policy) -> Sequence[Start]:
+    """All that can be started, best first: new pods on the offers, and the stopped pods.
 
     A stopped pod runs again before the best offer where its items cost no more, or where no place
-    is left for a new pod; it comes behind the offers where they are cheaper. Its price here is what
-    it would cost more than its disk does already.
+    is left for a new pod; it comes behind the offers where they are cheaper.
     """
     resumable = sorted(
         (p for p in seen.pods if p.state is STOPPED and not _outlived(p, policy)),
@@ -27,9 +35,9 @@ def startable(seen: Snapshot, policy: Policy) -> Sequence[OfferFacts]:
     full = seen.billable >= policy.max_instances
     first = [p for p in resumable if best is None or full or _cheap(p, best)]
     return (
-        *(_as_offer(p, best, full=full) for p in first),
-        *seen.offers,
-        *(_as_offer(p, best, full=full) for p in resumable if p not in first),
+        *(_resumed(p, best, full=full) for p in first),
+        *(NewPod(offer=offer) for offer in seen.offers),
+        *(_resumed(p, best, full=full) for p in resumable if p not in first),
     )
 
 
@@ -39,7 +47,7 @@ def _cheap(pod: PodFacts, best: OfferFacts) -> bool:
     return pod.million_items_usd <= best.million_items_usd
 
 
-def _as_offer(pod: PodFacts, best: OfferFacts | None, *, full: bool) -> OfferFacts:
+def _resumed(pod: PodFacts, best: OfferFacts | None, *, full: bool) -> ResumePod:
     mine = f"stopped pod {pod.pod_id} runs again at ${pod.hourly_usd.normalize():f}/h"
     if best is None:
         why = f"{mine}, and nothing new can be rented"
@@ -48,15 +56,8 @@ def _as_offer(pod: PodFacts, best: OfferFacts | None, *, full: bool) -> OfferFac
     else:
         word = "cheaper" if not _cheap(pod, best) else "no cheaper"
         why = f"{mine}: the best new one is {word} at ${best.hourly_usd.normalize():f}/h"
-    return OfferFacts(
-        account_id=pod.account_id,
-        key="",
-        hourly_usd=max(NOTHING, pod.hourly_usd - pod.stopped_hourly_usd),
-        gpu_type=pod.gpu_type,
-        million_items_usd=pod.million_items_usd,
-        because=why,
-        pod_id=pod.pod_id,
-    )
+    more = max(NOTHING, pod.hourly_usd - pod.stopped_hourly_usd)
+    return ResumePod(pod_id=pod.pod_id, hourly_usd=more, because=why)
 
 
 def _outlived(pod: PodFacts, policy: Policy) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from typing import ClassVar
 
 from pods.costs.price import usd_per_item
 from pods.rules import PodRule
@@ -72,7 +73,6 @@ class OfferFacts:
     stopped_hourly_usd: Decimal = Decimal(0)
     million_items_usd: Decimal | None = None  # what its items would cost; None: no speed is known
     because: str = ""  # why it stands where it stands
-    pod_id: int | None = None  # the stopped pod that runs again; None: something new
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,11 +224,34 @@ class Retire:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resume:
-    """A stopped pod that is to run again."""
+class NewPod:
+    """A start: a pod that is rented on an offer."""
+
+    offer: OfferFacts
+    takes_place: ClassVar[bool] = True
+
+    @property
+    def hourly_usd(self) -> Decimal:
+        """USD/hour that it adds."""
+        return self.offer.hourly_usd
+
+    @property
+    def because(self) -> str:
+        """Why this offer."""
+        return self.offer.because
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumePod:
+    """A start: a stopped pod that runs again."""
 
     pod_id: int
+    hourly_usd: Decimal  # that it adds to the rent of its disk
     because: str
+    takes_place: ClassVar[bool] = False  # among the pods that may bill it has one already
+
+
+Start = NewPod | ResumePod
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,8 +263,8 @@ class Decision:
     desired: int  # clamp(ceil(depth / target_depth_per_pod), min_instances, max_instances)
     target: int  # pods after every guardrail: what this tick moves towards
     steps: Sequence[Step]
-    spawn: Sequence[OfferFacts] = ()  # one new pod for each
-    resume: Sequence[Resume] = ()
+    spawn: Sequence[NewPod] = ()
+    resume: Sequence[ResumePod] = ()
     retire: Sequence[Retire] = ()
     binding: Rule | None = None  # what kept the target from what was wished
     sentence: str = ""

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from fleet.decision.values import OfferFacts
+from fleet.decision.values import NewPod
 from fleet.models import Backlog, Fleet
 from pods import dispatch, lifecycle
 from pods.models import Account, Installation
@@ -12,13 +12,13 @@ from pods.pod_rows import Template, requested_pod
 from pods.rules import PodRule
 
 
-def request_pods(fleet: Fleet, offers: Sequence[OfferFacts], *, because: str) -> None:
+def request_pods(fleet: Fleet, starts: Sequence[NewPod], *, because: str) -> None:
     """Write ahead a row for each new pod; its spawn goes out when the transaction commits."""
-    if not offers:
+    if not starts:
         return
-    accounts = Account.objects.in_bulk({offer.account_id for offer in offers})
+    accounts = Account.objects.in_bulk({start.offer.account_id for start in starts})
     slug, chosen = Installation.own().slug, template(fleet)
-    for offer in offers:
+    for offer in (start.offer for start in starts):
         pod = requested_pod(
             chosen,
             accounts[offer.account_id],

@@ -1,11 +1,13 @@
 """The page of the guardrails is true: each has its row, in its order, of its kind."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 from fleet.decision.guardrails import GUARDRAILS
+from fleet.decision.stopped import startable
 from fleet.decision.values import Caps, Elsewhere, Mode
 from tests.support.factories import pod_facts, policy, snapshot
 
@@ -43,13 +45,8 @@ def test_the_page_says_which_retire_what_runs() -> None:
     for name, guardrail in GUARDRAILS:
         mode = {"stop_all": Mode.STOP_ALL, "paused": Mode.PAUSED}.get(name, Mode.RUNNING)
         offers = snapshot().offers if name == "installation_hourly_usd" else ()
-        bound = guardrail(
-            snapshot(**{**_values(seen), "offers": offers}), policy(**limits, mode=mode)
-        )
+        facts, rules = replace(seen, offers=offers), policy(**limits, mode=mode)
+        bound = guardrail(facts, rules, startable(facts, rules))
         assert bound is not None, name
         kinds[name] = "retires" if bound.retires else "holds"
     assert kinds == dict(ROW.findall(PAGE.read_text()))
-
-
-def _values(seen: object) -> dict[str, object]:
-    return {name: getattr(seen, name) for name in seen.__slots__}  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ from hypothesis import given
 from fleet.decision import decide as deciding
 from fleet.decision.decide import decide
 from fleet.decision.guardrails import GUARDRAILS
+from fleet.decision.stopped import startable
 from fleet.decision.values import Mode, Policy, Rule, Snapshot
 from pods.rules import PodRule
 from pods.states import CREATING, READY, STOPPED
@@ -39,7 +40,7 @@ def named(node: ast.Attribute) -> bool:
 @given(seen=snapshots(), p=policies())
 def test_a_bound_that_retires_is_named_like_its_guardrail(seen: Snapshot, p: Policy) -> None:
     for rule, guardrail in GUARDRAILS:
-        bound = guardrail(seen, p)
+        bound = guardrail(seen, p, startable(seen, p))
         if bound is not None and bound.retires:
             assert bound.retires.value == rule.value
         if bound is not None and bound.ends_stopped:
