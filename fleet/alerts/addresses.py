@@ -1,17 +1,14 @@
 """The addresses of alert channels: which are allowed, and how they are kept."""
 
-import base64
-import hashlib
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
-from pods.base import egress
+from pods.base import egress, sealing
 
 # The host is the service's own: the address holds names and tokens alone.
 SERVICES: Final = frozenset({"slack", "discord", "tgram", "pagerduty", "opsgenie", "pover"})
@@ -134,28 +131,19 @@ def _parameters(query: str) -> Sequence[tuple[str, str]]:
     return [(k, unquote(v)) for k, _, v in (part.partition("=") for part in raw)]
 
 
-def seal(url: str) -> str:
-    """The address, encrypted with the first of settings.FIELD_KEYS."""
-    return _keys().encrypt(url.encode()).decode()
-
-
 def unseal(sealed: str) -> str:
-    """The address that was sealed.
+    """The address that was sealed with `pods.base.sealing`.
 
     Raises:
         BadAddress: none of the keys is the one that it was sealed with.
     """
+    # An address that was stored before there was a prefix is the ciphertext alone.
+    if not sealed.startswith(sealing.PREFIX):
+        sealed = sealing.PREFIX + sealed
     try:
-        return _keys().decrypt(sealed.encode()).decode()
-    except InvalidToken as exc:
+        return sealing.unseal(sealed)
+    except sealing.WrongKey as exc:
         raise BadAddress(
             "the address was encrypted with another key; put that key into PODFLEET_FIELD_KEYS, "
             "or give the address again"
         ) from exc
-
-
-def _keys() -> MultiFernet:
-    return MultiFernet(
-        Fernet(base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest()))
-        for key in settings.FIELD_KEYS
-    )

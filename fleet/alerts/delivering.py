@@ -14,6 +14,7 @@ from fleet.alerts import addresses
 from fleet.alerts.addresses import BadAddress
 from fleet.decision.alerts import Severity
 from fleet.models import Channel, Delivery
+from pods.base import sealing
 from pods.base.clock import utcnow
 from pods.base.pauses import doubled
 
@@ -58,7 +59,7 @@ def write_channel(channel: Channel, url: str) -> None:
         ValidationError: a value is wrong.
     """
     if url:
-        channel.sealed_url = addresses.seal(url)
+        channel.sealed_url = sealing.seal(url)
     channel.full_clean()
     channel.save()
 

@@ -22,7 +22,7 @@ from django.db import connection
 from fleet.alerts import addresses, delivering
 from fleet.alerts.addresses import BadAddress
 from fleet.models import Alert, Channel, Delivery
-from pods.base import clock, egress
+from pods.base import clock, egress, sealing
 from pods.emulators.base import SteppedClock
 
 pytestmark = pytest.mark.django_db
@@ -327,10 +327,27 @@ def test_an_address_that_is_not_allowed_any_more_is_not_used(
     channel: Channel, time: SteppedClock
 ) -> None:
     delivery = due(channel)[0]
-    Channel.objects.filter(pk=channel.pk).update(sealed_url=addresses.seal("syslog://"))
+    Channel.objects.filter(pk=channel.pk).update(sealed_url=sealing.seal("syslog://"))
     assert delivering.deliver(channel.pk) == 0
     delivery.refresh_from_db()
     assert "syslog:// is not allowed" in delivery.last_error
+
+
+def test_an_address_that_was_stored_without_a_prefix_still_opens(
+    channel: Channel, receiver: Receiver, time: SteppedClock
+) -> None:
+    before = channel.sealed_url.removeprefix(sealing.PREFIX)
+    assert before != channel.sealed_url
+    Channel.objects.filter(pk=channel.pk).update(sealed_url=before)
+    due(channel)
+    assert delivering.deliver(channel.pk) == 1
+    assert len(receiver.messages) == 1
+
+
+@pytest.mark.parametrize("stored", ["", "plain text", "json://a-host/", "v1:", "v2:x"])
+def test_what_was_not_sealed_is_never_taken_for_an_address(stored: str) -> None:
+    with pytest.raises(BadAddress, match="PODFLEET_FIELD_KEYS"):
+        addresses.unseal(stored)
 
 
 def test_an_address_of_a_lost_key_says_what_to_do(channel: Channel, settings: Any) -> None:
