@@ -27,6 +27,7 @@ from pods.base.redis import redis_client
 from pods.emulators.base import Server
 from pods.emulators.runpod import RunPodEmulator
 from pods.emulators.runpod_state import RunPodState
+from pods.machine_names import fleet_tag
 from pods.models import Account, Installation, Pod
 from pods.providers import registry
 from pods.providers.base import Provider, Rate
@@ -92,7 +93,7 @@ def vendor(name: str, *, seed: int) -> Iterator[Vendor]:
 
 def rent(fleet: Fleet, at: Vendor, count: int) -> list[Pod]:
     """Rent `count` READY pods there; a share of them has long been silent."""
-    tag, now = f"{Installation.tag()}-{fleet.pk}", utcnow()
+    tag, now = fleet_tag(Installation.own().slug, fleet.pk), utcnow()
     early = now - timedelta(hours=1)
     rows, beat = [], Heartbeat(state=AgentState.WORKING, done=5, in_flight=3, rate=8.0).fields()
     pipe = redis_client(settings.REDIS_URL).pipeline(transaction=False)

@@ -64,6 +64,11 @@ def token_of(name: str) -> str:
     return name.rpartition("-")[2] if "-" in name else ""
 
 
+def short_name(name: str, length: int) -> str:
+    """The beginning of a name's token, which tells pods apart on a page; of an odd name its own."""
+    return (token_of(name) or name)[:length]
+
+
 def read_token(text: str) -> uuid.UUID | None:
     """A client token; None for any other text."""
     return uuid.UUID(hex=text) if _TOKEN.match(text) else None

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from fleet.pages import words
 from fleet.pages.status import FleetStatus, PodStatus
+from pods.machine_names import short_name
 
 COLOURS = {
     "requested": "cyan",
@@ -71,7 +72,7 @@ def _pods(status: FleetStatus) -> Table:
 
 def _add_pod(table: Table, pod: PodStatus) -> None:
     table.add_row(
-        pod.name.rpartition("-")[2][:SHORT_NAME],
+        short_name(pod.name, SHORT_NAME),
         Text(pod.state, style=COLOURS.get(pod.state, "")),
         words.duration(pod.age),
         words.usd(pod.hourly_usd),

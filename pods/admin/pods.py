@@ -21,6 +21,7 @@ from pods.base import words
 from pods.base.clock import utcnow
 from pods.costs import columns
 from pods.lifecycle import Overtaken
+from pods.machine_names import short_name
 from pods.models import Pod
 from pods.providers.errors import ProviderError
 from pods.rules import PodRule
@@ -139,7 +140,7 @@ class PodAdmin(ReadOnly):
     @display(description="pod", ordering="name")
     def short_name(self, pod: Pod) -> str:
         """The part of the name that tells pods apart."""
-        return pod.name.rpartition("-")[2][:12]
+        return short_name(pod.name, 12)
 
     @display(description="state", ordering="state", label=STATE_LABELS)
     def shown_state(self, pod: Pod) -> str:

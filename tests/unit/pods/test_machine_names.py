@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pods.machine_names import MachineName, fleet_tag, has_tag, read_token, token_of
+from pods.machine_names import MachineName, fleet_tag, has_tag, read_token, short_name, token_of
 
 TOKEN = uuid.UUID(hex="0123456789abcdef0123456789abcdef")
 SLUGS = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=12)
@@ -66,6 +66,11 @@ def test_a_name_without_a_token_still_says_whose_fleet_it_is(rest: str) -> None:
 )
 def test_the_token_is_the_last_part_of_a_name(name: str, token: str) -> None:
     assert token_of(name) == token
+
+
+@pytest.mark.parametrize(("name", "short"), [("pf-7-0123456789", "01234567"), ("mine", "mine")])
+def test_a_short_name_is_never_empty(name: str, short: str) -> None:
+    assert short_name(name, 8) == short
 
 
 @pytest.mark.parametrize(
