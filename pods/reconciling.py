@@ -34,11 +34,9 @@ TemplateOf = Callable[[int], Template | None]
 class Reconciled:
     """What a reconciliation did, by machine."""
 
-    machines: int = 0
     resurrected: list[str] = field(default_factory=list)  # an ended row's machine lives
     adopted: list[str] = field(default_factory=list)
     destroyed: list[str] = field(default_factory=list)
-    watched: list[str] = field(default_factory=list)  # orphans, not old enough to act on
 
 
 def reconcile_account(
@@ -63,7 +61,6 @@ def reconcile_account(
         breaker.failed(account, exc)
         raise
     breaker.answered(account)
-    done.machines = len(machines)
     rows = _rows(account, machines)
     orphans: list[Machine] = []
     for machine in machines:
@@ -130,7 +127,6 @@ def _deal_with(
     for machine in orphans:
         seen = _sight(account, machine, now)
         if now - seen.first_seen_at < window:
-            done.watched.append(machine.external_id)
             continue
         log.warning("orphan_found", account=account.name, external_id=machine.external_id)
         fleet_id = _fleet_id(machine)
