@@ -34,14 +34,14 @@ class DuplicateMachine(Exception):
 
 
 @contextmanager
-def claimed(pod_id: int, *, lease: timedelta | None = None) -> Iterator[Pod | None]:
+def claimed(pod_id: int) -> Iterator[Pod | None]:
     """Take the pod for a verb, alone; None where another has it or it does not exist.
 
-    The claim ends by itself after `lease` (settings.CLAIM_LEASE, longer than a task's hard time limit),
+    The claim ends by itself after settings.CLAIM_LEASE, which is longer than a task's hard time limit,
     so that a killed worker blocks nobody for longer. A verb that is overtaken ends quietly: whoever
     overtook it has acted on a newer row.
     """
-    claim = _take(pod_id, lease or settings.CLAIM_LEASE)
+    claim = _take(pod_id)
     mine = Pod.objects.select_related("account").filter(pk=pod_id)
     pod = None if claim is None else mine.filter(claim=claim).first()
     if pod is None:
@@ -56,7 +56,7 @@ def claimed(pod_id: int, *, lease: timedelta | None = None) -> Iterator[Pod | No
             Pod.objects.filter(pk=pod_id, claim=pod.claim).update(claimed_until=None)
 
 
-def _take(pod_id: int, lease: timedelta) -> int | None:
+def _take(pod_id: int) -> int | None:
     """The number of a new claim; None where another's holds.
 
     Compared with the number that was read before: read afterwards, it could be that of a claim
@@ -67,7 +67,8 @@ def _take(pod_id: int, lease: timedelta) -> int | None:
     seen = free.values_list("claim", flat=True).first()
     if seen is None:
         return None
-    took = free.filter(claim=seen).update(claim=seen + 1, claimed_until=now + lease)
+    until = now + settings.CLAIM_LEASE
+    took = free.filter(claim=seen).update(claim=seen + 1, claimed_until=until)
     return seen + 1 if took else None
 
 
