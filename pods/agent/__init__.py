@@ -1,1 +1,1 @@
-"""What runs on a pod: drains a backlog, and says how it goes. It stands alone."""
+"""The program that runs on a pod: it drains a backlog and reports its progress. It stands alone."""

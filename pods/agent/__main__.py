@@ -1,7 +1,7 @@
-"""`python -m pods.agent`: settings from the environment, work, and an exit code that says why.
+"""`python -m pods.agent`: reads its settings from the environment, works, and exits with a code.
 
 0 drained or stopped as asked · 2 the settings are wrong · 3 the handler cannot be loaded ·
-4 fenced: this pod is written off · 5 no manager for `orphan_seconds` · 1 a fault of ours.
+4 fenced: this pod is written off · 5 no manager for `orphan_seconds` · 1 a fault in the agent.
 """
 
 import logging
@@ -24,16 +24,16 @@ EXIT_BAD_SETTINGS = 2
 
 
 def settings_of(environment: Mapping[str, str]) -> AgentSettings:
-    """The settings in the environment, checked as far as that needs no server.
+    """The settings in the environment, checked as far as possible without a server.
 
     Raises:
-        ValueError: something is missing or malformed.
+        ValueError: a variable is missing or wrong.
     """
     settings = AgentSettings.from_env(environment)
     Keys(settings.fleet)
     module, separator, function = settings.handler.partition(":")
     if not (module and separator and function):
-        raise ValueError(f"PODFLEET_HANDLER={settings.handler!r} is no package.module:function")
+        raise ValueError(f"PODFLEET_HANDLER={settings.handler!r} is not package.module:function")
     try:
         redis.ConnectionPool.from_url(settings.redis_url)
     except ValueError as exc:
@@ -42,7 +42,7 @@ def settings_of(environment: Mapping[str, str]) -> AgentSettings:
 
 
 def take_notice(control: Control, seconds: float) -> None:
-    """The machine is about to be taken: finish what can be finished, and give back the rest in time."""
+    """Drain, because the vendor will take the machine. After `seconds` give back what is left."""
     control.ask(Intent.DRAIN, "SIGTERM")
     over = threading.Timer(
         seconds, control.ask, (Intent.STOP, f"{seconds:g} s have passed since SIGTERM")
@@ -77,7 +77,7 @@ def run() -> None:
         end_machine(os.environ)
     logging.shutdown()
     sys.stdout.flush()
-    # threads that wait for a server or a handler must not hold up the end
+    # threads that wait for a server or a handler must not delay the end
     os._exit(code)
 
 

@@ -1,4 +1,4 @@
-"""How a handler is found and called: any of its shapes, and one bad item spoils no other."""
+"""Finds and calls a handler of any form. A bad item does not harm the others of its batch."""
 
 import asyncio
 import importlib
@@ -11,26 +11,26 @@ from typing import Any, Union
 
 from pods.agent.handlers import Item, Result
 
-# The server's limit for one value is 512 MB by default; a commit holds the result once.
+# The server's default limit for one value is 512 MB. A commit has the result once.
 LARGEST_RESULT_BYTES = 256 * 1024 * 1024
 LONGEST_ERROR = 2_000
 LONGEST_TRACEBACK = 16_000
 
 
 class HandlerNotFound(Exception):
-    """The handler's name leads to nothing that can be called."""
+    """The handler's name does not lead to something that can be called."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Why an item came to nothing."""
+    """Why an item has no result."""
 
     error: str
     traceback: str = ""
 
     @classmethod
     def of(cls, exc: BaseException) -> "Failed":
-        """The failure that an exception tells of, cut to a length that a stream can bear."""
+        """The failure that an exception describes, cut to a length that fits into a stream."""
         lines = "".join(traceback.format_exception(type(exc), exc, exc.__traceback__))
         message = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
         return cls(message[:LONGEST_ERROR], lines[-LONGEST_TRACEBACK:])
@@ -41,14 +41,14 @@ Call = Callable[[Sequence[Item]], Sequence[Result]]
 
 
 def find(name: str) -> Any:
-    """The handler called `package.module:name`; a class is made an object.
+    """The handler with the name `package.module:name`. Of a class, an object is made.
 
     Raises:
-        HandlerNotFound: there is no such thing, or it cannot be called.
+        HandlerNotFound: it does not exist, or it cannot be called.
     """
     module, separator, attribute = name.partition(":")
     if not (module and separator and attribute):
-        raise HandlerNotFound(f"{name!r} is no package.module:function")
+        raise HandlerNotFound(f"{name!r} is not package.module:function")
     target: Any = importlib.import_module(module)
     for part in attribute.split("."):
         if not hasattr(target, part):
@@ -62,12 +62,12 @@ def find(name: str) -> Any:
 
 
 class Caller:
-    """Calls one handler, whatever its shape, with batches; closes it in the end."""
+    """Calls one handler of any form with batches, and closes it at the end."""
 
     def __init__(self, handler: Any) -> None:
         self._handler = handler
         self._loop = asyncio.new_event_loop()
-        self.batch_size = int(getattr(handler, "batch_size", 0))  # 0: it does not mind
+        self.batch_size = int(getattr(handler, "batch_size", 0))  # 0: it has no preference
 
     def setup(self) -> None:
         """Let the handler load what it needs."""
@@ -79,7 +79,7 @@ class Caller:
         self._loop.close()
 
     def __call__(self, batch: Sequence[Item]) -> list[Outcome]:
-        """What each item came to, in order."""
+        """The outcome of each item, in order."""
         if getattr(self._handler, "takes_one_item", False):
             return self._one_by_one(batch)
         return bisected(self._whole, batch)
@@ -109,7 +109,7 @@ def attempt(handler: Callable[[Item], Result], item: Item) -> Result:
 
 
 async def at_the_same_time(results: Sequence[Result]) -> list[Result]:
-    """What each awaitable comes to, its exception if it raises; other results as they are."""
+    """The result or the exception of each awaitable. Other results stay as they are."""
 
     async def settled(result: Result) -> Result:
         return await result if inspect.isawaitable(result) else result
@@ -118,9 +118,9 @@ async def at_the_same_time(results: Sequence[Result]) -> list[Result]:
 
 
 def bisected(call: Call, batch: Sequence[Item]) -> list[Outcome]:
-    """What each item came to; a batch that raises is halved until the bad items are alone.
+    """The outcome of each item. A batch that raises is halved until the bad items are alone.
 
-    Good items may be worked on again on the way: log2(n) times for one bad item among n.
+    Good items may be worked on again meanwhile: log2(n) times for one bad item among n.
     """
     try:
         results = call(batch)
@@ -135,7 +135,7 @@ def bisected(call: Call, batch: Sequence[Item]) -> list[Outcome]:
 
 
 def outcome(result: Result) -> Outcome:
-    """A handler's result as it is stored: bytes and text as they are, anything else as JSON."""
+    """A handler's result as it is stored: bytes and text unchanged, anything else as JSON."""
     if isinstance(result, BaseException):
         return Failed.of(result)
     try:
@@ -151,7 +151,7 @@ def encode(result: Result) -> bytes:
     """The bytes of a result.
 
     Raises:
-        TypeError, ValueError: it is neither bytes, text, nor JSON (NaN is not).
+        TypeError, ValueError: it is neither bytes, text nor JSON. NaN is not JSON.
     """
     if isinstance(result, (bytes, bytearray, memoryview)):
         return bytes(result)
@@ -163,7 +163,7 @@ def encode(result: Result) -> bytes:
 
 
 def _as_list(value: Any) -> Any:
-    """Arrays and their numbers, of any library, say what they are by `tolist()`."""
+    """The list of an array or a number of any library that has `tolist()`."""
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"a {type(value).__name__} is neither bytes, text nor JSON")

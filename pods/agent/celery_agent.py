@@ -1,4 +1,4 @@
-"""The agent of a Celery workload: runs the user's own worker, beats for it, ends it in good order."""
+"""The agent of a Celery workload: runs the user's own worker, sends its heartbeat, and ends it."""
 
 import contextlib
 import json
@@ -23,17 +23,17 @@ log = logging.getLogger("podfleet.agent")
 ARGUMENTS_VARIABLE = "PODFLEET_CELERY_ARGS"
 EXIT_BROKEN = 3
 LOOK_SECONDS = 0.1
-# Between SIGTERM's warm end, SIGQUIT's cold one and SIGKILL.
+# Between SIGQUIT, which asks for a cold shutdown, and SIGKILL.
 COLD_SECONDS = 5.0
-# A worker that ended by itself is started again after a pause; one that never got ready so often in
-# a row is broken.
+# A worker that ended by itself is started again after a pause. It is broken if it did not get ready
+# this many times in a row.
 RESTART_SECONDS = 1.0
 MOST_FAILED_STARTS = 3
 FINAL_BEATS = 5
 
 
 class Hand:
-    """What the worker has in hand, as it says itself."""
+    """The tasks that the worker has in hand, as it reports them."""
 
     def __init__(self, progress: Progress, clock: Callable[[], float] = time.monotonic) -> None:
         self._progress, self._clock = progress, clock
@@ -44,12 +44,12 @@ class Hand:
         self.broken = ""
 
     def begin(self) -> None:
-        """Another worker begins, with nothing."""
+        """A new worker begins, without tasks."""
         self._done, self.ready = 0, False
         self._hold(0)
 
     def saw(self, said: Mapping[str, object]) -> None:
-        """What the worker told."""
+        """Take in a report of the worker."""
         self.broken = str(said.get("broken", ""))
         self.ready = bool(said.get("ready"))
         done, in_hand = said.get("done", 0), said.get("in_hand", 0)
@@ -71,17 +71,17 @@ class Hand:
         return self._in_hand
 
     def idle_ms(self) -> int:
-        """Since it last had a task in hand; 0 while it has one."""
+        """Milliseconds since it last had a task in hand. 0 while it has one."""
         since = self._idle_since
         return 0 if since is None else int((self._clock() - since) * 1000)
 
     def oldest_ms(self) -> int:
-        """How long it has had tasks in hand without ending one; 0 with none in hand."""
+        """Milliseconds since it last finished a task while it has tasks in hand. 0 with none in hand."""
         return int((self._clock() - self._busy_since) * 1000) if self._in_hand else 0
 
 
 class CeleryAgent:
-    """One agent's life, with the user's worker in the place of a handler."""
+    """One agent that runs the user's worker instead of a handler."""
 
     def __init__(self, settings: AgentSettings, control: Control) -> None:
         self._settings, self._control = settings, control
@@ -91,7 +91,7 @@ class CeleryAgent:
         self._worker: subprocess.Popen[bytes] | None = None
 
     def run(self) -> int:
-        """Work until something asks for the end; the exit code."""
+        """Work until something asks for the end. Returns the exit code."""
         self._beating.start()
         failed_starts = 0
         while self._control.working:
@@ -112,7 +112,7 @@ class CeleryAgent:
         return self._control.exit_code
 
     def _work(self) -> int | None:
-        """Start the worker and wait until it ends, or an end is asked for."""
+        """Start the worker, and wait until it ends or an end is asked for."""
         self._hand.begin()
         ours, theirs = socket.socketpair()
         with theirs:
@@ -137,7 +137,7 @@ class CeleryAgent:
                 self._progress.over("handler")
             if self._control.wait_beyond(Intent.WORK, LOOK_SECONDS):
                 return None
-        self._signal(signal.SIGKILL)  # what its pool may have left
+        self._signal(signal.SIGKILL)  # processes that its pool may have left
         return worker.wait()
 
     def _listen(self, link: socket.socket) -> None:
@@ -146,7 +146,7 @@ class CeleryAgent:
                 self._hand.saw(json.loads(line))
 
     def _end_worker(self) -> None:
-        """Warm, then cold, then at once; a fenced pod's at once."""
+        """End the worker: first a warm shutdown, then a cold one, then a kill. A fenced pod: a kill."""
         worker = self._worker
         if worker is None:
             return
@@ -164,7 +164,7 @@ class CeleryAgent:
         worker.wait()
 
     def _tell(self, number: signal.Signals) -> None:
-        """To the worker's main process alone: its pool must not end before it says so."""
+        """Signal the worker's main process alone. Its pool must not end before that says so."""
         if self._worker is not None and self._worker.poll() is None:
             self._worker.send_signal(number)
 

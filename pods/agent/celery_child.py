@@ -1,7 +1,7 @@
 """The user's own Celery worker: `python -m pods.agent.celery_child FD APP ARGUMENT…`.
 
-Nothing of the user's app is changed: it runs as `celery -A APP worker …` would. Beside it a thread
-tells the agent how it goes, and ends the worker when the agent is gone.
+The user's app is not changed: it runs as `celery -A APP worker …` would. A thread reports to the
+agent what the worker does, and ends the worker when the agent is gone.
 """
 
 import json
@@ -18,10 +18,10 @@ EXIT_BROKEN = 3
 
 
 def main() -> None:
-    """Find the app, say so if there is none, and be its worker until a signal ends it."""
+    """Find the app, or report that there is none. Then run its worker until a signal ends it."""
     link = socket.socket(fileno=int(sys.argv[1]))
     try:
-        # Celery is in the user's image, not among what the agent needs.
+        # Celery comes from the user's image. The agent does not need it.
         app: Any = import_module("celery.app.utils").find_app(sys.argv[2])
         state = import_module("celery.worker.state")
         signals = import_module("celery.signals")
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def _tell(link: socket.socket, state: Any, ready: threading.Event) -> None:
-    """Say what is in hand and what is done, as the worker's own main process counts it."""
+    """Report the tasks in hand and done, as the worker's main process counts them."""
     link.settimeout(TELL_SECONDS)
     while True:
         done = state.all_total_count[0] - len(state.active_requests)
@@ -48,7 +48,7 @@ def _tell(link: socket.socket, state: Any, ready: threading.Event) -> None:
         except OSError:
             gone = True
         if gone:
-            # Cold: nobody is left who would wait for a warm end.
+            # A cold shutdown, because nobody waits for a warm one any more.
             os.kill(os.getpid(), signal.SIGQUIT)
             return
 

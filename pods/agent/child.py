@@ -1,7 +1,7 @@
 """The process in which the handler runs: `python -m pods.agent.child FD BEGUN_FD HANDLER`.
 
-It knows nothing of Redis. Over one socket it gets batches and answers with what each item came
-to; what it does wrong (hang, crash, eat all memory) does not reach the agent's heartbeat.
+It does not know Redis. It gets batches over one socket, and answers with the outcome of each item.
+If it hangs, crashes or uses up all memory, the agent's heartbeat still goes on.
 """
 
 import os
@@ -19,20 +19,20 @@ from pods.agent.calling import Caller, Failed, Outcome, find
 from pods.agent.handlers import Item
 from pods.agent.link import Aside, Link
 
-# A load is a list of batches, each a list of (entry, fields). A first answer is the batch size that
-# the handler prefers, or (error, traceback) where it cannot work. Each later one is (batches,
-# seconds of work, outcomes); an outcome is bytes or (error, traceback). The number of a large value
-# stands for it.
+# A load is a list of batches, and a batch is a list of (entry, fields). The first answer is the batch
+# size that the handler prefers, or (error, traceback) where it cannot work. Each later answer is
+# (batches, seconds of work, outcomes). An outcome is bytes or (error, traceback). A large value is
+# replaced by its number.
 Load = Sequence[Sequence[Item]]
 BYE = None
-# What the handler is quickly through with is told together; what takes longer is told at once.
+# Quick batches are reported together. After this time the outcomes so far are reported at once.
 LONGEST_SILENCE_SECONDS = 0.005
 
 
 def main() -> None:
-    """Load the handler, say so, then answer batches until the agent says goodbye or is gone."""
+    """Load the handler and report it. Then answer batches until the agent ends it or is gone."""
     fd, begun_fd, name = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-    # a terminal's Ctrl-C and a group's SIGTERM are the agent's business: it drains first
+    # the agent handles Ctrl-C and a SIGTERM to the group: it drains first
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     link, begun = Link(socket.socket(fileno=fd)), BatchCounter(begun_fd)
@@ -46,14 +46,14 @@ def main() -> None:
         link.send((failed.error, failed.traceback))
         sys.exit(1)
     link.send(caller.batch_size)
-    # no name for a load here: its payloads need not stay while the next one is waited for
+    # a load has no name here, so that its payloads are freed while the next one is awaited
     while _work_off(loads.get(), caller, link, begun):
         pass
     caller.teardown()
 
 
 def _work_off(load: Union[Load, None], caller: Caller, link: Link, begun: BatchCounter) -> bool:
-    """Tell what each item came to; False at the end."""
+    """Report the outcome of each item. False at the end."""
     if load is BYE:
         return False
     outcomes: list[Outcome] = []
@@ -78,7 +78,7 @@ def _tell(link: Link, batches: int, seconds: float, outcomes: Sequence[Outcome])
 
 
 def _read_ahead(link: Link, loads: "queue.SimpleQueue[Union[Load, None]]") -> None:
-    """Take batches off the socket while the handler works; end with the agent, at once."""
+    """Take batches from the socket while the handler works. End at once when the agent is gone."""
     try:
         while True:
             frame, large = link.receive()

@@ -1,11 +1,11 @@
-"""What the agent is to do next: go on, drain, stop, or end at once because it is fenced."""
+"""What the agent must do next: work, drain, stop, or end at once because it is fenced."""
 
 import threading
 from enum import IntEnum
 
 
 class Intent(IntEnum):
-    """From the mildest to the hardest; an agent never goes back to a milder one."""
+    """From the mildest to the hardest. An agent never goes back to a milder intent."""
 
     WORK = 0
     DRAIN = 1  # take nothing more, finish what is in hand
@@ -14,19 +14,19 @@ class Intent(IntEnum):
 
 
 class Control:
-    """The present intent and its reason. Safe to be used by many threads and signal handlers."""
+    """The present intent and its reason. Threads and signal handlers may share it."""
 
     def __init__(self) -> None:
-        # re-entrant: a signal handler may run while this very thread holds it
+        # re-entrant: a signal handler may run while its own thread holds the lock
         self._changed = threading.Condition(threading.RLock())
         self.intent = Intent.WORK
         self.because = ""
         self.exit_code = 0
 
     def ask(self, intent: Intent, because: str, *, exit_code: int = 0) -> bool:
-        """Ask for something harder than now; False where that, or more, is under way already.
+        """Ask for a harder intent. False where it, or a harder one, is the intent already.
 
-        An exit code that was asked for before stays, unless this names another.
+        A former exit code stays, unless this call names one.
         """
         with self._changed:
             if intent <= self.intent:
@@ -42,6 +42,6 @@ class Control:
         return self.intent is Intent.WORK
 
     def wait_beyond(self, intent: Intent, seconds: float) -> bool:
-        """Wait until something harder than `intent` is asked; whether it is."""
+        """Wait until the intent is harder than `intent`. Returns whether it is."""
         with self._changed:
             return self._changed.wait_for(lambda: self.intent > intent, seconds)

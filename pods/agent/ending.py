@@ -1,4 +1,4 @@
-"""Ends the machine from inside, through its vendor's API, where no manager is left to do so."""
+"""Ends the machine from inside through its vendor's API, when there is no manager to do it."""
 
 import json
 import logging
@@ -12,13 +12,13 @@ from urllib.parse import quote
 
 log = logging.getLogger("podfleet.agent")
 
-# The vendor's own addresses; another one (a proxy, an emulator) may be named to the agent.
+# The vendors' own addresses. A variable may name another one: a proxy or an emulator.
 RUNPOD_URL = "https://api.runpod.io"
 VASTAI_URL = "https://console.vast.ai"
 URL_VARIABLE = "PODFLEET_VENDOR_URL"
 TIMEOUT_SECONDS = 15.0
-# Then the process ends all the same. A container that is started again begins anew, and tries again
-# after another orphan time.
+# After these tries the process ends anyway. A container that is started again runs the agent again,
+# and that tries again after `orphan_seconds`.
 PAUSES_SECONDS = (1.0, 5.0, 15.0, 30.0)
 MOST_ANSWER_BYTES = 65536
 NEVER = threading.Event()
@@ -26,7 +26,7 @@ NEVER = threading.Event()
 
 @dataclass(frozen=True)
 class Ask:
-    """One way to ask a vendor for this machine's end."""
+    """One way to ask a vendor to end this machine."""
 
     method: str
     url: str
@@ -34,9 +34,9 @@ class Ask:
     body: Any = None
 
     def send(self) -> str:
-        """What came of it; "" where the machine is going to end.
+        """Send the request. Returns why it failed, or "" where the machine will end.
 
-        A machine that is not known any more ends too.
+        A machine that the vendor no longer knows counts as one that ends.
         """
         data = None if self.body is None else json.dumps(self.body).encode()
         headers = {"Authorization": f"Bearer {self.key}", "User-Agent": "podfleet-agent"}
@@ -53,11 +53,13 @@ class Ask:
 
 
 def _refusal(body: bytes) -> str:
-    """What an answer with status 200 complains of: GraphQL's errors, or `success: false`."""
+    """The error in an answer with status 200: GraphQL's errors, or `success: false`."""
     try:
         value = json.loads(body) if body else None
     except ValueError:
-        return "" if not body.lstrip().startswith(b"<") else "a page, no answer of the API"
+        return (
+            "" if not body.lstrip().startswith(b"<") else "a page instead of an answer of the API"
+        )
     if not isinstance(value, dict):
         return ""
     errors = json.dumps(value.get("errors") or "")
@@ -69,12 +71,12 @@ def _refusal(body: bytes) -> str:
 
 
 def ways(environment: Mapping[str, str]) -> Iterator[Ask]:
-    """How this machine can be ended, the best way first; none where the vendor is not known."""
+    """The ways to end this machine, the best one first. None where the vendor is not known."""
     other = environment.get(URL_VARIABLE, "").rstrip("/")
     pod, key = environment.get("RUNPOD_POD_ID", ""), environment.get("RUNPOD_API_KEY", "")
     if pod and key:
         base = other or RUNPOD_URL
-        # Whether a pod's key may do this is not proved; that it may do the next is (2026-09).
+        # It is not proved that a pod's key may do this. It is proved that it may do the next (2026-09).
         yield Ask("DELETE", f"{base}/v2/pods/{quote(pod, safe='')}", key)
         query = "mutation End($id: String!) { podTerminate(input: {podId: $id}) }"
         yield Ask("POST", f"{base}/graphql", key, {"query": query, "variables": {"id": pod}})
@@ -87,7 +89,7 @@ def ways(environment: Mapping[str, str]) -> Iterator[Ask]:
 
 
 def of_first_process(path: Path = Path("/proc/1/environ")) -> dict[str, str]:
-    """The environment that the container was started with: a shell of its own may not pass it on."""
+    """The environment with which the container was started. A shell may not have passed it on."""
     try:
         raw = path.read_bytes()
     except OSError:
@@ -99,10 +101,10 @@ def of_first_process(path: Path = Path("/proc/1/environ")) -> dict[str, str]:
 def end_machine(
     environment: Mapping[str, str], *, pause: Callable[[float], Any] = NEVER.wait
 ) -> bool:
-    """Ask the vendor to destroy this machine, each way, several times; whether it said that it will."""
+    """Ask the vendor to destroy this machine, each way, several times. Whether it agreed."""
     asks = list(ways({**of_first_process(), **environment}))
     if not asks:
-        log.info("machine_not_ended because='no vendor whose machines end themselves'")
+        log.info("machine_not_ended because='no way to end this machine is known'")
         return False
     for seconds in (*PAUSES_SECONDS, 0.0):
         for ask in asks:

@@ -1,4 +1,4 @@
-"""The agent's side of the handler's process: feed it, time it, start it again when it dies."""
+"""The agent's side of the handler's process: feeds it, times it, and restarts it after a crash."""
 
 import logging
 import os
@@ -19,8 +19,8 @@ from pods.agent.stream import Entry
 
 log = logging.getLogger("podfleet.agent")
 
-# Batches go over together where the handler is through with several in so short a time, since a
-# hand-over costs as much as dozens of items. Two loads are inside: one is worked on while the next
+# Where the handler finishes several batches in so short a time, they are sent together, because
+# sending costs as much as dozens of items. The child has two loads: it works on one while the next
 # is on its way.
 LOAD_SECONDS = 0.005
 LARGEST_LOAD = 4
@@ -28,7 +28,7 @@ NEW_PACE_SHARE = 0.2
 POLL_SECONDS = 0.5
 GOODBYE_SECONDS = 5.0
 CRASHED_IDLE_PAUSE_SECONDS = 1.0
-# A handler that loaded once and then cannot load again so often in a row is broken for good.
+# A handler that loaded once, and then fails to load this many times in a row, is broken.
 MOST_FAILED_LOADS = 3
 
 
@@ -39,9 +39,9 @@ class HandlerBroken(Exception):
 class HandlerProcess:
     """One child process that works on batches in order.
 
-    `on_worked(items, outcomes, batches, seconds)` and `on_crashed(batch, untouched, why)` are called
-    from this object's own thread; `untouched` are the batches of which no outcome is known and
-    that are not to blame.
+    This object's own thread calls `on_worked(items, outcomes, batches, seconds)` and
+    `on_crashed(batch, untouched, why)`. `untouched` are the batches without an outcome that did not
+    cause the crash.
     """
 
     def __init__(
@@ -69,17 +69,17 @@ class HandlerProcess:
         self._thread = threading.Thread(target=self._run, name="handler", daemon=True)
 
     def load(self) -> int:
-        """Start the child and wait until the handler is loaded; the batch size that it prefers.
+        """Start the child and wait until the handler is loaded. Returns its preferred batch size.
 
         Raises:
-            HandlerBroken: it cannot be loaded; the message says why.
+            HandlerBroken: it cannot be loaded. The message says why.
         """
         preferred = self._start()
         self._thread.start()
         return preferred
 
     def wait_for_room(self) -> int:
-        """Wait for a place; how many batches may be handed over, 0 once it is closed for good."""
+        """Wait for room. Returns how many batches may be sent, or 0 once the process is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or (self._ready and self._room() > 0))
             return 0 if self._closed else self._room()
@@ -89,7 +89,7 @@ class HandlerProcess:
         return load if len(self._inside) <= load else 0
 
     def submit(self, batches: Sequence[list[Entry]]) -> bool:
-        """Hand batches over; False when the process is closed for good."""
+        """Send batches. False when the process is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._ready)
             if self._closed:
@@ -104,11 +104,11 @@ class HandlerProcess:
             if link is not None:
                 link.send(load, aside.values)
         except OSError:
-            log.info("batches_not_delivered count=%d", len(batches))  # the thread sees it too
+            log.info("batches_not_delivered count=%d", len(batches))  # the thread notices it too
         return True
 
     def close(self, *, kindly: bool) -> None:
-        """End the child: after its teardown, or at once."""
+        """End the child, after its teardown or at once."""
         with self._changed:
             self._closed, self._ready = True, False
             self._changed.notify_all()
@@ -163,13 +163,13 @@ class HandlerProcess:
                     self._recover(exc)
 
     def _hear(self) -> None:
-        """Pass on the next answer, if there is one within a while."""
+        """Pass on the next answer, if one comes within a short time."""
         child, link = self._child, self._link
         if child is None or link is None:
             raise EOFError
         if not link.has_something(POLL_SECONDS):
             if child.poll() is not None and not link.has_something(0):
-                raise EOFError  # what it has forked may live on, and hold the socket open
+                raise EOFError  # a process that it forked may live on and keep the socket open
             with self._changed:
                 if self._inside and time.monotonic() - self._since > self._timeout:
                     raise TimeoutError(
@@ -189,7 +189,7 @@ class HandlerProcess:
         self._on_worked(items, outcomes, batches, seconds)
 
     def _recover(self, exc: Exception) -> None:
-        """The child is dead or hangs: report what it had, and start another."""
+        """Report the batches of a child that is dead or hangs, and start another child."""
         with self._changed:
             self._ready = False
             inside = list(self._inside)
@@ -206,13 +206,13 @@ class HandlerProcess:
         log.error("handler_crashed because=%r batches=%d", why, len(inside))
         culprit = inside.pop(self._worked_on_last(len(inside))) if inside else []
         self._on_crashed(culprit, inside, why)
-        if not culprit:  # it dies of itself: no use in starting it as fast as it dies
+        if not culprit:  # it dies without a batch, so wait before it is started again
             with self._changed:
                 self._changed.wait_for(lambda: self._closed, CRASHED_IDLE_PAUSE_SECONDS)
         self._start_again()
 
     def _worked_on_last(self, inside: int) -> int:
-        """Which of the batches inside the child had begun last; the first where it had begun none."""
+        """The index of the batch that the child began last. The first one where it had begun none."""
         begun = 0 if self._begun is None else self._begun.so_far() - self._answered
         return min(max(begun, 1), inside) - 1
 

@@ -1,4 +1,4 @@
-"""The agent's heartbeat: says how it goes, hears commands, and notices that no manager is left."""
+"""The agent's heartbeat: reports progress, reads commands, and notices when the manager is gone."""
 
 import logging
 import socket
@@ -25,12 +25,12 @@ log = logging.getLogger("podfleet.agent")
 
 EXIT_FENCED = 4
 EXIT_ORPHANED = 5
-# A beat that hangs must not hide the next one for long.
+# A beat that hangs must not delay the next one for long.
 SOCKET_TIMEOUT_SECONDS = 5.0
 
 
-class Load(Protocol):
-    """What is in hand: items of the stream, or tasks of a Celery worker."""
+class WorkInHand(Protocol):
+    """The work in hand: items of the stream, or tasks of a Celery worker."""
 
     def __len__(self) -> int: ...
     def idle_ms(self) -> int: ...  # noqa: D102
@@ -38,7 +38,7 @@ class Load(Protocol):
 
 
 class Lease:
-    """The manager's counter, watched by our own clock: how long ago it last moved."""
+    """Watches the manager's counter, and measures on our own clock when it last changed."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -46,21 +46,21 @@ class Lease:
         self._moved = clock()
 
     def saw(self, value: bytes) -> None:
-        """A reading; the first one counts as a sign of life only where there is a counter."""
+        """Take in a reading. A first reading shows a living manager only if there is a counter."""
         if value != self._value and value:
             self._moved = self._clock()
         self._value = value
 
     def unchanged_seconds(self) -> float:
-        """How long nothing proves that a manager lives: also while Redis cannot be reached."""
+        """For how long nothing has shown that a manager lives, also while Redis cannot be reached."""
         return self._clock() - self._moved
 
 
 class Beating:
-    """A thread that beats until it is closed."""
+    """A thread that sends heartbeats until it is closed."""
 
     def __init__(
-        self, settings: AgentSettings, progress: Progress, holding: Load, control: Control
+        self, settings: AgentSettings, progress: Progress, holding: WorkInHand, control: Control
     ) -> None:
         self._settings = settings
         self._progress, self._holding, self._control = progress, holding, control
@@ -78,11 +78,11 @@ class Beating:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Beat from now on."""
+        """Send heartbeats from now on."""
         self._thread.start()
 
     def close(self, state: AgentState) -> None:
-        """Say a last word, and beat no more."""
+        """Send a final heartbeat with this state, and stop."""
         self._closing.set()
         self._thread.join(SOCKET_TIMEOUT_SECONDS)
         self.state = state
@@ -105,7 +105,8 @@ class Beating:
                 "heartbeat", self._keys, [HEARTBEAT_TTL_SECONDS * 1000, *flat]
             )
         except redis.RedisError as exc:
-            # Later it may be a server that was restarted and will know us again; now it is the end.
+            # While the agent works, the server may have restarted, and will know us again. At the
+            # end it will not.
             if isinstance(exc, redis.AuthenticationError) and not self._control.working:
                 self._control.ask(Intent.FENCED, f"refused: {exc}", exit_code=EXIT_FENCED)
             self._progress.trouble("heartbeat", f"{type(exc).__name__}: {exc}")

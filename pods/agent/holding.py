@@ -1,4 +1,4 @@
-"""What the agent has in hand: every item read and not yet acknowledged, and in which state."""
+"""The items that the agent has in hand: read and not yet acknowledged, with their stage."""
 
 import heapq
 import threading
@@ -9,27 +9,27 @@ from enum import Enum
 
 from pods.agent.stream import Entry
 
-# Read ahead at least so many batches: one waits while the next is fetched. More where the handler
-# would wait for the link: what it takes within so many reads.
+# The agent reads at least READ_AHEAD_BATCHES ahead: one waits while the next is fetched. It reads more
+# where the handler would wait for the link: what the handler takes during READS_AHEAD reads.
 READ_AHEAD_BATCHES = 2
 MOST_READ_AHEAD_BATCHES = 8
 READS_AHEAD = 4
-# How long a pace is measured, and how much a new measure of a read counts.
+# For how long the pace is measured, and how much a new measurement of a read counts.
 PACE_SECONDS = 0.5
 NEW_READ_SHARE = 0.2
-# All items in hand, in batches: also those in the handler, being committed, or waiting for a retry.
+# The most items in hand, in batches, with those in the handler, in a commit, or waiting for a retry.
 MOST_BATCHES = 32
 MOST_BYTES = 128 * 1024 * 1024
-# Delivered so often, an item may be what killed its former agents: it is tried alone.
+# An item that was delivered this often may have killed its former agents. It is tried alone.
 SUSPECT_DELIVERIES = 3
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 30.0
-# Stands where the payload of an item was that is not needed any more.
+# Replaces the payload of an item when it is no longer needed.
 SHED = Entry("", {})
 
 
 class Stage(Enum):
-    """Where an item is."""
+    """The stage of an item."""
 
     READY = "ready"
     WORKING = "working"
@@ -51,12 +51,12 @@ class InHand:
 
 
 class Holding:
-    """The bounded buffer between the link and the handler. Safe to be used by many threads."""
+    """The bounded buffer between the link and the handler. Threads may share it."""
 
     def __init__(self, batch_size: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._filled = threading.Condition(self._lock)  # something is ready
+        self._filled = threading.Condition(self._lock)  # an item is ready
         self._freed = threading.Condition(self._lock)  # there is room
         self._held: dict[str, InHand] = {}
         self._ready: deque[str] = deque()
@@ -81,12 +81,12 @@ class Holding:
             return held is not None and held.stage is Stage.WAITING
 
     def idle_ms(self) -> int:
-        """Since there was last an item in hand; 0 while there is one."""
+        """Milliseconds since an item was last in hand. 0 while there is one."""
         with self._lock:
             return 0 if self._held else int((self._clock() - self._empty_since) * 1000)
 
     def oldest_ms(self) -> int:
-        """Since the oldest item in hand was read; 0: nothing in hand."""
+        """Milliseconds since the oldest item in hand was read. 0 with nothing in hand."""
         with self._lock:
             oldest = min((held.since for held in self._held.values()), default=None)
             return 0 if oldest is None else int((self._clock() - oldest) * 1000)
@@ -100,23 +100,23 @@ class Holding:
         ahead = self._ahead()
         items = min(ahead - len(self._ready), MOST_BATCHES * self.batch_size - len(self._held))
         if self._ready and items < ahead // 2:
-            return 0, 0  # a round trip for few items is one that many could have had
+            return 0, 0  # wait for more room, because a round trip for few items costs as much
         return max(0, items), max(0, MOST_BYTES - self._bytes)
 
     def read_took(self, seconds: float) -> None:
-        """How long a read has taken that brought items."""
+        """Take in how long a read took that brought items."""
         with self._lock:
             share = NEW_READ_SHARE if self._read_seconds else 1.0
             self._read_seconds += share * (seconds - self._read_seconds)
 
     def _ahead(self) -> int:
-        """How many items should be ready: as many as are taken while a few reads are under way."""
+        """How many items should be ready: as many as the handler takes during a few reads."""
         wish = int(self._pace * READS_AHEAD * self._read_seconds)
         least, most = READ_AHEAD_BATCHES, MOST_READ_AHEAD_BATCHES
         return min(max(wish, least * self.batch_size), most * self.batch_size)
 
     def _keep_pace(self, items: int) -> None:
-        """Items a second that the handler takes, measured every half second."""
+        """Measure the items per second that the handler takes, every half second."""
         self._taken += items
         elapsed = self._clock() - self._paced_since
         if elapsed >= PACE_SECONDS:
@@ -124,12 +124,12 @@ class Holding:
             self._paced_since, self._taken = self._clock(), 0
 
     def retry_room(self) -> int:
-        """How many items may be taken again: they are in hand already, but for their payload."""
+        """How many items may be taken again. They are in hand already, without their payload."""
         with self._lock:
             return max(0, READ_AHEAD_BATCHES * self.batch_size - len(self._ready))
 
     def wait_for_room(self, seconds: float) -> None:
-        """Return once there is room, or after a time."""
+        """Return as soon as there is room, or after `seconds`."""
         with self._lock:
             self._freed.wait_for(lambda: all(self._room()), seconds)
 
@@ -138,7 +138,7 @@ class Holding:
             self._freed.notify()
 
     def add(self, entries: Iterable[Entry]) -> int:
-        """Take items in hand; those already there are passed over. How many were new."""
+        """Take items in hand, except those that already are. Returns how many were new."""
         added = 0
         with self._lock:
             now, in_hand, ready = self._clock(), self._held, self._ready
@@ -157,7 +157,7 @@ class Holding:
         return added
 
     def take_batches(self, most: int, seconds: float) -> list[list[Entry]]:
-        """The next batches for the handler; none after a time without one."""
+        """The next batches for the handler. None if no item is ready within `seconds`."""
         with self._lock:
             if not self._ready:
                 self._filled.wait(seconds)
@@ -183,7 +183,7 @@ class Holding:
         return batch
 
     def put_back(self, entries: Sequence[Entry]) -> None:
-        """A batch that the handler did not begin waits again, first in the row."""
+        """Put a batch that the handler did not begin back to the front."""
         with self._lock:
             for entry in reversed(entries):
                 if entry.id in self._held:
@@ -193,19 +193,19 @@ class Holding:
             self._filled.notify()
 
     def worked(self, entries: Iterable[Entry]) -> None:
-        """The handler is through with these: their payloads are not needed any more."""
+        """The handler has finished these items. Their payloads are no longer needed."""
         with self._lock:
             for entry in entries:
                 self._shed(entry.id, Stage.COMMITTING)
             self._tell_if_free()
 
     def suspect(self, entries: Iterable[Entry]) -> None:
-        """One of these ended the handler's process: from now on each is tried alone."""
+        """One of these items ended the handler's process. From now on each is tried alone."""
         with self._lock:
             self._suspects.update(entry.id for entry in entries)
 
     def retry_later(self, entry: str, deliveries: int) -> None:
-        """The item stays in hand and is taken again after a pause that doubles with each try."""
+        """Keep the item in hand, and take it again after a pause that doubles with each try."""
         pause = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0 ** max(0, deliveries - 1))
         with self._lock:
             if entry in self._held:
@@ -214,7 +214,7 @@ class Holding:
             self._tell_if_free()
 
     def due(self, most: int) -> list[str]:
-        """The items whose next try has come."""
+        """The items whose next try is due."""
         with self._lock:
             due: list[str] = []
             while self._waiting and len(due) < most and self._waiting[0][0] <= self._clock():
@@ -225,7 +225,7 @@ class Holding:
             return due
 
     def drop(self, entries: Iterable[str]) -> None:
-        """These are not in hand any more: acknowledged, dead, or another's."""
+        """Drop items that are acknowledged, dead, or in the hand of another agent."""
         with self._lock:
             had_some = bool(self._held)
             for entry in entries:
@@ -241,14 +241,14 @@ class Holding:
             self._tell_if_free()
 
     def drop_lost(self, entries: Iterable[str]) -> None:
-        """Another agent has claimed these; what the handler is at goes on all the same."""
+        """Drop items that another agent has claimed, except those that the handler works on."""
         with self._lock:
             resting = (Stage.READY, Stage.WAITING)
             lost = [e for e in entries if e in self._held and self._held[e].stage in resting]
         self.drop(lost)
 
     def only_waiting(self) -> bool:
-        """Whether nothing is in hand but failed items between two tries."""
+        """Whether only failed items between two tries are in hand."""
         with self._lock:
             return all(held.stage is Stage.WAITING for held in self._held.values())
 

@@ -1,4 +1,4 @@
-"""How the agent and its handler's process talk: frames of plain values, large bytes uncopied."""
+"""The link between the agent and its handler's process: frames of plain values and large bytes."""
 
 import marshal
 import select
@@ -7,18 +7,18 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-# How long a frame is, and how many large values follow it.
+# The length of a frame, and the number of large values that follow it.
 HEADER = struct.Struct("!QQ")
 LENGTH = struct.Struct("!Q")
-# From here on a value goes over by itself: to copy it into a frame costs more than a call.
+# A value of this size is sent by itself, because a copy into a frame costs more than a call.
 LARGE_BYTES = 32 * 1024
 
 
 class Link:
     """One end of a socket between two processes of the same Python. One reader and one writer.
 
-    A frame is anything that marshal takes (no objects of a class: two processes of one
-    installation, and nothing to look up or to call). Bytes that are large are put beside it.
+    A frame is any value that marshal takes. It takes no objects of a class, so nothing is looked up
+    or called. Both processes belong to one installation. Large bytes are sent beside the frame.
     """
 
     def __init__(self, ours: socket.socket) -> None:
@@ -27,7 +27,7 @@ class Link:
         self._poll.register(ours, select.POLLIN)
 
     def send(self, frame: Any, large: Sequence[bytes] = ()) -> None:
-        """Send a frame, and the large values that it speaks of by their number.
+        """Send a frame, and the large values to which it refers by number.
 
         Raises:
             OSError: nobody is at the other end.
@@ -49,7 +49,7 @@ class Link:
         return frame, [self._exactly(*LENGTH.unpack(self._exactly(8))) for _ in range(count)]
 
     def has_something(self, seconds: float) -> bool:
-        """Whether a frame, or the end, came within a time."""
+        """Whether a frame, or the end, came within `seconds`."""
         return bool(self._poll.poll(seconds * 1000))
 
     def close(self) -> None:
@@ -71,13 +71,13 @@ class Link:
 
 
 class Aside:
-    """Bytes that go beside a frame; in the frame stands their number."""
+    """Bytes that are sent beside a frame. The frame has their number."""
 
     def __init__(self) -> None:
         self.values: list[bytes] = []
 
     def put(self, value: bytes) -> Any:
-        """What stands in the frame: the value itself, if it is small."""
+        """What the frame gets: a small value itself, or the number of a large one."""
         if len(value) < LARGE_BYTES:
             return value
         self.values.append(value)

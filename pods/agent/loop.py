@@ -1,4 +1,4 @@
-"""The agent: read ahead, work, commit, all at the same time; and come to an end in good order."""
+"""The agent: reads ahead, works and commits at the same time, and ends in good order."""
 
 import logging
 import threading
@@ -27,14 +27,14 @@ EXIT_HANDLER_BROKEN = 3
 COMMITS_IN_FLIGHT = 4
 IDLE_STEP_SECONDS = 0.5
 DRAIN_STEP_SECONDS = 0.05
-# A failed agent goes on beating for so many beats, so that its note is read, and then ends.
+# A failed agent sends this many more heartbeats, so that its note is read. Then it ends.
 FINAL_BEATS = 5
-# The goodbye of an agent that cannot reach Redis: what it holds is then left to time out.
+# An agent that ends tries this long to reach Redis. After that its items are left to time out.
 GOODBYE_SECONDS = 5.0
 
 
 class Agent:
-    """One agent's life, from loading the handler to the exit code."""
+    """One agent, from loading the handler to the exit code."""
 
     def __init__(self, settings: AgentSettings, control: Control) -> None:
         self._settings, self._control = settings, control
@@ -58,7 +58,7 @@ class Agent:
         )
 
     def run(self) -> int:
-        """Work until something asks for the end; the exit code."""
+        """Work until something asks for the end. Returns the exit code."""
         threading.excepthook = self._thread_died
         self._beating.start()
         try:
@@ -94,13 +94,13 @@ class Agent:
             self._holding.batch_size = most
 
     def _stop_loading(self) -> None:
-        """A model that loads for minutes must not hold up a stop."""
+        """Let a stop end the load of a handler, which can take minutes."""
         self._control.wait_beyond(Intent.WORK, threading.TIMEOUT_MAX)
         if self._beating.state is AgentState.STARTING:
             self._handler.close(kindly=False)
 
     def _finish(self, intake: threading.Thread) -> None:
-        """Wait until nothing is in hand, the drain time is over, or a harder end is asked."""
+        """Wait until nothing is in hand, the drain time is over, or a harder end is asked for."""
         deadline = time.monotonic() + self._settings.drain_seconds
         while self._control.intent is Intent.DRAIN and time.monotonic() < deadline:
             if not intake.is_alive() and self._holding.only_waiting():
@@ -117,12 +117,12 @@ class Agent:
         return self._control.exit_code
 
     def _say_goodbye(self) -> None:
-        """Give back what is not finished, and take the name off the group."""
+        """Give back the unfinished items, and remove the consumer's name from the group."""
         deadline = time.monotonic() + GOODBYE_SECONDS
 
         def goodbye(tries: int) -> None:
             if time.monotonic() > deadline:
-                raise GivenUp("no server to say goodbye to")
+                raise GivenUp("Redis could not be reached in time")
             unfinished = self._holding.all()
             released = self._stream.release(unfinished)
             self._holding.drop(entry for entry, _ in unfinished)
@@ -145,7 +145,7 @@ class Agent:
         self._beating.close(AgentState.FAILED)
         return EXIT_HANDLER_BROKEN
 
-    # What the threads do.
+    # The work of the threads.
 
     def _take_in(self) -> None:
         try:
@@ -186,7 +186,7 @@ class Agent:
         return self._handler.submit(batches) if batches else room > 0
 
     def _keep(self) -> None:
-        """Long before the idle time is over, so that one lost try does no harm."""
+        """Keep the items in hand long before their idle time is over: one lost try does no harm."""
         pause = self._settings.claim_idle_seconds / 4
         try:
             while not self._control.wait_beyond(Intent.DRAIN, pause):
@@ -224,7 +224,7 @@ class Agent:
         self._control.ask(Intent.STOP, why, exit_code=EXIT_HANDLER_BROKEN)
 
     def _thread_died(self, args: threading.ExceptHookArgs) -> None:
-        """A fault of ours: an agent that lacks a part must not go on as if it worked."""
+        """End the agent after a fault in one of its threads: it must not go on without a part."""
         log.critical(
             "agent_broken thread=%s",
             args.thread and args.thread.name,

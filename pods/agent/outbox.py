@@ -1,4 +1,4 @@
-"""What the handler is through with, until a commit takes it: few round trips, without waiting."""
+"""Finished items that wait for a commit. They are put together to save round trips."""
 
 import threading
 from collections import deque
@@ -6,15 +6,15 @@ from collections import deque
 from pods.agent.calling import Outcome
 from pods.agent.stream import Entry
 
-# Answers of the handler's process that wait for a commit; beyond, it is not listened to.
+# The most answers of the handler's process that wait for a commit. Beyond that it must wait.
 MOST_WAITING = 4
-# So many items are worth a commit of their own while another is under way. Fewer wait for it and
-# go together: over a quick link it is back at once, over a slow one there will soon be as many.
+# This many items are worth a commit of their own while another one is under way. Fewer items wait
+# for it: over a fast link it ends at once, and over a slow one there will soon be as many.
 WORTH_A_COMMIT = 256
 
 
 class Outbox:
-    """Items and what they came to. Safe to be used by many threads."""
+    """Items with their outcomes. Threads may share it."""
 
     def __init__(self) -> None:
         lock = threading.Lock()
@@ -24,7 +24,7 @@ class Outbox:
         self._under_way = 0
 
     def put(self, items: list[Entry], outcomes: list[Outcome]) -> None:
-        """Let these be committed, once there is a place."""
+        """Add items to commit, as soon as there is room."""
         with self._taken:
             self._taken.wait_for(lambda: len(self._waiting) < MOST_WAITING)
             self._waiting.append((items, outcomes))
@@ -33,7 +33,7 @@ class Outbox:
                 self._ripe.notify()
 
     def take(self) -> tuple[list[Entry], list[Outcome]]:
-        """What is to be committed together. Followed by `done`, whatever came of it."""
+        """The items to commit together. The caller then calls `done`, also after a failure."""
         with self._ripe:
             self._ripe.wait_for(self._is_ripe)
             items, outcomes = self._waiting.popleft()

@@ -1,4 +1,4 @@
-"""How the agent goes on when Redis does not: again and again, more slowly, and saying why."""
+"""Repeats a call to Redis until it succeeds, more slowly each time, and reports why it fails."""
 
 import logging
 import random
@@ -19,21 +19,21 @@ T = TypeVar("T")
 
 
 class GivenUp(Exception):
-    """The agent ends before the server answered."""
+    """The agent ends before the server has answered."""
 
 
 class Patience:
-    """Calls what may fail until it succeeds, or until the agent is to end."""
+    """Repeats a call until it succeeds or the agent must end."""
 
     def __init__(self, progress: Progress, control: Control, fenced_exit_code: int) -> None:
         self._progress, self._control = progress, control
         self._fenced_exit_code = fenced_exit_code
 
     def with_(self, where: str, what: Callable[[int], T], *, until: Intent) -> T:
-        """What `what(tries)` returns in the end; it must be safe to repeat.
+        """The result of `what(tries)`, which must be safe to repeat.
 
         Raises:
-            GivenUp: `until` or something harder is asked of the agent, or the pod is fenced.
+            GivenUp: the intent has become `until` or a harder one, or the pod is fenced.
         """
         tries = 0
         while True:

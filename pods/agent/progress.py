@@ -1,4 +1,4 @@
-"""What an agent has done and what troubles it, for its heartbeat; its own clock alone."""
+"""What an agent has done and what is wrong, for its heartbeat. It uses its own clock alone."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ RATE_WINDOW_SECONDS = 30.0
 
 @dataclass
 class Counts:
-    """Everything that only grows."""
+    """The counts, which only grow."""
 
     done: int = 0
     failed: int = 0
@@ -21,7 +21,7 @@ class Counts:
 
 
 class Progress:
-    """Counts, rate and notes. Safe to be used by many threads."""
+    """Counts, rate and notes. Threads may share it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -41,7 +41,7 @@ class Progress:
         duplicates: int = 0,
         claimed: int = 0,
     ) -> None:
-        """Count what happened."""
+        """Add to the counts."""
         with self._lock:
             self._counts.done += done
             self._counts.failed += failed
@@ -53,12 +53,12 @@ class Progress:
                 self._acks.append((self._last_ack, done))
 
     def trouble(self, where: str, what: str) -> None:
-        """Something is wrong there; it stands in the note until it is over."""
+        """Something is wrong at `where`. The note has it until it is over."""
         with self._lock:
             self._troubles[where] = what.encode("utf-8", "backslashreplace").decode()
 
     def over(self, where: str) -> None:
-        """It works again there."""
+        """`where` works again."""
         if where in self._troubles:
             with self._lock:
                 self._troubles.pop(where, None)
@@ -75,7 +75,7 @@ class Progress:
             return Counts(**vars(self._counts))
 
     def rate(self) -> float:
-        """Items/s acknowledged over the last half minute, or over the agent's life if shorter."""
+        """Items/s acknowledged in the last half minute, or since the agent began if that is shorter."""
         with self._lock:
             now = self._clock()
             while self._acks and self._acks[0][0] < now - RATE_WINDOW_SECONDS:
@@ -84,10 +84,10 @@ class Progress:
             return sum(n for _, n in self._acks) / seconds if seconds > 0 else 0.0
 
     def uptime_ms(self) -> int:
-        """Since the agent began."""
+        """Milliseconds since the agent began."""
         return int((self._clock() - self._began) * 1000)
 
     def since_ack_ms(self) -> int:
-        """Since the last acknowledgement; -1: none yet."""
+        """Milliseconds since the last acknowledgement. -1: none yet."""
         with self._lock:
             return -1 if self._last_ack is None else int((self._clock() - self._last_ack) * 1000)

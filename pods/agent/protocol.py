@@ -1,8 +1,8 @@
-"""The wire between the manager and an agent: keys, fields, commands, settings.
+"""The protocol between the manager and an agent: keys, fields, commands, settings.
 
 docs/reference/protocol.md and agent.md describe it.
 
-Standard library only, and Python 3.10: both sides import it.
+Both sides import it, so it uses the standard library alone and runs on Python 3.10.
 """
 
 import dataclasses
@@ -16,31 +16,33 @@ VERSION = 1
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
 ENV_PREFIX = "PODFLEET_"
-# A heartbeat is readable for this long after the agent's death: the operator wants its last words.
+# A heartbeat stays readable for this long after the agent's end, so that the operator can read it.
 HEARTBEAT_TTL_SECONDS = 3600
 LARGEST_COUNT = 2**53 - 1
 LONGEST_MS = 10 * 365 * 24 * 3600 * 1000
 SCRIPTS = Path(__file__).parent / "scripts"
-# The consumer that stands for "nobody": what an agent gives back is pending there, and every agent
-# takes from it first. No pod may be called so.
+_KINDS = {"int": int, "float": float}
+_NUMBERS = {int: "a whole number", float: "a number"}
+# The consumer that stands for "nobody". Items that an agent gives back are pending there, and every
+# agent takes these first. No pod may have this name.
 RELEASED_CONSUMER = "podfleet-released"
 
 
 class Command(str, Enum):
-    """What the manager asks of an agent."""
+    """The commands of the manager to an agent."""
 
-    DRAIN = "drain"  # take nothing more, finish what is in hand, then say `drained` and exit
-    STOP = "stop"  # finish nothing: release what is in hand and exit
+    DRAIN = "drain"  # take nothing more, finish what is in hand, then report `drained` and exit
+    STOP = "stop"  # finish nothing: give back what is in hand, and exit
 
 
 class AgentState(str, Enum):
-    """What an agent says of itself."""
+    """What an agent reports about itself."""
 
-    STARTING = "starting"  # the handler loads
-    WORKING = "working"  # reads the backlog, busy or idle
+    STARTING = "starting"  # the handler is loading
+    WORKING = "working"  # it reads the backlog, busy or idle
     DRAINING = "draining"
     DRAINED = "drained"  # nothing in hand, about to exit
-    FAILED = "failed"  # cannot work; `note` says why
+    FAILED = "failed"  # it cannot work; `note` says why
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,12 @@ class Keys:
 
     @property
     def prefix(self) -> str:
-        """What every key of the fleet begins with; a pod's Redis user is limited to it."""
+        """The beginning of every key of the fleet. A pod's Redis user is limited to it."""
         return f"podfleet:{self.fleet}:"
 
     @property
     def lease(self) -> str:
-        """A counter that a living manager raises; unchanged for `orphan_seconds`: no manager."""
+        """A counter that a living manager raises. Unchanged for `orphan_seconds`: no manager."""
         return f"{self.prefix}lease"
 
     def pod(self, pod: str) -> str:
@@ -74,15 +76,15 @@ class Keys:
         return f"{self.prefix}pod:{pod}:command"
 
     def fence(self, pod: str) -> str:
-        """Exists once the pod is written off: it may not take, acknowledge or publish any more."""
+        """Exists as soon as the pod is written off and may not take, acknowledge or publish."""
         return f"{self.prefix}pod:{pod}:fence"
 
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """What an agent last said. Durations in milliseconds, measured on the agent's own clock.
+    """An agent's last report. Durations are in milliseconds of the agent's own clock.
 
-    `at_ms` is the Redis server's clock, set by the script: no two hosts' clocks are compared.
+    The script sets `at_ms` from the Redis server's clock, so no clocks of two hosts are compared.
     """
 
     state: AgentState
@@ -91,21 +93,21 @@ class Heartbeat:
     done: int = 0  # items acknowledged with a result by this agent
     failed: int = 0  # tries that the handler failed
     dead: int = 0  # items put on the dead-letter stream
-    duplicates: int = 0  # results not published: the item had been acknowledged by another agent
+    duplicates: int = 0  # results not published, because another agent had acknowledged the item
     claimed: int = 0  # items taken over from dead consumers
     in_flight: int = 0  # items read and not yet acknowledged
     idle_ms: int = 0  # since it last had an item in hand; 0 while it has one
     since_ack_ms: int = -1  # since its last acknowledgement; -1: none yet
-    oldest_ms: int = 0  # since it read the oldest item that it has in hand; 0: nothing in hand
+    oldest_ms: int = 0  # since it read the oldest item in hand; 0: nothing in hand
     uptime_ms: int = 0
-    rate: float = 0.0  # items/s acknowledged, over about the last half minute
+    rate: float = 0.0  # items/s acknowledged in about the last half minute
     gpu_percent: int = -1  # -1: not known
     handler: str = ""
     host: str = ""
     note: str = ""
 
     def fields(self) -> dict[str, str]:
-        """What is written to the hash, but for `at_ms`, which the script sets."""
+        """The fields of the hash, except `at_ms`, which the script sets."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         del values["at_ms"]
         values["state"] = self.state.value
@@ -113,16 +115,16 @@ class Heartbeat:
 
     @classmethod
     def parse(cls, raw: Mapping[bytes, bytes]) -> "Heartbeat | None":
-        """The heartbeat in a hash; None where there is none that can be understood.
+        """The heartbeat in a hash. None where it is missing or cannot be read.
 
-        Fields that this version does not know are passed over; fields that are missing or
-        malformed make the whole heartbeat unreadable, which is not the same as an idle pod. A pod
-        may be anybody's machine: numbers that nothing can be reckoned with are malformed, too.
+        Fields that this version does not know are skipped. A missing or malformed field makes the
+        whole heartbeat unreadable, which is not the same as an idle pod. A pod may be anybody's
+        machine, so a number that cannot be calculated with is malformed too.
         """
         try:
             text = {k.decode(): _clean(v) for k, v in raw.items()}
             rate = float(text.get("rate", "0"))
-            if not 0 <= rate <= LARGEST_COUNT:  # nor nan
+            if not 0 <= rate <= LARGEST_COUNT:  # this also refuses nan
                 return None
             return cls(
                 state=AgentState(text["state"]),
@@ -141,7 +143,7 @@ class Heartbeat:
 
 
 def written_at_ms(raw: Mapping[bytes, bytes]) -> "int | None":
-    """When a heartbeat was written, also where nothing else of it can be understood."""
+    """When a heartbeat was written, also where nothing else of it can be read."""
     try:
         return _bounded("at_ms", raw[b"at_ms"].decode())
     except (KeyError, ValueError):
@@ -161,19 +163,18 @@ def _clean(value: bytes) -> str:
 
 
 # --- items and results ---------------------------------------------------------------------
-# An item is a stream entry. Only these field names mean something to the agent; the handler gets
-# all of them.
+# An item is an entry of the stream. The agent uses only these fields. The handler gets all fields.
 ITEM_PAYLOAD = "payload"
-ITEM_ID = "id"  # the user's own id; the entry id where it is missing
+ITEM_ID = "id"  # the user's own id; where it is missing, the entry id
 ITEM_REPLY_TO = "reply_to"
-# An item that went back from the dead letters carries its former deaths, a line each.
+# An item that was sent back from the dead letters has its former failures here, a line each.
 ITEM_HISTORY = "dead_history"
-# A result is a stream entry with these fields.
+# A result is an entry of a stream with these fields.
 RESULT_ID = "id"
 RESULT_ENTRY = "entry"
 RESULT_POD = "pod"
 RESULT_VALUE = "result"
-# A dead letter holds the item's own fields and these.
+# A dead letter has the item's own fields and these.
 DEAD_ENTRY = "dead_entry"
 DEAD_ERROR = "dead_error"
 DEAD_TRACEBACK = "dead_traceback"
@@ -183,18 +184,18 @@ DEAD_AT_MS = "dead_at_ms"
 
 
 def result_stream(stream: str) -> str:
-    """Where results go that were given no other stream."""
+    """The stream of results that have no other stream."""
     return f"{stream}:results"
 
 
 def dead_stream(stream: str) -> str:
-    """Where dead letters go."""
+    """The stream of dead letters."""
     return f"{stream}:dead"
 
 
 @dataclass(frozen=True)
 class AgentSettings:
-    """What an agent is told at its start, through its environment.
+    """The settings that an agent gets at its start through its environment.
 
     Each field is the variable `PODFLEET_<FIELD IN CAPITALS>`.
     """
@@ -207,18 +208,22 @@ class AgentSettings:
     handler: str  # package.module:function
     results: str = ""  # "": <stream>:results
     dead: str = ""  # "": <stream>:dead
-    reply_to: str = ""  # streams that an item may name, besides `results` and `<results>:*`: a,b:*
-    longest_results: int = 0  # entries that a result stream keeps, about; 0: all
-    celery_app: str = ""  # the user's Celery app (package.module:app): `stream` is its queue
+    reply_to: str = (
+        ""  # more streams that an item may name, beside `results` and `<results>:*`: a,b:*
+    )
+    longest_results: int = 0  # about how many entries a result stream keeps; 0: all
+    celery_app: str = ""  # the user's Celery app (package.module:app), whose queue is `stream`
     token: str = ""  # the client token of the pod
-    batch_size: int = 64  # items, at most
+    batch_size: int = 64  # the most items in a batch
     target_batch_seconds: float = 5.0  # batches that take longer are made smaller, where that helps
     max_deliveries: int = 5
-    claim_idle_seconds: float = 60.0  # an item that long without a sign belongs to a dead consumer
+    claim_idle_seconds: float = (
+        60.0  # after this long without a sign an item belongs to a dead consumer
+    )
     heartbeat_seconds: float = 3.0
-    orphan_seconds: float = 900.0  # no manager for that long: drain and end the machine
+    orphan_seconds: float = 900.0  # without a manager for this long: drain and end the machine
     drain_seconds: float = 60.0
-    # between SIGTERM and giving back: RunPod's kill came 5 s after it, Docker's comes after 10 s
+    # From SIGTERM until items are given back. RunPod killed 5 s after SIGTERM, Docker kills after 10 s.
     notice_seconds: float = 4.0
     handler_timeout_seconds: float = 600.0
 
@@ -229,7 +234,7 @@ class AgentSettings:
             object.__setattr__(self, "dead", dead_stream(self.stream))
 
     def env(self) -> dict[str, str]:
-        """The environment that tells an agent these settings."""
+        """The environment that gives an agent these settings."""
         return {
             ENV_PREFIX + f.name.upper(): str(getattr(self, f.name))
             for f in dataclasses.fields(self)
@@ -240,18 +245,18 @@ class AgentSettings:
         """The settings in an environment.
 
         Raises:
-            ValueError: a variable is missing or malformed; the message names all of them.
+            ValueError: variables are missing or malformed. The message names all of them.
         """
         values: dict[str, object] = {}
         wrong: list[str] = []
         for f in dataclasses.fields(cls):
             name = ENV_PREFIX + f.name.upper()
-            kind = {"int": int, "float": float}.get(str(getattr(f.type, "__name__", f.type)), str)
+            kind = _KINDS.get(str(getattr(f.type, "__name__", f.type)), str)
             if name in env:
                 try:
                     values[f.name] = kind(env[name])
                 except ValueError:
-                    wrong.append(f"{name}={env[name]!r} is no {kind.__name__}")
+                    wrong.append(f"{name}={env[name]!r} is not {_NUMBERS[kind]}")
                     continue
                 number = values[f.name]
                 if isinstance(number, (int, float)) and not (number > 0 or number == f.default):

@@ -1,4 +1,4 @@
-"""Where work comes from, besides new items: a former life, dead consumers, and failed tries."""
+"""Takes items that are not new: of this pod's former agent, of dead consumers, and of failed tries."""
 
 import time
 from collections.abc import Callable
@@ -9,13 +9,13 @@ from pods.agent.protocol import AgentSettings
 from pods.agent.stream import Entry, Failure, Stream
 
 LARGEST_CLAIM = 100
-# What was given back is found by a claim: each agent looks at least this often.
+# Each agent claims at least this often, because a claim finds the items that were given back.
 LONGEST_CLAIM_PAUSE_SECONDS = 5.0
 SHORTEST_CLAIM_PAUSE_SECONDS = 1.0
 
 
 class Reclaim:
-    """Brings pending items into hand, in bounded steps."""
+    """Takes pending items in hand, in bounded steps."""
 
     def __init__(
         self,
@@ -28,12 +28,12 @@ class Reclaim:
         self._settings = settings
         self._stream, self._holding, self._progress = stream, holding, progress
         self._clock = clock
-        self._recovered_to: str | None = ""  # None: all of the former life is in hand
+        self._recovered_to: str | None = ""  # None: all items of the former agent are in hand
         self._cursor = "0-0"
         self._next_claim = clock()
 
     def recover(self, room: int) -> bool:
-        """Take a page of what this name held before a restart; False once there is no more."""
+        """Take a page of the items that this name held before a restart. False after the last one."""
         if self._recovered_to is None:
             return False
         entries, last = self._stream.recover(min(room, LARGEST_CLAIM), self._recovered_to)
@@ -42,9 +42,9 @@ class Reclaim:
         return bool(last)
 
     def claim(self, room: int, *, idle: bool) -> int:
-        """One step over the pending list, if it is time; how many items it brought.
+        """Take one step over the pending list, if it is time. Returns how many items it brought.
 
-        The cursor goes on from step to step, so that a pending list of any length is walked.
+        The cursor moves on with each step, so that a pending list of any length is read.
         """
         if self._clock() < self._next_claim:
             return 0
@@ -52,7 +52,7 @@ class Reclaim:
         pause = min(LONGEST_CLAIM_PAUSE_SECONDS, self._settings.claim_idle_seconds / 4)
         if idle:
             pause = min(pause, SHORTEST_CLAIM_PAUSE_SECONDS)
-        # a walk that is under way goes on at once
+        # a walk that has begun goes on at once
         self._next_claim = self._clock() + (0 if self._cursor != "0-0" and entries else pause)
         taken = self._take(entries)
         self._progress.add(claimed=taken)
@@ -73,13 +73,13 @@ class Reclaim:
         self._take(again)
 
     def keep(self) -> None:
-        """Show that what is in hand is being worked on; let go of what another has claimed."""
+        """Show that the items in hand are worked on, and drop those that another agent has claimed."""
         entries = [entry for entry, _ in self._holding.all()]
         if entries:
             self._holding.drop_lost(self._stream.keep(entries))
 
     def _take(self, entries: list[Entry]) -> int:
-        """Into hand, but for what has used up its deliveries without an agent living to tell."""
+        """Take items in hand, except those that used up their deliveries without any report."""
         longest = self._settings.max_deliveries
         fresh = [e for e in entries if e.id not in self._holding or self._holding.waits(e.id)]
         spent = [e for e in fresh if e.deliveries > longest]

@@ -1,4 +1,4 @@
-"""Which stream an item's result goes to."""
+"""The stream to which an item's result goes."""
 
 from fnmatch import fnmatchcase
 
@@ -6,17 +6,17 @@ from pods.agent.protocol import AgentSettings
 
 
 class Routes:
-    """The fleet's result stream, and those that items may name."""
+    """The fleet's result stream, and the other streams that items may name."""
 
     def __init__(self, settings: AgentSettings) -> None:
         self.default = settings.results
         self._allowed = [f"{settings.results}:*"]
         self._allowed += [p.strip() for p in settings.reply_to.split(",") if p.strip()]
-        # a result there would be work, or a command
+        # a result there would be read as an item or a command
         self._never = {settings.stream, settings.dead}
 
     def target(self, reply_to: str) -> str | None:
-        """The stream for a result; None where the item names one that it may not."""
+        """The stream for a result. None where the item may not name that stream."""
         if reply_to in ("", self.default):
             return self.default
         if reply_to in self._never or reply_to.startswith("podfleet:"):

@@ -1,4 +1,4 @@
-"""How a batch ends: its results published and acknowledged, its failures settled."""
+"""Ends a batch: publishes and acknowledges its results, and settles its failures."""
 
 from pods.agent.calling import Failed, Outcome
 from pods.agent.control import Intent
@@ -14,12 +14,12 @@ OWN_ID, REPLY_TO = ITEM_ID.encode(), ITEM_REPLY_TO.encode()
 
 
 def own_id(entry: Entry) -> bytes:
-    """The user's own id, byte for byte, else the entry id."""
+    """The user's own id, byte for byte, or else the entry id."""
     return entry.fields.get(OWN_ID) or entry.id.encode()
 
 
 class Settling:
-    """Takes items out of hand, one way or another."""
+    """Settles items and drops them from hand."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Settling:
         self._patience, self._routes = patience, routes
 
     def refuse_unroutable(self, batch: list[Entry]) -> list[Entry]:
-        """Bury the items whose result could go nowhere, before any work on them; the others."""
+        """Put items whose result has no allowed stream on the dead letters. Returns the others."""
         good: list[Entry] = []
         bad: list[Failure] = []
         for entry in batch:
@@ -46,16 +46,16 @@ class Settling:
         return good
 
     def _target(self, entry: Entry) -> str | None:
-        """The stream for an item's result; most items name none."""
+        """The stream for an item's result. Most items name none."""
         if REPLY_TO not in entry.fields:
             return self._routes.default
         return self._routes.target(Item(entry.id, entry.fields).reply_to)
 
     def settle(self, batch: list[Entry], outcomes: list[Outcome]) -> None:
-        """Publish, acknowledge and settle what a batch came to; both lists are empty afterwards.
+        """Publish, acknowledge and settle the outcomes of a batch. Both lists are empty afterwards.
 
         Raises:
-            GivenUp: the agent is to end first.
+            GivenUp: the agent must end before that.
         """
         results: list[ItemResult] = []
         failures: list[Failure] = []
@@ -66,7 +66,7 @@ class Settling:
                 target = self._target(entry) or ""
                 results.append(ItemResult(entry.id, own_id(entry), target, outcome))
         self._holding.worked(batch)
-        # what is not counted any more is not kept either, while the server is waited for
+        # these are not needed any more, so they take no memory while the server is awaited
         batch.clear()
         outcomes.clear()
         for part in split(results):
@@ -80,7 +80,7 @@ class Settling:
 
         committed, tries = self._patience.with_("commit", attempt, until=Intent.STOP)
         if tries:
-            # the answer of a former try may have been lost: these were most likely our own
+            # the answer of a former try may have been lost, so these are most likely our own
             committed = Committed(committed.done + committed.duplicates, 0, committed.refused)
         self._progress.add(done=committed.done, duplicates=committed.duplicates)
         refused = {f.entry for f in committed.refused}

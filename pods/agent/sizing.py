@@ -1,21 +1,21 @@
-"""How many items a batch should have: as many as the handler is through with in the wanted time."""
+"""How many items a batch should have, so that the handler finishes it in the wanted time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 # How much the newest batch of a size counts.
 NEW_SHARE = 0.3
-# What is known of the neighbouring sizes is forgotten: a first batch that compiled something must
-# not count for ever. Slowly, since a size that was no use costs a batch each time it is tried.
+# Times of the neighbouring sizes are forgotten, because a first batch that compiled something must
+# not count for ever. They are forgotten slowly, because each try of a bad size costs a batch.
 FORGET_LARGER, FORGET_SMALLER = 0.02, 0.01
-# Half a batch takes half as long where items cost time, and as long where the call does. A smaller
-# batch must save this share of what it would in the first case; else it costs more than it helps.
+# Half a batch takes half as long where the items cost time, and as long where the call does. A smaller
+# batch must save this share of what it would save in the first case. Else it costs more than it helps.
 WORTH_SAVING = 0.5
 
 
 @dataclass(frozen=True)
 class Sizing:
-    """The size of the next batches, and how long batches of this and other sizes took."""
+    """The size of the next batches, and how long batches of each size took."""
 
     most: int
     target_seconds: float
@@ -24,14 +24,14 @@ class Sizing:
 
     @property
     def size(self) -> int:
-        """Items."""
+        """Items in a batch."""
         return self._at(self.halvings)
 
     def after(self, items: int, seconds: float) -> "Sizing":
-        """The sizing after a batch of so many items took so long.
+        """The sizing after a batch of `items` took `seconds`.
 
-        One that was not full says how long a full one takes only where it took too long already;
-        a larger one was on its way when the size was changed.
+        A batch that is not full only counts if it took too long already. A batch that is larger
+        was on its way when the size changed, and does not count.
         """
         full = items == self.size or (items < self.size and seconds > self.target_seconds)
         if not full:
@@ -55,12 +55,12 @@ class Sizing:
         return now + 1 if too_long and self._pays(now + 1, smaller, took) else now
 
     def _pays(self, halvings: int, seconds: float, larger: float) -> bool:
-        """Whether batches of this size are enough quicker than those of the next larger one."""
+        """Whether batches of this size are quick enough, compared with the next larger size."""
         ratio = self._at(halvings) / self._at(halvings - 1)
         return seconds <= larger * (1 - WORTH_SAVING * (1 - ratio))
 
     def _likely(self, halvings: int, took: float) -> float:
-        """How long a batch of a neighbouring size takes, if it is the items that cost time."""
+        """How long a batch of a neighbouring size takes, if the items cost the time."""
         return took * self._at(halvings) / self.size
 
     def _at(self, halvings: int) -> int:

@@ -1,4 +1,4 @@
-"""The agent's side of the backlog: each script of scripts/ as one typed call, one round trip."""
+"""The agent's side of the backlog: each script of scripts/ is one typed call and one round trip."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ from redis.retry import Retry
 
 from pods.agent.protocol import RELEASED_CONSUMER, SCRIPTS, AgentSettings, Keys
 
-# A blocking read must be shorter than the socket timeout: redis-py 8 hangs and raises otherwise.
+# A blocking read must be shorter than the socket timeout. Otherwise redis-py 8 hangs and raises.
 SOCKET_TIMEOUT_SECONDS = 10.0
 LONGEST_BLOCK_MS = 1000
-# One call handles so many items; the server serves nobody else meanwhile.
+# The most items of one call. The server serves nobody else during a call.
 LARGEST_STEP = 500
-# A commit is cut where it would grow past this; the server limits a client's query buffer to 1 GB.
+# A larger commit is split. The server limits a client's query buffer to 1 GB.
 LARGEST_COMMIT_BYTES = 16 * 1024 * 1024
 
 
 class Fenced(Exception):
-    """This pod is written off: it may take, acknowledge and publish nothing any more."""
+    """This pod is written off, and may no longer take, acknowledge or publish anything."""
 
 
 class Entry(NamedTuple):
-    """One item as it came from the stream. A tuple: there are many, and they are made in no time."""
+    """One item as it came from the stream. A tuple, because many are made, and it is quick."""
 
     id: str
     fields: dict[bytes, bytes]
@@ -34,7 +34,7 @@ class Entry(NamedTuple):
 
 
 class ItemResult(NamedTuple):
-    """A result on its way: to which stream, for which item."""
+    """A result to publish: its item, its stream and its value."""
 
     entry: str
     id: bytes
@@ -44,7 +44,7 @@ class ItemResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A try that failed. `final`: no other try can help."""
+    """A failed try. `final`: another try cannot help."""
 
     entry: str
     error: str
@@ -63,7 +63,7 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of a failed try: `dead`, `retry`, or `lost` to another agent."""
+    """The result of settling a failed try: `dead`, `retry`, or `lost` to another agent."""
 
     entry: str
     became: str
@@ -71,7 +71,7 @@ class Settled:
 
 
 def connect(url: str, *, socket_timeout: float = SOCKET_TIMEOUT_SECONDS) -> "redis.Redis":
-    """A client that reports a fault at once: the agent has its own way of trying again."""
+    """A client that reports a fault at once, because the agent itself retries."""
     return redis.Redis.from_url(
         url,
         protocol=2,
@@ -84,7 +84,7 @@ def connect(url: str, *, socket_timeout: float = SOCKET_TIMEOUT_SECONDS) -> "red
 
 
 class Scripts:
-    """The Lua scripts, called by their hash; sent whole where the server does not know them."""
+    """The Lua scripts. They are called by their hash, and sent where the server lacks them."""
 
     def __init__(self, client: "redis.Redis") -> None:
         self._client = client
@@ -97,7 +97,7 @@ class Scripts:
 
         Raises:
             Fenced: the pod is written off.
-            redis.RedisError: the server said no, or there is no server.
+            redis.RedisError: the server refused, or there is no server.
         """
         try:
             return self._scripts[name](keys=keys, args=args)
@@ -108,7 +108,7 @@ class Scripts:
 
 
 class Stream:
-    """One backlog, seen by one consumer. Safe to be used by many threads."""
+    """One backlog, as one consumer uses it. Threads may share it."""
 
     def __init__(self, settings: AgentSettings) -> None:
         self._settings = settings
@@ -118,35 +118,35 @@ class Stream:
         self._who = [settings.group, settings.pod]
 
     def read(self, count: int, max_bytes: int) -> tuple[list[Entry], str]:
-        """New items, and the stream's last id: where to wait from if there are none."""
+        """New items, and the last id of the stream, from which to wait if there are none."""
         last, *flat = self._call("read", [count, max_bytes])
         return _entries(flat), last.decode()
 
     def wait(self, last_id: str) -> None:
-        """Return once the stream goes on after `last_id`, or after about a second.
+        """Return when the stream has an entry after `last_id`, or after about a second.
 
-        A plain XREAD, which takes nothing: a frozen or fenced agent is handed no item.
+        A plain XREAD takes nothing, so that a frozen or fenced agent gets no item.
         """
         self._client.xread({self._settings.stream: last_id}, count=1, block=LONGEST_BLOCK_MS)
 
     def claim(self, count: int, cursor: str) -> tuple[list[Entry], str]:
-        """Items that nobody works on any more, and where to go on looking."""
+        """Items that nobody works on any more, and the cursor for the next call."""
         idle_ms = int(self._settings.claim_idle_seconds * 1000)
         taken, after = self._call("claim", [count, RELEASED_CONSUMER, idle_ms, cursor])
         return [_entry(raw[:2], raw[2]) for raw in taken], after.decode()
 
     def recover(self, count: int, after: str) -> tuple[list[Entry], str]:
-        """A page of what this name held before; the last id looked at, empty at the end."""
+        """A page of the items that this name held before, and the last id read, empty at the end."""
         taken, last = self._call("recover", ["after", f"({after}" if after else "-", count])
         return [_entry(raw[:2], raw[2]) for raw in taken], last.decode()
 
     def take_again(self, entries: Sequence[str]) -> list[Entry]:
-        """The items themselves, for their next try, without those that are not ours any more."""
+        """The items for their next try, without those that are no longer ours."""
         taken, _ = self._call("recover", ["ids", *entries])
         return [_entry(raw[:2], raw[2]) for raw in taken]
 
     def commit(self, results: Sequence[ItemResult]) -> Committed:
-        """Publish and acknowledge, atomically, in one round trip."""
+        """Publish and acknowledge, atomically and in one round trip."""
         routed: dict[str, list[Any]] = {self._settings.results: []}
         for entry, own_id, target, value in results:
             routed.setdefault(target, []).extend((entry, own_id, value))
@@ -162,7 +162,7 @@ class Stream:
         return Committed(done, duplicates, because)
 
     def fail(self, failures: Sequence[Failure]) -> list[Settled]:
-        """Settle failed tries: to the dead letters, or for another try."""
+        """Settle failed tries: put items on the dead letters, or leave them for another try."""
         args: list[Any] = [*self._who, self._settings.max_deliveries]
         for f in failures:
             args += (f.entry, sendable(f.error), sendable(f.traceback), int(f.final))
@@ -170,14 +170,14 @@ class Stream:
         return [Settled(e.decode(), became.decode(), n) for e, became, n in settled]
 
     def keep(self, entries: Sequence[str]) -> list[str]:
-        """Show that these are in work; the ones that are not ours any more."""
+        """Show that these items are worked on. Returns those that are no longer ours."""
         lost: list[str] = []
         for step in _steps(entries):
             lost += [raw.decode() for raw in self._call("keep", step)]
         return lost
 
     def release(self, tried: Sequence[tuple[str, bool]]) -> int:
-        """Give items back to the group, at once for others; how many."""
+        """Give items back to the group for other agents. Returns how many."""
         released = 0
         for step in _steps(tried):
             flat = [part for entry, was_tried in step for part in (entry, int(was_tried))]
@@ -193,12 +193,12 @@ class Stream:
 
 
 def sendable(text: str) -> bytes:
-    """A text of unknown origin: lone surrogates, as in file names, must not stop its message."""
+    """The bytes of a text of unknown origin. Lone surrogates, as in file names, are escaped."""
     return text.encode("utf-8", "backslashreplace")
 
 
 def split(results: Sequence[ItemResult]) -> list[list[ItemResult]]:
-    """Commits of a size that the server takes, in order."""
+    """The results in commits of a size that the server takes, in order."""
     parts: list[list[ItemResult]] = [[]]
     size = 0
     for result in results:
@@ -217,7 +217,7 @@ def _steps(entries: Sequence[Any]) -> Iterable[Sequence[Any]]:
 
 
 def _entries(flat: Iterable[Any]) -> list[Entry]:
-    """What read.lua answers, after its first word."""
+    """The entries in an answer of read.lua, without its first word."""
     words = iter(flat)
     pairs = zip(words, words, strict=False)
     return [

@@ -1,4 +1,4 @@
-"""What a handler is: the contract between the agent and the user's code."""
+"""The contract between the agent and the user's handler."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, Union
@@ -7,7 +7,7 @@ from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD, ITEM_REPLY_TO
 
 
 class Item(NamedTuple):
-    """One item as the handler sees it. Bytes stay bytes: decoding is the handler's choice."""
+    """One item as the handler gets it. Bytes stay bytes, and the handler decodes them."""
 
     entry: str
     fields: Mapping[bytes, bytes]
@@ -20,7 +20,7 @@ class Item(NamedTuple):
 
     @property
     def payload(self) -> bytes:
-        """What is to be worked on; empty where the item has none."""
+        """The data to work on. Empty where the item has none."""
         return self.fields.get(ITEM_PAYLOAD.encode(), b"")
 
     @property
@@ -28,17 +28,17 @@ class Item(NamedTuple):
         """The payload as text.
 
         Raises:
-            UnicodeDecodeError: it is not UTF-8; the item fails, its neighbours do not.
+            UnicodeDecodeError: it is not UTF-8. This item fails, and no other one.
         """
         return self.payload.decode()
 
     @property
     def reply_to(self) -> str:
-        """The stream that wants the result; empty: the fleet's."""
+        """The stream that gets the result. Empty: the fleet's stream."""
         return self.fields.get(ITEM_REPLY_TO.encode(), b"").decode("utf-8", "replace")
 
 
-# bytes and str are stored as they are; anything else as JSON; an Exception fails that item alone.
+# bytes and str are stored unchanged, anything else as JSON. An Exception fails that item alone.
 Result = Any
 BatchHandler = Callable[[Sequence[Item]], Union[Sequence[Result], Awaitable[Sequence[Result]]]]
 ItemHandler = Callable[[Item], Union[Result, Awaitable[Result]]]
@@ -49,7 +49,7 @@ F = TypeVar("F", bound=ItemHandler)
 def each(handler: F) -> F:
     """Mark a handler that takes one item and returns one result, instead of a batch.
 
-    An `async def` marked so works on the items of a batch at the same time.
+    An `async def` with this mark works on the items of a batch at the same time.
     """
     handler.takes_one_item = True  # type: ignore[attr-defined]
     return handler

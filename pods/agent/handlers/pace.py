@@ -1,4 +1,4 @@
-"""A handler that works at an exact pace and does nothing: for measuring the fleet around it."""
+"""A handler that only waits, at an exact pace. It is used to measure a fleet."""
 
 import os
 import time
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from pods.agent.handlers import Item
 
-# A pause longer than this is taken for idleness, not for the agent's own overhead: no burst
-# afterwards makes up for it.
+# A longer pause counts as idle time and not as overhead of the agent. The pace does not make up for
+# it afterwards.
 LONGEST_CATCH_UP_SECONDS = 0.5
 
 
 class Pace:
-    """Takes `1 / rate` seconds an item, measured against a deadline: overhead does not add up."""
+    """Takes `1 / rate` seconds per item, measured against a deadline, so overhead does not add up."""
 
     def __init__(self, rate: float) -> None:
         if not rate > 0:
@@ -34,7 +34,7 @@ sleep = Pace(float(os.environ.get("PACE_RATE", "8")))
 
 
 def nothing(batch: Sequence[Item]) -> Sequence[bytes]:
-    """Costs nothing: what is left is the agent and the link."""
+    """Takes no time, so that only the agent and the link are measured."""
     return [b"1"] * len(batch)
 
 

@@ -1,11 +1,11 @@
-"""A handler that embeds texts with WordLlama: 256 floats a text, on a CPU, with no network."""
+"""A handler that embeds texts with WordLlama: 256 floats per text, on a CPU, without a network."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-# before the imports below, which read them: many pods share one machine, and N x cores threads
-# would only fight
+# The imports below read these variables. Many pods share one machine, and a thread per core and pod
+# would slow all of them down.
 for variable in ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -23,7 +23,7 @@ class Embed:
     def setup(self) -> None:
         """Load the weights and the tokenizer, which are inside the package's own folder."""
         folder = Path(wordllama.__file__).parent
-        rate = os.environ.get("PACE_RATE")  # items/s: to look at a fleet, or to spare a machine
+        rate = os.environ.get("PACE_RATE")  # items/s, to watch a fleet or to spare a machine
         self._pace = Pace(float(rate)) if rate else None
         self._model = WordLlama.load(cache_dir=folder, disable_download=True)
 
@@ -41,7 +41,7 @@ class Embed:
 
 
 def text_of(item: Item) -> str | UnicodeDecodeError:
-    """The item's text, or why it has none."""
+    """The item's text, or the error why it has none."""
     try:
         return item.text
     except UnicodeDecodeError as exc:

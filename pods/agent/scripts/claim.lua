@@ -1,9 +1,9 @@
 #!lua
--- Takes over entries that nobody works on: first what an agent gave back, then one bounded step
--- of a walk over the pending list for what dead consumers left.
+-- Takes over entries that nobody works on: first those that an agent gave back, then those of dead
+-- consumers, in one bounded step of a walk over the pending list.
 -- KEYS: stream, fence.  ARGV: group, consumer, count, released consumer, idle ms, cursor.
 -- Returns {entries as {id, {field, value, ...}, deliveries}, next cursor}.
--- Entries that are no longer in the stream leave the pending list here (XCLAIM, XAUTOCLAIM >= 7).
+-- XCLAIM and XAUTOCLAIM (>= 7) remove entries from the pending list that the stream no longer has.
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return redis.error_reply('FENCED this pod is written off')
 end

@@ -1,14 +1,14 @@
 #!lua
 -- Publishes the results of a batch and acknowledges its items: both or neither, for each item.
--- An item that is no longer pending (another agent has acknowledged it, or this is a repetition
--- of a commit whose answer was lost) publishes nothing. Every target is checked before anything
--- is written, because a script that fails half-way is not rolled back.
--- The targets are no KEYS: the server would refuse the whole call for one that this pod's user may
--- not write, instead of the items that name it.
+-- The result of an item that is no longer pending is not published: another agent has acknowledged
+-- it, or this commit is a repetition because its answer was lost. Every target is checked before
+-- anything is written, because a script that fails halfway is not rolled back.
+-- The targets are not KEYS: for one that this pod's user may not write, the server would refuse the
+-- whole call instead of the items that name it.
 -- KEYS: stream, fence.  ARGV: group, pod, longest target (0: not limited), number of targets, for
--- each target its name and its number of items (the first is the fleet's own, also with none), then
--- the items in the targets' order: entry, id, result. Where the fleet's own cannot be written the
--- whole commit is an error.
+-- each target its name and its number of items (the fleet's own comes first, also with no items), then
+-- the items in the order of the targets: entry, id, result. The whole commit fails where the fleet's
+-- own target cannot be written.
 -- Returns {done, duplicates, items refused as {entry, reason}}.
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return redis.error_reply('FENCED this pod is written off')

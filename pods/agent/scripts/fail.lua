@@ -1,6 +1,6 @@
 #!lua
--- Settles tries that failed: an item that has used up its deliveries, or that no try can help,
--- goes to the dead-letter stream with its own fields and is acknowledged; others stay pending.
+-- Settles failed tries. An item that has used up its deliveries, or that another try cannot help, goes
+-- to the dead-letter stream with its own fields, and is acknowledged. The others stay pending.
 -- KEYS: stream, fence, dead-letter stream.
 -- ARGV: group, consumer, max deliveries, then for each item: entry, error, traceback, 1 if final.
 -- Returns for each item {entry, 'dead' | 'retry' | 'lost', deliveries}.
@@ -14,7 +14,7 @@ end
 local t = redis.call('TIME')
 local now = string.format('%d', t[1] * 1000 + math.floor(t[2] / 1000))
 local group, consumer, max_deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local MOST_FIELDS = 4000 -- Lua's stack holds no more arguments than about 8000
+local MOST_FIELDS = 4000 -- Lua's stack takes about 8000 arguments at most
 
 local function bury(entry, deliveries, failure, traceback)
   local found = redis.call('XRANGE', KEYS[1], entry, entry)[1]

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Writes an agent's heartbeat, and reads back what it must know. Allowed on a full server: an
--- agent that cannot publish must still be able to say so. A fenced agent writes nothing.
+-- Writes an agent's heartbeat, and returns what the agent must know. It is allowed on a full server,
+-- because an agent that cannot publish must still be able to report that. A fenced agent writes nothing.
 -- KEYS: pod hash, command, lease, fence.  ARGV: ttl in ms, then field, value, ...
 -- Returns {command or '', lease or '', 1 if fenced else 0, server time in ms}.
 local t = redis.call('TIME')

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- Says that items are still being worked on: their idle time starts again, so that no other agent
--- takes them for a dead consumer's. JUSTID: it is no new delivery. Never takes back what another
--- has claimed in the meantime.
+-- Shows that items are still worked on: their idle time starts again, so that no other agent takes
+-- them for those of a dead consumer. JUSTID: this does not count as a delivery. The script never takes
+-- back an item that another agent has claimed meanwhile.
 -- KEYS: stream, fence.  ARGV: group, consumer, then the entries.
--- Returns the entries that are not this consumer's any more.
+-- Returns the entries that no longer belong to this consumer.
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return redis.error_reply('FENCED this pod is written off')
 end

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Removes this consumer's name from the group, unless it still holds items: these must be claimed.
+-- Removes this consumer from the group, unless it still holds items, which others must claim.
 -- KEYS: stream, fence.  ARGV: group, consumer.  Returns 1 if removed.
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return redis.error_reply('FENCED this pod is written off')

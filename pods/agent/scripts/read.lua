@@ -1,10 +1,10 @@
 #!lua
--- Takes new entries for a consumer: at most `count`, and no more once `bytes` are reached.
--- Steps of 1, 2, 4, ... entries: what the server hands over in one step cannot be given back.
+-- Takes new entries for a consumer: at most `count`, and no more after `bytes` are reached.
+-- It takes 1, 2, 4, ... entries at a time, because an entry that was taken cannot be given back.
 -- KEYS: stream, fence.  ARGV: group, consumer, count, bytes.
--- Returns one flat list, since nested ones cost the server twice as much to hand over: the last id
--- that the stream has made ('' where entries follow), then for each entry: id, its bytes, its number
--- of fields, and field, value, ... of these.
+-- Returns one flat list, because nested lists cost the server twice as much: the last id that the
+-- stream has made ('' where entries follow), then for each entry its id, its bytes, its number of
+-- fields, and its field, value, ...
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return redis.error_reply('FENCED this pod is written off')
 end

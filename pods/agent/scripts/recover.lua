@@ -1,8 +1,8 @@
 #!lua
--- Takes again what this consumer's name already holds: an agent that was restarted, or whose
--- try of an item is over. One more delivery of each.
+-- Takes again items that this consumer already holds: after a restart of the agent, or for the next
+-- try of an item. This counts as one more delivery of each.
 -- KEYS: stream, fence.  ARGV: group, consumer, then either 'after', id, count or 'ids', id, ...
--- Returns {entries as {id, {field, value, ...}, deliveries}, last id looked at or ''}.
+-- Returns {entries as {id, {field, value, ...}, deliveries}, last id read, or ''}.
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return redis.error_reply('FENCED this pod is written off')
 end

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Gives items back to the group: they move to the consumer that stands for "nobody", where the
--- next claim of any agent finds them at once. An item that was not tried does not count as delivered.
+-- Gives items back to the group: they move to the consumer that stands for "nobody", where the next
+-- claim of any agent finds them. For an item that was not tried, this delivery does not count.
 -- KEYS: stream, fence.  ARGV: group, consumer, released consumer, then for each: entry, 1 if tried.
--- Returns how many were given back.
+-- Returns how many items were given back.
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return redis.error_reply('FENCED this pod is written off')
 end

@@ -113,7 +113,7 @@ def test_all_that_is_wrong_with_the_settings_is_said_at_once():
     del env["PODFLEET_STREAM"]
     with pytest.raises(ValueError, match="STREAM is not set") as caught:
         AgentSettings.from_env(env)
-    assert "PODFLEET_BATCH_SIZE='many' is no int" in str(caught.value)
+    assert "PODFLEET_BATCH_SIZE='many' is not a whole number" in str(caught.value)
     assert "PODFLEET_ORPHAN_SECONDS=-1 must be above 0" in str(caught.value)
 
 
