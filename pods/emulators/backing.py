@@ -1,4 +1,4 @@
-"""Real agents in the place of emulated machines' containers."""
+"""Real agents that run instead of the containers of emulated machines."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 CHECKOUT: Final = Path(__file__).parents[2]
-# What of our own environment a container gets: never a secret of the manager.
+# The variables that a container gets from our environment: never a secret of the manager.
 PASSED_ON: Final = (
     "PATH",
     "HOME",
@@ -27,7 +27,7 @@ class AgentProcesses:
     """Runs `python -m pods.agent` for each machine, and kills it with all that it started."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` keeps what the agents print."""
+        """`folder` gets the logs of the agents."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -53,11 +53,11 @@ class AgentProcesses:
             )
 
     def stop(self, machine_id: str) -> None:
-        """Kill it at once, as a host does that is taken away."""
+        """Kill it at once, as when a host is taken away."""
         process = self._running.pop(machine_id, None)
         if process is None:
             return
-        # The whole session: a handler works in a process of its own.
+        # Kill the whole session, because a handler works in a process of its own.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -68,12 +68,12 @@ class AgentProcesses:
         return process is not None and process.poll() is None
 
     def pid(self, machine_id: str) -> int | None:
-        """The agent's process; None where it does not live."""
+        """The pid of the agent. None where it does not live."""
         process = self._running.get(machine_id)
         return process.pid if process is not None and process.poll() is None else None
 
     def lines(self, machine_id: str) -> Sequence[str]:
-        """What it printed, over all its starts."""
+        """The lines that it printed, over all its starts."""
         printed = self._folder / f"{machine_id}.log"
         return printed.read_text(errors="replace").splitlines() if printed.exists() else []
 

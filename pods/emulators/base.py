@@ -1,8 +1,8 @@
-"""What every vendor's emulator is made of: an HTTP server, faults to switch on, and a journal.
+"""The parts of every vendor's emulator: an HTTP server, faults to switch on, and a journal.
 
-An emulator is three things: a state machine without HTTP or clock of its own (`runpod_state.py`),
-an `Emulator` that puts it into the vendor's words (`runpod.py`), and the `Server` here.
-Nothing but the standard library: `manage.py emulate` starts it on a user's machine.
+An emulator has three parts: a state machine without HTTP or a clock of its own (`runpod_state.py`),
+an `Emulator` that answers in the vendor's words (`runpod.py`), and the `Server` in this module.
+It uses the standard library alone, because `manage.py emulate` starts it on a user's machine.
 """
 
 import json
@@ -21,28 +21,28 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 Clock = Callable[[], datetime]
 
-# How often an emulator that is served moves on by itself: boots end, backing processes start.
+# How often a served emulator moves on by itself: boots end, backing processes start.
 TICK_SECONDS: Final = 0.05
 LONGEST_JOURNAL: Final = 200_000
 
 
 class SteppedClock:
-    """A clock that stands until it is told to move."""
+    """A clock that stands still until `advance` moves it."""
 
     def __init__(self, now: datetime = datetime(2026, 11, 23, 12, tzinfo=UTC)) -> None:
         self.now = now
 
     def __call__(self) -> datetime:
-        """The time that it stands at."""
+        """The time that the clock shows."""
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Let that many seconds pass."""
+        """Let `seconds` pass."""
         self.now += timedelta(seconds=seconds)
 
 
 def wall_clock(*, speed: float = 1.0) -> Clock:
-    """The real time; with `speed` 60 an hour passes in a minute, from now on."""
+    """The real time. With `speed` 60, an hour passes in each minute from now on."""
     start = datetime.now(UTC)
     return lambda: start + (datetime.now(UTC) - start) * speed
 
@@ -59,7 +59,7 @@ class Request:
     target: str = ""  # path and query as they were sent
 
     def json(self) -> Any:
-        """The body; ValueError where it is no JSON."""
+        """The body. ValueError where it is not JSON."""
         return json.loads(self.raw) if self.raw else None
 
     def param(self, name: str, default: str = "") -> str:
@@ -69,18 +69,18 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """An answer: JSON, or text, or a stream of bytes, or nothing."""
+    """An answer: JSON, text, a stream of bytes, or nothing."""
 
     status: int = 200
     json: Any = None
     text: str | None = None
-    # Until the event is set; an empty part says that there is nothing new.
+    # It runs until the event is set. An empty part means that there is nothing new.
     stream: Callable[[threading.Event], Iterator[bytes]] | None = None
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def body(self) -> bytes:
-        """What is sent of an answer that is no stream."""
+        """The bytes of an answer that is not a stream."""
         if self.text is not None:
             return self.text.encode()
         return b"" if self.json is None else json.dumps(self.json, default=float).encode()
@@ -88,7 +88,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """What was asked, what the emulator answered (None: nothing), and whether a fault meddled."""
+    """A request, its answer (None: no answer), and whether a fault changed it."""
 
     request: Request
     reply: Reply | None
@@ -100,16 +100,16 @@ Meddle = Callable[[Request, Reply | None], Reply | None]
 
 @dataclass(slots=True)
 class Fault:
-    """Something that goes wrong with requests that match, `times` times."""
+    """A fault that happens to matching requests, `times` times."""
 
-    method: str  # "" matches each
+    method: str  # "" matches every method
     path: re.Pattern[str]
-    meddle: Meddle  # gets the emulator's answer, or None before it was asked; None: hang up
+    meddle: Meddle  # gets the answer, or None before the emulator was asked; None: hang up
     after: bool  # the request is carried out first
     times: int
 
     def matches(self, request: Request) -> bool:
-        """Whether it goes wrong with this one."""
+        """Whether the fault happens to this request."""
         return (
             self.times > 0
             and self.method in {"", request.method}
@@ -118,18 +118,18 @@ class Fault:
 
 
 class Faults:
-    """The faults of one server; each is used up after `times` requests."""
+    """The faults of one server. Each is used up after `times` requests."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
 
     def answer(self, method: str, path: str, reply: Reply, *, times: int = 1) -> None:
-        """Answer thus, and do nothing."""
+        """Answer with `reply`, and do nothing."""
         self._add(method, path, lambda _, __: reply, after=False, times=times)
 
     def answer_after(self, method: str, path: str, reply: Reply, *, times: int = 1) -> None:
-        """Do what was asked, and answer thus."""
+        """Do what was asked, and answer with `reply`."""
         self._add(method, path, lambda _, __: reply, after=True, times=times)
 
     def edit(
@@ -145,7 +145,7 @@ class Faults:
     def edit_json(
         self, method: str, path: str, change: Callable[[Any], Any], *, times: int = 1
     ) -> None:
-        """Do what was asked, and change the answer's JSON (on a copy)."""
+        """Do what was asked, and change a copy of the answer's JSON."""
 
         def edited(reply: Reply) -> Reply:
             return replace(reply, json=change(json.loads(reply.body())))
@@ -161,7 +161,7 @@ class Faults:
         self._add(method, path, lambda _, __: None, after=True, times=times)
 
     def hold(self, method: str, path: str, until: threading.Event, *, times: int = 1) -> None:
-        """Do what was asked, and answer only when the event is set (or after a minute)."""
+        """Do what was asked, and answer when the event is set, or after a minute."""
 
         def meddle(_: Request, reply: Reply | None) -> Reply | None:
             until.wait(60)
@@ -170,12 +170,12 @@ class Faults:
         self._add(method, path, meddle, after=True, times=times)
 
     def clear(self) -> None:
-        """Nothing goes wrong any more."""
+        """Switch all faults off."""
         with self._lock:
             self._faults.clear()
 
     def take(self, request: Request) -> Fault | None:
-        """The fault that is next for this request; it is used up by one."""
+        """The next fault for this request. This uses it once."""
         with self._lock:
             fault = next((f for f in self._faults if f.matches(request)), None)
             if fault is not None:
@@ -189,21 +189,21 @@ class Faults:
 
 
 class Emulator(Protocol):
-    """A vendor's API over its state machine. Calls never overlap: the server sees to it."""
+    """A vendor's API over its state machine. The server makes sure that calls never overlap."""
 
     name: str
 
     def answer(self, request: Request) -> Reply:
-        """What the vendor would answer."""
+        """The answer that the vendor would give."""
         ...
 
     def tick(self) -> None:
-        """Let happen what is due by the emulator's clock."""
+        """Do everything that is due by the emulator's clock."""
         ...
 
 
 class Backing(Protocol):
-    """What really runs behind an emulated machine."""
+    """The processes that really run for emulated machines."""
 
     def start(self, machine_id: str, env: Mapping[str, str], command: Sequence[str]) -> None:
         """Run the machine's container."""
@@ -218,18 +218,18 @@ class Backing(Protocol):
         ...
 
     def lines(self, machine_id: str) -> Sequence[str]:
-        """What it has printed, oldest first."""
+        """The lines that it has printed, oldest first."""
         ...
 
 
 class Desk:
-    """Answers requests with an emulator and the faults that are switched on, and keeps a journal."""
+    """Answers requests by an emulator and its faults, and keeps a journal."""
 
     def __init__(self, emulator: Emulator) -> None:
         self.faults = Faults()
         self.latency = 0.0  # seconds that each answer takes
         self.exchanges: list[Exchange] = []
-        # Called with each exchange; what they raise is a complaint that the tests look at.
+        # Called with each exchange. An error that one raises becomes a complaint, which tests read.
         self.checks: list[Callable[[Exchange], None]] = []
         self.complaints: list[str] = []
         self.lock = threading.RLock()  # hold it to touch the emulator's state while it is served
@@ -237,7 +237,7 @@ class Desk:
         self._emulator = emulator
 
     def calls(self, method: str = "", path: str = ".*") -> int:
-        """How many requests of this kind came."""
+        """How many requests of this kind have come."""
         wanted = re.compile(path)
         return sum(
             method in {"", e.request.method} and wanted.fullmatch(e.request.path) is not None
@@ -245,7 +245,7 @@ class Desk:
         )
 
     def exchange(self, request: Request) -> Reply | None:
-        """Answer a request; None hangs up."""
+        """Answer a request. None: hang up."""
         if self.latency:
             self.closing.wait(self.latency)
         fault = self.faults.take(request)
@@ -268,7 +268,7 @@ class Desk:
 
 
 class Server(Desk):
-    """Serves an emulator on a port of this machine; a context manager."""
+    """Serves an emulator on a port of this machine. A context manager."""
 
     def __init__(self, emulator: Emulator, *, host: str = "127.0.0.1", port: int = 0) -> None:
         super().__init__(emulator)
@@ -282,7 +282,7 @@ class Server(Desk):
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL at which it listens."""
         host, port = self._http.server_address[:2]
         return f"http://{host!s}:{port}"
 
@@ -307,12 +307,12 @@ class Server(Desk):
                 self._emulator.tick()
 
     def opened(self, connection: socket.socket) -> None:
-        """A client is connected."""
+        """Count a client's connection."""
         self.connected += 1
         self._connections.add(connection)
 
     def closed(self, connection: socket.socket) -> None:
-        """A client is gone."""
+        """Forget a connection that is closed."""
         self._connections.discard(connection)
 
 
@@ -326,7 +326,7 @@ class _HttpServer(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hung up is no error of the emulator; anything else is a complaint."""
+        """Record an error as a complaint, unless a client only hung up."""
         exc = sys.exception()
         if not isinstance(exc, OSError):
             self.emulated.complaints.append(repr(exc))
@@ -346,7 +346,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().finish()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing is printed: the exchanges are the journal."""
+        """Print nothing, because the journal has the exchanges."""
 
     def _serve(self) -> None:
         parts = urlsplit(self.path)

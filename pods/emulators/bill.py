@@ -1,4 +1,4 @@
-"""A vendor's own bill: what each machine has cost, to the microsecond."""
+"""The vendor's own bill: the cost of each machine, to the microsecond."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ _HOUR: Final = Decimal(3_600_000_000)  # microseconds
 
 
 def cost(hourly_usd: Decimal, time: timedelta) -> Decimal:
-    """What a time costs at a price per hour."""
+    """The cost of a time at a price per hour."""
     return hourly_usd * Decimal(time // timedelta(microseconds=1)) / _HOUR
 
 
@@ -22,12 +22,12 @@ class _Account:
 
 @dataclass(slots=True)
 class Bill:
-    """What is billed for each machine; prices change over time, down to 0 when it ends."""
+    """The bill of each machine. Its price changes over time, and is 0 after its end."""
 
     _machines: dict[str, _Account] = field(default_factory=dict)
 
     def set_rate(self, machine_id: str, hourly_usd: Decimal, *, now: datetime) -> None:
-        """From now on the machine costs that much."""
+        """Set the price of the machine from now on."""
         machine = self._machines.setdefault(machine_id, _Account(hourly_usd, now))
         machine.settled += cost(machine.hourly_usd, now - machine.since)
         machine.hourly_usd, machine.since = hourly_usd, now
@@ -44,7 +44,7 @@ class Bill:
         return sum((self.total(m, now=now) for m in self._machines), Decimal(0))
 
     def hourly_usd(self) -> Decimal:
-        """What all machines together cost an hour as things are."""
+        """USD/hour that all machines cost together now."""
         return sum((m.hourly_usd for m in self._machines.values()), Decimal(0))
 
     def machines(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""RunPod's REST API v2 over the state machine, and the one GraphQL query that it lacks."""
+"""RunPod's REST API v2 over the state machine, and the GraphQL queries that v2 lacks."""
 
 import json
 import re
@@ -42,7 +42,7 @@ Route = Callable[["RunPodEmulator", Request, str], Reply]
 
 
 class RunPodEmulator:
-    """The API of one account. Any key is good unless `keys` names those that are."""
+    """The API of one account. Every key is good, unless `keys` names the good ones."""
 
     name = "runpod"
 
@@ -53,23 +53,23 @@ class RunPodEmulator:
         keys: set[str] | None = None,
         limits: Mapping[str, int] | None = None,
     ) -> None:
-        """`limits`: requests in each of `minute`, `hour`, `day`; None: the account is exempt."""
+        """`limits`: requests in each of `minute`, `hour`, `day`. None: there are no limits."""
         self.state = state
         self.keys = keys
-        self.denied: set[str] = set()  # methods that the key has no right to
+        self.denied: set[str] = set()  # methods that the key may not use
         self.retired = False  # answers 410, as v1 does since 2026-11-15
         self.graphql_works = True
-        self.pod_keys_on_v2 = False  # not known of the vendor
+        self.pod_keys_on_v2 = False  # it is not known whether RunPod allows this
         self.chatty = False  # a log stream sends comments while nothing is printed
         self.limits = dict(limits or {})
-        self._used: dict[str, tuple[int, int]] = {}  # window: its number, requests in it
+        self._used: dict[str, tuple[int, int]] = {}  # by window: its number, and the requests in it
 
     def tick(self) -> None:
-        """Let happen what is due."""
+        """Do everything that is due."""
         self.state.tick()
 
     def answer(self, request: Request) -> Reply:
-        """What RunPod would answer."""
+        """The answer that RunPod would give."""
         headers = {"x-request-id": str(uuid.uuid4())}
         try:
             self._authorize(request)
@@ -100,7 +100,7 @@ class RunPodEmulator:
             raise Problem(403, "access denied")
 
     def _authorize_pod(self, request: Request, pod_id: str) -> None:
-        """A pod's own key: good for GraphQL on itself (§10); for REST v2 only if `pod_keys_on_v2`."""
+        """A pod's own key. It works for GraphQL (§10), and for REST v2 only if `pod_keys_on_v2`."""
         if pod_id not in {pod.id for pod in self.state.living()}:
             raise Problem(401, "invalid bearer token")
         own = request.path == f"/v2/pods/{pod_id}"
@@ -223,7 +223,7 @@ class RunPodEmulator:
         )
 
     def pod_logs(self, request: Request, pod_id: str) -> Reply:
-        """`GET /v2/pods/{id}/logs`: the lines so far, and then it follows until the client goes."""
+        """`GET /v2/pods/{id}/logs`: the lines so far, then new ones until the client leaves."""
         source, tail = request.param("source"), int(request.param("tail", "100"))
         if source not in {"", "container", "system"} or not 0 <= tail <= 5000:
             raise Problem(422, "Request validation failed.", errors=["$.source or $.tail"])
@@ -243,7 +243,7 @@ class RunPodEmulator:
         )
 
     def graphql(self, request: Request, _: str) -> Reply:
-        """`POST /graphql`: errors come with a 200."""
+        """`POST /graphql`. Errors come with a 200."""
         query = str(_object(request).get("query", ""))
         _, of_pod, pod_id = request.headers["authorization"].partition(POD_KEY)
         if self.graphql_works and "podTerminate" in query:
@@ -272,7 +272,7 @@ class RunPodEmulator:
         return Reply(json={"data": {"podTerminate": None}})
 
     def pod_json(self, pod: Pod) -> dict[str, Any]:
-        """A pod as the API shows it, the environment in clear."""
+        """A pod as the API shows it, with its environment unencrypted."""
         now = self.state.clock()
         status, up = pod.status(now), pod.up_since(now)
         placed = status is not Status.PROVISIONING
@@ -288,7 +288,11 @@ class RunPodEmulator:
             "ports": pod.request.get("ports", []),
             "env": pod.request.get("env", {}),
             "registry": pod.request.get("registry"),
-            "gpu": {"id": pod.gpu, "count": pod.count, "vcpuCount": 16},  # newer than the document
+            "gpu": {
+                "id": pod.gpu,
+                "count": pod.count,
+                "vcpuCount": 16,
+            },  # newer than RunPod's document
             "cloud": pod.cloud,
             "dataCenterId": pod.data_center if placed else None,
             "cudaVersion": CUDA if placed else None,
@@ -304,7 +308,7 @@ class RunPodEmulator:
 
 
 class TooMany(Problem):
-    """A 429 of one window."""
+    """The 429 of one window."""
 
     def __init__(self, window: str, reset: int) -> None:
         super().__init__(429, f"rate limit exceeded for the {window} window")
@@ -312,7 +316,7 @@ class TooMany(Problem):
 
 
 def problem_reply(problem: Problem) -> Reply:
-    """The answer of a refusal."""
+    """The answer to a refused request."""
     headers = {"Retry-After": str(problem.retry_after)} if isinstance(problem, TooMany) else {}
     return Reply(
         status=problem.status,

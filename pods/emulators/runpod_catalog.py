@@ -1,4 +1,4 @@
-"""What the emulated RunPod has for rent."""
+"""The GPUs that the emulated RunPod rents out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from decimal import Decimal
 
 @dataclass(slots=True, kw_only=True)
 class GpuType:
-    """A type in the catalog, and how many are free at (cloud, data center)."""
+    """A type in the catalog, and how many are free at each (cloud, data center)."""
 
     id: str
     name: str
@@ -22,7 +22,7 @@ class GpuType:
         return self.secure_usd if cloud == "SECURE" else self.community_usd
 
     def place(self, cloud: str, count: int, wanted: Sequence[str] | None) -> str | None:
-        """A data center with enough free; the live service keeps to `dataCenterIds`."""
+        """A data center with enough free GPUs. Like the real service it obeys `dataCenterIds`."""
         return next(
             (
                 place
@@ -34,7 +34,7 @@ class GpuType:
 
 
 def default_catalog() -> list[GpuType]:
-    """A small market: prices are of 2026, invented stock."""
+    """A small market with prices of 2026 and invented stock."""
     return [
         GpuType(
             id="NVIDIA GeForce RTX 4090",

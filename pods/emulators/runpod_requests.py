@@ -1,4 +1,4 @@
-"""Which requests RunPod takes: one unknown field is a 422."""
+"""The requests that RunPod takes. It answers 422 to an unknown field."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -25,7 +25,7 @@ GPU_FIELDS: Final = {"id", "count", "allowedCudaVersions", "minCudaVersion"}
 
 
 def shape_errors(body: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the shape of a create, as the vendor lists it."""
+    """The errors in the form of a create, as RunPod lists them."""
     errors = [
         f"$: additional properties '{name}' not allowed"
         for name in body

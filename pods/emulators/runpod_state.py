@@ -1,7 +1,7 @@
 """RunPod as a state machine: pods, stock and the bill. No HTTP, no threads, no clock of its own.
 
-A simulation uses it in virtual time; `runpod.py` serves it. What it does is what the vendor's
-document of 2026-08-18 says, and where recordings differ, what they show.
+A simulation uses it in virtual time, and `runpod.py` serves it. It follows RunPod's document of
+2026-08-18. Where recordings differ from the document, it follows the recordings.
 """
 
 import base64
@@ -20,14 +20,14 @@ from pods.emulators.base import Backing, Clock
 from pods.emulators.bill import Bill
 from pods.emulators.runpod_catalog import GpuType, default_catalog
 
-# $/GB/month: of a volume while its pod is stopped.
+# $/GB/month of a volume while its pod is stopped.
 STOPPED_VOLUME_USD: Final = Decimal("0.20")
 HOURS_A_MONTH: Final = 730
 _ALPHABET: Final = string.ascii_lowercase + string.digits
 
 
 class Problem(Exception):
-    """A refusal, as RunPod words it."""
+    """A refusal in RunPod's words."""
 
     TITLES: Final = {
         400: "Bad Request",
@@ -89,12 +89,12 @@ class Boot:
 
     provisioning: float = 0.2
     starting: float = 0.2
-    pulling: float = 0.3  # RUNNING, and no runtime yet
+    pulling: float = 0.3  # RUNNING, without a runtime
 
 
 @dataclass(slots=True, kw_only=True)
 class Pod:
-    """One pod. Its status follows from when its boot began."""
+    """One pod. Its status follows from the time at which its boot began."""
 
     id: str
     request: Mapping[str, Any]
@@ -103,12 +103,12 @@ class Pod:
     hourly_usd: Decimal
     created_at: datetime
     boot: Boot
-    boot_at: datetime  # of this boot
+    boot_at: datetime  # when this boot began
     halted: Status | None = None  # EXITED, ERROR or TERMINATED; None: booting or running
     locked: bool = False
     stuck: bool = False  # stays in PROVISIONING
-    listed_from: datetime  # missing from the list until then
-    known_from: datetime  # GET and DELETE answer 404 until then
+    listed_from: datetime  # before this, the list does not have it
+    known_from: datetime  # before this, GET and DELETE answer 404
     listed_until: datetime | None = None  # after its end
     lines: list[tuple[datetime, str, str]] = field(default_factory=list)  # time, source, line
 
@@ -123,7 +123,7 @@ class Pod:
         return int(self.request["gpu"].get("count", 1))
 
     def status(self, now: datetime) -> Status:
-        """What RunPod calls it."""
+        """RunPod's word for its state."""
         if self.halted is not None:
             return self.halted
         age = (now - self.boot_at).total_seconds()
@@ -134,7 +134,7 @@ class Pod:
         return Status.RUNNING
 
     def up_since(self, now: datetime) -> datetime | None:
-        """Since when its container runs; None while it does not."""
+        """When its container began to run. None while it does not run."""
         if self.status(now) is not Status.RUNNING:
             return None
         steps = self.boot.provisioning + self.boot.starting + self.boot.pulling
@@ -144,9 +144,9 @@ class Pod:
 
 @dataclass(slots=True, kw_only=True)
 class RunPodState:
-    """An account at RunPod and the market around it. The attributes are a test's to change.
+    """An account at RunPod and its market. Tests may change the attributes.
 
-    A pod bills from its creation to its end, in ERROR too; stopped, for its volume alone.
+    A pod bills from its creation to its end, also in ERROR. A stopped pod bills for its volume alone.
     """
 
     clock: Clock
@@ -159,7 +159,7 @@ class RunPodState:
     get_lag: float = 0.0  # seconds that a new pod answers 404
     linger: float = 0.0  # seconds that an ended pod is still listed
     cost_kept_when_exited: bool = True
-    full_hosts: set[str] = field(default_factory=set)  # pods whose host has no GPU free
+    full_hosts: set[str] = field(default_factory=set)  # pods whose host has no free GPU
     backing: Backing | None = None
     seed: int = 0
     pods: dict[str, Pod] = field(default_factory=dict)
@@ -170,14 +170,14 @@ class RunPodState:
         self._random = random.Random(self.seed)
 
     def gpus(self, count: int, cloud: str) -> list[tuple[GpuType, Mapping[str, int]]]:
-        """The catalog, each type with the data centers that have `count` free."""
+        """The catalog: each type with the data centers that have `count` GPUs free."""
         return [
             (gpu, {dc: n for (c, dc), n in gpu.stock.items() if c == cloud and n >= count})
             for gpu in self.catalog
         ]
 
     def create(self, request: Mapping[str, Any]) -> Pod:
-        """Rent a pod. The request's shape has been checked."""
+        """Rent a pod. The form of the request was checked."""
         now = self.clock()
         cloud = request.get("cloud", "SECURE")
         if cloud in self.closed_pools:
@@ -188,7 +188,7 @@ class RunPodState:
         if gpu is None or place is None:
             raise Problem(400, NO_INSTANCES)
         price = gpu.price(cloud) * count
-        if self.funds() < price:  # at least an hour of credit
+        if self.funds() < price:  # RunPod wants credit for an hour at least
             raise Problem(402, "insufficient balance")
         gpu.stock[cloud, place] -= count
         pod = Pod(
@@ -209,14 +209,14 @@ class RunPodState:
         return pod
 
     def get(self, pod_id: str) -> Pod:
-        """The pod, where RunPod would know it."""
+        """The pod, if RunPod would know it."""
         pod = self.pods.get(pod_id)
         if pod is None or pod.halted is Status.TERMINATED or self.clock() < pod.known_from:
             raise Problem(404, "pod not found")
         return pod
 
     def page(self, cursor: str) -> tuple[list[Pod], str | None]:
-        """A page of the list, newest first; the cursor counts rows, so the list shifts under it."""
+        """A page of the list, newest first. The cursor counts rows, so the list can shift."""
         now = self.clock()
         rows = [pod for pod in reversed(self.pods.values()) if self._listed(pod, now)]
         if self.page_size is None:
@@ -245,7 +245,7 @@ class RunPodState:
         return pod
 
     def patch(self, pod_id: str, changes: Mapping[str, Any]) -> Pod:
-        """Change a pod; only its lock can be changed here."""
+        """Change a pod. Only its lock can be changed here."""
         pod = self.get(pod_id)
         pod.locked = bool(changes.get("locked", pod.locked))
         return pod
@@ -264,16 +264,16 @@ class RunPodState:
         return lines[-tail:] if tail else []
 
     def funds(self) -> Decimal:
-        """What is left of the balance."""
+        """USD left of the balance."""
         return self.balance_usd - self.bill.grand_total(now=self.clock())
 
     def tick(self) -> None:
-        """Start the containers that are due, restart those that ended, end what is not paid."""
+        """Start due containers, restart those that ended, and stop everything without credit."""
         now = self.clock()
         if self.backing is not None:
             for pod in self.pods.values():
                 if pod.up_since(now) is not None and not self.backing.running(pod.id):
-                    # Also after an exit: RunPod restarts a container that ends.
+                    # Also after an exit, because RunPod restarts a container that ends.
                     self.backing.start(pod.id, self._environment(pod), _command(pod))
         if self.funds() <= 0:
             for pod in list(self.pods.values()):
@@ -285,11 +285,11 @@ class RunPodState:
                     self._end(pod)
 
     def vanish(self, pod_id: str) -> None:
-        """The host is gone, or somebody deleted the pod in the console."""
+        """Remove the pod, as when its host is gone or somebody deleted it in the console."""
         self._end(self.pods[pod_id])
 
     def fail(self, pod_id: str) -> None:
-        """The pod is in an error that it will not leave."""
+        """Put the pod into an error that does not end."""
         self._kill(self.pods[pod_id])
         self.pods[pod_id].halted = Status.ERROR
 
@@ -298,11 +298,11 @@ class RunPodState:
         return [pod for pod in self.pods.values() if pod.halted is not Status.TERMINATED]
 
     def print_line(self, pod_id: str, line: str, *, source: str = "container") -> None:
-        """The container prints a line."""
+        """Let the container print a line."""
         self.pods[pod_id].lines.append((self.clock(), source, line))
 
     def cost(self, pod: Pod) -> Decimal:
-        """What the API says that the pod costs; recordings keep it when the pod is stopped."""
+        """The price in the API's answer. In recordings a stopped pod keeps its price."""
         stopped = pod.halted in {Status.EXITED, Status.TERMINATED}
         return Decimal(0) if stopped and not self.cost_kept_when_exited else pod.hourly_usd
 
@@ -314,7 +314,7 @@ class RunPodState:
     def _start(self, pod: Pod) -> None:
         gpu = self._gpu(pod)
         here = (pod.cloud, pod.data_center)
-        if pod.halted is Status.EXITED:  # one in ERROR holds its GPUs still
+        if pod.halted is Status.EXITED:  # a pod in ERROR still holds its GPUs
             if pod.id in self.full_hosts or gpu.stock[here] < pod.count:
                 raise Problem(400, HOST_FULL)
             gpu.stock[here] -= pod.count

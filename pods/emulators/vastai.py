@@ -1,4 +1,4 @@
-"""Vast.ai's API over its market: routes, keys, rate limits, and the oddities of its answers."""
+"""Vast.ai's API over its market: routes, keys, rate limits, and unusual answers."""
 
 import re
 from collections import deque
@@ -20,7 +20,7 @@ from pods.emulators.vastai_rows import (
 )
 from pods.emulators.vastai_state import Market
 
-# How many requests of one key in how many seconds, by endpoint: `x-rate-limit` of the vendor's files.
+# Requests of one key in so many seconds, by endpoint: `x-rate-limit` in Vast.ai's files.
 Limit = tuple[int, float]
 VENDOR_LIMITS: Final[Mapping[str, Limit]] = {
     "search": (10, 60.0),
@@ -31,7 +31,7 @@ VENDOR_LIMITS: Final[Mapping[str, Limit]] = {
     "destroy": (1, 3.0),
     "bid": (1, 5.5),
 }
-# The last two are what the vendor's own client sends.
+# Vast.ai's own client sends the last two.
 RUNTYPES: Final = frozenset(
     {
         *("args", "ssh", "jupyter", "ssh_direct", "ssh_proxy", "jupyter_direct", "jupyter_proxy"),
@@ -44,25 +44,25 @@ QUEUED: Final = "Required resources are currently unavailable, state change queu
 
 @dataclass(slots=True, kw_only=True)
 class Quirks:
-    """What goes wrong on purpose in the vendor's own answers, until it is switched off."""
+    """Faults in Vast.ai's own answers, until they are switched off."""
 
     ignored_filters: set[str] = field(default_factory=set)
     shows_taken_offers: bool = False
     search_quota: int | None = None  # searches left today
-    no_such_ask: str = ""  # how a create is told that its offer is gone: 404, 410 or 400
-    create_says_no: str = ""  # 200 with success false, and this text
+    no_such_ask: str = ""  # the answer to a create whose offer is gone: 404, 410 or 400
+    create_says_no: str = ""  # a create answers 200 with `success: false` and this text
     unfunded: str = ""  # the code of a create without credit
-    errors_create: int = 0  # so many creates answer an error and make a stopped contract
+    errors_create: int = 0  # this many creates answer an error, and make a stopped contract
     defects: list[str] = field(default_factory=list)  # of the next contracts: stuck, pull, oci
-    keeps_destroyed: bool = False  # destroy says yes, and the contract stays
-    gone_code: str = "no_such_instance"  # of a destroy; `not_found` is the other one
-    gone_shape: str = "null"  # how GET shows what is gone: null, object, list
+    keeps_destroyed: bool = False  # a destroy succeeds, but the contract stays
+    gone_code: str = "no_such_instance"  # the code of a destroy; `not_found` is the other one
+    gone_shape: str = "null"  # how a GET shows that it is gone: null, object, list
     bad_key_status: int = 404
-    log_refusals: int = 2  # how often a result URL answers 403 at first
+    log_refusals: int = 2  # how often the URL of a log answers 403 at first
 
 
 class VastaiEmulator:
-    """The part of Vast.ai's API that a renter uses. Any key is good unless `keys` names some."""
+    """The part of Vast.ai's API that a renter uses. Every key is good, unless `keys` names some."""
 
     name = "vastai"
 
@@ -76,12 +76,12 @@ class VastaiEmulator:
         limits: Mapping[str, Limit] | None = None,
         backing: Backing | None = None,
     ) -> None:
-        """`limits`: requests of a key in so many seconds, by endpoint; VENDOR_LIMITS are theirs."""
+        """`limits`: requests of a key in so many seconds, by endpoint. VENDOR_LIMITS are Vast.ai's."""
         self.market = Market(clock=clock, pace=pace, credit=credit, backing=backing)
         self.quirks = Quirks()
         self.keys = keys
         self.limits = dict(limits or {})
-        self.leaked: list[str] = []  # requests to the log store that carried an Authorization
+        self.leaked: list[str] = []  # requests to the log store that had an Authorization header
         self._asked: dict[tuple[str, str], deque[datetime]] = {}
         self._day = self.market.now().date()
         self._quota_used = 0
@@ -102,7 +102,7 @@ class VastaiEmulator:
         self._routes = [(m, re.compile(p), name, act) for m, p, name, act in routes]
 
     def answer(self, request: Request) -> Reply:
-        """What the vendor would answer."""
+        """The answer that Vast.ai would give."""
         self.market.settle()
         if request.path.startswith(LOG_STORE):
             return self._stored_log(request)
@@ -120,10 +120,10 @@ class VastaiEmulator:
         return Reply(status=404, text="<html>Not Found</html>", content_type="text/html")
 
     def tick(self) -> None:
-        """Let happen what is due."""
+        """Do everything that is due."""
         self.market.settle()
 
-    # Who asks, and how often.
+    # Keys and rate limits.
 
     def _admit(self, request: Request, endpoint: str, instance: str) -> None:
         key = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
@@ -328,7 +328,7 @@ class VastaiEmulator:
 
 
 class _TooFrequent(Exception):
-    """Asked too soon: told in the words of the endpoint's own document."""
+    """The 429 of a request that came too soon, in the words of the endpoint's document."""
 
     def __init__(self, endpoint: str, threshold: float) -> None:
         super().__init__(endpoint)
@@ -353,7 +353,7 @@ def _body(request: Request) -> dict[str, Any]:
 
 
 def _checked_create(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts of a contract from the body of a create, within the limits of the vendor's file."""
+    """The values of a contract from the body of a create, within the limits of Vast.ai's file."""
     env = body.get("env") or {}
     args = body.get("args") or []
     wrong = [

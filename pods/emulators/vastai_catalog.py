@@ -1,4 +1,4 @@
-"""What an emulated Vast.ai has to rent: hosts as the real market had them, prices made up."""
+"""The hosts that the emulated Vast.ai rents out: like those of the real market, at invented prices."""
 
 import random
 from decimal import Decimal
@@ -28,7 +28,7 @@ PLACES: Final = (
 
 
 def stock(market: Market, *, hosts: int = 100, seed: int = 7) -> None:
-    """Fill the market with this many slices of machines; the same for the same seed."""
+    """Fill the market with this many slices of machines. The same seed gives the same market."""
     dice = random.Random(seed)
     for _ in range(hosts):
         name, memory, usd, _ = dice.choices(GPUS, weights=[gpu[3] for gpu in GPUS])[0]

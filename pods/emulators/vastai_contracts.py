@@ -1,4 +1,4 @@
-"""What Vast.ai's market is made of: slots of machines, contracts, and how a refusal is told."""
+"""The parts of Vast.ai's market: slots of machines, contracts, and refusals."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,20 +10,20 @@ HOURS_A_MONTH: Final = 720
 
 @dataclass(slots=True, kw_only=True)
 class Pace:
-    """How long each passage of an instance takes."""
+    """How long each step of an instance takes."""
 
     provisioning: timedelta = timedelta(seconds=2)
     loading: timedelta = timedelta(seconds=5)
     creating: timedelta = timedelta(seconds=1)
     stopping: timedelta = timedelta(seconds=2)
-    leaving: timedelta = timedelta(seconds=5)  # a destroyed row is still shown for so long
-    list_lag: timedelta = timedelta(0)  # a new row is missing from the list for so long
-    status_lag: timedelta = timedelta(0)  # and from the single GET
+    leaving: timedelta = timedelta(seconds=5)  # for how long a destroyed row is still shown
+    list_lag: timedelta = timedelta(0)  # for how long the list lacks a new row
+    status_lag: timedelta = timedelta(0)  # for how long the single GET lacks it
 
 
 @dataclass(slots=True, kw_only=True)
 class Slot:
-    """A slice of a host's machine: what one offer at a time rents."""
+    """A slice of a host's machine, which one offer at a time rents out."""
 
     ask_id: int
     machine_id: int
@@ -33,7 +33,7 @@ class Slot:
     min_bid: Decimal
     num_gpus: int = 1
     gpu_ram: int = 24_564
-    storage_usd: Decimal = Decimal("0.15")  # a GB and month
+    storage_usd: Decimal = Decimal("0.15")  # per GB and month
     disk_space: float = 500.0
     geolocation: str | None = "Quebec, CA"
     reliability: float = 0.9971
@@ -41,12 +41,12 @@ class Slot:
     cuda: float = 12.8
     ends_at: datetime
     listed: bool = True
-    rented_out: bool = False  # another has it on demand: no bid gets it back
+    rented_out: bool = False  # somebody else has it on demand, and no bid gets it back
     rival_bid: Decimal = Decimal(0)  # the highest bid of others
-    contracts: "list[Contract]" = field(default_factory=list)  # ours that have a row
+    contracts: "list[Contract]" = field(default_factory=list)  # our contracts that have a row
 
     def price_to_beat(self) -> Decimal:
-        """What a bid has to reach."""
+        """The price that a bid must reach."""
         return max(self.min_bid, self.rival_bid)
 
 
@@ -71,21 +71,21 @@ class Contract:
     actual: str | None = None
     status_msg: str | None = None
     wants: bool = True  # its renter wants it to run
-    holds: bool = False  # the GPU is its own
+    holds: bool = False  # it has the GPU
     booted: bool = False
     destroyed_at: datetime | None = None
     gone: bool = False
     before_offline: str | None = None
-    defect: str = ""  # what its boots end in: a word of Defect
-    generation: int = 0  # what was planned for an older one does not happen
-    rate: Decimal = Decimal(0)  # USD/h as it is billed
+    defect: str = ""  # how its boots fail: stuck, pull or oci
+    generation: int = 0  # steps that were planned for an older generation do not happen
+    rate: Decimal = Decimal(0)  # USD/h that is billed
 
     def disk_usd(self) -> Decimal:
         """USD/h of its disk."""
         return self.disk * self.slot.storage_usd / HOURS_A_MONTH
 
     def rate_now(self) -> Decimal:
-        """USD/h that it costs in the state it is in: vastai.md §4 and §8."""
+        """USD/h that it costs in its state (vastai.md §4 and §8)."""
         if self.destroyed_at is not None or self.gone or self.actual == "offline":
             return Decimal(0)
         works = self.current == "running" and self.actual in {
@@ -99,7 +99,7 @@ class Contract:
 
 
 class Refusal(Exception):
-    """The market declined a request: a status and a body to answer with."""
+    """The market declined a request. It has the status and the body of the answer."""
 
     def __init__(self, status: int, error: str, msg: str, **more: Any) -> None:
         super().__init__(f"{status} {error}")
@@ -108,7 +108,7 @@ class Refusal(Exception):
 
 
 def gone_410(ask_id: int) -> Refusal:
-    """The answer to an offer that was taken between the search and the accept."""
+    """The refusal for an offer that was taken between the search and the create."""
     return Refusal(
         410,
         "no_such_ask",

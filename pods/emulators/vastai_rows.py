@@ -1,4 +1,4 @@
-"""Vast.ai's rows and filters: what offers and instances look like on the wire."""
+"""Vast.ai's rows and filters: the form of offers and instances in its answers."""
 
 import base64
 import binascii
@@ -31,12 +31,12 @@ STORED_COLUMNS: Final = frozenset(
     {"id", "label", "actual_status", "gpu_name", "verification", "machine_id", "host_id", "is_bid"}
 )
 
-# What the vendor writes of a port; nothing is bound here.
+# Vast.ai's form of a port. Nothing listens there.
 ANYWHERE: Final = {"HostIp": "0.0.0.0", "HostPort": "41022"}  # noqa: S104
 
 
 def offer_row(slot: Slot, *, bids: bool, storage: Decimal, now: datetime) -> Row:
-    """A slot as a search shows it, with the rent of so many GB of disk in its price."""
+    """A slot as a search shows it. Its price includes `storage` GB of disk."""
     disk = storage * slot.storage_usd / HOURS_A_MONTH
     gpu = slot.price_to_beat() if bids else slot.gpu_usd
     return {
@@ -113,7 +113,7 @@ def instance_row(contract: Contract) -> Row:
 
 
 def matching(rows: Iterable[Row], body: Mapping[str, Any], ignored: Iterable[str]) -> list[Row]:
-    """The rows of a search that fit its filters, but for the filters that are `ignored`."""
+    """The rows that fit the filters of a search, except the `ignored` filters."""
     filters = {
         field: wanted
         for field, wanted in body.items()
@@ -127,7 +127,7 @@ def matching(rows: Iterable[Row], body: Mapping[str, Any], ignored: Iterable[str
 
 def _fits(row: Row, field: str, wanted: Mapping[str, Any]) -> bool:
     if field == "id":
-        return False  # matches nothing; ask_contract_id does: vastai.md §2
+        return False  # this filter matches nothing; ask_contract_id does (vastai.md §2)
     if field == "verified":
         value: Any = row["verification"] == "verified"
     elif field == "geolocation":
@@ -145,14 +145,14 @@ def _compares(value: Any, op: str, than: Any) -> bool:
     if value is None and op not in {"eq", "neq", "in", "notin"}:
         return False
     if isinstance(value, Decimal):
-        value = float(value)  # as it went over the wire
+        value = float(value)  # as it was sent
     if isinstance(value, int | float) and isinstance(than, str):
-        than = float(than)  # the vendor's own client sends "1"
+        than = float(than)  # Vast.ai's own client sends "1"
     return OPERATORS[op](value, than)
 
 
 def ordered(rows: Sequence[Row], order: Sequence[Sequence[str]]) -> list[Row]:
-    """Rows in the order that a search asked for; `score` is a field of theirs that we lack."""
+    """The rows in the order of the search. Our rows lack Vast.ai's field `score`."""
     result = list(rows)
     for field, direction in reversed(order):
         key = "dph_total" if field == "score" else field

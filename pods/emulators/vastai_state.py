@@ -1,4 +1,4 @@
-"""Vast.ai's market as a state machine: hosts, offers, contracts, bids, time and the bill. No I/O."""
+"""Vast.ai's market as a state machine: hosts, offers, contracts, bids, time, the bill. No I/O."""
 
 import heapq
 import itertools
@@ -18,9 +18,9 @@ NEVER: Final = timedelta(days=36_500)
 
 
 class Market:
-    """Everything that an account of Vast.ai can see and change, as it is at the clock's time.
+    """Everything that an account at Vast.ai can see and change, at the time of the clock.
 
-    Each public method first lets happen what is due, in its order, so that the clock may jump.
+    Each public method first does everything that is due, in order, so that the clock may jump.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Market:
         self._order = itertools.count()
         self._plans: list[tuple[datetime, int, Callable[[], None]]] = []
 
-    # What the market offers, and what others do in it.
+    # The offers of the market, and what other renters do.
 
     def add_slot(self, *, gpu_name: str = "RTX 4090", usd: str = "0.345", **more: Any) -> Slot:
         """List a slice of a new machine."""
@@ -63,7 +63,7 @@ class Market:
         return slot
 
     def offered(self) -> Iterator[Slot]:
-        """The slots that can be rented now, on demand or at a bid that beats the highest one."""
+        """The slots that can be rented now, on demand or at a bid above the highest one."""
         self.settle()
         for slot in self.slots:
             free = slot.listed and not slot.rented_out and slot.ends_at > self._now
@@ -75,21 +75,21 @@ class Market:
         return next((c for c in slot.contracts if c.holds), None)
 
     def rival_rents(self, slot: Slot, *, for_: timedelta = NEVER) -> None:
-        """Another rents the slot on demand, if none of ours does; bids of ours are paused."""
+        """Somebody else rents the slot on demand, unless we have it on demand. Our bids are paused."""
         self.settle()
         slot.rented_out = True
         self._arbitrate(slot)
         self._plan(for_, partial(self._rival_leaves, slot))
 
     def rival_bids(self, slot: Slot, usd: Decimal, *, for_: timedelta = NEVER) -> None:
-        """Another bids so much; a lower bid of ours is paused, and comes back when it wins again."""
+        """Somebody else bids `usd`. Our lower bid is paused until it wins again."""
         self.settle()
         slot.rival_bid = usd
         self._arbitrate(slot)
         self._plan(for_, partial(self._rival_leaves, slot))
 
     def rival_leaves(self, slot: Slot) -> None:
-        """Whoever else had the slot gives it up."""
+        """The other renter of the slot gives it up."""
         self.settle()
         self._rival_leaves(slot)
 
@@ -97,19 +97,19 @@ class Market:
         slot.rented_out, slot.rival_bid = False, Decimal(0)
         self._arbitrate(slot)
 
-    # What a renter asks for.
+    # The requests of a renter.
 
     def rent(self, slot: Slot, *, bid: Decimal | None, cancel: bool, **facts: Any) -> Contract:
-        """Accept the slot's offer; its id is used up by that.
+        """Accept the slot's offer. This uses up the offer's id.
 
         Raises:
-            Refusal: no credit, or the GPU is taken and `cancel` was asked for.
+            Refusal: there is no credit, or the GPU is taken and `cancel` is set.
         """
         self.settle()
         if self.broke:
             raise Refusal(400, "insufficient_credit", "Your account lacks credit")
         ask_id, slot.ask_id = slot.ask_id, next(self._ids)
-        # A bid that wins takes the slot from a lower one; on demand is above every bid.
+        # A winning bid takes the slot from a lower one. On demand is above every bid.
         holder = self.holder(slot)
         taken = slot.rented_out or (holder is not None and holder.bid is None)
         if taken and cancel:
@@ -125,7 +125,7 @@ class Market:
             **facts,
         )
         if contract.bid is not None and contract.bid < slot.price_to_beat():
-            # Made all the same, stopped; it starts, and bills, once its bid wins.
+            # The contract is made, but stopped. It starts, and bills, as soon as its bid wins.
             contract.intended = contract.following = "stopped"
         self.contracts[number] = contract
         slot.contracts.append(contract)
@@ -141,7 +141,7 @@ class Market:
         self._arbitrate(contract.slot)
 
     def start(self, contract: Contract) -> bool:
-        """Ask for the GPU again; False where the wish is only queued."""
+        """Ask for the GPU again. False where the request is only queued."""
         self.settle()
         if self.broke:
             raise Refusal(400, "missing_billing", "Your account lacks credit")
@@ -156,12 +156,12 @@ class Market:
         return contract.holds
 
     def stop(self, contract: Contract) -> None:
-        """Halt it; its disk stays, and bills."""
+        """Stop it. Its disk stays, and bills."""
         self.settle()
         self._halt(contract)
 
     def destroy(self, contract: Contract) -> None:
-        """Take it down; its row stays for a while."""
+        """Destroy it. Its row stays for a while."""
         self.settle()
         if contract.destroyed_at is not None:
             return
@@ -173,7 +173,7 @@ class Market:
         self._arbitrate(contract.slot)
         self._later(contract, self.pace.leaving, partial(self._vanish, contract))
 
-    # What happens to a contract unasked.
+    # What happens to a contract without a request.
 
     def exits(self, contract: Contract) -> None:
         """Its process ends."""
@@ -193,7 +193,7 @@ class Market:
         self._show(contract, actual=contract.before_offline)
 
     def top_up(self, usd: Decimal) -> None:
-        """Add credit; nothing starts by that."""
+        """Add credit. This does not start anything."""
         self.settle()
         self.credit += usd
         self.broke = self.credit_left() <= 0
@@ -201,7 +201,7 @@ class Market:
     # Time.
 
     def settle(self) -> None:
-        """Let happen what is due by now, in its order, and look after the backing processes."""
+        """Do everything that is due, in order, and start and stop the backing processes."""
         until = max(self.clock(), self._now)
         while True:
             planned = self._plans[0][0] if self._plans else None
@@ -228,7 +228,7 @@ class Market:
             heapq.heappush(self._plans, (self._now + wait, next(self._order), act))
 
     def _later(self, contract: Contract, wait: timedelta, act: Callable[[], None]) -> None:
-        """Plan a step of a contract, that happens only if nothing came between."""
+        """Plan a step of a contract. It only happens if nothing else happened before."""
         generation = contract.generation
 
         def step() -> None:
@@ -237,10 +237,10 @@ class Market:
 
         self._plan(wait, step)
 
-    # The passages of a contract.
+    # The steps of a contract.
 
     def _arbitrate(self, slot: Slot) -> None:
-        """Give the GPU to whom it is due: on demand first, then the highest bid that wins."""
+        """Give the GPU to the right contract: on demand first, then the highest bid that wins."""
         wanting = [c for c in slot.contracts if c.wants and slot.ends_at > self._now]
         on_demand = [c for c in wanting if c.bid is None]
         bids = sorted(
@@ -297,7 +297,7 @@ class Market:
             self.backing.start(str(contract.id), self._container_env(contract), contract.args)
 
     def _container_env(self, contract: Contract) -> dict[str, str]:
-        """The environment inside: ours, and what the vendor adds (vastai.md §10)."""
+        """The environment in the container: ours, and what Vast.ai adds (vastai.md §10)."""
         ours = {k: v for k, v in contract.env.items() if not k.startswith("-")}
         return {
             **ours,
@@ -323,7 +323,7 @@ class Market:
         self._arbitrate(contract.slot)
 
     def _pause(self, contract: Contract) -> None:
-        """Outbid: stopped, its disk kept; it comes back by itself when it wins again."""
+        """Stop an outbid contract and keep its disk. It starts by itself when its bid wins again."""
         contract.holds = False
         contract.generation += 1
         self._stop_backing(contract)
@@ -363,15 +363,15 @@ class Market:
     # Money.
 
     def spent(self) -> Decimal:
-        """USD that everything cost, up to the market's time."""
+        """USD that everything has cost, up to the market's time."""
         return self._spent + cost(self._rate, self._now - self._spent_until)
 
     def credit_left(self) -> Decimal:
-        """USD of credit that is left."""
+        """USD of credit that are left."""
         return self.credit - self.spent()
 
     def _bill(self, contract: Contract) -> None:
-        """From now on the contract costs what the state it is in costs."""
+        """Bill the contract by its present state from now on."""
         self._spent, self._spent_until = self.spent(), self._now
         self._rate += contract.rate_now() - contract.rate
         contract.rate = contract.rate_now()
@@ -386,7 +386,7 @@ class Market:
         return self._now + timedelta(seconds=float(left))
 
     def _run_out_of_credit(self) -> None:
-        """Everything is stopped, nothing destroyed; the disks go on billing."""
+        """Stop everything without credit. Nothing is destroyed, and the disks still bill."""
         self.broke = True
         for contract in self.contracts.values():
             if contract.destroyed_at is None:
