@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class BacklogUnknown(Exception):
-    """The depth cannot be told. It is not zero: the tick changes nothing and says why."""
+    """The depth is not known. This is not zero: the tick changes nothing and says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,10 +15,10 @@ class Depth:
 
     waiting: int  # items that no consumer has taken
     pending: int  # items taken and not acknowledged, by living or dead consumers
-    estimated: bool = False  # `waiting` is a bound or a sample, not a count
-    oldest_age: timedelta | None = None  # of the oldest waiting item; None: none, or not known
-    ahead: int = 0  # items that a feeder has and that are not in the backlog yet
-    note: str = ""  # how it was estimated, for people
+    estimated: bool = False  # `waiting` is a bound or an extrapolation, not a count
+    oldest_age: timedelta | None = None  # of the oldest waiting item; None: none, or unknown
+    ahead: int = 0  # items that a feeder still has to put onto the backlog
+    note: str = ""  # for people: how `waiting` was estimated
 
     @property
     def items(self) -> int:
@@ -30,7 +30,7 @@ class Probe(Protocol):
     """Measures one backlog."""
 
     def measure(self) -> Depth:
-        """The depth now, in a bounded number of round trips.
+        """Return the depth now; the number of round trips is bounded.
 
         Raises:
             BacklogUnknown: the server does not answer, or its answer cannot be trusted.

@@ -1,4 +1,4 @@
-"""Measures a Celery queue on Redis: what waits at every priority, and what its workers hold."""
+"""Measures a Celery queue on Redis: waiting messages of every priority, and those that workers hold."""
 
 import json
 import math
@@ -15,8 +15,8 @@ from redis import RedisError, ResponseError
 from fleet.backlog.base import BacklogUnknown, Depth
 
 SCRIPT: Final = (Path(__file__).parent / "scripts" / "celery_depth.lua").read_text()
-# Unacknowledged messages that are looked at, of all queues of the database together: their number
-# is workers x prefetch, so that a share is extrapolated only where something is wrong already.
+# The most unacknowledged messages that are read, of all queues of the database together. There are
+# workers x prefetch of them, so the probe extrapolates only if something is wrong already.
 COUNTED: Final = 10_000
 BYTES: Final = 4 * 2**20
 CLOCK_STEP: Final = timedelta(minutes=1)
@@ -24,7 +24,7 @@ CLOCK_STEP: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CeleryKeys:
-    """How an app's transport names its keys; the defaults are kombu's."""
+    """The names that an app's transport gives its keys; the defaults are kombu's."""
 
     queue: str
     global_keyprefix: str = ""
@@ -33,7 +33,7 @@ class CeleryKeys:
     priority_steps: Sequence[int] = tuple(range(10))
     unacked_key: str = "unacked"
     unacked_index_key: str = "unacked_index"
-    exchange: str = ""  # where it is called neither like the queue nor `celery`
+    exchange: str = ""  # needed if its name is neither the queue's nor `celery`
 
     @property
     def waiting(self) -> list[str]:
@@ -43,18 +43,19 @@ class CeleryKeys:
 
     @property
     def exchanges(self) -> list[str]:
-        """The exchanges that may hold a binding of the queue though no message came through them."""
+        """The exchanges in which to look for a binding of the queue, even if no message used them."""
         return [name for name in (self.exchange, self.queue, "celery") if name]
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What the script answers, in its order."""
+    """The script's answer, in the order of its values."""
 
     seconds: int
     microseconds: int
     waiting: int
-    published: bytes | None  # the oldest of those, in seconds, where its publisher set a time
+    # when the oldest of those was published, in seconds; None: its publisher set no time
+    published: bytes | None
     held: int  # unacknowledged messages of all queues
     read: int  # of those
     taken: list[tuple[bytes, int]]  # exchange and routing key, how many
@@ -62,21 +63,21 @@ class _Reading:
 
 
 class CeleryRedisProbe:
-    """The depth of one Celery queue whose broker is Redis."""
+    """Measures one Celery queue whose broker is Redis."""
 
     def __init__(self, client: "redis.Redis", keys: CeleryKeys, *, counted: int = COUNTED) -> None:
-        """`client`: bytes in, bytes out; `counted`: unacknowledged messages looked at."""
+        """`client`: bytes in, bytes out; `counted`: the most unacknowledged messages to read."""
         self._client, self._keys, self._counted = client, keys, counted
 
     def measure(self) -> Depth:
-        """What waits and what is unacknowledged, of one moment, in one round trip.
+        """Return what waits and what is unacknowledged at one moment, in one round trip.
 
-        Celery gives messages no time: the age of the oldest that waits is known where publishers
+        Celery sets no time in messages: the age of the oldest waiting one is known only if publishers
         set the property `timestamp`.
 
         Raises:
-            BacklogUnknown: no answer, or nothing on the server knows the queue. To Redis an empty
-                queue is no queue; a binding tells it from a server that was emptied.
+            BacklogUnknown: the server does not answer, or nothing on it knows the queue. Redis keeps
+                no key for an empty queue; a binding shows that the server was not emptied.
         """
         seen = self._ask()
         pending = sum(many for route, many in seen.taken if self._ours(route, seen))
@@ -92,7 +93,7 @@ class CeleryRedisProbe:
             pending += max(1, math.ceil(unread * share))
             note = (
                 f"{seen.read:,} of {seen.held:,} unacknowledged messages of all queues were read; "
-                "of the others the same share is taken for this queue's"
+                "the probe assumes that this queue has the same share of the others"
             )
         return Depth(
             waiting=seen.waiting,
@@ -112,7 +113,7 @@ class CeleryRedisProbe:
         except ResponseError as exc:
             text = str(exc).partition(" script: ")[0]
             if "WRONGTYPE" in text or "wrong kind of value" in text:
-                text = f"{keys.queue} or {keys.unacked_key} is no key of a Celery broker; {text}"
+                text = f"{keys.queue} or {keys.unacked_key} is not a key of a Celery broker; {text}"
             raise BacklogUnknown(f"Redis answered: {text}") from exc
         except RedisError as exc:
             raise BacklogUnknown(f"Redis does not answer: {exc}") from exc
@@ -123,7 +124,7 @@ class CeleryRedisProbe:
         try:
             exchange, routing_key = json.loads(b"[%s]" % route)
         except ValueError:
-            return True  # never too low
+            return True  # the depth must never be too low
         if not exchange:
             return bool(routing_key == self._keys.queue)
         for name, *members in seen.bindings:
@@ -137,6 +138,6 @@ class CeleryRedisProbe:
 
 
 def _age(seen: _Reading, since: float) -> timedelta | None:
-    """Since when, by the server's clock; None where the other clock is far off."""
+    """The time since then, by the server's clock; None if the other clock is far off."""
     age = timedelta(seconds=seen.seconds + seen.microseconds / 1e6 - since)
     return max(age, timedelta(0)) if age > -CLOCK_STEP else None

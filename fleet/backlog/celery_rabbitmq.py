@@ -1,4 +1,4 @@
-"""Measures a Celery queue on RabbitMQ, by the management API."""
+"""Measures a Celery queue on RabbitMQ, through the management API."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ CLOCK_STEP: Final = timedelta(minutes=1)
 
 
 class CeleryRabbitProbe:
-    """The depth of one Celery queue whose broker is RabbitMQ."""
+    """Measures one Celery queue whose broker is RabbitMQ."""
 
     def __init__(self, base_url: str, *, user: str, password: str, vhost: str, queue: str) -> None:
-        """`base_url`: of the management plug-in, without `/api`."""
+        """`base_url`: the address of the management plug-in, without `/api`."""
         secret = b64encode(f"{user}:{password}".encode()).decode()
         self._http = VendorHttp(base_url=base_url, secret=secret, auth=_basic, timeouts=TIMEOUTS)
         self._vhost, self._queue = vhost, queue
@@ -31,12 +31,13 @@ class CeleryRabbitProbe:
         return f"CeleryRabbitProbe({self._http.base_url!r}, vhost={self._vhost!r})"
 
     def measure(self) -> Depth:
-        """Messages ready and unacknowledged, in one call; they may be some seconds old.
+        """Return the ready and the unacknowledged messages, in one call; they may be some seconds old.
 
-        The age is known where publishers set the property `timestamp`; Celery does not by itself.
+        The age is known only if publishers set the property `timestamp`; Celery itself does not.
 
         Raises:
-            BacklogUnknown: no answer, no such queue, or a queue that is not counted at the moment.
+            BacklogUnknown: the server does not answer, the queue is missing, or its numbers are not
+                kept up to date at the moment.
         """
         path = f"/api/queues/{quote(self._vhost, safe='')}/{quote(self._queue, safe='')}"
         try:
@@ -47,7 +48,7 @@ class CeleryRabbitProbe:
         ready, held = seen.get("messages_ready"), seen.get("messages_unacknowledged")
         if not _is_count(ready) or not _is_count(held):
             raise BacklogUnknown(
-                f"RabbitMQ has not counted the queue {self._queue} yet; it does every 5 s, unless "
+                f"RabbitMQ has not counted the queue {self._queue} yet; it counts every 5 s, unless "
                 "management_agent.disable_metrics_collector is on"
             )
         return Depth(
@@ -57,20 +58,20 @@ class CeleryRabbitProbe:
         )
 
     def _queue_of(self, answer: Answer) -> Mapping[str, Any]:
-        """The queue in an answer that can be trusted.
+        """Return the queue from the answer.
 
         Raises:
-            BacklogUnknown: it is something else; the message says what would be right.
+            BacklogUnknown: the answer cannot be trusted; the message says what would be right.
         """
         where = f"the queue {self._queue} in the virtual host {self._vhost}"
         if answer.status == 404:
             raise BacklogUnknown(
-                f"RabbitMQ has not {where}; a worker or the first task declares it"
+                f"RabbitMQ does not have {where}; a worker or the first task declares it"
             )
         if answer.status in {401, 403}:
             raise BacklogUnknown(
                 f"RabbitMQ refuses this user {where} ({answer.status}); it needs the tag "
-                "`management` and the right to read there"
+                "`management` and permission to read there"
             )
         if not answer.ok or not isinstance(answer.body, Mapping) or "name" not in answer.body:
             raise BacklogUnknown(

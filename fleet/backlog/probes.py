@@ -1,4 +1,4 @@
-"""The probe of a backlog, from plain values."""
+"""Builds the probe of a backlog from plain values."""
 
 from dataclasses import fields, replace
 from typing import Any, Final
@@ -15,15 +15,15 @@ MANAGEMENT: Final = {"amqp": ("http", 15672), "amqps": ("https", 15671)}
 
 
 def build_probe(kind: str, *, url: str, name: str, group: str) -> Probe:
-    """The probe that measures a backlog; `name` is the stream or the Celery queue.
+    """Return the probe that measures a backlog; `name` is the stream or the Celery queue.
 
-    What an app's transport calls otherwise than kombu stands in the address of `celery_redis`:
-    `?global_keyprefix=app:&exchange=tasks&priority_steps=0,5&sep=:`. For `celery_rabbitmq` it is
-    the broker's own (`amqp://user:password@host/vhost`, `?management_port=15672`), or that of the
-    management plug-in (`https://user:password@host:15671?vhost=/`).
+    `celery_redis`: where an app's transport does not use kombu's default names, the address gives
+    them: `?global_keyprefix=app:&exchange=tasks&priority_steps=0,5&sep=:`.
+    `celery_rabbitmq`: the address is the broker's (`amqp://user:password@host/vhost`, with
+    `?management_port=15672`) or the management plug-in's (`https://user:password@host:15671?vhost=/`).
 
     Raises:
-        ValueError: there is no such kind, or the address is none.
+        ValueError: the kind is unknown, or the address is not valid.
     """
     if kind == "redis_stream":
         return RedisStreamProbe(redis_client(url), name, group)
@@ -32,7 +32,7 @@ def build_probe(kind: str, *, url: str, name: str, group: str) -> Probe:
     if kind == "celery_rabbitmq":
         return _celery_rabbitmq(url, name)
     raise ValueError(
-        f"{kind!r} is no kind of backlog; use redis_stream, celery_redis or celery_rabbitmq"
+        f"{kind!r} is not a kind of backlog; use redis_stream, celery_redis or celery_rabbitmq"
     )
 
 
@@ -51,7 +51,7 @@ def _celery_rabbitmq(url: str, queue: str) -> Probe:
     parts = urlsplit(bare)
     if not parts.hostname or parts.scheme not in {"http", "https", *MANAGEMENT}:
         raise ValueError(
-            f"{parts.scheme}://{parts.hostname or ''} is no address of a RabbitMQ; use "
+            f"{parts.scheme}://{parts.hostname or ''} is not the address of a RabbitMQ server; use "
             "amqp://user:password@host/vhost or https://user:password@host:15671?vhost=/"
         )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -68,7 +68,7 @@ def _celery_rabbitmq(url: str, queue: str) -> Probe:
 
 
 def _without_options(url: str, known: set[str]) -> tuple[str, dict[str, str]]:
-    """An address without those options, and the options; others stay in it."""
+    """Take the known options out of an address; the other options stay in it."""
     parts = urlsplit(url)
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     rest = urlencode([(name, value) for name, value in pairs if name not in known])
@@ -79,12 +79,12 @@ def _steps(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(step) for step in text.split(","))
     except ValueError as exc:
-        raise ValueError(f"priority_steps is {text!r}; give numbers, as 0,3,6,9") from exc
+        raise ValueError(f"priority_steps is {text!r}; give numbers, such as 0,3,6,9") from exc
 
 
 def _port(text: str | None, usual: int) -> int:
     if text is None:
         return usual
     if not text.isdigit() or not 0 < int(text) < 65536:
-        raise ValueError(f"management_port is {text!r}; give a port, as 15672")
+        raise ValueError(f"management_port is {text!r}; give a port, such as 15672")
     return int(text)

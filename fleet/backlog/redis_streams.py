@@ -11,41 +11,41 @@ from redis import RedisError, ResponseError
 from fleet.backlog.base import BacklogUnknown, Depth
 
 SCRIPT: Final = (Path(__file__).parent / "scripts" / "stream_depth.lua").read_text()
-# Entries counted on each side of the group's position. 10,000 entries of 20 bytes block the server
-# for 10 to 15 ms, 2,000 for 2 to 3 ms (docs/reference/backlog.md). Beyond that, a bound serves a
-# decision as well as a count.
+# Entries counted on each side of the group's position. Counting 10,000 entries of 20 bytes blocks the
+# server for 10 to 15 ms, 2,000 entries for 2 to 3 ms (docs/reference/backlog.md). For a longer
+# backlog, a bound serves a decision as well as a count.
 COUNTED: Final = 5_000
 COUNTED_BESIDE_LAG: Final = 1_000
 BYTES: Final = 4 * 2**20
 # A hash for each stream that is being fed: feeder -> "items still to come, until when (s) to believe
-# that". No fleet can be called so.
+# that". No fleet can have this name.
 AHEAD: Final = "podfleet:_ahead:"
-# Ids that people give (1-1, 2-1 ...) are no times.
+# Ids that people choose (1-1, 2-1 ...) are not times.
 OLDEST_BELIEVED: Final = timedelta(days=3650)
 CLOCK_STEP: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What the script answers, in its order."""
+    """The script's answer, in the order of its values."""
 
     seconds: int
     microseconds: int
     length: int
-    added: int  # in the stream's life
+    added: int  # in the whole life of the stream
     pending: int
     position: bytes
-    lag: int | None  # as the server says
-    read: int | None  # of those added, by the group, as the server says
+    lag: int | None  # according to the server
+    read: int | None  # by the group, of all those added, according to the server
     ahead: int  # entries after the group's position, counted
     ahead_is_all: int
     behind: int  # entries up to the group's position, counted
     behind_is_all: int
     first_waiting: bytes | None
-    feeders: list[bytes]  # what each said it still has, and until when to believe it
+    feeders: list[bytes]  # each: how many items it still has, and until when to believe that
 
     def age(self, entry: bytes | None) -> timedelta | None:
-        """How long ago an entry was added, by its id; None where its id is no time."""
+        """How long ago an entry was added, by its id; None if the id is not a time."""
         if entry is None:
             return None
         milliseconds = int(entry.partition(b"-")[0])
@@ -58,7 +58,7 @@ class _Reading:
 
 
 class RedisStreamProbe:
-    """The depth of one consumer group: what was never delivered, and what was not acknowledged."""
+    """Measures one consumer group: entries never delivered, and entries not acknowledged."""
 
     def __init__(
         self,
@@ -75,13 +75,15 @@ class RedisStreamProbe:
         self._counted_beside_lag = min(counted, counted_beside_lag)
 
     def measure(self) -> Depth:
-        """What waits and what is pending, of one moment, in one round trip.
+        """Return what waits and what is pending at one moment, in one round trip.
 
-        Counted where it is short, or what was delivered before it is short; then exact whatever the
-        server says of its lag. Else the lag; else a bound that is not too low, and the note says so.
+        If few entries lie ahead of the group's position, or few behind it, they are counted: the
+        depth is then exact, whatever lag the server reports. Otherwise the probe takes the server's
+        lag. If that cannot be true, it takes an upper bound and says so in the note.
 
         Raises:
-            BacklogUnknown: no answer, no such stream or group, or not a stream.
+            BacklogUnknown: the server does not answer, the stream or the group is missing, or the
+                key is not a stream.
         """
         reading = self._ask()
         waiting, note = _waiting(reading)
@@ -116,7 +118,7 @@ class RedisStreamProbe:
                 "`fleet enqueue` makes it"
             )
         if "WRONGTYPE" in text or "wrong kind of value" in text:
-            return f"the key {self._stream} is no stream; name another one"
+            return f"the key {self._stream} is not a stream; name another one"
         return f"Redis answered: {text}"
 
     def _name_the_groups(self, names: list[bytes]) -> str:
@@ -128,13 +130,13 @@ class RedisStreamProbe:
 
 
 def _ahead(feeders: list[bytes], *, now: int) -> int:
-    """What living feeders still have; a feeder that has not been heard of for long has nothing."""
+    """How many items the living feeders still have; a feeder that went silent counts for nothing."""
     said = (feeder.split(b" ") for feeder in feeders)
     return sum(int(items) for items, until in said if int(until) > now)
 
 
 def _waiting(seen: _Reading) -> tuple[int, str]:
-    """The entries after the group's position; and how they were estimated, where they were."""
+    """How many entries lie after the group's position, and how that was estimated ("": counted)."""
     if seen.ahead_is_all:
         return seen.ahead, ""
     if seen.behind_is_all:
@@ -143,18 +145,18 @@ def _waiting(seen: _Reading) -> tuple[int, str]:
     if seen.lag is not None and least <= seen.lag <= most:
         if seen.added == seen.length:
             return seen.lag, ""
-        # Redis 7.0.15 goes on counting what was trimmed before it was delivered; Valkey 9.1.2 does
-        # so until the group moves on (tests with random commands, 2026-11).
+        # Redis 7.0.15 keeps counting entries that were trimmed before they were delivered; Valkey
+        # 9.1.2 does so until the group moves on (tests with random commands, 2026-11).
         return seen.lag, (
-            f"the server's lag; items were removed from the stream, and where they had not been "
-            f"delivered it is too high; at least {least:,} wait"
+            f"the server's lag; it is too high if items were removed from the stream before they "
+            f"were delivered; at least {least:,} wait"
         )
     why = (
         "the server does not know the lag"
         if seen.lag is None
         else f"the server's lag of {seen.lag:,} cannot be true"
     )
-    how = "the length less what was delivered"
+    how = "the length minus the delivered items"
     if seen.read is not None and least <= seen.added - seen.read < most:
-        most, how = seen.added - seen.read, "all ever added less all ever read"
-    return most, f"{why}; between {least:,} and {most:,} wait, the most is taken: {how}"
+        most, how = seen.added - seen.read, "all items ever added minus all ever read"
+    return most, f"{why}; between {least:,} and {most:,} wait; the upper bound is used: {how}"

@@ -229,7 +229,7 @@ LIMITS: Final = (
         after="        if not found:\n            rest = [0, 0, 0, 0, 0, b'0-0', 0, 0, 0, 1, 0, 1, 0, []]\n",
         tests=(
             "tests/integration/fleet/backlog/test_stream_probe.py::"
-            "test_a_missing_group_is_unknown_and_the_message_names_those_there_are",
+            "test_a_missing_group_is_unknown_and_the_message_names_the_existing_groups",
         ),
     ),
     Mutation(

@@ -1,9 +1,11 @@
--- What waits in one Celery queue and what its workers hold, at one moment. No message leaves the server.
+-- Counts what waits in one Celery queue and what its workers hold, at one moment. No message leaves
+-- the server.
 -- KEYS: the hash of unacknowledged messages, their index by time, then the queue's list of each priority.
--- ARGV: how many unacknowledged messages to read at most; how many bytes of them; what the keys of
--- bindings begin with; how a binding of the queue ends; then exchanges to look for bindings in.
--- Answers {seconds, microseconds, waiting, when the oldest of these was published where it says so,
---  unacknowledged of all queues, how many of them were read, {{exchange and routing key as JSON, how many} ...},
+-- ARGV: the most unacknowledged messages to read; the most bytes of them; the prefix of the keys of
+-- bindings; the end of a binding of this queue; then the exchanges to look for bindings in.
+-- Answers {seconds, microseconds, waiting messages, when the oldest of these was published (false if
+--  it has no timestamp), unacknowledged messages of all queues, how many of them were read,
+--  {{exchange and routing key as JSON, how many} ...},
 --  {{exchange, binding ...} ...}}.
 local most, bytes_left = tonumber(ARGV[1]), tonumber(ARGV[2])
 local bindings_prefix, binding_end = ARGV[3], ARGV[4]
@@ -17,7 +19,7 @@ for i = 3, #KEYS do
   if at and (not published or tonumber(at) < tonumber(published)) then published = at end
 end
 
--- A message is kept as `[{the message}, exchange, routing key]`: only its end is of interest.
+-- Kombu stores a message as `[{the message}, exchange, routing key]`: only the end is needed.
 local read, routes = 0, {}
 local function count(message)
   local route = string.match(message, '.*}%s*,%s*(.-)%s*%]%s*$') or ''

@@ -1,10 +1,11 @@
--- What is known of one consumer group at one moment. Only numbers and ids leave the server, no payload.
--- KEYS: the stream; what its feeders still have. ARGV: the group; how many entries to count at most, on each side of the group's
--- position, where the server knows its lag; the same, where it does not; how many bytes to read at most.
--- Answers {0, names of the groups} where the group is missing, else
+-- Reads the numbers of one consumer group at one moment. Only numbers and ids leave the server, no payload.
+-- KEYS: the stream; the hash in which feeders say what they still have.
+-- ARGV: the group; the most entries to count on each side of the group's position if the server knows
+-- the lag; the same if it does not; the most bytes to read.
+-- Answers {0, names of the groups} if the group is missing, else
 -- {1, seconds, microseconds, length, entries added, pending, last delivered id, lag, entries read,
---  ahead, whether that is all, behind, whether that is all, first waiting id,
---  what each feeder said}.
+--  entries counted ahead of the position, 1 if these are all, entries counted behind it, 1 if these
+--  are all, first waiting id, the values of the feeders' hash}.
 local key, bytes_left = KEYS[1], tonumber(ARGV[4])
 local LARGEST_PAGE, GROWTH = 1000, 4
 local LAST_ID = '18446744073709551615-18446744073709551615'
@@ -22,8 +23,8 @@ local function weigh(page)
   end
 end
 
--- Counts one page more of a side. Pages begin small and grow: nobody knows how large an entry is.
--- Forwards on both sides: XREVRANGE from before the first entry walks through the whole stream.
+-- Counts one more page of a side. Pages begin small and grow, as the size of an entry is not known.
+-- Both sides are read forwards: XREVRANGE from before the first entry walks through the whole stream.
 local function advance(side, most)
   local want = math.min(side.page, most - side.count)
   local page = redis.call('XRANGE', key, side.from, side.to, 'COUNT', want)
@@ -49,7 +50,7 @@ if not group then return {0, names} end
 
 local position = group['last-delivered-id']
 local most = tonumber(group['lag'] and ARGV[2] or ARGV[3])
--- No id is above the last one, and the server refuses to look there.
+-- No id can be above LAST_ID, and the server refuses a range that begins there.
 local ahead = {count = 0, page = 1, from = '(' .. position, to = '+', all = position == LAST_ID}
 local behind = {count = 0, page = 1, from = '-', to = position, all = false}
 while not ahead.all and not behind.all and ahead.count < most and bytes_left > 0 do

@@ -1,4 +1,4 @@
-"""Servers of a test's own, and servers that answer only one thing."""
+"""Servers for one test each, and servers that always give the same answer."""
 
 import socketserver
 import subprocess
@@ -21,7 +21,7 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[str]:
-    """The address of a Valkey that a test may fill, on a socket file."""
+    """The address, a socket file, of a Valkey that a test may fill."""
     path = tmp_path / "s"
     command = [str(find_server()), "--port", "0", "--unixsocket", str(path), "--save", ""]
     server = subprocess.Popen(
@@ -40,7 +40,7 @@ def own_server(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def server_that_says() -> Iterator[Callable[[bytes], str]]:
-    """Starts servers that answer everything with the same bytes; with none: never."""
+    """Starts servers that answer every request with the same bytes; without bytes, they never answer."""
     running: list[socketserver.ThreadingTCPServer] = []
 
     def start(answer: bytes) -> str:

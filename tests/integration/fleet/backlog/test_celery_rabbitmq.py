@@ -1,4 +1,4 @@
-"""The probe of a Celery queue on RabbitMQ: against its API, and a real broker where there is one."""
+"""The probe of a Celery queue on RabbitMQ, against an emulated API and a real broker if installed."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -40,7 +40,9 @@ def test_ready_and_unacknowledged_messages_are_the_backlog(api: ManagementApi) -
     assert depth(api.url) == Depth(waiting=40, pending=8)
 
 
-def test_the_age_of_the_head_is_told_where_publishers_set_a_time(api: ManagementApi) -> None:
+def test_the_age_of_the_oldest_message_is_known_if_publishers_set_a_time(
+    api: ManagementApi,
+) -> None:
     api.declare("work")
     api.count("work", ready=4, held=1, head_message_timestamp=int(api.now) - 90)
     assert depth(api.url).oldest_age == timedelta(seconds=90)
@@ -49,7 +51,9 @@ def test_the_age_of_the_head_is_told_where_publishers_set_a_time(api: Management
 
 
 @pytest.mark.parametrize("stamp", [10**15, 1_900_000_000, "soon", -4])
-def test_a_head_time_that_cannot_be_is_no_age(api: ManagementApi, stamp: object) -> None:
+def test_an_impossible_time_of_the_oldest_message_gives_no_age(
+    api: ManagementApi, stamp: object
+) -> None:
     api.declare("work")
     api.count("work", ready=4, held=1, head_message_timestamp=stamp)
     assert depth(api.url).oldest_age is None
@@ -64,14 +68,14 @@ def test_names_with_slashes_and_virtual_hosts_are_found(api: ManagementApi) -> N
     assert depth(amqp, "a/b c").waiting == 3
 
 
-def test_a_queue_that_was_not_counted_yet_is_unknown_not_zero(api: ManagementApi) -> None:
+def test_a_queue_that_is_not_counted_yet_is_unknown_and_not_zero(api: ManagementApi) -> None:
     api.declare("work")
     with pytest.raises(BacklogUnknown, match="has not counted the queue work yet"):
         depth(api.url)
 
 
 @pytest.mark.parametrize("state", ["down", "crashed", "stopped", "minority"])
-def test_the_old_numbers_of_a_queue_that_is_down_are_not_believed(
+def test_the_old_numbers_of_a_queue_that_is_down_are_not_used(
     api: ManagementApi, state: str
 ) -> None:
     api.declare("work")
@@ -81,11 +85,11 @@ def test_the_old_numbers_of_a_queue_that_is_down_are_not_believed(
 
 
 def test_a_missing_queue_is_unknown(api: ManagementApi) -> None:
-    with pytest.raises(BacklogUnknown, match="has not the queue work in the virtual host /"):
+    with pytest.raises(BacklogUnknown, match="does not have the queue work in the virtual host /"):
         depth(api.url)
 
 
-def test_a_user_without_the_right_is_unknown_and_the_password_is_not_said(
+def test_a_user_without_permission_makes_it_unknown_and_the_password_stays_secret(
     api: ManagementApi,
 ) -> None:
     api.declare("work")
@@ -96,7 +100,7 @@ def test_a_user_without_the_right_is_unknown_and_the_password_is_not_said(
 
 
 @pytest.mark.parametrize("status", [200, 302, 400, 500, 503])
-def test_what_is_no_management_api_is_unknown(api: ManagementApi, status: int) -> None:
+def test_a_server_without_the_management_api_is_unknown(api: ManagementApi, status: int) -> None:
     api.status = status
     with pytest.raises(BacklogUnknown):
         depth(api.url)
@@ -120,7 +124,7 @@ def test_a_real_broker_and_a_real_worker_are_counted_exactly(
         until(lambda: _numbers(broker) == (12, 8))
         client.lpush("let go", *range(3))
         until(lambda: _numbers(broker) == (9, 8))
-    until(lambda: _numbers(broker) == (17, 0))  # a connection that broke gives its messages back
+    until(lambda: _numbers(broker) == (17, 0))  # a broken connection gives its messages back
     client.lpush("let go", *range(17))
     with celery_worker(broker.amqp, redis_url, "work"):
         until(lambda: _numbers(broker) == (0, 0))
@@ -136,8 +140,8 @@ def _numbers(broker: Broker) -> tuple[int, int] | None:
 
 
 @pytest.mark.slow
-def test_a_real_brokers_errors_are_unknown(broker: Broker) -> None:
-    with pytest.raises(BacklogUnknown, match="has not the queue none of ours"):
+def test_errors_of_a_real_broker_make_the_backlog_unknown(broker: Broker) -> None:
+    with pytest.raises(BacklogUnknown, match="does not have the queue none of ours"):
         depth(broker.seen_at, "none of ours")
     with pytest.raises(BacklogUnknown, match="it needs the tag `management`"):
         depth(broker.management.replace("://", "://guest:wrong@"))

@@ -1,4 +1,4 @@
-"""The probe of a Celery queue on a real Valkey, with a real worker and with bare kombu."""
+"""The probe of a Celery queue on a real Valkey, with a real worker and with kombu alone."""
 
 import time
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def depth(url: str, queue: str) -> Depth:
 
 @pytest.fixture
 def app(redis_url: str) -> Iterator[Celery]:
-    """A publisher of the tasks in held_tasks.py."""
+    """An app that publishes the tasks in held_tasks.py."""
     app = Celery("publisher", broker=redis_url, set_as_current=False)
     yield app
     app.close()
@@ -48,14 +48,14 @@ def put(connection: Connection, queue: Queue, count: int, **properties: object) 
 
 
 def take(connection: Connection, queue: Queue, count: int) -> None:
-    """As a worker does that holds messages without acknowledging them."""
+    """Take messages without acknowledging them, as a busy worker does."""
     channel = connection.channel()
     bound = queue(channel)
     for _ in range(count):
         assert bound.get() is not None
 
 
-def test_every_priority_and_what_a_real_worker_holds_are_counted_exactly(
+def test_all_priorities_and_the_messages_of_a_real_worker_are_counted_exactly(
     app: Celery, client: redis.Redis, redis_url: str
 ) -> None:
     for number in range(20):
@@ -77,7 +77,7 @@ def test_every_priority_and_what_a_real_worker_holds_are_counted_exactly(
         assert depth(redis_url, "work").items + depth(redis_url, "other").items == 22
         assert _held_of(client, "work") == depth(redis_url, "work").pending
     with celery_worker(redis_url, redis_url, "work,other"):
-        # Those of the killed worker come back after the visibility timeout: an hour.
+        # The killed worker's messages come back after the visibility timeout, an hour.
         client.lpush("let go", *range(30))
         until(lambda: depth(redis_url, "work").waiting == depth(redis_url, "other").waiting == 0)
         until(lambda: client.hlen("unacked") == 8)
@@ -101,7 +101,7 @@ def test_a_drained_queue_is_empty_and_not_unknown(
 
 
 @pytest.mark.fault(45)
-def test_a_broker_that_was_emptied_is_unknown_not_zero(
+def test_an_emptied_broker_is_unknown_and_not_zero(
     app: Celery, client: redis.Redis, redis_url: str
 ) -> None:
     app.send_task("hold", queue="work")
@@ -111,7 +111,7 @@ def test_a_broker_that_was_emptied_is_unknown_not_zero(
         depth(redis_url, "work")
 
 
-def test_messages_through_a_topic_exchange_belong_to_the_queue_that_it_routes_them_to(
+def test_messages_of_a_topic_exchange_count_for_the_queue_that_they_are_routed_to(
     broker: Connection, redis_url: str
 ) -> None:
     topics = Exchange("topics", type="topic")
@@ -132,7 +132,7 @@ def _numbers(seen: Depth) -> tuple[int, int]:
     return seen.waiting, seen.pending
 
 
-def test_an_empty_queue_on_an_exchange_of_another_name_is_known_once_that_is_named(
+def test_an_empty_queue_on_an_exchange_of_another_name_is_found_if_the_address_names_it(
     broker: Connection, redis_url: str
 ) -> None:
     Queue("work", Exchange("company"), routing_key="w")(broker.channel()).declare()
@@ -151,7 +151,7 @@ def test_an_empty_queue_on_an_exchange_of_another_name_is_known_once_that_is_nam
         ({"unacked_key": "u", "unacked_index_key": "i"}, "unacked_key=u&unacked_index_key=i"),
     ],
 )
-def test_an_app_may_name_its_keys_otherwise(
+def test_an_app_may_give_its_keys_other_names(
     redis_url: str, transport: dict[str, object], query: str
 ) -> None:
     queue = Queue("work", Exchange("work"), routing_key="work")
@@ -162,7 +162,7 @@ def test_an_app_may_name_its_keys_otherwise(
         assert _numbers(depth(f"{redis_url}?{query}", "work")) == (5, 3)
 
 
-def test_a_queue_whose_name_has_letters_of_patterns_is_found(
+def test_a_queue_with_pattern_characters_in_its_name_is_found(
     broker: Connection, redis_url: str
 ) -> None:
     for name in ("w[a-c]?*\\", "wb"):
@@ -173,7 +173,7 @@ def test_a_queue_whose_name_has_letters_of_patterns_is_found(
     assert _numbers(depth(redis_url, "wb")) == (0, 3)
 
 
-def test_more_unacknowledged_messages_than_are_looked_at_are_extrapolated_and_it_is_said(
+def test_more_unacknowledged_messages_than_are_read_are_extrapolated_and_the_note_says_so(
     broker: Connection, client: redis.Redis
 ) -> None:
     for name in ("work", "other"):
@@ -183,13 +183,13 @@ def test_more_unacknowledged_messages_than_are_looked_at_are_extrapolated_and_it
     seen = CeleryRedisProbe(client, CeleryKeys(queue="other"), counted=20).measure()
     assert seen.estimated
     assert "20 of 40 unacknowledged messages" in seen.note
-    assert 1 <= seen.pending <= 40  # the oldest 20 are all of `work`; it is not called empty
+    assert 1 <= seen.pending <= 40  # the oldest 20 all belong to `work`; it is not called empty
     seen = CeleryRedisProbe(client, CeleryKeys(queue="work"), counted=20).measure()
     assert seen.pending >= 20
 
 
 @pytest.mark.fault(58)
-def test_large_held_messages_are_not_read_through(
+def test_large_unacknowledged_messages_are_not_all_read(
     broker: Connection, client: redis.Redis, redis_url: str
 ) -> None:
     queue = Queue("work", Exchange("work"), routing_key="work")
@@ -202,7 +202,7 @@ def test_large_held_messages_are_not_read_through(
     assert int(seen.note.split()[0]) < 24
 
 
-def test_one_round_trip_tells_it_all(broker: Connection, client: redis.Redis) -> None:
+def test_one_round_trip_is_enough(broker: Connection, client: redis.Redis) -> None:
     queue = Queue("work", Exchange("work"), routing_key="work")
     put(broker, queue, 600)
     take(broker, queue, 500)
@@ -212,7 +212,7 @@ def test_one_round_trip_tells_it_all(broker: Connection, client: redis.Redis) ->
     assert _numbers(seen) == (100, 500)
 
 
-def test_ages_are_told_where_there_are_times(broker: Connection, redis_url: str) -> None:
+def test_ages_are_known_if_the_messages_have_times(broker: Connection, redis_url: str) -> None:
     queue = Queue("work", Exchange("work"), routing_key="work")
     put(broker, queue, 2)
     assert depth(redis_url, "work").oldest_age is None
@@ -226,7 +226,7 @@ def test_ages_are_told_where_there_are_times(broker: Connection, redis_url: str)
 
 def test_a_key_of_another_kind_is_unknown(client: redis.Redis, redis_url: str) -> None:
     client.set("work", "text")
-    with pytest.raises(BacklogUnknown, match="work or unacked is no key of a Celery broker"):
+    with pytest.raises(BacklogUnknown, match="work or unacked is not a key of a Celery broker"):
         depth(redis_url, "work")
 
 
@@ -236,7 +236,7 @@ def test_a_broker_that_is_down_is_unknown() -> None:
         probe.measure()
 
 
-def test_the_address_keeps_what_is_the_clients_own(
+def test_the_address_keeps_the_options_of_the_redis_client(
     broker: Connection, client: redis.Redis, redis_url: str
 ) -> None:
     put(broker, Queue("work", Exchange("work"), routing_key="work"), 1)

@@ -1,4 +1,4 @@
-"""Whatever happened to a stream and its group, the depth is the truth, or says that it is a bound."""
+"""Whatever happened to a stream and its group, the depth is exact or marked as an upper bound."""
 
 from dataclasses import dataclass, field
 
@@ -23,7 +23,7 @@ def operations(*names: str) -> st.SearchStrategy[list[Op]]:
 
 @dataclass
 class Truth:
-    """The stream and the group as they must be, kept without asking the server."""
+    """A model of the stream and the group, kept without asking the server."""
 
     client: redis.Redis
     last: int = 0
@@ -121,7 +121,7 @@ exhaustive = settings(
 @pytest.mark.fault(63)
 @exhaustive
 @given(ops=operations(*HONEST, *LIES))
-def test_a_depth_that_can_be_counted_is_exact_even_where_the_server_is_lied_to(
+def test_a_depth_that_can_be_counted_is_exact_even_if_the_servers_numbers_are_wrong(
     client: redis.Redis, ops: list[Op]
 ) -> None:
     truth = Truth(client)

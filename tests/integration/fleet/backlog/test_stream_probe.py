@@ -1,4 +1,4 @@
-"""The probe of a stream on a real Valkey: its cost, its ages, and what makes a backlog unknown."""
+"""The stream probe on a real Valkey: its cost, its ages, and what makes a backlog unknown."""
 
 import time
 from collections.abc import Callable
@@ -55,7 +55,7 @@ def test_a_long_backlog_is_exact_while_little_was_delivered(stream: redis.Redis)
 
 
 @pytest.mark.fault(47)
-def test_a_group_made_in_the_middle_of_a_long_stream_gets_a_bound_and_a_reason(
+def test_a_group_made_in_the_middle_of_a_long_stream_has_a_bound_and_a_reason(
     stream: redis.Redis,
 ) -> None:
     ids = add(stream, 16_000)
@@ -67,7 +67,7 @@ def test_a_group_made_in_the_middle_of_a_long_stream_gets_a_bound_and_a_reason(
 
 
 @pytest.mark.fault(47)
-def test_a_deletion_ahead_in_the_middle_of_a_long_stream_costs_no_more_than_its_own_number(
+def test_a_deletion_ahead_in_a_long_stream_makes_the_depth_too_high_by_the_deleted_items_at_most(
     stream: redis.Redis,
 ) -> None:
     ids = add(stream, 16_000)
@@ -75,12 +75,12 @@ def test_a_deletion_ahead_in_the_middle_of_a_long_stream_costs_no_more_than_its_
     stream.xdel(STREAM, ids[12_000])
     seen = depth(stream)
     assert (seen.waiting, seen.estimated) == (8_000, True)
-    assert "all ever added less all ever read" in seen.note
+    assert "all items ever added minus all ever read" in seen.note
 
 
 @pytest.mark.fault(47)
 @pytest.mark.parametrize("lie", [0, 15_999, 17_000])
-def test_a_lag_that_cannot_be_true_is_not_believed(stream: redis.Redis, lie: int) -> None:
+def test_a_lag_that_cannot_be_true_is_not_used(stream: redis.Redis, lie: int) -> None:
     ids = add(stream, 16_000)
     stream.xgroup_setid(STREAM, GROUP, ids[7_999], entries_read=lie)
     seen = depth(stream)
@@ -120,7 +120,7 @@ def _group_at_the_end(stream: redis.Redis) -> None:
     ],
     ids=["xdel", "xtrim", "xtrim_all", "xdel_all", "setid", "caught_up", "at_end", "lie"],
 )
-def test_each_way_to_a_nil_or_wrong_lag_of_the_docs_is_exact_where_it_can_be_counted(
+def test_a_short_stream_is_exact_for_each_documented_cause_of_a_nil_or_wrong_lag(
     stream: redis.Redis, change: Callable[[redis.Redis], object], says: int | None, waiting: int
 ) -> None:
     for number in range(1, 11):
@@ -162,17 +162,17 @@ def test_the_cost_does_not_grow_with_the_depth(stream: redis.Redis) -> None:
 
 
 @pytest.mark.fault(58)
-def test_large_items_are_not_read_through(stream: redis.Redis) -> None:
+def test_large_items_are_not_all_read(stream: redis.Redis) -> None:
     ids = add(stream, 60, b"x" * 2**20)
     stream.xgroup_setid(STREAM, GROUP, ids[29])
     with counting(stream) as sent:
         seen = depth(stream)
     assert sent == ["EVAL_RO"]
     assert seen.estimated
-    assert 30 <= seen.waiting <= 59  # 4 MB were read, no more
+    assert 30 <= seen.waiting <= 59  # at most 4 MB were read
 
 
-def test_the_age_is_that_of_the_oldest_item_by_the_servers_clock(stream: redis.Redis) -> None:
+def test_the_age_of_the_oldest_item_is_measured_by_the_servers_clock(stream: redis.Redis) -> None:
     seconds, microseconds = stream.time()
     now = seconds * 1000 + microseconds // 1000
     for minutes in (50, 40, 30, 20):
@@ -184,19 +184,21 @@ def test_the_age_is_that_of_the_oldest_item_by_the_servers_clock(stream: redis.R
 
 
 @pytest.mark.parametrize("entry", ["1-1", "1700000000-0", "99999999999999-0"])
-def test_ids_that_are_no_times_have_no_age(stream: redis.Redis, entry: str) -> None:
+def test_items_whose_ids_are_not_times_have_no_age(stream: redis.Redis, entry: str) -> None:
     stream.xadd(STREAM, {"payload": "x"}, id=entry)
     seen = depth(stream)
     assert (seen.waiting, seen.oldest_age) == (1, None)
 
 
 @pytest.mark.fault(51)
-def test_an_item_from_a_clock_that_was_set_back_a_little_has_just_come(stream: redis.Redis) -> None:
+def test_an_item_has_age_zero_if_the_clock_was_set_back_a_little_after_it(
+    stream: redis.Redis,
+) -> None:
     stream.xadd(STREAM, {"payload": "x"}, id=f"{int(time.time() * 1000) + 20_000}-0")
     assert depth(stream).oldest_age == timedelta()
 
 
-def test_a_position_at_the_last_id_that_there_is_leaves_nothing_to_wait(
+def test_nothing_waits_after_the_highest_possible_id(
     stream: redis.Redis,
 ) -> None:
     add(stream, 3)
@@ -205,7 +207,7 @@ def test_a_position_at_the_last_id_that_there_is_leaves_nothing_to_wait(
 
 
 @pytest.mark.fault(47)
-def test_a_missing_stream_is_unknown_and_the_message_says_what_makes_it(
+def test_a_missing_stream_is_unknown_and_the_message_says_how_to_make_it(
     client: redis.Redis,
 ) -> None:
     with pytest.raises(BacklogUnknown, match=r"there is no stream tasks.*`fleet enqueue` makes it"):
@@ -213,7 +215,7 @@ def test_a_missing_stream_is_unknown_and_the_message_says_what_makes_it(
 
 
 @pytest.mark.fault(47)
-def test_a_missing_group_is_unknown_and_the_message_names_those_there_are(
+def test_a_missing_group_is_unknown_and_the_message_names_the_existing_groups(
     client: redis.Redis,
 ) -> None:
     client.xgroup_create(STREAM, "others", "0", mkstream=True)
@@ -221,14 +223,14 @@ def test_a_missing_group_is_unknown_and_the_message_names_those_there_are(
         depth(client)
 
 
-def test_a_key_that_is_no_stream_is_unknown(client: redis.Redis) -> None:
+def test_a_key_that_is_not_a_stream_is_unknown(client: redis.Redis) -> None:
     client.set(STREAM, "text")
-    with pytest.raises(BacklogUnknown, match=r"the key tasks is no stream; name another one$"):
+    with pytest.raises(BacklogUnknown, match=r"the key tasks is not a stream; name another one$"):
         depth(client)
 
 
 @pytest.mark.fault(45)
-def test_a_server_that_was_emptied_is_unknown_not_zero(stream: redis.Redis) -> None:
+def test_an_emptied_server_is_unknown_and_not_zero(stream: redis.Redis) -> None:
     add(stream, 5)
     assert depth(stream).items == 5
     stream.flushall()
@@ -237,7 +239,7 @@ def test_a_server_that_was_emptied_is_unknown_not_zero(stream: redis.Redis) -> N
 
 
 @pytest.mark.fault(45)
-def test_a_full_server_still_tells_its_depth(own_server: str) -> None:
+def test_the_depth_of_a_full_server_is_known(own_server: str) -> None:
     client = client_of(own_server)
     client.xgroup_create(STREAM, GROUP, "0", mkstream=True)
     add(client, 100)
@@ -280,9 +282,7 @@ def test_a_server_that_is_down_is_unknown() -> None:
         depth(client_of("redis://127.0.0.1:1/0"))
 
 
-def test_the_probe_of_a_stream_is_made_from_plain_values(
-    stream: redis.Redis, redis_url: str
-) -> None:
+def test_the_stream_probe_is_built_from_plain_values(stream: redis.Redis, redis_url: str) -> None:
     add(stream, 2)
     probe = build_probe("redis_stream", url=redis_url, name=STREAM, group=GROUP)
     assert probe.measure().waiting == 2

@@ -1,4 +1,4 @@
-"""Which probe is made from which plain values, and what is said where none can be."""
+"""Which probe is built from which plain values, and which error says that none can be."""
 
 import pytest
 
@@ -9,16 +9,20 @@ from fleet.backlog.probes import build_probe
 @pytest.mark.parametrize(
     ("kind", "url", "message"),
     [
-        ("kafka", "redis://h", "'kafka' is no kind of backlog; use redis_stream"),
+        ("kafka", "redis://h", "'kafka' is not a kind of backlog; use redis_stream"),
         ("redis_stream", "http://h", "Redis URL must specify"),
         ("celery_redis", "redis://h?priority_steps=low", "priority_steps is 'low'; give numbers"),
-        ("celery_rabbitmq", "redis://h", "redis://h is no address of a RabbitMQ; use amqp://"),
-        ("celery_rabbitmq", "amqp:///vhost", "is no address of a RabbitMQ"),
+        (
+            "celery_rabbitmq",
+            "redis://h",
+            "redis://h is not the address of a RabbitMQ server; use amqp://",
+        ),
+        ("celery_rabbitmq", "amqp:///vhost", "is not the address of a RabbitMQ server"),
         ("celery_rabbitmq", "amqp://h?management_port=web", "management_port is 'web'; give a"),
         ("celery_rabbitmq", "amqp://h?management_port=99999", "management_port is '99999'"),
     ],
 )
-def test_what_cannot_be_a_backlog_is_refused_and_the_message_says_what_would_be_right(
+def test_an_invalid_backlog_is_refused_and_the_message_says_what_would_be_right(
     kind: str, url: str, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message.replace("?", r"\?")):
@@ -40,7 +44,7 @@ def test_the_management_api_is_found_from_the_brokers_address(url: str, base: st
     assert repr(probe) == f"CeleryRabbitProbe({base!r}, vhost={'/' if '8080' in url else 'v'!r})"
 
 
-def test_every_list_of_kombus_usual_priorities_is_looked_at() -> None:
+def test_the_lists_of_all_usual_priorities_of_kombu_are_counted() -> None:
     steps = {0, 3, 6, 9}
     names = {"app:work" + (f"\x06\x16{step}" if step else "") for step in steps}
     assert names <= set(CeleryKeys(queue="work", global_keyprefix="app:").waiting)
