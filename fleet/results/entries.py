@@ -1,4 +1,4 @@
-"""Reads a stream of results in pages that memory holds, and what a result says."""
+"""Reads a stream of results in pages that fit into memory, and the fields of a result."""
 
 import base64
 import json
@@ -10,19 +10,21 @@ import redis
 from pods.agent.protocol import RESULT_ENTRY, RESULT_ID, RESULT_POD, RESULT_VALUE
 from pods.base.redis import StreamEntry, stream_page
 
-FIRST_PAGE: Final = 16  # nobody knows how large a result is
+FIRST_PAGE: Final = 16  # small, as the size of a result is not known
 LARGEST_PAGE: Final = 2_000
 PAGE_BYTES: Final = 8 * 2**20
-ONE_LINE: Final = bytes.maketrans(b"\r\n", b"  ")  # in JSON, only between the values
-# Stands between the head of a line and its result; in no text of a head: there quotes are escaped.
+# In JSON, line ends stand only between the values.
+ONE_LINE: Final = bytes.maketrans(b"\r\n", b"  ")
+# Separates the head of a line from its result. No text in a head can contain it: there quotes are
+# escaped.
 RESULT: Final = b', "result": '
 
 
 def pages(client: "redis.Redis", stream: str, after: str) -> Iterator[list[StreamEntry]]:
-    """The results behind an id, in pages of about as many bytes as memory should hold.
+    """Yield the results after an id, in pages of about PAGE_BYTES.
 
     Raises:
-        ValueError: the key is no stream.
+        ValueError: the key is not a stream.
         RedisError: the server does not answer.
     """
     count = FIRST_PAGE
@@ -31,7 +33,7 @@ def pages(client: "redis.Redis", stream: str, after: str) -> Iterator[list[Strea
             page = stream_page(client, stream, after=after, count=count)
         except redis.ResponseError as exc:
             if "WRONGTYPE" in str(exc):
-                raise ValueError(f"the key {stream} is no stream of results") from exc
+                raise ValueError(f"the key {stream} is not a stream of results") from exc
             raise
         if not page:
             return
@@ -42,13 +44,13 @@ def pages(client: "redis.Redis", stream: str, after: str) -> Iterator[list[Strea
 
 
 def item_id(entry: bytes, fields: dict[bytes, bytes]) -> bytes:
-    """The item's id as it is written; a result without one is told by its item's entry, or its own."""
+    """The item's id as it is written; if there is none, the item's entry, or else the result's entry."""
     raw = fields.get(RESULT_ID.encode()) or fields.get(RESULT_ENTRY.encode()) or entry
     return _text(raw).encode()
 
 
 def head(item: bytes, entry: bytes, fields: dict[bytes, bytes]) -> dict[str, str]:
-    """Where a result comes from: `id`, `entry`, `pod`, `at`."""
+    """The fields that say where a result comes from: `id`, `entry`, `pod`, `at`."""
     return {
         "id": item.decode(),
         "entry": _text(fields.get(RESULT_ENTRY.encode(), b"")),
@@ -63,7 +65,7 @@ def value(fields: dict[bytes, bytes]) -> bytes:
 
 
 def line(item: bytes, entry: bytes, fields: dict[bytes, bytes]) -> bytes:
-    """A result as a line of JSON, with the handler's own digits."""
+    """A result as a line of JSON; numbers keep the digits that the handler wrote."""
     about = head(item, entry, fields)
     raw = value(fields)
     try:
@@ -80,7 +82,7 @@ def _text(raw: bytes) -> str:
 
 
 def _result(raw: bytes) -> bytes:
-    # The handler's own digits: numbers are not read and written again.
+    # The bytes of the handler: parsing and printing could change the digits of a number.
     return RESULT + raw.strip() + b"}\n"
 
 
@@ -93,7 +95,7 @@ def _is_json(text: str) -> bool:
 
 
 def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is no JSON")
+    raise ValueError(f"{word} is not JSON")
 
 
 def _keep(number: str) -> str:

@@ -19,9 +19,7 @@ class Exported:
 
     items: int  # in the output
     added: int  # by this call
-    duplicates: (
-        int  # further results of items that are in the file, since it was begun; not written
-    )
+    duplicates: int  # further results of items that the output already holds; not written
 
 
 def export(
@@ -31,17 +29,18 @@ def export(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> Exported:
-    """Append to `out` what it does not hold yet.
+    """Append the results that `out` does not hold yet.
 
-    A name that ends in `.parquet` is a folder of Parquet files with the columns `id`, `entry`, `pod`,
-    `at`, `numbers` and `result`; any other a file with a line `{"id", "entry", "pod", "at", "result"}`
-    each. Goes on where a former export ended; what a crash left half-written is removed first. Memory
-    stays bounded: which items were written is kept in a sidecar on disk, `<out>.ids`. `progress` is
-    told the items so far.
+    If the name of `out` ends in `.parquet`, it is a folder of Parquet files with the columns `id`,
+    `entry`, `pod`, `at`, `numbers` and `result`. Any other name is a file with one line
+    `{"id", "entry", "pod", "at", "result"}` for each result. The export continues where a former one
+    ended, and first removes what a crash left half-written. It needs bounded memory: a sidecar on
+    disk, `<out>.ids`, remembers which items were written. `progress` receives the number of items so
+    far.
 
     Raises:
-        ValueError: `out` holds something else or cannot be written, or `stream` is no stream.
-        RedisError: the server does not answer; call again, and it goes on.
+        ValueError: `out` holds something else or cannot be written, or `stream` is not a stream.
+        RedisError: the server does not answer; the next call continues here.
     """
     body = Parts(out, stream) if out.suffix == ".parquet" else Lines(out)
     with Written(body, stream) as written:
@@ -71,7 +70,7 @@ def export(
 def _gathered(
     found: Iterable[list[StreamEntry]], *, rows: int, volume: int
 ) -> Iterator[list[StreamEntry]]:
-    """Pages put together until they have about so many rows or bytes."""
+    """Join pages until they have about `rows` results or `volume` bytes."""
     gathered: list[StreamEntry] = []
     size = 0
     for page in found:

@@ -1,4 +1,4 @@
-"""Results as lines of JSON in one file."""
+"""Writes results as lines of JSON into one file."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -19,10 +19,10 @@ class Lines:
     rows, volume = 2_000, 8 * 2**20
 
     def __init__(self, path: Path) -> None:
-        """Make the file where it is missing.
+        """Create the file if it is missing.
 
         Raises:
-            ValueError: it cannot be a file.
+            ValueError: the path cannot be a file.
         """
         if path.is_dir() or not path.parent.is_dir():
             raise ValueError(f"{path}: name a file in a folder that exists")
@@ -37,7 +37,7 @@ class Lines:
         return len(lines)
 
     def mark(self, size: int) -> bytes | None:
-        """The last bytes up to there."""
+        """The last bytes before `size`."""
         if self.path.stat().st_size < size:
             return None
         with self.path.open("rb") as file:
@@ -45,10 +45,10 @@ class Lines:
             return file.read(min(size, TAIL_BYTES))
 
     def behind(self, size: int) -> Iterator[tuple[Sequence[bytes], str, int]]:
-        """The whole lines behind `size`; a last one without its end is none.
+        """Yield the lines after `size`; a last line without a line end is left out.
 
         Raises:
-            ValueError: a line was not written by an export.
+            ValueError: an export did not write one of the lines.
         """
         ids: list[bytes] = []
         last, grown, at = "", 0, size
@@ -72,13 +72,13 @@ class Lines:
             yield ids, last, grown
 
     def cut(self, size: int) -> None:
-        """Cut off half a line."""
+        """Cut off an unfinished line."""
         with self.path.open("rb+") as file:
             file.truncate(size)
 
 
 def _head(text: bytes) -> tuple[bytes, str]:
-    """The item and the place of a line; its result, which may be large, is not looked at."""
+    """The item of a line and its place in the stream, without reading the result, which may be large."""
     head, found, _ = text.partition(RESULT)
     if not found or not text.endswith(b"}\n"):
         raise ValueError("no result")

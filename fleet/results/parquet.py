@@ -1,4 +1,4 @@
-"""Results as a folder of Parquet files, which every reader of datasets takes as one table."""
+"""Writes results as a folder of Parquet files, which dataset readers take as one table."""
 
 import hashlib
 import json
@@ -14,7 +14,8 @@ from fleet.results.entries import head, value
 from pods.base.redis import StreamEntry
 
 STREAM: Final = b"podfleet_stream"
-# Arrays of numbers, the usual result of an embedding, are numbers here; whatever else is its own bytes.
+# A result that is an array of numbers (the usual result of an embedding) goes into `numbers`; any
+# other result goes into `result`, as its bytes.
 SCHEMA: Final = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -28,15 +29,15 @@ SCHEMA: Final = pa.schema(
 
 
 class Parts:
-    """A folder of `part-000000.parquet`, …; its size is their number. Each is whole, or not there."""
+    """A folder of `part-000000.parquet`, …; its size is the number of parts, and each part is whole."""
 
     rows, volume = 50_000, 64 * 2**20
 
     def __init__(self, path: Path, stream: str) -> None:
-        """Make the folder where it is missing.
+        """Create the folder if it is missing.
 
         Raises:
-            ValueError: it cannot be a folder, or holds the results of another stream.
+            ValueError: the path cannot be a folder, or the folder holds the results of another stream.
         """
         if path.is_file() or not path.parent.is_dir():
             raise ValueError(f"{path}: name a folder for Parquet files, in a folder that exists")
@@ -46,7 +47,7 @@ class Parts:
             self._check(self._part(0))
 
     def append(self, rows: Sequence[tuple[bytes, StreamEntry]]) -> int:
-        """Write one more part; none for no rows."""
+        """Write one more part, unless there are no rows."""
         if not rows:
             return 0
         columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
@@ -59,7 +60,7 @@ class Parts:
         schema = SCHEMA.with_metadata({STREAM: self._stream.encode()})
         table = pa.table(columns, schema=schema)
         final = self._part(self._count())
-        # Readers of datasets leave alone what begins with a dot.
+        # Dataset readers ignore names that begin with a dot.
         half = self.path / f".{final.name}.half"
         with half.open("wb") as file:
             pq.write_table(table, file, compression="zstd")
@@ -69,7 +70,7 @@ class Parts:
         return 1
 
     def mark(self, size: int) -> bytes | None:
-        """The names and sizes of the first parts."""
+        """A hash of the names and sizes of the first parts."""
         told = hashlib.blake2b(digest_size=16)
         for number in range(size):
             part = self._part(number)
@@ -79,10 +80,10 @@ class Parts:
         return told.digest()
 
     def behind(self, size: int) -> Iterator[tuple[Sequence[bytes], str, int]]:
-        """The parts behind the first `size`.
+        """Yield the parts after the first `size`.
 
         Raises:
-            ValueError: one was not written by an export of this stream.
+            ValueError: an export of this stream did not write one of the parts.
         """
         for number in range(size, self._count()):
             table = self._check(self._part(number))
@@ -90,7 +91,7 @@ class Parts:
             yield [i.encode() for i in ids], table.column("at")[-1].as_py(), 1
 
     def cut(self, size: int) -> None:
-        """Remove parts that were not finished."""
+        """Remove unfinished parts."""
         for half in self.path.glob(".part-*.half"):
             half.unlink()
 
@@ -115,7 +116,7 @@ class Parts:
 
 
 def _numbers(raw: bytes) -> list[float] | None:
-    """The result as float64 numbers, where it is an array of numbers."""
+    """The result as float64 numbers; None if it is not an array of numbers."""
     if not raw.lstrip().startswith(b"["):
         return None
     try:

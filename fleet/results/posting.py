@@ -15,30 +15,30 @@ from fleet.results.entries import item_id, line, pages
 from pods.base import egress
 from pods.base.redis import LONGEST_BLOCK_MS, StreamEntry
 
-# A hash for each stream: the last entry that a target has taken. No fleet can be called so.
+# A hash for each stream: the last entry that each target has accepted. No fleet can have this name.
 PREFIX: Final = "podfleet:_posted:"
 BATCH: Final = 500
-# A callback that is away for longer ends the command; called again, it goes on.
+# The command ends if the callback does not accept a batch within this time; the next call continues.
 PATIENCE: Final = timedelta(minutes=10)
 TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
 TRY_AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class BadTarget(ValueError):
-    """The callback URL is not allowed, or it refuses what it is sent."""
+    """The callback URL is not allowed, or the callback refuses the results."""
 
 
 class _Away(Exception):
-    """No usable answer; it may have taken the batch all the same."""
+    """The callback gave no usable answer; it may still have accepted the batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posted:
-    """What a call has posted."""
+    """What one call posted."""
 
     items: int
     batches: int
-    after: str  # the last entry that the target has taken
+    after: str  # the last entry that the target has accepted
 
 
 def post(
@@ -53,18 +53,18 @@ def post(
     patience: timedelta = PATIENCE,
     private_too: bool = False,
 ) -> Posted:
-    """POST every result that the target has not taken yet, as lines of JSON (`application/x-ndjson`).
+    """POST every result that the target has not accepted yet, as lines of JSON (`application/x-ndjson`).
 
-    A batch counts as taken when the answer is 2xx; the place is then written to Redis, so that a
-    later call goes on there. After a lost answer or a kill the same batch comes again, with the same
-    `Idempotency-Key`: results carry their item's `id`. `token` is sent as a bearer token. `follow`
-    goes on waiting for new results until it is interrupted. A host on a private network is refused
-    unless `private_too`.
+    The target accepts a batch by a 2xx answer. The place is then written to Redis, and a later call
+    continues there. After a lost answer or a kill the same batch is posted again, with the same
+    `Idempotency-Key`; each result has the `id` of its item. `token` is sent as a bearer token. With
+    `follow` the call waits for new results until it is interrupted. A host on a private network is
+    refused unless `private_too` is true.
 
     Raises:
         BadTarget: the URL is not allowed, or the target refuses a batch; nothing is skipped.
-        ValueError: `stream` is no stream.
-        RedisError: the server does not answer; call again, and it goes on.
+        ValueError: `stream` is not a stream.
+        RedisError: the server does not answer; the next call continues here.
     """
     check(url, private_too=private_too)
     key, field = PREFIX + stream, hashlib.sha256(url.encode()).hexdigest()[:32]
@@ -87,16 +87,17 @@ def post(
 
 
 def check(url: str, *, private_too: bool = False) -> None:
-    """Refuse what results must not be sent to.
+    """Refuse a URL that results must not be sent to.
 
     Raises:
-        BadTarget: not http(s), a password in it, or a host on a private network and not `private_too`.
+        BadTarget: the URL is not http(s), holds a password, or names a host on a private network
+            while `private_too` is false.
     """
     try:
         httpx.URL(url)
         parts = urlsplit(url)
         host = parts.hostname if parts.scheme in {"http", "https"} and parts.port != 0 else None
-    except (ValueError, httpx.InvalidURL):  # control characters, brackets, a port that is none
+    except (ValueError, httpx.InvalidURL):  # control characters, brackets, an invalid port
         host = None
     if not host:
         raise BadTarget("the callback must be an address like https://host/path")
@@ -137,11 +138,13 @@ def _deliver(
             on=_Away, attempts=None, timeout=patience, wait_initial=0.5, wait_max=30.0
         ):
             with attempt:
-                # Each time: the name may lead elsewhere by now.
+                # Check before each try: the name may resolve to another address by now.
                 check(url, private_too=private_too)
                 _send(http, url, body, key)
     except _Away as exc:
-        raise BadTarget(f"the callback is away: {exc}; call again, and it goes on") from exc
+        raise BadTarget(
+            f"the callback is not available: {exc}; run the same command again to continue"
+        ) from exc
 
 
 def _send(http: httpx.Client, url: str, body: bytes, key: str) -> None:
@@ -154,5 +157,5 @@ def _send(http: httpx.Client, url: str, body: bytes, key: str) -> None:
     if not answer.is_success:
         raise BadTarget(
             f"the callback answers {answer.status_code} to {key}; nothing is skipped: "
-            "mend it and call again"
+            "repair the callback, then run the same command again"
         )

@@ -1,4 +1,4 @@
-"""What an export has written: which items, how much, up to where in the stream."""
+"""Remembers what an export has written: which items, how much, and up to where in the stream."""
 
 import hashlib
 import sqlite3
@@ -23,42 +23,42 @@ CREATE TABLE IF NOT EXISTS state (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """How far an export is; true of the first `size` bytes, or parts, of its output."""
+    """How far an export is; describes the first `size` bytes, or parts, of its output."""
 
     stream: str
-    after: str = "0-0"  # the last entry of the stream that was dealt with
+    after: str = "0-0"  # the last entry of the stream that was handled
     size: int = 0
     items: int = 0
     duplicates: int = 0
 
 
 class Output(Protocol):
-    """What an export writes to. Its size counts bytes, or parts: what is written whole."""
+    """What an export writes to. Its size is counted in bytes, or in whole parts."""
 
     path: Path
 
     def append(self, rows: Sequence[tuple[bytes, StreamEntry]]) -> int:
-        """Write results, each with its item's id; returns by how much the size grew."""
+        """Write results, each with its item's id; return by how much the size grew."""
 
     def mark(self, size: int) -> bytes | None:
-        """What tells the first `size` of it from another output; None where it holds less."""
+        """A mark that tells the first `size` of this output from another; None if it holds less."""
 
     def behind(self, size: int) -> Iterable[tuple[Sequence[bytes], str, int]]:
-        """What is whole behind `size`, in steps: ids, the place of the last, growth of the size.
+        """Yield the whole results after `size`, in steps: ids, place of the last, growth of the size.
 
         Raises:
-            ValueError: it holds what no export wrote.
+            ValueError: the output holds something that no export wrote.
         """
 
     def cut(self, size: int) -> None:
-        """Remove what a crash left half-written behind `size`."""
+        """Remove what a crash left half-written after `size`."""
 
 
 class Written:
-    """The sidecar of an output. It can be lost: then it is made again from the output."""
+    """The sidecar of an output. If it is lost, it is made again from the output."""
 
     def __init__(self, out: Output, stream: str) -> None:
-        """Open it, catch up with the output, cut off what a crash left half-written.
+        """Open the sidecar, catch up with the output, cut off what a crash left half-written.
 
         Raises:
             ValueError: the output holds something else, or another export writes to it.
@@ -73,7 +73,7 @@ class Written:
         except sqlite3.DatabaseError as exc:
             self._db.close()
             raise ValueError(
-                f"{sidecar(path)} is damaged ({exc}); remove it, and it is made again"
+                f"{sidecar(path)} is damaged ({exc}); remove it, and the next export makes it again"
             ) from exc
         except ValueError:
             self._db.close()
@@ -88,7 +88,7 @@ class Written:
         self._db.close()
 
     def add(self, items: Sequence[bytes]) -> list[bool]:
-        """Which of these ids are new, each at its first place; committed by the next `commit`."""
+        """Add ids and return which were new (each once); the next `commit` makes it permanent."""
         self._begin()
         new = []
         for item in items:
@@ -100,7 +100,7 @@ class Written:
         return new
 
     def commit(self, state: State) -> None:
-        """Remember what was added; it is in the output by now."""
+        """Save the state and the added ids; the output must hold the results already."""
         self._begin()
         self._db.execute(
             "INSERT OR REPLACE INTO state VALUES (1, ?, ?, ?, ?, ?, ?)",
@@ -123,7 +123,7 @@ class Written:
     def _open(self, stream: str) -> None:
         self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
-        # A sidecar behind or ahead of its file is noticed, so that nothing has to wait for a disk.
+        # No need to wait for the disk: `_open` notices a sidecar that is behind or ahead of its output.
         self._db.execute("PRAGMA synchronous = OFF")
         self._db.execute("BEGIN IMMEDIATE")
         for statement in filter(str.strip, SCHEMA.split(";")):
@@ -148,7 +148,7 @@ class Written:
         self._catch_up()
 
     def _catch_up(self) -> None:
-        """Take up what the output holds behind the state, and cut off what is not whole."""
+        """Add what the output holds after the state, and cut off what is not whole."""
         state = self.state
         for ids, last, size in self._out.behind(state.size):
             new = self.add(ids)
@@ -165,5 +165,5 @@ class Written:
 
 
 def sidecar(out: Path) -> Path:
-    """Where the ids of an output are."""
+    """The file that holds the ids of an output."""
     return out.with_name(f"{out.name}.ids")

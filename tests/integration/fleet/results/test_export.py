@@ -1,4 +1,4 @@
-"""A stream of results in a file, each item once."""
+"""An export writes each item's result once into a file."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def items(out: Path) -> list[str]:
     return [line["id"] for line in lines(out)]
 
 
-def test_a_result_is_a_line_with_its_item_entry_pod_and_place(
+def test_each_result_is_a_line_with_its_item_entry_pod_and_place(
     client: redis.Redis, out: Path
 ) -> None:
     at = client.xadd(STREAM, {"id": "a", "entry": "7-1", "pod": "pod-3", "result": '{"x": [1.5]}'})
@@ -63,12 +63,12 @@ def test_a_result_is_a_line_with_its_item_entry_pod_and_place(
         (b"text\nof two lines", rb'"text\nof two lines"'),
         (b"NaN", b'"NaN"'),
         (b"[1, Infinity]", b'"[1, Infinity]"'),
-        (b"9" * 5_000, b'"' + b"9" * 5_000 + b'"'),  # which Python refuses to read
+        (b"9" * 5_000, b'"' + b"9" * 5_000 + b'"'),  # a number that Python refuses to parse
         (b"[" * 50_000, b'"' + b"[" * 50_000 + b'"'),
         (b"", b'""'),
     ],
 )
-def test_json_keeps_its_digits_and_text_is_text(
+def test_json_keeps_its_digits_and_text_becomes_a_json_string(
     client: redis.Redis, out: Path, raw: bytes, written: bytes
 ) -> None:
     publish(client, "a", "b", result=raw)
@@ -78,14 +78,14 @@ def test_json_keeps_its_digits_and_text_is_text(
     assert json.loads(second)["id"] == "b"
 
 
-def test_bytes_are_base64_and_say_so(client: redis.Redis, out: Path) -> None:
+def test_bytes_are_written_as_base64_with_the_encoding(client: redis.Redis, out: Path) -> None:
     publish(client, "a", result=b"\xff\x00")
     export(client, STREAM, out)
     assert lines(out)[0]["result"] == "/wA="
     assert lines(out)[0]["encoding"] == "base64"
 
 
-def test_a_result_without_an_id_is_told_by_its_entry(client: redis.Redis, out: Path) -> None:
+def test_a_result_without_an_id_is_identified_by_its_entry(client: redis.Redis, out: Path) -> None:
     client.xadd(STREAM, {"entry": "5-0", "result": "1"})
     own = client.xadd(STREAM, {"result": "2"})
     client.xadd(STREAM, {b"id": b"caf\xe9", b"result": b"3"})
@@ -94,9 +94,7 @@ def test_a_result_without_an_id_is_told_by_its_entry(client: redis.Redis, out: P
     assert items(out) == ["5-0", own.decode(), "caf\\xe9", "caf\\xe8"]
 
 
-def test_further_results_of_an_item_are_counted_and_left_out(
-    client: redis.Redis, out: Path
-) -> None:
+def test_a_second_result_of_an_item_is_counted_and_left_out(client: redis.Redis, out: Path) -> None:
     publish(client, "a", "b")
     publish(client, "b", "a", "c", result="2")
     assert export(client, STREAM, out) == Exported(items=3, added=3, duplicates=2)
@@ -106,7 +104,7 @@ def test_further_results_of_an_item_are_counted_and_left_out(
     assert [line["result"] for line in lines(out)] == [1, 1, 2, 1]
 
 
-def test_a_second_export_reads_only_what_is_new(client: redis.Redis, out: Path) -> None:
+def test_a_second_export_reads_only_new_results(client: redis.Redis, out: Path) -> None:
     publish(client, "a", "b")
     export(client, STREAM, out)
     client.xtrim(STREAM, 0)
@@ -115,14 +113,14 @@ def test_a_second_export_reads_only_what_is_new(client: redis.Redis, out: Path) 
     assert items(out) == ["a", "b", "c"]
 
 
-def test_no_results_are_an_empty_file(client: redis.Redis, out: Path) -> None:
+def test_an_export_without_results_makes_an_empty_file(client: redis.Redis, out: Path) -> None:
     assert export(client, STREAM, out) == Exported(items=0, added=0, duplicates=0)
     assert out.read_bytes() == b""
     publish(client, "a")
     assert export(client, STREAM, out).items == 1
 
 
-def test_results_of_any_size_come_in_pages_that_memory_holds(
+def test_results_of_any_size_are_read_in_pages_that_fit_into_memory(
     client: redis.Redis, out: Path
 ) -> None:
     publish(client, *map(str, range(5_000)))
@@ -136,7 +134,7 @@ def test_results_of_any_size_come_in_pages_that_memory_holds(
     assert len(items(out)) == len(set(items(out))) == 9_012
 
 
-def test_half_a_line_is_cut_off_and_written_whole(client: redis.Redis, out: Path) -> None:
+def test_an_unfinished_line_is_cut_off_and_written_again(client: redis.Redis, out: Path) -> None:
     publish(client, "a", "b", "c")
     export(client, STREAM, out)
     whole = out.read_bytes()
@@ -146,7 +144,7 @@ def test_half_a_line_is_cut_off_and_written_whole(client: redis.Redis, out: Path
         assert out.read_bytes() == whole
 
 
-def test_whole_lines_that_a_crash_left_behind_the_sidecar_are_taken_up(
+def test_whole_lines_that_the_sidecar_misses_after_a_crash_are_kept(
     client: redis.Redis, out: Path
 ) -> None:
     publish(client, "a")
@@ -155,7 +153,7 @@ def test_whole_lines_that_a_crash_left_behind_the_sidecar_are_taken_up(
     publish(client, "b", "c")
     export(client, STREAM, out)
     whole = out.read_bytes()
-    sidecar(out).write_bytes(ids)  # the page was written, its commit was not
+    sidecar(out).write_bytes(ids)  # the page is in the file, its commit is not in the sidecar
     out.write_bytes(whole + b'{"id": "d", "en')
     publish(client, "b", "d")
     assert export(client, STREAM, out) == Exported(items=4, added=1, duplicates=1)
@@ -171,7 +169,7 @@ def test_a_lost_sidecar_is_made_again_from_the_file(client: redis.Redis, out: Pa
     assert items(out) == ["a", "b", "c"]
 
 
-def test_a_file_that_was_removed_is_written_anew(client: redis.Redis, out: Path) -> None:
+def test_a_removed_file_is_written_again_from_the_start(client: redis.Redis, out: Path) -> None:
     publish(client, "a", "b")
     export(client, STREAM, out)
     out.unlink()
@@ -179,7 +177,9 @@ def test_a_file_that_was_removed_is_written_anew(client: redis.Redis, out: Path)
     assert items(out) == ["a", "b"]
 
 
-def test_a_file_of_something_else_is_left_as_it_is(client: redis.Redis, out: Path) -> None:
+def test_a_file_with_other_content_is_refused_and_not_changed(
+    client: redis.Redis, out: Path
+) -> None:
     publish(client, "a")
     for content in (b"notes\n", b'{"id": "a"}\n', b"[1]\n", b'{"id": 3, "at": "1-0"}\n'):
         out.write_bytes(content)
@@ -203,15 +203,15 @@ def test_a_file_of_another_stream_is_refused(client: redis.Redis, out: Path) -> 
         export(client, "other:results", out)
 
 
-def test_a_place_that_cannot_be_written_is_named(client: redis.Redis, tmp_path: Path) -> None:
+def test_an_error_names_a_path_that_cannot_be_written(client: redis.Redis, tmp_path: Path) -> None:
     for out in (tmp_path, tmp_path / "no" / "out.jsonl"):
         with pytest.raises(ValueError, match="name a file in a folder that exists"):
             export(client, STREAM, out)
 
 
-def test_a_key_that_is_no_stream_is_named(client: redis.Redis, out: Path) -> None:
+def test_an_error_names_a_key_that_is_not_a_stream(client: redis.Redis, out: Path) -> None:
     client.set(STREAM, "x")
-    with pytest.raises(ValueError, match="emb:results is no stream of results"):
+    with pytest.raises(ValueError, match="emb:results is not a stream of results"):
         export(client, STREAM, out)
 
 

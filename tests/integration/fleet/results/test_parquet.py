@@ -1,4 +1,4 @@
-"""A stream of results in a folder of Parquet files, each item once."""
+"""An export writes each item's result once into a folder of Parquet files."""
 
 import os
 import subprocess
@@ -43,7 +43,7 @@ def rows(out: Path) -> list[dict[str, Any]]:
     return found
 
 
-def test_arrays_of_numbers_are_numbers_and_the_rest_is_its_own_bytes(
+def test_arrays_of_numbers_become_numbers_and_other_results_stay_bytes(
     client: redis.Redis, out: Path
 ) -> None:
     at = client.xadd(STREAM, {"id": "a", "entry": "7-1", "pod": "pod-3", "result": "[0.5, 2]"})
@@ -59,7 +59,7 @@ def test_arrays_of_numbers_are_numbers_and_the_rest_is_its_own_bytes(
     assert {row["result"] for row in others} >= {b"\xff\x00", b"", b'{"x": 1}'}
 
 
-def test_further_results_of_an_item_are_left_out_and_a_call_adds_only_what_is_new(
+def test_a_second_result_of_an_item_is_left_out_and_a_call_adds_only_new_results(
     client: redis.Redis, out: Path
 ) -> None:
     publish(client, "a", "b", "a")
@@ -83,7 +83,7 @@ def test_a_lost_sidecar_is_made_again_from_the_parts(client: redis.Redis, out: P
     assert [row["id"] for row in rows(out)] == ["a", "b", "c", "d"]
 
 
-def test_a_half_written_part_is_removed_and_no_reader_takes_it(
+def test_a_half_written_part_is_removed_and_no_reader_sees_it(
     client: redis.Redis, out: Path
 ) -> None:
     publish(client, "a")
@@ -95,7 +95,7 @@ def test_a_half_written_part_is_removed_and_no_reader_takes_it(
     assert not half.exists()
 
 
-def test_a_folder_of_something_else_is_refused_and_left_as_it_is(
+def test_a_folder_with_other_content_is_refused_and_not_changed(
     client: redis.Redis, out: Path, tmp_path: Path
 ) -> None:
     publish(client, "a")
@@ -118,7 +118,7 @@ def _has_parts(process: "subprocess.Popen[bytes]", out: Path, parts: int) -> boo
     return process.poll() is not None or len(list(out.glob("part-*"))) >= parts
 
 
-def test_a_killed_export_goes_on_without_loss_or_repeat(
+def test_a_killed_export_continues_without_loss_or_repetition(
     client: redis.Redis, out: Path, redis_url: str
 ) -> None:
     count = 30_000
@@ -142,7 +142,7 @@ def test_a_killed_export_goes_on_without_loss_or_repeat(
     assert sorted(int(row["id"]) for row in rows(out)) == list(range(count))
 
 
-def test_a_part_holds_so_many_rows_that_memory_holds_it(
+def test_many_results_are_written_as_several_parts(
     client: redis.Redis, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parquet.Parts, "rows", 100)

@@ -1,4 +1,4 @@
-"""A stream of results posted to a callback: at least once, in order, and nothing skipped."""
+"""Results are posted to a callback at least once, in order, and none is skipped."""
 
 import json
 import threading
@@ -22,13 +22,13 @@ SHORT = timedelta(seconds=2)
 
 
 def post(client: redis.Redis, stream: str, url: str, **options: Any) -> Posted:
-    """As the command calls it: private networks are allowed where the settings allow them."""
+    """Post as the command does: private networks are allowed if the settings allow them."""
     private_too = django_settings.ALLOW_PRIVATE_WEBHOOKS
     return posting.post(client, stream, url, private_too=private_too, **options)
 
 
 class Callback:
-    """A callback's other end: keeps what it is sent, and answers what the test wants."""
+    """A callback server that keeps what it receives and answers as the test tells it."""
 
     def __init__(self) -> None:
         self.batches: list[list[dict[str, Any]]] = []
@@ -88,7 +88,7 @@ def publish(client: redis.Redis, *items: str) -> None:
         client.xadd(STREAM, {"id": item, "entry": f"{item}-0", "pod": "p", "result": "[1]"})
 
 
-def test_results_come_in_order_in_batches_and_a_later_call_goes_on(
+def test_results_are_posted_in_order_in_batches_and_a_later_call_continues(
     client: redis.Redis, callback: Callback
 ) -> None:
     publish(client, *"abcde")
@@ -100,7 +100,7 @@ def test_results_come_in_order_in_batches_and_a_later_call_goes_on(
     assert post(client, STREAM, callback.url).items == 1
     assert callback.items == list("abcdef")
     other = callback.url + "/other"
-    assert post(client, STREAM, other).items == 6  # each target has its own place
+    assert post(client, STREAM, other).items == 6  # each target continues at its own place
 
 
 def test_a_lost_answer_sends_the_same_batch_again_under_the_same_key(
@@ -125,12 +125,12 @@ def test_a_refused_batch_is_not_skipped(client: redis.Redis, callback: Callback)
 
 
 @pytest.mark.fault(60)
-def test_a_callback_that_is_away_ends_the_call_and_loses_nothing(
+def test_an_unavailable_callback_ends_the_call_and_no_result_is_lost(
     client: redis.Redis, callback: Callback
 ) -> None:
     publish(client, "a")
     callback.answer = lambda _: 502
-    with pytest.raises(BadTarget, match="the callback is away: it answers 502"):
+    with pytest.raises(BadTarget, match="the callback is not available: it answers 502"):
         post(client, STREAM, callback.url, patience=SHORT)
     callback.answer = lambda _: 200
     assert post(client, STREAM, callback.url) == Posted(
@@ -139,7 +139,7 @@ def test_a_callback_that_is_away_ends_the_call_and_loses_nothing(
 
 
 @pytest.mark.fault(65)
-def test_a_callback_inside_the_network_is_refused_before_it_is_asked(
+def test_a_callback_on_a_private_network_is_refused_before_any_request(
     client: redis.Redis, callback: Callback, settings: Any
 ) -> None:
     settings.ALLOW_PRIVATE_WEBHOOKS = False
@@ -177,7 +177,7 @@ def test_a_redirect_is_not_followed(client: redis.Redis, callback: Callback) -> 
         post(client, STREAM, callback.url)
 
 
-def test_following_posts_what_comes_later(client: redis.Redis, callback: Callback) -> None:
+def test_with_follow_later_results_are_posted_too(client: redis.Redis, callback: Callback) -> None:
     class Enough(Exception):
         pass
 
@@ -194,7 +194,7 @@ def test_following_posts_what_comes_later(client: redis.Redis, callback: Callbac
 
 
 @pytest.mark.django_db
-def test_the_command_posts_and_says_how_many(
+def test_the_command_posts_the_results_and_prints_how_many(
     client: redis.Redis,
     callback: Callback,
     redis_url: str,

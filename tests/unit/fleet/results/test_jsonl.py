@@ -1,4 +1,4 @@
-"""Whatever a result holds is one line of JSON, from which an export knows where it was."""
+"""Any result becomes one line of JSON, and the line tells an export where to continue."""
 
 import json
 
@@ -37,7 +37,7 @@ FIELDS = st.dictionaries(
 @settings(max_examples=500, deadline=None)
 @given(rows=st.lists(FIELDS, min_size=1, max_size=4))
 @example(rows=[{b"id": b"\n", b"result": b"\n"}])
-def test_whatever_a_result_holds_is_a_line_that_can_be_read_again(
+def test_any_result_becomes_a_line_that_can_be_read_again(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[bytes, bytes]]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzzed.jsonl"
