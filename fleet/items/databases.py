@@ -1,4 +1,4 @@
-"""The databases that a query of items can be put to: PostgreSQL and SQLite, for reading alone."""
+"""Runs read-only queries of items on PostgreSQL and SQLite."""
 
 import sqlite3
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -15,14 +15,14 @@ from fleet.items.rows import ESCAPED
 from fleet.items.source import BadInput
 
 CONNECT_SECONDS: Final = 10
-# What the library says of an address may hold the password.
+# The library's own message about an address may hold the password.
 UNREADABLE: Final = (
-    "the address of the PostgreSQL cannot be read; in names and passwords write @ as %40, / as %2F "
-    "and : as %3A"
+    "the address of the PostgreSQL server cannot be read; in names and passwords write @ as %40, "
+    "/ as %2F and : as %3A"
 )
-AGAIN: Final = "when that is mended, the same command goes on"
-AS_TEXT: Final = ("json", "jsonb")  # their digits are not read and written again
-# Of SQLite: it is busy, locked, full, cannot be read or cannot be opened.
+AGAIN: Final = "after a repair, run the same command again to continue"
+AS_TEXT: Final = ("json", "jsonb")  # parsing and printing could change the digits of numbers
+# SQLite errors that may pass: busy, locked, out of memory, unreadable, or cannot be opened.
 PASSING: Final = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -38,42 +38,42 @@ Rows = Generator[tuple[Any, ...], None, None]
 
 
 class Away(BadInput):
-    """The database does not answer; it may a moment later."""
+    """The database does not answer; it may answer a moment later."""
 
 
 class Database(Protocol):
-    """A database that is only read; `$1`, `$2` … stand for values in the text of a query."""
+    """A database for reading; `$1`, `$2` … in the text of a query stand for values."""
 
-    identity: str  # what tells it from others, whoever asks
+    identity: str  # tells this database from others, whichever user connects
     label: str  # for messages; without a password
 
     def columns(self, sql: str, *values: Any) -> list[str]:
-        """The names of what a query answers, in its order.
+        """Return the names of the columns of a query, in their order.
 
         Raises:
-            BadInput: the database refuses it.
-            Away: it does not answer.
+            BadInput: the database refuses the query.
+            Away: the database does not answer.
         """
 
     def rows(self, sql: str, *values: Any, at_once: int = 1) -> Rows:
-        """What a query answers; close it before its end where that is enough.
+        """Yield the rows of a query; a caller that needs no more of them closes the generator.
 
-        `at_once`: rows that memory may hold beside those that were taken.
+        `at_once`: how many rows not yet yielded may be in memory.
 
         Raises:
-            BadInput: the database refuses it.
-            Away: it does not answer.
+            BadInput: the database refuses the query.
+            Away: the database does not answer.
         """
 
     def close(self) -> None:
-        """Let go of the connection; the next call makes another."""
+        """Close the connection; the next call opens a new one."""
 
 
 def database(url: str) -> Database:
-    """The database at an address.
+    """Return the database at an address.
 
     Raises:
-        BadInput: it is no address of a PostgreSQL or of an SQLite.
+        BadInput: the address is neither of a PostgreSQL nor of an SQLite database.
     """
     scheme = url.partition(":")[0].lower()
     if scheme in {"postgresql", "postgres"}:
@@ -87,10 +87,10 @@ def database(url: str) -> Database:
 
 
 class PostgresDatabase:
-    """A PostgreSQL, in a read-only transaction for each query."""
+    """A PostgreSQL database; each query runs in a read-only transaction."""
 
     def __init__(self, url: str) -> None:
-        """Raises BadInput where the address cannot be read; nothing is asked yet."""
+        """Read the address, without a connection; raise BadInput if it cannot be read."""
         self._url = url
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         try:
@@ -106,27 +106,27 @@ class PostgresDatabase:
         self.label = self.identity
 
     def columns(self, sql: str, *values: Any) -> list[str]:
-        """The names of what a query answers."""
+        """Return the names of the columns of a query."""
         with self._told(), self._open().transaction(), self._cursor() as cursor:
-            # with values it goes by the extended protocol, which takes one statement
+            # with values psycopg uses the extended protocol, which takes only one statement
             cursor.execute(sql.encode(), values)
             return [column.name for column in cursor.description or ()]
 
     def rows(self, sql: str, *values: Any, at_once: int = 1) -> Rows:
-        """What a query answers."""
-        # By the extended protocol, too; and the driver keeps no whole answer.
+        """Yield the rows of a query."""
+        # This uses the extended protocol too, and the driver does not keep the whole answer.
         size = at_once if psycopg.capabilities.has_stream_chunked() else 1
         with (
             self._told(),
             self._open().transaction(),
             self._cursor() as cursor,
-            # closed early, it tells the server to stop
+            # if it is closed early, it tells the server to stop
             closing(cast("Rows", cursor.stream(sql.encode(), values, size=size))) as rows,
         ):
             yield from rows
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
         self._connection = None
@@ -140,7 +140,7 @@ class PostgresDatabase:
                 self._url, connect_timeout=CONNECT_SECONDS, application_name="podfleet enqueue"
             )
             connection.read_only = True
-            connection.prepare_threshold = None  # a pool in between may not know them
+            connection.prepare_threshold = None  # a pool may not know prepared statements
             for kind in AS_TEXT:
                 connection.adapters.register_loader(kind, TextLoader)
             self._connection = connection
@@ -164,10 +164,10 @@ class PostgresDatabase:
 
 
 class SqliteDatabase:
-    """An SQLite file, opened for reading."""
+    """An SQLite file, opened for reading only."""
 
     def __init__(self, url: str) -> None:
-        """Raises BadInput where the address names no file; nothing is opened yet."""
+        """Read the address, without opening the file; raise BadInput if it does not name one."""
         path = unquote(urlsplit(url).path).removeprefix("/")
         if not path or urlsplit(url).netloc:
             raise BadInput("name the SQLite file as sqlite:////folder/file.sqlite3")
@@ -176,17 +176,17 @@ class SqliteDatabase:
         self._connection: sqlite3.Connection | None = None
 
     def columns(self, sql: str, *values: Any) -> list[str]:
-        """The names of what a query answers."""
+        """Return the names of the columns of a query."""
         with self._told(), closing(self._open().execute(sql, _named(values))) as cursor:
             return [str(column[0]) for column in cursor.description or ()]
 
     def rows(self, sql: str, *values: Any, at_once: int = 1) -> Rows:
-        """What a query answers; SQLite gives a row at a time."""
+        """Yield the rows of a query; SQLite gives one row at a time."""
         with self._told(), closing(self._open().execute(sql, _named(values))) as cursor:
             yield from cursor
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
         self._connection = None
@@ -208,10 +208,10 @@ class SqliteDatabase:
                 self.close()
                 raise Away(f"{self.label}: {exc}; {AGAIN}") from exc
             raise BadInput(f"{self.label}: {exc}") from exc
-        except sqlite3.Warning as exc:  # of Python 3.11, for two statements at once
+        except sqlite3.Warning as exc:  # Python 3.11 raises this for two statements at once
             raise BadInput(f"{self.label}: {exc}") from exc
 
 
 def _named(values: Sequence[Any]) -> Mapping[str, Any]:
-    """The values of `$1`, `$2` …: to SQLite these are names."""
+    """The values of `$1`, `$2` … by name: SQLite takes these for named parameters."""
     return {str(n): value for n, value in enumerate(values, 1)}

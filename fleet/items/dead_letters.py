@@ -1,4 +1,4 @@
-"""Dead letters: what they say, and how they go back to the stream or away."""
+"""Reads dead letters, puts them back onto the stream, and deletes them."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -11,11 +11,12 @@ import redis
 from pods.agent import protocol
 from pods.base.redis import stream_page
 
-# The server does nothing else during a step; a letter may be as large as an item and a traceback.
+# How many letters one step moves: it blocks the server, and a letter may hold a large item and a
+# traceback.
 AT_ONCE: Final = 100
-# An item that has its own id keeps it; another gets its first entry's, which its result had had.
-# The words of a letter become a line of its history, so that another death shows the former ones.
-# KEYS: dead letters, stream. ARGV: the letters. Answers how many went back.
+# An item with its own id keeps it. Any other gets the id of its first entry, which its result would
+# have had. The fields of a letter become a line of its history, so that the next failure shows the
+# former ones. KEYS: dead letters, stream. ARGV: the letters. Answers how many went back.
 RETRY: Final = """#!lua
 local DEAD = {dead_entry = 1, dead_error = 1, dead_traceback = 1, dead_deliveries = 1,
   dead_pod = 1, dead_at_ms = 1, dead_history = 1}
@@ -52,16 +53,16 @@ return back
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """One item that came to nothing."""
+    """One item that failed for the last time."""
 
-    letter: str  # its place on the dead-letter stream: what `--id` takes
+    letter: str  # its id on the dead-letter stream, for `--id`
     id: str  # the item's own id, else its entry's
     error: str
     traceback: str
     deliveries: int
     pod: str
-    at: datetime | None  # by the server's clock; None: not said
-    history: tuple[str, ...]  # former deaths, oldest first: milliseconds, pod, deliveries, error
+    at: datetime | None  # by the server's clock; None: not known
+    history: tuple[str, ...]  # former failures, oldest first: milliseconds, pod, deliveries, error
     payload_bytes: int
 
 
@@ -73,19 +74,19 @@ class DeadLetters:
         self._client, self._stream, self._dead = client, stream, dead
 
     def count(self) -> int:
-        """How many there are."""
+        """How many dead letters there are."""
         return self._client.xlen(self._dead)
 
     def first(self, most: int) -> list[Letter]:
-        """The oldest ones."""
+        """The `most` oldest letters."""
         page = stream_page(self._client, self._dead, after="0-0", count=most)
         return [_letter(entry, fields) for entry, fields in page]
 
     def retry(self, letters: Sequence[str] | None, *, told: Callable[[int], None]) -> int:
-        """Put these (None: all there are now) back onto the stream; how many.
+        """Put these letters (None: all that exist now) back onto the stream; return how many.
 
-        Each goes back and leaves the dead letters in one step: no kill loses or repeats one.
-        `told` hears after each step how many went back so far.
+        A letter is added to the stream and removed from the dead letters in one step, so no kill loses
+        or repeats one. `told` is called after each step with the number so far.
         """
         script = self._client.register_script(RETRY)
 
@@ -95,7 +96,7 @@ class DeadLetters:
         return self._each(letters, back, told)
 
     def drop(self, letters: Sequence[str] | None, *, told: Callable[[int], None]) -> int:
-        """Delete these (None: all there are now) for good; how many."""
+        """Delete these letters (None: all that exist now); return how many."""
 
         def away(step: list[str]) -> int:
             return self._client.xdel(self._dead, *step)
@@ -119,7 +120,7 @@ class DeadLetters:
             yield from (list(letters[n : n + AT_ONCE]) for n in range(0, len(letters), AT_ONCE))
             return
         newest = cast("list[Any]", self._client.xrevrange(self._dead, count=1))
-        # What dies again while this goes on is left for the next call.
+        # A letter that fails again during this call is left for the next one.
         last = newest[0][0].decode() if newest else ""
         after = "0-0"
         while last and (
@@ -148,7 +149,7 @@ def _letter(entry: bytes, fields: dict[bytes, bytes]) -> Letter:
 
 
 def _number(text: str) -> int | None:
-    """A number as agents write it; anybody may have written the letter."""
+    """A number as agents write it, else None: anybody may have written the letter."""
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 

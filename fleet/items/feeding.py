@@ -1,4 +1,4 @@
-"""Puts files and queries onto a stream: pipelined, each item once, however often interrupted."""
+"""Puts files and queries onto a stream: pipelined, and each item once despite interruptions."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,20 +16,20 @@ from pods.base.redis import make_consumer_group
 
 __all__ = ["AnotherFeeder", "BadInput", "Fed", "enqueue"]
 
-# The server does nothing else while it adds a batch (docs/reference/feeding.md has the times).
+# A batch blocks the server while it is added (docs/reference/feeding.md has the times).
 BATCH_ITEMS: Final = 500
 BATCH_BYTES: Final = 2**20
-# Batches sent before an answer is awaited; fewer where their items are large.
+# Batches that are sent before an answer is awaited; fewer if their items are large.
 IN_FLIGHT: Final = 8
 BYTES_IN_FLIGHT: Final = IN_FLIGHT * BATCH_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fed:
-    """What an `enqueue` did."""
+    """The result of one `enqueue`."""
 
     total: int  # items in all sources
-    added: int  # by this call; the rest had been added before
+    added: int  # by this call; former calls added the rest
     files: int
 
 
@@ -45,19 +45,19 @@ def enqueue(
 ) -> Fed:
     """Add every item of the sources that is not on the stream yet; make stream and group if missing.
 
-    A file is known by its path and its content. Lines that were appended to it since are added; a
-    finished file that has changed otherwise is another one. A query is known by its words, its key
-    and its database; rows with a greater key than the last one are added. `again` enqueues finished
-    sources once more, unless a call was interrupted: then it goes on with that. `progress` is told
-    how many items and bytes (rows, of a table or a query) are on the stream. With `max_length` the
-    stream never grows beyond so many entries: what every group has acknowledged is cut off, and the
-    rest waits for room, and counts as backlog all the same.
+    A file is recognised by its path and its content. Lines that were appended since are added; if a
+    finished file has changed in another way, it counts as another file. A query is recognised by its
+    text, its key and its database; rows with a key above the last one are added. `again` enqueues
+    finished sources once more; if a call was interrupted, it continues that call instead. `progress`
+    is called with the number of items, and of bytes (rows of a table or a query), that are on the
+    stream. With `max_length` the stream never holds more entries than that: entries that every group
+    has acknowledged are cut off, and the other items wait for room, but count as backlog.
 
     Raises:
-        BadInput: a source cannot be read as items; nothing was added of any, but for what lies before
-            a row of a query that came to light later.
-        AnotherFeeder: another call is at work on the same source.
-        RedisError: the server does not answer; call again, and it goes on.
+        BadInput: a source cannot be read as items. Nothing was added; but if a later row of a query is
+            bad, the rows before it were added.
+        AnotherFeeder: another call is adding the same source.
+        RedisError: the server does not answer; the next call continues here.
     """
     bookmarks = Bookmarks(client, stream)
     opened = {s.known_as: s for s in map(_opened, sources)}
@@ -95,7 +95,7 @@ def _opened(source: Path | Source) -> Source:
 def _name_files(
     bookmarks: Bookmarks, sources: Collection[Source], plan: Mapping[str, Bookmark]
 ) -> None:
-    """What the ids of items begin with that have none of their own; rows of a query have a key."""
+    """Name the files: ids of items without their own begin with it (rows of a query have their key)."""
     for source in sources:
         if source.path is not None:
             turn = plan[source.known_as].turn
@@ -105,7 +105,7 @@ def _name_files(
 def _plan(
     run: str, sources: Mapping[str, Source], known: Mapping[str, Bookmark | None], *, again: bool
 ) -> dict[str, Bookmark]:
-    """Where each source begins; the sources themselves are moved there."""
+    """Move each source to the place where it continues; return its new bookmark."""
     interrupted = {
         bookmark.begun_by for bookmark in known.values() if bookmark and not bookmark.done
     }
@@ -125,13 +125,13 @@ def _plan(
         else:
             raise BadInput(
                 f"{source.label} was changed after {bookmark.position.items:,} of its items were "
-                "enqueued; bring it back as it was, or enqueue the whole of it with --again"
+                "enqueued; restore its former content, or enqueue all of it with --again"
             )
     return plan
 
 
 class _Throttle:
-    """Room on the stream for what the sources still have."""
+    """Waits for room on the stream for the items that the sources still have."""
 
     def __init__(
         self, client: "redis.Redis", stream: str, max_length: int, sources: Iterable[Source]
@@ -142,7 +142,7 @@ class _Throttle:
         self.leave = self._room.leave
 
     def take(self, flight: Sequence[Batch]) -> None:
-        """Wait until these fit."""
+        """Wait until these batches fit."""
         items = sum(len(batch.items) for batch in flight)
         self._room.take(items, ahead=self._ahead)
         self._ahead = max(0, self._ahead - items)
@@ -151,7 +151,7 @@ class _Throttle:
 def _feed(
     bookmarks: Bookmarks, source: Source, bookmark: Bookmark, room: _Throttle | None
 ) -> Iterator[Position]:
-    """Add what is left of a source; yields how far it is."""
+    """Add the items that are left in a source; yield its position after each step."""
     flight: list[Batch] = []
     size = 0
     at_once = IN_FLIGHT if room is None else room.batches_at_once
@@ -177,7 +177,7 @@ def _feed(
 
 
 def _batches(source: Source) -> Iterator[tuple[list[Fields], int]]:
-    """Items for one step of the server each, and their bytes."""
+    """Yield the items of each batch, and their bytes."""
     batch: list[Fields] = []
     size = 0
     for fields in source:

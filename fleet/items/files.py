@@ -1,4 +1,4 @@
-"""Reads files as items: a line of text each, or a JSON object a line."""
+"""Reads text files (each line is an item) and JSONL files (each line is a JSON object)."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from fleet.items.source import BadInput, Fields, Position
 from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD, ITEM_REPLY_TO
 
 SUFFIXES: Final = (".txt", ".jsonl")
-# A stream takes 512 MB; a line of this length is rather a file without line ends.
+# A stream takes values of 512 MB; a longer line than this is probably a file without line ends.
 LONGEST_LINE: Final = 256 * 2**20
 BLOCK: Final = 2**20
 UTF8_MARK: Final = b"\xef\xbb\xbf"
@@ -19,7 +19,7 @@ UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
 def known_as(path: Path) -> str:
-    """What a file is known by to the server: its whole path, links followed."""
+    """The name under which the server remembers a file: its whole path, with links followed."""
     return f"file:{path.resolve()}"
 
 
@@ -28,13 +28,13 @@ def _digest() -> Any:
 
 
 class ItemFile:
-    """One file, read from where a former reader ended."""
+    """One file; reading continues where a former reader ended."""
 
     def __init__(self, path: Path, *, name: str = "", longest_line: int = LONGEST_LINE) -> None:
-        """`name`: what the ids of items begin with that have none of their own.
+        """`name`: the beginning of the ids of items that have no id of their own.
 
         Raises:
-            BadInput: it is missing, of an unknown kind, or not UTF-8 by its first bytes.
+            BadInput: the file is missing, its kind is unknown, or its first bytes are not UTF-8.
         """
         self.path, self.name = path, name or path.name
         self.label, self.known_as = str(path), known_as(path)
@@ -44,10 +44,13 @@ class ItemFile:
         if not path.exists():
             raise BadInput(f"{path}: no such file")
         if not path.is_file():
-            raise BadInput(f"{path} is no file that can be read twice; give a pipe's output as -")
+            raise BadInput(
+                f"{path} is not a file that can be read twice; write the output of a pipe to -"
+            )
         if path.suffix.lower() not in SUFFIXES:
             raise BadInput(
-                f"{path}: use .txt (a line an item), .jsonl (a JSON object a line) or .parquet (a row)"
+                f"{path}: use .txt (each line is an item), .jsonl (a JSON object in each line) or "
+                ".parquet (each row is an item)"
             )
         with path.open("rb") as file:
             if file.read(2) in UTF16_MARKS:
@@ -64,7 +67,7 @@ class ItemFile:
         )
 
     def go_to(self, position: Position) -> bool:
-        """Go on from there; False, and the beginning, where what lies before has changed.
+        """Continue at `position`; return False, at the start, if the file has changed before it.
 
         Raises:
             BadInput: the file ended inside a line, and that line has grown since.
@@ -79,32 +82,32 @@ class ItemFile:
             return False
         if grown:
             raise BadInput(
-                f"{self.path}:{position.lines}: the line was enqueued before it was whole; "
-                "end it where it was, and put the rest on a line of its own"
+                f"{self.path}:{position.lines}: the line was enqueued before it was complete; "
+                "restore its former end, and put the rest on the next line"
             )
         self._hash, self._offset = seen, position.offset
         self._lines, self._items = position.lines, position.items
         return True
 
     def check(self) -> None:
-        """Read what is left, and come back.
+        """Read the lines that are left; `position` stays the same.
 
         Raises:
-            BadInput: a line is no item.
+            BadInput: a line is not an item.
         """
         if self._json:
             for _ in ItemFile.__iter__(self._twin()):
                 pass
 
     def count_left(self) -> int:
-        """How many items are left, without reading them as such."""
+        """How many items are left; the lines are counted, not parsed."""
         with self.path.open("rb") as file:
             file.seek(self._offset)
             lines = iter(lambda: file.readline(self._longest_line + 1), b"")
             return sum(1 for line in lines if line.strip(b"\r\n").strip())
 
     def __iter__(self) -> Iterator[Fields]:
-        """The items that are left; blank lines are none. `position` moves with each."""
+        """Yield the items that are left, without blank lines. `position` moves with each."""
         with self.path.open("rb") as file:
             file.seek(self._offset)
             while raw := self._line(file):
@@ -158,7 +161,9 @@ class ItemFile:
         try:
             value = json.loads(line.decode())
         except (ValueError, RecursionError) as exc:
-            raise self._bad(f"no JSON ({exc}); a line is one JSON object in UTF-8") from exc
+            raise self._bad(
+                f"not JSON ({exc}); each line must be one JSON object in UTF-8"
+            ) from exc
         if not isinstance(value, dict):
             raise self._bad(f'{type(value).__name__}, not an object; use {{"payload": ...}}')
         return value
@@ -174,4 +179,4 @@ class ItemFile:
         try:
             return text.encode()
         except UnicodeEncodeError as exc:
-            raise self._bad(f"{field} has half a surrogate pair, which is no text") from exc
+            raise self._bad(f"{field} has half a surrogate pair, which is not text") from exc

@@ -1,4 +1,4 @@
-"""What a server remembers of the files and queries that were put onto its streams."""
+"""Remembers on the server how far each file and query was put onto a stream."""
 
 import json
 import os
@@ -12,11 +12,12 @@ import redis
 
 from fleet.items.source import Fields, Position
 
-# A hash for each stream: how far each source is, and whose a name is. No fleet can be called so.
+# A hash for each stream: how far each source is, and which file has which name. No fleet can have
+# this name.
 PREFIX: Final = "podfleet:_enqueued:"
 NAME: Final = b"name:"
-# How many items were added through the bookmarks: a stream that has had fewer was deleted since, and
-# what is known of its sources went with it. ARGV: the sources.
+# The hash counts the items that were added. A stream that has had fewer entries was deleted since;
+# then its hash is deleted too. ARGV: the sources.
 OPEN: Final = """
 local ever = 0
 if redis.call('EXISTS', KEYS[1]) == 1 then
@@ -28,8 +29,8 @@ end
 if ever < tonumber(redis.call('HGET', KEYS[2], 'items') or 0) then redis.call('DEL', KEYS[2]) end
 return redis.call('HMGET', KEYS[2], unpack(ARGV))
 """
-# ARGV: a source, what is known of it, what will be; the next source ... The client asks again where an
-# answer was lost, and finds then what it wrote.
+# ARGV: a source, its known bookmark, its new one; the next source ... After a lost answer the client
+# asks again, and then finds the bookmark that it wrote.
 TAKE_OVER: Final = """
 for i = 1, #ARGV, 3 do
   local known = redis.call('HGET', KEYS[1], ARGV[i]) or ''
@@ -38,9 +39,9 @@ end
 for i = 1, #ARGV, 3 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 2]) end
 return 1
 """
-# The items of a batch and how far the source is, in one step: no kill and no lost answer can lose or
-# repeat an item. What can fail comes first. ARGV: the source, what is known of it, what will be, then
-# for each item how many fields and values, and these.
+# Adds the items of a batch and moves the source's place in one step, so that no kill and no lost
+# answer can lose or repeat an item. The commands that can fail come first. ARGV: the source, its known
+# bookmark, its new one, then for each item the number of its fields and values, and these.
 ADD: Final = """
 local known = redis.call('HGET', KEYS[2], ARGV[1])
 if known ~= ARGV[2] then return known end
@@ -57,7 +58,7 @@ return ARGV[3]
 
 
 class AnotherFeeder(ValueError):
-    """Another `enqueue` is at work on the same source."""
+    """Another `enqueue` is adding the same source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,22 +66,22 @@ class Bookmark:
     """How far a source is."""
 
     position: Position
-    turn: int  # how often it was begun; later turns have ids of their own
-    begun_by: str  # the call that began this turn
-    run: str  # the call that is at work on it
+    turn: int  # how often it was started; later turns have other ids
+    begun_by: str  # the call that started this turn
+    run: str  # the call that is adding it now
     done: bool = False
 
     def text(self) -> bytes:
-        """As it is stored."""
+        """The bookmark as it is stored."""
         value = asdict(self)
         if self.position.after is None:
-            # Bookmarks are compared as text, with those of versions that knew files alone.
+            # Bookmarks are compared as text, also with those of versions that only had files.
             del value["position"]["after"]
         return json.dumps(value, separators=(",", ":")).encode()
 
     @classmethod
     def parse(cls, raw: bytes | None) -> "Bookmark | None":
-        """What was stored."""
+        """Read a stored bookmark."""
         if raw is None:
             return None
         value = json.loads(raw)
@@ -91,14 +92,14 @@ class Bookmark:
 class Batch:
     """Items that go onto the stream in one step."""
 
-    source: str  # what it is known as
+    source: str  # its `known_as`
     before: Bookmark
     after: Bookmark
     items: Sequence[Fields]
 
 
 class Bookmarks:
-    """The bookmarks of one stream; every change is a comparison and a swap."""
+    """The bookmarks of one stream; every change is a compare-and-swap."""
 
     def __init__(self, client: "redis.Redis", stream: str) -> None:
         """`client`: bytes in, bytes out."""
@@ -106,25 +107,25 @@ class Bookmarks:
         self.run = uuid.uuid4().hex
 
     def of(self, sources: Sequence[str]) -> list[Bookmark | None]:
-        """What is known of these."""
+        """The bookmarks of these sources."""
         fields: list[Any] = [os.fsencode(source) for source in sources]
         answer = self._client.eval(OPEN, 2, self._stream, self._key, *fields)
         return [Bookmark.parse(raw) for raw in cast("list[bytes | None]", answer)]
 
     def take_over(self, changes: Sequence[tuple[str, Bookmark | None, Bookmark]]) -> None:
-        """Make these bookmarks ours, all or none.
+        """Put our new bookmarks in place of these, all or none.
 
         Raises:
-            AnotherFeeder: one of them has moved on.
+            AnotherFeeder: another call has changed one of them.
         """
         arguments: list[Any] = []
         for source, before, after in changes:
             arguments += [os.fsencode(source), before.text() if before else b"", after.text()]
         if not self._client.eval(TAKE_OVER, 1, self._key, *arguments):
-            raise AnotherFeeder("another enqueue of the same is running; wait for its end")
+            raise AnotherFeeder("another enqueue of the same source is running; wait for its end")
 
     def name(self, path: Path) -> str:
-        """The file's name, with as many of its folders as tell it from other files of the stream."""
+        """The file's name, with the folders needed to tell it from other files of the stream."""
         for parts in range(1, len(path.parts) + 1):
             name = "/".join(path.parts[-parts:])
             field = NAME + os.fsencode(name)
@@ -134,7 +135,7 @@ class Bookmarks:
         return str(path)
 
     def add(self, batches: Sequence[Batch]) -> None:
-        """Put batches onto the stream, in one round trip; each of them wholly or not at all.
+        """Put batches onto the stream in one round trip; each is added as a whole or not at all.
 
         Raises:
             AnotherFeeder: another call has taken the source over.
@@ -144,7 +145,7 @@ class Bookmarks:
                 pipe.eval(ADD, 2, self._stream, self._key, *_arguments(batch))
             for batch, raw in zip(batches, pipe.execute(), strict=True):
                 known = Bookmark.parse(raw)
-                # The client asks again where an answer was lost; what it finds then is its own work.
+                # After a lost answer the client asks again, and then finds its own bookmark.
                 if (
                     known is None
                     or known.run != self.run
@@ -152,7 +153,7 @@ class Bookmarks:
                 ):
                     raise AnotherFeeder(
                         f"{batch.source}: another enqueue has taken it over, or the server was "
-                        "emptied; run it again when no other runs"
+                        "emptied; run it again when no other enqueue runs"
                     )
 
 

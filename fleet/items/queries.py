@@ -1,4 +1,4 @@
-"""Reads the rows of a SQL query as items: in the order of a unique column, a page at a time."""
+"""Reads the rows of a SQL query as items, in the order of a unique column and in pages."""
 
 import hashlib
 import json
@@ -15,12 +15,12 @@ from fleet.items.databases import Away, Database, database
 from fleet.items.rows import item_of, payload_column
 from fleet.items.source import BadInput, Fields, Position
 
-# Each page asks anew behind the last key: between two pages no transaction and no cursor is open,
-# so feeding may take weeks, and a database that was restarted meanwhile does no harm.
-FIRST_PAGE: Final = 100  # nobody knows how large a row is
+# Each page is a new query for keys above the last one. Between two pages no transaction and no cursor
+# is open, so feeding may take weeks, and the database may restart meanwhile.
+FIRST_PAGE: Final = 100  # small, as the size of a row is not known
 LARGEST_PAGE: Final = 10_000
 PAGE_BYTES: Final = 8 * 2**20
-# A database that is away for longer ends the command; called again, it goes on.
+# The command ends if the database does not answer within this time; the next call continues.
 PATIENCE: Final = timedelta(minutes=1)
 ADVICE: Final = "name a column that is unique and never null with --key"
 Key = int | str
@@ -28,18 +28,18 @@ Row = tuple[Any, ...]
 
 
 class ItemQuery:
-    """One query of one database, read from where a former reader ended; its offsets are rows."""
+    """One query of one database; reading continues where it last ended. Offsets count rows."""
 
     path: None = None
-    name = ""  # each row has its key for an id
+    name = ""  # a row's key is its id
 
     def __init__(
         self, sql: str, *, url: str, key: str = "id", patience: timedelta = PATIENCE
     ) -> None:
-        """`key`: the column of the query that is unique, and in whose order rows are read.
+        """`key`: the unique column of the query; rows are read in its order.
 
         Raises:
-            BadInput: the query is empty, or the address that of no database.
+            BadInput: the query is empty, or the address is not that of a database.
         """
         self._sql, self._key, self._patience = sql.strip().removesuffix(";").rstrip(), key, patience
         if not self._sql:
@@ -58,16 +58,16 @@ class ItemQuery:
         return Position(offset=self._rows, lines=self._rows, items=self._rows, after=self._after)
 
     def go_to(self, position: Position) -> bool:
-        """Go on from there; what lies before is not looked at again."""
+        """Continue at `position`; the rows before it are not read again."""
         self._rows, self._after = position.offset, position.after
         return True
 
     def check(self) -> None:
-        """Ask what is left, without reading it.
+        """Check the query, its key and its first row, and count the rows; `position` stays the same.
 
         Raises:
-            BadInput: the database refuses the query, or its key is missing, null, not unique, or of a
-                type that has no place to go on from; or the first row is no item.
+            BadInput: the database refuses the query; its key is missing, null, not unique, or of a
+                type that reading cannot continue from; or the first row is not an item.
             Away: the database does not answer.
         """
         try:
@@ -88,15 +88,15 @@ class ItemQuery:
             self._item(row, self._key_of(row))
 
     def count_left(self) -> int:
-        """How many rows were left when that was last asked."""
+        """How many rows were left at the last `check`, less those read since."""
         return self._left
 
     def total(self) -> int:
-        """How many there are, of which the first may have been read long ago."""
+        """How many rows there are: those already read, and those left."""
         return self._rows + self._left
 
     def __iter__(self) -> Iterator[Fields]:
-        """The items that are left. `position` moves with each."""
+        """Yield the items that are left. `position` moves with each."""
         if not self._names:
             self._describe()
         size, limit = 0, FIRST_PAGE
@@ -124,7 +124,7 @@ class ItemQuery:
         raise AssertionError("unreachable: the last attempt raises")
 
     def _page(self, limit: int) -> list[Row]:
-        """The next rows; one more is looked at, for it may have the last one's key."""
+        """Return the next rows; look at one more, as it may have the same key as the last one."""
         behind, values = self._behind()
         select = self._select("*", f"{behind} ORDER BY {self._quoted} LIMIT {limit + 1}")
         page: list[Row] = []
@@ -151,7 +151,7 @@ class ItemQuery:
         self._place = self._names.index(self._key)
 
     def _select(self, what: str, rest: str) -> str:
-        # The operator's own words, read-only: what they may read there is for the database to say.
+        # The operator's own SQL, run read-only: the database decides what this user may read.
         return f"SELECT {what} FROM (\n{self._sql}\n) AS podfleet_rows {rest}"  # noqa: S608
 
     def _answer(self, what: str, rest: str, *values: Key) -> list[Row]:
@@ -168,7 +168,7 @@ class ItemQuery:
         return BadInput(f"{self.label}: {self._key} {key!r} is in more than one row; {ADVICE}")
 
     def _key_of(self, row: Row) -> Key:
-        """A row's key, as what can be remembered and compared again without loss."""
+        """A row's key, in a form that can be stored and compared again without loss."""
         key = row[self._place]
         if isinstance(key, (UUID, Decimal)):
             return str(key)
@@ -178,7 +178,7 @@ class ItemQuery:
                 "numbers, text or UUIDs with --key"
             )
         if isinstance(key, str) and not _is_text(key):
-            raise BadInput(f"{self.label}: {self._key} {key!r} is no UTF-8; {ADVICE}")
+            raise BadInput(f"{self.label}: {self._key} {key!r} is not UTF-8; {ADVICE}")
         return key
 
     def _item(self, row: Row, key: Key) -> Fields:

@@ -1,4 +1,4 @@
-"""Keeps a stream short while it is fed: makes room, waits for it, and says what is still to come."""
+"""Keeps a stream short while it is fed: makes room, waits for it, and reports the items to come."""
 
 import threading
 import uuid
@@ -9,18 +9,19 @@ import redis
 
 from fleet.backlog.redis_streams import AHEAD
 
-# Two batches of `enqueue` have room in the shortest.
+# The shortest length has room for two batches of `enqueue`.
 SHORTEST: Final = 1_000
-# What is still to come is believed for so long after the feeder's last word: a feeder that died must
-# not keep pods waiting for items that never come.
+# How long the probe believes a feeder's last report of items to come: a dead feeder must not keep
+# pods waiting for items that never come.
 BELIEVED_SECONDS: Final = 60
 SHORTEST_PAUSE_SECONDS: Final = 0.02
 LONGEST_PAUSE_SECONDS: Final = 1.0
 NEVER: Final = threading.Event()
 
-# Cuts off what every group has acknowledged, in a bounded step, and says how long the stream is.
-# Ids are compared as text: numbers of 64 bits do not fit into Lua's.
-# KEYS: stream, ahead. ARGV: this feeder, items still to come, seconds to believe that.
+# Cuts off entries that every group has acknowledged, in a bounded step; answers the stream's length.
+# Ids are compared as text: numbers of 64 bits do not fit into Lua's numbers.
+# KEYS: stream, the hash of feeders. ARGV: this feeder, items to come, for how many seconds to
+# believe that.
 MAKE_ROOM: Final = """#!lua flags=allow-oom
 local function parts(id) return string.match(id, '(%d+)-(%d+)') end
 local function before(a, b)
@@ -50,7 +51,7 @@ return redis.call('XLEN', KEYS[1])
 
 
 class Room:
-    """The room on one stream for one feeder."""
+    """Waits for room on one stream, for one feeder."""
 
     def __init__(
         self,
@@ -60,10 +61,10 @@ class Room:
         max_length: int,
         pause: Callable[[float], Any] = NEVER.wait,
     ) -> None:
-        """`max_length`: entries of the stream that are never exceeded by this feeder.
+        """`max_length`: the most entries that this feeder lets the stream have.
 
         Raises:
-            ValueError: it is too short to feed with.
+            ValueError: `max_length` is below SHORTEST.
         """
         if max_length < SHORTEST:
             raise ValueError(f"max-length is {max_length}; give {SHORTEST:,} entries or more")
@@ -73,7 +74,7 @@ class Room:
         self._run = uuid.uuid4().hex
 
     def take(self, items: int, *, ahead: int) -> None:
-        """Wait until so many fit; `ahead`: items that are not on the stream yet, these included."""
+        """Wait until `items` entries fit; `ahead`: all items not on the stream yet, with these."""
         pause = SHORTEST_PAUSE_SECONDS
         args: list[Any] = [self._run, ahead, BELIEVED_SECONDS]
         while True:
@@ -84,5 +85,5 @@ class Room:
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def leave(self) -> None:
-        """Nothing is to come any more."""
+        """Report that no more items are to come."""
         self._client.hdel(self._keys[1], self._run)

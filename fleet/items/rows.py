@@ -1,4 +1,4 @@
-"""What a row of named values, of a table or of a query, is as an item."""
+"""Makes an item of a row of a table or a query."""
 
 import base64
 import json
@@ -11,24 +11,24 @@ from fleet.items.source import BadInput, Fields
 from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD, ITEM_REPLY_TO
 
 PAYLOADS: Final = (ITEM_PAYLOAD, "text")
-# Bytes that are no UTF-8 come as half surrogates, and go out as the bytes that they were.
+# Bytes that are not UTF-8 are read as half surrogates, and written as the same bytes again.
 ESCAPED: Final = "surrogateescape"
 
 
 def payload_column(names: Sequence[str], *, where: str) -> str | None:
-    """The column that holds the payload; None: the row as a whole is it.
+    """The column that holds the payload; None: the whole row is the payload.
 
     Raises:
-        BadInput: two columns have one name, and nobody can say which is meant.
+        BadInput: two columns have the same name, so it is not clear which one is meant.
     """
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise BadInput(f"{where} has several columns {twice[0]!r}; give each a name of its own")
+        raise BadInput(f"{where} has several columns {twice[0]!r}; give each its own name")
     return next((name for name in PAYLOADS if name in names), None)
 
 
 def item_of(row: Mapping[str, Any], *, payload: str | None, own_id: bytes, where: str) -> Fields:
-    """The fields of an item; `own_id` is for a row that gives none, `where` for the message.
+    """The fields of an item. `own_id`: the id if the row gives none; `where`: for the message.
 
     Raises:
         BadInput: a value cannot be written as text, bytes or JSON, or is longer than a line may be.
@@ -46,7 +46,7 @@ def item_of(row: Mapping[str, Any], *, payload: str | None, own_id: bytes, where
 
 
 def _plain(value: object, column: str, where: str) -> bytes:
-    """An id or a name: what is neither text nor a list or an object, as it is printed."""
+    """An id or a name as bytes; lists and objects as JSON, other values as they are printed."""
     if value is None:
         return b""
     if isinstance(value, (bytes, dict, list)):
@@ -65,11 +65,11 @@ def _written(value: object, column: str, where: str) -> bytes:
         )
         return text.encode("utf-8", ESCAPED)
     except (TypeError, ValueError, RecursionError) as exc:
-        raise BadInput(f"{where}: {column} is no JSON: {exc}") from exc
+        raise BadInput(f"{where}: {column} cannot be written as JSON: {exc}") from exc
 
 
 def _in_json(value: object) -> str:
-    """What JSON has no word for; bytes as results have them: text, or else base64."""
+    """A value that JSON does not have, as text; bytes as in results: text if UTF-8, else base64."""
     if not isinstance(value, bytes):
         return str(value)
     try:

@@ -1,4 +1,4 @@
-"""What items are read from: files, tables and queries, each from where a former reader ended."""
+"""The interface of item sources (files, tables, queries); reading continues where it last ended."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ Fields = dict[str, bytes]
 
 
 class BadInput(ValueError):
-    """A source cannot be read as items; the message names its place, and what would be right."""
+    """A source cannot be read as items; the message says where, and what would be right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """How far a source was read, always to the end of an item."""
+    """How far a source was read; always the end of an item."""
 
     offset: int = 0  # bytes of a file, rows of a table or a query
     lines: int = 0
@@ -24,15 +24,15 @@ class Position:
 
 
 class Source(Protocol):
-    """One source of items. Iterating yields those that are left, and moves `position` with each."""
+    """One source of items. Iterating yields the items that are left, and moves `position` with each."""
 
-    label: str  # how messages call it
-    known_as: str  # what the server knows it by
-    name: str  # what the ids of items begin with that have none of their own
+    label: str  # its name in messages
+    known_as: str  # the name under which the server remembers it
+    name: str  # the beginning of the ids of items that have no id of their own
 
     @property
     def path(self) -> Path | None:
-        """The file that it is; None: it is no file."""
+        """The file of this source; None: it is not a file."""
         ...
 
     @property
@@ -41,14 +41,14 @@ class Source(Protocol):
         ...
 
     def go_to(self, position: Position) -> bool:
-        """Go on from there; False, and the beginning, where what lies before has changed."""
+        """Continue at `position`; return False, at the start, if the source has changed before it."""
         ...
 
     def check(self) -> None:
-        """Look whether what is left can be read, and come back.
+        """Check that the items that are left can be read; `position` stays the same.
 
         Raises:
-            BadInput: it cannot.
+            BadInput: they cannot be read.
         """
         ...
 

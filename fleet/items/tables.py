@@ -1,4 +1,4 @@
-"""Reads Parquet files as items: a row each."""
+"""Reads Parquet files; each row is an item."""
 
 import hashlib
 import os
@@ -15,17 +15,17 @@ from fleet.items.source import BadInput, Fields, Position
 
 SUFFIX: Final = ".parquet"
 ROWS_AT_ONCE: Final = 1_000
-FOOTER_END: Final = 8  # of a file: the footer's length, and PAR1
+FOOTER_END: Final = 8  # the last bytes of a file: the footer's length, and PAR1
 
 
 class ItemTable:
-    """One Parquet file, read from where a former reader ended; its offsets are rows."""
+    """One Parquet file; reading continues where a former reader ended. Offsets count rows."""
 
     def __init__(self, path: Path) -> None:
-        """What an item's id begins with that has none of its own is `name`.
+        """`name` is the beginning of the ids of items that have no id of their own.
 
         Raises:
-            BadInput: it is missing, or no Parquet file.
+            BadInput: the file is missing, or not a Parquet file.
         """
         self.path, self.name, self._row = path, path.name, 0
         self.label, self.known_as = str(path), known_as(path)
@@ -37,7 +37,7 @@ class ItemTable:
         except FileNotFoundError as exc:
             raise BadInput(f"{path}: no such file") from exc
         except (pa.ArrowException, OSError) as exc:
-            raise BadInput(f"{path} is no Parquet file: {exc}") from exc
+            raise BadInput(f"{path} is not a Parquet file: {exc}") from exc
         self._payload = payload_column(names, where=str(path))
 
     @property
@@ -46,17 +46,17 @@ class ItemTable:
         return Position(offset=self._row, lines=self._row, items=self._row, digest=self._digest)
 
     def go_to(self, position: Position) -> bool:
-        """Go on from there; False, and the beginning, where it is another file now."""
+        """Continue at `position`; return False, at the start, if the file has changed."""
         if position.offset and position.digest != self._digest:
             return False
         self._row = position.offset
         return True
 
     def check(self) -> None:
-        """Read what is left, and come back.
+        """Read the rows that are left; `position` stays the same.
 
         Raises:
-            BadInput: a row is no item.
+            BadInput: a row is not an item.
         """
         before = self._row
         for _ in self:
@@ -68,7 +68,7 @@ class ItemTable:
         return self._rows - self._row
 
     def __iter__(self) -> Iterator[Fields]:
-        """The items that are left. `position` moves with each."""
+        """Yield the items that are left. `position` moves with each."""
         try:
             with pq.ParquetFile(self.path) as table:
                 for batch in table.iter_batches(ROWS_AT_ONCE, row_groups=self._groups(table)):
@@ -82,13 +82,13 @@ class ItemTable:
     def _rows_of(self, batch: pa.RecordBatch) -> list[dict[str, Any]]:
         try:
             rows: list[dict[str, Any]] = batch.to_pylist()
-        except (ValueError, OverflowError) as exc:  # text that is no UTF-8, a year beyond 9999
+        except (ValueError, OverflowError) as exc:  # text that is not UTF-8, a year after 9999
             last = self._seen + batch.num_rows
             raise BadInput(f"{self.path}, in rows {self._seen + 1:,} to {last:,}: {exc}") from exc
         return rows
 
     def _groups(self, table: pq.ParquetFile) -> list[int]:
-        """The row groups that hold what is left; `_seen` are the rows before them."""
+        """The row groups that hold the rows that are left; sets `_seen` to the rows before them."""
         self._seen = first = 0
         while first < table.num_row_groups:
             rows = table.metadata.row_group(first).num_rows
@@ -105,10 +105,10 @@ class ItemTable:
 
 
 def _digest(path: Path, metadata: pq.FileMetaData) -> str:
-    """Of what describes every column chunk: places, sizes, statistics."""
+    """A digest of what describes the column chunks: places, sizes, statistics."""
     try:
         footer = repr(metadata.to_dict()).encode()
-    except (ValueError, OverflowError):  # statistics that Python has no value for
+    except (ValueError, OverflowError):  # statistics that Python cannot represent
         with path.open("rb") as file:
             file.seek(-FOOTER_END, os.SEEK_END)
             length = int.from_bytes(file.read(4), "little")

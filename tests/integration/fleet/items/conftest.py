@@ -1,4 +1,4 @@
-"""Files, streams and what is on them."""
+"""A process that feeds a stream, and a database to feed from."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from tests.support.sources import Source
 
 @pytest.fixture
 def start(redis_url: str) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Runs a piece of code in a process of its own, with `client` and `paths`; ended with the test."""
+    """Starts code with `client` and `paths` in its own process, which ends with the test."""
     started = []
 
     def run(code: str, *paths: Path) -> subprocess.Popen[bytes]:
@@ -43,7 +43,7 @@ def start(redis_url: str) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Iterator[Source]:
-    """A database with a table docs."""
+    """A database with a table `docs`."""
     made = Source(tmp_path)
     made.run("CREATE TABLE docs (id bigint PRIMARY KEY, text text, n integer)")
     yield made

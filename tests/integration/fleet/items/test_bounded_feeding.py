@@ -1,4 +1,4 @@
-"""Feeding a stream that stays short, whoever is killed meanwhile."""
+"""The stream stays short while it is fed, also if a process is killed meanwhile."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.support.items import GROUP, STREAM, Drain, text_file
 from tests.support.waiting import until
 
 
-def test_the_stream_never_grows_beyond_its_length_and_no_item_is_missing(
+def test_the_stream_never_exceeds_its_maximum_length_and_no_item_is_missing(
     client: redis.Redis, redis_url: str, tmp_path: Path
 ) -> None:
     path = text_file(tmp_path, 20_000)
@@ -30,7 +30,7 @@ def test_the_stream_never_grows_beyond_its_length_and_no_item_is_missing(
     assert not client.exists(AHEAD + STREAM)
 
 
-def test_what_is_not_on_the_stream_yet_counts_as_backlog(
+def test_items_that_are_not_on_the_stream_yet_count_as_backlog(
     client: redis.Redis, start: Callable[..., Popen[bytes]], tmp_path: Path, redis_url: str
 ) -> None:
     path = text_file(tmp_path, 50_000)
@@ -41,7 +41,7 @@ def test_what_is_not_on_the_stream_yet_counts_as_backlog(
     feeder.kill()
     feeder.wait()
     [(run, said)] = client.hgetall(AHEAD + STREAM).items()
-    client.hset(AHEAD + STREAM, run, said.split()[0] + b" 1")  # as a minute later
+    client.hset(AHEAD + STREAM, run, said.split()[0] + b" 1")  # as if a minute had passed
     assert depth().items == 1_000
     drain = Drain(redis_url, until_items=50_000)
     assert enqueue(client, STREAM, GROUP, [path], max_length=5_000).added == 49_000
@@ -49,7 +49,7 @@ def test_what_is_not_on_the_stream_yet_counts_as_backlog(
     assert drain.seen == [b"a.txt:%d" % n for n in range(1, 50_001)]
 
 
-def test_what_any_group_still_needs_is_never_cut_off(client: redis.Redis) -> None:
+def test_entries_that_any_group_still_needs_are_never_cut_off(client: redis.Redis) -> None:
     make_consumer_group(client, STREAM, GROUP)
     make_consumer_group(client, STREAM, "others")
     for n in range(1_000):
@@ -67,7 +67,7 @@ def test_what_any_group_still_needs_is_never_cut_off(client: redis.Redis) -> Non
     assert set(left) >= {entry for entry, _ in got[700:]}
 
 
-def test_a_feeder_waits_for_room_with_pauses_that_grow(client: redis.Redis) -> None:
+def test_a_feeder_waits_for_room_with_growing_pauses(client: redis.Redis) -> None:
     make_consumer_group(client, STREAM, GROUP)
     for _ in range(SHORTEST):
         client.xadd(STREAM, {"payload": "x"})
@@ -84,7 +84,7 @@ def test_a_feeder_waits_for_room_with_pauses_that_grow(client: redis.Redis) -> N
 
 
 @pytest.mark.parametrize("length", [-1, 0, 999])
-def test_a_length_that_is_too_short_to_feed_is_refused(
+def test_a_maximum_length_that_is_too_short_is_refused(
     client: redis.Redis, tmp_path: Path, length: Any
 ) -> None:
     with pytest.raises(ValueError, match="give 1,000 entries or more"):

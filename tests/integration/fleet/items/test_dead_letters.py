@@ -1,4 +1,4 @@
-"""Dead letters, as operators list them, put them back, and delete them."""
+"""Operators list dead letters, put them back, and delete them."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def fleet(client: redis.Redis) -> Any:
 
 
 def die(client: redis.Redis, error: str = "ValueError: bad") -> int:
-    """Read all that waits, and bury it as an agent does."""
+    """Read all waiting items, and make them dead letters as an agent does."""
     fail = client.register_script((SCRIPTS / "fail.lua").read_text())
     count = 0
     while answer := client.xreadgroup("workers", "pod-a", {"tasks": ">"}, count=100):
@@ -68,7 +68,7 @@ def test_a_letter_goes_back_with_its_fields_its_id_and_its_history(
     assert "died 2 times" in run("dead", "list", "emb")
 
 
-def test_all_means_those_that_are_there_when_it_begins(client: redis.Redis) -> None:
+def test_all_means_the_letters_that_exist_when_the_call_begins(client: redis.Redis) -> None:
     client.xgroup_create("tasks", "workers", "0", mkstream=True)
     for n in range(2 * AT_ONCE + 1):
         client.xadd("tasks", {"payload": str(n), "id": str(n)})
@@ -86,7 +86,7 @@ def test_all_means_those_that_are_there_when_it_begins(client: redis.Redis) -> N
     assert letters.count() == 0
 
 
-def test_single_letters_are_named_and_one_that_is_gone_is_counted_out(
+def test_single_letters_can_be_named_and_a_missing_one_is_not_counted(
     fleet: Any, client: redis.Redis, tmp_path: Path
 ) -> None:
     run("enqueue", "emb", text_file(tmp_path, 3))
@@ -126,7 +126,7 @@ def test_a_full_server_loses_no_letter(client: redis.Redis) -> None:
         (["list", "nobody"], "no fleet 'nobody'"),
     ],
 )
-def test_what_was_meant_must_be_said(fleet: Any, words: list[str], why: str) -> None:
+def test_bad_arguments_of_dead_are_refused(fleet: Any, words: list[str], why: str) -> None:
     with pytest.raises(CommandError, match=why):
         run("dead", *words)
 
@@ -147,7 +147,7 @@ LETTER = st.dictionaries(
 @pytest.mark.fault(58)
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(fields=LETTER)
-def test_whatever_a_letter_holds_it_can_be_listed_and_goes_back(
+def test_any_letter_can_be_listed_and_put_back(
     client: redis.Redis, fields: dict[bytes, bytes]
 ) -> None:
     client.delete("tasks", "tasks:dead")
@@ -164,7 +164,7 @@ def test_whatever_a_letter_holds_it_can_be_listed_and_goes_back(
 
 
 @pytest.mark.fault(68)
-def test_a_letter_gives_no_orders_to_the_terminal_and_has_one_line(
+def test_a_letter_is_printed_on_one_line_without_control_characters(
     fleet: Any, client: redis.Redis
 ) -> None:
     words = {"id": "ü\x1b[2J", "dead_error": "a\r\nb\x1b]0;title\x07", "dead_pod": "p\x9b31m"}

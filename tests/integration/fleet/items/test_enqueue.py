@@ -1,4 +1,4 @@
-"""Files on a stream, each item once."""
+"""`enqueue` puts each item of files once onto a stream."""
 
 import itertools
 import os
@@ -13,7 +13,7 @@ from pods.base.redis import make_consumer_group
 from tests.support.items import GROUP, STREAM, ids, numbered, text_file
 
 
-def test_every_item_is_delivered_to_the_group_that_was_missing(
+def test_a_missing_group_is_made_and_receives_every_item(
     client: redis.Redis, tmp_path: Path
 ) -> None:
     text = tmp_path / "b.jsonl"
@@ -27,7 +27,7 @@ def test_every_item_is_delivered_to_the_group_that_was_missing(
     ]
 
 
-def test_a_group_that_is_there_keeps_its_place(client: redis.Redis, tmp_path: Path) -> None:
+def test_an_existing_group_keeps_its_place(client: redis.Redis, tmp_path: Path) -> None:
     client.xadd(STREAM, {"payload": "old"})
     client.xgroup_create(STREAM, GROUP, id="$")
     enqueue(client, STREAM, GROUP, [text_file(tmp_path, 1)])
@@ -37,7 +37,9 @@ def test_a_group_that_is_there_keeps_its_place(client: redis.Redis, tmp_path: Pa
     assert client.xreadgroup(GROUP, "c", {STREAM: ">"}) == []
 
 
-def test_progress_goes_from_what_is_done_to_everything(client: redis.Redis, tmp_path: Path) -> None:
+def test_progress_grows_from_the_items_already_added_to_all_items(
+    client: redis.Redis, tmp_path: Path
+) -> None:
     lines = 2 * BATCH_ITEMS * IN_FLIGHT + 3
     path, told = text_file(tmp_path, lines), []
     enqueue(client, STREAM, GROUP, [path], progress=lambda *seen: told.append(seen))
@@ -50,9 +52,7 @@ def test_progress_goes_from_what_is_done_to_everything(client: redis.Redis, tmp_
     assert {items for items, _ in told} == {lines}
 
 
-def test_large_items_go_in_batches_bounded_by_their_bytes(
-    client: redis.Redis, tmp_path: Path
-) -> None:
+def test_batches_of_large_items_are_bounded_by_bytes(client: redis.Redis, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"".join(bytes([65 + n]) * 3_000_000 + b"\n" for n in range(12)))
     enqueue(client, STREAM, GROUP, [path])
@@ -60,7 +60,7 @@ def test_large_items_go_in_batches_bounded_by_their_bytes(
 
 
 @pytest.mark.fault(64)
-def test_what_is_enqueued_is_not_enqueued_again(client: redis.Redis, tmp_path: Path) -> None:
+def test_enqueued_items_are_not_enqueued_again(client: redis.Redis, tmp_path: Path) -> None:
     path = text_file(tmp_path, 3)
     enqueue(client, STREAM, GROUP, [path])
     (tmp_path / "link.txt").symlink_to(path)
@@ -69,7 +69,7 @@ def test_what_is_enqueued_is_not_enqueued_again(client: redis.Redis, tmp_path: P
     assert ids(client) == numbered("a.txt", 1, 3)
 
 
-def test_lines_that_were_appended_are_added(client: redis.Redis, tmp_path: Path) -> None:
+def test_appended_lines_are_added(client: redis.Redis, tmp_path: Path) -> None:
     path = text_file(tmp_path, 2)
     enqueue(client, STREAM, GROUP, [path])
     text_file(tmp_path, 5)
@@ -87,16 +87,14 @@ def test_a_finished_file_with_other_content_is_another_file(
     assert ids(client) == [*numbered("a.txt", 1, 2), "a.txt#2:1"]
 
 
-def test_files_of_one_name_do_not_share_ids(client: redis.Redis, tmp_path: Path) -> None:
+def test_files_with_the_same_name_do_not_share_ids(client: redis.Redis, tmp_path: Path) -> None:
     paths = [text_file(tmp_path / folder, 1, "a.txt") for folder in ("x", "y", "z/y")]
     enqueue(client, STREAM, GROUP, paths[:1])
     enqueue(client, STREAM, GROUP, paths)
     assert ids(client) == ["a.txt:1", "y/a.txt:1", "z/y/a.txt:1"]
 
 
-def test_finished_files_are_enqueued_again_when_that_is_asked(
-    client: redis.Redis, tmp_path: Path
-) -> None:
+def test_again_enqueues_finished_files_once_more(client: redis.Redis, tmp_path: Path) -> None:
     path = text_file(tmp_path, 2)
     for _ in range(3):
         assert enqueue(client, STREAM, GROUP, [path], again=True).added == 2
@@ -107,15 +105,15 @@ def test_finished_files_are_enqueued_again_when_that_is_asked(
     ]
 
 
-def test_a_bad_line_leaves_all_files_alone(client: redis.Redis, tmp_path: Path) -> None:
+def test_with_one_bad_line_no_file_is_added(client: redis.Redis, tmp_path: Path) -> None:
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"text": "x"}\n' * 700 + "oops\n")
-    with pytest.raises(BadInput, match=r"bad\.jsonl:701: no JSON"):
+    with pytest.raises(BadInput, match=r"bad\.jsonl:701: not JSON"):
         enqueue(client, STREAM, GROUP, [text_file(tmp_path, 3), bad])
     assert client.keys() == []
 
 
-def test_a_stream_that_was_deleted_takes_what_is_known_of_its_files_with_it(
+def test_after_a_stream_was_deleted_its_files_are_added_again(
     client: redis.Redis, tmp_path: Path
 ) -> None:
     path = text_file(tmp_path, 2)
@@ -125,7 +123,7 @@ def test_a_stream_that_was_deleted_takes_what_is_known_of_its_files_with_it(
     assert ids(client) == numbered("a.txt", 1, 2)
 
 
-def test_a_stream_that_was_deleted_and_made_again_is_fed_anew(
+def test_after_a_stream_was_deleted_and_made_again_its_files_are_added_again(
     client: redis.Redis, tmp_path: Path
 ) -> None:
     path = text_file(tmp_path, 2)
@@ -137,7 +135,7 @@ def test_a_stream_that_was_deleted_and_made_again_is_fed_anew(
     assert client.xlen(STREAM) == 3
 
 
-def test_items_that_were_trimmed_or_deleted_stay_enqueued(
+def test_trimmed_or_deleted_items_are_not_enqueued_again(
     client: redis.Redis, tmp_path: Path
 ) -> None:
     path = text_file(tmp_path, 3)
@@ -147,7 +145,7 @@ def test_items_that_were_trimmed_or_deleted_stay_enqueued(
     assert enqueue(client, STREAM, GROUP, [path]).added == 0
 
 
-def test_a_file_name_that_is_not_utf8_is_a_name(client: redis.Redis, tmp_path: Path) -> None:
+def test_a_file_name_need_not_be_utf8(client: redis.Redis, tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"caf\xe9.txt")
     path.write_text("one\n")
     assert enqueue(client, STREAM, GROUP, [path]).added == 1
@@ -156,13 +154,13 @@ def test_a_file_name_that_is_not_utf8_is_a_name(client: redis.Redis, tmp_path: P
     assert fields == {b"id": b"caf\xe9.txt:1", b"payload": b"one"}
 
 
-def test_other_streams_know_nothing_of_a_file(client: redis.Redis, tmp_path: Path) -> None:
+def test_each_stream_remembers_its_own_files(client: redis.Redis, tmp_path: Path) -> None:
     path = text_file(tmp_path, 2)
     for stream in (STREAM, "other"):
         assert enqueue(client, stream, GROUP, [path]).added == 2
 
 
-def test_a_full_server_keeps_what_is_whole_and_goes_on_later(
+def test_a_full_server_keeps_whole_batches_and_a_later_call_continues(
     client: redis.Redis, tmp_path: Path
 ) -> None:
     path = tmp_path / "a.txt"
@@ -181,7 +179,7 @@ def test_a_full_server_keeps_what_is_whole_and_goes_on_later(
     assert ids(client) == numbered("a.txt", 1, 20_000)
 
 
-def test_a_key_that_is_no_stream_is_left_as_it_is(client: redis.Redis, tmp_path: Path) -> None:
+def test_a_key_that_is_not_a_stream_is_not_changed(client: redis.Redis, tmp_path: Path) -> None:
     client.set(STREAM, "text")
     with pytest.raises(redis.exceptions.ResponseError, match="WRONGTYPE"):
         enqueue(client, STREAM, GROUP, [text_file(tmp_path, 2)])
@@ -190,7 +188,7 @@ def test_a_key_that_is_no_stream_is_left_as_it_is(client: redis.Redis, tmp_path:
 
 
 def interrupted(client: redis.Redis, paths: list[Path], after: int, *, again: bool = False) -> None:
-    """An `enqueue` that ends at its n-th progress."""
+    """Run an `enqueue` that ends at its n-th call of progress."""
     calls = itertools.count(1)
 
     def stop(*_: int) -> None:
@@ -202,7 +200,9 @@ def interrupted(client: redis.Redis, paths: list[Path], after: int, *, again: bo
 
 
 @pytest.mark.fault(64)
-def test_a_file_that_was_changed_half_way_is_refused(client: redis.Redis, tmp_path: Path) -> None:
+def test_a_file_that_changes_before_it_is_finished_is_refused(
+    client: redis.Redis, tmp_path: Path
+) -> None:
     lines = 2 * BATCH_ITEMS * IN_FLIGHT
     path = text_file(tmp_path, lines)
     whole = path.read_bytes()
@@ -216,7 +216,7 @@ def test_a_file_that_was_changed_half_way_is_refused(client: redis.Redis, tmp_pa
 
 
 @pytest.mark.fault(64)
-def test_an_interrupted_again_is_gone_on_with_by_the_same_command(
+def test_the_same_command_continues_an_interrupted_again(
     client: redis.Redis, tmp_path: Path
 ) -> None:
     lines = 2 * BATCH_ITEMS * IN_FLIGHT

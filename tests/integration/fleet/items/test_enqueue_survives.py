@@ -1,4 +1,4 @@
-"""`enqueue` under kill -9, lost answers and a second `enqueue`."""
+"""`enqueue` survives kill -9, lost answers and a second `enqueue` at the same time."""
 
 import select
 import socket
@@ -39,7 +39,7 @@ def test_a_kill_at_any_point_neither_loses_nor_repeats_an_item(
 
 
 @pytest.mark.fault(64)
-def test_a_kill_before_the_first_batch_leaves_nothing_behind_that_matters(
+def test_after_a_kill_before_the_first_batch_every_item_is_added_once(
     client: redis.Redis, tmp_path: Path, start: Start
 ) -> None:
     path = text_file(tmp_path, 1_000)
@@ -51,7 +51,7 @@ def test_a_kill_before_the_first_batch_leaves_nothing_behind_that_matters(
     assert ids(client) == numbered("a.txt", 1, 1_000)
 
 
-def test_two_at_the_same_file_add_each_item_once(
+def test_two_calls_with_the_same_file_add_each_item_once(
     client: redis.Redis, tmp_path: Path, start: Start
 ) -> None:
     path = text_file(tmp_path, 100_000)
@@ -67,12 +67,12 @@ def test_two_at_the_same_file_add_each_item_once(
     assert ids(client) == numbered("a.txt", 1, 100_000)
 
 
-# Of the scripts that write: taking files over, and adding items.
+# Parts of the two scripts that write: one takes files over, one adds items.
 SCRIPTS = (b"for i = 1, #ARGV, 3", b"XADD")
 
 
 class LossyLink(socketserver.ThreadingTCPServer):
-    """Stands between a client and the server, and loses answers of scripts that were run."""
+    """A proxy between a client and the server that loses the answers of some scripts."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -84,13 +84,13 @@ class LossyLink(socketserver.ThreadingTCPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def answers_of_next_connection(self) -> int:
-        """How many answers to items pass before the connection breaks: none, and some, by turns."""
+        """How many answers pass before the connection breaks: none and 12, in turns."""
         self.connections += 1
         return 0 if self.connections % 2 else 12
 
 
 class Link(socketserver.BaseRequestHandler):
-    """One connection of it."""
+    """One connection through the proxy."""
 
     server: LossyLink
 
@@ -106,7 +106,7 @@ class Link(socketserver.BaseRequestHandler):
                         upstream.sendall(data)
                     elif items_sent and not left:
                         self.server.lost += 1
-                        return  # what was asked is done, or a part of it; nobody is told
+                        return  # the server ran the script or a part of it; the client gets no answer
                     else:
                         left -= items_sent
                         self.request.sendall(data)
@@ -135,9 +135,7 @@ def test_a_lost_answer_neither_loses_nor_repeats_an_item(
 
 
 @pytest.mark.fault(58)
-def test_items_of_50_mb_take_no_more_memory_when_there_are_more_of_them(
-    tmp_path: Path, start: Start
-) -> None:
+def test_more_items_of_50_mb_need_no_more_memory(tmp_path: Path, start: Start) -> None:
     size = 50_000_000
     used = []
     for count in (2, 4):

@@ -1,4 +1,4 @@
-"""Parquet files as items: each row once, however often the feeding is interrupted."""
+"""Each row of a Parquet file becomes one item, however often feeding is interrupted."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ def written(folder: Path, columns: dict[str, Any], name: str = "a.parquet") -> P
     return path
 
 
-def test_a_row_is_an_item_with_its_own_columns(client: redis.Redis, tmp_path: Path) -> None:
+def test_each_row_is_an_item_with_the_fields_of_its_columns(
+    client: redis.Redis, tmp_path: Path
+) -> None:
     columns = {
         "text": ["ü", None, "z"],
         "id": [7, 8, None],
@@ -40,7 +42,7 @@ def test_bytes_stay_bytes(client: redis.Redis, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rows", [0, 1, 399, 400, 401, 1_000, 1_500, 2_500])
-def test_a_reader_goes_on_at_any_row(tmp_path: Path, rows: int) -> None:
+def test_a_reader_continues_at_any_row(tmp_path: Path, rows: int) -> None:
     path = written(tmp_path, {"text": [str(n) for n in range(2_500)]})
     first = ItemTable(path)
     reading = iter(first)
@@ -53,7 +55,7 @@ def test_a_reader_goes_on_at_any_row(tmp_path: Path, rows: int) -> None:
     assert [f["payload"] for f in second] == [str(n).encode() for n in range(rows, 2_500)]
 
 
-def test_what_was_added_is_not_added_again_and_another_file_is(
+def test_the_same_file_is_not_added_again_and_a_changed_file_is(
     client: redis.Redis, tmp_path: Path
 ) -> None:
     path = written(tmp_path, {"text": [str(n) for n in range(1_200)]})
@@ -64,11 +66,11 @@ def test_what_was_added_is_not_added_again_and_another_file_is(
     assert ids(client) == [*numbered("a.parquet", 1, 1_200), "a.parquet#2:1"]
 
 
-def test_what_is_no_parquet_is_refused(client: redis.Redis, tmp_path: Path) -> None:
+def test_a_file_that_is_not_parquet_is_refused(client: redis.Redis, tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     path.write_text("no table")
     for bad in (path, tmp_path / "none.parquet"):
-        with pytest.raises(BadInput, match=r"no Parquet file|no such file"):
+        with pytest.raises(BadInput, match=r"not a Parquet file|no such file"):
             enqueue(client, STREAM, GROUP, [bad])
     assert not client.exists(STREAM)
 
@@ -89,7 +91,7 @@ AFTER_9999 = pa.array([0, 2**62], pa.timestamp("us"))
         ({"text": ["a", "b"], "at": AFTER_9999}, r"a\.parquet, in rows 1 to 2: date value"),
     ],
 )
-def test_a_value_that_cannot_be_read_is_named_and_nothing_is_added(
+def test_an_error_names_a_value_that_cannot_be_read_and_nothing_is_added(
     client: redis.Redis, tmp_path: Path, columns: Any, words: str
 ) -> None:
     good = tmp_path / "good.txt"
@@ -99,7 +101,7 @@ def test_a_value_that_cannot_be_read_is_named_and_nothing_is_added(
     assert not client.exists(STREAM)
 
 
-def test_two_columns_of_one_name_are_refused(client: redis.Redis, tmp_path: Path) -> None:
+def test_two_columns_with_the_same_name_are_refused(client: redis.Redis, tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table([pa.array(["a"]), pa.array(["b"])], names=["text", "text"]), path)
     with pytest.raises(BadInput, match=r"a\.parquet has several columns 'text'"):
@@ -107,7 +109,7 @@ def test_two_columns_of_one_name_are_refused(client: redis.Redis, tmp_path: Path
 
 
 @pytest.mark.parametrize("spoilt", ["cut short", "bytes turned", "empty"])
-def test_a_file_that_was_spoilt_is_named_and_nothing_is_added(
+def test_an_error_names_a_damaged_file_and_nothing_is_added(
     client: redis.Redis, tmp_path: Path, spoilt: str
 ) -> None:
     path = written(tmp_path, {"text": [str(n) for n in range(2_000)]})
@@ -120,6 +122,6 @@ def test_a_file_that_was_spoilt_is_named_and_nothing_is_added(
     assert not client.exists(STREAM)
 
 
-def test_bytes_within_a_row_are_text_or_base64(client: redis.Redis, tmp_path: Path) -> None:
+def test_bytes_inside_a_row_become_text_or_base64(client: redis.Redis, tmp_path: Path) -> None:
     enqueue(client, STREAM, GROUP, [written(tmp_path, {"a": [b"caf\xc3\xa9"], "b": [b"\xff"]})])
     assert client.xrange(STREAM)[0][1][b"payload"] == '{"a": "café", "b": "/w=="}'.encode()

@@ -1,4 +1,4 @@
-"""Rows of a query as items: each once, however often the feeding or the database is interrupted."""
+"""Each row of a query becomes one item, however often feeding or the database is interrupted."""
 
 import json
 from collections.abc import Callable
@@ -36,7 +36,9 @@ def numbers(first: int, last: int) -> list[str]:
     return [str(n) for n in range(first, last + 1)]
 
 
-def test_a_row_is_an_item_in_the_order_of_the_key(client: redis.Redis, source: Source) -> None:
+def test_each_row_is_an_item_and_the_key_gives_the_order(
+    client: redis.Redis, source: Source
+) -> None:
     rows = [(3, "drei", 7), (1, "ünü", 8), (2, None, 9)]
     source.run("INSERT INTO docs VALUES (?, ?, ?)", rows)
     sql = "SELECT n AS place, text, 'r:' || id AS reply_to FROM docs ORDER BY id; "
@@ -48,14 +50,16 @@ def test_a_row_is_an_item_in_the_order_of_the_key(client: redis.Redis, source: S
     assert json.loads(third[b"payload"]) == {"place": 9, "text": None, "reply_to": "r:2"}
 
 
-def test_an_id_of_its_own_goes_before_the_key(client: redis.Redis, source: Source) -> None:
+def test_a_rows_own_id_is_used_instead_of_its_key(client: redis.Redis, source: Source) -> None:
     source.run("INSERT INTO docs VALUES (?, ?, ?)", [(1, "x", 5), (2, "y", 6)])
     sql = "SELECT 'doc-' || id AS id, n, text FROM docs -- all of them"
     enqueue(client, STREAM, GROUP, [ItemQuery(sql, url=source.url, key="n")])
     assert ids(client) == ["doc-1", "doc-2"]
 
 
-def test_bytes_stay_bytes_and_a_percent_sign_is_one(client: redis.Redis, source: Source) -> None:
+def test_bytes_stay_bytes_and_a_percent_sign_needs_no_escape(
+    client: redis.Redis, source: Source
+) -> None:
     source.run("CREATE TABLE odd (id bigint, payload " + ("bytea)" if ON_POSTGRES else "blob)"))
     source.run("INSERT INTO odd VALUES (?, ?)", [(1, b"\x00\xff"), (2, b"")])
     sql = "SELECT * FROM odd WHERE 'a%sb' LIKE 'a%'"
@@ -83,7 +87,7 @@ def test_json_keeps_its_own_digits_and_other_types_are_printed(
 
 
 @pytest.mark.fault(64)
-def test_what_is_enqueued_is_not_enqueued_again_and_rows_behind_it_are(
+def test_enqueued_rows_are_not_enqueued_again_and_later_rows_are_added(
     client: redis.Redis, source: Source
 ) -> None:
     source.fill(700)
@@ -105,7 +109,7 @@ def test_another_query_or_key_is_another_source(client: redis.Redis, source: Sou
     assert ids(client) == ["1", "2"] * 3
 
 
-def test_a_query_and_files_go_onto_one_stream(
+def test_a_query_and_files_can_go_onto_one_stream(
     client: redis.Redis, source: Source, tmp_path: Path
 ) -> None:
     source.fill(2)
@@ -117,7 +121,7 @@ def test_a_query_and_files_go_onto_one_stream(
 
 
 @pytest.mark.parametrize("rows", [0, 1, FIRST_PAGE - 1, FIRST_PAGE, FIRST_PAGE + 1, 1_700, 2_500])
-def test_a_reader_goes_on_behind_any_row(source: Source, rows: int) -> None:
+def test_a_reader_continues_after_any_row(source: Source, rows: int) -> None:
     source.fill(2_500)
     first = ItemQuery(DOCS, url=source.url)
     reading = iter(first)
@@ -131,7 +135,7 @@ def test_a_reader_goes_on_behind_any_row(source: Source, rows: int) -> None:
     assert [item["id"].decode() for item in second] == numbers(rows + 1, 2_500)
 
 
-def test_keys_of_text_are_followed_in_the_order_of_the_database(source: Source) -> None:
+def test_text_keys_are_read_in_the_order_of_the_database(source: Source) -> None:
     source.run("CREATE TABLE odd (k text PRIMARY KEY)")
     keys = [f"{a}{b}{n}" for a in "aAzZéß '\"%_-" for b in "bB 0" for n in range(8)]
     source.run("INSERT INTO odd VALUES (?)", [(key,) for key in keys])
@@ -153,7 +157,7 @@ def test_keys_of_text_are_followed_in_the_order_of_the_database(source: Source) 
         ("char(9)", "i"),
     ],
 )
-def test_keys_of_other_types_are_followed_too(source: Source, kind: str, key: str) -> None:
+def test_keys_of_other_types_work_too(source: Source, kind: str, key: str) -> None:
     sql = f"SELECT ({key})::{kind} AS key FROM generate_series(1, 600) AS i"
     query = ItemQuery(sql, url=source.url, key="key")
     query.check()
@@ -183,7 +187,7 @@ def test_a_kill_at_any_point_neither_loses_nor_repeats_a_row(
     assert ids(client) == numbers(1, rows)
 
 
-def test_two_at_the_same_query_add_each_row_once(
+def test_two_calls_with_the_same_query_add_each_row_once(
     client: redis.Redis, source: Source, start: Callable[..., Popen[bytes]]
 ) -> None:
     rows = 30_000
@@ -225,7 +229,7 @@ def test_rows_that_are_not_on_the_stream_yet_count_as_backlog(
     assert fed.added == 19_000
     assert [seen.decode() for seen in drain.seen] == numbers(1, 20_000)
     assert drain.longest <= 2_000
-    [feeder_that_died] = client.hkeys(AHEAD + STREAM)  # the living one has taken itself out
+    [feeder_that_died] = client.hkeys(AHEAD + STREAM)  # the living feeder has removed its own field
     assert feeder_that_died
 
 
@@ -248,7 +252,7 @@ def test_a_database_that_ends_our_connection_between_two_pages_is_asked_again(
     assert seen == numbers(1, 3_000)
 
 
-def test_large_rows_take_no_more_memory_when_there_are_more_of_them(
+def test_more_large_rows_need_no_more_memory(
     source: Source, start: Callable[..., Popen[bytes]]
 ) -> None:
     source.fill(200)
@@ -267,7 +271,7 @@ def test_large_rows_take_no_more_memory_when_there_are_more_of_them(
     assert used[1] < used[0] + 2 * PAGE_BYTES
 
 
-def test_the_command_says_how_many_rows_were_put_where(
+def test_the_command_prints_how_many_rows_went_onto_which_stream(
     fleet: Any, source: Source, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source.fill(300)
@@ -282,7 +286,7 @@ def test_the_command_says_how_many_rows_were_put_where(
 
 
 @on_postgres
-def test_a_page_reads_no_more_than_its_rows(source: Source) -> None:
+def test_a_page_reads_only_its_own_rows(source: Source) -> None:
     rows = 20_000
     source.fill(rows)
     source.run("ANALYZE docs")
@@ -290,5 +294,5 @@ def test_a_page_reads_no_more_than_its_rows(source: Source) -> None:
     [(before, _)] = source.run(read)
     assert sum(1 for _ in ItemQuery(DOCS, url=source.url)) == rows
     by_index = until(lambda: (n := source.run(read)[0][1]) >= rows and n)
-    assert by_index < rows + 100  # a row of each page is looked at and read again
+    assert by_index < rows + 100  # each page reads one row more, which the next page reads again
     assert source.run(read)[0][0] == before

@@ -1,4 +1,4 @@
-"""Queries that cannot be items, and databases that are not there: a clear error, and nothing added."""
+"""A bad query or a missing database gives a clear error, and no item is added."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def fleet(client: redis.Redis) -> Any:
         ("SELECT a.id, b.id FROM docs a, docs b", "id", "id"),
         pytest.param(
             *("SELECT id, text, text FROM docs", "id", "has several columns 'text'; give each"),
-            marks=on_postgres,  # SQLite calls the second one text:1
+            marks=on_postgres,  # SQLite renames the second one to text:1
         ),
         ("SELECT n, text FROM docs", "n", "n is null in some rows; name a column that is unique"),
         ("SELECT 5 AS n, text FROM docs", "n", "n 5 is in more than one row; name a column"),
@@ -52,7 +52,7 @@ def fleet(client: redis.Redis) -> Any:
         (" ; ", "id", "the query is empty"),
     ],
 )
-def test_a_query_that_cannot_be_items_is_a_clear_error_and_adds_nothing(
+def test_a_bad_query_gives_a_clear_error_and_adds_nothing(
     client: redis.Redis, source: Source, fleet: Any, sql: str, key: str, words: str
 ) -> None:
     source.fill(3)
@@ -73,24 +73,24 @@ def test_a_query_that_writes_is_refused(source: Source) -> None:
 
 
 @on_sqlite
-def test_a_file_that_is_none_of_sqlite_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_sqlite_database_gives_a_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite3"
     path.write_text("no database at all " * 100)
     with pytest.raises(BadInput, match=r"a\.sqlite3: file is not a database"):
         ItemQuery(DOCS, url=f"sqlite:///{path}").check()
-    with pytest.raises(BadInput, match="unable to open database file; when that is mended"):
+    with pytest.raises(BadInput, match="unable to open database file; after a repair"):
         ItemQuery(DOCS, url=f"sqlite:///{tmp_path}/none.sqlite3").check()
     assert [file.name for file in tmp_path.iterdir()] == ["a.sqlite3"]
 
 
 @on_sqlite
-def test_a_key_that_is_no_utf8_is_refused(source: Source) -> None:
+def test_a_key_that_is_not_utf8_is_refused(source: Source) -> None:
     source.run("INSERT INTO docs VALUES (1, CAST(x'ff' AS TEXT), 1)")
-    with pytest.raises(BadInput, match="is no UTF-8; name a column"):
+    with pytest.raises(BadInput, match="is not UTF-8; name a column"):
         ItemQuery("SELECT text FROM docs", url=source.url, key="text").check()
 
 
-def test_two_rows_of_one_key_that_come_later_are_seen_before_one_is_passed_over(
+def test_a_duplicate_key_that_appears_later_is_noticed_before_a_row_is_skipped(
     source: Source,
 ) -> None:
     source.run("CREATE TABLE odd (id bigint, text text)")
@@ -121,7 +121,7 @@ def test_two_rows_of_one_key_that_come_later_are_seen_before_one_is_passed_over(
         ("sqlite://", "sqlite:////folder/file"),
     ],
 )
-def test_a_database_that_is_not_there_is_named_without_its_password(
+def test_an_error_names_an_unreachable_database_without_its_password(
     client: redis.Redis, fleet: Any, monkeypatch: pytest.MonkeyPatch, url: str, words: str
 ) -> None:
     monkeypatch.setenv("DOCS_URL", url)
@@ -140,9 +140,12 @@ def test_a_database_that_is_not_there_is_named_without_its_password(
         (["--key", "id", "a.txt"], "belong to --sql"),
         (["--again", "a.txt"], "no such file"),
         (["--database-url", "sqlite:///x", "a.txt"], "belong to --sql"),
-        (["--sql", DOCS, "--database-url-env", "NOT_SET"], "environment has no NOT_SET"),
+        (
+            ["--sql", DOCS, "--database-url-env", "NOT_SET"],
+            "environment has no NOT_SET",
+        ),
     ],
 )
-def test_what_was_meant_must_be_said(fleet: Any, words: list[str], why: str) -> None:
+def test_bad_arguments_of_enqueue_are_refused(fleet: Any, words: list[str], why: str) -> None:
     with pytest.raises(CommandError, match=why):
         run("enqueue", "emb", *words)

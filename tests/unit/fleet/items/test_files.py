@@ -1,4 +1,4 @@
-"""What a line of a file becomes."""
+"""Which items the lines of a file become."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def items_of(path: Path, **options: int) -> list[dict[str, bytes]]:
     return list(ItemFile(path, **options))
 
 
-def test_a_text_file_is_an_item_a_line_and_blank_lines_are_none(tmp_path: Path) -> None:
+def test_each_line_of_a_text_file_is_an_item_and_blank_lines_are_skipped(tmp_path: Path) -> None:
     path = a_file(tmp_path, "a.txt", b"\xef\xbb\xbfone\r\n\n  \t\n two words \nlast")
     assert items_of(path) == [
         {"id": b"a.txt:1", "payload": b"one"},
@@ -32,12 +32,12 @@ def test_a_text_file_is_an_item_a_line_and_blank_lines_are_none(tmp_path: Path) 
     ]
 
 
-def test_what_is_not_utf8_stays_the_same_bytes(tmp_path: Path) -> None:
+def test_a_line_that_is_not_utf8_keeps_its_bytes(tmp_path: Path) -> None:
     path = a_file(tmp_path, "a.txt", b"caf\xe9\n\x00\xff\n")
     assert [item["payload"] for item in items_of(path)] == [b"caf\xe9", b"\x00\xff"]
 
 
-def test_an_object_gives_its_payload_its_id_and_its_reply_stream(tmp_path: Path) -> None:
+def test_an_object_may_give_a_payload_an_id_and_a_reply_stream(tmp_path: Path) -> None:
     objects = [
         {"payload": "p", "id": "x", "reply_to": "r:1"},
         {"text": "t", "id": 7},
@@ -55,7 +55,7 @@ def test_an_object_gives_its_payload_its_id_and_its_reply_stream(tmp_path: Path)
     ]
 
 
-def test_an_object_without_payload_is_the_payload_as_it_stands(tmp_path: Path) -> None:
+def test_an_object_without_a_payload_is_itself_the_payload(tmp_path: Path) -> None:
     line = '{"titre" : "café",  "n": 1e400}'.encode()
     path = a_file(tmp_path, "a.jsonl", line + b"\r\n")
     assert items_of(path) == [{"id": b"a.jsonl:1", "payload": line}]
@@ -64,9 +64,9 @@ def test_an_object_without_payload_is_the_payload_as_it_stands(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (b"{", "no JSON"),
-        (b"\xff{}", "no JSON"),
-        (b"[" * 100_000, "no JSON"),
+        (b"{", "not JSON"),
+        (b"\xff{}", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
         (b'["text"]', "list, not an object"),
         (b'{"id": true}', "id is true"),
         (b'{"id": [1]}', "give text or a whole number"),
@@ -75,11 +75,11 @@ def test_an_object_without_payload_is_the_payload_as_it_stands(tmp_path: Path) -
         (b"{" + b'"x":1,' * 400 + b'"y":2}', "longer than 1,000 bytes"),
     ],
 )
-def test_a_bad_line_is_named_with_what_would_be_right(
+def test_an_error_names_a_bad_line_and_says_what_would_be_right(
     tmp_path: Path, line: bytes, words: str
 ) -> None:
     path = a_file(tmp_path, "a.jsonl", b'{"text": "good"}\n\n' + line + b"\n")
-    limit = 200_000 if words == "no JSON" else 1_000
+    limit = 200_000 if words == "not JSON" else 1_000
     with pytest.raises(BadInput, match=rf"a\.jsonl:3: .*{words}"):
         ItemFile(path, longest_line=limit).check()
 
@@ -103,15 +103,15 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         ItemFile(tmp_path / "a.txt")
 
 
-def test_a_folder_and_a_pipe_are_refused_for_they_cannot_be_gone_on_with(tmp_path: Path) -> None:
+def test_a_folder_and_a_pipe_are_refused_as_they_cannot_be_read_twice(tmp_path: Path) -> None:
     (tmp_path / "a.txt").mkdir()
     os.mkfifo(tmp_path / "b.txt")
     for name in ("a.txt", "b.txt"):
-        with pytest.raises(BadInput, match="give a pipe's output as -"):
+        with pytest.raises(BadInput, match="write the output of a pipe to -"):
             ItemFile(tmp_path / name)
 
 
-def test_a_line_without_an_end_is_read_no_further_than_a_limit(tmp_path: Path) -> None:
+def test_a_line_is_read_only_up_to_a_limit(tmp_path: Path) -> None:
     path = a_file(tmp_path, "a.txt", b"short\n" + b"x" * 5_000)
     with pytest.raises(BadInput, match=r"a\.txt:2: longer than 1,000 bytes"):
         items_of(path, longest_line=1_000)
@@ -122,7 +122,7 @@ LINES = st.lists(st.sampled_from([b"", b" ", b"x", b"caf\xe9", b"\r", b"two\r"])
 
 @settings(max_examples=500, deadline=None)
 @given(lines=LINES, ended=st.booleans(), taken=st.integers(0, 12))
-def test_a_file_that_is_gone_on_with_gives_each_item_once(
+def test_a_reader_that_continues_a_file_reads_each_item_once(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], ended: bool, taken: int
 ) -> None:
     folder = tmp_path_factory.getbasetemp() / "resumed"
@@ -154,7 +154,7 @@ OBJECT = st.dictionaries(NAMES, VALUE, max_size=4).map(lambda value: json.dumps(
         max_size=3,
     )
 )
-def test_whatever_a_line_holds_is_an_item_or_an_error_that_names_it(
+def test_any_line_becomes_an_item_or_an_error_that_names_the_line(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]
 ) -> None:
     path = a_file(tmp_path_factory.getbasetemp(), "fuzzed.jsonl", b"\n".join(lines))
@@ -174,7 +174,7 @@ def test_whatever_a_line_holds_is_an_item_or_an_error_that_names_it(
         assert all(isinstance(value, bytes) for value in item.values())
 
 
-def test_a_file_whose_beginning_has_changed_is_not_gone_on_with(tmp_path: Path) -> None:
+def test_a_file_whose_beginning_has_changed_is_not_continued(tmp_path: Path) -> None:
     path = a_file(tmp_path, "a.txt", b"one\ntwo\n")
     reader = ItemFile(path)
     next(iter(reader))
@@ -192,5 +192,5 @@ def test_a_line_that_grew_after_it_was_read_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"one\ntw\n")
     assert ItemFile(path).go_to(reader.position)
     path.write_bytes(b"one\ntwo\n")
-    with pytest.raises(BadInput, match=r"a\.txt:2: the line was enqueued before it was whole"):
+    with pytest.raises(BadInput, match=r"a\.txt:2: the line was enqueued before it was complete"):
         ItemFile(path).go_to(reader.position)

@@ -1,4 +1,4 @@
-"""What SQLite may hold in a column becomes an item, or an error that names the row."""
+"""Any value that SQLite can hold becomes an item, or an error that names the row."""
 
 import sqlite3
 from contextlib import closing
@@ -46,7 +46,7 @@ def a_database(folder: Path, name: str, rows: list[tuple[Any, ...]], columns: li
 @settings(max_examples=500, deadline=None)
 @given(data=st.data(), columns=COLUMNS, keys=st.lists(st.one_of(KEYS, VALUES), max_size=8))
 @example(data=None, columns=["payload"], keys=[float("inf")])
-def test_whatever_a_row_holds_is_an_item_or_a_clear_error(
+def test_any_row_becomes_an_item_or_a_clear_error(
     tmp_path_factory: pytest.TempPathFactory, data: Any, columns: list[str], keys: list[Any]
 ) -> None:
     rows = [(key, *(data.draw(VALUES) if data else "x" for _ in columns)) for key in keys]
@@ -75,7 +75,7 @@ def test_whatever_a_row_holds_is_an_item_or_a_clear_error(
 
 @settings(max_examples=500, deadline=None)
 @given(keys=st.lists(KEYS, max_size=9, unique=True), taken=st.integers(0, 9))
-def test_a_query_that_is_gone_on_with_gives_each_row_once(
+def test_a_reader_that_continues_a_query_reads_each_row_once(
     tmp_path_factory: pytest.TempPathFactory, keys: list[int | str], taken: int
 ) -> None:
     folder = tmp_path_factory.getbasetemp()
@@ -90,7 +90,7 @@ def test_a_query_that_is_gone_on_with_gives_each_row_once(
     assert sorted(item["id"] for item in items) == sorted(str(key).encode() for key in keys)
 
 
-def test_text_that_is_no_utf8_stays_the_same_bytes(tmp_path: Path) -> None:
+def test_text_that_is_not_utf8_keeps_its_bytes(tmp_path: Path) -> None:
     url = a_database(tmp_path, "bytes", [(1, "x")], ["payload"])
     query = ItemQuery(
         "SELECT key, CAST(x'636166e9' AS TEXT) AS payload FROM odd", url=url, key="key"

@@ -1,4 +1,4 @@
-"""What a row of named values is as an item."""
+"""Which item a row becomes."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -39,7 +39,7 @@ def an_item(row: dict[str, Any]) -> dict[str, bytes]:
 
 @settings(max_examples=500, deadline=None)
 @given(row=ROW)
-def test_whatever_a_row_holds_is_an_item_or_an_error_that_names_it(row: dict[str, Any]) -> None:
+def test_any_row_becomes_an_item_or_an_error_that_names_the_row(row: dict[str, Any]) -> None:
     item, refusal = {}, ""
     try:
         item = an_item(row)
@@ -63,11 +63,11 @@ def test_whatever_a_row_holds_is_an_item_or_an_error_that_names_it(row: dict[str
         ([1, "a"], b'[1, "a"]'),
     ],
 )
-def test_an_id_is_what_is_printed_of_it(value: Any, name: bytes) -> None:
+def test_an_id_is_the_printed_value(value: Any, name: bytes) -> None:
     assert an_item({"id": value, "payload": "x"})["id"] == name
 
 
 @pytest.mark.fault(58)
-def test_a_value_that_no_server_takes_is_named_beforehand() -> None:
+def test_an_error_names_a_value_that_is_too_long_for_a_server() -> None:
     with pytest.raises(BadInput, match="row 7: payload is longer than 268,435,456 bytes"):
         an_item({"payload": bytes(LONGEST_LINE + 1)})
