@@ -1,4 +1,4 @@
-"""The addresses of alert channels: which are allowed, and how they are kept."""
+"""The addresses of alert channels: which are allowed, and how they are stored."""
 
 import re
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from django.conf import settings
 
 from pods.base import egress, sealing
 
-# The host is the service's own: the address holds names and tokens alone.
+# The service has a fixed host: the address holds only names and tokens.
 SERVICES: Final = frozenset({"slack", "discord", "tgram", "pagerduty", "opsgenie", "pover"})
-# The address names a host that we would connect to.
+# The address names the host to connect to.
 HOSTED: Final = frozenset(
     {
         "json",
@@ -31,7 +31,7 @@ HOSTED: Final = frozenset(
         "mailtos",
     }
 )
-# Others are refused: `template`, `pgpkey` and their like read files of this machine.
+# Other parameters are refused: some, such as `template` and `pgpkey`, read files of this machine.
 PARAMETERS: Final = frozenset(
     {
         "from",
@@ -61,15 +61,15 @@ OWN_FIELD: Final = re.compile(r"[+:-][A-Za-z][\w-]*\Z")
 
 
 class BadAddress(ValueError):
-    """The address of a channel is not allowed; the message says why, and names no secret."""
+    """The address of a channel is not allowed; the message says why, without a secret."""
 
 
 def check(url: str) -> None:
-    """Refuse what alerts must not be sent to.
+    """Refuse an address that alerts must not be sent to.
 
-    A host may not be of a private network, unless settings.ALLOW_PRIVATE_WEBHOOKS: whoever edits a
-    channel must not reach what only this machine can. Names are resolved here, and again when a
-    message is sent. `outside_alone` catches a name that answers differently a moment later
+    A host on a private network is refused unless settings.ALLOW_PRIVATE_WEBHOOKS is on: an editor of a
+    channel must not reach hosts that only this machine can reach. Names are resolved here, and again
+    when a message is sent. `outside_alone` catches a name that resolves differently a moment later
     (docs/decisions/address-guard.md).
 
     Raises:
@@ -85,20 +85,20 @@ def check(url: str) -> None:
         known = ", ".join(sorted(SERVICES | HOSTED))
         raise BadAddress(f"{scheme or 'no'}:// is not allowed; use one of {known}")
     if not host:
-        raise BadAddress(f"{scheme}:// needs a host, a token or a topic behind it")
+        raise BadAddress(f"{scheme}:// needs a host, a token or a topic after it")
     parameters = _parameters(parts.query)
     if scheme in HOSTED:
-        # A topic alone is one of the public service.
+        # An address with only a topic uses the public service.
         public = scheme in {"ntfy", "ntfys"} and not parts.path.strip("/") and not parameters
         for name in [] if public else [host, *(v for k, v in parameters if k == "smtp")]:
             check_host(name)
 
 
 def check_host(host: str) -> None:
-    """Refuse a host on a private network, unless settings.ALLOW_PRIVATE_WEBHOOKS.
+    """Refuse a host on a private network, unless settings.ALLOW_PRIVATE_WEBHOOKS is on.
 
     Raises:
-        BadAddress: the host is on one, or cannot be resolved.
+        BadAddress: the host is on a private network, or its name cannot be resolved.
     """
     try:
         egress.check_host(host, private_too=settings.ALLOW_PRIVATE_WEBHOOKS)
@@ -107,20 +107,20 @@ def check_host(host: str) -> None:
 
 
 def outside_alone() -> AbstractContextManager[None]:
-    """Within the block no connection to a private network, unless the settings allow it."""
+    """Refuse connections to private networks inside the block, unless the settings allow them."""
     return egress.outside_alone(private_too=settings.ALLOW_PRIVATE_WEBHOOKS)
 
 
 def names_host(url: str) -> bool:
-    """Whether the address names a host, not a service that everybody knows."""
+    """Whether the address names a host, instead of a service with a fixed host."""
     return url.strip().partition(":")[0].lower() in HOSTED
 
 
 def _parameters(query: str) -> Sequence[tuple[str, str]]:
     if ";" in query:
-        raise BadAddress("write parameters with & between them")
+        raise BadAddress("separate parameters with &")
     raw = [part for part in query.split("&") if part]
-    # `+Name` and its like are headers and fields of the message.
+    # Names with a sign before them, such as `+Name`, are headers and fields of the message.
     wrong = sorted(
         name
         for name in (part.partition("=")[0] for part in raw)

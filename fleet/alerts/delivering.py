@@ -1,4 +1,4 @@
-"""Delivers alerts to channels: at least once, and twice only where that cannot be told."""
+"""Delivers alerts to channels at least once; twice only if it is unknown whether a try succeeded."""
 
 import uuid
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from pods.base.pauses import doubled
 
 log = structlog.get_logger(__name__)
 DELIVER: Final = "notify.deliver"
-# More than that at once come as one message.
+# More deliveries than this at once are joined into one message.
 DIGEST_ABOVE: Final = 3
 DIGEST_LINES: Final = 20
 AT_ONCE: Final = 500
@@ -35,11 +35,11 @@ KINDS: Final = {
 
 
 class Undelivered(Exception):
-    """The channel did not take the message."""
+    """The channel did not accept the message."""
 
 
 def add_channel(name: str, url: str, *, min_severity: Severity = Severity.WARNING) -> Channel:
-    """A new channel, or another address for the one of that name.
+    """Add a channel, or give the channel of that name another address.
 
     Raises:
         BadAddress: the address is not allowed, or the notifier does not understand it.
@@ -68,18 +68,18 @@ def check_address(url: str) -> None:
     """Refuse an address that is not allowed, or that the notifier does not understand.
 
     Raises:
-        BadAddress: with what is wrong.
+        BadAddress: the message says what is wrong.
     """
     addresses.check(url)
     _notifier(url)
 
 
 def deliver(channel_id: int) -> int:
-    """Send what is due on a channel; how many announcements went out.
+    """Send the deliveries that are due on a channel; return how many announcements went out.
 
-    Each is claimed before it is sent, so two workers never send the same one. Of a worker that died
-    in between nobody can tell whether its message went out: it is sent again when the claim ends,
-    and says that it may be a repetition.
+    Each delivery is claimed before it is sent, so two workers never send the same one. If a worker
+    dies in between, nobody can know whether its message went out. It is sent again when the claim
+    ends, and the message says that it may be a repetition.
     """
     channel = Channel.objects.get(pk=channel_id)
     mine, unsure = _claim(channel)
@@ -100,7 +100,7 @@ def try_channel(channel: Channel) -> None:
     """Send a message that tests the channel.
 
     Raises:
-        Undelivered, BadAddress: it did not go out.
+        Undelivered, BadAddress: the message was not sent.
     """
     _send(
         channel,
@@ -111,7 +111,7 @@ def try_channel(channel: Channel) -> None:
 
 
 def _claim(channel: Channel) -> tuple[Sequence[Delivery], frozenset[int]]:
-    """The deliveries that are ours now, and which of them somebody claimed before and lost."""
+    """Claim deliveries that are due; return them, and those whose former claim ended unfinished."""
     now = utcnow()
     due = Delivery.objects.filter(
         Q(state=Delivery.State.PENDING) | Q(state=Delivery.State.SENDING),
@@ -119,7 +119,7 @@ def _claim(channel: Channel) -> tuple[Sequence[Delivery], frozenset[int]]:
         due_at__lte=now,
     )
     due.filter(attempts__gte=TRIES).update(
-        state=Delivery.State.FAILED, last_error="given up: no try was seen to end"
+        state=Delivery.State.FAILED, last_error="given up: the outcome of the last try is not known"
     )
     states = dict(due.order_by("pk").values_list("pk", "state")[:AT_ONCE])
     claim = uuid.uuid4().hex
@@ -136,16 +136,16 @@ def _claim(channel: Channel) -> tuple[Sequence[Delivery], frozenset[int]]:
 
 
 def _message(group: Sequence[Delivery], unsure: frozenset[int]) -> tuple[str, str]:
-    """Title and body; `#7.2` is the second announcement of alert 7, the same in a repetition."""
+    """Title and body; `#7.2` is the second announcement of alert 7, also if it is repeated."""
     lines = [
         f"{d.alert.severity}: {d.alert.text} "
         f"(#{d.alert_id}.{d.announcement}, since {d.alert.first_seen_at:%F %H:%M} UTC"
-        + (f", over since {d.alert.resolved_at:%H:%M}" if d.alert.resolved_at else "")
+        + (f", ended at {d.alert.resolved_at:%H:%M}" if d.alert.resolved_at else "")
         + (", perhaps a repetition)" if d.pk in unsure else ")")
         for d in group[:DIGEST_LINES]
     ]
     if len(group) > DIGEST_LINES:
-        lines.append(f"and {len(group) - DIGEST_LINES:,} more: `manage.py alerts list`")
+        lines.append(f"and {len(group) - DIGEST_LINES:,} more; see `manage.py alerts list`")
     if len(group) == 1:
         return f"Podfleet: {group[0].alert.get_cause_display()}", lines[0]
     return f"Podfleet: {len(group):,} alerts", "\n".join(lines)
@@ -157,12 +157,12 @@ def _worst(group: Sequence[Delivery]) -> Severity:
 
 def _send(channel: Channel, title: str, body: str, *, severity: Severity) -> None:
     url = addresses.unseal(channel.sealed_url)
-    addresses.check(url)  # once more: what its name leads to may have changed
+    addresses.check(url)  # again: the name may resolve to another host by now
     notifier = _notifier(url)
     with addresses.outside_alone():
         taken = notifier.notify(title=title, body=body, notify_type=KINDS[severity])
     if not taken:
-        raise Undelivered(f"the channel {channel.name} did not take the message")
+        raise Undelivered(f"the channel {channel.name} did not accept the message")
 
 
 def _notifier(url: str) -> Any:
@@ -170,11 +170,11 @@ def _notifier(url: str) -> Any:
     asset = apprise.AppriseAsset(
         http_redirects=False, storage_mode=apprise.PersistentStoreMode.MEMORY
     )
-    # `add` would take a list of addresses, of which only the first was checked.
+    # `add` would accept a list of addresses, of which only the first was checked.
     service = apprise.Apprise.instantiate(url, asset=asset)
     if service is None:
         raise BadAddress("the address is not complete for its scheme")
-    # And as the notifier reads the address, which need not be as we do.
+    # Check the hosts as the notifier reads them: it may read the address in another way than we do.
     if addresses.names_host(url) and getattr(service, "mode", None) != "cloud":
         for name in filter(None, (getattr(service, key, None) for key in ("host", "smtp_host"))):
             addresses.check_host(name)
@@ -190,12 +190,12 @@ def _record(group: Sequence[Delivery]) -> int:
 
 
 def pause(attempts: int) -> timedelta:
-    """How long to wait after so many tries."""
+    """How long to wait after this many tries."""
     return doubled(FIRST_PAUSE, attempts - 1, longest=LONGEST_PAUSE)
 
 
 def _postpone(group: Sequence[Delivery], because: str) -> None:
-    """Due again later, each time later: `fleet.alert` sends for what is due."""
+    """Make the deliveries due later, after a longer pause each time; then `fleet.alert` sends them."""
     log.warning("alerts_undelivered", channel=group[0].channel_id, because=because)
     ours = _ours(group)
     ours.filter(attempts__gte=TRIES).update(
@@ -210,7 +210,7 @@ def _postpone(group: Sequence[Delivery], because: str) -> None:
 
 
 def _ours(group: Sequence[Delivery]) -> QuerySet[Delivery]:
-    """The group, as far as the claim is still ours."""
+    """The deliveries of the group whose claim is still ours."""
     return Delivery.objects.filter(
         pk__in=[d.pk for d in group], claim=group[0].claim, state=Delivery.State.SENDING
     )

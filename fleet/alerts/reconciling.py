@@ -1,4 +1,4 @@
-"""Opens, refreshes and ends alerts, and hands what is new to the channels."""
+"""Opens, refreshes and ends alerts, and makes deliveries of new ones for the channels."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,14 +35,14 @@ from pods.states import TERMINATING
 log = structlog.get_logger(__name__)
 DEAD_WITHIN: Final = timedelta(days=1)
 BOOTS_WITHIN: Final = timedelta(hours=2)
-# A balance that nobody has confirmed for so long says nothing any more.
+# A balance that is older than this is ignored.
 BALANCE_WITHIN: Final = timedelta(hours=2)
 AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertChanges:
-    """What changed."""
+    """How many alerts changed."""
 
     opened: int
     resolved: int
@@ -50,10 +50,10 @@ class AlertChanges:
 
 
 def reconcile_alerts() -> AlertChanges:
-    """Bring the open alerts in line with what is so now; the number of queries is bounded.
+    """Make the open alerts match the present state; the number of queries is bounded.
 
-    Safe to run twice, at the same time, or to be killed at any line: an open cause is unique, and so
-    is a delivery.
+    Safe to run twice, at the same time, or to be killed at any line: the database allows one open
+    alert for a cause, and one delivery for an announcement.
     """
     now = utcnow()
     found = {(f.cause.value, f.subject): f for f in alerts(gather(now))}
@@ -106,8 +106,8 @@ def _refresh(pairs: Sequence[tuple[Alert, Incident]], now: datetime) -> None:
 
 
 def _announce(now: datetime) -> int:
-    """Make a delivery for each channel of what is to be told and nobody has silenced."""
-    # What was put off is told again when that ends, if it still lasts.
+    """Make a delivery for each channel and each alert that is due for one and not silenced."""
+    # A snoozed alert is announced again when the snooze ends, if its cause still lasts.
     Alert.objects.open().filter(snoozed_until__lte=now).update(snoozed_until=None, told=False)
     loud = list(Alert.objects.loud(now).filter(told=False))
     channels = list(Channel.objects.filter(enabled=True))
@@ -125,7 +125,7 @@ def _announce(now: datetime) -> int:
 
 
 def send_due(now: datetime) -> None:
-    """Send a task for each channel that has something to deliver; lost ones are sent again."""
+    """Send a task for each channel with deliveries that are due; this also replaces lost tasks."""
     waiting = Delivery.objects.filter(
         state__in=[Delivery.State.PENDING, Delivery.State.SENDING], due_at__lte=now
     )
@@ -134,7 +134,7 @@ def send_due(now: datetime) -> None:
 
 
 def acknowledge(alerts_: Iterable[Alert], *, by: str) -> int:
-    """Silence alerts until their cause ends; how many were open and not acknowledged."""
+    """Silence alerts until their cause ends; return how many were open and not acknowledged."""
     return (
         Alert.objects.open()
         .filter(pk__in=[a.pk for a in alerts_], acknowledged_at=None)
@@ -143,13 +143,13 @@ def acknowledge(alerts_: Iterable[Alert], *, by: str) -> int:
 
 
 def snooze(alerts_: Iterable[Alert], *, until: datetime, by: str) -> int:
-    """Silence alerts until a moment; they are told again then, if their cause lasts.
+    """Silence alerts until a moment; then they are announced again if their cause lasts.
 
     Raises:
         ValueError: the moment is not in the future.
     """
     if until <= utcnow():
-        raise ValueError(f"{until:%F %T} is over; name a moment to come")
+        raise ValueError(f"{until:%F %T} is in the past; give a time in the future")
     return (
         Alert.objects.open()
         .filter(pk__in=[a.pk for a in alerts_])
@@ -158,7 +158,7 @@ def snooze(alerts_: Iterable[Alert], *, until: datetime, by: str) -> int:
 
 
 def gather(now: datetime) -> AlertFacts:
-    """What the rules read; the number of queries does not grow with fleets, pods or accounts."""
+    """Read the facts for the rules; the number of queries is the same for any number of rows."""
     pods = list(Pod.objects.billable().defer("agent", "handler_env"))
     limits = Limits.get()
     return AlertFacts(
@@ -246,7 +246,7 @@ def _ticks(fleet_ids: Sequence[int], now: datetime) -> Mapping[int, Sequence[Tic
 
 
 def _boots_missed(now: datetime) -> Mapping[int, int]:
-    """How many pods in a row have missed their boot deadline, since one became ready."""
+    """How many pods in a row have missed their boot deadline since the last one became ready."""
     boots = Pod.objects.filter(
         Q(retire_rule=PodRule.NEVER_BOOTED.value) | Q(ready_at__isnull=False),
         requested_at__gt=now - BOOTS_WITHIN,

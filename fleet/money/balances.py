@@ -1,4 +1,4 @@
-"""What vendors say of their accounts' money, beside what our ledger says."""
+"""Reads the balances that vendors report, and compares them with our ledger."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,24 +22,24 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """An account's money over a stretch of time, by the vendor and by our ledger. USD."""
+    """The spending of an account over a period in USD, by the vendor and by our ledger."""
 
     since: datetime
     until: datetime
-    vendor_usd: Decimal  # what the balance went down by
-    booked_usd: Decimal  # what the ledger has for the same time
-    left_out: int  # stretches in which the balance rose: somebody paid in
+    vendor_usd: Decimal  # by how much the balance fell
+    booked_usd: Decimal  # the ledger's sum for the same time
+    left_out: int  # intervals in which the balance rose: somebody paid in
 
     @property
     def difference_usd(self) -> Decimal:
-        """What the vendor took and the ledger does not know; below 0: the ledger has too much."""
+        """What the vendor charged and the ledger does not have; below 0: the ledger has too much."""
         return self.vendor_usd - self.booked_usd
 
 
 def read_balance(account: Account, *, connect: Connect = connecting.connect) -> Balance | None:
-    """Ask the vendor, and keep the answer; None where it has none or gives none.
+    """Ask the vendor for the balance, and store it; None if it has none or gives none.
 
-    A failure is no failure of the account: it says nothing about what can be rented.
+    An error here does not count as a failure of the account: renting may still work.
     """
     try:
         provider = connect(account)
@@ -56,7 +56,7 @@ def read_balance(account: Account, *, connect: Connect = connecting.connect) -> 
 
 
 def booked_micros(account: Account, now: datetime) -> int:
-    """All that the account's pods have cost until now, in 1/1,000,000 USD. Two queries."""
+    """The whole cost of the account's pods until now, in 1/1,000,000 USD. Two queries."""
     segments = PriceSegment.objects.filter(pod__account=account)
     closed = segments.filter(until__isnull=False).aggregate(n=Sum("cost_micros"))["n"] or 0
     running = segments.filter(until__isnull=True).values_list("hourly_usd", "since")
@@ -66,7 +66,7 @@ def booked_micros(account: Account, now: datetime) -> int:
 
 
 def compare(account: Account, *, since: datetime) -> Compared | None:
-    """The vendor's word beside ours; None with fewer than two readings."""
+    """Compare the vendor's sum with ours; None with fewer than two readings."""
     readings: Sequence[Balance] = list(
         Balance.objects.filter(account=account, at__gte=since).order_by("at", "pk")
     )

@@ -1,6 +1,6 @@
-"""What was spent, by fleet, provider, GPU type and UTC day, to the millionth of a dollar.
+"""The spending by fleet, provider, GPU type and UTC day, to the millionth of a dollar.
 
-Money is summed as integers of 1/1,000,000 USD: no database rounds them.
+Money is summed as integers of 1/1,000,000 USD, which no database rounds.
 """
 
 from collections import Counter
@@ -23,23 +23,23 @@ HOUR_MICROSECONDS: Final = 3_600_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayCost:
-    """What one fleet has spent on one kind of GPU at one provider within one UTC day."""
+    """The spending of one fleet on one GPU type at one provider in one UTC day."""
 
     day: date
     fleet: str
     provider: str
     gpu_type: str
-    micros: int  # of 1 USD
+    micros: int  # 1/1,000,000 USD
 
     @property
     def usd(self) -> Decimal:
-        """The same in USD."""
+        """The spending in USD."""
         return Decimal(self.micros) / MICROS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What items have cost, measured."""
+    """The measured cost of items."""
 
     micros: int
     items: int
@@ -52,7 +52,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """A day's spending, as it will end if what runs now goes on at its price."""
+    """The spending of a day if the running pods keep running at their present price."""
 
     spent_usd: Decimal
     hourly_usd: Decimal
@@ -60,15 +60,15 @@ class Forecast:
 
 
 def cost_micros(hourly_usd: Decimal, lasted: timedelta) -> int:
-    """What so much time costs at a price, rounded half up."""
+    """The cost of a time at a price, in 1/1,000,000 USD, rounded half up."""
     exact = (lasted // MICROSECOND) * int(hourly_usd * MICROS)
     return (2 * exact + HOUR_MICROSECONDS) // (2 * HOUR_MICROSECONDS)
 
 
 def day_costs(first: date, last: date) -> Sequence[DayCost]:
-    """Everything spent from the beginning of `first` to the end of `last`, or until now. One query.
+    """The spending from the start of `first` to the end of `last`, or until now. One query.
 
-    The parts of a segment add up to what it was booked at: each is the difference of two sums.
+    The daily parts of a segment add up to its booked cost, as each is the difference of two sums.
     """
     now = utcnow()
     begin = datetime.combine(first, time(), UTC)
@@ -109,7 +109,7 @@ def _by_day(
 
 
 def totals(booked: Sequence[DayCost], by: Callable[[DayCost], str]) -> Mapping[str, Decimal]:
-    """USD by what `by` says of a cost, dearest first."""
+    """USD for each value of `by`, the largest sum first."""
     sums: Counter[str] = Counter()
     for cost in booked:
         sums[by(cost)] += cost.micros
@@ -117,7 +117,7 @@ def totals(booked: Sequence[DayCost], by: Callable[[DayCost], str]) -> Mapping[s
 
 
 def prices(by: str) -> Mapping[str, Price]:
-    """What items have cost, over the whole life of the pods. Three queries.
+    """The cost of items over the whole life of the pods. Three queries.
 
     `by` is `fleet__name`, `provider` or `gpu_type`.
     """
@@ -137,7 +137,7 @@ def prices(by: str) -> Mapping[str, Price]:
 
 
 def forecast(now: datetime) -> Mapping[int, Forecast]:
-    """How today will end for each fleet that has ever spent. Three queries."""
+    """The expected spending of today for each fleet that has ever spent. Three queries."""
     hourly: dict[int, Decimal] = {}
     running = PriceSegment.objects.filter(until__isnull=True)
     for fleet_id, price in running.values_list("fleet_id", "hourly_usd"):

@@ -1,4 +1,4 @@
-"""What fleets have spent: sums over the price segments."""
+"""The spending of fleets, summed over the price segments."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,19 +16,19 @@ NOTHING: Final = Decimal(0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """USD, up to a moment."""
+    """Spending in USD, up to a moment."""
 
     today: Decimal  # since midnight UTC
     total: Decimal
 
 
 def midnight(now: datetime) -> datetime:
-    """The beginning of the day of the budgets, in UTC."""
+    """The beginning of the budgets' day, in UTC."""
     return now.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def spent(now: datetime, *, fleet_id: int | None = None, besides: int | None = None) -> Spent:
-    """What one fleet, or all of them, or all `besides` one, have spent. Two queries."""
+    """The spending of one fleet, of all fleets, or of all fleets `besides` one. Two queries."""
     segments = PriceSegment.objects.all()
     if fleet_id is not None:
         segments = segments.filter(fleet_id=fleet_id)
@@ -43,7 +43,7 @@ def spent(now: datetime, *, fleet_id: int | None = None, besides: int | None = N
 
 
 def spent_by_fleet(now: datetime) -> Mapping[int, Spent]:
-    """What each fleet has spent. Two queries, however many fleets there are."""
+    """The spending of each fleet. Two queries for any number of fleets."""
     begin = midnight(now)
     today: dict[int, Decimal] = defaultdict(Decimal)
     total: dict[int, Decimal] = defaultdict(Decimal)

@@ -182,7 +182,7 @@ VENDORS_QUEUE_SECRETS: Final = (
         file="fleet/alerts/delivering.py",
         before="channel.sealed_url = sealing.seal(url)",
         after="channel.sealed_url = url",
-        tests=(NOTIFY + "test_an_address_outside_is_kept_encrypted",),
+        tests=(NOTIFY + "test_an_allowed_address_is_stored_encrypted",),
     ),
     Mutation(
         name="redacted-fields",
@@ -203,14 +203,14 @@ VENDORS_QUEUE_SECRETS: Final = (
         file="pods/base/egress.py",
         before="return address.is_global and not address.is_multicast",
         after="return True",
-        tests=(NOTIFY + "test_an_address_that_reaches_inside_is_refused",),
+        tests=(NOTIFY + "test_an_address_on_a_private_network_is_refused",),
     ),
     Mutation(
         name="webhooks-checked-when-used",
         file="fleet/alerts/delivering.py",
-        before="addresses.check(url)  # once more",
-        after="pass  # once more",
-        tests=(NOTIFY + "test_an_address_that_is_not_allowed_any_more_is_not_used",),
+        before="addresses.check(url)  # again",
+        after="pass  # again",
+        tests=(NOTIFY + "test_an_address_that_is_no_longer_allowed_is_not_used",),
     ),
     Mutation(
         name="webhooks-follow-no-redirect",

@@ -1,4 +1,4 @@
-"""Alerts go out once, and a worker that dies takes none with it; real HTTP, real processes."""
+"""Alerts go out once, and a dead worker loses none; with real HTTP and real processes."""
 
 import io
 import json
@@ -33,7 +33,7 @@ DELIVER = (
 
 
 class Receiver:
-    """A webhook's other end: keeps what it was sent, and does what the test wants meanwhile."""
+    """A webhook server that keeps its messages, and runs the test's code during a request."""
 
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
@@ -119,7 +119,7 @@ def test_an_announcement_goes_out_once(
     assert (delivery.state, delivery.sent_at, delivery.attempts) == ("sent", time.now, 1)
 
 
-def test_many_at_once_are_one_message(
+def test_many_announcements_at_once_are_one_message(
     channel: Channel, receiver: Receiver, time: SteppedClock
 ) -> None:
     due(channel, 25)
@@ -130,24 +130,24 @@ def test_many_at_once_are_one_message(
 
 
 @pytest.mark.fault(54)
-def test_what_was_refused_is_sent_again_later_and_given_up_in_the_end(
+def test_a_refused_message_is_sent_again_later_and_finally_given_up(
     channel: Channel, receiver: Receiver, time: SteppedClock
 ) -> None:
     delivery = due(channel)[0]
     receiver.status = 500
     assert delivering.deliver(channel.pk) == 0
     assert delivering.deliver(channel.pk) == 0
-    assert len(receiver.messages) == 1  # not before its pause is over
+    assert len(receiver.messages) == 1  # the pause before the next try has not ended
     for _ in range(20):
         time.advance(24 * 3600)
         delivering.deliver(channel.pk)
     delivery.refresh_from_db()
     assert (delivery.state, len(receiver.messages)) == ("failed", delivering.TRIES)
-    assert "did not take the message" in delivery.last_error
+    assert "did not accept the message" in delivery.last_error
 
 
 @pytest.mark.fault(54)
-def test_a_channel_that_takes_its_time_is_left_and_asked_again_later(
+def test_a_channel_that_does_not_answer_in_time_is_tried_again_later(
     channel: Channel, receiver: Receiver, time: SteppedClock
 ) -> None:
     delivery = due(channel)[0]
@@ -155,14 +155,14 @@ def test_a_channel_that_takes_its_time_is_left_and_asked_again_later(
     receiver.meanwhile = lambda: answered.wait(60)
     began = monotonic()
     assert delivering.deliver(channel.pk) == 0
-    assert monotonic() - began < 30  # a worker that holds on for longer would starve the others
+    assert monotonic() - began < 30  # a worker that waits longer would delay the other channels
     answered.set()
     delivery.refresh_from_db()
     assert delivery.state == "pending"
     assert delivery.due_at > time.now
 
 
-def test_a_refused_message_arrives_when_the_channel_is_well_again(
+def test_a_refused_message_arrives_when_the_channel_works_again(
     channel: Channel, receiver: Receiver, time: SteppedClock
 ) -> None:
     due(channel)
@@ -171,7 +171,7 @@ def test_a_refused_message_arrives_when_the_channel_is_well_again(
     receiver.status = 200
     time.advance(15)
     assert delivering.deliver(channel.pk) == 1
-    assert "repetition" not in receiver.bodies[1]  # we know that the first did not arrive
+    assert "repetition" not in receiver.bodies[1]  # it is known that the first did not arrive
 
 
 @pytest.mark.django_db(transaction=True)
@@ -194,7 +194,7 @@ def test_two_workers_at_once_send_one_message(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_worker_killed_while_it_sends_loses_no_alert_and_the_repetition_says_so(
+def test_after_a_kill_while_sending_the_alert_is_sent_again_and_marked_as_a_repetition(
     channel: Channel, receiver: Receiver, settings: Any
 ) -> None:
     delivery = due(channel)[0]
@@ -223,7 +223,7 @@ def test_a_worker_killed_while_it_sends_loses_no_alert_and_the_repetition_says_s
         worker.wait(30)
         receiver.meanwhile = lambda: None
         go_on.set()
-    assert delivering.deliver(channel.pk) == 0  # it is still the dead worker's
+    assert delivering.deliver(channel.pk) == 0  # the dead worker still holds the claim
     stepped = SteppedClock(clock.utcnow() + settings.CLAIM_LEASE)
     with clock.use(stepped):
         assert delivering.deliver(channel.pk) == 1
@@ -261,12 +261,12 @@ def test_a_redirect_is_not_followed(
         ("slack://a/b/c?template=/etc/passwd", "template is not allowed"),
         ("json://93.184.216.34/x?redirect=yes", "redirect is not allowed"),
         ("127.0.0.1", "not allowed"),
-        ("json://93.184.216.34/x?to=a;template=/etc/passwd", "with & between them"),
+        ("json://93.184.216.34/x?to=a;template=/etc/passwd", "separate parameters with &"),
         ("json://93.184.216.34/x?%20template=/etc/passwd", "template is not allowed"),
         ("json://93.184.216.34\\@127.0.0.1/x", "private network|cannot be resolved|not complete"),
     ],
 )
-def test_an_address_that_reaches_inside_is_refused(url: str, why: str) -> None:
+def test_an_address_on_a_private_network_is_refused(url: str, why: str) -> None:
     with pytest.raises(BadAddress, match=why):
         delivering.add_channel("ops", url)
     assert not Channel.objects.exists()
@@ -281,7 +281,7 @@ def test_an_address_that_reaches_inside_is_refused(url: str, why: str) -> None:
         "pagerduty://0123456789abcdef0123456789abcdef@0123456789abcdef0123456789abcdef",
     ],
 )
-def test_an_address_outside_is_kept_encrypted(url: str) -> None:
+def test_an_allowed_address_is_stored_encrypted(url: str) -> None:
     channel = delivering.add_channel("ops", url)
     assert url[-8:] not in channel.sealed_url
     assert addresses.unseal(channel.sealed_url) == url
@@ -299,13 +299,13 @@ def test_an_address_is_checked_again_when_it_is_used(
 
 
 @pytest.mark.fault(65)
-def test_a_name_that_leads_inside_once_it_was_checked_is_not_connected_to(
+def test_no_connection_is_made_to_a_name_that_becomes_private_after_the_check(
     receiver: Receiver, time: SteppedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
 
     def rebinding(host: str, port: Any, *_: Any, **__: Any) -> Any:
-        """A name server that changes its mind after the checks."""
+        """A name server that gives another answer after the checks."""
         asked.append(host)
         outside = len(asked) <= 4  # when it is added, and twice when it is used
         address = ("93.184.216.34" if outside else "127.0.0.1", port or 0)
@@ -323,7 +323,7 @@ def test_a_name_that_leads_inside_once_it_was_checked_is_not_connected_to(
     assert delivery.state == "pending"
 
 
-def test_an_address_that_is_not_allowed_any_more_is_not_used(
+def test_an_address_that_is_no_longer_allowed_is_not_used(
     channel: Channel, time: SteppedClock
 ) -> None:
     delivery = due(channel)[0]
@@ -350,7 +350,9 @@ def test_what_was_not_sealed_is_never_taken_for_an_address(stored: str) -> None:
         addresses.unseal(stored)
 
 
-def test_an_address_of_a_lost_key_says_what_to_do(channel: Channel, settings: Any) -> None:
+def test_an_address_of_a_lost_key_gives_an_error_that_says_what_to_do(
+    channel: Channel, settings: Any
+) -> None:
     settings.FIELD_KEYS = ("another", *settings.FIELD_KEYS)
     assert addresses.unseal(channel.sealed_url).startswith("json://")
     settings.FIELD_KEYS = ("another",)
@@ -390,7 +392,7 @@ def test_the_command_line_adds_tests_lists_snoozes_and_acknowledges(
         (["ack", "99"], "no open alert 99"),
         (["test", "nobody"], "no channel 'nobody'; known: none"),
         (["add", "ops", "env:NOT_SET_ANYWHERE"], "is empty"),
-        (["snooze", "--all", "--hours", "-1"], "name a moment to come"),
+        (["snooze", "--all", "--hours", "-1"], "give a time in the future"),
     ],
 )
 def test_the_command_line_says_what_is_wrong(words: list[str], says: str) -> None:

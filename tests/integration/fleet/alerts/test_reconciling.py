@@ -1,4 +1,4 @@
-"""Alerts are opened, told, silenced and ended by real rows and a stepped clock."""
+"""Real rows and a stepped clock open, announce, silence and end alerts."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -54,7 +54,7 @@ def told() -> int:
     return Delivery.objects.count()
 
 
-def test_the_24_hour_alert_is_one_then_one_a_day_then_silent_then_over(
+def test_the_alert_for_an_old_pod_is_announced_daily_until_acknowledged_and_ends_with_it(
     fleet: Fleet, channel: Channel, time: SteppedClock
 ) -> None:
     pod = a_pod(fleet, READY)
@@ -71,7 +71,7 @@ def test_the_24_hour_alert_is_one_then_one_a_day_then_silent_then_over(
     time.advance(23 * HOUR)
     reconciling.reconcile_alerts()
     reconciling.reconcile_alerts()
-    assert (Alert.objects.count(), told()) == (1, 2)  # again after a further 24 h, same alert
+    assert (Alert.objects.count(), told()) == (1, 2)  # the same alert, again after 24 h more
     assert reconciling.acknowledge([alert], by="ann") == 1
     time.advance(72 * HOUR)
     reconciling.reconcile_alerts()
@@ -83,7 +83,7 @@ def test_the_24_hour_alert_is_one_then_one_a_day_then_silent_then_over(
     assert (open_causes(), alert.resolved_at, alert.acknowledged_by) == ([], time.now, "ann")
 
 
-def test_a_snoozed_alert_is_told_again_when_that_ends_and_it_still_lasts(
+def test_a_snoozed_alert_that_still_lasts_is_announced_when_the_snooze_ends(
     fleet: Fleet, channel: Channel, time: SteppedClock
 ) -> None:
     a_pod(fleet, READY)
@@ -98,8 +98,8 @@ def test_a_snoozed_alert_is_told_again_when_that_ends_and_it_still_lasts(
     assert told() == 2
 
 
-def test_a_moment_that_is_over_is_no_snooze(fleet: Fleet, time: SteppedClock) -> None:
-    with pytest.raises(ValueError, match="name a moment to come"):
+def test_a_snooze_until_a_past_moment_is_refused(fleet: Fleet, time: SteppedClock) -> None:
+    with pytest.raises(ValueError, match="give a time in the future"):
         reconciling.snooze([], until=time.now, by="ann")
 
 
@@ -117,7 +117,7 @@ def test_a_cause_that_comes_back_is_a_new_alert(fleet: Fleet, time: SteppedClock
     assert Alert.objects.count() == 2
 
 
-def test_refused_credentials_an_orphan_and_a_late_tick_are_alerts(
+def test_refused_credentials_an_orphan_and_a_late_tick_raise_alerts(
     fleet: Fleet, time: SteppedClock
 ) -> None:
     account = fleet.accounts.get()
@@ -137,7 +137,7 @@ def test_refused_credentials_an_orphan_and_a_late_tick_are_alerts(
     ]
 
 
-def test_a_budget_has_one_open_alert_and_it_is_of_the_highest_step(
+def test_a_budget_has_one_open_alert_for_the_highest_step_reached(
     fleet: Fleet, time: SteppedClock
 ) -> None:
     Fleet.objects.filter(pk=fleet.pk).update(daily_budget_usd=Decimal(4))
@@ -150,7 +150,9 @@ def test_a_budget_has_one_open_alert_and_it_is_of_the_highest_step(
     assert seen == [[], [], ["budget_50"], ["budget_50"], ["budget_100"]]
 
 
-def test_pods_that_never_boot_are_an_alert_until_one_does(fleet: Fleet, time: SteppedClock) -> None:
+def test_pods_that_never_boot_raise_an_alert_until_one_boots(
+    fleet: Fleet, time: SteppedClock
+) -> None:
     for _ in range(3):
         time.advance(60)
         a_pod(fleet, LOST, retire_rule="never_booted")
@@ -162,7 +164,7 @@ def test_pods_that_never_boot_are_an_alert_until_one_does(fleet: Fleet, time: St
     assert open_causes() == []
 
 
-def test_only_what_a_channel_wants_to_hear_is_delivered_to_it(
+def test_a_channel_receives_only_alerts_of_its_severity_or_above(
     fleet: Fleet, channel: Channel, time: SteppedClock
 ) -> None:
     Channel.objects.create(name="pager", sealed_url="", min_severity="critical")
@@ -190,7 +192,9 @@ def test_the_queries_do_not_grow_with_fleets_pods_and_accounts(
     assert len(queries) <= 24, [q["sql"][:90] for q in queries]
 
 
-def test_the_database_holds_one_open_alert_for_a_cause(fleet: Fleet, time: SteppedClock) -> None:
+def test_the_database_allows_only_one_open_alert_for_a_cause(
+    fleet: Fleet, time: SteppedClock
+) -> None:
     values = {
         "cause": "no_tick",
         "subject": "fleet:1",
@@ -205,7 +209,7 @@ def test_the_database_holds_one_open_alert_for_a_cause(fleet: Fleet, time: Stepp
         Alert.objects.create(**values)
 
 
-def test_the_schedule_and_the_roles_are_made_by_migrations() -> None:
+def test_migrations_make_the_schedule_and_the_roles() -> None:
     expires = dict(PeriodicTask.objects.values_list("task", "expire_seconds"))
     assert expires["fleet.alert"] == 15
     assert {"fleet.prune", "fleet.read_balances"} <= expires.keys()
@@ -221,7 +225,7 @@ def test_the_schedule_and_the_roles_are_made_by_migrations() -> None:
     assert {"change_account", "change_channel", "delete_fleet"} <= allowed["admin"]
 
 
-def test_the_alert_of_a_long_life_follows_the_fleets_own_hours(
+def test_the_alert_for_an_old_pod_uses_the_hours_of_its_fleet(
     fleet: Fleet, time: SteppedClock
 ) -> None:
     Fleet.objects.filter(pk=fleet.pk).update(alert_after_hours=2)
@@ -231,7 +235,7 @@ def test_the_alert_of_a_long_life_follows_the_fleets_own_hours(
     assert [cause for cause, _ in open_causes()] == ["pod_old"]
 
 
-def test_what_is_new_is_sent_for_when_it_is_written_and_what_was_lost_is_sent_for_again(
+def test_the_delivery_task_is_sent_on_commit_and_again_after_a_loss(
     fleet: Fleet,
     channel: Channel,
     time: SteppedClock,
@@ -239,7 +243,7 @@ def test_what_is_new_is_sent_for_when_it_is_written_and_what_was_lost_is_sent_fo
 ) -> None:
     a_pod(fleet, READY)
     time.advance(24 * HOUR)
-    for _ in range(2):  # nobody took the first message
+    for _ in range(2):  # no worker received the first message
         with (
             mock.patch("pods.dispatch.current_app.send_task") as sent,
             django_capture_on_commit_callbacks(execute=True),
@@ -255,7 +259,7 @@ def test_what_is_new_is_sent_for_when_it_is_written_and_what_was_lost_is_sent_fo
     assert router.route({}, "fleet.read_balance")["queue"].name == "vendor"
 
 
-def test_two_reconciliations_at_once_open_one_alert_and_tell_it_once(
+def test_two_reconciliations_at_once_open_and_announce_one_alert(
     fleet: Fleet, channel: Channel, time: SteppedClock
 ) -> None:
     a_pod(fleet, READY)

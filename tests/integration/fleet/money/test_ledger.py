@@ -58,7 +58,7 @@ def test_totals_by_fleet_provider_gpu_and_day(time: SteppedClock) -> None:
 def test_a_new_price_and_the_rent_of_a_stopped_disk_count(time: SteppedClock) -> None:
     pod = a_pod(a_fleet(), READY, hourly_usd=Decimal(1))
     time.advance(HOUR)
-    segments.reprice(pod, Decimal("0.01"), now=time.now)  # as a stop does
+    segments.reprice(pod, Decimal("0.01"), now=time.now)  # as a stop reprices it
     time.advance(10 * HOUR)
     assert sum(e.usd for e in ledger.day_costs(TODAY, TODAY)) == Decimal("1.1")
 
@@ -68,7 +68,7 @@ def test_a_new_price_and_the_rent_of_a_stopped_disk_count(time: SteppedClock) ->
     start=st.integers(0, 86_400 * 10**6),
     lasts=st.integers(0, 5 * 86_400 * 10**6),
 )
-def test_the_days_of_a_segment_add_up_to_what_it_was_booked_at(
+def test_the_days_of_a_segment_add_up_to_its_booked_cost(
     hourly: Decimal, start: int, lasts: int
 ) -> None:
     since = NOON + timedelta(microseconds=start)
@@ -81,7 +81,7 @@ def test_the_days_of_a_segment_add_up_to_what_it_was_booked_at(
     assert ledger.cost_micros(hourly, until - since) == booked
 
 
-def test_the_ledger_agrees_with_what_the_guardrails_count(time: SteppedClock) -> None:
+def test_the_ledger_agrees_with_the_sums_of_the_guardrails(time: SteppedClock) -> None:
     fleet = a_fleet()
     for n in range(7):
         pod = a_pod(fleet, READY, hourly_usd=Decimal("0.333333") * (n + 1))
@@ -108,7 +108,7 @@ def test_the_price_of_a_million_items_is_measured(time: SteppedClock) -> None:
     assert by_gpu["A2"].usd_per_million is None
 
 
-def test_the_forecast_of_today_goes_on_at_the_price_of_now(time: SteppedClock) -> None:
+def test_the_forecast_of_today_uses_the_present_price(time: SteppedClock) -> None:
     fleet = a_fleet()
     end_soon = a_pod(fleet, READY, hourly_usd=Decimal(4))
     a_pod(fleet, READY, hourly_usd=Decimal(1))
@@ -119,7 +119,7 @@ def test_the_forecast_of_today_goes_on_at_the_price_of_now(time: SteppedClock) -
 
 
 class Vendor:
-    """The one call of a provider that this is about."""
+    """A provider with the one call that the tests need."""
 
     capabilities = Capabilities(has_balance=True)
 
@@ -154,10 +154,10 @@ def test_the_difference_to_the_vendors_balance_is_shown(time: SteppedClock) -> N
     assert (compared.difference_usd, compared.left_out) == (Decimal("0.25"), 1)
 
 
-def test_an_unknown_balance_is_no_balance(time: SteppedClock) -> None:
+def test_an_unknown_balance_is_not_stored(time: SteppedClock) -> None:
     vendor: Any = Vendor()
     vendor.usd = None
     assert balances.read_balance(an_account(), connect=lambda _: vendor) is None
-    local = an_account()  # has none
+    local = an_account()  # local pods have no balance
     assert balances.read_balance(local) is None
     assert not Balance.objects.exists()
