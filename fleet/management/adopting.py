@@ -1,4 +1,4 @@
-"""`fleet adopt`: what there is, or rows for it."""
+"""`fleet adopt`: shows the machines of a lost database, or makes rows for them."""
 
 import json
 from argparse import ArgumentParser, Namespace
@@ -17,23 +17,27 @@ from pods.providers.errors import ProviderError
 
 
 def add_adopt_arguments(parser: ArgumentParser) -> None:
-    """Of `fleet adopt`."""
+    """Add the arguments of `fleet adopt`."""
     parser.add_argument(
         "pairs",
         metavar="NAME=ID",
         nargs="*",
-        help="The fleet here that takes the machines of the fleet that had this id.",
+        help="NAME: a fleet here; it takes the machines of the lost fleet that had this ID.",
     )
     parser.add_argument(
         "--installation",
         metavar="SLUG",
-        help="Whose machines: the word after pf- in their names. Without it, only look.",
+        help="The installation of the machines: the word after pf- in their names.",
     )
-    parser.add_argument("--yes", action="store_true", help="Write the rows; else only look.")
+    parser.add_argument(
+        "--yes",
+        action="store_true",
+        help="Write the rows (needs --installation); without it, only show the machines.",
+    )
 
 
 def adopt(options: Namespace, stdout: OutputWrapper) -> None:
-    """Look for machines of lost installations; give them rows with --yes."""
+    """Show the machines of lost installations; with --yes, give them rows."""
     accounts = list(Account.objects.filter(enabled=True).order_by("name"))
     try:
         found = adopting.found_machines(accounts)
@@ -52,10 +56,10 @@ def _fleets(pairs: Sequence[str]) -> Mapping[int, Fleet]:
     for pair in pairs:
         name, _, number = pair.partition("=")
         if not number.isdigit():
-            raise CommandError(f"{pair!r}: give NAME=ID, like emb=1", returncode=2)
+            raise CommandError(f"{pair!r}: give NAME=ID, such as emb=1", returncode=2)
         fleet = Fleet.objects.filter(name=name).first()
         if fleet is None:
-            raise CommandError(f"no fleet {name!r} here; create it first, with the stream it had")
+            raise CommandError(f"no fleet {name!r} here; create it first, with its former stream")
         fleets[int(number)] = fleet
     return fleets
 

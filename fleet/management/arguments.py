@@ -1,4 +1,4 @@
-"""The arguments of the verbs that move items."""
+"""The arguments of the subcommands that move items."""
 
 import re
 from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace
@@ -7,34 +7,35 @@ from typing import Any
 
 
 def add_source_arguments(parser: ArgumentParser) -> None:
-    """Of `fleet enqueue`."""
+    """Add the arguments of `fleet enqueue`."""
     files = parser.add_argument(
         "files",
         metavar="FILE",
         nargs="+",
         type=Path,
-        help=".txt: an item a line. .jsonl: an object a line, with `payload` or `text`, or else the "
-        "whole object as payload; `id` and `reply_to` where they are given. .parquet: a row, with "
-        "columns of these names.",
+        help=".txt: each line is an item. .jsonl: each line is an object; its `payload`, else its "
+        "`text`, else the whole object is the payload; it may have `id` and `reply_to`. .parquet: "
+        "each row is an item, with columns of these names.",
     )
     parser.add_argument(
         "--stdin",
         choices=["txt", "jsonl"],
         default="jsonl",
-        help="What comes on standard input, where FILE is -; kept on disk until it is all on "
-        "the stream. After a kill the same input goes on where it was.",
+        help="The format of standard input, if FILE is - (default: jsonl). The input is kept on disk "
+        "until all of it is on the stream. After a kill, the same input continues where it was.",
     )
     parser.add_argument(
         "--again",
         action="store_true",
-        help="Enqueue files once more that were enqueued before; goes on where that was interrupted.",
+        help="Enqueue finished files or a finished query once more; continue if that was "
+        "interrupted.",
     )
     add_query_arguments(parser, files)
     add_feeding_arguments(parser)
 
 
 def add_query_arguments(parser: ArgumentParser, files: Action) -> None:
-    """Of `fleet enqueue`, to read from a database; `files` is then no longer required."""
+    """Add the arguments of `fleet enqueue` that read from a database; `files` is then optional."""
 
     class Sql(Action):
         def __call__(
@@ -44,7 +45,7 @@ def add_query_arguments(parser: ArgumentParser, files: Action) -> None:
             values: Any,
             option_string: str | None = None,
         ) -> None:
-            # From the start on this would keep `NAME --again FILE` from being understood.
+            # If `files` were optional from the start, argparse would not accept `NAME --again FILE`.
             files.nargs = "*"
             setattr(namespace, self.dest, values)
 
@@ -52,68 +53,70 @@ def add_query_arguments(parser: ArgumentParser, files: Action) -> None:
         "--sql",
         action=Sql,
         metavar="QUERY",
-        help="An item a row of this SELECT, with columns `payload` or `text`, or else the row as JSON; "
-        "`id` and `reply_to` where they are there. Read in the order of its key, a page at a time.",
+        help="Each row of this SELECT is an item. The column `payload`, else `text`, else the row as "
+        "JSON is the payload; it may have `id` and `reply_to`. Read in pages, in the order of the key.",
     )
     parser.add_argument(
         "--key",
         metavar="COLUMN",
-        help="Of --sql: the column that is unique, never null, and best has an index (default: id). "
-        "A later call goes on behind the greatest one that was enqueued.",
+        help="With --sql: a column that is unique and never null, and best has an index (default: id). "
+        "A later call continues after the greatest key that was enqueued.",
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--database-url",
         metavar="URL",
-        help="Of --sql: postgresql://user@host/name, or sqlite:////folder/file.sqlite3.",
+        help="With --sql: postgresql://user@host/name, or sqlite:////folder/file.sqlite3.",
     )
     where.add_argument(
         "--database-url-env",
         metavar="VARIABLE",
-        help="Of --sql: the environment variable with that URL, so that no password is on the "
+        help="With --sql: the environment variable that holds the URL, so that no password is on the "
         "command line.",
     )
 
 
 def add_feeding_arguments(parser: ArgumentParser) -> None:
-    """Of `fleet enqueue`, for more items than the server's memory holds."""
+    """Add the arguments of `fleet enqueue` for more items than fit into the server's memory."""
     parser.add_argument(
         "--max-length",
         type=int,
         metavar="ENTRIES",
-        help="Keep the stream at most so long: cut off what every group has acknowledged, and put "
-        "more on it as it drains. What is not on it yet counts as backlog meanwhile.",
+        help="Keep the stream at most this long: cut off entries that every group has acknowledged, "
+        "and add items as it drains. Items that are not on it yet count as backlog.",
     )
 
 
 def add_result_arguments(parser: ArgumentParser) -> None:
-    """Of `fleet results`."""
+    """Add the arguments of `fleet results`."""
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument(
         "--out",
         metavar="FILE.jsonl|DIR.parquet",
         type=Path,
-        help="A result a line, or a folder of Parquet files; what a former call wrote is gone on "
-        "with. Beside it its ids, in FILE.jsonl.ids.",
+        help="Write each result as a line of a file, or write Parquet files into a folder; continue "
+        "what a former call wrote. The ids of written items are kept in FILE.jsonl.ids or "
+        "DIR.parquet.ids.",
     )
     target.add_argument(
         "--post",
         metavar="URL",
-        help="POST results there as lines of JSON, at least once; goes on where a former call ended.",
+        help="POST results there as lines of JSON, at least once each; continue where a former call "
+        "ended.",
     )
     parser.add_argument(
         "--token-env",
         metavar="VARIABLE",
         default="",
-        help="Of --post: the environment variable with the bearer token.",
+        help="With --post: the environment variable that holds the bearer token.",
     )
     parser.add_argument(
-        "--follow", action="store_true", help="Of --post: wait for new results until Ctrl-C."
+        "--follow", action="store_true", help="With --post: wait for new results until Ctrl-C."
     )
 
 
 def add_dead_arguments(parser: ArgumentParser) -> None:
-    """Of `fleet dead`."""
+    """Add the arguments of `fleet dead`."""
     parser.add_argument("action", choices=["list", "retry", "drop"])
     parser.add_argument("name", metavar="NAME")
     which = parser.add_mutually_exclusive_group()
@@ -123,17 +126,23 @@ def add_dead_arguments(parser: ArgumentParser) -> None:
         metavar="LETTER",
         action="append",
         type=_entry_id,
-        help="Of retry and drop: a letter as `list` shows it, 1795473132695-0; may be repeated.",
+        help="With retry and drop: a letter as `list` shows it (1795473132695-0); may be repeated.",
     )
-    which.add_argument("--all", action="store_true", help="Of retry and drop: all there are now.")
+    which.add_argument(
+        "--all", action="store_true", help="With retry and drop: all letters that exist now."
+    )
     parser.add_argument(
-        "--limit", type=int, default=20, metavar="N", help="Of list: so many at most, oldest first."
+        "--limit",
+        type=int,
+        default=20,
+        metavar="N",
+        help="With list: at most this many letters, oldest first (default: 20).",
     )
 
 
 def _entry_id(text: str) -> str:
     if not re.fullmatch(r"\d{1,20}-\d{1,20}", text):
         raise ArgumentTypeError(
-            f"{text!r} is no letter; `fleet dead list` shows them, as 1795473-0"
+            f"{text!r} is not a letter; `fleet dead list` shows them, such as 1795473-0"
         )
     return text

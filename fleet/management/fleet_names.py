@@ -1,4 +1,4 @@
-"""The fleet that a command's words name."""
+"""Finds the fleet that a command names."""
 
 from django.core.management.base import CommandError
 
@@ -6,13 +6,13 @@ from fleet.models import Fleet
 
 
 def fleet_named(name: str) -> Fleet:
-    """The fleet of this name, with its schedule.
+    """Return the fleet of this name, with its schedule.
 
     Raises:
-        CommandError: there is none; the message says which there are.
+        CommandError: there is no such fleet; the message names the existing ones.
     """
     rows = Fleet.objects.select_related("schedule__interval")
-    # PostgreSQL refuses a query with a NUL in it, where SQLite finds nothing.
+    # PostgreSQL refuses a query with a NUL in it; SQLite finds nothing.
     fleet = None if "\0" in name else rows.filter(name=name).first()
     if fleet is None:
         known = ", ".join(rows.values_list("name", flat=True)) or "none"

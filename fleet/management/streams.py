@@ -1,4 +1,4 @@
-"""`fleet enqueue`, `fleet results` and `fleet dead`: a bar for people, JSON for machines."""
+"""Runs `fleet enqueue`, `fleet results` and `fleet dead`, with a progress bar or JSON."""
 
 import json
 import os
@@ -37,7 +37,7 @@ STDIN: Final = Path("-")
 
 
 def enqueue(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
-    """Put files, what comes on standard input, or a query's rows onto the fleet's stream."""
+    """Put files, standard input or a query's rows onto the fleet's stream."""
     query = _query(options)
     files = [source for source in options.files if source != STDIN]
     with _standard_input(fleet, options.stdin if STDIN in options.files else None) as spooled:
@@ -55,7 +55,7 @@ def _query(options: Namespace) -> ItemQuery | None:
     if variable:
         url = os.environ.get(variable)
         if not url:
-            raise CommandError(f"the environment has no {variable}, or it is empty")
+            raise CommandError(f"the environment variable {variable} is missing or empty")
     if not url:
         raise CommandError("--sql needs --database-url or --database-url-env", returncode=2)
     return ItemQuery(options.sql, url=url, key=options.key or "id")
@@ -63,7 +63,7 @@ def _query(options: Namespace) -> ItemQuery | None:
 
 @contextmanager
 def _standard_input(fleet: Fleet, kind: str | None) -> Iterator[list[Path]]:
-    """Standard input as a file of one name for each fleet, so that the same input is known again."""
+    """Yield standard input as a file; its name is fixed for a fleet, so the same input is recognised."""
     if kind is None:
         yield []
         return
@@ -87,7 +87,7 @@ def _enqueue(
     stdout: OutputWrapper,
 ) -> None:
     size = sum(source.stat().st_size for source in files if source.is_file())
-    # Bytes of files and rows of a query have no common sum: a query's rows are counted beside.
+    # Bytes of files and rows of a query cannot be added: with files, the bar counts only bytes.
     amount = DownloadColumn() if files else MofNCompleteColumn()
     with _errors(), _progress(BarColumn(), amount, TimeRemainingColumn()) as bar:
         task = bar.add_task("enqueueing", total=size or None, items="")
@@ -106,15 +106,15 @@ def _enqueue(
             max_length=options.max_length,
         )
     before = fed.total - fed.added
-    known = f"; {before:,} had been enqueued before" if before else ""
+    known = f"; {before:,} were enqueued before" if before else ""
     if before and not fed.added:
-        known += ", --again enqueues them once more"
+        known += "; use --again to enqueue them once more"
     text = f"{fed.added:,} items enqueued on {fleet.stream}{known}"
     stdout.write(json.dumps(asdict(fed)) if options.json else text)
 
 
 def export(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
-    """Write the fleet's results into a file, or post them to a callback."""
+    """Write the fleet's results into a file or a folder, or post them to a callback."""
     if options.post is not None:
         _post(fleet, options, stdout)
         return
@@ -139,7 +139,7 @@ def export(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
 def _post(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
     token = os.environ.get(options.token_env, "") if options.token_env else ""
     if options.token_env and not token:
-        raise CommandError(f"the environment has no {options.token_env}, or it is empty")
+        raise CommandError(f"the environment variable {options.token_env} is missing or empty")
     with _errors(), _progress(TimeElapsedColumn()) as bar:
         task = bar.add_task("posting", total=None, items="")
         done = posting.post(
@@ -158,7 +158,9 @@ def _post(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
 def dead_letters(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
     """List dead letters, put them back onto the stream, or delete them."""
     if options.action != "list" and not (options.letters or options.all):
-        raise CommandError(f"say which to {options.action}: --id LETTER, or --all", returncode=2)
+        raise CommandError(
+            f"say which letters to {options.action}: --id LETTER, or --all", returncode=2
+        )
     letters = DeadLetters(_client(fleet), stream=fleet.stream, dead=fleet.dead_stream)
     with _errors():
         if options.action == "list":
@@ -172,7 +174,9 @@ def dead_letters(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> Non
                 told=lambda items: bar.update(task, items=f"{items:,} letters"),
             )
         left = letters.count()
-    done = f"{count:,} put back on {fleet.stream}" if act == letters.retry else f"{count:,} deleted"
+    done = (
+        f"{count:,} put back onto {fleet.stream}" if act == letters.retry else f"{count:,} deleted"
+    )
     answer = json.dumps({"letters": count, "left": left})
     stdout.write(answer if options.json else f"{done}; {left:,} dead letters left")
 
@@ -187,7 +191,7 @@ def _list_dead(letters: DeadLetters, options: Namespace, stdout: OutputWrapper) 
         return
     for letter in found:
         at = f"{letter.at:%F %T}" if letter.at else "-"
-        again = f", died {len(letter.history) + 1} times" if letter.history else ""
+        again = f", failed {len(letter.history) + 1} times" if letter.history else ""
         stdout.write(
             f"{letter.letter}  {at}  {_shown(letter.id)}: {_shown(letter.error)} "
             f"({letter.deliveries} tries{again}, {letter.payload_bytes:,} bytes, {_shown(letter.pod)})"
@@ -198,14 +202,14 @@ def _list_dead(letters: DeadLetters, options: Namespace, stdout: OutputWrapper) 
 
 
 def _shown(text: str) -> str:
-    """Somebody else's words on a terminal: on one line, and without orders to it."""
+    """Text from outside, on one line and without control characters, for a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _client(fleet: Fleet) -> "Redis":
     if fleet.backlog != Backlog.REDIS_STREAM:
         raise CommandError(
-            f"{fleet.name} drains a {fleet.get_backlog_display()}, which your Celery app feeds"
+            f"{fleet.name} drains a {fleet.get_backlog_display()}; only your Celery app can add to it"
         )
     return redis_client(fleet.backlog_url or settings.REDIS_URL)
 
@@ -228,8 +232,10 @@ def _errors() -> Iterator[None]:
         yield
     except ResponseError as exc:
         text = str(exc).rpartition("caused error: ")[2].partition(" script: ")[0]
-        raise CommandError(f"Redis answered: {text}; run it again when that is mended") from exc
+        raise CommandError(
+            f"Redis answered: {text}; after a repair, run the same command again to continue"
+        ) from exc
     except RedisError as exc:
-        raise CommandError(f"Redis: {exc}; run the same command again, and it goes on") from exc
+        raise CommandError(f"Redis: {exc}; run the same command again to continue") from exc
     except KeyboardInterrupt as exc:
-        raise CommandError("interrupted; run the same command again, and it goes on") from exc
+        raise CommandError("interrupted; run the same command again to continue") from exc

@@ -1,4 +1,4 @@
-"""`manage.py alerts …`: read and answer alerts, and the channels that they go to."""
+"""`manage.py alerts …`: reads and answers alerts, and manages their channels."""
 
 import getpass
 import json
@@ -23,10 +23,10 @@ from pods.base.commands import OwnCommand
 class Command(OwnCommand):
     """Read and answer alerts. Exit status: 0 done, 1 failed, 2 bad usage."""
 
-    help = "Read and answer alerts, and the channels that they go to."
+    help = "Read and answer alerts; add and test the channels that they go to."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """One sub-command a verb."""
+        """Add a subcommand for each verb."""
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
         def verb(name: str, text: str) -> ArgumentParser:
@@ -34,8 +34,8 @@ class Command(OwnCommand):
             sub.add_argument("--json", action="store_true", help="Print JSON.")
             return sub
 
-        verb("list", "The open alerts.").add_argument(
-            "--all", action="store_true", help="Ended ones too."
+        verb("list", "List the open alerts.").add_argument(
+            "--all", action="store_true", help="Ended alerts too."
         )
         for name, text in (
             ("ack", "Silence alerts until their cause ends."),
@@ -43,12 +43,14 @@ class Command(OwnCommand):
         ):
             sub = verb(name, text)
             sub.add_argument("ids", metavar="ID", type=int, nargs="*")
-            sub.add_argument("--all", action="store_true", help="All that are open.")
+            sub.add_argument("--all", action="store_true", help="All open alerts.")
             if name == "snooze":
                 sub.add_argument("--hours", type=float, required=True)
-        add = verb("add", "A new channel, or another address for one.")
+        add = verb("add", "Add a channel, or give a channel another address.")
         add.add_argument("name", metavar="NAME")
-        add.add_argument("address", metavar="env:NAME|file:/path", help="Where its address is.")
+        add.add_argument(
+            "address", metavar="env:NAME|file:/path", help="Where the channel's address is."
+        )
         add.add_argument("--min-severity", choices=[s.value for s in Severity], default="warning")
         verb("test", "Send a test message to a channel.").add_argument("name", metavar="NAME")
 
@@ -80,7 +82,7 @@ class Command(OwnCommand):
 
     def _chosen(self, options: dict[str, Any]) -> list[Alert]:
         if bool(options["ids"]) == options["all"]:
-            raise CommandError("name the alerts by id, or say --all", returncode=2)
+            raise CommandError("name the alerts by id, or give --all", returncode=2)
         if options["all"]:
             return list(Alert.objects.open())
         chosen = list(Alert.objects.open().filter(pk__in=options["ids"]))
@@ -91,12 +93,12 @@ class Command(OwnCommand):
 
     def _ack(self, options: dict[str, Any]) -> None:
         done = reconciling.acknowledge(self._chosen(options), by=getpass.getuser())
-        self._say(options, f"acknowledged {done}", acknowledged=done)
+        self._say(options, f"acknowledged: {done}", acknowledged=done)
 
     def _snooze(self, options: dict[str, Any]) -> None:
         until = utcnow() + timedelta(hours=options["hours"])
         done = reconciling.snooze(self._chosen(options), until=until, by=getpass.getuser())
-        text = f"silent until {until:%F %H:%M} UTC: {done}"
+        text = f"snoozed until {until:%F %H:%M} UTC: {done}"
         self._say(options, text, snoozed=done, until=until.isoformat())
 
     def _add(self, options: dict[str, Any]) -> None:
@@ -106,7 +108,8 @@ class Command(OwnCommand):
         severity = Severity(options["min_severity"])
         channel = delivering.add_channel(options["name"], address, min_severity=severity)
         text = (
-            f"{channel.name} hears {severity.value} and worse; try it: alerts test {channel.name}"
+            f"{channel.name} receives alerts of severity {severity.value} or above; "
+            f"test it: alerts test {channel.name}"
         )
         self._say(options, text, channel=channel.name, min_severity=severity.value)
 
@@ -117,16 +120,16 @@ class Command(OwnCommand):
             known = ", ".join(Channel.objects.values_list("name", flat=True)) or "none"
             raise CommandError(f"no channel {options['name']!r}; known: {known}") from exc
         delivering.try_channel(channel)
-        self._say(options, f"{channel.name} took the message", channel=channel.name, sent=True)
+        self._say(options, f"{channel.name} accepted the message", channel=channel.name, sent=True)
 
 
 def _state(alert: Alert) -> str:
     if alert.resolved_at is not None:
-        return f"over since {alert.resolved_at:%F %H:%M}"
+        return f"ended {alert.resolved_at:%F %H:%M}"
     if alert.acknowledged_at is not None:
         return f"acknowledged by {alert.acknowledged_by}"
     if alert.snoozed_until is not None and alert.snoozed_until > utcnow():
-        return f"silent until {alert.snoozed_until:%F %H:%M}"
+        return f"snoozed until {alert.snoozed_until:%F %H:%M}"
     return "open"
 
 

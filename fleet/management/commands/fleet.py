@@ -1,4 +1,4 @@
-"""`manage.py fleet …`: what operators do, from the command line."""
+"""`manage.py fleet …`: the operators' verbs on the command line."""
 
 import getpass
 import json
@@ -36,7 +36,7 @@ LONGEST_TICK_SECONDS = 24 * 3600
 
 
 def _add_fields(parser: ArgumentParser) -> None:
-    """An option for each field that operators may change."""
+    """Add an option for each field that operators may change."""
     for name in operating.EDITABLE:
         field: Any = Fleet._meta.get_field(name)
         text = str(field.help_text) or field.verbose_name
@@ -54,7 +54,7 @@ def _period(text: str) -> int:
 
 
 def _fields(options: dict[str, Any]) -> dict[str, Any]:
-    """The values that were given, as the model wants them; empty clears an optional one."""
+    """The given values, as the model expects them; an empty text clears an optional field."""
     values: dict[str, Any] = {}
     for name in operating.EDITABLE:
         raw = options.get(name)
@@ -66,7 +66,7 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
                 values[name] = json.loads(raw, cls=TypedJSON)
             except ValueError as exc:
                 raise CommandError(
-                    f"--{name.replace('_', '-')}: {short(raw)} is no JSON: {exc}"
+                    f"--{name.replace('_', '-')}: {short(raw)} is not JSON: {exc}"
                 ) from exc
         else:
             values[name] = None if raw == "" and field.null else raw
@@ -74,12 +74,12 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
 
 
 class Command(OwnCommand):
-    """Create, watch and steer fleets. Exit status: 0 done, 1 failed, 2 bad usage."""
+    """Create, watch, steer and feed fleets. Exit status: 0 done, 1 failed, 2 bad usage."""
 
-    help = "Create, watch and steer fleets, and feed them."
+    help = "Create, watch, steer and feed fleets."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """One sub-command a verb."""
+        """Add a subcommand for each verb."""
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
         def verb(name: str, text: str, *, named: bool = True) -> ArgumentParser:
@@ -90,23 +90,34 @@ class Command(OwnCommand):
             return sub
 
         create = verb("create", "Create a fleet with its schedule and consumer group.")
-        create.add_argument("--account", action="append", default=[], help="May be repeated.")
+        text = "An account to rent from (default: local); may be repeated."
+        create.add_argument("--account", action="append", default=[], help=text)
         _add_fields(create)
-        verb("list", "All fleets, a line each.", named=False)
-        verb("show", "How a fleet stands now.")
+        verb("list", "List all fleets, one line each.", named=False)
+        verb("show", "Show the present state of a fleet.")
         _add_fields(verb("set", "Change a fleet; in force from the next tick."))
-        verb("pause", "Start nothing; what runs goes on.")
+        verb("pause", "Start no new pods; running pods keep working.")
         verb("resume", "Run again after a pause or a stop.")
-        verb("stop-all", "Start nothing, drain and destroy everything.")
-        verb("next", "What the next tick would do; changes nothing.")
-        watch = verb("watch", "Live view, until Ctrl-C.")
-        watch.add_argument("--seconds", type=float, default=1.0, help="Between two readings.")
-        watch.add_argument("--until-empty", action="store_true", help="End when all is done.")
-        add_adopt_arguments(
-            verb("adopt", "Rows again for machines of a lost database.", named=False)
+        verb("stop-all", "Start no new pods; drain and destroy all pods.")
+        verb("next", "Show what the next tick would do; change nothing.")
+        watch = verb("watch", "Show a live view until Ctrl-C.")
+        watch.add_argument(
+            "--seconds", type=float, default=1.0, help="Seconds between two readings (default: 1)."
         )
-        add_source_arguments(verb("enqueue", "Put files, or a query's rows, onto the stream."))
-        add_result_arguments(verb("results", "Write the results into a file."))
+        watch.add_argument(
+            "--until-empty",
+            action="store_true",
+            help="End when the backlog is empty and no pod is left.",
+        )
+        add_adopt_arguments(
+            verb("adopt", "Find machines of a lost database, and give them rows.", named=False)
+        )
+        add_source_arguments(
+            verb("enqueue", "Put files, standard input or the rows of a query onto the stream.")
+        )
+        add_result_arguments(
+            verb("results", "Write results into a file or a folder, or post them.")
+        )
         text = "List dead letters, put them back onto the stream, or delete them."
         add_dead_arguments(verb("dead", text, named=False))
 
@@ -154,7 +165,7 @@ class Command(OwnCommand):
             money = words.usd(status.hourly_usd)
             depth = words.depth(status.depth, estimated=status.depth_estimated)
             table.add_row(status.name, status.mode, depth, pods, rate, money, status.last_decision)
-        Console().print(table if statuses else "no fleets; make one with `fleet create`")
+        Console().print(table if statuses else "no fleets; create one with `fleet create NAME`")
 
     def _show(self, options: dict[str, Any]) -> None:
         status = status_of(self._fleet(options))
@@ -171,14 +182,14 @@ class Command(OwnCommand):
         tick = None if seconds is None else timedelta(seconds=seconds)
         operating.edit(fleet, changes, tick=tick, by=getpass.getuser())
         operating.prepare(fleet)
-        self._say(options, fleet, f"{fleet.name}: set, in force from the next tick")
+        self._say(options, fleet, f"{fleet.name}: changed, in force from the next tick")
 
     def _mode(self, options: dict[str, Any], mode: Mode, text: str) -> None:
         fleet = operating.set_mode(self._fleet(options), mode, by=getpass.getuser())
         self._say(options, fleet, f"{fleet.name}: {text}")
 
     def _pause(self, options: dict[str, Any]) -> None:
-        self._mode(options, Mode.PAUSED, "paused; what runs goes on")
+        self._mode(options, Mode.PAUSED, "paused; running pods keep working")
 
     def _resume(self, options: dict[str, Any]) -> None:
         self._mode(options, Mode.RUNNING, "running from the next tick")
@@ -238,7 +249,7 @@ class Command(OwnCommand):
 
 
 def _messages(error: ValidationError) -> list[str]:
-    """`field: what is wrong`, a text for each."""
+    """Texts such as `field: what is wrong`, one for each error."""
     if hasattr(error, "message_dict"):
         return [
             text if name == "__all__" else f"{name}: {text}"

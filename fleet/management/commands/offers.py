@@ -1,4 +1,4 @@
-"""`manage.py offers`: what can be rented now, and what a million items would cost there."""
+"""`manage.py offers`: shows the offers, and the cost of a million items on each."""
 
 import json
 from argparse import ArgumentParser
@@ -23,19 +23,25 @@ from pods.providers.base import OfferQuery
 
 
 class Command(OwnCommand):
-    """A table of offers, the cheapest per item first."""
+    """Show a table of offers, the cheapest per item first."""
 
-    help = "What can be rented now, and what a million items would cost there."
+    help = "Show the offers that can be rented now, and the cost of a million items on each."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Whose offers, and which."""
-        parser.add_argument("--fleet", metavar="NAME", help="As this fleet would rent them.")
-        parser.add_argument("--gpu", action="append", default=[], help="May be repeated.")
-        parser.add_argument("--fresh", action="store_true", help="Ask the accounts now.")
+        """Add the options that choose the offers."""
+        parser.add_argument(
+            "--fleet", metavar="NAME", help="Show the offers as this fleet would rent them."
+        )
+        parser.add_argument(
+            "--gpu", action="append", default=[], help="Show only this GPU type; may be repeated."
+        )
+        parser.add_argument(
+            "--fresh", action="store_true", help="Ask the accounts for their offers now."
+        )
         parser.add_argument("--json", action="store_true", help="Print JSON.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print them."""
+        """Print the offers."""
         fleet = None if options["fleet"] is None else fleet_named(options["fleet"])
         accounts = list(
             (Account.objects.all() if fleet is None else fleet.accounts.all())
@@ -60,7 +66,7 @@ class Command(OwnCommand):
             Console(file=cast(IO[str], self.stdout)).print(_table(rows))
         else:
             self.stdout.write(
-                "no offers; `offers --fresh` asks the accounts, `account list` shows them"
+                "no offers; `offers --fresh` asks the accounts now, `account list` shows the accounts"
             )
 
 
@@ -98,7 +104,7 @@ def _row(place: Weighed, known: Experience, names: Mapping[int, str]) -> dict[st
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=None)
-    for column in ("account", "GPU", "region", "", "$/h", "items/s", "$ a million items", ""):
+    for column in ("account", "GPU", "region", "", "$/h", "items/s", "$ per million items", ""):
         table.add_column(column)
     for row in rows:
         speed = row["items_per_second"]

@@ -382,13 +382,13 @@ def test_the_command_line_adds_tests_lists_snoozes_and_acknowledges(
     assert json.loads(alerts("snooze", str(second), "--hours", "8", "--json"))["snoozed"] == 1
     text = alerts("list")
     assert "acknowledged by" in text
-    assert "silent until" in text
+    assert "snoozed until" in text
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["ack"], "name the alerts by id, or say --all"),
+        (["ack"], "name the alerts by id, or give --all"),
         (["ack", "99"], "no open alert 99"),
         (["test", "nobody"], "no channel 'nobody'; known: none"),
         (["add", "ops", "env:NOT_SET_ANYWHERE"], "is empty"),

@@ -65,7 +65,7 @@ def test_a_letter_goes_back_with_its_fields_its_id_and_its_history(
     assert (letter["id"], letter["error"], letter["deliveries"]) == ("mine", "KeyError: worse", 1)
     assert letter["traceback"] == "Traceback …"
     assert len(letter["history"]) == 1
-    assert "died 2 times" in run("dead", "list", "emb")
+    assert "failed 2 times" in run("dead", "list", "emb")
 
 
 def test_all_means_the_letters_that_exist_when_the_call_begins(client: redis.Redis) -> None:
@@ -95,7 +95,7 @@ def test_single_letters_can_be_named_and_a_missing_one_is_not_counted(
         entry["letter"] for entry in json.loads(run("dead", "list", "emb", "--json"))["letters"]
     ]
     assert run("dead", "retry", "emb", "--id", letters[1], "--id", letters[1]) == (
-        "1 put back on tasks; 2 dead letters left\n"
+        "1 put back onto tasks; 2 dead letters left\n"
     )
     assert ids(client, "tasks")[3:] == ["a.txt:2"]
     assert run("dead", "drop", "emb", "--id", letters[0]) == "1 deleted; 1 dead letters left\n"
@@ -121,7 +121,7 @@ def test_a_full_server_loses_no_letter(client: redis.Redis) -> None:
     ("words", "why"),
     [
         (["retry", "emb"], "--id LETTER, or --all"),
-        (["retry", "emb", "--id", "first"], "no letter"),
+        (["retry", "emb", "--id", "first"], "is not a letter"),
         (["list", "emb", "--limit", "0"], "--limit is 0"),
         (["list", "nobody"], "no fleet 'nobody'"),
     ],

@@ -142,7 +142,7 @@ def test_an_error_names_an_unreachable_database_without_its_password(
         (["--database-url", "sqlite:///x", "a.txt"], "belong to --sql"),
         (
             ["--sql", DOCS, "--database-url-env", "NOT_SET"],
-            "environment has no NOT_SET",
+            "environment variable NOT_SET is missing",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Whatever is typed as an argument: done, or refused with a sentence; never a trace."""
+"""Any argument is accepted, or refused with a message; never a traceback."""
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -21,7 +21,7 @@ typed = st.one_of(st.sampled_from(ODD), st.text(max_size=20))
 
 
 class Undone(Exception):
-    """What an example wrote is not for the next one."""
+    """Rolls back what an example wrote, so that the next one starts without it."""
 
 
 @pytest.mark.django_db
@@ -36,7 +36,7 @@ class Undone(Exception):
 @example(name="a\0b", option="--stream", value="s")
 @example(name="emb", option="--handler-env", value='{"a": "\\u0000"}')
 @example(name="emb", option="--handler-env", value="--")
-def test_fleet_create_takes_or_refuses_whatever_is_typed(
+def test_fleet_create_accepts_or_refuses_any_argument(
     redis_url: str, name: str, option: str, value: str
 ) -> None:
     with pytest.raises((CommandError, SystemExit, Undone)):
@@ -52,7 +52,7 @@ def create_and_undo(*words: str) -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", ODD)
 @pytest.mark.parametrize("verb", ["status", "next", "pause", "stop-all"])
-def test_a_fleet_of_an_odd_name_is_not_there(redis_url: str, verb: str, name: str) -> None:
+def test_an_odd_name_is_refused_and_no_fleet_changes(redis_url: str, verb: str, name: str) -> None:
     a_fleet(name="emb")
     with pytest.raises((CommandError, SystemExit)):
         call_command("fleet", verb, "--", name)

@@ -30,7 +30,7 @@ def offers(*words: str) -> Any:
     return json.loads(said.getvalue())
 
 
-def test_it_shows_what_can_be_rented_now(account: Account, rig: Rig) -> None:
+def test_offers_shows_what_can_be_rented_now(account: Account, rig: Rig) -> None:
     assert offers() == []
     rows = offers("--fresh")
     prices = [float(row["hourly_usd"]) for row in rows]
@@ -41,7 +41,7 @@ def test_it_shows_what_can_be_rented_now(account: Account, rig: Rig) -> None:
     assert {row["gpu"] for row in offers("--gpu", gpu)} == {gpu}
 
 
-def test_for_a_fleet_it_orders_by_what_its_items_cost(account: Account) -> None:
+def test_offers_for_a_fleet_are_ordered_by_the_cost_of_its_items(account: Account) -> None:
     rows = offers("--fresh")
     fleet = a_fleet(name="emb", accounts=[account], image="i:1")
     dear = rows[-1]
@@ -56,11 +56,11 @@ def test_for_a_fleet_it_orders_by_what_its_items_cost(account: Account) -> None:
     assert {row["measured"] for row in seen if row["gpu"] != dear["gpu"]} == {False}
     table = io.StringIO()
     call_command("offers", "--fleet", "emb", stdout=table)
-    assert "$ a million items" in table.getvalue()
+    assert "$ per million items" in table.getvalue()
     assert dear["gpu"].split()[0] in table.getvalue()
 
 
-def test_an_unknown_fleet_is_refused_with_those_there_are(redis_url: str) -> None:
+def test_an_unknown_fleet_is_refused_and_the_existing_ones_are_named(redis_url: str) -> None:
     a_fleet(name="emb")
     with pytest.raises(CommandError, match="known: emb"):
         offers("--fleet", "nope")

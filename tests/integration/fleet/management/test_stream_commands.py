@@ -1,4 +1,4 @@
-"""`fleet enqueue` and `fleet results` as operators call them."""
+"""Operators call `fleet enqueue` and `fleet results`."""
 
 import io
 import json
@@ -22,16 +22,16 @@ def fleet(client: redis.Redis) -> Any:
     return a_fleet(name="emb", stream="tasks", group="workers")
 
 
-def test_enqueue_says_how_many_items_were_put_where(fleet: Any, tmp_path: Path) -> None:
+def test_enqueue_prints_how_many_items_went_onto_which_stream(fleet: Any, tmp_path: Path) -> None:
     path = text_file(tmp_path, 3)
     assert run("enqueue", "emb", path) == "3 items enqueued on tasks\n"
-    assert "0 items enqueued on tasks; 3 had been enqueued before, --again" in run(
+    assert "0 items enqueued on tasks; 3 were enqueued before; use --again" in run(
         "enqueue", "emb", path
     )
     assert run("enqueue", "emb", path, "--again") == "3 items enqueued on tasks\n"
 
 
-def test_enqueue_prints_one_json_object_when_asked(
+def test_enqueue_prints_one_json_object_with_json(
     fleet: Any, client: redis.Redis, tmp_path: Path
 ) -> None:
     paths = [text_file(tmp_path, 2, "a.txt"), text_file(tmp_path, 1, "b.txt")]
@@ -44,7 +44,7 @@ def test_enqueue_prints_one_json_object_when_asked(
     assert [group["name"] for group in client.xinfo_groups("tasks")] == [b"workers"]
 
 
-def test_a_bar_is_shown_on_a_terminal_and_nowhere_else(
+def test_a_progress_bar_is_shown_only_on_a_terminal(
     fleet: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = text_file(tmp_path, 3)
@@ -61,7 +61,7 @@ def test_a_bar_is_shown_on_a_terminal_and_nowhere_else(
     assert shown.out == ""
 
 
-def test_results_come_from_the_stream_of_the_fleet(
+def test_results_are_read_from_the_stream_of_the_fleet(
     fleet: Any, client: redis.Redis, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.jsonl"
@@ -80,7 +80,7 @@ def test_results_come_from_the_stream_of_the_fleet(
 @pytest.mark.parametrize(
     ("content", "words"), [(None, "no such file"), ("{}\n[]\n", "bad.jsonl:2: list, not an object")]
 )
-def test_a_file_that_is_no_input_is_a_clear_error(
+def test_a_bad_input_file_gives_a_clear_error(
     fleet: Any, tmp_path: Path, content: str | None, words: str
 ) -> None:
     path = tmp_path / "bad.jsonl"
@@ -90,7 +90,7 @@ def test_a_file_that_is_no_input_is_a_clear_error(
         run("enqueue", "emb", path)
 
 
-def test_a_standard_input_that_is_closed_is_said(
+def test_a_closed_standard_input_gives_a_clear_error(
     fleet: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", None)
@@ -98,7 +98,7 @@ def test_a_standard_input_that_is_closed_is_said(
         run("enqueue", "emb", "-")
 
 
-def test_an_answer_of_redis_is_told_without_our_script(
+def test_an_error_of_redis_is_shown_without_our_script(
     fleet: Any, client: redis.Redis, tmp_path: Path
 ) -> None:
     path = text_file(tmp_path, 3)
@@ -112,10 +112,10 @@ def test_an_answer_of_redis_is_told_without_our_script(
         client.config_set("maxmemory", 0)
     assert "local known" not in str(caught.value)
     assert len(str(caught.value)) < 200
-    assert run("enqueue", "emb", path).startswith("4,997 items enqueued on tasks; 3 had been")
+    assert run("enqueue", "emb", path).startswith("4,997 items enqueued on tasks; 3 were")
 
 
-def test_a_redis_that_is_not_there_is_named(fleet: Any, tmp_path: Path) -> None:
+def test_an_error_names_an_unreachable_redis(fleet: Any, tmp_path: Path) -> None:
     fleet.backlog_url = "redis://127.0.0.1:1/0"
     fleet.save(update_fields=["backlog_url"])
     with pytest.raises(CommandError, match=r"Redis: .*127\.0\.0\.1:1.* run the same command again"):
@@ -124,14 +124,14 @@ def test_a_redis_that_is_not_there_is_named(fleet: Any, tmp_path: Path) -> None:
         run("results", "emb", "--out", tmp_path / "out.jsonl")
 
 
-def test_a_celery_queue_is_fed_by_its_own_app(fleet: Any, tmp_path: Path) -> None:
+def test_a_celery_queue_is_refused_as_its_own_app_feeds_it(fleet: Any, tmp_path: Path) -> None:
     fleet.backlog = "celery_redis"
     fleet.save(update_fields=["backlog"])
-    with pytest.raises(CommandError, match="emb drains a Celery queue on Redis, which your Celery"):
+    with pytest.raises(CommandError, match="emb drains a Celery queue on Redis; only your Celery"):
         run("enqueue", "emb", text_file(tmp_path, 1))
 
 
-def test_standard_input_is_known_again_and_leaves_nothing_on_disk(
+def test_standard_input_is_recognised_and_leaves_nothing_on_disk(
     fleet: Any,
     client: redis.Redis,
     monkeypatch: pytest.MonkeyPatch,
@@ -145,7 +145,7 @@ def test_standard_input_is_known_again_and_leaves_nothing_on_disk(
         return run("enqueue", "emb", "-", "--stdin", "txt")
 
     assert piped(b"one\ntwo\n") == "2 items enqueued on tasks\n"
-    assert "1 items enqueued on tasks; 2 had been" in piped(b"one\ntwo\nthree\n")
+    assert "1 items enqueued on tasks; 2 were enqueued before" in piped(b"one\ntwo\nthree\n")
     assert piped(b"other\n") == "1 items enqueued on tasks\n"
     assert ids(client, "tasks") == [*numbered("emb.txt", 1, 3), "emb.txt#2:1"]
     assert list((tmp_path / "stdin").iterdir()) == []

@@ -208,7 +208,7 @@ def test_the_command_posts_the_results_and_prints_how_many(
     call_command(*command, "--token-env", "CALLBACK_TOKEN", "--json")
     assert json.loads(capsys.readouterr().out)["items"] == 2
     assert callback.authorization == ["Bearer secret-1"]
-    with pytest.raises(CommandError, match="has no MISSING_TOKEN"):
+    with pytest.raises(CommandError, match="MISSING_TOKEN is missing or empty"):
         call_command(*command, "--token-env", "MISSING_TOKEN")
     with pytest.raises(CommandError, match="belong to --post"):
         call_command("fleet", "results", fleet.name, "--out", "x.jsonl", "--follow")
