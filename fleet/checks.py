@@ -1,4 +1,4 @@
-"""What the operator must fix, found at start rather than at 3 a.m."""
+"""System checks that find at start what the operator must fix."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 
 @register()
 def celery_does_not_overwrite_the_schedule(**_options: Any) -> list[CheckMessage]:
-    """CELERY_BEAT_SCHEDULE would write over the rows that operators edit."""
+    """Refuse CELERY_BEAT_SCHEDULE: it would overwrite the schedules that operators edit."""
     if getattr(settings, "CELERY_BEAT_SCHEDULE", None):
         return [
             Error(
@@ -22,7 +22,7 @@ def celery_does_not_overwrite_the_schedule(**_options: Any) -> list[CheckMessage
 
 @register()
 def tasks_end_before_they_are_delivered_again(**_options: Any) -> list[CheckMessage]:
-    """A task that outlives the visibility timeout or its claim runs twice."""
+    """Refuse a task time limit at which a task could outlive its message or claim, and run twice."""
     visible = settings.CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"]
     claim = settings.CLAIM_LEASE.total_seconds()
     limit = settings.CELERY_TASK_TIME_LIMIT
@@ -40,7 +40,7 @@ def tasks_end_before_they_are_delivered_again(**_options: Any) -> list[CheckMess
 
 @register(deploy=True)
 def production_uses_real_services(**_options: Any) -> list[CheckMessage]:
-    """The embedded services are for one machine."""
+    """Warn if production uses the embedded services, which are for one machine."""
     if settings.EMBEDDED_REDIS:
         return [
             Warning(

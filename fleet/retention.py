@@ -15,15 +15,15 @@ from pods.base.clock import utcnow
 from pods.models import PodEvent
 
 log = structlog.get_logger(__name__)
-# Short enough that a writer on SQLite waits for milliseconds.
+# Small enough that a writer on SQLite waits only milliseconds.
 CHUNK: Final = 1000
-# What is left then is the next run's; well below the task's time limit.
+# The next run deletes the rest. Well below the task's time limit.
 LONGEST: Final = timedelta(seconds=45)
 GRAINS: Final = (timedelta(minutes=5), timedelta(hours=1))
 
 
 def prune(*, longest: timedelta = LONGEST) -> Mapping[str, int]:
-    """Delete what is older than the settings keep, a chunk a transaction; how many rows, by kind.
+    """Delete rows that are older than the settings allow, in chunks; return how many of each kind.
 
     Safe to run twice, at the same time, or to be killed at any line.
     """

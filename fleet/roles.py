@@ -1,4 +1,4 @@
-"""The operators' roles, as groups: what each may do with the rows of fleets and pods."""
+"""The operators' roles as groups, with their permissions on the rows of fleets and pods."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -7,7 +7,7 @@ APPS: Final = ("fleet", "pods")
 VIEWER: Final = "viewer"
 OPERATOR: Final = "operator"
 ADMIN: Final = "admin"
-# Besides looking at everything.
+# What an operator may do besides seeing everything.
 OPERATES: Final = frozenset(
     {
         "add_fleet",
@@ -22,7 +22,7 @@ OPERATES: Final = frozenset(
 ROLES: Final[Mapping[str, str]] = {
     VIEWER: "sees everything and changes nothing",
     OPERATOR: "makes and edits fleets and guardrails, drains, stops and destroys pods, answers alerts",
-    ADMIN: "everything, accounts and channels too",
+    ADMIN: "does everything, also with accounts and channels",
 }
 
 
@@ -34,9 +34,9 @@ def may(role: str, codename: str) -> bool:
 
 
 def make_groups(groups: Any, permissions: Any) -> None:
-    """Make the groups, with their permissions as they are now; whoever is in them stays.
+    """Make the groups and give them their present permissions; members stay.
 
-    `groups` and `permissions` are the models, as they are or as a migration sees them.
+    `groups` and `permissions` are the models, current ones or those of a migration.
     """
     ours = list(permissions.objects.filter(content_type__app_label__in=APPS))
     for role in ROLES:

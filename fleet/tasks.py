@@ -1,4 +1,4 @@
-"""The Celery tasks of the demand side: a way in to the verbs, and nothing else."""
+"""The Celery tasks of the demand side; each only calls a verb."""
 
 import structlog
 from celery import shared_task
@@ -18,25 +18,25 @@ log = structlog.get_logger(__name__)
 
 @shared_task(name="fleet.tick", soft_time_limit=25, time_limit=30)
 def tick(fleet_id: int) -> None:
-    """Decide once on a fleet. The schedule of each fleet gives it `expires`, below its period."""
+    """Decide once for a fleet. The fleet's schedule sends it with `expires` below its period."""
     ticking.tick_fleet(fleet_id)
 
 
 @shared_task(name="fleet.alert", expires=15)
 def alert() -> None:
-    """Open and end alerts."""
+    """Open, announce and end alerts."""
     reconciling.reconcile_alerts()
 
 
 @shared_task(name="fleet.prune", expires=3600)
 def prune() -> None:
-    """Delete what is older than the settings keep."""
+    """Delete rows that are older than the settings allow."""
     retention.prune()
 
 
 @shared_task(name=delivering.DELIVER)
 def deliver(channel_id: int) -> None:
-    """Send what is due on a channel; what fails is due again, and the row says when."""
+    """Send the deliveries that are due on a channel; a failed one is due again later."""
     delivering.deliver(channel_id)
 
 
@@ -53,7 +53,7 @@ def reconcile_account(account_id: int) -> None:
 
 @shared_task(name="fleet.read_balances", expires=900)
 def read_balances() -> None:
-    """Send a reading of the balance of each enabled account."""
+    """Send a task for each enabled account that reads its balance."""
     for account_id in Account.objects.filter(enabled=True).values_list("pk", flat=True):
         read_balance.apply_async((account_id,), expires=900)
 

@@ -1,4 +1,4 @@
-"""A lost database: the machines that bill on get rows again, and nothing is destroyed by mistake."""
+"""After a lost database, machines that still bill get rows again, and none is destroyed by mistake."""
 
 import json
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 
 def lose_the_database(world: World) -> tuple[str, int, list[str]]:
-    """Everything is gone but the vendor's machines and Redis; the operator makes the fleet anew."""
+    """Delete all rows, but not the machines and Redis; the operator creates the fleet again."""
     slug, fleet_id = Installation.objects.get().slug, world.fleet.pk
     machines = sorted(p.id for p in world.rig.state.living())
     PodEvent.objects.all().delete()
@@ -39,7 +39,7 @@ def adopted(world: World, slug: str, fleet_id: int) -> list[Pod]:
 
 
 @pytest.mark.fault(53)
-def test_machines_of_a_lost_database_get_rows_work_on_and_can_be_ended(world: World) -> None:
+def test_machines_of_a_lost_database_get_rows_keep_working_and_can_be_ended(world: World) -> None:
     for _ in range(2):
         world.booted()
     slug, fleet_id, machines = lose_the_database(world)
@@ -48,14 +48,14 @@ def test_machines_of_a_lost_database_get_rows_work_on_and_can_be_ended(world: Wo
     assert {p.hourly_usd for p in pods} == {world.rig.offer().hourly_usd}
     world.run(10)
     for pod in pods:
-        world.beat(pod)  # as its agent went on doing all the time
+        world.beat(pod)  # its agent kept beating all the time
     world.sweep()
     world.reconcile()
     world.run(120)
     assert [p.status for p in Pod.objects.all()] == [READY, READY]
     assert sorted(p.id for p in world.rig.state.living()) == machines
     assert PriceSegment.objects.filter(until=None).count() == 2
-    assert adopted(world, slug, fleet_id) == []  # a second call does no harm
+    assert adopted(world, slug, fleet_id) == []  # a second call changes nothing
     for pod in Pod.objects.all():
         teardown.retire_pod(pod, by="ann", rule=PodRule.OPERATOR, because="enough", drain=False)
     world.run(600)
@@ -64,7 +64,7 @@ def test_machines_of_a_lost_database_get_rows_work_on_and_can_be_ended(world: Wo
 
 
 @pytest.mark.fault(53)
-def test_without_a_fleet_for_each_machine_nothing_is_taken_over(world: World) -> None:
+def test_nothing_is_adopted_without_a_fleet_for_each_machine(world: World) -> None:
     world.booted()
     slug, fleet_id, machines = lose_the_database(world)
     found = adopting.found_machines([world.account], connect=world.connect)
@@ -78,7 +78,7 @@ def test_without_a_fleet_for_each_machine_nothing_is_taken_over(world: World) ->
     assert sorted(p.id for p in world.rig.state.living()) == machines
 
 
-def test_an_installation_with_pods_of_its_own_does_not_change_its_name(world: World) -> None:
+def test_an_installation_with_its_own_pods_keeps_its_name(world: World) -> None:
     world.booted()
     slug, fleet_id, _ = lose_the_database(world)
     mine = Installation.tag()
@@ -90,7 +90,7 @@ def test_an_installation_with_pods_of_its_own_does_not_change_its_name(world: Wo
 
 
 @pytest.mark.fault(30)
-def test_a_list_that_cannot_be_had_adopts_nothing(world: World) -> None:
+def test_nothing_is_adopted_if_the_machines_cannot_be_listed(world: World) -> None:
     world.booted()
     lose_the_database(world)
     world.account.options = {"base_url": "http://127.0.0.1:1"}
@@ -99,7 +99,7 @@ def test_a_list_that_cannot_be_had_adopts_nothing(world: World) -> None:
         call_command("fleet", "adopt")
 
 
-def test_the_command_looks_first_and_acts_when_told(
+def test_the_command_only_shows_machines_until_yes_is_given(
     world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.booted()

@@ -1,4 +1,4 @@
-"""Who set which field of a fleet, and when, is kept."""
+"""The history shows who set which field of a fleet, and when."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.support.factories import a_fleet
 pytestmark = pytest.mark.django_db
 
 
-def test_however_many_fields_are_set_at_once_the_history_names_each_and_who_did_it() -> None:
+def test_the_history_names_every_field_that_was_set_and_who_set_it() -> None:
     fleet = a_fleet()
     changes = {
         "max_instances": 3,

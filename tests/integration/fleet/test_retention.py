@@ -1,4 +1,4 @@
-"""Old rows go, a chunk at a time; what a chart of a month needs stays."""
+"""Old rows are deleted in chunks; the samples for a chart of a month stay."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -53,7 +53,7 @@ def test_each_tick_leaves_a_sample(redis_url: str, time: SteppedClock) -> None:
     assert (sample.depth, sample.pods, sample.spent_today_usd) == (None, 0, 0)
 
 
-def test_samples_are_thinned_with_age(time: SteppedClock) -> None:
+def test_old_samples_are_thinned_out(time: SteppedClock) -> None:
     samples(a_fleet(), every=15, count=2 * 240)  # two hours
     deleted = dict(retention.prune())
     assert deleted == {}
@@ -76,7 +76,9 @@ def test_late_ticks_still_leave_one_sample_in_five_minutes() -> None:
     assert retention.grain_of(at + timedelta(seconds=15), at) == 0
 
 
-def test_old_decisions_and_ended_alerts_go_and_open_ones_stay(time: SteppedClock) -> None:
+def test_old_decisions_and_ended_alerts_are_deleted_and_open_alerts_stay(
+    time: SteppedClock,
+) -> None:
     fleet = a_fleet()
     values = {"severity": "info", "text": "x", "first_seen_at": NOON, "last_seen_at": NOON}
     Alert.objects.create(cause="no_tick", subject="a", resolved_at=NOON, **values)
@@ -107,7 +109,7 @@ def test_a_living_pod_keeps_its_whole_history(time: SteppedClock) -> None:
     assert {e.pod_id for e in PodEvent.objects.all()} == {living.pk}
 
 
-def test_rows_go_in_chunks_and_a_run_has_an_end(time: SteppedClock) -> None:
+def test_rows_are_deleted_in_chunks_and_a_run_is_limited_in_time(time: SteppedClock) -> None:
     samples(a_fleet(), every=15, count=300)
     time.advance(3 * DAY)
     with (
