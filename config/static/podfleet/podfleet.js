@@ -3,14 +3,26 @@
 
 (() => {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  if (zone) document.cookie = `podfleet_zone=${zone}; path=/; max-age=31536000; samesite=lax`;
+  if (zone) {
+    document.cookie = `podfleet_zone=${zone}; path=/; max-age=31536000; samesite=lax`;
+  }
 
-  const COLORS = ["#2f6fdb", "#d9730d", "#1f9d63", "#b83fb0", "#c62828", "#0d8ba1", "#7a6a00", "#6b5bd2"];
+  const COLORS = [
+    "#2f6fdb",
+    "#d9730d",
+    "#1f9d63",
+    "#b83fb0",
+    "#c62828",
+    "#0d8ba1",
+    "#7a6a00",
+    "#6b5bd2",
+  ];
   const charts = new Map();
   let stretch = "1h";
 
-  const ink = () => (document.documentElement.classList.contains("dark") ? "#98a2b3" : "#667080");
-  const line = () => (document.documentElement.classList.contains("dark") ? "#333b47" : "#e2e5ea");
+  const isDark = () => document.documentElement.classList.contains("dark");
+  const ink = () => (isDark() ? "#98a2b3" : "#667080");
+  const line = () => (isDark() ? "#333b47" : "#e2e5ea");
 
   const clock = (at) => {
     const day = { month: "short", day: "numeric" };
@@ -27,16 +39,31 @@
     plugins: {
       legend: {
         display: found.fleets.length > 1,
-        labels: { color: ink(), boxWidth: 12, filter: (item, data) => !data.datasets[item.datasetIndex].borderDash.length },
+        labels: {
+          color: ink(),
+          boxWidth: 12,
+          filter: (item, data) => !data.datasets[item.datasetIndex].borderDash.length,
+        },
       },
-      tooltip: { callbacks: { title: (at) => (at.length ? new Date(at[0].parsed.x).toLocaleString() : "") } },
+      tooltip: {
+        callbacks: {
+          title: (at) => (at.length ? new Date(at[0].parsed.x).toLocaleString() : ""),
+        },
+      },
     },
     scales: {
       x: {
-        type: "linear", min: found.from, max: found.to,
-        ticks: { color: ink(), maxTicksLimit: 6, maxRotation: 0, callback: clock }, grid: { color: line() },
+        type: "linear",
+        min: found.from,
+        max: found.to,
+        ticks: { color: ink(), maxTicksLimit: 6, maxRotation: 0, callback: clock },
+        grid: { color: line() },
       },
-      y: { beginAtZero: true, ticks: { color: ink(), maxTicksLimit: 5 }, grid: { color: line() } },
+      y: {
+        beginAtZero: true,
+        ticks: { color: ink(), maxTicksLimit: 5 },
+        grid: { color: line() },
+      },
     },
   });
 
@@ -61,26 +88,46 @@
       ...(also ? [dataset(found, fleet, number, also, true)] : []),
     ]);
     charts.get(canvas)?.destroy();
-    charts.set(canvas, new Chart(canvas, { type: "line", data: { datasets }, options: options(found) }));
+    charts.set(
+      canvas,
+      new Chart(canvas, { type: "line", data: { datasets }, options: options(found) }),
+    );
   };
 
   const renew = async (section) => {
-    if (document.hidden) return;
+    if (document.hidden) {
+      return;
+    }
     const asked = stretch;
-    const answer = await fetch(`${section.dataset.url}?stretch=${asked}`, { headers: { Accept: "application/json" } });
-    if (!answer.ok || answer.redirected || asked !== stretch) return;
+    const answer = await fetch(`${section.dataset.url}?stretch=${asked}`, {
+      headers: { Accept: "application/json" },
+    });
+    if (!answer.ok || answer.redirected) {
+      // A redirect leads to the login: the session has ended.
+      throw new Error(answer.redirected ? "the session has ended" : `status ${answer.status}`);
+    }
+    if (asked !== stretch) {
+      return; // another stretch was chosen meanwhile, and its answer is on the way
+    }
     const found = await answer.json();
     section.querySelectorAll("canvas").forEach((canvas) => draw(canvas, found));
   };
 
   document.addEventListener("DOMContentLoaded", () => {
     const section = document.querySelector(".pf-charts");
-    if (!section) return;
-    const again = () => renew(section).catch(() => {});
-    section.querySelectorAll("[data-stretch]").forEach((button) => {
+    if (!section) {
+      return;
+    }
+    // The charts stay as they are; the next try comes within seconds.
+    const again = () =>
+      renew(section).catch((error) => console.warn("The charts were not renewed:", error.message));
+    const buttons = section.querySelectorAll("[data-stretch]");
+    buttons.forEach((button) => {
       button.addEventListener("click", () => {
         stretch = button.dataset.stretch;
-        section.querySelectorAll("[data-stretch]").forEach((b) => b.setAttribute("aria-pressed", String(b === button)));
+        buttons.forEach((other) => {
+          other.setAttribute("aria-pressed", String(other === button));
+        });
         again();
       });
     });
