@@ -1,6 +1,6 @@
 """What operators do to a fleet: the verbs behind the admin and the command line."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -175,14 +175,19 @@ def edit(
         setattr(fleet, name, field.clean(value, fleet))  # type: ignore[union-attr]
     check(fleet, accounts)
     with transaction.atomic():
-        claim_version(fleet)
-        if changes:
-            fleet._change_reason = f"set {', '.join(sorted(changes))} by {by}"  # type: ignore[attr-defined]
-            fleet.save(update_fields=sorted(changes))
+        _write(fleet, changes, by=by)
         if accounts is not None:
             fleet.accounts.set(accounts)
         scheduling.keep_schedule(fleet, every=tick)
     return fleet
+
+
+def _write(fleet: Fleet, changes: Collection[str], *, by: str) -> None:
+    """Save these fields under the version that was read. Called inside a transaction."""
+    claim_version(fleet)
+    if changes:
+        fleet._change_reason = f"set {', '.join(sorted(changes))} by {by}"  # type: ignore[attr-defined]
+        fleet.save(update_fields=sorted(changes))
 
 
 def claim_version(fleet: Fleet) -> None:
@@ -199,5 +204,17 @@ def claim_version(fleet: Fleet) -> None:
 
 
 def set_mode(fleet: Fleet, mode: Mode, *, by: str) -> Fleet:
-    """Run, pause or stop a fleet; in force from the next tick."""
-    return edit(fleet, {"mode": mode.value}, by=by)
+    """Run, pause or stop a fleet; in force from the next tick.
+
+    A fleet with a wrong value cannot run, but it can always be paused and stopped.
+
+    Raises:
+        ValidationError: the fleet is to run, and a value is wrong.
+        EditedMeanwhile: the fleet changed since `fleet` was read.
+    """
+    if mode is Mode.RUNNING:
+        return edit(fleet, {"mode": mode.value}, by=by)
+    fleet.mode = mode.value
+    with transaction.atomic():
+        _write(fleet, ["mode"], by=by)
+    return fleet

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.urls import reverse
 from redis import Redis
 
 from fleet.models import Channel, Fleet
@@ -89,3 +90,27 @@ def test_a_channels_name_is_checked_on_the_command_line_too(
     with pytest.raises(CommandError, match="at most 60 characters"):
         call_command("alerts", "add", "n" * 61, "env:THE_HOOK", stdout=io.StringIO())
     assert not Channel.objects.exists()
+
+
+def test_a_fleet_with_a_wrong_value_is_stopped_all_the_same_and_does_not_run(
+    redis_url: str,
+) -> None:
+    fleet = a_fleet(name="emb", accounts=[an_account("runpod")])  # it has no image
+    Fleet.objects.filter(pk=fleet.pk).update(offer_query={"min_vram_gb": "much"})
+    for verb, mode in (("pause", "paused"), ("stop-all", "stop_all")):
+        call_command("fleet", verb, "emb", stdout=io.StringIO())
+        fleet.refresh_from_db()
+        assert fleet.mode == mode
+    assert Fleet.history.latest().history_change_reason.startswith("set mode by ")
+    with pytest.raises(CommandError, match="name the image of the pods"):
+        call_command("fleet", "resume", "emb", stdout=io.StringIO())
+    fleet.refresh_from_db()
+    assert fleet.mode == "stop_all"
+
+
+def test_the_admin_stops_a_fleet_with_a_wrong_value_too(root: Client) -> None:
+    fleet = a_fleet(accounts=[an_account("runpod")])
+    sent = {"action": "stop_everything", "confirmed": "yes", "_selected_action": [fleet.pk]}
+    root.post(reverse("admin:fleet_fleet_changelist"), sent)
+    fleet.refresh_from_db()
+    assert fleet.mode == "stop_all"
