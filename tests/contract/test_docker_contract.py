@@ -13,10 +13,10 @@ from pods.providers.docker import connect
 from pods.providers.errors import NoCapacity, ProviderError, Refused, Unavailable
 from tests.contract.provider_contract import (
     ProviderContract,
-    a_moment,
     reaches,
     rent_running,
 )
+from tests.support.rigs.subject import a_moment
 
 SOCKET = Path("/var/run/docker.sock")
 IMAGE = "podfleet-test-wait:1"
