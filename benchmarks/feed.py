@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from config import preparing
+from config.env import ROOT
 from fleet.items import feeding
 from pods.base.redis import make_consumer_group, redis_client
 
@@ -25,19 +26,6 @@ GOAL: Final = 60_000_000
 TEXT: Final = "The quick brown fox jumps over the lazy dog, and the dog does not mind at all, %d."
 CHECK_SECONDS: Final = 0.05
 STREAM: Final = "bench"
-# Another process that takes and acknowledges items, as fast as a fleet of many pods. It begins when the
-# stream is full, so that the feeder has to wait.
-DRAIN: Final = """
-import sys, time, redis
-client, wanted, seen = redis.Redis.from_url(sys.argv[1], protocol=2), int(sys.argv[2]), 0
-while client.xlen("bench") < int(sys.argv[3]):
-    time.sleep(0.01)
-while seen < wanted:
-    found = client.xreadgroup("bench", "c", {"bench": ">"}, count=1000, block=1000)
-    if found:
-        ids = [entry for entry, _ in found[0][1]]
-        seen += client.xack("bench", "bench", *ids)
-"""
 
 
 class Watch:
@@ -79,10 +67,10 @@ def bounded(client: "redis.Redis", path: Path, items: int) -> dict[str, Any]:
     """Feed a whole file while another process drains it."""
     make_consumer_group(client, STREAM, STREAM)
     empty = used(client)
-    words = [sys.executable, "-c", DRAIN, settings.REDIS_URL]
-    words += [str(items), str(MAX_LENGTH * 95 // 100)]
+    words = [sys.executable, "-m", "benchmarks.programs.drain", settings.REDIS_URL, STREAM]
+    words += [str(items), str(MAX_LENGTH * 95 // 100)]  # the feeder has to wait
     began = time.perf_counter()
-    with Watch(client) as watch, subprocess.Popen(words) as drain:
+    with Watch(client) as watch, subprocess.Popen(words, cwd=ROOT) as drain:
         feeding.enqueue(client, STREAM, STREAM, [path], max_length=MAX_LENGTH)
         fed = time.perf_counter()
         if drain.wait():

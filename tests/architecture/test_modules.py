@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.tree import ROOT, name_of, parsed, tracked
+from tests.support.programs import command
 
 LONGEST_MODULE, LONGEST_FUNCTION = 400, 40
 SAY_NOTHING = {"util", "utils", "helper", "helpers", "common", "service", "services", "managers"}
@@ -93,17 +94,7 @@ def test_the_agent_loads_neither_django_nor_celery_nor_anything_of_the_manager()
     assert "pods.agent.protocol" in modules
     # `wordllama` comes with its own extra; `__main__` runs when it is imported.
     modules = [m for m in modules if not m.endswith((".__main__", ".wordllama"))]
-    code = (
-        "import importlib, json, sys; [importlib.import_module(m) for m in json.loads(sys.argv[1])]"
-    )
-    code += "; print(json.dumps(sorted(sys.modules)))"
-    printed = subprocess.run(
-        [sys.executable, "-c", code, json.dumps(modules)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    printed = subprocess.check_output(command("loaded", *modules), cwd=ROOT, text=True)
     loaded = json.loads(printed)
     assert "pods.agent.loop" in loaded
     foreign = {"django", "celery", "kombu", "config", "fleet", "httpx", "pydantic", "structlog"}

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import zipfile
 from collections.abc import Collection, Iterator
 from datetime import timedelta
@@ -20,8 +19,10 @@ from pods.providers.clients import CLIENTS
 from pods.providers.http import Timeouts, VendorHttp
 from tests.contract.provider_contract import ProviderContract
 from tests.contract.vendor_contract import VendorContract
+from tests.support.programs import command
 from tests.support.rigs.acme_emulator import SERVERS, AcmeEmulator
 from tests.support.rigs.server_faults import ALL, MANY, Route, ServerFaults
+from tests.support.wheels import built
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = Path(__file__).parent / "example_provider"
@@ -38,11 +39,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source.mkdir()
     for name in ("pyproject.toml", "podfleet_acme.py"):
         (source / name).write_bytes((EXAMPLE / name).read_bytes())
-    build = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
-    command = [sys.executable, "-c", build, str(folder)]
-    subprocess.run(command, cwd=source, check=True, stdout=subprocess.DEVNULL)
-    [wheel] = folder.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
+    with zipfile.ZipFile(built(source, folder)) as archive:
         archive.extractall(folder / "site")
     return folder / "site"
 
@@ -167,13 +164,8 @@ class TestAcmeThatFails(VendorContract):
 
 
 def test_the_installed_package_is_a_provider_like_any_other(installed: Path) -> None:
-    code = (
-        "from pods.providers import registry\n"
-        "assert 'acme' in registry.names()\n"
-        "print(type(registry.create_provider('acme', options={}, secret='k')).__name__)\n"
-    )
     env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{installed}"}
-    said = subprocess.check_output([sys.executable, "-c", code], env=env, cwd="/", text=True)
+    said = subprocess.check_output(command("make_provider", "acme"), env=env, cwd="/", text=True)
     assert said.strip() == "Acme"
 
 

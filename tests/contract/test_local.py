@@ -16,11 +16,9 @@ import pytest
 from pods.providers.base import Phase
 from pods.providers.errors import Refused
 from pods.providers.local import processes
-from tests.support.rigs.local_rig import LocalSubject, a_local_account, a_spec
+from tests.support.programs.machine import QUIET
+from tests.support.rigs.local_rig import SLEEP, LocalSubject, a_local_account, a_spec
 from tests.support.waiting import until
-
-SLEEP = "print('ready'); import time; time.sleep(600)"
-DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SLEEP
 
 
 @pytest.fixture
@@ -160,27 +158,18 @@ def test_what_ended_leaves_no_zombie(account: LocalSubject) -> None:
 
 
 CHILDREN = {
-    "that ignores SIGTERM": "subprocess.Popen([*me, deaf])",
-    "in a session of its own": "subprocess.Popen([*me, deaf], start_new_session=True)",
-    "without the environment": "subprocess.Popen([*me, deaf], env={})",
-    "whose parent is dead": "subprocess.run(['sh', '-c', f'{me[0]} -S -c \\'{quiet}\\' & ',])",
+    "that ignores SIGTERM": "deaf",
+    "in a session of its own": "apart",
+    "without the environment": "bare",
+    "whose parent is dead": "orphan",
 }
-FAMILY = """
-import subprocess, sys, time
-me = [sys.executable, '-S', '-c']
-deaf = 'import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)'
-quiet = 'import time; time.sleep(600)'
-{child}
-print('ready')
-time.sleep(600)
-"""
 
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("verb", ["stop", "destroy"])
 @pytest.mark.parametrize("child", CHILDREN.values(), ids=CHILDREN.keys())
 def test_a_child_does_not_outlive_its_machine(account: LocalSubject, child: str, verb: str) -> None:
-    machine = account.running(program=FAMILY.format(child=child))
+    machine = account.running(program=["--child", child])
     leader = account.pid()
     sessions = until(lambda: _with_children(leader, account))
     assert len(sessions) >= 2
@@ -197,8 +186,7 @@ def _with_children(leader: int, account: LocalSubject) -> list[psutil.Process]:
         with suppress(ProcessLookupError):
             if process.pid in found or os.getsid(process.pid) == leader:
                 found[process.pid] = process
-                words = " ".join(process.info["cmdline"] or ())
-                quiet |= process.pid != leader and "import" in words and "print" not in words
+                quiet |= str(QUIET) in (process.info["cmdline"] or ())
     return list(found.values()) if quiet else []
 
 
@@ -215,16 +203,7 @@ def test_a_frozen_machine_is_not_stopped_until_it_is_gone(account: LocalSubject)
 
 
 def test_a_machine_may_finish_what_it_does_before_it_is_killed(account: LocalSubject) -> None:
-    program = """
-import signal, sys, time
-def end(*_):
-    print('finished')
-    sys.exit(0)
-signal.signal(signal.SIGTERM, end)
-print('ready')
-time.sleep(600)
-"""
-    machine = account.running(program=program)
+    machine = account.running(program=["--finishes"])
     account.provider.stop(machine.external_id)
     assert account.provider.logs(machine.external_id) == "ready\nfinished"
 

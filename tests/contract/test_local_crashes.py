@@ -15,6 +15,7 @@ import pytest
 
 from pods.providers.base import Phase
 from pods.providers.errors import NotFound, ProviderError
+from tests.support.programs import FOLDER
 from tests.support.rigs.local_manager import Manager
 from tests.support.rigs.local_rig import LocalSubject, a_local_account, a_spec
 from tests.support.waiting import until
@@ -147,40 +148,18 @@ def test_a_destroy_that_is_killed_at_any_line_can_be_asked_for_again(
     assert deaths.were_many()
 
 
-LAUNCHER = f"""#!{sys.executable} -S
-import os, sys
-_, _, path, folder, *command = sys.argv[1:]
-generation, deadly = 0, os.environ.get("DEADLY", "")
-
-def forked():
-    global generation
-    generation += 1
-
-def of_line(frame, event, _):
-    if event == "line":
-        here = f"{{generation}}:{{frame.f_lineno}}"
-        if here == deadly:
-            os.kill(os.getpid(), 9)
-        if seen := os.environ.get("SEEN"):
-            with open(seen, "a") as file:
-                print(here, file=file)
-    return of_line
-
-os.register_at_fork(after_in_child=forked)
-code = compile(open(path).read(), path, "exec")
-sys.argv = [path, folder, *command]
-sys.settrace(lambda frame, *_: of_line if frame.f_code.co_filename == path else None)
-exec(code, {{"__name__": "__main__"}})
-"""
+def as_interpreter(program: str, file: Path) -> Path:
+    """A program where an interpreter is looked for."""
+    file.write_text(f"#!{sys.executable} -S\n{(FOLDER / program).read_text()}")
+    file.chmod(0o700)
+    return file
 
 
 @pytest.fixture
 def launcher(tmp_path: Path) -> Path:
     """An interpreter that runs the launcher and dies at a line, in the first, second or third."""
     file = tmp_path / "python"
-    file.write_text(LAUNCHER)
-    file.chmod(0o700)
-    return file
+    return as_interpreter("dying_launcher.py", file)
 
 
 @pytest.mark.fault(3)
@@ -214,21 +193,12 @@ def test_a_launcher_that_is_killed_at_any_line_leaves_one_process_or_none(
         gone(account)
 
 
-GATE = f"""#!{sys.executable} -S
-import os, sys, time
-while not os.path.exists(os.environ["GATE"]):
-    time.sleep(0.01)
-os.execv({sys.executable!r}, [{sys.executable!r}, *sys.argv[1:]])
-"""
-
-
 @pytest.mark.fault(3)
 def test_a_launcher_that_is_still_at_work_when_its_manager_dies_is_waited_for(
     account: LocalSubject, manager: Manager, tmp_path: Path
 ) -> None:
     slow, gate = tmp_path / "python", tmp_path / "gate"
-    slow.write_text(GATE)
-    slow.chmod(0o700)
+    as_interpreter("gate.py", slow)
     spec = a_spec("t1", env={"GATE": str(gate)})
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(manager.creates, spec, "t1", launcher=str(slow))

@@ -15,17 +15,8 @@ import pytest
 from pods.providers.base import OfferQuery, Phase
 from pods.providers.errors import NoCapacity, NotFound, Unavailable
 from pods.providers.local import processes
-from tests.support.rigs.local_rig import LocalSubject, a_local_account, a_spec
+from tests.support.rigs.local_rig import DEAF, SLEEP, LocalSubject, a_local_account, a_spec
 from tests.support.waiting import until
-
-SLEEP = "print('ready'); import time; time.sleep(600)"
-DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SLEEP
-LEADERS = """
-import subprocess, time
-subprocess.Popen(["sleep", "600"], start_new_session=True)
-print('ready')
-time.sleep(600)
-"""
 
 
 @pytest.fixture
@@ -122,7 +113,7 @@ def test_a_pid_that_cannot_be_read_does_not_say_that_nothing_runs(
 
 
 def test_a_lost_pid_is_found_again_by_the_mark(account: LocalSubject) -> None:
-    machine = account.running(program=LEADERS)
+    machine = account.running(program=["--leads"])
     leader = account.pid()
     until(lambda: len(account.leaders()) == 2)
     (account.folder() / "pid").unlink()
@@ -158,7 +149,7 @@ def test_an_account_that_was_never_used_lists_nothing_and_makes_no_folder(tmp_pa
 
 
 def test_the_last_words_of_a_machine_survive_it(account: LocalSubject) -> None:
-    machine = account.running(program="print('one'); print('two'); " + SLEEP)
+    machine = account.running(program=["--say", "one", "--say", "two"])
     account.provider.destroy(machine.external_id)
     assert not account.folder().exists()
     assert account.provider.logs(machine.external_id, tail=2) == "two\nready"
@@ -189,13 +180,13 @@ def test_a_log_that_cannot_be_kept_holds_up_no_end(account: LocalSubject) -> Non
 
 @pytest.mark.parametrize(("tail", "shown"), [(0, ""), (-1, ""), (1, "ready"), (99, "a\nb\nready")])
 def test_logs_are_the_last_lines(account: LocalSubject, tail: int, shown: str) -> None:
-    machine = account.running(program="print('a'); print('b'); " + SLEEP)
+    machine = account.running(program=["--say", "a", "--say", "b"])
     assert account.provider.logs(machine.external_id, tail=tail) == shown
 
 
 @pytest.mark.fault(68)
 def test_logs_show_neither_passwords_nor_control_characters(account: LocalSubject) -> None:
-    program = "print('\\x1b[31m pw: s3cretpassword \\x00 Bearer abcdef <b>'); " + SLEEP
+    program = ["--say", r"\x1b[31m pw: s3cretpassword \x00 Bearer abcdef <b>"]
     env = {"PODFLEET_REDIS_URL": "redis://pod:s3cretpassword@h/0"}
     machine = account.running(program=program, env=env)
     assert account.provider.logs(machine.external_id) == " [31m pw: ***   Bearer *** <b>\nready"

@@ -10,27 +10,7 @@ import pytest
 from tests.mutations.lines import LINES, table
 from tests.mutations.mutation import DoesNotApply, Mutation
 from tests.mutations.running import ROOT, Became
-
-BROKEN = Mutation(
-    name="x", file="pods/states.py", before="ENDED", after="", tests=("tests/none.py",)
-)
-
-STATES = "tests/unit/pods/test_states.py::test_an_ended_row_can_only_be_ended_again"
-CAUGHT = Mutation(
-    name="y",
-    file="pods/states.py",
-    before="TERMINATED: frozenset({TERMINATING}),",
-    after="TERMINATED: frozenset({TERMINATING, READY}),",
-    tests=(STATES,),
-)
-MISSED = Mutation(
-    name="z",
-    file="pods/states.py",
-    before='"""The states of a pod',
-    after='"""States of a pod',
-    tests=(STATES,),
-)
-SAMPLES = (CAUGHT, MISSED, BROKEN)
+from tests.mutations.samples import BROKEN
 
 
 @pytest.mark.parametrize("mutation", LINES, ids=lambda m: m.name)
@@ -72,11 +52,11 @@ def test_a_text_that_does_not_occur_exactly_once_is_an_error() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_line_without_a_test_is_missed_and_a_line_with_a_test_is_caught() -> None:
-    code = (
-        "from tests.mutations import test_lines as t; from tests.mutations.running import *\n"
-        "with copied() as copy: print(*(try_out(copy, m).became for m in t.SAMPLES))"
-    )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "tests.mutations.samples"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.split() == [Became.CAUGHT, Became.MISSED, Became.BROKEN]

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import redis
 from config import embedded, stack
 from config.env import ROOT
 from pods.providers.local.processes import MARK
+from tests.support.programs import command
 
 TICK_SECONDS = 1
 PATIENCE_SECONDS = 60.0
@@ -32,13 +33,6 @@ FAST = [
     "--drain-seconds", "10",
     "--batch-size", "8",
 ]  # fmt: skip
-LOOKING = """
-import json, sys
-from fleet.management.fleet_names import fleet_named
-from fleet.pages.status import status_of
-for name in sys.stdin:
-    print(json.dumps(status_of(fleet_named(name.strip())).as_json()), flush=True)
-"""
 
 
 class Installation:
@@ -60,8 +54,11 @@ class Installation:
 
     def cli(self, *args: str, status: int = 0) -> str:
         """What a management command prints."""
+        return self._prints([sys.executable, "manage.py", *args], status=status)
+
+    def _prints(self, words: Sequence[str], *, status: int = 0) -> str:
         done = subprocess.run(
-            [sys.executable, "manage.py", *args],
+            words,
             env=self.env,
             cwd=ROOT,
             capture_output=True,
@@ -80,7 +77,7 @@ class Installation:
         """What `fleet show --json` says, from a process that is kept: asked in a loop, it starts once."""
         if self._looking is None or self._looking.poll() is not None:
             self._looking = subprocess.Popen(
-                [sys.executable, "manage.py", "shell", "-v", "0", "-c", LOOKING],
+                command("status"),
                 env=self.env,
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
@@ -93,9 +90,9 @@ class Installation:
         self._looking.stdin.flush()
         return json.loads(self._looking.stdout.readline())
 
-    def python(self, code: str) -> Any:
-        """What a piece of code, run inside the project, prints as JSON."""
-        return json.loads(self.cli("shell", "-v", "0", "-c", code))
+    def rows(self, *words: str) -> Any:
+        """Rows of its database, as the program `rows` prints them."""
+        return json.loads(self._prints(command("rows", *words)))
 
     def start(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Start the workers and beat."""

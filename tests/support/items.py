@@ -1,16 +1,16 @@
 """Items: files of them, what is on a stream, and a consumer that drains it."""
 
+import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import redis
 
 STREAM = GROUP = "emb"
-TELL_PEAK = (
-    "import resource; "
-    "sys.stderr.write(str(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))"
-)
+# Starts a program of tests/support/programs with these words.
+Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 def add_items(url: str, count: int) -> None:

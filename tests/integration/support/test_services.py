@@ -1,6 +1,7 @@
 """What a test run itself stands on: its PostgreSQL both ways, and that nothing of it is left."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -16,19 +17,8 @@ from django.db import connection
 
 from config.env import ROOT
 from tests.support import databases, postgres, reaper
+from tests.support.programs import FOLDER, command
 from tests.support.waiting import until
-
-DIES = """
-import os, pathlib, signal, subprocess
-import pytest
-
-@pytest.mark.django_db
-def test_it_ends():
-    child = subprocess.Popen(["sleep", "600"], start_new_session=True)
-    said = [os.environ["PODFLEET_TEST_RUN"], str(child.pid)]
-    pathlib.Path(__file__).with_name("said").write_text(" ".join(said))
-    {how}
-"""
 
 
 @pytest.fixture
@@ -103,12 +93,9 @@ def test_a_given_server_keeps_its_own_databases(
 def test_a_process_that_a_test_starts_sees_the_tests_database() -> None:
     with connection.cursor() as cursor:
         cursor.execute("create table a_probe (id integer)")
-    code = "import django; django.setup(); from django.db import connection; "
-    code += "print('a_probe' in connection.introspection.table_names())"
-    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings"}
     try:
         printed = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, check=True
+            command("has_table", "a_probe"), cwd=ROOT, capture_output=True, check=True
         ).stdout
     finally:
         with connection.cursor() as cursor:
@@ -128,18 +115,20 @@ def test_sqlite_is_a_file_in_wal_mode() -> None:
 @pytest.mark.parametrize(
     ("database", "how"),
     [
-        ("sqlite", "os.kill(os.getpid(), signal.SIGKILL)"),
-        ("postgres", "os.kill(os.getpid(), signal.SIGKILL)"),
-        ("sqlite", "os._exit(1)"),  # pytest-timeout ends a run so
+        ("sqlite", "kill"),
+        ("postgres", "kill"),
+        ("sqlite", "exit"),  # pytest-timeout ends a run so
         ("postgres", "pass"),
     ],
 )
 def test_whatever_ends_a_run_nothing_of_it_is_left(tmp_path: Path, database: str, how: str) -> None:
-    (tmp_path / "test_it.py").write_text(DIES.format(how=how))
-    command = [sys.executable, "-m", "pytest", "-q", "-c", "pyproject.toml", "--rootdir", str(ROOT)]
+    shutil.copy(FOLDER / "run_that_ends.py", tmp_path / "test_it.py")
+    run_tests = [sys.executable, "-m", "pytest", "-q", "-c", "pyproject.toml"]
+    run_tests += ["--rootdir", str(ROOT)]
     subprocess.run(
-        [*command, "--database", database, str(tmp_path)],
+        [*run_tests, "--database", database, str(tmp_path)],
         cwd=ROOT,
+        env={**os.environ, "END_BY": how},
         capture_output=True,
         timeout=100,
         check=False,

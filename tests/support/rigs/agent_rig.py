@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +20,6 @@ from pods.agent.protocol import AgentSettings, Heartbeat, Keys
 from tests.support.waiting import until
 
 HANDLERS = ROOT / "tests" / "support" / "agents"  # agent_handlers, celery_workload
-HANDLER = "def upper(batch):\n    return [item.payload.upper() for item in batch]\n"
 
 
 class Server:
@@ -154,7 +154,7 @@ class Agents:
 
 def drain_with(command: Sequence[str], backlog: Backlog, folder: Path, *, pod: str) -> None:
     """An agent that is started so, knowing nothing of this checkout, drains a backlog."""
-    (folder / "users_handler.py").write_text(HANDLER)
+    shutil.copy(HANDLERS / "users_handler.py", folder)
     entries = backlog.put_numbered(100)
     settings = AgentSettings(
         redis_url=backlog.url,

@@ -1,8 +1,9 @@
 """An account on this machine, as the tests of the provider `local` use it."""
 
 import os
+import shlex
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,21 +14,36 @@ from pods.providers.base import Machine, Phase, PodSpec, Provider
 from pods.providers.local import connect
 from pods.providers.local.processes import MARK
 from tests.support import reaper
+from tests.support.programs import FOLDER
 from tests.support.rigs.subject import a_moment
 from tests.support.waiting import until
 
 TAG = "pf-a"
 STAND_IN = Path(__file__).with_name("stand_in.sh")
+# Programs of a machine that never ends by itself.
+SLEEP, DEAF = (), ("--deaf",)
 
 
-def a_spec(token: str, *, tag: str = TAG, program: str = "", **changes: Any) -> PodSpec:
-    """A machine that sleeps, or runs a Python program, at an account whose Python is STAND_IN."""
+def a_spec(
+    token: str, *, tag: str = TAG, program: str | Sequence[str] | None = None, **changes: Any
+) -> PodSpec:
+    """A machine that sleeps, or runs a program, at an account whose Python is STAND_IN.
+
+    The program is a line of Python, or words for `machine.py`.
+    """
     facts: dict[str, Any] = {"offer_key": "local", **changes}
     # What a killed test run leaves is ended by it.
     mark = {reaper.MARK: os.environ[reaper.MARK]} if reaper.MARK in os.environ else {}
-    runs = {"STAND_IN_PYTHON": sys.executable, "STAND_IN_PROGRAM": program} if program else {}
+    runs = {} if program is None else {"STAND_IN_COMMAND": shlex.join(_command(program))}
     facts["env"] = {**mark, **runs, **changes.get("env", {})}
     return PodSpec(name=f"{tag}-{token}", tag=tag, **facts)
+
+
+def _command(program: str | Sequence[str]) -> list[str]:
+    python = [sys.executable, "-S", "-u"]
+    if isinstance(program, str):
+        return [*python, "-c", program]
+    return [*python, str(FOLDER / "machine.py"), *program]
 
 
 class LocalSubject:
@@ -67,7 +83,7 @@ class LocalSubject:
         """A machine whose program has said that it is ready, where it has one."""
         machine = self.create(token, **changes)
         self.reaches(machine, Phase.RUNNING)
-        if changes.get("program"):
+        if changes.get("program") is not None:
             until(lambda: "ready" in self.provider.logs(machine.external_id))
         return machine
 

@@ -19,12 +19,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from config import embedded
+from config.env import ROOT
+from tests.support.programs import command
 from tests.support.waiting import until
 
-ROOT = Path(__file__).parents[4]
-START = "from pathlib import Path; from config import embedded; import redis, sys; "
-START += "url = embedded.ensure_running(Path(sys.argv[1])); "
-START += "print(redis.Redis.from_url(url).info('server')['run_id'], url)"
 # 30,000 keys at 0.1 ms each take three seconds to load.
 KEYS, SLOW_LOADING = 30_000, {**embedded.SETTINGS, "key-load-delay": "100"}
 
@@ -77,10 +75,9 @@ def kill_server(var: Path) -> None:
     until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
 
 
-def starting(var: Path, code: str = START) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", code, str(var)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
+def starting(var: Path, *settings: str) -> subprocess.Popen[str]:
+    start = command("start_server", var, *settings)
+    return subprocess.Popen(start, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 def test_the_address_is_known_before_anything_runs_and_stays(var: Path) -> None:
@@ -234,8 +231,7 @@ def test_a_server_that_still_loads_its_file_is_waited_for(var: Path) -> None:
         pipe.set(f"key {number}", "")
     pipe.execute()
     embedded.stop(var)
-    slowly = START.replace("url =", f"embedded.SETTINGS = {SLOW_LOADING}; url =")
-    starter = starting(var, slowly)
+    starter = starting(var, "key-load-delay=100")
     until(lambda: is_loading(url))
     starter.kill()
     starter.communicate()

@@ -1,5 +1,6 @@
 """A real backlog drained by containers of a real Docker engine."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -44,11 +45,7 @@ def agent_image() -> str:
 def account(installation: Installation) -> dict[str, object]:
     """An account of three containers on this host; its options."""
     options = {"network": "host", "capacity": 3, "hourly_usd": "0.2"}
-    code = (
-        "from pods.models import Account;"
-        f"Account.objects.create(name='box', provider='docker', options={options!r})"
-    )
-    installation.cli("shell", "-v", "0", "-c", code)
+    installation.rows("account", "box", "docker", json.dumps(options))
     return options
 
 

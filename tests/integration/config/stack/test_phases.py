@@ -35,20 +35,13 @@ def test_one_pod_then_three_then_none_then_back(
     # raised while it runs: the next ticks add one at a time
     fleet("set", "emb", "--max-instances", "3")
     installation.until(lambda: ready(look("emb")) == 3)
-    spawned = installation.python(
-        "import json; from fleet.models import Tick;"
-        "print(json.dumps([[t.spawned, t.at.timestamp()]"
-        " for t in Tick.objects.order_by('at') if t.spawned]))"
-    )
+    spawned = installation.rows("spawned")
     assert [count for count, _ in spawned] == [1, 1, 1]
     assert all(b - a > TICK_SECONDS / 2 for (_, a), (_, b) in pairwise(spawned))
 
     # empty: each is retired after its own idle time, down to none
     installation.until(lambda: look("emb")["pods"] == [], seconds=120)
-    history = installation.python(
-        "import json; from pods.models import Pod;"
-        "print(json.dumps([[p.state, p.retire_because] for p in Pod.objects.all()]))"
-    )
+    history = installation.rows("ended")
     assert [state for state, _ in history] == ["terminated"] * 3
     assert all(why.startswith("idle: idle for ") for _, why in history)
     assert agents(installation.var) == []

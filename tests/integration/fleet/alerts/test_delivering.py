@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,12 +23,10 @@ from fleet.alerts.addresses import BadAddress
 from fleet.models import Alert, Channel, Delivery
 from pods.base import clock, egress, sealing
 from pods.emulators.base import SteppedClock
+from tests.support.programs import command
 
 pytestmark = pytest.mark.django_db
 ROOT = Path(__file__).parents[4]
-DELIVER = (
-    "import django; django.setup(); from fleet.alerts import delivering; delivering.deliver({})"
-)
 
 
 class Receiver:
@@ -206,7 +203,7 @@ def test_after_a_kill_while_sending_the_alert_is_sent_again_and_marked_as_a_repe
 
     receiver.meanwhile = hold
     worker = subprocess.Popen(
-        [sys.executable, "-c", DELIVER.format(channel.pk)],
+        command("deliver", channel.pk),
         cwd=ROOT,
         env={
             **os.environ,

@@ -2,33 +2,26 @@
 
 import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from config.env import ROOT
 from tests.support.fixtures import client as client
+from tests.support.items import Start
+from tests.support.programs import command
 from tests.support.sources import Source
 
 
 @pytest.fixture
-def start(redis_url: str) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def start() -> Iterator[Start]:
     """Starts code with `client` and `paths` in its own process, which ends with the test."""
     started = []
 
-    def run(code: str, *paths: Path) -> subprocess.Popen[bytes]:
-        head = (
-            "import sys; from pathlib import Path; from fleet.items import feeding\n"
-            "from pods.base.redis import redis_client\n"
-            f"client = redis_client({redis_url!r}); paths = [Path(p) for p in sys.argv[1:]]\n"
-        )
+    def run(program: str, *words: object) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-c", head + code, *map(str, paths)],
-            cwd=ROOT,
-            env=os.environ,
-            stderr=subprocess.PIPE,
+            command(program, *words), cwd=ROOT, env=os.environ, stderr=subprocess.PIPE
         )
         started.append(process)
         return process

@@ -1,8 +1,6 @@
 """The stream stays short while it is fed, also if a process is killed meanwhile."""
 
-from collections.abc import Callable
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 
 import pytest
@@ -12,7 +10,7 @@ from fleet.backlog.redis_streams import AHEAD, RedisStreamProbe
 from fleet.items.feeding import enqueue
 from fleet.items.room import SHORTEST, Room
 from pods.base.redis import make_consumer_group
-from tests.support.items import GROUP, STREAM, Drain, text_file
+from tests.support.items import GROUP, STREAM, Drain, Start, text_file
 from tests.support.waiting import until
 
 
@@ -31,10 +29,10 @@ def test_the_stream_never_exceeds_its_maximum_length_and_no_item_is_missing(
 
 
 def test_items_that_are_not_on_the_stream_yet_count_as_backlog(
-    client: redis.Redis, start: Callable[..., Popen[bytes]], tmp_path: Path, redis_url: str
+    client: redis.Redis, start: Start, tmp_path: Path, redis_url: str
 ) -> None:
     path = text_file(tmp_path, 50_000)
-    feeder = start(f"feeding.enqueue(client, {STREAM!r}, {GROUP!r}, paths, max_length=1000)", path)
+    feeder = start("enqueue", redis_url, STREAM, GROUP, path, "--max-length=1000")
     until(lambda: client.exists(STREAM) and client.xlen(STREAM) == 1_000)
     depth = RedisStreamProbe(client, STREAM, GROUP).measure
     assert until(lambda: depth() if depth().items == 50_000 else None).ahead == 49_000

@@ -3,9 +3,8 @@
 import select
 import socket
 import socketserver
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,22 +13,19 @@ import redis
 
 from fleet.items.feeding import enqueue
 from pods.base.redis import redis_client
-from tests.support.items import GROUP, STREAM, TELL_PEAK, ids, numbered, text_file
+from tests.support.items import GROUP, STREAM, Start, ids, numbered, text_file
 from tests.support.waiting import until
-
-ENQUEUE = f"feeding.enqueue(client, {STREAM!r}, {GROUP!r}, paths)"
-Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @pytest.mark.fault(64)
 def test_a_kill_at_any_point_neither_loses_nor_repeats_an_item(
-    client: redis.Redis, tmp_path: Path, start: Start
+    client: redis.Redis, redis_url: str, tmp_path: Path, start: Start
 ) -> None:
     lines, kills = 100_000, 5
     paths = [text_file(tmp_path, 1_000, "first.txt"), text_file(tmp_path, lines)]
     for _ in range(kills):
         before = client.xlen(STREAM)
-        process = start(ENQUEUE, *paths)
+        process = start("enqueue", redis_url, STREAM, GROUP, *paths)
         until(lambda then=before: client.xlen(STREAM) > then)  # type: ignore[misc]
         process.kill()
         assert process.wait() == -9
@@ -40,10 +36,10 @@ def test_a_kill_at_any_point_neither_loses_nor_repeats_an_item(
 
 @pytest.mark.fault(64)
 def test_after_a_kill_before_the_first_batch_every_item_is_added_once(
-    client: redis.Redis, tmp_path: Path, start: Start
+    client: redis.Redis, redis_url: str, tmp_path: Path, start: Start
 ) -> None:
     path = text_file(tmp_path, 1_000)
-    process = start(ENQUEUE, path)
+    process = start("enqueue", redis_url, STREAM, GROUP, path)
     until(lambda: client.exists(STREAM))
     process.kill()
     process.wait()
@@ -52,10 +48,10 @@ def test_after_a_kill_before_the_first_batch_every_item_is_added_once(
 
 
 def test_two_calls_with_the_same_file_add_each_item_once(
-    client: redis.Redis, tmp_path: Path, start: Start
+    client: redis.Redis, redis_url: str, tmp_path: Path, start: Start
 ) -> None:
     path = text_file(tmp_path, 100_000)
-    both = [start(ENQUEUE, path), start(ENQUEUE, path)]
+    both = [start("enqueue", redis_url, STREAM, GROUP, path) for _ in range(2)]
     errors = []
     for process in both:
         assert process.stderr is not None
@@ -135,7 +131,9 @@ def test_a_lost_answer_neither_loses_nor_repeats_an_item(
 
 
 @pytest.mark.fault(58)
-def test_more_items_of_50_mb_need_no_more_memory(tmp_path: Path, start: Start) -> None:
+def test_more_items_of_50_mb_need_no_more_memory(
+    redis_url: str, tmp_path: Path, start: Start
+) -> None:
     size = 50_000_000
     used = []
     for count in (2, 4):
@@ -143,7 +141,7 @@ def test_more_items_of_50_mb_need_no_more_memory(tmp_path: Path, start: Start) -
         with path.open("wb") as file:
             for n in range(count):
                 file.write(bytes([65 + n]) * size + b"\n")
-        process = start(f"{ENQUEUE}; {TELL_PEAK}; client.delete({STREAM!r})", path)
+        process = start("enqueue", redis_url, STREAM, GROUP, path, "--tell-peak")
         assert process.stderr is not None
         used.append(int(process.stderr.read()))
         path.unlink()

@@ -1,9 +1,7 @@
 """Each row of a query becomes one item, however often feeding or the database is interrupted."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ from fleet.items.feeding import Fed, enqueue
 from fleet.items.queries import FIRST_PAGE, PAGE_BYTES, ItemQuery
 from tests.support.factories import a_fleet
 from tests.support.fleet_command import run
-from tests.support.items import GROUP, STREAM, TELL_PEAK, Drain, ids, text_file
+from tests.support.items import GROUP, STREAM, Drain, Start, ids, text_file
 from tests.support.sources import ON_POSTGRES, Source
 from tests.support.waiting import until
 
@@ -30,6 +28,12 @@ def fleet(client: redis.Redis) -> Any:
 
 def items(client: redis.Redis) -> list[dict[bytes, bytes]]:
     return [fields for _, fields in client.xrange(STREAM)]
+
+
+def feeding_docs(redis_url: str, source: Source) -> list[str]:
+    """The program that puts every row of docs on the stream."""
+    query = ["--sql", DOCS, "--database", source.url]
+    return ["enqueue", redis_url, STREAM, GROUP, *query]
 
 
 def numbers(first: int, last: int) -> list[str]:
@@ -167,18 +171,14 @@ def test_keys_of_other_types_work_too(source: Source, kind: str, key: str) -> No
 
 @pytest.mark.fault(64)
 def test_a_kill_at_any_point_neither_loses_nor_repeats_a_row(
-    client: redis.Redis, source: Source, start: Callable[..., Popen[bytes]]
+    client: redis.Redis, redis_url: str, source: Source, start: Start
 ) -> None:
     rows, kills = 60_000, 5
     source.fill(rows)
-    code = (
-        "from fleet.items.queries import ItemQuery\n"
-        f"query = ItemQuery({DOCS!r}, url={source.url!r})\n"
-        f"feeding.enqueue(client, {STREAM!r}, {GROUP!r}, [query])"
-    )
+    words = feeding_docs(redis_url, source)
     for _ in range(kills):
         before = client.xlen(STREAM)
-        process = start(code)
+        process = start(*words)
         until(lambda then=before: client.xlen(STREAM) > then)  # type: ignore[misc]
         process.kill()
         assert process.wait() == -9
@@ -188,17 +188,13 @@ def test_a_kill_at_any_point_neither_loses_nor_repeats_a_row(
 
 
 def test_two_calls_with_the_same_query_add_each_row_once(
-    client: redis.Redis, source: Source, start: Callable[..., Popen[bytes]]
+    client: redis.Redis, redis_url: str, source: Source, start: Start
 ) -> None:
     rows = 30_000
     source.fill(rows)
-    code = (
-        "from fleet.items.queries import ItemQuery\n"
-        f"query = ItemQuery({DOCS!r}, url={source.url!r})\n"
-        f"feeding.enqueue(client, {STREAM!r}, {GROUP!r}, [query])"
-    )
+    words = feeding_docs(redis_url, source)
     errors = []
-    for process in [start(code), start(code)]:
+    for process in [start(*words), start(*words)]:
         assert process.stderr is not None
         errors.append(process.stderr.read().decode())
         process.wait()
@@ -209,15 +205,10 @@ def test_two_calls_with_the_same_query_add_each_row_once(
 
 
 def test_rows_that_are_not_on_the_stream_yet_count_as_backlog(
-    client: redis.Redis, source: Source, start: Callable[..., Popen[bytes]], redis_url: str
+    client: redis.Redis, source: Source, start: Start, redis_url: str
 ) -> None:
     source.fill(20_000)
-    code = (
-        "from fleet.items.queries import ItemQuery\n"
-        f"query = ItemQuery({DOCS!r}, url={source.url!r})\n"
-        f"feeding.enqueue(client, {STREAM!r}, {GROUP!r}, [query], max_length=1000)"
-    )
-    feeder = start(code)
+    feeder = start(*feeding_docs(redis_url, source), "--max-length=1000")
     until(lambda: client.exists(STREAM) and client.xlen(STREAM) == 1_000)
     depth = RedisStreamProbe(client, STREAM, GROUP).measure
     assert until(lambda: depth() if depth().items == 20_000 else None).ahead == 19_000
@@ -252,22 +243,18 @@ def test_a_database_that_ends_our_connection_between_two_pages_is_asked_again(
     assert seen == numbers(1, 3_000)
 
 
-def test_more_large_rows_need_no_more_memory(
-    source: Source, start: Callable[..., Popen[bytes]]
-) -> None:
+def test_more_large_rows_need_no_more_memory(source: Source, start: Start) -> None:
     source.fill(200)
     size = 4_000_000
     large = f"repeat('x', {size})" if ON_POSTGRES else f"zeroblob({size})"
     used = []
     for count in (10, 200):
         sql = f"SELECT id, {large} AS payload FROM docs WHERE id <= {count}"
-        process = start(
-            "from fleet.items.queries import ItemQuery\n"
-            f"assert sum(1 for _ in ItemQuery({sql!r}, url={source.url!r})) == {count}\n"
-            f"{TELL_PEAK}"
-        )
+        process = start("read_query", source.url, sql)
         assert process.stderr is not None
-        used.append(int(process.stderr.read()))
+        read, most = process.stderr.read().split()
+        assert int(read) == count
+        used.append(int(most))
     assert used[1] < used[0] + 2 * PAGE_BYTES
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from config.env import ROOT
 from fleet.results.export import Exported, export
 from fleet.results.sidecar import sidecar
 from pods.base.redis import redis_client
+from tests.support.programs import command
 from tests.support.waiting import until
 
 STREAM = "emb:results"
@@ -215,15 +215,9 @@ def test_an_error_names_a_key_that_is_not_a_stream(client: redis.Redis, out: Pat
         export(client, STREAM, out)
 
 
-def start_export(redis_url: str, out: Path, code: str = "") -> "subprocess.Popen[bytes]":
-    program = (
-        "from pathlib import Path; from fleet.results.export import export\n"
-        "from pods.base.redis import redis_client\n"
-        f"export(redis_client({redis_url!r}), {STREAM!r}, Path({str(out)!r}){code})"
-    )
-    return subprocess.Popen(
-        [sys.executable, "-c", program], cwd=ROOT, env=os.environ, stdin=subprocess.PIPE
-    )
+def start_export(redis_url: str, out: Path, *words: str) -> "subprocess.Popen[bytes]":
+    export_it = command("export", redis_url, STREAM, out, *words)
+    return subprocess.Popen(export_it, cwd=ROOT, env=os.environ, stdin=subprocess.PIPE)
 
 
 def test_a_kill_at_any_point_neither_loses_nor_repeats_a_result(
@@ -247,7 +241,7 @@ def test_two_exports_do_not_write_the_same_file(
     client: redis.Redis, redis_url: str, out: Path
 ) -> None:
     publish(client, *map(str, range(100)))
-    process = start_export(redis_url, out, ", progress=lambda _: input()")
+    process = start_export(redis_url, out, "--hold")
     try:
         until(lambda: out.exists() and out.stat().st_size > 0)
         with pytest.raises(ValueError, match="does another export write there"):

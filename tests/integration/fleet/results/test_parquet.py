@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from fleet.results import parquet
 from fleet.results.export import Exported, export
 from fleet.results.sidecar import sidecar
 from pods.base.redis import redis_client
+from tests.support.programs import command
 from tests.support.waiting import until
 
 STREAM = "emb:results"
@@ -124,17 +124,10 @@ def test_a_killed_export_continues_without_loss_or_repetition(
     count = 30_000
     for start in range(0, count, 5_000):
         publish(client, *map(str, range(start, start + 5_000)))
-    script = (
-        "import sys; from pathlib import Path; from fleet.results import parquet\n"
-        "parquet.Parts.rows = 1_000\n"
-        "from fleet.results.export import export; from pods.base.redis import redis_client\n"
-        f"export(redis_client(sys.argv[1]), {STREAM!r}, Path(sys.argv[2]))\n"
-    )
+    export_it = command("export", redis_url, STREAM, out, "--part-rows=1000")
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings"}
     for parts in (2, 7, 12):
-        process = subprocess.Popen(
-            [sys.executable, "-c", script, redis_url, str(out)], cwd=ROOT, env=environment
-        )
+        process = subprocess.Popen(export_it, cwd=ROOT, env=environment)
         until(partial(_has_parts, process, out, parts))
         process.kill()
         process.wait()

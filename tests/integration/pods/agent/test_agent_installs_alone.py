@@ -1,10 +1,10 @@
 """The agent's wheel in a bare environment: it works there without anything else of ours."""
 
 import importlib.metadata
+import json
 import os
 import shutil
 import subprocess
-import sys
 import venv
 import zipfile
 from pathlib import Path
@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from config.env import ROOT
+from tests.support.programs import FOLDER
 from tests.support.rigs.agent_rig import drain_with
+from tests.support.wheels import built
 
 
 @pytest.fixture(scope="module")
@@ -23,15 +25,7 @@ def wheel(tmp_path_factory):
     shutil.copytree(
         ROOT / "pods" / "agent", source, ignore=shutil.ignore_patterns("__pycache__", "build")
     )
-    build = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
-    subprocess.run(
-        [sys.executable, "-c", build, str(folder)],
-        cwd=source,
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    [built] = folder.glob("*.whl")
-    return built
+    return built(source, folder)
 
 
 def site_packages(python):
@@ -79,13 +73,13 @@ def test_the_agent_drains_a_backlog_from_a_bare_environment(bare_python, backlog
 
 
 def test_neither_django_nor_celery_can_be_imported_there(bare_python, tmp_path):
-    look = (
-        "import importlib.util as u, pods.agent.loop, pods.agent.handlers, sys;"
-        "print([n for n in ('django', 'celery', 'fleet', 'config', 'pods.models')"
-        " if n in sys.modules or u.find_spec(n)])"
-    )
-    found = subprocess.check_output([bare_python, "-c", look], cwd=tmp_path, text=True)
-    assert found.strip() == "[]"
+    looked_for = ["django", "celery", "fleet", "config", "pods.models"]
+    look = [bare_python, FOLDER / "importable.py", *looked_for, "pods.agent.loop"]
+    found = subprocess.check_output(look, cwd=tmp_path, text=True)
+    assert json.loads(found) == ["pods.agent.loop"]
+    load = [bare_python, FOLDER / "loaded.py", "pods.agent.loop", "pods.agent.handlers"]
+    loaded = json.loads(subprocess.check_output(load, cwd=tmp_path, text=True))
+    assert not set(looked_for) & set(loaded)
 
 
 def test_it_works_on_python_3_10(wheel, backlog, tmp_path):

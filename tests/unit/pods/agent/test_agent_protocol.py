@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from config.env import ROOT
 from pods.agent import protocol
 from pods.agent.protocol import AgentSettings, AgentState, Heartbeat, Keys
+from tests.support.programs import command
 
 GOLDEN = Path(__file__).parent / "golden"
 SCRIPTS = {path.stem: path.read_text() for path in protocol.SCRIPTS.glob("*.lua")}
@@ -147,8 +149,8 @@ def test_a_fleet_name_that_could_reach_other_keys_is_refused(fleet):
 
 
 def test_the_agent_loads_neither_django_nor_celery():
-    look = "import sys, pods.agent.__main__, pods.agent.child; print(*sys.modules)"
-    loaded = subprocess.check_output([sys.executable, "-c", look], text=True).split()
+    look = command("loaded", "pods.agent.__main__", "pods.agent.child")
+    loaded = json.loads(subprocess.check_output(look, cwd=ROOT, text=True))
     assert not {"django", "celery", "kombu", "fleet", "config"} & set(loaded)
     assert {m for m in loaded if m.startswith("pods.")} == {
         m for m in loaded if m.startswith("pods.agent")

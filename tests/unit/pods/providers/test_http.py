@@ -3,23 +3,23 @@
 import json
 import logging
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import format_datetime
-from pathlib import Path
 
 import pytest
 import stamina
 
+from config.env import ROOT
 from pods.emulators.base import Reply, Request, Server
 from pods.providers import http
 from pods.providers.clients import CLIENTS
 from pods.providers.errors import ProviderError, RateLimited, Unavailable
 from pods.providers.http import Timeouts, VendorHttp
+from tests.support.programs import command
 
 KEY = "rk_0123456789SECRET"
 SHORT = Timeouts(connect=1, read=0.3, write=1, pool=1, total=2)
@@ -307,22 +307,8 @@ def test_accounts_do_not_share_connections(server):
     assert server.connected == 2
 
 
-CHECKOUT = Path(__file__).parents[4]
-FORKS = """
-import os, sys
-from pods.providers.http import VendorHttp
-client = VendorHttp(base_url=sys.argv[1], secret="rk_1")
-assert client.call("GET", "/").ok
-child = os.fork()
-if child == 0:
-    os._exit(0 if client.call("GET", "/").ok else 1)
-assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-assert client.call("GET", "/").ok
-"""
-
-
 def test_a_forked_worker_opens_its_own_connection(server):
-    subprocess.run([sys.executable, "-c", FORKS, server.url], check=True, timeout=60, cwd=CHECKOUT)
+    subprocess.run(command("fork", server.url), check=True, timeout=60, cwd=ROOT)
     assert server.calls() == 3
     assert server.connected == 2
 

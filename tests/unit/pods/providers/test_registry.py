@@ -1,5 +1,6 @@
 """Which providers can be asked for, and what a package of somebody else may not do."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,24 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from config.env import ROOT
 from pods.providers import registry
 from pods.providers.base import Provider
 from pods.providers.errors import RateLimited
+from tests.support.programs import command
 
 Install = Callable[..., None]
-GOOD = """
-class Rented:
-    name = "mine"
-
-    def __init__(self, options, secret):
-        self.options, self.secret = options, secret
-
-
-def connect(*, options, secret, make_pacer):
-    if "flavour" in options:
-        raise ValueError("mine: flavour unknown; use colour")
-    return Rented(options, secret)
-"""
+GOOD = (ROOT / "tests" / "support" / "packages" / "rented.py").read_text()
 
 
 @pytest.fixture
@@ -142,10 +133,9 @@ def test_a_package_that_cannot_be_loaded_is_told_by_name(
 
 
 def test_no_provider_is_imported_before_it_is_used() -> None:
-    look = (
-        "import pods.providers.registry, sys; print([n for n in sys.modules if 'providers.' in n])"
-    )
-    said = subprocess.check_output([sys.executable, "-c", look], text=True)
+    look = command("loaded", "pods.providers.registry")
+    loaded = json.loads(subprocess.check_output(look, cwd=ROOT, text=True))
+    assert "pods.providers.registry" in loaded
     for name in registry.BUILT_IN.values():
-        assert f"'{name}" not in said
-    assert "'httpx'" not in said
+        assert not [module for module in loaded if module.startswith(name)]
+    assert "httpx" not in loaded

@@ -1,0 +1,1 @@
+"""Modules of packages that a test installs: copied, never imported from here."""

@@ -1,0 +1,10 @@
+"""Imports modules, and says as JSON all that is loaded then: `loaded.py MODULE …`."""
+
+import importlib
+import json
+import sys
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        importlib.import_module(name)
+    print(json.dumps(sorted(sys.modules)))

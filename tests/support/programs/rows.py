@@ -1,0 +1,39 @@
+"""Rows of an installation, as JSON: `rows spawned`, `rows ended`, `rows account NAME PROVIDER OPTIONS`."""
+
+import json
+import sys
+from collections.abc import Callable
+
+from tests.support.programs import set_django_up
+
+
+def spawned() -> list[tuple[int, float]]:
+    """How many pods each tick started, and when; ticks that started none are left out."""
+    from fleet.models import Tick
+
+    ticks = Tick.objects.order_by("at")
+    return [(tick.spawned, tick.at.timestamp()) for tick in ticks if tick.spawned]
+
+
+def ended() -> list[tuple[str, str]]:
+    """The state of each pod, and why it was retired."""
+    from pods.models import Pod
+
+    return [(pod.state, pod.retire_because) for pod in Pod.objects.all()]
+
+
+def account(name: str, provider: str, options: str) -> int:
+    """Add an account; its number."""
+    from pods.models import Account
+
+    return Account.objects.create(name=name, provider=provider, options=json.loads(options)).pk
+
+
+if __name__ == "__main__":
+    set_django_up()
+    verbs: dict[str, Callable[..., object]] = {
+        "spawned": spawned,
+        "ended": ended,
+        "account": account,
+    }
+    print(json.dumps(verbs[sys.argv[1]](*sys.argv[2:])))
