@@ -1,6 +1,5 @@
 """With the manager gone for good, a pod's agent ends its machine through the vendor's API (L7)."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,6 @@ import pytest
 import redis
 
 from pods.agent.ending import Ask, end_machine, of_first_process, ways
-from pods.agent.protocol import AgentSettings
 from pods.emulators.backing import AgentProcesses
 from pods.emulators.base import Server, wall_clock
 from pods.emulators.runpod import POD_KEY, RunPodEmulator
@@ -16,20 +14,15 @@ from pods.emulators.runpod_state import Boot, RunPodState
 from pods.emulators.vastai import VastaiEmulator
 from pods.emulators.vastai_catalog import stock
 from pods.providers import vastai
-from pods.providers.base import Machine, OfferQuery, PodSpec, Provider
+from pods.providers.base import Machine, OfferQuery, Provider
 from pods.providers.clients import CLIENTS
 from pods.providers.runpod import connect
 from tests.support.rigs.vastai_rig import QUICK
+from tests.support.rigs.vendor_agents import spec
 from tests.support.waiting import until
 
 TAG = "pf-alone"
-
-
-@pytest.fixture
-def agents(tmp_path: Path) -> Iterator[AgentProcesses]:
-    agents = AgentProcesses(tmp_path)
-    yield agents
-    agents.stop_all()
+ALONE = {"fleet": "alone", "handler": "pods.agent.handlers.pace:sleep", "orphan_seconds": 1.0}
 
 
 @pytest.fixture
@@ -49,24 +42,14 @@ def rent(provider: Provider, url: str, redis_url: str, token: str = "t1") -> Mac
     client = redis.Redis.from_url(redis_url, protocol=2)
     if not client.exists("tasks"):
         client.xgroup_create("tasks", "workers", "0", mkstream=True)
-    agent = AgentSettings(
-        redis_url=redis_url,
-        fleet="alone",
-        pod=f"{TAG}-{token}",
-        stream="tasks",
-        group="workers",
-        handler="pods.agent.handlers.pace:sleep",
-        heartbeat_seconds=0.2,
-        orphan_seconds=1.0,
+    wanted = spec(
+        f"{TAG}-{token}",
+        redis_url,
+        offer=provider.offers(OfferQuery(interruptible=False))[0].key,
+        agent=ALONE,
+        env={"PODFLEET_VENDOR_URL": url},
     )
-    spec = PodSpec(
-        name=agent.pod,
-        tag=TAG,
-        offer_key=provider.offers(OfferQuery(interruptible=False))[0].key,
-        image="registry.example/agent:1",
-        env={**agent.env(), "PODFLEET_VENDOR_URL": url},
-    )
-    return provider.create(spec, token=token)
+    return provider.create(wanted, token=token)
 
 
 @pytest.mark.fault(56)

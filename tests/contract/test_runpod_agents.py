@@ -5,46 +5,26 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
-import redis
 
-from pods.agent.protocol import AgentSettings
 from pods.emulators.backing import CHECKOUT, AgentProcesses
 from pods.emulators.base import Server, wall_clock
 from pods.emulators.runpod import RunPodEmulator
 from pods.emulators.runpod_state import Boot, RunPodState
-from pods.providers.base import Machine, OfferQuery, Phase, PodSpec, Provider
+from pods.providers.base import Machine, OfferQuery, Phase, Provider
 from pods.providers.errors import NoCapacity
 from pods.providers.runpod import connect
 from tests.support.rigs.runpod_rig import DOCUMENT
+from tests.support.rigs.vendor_agents import TAG, results, spec, until
 from tests.support.vendor_documents import own_schemas, vendor_document, vendor_schemas
 
-PATIENCE_SECONDS = 60.0
-TAG = "pf-agents"
 SOLD_OUT = "COMMUNITY:NVIDIA RTX A5000:1:US-TX-3"
 CHEAP = OfferQuery(gpu_types=["RTX A5000"], regions=["US-TX-3"])
-
-
-def until(what: Callable[[], Any]) -> Any:
-    """The first true answer of `what`; fails the test where none comes."""
-    never = Event()
-    for _ in range(int(PATIENCE_SECONDS / 0.05)):
-        if answer := what():
-            return answer
-        never.wait(0.05)
-    pytest.fail(f"not within {PATIENCE_SECONDS} s")
-
-
-@pytest.fixture
-def agents(tmp_path: Path) -> Iterator[AgentProcesses]:
-    agents = AgentProcesses(tmp_path)
-    yield agents
-    agents.stop_all()
 
 
 @pytest.fixture
@@ -68,42 +48,10 @@ def provider(server: Server) -> Provider:
     return connect(options={"base_url": server.url}, secret="any-key-is-good")
 
 
-@pytest.fixture
-def backlog(redis_url: str) -> Iterator[Any]:
-    client = redis.Redis.from_url(redis_url, protocol=2)
-    client.xgroup_create("tasks", "workers", "0", mkstream=True)
-    yield client
-    client.close()
-
-
-def of(redis_url: str, token: str, offer_key: str) -> PodSpec:
-    agent = AgentSettings(
-        redis_url=redis_url,
-        fleet="agents",
-        pod=f"{TAG}-{token}",
-        stream="tasks",
-        group="workers",
-        handler="tests.support.agents.agent_handlers:takes_its_time",
-        batch_size=4,
-        claim_idle_seconds=2.0,
-        heartbeat_seconds=0.2,
-    )
-    return PodSpec(
-        name=agent.pod,
-        tag=TAG,
-        offer_key=offer_key,
-        image="registry.example/agent:1",
-        env=agent.env(),
-    )
-
-
 def rent(provider: Provider, redis_url: str, token: str) -> Machine:
     offer = provider.offers(CHEAP)[0]
-    return provider.create(of(redis_url, token, offer.key), token=token)
-
-
-def results(backlog: Any) -> list[str]:
-    return [fields[b"entry"].decode() for _, fields in backlog.xrange("tasks:results")]
+    wanted = spec(f"{TAG}-{token}", redis_url, offer=offer.key)
+    return provider.create(wanted, token=token)
 
 
 @pytest.mark.fault(10)
@@ -120,7 +68,7 @@ def test_a_backlog_is_drained_although_a_pod_is_stopped_and_one_restarts(
     machines = [rent(provider, redis_url, f"t{n}") for n in range(3)]
     assert provider.offers(CHEAP) == []  # the market had three of these
     with pytest.raises(NoCapacity):
-        provider.create(of(redis_url, "t9", SOLD_OUT), token="t9")
+        provider.create(spec(f"{TAG}-t9", redis_url, offer=SOLD_OUT), token="t9")
     until(lambda: len(results(backlog)) > 30)
     provider.stop(machines[0].external_id)
     assert not agents.running(machines[0].external_id)

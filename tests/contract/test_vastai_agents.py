@@ -1,50 +1,28 @@
 """A real backlog, drained by real agents on emulated machines of Vast.ai."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
-from threading import Event
 from typing import Any
 
 import pytest
-import redis
 
-from pods.agent.protocol import AgentSettings
 from pods.emulators.backing import AgentProcesses
 from pods.emulators.base import Server, wall_clock
 from pods.emulators.vastai import VastaiEmulator
 from pods.emulators.vastai_catalog import stock
 from pods.providers import vastai
-from pods.providers.base import Machine, OfferQuery, Phase, PodSpec, Provider
+from pods.providers.base import Machine, OfferQuery, Phase, Provider
 from pods.providers.clients import CLIENTS
 from tests.support.rigs.vastai_rig import QUICK
+from tests.support.rigs.vendor_agents import TAG, results, spec, until
 from tests.support.vastai_checks import OwnSchemas, VendorSpec, vendor_files
 
-PATIENCE_SECONDS = 60.0
-TAG = "pf-agents"
 BIDS, ON_DEMAND = OfferQuery(interruptible=True), OfferQuery(interruptible=False)
 
 
-def until(what: Callable[[], Any]) -> Any:
-    """The first true answer of `what`; fails the test where none comes."""
-    never = Event()
-    for _ in range(int(PATIENCE_SECONDS / 0.05)):
-        if answer := what():
-            return answer
-        never.wait(0.05)
-    pytest.fail(f"not within {PATIENCE_SECONDS} s")
-
-
 @pytest.fixture
-def processes(tmp_path: Path) -> Iterator[AgentProcesses]:
-    running = AgentProcesses(tmp_path)
-    yield running
-    running.stop_all()
-
-
-@pytest.fixture
-def emulator(processes: AgentProcesses) -> VastaiEmulator:
-    emulator = VastaiEmulator(clock=wall_clock(), pace=QUICK, backing=processes)
+def emulator(agents: AgentProcesses) -> VastaiEmulator:
+    emulator = VastaiEmulator(clock=wall_clock(), pace=QUICK, backing=agents)
     stock(emulator.market, hosts=60)
     return emulator
 
@@ -67,38 +45,8 @@ def provider(server: Server) -> Provider:
 
 def rent(provider: Provider, redis_url: str, token: str, query: OfferQuery) -> Machine:
     offer = provider.offers(query)[0]
-    agent = AgentSettings(
-        redis_url=redis_url,
-        fleet="agents",
-        pod=f"{TAG}-{token}",
-        stream="tasks",
-        group="workers",
-        handler="tests.support.agents.agent_handlers:takes_its_time",
-        batch_size=4,
-        claim_idle_seconds=2.0,
-        heartbeat_seconds=0.2,
-    )
-    spec = PodSpec(
-        name=agent.pod,
-        tag=TAG,
-        offer_key=offer.key,
-        image="registry.example/agent:1",
-        env=agent.env(),
-        interruptible=offer.interruptible,
-    )
-    return provider.create(spec, token=token)
-
-
-@pytest.fixture
-def backlog(redis_url: str) -> Iterator[Any]:
-    client = redis.Redis.from_url(redis_url, protocol=2)
-    client.xgroup_create("tasks", "workers", "0", mkstream=True)
-    yield client
-    client.close()
-
-
-def results(backlog: Any) -> list[str]:
-    return [fields[b"entry"].decode() for _, fields in backlog.xrange("tasks:results")]
+    wanted = spec(f"{TAG}-{token}", redis_url, offer=offer.key, interruptible=offer.interruptible)
+    return provider.create(wanted, token=token)
 
 
 @pytest.mark.fault(22)
@@ -107,7 +55,7 @@ def test_a_backlog_is_drained_although_two_machines_are_outbid_and_one_comes_bac
     provider: Provider,
     server: Server,
     emulator: VastaiEmulator,
-    processes: AgentProcesses,
+    agents: AgentProcesses,
     backlog: Any,
     redis_url: str,
 ) -> None:
@@ -121,19 +69,19 @@ def test_a_backlog_is_drained_although_two_machines_are_outbid_and_one_comes_bac
         for contract in outbid:
             market.rival_bids(contract.slot, Decimal(100))
     assert [provider.status(m.external_id).phase for m in cheap] == [Phase.STOPPED] * 2
-    assert not any(processes.running(m.external_id) for m in cheap)
+    assert not any(agents.running(m.external_id) for m in cheap)
     assert provider.status(full.external_id).phase is Phase.RUNNING
     with server.lock:
         market.rival_leaves(outbid[0].slot)
     until(lambda: provider.status(cheap[0].external_id).phase is Phase.RUNNING)
     until(lambda: set(results(backlog)) == set(entries))
-    assert processes.starts.count(cheap[0].external_id) == 2
+    assert agents.starts.count(cheap[0].external_id) == 2
     until(lambda: backlog.xpending("tasks", "workers")["pending"] == 0)
     machines = [*cheap, full]
     for machine in machines:
         provider.destroy(machine.external_id)
     until(lambda: provider.list_tagged(TAG) == [])
-    assert not any(processes.running(m.external_id) for m in machines)
+    assert not any(agents.running(m.external_id) for m in machines)
     assert set(market.bill.machines()) == {m.external_id for m in machines}
     assert market.bill.hourly_usd() == 0
 
@@ -150,9 +98,9 @@ def test_what_an_agent_printed_is_its_machines_log(
 
 
 def test_an_agent_that_ends_leaves_an_exited_machine_that_bills(
-    provider: Provider, processes: AgentProcesses, backlog: Any, redis_url: str
+    provider: Provider, agents: AgentProcesses, backlog: Any, redis_url: str
 ) -> None:
     machine = rent(provider, redis_url, "one", ON_DEMAND)
-    until(lambda: processes.running(machine.external_id))
-    processes.stop(machine.external_id)
+    until(lambda: agents.running(machine.external_id))
+    agents.stop(machine.external_id)
     assert until(lambda: provider.status(machine.external_id).phase) is Phase.FAILED

@@ -2,24 +2,28 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from pods.emulators.base import Reply
-from pods.emulators.vastai_contracts import Contract, Pace
+from pods.emulators.vastai_contracts import Contract
 from pods.providers.http import Timeouts, VendorHttp
 from pods.providers.vastai import Vastai, wire
 from pods.providers.vastai.options import Options
 from tests.contract.vendor_contract import VendorContract
 from tests.support.rigs.server_faults import ALL, MANY, Route, ServerFaults
-from tests.support.rigs.vastai_rig import KEY, STRANGERS, Rig, VastaiSubject, vast
+from tests.support.rigs.vastai_rig import (
+    KEY,
+    LEAVING,
+    Rig,
+    VastaiSubject,
+    beside_strangers,
+)
 
 HASTE = Timeouts(read=0.2, total=0.5)
 ONE = r"/api/v0/instances/\d+/?"
 LIST = r"/api/v1/instances/"
-LEAVING = timedelta(seconds=3)
 
 
 class VastaiFaults(ServerFaults):
@@ -111,13 +115,7 @@ class FaultyVastai(VastaiSubject):
 @pytest.fixture
 def subject(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyVastai]:
     """Somebody else's machines fill the first page of every list."""
-    with vast(slots=12, pace=Pace(leaving=LEAVING)) as rig:
-        rig.emulator.quirks.log_refusals = 1
-        market = rig.emulator.market
-        for number in range(STRANGERS):
-            facts: dict[str, Any] = {"label": f"stranger-{number}", "image": "i", "args": []}
-            slot = market.add_slot()
-            market.rent(slot, bid=None, cancel=True, disk=Decimal(8), env={}, **facts)
+    with beside_strangers() as rig:
         yield FaultyVastai(rig, monkeypatch)
 
 

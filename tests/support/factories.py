@@ -10,7 +10,7 @@ from pods.rules import PodRule
 from pods.states import READY, PodState
 
 if TYPE_CHECKING:  # rows are imported when Django is ready
-    from fleet.models import Fleet
+    from fleet.models import Alert, Fleet
     from pods.models import Account, Pod
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -118,3 +118,14 @@ def a_pod(fleet: "Fleet | None" = None, state: PodState = READY, **values: Any) 
     )
     lifecycle.insert(pod, by="test", rule=PodRule.WANTED, because="made by a test")
     return pod
+
+
+def an_alert(fleet: "Fleet", **values: Any) -> "Alert":
+    """An open alert about a pod."""
+    from fleet.models import Alert
+    from pods.base.clock import utcnow
+
+    defaults = {"cause": "pod_old", "subject": "pod:1", "severity": "warning"}
+    times = {"first_seen_at": utcnow(), "last_seen_at": utcnow()}
+    told = {"text": "pod 1 is old", **times}
+    return Alert.objects.create(fleet=fleet, **{**defaults, **told, **values})

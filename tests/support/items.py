@@ -2,7 +2,7 @@
 
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,17 @@ def text_file(folder: Path, lines: int, name: str = "a.txt") -> Path:
 
 def numbered(name: str, first: int, last: int) -> list[str]:
     return [f"{name}:{n}" for n in range(first, last + 1)]
+
+
+def one_was_refused_at_most(feeders: Iterable["subprocess.Popen[bytes]"]) -> bool:
+    """Whether of several at the same source all but one did it, or were told who does."""
+    errors = []
+    for feeder in feeders:
+        assert feeder.stderr is not None
+        errors.append(feeder.stderr.read().decode())
+        feeder.wait()
+    refused = [text for text in errors if text]
+    return len(refused) <= 1 and all("another enqueue" in text for text in refused)
 
 
 class Drain:

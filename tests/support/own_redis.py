@@ -3,6 +3,8 @@
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import redis
@@ -67,3 +69,12 @@ class OwnServer:
             return bool(client.ping())
         except redis.RedisError:
             return False
+
+
+@contextmanager
+def own_redis(folder: Path) -> Iterator[OwnServer]:
+    """One that runs within the block, unless the test ends it before."""
+    made = OwnServer(folder)
+    made.start()
+    yield made
+    made.kill()

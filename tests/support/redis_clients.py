@@ -28,3 +28,17 @@ def counting(client: redis.Redis) -> Iterator[list[str]]:
     client.execute_command = execute_command  # type: ignore[method-assign]
     yield sent
     client.execute_command = original  # type: ignore[method-assign]
+
+
+def may_only_read(client: redis.Redis, redis_url: str) -> str:
+    """The address by which a user comes in who may look, and change nothing."""
+    client.acl_setuser(
+        "reader",
+        enabled=True,
+        passwords=["+pass"],
+        keys=["*"],
+        categories=["+@read", "+@connection"],
+        commands=["+eval_ro", "+time"],
+    )
+    address = redis_url.partition("@")[2] or redis_url.partition("//")[2]
+    return f"redis://reader:pass@{address}"

@@ -13,6 +13,7 @@ from pods.emulators.runpod_state import RunPodState
 from pods.providers.base import Machine, Offer, OfferQuery, PodSpec, Provider
 from pods.providers.clients import CLIENTS
 from pods.providers.runpod import connect
+from tests.support.rigs.subject import EmulatedSubject
 from tests.support.vendor_documents import own_schemas, vendor_document, vendor_schemas
 
 KEY = "rpa_0123456789SECRETKEY"
@@ -91,30 +92,17 @@ def runpod(**state: Any) -> Iterator[Rig]:
     assert not server.complaints, server.complaints
 
 
-class RunPodSubject:
-    """An account at the emulator, whose time is stepped."""
+class RunPodSubject(EmulatedSubject[Rig]):
+    """An account at the emulator."""
 
     secret = KEY
     unknown_id = "7h9k2m4n6p"
     one_token_is_one_machine = False
-
-    def __init__(self, rig: Rig) -> None:
-        self.rig = rig
-        self.provider = rig.provider
 
     def spec(self, tag: str, token: str, **changes: Any) -> PodSpec:
         facts = {"image": "registry.example/worker:1.4.2", "env": {"N": "1"}, **changes}
         facts.setdefault("offer_key", self.rig.offer(min_vram_gb=20).key)
         return PodSpec(name=f"{tag}-{token}", tag=tag, **facts)
 
-    def reconnected(self) -> Provider:
-        return self.rig.connect()
-
     def living(self) -> Collection[str]:
         return [pod.id for pod in self.rig.state.living()]
-
-    def sent(self) -> int:
-        return self.rig.server.calls()
-
-    def let_pass(self, seconds: float) -> None:
-        self.rig.clock.advance(seconds)

@@ -2,8 +2,9 @@
 
 import threading
 from collections.abc import Collection
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
+from pods.emulators.base import Server, SteppedClock
 from pods.providers.base import PodSpec, Provider
 
 
@@ -39,3 +40,35 @@ class Subject(Protocol):
 def a_moment(_: float) -> None:
     """`let_pass` of a subject whose time is real."""
     threading.Event().wait(0.02)
+
+
+class Rig(Protocol):
+    """An emulated vendor, and the adapter that talks to it."""
+
+    clock: SteppedClock
+    server: Server
+    provider: Provider
+
+    def connect(self) -> Provider:
+        """Another adapter for the same account."""
+        ...
+
+
+R = TypeVar("R", bound=Rig)
+
+
+class EmulatedSubject(Generic[R]):
+    """An account at an emulator, whose time is stepped; a vendor adds its ids, specs and books."""
+
+    def __init__(self, rig: R) -> None:
+        self.rig = rig
+        self.provider: Provider = rig.provider
+
+    def reconnected(self) -> Provider:
+        return self.rig.connect()
+
+    def sent(self) -> int:
+        return self.rig.server.calls()
+
+    def let_pass(self, seconds: float) -> None:
+        self.rig.clock.advance(seconds)

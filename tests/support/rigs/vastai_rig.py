@@ -15,6 +15,7 @@ from pods.emulators.vastai_contracts import Contract, Pace
 from pods.providers import vastai
 from pods.providers.base import Machine, Offer, OfferQuery, PodSpec, Provider
 from pods.providers.clients import CLIENTS
+from tests.support.rigs.subject import EmulatedSubject
 from tests.support.vastai_checks import OwnSchemas, VendorSpec, vendor_files
 
 KEY: Final = "k3y-of-the-account-0123456789"
@@ -26,6 +27,7 @@ A_WHILE: Final = 10.0
 MOMENT = timedelta(milliseconds=50)
 # Everything at once: for machines that run real agents in real time.
 QUICK = Pace(provisioning=MOMENT, loading=MOMENT, creating=MOMENT, stopping=MOMENT, leaving=MOMENT)
+LEAVING: Final = timedelta(seconds=3)
 STRANGERS: Final = 25  # somebody else's machines: they fill the first page of every list
 
 
@@ -108,31 +110,31 @@ def vast(*, slots: int = 3, **facts: Any) -> Iterator[Rig]:
     assert emulator.leaked == []
 
 
-class VastaiSubject:
-    """An account at the emulator, whose time is stepped."""
+class VastaiSubject(EmulatedSubject[Rig]):
+    """An account at the emulator."""
 
     secret = KEY
     unknown_id = "31245678"
     one_token_is_one_machine = False
-
-    def __init__(self, rig: Rig) -> None:
-        self.rig = rig
-        self.provider = rig.provider
 
     def spec(self, tag: str, token: str, **changes: Any) -> PodSpec:
         facts = {"image": "registry.example/worker:1.4.2", "env": {"N": "1"}, **changes}
         facts.setdefault("offer_key", self.rig.offer().key)
         return PodSpec(name=f"{tag}-{token}", tag=tag, **facts)
 
-    def reconnected(self) -> Provider:
-        return self.rig.connect()
-
     def living(self) -> Collection[str]:
         contracts = self.rig.emulator.market.contracts.values()
         return [str(c.id) for c in contracts if not c.label.startswith("stranger")]
 
-    def sent(self) -> int:
-        return self.rig.server.calls()
 
-    def let_pass(self, seconds: float) -> None:
-        self.rig.clock.advance(seconds)
+@contextmanager
+def beside_strangers() -> Iterator[Rig]:
+    """A rig where somebody else's machines fill the first page of every list."""
+    with vast(slots=12, pace=Pace(leaving=LEAVING)) as rig:
+        rig.emulator.quirks.log_refusals = 1
+        market = rig.emulator.market
+        for number in range(STRANGERS):
+            facts: dict[str, Any] = {"label": f"stranger-{number}", "image": "i", "args": []}
+            slot = market.add_slot()
+            market.rent(slot, bid=None, cancel=True, disk=Decimal(8), env={}, **facts)
+        yield rig

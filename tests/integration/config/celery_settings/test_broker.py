@@ -19,7 +19,7 @@ from pods.base import clock
 from pods.models import Pod
 from pods.states import REQUESTED, TERMINATING
 from tests.support.factories import a_pod
-from tests.support.own_redis import OwnServer
+from tests.support.own_redis import OwnServer, own_redis
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.one_database]
@@ -28,10 +28,8 @@ TICK_SOFT_LIMIT_SECONDS = 25
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[OwnServer]:
-    made = OwnServer(tmp_path)
-    made.start()
-    yield made
-    made.kill()
+    with own_redis(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ from django.test import Client
 from django.urls import reverse
 
 from fleet.alerts import delivering
-from fleet.models import Alert, Channel, Fleet, Limits, Tick
+from fleet.models import Channel, Limits, Tick
 from pods import lifecycle
 from pods.base.clock import utcnow
 from pods.models import Pod, PriceSegment
 from pods.states import DRAINING, LOST, READY, TERMINATED
-from tests.support.factories import a_fleet, a_pod, hours
+from tests.support.factories import a_fleet, a_pod, an_alert, hours
 
 pytestmark = pytest.mark.django_db
 PODS = "admin:pods_pod_changelist"
@@ -175,19 +175,6 @@ def test_an_export_holds_no_secrets(viewer: Client) -> None:
         chosen = {"action": action, "_selected_action": [pod.pk]}
         answer: Any = viewer.post(reverse(PODS), chosen)
         assert b"hunter" not in answer.getvalue()
-
-
-def an_alert(fleet: Fleet, **values: Any) -> Alert:
-    now = utcnow()
-    defaults = {
-        "cause": "pod_old",
-        "subject": "pod:1",
-        "severity": "warning",
-        "text": "pod 1 is old",
-    }
-    return Alert.objects.create(
-        fleet=fleet, first_seen_at=now, last_seen_at=now, **{**defaults, **values}
-    )
 
 
 def test_the_inbox_holds_what_nobody_has_answered_and_operators_answer_it(

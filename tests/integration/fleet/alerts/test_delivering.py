@@ -8,8 +8,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from email.message import Message
 from time import monotonic
 from typing import Any
 
@@ -18,44 +17,32 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
 
+from config.env import ROOT
 from fleet.alerts import addresses, delivering
 from fleet.alerts.addresses import BadAddress
 from fleet.models import Alert, Channel, Delivery
 from pods.base import clock, egress, sealing
 from pods.emulators.base import SteppedClock
 from tests.support.programs import command
+from tests.support.webhook import Webhook
 
 pytestmark = pytest.mark.django_db
-ROOT = Path(__file__).parents[4]
 
 
-class Receiver:
+class Receiver(Webhook):
     """A webhook server that keeps its messages, and runs the test's code during a request."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.messages: list[dict[str, Any]] = []
         self.status = 200
-        self.location = ""
         self.meanwhile: Callable[[], None] = lambda: None
-        receiver = self
+        self.url = f"json://{self.address}/hook"
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                size = int(self.headers["Content-Length"])
-                receiver.messages.append(json.loads(self.rfile.read(size)))
-                receiver.meanwhile()
-                self.send_response(receiver.status)
-                if receiver.location:
-                    self.send_header("Location", receiver.location)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"json://127.0.0.1:{self.server.server_port}/hook"
+    def take(self, body: bytes, _headers: Message) -> int:
+        self.messages.append(json.loads(body))
+        self.meanwhile()
+        return self.status
 
     @property
     def bodies(self) -> list[str]:
@@ -65,12 +52,8 @@ class Receiver:
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     made = Receiver()
-    thread = threading.Thread(target=made.server.serve_forever, args=(0.02,))
-    thread.start()
-    yield made
-    made.server.shutdown()
-    thread.join()
-    made.server.server_close()
+    with made.serving():
+        yield made
 
 
 @pytest.fixture

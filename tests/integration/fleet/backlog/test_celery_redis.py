@@ -13,7 +13,7 @@ from fleet.backlog.base import BacklogUnknown, Depth
 from fleet.backlog.celery_queue import CeleryKeys, CeleryRedisProbe
 from fleet.backlog.probes import build_probe
 from tests.support.celery.workers import celery_worker
-from tests.support.redis_clients import client_of, counting
+from tests.support.redis_clients import client_of, counting, may_only_read
 from tests.support.waiting import until
 
 
@@ -248,13 +248,5 @@ def test_a_user_that_may_only_read_can_measure(
     broker: Connection, client: redis.Redis, redis_url: str
 ) -> None:
     put(broker, Queue("work", Exchange("work"), routing_key="work"), 3)
-    client.acl_setuser(
-        "reader",
-        enabled=True,
-        passwords=["+pass"],
-        keys=["*"],
-        categories=["+@read", "+@connection"],
-        commands=["+eval_ro", "+time"],
-    )
-    address = redis_url.partition("@")[2] or redis_url.partition("//")[2]
-    assert depth(f"redis://reader:pass@{address}", "work").waiting == 3
+    address = may_only_read(client, redis_url)
+    assert depth(address, "work").waiting == 3

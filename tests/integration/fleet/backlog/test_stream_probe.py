@@ -10,7 +10,7 @@ import redis
 from fleet.backlog.base import BacklogUnknown, Depth
 from fleet.backlog.probes import build_probe
 from fleet.backlog.redis_streams import RedisStreamProbe
-from tests.support.redis_clients import client_of, counting
+from tests.support.redis_clients import client_of, counting, may_only_read
 
 STREAM, GROUP = "tasks", "workers"
 
@@ -134,16 +134,8 @@ def test_a_short_stream_is_exact_for_each_documented_cause_of_a_nil_or_wrong_lag
 
 def test_a_user_that_may_only_read_can_measure(stream: redis.Redis, redis_url: str) -> None:
     add(stream, 3)
-    stream.acl_setuser(
-        "reader",
-        enabled=True,
-        passwords=["+pass"],
-        keys=["*"],
-        categories=["+@read", "+@connection"],
-        commands=["+eval_ro", "+time"],
-    )
-    address = redis_url.partition("@")[2] or redis_url.partition("//")[2]
-    with client_of(f"redis://reader:pass@{address}") as reader:
+    address = may_only_read(stream, redis_url)
+    with client_of(address) as reader:
         assert depth(reader).waiting == 3
         stream.acl_setuser("reader", commands=["-eval_ro"])
         with pytest.raises(BacklogUnknown, match="permissions"):

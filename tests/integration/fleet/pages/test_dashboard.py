@@ -11,12 +11,12 @@ from django.test import Client
 from django.urls import reverse
 
 from fleet.alerts import reconciling
-from fleet.models import Alert, Fleet, Limits, Sample, Tick
+from fleet.models import Fleet, Limits, Sample, Tick
 from fleet.pages import overview
 from pods.base import clock
 from pods.emulators.base import SteppedClock
 from pods.states import BOOTING, FAILED, READY, STOPPED
-from tests.support.factories import a_fleet, a_pod, hours, seconds
+from tests.support.factories import a_fleet, a_pod, an_alert, hours, seconds
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -44,19 +44,6 @@ def a_tick(fleet: Fleet, **values: Any) -> Tick:
         "snapshot": {}, "spent_today_usd": Decimal(0), "hourly_usd": Decimal(0), "milliseconds": 1,
     }  # fmt: skip
     return Tick.objects.create(fleet=fleet, **{**defaults, **values})
-
-
-def an_alert(fleet: Fleet, **values: Any) -> Alert:
-    now = clock.utcnow()
-    defaults = {
-        "cause": "pod_old",
-        "subject": "pod:1",
-        "severity": "warning",
-        "text": "pod 1 is old",
-    }
-    return Alert.objects.create(
-        fleet=fleet, first_seen_at=now, last_seen_at=now, **{**defaults, **values}
-    )
 
 
 def test_a_fleet_is_told_by_its_pods_its_last_tick_and_what_has_run_since(

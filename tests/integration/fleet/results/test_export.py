@@ -13,28 +13,14 @@ import redis
 from config.env import ROOT
 from fleet.results.export import Exported, export
 from fleet.results.sidecar import sidecar
-from pods.base.redis import redis_client
 from tests.support.programs import command
+from tests.support.results import STREAM, publish
 from tests.support.waiting import until
-
-STREAM = "emb:results"
-
-
-@pytest.fixture
-def client(redis_url: str) -> redis.Redis:
-    return redis_client(redis_url)
 
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "out.jsonl"
-
-
-def publish(client: redis.Redis, *items: str, result: bytes | str = "1", pod: str = "p") -> None:
-    with client.pipeline(transaction=False) as pipe:
-        for item in items:
-            pipe.xadd(STREAM, {"id": item, "entry": f"{item}-0", "pod": pod, "result": result})
-        pipe.execute()
 
 
 def lines(out: Path) -> list[dict[str, Any]]:
@@ -95,10 +81,10 @@ def test_a_result_without_an_id_is_identified_by_its_entry(client: redis.Redis, 
 
 
 def test_a_second_result_of_an_item_is_counted_and_left_out(client: redis.Redis, out: Path) -> None:
-    publish(client, "a", "b")
+    publish(client, "a", "b", result="1")
     publish(client, "b", "a", "c", result="2")
     assert export(client, STREAM, out) == Exported(items=3, added=3, duplicates=2)
-    publish(client, "c", "d")
+    publish(client, "c", "d", result="1")
     assert export(client, STREAM, out) == Exported(items=4, added=1, duplicates=3)
     assert items(out) == ["a", "b", "c", "d"]
     assert [line["result"] for line in lines(out)] == [1, 1, 2, 1]

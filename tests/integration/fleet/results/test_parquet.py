@@ -14,28 +14,14 @@ from config.env import ROOT
 from fleet.results import parquet
 from fleet.results.export import Exported, export
 from fleet.results.sidecar import sidecar
-from pods.base.redis import redis_client
 from tests.support.programs import command
+from tests.support.results import STREAM, publish
 from tests.support.waiting import until
-
-STREAM = "emb:results"
-
-
-@pytest.fixture
-def client(redis_url: str) -> redis.Redis:
-    return redis_client(redis_url)
 
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "out.parquet"
-
-
-def publish(client: redis.Redis, *items: str, result: bytes | str = "[1, 2.5]") -> None:
-    with client.pipeline(transaction=False) as pipe:
-        for item in items:
-            pipe.xadd(STREAM, {"id": item, "entry": f"{item}-0", "pod": "p", "result": result})
-        pipe.execute()
 
 
 def rows(out: Path) -> list[dict[str, Any]]:

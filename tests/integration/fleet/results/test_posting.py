@@ -1,10 +1,9 @@
 """Results are posted to a callback at least once, in order, and none is skipped."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.message import Message
 from typing import Any
 
 import pytest
@@ -14,10 +13,10 @@ from django.core.management import CommandError, call_command
 
 from fleet.results import posting
 from fleet.results.posting import BadTarget, Posted
-from pods.base.redis import redis_client
 from tests.support.factories import a_fleet
+from tests.support.results import STREAM, publish
+from tests.support.webhook import Webhook
 
-STREAM = "emb:results"
 SHORT = timedelta(seconds=2)
 
 
@@ -27,39 +26,22 @@ def post(client: redis.Redis, stream: str, url: str, **options: Any) -> Posted:
     return posting.post(client, stream, url, private_too=private_too, **options)
 
 
-class Callback:
+class Callback(Webhook):
     """A callback server that keeps what it receives and answers as the test tells it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.batches: list[list[dict[str, Any]]] = []
         self.keys: list[str] = []
         self.authorization: list[str] = []
         self.answer: Callable[[int], int] = lambda _: 204
-        self.location = ""
-        callback = self
+        self.url = f"http://{self.address}/results"
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                callback.batches.append([json.loads(row) for row in body.splitlines()])
-                callback.keys.append(self.headers["Idempotency-Key"])
-                callback.authorization.append(self.headers.get("Authorization", ""))
-                status = callback.answer(len(callback.batches))
-                if not status:
-                    self.connection.close()
-                    return
-                self.send_response(status)
-                if callback.location:
-                    self.send_header("Location", callback.location)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}/results"
+    def take(self, body: bytes, headers: Message) -> int:
+        self.batches.append([json.loads(row) for row in body.splitlines()])
+        self.keys.append(headers["Idempotency-Key"])
+        self.authorization.append(headers.get("Authorization", ""))
+        return self.answer(len(self.batches))
 
     @property
     def items(self) -> list[str]:
@@ -70,28 +52,14 @@ class Callback:
 def callback(settings: Any) -> Iterator[Callback]:
     settings.ALLOW_PRIVATE_WEBHOOKS = True
     made = Callback()
-    thread = threading.Thread(target=made.server.serve_forever, args=(0.02,))
-    thread.start()
-    yield made
-    made.server.shutdown()
-    thread.join()
-    made.server.server_close()
-
-
-@pytest.fixture
-def client(redis_url: str) -> redis.Redis:
-    return redis_client(redis_url)
-
-
-def publish(client: redis.Redis, *items: str) -> None:
-    for item in items:
-        client.xadd(STREAM, {"id": item, "entry": f"{item}-0", "pod": "p", "result": "[1]"})
+    with made.serving():
+        yield made
 
 
 def test_results_are_posted_in_order_in_batches_and_a_later_call_continues(
     client: redis.Redis, callback: Callback
 ) -> None:
-    publish(client, *"abcde")
+    publish(client, *"abcde", result="[1]")
     assert post(client, STREAM, callback.url, batch=2, token="t0ken").batches == 3
     assert callback.items == list("abcde")
     assert callback.batches[0][0]["result"] == [1]

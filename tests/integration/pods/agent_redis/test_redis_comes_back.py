@@ -11,7 +11,7 @@ import redis
 from fleet.tick import gathering
 from pods.base import clock
 from pods.models import Pod
-from tests.support.own_redis import OwnServer
+from tests.support.own_redis import OwnServer, own_redis
 from tests.support.rigs.runpod_rig import Rig
 from tests.support.world import World
 
@@ -22,10 +22,8 @@ STREAM = GROUP = "embedding_tasks"
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[OwnServer]:
-    made = OwnServer(tmp_path)
-    made.start()
-    yield made
-    made.kill()
+    with own_redis(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

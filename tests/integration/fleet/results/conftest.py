@@ -1,0 +1,3 @@
+"""A client of the backlog."""
+
+from tests.support.fixtures import client as client
