@@ -1,6 +1,6 @@
-"""`python -m tests.simulation`: seeded days of a fleet under faults.
+"""`python -m tests.simulation`: run seeded days of a fleet under faults.
 
-The days are lived in processes of their own: nothing of this installation is touched.
+The days run in processes of their own, which do not touch this installation.
 """
 
 import argparse
@@ -18,46 +18,46 @@ from threading import Thread
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).parents[2]
-HARNESS: Final = "tests.simulation.running"
+RUNNER: Final = "tests.simulation.running"
 PROGRESS_EVERY: Final = 50  # days
 DAY_BEGINS: Final = '{"seed": '
-TRIES: Final = 40  # some minutes
+TRIES: Final = 40  # take some minutes
 
 
 class CannotRun(Exception):
-    """The days cannot be lived, or did not end; the message says why."""
+    """The days cannot run, or did not end; the message says why."""
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.simulation",
-        description="Live seeded days of a fleet under faults; check every invariant at every step.",
+        description="Run seeded days of a fleet under faults; check every invariant after every step.",
     )
-    parser.add_argument("--seeds", type=int, required=True, help="How many days.")
-    parser.add_argument("--first-seed", type=int, default=0, help="The first of them.")
-    parser.add_argument("--jobs", type=int, default=1, help="How many processes.")
+    parser.add_argument("--seeds", type=int, required=True, help="The number of days.")
+    parser.add_argument("--first-seed", type=int, default=0, help="The seed of the first day (0).")
+    parser.add_argument("--jobs", type=int, default=1, help="The number of processes (1).")
     parser.add_argument(
         "--tries",
         type=int,
         default=TRIES,
-        help=f"How often a day that fails is lived again, to shrink it; {TRIES} unless told.",
+        help=f"How often a day that fails is run again to shrink it ({TRIES}).",
     )
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
     parser.add_argument(
         "--keep",
         type=Path,
         metavar="FILE",
-        help="Add a line of JSON for each day; days that are in it are not lived again.",
+        help="Add a line of JSON for each day; the days in the file do not run again.",
     )
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
     options = parser.parse_args()
     if options.seeds < 1 or options.jobs < 1 or options.tries < 0:
-        parser.error("--seeds and --jobs are counts of 1 or more, --tries of 0 or more")
+        parser.error("--seeds and --jobs must be 1 or more, --tries 0 or more")
     return options
 
 
 def main() -> int:
-    """Live the days; the exit status, which is 1 where an invariant did not hold."""
+    """Run the days; the exit status is 1 if an invariant did not hold."""
     options = _arguments()
     try:
         summary = _summary(options)
@@ -79,9 +79,9 @@ def _summary(options: argparse.Namespace) -> dict[str, Any]:
     kept = _kept(options.keep)
     days = [kept[seed] for seed in seeds if seed in kept]
     before = len(days)
-    to_live = [seed for seed in seeds if seed not in kept]
+    to_run = [seed for seed in seeds if seed not in kept]
     words = [str(options.tries), options.database]
-    for day in lived(to_live, words, jobs=options.jobs):
+    for day in days_of(to_run, words, jobs=options.jobs):
         days.append(day)
         _keep(options.keep, day)
         if day["violation"]:
@@ -101,7 +101,7 @@ def _kept(file: Path | None) -> dict[int, dict[str, Any]]:
     """The days of earlier runs by their seeds.
 
     Raises:
-        CannotRun: a line is no day, but for the last: a run may have been killed while it wrote.
+        CannotRun: a line is not a day. The last line may be cut off: a run was killed as it wrote.
     """
     if file is None or not file.exists():
         return {}
@@ -113,12 +113,12 @@ def _kept(file: Path | None) -> dict[int, dict[str, Any]]:
             days[day["seed"]] = day
         except (ValueError, TypeError, KeyError) as exc:
             raise CannotRun(
-                f"{file}, line {number}: no day; give a file that --keep has written, or a new one"
+                f"{file}, line {number} is not a day; give a file that --keep has written, or a new one"
             ) from exc
     cut_off = lines[-1][: len(DAY_BEGINS)]
     if not DAY_BEGINS.startswith(cut_off):
         raise CannotRun(
-            f"{file} ends with no day; give a file that --keep has written, or a new one"
+            f"the end of {file} is not a day; give a file that --keep has written, or a new one"
         )
     if cut_off:
         file.write_text("".join(f"{line}\n" for line in lines[:-1]))
@@ -131,10 +131,10 @@ def _keep(file: Path | None, day: dict[str, Any]) -> None:
             out.write(json.dumps(day) + "\n")
 
 
-def lived(seeds: Sequence[int], words: Sequence[str], *, jobs: int) -> Iterator[dict[str, Any]]:
-    """What each day came to, as it ends, from as many processes as asked; `words`: theirs."""
+def days_of(seeds: Sequence[int], words: Sequence[str], *, jobs: int) -> Iterator[dict[str, Any]]:
+    """The result of each day as it ends, from `jobs` processes with the arguments `words`."""
     with ExitStack() as stack:
-        told: Queue[str | None] = Queue()
+        lines: Queue[str | None] = Queue()
         processes = []
         for job in range(min(jobs, len(seeds))):
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="podfleet-sim-")))
@@ -142,30 +142,30 @@ def lived(seeds: Sequence[int], words: Sequence[str], *, jobs: int) -> Iterator[
             share.write_text("".join(f"{seed}\n" for seed in seeds[job::jobs]))
             process = stack.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-m", HARNESS, str(folder), *words],
+                    [sys.executable, "-m", RUNNER, str(folder), *words],
                     stdin=stack.enter_context(share.open()),
                     stdout=subprocess.PIPE,
                     cwd=ROOT,
                     text=True,
                 )
             )
-            stack.callback(process.send_signal, signal.SIGINT)  # it stops its server then
-            Thread(target=_tell, args=(process, told), daemon=True).start()
+            stack.callback(process.send_signal, signal.SIGINT)  # on SIGINT it stops its server
+            Thread(target=_read_lines, args=(process, lines), daemon=True).start()
             processes.append(process)
         for _ in processes:
-            while (line := told.get()) is not None:
+            while (line := lines.get()) is not None:
                 yield json.loads(line)
 
 
-def _tell(process: "subprocess.Popen[str]", told: "Queue[str | None]") -> None:
-    """Every line that a process prints, and None at its end."""
+def _read_lines(process: "subprocess.Popen[str]", lines: "Queue[str | None]") -> None:
+    """Put every line that a process prints on the queue, and None at its end."""
     for line in process.stdout or ():
-        told.put(line)
-    told.put(None)
+        lines.put(line)
+    lines.put(None)
 
 
 def summed(days: Sequence[dict[str, Any]], *, before: int, seconds: float) -> dict[str, Any]:
-    """The figures of all days; the rate is that of those after the first `before`."""
+    """The figures of all days; the rate is that of the days after the first `before`."""
     violating = [day["seed"] for day in days if day["violation"]]
     hours = sum(day["hours"] for day in days[before:])
     return {

@@ -1,4 +1,4 @@
-"""What the agents on the vendors' machines do: beat, take items, publish and acknowledge, end."""
+"""The agents on the vendors' machines: they beat, take items, publish, acknowledge and end."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,18 +11,18 @@ from redis import RedisError
 from fleet.models import Fleet
 from pods.agent.protocol import AgentState, Command, Heartbeat, Keys
 from pods.base.clock import utcnow
-from tests.simulation.dice import Dice
-from tests.simulation.redis_time import FULL, RedisTime
+from tests.simulation.draws import Draws
+from tests.simulation.redis_faults import FULL, FaultyRedis
 from tests.simulation.vendors import Machine, Vendor
 
 ITEMS_PER_SECOND: Final = 0.4
-AT_ONCE: Final = 8  # items that an agent has in hand
+AT_ONCE: Final = 8  # the most items that an agent has in hand
 CLAIM_IDLE_SECONDS: Final = 60
 
 
 @dataclass(slots=True, kw_only=True)
 class _Agent:
-    """One boot of one machine."""
+    """The agent of one boot of one machine."""
 
     up_since: Any
     at: datetime
@@ -33,36 +33,36 @@ class _Agent:
     acked_at: datetime | None = None
     lease: bytes | str | None = None
     renewed_at: datetime
-    quiet_until: datetime | None = None  # its heartbeat is lost, its work goes on
-    hangs: bool = False  # its heartbeat goes on, its work does not
+    silent_until: datetime | None = None  # until then its heartbeats are lost; it works on
+    hangs: bool = False  # it sends heartbeats, and does not work
 
 
 class Agents:
-    """All of them; they talk to the server itself, past what the manager's tasks see of it."""
+    """All agents; their Redis commands do not have the faults of the tasks' commands."""
 
     def __init__(
         self,
         vendors: Sequence[Vendor],
         fleet: Fleet,
         client: "redis.Redis",
-        seen: RedisTime,
-        dice: Dice,
+        server: FaultyRedis,
+        draws: Draws,
     ) -> None:
         self._vendors, self._fleet, self._redis = vendors, fleet, client
-        self._seen, self._dice = seen, dice
+        self._server, self._draws = server, draws
         self._keys = Keys(fleet.name)
         self._running: dict[str, _Agent] = {}
         self.enqueued, self.acknowledged = 0, 0
         self._milliseconds = 0
         self._managed = True
 
-    def are_heard_again(self) -> None:
-        """Heartbeats that were lost arrive again; an agent that hangs still hangs."""
+    def restore_heartbeats(self) -> None:
+        """Let lost heartbeats arrive again; an agent that hangs still hangs."""
         for agent in self._running.values():
-            agent.quiet_until = None
+            agent.silent_until = None
 
     def forget_items(self) -> None:
-        """The server was emptied: nothing waits, nothing is pending."""
+        """Start again from zero items, after the server was emptied."""
         self.enqueued = self.acknowledged = 0
         for agent in self._running.values():
             agent.in_hand.clear()
@@ -70,24 +70,24 @@ class Agents:
 
     @property
     def left(self) -> int:
-        """How many items are not done."""
+        """The number of items that are not done."""
         return self.enqueued - self.acknowledged
 
     @property
     def counts(self) -> tuple[int, int]:
-        """How many items were enqueued, and how many acknowledged, until now."""
+        """The number of items enqueued and acknowledged until now."""
         return self.enqueued, self.acknowledged
 
-    def go_back(self, counts: tuple[int, int]) -> None:
-        """The server is as it was then: what was acknowledged since is pending again."""
+    def restore_counts(self, counts: tuple[int, int]) -> None:
+        """Go back to earlier counts: items acknowledged since then are pending again."""
         self.enqueued, self.acknowledged = counts
         for agent in self._running.values():
             agent.in_hand.clear()
             agent.taken_at = None
 
     def add_items(self, count: int) -> None:
-        """Work arrives; its ids are of the server's clock."""
-        now_ms = int(self._seen.clock.timestamp() * 1000)
+        """Enqueue items, with ids of the server's clock."""
+        now_ms = int(self._server.clock.timestamp() * 1000)
         pipe = self._redis.pipeline(transaction=False)
         for _ in range(count):
             self._milliseconds = max(self._milliseconds + 1, now_ms)
@@ -95,9 +95,9 @@ class Agents:
         self.enqueued += len(pipe.execute())
 
     def step(self, *, managed: bool) -> None:
-        """Let every agent catch up with the clock; `managed`: ticks came in the time jumped over."""
-        if self._seen.ill and self._seen.ill != FULL:
-            return  # for agents too there is no server
+        """Advance every agent to the clock; `managed`: ticks came in the time that was jumped over."""
+        if self._server.failure and self._server.failure != FULL:
+            return  # the agents cannot reach the server either
         self._managed = managed
         living: set[str] = set()
         for vendor in self._vendors:
@@ -122,34 +122,34 @@ class Agents:
             agent.lease, agent.renewed_at = lease, now
         orphaned = (now - agent.renewed_at).total_seconds() > self._fleet.orphan_seconds
         if orphaned:
-            self._dice.say(
+            self._draws.record(
                 f"{machine.id} ends itself: no manager since {agent.renewed_at:%H:%M:%S}"
             )
             vendor.end(machine.id)
             return
         if fence:
             return
-        self._misfortune(machine, agent)
+        self._cause_faults(machine, agent)
         leaving = command in {Command.DRAIN.value.encode(), Command.STOP.value.encode()}
-        if not agent.hangs and self._seen.ill != FULL:
+        if not agent.hangs and self._server.failure != FULL:
             self._finish(name, agent, everything=leaving)
             if not leaving:
                 self._take(name, agent)
         agent.at = now
-        if agent.quiet_until is None or now >= agent.quiet_until:
+        if agent.silent_until is None or now >= agent.silent_until:
             drained = leaving and not agent.in_hand
             self._beat(name, agent, AgentState.DRAINED if drained else AgentState.WORKING)
 
-    def _misfortune(self, machine: Machine, agent: _Agent) -> None:
-        if own := self._dice.strikes(0.006, f"no heartbeat of {machine.id}"):
-            agent.quiet_until = datetime.fromtimestamp(
+    def _cause_faults(self, machine: Machine, agent: _Agent) -> None:
+        if own := self._draws.occurs(0.006, f"no heartbeat of {machine.id}"):
+            agent.silent_until = datetime.fromtimestamp(
                 utcnow().timestamp() + own.choice([30, 120, 900]), tz=utcnow().tzinfo
             )
-        if self._dice.strikes(0.003, f"the agent of {machine.id} hangs"):
+        if self._draws.occurs(0.003, f"the agent of {machine.id} hangs"):
             agent.hangs = True
 
     def _finish(self, name: str, agent: _Agent, *, everything: bool) -> None:
-        """Publish and acknowledge what was done since the last step, in one transaction."""
+        """Publish and acknowledge the items done since the last step, in one transaction."""
         seconds = (utcnow() - agent.at).total_seconds()
         count = len(agent.in_hand) if everything else int(ITEMS_PER_SECOND * seconds)
         while agent.in_hand and count > 0:
@@ -163,7 +163,7 @@ class Agents:
             del agent.in_hand[:count]
             count -= len(batch)
             agent.done += acked
-            agent.acked_at = self._seen.settled[name.encode()] = utcnow()
+            agent.acked_at = self._server.settled[name.encode()] = utcnow()
             self.acknowledged += acked
             if not everything and count > 0:
                 self._take(name, agent)
@@ -173,7 +173,7 @@ class Agents:
     def _take(self, name: str, agent: _Agent) -> None:
         stream, group = self._fleet.stream, self._fleet.group
         now, me = utcnow(), name.encode()
-        self._seen.asked[me] = now
+        self._server.asked[me] = now
         free = AT_ONCE - len(agent.in_hand)
         if free <= 0:
             return
@@ -187,7 +187,7 @@ class Agents:
         if entries:
             agent.in_hand += entries
             agent.taken_at = agent.taken_at or now
-            self._seen.settled[me] = now
+            self._server.settled[me] = now
 
     def _claim(self, me: bytes, agent: _Agent, count: int) -> list[bytes]:
         """Items of consumers that gave no sign, its own of an earlier boot among them."""
@@ -196,7 +196,7 @@ class Agents:
         for row in waiting["consumers"] or ():
             owner, mine = row["name"], row["name"] == me
             sign = max(
-                (t for t in (self._seen.settled.get(owner), self._seen.asked.get(owner)) if t),
+                (t for t in (self._server.settled.get(owner), self._server.asked.get(owner)) if t),
                 default=None,
             )
             dead = sign is None or (utcnow() - sign).total_seconds() > CLAIM_IDLE_SECONDS
@@ -213,7 +213,7 @@ class Agents:
     def _beat(self, name: str, agent: _Agent, state: AgentState) -> None:
         said = Heartbeat(
             state=state,
-            at_ms=int(self._seen.clock.timestamp() * 1000),
+            at_ms=int(self._server.clock.timestamp() * 1000),
             done=agent.done,
             in_flight=len(agent.in_hand),
             idle_ms=0 if agent.in_hand else _ms(agent.idle_since),

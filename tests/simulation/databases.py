@@ -1,4 +1,4 @@
-"""A database as it was after the migrations, again and again: real commits, SQLite or PostgreSQL."""
+"""Restores a database to its state after the migrations; tests commit for real on both kinds."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -13,8 +13,8 @@ SCHEDULES: Final = ("pods.migrations.0002_schedule", "fleet.migrations.0004_oper
 
 
 @dataclass(slots=True)
-class Fresh:
-    """Empties every table of ours; what the migrations put in stays."""
+class CleanDatabase:
+    """Empties our tables; the schedules that the migrations made stay."""
 
     schedule: frozenset[Any] = frozenset()
 
@@ -24,7 +24,7 @@ class Fresh:
         self.schedule = frozenset(_schedule().values_list("pk", flat=True))
 
     def restore(self) -> None:
-        """Empty them; keys begin at 1 again, so that one seed is one history."""
+        """Empty the tables; keys begin at 1 again, so that one seed gives one history."""
         tables = [m._meta.db_table for m in _models()]
         with connection.cursor() as cursor:
             if connection.vendor == "postgresql":

@@ -1,7 +1,8 @@
-"""A day of a fleet: bursts of faults with quiet between them, on a clock that jumps over the quiet.
+"""A simulated day of a fleet: bursts of faults, and hours without faults that the clock jumps over.
 
-The real tasks, from beat's schedule down to the vendors' HTTP calls, in one thread: one seed is one
-history. Only time, the task queue, what happens at the vendors and the agents are simulated.
+The tasks are real, from beat's schedule down to the vendors' HTTP calls, and run in one thread: one
+seed gives one history. Only time, the task queue, the vendors, the agents and the operators are
+simulated.
 """
 
 import os
@@ -29,31 +30,32 @@ from pods.emulators.base import SteppedClock
 from pods.models import Account, Installation, Pod
 from pods.states import BOOTING
 from tests.simulation.agents import Agents
-from tests.simulation.databases import Fresh
-from tests.simulation.dice import Dice
+from tests.simulation.databases import CleanDatabase
+from tests.simulation.draws import Draws
 from tests.simulation.invariants import Invariants, Violated
 from tests.simulation.operators import Operators
 from tests.simulation.queueing import Beat, Queue
-from tests.simulation.redis_time import DEAF, DOWN, FULL, RedisTime
+from tests.simulation.redis_faults import DOWN, FULL, LOSES_ANSWERS, FaultyRedis
 from tests.simulation.vendors import IMAGE, RunPod, Vastai, Vendor
-from tests.simulation.worker import Broke, Worker
+from tests.simulation.worker import TaskFailed, Worker
 from tests.support.factories import a_fleet, an_account
 from tests.support.in_process import reached
 
 HOURS: Final = 24
-BURST_STEPS: Final = 6  # at least; a burst goes on until its share of the faults has happened
-FEWEST_FAULTS: Final = 50  # of a day
-STEP: Final = 5.0  # seconds, within a burst
-SETTLING: Final = 120.0
-DRAINING: Final = 240.0  # while nothing but work goes on
-QUIET: Final = 43_200.0
-WORTH_A_BOOT: Final = 400  # items: at the pace of an agent they last for longer than any boot
+BURST_STEPS: Final = 6  # at least; a burst lasts until its share of the faults has happened
+FEWEST_FAULTS: Final = 50  # in a day
+# Seconds of a step.
+STEP: Final = 5.0  # within a burst
+SETTLING: Final = 120.0  # until nothing is in transit
+DRAINING: Final = 240.0  # while pods only work
+QUIET: Final = 43_200.0  # while nothing is in transit
+WORTH_A_BOOT: Final = 400  # items: an agent needs longer for them than any boot takes
 CLOCKS: Final = (0, 0, 0, 600, -600)  # seconds by which a Redis is ahead of the manager (F31)
-FROZEN_STEPS: Final = 6  # of the others, while a worker stands still
+FROZEN_STEPS: Final = 6  # at most, of the others while a worker is frozen
 LONGEST_SETTLING: Final = timedelta(hours=1)
 AT_REST_WITHIN: Final = timedelta(minutes=30)
-SILENT_WITHIN: Final = timedelta(hours=2, minutes=30)  # some causes are of the last two hours
-SILENT_STEP: Final = 900.0
+NO_ALERTS_WITHIN: Final = timedelta(hours=2, minutes=30)  # some causes look at the last two hours
+NO_ALERTS_STEP: Final = 900.0
 KEY: Final = "any-key-is-good-0123456789"
 KEY_AT: Final = "PODFLEET_SIMULATED_KEY"
 FLEET: Final = {
@@ -69,41 +71,41 @@ FLEET: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lived:
-    """What a day came to."""
+class DayResult:
+    """The result of a day."""
 
     seed: int
     faults: int
-    fault_numbers: int  # the spared ones included
+    fault_numbers: int  # with the faults that were left out
     hours: float
     pods: int
-    fingerprint: str  # of the story: the same seed gives the same one
+    fingerprint: str  # the hash of the history: the same seed gives the same one
     violation: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Weather:
-    """How the faults of a day come: in one storm or in three squalls, at a stroke or spread out."""
+class FaultPlan:
+    """When and how often the faults of a day happen."""
 
     bursts: int
-    fury: float  # how many times likelier than usual each fault is
-    step: float  # seconds between two looks within a burst
-    ahead: timedelta  # the clock of the Redis, of the manager's
+    fault_rate: float  # how many times likelier than usual each fault is
+    step: float  # seconds of a step within a burst
+    ahead: timedelta  # the clock of Redis minus the manager's
 
     @classmethod
-    def drawn(cls, dice: Random) -> "Weather":
-        """The weather of a seed."""
+    def drawn(cls, random: Random) -> "FaultPlan":
+        """The plan that these draws give."""
         return cls(
-            bursts=dice.choice((1, 1, 1, 1, 2, 3)),
-            fury=dice.choice((3.0, 6.0, 9.0)),
-            step=dice.choice((STEP, STEP, 2 * STEP, 4 * STEP)),
-            ahead=timedelta(seconds=dice.choice(CLOCKS)),
+            bursts=random.choice((1, 1, 1, 1, 2, 3)),
+            fault_rate=random.choice((3.0, 6.0, 9.0)),
+            step=random.choice((STEP, STEP, 2 * STEP, 4 * STEP)),
+            ahead=timedelta(seconds=random.choice(CLOCKS)),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Replica:
-    """What a replica knew, and its clock."""
+    """The data and the clock of a replica."""
 
     dumps: dict[bytes, Any]
     counts: tuple[int, int]
@@ -111,22 +113,22 @@ class _Replica:
 
 
 class Day:
-    """Twenty-four hours and a calm end."""
+    """24 hours with faults, and an end without faults."""
 
-    def __init__(self, dice: Dice, time: SteppedClock, client: "redis.Redis") -> None:
-        self.dice, self.time, self.redis = dice, time, client
-        self.worker = Worker(dice, self._meanwhile)
-        self.server = RedisTime(self.worker)
-        self.queue = Queue(dice, self.worker)
-        self.vendors: list[Vendor] = [RunPod(time, dice), Vastai(time, dice)]
+    def __init__(self, draws: Draws, time: SteppedClock, client: "redis.Redis") -> None:
+        self.draws, self.time, self.redis = draws, time, client
+        self.worker = Worker(draws, self._run_others)
+        self.server = FaultyRedis(self.worker)
+        self.queue = Queue(draws, self.worker)
+        self.vendors: list[Vendor] = [RunPod(time, draws), Vastai(time, draws)]
         self.pace = STEP
-        self.replica: _Replica | None = None  # that will take over
+        self.replica: _Replica | None = None  # takes over in the next step
         self.jumped = False  # ticks came in the time that was jumped over
 
     @contextmanager
     def patched(self) -> Iterator[None]:
-        """Within the block this process's vendors, Redis, queue, ids and waits are the day's."""
-        ids = mock.Mock(side_effect=_ids(Random(self.dice.seed)))
+        """Within the block this process uses the day's vendors, Redis, queue, ids and waits."""
+        ids = mock.Mock(side_effect=_ids(Random(self.draws.seed)))
         with ExitStack() as stack:
             for part in (
                 clock.use(self.time),
@@ -137,7 +139,7 @@ class Day:
                 stamina.set_testing(True, attempts=3),
                 mock.patch.dict(os.environ, {KEY_AT: KEY}),
                 mock.patch.object(uuid, "uuid4", ids),
-                # Calls are paced by the server's time, which stands still here; tests of its own.
+                # Pacing uses the server's time, which does not move here; it has tests of its own.
                 mock.patch.object(connecting, "Pacer", return_value=None),
                 mock.patch.object(connecting, "Observed", lambda provider, **_: provider),
             ):
@@ -145,7 +147,7 @@ class Day:
             yield
 
     def prepare(self) -> None:
-        """The rows that an operator has made before the day."""
+        """Make the rows that an operator has made before the day."""
         Installation.objects.create(pk=1, slug="sim")
         accounts = [
             an_account(v.name, name=v.name, options={"base_url": v.url}, secret_ref=f"env:{KEY_AT}")
@@ -153,101 +155,101 @@ class Day:
         ]
         self.fleet = a_fleet(accounts=accounts, **FLEET)
         operating.make_group(self.fleet)
-        self.agents = Agents(self.vendors, self.fleet, self.redis, self.server, self.dice)
+        self.agents = Agents(self.vendors, self.fleet, self.redis, self.server, self.draws)
         self.invariants = Invariants(self.vendors, self.fleet, self.agents, self.redis, self.worker)
-        self.operators = Operators(self.fleet, self.dice, self.invariants)
+        self.operators = Operators(self.fleet, self.draws, self.invariants)
         self.beat = Beat(self.queue)
 
-    def live(self, weather: Weather) -> None:
-        """Each burst, and the quiet after it.
+    def run(self, plan: FaultPlan) -> None:
+        """Run the bursts and the hours between them, then the end without faults.
 
         Raises:
             Violated: an invariant did not hold, or the fleet did not settle.
-            Broke: a task raised what no task may raise.
+            TaskFailed: a task raised an error that no task may raise.
         """
-        self.server.ahead = weather.ahead
-        part = timedelta(hours=HOURS) / weather.bursts
-        for number in range(1, weather.bursts):
+        self.server.ahead = plan.ahead
+        part = timedelta(hours=HOURS) / plan.bursts
+        for number in range(1, plan.bursts):
             end = utcnow() + part
-            self._burst(weather, faults=FEWEST_FAULTS * number // weather.bursts)
+            self._burst(plan, faults=FEWEST_FAULTS * number // plan.bursts)
             self.settle()
             self._quiet(end)
         self._quiet(utcnow() + part)
-        self._burst(weather, faults=FEWEST_FAULTS)
-        if self.dice.random.random() < 0.3:
+        self._burst(plan, faults=FEWEST_FAULTS)
+        if self.draws.random.random() < 0.3:
             self.settle()
-        self._calm()
+        self._end()
 
     def _quiet(self, end: datetime) -> None:
-        if self.dice.random.random() < 0.2:
-            self._beat_is_silent(self.dice.random.randint(600, 3600))
-        self.dice.faulty, self.pace = False, QUIET
+        if self.draws.random.random() < 0.2:
+            self._stop_beat(self.draws.random.randint(600, 3600))
+        self.draws.faults_on, self.pace = False, QUIET
         while utcnow() < end:
             self.step()
 
     def step(self) -> None:
-        """As many seconds as the pace says."""
-        if self.dice.faulty:
-            self._misbehave()
+        """Run one step; it takes as many seconds as `pace` says."""
+        if self.draws.faults_on:
+            self._cause_faults()
         managed, self.jumped = (
             self.jumped,
             self.pace >= SETTLING and utcnow() >= self.beat.silent_until,
         )
         self.agents.step(managed=managed)
-        self.beat.send_due(dice=self.dice)
-        self.queue.deliver(self._taken)
+        self.beat.send_due(draws=self.draws)
+        self.queue.deliver(self._count_reconciliation)
         self.agents.step(managed=managed)
         self.invariants.check()
-        # What a quiet step has begun must not wait for the next one.
-        hurry = self.pace == QUIET and self._unsettled()
-        self.time.advance(SETTLING if hurry else self.pace)
+        # The next quiet step is hours away; whatever this one began must not wait for it.
+        waiting = self.pace == QUIET and self._unsettled()
+        self.time.advance(SETTLING if waiting else self.pace)
 
-    def _taken(self, task: str) -> None:
+    def _count_reconciliation(self, task: str) -> None:
         self.invariants.reconciliations += task == "pods.reconcile_account"
 
-    def _meanwhile(self, seconds: float) -> None:
-        """What goes on while a worker stands still."""
+    def _run_others(self, seconds: float) -> None:
+        """Run steps for this many seconds, while a worker is frozen."""
         end = utcnow() + timedelta(seconds=seconds)
         before, self.pace = self.pace, max(self.pace, seconds / FROZEN_STEPS)
         while utcnow() < end:
             self.step()
         self.pace = before
 
-    def _burst(self, weather: Weather, *, faults: int) -> None:
-        self.dice.faulty, self.dice.fury, self.pace = True, weather.fury, weather.step
-        self.agents.add_items(self.dice.random.randint(0, 60))
+    def _burst(self, plan: FaultPlan, *, faults: int) -> None:
+        self.draws.faults_on, self.draws.fault_rate, self.pace = True, plan.fault_rate, plan.step
+        self.agents.add_items(self.draws.random.randint(0, 60))
         steps = 0
-        # By their numbers: a history that is lived again without some of them is as long.
-        while steps < BURST_STEPS or self.dice.numbers < faults:
+        # By their numbers: a day that is run again without some of the faults has the same length.
+        while steps < BURST_STEPS or self.draws.fault_numbers < faults:
             self.step()
             steps += 1
 
-    def _misbehave(self) -> None:
+    def _cause_faults(self) -> None:
         tag = f"{Installation.tag()}-{self.fleet.pk}"
         for vendor in self.vendors:
-            vendor.misbehave(self.dice, tag)
-        self.operators.misbehave()
-        if own := self.dice.strikes(0.02, "Redis is ill"):
-            self.server.ill = own.choice([DOWN, DOWN, DEAF, FULL])
-        elif self.server.ill and self.dice.random.random() < 0.4:
-            self.server.ill = ""
-        self.operators.spend()
-        if self.dice.strikes(0.004, "Redis restarts empty"):
+            vendor.cause_faults(self.draws, tag)
+        self.operators.edit_sometimes()
+        if own := self.draws.occurs(0.02, "Redis fails"):
+            self.server.failure = own.choice([DOWN, DOWN, LOSES_ANSWERS, FULL])
+        elif self.server.failure and self.draws.random.random() < 0.4:
+            self.server.failure = ""
+        self.operators.set_budget_sometimes()
+        if self.draws.occurs(0.004, "Redis restarts empty"):
             self._empty_redis()
         self._fail_over()
-        if self.dice.random.random() < 0.2:
-            self.agents.add_items(self.dice.random.randint(1, 40))
+        if self.draws.random.random() < 0.2:
+            self.agents.add_items(self.draws.random.randint(1, 40))
 
     def _fail_over(self) -> None:
-        """A replica takes over that lacks what was written since the step before (F45)."""
+        """Let a replica take over that lacks the writes since the step before (F45)."""
         if self.replica is not None:
             self.redis.flushdb()
             for key, dump in self.replica.dumps.items():
                 self.redis.restore(key, 0, dump)
-            self.agents.go_back(self.replica.counts)
+            self.agents.restore_counts(self.replica.counts)
             self.server.ahead = self.replica.ahead
             self.replica = None
-        elif own := self.dice.strikes(
+        elif own := self.draws.occurs(
             0.006, "Redis fails over to a replica that lacks the next step"
         ):
             keys: list[Any] = self.redis.keys()
@@ -260,13 +262,13 @@ class Day:
     def _empty_redis(self) -> None:
         self.redis.flushdb()
         self.agents.forget_items()
-        if self.dice.random.random() < 0.5:
+        if self.draws.random.random() < 0.5:
             operating.make_group(self.fleet)
 
     def settle(self) -> None:
-        """No faults any more: within an hour nothing is on its way and nothing unknown (L2, L3)."""
-        self._faults_stop()
-        self.operators.go_on()
+        """Run without faults until nothing is in transit or unknown, within an hour (L2, L3)."""
+        self._stop_faults()
+        self.operators.resume()
         end = utcnow() + LONGEST_SETTLING
         while self._unsettled():
             if utcnow() > end:
@@ -275,11 +277,12 @@ class Day:
             self.step()
         self.invariants.check_settled()
 
-    def _faults_stop(self) -> None:
-        self.dice.faulty, self.pace, self.server.ill, self.replica = False, SETTLING, "", None
+    def _stop_faults(self) -> None:
+        self.draws.faults_on, self.pace = False, SETTLING
+        self.server.failure, self.replica = "", None
         for vendor in self.vendors:
-            vendor.calm()
-        self.agents.are_heard_again()
+            vendor.stop_faults()
+        self.agents.restore_heartbeats()
         operating.make_group(self.fleet)
 
     def _unsettled(self) -> bool:
@@ -287,21 +290,21 @@ class Day:
         booting = Pod.objects.filter(state=BOOTING.value)
         return waiting or Pod.objects.in_transit().exists() or booting.exists()
 
-    def _beat_is_silent(self, seconds: float) -> None:
-        """Nothing is sent for up to an hour (F43)."""
-        self.dice.say(f"beat is silent for {seconds} s")
+    def _stop_beat(self, seconds: float) -> None:
+        """Let beat send nothing for up to an hour (F43)."""
+        self.draws.record(f"beat is silent for {seconds} s")
         self.beat.silent_until = utcnow() + timedelta(seconds=seconds)
         self.invariants.beat_was_silent += timedelta(seconds=seconds)
 
-    def _calm(self) -> None:
-        """With faults gone and work there the fleet is as large as it should be; then it is gone."""
-        self._faults_stop()
-        self.operators.calm()
-        self.dice.say("calm")
+    def _end(self) -> None:
+        """Without faults and with work the fleet reaches three pods, drains the backlog, and ends."""
+        self._stop_faults()
+        self.operators.prepare_end()
+        self.draws.record("the faults stop")
         for vendor in self.vendors:
             vendor.restock()
-        self.step()  # agents catch up with the quiet: what comes now they have not done yet
-        self._until(self._three_work, "L1: not 3 READY pods")
+        self.step()  # agents first work through the time before, then new items come
+        self._until(self._three_ready, "L1: not 3 READY pods")
         self.pace = DRAINING
         self._until(lambda: not self.agents.left, "L4: not drained")
         self.pace = SETTLING
@@ -309,24 +312,24 @@ class Day:
             lambda: not Pod.objects.billable().exists() and not self.invariants.unknown,
             "L2, L3, L5: not at rest",
         )
-        self.pace = SILENT_STEP
-        self._until(self._silent, "L6: alerts or breakers are open", within=SILENT_WITHIN)
+        self.pace = NO_ALERTS_STEP
+        self._until(self._no_alerts, "L6: alerts or breakers are open", within=NO_ALERTS_WITHIN)
         self.invariants.check_settled()
 
-    def _three_work(self) -> bool:
-        """Whether all are READY; until then so much waits that one more pod is worth its boot."""
+    def _three_ready(self) -> bool:
+        """Whether 3 pods are READY; adds items, so that one more pod is worth its boot."""
         self.agents.add_items(max(0, WORTH_A_BOOT - self.agents.left))
         return Pod.objects.filter(state="ready").count() == 3
 
-    def _silent(self) -> bool:
+    def _no_alerts(self) -> bool:
         breakers = Account.objects.filter(Q(open_until__gt=utcnow()) | Q(failures__gt=0))
         return not Alert.objects.open().exists() and not breakers.exists()
 
     def _until(
-        self, what: Callable[[], bool], why: str, *, within: timedelta = AT_REST_WITHIN
+        self, holds: Callable[[], bool], why: str, *, within: timedelta = AT_REST_WITHIN
     ) -> None:
         end = utcnow() + within
-        while not what():
+        while not holds():
             if utcnow() > end:
                 left: list[object] = [
                     *Pod.objects.billable().values_list("pk", "state", "because", "note")
@@ -336,36 +339,38 @@ class Day:
             self.step()
 
 
-def _ids(dice: Random) -> Iterator[uuid.UUID]:
+def _ids(random: Random) -> Iterator[uuid.UUID]:
     while True:
-        yield uuid.UUID(int=dice.getrandbits(128))
+        yield uuid.UUID(int=random.getrandbits(128))
 
 
-def live(url: str, seed: int, fresh: Fresh, *, spared: Collection[int] = ()) -> Lived:
-    """The day of a seed, without the faults of these numbers; a violation tells the story's end.
+def run_day(
+    url: str, seed: int, database: CleanDatabase, *, left_out: Collection[int] = ()
+) -> DayResult:
+    """Run the day of a seed without the faults of `left_out`; a violation has the end of the history.
 
-    `url`: of a Redis that is emptied; `fresh`: the database, emptied too.
+    `url`: of a Redis, which is emptied; `database` is emptied too.
     """
-    fresh.restore()
+    database.restore()
     client = redis.Redis.from_url(url, protocol=2)
     client.flushall()
     time = SteppedClock()
     with clock.use(time):
-        day = Day(Dice(seed, spared=spared), time, client)
+        day = Day(Draws(seed, left_out=left_out), time, client)
     violation, started = "", time()
     with day.patched():
         day.prepare()
         try:
-            day.live(Weather.drawn(Random(seed)))
-        except (Violated, Broke, AssertionError) as exc:
-            violation = "\n".join([f"seed {seed}: {exc}", *day.dice.story[-60:]])
+            day.run(FaultPlan.drawn(Random(seed)))
+        except (Violated, TaskFailed, AssertionError) as exc:
+            violation = "\n".join([f"seed {seed}: {exc}", *day.draws.history[-60:]])
         pods = Pod.objects.count()
-    return Lived(
+    return DayResult(
         seed=seed,
-        faults=day.dice.faults,
-        fault_numbers=day.dice.numbers,
+        faults=day.draws.faults,
+        fault_numbers=day.draws.fault_numbers,
         hours=(time() - started).total_seconds() / 3600,
         pods=pods,
-        fingerprint=sha256("\n".join(day.dice.story).encode()).hexdigest(),
+        fingerprint=sha256("\n".join(day.draws.history).encode()).hexdigest(),
         violation=violation,
     )

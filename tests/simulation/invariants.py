@@ -1,4 +1,4 @@
-"""What has to hold after every step, by the names of the list of invariants (S1, S2 …)."""
+"""The invariants that must hold after every step (S1, S2 … of docs/explanation/reliability.md)."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -20,13 +20,15 @@ from tests.simulation.vendors import Vendor
 from tests.simulation.worker import Worker
 
 KNOWN_WITHIN: Final = timedelta(minutes=2)  # the vendors' consistency window
-RECONCILIATIONS: Final = 14  # so many may fail, one after another
-UNDER_COUNTED: Final = timedelta(seconds=50)  # a tick, and a step: 33 s while a worker is frozen
-OVER_COUNTED: Final = timedelta(minutes=30)  # until it is noticed, beside faults, that one is gone
+RECONCILIATIONS: Final = 14  # of an account that may fail one after another
+UNDER_COUNTED: Final = timedelta(seconds=50)  # a tick and a step (33 s while a worker is frozen)
+OVER_COUNTED: Final = timedelta(
+    minutes=30
+)  # among faults it takes time to notice that a machine is gone
 BUDGETS: Final = ("total_budget_usd", "daily_budget_usd")
 LIMITS: Final = ("max_instances", "spawn_per_tick", "max_hourly_usd", *BUDGETS)
 ILL_RULES: Final = frozenset(finding.value for finding in INFERRED)
-STOOD_STILL: Final = timedelta(minutes=10)  # a tick, freezes in it included
+LONGEST_TICK: Final = timedelta(minutes=10)  # with the time that it was frozen
 OPENING: Final = (REQUESTED.value, CREATING.value)
 
 
@@ -52,25 +54,25 @@ class Invariants:
         self._states: dict[int, str] = {}
         self._ids: dict[int, str] = {}
         self._unknown: dict[str, tuple[datetime, int]] = {}
-        self._limits = [fleet]  # as it was before the step, after each edit in it, and now
-        self._orphans: set[int] = set()  # that were open before the step
+        self._limits = [fleet]  # before the step, after each edit in it, and now
+        self._orphans: set[int] = set()  # open before the step
         self._inferred: list[datetime] = []
         self.reconciliations = 0
-        self.beat_was_silent = timedelta(0)  # so long nobody could notice anything
-        self.missing = 0  # rows that may bill and whose machine is gone
+        self.beat_was_silent = timedelta(0)  # in this time nothing could be noticed
+        self.missing = 0  # rows that may bill, but their machine is gone
         self._most_pods: list[tuple[datetime, int]] = []
 
     @property
     def unknown(self) -> int:
-        """How many machines bill and have no row now."""
+        """The number of machines that bill and have no row now."""
         return len(self._unknown)
 
     def edited(self) -> None:
-        """An operator has edited the guardrails: what was begun before may have been by these."""
+        """Remember the edited guardrails: the tick that runs may have read the ones before."""
         self._limits.append(Fleet.objects.only(*LIMITS).get(pk=self._fleet.pk))
 
     def check(self) -> None:
-        """All that is cheap.
+        """Check everything that is cheap to check.
 
         Raises:
             Violated: with the invariant's name.
@@ -81,7 +83,7 @@ class Invariants:
                 "hourly_usd", "stopped_hourly_usd",
             )
         )  # fmt: skip
-        self.edited()  # hypothesis edits past `Day`
+        self.edited()  # test_stateful.py edits without Operators
         events = list(PodEvent.objects.filter(pk__gt=self._event).order_by("pk"))
         self._check_events(rows, events)
         machines = {v.name: {m.id: m for m in v.machines()} for v in self._vendors}
@@ -101,7 +103,9 @@ class Invariants:
                     f"S6: pod {event.pod_id} was {before}, its event says {event.before}"
                 )
             if before and not may_move(PodState(before), PodState(event.after)):
-                raise Violated(f"S6: pod {event.pod_id}: {before} → {event.after} is no move")
+                raise Violated(
+                    f"S6: pod {event.pod_id}: {before} → {event.after} is not a legal move"
+                )
             self._states[event.pod_id] = event.after
         for pk, state, _, external_id, *_ in rows:
             if self._states.get(pk) != state:
@@ -116,10 +120,14 @@ class Invariants:
         ended_now = {e.pod_id for e in events if e.after in ended}
         owned = {(r[2], r[3]) for r in rows if r[1] not in ended}
         tokens = {r[4].hex for r in rows if r[1] in OPENING}
-        lies = {v.name: v.lied for v in self._vendors}
+        misreported = {v.name: v.misreported for v in self._vendors}
         for pk, state, provider, external_id, *_ in rows:
             lives = pk in ended_now and external_id in machines[provider]
-            if lives and (provider, external_id) not in owned and external_id not in lies[provider]:
+            if (
+                lives
+                and (provider, external_id) not in owned
+                and external_id not in misreported[provider]
+            ):
                 raise Violated(f"S4: pod {pk} is {state} and {external_id} lives")
         here = {(name, machine) for name, found in machines.items() for machine in found}
         self.missing = len({pair for pair in owned if pair[1] is not None} - here)
@@ -140,10 +148,10 @@ class Invariants:
                 raise Violated(f"S4: {machine_id} bills, unknown since {since:%d %H:%M:%S}")
 
     def _check_tokens(self, rows: Sequence[Any], machines: Mapping[str, Any]) -> None:
-        """A token makes one machine at a time, however often it is asked for.
+        """Check that a token has one machine at a time.
 
-        But for a request that left its process so late that the next claim had asked already: its
-        machine is then unknown, and must be found like any other.
+        There is one exception: a create request that was frozen until the next claim had sent its own.
+        Its machine is then unknown, and must be found like any other.
         """
         late = {r[4].hex for r in rows if f"pods.spawn({r[0]},)" in self._worker.late_creates}
         for vendor in self._vendors:
@@ -169,7 +177,7 @@ class Invariants:
         found = {e.pod_id for e in events if e.by == "reconcile"}
         orphans = set(Orphan.objects.filter(gone_at=None).values_list("pk", flat=True))
         if new:
-            self._orphans &= orphans  # what was seen to be gone in this step made room
+            self._orphans &= orphans  # an orphan that was seen to be gone in this step made room
             self._check_caps([r for r in bills if r[0] not in found])
             born = {e.pod_id for e in new}
             self._check_budgets([r for r in rows if r[0] in born])
@@ -187,9 +195,9 @@ class Invariants:
             raise Violated(f"S2: ${hourly}/h with max_hourly_usd {ceilings}")
 
     def _check_budgets(self, new: Sequence[Any]) -> None:
-        """An hour of each new pod was left in the budgets, of which the judge forgives a little.
+        """Check that the budgets had an hour of each new pod left, with a tolerance.
 
-        What was spent is looked at after the tick: it may have stood still in between.
+        The money is read after the tick, which may have been frozen meanwhile: hence the tolerance.
         """
         spent = spending.spent(utcnow(), fleet_id=self._fleet.pk)
         hour = sum((r[5] for r in new), Decimal(0))
@@ -198,7 +206,7 @@ class Invariants:
             budgets = [getattr(limits, name) for limits in self._limits]
             if None in budgets:
                 continue
-            if so_far + hour > max(budgets) + _cost(running, STOOD_STILL):
+            if so_far + hour > max(budgets) + _cost(running, LONGEST_TICK):
                 raise Violated(
                     f"S2: ${so_far:.4f} spent, ${hour} for an hour of the new; {name} {budgets}"
                 )
@@ -231,7 +239,7 @@ class Invariants:
             )
 
     def check_settled(self) -> None:
-        """What holds once the faults have stopped for a while: money, and alerts.
+        """Check the bills and the alerts, when there have been no faults for a while.
 
         Raises:
             Violated: with the invariant's name.
@@ -243,18 +251,18 @@ class Invariants:
             raise Violated(f"S11: {list(doubled)}")
         found = set(PodEvent.objects.filter(by="reconcile").values_list("pod_id", flat=True))
         booked: dict[int, Decimal] = {}
-        dearest: dict[int, Decimal] = {}  # what a second too much or too little may have cost
+        highest_usd: dict[int, Decimal] = {}  # the highest price, to turn a difference into seconds
         for pk, micros, usd in PriceSegment.objects.exclude(until=None).values_list(
             "pod_id", "cost_micros", "hourly_usd"
         ):
             booked[pk] = booked.get(pk, Decimal(0)) + Decimal(micros) / MICROS
-            dearest[pk] = max(dearest.get(pk, Decimal(0)), usd)
+            highest_usd[pk] = max(highest_usd.get(pk, Decimal(0)), usd)
         vendors = {v.name: v for v in self._vendors}
         for pod in Pod.objects.filter(state__in=[s.value for s in ENDED]).exclude(external_id=None):
             vendor = vendors[pod.provider]
-            if pod.pk in found or pod.external_id in vendor.lied:
+            if pod.pk in found or pod.external_id in vendor.misreported:
                 continue
-            price = dearest.get(pod.pk, pod.hourly_usd)
+            price = highest_usd.get(pod.pk, pod.hourly_usd)
             bill, ledger = vendor.billed_usd(str(pod.external_id)), booked.get(pod.pk, Decimal(0))
             if bill - ledger > _cost(price, UNDER_COUNTED):
                 raise Violated(

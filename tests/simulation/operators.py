@@ -1,4 +1,4 @@
-"""What operators do to the fleet: they edit its guardrails, and at the end let it work."""
+"""The operators: they edit the fleet's guardrails, and at the end let it work."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -10,10 +10,10 @@ from fleet.decision.values import Mode
 from fleet.models import Fleet
 from fleet.money import spending
 from pods.base.clock import utcnow
-from tests.simulation.dice import Dice
+from tests.simulation.draws import Draws
 from tests.simulation.invariants import Invariants
 
-CALM: Final = {
+END_SETTINGS: Final = {
     "mode": Mode.RUNNING.value,
     "max_instances": 3,
     "spawn_per_tick": 3,
@@ -25,51 +25,51 @@ CALM: Final = {
 
 
 class Operators:
-    """They edit by the dice; the judge hears of each edit."""
+    """They make random edits, and report each edit to the invariants."""
 
-    def __init__(self, fleet: Fleet, dice: Dice, invariants: Invariants) -> None:
-        self._fleet_id, self._dice, self._invariants = fleet.pk, dice, invariants
-        self._purse = Random(
-            f"purse {dice.seed}"
-        )  # its own: a seed's other faults stay as they are
+    def __init__(self, fleet: Fleet, draws: Draws, invariants: Invariants) -> None:
+        self._fleet_id, self._draws, self._invariants = fleet.pk, draws, invariants
+        # Draws of their own, so that a seed's other faults stay as they were before budgets came. The
+        # text is part of the seed.
+        self._budget_random = Random(f"purse {draws.seed}")
 
-    def misbehave(self) -> None:
-        """What they do in a step, now and then."""
-        if own := self._dice.strikes(0.03, "an operator edits"):
+    def edit_sometimes(self) -> None:
+        """Edit a guardrail, if the draw says so."""
+        if own := self._draws.occurs(0.03, "an operator edits"):
             self._edit(own)
 
-    def spend(self) -> None:
-        """Set a budget now and then, of the fleet's life or of the day, or take it away."""
-        if self._purse.random() >= 0.02:
+    def set_budget_sometimes(self) -> None:
+        """Set or remove the total or the daily budget, if the draw says so."""
+        if self._budget_random.random() >= 0.02:
             return
-        name = self._purse.choice(["total_budget_usd", "daily_budget_usd"])
+        name = self._budget_random.choice(["total_budget_usd", "daily_budget_usd"])
         spent = spending.spent(utcnow(), fleet_id=self._fleet_id).total
-        left = self._purse.choice(["0.02", "0.2", "0.7", None])
+        left = self._budget_random.choice(["0.02", "0.2", "0.7", None])
         changes = {name: None if left is None else str(round(spent + Decimal(left), 4))}
-        self._dice.say(f"an operator edits {changes}")
+        self._draws.record(f"an operator edits {changes}")
         self._write(changes)
 
-    def go_on(self) -> None:
-        """Let a fleet run that was paused or stopped."""
+    def resume(self) -> None:
+        """Let the fleet run if it is paused or stopped."""
         if Fleet.objects.get(pk=self._fleet_id).mode != Mode.RUNNING.value:
             self._write({"mode": Mode.RUNNING.value})
 
-    def calm(self) -> None:
-        """Three pods are wanted, and may be paid for; who is idle is destroyed."""
-        self._write(CALM)
+    def prepare_end(self) -> None:
+        """Allow three pods without a price limit; idle pods are destroyed."""
+        self._write(END_SETTINGS)
 
-    def _edit(self, dice: Random) -> None:
-        changes: dict[str, Any] = dice.choice(
+    def _edit(self, random: Random) -> None:
+        changes: dict[str, Any] = random.choice(
             [
-                {"max_instances": dice.randint(0, 4)},
-                {"mode": dice.choice(list(Mode)).value},
+                {"max_instances": random.randint(0, 4)},
+                {"mode": random.choice(list(Mode)).value},
                 {"mode": Mode.RUNNING.value, "max_instances": 3},
-                {"max_hourly_usd": dice.choice(["0.5", "1.0", None])},
-                {"spawn_per_tick": dice.randint(1, 3)},
-                {"idle_action": dice.choice(["stop", "destroy"])},
+                {"max_hourly_usd": random.choice(["0.5", "1.0", None])},
+                {"spawn_per_tick": random.randint(1, 3)},
+                {"idle_action": random.choice(["stop", "destroy"])},
             ]
         )
-        self._dice.say(f"{changes}")
+        self._draws.record(f"{changes}")
         self._write(changes)
 
     def _write(self, changes: Mapping[str, Any]) -> None:

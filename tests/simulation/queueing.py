@@ -1,4 +1,4 @@
-"""Beat and the task queue: periodic tasks fall due; messages are dropped, delayed, doubled, shuffled."""
+"""Beat and the task queue, which drops, delays, doubles and shuffles messages."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -13,11 +13,11 @@ from celery import current_app
 from django_celery_beat.models import PeriodicTask
 
 from pods.base.clock import utcnow
-from tests.simulation.dice import Dice
+from tests.simulation.draws import Draws
 from tests.simulation.worker import Worker
 
-LATE: Final = (0, 0, 0, 0, 1, 7, 40)  # seconds, a message at a time
-ROUNDS: Final = 6  # a task that sends another, that sends another
+LATE: Final = (0, 0, 0, 0, 1, 7, 40)  # seconds by which a message is delayed; one is drawn for each
+ROUNDS: Final = 6  # how often tasks that other tasks sent run in the same step
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,17 +39,17 @@ class _Entry:
 
 @dataclass(slots=True)
 class Queue:
-    """What was sent and not yet taken. It honours `expires`, as the broker's workers do."""
+    """The messages that no worker has taken yet. It respects `expires`, as real workers do."""
 
-    dice: Dice
+    draws: Draws
     worker: Worker
     messages: list[_Message] = field(default_factory=list)
 
     @contextmanager
     def patched(self) -> Iterator[None]:
-        """Within the block everything that is sent comes here."""
+        """Within the block every message comes into this queue."""
         app: Any = current_app._get_current_object()  # type: ignore[attr-defined]
-        app.loader.import_default_modules()  # as a worker does at its start
+        app.loader.import_default_modules()  # as a worker does when it starts
         with mock.patch.object(app, "send_task", self.send):
             yield
 
@@ -62,12 +62,12 @@ class Queue:
         expires: float | None = None,
         **_: Any,
     ) -> None:
-        """A message of a task, or of beat."""
+        """Take a message of a task or of beat."""
         self.worker.call(f"before sending {name}")
         values = tuple(args or ())
-        if self.dice.strikes(0.03, f"lost {name}{values}"):
+        if self.draws.occurs(0.03, f"lost {name}{values}"):
             return
-        late = self.dice.random.choice(LATE) if self.dice.faulty else 0
+        late = self.draws.random.choice(LATE) if self.draws.faults_on else 0
         now = utcnow()
         message = _Message(
             due=now + timedelta(seconds=(countdown or 0) + late),
@@ -76,19 +76,19 @@ class Queue:
             args=values,
         )
         self.messages.append(message)
-        if self.dice.strikes(0.02, f"twice {name}{values}"):
+        if self.draws.occurs(0.02, f"twice {name}{values}"):
             self.messages.append(message)
         self.worker.call(f"after sending {name}")
 
     def deliver(self, taken: Callable[[str], None]) -> None:
-        """Run what is due, in any order, and what that sends at once; `taken` hears of each."""
+        """Run the due messages in random order, then those that they sent; call `taken` for each."""
         for _ in range(ROUNDS):
             now = utcnow()
             due = [m for m in self.messages if m.due <= now]
             if not due:
                 return
             self.messages = [m for m in self.messages if m.due > now]
-            self.dice.random.shuffle(due)
+            self.draws.random.shuffle(due)
             for message in due:
                 if message.expires is None or utcnow() <= message.expires:
                     taken(message.task)
@@ -97,7 +97,7 @@ class Queue:
 
 
 class Beat:
-    """Sends each periodic task of the database's schedule when it falls due."""
+    """Sends each periodic task of the database's schedule when it is due."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue, self.silent_until = queue, utcnow()
@@ -113,8 +113,8 @@ class Beat:
             for row in rows.select_related("interval").order_by("pk")
         ]
 
-    def send_due(self, *, dice: Dice) -> None:
-        """Send what is due; now and then a second beat runs beside it (F42)."""
+    def send_due(self, *, draws: Draws) -> None:
+        """Send the due tasks; sometimes a second beat sends them too (F42)."""
         now = utcnow()
         if now < self.silent_until:
             return
@@ -122,6 +122,6 @@ class Beat:
             if now < entry.next_at:
                 continue
             entry.next_at = now + entry.every
-            copies = 2 if dice.strikes(0.01, f"a second beat sends {entry.task}") else 1
+            copies = 2 if draws.occurs(0.01, f"a second beat sends {entry.task}") else 1
             for _ in range(copies):
                 self._queue.send(entry.task, entry.args, expires=entry.expires)

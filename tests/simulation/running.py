@@ -1,6 +1,6 @@
-"""Lives days one after another with a database and a server of its own, a line of JSON for each.
+"""Runs days one after another with its own database and Valkey; prints a line of JSON for each.
 
-`python -m tests.simulation.running FOLDER TRIES DATABASE < SEEDS`, a seed a line;
+`python -m tests.simulation.running FOLDER TRIES DATABASE < SEEDS`, with one seed on each line;
 `python -m tests.simulation` starts it. DATABASE is `sqlite` or `postgres`.
 """
 
@@ -19,13 +19,13 @@ import django
 from django.core.management import call_command
 
 from config import embedded
-from tests.simulation.shrinking import most_spared
+from tests.simulation.shrinking import largest_left_out
 from tests.support import lengths, postgres
 
 
 @contextmanager
 def prepared(folder: Path, database: str) -> Iterator[None]:
-    """A migrated database and a Valkey, both in the folder; before Django's settings are read."""
+    """Start a migrated database and a Valkey in the folder, before Django reads its settings."""
     lengths.are_held()
     with ExitStack() as stack:
         os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
@@ -49,7 +49,7 @@ def prepared(folder: Path, database: str) -> Iterator[None]:
 @contextmanager
 def _postgres(folder: Path) -> Iterator[str]:
     """The address of a server that ends with the block."""
-    folder.chmod(0o711)  # its user has to pass through
+    folder.chmod(0o711)  # PostgreSQL's user has to pass through
     binaries = postgres.usable_binaries(folder / "pgwheel")
     postgres.make(folder / "postgres", binaries)
     server = postgres.run(folder / "postgres", binaries)
@@ -60,36 +60,36 @@ def _postgres(folder: Path) -> Iterator[str]:
         server.wait()
 
 
-def lived(seeds: Iterable[int], *, tries: int) -> Iterator[str]:
-    """The days of these seeds, each from an empty database and an empty Redis.
+def run_days(seeds: Iterable[int], *, tries: int) -> Iterator[str]:
+    """The results of these days, as JSON; each begins with an empty database and an empty Redis.
 
-    `tries`: how often a day that fails is lived again, to shrink it.
+    `tries`: how often a day that fails is run again, to shrink it.
     """
-    # What knows models is imported when Django is ready.
-    from tests.simulation.databases import Fresh
-    from tests.simulation.day import Lived, live
+    # Modules with models can be imported only when Django is ready.
+    from tests.simulation.databases import CleanDatabase
+    from tests.simulation.day import DayResult, run_day
 
-    url, fresh = os.environ["REDIS_URL"], Fresh()
+    url, database = os.environ["REDIS_URL"], CleanDatabase()
 
-    def one(seed: int, spared: Collection[int] = ()) -> Lived:
-        return live(url, seed, fresh, spared=spared)
+    def one(seed: int, left_out: Collection[int] = ()) -> DayResult:
+        return run_day(url, seed, database, left_out=left_out)
 
-    def fails(seed: int, spared: Collection[int]) -> bool:
-        return bool(one(seed, spared).violation)
+    def fails(seed: int, left_out: Collection[int]) -> bool:
+        return bool(one(seed, left_out).violation)
 
     for seed in seeds:
         day = one(seed)
         if day.violation:
-            spared = most_spared(day.fault_numbers, partial(fails, seed), tries=tries)
-            shrunk = one(seed, spared)
+            left_out = largest_left_out(day.fault_numbers, partial(fails, seed), tries=tries)
+            shrunk = one(seed, left_out)
             day = replace(day, violation=shrunk.violation or day.violation)
         yield json.dumps(asdict(day))
 
 
 def main(folder: str, tries: str, database: str) -> None:
-    """Print what the day of each seed of standard input came to."""
+    """Print the result of the day of each seed on standard input."""
     with prepared(Path(folder), database):
-        for line in lived(map(int, sys.stdin), tries=int(tries)):
+        for line in run_days(map(int, sys.stdin), tries=int(tries)):
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""Hypothesis chooses what goes wrong, and finds the shortest story that breaks an invariant."""
+"""Hypothesis chooses the faults, and finds the shortest sequence that breaks an invariant."""
 
 import logging
 from contextlib import ExitStack
@@ -15,10 +15,10 @@ from fleet.decision.values import Mode
 from fleet.models import Fleet
 from pods.base import clock
 from pods.emulators.base import SteppedClock
-from tests.simulation.databases import Fresh
+from tests.simulation.databases import CleanDatabase
 from tests.simulation.day import STEP, Day
-from tests.simulation.dice import Dice
-from tests.simulation.redis_time import DEAF, DOWN
+from tests.simulation.draws import Draws
+from tests.simulation.redis_faults import DOWN, LOSES_ANSWERS
 from tests.simulation.worker import FROZEN_SECONDS, LAST_CALL
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -32,21 +32,21 @@ EDITS = st.one_of(
 )
 
 
-class Story(RuleBasedStateMachine):
-    """A fleet of two vendors; every step checks the invariants, the end that it settles."""
+class FaultSequence(RuleBasedStateMachine):
+    """A fleet at two vendors; each step checks the invariants, the end checks that it settles."""
 
     url: str
 
     @initialize(backlog=st.integers(0, 60))
     def begin(self, backlog: int) -> None:
-        self.fresh, self.stack = Fresh(), ExitStack()
-        self.fresh.restore()
+        self.database, self.stack = CleanDatabase(), ExitStack()
+        self.database.restore()
         client = redis.Redis.from_url(self.url, protocol=2)
         client.flushall()
         time = SteppedClock()
         with clock.use(time):
-            self.day = Day(Dice(0), time, client)
-        self.day.dice.faulty = False  # what goes wrong is the rules' to say
+            self.day = Day(Draws(0), time, client)
+        self.day.draws.faults_on = False  # only the rules cause faults
         self.stack.enter_context(self.day.patched())
         self.day.prepare()
         self.day.agents.add_items(backlog)
@@ -58,8 +58,8 @@ class Story(RuleBasedStateMachine):
             self.day.step()
 
     @rule(at=st.integers(1, LAST_CALL), frozen=st.sampled_from([0, 0, *FROZEN_SECONDS]))
-    def next_task_dies_or_stands_still(self, at: int, frozen: int) -> None:
-        self.day.worker.doom = (at, frozen)
+    def next_task_is_killed_or_frozen(self, at: int, frozen: int) -> None:
+        self.day.worker.next_end = (at, frozen)
 
     @rule(which=ROUTES, done=st.booleans(), times=st.integers(1, 3))
     def calls_are_lost(self, which: tuple[int, int], done: bool, times: int) -> None:
@@ -72,11 +72,11 @@ class Story(RuleBasedStateMachine):
     def calls_are_refused(self, which: tuple[int, int], status: int, times: int) -> None:
         vendor = self.day.vendors[which[0]]
         route = vendor.routes[which[1]]
-        vendor.desk.faults.answer(route.method, route.path, vendor.trouble(status), times=times)
+        vendor.desk.faults.answer(route.method, route.path, vendor.error_reply(status), times=times)
 
-    @rule(ill=st.sampled_from([DOWN, DEAF, ""]))
-    def redis_is(self, ill: str) -> None:
-        self.day.server.ill = ill
+    @rule(failure=st.sampled_from([DOWN, LOSES_ANSWERS, ""]))
+    def redis_fails(self, failure: str) -> None:
+        self.day.server.failure = failure
 
     @rule(changes=EDITS)
     def an_operator_edits(self, changes: dict[str, Any]) -> None:
@@ -84,7 +84,7 @@ class Story(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 60))
     def work_arrives(self, count: int) -> None:
-        if not self.day.server.ill:
+        if not self.day.server.failure:
             self.day.agents.add_items(count)
 
     @rule(vendor=st.integers(0, 1), which=st.integers(0, 3))
@@ -98,15 +98,15 @@ class Story(RuleBasedStateMachine):
         if hasattr(self, "stack"):
             with self.stack:
                 self.day.settle()
-            self.fresh.restore()
+            self.database.restore()
 
 
 def run(url: str, *, examples: int, steps: int) -> None:
     for name in ("pods", "fleet", "stamina"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    Story.url = url
+    FaultSequence.url = url
     run_state_machine_as_test(
-        Story,
+        FaultSequence,
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
@@ -118,11 +118,11 @@ def run(url: str, *, examples: int, steps: int) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_no_short_story_breaks_an_invariant(redis_url: str) -> None:
+def test_no_short_sequence_of_faults_breaks_an_invariant(redis_url: str) -> None:
     run(redis_url, examples=10, steps=12)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_no_story_breaks_an_invariant(redis_url: str) -> None:
+def test_no_sequence_of_faults_breaks_an_invariant(redis_url: str) -> None:
     run(redis_url, examples=300, steps=40)

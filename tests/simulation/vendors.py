@@ -1,4 +1,4 @@
-"""The vendors of a simulated day: what runs there, what it costs, and what goes wrong with it."""
+"""The vendors of a simulated day: their machines, bills and faults."""
 
 import json
 from abc import ABC, abstractmethod
@@ -14,12 +14,12 @@ from pods.emulators.runpod import RunPodEmulator
 from pods.emulators.runpod_state import Boot, Problem, RunPodState
 from pods.emulators.vastai import VastaiEmulator
 from pods.emulators.vastai_contracts import Refusal
-from tests.simulation.dice import Dice
+from tests.simulation.draws import Draws
 
 PROBLEM: Final = "application/problem+json"
-SOMEBODY: Final = "somebody-elses"
+OTHER_NAME: Final = "somebody-elses"
 IMAGE: Final = "registry.example/worker:1.4.2"
-TROUBLE: Final = (500, 503, 429, 401, 404)
+ERROR_STATUSES: Final = (500, 503, 429, 401, 404)
 SLOTS: Final = 6
 
 
@@ -29,7 +29,7 @@ class Machine:
 
     id: str
     name: str
-    up_since: Any  # which boot it is; None: its container does not run
+    up_since: Any  # tells one boot from the next; None: its container does not run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +38,11 @@ class Route:
 
     method: str
     path: str
-    one: bool = False  # it is about one machine
+    one: bool = False  # it names one machine
 
 
 class Vendor(ABC):
-    """An emulated vendor without sockets, and what others do with its machines."""
+    """An emulated vendor without sockets, and other people who use the same account."""
 
     name: ClassVar[str]
     url: ClassVar[str]
@@ -50,80 +50,80 @@ class Vendor(ABC):
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        self.foreign: set[str] = set()  # machines of somebody else on the same account
-        self.lied: set[str] = set()  # machines of which an answer said what is not so
+        self.foreign: set[str] = set()  # machines of other people on the same account
+        self.misreported: set[str] = set()  # machines about which an answer was wrong
 
     @abstractmethod
     def machines(self) -> list[Machine]:
-        """Everything that exists, whoever made it."""
+        """All machines that exist, also those of other people."""
 
     @abstractmethod
     def billed_usd(self, machine: str) -> Decimal:
-        """What a machine has cost until now."""
+        """The USD that a machine has cost until now."""
 
     @abstractmethod
     def end(self, machine: str) -> None:
-        """The machine ends: its own agent, or somebody in the console, deletes it."""
+        """End a machine, as its agent or a person in the console does."""
 
     @abstractmethod
-    def rent(self, name: str, dice: Random) -> str | None:
-        """Somebody rents a machine with that name, past us; None where there is none to rent."""
+    def rent(self, name: str, random: Random) -> str | None:
+        """Rent a machine with this name, not through the manager; None if none is for rent."""
 
     @abstractmethod
-    def trouble(self, status: int) -> Reply:
-        """An answer that is an error."""
+    def error_reply(self, status: int) -> Reply:
+        """An error answer."""
 
     @abstractmethod
-    def _break_one(self, machine: Machine, dice: Dice) -> None:
-        """What happens to a machine of ours by itself."""
+    def _break_machine(self, machine: Machine, draws: Draws) -> None:
+        """Cause a fault of one of our machines, if the draw says so."""
 
     @abstractmethod
-    def change_market(self, dice: Dice) -> None:
-        """Stock, prices and rivals."""
+    def change_market(self, draws: Draws) -> None:
+        """Change stock, prices and rivals, if the draw says so."""
 
     @abstractmethod
     def restock(self) -> None:
-        """Enough is for rent again."""
+        """Put enough machines up for rent again."""
 
-    def misbehave(self, dice: Dice, tag: str) -> None:
-        """What goes wrong in a step."""
-        self._break_answers(dice)
+    def cause_faults(self, draws: Draws, tag: str) -> None:
+        """Cause the faults of one step."""
+        self._break_answers(draws)
         mine = [m for m in self.machines() if m.id not in self.foreign]
         for machine in mine:
-            self._break_one(machine, dice)
-        if mine and (own := dice.strikes(0.01, f"{self.name}: a machine is started under our tag")):
+            self._break_machine(machine, draws)
+        if mine and (own := draws.occurs(0.01, f"{self.name}: a machine is started under our tag")):
             self.rent(f"{tag}-{own.getrandbits(128):032x}", own)
-        if not self.foreign and (made := self.rent(SOMEBODY, dice.random)):
+        if not self.foreign and (made := self.rent(OTHER_NAME, draws.random)):
             self.foreign.add(made)
-        self.change_market(dice)
+        self.change_market(draws)
 
-    def calm(self) -> None:
-        """Its answers are what they should be from now on."""
+    def stop_faults(self) -> None:
+        """Answer correctly from now on."""
         self.desk.faults.clear()
 
-    def _break_answers(self, dice: Dice) -> None:
+    def _break_answers(self, draws: Draws) -> None:
         faults = self.desk.faults
         for route in self.routes:
             words = f"{self.name}: {route.method} {route.path}"
-            if dice.strikes(0.006, f"{words} loses its answer"):
+            if draws.occurs(0.006, f"{words} loses its answer"):
                 faults.lose_answer(route.method, route.path)
-            if dice.strikes(0.006, f"{words} loses its request"):
+            if draws.occurs(0.006, f"{words} loses its request"):
                 faults.lose_request(route.method, route.path)
-            if own := dice.strikes(0.012, f"{words} answers an error"):
-                self._answer_trouble(route, own)
+            if own := draws.occurs(0.012, f"{words} answers an error"):
+                self._answer_error(route, own)
 
-    def _answer_trouble(self, route: Route, dice: Random) -> None:
-        known = TROUBLE if route.one else TROUBLE[:-1]
-        status = dice.choice(known)
+    def _answer_error(self, route: Route, random: Random) -> None:
+        known = ERROR_STATUSES if route.one else ERROR_STATUSES[:-1]
+        status = random.choice(known)
         if status == 404 and route.method == "GET":
-            self.lied |= {m.id for m in self.machines()}
+            self.misreported |= {m.id for m in self.machines()}
         after = route.method != "GET" and status >= 500
         put = self.desk.faults.answer_after if after else self.desk.faults.answer
-        put(route.method, route.path, self.trouble(status))
+        put(route.method, route.path, self.error_reply(status))
 
 
 class RunPod(Vendor):
-    """RunPod: pods of the community and the secure cloud."""
+    """RunPod, with pods of the community and the secure cloud."""
 
     name = "runpod"
     url = "http://127.0.0.1:1"
@@ -134,15 +134,15 @@ class RunPod(Vendor):
         Route(method="DELETE", path=r"/v2/pods/[^/]+", one=True),
     )
 
-    def __init__(self, clock: SteppedClock, dice: Dice) -> None:
+    def __init__(self, clock: SteppedClock, draws: Draws) -> None:
         self.state = RunPodState(
             clock=clock,
-            seed=dice.seed,
+            seed=draws.seed,
             boot=Boot(provisioning=5, starting=5, pulling=5),
             balance_usd=Decimal(5000),
-            list_lag=dice.random.choice([0, 0, 20]),
-            get_lag=dice.random.choice([0, 0, 20]),
-            page_size=dice.random.choice([None, 3]),
+            list_lag=draws.random.choice([0, 0, 20]),
+            get_lag=draws.random.choice([0, 0, 20]),
+            page_size=draws.random.choice([None, 3]),
         )
         self._clock = clock
         super().__init__(Desk(RunPodEmulator(self.state)))
@@ -160,7 +160,7 @@ class RunPod(Vendor):
     def end(self, machine: str) -> None:
         self.state.vanish(machine)
 
-    def rent(self, name: str, dice: Random) -> str | None:
+    def rent(self, name: str, random: Random) -> str | None:
         gpu = {"id": "NVIDIA GeForce RTX 4090", "count": 1}
         request = {"name": name, "image": IMAGE, "cloud": "COMMUNITY", "gpu": gpu}
         try:
@@ -168,20 +168,20 @@ class RunPod(Vendor):
         except Problem:
             return None
 
-    def trouble(self, status: int) -> Reply:
+    def error_reply(self, status: int) -> Reply:
         body = {"title": "x", "status": status, "detail": "x"}
         return Reply(status=status, json=body, content_type=PROBLEM)
 
-    def _break_one(self, machine: Machine, dice: Dice) -> None:
-        if dice.strikes(0.006, f"{machine.id} is deleted in the console"):
+    def _break_machine(self, machine: Machine, draws: Draws) -> None:
+        if draws.occurs(0.006, f"{machine.id} is deleted in the console"):
             self.state.vanish(machine.id)
-        elif dice.strikes(0.005, f"{machine.id} fails"):
+        elif draws.occurs(0.005, f"{machine.id} fails"):
             self.state.fail(machine.id)
-        elif dice.strikes(0.004, f"{machine.id} stands still in its boot"):
+        elif draws.occurs(0.004, f"{machine.id} stands still in its boot"):
             self.state.pods[machine.id].stuck = True
-        elif dice.strikes(0.004, f"{machine.id} restarts by itself"):
+        elif draws.occurs(0.004, f"{machine.id} restarts by itself"):
             self.state.pods[machine.id].boot_at = self._clock()
-        elif dice.strikes(0.004, f"{machine.id} is stopped in the console"):
+        elif draws.occurs(0.004, f"{machine.id} is stopped in the console"):
             with suppress(Problem):  # not while it boots
                 self.state.act(machine.id, "stop")
 
@@ -190,15 +190,15 @@ class RunPod(Vendor):
             for place in gpu.stock:
                 gpu.stock[place] = 8
 
-    def change_market(self, dice: Dice) -> None:
-        if own := dice.strikes(0.01, "RunPod's stock changes"):
+    def change_market(self, draws: Draws) -> None:
+        if own := draws.occurs(0.01, "RunPod's stock changes"):
             gpu = own.choice(self.state.catalog)
             for place in gpu.stock:
                 gpu.stock[place] = own.choice([0, 1, 4, 8])
 
 
 class Vastai(Vendor):
-    """Vast.ai: hosts that rivals bid for."""
+    """Vast.ai, with hosts that rivals bid for."""
 
     name = "vastai"
     url = "http://127.0.0.1:2"
@@ -210,7 +210,7 @@ class Vastai(Vendor):
         Route(method="DELETE", path=one, one=True),
     )
 
-    def __init__(self, clock: SteppedClock, dice: Dice) -> None:
+    def __init__(self, clock: SteppedClock, draws: Draws) -> None:
         self.emulator = VastaiEmulator(clock=clock, limits={}, credit=Decimal(5000))
         self.market = self.emulator.market
         for number in range(SLOTS):
@@ -237,7 +237,7 @@ class Vastai(Vendor):
     def end(self, machine: str) -> None:
         self.market.destroy(self.market.contracts[int(machine)])
 
-    def rent(self, name: str, dice: Random) -> str | None:
+    def rent(self, name: str, random: Random) -> str | None:
         slot = next(self.market.offered(), None)
         if slot is None:
             return None
@@ -248,45 +248,45 @@ class Vastai(Vendor):
             return None
         return str(made.id)
 
-    def trouble(self, status: int) -> Reply:
+    def error_reply(self, status: int) -> Reply:
         body = {"success": False, "error": "trouble", "msg": "x"}
         return Reply(status=status, text=json.dumps(body))
 
-    def calm(self) -> None:
-        super().calm()
+    def stop_faults(self) -> None:
+        super().stop_faults()
         self.emulator.quirks.errors_create = 0
         self.emulator.quirks.defects.clear()
         self.emulator.quirks.keeps_destroyed = False
 
-    def _break_one(self, machine: Machine, dice: Dice) -> None:
+    def _break_machine(self, machine: Machine, draws: Draws) -> None:
         contract = self.market.contracts[int(machine.id)]
-        if dice.strikes(0.005, f"{machine.id} is deleted in the console"):
+        if draws.occurs(0.005, f"{machine.id} is deleted in the console"):
             self.market.destroy(contract)
-        elif dice.strikes(0.005, f"the process of {machine.id} ends"):
+        elif draws.occurs(0.005, f"the process of {machine.id} ends"):
             self.market.exits(contract)
-        elif dice.strikes(0.004, f"the host of {machine.id} is cut off"):
+        elif draws.occurs(0.004, f"the host of {machine.id} is cut off"):
             self.market.goes_offline(contract)
-        elif contract.actual == "offline" and dice.random.random() < 0.2:
+        elif contract.actual == "offline" and draws.random.random() < 0.2:
             self.market.comes_online(contract)
-        elif dice.strikes(0.004, f"{machine.id} is stopped in the console"):
+        elif draws.occurs(0.004, f"{machine.id} is stopped in the console"):
             self.market.stop(contract)
 
     def restock(self) -> None:
         for slot in self.market.slots:
             self.market.rival_leaves(slot)
 
-    def change_market(self, dice: Dice) -> None:
+    def change_market(self, draws: Draws) -> None:
         quirks, slots = self.emulator.quirks, self.market.slots
-        if own := dice.strikes(0.02, "a rival outbids on Vast.ai"):
+        if own := draws.occurs(0.02, "a rival outbids on Vast.ai"):
             self.market.rival_bids(own.choice(slots), Decimal(9))
-        if own := dice.strikes(0.01, "a rival leaves Vast.ai"):
+        if own := draws.occurs(0.01, "a rival leaves Vast.ai"):
             self.market.rival_leaves(own.choice(slots))
-        if dice.strikes(0.01, "a create on Vast.ai fails and bills"):
+        if draws.occurs(0.01, "a create on Vast.ai fails and bills"):
             quirks.errors_create += 1
-        if own := dice.strikes(0.01, "a boot on Vast.ai is defective"):
+        if own := draws.occurs(0.01, "a boot on Vast.ai is defective"):
             quirks.defects.append(own.choice(["stuck", "pull", "oci"]))
-        if dice.strikes(0.006, "Vast.ai says that it destroys, and does not"):
+        if draws.occurs(0.006, "Vast.ai says that it destroys, and does not"):
             quirks.keeps_destroyed = True
-            self.lied |= {m.id for m in self.machines()}
-        elif quirks.keeps_destroyed and dice.random.random() < 0.3:
+            self.misreported |= {m.id for m in self.machines()}
+        elif quirks.keeps_destroyed and draws.random.random() < 0.3:
             quirks.keeps_destroyed = False

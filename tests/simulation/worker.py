@@ -1,7 +1,7 @@
-"""Runs the manager's tasks as a worker that may be killed or frozen at any of its calls.
+"""Runs the manager's tasks as a worker that can be killed or frozen at any of its calls.
 
-A call is one statement of the database, one command of Redis or one request to a vendor, and the
-sending of a task: just before it and just after it the process may die or stand still.
+A call is a database statement, a Redis command, a request to a vendor or the sending of a task. The
+process can end or freeze just before it and just after it.
 """
 
 import contextvars
@@ -12,13 +12,13 @@ from typing import Any, Final
 from django.db import connection
 
 from pods.providers.errors import ProviderError
-from tests.simulation.dice import Dice
+from tests.simulation.draws import Draws
 
-DEADLY: Final = 0.03  # the share of tasks that die, or stand still
-LAST_CALL: Final = 45  # a task that has fewer calls outlives what was to end it
-FROZEN_SECONDS: Final = (20, 60, 200)  # a lease of a tick, of a claim, and longer than both
+ENDED_SHARE: Final = 0.03  # the share of tasks that are killed or frozen
+LAST_CALL: Final = 45  # a task with fewer calls ends before its fault
+FROZEN_SECONDS: Final = (20, 60, 200)  # within a tick's lease, within a claim, and longer than both
 CREATES: Final = ("before POST /v2/pods", "before PUT /api/v0/asks")
-# Of a process that died the server undoes the transaction; that of one task is the next one's too.
+# A killed process's transaction is rolled back; here the next task uses the same connection.
 UNDOING: Final = ("BEGIN", "ROLLBACK", "RELEASE", "SAVEPOINT")
 
 
@@ -26,107 +26,110 @@ class Killed(BaseException):
     """The worker is killed here."""
 
 
-class Broke(AssertionError):
-    """A task raised what no task may raise."""
+class TaskFailed(AssertionError):
+    """A task raised an error that no task may raise."""
 
 
 @dataclass(slots=True)
 class _Attempt:
     what: str
-    end_at: int = 0  # the call at which it ends; 0: it lives
+    end_at: int = 0  # the call at which it ends; 0: it runs to its end
     frozen_for: int = 0  # seconds; 0: it is killed instead
     calls: int = 0
-    dead: bool = False
-    stood_still_at: int = -1  # the call
+    killed: bool = False
+    frozen_at: int = -1  # the call at which it was frozen
 
 
 class Worker:
-    """Runs one task at a time; while one is frozen, `meanwhile(seconds)` lets the others go on."""
+    """Runs one task at a time; while one is frozen, `run_others(seconds)` runs the others."""
 
-    def __init__(self, dice: Dice, meanwhile: Callable[[float], None]) -> None:
-        self._dice, self._meanwhile = dice, meanwhile
-        self.doom: tuple[int, int] | None = None  # of the next task: at which call, frozen for (s)
-        self._attempts: list[_Attempt | None] = []  # None: nobody's turn, while one is frozen
-        # The tasks that stood still with nothing but the request between them and a create: no look
-        # and no claim can keep such a request from the vendor, who knows no idempotency tokens.
+    def __init__(self, draws: Draws, run_others: Callable[[float], None]) -> None:
+        self._draws, self._run_others = draws, run_others
+        # Of the next task: the call at which it ends, and for how many seconds it is frozen (0: killed).
+        self.next_end: tuple[int, int] | None = None
+        self._attempts: list[_Attempt | None] = []  # None on top: a task is frozen
+        # The tasks that were frozen just before the request of a create. No list and no claim can stop
+        # such a request, and the vendor has no idempotency tokens.
         self.late_creates: set[str] = set()
 
     @property
     def at_work(self) -> bool:
-        """Whether a call that comes now is a task's."""
+        """Whether a call that comes now belongs to a task."""
         return bool(self._attempts) and self._attempts[-1] is not None
 
     def run(self, what: str, task: Callable[[], Any]) -> None:
-        """Run a task to its end, whichever that is.
+        """Run a task until it ends or is killed.
 
         Raises:
-            Broke: it raised what Celery would have logged as a bug.
+            TaskFailed: it raised an error that Celery would log as a bug.
         """
-        self._attempts.append(self._begun(what))
+        self._attempts.append(self._new_attempt(what))
         try:
             task()
         except Killed:
-            self._dice.say(f"{what}: killed")
+            self._draws.record(f"{what}: killed")
         except ProviderError as exc:
-            self._dice.say(f"{what}: {type(exc).__name__} {exc}"[:160])
+            self._draws.record(f"{what}: {type(exc).__name__} {exc}"[:160])
         except Exception as exc:
-            raise Broke(f"{what}: {type(exc).__name__} {exc}") from exc
+            raise TaskFailed(f"{what}: {type(exc).__name__} {exc}") from exc
         finally:
             self._attempts.pop()
 
-    def _begun(self, what: str) -> _Attempt:
+    def _new_attempt(self, what: str) -> _Attempt:
         attempt = _Attempt(what)
         nested = len(self._attempts) > 1
-        if self.doom is not None and not nested:
-            (attempt.end_at, attempt.frozen_for), self.doom = self.doom, None
+        if self.next_end is not None and not nested:
+            (attempt.end_at, attempt.frozen_for), self.next_end = self.next_end, None
             return attempt
-        fate = None if nested else self._dice.strikes(DEADLY, f"{what} is to die or stand still")
-        if fate is not None:
-            attempt.end_at = fate.randint(1, LAST_CALL)
-            attempt.frozen_for = fate.choice((0, 0, *FROZEN_SECONDS))
+        own = (
+            None if nested else self._draws.occurs(ENDED_SHARE, f"{what} will be killed or frozen")
+        )
+        if own is not None:
+            attempt.end_at = own.randint(1, LAST_CALL)
+            attempt.frozen_for = own.choice((0, 0, *FROZEN_SECONDS))
         return attempt
 
     def call(self, where: str) -> None:
-        """A task's call begins or has ended: here it may die.
+        """Note that a call of the task begins or has ended; kill or freeze the task if it is time.
 
         Raises:
-            Killed: it does.
+            Killed: the task is killed here.
         """
         attempt = self._attempts[-1] if self._attempts else None
         if attempt is None:
             return
         attempt.calls += 1
-        if attempt.dead:
+        if attempt.killed:
             raise Killed
         if attempt.end_at and attempt.calls >= attempt.end_at:
             self._end(attempt, where)
-        if where.startswith(CREATES) and 0 <= attempt.calls - attempt.stood_still_at <= 1:
+        if where.startswith(CREATES) and 0 <= attempt.calls - attempt.frozen_at <= 1:
             self.late_creates.add(attempt.what)
 
     def _end(self, attempt: _Attempt, where: str) -> None:
         if not attempt.frozen_for:
-            attempt.dead = True
-            self._dice.say(f"{attempt.what} dies {where}")
+            attempt.killed = True
+            self._draws.record(f"{attempt.what} is killed {where}")
             raise Killed
-        # Not while the rows that an INSERT returns are to be fetched: the connection is everybody's.
+        # Not in a transaction, nor before the rows of an INSERT are read: all tasks share the connection.
         if not connection.in_atomic_block and not where.startswith("after INSERT"):
             self._freeze(attempt, where)
 
     def _freeze(self, attempt: _Attempt, where: str) -> None:
         seconds, attempt.end_at = attempt.frozen_for, 0
-        attempt.stood_still_at = attempt.calls
-        self._dice.say(f"{attempt.what} stands still {where} for {seconds} s")
+        attempt.frozen_at = attempt.calls
+        self._draws.record(f"{attempt.what} is frozen {where} for {seconds} s")
         self._attempts.append(None)
         try:
-            contextvars.Context().run(self._meanwhile, seconds)
+            contextvars.Context().run(self._run_others, seconds)
         finally:
             self._attempts.pop()
-        self._dice.say(f"{attempt.what} goes on")
+        self._draws.record(f"{attempt.what} runs on")
 
     def statement(
         self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any
     ) -> Any:
-        """A statement of the database; for `connection.execute_wrapper`."""
+        """Run a database statement as a call; for `connection.execute_wrapper`."""
         if not self.at_work or sql.startswith(UNDOING):
             return execute(sql, params, many, context)
         words = " ".join(sql.split()[:3]).replace('"', "")

@@ -1,4 +1,4 @@
-"""Redis as the tasks see it: on the simulation's clock, and gone, deaf or full while it is ill."""
+"""Redis as the tasks see it: on the simulation's clock, and at times down, full or without answers."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,35 +13,34 @@ from redis.exceptions import OutOfMemoryError
 from pods.base.clock import utcnow
 from tests.simulation.worker import Worker
 
-DOWN: Final = "down"  # nobody answers
-DEAF: Final = "deaf"  # what is asked is done, and the answer is lost
-FULL: Final = "full"  # what needs memory is refused
-# What the server itself refuses for want of memory (its flag denyoom), of what the manager sends.
+DOWN: Final = "down"  # no connection
+LOSES_ANSWERS: Final = "loses answers"  # it runs a command, and the answer is lost
+FULL: Final = "full"  # it refuses commands that need memory
+# The commands of the manager that a full server refuses (those with the flag denyoom).
 DENIED: Final = frozenset({"SET", "INCR", "HSET", "XADD", "XGROUP CREATE"})
 OOM: Final = "command not allowed when used memory > 'maxmemory'."
-DEPTH_FIELDS: Final = (
-    16  # the answer of fleet/backlog/scripts/stream_depth.lua, whose time is two of
-)
+# The length of the answer of fleet/backlog/scripts/stream_depth.lua; two of its fields are the time.
+DEPTH_FIELDS: Final = 16
 
 
-class RedisTime:
-    """The server of this run as `worker`'s tasks meet it; the agents' own commands pass through."""
+class FaultyRedis:
+    """Redis with faults for the commands of `worker`'s tasks; the agents' commands pass unchanged."""
 
     def __init__(self, worker: Worker) -> None:
-        self.ill = ""  # DOWN, DEAF, or well
-        self.ahead = timedelta(0)  # of the manager's clock; negative: behind it (F31)
-        self.asked: dict[bytes, datetime] = {}  # consumer: since it last asked for items
-        self.settled: dict[bytes, datetime] = {}  # consumer: since it last got or settled one
+        self.failure = ""  # DOWN, LOSES_ANSWERS, FULL, or "" if it works
+        self.ahead = timedelta(0)  # its clock minus the manager's (F31)
+        self.asked: dict[bytes, datetime] = {}  # when a consumer last asked for items
+        self.settled: dict[bytes, datetime] = {}  # when a consumer last got or acknowledged one
         self._worker = worker
 
     @property
     def clock(self) -> datetime:
-        """What time it is on the server's host."""
+        """The time on the server's host."""
         return utcnow() + self.ahead
 
     @contextmanager
     def patched(self) -> Iterator[None]:
-        """Within the block the clients of this process meet it."""
+        """Within the block the Redis clients of this process have its faults and its clock."""
         command: Callable[..., Any] = redis.Redis.execute_command
         pipeline: Callable[..., Any] = Pipeline.execute
 
@@ -49,7 +48,7 @@ class RedisTime:
             if not self._worker.at_work:
                 return command(client, *args, **options)
             self._before(str(args[0]))
-            if self.ill == FULL and args[0] in DENIED:
+            if self.failure == FULL and args[0] in DENIED:
                 raise OutOfMemoryError(OOM)
             answer = self._translated(str(args[0]), command(client, *args, **options))
             return self._after(str(args[0]), answer)
@@ -76,8 +75,8 @@ class RedisTime:
     def _unless_full(
         self, names: list[str], client: Any, pipeline: Any, raise_on_error: bool
     ) -> list[Any]:
-        """The answers; of what a full server refuses, its error."""
-        denied = [self.ill == FULL and name in DENIED for name in names]
+        """The answers, with an error for each command that a full server refuses."""
+        denied = [self.failure == FULL and name in DENIED for name in names]
         if not any(denied):
             return list(pipeline(client, raise_on_error))
         client.command_stack = [
@@ -91,17 +90,17 @@ class RedisTime:
 
     def _before(self, what: str) -> None:
         self._worker.call(f"before {what}")
-        if self.ill == DOWN:
+        if self.failure == DOWN:
             raise redis.ConnectionError("Error 111 connecting. Connection refused.")
 
     def _after(self, what: str, answer: Any) -> Any:
-        if self.ill == DEAF:
+        if self.failure == LOSES_ANSWERS:
             raise redis.TimeoutError("Timeout reading from socket")
         self._worker.call(f"after {what}")
         return answer
 
     def _translated(self, name: str, answer: Any) -> Any:
-        """The answer with the simulation's time in the place of the server's."""
+        """The answer with the simulation's time instead of the server's."""
         micros = int(self.clock.timestamp() * 1_000_000)
         if name == "TIME" and isinstance(answer, tuple):
             return (micros // 1_000_000, micros % 1_000_000)
