@@ -1,4 +1,4 @@
-"""The pages for people: every link leads somewhere, and every page is short enough to read."""
+"""The documentation: every link has a target, and every page is short enough to read."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,14 +10,14 @@ from tests.architecture.tree import ROOT, name_of, tracked
 
 PAGES = ("README.md", "CHANGELOG.md", "docs/*.md", "docs/**/*.md")
 MOST_LINES, MOST_COLUMNS = 150, 100
-# Why each may be longer.
+# Pages that may be longer, with the reason.
 LONG_PAGES = {
     "CHANGELOG.md": "it grows with each version",
-    "docs/howto/provider-example.md": "one listing, which a test holds to the code",
+    "docs/howto/provider-example.md": "one listing, which a test compares with the code",
 }
 FENCE = re.compile(r"^ *(?:```|~~~)")
 HEADING = re.compile(r"^#{1,6} +(.+?) *#*$")
-# The text of a link may have an image in it, and a line break.
+# The text of a link may contain an image or a line break.
 LINK = re.compile(
     r"\[(?:[^\[\]]|!\[[^\]]*\]\([^)]*\))*\]\(\s*<?([^()\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)"
 )
@@ -41,7 +41,7 @@ def prose(page: Path) -> Iterator[tuple[int, str]]:
 
 
 def links(page: Path) -> set[str]:
-    """What the page links to in this repository, as it is written there."""
+    """The link targets in this repository, as the page writes them."""
     text = re.sub(r"`[^`]*`", "code", "\n".join(line for _, line in prose(page)))
     found = {*LINK.findall(text), *IMAGE.findall(text)}
     return {target for target in found if not ELSEWHERE.match(target)}
@@ -62,7 +62,7 @@ def anchors(page: Path) -> frozenset[str]:
 
 
 def leads_to(page: Path, target: str) -> tuple[Path, str]:
-    """The file of a link and the anchor in it, empty where it has none."""
+    """The file and the anchor of a link; the anchor is "" if it has none."""
     path, _, anchor = unquote(target).partition("#")
     return (page.parent / path).resolve() if path else page, anchor
 
@@ -76,12 +76,12 @@ def is_broken(page: Path, target: str) -> bool:
 
 @cache
 def known_paths() -> frozenset[Path]:
-    """The files in git and their folders: what lies beside them here, readers do not have."""
+    """The files in git and their folders; readers do not have any other file."""
     files = tracked()
     return frozenset({*files, *(folder for file in files for folder in file.parents)})
 
 
-def test_every_link_leads_somewhere() -> None:
+def test_every_link_has_a_target() -> None:
     assert len(pages()) > 10
     broken = [
         f"{name_of(page)}: {target}"
@@ -112,7 +112,7 @@ def test_no_page_is_longer_than_150_lines() -> None:
 
 
 def test_no_line_is_longer_than_100_columns() -> None:
-    """But for tables, code, and lines that are one link."""
+    """Tables, code and lines that are a single link may be longer."""
     too_long = [
         f"{name_of(page)}:{number}"
         for page in pages()
@@ -124,7 +124,7 @@ def test_no_line_is_longer_than_100_columns() -> None:
     assert too_long == []
 
 
-def test_a_page_is_read_as_github_reads_it(tmp_path: Path) -> None:
+def test_links_and_anchors_are_found_as_github_finds_them(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "# The `first` page\n"

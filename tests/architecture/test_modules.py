@@ -1,4 +1,4 @@
-"""How large modules are, what they are called, and what they may import."""
+"""The size of modules, their names, and their imports."""
 
 import ast
 import json
@@ -13,7 +13,16 @@ from tests.architecture.tree import ROOT, name_of, parsed, tracked
 from tests.support.programs import command
 
 LONGEST_MODULE, LONGEST_FUNCTION = 400, 40
-SAY_NOTHING = {"util", "utils", "helper", "helpers", "common", "service", "services", "managers"}
+NAMES_WITHOUT_MEANING = {
+    "util",
+    "utils",
+    "helper",
+    "helpers",
+    "common",
+    "service",
+    "services",
+    "managers",
+}
 PURE = (
     "fleet/decision/*.py",
     "pods/costs/price.py",
@@ -57,22 +66,22 @@ def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return (function.end_lineno or 0) - body[0].lineno + 1 if body else 0
 
 
-def test_a_module_is_named_after_what_it_knows() -> None:
+def test_no_module_has_a_name_without_meaning() -> None:
     names = {part for path in tracked("*.py") for part in (path.stem, path.parent.name)}
-    assert names & SAY_NOTHING == set()
+    assert names & NAMES_WITHOUT_MEANING == set()
 
 
-def test_the_pure_modules_import_the_standard_library_and_each_other_alone() -> None:
+def test_the_pure_modules_import_only_the_standard_library_and_each_other() -> None:
     paths = tracked(*PURE)
     assert len(paths) >= len(PURE)
-    strangers = {
+    others = {
         f"{name_of(path)} imports {module}"
         for path in paths
         for module in imported(path)
         if module.partition(".")[0] not in sys.stdlib_module_names
         and not any(module == pure or module.startswith(f"{pure}.") for pure in PURE_MODULES)
     }
-    assert strangers == set()
+    assert others == set()
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -81,7 +90,7 @@ def imported(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
-            # `from pods import states` names a module too.
+            # `from pods import states` also imports a module.
             whole = {f"{base}.{alias.name}" for alias in node.names} & set(PURE_MODULES)
             yield from whole or {base}
 
@@ -92,7 +101,7 @@ def test_the_agent_loads_neither_django_nor_celery_nor_anything_of_the_manager()
         for path in tracked("pods/agent/*.py", "pods/agent/**/*.py")
     ]
     assert "pods.agent.protocol" in modules
-    # `wordllama` comes with its own extra; `__main__` runs when it is imported.
+    # `wordllama` needs an extra of its own; `__main__` runs when it is imported.
     modules = [m for m in modules if not m.endswith((".__main__", ".wordllama"))]
     printed = subprocess.check_output(command("loaded", *modules), cwd=ROOT, text=True)
     loaded = json.loads(printed)
@@ -107,8 +116,8 @@ def test_the_package_pods_is_empty_since_importing_the_agent_runs_it() -> None:
 
 
 @pytest.mark.parametrize("contract", ["rooms", "fleet", "pods", "providers", "wire"])
-def test_the_arrows_between_modules_are_held_by_import_linter(contract: str) -> None:
-    """`make lint` runs all; here the ones whose loosening nobody should miss must still be there."""
+def test_import_linter_checks_which_module_imports_which(contract: str) -> None:
+    """`make lint` checks all contracts; these are the ones that must never be loosened."""
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-logo", "--no-cache"]
     done = subprocess.run(
         [*command, "--contract", contract], cwd=ROOT, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""What is in the repository, and what never may be."""
+"""What the repository must contain, and what it must never contain."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ from pods.providers import registry
 from tests.architecture.tree import ROOT, name_of, parsed, texts, tracked
 
 LOCKS = ("requirements.lock", "requirements-dev.lock")
-# In pieces, else this file would name them.
+# In pieces, so that this file does not name them.
 REGISTRIES = ["py" + "pi.org", "python" + "hosted.org", "npm" + "js.org", "deb." + "debian.org"]
 HOME = re.compile(r"(?<![\w.~$}/])/(?:work|root|home/\w+|Users/\w+)/(?!\.\.\.)[\w.]")
 PINNED = re.compile(r"^([A-Za-z0-9][\w.-]*)(\[[\w,-]+\])?==([^ ;\\]+)( ; [^\\]+)? ?\\?$")
@@ -21,7 +21,7 @@ LAST_FAULT = 70
 
 
 def pins(lock: str) -> dict[str, str]:
-    """The version of each package; fails on a line that is no pin with hashes."""
+    """The version of each package; fails on a line that is not a pin with hashes."""
     found: dict[str, str] = {}
     hashed: set[str] = set()
     name = ""
@@ -55,12 +55,12 @@ def test_every_line_of_a_lock_is_a_pin_with_hashes_and_names_no_host(lock: str) 
     assert "index-url" not in text
 
 
-def test_what_runs_is_what_was_tested() -> None:
+def test_the_runtime_versions_are_the_tested_versions() -> None:
     runtime, dev = map(pins, LOCKS)
     assert runtime.items() <= dev.items()
 
 
-def test_the_locks_hold_each_direct_dependency() -> None:
+def test_the_locks_contain_each_direct_dependency() -> None:
     declared = project()
     runtime = names(declared["project"]["dependencies"])
     assert runtime <= pins("requirements.lock").keys()
@@ -68,7 +68,7 @@ def test_the_locks_hold_each_direct_dependency() -> None:
     assert dev <= pins("requirements-dev.lock").keys()
 
 
-def test_each_direct_dependency_says_why_it_is_there() -> None:
+def test_the_documentation_explains_each_direct_dependency() -> None:
     declared = project()
     wanted = names(declared["project"]["dependencies"]) | names(
         declared["dependency-groups"]["dev"]
@@ -98,7 +98,7 @@ def test_no_file_names_a_package_registry() -> None:
     assert found == set()
 
 
-def test_no_file_names_a_folder_of_somebodys_machine() -> None:
+def test_no_file_names_a_folder_of_a_developers_machine() -> None:
     found = {f"{name}: {m[0]}" for name, text in texts() for m in HOME.finditer(text)}
     assert found == set()
     assert [name for name, text in texts() if f"{ROOT}/" in text] == []
@@ -137,15 +137,15 @@ def test_every_fault_of_the_list_is_caused_by_a_test() -> None:
     assert set(range(1, LAST_FAULT + 1)) - caused == set()
 
 
-def test_every_provider_holds_the_contract() -> None:
-    held = {
+def test_every_provider_has_a_contract_test() -> None:
+    tested = {
         path.stem.removeprefix("test_").partition("_")[0]
         for path in tracked("tests/contract/test_*.py")
         for node in ast.walk(parsed(path))
         if isinstance(node, ast.ClassDef)
         and any(isinstance(base, ast.Name) and base.id == "ProviderContract" for base in node.bases)
     }
-    assert registry.BUILT_IN.keys() <= held
+    assert registry.BUILT_IN.keys() <= tested
 
 
 def test_make_alone_lists_every_target() -> None:

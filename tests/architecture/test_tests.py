@@ -1,4 +1,4 @@
-"""Where the tests stand, and what they import of each other."""
+"""The folders of the tests, and what the tests import from each other."""
 
 import ast
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from tests.architecture.tree import name_of, parsed, tracked
 
 # Classes that a test file subclasses; docs/providers.md shows how.
 CONTRACTS = {"tests/contract/provider_contract.py", "tests/contract/vendor_contract.py"}
-EXAMPLE = "tests/contract/example_provider/"  # a package of its own, as a user would write it
+EXAMPLE = "tests/contract/example_provider/"  # a separate package, as a user would write it
 SUITES = ("tests/unit/**/*.py", "tests/integration/**/*.py", "tests/browser/*.py")
 
 
@@ -41,7 +41,7 @@ def test_nothing_is_imported_from_a_test_module_or_a_conftest() -> None:
     assert found == set()
 
 
-def test_the_support_of_the_tests_knows_no_test() -> None:
+def test_the_support_modules_import_no_test() -> None:
     found = {
         f"{name_of(path)} imports {module}"
         for path in tracked("tests/support/*.py", "tests/support/**/*.py")
@@ -51,7 +51,7 @@ def test_the_support_of_the_tests_knows_no_test() -> None:
     assert found == set()
 
 
-def test_a_folder_of_tests_holds_tests_alone() -> None:
+def test_a_folder_of_tests_contains_only_tests() -> None:
     others = {
         name_of(path)
         for path in tracked(*SUITES, "tests/contract/*.py", "tests/contract/**/*.py")

@@ -1,4 +1,4 @@
-"""The files of the repository, as git knows them."""
+"""The files of the repository that git tracks or would add."""
 
 import ast
 import subprocess
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 @cache
 def tracked(*patterns: str) -> Sequence[Path]:
-    """The files that are in git, or would be added to it, and that are still there."""
+    """The existing files that git tracks or would add."""
     command = ["git", "-c", "safe.directory=*", "ls-files", "--cached", "--others"]
     listed = subprocess.run(
         [*command, "--exclude-standard", "-z", "--", *patterns],
@@ -30,7 +30,7 @@ def name_of(path: Path) -> str:
 
 
 def texts() -> Iterator[tuple[str, str]]:
-    """Each text file, by its name."""
+    """The name and the text of each text file."""
     for path in tracked():
         try:
             yield name_of(path), path.read_text(encoding="utf-8")

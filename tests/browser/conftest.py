@@ -1,4 +1,4 @@
-"""A headless Chromium of this machine, and people who log in with it."""
+"""A headless Chromium of this machine, and users who log in with it."""
 
 import os
 import shutil
@@ -19,18 +19,18 @@ PASSWORD = "correct horse battery staple"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--pictures`."""
-    parser.addoption("--pictures", type=Path, help="a folder for pictures of the pages")
+    """Add the option `--pictures`."""
+    parser.addoption("--pictures", type=Path, help="write pictures of the pages to this folder")
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The browser; skips where there is none."""
+    """The browser; skips the test if there is none."""
     found = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if found is None:
         pytest.skip(f"no Chromium on the path (looked for {', '.join(CHROMIUM)})")
-    # Playwright keeps an event loop in this thread, which Django takes for async code. For one module
-    # alone: other tests want a loop of their own.
+    # Playwright keeps an event loop in this thread, and Django takes that for async code. The fixture
+    # lasts for one module only, because other tests need an event loop of their own.
     before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
     with sync_playwright() as playwright:
@@ -43,11 +43,11 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def log_in(chromium: Browser, live_server: Any) -> Iterator[Callable[..., Page]]:
-    """Opens a page as somebody with a role; what the console says is kept in `page.said`."""
+    """Opens a page as a user with a role."""
     contexts = []
 
     def opened(role: str, **context: Any) -> Page:
-        # A test that empties the database has emptied the groups too.
+        # A test that empties the database also deletes the groups.
         from django.contrib.auth.models import Permission
 
         from fleet.roles import make_groups

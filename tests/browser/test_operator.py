@@ -1,4 +1,4 @@
-"""What an operator does in a browser, from the first fleet to STOP ALL; and what a viewer cannot."""
+"""An operator's work in a browser, from the first fleet to STOP ALL; a viewer cannot change a fleet."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ from tests.support.factories import a_fleet, a_pod, an_account
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-SOON = 15_000  # ms: the page renews itself every five seconds
+SOON = 15_000  # ms; the page refreshes itself every five seconds
 
 
 def an_old_pods_alert(fleet: Fleet) -> Alert:
@@ -58,7 +58,9 @@ def test_an_operator_makes_a_fleet_watches_it_grow_pauses_it_and_stops_all(
     for n in range(100):
         client.xadd("captions", {"payload": str(n)})
     ticking.tick_fleet(fleet.pk)
-    expect(page.get_by_text("1 requested")).to_be_visible(timeout=SOON)  # the canary, no reload
+    expect(page.get_by_text("1 requested")).to_be_visible(
+        timeout=SOON
+    )  # the canary; the page was not reloaded
     pod = Pod.objects.get()
     spawning.spawn_pod(pod.pk)
     expect(page.get_by_text("1 booting")).to_be_visible(timeout=SOON)
@@ -76,7 +78,7 @@ def test_an_operator_makes_a_fleet_watches_it_grow_pauses_it_and_stops_all(
     expect(page.get_by_text("1 pod to be destroyed")).to_be_visible()
     expect(page.get_by_text(pod.name)).to_be_visible()
     fleet.refresh_from_db()
-    assert fleet.mode == "paused"  # until it is confirmed
+    assert fleet.mode == "paused"  # until the operator confirms
     page.click("button:has-text('Stop all, destroy 1 pod')")
     expect(page.get_by_text("stop_all from the next tick")).to_be_visible()
     ticking.tick_fleet(fleet.pk)
@@ -110,7 +112,7 @@ def test_a_viewer_sees_everything_and_has_no_button(
     expect(page.get_by_text("What happened")).to_be_visible()
     expect(page.locator("button:has-text('Destroy')")).to_have_count(0)
 
-    # The same form as the operator's, posted by hand with the viewer's own token.
+    # Post the operator's form by hand with the viewer's own token.
     page.goto(f"{live_server.url}/admin/password_change/")
     token = page.locator("input[name=csrfmiddlewaretoken]").first.input_value()
     answer = page.request.post(
@@ -123,9 +125,7 @@ def test_a_viewer_sees_everything_and_has_no_button(
     assert fleet.mode == "running"
 
 
-def test_everything_within_reach_works_with_the_keyboard(
-    log_in: Callable[..., Page], live_server: Any
-) -> None:
+def test_buttons_work_with_the_keyboard(log_in: Callable[..., Page], live_server: Any) -> None:
     a_pod(a_fleet(name="captions"), REQUESTED)
     page = log_in("operator")
     page.get_by_role("button", name="Pause").focus()

@@ -1,4 +1,4 @@
-"""Each page on a desk and on a phone, light and dark: no error, nothing sticks out at the side."""
+"""Each page on a desktop and a phone, light and dark, has no error and no horizontal scrolling."""
 
 import random
 import uuid
@@ -53,7 +53,7 @@ def some_pods(fleet: Fleet, accounts: list[Account], count: int, now: datetime) 
 
 
 def some_samples(fleet: Fleet, depth: int, now: datetime) -> None:
-    dice = random.Random(3)
+    noise = random.Random(3)
     rows = []
     for grain, step, count in ((2, 3600, 168), (1, 300, 288), (0, 15, 240)):
         for k in range(count):
@@ -62,26 +62,26 @@ def some_samples(fleet: Fleet, depth: int, now: datetime) -> None:
             rows.append(
                 Sample(
                     fleet=fleet, at=at, grain=grain, depth=int(depth + step * k * pods * 8.3),
-                    pods=pods, ready=max(0, pods - 1), items_per_second=8.3 * pods + dice.random(),
+                    pods=pods, ready=max(0, pods - 1), items_per_second=8.3 * pods + noise.random(),
                     hourly_usd=Decimal(pods) / 2, spent_today_usd=Decimal(at.hour * 60 + at.minute) / 40,
                 )
             )  # fmt: skip
     Sample.objects.bulk_create(rows)
 
 
-def some_night() -> None:
-    """Two fleets, one of them in trouble."""
+def make_rows() -> None:
+    """Make two fleets, one of them with alerts."""
     now = utcnow()
     accounts = [an_account("runpod", name="runpod-main"), an_account("vastai", name="vast")]
     busy = a_fleet(
         name="embed-captions", accounts=accounts, max_instances=6, max_hourly_usd="4",
         daily_budget_usd="60", image="registry.example/worker:1",
     )  # fmt: skip
-    calm = a_fleet(
+    paused = a_fleet(
         name="whisper-archive", accounts=accounts, max_instances=3, mode="paused",
         image="registry.example/worker:1",
     )  # fmt: skip
-    for fleet, count, depth in ((busy, 5, 41_800_000), (calm, 1, 9_412)):
+    for fleet, count, depth in ((busy, 5, 41_800_000), (paused, 1, 9_412)):
         some_pods(fleet, accounts, count, now)
         some_samples(fleet, depth, now)
         steps = [
@@ -137,28 +137,28 @@ def pages() -> dict[str, str]:
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
-def test_every_page_is_whole(
+def test_every_page_has_no_error_and_fits_the_screen(
     size: str,
     scheme: str,
     log_in: Callable[..., Page],
     live_server: Any,
     pytestconfig: pytest.Config,
 ) -> None:
-    some_night()
+    make_rows()
     into: Path | None = pytestconfig.getoption("--pictures")
     page = log_in(
         "operator", viewport=SIZES[size], color_scheme=scheme, timezone_id="Europe/Berlin"
     )
-    said: list[str] = []
-    page.on("console", lambda line: said.append(line.text) if line.type == "error" else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
+    errors: list[str] = []
+    page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
     for name, path in pages().items():
         answer = page.goto(live_server.url + path)
         assert answer is not None
         assert answer.status == 200, name
         page.wait_for_load_state("networkidle")
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, name
-        assert not said, name
+        assert not errors, name
         if into is not None:
             into.mkdir(exist_ok=True)
             page.screenshot(path=into / f"{name}-{size}-{scheme}.jpg", type="jpeg", quality=60)
