@@ -14,6 +14,24 @@ prices = st.sampled_from(["0", "0.01", "0.34", "0.5", "1.999999", "2"]).map(Deci
 limits = st.none() | st.sampled_from(["0.0001", "0.5", "1", "1.02", "2", "7.5"]).map(Decimal)
 ages = st.sampled_from([0.0, 0.5, 1, 23.9, 24, 25]).map(hours)
 idles = st.none() | st.sampled_from([0, 1, 119, 120, 121, 900]).map(seconds)
+# Made once: to make a strategy costs more than to draw from it.
+states = st.sampled_from(sorted(BILLABLE))
+in_flights = st.sampled_from([None, 0, 5])
+pod_rates = st.sampled_from([None, 0.0, 8.0, 9.5])
+depths = st.none() | st.sampled_from([0, 1, 99, 100, 101, 900, 1000, 1001, 10**10])
+fleet_rates = st.sampled_from([None, 0.5, 24.0])
+boot_times = st.none() | st.sampled_from([1, 60, 600]).map(seconds)
+target_depths = st.sampled_from([1, 100, 10**9])
+pod_ages = st.none() | st.just(hours(24))
+modes = st.sampled_from(list(Mode))
+overrides = st.none() | st.builds(
+    Override,
+    pods=st.integers(0, 12),
+    until=st.sampled_from([NOON - seconds(1), NOON + seconds(1)]),
+    by=st.just("ann"),
+    because=st.just("a test"),
+)
+installation_pods = st.none() | st.integers(0, 8)
 
 
 @st.composite
@@ -21,12 +39,12 @@ def pods(draw: st.DrawFn, count: int) -> tuple[PodFacts, ...]:
     return tuple(
         pod_facts(
             n,
-            draw(st.sampled_from(sorted(BILLABLE))),
+            draw(states),
             hourly_usd=draw(prices),
             age=draw(ages),
             idle_for=draw(idles),
-            in_flight=draw(st.sampled_from([None, 0, 5])),
-            items_per_second=draw(st.sampled_from([None, 0.0, 8.0, 9.5])),
+            in_flight=draw(in_flights),
+            items_per_second=draw(pod_rates),
         )
         for n in range(count)
     )
@@ -35,7 +53,7 @@ def pods(draw: st.DrawFn, count: int) -> tuple[PodFacts, ...]:
 @st.composite
 def snapshots(draw: st.DrawFn) -> Snapshot:
     return snapshot(
-        draw(st.none() | st.sampled_from([0, 1, 99, 100, 101, 900, 1000, 1001, 10**10])),
+        draw(depths),
         pods=draw(pods(draw(st.integers(0, 6)))),
         orphans=draw(st.integers(0, 2)),
         orphans_hourly_usd=draw(prices),
@@ -45,8 +63,8 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         spent_today_usd=draw(prices),
         spent_total_usd=draw(prices),
         proven=draw(st.booleans()),
-        items_per_second=draw(st.sampled_from([None, 0.5, 24.0])),
-        boot_time=draw(st.none() | st.sampled_from([1, 60, 600]).map(seconds)),
+        items_per_second=draw(fleet_rates),
+        boot_time=draw(boot_times),
         elsewhere=Elsewhere(
             pods=draw(st.integers(0, 3)),
             hourly_usd=draw(prices),
@@ -59,29 +77,20 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
 def policies(draw: st.DrawFn) -> Policy:
     least = draw(st.integers(0, 3))
     return policy(
-        target_depth_per_pod=draw(st.sampled_from([1, 100, 10**9])),
+        target_depth_per_pod=draw(target_depths),
         min_instances=least,
         max_instances=least + draw(st.integers(0, 5)),
         spawn_per_tick=draw(st.integers(1, 4)),
-        max_pod_age=draw(st.none() | st.just(hours(24))),
+        max_pod_age=draw(pod_ages),
         max_hourly_usd=draw(limits),
         daily_budget_usd=draw(limits),
         total_budget_usd=draw(limits),
-        mode=draw(st.sampled_from(list(Mode))),
-        override=draw(
-            st.none()
-            | st.builds(
-                Override,
-                pods=st.integers(0, 12),
-                until=st.sampled_from([NOON - seconds(1), NOON + seconds(1)]),
-                by=st.just("ann"),
-                because=st.just("a test"),
-            )
-        ),
+        mode=draw(modes),
+        override=draw(overrides),
         installation=Caps(
-            max_instances=draw(st.none() | st.integers(0, 8)),
+            max_instances=draw(installation_pods),
             max_hourly_usd=draw(limits),
             daily_budget_usd=draw(limits),
         ),
-        installation_mode=draw(st.sampled_from(list(Mode))),
+        installation_mode=draw(modes),
     )

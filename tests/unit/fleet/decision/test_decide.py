@@ -24,6 +24,9 @@ from pods.states import (
 from tests.support.factories import NOON, hours, offer_facts, pod_facts, policy, seconds, snapshot
 from tests.support.strategies import EXAMPLES, policies, prices, snapshots
 
+SNAPSHOTS = snapshots()
+limited_by = st.sampled_from([None, "max_hourly_usd", "daily_budget_usd", "total_budget_usd"])
+capped_by = st.sampled_from([None, "max_hourly_usd", "daily_budget_usd"])
 NEAR = st.sampled_from(["-0.01", "0", "0.01", "0.5", "1", "3"]).map(Decimal)
 
 
@@ -32,7 +35,7 @@ def near_a_limit(draw: st.DrawFn) -> tuple[Snapshot, Policy]:
     """A fleet that wants more pods than it may have: of snapshots at random few start anything."""
     offers = [offer_facts(f"o{n}", hourly_usd=draw(prices)) for n in range(3)]
     eager = {"depth": 10**9, "proven": True, "items_per_second": None, "offers": offers}
-    seen = replace(draw(snapshots()), **eager)
+    seen = replace(draw(SNAPSHOTS), **eager)
     hourly, elsewhere = seen.hourly_usd, seen.elsewhere
     everywhere = hourly + elsewhere.hourly_usd
     had = {
@@ -44,8 +47,8 @@ def near_a_limit(draw: st.DrawFn) -> tuple[Snapshot, Policy]:
         "max_hourly_usd": everywhere,
         "daily_budget_usd": seen.spent_today_usd + elsewhere.spent_today_usd + everywhere,
     }
-    limited = draw(st.sampled_from([None, *had]))
-    capped = draw(st.sampled_from([None, *had_everywhere]))
+    limited = draw(limited_by)
+    capped = draw(capped_by)
     caps = {capped: max(Decimal(0), had_everywhere[capped] + draw(NEAR))} if capped else {}
     places = seen.billable + elsewhere.pods + draw(st.integers(0, 3))
     return seen, policy(
