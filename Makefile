@@ -12,11 +12,15 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes
 COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
-# How many test processes run at once; each has its own database and Valkey. Many tests wait for real
-# processes: a run with one process more than cores took 12 minutes, one with as many took 19.
-JOBS ?= 3
+# How many test processes run at once on SQLite, beside half as many on PostgreSQL. Each has its own
+# database and Valkey. Many tests wait for real processes, so there are more of them than cores. The
+# tests of one folder run in the process that collects them, which starts sooner. JOBS=3 asks for more.
+JOBS ?= $(if $(findstring /,$(patsubst tests/%,%,$(filter tests/%,$(ARGS)))),0,3)
 ARGS ?=
 NAME ?=
+BOTH_DATABASES := $(BIN)/python -m tests.support.both_databases
+# Without it some hundred test processes compile the same modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -54,10 +58,10 @@ down: $(RUNTIME) ## stop the stack
 	@$(BIN)/python manage.py down $(ARGS)
 
 test: $(DEV) ## run all tests but the slow ones, on SQLite and PostgreSQL; ARGS="tests/contract -q"
-	@.ci/both-databases $(BIN)/python -m pytest -n $(JOBS) -m "not slow" $(ARGS)
+	@$(BOTH_DATABASES) --side-by-side $(JOBS) -- $(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 test-long: $(DEV) ## run the slow tests, which need minutes
-	@.ci/both-databases $(BIN)/python -m pytest -m slow --timeout 1800 $(ARGS)
+	@$(BOTH_DATABASES) -- $(BIN)/python -m pytest -n 0 -m slow --timeout 1800 $(ARGS)
 
 mutants: $(DEV) ## take out one protective line at a time; fail if no test notices; ARGS="lease fence"
 	@$(BIN)/python -m tests.mutations $(ARGS)

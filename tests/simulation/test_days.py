@@ -35,6 +35,7 @@ def simulated(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.one_database
 @pytest.mark.timeout(120)
+@pytest.mark.takes(10)
 def test_the_command_runs_days_with_faults_and_no_day_twice(tmp_path: Path) -> None:
     file = tmp_path / "days.jsonl"
     ended = simulated("--seeds", "1", "--first-seed", "2", "--keep", str(file))

@@ -23,6 +23,7 @@ FOR_TESTS = {"PODFLEET_SPECS", "PODFLEET_MIGRATED"}
 LONGEST_BASE = 60  # a socket's path may have 100 characters
 REAPER_SECONDS = 60.0
 REAPER = pytest.StashKey[subprocess.Popen[bytes]]()
+SCRATCH = pytest.StashKey[Path]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,6 +43,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     scratch = Path(tempfile.mkdtemp(prefix="podfleet-tests-", dir=scratch_base()))
     scratch.chmod(0o711)  # what runs as another user finds its own folder inside
     early_config.stash[REAPER] = reaper.watch_over(scratch)
+    early_config.stash[SCRATCH] = scratch
     for name in [name for name in os.environ if name.startswith("PODFLEET_")]:
         if name not in FOR_TESTS:
             del os.environ[name]
@@ -56,6 +58,15 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     embedded.url(scratch / "redis", first_choice=0)  # the usual port is left to a stack beside us
     os.environ["REDIS_URL"] = embedded.ensure_running(scratch / "redis")
     return (yield)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start a PostgreSQL of our own, if a test wants it."""
+    config = session.config
+    wanted = config.getoption("--database") == "postgres" and session.items
+    if wanted and not os.environ.get("TEST_DATABASE_URL") and not config.option.collectonly:
+        scratch = config.stash[SCRATCH]
+        postgres.start(scratch / "postgres", postgres.usable_binaries(scratch / "pgwheel"))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -96,14 +107,11 @@ def scratch_base() -> Path:
 
 
 def postgres_url(scratch: Path) -> str:
-    """The address of the test database: on the server in TEST_DATABASE_URL, else on one of ours.
+    """The address of the test database: on the server in TEST_DATABASE_URL, else on one to be started.
 
     Its name begins with test_, for it is made by the run and dropped at its end.
     """
-    given = os.environ.get("TEST_DATABASE_URL")
-    if not given:
-        binaries = postgres.usable_binaries(scratch / "pgwheel")
-        given = postgres.start(scratch / "postgres", binaries)
+    given = os.environ.get("TEST_DATABASE_URL") or postgres.address(scratch / "postgres")
     parts = urlsplit(given)
     name = parts.path.removeprefix("/").removeprefix("test_")
     return urlunsplit(parts._replace(path=f"/test_{name}"))

@@ -35,6 +35,7 @@ def ended_once(client: "redis.Redis", name: str) -> None:
     assert client.get(f"{name}:done") == "1"
 
 
+@pytest.mark.takes(8)
 def test_a_task_whose_process_was_killed_runs_again_and_ends(
     client: "redis.Redis", tmp_path: Path
 ) -> None:
@@ -49,6 +50,7 @@ def test_a_task_whose_process_was_killed_runs_again_and_ends(
         assert worker.poll() is None
 
 
+@pytest.mark.takes(12)
 def test_a_task_of_a_host_that_lost_its_power_is_taken_by_another_within_the_timeout(
     client: "redis.Redis", tmp_path: Path
 ) -> None:
@@ -67,6 +69,7 @@ def test_a_task_of_a_host_that_lost_its_power_is_taken_by_another_within_the_tim
     assert waited < 40
 
 
+@pytest.mark.takes(8)
 def test_a_worker_that_is_told_to_end_lets_its_task_end_first(
     client: "redis.Redis", tmp_path: Path
 ) -> None:

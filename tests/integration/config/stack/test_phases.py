@@ -18,6 +18,7 @@ from tests.support.installation import (
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.takes(60)
 def test_one_pod_then_three_then_none_then_back(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -66,6 +67,7 @@ def test_one_pod_then_three_then_none_then_back(
         pytest.param(True, id="pods die too", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.takes(45)
 def test_after_a_kill_of_everything_the_next_start_finds_the_pods_and_loses_nothing(
     installation: Installation,
     monkeypatch: pytest.MonkeyPatch,
@@ -104,6 +106,7 @@ def test_after_a_kill_of_everything_the_next_start_finds_the_pods_and_loses_noth
 
 
 @pytest.mark.one_database
+@pytest.mark.takes(15)
 def test_the_command_line_says_what_is_wrong_and_with_which_status(
     installation: Installation, tmp_path: Path
 ) -> None:

@@ -43,6 +43,7 @@ def celery_workers(var: Path) -> list[psutil.Process]:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.takes(20)
 def test_up_serves_with_passwords_restarts_what_dies_and_stops_cleanly(
     installation: Installation,
 ) -> None:
@@ -87,6 +88,7 @@ def test_up_serves_with_passwords_restarts_what_dies_and_stops_cleanly(
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.takes(8)
 def test_down_stops_what_a_killed_up_left(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +100,7 @@ def test_down_stops_what_a_killed_up_left(
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.takes(30)
 def test_down_ends_an_up_that_runs_elsewhere(installation: Installation) -> None:
     command = [sys.executable, "manage.py", "up", "--port", "0", "--flower-port", "0"]
     up = subprocess.Popen(

@@ -29,6 +29,7 @@ def on_spot(made: Market) -> list[Pod]:
 @pytest.mark.fault(10)
 @pytest.mark.fault(22)
 @pytest.mark.fault(23)
+@pytest.mark.takes(30)
 def test_no_item_is_lost_no_pod_leaks_and_the_ledger_is_what_both_vendors_bill(
     tmp_path: Path, redis_url: str
 ) -> None:

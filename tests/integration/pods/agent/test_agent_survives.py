@@ -231,6 +231,7 @@ def test_a_redis_that_dies_and_comes_back_loses_nothing(own_server, backlog_on, 
     until(lambda: working(backlog, "pod-a") and backlog.heartbeat("pod-a").note == "")
 
 
+@pytest.mark.takes(8)
 def test_an_agent_whose_redis_is_gone_ends_after_the_orphan_time(
     own_server, backlog_on, agents, until
 ):

@@ -88,6 +88,7 @@ def test_the_users_worker_works_and_the_agent_tells_of_it(workload, until):
     works_counts_and_is_idle(workload, until)
 
 
+@pytest.mark.takes(18)
 def test_a_drain_finishes_what_was_begun_and_gives_back_the_rest(workload, until):
     drains(workload, until)
 
@@ -112,6 +113,7 @@ def test_a_drain_that_takes_too_long_is_cut_off(workload, until):
 
 
 @pytest.mark.fault(56)
+@pytest.mark.takes(11)
 def test_without_a_manager_worker_and_agent_end(workload, until):
     """There is one until the worker works: how long that takes is this machine's affair."""
     agent = workload.start(orphan_seconds=6)
@@ -126,6 +128,7 @@ def workers_of(agent):
     return []
 
 
+@pytest.mark.takes(8)
 def test_a_worker_that_dies_is_started_again(workload, until):
     agent = workload.start()
     until(workload.working)

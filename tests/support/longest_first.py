@@ -1,0 +1,43 @@
+"""The tests that take longest start first, so that no process ends long after the others.
+
+A test says so itself: `@pytest.mark.takes(60)`, in seconds on a quiet machine. pytest-randomly has
+put the rest into its order before.
+"""
+
+import os
+from itertools import islice
+
+import pytest
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Deal the long ones out to the processes, each at the beginning of its share."""
+    long = sorted((item for item in items if seconds(item)), key=seconds, reverse=True)
+    rest = [item for item in items if not seconds(item)]
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = in_shares(long, rest, processes)
+
+
+def seconds(item: pytest.Item) -> float:
+    """How long a test says that it takes; 0 where it says nothing."""
+    mark = item.get_closest_marker("takes")
+    return float(mark.args[0]) if mark is not None else 0.0
+
+
+def in_shares(
+    long: list[pytest.Item], rest: list[pytest.Item], processes: int
+) -> list[pytest.Item]:
+    """All of them in the order that `--dist worksteal` cuts into one share for each process."""
+    left, sizes = len(long) + len(rest), list[int]()
+    for process in range(processes):
+        sizes.append(left // (processes - process))
+        left -= sizes[-1]
+    shares: list[list[pytest.Item]] = [[] for _ in sizes]
+    open_shares = [(share, size) for share, size in zip(shares, sizes, strict=True) if size]
+    for number, item in enumerate(long):
+        open_shares[number % len(open_shares)][0].append(item)
+    waiting = iter(rest)
+    for share, size in open_shares:
+        share.extend(islice(waiting, max(0, size - len(share))))
+    return [item for share in shares for item in share] + list(waiting)

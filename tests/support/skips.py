@@ -1,0 +1,22 @@
+"""What the end of a run says about skipped tests: a line for each reason, with how many."""
+
+from collections import Counter
+
+import pytest
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Write the lines. With `-ra` or `-rs` pytest writes a line for each place as well."""
+    reasons = Counter(reason_of(report) for report in terminalreporter.getreports("skipped"))
+    if not reasons:
+        return
+    terminalreporter.section("why tests were skipped")
+    for reason, count in sorted(reasons.items(), key=lambda found: (-found[1], found[0])):
+        terminalreporter.write_line(f"{count:4d}  {reason}")
+
+
+def reason_of(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """What the skip said, on one line."""
+    if isinstance(report.longrepr, tuple):
+        return " ".join(report.longrepr[2].removeprefix("Skipped: ").split())
+    return " ".join(str(report.longrepr).split())
