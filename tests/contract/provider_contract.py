@@ -14,6 +14,7 @@ import pytest
 from pods.providers.base import Capabilities, Machine, OfferQuery, Phase, Provider
 from pods.providers.errors import Declined, NoCapacity, NotFound, ProviderError, Refused
 from tests.support.rigs.subject import Subject
+from tests.support.waiting import patience
 
 T = TypeVar("T")
 
@@ -43,11 +44,12 @@ VERBS: Final = ("status", "stop", "start", "destroy", "logs")
 
 def eventually(subject: Subject, look: Callable[[], T], wanted: Callable[[T], bool]) -> T:
     """Look until it is as wanted; AssertionError after a bound, with what was seen last."""
-    deadline = time.monotonic() + MOST_SECONDS
+    began = time.monotonic()
     steps = 0
     while not wanted(seen := look()):
         steps += 1
-        assert time.monotonic() < deadline, f"still {seen!r} after {MOST_SECONDS} s"
+        waited = time.monotonic() - began
+        assert waited < patience(MOST_SECONDS), f"still {seen!r} after {waited:.0f} s"
         assert steps < 10_000, f"still {seen!r} after {steps} steps"
         subject.let_pass(STEP_SECONDS)
     return seen

@@ -22,6 +22,7 @@ from pods.providers.runpod import connect
 from tests.support.rigs.runpod_rig import DOCUMENT
 from tests.support.rigs.vendor_agents import TAG, results, spec, until
 from tests.support.vendor_documents import own_schemas, vendor_document, vendor_schemas
+from tests.support.waiting import patience
 
 SOLD_OUT = "COMMUNITY:NVIDIA RTX A5000:1:US-TX-3"
 CHEAP = OfferQuery(gpu_types=["RTX A5000"], regions=["US-TX-3"])
@@ -120,7 +121,7 @@ def test_the_emulator_is_started_from_the_command_line_and_ends_with_its_agents(
         assert [m.phase for m in provider.list_tagged(TAG)] == [Phase.RUNNING]
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=patience(30)) == 0
     key = next(iter(backlog.scan_iter("podfleet:agents:pod:*")))
     before = backlog.hgetall(key)
     Event().wait(1.0)  # the time of five heartbeats, and none comes

@@ -31,6 +31,7 @@ from pods.providers.clients import CLIENTS
 from pods.states import CREATING, REQUESTED, RESUMING
 from tests.support.factories import a_fleet, an_account
 from tests.support.rigs.vastai_rig import QUICK
+from tests.support.waiting import patience
 
 # So many seconds of the vendors and the manager pass in one: their windows last minutes.
 SPEED = 20.0
@@ -108,9 +109,9 @@ class Market:
 
     def until(self, what: Callable[[], Any], *, seconds: float = 45.0) -> Any:
         """Work until something holds; its value."""
-        pause, end = Event(), wall_clock()() + timedelta(seconds=seconds)
-        now = wall_clock()
-        while now() < end:
+        pause, now = Event(), wall_clock()
+        began = now()
+        while now() - began < timedelta(seconds=patience(seconds)):
             if answer := what():
                 return answer
             self.step()

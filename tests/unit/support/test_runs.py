@@ -7,11 +7,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import pytest_timeout
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support import longest_first, skips
+from tests.support import longest_first, skips, timeouts, waiting
 
+SETTINGS = pytest_timeout.Settings(*[None] * len(pytest_timeout.Settings._fields))
 RUN = [sys.executable, "-m", "tests.support.both_databases"]
 # Stands for pytest: says its words, and ends with the status that its database has.
 STAND_IN = "import sys; on = sys.argv[sys.argv.index('--database') + 1]; print(on, 'said'); "
@@ -82,3 +84,25 @@ def test_each_reason_of_skips_has_one_line_and_a_number() -> None:
     )
     skips.pytest_terminal_summary(reporter)
     assert lines == ["  80  no Docker", "   1  no Chromium"]
+
+
+def test_waits_grow_with_the_load_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting.os, "cpu_count", lambda: 2)
+    for load, seconds in ((0.1, 40), (2, 40), (5, 100), (900, 400)):
+        monkeypatch.setattr(waiting.os, "getloadavg", lambda load=load: (load, 0, 0))
+        assert waiting.patience(40) == seconds
+
+
+def test_the_longest_that_a_test_may_take_grows_too(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    set_to: list[float] = []
+    monkeypatch.setattr(waiting.os, "getloadavg", lambda: (900, 0, 0))
+    monkeypatch.setattr(
+        timeouts.pytest_timeout,
+        "pytest_timeout_set_timer",
+        lambda _, settings: set_to.append(settings.timeout),
+    )
+    timeouts.pytest_timeout_set_timer(request.node, SETTINGS._replace(timeout=120.0))
+    assert set_to == [1200.0]
+    assert request.config.pluginmanager.has_plugin("tests.support.timeouts")

@@ -10,7 +10,7 @@ import redis
 
 from config import celery_app
 from tests.support.celery.workers import a_worker, kill
-from tests.support.waiting import until
+from tests.support.waiting import patience, until
 
 pytestmark = pytest.mark.one_database
 PATIENCE_SECONDS = 60.0
@@ -79,7 +79,7 @@ def test_a_worker_that_is_told_to_end_lets_its_task_end_first(
         worker.send_signal(signal.SIGTERM)
         until(lambda: "Soft Shutdown" in (tmp_path / "worker.log").read_text(), PATIENCE_SECONDS)
         client.set("held:go", 1)
-        worker.wait(PATIENCE_SECONDS)
+        worker.wait(patience(PATIENCE_SECONDS))
     assert client.get("held:done") == "1"
     assert client.llen("held:runs") == 1
     assert client.llen("vendor") + client.hlen("unacked") == 0

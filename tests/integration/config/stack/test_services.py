@@ -16,6 +16,7 @@ import pytest
 from config import embedded, stack
 from config.env import ROOT
 from tests.support.installation import Installation
+from tests.support.waiting import patience
 
 pytestmark = pytest.mark.one_database
 
@@ -77,7 +78,7 @@ def test_up_serves_with_passwords_restarts_what_dies_and_stops_cleanly(
         installation.until(lambda: {p.pid for p in celery_workers(installation.var)} - before)
 
         up.send_signal(signal.SIGINT)
-        assert up.wait(60) == 0
+        assert up.wait(patience(60)) == 0
         assert stack.leftovers(installation.var) == []
         assert (
             embedded._process(installation.var) is None if hasattr(embedded, "_process") else True
@@ -110,7 +111,7 @@ def test_down_ends_an_up_that_runs_elsewhere(installation: Installation) -> None
         assert up.stdout is not None
         assert "admin" in up.stdout.readline()
         installation.cli("down")
-        assert up.wait(30) == 0
+        assert up.wait(patience(30)) == 0
         assert stack.leftovers(installation.var) == []
     finally:
         if up.poll() is None:

@@ -5,6 +5,8 @@ import signal
 
 import pytest
 
+from tests.support.waiting import patience
+
 
 def working(backlog, pod):
     beat = backlog.heartbeat(pod)
@@ -79,7 +81,7 @@ def test_a_drain_command_ends_an_agent_with_nothing_in_hand(backlog, agents, unt
     )
     until(backlog.results)
     backlog.client.set(backlog.keys.command("pod-a"), "drain")
-    assert agent.wait(timeout=30) == 0
+    assert agent.wait(timeout=patience(30)) == 0
     assert backlog.heartbeat("pod-a").state.value == "drained"
     assert backlog.heartbeat("pod-a").in_flight == 0
     assert 0 < len(backlog.results()) < len(entries)
@@ -93,7 +95,7 @@ def test_sigterm_drains_too(backlog, agents, until):
     agent = agents.start(backlog, "pod-a", "pods.agent.handlers.pace:sleep", **pace)
     until(backlog.results)
     agent.send_signal(signal.SIGTERM)
-    assert agent.wait(timeout=30) == 0
+    assert agent.wait(timeout=patience(30)) == 0
     assert backlog.heartbeat("pod-a").state.value == "drained"
     assert backlog.pending() == 0
 
@@ -107,7 +109,7 @@ def test_what_is_not_finished_is_given_back_at_once(backlog, agents, until, comm
     )
     until(lambda: backlog.pending() == 3)
     backlog.client.set(backlog.keys.command("pod-a"), command)
-    assert agent.wait(timeout=20) == 0
+    assert agent.wait(timeout=patience(20)) == 0
     assert backlog.pending() == 3
     assert "pod-a" not in backlog.consumers()
     agents.start(backlog, "pod-b", claim_idle_seconds=600)
@@ -125,7 +127,7 @@ def test_a_machine_that_is_taken_away_gives_back_in_time_what_it_cannot_finish(
     )
     until(lambda: backlog.pending_of("pod-a") > 1)
     agent.send_signal(signal.SIGTERM)
-    assert agent.wait(timeout=4.5) == 0
+    assert agent.wait(timeout=patience(4.5)) == 0
     assert backlog.pending_of("pod-a") == 0
     assert backlog.heartbeat("pod-a").state.value == "drained"
     agents.start(backlog, "pod-b", batch_size=4, claim_idle_seconds=3600)

@@ -7,6 +7,8 @@ import signal
 import pytest
 import redis
 
+from tests.support.waiting import patience
+
 
 def working(backlog, pod):
     beat = backlog.heartbeat(pod)
@@ -168,7 +170,7 @@ def test_a_fenced_agent_publishes_nothing_and_ends(backlog, agents, until, tmp_p
     backlog.client.set(backlog.keys.fence("pod-a"), "1")
     gate.touch()
     os.killpg(agent.pid, signal.SIGCONT)
-    assert agent.wait(timeout=30) == 4
+    assert agent.wait(timeout=patience(30)) == 4
     assert backlog.results() == {}
     after = backlog.client.xinfo_groups("tasks")[0]
     assert (after["pending"], after["last-delivered-id"]) == (
@@ -199,7 +201,7 @@ def test_the_late_commit_of_a_frozen_agent_publishes_nothing_twice(
 def test_without_a_manager_an_agent_drains_and_ends(backlog, agents, until):
     agent = agents.start(backlog, "pod-a", orphan_seconds=2, heartbeat_seconds=0.2)
     until(lambda: working(backlog, "pod-a"))
-    assert agent.wait(timeout=30) == 5
+    assert agent.wait(timeout=patience(30)) == 5
     assert backlog.heartbeat("pod-a").state.value == "drained"
 
 
@@ -239,7 +241,7 @@ def test_an_agent_whose_redis_is_gone_ends_after_the_orphan_time(
     agent = agents.start(backlog, "pod-a", orphan_seconds=2, drain_seconds=1)
     until(lambda: working(backlog, "pod-a"))
     own_server.kill()
-    assert agent.wait(timeout=40) == 5
+    assert agent.wait(timeout=patience(40)) == 5
 
 
 @pytest.mark.fault(47)
@@ -311,7 +313,7 @@ def test_a_handler_that_cannot_be_loaded_is_said_before_the_agent_ends(backlog, 
         agent = agents.start(backlog, "pod-a", handler)
         until(lambda why=why: why in getattr(backlog.heartbeat("pod-a"), "note", ""))
         assert backlog.heartbeat("pod-a").state.value == "failed"
-        assert agent.wait(timeout=20) == 3
+        assert agent.wait(timeout=patience(20)) == 3
 
 
 def test_an_error_that_is_no_text_is_buried_all_the_same(backlog, agents, until):

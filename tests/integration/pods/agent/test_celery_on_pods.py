@@ -9,6 +9,7 @@ import pytest
 from celery import Celery
 
 from tests.support.celery import rabbitmq
+from tests.support.waiting import patience
 
 APP = "celery_workload:app"
 
@@ -74,7 +75,7 @@ def drains(workload, until):
     workload.send(*range(10), seconds=1.0)
     until(lambda: workload.client.scard("begun"))
     workload.client.set(workload.backlog.keys.command("pod-a"), "drain")
-    assert agent.wait(timeout=40) == 0
+    assert agent.wait(timeout=patience(40)) == 0
     assert workload.beat().state.value == "drained"
     # what was begun is finished; what was only fetched is the queue's again
     begun = {int(raw) for raw in workload.client.smembers("begun")}
@@ -108,7 +109,7 @@ def test_a_drain_that_takes_too_long_is_cut_off(workload, until):
     workload.send(1, seconds=3600)
     until(lambda: workload.client.scard("begun"))
     agent.send_signal(signal.SIGTERM)
-    assert agent.wait(timeout=40) == 0
+    assert agent.wait(timeout=patience(40)) == 0
     assert workload.finished() == []
 
 
@@ -119,7 +120,7 @@ def test_without_a_manager_worker_and_agent_end(workload, until):
     agent = workload.start(orphan_seconds=6)
     lease = workload.backlog.keys.lease
     until(lambda: workload.client.incr(lease) and workload.working())
-    assert agent.wait(timeout=40) == 5
+    assert agent.wait(timeout=patience(40)) == 5
 
 
 def workers_of(agent):
@@ -156,7 +157,7 @@ def test_a_fenced_pods_worker_ends_at_once(workload, until):
     workload.send(1, seconds=2)
     until(lambda: workload.client.scard("begun"))
     workload.client.set(workload.backlog.keys.fence("pod-a"), "1")
-    assert agent.wait(timeout=30) == 4
+    assert agent.wait(timeout=patience(30)) == 4
     assert workload.finished() == []
 
 
@@ -164,4 +165,4 @@ def test_an_app_that_cannot_be_found_is_said(workload, until):
     agent = workload.start(app="no_such_package.celery:app")
     until(lambda: "no_such_package" in getattr(workload.beat(), "note", ""))
     assert workload.beat().state.value == "failed"
-    assert agent.wait(timeout=30) == 3
+    assert agent.wait(timeout=patience(30)) == 3

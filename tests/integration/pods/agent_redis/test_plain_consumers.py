@@ -14,7 +14,7 @@ from pods.accounts import connecting
 from pods.agent.protocol import SCRIPTS, Command
 from pods.agent_redis import fencing, redis_users
 from pods.models import Pod
-from tests.support.waiting import until
+from tests.support.waiting import patience, until
 from tests.support.world import World, state
 
 pytestmark = pytest.mark.django_db
@@ -101,7 +101,7 @@ def test_the_protocols_page_is_enough_for_an_agent_in_another_language(
         until(lambda: facts_of(world, pod).idle_for)
         assert facts_of(world, pod).in_flight == 0
         fencing.send_command(pod, Command.DRAIN)
-        assert agent.wait(timeout=30) == 0
+        assert agent.wait(timeout=patience(30)) == 0
     [(_, first), *_] = world.redis.xrange(f"{STREAM}:results", count=1)
     assert (first[b"id"], first[b"result"].decode()) == (b"mine-0", "GRÜSSE 0")
     assert first[b"pod"] == pod.name.encode()

@@ -14,7 +14,7 @@ from pods.agent_redis import fencing, redis_users
 from pods.models import Pod, PodEvent
 from pods.states import TERMINATING
 from tests.support.factories import a_fleet
-from tests.support.waiting import until
+from tests.support.waiting import patience, until
 from tests.support.world import Start, World, state
 
 pytestmark = pytest.mark.django_db
@@ -73,7 +73,7 @@ def test_an_agent_frozen_past_its_deadline_changes_nothing_once_written_off(
     if own_user:
         until(lambda: refused_by_name(world, pod))
         agent.terminate()
-    assert agent.wait(timeout=30) == 4
+    assert agent.wait(timeout=patience(30)) == 4
     assert trail(world) == before
 
 
@@ -90,7 +90,7 @@ def test_an_agent_does_all_of_its_work_with_its_own_user(world: World, start: St
     until(lambda: world.redis.xlen("embedding_tasks:dead") == 1)
     assert ghost
     agent.terminate()
-    assert agent.wait(timeout=30) == 0
+    assert agent.wait(timeout=patience(30)) == 0
     assert trail(world)[0] == 0
     assert world.redis.xinfo_consumers("embedding_tasks", "embedding_tasks")[0]["name"] == b"ghost"
     assert world.redis.hget(connecting.keys(pod).pod(pod.name), "note") == b""
