@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 from django.db import connections
+from django.test import override_settings
 
 # Their assertions say what they compared, as those of a test do.
 pytest.register_assert_rewrite(
@@ -39,3 +40,10 @@ def django_db_modify_db_settings() -> None:
     """The test database is the one that DATABASE_URL names: processes that a test starts share it."""
     settings = connections["default"].settings_dict
     settings["TEST"]["NAME"] = settings["NAME"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_password_hashes() -> Iterator[None]:
+    """Passwords are hashed in no time: a hash for production takes a third of a second, on purpose."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
