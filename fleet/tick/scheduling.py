@@ -1,7 +1,7 @@
 """The periodic task of each fleet: its interval is the fleet's tick period, and has no second home."""
 
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from django.db import transaction
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
@@ -14,28 +14,50 @@ DEFAULT_TICK: Final = timedelta(seconds=15)
 def keep_schedule(fleet: Fleet, *, every: timedelta | None = None) -> None:
     """Make sure that beat ticks the fleet; `every` changes the period, None leaves it as it is.
 
+    The task belongs to the fleet by its id, never by its name: a fleet that is renamed keeps its
+    task, and a new fleet with the old name gets a task of its own.
+
     Raises:
         ValueError: the period is below one second.
     """
-    if fleet.schedule is not None and every is None:
-        return
-    period = int((every or DEFAULT_TICK).total_seconds())
+    with transaction.atomic():
+        if fleet.schedule is None:
+            _make(fleet, every or DEFAULT_TICK)
+        elif every is not None:
+            PeriodicTask.objects.update_or_create(pk=fleet.schedule.pk, defaults=_period(every))
+        _name(fleet)
+
+
+def _make(fleet: Fleet, every: timedelta) -> None:
+    fleet.schedule = PeriodicTask.objects.create(
+        name=_free_name(fleet), task="fleet.tick", args=f"[{fleet.pk}]", **_period(every)
+    )
+    Fleet.objects.filter(pk=fleet.pk).update(schedule=fleet.schedule)
+
+
+def _period(every: timedelta) -> dict[str, Any]:
+    period = int(every.total_seconds())
     if period < 1:
         raise ValueError("tick_seconds must be 1 or more")
-    interval, _ = IntervalSchedule.objects.get_or_create(
-        every=period, period=IntervalSchedule.SECONDS
-    )
-    with transaction.atomic():
-        # A tick that waited for longer than its period is worth nothing: the next one is there.
-        task, _ = PeriodicTask.objects.update_or_create(
-            name=f"tick {fleet.name}",
-            defaults={
-                "task": "fleet.tick",
-                "args": f"[{fleet.pk}]",
-                "interval": interval,
-                "expire_seconds": max(1, period - 1) if period > 1 else 1,
-            },
-        )
-        if fleet.schedule_id != task.pk:
-            fleet.schedule = task
-            Fleet.objects.filter(pk=fleet.pk).update(schedule=task)
+    seconds = {"every": period, "period": IntervalSchedule.SECONDS}
+    # The table may hold equal intervals: operators make them in the admin too.
+    interval = IntervalSchedule.objects.filter(**seconds).order_by("pk").first()
+    return {
+        "interval": interval or IntervalSchedule.objects.create(**seconds),
+        # A tick that waited for longer than its period is useless: the next one is due.
+        "expire_seconds": max(1, period - 1) if period > 1 else 1,
+    }
+
+
+def _name(fleet: Fleet) -> None:
+    """Give the task the fleet's present name, which the admin shows."""
+    task = fleet.schedule
+    if task is not None and task.name != (name := _free_name(fleet)):
+        PeriodicTask.objects.update_or_create(pk=task.pk, defaults={"name": name})
+
+
+def _free_name(fleet: Fleet) -> str:
+    """`tick NAME`; with the fleet's id behind it if another fleet's task still has that name."""
+    name = f"tick {fleet.name}"
+    taken = PeriodicTask.objects.filter(name=name).exclude(pk=fleet.schedule_id)
+    return f"{name} ({fleet.pk})" if taken.exists() else name

@@ -9,7 +9,7 @@ import pytest
 import redis
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
-from django_celery_beat.models import PeriodicTask
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from benchmarks.tick import fill, round_trips
 from fleet import operating
@@ -329,6 +329,27 @@ def test_the_schedule_of_a_fleet_is_made_once_and_then_the_operators(fleet: Flee
         "survey",
         "tick emb",
     }
+
+
+def test_a_renamed_fleet_keeps_its_task_and_the_old_name_is_free(fleet: Fleet) -> None:
+    first = PeriodicTask.objects.get(name="tick emb")
+    operating.edit(Fleet.objects.get(pk=fleet.pk), {"name": "texts"}, by="ann")
+    assert PeriodicTask.objects.get(pk=first.pk).name == "tick texts"
+    # As fleets were renamed before: the task kept the old name.
+    PeriodicTask.objects.filter(pk=first.pk).update(name="tick emb")
+    other = a_fleet(name="emb", accounts=list(fleet.accounts.all()))
+    assert other.schedule_id != first.pk
+    tasks = PeriodicTask.objects.filter(task="fleet.tick")
+    assert {t.args for t in tasks} == {f"[{fleet.pk}]", f"[{other.pk}]"}
+    operating.edit(Fleet.objects.get(pk=fleet.pk), {"max_instances": 2}, by="ann")
+    assert PeriodicTask.objects.get(pk=first.pk).name == "tick texts"
+
+
+def test_two_equal_intervals_in_the_table_are_no_trouble(fleet: Fleet) -> None:
+    for _ in range(2):
+        IntervalSchedule.objects.create(every=7, period=IntervalSchedule.SECONDS)
+    scheduling.keep_schedule(Fleet.objects.get(pk=fleet.pk), every=timedelta(seconds=7))
+    assert Fleet.objects.get(pk=fleet.pk).tick_period == timedelta(seconds=7)
 
 
 @pytest.mark.parametrize(
