@@ -144,7 +144,7 @@ class ProviderContract:
         assert set(subject.living()) == ids
         assert {m.token for m in listed(subject.provider, "pf-a").values()} == {"t1", "t2"}
 
-    def test_one_token_twice_is_one_machine_or_two_that_both_carry_it(
+    def test_one_token_twice_is_one_machine_or_two_that_both_have_it(
         self, subject: Subject
     ) -> None:
         first, second = rent(subject, "t1"), rent(subject, "t1")
@@ -166,7 +166,7 @@ class ProviderContract:
         ids = {rent(subject, f"t{n}").external_id for n in range(7)}
         assert set(listed(subject.provider, "pf-a")) == ids
 
-    def test_destroying_what_is_gone_succeeds(self, subject: Subject) -> None:
+    def test_destroying_a_machine_that_is_gone_succeeds(self, subject: Subject) -> None:
         machine = rent_running(subject, "t1")
         for _ in range(2):
             subject.provider.destroy(machine.external_id)
@@ -181,13 +181,13 @@ class ProviderContract:
         assert set(listed(subject.provider, "pf-a")) == {second.external_id}
         assert subject.provider.status(second.external_id).phase is Phase.RUNNING
 
-    def test_what_still_boots_can_be_destroyed(self, subject: Subject) -> None:
+    def test_a_booting_machine_can_be_destroyed(self, subject: Subject) -> None:
         machine = rent(subject, "t1")
         subject.provider.destroy(machine.external_id)
         vanishes(subject, machine.external_id, "pf-a")
         assert not subject.living()
 
-    def test_the_unknown_is_not_found(self, subject: Subject) -> None:
+    def test_an_unknown_machine_is_not_found(self, subject: Subject) -> None:
         provider = subject.provider
         with pytest.raises(NotFound):
             provider.status(subject.unknown_id)
@@ -200,7 +200,7 @@ class ProviderContract:
 
     @pytest.mark.parametrize("verb", VERBS)
     @pytest.mark.parametrize("bad", HOSTILE)
-    def test_what_is_no_id_is_declined_before_anything_is_sent(
+    def test_a_text_that_is_not_an_id_is_declined_before_anything_is_sent(
         self, subject: Subject, verb: str, bad: str
     ) -> None:
         before = subject.sent()
@@ -223,7 +223,7 @@ class ProviderContract:
         vanishes(subject, machine.external_id, "pf-a")
         assert not subject.living()
 
-    def test_starting_what_runs_changes_nothing(self, subject: Subject) -> None:
+    def test_starting_a_running_machine_changes_nothing(self, subject: Subject) -> None:
         if not subject.provider.capabilities.can_stop:
             pytest.skip("this provider cannot stop and start")
         machine = rent_running(subject, "t1")

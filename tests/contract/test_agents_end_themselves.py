@@ -117,7 +117,7 @@ def test_a_pods_key_ends_no_other_pod(
     CLIENTS.close()
 
 
-def test_elsewhere_nothing_is_asked() -> None:
+def test_a_machine_of_another_vendor_asks_for_nothing() -> None:
     pauses: list[float] = []
     assert not end_machine({"RUNPOD_POD_ID": "x", "CONTAINER_ID": "1"}, pause=pauses.append)
     assert pauses == []
@@ -135,12 +135,14 @@ def test_the_key_is_in_no_representation_and_the_address_is_the_vendors_own() ->
     ]
 
 
-def test_what_a_shell_kept_back_is_read_from_the_first_process(tmp_path: Path) -> None:
+def test_a_variable_that_a_shell_did_not_pass_on_is_read_from_the_first_process(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "environ"
     path.write_bytes(b"RUNPOD_POD_ID=p1\0A=b=c\0")
     assert of_first_process(path) == {"RUNPOD_POD_ID": "p1", "A": "b=c"}
     assert of_first_process(tmp_path / "none") == {}
 
 
-def test_no_server_is_no_success() -> None:
+def test_without_a_server_nothing_succeeds() -> None:
     assert Ask("DELETE", "http://127.0.0.1:1/", "k").send()

@@ -133,7 +133,7 @@ class TestDocker(ProviderContract):
             )
         assert subject.living() == []
 
-    def test_what_it_printed_can_be_read(self, subject: DockerSubject) -> None:
+    def test_the_output_of_a_machine_can_be_read(self, subject: DockerSubject) -> None:
         machine = rent_running(subject, "t1")
         assert subject.provider.logs(machine.external_id).strip() == "it runs"
 

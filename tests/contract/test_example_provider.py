@@ -169,7 +169,7 @@ def test_the_installed_package_is_a_provider_like_any_other(installed: Path) -> 
     assert said.strip() == "Acme"
 
 
-def test_a_wrong_option_of_the_example_is_told(subject: AcmeSubject) -> None:
+def test_a_wrong_option_of_the_example_is_refused(subject: AcmeSubject) -> None:
     for options, secret, says in (
         ({"base_ulr": "https://x.example"}, KEY, "use base_url"),
         ({"base_url": "http://api.acme.example"}, KEY, "https"),
@@ -179,7 +179,7 @@ def test_a_wrong_option_of_the_example_is_told(subject: AcmeSubject) -> None:
             registry.create_provider("acme", options=options, secret=secret)
 
 
-def test_a_price_that_cannot_be_believed_is_no_offer(subject: AcmeSubject) -> None:
+def test_an_offer_whose_price_cannot_be_believed_is_left_out(subject: AcmeSubject) -> None:
     subject.acme.plans["small"].usd_per_hour = -1
     with pytest.raises(Exception, match="no price that can be believed"):
         subject.provider.offers(OfferQuery())

@@ -78,7 +78,7 @@ def test_nobody_else_may_read_what_a_machine_knows(account: LocalSubject) -> Non
     "changes",
     [{"env": {"A": "b\0c"}}, {"env": {"A=B": "c"}}, {"env": {"": "c"}}],
 )
-def test_what_no_process_can_be_given_is_refused(
+def test_an_environment_that_no_process_can_get_is_refused(
     account: LocalSubject, changes: dict[str, Any]
 ) -> None:
     with pytest.raises(Refused):
@@ -139,7 +139,7 @@ def test_a_killed_process_is_a_failed_machine_that_can_be_started_again(
     assert account.reaches(machine, Phase.FAILED).because == "its process was killed by SIGTERM"
 
 
-def test_an_end_that_nobody_saw_is_told_as_such(account: LocalSubject) -> None:
+def test_an_end_that_nobody_saw_is_reported_as_such(account: LocalSubject) -> None:
     machine = account.running()
     leader = account.pid()
     [watcher] = [p for p in account.processes() if p.pid != leader]
@@ -150,7 +150,7 @@ def test_an_end_that_nobody_saw_is_told_as_such(account: LocalSubject) -> None:
     assert account.reaches(machine, Phase.FAILED).because == "its process ended, and nobody saw how"
 
 
-def test_what_ended_leaves_no_zombie(account: LocalSubject) -> None:
+def test_a_process_that_ended_leaves_no_zombie(account: LocalSubject) -> None:
     machine = account.running()
     leader = account.pid()
     account.provider.destroy(machine.external_id)

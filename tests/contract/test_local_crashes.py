@@ -194,7 +194,7 @@ def test_a_launcher_that_is_killed_at_any_line_leaves_one_process_or_none(
 
 
 @pytest.mark.fault(3)
-def test_a_launcher_that_is_still_at_work_when_its_manager_dies_is_waited_for(
+def test_a_launcher_that_outlives_its_manager_is_waited_for(
     account: LocalSubject, manager: Manager, tmp_path: Path
 ) -> None:
     slow, gate = tmp_path / "python", tmp_path / "gate"
@@ -214,7 +214,7 @@ def test_a_launcher_that_is_still_at_work_when_its_manager_dies_is_waited_for(
     assert len(account.leaders()) == 1
 
 
-def test_a_launcher_that_cannot_start_is_told_and_tried_again(
+def test_a_launcher_that_cannot_start_is_reported_and_retried(
     account: LocalSubject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:

@@ -25,7 +25,7 @@ def account(tmp_path: Path) -> Iterator[LocalSubject]:
         yield subject
 
 
-def test_a_used_again_pid_is_not_the_machine(account: LocalSubject) -> None:
+def test_a_pid_that_was_used_again_is_not_the_machine(account: LocalSubject) -> None:
     machine = account.running()
     os.kill(account.pid(), signal.SIGKILL)
     account.reaches(machine, Phase.FAILED)
@@ -40,7 +40,7 @@ def test_a_used_again_pid_is_not_the_machine(account: LocalSubject) -> None:
         stranger.kill()
 
 
-def test_a_pid_of_before_the_computer_was_started_again_is_not_the_machine(
+def test_a_pid_from_before_a_restart_of_the_computer_is_not_the_machine(
     account: LocalSubject,
 ) -> None:
     machine = account.running()
@@ -121,7 +121,7 @@ def test_a_lost_pid_is_found_again_by_the_mark(account: LocalSubject) -> None:
     assert account.pid() == leader
 
 
-def test_a_folder_that_a_crash_left_is_no_machine(account: LocalSubject) -> None:
+def test_a_folder_that_a_crash_left_is_not_a_machine(account: LocalSubject) -> None:
     account.running("t1")
     account.folder("t2").mkdir()
     (account.folder("t2") / "machine.7.8.draft").write_text("{")
@@ -132,7 +132,7 @@ def test_a_folder_that_a_crash_left_is_no_machine(account: LocalSubject) -> None
 
 
 @pytest.mark.fault(34)
-def test_a_root_that_is_no_folder_is_an_error_and_not_an_empty_list(tmp_path: Path) -> None:
+def test_a_root_that_is_not_a_folder_is_an_error_and_not_an_empty_list(tmp_path: Path) -> None:
     (tmp_path / "pods").write_text("a file")
     account = LocalSubject(tmp_path / "pods")
     with pytest.raises(Unavailable):
@@ -148,7 +148,7 @@ def test_an_account_that_was_never_used_lists_nothing_and_makes_no_folder(tmp_pa
     assert not (tmp_path / "pods").exists()
 
 
-def test_the_last_words_of_a_machine_survive_it(account: LocalSubject) -> None:
+def test_the_log_of_a_destroyed_machine_can_be_read(account: LocalSubject) -> None:
     machine = account.running(program=["--say", "one", "--say", "two"])
     account.provider.destroy(machine.external_id)
     assert not account.folder().exists()
@@ -157,7 +157,7 @@ def test_the_last_words_of_a_machine_survive_it(account: LocalSubject) -> None:
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
 
 
-def test_the_last_words_are_kept_on_a_disk_of_their_own(account: LocalSubject) -> None:
+def test_the_log_of_a_destroyed_machine_can_be_kept_on_another_disk(account: LocalSubject) -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
         if Path(other).stat().st_dev == account.root.parent.stat().st_dev:
             pytest.skip("this machine has one file system")

@@ -89,7 +89,7 @@ def test_a_backlog_is_drained_although_a_pod_is_stopped_and_one_restarts(
     assert state.bill.grand_total(now=state.clock()) > 0
 
 
-def test_what_an_agent_printed_is_its_pods_log(
+def test_the_output_of_an_agent_is_the_log_of_its_pod(
     provider: Provider, backlog: Any, redis_url: str
 ) -> None:
     machine = rent(provider, redis_url, "t1")

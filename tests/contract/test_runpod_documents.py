@@ -102,7 +102,7 @@ def test_a_path_that_the_vendor_does_not_have_is_noticed(of: Callable[[], Check]
         of()(replace(good, request=asked))
 
 
-def test_what_a_fault_makes_wrong_on_purpose_is_not_complained_about() -> None:
+def test_an_answer_that_a_fault_spoiled_is_not_a_complaint() -> None:
     good = exchanges()["GET /v2/pods"]
     assert good.reply is not None
     ours()(replace(good, reply=replace(good.reply, json={}), faulty=True))

@@ -178,7 +178,7 @@ def test_a_revoked_key_is_refused_everywhere(rig: Rig, call: str) -> None:
 
 
 @pytest.mark.fault(49)
-def test_a_destroy_that_the_key_may_not_do_is_no_success(rig: Rig) -> None:
+def test_a_destroy_that_the_key_may_not_do_is_not_a_success(rig: Rig) -> None:
     machine = rig.running()
     rig.emulator.denied.add("DELETE")
     with pytest.raises(AuthFailed):
@@ -188,7 +188,9 @@ def test_a_destroy_that_the_key_may_not_do_is_no_success(rig: Rig) -> None:
 
 @pytest.mark.fault(35)
 @pytest.mark.parametrize("reply", [html(404), v1(404), problem(410, "gone")])
-def test_a_404_of_somebody_else_is_no_destroyed_pod(rig: Rig, reply: Reply) -> None:
+def test_a_404_of_another_server_does_not_mean_that_the_pod_is_destroyed(
+    rig: Rig, reply: Reply
+) -> None:
     machine = rig.running()
     rig.server.faults.answer("DELETE", POD, reply, times=3)
     with pytest.raises((Unavailable, Refused)):
@@ -270,7 +272,7 @@ def test_a_created_pod_that_cannot_be_read_may_exist(rig: Rig, body: Any) -> Non
 
 @pytest.mark.parametrize("bad", ["", ".", "..", "a/b", "../x", "a b", "x?y=1", "%2e%2e", "x" * 200])
 @pytest.mark.parametrize("call", ["status", "stop", "start", "destroy", "logs"])
-def test_an_id_that_is_none_never_reaches_the_vendor(rig: Rig, bad: str, call: str) -> None:
+def test_a_text_that_is_not_an_id_never_reaches_the_vendor(rig: Rig, bad: str, call: str) -> None:
     with pytest.raises(Refused, match="not a machine id"):
         getattr(rig.provider, call)(bad)
     assert rig.server.calls() == 0
@@ -335,7 +337,7 @@ def test_a_destroy_that_fails_and_was_carried_out_succeeds_at_the_second_try(rig
     assert rig.made() == []
 
 
-def test_an_action_that_conflicts_is_done_where_the_pod_is_as_wished(rig: Rig) -> None:
+def test_an_action_that_conflicts_succeeds_where_the_pod_is_as_wished(rig: Rig) -> None:
     machine = rig.running()
     rig.provider.start(machine.external_id)
     rig.provider.stop(machine.external_id)

@@ -122,7 +122,7 @@ def test_a_container_that_printed_nothing_shows_what_its_host_says(rig: Rig) -> 
 
 
 @pytest.mark.fault(68)
-def test_logs_carry_no_control_characters_and_no_credentials(rig: Rig) -> None:
+def test_logs_have_no_control_characters_and_no_credentials(rig: Rig) -> None:
     machine = rig.running()
     rig.state.print_line(
         machine.external_id, "\x1b[2Jconnect redis://u:s3cretpassword@h/0\x07 <b>\x00"
@@ -131,7 +131,7 @@ def test_logs_carry_no_control_characters_and_no_credentials(rig: Rig) -> None:
     assert text == " [2Jconnect redis://***@h/0  <b> "
 
 
-def test_frames_that_are_cut_off_or_no_log_are_left_out(rig: Rig) -> None:
+def test_frames_that_are_cut_off_or_not_a_log_are_left_out(rig: Rig) -> None:
     machine = rig.running()
     text = 'data: {"line": "one"}\n\n: ping\n\nevent: x\ndata: 7\n\ndata: {"line": "tw'
     rig.server.faults.answer("GET", r".*/logs", Reply(text=text, content_type="text/event-stream"))
@@ -156,6 +156,6 @@ def test_the_balance_is_what_is_left(rig: Rig) -> None:
         Reply(status=410, json={"message": "retired"}),
     ],
 )
-def test_a_balance_that_cannot_be_told_is_unknown_and_not_zero(rig: Rig, reply: Reply) -> None:
+def test_a_balance_that_cannot_be_read_is_unknown_and_not_zero(rig: Rig, reply: Reply) -> None:
     rig.server.faults.answer("POST", "/graphql", reply)
     assert rig.provider.balance() is None

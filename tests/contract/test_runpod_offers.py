@@ -64,7 +64,7 @@ def test_offers_fit_the_query(rig: Rig, query: OfferQuery, types: set[str]) -> N
     assert {o.gpu_type for o in rig.provider.offers(query)} == types
 
 
-def test_what_is_out_of_stock_is_not_offered(rig: Rig) -> None:
+def test_a_gpu_that_is_out_of_stock_is_not_offered(rig: Rig) -> None:
     rig.state.catalog[0].stock["COMMUNITY", "US-TX-3"] = 0
     rig.state.catalog[1].stock = dict.fromkeys(rig.state.catalog[1].stock, 0)
     offers = rig.provider.offers(OfferQuery())
@@ -170,7 +170,9 @@ def test_the_rent_of_a_stopped_pod_is_that_of_its_volume(rig: Rig) -> None:
         {"env": {f"V{n}": "x" for n in range(51)}},
     ],
 )
-def test_what_runpod_would_refuse_is_refused_before_it_is_sent(rig: Rig, changes: Any) -> None:
+def test_a_spec_that_runpod_would_refuse_is_refused_before_it_is_sent(
+    rig: Rig, changes: Any
+) -> None:
     spec = replace(a_spec("aa11", rig.offer().key), **changes)
     with pytest.raises(Refused):
         rig.provider.create(spec, token="aa11")

@@ -44,7 +44,7 @@ METHODS: dict[str, Callable[[Provider, Any], object]] = {
 @pytest.mark.fault(49)
 @pytest.mark.parametrize("status", [404, 401, 403])
 @pytest.mark.parametrize("method", METHODS)
-def test_a_bad_key_is_told_on_every_route(rig: Rig, method: str, status: int) -> None:
+def test_a_bad_key_is_reported_on_every_route(rig: Rig, method: str, status: int) -> None:
     offer = rig.offer()
     rig.emulator.keys = {"another"}
     rig.emulator.quirks.bad_key_status = status

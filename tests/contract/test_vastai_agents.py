@@ -86,7 +86,7 @@ def test_a_backlog_is_drained_although_two_machines_are_outbid_and_one_comes_bac
     assert market.bill.hourly_usd() == 0
 
 
-def test_what_an_agent_printed_is_its_machines_log(
+def test_the_output_of_an_agent_is_the_log_of_its_machine(
     provider: Provider, backlog: Any, redis_url: str, emulator: VastaiEmulator
 ) -> None:
     emulator.quirks.log_refusals = 1

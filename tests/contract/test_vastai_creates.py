@@ -174,7 +174,7 @@ def test_a_bid_that_was_overtaken_leaves_a_stopped_contract_that_is_named(rig: R
     assert rig.provider.status(raised.value.billing_id).phase is Phase.STOPPED
 
 
-def test_success_false_with_200_is_a_refusal(rig: Rig) -> None:
+def test_success_false_with_a_200_is_a_refusal(rig: Rig) -> None:
     rig.emulator.quirks.create_says_no = "not today"
     with pytest.raises(Refused, match="not today") as raised:
         rig.create()
@@ -193,7 +193,7 @@ def test_a_create_without_credit_is_a_used_up_quota(rig: Rig) -> None:
         rig.create()
 
 
-def test_an_account_that_ran_dry_rents_nothing_more() -> None:
+def test_an_account_without_money_rents_nothing_more() -> None:
     with vast(credit=Decimal("0.01")) as rig:
         rig.running("t1")
         rig.clock.advance(3600)
@@ -296,7 +296,7 @@ def test_an_interruptible_pod_is_rented_at_its_bid_and_an_on_demand_one_without(
     assert cheap.hourly_usd < full.hourly_usd
 
 
-def test_a_pod_is_never_rented_at_another_kind_than_its_offer(rig: Rig) -> None:
+def test_a_pod_is_never_rented_in_another_kind_than_its_offer(rig: Rig) -> None:
     bid, full = rig.offer(BIDS), rig.offer(ON_DEMAND)
     for offer in (replace(bid, interruptible=False), replace(full, interruptible=True)):
         with pytest.raises(Refused):

@@ -65,7 +65,7 @@ def test_a_start_that_would_only_queue_is_no_capacity_and_never_runs_later(rig: 
     assert rig.provider.status(external_id).phase is Phase.STOPPED
 
 
-def test_a_queued_start_that_cannot_be_taken_back_is_no_decline(rig: Rig) -> None:
+def test_a_queued_start_that_cannot_be_taken_back_is_unavailable(rig: Rig) -> None:
     external_id = stopped_and_taken(rig)
     rig.server.faults.edit("PUT", ONE, lambda reply: reply)  # the start goes through
     rig.server.faults.answer("PUT", ONE, Reply(status=503), times=99)
@@ -93,12 +93,12 @@ def test_a_start_that_was_not_granted_is_taken_back_whatever_was_said(
 
 
 @pytest.mark.parametrize("verb", ["stop", "start"])
-def test_stop_and_start_of_the_gone_are_not_found(rig: Rig, verb: str) -> None:
+def test_stop_and_start_of_a_machine_that_is_gone_are_not_found(rig: Rig, verb: str) -> None:
     with pytest.raises(NotFound):
         getattr(rig.provider, verb)("31245678")
 
 
-def test_a_stop_that_was_not_done_is_no_success(rig: Rig) -> None:
+def test_a_stop_that_was_not_done_is_not_a_success(rig: Rig) -> None:
     machine = rig.running()
     no = Reply(json={"success": False, "msg": "try later"})
     rig.server.faults.answer("PUT", ONE, no, times=9)
@@ -111,7 +111,7 @@ def test_a_stop_that_was_not_done_is_no_success(rig: Rig) -> None:
 
 @pytest.mark.fault(35)
 @pytest.mark.parametrize("code", ["no_such_instance", "not_found"])
-def test_destroy_of_the_gone_succeeds(rig: Rig, code: str) -> None:
+def test_destroying_a_machine_that_is_gone_succeeds(rig: Rig, code: str) -> None:
     rig.emulator.quirks.gone_code = code
     machine = rig.running()
     rig.provider.destroy(machine.external_id)

@@ -115,7 +115,7 @@ def test_new_fields_and_words_do_no_harm_and_are_never_read_as_gone(rig: Rig) ->
         ("oci", Phase.FAILED, "OCI runtime create failed"),
     ],
 )
-def test_a_boot_that_cannot_succeed_is_told_from_one_that_is_slow(
+def test_a_boot_that_cannot_succeed_is_distinguished_from_a_slow_one(
     rig: Rig, defect: str, phase: Phase, because: str
 ) -> None:
     rig.emulator.quirks.defects.append(defect)
@@ -135,7 +135,7 @@ def test_a_machine_that_exited_or_lost_its_host_has_failed(rig: Rig) -> None:
 
 
 @pytest.mark.fault(23)
-def test_an_outbid_machine_is_stopped_and_comes_back_unasked(rig: Rig) -> None:
+def test_an_outbid_machine_is_stopped_and_starts_again_by_itself(rig: Rig) -> None:
     machine = rig.running(offer=rig.offer(BIDS))
     market = rig.emulator.market
     market.rival_bids(rig.contract(machine).slot, Decimal(1), for_=timedelta(hours=1))
@@ -260,7 +260,7 @@ def test_an_error_on_any_page_of_the_list_is_an_error_of_the_list(rig: Rig, repl
         rig.provider.list_tagged(TAG)
 
 
-def test_a_list_that_stumbles_once_is_asked_again(rig: Rig) -> None:
+def test_a_list_that_fails_once_is_asked_for_again(rig: Rig) -> None:
     with_machines(rig, 2)
     rig.server.faults.answer("GET", LIST, Reply(status=503))
     rig.server.faults.lose_answer("GET", LIST)

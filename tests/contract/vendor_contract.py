@@ -176,11 +176,11 @@ class VendorContract:
         assert not subject.living()
 
     @pytest.mark.fault(10)
-    def test_what_is_sold_out_is_no_capacity(self, subject: VendorSubject) -> None:
+    def test_a_sold_out_offer_is_no_capacity(self, subject: VendorSubject) -> None:
         rents_nothing(subject, NoCapacity, subject.faults.sell_out)
 
     @pytest.mark.fault(49)
-    def test_without_money_nothing_is_rented_and_the_reason_is_told(
+    def test_without_money_nothing_is_rented_and_the_reason_is_given(
         self, subject: VendorSubject
     ) -> None:
         rents_nothing(subject, QuotaExceeded, subject.faults.use_up_funds)
@@ -191,14 +191,14 @@ class VendorContract:
         assert getattr(error, "retry_after", None) == WAIT_SECONDS
 
     @pytest.mark.fault(49)
-    def test_a_revoked_key_is_told_by_every_verb_and_says_nothing_of_any_machine(
+    def test_every_verb_reports_a_revoked_key_which_says_nothing_about_a_machine(
         self, subject: VendorSubject
     ) -> None:
         machine = rent_running(subject, "t1")
         every_call_fails(subject, machine, AuthFailed, subject.faults.revoke_key)
 
     @pytest.mark.fault(50)
-    def test_a_rate_limit_is_told_by_every_verb_with_how_long_to_wait(
+    def test_every_verb_reports_a_rate_limit_with_the_time_to_wait(
         self, subject: VendorSubject
     ) -> None:
         machine = rent_running(subject, "t1")
@@ -302,7 +302,7 @@ class VendorContract:
         assert set(listed(subject.provider, TAG)) == {machine.external_id}
 
     @pytest.mark.fault(36)
-    def test_a_destroy_that_the_vendor_forgets_leaves_the_machine_to_be_seen(
+    def test_a_destroy_that_the_vendor_forgets_still_shows_the_machine(
         self, subject: VendorSubject
     ) -> None:
         machine = rent_running(subject, "t1")

@@ -35,7 +35,7 @@ def test_a_result_carries_the_users_id_and_the_pod(backlog, agents, until):
     }
 
 
-def test_wordllama_embeds_text_in_256_numbers_and_fails_only_what_is_no_text(
+def test_wordllama_embeds_text_in_256_numbers_and_fails_only_items_that_are_not_text(
     backlog, agents, until
 ):
     good = backlog.put("Grüße".encode(), b"")
@@ -102,7 +102,7 @@ def test_sigterm_drains_too(backlog, agents, until):
 
 @pytest.mark.parametrize("command", ["drain", "stop"])
 @pytest.mark.fault(39)
-def test_what_is_not_finished_is_given_back_at_once(backlog, agents, until, command):
+def test_unfinished_items_are_given_back_at_once(backlog, agents, until, command):
     entries = backlog.put(b"3600", b"0", b"0")
     agent = agents.start(
         backlog, "pod-a", "agent_handlers:takes_its_time", batch_size=1, drain_seconds=0.5

@@ -80,7 +80,7 @@ def test_the_base_image_is_an_argument():
     assert lines()[1][1] == "${BASE_IMAGE}"
 
 
-def test_what_is_copied_reaches_the_engine():
+def test_the_copied_files_reach_the_engine():
     source = only("COPY").split()[0]
     ignored = (ROOT / ".dockerignore").read_text().split()
     above = [source, *(str(parent) for parent in (ROOT / source).relative_to(ROOT).parents)]

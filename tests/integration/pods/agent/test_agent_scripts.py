@@ -145,7 +145,7 @@ def test_a_read_stops_at_its_bytes(backlog, stream_of):
     assert 10 <= len(entries) <= 20
 
 
-def test_keeping_an_item_counts_no_delivery_and_makes_it_young(backlog, stream_of):
+def test_keeping_an_item_is_not_a_delivery_and_resets_its_idle_time(backlog, stream_of):
     [entry] = backlog.put(b"x")
     keeper, thief = stream_of("a"), stream_of("b", claim_idle_seconds=3600)
     keeper.read(1, 100)
@@ -164,7 +164,7 @@ def test_keeping_never_takes_back_what_another_has_claimed(backlog, stream_of):
     assert backlog.pending_of("b") == 1
 
 
-def test_what_is_given_back_untried_loses_no_delivery(backlog, stream_of):
+def test_an_item_that_is_given_back_untried_loses_no_delivery(backlog, stream_of):
     tried, untried = backlog.put(b"x", b"y")
     leaving, other = stream_of("a"), stream_of("b", claim_idle_seconds=3600)
     leaving.read(2, 100)
@@ -218,7 +218,7 @@ def test_a_dead_letter_stream_of_the_wrong_type_buries_nothing(backlog, stream_o
     assert deliveries(backlog) == {entry: 1}
 
 
-def test_an_item_with_thousands_of_fields_can_be_buried(backlog, stream_of):
+def test_an_item_with_thousands_of_fields_can_become_a_dead_letter(backlog, stream_of):
     fields = {f"f{n}": "v" for n in range(6000)}
     entry = backlog.client.xadd("tasks", fields).decode()
     pod = stream_of("a")

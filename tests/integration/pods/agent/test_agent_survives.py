@@ -112,7 +112,9 @@ def test_a_crash_is_noticed_although_a_fork_of_the_process_lives_on(backlog, age
     assert set(backlog.results()) == {entries[0]}
 
 
-def test_a_crash_among_many_quick_batches_is_laid_on_the_batch_that_did_it(backlog, agents, until):
+def test_a_crash_among_many_quick_batches_counts_against_the_batch_that_caused_it(
+    backlog, agents, until
+):
     """With a single delivery, whoever is blamed is dead: also a neighbour that was told of late."""
     poison = [b"poison" if n % 150 == 149 else b"item %d" % n for n in range(600)]
     entries = backlog.put(*poison)
@@ -245,7 +247,7 @@ def test_an_agent_whose_redis_is_gone_ends_after_the_orphan_time(
 
 
 @pytest.mark.fault(47)
-def test_a_missing_group_is_waited_for_and_said(redis_url, backlog_on, agents, until):
+def test_a_missing_group_is_waited_for_and_reported(redis_url, backlog_on, agents, until):
     backlog = backlog_on(redis_url, group=False)
     agent = agents.start(backlog, "pod-a")
     until(lambda: working(backlog, "pod-a") and "NOGROUP" in backlog.heartbeat("pod-a").note)
@@ -258,7 +260,7 @@ def test_a_missing_group_is_waited_for_and_said(redis_url, backlog_on, agents, u
 
 
 @pytest.mark.fault(45)
-def test_a_full_redis_is_said_and_nothing_is_lost(own_server, backlog_on, agents, until):
+def test_a_full_redis_is_reported_and_nothing_is_lost(own_server, backlog_on, agents, until):
     backlog = backlog_on(own_server.url)
     entries = backlog.put_numbered(200)
     agents.start(backlog, "pod-a", "pods.agent.handlers.pace:sleep", env={"PACE_RATE": "100"})
@@ -276,7 +278,9 @@ def test_a_full_redis_is_said_and_nothing_is_lost(own_server, backlog_on, agents
 
 
 @pytest.mark.fault(63)
-def test_items_deleted_and_trimmed_while_pending_crash_nothing(backlog, agents, until, tmp_path):
+def test_items_that_are_deleted_or_trimmed_while_pending_do_no_harm(
+    backlog, agents, until, tmp_path
+):
     entries = backlog.put_numbered(20)
     gate = tmp_path / "gate"
     first = agents.start(
@@ -304,7 +308,7 @@ def test_items_deleted_and_trimmed_while_pending_crash_nothing(backlog, agents, 
     assert not set(more) & set(backlog.results())
 
 
-def test_a_handler_that_cannot_be_loaded_is_said_before_the_agent_ends(backlog, agents, until):
+def test_a_handler_that_cannot_be_loaded_is_reported_before_the_agent_ends(backlog, agents, until):
     for handler, why in (
         ("agent_handlers:Broken", "no GPU here"),
         ("agent_handlers:missing", "agent_handlers has no missing"),
@@ -316,7 +320,7 @@ def test_a_handler_that_cannot_be_loaded_is_said_before_the_agent_ends(backlog, 
         assert agent.wait(timeout=patience(20)) == 3
 
 
-def test_an_error_that_is_no_text_is_buried_all_the_same(backlog, agents, until):
+def test_an_item_whose_error_is_not_text_still_becomes_a_dead_letter(backlog, agents, until):
     backlog.put(b"x", id=b"\xff\xfe")
     agents.start(backlog, "pod-a", "agent_handlers:fails_in_no_known_letters", max_deliveries=1)
     [letter] = until(backlog.dead)
@@ -340,7 +344,7 @@ def test_nothing_of_a_killed_agent_lives_on(backlog, agents, until):
     until(group_is_empty)
 
 
-def test_a_server_error_is_no_crash(backlog, agents, until):
+def test_a_server_error_does_not_end_the_agent(backlog, agents, until):
     agent = agents.start(backlog, "pod-a")
     until(lambda: working(backlog, "pod-a"))
     backlog.client.delete("tasks")

@@ -33,7 +33,7 @@ def test_a_handler_that_is_as_slow_with_few_items_gets_many(backlog, agents, unt
     assert sizes(backlog).count(32) >= 0.8 * len(entries)
 
 
-def test_an_agent_whose_batches_shrink_keeps_its_items_and_goes_on_beating(backlog, agents, until):
+def test_an_agent_whose_batches_shrink_keeps_its_items_and_its_heartbeat(backlog, agents, until):
     """What it has in hand takes longer than the claim time, and another agent looks for such items."""
     entries = backlog.put_numbered(16)
     slow = {**SIZES, "batch_size": 4, "claim_idle_seconds": 0.8}

@@ -85,7 +85,7 @@ def drains(workload, until):
     until(lambda: workload.finished() == list(range(10)))
 
 
-def test_the_users_worker_works_and_the_agent_tells_of_it(workload, until):
+def test_the_users_worker_works_and_the_agent_reports_it(workload, until):
     works_counts_and_is_idle(workload, until)
 
 
@@ -95,7 +95,7 @@ def test_a_drain_finishes_what_was_begun_and_gives_back_the_rest(workload, until
 
 
 @pytest.mark.slow
-def test_on_rabbitmq_it_works_and_drains_just_so(backlog, agents, until, rabbit):
+def test_on_rabbitmq_it_works_and_drains_in_the_same_way(backlog, agents, until, rabbit):
     works_counts_and_is_idle(Workload(backlog, agents, rabbit.amqp), until)
 
 
@@ -161,7 +161,7 @@ def test_a_fenced_pods_worker_ends_at_once(workload, until):
     assert workload.finished() == []
 
 
-def test_an_app_that_cannot_be_found_is_said(workload, until):
+def test_an_app_that_cannot_be_found_is_reported(workload, until):
     agent = workload.start(app="no_such_package.celery:app")
     until(lambda: "no_such_package" in getattr(workload.beat(), "note", ""))
     assert workload.beat().state.value == "failed"

@@ -68,7 +68,7 @@ def test_a_capped_result_stream_keeps_about_the_newest(world: World, start: Star
         ("app (x)", r"give names in which \* stands alone"),
     ],
 )
-def test_what_could_be_work_or_a_command_is_no_target(
+def test_a_stream_of_items_or_commands_is_not_a_target(
     world: World, patterns: Any, words: str
 ) -> None:
     with pytest.raises(ValidationError, match=words):

@@ -50,7 +50,7 @@ def paced(rig: Rig, client: "redis.Redis", account: str) -> Provider:
     )
 
 
-def test_a_machines_life_is_written_down_with_its_ids(rig: Rig, observed: Observed) -> None:
+def test_the_life_of_a_machine_is_logged_with_its_ids(rig: Rig, observed: Observed) -> None:
     offer = rig.offer().key
     with capture_logs() as events:
         machine = observed.create(a_spec("aa11", offer), token="aa11")
@@ -81,7 +81,7 @@ def test_a_machines_life_is_written_down_with_its_ids(rig: Rig, observed: Observ
     }
 
 
-def test_a_failure_is_written_down_and_passed_on(rig: Rig, observed: Observed) -> None:
+def test_a_failure_is_logged_and_raised(rig: Rig, observed: Observed) -> None:
     rig.server.faults.answer("", ".*", Reply(status=500), times=100)
     with capture_logs() as events, pytest.raises(Unavailable):
         observed.list_tagged(TAG)
@@ -91,7 +91,7 @@ def test_a_failure_is_written_down_and_passed_on(rig: Rig, observed: Observed) -
     ]
 
 
-def test_what_was_declined_is_no_warning(observed: Observed) -> None:
+def test_a_declined_call_is_not_a_warning(observed: Observed) -> None:
     with capture_logs() as events, pytest.raises(NotFound):
         observed.status("unknown")
     assert [e["log_level"] for e in events] == ["info"]
@@ -158,7 +158,7 @@ def test_kept_offers_that_cannot_be_read_are_asked_for_again(
     assert rig.server.calls("GET", CATALOG) == 4
 
 
-def test_an_offer_comes_back_from_keeping_as_it_was(rig: Rig, client: "redis.Redis") -> None:
+def test_a_kept_offer_is_read_back_unchanged(rig: Rig, client: "redis.Redis") -> None:
     offer = Offer(
         key="28471022",
         hourly_usd=Decimal("0.3520001"),
@@ -196,7 +196,7 @@ def test_a_search_that_failed_is_not_kept(
 
 
 @pytest.mark.fault(45)
-def test_without_redis_everything_goes_on(rig: Rig) -> None:
+def test_without_redis_every_call_still_works(rig: Rig) -> None:
     dead = redis.Redis(port=1, socket_connect_timeout=0.2, retry=Retry(NoBackoff(), 0))
     observed = Observed(rig.provider, account="runpod-main", client=dead)
     machine = observed.create(a_spec("aa11", observed.offers(OfferQuery())[0].key), token="aa11")
@@ -230,11 +230,11 @@ def test_a_create_that_waits_for_its_turn_has_not_been_sent(
     assert rig.made() == []
 
 
-def test_what_a_provider_can_do_is_told_as_it_is(rig: Rig, observed: Observed) -> None:
+def test_the_capabilities_are_those_of_the_provider(rig: Rig, observed: Observed) -> None:
     assert (observed.name, observed.capabilities) == ("runpod", rig.provider.capabilities)
 
 
-def test_a_full_market_is_told_as_it_is(rig: Rig, observed: Observed) -> None:
+def test_a_full_market_is_reported_unchanged(rig: Rig, observed: Observed) -> None:
     for gpu in rig.state.catalog:
         gpu.stock = dict.fromkeys(gpu.stock, 0)
     with pytest.raises(NoCapacity):

@@ -32,7 +32,7 @@ def waits_of(client: "redis.Redis", **options: object) -> tuple[Pacer, list[floa
     return Pacer(client, "a", sleep=waits.append, **{"rates": SLOW, **options}), waits  # type: ignore[arg-type]
 
 
-def test_a_burst_goes_out_at_once_and_the_next_call_is_told_when_its_turn_is(
+def test_a_burst_is_sent_at_once_and_the_next_call_learns_when_its_turn_is(
     client: "redis.Redis",
 ) -> None:
     pacer, waits = waits_of(client)
@@ -44,7 +44,7 @@ def test_a_burst_goes_out_at_once_and_the_next_call_is_told_when_its_turn_is(
     assert caught.value.retry_after == pytest.approx(10, abs=1)
 
 
-def test_a_near_turn_is_waited_for_and_each_caller_gets_his_own(client: "redis.Redis") -> None:
+def test_a_near_turn_is_waited_for_and_each_caller_gets_its_own(client: "redis.Redis") -> None:
     pacer, waits = waits_of(client, longest_wait=25.0)
     for _ in range(5):
         pacer.take("list")
@@ -87,7 +87,7 @@ def test_accounts_do_not_share_a_pace(client: "redis.Redis") -> None:
         pacer.take("list")
 
 
-def test_no_limit_is_no_wait(client: "redis.Redis") -> None:
+def test_without_a_limit_nothing_waits(client: "redis.Redis") -> None:
     pacer, waits = waits_of(client, rates={})
     for _ in range(100):
         pacer.take("list")
@@ -139,7 +139,7 @@ def test_silence_on_an_endpoint_with_its_own_limit_leaves_the_others_alone(
 
 
 @pytest.mark.fault(45)
-def test_without_redis_nothing_is_held_back() -> None:
+def test_without_redis_no_call_waits() -> None:
     dead = redis.Redis(port=1, socket_connect_timeout=0.2, retry=Retry(NoBackoff(), 0))
     pacer = Pacer(dead, "a", SLOW)
     for _ in range(5):
@@ -170,7 +170,7 @@ def server() -> Iterator[Server]:
 
 
 @pytest.mark.fault(50)
-def test_a_429_of_the_vendor_keeps_the_next_call_at_home(
+def test_after_a_429_of_the_vendor_the_next_call_is_not_sent(
     client: "redis.Redis", server: Server
 ) -> None:
     pacer, _ = waits_of(client, rates={})

@@ -60,7 +60,7 @@ def test_a_wrong_number_of_results_publishes_nothing_under_a_wrong_id():
 
 
 @pytest.mark.parametrize("answer", ["text", b"bytes", {"a": 1}, None, 5])
-def test_what_is_no_list_of_results_is_an_error(answer):
+def test_an_answer_that_is_not_a_list_of_results_is_an_error(answer):
     [failed] = Caller(lambda batch: answer)(items(b"a"))
     assert "not a list" in failed.error
 
@@ -147,7 +147,7 @@ def test_the_tail_of_a_long_traceback_is_kept():
 
 
 @pytest.mark.parametrize("name", ["json", "json:", ":f", "json:nothing", "json:__doc__"])
-def test_a_handler_that_is_not_there_is_said(name):
+def test_a_missing_handler_is_reported(name):
     with pytest.raises(HandlerNotFound):
         find(name)
 

@@ -34,7 +34,7 @@ def test_no_more_is_read_ahead_than_two_batches():
     assert holding.room()[0] == 20
 
 
-def test_large_payloads_leave_no_room_until_the_handler_is_through_with_them():
+def test_large_payloads_leave_no_room_until_the_handler_has_finished_them():
     holding = Holding(10, Clock())
     holding.add([entry(1, size=MOST_BYTES)])
     assert holding.room()[1] == 0
@@ -90,7 +90,7 @@ def test_a_batch_that_was_not_begun_is_next_again_and_counts_as_untried():
     assert [e.id for e in take_batch(holding)] == ["1-0", "2-0"]
 
 
-def test_what_another_has_claimed_is_let_go_unless_the_handler_is_at_it():
+def test_an_item_that_another_has_claimed_is_dropped_unless_the_handler_works_on_it():
     holding = Holding(1, Clock())
     holding.add([entry(1), entry(2)])
     take_batch(holding)
@@ -171,7 +171,7 @@ TestAnyOrder = AnyOrder.TestCase
 TestAnyOrder.settings = settings(max_examples=100, deadline=None)
 
 
-def test_a_slow_link_and_a_quick_handler_are_read_ahead_for() -> None:
+def test_more_is_read_ahead_for_a_slow_link_and_a_quick_handler() -> None:
     now = [0.0]
     holding = Holding(10, clock=lambda: now[0])
     assert holding.room()[0] == 20  # two batches, whatever the link is like
@@ -196,7 +196,7 @@ def test_a_slow_handler_hoards_no_more_than_two_batches() -> None:
     assert holding.room()[0] == 20
 
 
-def test_few_items_are_not_worth_a_round_trip_while_there_are_others() -> None:
+def test_few_items_are_not_read_while_there_are_others_to_work_on() -> None:
     holding = Holding(10)
     holding.add([Entry(f"1-{n}", {b"p": b"x"}) for n in range(15)])
     assert holding.room() == (0, 0)

@@ -94,7 +94,7 @@ def test_the_rate_is_that_of_the_last_half_minute():
     assert progress.since_ack_ms() == 10_000
 
 
-def test_a_trouble_stands_in_the_note_until_it_is_over():
+def test_a_fault_is_in_the_note_until_it_is_over():
     progress = Progress(Clock())
     progress.trouble("commit", "TimeoutError")
     progress.trouble("backlog", "NOGROUP")

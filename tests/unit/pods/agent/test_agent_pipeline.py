@@ -72,7 +72,7 @@ def test_the_end_of_the_other_process_is_an_end_of_file_also_within_a_frame(ends
         theirs.receive()
 
 
-def test_what_was_begun_can_be_read_by_another_who_has_the_memory():
+def test_another_process_with_the_memory_can_read_the_count():
     fd = shared_memory()
     child, agent = BatchCounter(fd), BatchCounter(fd)
     for _ in range(300):
@@ -110,7 +110,7 @@ def test_many_items_do_not_wait_for_the_commit_under_way():
     assert len(worked.take()[0]) == WORTH_A_COMMIT
 
 
-def test_nothing_more_is_heard_of_the_handler_while_too_much_waits_for_a_commit():
+def test_the_handler_is_not_read_while_too_much_waits_for_a_commit():
     worked = Outbox()
     worked.put(*items(0, 1))
     worked.take()

@@ -110,7 +110,7 @@ def test_settings_survive_the_way_through_the_environment():
     assert AgentSettings.from_env(SETTINGS.env()) == SETTINGS
 
 
-def test_all_that_is_wrong_with_the_settings_is_said_at_once():
+def test_everything_that_is_wrong_with_the_settings_is_reported_at_once():
     env = {**SETTINGS.env(), "PODFLEET_BATCH_SIZE": "many", "PODFLEET_ORPHAN_SECONDS": "-1"}
     del env["PODFLEET_STREAM"]
     with pytest.raises(ValueError, match="STREAM is not set") as caught:
@@ -138,7 +138,7 @@ def test_a_heartbeat_that_was_written_can_be_read(beat):
 
 
 @pytest.mark.parametrize("broken", [{}, {b"state": b"dancing"}, {b"state": b"working"}])
-def test_a_heartbeat_that_cannot_be_understood_is_none(broken):
+def test_a_heartbeat_that_cannot_be_read_is_none(broken):
     assert Heartbeat.parse(broken) is None
 
 

@@ -58,7 +58,7 @@ def test_no_size_is_kept_that_spends_most_of_its_time_on_the_call(most, target, 
 
 
 @given(MOST, TARGET, st.floats(0.1, 0.9))
-def test_a_quick_handler_has_the_most(most, target, share):
+def test_a_quick_handler_gets_the_largest_batches(most, target, share):
     sizes, _ = run(Sizing(most, target), lambda _: share * target, 50)
     assert set(sizes) == {most}
 
@@ -82,7 +82,7 @@ def test_a_batch_that_is_not_full_makes_none_larger_but_a_long_one_smaller(most,
 
 @settings(max_examples=100)
 @given(st.integers(16, 1000), TARGET)
-def test_a_handler_that_becomes_quick_again_has_the_most_again(most, target):
+def test_a_handler_that_becomes_quick_again_gets_the_largest_batches_again(most, target):
     _, slow = run(Sizing(most, target), lambda size: 4.1 * target * size / most, 50)
     assert slow.size < most / 2
     assert run(slow, lambda size: 0.3 * target * size / most, 400)[1].size == most

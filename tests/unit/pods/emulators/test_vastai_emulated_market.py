@@ -207,7 +207,7 @@ def test_a_contract_ends_with_its_offer_and_is_deleted_two_days_later(
     assert list(market.offered()) == []
 
 
-def test_without_credit_everything_stops_at_that_very_moment(clock: SteppedClock) -> None:
+def test_everything_stops_at_the_moment_when_the_credit_is_used_up(clock: SteppedClock) -> None:
     market = Market(clock=clock, credit=DISK + GPU)
     contracts = [rent(market, a_slot(market)) for _ in range(2)]
     clock.advance(24 * 3600)

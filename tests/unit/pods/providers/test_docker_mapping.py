@@ -20,7 +20,7 @@ def a_container(status: str, **state: object) -> dict[str, object]:
 
 
 @pytest.mark.fault(56)
-def test_an_agent_that_ends_ends_its_container_for_nothing_starts_it_again() -> None:
+def test_an_agent_that_ends_also_ends_its_container_because_nothing_restarts_it() -> None:
     spec = PodSpec(name="pf-a-t1", tag="pf-a", image="you/agent:1", env={"A": "b"})
     body = container(spec, "t1", OPTIONS)
     assert body["HostConfig"]["RestartPolicy"] == {"Name": "no"}
@@ -29,7 +29,7 @@ def test_an_agent_that_ends_ends_its_container_for_nothing_starts_it_again() -> 
     assert (ended.phase, ended.because, ended.hourly_usd) == (Phase.STOPPED, "exited with 5", 0)
 
 
-def test_a_word_that_nobody_knows_is_never_read_as_gone() -> None:
+def test_an_unknown_word_is_never_read_as_gone() -> None:
     machine = inspected(a_container("hibernating"), OPTIONS)
     assert (machine.phase, machine.raw_status) == (Phase.UNKNOWN, "hibernating")
     assert machine.hourly_usd > 0

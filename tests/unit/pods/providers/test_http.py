@@ -82,7 +82,7 @@ def everything_in(error: BaseException) -> str:
     return " ".join(texts)
 
 
-def test_a_request_carries_the_key_and_an_agent_that_is_no_library(client, server):
+def test_a_request_has_the_key_and_a_user_agent_that_is_not_a_librarys(client, server):
     client.call("GET", "/things", params={"n": 1})
     sent = server.exchanges[0].request
     assert sent.headers["authorization"] == f"Bearer {KEY}"
@@ -113,7 +113,7 @@ def test_a_refusal_is_returned_for_the_adapter_to_sort(client, vendor):
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 520, 408])
-def test_a_servers_trouble_is_unavailable(client, vendor, status, no_waits):
+def test_a_fault_of_the_server_is_unavailable(client, vendor, status, no_waits):
     vendor.reply = always(Reply(status=status, text="<html>"))
     with pytest.raises(Unavailable, match=str(status)):
         client.call("GET", "/")
@@ -127,7 +127,7 @@ def test_a_get_is_tried_again_and_a_post_never(client, vendor, server):
     assert (server.calls("GET"), server.calls("POST")) == (3, 1)
 
 
-def test_what_the_adapter_says_is_repeatable_is_tried_again(client, vendor, server, no_waits):
+def test_a_call_that_the_adapter_calls_repeatable_is_retried(client, vendor, server, no_waits):
     vendor.reply = in_turn(Reply(status=503), Reply(json=1))
     assert client.call("POST", "/action", json={}, repeatable=True).body == 1
 
@@ -160,7 +160,7 @@ def test_a_slow_answer_is_unavailable_within_the_timeout(client, server):
     late.set()
 
 
-def test_an_answer_that_drips_is_given_up_at_the_deadline(server, vendor):
+def test_an_answer_that_comes_byte_by_byte_is_given_up_at_the_deadline(server, vendor):
     def drip(closing: threading.Event) -> Iterator[bytes]:
         while not closing.wait(0.05):
             yield b" "
@@ -173,7 +173,7 @@ def test_an_answer_that_drips_is_given_up_at_the_deadline(server, vendor):
     assert time.monotonic() - began < 5
 
 
-def test_a_body_without_end_is_given_up(client, vendor, monkeypatch, no_waits):
+def test_an_endless_body_is_given_up(client, vendor, monkeypatch, no_waits):
     monkeypatch.setattr(http, "BODY_LIMIT", 1000)
     vendor.reply = always(Reply(text=json.dumps("x" * 2000)))
     with pytest.raises(Unavailable, match="longer than"):
@@ -225,7 +225,7 @@ def test_a_rate_limit_says_how_long_to_wait(client, vendor, headers, seconds):
         assert caught.value.retry_after == pytest.approx(seconds, abs=30 if seconds else 0)
 
 
-def test_a_short_rate_limit_is_waited_out_and_a_long_one_is_not(client, vendor, server):
+def test_a_call_waits_for_a_short_rate_limit_and_not_for_a_long_one(client, vendor, server):
     vendor.reply = in_turn(Reply(status=429, headers={"Retry-After": "1"}), Reply(json=1))
     began = time.monotonic()
     assert client.call("GET", "/").body == 1

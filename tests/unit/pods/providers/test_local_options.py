@@ -47,7 +47,9 @@ def test_an_account_needs_a_root_and_nothing_else() -> None:
         ({"python_path": ["a"]}, "python_path is ['a']; give a text"),
     ],
 )
-def test_a_wrong_option_is_told_with_what_is_right(given: dict[str, Any], said: str) -> None:
+def test_a_wrong_option_is_refused_with_what_would_be_right(
+    given: dict[str, Any], said: str
+) -> None:
     with pytest.raises(ValueError, match=r"^local: ") as told:
         connect(options={**ROOT, **given}, secret=None)
     assert said in str(told.value)
@@ -65,7 +67,7 @@ def test_one_folder_has_one_name(tmp_path: Path) -> None:
     assert len({Options.parse({"root": root}).root for root in roots}) == 1
 
 
-def test_a_secret_is_none_of_this_machines() -> None:
+def test_an_account_on_this_machine_takes_no_secret() -> None:
     with pytest.raises(ValueError, match="leave it empty") as told:
         connect(options=ROOT, secret="k3y")
     assert "k3y" not in str(told.value)

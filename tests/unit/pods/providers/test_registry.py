@@ -75,7 +75,7 @@ def test_every_provider_that_talks_http_asks_its_pacer_before_it_sends(name: str
     assert len(set(turns.asked)) == 1
 
 
-def test_an_unknown_provider_is_told_with_those_that_are_known(install: Install) -> None:
+def test_an_unknown_provider_is_refused_with_the_known_ones(install: Install) -> None:
     install("acme", "mine = acme:connect")
     with pytest.raises(ValueError, match=r"no provider 'runpd'; known: .*local, mine, runpod"):
         registry.create_provider("runpd", options={}, secret=None)
@@ -121,7 +121,7 @@ def test_two_packages_with_one_name_are_told_and_neither_gets_the_key(install: I
         ("mine = acme:connect", "connect = 'a text'", "acme:connect of acme cannot be called"),
     ],
 )
-def test_a_package_that_cannot_be_loaded_is_told_by_name(
+def test_a_package_that_cannot_be_loaded_is_named(
     install: Install, points: str, source: str, said: str
 ) -> None:
     install("acme", points, source)

@@ -74,7 +74,7 @@ def test_the_four_state_fields_are_read_together(
     assert read_state(row).phase is phase
 
 
-def test_no_state_of_a_row_that_is_there_is_read_as_gone() -> None:
+def test_no_state_of_an_existing_row_is_read_as_gone() -> None:
     assert Phase.GONE not in {phase for *_, phase in STATES}
 
 

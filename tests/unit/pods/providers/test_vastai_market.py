@@ -259,7 +259,7 @@ def test_no_name_of_an_environment_can_become_a_docker_flag(name: str) -> None:
         ({}, Decimal(129)),
     ],
 )
-def test_what_the_vendor_would_not_take_is_refused_before_it_is_asked(
+def test_a_spec_that_the_vendor_would_not_take_is_refused_before_it_is_sent(
     changes: dict[str, Any], bid: Decimal | None
 ) -> None:
     with pytest.raises(Refused) as raised:

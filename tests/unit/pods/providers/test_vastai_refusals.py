@@ -94,11 +94,11 @@ def test_only_a_code_for_it_says_that_an_instance_is_gone() -> None:
 
 
 @pytest.mark.parametrize("field", ["msg", "message", "detail", "body"])
-def test_the_text_is_read_wherever_it_stands(field: str) -> None:
+def test_the_text_is_read_from_each_field_that_can_have_it(field: str) -> None:
     assert read(400, {field: "why"}).text == "why"
 
 
-def test_a_message_holds_no_control_characters_and_has_an_end() -> None:
+def test_a_message_has_no_control_characters_and_a_bounded_length() -> None:
     message = str(error_of(read(400, {"error": "x\x1b", "msg": "a\r\nb" + "c" * 9000}), ASK))
     assert message.isprintable()
     assert len(message) < 700

@@ -30,7 +30,7 @@ def test_no_secret_survives_the_cleaning(secrets: list[str], before: str, after:
 
 
 @given(st.text(max_size=60))
-def test_what_is_shown_has_no_control_characters_but_tabs_and_line_ends(text: str) -> None:
+def test_a_shown_text_has_no_control_characters_except_tabs_and_line_ends(text: str) -> None:
     assert all(c in "\t\n" or (ord(c) >= 32 and not 127 <= ord(c) < 160) for c in cleaned(text))
 
 
