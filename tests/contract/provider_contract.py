@@ -1,7 +1,7 @@
-"""The contract of every provider: what the manager relies on, and no adapter may break.
+"""The contract of every provider: the manager relies on it, and every adapter must keep it.
 
-A test file subclasses `ProviderContract` (or `VendorContract`, for a vendor with an emulator, in
-vendor_contract.py) and gives one fixture, `subject`. docs/howto/provider.md shows it whole.
+A test file subclasses `ProviderContract` (or `VendorContract` in vendor_contract.py, for a vendor
+with an emulator), and has one fixture, `subject`. docs/howto/provider.md shows a complete one.
 """
 
 import time
@@ -18,7 +18,7 @@ from tests.support.waiting import patience
 
 T = TypeVar("T")
 
-# Nothing that is asked for takes longer; a bound for what hangs, not a wait.
+# Nothing takes longer than this. It is a bound for a test that hangs, not a wait.
 MOST_SECONDS: Final = 60.0
 STEP_SECONDS: Final = 1.0
 HOSTILE: Final = (
@@ -43,7 +43,7 @@ VERBS: Final = ("status", "stop", "start", "destroy", "logs")
 
 
 def eventually(subject: Subject, look: Callable[[], T], wanted: Callable[[T], bool]) -> T:
-    """Look until it is as wanted; AssertionError after a bound, with what was seen last."""
+    """Look until the result is as wanted. AssertionError with the last result after a bound."""
     began = time.monotonic()
     steps = 0
     while not wanted(seen := look()):
@@ -61,7 +61,7 @@ def reaches(subject: Subject, external_id: str, phase: Phase) -> Machine:
     def look() -> Machine | None:
         try:
             return subject.provider.status(external_id)
-        except NotFound:  # a new one may be unknown within the list lag
+        except NotFound:  # a new machine may be unknown within the list lag
             return None
 
     def wanted(machine: Machine | None) -> bool:
@@ -86,7 +86,7 @@ def vanishes(subject: Subject, external_id: str, tag: str) -> None:
 
 
 def listed(provider: Provider, tag: str) -> dict[str, Machine]:
-    """What lives by the provider's list, by id; an id that is there twice fails."""
+    """The living machines in the provider's list, by id. Fails if an id is there twice."""
     machines = [m for m in provider.list_tagged(tag) if m.phase is not Phase.GONE]
     found = {machine.external_id: machine for machine in machines}
     assert len(found) == len(machines)
@@ -104,7 +104,7 @@ def rent_running(subject: Subject, token: str, tag: str = "pf-a") -> Machine:
 
 
 class ProviderContract:
-    """What holds for every provider, whatever is behind it."""
+    """The rules for every provider, whatever is behind it."""
 
     def test_a_machine_lives_from_create_to_gone(self, subject: Subject) -> None:
         provider = subject.provider
@@ -159,7 +159,7 @@ class ProviderContract:
         found = {m.name for m in listed(subject.provider, "pf-a").values()}
         assert found == {"pf-a-ofpfa"}
         assert listed(subject.provider, "nobodys") == {}
-        # An installation's tag finds the machines of all of its fleets.
+        # The tag of an installation finds the machines of all its fleets.
         assert len(listed(subject.provider, "pf")) == 3
 
     def test_of_many_machines_each_is_listed_once(self, subject: Subject) -> None:
@@ -215,7 +215,7 @@ class ProviderContract:
             with pytest.raises(Declined):
                 provider.stop(machine.external_id)
             return
-        for _ in range(2):  # a repeated stop is none of the vendor's business
+        for _ in range(2):  # a second stop must do no harm
             provider.stop(machine.external_id)
         reaches(subject, machine.external_id, Phase.STOPPED)
         assert listed(provider, "pf-a")[machine.external_id].phase is Phase.STOPPED

@@ -1,4 +1,4 @@
-"""With the manager gone for good, a pod's agent ends its machine through the vendor's API (L7)."""
+"""When the manager is gone for good, a pod's agent ends its machine through the vendor's API (L7)."""
 
 from pathlib import Path
 from typing import Any

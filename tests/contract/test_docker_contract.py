@@ -28,7 +28,7 @@ def _docker(*args: str, stdin: bytes | None = None) -> str:
 
 
 def _engine() -> str:
-    """Why there is no engine to test against; empty where there is one."""
+    """Why there is no engine to test against. Empty where there is one."""
     try:
         connect(options={}, secret=None).list_tagged("nobody")
     except ProviderError as exc:
@@ -38,7 +38,7 @@ def _engine() -> str:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A tiny image made here: a static program that sleeps, imported as a file system."""
+    """A small image that is made here: a static program that sleeps, imported as a file system."""
     if why := _engine():
         pytest.skip(why)
     if not _docker("image", "inspect", "-f", "{{.Id}}", IMAGE):
@@ -61,7 +61,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 class DockerSubject:
-    """A host with room, and containers of this test alone."""
+    """A host with room, which has only the containers of this test."""
 
     secret = ""
     unknown_id = "f" * 64

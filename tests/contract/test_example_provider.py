@@ -1,4 +1,4 @@
-"""The example provider of the docs: installed as a package is, and held to both contracts."""
+"""The example provider of the docs: it is installed as a package, and tested by both contracts."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ ONE = f"{SERVERS}/[^/]+"
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the example's wheel in it, as an installer unpacks it."""
+    """A folder with the wheel of the example, unpacked as an installer does it."""
     folder = tmp_path_factory.mktemp("acme")
     source = folder / "source"
     source.mkdir()
@@ -45,7 +45,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class AcmeFaults(ServerFaults):
-    """What Acme words in its own way."""
+    """The faults that Acme reports in its own words."""
 
     def __init__(self, server: Server, acme: AcmeEmulator) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""What is particular to machines that are processes of this machine."""
+"""Tests of machines that are processes of this machine, beyond the contract."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ from tests.support.waiting import until
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ignores SIGTERM is killed soon."""
+    """A process that ignores SIGTERM is killed soon."""
     monkeypatch.setattr(processes, "GRACE_SECONDS", 0.3)
 
 
@@ -179,7 +179,7 @@ def test_a_child_does_not_outlive_its_machine(account: LocalSubject, child: str,
 
 
 def _with_children(leader: int, account: LocalSubject) -> list[psutil.Process]:
-    """The leader's session and whatever carries the mark, once a quiet child is among them."""
+    """The processes of the session and those with the mark, once a quiet child is one of them."""
     found = {p.pid: p for p in account.processes()}
     quiet = False
     for process in psutil.process_iter(["cmdline"]):

@@ -1,4 +1,4 @@
-"""The contract, held by machines that are processes of this machine."""
+"""The contract, tested on machines that are processes of this machine."""
 
 from collections.abc import Iterator
 from pathlib import Path

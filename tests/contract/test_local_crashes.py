@@ -1,4 +1,4 @@
-"""Managers and launchers of local machines that are killed at any line, and many at the same time."""
+"""Managers and launchers of local machines are killed at any line, or many act at the same time."""
 
 import random
 import sys
@@ -40,13 +40,13 @@ def manager(account: LocalSubject) -> Iterator[Manager]:
 
 
 def some(points: Sequence[T], step: int) -> Sequence[T]:
-    """Every `step`th, the last included, each run others."""
+    """Every `step`th line and the last one. Each run takes other lines."""
     assert len(points) > step
     return [*points[random.randrange(step) :: step], points[-1]]
 
 
 class Deaths(list[dict[str, Any]]):
-    """What came of being killed: a line that only a race passes is not passed each time."""
+    """The results of kills. A line that only a race passes is not passed in each run."""
 
     def were_many(self) -> bool:
         assert all(answer.keys() & {"killed", "result"} for answer in self), self
@@ -54,7 +54,7 @@ class Deaths(list[dict[str, Any]]):
 
 
 def settled(account: LocalSubject, *phases: Phase) -> Phase:
-    """The phase in which a machine comes to rest when it is only looked at."""
+    """The phase that a machine reaches when it is only looked at."""
     phase = until(lambda: phase if (phase := _phase(account)) in phases else None)
     assert phase is not None
     return phase
@@ -68,7 +68,7 @@ def _phase(account: LocalSubject) -> Phase | None:
 
 
 def gone(account: LocalSubject) -> None:
-    """Destroy the machine, and see that nothing is left."""
+    """Destroy the machine, and check that nothing is left."""
     account.provider.destroy(ID)
     assert account.processes() == []
     assert account.living() == []
@@ -86,7 +86,7 @@ def test_a_create_that_is_killed_at_any_line_makes_one_machine(
     deaths = Deaths()
     for line in some(lines, step):
         deaths.append(manager.creates(a_spec("t1"), "t1", kill_at=line))
-        # What the dead one recorded is finished by who looks; what it did not, was never there.
+        # The next look finishes what the dead process recorded. The rest never was there.
         if account.living():
             assert settled(account, Phase.RUNNING), line
             assert [m.token for m in account.provider.list_tagged("pf-a")] == ["t1"], line
@@ -157,7 +157,7 @@ def as_interpreter(program: str, file: Path) -> Path:
 
 @pytest.fixture
 def launcher(tmp_path: Path) -> Path:
-    """An interpreter that runs the launcher and dies at a line, in the first, second or third."""
+    """An interpreter that runs the launcher and dies at a line, in its first, second or third process."""
     file = tmp_path / "python"
     return as_interpreter("dying_launcher.py", file)
 
@@ -184,11 +184,11 @@ def test_a_launcher_that_is_killed_at_any_line_leaves_one_process_or_none(
     for point in some(points, step):
         create({"DEADLY": point})
         if settled(account, Phase.RUNNING, Phase.FAILED) is Phase.FAILED:
-            # It died when it was on record: a process like any other that is killed.
+            # It died after it was recorded, like any process that is killed.
             assert "killed by SIGKILL" in account.provider.status(ID).because, point
             assert account.leaders() == [], point
         else:
-            # The watcher may be what died; the machine is one process all the same.
+            # The watcher may have died. The machine is still one process.
             assert len(account.leaders()) == 1, point
         gone(account)
 
@@ -240,7 +240,7 @@ def test_a_machine_outlives_its_manager_and_is_found_by_another(account: LocalSu
 
 
 def at_once(managers: Sequence[Manager], verb: Any) -> list[dict[str, Any]]:
-    """What comes of letting all managers do something at the same time."""
+    """The answers of all managers that do something at the same time."""
     start = threading.Barrier(len(managers))
 
     def one(pair: tuple[int, Manager]) -> dict[str, Any]:

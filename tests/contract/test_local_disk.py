@@ -1,4 +1,4 @@
-"""What local machines leave on disk, and what may be concluded where it is spoilt."""
+"""The files of local machines, and what may be concluded where they are damaged."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def test_a_pid_that_was_used_again_is_not_the_machine(account: LocalSubject) -> 
     os.kill(account.pid(), signal.SIGKILL)
     account.reaches(machine, Phase.FAILED)
     with subprocess.Popen(["sleep", "600"]) as stranger:
-        # As if the kernel had given the pid to another since.
+        # As if the kernel had given the pid to another process.
         _, _, began = (account.folder() / "pid").read_text().partition(" ")
         (account.folder() / "pid").write_text(f"{stranger.pid} {began}")
         assert account.provider.status(machine.external_id).phase is Phase.FAILED
@@ -80,7 +80,7 @@ def test_a_machine_that_cannot_be_read_is_an_error_and_neither_gone_nor_left_out
         with pytest.raises(Unavailable, match=r"t1/machine\.json cannot be read"):
             look()
     assert len(account.leaders("t1")) == 1
-    # It can be got rid of all the same, and then the list is well again.
+    # It can be destroyed, and after that the list is good again.
     provider.destroy(spoilt.external_id)
     assert account.processes("t1") == []
     assert [m.external_id for m in provider.list_tagged("pf-a")] == [other.external_id]
@@ -225,7 +225,7 @@ def test_an_account_that_is_full_offers_nothing_and_rents_nothing(account: Local
 
 
 def test_the_agents_python_is_the_accounts(account: LocalSubject) -> None:
-    # No Python, so that it shows what was started.
+    # `echo` shows what was started.
     provider = account.reconnected(python="echo")
     machine = provider.create(a_spec("t1"), token="t1")
     account.reaches(machine, Phase.FAILED)

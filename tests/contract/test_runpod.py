@@ -1,4 +1,4 @@
-"""RunPod: the contract, and what is particular to it."""
+"""Tests of RunPod beyond the contract."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -140,7 +140,7 @@ def test_a_fresh_pod_that_answers_404_is_not_found_and_appears(rig: Rig) -> None
 def test_a_destroy_of_a_fresh_pod_that_answers_404_leaves_it_to_be_asked_again(rig: Rig) -> None:
     rig.state.get_lag = 60
     machine = rig.create()
-    rig.provider.destroy(machine.external_id)  # success proves nothing
+    rig.provider.destroy(machine.external_id)  # a success does not prove that it is gone
     assert rig.made() == ["aa11"]
     rig.clock.advance(60)
     rig.provider.destroy(machine.external_id)

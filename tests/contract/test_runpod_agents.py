@@ -1,4 +1,4 @@
-"""A real backlog, drained by real agents on emulated pods of RunPod."""
+"""Real agents on emulated pods of RunPod drain a real backlog."""
 
 import json
 import os
@@ -75,7 +75,7 @@ def test_a_backlog_is_drained_although_a_pod_is_stopped_and_one_restarts(
     assert not agents.running(machines[0].external_id)
     restarted = machines[1].external_id
     with server.lock:
-        agents.stop(restarted)  # it dies by itself: RunPod restarts the container
+        agents.stop(restarted)  # it ends by itself, and RunPod restarts the container
     until(lambda: agents.starts.count(restarted) == 2)
     provider.start(machines[0].external_id)
     until(lambda: provider.status(machines[0].external_id).phase is Phase.RUNNING)
@@ -124,5 +124,5 @@ def test_the_emulator_is_started_from_the_command_line_and_ends_with_its_agents(
         assert process.wait(timeout=patience(30)) == 0
     key = next(iter(backlog.scan_iter("podfleet:agents:pod:*")))
     before = backlog.hgetall(key)
-    Event().wait(1.0)  # the time of five heartbeats, and none comes
+    Event().wait(1.0)  # five heartbeats would come in this time
     assert backlog.hgetall(key) == before

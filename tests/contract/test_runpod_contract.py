@@ -1,4 +1,4 @@
-"""The contract, held by RunPod as it is emulated."""
+"""The contract, tested on the emulated RunPod."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The emulator and the adapter are held to what RunPod's API is known to be, by tests that can fail."""
+"""The emulator and the adapter agree with what is known about RunPod's API."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from tests.support.vendor_documents import Check, own_schemas, vendor_document, 
 
 
 def exchanges() -> dict[str, Exchange]:
-    """A good exchange of each kind, by what was asked."""
+    """A good exchange of each kind, by its request."""
     with runpod(page_size=1) as rig:
         rig.provider.offers(OfferQuery())
         rig.create("bb22")

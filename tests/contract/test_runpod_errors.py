@@ -1,4 +1,4 @@
-"""What RunPod's answers let a caller conclude: each row of its error table."""
+"""What a caller may conclude from RunPod's answers: each row of its error table."""
 
 import logging
 import threading
@@ -295,7 +295,7 @@ SECRETS = (KEY, "s3cretpassword", ENV["PODFLEET_REDIS_URL"])
         (call, status)
         for call in ALL
         for status in (400, 401, 403, 404, 409, 422, 500)
-        if (call, status) != ("destroy", 404)  # which is a success
+        if (call, status) != ("destroy", 404)  # that one is a success
     ],
 )
 def test_neither_the_key_nor_the_environment_is_in_any_error_or_log(
@@ -311,7 +311,7 @@ def test_neither_the_key_nor_the_environment_is_in_any_error_or_log(
     while error is not None:
         shown += [repr(error), str(vars(error))]
         error = error.__cause__ or error.__context__
-    # The environment is known to a create alone: there, parts of its values are hidden too.
+    # Only a create knows the environment. There, parts of its values are hidden too.
     hidden = SECRETS if call == "create" else (KEY, ENV["PODFLEET_REDIS_URL"])
     assert not [secret for secret in hidden if secret in " ".join(shown)]
 

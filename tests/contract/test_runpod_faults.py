@@ -1,4 +1,4 @@
-"""The contract of vendors that fail, held by RunPod as it is emulated."""
+"""The contract of vendors that fail, tested on the emulated RunPod."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -18,7 +18,7 @@ HASTE = Timeouts(read=0.2, total=0.5)
 
 
 class RunPodFaults(ServerFaults):
-    """What RunPod words in its own way."""
+    """The faults that RunPod reports in its own words."""
 
     def __init__(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(
@@ -30,14 +30,14 @@ class RunPodFaults(ServerFaults):
         self.rig, self._monkeypatch = rig, monkeypatch
 
     def bill_for_next_refusal(self) -> bool:
-        return False  # its refusals name no pod
+        return False  # its refusals do not name a pod
 
     def refuse(self, text: str) -> None:
         body = {"title": text, "status": 400, "detail": text, "errors": [text]}
         self.server.faults.answer("", ALL, Reply(status=400, json=body), times=MANY)
 
     def hold_answers(self) -> None:
-        # The adapter's patience with a create is its own.
+        # The adapter has a timeout of its own for a create.
         self._monkeypatch.setattr(provider, "CREATING", HASTE)
         super().hold_answers()
 
@@ -70,7 +70,7 @@ class RunPodFaults(ServerFaults):
         self._edit_pods({"status": "HIBERNATED"})
 
     def shift_next_list(self) -> None:
-        # The newest is listed first: without it every later page begins one too late.
+        # The newest pod is listed first. Without it, each later page begins one row too late.
         gpu = {"id": "NVIDIA H100 80GB HBM3", "count": 1}
         stranger = self.rig.state.create({"name": "a-stranger", "image": "i", "gpu": gpu})
         self.after_next_list(lambda: self.rig.state.vanish(stranger.id))

@@ -1,4 +1,4 @@
-"""What RunPod has for rent, and what is sent to rent it."""
+"""The offers of RunPod, and the requests that rent them."""
 
 import json
 from collections.abc import Iterator

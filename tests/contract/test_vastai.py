@@ -1,4 +1,4 @@
-"""The contract, held by Vast.ai as it is emulated."""
+"""The contract, tested on the emulated Vast.ai."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from tests.support.rigs.vastai_rig import VastaiSubject, beside_strangers
 
 @pytest.fixture
 def subject() -> Iterator[VastaiSubject]:
-    """An account where somebody else's machines fill the first page of every list."""
+    """An account where the machines of somebody else fill the first page of every list."""
     with beside_strangers() as rig:
         yield VastaiSubject(rig)
 

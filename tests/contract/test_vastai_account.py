@@ -277,7 +277,7 @@ def test_a_storage_that_redirects_is_not_followed(rig: Rig) -> None:
     assert rig.server.calls("GET", USER) == 0
 
 
-# The emulator's own honesty.
+# Checks of the emulator itself.
 
 
 def test_the_emulator_knows_no_write_path_without_its_slash(rig: Rig) -> None:

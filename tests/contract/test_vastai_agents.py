@@ -1,4 +1,4 @@
-"""A real backlog, drained by real agents on emulated machines of Vast.ai."""
+"""Real agents on emulated machines of Vast.ai drain a real backlog."""
 
 from collections.abc import Iterator
 from decimal import Decimal

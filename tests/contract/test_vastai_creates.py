@@ -1,4 +1,4 @@
-"""Renting at Vast.ai: what its offers hide, and what its creates leave behind."""
+"""Searches and creates at Vast.ai, and what a failed create leaves behind."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,7 +30,7 @@ def rig() -> Iterator[Rig]:
 
 
 def made(rig: Rig) -> list[str]:
-    """The tokens of what exists at the vendor."""
+    """The tokens of the machines that exist at the vendor."""
     return [c.label.rpartition("-")[2] for c in rig.emulator.market.contracts.values()]
 
 
@@ -140,7 +140,7 @@ def test_a_gpu_that_another_took_since_the_search_is_no_capacity_and_leaves_noth
     assert made(rig) == []
 
 
-# What was refused.
+# Refusals.
 
 
 @pytest.mark.fault(7)
@@ -222,7 +222,7 @@ def test_a_text_about_credit_is_a_refusal_when_the_balance_cannot_be_read(rig: R
         rig.create()
 
 
-# Answers that say nothing.
+# Answers from which nothing can be concluded.
 
 
 @pytest.mark.fault(4)

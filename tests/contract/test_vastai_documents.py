@@ -1,4 +1,4 @@
-"""The emulator against the vendor: its OpenAPI files where they are at hand, and its own client."""
+"""The emulator, compared with Vast.ai's OpenAPI files, where they are available, and its client."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -39,7 +39,7 @@ def spec(rig: Rig) -> VendorSpec:
 
 
 def a_whole_life(rig: Rig) -> None:
-    """Every call of the adapter, and the ordinary refusals, once."""
+    """Every call of the adapter and each usual refusal, once."""
     wide = OfferQuery(gpu_types=["RTX 4090"], min_vram_gb=8, regions=["CA"], min_reliability=0.5)
     offer = rig.provider.offers(wide)[-1]
     machine = rig.running("t1", offer=rig.offer(BIDS))
@@ -124,12 +124,12 @@ def test_the_adapters_bounds_are_those_of_the_vendors_files(rig: Rig, spec: Vend
     assert Decimal(str(bounds["price"]["max"])) == market.MAX_BID
 
 
-# The vendor's own client.
+# Vast.ai's own client.
 
 
 @pytest.fixture
 def client(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The vendor's client on the emulator. It asks in its own way, so only answers are checked."""
+    """Vast.ai's client on the emulator. Its requests differ from ours, so only answers are checked."""
     rig.server.checks[:] = [OwnSchemas(requests=False)]
     rig.emulator.quirks.log_refusals = 0
     monkeypatch.setattr("vastai.api.instances.time.sleep", lambda _: None)

@@ -1,4 +1,4 @@
-"""The end of machines at Vast.ai, stops and starts on the way, and how often one may ask."""
+"""The end of machines at Vast.ai, their stops and starts, and the rate limits."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -47,7 +47,7 @@ def test_a_stopped_machine_keeps_its_disk_and_starts_again(rig: Rig) -> None:
 
 
 def stopped_and_taken(rig: Rig) -> str:
-    """A stopped machine whose GPU another has for an hour."""
+    """A stopped machine whose GPU somebody else has for an hour."""
     machine = rig.running()
     rig.provider.stop(machine.external_id)
     rig.clock.advance(A_WHILE)
@@ -67,7 +67,7 @@ def test_a_start_that_would_only_queue_is_no_capacity_and_never_runs_later(rig: 
 
 def test_a_queued_start_that_cannot_be_taken_back_is_unavailable(rig: Rig) -> None:
     external_id = stopped_and_taken(rig)
-    rig.server.faults.edit("PUT", ONE, lambda reply: reply)  # the start goes through
+    rig.server.faults.edit("PUT", ONE, lambda reply: reply)  # the start succeeds
     rig.server.faults.answer("PUT", ONE, Reply(status=503), times=99)
     with pytest.raises(Unavailable):
         rig.provider.start(external_id)
@@ -204,14 +204,14 @@ def test_a_machine_can_be_destroyed_in_every_state(rig: Rig, state: str) -> None
     assert market.credit_left() == market.credit - market.bill.grand_total(now=market.now())
 
 
-# Rate limits of the vendor's own.
+# Vast.ai's own rate limits.
 
 
 def test_the_promised_rates_stay_within_the_vendors_limits() -> None:
     for endpoint, rate in Vastai.capabilities.rates.items():
         most, seconds = VENDOR_LIMITS[endpoint]
         window = timedelta(seconds=seconds)
-        # The most that can go out within one window.
+        # The most requests that can be sent within one window.
         assert rate.burst + (window - timedelta(microseconds=1)) // rate.every <= most, endpoint
 
 

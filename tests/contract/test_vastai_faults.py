@@ -1,4 +1,4 @@
-"""The contract of vendors that fail, held by Vast.ai as it is emulated."""
+"""The contract of vendors that fail, tested on the emulated Vast.ai."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -27,7 +27,7 @@ LIST = r"/api/v1/instances/"
 
 
 class VastaiFaults(ServerFaults):
-    """What Vast.ai words in its own way."""
+    """The faults that Vast.ai reports in its own words."""
 
     def __init__(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(
@@ -48,7 +48,7 @@ class VastaiFaults(ServerFaults):
         self.server.faults.answer("", ALL, Reply(status=400, json=body), times=MANY)
 
     def hold_answers(self) -> None:
-        # The adapter's patience with a create is its own.
+        # The adapter has a timeout of its own for a create.
         self._monkeypatch.setattr(wire, "SLOW", HASTE)
         super().hold_answers()
 
@@ -82,7 +82,7 @@ class VastaiFaults(ServerFaults):
         self._edit_rows({"actual_status": "meditating"})
 
     def shift_next_list(self) -> None:
-        # The oldest is listed first: without it every later page begins one too late.
+        # The oldest machine is listed first. Without it, each later page begins one row too late.
         oldest = next(iter(self.market.contracts))
         self.after_next_list(lambda: self.take_away(str(oldest)))
 
@@ -114,7 +114,7 @@ class FaultyVastai(VastaiSubject):
 
 @pytest.fixture
 def subject(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyVastai]:
-    """Somebody else's machines fill the first page of every list."""
+    """The machines of somebody else fill the first page of every list."""
     with beside_strangers() as rig:
         yield FaultyVastai(rig, monkeypatch)
 

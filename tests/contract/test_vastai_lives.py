@@ -1,4 +1,4 @@
-"""Machines at Vast.ai as status and list show them, and what no answer of theirs may be read as."""
+"""Machines at Vast.ai as status and list show them, and what must not be concluded from an answer."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -172,7 +172,7 @@ def test_a_list_is_read_page_by_page_and_holds_only_what_is_tagged() -> None:
 
 
 def rent(rig: Rig, token: str) -> None:
-    """A machine that came into being without a call of ours."""
+    """A machine that was not created by a call of ours."""
     market = rig.emulator.market
     facts: dict[str, Any] = {"label": f"{TAG}-{token}", "image": "i", "args": [], "env": {}}
     market.rent(market.add_slot(), bid=None, cancel=True, disk=Decimal(8), **facts)
@@ -254,7 +254,7 @@ def test_a_list_that_is_not_whole_is_an_error_and_never_a_part(
 )
 def test_an_error_on_any_page_of_the_list_is_an_error_of_the_list(rig: Rig, reply: Reply) -> None:
     with_machines(rig, 30)
-    rig.server.faults.edit("GET", LIST, lambda page: page)  # the first page is well
+    rig.server.faults.edit("GET", LIST, lambda page: page)  # the first page is good
     rig.server.faults.answer("GET", LIST, reply, times=999)
     with pytest.raises(Unavailable):
         rig.provider.list_tagged(TAG)

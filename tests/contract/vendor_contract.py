@@ -1,8 +1,8 @@
-"""The contract of every provider whose vendor is emulated: what may be concluded when it fails.
+"""The contract of every provider with an emulated vendor: what may be concluded when it fails.
 
-A test file subclasses `VendorContract` and gives one fixture, `subject`: a `VendorSubject`, whose
-`faults` (vendor_faults.py) the tests switch on. server_faults.py has half of them ready for an
-emulator on a `Server`. docs/howto/provider.md shows it whole.
+A test file subclasses `VendorContract` and has one fixture, `subject`: a `VendorSubject`. The tests
+switch on its `faults` (vendor_faults.py). For an emulator on a `Server`, server_faults.py has half of
+them ready. docs/howto/provider.md shows a complete one.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ from tests.support.rigs.vendor_faults import Faults, VendorSubject
 TAG: Final = "pf-a"
 PASSWORD: Final = "s3cretpassword"
 ENV: Final = {"PODFLEET_REDIS_URL": f"redis://pod-7:{PASSWORD}@backlog.example:6379/0"}
-WAIT_SECONDS: Final = 7  # above what an adapter waits out by itself
+WAIT_SECONDS: Final = 7  # longer than an adapter waits by itself
 GARBLED: Final = (b"", b"{", b"null", b"[]", b"{}", b'"ok"', b"7", b"<html>hello</html>", b"\xff")
 
 
@@ -43,7 +43,7 @@ Call = Callable[[Provider, str], object]
 
 
 def calls(subject: VendorSubject, *, create: bool = True) -> Iterator[tuple[str, Call]]:
-    """Every verb that the provider can do. To be made before a fault: a spec needs an offer."""
+    """Every verb that the provider can do. Call this before a fault: a spec needs an offer."""
     spec, flags = subject.spec(TAG, "t9", env=ENV), subject.provider.capabilities
     yield "offers", lambda provider, _: provider.offers(OfferQuery())
     if create:
@@ -59,7 +59,7 @@ def calls(subject: VendorSubject, *, create: bool = True) -> Iterator[tuple[str,
 
 @contextmanager
 def going_wrong(subject: VendorSubject) -> Iterator[Faults]:
-    """The faults that are switched on inside are over afterwards."""
+    """Faults that are switched on within the block are switched off after it."""
     try:
         yield subject.faults
     finally:
@@ -69,7 +69,7 @@ def going_wrong(subject: VendorSubject) -> Iterator[Faults]:
 def every_call_fails(
     subject: VendorSubject, machine: Machine, error: type[ProviderError], begin: Callable[[], None]
 ) -> dict[str, ProviderError]:
-    """What each verb raises while a fault is on; that nothing was done by them is checked."""
+    """What each verb raises during a fault. It also checks that the verbs did nothing."""
     known = list(calls(subject))
     before = set(subject.living())
     raised: dict[str, ProviderError] = {}
@@ -99,13 +99,13 @@ def found_by_token(subject: VendorSubject, token: str) -> Machine:
 def rents_without_an_answer(
     subject: VendorSubject, begin: Callable[[], None], *, by: Provider | None = None
 ) -> None:
-    """A create is sent once and done, nobody is told, and its machine can be found and ended."""
+    """A create is sent once and carried out without an answer. Its machine is found and ended."""
     spec, before = subject.spec(TAG, "t1", env=ENV), subject.faults.creates()
     with going_wrong(subject):
         begin()
         with pytest.raises(Unavailable):
             (by or subject.provider).create(spec, token="t1")
-    # What was held back is counted when it is let go.
+    # Held requests are counted when they are released.
     eventually(subject, subject.faults.creates, lambda sent: sent > before)
     machine = found_by_token(subject, "t1")
     assert set(subject.living()) == {machine.external_id}
@@ -117,7 +117,7 @@ def rents_without_an_answer(
 def rents_nothing(
     subject: VendorSubject, error: type[ProviderError], begin: Callable[[], None]
 ) -> ProviderError:
-    """A create is declined, and nothing is there, not even when every lag is over."""
+    """A create is declined, and there is no machine, also after every lag."""
     spec = subject.spec(TAG, "t1", env=ENV)
     with going_wrong(subject):
         begin()
@@ -131,7 +131,7 @@ def rents_nothing(
 
 
 class VendorContract:
-    """What holds for every provider behind a network."""
+    """The rules for every provider behind a network."""
 
     @pytest.mark.fault(4)
     def test_a_create_whose_answer_is_lost_is_sent_once_and_found_by_its_token(
@@ -227,7 +227,7 @@ class VendorContract:
             ):
                 with pytest.raises(Unavailable):
                     call()
-        # Done or not: to ask again is right.
+        # It may or may not be done, so it is right to ask again.
         subject.provider.destroy(machine.external_id)
         vanishes(subject, machine.external_id, TAG)
 
@@ -347,7 +347,7 @@ class VendorContract:
         machine, known = rent_running(subject, "t1"), list(calls(subject))
         for name, call in known:
             with going_wrong(subject):
-                # What only a create knows, only a create can tell from other words.
+                # Only a create knows these values, so only a create can hide them.
                 given = PASSWORD if name == "create" else ENV["PODFLEET_REDIS_URL"]
                 subject.faults.refuse(f"seen \x1b[31m {subject.secret} and {given}")
                 with pytest.raises(ProviderError) as caught:
@@ -359,7 +359,7 @@ class VendorContract:
 
 
 def said(error: BaseException | None) -> Iterator[str]:
-    """All that an error and its causes would put into a log."""
+    """Everything that an error and its causes would write to a log."""
     while error is not None:
         yield f"{error!r} {error} {vars(error)}"
         error = error.__cause__ or error.__context__

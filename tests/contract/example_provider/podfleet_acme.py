@@ -1,4 +1,4 @@
-"""Acme Cloud as a provider of Podfleet: a small one, and complete."""
+"""Acme Cloud as a provider of Podfleet: small, but complete."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -32,7 +32,7 @@ T = TypeVar("T")
 BASE_URL: Final = "https://api.acme.example"
 SERVERS: Final = "/v1/servers"
 MOST_PAGES: Final = 1000
-# Their words in ours. A word that is not here is UNKNOWN, and never read as gone.
+# Acme's words in ours. A word that is not here is UNKNOWN, and never read as gone.
 PHASES: Final[Mapping[str, Phase]] = {
     "starting": Phase.BOOTING,
     "on": Phase.RUNNING,
@@ -47,10 +47,10 @@ ERRORS: Final[Mapping[str, type[ProviderError]]] = {
 
 
 class Acme:
-    """One account at Acme. It remembers no machine: each call names one."""
+    """One account at Acme. It has no state: each call names its machine."""
 
     name = "acme"
-    # Promises: the contract's tests hold the adapter to each of them.
+    # The tests of the contract check these promises.
     capabilities = Capabilities(
         can_stop=False,
         list_lag=timedelta(seconds=10),  # "may take some seconds to be listed"
@@ -60,11 +60,11 @@ class Acme:
     )
 
     def __init__(self, http: VendorHttp) -> None:
-        """`http` holds the key, which is in no repr, message or log."""
+        """`http` has the key. No repr, message or log shows it."""
         self._http = http
 
     def offers(self, query: OfferQuery) -> Sequence[Offer]:
-        """The plans that have a GPU free and fit the query."""
+        """The plans that have a free GPU and fit the query."""
         if query.regions or query.interruptible:
             return ()
         found = _rows(_good(self._http.call("GET", "/v1/plans")), "plans")
@@ -72,7 +72,7 @@ class Acme:
         return [offer for offer in offers if _fits(offer, query)]
 
     def create(self, spec: PodSpec, *, token: str) -> Machine:
-        """Rent a server. Sent once: whoever hears no answer looks for the token first."""
+        """Rent a server. The request is sent once. Without an answer the caller looks for the token."""
         answer = self._http.call(
             "POST",
             SERVERS,
@@ -89,7 +89,7 @@ class Acme:
         return _machine(_field(_good(answer), "server", dict))
 
     def status(self, external_id: str) -> Machine:
-        """What Acme says of one server."""
+        """What Acme says about one server."""
         answer = self._http.call("GET", f"{SERVERS}/{checked_id(external_id)}")
         return _machine(_field(_good(answer), "server", dict))
 
@@ -98,15 +98,15 @@ class Acme:
         return [m for m in map(_machine, self._servers()) if m.name.startswith(f"{tag}-")]
 
     def stop(self, external_id: str) -> None:
-        """Acme cannot."""
-        raise Refused(f"{external_id!r} cannot be stopped: Acme destroys servers, or lets them run")
+        """Acme cannot stop a server."""
+        raise Refused(f"{external_id!r} cannot be stopped; Acme can only destroy a server")
 
     def start(self, external_id: str) -> None:
-        """Acme cannot."""
-        raise Refused(f"{external_id!r} cannot be started: Acme never stops a server")
+        """Acme cannot start a server again."""
+        raise Refused(f"{external_id!r} cannot be started; Acme never stops a server")
 
     def destroy(self, external_id: str) -> None:
-        """End the server; of what is gone, a success."""
+        """End the server. One that is gone already is a success."""
         answer = self._http.call("DELETE", f"{SERVERS}/{checked_id(external_id)}")
         if answer.ok:
             return
@@ -121,7 +121,7 @@ class Acme:
         return self._http.clean("\n".join(lines[-tail:] if tail > 0 else []))
 
     def balance(self) -> Decimal | None:
-        """Acme does not say."""
+        """Acme does not tell the balance."""
         return None
 
     def _servers(self) -> Iterator[Mapping[str, Any]]:
@@ -133,10 +133,10 @@ class Acme:
             yield from rows
             if not more:
                 return
-            # By the last id, not by a count: what goes meanwhile hides nothing.
+            # By the last id and not by a count, so that a server that ends meanwhile hides no other.
             last = _field(rows[-1], "id", str) if rows else after
             if last == after:
-                raise Unavailable("Acme's list goes on, and does not move")
+                raise Unavailable("Acme's list goes on, but does not advance")
             after = last
         raise Unavailable(f"Acme's list has more than {MOST_PAGES} pages")
 
@@ -178,19 +178,21 @@ def _fits(offer: Offer, query: OfferQuery) -> bool:
 
 
 def _good(answer: Answer) -> Mapping[str, Any]:
-    """The object of a success; what is no object may hide anything, so it is no answer."""
+    """The object of a success. A body that is not an object may hide anything, and is no answer."""
     if not answer.ok:
         raise _refusal(answer)
     if not isinstance(answer.body, dict):
-        raise Unavailable(f"{answer.what}: answered something that is no object")
+        raise Unavailable(f"{answer.what}: answered something that is not an object")
     return answer.body
 
 
 def _refusal(answer: Answer) -> ProviderError:
-    """What a 4xx means; a 429, a 5xx and a broken link never come here."""
+    """The error of a 4xx. A 429, a 5xx and a broken link never come here."""
     said = answer.body.get("error") if isinstance(answer.body, dict) else None
     if not isinstance(said, dict) or not isinstance(said.get("code"), str):
-        return Unavailable(f"{answer.what}: answered {answer.status}, and it was not Acme that did")
+        return Unavailable(
+            f"{answer.what}: answered {answer.status}, and the answer is not from Acme"
+        )
     message = f"{answer.what}: {said['code']}, {said.get('message', '')}"
     return ERRORS.get(said["code"], Refused)(message)
 
@@ -198,12 +200,12 @@ def _refusal(answer: Answer) -> ProviderError:
 def _rows(body: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     rows = _field(body, name, list)
     if not all(isinstance(row, dict) for row in rows):
-        raise Unavailable(f"Acme answered with {name} of which one is no object")
+        raise Unavailable(f"one of the {name} in Acme's answer is not an object")
     return rows
 
 
 def _field(body: Mapping[str, Any], name: str, kind: type[T]) -> T:
-    """A field without which nothing can be concluded."""
+    """A field that the answer must have."""
     value = body.get(name)
     if not isinstance(value, kind):
         raise Unavailable(f"Acme answered without a usable {name!r}")
@@ -211,10 +213,10 @@ def _field(body: Mapping[str, Any], name: str, kind: type[T]) -> T:
 
 
 def connect(*, options: Mapping[str, Any], secret: str | None, make_pacer: MakePacer) -> Provider:
-    """The adapter of one account; `make_pacer` makes what counts its calls.
+    """The adapter of one account. `make_pacer` makes the pacer that counts its calls.
 
     Raises:
-        ValueError: an option or the key is wrong; the message says which and what is right.
+        ValueError: an option or the key is wrong. The message says which, and what is right.
     """
     if unknown := sorted(options.keys() - {"base_url"}):
         raise ValueError(f"acme: {', '.join(unknown)} unknown; use base_url")

@@ -1,4 +1,4 @@
-"""The ordinary life of an agent: it drains the backlog, and ends in good order."""
+"""The usual case: an agent drains the backlog, and ends in good order."""
 
 import json
 import signal
@@ -52,7 +52,7 @@ def test_pace_works_at_its_rate(backlog, agents, until):
     backlog.put_numbered(200)
     until(lambda: len(backlog.results()) == 200)
     published = [int(i.split(b"-")[0]) for i, _ in backlog.client.xrange("tasks:results")]
-    # the first batch's results come at the end of its own second: 160 items in between
+    # the results of the first batch come after a second, and 160 items in that time
     assert 160 / ((published[-1] - published[0]) / 1000) == pytest.approx(40, rel=0.1)
 
 
@@ -120,7 +120,7 @@ def test_unfinished_items_are_given_back_at_once(backlog, agents, until, command
 def test_a_machine_that_is_taken_away_gives_back_in_time_what_it_cannot_finish(
     backlog, agents, until
 ):
-    """As a vendor does it: SIGTERM, and a kill soon after."""
+    """What a vendor does: SIGTERM, and a kill soon after."""
     entries = backlog.put(b"60", *[b"0"] * 20)
     agent = agents.start(
         backlog, "pod-a", "agent_handlers:takes_its_time", batch_size=1, notice_seconds=0.5

@@ -1,4 +1,4 @@
-"""The agent's Dockerfile without Docker: what its lines say is done in a folder, and works."""
+"""The agent's Dockerfile without Docker: its steps are done in a folder, and the result works."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from config.env import ROOT
 from tests.support.rigs.agent_rig import drain_with
 
 DOCKERFILE = ROOT / "pods" / "agent" / "Dockerfile"
-# What a container has and the folder stands for: the places that the lines name.
+# The paths of a container that the lines name, and for which the folder stands.
 PLACES = re.compile(r"(?<![\w.])/(agent|src)\b")
 NEEDED = ("redis", "hiredis", "setuptools")
 
@@ -33,7 +33,7 @@ def only(word):
 
 
 def wheel_of(name, folder):
-    """The package that is installed here as the wheel that it came from: no network is needed."""
+    """The wheel of an installed package, made from its files, so that no network is needed."""
     found = metadata.distribution(name)
     tag = re.search(r"^Tag: (\S+)$", found.read_text("WHEEL"), re.MULTILINE)[1]
     with zipfile.ZipFile(folder / f"{name}-{found.version}-{tag}.whl", "w") as wheel:
@@ -44,7 +44,7 @@ def wheel_of(name, folder):
 
 @pytest.fixture(scope="module")
 def entrypoint(tmp_path_factory):
-    """What the image would start, after its COPY and its RUN."""
+    """The command that the image would start, after its COPY and its RUN."""
     root = tmp_path_factory.mktemp("image")
     for folder in ("wheels", "bin"):
         (root / folder).mkdir()

@@ -1,4 +1,4 @@
-"""The agent's wheel in a bare environment: it works there without anything else of ours."""
+"""The agent's wheel in an empty environment: it works there without the rest of Podfleet."""
 
 import importlib.metadata
 import json
@@ -19,7 +19,7 @@ from tests.support.wheels import built
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Built from a copy: the checkout gets no build folder."""
+    """Built from a copy, so that the checkout gets no build folder."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     shutil.copytree(
@@ -34,7 +34,7 @@ def site_packages(python):
 
 
 def copy_installed(distribution, target):
-    """The same files that are installed here: no network, and nothing besides them."""
+    """The files that are installed here, so that no network is needed, and no other files."""
     for file in importlib.metadata.files(distribution):
         if ".." not in file.parts and "__pycache__" not in file.parts:
             destination = target / file
@@ -84,7 +84,7 @@ def test_neither_django_nor_celery_can_be_imported_there(bare_python, tmp_path):
 
 def test_it_works_on_python_3_10(wheel, backlog, tmp_path):
     python = os.environ.get("PYTHON310") or shutil.which("python3.10")
-    # a version manager's shim may be on the path with nothing behind it
+    # a version manager may have a shim on the path that starts nothing
     if python is None or subprocess.run([python, "-c", ""], check=False).returncode:
         pytest.skip("no python3.10 on the path; PYTHON310 can name one")
     subprocess.run([python, "-m", "venv", tmp_path / "venv"], check=True)

@@ -1,4 +1,4 @@
-"""Each script by itself: what must be atomic is, and what must not be touched is not."""
+"""Each script by itself: it is atomic where it must be, and touches nothing else."""
 
 import pytest
 import redis

@@ -1,4 +1,4 @@
-"""What goes wrong around an agent, and inside its handler: nothing is lost, nobody else is hurt."""
+"""Faults around an agent and in its handler: no item is lost, and no other agent is harmed."""
 
 import contextlib
 import os
@@ -58,7 +58,7 @@ def test_the_work_of_a_healthy_agent_is_never_claimed_however_long_it_takes(
     )
     until(lambda: backlog.pending_of("pod-a") == 1)
     agents.start(backlog, "pod-b", claim_idle_seconds=1, heartbeat_seconds=0.3)
-    # By then it has looked for what the dead left more than once.
+    # By then it has looked more than once for items of the dead agent.
     until(lambda: getattr(backlog.heartbeat("pod-b"), "uptime_ms", 0) > 4000)
     [held] = backlog.client.xpending_range("tasks", "workers", "-", "+", 10)
     assert (held["consumer"], held["times_delivered"]) == (b"pod-a", 1)  # nor by itself
@@ -115,7 +115,7 @@ def test_a_crash_is_noticed_although_a_fork_of_the_process_lives_on(backlog, age
 def test_a_crash_among_many_quick_batches_counts_against_the_batch_that_caused_it(
     backlog, agents, until
 ):
-    """With a single delivery, whoever is blamed is dead: also a neighbour that was told of late."""
+    """With a single delivery, an item that is blamed is dead, also a neighbour that is reported late."""
     poison = [b"poison" if n % 150 == 149 else b"item %d" % n for n in range(600)]
     entries = backlog.put(*poison)
     agents.start(
@@ -298,7 +298,7 @@ def test_items_that_are_deleted_or_trimmed_while_pending_do_no_harm(
     until(lambda: len(backlog.results()) == 15)
     until(lambda: backlog.pending() == 0)
 
-    agents.kill(second)  # else it takes the next ones itself
+    agents.kill(second)  # otherwise it takes the next items itself
     more = backlog.put_numbered(10)
     backlog.client.xreadgroup("workers", "ghost", {"tasks": ">"})
     backlog.client.xtrim("tasks", maxlen=0)

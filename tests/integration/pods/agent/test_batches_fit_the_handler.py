@@ -1,4 +1,4 @@
-"""The size of the batches follows what the handler takes, and nobody takes a slow one for dead."""
+"""The size of batches follows the handler's speed, and a slow agent is not taken for dead."""
 
 from pods.agent.protocol import AgentState
 
@@ -6,7 +6,7 @@ SIZES = {"handler": "agent_handlers:says_its_size", "batch_size": 32, "target_ba
 
 
 def sizes(backlog):
-    """Of the batch of each item, in the order in which they were published."""
+    """The batch size of each item, in the order in which the items were published."""
     return [int(size) for size in backlog.results().values()]
 
 
@@ -34,7 +34,7 @@ def test_a_handler_that_is_as_slow_with_few_items_gets_many(backlog, agents, unt
 
 
 def test_an_agent_whose_batches_shrink_keeps_its_items_and_its_heartbeat(backlog, agents, until):
-    """What it has in hand takes longer than the claim time, and another agent looks for such items."""
+    """Its items take longer than the claim time, and another agent looks for such items."""
     entries = backlog.put_numbered(16)
     slow = {**SIZES, "batch_size": 4, "claim_idle_seconds": 0.8}
     agents.start(backlog, "pod-a", env={"SECONDS_AN_ITEM": "0.3"}, **slow)

@@ -1,4 +1,4 @@
-"""The user's own Celery app on a pod: nothing of it is changed, and the agent beats for it."""
+"""The user's own Celery app on a pod: it is not changed, and the agent sends its heartbeat."""
 
 import contextlib
 import os
@@ -77,7 +77,7 @@ def drains(workload, until):
     workload.client.set(workload.backlog.keys.command("pod-a"), "drain")
     assert agent.wait(timeout=patience(40)) == 0
     assert workload.beat().state.value == "drained"
-    # what was begun is finished; what was only fetched is the queue's again
+    # tasks that were begun are finished; tasks that were only fetched are in the queue again
     begun = {int(raw) for raw in workload.client.smembers("begun")}
     assert set(workload.finished()) == begun
     assert len(begun) < 10
@@ -116,7 +116,7 @@ def test_a_drain_that_takes_too_long_is_cut_off(workload, until):
 @pytest.mark.fault(56)
 @pytest.mark.takes(11)
 def test_without_a_manager_worker_and_agent_end(workload, until):
-    """There is one until the worker works: how long that takes is this machine's affair."""
+    """There is one until the worker works. How long that takes depends on this machine."""
     agent = workload.start(orphan_seconds=6)
     lease = workload.backlog.keys.lease
     until(lambda: workload.client.incr(lease) and workload.working())

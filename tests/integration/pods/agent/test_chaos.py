@@ -1,4 +1,4 @@
-"""Exactly once in effect: 200,000 items, 8 agents, one of them killed or frozen every two seconds."""
+"""200,000 items, 8 agents, one of them killed or frozen every two seconds: one result per item."""
 
 import contextlib
 import itertools
@@ -23,7 +23,7 @@ def signalled(agent, number):
 
 
 class Chaos:
-    """Eight agents, and what befell them."""
+    """Eight agents, and what happened to them."""
 
     def __init__(self, backlog, agents):
         self.backlog, self.agents, self.random = backlog, agents, random.Random(SEED)
@@ -44,7 +44,7 @@ class Chaos:
         )
 
     def strike(self):
-        """Kill one with -9 and put another in its place, or freeze one past its items' claim."""
+        """Kill one with -9 and start another instead, or freeze one until its items are claimed."""
         self.thaw(before=time.monotonic() - FROZEN_SECONDS)
         name = self.random.choice(sorted(self.running.keys() - self.frozen.keys()))
         if self.random.random() < 0.5:
@@ -93,7 +93,7 @@ def test_every_item_has_its_one_result_whoever_dies_or_freezes(
     assert {letter[b"dead_entry"].decode() for letter in backlog.dead()} == set(bad)
     assert len(backlog.dead()) == POISON
     assert min(chaos.befell["killed"], chaos.befell["frozen"]) > 0
-    # Work that was done twice: an agent froze over it, another finished it, the late commit wrote nothing.
+    # Work that was done twice: an agent froze, another one finished it, and the late commit wrote nothing.
     for name, count in chaos.befell.items():
         record_property(name, count)
     for field in ("duplicates", "claimed"):

@@ -1,4 +1,4 @@
-"""Where results go, and how many are kept: as the fleet's row says, by real agents."""
+"""Real agents send results where the fleet's row says, and keep as many as it says."""
 
 from typing import Any
 

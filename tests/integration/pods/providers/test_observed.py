@@ -1,4 +1,4 @@
-"""A provider as the manager uses it: logged, paced, its offers kept; on a real Valkey."""
+"""A provider as the manager uses it, on a real Valkey: calls are logged and paced, offers are kept."""
 
 import logging
 from collections.abc import Iterator
@@ -123,7 +123,7 @@ def test_offers_are_asked_for_once_within_their_time(rig: Rig, observed: Observe
     first = observed.offers(query)
     assert first
     assert observed.offers(query) == first
-    assert rig.server.calls("GET", CATALOG) == 2  # one a cloud
+    assert rig.server.calls("GET", CATALOG) == 2  # one per cloud
     observed.offers(OfferQuery(gpu_types=["RTX A5000"]))
     assert rig.server.calls("GET", CATALOG) == 4
 

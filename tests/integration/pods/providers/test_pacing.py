@@ -27,7 +27,7 @@ def client(redis_url: str) -> "redis.Redis":
 
 
 def waits_of(client: "redis.Redis", **options: object) -> tuple[Pacer, list[float]]:
-    """A pacer whose waits are written down instead of slept."""
+    """A pacer that records its waits instead of sleeping."""
     waits: list[float] = []
     return Pacer(client, "a", sleep=waits.append, **{"rates": SLOW, **options}), waits  # type: ignore[arg-type]
 
@@ -112,7 +112,7 @@ def test_many_workers_together_keep_the_pace(redis_url: str) -> None:
     at.sort()
     assert len(at) == 40
     assert at[-1] - at[0] >= 35 * 0.05 - 0.1
-    # A call may leave late, so a window can see a few more than its share, never twice as many.
+    # A call may be sent late, so a window can have a few more than its share, but never twice as many.
     assert max(sum(1 for b in at if a <= b < a + 0.5) for a in at) <= 5 + 10 + 3
 
 
@@ -148,7 +148,7 @@ def test_without_redis_no_call_waits() -> None:
 
 
 class Vendor:
-    """Refuses once for the rate, then answers."""
+    """Answers once with a rate limit, then normally."""
 
     name = "vendor"
 

@@ -1,4 +1,4 @@
-"""One bad item spoils no other, whatever shape the handler has."""
+"""A bad item does not harm the others, whatever form the handler has."""
 
 import asyncio
 import sys

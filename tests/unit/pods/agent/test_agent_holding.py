@@ -1,4 +1,4 @@
-"""What is in hand: bounded, never lost, and with the right one next."""
+"""Items in hand are bounded, are never lost, and come in the right order."""
 
 import pytest
 from hypothesis import settings
@@ -113,7 +113,7 @@ def test_idle_time_begins_when_the_last_item_leaves():
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Whatever happens in whatever order, no item vanishes and no bound is passed."""
+    """Whatever happens in any order, no item is lost and no bound is passed."""
 
     def __init__(self):
         super().__init__()
@@ -174,7 +174,7 @@ TestAnyOrder.settings = settings(max_examples=100, deadline=None)
 def test_more_is_read_ahead_for_a_slow_link_and_a_quick_handler() -> None:
     now = [0.0]
     holding = Holding(10, clock=lambda: now[0])
-    assert holding.room()[0] == 20  # two batches, whatever the link is like
+    assert holding.room()[0] == 20  # two batches, however slow the link is
     holding.read_took(0.1)
     for n in range(30):
         holding.add([Entry(f"{n}-{m}", {b"p": b"x"}) for m in range(10)])

@@ -1,4 +1,4 @@
-"""The small rules of the agent: routes, lease, intents, rate, commits that fit."""
+"""The small parts of the agent: routes, lease, intents, rate, and the size of commits."""
 
 import pytest
 
@@ -116,7 +116,7 @@ def test_a_commit_is_cut_where_the_server_would_refuse_it():
 
 
 class Sleeper:
-    """A clock whose `sleep` takes a little longer than it was asked, as real ones do."""
+    """A clock whose `sleep` takes a little longer than asked for, as in reality."""
 
     now = 0.0
     late = 0.02

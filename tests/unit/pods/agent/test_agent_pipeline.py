@@ -1,4 +1,4 @@
-"""Between the handler's process and the commits: frames arrive whole, and few commits carry much."""
+"""From the handler's process to the commits: frames arrive whole, and few commits have many items."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""The wire, pinned: who changes a golden file changes what agents in the field must understand."""
+"""The protocol, fixed by golden files. Whoever changes one changes what running agents must understand."""
 
 import dataclasses
 import json

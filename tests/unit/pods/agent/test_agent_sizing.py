@@ -1,4 +1,4 @@
-"""The size of a batch: within its bounds, as large as the wanted time allows, no smaller than pays."""
+"""The size of a batch: within its bounds, and as large as the wanted time allows."""
 
 from itertools import pairwise
 
@@ -13,7 +13,7 @@ TARGET = st.floats(0.01, 100)
 
 
 def run(sizing, takes, batches):
-    """The sizes of so many full batches, and the sizing afterwards."""
+    """The sizes of a number of full batches, and the sizing after them."""
     sizes = []
     for _ in range(batches):
         sizes.append(sizing.size)

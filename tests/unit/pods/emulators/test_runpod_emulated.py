@@ -1,4 +1,4 @@
-"""The emulated RunPod keeps its own books: stock, states and the bill."""
+"""The emulated RunPod by itself: its stock, its states and its bill."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -124,7 +124,7 @@ def _do(state: RunPodState, clock: SteppedClock, action: str, which: int) -> Non
 
 
 class Containers:
-    """What runs behind the pods, written down."""
+    """Records what runs behind the pods."""
 
     def __init__(self) -> None:
         self.started: list[str] = []

@@ -1,4 +1,4 @@
-"""What `manage.py emulate` says of a wrong argument, and what the emulators need to run."""
+"""What `manage.py emulate` says about a wrong argument, and which modules the emulators need."""
 
 import subprocess
 import sys

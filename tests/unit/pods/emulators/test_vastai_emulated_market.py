@@ -1,4 +1,4 @@
-"""The emulated market by itself, in virtual time: who runs, who waits, and what it all costs."""
+"""The emulated market of Vast.ai by itself, in virtual time: what runs, what waits, and the costs."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -49,7 +49,7 @@ def state(market: Market, contract: Contract) -> tuple[str, str, str | None]:
 
 def billed(market: Market, contract: Contract) -> Decimal:
     market.settle()
-    # To a millionth of a micro-dollar: thirds do not end.
+    # To a millionth of a micro-dollar, because a third has no end.
     return round(market.bill.total(str(contract.id), now=market.now()), 12)
 
 
@@ -202,7 +202,7 @@ def test_a_contract_ends_with_its_offer_and_is_deleted_two_days_later(
     assert state(market, contract)[:2] == ("stopped", "stopped")
     assert not market.start(contract)
     clock.advance(48 * 3600)
-    assert state(market, contract)[0] == "running"  # the wish stays, and never comes true
+    assert state(market, contract)[0] == "running"  # the request stays queued, and is never granted
     market.stop(contract)
     assert list(market.offered()) == []
 
@@ -212,7 +212,7 @@ def test_everything_stops_at_the_moment_when_the_credit_is_used_up(clock: Steppe
     contracts = [rent(market, a_slot(market)) for _ in range(2)]
     clock.advance(24 * 3600)
     assert {state(market, c)[:2] for c in contracts} == {("stopped", "stopped")}
-    # An hour of one machine is half an hour of two; what is billed after that are the disks.
+    # An hour of one machine is half an hour of two. After that only the disks are billed.
     spent = round(market.spent(), 12)
     assert spent == sum((billed(market, c) for c in contracts), Decimal(0))
     assert GPU + DISK < spent < GPU + DISK + 2 * 24 * DISK

@@ -1,4 +1,4 @@
-"""What the Docker adapter asks for, and what it makes of a container that has ended."""
+"""The Docker adapter's request for a container, and its view of one that has ended."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def test_an_agent_that_ends_also_ends_its_container_because_nothing_restarts_it(
     spec = PodSpec(name="pf-a-t1", tag="pf-a", image="you/agent:1", env={"A": "b"})
     body = container(spec, "t1", OPTIONS)
     assert body["HostConfig"]["RestartPolicy"] == {"Name": "no"}
-    assert "AutoRemove" not in body["HostConfig"]  # how it ended stays to be read
+    assert "AutoRemove" not in body["HostConfig"]  # its end can still be read
     ended = inspected(a_container("exited", ExitCode=5), OPTIONS)
     assert (ended.phase, ended.because, ended.hourly_usd) == (Phase.STOPPED, "exited with 5", 0)
 

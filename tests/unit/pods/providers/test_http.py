@@ -26,7 +26,7 @@ SHORT = Timeouts(connect=1, read=0.3, write=1, pool=1, total=2)
 
 
 class Vendor:
-    """A vendor that answers what a test says."""
+    """A vendor that gives the answers of a test."""
 
     name = "vendor"
 
@@ -74,7 +74,7 @@ def in_turn(*replies: Reply) -> Callable[[Request], Reply]:
 
 
 def everything_in(error: BaseException) -> str:
-    """All that a report of the error could show: its texts, arguments, causes and contexts."""
+    """Everything that a report of the error could show: texts, arguments, causes, contexts."""
     texts: list[str] = []
     while error is not None:
         texts += [repr(error), str(error), repr(error.args), repr(vars(error))]
@@ -321,7 +321,7 @@ def test_a_proxy_of_the_network_is_not_asked_for_this_machine(client, monkeypatc
 def test_a_stream_is_read_until_it_is_quiet(server, vendor):
     def stream(closing: threading.Event) -> Iterator[bytes]:
         yield b"data: 1\n\n"
-        closing.wait(0.6)  # the head's timeout must not end it, the quiet after the head must
+        closing.wait(0.6)  # only the quiet after the headers may end it, not their timeout
         yield b"data: 2\n\n"
         closing.wait(30)
 

@@ -1,4 +1,4 @@
-"""What an operator can set on an account of this machine, and how a mistake is told."""
+"""What an operator can set on an account of this machine, and how a mistake is reported."""
 
 import sys
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Which providers can be asked for, and what a package of somebody else may not do."""
+"""Which providers exist, and what a package of a third party may not do."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ GOOD = (ROOT / "tests" / "support" / "packages" / "rented.py").read_text()
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Puts a package with an entry point on the path, as an installer lays it down."""
+    """Puts a package with an entry point on the path, as an installer does."""
 
     def put(package: str, points: str, source: str = GOOD) -> None:
         folder = tmp_path / package
@@ -36,7 +36,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 
 def an_account(name: str, folder: Path) -> Provider:
-    """A provider of ours with what it cannot do without."""
+    """One of our providers, with the options that it needs."""
     options = {"root": str(folder)} if name == "local" else {}
     secret = "a-key" if name in {"runpod", "vastai"} else None
     return registry.create_provider(name, options=options, secret=secret)
@@ -53,7 +53,7 @@ def test_every_provider_of_ours_can_be_loaded_and_names_itself(tmp_path: Path) -
 
 
 class _Turns:
-    """A pacer that sends nothing on, and writes down who asked."""
+    """A pacer that lets no request pass, and records the endpoints."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -128,7 +128,7 @@ def test_a_package_that_cannot_be_loaded_is_named(
     with pytest.raises(ValueError, match="'mine'") as told:
         registry.create_provider("mine", options={}, secret=None)
     assert said in str(told.value)
-    # It is in nobody else's way.
+    # It does not affect other providers.
     assert registry.create_provider("vastai", options={}, secret="a-key").name == "vastai"
 
 

@@ -1,4 +1,4 @@
-"""Whatever RunPod answers, an adapter's caller sees values of ours or a ProviderError."""
+"""Whatever RunPod answers, the caller of the adapter gets our values or a ProviderError."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -59,14 +59,14 @@ GOOD: list[Any] = [
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The way to each value within a body."""
+    """The path to each value in a body."""
     inner: Any = value.items() if isinstance(value, dict) else ()
     inner = enumerate(value) if isinstance(value, list) else inner
     return [path, *(p for key, item in inner for p in places(item, (*path, key)))]
 
 
 def with_another(value: Any, path: tuple[Any, ...], other: Any) -> Any:
-    """The body with something else at that place."""
+    """The body with another value at that path."""
     if not path:
         return other
     copy = dict(value) if isinstance(value, dict) else list(value)
@@ -83,7 +83,7 @@ def spoilt(*good: Any) -> st.SearchStrategy[Any]:
 
 
 class Canned(VendorHttp):
-    """A client to which every request has the same answer."""
+    """A client that gets the same answer to every request."""
 
     def __init__(self, status: int, body: Any) -> None:
         super().__init__(base_url="https://api.example")

@@ -1,4 +1,4 @@
-"""What an operator can set on an account at RunPod, and how a mistake is told."""
+"""What an operator can set on an account at RunPod, and how a mistake is reported."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Vast.ai's instances in our words: the state table of the vendor's notes, row by row."""
+"""Vast.ai's instances in our words: each row of the state table in vastai.md."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -39,7 +39,7 @@ STATES = [
     ("running", "running", "running", "loading", Phase.BOOTING),
     ("running", "running", "running", "rebooting", Phase.BOOTING),
     ("running", "running", "running", "recycling", Phase.BOOTING),
-    ("running", "running", "running", "stopped", Phase.BOOTING),  # coming up again
+    ("running", "running", "running", "stopped", Phase.BOOTING),  # starting again
     ("running", "running", "running", "running", Phase.RUNNING),
     ("running", "running", "stopped", "running", Phase.STOPPING),
     ("running", "stopped", "running", None, Phase.BOOTING),  # "Scheduling"

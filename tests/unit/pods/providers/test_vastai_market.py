@@ -1,4 +1,4 @@
-"""Vast.ai's offers: what is asked for, what is checked again, what they cost, and how one is taken."""
+"""Vast.ai's offers: the search, the check of its answer, the prices, and the create."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -88,7 +88,7 @@ def test_a_search_asks_for_what_the_fleet_wants() -> None:
 def test_a_search_for_bids_asks_for_the_price_to_beat() -> None:
     body = search_body(OfferQuery(max_hourly_usd=Decimal(1)), Options(verified=False), bids=True)
     assert body["type"] == "bid"
-    # The bid is ours, and dearer than what is shown: the ceiling is checked on what comes back.
+    # Our bid is above the shown price, so the limit is checked on the answer.
     assert "dph_total" not in body
     assert body["verified"] == {"in": [True, False]}
 
@@ -124,7 +124,7 @@ def test_the_dearer_of_the_vendors_sum_and_ours_counts() -> None:
 def test_a_bid_is_above_the_price_to_beat_and_its_disk_comes_on_top() -> None:
     offer = offer_of(a_row(is_bid=True), OfferQuery(disk_gb=40), Options(), bids=True)
     assert offer is not None
-    assert offer.key == "28471022@0.222"  # 0.201 and a tenth, up to the next tenth of a cent
+    assert offer.key == "28471022@0.222"  # 0.201 and a tenth, rounded up to a tenth of a cent
     assert offer.hourly_usd == Decimal("0.230333")
     assert offer.interruptible
 

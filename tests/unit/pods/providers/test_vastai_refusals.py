@@ -1,4 +1,4 @@
-"""What Vast.ai's refusals mean: the error table of the vendor's notes, row by row."""
+"""What Vast.ai's refusals mean: each row of the error table in vastai.md."""
 
 from typing import Any
 

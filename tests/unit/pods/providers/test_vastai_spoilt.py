@@ -1,4 +1,4 @@
-"""Whatever Vast.ai answers, the adapter returns values of ours or raises errors of ours."""
+"""Whatever Vast.ai answers, the adapter returns our values or raises our errors."""
 
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
@@ -40,7 +40,7 @@ bodies = st.recursive(
     ),
     max_leaves=30,
 )
-# Bodies that come far enough to be looked into.
+# Bodies that are valid enough to be read.
 lists = st.fixed_dictionaries(
     {"instances": st.lists(bodies, max_size=3), "total_instances": st.integers(-1, 3)},
     optional={"next_token": leaves, "success": leaves},
@@ -52,7 +52,7 @@ statuses = st.sampled_from([200, 201, 400, 401, 402, 403, 404, 409, 410, 422])
 
 
 class Wire:
-    """A vendor that answers one thing, whatever is asked."""
+    """A vendor that gives the same answer to every request."""
 
     def __init__(self, status: int, body: Any) -> None:
         self.answer = Answer(what="a call", status=status, body=body)

@@ -1,4 +1,4 @@
-"""What crosses the wire is checked before it is used or shown."""
+"""Texts and values of a vendor are checked before they are used or shown."""
 
 from decimal import Decimal
 
