@@ -30,7 +30,7 @@ def redis_url() -> Iterator[str]:
 
 def _empty(client: redis.Redis) -> None:
     client.flushall()
-    users = [name for name in client.acl_users() if name != "default"]
+    users = [name for name in map(str, client.acl_users()) if name != "default"]
     if users:
         client.acl_deluser(*users)
 

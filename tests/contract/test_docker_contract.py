@@ -153,7 +153,9 @@ class TestDocker(ProviderContract):
         ({"binds": ["models"]}, "binds"),
     ],
 )
-def test_a_wrong_option_is_named_with_what_would_be_right(options: dict, word: str) -> None:
+def test_a_wrong_option_is_named_with_what_would_be_right(
+    options: dict[str, Any], word: str
+) -> None:
     with pytest.raises(ValueError, match=word):
         connect(options=options, secret=None)
 

@@ -1,5 +1,7 @@
 """Whatever a pod's machine writes as its heartbeat: a sweep goes on, and nobody else suffers."""
 
+from typing import Any
+
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -36,7 +38,8 @@ def test_no_heartbeat_stops_a_sweep_or_a_tick_for_the_others(
 ) -> None:
     world, bad, good = hostile
     world.beat(bad)
-    world.redis.hset(connecting.keys(bad).pod(bad.name), mapping=said)
+    fields: dict[Any, Any] = {**said}
+    world.redis.hset(connecting.keys(bad).pod(bad.name), mapping=fields)
     done = Pod.objects.get(pk=good.pk).done + 1
     world.beat(good, done=done)
     world.sweep()

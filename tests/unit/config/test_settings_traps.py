@@ -2,6 +2,7 @@
 
 import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import redis
@@ -30,7 +31,9 @@ def test_a_schedule_in_the_settings_is_an_error_since_it_overwrites_operators_ed
     [{"CELERY_TASK_TIME_LIMIT": 700}, {"CLAIM_LEASE": timedelta(seconds=100)}],
     ids=["longer than the visibility timeout", "longer than the claim"],
 )
-def test_a_task_must_end_before_it_is_delivered_again_or_its_claim_ends(wrong: dict) -> None:
+def test_a_task_must_end_before_it_is_delivered_again_or_its_claim_ends(
+    wrong: dict[str, Any],
+) -> None:
     assert "podfleet.E002" not in ids()
     with override_settings(**wrong):
         assert "podfleet.E002" in ids()
@@ -75,7 +78,8 @@ def test_a_blocking_read_of_the_factorys_client_ends_by_itself(redis_url: str) -
     assert not client.xreadgroup("g", "c", {"s": ">"}, block=LONGEST_BLOCK_MS)
     assert time.monotonic() - began < SOCKET_TIMEOUT_SECONDS
     client.xadd("s", {"a": "b"})
-    [[stream, entries]] = client.xreadgroup("g", "c", {"s": ">"})
+    got: Any = client.xreadgroup("g", "c", {"s": ">"})
+    [[stream, entries]] = got
     assert stream == b"s"  # the legacy shapes and bytes, on purpose
     assert entries[0][1] == {b"a": b"b"}
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -51,7 +52,8 @@ def test_a_hundred_ticks_that_piled_up_do_the_work_of_one(
     for _ in range(TICKS):
         celery_app.send_task("fleet.count", ("piled",), **entry.options)
     assert client.llen("control") == TICKS
-    expires = json.loads(client.lindex("control", 0))["headers"]["expires"]
+    sent: Any = client.lindex("control", 0)
+    expires = json.loads(sent)["headers"]["expires"]
     until(lambda: expires < time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()))
     celery_app.send_task("fleet.count", ("piled",), expires=PATIENCE_SECONDS)
     with a_worker(tmp_path, "control", "-c", "1"):

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -35,10 +36,11 @@ def broker(tmp_path: Path) -> Iterator[OwnServer]:
 @pytest.fixture
 def app(broker: OwnServer) -> Iterator[App]:
     """The project's app, with its settings, on a broker of its own."""
-    before = current_app._get_current_object()
+    standing_in: Any = current_app
+    before = standing_in._get_current_object()
     made = App("podfleet", set_as_current=False)
     made.config_from_object("django.conf:settings", namespace="CELERY")
-    made.conf.broker_url = broker.url
+    made.conf.update(broker_url=broker.url)
     made.set_current()
     made.send_task("fleet.count", ("warm",), expires=60)  # its connection is there already
     yield made

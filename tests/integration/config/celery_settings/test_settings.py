@@ -101,7 +101,7 @@ def test_tasks_leave_nothing_behind_in_redis(
     seen(client, f"{name}:runs", 1)
     until(lambda: client.hlen("unacked") == 0, PATIENCE_SECONDS)
     # Which queues there are is written by a worker that starts, as late as during this.
-    left = {key for key in client.keys("*") if not key.startswith("_kombu.binding")}
+    left = {key for key in map(str, client.keys("*")) if not key.startswith("_kombu.binding")}
     assert left - before <= {f"{name}:runs"}
 
 
@@ -136,7 +136,11 @@ def test_a_pickled_message_is_refused_and_ends_nothing(
     vendor: "subprocess.Popen[bytes]", client: "redis.Redis", name: str, tmp_path: Path
 ) -> None:
     trap = tmp_path / "trap"
-    body = ([Evil(trap)], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None})
+    body: Any = (
+        [Evil(trap)],
+        {},
+        {"callbacks": None, "errbacks": None, "chain": None, "chord": None},
+    )
     headers = {"lang": "py", "task": "pods.count", "id": name, "root_id": name}
     with Connection(os.environ["REDIS_URL"]) as connection, connection.channel() as channel:
         Producer(channel).publish(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
 from threading import Barrier
 
@@ -323,7 +324,7 @@ def test_where_there_is_no_server_the_error_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(embedded.metadata, "files", lambda _name: None)
+    monkeypatch.setattr(metadata, "files", lambda _name: None)
     with pytest.raises(embedded.NoServer, match="make setup"):
         embedded.find_server()
 
