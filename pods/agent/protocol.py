@@ -20,6 +20,7 @@ ENV_PREFIX = "PODFLEET_"
 HEARTBEAT_TTL_SECONDS = 3600
 LARGEST_COUNT = 2**53 - 1
 LONGEST_MS = 10 * 365 * 24 * 3600 * 1000
+MAY_BE_UNKNOWN = {"since_ack_ms", "gpu_percent"}  # an agent says -1 then
 SCRIPTS = Path(__file__).parent / "scripts"
 _KINDS = {"int": int, "float": float}
 _NUMBERS = {int: "a whole number", float: "a number"}
@@ -153,7 +154,8 @@ def written_at_ms(raw: Mapping[bytes, bytes]) -> "int | None":
 def _bounded(name: str, text: str) -> int:
     value = int(text)
     is_duration = name.endswith("_ms") and name != "at_ms"
-    if not -1 <= value <= (LONGEST_MS if is_duration else LARGEST_COUNT):
+    least = -1 if name in MAY_BE_UNKNOWN else 0
+    if not least <= value <= (LONGEST_MS if is_duration else LARGEST_COUNT):
         raise ValueError(f"{name} is {value}")
     return value
 

@@ -31,6 +31,7 @@ values = st.one_of(
 @example(said={"idle_ms": b"9" * 30})
 @example(said={"at_ms": b"-" + b"9" * 30})
 @example(said={"done": b"9" * 19})
+@example(said={"done": b"-1"})
 @example(said={"rate": b"nan"})
 @example(said={"note": b"a\0b\x1b[31m"})
 def test_no_heartbeat_stops_a_sweep_or_a_tick_for_the_others(
