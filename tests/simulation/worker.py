@@ -111,7 +111,7 @@ class Worker:
             attempt.killed = True
             self._draws.record(f"{attempt.what} is killed {where}")
             raise Killed
-        # Not in a transaction, nor before the rows of an INSERT are read: all tasks share the connection.
+        # All tasks share the connection: not in a transaction, nor before an INSERT's rows are read.
         if not connection.in_atomic_block and not where.startswith("after INSERT"):
             self._freeze(attempt, where)
 

@@ -1,4 +1,4 @@
-"""The admin's page of a row, and what a browser would send of it."""
+"""The admin page of a row, and the form values that a browser sends from it."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from django.urls import reverse
 
 
 def fields_of(instance: Any) -> dict[str, str]:
-    """What a browser would send of an unchanged form."""
+    """The values that a browser sends from an unchanged form."""
     request = RequestFactory().get("/")
     request.user = User.objects.get()
     model = admin.site._registry[type(instance)]

@@ -1,6 +1,7 @@
-"""Which services a test run uses: a real Valkey always, SQLite in a file or a real PostgreSQL.
+"""The services of a test run: a real Valkey, and SQLite in a file or a real PostgreSQL.
 
-A pytest plugin, loaded by `addopts`: Django's settings read the environment before any conftest.
+This is a pytest plugin that `addopts` loads, because Django's settings read the environment before any
+conftest.
 """
 
 import os
@@ -17,8 +18,8 @@ from config import embedded
 from tests.support import lengths, postgres, reaper
 
 DATABASE_FIXTURES = {"installation", "db", "transactional_db", "live_server", "django_db_setup"}
-DATABASE_FIXTURES |= {"database_kind"}  # what starts a server of its own
-# The folder of the vendors' own documents; a migrated SQLite file, for who runs pytest often.
+DATABASE_FIXTURES |= {"database_kind"}  # its tests start a server of their own
+# A folder with the vendors' own documents; a migrated SQLite file, which makes many runs faster.
 FOR_TESTS = {"PODFLEET_SPECS", "PODFLEET_MIGRATED"}
 LONGEST_BASE = 60  # a socket's path may have 100 characters
 REAPER_SECONDS = 60.0
@@ -27,21 +28,21 @@ SCRATCH = pytest.StashKey[Path]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--database`."""
+    """Add the option `--database`."""
     parser.addoption(
         "--database",
         choices=("sqlite", "postgres"),
         default="sqlite",
-        help="the database of the tests; on postgres only tests that use a database run",
+        help="the database of the tests; on postgres only the tests that use a database run",
     )
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
-    """Set the environment; as a wrapper, so that it is done before pytest-django's turn."""
+    """Set the environment; this is a wrapper, so that it runs before pytest-django."""
     lengths.are_held()
     scratch = Path(tempfile.mkdtemp(prefix="podfleet-tests-", dir=scratch_base()))
-    scratch.chmod(0o711)  # what runs as another user finds its own folder inside
+    scratch.chmod(0o711)  # programs that run as another user have a folder inside
     early_config.stash[REAPER] = reaper.watch_over(scratch)
     early_config.stash[SCRATCH] = scratch
     for name in [name for name in os.environ if name.startswith("PODFLEET_")]:
@@ -61,7 +62,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Start a PostgreSQL of our own, if a test wants it."""
+    """Start a PostgreSQL server of our own, if a test needs it."""
     config = session.config
     wanted = config.getoption("--database") == "postgres" and session.items
     if wanted and not os.environ.get("TEST_DATABASE_URL") and not config.option.collectonly:
@@ -70,7 +71,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End what the run started, and wait for it."""
+    """End everything that the run started, and wait for it."""
     started = config.stash.get(REAPER, None)
     if started is not None and started.stdin is not None:
         started.stdin.close()
@@ -78,7 +79,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On PostgreSQL run what uses a database: the rest has run on SQLite."""
+    """On PostgreSQL run only the tests that use a database; the others have run on SQLite."""
     if config.getoption("--database") == "postgres":
         rest = [item for item in items if not uses_database(item)]
         config.hook.pytest_deselected(items=rest)
@@ -86,9 +87,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def uses_database(item: pytest.Item) -> bool:
-    """Whether a test has the Django database, by its mark or by a fixture.
+    """Whether a test uses the Django database, by its mark or by a fixture.
 
-    What a browser shows does not hang on which one, and costs minutes; so with `one_database`.
+    Browser tests and tests with `one_database` do not count: they take minutes, and their results do
+    not depend on the database.
     """
     if any(item.get_closest_marker(name) is not None for name in ("browser", "one_database")):
         return False
@@ -97,19 +99,19 @@ def uses_database(item: pytest.Item) -> bool:
 
 
 def scratch_base() -> Path:
-    """Where temporary folders go: short, and open to the user that a server runs as."""
+    """The base of temporary folders: a short path, which the server's user may enter."""
     others_must_pass = postgres.unprivileged() is not None
     for base in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):
         passable = all(folder.stat().st_mode & 0o001 for folder in (base, *base.parents))
         if len(str(base)) <= LONGEST_BASE and (passable or not others_must_pass):
             return base
-    raise postgres.NoPostgres("no temporary folder that everybody may enter; set TMPDIR to one")
+    raise postgres.NoPostgres("no temporary folder that every user may enter; set TMPDIR to one")
 
 
 def postgres_url(scratch: Path) -> str:
-    """The address of the test database: on the server in TEST_DATABASE_URL, else on one to be started.
+    """The address of the test database: on the server in TEST_DATABASE_URL, else on our own.
 
-    Its name begins with test_, for it is made by the run and dropped at its end.
+    Its name begins with test_, because the run makes it and drops it at its end.
     """
     given = os.environ.get("TEST_DATABASE_URL") or postgres.address(scratch / "postgres")
     parts = urlsplit(given)

@@ -1,4 +1,4 @@
-"""One fleet over an emulated RunPod and an emulated Vast.ai, whose machines run real agents."""
+"""One fleet at an emulated RunPod and an emulated Vast.ai, whose machines run real agents."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ from tests.support.factories import a_fleet, an_account
 from tests.support.rigs.vastai_rig import QUICK
 from tests.support.waiting import patience
 
-# So many seconds of the vendors and the manager pass in one: their windows last minutes.
+# Seconds that pass for the vendors and the manager in a real second: their windows last minutes.
 SPEED = 20.0
 TICK = timedelta(seconds=15)
 RECONCILED_EVERY = timedelta(seconds=60)
@@ -41,7 +41,7 @@ SURVEYED_EVERY = timedelta(seconds=300)
 
 
 def only_4090s(*, community: int) -> list[GpuType]:
-    """RunPod with one type, so many of it for rent."""
+    """A RunPod catalog with one type, of which `community` machines are for rent."""
     return [
         GpuType(
             id="NVIDIA GeForce RTX 4090",
@@ -56,7 +56,7 @@ def only_4090s(*, community: int) -> list[GpuType]:
 
 @dataclass(slots=True, kw_only=True)
 class Market:
-    """Both vendors, the fleet, and a worker that does what is due."""
+    """Both vendors, the fleet, and a worker that runs the due steps."""
 
     runpod: RunPodState
     runpod_server: Server
@@ -108,7 +108,7 @@ class Market:
                 teardown.teardown_pod(pod.pk, connect=self.connect)
 
     def until(self, what: Callable[[], Any], *, seconds: float = 45.0) -> Any:
-        """Work until something holds; its value."""
+        """Work until `what()` is true; return its value."""
         pause, now = Event(), wall_clock()
         began = now()
         while now() - began < timedelta(seconds=patience(seconds)):
@@ -116,15 +116,15 @@ class Market:
                 return answer
             self.step()
             pause.wait(0.05)
-        pytest.fail(f"not within {seconds} s: {self.told()}")
+        pytest.fail(f"it did not hold within {seconds} s: {self.told()}")
 
     def told(self) -> list[str]:
-        """Where the pods are, for a failure's message."""
+        """The states of the pods, for the message of a failure."""
         pods = Pod.objects.order_by("pk")
         return [f"{p.provider} {p.state}: {p.because} {p.note}" for p in pods]
 
     def enqueue(self, count: int, seconds: float) -> list[str]:
-        """Items of which a batch takes so many seconds."""
+        """Enqueue `count` items; a batch of them takes `seconds`."""
         pipe = self.redis.pipeline(transaction=False)
         for _ in range(count):
             pipe.xadd(self.fleet.stream, {"payload": str(seconds)})
@@ -135,24 +135,24 @@ class Market:
         return [fields[b"entry"].decode() for _, fields in rows]
 
     def contract(self, pod: Pod) -> Contract:
-        """Vast.ai's side of a pod."""
+        """The contract of a pod at Vast.ai."""
         return self.vast.market.contracts[int(pod.external_id or "")]
 
     def booked(self, pod: Pod) -> Decimal:
-        """What our ledger says of a pod that has ended."""
+        """The cost of an ended pod in our ledger."""
         segments = PriceSegment.objects.filter(pod=pod)
         assert not segments.filter(until__isnull=True).exists()
         return Decimal(sum(s.cost_micros for s in segments)) / MICROS
 
     def billed(self, pod: Pod) -> Decimal:
-        """What the vendor says."""
+        """The cost of a pod in its vendor's bill."""
         bill = self.runpod.bill if pod.provider == "runpod" else self.vast.market.bill
         return bill.total(pod.external_id or "", now=clock.utcnow())
 
 
 @contextmanager
 def market(folder: Path, redis_url: str, *, community: int = 3, **fleet: Any) -> Iterator[Market]:
-    """Both vendors up, and a fleet that may rent from either."""
+    """Start both vendors, and make a fleet that may rent from either."""
     agents = AgentProcesses(folder)
     now = wall_clock(speed=SPEED)
     boot = Boot(provisioning=0.05, starting=0.05, pulling=0.05)

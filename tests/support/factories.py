@@ -1,4 +1,4 @@
-"""Builds rows and values with only what a test is about."""
+"""Builds rows and values; a test names only what it is about."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -9,12 +9,12 @@ from fleet.decision.values import OfferFacts, PodFacts, Policy, Snapshot
 from pods.rules import PodRule
 from pods.states import READY, PodState
 
-if TYPE_CHECKING:  # rows are imported when Django is ready
+if TYPE_CHECKING:  # models can be imported only when Django is ready
     from fleet.models import Alert, Fleet
     from pods.models import Account, Pod
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-# An account's offer as a survey keeps it: the one of this machine.
+# The offer of this machine, as a survey stores it.
 OFFER = {
     "key": "local",
     "hourly_usd": "0.5",
@@ -50,7 +50,7 @@ def policy(**values: Any) -> Policy:
 
 
 def packed(key: str, usd: str, gpu: str, **values: Any) -> dict[str, Any]:
-    """An offer of one GPU as a survey keeps it."""
+    """An offer of one GPU, as a survey stores it."""
     offer = {"key": key, "hourly_usd": usd, "gpu_type": gpu, "gpu_count": 1}
     return {**offer, "stopped_hourly_usd": "0", "remaining": None, **values}
 
@@ -82,7 +82,7 @@ def an_account(provider: str = "local", **values: Any) -> "Account":
 
 
 def a_pod(fleet: "Fleet | None" = None, state: PodState = READY, **values: Any) -> "Pod":
-    """A pod's row in a state, with the event that says so."""
+    """A pod's row in a state, with the event of that state."""
     from fleet.tick.requesting import agent_settings, template_hash
     from pods import lifecycle
     from pods.base.clock import utcnow

@@ -1,4 +1,4 @@
-"""Fixtures of more than one folder; the conftest of a folder imports those that its tests use."""
+"""Fixtures for more than one folder; a folder's conftest imports those that its tests use."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from tests.support.world import World
 
 @pytest.fixture
 def client(redis_url: str) -> redis.Redis:
-    """A client of the manager's kind."""
+    """A Redis client as the manager makes it."""
     return redis_client(redis_url)
 
 
@@ -26,7 +26,7 @@ def rig() -> Iterator[Rig]:
 
 @pytest.fixture
 def world(rig: Rig, db: None, redis_url: str) -> Iterator[World]:
-    """A fleet on it, on the emulator's clock."""
+    """A fleet at the emulated RunPod, on the emulator's clock."""
     with clock.use(rig.clock):
         made = World(rig, redis_url)
         yield made

@@ -1,4 +1,4 @@
-"""The command `fleet`, called inside the process of a test."""
+"""Calls the command `fleet` inside the process of a test."""
 
 import io
 
@@ -6,7 +6,7 @@ from django.core.management import call_command
 
 
 def run(verb: str, *args: object) -> str:
-    """What a verb prints."""
+    """Run a verb; return its output."""
     out = io.StringIO()
     call_command("fleet", verb, *map(str, args), stdout=out)
     return out.getvalue()

@@ -1,4 +1,4 @@
-"""Reaches an emulator without a socket: a vendor's calls are function calls, in one thread."""
+"""Connects clients to an emulator without a socket: requests are function calls in one thread."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ Around = Callable[[str], None]
 
 
 def _nothing(_: str) -> None:
-    """Nobody meddles."""
+    """Do nothing around a call."""
 
 
 class _Transport(httpx.BaseTransport):
@@ -46,9 +46,9 @@ class _Transport(httpx.BaseTransport):
 
 @contextmanager
 def reached(desks: Mapping[str, Desk], *, around: Around = _nothing) -> Iterator[None]:
-    """Within the block the vendors' clients of this process talk to the desk at their base URL.
+    """Within the block this process's vendor clients talk to the desk of their base URL.
 
-    `around` is called just before and just after each call, with what it is.
+    `around` is called just before and just after each request, with its method and path.
     """
 
     def open_one(base_url: str, *_: object) -> httpx.Client:

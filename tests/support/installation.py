@@ -1,4 +1,4 @@
-"""A whole installation of its own: database, Valkey, workers, beat, and the command line."""
+"""An installation for a test: database, Valkey, workers, beat and the command line."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from tests.support.waiting import patience
 
 TICK_SECONDS = 1
 PATIENCE_SECONDS = 60.0
-# A fleet of this machine that does in seconds what else takes minutes.
+# Options of a local fleet that needs seconds where others need minutes.
 FAST = [
     "--tick-seconds", str(TICK_SECONDS),
     "--handler", "pods.agent.handlers.pace:sleep",
@@ -37,7 +37,7 @@ FAST = [
 
 
 class Installation:
-    """One deployment under a folder, as a user has it."""
+    """One deployment in a folder, as a user has it."""
 
     def __init__(self, var: Path, database_url: str) -> None:
         self.var = var
@@ -54,7 +54,7 @@ class Installation:
         self._looking: subprocess.Popen[str] | None = None
 
     def cli(self, *args: str, status: int = 0) -> str:
-        """What a management command prints."""
+        """Run a management command; return its output."""
         return self._prints([sys.executable, "manage.py", *args], status=status)
 
     def _prints(self, words: Sequence[str], *, status: int = 0) -> str:
@@ -71,11 +71,11 @@ class Installation:
         return done.stdout if status == 0 else done.stderr
 
     def fleet(self, verb: str, *args: str) -> Any:
-        """A verb of `manage.py fleet`, as JSON."""
+        """Run a verb of `manage.py fleet`; return its JSON."""
         return json.loads(self.cli("fleet", verb, "--json", *args))
 
     def look(self, name: str) -> Any:
-        """What `fleet show --json` says, from a process that is kept: asked in a loop, it starts once."""
+        """The answer of `fleet show --json`, from one process that stays open for many calls."""
         if self._looking is None or self._looking.poll() is not None:
             self._looking = subprocess.Popen(
                 command("status"),
@@ -92,7 +92,7 @@ class Installation:
         return json.loads(self._looking.stdout.readline())
 
     def rows(self, *words: str) -> Any:
-        """Rows of its database, as the program `rows` prints them."""
+        """The rows of its database that the program `rows` prints."""
         return json.loads(self._prints(command("rows", *words)))
 
     def start(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,12 +106,12 @@ class Installation:
         self._stack.start()
 
     def start_again(self) -> None:
-        """Start the stack anew, whatever is left of it; what it was started with still holds."""
+        """Start the stack again with the same programs, even if parts of it still run."""
         assert self._stack is not None
         self._stack.start()
 
     def kill_everything(self, *, pods: bool, redis: bool = True) -> None:
-        """SIGKILL for every process of the stack; for its Valkey and the pods as asked."""
+        """Send SIGKILL to every process of the stack, and if asked to its Valkey and pods."""
         found = stack.leftovers(self.var)
         server = embedded._process(self.var) if redis else None
         if server is not None:
@@ -134,7 +134,7 @@ class Installation:
         embedded.stop(self.var)
 
     def until(self, what: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
-        """The first true answer; fails the test, with the logs, where none comes."""
+        """Wait for the first true answer and return it; if none comes, fail the test with the logs."""
         began = time.monotonic()
         while time.monotonic() - began < patience(seconds):
             answer = what()
@@ -142,11 +142,11 @@ class Installation:
                 return answer
             time.sleep(0.2)
         logs = "".join(p.read_text()[-3000:] for p in (self.var / "log").glob("worker*.log"))
-        pytest.fail(f"not within {seconds} s\n{logs}")
+        pytest.fail(f"it did not hold within {seconds} s\n{logs}")
 
 
 def agents(var: Path) -> list[psutil.Process]:
-    """The processes of an installation's pods: their machines' folders are under its own."""
+    """The processes of an installation's local pods."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -163,12 +163,12 @@ def write_items(path: Path, count: int) -> Path:
 
 
 def ready(status: dict[str, Any]) -> int:
-    """How many pods are READY, as `fleet show` says."""
+    """The number of READY pods in the answer of `fleet show`."""
     return int(status["states"].get("ready", 0))
 
 
 def results(url: str) -> list[str]:
-    """The ids of the items whose results are there."""
+    """The ids of the items that have a result."""
     client = redis.Redis.from_url(url, protocol=2)
     rows: Any = client.xrange("embedding_tasks:results")
     return [f[b"id"].decode() for _, f in rows]

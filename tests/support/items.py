@@ -1,4 +1,4 @@
-"""Items: files of them, what is on a stream, and a consumer that drains it."""
+"""Items for tests: files, the content of a stream, and a consumer that drains it."""
 
 import subprocess
 import threading
@@ -14,14 +14,14 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 def add_items(url: str, count: int) -> None:
-    """Numbers on the stream of a fleet that names none."""
+    """Put `count` items on the default stream of a fleet."""
     client = redis.Redis.from_url(url, protocol=2)
     for n in range(count):
         client.xadd("embedding_tasks", {"payload": str(n)})
 
 
 def ids(client: redis.Redis, stream: str = STREAM) -> list[str]:
-    """The ids of the items on a stream, in their order."""
+    """The ids of the items on a stream, in order."""
     rows: Any = client.xrange(stream)
     return [fields[b"id"].decode() for _, fields in rows]
 
@@ -49,7 +49,7 @@ def one_was_refused_at_most(feeders: Iterable["subprocess.Popen[bytes]"]) -> boo
 
 
 class Drain:
-    """A consumer in a thread that remembers what it got, and how long the stream ever was."""
+    """A consumer in a thread that records the ids it got and the greatest length of the stream."""
 
     def __init__(self, url: str, *, until_items: int) -> None:
         self.seen: list[bytes] = []

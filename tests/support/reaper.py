@@ -1,7 +1,7 @@
-"""Ends what a test run started and removes its folder, whatever ended the run.
+"""Ends every process that a test run started and removes its folder, however the run ended.
 
-A process beside the run: it reads its standard input, which ends when the run does, also by SIGKILL
-or by the exit of pytest-timeout, which runs no `atexit`.
+It is a separate process that reads its standard input. That input ends with the run, also after SIGKILL
+or after the exit of pytest-timeout, which does not run `atexit`.
 """
 
 import os
@@ -15,18 +15,18 @@ from pathlib import Path
 
 import psutil
 
-# In the environment of everything that a run starts.
+# This variable is in the environment of every process that a run starts.
 MARK = "PODFLEET_TEST_RUN"
 PATIENCE_SECONDS = 10.0
-ROUNDS = 3  # what is being ended may just have started another
+ROUNDS = 3  # a process may have started another while it was ended
 
 
 def watch_over(scratch: Path) -> subprocess.Popen[bytes]:
-    """Start a reaper of this folder; it acts when its standard input is closed."""
+    """Start the reaper of this folder; it acts when its standard input is closed."""
     return subprocess.Popen(
         [sys.executable, __file__, str(scratch)],
         stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,  # held open, they would hold up a pipe that reads the run
+        stdout=subprocess.DEVNULL,  # if they stayed open, a pipe that reads the run would not end
         stderr=subprocess.DEVNULL,
         cwd="/",
         start_new_session=True,
@@ -34,7 +34,7 @@ def watch_over(scratch: Path) -> subprocess.Popen[bytes]:
 
 
 def started_by(scratch: Path) -> Iterator[psutil.Process]:
-    """What the run with this folder started: it works in the folder, or carries the run's mark."""
+    """The processes of the run with this folder: they work in the folder, or have the run's mark."""
     for process in psutil.process_iter():
         try:
             cwd = Path(process.cwd())
@@ -46,7 +46,7 @@ def started_by(scratch: Path) -> Iterator[psutil.Process]:
 
 
 def clean(scratch: Path) -> None:
-    """End the run's processes, politely first, and remove its folder."""
+    """End the run's processes, first with SIGTERM and then with SIGKILL; remove the folder."""
     for _ in range(ROUNDS):
         found = list(started_by(scratch))
         if not found:
@@ -62,7 +62,7 @@ def clean(scratch: Path) -> None:
 
 
 def lives(process: psutil.Process) -> bool:
-    """Whether it still runs; a child that the run will not collect any more is a zombie."""
+    """Whether the process still runs; a zombie does not: its parent will not wait for it any more."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -71,7 +71,7 @@ def lives(process: psutil.Process) -> bool:
 
 def _send(process: psutil.Process, sent: signal.Signals) -> None:
     try:
-        # On SIGTERM PostgreSQL waits for its clients.
+        # On SIGTERM PostgreSQL would wait for its clients.
         polite = signal.SIGINT if process.name() == "postgres" else sent
         process.send_signal(sent if sent is signal.SIGKILL else polite)
     except psutil.NoSuchProcess:

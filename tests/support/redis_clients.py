@@ -1,4 +1,4 @@
-"""Clients of Redis that give up at once, and what a client sends."""
+"""Redis clients without retries, and the commands that a client sends."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from redis.retry import Retry
 
 
 def client_of(url: str) -> redis.Redis:
-    """As `pods.base.redis` makes them, but giving up at once."""
+    """A client as `pods.base.redis` makes it, but without retries."""
     return redis.Redis.from_url(
         url, protocol=2, socket_timeout=2.0, socket_connect_timeout=2.0, retry=Retry(NoBackoff(), 0)
     )
@@ -17,7 +17,7 @@ def client_of(url: str) -> redis.Redis:
 
 @contextmanager
 def counting(client: redis.Redis) -> Iterator[list[str]]:
-    """The commands that a client sends, each a round trip."""
+    """Record the commands that a client sends within the block, each a round trip."""
     sent: list[str] = []
     original: Callable[..., object] = client.execute_command
 

@@ -13,7 +13,7 @@ ON_POSTGRES = os.environ.get("DATABASE_URL", "").startswith("postgres")
 
 
 class Source:
-    """A database that a test fills beside whoever reads it; each call commits."""
+    """A database that a test fills while the code under test reads it; each call commits."""
 
     def __init__(self, folder: Path) -> None:
         path = folder / "source.sqlite3"
@@ -21,7 +21,7 @@ class Source:
         self._path = path
 
     def run(self, sql: str, rows: Sequence[Sequence[Any]] | None = None) -> list[Any]:
-        """Run a statement, once or for each row; `?` stands for a value."""
+        """Run a statement once, or once for each row; `?` stands for a value."""
         with self._cursor() as cursor:
             sql = sql.replace("?", "%s") if ON_POSTGRES else sql
             if rows is None:
@@ -40,7 +40,7 @@ class Source:
             yield opened.cursor()
 
     def fill(self, count: int, first: int = 1) -> None:
-        """Rows `first` and following of the table docs, with `text 1` and its like."""
+        """Insert `count` rows into the table docs, from id `first` on, with `text 1` and so on."""
         last = first + count - 1
         self.run(
             "INSERT INTO docs (id, text) WITH RECURSIVE n(i) AS "

@@ -1,4 +1,4 @@
-"""What hypothesis draws for the tests of decisions: values near the limits."""
+"""Hypothesis strategies for the tests of decisions: values near the limits."""
 
 from decimal import Decimal
 

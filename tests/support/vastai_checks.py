@@ -1,4 +1,4 @@
-"""Whether what crosses the wire to Vast.ai's emulator is what the schemas and the vendor say."""
+"""Checks the exchanges with Vast.ai's emulator against our schemas and the vendor's document."""
 
 import json
 import re
@@ -24,11 +24,11 @@ SCHEMAS: Final = Path(__file__).parent / "schemas" / "vastai.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deviation:
-    """A place where the vendor's document is wrong, and what says so."""
+    """A place where the vendor's document is wrong, and the evidence."""
 
     operation: str  # the name of its file
     part: str  # request or reply
-    where: str  # a regular expression over the place of the error
+    where: str  # a regular expression for the place of the error
     because: str
 
 
@@ -38,19 +38,19 @@ DEVIATIONS: Final = (
         operation="search_offers",
         part="request",
         where=r"type",
-        because="on-demand is what its own example, the guides and the vendor's client send [2]",
+        because="its own example, the guides and the vendor's client send on-demand [2]",
     ),
     Deviation(
         operation="search_offers",
         part="request",
         where=r"order",
-        because="its two items were meant of the pair within; the client sends one pair [2]",
+        because="the two items are those of the inner pair; the client sends one pair [2]",
     ),
     Deviation(
         operation="create_instance",
         part="request",
         where=r"env",
-        because="an object of names and values; the vendor's client sends nothing else [3]",
+        because="an object of names and values; the vendor's client sends only that [3]",
     ),
     Deviation(
         operation="show_instance",
@@ -68,7 +68,7 @@ DEVIATIONS: Final = (
         operation="show_instance",
         part="reply",
         where=r"200 instances",
-        because="null for what is gone or not yet there; {} and a list were seen too [4]",
+        because="null if it is gone or not yet there; {} and a list were seen too [4]",
     ),
     Deviation(
         operation="create_instance",
@@ -86,19 +86,19 @@ DEVIATIONS: Final = (
         operation="(all)",
         part="reply",
         where=r"(401|403|404|410|429)",
-        because="keys, rate limits and gone things are answered on every route [6]",
+        because="every route answers these for keys, rate limits and ended machines [6]",
     ),
     Deviation(
         operation="logs",
         part="request",
         where="path",
-        because="write paths have a trailing slash on the server, and in the client [0]",
+        because="write paths have a trailing slash on the server and in the client [0]",
     ),
 )
 
 
 def vendor_files() -> Path | None:
-    """Where the vendor's documents are, if they are: they have no licence to be passed on."""
+    """The folder of the vendor's documents, or None; no licence allows us to pass them on."""
     folder = specs_folder() / "vastai-endpoints"
     return folder if folder.is_dir() else None
 
@@ -110,23 +110,25 @@ def _schemas() -> dict[str, Any]:
 
 
 def operation_of(request: Request) -> Mapping[str, Any]:
-    """What was asked for, as our schemas name it.
+    """The operation of a request in our schemas.
 
     Raises:
-        AssertionError: nothing that the adapter should ask for.
+        AssertionError: the adapter must not make this request.
     """
     for operation in _schemas()["operations"]:
         if request.method == operation["method"] and re.fullmatch(operation["path"], request.path):
             found: Mapping[str, Any] = operation
             return found
-    raise AssertionError(f"{request.method} {request.path} is no operation that the adapter uses")
+    raise AssertionError(
+        f"{request.method} {request.path} is not an operation that the adapter uses"
+    )
 
 
 class OwnSchemas:
-    """Holds each exchange against our own schemas. What a fault made up is not looked at."""
+    """Checks each exchange against our own schemas; it ignores answers that a fault made."""
 
     def __init__(self, *, requests: bool = True) -> None:
-        """`requests`: False where another client asks, which may ask in its own way."""
+        """`requests`: False for another client, which may make other requests than the adapter."""
         self._requests = requests
 
     def __call__(self, exchange: Exchange) -> None:
@@ -165,7 +167,7 @@ def _validator(schema: str) -> Validator:
 
 
 class VendorSpec:
-    """Holds each exchange against the vendor's own OpenAPI files, but for the known deviations."""
+    """Checks each exchange against the vendor's own OpenAPI files, except the known deviations."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -180,7 +182,7 @@ class VendorSpec:
         request = _as_vendor_request(exchange.request, slash=name != "logs")
         if name == "logs":
             self.met.add(next(d for d in DEVIATIONS if d.where == "path"))
-        self._judge(name, "request", "", lambda: document.validate_request(request))
+        self._check(name, "request", "", lambda: document.validate_request(request))
         self.checked.add((name, "request"))
         reply = exchange.reply
         if reply is None or exchange.faulty:
@@ -189,14 +191,14 @@ class VendorSpec:
             reply.body(), status_code=reply.status, content_type=reply.content_type
         )
         prefix = f"{reply.status} "
-        self._judge(name, "reply", prefix, lambda: document.validate_response(request, response))
+        self._check(name, "reply", prefix, lambda: document.validate_response(request, response))
         self.checked.add((name, f"reply {reply.status}"))
 
     def raw(self, name: str) -> Mapping[str, Any]:
-        """A file of the vendor's as it is."""
+        """The content of a file of the vendor."""
         return _load(self._folder / f"{name}.yaml")
 
-    def _judge(self, name: str, part: str, prefix: str, validate: Any) -> None:
+    def _check(self, name: str, part: str, prefix: str, validate: Any) -> None:
         try:
             validate()
         except Exception as exc:
@@ -214,7 +216,7 @@ class VendorSpec:
 
 
 def _places(exc: BaseException, prefix: str) -> Sequence[tuple[str, str]]:
-    """Where an error is, and what it says: each place in the JSON, else the status alone."""
+    """The places of an error in the JSON with its messages; without a place, the status."""
     cause: BaseException | None = exc
     while cause is not None:
         errors = getattr(cause, "schema_errors", None)

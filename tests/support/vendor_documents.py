@@ -1,8 +1,8 @@
-"""Holds an emulator to what its vendor's API is known to be: our schemas, and the vendor's document.
+"""Checks an emulator against its vendor's API: our schemas, and the vendor's document.
 
-The vendors' documents carry no licence and are not in this repository. Where a copy is at hand
-(the folder `PODFLEET_SPECS`, else `../shared/providers/specs` beside the checkout) every exchange
-is validated against it too.
+The vendors' documents have no licence and are not in this repository. If there is a copy (the folder
+`PODFLEET_SPECS`, else `../shared/providers/specs` next to the checkout), every exchange is validated
+against it too.
 """
 
 import json
@@ -27,17 +27,17 @@ Check = Callable[[Exchange], None]
 
 
 class Invalid(Exception):
-    """A request or an answer is not what the vendor's API knows."""
+    """A request or an answer is not part of the vendor's API."""
 
 
 def specs_folder() -> Path:
-    """Where copies of the vendors' documents would be."""
+    """The folder for copies of the vendors' documents; it may be missing."""
     named = os.environ.get("PODFLEET_SPECS")
     return Path(named) if named else CHECKOUT.parent / "shared" / "providers" / "specs"
 
 
 def vendor_document(name: str) -> Path | None:
-    """A vendor's document, or None where there is no copy."""
+    """A vendor's document, or None if there is no copy."""
     path = specs_folder() / name
     return path if path.is_file() else None
 
@@ -45,7 +45,7 @@ def vendor_document(name: str) -> Path | None:
 def own_schemas(name: str) -> Check:
     """A check of every exchange against our schemas of a vendor.
 
-    A fault's answer is not checked: it is wrong on purpose. The request always is.
+    The answer of a fault is not checked, because it is wrong on purpose. Requests are always checked.
     """
     document = _own_document(name)
     validators = partial(_validator, name)
@@ -62,16 +62,16 @@ def own_schemas(name: str) -> Check:
             None,
         )
         if rule is None:
-            raise Invalid("no adapter of ours makes this call")
+            raise Invalid("none of our adapters makes this request")
         if request.headers.get("user-agent", "").startswith(("python", "Python")):
-            raise Invalid("the user agent is a library's")
+            raise Invalid("the user agent is that of a library")
         _must_fit(validators, rule.get("request", "nothing"), request.json())
         if exchange.faulty or reply is None:
             return
         if reply.status in document["problem_statuses"]:
             _must_fit(validators, "problem", json.loads(reply.body()))
         elif str(reply.status) not in rule["answers"]:
-            raise Invalid(f"{reply.status} is no answer to this")
+            raise Invalid(f"{reply.status} is not an answer to this request")
         elif reply.stream is None:
             raw = reply.body()
             answered = json.loads(raw) if raw else None
@@ -111,14 +111,14 @@ def vendor_schemas(path: Path, *, skip: str = "(?!)", slash: bool = False) -> Ch
 
 
 def _is_valid_request(exchange: Exchange) -> bool:
-    """Whether the vendor took it for a good one: what it refused need not be."""
+    """Whether the vendor accepted the request; a refused request may be invalid."""
     reply = exchange.reply
     return exchange.faulty or reply is None or reply.status not in {400, 401, 404, 405, 422}
 
 
 @cache
 def _openapi(path: Path) -> tuple[OpenAPI, str]:
-    """The document, and the address that it says the API has."""
+    """The document, and the API's address in it."""
     text = path.read_text(encoding="utf-8")
     document: Mapping[str, Any] = (
         json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)

@@ -33,14 +33,14 @@ STEP_SECONDS = 5
 SWEEP_SECONDS = 60
 ASKED = {"image": "registry.example/worker:1.4.2", "disk_gb": 40, "gpu_count": 1}
 PROBLEM = "application/problem+json"
-# Starts the agent of a pod: the pod, the address of its Redis, and items a second.
+# Starts the agent of a pod; arguments: the pod, the address of its Redis, items per second.
 Start = Callable[..., "subprocess.Popen[bytes]"]
 SPAWNS = {REQUESTED, CREATING}
 TEARDOWNS = {DRAINING, STOPPING, TERMINATING}
 
 
 class World:
-    """One fleet on one account, and a worker that runs what is due."""
+    """One fleet at one account, and a worker that runs the due steps."""
 
     def __init__(self, rig: Rig, redis_url: str) -> None:
         self.rig, self.redis = rig, redis.Redis.from_url(redis_url, protocol=2)
@@ -52,7 +52,7 @@ class World:
         return self.provider
 
     def requested(self, **values: Any) -> Pod:
-        """A pod's row as a tick writes it ahead."""
+        """A pod's row as a tick writes it before the spawn."""
         offer = self.rig.offer()
         asked = {**ASKED, "offer_key": offer.key, "hourly_usd": offer.hourly_usd, **values}
         return a_pod(self.fleet, REQUESTED, **asked)
@@ -79,7 +79,7 @@ class World:
         seconds_ago: float = 0,
         **values: Any,
     ) -> None:
-        """What the pod's agent would say."""
+        """Write a heartbeat, as the pod's agent does."""
         seconds, micros = self.redis.time()
         said = Heartbeat(state=state, **values).fields()
         at_ms = seconds * 1000 + micros // 1000 - int(seconds_ago * 1000)
@@ -87,14 +87,14 @@ class World:
         self.redis.hset(connecting.keys(pod).pod(pod.name), mapping=fields)
 
     def sweep(self) -> None:
-        """A health sweep, and a check of every pod that could need one."""
+        """Run a health sweep, and check every pod that may need it."""
         self.account.refresh_from_db()
         health.sweep_account(self.account, connect=self.connect)
         for pod in Pod.objects.filter(state__in=["booting", "ready", "stopped"]):
             health.check_pod(pod.pk, connect=self.connect)
 
     def listen(self, seconds: float, *, every: float = SWEEP_SECONDS) -> None:
-        """Let time pass with the sweeps that a schedule sends, and a last one at its end."""
+        """Let time pass with a sweep `every` so many seconds, and one at the end."""
         end = clock.utcnow() + timedelta(seconds=seconds)
         while clock.utcnow() < end:
             self.sweep()
@@ -107,7 +107,7 @@ class World:
         )
 
     def work(self) -> None:
-        """Run the step of each pod whose step is due."""
+        """Run the step of each pod that is due."""
         for pod in Pod.objects.in_transit().filter(due_at__lte=clock.utcnow()).order_by("pk"):
             if pod.status in SPAWNS:
                 spawning.spawn_pod(pod.pk, connect=self.connect)
@@ -117,21 +117,21 @@ class World:
                 teardown.teardown_pod(pod.pk, connect=self.connect)
 
     def run(self, seconds: float, *, until: Callable[[], bool] | None = None) -> None:
-        """Let time pass with a worker at work; until something holds, at the latest."""
+        """Let time pass while the worker runs; stop early when `until()` is true."""
         end = clock.utcnow() + timedelta(seconds=seconds)
         while clock.utcnow() < end:
             self.work()
             if until is not None and until():
                 return
             self.rig.clock.advance(STEP_SECONDS)
-        assert until is None or until(), f"not within {seconds} s"
+        assert until is None or until(), f"it did not hold within {seconds} s"
 
     def living(self) -> list[str]:
         """The machines that bill at the vendor."""
         return [p.id for p in self.rig.state.living()]
 
     def check_history(self) -> None:
-        """Every move is in the table, and the events replayed give the row's state (S6)."""
+        """Check that every move is in the table, and that the events lead to the row's state (S6)."""
         for pod in Pod.objects.all():
             state = ""
             for event in PodEvent.objects.filter(pod=pod).exclude(after=""):
@@ -146,11 +146,11 @@ class World:
 
 
 def reply(status: int) -> Reply:
-    """An answer of RunPod that is an error."""
+    """An error answer of RunPod."""
     body = {"title": "x", "status": status, "detail": "x"}
     return Reply(status=status, json=body, content_type=PROBLEM)
 
 
 def state(pod: Pod) -> str:
-    """What the pod's row says now."""
+    """The state in the pod's row now."""
     return str(Pod.objects.values_list("state", flat=True).get(pk=pod.pk))

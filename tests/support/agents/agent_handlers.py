@@ -1,4 +1,4 @@
-"""Handlers that the agents under test run: good ones, and each kind of bad one."""
+"""Handlers for the agents under test: working ones, and each kind of broken one."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ def refuses_poison(batch: Sequence[Item]) -> Sequence[bytes]:
 
 
 def refuses_poison_slowly(batch: Sequence[Item]) -> Sequence[bytes]:
-    """A batch takes 0.1 s, so that a kill finds work in hand."""
+    """Take 0.1 s for a batch, so that a killed agent has items in hand."""
     time.sleep(0.1)
     return refuses_poison(batch)
 
@@ -33,7 +33,7 @@ def crashes_on_poison(batch: Sequence[Item]) -> Sequence[bytes]:
 
 
 def crashes_on_poison_but_for_its_fork(batch: Sequence[Item]) -> Sequence[bytes]:
-    """As a crash does where a loader of training data has forked workers: they live on."""
+    """Crash while a forked child lives on, like the workers of a training-data loader."""
     if any(item.payload == b"poison" for item in batch) and os.fork() == 0:
         time.sleep(3600)
     return crashes_on_poison(batch)
@@ -46,20 +46,20 @@ def hangs_on_poison(batch: Sequence[Item]) -> Sequence[bytes]:
 
 
 def takes_its_time(batch: Sequence[Item]) -> Sequence[bytes]:
-    """As many seconds as the first payload says."""
+    """Take as many seconds as the first payload says."""
     time.sleep(float(batch[0].payload))
     return upper(batch)
 
 
 def waits_for_a_file(batch: Sequence[Item]) -> Sequence[bytes]:
-    """Works only once the file named by GATE is there."""
+    """Wait until the file named by GATE exists."""
     while not Path(os.environ["GATE"]).exists():
         time.sleep(0.01)
     return upper(batch)
 
 
 def says_its_size(batch: Sequence[Item]) -> Sequence[str]:
-    """Takes `SECONDS_A_CALL`, and `SECONDS_AN_ITEM` for each item."""
+    """Return the batch size; take `SECONDS_A_CALL`, and `SECONDS_AN_ITEM` for each item."""
     call, item = (float(os.environ.get(f"SECONDS_{n}", "0")) for n in ("A_CALL", "AN_ITEM"))
     time.sleep(call + item * len(batch))
     return [str(len(batch))] * len(batch)

@@ -1,4 +1,4 @@
-"""A user's Celery app that knows nothing of Podfleet."""
+"""A user's Celery app, without any import from Podfleet."""
 
 import os
 import time

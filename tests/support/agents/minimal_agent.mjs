@@ -1,4 +1,5 @@
-// An agent from docs/reference/protocol.md alone, without a library: it shouts. node minimal_agent.mjs SCRIPTS-FOLDER
+// An agent after docs/reference/protocol.md, without a library. Its results are the texts in capital
+// letters. Run it: node minimal_agent.mjs SCRIPTS-FOLDER
 import fs from 'node:fs';
 import net from 'node:net';
 
@@ -8,7 +9,7 @@ const [fleet, pod, stream, group] = ['FLEET', 'POD', 'STREAM', 'GROUP'].map((nam
 const results = env('RESULTS', `${stream}:results`), dead = env('DEAD', `${stream}:dead`);
 const own = `podfleet:${fleet}:pod:${pod}`, fence = `${own}:fence`;
 
-// The wire: commands go out as arrays of byte strings, answers come back in order.
+// The protocol of Redis: commands are arrays of byte strings, answers come back in order.
 const socket = net.connect(Number(url.port || 6379), url.hostname);
 let buffer = Buffer.alloc(0);
 const waiting = [];

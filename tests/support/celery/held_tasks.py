@@ -1,4 +1,4 @@
-"""A Celery app whose tasks wait until the test lets them go, one by one."""
+"""A Celery app whose tasks wait until the test ends them, one by one."""
 
 import os
 
@@ -21,5 +21,5 @@ if app.conf.broker_url.startswith("redis"):
 
 @app.task(name="hold")
 def hold() -> None:
-    """Ends when the test lets one task go."""
+    """Wait until the test ends one task."""
     redis.Redis.from_url(REDIS, protocol=2, socket_timeout=None).blpop(["let go"])

@@ -1,6 +1,6 @@
-"""The project's own Celery app in a hurry: its times divided, and tasks that tell what happens to them.
+"""The project's Celery app with all times divided by HURRY, and tasks that record what happens to them.
 
-A time that the settings do not have cannot be divided: without it nothing here starts.
+If a time is missing in the settings, this module does not start.
 """
 
 import os
@@ -36,7 +36,7 @@ def _hold(name: str) -> None:
 
 @shared_task(name="pods.held")
 def held(name: str) -> None:
-    """Each run is noted with the process that runs it; it ends when it is told to."""
+    """Record each run with its process; end when the test says so."""
     _redis().rpush(f"{name}:runs", os.getpid())
     _hold(name)
     _redis().incr(f"{name}:done")
@@ -44,7 +44,7 @@ def held(name: str) -> None:
 
 @shared_task(name="pods.hangs")
 def hangs(name: str) -> None:
-    """Swallows the soft limit, and hangs on."""
+    """Catch the soft time limit, and hang on."""
     _redis().incr(f"{name}:runs")
     while True:
         try:
@@ -55,7 +55,7 @@ def hangs(name: str) -> None:
 
 @shared_task(name="pods.tidy")
 def tidy(name: str) -> None:
-    """Takes too long, and leaves things in order where it is given the time."""
+    """Take too long, and tidy up if there is time."""
     try:
         _hold(name)
     finally:

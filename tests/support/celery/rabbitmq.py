@@ -1,4 +1,4 @@
-"""A real RabbitMQ where one is installed, and a stateful emulator of its management API."""
+"""A real RabbitMQ if one is installed, and a stateful emulator of its management API."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ import httpx
 
 from tests.support.waiting import until
 
-# Debian keeps the program that does not change the user beside the one on the path.
+# Debian has two programs; the one in this folder does not change the user.
 PLACES = os.pathsep.join(["/usr/lib/rabbitmq/bin", os.environ.get("PATH", "")])
 START_SECONDS = 90.0
 
@@ -30,19 +30,19 @@ START_SECONDS = 90.0
 class Broker:
     """The addresses of a RabbitMQ."""
 
-    amqp: str  # as Celery is told it
-    seen_at: str  # as the probe is told it
+    amqp: str  # for Celery
+    seen_at: str  # for the backlog probe
     management: str
 
 
 def installed() -> str | None:
-    """The program of a RabbitMQ that can be started; None: there is none."""
+    """The program of RabbitMQ; None if it is not installed."""
     return shutil.which("rabbitmq-server", path=PLACES)
 
 
 @contextmanager
 def started(program: str, folder: Path) -> Iterator[Broker]:
-    """A broker of our own in a folder, with its management plug-in, counting twice a second."""
+    """Start a broker in a folder, with its management plug-in, which counts twice a second."""
     amqp, management, distribution, mapper = _free_ports(4)
     conf = folder / "rabbitmq.conf"
     conf.write_text(
@@ -58,7 +58,7 @@ def started(program: str, folder: Path) -> Iterator[Broker]:
         "HOME": str(folder),
         "ERL_EPMD_PORT": str(mapper),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
-        "ERL_EPMD_RELAXED_COMMAND_CHECK": "1",  # it may be ended though a node was killed
+        "ERL_EPMD_RELAXED_COMMAND_CHECK": "1",  # epmd may be ended although a node was killed
         "RABBITMQ_NODENAME": "podfleet@localhost",
         "RABBITMQ_DIST_PORT": str(distribution),
         "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
@@ -80,7 +80,9 @@ def started(program: str, folder: Path) -> Iterator[Broker]:
         until(lambda: _answers(broker), START_SECONDS)
         yield broker
     finally:
-        os.killpg(server.pid, signal.SIGKILL)  # the program is a script; the broker is its child
+        os.killpg(
+            server.pid, signal.SIGKILL
+        )  # the program is a script, and the broker is its child
         server.wait()
         subprocess.run(
             ["epmd", "-port", str(mapper), "-kill"],
@@ -108,18 +110,18 @@ def _free_ports(count: int) -> list[int]:
 
 @dataclass
 class ManagementApi:
-    """`GET /api/queues/{vhost}/{name}`, as RabbitMQ 3.10.8 was seen to answer it (2026-11)."""
+    """`GET /api/queues/{vhost}/{name}`, with the answers of a RabbitMQ 3.10.8 (seen in 2026-11)."""
 
     user: str = "guest"
     password: str = "p@ss:word"
-    tags: bool = True  # without the tag `management` a user is not let in
+    tags: bool = True  # False: the user lacks the tag `management` and may not log in
     queues: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     status: int = 0  # answer this instead
     now: float = 1_795_471_770.0
     url: str = ""
 
     def declare(self, name: str, *, vhost: str = "/") -> None:
-        """A queue that is not counted yet: its numbers are missing for some seconds."""
+        """Declare a queue; for its first seconds RabbitMQ has no counts of it."""
         self.queues[vhost, name] = {
             "name": name,
             "vhost": vhost,

@@ -1,4 +1,4 @@
-"""Real workers of the project, for the tests of its settings."""
+"""Real workers, for the tests of the Celery settings."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ def a_worker(
     app: str = HURRIED,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker of these queues; killed with all its processes at the end."""
+    """Run a worker of these queues; kill it and its processes at the end of the block."""
     command = [sys.executable, "-m", "celery", "-A", app, "worker", "-Q", queues]
     command += ["-n", f"{queues}@tests", "--without-gossip", "--without-mingle", *words]
     with (folder / "worker.log").open("ab") as log:
@@ -37,7 +37,7 @@ def a_worker(
 
 
 def kill(worker: "subprocess.Popen[bytes]") -> None:
-    """End the worker and its processes with -9, as a host that loses its power."""
+    """Kill the worker and its processes with SIGKILL, as when the host loses power."""
     with contextlib.suppress(psutil.NoSuchProcess):
         children = psutil.Process(worker.pid).children(recursive=True)
         worker.kill()
@@ -49,7 +49,7 @@ def kill(worker: "subprocess.Popen[bytes]") -> None:
 
 @contextmanager
 def celery_worker(broker: str, redis_url: str, queues: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A real worker with two threads that take four tasks each, in a process group of its own."""
+    """Run a worker with two threads, which take four tasks each, in a new process group."""
     command = [sys.executable, "-m", "celery", "-A", "tests.support.celery.held_tasks"]
     command += ["worker", "-P", "threads", "-c", "2", "-Q", queues, "-l", "ERROR"]
     worker = subprocess.Popen(

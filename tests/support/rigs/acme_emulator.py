@@ -1,4 +1,4 @@
-"""Acme Cloud, which the example of docs/howto/provider.md is written for: all of its API, emulated."""
+"""An emulator of Acme Cloud, the vendor of the example in docs/howto/provider.md."""
 
 import re
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class Refusal(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Plan:
-    """Something for rent."""
+    """A kind of server for rent."""
 
     gpu: str
     vram_gb: int
@@ -44,12 +44,12 @@ class Server:
 
 @dataclass(slots=True)
 class AcmeEmulator:
-    """One account. The attributes are a test's to change."""
+    """One account at Acme. A test may change the attributes."""
 
     clock: Clock
     page_size: int = 3
-    lag: timedelta = timedelta(0)  # a new server is in no answer for so long
-    key: str | None = None  # None: any key is good
+    lag: timedelta = timedelta(0)  # how long a new server is missing from every answer
+    key: str | None = None  # None: every key is accepted
     has_money: bool = True
     name: str = "acme"
     plans: dict[str, Plan] = field(
@@ -62,20 +62,20 @@ class AcmeEmulator:
     _made: int = 0
 
     def tick(self) -> None:
-        """Nothing is due here: a server's state follows from its age."""
+        """Do nothing: a server's state follows from its age."""
 
     def answer(self, request: Request) -> Reply:
-        """What Acme would answer."""
+        """The answer of Acme to a request."""
         try:
             if not self._may_come_in(request.headers.get("authorization", "")):
-                raise Refusal("bad_key", "this key opens nothing")
+                raise Refusal("bad_key", "this key is not valid")
             return self._routed(request)
         except Refusal as exc:
             said = {"error": {"code": exc.code, "message": str(exc)}}
             return Reply(status=STATUSES[exc.code], json=said)
 
     def make(self, order: dict[str, Any]) -> Server:
-        """Rent a server, or give the one of the same reference."""
+        """Rent a server, or return the one with the same reference."""
         for server in self.servers.values():
             if server.order["reference"] == order["reference"]:
                 return server
@@ -98,7 +98,7 @@ class AcmeEmulator:
         return server
 
     def end(self, server_id: str) -> None:
-        """A server is gone, and its GPU is free again."""
+        """End a server; its GPU is free again."""
         self.servers.pop(server_id).plan.free += 1
 
     def _may_come_in(self, authorization: str) -> bool:

@@ -1,4 +1,4 @@
-"""A backlog, real agents on it, and a Valkey that can be killed under them."""
+"""A backlog with real agents, and a Valkey that a test may kill while they work."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ HANDLERS = ROOT / "tests" / "support" / "agents"  # agent_handlers, celery_workl
 
 
 class Server:
-    """One Valkey with an append-only file, that can be killed and started again."""
+    """A Valkey with an append-only file, which a test may kill and start again."""
 
     def __init__(self, folder: Path) -> None:
         with socket.socket() as probe:
@@ -52,7 +52,7 @@ class Server:
 
 
 class Backlog:
-    """A stream with a group, what was put on it, and what came of it."""
+    """A stream with its group, its items and their results."""
 
     def __init__(self, url: str, *, group: bool = True) -> None:
         self.url = url
@@ -90,7 +90,7 @@ class Backlog:
         return next((int(c["pending"]) for c in found if c["name"] == pod.encode()), 0)
 
     def make_old(self, pod: str, entries: list[str]) -> None:
-        """As if two hours had passed since these were delivered."""
+        """Make the entries look as if they were delivered two hours ago."""
         ids: list[Any] = list(entries)
         self.client.xclaim(self.stream, self.group, pod, 0, ids, idle=7_200_000, justid=True)
 
@@ -110,7 +110,7 @@ class Backlog:
 
 
 class Agents:
-    """Starts agents; whatever still lives at the end of the test is killed."""
+    """Starts agents, and kills those that still run at the end of the test."""
 
     def __init__(self) -> None:
         self._running: list[subprocess.Popen[bytes]] = []
@@ -142,7 +142,7 @@ class Agents:
         return agent
 
     def kill(self, agent: subprocess.Popen[bytes]) -> None:
-        """As the machine would end: the agent and all of its children."""
+        """Kill the agent and all of its children, as when its machine ends."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(agent.pid, signal.SIGKILL)
         agent.wait()
@@ -153,7 +153,7 @@ class Agents:
 
 
 def drain_with(command: Sequence[str], backlog: Backlog, folder: Path, *, pod: str) -> None:
-    """An agent that is started so, knowing nothing of this checkout, drains a backlog."""
+    """Check that an agent that this command starts, outside the checkout, drains a backlog."""
     shutil.copy(HANDLERS / "users_handler.py", folder)
     entries = backlog.put_numbered(100)
     settings = AgentSettings(

@@ -1,9 +1,9 @@
-"""A manager in a process of its own, for the tests of the provider `local`: it dies where it is told.
+"""A manager process for the tests of the provider `local`, which can be killed at a given line of code.
 
-Reads orders from its standard input, a line of JSON each, carries each out in a fork of its own,
-and answers with a line. `kill_at` is the line of the provider's code at which the fork is killed
-(`[file, number]`); with `watch` true the answer names all lines that were passed; `launcher` is the
-interpreter that starts commands.
+It reads orders from its standard input, one line of JSON each. It runs each order in a fork, and
+answers with one line. `kill_at` is the line of the provider's code at which the fork is killed
+(`[file, number]`). If `watch` is true, the answer has all lines that ran. `launcher` is the interpreter
+that starts commands.
 
 Run as `python -m tests.support.rigs.local_manager`.
 """
@@ -29,7 +29,7 @@ Line = tuple[str, int]
 
 
 class Manager:
-    """Drives the process; a context manager."""
+    """Starts the process and sends it orders; a context manager."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = dict(options)
@@ -50,7 +50,7 @@ class Manager:
             process.kill()
 
     def does(self, verb: str, *args: Any, **more: Any) -> dict[str, Any]:
-        """Carry one thing out; what came of it: `result`, `error`, or `killed`."""
+        """Send one order; the answer has `result`, `error` or `killed`."""
         order = {"verb": verb, "args": args, "options": self._options, **more}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -66,7 +66,7 @@ class Manager:
         return self.does("create", facts | {"env": dict(spec.env)}, token, **more)
 
     def lines_of(self, verb: str, *args: Any) -> Sequence[Line]:
-        """The lines of the provider's code that a verb passes, each once."""
+        """The lines of the provider's code that a verb runs, each once."""
         return [(file, number) for file, number in self.does(verb, *args, watch=True)["lines"]]
 
 

@@ -1,4 +1,4 @@
-"""An account on this machine, as the tests of the provider `local` use it."""
+"""An account on this machine for the tests of the provider `local`."""
 
 import os
 import shlex
@@ -27,12 +27,12 @@ SLEEP, DEAF = (), ("--deaf",)
 def a_spec(
     token: str, *, tag: str = TAG, program: str | Sequence[str] | None = None, **changes: Any
 ) -> PodSpec:
-    """A machine that sleeps, or runs a program, at an account whose Python is STAND_IN.
+    """The spec of a machine that sleeps or runs a program; its account's Python is STAND_IN.
 
-    The program is a line of Python, or words for `machine.py`.
+    The program is a line of Python, or the arguments of `machine.py`.
     """
     facts: dict[str, Any] = {"offer_key": "local", **changes}
-    # What a killed test run leaves is ended by it.
+    # By this mark the reaper ends the machines of a killed test run.
     mark = {reaper.MARK: os.environ[reaper.MARK]} if reaper.MARK in os.environ else {}
     runs = {} if program is None else {"STAND_IN_COMMAND": shlex.join(_command(program))}
     facts["env"] = {**mark, **runs, **changes.get("env", {})}
@@ -47,7 +47,7 @@ def _command(program: str | Sequence[str]) -> list[str]:
 
 
 class LocalSubject:
-    """Machines that sleep, in a folder of their own."""
+    """An account whose machines sleep, in a folder of their own."""
 
     secret = ""
     unknown_id = "local-nobody"
@@ -64,7 +64,7 @@ class LocalSubject:
         return connect(options={**self.options(), **options}, secret=None)
 
     def options(self) -> dict[str, Any]:
-        """What the account's row says."""
+        """The options in the account's row."""
         return {"root": str(self.root), "python": str(STAND_IN)}
 
     def living(self) -> Collection[str]:
@@ -80,7 +80,7 @@ class LocalSubject:
         return self.provider.create(a_spec(token, **changes), token=token)
 
     def running(self, token: str = "t1", **changes: Any) -> Machine:
-        """A machine whose program has said that it is ready, where it has one."""
+        """Create a machine and wait until it runs, and until its program, if it has one, is ready."""
         machine = self.create(token, **changes)
         self.reaches(machine, Phase.RUNNING)
         if changes.get("program") is not None:
@@ -96,20 +96,20 @@ class LocalSubject:
         return self.root / token
 
     def pid(self, token: str = "t1") -> int:
-        """The process that leads the machine."""
+        """The pid of the machine's first process."""
         return int((self.folder(token) / "pid").read_text().split()[0])
 
     def processes(self, token: str = "") -> list[psutil.Process]:
-        """Everything that runs here, or for one machine, as the whole computer shows it."""
+        """The processes of this account or of one machine, found among all of the computer."""
         return list(marked(self.folder(token) if token else self.root))
 
     def leaders(self, token: str = "t1") -> list[psutil.Process]:
-        """The commands that were started for a machine."""
+        """The processes of the commands that were started for a machine."""
         return [p for p in self.processes(token) if _leads(p)]
 
 
 def marked(folder: Path) -> Iterator[psutil.Process]:
-    """The living processes whose mark is the folder or in it."""
+    """The processes whose mark is this folder or a folder in it."""
     for pid in psutil.pids():
         try:
             process = psutil.Process(pid)
@@ -129,7 +129,7 @@ def _leads(process: psutil.Process) -> bool:
 
 @contextmanager
 def a_local_account(folder: Path) -> Iterator[LocalSubject]:
-    """An account whose machines are ended with the test, each by the provider itself."""
+    """An account; at the end of the test the provider destroys its machines."""
     subject = LocalSubject(folder / "pods")
     yield subject
     for external_id in subject.living():

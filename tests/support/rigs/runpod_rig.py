@@ -1,4 +1,4 @@
-"""RunPod's emulator and an adapter that talks to it, for the tests."""
+"""RunPod's emulator and an adapter that is connected to it."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -19,16 +19,16 @@ from tests.support.vendor_documents import own_schemas, vendor_document, vendor_
 KEY = "rpa_0123456789SECRETKEY"
 DOCUMENT = "runpod-rest-v2-openapi.json"
 TAG = "pf-a1b2c3-7"
-# Values that must never be shown: the vendor echoes requests in its refusals.
+# Values that must never be shown; the vendor repeats requests in its refusals.
 ENV = {"PODFLEET_REDIS_URL": "redis://pod-7:s3cretpassword@backlog.example:6379/0", "N": "1"}
-A_WHILE = 3600  # seconds in which every boot has ended
+A_WHILE = 3600  # seconds; every boot ends within them
 PODS = "/v2/pods"
 POD = r"/v2/pods/[^/]+"
 ACTION = r"/v2/pods/[^/]+/action"
 
 
 def a_spec(token: str, offer: str, **changes: Any) -> PodSpec:
-    """What a fleet asks for."""
+    """The spec of a pod, as a fleet makes it."""
     values: dict[str, Any] = {
         "name": f"{TAG}-{token}",
         "tag": TAG,
@@ -52,31 +52,31 @@ class Rig:
     provider: Provider
 
     def connect(self, secret: str = KEY, **options: Any) -> Provider:
-        """Another adapter of the same vendor."""
+        """Another adapter for the same vendor."""
         return connect(options={"base_url": self.server.url, **options}, secret=secret)
 
     def offer(self, **wanted: Any) -> Offer:
-        """The cheapest offer that fits."""
+        """The cheapest offer for this query."""
         return min(self.provider.offers(OfferQuery(**wanted)), key=lambda o: o.hourly_usd)
 
     def create(self, token: str = "aa11", **changes: Any) -> Machine:
-        """Rent on the cheapest offer."""
+        """Rent a machine by the cheapest offer."""
         return self.provider.create(a_spec(token, self.offer().key, **changes), token=token)
 
     def running(self, token: str = "aa11") -> Machine:
-        """A machine whose container runs."""
+        """Rent a machine, and wait until its container runs."""
         machine = self.create(token)
         self.clock.advance(A_WHILE)
         return self.provider.status(machine.external_id)
 
     def made(self) -> list[str]:
-        """The tokens of what lives at the vendor."""
+        """The tokens of the machines at the vendor."""
         return [str(pod.request["name"]).rpartition("-")[2] for pod in self.state.living()]
 
 
 @contextmanager
 def runpod(**state: Any) -> Iterator[Rig]:
-    """RunPod, each exchange held to our schemas, and to the vendor's document where it is at hand."""
+    """A rig that checks each exchange against our schemas, and the vendor's document if there is one."""
     clock = SteppedClock()
     emulator = RunPodEmulator(RunPodState(clock=clock, **state))
     with Server(emulator) as server, stamina.set_testing(True, attempts=3):

@@ -1,6 +1,6 @@
 """The faults of `VendorContract` that are the same for every emulator on a `Server`.
 
-A vendor's own subclass adds what its API words differently: money, stock, machines and lists.
+A subclass for each vendor adds those whose answers differ: money, stock, machines and lists.
 """
 
 import threading
@@ -23,7 +23,7 @@ class Route:
 
 
 class ServerFaults:
-    """Faults of the link and of the front door."""
+    """Faults of the connection and of the vendor's HTTP server."""
 
     def __init__(self, server: Server, *, create: Route, lists: Route, destroy: Route) -> None:
         self.server = server
@@ -36,8 +36,8 @@ class ServerFaults:
         lose(self.create.method, self.create.path)
 
     def fail_next_create(self) -> None:
-        ill = Reply(status=502, text="<html>bad gateway</html>", content_type="text/html")
-        self.server.faults.answer_after(self.create.method, self.create.path, ill)
+        bad_gateway = Reply(status=502, text="<html>bad gateway</html>", content_type="text/html")
+        self.server.faults.answer_after(self.create.method, self.create.path, bad_gateway)
 
     def garble_next_create(self, body: bytes) -> None:
         self.server.faults.answer_after(self.create.method, self.create.path, _raw(body))
@@ -66,7 +66,7 @@ class ServerFaults:
         self.server.faults.answer(method, path, Reply(status=500, json={}), times=MANY)
 
     def after_next_list(self, change: Callable[[], None]) -> None:
-        """Let something happen when the first part of the next list was made."""
+        """Call `change` after the vendor has made the first part of the next list."""
 
         def then(reply: Reply) -> Reply:
             with self.server.lock:
@@ -89,5 +89,5 @@ class ServerFaults:
 
 
 def _raw(body: bytes) -> Reply:
-    # A stream takes bytes that are no text.
+    # Only a stream takes bytes that are not text.
     return Reply(stream=lambda _: iter([body]))

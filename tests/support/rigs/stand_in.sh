@@ -1,7 +1,6 @@
 #!/bin/sh
-# Stands in for the Python of an account on this machine: sleeps, or runs the command that the
-# machine's environment holds, quoted for a shell. The arguments are those of the agent, and are
-# not read.
+# Replaces the Python of an account on this machine: it sleeps, or runs the command in the machine's
+# environment, which is quoted for a shell. It ignores its arguments, which are those of the agent.
 if [ -n "$STAND_IN_COMMAND" ]; then
   eval "exec $STAND_IN_COMMAND"
 fi

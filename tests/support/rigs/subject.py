@@ -1,4 +1,4 @@
-"""What a provider's test file sets up for `ProviderContract`."""
+"""The object that a provider's test file sets up for `ProviderContract`."""
 
 import threading
 from collections.abc import Collection
@@ -9,15 +9,15 @@ from pods.providers.base import PodSpec, Provider
 
 
 class Subject(Protocol):
-    """A provider with what is behind it, as its test file sets it up: a clean account."""
+    """A provider with an empty account at its vendor or emulator."""
 
     provider: Provider
-    secret: str  # what the adapter must never show; "" where it has none
-    unknown_id: str  # an id of the right form that nothing has
-    one_token_is_one_machine: bool  # of two creates with one token
+    secret: str  # the adapter must never show it; "" if it has none
+    unknown_id: str  # an id of the right form that no machine has
+    one_token_is_one_machine: bool  # whether two creates with one token make one machine
 
     def spec(self, tag: str, token: str, **changes: Any) -> PodSpec:
-        """What a pod asks for, on an offer of now; named `<tag>-<token>`."""
+        """The spec of a pod by a current offer, with the name `<tag>-<token>`."""
         ...
 
     def reconnected(self) -> Provider:
@@ -25,20 +25,20 @@ class Subject(Protocol):
         ...
 
     def living(self) -> Collection[str]:
-        """The external ids of what exists there, by another way than the adapter."""
+        """The external ids of the machines there, without asking the adapter."""
         ...
 
     def sent(self) -> int:
-        """How many requests have arrived; always 0 where none are sent."""
+        """The number of requests that have arrived; always 0 for a provider that sends none."""
         ...
 
     def let_pass(self, seconds: float) -> None:
-        """Step the vendor's clock; where time is real, wait a moment."""
+        """Step the vendor's clock; with real time, wait a moment."""
         ...
 
 
 def a_moment(_: float) -> None:
-    """`let_pass` of a subject whose time is real."""
+    """Wait a moment: `let_pass` of a subject with real time."""
     threading.Event().wait(0.02)
 
 

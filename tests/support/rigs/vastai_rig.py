@@ -1,4 +1,4 @@
-"""Vast.ai's emulator with the adapter on it, as the tests of the adapter use both."""
+"""Vast.ai's emulator and an adapter that is connected to it."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -22,18 +22,18 @@ KEY: Final = "k3y-of-the-account-0123456789"
 TAG: Final = "pf-test"
 ON_DEMAND: Final = OfferQuery(interruptible=False)
 BIDS: Final = OfferQuery(interruptible=True)
-# The emulator's pace: everything booted, stopped or vanished after that.
+# Seconds; with the emulator's pace every boot, stop and end is done after them.
 A_WHILE: Final = 10.0
 MOMENT = timedelta(milliseconds=50)
-# Everything at once: for machines that run real agents in real time.
+# The pace for machines that run real agents in real time.
 QUICK = Pace(provisioning=MOMENT, loading=MOMENT, creating=MOMENT, stopping=MOMENT, leaving=MOMENT)
 LEAVING: Final = timedelta(seconds=3)
-STRANGERS: Final = 25  # somebody else's machines: they fill the first page of every list
+STRANGERS: Final = 25  # machines of other people; they fill the first page of every list
 
 
 @dataclass(slots=True, kw_only=True)
 class Rig:
-    """The emulated vendor, and the adapter that talks to it over HTTP."""
+    """The emulated vendor, and the adapter that is connected to it over HTTP."""
 
     clock: SteppedClock
     emulator: VastaiEmulator
@@ -50,29 +50,29 @@ class Rig:
         return self.provider.offers(query)[0]
 
     def create(self, token: str = "t1", *, offer: Offer | None = None, **more: Any) -> Machine:
-        """A machine on the cheapest on-demand offer, or on the one given."""
+        """Rent a machine by this offer, else by the cheapest on-demand offer."""
         offer = offer or self.offer()
         return self.provider.create(a_spec(token, offer, **more), token=token)
 
     def running(self, token: str = "t1", *, offer: Offer | None = None) -> Machine:
-        """A machine that has booted."""
+        """Rent a machine, and wait until it has booted."""
         machine = self.create(token, offer=offer)
         self.clock.advance(A_WHILE)
         return self.provider.status(machine.external_id)
 
     def tokens(self) -> list[str]:
-        """The tokens of what the adapter lists."""
+        """The tokens of the machines that the adapter lists."""
         return [m.token for m in self.provider.list_tagged(TAG)]
 
     def contract(self, machine: Machine) -> Contract:
-        """The vendor's side of a machine."""
+        """The contract of a machine at the vendor."""
         with self.server.lock:
             self.emulator.market.settle()
             return self.emulator.market.contracts[int(machine.external_id)]
 
 
 def a_spec(token: str, offer: Offer, **more: Any) -> PodSpec:
-    """What a pod with this token asks for."""
+    """The spec of a pod with this token."""
     facts: dict[str, Any] = {
         "name": f"{TAG}-{token}",
         "tag": TAG,
@@ -86,7 +86,7 @@ def a_spec(token: str, offer: Offer, **more: Any) -> PodSpec:
 
 @contextmanager
 def vast(*, slots: int = 3, **facts: Any) -> Iterator[Rig]:
-    """A rig whose every exchange is held against our schemas, and the vendor's where they are."""
+    """A rig that checks each exchange against our schemas, and the vendor's if there is a copy."""
     clock = SteppedClock()
     emulator = VastaiEmulator(clock=clock, **facts)
     for number in range(slots):

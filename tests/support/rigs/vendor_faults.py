@@ -1,4 +1,4 @@
-"""What can go wrong at a vendor, as the tests of `VendorContract` switch it on."""
+"""The faults of a vendor that the tests of `VendorContract` switch on."""
 
 from typing import Protocol
 
@@ -7,101 +7,101 @@ from tests.support.rigs.subject import Subject
 
 
 class Faults(Protocol):
-    """What goes wrong at a vendor. Each stays until `clear`, but for those that say `next`.
+    """Faults of a vendor. Each stays until `clear`, except those with `next` in their names.
 
-    "Done" means that the vendor carried the request out, whatever its caller was told.
+    "Done" means that the vendor carries the request out, whatever it answers.
     """
 
     def lose_next_create(self, *, done: bool) -> None:
-        """The line is cut before an answer to the next create comes."""
+        """The connection breaks before the answer to the next create arrives."""
         ...
 
     def fail_next_create(self) -> None:
-        """The next create is done, and answered with a 5xx."""
+        """The next create is done, but its answer is a 5xx."""
         ...
 
     def garble_next_create(self, body: bytes) -> None:
-        """The next create is done, and answered with a success and this body."""
+        """The next create is done, and its answer is a success with this body."""
         ...
 
     def bill_for_next_refusal(self) -> bool:
-        """The next create is refused, and its answer names what was made; False: never here."""
+        """The vendor refuses the next create, but its answer names a machine; False: it never does."""
         ...
 
     def hold_answers(self) -> None:
-        """Everything is done, and answered later than `impatient` waits."""
+        """Every request is done, but its answer comes later than `impatient` waits."""
         ...
 
     def cut_the_line(self) -> None:
-        """Every request is lost, and nothing done."""
+        """Every request is lost and not done."""
         ...
 
     def be_ill(self) -> None:
-        """Every request is answered with a 5xx, and nothing done."""
+        """Every request gets a 5xx and is not done."""
         ...
 
     def limit_rate(self, seconds: int) -> None:
-        """Every request comes too soon and is not done; the answer says how long to wait."""
+        """No request is done; the answer says how many seconds to wait."""
         ...
 
     def garble(self, body: bytes) -> None:
-        """Every request is answered with a success and this body, and nothing done."""
+        """Every request gets a success with this body, and is not done."""
         ...
 
     def refuse(self, text: str) -> None:
-        """Every request is refused with a 4xx, with this text wherever the vendor puts one."""
+        """Every request gets a 4xx, with this text wherever the vendor has a text."""
         ...
 
     def revoke_key(self) -> None:
-        """The account's key is no good any more."""
+        """The account's key is no longer valid."""
         ...
 
     def use_up_funds(self) -> None:
-        """There is no money left to rent with; what runs goes on for now."""
+        """The account has no money to rent with; running machines run on for now."""
         ...
 
     def sell_out(self) -> None:
-        """Nothing can be rented any more, whatever was offered before."""
+        """Nothing can be rented any more, not even by an earlier offer."""
         ...
 
     def fill_host(self, external_id: str) -> None:
-        """The stopped machine's host has no GPU free any more."""
+        """The host of this stopped machine has no free GPU any more."""
         ...
 
     def hide_new_machines(self, seconds: float) -> None:
-        """What is made from now on is missing from every answer for so long."""
+        """New machines are missing from every answer for so many seconds."""
         ...
 
     def forget_destroys(self) -> None:
-        """A destroy is answered as ever, and not done."""
+        """A destroy gets its usual answer, but is not done."""
         ...
 
     def take_away(self, external_id: str) -> None:
-        """The vendor ends a machine unasked; it is gone at once."""
+        """The vendor ends a machine by itself; it is gone at once."""
         ...
 
     def add_fields(self) -> None:
-        """Every machine in every answer has fields that nobody knows."""
+        """Every machine in every answer has unknown fields."""
         ...
 
     def rename_statuses(self) -> None:
-        """Every machine in every answer is in a status that nobody knows."""
+        """Every machine in every answer has an unknown status."""
         ...
 
     def shift_next_list(self) -> None:
-        """When part of the next list was sent, a machine of that part goes, none of ours."""
+        """After the first part of the next list, a machine of that part ends, which is not ours."""
         ...
 
     def cut_lists(self) -> None:
-        """Of every list the first part is sent, and then it fails."""
+        """Every list fails after its first part."""
         ...
 
     def creates(self) -> int:
-        """How many requests to create have arrived."""
+        """The number of create requests that have arrived."""
         ...
 
     def clear(self) -> None:
-        """Nothing goes wrong any more; what has happened stays as it is."""
+        """End all faults; their effects until now stay."""
         ...
 
 
@@ -109,4 +109,4 @@ class VendorSubject(Subject, Protocol):
     """A vendor with faults to switch on. Its lists come in parts of fewer than seven machines."""
 
     faults: Faults
-    impatient: Provider  # the same account, by an adapter that waits for no answer for long
+    impatient: Provider  # an adapter of the same account with a short timeout
