@@ -22,9 +22,7 @@ from tests.simulation.worker import Worker
 KNOWN_WITHIN: Final = timedelta(minutes=2)  # the vendors' consistency window
 RECONCILIATIONS: Final = 14  # of an account that may fail one after another
 UNDER_COUNTED: Final = timedelta(seconds=50)  # a tick and a step (33 s while a worker is frozen)
-OVER_COUNTED: Final = timedelta(
-    minutes=30
-)  # among faults it takes time to notice that a machine is gone
+OVER_COUNTED: Final = timedelta(minutes=30)  # it takes time to notice that a machine is gone
 BUDGETS: Final = ("total_budget_usd", "daily_budget_usd")
 LIMITS: Final = ("max_instances", "spawn_per_tick", "max_hourly_usd", *BUDGETS)
 ILL_RULES: Final = frozenset(finding.value for finding in INFERRED)
