@@ -51,7 +51,7 @@ def create_and_undo(*words: str) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", ODD)
-@pytest.mark.parametrize("verb", ["status", "next", "pause", "stop-all"])
+@pytest.mark.parametrize("verb", ["show", "next", "pause", "stop-all"])
 def test_an_odd_name_is_refused_and_no_fleet_changes(redis_url: str, verb: str, name: str) -> None:
     a_fleet(name="emb")
     with pytest.raises((CommandError, SystemExit)):
