@@ -49,9 +49,9 @@ class Installation:
         }
         self.env.pop("REDIS_URL", None)
         self.redis_url = embedded.ensure_running(var)
-        self.cli("migrate", "-v", "0")
         self._stack: stack.Stack | None = None
-        self._looking: subprocess.Popen[str] | None = None
+        self._kept: subprocess.Popen[str] | None = None
+        self.run("migrate", "-v", "0")
 
     def cli(self, *args: str, status: int = 0) -> str:
         """Run a management command; return its output."""
@@ -70,26 +70,32 @@ class Installation:
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout if status == 0 else done.stderr
 
-    def fleet(self, verb: str, *args: str) -> Any:
-        """Run a verb of `manage.py fleet`; return its JSON."""
-        return json.loads(self.cli("fleet", verb, "--json", *args))
-
-    def look(self, name: str) -> Any:
-        """The answer of `fleet show --json`, from one process that stays open for many calls."""
-        if self._looking is None or self._looking.poll() is not None:
-            self._looking = subprocess.Popen(
-                command("status"),
+    def run(self, *args: str, status: int = 0) -> str:
+        """Run a management command in a process that stays open for many calls; return its output."""
+        if self._kept is None or self._kept.poll() is not None:
+            self._kept = subprocess.Popen(
+                command("kept_manager"),
                 env=self.env,
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
             )
-        assert self._looking.stdin is not None
-        assert self._looking.stdout is not None
-        self._looking.stdin.write(f"{name}\n")
-        self._looking.stdin.flush()
-        return json.loads(self._looking.stdout.readline())
+        assert self._kept.stdin is not None
+        assert self._kept.stdout is not None
+        self._kept.stdin.write(json.dumps(args) + "\n")
+        self._kept.stdin.flush()
+        done = json.loads(self._kept.stdout.readline())
+        assert done["status"] == status, done
+        return str(done["out"] if status == 0 else done["err"])
+
+    def fleet(self, verb: str, *args: str) -> Any:
+        """Run a verb of `manage.py fleet`; return its JSON."""
+        return json.loads(self.run("fleet", verb, "--json", *args))
+
+    def look(self, name: str) -> Any:
+        """The answer of `fleet show --json`, without Django's checks, so that a loop can ask often."""
+        return json.loads(self.run("fleet", "--skip-checks", "show", "--json", name))
 
     def rows(self, *words: str) -> Any:
         """The rows of its database that the program `rows` prints."""
@@ -124,8 +130,8 @@ class Installation:
 
     def stop(self) -> None:
         """Stop the stack, the pods and the Valkey."""
-        if self._looking is not None:
-            self._looking.communicate()
+        if self._kept is not None:
+            self._kept.communicate()
         if self._stack is not None:
             self._stack.stop()
         stack.stop_leftovers(self.var)

@@ -110,24 +110,25 @@ def test_after_a_kill_of_everything_the_next_start_finds_the_pods_and_loses_noth
 def test_the_command_line_says_what_is_wrong_and_with_which_status(
     installation: Installation, tmp_path: Path
 ) -> None:
-    cli = installation.cli
-    assert "handler" in cli("fleet", "create", "emb", status=1)
-    assert "max_instances" in cli(
+    run = installation.run
+    assert "handler" in installation.cli("fleet", "create", "emb", status=1)
+    assert "max_instances" in run(
         "fleet", "create", "emb", *FAST, "--max-instances", "1", "--min-instances", "2", status=1
     )
-    assert "invalid choice" in cli("fleet", "dance", "emb", status=2)
-    assert "no fleet 'emb'; known: none" in cli("fleet", "show", "emb", status=1)
+    assert "invalid choice" in installation.cli("fleet", "dance", "emb", status=2)
+    assert "no fleet 'emb'; known: none" in run("fleet", "show", "emb", status=1)
     installation.fleet("create", "emb", *FAST)
-    assert "--handler-env" in cli("fleet", "set", "emb", "--handler-env", "{", status=1)
-    assert "nothing to set" in cli("fleet", "set", "emb", status=2)
-    assert "greater than" in cli("fleet", "set", "emb", "--max-hourly-usd", "-1", status=1)
+    assert "--handler-env" in run("fleet", "set", "emb", "--handler-env", "{", status=1)
+    assert "nothing to set" in run("fleet", "set", "emb", status=2)
+    assert "greater than" in run("fleet", "set", "emb", "--max-hourly-usd", "-1", status=1)
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"text": "fine"}\n{"text": \n')
-    assert "bad.jsonl:2" in cli("fleet", "enqueue", "emb", str(bad), status=1)
+    assert "bad.jsonl:2" in run("fleet", "enqueue", "emb", str(bad), status=1)
     assert installation.fleet("show", "emb")["depth"] == 0
     good = tmp_path / "good.jsonl"
     good.write_text('{"text": "one", "id": "x"}\n')
     assert installation.fleet("enqueue", "emb", str(good)) == {"total": 1, "added": 1, "files": 1}
-    assert installation.fleet("enqueue", "emb", str(good))["added"] == 0
+    again = installation.cli("fleet", "enqueue", "--json", "emb", str(good))
+    assert json.loads(again)["added"] == 0
     assert installation.fleet("show", "emb")["depth"] == 1
     assert "1 → 0" not in json.dumps(installation.fleet("next", "emb"))
