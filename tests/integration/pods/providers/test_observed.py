@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from structlog.testing import capture_logs
 
+from pods.accounts import connecting
 from pods.base.redis import redis_client
 from pods.emulators.base import Reply
 from pods.providers import registry
@@ -19,6 +20,7 @@ from pods.providers.base import Offer, OfferQuery, Provider
 from pods.providers.errors import NoCapacity, NotFound, ProviderError, RateLimited, Unavailable
 from pods.providers.observed import Observed
 from pods.providers.pacing import Pacer
+from tests.support.factories import an_account
 from tests.support.rigs.runpod_rig import ENV, KEY, PODS, TAG, Rig, a_spec, runpod
 
 CATALOG = "/v2/catalog/gpus"
@@ -217,6 +219,21 @@ def test_an_accounts_pace_is_kept_over_all_its_calls_and_pages(
             observed.list_tagged(TAG)
         assert caught.value.retry_after == pytest.approx(12, abs=1)
         assert rig.server.calls() == 1
+
+
+@pytest.mark.fault(50)
+@pytest.mark.django_db
+def test_every_connection_to_an_account_counts_against_one_pace(
+    rig: Rig, redis_url: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.REDIS_URL = redis_url
+    monkeypatch.setenv("KEY_OF_THE_ACCOUNT", KEY)
+    options = {"base_url": rig.server.url, "requests_per_minute": 6}
+    row = an_account(provider="runpod", secret_ref="env:KEY_OF_THE_ACCOUNT", options=options)
+    connecting.connect(row).list_tagged(TAG)
+    with pytest.raises(RateLimited):
+        connecting.connect(row).list_tagged(TAG)
+    assert rig.server.calls() == 1
 
 
 def test_a_create_that_waits_for_its_turn_has_not_been_sent(
