@@ -11,13 +11,13 @@ TOKEN: Final = re.compile(r"[0-9a-zA-Z][0-9a-zA-Z-]{0,63}")
 ID_PREFIX: Final = "local-"
 
 
-def phase(recorded: Recorded, *, running: bool, begun: bool) -> Phase:
-    """The phase of the machine. `begun`: a process was started, whether it still lives or not."""
+def phase(recorded: Recorded, *, running: bool, started: bool) -> Phase:
+    """The phase of the machine. `started`: a process was started, whether it still lives or not."""
     if recorded.stopped:
-        return Phase.STOPPING if begun else Phase.STOPPED
+        return Phase.STOPPING if started else Phase.STOPPED
     if running:
         return Phase.RUNNING
-    return Phase.FAILED if begun else Phase.BOOTING
+    return Phase.FAILED if started else Phase.BOOTING
 
 
 def token_of(external_id: str) -> str:

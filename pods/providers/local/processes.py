@@ -79,7 +79,7 @@ def forget(folder: Path) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
-def begun(folder: Path) -> bool:
+def was_started(folder: Path) -> bool:
     """Whether a process is recorded, living or not.
 
     Raises:

@@ -170,9 +170,9 @@ class LocalProvider:
     def _machine(self, folder: Path) -> Machine:
         because = self._settle(folder)
         # Processes first, then the record: a stop is recorded before the processes end.
-        pid, begun = processes.running(folder), processes.begun(folder)
+        pid, started = processes.running(folder), processes.was_started(folder)
         recorded = folders.read(folder)
-        now = phase(recorded, running=pid is not None, begun=begun)
+        now = phase(recorded, running=pid is not None, started=started)
         if now is Phase.FAILED:
             because = self._failed(folder)
         return Machine(
@@ -212,7 +212,7 @@ class LocalProvider:
         if recorded.stopped:
             processes.end(folder)
             processes.forget(folder)
-        elif not processes.begun(folder) and not processes.adopt(folder):
+        elif not processes.was_started(folder) and not processes.adopt(folder):
             env = self._environment(recorded)
             processes.start(folder, recorded.command, env, cwd=CHECKOUT, lock=lock)
 
@@ -251,7 +251,7 @@ class LocalProvider:
 
 
 def _agree(folder: Path) -> bool:
-    return folders.read(folder).stopped != processes.begun(folder)
+    return folders.read(folder).stopped != processes.was_started(folder)
 
 
 def _make(folder: Path) -> None:
