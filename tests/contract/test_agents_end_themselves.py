@@ -1,5 +1,7 @@
 """When the manager is gone for good, a pod's agent ends its machine through the vendor's API (L7)."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,16 @@ def market(agents: AgentProcesses) -> VastaiEmulator:
     return emulator
 
 
+@contextmanager
+def serving(
+    emulator: RunPodEmulator | VastaiEmulator, connect: Callable[..., Provider]
+) -> Iterator[tuple[Server, Provider]]:
+    """The emulator behind HTTP, and an adapter for it."""
+    with Server(emulator) as server:
+        yield server, connect(options={"base_url": server.url}, secret="any-key-is-good")
+    CLIENTS.close()
+
+
 def rent(provider: Provider, url: str, redis_url: str, token: str = "t1") -> Machine:
     client = redis.Redis.from_url(redis_url, protocol=2)
     if not client.exists("tasks"):
@@ -58,23 +70,20 @@ def test_a_pod_of_runpod_ends_by_its_own_key_although_its_container_would_restar
     runpod: RunPodEmulator, agents: AgentProcesses, redis_url: str, on_v2: bool
 ) -> None:
     runpod.pod_keys_on_v2 = on_v2
-    with Server(runpod) as server:
-        provider = connect(options={"base_url": server.url}, secret="any-key-is-good")
+    with serving(runpod, connect) as (server, provider):
         machine = rent(provider, server.url, redis_url)
         until(lambda: agents.starts)
         until(lambda: provider.list_tagged(TAG) == [])
         assert agents.starts == [machine.external_id]
         assert not agents.running(machine.external_id)
         assert runpod.state.bill.hourly_usd() == 0
-    CLIENTS.close()
 
 
 def test_a_vendor_that_refuses_is_asked_again_by_the_next_container(
     runpod: RunPodEmulator, agents: AgentProcesses, redis_url: str
 ) -> None:
     runpod.graphql_works = False
-    with Server(runpod) as server:
-        provider = connect(options={"base_url": server.url}, secret="any-key-is-good")
+    with serving(runpod, connect) as (server, provider):
         rent(provider, server.url, redis_url)
         machine = until(lambda: agents.starts)[0]
         until(lambda: any("machine_not_ended" in line for line in agents.lines(machine)))
@@ -82,28 +91,24 @@ def test_a_vendor_that_refuses_is_asked_again_by_the_next_container(
         with server.lock:
             runpod.graphql_works = True
         until(lambda: provider.list_tagged(TAG) == [])
-    CLIENTS.close()
 
 
 @pytest.mark.fault(56)
 def test_an_instance_of_vastai_ends_by_its_own_key(
     market: VastaiEmulator, agents: AgentProcesses, redis_url: str
 ) -> None:
-    with Server(market) as server:
-        provider = vastai.connect(options={"base_url": server.url}, secret="any-key-is-good")
+    with serving(market, vastai.connect) as (server, provider):
         machine = rent(provider, server.url, redis_url)
         until(lambda: agents.starts)
         until(lambda: provider.list_tagged(TAG) == [])
         assert not agents.running(machine.external_id)
-    CLIENTS.close()
 
 
 def test_a_pods_key_ends_no_other_pod(
     runpod: RunPodEmulator, agents: AgentProcesses, redis_url: str
 ) -> None:
     runpod.pod_keys_on_v2 = True
-    with Server(runpod) as server:
-        provider = connect(options={"base_url": server.url}, secret="any-key-is-good")
+    with serving(runpod, connect) as (server, provider):
         mine, other = (rent(provider, server.url, redis_url, t).external_id for t in ("t1", "t2"))
         environment = {
             "RUNPOD_POD_ID": other,
@@ -114,7 +119,6 @@ def test_a_pods_key_ends_no_other_pod(
         assert not end_machine(environment, pause=pauses.append)
         assert pauses == [1.0, 5.0, 15.0, 30.0, 0.0]
         assert {other, mine} == {m.external_id for m in provider.list_tagged(TAG)}
-    CLIENTS.close()
 
 
 def test_a_machine_of_another_vendor_asks_for_nothing() -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.auth.models import User
-from django.test import RequestFactory
+from django.contrib.auth.models import Group, Permission, User
+from django.test import Client, RequestFactory
 from django.urls import reverse
 
 
@@ -29,3 +29,19 @@ def fields_of(instance: Any) -> dict[str, str]:
 def page_of(instance: Any) -> str:
     options = instance._meta
     return reverse(f"admin:{options.app_label}_{options.model_name}_change", args=[instance.pk])
+
+
+def a_user(role: str) -> Client:
+    """A browser in which somebody of this role is logged in."""
+    user = User.objects.create_user(role, password="x", is_staff=True)
+    user.groups.add(Group.objects.get(name=role))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def logged_in_with(client: Client, permission: str) -> None:
+    """Log somebody in who has this permission and no other."""
+    viewer = User.objects.create_user("viewer", password="x", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename=permission))
+    client.force_login(viewer)

@@ -7,6 +7,8 @@ import redis
 
 from pods.base import clock
 from pods.base.redis import redis_client
+from pods.emulators.base import SteppedClock
+from tests.support.factories import NOON
 from tests.support.rigs.runpod_rig import Rig, runpod
 from tests.support.world import World
 
@@ -15,6 +17,14 @@ from tests.support.world import World
 def client(redis_url: str) -> redis.Redis:
     """A Redis client as the manager makes it."""
     return redis_client(redis_url)
+
+
+@pytest.fixture
+def time() -> Iterator[SteppedClock]:
+    """The manager's clock: it stands at noon until a test moves it."""
+    stepped = SteppedClock(NOON)
+    with clock.use(stepped):
+        yield stepped
 
 
 @pytest.fixture

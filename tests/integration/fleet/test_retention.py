@@ -1,6 +1,5 @@
 """Old rows are deleted in chunks; the samples for a chart of a month stay."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from unittest import mock
@@ -13,7 +12,6 @@ from fleet import retention
 from fleet.models import Alert, Sample, Tick
 from fleet.tick import ticking
 from pods import lifecycle
-from pods.base import clock
 from pods.emulators.base import SteppedClock
 from pods.models import Pod, PodEvent
 from pods.states import LOST, READY
@@ -21,13 +19,6 @@ from tests.support.factories import NOON, a_fleet, a_pod
 
 pytestmark = pytest.mark.django_db
 DAY = 24 * 3600
-
-
-@pytest.fixture
-def time() -> Iterator[SteppedClock]:
-    stepped = SteppedClock(NOON)
-    with clock.use(stepped):
-        yield stepped
 
 
 def samples(fleet: Any, *, every: int, count: int) -> None:

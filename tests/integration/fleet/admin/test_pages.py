@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import reverse
 
@@ -18,6 +17,7 @@ from pods import lifecycle
 from pods.base.clock import utcnow
 from pods.models import Pod, PriceSegment
 from pods.states import DRAINING, LOST, READY, TERMINATED
+from tests.support.admin_pages import a_user
 from tests.support.factories import a_fleet, a_pod, an_alert, hours
 
 pytestmark = pytest.mark.django_db
@@ -32,14 +32,6 @@ def viewer() -> Client:
 @pytest.fixture
 def operator() -> Client:
     return a_user("operator")
-
-
-def a_user(role: str) -> Client:
-    user = User.objects.create_user(role, password="x", is_staff=True)
-    user.groups.add(Group.objects.get(name=role))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def billed(pod: Pod, usd: str, ago: timedelta, lasted: timedelta | None = None) -> None:

@@ -3,12 +3,13 @@
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
 from fleet.models import Fleet
 from pods.states import FAILED, READY
+from tests.support.admin_pages import logged_in_with
 from tests.support.factories import a_fleet, a_pod
 
 pytestmark = pytest.mark.django_db
@@ -42,9 +43,7 @@ def test_stop_all_names_what_it_destroys_and_changes_nothing_until_it_is_confirm
 @pytest.mark.fault(69)
 def test_who_may_only_look_can_neither_ask_for_nor_confirm_stop_all(client: Client) -> None:
     fleet = a_fleet()
-    viewer = User.objects.create_user("viewer", password="x", is_staff=True)
-    viewer.user_permissions.add(Permission.objects.get(codename="view_fleet"))
-    client.force_login(viewer)
+    logged_in_with(client, "view_fleet")
     post(client, fleet, confirmed="yes")
     fleet.refresh_from_db()
     assert fleet.mode == "running"

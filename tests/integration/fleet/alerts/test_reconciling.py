@@ -1,6 +1,5 @@
 """Real rows and a stepped clock open, announce, silence and end alerts."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,7 +15,6 @@ from django_celery_beat.models import PeriodicTask
 from fleet.alerts import reconciling
 from fleet.models import Alert, Channel, Delivery, Fleet
 from pods import lifecycle
-from pods.base import clock
 from pods.emulators.base import SteppedClock
 from pods.models import Account, Orphan, Pod
 from pods.states import LOST, READY
@@ -24,13 +22,6 @@ from tests.support.factories import NOON, a_fleet, a_pod, an_account, hours
 
 pytestmark = pytest.mark.django_db
 HOUR = 3600
-
-
-@pytest.fixture
-def time() -> Iterator[SteppedClock]:
-    stepped = SteppedClock(NOON)
-    with clock.use(stepped):
-        yield stepped
 
 
 @pytest.fixture

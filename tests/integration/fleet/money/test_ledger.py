@@ -1,6 +1,5 @@
 """The ledger adds up, to the millionth of a dollar, on both databases."""
 
-from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 from fleet.models import Balance
 from fleet.money import balances, ledger, spending
 from pods import lifecycle
-from pods.base import clock
 from pods.costs import segments
 from pods.emulators.base import SteppedClock
 from pods.models import MICROS, Pod, PriceSegment
@@ -24,13 +22,6 @@ from tests.support.factories import NOON, a_fleet, a_pod, an_account
 pytestmark = pytest.mark.django_db
 HOUR = 3600
 TODAY = NOON.date()
-
-
-@pytest.fixture
-def time() -> Iterator[SteppedClock]:
-    stepped = SteppedClock(NOON)
-    with clock.use(stepped):
-        yield stepped
 
 
 def end(pod: Pod) -> None:

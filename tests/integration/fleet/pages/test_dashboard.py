@@ -1,12 +1,10 @@
 """The first page: what it tells, whom it obeys, and what it costs the database."""
 
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import reverse
 
@@ -16,25 +14,10 @@ from fleet.pages import overview
 from pods.base import clock
 from pods.emulators.base import SteppedClock
 from pods.states import BOOTING, FAILED, READY, STOPPED
-from tests.support.factories import a_fleet, a_pod, an_alert, hours, seconds
+from tests.support.admin_pages import a_user
+from tests.support.factories import NOON, a_fleet, a_pod, an_alert, hours, seconds
 
 pytestmark = pytest.mark.django_db
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def time() -> Iterator[SteppedClock]:
-    stepped = SteppedClock(NOON)
-    with clock.use(stepped):
-        yield stepped
-
-
-def a_user(role: str) -> Client:
-    user = User.objects.create_user(role, password="x", is_staff=True)
-    user.groups.add(Group.objects.get(name=role))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def a_tick(fleet: Fleet, **values: Any) -> Tick:

@@ -1,6 +1,5 @@
 """A straggler leaves through the tick, its host is avoided, and no second one goes with it."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -61,13 +60,6 @@ def test_the_worst_pod_drains_its_host_is_avoided_and_the_next_worst_stays(redis
     now = clock.utcnow()
     known = market.experience(fleet, now, [])
     assert [o.key for o in market.offers_for(fleet, now, known)[0]] == ["other"]
-
-
-@pytest.fixture
-def time() -> Iterator[SteppedClock]:
-    stepped = SteppedClock(NOON)
-    with clock.use(stepped):
-        yield stepped
 
 
 def ticked(fleet: Fleet, time: SteppedClock, pod: Pod, *, minutes: int) -> list[str]:

@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 
 from pods.models import Pod
 from pods.states import DRAINING, FAILED, READY, TERMINATING, PodState
+from tests.support.admin_pages import logged_in_with
 from tests.support.factories import a_fleet, a_pod
 
 pytestmark = [
@@ -45,9 +45,7 @@ def test_pods_are_named_and_stay_until_their_end_is_confirmed(
 @pytest.mark.fault(69)
 def test_who_may_only_look_can_end_no_pod(client: Client) -> None:
     pod = a_pod()
-    viewer = User.objects.create_user("viewer", password="x", is_staff=True)
-    viewer.user_permissions.add(Permission.objects.get(codename="view_pod"))
-    client.force_login(viewer)
+    logged_in_with(client, "view_pod")
     post(client, "destroy", pod, confirmed="yes")
     pod.refresh_from_db()
     assert pod.status is READY
