@@ -3,6 +3,7 @@
 from dataclasses import replace
 from decimal import Decimal
 from itertools import accumulate
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -34,7 +35,12 @@ NEAR = st.sampled_from(["-0.01", "0", "0.01", "0.5", "1", "3"]).map(Decimal)
 def near_a_limit(draw: st.DrawFn) -> tuple[Snapshot, Policy]:
     """A fleet that wants more pods than it may have: of snapshots at random few start anything."""
     offers = [offer_facts(f"o{n}", hourly_usd=draw(prices)) for n in range(3)]
-    eager = {"depth": 10**9, "proven": True, "items_per_second": None, "offers": offers}
+    eager: dict[str, Any] = {
+        "depth": 10**9,
+        "proven": True,
+        "items_per_second": None,
+        "offers": offers,
+    }
     seen = replace(draw(SNAPSHOTS), **eager)
     hourly, elsewhere = seen.hourly_usd, seen.elsewhere
     everywhere = hourly + elsewhere.hourly_usd

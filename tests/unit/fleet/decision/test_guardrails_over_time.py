@@ -1,8 +1,10 @@
 """Ticks in a row, with edits, prices and vendors' whims between them: no guardrail is ever passed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +24,7 @@ from pods.states import (
 )
 from tests.support.factories import NOON, hours, offer_facts, policy
 
+Draw = Callable[[st.SearchStrategy[Any]], Any]
 PRICES = ["0", "0.05", "0.34", "0.340001", "0.99", "2.5"]
 CAPS = ["0.33", "0.34", "0.68", "1", "1.02", "2.5", "4"]
 TICK = timedelta(seconds=15)
@@ -46,7 +49,7 @@ class World:
     def hourly_usd(self) -> Decimal:
         return sum((p.hourly_usd for p in self.pods), Decimal(0))
 
-    def seen(self, draw: st.DrawFn, depth: int | None) -> Snapshot:
+    def seen(self, draw: Draw, depth: int | None) -> Snapshot:
         offers = [
             offer_facts(f"o{n}", hourly_usd=draw(prices)) for n in range(draw(st.integers(0, 6)))
         ]
@@ -71,7 +74,7 @@ class World:
                 )
             )
 
-    def pass_time(self, draw: st.DrawFn) -> None:
+    def pass_time(self, draw: Draw) -> None:
         """Each pod moves on, or not; some bill ends; money is spent; a vendor changes a price."""
         elapsed = draw(st.sampled_from([TICK, timedelta(hours=1), timedelta(hours=7)]))
         self.spent += self.hourly_usd * Decimal(elapsed.total_seconds()) / HOUR
@@ -91,9 +94,9 @@ class World:
 FATES: dict[PodState, PodState] = {READY: DRAINING, BOOTING: TERMINATING}
 
 
-def edited(draw: st.DrawFn, now: Policy) -> Policy:
+def edited(draw: Draw, now: Policy) -> Policy:
     """An operator turns one knob, or none."""
-    return draw(
+    policy_now: Policy = draw(
         st.sampled_from(
             [
                 now,
@@ -115,6 +118,7 @@ def edited(draw: st.DrawFn, now: Policy) -> Policy:
             ]
         )
     )
+    return policy_now
 
 
 def check(world: World, before: Snapshot, decision: Decision) -> None:

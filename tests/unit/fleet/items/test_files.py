@@ -4,6 +4,7 @@ import json
 import os
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +20,7 @@ def a_file(folder: Path, name: str, content: bytes) -> Path:
     return path
 
 
-def items_of(path: Path, **options: int) -> list[dict[str, bytes]]:
+def items_of(path: Path, **options: Any) -> list[dict[str, bytes]]:
     return list(ItemFile(path, **options))
 
 
