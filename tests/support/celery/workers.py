@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 
 from config.env import ROOT
+from tests.support.reaper import lives
+from tests.support.waiting import until
 
 HURRIED = "tests.support.celery.hurried"
 
@@ -23,7 +25,7 @@ def a_worker(
     app: str = HURRIED,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a worker of these queues; kill it and its processes at the end of the block."""
+    """Run a worker of these queues; kill it and its processes at the end. A failure shows its log."""
     command = [sys.executable, "-m", "celery", "-A", app, "worker", "-Q", queues]
     command += ["-n", f"{queues}@tests", "--without-gossip", "--without-mingle", *words]
     with (folder / "worker.log").open("ab") as log:
@@ -32,18 +34,28 @@ def a_worker(
         )
     try:
         yield started
+    except BaseException:
+        sys.stdout.write((folder / "worker.log").read_text(errors="replace"))
+        raise
     finally:
         kill(started)
 
 
 def kill(worker: "subprocess.Popen[bytes]") -> None:
-    """Kill the worker and its processes with SIGKILL, as when the host loses power."""
+    """Kill the worker and its processes with SIGKILL, as when the host loses power.
+
+    A child that is left holds the worker's connection open. Redis would give it the next message of
+    the queue, and the worker of the next test would wait for that message in vain.
+    """
     with contextlib.suppress(psutil.NoSuchProcess):
-        children = psutil.Process(worker.pid).children(recursive=True)
+        main = psutil.Process(worker.pid)
+        main.suspend()  # it starts no further child
+        children = main.children(recursive=True)
         worker.kill()
         for child in children:
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
+        until(lambda: not any(lives(child) for child in children))
     worker.wait()
 
 

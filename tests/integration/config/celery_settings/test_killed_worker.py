@@ -76,6 +76,9 @@ def test_a_worker_that_is_told_to_end_lets_its_task_end_first(
     as_the_stack_does = {"REMAP_SIGTERM": "SIGQUIT"}
     with a_worker(tmp_path, "vendor", "-c", "1", environment=as_the_stack_does) as worker:
         begun(client, "held")
+        # The task runs before the worker has read that it does: until then it would wait for none.
+        asked = celery_app.control.inspect(["vendor@tests"], timeout=PATIENCE_SECONDS, limit=1)
+        until(lambda: (asked.active() or {}).get("vendor@tests"))
         worker.send_signal(signal.SIGTERM)
         until(lambda: "Soft Shutdown" in (tmp_path / "worker.log").read_text(), PATIENCE_SECONDS)
         client.set("held:go", 1)
