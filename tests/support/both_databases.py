@@ -1,10 +1,10 @@
-"""Runs a pytest command on SQLite and on PostgreSQL, where only the tests that use a database run again.
+"""Runs a pytest command on SQLite and on PostgreSQL; on PostgreSQL only tests that use a database run.
 
 `python -m tests.support.both_databases [--side-by-side JOBS] -- COMMAND`
 
-Side by side the two share the machine: while one waits for a process, the other computes. The output
-of the run on PostgreSQL is shown once the run on SQLite has ended. Exits with 1 if a test failed on
-either, with 5 if neither ran any.
+With --side-by-side both runs share the machine: while one waits for a process, the other computes. The
+output of the run on PostgreSQL is shown after the run on SQLite has ended. The command exits with 1 if a
+test failed on either database, and with 5 if no test ran on either.
 """
 
 import argparse
@@ -24,7 +24,7 @@ STEP_SECONDS: Final = 0.1
 
 
 def main(words: Sequence[str]) -> int:
-    """Run both; the exit status."""
+    """Run the command on both databases; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side-by-side", type=int, metavar="JOBS", help="Processes on SQLite.")
     parser.add_argument("command", nargs="+")
@@ -43,7 +43,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def in_turn(command: Sequence[str]) -> list[int]:
-    """The one after the other: for tests that need the whole machine."""
+    """Run one after the other, for tests that need the whole machine."""
     statuses = []
     for database in ("sqlite", "postgres"):
         announce(database)
@@ -52,9 +52,12 @@ def in_turn(command: Sequence[str]) -> list[int]:
 
 
 def side_by_side(command: Sequence[str], jobs: int) -> list[int]:
-    """Both at once. A third of the work is PostgreSQL's, so it gets half as many processes."""
+    """Run both at once. PostgreSQL has a third of the work, so it gets half as many processes."""
     on_postgres = [*command, *processes((jobs + 1) // 2), "--database", "postgres"]
-    on_postgres += ["-o", "cache_dir=.pytest_cache/postgres"]  # each keeps its own last failures
+    on_postgres += [
+        "-o",
+        "cache_dir=.pytest_cache/postgres",
+    ]  # each run keeps its own last failures
     announce("sqlite")
     with tempfile.NamedTemporaryFile() as said, contextlib.ExitStack() as at_the_end:
         with Path(said.name).open("wb") as out:
@@ -70,18 +73,18 @@ def side_by_side(command: Sequence[str], jobs: int) -> list[int]:
 
 
 def processes(jobs: int) -> list[str]:
-    """pytest-xdist's words for so many processes; with 0 the tests run in the one that collects."""
+    """The options of pytest-xdist for `jobs` processes; with 0 the tests run in pytest's own process."""
     return ["-n", str(jobs), *(["--dist", "worksteal"] if jobs else [])]
 
 
 def announce(database: str) -> None:
-    """Say what the lines that follow are about."""
+    """Print the database of the following output."""
     sys.stdout.write(f"== tests on {database}\n")
     sys.stdout.flush()
 
 
 def show(said: IO[bytes], run: subprocess.Popen[bytes]) -> None:
-    """Copy to the standard output what a run has said and says, until it ends."""
+    """Copy the output of a run to the standard output, until the run ends."""
     while True:
         ended = run.poll() is not None
         sys.stdout.buffer.write(said.read())
@@ -92,7 +95,7 @@ def show(said: IO[bytes], run: subprocess.Popen[bytes]) -> None:
 
 
 def end(run: subprocess.Popen[bytes]) -> None:
-    """Ask a run that is left to end, as Ctrl-C does, and wait for it."""
+    """If a run has not ended, interrupt it as Ctrl-C does; wait until it has ended."""
     if run.poll() is None:
         run.send_signal(signal.SIGINT)
     run.wait()

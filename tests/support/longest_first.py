@@ -1,7 +1,7 @@
-"""The tests that take longest start first, so that no process ends long after the others.
+"""Starts the longest tests first, so that no process ends long after the others.
 
-A test says so itself: `@pytest.mark.takes(60)`, in seconds on a quiet machine. pytest-randomly has
-put the rest into its order before.
+A long test has a mark: `@pytest.mark.takes(60)`, in seconds on a machine without other load. The other
+tests keep the order of pytest-randomly.
 """
 
 import os
@@ -12,7 +12,7 @@ import pytest
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Deal the long ones out to the processes, each at the beginning of its share."""
+    """Spread the long tests over the processes, at the beginning of each share."""
     long = sorted((item for item in items if seconds(item)), key=seconds, reverse=True)
     rest = [item for item in items if not seconds(item)]
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def seconds(item: pytest.Item) -> float:
-    """How long a test says that it takes; 0 where it says nothing."""
+    """The seconds in the mark of a test; 0 without a mark."""
     mark = item.get_closest_marker("takes")
     return float(mark.args[0]) if mark is not None else 0.0
 
@@ -28,7 +28,7 @@ def seconds(item: pytest.Item) -> float:
 def in_shares(
     long: list[pytest.Item], rest: list[pytest.Item], processes: int
 ) -> list[pytest.Item]:
-    """All of them in the order that `--dist worksteal` cuts into one share for each process."""
+    """All tests, in an order that `--dist worksteal` cuts into one share for each process."""
     left, sizes = len(long) + len(rest), list[int]()
     for process in range(processes):
         sizes.append(left // (processes - process))

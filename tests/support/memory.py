@@ -1,8 +1,8 @@
-"""How much memory a process takes."""
+"""The memory of a process."""
 
 import resource
 
 
 def peak_bytes() -> int:
-    """The most that this process ever had."""
+    """The largest memory that this process has had until now."""
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

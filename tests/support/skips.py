@@ -1,4 +1,4 @@
-"""What the end of a run says about skipped tests: a line for each reason, with how many."""
+"""Prints, at the end of a run, one line for each reason of skipped tests, with their number."""
 
 from collections import Counter
 
@@ -6,7 +6,7 @@ import pytest
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Write the lines. With `-ra` or `-rs` pytest writes a line for each place as well."""
+    """Write the lines. With `-ra` or `-rs` pytest also writes a line for each place."""
     reasons = Counter(reason_of(report) for report in terminalreporter.getreports("skipped"))
     if not reasons:
         return
@@ -16,7 +16,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def reason_of(report: pytest.TestReport | pytest.CollectReport) -> str:
-    """What the skip said, on one line."""
+    """The reason of a skip, on one line."""
     if isinstance(report.longrepr, tuple):
         return " ".join(report.longrepr[2].removeprefix("Skipped: ").split())
     return " ".join(str(report.longrepr).split())

@@ -1,4 +1,4 @@
-"""The longest that a test may take grows with the load of the machine, as its waits do."""
+"""Makes the time limit of a test grow with the load of the machine, as its waits do."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tests.support.waiting import patience
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool:
-    """Set pytest-timeout's own timer, for longer on a busy machine."""
+    """Set pytest-timeout's timer to more seconds on a busy machine."""
     longest = settings._replace(timeout=patience(settings.timeout))
     done: bool = pytest_timeout.pytest_timeout_set_timer(item, longest)
     return done

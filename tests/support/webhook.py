@@ -1,4 +1,4 @@
-"""The other end of a webhook: an HTTP server on this machine that takes what is posted to it."""
+"""The receiver of a webhook: an HTTP server on this machine."""
 
 import threading
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ from typing import Any
 
 
 class Webhook:
-    """Says with `take` how it answers; a subclass keeps what the test looks at."""
+    """A receiver; a subclass defines `take`, and keeps the requests that its test checks."""
 
-    location = ""  # where it redirects to
+    location = ""  # the address that it redirects to
 
     def __init__(self) -> None:
         webhook = self
@@ -37,12 +37,12 @@ class Webhook:
         self.address = f"127.0.0.1:{self._server.server_port}"
 
     def take(self, body: bytes, headers: Message) -> int:
-        """The status of the answer; 0: none, the line is cut."""
+        """The status of the answer; 0: close the connection without an answer."""
         raise NotImplementedError
 
     @contextmanager
     def serving(self) -> Iterator[None]:
-        """It answers within the block."""
+        """Within the block the server answers."""
         thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         thread.start()
         yield

@@ -1,4 +1,4 @@
-"""Wheels that are built without a network."""
+"""Builds wheels without a network."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from tests.support.programs import FOLDER
 
 
 def built(source: Path, folder: Path) -> Path:
-    """The wheel of the package in `source`, put into `folder`."""
+    """Build the wheel of the package in `source` into `folder`; return its path."""
     command = [sys.executable, str(FOLDER / "build_wheel.py"), str(folder)]
     subprocess.run(command, cwd=source, check=True, stdout=subprocess.DEVNULL)
     [wheel] = folder.glob("*.whl")

@@ -1,10 +1,10 @@
-"""A provider in a package of somebody else."""
+"""A provider in a package of another author."""
 
 from collections.abc import Callable, Mapping
 
 
 class Rented:
-    """What it was made of."""
+    """A provider that keeps its options and secret."""
 
     name = "mine"
 

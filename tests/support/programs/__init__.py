@@ -1,7 +1,7 @@
-"""Programs that tests start, as processes of their own.
+"""Programs that tests start as separate processes.
 
-A program of more than a statement and its imports is a file here. It takes arguments, and
-`command` starts it as a module. Those that run in another environment are started by their path.
+A program of more than one statement is a file here. It takes arguments, and `command` starts it as a
+module. Tests start a program for another environment by its path.
 """
 
 import os
@@ -12,13 +12,13 @@ FOLDER = Path(__file__).parent
 
 
 def command(program: str, *words: object) -> list[str]:
-    """How to start a program from the root of the checkout."""
+    """The command that starts a program from the root of the checkout."""
     return [sys.executable, "-m", f"{__name__}.{program}", *map(str, words)]
 
 
 def set_django_up() -> None:
-    """What a program calls before it imports models."""
-    import django  # here: most programs have nothing to do with it
+    """Set Django up; a program calls this before it imports models."""
+    import django  # imported here, because most programs do not need it
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     django.setup()

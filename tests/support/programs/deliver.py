@@ -1,4 +1,4 @@
-"""Sends what is due on an alert channel, as a worker does: `deliver CHANNEL`, by its number."""
+"""Sends the due messages of an alert channel, as a worker does: `deliver CHANNEL_ID`."""
 
 import sys
 

@@ -1,9 +1,9 @@
 """Runs another program, and is killed at one of its lines.
 
-A test puts it in the place of the interpreter that starts a local machine, with the line `#!` and
-the true interpreter above: `… -S -u PROGRAM FOLDER COMMAND …`. DEADLY is the line at which it is
-killed, `GENERATION:LINE`, where a fork is the next generation. With SEEN it notes in that file
-each line that is passed.
+A test uses it instead of the interpreter that starts a local machine, below a line `#!` with the real
+interpreter: `… -S -u PROGRAM FOLDER COMMAND …`. DEADLY is the line at which it is killed, as
+`GENERATION:LINE`; each fork is the next generation. If SEEN names a file, it writes each line that ran
+to that file.
 """
 
 import os
@@ -15,18 +15,18 @@ from typing import Any
 
 
 class Generation:
-    """How many forks lie between the first process and this one."""
+    """The number of forks between the first process and this one."""
 
     number = 0
 
     @classmethod
     def forked(cls) -> None:
-        """Called in the child."""
+        """Count a fork; called in the child."""
         cls.number += 1
 
 
 def of_line(frame: FrameType, event: str, _: Any) -> Any:
-    """Note the line, or end here."""
+    """Record the line, or kill the process at it."""
     if event == "line":
         here = f"{Generation.number}:{frame.f_lineno}"
         if here == os.environ.get("DEADLY", ""):
@@ -38,7 +38,7 @@ def of_line(frame: FrameType, event: str, _: Any) -> Any:
 
 
 def main(path: str, *words: str) -> None:
-    """Run the program as if nobody watched it."""
+    """Run the program as `__main__`, with a trace of its lines."""
 
     def of_call(frame: FrameType, _: str, __: Any) -> Any:
         return of_line if frame.f_code.co_filename == path else None

@@ -1,7 +1,7 @@
-"""Feeds a stream, as `fleet enqueue` does, with files or with the rows of a query.
+"""Feeds a stream with files or with the rows of a query, as `fleet enqueue` does.
 
 `enqueue REDIS_URL STREAM GROUP FILE …`, or `--sql SQL --database URL` instead of files. With
-`--tell-peak` it says on the standard error how many bytes it took at most, and empties the stream.
+`--tell-peak` it prints its largest memory in bytes on the standard error, and deletes the stream.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from tests.support.memory import peak_bytes
 
 
 def main() -> None:
-    """Feed it once."""
+    """Feed the stream once."""
     parser = argparse.ArgumentParser()
     parser.add_argument("redis_url")
     parser.add_argument("stream")

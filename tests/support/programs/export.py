@@ -1,7 +1,7 @@
 """Writes a stream of results to a file, or to a folder of Parquet files.
 
-`export REDIS_URL STREAM OUT [--part-rows N] [--hold]`; with `--hold` it stops at its first progress
-until a line comes on the standard input.
+`export REDIS_URL STREAM OUT [--part-rows N] [--hold]`; with `--hold` it waits at its first progress
+for a line on the standard input.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def wait() -> None:
-    """Until a line comes."""
+    """Wait for a line."""
     input()
 
 

@@ -7,7 +7,7 @@ from pods.providers.http import VendorHttp
 
 
 def main(url: str) -> None:
-    """Fails where a call does."""
+    """Make the calls; fail if one of them fails."""
     client = VendorHttp(base_url=url, secret="rk_1")
     assert client.call("GET", "/").ok
     child = os.fork()

@@ -1,6 +1,6 @@
-"""An interpreter that waits until the file named by GATE is there, and then is the true one.
+"""Waits until the file named by GATE exists, and then becomes the real interpreter.
 
-A test puts it in the place of the interpreter, with the line `#!` and the true one above.
+A test uses it instead of the interpreter, below a line `#!` with the real one.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Says whether the database has a table: `has_table NAME`."""
+"""Prints whether the database has a table: `has_table NAME`."""
 
 import sys
 

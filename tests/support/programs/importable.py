@@ -1,4 +1,4 @@
-"""Says as JSON which of these modules could be imported: `importable.py MODULE …`."""
+"""Prints, as JSON, which of these modules can be imported: `importable.py MODULE …`."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Imports modules, and says as JSON all that is loaded then: `loaded.py MODULE …`."""
+"""Imports modules, and prints all loaded modules as JSON: `loaded.py MODULE …`."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-"""What a local machine runs in a test: it does what it is told to, says `ready`, and sleeps.
+"""The program of a local machine in a test: it does what its options say, prints `ready`, and sleeps.
 
 `machine.py [--say TEXT …] [--deaf | --finishes] [--leads] [--child KIND]`, without site-packages.
 """
@@ -15,13 +15,13 @@ CHILDREN = ("deaf", "apart", "bare", "orphan")
 
 
 def finish(*_: object) -> None:
-    """End as a program does that was asked to."""
+    """End in an orderly way."""
     print("finished")
     sys.exit(0)
 
 
 def start_child(kind: str) -> None:
-    """A child that is hard to find, or hard to end."""
+    """Start a child that is hard to find or hard to end."""
     quiet = [sys.executable, "-S", str(QUIET)]
     if kind == "deaf":
         subprocess.Popen([*quiet, "deaf"])
@@ -29,12 +29,12 @@ def start_child(kind: str) -> None:
         subprocess.Popen([*quiet, "deaf"], start_new_session=True)
     elif kind == "bare":  # without the environment
         subprocess.Popen([*quiet, "deaf"], env={})
-    else:  # its parent is dead
+    else:  # its parent has ended
         subprocess.run(["sh", "-c", " ".join([*quiet, "&"])], check=True)
 
 
 def main() -> None:
-    """Never returns by itself for ten minutes."""
+    """Do what the options say, then sleep for ten minutes."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--say", action="append", default=[], help="with escapes")
     parser.add_argument("--deaf", action="store_true")

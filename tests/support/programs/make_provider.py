@@ -1,4 +1,4 @@
-"""Makes a provider by its name, and says the name of its class: `make_provider NAME`."""
+"""Makes a provider by its name, and prints the name of its class: `make_provider NAME`."""
 
 import sys
 

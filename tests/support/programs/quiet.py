@@ -1,4 +1,4 @@
-"""Sleeps and says nothing: `quiet.py [deaf]`; deaf, it ignores SIGTERM."""
+"""Sleeps and prints nothing: `quiet.py [deaf]`; with `deaf` it ignores SIGTERM."""
 
 import signal
 import sys

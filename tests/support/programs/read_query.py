@@ -1,6 +1,6 @@
 """Reads all items of a query: `read_query DATABASE_URL SQL`.
 
-It says on the standard error how many they were, and how many bytes it took at most.
+It prints the number of items and its largest memory in bytes on the standard error.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Rows of an installation, as JSON: `rows spawned`, `rows ended`, `rows account NAME PROVIDER OPTIONS`."""
+"""Prints rows as JSON: `rows spawned`, `rows ended`, `rows account NAME PROVIDER OPTIONS`."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ from tests.support.programs import set_django_up
 
 
 def spawned() -> list[tuple[int, float]]:
-    """How many pods each tick started, and when; ticks that started none are left out."""
+    """The number of pods that each tick started, and its time; without ticks that started none."""
     from fleet.models import Tick
 
     ticks = Tick.objects.order_by("at")
@@ -16,14 +16,14 @@ def spawned() -> list[tuple[int, float]]:
 
 
 def ended() -> list[tuple[str, str]]:
-    """The state of each pod, and why it was retired."""
+    """The state of each pod, and the reason of its retirement."""
     from pods.models import Pod
 
     return [(pod.state, pod.retire_because) for pod in Pod.objects.all()]
 
 
 def account(name: str, provider: str, options: str) -> int:
-    """Add an account; its number."""
+    """Add an account; return its id."""
     from pods.models import Account
 
     return Account.objects.create(name=name, provider=provider, options=json.loads(options)).pk

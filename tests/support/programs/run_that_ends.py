@@ -1,7 +1,6 @@
-"""A file of tests whose run ends in one way or another; copied, and run by a pytest of its own.
+"""A test file whose run ends as END_BY says; a test copies it and runs it with a separate pytest.
 
-END_BY says how. It leaves a process behind, and the file `said` beside it: the folder of the run
-and the number of that process.
+It leaves a process, and a file `said` next to it with the folder of the run and the pid of that process.
 """
 
 import os
@@ -19,5 +18,5 @@ def test_it_ends() -> None:
     Path(__file__).with_name("said").write_text(" ".join(said))
     if os.environ["END_BY"] == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    elif os.environ["END_BY"] == "exit":  # pytest-timeout ends a run so
+    elif os.environ["END_BY"] == "exit":  # as pytest-timeout ends a run
         os._exit(1)

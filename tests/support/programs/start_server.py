@@ -1,6 +1,6 @@
 """Starts the embedded server of a folder, or finds it: `start_server FOLDER [NAME=VALUE …]`.
 
-It prints the id of the server's run and its address; the rest are settings of the server.
+It prints the run id and the address of the server. NAME=VALUE are settings of the server.
 """
 
 import sys
@@ -13,7 +13,7 @@ from config import embedded
 
 
 def main(folder: str, *settings: str) -> None:
-    """Print what is there now."""
+    """Start the server; print its run id and address."""
     more = dict(setting.split("=", 1) for setting in settings)
     with mock.patch.object(embedded, "SETTINGS", {**embedded.SETTINGS, **more}):
         url = embedded.ensure_running(Path(folder))

@@ -43,7 +43,7 @@ def a_moment(_: float) -> None:
 
 
 class Rig(Protocol):
-    """An emulated vendor, and the adapter that talks to it."""
+    """An emulated vendor, and the adapter that is connected to it."""
 
     clock: SteppedClock
     server: Server
@@ -58,7 +58,7 @@ R = TypeVar("R", bound=Rig)
 
 
 class EmulatedSubject(Generic[R]):
-    """An account at an emulator, whose time is stepped; a vendor adds its ids, specs and books."""
+    """An account at an emulator, on a stepped clock; a subclass adds ids, specs and machines."""
 
     def __init__(self, rig: R) -> None:
         self.rig = rig

@@ -1,4 +1,4 @@
-"""Pods of emulated vendors whose machines run real agents."""
+"""Specs of pods at emulated vendors whose machines run real agents."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ from tests.support import waiting
 T = TypeVar("T")
 TAG = "pf-agents"
 PATIENCE_SECONDS = 60.0
-# An agent whose batches take as many seconds as their first item says.
+# An agent whose batch takes as many seconds as its first item says.
 AT_WORK: Mapping[str, Any] = {
     "fleet": "agents",
     "handler": "tests.support.agents.agent_handlers:takes_its_time",
@@ -20,7 +20,7 @@ AT_WORK: Mapping[str, Any] = {
 
 
 def until(what: Callable[[], T]) -> T:
-    """The first true answer; machines and agents start before it comes."""
+    """Wait for the first true answer, with time for machines and agents to start."""
     return waiting.until(what, PATIENCE_SECONDS)
 
 
@@ -33,7 +33,7 @@ def spec(
     env: Mapping[str, str] | None = None,
     **facts: Any,
 ) -> PodSpec:
-    """What a pod `<tag>-<token>` asks for, with an agent that drains the stream `tasks`."""
+    """The spec of a pod with the name `<tag>-<token>`; its agent drains the stream `tasks`."""
     settings = AgentSettings(
         **{
             "redis_url": redis_url,
@@ -55,5 +55,5 @@ def spec(
 
 
 def results(backlog: Any) -> list[str]:
-    """The entries whose results are there."""
+    """The entries that have a result."""
     return [fields[b"entry"].decode() for _, fields in backlog.xrange("tasks:results")]
