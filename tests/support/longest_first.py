@@ -35,9 +35,11 @@ def in_shares(
         left -= sizes[-1]
     shares: list[list[pytest.Item]] = [[] for _ in sizes]
     open_shares = [(share, size) for share, size in zip(shares, sizes, strict=True) if size]
-    for number, item in enumerate(long):
-        open_shares[number % len(open_shares)][0].append(item)
+    # The first place of each share, then the second of each that has one, and so on.
+    places = [share for n in range(max(sizes)) for share, size in open_shares if n < size]
+    for share, item in zip(places, long, strict=False):
+        share.append(item)
     waiting = iter(rest)
     for share, size in open_shares:
-        share.extend(islice(waiting, max(0, size - len(share))))
-    return [item for share in shares for item in share] + list(waiting)
+        share.extend(islice(waiting, size - len(share)))
+    return [item for share in shares for item in share]
