@@ -1,5 +1,6 @@
 """How `make test` runs the tests: on two databases at once, the longest first, skips in a line each."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -8,22 +9,20 @@ from typing import Any
 
 import pytest
 import pytest_timeout
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from config.env import ROOT
 from tests.support import longest_first, skips, timeouts, waiting
+from tests.support.programs import command
 
 SETTINGS = pytest_timeout.Settings(*[None] * len(pytest_timeout.Settings._fields))
 RUN = [sys.executable, "-m", "tests.support.both_databases"]
-# Stands for pytest: says its words, and ends with the status that its database has.
-STAND_IN = "import sys; on = sys.argv[sys.argv.index('--database') + 1]; print(on, 'said'); "
-STAND_IN += "sys.exit({status}[on])"
 
 
 def run(how: list[str], sqlite: int, postgres: int) -> subprocess.CompletedProcess[str]:
-    code = STAND_IN.format(status={"sqlite": sqlite, "postgres": postgres})
-    command = [*RUN, *how, "--", sys.executable, "-c", code]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    both = [*RUN, *how, "--", *command("answer", sqlite, postgres)]
+    return subprocess.run(both, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("how", [[], ["--side-by-side", "3"]], ids=["in turn", "side by side"])
@@ -43,10 +42,8 @@ def test_a_failure_on_either_is_a_failure(sqlite: int, postgres: int, status: in
 
 
 def test_an_end_from_outside_ends_both() -> None:
-    code = "import sys, time\ntry:\n  print('at it', flush=True); time.sleep(600)\n"
-    code += "except KeyboardInterrupt: print('asked to end', flush=True)"
-    command = [*RUN, "--side-by-side", "1", "--", sys.executable, "-c", code]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as started:
+    both = [*RUN, "--side-by-side", "1", "--", *command("wait")]
+    with subprocess.Popen(both, cwd=ROOT, stdout=subprocess.PIPE, text=True) as started:
         assert started.stdout is not None
         assert [next(started.stdout) for _ in range(2)] == ["== tests on sqlite\n", "at it\n"]
         started.send_signal(signal.SIGTERM)
@@ -59,6 +56,7 @@ def item(name: str, seconds: float = 0) -> Any:
 
 
 @given(st.lists(st.sampled_from([0, 0, 0, 5, 60]), max_size=60), st.integers(1, 5))
+@example([0, 5, 5, 5, 5], 3)
 def test_no_test_is_lost_and_each_process_begins_with_a_long_one(
     taken: list[float], processes: int
 ) -> None:
@@ -87,9 +85,9 @@ def test_each_reason_of_skips_has_one_line_and_a_number() -> None:
 
 
 def test_waits_grow_with_the_load_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     for load, seconds in ((0.1, 40), (2, 40), (5, 100), (900, 400)):
-        monkeypatch.setattr(waiting.os, "getloadavg", lambda load=load: (load, 0, 0))
+        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0, 0))
         assert waiting.patience(40) == seconds
 
 
@@ -97,9 +95,9 @@ def test_the_longest_that_a_test_may_take_grows_too(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     set_to: list[float] = []
-    monkeypatch.setattr(waiting.os, "getloadavg", lambda: (900, 0, 0))
+    monkeypatch.setattr(os, "getloadavg", lambda: (900, 0, 0))
     monkeypatch.setattr(
-        timeouts.pytest_timeout,
+        pytest_timeout,
         "pytest_timeout_set_timer",
         lambda _, settings: set_to.append(settings.timeout),
     )

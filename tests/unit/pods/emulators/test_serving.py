@@ -1,5 +1,6 @@
 """What `manage.py emulate` says about a wrong argument, and which modules the emulators need."""
 
+import json
 import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
@@ -7,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from config.env import ROOT
 from pods.emulators.base import Server, wall_clock
 from pods.emulators.runpod import RunPodEmulator
 from pods.emulators.runpod_state import RunPodState
 from pods.emulators.serving import CannotServe, add_arguments, serve
-
-CHECKOUT = Path(__file__).parents[4]
+from tests.support.programs import command
 
 
 def parsed(*arguments: str) -> Namespace:
@@ -57,10 +58,11 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_the_emulators_need_nothing_but_the_standard_library() -> None:
-    look = (
-        "import sys; before = set(sys.modules); import pods.emulators.serving\n"
-        "tops = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
-        "print(*sorted(tops - set(sys.stdlib_module_names)))"
-    )
-    told = subprocess.check_output([sys.executable, "-c", look], cwd=CHECKOUT, text=True)
-    assert told.split() == ["pods"]
+    before, after = loaded(), loaded("pods.emulators.serving")
+    assert {name.partition(".")[0] for name in after - before} - sys.stdlib_module_names == {"pods"}
+
+
+def loaded(*modules: str) -> set[str]:
+    """What a new process has loaded once it has imported these."""
+    printed = subprocess.check_output(command("loaded", *modules), cwd=ROOT, text=True)
+    return set(json.loads(printed))
