@@ -1,4 +1,4 @@
-"""What an operator should be told: facts about fleets, pods and accounts to incidents. Pure."""
+"""The alert rules: they turn facts about fleets, pods and accounts into incidents. Pure."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from pods.rules import CREDENTIALS_REFUSED
 
 AGAIN_AFTER: Final = timedelta(hours=24)
 BUDGET_STEPS: Final = (100, 80, 50)  # percent
-# Five tries take at least a minute with their pauses, and a vendor's slow end takes a few.
+# Five tries with their pauses take at least a minute. A slow vendor needs a few minutes to destroy.
 DESTROY_TRIES: Final = 5
 DESTROY_PATIENCE: Final = timedelta(minutes=5)
 BOOTS_MISSED: Final = 3
 TICKS_MISSED: Final = 3
-# A window must be seen nearly whole before "all the time" can be said of it.
+# A rule that says "all the time" needs ticks from nearly the whole window.
 WINDOW: Final = timedelta(minutes=10)
 WINDOW_SEEN: Final = timedelta(minutes=9)
 GROWTH: Final = 1.1
@@ -28,7 +28,7 @@ CEILINGS: Final = frozenset({Rule.MAX_HOURLY_USD, Rule.INSTALLATION_HOURLY_USD})
 
 
 class Severity(StrEnum):
-    """How much it matters."""
+    """How urgent an alert is."""
 
     INFO = "info"
     WARNING = "warning"
@@ -62,14 +62,14 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """One thing to tell. `(cause, subject)` is its identity; the text may change while it lasts."""
+    """One thing to announce. `(cause, subject)` identifies it; the text may change meanwhile."""
 
     cause: Cause
     subject: str  # "pod:7", "fleet:2", "account:1", "orphan:3", "installation"
     severity: Severity
     text: str
     fleet_id: int | None = None
-    round: int = 1  # rises when it is to be told again
+    round: int = 1  # rises when the incident must be announced again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +81,8 @@ class PodSeen:
     fleet_id: int
     age: timedelta
     hourly_usd: Decimal
-    terminating_for: timedelta | None = None  # None: nobody ends it
-    tries: int = 0  # of the step in hand
+    terminating_for: timedelta | None = None  # None: it is not being destroyed
+    tries: int = 0  # of the present step
     note: str = ""
 
 
@@ -95,7 +95,7 @@ class TickSeen:
     active: int
     ready: int
     binding: str = ""  # a Rule
-    items_per_second: float | None = None  # None: none is measured, or none can be
+    items_per_second: float | None = None  # None: the rate was not measured, or cannot be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,12 +106,12 @@ class FleetSeen:
     name: str
     alert_after: timedelta
     period: timedelta
-    scheduled: bool  # whether beat is to tick it at all
+    scheduled: bool  # whether beat should tick it at all
     age: timedelta
     max_instances: int
     last_tick_at: datetime | None = None
     ticks: Sequence[TickSeen] = ()
-    dead: int = 0  # items put on the dead-letter stream within the last day
+    dead: int = 0  # items that became dead letters within the last day
     boots_missed: int = 0  # in a row
     spent_today_usd: Decimal = Decimal(0)
     spent_total_usd: Decimal = Decimal(0)
@@ -130,7 +130,7 @@ class AccountSeen:
     last_error: str = ""  # for people
     last_error_kind: str = ""  # an ErrorKind
     balance_usd: Decimal | None = None  # None: unknown, which is not zero
-    hourly_usd: Decimal = Decimal(0)  # of everything on it that may bill
+    hourly_usd: Decimal = Decimal(0)  # of all its machines that may bill
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,12 +159,12 @@ AlertRule = Callable[[AlertFacts], Iterator[Incident]]
 
 
 def alerts(facts: AlertFacts) -> frozenset[Incident]:
-    """What is to be told now; what is not among it has ended."""
+    """The incidents that last now. An incident that is not among them has ended."""
     return frozenset(incident for rule in RULES for incident in rule(facts))
 
 
 def old_pods(facts: AlertFacts) -> Iterator[Incident]:
-    """A pod lives longer than the fleet's `alert_after_hours`; again each further 24 h."""
+    """A pod lives longer than the fleet's `alert_after_hours`; a new round each further 24 h."""
     after = {f.fleet_id: f.alert_after for f in facts.fleets}
     for pod in facts.pods:
         limit = after.get(pod.fleet_id)
@@ -182,7 +182,7 @@ def old_pods(facts: AlertFacts) -> Iterator[Incident]:
 
 
 def budgets(facts: AlertFacts) -> Iterator[Incident]:
-    """The highest step of each budget that is reached: 50, 80 or 100 %."""
+    """The highest step that the spending has reached of each budget: 50, 80 or 100 %."""
     for fleet in facts.fleets:
         subject = f"fleet:{fleet.fleet_id}"
         for which, spent, budget in (
@@ -228,7 +228,7 @@ def ceilings(facts: AlertFacts) -> Iterator[Incident]:
 
 
 def circuits(facts: AlertFacts) -> Iterator[Incident]:
-    """An account is left alone after failures, or its credentials are refused."""
+    """An account's breaker is open after failures, or its credentials are refused."""
     for account in facts.accounts:
         subject = f"account:{account.account_id}"
         if account.failures and account.last_error_kind in CREDENTIALS_REFUSED:
@@ -238,7 +238,7 @@ def circuits(facts: AlertFacts) -> Iterator[Incident]:
                 severity=Severity.CRITICAL,
                 text=f"account {account.name}: the credentials are refused: {account.last_error}",
             )
-        # A failure keeps the cause alive between two pauses: else it would end and begin each time.
+        # Failures keep the alert open between two pauses; else it would end and begin each time.
         elif account.open_until is not None and (
             account.open_until > facts.now or account.failures
         ):
@@ -246,13 +246,13 @@ def circuits(facts: AlertFacts) -> Iterator[Incident]:
                 cause=Cause.CIRCUIT_OPEN,
                 subject=subject,
                 severity=Severity.WARNING,
-                text=f"account {account.name} is left alone after "
+                text=f"renting from account {account.name} is paused after "
                 f"{plural(account.failures, 'failure')}: {account.last_error}",
             )
 
 
 def balances(facts: AlertFacts) -> Iterator[Incident]:
-    """The account's money ends within a day at what runs now."""
+    """The account's balance pays for less than a day of what runs now."""
     for account in facts.accounts:
         left, hourly = account.balance_usd, account.hourly_usd
         if left is None or not hourly or left >= hourly * BALANCE_HOURS:
@@ -262,23 +262,24 @@ def balances(facts: AlertFacts) -> Iterator[Incident]:
             subject=f"account:{account.account_id}",
             severity=Severity.CRITICAL if left < hourly else Severity.WARNING,
             text=f"account {account.name} has ${left:.2f} left, "
-            f"{max(left, Decimal(0)) / hourly:.1f} h at ${hourly:.4f}/h",
+            f"enough for {max(left, Decimal(0)) / hourly:.1f} h at ${hourly:.4f}/h",
         )
 
 
 def orphans(facts: AlertFacts) -> Iterator[Incident]:
-    """A machine of ours bills and no row knows it."""
+    """A machine of ours bills and has no row."""
     for orphan in facts.orphans:
         yield Incident(
             cause=Cause.ORPHAN,
             subject=f"orphan:{orphan.orphan_id}",
             severity=Severity.CRITICAL,
-            text=f"{orphan.name} at {orphan.account} bills ${orphan.hourly_usd}/h without a row",
+            text=f"machine {orphan.name} at account {orphan.account} bills "
+            f"${orphan.hourly_usd}/h and has no row here",
         )
 
 
 def destroys(facts: AlertFacts) -> Iterator[Incident]:
-    """A pod that is to end does not, although it was tried again and again."""
+    """A pod still exists after several tries to destroy it."""
     for pod in facts.pods:
         since = pod.terminating_for
         if since is None or since < DESTROY_PATIENCE or pod.tries < DESTROY_TRIES:
@@ -287,14 +288,14 @@ def destroys(facts: AlertFacts) -> Iterator[Incident]:
             cause=Cause.DESTROY_FAILS,
             subject=f"pod:{pod.pod_id}",
             severity=Severity.CRITICAL,
-            text=f"pod {pod.name} is not gone after {pod.tries} tries and bills "
+            text=f"pod {pod.name} is not gone after {pod.tries} tries to destroy it and bills "
             f"${pod.hourly_usd}/h: {pod.note}",
             fleet_id=pod.fleet_id,
         )
 
 
 def boots(facts: AlertFacts) -> Iterator[Incident]:
-    """Pod after pod misses its boot deadline."""
+    """Several pods in a row missed their boot deadline."""
     for fleet in facts.fleets:
         if fleet.boots_missed >= BOOTS_MISSED:
             yield _of_fleet(
@@ -306,7 +307,7 @@ def boots(facts: AlertFacts) -> Iterator[Incident]:
 
 
 def backlogs(facts: AlertFacts) -> Iterator[Incident]:
-    """A backlog that grows although all pods run, or that stands although pods are ready."""
+    """A backlog grows although all pods run, or does not shrink although pods are ready."""
     for fleet in facts.fleets:
         ticks = fleet.ticks
         if not ticks or facts.now - ticks[0].at < WINDOW_SEEN:
@@ -326,7 +327,7 @@ def backlogs(facts: AlertFacts) -> Iterator[Incident]:
                 fleet,
                 Cause.NOT_DRAINED,
                 Severity.CRITICAL,
-                f"{plural(ticks[-1].ready, 'pod')} ready, and none has finished an item for "
+                f"items wait, and {plural(ticks[-1].ready, 'ready pod')} finished none for "
                 f"{WINDOW.total_seconds() / 60:.0f} min",
             )
 
@@ -339,31 +340,29 @@ def _stands(ticks: Sequence[TickSeen]) -> bool:
 
 
 def dead_letters(facts: AlertFacts) -> Iterator[Incident]:
-    """Items were given up; told again at each further power of ten."""
+    """Items became dead letters; a new round at each further power of ten."""
     for fleet in facts.fleets:
         if fleet.dead:
             yield Incident(
                 cause=Cause.DEAD_LETTERS,
                 subject=f"fleet:{fleet.fleet_id}",
                 severity=Severity.WARNING,
-                text=f"{fleet.name}: {plural(fleet.dead, 'item')} given up within a day",
+                text=f"{fleet.name}: {plural(fleet.dead, 'item')} became dead letters within a day",
                 fleet_id=fleet.fleet_id,
                 round=len(str(fleet.dead)),
             )
 
 
 def late_ticks(facts: AlertFacts) -> Iterator[Incident]:
-    """Nothing has been decided for three periods."""
+    """There was no decision for three tick periods."""
     for fleet in facts.fleets:
         patience = TICKS_MISSED * fleet.period
         if not fleet.scheduled or fleet.age < patience:
             continue
         if fleet.last_tick_at is None or facts.now - fleet.last_tick_at > patience:
             since = fleet.last_tick_at
-            when = "it was made" if since is None else f"{since:%F %T} UTC"
-            yield _of_fleet(
-                fleet, Cause.NO_TICK, Severity.CRITICAL, f"nothing was decided since {when}"
-            )
+            when = "the fleet was created" if since is None else f"{since:%F %T} UTC"
+            yield _of_fleet(fleet, Cause.NO_TICK, Severity.CRITICAL, f"no decision since {when}")
 
 
 def _of_fleet(fleet: FleetSeen, cause: Cause, severity: Severity, text: str) -> Incident:

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from fleet.decision.estimates import pods_for
 from fleet.decision.guardrails import GUARDRAILS, Bound
-from fleet.decision.sentence import hours_text, seconds_text, sentence
+from fleet.decision.sentence import hours_text, plural, seconds_text, sentence
 from fleet.decision.stopped import given_up, startable
 from fleet.decision.stragglers import stragglers
 from fleet.decision.values import (
@@ -32,7 +32,7 @@ def desired_pods(depth: int, policy: Policy) -> int:
 
 
 def decide(seen: Snapshot, policy: Policy) -> Decision:
-    """What one tick does. Reads no clock, row, setting or log: the same arguments, the same answer."""
+    """What one tick does. It reads no clock, row, setting or log; equal arguments, equal answer."""
     starts = startable(seen, policy)
     active = len(seen.active)
     steps = _wish(seen, policy)
@@ -64,18 +64,18 @@ def decide(seen: Snapshot, policy: Policy) -> Decision:
 
 
 def _wish(seen: Snapshot, policy: Policy) -> list[Step]:
-    """What would be right if nothing stood in the way. An unknown backlog wishes for no change."""
+    """The wish, before any guardrail. If the backlog is unknown, the wish is to change nothing."""
     active = len(seen.active)
     held = policy.override
     if held is not None and held.until > seen.now:
-        why = f"{held.by} holds at {held.pods}: {held.because}"
+        why = f"{held.by} holds the fleet at {plural(held.pods, 'pod')}: {held.because}"
         return [Step(rule=Rule.OVERRIDE, before=active, after=held.pods, because=why)]
     if seen.depth is None:
         why = seen.unknown_because or "the backlog cannot be read"
         return [Step(rule=Rule.UNKNOWN, before=active, after=active, because=why)]
     wished = pods_for(seen.depth, policy.target_depth_per_pod)
     about = "about " if seen.depth_estimated else ""
-    why = f"{about}{seen.depth:,} items at {policy.target_depth_per_pod:,} a pod"
+    why = f"{about}{plural(seen.depth, 'item')} at {policy.target_depth_per_pod:,} per pod"
     steps = [Step(rule=Rule.DEMAND, before=active, after=wished, because=why)]
     if wished < policy.min_instances:
         why = f"min_instances is {policy.min_instances}"
@@ -88,7 +88,7 @@ def _wish(seen: Snapshot, policy: Policy) -> list[Step]:
 def _retire(
     seen: Snapshot, policy: Policy, bounds: Sequence[Bound], *, wished: int
 ) -> list[Retire]:
-    """Who goes: what a guardrail takes or withdraws, the idle, a straggler, the too old."""
+    """The pods to retire: by a guardrail, the idle ones, a straggler, one that is too old."""
     retire = _taken(seen, bounds)
     retire += _withdrawn(seen, bounds, {r.pod_id for r in retire})
     gone = {r.pod_id for r in retire}
@@ -98,7 +98,7 @@ def _retire(
 
 
 def _taken(seen: Snapshot, bounds: Sequence[Bound]) -> list[Retire]:
-    """The dearest pods above the lowest bound that what runs must come down to."""
+    """The dearest pods above the lowest of the bounds that retire pods."""
     least = min((b for b in bounds if b.retires), key=lambda b: b.at_most, default=None)
     if least is None or least.retires is None:
         return []
@@ -109,7 +109,7 @@ def _taken(seen: Snapshot, bounds: Sequence[Bound]) -> list[Retire]:
 
 
 def _withdrawn(seen: Snapshot, bounds: Sequence[Bound], gone: set[int]) -> list[Retire]:
-    """What nobody is sure to have created yet, where a guardrail takes that back."""
+    """The pods that may not be created yet, if a guardrail withdraws them."""
     rule = next((b.withdraws for b in bounds if b.withdraws), None)
     if rule is None:
         return []
@@ -121,7 +121,7 @@ def _withdrawn(seen: Snapshot, bounds: Sequence[Bound], gone: set[int]) -> list[
 
 
 def _dearest_first(pods: Sequence[PodFacts]) -> list[PodFacts]:
-    """By USD an item, the unmeasured by USD/hour behind the measured; not yet working ones first."""
+    """Not yet working pods first, then the measured by USD per item, then the others by USD/hour."""
 
     def key(pod: PodFacts) -> tuple[bool, bool, Decimal, timedelta]:
         per_item = pod.usd_per_item
@@ -136,7 +136,7 @@ def _dearest_first(pods: Sequence[PodFacts]) -> list[PodFacts]:
 
 
 def _idle(seen: Snapshot, policy: Policy, *, keep: int, gone: set[int]) -> list[Retire]:
-    """Each pod that has been idle for long enough, as long as more are left than are wished for."""
+    """The pods that were idle for long enough; at least `keep` pods stay."""
     if seen.depth is None:
         return []
     surplus = sum(p.pod_id not in gone for p in seen.active) - keep
@@ -162,7 +162,7 @@ def _idle(seen: Snapshot, policy: Policy, *, keep: int, gone: set[int]) -> list[
 
 
 def _too_old(seen: Snapshot, policy: Policy, gone: set[int]) -> list[Retire]:
-    """The oldest pod past its age, one a tick: the next ticks replace it."""
+    """The oldest pod above `max_pod_age`, one in each tick: the next ticks replace it."""
     if policy.max_pod_age is None:
         return []
     old = [

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Final
 
-# A backlog that lasts longer (30 years) only says that the rate is next to nothing.
+# 30 years. A longer estimate only means that the rate is nearly 0.
 LONGEST_SECONDS: Final = 10**9
 
 
@@ -13,7 +13,7 @@ def pods_for(depth: int, target_depth_per_pod: int) -> int:
 
 
 def time_left(depth: int | None, items_per_second: float | None) -> timedelta | None:
-    """When the backlog ends at this rate (the ETA); None while the rate is 0 or not known."""
+    """How long the backlog lasts at this rate (the ETA); None if the rate is 0 or not known."""
     if depth is None or not items_per_second:
         return None
     return timedelta(seconds=min(depth / items_per_second, LONGEST_SECONDS))

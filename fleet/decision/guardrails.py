@@ -1,4 +1,4 @@
-"""The guardrails: each takes away from what was wished, none adds. Pure."""
+"""The guardrails: each can lower the number of pods, none can raise it. Pure."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Final
 
 from fleet.decision.estimates import time_left
-from fleet.decision.sentence import seconds_text
+from fleet.decision.sentence import plural, seconds_text
 from fleet.decision.values import Mode, Policy, Rule, Snapshot, Start
 from pods.rules import PodRule
 from pods.states import READY
@@ -22,24 +22,24 @@ class Bound:
 
     at_most: int  # after this tick, the new ones included
     because: str
-    # Why what runs must come down to it too. None: it only keeps new pods from starting.
+    # The rule that retires running pods above this bound. None: it only stops new pods.
     retires: PodRule | None = None
-    # Why the stopped pods are destroyed: they may not run again, or cost money that is not there.
+    # The rule that destroys the stopped pods: they may not run again, or their disks cost too much.
     ends_stopped: PodRule | None = None
-    # Why a pod is taken back that nobody has asked the provider for, or is sure to have created.
+    # The rule that takes back pods whose creation was not requested yet, or is not certain.
     withdraws: PodRule | None = None
 
 
-Starts = Sequence[Start]  # all that could be started, in the order in which it would be
+Starts = Sequence[Start]  # all possible starts, in the order in which they would be made
 Guardrail = Callable[[Snapshot, Policy, Starts], Bound | None]
 
 
 def stop_all(_seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
     """Nothing may run."""
     if policy.mode is Mode.STOP_ALL:
-        because = "an operator stopped everything"
+        because = "an operator stopped the fleet"
     elif policy.installation_mode is Mode.STOP_ALL:
-        because = "the whole installation was stopped"
+        because = "an operator stopped the whole installation"
     else:
         return None
     rule = PodRule.STOP_ALL
@@ -58,7 +58,7 @@ def paused(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
 
 
 def max_instances(_seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
-    """The cap on pods that work."""
+    """The limit on pods that work or will work."""
     return Bound(
         at_most=policy.max_instances,
         because=f"max_instances is {policy.max_instances}",
@@ -67,16 +67,16 @@ def max_instances(_seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | N
 
 
 def room(seen: Snapshot, policy: Policy, starts: Starts) -> Bound | None:
-    """The cap on everything that may bill: pods on their way out take a place until proved gone."""
+    """The limit on pods that may bill: a pod on its way out keeps its place until proved gone."""
     free = max(0, policy.max_instances - seen.billable)
     return Bound(
         at_most=len(seen.active) + _startable(starts, free),
-        because=f"{seen.billable} of {policy.max_instances} pods are taken",
+        because=f"{seen.billable} of {policy.max_instances} places for pods are taken",
     )
 
 
 def _startable(starts: Starts, free: int) -> int:
-    """How many may start in `free` places: a stopped pod that runs again has its place already."""
+    """How many can start in `free` places: a stopped pod that runs again already has its place."""
     count = 0
     for start in starts:
         if start.takes_place:
@@ -88,26 +88,26 @@ def _startable(starts: Starts, free: int) -> int:
 
 
 def installation_instances(seen: Snapshot, policy: Policy, starts: Starts) -> Bound | None:
-    """The cap on everything that may bill, over all fleets."""
+    """The limit on pods that may bill, over all fleets."""
     cap = policy.installation.max_instances
     if cap is None:
         return None
     taken = seen.elsewhere.pods + seen.billable
     return Bound(
         at_most=len(seen.active) + _startable(starts, max(0, cap - taken)),
-        because=f"{taken} of the installation's {cap} pods are taken",
+        because=f"{taken} of the installation's {cap} places for pods are taken",
     )
 
 
 def max_hourly_usd(seen: Snapshot, policy: Policy, starts: Starts) -> Bound | None:
-    """The most pods that the ceiling pays for, what is in flight or unknown included."""
+    """The most pods that the ceiling pays for; pods that may or may not exist count too."""
     if policy.max_hourly_usd is None:
         return None
     return _ceiling(seen, policy.max_hourly_usd, starts)
 
 
 def installation_hourly_usd(seen: Snapshot, policy: Policy, starts: Starts) -> Bound | None:
-    """The same ceiling over all fleets. It retires nothing: whose pods would have to go?"""
+    """The same ceiling over all fleets. It retires nothing: no fleet's pods should go first."""
     cap = policy.installation.max_hourly_usd
     if cap is None:
         return None
@@ -117,16 +117,16 @@ def installation_hourly_usd(seen: Snapshot, policy: Policy, starts: Starts) -> B
         return None
     return Bound(
         at_most=len(seen.active) + new,
-        because=f"the installation's ${cap}/h has ${committed:.4f}/h committed",
+        because=f"${committed:.4f}/h of the installation's ${cap}/h is committed",
     )
 
 
 def _ceiling(seen: Snapshot, cap: Decimal, starts: Starts) -> Bound | None:
-    """What fits under a ceiling: the cheapest of what runs first, then the starts in their order."""
+    """What fits under a ceiling: first the running pods, cheapest first, then the starts in order."""
     committed = seen.hourly_usd
     if committed > cap:
         active = sorted(p.hourly_usd for p in seen.active)
-        # What is on its way out bills for a moment more; only what works can be retired.
+        # Pods on their way out bill for a moment more; only active pods can be retired.
         keep = sum(total <= cap for total in accumulate(active))
         return Bound(
             at_most=min(keep, len(active)),
@@ -139,18 +139,22 @@ def _ceiling(seen: Snapshot, cap: Decimal, starts: Starts) -> Bound | None:
         return None
     return Bound(
         at_most=len(seen.active) + new,
-        because=f"${cap}/h has ${committed:.4f}/h committed, {new} more fit",
+        because=f"${committed:.4f}/h of ${cap}/h is committed, enough for {_more(new)}",
     )
 
 
 def _affordable(starts: Starts, left: Decimal) -> int | None:
-    """How many of the starts, in their order, are paid for; None where all of them are."""
+    """How many of the starts, in their order, the money pays for; None if it pays for all."""
     fit = sum(total <= left for total in accumulate(start.hourly_usd for start in starts))
     return None if fit == len(starts) else fit
 
 
+def _more(count: int) -> str:
+    return plural(count, "more pod")
+
+
 def daily_budget_usd(seen: Snapshot, policy: Policy, starts: Starts) -> Bound | None:
-    """What today's budget pays for: an hour of each new pod is reserved."""
+    """What today's budget pays for: one hour of each new pod is reserved."""
     if policy.daily_budget_usd is None:
         return None
     spent, rule = seen.spent_today_usd, PodRule.DAILY_BUDGET_USD
@@ -158,25 +162,25 @@ def daily_budget_usd(seen: Snapshot, policy: Policy, starts: Starts) -> Bound | 
 
 
 def total_budget_usd(seen: Snapshot, policy: Policy, starts: Starts) -> Bound | None:
-    """What the fleet's budget pays for: an hour of each new pod is reserved."""
+    """What the fleet's total budget pays for: one hour of each new pod is reserved."""
     if policy.total_budget_usd is None:
         return None
     spent, rule = seen.spent_total_usd, PodRule.TOTAL_BUDGET_USD
-    return _budget(seen, policy, policy.total_budget_usd, spent, "the budget", rule, starts)
+    return _budget(seen, policy, policy.total_budget_usd, spent, "the total budget", rule, starts)
 
 
 def installation_daily_budget(seen: Snapshot, policy: Policy, starts: Starts) -> Bound | None:
-    """What today's budget of all fleets pays for."""
+    """What the installation's budget of today, for all fleets, pays for."""
     cap = policy.installation.daily_budget_usd
     if cap is None:
         return None
     spent = seen.spent_today_usd + seen.elsewhere.spent_today_usd
-    which, rule = "the installation's budget", PodRule.INSTALLATION_DAILY_BUDGET
+    which, rule = "the installation's budget for today", PodRule.INSTALLATION_DAILY_BUDGET
     return _budget(seen, policy, cap, spent, which, rule, starts, also=seen.elsewhere.hourly_usd)
 
 
 def wind_down(policy: Policy) -> timedelta:
-    """How long a pod goes on billing after it was told to go: the drain, and the ticks around it."""
+    """For how long a pod still bills after its retirement began: the drain and the ticks around it."""
     return policy.drain_within + 4 * policy.tick
 
 
@@ -194,33 +198,34 @@ def _budget(
     left = budget - spent
     committed = seen.hourly_usd + also
     seconds = Decimal(wind_down(policy).total_seconds())
-    money = f"{which} of ${budget} has ${spent:.4f} spent"
+    money = f"${spent:.4f} of {which} (${budget}) is spent"
     if left <= committed * seconds / HOUR:
-        # Dearest first out, until what stays can be wound down with what is left.
+        # The dearest pods go first, until the money that is left pays for the drain of the others.
         allowance = left * HOUR / seconds - also
         prices = sorted(p.hourly_usd for p in seen.active)
-        # At the very price: a free pod costs nothing and may stay.
+        # A pod that costs nothing may stay.
         keep = sum(total <= allowance for total in accumulate(prices)) if left > 0 else 0
         keep = max(keep, sum(price == 0 for price in prices))
         return Bound(at_most=keep, because=money, retires=rule, ends_stopped=PodRule.STOPPED)
     new = _affordable(starts, left - committed)
     if new is None:
         return None
-    return Bound(at_most=len(seen.active) + new, because=f"{money}, {new} more hours fit")
+    because = f"{money}, enough for one hour of {_more(new)}"
+    return Bound(at_most=len(seen.active) + new, because=because)
 
 
 def no_offers(seen: Snapshot, policy: Policy, starts: Starts) -> Bound | None:
-    """No more new pods than there are offers."""
+    """The limit by offers: each new pod needs one."""
     if len(starts) >= policy.spawn_per_tick:
         return None
     return Bound(
         at_most=len(seen.active) + len(starts),
-        because=seen.no_offers_because or f"{len(starts)} offers can be rented",
+        because=seen.no_offers_because or f"{plural(len(starts), 'offer')} can be rented",
     )
 
 
 def canary(seen: Snapshot, _policy: Policy, _starts: Starts) -> Bound | None:
-    """A template that has not acknowledged one item yet gets one pod, not a fleet of broken ones."""
+    """A template that has not acknowledged an item yet gets one pod: it may be broken."""
     if seen.proven:
         return None
     return Bound(
@@ -230,27 +235,27 @@ def canary(seen: Snapshot, _policy: Policy, _starts: Starts) -> Bound | None:
 
 
 def worth_booting(seen: Snapshot, _policy: Policy, _starts: Starts) -> Bound | None:
-    """Near the end of a backlog nothing is started that would work for less than its boot takes."""
+    """Near the end of a backlog no pod starts that would work for less time than it boots."""
     ready = sum(p.state is READY for p in seen.pods)
     left = time_left(seen.depth, seen.items_per_second)
     if not ready or seen.boot_time is None or left is None or left >= seen.boot_time:
         return None
     return Bound(
         at_most=len(seen.active),
-        because=f"the backlog ends in {seconds_text(left)}, a boot takes "
+        because=f"the backlog ends in {seconds_text(left)}, and a boot takes "
         f"{seconds_text(seen.boot_time)}",
     )
 
 
 def spawn_per_tick(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
-    """The ramp."""
+    """The limit on new pods in one tick."""
     return Bound(
         at_most=len(seen.active) + policy.spawn_per_tick,
-        because=f"at most {policy.spawn_per_tick} new a tick",
+        because=f"a tick starts at most {plural(policy.spawn_per_tick, 'pod')}",
     )
 
 
-# The order is the explanation: what the operator set first, what the moment allows last.
+# The decision explains itself in this order: first the operator's limits, then the present facts.
 GUARDRAILS: Final[Sequence[tuple[Rule, Guardrail]]] = (
     (Rule.STOP_ALL, stop_all),
     (Rule.PAUSED, paused),

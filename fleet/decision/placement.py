@@ -1,4 +1,4 @@
-"""Which of the offers fit, which are left alone for a while, and which is best. Pure."""
+"""Which offers fit, which are avoided for a while, and which is best. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,26 +8,26 @@ from enum import StrEnum
 from statistics import median
 from typing import Final
 
-from fleet.decision.sentence import hours_text, seconds_text
+from fleet.decision.sentence import hours_text, plural, seconds_text
 from fleet.decision.values import OfferFacts, Wanted
 from pods.costs.price import usd_per_million
 
-Kind = tuple[str, int]  # GPU type and count: what the speed of a pod hangs on
+Kind = tuple[str, int]  # GPU type and count: the speed of a pod depends on them
 
-# One failure is remembered for one half-life, two at once for two, four for three: what failed once is
-# asked again soon, since stock comes back in minutes, what fails again and again seldom.
+# An offer is avoided for one half-life after one failure, for two after two at once, for three after
+# four. So one failure is soon forgotten, since stock comes back in minutes, and many are not.
 HALF_LIFE: Final = timedelta(minutes=5)
 AVOIDED_FROM: Final = 0.5
-# Of an offer that stands for many machines one bad machine says little: two put it behind the others.
+# If an offer stands for many machines, one bad machine says little; after two, other offers go first.
 ONE_OF_MANY: Final = 0.49
-# An interruptible offer that was taken away more often than that within the window is left alone.
+# An interruptible offer that was taken away more often than this within the window is avoided.
 LOSSES: Final = 2
 LOSS_WINDOW: Final = timedelta(hours=1)
 REMEMBERED: Final = timedelta(hours=2)
 
-# The share of the pods that may run on GPUs whose speed for this fleet is not known: one in five, as
-# much as a fleet can lose without being late. No such pod is started that would cost more than twice the
-# best one if it were as fast as the median of what was measured.
+# The share of the pods that may run on GPUs whose speed for this fleet is not known: one in five, which
+# a fleet can lose without being late. Such a pod does not start if, at the median of the measured
+# speeds, its items would cost more than twice as much as on the best offer.
 EXPLORING: Final = 0.2
 DEAREST_TRIAL: Final = 2
 
@@ -35,14 +35,16 @@ DEAREST_TRIAL: Final = 2
 class Trouble(StrEnum):
     """How an offer failed."""
 
-    REFUSED = "refused"  # no machine could be had
-    BROKEN = "broken"  # its machine was of no use: never booted, hung, went silent, crawled
+    REFUSED = "refused"  # the vendor gave no machine
+    BROKEN = (
+        "broken"  # the machine was useless: it never booted, hung, went silent or was very slow
+    )
     LOST = "lost"  # preempted or outbid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A pod that came to nothing, so long ago."""
+    """A pod that failed, and how long ago."""
 
     trouble: Trouble
     account_id: int
@@ -53,20 +55,20 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experience:
-    """What a fleet has learned about what can be rented."""
+    """What a fleet has learned about the offers."""
 
     speeds: Mapping[Kind, float]  # items/s of a pod, measured in this fleet
-    proven: frozenset[Kind] = frozenset()  # has acknowledged an item in this fleet
+    proven: frozenset[Kind] = frozenset()  # kinds that have acknowledged an item in this fleet
     running: Mapping[Kind, int] | None = None  # pods that work or will work
     failures: Sequence[Failure] = ()
 
     @property
     def usual_speed(self) -> float | None:
-        """What a GPU that was never measured is thought to do: the median of those that were."""
+        """The assumed speed of a GPU that was never measured: the median of the measured ones."""
         return median(self.speeds.values()) if self.speeds else None
 
     def speed(self, kind: Kind) -> float | None:
-        """Items/s of a pod of this kind; the usual where it was never measured."""
+        """Items/s of a pod of this kind; the usual speed if it was never measured."""
         return self.speeds.get(kind) or self.usual_speed
 
 
@@ -75,7 +77,7 @@ NOTHING_KNOWN: Final = Experience(speeds={})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weighed:
-    """An offer with what its items would cost, or why it is not rented now."""
+    """An offer with the cost of its items, or the reason why it is not rented now."""
 
     offer: OfferFacts
     measured: bool
@@ -84,19 +86,19 @@ class Weighed:
 
     @property
     def cost(self) -> Decimal:
-        """What it is compared by: USD a million items, or USD/hour where no speed is known at all."""
+        """The cost for comparisons: USD per million items, or USD/hour if no speed is known at all."""
         if self.offer.million_items_usd is None:
             return self.offer.hourly_usd
         return self.offer.million_items_usd
 
 
 def kind_of(offer: OfferFacts) -> Kind:
-    """What the offer's speed hangs on."""
+    """The kind of pod on this offer; its speed depends on it."""
     return offer.gpu_type, offer.gpu_count
 
 
 def fits(offer: OfferFacts, wanted: Wanted) -> bool:
-    """Whether an offer is what the fleet asks for; checked here whatever the provider filtered."""
+    """Whether the fleet accepts an offer; the provider's own filters are not trusted."""
     return all(
         (
             not wanted.gpu_types or offer.gpu_type in wanted.gpu_types,
@@ -113,7 +115,7 @@ def fits(offer: OfferFacts, wanted: Wanted) -> bool:
 
 
 def avoided(offer: OfferFacts, failures: Iterable[Failure]) -> str:
-    """Why the offer is left alone for a while; empty where it is not."""
+    """Why the offer is avoided for a while; empty if it is not."""
     same, here, lost = [], [], []
     for failure in failures:
         hosted = bool(offer.host) and failure.host == offer.host
@@ -125,7 +127,7 @@ def avoided(offer: OfferFacts, failures: Iterable[Failure]) -> str:
             same.append(failure)
         elif hosted and failure.trouble is Trouble.BROKEN:
             here.append(failure)
-    # By host too: at Vast.ai an offer's key is used up by renting it.
+    # By host too: at Vast.ai the key of an offer ends when somebody rents it.
     losses = [f for f in lost if f.ago < LOSS_WINDOW]
     if len(losses) > LOSSES:
         return f"taken away {len(losses)} times within {hours_text(LOSS_WINDOW)}"
@@ -141,7 +143,7 @@ def avoided(offer: OfferFacts, failures: Iterable[Failure]) -> str:
 
 
 def doubtful(offer: OfferFacts, failures: Iterable[Failure]) -> bool:
-    """Whether an offer that stands for many machines gave bad ones lately: others go first."""
+    """Whether an offer that stands for many machines gave bad ones lately; others go first then."""
     if offer.host:
         return False
     bad = sum(
@@ -159,7 +161,7 @@ def _weight(failure: Failure) -> float:
 def weigh(
     offers: Sequence[OfferFacts], wanted: Wanted, known: Experience = NOTHING_KNOWN
 ) -> list[Weighed]:
-    """Every offer that fits, the cheapest per item first, those that are left alone marked so."""
+    """Every offer that fits, the cheapest per item first; avoided ones are marked in `refused`."""
     weighed = [_weighed(offer, known) for offer in offers if fits(offer, wanted)]
     return sorted(weighed, key=_place)
 
@@ -184,7 +186,7 @@ def _weighed(offer: OfferFacts, known: Experience) -> Weighed:
 
 
 def _canary(kind: Kind, known: Experience) -> bool:
-    """Whether this kind gets one pod only. Without a GPU's name there is no kind to be wary of."""
+    """Whether this kind gets only one pod. An offer without a GPU's name has no kind to test."""
     return bool(kind[0]) and kind not in known.proven
 
 
@@ -197,8 +199,8 @@ def rank(
 ) -> tuple[OfferFacts, ...]:
     """The offers to rent, the best first, each as often as it may be rented; at most `room`.
 
-    An offer without a host stands for many machines; one with a host for that machine alone, and a
-    kind of GPU that has not acknowledged an item yet for one pod.
+    An offer without a host stands for many machines, an offer with a host for one machine. A kind
+    of GPU that has not acknowledged an item yet gets one pod.
     """
     free = [w for w in weigh(offers, wanted, known) if not w.refused]
     measured = [w for w in free if w.measured]
@@ -223,14 +225,14 @@ def rank(
 def _trials(
     free: Sequence[Weighed], measured: Sequence[Weighed], known: Experience, *, room: int
 ) -> list[Weighed]:
-    """The unmeasured that may go first: a bounded share of the pods, and none that looks too dear."""
+    """The unmeasured offers that may go first: a limited share of the pods, and none too dear."""
     best = measured[0].cost
     running = known.running or {}
     trying = sum(count for kind, count in running.items() if kind not in known.speeds)
     new = [w for w in free if not w.measured and w.cost <= best * DEAREST_TRIAL]
     allowed = int(EXPLORING * (sum(running.values()) + room))
     if new and new[0].cost < best:
-        allowed = max(1, allowed)  # it promises to be cheaper than the best we know
+        allowed = max(1, allowed)  # it may be cheaper than the best known offer
     return new[: max(0, allowed - trying)]
 
 
@@ -242,13 +244,13 @@ def _because(place: Weighed, known: Experience, *, count: int) -> str:
     cost = f"${offer.million_items_usd:.2f} per million items"
     if place.measured:
         return f"{price} and {known.speeds[kind_of(offer)]:.1f} items/s: {cost}, best of {count}"
-    return f"{price}, not measured yet: tried, {cost} if it is as fast as the others"
+    return f"{price}, a trial: its speed is not measured yet, {cost} if it is as fast as the others"
 
 
 def why_none(offers: Sequence[OfferFacts], wanted: Wanted, known: Experience) -> str:
-    """Why `rank` found nothing."""
+    """Why `rank` found no offer."""
     weighed = weigh(offers, wanted, known)
     if not weighed:
-        return "no offer fits what the fleet asks for"
-    first = weighed[0]
-    return f"{len(weighed)} offers fit and are left alone, the best since it was {first.refused}"
+        return "no offer fits the fleet's offer_query"
+    fitting = plural(len(weighed), "fitting offer")
+    return f"{fitting} avoided for now (the best one: {weighed[0].refused})"

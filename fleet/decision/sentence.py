@@ -22,12 +22,12 @@ def hours_text(time: timedelta) -> str:
 
 
 def sentence(decision: Decision) -> str:
-    """What the tick does and why, and what keeps it from more."""
+    """What the tick does, why, and which limit keeps the number of pods below the wish."""
     wish = decision.steps[0]
     parts = [_doing(decision), _wanting(wish)]
     if decision.binding:
         binding = next(s for s in decision.steps if s.rule is decision.binding)
-        parts.append(f"held at {binding.after} since {binding.because}")
+        parts.append(f"limited to {binding.after} because {binding.because}")
     return "; ".join(parts)
 
 
@@ -48,7 +48,7 @@ def _doing(decision: Decision) -> str:
 
 
 def _chosen(decision: Decision) -> str:
-    """Why the first of the new pods is rented where it is."""
+    """Why the first of the new pods is rented on its offer."""
     because = decision.spawn[0].because
     return f" ({because})" if because else ""
 
@@ -56,4 +56,6 @@ def _chosen(decision: Decision) -> str:
 def _wanting(wish: Step) -> str:
     if wish.rule is Rule.UNKNOWN:
         return f"the backlog is unknown ({wish.because}), so nothing changes"
-    return f"{wish.because} want {wish.after}" if wish.rule is Rule.DEMAND else wish.because
+    if wish.rule is Rule.DEMAND:
+        return f"the backlog needs {plural(wish.after, 'pod')} ({wish.because})"
+    return wish.because

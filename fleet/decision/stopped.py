@@ -1,4 +1,4 @@
-"""Which stopped pods run again before anything new is rented, and which are given up. Pure."""
+"""Which stopped pods run again instead of new ones, and which are destroyed. Pure."""
 
 from collections.abc import Collection, Sequence
 from decimal import Decimal
@@ -22,10 +22,10 @@ NOTHING = Decimal(0)
 
 
 def startable(seen: Snapshot, policy: Policy) -> Sequence[Start]:
-    """All that can be started, best first: new pods on the offers, and the stopped pods.
+    """The pods that can start, best first: new pods on the offers, and the stopped pods.
 
-    A stopped pod runs again before the best offer where its items cost no more, or where no place
-    is left for a new pod; it comes behind the offers where they are cheaper.
+    A stopped pod comes before the best offer if its items do not cost more, or if no place is left
+    for a new pod. It comes after all offers if the best one is cheaper.
     """
     resumable = sorted(
         (p for p in seen.pods if p.state is STOPPED and not _outlived(p, policy)),
@@ -50,12 +50,12 @@ def _cheap(pod: PodFacts, best: OfferFacts) -> bool:
 def _resumed(pod: PodFacts, best: OfferFacts | None, *, full: bool) -> ResumePod:
     mine = f"stopped pod {pod.pod_id} runs again at ${pod.hourly_usd.normalize():f}/h"
     if best is None:
-        why = f"{mine}, and nothing new can be rented"
+        why = f"{mine}: no new pod can be rented"
     elif full:
         why = f"{mine}: there is no place for a new pod"
     else:
-        word = "cheaper" if not _cheap(pod, best) else "no cheaper"
-        why = f"{mine}: the best new one is {word} at ${best.hourly_usd.normalize():f}/h"
+        word = "cheaper" if not _cheap(pod, best) else "not cheaper"
+        why = f"{mine}: the best new pod is {word} at ${best.hourly_usd.normalize():f}/h"
     more = max(NOTHING, pod.hourly_usd - pod.stopped_hourly_usd)
     return ResumePod(pod_id=pod.pod_id, hourly_usd=more, because=why)
 
@@ -68,9 +68,9 @@ def _outlived(pod: PodFacts, policy: Policy) -> bool:
 def given_up(
     seen: Snapshot, policy: Policy, bounds: Sequence[Bound], *, besides: Collection[int]
 ) -> list[Retire]:
-    """The stopped pods to destroy: all where a guardrail says so, those with no place, the too old.
+    """The stopped pods to destroy: all if a guardrail says so, else those without a place or too old.
 
-    `besides`: pods that run again or leave anyway.
+    `besides`: pods that run again, or that are retired anyway.
     """
     stopped = [p for p in seen.pods if p.state is STOPPED and p.pod_id not in besides]
     for bound in bounds:

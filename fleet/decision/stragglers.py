@@ -1,4 +1,4 @@
-"""Which pod does so little for its money that another machine should have its place. Pure."""
+"""Which pod does so little for its money that another machine should replace it. Pure."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -10,20 +10,20 @@ from fleet.decision.values import PodFacts, Retire, Snapshot
 from pods.rules import PodRule
 from pods.states import READY
 
-# A pod's first minutes are spent on a cold model and a cold disk: what it does then says nothing.
+# In its first minutes a pod loads the model from a cold disk, so its rate then says nothing.
 MEASURED_FOR: Final = timedelta(minutes=5)
 LEAST_SHARE: Final = Decimal("0.5")  # of the median of its peers' items per dollar
-# Longer than an agent's pauses after errors, and than a claim of what a dead consumer held.
+# Longer than an agent's pauses after errors, and longer than it takes to claim a dead pod's items.
 TAKES_NOTHING: Final = timedelta(minutes=5)
-PEERS: Final = 2  # besides itself: of two pods nobody knows which is the odd one
+PEERS: Final = 2  # besides itself: with two pods alone, either could be the odd one
 
 
 def stragglers(seen: Snapshot, gone: set[int]) -> list[Retire]:
     """The pod that takes nothing while items wait, else the one far below its peers; at most one.
 
-    Worth is items per dollar, compared with others on the same GPU. Nobody is judged while too
-    little waits to keep all busy, nor beyond the share of a fleet that may be ended for bad health
-    within a window (`may_end_ill`).
+    Pods are compared by items per dollar with others on the same GPU. No pod is retired while too
+    few items wait to keep all pods busy, or when no more pods of the fleet may be ended for bad
+    health within the window (`may_end_ill`).
     """
     if seen.depth is None or seen.depth <= seen.pending or not seen.may_end_ill:
         return []
@@ -38,12 +38,12 @@ def stragglers(seen: Snapshot, gone: set[int]) -> list[Retire]:
     if not found:
         return []
     share, pod, _ = min(found, key=lambda row: (row[0], row[1].pod_id))
-    because = f"does {share:.0%} of the items per dollar that others on its GPU do"
+    because = f"finishes {share:.0%} of the items per dollar that its peers on this GPU finish"
     return [Retire(pod_id=pod.pod_id, rule=PodRule.STRAGGLER, because=because)]
 
 
 def _useless(seen: Snapshot, gone: set[int]) -> Retire | None:
-    """A pod that looks idle beside work: its heartbeat goes on, and it takes nothing."""
+    """A pod that sends heartbeats and takes nothing, although items wait."""
     if seen.waiting_for is None or seen.waiting_for < TAKES_NOTHING:
         return None
     idle = [
@@ -60,7 +60,7 @@ def _useless(seen: Snapshot, gone: set[int]) -> Retire | None:
     if not idle:
         return None
     since, number = max(idle)
-    because = f"has taken nothing for {seconds_text(since)} while items wait"
+    because = f"has taken no item for {seconds_text(since)} while items wait"
     return Retire(pod_id=-number, rule=PodRule.STRAGGLER, because=because)
 
 
@@ -69,7 +69,7 @@ def _kind(pod: PodFacts) -> tuple[str, int]:
 
 
 def _worth(pod: PodFacts) -> Decimal | None:
-    """Items per dollar; None where it is not to be judged."""
+    """Items per dollar; None if the pod cannot be compared."""
     measured = pod.ready_for is not None and pod.ready_for >= MEASURED_FOR
     if pod.state is not READY or not measured or not pod.in_flight or pod.idle_for is not None:
         return None

@@ -13,22 +13,22 @@ from pods.states import ACTIVE, STOPPED, PodState
 
 
 class Mode(StrEnum):
-    """What an operator wants of a fleet at all."""
+    """Whether an operator lets a fleet run."""
 
     RUNNING = "running"
     PAUSED = "paused"  # starts nothing
-    STOP_ALL = "stop_all"  # starts nothing, drains and destroys everything
+    STOP_ALL = "stop_all"  # starts nothing, drains and destroys all pods
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodFacts:
-    """What a decision knows of one pod that may bill. Unknown is None."""
+    """What a decision knows about one pod that may bill. Unknown is None."""
 
     pod_id: int
     state: PodState
     hourly_usd: Decimal
     age: timedelta
-    idle_for: timedelta | None = None  # None: busy, or not known
+    idle_for: timedelta | None = None  # None: it is busy, or nobody knows
     in_flight: int | None = None  # items
     items_per_second: float | None = None
     gpu_type: str = ""
@@ -37,11 +37,11 @@ class PodFacts:
     ready_for: timedelta | None = None  # None: it is not READY
     stopped_hourly_usd: Decimal = Decimal(0)  # the rent of its disk
     stopped_for: timedelta | None = None  # None: it is not stopped
-    million_items_usd: Decimal | None = None  # of a stopped pod, what its items would cost
+    million_items_usd: Decimal | None = None  # what a stopped pod's items would cost
 
     @property
     def bills_usd(self) -> Decimal:
-        """USD/hour as it is: of a stopped pod the rent of its disk."""
+        """USD/hour in its present state: a stopped pod bills the rent of its disk."""
         return self.stopped_hourly_usd if self.state is STOPPED else self.hourly_usd
 
     @property
@@ -51,13 +51,13 @@ class PodFacts:
 
     @property
     def usd_per_item(self) -> Decimal | None:
-        """What one item costs on it; None while its rate is not known."""
+        """What one item costs on this pod; None if its rate is not known."""
         return usd_per_item(self.hourly_usd, self.items_per_second)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferFacts:
-    """An offer that could be rented now."""
+    """An offer that can be rented now."""
 
     account_id: int
     key: str
@@ -69,15 +69,15 @@ class OfferFacts:
     host: str = ""
     interruptible: bool = False
     reliability: float | None = None
-    remaining: timedelta | None = None  # how long it can still be rented; None: not limited
+    remaining: timedelta | None = None  # how long it can still be rented; None: no limit
     stopped_hourly_usd: Decimal = Decimal(0)
     million_items_usd: Decimal | None = None  # what its items would cost; None: no speed is known
-    because: str = ""  # why it stands where it stands
+    because: str = ""  # why it has its place in the ranking
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a fleet is willing to rent. An empty sequence or None is no restriction."""
+    """The offers that a fleet accepts. An empty sequence or None means no restriction."""
 
     gpu_types: Sequence[str] = ()
     regions: Sequence[str] = ()
@@ -90,7 +90,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Override:
-    """An operator's word over the formula, until it ends."""
+    """A number of pods that an operator set instead of the formula, until it ends."""
 
     pods: int
     until: datetime
@@ -100,7 +100,7 @@ class Override:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Elsewhere:
-    """What counts against the installation's limits outside this fleet."""
+    """What the other fleets use of the installation's limits."""
 
     pods: int = 0  # that may bill
     hourly_usd: Decimal = Decimal(0)
@@ -109,15 +109,15 @@ class Elsewhere:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Everything that one decision is made from."""
+    """All facts that one decision uses."""
 
     now: datetime
     depth: int | None  # items not acknowledged; None: unknown
-    pending: int = 0  # of them taken by a consumer
+    pending: int = 0  # those of them that a consumer has taken
     depth_estimated: bool = False
     unknown_because: str = ""
     pods: Sequence[PodFacts] = ()  # every pod of the fleet that may bill
-    # Machines of this fleet without a row, which bill all the same.
+    # Machines of this fleet without a row. They bill too.
     orphans: int = 0
     orphans_hourly_usd: Decimal = Decimal(0)
     offers: Sequence[OfferFacts] = ()  # best first
@@ -125,10 +125,11 @@ class Snapshot:
     spent_today_usd: Decimal = Decimal(0)
     spent_total_usd: Decimal = Decimal(0)
     proven: bool = True  # this template has acknowledged an item before
-    items_per_second: float | None = None  # of all pods together, measured; None: not known
+    items_per_second: float | None = None  # measured, all pods together; None: not known
     boot_time: timedelta | None = None  # measured; None: not known
     may_end_ill: bool = False  # one more pod may be ended for bad health within the window
-    waiting_for: timedelta | None = None  # so long every tick has seen items that nobody took
+    # For how long every tick has seen items that no pod had taken; None: no such items.
+    waiting_for: timedelta | None = None
     elsewhere: Elsewhere = Elsewhere()
 
     @property
@@ -138,12 +139,12 @@ class Snapshot:
 
     @property
     def billable(self) -> int:
-        """Everything of this fleet that may bill, counted."""
+        """How many pods and machines of this fleet may bill."""
         return len(self.pods) + self.orphans
 
     @property
     def hourly_usd(self) -> Decimal:
-        """USD/hour of everything of this fleet that may bill."""
+        """USD/hour of all pods and machines of this fleet that may bill."""
         return sum((p.bills_usd for p in self.pods), self.orphans_hourly_usd)
 
 
@@ -169,7 +170,7 @@ class Policy:
     drain_within: timedelta = timedelta(seconds=60)
     tick: timedelta = timedelta(seconds=15)
     max_pod_age: timedelta | None = None
-    idle_stops: bool = False  # idle pods are stopped where that can be done, not destroyed
+    idle_stops: bool = False  # idle pods are stopped, not destroyed, if the provider can stop
     max_stopped: timedelta | None = None
     max_hourly_usd: Decimal | None = None
     daily_budget_usd: Decimal | None = None
@@ -181,7 +182,7 @@ class Policy:
 
 
 class Rule(StrEnum):
-    """The rules of a decision, as its steps name them: what is wished, then the guardrails."""
+    """The rules of a decision, as its steps name them: the wish first, then the guardrails."""
 
     OVERRIDE = "override"
     UNKNOWN = "unknown"
@@ -205,7 +206,7 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One rule's part in a decision: how many pods before it, how many after."""
+    """What one rule did in a decision: the number of pods before it and after it."""
 
     rule: Rule
     before: int
@@ -215,29 +216,29 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retire:
-    """A pod that is to be retired."""
+    """A pod to retire."""
 
     pod_id: int
     rule: PodRule
     because: str
-    stop: bool = False  # its disk is kept where the provider can do that
+    stop: bool = False  # stop it and keep its disk, if the provider can do that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewPod:
-    """A start: a pod that is rented on an offer."""
+    """A start: a new pod on an offer."""
 
     offer: OfferFacts
     takes_place: ClassVar[bool] = True
 
     @property
     def hourly_usd(self) -> Decimal:
-        """USD/hour that it adds."""
+        """USD/hour that this pod adds."""
         return self.offer.hourly_usd
 
     @property
     def because(self) -> str:
-        """Why this offer."""
+        """Why this offer was chosen."""
         return self.offer.because
 
 
@@ -246,9 +247,9 @@ class ResumePod:
     """A start: a stopped pod that runs again."""
 
     pod_id: int
-    hourly_usd: Decimal  # that it adds to the rent of its disk
+    hourly_usd: Decimal  # what it adds to the rent of its disk
     because: str
-    takes_place: ClassVar[bool] = False  # among the pods that may bill it has one already
+    takes_place: ClassVar[bool] = False  # it already has a place among the pods that may bill
 
 
 Start = NewPod | ResumePod
@@ -259,12 +260,12 @@ class Decision:
     """What one tick does, and why."""
 
     depth: int | None
-    active: int  # pods that work or will work, before
+    active: int  # pods that work or will work, before this tick
     desired: int  # clamp(ceil(depth / target_depth_per_pod), min_instances, max_instances)
     target: int  # pods after every guardrail: what this tick moves towards
     steps: Sequence[Step]
     spawn: Sequence[NewPod] = ()
     resume: Sequence[ResumePod] = ()
     retire: Sequence[Retire] = ()
-    binding: Rule | None = None  # what kept the target from what was wished
+    binding: Rule | None = None  # the last rule that lowered the target below the wish
     sentence: str = ""

@@ -35,7 +35,7 @@ def accounts_of(fleet: Fleet, now: datetime) -> tuple[Sequence[Account], str]:
         return (), "the fleet has no account to rent from; give it one"
     usable = [a for a in accounts if a.enabled and not breaker.is_open(a, now=now)]
     if not usable:
-        return (), "every account of the fleet is disabled, or left alone after failures"
+        return (), "every account of the fleet is disabled, or paused after failures"
     return usable, ""
 
 
@@ -64,7 +64,7 @@ def offers_for(
         return (), why
     offers = _still_there(offers_of(accounts, disk_gb=fleet.disk_gb), accounts)
     if not offers:
-        return (), "no account has told what can be rented yet"
+        return (), "no account of the fleet has an offer now"
     try:
         wish = wanted(fleet)
     except ValueError as exc:  # no form let it in: what is idle must still be retired

@@ -41,7 +41,13 @@ def some_pods(fleet: Fleet, accounts: list[Account], count: int, now: datetime) 
             pod=pod, fleet=fleet, hourly_usd=pod.hourly_usd, since=pod.requested_at
         )
         for after, before, by, why, seconds in (
-            ("", "requested", "tick", "41,800,000 items at 1,000,000 a pod want 42", 0),
+            (
+                "",
+                "requested",
+                "tick",
+                "the backlog needs 42 pods (41,800,000 items at 1,000,000 per pod)",
+                0,
+            ),
             ("requested", "creating", "spawn", "claimed", 1),
             ("creating", "booting", "spawn", "created", 4),
             ("booting", "ready", "health", "its agent beats", 81),
@@ -85,18 +91,18 @@ def make_rows() -> None:
         some_pods(fleet, accounts, count, now)
         some_samples(fleet, depth, now)
         steps = [
-            ("demand", count, 42, f"{depth:,} items at 1,000,000 a pod"),
+            ("demand", count, 42, f"{depth:,} items at 1,000,000 per pod"),
             ("max_instances", 42, 6, "max_instances is 6"),
-            ("max_hourly_usd", 6, 6, "$4.00/h has $3.4400/h committed, 1 more fit"),
-            ("spawn_per_tick", 6, 6, "at most 1 new a tick"),
+            ("max_hourly_usd", 6, 6, "$3.4400/h of $4.00/h is committed, enough for 1 more pod"),
+            ("spawn_per_tick", 6, 6, "a tick starts at most 1 pod"),
         ]
         Tick.objects.create(
             fleet=fleet, at=now, token=1, depth=depth, pending=320, active=count, ready=3, desired=6,
             target=6, spawned=1, retired=0, items_per_second=26.2, hourly_usd=Decimal("2.55"),
             spent_today_usd=Decimal("17.42"), binding="max_instances", milliseconds=12,
             sentence=f"has {count} pods, starts 1 pod (NVIDIA L4 at $0.39/h and 8.4 items/s: $12.90 per "
-            f"million items, best of 14); {depth:,} items at 1,000,000 a pod want 42; held at 6 since "
-            "max_instances is 6",
+            f"million items, best of 14); the backlog needs 42 pods ({depth:,} items at 1,000,000 "
+            "per pod); limited to 6 because max_instances is 6",
             steps=[dict(zip(("rule", "before", "after", "because"), s, strict=True)) for s in steps],
             snapshot={"depth": depth, "pending": 320},
         )  # fmt: skip

@@ -218,8 +218,8 @@ LIMITS: Final = (
     Mutation(
         name="unknown-backlog-retires-no-idle-pod",
         file="fleet/decision/decide.py",
-        before='''wished for."""\n    if seen.depth is None:\n        return []''',
-        after='''wished for."""\n    if False:\n        return []''',
+        before='''pods stay."""\n    if seen.depth is None:\n        return []''',
+        after='''pods stay."""\n    if False:\n        return []''',
         tests=(DECIDE + "test_an_unknown_backlog_leaves_idle_pods_where_they_are",),
     ),
     Mutation(

@@ -83,7 +83,7 @@ def test_a_stopped_pod_runs_again_before_a_dearer_one_is_rented_and_its_agent_ma
     decision = tick(stopping)
     assert (decision.spawn, [r.pod_id for r in decision.resume]) == ((), [pod.pk])
     assert f"resumes 1 pod (stopped pod {pod.pk} runs again at" in decision.sentence
-    assert "the best new one is no cheaper at" in PodEvent.objects.filter(pod=pod).last().because
+    assert "the best new pod is not cheaper at" in PodEvent.objects.filter(pod=pod).last().because
     stopping.run(200, until=lambda: is_in(pod, "booting"))
     assert stopping.redis.get(connecting.keys(pod).command(pod.name)) is None, Command.DRAIN
     stopping.beat(pod, done=9)

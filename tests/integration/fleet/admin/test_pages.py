@@ -225,7 +225,7 @@ def test_a_dry_run_says_what_would_be_and_changes_nothing(viewer: Client, redis_
     fleet = a_fleet(backlog_url=redis_url, stream="emb", mode="stop_all")
     pod = a_pod(fleet, READY)
     page = viewer.get(reverse("fleet-next", args=[fleet.pk])).content.decode()
-    assert "an operator stopped everything" in page
+    assert "an operator stopped the fleet" in page
     assert reverse("admin:pods_pod_change", args=[pod.pk]) in page
     pod.refresh_from_db()
     assert (pod.state, Tick.objects.count()) == ("ready", 0)

@@ -115,9 +115,7 @@ def test_when_everything_is_avoided_the_decision_says_which_and_since_when(fleet
     for key in ("cheap", "fast"):
         pod = a_pod(fleet, CREATING, offer_key=key)
         lifecycle.move(pod, FAILED, by="spawn", rule=PodRule.NO_CAPACITY, because="none left")
-    assert chosen(fleet)[1].startswith(
-        "2 offers fit and are left alone, the best since it was refus"
-    )
+    assert chosen(fleet)[1].startswith("2 fitting offers avoided for now (the best one: refused ")
 
 
 def test_a_new_gpu_gets_one_pod_until_its_first_item(fleet: Fleet) -> None:

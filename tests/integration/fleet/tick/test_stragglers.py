@@ -51,7 +51,7 @@ def test_the_worst_pod_drains_its_host_is_avoided_and_the_next_worst_stays(redis
     assert [(r.pod_id, r.rule) for r in decision.retire] == [(worst.pk, "straggler")]
     worst.refresh_from_db()
     assert worst.state == "draining"
-    assert "of the items per dollar that others on its GPU do" in worst.retire_because
+    assert "of the items per dollar that its peers on this GPU finish" in worst.retire_because
     again = ticking.tick_fleet(fleet.pk)
     assert again is not None
     assert again.retire == ()
@@ -92,4 +92,4 @@ def test_a_pod_that_beats_and_takes_nothing_gives_its_place_up_once_items_have_w
     add_items(redis_url, 10)
     assert ticked(fleet, time, pod, minutes=5) == []
     [because] = ticked(fleet, time, pod, minutes=1)
-    assert because == "has taken nothing for 3600 s while items wait"
+    assert because == "has taken no item for 3600 s while items wait"

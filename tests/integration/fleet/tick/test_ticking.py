@@ -307,9 +307,9 @@ def test_orphans_take_places_and_money(fleet: Fleet, redis_url: str) -> None:
 def test_a_disabled_or_failing_account_is_not_rented_from(fleet: Fleet, redis_url: str) -> None:
     add_items(redis_url, 1000)
     Account.objects.update(open_until=clock.utcnow() + timedelta(hours=1))
-    assert "left alone after failures" in tick(fleet).sentence
+    assert "paused after failures" in tick(fleet).sentence
     Account.objects.update(open_until=None, offers=[])
-    assert "no account has told what can be rented yet" in tick(fleet).sentence
+    assert "no account of the fleet has an offer now" in tick(fleet).sentence
 
 
 def test_the_schedule_of_a_fleet_is_made_once_and_then_the_operators(fleet: Fleet) -> None:

@@ -284,9 +284,13 @@ def test_an_override_holds_until_its_end_within_the_guardrails() -> None:
 @pytest.mark.parametrize(
     ("seen", "p", "words"),
     [
-        (snapshot(1000), policy(), ["1,000 items at 100 a pod want 10", "at most 1 new a tick"]),
+        (
+            snapshot(1000),
+            policy(),
+            ["needs 10 pods (1,000 items at 100 per pod)", "because a tick starts at most 1 pod"],
+        ),
         (snapshot(None, unknown_because="no stream"), policy(), ["unknown (no stream)"]),
-        (snapshot(50, pods=[pod_facts(1)]), policy(), ["keeps 1 pod", "want 1"]),
+        (snapshot(50, pods=[pod_facts(1)]), policy(), ["keeps 1 pod", "needs 1 pod "]),
         (snapshot(5000, offers=()), policy(), ["0 offers can be rented"]),
     ],
 )

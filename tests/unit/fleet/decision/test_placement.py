@@ -189,8 +189,8 @@ def test_an_interruptible_offer_that_is_taken_away_too_often_leaves_its_place_to
     assert rank(offers, ANY, knows({"A": 8.0}, failures=old), room=1)[0].key == "a"
 
 
-def test_why_nothing_is_rented_names_the_best_that_is_left_alone() -> None:
+def test_the_reason_for_no_offer_names_the_best_avoided_one() -> None:
     known = knows({"A": 8.0}, failures=[failed(Trouble.REFUSED, ago=30)])
     assert rank([an_offer("a")], ANY, known, room=1) == ()
-    assert why_none([an_offer("a")], ANY, known).endswith("since it was refused 30 s ago")
-    assert why_none([], ANY, known) == "no offer fits what the fleet asks for"
+    assert why_none([an_offer("a")], ANY, known).endswith("(the best one: refused 30 s ago)")
+    assert why_none([], ANY, known) == "no offer fits the fleet's offer_query"

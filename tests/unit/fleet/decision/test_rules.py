@@ -52,7 +52,7 @@ def test_stop_all_ends_stopped_pods_by_its_own_rule_though_nothing_runs() -> Non
     seen = snapshot(0, pods=[pod_facts(1, STOPPED)], spent_today_usd=Decimal(9))
     p = policy(mode=Mode.STOP_ALL, daily_budget_usd=Decimal(1))
     [leaving] = decide(seen, p).retire
-    assert (leaving.rule, leaving.because) == (PodRule.STOP_ALL, "an operator stopped everything")
+    assert (leaving.rule, leaving.because) == (PodRule.STOP_ALL, "an operator stopped the fleet")
 
 
 def test_a_spent_budget_ends_what_runs_by_its_own_rule_and_what_is_stopped_for_want_of_it() -> None:

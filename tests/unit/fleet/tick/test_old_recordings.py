@@ -110,6 +110,6 @@ def test_an_old_recording_is_read_and_decided(raw: dict[str, Any]) -> None:
         spent_today_usd=Decimal("1.25"),
     )
     decision = decide(seen, policy(spawn_per_tick=2))
-    why = "stopped pod 7 runs again at $0.5/h: the best new one is no cheaper at $0.6/h"
+    why = "stopped pod 7 runs again at $0.5/h: the best new pod is not cheaper at $0.6/h"
     assert decision.spawn == (NewPod(offer=OFFER),)
     assert decision.resume == (ResumePod(pod_id=7, hourly_usd=Decimal("0.496"), because=why),)
