@@ -1,4 +1,4 @@
-"""Gathers what one decision is made from: rows, one probe, one read of the heartbeats."""
+"""Gathers the facts for one decision: rows, one probe, one read of the heartbeats."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,12 +33,12 @@ from pods.models import Orphan, Pod
 from pods.states import BOOTING, READY, STOPPED
 
 BOOTS_MEASURED = 20
-TICKS_READ = 60  # a quarter of an hour, unless told otherwise
+TICKS_READ = 60  # a quarter of an hour at the default period
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gathered:
-    """A snapshot, and the rows that it was made of."""
+    """A snapshot and the rows behind it."""
 
     seen: Snapshot
     policy: Policy
@@ -50,7 +50,7 @@ class Gathered:
 def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
     """The snapshot of a fleet and its policy. The number of queries and round trips is fixed.
 
-    `renew` also tells the agents that a manager lives: the tick does, who only looks does not.
+    `renew` also tells the agents that a manager lives. A tick renews; a preview does not.
     """
     depth, unknown_because = measure(fleet)
     pods = list(Pod.objects.filter(fleet=fleet).billable().order_by("pk"))
@@ -107,7 +107,7 @@ def measure(fleet: Fleet) -> tuple[Depth | None, str]:
 
 
 def policy_of(fleet: Fleet, limits: Limits, now: datetime) -> Policy:
-    """What the operator asked of a fleet, as values."""
+    """The operator's settings of a fleet, as values."""
     held = fleet.overrides.filter(until__gt=now).first()
     return Policy(
         target_depth_per_pod=fleet.target_depth_per_pod,
@@ -137,7 +137,7 @@ def policy_of(fleet: Fleet, limits: Limits, now: datetime) -> Policy:
 
 
 def _beats(pods: Sequence[Pod], *, renew: bool) -> tuple[dict[int, Beat], bool]:
-    """What the agents say; nothing, and False, where Redis does not answer."""
+    """The pods' heartbeats and True; or none and False, if Redis does not answer."""
     if not pods:
         return {}, True
     try:
@@ -147,7 +147,7 @@ def _beats(pods: Sequence[Pod], *, renew: bool) -> tuple[dict[int, Beat], bool]:
 
 
 def _plain_consumers(pods: Sequence[Pod], beats: dict[int, Beat]) -> dict[int, Consumer]:
-    """The consumers of READY pods that have no heartbeat: a user's own, named after its pod."""
+    """The consumers of READY pods without a heartbeat: users' own consumers, named like their pod."""
     silent = [p for p in pods if p.status is READY and p.pk not in beats]
     try:
         return dict(heartbeats.read(silent, consumers=True).consumers) if silent else {}
@@ -158,7 +158,7 @@ def _plain_consumers(pods: Sequence[Pod], beats: dict[int, Beat]) -> dict[int, C
 def _pod_facts(
     pod: Pod, beat: Beat | None, plain: Consumer | None, known: Experience, now: datetime
 ) -> PodFacts:
-    stopped = pod.status is STOPPED  # what its agent said last is history
+    stopped = pod.status is STOPPED  # the last heartbeat is out of date
     said = beat.said if beat is not None and not stopped else None
     idle = None
     if beat is not None and said is not None and said.idle_ms and not said.in_flight:
@@ -167,7 +167,7 @@ def _pod_facts(
     if plain is not None:
         in_flight = plain.pending
         since_ready = now - max(pod.ready_at or pod.requested_at, pod.heard_since or now)
-        # one that never got an item has been idle for as long as it could have, and as we know of
+        # a consumer that never got an item has been idle since it was ready, or since we know of it
         idle = None if in_flight else min(plain.idle or since_ready, since_ready)
     return PodFacts(
         pod_id=pod.pk,
@@ -192,7 +192,7 @@ def _pod_facts(
 
 
 def _proven(fleet: Fleet, pods: Sequence[Pod], working: set[int]) -> bool:
-    """Whether the fleet's template has acknowledged an item, now or before; remembers it."""
+    """Whether the fleet's template has acknowledged an item; remember it on the fleet's row."""
     wanted = template_hash(fleet)
     if fleet.proven_template == wanted:
         return True
@@ -215,7 +215,7 @@ def _peers(pods: Sequence[Pod]) -> int:
 
 
 def _last_ticks(fleet: Fleet, now: datetime) -> Sequence[tuple[datetime, int | None, int]]:
-    """When the last ticks were, and the depth and the pending items that they saw; newest first."""
+    """The last ticks, newest first: the time, the depth and the pending items of each."""
     before = Tick.objects.filter(fleet=fleet, at__lt=now).order_by("-at")
     return list(before.values_list("at", "depth", "pending")[:TICKS_READ])
 
@@ -223,7 +223,7 @@ def _last_ticks(fleet: Fleet, now: datetime) -> Sequence[tuple[datetime, int | N
 def _waiting_for(
     depth: Depth | None, ticks: Sequence[tuple[datetime, int | None, int]], now: datetime
 ) -> timedelta | None:
-    """How long each tick has seen items that nobody had taken; None where there are none for sure."""
+    """For how long each tick has seen items that no pod had taken; None if there may be none."""
     if depth is None or depth.estimated or depth.items <= depth.pending:
         return None
     since = now
@@ -235,10 +235,10 @@ def _waiting_for(
 
 
 def _boot_time(fleet: Fleet) -> timedelta | None:
-    """The median of the last boots, from the request that made the machine until the agent was there.
+    """The median time of the last boots, from the request for the machine until the pod was ready.
 
-    Not from the row's birth: a spawn that was held up by a lost message or an ill vendor would pass
-    for a slow boot, and one more pod for not worth it.
+    A boot does not begin with the row. A spawn that waited, for a lost message or a failing vendor,
+    would look like a slow boot, and the tick would then start too few pods.
     """
     boots = [
         (ready - (asked or requested)).total_seconds()

@@ -1,4 +1,4 @@
-"""What a fleet can rent: the offers of its accounts, weighed by what the fleet has seen of them."""
+"""The offers that a fleet can rent from its accounts, weighed by the fleet's experience."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -20,16 +20,16 @@ from pods.providers.base import Offer
 from pods.rules import BROKEN_RULES, LOST_RULES, OFFER_RULES
 from pods.states import ACTIVE, FAILED, LOST, TERMINATED, TERMINATING
 
-# Speeds older than that are of another model or image, most likely.
+# Older speeds most likely belong to another model or image.
 MEASURED_WITHIN: Final = timedelta(days=30)
 FAILURES_READ: Final = 500
-MICRO: Final = Decimal("0.000001")  # USD/hour, as rows keep it
+MICRO: Final = Decimal("0.000001")  # USD/hour; the precision of the columns
 
 _WANTED: Final = TypeAdapter(Wanted)
 
 
 def accounts_of(fleet: Fleet, now: datetime) -> tuple[Sequence[Account], str]:
-    """The accounts that the fleet may rent from now; or none, and why."""
+    """The accounts that the fleet may rent from now; or none, and the reason."""
     accounts = list(fleet.accounts.order_by("pk"))
     if not accounts:
         return (), "the fleet has no account to rent from; give it one"
@@ -40,12 +40,12 @@ def accounts_of(fleet: Fleet, now: datetime) -> tuple[Sequence[Account], str]:
 
 
 def offers_of(accounts: Iterable[Account], *, disk_gb: int) -> list[OfferFacts]:
-    """What the accounts' last surveys found, priced with a disk of that size."""
+    """The offers of the accounts' last surveys, priced with a disk of that size."""
     return [_facts(a, surveying.unpacked(packed), disk_gb) for a in accounts for packed in a.offers]
 
 
 def _still_there(offers: Iterable[OfferFacts], accounts: Iterable[Account]) -> list[OfferFacts]:
-    """Without what the survey saw on hosts that were rented from since it was made. One query."""
+    """The offers without those on hosts that were rented since the survey. One query."""
     since = Q()
     for account in accounts:
         if account.surveyed_at is not None:
@@ -58,7 +58,7 @@ def _still_there(offers: Iterable[OfferFacts], accounts: Iterable[Account]) -> l
 def offers_for(
     fleet: Fleet, now: datetime, known: Experience
 ) -> tuple[tuple[OfferFacts, ...], str]:
-    """The offers of the fleet's accounts, best first; or none, and why."""
+    """The offers of the fleet's accounts, best first; or none, and the reason."""
     accounts, why = accounts_of(fleet, now)
     if not accounts:
         return (), why
@@ -67,7 +67,9 @@ def offers_for(
         return (), "no account of the fleet has an offer now"
     try:
         wish = wanted(fleet)
-    except ValueError as exc:  # no form let it in: what is idle must still be retired
+    except (
+        ValueError
+    ) as exc:  # forms refuse it; if it is there, the tick must still retire idle pods
         return (), f"offer_query: {exc}"
     ranked = placement.rank(offers, wish, known, room=fleet.spawn_per_tick)
     return ranked, "" if ranked else placement.why_none(offers, wish, known)
@@ -76,7 +78,7 @@ def offers_for(
 def experience(
     fleet: Fleet, now: datetime, pods: Collection[Pod], working: Collection[int] = ()
 ) -> Experience:
-    """What the fleet has learned. `pods`: those that may bill; `working`: have acknowledged by now."""
+    """The fleet's experience. `pods` may bill; those in `working` have acknowledged an item."""
     speeds, proven = _measured(fleet, now)
     return Experience(
         speeds=speeds,
@@ -89,7 +91,7 @@ def experience(
 def _measured(fleet: Fleet, now: datetime) -> tuple[dict[Kind, float], frozenset[Kind]]:
     """Items/s by kind, and the kinds that have acknowledged an item. One query.
 
-    The mean is weighted with the rate itself: what a pod said while it had little to do weighs little.
+    The mean is weighted with the rate itself, so the low rate of a pod with little work weighs little.
     """
     rows = (
         Pod.objects.filter(fleet=fleet, done__gt=0, requested_at__gt=now - MEASURED_WITHIN)
@@ -106,7 +108,7 @@ def _measured(fleet: Fleet, now: datetime) -> tuple[dict[Kind, float], frozenset
 
 
 def _failures(now: datetime) -> tuple[Failure, ...]:
-    """The pods of all fleets that came to nothing lately: a bad host is bad for everybody. One query."""
+    """The pods of all fleets that failed lately: a bad host is bad for every fleet. One query."""
     refused = Q(state=FAILED.value, asked_at__isnull=False, retire_rule__in=OFFER_RULES)
     ended = Q(
         state__in=[TERMINATED.value, TERMINATING.value],
@@ -143,7 +145,7 @@ def _kind(pod: Pod) -> Kind:
 
 
 def _facts(account: Account, offer: Offer, disk_gb: int) -> OfferFacts:
-    """A survey asks for a disk of one size; a fleet's own is dearer or cheaper by its rent."""
+    """The facts of an offer. Surveys price one size of disk, so correct for the fleet's disk."""
     shared = {f.name for f in fields(OfferFacts)} & {f.name for f in fields(Offer)}
     values = {name: getattr(offer, name) for name in shared}
     if offer.gb_hourly_usd:
@@ -154,10 +156,10 @@ def _facts(account: Account, offer: Offer, disk_gb: int) -> OfferFacts:
 
 
 def wanted(fleet: Fleet) -> Wanted:
-    """What the fleet is willing to rent.
+    """The offers that the fleet accepts, from its offer_query.
 
     Raises:
-        ValueError: offer_query has a field that is unknown or malformed; the message says which.
+        ValueError: a field of offer_query is unknown or malformed; the message says which.
     """
     query = fleet.offer_query
     if not isinstance(query, dict):
@@ -173,7 +175,7 @@ def wanted(fleet: Fleet) -> Wanted:
     except ValidationError as exc:
         raise ValueError(_first_of(exc)) from exc
     if wish.min_reliability is not None and not 0 <= wish.min_reliability <= 1:
-        raise ValueError("min_reliability is a share, from 0 to 1")
+        raise ValueError("min_reliability must be a share from 0 to 1")
     return wish
 
 

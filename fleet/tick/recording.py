@@ -1,4 +1,4 @@
-"""A snapshot as JSON and back, so that what was decided can be replayed."""
+"""A snapshot as JSON and back, so that a decision can be replayed."""
 
 import base64
 import json
@@ -11,14 +11,14 @@ from pydantic_core import to_jsonable_python
 
 from fleet.decision.values import Snapshot
 
-# Above that the pods and offers are packed: a row of 10,000 pods is 20 kB instead of 2 MB.
+# Above this number the pods and offers are packed: 10,000 pods take 20 kB instead of 2 MB.
 PLAIN_ROWS: Final = 100
 ROWS: Final = ("pods", "offers")
 _SNAPSHOT: Final = TypeAdapter(Snapshot)
 
 
 def recorded(seen: Snapshot) -> dict[str, Any]:
-    """The snapshot as values of JSON: money as texts, durations in seconds."""
+    """The snapshot as JSON values: money as text, durations in seconds."""
     raw: dict[str, Any] = to_jsonable_python(seen, timedelta_mode="float")
     if len(seen.pods) + len(seen.offers) > PLAIN_ROWS:
         rows = json.dumps({name: raw.pop(name) for name in ROWS})
@@ -27,7 +27,7 @@ def recorded(seen: Snapshot) -> dict[str, Any]:
 
 
 def replayed(raw: Mapping[str, Any]) -> Snapshot:
-    """The snapshot that `recorded` wrote. Fields that this version does not know are passed over.
+    """The snapshot that `recorded` wrote. Fields that this version does not know are ignored.
 
     Raises:
         ValueError: it is not the record of a snapshot.

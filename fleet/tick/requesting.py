@@ -1,4 +1,4 @@
-"""Asks for pods: the rows of new pods, with everything that the fleet chooses for them."""
+"""Asks for pods: writes the rows of new pods, with all settings that come from the fleet."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from pods.rules import PodRule
 
 
 def request_pods(fleet: Fleet, starts: Sequence[NewPod], *, because: str) -> None:
-    """Write ahead a row for each new pod; its spawn goes out when the transaction commits."""
+    """Write a row for each new pod; send its spawn task when the transaction commits."""
     if not starts:
         return
     accounts = Account.objects.in_bulk({start.offer.account_id for start in starts})
@@ -37,13 +37,13 @@ def request_pods(fleet: Fleet, starts: Sequence[NewPod], *, because: str) -> Non
 
 
 def template_of(fleet_id: int) -> Template | None:
-    """What the fleet of that id chooses for its pods; None where there is no such fleet."""
+    """The settings that the fleet with this id gives its pods; None if there is no such fleet."""
     fleet = Fleet.objects.filter(pk=fleet_id).first()
     return None if fleet is None else template(fleet)
 
 
 def template(fleet: Fleet) -> Template:
-    """Everything that the life of a pod needs to know of its fleet."""
+    """All settings of a fleet that its pods need during their life."""
     return Template(
         fleet_id=fleet.pk,
         agent=agent_settings(fleet),
@@ -51,7 +51,7 @@ def template(fleet: Fleet) -> Template:
         template_hash=template_hash(fleet),
         disk_gb=fleet.disk_gb,
         handler_env=fleet.handler_env,
-        # A Celery broker is its app's own business: the agent beats at the installation's Redis.
+        # The Celery app connects to its broker itself; the agent beats at the installation's Redis.
         redis_url=fleet.backlog_url if fleet.backlog == Backlog.REDIS_STREAM else "",
         boot_seconds=fleet.boot_seconds,
         silent_seconds=fleet.silent_seconds,
@@ -60,13 +60,13 @@ def template(fleet: Fleet) -> Template:
 
 
 def template_hash(fleet: Fleet) -> str:
-    """What a canary proves: the image, the handler and its environment."""
+    """The hash of what a canary tests: the image, the handler and its environment."""
     proven = [fleet.image, fleet.handler, fleet.handler_env]
     return hashlib.sha256(json.dumps(proven, sort_keys=True).encode()).hexdigest()
 
 
 def agent_settings(fleet: Fleet) -> dict[str, str | int | float]:
-    """What the fleet tells its agents: AgentSettings but for what is the pod's own."""
+    """The fleet's part of AgentSettings; the rest belongs to the pod."""
     return {
         "fleet": fleet.name,
         "stream": fleet.stream,

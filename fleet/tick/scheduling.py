@@ -1,4 +1,4 @@
-"""The periodic task of each fleet: its interval is the fleet's tick period, and has no second home."""
+"""The periodic task of each fleet. Its interval is the one place that holds the tick period."""
 
 from datetime import timedelta
 from typing import Any, Final
@@ -12,7 +12,7 @@ DEFAULT_TICK: Final = timedelta(seconds=15)
 
 
 def keep_schedule(fleet: Fleet, *, every: timedelta | None = None) -> None:
-    """Make sure that beat ticks the fleet; `every` changes the period, None leaves it as it is.
+    """Make sure that beat ticks the fleet; `every` changes the period, None keeps it.
 
     The task belongs to the fleet by its id, never by its name: a fleet that is renamed keeps its
     task, and a new fleet with the old name gets a task of its own.

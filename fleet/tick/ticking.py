@@ -27,16 +27,16 @@ from pods.rules import PodRule
 from pods.states import READY
 
 log = structlog.get_logger(__name__)
-# Longer than the tick's hard time limit: whoever held it is dead by then.
+# Longer than the tick's hard time limit: the holder has been killed by then.
 LEASE: Final = timedelta(seconds=45)
 LONGEST_SENTENCE: Final = 600
 
 
 def tick_fleet(fleet_id: int) -> Decision | None:
-    """Decide once on a fleet and write the decision down; None where another tick is at it.
+    """Decide once on a fleet and record the decision; None if another tick holds the lease.
 
-    Safe to run twice, at the same time, or to be killed at any line: what was decided is written in
-    one transaction that holds only while the lease's token is still ours.
+    It is safe to run this twice, to run it at the same time, and to kill it at any line. One
+    transaction writes the whole decision, and only if the lease's token is still ours.
     """
     began = time.monotonic()
     fleet = Fleet.objects.select_related("schedule__interval").get(pk=fleet_id)
@@ -64,11 +64,11 @@ def preview(fleet: Fleet) -> Decision:
 
 
 def take_lease(fleet: Fleet) -> int | None:
-    """The lease's new token, or None while another holds it."""
+    """Take the lease and return its new token; None while another tick holds it."""
     now = utcnow()
     seen, _ = Lease.objects.get_or_create(fleet=fleet)
-    # Compared with the token that was read, not read again afterwards: whoever stands still in
-    # between would read the token of the tick that took over.
+    # The update compares with the token that was read. If the token were read after the update, a
+    # tick that stands still in between would read the token of the tick that took over.
     free = Lease.objects.filter(
         Q(until__isnull=True) | Q(until__lt=now), fleet=fleet, token=seen.token
     )
@@ -78,10 +78,10 @@ def take_lease(fleet: Fleet) -> int | None:
 
 
 def _write(fleet: Fleet, token: int, gathered: Gathered, decision: Decision, began: float) -> None:
-    """The decision's row and a REQUESTED row for each new pod, together.
+    """Write the decision's row and a REQUESTED row for each new pod, in one transaction.
 
     Raises:
-        Overtaken: the lease is another's by now, or a pod has appeared that was not counted.
+        Overtaken: another tick has taken the lease, or a pod appeared that was not counted.
     """
     seen = gathered.seen
     with transaction.atomic():
@@ -124,12 +124,12 @@ def _write(fleet: Fleet, token: int, gathered: Gathered, decision: Decision, beg
 
 
 def _still_asked_for(fleet: Fleet, gathered: Gathered) -> None:
-    """Make sure that no guardrail was edited since this tick read them, however long ago that was.
+    """Make sure that no guardrail was edited since this tick read them.
 
     Raises:
-        Overtaken: one was; the next tick decides by it.
+        Overtaken: one was edited; the next tick decides with the new value.
     """
-    # An update: who edits at this moment waits for our commit, and the next tick obeys.
+    # This is an update, so an edit at this moment waits for our commit and counts for the next tick.
     same = Fleet.objects.filter(pk=fleet.pk, version=fleet.version).update(version=fleet.version)
     policy = gathering.policy_of(fleet, Limits.get(), gathered.seen.now)
     if not same or policy != gathered.policy:
@@ -137,7 +137,7 @@ def _still_asked_for(fleet: Fleet, gathered: Gathered) -> None:
 
 
 def _sample(fleet: Fleet, gathered: Gathered) -> None:
-    """One row for the charts, with the grain that it has among the ones before it."""
+    """Write one row for the charts, with its grain among the rows before it."""
     seen = gathered.seen
     Sample.objects.create(
         fleet=fleet,
@@ -158,7 +158,7 @@ def _oldest_seconds(gathered: Gathered) -> float | None:
 
 
 def _retire(gathered: Gathered, decision: Decision) -> None:
-    """Begin the end of each pod that the decision retires; one that moved meanwhile waits a tick."""
+    """Retire the pods that the decision names; a pod that moved meanwhile waits for the next tick."""
     for leaving in decision.retire:
         pod, rule = gathered.pods[leaving.pod_id], leaving.rule
         because = f"{rule.value}: {leaving.because}"
@@ -170,7 +170,7 @@ def _retire(gathered: Gathered, decision: Decision) -> None:
 
 
 def _stopped(pod: Pod, rule: PodRule, because: str) -> bool:
-    """Whether its disk is kept: not where its provider cannot do that, or cannot be reached at all.
+    """Stop a pod that keeps its disk; False if its provider cannot stop pods or cannot be reached.
 
     Raises:
         Overtaken: the row changed since it was read.
