@@ -1,4 +1,4 @@
-"""After a lost database: rows again for the machines that bill on, from the tags they carry."""
+"""Adoption after a lost database: machines that still bill get rows again, from their tags."""
 
 import uuid
 from collections import defaultdict
@@ -23,12 +23,12 @@ from pods.states import BOOTING, STOPPED
 
 
 class CannotAdopt(ValueError):
-    """It would go wrong; the message says what is missing."""
+    """The adoption would go wrong; the message says what is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A machine that some installation of ours made."""
+    """A machine that some installation of Podfleet made."""
 
     account: Account
     machine: Machine
@@ -38,7 +38,7 @@ class Found:
     known: bool  # it has a row here
 
     def as_json(self) -> dict[str, str | int | bool]:
-        """For machines: money as text."""
+        """The machine as JSON values: money as text."""
         return {
             "installation": self.slug,
             "fleet_id": self.fleet_id,
@@ -56,7 +56,7 @@ def found_machines(
     """Every machine of any installation on these accounts. Changes nothing.
 
     Raises:
-        ProviderError: an account's list cannot be had; what is missing from it would be stranded.
+        ProviderError: a vendor did not give the whole list; a missing machine would stay without a row.
         CannotConnect: an account cannot be used as it is.
     """
     found = []
@@ -88,24 +88,24 @@ def found_machines(
 def adopt(found: Sequence[Found], slug: str, fleets: Mapping[int, Fleet]) -> Sequence[Pod]:
     """Take over an installation's name and give its machines rows, all of them or none.
 
-    `fleets`: the fleet here for each fleet id of that installation. Machines that have a row are left
-    alone, so that a second call does no harm. They are booked from now on: what they had cost before
-    is in the vendor's bill alone.
+    `fleets`: the fleet here for each fleet id of that installation. A machine with a row is not
+    touched, so a second call does no harm. The ledger books the machines from now on; only the
+    vendor's bill has their earlier cost.
 
     Raises:
-        CannotAdopt: this installation has pods of its own under another name, or a fleet is missing;
-            its machines would be taken for orphans.
+        CannotAdopt: this installation has pods of its own under another name, or a fleet is missing:
+            the manager would then destroy the fleet's machines as orphans.
     """
     theirs = [f for f in found if f.slug == slug]
     wanted = {f.fleet_id for f in theirs if not f.known}
     missing = sorted(wanted - fleets.keys())
     if not theirs:
         known = ", ".join(sorted({f.slug for f in found})) or "none"
-        raise CannotAdopt(f"no machine of the installation {slug} is there; found: {known}")
+        raise CannotAdopt(f"the installation {slug} has no machines; installations found: {known}")
     if missing:
         raise CannotAdopt(
-            f"fleet {', '.join(map(str, missing))} of {slug} has machines too: name the fleet here "
-            "that takes them, as NAME=ID, else they would be destroyed as orphans"
+            f"fleet {', '.join(map(str, missing))} of {slug} has machines too; give NAME=ID with "
+            "the fleet that takes them, else they would be destroyed as orphans"
         )
     with transaction.atomic():
         _become(slug)
@@ -123,7 +123,7 @@ def adopt(found: Sequence[Found], slug: str, fleets: Mapping[int, Fleet]) -> Seq
 
 
 def _become(slug: str) -> None:
-    """Take the installation's name, unless machines bill under ours."""
+    """Take over the installation's name, unless machines bill under our own name."""
     own = Installation.own().slug
     if own == slug:
         return
@@ -135,7 +135,7 @@ def _become(slug: str) -> None:
 
 
 def _row(found: Found, fleet: Fleet) -> Pod:
-    """The row that its tick would have written, with what the vendor says of the machine."""
+    """The row that a tick would have written, with the vendor's facts about the machine."""
     return pod_of_machine(
         requesting.template(fleet),
         found.account,

@@ -1,4 +1,4 @@
-"""What operators do to a fleet: the verbs behind the admin and the command line."""
+"""The verbs of operators: the admin, the API and the command line all call them."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
@@ -19,7 +19,7 @@ from pods.base.redis import make_consumer_group, redis_client
 from pods.models import Account
 
 LOCAL: Final = "local"
-# What `set` and the forms may change; the rest is the software's.
+# The fields that `set` and the forms may change; the software writes the others.
 EDITABLE: Final = tuple(
     f.name
     for f in Fleet._meta.get_fields()
@@ -30,7 +30,7 @@ EDITABLE: Final = tuple(
 
 
 class EditedMeanwhile(Exception):
-    """Somebody else changed the fleet since it was read: read it again, then decide again."""
+    """Somebody else changed the fleet since it was read; read it again, then edit again."""
 
 
 def create_fleet(
@@ -41,9 +41,10 @@ def create_fleet(
     by: str,
     **values: Any,
 ) -> Fleet:
-    """A new fleet with its schedule and its consumer group, ready for its first tick.
+    """Create a fleet with its schedule and its consumer group, ready for its first tick.
 
-    `accounts` are names; none means the `local` account, which is made where it is missing.
+    `accounts` are names. Without any, the fleet gets the `local` account, which is made if it is
+    missing.
 
     Raises:
         ValidationError: a value is wrong; the message says which and what would be right.
@@ -71,9 +72,9 @@ def create(
 
 
 def prepare(fleet: Fleet) -> bool:
-    """Survey the accounts that nobody has asked yet, and make the consumer group.
+    """Survey the accounts that were never surveyed, and make the consumer group.
 
-    False: Redis does not answer, so the group is not made yet; the first tick's probe says so.
+    Return False if Redis does not answer. Then the group is not made yet, and the decisions say so.
 
     Raises:
         ValidationError: as `make_group`.
@@ -84,7 +85,7 @@ def prepare(fleet: Fleet) -> bool:
 
 
 def check(fleet: Fleet, accounts: Sequence[Account] | None = None) -> None:
-    """Everything that must be right; `accounts`: those that the fleet will have, if they change.
+    """Check all values of a fleet; `accounts`: those that it will have, if they change.
 
     Raises:
         ValidationError: with a message for each field that is wrong.
@@ -94,14 +95,14 @@ def check(fleet: Fleet, accounts: Sequence[Account] | None = None) -> None:
 
 
 def check_supply(fleet: Fleet, accounts: Sequence[Account]) -> None:
-    """Whether these accounts can run what the fleet asks for.
+    """Check that these accounts can run the fleet's pods.
 
     Raises:
         ValidationError: with a message for each field that is wrong.
     """
     wrong: dict[str, str] = {}
     if not fleet.image and any(a.provider != LOCAL for a in accounts):
-        wrong["image"] = "name the image of the pods: all but local accounts run containers"
+        wrong["image"] = "name the image of the pods; only local accounts need none"
     try:
         market.wanted(fleet)
     except ValueError as exc:
@@ -122,16 +123,16 @@ def _account(name: str) -> Account:
 
 
 def survey_if_new(account: Account) -> None:
-    """Ask an account that nobody has asked yet what it offers: the first tick should not wait."""
+    """Survey the offers of an account that was never surveyed, so that the first tick has some."""
     if account.surveyed_at is None:
         surveying.survey_account(account)
 
 
 def make_group(fleet: Fleet) -> bool:
-    """Create the fleet's stream and consumer group where they are missing; False: Redis is down.
+    """Create the fleet's stream and consumer group if they are missing; False if Redis is down.
 
     Raises:
-        ValidationError: Redis refuses the stream, or nobody can be called by that host's name.
+        ValidationError: Redis refuses the stream, or the address has an impossible host name.
     """
     if fleet.backlog != Backlog.REDIS_STREAM:
         return True
@@ -142,7 +143,7 @@ def make_group(fleet: Fleet) -> bool:
         raise ValidationError({"stream": f"{fleet.stream}: {exc}"}) from exc
     except RedisError:
         return False
-    except UnicodeError as exc:  # of the look-up: a label too long, or none
+    except UnicodeError as exc:  # from the look-up of a name with a label that is empty or too long
         raise ValidationError({"backlog_url": f"not the name of a host: {exc}"}) from exc
     return True
 
@@ -158,8 +159,7 @@ def edit(
     """Change fields, the accounts or the period of a fleet; in force from the next tick.
 
     The write is a compare-and-swap on the fleet's version: two operators who edit at once do not
-    overwrite each other silently. After a change of where its items wait or of its accounts,
-    `prepare` is to be called.
+    overwrite each other silently. After a change of its backlog or its accounts, call `prepare`.
 
     Raises:
         ValidationError: a name or a value is wrong.
@@ -183,7 +183,7 @@ def edit(
 
 
 def _write(fleet: Fleet, changes: Collection[str], *, by: str) -> None:
-    """Save these fields under the version that was read. Called inside a transaction."""
+    """Save these fields if the version is still the one that was read. Needs a transaction."""
     claim_version(fleet)
     if changes:
         fleet._change_reason = f"set {', '.join(sorted(changes))} by {by}"  # type: ignore[attr-defined]
@@ -191,15 +191,17 @@ def _write(fleet: Fleet, changes: Collection[str], *, by: str) -> None:
 
 
 def claim_version(fleet: Fleet) -> None:
-    """Raise the fleet's version, if it is still the one that was read.
+    """Increase the fleet's version by one, if it is still the version that was read.
 
     Raises:
-        EditedMeanwhile: it is not.
+        EditedMeanwhile: the version has changed since.
     """
     if not Fleet.objects.filter(pk=fleet.pk, version=fleet.version).update(
         version=F("version") + 1
     ):
-        raise EditedMeanwhile(f"{fleet.name} was changed by somebody else; look again, then edit")
+        raise EditedMeanwhile(
+            f"somebody else changed {fleet.name} meanwhile; load it again, then edit"
+        )
     fleet.version += 1
 
 
@@ -209,7 +211,7 @@ def set_mode(fleet: Fleet, mode: Mode, *, by: str) -> Fleet:
     A fleet with a wrong value cannot run, but it can always be paused and stopped.
 
     Raises:
-        ValidationError: the fleet is to run, and a value is wrong.
+        ValidationError: the mode is RUNNING, and a value of the fleet is wrong.
         EditedMeanwhile: the fleet changed since `fleet` was read.
     """
     if mode is Mode.RUNNING:

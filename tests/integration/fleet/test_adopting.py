@@ -70,7 +70,7 @@ def test_nothing_is_adopted_without_a_fleet_for_each_machine(world: World) -> No
     found = adopting.found_machines([world.account], connect=world.connect)
     with pytest.raises(CannotAdopt, match=f"fleet {fleet_id} of {slug} has machines too"):
         adopting.adopt(found, slug, {fleet_id + 1: world.fleet})
-    with pytest.raises(CannotAdopt, match=f"no machine of the installation 123abc.*{slug}"):
+    with pytest.raises(CannotAdopt, match=f"the installation 123abc has no machines.*{slug}"):
         adopting.adopt(found, "123abc", {fleet_id: world.fleet})
     assert Installation.tag() != f"pf-{slug}"
     world.reconcile()

@@ -237,7 +237,7 @@ def test_two_operators_who_edit_at_once_do_not_overwrite_each_other(fleet: Fleet
     fleet.refresh_from_db()
     hers, his = Fleet.objects.get(pk=fleet.pk), Fleet.objects.get(pk=fleet.pk)
     operating.edit(hers, {"max_instances": 7}, by="ann")
-    with pytest.raises(EditedMeanwhile, match="changed by somebody else"):
+    with pytest.raises(EditedMeanwhile, match="somebody else changed"):
         operating.edit(his, {"max_instances": 2}, by="bob")
     assert Fleet.objects.get(pk=fleet.pk).max_instances == 7
     assert Fleet.history.filter(id=fleet.pk).count() >= 2
