@@ -1,4 +1,4 @@
-"""Accounts, pods and their history in the admin: shows rows, calls verbs."""
+"""Accounts, pods and their history in the admin, which shows rows and calls verbs."""
 
 from pods.admin import accounts, history, pods
 

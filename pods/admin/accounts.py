@@ -1,4 +1,4 @@
-"""Accounts in the admin, with how they are."""
+"""Accounts in the admin, with their health."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,12 +19,12 @@ from pods.models import Account
 
 
 class AccountForm(ModelForm):  # type: ignore[type-arg]
-    """An account: refused where the command line would refuse it."""
+    """The form of an account; it refuses the same values as the command line."""
 
     tried: Tried
 
     def full_clean(self) -> None:
-        """Try the account with a real call, once all fields are right."""
+        """Try the account with a real call if all fields are right."""
         super().full_clean()
         if not self.is_bound or self.errors:
             return
@@ -37,7 +37,7 @@ class AccountForm(ModelForm):  # type: ignore[type-arg]
 
 @admin.register(Account)
 class AccountAdmin(ModelAdmin):  # type: ignore[misc]
-    """Accounts, with how they are."""
+    """The list and the page of accounts, with their health."""
 
     form = AccountForm
     list_display = ("name", "provider", "enabled", "shown_health", "surveyed_at", "swept_at")
@@ -61,16 +61,16 @@ class AccountAdmin(ModelAdmin):  # type: ignore[misc]
 
     @display(description="offers known")
     def offers_known(self, account: Account) -> int:
-        """How many offers the last survey found."""
+        """The number of offers that the last survey found."""
         return len(account.offers)
 
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
-        """Save, then ask the account what it offers."""
+        """Save the account, then survey its offers."""
         editing.write_account(obj, form.changed_data, tried=form.tried)
         if obj.enabled:
             self._survey(request, [obj])
 
-    @action(description="Ask what can be rented", permissions=["change"])
+    @action(description="Survey offers now", permissions=["change"])
     def survey(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
         """Survey the accounts now."""
         self._survey(request, list(accounts))

@@ -1,4 +1,4 @@
-"""What lists of rows have in common that verbs write, and operators only read."""
+"""The base of lists whose rows only verbs write and operators only read."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -13,37 +13,37 @@ from pods.base import csv
 
 
 class ReadOnly(ModelAdmin):  # type: ignore[misc]
-    """State and history are shown, never edited."""
+    """Shows state and history, and never edits them."""
 
     actions_on_bottom = False
 
     def has_add_permission(self, _request: HttpRequest) -> bool:
-        """Rows are made by verbs."""
+        """False: only verbs create rows."""
         return False
 
     def has_change_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
-        """Rows are changed by verbs."""
+        """False: only verbs change rows."""
         return False
 
     def has_delete_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
-        """History stays."""
+        """False: history stays."""
         return False
 
     actions: ClassVar[Sequence[Any]] = ("as_csv", "as_json")
     exported: ClassVar[
         Sequence[str]
-    ] = ()  # columns; none: all of the row's own, where no secret is
+    ] = ()  # columns; empty: all of the row's own columns, only for rows without secrets
 
     @action(description="Export as CSV")
     def as_csv(self, _request: HttpRequest, rows: QuerySet[Any]) -> StreamingHttpResponse:
-        """The chosen rows, a line each; also hundreds of thousands."""
+        """The chosen rows as CSV, one per line; also for hundreds of thousands of rows."""
         names = self._columns()
         lines = csv.csv_lines(names, rows.values_list(*names).iterator())
         return self._download(lines, "text/csv", "csv")
 
     @action(description="Export as JSON")
     def as_json(self, _request: HttpRequest, rows: QuerySet[Any]) -> StreamingHttpResponse:
-        """The chosen rows, a JSON object a line; money as text."""
+        """The chosen rows as JSON, one object per line; money as text."""
         lines = (
             json.dumps(r, default=str) + "\n" for r in rows.values(*self._columns()).iterator()
         )

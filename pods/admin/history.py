@@ -8,7 +8,7 @@ from pods.models import Orphan, PodEvent
 
 @admin.register(Orphan)
 class OrphanAdmin(ReadOnly):
-    """Machines of ours without a row."""
+    """The list of our machines without a row."""
 
     list_display = ("name", "external_id", "account", "first_seen_at", "last_seen_at", "outcome")
     list_filter = ("account",)

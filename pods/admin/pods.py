@@ -1,4 +1,4 @@
-"""Pods in the admin, with what an operator asks of them first."""
+"""Pods in the admin, with the facts that an operator needs first."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -45,17 +45,17 @@ EVENTS_SHOWN: Final = 100
 
 
 class LivingFilter(admin.SimpleListFilter):
-    """What may bill first: the rest is history."""
+    """Shows pods that may bill first; the others are history."""
 
     title = "billing"
     parameter_name = "billing"
 
     def lookups(self, _request: HttpRequest, _model_admin: Any) -> Sequence[tuple[str, str]]:
-        """The choices besides the default."""
+        """The choices in addition to the default."""
         return [("ended", "ended"), ("all", "all")]
 
     def choices(self, changelist: Any) -> Any:
-        """The default is to show what may bill."""
+        """All choices; the default is pods that may bill."""
         first, *others = super().choices(changelist)
         yield {**first, "display": "may bill"}
         yield from others
@@ -75,14 +75,14 @@ def _lasted(since: datetime | None) -> str:
 
 @admin.register(Pod)
 class PodAdmin(ReadOnly):
-    """Pods."""
+    """The list and the pages of pods."""
 
     list_display = (
         "short_name", "fleet", "shown_state", "shown_age", "shown_idle", "shown_price", "shown_cost",
         "shown_million", "shown_rate", "shown_gpu", "shown_beat", "console",
     )  # fmt: skip
     list_fullwidth = True
-    # Not the address of Redis nor the handler's environment, which may hold passwords.
+    # Without the address of Redis and the handler's environment, which may hold passwords.
     exported = (
         "id", "name", "fleet__name", "account__name", "provider", "external_id", "state",
         "requested_at", "ready_at", "ended_at", "gpu_type", "gpu_count", "region", "host",
@@ -114,7 +114,7 @@ class PodAdmin(ReadOnly):
             },
         ),
         (
-            "Moments and inner facts",
+            "Times and internal facts",
             {
                 "classes": ("collapse",),
                 "fields": (
@@ -134,7 +134,7 @@ class PodAdmin(ReadOnly):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Pod]:
-        """With their cost."""
+        """The pods with their costs."""
         return columns.with_cost(Pod.objects.select_related("fleet", "account"), utcnow())
 
     @display(description="pod", ordering="name")
@@ -149,48 +149,48 @@ class PodAdmin(ReadOnly):
 
     @display(description="age", ordering="requested_at")
     def shown_age(self, pod: Pod) -> str:
-        """How long it has been, or was."""
+        """How old it is, or how long it existed."""
         return words.duration(pod.age(utcnow()))
 
     @display(description="idle", ordering="idle_since")
     def shown_idle(self, pod: Pod) -> str:
-        """How long it has had nothing to do."""
+        """For how long it has had nothing to do."""
         return _lasted(pod.idle_since) if pod.state == "ready" else "-"
 
     @display(description="$/h", ordering="hourly_usd")
     def shown_price(self, pod: Pod) -> str:
-        """What it bills while it runs."""
+        """The price while it runs."""
         return words.usd(pod.hourly_usd)
 
     @display(description="cost $", ordering="cost_usd")
     def shown_cost(self, pod: Any) -> str:
-        """What it has cost."""
+        """The cost so far."""
         return words.usd(pod.cost_usd)
 
     @display(description="$ / million", ordering="million_usd")
     def shown_million(self, pod: Any) -> str:
-        """What a million items have cost on it."""
+        """The cost of a million items on it."""
         return words.usd(pod.million_usd)
 
     @display(description="items/s", ordering="rate")
     def shown_rate(self, pod: Pod) -> str:
-        """The rate that its agent last said."""
+        """The rate that its agent last reported."""
         return words.per_second(pod.rate or None)
 
     @display(description="GPU", ordering="gpu_type")
     def shown_gpu(self, pod: Pod) -> str:
-        """Where it runs on what."""
+        """The account and the GPU type."""
         gpu = pod.gpu_type.removeprefix("NVIDIA ").removeprefix("GeForce ")
         return f"{pod.account} {gpu}".strip()
 
     @display(description="heartbeat", ordering="beat_at")
     def shown_beat(self, pod: Pod) -> str:
-        """How old the last heartbeat is that a sweep saw."""
+        """The age of the last heartbeat that a sweep saw."""
         return "-" if pod.state in OVER else _lasted(pod.beat_at)
 
     @display(description="console")
     def console(self, pod: Pod) -> str:
-        """The machine in the provider's own console."""
+        """A link to the machine in the provider's console."""
         if not pod.console_url.startswith("https://"):
             return "-"
         return format_html(
@@ -198,12 +198,12 @@ class PodAdmin(ReadOnly):
         )
 
     def get_urls(self) -> list[Any]:
-        """The logs have a page of their own."""
+        """The addresses, with a page for the logs."""
         logs = self.admin_site.admin_view(self.logs)
         return [path("<int:pod_id>/logs/", logs, name="pods_pod_logs"), *super().get_urls()]
 
     def logs(self, request: HttpRequest, pod_id: int) -> HttpResponse:
-        """What the pod's machine printed."""
+        """The page with the output of the pod's machine."""
         pod = self.get_object(request, str(pod_id))
         if pod is None or not self.has_view_permission(request, pod):
             raise Http404("there is no such pod")
@@ -222,7 +222,7 @@ class PodAdmin(ReadOnly):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """The pod's page, with what may be done to it."""
+        """The pod's page, with the actions that are possible."""
         pod = self.get_object(request, object_id)
         shown: dict[str, Any] = {} if pod is None else {
             "pod": pod, "age": self.shown_age(pod), "idle": self.shown_idle(pod),
@@ -238,26 +238,26 @@ class PodAdmin(ReadOnly):
         return answer
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
-        """Who may act on pods."""
+        """Whether the user may act on pods."""
         return request.user.has_perm("pods.change_pod")
 
-    @action(description="Drain: finish what is in hand, then destroy", permissions=["operate"])
+    @action(description="Drain: finish items in hand, then destroy", permissions=["operate"])
     def drain(self, request: HttpRequest, pods: QuerySet[Pod]) -> TemplateResponse | None:
-        """Retire the pods, once that is confirmed."""
+        """Retire the pods after the operator has confirmed it."""
         return self._end(request, pods, "drain", lambda pod, by: teardown.retire_pod(
             pod, by=by, rule=PodRule.OPERATOR, because="drained by an operator"
         ))  # fmt: skip
 
-    @action(description="Stop: drain, then keep the disk only", permissions=["operate"])
+    @action(description="Stop: drain, then keep only the disk", permissions=["operate"])
     def stop(self, request: HttpRequest, pods: QuerySet[Pod]) -> TemplateResponse | None:
-        """Stop the pods where their provider can, once that is confirmed."""
+        """Stop the pods whose provider can, after the operator has confirmed it."""
         return self._end(request, pods, "stop", lambda pod, by: teardown.stop_pod(
             pod, by=by, rule=PodRule.OPERATOR, because="stopped by an operator"
         ))  # fmt: skip
 
     @action(description="Destroy now: items in hand go to other pods", permissions=["operate"])
     def destroy(self, request: HttpRequest, pods: QuerySet[Pod]) -> TemplateResponse | None:
-        """Destroy the pods without a drain, once that is confirmed."""
+        """Destroy the pods without a drain after the operator has confirmed it."""
         return self._end(request, pods, "destroy", lambda pod, by: teardown.retire_pod(
             pod, by=by, rule=PodRule.OPERATOR, because="destroyed by an operator", drain=False
         ))  # fmt: skip
@@ -293,6 +293,6 @@ class PodAdmin(ReadOnly):
                 continue
             (begun if done else not_begun).append(self.short_name(pod))
         if begun:
-            messages.success(request, f"{verb}: begun for {', '.join(begun)}")
+            messages.success(request, f"{verb}: started for {', '.join(begun)}")
         if not_begun:
-            messages.warning(request, f"already on their way out, or ended: {', '.join(not_begun)}")
+            messages.warning(request, f"already ending or ended: {', '.join(not_begun)}")

@@ -1,4 +1,4 @@
-"""`manage.py account …`: accounts and their keys, each tried with a real call before it is saved."""
+"""`manage.py account …`: manages accounts and their keys, and tries each with a real call."""
 
 import json
 import sys
@@ -27,7 +27,9 @@ def _add_values(parser: ArgumentParser) -> None:
         help="Read the key from standard input and store it encrypted.",
     )
     secret.add_argument("--secret-ref", metavar="env:NAME|file:/path", help="Where the key is.")
-    parser.add_argument("--options", metavar="JSON", help="Options of the provider; no secrets.")
+    parser.add_argument(
+        "--options", metavar="JSON", help="Options for the provider. Do not put secrets here."
+    )
     parser.add_argument("--orphans", choices=[c.value for c in Account.Orphans])
     switch = parser.add_mutually_exclusive_group()
     switch.add_argument("--enable", action="store_const", const=True, dest="enabled")
@@ -50,13 +52,13 @@ class Command(OwnCommand):
             sub.add_argument("--json", action="store_true", help="Print JSON.")
             return sub
 
-        add = verb("add", "A new account.")
+        add = verb("add", "Add an account.")
         add.add_argument("--provider", required=True)
         _add_values(add)
-        change = verb("set", "Change an account; with --provider it is made where it is missing.")
+        change = verb("set", "Change an account; with --provider, add it if it is missing.")
         change.add_argument("--provider")
         _add_values(change)
-        verb("list", "All accounts, a line each.", named=False)
+        verb("list", "List all accounts, one per line.", named=False)
         verb("check", "Try an account's credentials with a real call.")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -77,7 +79,7 @@ class Command(OwnCommand):
     def _add(self, options: dict[str, Any]) -> None:
         name = options["name"]
         if Account.objects.filter(name=name).exists():
-            raise CommandError(f"there is an account {name!r} already; use `account set`")
+            raise CommandError(f"account {name!r} already exists; use `account set`")
         self._save(options, Account(name=name))
 
     def _set(self, options: dict[str, Any]) -> None:
@@ -88,7 +90,7 @@ class Command(OwnCommand):
         account = known or self._account(options)
         if options["provider"] not in {None, account.provider}:
             raise CommandError(
-                f"account {account} is {account.provider}'s; add another account for "
+                f"account {account} belongs to {account.provider}; add another account for "
                 f"{options['provider']}"
             )
         self._save(options, account)
@@ -146,7 +148,7 @@ def _json(text: str) -> Any:
     try:
         return json.loads(text, cls=TypedJSON)
     except ValueError as exc:
-        raise CommandError(f"--options: {short(text)} is no JSON: {exc}", returncode=2) from exc
+        raise CommandError(f"--options: {short(text)} is not JSON: {exc}", returncode=2) from exc
 
 
 def _described(account: Account) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`manage.py emulate runpod`: an emulated vendor, to try a fleet without money."""
+"""`manage.py emulate runpod`: serves an emulated vendor, to try a fleet without money."""
 
 from argparse import ArgumentParser, Namespace
 from typing import Any
@@ -23,7 +23,7 @@ class Command(OwnCommand):
         """Serve.
 
         Raises:
-            CommandError: the port or the folder cannot be had.
+            CommandError: the port or the folder cannot be used.
         """
         try:
             serving.serve(Namespace(**options), say=self.stdout.write)

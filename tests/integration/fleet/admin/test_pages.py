@@ -122,7 +122,7 @@ def test_a_pods_page_tells_its_story_its_cost_and_its_console(viewer: Client) ->
 def test_a_console_address_that_is_none_is_no_link(operator: Client) -> None:
     pod = a_pod(a_fleet(), READY, console_url="javascript:alert(1)")
     page = operator.get(reverse("admin:pods_pod_change", args=[pod.pk])).content.decode()
-    assert "javascript:alert" not in page.partition("Moments and inner facts")[0]
+    assert "javascript:alert" not in page.partition("Times and internal facts")[0]
     assert 'value="destroy"' in page
 
 
