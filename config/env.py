@@ -1,4 +1,4 @@
-"""The environment variables of a deployment, typed and bounded."""
+"""The environment variables of a deployment, with their types and limits."""
 
 import os
 from functools import cache
@@ -10,12 +10,12 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
-SHORTEST_SECRET: Final = 40  # what somebody typed is shorter
+SHORTEST_SECRET: Final = 40  # a secret that a person typed is shorter
 NAMES = Annotated[tuple[str, ...], NoDecode]  # comma-separated
 
 
 class Env(BaseSettings):
-    """Deployment's knobs. Operators' knobs are rows in the admin."""
+    """The settings of a deployment. Operators' settings are rows in the admin."""
 
     model_config = SettingsConfigDict(
         env_prefix="PODFLEET_",
@@ -27,7 +27,7 @@ class Env(BaseSettings):
     database_url: SecretStr = Field(default=SecretStr(""), validation_alias="DATABASE_URL")
     redis_url: SecretStr = Field(default=SecretStr(""), validation_alias="REDIS_URL")
     secret_key: SecretStr = SecretStr("")
-    # The first key encrypts what is stored, all of them decrypt. Empty: derived from a file in var.
+    # The first key encrypts stored secrets, all keys decrypt. Empty: derived from a file in var.
     field_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     debug: bool = False
     production: bool = False  # refuses to start with a generated secret or an embedded service
@@ -44,7 +44,7 @@ class Env(BaseSettings):
     bind: str = "127.0.0.1"
     worker_concurrency: int = Field(default=2, ge=1, le=256)
     allow_private_webhooks: bool = False
-    redis_users: bool = True  # each pod gets a Redis user of its own
+    redis_users: bool = True  # each pod gets its own Redis user
     keep_ticks_days: int = Field(default=30, ge=1, le=3650)
     keep_events_days: int = Field(default=365, ge=1, le=3650)
 
@@ -57,10 +57,10 @@ class Env(BaseSettings):
 
     @model_validator(mode="after")
     def _production_has_its_own_services(self) -> Self:
-        """In production nothing is generated and nothing is embedded.
+        """Refuse generated secrets and embedded services in production.
 
         Raises:
-            ImproperlyConfigured: not a ValueError, for pydantic would print the values beside it.
+            ImproperlyConfigured: not a ValueError, because pydantic would print the values with it.
         """
         if self.production and not (
             self.secret_key.get_secret_value()
@@ -77,7 +77,7 @@ class Env(BaseSettings):
     def _production_has_a_strong_secret(self) -> Self:
         if self.production and len(self.secret_key.get_secret_value()) < SHORTEST_SECRET:
             raise ImproperlyConfigured(
-                f"PODFLEET_SECRET_KEY has less than {SHORTEST_SECRET} characters: make one with "
+                f"PODFLEET_SECRET_KEY has fewer than {SHORTEST_SECRET} characters; make a new one with "
                 "`python -c 'import secrets; print(secrets.token_urlsafe(50))'`"
             )
         return self
@@ -85,5 +85,5 @@ class Env(BaseSettings):
 
 @cache
 def env() -> Env:
-    """The environment, read once a process."""
+    """The environment; it is read once per process."""
     return Env()

@@ -58,7 +58,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
-# Ten wrong passwords for a name from an address, then a quarter of an hour of silence.
+# After ten wrong passwords for a name from one address, logins are refused for 15 minutes.
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
@@ -68,8 +68,8 @@ AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
-# What a page may load, and where it may send: this host alone. The theme has inline styles and
-# handlers, and Alpine evaluates its attributes; nothing of ours needs either.
+# A page may load from this host and send to this host only. The theme has inline styles and
+# handlers, and Alpine evaluates its attributes; our own code needs neither.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
@@ -88,7 +88,7 @@ TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "APP_DIRS": True,
-        "DIRS": [BASE_DIR / "config" / "templates"],  # before the theme's own
+        "DIRS": [BASE_DIR / "config" / "templates"],  # searched before the theme's templates
         "OPTIONS": {
             "context_processors": [
                 "django.template.context_processors.request",
@@ -115,8 +115,8 @@ DATABASE: dict[str, Any] = (
     else {"ENGINE": "django.db.backends.sqlite3", "NAME": str(VAR_DIR / "podfleet.sqlite3")}
 )
 if DATABASE["ENGINE"].endswith("sqlite3"):
-    # IMMEDIATE: a transaction that reads and then writes takes its lock at once and waits its
-    # turn, instead of failing in the middle.
+    # IMMEDIATE: a transaction that reads and then writes takes its lock at once and waits for it,
+    # instead of failing in the middle.
     DATABASE["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
@@ -145,8 +145,8 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 
-# Celery. Every task is idempotent, so that late acknowledgement and redelivery are harmless;
-# what must not be late (a tick) carries `expires`.
+# Celery. Every task is idempotent, so late acknowledgement and redelivery are harmless.
+# A task that must not be late (a tick) is sent with `expires`.
 CELERY_BROKER_URL = REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_ACCEPT_CONTENT = ["json"]
@@ -164,16 +164,16 @@ CELERY_WORKER_SEND_TASK_EVENTS = CELERY_TASK_SEND_SENT_EVENT = CELERY_TASK_TRACK
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    # Longer than any hard time limit and any countdown, else a running task is delivered again.
+    # Longer than any hard time limit and any countdown; otherwise a running task is delivered again.
     "visibility_timeout": 600,
     "unacked_restore_interval": 10,
     "unacked_restore_throttle": 1,
-    # A publish to a broker that stands still must end within a tick's time limit.
+    # A publish to a broker that hangs must end within a tick's time limit.
     "socket_timeout": 5,
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
 }
-# One try: what was not sent is sent again by the next nudge, sweep or tick.
+# One try: the next nudge, sweep or tick sends an unsent task again.
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_DEFAULT_QUEUE = "control"
 CELERY_TASK_QUEUES = [Queue("control"), Queue("vendor"), Queue("notify")]
@@ -187,8 +187,8 @@ CELERY_TASK_ROUTES = {
     "notify.*": {"queue": "notify"},
 }
 CELERY_TIMEZONE = "UTC"
-# No CELERY_BEAT_SCHEDULE: it would write over operators' edits at every start of beat. The rows
-# are made by migrations and by `fleet create`.
+# No CELERY_BEAT_SCHEDULE: it would overwrite operators' edits at every start of beat. Migrations
+# and `fleet create` make the rows.
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 2
 DJANGO_CELERY_BEAT_TZ_AWARE = True
@@ -198,7 +198,7 @@ LOGGING_CONFIG = "logging.config.dictConfig"
 
 CLAIM_LEASE = timedelta(seconds=150)  # above the hard time limit: the holder is dead by then
 
-# How many days rows are kept (fleet/retention.py). Samples by grain: each tick, five minutes, hour.
+# For how many days rows are kept (fleet/retention.py). Samples by grain: tick, five minutes, hour.
 RETENTION_DAYS = {
     "samples_0": 2,
     "samples_1": 14,
@@ -208,10 +208,10 @@ RETENTION_DAYS = {
     "alerts": 180,
     "balances": 400,
 }
-# Whether alerts may be sent to hosts of private networks. Off: an operator's address must not reach
-# what only this machine can.
+# Whether alerts may be sent to hosts of private networks. Off by default, so that an operator
+# cannot reach hosts that only this machine can reach.
 ALLOW_PRIVATE_WEBHOOKS = ENV.allow_private_webhooks
-# Whether each pod gets a Redis user of its own (pods/agent_redis/redis_users.py).
+# Whether each pod gets its own Redis user (pods/agent_redis/redis_users.py).
 REDIS_USERS = ENV.redis_users
 
 UNFOLD = {

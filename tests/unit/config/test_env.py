@@ -99,7 +99,7 @@ def test_production_refuses_a_short_secret_and_does_not_repeat_it(
 ) -> None:
     for name, value in {**PRODUCTION, "PODFLEET_SECRET_KEY": "change-me"}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ImproperlyConfigured, match="less than 40 characters") as refused:
+    with pytest.raises(ImproperlyConfigured, match="fewer than 40 characters") as refused:
         Env()
     assert "change-me" not in str(refused.value)
 
@@ -120,7 +120,7 @@ def test_production_starts_with_no_generated_secret_and_no_embedded_service(
 
     assert start(given).returncode == 0
     typed = start({**given, "PODFLEET_SECRET_KEY": "change-me"})
-    assert "PODFLEET_SECRET_KEY has less than 40 characters" in typed.stderr
+    assert "PODFLEET_SECRET_KEY has fewer than 40 characters" in typed.stderr
     assert "change-me" not in typed.stderr
     del given[missing]
     refused = start(given)
