@@ -22,13 +22,13 @@ from pods.providers.errors import (
 )
 from pods.rules import ErrorKind
 
-# Three in a row are no coincidence; the first pause is short, since most troubles are.
+# Three in a row are not a coincidence; the first pause is short, because most outages are short.
 FAILURES_TO_OPEN: Final = 3
 FIRST_PAUSE: Final = timedelta(seconds=30)
 LONGEST_PAUSE: Final = timedelta(minutes=30)
-# Twice the longest pause: while creates are tried and refused, the last one is always younger.
+# Twice the longest pause: while creates are tried and refused, the last refusal is always younger.
 REFUSAL_COUNTS: Final = 2 * LONGEST_PAUSE
-# The first that fits: Declined and CannotConnect have kinds of their own below them.
+# The first match counts, so subclasses of Declined and CannotConnect come before them.
 KINDS: Final = (
     (NoCapacity, ErrorKind.NO_CAPACITY),
     (QuotaExceeded, ErrorKind.QUOTA_EXCEEDED),
@@ -44,17 +44,17 @@ KINDS: Final = (
 
 
 def kind_of(error: ProviderError | CannotConnect) -> ErrorKind:
-    """Which kind an error is, as it is written down."""
+    """The kind of an error, as the account's row stores it."""
     return next((kind for cls, kind in KINDS if isinstance(error, cls)), ErrorKind.OTHER)
 
 
 def is_open(account: Account, *, now: datetime) -> bool:
-    """Whether nothing new is to be rented on this account now."""
+    """Whether the account is left alone now: nothing new is rented on it."""
     return account.open_until is not None and account.open_until > now
 
 
 def pause_after(failures: int) -> timedelta | None:
-    """How long to leave an account alone after so many failures in a row; None: not yet."""
+    """How long to leave an account alone after this many failures in a row; None: not yet."""
     if failures < FAILURES_TO_OPEN:
         return None
     return doubled(FIRST_PAUSE, failures - FAILURES_TO_OPEN, longest=LONGEST_PAUSE)
@@ -63,12 +63,12 @@ def pause_after(failures: int) -> timedelta | None:
 def failed(
     account: Account, error: ProviderError | CannotConnect, *, creating: bool = False
 ) -> None:
-    """Count a failure; open the breaker when there were enough, at once when the key is refused.
+    """Count a failure; open the breaker after enough of them, at once if the key is refused.
 
-    `creating`: a machine was asked for. A key may be good for questions alone.
+    `creating`: the call asked for a machine. A key may be good for reading only.
 
-    What fails while the account is left alone is no new try: it neither counts nor makes the pause
-    longer, else a few bad seconds would be paid for with half an hour.
+    Failures while the account is left alone are not counted and do not make the pause longer.
+    Otherwise a few bad seconds would cost half an hour.
     """
     if isinstance(error, RateLimited):
         return
@@ -95,7 +95,7 @@ def failed(
 
 
 def succeeded(account: Account) -> None:
-    """A machine was created, or a new key was tried: the account is well again."""
+    """Close the breaker, because a machine was created or a new key works."""
     if account.failures or account.open_until:
         well = {
             "failures": 0,
@@ -110,10 +110,10 @@ def succeeded(account: Account) -> None:
 
 
 def answered(account: Account) -> None:
-    """A question was answered: the account is well again once its pause is over.
+    """Close the breaker after its pause, because a call that reads was answered.
 
-    But for a create that was refused less than REFUSAL_COUNTS ago: of that only a create can tell,
-    else the pause would never grow, and its alert would end and begin with every try.
+    It stays if a create was refused less than REFUSAL_COUNTS ago: only a create can show that this is
+    over. Otherwise the pause would never grow, and its alert would end and begin with every try.
     """
     now, refused = utcnow(), account.create_refused_at
     if is_open(account, now=now) or (refused is not None and now - refused < REFUSAL_COUNTS):

@@ -1,4 +1,4 @@
-"""From an account's row to its provider, and from a pod's row to what it needs."""
+"""Connects an account's row to its provider, and builds what a pod's machine needs."""
 
 import os
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from pods.providers.observed import Observed
 from pods.providers.pacing import Pacer
 
 Connect = Callable[[Account], Provider]
-LONGEST_SECRET: Final = 65_536  # bytes; no vendor's key, no service account is longer
+LONGEST_SECRET: Final = 65_536  # bytes; all vendors' keys and service accounts are shorter
 
 
 class CannotConnect(Exception):
@@ -25,7 +25,7 @@ class CannotConnect(Exception):
 
 
 class BadSecret(CannotConnect):
-    """An account's key cannot be had: its reference leads nowhere, or another key sealed it."""
+    """An account's key cannot be read: its reference leads nowhere, or another key sealed it."""
 
 
 def read_secret(reference: str) -> str | None:
@@ -42,8 +42,8 @@ def read_secret(reference: str) -> str | None:
     elif kind == "file":
         value = _read(reference, Path(where))
     else:
-        # Not echoed: whoever takes the field for the key's has put the key there.
-        raise BadSecret("the reference is neither env:NAME nor file:/path")
+        # The reference is not repeated: an operator may have put the key itself into this field.
+        raise BadSecret("the reference must be env:NAME or file:/path")
     if not value:
         raise BadSecret(f"{reference} is empty; put the key there, or correct the reference")
     return value
@@ -52,20 +52,22 @@ def read_secret(reference: str) -> str | None:
 def _read(reference: str, file: Path) -> str:
     try:
         if file.exists() and not file.is_file():  # a device or a pipe may never end
-            raise BadSecret(f"{reference} is no regular file; put the key into one")
+            raise BadSecret(f"{reference} is not a regular file; put the key into one")
         with file.open("rb") as stream:
             raw = stream.read(LONGEST_SECRET + 1)
         if len(raw) > LONGEST_SECRET:
-            raise BadSecret(f"{reference} is longer than {LONGEST_SECRET} bytes: it holds no key")
+            raise BadSecret(
+                f"{reference} is longer than {LONGEST_SECRET} bytes, so it is not a key"
+            )
         return raw.decode().strip()
     except OSError as exc:
         raise BadSecret(f"{reference}: {exc.strerror}") from exc
-    except ValueError as exc:  # no UTF-8, or a NUL in the path
-        raise BadSecret(f"{reference} is no text in UTF-8; put the key there alone") from exc
+    except ValueError as exc:  # not UTF-8, or a NUL in the path
+        raise BadSecret(f"{reference} is not text in UTF-8; put only the key there") from exc
 
 
 def secret_of(account: Account) -> str | None:
-    """The account's credentials: where its reference leads, or stored encrypted; None: it has none.
+    """The account's credentials, from its reference or stored encrypted; None: it has none.
 
     Raises:
         BadSecret: they cannot be read; the message says what would be right.
@@ -79,7 +81,7 @@ def secret_of(account: Account) -> str | None:
 
 
 def connect(account: Account) -> Provider:
-    """The provider of an account: its calls are logged, and paced together with all workers'.
+    """The provider of an account; its calls are logged, and all workers share their pace.
 
     Raises:
         CannotConnect: an option is wrong, the provider is unknown, or (BadSecret) the credentials
@@ -89,7 +91,7 @@ def connect(account: Account) -> Provider:
     if account.provider == "local":
         options.setdefault("root", str(settings.VAR_DIR / "pods"))
     secret, client = secret_of(account), redis_client(settings.REDIS_URL)
-    # The pace is the credentials': two accounts with one key share it, where the vendor counts it.
+    # The pace belongs to the credentials: two accounts with one key share it, as the vendor counts.
     pace = f"{account.provider}:{account.secret_ref or account.pk}"
     try:
         provider = registry.create_provider(
@@ -104,7 +106,7 @@ def connect(account: Account) -> Provider:
 
 
 def redis_url(pod: Pod) -> str:
-    """The address of the Redis that the pod's backlog is on."""
+    """The address of the Redis that holds the pod's backlog."""
     return pod.redis_url or settings.REDIS_URL
 
 
@@ -114,7 +116,7 @@ def keys(pod: Pod) -> protocol.Keys:
 
 
 def spec(pod: Pod, *, redis_url: str) -> PodSpec:
-    """The machine that the row asks for, with its agent's environment; `redis_url`: the agent's own."""
+    """The machine that the row describes, with its agent's environment; `redis_url`: the agent's."""
     agent = protocol.AgentSettings(
         redis_url=redis_url, pod=pod.name, token=pod.client_token.hex, **pod.agent
     )

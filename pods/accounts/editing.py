@@ -1,4 +1,4 @@
-"""What operators do to accounts: add them, give them credentials, and try those with a real call."""
+"""Adds and changes accounts for operators, and tries their credentials with a real call."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ from pods.providers.errors import AuthFailed, ProviderError, TryAgain
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """What an account answered to a real call."""
+    """The result of a real call with an account's credentials."""
 
-    good: bool | None  # None: it could not be told now
+    good: bool | None  # None: unknown, because the vendor could not be asked
     says: str
-    machines: int | None = None  # of ours that it lists
+    machines: int | None = None  # how many of our machines it lists
     balance_usd: Decimal | None = None
 
 
 def try_account(account: Account, *, connect: Connect = connecting.connect) -> Tried:
-    """Whether the account's credentials are good: its own list of machines is asked for.
+    """Try the account's credentials: ask for its list of machines.
 
     Changes nothing, at the vendor or here.
     """
@@ -36,7 +36,7 @@ def try_account(account: Account, *, connect: Connect = connecting.connect) -> T
         balance = provider.balance() if provider.capabilities.has_balance else None
     except AuthFailed as exc:
         where = account.secret_ref or "the stored secret"
-        return Tried(good=False, says=f"{account.provider} refuses the key of {where}: {exc}")
+        return Tried(good=False, says=f"{account.provider} refuses the key from {where}: {exc}")
     except TryAgain as exc:
         return Tried(good=None, says=f"{account.provider} cannot be asked now: {exc}")
     except (ProviderError, CannotConnect) as exc:
@@ -57,10 +57,10 @@ def save_account(
     changes: Mapping[str, Any],
     connect: Connect = connecting.connect,
 ) -> Tried:
-    """Change an account, new or not, once a real call has shown that it works.
+    """Change an account, new or not, after a real call has shown that it works.
 
-    `secret` is stored encrypted, in the place of a reference; a new reference in the place of a stored
-    secret. Where the vendor cannot be asked now the account is saved, and the answer says so.
+    `secret` is stored encrypted and replaces a reference; a new reference replaces a stored secret.
+    If the vendor cannot be asked now, the account is saved, and the result says so.
 
     Raises:
         ValidationError: a value is wrong, or the vendor refuses the credentials; nothing was saved.
@@ -77,9 +77,9 @@ def save_account(
 
 
 def check_account(account: Account, *, connect: Connect = connecting.connect) -> Tried:
-    """Everything that must be right before an account is written, its key included.
+    """Check everything that must be right before an account is written, also its key.
 
-    The vendor is not asked about a disabled account: an account whose key is refused can be disabled.
+    A disabled account is not tried, so that an account with a refused key can be disabled.
 
     Raises:
         ValidationError: a value is wrong, or the vendor refuses the credentials.
@@ -97,7 +97,7 @@ def check_account(account: Account, *, connect: Connect = connecting.connect) ->
 
 
 def write_account(account: Account, changed: Iterable[str], *, tried: Tried) -> None:
-    """Write an account that was checked: all of a new one, else the fields that changed."""
+    """Write a checked account: all fields of a new one, otherwise the changed fields."""
     if account.secret_ref:
         account.sealed_secret = ""
     if account.pk is None:

@@ -1,4 +1,4 @@
-"""What can be rented now on each account: a survey, kept on the account's row."""
+"""Surveys the offers of an account, and stores them in the account's row."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -17,9 +17,9 @@ _OFFER: Final = TypeAdapter(Offer)
 
 
 def survey_account(account: Account, *, connect: Connect = connecting.connect) -> int:
-    """Ask the provider for its offers and keep them; how many there are.
+    """Ask the provider for its offers and store them; return how many there are.
 
-    Where the provider does not answer, the last survey stays, and its age tells.
+    If the provider does not answer, the last survey stays, and `surveyed_at` shows its age.
     """
     try:
         offers = connect(account).offers(OfferQuery())
@@ -35,11 +35,11 @@ def survey_account(account: Account, *, connect: Connect = connecting.connect) -
 
 
 def packed(offer: Offer) -> dict[str, Any]:
-    """An offer as values of JSON: money as texts, durations in seconds."""
+    """An offer as JSON values: money as text, durations in seconds."""
     values: dict[str, Any] = to_jsonable_python(offer, timedelta_mode="float")
     return values
 
 
 def unpacked(values: Mapping[str, Any]) -> Offer:
-    """The offer that `survey_account` kept. Fields that this version does not know are passed over."""
+    """The offer that `survey_account` stored, without fields that this version does not know."""
     return _OFFER.validate_python(values)

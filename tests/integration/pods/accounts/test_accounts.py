@@ -64,7 +64,7 @@ def test_a_key_that_the_vendor_refuses_is_not_saved_and_the_message_says_so(
     rig.emulator.keys = {"another"}
     typed(KEY)
     with pytest.raises(
-        CommandError, match="runpod refuses the key of the stored secret"
+        CommandError, match="runpod refuses the key from the stored secret"
     ) as refused:
         account("add", "main", "--provider", "runpod", "--secret-stdin", "--options", options(rig))
     assert KEY not in str(refused.value)

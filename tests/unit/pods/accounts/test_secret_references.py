@@ -22,7 +22,7 @@ def test_a_file_and_a_variable_are_read_without_the_space_around_them(
 def test_what_never_ends_is_refused_unread(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for where in ("/dev/zero", tmp_path / "pipe", tmp_path):
-        with pytest.raises(connecting.BadSecret, match="no regular file; put the key into one"):
+        with pytest.raises(connecting.BadSecret, match="not a regular file; put the key into one"):
             connecting.read_secret(f"file:{where}")
 
 
@@ -30,7 +30,7 @@ def test_what_never_ends_is_refused_unread(tmp_path: Path) -> None:
     ("content", "says"),
     [
         (b"", "is empty; put the key there"),
-        (b"\xff\xfe", "no text in UTF-8"),
+        (b"\xff\xfe", "not text in UTF-8"),
         (b"k" * (connecting.LONGEST_SECRET + 1), "longer than 65536 bytes"),
     ],
 )
@@ -44,7 +44,7 @@ def test_a_file_that_holds_no_key_is_refused(tmp_path: Path, content: bytes, say
     ("reference", "says"),
     [
         ("file:/no/such/file", "No such file"),
-        ("file:/a\0b", "no text in UTF-8|Invalid|embedded null"),
+        ("file:/a\0b", "not text in UTF-8|Invalid|embedded null"),
         ("env:NO_SUCH_VARIABLE_HERE", "is empty"),
     ],
 )
@@ -54,6 +54,6 @@ def test_a_reference_that_leads_nowhere_says_what_would_be_right(reference: str,
 
 
 def test_a_key_in_the_place_of_its_reference_is_not_repeated() -> None:
-    with pytest.raises(connecting.BadSecret, match="neither env:NAME nor file:/path") as caught:
+    with pytest.raises(connecting.BadSecret, match="must be env:NAME or file:/path") as caught:
         connecting.read_secret("rpa_SECRET")
     assert "SECRET" not in str(caught.value)
