@@ -1,4 +1,4 @@
-"""The consumer names of pods in the groups that they read with, and how they go."""
+"""Removes the consumers of ended pods from the groups that they read with."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -16,11 +16,11 @@ from pods.models import Installation, Pod
 from pods.states import BILLABLE
 
 MAY_RUN: Final = sorted(state.value for state in BILLABLE)
-# A group is looked at while a pod reads with it, and for so long after the last one's end.
+# A group is swept while a pod reads with it, and for this time after its last pod's end.
 LOOKED_AT: Final = timedelta(hours=1)
 AT_ONCE: Final = 500
-# To delete a consumer that holds items would lose them: looked at and deleted in one step.
-# KEYS: stream. ARGV: group, consumers. Answers how many went.
+# Deleting a consumer that holds items would lose them, so the script checks and deletes in one step.
+# KEYS: stream. ARGV: group, consumers. It returns how many it deleted.
 REMOVE: Final = """
 local gone = 0
 for i = 2, #ARGV do
@@ -34,7 +34,7 @@ return gone
 
 
 def remove(client: "redis.Redis", stream: str, group: str, names: Sequence[str]) -> int:
-    """Remove these consumers but for those that hold items; how many.
+    """Remove these consumers except those that hold items; return how many.
 
     Raises:
         RedisError: the server does not answer, or there is no such group.
@@ -43,9 +43,9 @@ def remove(client: "redis.Redis", stream: str, group: str, names: Sequence[str])
 
 
 def sweep() -> int:
-    """Remove what pods that ended left behind, once others have claimed their items; how many.
+    """Remove ended pods' consumers whose items others have claimed; return how many.
 
-    Silent where a server does not answer or a group is missing: the next call tries again.
+    A server that does not answer or a missing group is skipped: the next call tries again.
     """
     gone = 0
     read_with = Pod.objects.filter(

@@ -1,4 +1,4 @@
-"""Commands to an agent, and the fence that keeps a pod that was written off out."""
+"""Sends commands to agents, and fences pods that were written off."""
 
 from typing import Final
 
@@ -11,13 +11,13 @@ from pods.agent_redis import consumers, redis_users
 from pods.base.redis import redis_client
 from pods.models import Pod
 
-# A written-off pod that comes back later than that finds its consumer and its keys gone.
+# A written-off pod that comes back later finds no consumer and no keys.
 FENCE_SECONDS: Final = 30 * 24 * 3600
 COMMAND_SECONDS: Final = 24 * 3600
 
 
 class Unfenced(Exception):
-    """Redis did not take the fence or the command; try again."""
+    """Redis did not store the fence or the command; try again."""
 
 
 def _client(pod: Pod) -> redis.Redis:
@@ -25,7 +25,7 @@ def _client(pod: Pod) -> redis.Redis:
 
 
 def send_command(pod: Pod, command: Command) -> None:
-    """Ask the pod's agent to drain or to stop; it reads that with its next heartbeat.
+    """Tell the pod's agent to drain or to stop; it reads the command with its next heartbeat.
 
     Raises:
         Unfenced: Redis does not answer.
@@ -37,7 +37,7 @@ def send_command(pod: Pod, command: Command) -> None:
 
 
 def recall(pod: Pod) -> None:
-    """Take back what was commanded: the agent of a pod that runs again would drain at once.
+    """Delete the pod's command, because the agent of a resumed pod would drain at once.
 
     Raises:
         Unfenced: Redis does not answer.
@@ -49,7 +49,7 @@ def recall(pod: Pod) -> None:
 
 
 def fence(pod: Pod) -> None:
-    """From now on the pod can acknowledge and publish nothing: its scripts refuse, and its user is gone.
+    """Fence the pod: its scripts refuse to acknowledge and publish, and its Redis user is deleted.
 
     Raises:
         Unfenced: Redis does not answer.
@@ -62,10 +62,10 @@ def fence(pod: Pod) -> None:
 
 
 def forget(pod: Pod) -> None:
-    """Remove what a gone pod left in Redis: its user, its heartbeat, its command, its empty consumer.
+    """Remove a gone pod's user, heartbeat, command and empty consumer from Redis.
 
-    A consumer that has items pending stays until others have claimed them; `consumers.sweep` removes
-    it then. Silent where Redis is down: what is left is small, and expires or is swept.
+    A consumer with pending items stays until others have claimed them; `consumers.sweep` then removes
+    it. If Redis is down nothing happens: the rest is small, and expires or is swept.
     """
     keys = connecting.keys(pod)
     stream, group = pod.agent["stream"], pod.agent["group"]

@@ -1,4 +1,4 @@
-"""Reads what agents say, for many pods in one round trip, and tells agents that a manager lives."""
+"""Reads heartbeats of many pods in one round trip, and tells agents that a manager lives."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -16,48 +16,48 @@ from pods.base.clock import utcnow
 from pods.base.redis import redis_client
 from pods.models import Pod
 
-# On a full server too: agents that see no manager for `orphan_seconds` end themselves.
+# It works on a full server too: agents that see no manager for `orphan_seconds` end themselves.
 RENEW: Final = "#!lua flags=allow-oom\nreturn redis.call('INCR', KEYS[1])"
 
 
 class HeartbeatsUnknown(Exception):
-    """Redis does not answer: nothing can be said of any agent."""
+    """Redis does not answer, so nothing is known about any agent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
     """An agent's last heartbeat."""
 
-    age: timedelta  # by the Redis server's clock alone
+    age: timedelta  # by the Redis server's clock only
     said: Heartbeat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consumer:
-    """What the server knows of the consumer that is named after a pod."""
+    """What the server knows about the consumer that has a pod's name."""
 
-    asked: timedelta  # since it last asked for anything, and got it or not
+    asked: timedelta  # since it last asked for items, whether it got some or not
     idle: timedelta | None  # since it last got or settled an item; None: never
     pending: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """What Redis knows of a set of pods at one moment."""
+    """What Redis knows about a set of pods at one moment."""
 
-    beats: Mapping[int, Beat]  # by pod id; missing: no heartbeat, or none that can be read
+    beats: Mapping[int, Beat]  # by pod id; missing: no heartbeat, or it cannot be understood
     consumers: Mapping[int, Consumer]  # by pod id; missing: not asked for, or no such consumer
-    # How old a heartbeat is of which nothing else can be understood: a sign of life, no more.
+    # The age of a heartbeat that cannot be understood otherwise: only a sign of life.
     unread: Mapping[int, timedelta] = field(default_factory=dict)
-    # Pods whose group can be read: of any other, no consumer is known, and none is missing.
+    # Pods whose group can be read. A missing consumer of any other pod says nothing.
     grouped: frozenset[int] = frozenset()
-    # By pod id: for how long its server has kept what was said to it. Missing: it keeps nothing now.
+    # By pod id: for how long its server has kept its data. Missing: it stores nothing now.
     remembers: Mapping[int, timedelta] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Readings in the making."""
+    """Readings that are still being collected."""
 
     beats: dict[int, Beat] = field(default_factory=dict)
     consumers: dict[int, Consumer] = field(default_factory=dict)
@@ -67,10 +67,10 @@ class _Found:
 
 
 def read(pods: Sequence[Pod], *, consumers: bool = False, renew: bool = False) -> Readings:
-    """The heartbeats of the pods: one pipelined round trip for each Redis server.
+    """Read the heartbeats of the pods, in one pipelined round trip per Redis server.
 
-    `consumers` also asks how each pod's consumer is; `renew` also raises the lease
-    of each pod's fleet: it tells the agents that a manager lives.
+    `consumers` also reads each pod's consumer. `renew` also raises the lease of each pod's fleet,
+    which tells the agents that a manager lives.
 
     Raises:
         HeartbeatsUnknown: a server did not answer.
@@ -106,7 +106,7 @@ def _read_server(
     if renew:
         for fleet in fleets:
             pipe.eval(RENEW, 1, Keys(fleet).lease)
-            # Fails where the server is full: then agents cannot settle what they have in hand.
+            # This fails if the server is full: then agents cannot settle their items either.
             pipe.hset(_memory(fleet), "read_at_ms", now_ms)
     try:
         (seconds, micros), server, *answers = pipe.execute(raise_on_error=False)
@@ -125,7 +125,7 @@ def _read_server(
 
 
 def _memory(fleet: str) -> str:
-    """The key of the mark that a server loses together with what its agents said."""
+    """The key of a mark that a server loses together with its heartbeats."""
     return f"{Keys(fleet).prefix}memory"
 
 
@@ -138,16 +138,16 @@ def _remember(
     now_ms: int,
     found: _Found,
 ) -> None:
-    """How long the server has had its mark; a new one where it was emptied, or is another server.
+    """Find how long the server has had its mark; set a new mark if it was lost.
 
-    A server that was emptied, restarted or replaced has old heartbeats or none: that says nothing
-    of an agent before it had time to beat again.
+    A server that was emptied, restarted or replaced has old heartbeats or none. That says nothing
+    about an agent before it had time to send a heartbeat again.
     """
     kept_ms: dict[str, int] = {}
     for fleet, mark in memories.items():
         since_ms = _since_ms(mark, run)
         if since_ms is None:
-            with suppress(RedisError):  # the next reading finds it lost once more
+            with suppress(RedisError):  # the next reading finds it missing and sets it
                 client.hset(_memory(fleet), mapping={"run": run, "since_ms": now_ms})
         kept_ms[fleet] = 0 if since_ms is None else max(0, now_ms - since_ms)
     for pod in pods:
@@ -155,7 +155,7 @@ def _remember(
 
 
 def _since_ms(mark: Any, run: str) -> int | None:
-    """Since when this run of the server has its mark; None: it has none, or another run's."""
+    """Since when this run of the server has its mark; None: no mark, or another run's mark."""
     try:
         return int(mark[b"since_ms"]) if mark[b"run"].decode() == run else None
     except (KeyError, TypeError, ValueError):
@@ -165,7 +165,7 @@ def _since_ms(mark: Any, run: str) -> int | None:
 def _find_beats(answers: Iterable[tuple[Pod, Any]], server_ms: int, found: _Found) -> None:
     for pod, raw in answers:
         if isinstance(raw, Exception):
-            raise HeartbeatsUnknown(f"Redis does not tell of {pod}: {raw}") from raw
+            raise HeartbeatsUnknown(f"Redis cannot read the heartbeat of {pod}: {raw}") from raw
         at_ms = written_at_ms(raw) if raw else None
         if at_ms is None:
             continue
@@ -181,7 +181,7 @@ def _find_consumers(
     pods: Sequence[Pod], answers: Iterable[tuple[tuple[str, str], Any]], found: _Found
 ) -> None:
     for (stream, group), consumers in answers:
-        if isinstance(consumers, Exception):  # no such stream or group: nothing can be said
+        if isinstance(consumers, Exception):  # no such stream or group: nothing is known
             continue
         by_name = {c["name"].decode(): _consumer(c) for c in consumers}
         for pod in pods:

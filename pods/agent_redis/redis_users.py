@@ -1,4 +1,4 @@
-"""A pod's Redis user: limited to its fleet's keys, made at spawn, deleted when it is written off."""
+"""The Redis users of pods, with rights on their fleet's keys only, from spawn to write-off."""
 
 import hashlib
 import hmac
@@ -23,11 +23,11 @@ from pods.states import BILLABLE, REQUESTED, TERMINATING
 
 log = structlog.get_logger(__name__)
 
-# Whose machine may run, or run again, an agent that nobody wrote off.
+# States in which a machine may run, or run again, an agent that was not written off.
 USED_BY: Final = sorted(s.value for s in BILLABLE - {REQUESTED, TERMINATING})
 AT_ONCE: Final = 500
-# docs/reference/redis-user.md explains them. The server asks for the right to read and write every
-# key that a script is given, so what could harm (to let a fence expire) is a right on single keys.
+# docs/reference/redis-user.md explains them. The server demands read and write rights on every key
+# of a script. So commands that could do harm (expire a fence) are allowed on single keys only.
 ANYWHERE: Final = ("evalsha", "script|load", "client|setinfo", "ping", "select", "time")
 ON_GIVEN_KEYS: Final = ("get", "exists")
 ON_HEARTBEAT: Final = ("hset", "pexpire")
@@ -39,11 +39,11 @@ ON_TARGETS: Final = ("xadd", "type")
 
 
 class Refused(Exception):
-    """The server lets the manager make no users; the fence that scripts look at is what is left."""
+    """The server does not let the manager create users; only the fence in the scripts remains."""
 
 
 def pod_address(pod: Pod) -> str:
-    """Make the pod's own user, and the address for its agent; the manager's where none can be made.
+    """Create the pod's user; return its agent's address, the manager's own if users are refused.
 
     Raises:
         RedisError: the server does not answer.
@@ -70,9 +70,9 @@ def delete(pod: Pod) -> None:
 
 
 def keep() -> None:
-    """Make again the users that a server lost in a restart, and delete those of pods that ended.
+    """Create users again that a server lost in a restart, and delete those of ended pods.
 
-    Silent where a server does not answer or refuses: the next call tries again.
+    A server that does not answer or refuses is skipped: the next call tries again.
     """
     if not settings.REDIS_USERS:
         return
@@ -98,7 +98,7 @@ def _keep(client: "redis.Redis", wanted: set[str]) -> None:
         _make(client, list(rows))
     strays = sorted(name for name in known - wanted if has_tag(name, tag))[:AT_ONCE]
     if strays:
-        # A pod may have been created since its name was looked for.
+        # A pod may have been created since the names were read.
         strays = sorted(set(strays) - _in_use(strays))
     if strays:
         _acl(client, "DELUSER", *strays)
@@ -110,10 +110,10 @@ def _in_use(names: Iterable[str]) -> set[str]:
 
 
 def _make(client: "redis.Redis", pods: list[Pod]) -> None:
-    """Make the users of these pods, but for those that are fenced.
+    """Create the users of these pods, except those that are fenced.
 
-    The fence is set before its user is deleted, and looked at after the user was made: whatever
-    the order in which two workers do so, a fenced pod is left without a user.
+    A fence is set before the user is deleted, and checked after a user is created. So a fenced pod
+    ends without a user, in whatever order two workers act.
     """
     if not pods:
         return
@@ -134,7 +134,7 @@ def _make(client: "redis.Redis", pods: list[Pod]) -> None:
 
 
 def rules(pod: Pod) -> list[str]:
-    """The rules of `ACL SETUSER` for this pod; passwords are hashes there already."""
+    """The rules of `ACL SETUSER` for this pod; they contain hashes, not passwords."""
     told = AgentSettings(redis_url="", pod=pod.name, **pod.agent)
     keys, stream = Keys(told.fleet), _literal(told.stream)
     own = _literal(keys.pod(pod.name))
@@ -143,7 +143,7 @@ def rules(pod: Pod) -> list[str]:
     targets += [_pattern(p.strip()) for p in told.reply_to.split(",") if p.strip()]
     hashes = [hashlib.sha256(p.encode()).hexdigest() for p in _passwords(pod)]
     backlog = [_selector(ON_STREAM, [stream]), _selector(ON_TARGETS, targets)]
-    if told.celery_app:  # its worker has credentials of its own, which are its app's
+    if told.celery_app:  # its worker uses its app's own credentials
         backlog = []
     else:
         given += [stream, _literal(told.dead)]
@@ -161,23 +161,23 @@ def _selector(commands: Iterable[str], keys: Iterable[str]) -> str:
 
 
 def _literal(key: str) -> str:
-    """A pattern that means this key alone; what cannot stand in a rule stands for any character."""
+    """A pattern for this key only; a character that rules cannot contain matches any character."""
     return re.sub(r"[\s()]", "?", re.sub(r"([\\*?\[\]^])", r"\\\1", key))
 
 
 def _pattern(text: str) -> str:
-    """A pattern of `reply_to`, in which `*` alone means more than itself."""
+    """A pattern of `reply_to`, in which only `*` is a wildcard."""
     return "*".join(_literal(part) for part in text.split("*"))
 
 
 def _passwords(pod: Pod) -> list[str]:
-    """One for each of settings.FIELD_KEYS: nothing is stored, and a changed key locks no pod out."""
+    """A password per key of settings.FIELD_KEYS, so that a changed key does not lock pods out."""
     token = b"redis-user:" + pod.client_token.bytes
     return [hmac.new(k.encode(), token, hashlib.sha256).hexdigest() for k in settings.FIELD_KEYS]
 
 
 def _with_user(url: str, user: str, password: str) -> str:
-    """The address with these credentials, and without any others."""
+    """The address with these credentials instead of its own."""
     parts = urlsplit(url)
     options = [
         (name, value)
@@ -190,7 +190,7 @@ def _with_user(url: str, user: str, password: str) -> str:
 
 
 def _acl(client: "redis.Redis", *words: str) -> Any:
-    """The answer to an ACL command; None where the server refuses it."""
+    """The answer to an ACL command; None if the server refuses it."""
     try:
         return client.execute_command("ACL", *words)  # type: ignore[no-untyped-call]
     except ResponseError:
@@ -199,7 +199,7 @@ def _acl(client: "redis.Redis", *words: str) -> Any:
 
 @cache
 def _warn(host: str, because: str) -> None:
-    """Once a process, for each server and reason."""
+    """Warn once per process for each server and reason."""
     log.warning(
         "pods_have_no_redis_user",
         host=host,
