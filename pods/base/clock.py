@@ -1,4 +1,4 @@
-"""What time it is: the one place where the manager reads the wall clock."""
+"""The current time. Only this module reads the manager's wall clock."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,8 +21,8 @@ def utcnow() -> datetime:
 
 @contextmanager
 def use(clock: Clock) -> Iterator[None]:
-    """Take the time from `clock` within the block: simulations and tests step it themselves."""
-    global _clock  # noqa: PLW0603 - one clock a process is the point
+    """Use the time of `clock` within the block; simulations and tests step their own clock."""
+    global _clock  # noqa: PLW0603 - each process needs exactly one clock
     before, _clock = _clock, clock
     try:
         yield

@@ -1,4 +1,4 @@
-"""What every command of ours does with the words that a person types."""
+"""The base class of our commands, with its check of the typed arguments."""
 
 import sys
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from django.core.management.base import BaseCommand, CommandParser
 class OwnCommand(BaseCommand):
     """A command that refuses `--name=--`.
 
-    CPython 3.11 takes such a `--` away and hands over an empty list as the value, which nothing
-    behind the parser expects. Later versions hand over `--`, which no option of ours wants.
+    CPython 3.11 drops such a `--` and passes an empty list as the value, which no command expects.
+    Later versions pass `--`, which is not a value of any of our options.
     """
 
     def create_parser(self, *args: Any, **kwargs: Any) -> CommandParser:
         """Django's parser; its sub-commands get parsers of the same class."""
         parser = super().create_parser(*args, **kwargs)
-        parser.__class__ = _Parser  # Django has no way to name another class
+        parser.__class__ = _Parser  # Django offers no way to choose another class
         return parser
 
 

@@ -1,23 +1,23 @@
-"""Rows as CSV that a spreadsheet takes for what they are."""
+"""Rows as CSV that a spreadsheet shows as plain values, not as formulas."""
 
 import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-# A text that begins so is a formula to a spreadsheet, and a vendor may have written it.
+# A spreadsheet reads a text that begins like this as a formula, and a vendor may have written it.
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 class _Line:
-    """Hands the lines of a csv writer through."""
+    """A file for a csv writer that returns each line instead of writing it."""
 
     def write(self, line: str) -> str:
         return line
 
 
 def csv_lines(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
-    """The names, then a line for each row; formulas are made text, values that nest are JSON."""
+    """The names, then a line for each row; formulas become text, nested values become JSON."""
     writer: Any = csv.writer(_Line())
     yield writer.writerow(names)
     for row in rows:

@@ -1,4 +1,4 @@
-"""Which hosts the manager may connect to when a user names the address: no private network."""
+"""Keeps the manager from connecting to private networks when a user chose the address."""
 
 import ipaddress
 import socket
@@ -16,7 +16,7 @@ class HostRefused(ValueError):
 
 
 class Inside(OSError):
-    """A name led into a private network when it was connected to, whatever it said before."""
+    """A name led to a private network at the time of the connection, although it did not before."""
 
 
 _look_up = socket.getaddrinfo
@@ -32,17 +32,17 @@ def _checked_look_up(*args: Any, **options: Any) -> Any:
     return found
 
 
-# For good: what a library connects to is what its own look-up answers, so it is there that a name
-# which answers differently from one time to the next (DNS rebinding) is caught.
+# Permanent: a library connects to the answer of its own look-up. Only a check of that look-up
+# catches a name that gives a different answer each time (DNS rebinding).
 socket.getaddrinfo = _checked_look_up
 
 
 @contextmanager
 def outside_alone(*, private_too: bool) -> Iterator[None]:
-    """Within the block this thread connects to no private network, unless `private_too`.
+    """Keep this thread from connecting to private networks within the block, unless `private_too`.
 
-    A connection that is refused so fails with an OSError (`Inside`). Behind a proxy it is the proxy
-    that looks names up, and itself it may well be inside.
+    A refused connection fails with an OSError (`Inside`). Behind a proxy nothing is checked: the proxy
+    looks names up, and may itself be on a private network.
     """
     token = _outside_alone.set(not private_too and not getproxies())
     try:
@@ -55,7 +55,7 @@ def check_host(host: str, *, private_too: bool) -> None:
     """Refuse a host on a private network, unless `private_too`.
 
     Raises:
-        HostRefused: the host is on one, or cannot be resolved.
+        HostRefused: the host is on a private network, or cannot be resolved.
     """
     if private_too:
         return

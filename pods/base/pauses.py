@@ -1,4 +1,4 @@
-"""How long to wait before the next try of what fails again and again."""
+"""Pauses that grow while something fails again and again."""
 
 from datetime import timedelta
 from typing import Final
@@ -7,6 +7,6 @@ MOST_DOUBLINGS: Final = 30  # an hour becomes 120,000 years, which a timedelta s
 
 
 def doubled(first: timedelta, times: int, *, longest: timedelta) -> timedelta:
-    """The first pause, doubled so many times, and never more than the longest."""
+    """The first pause, doubled `times` times, but never longer than `longest`."""
     factor: int = 2 ** max(0, min(times, MOST_DOUBLINGS))
     return min(first * factor, longest)

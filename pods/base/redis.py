@@ -1,4 +1,4 @@
-"""How this project connects to Redis: one factory, with the defaults that we mean."""
+"""Connects to Redis with this project's defaults."""
 
 from functools import cache
 from typing import cast
@@ -15,9 +15,9 @@ LONGEST_BLOCK_MS = 3000
 
 @cache
 def redis_client(url: str) -> "redis.Redis":
-    """A client of the server at `url`, shared within the process; bytes in, bytes out.
+    """A client of the server at `url`, shared within the process; it takes and returns bytes.
 
-    RESP2 and the legacy answer shapes are chosen here once, the same on Valkey and Redis >= 7.
+    RESP2 and the legacy answer shapes are set here, so answers are the same on Valkey and Redis >= 7.
     """
     return redis.Redis.from_url(
         url,
@@ -33,9 +33,9 @@ def redis_client(url: str) -> "redis.Redis":
 
 
 def make_consumer_group(client: "redis.Redis", stream: str, group: str) -> None:
-    """Make the stream and its consumer group where they are missing; what is there stays.
+    """Create the stream and its consumer group if they are missing; existing ones stay.
 
-    The group begins at 0: what was on the stream before it is its backlog too.
+    The group begins at 0, so older entries of the stream belong to its backlog too.
 
     Raises:
         RedisError: the server does not answer, or refuses the stream.
@@ -53,6 +53,6 @@ StreamEntry = tuple[bytes, dict[bytes, bytes]]
 def stream_page(
     client: "redis.Redis", stream: str, *, after: str, count: int, until: str = "+"
 ) -> list[StreamEntry]:
-    """The next entries of a stream behind the id `after`, `count` at most, up to the id `until`."""
+    """The next entries of a stream after the id `after`, at most `count`, up to the id `until`."""
     page = client.xrange(stream, min=f"({after}", max=until, count=count)
     return cast("list[StreamEntry]", page or [])

@@ -1,4 +1,4 @@
-"""Credentials, encrypted in the database: sealed on the way in, opened where they are used."""
+"""Encrypts credentials for the database, and decrypts them for use."""
 
 import base64
 import hashlib
@@ -7,12 +7,12 @@ from typing import Final
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
-# So that a later scheme can tell what it has before it.
+# A later scheme can tell from it how a secret was encrypted.
 PREFIX: Final = "v1:"
 
 
 class WrongKey(Exception):
-    """What is stored was sealed with a key that is not among the keys any more, or was changed."""
+    """The stored secret was sealed with a key that was removed since, or it was changed."""
 
 
 def seal(secret: str) -> str:
@@ -21,10 +21,10 @@ def seal(secret: str) -> str:
 
 
 def unseal(sealed: str) -> str:
-    """The secret that was sealed, with whichever of settings.FIELD_KEYS.
+    """The secret, decrypted with whichever of settings.FIELD_KEYS sealed it.
 
     Raises:
-        WrongKey: none of the keys opens it. The ciphertext is never given back as if it were the secret.
+        WrongKey: none of the keys opens it. The ciphertext is never returned in place of the secret.
     """
     try:
         if not sealed.startswith(PREFIX):
@@ -38,7 +38,7 @@ def unseal(sealed: str) -> str:
 
 
 def _keys() -> MultiFernet:
-    """Any text is good as a key: it is hashed to the 32 bytes that Fernet wants."""
+    """The ciphers of all keys. Any text can be a key: it is hashed to the 32 bytes of Fernet."""
     return MultiFernet(
         Fernet(base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest()))
         for key in settings.FIELD_KEYS

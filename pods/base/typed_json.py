@@ -1,4 +1,4 @@
-"""JSON that a person typed: into a form of the admin, or after an option."""
+"""Reads JSON that a person typed into a form of the admin or after an option."""
 
 import json
 from typing import Any, Final
@@ -7,17 +7,17 @@ from django.db import models
 
 
 class TypedJSON(json.JSONDecoder):
-    """Whatever is wrong with it is a JSONDecodeError, which forms and commands show.
+    """A decoder that raises JSONDecodeError for every fault, because forms and commands show it.
 
-    Python itself raises a plain ValueError for an integer of more than 4,300 digits, and a
+    Python's own decoder raises a plain ValueError for an integer of more than 4,300 digits, and a
     RecursionError for brackets that are nested too deep.
     """
 
     def decode(self, s: str, *args: Any) -> Any:
-        """The value.
+        """The decoded value.
 
         Raises:
-            json.JSONDecodeError: it cannot be read.
+            json.JSONDecodeError: the text cannot be read.
         """
         try:
             return super().decode(s, *args)

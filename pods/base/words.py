@@ -1,4 +1,4 @@
-"""Durations and money as operators read them: on pages, in lists and in the terminal."""
+"""Durations and money as text for operators, on pages, in lists and in the terminal."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -10,7 +10,7 @@ UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 def duration(time: timedelta | None) -> str:
-    """The two largest units: `3 s`, `4 min 5 s`, `2 h`, `3 d 4 h`; `-` where it is not known."""
+    """The two largest units: `3 s`, `4 min 5 s`, `2 h`, `3 d 4 h`; `-` if it is not known."""
     if time is None:
         return UNKNOWN
     seconds = max(0, int(time.total_seconds()))
@@ -23,9 +23,9 @@ def duration(time: timedelta | None) -> str:
 
 
 def usd(amount: Decimal | float | None) -> str:
-    """`$1,234.50`; below ten cents four digits, since a cheap pod's hour is not nothing.
+    """`$1,234.50`; with four digits below ten cents, because an hour of a cheap pod is not free.
 
-    `-` where it is not known.
+    `-` if it is not known.
     """
     if amount is None:
         return UNKNOWN
@@ -35,5 +35,5 @@ def usd(amount: Decimal | float | None) -> str:
 
 
 def per_second(rate: float | None) -> str:
-    """`8.4`, `1,234.5`; `-` where it is not known."""
+    """`8.4`, `1,234.5`; `-` if it is not known."""
     return UNKNOWN if rate is None else f"{rate:,.1f}"

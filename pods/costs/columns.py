@@ -1,4 +1,4 @@
-"""What pods have cost, as columns that a database can sort by."""
+"""The costs of pods as columns that a database can sort by."""
 
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from pods.models import MICROS, PodQuerySet, PriceSegment
 
 
 class SecondsUntil(Func):
-    """Seconds from a column of moments to a moment."""
+    """The seconds from a column's time to a given time."""
 
     arity = 2
     output_field = FloatField()
@@ -31,9 +31,9 @@ class SecondsUntil(Func):
 
 
 def with_cost(pods: PodQuerySet, now: datetime) -> PodQuerySet:
-    """The pods with `cost_usd` and `million_usd`, to show and to sort by; floats, not for the books.
+    """The pods with `cost_usd` and `million_usd`, to show and to sort by; floats, not for the ledger.
 
-    `million_usd` is what a million items have cost on the pod; NULL before its first item.
+    `million_usd` is the cost of a million items on the pod; NULL before its first item.
     """
     segments = PriceSegment.objects.filter(pod=OuterRef("pk")).order_by()
     closed = segments.filter(until__isnull=False).values("pod").annotate(n=Sum("cost_micros"))

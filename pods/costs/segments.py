@@ -1,4 +1,4 @@
-"""What a pod costs: price segments that open, change and close with its state."""
+"""Books the costs of pods: price segments open, change and close with a pod's state."""
 
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -8,13 +8,13 @@ from pods.states import CREATING, ENDED, FAILED, REQUESTED, RESUMING, STOPPED, P
 
 
 def begin(pod: Pod, *, now: datetime) -> None:
-    """Book a new row: one that was adopted bills from now on, one that was requested not yet."""
+    """Book a new row: an adopted pod bills from now on, a requested pod does not yet."""
     if pod.status is not REQUESTED:
         reprice(pod, pod.hourly_usd, now=now)
 
 
 def follow(pod: Pod, before: PodState, after: PodState, *, now: datetime) -> None:
-    """Book what a move means for the price. Called inside the move's transaction."""
+    """Book the change of price that a move causes. Call it inside the move's transaction."""
     if after in ENDED:
         end = pod.destroy_asked_at if pod.destroy_asked_at and after is not FAILED else now
         close(pod, at=min(end, now))
@@ -25,7 +25,7 @@ def follow(pod: Pod, before: PodState, after: PodState, *, now: datetime) -> Non
 
 
 def reprice(pod: Pod, hourly_usd: Decimal, *, now: datetime) -> None:
-    """From now on the pod bills at `hourly_usd` (USD/hour)."""
+    """Book `hourly_usd` (USD/hour) as the pod's price from now on."""
     running = PriceSegment.objects.filter(pod=pod, until__isnull=True).first()
     if running is not None and running.hourly_usd == hourly_usd:
         return
@@ -34,7 +34,7 @@ def reprice(pod: Pod, hourly_usd: Decimal, *, now: datetime) -> None:
 
 
 def close(pod: Pod, *, at: datetime) -> None:
-    """End the open segment at `at`, and fix what it cost."""
+    """End the open segment at `at`, and store its cost."""
     for segment in PriceSegment.objects.filter(pod=pod, until__isnull=True):
         segment.until = max(at, segment.since)
         segment.cost_micros = int(
@@ -44,7 +44,7 @@ def close(pod: Pod, *, at: datetime) -> None:
 
 
 def still_there(pod: Pod) -> None:
-    """What was booked as gone since it was first missing has been seen again: it billed all along."""
+    """Reopen the last segment, because a pod that was booked as gone was seen and billed all along."""
     if PriceSegment.objects.filter(pod=pod, until__isnull=True).exists():
         return
     last = PriceSegment.objects.filter(pod=pod).order_by("-since", "-pk").first()
@@ -54,5 +54,5 @@ def still_there(pod: Pod) -> None:
 
 
 def never_billed(pod: Pod) -> None:
-    """The provider proved that nothing was created: what was counted while unknown is taken back."""
+    """Delete the pod's segments, because the provider proved that nothing was created."""
     PriceSegment.objects.filter(pod=pod).delete()
