@@ -1,4 +1,4 @@
-"""Supply: pods and their providers."""
+"""The Django app of the supply side: pods and their providers."""
 
 from django.apps import AppConfig
 

@@ -1,4 +1,4 @@
-"""From the facts about one pod to what is wrong with it. Pure."""
+"""Diagnoses one pod: from the facts about it to what is wrong with it. Pure."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,30 +9,30 @@ from pods.states import BOOTING, READY, STOPPED, PodState
 
 
 class Finding(StrEnum):
-    """What is to be said of a pod."""
+    """The result of a diagnosis."""
 
     HEALTHY = "healthy"
-    REGISTERED = "registered"  # it booted: its agent beats
+    REGISTERED = "registered"  # it booted: its agent sends heartbeats
     NEVER_BOOTED = "never_booted"  # its boot deadline has passed
     AGENT_FAILED = "agent_failed"  # the agent says that it cannot work
-    AGENT_ENDED = "agent_ended"  # the agent drained unasked: preempted, or told to by its host
-    MACHINE_FAILED = "machine_failed"  # the provider says that it will not run again
+    AGENT_ENDED = "agent_ended"  # the agent drained unasked: preempted, or stopped by its host
+    MACHINE_FAILED = "machine_failed"  # the provider says that the machine will not run again
     STOPPED_UNASKED = "stopped_unasked"  # outbid, preempted, or stopped in the console
     STARTED_UNASKED = "started_unasked"  # a stopped pod that runs again
-    ABSENT = "absent"  # the provider does not know it
-    SILENT = "silent"  # neither beats nor touches the stream
-    HUNG = "hung"  # beats, has items in hand and acknowledges none
+    ABSENT = "absent"  # the provider does not know the machine
+    SILENT = "silent"  # sends no heartbeats and does not touch the stream
+    HUNG = "hung"  # sends heartbeats, holds items and acknowledges none
 
 
-# What a provider or the agent itself says is a fact; what we infer from silence may be our own
-# fault, so only that is rationed when many pods look ill at once.
+# A provider's or an agent's own word is a fact. Silence may be our own fault, so only findings
+# that are inferred from silence are rationed when many pods look ill at once.
 INFERRED: Final = frozenset({Finding.SILENT, Finding.HUNG})
 
 
 class MachineSays(StrEnum):
-    """What the provider said of the pod's machine, as far as a diagnosis cares."""
+    """What the provider said about the pod's machine, as far as a diagnosis needs it."""
 
-    NOT_ASKED = "not asked"  # or the answer cannot be used: says nothing
+    NOT_ASKED = "not asked"  # or the answer cannot be used: this says nothing
     ABSENT = "absent"
     BOOTING = "booting"
     RUNNING = "running"
@@ -42,12 +42,12 @@ class MachineSays(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All that is known of one pod. Unknown is None."""
+    """All that is known about one pod. Unknown is None."""
 
     state: PodState
     in_state: timedelta
     machine: MachineSays
-    absent_for: timedelta | None = None  # missing from complete lists; None: it was there
+    absent_for: timedelta | None = None  # missing from complete lists; None: not missing
     list_lag: timedelta = timedelta(0)
     consistency_window: timedelta = timedelta(0)
     boot_deadline: timedelta
@@ -55,9 +55,9 @@ class Facts:
     hang_after: timedelta
     beats_known: bool  # False: Redis did not answer, so nothing below says anything
     beat_age: timedelta | None = None  # None: no heartbeat
-    # For how long Redis has been read without a break, and has lost nothing. None: not now.
+    # For how long Redis could be read without a break and lost nothing. None: it cannot be read now.
     heard_for: timedelta | None = None
-    last_seen: timedelta | None = None  # since the last heartbeat that our rows remember
+    last_seen: timedelta | None = None  # since the last heartbeat that our row stores
     unread_age: timedelta | None = None  # of a heartbeat that another version may have written
     agent_working: bool = False  # the heartbeat says working
     agent_failed: bool = False
@@ -66,11 +66,11 @@ class Facts:
     since_ack: timedelta | None = None  # None: nothing acknowledged yet
     consumer_idle: timedelta | None = None  # since it got or settled an item; None: never
     consumer_asked: timedelta | None = None  # since it asked for items; None: no such consumer
-    consumers_known: bool = True  # False: its group is missing, so nobody can be seen in it
+    consumers_known: bool = True  # False: its group is missing, so no consumer can be seen
 
 
 def diagnose(facts: Facts) -> Finding:
-    """What is wrong with the pod, the provider's word before the agent's, before our inference."""
+    """What is wrong with the pod; the provider's word counts before the agent's, then inference."""
     if facts.state is STOPPED:
         return _diagnose_stopped(facts)
     if facts.state not in {BOOTING, READY}:
@@ -103,7 +103,7 @@ def _diagnose_booting(facts: Facts) -> Finding:
         return Finding.AGENT_FAILED
     if fresh and facts.agent_working:
         return Finding.REGISTERED
-    # A consumer of the user's own has no heartbeat: that it reads the backlog is its sign.
+    # A user's own consumer sends no heartbeats: reading the backlog is its sign of life.
     if facts.beat_age is None and _asks(facts, within=min(facts.in_state, facts.silent_after)):
         return Finding.REGISTERED
     late = facts.in_state > facts.boot_deadline and _listened(facts, facts.silent_after)
@@ -111,7 +111,7 @@ def _diagnose_booting(facts: Facts) -> Finding:
 
 
 def _listened(facts: Facts, within: timedelta) -> bool:
-    """Whether a sign would have been seen: what Redis did not keep, or nobody read, says nothing."""
+    """Whether Redis was read and kept its data for so long that a sign would have been seen."""
     return facts.heard_for is not None and facts.heard_for > within
 
 
@@ -124,7 +124,7 @@ def _diagnose_ready(facts: Facts) -> Finding:
         return Finding.AGENT_FAILED
     if facts.agent_ended:
         return Finding.AGENT_ENDED
-    # A Redis that was emptied or restored has no heartbeat, or an old one: the row remembers too.
+    # A Redis that was emptied or restored has no heartbeat or an old one, so the row counts too.
     signs = (facts.beat_age, facts.last_seen, facts.unread_age)
     heard = min((age for age in signs if age is not None), default=None)
     silent = heard is None or heard > facts.silent_after
@@ -137,8 +137,8 @@ def _diagnose_ready(facts: Facts) -> Finding:
         if lively or plain_unseen or not _listened(facts, facts.silent_after):
             return Finding.HEALTHY
         return Finding.SILENT
-    # An agent that was idle for long has an old acknowledgement, one with a slow item an old item:
-    # only both together are a hang. While Redis was away nobody could acknowledge.
+    # A long idle agent has an old acknowledgement, and an agent with a slow item has an old item:
+    # only both together are a hang. While Redis was away no agent could acknowledge.
     since_ack = facts.oldest_in_hand if facts.since_ack is None else facts.since_ack
     hung = min(facts.oldest_in_hand, since_ack) > facts.hang_after
     return Finding.HUNG if hung and _listened(facts, facts.hang_after) else Finding.HEALTHY

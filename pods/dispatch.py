@@ -1,4 +1,4 @@
-"""Sends the tasks of the supply side by name: verbs ask for a step without importing the tasks."""
+"""Sends the tasks of the supply side by name, so that verbs need not import the tasks."""
 
 from contextvars import ContextVar
 from functools import partial
@@ -34,29 +34,29 @@ STEP_OF: Final = {
     TERMINATING: TEARDOWN,
     RESUMING: RESUME,
 }
-# A step that nobody took by then is stale: `pods.nudge` has sent another one.
+# A step that no worker took by then is stale: `pods.nudge` has sent another one.
 STEP_EXPIRES_SECONDS: Final = 300
-# A message that waits for longer than the broker's visibility timeout is delivered again and again:
-# a step that is due later than that is left to `pods.nudge`, which reads it from the row.
+# The broker delivers a message again and again if it waits longer than the visibility timeout. So a
+# step that is due later than this is not sent: `pods.nudge` finds it in the row and sends it.
 LONGEST_COUNTDOWN_SECONDS: Final = 300
 
 
 class Outbox:
-    """Keeps what is sent within its block until the block ends. Each claim of a pod has its own.
+    """Keeps the tasks that are sent within its block until the block ends. Each claim has its own.
 
-    A verb sends for the next step while it holds the pod's claim; sent at once, the next step would
-    find the pod claimed and do nothing.
+    A verb sends the next step while it holds the pod's claim. If it were sent at once, the next step
+    would find the pod claimed and do nothing.
     """
 
     def __init__(self) -> None:
         self._waiting: list[tuple[str, tuple[int, ...], float]] = []
 
     def __enter__(self) -> None:
-        """From here on, what is sent in this context waits."""
+        """Keep the tasks that are sent in this context from now on."""
         self._before = _open.set(self)
 
     def __exit__(self, *_: object) -> None:
-        """Send what waits, also where the block raised: rows may have changed before."""
+        """Send the kept tasks, also if the block raised: rows may have changed before."""
         _open.reset(self._before)
         for task, args, countdown in self._waiting:
             send(task, *args, countdown=countdown)
@@ -70,9 +70,9 @@ _open: ContextVar[Outbox | None] = ContextVar("outbox", default=None)
 
 
 def send(task: str, *args: int, countdown: float = 0) -> None:
-    """Send a task when the transaction in hand commits; `countdown` in seconds.
+    """Send a task when the current transaction commits; `countdown` in seconds.
 
-    Quiet where the broker does not answer: the rows say what is due, and it is sent again.
+    A broker that does not answer is only logged: the rows say what is due, and it is sent again.
     """
     outbox = _open.get()
     if outbox is not None:
@@ -93,7 +93,7 @@ def _publish(task: str, args: tuple[int, ...], countdown: float) -> None:
 
 
 def next_step(pod_id: int, state: PodState, *, countdown: float = 0) -> None:
-    """Send the task that pushes a pod in this state on; nothing where no step is due."""
+    """Send the task for the next step of a pod in this state; nothing if no step is due."""
     task = STEP_OF.get(state)
     if task is not None:
         send(task, pod_id, countdown=countdown)

@@ -1,4 +1,4 @@
-"""The health of pods: one sweep an account finds who is not as it should be, one check a pod acts."""
+"""The health of pods: a sweep per account finds unhealthy pods, a check per pod acts."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -22,10 +22,10 @@ from pods.sightings import Sighting, facts_of, sighting
 from pods.states import BOOTING, DRAINING, ENDED, LOST, READY, STOPPED, TERMINATING
 
 WATCHED: Final = (BOOTING, READY, STOPPED)
-# S15: no more than this share of a fleet's pods, but always one, is killed on inference in a window.
+# S15: at most this share of a fleet's pods (but always one) is ended on inference in a window.
 INFERRED_SHARE: Final = 0.34
 INFERRED_WINDOW: Final = timedelta(minutes=10)
-# No sweep for so long: the manager itself was away (a laptop that slept), and heard nobody.
+# After a longer gap without sweeps the manager itself was away (a laptop that slept).
 LONGEST_SWEEP_GAP: Final = timedelta(minutes=5)
 # A pod that boots fast should not wait for the next sweep to count as READY.
 FIRST_LOOKS: Final = timedelta(seconds=30)
@@ -36,8 +36,8 @@ SEEN: Final = ("heard_since", "beat_at", "done", "failed", "dead", "rate", "idle
 def sweep_account(account: Account, *, connect: Connect = connecting.connect) -> int:
     """Look at all pods of an account with one list and one read of heartbeats.
 
-    Writes down what was seen, and sends a check for each pod that is not as it should be; returns
-    how many. A list that fails says nothing about any machine.
+    Store what was seen, and send a check for each pod that looks unhealthy; return how many.
+    A list that fails says nothing about any machine.
     """
     pods = list(
         Pod.objects.filter(account=account, state__in=[s.value for s in WATCHED])
@@ -66,7 +66,7 @@ def sweep_account(account: Account, *, connect: Connect = connecting.connect) ->
 
 
 def _remember_absence(pods: Sequence[Pod]) -> None:
-    """Since when a pod is missing from the list; of a pod that is ended meanwhile its end says it."""
+    """Store since when pods are missing from the list; for a pod that is ending, its end stores it."""
     watched = Pod.objects.filter(state__in=[s.value for s in WATCHED])
     absent = [p.pk for p in pods if p.absent_since is not None]
     watched.filter(pk__in=absent, absent_since=None).update(absent_since=utcnow())
@@ -75,7 +75,7 @@ def _remember_absence(pods: Sequence[Pod]) -> None:
 
 
 def check_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
-    """Look once more at one pod that looked ill, with the provider's own status, and act.
+    """Check one pod that looked ill again, with the provider's own status, and act.
 
     Safe to run twice, at the same time, or to be killed at any line.
     """
@@ -105,14 +105,16 @@ def _act(pod: Pod, finding: Finding, seen: Sighting, capabilities: Capabilities)
             pod,
             READY,
             by="health",
-            because="its agent beats" if seen.beat else "its consumer reads the backlog",
+            because="its agent sends heartbeats" if seen.beat else "its consumer reads the backlog",
             ready_at=pod.ready_at or utcnow(),
         )
         return
     because = _why(finding, pod, seen)
     if finding in INFERRED and not may_end_ill(pod.fleet_id, peers=_peers(pod)):
         lifecycle.postpone(
-            pod, by=INFERRED_WINDOW, because=f"left alone, too many at once: {because}"
+            pod,
+            by=INFERRED_WINDOW,
+            because=f"not ended now, too many pods look ill at once: {because}",
         )
         return
     if finding is Finding.ABSENT:
@@ -133,7 +135,7 @@ def _act(pod: Pod, finding: Finding, seen: Sighting, capabilities: Capabilities)
 
 
 def _end_absent(pod: Pod, because: str, capabilities: Capabilities) -> None:
-    """It billed until it was first missing; where it could come back unasked, it is destroyed too."""
+    """End a missing pod: it billed until it was first missing. If it can come back, destroy it."""
     to, facts = LOST, {"lost_because": because[:500]}
     if capabilities.comes_back:
         to, facts["retire_because"] = TERMINATING, because[:500]
@@ -148,10 +150,10 @@ def _end_absent(pod: Pod, because: str, capabilities: Capabilities) -> None:
 def _why(finding: Finding, pod: Pod, seen: Sighting) -> str:
     said = seen.beat.said.note if seen.beat else ""
     details = {
-        Finding.NEVER_BOOTED: f"no agent within {pod.boot_seconds} s",
+        Finding.NEVER_BOOTED: f"no sign of its agent within {pod.boot_seconds} s",
         Finding.AGENT_FAILED: said,
         Finding.AGENT_ENDED: said,
-        Finding.SILENT: f"no sign for {pod.silent_seconds} s",
+        Finding.SILENT: f"no sign of life for {pod.silent_seconds} s",
         Finding.HUNG: "has items in hand and acknowledges none",
     }
     detail = details.get(finding, "")
@@ -169,7 +171,7 @@ def _peers(pod: Pod) -> int:
 def may_end_ill(fleet_id: int, *, peers: int) -> bool:
     """Whether one more pod of the fleet may be ended on inference within the window (S15).
 
-    `peers`: its pods that boot or are READY. One query.
+    `peers`: the number of its pods that are BOOTING or READY. One query.
     """
     inferred = PodEvent.objects.filter(
         pod__fleet_id=fleet_id,
@@ -181,7 +183,7 @@ def may_end_ill(fleet_id: int, *, peers: int) -> bool:
 
 
 def _list(account: Account, connect: Connect) -> tuple[Mapping[str, Machine] | None, Capabilities]:
-    """The account's machines by id, None where they cannot be had; and what the provider can do."""
+    """The account's machines by id, None if they cannot be listed; and the capabilities."""
     try:
         provider = connect(account)
     except CannotConnect as exc:
@@ -211,7 +213,7 @@ def _status(provider: Provider, external_id: str) -> Machine | None:
 
 
 def _hear(pod: Pod, seen: Sighting, *, away: bool) -> None:
-    """Since when the pod's Redis can be read without a break."""
+    """Set since when the pod's Redis can be read without a break."""
     if seen.remembers is None:
         pod.heard_since = None
     elif away or pod.heard_since is None:
@@ -219,7 +221,7 @@ def _hear(pod: Pod, seen: Sighting, *, away: bool) -> None:
 
 
 def _see(pod: Pod, seen: Sighting) -> None:
-    """Put what was seen into the row's facts, and a new price into the ledger."""
+    """Store what was seen in the row's facts, and a new price in the ledger."""
     machine = seen.machine
     if machine is not None:
         pod.absent_since = None

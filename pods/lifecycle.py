@@ -1,4 +1,4 @@
-"""The only code that writes a pod's state: claim it, move it, remember its machine."""
+"""The only code that writes a pod's state: it claims a pod, moves it, stores its machine's id."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,11 +22,11 @@ LONGEST_BECAUSE = 500
 
 
 class IllegalMove(Exception):
-    """The table has no such move."""
+    """The table of moves does not allow the move."""
 
 
 class Overtaken(Exception):
-    """The row changed since it was read: somebody else acted. Read it again, decide again."""
+    """The row changed since it was read, because another worker acted. Read it and decide again."""
 
 
 class DuplicateMachine(Exception):
@@ -35,11 +35,11 @@ class DuplicateMachine(Exception):
 
 @contextmanager
 def claimed(pod_id: int) -> Iterator[Pod | None]:
-    """Take the pod for a verb, alone; None where another has it or it does not exist.
+    """Claim the pod for one verb; None if another worker holds it or it does not exist.
 
-    The claim ends by itself after settings.CLAIM_LEASE, which is longer than a task's hard time limit,
-    so that a killed worker blocks nobody for longer. A verb that is overtaken ends quietly: whoever
-    overtook it has acted on a newer row.
+    The claim ends by itself after settings.CLAIM_LEASE, which is longer than a task's hard time limit.
+    So a killed worker does not block others for longer. A verb that is overtaken ends quietly: the
+    worker that overtook it has acted on a newer row.
     """
     claim = _take(pod_id)
     mine = Pod.objects.select_related("account").filter(pk=pod_id)
@@ -57,10 +57,10 @@ def claimed(pod_id: int) -> Iterator[Pod | None]:
 
 
 def _take(pod_id: int) -> int | None:
-    """The number of a new claim; None where another's holds.
+    """Claim the pod; return the number of the new claim, None while another claim holds.
 
-    Compared with the number that was read before: read afterwards, it could be that of a claim
-    that took over from one that stood still.
+    The update compares with the number that was read before it. A number that is read afterwards
+    could belong to a newer claim, which took over while this process stood still.
     """
     now = utcnow()
     free = Pod.objects.filter(Q(claimed_until__isnull=True) | Q(claimed_until__lt=now), pk=pod_id)
@@ -73,10 +73,10 @@ def _take(pod_id: int) -> int | None:
 
 
 def still_claimed(pod: Pod, **changes: Any) -> None:
-    """Make sure that the claim holds, and write `changes`: the last thing before what cannot be undone.
+    """Make sure that the claim holds, and write `changes`. Call it last before an irreversible step.
 
     Raises:
-        Overtaken: the claim ended while its process stood still, and may be another's by now.
+        Overtaken: the claim ended while its process stood still, and another worker may hold it.
     """
     mine = Pod.objects.filter(pk=pod.pk, claim=pod.claim, claimed_until__gt=utcnow())
     if not mine.update(claim=pod.claim, **changes):
@@ -98,7 +98,7 @@ def _write(pod: Pod, changes: dict[str, Any], *, events: list[PodEvent]) -> None
 
 
 def insert(pod: Pod, *, by: str, rule: PodRule, because: str) -> None:
-    """Write a new pod's row with its first event: from here on it counts against every guardrail."""
+    """Insert a new pod's row with its first event; from now on it counts against every guardrail."""
     now = utcnow()
     pod.state_since, pod.because = now, because[:LONGEST_BECAUSE]
     if pod.status in IN_TRANSIT and pod.due_at is None:
@@ -119,26 +119,26 @@ def move(
     rule: PodRule | None = None,
     **changes: Any,
 ) -> None:
-    """Change the pod's state, with an event, and book what it means for the price.
+    """Change the pod's state, add an event, and book the change of price.
 
-    `rule`: why, for code; None for a step of what was decided before. A pod that works no more
-    keeps it in `retire_rule`. `changes`: further columns of the same row, written in the same
-    statement. A step is due at once in a state of transit, so that a lost task message is noticed.
+    `rule`: why, for code; None for a step of an earlier decision. A pod that no longer works keeps
+    it in `retire_rule`. `changes`: more columns of the same row, written in the same statement.
+    In a state of transit a step is due at once, so that a lost task message is noticed.
 
     Raises:
-        IllegalMove: the table has no such move.
+        IllegalMove: the table of moves does not allow it.
         Overtaken: the row changed since it was read.
     """
     before, now = pod.status, utcnow()
     if not may_move(before, to):
-        raise IllegalMove(f"{pod}: {before.value} → {to.value} is no move")
+        raise IllegalMove(f"{pod} cannot move from {before.value} to {to.value}")
     because = because[:LONGEST_BECAUSE]
     changes.setdefault("due_at", now if to in IN_TRANSIT else None)
     if rule is not None and to not in ACTIVE:
         changes.setdefault("retire_rule", rule.value)
     if to is TERMINATING:
-        changes.setdefault("absent_since", None)  # what is seen from here on proves the end
-        if before is STOPPED:  # it never runs again: until it is gone it costs what it cost stopped
+        changes.setdefault("absent_since", None)  # only later looks can prove the end
+        if before is STOPPED:  # it never runs again: until it is gone it bills its stopped price
             changes.setdefault("hourly_usd", pod.stopped_hourly_usd)
     with transaction.atomic():
         _write(
@@ -158,20 +158,20 @@ def move(
 
 
 def remember(pod: Pod, external_id: str, **changes: Any) -> None:
-    """Store the machine's id, once: what bills is written down before anything else.
+    """Store the machine's id, once, before anything else: from now on we know what bills.
 
     Raises:
-        DuplicateMachine: another row has this id, or this row has another one.
+        DuplicateMachine: another row has this id, or this row has another id.
         Overtaken: the row changed since it was read.
     """
     if pod.external_id not in (None, external_id):
-        raise DuplicateMachine(f"{pod} is {pod.external_id}, not {external_id}")
-    now = utcnow()
+        raise DuplicateMachine(f"{pod}'s machine is {pod.external_id}, not {external_id}")
+    now, because = utcnow(), f"its machine is {external_id} at {pod.provider}"
     try:
         _write(
             pod,
             {"external_id": external_id, **changes},
-            events=[_event(pod, now, by="spawn", because=f"is {external_id} at {pod.provider}")],
+            events=[_event(pod, now, by="spawn", because=because)],
         )
     except IntegrityError as exc:
         pod.external_id = None
@@ -179,14 +179,14 @@ def remember(pod: Pod, external_id: str, **changes: Any) -> None:
 
 
 def note(pod: Pod, *, by: str, because: str, rule: PodRule | None = None) -> None:
-    """Add an event that is no move."""
+    """Add an event that is not a move."""
     _event(pod, utcnow(), by=by, rule=rule, because=because).save(force_insert=True)
 
 
 def postpone(pod: Pod, *, by: timedelta, because: str = "", **changes: Any) -> None:
-    """The next step of this pod is due in `by`; counts the attempt.
+    """Make the pod's next step due in `by`, and count the attempt.
 
-    Facts only, no state: it needs no version, so that a sweep beside it loses nothing.
+    It writes facts and no state. So it needs no version, and a sweep at the same time loses nothing.
     """
     pod.attempts += 1
     pod.due_at = utcnow() + by

@@ -1,11 +1,11 @@
-"""The names of machines, `pf-<installation>-<fleet id>-<client token>`: built and read here alone."""
+"""The only code that builds and reads machines' names, `pf-<installation>-<fleet id>-<token>`."""
 
 import re
 import uuid
 from dataclasses import dataclass
 from typing import Final
 
-# The tag of every installation: `list_tagged` takes it for "pf-…".
+# A tag that fits every installation: `list_tagged` then lists all names "pf-…".
 ANY_INSTALLATION: Final = "pf"
 _TOKEN: Final = re.compile(r"[0-9a-f]{32}\Z")
 _NAME: Final = re.compile(
@@ -15,7 +15,7 @@ _NAME: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineName:
-    """Who made a machine, for which fleet and for which pod."""
+    """What a machine's name says: its installation, its fleet and its pod."""
 
     slug: str  # of the installation
     fleet_id: int
@@ -23,7 +23,7 @@ class MachineName:
 
     @property
     def tag(self) -> str:
-        """What the names of the fleet's machines begin with."""
+        """The beginning of the names of the fleet's machines."""
         return fleet_tag(self.slug, self.fleet_id)
 
     def __str__(self) -> str:
@@ -31,7 +31,7 @@ class MachineName:
 
     @classmethod
     def parse(cls, name: str) -> "MachineName | None":
-        """What a machine's name says; None for a name that no installation of ours gives."""
+        """The parts of a machine's name; None if no installation of ours gives such names."""
         found = _NAME.match(name)
         if found is None:
             return None
@@ -40,35 +40,35 @@ class MachineName:
 
 
 def installation_tag(slug: str) -> str:
-    """What the names of all machines of an installation begin with."""
+    """The beginning of the names of all machines of an installation."""
     return f"{ANY_INSTALLATION}-{slug}"
 
 
 def fleet_tag(slug: str, fleet_id: int) -> str:
-    """What the names of all machines of a fleet begin with."""
+    """The beginning of the names of all machines of a fleet."""
     return f"{installation_tag(slug)}-{fleet_id}"
 
 
 def tagged(tag: str, token: str) -> str:
-    """The name of the machine that is created with this token."""
+    """The name of a machine that is created with this token."""
     return f"{tag}-{token}"
 
 
 def has_tag(name: str, tag: str) -> bool:
-    """Whether the name begins with the tag: `pf-a` is the tag of `pf-a-1`, and not of `pf-ab-1`."""
+    """Whether the name begins with the tag: `pf-a` is the tag of `pf-a-1`, not of `pf-ab-1`."""
     return name.startswith(f"{tag}-")
 
 
 def token_of(name: str) -> str:
-    """What stands where a name has its token; "" where the name has no such part."""
+    """The last part of a name, which is its token in our names; "" if it has only one part."""
     return name.rpartition("-")[2] if "-" in name else ""
 
 
 def short_name(name: str, length: int) -> str:
-    """The beginning of a name's token, which tells pods apart on a page; of an odd name its own."""
+    """The beginning of a name's token, which tells pods apart on a page, or of the name itself."""
     return (token_of(name) or name)[:length]
 
 
 def read_token(text: str) -> uuid.UUID | None:
-    """A client token; None for any other text."""
+    """The text as a client token; None if it is not one."""
     return uuid.UUID(hex=text) if _TOKEN.match(text) else None

@@ -1,4 +1,4 @@
-"""Rows of the supply side: accounts, pods, what happened to them and what they cost."""
+"""Rows of the supply side: accounts, pods, their history and their costs."""
 
 import json
 import secrets
@@ -18,7 +18,7 @@ from pods.states import BILLABLE, ENDED, IN_TRANSIT, PodState
 MICROS = Decimal(1_000_000)
 STATES = [s.value for s in PodState]
 LONGEST_RULE = 40
-# The rules' columns have a `db_default`: while an upgrade runs, older code inserts rows without them.
+# The rules' columns have a `db_default`: during an upgrade, older code inserts rows without them.
 SLUG = RegexValidator(
     r"^[a-z0-9][a-z0-9-]{0,39}\Z", "use 1-40 of a-z, 0-9 and -, not beginning with -"
 )
@@ -36,10 +36,10 @@ def _installation_slug() -> str:
 
 
 def check_object(field: str, value: Any) -> None:
-    """Refuse what is no JSON object, or one that not every database keeps.
+    """Refuse a value that is not a JSON object, or that some database cannot store.
 
     Raises:
-        ValidationError: it is none; the message says what would be right.
+        ValidationError: the value is refused; the message says what would be right.
     """
     if not isinstance(value, dict):
         raise ValidationError({field: 'give names and values: {"name": "value"}'})
@@ -48,11 +48,11 @@ def check_object(field: str, value: Any) -> None:
     except ValueError as exc:
         raise ValidationError({field: "a number is too large"}) from exc
     if "\\u0000" in text:
-        raise ValidationError({field: "a text holds the character NUL"})
+        raise ValidationError({field: "a text contains the character NUL"})
 
 
 class Installation(models.Model):
-    """This installation: the one row that says which machines at a provider are ours."""
+    """This installation: a single row, which says which machines at a provider are ours."""
 
     slug = models.CharField(max_length=12, unique=True, default=_installation_slug)
 
@@ -61,13 +61,13 @@ class Installation(models.Model):
 
     @classmethod
     def own(cls) -> "Installation":
-        """The one row, made where it is missing."""
+        """The single row; create it if it is missing."""
         row, _ = cls.objects.get_or_create(pk=1)
         return row
 
     @classmethod
     def tag(cls) -> str:
-        """What the names of all our machines begin with."""
+        """The beginning of the names of all our machines."""
         row = cls.own()
         return machine_names.installation_tag(row.slug)
 
@@ -76,7 +76,7 @@ class Account(models.Model):
     """A set of credentials at one provider, with its own limits and circuit breaker."""
 
     class Orphans(models.TextChoices):
-        """What to do with a machine of ours that has no row."""
+        """What to do with one of our machines that has no row."""
 
         ADOPT = "adopt", "adopt: give it a row"
         DESTROY = "destroy", "destroy it"
@@ -84,7 +84,7 @@ class Account(models.Model):
     name = models.CharField(max_length=40, unique=True, validators=[SLUG])
     provider = models.CharField(max_length=40)
     options = models.JSONField(
-        default=dict, blank=True, help_text="Options of the provider; no secrets."
+        default=dict, blank=True, help_text="Options for the provider. Do not put secrets here."
     )
     secret_ref = models.CharField(
         max_length=200,
@@ -92,17 +92,17 @@ class Account(models.Model):
         default="",
         help_text="Where the credentials are: env:NAME or file:/path. Never the secret itself.",
     )
-    # Encrypted (pods/base/sealing.py), used where there is no reference; never the secret itself.
+    # Encrypted (pods/base/sealing.py), used if there is no reference; never the secret itself.
     sealed_secret = models.TextField(blank=True, default="", editable=False)
     enabled = models.BooleanField(default=True)
     orphans = models.CharField(max_length=10, choices=Orphans.choices, default=Orphans.DESTROY)
-    # The offers of the last survey: what could be rented at `surveyed_at`.
+    # The offers of the last survey: the machines that could be rented at `surveyed_at`.
     offers = models.JSONField(default=list, blank=True, editable=False)
     surveyed_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # Circuit breaker: failures in a row, and until when nothing is asked of this account.
+    # Circuit breaker: failures in a row, and until when this account is left alone.
     failures = models.PositiveIntegerField(default=0, editable=False)
     open_until = models.DateTimeField(null=True, blank=True, editable=False)
-    # When a create was last refused for the key or the money; answered questions say nothing of that.
+    # When a create was last refused because of the key or the money. Other calls do not show that.
     create_refused_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_error = models.CharField(max_length=500, blank=True, default="", editable=False)
     last_error_kind = models.CharField(
@@ -119,24 +119,24 @@ class Account(models.Model):
         return self.name
 
     def clean(self) -> None:
-        """Check what the form's field lets through."""
+        """Check the options, because the form's field lets more through."""
         check_object("options", self.options)
 
 
 class PodQuerySet(models.QuerySet["Pod"]):
-    """Questions about pods."""
+    """Queries for pods."""
 
     def billable(self) -> "PodQuerySet":
-        """Pods that may bill: requested, unknown and terminating ones included."""
+        """Pods that may bill, also requested, unknown and terminating ones."""
         return self.exclude(state__in=[s.value for s in ENDED])
 
     def in_transit(self) -> "PodQuerySet":
-        """Pods that somebody must push on."""
+        """Pods for which a step is due."""
         return self.filter(state__in=[s.value for s in IN_TRANSIT])
 
 
 class Pod(models.Model):
-    """One rented machine with one agent in it. `state` is written by pods/lifecycle.py alone."""
+    """One rented machine with one agent in it. Only pods/lifecycle.py writes `state`."""
 
     fleet = models.ForeignKey("fleet.Fleet", on_delete=models.PROTECT, related_name="pods")
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="pods")
@@ -149,7 +149,7 @@ class Pod(models.Model):
     state_since = models.DateTimeField()
     version = models.PositiveIntegerField(default=0)
 
-    # What was chosen when it was requested; never read through the fleet afterwards.
+    # The values that were chosen when it was requested; never read from the fleet afterwards.
     offer_key = models.CharField(max_length=200, blank=True, default="")
     gpu_type = models.CharField(max_length=80, blank=True, default="")
     gpu_count = models.PositiveSmallIntegerField(default=0)
@@ -162,23 +162,25 @@ class Pod(models.Model):
     image = models.CharField(max_length=300, blank=True, default="")
     template_hash = models.CharField(max_length=64, blank=True, default="")
     disk_gb = models.PositiveIntegerField(default=20)
-    agent = models.JSONField(default=dict, help_text="AgentSettings but for the Redis address.")
+    agent = models.JSONField(default=dict, help_text="AgentSettings without the Redis address.")
     handler_env = models.JSONField(default=dict, blank=True)
-    redis_url = models.CharField(max_length=300, blank=True, default="")  # "": the installation's
+    redis_url = models.CharField(
+        max_length=300, blank=True, default=""
+    )  # "": the installation's own Redis
     boot_seconds = models.PositiveIntegerField(default=900)
     silent_seconds = models.PositiveIntegerField(default=60)
     drain_seconds = models.PositiveIntegerField(default=60)
     stop_when_idle = models.BooleanField(default=False)
 
     requested_at = models.DateTimeField()
-    asked_at = models.DateTimeField(null=True, blank=True)  # of the provider, last
+    asked_at = models.DateTimeField(null=True, blank=True)  # when the provider was last asked
     booted_at = models.DateTimeField(null=True, blank=True)
     ready_at = models.DateTimeField(null=True, blank=True)
-    destroy_asked_at = models.DateTimeField(null=True, blank=True)  # accepted, last
+    destroy_asked_at = models.DateTimeField(null=True, blank=True)  # the last accepted destroy
     absent_since = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
-    because = models.CharField(max_length=500, blank=True, default="")  # of the last move
-    # Why it ends: `retire_rule` for code ("": nobody ends it), the texts for people.
+    because = models.CharField(max_length=500, blank=True, default="")  # why the last move
+    # Why it ends: `retire_rule` for code ("": it is not ending), the texts for people.
     retire_rule = models.CharField(
         max_length=LONGEST_RULE,
         blank=True,
@@ -188,9 +190,9 @@ class Pod(models.Model):
     )
     retire_because = models.CharField(max_length=500, blank=True, default="")
     lost_because = models.CharField(max_length=500, blank=True, default="")
-    attempts = models.PositiveIntegerField(default=0)  # of the step in hand
+    attempts = models.PositiveIntegerField(default=0)  # of the current step
 
-    # Since when sweeps can read the pod's Redis without a break; null: the last one could not.
+    # Since when sweeps can read the pod's Redis without a break; null: the last sweep could not.
     heard_since = models.DateTimeField(null=True, blank=True)
     # The last heartbeat that a sweep saw.
     beat_at = models.DateTimeField(null=True, blank=True)
@@ -201,7 +203,7 @@ class Pod(models.Model):
     idle_since = models.DateTimeField(null=True, blank=True)
     note = models.CharField(max_length=500, blank=True, default="")
 
-    # A verb's claim: nobody else acts on this pod until then. `due_at`: the next step, at the latest.
+    # A verb's claim: no other verb acts on this pod until then. `due_at`: when the next step is due.
     claim = models.PositiveIntegerField(default=0)
     claimed_until = models.DateTimeField(null=True, blank=True)
     due_at = models.DateTimeField(null=True, blank=True)
@@ -209,7 +211,7 @@ class Pod(models.Model):
     objects = PodQuerySet.as_manager()
 
     class Meta:
-        """The database repeats what it can."""
+        """The database checks the same rules as the code, as far as it can."""
 
         constraints: ClassVar = [
             models.UniqueConstraint(
@@ -246,19 +248,19 @@ class Pod(models.Model):
         return PodState(self.state)
 
     def age(self, now: datetime) -> timedelta:
-        """How long it has been, or was, since it was requested."""
+        """How long ago it was requested, or how long it existed if it has ended."""
         return (self.ended_at or now) - self.requested_at
 
 
 class PodEvent(models.Model):
-    """One change of a pod: who, why, when, from, to. Only inserted."""
+    """One change of a pod: who, why, when, from, to. Rows are only inserted."""
 
     pod = models.ForeignKey(Pod, on_delete=models.CASCADE, related_name="events")
     at = models.DateTimeField()
     by = models.CharField(max_length=60)
     before = models.CharField(max_length=12, blank=True, default="")
-    after = models.CharField(max_length=12, blank=True, default="")  # "": a note, no move
-    # "": a step of what was decided before.
+    after = models.CharField(max_length=12, blank=True, default="")  # "": a note, not a move
+    # "": a step of an earlier decision.
     rule = models.CharField(
         max_length=LONGEST_RULE,
         blank=True,
@@ -269,7 +271,7 @@ class PodEvent(models.Model):
     because = models.CharField(max_length=500)
 
     class Meta:
-        """Read newest first, a pod at a time."""
+        """Rows are read by pod, in the order of their insertion."""
 
         ordering: ClassVar = ["pk"]
         constraints: ClassVar = [
@@ -291,7 +293,7 @@ class PodEvent(models.Model):
 
 
 class Orphan(models.Model):
-    """A machine of ours without a row: billed by nobody's decision until it is dealt with."""
+    """One of our machines without a row; it bills until it is adopted or destroyed."""
 
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="orphans_seen")
     external_id = models.CharField(max_length=200)
@@ -300,11 +302,11 @@ class Orphan(models.Model):
     hourly_usd = usd_per_hour(default=Decimal(0))
     first_seen_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()
-    gone_at = models.DateTimeField(null=True, blank=True)  # or given a row
+    gone_at = models.DateTimeField(null=True, blank=True)  # or when it got a row
     outcome = models.CharField(max_length=200, blank=True, default="")
 
     class Meta:
-        """One row a machine."""
+        """One row per machine."""
 
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["account", "external_id"], name="orphan_machine")
@@ -315,7 +317,7 @@ class Orphan(models.Model):
 
 
 class PriceSegment(models.Model):
-    """A stretch of time in which a pod billed at one price."""
+    """A period in which a pod billed at one price."""
 
     pod = models.ForeignKey(Pod, on_delete=models.CASCADE, related_name="segments")
     fleet = models.ForeignKey("fleet.Fleet", on_delete=models.PROTECT, related_name="+")
@@ -325,7 +327,7 @@ class PriceSegment(models.Model):
     cost_micros = models.PositiveBigIntegerField(default=0)  # of 1 USD; set when it ends
 
     class Meta:
-        """One open segment a pod at most."""
+        """At most one open segment per pod."""
 
         constraints: ClassVar = [
             models.UniqueConstraint(
@@ -339,7 +341,7 @@ class PriceSegment(models.Model):
         return f"{self.hourly_usd} USD/h from {self.since:%F %T}"
 
     def cost_usd(self, now: datetime, *, since: datetime | None = None) -> Decimal:
-        """What it has cost, from `since` on if that is later than its start; USD."""
+        """The cost in USD so far; from `since` on, if that is later than the start."""
         begin = max(self.since, since) if since else self.since
         seconds = Decimal(((self.until or now) - begin).total_seconds())
         cost: Decimal = max(seconds, Decimal(0)) * self.hourly_usd / 3600

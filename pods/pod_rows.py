@@ -1,4 +1,4 @@
-"""The row of a new pod: what its fleet, its offer or its machine says is copied onto it, once."""
+"""Builds the row of a new pod: copies values of its fleet, its offer or its machine, once."""
 
 import uuid
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from pods.states import REQUESTED, PodState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """What a fleet chooses for each of its pods. Each field is a column of the row."""
+    """The values that a fleet chooses for each of its pods. Each field is a column of the row."""
 
     fleet_id: int
     agent: Mapping[str, Any]
@@ -22,21 +22,21 @@ class Template:
     template_hash: str
     disk_gb: int
     handler_env: Mapping[str, str]
-    redis_url: str  # "": the installation's
+    redis_url: str  # "": the installation's own Redis
     boot_seconds: int
     silent_seconds: int
     drain_seconds: int
 
     @classmethod
     def of(cls, pod: Pod) -> "Template":
-        """What a pod's fleet had chosen when the pod's row was made."""
+        """The values that the fleet had chosen when the pod's row was made."""
         return cls(**{field.name: getattr(pod, field.name) for field in fields(cls)})
 
 
 def requested_pod(template: Template, account: Account, *, slug: str, **offered: Any) -> Pod:
-    """The row of a pod that is asked for.
+    """The row of a requested pod.
 
-    `slug`: of the installation; `offered`: the columns that its offer fills.
+    `slug`: the installation's; `offered`: the columns with the values of its offer.
     """
     name = MachineName(slug=slug, fleet_id=template.fleet_id, token=uuid.uuid4())
     return _row(
@@ -61,10 +61,10 @@ def pod_of_machine(
     tag: str,
     **more: Any,
 ) -> Pod:
-    """The row of a machine that runs without one; it is booked from now on.
+    """The row of a machine that runs without one; its costs are booked from now on.
 
-    `token`: another one than the machine's where a row holds that already. Such a row has a name of
-    its own: what is said in Redis under the machine's name is said by the other row's pod too.
+    `token`: differs from the machine's token if another row holds that one. Such a row gets its own
+    name, because the other row's pod uses the machine's name in Redis too.
     """
     own = token.hex in {machine.token, token_of(machine.name)}
     asked_at = machine.created_at or utcnow()
@@ -84,7 +84,7 @@ def pod_of_machine(
         interruptible=machine.interruptible,
         requested_at=asked_at,
         asked_at=asked_at,
-        booted_at=utcnow(),  # its agent has the whole boot time to be heard
+        booted_at=utcnow(),  # its agent has the whole boot time for its first heartbeat
         **more,
     )
 

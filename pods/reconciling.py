@@ -1,4 +1,4 @@
-"""The provider's machines against our rows: no machine without a row, no row without a machine."""
+"""Compares the provider's machines with our rows, so that no machine stays without a row."""
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -22,11 +22,11 @@ from pods.rules import PodRule
 from pods.states import BOOTING, ENDED, TERMINATING
 
 log = structlog.get_logger(__name__)
-# Between the two sightings of an orphan, besides the provider's consistency window: a spawn may be
-# about to write its id down.
+# The least time between two sightings of an orphan, besides the provider's consistency window:
+# a spawn may be about to store its id.
 SIGHTINGS_APART: Final = timedelta(seconds=5)
 
-# What a fleet chooses for its pods; None where there is no fleet of that id.
+# What a fleet chooses for its pods; None if there is no fleet with that id.
 TemplateOf = Callable[[int], Template | None]
 
 
@@ -34,7 +34,7 @@ TemplateOf = Callable[[int], Template | None]
 class Reconciled:
     """What a reconciliation did, by machine."""
 
-    resurrected: list[str] = field(default_factory=list)  # an ended row's machine lives
+    resurrected: list[str] = field(default_factory=list)  # their rows had ended
     adopted: list[str] = field(default_factory=list)
     destroyed: list[str] = field(default_factory=list)
 
@@ -42,13 +42,13 @@ class Reconciled:
 def reconcile_account(
     account: Account, *, template_of: TemplateOf, connect: Connect = connecting.connect
 ) -> Reconciled:
-    """Compare the provider's list with the rows, and deal with each machine that has no living row.
+    """Compare the provider's list with the rows, and handle each machine without a living row.
 
     Machines that are not tagged as ours are not even listed. `template_of`: what a fleet chooses for
     its pods, which makes the row of a machine that has none.
 
     Raises:
-        ProviderError: the list cannot be had; nothing was concluded from that.
+        ProviderError: the list cannot be read; nothing was changed.
         CannotConnect: the account cannot be used as it is.
     """
     provider = connect(account)
@@ -75,7 +75,7 @@ def reconcile_account(
 
 
 def _rows(account: Account, machines: Sequence[Machine]) -> Mapping[str, Pod]:
-    """The row of each machine, by its id, else by its token where the row knows no id yet."""
+    """The row of each machine, by its id, or by its token if the row has no id yet."""
     ids = [m.external_id for m in machines]
     by_id = {
         p.external_id: p
@@ -91,8 +91,8 @@ def _rows(account: Account, machines: Sequence[Machine]) -> Mapping[str, Pod]:
 
 
 def _resurrect(pod: Pod, machine: Machine, done: Reconciled) -> None:
-    """A row was closed and its machine lives: it counts and is destroyed again."""
-    why = f"{machine.external_id} is at the provider although the row is {pod.state}"
+    """Reopen an ended row whose machine lives: it counts again, and the machine is destroyed."""
+    why = f"the provider lists {machine.external_id} although the pod is {pod.state}"
     if pod.ended_at and utcnow() - pod.ended_at < SIGHTINGS_APART:
         return
     try:
@@ -150,7 +150,7 @@ def _sight(account: Account, machine: Machine, now: datetime) -> Orphan:
         },
     )
     if not new:
-        if orphan.gone_at is not None:  # it had been dealt with, and is back
+        if orphan.gone_at is not None:  # it had been handled, and is back
             orphan.first_seen_at, orphan.gone_at, orphan.outcome = now, None, ""
         orphan.last_seen_at = now
         orphan.save(update_fields=["first_seen_at", "last_seen_at", "gone_at", "outcome"])
@@ -158,7 +158,7 @@ def _sight(account: Account, machine: Machine, now: datetime) -> Orphan:
 
 
 def _fleet_id(machine: Machine) -> int | None:
-    """The fleet that is named in a machine's name; None where the name is not one of ours."""
+    """The id of the fleet in a machine's name; None if the name is not one of ours."""
     name = MachineName.parse(machine.name)
     if name is None or name.slug != Installation.own().slug:
         return None
@@ -166,9 +166,9 @@ def _fleet_id(machine: Machine) -> int | None:
 
 
 def _give_row(account: Account, template: Template, machine: Machine, done: Reconciled) -> None:
-    """Adopt the machine, or give it a row that ends it: either way it is counted from now on.
+    """Adopt the machine, or give it a row that ends it; in both cases it counts from now on.
 
-    The machine was most likely made as the newest pod of its fleet was: the row says the same.
+    The machine was most likely made like the newest pod of its fleet, so the row copies that pod.
     """
     adopt = account.orphans == Account.Orphans.ADOPT
     newest = Pod.objects.filter(fleet_id=template.fleet_id).order_by("-pk").first()
@@ -197,10 +197,10 @@ def _give_row(account: Account, template: Template, machine: Machine, done: Reco
             because=f"found without a row: {'adopted' if adopt else 'destroyed'}",
         )
     except IntegrityError:
-        return  # another reconciliation, or its spawn, was first
+        return  # another reconciliation, or the machine's spawn, was first
     (done.adopted if adopt else done.destroyed).append(machine.external_id)
     Orphan.objects.filter(account=account, external_id=machine.external_id).update(
-        gone_at=utcnow(), outcome="adopted" if adopt else "row made, to be destroyed"
+        gone_at=utcnow(), outcome="adopted" if adopt else "has a row now, will be destroyed"
     )
     dispatch.next_step(pod.pk, state)
 
@@ -208,7 +208,7 @@ def _give_row(account: Account, template: Template, machine: Machine, done: Reco
 def _destroy_unowned(
     account: Account, provider: Provider, machine: Machine, done: Reconciled
 ) -> None:
-    """Its fleet has no row here, so it cannot have one: destroy it, again at each reconciliation."""
+    """Destroy a machine whose fleet has no row here; try again at each reconciliation."""
     if account.orphans != Account.Orphans.DESTROY:
         return
     try:

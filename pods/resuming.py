@@ -1,4 +1,4 @@
-"""Runs a stopped pod again, where its host can still be had."""
+"""Runs a stopped pod again, if its host is still available."""
 
 from pods import dispatch, lifecycle
 from pods.accounts import breaker, connecting
@@ -15,7 +15,7 @@ from pods.states import BOOTING, RESUMING, TERMINATING
 
 
 def begin_resume(pod: Pod, *, by: str, because: str) -> None:
-    """Ask for a stopped pod to run again; from now on it counts as capacity.
+    """Begin to run a stopped pod again; from now on it counts as capacity.
 
     Raises:
         Overtaken: the row changed since it was read.
@@ -26,7 +26,7 @@ def begin_resume(pod: Pod, *, by: str, because: str) -> None:
 
 
 def resume_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
-    """Start the stopped machine, and ask until it runs; where it cannot, destroy it: it is replaced.
+    """Start the stopped machine, and ask until it runs; if it cannot run, destroy it.
 
     Safe to run twice, at the same time, or to be killed at any line.
     """

@@ -1,6 +1,6 @@
-"""Why a pod ends and how an account fails, as values that code may compare. Pure.
+"""Why pods end and how accounts fail, as values that code may compare. Pure.
 
-The texts beside them (`because`, `retire_because`, `last_error`) are for people: no code reads those.
+The texts beside them (`because`, `retire_because`, `last_error`) are for people; no code reads them.
 """
 
 from enum import StrEnum
@@ -8,13 +8,13 @@ from typing import Final
 
 
 class PodRule(StrEnum):
-    """Why a pod was asked for, or why it ends."""
+    """Why a pod was requested, or why it ends."""
 
     # A decision or a person asked for it.
     WANTED = "wanted"
     ADOPTED = "adopted"  # its machine was found without a row
 
-    # What its health check found: the values of pods.diagnosis.Finding.
+    # Its health check found this: the values of pods.diagnosis.Finding.
     NEVER_BOOTED = "never_booted"
     AGENT_FAILED = "agent_failed"
     AGENT_ENDED = "agent_ended"
@@ -36,10 +36,10 @@ class PodRule(StrEnum):
     IDLE = "idle"
     STRAGGLER = "straggler"
     MAX_POD_HOURS = "max_pod_hours"
-    STOPPED = "stopped"  # a stopped pod for which there is no money or no place
+    STOPPED = "stopped"  # a stopped pod that exceeds a budget or the pod limit
     MAX_STOPPED_HOURS = "max_stopped_hours"
 
-    # No machine could be had for it.
+    # It did not get a machine.
     NO_CAPACITY = "no_capacity"
     QUOTA_EXCEEDED = "quota_exceeded"
     AUTH_FAILED = "auth_failed"
@@ -48,17 +48,17 @@ class PodRule(StrEnum):
     DECLINED = "declined"
     NO_ANSWER = "no_answer"  # after several tries
     CANNOT_CONNECT = "cannot_connect"
-    DUPLICATE_MACHINE = "duplicate_machine"  # the provider gave the id of another row
+    DUPLICATE_MACHINE = "duplicate_machine"  # the provider returned the id of another row
 
     CANNOT_RESUME = "cannot_resume"
     OPERATOR = "operator"
     ORPHAN = "orphan"  # its machine had no row; the row was made to end it
-    OTHER = "other"  # a version that wrote no rules ended it, and its text does not say why
+    OTHER = "other"  # an old version without rules ended it, and its text does not say why
 
 
 # The provider ended the machine: such a pod ends as LOST.
 LOST_RULES: Final = frozenset({PodRule.ABSENT, PodRule.MACHINE_FAILED, PodRule.STOPPED_UNASKED})
-# We only infer that the pod is ill, and may be wrong: S15 rations these.
+# We only infer that the pod is ill, and may be wrong, so S15 rations these.
 INFERRED_RULES: Final = frozenset({PodRule.SILENT, PodRule.HUNG, PodRule.STRAGGLER})
 # The machine was at fault, not the work.
 BROKEN_RULES: Final = frozenset(
@@ -70,7 +70,7 @@ BROKEN_RULES: Final = frozenset(
         PodRule.STRAGGLER,
     }
 )
-# The offer was at fault. What the account was refused (its key, its money) says nothing of the offer.
+# The offer was at fault. A refused key or a lack of money says nothing about the offer.
 OFFER_RULES: Final = frozenset(
     {
         PodRule.NO_CAPACITY,

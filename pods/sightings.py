@@ -1,4 +1,4 @@
-"""One look at one pod: what its provider and its Redis showed, and the facts that follow from it."""
+"""What one look at a pod showed, at its provider and in its Redis, and the facts that follow."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from pods.diagnosis import Facts, MachineSays
 from pods.models import Pod
 from pods.providers.base import Capabilities, Machine, Phase
 
-# A batch may take its whole timeout, and the agent needs a while to cut it off.
+# A batch may take its whole timeout, and the agent needs some time to cut it off.
 HANG_FACTOR: Final = 2
 SAYS: Final[Mapping[Phase, MachineSays]] = {
     Phase.BOOTING: MachineSays.BOOTING,
@@ -27,21 +27,21 @@ _NOTHING: Final = Readings(beats={}, consumers={})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
-    """What one look showed of one pod. What could not be read is None."""
+    """What one look showed about one pod. None: it could not be read."""
 
     at: datetime
     asked: bool  # False: the provider did not answer, so a missing machine says nothing
     machine: Machine | None
     read: bool  # False: its Redis did not answer, so nothing below says anything
     beat: Beat | None
-    unread_age: timedelta | None  # of a heartbeat that cannot be understood
+    unread_age: timedelta | None  # the age of a heartbeat that cannot be understood
     consumer: Consumer | None
     grouped: bool  # False: its group cannot be read, so a missing consumer says nothing
-    remembers: timedelta | None  # for how long its Redis has kept what was said to it
+    remembers: timedelta | None  # for how long its Redis has kept its data
 
     @property
     def says(self) -> MachineSays:
-        """What the provider says of the machine."""
+        """What the provider says about the machine."""
         if not self.asked:
             return MachineSays.NOT_ASKED
         return MachineSays.ABSENT if self.machine is None else SAYS[self.machine.phase]
@@ -50,7 +50,7 @@ class Sighting:
 def sighting(
     pod: Pod, machine: Machine | None, readings: Readings | None, *, asked: bool, at: datetime
 ) -> Sighting:
-    """Of all that was read, what belongs to this pod; `readings` is None where Redis did not answer."""
+    """The part of all readings that belongs to this pod; `readings`: None if Redis did not answer."""
     found = _NOTHING if readings is None else readings
     return Sighting(
         at=at,
@@ -66,7 +66,7 @@ def sighting(
 
 
 def facts_of(pod: Pod, seen: Sighting, capabilities: Capabilities) -> Facts:
-    """What a diagnosis needs: the row, what was seen, and what the provider promises."""
+    """The facts for a diagnosis, from the row, the sighting and the provider's capabilities."""
     timeout = float(pod.agent.get("handler_timeout_seconds", 600))
     shared: dict[str, Any] = {
         "state": pod.status,
@@ -101,7 +101,7 @@ def facts_of(pod: Pod, seen: Sighting, capabilities: Capabilities) -> Facts:
 
 
 def _heard_for(pod: Pod, seen: Sighting) -> timedelta | None:
-    """For how long its Redis has been read without a break, and has lost nothing."""
+    """For how long its Redis could be read without a break and lost nothing."""
     if seen.remembers is None or pod.heard_since is None:
         return None
     return min(seen.remembers, seen.at - pod.heard_since)

@@ -1,4 +1,4 @@
-"""Creates the machine of a requested pod, or finds the one that a former try created."""
+"""Creates the machine of a requested pod, or finds the one that an earlier try created."""
 
 from datetime import timedelta
 from typing import Any, Final
@@ -19,22 +19,22 @@ from pods.providers.errors import Declined, NoCapacity, RateLimited, Refused, Tr
 from pods.rules import PodRule
 from pods.states import BOOTING, CREATING, FAILED, REQUESTED, TERMINATING
 
-# Enough to ride out a provider's bad minutes; then the next tick may choose another offer.
+# Enough to outlast a provider's bad minutes; then the next tick may choose another offer.
 TRIES: Final = 5
 FIRST_PAUSE: Final = timedelta(seconds=2)
 LONGEST_PAUSE: Final = timedelta(minutes=2)
 
 
 def pause(attempts: int) -> timedelta:
-    """How long to wait before the next try of a step, doubling."""
+    """How long to wait before the next try of a step; it doubles with each try."""
     return doubled(FIRST_PAUSE, attempts, longest=LONGEST_PAUSE)
 
 
 def find_by_token(provider: Provider, pod: Pod) -> Machine | None:
-    """The machine that was created with the pod's token; the oldest where there are several (F14).
+    """The machine that was created with the pod's token; the oldest if there are several (F14).
 
     Raises:
-        ProviderError: the list cannot be had, which says nothing about a machine.
+        ProviderError: the list cannot be read, which says nothing about a machine.
     """
     token = pod.client_token.hex
     found = [
@@ -46,22 +46,22 @@ def find_by_token(provider: Provider, pod: Pod) -> Machine | None:
 
 
 def spawn_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
-    """Create the pod's machine, or find the one that a former try created.
+    """Create the pod's machine, or find the one that an earlier try created.
 
     Safe to run twice, at the same time, or to be killed at any line: the row says CREATING before
-    the provider is asked, and every try but the first looks for the token once the provider's list
-    can be trusted to show it.
+    the provider is asked. Every later try first looks for the token, when the provider's list can
+    be trusted to show it.
     """
     with lifecycle.claimed(pod_id) as pod:
         if pod is None or pod.status not in {REQUESTED, CREATING}:
             return
         if pod.external_id is not None:
-            # A former try ended between writing its machine down and the move.
+            # An earlier try ended after it stored its machine's id and before the move.
             _onward(pod)
             return
         first = pod.status is REQUESTED
         if first:
-            lifecycle.move(pod, CREATING, by="spawn", because="claimed")
+            lifecycle.move(pod, CREATING, by="spawn", because="the provider is asked for a machine")
         try:
             provider = connect(pod.account)
         except CannotConnect as exc:
@@ -74,9 +74,9 @@ def spawn_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
         try:
             machine = find_by_token(provider, pod)
         except (Declined, TryAgain) as exc:
-            # That a list failed says nothing about a create: keep the row and look again.
+            # A failed list says nothing about a create: keep the row and look again.
             breaker.failed(pod.account, exc)
-            _later(pod, pause(pod.attempts), f"cannot look for it: {exc}")
+            _later(pod, pause(pod.attempts), f"cannot look for its machine: {exc}")
             return
         if machine is None and not first and not _may_create_again(pod, provider):
             return
@@ -87,7 +87,7 @@ def spawn_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
 
 
 def _may_create_again(pod: Pod, provider: Provider) -> bool:
-    """Whether the look has proved that there is no machine, and another try is wanted."""
+    """Whether the list has proved that there is no machine, and another try is wanted."""
     wait = _until_a_look_proves(pod, provider)
     if wait > timedelta(0):
         _later(pod, wait, "waiting until the provider's list can be trusted")
@@ -109,10 +109,10 @@ def _create(pod: Pod, provider: Provider) -> Machine | None:
     try:
         address = redis_users.pod_address(pod)
     except RedisError as exc:
-        _later(pod, pause(pod.attempts), f"Redis does not take the pod's user: {exc}")
+        _later(pod, pause(pod.attempts), f"cannot create the pod's Redis user: {exc}")
         return None
     spec = connecting.spec(pod, redis_url=address)
-    # Before the call: what is asked now can be missing from lists for `list_lag` from now on.
+    # Before the call: from now on the new machine can be missing from lists for `list_lag`.
     lifecycle.still_claimed(pod, asked_at=utcnow())
     try:
         machine = provider.create(spec, token=pod.client_token.hex)
@@ -138,7 +138,7 @@ def _create(pod: Pod, provider: Provider) -> Machine | None:
 
 
 def _record(pod: Pod, machine: Machine) -> None:
-    """Write down first what bills, whatever else changed; then the move."""
+    """Store the machine's id first, because it bills whatever else changed; then move the pod."""
     facts: dict[str, Any] = {
         name: value
         for name, value in (
@@ -161,7 +161,7 @@ def _record(pod: Pod, machine: Machine) -> None:
 
 
 def _onward(pod: Pod) -> None:
-    """To its boot, or to its end where it is not wanted any more."""
+    """Move the pod to its boot, or to its end if it is no longer wanted."""
     if pod.retire_rule:
         lifecycle.move(pod, TERMINATING, by="spawn", because=pod.retire_because)
         dispatch.send(dispatch.TEARDOWN, pod.pk)
@@ -171,7 +171,7 @@ def _onward(pod: Pod) -> None:
 
 
 def _destroy_what_was_refused(pod: Pod, error: Refused) -> None:
-    """The provider refused, and made something that bills all the same (F7)."""
+    """Destroy the machine that the provider made and bills for although it refused (F7)."""
     try:
         lifecycle.remember(pod, str(error.billing_id))
     except DuplicateMachine as exc:
@@ -182,13 +182,13 @@ def _destroy_what_was_refused(pod: Pod, error: Refused) -> None:
         TERMINATING,
         by="spawn",
         rule=PodRule.REFUSED,
-        because=f"refused, and bills: {error}",
+        because=f"the provider refused it but bills for it: {error}",
     )
     dispatch.send(dispatch.TEARDOWN, pod.pk)
 
 
 def _give_up(pod: Pod, rule: PodRule, because: str) -> None:
-    """End it without a machine; where it was retired meanwhile, that stays the rule."""
+    """End the pod without a machine; if it was retired meanwhile, that rule stays."""
     rule = PodRule(pod.retire_rule) if pod.retire_rule else rule
     lifecycle.move(pod, FAILED, by="spawn", rule=rule, because=because)
     segments.never_billed(pod)

@@ -6,13 +6,13 @@ from typing import Final
 
 
 class PodState(StrEnum):
-    """Where a pod is in its life. Busy and idle are facts about a READY pod, not states."""
+    """The states of a pod. Busy and idle are facts about a READY pod, not states."""
 
-    REQUESTED = "requested"  # the row is written, the provider not asked yet
+    REQUESTED = "requested"  # the row is written, the provider is not asked yet
     CREATING = "creating"  # asked; the answer may have been lost
     BOOTING = "booting"  # the machine exists, its agent has not registered
     READY = "ready"  # the agent works on the backlog
-    DRAINING = "draining"  # takes nothing more, finishes what it has in hand
+    DRAINING = "draining"  # takes no new items, finishes those in hand
     STOPPING = "stopping"
     STOPPED = "stopped"  # nothing runs, the disk is kept and may bill
     RESUMING = "resuming"
@@ -35,7 +35,7 @@ TERMINATED = PodState.TERMINATED
 FAILED = PodState.FAILED
 LOST = PodState.LOST
 
-# An ended row whose machine is seen again goes back to TERMINATING: what bills must be counted.
+# An ended row whose machine is seen again goes back to TERMINATING, because it bills.
 MOVES: Final[Mapping[PodState, frozenset[PodState]]] = {
     REQUESTED: frozenset({CREATING, FAILED}),
     CREATING: frozenset({BOOTING, TERMINATING, FAILED}),
@@ -52,14 +52,14 @@ MOVES: Final[Mapping[PodState, frozenset[PodState]]] = {
 }
 
 ENDED: Final = frozenset({TERMINATED, FAILED, LOST})
-# Listed by what is safe to leave out: a new state bills until somebody proves that it does not.
+# Everything except ENDED: a new state counts as billed until somebody proves that it is not.
 BILLABLE: Final = frozenset(PodState) - ENDED
-# Pods that work or will work: what a scale decision counts as capacity.
+# Pods that work or will work; a scale decision counts them as capacity.
 ACTIVE: Final = frozenset({REQUESTED, CREATING, BOOTING, READY, RESUMING})
-# Pods that somebody must push on: a step of spawn, teardown or resume is due.
+# Pods for which a step of spawn, teardown or resume is due.
 IN_TRANSIT: Final = frozenset({REQUESTED, CREATING, DRAINING, STOPPING, RESUMING, TERMINATING})
 
 
 def may_move(before: PodState, after: PodState) -> bool:
-    """Whether the table has this move."""
+    """Whether the table allows this move."""
     return after in MOVES[before]

@@ -1,4 +1,4 @@
-"""The Celery tasks of the supply side: a way in to the verbs, and nothing else."""
+"""The Celery tasks of the supply side; each only calls a verb."""
 
 from datetime import timedelta
 from typing import Final
@@ -13,7 +13,7 @@ from pods.base.clock import utcnow
 from pods.models import Account, Pod
 from pods.states import PodState
 
-# A step that is due for so long has lost its message, or its worker.
+# The message or the worker of a step that is overdue for longer is lost.
 NUDGE_AFTER: Final = timedelta(seconds=10)
 NUDGE_AGAIN_AFTER: Final = timedelta(seconds=30)
 NUDGES_AT_ONCE: Final = 200
@@ -27,7 +27,7 @@ def spawn(pod_id: int) -> None:
 
 @shared_task(name=dispatch.CHECK, expires=60)
 def check(pod_id: int) -> None:
-    """Look at one pod that looked ill."""
+    """Check one pod that looked ill."""
     health.check_pod(pod_id)
 
 
@@ -45,7 +45,7 @@ def resume(pod_id: int) -> None:
 
 @shared_task(name="pods.sweep", expires=30)
 def sweep() -> None:
-    """Send a health sweep of each account that has pods, and keep the pods' Redis users."""
+    """Send a health sweep for each account that has pods, and maintain the pods' Redis users."""
     redis_users.keep()
     for account_id in Pod.objects.billable().values_list("account", flat=True).distinct():
         sweep_account.apply_async((account_id,), expires=30)
@@ -59,29 +59,29 @@ def sweep_account(account_id: int) -> None:
 
 @shared_task(name="pods.reconcile", expires=120)
 def reconcile() -> None:
-    """Send a reconciliation of each account, and remove the consumers of pods that ended."""
+    """Send a reconciliation for each account, and remove the consumers of ended pods."""
     consumers.sweep()
     for account_id in Account.objects.values_list("pk", flat=True):
-        # By name: the task is in fleet/tasks.py, which knows what a fleet chooses for its pods.
+        # By name: the task is in fleet/tasks.py, because it needs the values of fleets.
         current_app.send_task(dispatch.RECONCILE, args=(account_id,), expires=120)
 
 
 @shared_task(name="pods.survey", expires=120)
 def survey() -> None:
-    """Send a survey of the offers of each enabled account."""
+    """Send a survey of the offers for each enabled account."""
     for account_id in Account.objects.filter(enabled=True).values_list("pk", flat=True):
         survey_account.apply_async((account_id,), expires=120)
 
 
 @shared_task(name="pods.survey_account", expires=120)
 def survey_account(account_id: int) -> None:
-    """Ask an account what can be rented."""
+    """Ask an account's provider which machines it offers."""
     surveying.survey_account(Account.objects.get(pk=account_id))
 
 
 @shared_task(name="pods.nudge", expires=15)
 def nudge() -> None:
-    """Send the step of each pod whose message was lost again."""
+    """Send the step of each pod again whose message was lost."""
     now = utcnow()
     late = Pod.objects.in_transit().filter(
         Q(claimed_until__isnull=True) | Q(claimed_until__lt=now), due_at__lt=now - NUDGE_AFTER

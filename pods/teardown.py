@@ -1,4 +1,4 @@
-"""Retires a pod: drain, fence, destroy, then ask until the provider proves that it is gone."""
+"""Retires a pod: drains, fences and destroys it, then asks until it is proved gone."""
 
 from datetime import timedelta
 from typing import Final
@@ -34,9 +34,9 @@ from pods.states import (
 
 DRAIN_STEP: Final = timedelta(seconds=2)
 CONFIRM_STEP: Final = timedelta(seconds=1)
-# A fence that Redis does not take holds a destroy up for so long: Redis down must not keep pods billing.
+# How long a destroy waits for a fence if Redis is down: it must not keep pods billing.
 FENCE_PATIENCE: Final = timedelta(minutes=2)
-STOP_PATIENCE: Final = timedelta(minutes=10)  # then it is destroyed instead
+STOP_PATIENCE: Final = timedelta(minutes=10)  # then the pod is destroyed instead
 
 
 class CannotStop(Exception):
@@ -44,18 +44,18 @@ class CannotStop(Exception):
 
 
 def retire_pod(pod: Pod, *, by: str, rule: PodRule, because: str, drain: bool = True) -> bool:
-    """Begin the end of a pod, from whatever state it is in; False where it had begun already.
+    """Begin the end of a pod from any state; False if the end had begun already.
 
     Raises:
         Overtaken: the row changed since it was read.
     """
     state = pod.status
     if state is REQUESTED:
-        why = f"{because}; nothing was asked of the provider"
+        why = f"{because}; the provider was not asked"
         lifecycle.move(pod, FAILED, by=by, rule=rule, because=why)
         return True
     if state is CREATING:
-        # The answer is open: spawn destroys what it finds.
+        # Nobody knows yet whether a machine exists: the spawn destroys it if it finds one.
         took = Pod.objects.filter(pk=pod.pk, state=CREATING.value, retire_rule="").update(
             retire_rule=rule.value, retire_because=because[:500]
         )
@@ -83,7 +83,7 @@ def stop_pod(
     because: str,
     connect: Connect = connecting.connect,
 ) -> bool:
-    """Drain a READY pod and halt its machine, which keeps its disk; False where it does not work.
+    """Drain a READY pod and halt its machine, which keeps its disk; False if it is not READY.
 
     Raises:
         CannotStop: its provider cannot stop machines.
@@ -108,7 +108,7 @@ def stop_pod(
 
 
 def teardown_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
-    """Do the next step of a pod's end, and send for the one after it.
+    """Do the next step of a pod's end, and send the task for the step after it.
 
     Safe to run twice, at the same time, or to be killed at any line. Never gives up.
     """
@@ -136,7 +136,7 @@ def _drain(pod: Pod) -> None:
 
 
 def _drained(pod: Pod) -> str | None:
-    """Why the drain has ended; None while it has not, or cannot be told."""
+    """Why the drain has ended; None while it has not, or while nobody knows."""
     try:
         fencing.send_command(pod, Command.DRAIN)
         beat = heartbeats.read([pod]).beats.get(pod.pk)
@@ -165,18 +165,25 @@ def _stop(pod: Pod, connect: Connect) -> None:
     try:
         phase = provider.status(pod.external_id).phase
         if phase is Phase.STOPPED:
-            lifecycle.move(pod, STOPPED, by="teardown", because="the provider says stopped")
+            lifecycle.move(
+                pod, STOPPED, by="teardown", because="the provider says that it is stopped"
+            )
             return
-        # It has drained: nothing is lost with it, and what cannot be stopped bills.
+        # The pod has drained, so nothing is lost, and a machine that cannot be stopped bills.
         if phase is Phase.FAILED or utcnow() - pod.state_since > STOP_PATIENCE:
             lifecycle.move(
-                pod, TERMINATING, by="teardown", because=f"cannot be stopped: {phase.value}"
+                pod,
+                TERMINATING,
+                by="teardown",
+                because=f"cannot be stopped: the provider says {phase.value}",
             )
             _again(pod, CONFIRM_STEP)
             return
         provider.stop(pod.external_id)
     except NotFound:
-        lifecycle.move(pod, TERMINATING, by="teardown", because="not found while it stopped")
+        lifecycle.move(
+            pod, TERMINATING, by="teardown", because="its machine disappeared while it was stopping"
+        )
         _again(pod, CONFIRM_STEP)
         return
     except ProviderError as exc:
@@ -201,10 +208,11 @@ def _terminate(pod: Pod, connect: Connect) -> None:
     try:
         machine = _look(provider, pod)
         if machine is not None and pod.destroy_asked_at is not None:
-            # Accepted, and it lives: its bill did not end then. The next one may lose its answer.
+            # An accepted destroy did not end the machine, so its bill did not end then either.
+            # The answer to the next destroy may be lost.
             pod.destroy_asked_at = None
             Pod.objects.filter(pk=pod.pk).update(destroy_asked_at=None)
-        # Also what looks gone: a fresh machine can be missing from every reading at first.
+        # Also if it looks gone: a new machine can be missing from every reading at first.
         if machine is not None or pod.destroy_asked_at is None:
             provider.destroy(pod.external_id)
             pod.destroy_asked_at = utcnow()
@@ -223,10 +231,10 @@ def _terminate(pod: Pod, connect: Connect) -> None:
 
 
 def _look(provider: Provider, pod: Pod) -> Machine | None:
-    """The machine where `status` or the list still shows it; None where both lack it.
+    """The machine if `status` or the list still shows it; None if both lack it.
 
-    What was booked as gone and is seen billed all along: that is written down at once, for a
-    machine that is destroyed next is never seen again.
+    A machine that was booked as gone and is seen again has billed all along. The ledger is
+    corrected at once, because a machine that is destroyed next is never seen again.
     """
     machine = _shown(provider, pod)
     if machine is not None:
@@ -253,7 +261,7 @@ def _shown(provider: Provider, pod: Pod) -> Machine | None:
 
 
 def _confirm(pod: Pod, provider: Provider, *, present: bool) -> None:
-    """TERMINATED means proved: absent twice, outside the provider's consistency window."""
+    """Move to TERMINATED once it is proved: absent twice, a consistency window apart."""
     now = utcnow()
     if present:
         Pod.objects.filter(pk=pod.pk).update(absent_since=None)
@@ -271,7 +279,9 @@ def _confirm(pod: Pod, provider: Provider, *, present: bool) -> None:
     if pod.retire_rule in LOST_RULES:
         lifecycle.move(pod, LOST, by="teardown", because=pod.lost_because)
     else:
-        lifecycle.move(pod, TERMINATED, by="teardown", because="gone, as the provider confirmed")
+        lifecycle.move(
+            pod, TERMINATED, by="teardown", because="the provider confirmed that it is gone"
+        )
     fencing.forget(pod)
 
 

@@ -106,7 +106,7 @@ def test_no_rule_reads_a_text_that_is_kept_for_people() -> None:
         "because.split(':')[0]",
         "'idle' in because",
         "pod.note in WORDS",
-        "event.because == 'its agent beats'",
+        "event.because == 'its agent sends heartbeats'",
         "re.match('hung', pod.because)",
         "PATTERN.search(string=pod.note)",
         "Q(retire_because__startswith=words)",
@@ -125,7 +125,7 @@ def test_a_text_that_is_read_is_found(code: str) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "lifecycle.move(pod, READY, because='its agent beats')",
+        "lifecycle.move(pod, READY, because='its agent sends heartbeats')",
         "row.update(last_error=said)",
         "print(pod.because[:60])",
         "f'{pod.note}' if pod.note else ''",

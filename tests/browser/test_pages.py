@@ -34,7 +34,7 @@ def some_pods(fleet: Fleet, accounts: list[Account], count: int, now: datetime) 
             state=state, state_since=since, requested_at=since, ready_at=since, beat_at=now,
             gpu_type=("NVIDIA L4", "NVIDIA GeForce RTX 4090")[n % 2], gpu_count=1,
             hourly_usd=Decimal(("0.39", "0.69")[n % 2]), rate=8.4 + n / 3 if state == "ready" else 0,
-            done=151_000 * (n + 1), because="its agent beats",
+            done=151_000 * (n + 1), because="its agent sends heartbeats",
             console_url="https://console.runpod.io/pods?id=m1", agent=agent_settings(fleet),
         )  # fmt: skip
         PriceSegment.objects.create(
@@ -48,9 +48,9 @@ def some_pods(fleet: Fleet, accounts: list[Account], count: int, now: datetime) 
                 "the backlog needs 42 pods (41,800,000 items at 1,000,000 per pod)",
                 0,
             ),
-            ("requested", "creating", "spawn", "claimed", 1),
+            ("requested", "creating", "spawn", "the provider is asked for a machine", 1),
             ("creating", "booting", "spawn", "created", 4),
-            ("booting", "ready", "health", "its agent beats", 81),
+            ("booting", "ready", "health", "its agent sends heartbeats", 81),
         ):
             PodEvent.objects.create(
                 pod=pod, at=since + timedelta(seconds=seconds), by=by, before=after, after=before,

@@ -41,8 +41,8 @@ PODS_AND_MACHINES: Final = (
     Mutation(
         name="a-failed-list-creates-nothing",
         file=SPAWNING,
-        before='f"cannot look for it: {exc}")\n            return',
-        after='f"cannot look for it: {exc}")\n            machine = None',
+        before='f"cannot look for its machine: {exc}")\n            return',
+        after='f"cannot look for its machine: {exc}")\n            machine = None',
         tests=(ALONE + "test_a_list_that_cannot_be_had_creates_nothing",),
     ),
     Mutation(
@@ -55,8 +55,8 @@ PODS_AND_MACHINES: Final = (
     Mutation(
         name="continue-with-a-known-machine",
         file=SPAWNING,
-        before="        if pod.external_id is not None:\n            # A former try",
-        after="        if False:\n            # A former try",
+        before="        if pod.external_id is not None:\n            # An earlier try",
+        after="        if False:\n            # An earlier try",
         tests=(SPAWNS + "test_a_death_after_the_id_is_stored_makes_no_second_machine",),
     ),
     Mutation(

@@ -48,7 +48,7 @@ def test_an_agent_that_stays_away_after_the_loss_is_still_found_silent(world: Wo
     world.listen(pods[0].silent_seconds + 1)
     ended = Pod.objects.filter(state="terminating")
     assert ended.count() == 1  # S15: one at a time, the rest is left alone
-    assert "no sign for" in ended.get().because
+    assert "no sign of life for" in ended.get().because
 
 
 def test_a_full_redis_ends_no_pod(world: World) -> None:

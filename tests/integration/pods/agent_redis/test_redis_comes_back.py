@@ -91,7 +91,7 @@ def test_an_agent_that_does_not_come_back_with_redis_is_found_silent(
     world.listen(silence(pods) + 1)
     ended = Pod.objects.filter(state="terminating")
     assert ended.count() == 1  # S15
-    assert "no sign for" in ended.get().because
+    assert "no sign of life for" in ended.get().because
 
 
 def test_a_pod_whose_boot_deadline_passed_while_redis_was_away_may_still_register(
