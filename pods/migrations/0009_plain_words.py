@@ -4,20 +4,25 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('pods', '0008_fill_rules'),
+        ("pods", "0008_fill_rules"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='account',
-            name='options',
-            field=models.JSONField(blank=True, default=dict, help_text='Options for the provider. Do not put secrets here.'),
+            model_name="account",
+            name="options",
+            field=models.JSONField(
+                blank=True,
+                default=dict,
+                help_text="Options for the provider. Do not put secrets here.",
+            ),
         ),
         migrations.AlterField(
-            model_name='pod',
-            name='agent',
-            field=models.JSONField(default=dict, help_text='AgentSettings without the Redis address.'),
+            model_name="pod",
+            name="agent",
+            field=models.JSONField(
+                default=dict, help_text="AgentSettings without the Redis address."
+            ),
         ),
     ]
