@@ -17,8 +17,8 @@ CAUGHT = Mutation(
 MISSED = Mutation(
     name="z",
     file="pods/states.py",
-    before='"""The states of a pod',
-    after='"""States of a pod',
+    before='"""The states of a pod,',
+    after='"""States: what a pod',
     tests=(STATES,),
 )
 SAMPLES = (CAUGHT, MISSED, BROKEN)
