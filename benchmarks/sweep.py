@@ -22,6 +22,8 @@ from fleet.models import Fleet
 from fleet.tick import requesting
 from pods import health
 from pods.agent.protocol import AgentState, Heartbeat, Keys
+from pods.agent_redis import heartbeats
+from pods.base import clock
 from pods.base.clock import utcnow
 from pods.base.redis import redis_client
 from pods.emulators.base import Server
@@ -114,6 +116,7 @@ def rent(fleet: Fleet, at: Vendor, count: int) -> list[Pod]:
                 state_since=early,
                 requested_at=early,
                 ready_at=early,
+                heard_since=early,
                 hourly_usd=machine.hourly_usd,
                 agent=requesting.agent_settings(fleet),
             )
@@ -122,7 +125,10 @@ def rent(fleet: Fleet, at: Vendor, count: int) -> list[Pod]:
             fields: Any = {**beat, "at_ms": str(int(now.timestamp() * 1000))}
             pipe.hset(Keys(fleet.name).pod(name), mapping=fields)
     pipe.execute()
-    return list(Pod.objects.bulk_create(rows))
+    pods = list(Pod.objects.bulk_create(rows))
+    with clock.use(lambda: early):  # silence counts only since this Redis was first read
+        heartbeats.read(pods)
+    return pods
 
 
 def sweep(vendors: Sequence[Vendor], silent: Sequence[Pod]) -> tuple[float, int]:
