@@ -15,12 +15,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
 NOTHING_RAN: Final = 5
 INTERRUPTED: Final = 130
 STEP_SECONDS: Final = 0.1
+
+
+class Terminated(KeyboardInterrupt):
+    """Somebody ended this process alone; Ctrl-C ends the runs as well."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -54,17 +59,15 @@ def in_turn(command: Sequence[str]) -> list[int]:
 def side_by_side(command: Sequence[str], jobs: int) -> list[int]:
     """Run both at once. PostgreSQL has a third of the work, so it gets half as many processes."""
     on_postgres = [*command, *processes((jobs + 1) // 2), "--database", "postgres"]
-    on_postgres += [
-        "-o",
-        "cache_dir=.pytest_cache/postgres",
-    ]  # each run keeps its own last failures
+    # Each run keeps its own last failures.
+    on_postgres += ["-o", "cache_dir=.pytest_cache/postgres"]
     announce("sqlite")
     with tempfile.NamedTemporaryFile() as said, contextlib.ExitStack() as at_the_end:
         with Path(said.name).open("wb") as out:
             second = subprocess.Popen(on_postgres, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-        at_the_end.callback(end, second)
+        at_the_end.push(partial(end, second))
         first = subprocess.Popen([*command, *processes(jobs), "--database", "sqlite"])
-        at_the_end.callback(end, first)
+        at_the_end.push(partial(end, first))
         statuses = [first.wait()]
         announce("postgres")
         show(said, second)
@@ -94,17 +97,17 @@ def show(said: IO[bytes], run: subprocess.Popen[bytes]) -> None:
         time.sleep(STEP_SECONDS)
 
 
-def end(run: subprocess.Popen[bytes]) -> None:
-    """If a run has not ended, interrupt it as Ctrl-C does; wait until it has ended."""
-    if run.poll() is None:
+def end(run: subprocess.Popen[bytes], _: object, why: BaseException | None, *__: object) -> None:
+    """Wait until a run has ended. Interrupt it first, unless Ctrl-C has already reached it too."""
+    if isinstance(why, Terminated) and run.poll() is None:
         run.send_signal(signal.SIGINT)
     run.wait()
 
 
-def _as_ctrl_c(*_: object) -> None:
-    raise KeyboardInterrupt
+def _terminate(*_: object) -> None:
+    raise Terminated
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _as_ctrl_c)
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(main(sys.argv[1:]))
