@@ -1,4 +1,4 @@
-"""The operators' pages beside the lists: how fleets stand, charts, switches, dry run, money."""
+"""The pages of operators besides the lists: fleets, charts, buttons, preview of a tick, money."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -23,7 +23,7 @@ from pods.base.clock import utcnow
 
 
 def _renewed(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Of a part that renews itself: who was logged out meanwhile gets the page anew, to log in."""
+    """Protect a part that refreshes itself; after a logout the browser reloads the page to log in."""
 
     @wraps(view)
     def answer(request: HttpRequest) -> HttpResponse:
@@ -36,14 +36,14 @@ def _renewed(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpReque
 
 
 def dashboard_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """What the first page of the admin shows, for those who may see fleets."""
+    """The context of the admin's first page, for users who may see fleets."""
     if request.user.has_perm("fleet.view_fleet"):
         context.update(overview=overview.overview(), stretches=list(overview.STRETCHES))
     return context
 
 
 def open_alerts(request: HttpRequest) -> str:
-    """How many alerts call for somebody, for the menu; nothing where none does."""
+    """The number of alerts that nobody has answered, for the menu; "" if there is none."""
     if not request.user.has_perm("fleet.view_alert"):
         return ""
     return str(Alert.objects.loud(utcnow()).count() or "")
@@ -52,7 +52,7 @@ def open_alerts(request: HttpRequest) -> str:
 @require_GET
 @_renewed
 def now(request: HttpRequest) -> HttpResponse:
-    """The part of the first page that renews itself."""
+    """The part of the first page that refreshes itself."""
     return render(request, "fleet/dashboard_now.html", {"overview": overview.overview()})
 
 
@@ -70,7 +70,7 @@ def chart(request: HttpRequest) -> HttpResponse:
 @require_POST
 @permission_required("fleet.change_fleet", raise_exception=True)
 def set_mode(request: HttpRequest, fleet_id: int) -> HttpResponse:
-    """Pause a fleet, or let it run. STOP ALL has a page of its own, which names what will end."""
+    """Pause a fleet, or let it run. STOP ALL has its own page, which names the pods to destroy."""
     fleet = get_object_or_404(Fleet, pk=fleet_id)
     wanted = request.POST.get("mode", "")
     if wanted not in {Mode.PAUSED.value, Mode.RUNNING.value}:
@@ -96,11 +96,11 @@ def acknowledge(request: HttpRequest, alert_id: int) -> HttpResponse:
 @require_GET
 @permission_required("fleet.view_fleet", raise_exception=True)
 def next_tick(request: HttpRequest, fleet_id: int) -> HttpResponse:
-    """What the next tick would do; changes nothing."""
+    """Show what the next tick would do; change nothing."""
     fleet = get_object_or_404(Fleet, pk=fleet_id)
     context = {
         **admin.site.each_context(request),
-        "title": f"What would the next tick of {fleet.name} do?",
+        "title": f"Preview of the next tick of {fleet.name}",
         "fleet": fleet,
         "decision": ticking.preview(fleet),
     }
@@ -110,7 +110,7 @@ def next_tick(request: HttpRequest, fleet_id: int) -> HttpResponse:
 @require_GET
 @permission_required("fleet.view_fleet", raise_exception=True)
 def money(request: HttpRequest) -> HttpResponseBase:
-    """What was spent, by fleet, provider, GPU type and day; also as CSV or JSON."""
+    """Show the spending by fleet, provider, GPU type and day; also as CSV or JSON."""
     try:
         days = int(request.GET.get("days", "7"))
     except ValueError as exc:

@@ -1,4 +1,4 @@
-"""Alerts in the admin: an inbox; channels, and what was delivered on them."""
+"""Alerts in the admin: the inbox, the channels and their deliveries."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -16,6 +16,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from fleet.alerts import delivering, reconciling
 from fleet.alerts.addresses import BadAddress
 from fleet.alerts.delivering import Undelivered
+from fleet.decision.sentence import plural
 from fleet.models import Alert, Channel, Delivery
 from pods.admin.base import ReadOnly
 from pods.base.clock import utcnow
@@ -24,7 +25,7 @@ SEVERITY_LABELS: Final = {"critical": "danger", "warning": "warning", "info": "i
 
 
 class OpenFilter(admin.SimpleListFilter):
-    """What calls for somebody first."""
+    """The filter of the inbox; by default it shows the alerts that nobody has answered."""
 
     title = "state"
     parameter_name = "is"
@@ -34,7 +35,7 @@ class OpenFilter(admin.SimpleListFilter):
         return [("silent", "acknowledged or snoozed"), ("resolved", "resolved"), ("all", "all")]
 
     def choices(self, changelist: Any) -> Any:
-        """The default is to show what nobody has answered."""
+        """The choices as the page shows them; the first one is the default, "open"."""
         first, *others = super().choices(changelist)
         yield {**first, "display": "open"}
         yield from others
@@ -52,7 +53,7 @@ class OpenFilter(admin.SimpleListFilter):
 
 
 class DeliveryInline(TabularInline):  # type: ignore[misc]
-    """Where it was told."""
+    """The deliveries of an alert."""
 
     model = Delivery
     fields = ("channel", "announcement", "state", "attempts", "sent_at", "last_error")
@@ -61,13 +62,13 @@ class DeliveryInline(TabularInline):  # type: ignore[misc]
     can_delete = False
 
     def has_add_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
-        """Deliveries are made by the rule."""
+        """Refuse: only the software makes deliveries."""
         return False
 
 
 @admin.register(Alert)
 class AlertAdmin(ReadOnly):
-    """The inbox."""
+    """The inbox of alerts."""
 
     list_display = (
         "shown_severity", "text", "fleet", "cause", "first_seen_at", "last_seen_at",
@@ -88,57 +89,58 @@ class AlertAdmin(ReadOnly):
         return alert.severity
 
     def has_answer_permission(self, request: HttpRequest) -> bool:
-        """Who may acknowledge and snooze."""
+        """Whether the user may acknowledge and snooze."""
         return request.user.has_perm("fleet.acknowledge_alert")
 
     @action(description="Acknowledge: silent until the cause ends", permissions=["answer"])
     def acknowledge(self, request: HttpRequest, alerts: QuerySet[Alert]) -> None:
-        """Silence until the cause ends."""
+        """Silence the alerts until their cause ends."""
         count = reconciling.acknowledge(alerts, by=request.user.get_username())
-        messages.success(request, f"{count} acknowledged")
+        messages.success(request, f"{plural(count, 'alert')} acknowledged")
 
     @action(description="Snooze for an hour", permissions=["answer"])
     def snooze_1_h(self, request: HttpRequest, alerts: QuerySet[Alert]) -> None:
-        """Silence for an hour."""
+        """Silence the alerts for an hour."""
         self._snooze(request, alerts, 1)
 
     @action(description="Snooze for 8 hours", permissions=["answer"])
     def snooze_8_h(self, request: HttpRequest, alerts: QuerySet[Alert]) -> None:
-        """Silence for a night."""
+        """Silence the alerts for 8 hours."""
         self._snooze(request, alerts, 8)
 
     @action(description="Snooze for a day", permissions=["answer"])
     def snooze_24_h(self, request: HttpRequest, alerts: QuerySet[Alert]) -> None:
-        """Silence for a day."""
+        """Silence the alerts for a day."""
         self._snooze(request, alerts, 24)
 
     def _snooze(self, request: HttpRequest, alerts: QuerySet[Alert], hours: int) -> None:
         until = utcnow() + timedelta(hours=hours)
         count = reconciling.snooze(alerts, until=until, by=request.user.get_username())
-        messages.success(request, f"{count} silent for {hours} h")
+        messages.success(request, f"{plural(count, 'alert')} snoozed for {hours} h")
 
 
 class ChannelForm(ModelForm):  # type: ignore[type-arg]
-    """A channel; its address is written here and never shown again, since it holds a token."""
+    """A channel. The form never shows its address again, because the address holds a token."""
 
     address = forms.CharField(
         required=False,
         widget=UnfoldAdminTextInputWidget(attrs={"type": "password", "autocomplete": "off"}),
         help_text="For example slack://…, mailto://…, ntfys://topic, pagerduty://… or "
-        "jsons://host/path; see the reference of alerts. Stored encrypted. Empty: no change.",
+        "jsons://host/path. docs/reference/alerts.md has all forms. The address is stored "
+        "encrypted. Leave the field empty to keep the stored address.",
     )
 
     class Meta:
-        """What operators choose."""
+        """The fields that operators edit."""
 
         model = Channel
         fields = ("name", "min_severity", "enabled")
 
     def clean_address(self) -> str:
-        """Refuse what alerts must not be sent to."""
+        """Refuse an address that alerts must not be sent to."""
         address = str(self.cleaned_data["address"]).strip()
         if not address and not self.instance.pk:
-            raise forms.ValidationError("a new channel needs an address")
+            raise forms.ValidationError("give an address; a new channel needs one")
         if address:
             try:
                 delivering.check_address(address)
@@ -149,7 +151,7 @@ class ChannelForm(ModelForm):  # type: ignore[type-arg]
 
 @admin.register(Channel)
 class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
-    """Where alerts are sent."""
+    """The channels on which alerts are sent."""
 
     form = ChannelForm
     list_display = ("name", "min_severity", "enabled")
@@ -157,16 +159,16 @@ class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
     actions = ("send_test",)
 
     def save_model(self, request: HttpRequest, obj: Channel, form: Any, change: bool) -> None:
-        """Save, sealing an address that was given."""
+        """Save the channel; encrypt its address if a new one was given."""
         delivering.write_channel(obj, form.cleaned_data["address"])
 
     @action(description="Send a test message", permissions=["change"])
     def send_test(self, request: HttpRequest, channels: QuerySet[Channel]) -> None:
-        """Try the channels now."""
+        """Send a test message to each channel now."""
         for channel in channels:
             try:
                 delivering.try_channel(channel)
             except (Undelivered, BadAddress) as exc:
                 messages.error(request, f"{channel.name}: {exc}")
             else:
-                messages.success(request, f"{channel.name}: a test message went out")
+                messages.success(request, f"{channel.name}: the test message was sent")

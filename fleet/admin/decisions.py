@@ -1,4 +1,4 @@
-"""Decisions in the admin: what was seen, what was wished, what held it back."""
+"""Decisions in the admin: the facts, the wish, and the rules that changed it."""
 
 import json
 from typing import Final
@@ -16,7 +16,7 @@ LONGEST_SNAPSHOT: Final = 20_000
 
 @admin.register(Tick)
 class TickAdmin(ReadOnly):
-    """Every decision: what was seen, what was wished, what held it back."""
+    """Every decision: the facts, the wish, and the rules that changed it."""
 
     list_display = ("at", "fleet", "depth", "active", "desired", "target", "binding", "sentence")
     list_filter = ("fleet", "binding")
@@ -28,7 +28,7 @@ class TickAdmin(ReadOnly):
     fieldsets = (
         (None, {"fields": ("sentence", ("at", "fleet"), "shown_steps")}),
         (
-            "What was seen",
+            "What the tick saw",
             {
                 "fields": (
                     ("depth", "pending"),
@@ -39,7 +39,7 @@ class TickAdmin(ReadOnly):
             },
         ),
         (
-            "What came of it",
+            "What the tick did",
             {
                 "fields": (
                     ("desired", "target"),
@@ -53,11 +53,11 @@ class TickAdmin(ReadOnly):
 
     @display(description="steps")
     def shown_steps(self, tick: Tick) -> str:
-        """Each rule's part, a row each."""
+        """A table with what each rule did."""
         return render_to_string("fleet/steps.html", {"steps": tick.steps, "binding": tick.binding})
 
     @display(description="snapshot")
     def shown_snapshot(self, tick: Tick) -> str:
-        """What the decision was made from."""
+        """The facts behind the decision, as JSON."""
         text = json.dumps(tick.snapshot, indent=1)[:LONGEST_SNAPSHOT]
         return format_html('<pre class="pf-logs">{}</pre>', text)

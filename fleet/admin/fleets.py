@@ -1,4 +1,4 @@
-"""Fleets and limits in the admin: guardrails are edited here, in force from the next tick."""
+"""Fleets, limits and overrides in the admin: an edit is in force from the next tick."""
 
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -26,10 +26,10 @@ MODE_LABELS = {"running": "success", "paused": "warning", "stop_all": "danger"}
 
 
 class KnownAccounts(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
-    """Accounts by number; one that no database could hold is no account either."""
+    """The choice of accounts; a number that is too large for a database is not an account."""
 
     def clean(self, value: Any) -> Any:
-        """Refuse what is no account."""
+        """Refuse a choice that is not an account."""
         try:
             return super().clean(value)
         except OverflowError as exc:
@@ -37,12 +37,12 @@ class KnownAccounts(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
 
 
 class FleetForm(ModelForm):  # type: ignore[type-arg]
-    """A fleet, with the version that the operator saw: an edit of an outdated page is refused."""
+    """A fleet, with the version that the operator saw; an edit of an outdated page is refused."""
 
     seen_version = forms.IntegerField(widget=forms.HiddenInput, required=False)
 
     class Meta:
-        """Every field that operators may change."""
+        """The fields that operators may change."""
 
         model = Fleet
         fields = ("name", "accounts", *operating.EDITABLE)
@@ -55,7 +55,7 @@ class FleetForm(ModelForm):  # type: ignore[type-arg]
         self.fields["seen_version"].initial = self.instance.version if self.instance.pk else 0
 
     def clean(self) -> dict[str, Any]:
-        """Refuse what the model, the offers or another operator's edit do not allow."""
+        """Check the values, the accounts, and that nobody else edited the fleet meanwhile."""
         cleaned = super().clean() or {}
         seen = cleaned.get("seen_version")
         if self.instance.pk:
@@ -160,7 +160,7 @@ class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Fleet]:
-        """With what the list shows of pods and decisions, in the same query."""
+        """The fleets with their number of pods and last decision, in one query."""
         newest = Tick.objects.filter(fleet=OuterRef("pk")).order_by("-at").values("sentence")[:1]
         billing = Count("pods", filter=~Q(pods__state__in=[s.value for s in ENDED]))
         fleets: QuerySet[Fleet] = super().get_queryset(request)
@@ -168,7 +168,7 @@ class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
 
     @display(description="pods", ordering="billing")
     def pods_now(self, fleet: Any) -> int:
-        """How many may bill."""
+        """The number of pods that may bill."""
         return int(fleet.billing)
 
     @display(description="last decision")
@@ -178,13 +178,14 @@ class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
 
     @display(description="tick")
     def next_tick(self, fleet: Fleet) -> str:
-        """Where the period is edited: with the schedule of beat."""
+        """The tick period, and where to change it: in the schedule of beat."""
         if not fleet.pk:
-            return "every 15 s; edit it among the periodic tasks once the fleet exists"
-        return f"every {fleet.tick_period.total_seconds():g} s; edit it at {fleet.schedule}"
+            return "every 15 s; after you have saved the fleet, change this under Schedule"
+        period = f"every {fleet.tick_period.total_seconds():g} s"
+        return f"{period}; change this under Schedule: {fleet.schedule}"
 
     def save_model(self, request: HttpRequest, obj: Fleet, form: Any, change: bool) -> None:
-        """Create or edit with the verbs of the command line, under the version that was seen."""
+        """Create or edit the fleet with the same verbs as the command line."""
         by, accounts = request.user.get_username(), list(form.cleaned_data["accounts"])
         if change:
             stored = Fleet.objects.get(pk=obj.pk)
@@ -195,11 +196,15 @@ class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
             operating.create(obj, accounts, by=by)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Make the consumer group and survey the accounts, where that is missing."""
+        """Make the consumer group and survey the accounts, if that was not done yet."""
         super().save_related(request, form, formsets, change)
         try:
             if not operating.prepare(form.instance):
-                messages.warning(request, "Redis does not answer: the group is not made yet")
+                messages.warning(
+                    request,
+                    "Redis does not answer, so the consumer group is not made yet; save the fleet "
+                    "again when Redis answers",
+                )
         except ValidationError as exc:
             messages.error(request, f"the consumer group is not made: {'; '.join(exc.messages)}")
 
@@ -216,12 +221,12 @@ class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
         for why in refused:
             messages.error(request, why)
 
-    @action(description="Pause: start nothing", permissions=["change"])
+    @action(description="Pause: start no new pods", permissions=["change"])
     def pause(self, request: HttpRequest, fleets: QuerySet[Fleet]) -> None:
-        """Start nothing; what runs goes on."""
+        """Start no new pods; running pods keep working."""
         self._set_mode(request, fleets, Mode.PAUSED)
 
-    @action(description="Run again", permissions=["change"])
+    @action(description="Run: end a pause or a stop", permissions=["change"])
     def run(self, request: HttpRequest, fleets: QuerySet[Fleet]) -> None:
         """Run again after a pause or a stop."""
         self._set_mode(request, fleets, Mode.RUNNING)
@@ -230,7 +235,7 @@ class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
     def stop_everything(
         self, request: HttpRequest, fleets: QuerySet[Fleet]
     ) -> TemplateResponse | None:
-        """Name what will be destroyed; drain and destroy everything once that is confirmed."""
+        """Show the pods that will be destroyed; after the confirmation, drain and destroy them."""
         if request.POST.get("confirmed"):
             self._set_mode(request, fleets, Mode.STOP_ALL)
             return None
@@ -258,24 +263,24 @@ class LimitsAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
     list_display = ("__str__", "mode", "max_instances", "max_hourly_usd", "daily_budget_usd")
 
     def has_add_permission(self, _request: HttpRequest) -> bool:
-        """There is one row; it is made here where it is missing."""
+        """Refuse: there is one row. It is made here if it is missing."""
         Limits.get()
         return False
 
     def has_delete_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
-        """There is one row."""
+        """Refuse: the one row stays."""
         return False
 
 
 @admin.register(Override)
 class OverrideAdmin(ModelAdmin):  # type: ignore[misc]
-    """Operators' words over the formula."""
+    """The numbers of pods that operators set instead of the formula."""
 
     list_display = ("fleet", "pods", "until", "by", "because")
     list_filter = ("fleet",)
     exclude = ("by",)
 
     def save_model(self, request: HttpRequest, obj: Override, form: Any, change: bool) -> None:
-        """Sign it."""
+        """Save the override with the operator's name."""
         obj.by = request.user.get_username()
         super().save_model(request, obj, form, change)

@@ -1,4 +1,4 @@
-"""What was spent, as the page of money and its downloads show it."""
+"""The spending, as the page Money and its downloads show it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,28 +19,28 @@ MOST_DAYS: Final = 92
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spending:
-    """A stretch of days, the last of them today."""
+    """The spending of several days; the last one is today."""
 
     first: date
     last: date
     costs: Sequence[DayCost]
     forecasts: Mapping[str, Forecast]  # of today, by fleet
     prices: Mapping[str, Price]  # over their whole life, by fleet
-    compared: Mapping[str, Compared]  # the vendor's word beside ours, by account
+    compared: Mapping[str, Compared]  # the vendor's balance and our ledger, by account
 
     @property
     def days(self) -> int:
-        """How many."""
+        """How many days."""
         return (self.last - self.first).days + 1
 
     @property
     def total_usd(self) -> Decimal:
-        """All of it."""
+        """The spending of all days together."""
         return sum((cost.usd for cost in self.costs), Decimal(0))
 
     @property
     def totals(self) -> Sequence[tuple[str, Mapping[str, Decimal]]]:
-        """USD by what, dearest first; by day, the newest first."""
+        """USD by fleet, provider and GPU, the dearest first; by day, the newest first."""
         by_day = ledger.totals(self.costs, lambda cost: cost.day.isoformat())
         return [
             ("fleet", ledger.totals(self.costs, lambda cost: cost.fleet)),
@@ -50,7 +50,7 @@ class Spending:
         ]
 
     def as_json(self) -> dict[str, Any]:
-        """For machines: money as text."""
+        """The spending as JSON values: money as text."""
         return {
             "first": self.first.isoformat(),
             "last": self.last.isoformat(),
@@ -74,7 +74,7 @@ class Spending:
 
 
 def spending(days: int) -> Spending:
-    """The last so many days, today among them."""
+    """The spending of the last `days` days, including today."""
     now = utcnow()
     last = now.date()
     first = last - timedelta(days=days - 1)

@@ -1,4 +1,4 @@
-"""How all fleets stand, for the first page: rows alone, in as many queries whatever their number."""
+"""The state of all fleets, for the first page: from rows alone, in a fixed number of queries."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,17 +19,17 @@ from pods.costs import price
 from pods.models import Pod
 from pods.states import READY, STOPPED, PodState
 
-# A fleet that was not decided on for so many periods is not being looked after.
+# After this many periods without a decision, the page shows that a fleet's ticks are late.
 LATE_AFTER: Final = 3
 ALERTS_SHOWN: Final = 20
 FLEETS_CHARTED: Final = 8
-# The stretch of time, and the grains of samples that it is drawn from: at most a few hundred points.
+# Each time range, and the grains of samples that its chart uses: at most a few hundred points.
 STRETCHES: Final[Mapping[str, tuple[timedelta, tuple[int, ...]]]] = {
     "1h": (timedelta(hours=1), (0, 1, 2)),
     "24h": (timedelta(hours=24), (1, 2)),
     "7d": (timedelta(days=7), (2,)),
 }
-# What an operator looks for first.
+# The order in which the page shows the states of pods.
 STATE_ORDER: Final = tuple(s.value for s in PodState)
 
 
@@ -56,23 +56,23 @@ class FleetCard:
 
     @property
     def usd_per_million(self) -> Decimal | None:
-        """What a million items cost at the present price and rate."""
+        """The cost of a million items at the present price and rate."""
         return price.usd_per_million(self.hourly_usd, self.items_per_second)
 
     @property
     def ceiling_percent(self) -> int | None:
-        """How much of the ceiling is committed."""
+        """The percentage of the ceiling that is committed."""
         return _percent(self.hourly_usd, self.max_hourly_usd)
 
     @property
     def budget_percent(self) -> int | None:
-        """How much of today's budget is spent."""
+        """The percentage of today's budget that is spent."""
         return _percent(self.spent_today_usd, self.daily_budget_usd)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """All fleets at one moment, and what calls for somebody."""
+    """All fleets at one moment, and the alerts that nobody has answered."""
 
     at: datetime
     cards: Sequence[FleetCard]
@@ -87,23 +87,23 @@ class Overview:
 
     @property
     def hourly_usd(self) -> Decimal:
-        """USD/hour of all of them."""
+        """USD/hour of all fleets."""
         return sum((card.hourly_usd for card in self.cards), Decimal(0))
 
     @property
     def spent_today_usd(self) -> Decimal:
-        """USD since midnight UTC."""
+        """USD of all fleets since midnight UTC."""
         return sum((card.spent_today_usd for card in self.cards), Decimal(0))
 
     @property
     def stopped(self) -> bool:
-        """Whether nothing may run anywhere."""
+        """Whether the whole installation is stopped."""
         return self.limits.mode == Mode.STOP_ALL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Supply:
-    """What the pods of a fleet are and cost."""
+    """The states, price and rate of a fleet's pods."""
 
     states: Mapping[str, int]
     hourly_usd: Decimal
@@ -111,7 +111,7 @@ class _Supply:
 
 
 def overview() -> Overview:
-    """How everything stands. Five queries."""
+    """The state of all fleets and their alerts. Five queries."""
     now = utcnow()
     newest = Tick.objects.filter(fleet=OuterRef("pk")).order_by("-at").values("pk")[:1]
     fleets = list(
@@ -183,7 +183,7 @@ def _card(fleet: Fleet, tick: Tick | None, supply: _Supply | None, now: datetime
         billable=sum(states.values()),
         max_instances=fleet.max_instances,
         depth=depth,
-        eta=time_left(depth, rate) or None,  # None: nothing waits, or nobody can say
+        eta=time_left(depth, rate) or None,  # None: no item waits, or it is not known
         items_per_second=rate,
         hourly_usd=hourly,
         max_hourly_usd=fleet.max_hourly_usd,
@@ -196,7 +196,7 @@ def _card(fleet: Fleet, tick: Tick | None, supply: _Supply | None, now: datetime
 
 
 def _spent_today(tick: Tick | None, hourly: Decimal, now: datetime) -> Decimal:
-    """What the last tick counted, and what has run since at the present price."""
+    """The spending that the last tick counted, plus the present price since then."""
     begin = midnight(now)
     if tick is None:
         return Decimal(0)
@@ -214,13 +214,13 @@ def series(stretch: str) -> Mapping[str, Any]:
     """The samples of each fleet for charts, oldest first; times in milliseconds since 1970.
 
     Raises:
-        KeyError: `stretch` is none of STRETCHES.
+        KeyError: `stretch` is not a key of STRETCHES.
     """
     span, grains = STRETCHES[stretch]
     now = utcnow()
     names = dict(Fleet.objects.order_by("name").values_list("pk", "name")[:FLEETS_CHARTED])
     rows = (
-        # A list of grains, not a bound: each is one stretch of the index.
+        # A list of grains, not a lower bound: each grain is one range of the index.
         Sample.objects.filter(fleet__in=list(names), grain__in=grains, at__gte=now - span)
         .order_by("at")
         .values_list(

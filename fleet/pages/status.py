@@ -1,4 +1,4 @@
-"""How a fleet stands now, as one value: for the command line, the live view and the pages."""
+"""The present state of a fleet, as one value: for the command line and the live view."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -52,7 +52,7 @@ class FleetStatus:
     last_decision: str
 
     def as_json(self) -> dict[str, Any]:
-        """For machines: money as strings, durations in seconds."""
+        """The status as JSON values: money as text, durations in seconds."""
         return {
             "name": self.name,
             "at": self.at.isoformat(),
@@ -87,7 +87,7 @@ class FleetStatus:
 
 
 def status_of(fleet: Fleet) -> FleetStatus:
-    """How the fleet stands now: the same facts that its next tick decides on."""
+    """The present state of the fleet, from the facts that its next tick would use."""
     now = utcnow()
     gathered = gathering.gather(fleet, now)
     seen = gathered.seen
@@ -101,7 +101,7 @@ def status_of(fleet: Fleet) -> FleetStatus:
         depth_estimated=seen.depth_estimated,
         unknown_because=seen.unknown_because,
         items_per_second=rate,
-        eta=time_left(seen.depth, rate) or None,  # None: nothing waits, or nobody can say
+        eta=time_left(seen.depth, rate) or None,  # None: no item waits, or it is not known
         pods=[_pod(gathered.pods[f.pod_id], f, now) for f in seen.pods],
         states=Counter(f.state.value for f in seen.pods),
         max_instances=fleet.max_instances,

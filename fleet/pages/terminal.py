@@ -23,7 +23,7 @@ PODS_SHOWN = 20
 
 
 def render(status: FleetStatus, *, total: int | None = None) -> RenderableType:
-    """The live view; `total` (items) draws a bar of how much is done."""
+    """The live view; with `total` (items) it has a bar of the share that is done."""
     parts: list[RenderableType] = [_headline(status)]
     if total is not None and status.depth is not None:
         done = max(0, total - status.depth)

@@ -1,4 +1,4 @@
-"""How a fleet's numbers are written for operators; durations, money and rates: pods/base/words.py."""
+"""A fleet's numbers as operators read them; durations, money and rates: pods/base/words.py."""
 
 from pods.base.words import duration, per_second, usd
 

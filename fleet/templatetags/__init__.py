@@ -1,1 +1,1 @@
-"""Words of the pages."""
+"""Template filters of the pages."""

@@ -36,7 +36,7 @@ def test_an_operator_makes_a_fleet_watches_it_grow_pauses_it_and_stops_all(
     page = log_in("operator")
     expect(page.get_by_text("No fleet yet.")).to_be_visible()
 
-    page.click("text=Create the first one")
+    page.click("text=Create the first fleet")
     page.fill("input[name=name]", "captions")
     page.fill("input[name=handler]", "pods.agent.handlers.pace:sleep")
     page.fill("input[name=target_depth_per_pod]", "10")
@@ -75,7 +75,7 @@ def test_an_operator_makes_a_fleet_watches_it_grow_pauses_it_and_stops_all(
     assert alert.acknowledged_by == "operator"
 
     page.click("button:has-text('STOP ALL')")
-    expect(page.get_by_text("1 pod to be destroyed")).to_be_visible()
+    expect(page.get_by_text("1 pod will be destroyed")).to_be_visible()
     expect(page.get_by_text(pod.name)).to_be_visible()
     fleet.refresh_from_db()
     assert fleet.mode == "paused"  # until the operator confirms

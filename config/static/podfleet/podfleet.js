@@ -1,4 +1,5 @@
-// The first page's charts, and times in the zone of whoever looks. No build step, no inline script.
+// Draws the charts of the first page, and tells the server the browser's time zone.
+// There is no build step and no inline script.
 "use strict";
 
 (() => {
@@ -103,11 +104,11 @@
       headers: { Accept: "application/json" },
     });
     if (!answer.ok || answer.redirected) {
-      // A redirect leads to the login: the session has ended.
-      throw new Error(answer.redirected ? "the session has ended" : `status ${answer.status}`);
+      // A redirect leads to the login page.
+      throw new Error(answer.redirected ? "the login has expired" : `status ${answer.status}`);
     }
     if (asked !== stretch) {
-      return; // another stretch was chosen meanwhile, and its answer is on the way
+      return; // the user chose another time range meanwhile; its answer will follow
     }
     const found = await answer.json();
     section.querySelectorAll("canvas").forEach((canvas) => draw(canvas, found));
@@ -118,9 +119,9 @@
     if (!section) {
       return;
     }
-    // The charts stay as they are; the next try comes within seconds.
+    // After an error the charts stay as they are. The next try follows within seconds.
     const again = () =>
-      renew(section).catch((error) => console.warn("The charts were not renewed:", error.message));
+      renew(section).catch((error) => console.warn("The charts were not refreshed:", error.message));
     const buttons = section.querySelectorAll("[data-stretch]");
     buttons.forEach((button) => {
       button.addEventListener("click", () => {

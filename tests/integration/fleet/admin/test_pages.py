@@ -195,7 +195,7 @@ def test_a_channels_address_is_checked_sealed_and_never_shown(admin_client: Clie
     given = {"name": "ops", "min_severity": "warning", "enabled": "on"}
     page = admin_client.post(url, {**given, "address": "json://127.0.0.1/hook"}).content.decode()
     assert "private network" in page
-    assert "needs an address" in admin_client.post(url, {**given, "address": ""}).content.decode()
+    assert "give an address" in admin_client.post(url, {**given, "address": ""}).content.decode()
     admin_client.post(
         url, {**given, "address": "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"}
     )

@@ -27,7 +27,7 @@ def test_stop_all_names_what_it_destroys_and_changes_nothing_until_it_is_confirm
     doomed, ended, elsewhere = a_pod(fleet), a_pod(fleet, FAILED), a_pod(other, READY)
     page = post(admin_client, fleet).content.decode()
     assert doomed.name in page
-    assert "1 pod to be destroyed" in page
+    assert "1 pod will be destroyed" in page
     assert ended.name not in page
     assert elsewhere.name not in page
     fleet.refresh_from_db()

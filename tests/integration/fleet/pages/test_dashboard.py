@@ -146,7 +146,15 @@ def test_who_was_logged_out_gets_the_page_anew_to_log_in(client: Client) -> None
     assert client.post(reverse("fleet-mode", args=[1]), {"mode": "paused"}).status_code == 302
 
 
-def test_times_are_in_the_zone_of_whoever_looks(admin_client: Client, time: SteppedClock) -> None:
+def test_an_empty_first_page_says_how_a_fleet_comes_there(
+    admin_client: Client, client: Client
+) -> None:
+    assert "Create the first fleet" in admin_client.get(reverse("admin:index")).content.decode()
+    client.force_login(User.objects.create_user("new", password="x", is_staff=True))
+    assert "ask an admin to add you" in client.get(reverse("admin:index")).content.decode()
+
+
+def test_times_are_in_the_time_zone_of_the_reader(admin_client: Client, time: SteppedClock) -> None:
     a_tick(a_fleet())
     url = reverse("dashboard-now")
     assert ">12:00:00<" in admin_client.get(url).content.decode()
