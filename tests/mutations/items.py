@@ -174,8 +174,8 @@ ITEMS: Final = (
         before="ex=FENCE_SECONDS)\n        redis_users.delete(pod)",
         after="ex=FENCE_SECONDS)",
         tests=(
-            USERS + "test_an_agent_frozen_past_its_deadline_changes_nothing_once_written_off",
-            USERS + "test_a_user_ends_with_its_pod_and_others_are_left_alone",
+            USERS + "test_a_frozen_agent_that_was_written_off_changes_nothing_when_it_continues",
+            USERS + "test_a_user_is_deleted_with_its_pod_and_other_users_stay",
         ),
     ),
     Mutation(
@@ -183,14 +183,14 @@ ITEMS: Final = (
         file="pods/agent_redis/redis_users.py",
         before='        _acl(client, "DELUSER", *fenced)',
         after="        pass",
-        tests=(USERS + "test_a_pod_that_was_fenced_meanwhile_gets_no_user",),
+        tests=(USERS + "test_a_pod_that_was_fenced_meanwhile_does_not_get_a_user",),
     ),
     Mutation(
         name="make-forgotten-users-again",
         file="pods/agent_redis/redis_users.py",
         before="        _make(client, list(rows))\n",
         after="        pass\n",
-        tests=(USERS + "test_a_server_that_forgot_its_users_is_told_them_again",),
+        tests=(USERS + "test_users_that_a_server_lost_are_created_again",),
     ),
     Mutation(
         name="enqueue-once",

@@ -253,7 +253,7 @@ LIMITS: Final = (
         after="row",
         tests=(
             "tests/integration/pods/accounts/test_breaker.py::"
-            "test_what_fails_while_an_account_is_left_alone_makes_the_pause_no_longer",
+            "test_failures_while_an_account_is_left_alone_do_not_lengthen_the_pause",
         ),
     ),
     Mutation(
@@ -263,7 +263,7 @@ LIMITS: Final = (
         after="at_once = False",
         tests=(
             "tests/integration/pods/test_spawn_faults.py::"
-            "test_a_refused_key_leaves_the_account_alone_at_once",
+            "test_an_account_with_a_refused_key_is_left_alone_at_once",
         ),
     ),
     Mutation(
@@ -273,7 +273,7 @@ LIMITS: Final = (
         after="",
         tests=(
             "tests/integration/pods/accounts/test_breaker.py::"
-            "test_answers_do_not_speak_for_a_create_that_was_refused_within_the_hour",
+            "test_answers_do_not_close_the_breaker_within_an_hour_of_a_refused_create",
         ),
     ),
     Mutation(
@@ -283,7 +283,7 @@ LIMITS: Final = (
         after="",
         tests=(
             "tests/integration/pods/accounts/test_breaker.py::"
-            "test_a_list_ends_the_trouble_of_an_account_without_pods",
+            "test_a_successful_list_closes_the_breaker_of_an_account_without_pods",
         ),
     ),
     Mutation(

@@ -22,28 +22,28 @@ PODS_AND_MACHINES: Final = (
         file=SPAWNING,
         before="machine = find_by_token(provider, pod)",
         after="machine = None",
-        tests=(SPAWNS + "test_a_death_before_the_id_is_stored_finds_the_machine_again",),
+        tests=(SPAWNS + "test_after_a_kill_before_the_id_is_stored_the_machine_is_found_again",),
     ),
     Mutation(
         name="wait-for-the-list-lag",
         file=SPAWNING,
         before="if wait > timedelta(0):",
         after="if False:",
-        tests=(ALONE + "test_each_try_to_create_waits_out_the_list_anew",),
+        tests=(ALONE + "test_each_try_to_create_waits_again_until_the_list_can_be_trusted",),
     ),
     Mutation(
         name="wait-since-the-last-create",
         file="pods/spawning.py",
         before="lifecycle.still_claimed(pod, asked_at=utcnow())",
         after="lifecycle.still_claimed(pod)",
-        tests=(ALONE + "test_each_try_to_create_waits_out_the_list_anew",),
+        tests=(ALONE + "test_each_try_to_create_waits_again_until_the_list_can_be_trusted",),
     ),
     Mutation(
         name="a-failed-list-creates-nothing",
         file=SPAWNING,
         before='f"cannot look for its machine: {exc}")\n            return',
         after='f"cannot look for its machine: {exc}")\n            machine = None',
-        tests=(ALONE + "test_a_list_that_cannot_be_had_creates_nothing",),
+        tests=(ALONE + "test_nothing_is_created_while_the_list_cannot_be_read",),
     ),
     Mutation(
         name="a-lost-answer-is-not-a-failure",
@@ -57,21 +57,21 @@ PODS_AND_MACHINES: Final = (
         file=SPAWNING,
         before="        if pod.external_id is not None:\n            # An earlier try",
         after="        if False:\n            # An earlier try",
-        tests=(SPAWNS + "test_a_death_after_the_id_is_stored_makes_no_second_machine",),
+        tests=(SPAWNS + "test_after_a_kill_when_the_id_is_stored_no_second_machine_is_created",),
     ),
     Mutation(
         name="destroy-what-a-refusal-left-billing",
         file=SPAWNING,
         before="if exc.billing_id is not None:",
         after="if False:",
-        tests=(ALONE + "test_what_a_refusal_left_billing_is_destroyed",),
+        tests=(ALONE + "test_a_machine_that_bills_after_a_refusal_is_destroyed",),
     ),
     Mutation(
         name="end-a-spawn-that-is-no-longer-wanted",
         file=SPAWNING,
         before="    if pod.retire_rule:\n        lifecycle.move(pod, TERMINATING",
         after="    if False:\n        lifecycle.move(pod, TERMINATING",
-        tests=(SPAWNS + "test_a_pod_that_is_not_wanted_any_more_ends_from_wherever_its_spawn_is",),
+        tests=(SPAWNS + "test_an_unwanted_pod_ends_whatever_step_its_spawn_has_reached",),
     ),
     Mutation(
         name="price-from-the-create-request",
@@ -85,14 +85,14 @@ PODS_AND_MACHINES: Final = (
         file=LIFECYCLE,
         before="Q(claimed_until__isnull=True) | Q(claimed_until__lt=now), pk=pod_id",
         after="pk=pod_id",
-        tests=(SPAWNS + "test_two_deliveries_at_once_make_one_machine",),
+        tests=(SPAWNS + "test_two_deliveries_at_once_create_one_machine",),
     ),
     Mutation(
         name="claim-before-create",
         file="pods/spawning.py",
         before="lifecycle.still_claimed(pod, asked_at=utcnow())",
         after="Pod.objects.filter(pk=pod.pk).update(asked_at=utcnow())",
-        tests=(SPAWNS + "test_a_spawn_that_stood_still_after_its_look_makes_no_second_machine",),
+        tests=(SPAWNS + "test_a_spawn_that_stood_still_after_its_look_creates_no_second_machine",),
     ),
     Mutation(
         name="claim-swap",
@@ -141,35 +141,35 @@ PODS_AND_MACHINES: Final = (
         file="pods/dispatch.py",
         before="    if outbox is not None:\n",
         after="    if False:\n",
-        tests=(ALONE + "test_the_next_step_is_sent_for_when_the_claim_is_given_back_and_expires",),
+        tests=(ALONE + "test_the_next_step_is_sent_when_the_claim_ends_and_it_expires",),
     ),
     Mutation(
         name="nudge",
         file="pods/tasks.py",
         before="dispatch.next_step(pod_id, PodState(state))",
         after="pass",
-        tests=(SPAWNS + "test_a_row_whose_message_was_lost_is_pushed_on",),
+        tests=(SPAWNS + "test_the_step_of_a_row_whose_message_was_lost_is_sent_again",),
     ),
     Mutation(
         name="confirm-twice",
         file=TEARDOWN,
         before=FIRST_SIGHT,
         after="        pod.absent_since = now - provider.capabilities.consistency_window * 2\n",
-        tests=(ENDS + "test_deliveries_that_come_too_early_prove_nothing",),
+        tests=(ENDS + "test_tasks_that_arrive_too_early_prove_nothing",),
     ),
     Mutation(
         name="confirm-outside-the-window",
         file=TEARDOWN,
         before="if now - pod.absent_since < window or now < born:",
         after="if now < born:",
-        tests=(ENDS + "test_deliveries_that_come_too_early_prove_nothing",),
+        tests=(ENDS + "test_tasks_that_arrive_too_early_prove_nothing",),
     ),
     Mutation(
         name="confirm-after-the-create-can-be-seen",
         file=TEARDOWN,
         before="if now - pod.absent_since < window or now < born:",
         after="if now - pod.absent_since < window:",
-        tests=(ALONE + "test_a_fresh_machine_that_no_reading_shows_yet_is_not_proved_gone",),
+        tests=(ALONE + "test_a_new_machine_that_no_reading_shows_yet_is_not_proved_gone",),
     ),
     Mutation(
         name="confirm-from-the-list",
@@ -190,30 +190,28 @@ PODS_AND_MACHINES: Final = (
         file=TEARDOWN,
         before="present=machine is not None)",
         after="present=False)",
-        tests=(
-            ENDS + "test_a_machine_that_stays_although_its_destroy_was_accepted_is_destroyed_again",
-        ),
+        tests=(ENDS + "test_a_machine_that_survives_an_accepted_destroy_is_destroyed_again",),
     ),
     Mutation(
         name="an-absence-before-teardown-proves-nothing",
         file=LIFECYCLE,
         before='changes.setdefault("absent_since", None)',
         after="pass",
-        tests=(ALONE + "test_an_absence_of_before_the_end_proves_no_end",),
+        tests=(ALONE + "test_an_absence_before_the_end_began_does_not_prove_the_end",),
     ),
     Mutation(
         name="destroy-also-what-looks-gone",
         file=TEARDOWN,
         before="if machine is not None or pod.destroy_asked_at is None:",
         after="if machine is not None:",
-        tests=(ENDS + "test_what_both_readings_lack_is_destroyed_all_the_same",),
+        tests=(ENDS + "test_a_machine_that_both_readings_lack_is_still_destroyed",),
     ),
     Mutation(
         name="a-failed-destroy-is-not-an-end",
         file=TEARDOWN,
         before='_again(pod, pause(pod.attempts), f"destroy: {type(exc).__name__}: {exc}")',
         after='lifecycle.move(pod, TERMINATED, by="teardown", because=str(exc))',
-        tests=(ENDS + "test_a_destroy_that_fails_is_repeated_for_ever_and_the_pod_counts",),
+        tests=(ENDS + "test_a_failing_destroy_is_repeated_for_ever_and_the_pod_counts_until_then",),
     ),
     Mutation(
         name="fence",
@@ -227,14 +225,14 @@ PODS_AND_MACHINES: Final = (
         file=TEARDOWN,
         before="if utcnow() - pod.state_since < FENCE_PATIENCE:",
         after="if True:",
-        tests=(ALONE + "test_redis_down_keeps_no_machine_billing_for_long",),
+        tests=(ALONE + "test_redis_down_delays_a_destroy_for_a_short_time_only",),
     ),
     Mutation(
         name="keep-a-consumer-with-items",
         file="pods/agent_redis/consumers.py",
         before="if not redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[i])[1] then",
         after="if true then",
-        tests=(ALONE + "test_what_a_gone_pod_had_in_hand_is_left_to_be_claimed",),
+        tests=(ALONE + "test_items_of_a_gone_pod_stay_until_others_claim_them",),
     ),
     Mutation(
         name="end-a-local-pod-without-its-log",
@@ -252,7 +250,7 @@ PODS_AND_MACHINES: Final = (
         after="if False:",
         tests=(
             "tests/integration/pods/test_stopped_pods.py::"
-            "test_a_stopped_pod_on_its_way_out_costs_no_more_than_it_did_stopped",
+            "test_an_ending_pod_that_was_stopped_costs_only_its_stopped_price",
         ),
     ),
     Mutation(
@@ -260,7 +258,7 @@ PODS_AND_MACHINES: Final = (
         file="pods/costs/segments.py",
         before="close(pod, at=min(end, now))",
         after="pass",
-        tests=(ENDS + "test_the_ledger_is_the_vendors_bill_within_a_tick",),
+        tests=(ENDS + "test_the_ledger_differs_from_the_vendors_bill_by_at_most_one_tick",),
     ),
     Mutation(
         name="ledger-goes-on-for-a-machine-still-there",
@@ -268,8 +266,8 @@ PODS_AND_MACHINES: Final = (
         before="        segments.still_there(pod)\n",
         after="        pass\n",
         tests=(
-            ALONE + "test_what_was_booked_as_gone_and_is_seen_again_billed_all_along",
-            ALONE + "test_what_was_booked_as_gone_is_billed_until_the_destroy_that_found_it",
+            ALONE + "test_a_machine_booked_as_gone_and_seen_again_is_billed_for_the_whole_time",
+            ALONE + "test_a_machine_booked_as_gone_is_billed_until_the_destroy_that_found_it",
         ),
     ),
     Mutation(
@@ -277,7 +275,7 @@ PODS_AND_MACHINES: Final = (
         file=TEARDOWN,
         before="if machine is not None and pod.destroy_asked_at is not None:",
         after="if False:",
-        tests=(ALONE + "test_a_destroy_that_ended_nothing_does_not_end_the_bill",),
+        tests=(ALONE + "test_a_destroy_without_effect_does_not_end_the_bill",),
     ),
     Mutation(
         name="see-an-orphan-twice-before-its-destroy",
@@ -291,7 +289,7 @@ PODS_AND_MACHINES: Final = (
         file="pods/reconciling.py",
         before="elif row.status in ENDED:",
         after="elif False:",
-        tests=(ENDS + "test_a_machine_whose_row_was_closed_counts_and_is_destroyed_again",),
+        tests=(ENDS + "test_a_living_machine_of_an_ended_row_counts_again_and_is_destroyed",),
     ),
     Mutation(
         name="a-second-machine-is-not-adopted",
@@ -305,14 +303,14 @@ PODS_AND_MACHINES: Final = (
         file="pods/health.py",
         before="        breaker.failed(account, exc)\n        return None, provider.capabilities",
         after="        breaker.failed(account, exc)\n        return {}, provider.capabilities",
-        tests=(ENDS + "test_a_list_that_failed_says_nothing_about_any_pod",),
+        tests=(ENDS + "test_a_failed_list_says_nothing_about_any_pod",),
     ),
     Mutation(
         name="share-of-unhealthy-pods",
         file="pods/health.py",
         before="return inferred < max(1, int((peers + inferred) * INFERRED_SHARE))",
         after="return True",
-        tests=(ENDS + "test_when_many_look_ill_at_once_only_a_share_is_killed",),
+        tests=(ENDS + "test_only_a_share_is_ended_when_many_pods_look_ill_at_once",),
     ),
     Mutation(
         name="absent-for-the-consistency-window",
@@ -326,7 +324,7 @@ PODS_AND_MACHINES: Final = (
         file="pods/diagnosis.py",
         before="if not facts.beats_known:",
         after="if False:",
-        tests=(DIAGNOSIS + "test_what_is_unknown_is_never_a_sign_of_illness",),
+        tests=(DIAGNOSIS + "test_unknown_facts_never_make_a_pod_ill",),
     ),
     Mutation(
         name="the-rows-last-heartbeat-counts",
@@ -335,7 +333,7 @@ PODS_AND_MACHINES: Final = (
         after="signs = (facts.beat_age, facts.unread_age)",
         tests=(
             "tests/unit/pods/test_diagnosis.py::"
-            "test_a_heartbeat_that_redis_gave_up_is_remembered_by_the_row",
+            "test_the_row_remembers_a_heartbeat_that_redis_evicted",
         ),
     ),
     Mutation(
@@ -345,7 +343,7 @@ PODS_AND_MACHINES: Final = (
         after="lively = False",
         tests=(
             DIAGNOSIS
-            + "test_nobody_who_acknowledges_or_touches_the_stream_is_written_off_on_inference",
+            + "test_a_pod_that_acknowledges_or_touches_the_stream_is_not_ended_on_inference",
         ),
     ),
 )

@@ -6,7 +6,7 @@ from tests.mutations.running import copied, try_out
 BROKEN = Mutation(
     name="x", file="pods/states.py", before="ENDED", after="", tests=("tests/none.py",)
 )
-STATES = "tests/unit/pods/test_states.py::test_an_ended_row_can_only_be_ended_again"
+STATES = "tests/unit/pods/test_states.py::test_an_ended_row_can_only_go_back_to_terminating"
 CAUGHT = Mutation(
     name="y",
     file="pods/states.py",

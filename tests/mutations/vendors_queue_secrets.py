@@ -84,7 +84,7 @@ VENDORS_QUEUE_SECRETS: Final = (
         after="expires=None",
         tests=(
             "tests/integration/pods/test_protective_lines.py::"
-            "test_the_next_step_is_sent_for_when_the_claim_is_given_back_and_expires",
+            "test_the_next_step_is_sent_when_the_claim_ends_and_it_expires",
         ),
     ),
     Mutation(
@@ -168,14 +168,16 @@ VENDORS_QUEUE_SECRETS: Final = (
         file="pods/base/sealing.py",
         before="return PREFIX + _keys().encrypt(secret.encode()).decode()",
         after="return PREFIX + secret",
-        tests=(ACCOUNTS + "test_a_key_from_standard_input_is_tried_stored_encrypted_and_used",),
+        tests=(
+            ACCOUNTS + "test_a_key_from_standard_input_is_tried_then_stored_encrypted_and_used",
+        ),
     ),
     Mutation(
         name="keys-sealed-by-us",
         file="pods/base/sealing.py",
         before="            raise InvalidToken\n",
         after="            return sealed\n",
-        tests=(ACCOUNTS + "test_what_was_not_sealed_by_us_is_never_taken_for_a_key",),
+        tests=(ACCOUNTS + "test_a_text_that_we_did_not_seal_is_never_used_as_a_key",),
     ),
     Mutation(
         name="channels-encrypted",

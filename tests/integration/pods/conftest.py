@@ -1,4 +1,4 @@
-"""An emulated RunPod, a clean Valkey, the clock of both, and real agents."""
+"""Fixtures: an emulated RunPod, a clean Valkey, the clock of both, and real agents."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ from tests.support.world import Start
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Runs the agent of a pod, with the environment that its machine would have."""
+    """Start the agent of a pod with the environment of its machine."""
     running: list[subprocess.Popen[bytes]] = []
 
     def begin(pod: Pod, address: str, *, rate: int = 10) -> "subprocess.Popen[bytes]":

@@ -1,4 +1,4 @@
-"""Health, the end of a pod and reconciliation against an emulated vendor that misbehaves."""
+"""Health, the end of a pod and reconciliation with an emulated vendor that has faults."""
 
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ from tests.support.world import PROBLEM, World, reply, state
 pytestmark = pytest.mark.django_db
 
 
-def test_a_drain_ends_when_the_agent_says_so_and_the_end_is_proved(world: World) -> None:
+def test_a_drain_ends_when_the_agent_reports_it_and_the_end_is_proved(world: World) -> None:
     pod = world.booted()
     assert teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="idle")
     world.work()
@@ -29,13 +29,13 @@ def test_a_drain_ends_when_the_agent_says_so_and_the_end_is_proved(world: World)
     assert world.living() == []
     window = world.provider.capabilities.consistency_window
     world.run(window.total_seconds() / 2)
-    assert state(pod) == "terminating"  # gone, and not proved
+    assert state(pod) == "terminating"  # gone, but not proved
     world.run(900, until=lambda: state(pod) == "terminated")
     assert not world.redis.exists(f"podfleet:emb:pod:{pod.name}")
 
 
 @pytest.mark.fault(39)
-def test_a_drain_that_never_ends_is_cut_off_at_its_time(world: World) -> None:
+def test_a_drain_that_never_ends_is_cut_off_after_drain_seconds(world: World) -> None:
     pod = world.booted()
     teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="idle")
     for _ in range(20):
@@ -47,7 +47,7 @@ def test_a_drain_that_never_ends_is_cut_off_at_its_time(world: World) -> None:
 
 @pytest.mark.fault(35)
 @pytest.mark.parametrize("status", [409, 429, 500, 503])
-def test_a_destroy_that_fails_is_repeated_for_ever_and_the_pod_counts(
+def test_a_failing_destroy_is_repeated_for_ever_and_the_pod_counts_until_then(
     world: World, status: int
 ) -> None:
     pod = world.booted()
@@ -62,7 +62,7 @@ def test_a_destroy_that_fails_is_repeated_for_ever_and_the_pod_counts(
 
 
 @pytest.mark.fault(36)
-def test_a_machine_that_stays_although_its_destroy_was_accepted_is_destroyed_again(
+def test_a_machine_that_survives_an_accepted_destroy_is_destroyed_again(
     world: World,
 ) -> None:
     pod = world.booted()
@@ -76,7 +76,7 @@ def test_a_machine_that_stays_although_its_destroy_was_accepted_is_destroyed_aga
 
 
 @pytest.mark.fault(35)
-def test_a_404_to_a_destroy_is_success_and_still_has_to_be_proved(world: World) -> None:
+def test_a_404_to_a_destroy_is_success_but_must_still_be_proved(world: World) -> None:
     pod = world.booted()
     world.rig.state.delete(str(pod.external_id))
     teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="x", drain=False)
@@ -102,7 +102,7 @@ def test_a_pod_that_never_registers_is_destroyed_after_its_deadline(world: World
 @pytest.mark.fault(26)
 def test_a_pod_deleted_in_the_console_is_lost_only_outside_the_window(world: World) -> None:
     pod = world.booted()
-    world.rig.clock.advance(600)  # no new machine any more, which lists may lack
+    world.rig.clock.advance(600)  # the machine is no longer new, so lists show it
     world.rig.state.delete(str(pod.external_id))
     world.beat(pod)
     world.sweep()
@@ -112,14 +112,14 @@ def test_a_pod_deleted_in_the_console_is_lost_only_outside_the_window(world: Wor
     assert state(pod) == "ready"
     world.rig.clock.advance(120)
     world.sweep()
-    # this vendor brings exited containers back, so the end is proved like any other
+    # this vendor can bring exited containers back, so the end is proved like any other
     world.run(900, until=lambda: state(pod) in {"lost", "terminated"})
     assert state(pod) == "lost"
     assert PriceSegment.objects.get(pod=pod).until is not None
 
 
 @pytest.mark.fault(29)
-def test_a_machine_that_its_status_shows_again_is_not_missing(world: World) -> None:
+def test_a_machine_that_its_status_shows_is_not_missing_any_more(world: World) -> None:
     pod = world.booted()
     Pod.objects.filter(pk=pod.pk).update(absent_since=clock.utcnow())
     health.check_pod(pod.pk, connect=world.connect)
@@ -139,7 +139,7 @@ def test_a_machine_that_its_status_shows_again_is_not_missing(world: World) -> N
     ],
     ids=["500", "a bare list", "an error as 200", "a page", "401"],
 )
-def test_a_list_that_failed_says_nothing_about_any_pod(world: World, answer: Reply) -> None:
+def test_a_failed_list_says_nothing_about_any_pod(world: World, answer: Reply) -> None:
     pods = [world.booted() for _ in range(2)]
     for _ in range(5):
         world.rig.clock.advance(120)
@@ -153,7 +153,7 @@ def test_a_list_that_failed_says_nothing_about_any_pod(world: World, answer: Rep
 
 
 @pytest.mark.fault(19)
-def test_a_lost_heartbeat_kills_nothing_that_still_touches_the_stream(world: World) -> None:
+def test_a_pod_without_heartbeat_that_still_touches_the_stream_is_not_ended(world: World) -> None:
     pod = world.booted()
     world.redis.xgroup_create("embedding_tasks", "embedding_tasks", "0", mkstream=True)
     world.redis.xadd("embedding_tasks", {"payload": "x"})
@@ -177,24 +177,24 @@ def test_a_pod_without_any_sign_is_written_off_and_fenced(world: World) -> None:
 
 
 @pytest.mark.fault(18)
-def test_a_pod_that_beats_and_acknowledges_nothing_is_hung(world: World) -> None:
+def test_a_pod_with_heartbeats_that_acknowledges_nothing_is_hung(world: World) -> None:
     pod = world.booted()
     hour = 3_600_000
     world.beat(pod, in_flight=5, oldest_ms=hour, since_ack_ms=hour)
     world.listen(1190)
-    assert state(pod) == "ready"  # before, a Redis that was away could be why
+    assert state(pod) == "ready"  # until then an outage of Redis could be the reason
     world.listen(60)
     assert state(pod) == "terminating"
 
 
-def test_a_pod_that_was_idle_for_long_and_has_just_got_an_item_is_not_hung(world: World) -> None:
+def test_a_long_idle_pod_with_a_new_item_is_not_hung(world: World) -> None:
     pod = world.booted()
     world.beat(pod, in_flight=1, oldest_ms=50, since_ack_ms=36_000_000)
     world.sweep()
     assert state(pod) == "ready"
 
 
-def test_when_many_look_ill_at_once_only_a_share_is_killed(world: World) -> None:
+def test_only_a_share_is_ended_when_many_pods_look_ill_at_once(world: World) -> None:
     pods = [world.booted() for _ in range(6)]
     for pod in pods:
         world.redis.delete(f"podfleet:emb:pod:{pod.name}")
@@ -207,7 +207,7 @@ def test_when_many_look_ill_at_once_only_a_share_is_killed(world: World) -> None
 
 
 @pytest.mark.fault(45)
-def test_redis_down_is_no_sign_of_illness(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_redis_down_does_not_make_a_pod_ill(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     pods = [world.booted() for _ in range(3)]
     Pod.objects.update(redis_url="redis://127.0.0.1:1/0")
     world.rig.clock.advance(5000)
@@ -231,7 +231,7 @@ def test_a_tagged_machine_without_a_row_is_destroyed_after_two_sightings(world: 
 
 
 @pytest.mark.parametrize("rest", ["²-" + "ab" * 16, "x", "9" * 18])
-def test_a_machine_of_ours_with_an_odd_name_stops_no_reconciliation(
+def test_one_of_our_machines_with_an_odd_name_does_not_stop_a_reconciliation(
     world: World, rest: str
 ) -> None:
     request = {**world.rig.state.pods[str(world.booted().external_id)].request}
@@ -244,7 +244,7 @@ def test_a_machine_of_ours_with_an_odd_name_stops_no_reconciliation(
     assert not Pod.objects.filter(external_id=odd.id).exists()
 
 
-def test_an_orphan_is_adopted_where_the_operator_chose_that(world: World) -> None:
+def test_an_orphan_is_adopted_if_the_operator_chose_that(world: World) -> None:
     Account.objects.update(orphans="adopt")
     world.account.refresh_from_db()
     request = {**world.rig.state.pods[str(world.booted().external_id)].request}
@@ -260,7 +260,7 @@ def test_an_orphan_is_adopted_where_the_operator_chose_that(world: World) -> Non
     assert state(adopted) == "ready"
 
 
-def test_a_machine_of_a_fleet_without_pods_gets_the_row_that_its_fleet_would_ask_for(
+def test_a_machine_of_a_fleet_without_pods_gets_a_row_with_the_fleets_values(
     world: World,
 ) -> None:
     Fleet.objects.update(backlog_url="redis://elsewhere.example:6379/0", boot_seconds=77)
@@ -276,7 +276,7 @@ def test_a_machine_of_a_fleet_without_pods_gets_the_row_that_its_fleet_would_ask
     assert row.agent == requesting.agent_settings(world.fleet)
 
 
-def test_a_machine_whose_row_was_closed_counts_and_is_destroyed_again(world: World) -> None:
+def test_a_living_machine_of_an_ended_row_counts_again_and_is_destroyed(world: World) -> None:
     pod = world.booted()
     teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="x", drain=False)
     world.run(900, until=lambda: state(pod) == "terminated")
@@ -290,7 +290,7 @@ def test_a_machine_whose_row_was_closed_counts_and_is_destroyed_again(world: Wor
 
 
 @pytest.mark.fault(28)
-def test_a_price_that_the_vendor_changes_is_booked_from_then_on(world: World) -> None:
+def test_a_price_that_the_vendor_changes_is_booked_from_that_time_on(world: World) -> None:
     pod = world.booted()
     before = pod.hourly_usd
     world.rig.state.pods[str(pod.external_id)].hourly_usd = before * 2
@@ -304,7 +304,7 @@ def test_a_price_that_the_vendor_changes_is_booked_from_then_on(world: World) ->
     assert segments[0].until is not None
 
 
-def test_the_ledger_is_the_vendors_bill_within_a_tick(world: World) -> None:
+def test_the_ledger_differs_from_the_vendors_bill_by_at_most_one_tick(world: World) -> None:
     pod = world.booted()
     world.rig.clock.advance(3 * 3600)
     world.beat(pod)
@@ -317,11 +317,11 @@ def test_the_ledger_is_the_vendors_bill_within_a_tick(world: World) -> None:
 
 
 @pytest.mark.fault(35)
-def test_deliveries_that_come_too_early_prove_nothing(world: World) -> None:
+def test_tasks_that_arrive_too_early_prove_nothing(world: World) -> None:
     pod = world.booted()
-    world.rig.clock.advance(600)  # no new machine any more, which lists may lack
+    world.rig.clock.advance(600)  # the machine is no longer new, so lists show it
     teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="x", drain=False)
-    for _ in range(5):  # at once, as duplicates and nudges do
+    for _ in range(5):  # at once, as duplicated messages and nudges do
         teardown.teardown_pod(pod.pk, connect=world.connect)
         world.rig.clock.advance(2)
     assert world.living() == []
@@ -330,7 +330,7 @@ def test_deliveries_that_come_too_early_prove_nothing(world: World) -> None:
 
 
 @pytest.mark.fault(9)
-def test_what_both_readings_lack_is_destroyed_all_the_same(world: World) -> None:
+def test_a_machine_that_both_readings_lack_is_still_destroyed(world: World) -> None:
     world.rig.state.list_lag = 10_000
     pod = world.spawn(world.requested())
     body = {"title": "Not Found", "status": 404, "detail": "pod not found"}

@@ -1,4 +1,4 @@
-"""Single lines that no larger story was sure to need (tests/mutations takes each of them out)."""
+"""Tests of single lines that no larger test certainly needs (tests/mutations removes each line)."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -26,13 +26,13 @@ BACKLOG = "embedding_tasks"
 
 
 @pytest.mark.fault(9)
-def test_each_try_to_create_waits_out_the_list_anew(world: World) -> None:
+def test_each_try_to_create_waits_again_until_the_list_can_be_trusted(world: World) -> None:
     world.rig.state.list_lag = 60
     world.rig.server.faults.lose_request("POST", PODS)
     world.rig.server.faults.lose_answer("POST", PODS)
     pod = world.spawn(world.requested())
     world.run(600, until=lambda: len(world.living()) == 1)
-    for _ in range(3):  # deliveries that come too early
+    for _ in range(3):  # tasks that arrive too early
         world.spawn(pod)
     assert len(world.living()) == 1
     world.run(600, until=lambda: state(pod) == "booting")
@@ -41,7 +41,7 @@ def test_each_try_to_create_waits_out_the_list_anew(world: World) -> None:
 
 @pytest.mark.fault(30)
 @pytest.mark.parametrize("status", [401, 503])
-def test_a_list_that_cannot_be_had_creates_nothing(world: World, status: int) -> None:
+def test_nothing_is_created_while_the_list_cannot_be_read(world: World, status: int) -> None:
     world.rig.server.faults.lose_answer("POST", PODS)
     pod = world.spawn(world.requested())
     world.rig.clock.advance(world.provider.capabilities.list_lag.total_seconds() + 1)
@@ -53,7 +53,7 @@ def test_a_list_that_cannot_be_had_creates_nothing(world: World, status: int) ->
 
 
 @pytest.mark.fault(7)
-def test_what_a_refusal_left_billing_is_destroyed(world: World) -> None:
+def test_a_machine_that_bills_after_a_refusal_is_destroyed(world: World) -> None:
     create = world.provider.create
 
     def refuses(spec: PodSpec, *, token: str) -> Machine:
@@ -70,7 +70,7 @@ def test_what_a_refusal_left_billing_is_destroyed(world: World) -> None:
 def test_a_killed_workers_claim_ends_by_itself(world: World) -> None:
     pod = world.requested()
     claim = lifecycle.claimed(pod.pk)
-    with mock.patch("pods.dispatch.Outbox", nullcontext):  # its memory ends with the worker
+    with mock.patch("pods.dispatch.Outbox", nullcontext):  # the outbox is lost with the worker
         assert claim.__enter__() is not None
     lease = settings.CLAIM_LEASE.total_seconds()
     world.rig.clock.advance(lease - 1)
@@ -96,7 +96,7 @@ def test_an_id_that_was_stored_is_never_replaced(world: World) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_next_step_is_sent_for_when_the_claim_is_given_back_and_expires(world: World) -> None:
+def test_the_next_step_is_sent_when_the_claim_ends_and_it_expires(world: World) -> None:
     pod = world.requested()
     sent: list[tuple[str, Any, float]] = []
 
@@ -129,7 +129,7 @@ def test_one_reading_that_lacks_a_machine_proves_nothing(world: World, hidden_fr
 
 
 @pytest.mark.fault(9)
-def test_a_fresh_machine_that_no_reading_shows_yet_is_not_proved_gone(world: World) -> None:
+def test_a_new_machine_that_no_reading_shows_yet_is_not_proved_gone(world: World) -> None:
     can = world.provider.capabilities
     slow = Capabilities(list_lag=timedelta(minutes=10), consistency_window=can.consistency_window)
     pod = world.spawn(world.requested())
@@ -145,7 +145,7 @@ def test_a_fresh_machine_that_no_reading_shows_yet_is_not_proved_gone(world: Wor
 
 
 @pytest.mark.fault(37)
-def test_an_absence_of_before_the_end_proves_no_end(world: World) -> None:
+def test_an_absence_before_the_end_began_does_not_prove_the_end(world: World) -> None:
     pod = world.booted()
     world.rig.clock.advance(3600)
     Pod.objects.filter(pk=pod.pk).update(absent_since=clock.utcnow() - timedelta(hours=1))
@@ -158,17 +158,17 @@ def test_an_absence_of_before_the_end_proves_no_end(world: World) -> None:
 
 
 @pytest.mark.fault(45)
-def test_redis_down_keeps_no_machine_billing_for_long(world: World) -> None:
+def test_redis_down_delays_a_destroy_for_a_short_time_only(world: World) -> None:
     pod = world.booted()
     Pod.objects.filter(pk=pod.pk).update(redis_url="redis://127.0.0.1:1/0")
     pod.refresh_from_db()
     teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="x", drain=False)
     world.run(60)
-    assert len(world.living()) == 1  # it could still publish: the fence goes first
+    assert len(world.living()) == 1  # it could still publish: the fence comes first
     world.run(200, until=lambda: world.living() == [])
 
 
-def test_what_a_gone_pod_had_in_hand_is_left_to_be_claimed(world: World) -> None:
+def test_items_of_a_gone_pod_stay_until_others_claim_them(world: World) -> None:
     pod = world.booted()
     world.redis.xgroup_create(BACKLOG, BACKLOG, "0", mkstream=True)
     world.redis.xadd(BACKLOG, {"payload": "x"})
@@ -179,7 +179,7 @@ def test_what_a_gone_pod_had_in_hand_is_left_to_be_claimed(world: World) -> None
 
 
 @pytest.mark.fault(29)
-def test_what_was_booked_as_gone_and_is_seen_again_billed_all_along(world: World) -> None:
+def test_a_machine_booked_as_gone_and_seen_again_is_billed_for_the_whole_time(world: World) -> None:
     pod = world.booted()
     machine = world.rig.state.pods[str(pod.external_id)]
     machine.known_from = machine.listed_from = clock.utcnow() + timedelta(days=365)
@@ -195,8 +195,8 @@ def test_what_was_booked_as_gone_and_is_seen_again_billed_all_along(world: World
     assert booked.until is None
 
 
-def test_what_was_booked_as_gone_is_billed_until_the_destroy_that_found_it(world: World) -> None:
-    """Found by the seed 40842: seen once more, and destroyed in the same step."""
+def test_a_machine_booked_as_gone_is_billed_until_the_destroy_that_found_it(world: World) -> None:
+    """Found by the seed 40842: the machine was seen again and destroyed in the same step."""
     pod = world.booted()
     machine = world.rig.state.pods[str(pod.external_id)]
     machine.known_from = machine.listed_from = clock.utcnow() + timedelta(days=365)
@@ -215,8 +215,8 @@ def test_what_was_booked_as_gone_is_billed_until_the_destroy_that_found_it(world
 
 
 @pytest.mark.fault(36)
-def test_a_destroy_that_ended_nothing_does_not_end_the_bill(world: World) -> None:
-    """Found by the seed 105823: the destroy that did end it lost its answer."""
+def test_a_destroy_without_effect_does_not_end_the_bill(world: World) -> None:
+    """Found by the seed 105823: the answer to the destroy that ended the machine was lost."""
     pod = world.booted()
     world.rig.server.faults.answer("DELETE", POD, reply(404))
     teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="x", drain=False)

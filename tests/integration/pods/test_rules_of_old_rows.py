@@ -13,7 +13,7 @@ from tests.support.factories import a_fleet, a_pod, an_account
 
 BEFORE: Final = ("pods", "0006_create_refused_at")
 
-# The rule, the state and the texts that a version without rules wrote.
+# The rule, the state and the texts as a version without rules wrote them.
 PODS: Final[list[tuple[str, PodState, dict[str, Any]]]] = [
     ("", READY, {"because": "its agent beats"}),
     ("never_booted", TERMINATED, {"retire_because": "never booted: no agent within 900 s"}),
@@ -55,7 +55,7 @@ PODS: Final[list[tuple[str, PodState, dict[str, Any]]]] = [
     ("other", TERMINATED, {"retire_because": "words of nobody knows whom"}),
 ]  # fmt: skip
 
-# The rule, and by, after and because of an event.
+# The rule, and the columns `by`, `after` and `because` of an event.
 EVENTS: Final = [
     ("", "spawn", "booting", "created"),
     ("", "teardown", "lost", "absent"),
@@ -97,7 +97,7 @@ ACCOUNTS: Final = [
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_rules_of_old_rows_are_read_from_their_texts_once_and_can_be_taken_back() -> None:
+def test_the_migration_reads_rules_from_old_texts_and_can_be_reversed() -> None:
     fleet = a_fleet(accounts=[an_account()])
     pods = {a_pod(fleet, READY).pk: (rule, state, texts) for rule, state, texts in PODS}
     for pk, (_, state, texts) in pods.items():
@@ -122,7 +122,7 @@ def test_the_rules_of_old_rows_are_read_from_their_texts_once_and_can_be_taken_b
     assert list(kinds.values_list("last_error_kind", "last_error")) == ACCOUNTS
 
 
-def test_every_rule_that_a_text_can_mean_is_tried_here() -> None:
+def test_every_rule_that_old_texts_can_mean_is_tested() -> None:
     told = {rule for rule, _, _ in PODS} | {rule for rule, *_ in EVENTS}
     assert {r.value for r in PodRule} <= told
     assert {k.value for k in ErrorKind} <= {kind for kind, _ in ACCOUNTS}

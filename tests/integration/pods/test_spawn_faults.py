@@ -1,4 +1,4 @@
-"""A pod's creation, with the process dying and the vendor failing at every line."""
+"""The creation of a pod while the process dies or the vendor fails at any line."""
 
 import threading
 from datetime import timedelta
@@ -35,7 +35,7 @@ def test_a_requested_pod_is_created_once_and_boots(world: World) -> None:
 
 
 @pytest.mark.fault(1)
-def test_a_row_whose_message_was_lost_is_pushed_on(
+def test_the_step_of_a_row_whose_message_was_lost_is_sent_again(
     world: World, django_capture_on_commit_callbacks: Any
 ) -> None:
     pod = world.requested()
@@ -52,7 +52,7 @@ def test_a_row_whose_message_was_lost_is_pushed_on(
 
 
 @pytest.mark.fault(2)
-def test_a_death_before_the_create_call_makes_one_machine_later(world: World) -> None:
+def test_a_worker_killed_before_the_create_call_leads_to_one_machine_later(world: World) -> None:
     pod = world.requested()
     with (
         mock.patch.object(world.provider, "create", side_effect=Killed),
@@ -61,21 +61,21 @@ def test_a_death_before_the_create_call_makes_one_machine_later(world: World) ->
         world.spawn(pod)
     pod.refresh_from_db()
     assert (pod.state, world.living()) == ("creating", [])
-    # killed for real, the claim would end by itself
+    # after a real kill the claim would end by itself
     world.run(400, until=lambda: Pod.objects.get(pk=pod.pk).state == "booting")
     assert len(world.living()) == 1
 
 
 @pytest.mark.fault(15)
 @pytest.mark.fault(44)
-def test_a_spawn_that_stood_still_after_its_look_makes_no_second_machine(world: World) -> None:
+def test_a_spawn_that_stood_still_after_its_look_creates_no_second_machine(world: World) -> None:
     pod, looks = world.requested(), 0
     look = world.provider.list_tagged
 
     def slow(tag: str) -> Any:
         nonlocal looks
         found, looks = look(tag), looks + 1
-        if looks == 1:  # longer than its claim, in which another makes the machine
+        if looks == 1:  # longer than its claim, while another worker creates the machine
             world.rig.clock.advance(3600)
             spawning.spawn_pod(pod.pk, connect=world.connect)
         return found
@@ -89,7 +89,7 @@ def test_a_spawn_that_stood_still_after_its_look_makes_no_second_machine(world: 
 
 @pytest.mark.fault(3)
 @pytest.mark.parametrize("list_lag", [0, 60])
-def test_a_death_before_the_id_is_stored_finds_the_machine_again(
+def test_after_a_kill_before_the_id_is_stored_the_machine_is_found_again(
     world: World, list_lag: int
 ) -> None:
     world.rig.state.list_lag = list_lag
@@ -106,7 +106,7 @@ def test_a_death_before_the_id_is_stored_finds_the_machine_again(
 
 @pytest.mark.fault(3)
 @pytest.mark.fault(26)
-def test_a_death_after_the_id_is_stored_makes_no_second_machine(world: World) -> None:
+def test_after_a_kill_when_the_id_is_stored_no_second_machine_is_created(world: World) -> None:
     pod = world.requested()
     real = lifecycle.move
 
@@ -135,7 +135,7 @@ def test_a_lost_answer_bills_one_pod(world: World) -> None:
 
 
 @pytest.mark.fault(5)
-def test_a_lost_request_is_asked_again_only_when_a_look_proves_that_there_is_none(
+def test_a_lost_request_is_repeated_only_after_the_list_proves_that_no_machine_exists(
     world: World,
 ) -> None:
     world.rig.server.faults.lose_request("POST", PODS)
@@ -147,7 +147,7 @@ def test_a_lost_request_is_asked_again_only_when_a_look_proves_that_there_is_non
 
 
 @pytest.mark.fault(6)
-def test_a_server_error_after_creating_is_no_failure(world: World) -> None:
+def test_a_server_error_after_creating_is_not_a_failure(world: World) -> None:
     world.rig.server.faults.answer_after(
         "POST",
         PODS,
@@ -177,7 +177,7 @@ def test_a_machine_that_the_list_lacks_for_a_while_is_not_created_twice(world: W
 
 @pytest.mark.fault(8)
 @pytest.mark.fault(15)
-def test_two_deliveries_at_once_make_one_machine(world: World) -> None:
+def test_two_deliveries_at_once_create_one_machine(world: World) -> None:
     pod = world.requested()
     with lifecycle.claimed(pod.pk) as first:
         assert first is not None
@@ -194,7 +194,9 @@ def test_a_worker_frozen_past_its_claim_overwrites_nothing(world: World) -> None
 
     def frozen(spec: PodSpec, *, token: str) -> Machine:
         machine = real_create(spec, token=token)
-        world.rig.clock.advance(1000)  # while it sleeps, its claim ends and a second worker acts
+        world.rig.clock.advance(
+            1000
+        )  # while it stands still, its claim ends and a second worker acts
         with mock.patch.object(world.provider, "create", real_create):
             spawning.spawn_pod(pod.pk, connect=world.connect)
         return machine
@@ -225,7 +227,7 @@ def test_no_capacity_is_a_failure_with_its_reason_and_costs_nothing(world: World
 
 
 @pytest.mark.fault(49)
-def test_a_refused_key_leaves_the_account_alone_at_once(world: World) -> None:
+def test_an_account_with_a_refused_key_is_left_alone_at_once(world: World) -> None:
     pod = world.requested()
     refused = {"title": "Unauthorized", "status": 401, "detail": "missing bearer token"}
     world.rig.server.faults.answer(
@@ -235,13 +237,13 @@ def test_a_refused_key_leaves_the_account_alone_at_once(world: World) -> None:
     world.account.refresh_from_db()
     assert world.account.open_until is not None
     assert "AuthFailed" in world.account.last_error
-    assert pod.state == "creating"  # the look was refused: that says nothing about a machine
+    assert pod.state == "creating"  # the list was refused, which says nothing about a machine
     world.rig.server.faults.clear()
     world.run(600, until=lambda: Pod.objects.get(pk=pod.pk).state == "booting")
 
 
 @pytest.mark.fault(12)
-def test_an_id_that_another_row_holds_is_not_taken_twice(world: World) -> None:
+def test_an_id_that_another_row_holds_is_not_stored_twice(world: World) -> None:
     first = world.spawn(world.requested())
     second = world.requested()
     machine = world.provider.status(str(first.external_id))
@@ -252,7 +254,7 @@ def test_an_id_that_another_row_holds_is_not_taken_twice(world: World) -> None:
 
 
 @pytest.mark.fault(13)
-def test_a_pod_that_is_not_wanted_any_more_ends_from_wherever_its_spawn_is(world: World) -> None:
+def test_an_unwanted_pod_ends_whatever_step_its_spawn_has_reached(world: World) -> None:
     never_asked = world.requested()
     assert teardown.retire_pod(never_asked, by="test", rule=PodRule.OPERATOR, because="paused")
     assert never_asked.state == "failed"
@@ -288,7 +290,7 @@ def test_the_price_counts_from_the_moment_the_provider_is_asked(world: World) ->
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.fault(8)
-def test_of_many_claims_at_the_same_time_one_is_given(redis_url: str) -> None:
+def test_only_one_of_many_simultaneous_claims_succeeds(redis_url: str) -> None:
     pod = a_pod()
     given: list[int] = []
     start, others = threading.Barrier(4), threading.Semaphore(0)

@@ -1,4 +1,4 @@
-"""Idle pods that are stopped, run again when they are the cheapest, and do not bill for ever."""
+"""Idle pods are stopped, run again when they are the cheapest, and do not bill for ever."""
 
 from decimal import Decimal
 from typing import Any
@@ -25,7 +25,7 @@ A_LONG_WHILE_MS = 10_000_000
 
 @pytest.fixture
 def stopping(world: World, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A fleet that stops idle pods, with one that has worked."""
+    """A fleet that stops idle pods, with one pod that has worked."""
     monkeypatch.setenv("THE_KEY", KEY)
     Account.objects.update(options={"base_url": world.rig.server.url}, secret_ref="env:THE_KEY")
     Fleet.objects.update(idle_action="stop", max_stopped_hours=24, max_instances=3)
@@ -61,7 +61,7 @@ def tick(world: World) -> Any:
     return decision
 
 
-def test_an_idle_pod_is_stopped_and_what_it_costs_then_is_the_rent_of_its_disk(
+def test_an_idle_pod_is_stopped_and_then_costs_the_rent_of_its_disk(
     stopping: World,
 ) -> None:
     pod = stopped(stopping)
@@ -75,7 +75,7 @@ def test_an_idle_pod_is_stopped_and_what_it_costs_then_is_the_rent_of_its_disk(
     assert seen.spent_total_usd >= RENT
 
 
-def test_a_stopped_pod_runs_again_before_a_dearer_one_is_rented_and_its_agent_may_work(
+def test_a_stopped_pod_runs_again_before_a_dearer_one_is_rented_and_its_agent_works(
     stopping: World, redis_url: str
 ) -> None:
     pod = stopped(stopping)
@@ -94,7 +94,7 @@ def test_a_stopped_pod_runs_again_before_a_dearer_one_is_rented_and_its_agent_ma
     assert PriceSegment.objects.get(pod=pod, until=None).hourly_usd == pod.hourly_usd
 
 
-def test_where_something_cheaper_is_offered_the_stopped_pod_stays_stopped(
+def test_a_stopped_pod_stays_stopped_if_a_cheaper_offer_exists(
     stopping: World, redis_url: str
 ) -> None:
     pod = stopped(stopping)
@@ -127,8 +127,8 @@ def test_a_pod_stopped_for_too_long_is_destroyed(stopping: World) -> None:
     assert stopping.living() == []
 
 
-def test_a_stopped_pod_on_its_way_out_costs_no_more_than_it_did_stopped(stopping: World) -> None:
-    """Found by the seed 100789: two of them took the hourly limit past its end."""
+def test_an_ending_pod_that_was_stopped_costs_only_its_stopped_price(stopping: World) -> None:
+    """Found by the seed 100789: with two such pods the fleet exceeded its hourly limit."""
     pod = stopped(stopping)
     refused = Reply(status=503, json={"title": "x", "status": 503, "detail": "x"})
     stopping.rig.server.faults.answer("DELETE", ".*", refused, times=500)
@@ -141,7 +141,7 @@ def test_a_stopped_pod_on_its_way_out_costs_no_more_than_it_did_stopped(stopping
     assert running.hourly_usd == RENT
 
 
-def test_a_spent_budget_ends_the_rent_of_disks_too(stopping: World) -> None:
+def test_a_spent_budget_also_ends_the_rent_of_disks(stopping: World) -> None:
     pod = stopped(stopping)
     Fleet.objects.update(total_budget_usd=Decimal("0.0001"))
     stopping.rig.clock.advance(3600)
@@ -151,7 +151,7 @@ def test_a_spent_budget_ends_the_rent_of_disks_too(stopping: World) -> None:
 
 
 @pytest.mark.parametrize("fails", [True, False], ids=["it fails", "every stop is refused"])
-def test_what_cannot_be_stopped_is_destroyed(stopping: World, *, fails: bool) -> None:
+def test_a_pod_that_cannot_be_stopped_is_destroyed(stopping: World, *, fails: bool) -> None:
     pod = stopping.booted()
     stopping.beat(pod, idle_ms=A_LONG_WHILE_MS, done=9)
     tick(stopping)

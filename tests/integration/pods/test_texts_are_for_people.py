@@ -1,4 +1,4 @@
-"""How a pod goes on is read from its rule: the texts beside it may be worded anyhow."""
+"""Code reads a pod's rule and never its texts, so the texts may have any wording."""
 
 import pytest
 
@@ -12,7 +12,7 @@ TEXTS = ("because", "retire_because", "lost_because", "note")
 
 
 @pytest.mark.parametrize("words", ["", "absent", "stopped unasked: outbid", "idle: for 130 s"])
-def test_other_words_do_not_change_how_a_pod_ends(world: World, words: str) -> None:
+def test_other_texts_do_not_change_how_a_pod_ends(world: World, words: str) -> None:
     lost = a_pod(world.fleet, TERMINATING, retire_rule="stopped_unasked")
     idle = a_pod(world.fleet, TERMINATING, retire_rule="idle")
     unwanted = a_pod(world.fleet, CREATING, external_id="m1", retire_rule="idle")

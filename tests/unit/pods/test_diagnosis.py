@@ -1,4 +1,4 @@
-"""What is wrong with a pod, from facts alone."""
+"""The diagnosis of a pod from its facts."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -91,20 +91,20 @@ facts = st.builds(
         ({"machine": MachineSays.NOT_ASKED}, Finding.HEALTHY),
     ],
 )
-def test_each_finding_has_its_facts(change: dict, finding: Finding) -> None:
+def test_each_finding_follows_from_its_facts(change: dict, finding: Finding) -> None:
     assert diagnose(replace(WELL, **change)) is finding
 
 
 @settings(max_examples=500, deadline=None)
 @given(seen=facts)
-def test_what_is_unknown_is_never_a_sign_of_illness(seen: Facts) -> None:
+def test_unknown_facts_never_make_a_pod_ill(seen: Facts) -> None:
     blind = replace(seen, machine=MachineSays.NOT_ASKED, beats_known=False)
     assert diagnose(blind) is Finding.HEALTHY
 
 
 @settings(max_examples=500, deadline=None)
 @given(seen=facts)
-def test_nobody_is_ended_for_want_of_a_sign_that_redis_could_not_have_kept(seen: Facts) -> None:
+def test_no_pod_is_ended_without_a_sign_that_redis_could_not_have_kept(seen: Facts) -> None:
     patience = min(seen.silent_after, seen.hang_after)
     deaf = [replace(seen, heard_for=age) for age in (None, seconds(0), patience)]
     assert {diagnose(f) for f in deaf} & {*INFERRED, Finding.NEVER_BOOTED} == set()
@@ -112,7 +112,7 @@ def test_nobody_is_ended_for_want_of_a_sign_that_redis_could_not_have_kept(seen:
 
 @settings(max_examples=500, deadline=None)
 @given(seen=facts)
-def test_nobody_who_acknowledges_or_touches_the_stream_is_written_off_on_inference(
+def test_a_pod_that_acknowledges_or_touches_the_stream_is_not_ended_on_inference(
     seen: Facts,
 ) -> None:
     lively = replace(
@@ -130,8 +130,8 @@ def test_only_watched_pods_are_diagnosed(seen: Facts) -> None:
         assert diagnose(seen) is Finding.HEALTHY
 
 
-def test_a_heartbeat_that_redis_gave_up_is_remembered_by_the_row() -> None:
-    """A server that is short of memory may evict the key of one pod, and go on."""
+def test_the_row_remembers_a_heartbeat_that_redis_evicted() -> None:
+    """A server that is short of memory may evict the key of one pod and continue."""
     evicted = replace(WELL, beat_age=None, agent_working=False, last_seen=seconds(5))
     assert diagnose(evicted) is Finding.HEALTHY
     assert diagnose(replace(evicted, last_seen=seconds(61))) is Finding.SILENT

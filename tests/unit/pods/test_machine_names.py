@@ -1,4 +1,4 @@
-"""The names of machines: what is built can be read again, and odd names say nothing."""
+"""The names of machines: built names can be read again, and odd names say nothing."""
 
 import uuid
 
@@ -55,7 +55,7 @@ def test_an_odd_name_is_not_one_of_ours(name: str) -> None:
 @pytest.mark.parametrize(
     "rest", ["", "-", "-t1", "-" + TOKEN.hex.upper(), "-" + TOKEN.hex + "\n", "-x-" + TOKEN.hex]
 )
-def test_a_name_without_a_token_still_says_whose_fleet_it_is(rest: str) -> None:
+def test_a_name_without_a_token_still_names_its_fleet(rest: str) -> None:
     name = MachineName.parse(f"pf-ab12cd-7{rest}")
     assert name == MachineName(slug="ab12cd", fleet_id=7, token=None)
     assert str(name) == "pf-ab12cd-7"

@@ -1,4 +1,4 @@
-"""The rules' values: each finding has one, and the sets hold what they say."""
+"""The rules: each finding has a rule, and the sets contain the right rules."""
 
 from typing import Final
 
@@ -17,11 +17,11 @@ def test_each_finding_that_ends_a_pod_is_a_rule() -> None:
     assert {PodRule(f.value) for f in Finding if f not in NOTHING_ENDS}
 
 
-def test_what_is_only_inferred_is_a_finding_or_a_straggler() -> None:
+def test_inferred_rules_are_the_inferred_findings_and_stragglers() -> None:
     assert {f.value for f in INFERRED} | {PodRule.STRAGGLER} == INFERRED_RULES
 
 
-def test_an_offers_fault_is_neither_the_machines_nor_the_accounts() -> None:
+def test_a_fault_of_the_offer_is_not_a_fault_of_the_machine_or_the_account() -> None:
     assert not OFFER_RULES & (BROKEN_RULES | LOST_RULES)
     assert not OFFER_RULES & {PodRule.AUTH_FAILED, PodRule.QUOTA_EXCEEDED, PodRule.CANNOT_CONNECT}
 

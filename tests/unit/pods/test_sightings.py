@@ -1,4 +1,4 @@
-"""What one look at a pod says: what could not be read is unknown, never absent."""
+"""Sightings of pods: values that could not be read are unknown, never absent."""
 
 from datetime import timedelta
 from typing import Any
@@ -26,7 +26,7 @@ def a_machine(phase: Phase) -> Machine:
     return Machine(external_id="m", token="t", name="pf-a-1-t", phase=phase)
 
 
-def test_each_phase_says_something() -> None:
+def test_each_phase_has_a_meaning_for_the_diagnosis() -> None:
     assert SAYS.keys() == set(Phase)
 
 
@@ -40,13 +40,13 @@ def test_each_phase_says_something() -> None:
         (a_machine(Phase.UNKNOWN), True, MachineSays.NOT_ASKED),
     ],
 )
-def test_a_machine_is_absent_only_where_the_provider_answered(
+def test_a_machine_is_absent_only_if_the_provider_answered(
     machine: Machine | None, asked: bool, says: MachineSays
 ) -> None:
     assert sighting(a_row(), machine, None, asked=asked, at=NOON).says is says
 
 
-def test_where_redis_did_not_answer_nothing_is_known_of_the_agent() -> None:
+def test_nothing_is_known_about_the_agent_if_redis_did_not_answer() -> None:
     pod = a_row(heard_since=NOON - seconds(40), beat_at=NOON - seconds(50))
     known = facts_of(pod, sighting(pod, None, None, asked=False, at=NOON), Capabilities())
     assert not known.beats_known
@@ -55,7 +55,7 @@ def test_where_redis_did_not_answer_nothing_is_known_of_the_agent() -> None:
     assert (known.in_state, known.last_seen) == (seconds(60), seconds(50))
 
 
-def test_the_readings_of_other_pods_say_nothing_of_this_one() -> None:
+def test_the_readings_of_other_pods_say_nothing_about_this_pod() -> None:
     beat = Beat(age=seconds(1), said=Heartbeat(state=AgentState.WORKING))
     consumer = Consumer(asked=seconds(1), idle=None, pending=2)
     others = Readings(
@@ -73,7 +73,7 @@ def test_the_readings_of_other_pods_say_nothing_of_this_one() -> None:
 
 
 @pytest.mark.parametrize(("remembers", "heard"), [(9, 9), (90, 40)])
-def test_what_was_read_of_a_pod_becomes_its_facts(remembers: int, heard: int) -> None:
+def test_the_readings_of_a_pod_become_its_facts(remembers: int, heard: int) -> None:
     said = Heartbeat(state=AgentState.WORKING, oldest_ms=4000, since_ack_ms=-1)
     readings = Readings(
         beats={POD: Beat(age=seconds(3), said=said)},

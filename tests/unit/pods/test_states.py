@@ -24,19 +24,19 @@ def test_each_state_has_a_row_is_reachable_and_can_end() -> None:
         assert reachable(state) & ENDED
 
 
-def test_what_is_not_ended_bills_and_what_is_in_transit_moves_on() -> None:
+def test_pods_that_have_not_ended_bill_and_pods_in_transit_can_move() -> None:
     assert frozenset(PodState) - ENDED == BILLABLE
     assert ACTIVE < BILLABLE
     assert IN_TRANSIT < BILLABLE
     assert all(MOVES[state] for state in IN_TRANSIT)
 
 
-def test_an_ended_row_can_only_be_ended_again() -> None:
+def test_an_ended_row_can_only_go_back_to_terminating() -> None:
     for state in ENDED:
         assert MOVES[state] == {PodState.TERMINATING}
 
 
-def test_nothing_ends_without_proof() -> None:
+def test_only_a_terminating_pod_can_become_terminated() -> None:
     for before in PodState:
         if may_move(before, PodState.TERMINATED):
             assert before is PodState.TERMINATING

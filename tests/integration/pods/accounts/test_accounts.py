@@ -1,4 +1,4 @@
-"""An account's key: stored encrypted, tried with a real call before it is saved, shown nowhere."""
+"""An account's key is tried with a real call before it is saved, stored encrypted, never shown."""
 
 import io
 import json
@@ -36,7 +36,7 @@ def options(rig: Rig) -> str:
     return json.dumps({"base_url": rig.server.url})
 
 
-def test_a_key_from_standard_input_is_tried_stored_encrypted_and_used(
+def test_a_key_from_standard_input_is_tried_then_stored_encrypted_and_used(
     rig: Rig, typed: Any, redis_url: str
 ) -> None:
     typed(f"{KEY}\n")
@@ -71,7 +71,7 @@ def test_a_key_that_the_vendor_refuses_is_not_saved_and_the_message_says_so(
     assert not Account.objects.exists()
 
 
-def test_a_new_key_that_is_refused_leaves_the_old_one_in_force(
+def test_a_refused_new_key_leaves_the_old_key_in_place(
     rig: Rig, typed: Any, redis_url: str
 ) -> None:
     rig.emulator.keys = {KEY}
@@ -83,7 +83,7 @@ def test_a_new_key_that_is_refused_leaves_the_old_one_in_force(
     assert connecting.secret_of(Account.objects.get()) == KEY
 
 
-def test_a_reference_takes_the_place_of_a_stored_key(
+def test_a_reference_replaces_a_stored_key(
     rig: Rig, typed: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("THE_KEY", KEY)
@@ -96,7 +96,7 @@ def test_a_reference_takes_the_place_of_a_stored_key(
         account("set", "main", "--secret-ref", "env:NOWHERE")
 
 
-def test_a_vendor_that_cannot_be_asked_is_said_and_the_key_is_kept(
+def test_a_key_is_stored_with_a_message_if_the_vendor_cannot_be_asked(
     typed: Any, redis_url: str
 ) -> None:
     typed(KEY)
@@ -120,12 +120,14 @@ def test_the_first_key_encrypts_and_all_decrypt(settings: Any) -> None:
 
 
 @pytest.mark.parametrize("stored", ["", "plain text", "v1:", "v1:plain text", "v2:x"])
-def test_what_was_not_sealed_by_us_is_never_taken_for_a_key(stored: str) -> None:
+def test_a_text_that_we_did_not_seal_is_never_used_as_a_key(stored: str) -> None:
     with pytest.raises(sealing.WrongKey):
         sealing.unseal(stored)
 
 
-def test_a_lost_key_leaves_the_account_alone_and_breaks_nothing_else(settings: Any) -> None:
+def test_an_account_whose_field_key_is_lost_is_left_alone_and_nothing_else_breaks(
+    settings: Any,
+) -> None:
     settings.FIELD_KEYS = ("old",)
     row = an_account("runpod", name="main", sealed_secret=sealing.seal(KEY))
     settings.FIELD_KEYS = ("new",)

@@ -1,4 +1,4 @@
-"""An account that fails is left alone for a while, and for no longer than its failures in a row say."""
+"""A failing account is left alone for a while, as long as its number of failures in a row says."""
 
 from datetime import timedelta
 
@@ -23,7 +23,7 @@ def left_alone_for(account: Account) -> timedelta:
     return (account.open_until or clock.utcnow()) - clock.utcnow()
 
 
-def test_each_try_that_fails_doubles_the_pause_and_an_answer_ends_it() -> None:
+def test_each_failed_try_doubles_the_pause_and_an_answer_ends_it() -> None:
     stepped = SteppedClock()
     with clock.use(stepped):
         account = an_account()
@@ -39,7 +39,7 @@ def test_each_try_that_fails_doubles_the_pause_and_an_answer_ends_it() -> None:
         assert left_alone_for(account) == timedelta(0)
 
 
-def test_answers_end_what_questions_began_once_its_pause_is_over() -> None:
+def test_an_answer_after_the_pause_closes_a_breaker_that_failed_reads_opened() -> None:
     stepped = SteppedClock()
     with clock.use(stepped):
         account = an_account()
@@ -52,7 +52,7 @@ def test_answers_end_what_questions_began_once_its_pause_is_over() -> None:
         assert (account.failures, account.open_until, account.last_error) == (0, None, "")
 
 
-def test_answers_do_not_speak_for_a_create_that_was_refused_within_the_hour() -> None:
+def test_answers_do_not_close_the_breaker_within_an_hour_of_a_refused_create() -> None:
     stepped = SteppedClock()
     with clock.use(stepped):
         account = an_account()
@@ -72,11 +72,11 @@ def test_answers_do_not_speak_for_a_create_that_was_refused_within_the_hour() ->
         assert (account.failures, account.create_refused_at) == (0, None)
 
 
-def test_what_fails_while_an_account_is_left_alone_makes_the_pause_no_longer() -> None:
+def test_failures_while_an_account_is_left_alone_do_not_lengthen_the_pause() -> None:
     stepped = SteppedClock()
     with clock.use(stepped):
         account = an_account()
-        for _ in range(30):  # sweeps, checks and ends of pods go on beside it
+        for _ in range(30):  # as sweeps, checks and teardowns do meanwhile
             breaker.failed(account, DOWN)
         assert left_alone_for(account) == timedelta(seconds=30)
         assert account.last_error == "Unavailable: no answer"
@@ -85,8 +85,8 @@ def test_what_fails_while_an_account_is_left_alone_makes_the_pause_no_longer() -
         assert left_alone_for(account) == timedelta(seconds=60)
 
 
-def test_a_list_ends_the_trouble_of_an_account_without_pods(world: World) -> None:
-    """Found by the seed 50014: nothing else asks such an account anything that would tell."""
+def test_a_successful_list_closes_the_breaker_of_an_account_without_pods(world: World) -> None:
+    """Found by the seed 50014: no other call to such an account could close its breaker."""
     breaker.failed(world.account, AuthFailed("401"))
     world.rig.clock.advance(30)
     reconciling.reconcile_account(

@@ -1,4 +1,4 @@
-"""Drain and destroy in the list of pods: they name the pods, and ask first."""
+"""Drain and destroy in the list of pods: they name the pods and ask for confirmation."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def test_pods_are_named_and_stay_until_their_end_is_confirmed(
 
 
 @pytest.mark.fault(69)
-def test_who_may_only_look_can_end_no_pod(client: Client) -> None:
+def test_a_viewer_cannot_end_a_pod(client: Client) -> None:
     pod = a_pod()
     logged_in_with(client, "view_pod")
     post(client, "destroy", pod, confirmed="yes")

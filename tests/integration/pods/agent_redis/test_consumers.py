@@ -1,4 +1,4 @@
-"""The consumer names of pods that ended: gone once nothing is pending under them."""
+"""The consumer names of ended pods are removed once no items are pending under them."""
 
 import pytest
 from redis import Redis
@@ -20,7 +20,7 @@ def client(redis_url: str) -> Redis:
 
 
 def take(client: Redis, name: str, items: int = 0) -> list[str]:
-    """A consumer that has asked, and has so many items in hand."""
+    """Read as a consumer of this name, and leave this many items pending."""
     client.xgroup_createconsumer(STREAM, GROUP, name)
     for _ in range(items):
         client.xadd(STREAM, {"payload": "x"})
@@ -49,7 +49,7 @@ def test_a_name_with_items_stays_until_others_have_claimed_them(client: Redis) -
     assert client.xpending(STREAM, GROUP)["pending"] == 2
 
 
-def test_a_name_whose_row_was_pruned_goes_too(client: Redis) -> None:
+def test_a_name_whose_row_was_pruned_is_removed_too(client: Redis) -> None:
     fleet = a_fleet(stream=STREAM, group=GROUP)
     living = a_pod(fleet, READY)
     pruned = f"{living.name.rpartition('-')[0]}-{'0' * 32}"
@@ -59,7 +59,7 @@ def test_a_name_whose_row_was_pruned_goes_too(client: Redis) -> None:
     assert names(client) == {f"{pruned}-with-items"}
 
 
-def test_a_server_or_a_group_that_is_not_there_stops_nothing(client: Redis) -> None:
+def test_a_missing_server_or_group_does_not_stop_the_sweep(client: Redis) -> None:
     here = a_fleet(stream=STREAM, group=GROUP)
     a_pod(here, READY, redis_url="redis://127.0.0.1:1/0")
     a_pod(a_fleet(stream="none", group="none"), READY)

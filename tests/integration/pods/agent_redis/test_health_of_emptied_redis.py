@@ -1,4 +1,4 @@
-"""The health sweep beside a Redis that was emptied, is full, or does not answer."""
+"""The health sweep with a Redis that was emptied, is full, or does not answer."""
 
 import pytest
 
@@ -10,7 +10,7 @@ PODS = 3
 
 
 def ready_for_long(world: World) -> list[Pod]:
-    """Pods that have been READY for longer than a silent one may, seen beating just now."""
+    """Pods that have been READY for longer than `silent_seconds` and have just sent a heartbeat."""
     pods = [world.booted() for _ in range(PODS)]
     silent_seconds = pods[0].silent_seconds
     world.rig.clock.advance(silent_seconds * 2)
@@ -24,7 +24,7 @@ def states() -> set[str]:
     return set(Pod.objects.values_list("state", flat=True))
 
 
-def test_an_emptied_redis_ends_no_pod_before_its_agent_had_time_to_beat_again(
+def test_an_emptied_redis_ends_no_pod_before_its_agent_had_time_for_a_heartbeat(
     world: World,
 ) -> None:
     pods = ready_for_long(world)
@@ -42,12 +42,12 @@ def test_an_emptied_redis_ends_no_pod_before_its_agent_had_time_to_beat_again(
     assert len(world.living()) == PODS
 
 
-def test_an_agent_that_stays_away_after_the_loss_is_still_found_silent(world: World) -> None:
+def test_an_agent_without_heartbeats_after_the_loss_is_still_found_silent(world: World) -> None:
     pods = ready_for_long(world)
     world.redis.flushall()
     world.listen(pods[0].silent_seconds + 1)
     ended = Pod.objects.filter(state="terminating")
-    assert ended.count() == 1  # S15: one at a time, the rest is left alone
+    assert ended.count() == 1  # S15: one at a time, the others are not ended now
     assert "no sign of life for" in ended.get().because
 
 

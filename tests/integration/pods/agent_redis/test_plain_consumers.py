@@ -1,4 +1,4 @@
-"""A user's own consumer, named after its pod and without a heartbeat, lives and ends like an agent."""
+"""A user's own consumer with its pod's name and no heartbeat lives and ends like an agent."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ OTHER_LANGUAGE = ROOT / "tests" / "support" / "agents" / "minimal_agent.mjs"
 
 
 def read(world: World, pod: Pod) -> list[bytes]:
-    """What the pod's consumer gets; it asks even where there is nothing."""
+    """Read as the pod's consumer, also if there are no items; return what it gets."""
     found = world.redis.xreadgroup(GROUP, pod.name, {STREAM: ">"})
     return [entry for entry, _ in found[0][1]] if found else []
 
@@ -50,7 +50,9 @@ def test_its_first_read_makes_the_pod_ready(world: World, pod: Pod) -> None:
     assert "its consumer reads the backlog" in Pod.objects.get(pk=pod.pk).because
 
 
-def test_as_long_as_it_asks_it_lives_and_then_it_does_not(world: World, pod: Pod) -> None:
+def test_its_pod_lives_while_it_asks_for_items_and_is_ended_after_that(
+    world: World, pod: Pod
+) -> None:
     read(world, pod)
     world.sweep()
     world.rig.clock.advance(200)
@@ -61,7 +63,9 @@ def test_as_long_as_it_asks_it_lives_and_then_it_does_not(world: World, pod: Pod
     assert state(pod) == "terminating"
 
 
-def test_it_is_busy_with_items_pending_and_idle_after_the_last(world: World, pod: Pod) -> None:
+def test_it_is_busy_while_items_are_pending_and_idle_after_the_last_one(
+    world: World, pod: Pod
+) -> None:
     read(world, pod)
     world.sweep()
     world.rig.clock.advance(30)
@@ -79,7 +83,7 @@ def test_it_is_busy_with_items_pending_and_idle_after_the_last(world: World, pod
     assert gathering.gather(world.fleet, now=world.rig.clock()).seen.proven
 
 
-def test_the_protocols_page_is_enough_for_an_agent_in_another_language(
+def test_the_protocol_page_is_enough_to_write_an_agent_in_another_language(
     world: World, pod: Pod
 ) -> None:
     node = shutil.which("node")
@@ -90,7 +94,7 @@ def test_the_protocols_page_is_enough_for_an_agent_in_another_language(
     for n in range(200):
         world.redis.xadd(STREAM, {"payload": f"grüße {n}", "id": f"mine-{n}"})
     world.redis.xadd(STREAM, {"payload": "x", "reply_to": "elsewhere"})
-    # its own Redis user too: what it may do is enough, and the page says what that is
+    # with its own Redis user: its rights are sufficient, and the page lists them
     env = connecting.spec(pod, redis_url=redis_users.pod_address(pod)).env
     with subprocess.Popen(
         [node, str(OTHER_LANGUAGE), str(SCRIPTS)], env={**os.environ, **env}

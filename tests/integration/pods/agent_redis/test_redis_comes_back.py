@@ -1,4 +1,4 @@
-"""What Redis says of pods after it was away, emptied, restored or full is unknown for a while."""
+"""After an outage, a loss, a restore or a full server, the state of agents is unknown for a while."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -28,7 +28,7 @@ def server(tmp_path: Path) -> Iterator[OwnServer]:
 
 @pytest.fixture
 def world(rig: Rig, db: None, redis_url: str, server: OwnServer) -> Iterator[World]:
-    """Pods whose backlog is on a server of its own."""
+    """A world whose pods have their backlog on a separate server."""
     with clock.use(rig.clock):
         made = OnOwnServer(rig, server.url)
         yield made
@@ -36,7 +36,7 @@ def world(rig: Rig, db: None, redis_url: str, server: OwnServer) -> Iterator[Wor
 
 
 class OnOwnServer(World):
-    """The world, with its backlog on another server than the installation's."""
+    """The world, with its backlog on a server other than the installation's."""
 
     def requested(self, **values: Any) -> Pod:
         [address] = (self.redis.connection_pool.connection_kwargs["port"],)
@@ -44,7 +44,7 @@ class OnOwnServer(World):
 
 
 def ready(world: World) -> list[Pod]:
-    """Pods that have been READY for twice as long as a silent one may."""
+    """Pods that have been READY for twice `silent_seconds`."""
     pods = [world.booted() for _ in range(PODS)]
     world.listen(pods[0].silent_seconds * 2)
     assert states() == {"ready"}
@@ -60,7 +60,7 @@ def silence(pods: list[Pod]) -> float:
 
 
 @pytest.mark.parametrize("empty", [True, False], ids=["empty", "with old heartbeats"])
-def test_a_redis_that_was_away_for_long_ends_no_pod_before_its_agents_had_time_to_beat(
+def test_a_long_outage_of_redis_ends_no_pod_before_agents_had_time_for_a_heartbeat(
     world: World, server: OwnServer, *, empty: bool
 ) -> None:
     pods = ready(world)
@@ -68,7 +68,7 @@ def test_a_redis_that_was_away_for_long_ends_no_pod_before_its_agents_had_time_t
     server.kill(lose_data=empty)
     world.listen(silence(pods) * 3)
     server.start()
-    if not empty:  # nobody could write any since
+    if not empty:  # no agent could write since
         for pod in pods:
             world.beat(pod, seconds_ago=silence(pods) * 3)
     world.sweep()
@@ -109,7 +109,7 @@ def test_a_pod_whose_boot_deadline_passed_while_redis_was_away_may_still_registe
     assert states() == {"ready"}
 
 
-def test_a_replica_that_lacks_the_last_second_takes_over_and_no_pod_ends_or_is_doubled(
+def test_no_pod_ends_or_is_doubled_when_a_replica_without_the_last_second_takes_over(
     world: World, server: OwnServer
 ) -> None:
     pods = ready(world)
@@ -123,7 +123,7 @@ def test_a_replica_that_lacks_the_last_second_takes_over_and_no_pod_ends_or_is_d
         world.beat(pod)
     world.redis.xadd(STREAM, {"payload": "in the last second"})
     world.sweep()
-    world.rig.clock.advance(silence(pods) * 2)  # the row's own memory is old, too
+    world.rig.clock.advance(silence(pods) * 2)  # the heartbeat in the row is old, too
     server.fail_over()
     gathered = gathering.gather(world.fleet, now=world.rig.clock())
     assert {p.state.value for p in gathered.seen.pods} == {"ready"}
@@ -133,7 +133,7 @@ def test_a_replica_that_lacks_the_last_second_takes_over_and_no_pod_ends_or_is_d
     assert len(world.living()) == PODS
 
 
-def test_a_pod_that_could_acknowledge_nothing_while_redis_was_away_does_not_hang(
+def test_a_pod_that_could_not_acknowledge_while_redis_was_away_is_not_hung(
     world: World, server: OwnServer
 ) -> None:
     pods = ready(world)
@@ -146,7 +146,7 @@ def test_a_pod_that_could_acknowledge_nothing_while_redis_was_away_does_not_hang
     assert states() == {"ready"}
 
 
-def test_a_pod_that_could_acknowledge_nothing_on_a_full_server_does_not_hang(
+def test_a_pod_that_could_not_acknowledge_on_a_full_server_is_not_hung(
     world: World,
 ) -> None:
     pods = ready(world)
@@ -160,7 +160,7 @@ def test_a_pod_that_could_acknowledge_nothing_on_a_full_server_does_not_hang(
     assert states() == {"ready"}
 
 
-def test_on_a_full_server_agents_still_learn_that_a_manager_lives(world: World) -> None:
+def test_agents_on_a_full_server_still_learn_that_a_manager_lives(world: World) -> None:
     ready(world)
     lease = "podfleet:emb:lease"
     before = int(world.redis.get(lease))
@@ -171,7 +171,7 @@ def test_on_a_full_server_agents_still_learn_that_a_manager_lives(world: World) 
     assert int(world.redis.get(lease)) > before
 
 
-def test_a_manager_that_was_away_itself_gives_agents_time_to_beat(world: World) -> None:
+def test_a_manager_that_was_away_gives_agents_time_for_a_heartbeat(world: World) -> None:
     pods = ready(world)
     world.redis.delete(*(f"podfleet:emb:pod:{p.name}" for p in pods))
     world.rig.clock.advance(3600)  # the machine of manager and Redis slept
@@ -184,7 +184,7 @@ def test_a_manager_that_was_away_itself_gives_agents_time_to_beat(world: World) 
 
 @pytest.fixture
 def plain(world: World) -> list[Pod]:
-    """READY pods of a user's own consumers, which have no heartbeat."""
+    """READY pods with a user's own consumers, which send no heartbeats."""
     world.redis.xgroup_create(STREAM, GROUP, "0", mkstream=True)
     pods = [world.spawn(world.requested()) for _ in range(PODS)]
     world.run(60)
@@ -223,7 +223,7 @@ def test_plain_consumers_have_time_to_ask_again_after_the_loss(
     assert Pod.objects.filter(state="terminating").count() == 1  # S15
 
 
-def test_a_plain_consumer_is_idle_for_no_longer_than_redis_has_been_heard(
+def test_a_plain_consumer_counts_as_idle_only_since_redis_can_be_read(
     world: World, plain: list[Pod], server: OwnServer
 ) -> None:
     server.kill(lose_data=True)

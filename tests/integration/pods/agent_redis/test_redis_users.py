@@ -1,4 +1,4 @@
-"""A pod's own Redis user: what it may do, how it ends, and what happens where there can be none."""
+"""A pod's own Redis user: its rights, its end, and what happens if a server refuses users."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ def fill(world: World, stream: str = "embedding_tasks", count: int = 40) -> None
 
 
 def trail(world: World, stream: str = "embedding_tasks") -> tuple[int, ...]:
-    """What an acknowledgement or a result would change."""
+    """The values that an acknowledgement or a result would change."""
     group = world.redis.xinfo_groups(stream)[0]
     return (group["pending"], world.redis.xlen(f"{stream}:results"), world.redis.xlen(stream))
 
@@ -51,7 +51,7 @@ def in_work(world: World, pod: Pod) -> bool:
 
 @pytest.mark.fault(67)
 @pytest.mark.parametrize("own_user", [True, False])
-def test_an_agent_frozen_past_its_deadline_changes_nothing_once_written_off(
+def test_a_frozen_agent_that_was_written_off_changes_nothing_when_it_continues(
     world: World, start: Start, settings: object, own_user: bool
 ) -> None:
     settings.REDIS_USERS = own_user  # type: ignore[attr-defined]
@@ -77,7 +77,7 @@ def test_an_agent_frozen_past_its_deadline_changes_nothing_once_written_off(
     assert trail(world) == before
 
 
-def test_an_agent_does_all_of_its_work_with_its_own_user(world: World, start: Start) -> None:
+def test_an_agent_does_all_its_work_with_its_own_user(world: World, start: Start) -> None:
     fill(world, count=20)
     world.redis.xadd("embedding_tasks", {"payload": "x", "reply_to": "nowhere"})
     ghost = world.redis.xadd("embedding_tasks", {"payload": "left by another"})
@@ -142,12 +142,12 @@ def test_a_pods_credentials_reach_no_key_of_another_fleet(world: World) -> None:
 
 
 @pytest.mark.fault(45)
-def test_a_server_that_forgot_its_users_is_told_them_again(world: World, start: Start) -> None:
+def test_users_that_a_server_lost_are_created_again(world: World, start: Start) -> None:
     fill(world)
     pod = world.booted()
     agent = start(pod, redis_users.pod_address(pod))
     until(lambda: in_work(world, pod))
-    world.redis.acl_deluser(pod.name)  # what a restart does: no server keeps users in its data
+    world.redis.acl_deluser(pod.name)  # as a restart does: servers do not keep users in their data
     until(lambda: refused_by_name(world, pod))
     redis_users.keep()
     until(lambda: world.redis.xlen("embedding_tasks:results") == 40)
@@ -155,7 +155,7 @@ def test_a_server_that_forgot_its_users_is_told_them_again(world: World, start: 
     assert trail(world)[0] == 0
 
 
-def test_a_user_ends_with_its_pod_and_others_are_left_alone(world: World) -> None:
+def test_a_user_is_deleted_with_its_pod_and_other_users_stay(world: World) -> None:
     pod, sister = world.booted(), world.booted()
     world.redis.acl_setuser("somebody-else", enabled=True, nopass=True)
     fencing.fence(pod)
@@ -168,9 +168,7 @@ def test_a_user_ends_with_its_pod_and_others_are_left_alone(world: World) -> Non
     assert set(world.redis.acl_users()) == names - {sister.name}
 
 
-def test_a_server_that_lets_the_manager_make_no_users_is_said_once(
-    world: World, redis_url: str
-) -> None:
+def test_a_server_that_refuses_users_is_reported_once(world: World, redis_url: str) -> None:
     world.redis.execute_command(
         "ACL", "SETUSER", "manager", "on", ">m", "~*", "&*", "+@all", "-acl"
     )
@@ -187,7 +185,7 @@ def test_a_server_that_lets_the_manager_make_no_users_is_said_once(
     assert world.redis.exists(connecting.keys(pod).fence(pod.name))
 
 
-def test_no_password_is_in_a_log_an_event_or_the_servers_own_log(world: World) -> None:
+def test_no_password_is_in_our_logs_an_event_or_the_servers_log(world: World) -> None:
     world.redis.config_set("slowlog-log-slower-than", 0)
     with capture_logs() as logs:
         pod = world.spawn(world.requested())
@@ -202,7 +200,7 @@ def test_no_password_is_in_a_log_an_event_or_the_servers_own_log(world: World) -
     assert password not in repr(Pod.objects.filter(pk=pod.pk).values().get())
 
 
-def test_a_changed_field_key_locks_no_pod_out(world: World, settings: object) -> None:
+def test_a_changed_field_key_does_not_lock_pods_out(world: World, settings: object) -> None:
     pod = world.booted()
     address = redis_users.pod_address(pod)
     old = settings.FIELD_KEYS  # type: ignore[attr-defined]
@@ -212,7 +210,7 @@ def test_a_changed_field_key_locks_no_pod_out(world: World, settings: object) ->
     assert redis.Redis.from_url(address, protocol=2).ping()
 
 
-def test_the_user_of_a_celery_pod_reaches_its_agents_own_keys_alone(world: World) -> None:
+def test_the_user_of_a_celery_pod_reaches_only_its_agents_own_keys(world: World) -> None:
     pod = world.booted()
     Pod.objects.filter(pk=pod.pk).update(agent={**pod.agent, "celery_app": "proj.celery:app"})
     pod.refresh_from_db()
@@ -223,10 +221,12 @@ def test_the_user_of_a_celery_pod_reaches_its_agents_own_keys_alone(world: World
             client.execute_command(*words)
 
 
-def test_a_pod_that_was_fenced_meanwhile_gets_no_user(world: World) -> None:
+def test_a_pod_that_was_fenced_meanwhile_does_not_get_a_user(world: World) -> None:
     pod = world.booted()
     assert redis.Redis.from_url(redis_users.pod_address(pod), protocol=2).ping()
     fencing.fence(pod)
-    address = redis_users.pod_address(pod)  # a worker that stood still while another fenced it
+    address = redis_users.pod_address(
+        pod
+    )  # a worker that stood still while another worker fenced the pod
     with pytest.raises(redis.AuthenticationError):
         redis.Redis.from_url(address, protocol=2).ping()

@@ -1,4 +1,4 @@
-"""Where an account's reference leads, and what is said when it leads nowhere."""
+"""References to secrets: where they lead, and the messages if they lead nowhere."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ def test_a_file_and_a_variable_are_read_without_the_space_around_them(
 
 
 @pytest.mark.timeout(10)
-def test_what_never_ends_is_refused_unread(tmp_path: Path) -> None:
+def test_a_file_that_never_ends_is_refused_unread(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for where in ("/dev/zero", tmp_path / "pipe", tmp_path):
         with pytest.raises(connecting.BadSecret, match="not a regular file; put the key into one"):
@@ -34,7 +34,7 @@ def test_what_never_ends_is_refused_unread(tmp_path: Path) -> None:
         (b"k" * (connecting.LONGEST_SECRET + 1), "longer than 65536 bytes"),
     ],
 )
-def test_a_file_that_holds_no_key_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+def test_a_file_without_a_key_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "key").write_bytes(content)
     with pytest.raises(connecting.BadSecret, match=says):
         connecting.read_secret(f"file:{tmp_path / 'key'}")
@@ -53,7 +53,7 @@ def test_a_reference_that_leads_nowhere_says_what_would_be_right(reference: str,
         connecting.read_secret(reference)
 
 
-def test_a_key_in_the_place_of_its_reference_is_not_repeated() -> None:
+def test_a_key_typed_as_a_reference_is_not_repeated() -> None:
     with pytest.raises(connecting.BadSecret, match="must be env:NAME or file:/path") as caught:
         connecting.read_secret("rpa_SECRET")
     assert "SECRET" not in str(caught.value)

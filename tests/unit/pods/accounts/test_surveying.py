@@ -1,4 +1,4 @@
-"""Offers that an older version kept on an account's row can still be read."""
+"""Offers that an older version stored in an account's row can still be read."""
 
 import json
 from datetime import timedelta
@@ -25,7 +25,7 @@ OFFERS = [
         disk_gb=10,
         gb_hourly_usd=Decimal("0.0002"),
     ),
-    Offer(key="free", hourly_usd=Decimal(0)),  # kept before disks had a price of their own
+    Offer(key="free", hourly_usd=Decimal(0)),  # stored before disks had their own price
 ]
 
 
@@ -35,11 +35,11 @@ def test_offers_of_an_older_version_are_read_field_by_field() -> None:
     assert [unpacked(values) for values in kept] == OFFERS
 
 
-def test_an_offer_is_kept_as_values_of_json_and_read_again() -> None:
+def test_an_offer_is_stored_as_json_values_and_read_again() -> None:
     for offer in OFFERS:
         assert unpacked(json.loads(json.dumps(packed(offer)))) == offer
     assert packed(OFFERS[0]) == json.loads(GOLDEN.read_text())[0]
 
 
-def test_a_field_of_a_newer_version_is_passed_over() -> None:
+def test_a_field_of_a_newer_version_is_ignored() -> None:
     assert unpacked({**packed(OFFERS[1]), "of_a_newer_version": 1}) == OFFERS[1]

@@ -1,4 +1,4 @@
-"""Every command refuses `--name=--` in its own words, with whatever Python it runs."""
+"""Every command refuses `--name=--` with our message, on every version of Python."""
 
 import pytest
 from django.core.management import (

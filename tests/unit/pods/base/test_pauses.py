@@ -1,4 +1,4 @@
-"""The pause that doubles: it grows, it ends, and it overflows nowhere."""
+"""The doubling pause grows, has a maximum, and never overflows."""
 
 from datetime import timedelta
 
@@ -29,7 +29,7 @@ def test_a_pause_never_shrinks_with_the_tries(times: int, first: timedelta) -> N
     assert first <= pauses[0] <= pauses[1] <= longest
 
 
-def test_each_use_of_it_waits_as_long_as_it_says() -> None:
+def test_each_use_has_the_pauses_that_it_documents() -> None:
     seconds = [spawning.pause(n).total_seconds() for n in (0, 1, 5, 6, 100)]
     assert seconds == [2, 4, 64, 120, 120]
     minutes = [breaker.pause_after(n) for n in (2, 3, 4, 8, 9, 10**6)]
