@@ -23,7 +23,9 @@ LIMITS: Final = (
         file=TICKING,
         before="fleet=fleet, token=seen.token\n",
         after="fleet=fleet\n",
-        tests=(STILL + "test_a_tick_that_stands_still_has_no_token_that_another_had_meanwhile",),
+        tests=(
+            STILL + "test_a_tick_that_stands_still_does_not_get_a_token_that_another_tick_used",
+        ),
     ),
     Mutation(
         name="lease-at-commit",
@@ -55,7 +57,7 @@ LIMITS: Final = (
         after="",
         tests=(
             STILL
-            + "test_a_tick_that_stood_still_starts_nothing_by_guardrails_that_were_edited_meanwhile",
+            + "test_a_tick_that_stood_still_starts_nothing_if_guardrails_were_edited_meanwhile",
         ),
     ),
     Mutation(

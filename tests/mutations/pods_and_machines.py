@@ -99,7 +99,10 @@ PODS_AND_MACHINES: Final = (
         file=LIFECYCLE,
         before="took = free.filter(claim=seen)",
         after="took = free",
-        tests=(STILL + "test_a_verb_that_stands_still_has_no_claim_that_another_had_meanwhile",),
+        tests=(
+            STILL
+            + "test_a_verb_that_stands_still_does_not_get_a_claim_that_another_verb_had_meanwhile",
+        ),
     ),
     Mutation(
         name="claim-ends",

@@ -14,7 +14,7 @@ WEB = "tests/integration/config/web/test_web.py::"
 SETTINGS = "config/settings.py"
 KILLED = (
     "tests/integration/config/celery_settings/test_killed_worker.py::"
-    "test_a_task_whose_process_was_killed_runs_again_and_ends"
+    "test_a_task_whose_process_was_killed_runs_again_to_its_end"
 )
 
 VENDORS_QUEUE_SECRETS: Final = (
@@ -51,14 +51,16 @@ VENDORS_QUEUE_SECRETS: Final = (
         file=SETTINGS,
         before="CELERY_WORKER_PREFETCH_MULTIPLIER = 1",
         after="CELERY_WORKER_PREFETCH_MULTIPLIER = 4",
-        tests=(TRAPS + "test_celery_acknowledges_late_takes_one_at_a_time_and_speaks_json_alone",),
+        tests=(
+            TRAPS + "test_celery_acknowledges_late_takes_one_task_at_a_time_and_accepts_only_json",
+        ),
     ),
     Mutation(
         name="json-only",
         file=SETTINGS,
         before='CELERY_ACCEPT_CONTENT = ["json"]',
         after='CELERY_ACCEPT_CONTENT = ["json", "pickle"]',
-        tests=(WEB + "test_tasks_come_as_json_alone",),
+        tests=(WEB + "test_tasks_are_accepted_only_as_json",),
     ),
     Mutation(
         name="ticks-expire",
@@ -75,7 +77,7 @@ VENDORS_QUEUE_SECRETS: Final = (
         file="pods/tasks.py",
         before='@shared_task(name="pods.sweep", expires=30)',
         after='@shared_task(name="pods.sweep")',
-        tests=(TRAPS + "test_every_task_has_a_queue_of_ours_and_what_beat_sends_expires",),
+        tests=(TRAPS + "test_every_task_has_one_of_our_queues_and_tasks_from_beat_expire",),
     ),
     Mutation(
         name="steps-expire",
@@ -226,20 +228,20 @@ VENDORS_QUEUE_SECRETS: Final = (
         file="config/env.py",
         before="            and self.redis_url.get_secret_value()\n",
         after="",
-        tests=(ENV + "test_production_starts_with_no_generated_secret_and_no_embedded_service",),
+        tests=(ENV + "test_production_refuses_a_generated_secret_and_an_embedded_service",),
     ),
     Mutation(
         name="no-short-secret-in-production",
         file="config/env.py",
         before="if self.production and len(",
         after="if False and len(",
-        tests=(ENV + "test_production_starts_with_no_generated_secret_and_no_embedded_service",),
+        tests=(ENV + "test_production_refuses_a_generated_secret_and_an_embedded_service",),
     ),
     Mutation(
         name="lock-out-after-wrong-passwords",
         file=SETTINGS,
         before="AXES_FAILURE_LIMIT = 10",
         after="AXES_FAILURE_LIMIT = 10_000",
-        tests=(WEB + "test_ten_wrong_passwords_lock_a_name_out_from_their_address_alone",),
+        tests=(WEB + "test_ten_wrong_passwords_lock_a_name_out_only_from_their_address",),
     ),
 )

@@ -1,4 +1,4 @@
-"""The world of the supply side."""
+"""Fixtures: the world of the supply side."""
 
 from tests.support.fixtures import rig as rig
 from tests.support.fixtures import world as world

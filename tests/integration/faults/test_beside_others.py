@@ -1,4 +1,4 @@
-"""Faults in which somebody else acts meanwhile: the vendor, an agent, another task, a deploy."""
+"""Faults in which another party acts meanwhile: the vendor, an agent, another task, a deploy."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -30,7 +30,7 @@ OFFER = {"key": "local", "hourly_usd": "0.5", "stopped_hourly_usd": "0", "remain
 
 
 @pytest.mark.fault(11)
-def test_a_price_that_rose_between_offer_and_rent_is_what_counts_from_the_first_sweep(
+def test_a_price_that_rose_between_offer_and_rent_counts_from_the_first_sweep_on(
     world: World,
 ) -> None:
     pod = world.requested()
@@ -54,7 +54,7 @@ def test_a_price_that_rose_between_offer_and_rent_is_what_counts_from_the_first_
 
 
 @pytest.mark.fault(21)
-def test_where_the_vendor_says_gone_and_the_agent_beats_the_vendor_is_believed_after_its_window(
+def test_a_vendors_word_that_a_machine_is_gone_counts_after_its_window_although_the_agent_beats(
     world: World,
 ) -> None:
     pod = world.booted()
@@ -68,7 +68,7 @@ def test_where_the_vendor_says_gone_and_the_agent_beats_the_vendor_is_believed_a
     world.rig.clock.advance(60)
     world.beat(pod)
     world.sweep()
-    world.beat(pod)  # the agent goes on: whatever it is, it works for nobody any more
+    world.beat(pod)  # the agent continues, but nobody uses its work any more
     world.run(900, until=lambda: state(pod) in {"lost", "terminated"})
     assert world.redis.exists(f"podfleet:emb:pod:{pod.name}:fence")
     assert world.living() == []
@@ -76,7 +76,7 @@ def test_where_the_vendor_says_gone_and_the_agent_beats_the_vendor_is_believed_a
 
 @pytest.mark.fault(31)
 @pytest.mark.parametrize("wrong", [timedelta(minutes=-10), timedelta(minutes=10)])
-def test_an_agent_whose_hosts_clock_is_ten_minutes_off_is_heard_as_of_now(
+def test_the_heartbeat_of_an_agent_whose_clock_is_ten_minutes_off_counts_as_new(
     world: World, wrong: timedelta, redis_url: str
 ) -> None:
     pod = world.booted()
@@ -103,7 +103,7 @@ class NothingInHand:
 
 
 @pytest.mark.fault(38)
-def test_work_that_arrives_while_the_last_pod_drains_waits_for_its_place(redis_url: str) -> None:
+def test_items_that_arrive_while_the_last_pod_drains_wait_until_it_is_gone(redis_url: str) -> None:
     account = an_account(offers=[OFFER], surveyed_at=clock.utcnow())
     fleet = a_fleet(accounts=[account], max_instances=1, target_depth_per_pod=1, stream="late")
     Fleet.objects.filter(pk=fleet.pk).update(proven_template=requesting.template_hash(fleet))
@@ -115,7 +115,9 @@ def test_work_that_arrives_while_the_last_pod_drains_waits_for_its_place(redis_u
         client.xadd("late", {"payload": str(n)})
     for _ in range(3):
         ticking.tick_fleet(fleet.pk)
-    assert state(pod) == "draining"  # it is not taken back: the agent may have heard it
+    assert (
+        state(pod) == "draining"
+    )  # the drain is not taken back: the agent may have read the command
     assert fleet.pods.count() == 1
     decided = Tick.objects.filter(fleet=fleet).order_by("-pk")[0]
     assert (decided.depth, decided.spawned) == (50, 0)
@@ -127,13 +129,13 @@ def test_work_that_arrives_while_the_last_pod_drains_waits_for_its_place(redis_u
 
 
 @pytest.mark.fault(40)
-def test_an_item_taken_between_the_look_and_the_drain_command_is_finished_first(
+def test_an_item_taken_between_the_decision_and_the_drain_command_is_finished_first(
     world: World,
 ) -> None:
     pod = world.booted()
     world.beat(pod, idle_ms=600_000)
     teardown.retire_pod(pod, by="tick", rule=PodRule.OPERATOR, because="idle for 600 s")
-    world.beat(pod, AgentState.WORKING, in_flight=1)  # it took one before it heard
+    world.beat(pod, AgentState.WORKING, in_flight=1)  # it took an item before it read the command
     world.run(20)
     assert state(pod) == "draining"
     assert len(world.living()) == 1
@@ -146,7 +148,7 @@ def test_an_item_taken_between_the_look_and_the_drain_command_is_finished_first(
 
 
 class Meanwhile:
-    """The account's provider; once, while its list is on its way, something else happens."""
+    """A provider whose first list calls `what` before it returns, so that something else happens."""
 
     def __init__(self, provider: Provider, what: Callable[[], object]) -> None:
         self._provider, self._what = provider, what
@@ -162,7 +164,7 @@ class Meanwhile:
 
 
 @pytest.mark.fault(41)
-def test_a_machine_that_is_adopted_while_its_reconciliation_looks_is_not_destroyed(
+def test_a_machine_that_is_adopted_during_a_reconciliation_is_not_destroyed(
     world: World,
 ) -> None:
     pod = world.booted()

@@ -1,4 +1,4 @@
-"""The database is gone, locked or of another version in the middle of a verb, and is very large."""
+"""The database is lost, has another version in the middle of a verb, or is very large."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ SELECT %s, %s, 'test', '', '', 'x' FROM n
 
 @contextmanager
 def database_gone(when: Callable[[str], bool]) -> Iterator[None]:
-    """From the first statement on that `when` says yes to, every one fails, as after a failover."""
+    """Fail every statement from the first one for which `when` is true, as after a failover."""
     gone: list[str] = []
 
     def execute(go_on: Any, sql: str, *args: Any) -> Any:
@@ -50,7 +50,7 @@ def database_gone(when: Callable[[str], bool]) -> Iterator[None]:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.fault(46)
-def test_a_database_that_goes_when_the_machine_was_created_costs_no_second_machine(
+def test_a_database_lost_right_after_the_create_does_not_lead_to_a_second_machine(
     world: World,
 ) -> None:
     pod = world.requested()
@@ -65,7 +65,7 @@ def test_a_database_that_goes_when_the_machine_was_created_costs_no_second_machi
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.fault(46)
-def test_a_database_that_goes_when_the_machine_was_destroyed_still_sees_its_end_proved(
+def test_a_database_lost_right_after_the_destroy_still_gets_the_proof_of_the_end(
     world: World,
 ) -> None:
     pod = world.booted()
@@ -79,7 +79,7 @@ def test_a_database_that_goes_when_the_machine_was_destroyed_still_sees_its_end_
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.fault(46)
 @pytest.mark.parametrize("kind", ["INSERT", "UPDATE", "SELECT"])
-def test_a_tick_whose_database_goes_starts_nothing_and_the_next_one_decides(
+def test_a_tick_that_loses_its_database_starts_nothing_and_the_next_tick_decides(
     redis_url: str, kind: str
 ) -> None:
     account = an_account(
@@ -106,7 +106,7 @@ def test_a_tick_whose_database_goes_starts_nothing_and_the_next_one_decides(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.fault(52)
-def test_a_migration_while_pods_run_keeps_them_and_old_code_goes_on_writing_rows() -> None:
+def test_a_migration_while_pods_run_keeps_them_and_old_code_can_still_write_rows() -> None:
     pod = a_pod(a_fleet(accounts=[an_account()]), READY)
     executor = MigrationExecutor(connection)
     try:
@@ -128,7 +128,7 @@ def test_a_migration_while_pods_run_keeps_them_and_old_code_goes_on_writing_rows
 
 @pytest.mark.django_db
 @pytest.mark.fault(52)
-def test_an_agent_of_another_version_is_heard_and_what_it_says_beyond_is_left(
+def test_heartbeats_of_an_agent_of_another_version_count_and_unknown_fields_are_ignored(
     world: World,
 ) -> None:
     pod = world.booted()
@@ -140,7 +140,7 @@ def test_an_agent_of_another_version_is_heard_and_what_it_says_beyond_is_left(
     assert (pod.state, pod.done) == ("ready", 7)
     world.redis.hset(key, "state", "a state of tomorrow")
     world.listen(300)
-    assert state(pod) == "ready"  # it beats, whatever it says
+    assert state(pod) == "ready"  # it sends heartbeats, whatever they contain
     world.redis.hset(key, "at_ms", 1)
     world.listen(120)
     assert state(pod) == "terminating"
@@ -150,16 +150,16 @@ def test_an_agent_of_another_version_is_heard_and_what_it_says_beyond_is_left(
 @pytest.mark.fault(55)
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_ten_thousand_pods_cost_a_tick_no_more_questions_than_ten(redis_url: str) -> None:
+def test_a_tick_needs_no_more_queries_for_ten_thousand_pods_than_for_ten(redis_url: str) -> None:
     fleet = a_fleet(accounts=[an_account()], max_instances=20_000, target_depth_per_pod=1)
     operating.make_group(fleet)
     fill(fleet, 10_000)
     with connection.cursor() as cursor:
         cursor.execute(A_MILLION_EVENTS, [Pod.objects.order_by("pk")[0].pk, clock.utcnow()])
     assert PodEvent.objects.count() >= 1_000_000
-    ticking.tick_fleet(fleet.pk)  # the first one makes its lease
+    ticking.tick_fleet(fleet.pk)  # the first tick makes the fleet's lease
     began = time.monotonic()
     with CaptureQueriesContext(connection) as queries:
         assert ticking.tick_fleet(fleet.pk) is not None
     assert len(queries) <= 23
-    assert time.monotonic() - began < 15  # below a tick's period, on a machine that does much else
+    assert time.monotonic() - began < 15  # below a tick's period, on a busy machine

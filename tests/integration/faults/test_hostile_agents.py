@@ -1,4 +1,4 @@
-"""Whatever a pod's machine writes as its heartbeat: a sweep goes on, and nobody else suffers."""
+"""Whatever a pod's machine writes as its heartbeat, sweeps continue and other pods are unharmed."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ values = st.one_of(
 @example(said={"done": b"-1"})
 @example(said={"rate": b"nan"})
 @example(said={"note": b"a\0b\x1b[31m"})
-def test_no_heartbeat_stops_a_sweep_or_a_tick_for_the_others(
+def test_a_hostile_heartbeat_does_not_stop_a_sweep_or_a_tick_for_other_pods(
     hostile: tuple[World, Pod, Pod], said: dict[str, bytes]
 ) -> None:
     world, bad, good = hostile
@@ -56,7 +56,7 @@ def hostile(world: World) -> tuple[World, Pod, Pod]:
     return world, world.booted(), world.booted()
 
 
-def test_a_heartbeat_that_makes_no_sense_is_unknown_and_no_illness(
+def test_a_heartbeat_that_makes_no_sense_is_unknown_and_does_not_make_a_pod_ill(
     hostile: tuple[World, Pod, Pod],
 ) -> None:
     world, bad, _ = hostile

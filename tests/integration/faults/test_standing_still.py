@@ -1,4 +1,4 @@
-"""Who stands still while it takes a lease or a claim does not come away with another's."""
+"""A process that stands still while it takes a lease or a claim does not use another process's."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ LONGER_THAN_EVERY_LEASE = timedelta(hours=1)
 
 @contextmanager
 def still_before(words: str, meanwhile: Callable[[], Any]) -> Iterator[None]:
-    """Before the first statement that begins so, something else happens."""
+    """Call `meanwhile` before the first statement that begins with `words`."""
     waiting = [meanwhile]
 
     def wrapper(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -45,7 +45,9 @@ def time() -> Iterator[SteppedClock]:
 
 
 @pytest.mark.fault(44)
-def test_a_tick_that_stands_still_takes_no_lease_that_another_has_taken(time: SteppedClock) -> None:
+def test_a_tick_that_stands_still_does_not_take_a_lease_that_another_tick_holds(
+    time: SteppedClock,
+) -> None:
     fleet = a_fleet()
     taken: list[int | None] = []
 
@@ -58,21 +60,21 @@ def test_a_tick_that_stands_still_takes_no_lease_that_another_has_taken(time: St
 
 
 @pytest.mark.fault(44)
-def test_a_tick_that_stands_still_has_no_token_that_another_had_meanwhile(
+def test_a_tick_that_stands_still_does_not_get_a_token_that_another_tick_used(
     time: SteppedClock,
 ) -> None:
     fleet = a_fleet()
 
     def another() -> None:
         ticking.take_lease(fleet)
-        Lease.objects.filter(fleet=fleet).update(until=None)  # and has given it back
+        Lease.objects.filter(fleet=fleet).update(until=None)  # and has released it
 
     with still_before("UPDATE fleet_lease", another):
         assert ticking.take_lease(fleet) is None
 
 
 @pytest.mark.fault(44)
-def test_a_tick_that_stood_still_has_a_token_of_its_own(time: SteppedClock) -> None:
+def test_a_new_lease_after_an_expired_one_has_a_new_token(time: SteppedClock) -> None:
     fleet = a_fleet()
     first = ticking.take_lease(fleet)
     time.advance(LONGER_THAN_EVERY_LEASE.total_seconds())
@@ -81,7 +83,7 @@ def test_a_tick_that_stood_still_has_a_token_of_its_own(time: SteppedClock) -> N
 
 @pytest.mark.fault(48)
 @pytest.mark.parametrize("where", ["fleet", "installation", "override"])
-def test_a_tick_that_stood_still_starts_nothing_by_guardrails_that_were_edited_meanwhile(
+def test_a_tick_that_stood_still_starts_nothing_if_guardrails_were_edited_meanwhile(
     time: SteppedClock, redis_url: str, where: str
 ) -> None:
     account = an_account(offers=[OFFER], surveyed_at=time())
@@ -108,7 +110,9 @@ def test_a_tick_that_stood_still_starts_nothing_by_guardrails_that_were_edited_m
 
 
 @pytest.mark.fault(44)
-def test_a_verb_that_stands_still_has_no_claim_that_another_took_over(time: SteppedClock) -> None:
+def test_a_verb_that_stands_still_does_not_use_a_claim_that_another_verb_took_over(
+    time: SteppedClock,
+) -> None:
     pod = a_pod()
     others: list[Any] = []
 
@@ -117,7 +121,7 @@ def test_a_verb_that_stands_still_has_no_claim_that_another_took_over(time: Step
         claim = lifecycle.claimed(pod.pk)
         others.append((claim, claim.__enter__()))
 
-    # The first has taken its claim; another takes over before the first has read the row.
+    # The first verb has taken its claim; another takes over before the first has read the row.
     with still_before("SELECT pods_pod.id, pods_pod.fleet_id", another):
         with lifecycle.claimed(pod.pk) as mine:
             assert mine is None
@@ -129,7 +133,7 @@ def test_a_verb_that_stands_still_has_no_claim_that_another_took_over(time: Step
 
 
 @pytest.mark.fault(44)
-def test_a_verb_that_stands_still_has_no_claim_that_another_had_meanwhile(
+def test_a_verb_that_stands_still_does_not_get_a_claim_that_another_verb_had_meanwhile(
     time: SteppedClock,
 ) -> None:
     pod = a_pod()

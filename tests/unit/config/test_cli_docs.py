@@ -1,4 +1,4 @@
-"""The page of the commands is true: each command, subcommand and option is on it."""
+"""The page of the commands is complete: it has each command, subcommand and option."""
 
 import argparse
 import re
@@ -13,7 +13,7 @@ from config.env import ROOT
 PAGE = (ROOT / "docs" / "reference" / "cli.md").read_text()
 OURS = ("config", "fleet", "pods")
 COMMANDS = sorted((app, name) for name, app in get_commands().items() if app in OURS)
-# What every command of Django has.
+# The options of every Django command.
 SHARED = {
     word
     for action in BaseCommand().create_parser("manage.py", "x")._actions
@@ -22,7 +22,7 @@ SHARED = {
 
 
 def words(parser: argparse.ArgumentParser) -> Iterator[str]:
-    """How the page names the subcommands (a row of a table) and the options of a command."""
+    """The subcommands (rows of a table) and options of a command, as the page names them."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for name, sub in action.choices.items():

@@ -1,4 +1,4 @@
-"""The environment, typed and bounded."""
+"""The environment variables, with their types and limits."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-def test_with_nothing_set_it_serves_this_machine_alone() -> None:
+def test_without_settings_it_serves_only_this_machine() -> None:
     env = Env()
     assert env.bind == "127.0.0.1"
     assert set(env.allowed_hosts) == {"localhost", "127.0.0.1", "[::1]"}
@@ -41,7 +41,7 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("PODFLEET_DEBUG", "perhaps"),
     ],
 )
-def test_a_value_out_of_its_bounds_is_refused_by_name(
+def test_a_value_outside_its_limits_is_refused_with_its_name(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -81,7 +81,7 @@ PRODUCTION = {
 
 
 @pytest.mark.parametrize("missing", ["PODFLEET_SECRET_KEY", "DATABASE_URL", "REDIS_URL"])
-def test_production_asks_for_a_secret_and_services_of_its_own(
+def test_production_requires_its_own_secret_and_services(
     missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in PRODUCTION.items():
@@ -106,7 +106,7 @@ def test_production_refuses_a_short_secret_and_does_not_repeat_it(
 
 @pytest.mark.parametrize("missing", ["PODFLEET_SECRET_KEY", "DATABASE_URL", "REDIS_URL"])
 @pytest.mark.fault(70)
-def test_production_starts_with_no_generated_secret_and_no_embedded_service(
+def test_production_refuses_a_generated_secret_and_an_embedded_service(
     missing: str, tmp_path: Path
 ) -> None:
     given = {**PRODUCTION, "PODFLEET_VAR_DIR": str(tmp_path)}

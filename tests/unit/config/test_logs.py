@@ -1,4 +1,4 @@
-"""What no log may show."""
+"""Logs never show secrets."""
 
 from config.logs import redact
 

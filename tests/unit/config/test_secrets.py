@@ -1,4 +1,4 @@
-"""Secrets that nobody set."""
+"""Generated secrets, for settings that nobody set."""
 
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,9 @@ def test_only_its_owner_can_read_it_and_its_folder(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
 
 
-def test_makers_at_the_same_time_agree_and_leave_no_drafts(tmp_path: Path) -> None:
+def test_processes_that_make_a_secret_at_the_same_time_agree_and_leave_no_drafts(
+    tmp_path: Path,
+) -> None:
     together = Barrier(8)
 
     def make(_number: int) -> str:

@@ -1,4 +1,4 @@
-"""The page of the settings is true: each variable of the environment has its row."""
+"""The page of the settings is complete: each environment variable has its row."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The traps of Celery, beat and redis-py that a setting could let us fall into."""
+"""Known problems of Celery, beat and redis-py that a wrong setting would cause."""
 
 import time
 from datetime import timedelta
@@ -19,7 +19,7 @@ def ids() -> list[str | None]:
     return [message.id for message in run_checks()]
 
 
-def test_a_schedule_in_the_settings_is_an_error_since_it_overwrites_operators_edits() -> None:
+def test_a_schedule_in_the_settings_is_an_error_because_it_overwrites_operators_edits() -> None:
     assert "podfleet.E001" not in ids()
     assert not celery_app.conf.beat_schedule
     with override_settings(CELERY_BEAT_SCHEDULE={"x": {}}):
@@ -47,7 +47,7 @@ def test_no_countdown_outlives_the_visibility_timeout() -> None:
     assert visible > dispatch.STEP_EXPIRES_SECONDS
 
 
-def test_celery_acknowledges_late_takes_one_at_a_time_and_speaks_json_alone() -> None:
+def test_celery_acknowledges_late_takes_one_task_at_a_time_and_accepts_only_json() -> None:
     conf = celery_app.conf
     assert conf.task_acks_late
     assert conf.task_reject_on_worker_lost
@@ -59,7 +59,7 @@ def test_celery_acknowledges_late_takes_one_at_a_time_and_speaks_json_alone() ->
     assert conf.task_soft_time_limit < conf.task_time_limit
 
 
-def test_every_task_has_a_queue_of_ours_and_what_beat_sends_expires() -> None:
+def test_every_task_has_one_of_our_queues_and_tasks_from_beat_expire() -> None:
     celery_app.loader.import_default_modules()
     queues = {queue.name for queue in celery_app.conf.task_queues}
     ours = [name for name in celery_app.tasks if name.startswith(("fleet.", "pods.", "notify."))]
@@ -70,7 +70,7 @@ def test_every_task_has_a_queue_of_ours_and_what_beat_sends_expires() -> None:
         assert task.expires
 
 
-def test_a_blocking_read_of_the_factorys_client_ends_by_itself(redis_url: str) -> None:
+def test_a_blocking_read_of_our_redis_client_ends_by_itself(redis_url: str) -> None:
     assert LONGEST_BLOCK_MS / 1000 < SOCKET_TIMEOUT_SECONDS / 2
     client = redis_client(redis_url)
     client.xgroup_create("s", "g", mkstream=True)
@@ -80,16 +80,16 @@ def test_a_blocking_read_of_the_factorys_client_ends_by_itself(redis_url: str) -
     client.xadd("s", {"a": "b"})
     got: Any = client.xreadgroup("g", "c", {"s": ">"})
     [[stream, entries]] = got
-    assert stream == b"s"  # the legacy shapes and bytes, on purpose
+    assert stream == b"s"  # the legacy shapes and bytes are intended
     assert entries[0][1] == {b"a": b"b"}
 
 
-def test_a_server_that_is_not_there_is_an_error_within_seconds() -> None:
+def test_a_missing_server_is_an_error_within_seconds() -> None:
     began = time.monotonic()
     with pytest.raises(redis.ConnectionError):
         redis_client("redis://127.0.0.1:1/0").ping()
     assert time.monotonic() - began < 10
 
 
-def test_broker_and_backlog_are_the_same_server_unless_a_fleet_says_otherwise() -> None:
+def test_broker_and_backlog_use_the_same_server_unless_a_fleet_has_its_own() -> None:
     assert celery_app.conf.broker_url == settings.REDIS_URL

@@ -1,4 +1,4 @@
-"""What beat sends while workers are away, and what a restart of beat makes of an operator's edits."""
+"""Tasks that beat sends while no worker runs, and operators' edits when beat restarts."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def client(redis_url: str) -> "redis.Redis":
 
 
 @pytest.mark.django_db
-def test_every_entry_of_the_schedule_expires_before_it_is_a_queue() -> None:
+def test_every_entry_of_the_schedule_expires_before_many_can_pile_up() -> None:
     a_fleet(tick=seconds(15))
     rows = PeriodicTask.objects.exclude(name="celery.backend_cleanup").select_related("interval")
     periods = {row.name: row.interval.schedule.run_every.total_seconds() for row in rows}
@@ -45,9 +45,7 @@ def test_every_entry_of_the_schedule_expires_before_it_is_a_queue() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.one_database
-def test_a_hundred_ticks_that_piled_up_do_the_work_of_one(
-    client: "redis.Redis", tmp_path: Path
-) -> None:
+def test_a_hundred_piled_up_ticks_do_the_work_of_one(client: "redis.Redis", tmp_path: Path) -> None:
     entry = ModelEntry(a_fleet(tick=seconds(1)).schedule, app=celery_app)
     for _ in range(TICKS):
         celery_app.send_task("fleet.count", ("piled",), **entry.options)
@@ -62,9 +60,7 @@ def test_a_hundred_ticks_that_piled_up_do_the_work_of_one(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_restart_of_beat_leaves_an_operators_edits_as_they_are(
-    client: "redis.Redis", tmp_path: Path
-) -> None:
+def test_a_restart_of_beat_keeps_an_operators_edits(client: "redis.Redis", tmp_path: Path) -> None:
     every_second = IntervalSchedule.objects.create(every=1, period=IntervalSchedule.SECONDS)
     for name, enabled in {"nudge": True, "survey": False}.items():
         PeriodicTask.objects.update_or_create(
@@ -89,6 +85,6 @@ def test_a_restart_of_beat_leaves_an_operators_edits_as_they_are(
 
 
 def sent(client: "redis.Redis") -> list[str]:
-    """The tasks that wait in any queue."""
+    """The tasks that wait in the queues."""
     waiting = [m for queue in ("control", "vendor") for m in client.lrange(queue, 0, -1)]
     return [json.loads(message)["headers"]["task"] for message in waiting]

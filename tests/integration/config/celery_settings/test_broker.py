@@ -1,4 +1,4 @@
-"""A broker that is gone, stands still, or has nobody who reads it."""
+"""A broker that is gone, that stands still, or whose queues nobody reads."""
 
 import signal
 import time
@@ -35,14 +35,14 @@ def broker(tmp_path: Path) -> Iterator[OwnServer]:
 
 @pytest.fixture
 def app(broker: OwnServer) -> Iterator[App]:
-    """The project's app, with its settings, on a broker of its own."""
+    """The project's app, with its settings, on its own broker."""
     standing_in: Any = current_app
     before = standing_in._get_current_object()
     made = App("podfleet", set_as_current=False)
     made.config_from_object("django.conf:settings", namespace="CELERY")
     made.conf.update(broker_url=broker.url)
     made.set_current()
-    made.send_task("fleet.count", ("warm",), expires=60)  # its connection is there already
+    made.send_task("fleet.count", ("warm",), expires=60)  # so that its connection already exists
     yield made
     made.close()
     before.set_current()
@@ -54,7 +54,7 @@ def waiting(broker: OwnServer) -> int:
 
 @pytest.mark.fault(45)
 @pytest.mark.parametrize("gone", ["killed", "stands still"])
-def test_a_row_whose_message_could_not_be_sent_is_sent_by_the_next_nudge(
+def test_the_next_nudge_sends_the_step_of_a_row_whose_message_could_not_be_sent(
     app: App, broker: OwnServer, gone: str
 ) -> None:
     if gone == "killed":
@@ -77,14 +77,16 @@ def test_a_row_whose_message_could_not_be_sent_is_sent_by_the_next_nudge(
     until(lambda: waiting(broker) >= 1)
 
 
-def test_a_queue_that_nobody_reads_has_an_end(app: App, broker: OwnServer) -> None:
+def test_a_queue_that_nobody_reads_does_not_grow_without_limit(app: App, broker: OwnServer) -> None:
     redis.Redis.from_url(broker.url, protocol=2).rpush("vendor", *(["{}"] * (LONGEST_QUEUE - 5)))
     for _ in range(20):
         app.send_task("pods.check", (1,), expires=60)
     assert waiting(broker) == LONGEST_QUEUE
 
 
-def test_what_must_not_be_lost_is_sent_all_the_same(app: App, broker: OwnServer) -> None:
+def test_messages_that_must_not_be_lost_are_sent_to_a_full_queue_too(
+    app: App, broker: OwnServer
+) -> None:
     client = redis.Redis.from_url(broker.url, protocol=2)
     client.rpush("vendor", *(["{}"] * LONGEST_QUEUE))
     app.send_task("pods.check", (1,))
@@ -92,7 +94,7 @@ def test_what_must_not_be_lost_is_sent_all_the_same(app: App, broker: OwnServer)
 
 
 @pytest.mark.fault(50)
-def test_a_step_that_is_due_in_an_hour_waits_in_its_row_and_not_on_the_broker(
+def test_a_step_that_is_due_in_an_hour_waits_in_its_row_not_on_the_broker(
     app: App, broker: OwnServer
 ) -> None:
     pod = a_pod(state=TERMINATING)

@@ -1,4 +1,4 @@
-"""What the settings make of a worker that is killed with -9, or told to end, in the middle of a task."""
+"""Workers that are killed with -9 or told to end in the middle of a task, with our settings."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ def client(redis_url: str) -> "redis.Redis":
 
 
 def begun(client: "redis.Redis", name: str) -> int:
-    """The process of the task of this name, once it runs."""
+    """Wait until the task of this name runs; return the id of its process."""
     celery_app.send_task("pods.held", (name,))
     [pid] = until(lambda: client.lrange(f"{name}:runs", 0, -1), PATIENCE_SECONDS)
     return int(pid)
@@ -36,7 +36,7 @@ def ended_once(client: "redis.Redis", name: str) -> None:
 
 
 @pytest.mark.takes(8)
-def test_a_task_whose_process_was_killed_runs_again_and_ends(
+def test_a_task_whose_process_was_killed_runs_again_to_its_end(
     client: "redis.Redis", tmp_path: Path
 ) -> None:
     with a_worker(tmp_path, "vendor", "-c", "2") as worker:
@@ -51,10 +51,12 @@ def test_a_task_whose_process_was_killed_runs_again_and_ends(
 
 
 @pytest.mark.takes(12)
-def test_a_task_of_a_host_that_lost_its_power_is_taken_by_another_within_the_timeout(
+def test_another_worker_takes_the_task_of_a_host_without_power_within_the_timeout(
     client: "redis.Redis", tmp_path: Path
 ) -> None:
-    hurry = {"HURRY": "60"}  # of 600 s remain 10; of the transport's own hour a minute
+    hurry = {
+        "HURRY": "60"
+    }  # 600 s become 10 s; the transport's default of an hour would become 60 s
     with a_worker(tmp_path, "vendor", "-c", "1", environment=hurry) as worker:
         celery_app.send_task("pods.held", ("held",), time_limit=PATIENCE_SECONDS)
         until(lambda: client.llen("held:runs") == 1, PATIENCE_SECONDS)
@@ -65,18 +67,18 @@ def test_a_task_of_a_host_that_lost_its_power_is_taken_by_another_within_the_tim
         waited = time.monotonic() - began
         client.set("held:go", 1)
         until(lambda: client.get("held:done") == "1", PATIENCE_SECONDS)
-    assert waited > 120 / 60  # longer than a task may run: what runs is not delivered again
+    assert waited > 120 / 60  # longer than a task may run: a running task is not delivered again
     assert waited < 40
 
 
 @pytest.mark.takes(8)
-def test_a_worker_that_is_told_to_end_lets_its_task_end_first(
+def test_a_worker_that_gets_a_sigterm_finishes_its_task_first(
     client: "redis.Redis", tmp_path: Path
 ) -> None:
     as_the_stack_does = {"REMAP_SIGTERM": "SIGQUIT"}
     with a_worker(tmp_path, "vendor", "-c", "1", environment=as_the_stack_does) as worker:
         begun(client, "held")
-        # The task runs before the worker has read that it does: until then it would wait for none.
+        # The task runs before the worker has noticed it: until then the worker would not wait for it.
         asked = celery_app.control.inspect(["vendor@tests"], timeout=PATIENCE_SECONDS, limit=1)
         until(lambda: (asked.active() or {}).get("vendor@tests"))
         worker.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What the Celery settings make harmless: each test fails without the line that it is about."""
+"""Faults that the Celery settings make harmless; each test fails without its setting."""
 
 import os
 import pickle
@@ -18,7 +18,7 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.one_database
 PATIENCE_SECONDS = 60.0
-# The soft limit of 90 s becomes 1.5 s, the hard one 2 s, the visibility timeout 10 s.
+# The soft limit of 90 s becomes 1.5 s, the hard limit 2 s, the visibility timeout 10 s.
 HURRY = {"HURRY": "60"}
 
 
@@ -35,7 +35,7 @@ def client() -> Iterator["redis.Redis"]:
 def vendor(
     client: "redis.Redis", tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """The worker of slow vendors, one process, in no hurry."""
+    """The worker for slow vendors, one process, with the normal time limits."""
     with a_worker(tmp_path_factory.mktemp("vendor"), "vendor", "-c", "1") as worker:
         yield worker
 
@@ -44,7 +44,7 @@ def vendor(
 def control(
     client: "redis.Redis", tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """The worker of decisions, one process, in a hurry."""
+    """The worker for decisions, one process, with shortened time limits."""
     folder = tmp_path_factory.mktemp("control")
     with a_worker(folder, "control", "-c", "1", environment=HURRY) as worker:
         yield worker
@@ -56,7 +56,7 @@ def name() -> str:
 
 
 def send(task: str, name: str, **options: Any) -> None:
-    """By name, as our verbs do: a message of a task's own object carries this process's limits."""
+    """Send a task by name, as verbs do: a message from the task object has this process's limits."""
     celery_app.send_task(task, (name,), **options)
 
 
@@ -66,7 +66,7 @@ def seen(client: "redis.Redis", key: str, value: Any) -> None:
 
 @pytest.fixture
 def held(vendor: object, client: "redis.Redis", name: str) -> Iterator[int]:
-    """A task holds the vendors' one process, as a vendor that does not answer."""
+    """A task that occupies the vendors' only process, like a vendor that does not answer."""
     send("pods.held", name)
     [pid] = until(lambda: client.lrange(f"{name}:runs", 0, -1), PATIENCE_SECONDS)
     yield int(pid)
@@ -74,7 +74,7 @@ def held(vendor: object, client: "redis.Redis", name: str) -> Iterator[int]:
     until(lambda: client.hlen("unacked") == 0, PATIENCE_SECONDS)
 
 
-def test_a_worker_takes_no_more_than_it_works_on(
+def test_a_worker_takes_only_the_tasks_that_it_works_on(
     held: int, client: "redis.Redis", name: str
 ) -> None:
     for _ in range(3):
@@ -86,21 +86,19 @@ def test_a_worker_takes_no_more_than_it_works_on(
     seen(client, f"{name}later:runs", 3)
 
 
-def test_a_vendor_that_does_not_answer_starves_no_decision(
+def test_a_vendor_that_does_not_answer_does_not_delay_decisions(
     held: int, control: object, client: "redis.Redis", name: str
 ) -> None:
     send("fleet.count", f"{name}decided")
     seen(client, f"{name}decided:runs", 1)
 
 
-def test_tasks_leave_nothing_behind_in_redis(
-    vendor: object, client: "redis.Redis", name: str
-) -> None:
+def test_tasks_leave_no_keys_in_redis(vendor: object, client: "redis.Redis", name: str) -> None:
     before = set(client.keys("*"))
     send("pods.count", name)
     seen(client, f"{name}:runs", 1)
     until(lambda: client.hlen("unacked") == 0, PATIENCE_SECONDS)
-    # Which queues there are is written by a worker that starts, as late as during this.
+    # A starting worker writes its queues' bindings, maybe as late as during this test.
     left = {key for key in map(str, client.keys("*")) if not key.startswith("_kombu.binding")}
     assert left - before <= {f"{name}:runs"}
 
@@ -115,7 +113,7 @@ def test_a_task_that_hangs_is_ended_once_and_the_next_one_runs(
     assert client.get(f"{name}:warned") == "1"
 
 
-def test_a_task_that_takes_too_long_may_tidy_up(
+def test_a_task_that_takes_too_long_can_clean_up(
     control: object, client: "redis.Redis", name: str
 ) -> None:
     send("pods.tidy", name, queue="control")
@@ -123,7 +121,7 @@ def test_a_task_that_takes_too_long_may_tidy_up(
 
 
 class Evil:
-    """What runs when it is unpickled."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -132,7 +130,7 @@ class Evil:
         return (Path.touch, (self.path,))
 
 
-def test_a_pickled_message_is_refused_and_ends_nothing(
+def test_a_pickled_message_is_refused_and_the_worker_continues(
     vendor: "subprocess.Popen[bytes]", client: "redis.Redis", name: str, tmp_path: Path
 ) -> None:
     trap = tmp_path / "trap"
@@ -159,12 +157,12 @@ def test_a_pickled_message_is_refused_and_ends_nothing(
     assert vendor.poll() is None
 
 
-def test_a_task_whose_broker_connection_broke_ends_once(
+def test_a_task_whose_broker_connection_broke_finishes_once(
     held: int, client: "redis.Redis", name: str
 ) -> None:
     client.client_kill_filter(_type="normal", skipme=True)
     client.client_kill_filter(_type="pubsub", skipme=True)
-    until(lambda: client.llen(f"{name}:runs") == 2, PATIENCE_SECONDS)  # it is run again
+    until(lambda: client.llen(f"{name}:runs") == 2, PATIENCE_SECONDS)  # it is delivered again
     client.set(f"{name}:go", 1)
     until(lambda: client.llen("vendor") + client.hlen("unacked") == 0, PATIENCE_SECONDS)
     assert client.get(f"{name}:done") == "1"

@@ -1,4 +1,4 @@
-"""The embedded server, each test with one of its own."""
+"""The embedded server; each test has its own."""
 
 import logging
 import os
@@ -30,7 +30,7 @@ KEYS, SLOW_LOADING = 30_000, {**embedded.SETTINGS, "key-load-delay": "100"}
 
 @pytest.fixture
 def var(tmp_path: Path) -> Iterator[Path]:
-    """The folder of a server on any free port, that is gone after the test."""
+    """The folder of a server on any free port; the server is stopped after the test."""
     embedded.url(tmp_path / "var", first_choice=0)
     yield tmp_path / "var"
     embedded.stop(tmp_path / "var")
@@ -38,7 +38,7 @@ def var(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def stranger() -> Iterator[socket.socket]:
-    """Another program's socket, that listens and never answers."""
+    """Another program's socket that listens and never answers."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
@@ -47,7 +47,7 @@ def stranger() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def bystander() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that has nothing to do with us."""
+    """A process that is not ours."""
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     yield process
     process.kill()
@@ -81,7 +81,7 @@ def starting(var: Path, *settings: str) -> subprocess.Popen[str]:
     return subprocess.Popen(start, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
-def test_the_address_is_known_before_anything_runs_and_stays(var: Path) -> None:
+def test_the_address_is_known_before_the_server_runs_and_does_not_change(var: Path) -> None:
     url = embedded.url(var)
     with pytest.raises(redis.ConnectionError):
         client_of(url).ping()
@@ -91,7 +91,7 @@ def test_the_address_is_known_before_anything_runs_and_stays(var: Path) -> None:
     assert embedded.ensure_running(var) == url == embedded.url(var)
 
 
-def test_what_was_written_survives_a_stop_and_a_kill(var: Path) -> None:
+def test_written_keys_survive_a_stop_and_a_kill(var: Path) -> None:
     client_of(embedded.ensure_running(var)).set("stopped", "kept")
     embedded.stop(var)
     client = client_of(embedded.ensure_running(var))
@@ -101,7 +101,7 @@ def test_what_was_written_survives_a_stop_and_a_kill(var: Path) -> None:
     assert client_of(embedded.ensure_running(var)).mget("stopped", "killed") == ["kept", "kept"]
 
 
-def test_a_server_left_by_a_run_that_ended_is_adopted(var: Path) -> None:
+def test_a_server_that_an_ended_run_left_is_adopted(var: Path) -> None:
     printed, _ = starting(var).communicate(timeout=60)
     first, url = printed.split()
     assert embedded.ensure_running(var) == url
@@ -111,7 +111,7 @@ def test_a_server_left_by_a_run_that_ended_is_adopted(var: Path) -> None:
         client_of(url).ping()
 
 
-def test_a_living_server_without_its_pid_file_is_not_doubled(var: Path) -> None:
+def test_a_running_server_without_its_pid_file_is_not_started_twice(var: Path) -> None:
     url = embedded.ensure_running(var)
     first, pid = run_id(url), (var / "valkey" / "pid").read_text()
     (var / "valkey" / "pid").unlink()
@@ -119,14 +119,14 @@ def test_a_living_server_without_its_pid_file_is_not_doubled(var: Path) -> None:
     (var / "valkey" / "pid").write_text(pid)
 
 
-def test_starters_at_the_same_time_start_one_server(var: Path) -> None:
+def test_simultaneous_starts_start_one_server(var: Path) -> None:
     starters = [starting(var) for _ in range(4)]
     printed = {starter.communicate(timeout=60)[0] for starter in starters}
     assert len(printed) == 1
     assert printed.pop().split()[1] == embedded.url(var)
 
 
-def test_whoever_asks_first_all_are_told_the_same_address(tmp_path: Path) -> None:
+def test_processes_that_ask_at_the_same_time_get_the_same_address(tmp_path: Path) -> None:
     askers, together = 8, Barrier(8)
 
     def ask(var: Path) -> str:
@@ -139,7 +139,7 @@ def test_whoever_asks_first_all_are_told_the_same_address(tmp_path: Path) -> Non
             assert len(told) == 1
 
 
-def test_a_starting_server_beside_another_process_pid_is_not_looked_for_there(
+def test_a_starting_server_is_not_looked_for_at_the_pid_of_another_process(
     var: Path, bystander: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedded.ensure_running(var)
@@ -153,7 +153,7 @@ def test_a_starting_server_beside_another_process_pid_is_not_looked_for_there(
     (var / "valkey" / "pid").write_text(own)
 
 
-def test_a_stale_pid_file_that_names_another_process_harms_nobody(
+def test_a_stale_pid_file_that_names_another_process_does_not_harm_it(
     var: Path, bystander: subprocess.Popen[bytes]
 ) -> None:
     embedded.ensure_running(var)
@@ -166,7 +166,7 @@ def test_a_stale_pid_file_that_names_another_process_harms_nobody(
     assert bystander.poll() is None
 
 
-def test_a_pid_file_without_a_number_is_no_obstacle(var: Path) -> None:
+def test_a_pid_file_without_a_number_is_ignored(var: Path) -> None:
     embedded.ensure_running(var)
     kill_server(var)
     (var / "valkey" / "pid").write_text("")
@@ -187,7 +187,7 @@ def test_half_a_command_at_the_end_of_the_file_is_dropped(var: Path) -> None:
     assert kept.get("key 8") == "whole"
 
 
-def test_a_taken_port_is_left_to_its_owner_and_the_move_is_told(
+def test_a_taken_port_is_left_to_its_owner_and_the_new_port_is_reported(
     var: Path, stranger: socket.socket, caplog: pytest.LogCaptureFixture
 ) -> None:
     taken = stranger.getsockname()[1]
@@ -201,7 +201,7 @@ def test_a_taken_port_is_left_to_its_owner_and_the_move_is_told(
     assert str(port_of(url)) in caplog.text
 
 
-def test_another_folders_server_on_our_port_is_not_taken_for_ours(
+def test_the_server_of_another_folder_on_our_port_is_not_mistaken_for_ours(
     var: Path, tmp_path: Path
 ) -> None:
     theirs = embedded.ensure_running(var)
@@ -216,16 +216,14 @@ def test_another_folders_server_on_our_port_is_not_taken_for_ours(
     assert client_of(theirs).ping()
 
 
-def test_the_first_choice_of_port_is_taken_where_it_is_free(
-    tmp_path: Path, stranger: socket.socket
-) -> None:
+def test_the_preferred_port_is_used_if_it_is_free(tmp_path: Path, stranger: socket.socket) -> None:
     taken = stranger.getsockname()[1]
     assert port_of(embedded.url(tmp_path / "a", first_choice=taken)) != taken
     stranger.close()
     assert port_of(embedded.url(tmp_path / "b", first_choice=taken)) == taken
 
 
-def test_a_server_that_still_loads_its_file_is_waited_for(var: Path) -> None:
+def test_the_start_waits_for_a_server_that_still_loads_its_file(var: Path) -> None:
     url = embedded.ensure_running(var)
     pipe = client_of(url).pipeline(transaction=False)
     for number in range(KEYS):
@@ -250,12 +248,12 @@ def is_loading(url: str) -> bool:
     return False
 
 
-def test_it_runs_in_a_session_of_its_own(var: Path) -> None:
+def test_it_runs_in_its_own_session(var: Path) -> None:
     embedded.ensure_running(var)
     assert os.getsid(pid_of(var)) == pid_of(var)
 
 
-def test_it_evicts_nothing_writes_each_second_and_listens_here_alone(var: Path) -> None:
+def test_it_evicts_nothing_writes_each_second_and_listens_only_on_this_machine(var: Path) -> None:
     client = client_of(embedded.ensure_running(var))
     assert client.config_get("maxmemory-policy", "appendonly", "appendfsync", "bind", "save") == {
         "maxmemory-policy": "noeviction",
@@ -266,7 +264,7 @@ def test_it_evicts_nothing_writes_each_second_and_listens_here_alone(var: Path) 
     }
 
 
-def test_its_password_is_needed_and_nobody_else_can_read_it(var: Path) -> None:
+def test_its_password_is_required_and_only_its_owner_can_read_it(var: Path) -> None:
     url = embedded.ensure_running(var)
     with pytest.raises(redis.AuthenticationError):
         redis.Redis(port=port_of(url), protocol=2, retry=Retry(NoBackoff(), 0)).ping()
@@ -277,12 +275,16 @@ def test_its_password_is_needed_and_nobody_else_can_read_it(var: Path) -> None:
     assert not any("requirepass" in word for word in psutil.Process(pid_of(var)).cmdline())
 
 
-def test_to_stop_what_never_ran_is_no_error_and_leaves_nothing(tmp_path: Path) -> None:
+def test_stopping_a_server_that_never_ran_is_not_an_error_and_leaves_no_files(
+    tmp_path: Path,
+) -> None:
     embedded.stop(tmp_path / "var")
     assert not (tmp_path / "var").exists()
 
 
-def test_a_server_that_does_not_hear_is_killed(var: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_ignores_the_stop_is_killed(
+    var: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     embedded.ensure_running(var)
     process = psutil.Process(pid_of(var))
     process.send_signal(signal.SIGSTOP)
@@ -291,7 +293,7 @@ def test_a_server_that_does_not_hear_is_killed(var: Path, monkeypatch: pytest.Mo
     assert not process.is_running()
 
 
-def test_a_server_that_fails_at_its_start_is_reported_with_its_last_words(
+def test_a_server_that_fails_to_start_is_reported_with_its_last_output(
     var: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_program(tmp_path / "bin", "valkey-server", prints="Valkey server v=9.1.2 or not")
@@ -311,7 +313,7 @@ def test_a_server_on_the_path_comes_first_unless_it_is_too_old(
     assert embedded.find_server() == embedded.bundled_server()
 
 
-def test_the_wheel_holds_a_server_of_version_7_or_later() -> None:
+def test_the_wheel_contains_a_server_of_version_7_or_later() -> None:
     bundled = embedded.bundled_server()
     assert bundled is not None
     printed = subprocess.run(
@@ -320,7 +322,7 @@ def test_the_wheel_holds_a_server_of_version_7_or_later() -> None:
     assert int(printed.partition("v=")[2].partition(".")[0]) >= 7
 
 
-def test_where_there_is_no_server_the_error_says_what_to_do(
+def test_without_a_server_the_error_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

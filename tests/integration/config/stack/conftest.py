@@ -1,4 +1,4 @@
-"""A whole installation for a test."""
+"""Fixtures: a whole installation for a test."""
 
 import os
 import uuid
@@ -14,7 +14,7 @@ from tests.support.installation import Installation
 
 @pytest.fixture
 def database_url(tmp_path: Path) -> Iterator[str]:
-    """A database of its own, of the kind that the test run uses."""
+    """A new database, of the kind that the test run uses."""
     given = os.environ["DATABASE_URL"]
     if given.startswith("sqlite"):
         yield f"sqlite:///{tmp_path / 'stack.sqlite3'}"
@@ -29,7 +29,7 @@ def database_url(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def installation(tmp_path: Path, database_url: str) -> Iterator[Installation]:
-    """A migrated installation; everything that it started ends with the test."""
+    """A migrated installation; all its processes end with the test."""
     made = Installation(tmp_path / "var", database_url)
     yield made
     made.stop()

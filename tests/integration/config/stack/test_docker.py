@@ -1,4 +1,4 @@
-"""A real backlog drained by containers of a real Docker engine."""
+"""Containers of a real Docker engine work off a real backlog."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from pods.providers.errors import ProviderError
 from tests.support.installation import FAST, Installation, ready, results, write_items
 
 IMAGE = "podfleet-agent-test:1"
-# An image with Python 3.10+; nothing is fetched that is not here already.
+# An image with Python 3.10+; nothing is downloaded.
 BASE = os.environ.get("TEST_BASE_IMAGE", "python:3.12-slim")
 
 
@@ -43,7 +43,7 @@ def agent_image() -> str:
 
 
 def account(installation: Installation) -> dict[str, object]:
-    """An account of three containers on this host; its options."""
+    """Create an account for three containers on this host; return its options."""
     options = {"network": "host", "capacity": 3, "hourly_usd": "0.2"}
     installation.rows("account", "box", "docker", json.dumps(options))
     return options
@@ -52,7 +52,7 @@ def account(installation: Installation) -> dict[str, object]:
 @pytest.mark.docker
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_three_containers_drain_a_backlog_and_none_is_left(
+def test_three_containers_work_off_a_backlog_and_none_is_left(
     installation: Installation,
     agent_image: str,
     monkeypatch: pytest.MonkeyPatch,

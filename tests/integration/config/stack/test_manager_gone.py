@@ -1,4 +1,4 @@
-"""With the manager killed for good, the pods of this machine end themselves (L7)."""
+"""The pods of this machine end themselves if the manager is killed and stays away (L7)."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ ITEMS = 1_200
 @pytest.mark.slow
 @pytest.mark.one_database
 @pytest.mark.parametrize("redis_too", [False, True], ids=["Redis lives on", "Redis dies too"])
-def test_pods_that_see_no_manager_end_themselves_and_a_later_one_loses_nothing(
+def test_pods_that_see_no_manager_end_themselves_and_a_later_manager_loses_nothing(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, redis_too: bool
 ) -> None:
     fleet, look = installation.fleet, installation.look

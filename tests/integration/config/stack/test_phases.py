@@ -19,7 +19,7 @@ from tests.support.installation import (
 
 @pytest.mark.timeout(300)
 @pytest.mark.takes(60)
-def test_one_pod_then_three_then_none_then_back(
+def test_a_fleet_runs_one_pod_then_three_then_none_then_one_again(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     fleet, look = installation.fleet, installation.look
@@ -27,27 +27,27 @@ def test_one_pod_then_three_then_none_then_back(
     fleet("enqueue", "emb", str(write_items(tmp_path / "a.txt", 2500)))
     installation.start(monkeypatch)
 
-    # max_instances is 1 by default: a single pod, however deep the backlog
+    # max_instances is 1 by default: a single pod for a backlog of any depth
     installation.until(lambda: ready(look("emb")) == 1)
     shown = fleet("show", "emb")
     assert len(shown["pods"]) == 1
     assert "max_instances is 1" in shown["last_decision"]
 
-    # raised while it runs: the next ticks add one at a time
+    # max_instances is raised while the fleet runs: each tick adds one pod
     fleet("set", "emb", "--max-instances", "3")
     installation.until(lambda: ready(look("emb")) == 3)
     spawned = installation.rows("spawned")
     assert [count for count, _ in spawned] == [1, 1, 1]
     assert all(b - a > TICK_SECONDS / 2 for (_, a), (_, b) in pairwise(spawned))
 
-    # empty: each is retired after its own idle time, down to none
+    # the backlog is empty: each pod is retired after its own idle time
     installation.until(lambda: look("emb")["pods"] == [], seconds=120)
     history = installation.rows("ended")
     assert [state for state, _ in history] == ["terminated"] * 3
     assert all(why.startswith("idle: idle for ") for _, why in history)
     assert agents(installation.var) == []
 
-    # back: so is the fleet
+    # new items arrive: the fleet runs again
     fleet("enqueue", "emb", str(write_items(tmp_path / "b.txt", 200)))
     installation.until(lambda: look("emb")["depth"] == 0)
     installation.until(lambda: look("emb")["pods"] == [])
@@ -68,7 +68,7 @@ def test_one_pod_then_three_then_none_then_back(
     ],
 )
 @pytest.mark.takes(45)
-def test_after_a_kill_of_everything_the_next_start_finds_the_pods_and_loses_nothing(
+def test_the_next_start_after_a_kill_of_everything_finds_the_pods_and_loses_nothing(
     installation: Installation,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -107,7 +107,7 @@ def test_after_a_kill_of_everything_the_next_start_finds_the_pods_and_loses_noth
 
 @pytest.mark.one_database
 @pytest.mark.takes(15)
-def test_the_command_line_says_what_is_wrong_and_with_which_status(
+def test_the_command_line_says_what_is_wrong_and_returns_the_right_status(
     installation: Installation, tmp_path: Path
 ) -> None:
     run = installation.run

@@ -1,4 +1,4 @@
-"""`up` and `down`: the whole stack in one command, restarted where it dies, stopped cleanly."""
+"""`up` and `down` start the whole stack, restart ended processes, and stop all of them cleanly."""
 
 import os
 import re
@@ -45,7 +45,7 @@ def celery_workers(var: Path) -> list[psutil.Process]:
 
 @pytest.mark.timeout(240)
 @pytest.mark.takes(20)
-def test_up_serves_with_passwords_restarts_what_dies_and_stops_cleanly(
+def test_up_asks_for_passwords_restarts_ended_processes_and_stops_cleanly(
     installation: Installation,
 ) -> None:
     embedded.stop(installation.var)
@@ -90,7 +90,7 @@ def test_up_serves_with_passwords_restarts_what_dies_and_stops_cleanly(
 
 @pytest.mark.timeout(120)
 @pytest.mark.takes(8)
-def test_down_stops_what_a_killed_up_left(
+def test_down_stops_the_processes_that_a_killed_up_left(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installation.start(monkeypatch)
@@ -102,7 +102,7 @@ def test_down_stops_what_a_killed_up_left(
 
 @pytest.mark.timeout(120)
 @pytest.mark.takes(30)
-def test_down_ends_an_up_that_runs_elsewhere(installation: Installation) -> None:
+def test_down_ends_an_up_in_another_terminal(installation: Installation) -> None:
     command = [sys.executable, "manage.py", "up", "--port", "0", "--flower-port", "0"]
     up = subprocess.Popen(
         command, env=installation.env, cwd=ROOT, stdout=subprocess.PIPE, text=True, bufsize=1

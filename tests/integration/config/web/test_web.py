@@ -1,4 +1,4 @@
-"""What the web pages do against those who should not be there."""
+"""How the web pages keep strangers out."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ from tests.support.factories import a_fleet
 pytestmark = pytest.mark.django_db
 LOGIN = "/admin/login/"
 PASSWORD = "correct horse battery staple"
-OPEN = {"healthz", "readyz"}  # what needs no login, and tells nothing but whether it works
+OPEN = {"healthz", "readyz"}  # pages that need no login, and show only whether it works
 
 
 def try_to_log_in(name: str, password: str, *, address: str = "203.0.113.7") -> Any:
@@ -26,7 +26,7 @@ def try_to_log_in(name: str, password: str, *, address: str = "203.0.113.7") -> 
     return answer.status_code
 
 
-def test_ten_wrong_passwords_lock_a_name_out_from_their_address_alone() -> None:
+def test_ten_wrong_passwords_lock_a_name_out_only_from_their_address() -> None:
     for name in ("ann", "bob"):
         User.objects.create_superuser(name, password=PASSWORD)
     for _ in range(settings.AXES_FAILURE_LIMIT):
@@ -36,7 +36,7 @@ def test_ten_wrong_passwords_lock_a_name_out_from_their_address_alone() -> None:
     assert try_to_log_in("ann", PASSWORD, address="198.51.100.1") == 302
 
 
-def test_pages_load_from_this_host_alone_and_stand_in_no_frame(admin_client: Client) -> None:
+def test_pages_load_only_from_this_host_and_cannot_be_framed(admin_client: Client) -> None:
     for page in (LOGIN, reverse("admin:index")):
         answer = admin_client.get(page)
         policy = answer["Content-Security-Policy"]
@@ -58,7 +58,7 @@ def patterns(resolver: URLResolver, prefix: str = "") -> list[str]:
     return found
 
 
-def test_every_page_but_the_health_checks_wants_a_login(client: Client) -> None:
+def test_every_page_except_the_health_checks_requires_a_login(client: Client) -> None:
     fleet = a_fleet()
     opened = []
     for pattern in patterns(get_resolver()):
@@ -74,13 +74,13 @@ def test_every_page_but_the_health_checks_wants_a_login(client: Client) -> None:
     assert set(opened) == {*OPEN, "admin/login/"}
 
 
-def test_health_checks_tell_nothing_but_health(client: Client) -> None:
+def test_health_checks_show_only_health(client: Client) -> None:
     assert client.get("/healthz").content == b"ok\n"
     assert set(client.get("/readyz").json()) == {"ready", "missing"}
 
 
 @pytest.mark.fault(70)
-def test_a_production_configuration_has_nothing_that_django_warns_of(tmp_path: Path) -> None:
+def test_django_has_no_warnings_about_a_production_configuration(tmp_path: Path) -> None:
     env = {
         **os.environ,
         "PODFLEET_PRODUCTION": "1",
@@ -98,7 +98,7 @@ def test_a_production_configuration_has_nothing_that_django_warns_of(tmp_path: P
     assert done.returncode == 0, done.stderr
 
 
-def test_tasks_come_as_json_alone() -> None:
+def test_tasks_are_accepted_only_as_json() -> None:
     assert settings.CELERY_ACCEPT_CONTENT == ["json"]
     assert settings.CELERY_TASK_SERIALIZER == "json"
 
