@@ -13,17 +13,17 @@ from kombu.utils.uuid import uuid
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 log = structlog.get_logger(__name__)
-# What a worker that was away finds at most: it drops as many expired messages within seconds.
+# A worker that was away drops this many expired messages within seconds.
 LONGEST_QUEUE: Final = 2000
 
 
 class App(Celery):
-    """Leaves out what may expire where nobody reads the queue: a broker's memory has an end."""
+    """Drops tasks that may expire if their queue is full, because a broker's memory is limited."""
 
-    def send_task(  # type: ignore[override]  # the rest goes through as it is
+    def send_task(  # type: ignore[override]  # the other arguments are passed on unchanged
         self, name: str, args: Any = None, kwargs: Any = None, **options: Any
     ) -> "AsyncResult[Any]":
-        """Send a task by name.
+        """Send a task by name, unless it may expire and its queue is full.
 
         Raises:
             OperationalError: the broker does not answer.
@@ -50,4 +50,4 @@ app.autodiscover_tasks()
 
 @setup_logging.connect
 def keep_our_logging(**_kwargs: object) -> None:
-    """Connected to nothing else: that alone keeps Celery from replacing Django's logging."""
+    """Keep Celery from replacing Django's logging; a receiver of this signal is enough for that."""

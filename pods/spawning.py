@@ -166,7 +166,9 @@ def _onward(pod: Pod) -> None:
         lifecycle.move(pod, TERMINATING, by="spawn", because=pod.retire_because)
         dispatch.send(dispatch.TEARDOWN, pod.pk)
     else:
-        lifecycle.move(pod, BOOTING, by="spawn", because="created", booted_at=utcnow())
+        lifecycle.move(
+            pod, BOOTING, by="spawn", because="its machine was created", booted_at=utcnow()
+        )
         dispatch.send(dispatch.CHECK, pod.pk, countdown=FIRST_PAUSE.total_seconds())
 
 

@@ -49,7 +49,7 @@ def some_pods(fleet: Fleet, accounts: list[Account], count: int, now: datetime) 
                 0,
             ),
             ("requested", "creating", "spawn", "the provider is asked for a machine", 1),
-            ("creating", "booting", "spawn", "created", 4),
+            ("creating", "booting", "spawn", "its machine was created", 4),
             ("booting", "ready", "health", "its agent sends heartbeats", 81),
         ):
             PodEvent.objects.create(
