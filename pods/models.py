@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 
-from pods import machine_names
+from pods import machine_names, price
 from pods.rules import ErrorKind, PodRule
 from pods.states import BILLABLE, ENDED, IN_TRANSIT, PodState
 
@@ -343,6 +343,4 @@ class PriceSegment(models.Model):
     def cost_usd(self, now: datetime, *, since: datetime | None = None) -> Decimal:
         """The cost in USD so far; from `since` on, if that is later than the start."""
         begin = max(self.since, since) if since else self.since
-        seconds = Decimal(((self.until or now) - begin).total_seconds())
-        cost: Decimal = max(seconds, Decimal(0)) * self.hourly_usd / 3600
-        return cost
+        return price.cost_usd(self.hourly_usd, (self.until or now) - begin)

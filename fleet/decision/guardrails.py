@@ -10,10 +10,9 @@ from typing import Final
 from fleet.decision.estimates import time_left
 from fleet.decision.sentence import plural, seconds_text
 from fleet.decision.values import Mode, Policy, Rule, Snapshot, Start
+from pods.price import HOUR_SECONDS, exact_seconds
 from pods.rules import PodRule
 from pods.states import READY
-
-HOUR: Final = Decimal(3600)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,11 +196,11 @@ def _budget(
 ) -> Bound | None:
     left = budget - spent
     committed = seen.hourly_usd + also
-    seconds = Decimal(wind_down(policy).total_seconds())
+    seconds = exact_seconds(wind_down(policy))
     money = f"${spent:.4f} of {which} (${budget}) is spent"
-    if left <= committed * seconds / HOUR:
+    if left <= committed * seconds / HOUR_SECONDS:
         # The dearest pods go first, until the money that is left pays for the drain of the others.
-        allowance = left * HOUR / seconds - also
+        allowance = left * HOUR_SECONDS / seconds - also
         prices = sorted(p.hourly_usd for p in seen.active)
         # A pod that costs nothing may stay.
         keep = sum(total <= allowance for total in accumulate(prices)) if left > 0 else 0

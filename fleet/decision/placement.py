@@ -10,7 +10,7 @@ from typing import Final
 
 from fleet.decision.sentence import hours_text, plural, seconds_text
 from fleet.decision.values import OfferFacts, Wanted
-from pods.costs.price import usd_per_million
+from pods.price import usd_per_million
 
 Kind = tuple[str, int]  # GPU type and count: the speed of a pod depends on them
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar
 
-from pods.costs.price import usd_per_item
+from pods.price import usd_per_item
 from pods.rules import PodRule
 from pods.states import ACTIVE, STOPPED, PodState
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
 
@@ -10,11 +10,11 @@ import structlog
 from django.db.models import Sum
 
 from fleet.models import Balance
-from fleet.money.ledger import cost_micros
 from pods.accounts import connecting
 from pods.accounts.connecting import CannotConnect, Connect
 from pods.base.clock import utcnow
 from pods.models import MICROS, Account, PriceSegment
+from pods.price import cost_micros
 from pods.providers.errors import ProviderError
 
 log = structlog.get_logger(__name__)
@@ -60,9 +60,7 @@ def booked_micros(account: Account, now: datetime) -> int:
     segments = PriceSegment.objects.filter(pod__account=account)
     closed = segments.filter(until__isnull=False).aggregate(n=Sum("cost_micros"))["n"] or 0
     running = segments.filter(until__isnull=True).values_list("hourly_usd", "since")
-    return int(closed) + sum(
-        cost_micros(hourly, max(now - since, timedelta(0))) for hourly, since in running
-    )
+    return int(closed) + sum(cost_micros(hourly, now - since) for hourly, since in running)
 
 
 def compare(account: Account, *, since: datetime) -> Compared | None:

@@ -15,10 +15,9 @@ from django.db.models import Q, Sum
 from fleet.money.spending import midnight, spent_by_fleet
 from pods.base.clock import utcnow
 from pods.models import MICROS, Pod, PriceSegment
+from pods.price import cost_micros, cost_usd
 
 DAY: Final = timedelta(days=1)
-MICROSECOND: Final = timedelta(microseconds=1)
-HOUR_MICROSECONDS: Final = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +58,6 @@ class Forecast:
     expected_usd: Decimal
 
 
-def cost_micros(hourly_usd: Decimal, lasted: timedelta) -> int:
-    """The cost of a time at a price, in 1/1,000,000 USD, rounded half up."""
-    exact = (lasted // MICROSECOND) * int(hourly_usd * MICROS)
-    return (2 * exact + HOUR_MICROSECONDS) // (2 * HOUR_MICROSECONDS)
-
-
 def day_costs(first: date, last: date) -> Sequence[DayCost]:
     """The spending from the start of `first` to the end of `last`, or until now. One query.
 
@@ -86,7 +79,7 @@ def day_costs(first: date, last: date) -> Sequence[DayCost]:
     )
     sums: Counter[tuple[date, str, str, str]] = Counter()
     for fleet, provider, gpu_type, hourly, since, until, booked in rows.iterator():
-        whole = booked if until is not None else cost_micros(hourly, max(now - since, timedelta(0)))
+        whole = booked if until is not None else cost_micros(hourly, now - since)
         for day, micros in _by_day(hourly, since, until or now, whole):
             if first <= day <= last:
                 sums[day, fleet, provider, gpu_type] += micros
@@ -128,7 +121,7 @@ def prices(by: str) -> Mapping[str, Price]:
         micros[key] += booked
     running = PriceSegment.objects.filter(until__isnull=True)
     for key, hourly, since in running.values_list(f"pod__{by}", "hourly_usd", "since"):
-        micros[key] += cost_micros(hourly, max(now - since, timedelta(0)))
+        micros[key] += cost_micros(hourly, now - since)
     items = dict(Pod.objects.order_by().values_list(by).annotate(n=Sum("done")))
     return {
         key: Price(micros=micros[key], items=items.get(key) or 0)
@@ -142,12 +135,12 @@ def forecast(now: datetime) -> Mapping[int, Forecast]:
     running = PriceSegment.objects.filter(until__isnull=True)
     for fleet_id, price in running.values_list("fleet_id", "hourly_usd"):
         hourly[fleet_id] = hourly.get(fleet_id, Decimal(0)) + price
-    left = Decimal((midnight(now) + DAY - now) // MICROSECOND) / HOUR_MICROSECONDS
+    left = midnight(now) + DAY - now
     return {
         fleet_id: Forecast(
             spent_usd=spent.today,
             hourly_usd=hourly.get(fleet_id, Decimal(0)),
-            expected_usd=spent.today + hourly.get(fleet_id, Decimal(0)) * left,
+            expected_usd=spent.today + cost_usd(hourly.get(fleet_id, Decimal(0)), left),
         )
         for fleet_id, spent in spent_by_fleet(now).items()
     }

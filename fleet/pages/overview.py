@@ -14,8 +14,8 @@ from fleet.decision.estimates import time_left
 from fleet.decision.values import Mode
 from fleet.models import Alert, Fleet, Limits, Sample, Tick
 from fleet.money.spending import midnight
+from pods import price
 from pods.base.clock import utcnow
-from pods.costs import price
 from pods.models import Pod
 from pods.states import READY, STOPPED, PodState
 

@@ -28,8 +28,8 @@ from fleet.tick.requesting import template_hash
 from pods import health
 from pods.agent_redis import heartbeats
 from pods.agent_redis.heartbeats import Beat, Consumer, HeartbeatsUnknown
-from pods.costs.price import usd_per_million
 from pods.models import Orphan, Pod
+from pods.price import usd_per_million
 from pods.states import BOOTING, READY, STOPPED
 
 BOOTS_MEASURED = 20

@@ -7,8 +7,8 @@ from django.db.models import Case, F, FloatField, Func, OuterRef, Subquery, Sum,
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
 
-from pods.costs.price import HOUR_SECONDS, MILLION
 from pods.models import MICROS, PodQuerySet, PriceSegment
+from pods.price import HOUR_SECONDS, MILLION
 
 
 class SecondsUntil(Func):

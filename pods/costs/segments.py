@@ -1,9 +1,10 @@
 """Books the costs of pods: price segments open, change and close with a pod's state."""
 
 from datetime import datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 
-from pods.models import MICROS, Pod, PriceSegment
+from pods.models import Pod, PriceSegment
+from pods.price import cost_micros
 from pods.states import CREATING, ENDED, FAILED, REQUESTED, RESUMING, STOPPED, PodState
 
 
@@ -37,9 +38,7 @@ def close(pod: Pod, *, at: datetime) -> None:
     """End the open segment at `at`, and store its cost."""
     for segment in PriceSegment.objects.filter(pod=pod, until__isnull=True):
         segment.until = max(at, segment.since)
-        segment.cost_micros = int(
-            (segment.cost_usd(segment.until) * MICROS).to_integral_value(ROUND_HALF_UP)
-        )
+        segment.cost_micros = cost_micros(segment.hourly_usd, segment.until - segment.since)
         segment.save(update_fields=["until", "cost_micros"])
 
 

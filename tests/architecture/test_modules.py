@@ -25,7 +25,7 @@ NAMES_WITHOUT_MEANING = {
 }
 PURE = (
     "fleet/decision/*.py",
-    "pods/costs/price.py",
+    "pods/price.py",
     "pods/states.py",
     "pods/rules.py",
     "pods/diagnosis.py",
@@ -33,7 +33,7 @@ PURE = (
 )
 PURE_MODULES = (
     "fleet.decision",
-    "pods.costs.price",
+    "pods.price",
     "pods.states",
     "pods.rules",
     "pods.diagnosis",

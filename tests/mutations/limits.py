@@ -133,7 +133,7 @@ LIMITS: Final = (
     Mutation(
         name="budget-pays-for-the-drain",
         file=GUARDRAILS,
-        before="if left <= committed * seconds / HOUR:",
+        before="if left <= committed * seconds / HOUR_SECONDS:",
         after="if left <= 0:",
         tests=(DECIDE + "test_a_budget_that_runs_out_retires_while_the_drain_can_still_be_paid",),
     ),

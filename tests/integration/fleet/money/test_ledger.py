@@ -14,6 +14,7 @@ from pods import lifecycle
 from pods.costs import segments
 from pods.emulators.base import SteppedClock
 from pods.models import MICROS, Pod, PriceSegment
+from pods.price import cost_micros
 from pods.providers.base import Capabilities
 from pods.providers.errors import Unavailable
 from pods.states import LOST, READY
@@ -65,11 +66,11 @@ def test_the_days_of_a_segment_add_up_to_its_booked_cost(
     since = NOON + timedelta(microseconds=start)
     until = since + timedelta(microseconds=lasts)
     segment = PriceSegment(hourly_usd=hourly, since=since, until=until)
-    booked = int((segment.cost_usd(until) * MICROS).to_integral_value("ROUND_HALF_UP"))
+    booked = cost_micros(hourly, until - since)
     days = list(ledger._by_day(hourly, since, until, booked))
     assert sum(micros for _, micros in days) == booked
     assert all(micros >= 0 for _, micros in days)
-    assert ledger.cost_micros(hourly, until - since) == booked
+    assert int((segment.cost_usd(until) * MICROS).to_integral_value("ROUND_HALF_UP")) == booked
 
 
 def test_the_ledger_agrees_with_the_sums_of_the_guardrails(time: SteppedClock) -> None:

@@ -1,16 +1,27 @@
 """The only formulas for the cost of time and items at a price. Pure."""
 
 from datetime import timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
 HOUR_SECONDS: Final = 3600
 MILLION: Final = 1_000_000
+MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def exact_seconds(time: timedelta) -> Decimal:
+    """The time in seconds, exact: a float of seconds is not."""
+    return Decimal(time // MICROSECOND) / MILLION
 
 
 def cost_usd(hourly_usd: Decimal, lasted: timedelta) -> Decimal:
-    """The cost of this time; a negative time costs nothing."""
-    return hourly_usd * max(Decimal(lasted.total_seconds()), Decimal(0)) / HOUR_SECONDS
+    """The cost of a time at a price in USD, not rounded; a negative time costs nothing."""
+    return hourly_usd * max(exact_seconds(lasted), Decimal(0)) / HOUR_SECONDS
+
+
+def cost_micros(hourly_usd: Decimal, lasted: timedelta) -> int:
+    """The same cost in 1/1,000,000 USD, rounded half up, as it is booked."""
+    return int((cost_usd(hourly_usd, lasted) * MILLION).to_integral_value(ROUND_HALF_UP))
 
 
 def usd_per_item(hourly_usd: Decimal, items_per_second: float | None) -> Decimal | None:
