@@ -97,8 +97,13 @@ def _write(pod: Pod, changes: dict[str, Any], *, events: list[PodEvent]) -> None
         PodEvent.objects.bulk_create(events)
 
 
-def insert(pod: Pod, *, by: str, rule: PodRule, because: str) -> None:
-    """Insert a new pod's row with its first event; from now on it counts against every guardrail."""
+def insert(
+    pod: Pod, *, by: str, rule: PodRule, because: str, billed_since: datetime | None = None
+) -> None:
+    """Insert a new pod's row with its first event; from now on it counts against every guardrail.
+
+    `billed_since`: when its machine was first seen without a row; None: it is booked from now on.
+    """
     now = utcnow()
     pod.state_since, pod.because = now, because[:LONGEST_BECAUSE]
     if pod.status in IN_TRANSIT and pod.due_at is None:
@@ -107,7 +112,7 @@ def insert(pod: Pod, *, by: str, rule: PodRule, because: str) -> None:
         pod.save(force_insert=True)
         event = _event(pod, now, by=by, rule=rule, because=because, after=pod.status)
         event.save(force_insert=True)
-        segments.begin(pod, now=now)
+        segments.begin(pod, since=min(billed_since or now, now))
 
 
 def move(

@@ -61,7 +61,7 @@ def pod_of_machine(
     tag: str,
     **more: Any,
 ) -> Pod:
-    """The row of a machine that runs without one; its costs are booked from now on.
+    """The row of a machine that runs without one.
 
     `token`: differs from the machine's token if another row holds that one. Such a row gets its own
     name, because the other row's pod uses the machine's name in Redis too.

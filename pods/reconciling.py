@@ -134,7 +134,7 @@ def _deal_with(
         if template is None:
             _destroy_unowned(account, provider, machine, done)
         else:
-            _give_row(account, template, machine, done)
+            _give_row(account, template, machine, seen, done)
 
 
 def _sight(account: Account, machine: Machine, now: datetime) -> Orphan:
@@ -165,7 +165,9 @@ def _fleet_id(machine: Machine) -> int | None:
     return name.fleet_id
 
 
-def _give_row(account: Account, template: Template, machine: Machine, done: Reconciled) -> None:
+def _give_row(
+    account: Account, template: Template, machine: Machine, seen: Orphan, done: Reconciled
+) -> None:
     """Adopt the machine, or give it a row that ends it; in both cases it counts from now on.
 
     The machine was most likely made like the newest pod of its fleet, so the row copies that pod.
@@ -195,6 +197,7 @@ def _give_row(account: Account, template: Template, machine: Machine, done: Reco
             by="reconcile",
             rule=PodRule.ADOPTED if adopt else PodRule.ORPHAN,
             because=f"found without a row: {'adopted' if adopt else 'destroyed'}",
+            billed_since=seen.first_seen_at,
         )
     except IntegrityError:
         return  # another reconciliation, or the machine's spawn, was first

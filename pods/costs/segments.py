@@ -8,10 +8,10 @@ from pods.price import cost_micros
 from pods.states import CREATING, ENDED, FAILED, REQUESTED, RESUMING, STOPPED, PodState
 
 
-def begin(pod: Pod, *, now: datetime) -> None:
-    """Book a new row: an adopted pod bills from now on, a requested pod does not yet."""
+def begin(pod: Pod, *, since: datetime) -> None:
+    """Book a new row: an adopted pod bills from `since` on, a requested pod does not yet."""
     if pod.status is not REQUESTED:
-        reprice(pod, pod.hourly_usd, now=now)
+        reprice(pod, pod.hourly_usd, now=since)
 
 
 def follow(pod: Pod, before: PodState, after: PodState, *, now: datetime) -> None:
@@ -21,7 +21,10 @@ def follow(pod: Pod, before: PodState, after: PodState, *, now: datetime) -> Non
         close(pod, at=min(end, now))
     elif after is STOPPED:
         reprice(pod, pod.stopped_hourly_usd, now=now)
-    elif (after is CREATING and before is REQUESTED) or after is RESUMING or before in ENDED:
+    elif before in ENDED:  # its machine is seen again
+        since = now if still_there(pod) else min(pod.asked_at or now, now)
+        reprice(pod, pod.hourly_usd, now=since)
+    elif (after is CREATING and before is REQUESTED) or after is RESUMING:
         reprice(pod, pod.hourly_usd, now=now)
 
 
@@ -42,14 +45,16 @@ def close(pod: Pod, *, at: datetime) -> None:
         segment.save(update_fields=["until", "cost_micros"])
 
 
-def still_there(pod: Pod) -> None:
-    """Reopen the last segment, because a pod that was booked as gone was seen and billed all along."""
+def still_there(pod: Pod) -> bool:
+    """Reopen the last segment of a pod that was booked as gone and billed; False: it has none."""
     if PriceSegment.objects.filter(pod=pod, until__isnull=True).exists():
-        return
+        return True
     last = PriceSegment.objects.filter(pod=pod).order_by("-since", "-pk").first()
-    if last is not None:
-        last.until, last.cost_micros = None, 0
-        last.save(update_fields=["until", "cost_micros"])
+    if last is None:
+        return False
+    last.until, last.cost_micros = None, 0
+    last.save(update_fields=["until", "cost_micros"])
+    return True
 
 
 def never_billed(pod: Pod) -> None:

@@ -274,6 +274,16 @@ PODS_AND_MACHINES: Final = (
         ),
     ),
     Mutation(
+        name="ledger-has-no-gap-after-a-wrong-proof",
+        file="pods/costs/segments.py",
+        before="now if still_there(pod) else min(pod.asked_at or now, now)",
+        after="now",
+        tests=(
+            ENDS + "test_a_machine_that_was_proved_gone_and_lives_is_booked_for_the_whole_time",
+            ENDS + "test_a_machine_whose_spawn_was_given_up_is_booked_since_it_was_asked_for",
+        ),
+    ),
+    Mutation(
         name="ledger-goes-on-after-a-destroy-without-effect",
         file=TEARDOWN,
         before="if machine is not None and pod.destroy_asked_at is not None:",

@@ -6,12 +6,14 @@ import pytest
 
 from fleet.models import Fleet
 from fleet.tick import requesting
-from pods import health, teardown
+from pods import health, lifecycle, spawning, teardown
+from pods.accounts import connecting
 from pods.agent.protocol import AgentState
 from pods.base import clock
 from pods.emulators.base import Reply
 from pods.models import Account, Installation, Orphan, Pod, PriceSegment
 from pods.rules import PodRule
+from pods.states import CREATING
 from tests.support.rigs.runpod_rig import POD, PODS
 from tests.support.world import PROBLEM, World, reply, state
 
@@ -287,6 +289,62 @@ def test_a_living_machine_of_an_ended_row_counts_again_and_is_destroyed(world: W
     assert world.reconcile().resurrected == [ended.external_id]
     assert list(Pod.objects.billable()) == [ended]
     world.run(1200, until=lambda: state(pod) == "terminated")
+
+
+@pytest.mark.fault(36)
+def test_a_machine_that_was_proved_gone_and_lives_is_booked_for_the_whole_time(
+    world: World,
+) -> None:
+    pod = world.booted()
+    machine = world.rig.state.pods[str(pod.external_id)]
+    world.rig.server.faults.answer("DELETE", POD, Reply(status=204), times=50)
+    teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="x", drain=False)
+    machine.known_from = machine.listed_from = clock.utcnow() + timedelta(days=365)
+    world.run(900, until=lambda: state(pod) == "terminated")
+    world.rig.clock.advance(5 * 3600)
+    machine.known_from = machine.listed_from = clock.utcnow()
+    world.rig.server.faults.clear()
+    assert world.reconcile().resurrected == [pod.external_id]
+    assert _booked(pod) == pytest.approx(_billed(world, pod), abs=0.001)
+    world.run(1200, until=lambda: state(pod) == "terminated")
+    assert _booked(pod) == pytest.approx(_billed(world, pod), abs=0.001)
+
+
+def test_a_machine_whose_spawn_was_given_up_is_booked_since_it_was_asked_for(
+    world: World,
+) -> None:
+    pod = world.requested()
+    lifecycle.move(pod, CREATING, by="test", because="claimed", asked_at=clock.utcnow())
+    machine = world.provider.create(
+        connecting.spec(pod, redis_url="redis://redis:6379/0"), token=pod.client_token.hex
+    )
+    spawning._give_up(pod, PodRule.NO_ANSWER, "no answer")
+    assert not PriceSegment.objects.filter(pod=pod).exists()
+    world.rig.clock.advance(3600)
+    assert world.reconcile().resurrected == [machine.external_id]
+    assert _booked(pod) == pytest.approx(
+        float(world.rig.state.bill.total(machine.external_id, now=clock.utcnow())), abs=0.001
+    )
+
+
+def test_a_machine_without_a_row_is_booked_since_it_was_first_seen(world: World) -> None:
+    pod = world.booted()
+    Pod.objects.filter(pk=pod.pk).delete()
+    world.reconcile()
+    first_seen = clock.utcnow()
+    world.rig.clock.advance(3600)
+    world.reconcile()
+    row = Pod.objects.get()
+    assert (row.external_id, row.state) == (pod.external_id, "terminating")
+    assert PriceSegment.objects.get(pod=row).since == first_seen
+
+
+def _booked(pod: Pod) -> float:
+    return float(sum(s.cost_usd(clock.utcnow()) for s in PriceSegment.objects.filter(pod=pod)))
+
+
+def _billed(world: World, pod: Pod) -> float:
+    return float(world.rig.state.bill.total(str(pod.external_id), now=clock.utcnow()))
 
 
 @pytest.mark.fault(28)
