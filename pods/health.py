@@ -1,7 +1,8 @@
 """The health of pods: a sweep per account finds unhealthy pods, a check per pod acts."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 from django.db import transaction
@@ -19,7 +20,7 @@ from pods.providers.base import Capabilities, Machine, Phase, Provider
 from pods.providers.errors import NotFound, ProviderError
 from pods.rules import INFERRED_RULES, PodRule
 from pods.sightings import Sighting, facts_of, sighting
-from pods.states import BOOTING, DRAINING, ENDED, LOST, READY, STOPPED, TERMINATING
+from pods.states import BOOTING, DRAINING, LOST, READY, STOPPED, TERMINATING
 
 WATCHED: Final = (BOOTING, READY, STOPPED)
 # S15: at most this share of a fleet's pods (but always one) is ended on inference in a window.
@@ -50,12 +51,13 @@ def sweep_account(account: Account, *, connect: Connect = connecting.connect) ->
         return 0
     machines, capabilities = _list(account, connect)
     readings = _read(pods)
-    ill = 0
+    ill, booked = 0, segments.open_prices(pods)
     for pod in pods:
         machine = None if machines is None else machines.get(pod.external_id or "")
         seen = sighting(pod, machine, readings, asked=machines is not None, at=utcnow())
         _hear(pod, seen, away=away)
         _see(pod, seen)
+        _follow_price(pod, machine, booked.get(pod.pk))
         if diagnose(facts_of(pod, seen, capabilities)) is not Finding.HEALTHY:
             dispatch.send(dispatch.CHECK, pod.pk)
             ill += 1
@@ -221,7 +223,7 @@ def _hear(pod: Pod, seen: Sighting, *, away: bool) -> None:
 
 
 def _see(pod: Pod, seen: Sighting) -> None:
-    """Store what was seen in the row's facts, and a new price in the ledger."""
+    """Store what was seen in the row's facts."""
     machine = seen.machine
     if machine is not None:
         pod.absent_since = None
@@ -234,15 +236,11 @@ def _see(pod: Pod, seen: Sighting) -> None:
         pod.note = said.note[:500]
         idle = timedelta(milliseconds=said.idle_ms)
         pod.idle_since = beat_at - idle if said.idle_ms else None
-    if machine is not None and machine.phase is Phase.RUNNING and machine.hourly_usd is not None:
-        _follow_price(pod, machine, seen.at)
 
 
-def _follow_price(pod: Pod, machine: Machine, now: datetime) -> None:
-    assert machine.hourly_usd is not None
-    if machine.hourly_usd == pod.hourly_usd or pod.status in ENDED:
+def _follow_price(pod: Pod, machine: Machine | None, booked_usd: Decimal | None) -> None:
+    """Book a price that the vendor changed; a ledger that differs from the row is mended too."""
+    if machine is None or machine.phase is not Phase.RUNNING or machine.hourly_usd is None:
         return
-    lifecycle.note(pod, by="health", because=f"price {pod.hourly_usd} → {machine.hourly_usd} USD/h")
-    Pod.objects.filter(pk=pod.pk).update(hourly_usd=machine.hourly_usd)
-    pod.hourly_usd = machine.hourly_usd
-    segments.reprice(pod, machine.hourly_usd, now=now)
+    if pod.status in {BOOTING, READY}:
+        lifecycle.follow_price(pod, hourly_usd=machine.hourly_usd, booked_usd=booked_usd)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import structlog
@@ -165,6 +166,8 @@ def move(
 def remember(pod: Pod, external_id: str, **changes: Any) -> None:
     """Store the machine's id, once, before anything else: from now on we know what bills.
 
+    A price in `changes` goes into the ledger in the same transaction.
+
     Raises:
         DuplicateMachine: another row has this id, or this row has another id.
         Overtaken: the row changed since it was read.
@@ -173,14 +176,38 @@ def remember(pod: Pod, external_id: str, **changes: Any) -> None:
         raise DuplicateMachine(f"{pod}'s machine is {pod.external_id}, not {external_id}")
     now, because = utcnow(), f"its machine is {external_id} at {pod.provider}"
     try:
-        _write(
-            pod,
-            {"external_id": external_id, **changes},
-            events=[_event(pod, now, by="spawn", because=because)],
-        )
+        with transaction.atomic():
+            _write(
+                pod,
+                {"external_id": external_id, **changes},
+                events=[_event(pod, now, by="spawn", because=because)],
+            )
+            if "hourly_usd" in changes:
+                segments.reprice(pod, pod.hourly_usd, now=now)
     except IntegrityError as exc:
         pod.external_id = None
         raise DuplicateMachine(f"{external_id} at {pod.provider} belongs to another row") from exc
+
+
+def follow_price(pod: Pod, *, hourly_usd: Decimal, booked_usd: Decimal | None) -> None:
+    """Put the vendor's price of a pod that runs into its row, its history and the ledger, together.
+
+    `booked_usd`: the price of its open segment; None: it has none, which is mended from its last end
+    on. Does nothing where the row changed since it was read: the next look decides again.
+    """
+    if pod.hourly_usd == hourly_usd == booked_usd:
+        return
+    now = utcnow()
+    with transaction.atomic():
+        same = Pod.objects.filter(version=pod.version, pk=pod.pk)
+        if not same.update(hourly_usd=hourly_usd):
+            return
+        if pod.hourly_usd != hourly_usd:
+            note(pod, by="health", because=f"price {pod.hourly_usd} → {hourly_usd} USD/h")
+        if booked_usd is None:
+            segments.still_there(pod)
+        segments.reprice(pod, hourly_usd, now=now)
+    pod.hourly_usd = hourly_usd
 
 
 def note(pod: Pod, *, by: str, because: str, rule: PodRule | None = None) -> None:

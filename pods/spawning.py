@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any, Final
 
+from django.db import transaction
 from redis import RedisError
 
 from pods import dispatch, lifecycle
@@ -156,7 +157,6 @@ def _record(pod: Pod, machine: Machine) -> None:
     except DuplicateMachine as exc:
         _give_up(pod, PodRule.DUPLICATE_MACHINE, str(exc))
         return
-    segments.reprice(pod, pod.hourly_usd, now=utcnow())
     _onward(pod)
 
 
@@ -192,8 +192,9 @@ def _destroy_what_was_refused(pod: Pod, error: Refused) -> None:
 def _give_up(pod: Pod, rule: PodRule, because: str) -> None:
     """End the pod without a machine; if it was retired meanwhile, that rule stays."""
     rule = PodRule(pod.retire_rule) if pod.retire_rule else rule
-    lifecycle.move(pod, FAILED, by="spawn", rule=rule, because=because)
-    segments.never_billed(pod)
+    with transaction.atomic():
+        lifecycle.move(pod, FAILED, by="spawn", rule=rule, because=because)
+        segments.never_billed(pod)
     fencing.forget(pod)
 
 

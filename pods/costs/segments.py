@@ -1,7 +1,10 @@
 """Books the costs of pods: price segments open, change and close with a pod's state."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+
+from django.db import transaction
 
 from pods.models import Pod, PriceSegment
 from pods.price import cost_micros
@@ -33,8 +36,17 @@ def reprice(pod: Pod, hourly_usd: Decimal, *, now: datetime) -> None:
     running = PriceSegment.objects.filter(pod=pod, until__isnull=True).first()
     if running is not None and running.hourly_usd == hourly_usd:
         return
-    close(pod, at=now)
-    PriceSegment.objects.create(pod=pod, fleet_id=pod.fleet_id, hourly_usd=hourly_usd, since=now)
+    with transaction.atomic():
+        close(pod, at=now)
+        PriceSegment.objects.create(
+            pod=pod, fleet_id=pod.fleet_id, hourly_usd=hourly_usd, since=now
+        )
+
+
+def open_prices(pods: Sequence[Pod]) -> Mapping[int, Decimal]:
+    """USD/hour of each pod's open segment, by the pod's id. One query."""
+    running = PriceSegment.objects.filter(pod__in=[pod.pk for pod in pods], until__isnull=True)
+    return dict(running.values_list("pod_id", "hourly_usd"))
 
 
 def close(pod: Pod, *, at: datetime) -> None:

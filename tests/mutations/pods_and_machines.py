@@ -284,6 +284,16 @@ PODS_AND_MACHINES: Final = (
         ),
     ),
     Mutation(
+        name="a-late-price-opens-no-segment",
+        file=LIFECYCLE,
+        before="same = Pod.objects.filter(version=pod.version, pk=pod.pk)",
+        after="same = Pod.objects.filter(pk=pod.pk)",
+        tests=(
+            "tests/integration/pods/test_prices_survive.py::"
+            "test_a_price_that_a_sweep_saw_before_the_pods_end_opens_no_segment",
+        ),
+    ),
+    Mutation(
         name="ledger-goes-on-after-a-destroy-without-effect",
         file=TEARDOWN,
         before="if machine is not None and pod.destroy_asked_at is not None:",
