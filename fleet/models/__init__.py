@@ -1,4 +1,4 @@
-"""Rows of the demand side."""
+"""The rows of fleets: what operators want, what ticks decided, alerts and measurements."""
 
 from fleet.models.alerts import Alert, Channel, Delivery
 from fleet.models.balances import Balance, Sample

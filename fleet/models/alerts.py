@@ -1,4 +1,4 @@
-"""Rows of alerts: their causes, the channels that they go to, and each delivery."""
+"""The rows of alerts: their causes, their channels and each delivery."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -15,18 +15,18 @@ class AlertQuerySet(models.QuerySet["Alert"]):
     """Questions about alerts."""
 
     def open(self) -> "AlertQuerySet":
-        """Alerts whose cause lasts."""
+        """The alerts whose cause lasts."""
         return self.filter(resolved_at=None)
 
     def loud(self, now: datetime) -> "AlertQuerySet":
-        """Open alerts that nobody has acknowledged or put off."""
+        """The open alerts that nobody has acknowledged or snoozed."""
         return self.open().filter(
             models.Q(snoozed_until=None) | models.Q(snoozed_until__lte=now), acknowledged_at=None
         )
 
 
 class Alert(models.Model):
-    """One cause, from when it began until it ended. At most one is open for a cause and a subject."""
+    """An alert, from the start of its cause to the end. One can be open for a cause and subject."""
 
     cause = models.CharField(max_length=30, choices=CAUSES)
     subject = models.CharField(max_length=80)
@@ -35,8 +35,8 @@ class Alert(models.Model):
     )
     severity = models.CharField(max_length=10, choices=SEVERITIES)
     text = models.CharField(max_length=600)
-    round = models.PositiveIntegerField(default=1)  # of the rule: rises when it is to be told again
-    told = models.BooleanField(default=False)  # this round was handed to the channels
+    round = models.PositiveIntegerField(default=1)  # the rule raises it to announce the alert again
+    told = models.BooleanField(default=False)  # deliveries of this round exist
     announcements = models.PositiveIntegerField(default=0)
     first_seen_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()
@@ -49,7 +49,7 @@ class Alert(models.Model):
     objects = AlertQuerySet.as_manager()
 
     class Meta:
-        """The database holds that a cause is open once."""
+        """The database allows one open alert for a cause and a subject."""
 
         constraints: ClassVar = [
             models.UniqueConstraint(
@@ -70,13 +70,16 @@ class Alert(models.Model):
 
 
 class Channel(models.Model):
-    """Where alerts are sent to."""
+    """A place to which alerts are sent."""
 
     name = models.CharField(max_length=60, unique=True)
     # Encrypted: the address holds a token or a password. Read and written by fleet/alerts/delivering.py.
     sealed_url = models.TextField(editable=False)
     min_severity = models.CharField(
-        max_length=10, choices=SEVERITIES, default=Severity.WARNING.value
+        max_length=10,
+        choices=SEVERITIES,
+        default=Severity.WARNING.value,
+        help_text="The channel receives alerts of this severity and above.",
     )
     enabled = models.BooleanField(default=True)
 
@@ -88,12 +91,12 @@ class Delivery(models.Model):
     """One announcement of one alert on one channel."""
 
     class State(models.TextChoices):
-        """How far it is."""
+        """The progress of a delivery."""
 
         PENDING = "pending"
-        SENDING = "sending"  # claimed; whether it went out is not known until it is recorded
+        SENDING = "sending"  # claimed; until the result is recorded, it may or may not be sent
         SENT = "sent"
-        FAILED = "failed"  # given up
+        FAILED = "failed"  # not tried again
 
     alert = models.ForeignKey(Alert, on_delete=models.CASCADE, related_name="deliveries")
     channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="deliveries")
@@ -101,12 +104,12 @@ class Delivery(models.Model):
     state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
     attempts = models.PositiveIntegerField(default=0)
     claim = models.CharField(max_length=32, blank=True, default="")
-    due_at = models.DateTimeField()  # of the next try; of a claimed one, when its claim ends
+    due_at = models.DateTimeField()  # the time of the next try, or the end of the claim
     sent_at = models.DateTimeField(null=True, blank=True)
     last_error = models.CharField(max_length=300, blank=True, default="")
 
     class Meta:
-        """Once for each announcement and channel."""
+        """There is one delivery for each announcement and channel."""
 
         verbose_name_plural = "deliveries"
         constraints: ClassVar = [

@@ -1,4 +1,4 @@
-"""Rows of measurements: how fleets stood at each tick, and what vendors say of accounts' money."""
+"""The rows of measurements: fleets at each tick, and the accounts' balances at the vendors."""
 
 from decimal import Decimal
 from typing import ClassVar
@@ -7,11 +7,12 @@ from django.db import models
 
 
 class Sample(models.Model):
-    """How a fleet stood at one tick, for charts. Only inserted, thinned with age."""
+    """The state of a fleet at one tick, for charts. Rows are only inserted, and thinned with age."""
 
     fleet = models.ForeignKey("fleet.Fleet", on_delete=models.CASCADE, related_name="samples")
     at = models.DateTimeField()
-    # 2: the first of its hour, 1: of its five minutes, 0: another. Charts and retention go by it.
+    # 2: the first of its hour, 1: the first of its five minutes, 0: another one. Charts and
+    # retention use it.
     grain = models.PositiveSmallIntegerField(default=0)
     depth = models.BigIntegerField(null=True)  # NULL: unknown
     pods = models.PositiveIntegerField()  # that may bill
@@ -21,7 +22,7 @@ class Sample(models.Model):
     spent_today_usd = models.DecimalField(max_digits=14, decimal_places=6, default=Decimal(0))
 
     class Meta:
-        """Read a fleet, a grain and a stretch of time at once."""
+        """The index serves reads of one fleet, one grain and one time range."""
 
         indexes: ClassVar = [
             models.Index(fields=["fleet", "grain", "at"], name="sample_fleet_grain_at"),
@@ -33,15 +34,15 @@ class Sample(models.Model):
 
 
 class Balance(models.Model):
-    """What a vendor said of an account's money, and what our ledger said at the same moment."""
+    """An account's balance at the vendor, and the sum in our ledger at the same moment."""
 
     account = models.ForeignKey("pods.Account", on_delete=models.CASCADE, related_name="balances")
     at = models.DateTimeField()
     usd = models.DecimalField(max_digits=14, decimal_places=6)
-    booked_micros = models.BigIntegerField()  # of 1 USD, all that the account has cost until then
+    booked_micros = models.BigIntegerField()  # millionths of 1 USD: the account's cost until then
 
     class Meta:
-        """Read newest first, an account at a time."""
+        """The index serves reads of one account, newest first."""
 
         indexes: ClassVar = [models.Index(fields=["account", "-at"], name="balance_account_at")]
 

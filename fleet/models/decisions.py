@@ -1,4 +1,4 @@
-"""Rows of the scale decision: who may decide on a fleet, and what each tick decided."""
+"""The rows of decisions: who may decide on a fleet, and what each tick decided."""
 
 from decimal import Decimal
 from typing import ClassVar
@@ -9,7 +9,7 @@ from fleet.models.fleets import Fleet
 
 
 class Lease(models.Model):
-    """Who decides on a fleet now. The token only grows: a slow holder finds itself out of date."""
+    """The right to decide on a fleet. The token only grows, so a slow holder sees that it is late."""
 
     fleet = models.OneToOneField(Fleet, on_delete=models.CASCADE, related_name="lease")
     holder = models.CharField(max_length=100, blank=True, default="")
@@ -21,11 +21,11 @@ class Lease(models.Model):
 
 
 class Tick(models.Model):
-    """One decision of one fleet: what was seen, what was wished, what held it back. Only inserted."""
+    """One decision on one fleet: the facts, the wish and each rule's part. Rows are only inserted."""
 
     fleet = models.ForeignKey(Fleet, on_delete=models.CASCADE, related_name="ticks")
     at = models.DateTimeField()
-    token = models.PositiveBigIntegerField()  # of the lease it was decided under
+    token = models.PositiveBigIntegerField()  # the token of the lease under which it was made
     depth = models.BigIntegerField(null=True)  # NULL: unknown
     pending = models.BigIntegerField(default=0)
     oldest_seconds = models.FloatField(null=True)
@@ -38,14 +38,14 @@ class Tick(models.Model):
     items_per_second = models.FloatField(null=True)
     hourly_usd = models.DecimalField(max_digits=12, decimal_places=6, default=Decimal(0))
     spent_today_usd = models.DecimalField(max_digits=14, decimal_places=6, default=Decimal(0))
-    binding = models.CharField(max_length=40, blank=True, default="")
+    binding = models.CharField("binding rule", max_length=40, blank=True, default="")
     sentence = models.CharField(max_length=600)
     steps = models.JSONField(default=list)
-    snapshot = models.JSONField(default=dict)  # can be replayed through decide()
+    snapshot = models.JSONField(default=dict)  # decide() can replay it
     milliseconds = models.PositiveIntegerField(default=0)
 
     class Meta:
-        """Read newest first, a fleet at a time; a lease's token decides once."""
+        """The index serves reads of one fleet, newest first. One token makes one decision."""
 
         verbose_name = "decision"
         indexes: ClassVar = [

@@ -1,4 +1,4 @@
-"""Rows that say what operators want: fleets, the limits of the installation, overrides."""
+"""The rows that operators edit: fleets, the limits of the installation, overrides."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -17,10 +17,11 @@ from pods.agent import protocol
 from pods.models import check_object
 
 NAME = RegexValidator(
-    r"^[a-z0-9][a-z0-9-]{0,39}\Z", "use 1-40 of a-z, 0-9 and -, not beginning with -"
+    r"^[a-z0-9][a-z0-9-]{0,39}\Z",
+    "use 1 to 40 of the characters a-z, 0-9 and -; the first one must not be -",
 )
 HANDLER = RegexValidator(
-    r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z", "name it package.module:function, as the agent imports it"
+    r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z", "give package.module:function, as the agent imports it"
 )
 MODES = [(m.value, m.value.replace("_", " ")) for m in Mode]
 
@@ -47,7 +48,7 @@ def seconds(default: int, help_text: str) -> "models.PositiveIntegerField[Any, A
 
 
 class Backlog(models.TextChoices):
-    """Where the items of a fleet wait."""
+    """The kind of backlog in which the items of a fleet wait."""
 
     REDIS_STREAM = "redis_stream", "Redis stream and consumer group"
     CELERY_REDIS = "celery_redis", "Celery queue on Redis"
@@ -55,10 +56,10 @@ class Backlog(models.TextChoices):
 
 
 class IdleAction(models.TextChoices):
-    """What becomes of an idle pod."""
+    """What happens to an idle pod."""
 
     DESTROY = "destroy", "destroy it"
-    STOP = "stop", "stop it and keep its disk, where the provider can"
+    STOP = "stop", "stop it and keep its disk, if the provider can stop pods"
 
 
 def _are_numbers(*values: object) -> bool:
@@ -74,97 +75,144 @@ class Fleet(models.Model):
 
     backlog = models.CharField(max_length=20, choices=Backlog.choices, default=Backlog.REDIS_STREAM)
     backlog_url = models.CharField(
-        max_length=300, blank=True, default="", help_text="Empty: the Redis of this installation."
+        max_length=300,
+        blank=True,
+        default="",
+        help_text="Address of the Redis or the broker with the backlog. Empty: the Redis of this "
+        "installation.",
     )
     stream = models.CharField(
-        max_length=200, default="embedding_tasks", help_text="The stream, or the Celery queue."
+        max_length=200,
+        default="embedding_tasks",
+        help_text="Name of the stream or of the Celery queue.",
     )
-    group = models.CharField(max_length=200, default="embedding_tasks", help_text="Consumer group.")
+    group = models.CharField(
+        max_length=200,
+        default="embedding_tasks",
+        help_text="Consumer group that reads the stream.",
+    )
     results = models.CharField(
-        max_length=200, blank=True, default="", help_text="Result stream; empty: <stream>:results."
+        max_length=200, blank=True, default="", help_text="Result stream. Empty: <stream>:results."
     )
     reply_to = models.CharField(
         max_length=500,
         blank=True,
         default="",
-        help_text="Further streams that an item's reply_to may name, besides <results>:*, as "
-        "app-a:*,app-b:results.",
+        help_text="Further streams that an item's reply_to may name, besides <results>:*. "
+        "Example: app-a:*,app-b:results.",
     )
     longest_results = models.PositiveIntegerField(
         default=0,
-        help_text="Entries that a result stream keeps, about, the newest; 0: all. Older ones are "
-        "gone, exported or not.",
+        help_text="About how many entries each result stream keeps, the newest ones. 0: all. Older "
+        "results are lost, even if you have not exported them.",
     )
 
     target_depth_per_pod = models.PositiveIntegerField(
         default=1000, validators=[MinValueValidator(1)], help_text="Items that justify one pod."
     )
-    min_instances = models.PositiveIntegerField(default=0)
-    max_instances = models.PositiveIntegerField(default=1)
-    spawn_per_tick = models.PositiveIntegerField(default=1, validators=[MinValueValidator(1)])
-    idle_seconds = seconds(120, "A pod idle for so long is retired.")
+    min_instances = models.PositiveIntegerField(default=0, help_text="The fewest pods.")
+    max_instances = models.PositiveIntegerField(
+        default=1, help_text="The most pods; at least min_instances."
+    )
+    spawn_per_tick = models.PositiveIntegerField(
+        default=1, validators=[MinValueValidator(1)], help_text="The most new pods in one tick."
+    )
+    idle_seconds = seconds(120, "A pod that has been idle for this time is retired.")
     idle_action = models.CharField(
-        max_length=10, choices=IdleAction.choices, default=IdleAction.DESTROY
+        max_length=10,
+        choices=IdleAction.choices,
+        default=IdleAction.DESTROY,
+        help_text="What happens to an idle pod.",
     )
     max_stopped_hours = models.FloatField(
         default=24.0,
         validators=[MinValueValidator(0.01)],
-        help_text="A pod stopped for longer is destroyed: its disk bills.",
+        help_text="Hours. A pod that is stopped for longer is destroyed, because its disk bills.",
     )
-    drain_seconds = seconds(60, "A pod that is retired may finish its items for so long.")
-    max_hourly_usd = usd("USD/hour of everything that may bill. Empty: no ceiling.")
-    daily_budget_usd = usd("USD a day (UTC). Empty: no budget.")
-    total_budget_usd = usd("USD over the fleet's life. Empty: no budget.")
+    drain_seconds = seconds(60, "The most time in which a retired pod finishes the items in hand.")
+    max_hourly_usd = usd("USD per hour of all pods that may bill. Empty: no limit.")
+    daily_budget_usd = usd("USD per day (UTC). Empty: no limit.")
+    total_budget_usd = usd("USD over the life of the fleet. Empty: no limit.")
     max_pod_hours = models.FloatField(
         null=True,
         blank=True,
         validators=[MinValueValidator(0.01)],
-        help_text="A pod older than that is retired and replaced. Empty: none is.",
+        help_text="Hours. An older pod is retired and replaced. Empty: no limit.",
     )
     alert_after_hours = models.FloatField(
         default=24.0,
         validators=[MinValueValidator(0.01)],
-        help_text="A pod older than that raises an alert.",
+        help_text="Hours. An older pod raises the alert pod_old.",
     )
 
-    accounts = models.ManyToManyField("pods.Account", related_name="fleets", blank=True)
-    image = models.CharField(max_length=300, blank=True, default="")
+    accounts = models.ManyToManyField(
+        "pods.Account",
+        related_name="fleets",
+        blank=True,
+        help_text="Accounts that the fleet rents pods from.",
+    )
+    image = models.CharField(
+        max_length=300,
+        blank=True,
+        default="",
+        help_text="Container image of the pods. Only local accounts need none.",
+    )
     handler = models.CharField(
-        max_length=200, validators=[HANDLER], help_text="package.module:function on the pod."
+        max_length=200,
+        validators=[HANDLER],
+        help_text="package.module:function on the pod. For a Celery queue: the Celery app.",
     )
     handler_env = models.JSONField(
         default=dict,
         blank=True,
-        help_text="Environment of the handler. Vendors show it: no secrets.",
+        help_text='Environment variables of the handler: {"NAME": "text"}. Vendors show them, so '
+        "never put a secret here.",
     )
-    disk_gb = models.PositiveIntegerField(default=20, validators=[MinValueValidator(1)])
+    disk_gb = models.PositiveIntegerField(
+        default=20, validators=[MinValueValidator(1)], help_text="GB of disk of a pod."
+    )
     offer_query = models.JSONField(
         default=dict,
         blank=True,
-        help_text="GPU types, regions, min_vram_gb and more; see the reference of fleets.",
+        help_text="Which offers the fleet rents: gpu_types, regions, min_vram_gb and more. "
+        "docs/reference/fleets.md has all keys.",
     )
-    batch_size = models.PositiveIntegerField(default=64, validators=[MinValueValidator(1)])
+    batch_size = models.PositiveIntegerField(
+        default=64, validators=[MinValueValidator(1)], help_text="The most items in a batch."
+    )
     notice_seconds = models.FloatField(
         default=4.0,
         validators=[MinValueValidator(0.1)],
-        help_text="After SIGTERM, a vendor's notice, an agent gives back what is not finished.",
+        help_text="Seconds after SIGTERM by which the agent must hand back unfinished items.",
     )
     target_batch_seconds = models.FloatField(
         default=5.0,
         validators=[MinValueValidator(0.01)],
-        help_text="Batches that take longer are made smaller, where that helps.",
+        help_text="Seconds. Batches that take longer are made smaller, if that helps.",
     )
-    max_deliveries = models.PositiveIntegerField(default=5, validators=[MinValueValidator(1)])
-    heartbeat_seconds = models.FloatField(default=3.0, validators=[MinValueValidator(0.2)])
-    boot_seconds = seconds(900, "A pod whose agent has not registered by then is replaced.")
-    silent_seconds = seconds(60, "Without a sign for so long a pod is written off.")
-    claim_idle_seconds = seconds(60, "An item without a sign for so long is taken over.")
+    max_deliveries = models.PositiveIntegerField(
+        default=5,
+        validators=[MinValueValidator(1)],
+        help_text="Tries of an item before it becomes a dead letter.",
+    )
+    heartbeat_seconds = models.FloatField(
+        default=3.0,
+        validators=[MinValueValidator(0.2)],
+        help_text="Seconds between two heartbeats of a pod.",
+    )
+    boot_seconds = seconds(
+        900, "A pod whose agent has not registered within this time is replaced."
+    )
+    silent_seconds = seconds(60, "A pod without a sign of life for this time is written off.")
+    claim_idle_seconds = seconds(
+        60, "Another pod takes over an item that shows no sign of work for this time."
+    )
     handler_timeout_seconds = seconds(600, "A batch that takes longer is cut off.")
-    orphan_seconds = seconds(900, "A pod that sees no manager for so long ends itself.")
+    orphan_seconds = seconds(900, "A pod that sees no manager for this time ends itself.")
 
-    # The template hash that has acknowledged an item: others get one pod first.
+    # The hash of the template that has acknowledged an item. Other templates get one pod first.
     proven_template = models.CharField(max_length=64, blank=True, default="", editable=False)
-    # Where beat knows the tick from. Its interval is the fleet's period; it has no second home.
+    # The task by which beat ticks the fleet. Its interval is the one place that holds the period.
     schedule = models.OneToOneField(
         "django_celery_beat.PeriodicTask",
         on_delete=models.PROTECT,
@@ -175,7 +223,7 @@ class Fleet(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     history = HistoricalRecords(
         excluded_fields=["proven_template", "version", "schedule"],
-        # It names every field that was set, and who did it: more than the usual 100 characters.
+        # It names every changed field and the operator, which takes more than 100 characters.
         history_change_reason_field=models.TextField(null=True),
     )
 
@@ -208,11 +256,11 @@ class Fleet(models.Model):
         return self.name
 
     def clean(self) -> None:
-        """Check what one field alone cannot tell."""
+        """Check what needs more than one field."""
         texts = {f.name: getattr(self, f.attname) for f in self._meta.concrete_fields}
         if nul := [name for name, text in texts.items() if isinstance(text, str) and "\0" in text]:
             raise ValidationError(dict.fromkeys(nul, "a text holds the character NUL"))
-        # What its own field refused is still a text here, when it comes from the command line.
+        # A value from the command line that its own field refused is still a text here.
         if _are_numbers(self.min_instances, self.max_instances) and (
             self.min_instances > self.max_instances
         ):
@@ -232,12 +280,15 @@ class Fleet(models.Model):
             self.silent_seconds <= 2 * self.heartbeat_seconds
         ):
             raise ValidationError(
-                {"silent_seconds": "must be above two heartbeats, else a late one kills the pod"}
+                {
+                    "silent_seconds": "must be above 2 * heartbeat_seconds, else one late "
+                    "heartbeat ends the pod"
+                }
             )
 
     def _check_backlog(self) -> None:
         if self.backlog not in Backlog.values:
-            return  # its own field says so
+            return  # the field's own check reports it
         try:
             build_probe(
                 self.backlog,
@@ -249,7 +300,7 @@ class Fleet(models.Model):
             raise ValidationError({"backlog_url": str(exc)}) from exc
 
     def _check_reply_to(self) -> None:
-        """Pods get the right to write these streams: never to work, letters or commands."""
+        """Check the streams that pods may write: none is the backlog, dead letters or commands."""
         never = (self.stream, self.dead_stream)
         for pattern in (part.strip() for part in self.reply_to.split(",") if part.strip()):
             if pattern.startswith(("*", "podfleet:")):
@@ -258,7 +309,7 @@ class Fleet(models.Model):
                 )
             if set(pattern) & set("?[]\\() "):
                 raise ValidationError(
-                    {"reply_to": f"{pattern}: give names in which * stands alone"}
+                    {"reply_to": f"{pattern}: * is the only special character that is allowed"}
                 )
             if any(fnmatchcase(name, pattern) for name in never):
                 raise ValidationError(
@@ -267,17 +318,17 @@ class Fleet(models.Model):
 
     @property
     def result_stream(self) -> str:
-        """Where its pods publish results, unless an item names another stream."""
+        """The stream on which pods publish results, unless an item names another one."""
         return self.results or protocol.result_stream(self.stream)
 
     @property
     def dead_stream(self) -> str:
-        """Where its pods put the items that they gave up."""
+        """The stream on which pods put dead letters."""
         return protocol.dead_stream(self.stream)
 
     @property
     def tick_period(self) -> timedelta:
-        """How often it is decided on, as beat has it."""
+        """The time between two ticks, from the schedule of beat."""
         interval = self.schedule.interval if self.schedule else None
         return timedelta(seconds=15) if interval is None else interval.schedule.run_every
 
@@ -286,16 +337,20 @@ class Limits(models.Model):
     """The guardrails of the whole installation: one row."""
 
     mode = models.CharField(max_length=10, choices=MODES, default=Mode.RUNNING.value)
-    max_instances = models.PositiveIntegerField(null=True, blank=True)
-    max_hourly_usd = usd("USD/hour over all fleets. Empty: no ceiling.")
-    daily_budget_usd = usd("USD a day (UTC) over all fleets. Empty: no budget.")
+    max_instances = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="The most pods that may bill, over all fleets. Empty: no limit.",
+    )
+    max_hourly_usd = usd("USD per hour over all fleets. Empty: no limit.")
+    daily_budget_usd = usd("USD per day (UTC) over all fleets. Empty: no limit.")
     version = models.PositiveIntegerField(default=0, editable=False)
     history = HistoricalRecords(
         excluded_fields=["version"], history_change_reason_field=models.TextField(null=True)
     )
 
     class Meta:
-        """One row."""
+        """The database allows one row."""
 
         verbose_name_plural = "limits"
         constraints: ClassVar = [
@@ -307,23 +362,25 @@ class Limits(models.Model):
 
     @classmethod
     def get(cls) -> "Limits":
-        """The row; made with no limits on first use."""
+        """The row; the first call makes it, without limits."""
         row, _ = cls.objects.get_or_create(pk=1)
         return row
 
 
 class Override(models.Model):
-    """An operator's word over the formula, with an end, a name and a reason."""
+    """A number of pods that an operator set instead of the formula, with an end and a reason."""
 
     fleet = models.ForeignKey(Fleet, on_delete=models.CASCADE, related_name="overrides")
-    pods = models.PositiveIntegerField()
-    until = models.DateTimeField()
+    pods = models.PositiveIntegerField(
+        help_text="Hold the fleet at this number of pods. Guardrails still hold."
+    )
+    until = models.DateTimeField(help_text="The override ends at this time.")
     by = models.CharField(max_length=150)
-    because = models.CharField(max_length=300)
+    because = models.CharField(max_length=300, help_text="The reason; decisions show it.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        """The newest that has not ended holds."""
+        """The newest override that has not ended holds."""
 
         ordering: ClassVar = ["-pk"]
 

@@ -64,8 +64,8 @@ def test_a_capped_result_stream_keeps_about_the_newest(world: World, start: Star
         ("podfleet:emb:*", "could be any key"),
         ("embedding_*", "allows embedding_tasks or its dead letters"),
         ("embedding_tasks:d*", "allows embedding_tasks or its dead letters"),
-        ("app[ab]", r"give names in which \* stands alone"),
-        ("app (x)", r"give names in which \* stands alone"),
+        ("app[ab]", r"\* is the only special character"),
+        ("app (x)", r"\* is the only special character"),
     ],
 )
 def test_a_stream_of_items_or_commands_is_not_a_target(
