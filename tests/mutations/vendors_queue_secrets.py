@@ -69,7 +69,7 @@ VENDORS_QUEUE_SECRETS: Final = (
         after='"expire_seconds": None',
         tests=(
             "tests/integration/fleet/tick/test_ticking.py::"
-            "test_the_schedule_of_a_fleet_is_made_once_and_then_the_operators",
+            "test_a_fleets_schedule_is_made_once_and_then_only_operators_change_it",
         ),
     ),
     Mutation(

@@ -1,4 +1,4 @@
-"""The world of the pods' tests, for what the demand side does with it, and a clock."""
+"""Fixtures for the tests of fleets: the world of the pods' tests, and a clock."""
 
 from tests.support.fixtures import rig as rig
 from tests.support.fixtures import time as time

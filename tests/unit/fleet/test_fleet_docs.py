@@ -1,4 +1,4 @@
-"""The page of the fleets is true: each field has its row, with its default."""
+"""The page of the fleets is true: each field has its row with its default."""
 
 import re
 from typing import Any

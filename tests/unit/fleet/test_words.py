@@ -1,4 +1,4 @@
-"""Numbers as operators read them."""
+"""Pages show numbers in words and units that operators know."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -22,7 +22,7 @@ def test_a_duration_has_its_two_largest_units() -> None:
     ]  # fmt: skip
 
 
-def test_what_is_not_known_is_said_to_be_unknown() -> None:
+def test_unknown_values_are_shown_as_unknown() -> None:
     assert usd(None) == duration(None) == per_second(None) == "-"
     assert depth(None) == "unknown"
 

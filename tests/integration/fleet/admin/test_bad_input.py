@@ -1,4 +1,4 @@
-"""Whatever is typed into a form of the admin: an answer, never a fault of the server."""
+"""Any input in a form of the admin gets an answer, never a server error."""
 
 import os
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ edits = st.dictionaries(st.integers(0, 200), typed, min_size=1, max_size=4)
 
 
 class Undone(Exception):
-    """What an example wrote is not for the next one."""
+    """Rolls back what an example wrote, so that the next one starts without it."""
 
 
 @pytest.fixture
@@ -63,8 +63,8 @@ def client() -> Client:
     return made
 
 
-def test_a_form_that_nobody_edited_is_taken(client: Client) -> None:
-    """Else whatever is typed into it would be refused for another reason."""
+def test_an_unchanged_form_is_accepted(client: Client) -> None:
+    """Else the form would refuse any input for another reason."""
     for instance in (
         *(a_fleet(), an_account(), Limits.get()),
         delivering.add_channel("ops", "json://93.184.216.34/hook"),
@@ -88,16 +88,14 @@ def post(client: Client, instance: Any, edited: Mapping[int, str]) -> None:
 
 
 def each_field(number: int) -> Any:
-    """Every odd word once in each field is not left to chance."""
+    """Examples with every odd word once in each field."""
     return [{n: word} for n in range(number) for word in (*DIGITS, *WORDS)]
 
 
 @quick
 @given(edited=edits)
 @example(edited={})
-def test_a_fleets_form_takes_or_refuses_whatever_is_typed(
-    client: Client, edited: dict[int, str]
-) -> None:
+def test_a_fleets_form_accepts_or_refuses_any_input(client: Client, edited: dict[int, str]) -> None:
     fleet = Fleet.objects.first() or a_fleet()
     post(client, fleet, edited)
 
@@ -105,7 +103,7 @@ def test_a_fleets_form_takes_or_refuses_whatever_is_typed(
 @quick
 @given(edited=edits)
 @example(edited={})
-def test_an_accounts_form_takes_or_refuses_whatever_is_typed(
+def test_an_accounts_form_accepts_or_refuses_any_input(
     client: Client, edited: dict[int, str]
 ) -> None:
     account = Account.objects.first() or an_account()
@@ -115,7 +113,7 @@ def test_an_accounts_form_takes_or_refuses_whatever_is_typed(
 @quick
 @given(edited=edits)
 @example(edited={})
-def test_a_channels_form_takes_or_refuses_whatever_is_typed(
+def test_a_channels_form_accepts_or_refuses_any_input(
     client: Client, edited: dict[int, str]
 ) -> None:
     channel = Channel.objects.first() or delivering.add_channel("ops", "json://93.184.216.34/hook")
@@ -125,14 +123,14 @@ def test_a_channels_form_takes_or_refuses_whatever_is_typed(
 @quick
 @given(edited=edits)
 @example(edited={})
-def test_the_form_of_the_limits_takes_or_refuses_whatever_is_typed(
+def test_the_form_of_the_limits_accepts_or_refuses_any_input(
     client: Client, edited: dict[int, str]
 ) -> None:
     post(client, Limits.get(), edited)
 
 
 @pytest.mark.parametrize("text", ["1" + "0" * 5000, "[" * 100_000, '{"a": 1e999}', "7", "{"])
-def test_json_that_cannot_be_read_is_told_at_its_field(client: Client, text: str) -> None:
+def test_the_form_shows_bad_json_at_its_field(client: Client, text: str) -> None:
     for instance, field in ((a_fleet(), "offer_query"), (an_account(), "options")):
         answer = client.post(page_of(instance), {**fields_of(instance), field: text})
         assert answer.status_code == 200
@@ -149,7 +147,7 @@ def test_json_that_cannot_be_read_is_told_at_its_field(client: Client, text: str
         ("celery_rabbitmq", "amqp://h/?management_port=0", "management_port"),
     ],
 )
-def test_an_address_of_a_backlog_that_is_none_is_told_at_its_field(
+def test_the_form_shows_a_bad_backlog_address_at_its_field(
     client: Client, kind: str, url: str, said: str
 ) -> None:
     fleet = a_fleet()
@@ -161,7 +159,7 @@ def test_an_address_of_a_backlog_that_is_none_is_told_at_its_field(
     assert said in errors["backlog_url"][0]
 
 
-def test_a_stream_that_is_another_key_is_told_once_the_fleet_is_saved(
+def test_a_stream_name_that_is_another_key_is_shown_after_the_save(
     client: Client, redis_url: str
 ) -> None:
     redis_client(redis_url).set("taken", 1)
@@ -171,7 +169,7 @@ def test_a_stream_that_is_another_key_is_told_once_the_fleet_is_saved(
     assert "the consumer group is not made: taken: WRONGTYPE" in answer.content.decode()
 
 
-def test_a_host_that_no_name_can_have_is_told_once_the_fleet_is_saved(client: Client) -> None:
+def test_an_impossible_host_name_is_shown_after_the_save(client: Client) -> None:
     fleet = a_fleet()
     sent = {**fields_of(fleet), "backlog_url": f"redis://{'x' * 100}/0"}
     answer = client.post(page_of(fleet), sent, follow=True)

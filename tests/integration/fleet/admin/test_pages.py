@@ -1,4 +1,4 @@
-"""The lists and pages of the admin: what they show, to whom, and what they cost the database."""
+"""The lists and pages of the admin: their content, their users and their number of queries."""
 
 import csv
 import io
@@ -50,7 +50,7 @@ def shown(page: Any) -> list[str]:
     return [pod.name for pod in page.context["cl"].result_list]
 
 
-def test_the_list_of_pods_shows_what_may_bill_and_sorts_by_cost_and_by_cost_per_item(
+def test_the_list_shows_pods_that_may_bill_and_sorts_by_cost_and_cost_per_item(
     viewer: Client,
 ) -> None:
     fleet = a_fleet()
@@ -71,7 +71,7 @@ def test_the_list_of_pods_shows_what_may_bill_and_sorts_by_cost_and_by_cost_per_
 
 
 class PodColumns:
-    """Sorts the list of pods by a column, as a click on its head does."""
+    """Sorts the list of pods by a column, like a click on its head."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -83,7 +83,7 @@ class PodColumns:
 
 
 @pytest.mark.parametrize("pods", [3, 40])
-def test_the_list_of_pods_asks_the_database_as_often_however_many_there_are(
+def test_the_list_of_pods_has_a_fixed_number_of_queries(
     viewer: Client, pods: int, django_assert_max_num_queries: Any
 ) -> None:
     fleet = a_fleet()
@@ -95,7 +95,7 @@ def test_the_list_of_pods_asks_the_database_as_often_however_many_there_are(
 
 
 @pytest.mark.parametrize("fleets", [2, 15])
-def test_the_list_of_fleets_asks_the_database_as_often_however_many_there_are(
+def test_the_list_of_fleets_has_a_fixed_number_of_queries(
     viewer: Client, fleets: int, django_assert_max_num_queries: Any
 ) -> None:
     for _ in range(fleets):
@@ -107,7 +107,7 @@ def test_the_list_of_fleets_asks_the_database_as_often_however_many_there_are(
     assert [f.billing for f in page.context["cl"].result_list] == [1] * fleets
 
 
-def test_a_pods_page_tells_its_story_its_cost_and_its_console(viewer: Client) -> None:
+def test_a_pods_page_shows_its_events_its_cost_and_its_console(viewer: Client) -> None:
     pod = a_pod(a_fleet(), READY, console_url="https://console.example/pods?id=1")
     billed(pod, "3", hours(2))
     lifecycle.move(pod, DRAINING, by="ann", because="<b>drained</b> by hand")
@@ -119,21 +119,21 @@ def test_a_pods_page_tells_its_story_its_cost_and_its_console(viewer: Client) ->
 
 
 @pytest.mark.fault(68)
-def test_a_console_address_that_is_none_is_no_link(operator: Client) -> None:
+def test_a_bad_console_address_is_not_a_link(operator: Client) -> None:
     pod = a_pod(a_fleet(), READY, console_url="javascript:alert(1)")
     page = operator.get(reverse("admin:pods_pod_change", args=[pod.pk])).content.decode()
     assert "javascript:alert" not in page.partition("Times and internal facts")[0]
     assert 'value="destroy"' in page
 
 
-def test_logs_that_cannot_be_had_say_why(viewer: Client) -> None:
+def test_the_page_of_unavailable_logs_says_why(viewer: Client) -> None:
     pod = a_pod(a_fleet(), READY)
     page = viewer.get(reverse("admin:pods_pod_logs", args=[pod.pk])).content.decode()
     assert "NotFound" in page
     assert viewer.get(reverse("admin:pods_pod_logs", args=[999])).status_code == 404
 
 
-def test_stop_is_refused_where_nothing_works(operator: Client) -> None:
+def test_stop_is_refused_if_the_pod_does_not_work(operator: Client) -> None:
     fleet = a_fleet()
     ready, lost = a_pod(fleet, READY), a_pod(fleet, LOST)
     chosen = {"action": "stop", "_selected_action": [ready.pk, lost.pk], "confirmed": "yes"}
@@ -169,7 +169,7 @@ def test_an_export_holds_no_secrets(viewer: Client) -> None:
         assert b"hunter" not in answer.getvalue()
 
 
-def test_the_inbox_holds_what_nobody_has_answered_and_operators_answer_it(
+def test_the_inbox_shows_unanswered_alerts_and_operators_answer_them(
     operator: Client, viewer: Client
 ) -> None:
     fleet = a_fleet()
@@ -221,7 +221,9 @@ def test_a_decision_shows_its_steps_and_its_snapshot(viewer: Client) -> None:
     assert "77123" in page
 
 
-def test_a_dry_run_says_what_would_be_and_changes_nothing(viewer: Client, redis_url: str) -> None:
+def test_the_preview_of_a_tick_shows_its_decision_and_changes_nothing(
+    viewer: Client, redis_url: str
+) -> None:
     fleet = a_fleet(backlog_url=redis_url, stream="emb", mode="stop_all")
     pod = a_pod(fleet, READY)
     page = viewer.get(reverse("fleet-next", args=[fleet.pk])).content.decode()
@@ -231,7 +233,7 @@ def test_a_dry_run_says_what_would_be_and_changes_nothing(viewer: Client, redis_
     assert (pod.state, Tick.objects.count()) == ("ready", 0)
 
 
-def test_money_is_told_by_fleet_and_day_and_can_be_downloaded(viewer: Client) -> None:
+def test_the_spending_is_shown_by_fleet_and_day_and_can_be_downloaded(viewer: Client) -> None:
     fleet = a_fleet(name="emb")
     pod = a_pod(fleet, READY, gpu_type="=L4", done=1_000_000)
     billed(pod, "2", hours(47), lasted=hours(1))

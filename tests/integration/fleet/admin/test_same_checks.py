@@ -1,4 +1,4 @@
-"""The forms of the admin refuse what the command line refuses, and do what it does."""
+"""The forms of the admin make the same checks and changes as the command line."""
 
 import io
 from typing import Any
@@ -38,7 +38,7 @@ def test_a_fleet_without_an_image_gets_no_vendors_account(root: Client) -> None:
     assert list(fleet.accounts.all()) == [vendor]
 
 
-def test_an_edit_says_in_the_history_what_was_set_and_by_whom(root: Client) -> None:
+def test_the_history_of_an_edit_has_the_fields_and_the_operator(root: Client) -> None:
     fleet = a_fleet()
     sent = {**fields_of(fleet), "max_instances": "7", "spawn_per_tick": "2"}
     assert root.post(page_of(fleet), sent).status_code == 302
@@ -54,13 +54,13 @@ def test_another_stream_gets_its_consumer_group_from_the_command_line_too(redis_
     assert group["name"].decode() == fleet.group
 
 
-def test_an_account_of_no_known_provider_is_refused_at_its_field(root: Client) -> None:
+def test_an_account_of_an_unknown_provider_is_refused_at_its_field(root: Client) -> None:
     account = an_account()
     answer = root.post(page_of(account), {**fields_of(account), "provider": "nobody"})
     assert "no provider 'nobody'; known: " in errors_of(answer)["provider"][0]
 
 
-def test_an_account_whose_key_cannot_be_had_is_refused_until_it_is_disabled(root: Client) -> None:
+def test_an_account_with_an_unreadable_key_is_refused_until_it_is_disabled(root: Client) -> None:
     account = an_account("runpod", sealed_secret="v1:a key of a lost installation")
     sent = {**fields_of(account), "secret_ref": "env:NOWHERE"}
     answer = root.post(page_of(account), sent)
@@ -73,7 +73,7 @@ def test_an_account_whose_key_cannot_be_had_is_refused_until_it_is_disabled(root
     assert (account.enabled, account.sealed_secret) == (False, "")
 
 
-def test_an_account_whose_key_cannot_be_had_can_be_disabled_from_the_command_line() -> None:
+def test_the_command_line_can_disable_an_account_with_an_unreadable_key() -> None:
     account = an_account("runpod", name="main", secret_ref="env:NOWHERE")
     with pytest.raises(CommandError, match="env:NOWHERE is empty"):
         call_command("account", "set", "main", "--orphans", "adopt", stdout=io.StringIO())
@@ -92,7 +92,7 @@ def test_a_channels_name_is_checked_on_the_command_line_too(
     assert not Channel.objects.exists()
 
 
-def test_a_fleet_with_a_wrong_value_is_stopped_all_the_same_and_does_not_run(
+def test_a_fleet_with_a_wrong_value_can_be_stopped_but_not_run(
     redis_url: str,
 ) -> None:
     fleet = a_fleet(name="emb", accounts=[an_account("runpod")])  # it has no image

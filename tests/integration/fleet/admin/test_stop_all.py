@@ -1,4 +1,4 @@
-"""STOP ALL in the admin: it names what it destroys, and asks first."""
+"""STOP ALL in the admin names the pods that it will destroy, and asks first."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ def test_stop_all_names_what_it_destroys_and_changes_nothing_until_it_is_confirm
 
 
 @pytest.mark.fault(69)
-def test_who_may_only_look_can_neither_ask_for_nor_confirm_stop_all(client: Client) -> None:
+def test_a_viewer_can_neither_ask_for_nor_confirm_stop_all(client: Client) -> None:
     fleet = a_fleet()
     logged_in_with(client, "view_fleet")
     post(client, fleet, confirmed="yes")

@@ -1,3 +1,3 @@
-"""A client of the backlog."""
+"""The fixture of a client for the backlog."""
 
 from tests.support.fixtures import client as client

@@ -1,4 +1,4 @@
-"""The first page: what it tells, whom it obeys, and what it costs the database."""
+"""The first page: its content, its users and its number of queries."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -30,7 +30,7 @@ def a_tick(fleet: Fleet, **values: Any) -> Tick:
     return Tick.objects.create(fleet=fleet, **{**defaults, **values})
 
 
-def test_a_fleet_is_told_by_its_pods_its_last_tick_and_what_has_run_since(
+def test_a_card_shows_the_pods_the_last_tick_and_the_spending_since(
     time: SteppedClock,
 ) -> None:
     fleet = a_fleet(max_instances=4, max_hourly_usd="4", daily_budget_usd="10")
@@ -59,13 +59,13 @@ def test_yesterdays_spending_is_not_todays(time: SteppedClock) -> None:
     assert card.spent_today_usd == Decimal(1)
 
 
-def test_an_unknown_backlog_is_said_to_be_unknown(admin_client: Client) -> None:
+def test_an_unknown_backlog_is_shown_as_unknown(admin_client: Client) -> None:
     a_tick(a_fleet(), depth=None)
     page = admin_client.get(reverse("dashboard-now")).content.decode()
     assert "<em>unknown</em>" in page
 
 
-def test_the_loudest_alerts_come_first_and_silent_ones_are_left_out(
+def test_the_most_severe_alerts_come_first_and_silent_ones_are_left_out(
     time: SteppedClock,
 ) -> None:
     fleet = a_fleet()
@@ -116,7 +116,7 @@ def test_an_operator_pauses_runs_and_acknowledges(time: SteppedClock) -> None:
     operator.post(reverse("alert-ack", args=[alert.pk]))
     alert.refresh_from_db()
     assert alert.acknowledged_by == "operator"
-    # What destroys asks first, on its own page.
+    # STOP ALL asks first, on its own page.
     assert (
         operator.post(reverse("fleet-mode", args=[fleet.pk]), {"mode": "stop_all"}).status_code
         == 404
@@ -140,7 +140,7 @@ def test_a_viewer_sees_no_buttons_and_is_refused_when_posting(time: SteppedClock
     assert (fleet.mode, alert.acknowledged_by) == ("running", "")
 
 
-def test_who_was_logged_out_gets_the_page_anew_to_log_in(client: Client) -> None:
+def test_after_a_logout_the_page_reloads_to_log_in(client: Client) -> None:
     for name in ("dashboard-now", "dashboard-chart"):
         answer = client.get(reverse(name))
         assert (answer.status_code, answer["HX-Refresh"]) == (403, "true")

@@ -1,4 +1,4 @@
-"""What a fleet has learned of how long its pods boot."""
+"""A fleet learns for how long its pods boot."""
 
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 
 def booted(fleet: Fleet, *, held_up: float, boot: float) -> None:
-    """A pod that waited for so many seconds until its machine was asked for."""
+    """A pod whose machine was requested `held_up` seconds after its row was made."""
     asked = utcnow() - timedelta(hours=1)
     a_pod(
         fleet,

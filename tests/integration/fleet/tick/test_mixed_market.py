@@ -1,4 +1,4 @@
-"""A fleet on two vendors drains its backlog while both of them fail it."""
+"""A fleet on two vendors drains its backlog although both vendors have faults."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +19,7 @@ ITEMS = 1200
 
 
 def on_spot(made: Market) -> list[Pod]:
-    """The pods that Vast.ai may take away, and that work."""
+    """The working pods that Vast.ai may take away."""
     return list(
         Pod.objects.filter(provider="vastai", interruptible=True, state="ready", done__gt=0)
     )
@@ -36,10 +36,10 @@ def test_no_item_is_lost_no_pod_leaks_and_the_ledger_is_what_both_vendors_bill(
     with market(tmp_path, redis_url, max_instances=6) as made:
         made.survey()
         entries = made.enqueue(ITEMS, 0.2)
-        # One create fails and bills: an error for an answer, and the pod exists.
+        # One create answers with an error, but the pod exists and bills.
         error = Reply(status=500, json={"title": "Internal Server Error", "status": 500})
         made.runpod_server.faults.answer_after("POST", PODS, error)
-        # RunPod has three: the next ones are at Vast.ai.
+        # RunPod has three machines; the next pods are at Vast.ai.
         outbid = made.until(lambda: on_spot(made)[:2] if len(on_spot(made)) >= 2 else None)
         with made.runpod_server.lock:
             working = Pod.objects.filter(provider="runpod", state="ready")
@@ -59,7 +59,7 @@ def test_no_item_is_lost_no_pod_leaks_and_the_ledger_is_what_both_vendors_bill(
         for pod in outbid:
             pod.refresh_from_db()
             assert (pod.state, pod.lost_because[:15]) == ("lost", "stopped unasked")
-        # What was rented since the survey is not asked for again: nobody was refused at Vast.ai.
+        # Offers that were rented since the survey are not requested again, so Vast.ai refused none.
         assert not Pod.objects.filter(provider="vastai", state="failed").exists()
         refused = Pod.objects.filter(provider="runpod", state="failed")
         assert [p.because[:10] for p in refused] == ["NoCapacity"] * len(refused)

@@ -1,4 +1,4 @@
-"""What a fleet is willing to rent, as an operator wrote it: read, or refused with a sentence."""
+"""An operator's offer_query is read, or refused with a message that says what is wrong."""
 
 import json
 from datetime import timedelta
@@ -59,9 +59,7 @@ def test_an_offer_query_is_read_with_its_units() -> None:
 
 
 @pytest.mark.parametrize(("query", "said"), WRONG)
-def test_an_offer_query_that_no_offer_could_be_held_against_is_refused(
-    query: Any, said: str, redis_url: str
-) -> None:
+def test_an_invalid_offer_query_is_refused(query: Any, said: str, redis_url: str) -> None:
     fleet = a_fleet()
     fleet.offer_query = query
     with pytest.raises(ValidationError, match=said):
@@ -90,7 +88,7 @@ def test_offers_for_a_fleet_whose_offer_query_cannot_be_read_says_so(redis_url: 
         call_command("offers", fleet="emb")
 
 
-def test_an_offer_query_that_cannot_be_read_rents_nothing_and_still_ends_what_is_too_much(
+def test_with_an_invalid_offer_query_pods_are_retired_but_none_is_rented(
     redis_url: str,
 ) -> None:
     account = an_account("runpod", offers=[OFFER], surveyed_at=NOON)

@@ -1,4 +1,4 @@
-"""What a fleet learns about offers from the rows of its pods."""
+"""A fleet learns about offers from the rows of its pods."""
 
 from datetime import timedelta
 from typing import Any
@@ -44,8 +44,10 @@ def test_the_cheapest_per_item_as_measured_in_this_fleet_is_rented_and_the_row_s
 ) -> None:
     worked(fleet, "A", 2.0)
     worked(fleet, "B", 60.0)
-    worked(fleet, "B", 1.0)  # idle lately: it weighs little
-    worked(a_fleet(accounts=list(fleet.accounts.all())), "A", 999.0)  # another fleet's model
+    worked(fleet, "B", 1.0)  # a low rate weighs little: the pod was idle
+    worked(
+        a_fleet(accounts=list(fleet.accounts.all())), "A", 999.0
+    )  # another fleet has another model
     add_items(redis_url, 1000)
     operating.make_group(fleet)
     decision = ticking.tick_fleet(fleet.pk)
@@ -75,7 +77,7 @@ def test_an_offer_that_was_refused_gives_way_to_the_next_and_comes_back(fleet: F
         (PodRule.REFUSED, {"asked_at": None}),
     ],
 )
-def test_what_is_not_the_offers_fault_is_not_held_against_it(
+def test_a_failure_that_is_not_the_offers_fault_does_not_count(
     fleet: Fleet, rule: PodRule, values: dict[str, Any]
 ) -> None:
     worked(fleet, "A", 8.0)
@@ -94,7 +96,7 @@ def test_a_host_whose_pod_hung_is_avoided_by_every_fleet(fleet: Fleet) -> None:
     assert chosen(fleet)[0] == ["fast"]
 
 
-def test_three_losses_of_an_interruptible_offer_leave_the_gap_to_on_demand(fleet: Fleet) -> None:
+def test_after_three_losses_an_interruptible_offer_gives_way_to_on_demand(fleet: Fleet) -> None:
     spot = packed("spot", "0.05", "A", interruptible=True)
     Account.objects.update(offers=[spot, packed("sure", "0.5", "A")])
     worked(fleet, "A", 8.0)
@@ -111,7 +113,7 @@ def test_three_losses_of_an_interruptible_offer_leave_the_gap_to_on_demand(fleet
     assert chosen(fleet)[0] == ["sure"]
 
 
-def test_when_everything_is_avoided_the_decision_says_which_and_since_when(fleet: Fleet) -> None:
+def test_if_all_offers_are_avoided_the_decision_names_the_best_one(fleet: Fleet) -> None:
     for key in ("cheap", "fast"):
         pod = a_pod(fleet, CREATING, offer_key=key)
         lifecycle.move(pod, FAILED, by="spawn", rule=PodRule.NO_CAPACITY, because="none left")

@@ -1,4 +1,4 @@
-"""A straggler leaves through the tick, its host is avoided, and no second one goes with it."""
+"""A tick retires one straggler, not two, and later ticks avoid its host."""
 
 from datetime import timedelta
 from typing import Any
@@ -63,7 +63,7 @@ def test_the_worst_pod_drains_its_host_is_avoided_and_the_next_worst_stays(redis
 
 
 def ticked(fleet: Fleet, time: SteppedClock, pod: Pod, *, minutes: int) -> list[str]:
-    """Why pods were retired while ticks went on; the pod beats, and has nothing in hand."""
+    """The reasons of retirements during these minutes of ticks; the pod beats and takes nothing."""
     client = redis.Redis.from_url(connecting.redis_url(pod), protocol=2)
     because = []
     for _ in range(minutes):
@@ -79,7 +79,7 @@ def ticked(fleet: Fleet, time: SteppedClock, pod: Pod, *, minutes: int) -> list[
 
 
 @pytest.mark.fault(18)
-def test_a_pod_that_beats_and_takes_nothing_gives_its_place_up_once_items_have_waited(
+def test_a_pod_that_beats_and_takes_nothing_is_replaced_once_items_have_waited(
     redis_url: str, time: SteppedClock
 ) -> None:
     account: Account = an_account("runpod", offers=[packed("o", "0.1", "A")], surveyed_at=NOON)
@@ -88,7 +88,7 @@ def test_a_pod_that_beats_and_takes_nothing_gives_its_place_up_once_items_have_w
     )
     operating.make_group(fleet)
     pod = a_pod(fleet, READY, gpu_type="A", gpu_count=1)
-    assert ticked(fleet, time, pod, minutes=8) == []  # nothing waits, and min_instances keeps it
+    assert ticked(fleet, time, pod, minutes=8) == []  # no item waits, and min_instances keeps it
     add_items(redis_url, 10)
     assert ticked(fleet, time, pod, minutes=5) == []
     [because] = ticked(fleet, time, pod, minutes=1)

@@ -1,4 +1,4 @@
-"""Interruptible pods that are outbid again and again give way to on-demand, within the ceiling."""
+"""After several losses of interruptible pods a fleet rents on demand, within the ceiling."""
 
 from decimal import Decimal
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The texts beside a rule may be worded anyhow: what is decided comes from the rules alone."""
+"""Decisions depend on rules alone, not on the wording of the texts beside them."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def fleet(redis_url: str) -> Fleet:
 
 
 def say(words: str) -> None:
-    """Replace every text that is kept for people."""
+    """Replace every text for people by these words."""
     Pod.objects.update(**dict.fromkeys(POD_TEXTS, words))
     events: QuerySet[PodEvent] = PodEvent.objects.all()
     events.update(because=words)
@@ -40,7 +40,7 @@ def say(words: str) -> None:
 
 
 def concluded(fleet: Fleet) -> dict[str, Any]:
-    """What is decided because of how pods ended and accounts failed."""
+    """The conclusions from the ends of pods and the failures of accounts."""
     now = clock.utcnow()
     facts = reconciling.gather(now)
     known = market.experience(fleet, now, ())
@@ -52,7 +52,7 @@ def concluded(fleet: Fleet) -> dict[str, Any]:
     }
 
 
-def test_other_words_change_nothing_that_is_decided(fleet: Fleet) -> None:
+def test_other_texts_change_no_decision(fleet: Fleet) -> None:
     for rule in PodRule:
         a_pod(fleet, TERMINATED, offer_key=rule.value, retire_rule=rule.value)
         failed = a_pod(fleet, CREATING, offer_key=f"{rule.value}-failed")

@@ -38,7 +38,9 @@ def fleet(redis_url: str) -> Fleet:
     account = an_account(offers=[OFFER], surveyed_at=NOON)
     made: Fleet = a_fleet(accounts=[account], name="emb", max_instances=5, target_depth_per_pod=10)
     Fleet.objects.filter(pk=made.pk).update(
-        proven_template=requesting.template_hash(made)  # else the canary holds everything at one
+        proven_template=requesting.template_hash(
+            made
+        )  # else the canary limits the fleet to one pod
     )
     operating.make_group(made)
     return made
@@ -49,7 +51,7 @@ def tick(fleet: Fleet) -> Tick:
     return Tick.objects.order_by("-pk")[0]
 
 
-def test_a_tick_writes_its_decision_and_the_pods_ahead_and_sends_on_commit(
+def test_a_tick_writes_its_decision_and_new_pods_and_sends_on_commit(
     fleet: Fleet, redis_url: str, django_capture_on_commit_callbacks: Any
 ) -> None:
     add_items(redis_url, 100)
@@ -58,7 +60,7 @@ def test_a_tick_writes_its_decision_and_the_pods_ahead_and_sends_on_commit(
         django_capture_on_commit_callbacks(execute=True),
     ):
         decided = tick(fleet)
-        assert not sent.called  # nothing goes out before the rows are there
+        assert not sent.called  # no task is sent before the rows are committed
     pod = Pod.objects.get()
     assert (pod.state, pod.hourly_usd, pod.offer_key) == ("requested", Decimal("0.5"), "local")
     assert [c.args[0] for c in sent.call_args_list] == ["pods.spawn"]
@@ -75,7 +77,7 @@ def test_a_requested_pod_counts_in_the_next_tick(fleet: Fleet, redis_url: str) -
 
 
 @pytest.mark.parametrize("state", [CREATING, TERMINATING])
-def test_what_is_unknown_or_on_its_way_out_counts_in_the_next_tick(
+def test_unknown_and_leaving_pods_count_in_the_next_tick(
     fleet: Fleet, redis_url: str, state: PodState
 ) -> None:
     Fleet.objects.update(max_instances=1)
@@ -86,7 +88,7 @@ def test_what_is_unknown_or_on_its_way_out_counts_in_the_next_tick(
 
 @pytest.mark.fault(47)
 @pytest.mark.parametrize("budget", ["daily_budget_usd", "total_budget_usd"])
-def test_the_budgets_clock_runs_on_while_the_backlog_is_unknown(
+def test_spending_counts_while_the_backlog_is_unknown(
     fleet: Fleet, redis_url: str, budget: str
 ) -> None:
     Fleet.objects.update(**{budget: Decimal(1)})
@@ -178,7 +180,7 @@ def test_a_pod_that_appears_during_the_tick_is_counted_before_anything_starts(
 @pytest.mark.fault(47)
 def test_an_unreadable_backlog_changes_nothing_and_says_so(fleet: Fleet, redis_url: str) -> None:
     a_pod(fleet, READY)
-    redis.Redis.from_url(redis_url, protocol=2).flushall()  # F45 too: restarted empty
+    redis.Redis.from_url(redis_url, protocol=2).flushall()  # F45 too: Redis restarted empty
     decided = tick(fleet)
     assert decided.depth is None
     assert (decided.spawned, decided.retired, decided.binding) == (0, 0, "")
@@ -244,7 +246,7 @@ def test_two_operators_who_edit_at_once_do_not_overwrite_each_other(fleet: Fleet
 
 
 @pytest.mark.fault(13)
-def test_a_pause_takes_back_what_was_not_created_yet_and_leaves_what_runs(
+def test_a_pause_takes_back_uncreated_pods_and_keeps_running_ones(
     fleet: Fleet, redis_url: str
 ) -> None:
     add_items(redis_url, 1000)
@@ -312,7 +314,7 @@ def test_a_disabled_or_failing_account_is_not_rented_from(fleet: Fleet, redis_ur
     assert "no account of the fleet has an offer now" in tick(fleet).sentence
 
 
-def test_the_schedule_of_a_fleet_is_made_once_and_then_the_operators(fleet: Fleet) -> None:
+def test_a_fleets_schedule_is_made_once_and_then_only_operators_change_it(fleet: Fleet) -> None:
     fleet.refresh_from_db()
     task = PeriodicTask.objects.get(name="tick emb")
     assert (task.task, task.args) == ("fleet.tick", f"[{fleet.pk}]")
@@ -320,7 +322,7 @@ def test_the_schedule_of_a_fleet_is_made_once_and_then_the_operators(fleet: Flee
     assert task.expire_seconds < fleet.tick_period.total_seconds()
     scheduling.keep_schedule(fleet, every=timedelta(seconds=3))
     fleet = Fleet.objects.get(pk=fleet.pk)
-    scheduling.keep_schedule(fleet)  # as every save of the fleet does
+    scheduling.keep_schedule(fleet)  # every save of the fleet calls it
     assert fleet.tick_period == timedelta(seconds=3)
     assert {t.name for t in PeriodicTask.objects.exclude(expire_seconds=None)} >= {
         "sweep",
@@ -345,7 +347,7 @@ def test_a_renamed_fleet_keeps_its_task_and_the_old_name_is_free(fleet: Fleet) -
     assert PeriodicTask.objects.get(pk=first.pk).name == "tick texts"
 
 
-def test_two_equal_intervals_in_the_table_are_no_trouble(fleet: Fleet) -> None:
+def test_two_equal_intervals_in_the_table_cause_no_error(fleet: Fleet) -> None:
     for _ in range(2):
         IntervalSchedule.objects.create(every=7, period=IntervalSchedule.SECONDS)
     scheduling.keep_schedule(Fleet.objects.get(pk=fleet.pk), every=timedelta(seconds=7))
@@ -366,7 +368,7 @@ def test_the_database_refuses_what_the_forms_would(fleet: Fleet, wrong: dict[str
         Fleet.objects.filter(pk=fleet.pk).update(**wrong)
 
 
-def test_the_database_refuses_pods_that_cannot_be(fleet: Fleet) -> None:
+def test_the_database_refuses_impossible_pods(fleet: Fleet) -> None:
     pod = a_pod(fleet, READY)
     twin = a_pod(fleet, READY)
     for wrong in (

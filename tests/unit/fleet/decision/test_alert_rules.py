@@ -1,4 +1,4 @@
-"""What is told to operators, from facts alone."""
+"""The alert rules: which facts raise which alerts."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -51,7 +51,7 @@ def a_pod_seen(**values: Any) -> PodSeen:
 
 
 def ticks(depths: list[int | None], **values: Any) -> list[TickSeen]:
-    """Ticks over the last ten minutes, the last one just now."""
+    """Ticks over the last ten minutes; the last one is 0 seconds old."""
     step = seconds(585 / (len(depths) - 1))
     defaults = {"active": 4, "ready": 4, "items_per_second": 5.0}
     return [
@@ -75,7 +75,7 @@ def of_fleet(**values: Any) -> list[str]:
     return causes(fleets=[a_fleet_seen(**values)])
 
 
-def test_all_is_well() -> None:
+def test_nothing_wrong_raises_no_alert() -> None:
     assert causes(pods=[a_pod_seen()], accounts=[AccountSeen(account_id=1, name="a")]) == []
 
 
@@ -89,7 +89,7 @@ def test_all_is_well() -> None:
         (5 * DAY, [5]),
     ],
 )
-def test_an_old_pod_is_told_once_and_again_each_further_24_hours(
+def test_an_old_pod_is_announced_once_and_again_each_further_24_hours(
     age: timedelta, rounds: list[int]
 ) -> None:
     assert [f.round for f in told(pods=[a_pod_seen(age=age)])] == rounds
@@ -122,7 +122,7 @@ def test_the_round_of_an_old_pod_never_falls_and_rises_once_a_day(
         ("130", ["budget_100"]),
     ],
 )
-def test_a_budget_tells_its_highest_step(spent: str, expected: list[str]) -> None:
+def test_only_the_highest_step_of_a_budget_is_announced(spent: str, expected: list[str]) -> None:
     assert of_fleet(spent_today_usd=Decimal(spent), daily_budget_usd=Decimal(100)) == expected
     assert of_fleet(spent_total_usd=Decimal(spent), total_budget_usd=Decimal(100)) == expected
     assert (
@@ -134,7 +134,7 @@ def test_a_budget_tells_its_highest_step(spent: str, expected: list[str]) -> Non
     )
 
 
-def test_a_days_and_a_lifes_budget_are_two_subjects() -> None:
+def test_the_daily_and_the_total_budget_are_two_subjects() -> None:
     found = told(
         fleets=[
             a_fleet_seen(
@@ -149,7 +149,7 @@ def test_a_days_and_a_lifes_budget_are_two_subjects() -> None:
 
 
 @pytest.mark.parametrize("rule", ["max_hourly_usd", "installation_hourly_usd"])
-def test_a_ceiling_that_binds_the_last_tick_is_told(rule: str) -> None:
+def test_a_ceiling_that_binds_the_last_tick_is_announced(rule: str) -> None:
     assert of_fleet(ticks=ticks([5, 5], binding=rule)) == ["ceiling"]
     assert of_fleet(ticks=[*ticks([5, 5], binding=rule), *ticks([5, 5])]) == []
     assert of_fleet(ticks=ticks([5, 5], binding="max_instances")) == []
@@ -170,7 +170,9 @@ def test_a_ceiling_that_binds_the_last_tick_is_told(rule: str) -> None:
         ({"failures": 1, "last_error_kind": "bad_secret"}, ["credentials"]),
     ],
 )
-def test_an_account_that_fails(values: dict[str, Any], expected: list[str]) -> None:
+def test_a_failing_account_is_announced_by_its_kind_of_error(
+    values: dict[str, Any], expected: list[str]
+) -> None:
     assert causes(accounts=[AccountSeen(account_id=1, name="a", **values)]) == expected
 
 
@@ -185,7 +187,7 @@ def test_an_account_that_fails(values: dict[str, Any], expected: list[str]) -> N
         (None, "1", []),  # unknown is not zero
     ],
 )
-def test_money_that_ends_within_a_day(
+def test_a_balance_that_lasts_less_than_a_day_is_announced(
     left: str | None, hourly: str, expected: list[Severity]
 ) -> None:
     account = AccountSeen(
@@ -213,14 +215,14 @@ def test_an_orphan_is_critical() -> None:
         (seconds(300), 5, ["destroy_fails"]),
     ],
 )
-def test_an_end_that_does_not_come(
+def test_a_destroy_that_fails_for_long_is_announced(
     since: timedelta | None, tries: int, expected: list[str]
 ) -> None:
     assert causes(pods=[a_pod_seen(terminating_for=since, tries=tries)]) == expected
 
 
 @pytest.mark.parametrize(("missed", "expected"), [(2, []), (3, ["boots_fail"])])
-def test_boots_that_miss_their_deadline(missed: int, expected: list[str]) -> None:
+def test_three_missed_boot_deadlines_are_announced(missed: int, expected: list[str]) -> None:
     assert of_fleet(boots_missed=missed) == expected
 
 
@@ -236,7 +238,7 @@ def test_boots_that_miss_their_deadline(missed: int, expected: list[str]) -> Non
         ([0, 0, 5], {}, ["backlog_grows"]),
     ],
 )
-def test_a_backlog_that_grows_with_all_pods_at_work(
+def test_a_growing_backlog_with_all_pods_at_work_is_announced(
     depths: list[int | None], values: dict[str, Any], expected: list[str]
 ) -> None:
     assert of_fleet(ticks=ticks(depths, **values)) == expected
@@ -246,26 +248,28 @@ def test_a_backlog_that_grows_with_all_pods_at_work(
     ("depths", "values", "expected"),
     [
         ([9, 9, 9], {"items_per_second": 0.0}, ["not_drained"]),
-        ([9, 9, 12], {"items_per_second": None}, ["not_drained"]),  # as a tick says it
-        ([9, 8, 12], {"items_per_second": None}, []),  # somebody took one
+        ([9, 9, 12], {"items_per_second": None}, ["not_drained"]),  # a tick without a rate
+        ([9, 8, 12], {"items_per_second": None}, []),  # an item was finished
         ([9, None, 9], {"items_per_second": 0.0}, []),
         ([9, 0, 9], {"items_per_second": 0.0}, []),
         ([9, 9, 9], {"items_per_second": 0.0, "ready": 0}, []),
         ([9, 9, 9], {"items_per_second": 0.1}, []),
     ],
 )
-def test_a_backlog_that_stands_although_pods_are_ready(
+def test_a_backlog_that_ready_pods_do_not_drain_is_announced(
     depths: list[int | None], values: dict[str, Any], expected: list[str]
 ) -> None:
     assert of_fleet(ticks=ticks(depths, active=3, **values)) == expected
 
 
-def test_less_than_the_window_says_nothing_about_the_window() -> None:
+def test_ticks_of_less_than_the_window_raise_no_alert() -> None:
     assert of_fleet(ticks=ticks([100, 150, 200])[1:]) == []
 
 
 @pytest.mark.parametrize(("dead", "rounds"), [(0, []), (1, [1]), (9, [1]), (10, [2]), (5000, [4])])
-def test_dead_letters_are_told_again_at_each_power_of_ten(dead: int, rounds: list[int]) -> None:
+def test_dead_letters_are_announced_again_at_each_power_of_ten(
+    dead: int, rounds: list[int]
+) -> None:
     assert [f.round for f in told(fleets=[a_fleet_seen(dead=dead)])] == rounds
 
 
@@ -280,7 +284,9 @@ def test_dead_letters_are_told_again_at_each_power_of_ten(dead: int, rounds: lis
         ({"last_tick_at": NOON - seconds(46), "period": seconds(60)}, []),
     ],
 )
-def test_no_decision_for_three_periods(values: dict[str, Any], expected: list[str]) -> None:
+def test_three_periods_without_a_decision_are_announced(
+    values: dict[str, Any], expected: list[str]
+) -> None:
     assert of_fleet(**values) == expected
 
 

@@ -1,4 +1,4 @@
-"""The decision against its formula and its guardrails."""
+"""The decision follows its formula and its guardrails."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -33,7 +33,7 @@ NEAR = st.sampled_from(["-0.01", "0", "0.01", "0.5", "1", "3"]).map(Decimal)
 
 @st.composite
 def near_a_limit(draw: st.DrawFn) -> tuple[Snapshot, Policy]:
-    """A fleet that wants more pods than it may have: of snapshots at random few start anything."""
+    """A fleet that wants more pods than it may have; few random snapshots would start any pod."""
     offers = [offer_facts(f"o{n}", hourly_usd=draw(prices)) for n in range(3)]
     eager: dict[str, Any] = {
         "depth": 10**9,
@@ -70,14 +70,16 @@ NEAR_A_LIMIT = st.tuples(snapshots(), policies()) | near_a_limit()
 
 @EXAMPLES
 @given(depth=st.integers(0, 10**12), p=policies())
-def test_desired_is_the_clamped_quotient(depth: int, p: Policy) -> None:
+def test_the_desired_number_is_the_clamped_quotient(depth: int, p: Policy) -> None:
     wished = depth // p.target_depth_per_pod + (depth % p.target_depth_per_pod > 0)
     assert desired_pods(depth, p) == sorted((p.min_instances, wished, p.max_instances))[1]
 
 
 @EXAMPLES
 @given(depth=st.integers(0, 5000), most=st.integers(0, 12))
-def test_with_nothing_in_the_way_the_target_is_what_is_desired(depth: int, most: int) -> None:
+def test_without_a_binding_guardrail_the_target_is_the_desired_number(
+    depth: int, most: int
+) -> None:
     p = policy(max_instances=most, spawn_per_tick=100)
     decision = decide(snapshot(depth), p)
     assert decision.target == decision.desired == len(decision.spawn)
@@ -86,7 +88,7 @@ def test_with_nothing_in_the_way_the_target_is_what_is_desired(depth: int, most:
 
 @EXAMPLES
 @given(both=NEAR_A_LIMIT)
-def test_the_caps_on_pods_are_never_passed(both: tuple[Snapshot, Policy]) -> None:
+def test_the_number_of_pods_never_passes_a_limit(both: tuple[Snapshot, Policy]) -> None:
     seen, p = both
     decision = decide(seen, p)
     new = len(decision.spawn)
@@ -129,7 +131,7 @@ def test_an_unknown_backlog_wishes_for_no_change(seen: Snapshot, p: Policy) -> N
     assert not [r for r in decision.retire if r.rule == "idle"]
 
 
-def test_an_unknown_backlog_leaves_idle_pods_where_they_are() -> None:
+def test_an_unknown_backlog_retires_no_idle_pods() -> None:
     idle = [pod_facts(n, idle_for=hours(1), in_flight=0) for n in (1, 2)]
     decision = decide(snapshot(None, pods=idle), policy())
     assert (decision.desired, decision.target, decision.retire) == (2, 2, ())
@@ -139,7 +141,7 @@ def test_an_unknown_backlog_leaves_idle_pods_where_they_are() -> None:
 
 @EXAMPLES
 @given(seen=snapshots(), p=policies())
-def test_what_runs_comes_down_to_a_lowered_limit(seen: Snapshot, p: Policy) -> None:
+def test_a_lowered_limit_also_retires_running_pods(seen: Snapshot, p: Policy) -> None:
     gone = {r.pod_id for r in decide(seen, p).retire}
     stay = [pod for pod in seen.active if pod.pod_id not in gone]
     assert len(stay) <= p.max_instances
@@ -164,7 +166,7 @@ def test_each_pod_is_retired_once_and_only_if_it_runs(seen: Snapshot, p: Policy)
 
 @EXAMPLES
 @given(seen=snapshots(), p=policies())
-def test_the_steps_tell_how_the_target_came_about(seen: Snapshot, p: Policy) -> None:
+def test_the_steps_lead_from_the_wish_to_the_target(seen: Snapshot, p: Policy) -> None:
     decision = decide(seen, p)
     assert decision.steps[-1].after == decision.target
     for one, two in zip(decision.steps, decision.steps[1:], strict=False):
@@ -183,20 +185,20 @@ def test_a_recorded_snapshot_is_decided_the_same_way(seen: Snapshot, p: Policy) 
     assert decide(replayed(recorded(seen)), p) == decide(seen, p)
 
 
-def test_ten_thousand_pods_are_recorded_in_little_room_and_replayed() -> None:
+def test_a_recording_of_ten_thousand_pods_is_small_and_can_be_replayed() -> None:
     seen = snapshot(5, pods=tuple(pod_facts(n) for n in range(10_000)))
     packed = recorded(seen)
     assert len(str(packed)) < 400_000
     assert replayed(packed) == seen
 
 
-def test_the_defaults_run_one_pod_and_start_one_a_tick() -> None:
+def test_by_default_one_pod_runs_and_a_tick_starts_one() -> None:
     p = Policy(target_depth_per_pod=1)
     assert (p.max_instances, p.spawn_per_tick) == (1, 1)
     assert len(decide(snapshot(1000), p).spawn) == 1
 
 
-def test_idle_pods_go_each_after_its_own_time_and_the_last_stays_while_there_is_work() -> None:
+def test_each_idle_pod_is_retired_after_its_time_and_the_last_stays_while_items_wait() -> None:
     idle = [pod_facts(n, idle_for=seconds(100 + 10 * n), in_flight=0) for n in range(1, 5)]
     seen = snapshot(1, pods=idle)
     gone = [r.pod_id for r in decide(seen, policy(idle_after=seconds(120))).retire]
@@ -212,7 +214,7 @@ def test_a_pod_with_items_in_hand_is_never_retired_as_idle() -> None:
     assert not decide(seen, policy(idle_after=seconds(120))).retire
 
 
-def test_pods_in_flight_count_so_that_nothing_is_started_twice() -> None:
+def test_requested_pods_count_so_that_no_pod_is_started_twice() -> None:
     for state in (REQUESTED, CREATING, BOOTING, READY):
         seen = snapshot(100, pods=[pod_facts(1, state)])
         assert not decide(seen, policy()).spawn
@@ -234,12 +236,12 @@ def test_a_lowered_limit_retires_the_dearest_per_item_first() -> None:
     assert [(r.pod_id, r.rule) for r in retire] == [(2, "max_instances")]
 
 
-def test_what_does_not_work_yet_goes_before_what_works() -> None:
+def test_pods_that_do_not_work_yet_are_retired_first() -> None:
     seen = snapshot(10**6, pods=[pod_facts(1, hourly_usd=Decimal(9)), pod_facts(2, BOOTING)])
     assert [r.pod_id for r in decide(seen, policy(max_instances=1)).retire] == [2]
 
 
-def test_a_pod_past_its_age_is_replaced_one_a_tick() -> None:
+def test_pods_above_their_age_are_replaced_one_in_each_tick() -> None:
     old = [pod_facts(n, age=hours(24 + n)) for n in (1, 2)]
     decision = decide(snapshot(10**6, pods=old), policy(max_pod_age=hours(24)))
     assert [(r.pod_id, r.rule) for r in decision.retire] == [(2, "max_pod_hours")]
@@ -266,14 +268,14 @@ def test_a_new_template_gets_one_pod_until_its_first_item() -> None:
     assert decide(waiting, policy(spawn_per_tick=5)).binding == "canary"
 
 
-def test_nothing_is_started_for_less_than_its_boot_is_worth() -> None:
+def test_no_pod_starts_that_would_work_for_less_than_its_boot() -> None:
     seen = snapshot(1000, pods=[pod_facts(1)], items_per_second=10.0, boot_time=seconds(300))
     assert decide(seen, policy()).binding == "worth_booting"
     longer = snapshot(9000, pods=[pod_facts(1)], items_per_second=10.0, boot_time=seconds(300))
     assert decide(longer, policy()).spawn
 
 
-def test_an_override_holds_until_its_end_within_the_guardrails() -> None:
+def test_an_override_lasts_until_its_end_within_the_guardrails() -> None:
     held = Override(pods=6, until=NOON + seconds(1), by="ann", because="the demo")
     p = policy(override=held, spawn_per_tick=100, max_instances=4)
     assert len(decide(snapshot(0), p).spawn) == 4

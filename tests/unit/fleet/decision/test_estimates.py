@@ -1,4 +1,4 @@
-"""What a depth means: the pods that it is worth, and how long it lasts."""
+"""The number of pods for a depth, and the time that it lasts."""
 
 from datetime import timedelta
 
@@ -8,7 +8,7 @@ from fleet.decision.estimates import LONGEST_SECONDS, pods_for, time_left
 
 
 @pytest.mark.parametrize(("depth", "pods"), [(0, 0), (1, 1), (100, 1), (101, 2), (200, 2)])
-def test_a_started_share_of_the_depth_is_worth_a_whole_pod(depth: int, pods: int) -> None:
+def test_the_number_of_pods_for_a_depth_is_rounded_up(depth: int, pods: int) -> None:
     assert pods_for(depth, 100) == pods
 
 
@@ -24,5 +24,5 @@ def test_the_time_left_is_unknown_while_the_depth_or_the_rate_is(
     assert time_left(depth, rate) is None
 
 
-def test_a_rate_next_to_nothing_has_a_longest_time() -> None:
+def test_a_rate_near_zero_gives_the_longest_time() -> None:
     assert time_left(10**12, 1e-9) == timedelta(seconds=LONGEST_SECONDS)

@@ -1,4 +1,4 @@
-"""The page of the guardrails is true: each has its row, in its order, of its kind."""
+"""The page of the guardrails is true: each guardrail has its row, in order and with its kind."""
 
 import re
 from dataclasses import replace
@@ -20,7 +20,7 @@ def test_each_guardrail_has_its_row_in_its_order() -> None:
     assert rows == [name for name, _ in GUARDRAILS]
 
 
-def test_the_page_says_which_retire_what_runs() -> None:
+def test_the_page_says_which_guardrails_retire_pods() -> None:
     pods = tuple(pod_facts(n, hourly_usd=Decimal(3)) for n in range(3))
     caps = Caps(max_instances=1, max_hourly_usd=Decimal(1), daily_budget_usd=Decimal(1))
     seen = snapshot(

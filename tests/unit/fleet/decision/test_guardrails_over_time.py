@@ -1,4 +1,4 @@
-"""Ticks in a row, with edits, prices and vendors' whims between them: no guardrail is ever passed."""
+"""Many ticks in a row, with edits, new prices and faults between them, never pass a guardrail."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -29,7 +29,7 @@ PRICES = ["0", "0.05", "0.34", "0.340001", "0.99", "2.5"]
 CAPS = ["0.33", "0.34", "0.68", "1", "1.02", "2.5", "4"]
 TICK = timedelta(seconds=15)
 HOUR = Decimal(3600)
-# What a pod's life does by itself between two ticks.
+# How the state of a pod can change by itself between two ticks.
 LATER = {REQUESTED: CREATING, CREATING: BOOTING, BOOTING: READY, DRAINING: TERMINATING}
 
 prices = st.sampled_from(PRICES).map(Decimal)
@@ -38,7 +38,7 @@ caps = st.none() | st.sampled_from(CAPS).map(Decimal)
 
 @dataclass
 class World:
-    """A fleet on paper: its pods and what it has spent."""
+    """A fleet without a database: its pods and its spending."""
 
     policy: Policy
     pods: list[PodFacts] = field(default_factory=list)
@@ -90,12 +90,12 @@ class World:
         self.pods = moved
 
 
-# What a retirement makes of a pod in each state: as pods/teardown.py does.
+# The state of a pod after its retirement, as pods/teardown.py sets it.
 FATES: dict[PodState, PodState] = {READY: DRAINING, BOOTING: TERMINATING}
 
 
 def edited(draw: Draw, now: Policy) -> Policy:
-    """An operator turns one knob, or none."""
+    """The policy after an operator changed one value, or none."""
     policy_now: Policy = draw(
         st.sampled_from(
             [
@@ -122,7 +122,7 @@ def edited(draw: Draw, now: Policy) -> Policy:
 
 
 def check(world: World, before: Snapshot, decision: Decision) -> None:
-    """What holds after a tick that started something; and what a tick never does."""
+    """Check the limits after a tick that started pods, and what a tick must never do."""
     rule = world.policy
     assert len(decision.spawn) <= rule.spawn_per_tick
     if not decision.spawn:
@@ -135,7 +135,7 @@ def check(world: World, before: Snapshot, decision: Decision) -> None:
         assert world.hourly_usd <= rule.max_hourly_usd
     for budget in (rule.daily_budget_usd, rule.total_budget_usd):
         if budget is not None:
-            assert world.spent + world.hourly_usd <= budget  # an hour of everything is paid for
+            assert world.spent + world.hourly_usd <= budget  # the budget pays for one more hour
     if rule.installation.max_instances is not None:
         assert len(world.pods) + before.elsewhere.pods <= rule.installation.max_instances
     if rule.installation.max_hourly_usd is not None:
@@ -146,7 +146,7 @@ def check(world: World, before: Snapshot, decision: Decision) -> None:
 
 @settings(max_examples=700, deadline=None)
 @given(st.data())
-def test_no_guardrail_is_passed_over_edits_prices_and_ticks(data: st.DataObject) -> None:
+def test_no_guardrail_is_passed_whatever_edits_prices_and_ticks_do(data: st.DataObject) -> None:
     draw = data.draw
     world = World(policy=policy(max_instances=3, spawn_per_tick=2, idle_after=hours(9)))
     for state in draw(st.lists(st.sampled_from(sorted(BILLABLE)), max_size=3)):
@@ -163,6 +163,6 @@ def test_no_guardrail_is_passed_over_edits_prices_and_ticks(data: st.DataObject)
         world.pass_time(draw)
 
 
-def test_the_fates_and_moves_here_are_those_of_the_table() -> None:
+def test_the_moves_of_this_test_are_those_of_the_table() -> None:
     for before, after in {**FATES, **LATER}.items():
         assert after in MOVES[before]

@@ -1,4 +1,4 @@
-"""Which offer is rented: by what an item costs there, and by what has failed lately."""
+"""The fleet rents by the cost of an item, and avoids what failed lately."""
 
 from decimal import Decimal
 
@@ -62,7 +62,7 @@ experiences = st.builds(
 
 @EXAMPLES
 @given(offers=offers, known=experiences, room=st.integers(1, 5))
-def test_what_is_rented_fits_and_is_not_avoided_and_no_host_is_rented_twice(
+def test_a_rented_offer_fits_is_not_avoided_and_uses_a_host_once(
     offers: list[OfferFacts], known: Experience, room: int
 ) -> None:
     wanted = Wanted(regions=["EU"], max_hourly_usd=Decimal("0.34"))
@@ -76,7 +76,7 @@ def test_what_is_rented_fits_and_is_not_avoided_and_no_host_is_rented_twice(
 
 @EXAMPLES
 @given(offers=offers, known=experiences, room=st.integers(1, 5))
-def test_a_kind_without_an_item_has_one_pod_at_most(
+def test_a_kind_of_gpu_without_an_item_has_one_pod_at_most(
     offers: list[OfferFacts], known: Experience, room: int
 ) -> None:
     ranked = rank(offers, ANY, known, room=room)
@@ -89,7 +89,7 @@ def test_a_kind_without_an_item_has_one_pod_at_most(
 
 @EXAMPLES
 @given(offers=offers, known=experiences, room=st.integers(1, 5))
-def test_the_share_on_unmeasured_gpus_is_bounded_while_measured_ones_can_be_had(
+def test_unmeasured_gpus_get_a_limited_share_if_measured_ones_are_offered(
     offers: list[OfferFacts], known: Experience, room: int
 ) -> None:
     if not any(w.measured and not w.refused for w in weigh(offers, ANY, known)):
@@ -104,7 +104,7 @@ def test_the_share_on_unmeasured_gpus_is_bounded_while_measured_ones_can_be_had(
 
 @EXAMPLES
 @given(offers=offers, room=st.integers(1, 5), speeds=st.tuples(*[st.floats(0.5, 90.0)] * 4))
-def test_with_everything_measured_no_dearer_item_goes_before_a_cheaper_one(
+def test_measured_offers_are_ordered_by_the_cost_of_an_item(
     offers: list[OfferFacts], room: int, speeds: tuple[float, ...]
 ) -> None:
     known = knows(dict(zip(GPUS, speeds, strict=True)))
@@ -117,7 +117,7 @@ def test_with_everything_measured_no_dearer_item_goes_before_a_cheaper_one(
 
 @EXAMPLES
 @given(told=failures, later=st.sampled_from([1.0, 300.0, 7200.0]))
-def test_memory_fades(told: list[Failure], later: float) -> None:
+def test_failures_are_forgotten_with_time(told: list[Failure], later: float) -> None:
     offer = an_offer("o1", host="h1")
     faded = [
         Failure(trouble=f.trouble, account_id=1, key=f.key, ago=f.ago + seconds(later), host=f.host)
@@ -136,7 +136,7 @@ def test_a_dear_fast_gpu_goes_before_a_cheap_slow_one() -> None:
     assert "B at $2/h and 90.0 items/s: $6.17 per million items, best of 2" in first.because
 
 
-def test_without_a_speed_the_cheapest_an_hour_goes_first() -> None:
+def test_without_a_speed_the_lowest_hourly_price_goes_first() -> None:
     first, *_ = rank([an_offer("b", usd="2"), an_offer("a", usd="0.34")], ANY, room=1)
     assert first.key == "a"
     assert "no speed is measured yet" in first.because
@@ -150,7 +150,7 @@ def test_a_cheaper_gpu_is_tried_with_one_pod_and_a_much_dearer_one_is_not() -> N
     assert {o.key for o in rank(offers, ANY, busy, room=3)} == {"a"}
 
 
-def test_an_offer_that_could_not_be_had_is_asked_again_when_it_is_half_forgotten() -> None:
+def test_a_refused_offer_is_tried_again_after_a_half_life() -> None:
     offers = [an_offer("a", usd="0.3"), an_offer("b", usd="0.5")]
     known = knows({"A": 8.0}, failures=[failed(Trouble.REFUSED)])
     assert [o.key for o in rank(offers, ANY, known, room=1)] == ["b"]
@@ -166,7 +166,7 @@ def test_a_bad_host_is_avoided_under_each_of_its_offers() -> None:
     assert [o.key for o in rank(offers, ANY, known, room=2)] == ["b"]
 
 
-def test_two_bad_machines_put_an_offer_of_many_behind_the_others_and_never_out_of_reach() -> None:
+def test_after_two_bad_machines_an_offer_of_many_goes_behind_the_others() -> None:
     offers = [an_offer("a", usd="0.3"), an_offer("b", usd="0.5")]
     once = knows({"A": 8.0}, failures=[failed(Trouble.BROKEN)])
     assert rank(offers, ANY, once, room=1)[0].key == "a"
@@ -175,9 +175,7 @@ def test_two_bad_machines_put_an_offer_of_many_behind_the_others_and_never_out_o
     assert rank(offers[:1], ANY, twice, room=1)[0].key == "a"
 
 
-def test_an_interruptible_offer_that_is_taken_away_too_often_leaves_its_place_to_on_demand() -> (
-    None
-):
+def test_an_interruptible_offer_with_too_many_losses_gives_way_to_on_demand() -> None:
     spot = an_offer("a", usd="0.1", interruptible=True, host="h1")
     offers = [spot, an_offer("b", usd="0.5")]
     losses = [failed(Trouble.LOST, ago=60.0 * n) for n in range(3)]

@@ -1,4 +1,4 @@
-"""A guardrail carries what follows from it: the decision folds them all and knows none by name."""
+"""Each guardrail says what follows from it; the decision does not know guardrails by name."""
 
 import ast
 import inspect
@@ -48,14 +48,14 @@ def test_a_bound_that_retires_is_named_like_its_guardrail(seen: Snapshot, p: Pol
             assert bound.at_most <= len(seen.active)
 
 
-def test_stop_all_ends_stopped_pods_by_its_own_rule_though_nothing_runs() -> None:
+def test_stop_all_also_ends_stopped_pods_if_nothing_runs() -> None:
     seen = snapshot(0, pods=[pod_facts(1, STOPPED)], spent_today_usd=Decimal(9))
     p = policy(mode=Mode.STOP_ALL, daily_budget_usd=Decimal(1))
     [leaving] = decide(seen, p).retire
     assert (leaving.rule, leaving.because) == (PodRule.STOP_ALL, "an operator stopped the fleet")
 
 
-def test_a_spent_budget_ends_what_runs_by_its_own_rule_and_what_is_stopped_for_want_of_it() -> None:
+def test_a_spent_budget_ends_running_and_stopped_pods_each_by_their_rule() -> None:
     pods = [pod_facts(1, READY, hourly_usd=Decimal(1)), pod_facts(2, STOPPED)]
     seen = snapshot(0, pods=pods, spent_today_usd=Decimal(9))
     retire = decide(seen, policy(daily_budget_usd=Decimal(1))).retire
@@ -65,7 +65,7 @@ def test_a_spent_budget_ends_what_runs_by_its_own_rule_and_what_is_stopped_for_w
     ]
 
 
-def test_a_pause_takes_back_what_was_not_created() -> None:
+def test_a_pause_takes_back_pods_that_were_not_created() -> None:
     seen = snapshot(1000, pods=[pod_facts(1, CREATING), pod_facts(2, READY)])
     [leaving] = decide(seen, policy(installation_mode=Mode.PAUSED)).retire
     assert (leaving.pod_id, leaving.rule) == (1, PodRule.PAUSED)

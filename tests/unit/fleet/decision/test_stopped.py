@@ -1,4 +1,4 @@
-"""Stopped pods in the decision: run again within every guardrail, given up when they only cost."""
+"""Stopped pods run again within every guardrail, and are destroyed when they only cost money."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -37,7 +37,7 @@ def a_stopped(pod_id: int = 7, usd: str = "0.5", **values: object) -> object:
 
 @EXAMPLES
 @given(seen=with_stopped(), p=policies(), stops=st.booleans())
-def test_what_runs_again_passes_no_guardrail(seen: Snapshot, p: Policy, *, stops: bool) -> None:
+def test_resumed_pods_pass_no_guardrail(seen: Snapshot, p: Policy, *, stops: bool) -> None:
     p = replace(p, idle_stops=stops, max_stopped=hours(24))
     decision = decide(seen, p)
     again = {r.pod_id for r in decision.resume}
@@ -71,20 +71,20 @@ def test_a_stopped_pod_goes_before_a_dearer_offer_and_behind_a_cheaper_one() -> 
     assert ([s.offer.key for s in other.spawn], other.resume) == (["cheap"], ())
 
 
-def test_what_items_cost_decides_where_speeds_are_known() -> None:
+def test_the_cost_of_items_decides_if_the_speeds_are_known() -> None:
     fast = offer_facts("fast", hourly_usd=Decimal(2), million_items_usd=Decimal(9))
     slow = a_stopped(usd="0.1", million_items_usd=Decimal(10))
     assert decide(snapshot(1000, pods=(slow,), offers=(fast,)), policy()).resume == ()
 
 
-def test_without_a_place_for_a_new_pod_the_stopped_one_runs_again_although_it_is_dearer() -> None:
+def test_a_dearer_stopped_pod_runs_again_if_a_new_one_has_no_place() -> None:
     cheap = offer_facts("cheap", hourly_usd=Decimal("0.4"))
     decision = decide(snapshot(1000, pods=(a_stopped(),), offers=(cheap,)), policy(max_instances=1))
     assert [r.pod_id for r in decision.resume] == [7]
     assert "there is no place for a new pod" in decision.sentence
 
 
-def test_a_lowered_limit_gives_up_stopped_pods_the_dearest_disk_first() -> None:
+def test_a_lowered_limit_destroys_stopped_pods_the_dearest_disk_first() -> None:
     dear = a_stopped(8, stopped_hourly_usd=Decimal("0.1"))
     seen = snapshot(0, pods=(pod_facts(1), a_stopped(), dear))
     assert [r.pod_id for r in decide(seen, policy(max_instances=2)).retire] == [8]

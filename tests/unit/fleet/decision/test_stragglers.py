@@ -1,4 +1,4 @@
-"""A pod that does too little for its money is replaced, and never on thin evidence."""
+"""A pod that does too little for its money is replaced, but only with enough evidence."""
 
 from typing import Any
 
@@ -52,27 +52,27 @@ def test_a_slow_pod_that_is_cheap_enough_stays_and_a_fast_one_that_is_too_dear_g
         {"gpu_count": 2},
     ],
 )
-def test_thin_evidence_ends_nobody(values: dict[str, Any]) -> None:
+def test_too_little_evidence_retires_no_pod(values: dict[str, Any]) -> None:
     assert retired(*PEERS, worker(4, **{"items_per_second": 1.0, **values})) == []
 
 
 @pytest.mark.parametrize(
     "values", [{"may_end_ill": False}, {"depth": 100, "pending": 100}, {"depth": None}]
 )
-def test_nobody_is_judged_where_work_is_short_unknown_or_enough_were_ended(
+def test_no_pod_is_retired_if_work_is_short_or_unknown_or_many_were_ended(
     values: dict[str, Any],
 ) -> None:
     assert retired(*PEERS, worker(4, 1.0), **values) == []
 
 
-def test_of_one_or_two_pods_nobody_is_the_odd_one() -> None:
+def test_one_or_two_pods_are_too_few_to_compare() -> None:
     assert retired(worker(1, 0.1)) == []
     assert retired(worker(1, 0.1), worker(2)) == []
 
 
 @EXAMPLES
 @given(st.lists(st.sampled_from([0.1, 1.0, 4.0, 8.0, 16.0]), max_size=7))
-def test_at_most_one_goes_and_never_the_last(rates: list[float]) -> None:
+def test_at_most_one_straggler_is_retired_and_never_the_last_pod(rates: list[float]) -> None:
     gone = retired(*(worker(n, rate) for n, rate in enumerate(rates)))
     assert len(gone) <= (1 if len(rates) > 2 else 0)
 
@@ -112,5 +112,5 @@ def test_a_pod_that_is_new_or_has_just_worked_is_given_time(values: dict[str, An
         {"waiting_for": seconds(300), "depth": 100, "pending": 100},
     ],
 )
-def test_work_that_came_just_now_or_is_all_taken_accuses_nobody(values: dict[str, Any]) -> None:
+def test_new_items_or_items_all_taken_retire_no_pod(values: dict[str, Any]) -> None:
     assert retired(an_idle_pod(1), **values) == []

@@ -1,4 +1,4 @@
-"""Snapshots that older versions recorded can still be decided."""
+"""A decision can still be made from snapshots that older versions recorded."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ from fleet.tick.recording import replayed
 from pods.states import STOPPED
 from tests.support.factories import NOON, hours, pod_facts, policy
 
-# As it was written while an offer could stand for a stopped pod: offers had a `pod_id`.
+# From a version in which an offer could mean a stopped pod: offers had a `pod_id`.
 OLD: Final[dict[str, Any]] = {
     "now": "2026-11-23T12:00:00+00:00",
     "depth": 1000,
@@ -93,7 +93,7 @@ STOPPED_POD: Final = pod_facts(
 
 
 def packed(raw: dict[str, Any]) -> dict[str, Any]:
-    """The same as it was written for many pods and offers."""
+    """The same snapshot in the format for many pods and offers."""
     rows = json.dumps({"pods": raw["pods"], "offers": raw["offers"]})
     rest = {name: value for name, value in raw.items() if name not in {"pods", "offers"}}
     return {**rest, "packed": base64.b85encode(zlib.compress(rows.encode())).decode()}

@@ -63,7 +63,7 @@ SEEN = Snapshot(
             million_items_usd=Decimal("12.90"),
             because="cheapest of 2",
         ),
-        # The golden files give it a `pod_id`, which offers had once; it is passed over.
+        # In the golden files it has a `pod_id`, as offers once had; it is ignored.
         OfferFacts(account_id=2, key="", hourly_usd=Decimal("0.5"), because="its disk is there"),
     ),
     spent_today_usd=Decimal("1.2345"),
@@ -99,7 +99,7 @@ def test_a_tick_is_recorded_as_values_of_json_and_read_again() -> None:
     assert {**raw, "now": old["now"]} == old
 
 
-def test_fields_of_another_version_are_passed_over_and_missing_ones_have_their_defaults() -> None:
+def test_unknown_fields_are_ignored_and_missing_ones_have_their_defaults() -> None:
     raw = golden("snapshot.json")
     raw["pods"][0]["of_a_newer_version"] = raw["of_a_newer_version"] = 1
     del raw["waiting_for"], raw["pods"][0]["ready_for"]
@@ -108,7 +108,7 @@ def test_fields_of_another_version_are_passed_over_and_missing_ones_have_their_d
     assert replayed(raw) == seen
 
 
-def test_what_is_not_a_recorded_tick_is_an_error() -> None:
+def test_a_value_that_is_not_a_recorded_tick_is_an_error() -> None:
     raw = golden("snapshot.json")
     raw["pods"][0]["state"] = "dancing"
     with pytest.raises(ValueError, match="state"):
