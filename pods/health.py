@@ -14,7 +14,7 @@ from pods.agent_redis import heartbeats
 from pods.agent_redis.heartbeats import HeartbeatsUnknown, Readings
 from pods.base.clock import utcnow
 from pods.costs import segments
-from pods.diagnosis import INFERRED, Finding, diagnose
+from pods.diagnosis import INFERRED, Finding, MachineSays, diagnose
 from pods.models import Account, Installation, Pod, PodEvent
 from pods.providers.base import Capabilities, Machine, Phase, Provider
 from pods.providers.errors import NotFound, ProviderError
@@ -90,10 +90,10 @@ def check_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
         except (CannotConnect, ProviderError) as exc:
             breaker.failed(pod.account, exc)
             return
-        if machine is not None and pod.absent_since is not None:
+        seen = sighting(pod, machine, _read([pod]), asked=True, at=utcnow())
+        if seen.says is not MachineSays.ABSENT and pod.absent_since is not None:
             pod.absent_since = None
             Pod.objects.filter(pk=pod.pk).update(absent_since=None)
-        seen = sighting(pod, machine, _read([pod]), asked=True, at=utcnow())
         _act(pod, diagnose(facts_of(pod, seen, provider.capabilities)), seen, provider.capabilities)
 
 
@@ -225,10 +225,10 @@ def _hear(pod: Pod, seen: Sighting, *, away: bool) -> None:
 def _see(pod: Pod, seen: Sighting) -> None:
     """Store what was seen in the row's facts."""
     machine = seen.machine
-    if machine is not None:
-        pod.absent_since = None
-    elif seen.asked:
+    if seen.says is MachineSays.ABSENT:
         pod.absent_since = pod.absent_since or seen.at
+    elif seen.asked:
+        pod.absent_since = None
     if seen.beat is not None:
         said, beat_at = seen.beat.said, seen.at - seen.beat.age
         pod.beat_at = beat_at

@@ -41,6 +41,9 @@ def resume_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
                     pod, BOOTING, by="resume", because="it runs again", booted_at=utcnow()
                 )
                 return
+            if phase is Phase.GONE:
+                _replace(pod, "cannot be resumed: the provider lists it as ended")
+                return
             if pod.attempts >= TRIES:
                 _replace(pod, f"did not run after {pod.attempts} tries to start it")
                 return

@@ -164,6 +164,8 @@ def _stop(pod: Pod, connect: Connect) -> None:
     assert pod.external_id is not None
     try:
         phase = provider.status(pod.external_id).phase
+        if phase is Phase.GONE:
+            raise NotFound("the provider lists it as ended")
         if phase is Phase.STOPPED:
             lifecycle.move(
                 pod, STOPPED, by="teardown", because="the provider says that it is stopped"

@@ -196,7 +196,7 @@ class RunPodEmulator:
 
     def get_pod(self, _: Request, pod_id: str) -> Reply:
         """`GET /v2/pods/{id}`."""
-        return Reply(json=self.pod_json(self.state.get(pod_id)))
+        return Reply(json=self.pod_json(self.state.shown(pod_id)))
 
     def patch_pod(self, request: Request, pod_id: str) -> Reply:
         """`PATCH /v2/pods/{id}`."""

@@ -158,6 +158,7 @@ class RunPodState:
     list_lag: float = 0.0  # seconds that a new pod is missing from the list
     get_lag: float = 0.0  # seconds that a new pod answers 404
     linger: float = 0.0  # seconds that an ended pod is still listed
+    shows_ended: bool = False  # GET answers TERMINATED for as long as an ended pod is listed
     cost_kept_when_exited: bool = True
     full_hosts: set[str] = field(default_factory=set)  # pods whose host has no free GPU
     backing: Backing | None = None
@@ -214,6 +215,14 @@ class RunPodState:
         if pod is None or pod.halted is Status.TERMINATED or self.clock() < pod.known_from:
             raise Problem(404, "pod not found")
         return pod
+
+    def shown(self, pod_id: str) -> Pod:
+        """The pod as GET shows it: as `get`, and an ended one where `shows_ended`."""
+        pod = self.pods.get(pod_id)
+        ended = pod is not None and pod.halted is Status.TERMINATED
+        if pod is not None and ended and self.shows_ended and self._listed(pod, self.clock()):
+            return pod
+        return self.get(pod_id)
 
     def page(self, cursor: str) -> tuple[list[Pod], str | None]:
         """A page of the list, newest first. The cursor counts rows, so the list can shift."""

@@ -48,6 +48,12 @@ def stopped(world: World) -> Pod:
     return pod
 
 
+def end_in_the_console(world: World, pod: Pod) -> None:
+    """End the machine at a vendor that goes on showing it as ended."""
+    world.rig.state.linger, world.rig.state.shows_ended = A_LONG_WHILE_MS, True
+    world.rig.state.delete(str(pod.external_id))
+
+
 def is_in(pod: Pod, state: str) -> bool:
     pod.refresh_from_db()
     return bool(pod.state == state)
@@ -164,3 +170,37 @@ def test_a_pod_that_cannot_be_stopped_is_destroyed(stopping: World, *, fails: bo
         stopping.rig.server.faults.answer("POST", ACTION, refusal, times=1000)
     stopping.run(1800, until=lambda: is_in(pod, "terminated"))
     assert stopping.living() == []
+
+
+def test_a_stopped_pod_that_the_vendor_lists_as_ended_is_lost(stopping: World) -> None:
+    pod = stopped(stopping)
+    end_in_the_console(stopping, pod)
+    stopping.listen(300)
+    stopping.run(900, until=lambda: is_in(pod, "lost"))
+
+
+def test_a_pod_that_the_vendor_lists_as_ended_while_it_stops_is_not_asked_to_stop(
+    stopping: World,
+) -> None:
+    pod = stopping.booted()
+    stopping.beat(pod, idle_ms=A_LONG_WHILE_MS, done=9)
+    tick(stopping)
+    stopping.beat(pod, AgentState.DRAINED)
+    end_in_the_console(stopping, pod)
+    stopping.work()
+    assert is_in(pod, "terminating")
+    assert not pod.note
+    stopping.run(900, until=lambda: is_in(pod, "terminated"))
+
+
+def test_a_pod_that_the_vendor_lists_as_ended_is_not_resumed_again_and_again(
+    stopping: World, redis_url: str
+) -> None:
+    pod = stopped(stopping)
+    end_in_the_console(stopping, pod)
+    add_items(redis_url, 500)
+    tick(stopping)
+    assert is_in(pod, "resuming")
+    stopping.work()
+    assert is_in(pod, "terminating")
+    assert pod.because == "cannot be resumed: the provider lists it as ended"
