@@ -138,7 +138,7 @@ def _act(pod: Pod, finding: Finding, seen: Sighting, capabilities: Capabilities)
 
 def _end_absent(pod: Pod, because: str, capabilities: Capabilities) -> None:
     """End a missing pod: it billed until it was first missing. If it can come back, destroy it."""
-    to, facts = LOST, {"lost_because": because[:500]}
+    to, facts = LOST, dict[str, Any](lost_because=because[:500])
     if capabilities.comes_back:
         to, facts["retire_because"] = TERMINATING, because[:500]
     with transaction.atomic():

@@ -84,14 +84,26 @@ def still_claimed(pod: Pod, **changes: Any) -> None:
         raise Overtaken(f"the claim of {pod} has ended")
 
 
-def _write(pod: Pod, changes: dict[str, Any], *, events: list[PodEvent]) -> None:
+def reread_intent(pod: Pod) -> None:
+    """Take over what was asked of a CREATING pod since its row was read.
+
+    `teardown.retire_pod` writes that without a new version: the spawn must still be able to write
+    down the machine that it made.
+    """
+    pod.refresh_from_db(fields=["retire_rule", "retire_because"])
+
+
+def _write(
+    pod: Pod, changes: dict[str, Any], *, events: list[PodEvent], unless_retired: bool = False
+) -> None:
     """Compare-and-swap the row on its version, with its events, in one transaction."""
+    row = Pod.objects.filter(pk=pod.pk, version=pod.version)
+    if unless_retired:
+        row = row.filter(retire_rule="")
     with transaction.atomic():
-        changed = Pod.objects.filter(pk=pod.pk, version=pod.version).update(
-            version=pod.version + 1, **changes
-        )
+        changed = row.update(version=pod.version + 1, **changes)
         if not changed:
-            raise Overtaken(f"{pod} is no longer at version {pod.version}")
+            raise Overtaken(f"{pod} has changed since its version {pod.version} was read")
         for name, value in changes.items():
             setattr(pod, name, value)
         pod.version += 1
@@ -123,6 +135,7 @@ def move(
     by: str,
     because: str,
     rule: PodRule | None = None,
+    unless_retired: bool = False,
     **changes: Any,
 ) -> None:
     """Change the pod's state, add an event, and book the change of price.
@@ -130,6 +143,7 @@ def move(
     `rule`: why, for code; None for a step of an earlier decision. A pod that no longer works keeps
     it in `retire_rule`. `changes`: more columns of the same row, written in the same statement.
     In a state of transit a step is due at once, so that a lost task message is noticed.
+    `unless_retired`: a pod that is to end, by its row as it is now, does not move.
 
     Raises:
         IllegalMove: the table of moves does not allow it.
@@ -158,6 +172,7 @@ def move(
                 **changes,
             },
             events=[_event(pod, now, by=by, rule=rule, because=because, before=before, after=to)],
+            unless_retired=unless_retired,
         )
         segments.follow(pod, before, to, now=now)
     log.info("pod_moved", pod=pod.pk, before=before.value, after=to.value, by=by, because=because)

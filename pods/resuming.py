@@ -1,5 +1,7 @@
 """Runs a stopped pod again, if its host is still available."""
 
+from typing import Any
+
 from pods import dispatch, lifecycle
 from pods.accounts import breaker, connecting
 from pods.accounts.connecting import CannotConnect, Connect
@@ -20,7 +22,7 @@ def begin_resume(pod: Pod, *, by: str, because: str) -> None:
     Raises:
         Overtaken: the row changed since it was read.
     """
-    facts = {"retire_rule": "", "retire_because": "", "stop_when_idle": False}
+    facts: dict[str, Any] = {"retire_rule": "", "retire_because": "", "stop_when_idle": False}
     lifecycle.move(pod, RESUMING, by=by, rule=PodRule.WANTED, because=because, **facts)
     dispatch.send(dispatch.RESUME, pod.pk)
 

@@ -113,6 +113,10 @@ def _create(pod: Pod, provider: Provider) -> Machine | None:
         _later(pod, pause(pod.attempts), f"cannot create the pod's Redis user: {exc}")
         return None
     spec = connecting.spec(pod, redis_url=address)
+    lifecycle.reread_intent(pod)
+    if pod.retire_rule:
+        _give_up(pod, PodRule.NO_ANSWER, f"no machine was created; {pod.retire_because}")
+        return None
     # Before the call: from now on the new machine can be missing from lists for `list_lag`.
     lifecycle.still_claimed(pod, asked_at=utcnow())
     try:
@@ -161,13 +165,22 @@ def _record(pod: Pod, machine: Machine) -> None:
 
 
 def _onward(pod: Pod) -> None:
-    """Move the pod to its boot, or to its end if it is no longer wanted."""
+    """Move the pod to its boot, or to its end if it is no longer wanted.
+
+    The create call took a while: only the row knows what was asked of the pod meanwhile.
+    """
+    lifecycle.reread_intent(pod)
     if pod.retire_rule:
         lifecycle.move(pod, TERMINATING, by="spawn", because=pod.retire_because)
         dispatch.send(dispatch.TEARDOWN, pod.pk)
     else:
         lifecycle.move(
-            pod, BOOTING, by="spawn", because="its machine was created", booted_at=utcnow()
+            pod,
+            BOOTING,
+            by="spawn",
+            because="its machine was created",
+            unless_retired=True,
+            booted_at=utcnow(),
         )
         dispatch.send(dispatch.CHECK, pod.pk, countdown=FIRST_PAUSE.total_seconds())
 
@@ -191,6 +204,7 @@ def _destroy_what_was_refused(pod: Pod, error: Refused) -> None:
 
 def _give_up(pod: Pod, rule: PodRule, because: str) -> None:
     """End the pod without a machine; if it was retired meanwhile, that rule stays."""
+    lifecycle.reread_intent(pod)
     rule = PodRule(pod.retire_rule) if pod.retire_rule else rule
     with transaction.atomic():
         lifecycle.move(pod, FAILED, by="spawn", rule=rule, because=because)

@@ -61,6 +61,8 @@ def retire_pod(pod: Pod, *, by: str, rule: PodRule, because: str, drain: bool = 
         )
         if took:
             lifecycle.note(pod, by=by, rule=rule, because=because)
+        elif not Pod.objects.filter(pk=pod.pk, state=CREATING.value).exists():
+            raise lifecycle.Overtaken(f"{pod} is no longer {CREATING.value}")
         return bool(took)
     if state is READY and drain:
         to = DRAINING

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, Protocol
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -42,6 +43,15 @@ STATE_LABELS = {
 }
 OVER: Final = [s.value for s in ENDED]
 EVENTS_SHOWN: Final = 100
+TRIES: Final = 3  # a pod rarely moves more than once within a request
+
+
+class Act(Protocol):
+    """A verb on a pod; False where it had begun already."""
+
+    def __call__(self, pod: Pod, *, by: str) -> bool:
+        """Act as `by`."""
+        ...
 
 
 class LivingFilter(admin.SimpleListFilter):
@@ -67,6 +77,20 @@ class LivingFilter(admin.SimpleListFilter):
         return (
             pods.filter(state__in=OVER) if self.value() == "ended" else pods.exclude(state__in=OVER)
         )
+
+
+def _act_as_it_is(pod: Pod, act: Callable[[Pod], bool]) -> bool:
+    """Act on the pod as its row is now: an operator's wish holds for whatever state it is in.
+
+    Raises:
+        Overtaken: the row changed again at each of the tries.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            return act(pod)
+        except Overtaken:
+            pod.refresh_from_db()
+    return act(pod)
 
 
 def _lasted(since: datetime | None) -> str:
@@ -244,26 +268,26 @@ class PodAdmin(ReadOnly):
     @action(description="Drain: finish items in hand, then destroy", permissions=["operate"])
     def drain(self, request: HttpRequest, pods: QuerySet[Pod]) -> TemplateResponse | None:
         """Retire the pods after the operator has confirmed it."""
-        return self._end(request, pods, "drain", lambda pod, by: teardown.retire_pod(
+        return self._end(request, pods, "drain", lambda pod, *, by: teardown.retire_pod(
             pod, by=by, rule=PodRule.OPERATOR, because="drained by an operator"
         ))  # fmt: skip
 
     @action(description="Stop: drain, then keep only the disk", permissions=["operate"])
     def stop(self, request: HttpRequest, pods: QuerySet[Pod]) -> TemplateResponse | None:
         """Stop the pods whose provider can, after the operator has confirmed it."""
-        return self._end(request, pods, "stop", lambda pod, by: teardown.stop_pod(
+        return self._end(request, pods, "stop", lambda pod, *, by: teardown.stop_pod(
             pod, by=by, rule=PodRule.OPERATOR, because="stopped by an operator"
         ))  # fmt: skip
 
     @action(description="Destroy now: items in hand go to other pods", permissions=["operate"])
     def destroy(self, request: HttpRequest, pods: QuerySet[Pod]) -> TemplateResponse | None:
         """Destroy the pods without a drain after the operator has confirmed it."""
-        return self._end(request, pods, "destroy", lambda pod, by: teardown.retire_pod(
+        return self._end(request, pods, "destroy", lambda pod, *, by: teardown.retire_pod(
             pod, by=by, rule=PodRule.OPERATOR, because="destroyed by an operator", drain=False
         ))  # fmt: skip
 
     def _end(
-        self, request: HttpRequest, pods: QuerySet[Pod], verb: str, act: Callable[[Pod, str], bool]
+        self, request: HttpRequest, pods: QuerySet[Pod], verb: str, act: Act
     ) -> TemplateResponse | None:
         if request.POST.get("confirmed"):
             self._act(request, pods, verb, act)
@@ -279,15 +303,13 @@ class PodAdmin(ReadOnly):
         }
         return TemplateResponse(request, "admin/pods/pod/confirm_end.html", context)
 
-    def _act(
-        self, request: HttpRequest, pods: QuerySet[Pod], verb: str, act: Callable[[Pod, str], bool]
-    ) -> None:
+    def _act(self, request: HttpRequest, pods: QuerySet[Pod], verb: str, act: Act) -> None:
         by = f"admin:{request.user.get_username()}"[:60]
         begun: list[str] = []
         not_begun: list[str] = []
         for pod in pods:
             try:
-                done = act(pod, by)
+                done = _act_as_it_is(pod, partial(act, by=by))
             except (Overtaken, CannotConnect, teardown.CannotStop) as exc:
                 messages.error(request, f"{self.short_name(pod)}: {exc}")
                 continue

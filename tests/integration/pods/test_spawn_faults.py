@@ -17,7 +17,7 @@ from pods.rules import PodRule
 from pods.states import BOOTING, PodState
 from tests.support.factories import a_pod
 from tests.support.rigs.runpod_rig import PODS
-from tests.support.world import World
+from tests.support.world import World, state
 
 pytestmark = pytest.mark.django_db
 

@@ -6,8 +6,9 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from pods import lifecycle, teardown
 from pods.models import Pod
-from pods.states import DRAINING, FAILED, READY, TERMINATING, PodState
+from pods.states import BOOTING, CREATING, DRAINING, FAILED, READY, TERMINATING, PodState
 from tests.support.admin_pages import logged_in_with
 from tests.support.factories import a_fleet, a_pod
 
@@ -49,3 +50,20 @@ def test_a_viewer_cannot_end_a_pod(client: Client) -> None:
     post(client, "destroy", pod, confirmed="yes")
     pod.refresh_from_db()
     assert pod.status is READY
+
+
+def test_a_pod_that_moves_while_an_operator_ends_it_ends(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pod, retire = a_pod(a_fleet(), CREATING, external_id="m1"), teardown.retire_pod
+
+    def after_a_move(seen: Pod, **values: Any) -> bool:
+        row = Pod.objects.get(pk=pod.pk)
+        if row.status is CREATING:
+            lifecycle.move(row, BOOTING, by="spawn", because="created")
+        return retire(seen, **values)
+
+    monkeypatch.setattr(teardown, "retire_pod", after_a_move)
+    page = post(admin_client, "destroy", pod, confirmed="yes")
+    pod.refresh_from_db()
+    assert (page.status_code, pod.status) == (302, TERMINATING)
