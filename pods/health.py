@@ -1,11 +1,13 @@
 """The health of pods: a sweep per account finds unhealthy pods, a check per pod acts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from django.db import transaction
+import structlog
+from django.db import DataError, IntegrityError, transaction
 
 from pods import dispatch, lifecycle
 from pods.accounts import breaker, connecting
@@ -33,6 +35,11 @@ FIRST_LOOKS: Final = timedelta(seconds=30)
 LOOK_EVERY: Final = timedelta(seconds=2)
 SEEN: Final = ("heard_since", "beat_at", "done", "failed", "dead", "rate", "idle_since", "note")
 
+# A value that the database does not take. That it does not answer is not a fault of one pod.
+UNWRITABLE: Final = (DataError, IntegrityError, ValueError, ArithmeticError)
+
+log = structlog.get_logger(__name__)
+
 
 def sweep_account(account: Account, *, connect: Connect = connecting.connect) -> int:
     """Look at all pods of an account with one list and one read of heartbeats.
@@ -57,14 +64,35 @@ def sweep_account(account: Account, *, connect: Connect = connecting.connect) ->
         seen = sighting(pod, machine, readings, asked=machines is not None, at=utcnow())
         _hear(pod, seen, away=away)
         _see(pod, seen)
-        _follow_price(pod, machine, booked.get(pod.pk))
+        with _apart(pod):
+            _follow_price(pod, machine, booked.get(pod.pk))
         if diagnose(facts_of(pod, seen, capabilities)) is not Finding.HEALTHY:
             dispatch.send(dispatch.CHECK, pod.pk)
             ill += 1
-    Pod.objects.bulk_update(pods, SEEN, batch_size=200)
+    _write_seen(pods)
     if machines is not None:
         _remember_absence(pods)
     return ill
+
+
+@contextmanager
+def _apart(pod: Pod) -> Iterator[None]:
+    """Log what cannot be stored of one pod, and continue with the others."""
+    try:
+        yield
+    except UNWRITABLE as exc:
+        log.error("pod_not_swept", pod=pod.pk, error=type(exc).__name__, because=str(exc)[:300])
+
+
+def _write_seen(pods: Sequence[Pod]) -> None:
+    """Store what was seen in one statement; pod by pod if the database refuses a value of one."""
+    try:
+        with transaction.atomic():
+            Pod.objects.bulk_update(pods, SEEN, batch_size=200)
+    except UNWRITABLE:
+        for pod in pods:
+            with _apart(pod), transaction.atomic():
+                pod.save(update_fields=SEEN)
 
 
 def _remember_absence(pods: Sequence[Pod]) -> None:
@@ -224,7 +252,6 @@ def _hear(pod: Pod, seen: Sighting, *, away: bool) -> None:
 
 def _see(pod: Pod, seen: Sighting) -> None:
     """Store what was seen in the row's facts."""
-    machine = seen.machine
     if seen.says is MachineSays.ABSENT:
         pod.absent_since = pod.absent_since or seen.at
     elif seen.asked:

@@ -18,6 +18,7 @@ from pods.states import BILLABLE, ENDED, IN_TRANSIT, PodState
 MICROS = Decimal(1_000_000)
 STATES = [s.value for s in PodState]
 LONGEST_RULE = 40
+LONGEST_NAME = 80
 # The rules' columns have a `db_default`: during an upgrade, older code inserts rows without them.
 SLUG = RegexValidator(
     r"^[a-z0-9][a-z0-9-]{0,39}\Z", "use 1-40 of a-z, 0-9 and -, not beginning with -"
@@ -143,7 +144,7 @@ class Pod(models.Model):
     provider = models.CharField(max_length=40)
     external_id = models.CharField(max_length=200, null=True, blank=True, default=None)
     client_token = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
-    name = models.CharField(max_length=80, unique=True)
+    name = models.CharField(max_length=LONGEST_NAME, unique=True)
     tag = models.CharField(max_length=60)
     state = models.CharField(max_length=12, choices=[(s.value, s.value) for s in PodState])
     state_since = models.DateTimeField()

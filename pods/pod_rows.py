@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from pods.base.clock import utcnow
-from pods.machine_names import MachineName, token_of
-from pods.models import Account, Pod
+from pods.machine_names import MachineName, tagged, token_of
+from pods.models import LONGEST_NAME, Account, Pod
 from pods.providers.base import Machine
 from pods.states import REQUESTED, PodState
 
@@ -67,12 +67,17 @@ def pod_of_machine(
     name, because the other row's pod uses the machine's name in Redis too.
     """
     own = token.hex in {machine.token, token_of(machine.name)}
+    if own:
+        # Somebody made it longer at the vendor. Its agent has the name of its create.
+        name = machine.name if len(machine.name) <= LONGEST_NAME else tagged(tag, token.hex)
+    else:
+        name = f"{machine.name[:60]}-{token.hex[:8]}"
     asked_at = machine.created_at or utcnow()
     return _row(
         template,
         account,
         client_token=token,
-        name=machine.name if own else f"{machine.name[:60]}-{token.hex[:8]}",
+        name=name,
         tag=tag,
         state=state.value,
         external_id=machine.external_id,

@@ -1,13 +1,14 @@
 """Compares the provider's machines with our rows, so that no machine stays without a row."""
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from django.db import IntegrityError
+from django.db import DataError, IntegrityError
 
 from pods import dispatch, lifecycle
 from pods.accounts import breaker, connecting
@@ -25,6 +26,8 @@ log = structlog.get_logger(__name__)
 # The least time between two sightings of an orphan, besides the provider's consistency window:
 # a spawn may be about to store its id.
 SIGHTINGS_APART: Final = timedelta(seconds=5)
+# A value that the database does not take. That it does not answer is not a fault of one machine.
+UNWRITABLE: Final = (DataError, IntegrityError, ValueError, ArithmeticError)
 
 # What a fleet chooses for its pods; None if there is no fleet with that id.
 TemplateOf = Callable[[int], Template | None]
@@ -68,7 +71,8 @@ def reconcile_account(
         if row is None:
             orphans.append(machine)
         elif row.status in ENDED:
-            _resurrect(row, machine, done)
+            with _apart(machine):
+                _resurrect(row, machine, done)
     _forget_gone(account, {m.external_id for m in orphans})
     _deal_with(account, provider, orphans, template_of, done)
     return done
@@ -125,16 +129,31 @@ def _deal_with(
         SIGHTINGS_APART, provider.capabilities.consistency_window, provider.capabilities.list_lag
     )
     for machine in orphans:
-        seen = _sight(account, machine, now)
-        if now - seen.first_seen_at < window:
-            continue
-        log.warning("orphan_found", account=account.name, external_id=machine.external_id)
-        fleet_id = _fleet_id(machine)
-        template = None if fleet_id is None else template_of(fleet_id)
-        if template is None:
-            _destroy_unowned(account, provider, machine, done)
-        else:
-            _give_row(account, template, machine, seen, done)
+        with _apart(machine):
+            seen = _sight(account, machine, now)
+            if now - seen.first_seen_at < window:
+                continue
+            log.warning("orphan_found", account=account.name, external_id=machine.external_id)
+            fleet_id = _fleet_id(machine)
+            template = None if fleet_id is None else template_of(fleet_id)
+            if template is None:
+                _destroy_unowned(account, provider, machine, done)
+            else:
+                _give_row(account, template, machine, seen, done)
+
+
+@contextmanager
+def _apart(machine: Machine) -> Iterator[None]:
+    """Log what cannot be stored of one machine, and continue with the others."""
+    try:
+        yield
+    except UNWRITABLE as exc:
+        log.error(
+            "machine_not_reconciled",
+            external_id=machine.external_id,
+            error=type(exc).__name__,
+            because=str(exc)[:300],
+        )
 
 
 def _sight(account: Account, machine: Machine, now: datetime) -> Orphan:

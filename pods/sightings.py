@@ -56,7 +56,7 @@ def sighting(
         at=at,
         asked=asked,
         machine=machine,
-        read=readings is not None,
+        read=readings is not None and pod.pk not in readings.unheard,
         beat=found.beats.get(pod.pk),
         unread_age=found.unread.get(pod.pk),
         consumer=found.consumers.get(pod.pk),

@@ -46,9 +46,9 @@ def resume(pod_id: int) -> None:
 @shared_task(name="pods.sweep", expires=30)
 def sweep() -> None:
     """Send a health sweep for each account that has pods, and maintain the pods' Redis users."""
-    redis_users.keep()
     for account_id in Pod.objects.billable().values_list("account", flat=True).distinct():
         sweep_account.apply_async((account_id,), expires=30)
+    redis_users.keep()  # last: a Redis that is gone takes its time
 
 
 @shared_task(name="pods.sweep_account", expires=30)
@@ -60,10 +60,10 @@ def sweep_account(account_id: int) -> None:
 @shared_task(name="pods.reconcile", expires=120)
 def reconcile() -> None:
     """Send a reconciliation for each account, and remove the consumers of ended pods."""
-    consumers.sweep()
     for account_id in Account.objects.values_list("pk", flat=True):
         # By name: the task is in fleet/tasks.py, because it needs the values of fleets.
         current_app.send_task(dispatch.RECONCILE, args=(account_id,), expires=120)
+    consumers.sweep()  # last: a Redis that is gone takes its time
 
 
 @shared_task(name="pods.survey", expires=120)

@@ -137,13 +137,14 @@ def policy_of(fleet: Fleet, limits: Limits, now: datetime) -> Policy:
 
 
 def _beats(pods: Sequence[Pod], *, renew: bool) -> tuple[dict[int, Beat], bool]:
-    """The pods' heartbeats and True; or none and False, if Redis does not answer."""
+    """The pods' heartbeats, and False if Redis did not answer for one of the pods."""
     if not pods:
         return {}, True
     try:
-        return dict(heartbeats.read(pods, renew=renew).beats), True
+        readings = heartbeats.read(pods, renew=renew)
     except HeartbeatsUnknown:
         return {}, False
+    return dict(readings.beats), not readings.unheard
 
 
 def _plain_consumers(pods: Sequence[Pod], beats: dict[int, Beat]) -> dict[int, Consumer]:

@@ -8,8 +8,11 @@ from pods.accounts.connecting import Connect
 from pods.models import Pod
 
 TAIL: Final = 300  # lines
-# Colours and other terminal sequences, and control characters except tabs and line ends.
-CONTROL: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[^\S\n\t ]|[\x00-\x08\x0b-\x1f\x7f]")
+# Colours and other terminal sequences, control characters except tabs and line ends, and halves of
+# surrogate pairs, which no page can show.
+CONTROL: Final = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|[^\S\n\t ]|[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]"
+)
 
 
 def logs_of(pod: Pod, *, tail: int = TAIL, connect: Connect = connecting.connect) -> str:

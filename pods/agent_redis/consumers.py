@@ -7,7 +7,7 @@ from typing import Final, cast
 import redis
 from django.conf import settings
 from django.db.models import Q
-from redis import RedisError, ResponseError
+from redis import RedisError
 
 from pods.base.clock import utcnow
 from pods.base.redis import redis_client
@@ -54,7 +54,7 @@ def sweep() -> int:
     for url, stream, group in read_with.distinct():
         try:
             gone += _sweep_group(redis_client(url or settings.REDIS_URL), stream, group)
-        except (RedisError, ResponseError):
+        except (RedisError, OSError, TypeError, ValueError):  # also of an odd address
             continue
     return gone
 

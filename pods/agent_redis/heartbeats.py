@@ -21,7 +21,7 @@ RENEW: Final = "#!lua flags=allow-oom\nreturn redis.call('INCR', KEYS[1])"
 
 
 class HeartbeatsUnknown(Exception):
-    """Redis does not answer, so nothing is known about any agent."""
+    """No Redis server answers, so nothing is known about any agent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,8 @@ class Readings:
     grouped: frozenset[int] = frozenset()
     # By pod id: for how long its server has kept its data. Missing: it stores nothing now.
     remembers: Mapping[int, timedelta] = field(default_factory=dict)
+    # Pods of which nothing could be read: their server, or their key, did not answer.
+    unheard: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +66,37 @@ class _Found:
     unread: dict[int, timedelta] = field(default_factory=dict)
     grouped: set[int] = field(default_factory=set)
     remembers: dict[int, timedelta] = field(default_factory=dict)
+    unheard: set[int] = field(default_factory=set)
 
 
 def read(pods: Sequence[Pod], *, consumers: bool = False, renew: bool = False) -> Readings:
     """Read the heartbeats of the pods, in one pipelined round trip per Redis server.
 
     `consumers` also reads each pod's consumer. `renew` also raises the lease of each pod's fleet,
-    which tells the agents that a manager lives.
+    which tells the agents that a manager lives. A server that does not answer hides only its pods.
 
     Raises:
-        HeartbeatsUnknown: a server did not answer.
+        HeartbeatsUnknown: nothing could be read of any of the pods.
     """
     found = _Found()
     by_server = groupby(sorted(pods, key=connecting.redis_url), key=connecting.redis_url)
+    because = ""
     for url, group in by_server:
-        _read_server(redis_client(url), list(group), found, consumers=consumers, renew=renew)
+        here = list(group)
+        try:
+            _read_server(redis_client(url), here, found, consumers=consumers, renew=renew)
+        except (RedisError, OSError, TypeError, ValueError) as exc:  # also of an odd address
+            because = str(exc)
+            found.unheard.update(pod.pk for pod in here)
+    if pods and len(found.unheard) == len(pods):
+        raise HeartbeatsUnknown(f"Redis does not answer: {because}")
     return Readings(
         beats=found.beats,
         consumers=found.consumers,
         unread=found.unread,
         grouped=frozenset(found.grouped),
         remembers=found.remembers,
+        unheard=frozenset(found.unheard),
     )
 
 
@@ -108,10 +120,7 @@ def _read_server(
             pipe.eval(RENEW, 1, Keys(fleet).lease)
             # This fails if the server is full: then agents cannot settle their items either.
             pipe.hset(_memory(fleet), "read_at_ms", now_ms)
-    try:
-        (seconds, micros), server, *answers = pipe.execute(raise_on_error=False)
-    except (RedisError, TypeError) as exc:
-        raise HeartbeatsUnknown(f"Redis does not answer: {exc}") from exc
+    (seconds, micros), server, *answers = pipe.execute(raise_on_error=False)
     server_ms = seconds * 1000 + micros // 1000
     _find_beats(zip(pods, answers, strict=False), server_ms, found)
     answers = answers[len(pods) :]
@@ -165,7 +174,8 @@ def _since_ms(mark: Any, run: str) -> int | None:
 def _find_beats(answers: Iterable[tuple[Pod, Any]], server_ms: int, found: _Found) -> None:
     for pod, raw in answers:
         if isinstance(raw, Exception):
-            raise HeartbeatsUnknown(f"Redis cannot read the heartbeat of {pod}: {raw}") from raw
+            found.unheard.add(pod.pk)
+            continue
         at_ms = written_at_ms(raw) if raw else None
         if at_ms is None:
             continue

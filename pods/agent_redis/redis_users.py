@@ -83,7 +83,7 @@ def keep() -> None:
     for url, names in servers.items():
         try:
             _keep(redis_client(url), names)
-        except (Refused, RedisError):
+        except (Refused, RedisError, OSError, TypeError, ValueError):  # also of an odd address
             continue
 
 

@@ -5,7 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
+
+from pods.providers.texts import make_storable
+
+# A larger amount is not a price of USD an hour, and no column takes it.
+MOST_USD: Final = Decimal(1_000_000)
 
 
 class Phase(StrEnum):
@@ -79,6 +84,10 @@ class Offer:
     disk_gb: int = 0  # the disk that both prices include
     gb_hourly_usd: Decimal = Decimal(0)  # of one GB of disk, whether the machine runs or not
 
+    def __post_init__(self) -> None:
+        """Hold no text that cannot be stored, whatever the vendor wrote."""
+        make_storable(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodSpec:
@@ -111,6 +120,13 @@ class Machine:
     interruptible: bool = False
     because: str = ""  # why it is in this phase, where the provider says so
     console_url: str = ""
+
+    def __post_init__(self) -> None:
+        """Hold nothing that cannot be stored, whatever the vendor wrote."""
+        make_storable(self)
+        price = self.hourly_usd
+        if price is not None and not (price.is_finite() and 0 <= price < MOST_USD):
+            object.__setattr__(self, "hourly_usd", None)
 
 
 class Provider(Protocol):

@@ -1,8 +1,14 @@
 """The errors of a provider, sorted by what the caller may conclude from them."""
 
+from pods.providers.texts import storable
+
 
 class ProviderError(Exception):
     """Anything that a provider's adapter raises."""
+
+    def __init__(self, *args: object) -> None:
+        """Hold no text that cannot be stored, whatever the vendor wrote."""
+        super().__init__(*(storable(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class Declined(ProviderError):
@@ -31,7 +37,7 @@ class Refused(Declined):
     def __init__(self, message: str, *, billing_id: str | None = None) -> None:
         """`billing_id`: a machine that was created in spite of the refusal, and that bills (F7)."""
         super().__init__(message)
-        self.billing_id = billing_id
+        self.billing_id = None if billing_id is None else storable(billing_id)
 
 
 class TryAgain(ProviderError):

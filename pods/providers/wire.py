@@ -8,12 +8,12 @@ from decimal import Decimal
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
+from pods.providers.base import MOST_USD
 from pods.providers.errors import Refused
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 # Shorter values ("1", "yes") are in many texts, and no secret is that short.
 _SHORTEST_SECRET: Final = 4
-_MOST_USD: Final = Decimal(1_000_000)
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _USERINFO: Final = re.compile(r"(?<=://)[^\s/@]+@")
 _PASSWORD: Final = re.compile(r"://[^\s/@:]*:([^\s/@]+)@")
@@ -82,7 +82,7 @@ def usd(value: object) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         return None
     amount = Decimal(value)
-    return amount if amount.is_finite() and 0 <= amount < _MOST_USD else None
+    return amount if amount.is_finite() and 0 <= amount < MOST_USD else None
 
 
 def moment(value: object) -> datetime | None:
