@@ -230,16 +230,21 @@ def note(pod: Pod, *, by: str, because: str, rule: PodRule | None = None) -> Non
     _event(pod, utcnow(), by=by, rule=rule, because=because).save(force_insert=True)
 
 
-def postpone(pod: Pod, *, by: timedelta, because: str = "", **changes: Any) -> None:
-    """Make the pod's next step due in `by`, and count the attempt.
+def postpone(
+    pod: Pod, *, by: timedelta, because: str = "", counted: bool = False, **changes: Any
+) -> None:
+    """Make the pod's next step due in `by`, and count the attempt unless it is `counted` already.
 
     It writes facts and no state. So it needs no version, and a sweep at the same time loses nothing.
     """
-    pod.attempts += 1
+    tries = 0 if counted else 1
+    pod.attempts += tries
     pod.due_at = utcnow() + by
     if because:
         changes["note"] = because[:LONGEST_BECAUSE]
-    Pod.objects.filter(pk=pod.pk).update(attempts=F("attempts") + 1, due_at=pod.due_at, **changes)
+    Pod.objects.filter(pk=pod.pk).update(
+        attempts=F("attempts") + tries, due_at=pod.due_at, **changes
+    )
     for name, value in changes.items():
         setattr(pod, name, value)
 

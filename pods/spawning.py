@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django.db import transaction
+from django.db.models import F
 from redis import RedisError
 
 from pods import dispatch, lifecycle
@@ -117,8 +118,11 @@ def _create(pod: Pod, provider: Provider) -> Machine | None:
     if pod.retire_rule:
         _give_up(pod, PodRule.NO_ANSWER, f"no machine was created; {pod.retire_because}")
         return None
-    # Before the call: from now on the new machine can be missing from lists for `list_lag`.
-    lifecycle.still_claimed(pod, asked_at=utcnow())
+    # Before the call: from now on the new machine can be missing from lists for `list_lag`. The
+    # attempt counts before it too, because the call may end this process.
+    wait = pause(pod.attempts)
+    lifecycle.still_claimed(pod, asked_at=utcnow(), attempts=F("attempts") + 1)
+    pod.attempts += 1
     try:
         machine = provider.create(spec, token=pod.client_token.hex)
     except Refused as exc:
@@ -131,11 +135,11 @@ def _create(pod: Pod, provider: Provider) -> Machine | None:
             breaker.failed(pod.account, exc, creating=True)
         _give_up(pod, PodRule(breaker.kind_of(exc).value), f"{type(exc).__name__}: {exc}")
     except RateLimited as exc:
-        wait = timedelta(seconds=exc.retry_after) if exc.retry_after else pause(pod.attempts)
-        _later(pod, wait, str(exc))
+        wait = timedelta(seconds=exc.retry_after) if exc.retry_after else wait
+        _later(pod, wait, str(exc), counted=True)
     except Unavailable as exc:
         breaker.failed(pod.account, exc, creating=True)
-        _later(pod, max(pause(pod.attempts), provider.capabilities.list_lag), f"no answer: {exc}")
+        _later(pod, max(wait, provider.capabilities.list_lag), f"no answer: {exc}", counted=True)
     else:
         breaker.succeeded(pod.account)
         return machine
@@ -212,6 +216,6 @@ def _give_up(pod: Pod, rule: PodRule, because: str) -> None:
     fencing.forget(pod)
 
 
-def _later(pod: Pod, wait: timedelta, because: str) -> None:
-    lifecycle.postpone(pod, by=wait, because=because)
+def _later(pod: Pod, wait: timedelta, because: str, *, counted: bool = False) -> None:
+    lifecycle.postpone(pod, by=wait, because=because, counted=counted)
     dispatch.send(dispatch.SPAWN, pod.pk, countdown=wait.total_seconds())

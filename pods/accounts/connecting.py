@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import structlog
 from django.conf import settings
 
 from pods.agent import protocol
@@ -15,6 +16,8 @@ from pods.providers import registry
 from pods.providers.base import PodSpec, Provider
 from pods.providers.observed import Observed
 from pods.providers.pacing import Pacer
+
+log = structlog.get_logger(__name__)
 
 Connect = Callable[[Account], Provider]
 LONGEST_SECRET: Final = 65_536  # bytes; all vendors' keys and service accounts are shorter
@@ -102,6 +105,11 @@ def connect(account: Account) -> Provider:
         )
     except ValueError as exc:
         raise CannotConnect(str(exc)) from exc
+    except Exception as exc:
+        # An adapter is anybody's code. Its text may hold the key, so the log alone has it.
+        log.exception("adapter_broke", provider=account.provider, account=account.name)
+        error = type(exc).__name__
+        raise CannotConnect(f"the adapter {account.provider} raised {error}; see the log") from exc
     return Observed(provider, account=pace, client=client)
 
 

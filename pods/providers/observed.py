@@ -13,7 +13,7 @@ import structlog
 from pydantic import TypeAdapter
 
 from pods.providers.base import Machine, Offer, OfferQuery, PodSpec, Provider
-from pods.providers.errors import Declined, ProviderError
+from pods.providers.errors import Declined, ProviderError, Unavailable
 
 # Calls that change machines or money are logged. Calls that only read are for debugging.
 _QUIET: Final = frozenset({"offers_listed", "machine_read", "machines_listed", "balance_read"})
@@ -25,7 +25,11 @@ log = structlog.get_logger(__name__)
 
 
 class Observed:
-    """A provider as the manager uses it. `account` names the credentials in events and in Redis."""
+    """A provider as the manager uses it. `account` names the credentials in events and in Redis.
+
+    Every method raises ProviderError and nothing else, whatever the adapter raises: an error that
+    is not one says nothing of what was done, and is Unavailable.
+    """
 
     def __init__(
         self,
@@ -59,6 +63,8 @@ class Observed:
         """Rent a machine."""
         with self._called("machine_created", name=spec.name, offer=spec.offer_key) as seen:
             machine = self._provider.create(spec, token=token)
+            if not machine.external_id:
+                raise Unavailable(f"the adapter of {self.name} made a machine and names no id")
             seen["external_id"] = machine.external_id
             return machine
 
@@ -113,6 +119,11 @@ class Observed:
             error = type(exc).__name__
             tell("provider_failed", wanted=event, error=error, because=str(exc), **_ms(began))
             raise
+        except Exception as exc:
+            # An adapter is anybody's code. Its text may hold the key, so the log alone has it.
+            error = type(exc).__name__
+            bound.error("provider_broke", wanted=event, error=error, exc_info=True, **_ms(began))
+            raise Unavailable(f"the adapter of {self.name} raised {error}; see the log") from exc
         tell = bound.debug if event in _QUIET else bound.info
         tell(event, **seen, **_ms(began))
 

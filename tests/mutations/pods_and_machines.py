@@ -10,7 +10,8 @@ ALONE = "tests/integration/pods/test_protective_lines.py::"
 STILL = "tests/integration/faults/test_standing_still.py::"
 DIAGNOSIS = "tests/unit/pods/test_diagnosis.py::"
 SPAWNING, TEARDOWN, LIFECYCLE = "pods/spawning.py", "pods/teardown.py", "pods/lifecycle.py"
-LATER = "_later(pod, max(pause(pod.attempts), provider.capabilities.list_lag)"
+LATER = "_later(pod, max(wait, provider.capabilities.list_lag)"
+ASK = 'lifecycle.still_claimed(pod, asked_at=utcnow(), attempts=F("attempts") + 1)'
 FIRST_SIGHT = """        Pod.objects.filter(pk=pod.pk).update(absent_since=now)
         _again(pod, max(CONFIRM_STEP, provider.capabilities.consistency_window))
         return
@@ -34,8 +35,8 @@ PODS_AND_MACHINES: Final = (
     Mutation(
         name="wait-since-the-last-create",
         file="pods/spawning.py",
-        before="lifecycle.still_claimed(pod, asked_at=utcnow())",
-        after="lifecycle.still_claimed(pod)",
+        before=ASK,
+        after='lifecycle.still_claimed(pod, attempts=F("attempts") + 1)',
         tests=(ALONE + "test_each_try_to_create_waits_again_until_the_list_can_be_trusted",),
     ),
     Mutation(
@@ -48,7 +49,7 @@ PODS_AND_MACHINES: Final = (
     Mutation(
         name="a-lost-answer-is-not-a-failure",
         file=SPAWNING,
-        before=LATER + ', f"no answer: {exc}")',
+        before=LATER + ', f"no answer: {exc}", counted=True)',
         after='_give_up(pod, f"no answer: {exc}")',
         tests=(SPAWNS + "test_a_lost_answer_bills_one_pod",),
     ),
@@ -90,7 +91,7 @@ PODS_AND_MACHINES: Final = (
     Mutation(
         name="claim-before-create",
         file="pods/spawning.py",
-        before="lifecycle.still_claimed(pod, asked_at=utcnow())",
+        before=ASK,
         after="Pod.objects.filter(pk=pod.pk).update(asked_at=utcnow())",
         tests=(SPAWNS + "test_a_spawn_that_stood_still_after_its_look_creates_no_second_machine",),
     ),

@@ -1,5 +1,6 @@
 """The creation of a pod while the process dies or the vendor fails at any line."""
 
+import contextlib
 import threading
 from datetime import timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from pods.base import clock
 from pods.emulators.base import Reply
 from pods.models import Pod, PriceSegment
 from pods.providers.base import Machine, PodSpec
+from pods.providers.errors import Unavailable
 from pods.rules import PodRule
 from pods.states import BOOTING, PodState
 from tests.support.factories import a_pod
@@ -251,6 +253,25 @@ def test_an_id_that_another_row_holds_is_not_stored_twice(world: World) -> None:
         world.spawn(second)
     second.refresh_from_db()
     assert (second.state, second.external_id) == ("failed", None)
+
+
+@pytest.mark.fault(9)
+@pytest.mark.parametrize("error", [KeyError("price"), Killed(), Unavailable("x")])
+def test_a_create_that_never_answers_and_is_never_listed_is_tried_a_few_times_only(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    pod, asked = world.requested(), []
+
+    def broken(spec: PodSpec, **_: Any) -> Machine:
+        asked.append(spec.name)
+        raise error
+
+    monkeypatch.setattr(world.provider, "create", broken)
+    for _ in range(40):
+        with contextlib.suppress(KeyError, Killed):
+            world.work()
+        world.rig.clock.advance(300)
+    assert (state(pod), len(asked)) == ("failed", spawning.TRIES)
 
 
 @pytest.mark.fault(13)

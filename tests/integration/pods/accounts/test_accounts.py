@@ -12,6 +12,7 @@ from django.core.serializers import serialize
 from pods.accounts import connecting, surveying
 from pods.base import sealing
 from pods.models import Account
+from pods.providers import registry
 from tests.support.factories import an_account
 from tests.support.rigs.runpod_rig import KEY, Rig
 
@@ -152,3 +153,15 @@ def test_an_account_that_cannot_be_used_raises_one_kind_of_error(
         connecting.connect(row)
     assert surveying.survey_account(row) == 0
     assert says in row.last_error
+
+
+def test_an_adapter_that_breaks_while_it_is_made_is_an_account_that_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise KeyError(KEY)
+
+    monkeypatch.setattr(registry, "create_provider", broken)
+    says = "the adapter local raised KeyError; see the log$"  # the text may hold the key
+    with pytest.raises(connecting.CannotConnect, match=says):
+        connecting.connect(an_account("local", name="main"))

@@ -1,7 +1,7 @@
 """A provider as the manager uses it, on a real Valkey: calls are logged and paced, offers are kept."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,7 +16,7 @@ from pods.accounts import connecting
 from pods.base.redis import redis_client
 from pods.emulators.base import Reply
 from pods.providers import registry
-from pods.providers.base import Offer, OfferQuery, Provider
+from pods.providers.base import Capabilities, Machine, Offer, OfferQuery, Phase, Provider
 from pods.providers.errors import NoCapacity, NotFound, ProviderError, RateLimited, Unavailable
 from pods.providers.observed import Observed
 from pods.providers.pacing import Pacer
@@ -256,3 +256,53 @@ def test_a_full_market_is_reported_unchanged(rig: Rig, observed: Observed) -> No
         gpu.stock = dict.fromkeys(gpu.stock, 0)
     with pytest.raises(NoCapacity):
         observed.create(a_spec("aa11", "SECURE:NVIDIA RTX A5000:1:CA-MTL-1"), token="aa11")
+
+
+class Broken:
+    """An adapter with a mistake in each method."""
+
+    name = "broken"
+    capabilities = Capabilities()
+
+    def __getattr__(self, _method: str) -> Any:
+        def raises(*_: Any, **__: Any) -> Any:
+            raise KeyError("price")
+
+        return raises
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda p: p.offers(OfferQuery()),
+        lambda p: p.create(a_spec("aa11", "x"), token="aa11"),
+        lambda p: p.status("m1"),
+        lambda p: p.list_tagged(TAG),
+        lambda p: p.stop("m1"),
+        lambda p: p.start("m1"),
+        lambda p: p.destroy("m1"),
+        lambda p: p.logs("m1"),
+        lambda p: p.balance(),
+    ],
+    ids=["offers", "create", "status", "list", "stop", "start", "destroy", "logs", "balance"],
+)
+def test_an_error_that_no_adapter_may_raise_says_nothing_of_what_was_done(
+    client: "redis.Redis", call: Callable[[Provider], Any]
+) -> None:
+    with (
+        capture_logs() as events,
+        pytest.raises(Unavailable, match="adapter of broken raised KeyError; see the log"),
+    ):
+        call(Observed(Broken(), account="a", client=client))
+    assert [(e["event"], e["log_level"]) for e in events] == [("provider_broke", "error")]
+
+
+@pytest.mark.parametrize(
+    "answer", [None, Machine(external_id="", token="t", name="n", phase=Phase.RUNNING)]
+)
+def test_an_adapter_that_names_no_machine_may_have_made_one(
+    rig: Rig, client: "redis.Redis", monkeypatch: pytest.MonkeyPatch, answer: Machine | None
+) -> None:
+    monkeypatch.setattr(rig.provider, "create", lambda *_, **__: answer)
+    with pytest.raises(Unavailable):
+        Observed(rig.provider, account="a", client=client).create(a_spec("a", "x"), token="a")
