@@ -10,12 +10,15 @@ from typing import Any
 from urllib import error, request
 from urllib.parse import quote
 
+from pods.agent.protocol import ENDED_BY
+
 log = logging.getLogger("podfleet.agent")
 
 # The vendors' own addresses. A variable may name another one: a proxy or an emulator.
 RUNPOD_URL = "https://api.runpod.io"
 VASTAI_URL = "https://console.vast.ai"
 URL_VARIABLE = "PODFLEET_VENDOR_URL"
+POD_VARIABLE = "PODFLEET_POD"
 TIMEOUT_SECONDS = 15.0
 # After these tries the process ends anyway. A container that is started again runs the agent again,
 # and that tries again after `orphan_seconds`.
@@ -70,21 +73,37 @@ def _refusal(body: bytes) -> str:
     return json.dumps(value)[:300] if value.get("success") is False else ""
 
 
-def ways(environment: Mapping[str, str]) -> Iterator[Ask]:
-    """The ways to end this machine, the best one first. None where the vendor is not known."""
-    other = environment.get(URL_VARIABLE, "").rstrip("/")
-    pod, key = environment.get("RUNPOD_POD_ID", ""), environment.get("RUNPOD_API_KEY", "")
+def ways(environment: Mapping[str, str], first: Mapping[str, str]) -> Iterator[Ask]:
+    """The ways to end this machine, the best one first. None where its adapter names no vendor.
+
+    `environment`: the agent's own. `first`: that of the machine's first process, which may alone
+    have the vendor's variables. It never says whether the machine may be ended: an agent on a host
+    that is itself rented must not end its host.
+    """
+    vendor, _, of_pod = environment.get(ENDED_BY, "").partition(":")
+    if of_pod != environment.get(POD_VARIABLE, ""):  # inherited from the agent of another pod
+        return
+    known = {**first, **environment}
+    other = known.get(URL_VARIABLE, "").rstrip("/")
+    if vendor == "runpod":
+        yield from _runpod(known, other or RUNPOD_URL)
+    elif vendor == "vastai":
+        yield from _vastai(known, other or VASTAI_URL)
+
+
+def _runpod(known: Mapping[str, str], base: str) -> Iterator[Ask]:
+    pod, key = known.get("RUNPOD_POD_ID", ""), known.get("RUNPOD_API_KEY", "")
     if pod and key:
-        base = other or RUNPOD_URL
         # It is not proved that a pod's key may do this. It is proved that it may do the next (2026-09).
         yield Ask("DELETE", f"{base}/v2/pods/{quote(pod, safe='')}", key)
         query = "mutation End($id: String!) { podTerminate(input: {podId: $id}) }"
         yield Ask("POST", f"{base}/graphql", key, {"query": query, "variables": {"id": pod}})
-    key = environment.get("CONTAINER_API_KEY", "")
-    contract = environment.get("CONTAINER_ID", "")
-    contract = contract or environment.get("VAST_CONTAINERLABEL", "").removeprefix("C.")
+
+
+def _vastai(known: Mapping[str, str], base: str) -> Iterator[Ask]:
+    key, contract = known.get("CONTAINER_API_KEY", ""), known.get("CONTAINER_ID", "")
+    contract = contract or known.get("VAST_CONTAINERLABEL", "").removeprefix("C.")
     if contract and key:
-        base = other or VASTAI_URL
         yield Ask("DELETE", f"{base}/api/v0/instances/{quote(contract, safe='')}/", key, {})
 
 
@@ -102,7 +121,7 @@ def end_machine(
     environment: Mapping[str, str], *, pause: Callable[[float], Any] = NEVER.wait
 ) -> bool:
     """Ask the vendor to destroy this machine, each way, several times. Whether it agreed."""
-    asks = list(ways({**of_first_process(), **environment}))
+    asks = list(ways(environment, of_first_process()))
     if not asks:
         log.info("machine_not_ended because='no way to end this machine is known'")
         return False

@@ -16,6 +16,8 @@ VERSION = 1
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
 ENV_PREFIX = "PODFLEET_"
+# By it an adapter tells the agent that its vendor's API ends this machine: "<vendor>:<pod>".
+ENDED_BY = "PODFLEET_ENDED_BY"
 # A heartbeat stays readable for this long after the agent's end, so that the operator can read it.
 HEARTBEAT_TTL_SECONDS = 3600
 LARGEST_COUNT = 2**53 - 1
@@ -27,6 +29,11 @@ _NUMBERS = {int: "a whole number", float: "a number"}
 # The consumer that stands for "nobody". Items that an agent gives back are pending there, and every
 # agent takes these first. No pod may have this name.
 RELEASED_CONSUMER = "podfleet-released"
+
+
+def ended_by(vendor: str, pod: str) -> dict[str, str]:
+    """The variable that lets the agent of this pod, and no other, end its machine at the vendor."""
+    return {ENDED_BY: f"{vendor}:{pod}"}
 
 
 class Command(str, Enum):

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
 
 from pods.agent.ending import Ask, end_machine, of_first_process, ways
+from pods.agent.protocol import ended_by
 from pods.emulators.backing import AgentProcesses
 from pods.emulators.base import Server, wall_clock
 from pods.emulators.runpod import POD_KEY, RunPodEmulator
@@ -25,6 +25,13 @@ from tests.support.waiting import until
 
 TAG = "pf-alone"
 ALONE = {"fleet": "alone", "handler": "pods.agent.handlers.pace:sleep", "orphan_seconds": 1.0}
+RUNPOD = {"RUNPOD_POD_ID": "a/b", "RUNPOD_API_KEY": "k"}
+VASTAI = {"VAST_CONTAINERLABEL": "C.77", "CONTAINER_API_KEY": "k"}
+
+
+def told(vendor: str) -> dict[str, str]:
+    """What an adapter gives to a pod that the vendor's API ends."""
+    return {"PODFLEET_POD": "pf-a-t1", **ended_by(vendor, "pf-a-t1")}
 
 
 @pytest.fixture
@@ -114,6 +121,7 @@ def test_a_pods_key_ends_no_other_pod(
             "RUNPOD_POD_ID": other,
             "RUNPOD_API_KEY": POD_KEY + mine,
             "PODFLEET_VENDOR_URL": server.url,
+            **told("runpod"),
         }
         pauses: list[float] = []
         assert not end_machine(environment, pause=pauses.append)
@@ -121,18 +129,39 @@ def test_a_pods_key_ends_no_other_pod(
         assert {other, mine} == {m.external_id for m in provider.list_tagged(TAG)}
 
 
-def test_a_machine_of_another_vendor_asks_for_nothing() -> None:
+def test_a_machine_without_its_vendors_variables_asks_for_nothing() -> None:
     pauses: list[float] = []
-    assert not end_machine({"RUNPOD_POD_ID": "x", "CONTAINER_ID": "1"}, pause=pauses.append)
+    environment = {"RUNPOD_POD_ID": "x", "CONTAINER_ID": "1", **told("runpod")}
+    assert not end_machine(environment, pause=pauses.append)
     assert pauses == []
 
 
+@pytest.mark.parametrize("vendor", [RUNPOD, VASTAI], ids=["RunPod", "Vast.ai"])
+@pytest.mark.parametrize(
+    "own",
+    [
+        {},
+        {"PODFLEET_POD": "pf-a-t1"},
+        {"PODFLEET_POD": "pf-a-t1", **ended_by("runpod", "pf-a-t2")},
+        {"PODFLEET_POD": "pf-a-t1", **ended_by("vastai", "")},
+        {"PODFLEET_POD": "pf-a-t1", **ended_by("local", "pf-a-t1")},
+    ],
+    ids=["not a pod", "not told", "of another pod", "of no pod", "of no vendor"],
+)
+def test_an_agent_on_a_rented_host_does_not_end_its_host(
+    vendor: dict[str, str], own: dict[str, str]
+) -> None:
+    assert list(ways({**vendor, **own}, {})) == []
+    # the host is itself the machine of a pod: its first process was told so
+    host = {**vendor, "PODFLEET_POD": "pf-a-host", **ended_by("runpod", "pf-a-host")}
+    assert list(ways(own, host)) == []
+
+
 def test_the_key_is_in_no_representation_and_the_address_is_the_vendors_own() -> None:
-    environment: dict[str, Any] = {"VAST_CONTAINERLABEL": "C.77", "CONTAINER_API_KEY": "s3cret"}
-    [ask] = ways(environment)
+    [ask] = ways(told("vastai"), {**VASTAI, "CONTAINER_API_KEY": "s3cret"})
     assert (ask.method, ask.url) == ("DELETE", "https://console.vast.ai/api/v0/instances/77/")
     assert "s3cret" not in repr(ask)
-    asks = list(ways({"RUNPOD_POD_ID": "a/b", "RUNPOD_API_KEY": "k"}))
+    asks = list(ways({**RUNPOD, **told("runpod")}, {}))
     assert [a.url for a in asks] == [
         "https://api.runpod.io/v2/pods/a%2Fb",
         "https://api.runpod.io/graphql",

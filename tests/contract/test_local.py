@@ -55,11 +55,14 @@ def test_a_machine_gets_its_own_environment_and_nothing_secret_of_ours(
     monkeypatch.setenv("DATABASE_URL", "postgres://owner:s3cret@db/podfleet")
     monkeypatch.setenv("PODFLEET_STACK", "/a/stack")
     provider = account.reconnected(python_path="/of/users/handlers")
-    provider.create(a_spec("t1", env={"N": "1", "PODFLEET_TOKEN": "another"}), token="t1")
+    monkeypatch.setenv("PODFLEET_ENDED_BY", "runpod:t1")
+    theirs = {"PODFLEET_TOKEN": "another", "PODFLEET_ENDED_BY": "runpod:t1"}
+    provider.create(a_spec("t1", env={"N": "1", **theirs}), token="t1")
     env = psutil.Process(account.pid()).environ()
     assert (env["N"], env["PODFLEET_TOKEN"]) == ("1", "t1")
     assert env["PYTHONPATH"].endswith("/of/users/handlers")
-    assert {"DATABASE_URL", "PODFLEET_STACK", "REDIS_URL"} & env.keys() == set()
+    secret = {"DATABASE_URL", "PODFLEET_STACK", "PODFLEET_ENDED_BY", "REDIS_URL"}
+    assert secret & env.keys() == set()
 
 
 @pytest.mark.fault(68)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from pods.agent.protocol import ENDED_BY
 from pods.providers.base import Machine, Phase, PodSpec
 from pods.providers.docker.options import Options
 from pods.providers.errors import Unavailable
@@ -36,7 +37,7 @@ def container(spec: PodSpec, token: str, options: Options) -> dict[str, Any]:
         host["DeviceRequests"] = [{"Count": options.gpus_per_pod, "Capabilities": [["gpu"]]}]
     return {
         "Image": spec.image,
-        "Env": [f"{name}={value}" for name, value in spec.env.items()],
+        "Env": [f"{name}={value}" for name, value in spec.env.items() if name != ENDED_BY],
         "Labels": {LABEL: token},
         "HostConfig": host,
     }

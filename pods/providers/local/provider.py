@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from pods.agent.protocol import ENDED_BY
 from pods.machine_names import has_tag
 from pods.providers.base import Capabilities, Machine, Offer, OfferQuery, Phase, PodSpec
 from pods.providers.errors import NoCapacity, NotFound, Refused, Unavailable
@@ -164,6 +165,7 @@ class LocalProvider:
         env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         env |= {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **recorded.env}
         env.pop(STACK_MARK, None)
+        env.pop(ENDED_BY, None)  # the machine is the manager's own host
         mark = {processes.MARK: str(self._folder(recorded.token))}
         return env | {TOKEN_VARIABLE: recorded.token} | mark
 

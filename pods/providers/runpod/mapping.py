@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
+from pods.agent.protocol import ended_by
 from pods.machine_names import tagged, token_of
 from pods.providers.base import Machine, Offer, OfferQuery, Phase, PodSpec
 from pods.providers.errors import Refused, Unavailable
@@ -173,10 +174,9 @@ def create_body(spec: PodSpec, token: str, options: Options) -> dict[str, Any]:
         )
     if not spec.image:
         raise Refused("RunPod rents containers, so the fleet needs an image")
-    if len(spec.env) > MOST_VARIABLES:
-        raise Refused(
-            f"{len(spec.env)} environment variables; RunPod takes {MOST_VARIABLES} at most"
-        )
+    env = {**spec.env, **ended_by("runpod", spec.name)}
+    if len(env) > MOST_VARIABLES:
+        raise Refused(f"{len(env)} environment variables; RunPod takes {MOST_VARIABLES} at most")
     gpu: dict[str, Any] = {"id": unquote(gpu_id), "count": int(count)}
     if options.min_cuda_version:
         gpu["minCudaVersion"] = options.min_cuda_version
@@ -186,7 +186,7 @@ def create_body(spec: PodSpec, token: str, options: Options) -> dict[str, Any]:
         "cloud": cloud,  # without it RunPod takes SECURE, at about twice the price
         "gpu": gpu,  # without a count RunPod answers "no instances available", which misleads
         "disk": max(1, spec.disk_gb),
-        "env": dict(spec.env),
+        "env": env,
     }
     if place:
         body["dataCenterIds"] = [place]

@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import ROUND_UP, Decimal
 from typing import Any, Final
 
+from pods.agent.protocol import ended_by
 from pods.providers.base import Offer, OfferQuery, PodSpec
 from pods.providers.errors import Refused
 from pods.providers.vastai.mapping import amount, country_of, hourly, instance_id, price
@@ -247,7 +248,7 @@ def create_body(spec: PodSpec, bid: Decimal | None) -> dict[str, Any]:
         # "args" keeps the image's entrypoint. ssh and jupyter replace it, and no agent would start.
         "runtype": "args",
         "args": [],
-        "env": _checked_env(spec.env),
+        "env": _checked_env({**spec.env, **ended_by("vastai", spec.name)}),
         "target_state": "running",
         # Fail with a 410 instead of leaving a stopped contract that bills its disk.
         "cancel_unavail": True,

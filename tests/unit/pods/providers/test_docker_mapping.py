@@ -2,6 +2,7 @@
 
 import pytest
 
+from pods.agent.protocol import ENDED_BY
 from pods.providers.base import Phase, PodSpec
 from pods.providers.docker.mapping import container, inspected
 from pods.providers.docker.options import Options
@@ -21,8 +22,11 @@ def a_container(status: str, **state: object) -> dict[str, object]:
 
 @pytest.mark.fault(56)
 def test_an_agent_that_ends_also_ends_its_container_because_nothing_restarts_it() -> None:
-    spec = PodSpec(name="pf-a-t1", tag="pf-a", image="you/agent:1", env={"A": "b"})
+    spec = PodSpec(
+        name="pf-a-t1", tag="pf-a", image="you/agent:1", env={"A": "b", ENDED_BY: "runpod:pf-a-t1"}
+    )
     body = container(spec, "t1", OPTIONS)
+    assert body["Env"] == ["A=b"]  # the container's host may be rented
     assert body["HostConfig"]["RestartPolicy"] == {"Name": "no"}
     assert "AutoRemove" not in body["HostConfig"]  # its end can still be read
     ended = inspected(a_container("exited", ExitCode=5), OPTIONS)

@@ -229,7 +229,7 @@ def test_a_create_keeps_the_entrypoint_and_does_not_wait_for_a_gpu() -> None:
         "disk": 40,
         "runtype": "args",
         "args": [],
-        "env": {"A": "b"},
+        "env": {"A": "b", "PODFLEET_ENDED_BY": "vastai:pf-7-ab"},
         "target_state": "running",
         "cancel_unavail": True,
     }
