@@ -9,12 +9,16 @@ def main() -> None:
     """Run a management command."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     try:
+        from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415
         from django.core.management import execute_from_command_line  # noqa: PLC0415
     except ImportError as exc:
         raise SystemExit(
             f"{exc}. Run `make setup` first, then .venv/bin/python manage.py …"
         ) from exc
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as exc:
+        raise SystemExit(f"{exc}") from None
 
 
 if __name__ == "__main__":

@@ -4,13 +4,19 @@ import os
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
+from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
+import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
 SHORTEST_SECRET: Final = 40  # a secret that a person typed is shorter
+LOG_LEVELS: Final = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
+REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
+DATABASE_SCHEMES: Final = ("postgresql", "postgres", "sqlite")
 NAMES = Annotated[tuple[str, ...], NoDecode]  # comma-separated
 
 
@@ -55,6 +61,43 @@ class Env(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("time_zone")
+    @classmethod
+    def _known_time_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError(f"{value!r} is not a time zone; give a name such as Europe/Berlin")
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_log_level(cls, value: str) -> str:
+        if value not in LOG_LEVELS:
+            raise ValueError(f"{value!r} is not a level; choose one of {', '.join(LOG_LEVELS)}")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _readable_redis_url(cls, value: SecretStr) -> SecretStr:
+        """Refuse what no client can read; never repeat the address, which may hold a password."""
+        if url := value.get_secret_value():
+            _check_address(
+                "REDIS_URL", url, schemes=REDIS_SCHEMES, form="rediss://:password@host:6379/0"
+            )
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _readable_database_url(cls, value: SecretStr) -> SecretStr:
+        """Refuse what Django cannot read; never repeat the address, which may hold a password."""
+        form = "postgresql://user:password@host:5432/name or sqlite:////folder/file.sqlite3"
+        if url := value.get_secret_value():
+            _check_address("DATABASE_URL", url, schemes=DATABASE_SCHEMES, form=form)
+            try:
+                dj_database_url.parse(url)
+            except ValueError as exc:
+                raise _unreadable("DATABASE_URL", form) from exc
+        return value
+
     @model_validator(mode="after")
     def _production_has_its_own_services(self) -> Self:
         """Refuse generated secrets and embedded services in production.
@@ -85,5 +128,39 @@ class Env(BaseSettings):
 
 @cache
 def env() -> Env:
-    """The environment; it is read once per process."""
-    return Env()
+    """The environment; it is read once per process.
+
+    Raises:
+        ImproperlyConfigured: a variable has a wrong value; the message names the variable.
+    """
+    try:
+        return Env()
+    except ValidationError as exc:
+        wrong = [
+            f"{_variable(str(error['loc'][0]))}: {error['msg'].removeprefix('Value error, ')}"
+            for error in exc.errors(include_input=False, include_url=False)
+        ]
+        raise ImproperlyConfigured("; ".join(wrong)) from None  # the cause would show the values
+
+
+def _variable(field: str) -> str:
+    """The variable of a field; a field with a name of its own is reported by that name."""
+    return f"PODFLEET_{field.upper()}" if field in Env.model_fields else field
+
+
+def _check_address(name: str, url: str, *, schemes: tuple[str, ...], form: str) -> None:
+    try:
+        parts = urlsplit(url)
+        if parts.scheme not in schemes:
+            begin = " or ".join(f"{scheme}://" for scheme in schemes)
+            raise ImproperlyConfigured(f"{name} does not begin with {begin}; write it as {form}")
+        _ = parts.port  # raises where it is not a number up to 65535
+    except ValueError as exc:
+        raise _unreadable(name, form) from exc
+
+
+def _unreadable(name: str, form: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(
+        f"{name} cannot be read; write it as {form}, with a port up to 65535, and in its user and "
+        "password write @ as %40, / as %2F, : as %3A, # as %23, ? as %3F and [ as %5B"
+    )

@@ -4,16 +4,23 @@ from pathlib import Path
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from config import celery_app, embedded
 from config.secrets import kept_secret
 
 
 def ensure_services() -> None:
-    """Start the embedded Redis if REDIS_URL is not set."""
+    """Start the embedded Redis if REDIS_URL is not set.
+
+    Raises:
+        CommandError: it does not start; the message says what to do.
+    """
     if settings.EMBEDDED_REDIS:
-        url = embedded.ensure_running(settings.VAR_DIR)
+        try:
+            url = embedded.ensure_running(settings.VAR_DIR)
+        except embedded.NoServer as exc:
+            raise CommandError(str(exc)) from exc
         # Another program may have taken its port: the address read at start is then out of date.
         settings.REDIS_URL = settings.CELERY_BROKER_URL = url
         celery_app.conf.update(broker_url=url)

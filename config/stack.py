@@ -89,7 +89,11 @@ def web(*, port: int, bind: str) -> Program:
 
 
 def free_port(first_choice: int, bind: str) -> int:
-    """`first_choice` if it is free, else another free port."""
+    """`first_choice` if it is free, else another free port.
+
+    Raises:
+        NoPort: the address cannot be listened on.
+    """
     for port in (first_choice, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -98,7 +102,13 @@ def free_port(first_choice: int, bind: str) -> int:
             except OSError:
                 continue
             return int(probe.getsockname()[1])
-    raise OSError(f"no free port on {bind}")
+    raise NoPort(
+        f"no port of {bind} can be listened on; set PODFLEET_BIND to an address of this machine"
+    )
+
+
+class NoPort(Exception):
+    """No port can be listened on; the message says what would be right."""
 
 
 class Stack:

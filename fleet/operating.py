@@ -170,9 +170,15 @@ def edit(
         raise ValidationError(
             f"{', '.join(unknown)} cannot be set; known: {', '.join(sorted(EDITABLE))}"
         )
+    wrong: dict[str, ValidationError] = {}
     for name, value in changes.items():
         field = Fleet._meta.get_field(name)
-        setattr(fleet, name, field.clean(value, fleet))  # type: ignore[union-attr]
+        try:
+            setattr(fleet, name, field.clean(value, fleet))  # type: ignore[union-attr]
+        except ValidationError as exc:
+            wrong[name] = exc
+    if wrong:
+        raise ValidationError(wrong)
     check(fleet, accounts)
     with transaction.atomic():
         _write(fleet, changes, by=by)

@@ -1,19 +1,60 @@
-"""The base class of our commands, with its check of the typed arguments."""
+"""The base class of our commands, and how they word what is wrong."""
 
 import sys
-from collections.abc import Sequence
+from argparse import ArgumentTypeError
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
-from typing import Any
+from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, models
+
+HIGHEST_PORT: Final = 65_535
+# The words by which SQLite and PostgreSQL say what an operator can mend, and the advice on each.
+DATABASE_ADVICE: Final = (
+    (
+        ("no such table", "no such column", "undefinedtable", "undefinedcolumn"),
+        "the database has no tables of this version; make them with `manage.py prepare` "
+        "(`make up` and `make demo` do it too), then run this again",
+    ),
+    (
+        ("database is locked", "database table is locked"),
+        "another process holds the SQLite database; wait until it has finished or end it, then run "
+        "this again",
+    ),
+    (
+        ("readonly database", "unable to open database file", "disk i/o error", "not a database"),
+        "the SQLite database cannot be used; check its path, its rights and the disk",
+    ),
+    (
+        ("connection", "could not translate host name", "password authentication failed"),
+        "the database does not accept the connection; check DATABASE_URL, and that the server runs",
+    ),
+)
 
 
 class OwnCommand(BaseCommand):
-    """A command that refuses `--name=--`.
+    """A command that answers without a trace what an operator can mend.
 
-    CPython 3.11 drops such a `--` and passes an empty list as the value, which no command expects.
-    Later versions pass `--`, which is not a value of any of our options.
+    It words the errors of a database without tables, that is locked or that does not answer. It also
+    refuses `--name=--`: CPython 3.11 drops such a `--` and passes an empty list as the value, which
+    no command expects. Later versions pass `--`, which is not a value of any of our options.
     """
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Run the command.
+
+        Raises:
+            CommandError: the database cannot be used; the message says what to do.
+        """
+        try:
+            return super().execute(*args, **options)
+        except DatabaseError as exc:
+            advice = database_advice(exc)
+            if advice is None:
+                raise
+            raise CommandError(advice) from exc
 
     def create_parser(self, *args: Any, **kwargs: Any) -> CommandParser:
         """Django's parser; its sub-commands get parsers of the same class."""
@@ -31,3 +72,49 @@ class _Parser(CommandParser):
             if word.startswith("--") and word.endswith("=--"):
                 self.error(f"{word.removesuffix('=--')}: -- is not a value")
         return super().parse_known_args(args, namespace)
+
+
+def database_advice(error: DatabaseError) -> str | None:
+    """What an operator can do about this error; None if it is not one that an operator can mend."""
+    said = " ".join(str(error).split())
+    words = f"{type(error.__cause__).__name__} {said}".lower()
+    for known, advice in DATABASE_ADVICE:
+        if any(word in words for word in known):
+            return f"{advice} ({said})"
+    return None
+
+
+def port(text: str) -> int:
+    """A port that a person typed; 0: any free port.
+
+    Raises:
+        ArgumentTypeError: it is not a port.
+    """
+    if not (text.isascii() and text.isdigit() and int(text) <= HIGHEST_PORT):
+        raise ArgumentTypeError(f"{text!r} is not a port; give a number from 0 to {HIGHEST_PORT}")
+    return int(text)
+
+
+def error_lines(error: ValidationError, model: type[models.Model] | None = None) -> list[str]:
+    """Texts such as `field: what is wrong`, one for each error, with the choices of the field."""
+    if not hasattr(error, "error_dict"):
+        return list(error.messages)
+    return [
+        line for name, errors in error.error_dict.items() for line in _lines(name, errors, model)
+    ]
+
+
+def _lines(
+    name: str, errors: Sequence[ValidationError], model: type[models.Model] | None
+) -> Iterator[str]:
+    fields = {} if model is None else {f.name: f for f in model._meta.concrete_fields}
+    for error in errors:
+        where = "" if name == NON_FIELD_ERRORS else f"{name}: "
+        choices = (
+            fields[name].choices if name in fields and error.code == "invalid_choice" else None
+        )
+        known = (
+            "; choose one of " + ", ".join(str(value) for value, _ in choices) if choices else ""
+        )
+        for text in error.messages:
+            yield where + (text.rstrip(".") + known if known else text)

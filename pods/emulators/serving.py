@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from pods.base.commands import port
 from pods.emulators.backing import AgentProcesses
 from pods.emulators.base import Backing, Clock, Emulator, Server, wall_clock
 from pods.emulators.runpod import RunPodEmulator
@@ -57,12 +58,6 @@ class CannotServe(Exception):
     """The emulator cannot be started; the message says what is wrong and what would be right."""
 
 
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= 65_535):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port; give a number from 0 to 65535")
-    return int(text)
-
-
 def _seconds(text: str) -> float:
     value = _number(text)
     if value is None or not 0 <= value <= MOST_BOOT_SECONDS:
@@ -92,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `manage.py emulate`."""
     parser.add_argument("vendor", choices=sorted(VENDORS), help="The vendor to emulate.")
     parser.add_argument(
-        "--port", type=_port, default=0, help="The port to listen on (default: a free port)."
+        "--port", type=port, default=0, help="The port to listen on (default: a free port)."
     )
     parser.add_argument(
         "--key", action="append", help="An API key to accept (default: every key is accepted)."

@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 
 from config import preparing, stack
 from config.env import env
-from pods.base.commands import OwnCommand
+from pods.base.commands import OwnCommand, port
 
 
 class Command(OwnCommand):
@@ -20,35 +20,38 @@ class Command(OwnCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Where to listen. The environment has the defaults."""
         parser.add_argument(
-            "--port", type=int, default=env().web_port, help="Port of the web pages."
+            "--port", type=port, default=env().web_port, help="Port of the web pages."
         )
-        parser.add_argument("--flower-port", type=int, default=env().flower_port)
+        parser.add_argument("--flower-port", type=port, default=env().flower_port)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Prepare, start, wait, stop."""
         bind = env().bind
         stack.until_asked_to_stop()
-        port, flower_port = options["port"], options["flower_port"]
+        web_port, flower_port = options["port"], options["flower_port"]
         running = stack.Stack(settings.VAR_DIR, [], cwd=settings.BASE_DIR)
         try:
             stack.stop_leftovers(settings.VAR_DIR)
             stack.write_pid(settings.VAR_DIR)
             preparing.ensure_services()
             preparing.migrate()
-            port, flower_port = stack.free_port(port, bind), stack.free_port(flower_port, bind)
+            web_port = stack.free_port(web_port, bind)
+            flower_port = stack.free_port(flower_port, bind)
             user, password_file = preparing.ensure_admin()
             running.programs = [
                 *stack.workers(concurrency=env().worker_concurrency),
-                stack.web(port=port, bind=bind),
+                stack.web(port=web_port, bind=bind),
                 stack.flower(port=flower_port, bind=bind, password=preparing.flower_password()),
                 stack.beat(),
             ]
             running.start()
             self._greet(
-                f"http://{bind}:{port}", f"http://{bind}:{flower_port}", user, password_file
+                f"http://{bind}:{web_port}", f"http://{bind}:{flower_port}", user, password_file
             )
             stack.wait_while(running.alive, seconds=float("inf"), step=0.5)
             raise CommandError(f"the stack ended; see {running.log_dir}/supervisord.log")
+        except stack.NoPort as exc:
+            raise CommandError(str(exc)) from exc
         except stack.Interrupted:
             self.stdout.write("stopping …")
         finally:

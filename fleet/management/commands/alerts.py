@@ -2,9 +2,9 @@
 
 import getpass
 import json
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from datetime import timedelta
-from typing import IO, Any, cast
+from typing import IO, Any, Final, cast
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
@@ -17,7 +17,28 @@ from fleet.decision.alerts import Severity
 from fleet.models import Alert, Channel
 from pods.accounts import connecting
 from pods.base.clock import utcnow
-from pods.base.commands import OwnCommand
+from pods.base.commands import OwnCommand, error_lines
+
+LONGEST_SNOOZE_HOURS: Final = 24 * 366
+LARGEST_ID: Final = 2**63 - 1  # of a database
+
+
+def _alert_id(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= LARGEST_ID):
+        raise ArgumentTypeError(f"{text!r} is not the id of an alert; `alerts list` shows the ids")
+    return int(text)
+
+
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = 0.0
+    if not 0 < hours <= LONGEST_SNOOZE_HOURS:
+        raise ArgumentTypeError(
+            f"{text!r}: give hours above 0, at most {LONGEST_SNOOZE_HOURS} (a year)"
+        )
+    return hours
 
 
 class Command(OwnCommand):
@@ -42,10 +63,10 @@ class Command(OwnCommand):
             ("snooze", "Silence alerts for a while."),
         ):
             sub = verb(name, text)
-            sub.add_argument("ids", metavar="ID", type=int, nargs="*")
+            sub.add_argument("ids", metavar="ID", type=_alert_id, nargs="*")
             sub.add_argument("--all", action="store_true", help="All open alerts.")
             if name == "snooze":
-                sub.add_argument("--hours", type=float, required=True)
+                sub.add_argument("--hours", type=_hours, required=True)
         add = verb("add", "Add a channel, or give a channel another address.")
         add.add_argument("name", metavar="NAME")
         add.add_argument(
@@ -59,7 +80,7 @@ class Command(OwnCommand):
         try:
             getattr(self, f"_{options['verb']}")(options)
         except ValidationError as exc:
-            raise CommandError("; ".join(exc.messages)) from exc
+            raise CommandError("; ".join(error_lines(exc, Channel))) from exc
         except (Undelivered, ValueError, connecting.BadSecret) as exc:
             raise CommandError(str(exc)) from exc
 

@@ -29,7 +29,7 @@ from fleet.models import Fleet
 from fleet.pages import terminal, words
 from fleet.pages.status import status_of
 from fleet.tick import ticking
-from pods.base.commands import OwnCommand
+from pods.base.commands import OwnCommand, error_lines
 from pods.base.typed_json import TypedJSON
 
 LONGEST_TICK_SECONDS = 24 * 3600
@@ -47,10 +47,10 @@ def _add_fields(parser: ArgumentParser) -> None:
 
 
 def _period(text: str) -> int:
-    seconds = int(text)
-    if not 1 <= seconds <= LONGEST_TICK_SECONDS:
-        raise ArgumentTypeError(f"{text}: give 1 to {LONGEST_TICK_SECONDS} seconds")
-    return seconds
+    right = text.isascii() and text.isdigit() and len(text) <= len(str(LONGEST_TICK_SECONDS))
+    if not right or not 1 <= int(text) <= LONGEST_TICK_SECONDS:
+        raise ArgumentTypeError(f"{text!r}: give 1 to {LONGEST_TICK_SECONDS} seconds")
+    return int(text)
 
 
 def _fields(options: dict[str, Any]) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class Command(OwnCommand):
         try:
             getattr(self, f"_{verb}")(options)
         except ValidationError as exc:
-            raise CommandError("; ".join(_messages(exc))) from exc
+            raise CommandError("; ".join(error_lines(exc, Fleet))) from exc
         except (operating.EditedMeanwhile, ValueError, OSError) as exc:
             raise CommandError(str(exc)) from exc
 
@@ -216,8 +216,8 @@ class Command(OwnCommand):
 
     def _watch(self, options: dict[str, Any]) -> None:
         fleet = self._fleet(options)
-        if options["seconds"] < 0.1:
-            raise CommandError("--seconds must be 0.1 or more", returncode=2)
+        if not 0.1 <= options["seconds"] <= LONGEST_TICK_SECONDS:
+            raise CommandError(f"--seconds must be 0.1 to {LONGEST_TICK_SECONDS}", returncode=2)
         total: int | None = None
         try:
             with Live(console=Console(), auto_refresh=False) as live:
@@ -246,14 +246,3 @@ class Command(OwnCommand):
 
     def _dead(self, options: dict[str, Any]) -> None:
         dead_letters(self._fleet(options), Namespace(**options), self.stdout)
-
-
-def _messages(error: ValidationError) -> list[str]:
-    """Texts such as `field: what is wrong`, one for each error."""
-    if hasattr(error, "message_dict"):
-        return [
-            text if name == "__all__" else f"{name}: {text}"
-            for name, texts in error.message_dict.items()
-            for text in texts
-        ]
-    return list(error.messages)

@@ -14,7 +14,7 @@ from rich.table import Table
 from pods.accounts import editing, surveying
 from pods.accounts.editing import Tried
 from pods.base.clock import utcnow
-from pods.base.commands import OwnCommand
+from pods.base.commands import OwnCommand, error_lines
 from pods.base.typed_json import TypedJSON
 from pods.models import Account
 
@@ -66,7 +66,7 @@ class Command(OwnCommand):
         try:
             getattr(self, f"_{options['verb']}")(options)
         except ValidationError as exc:
-            raise CommandError("; ".join(exc.messages)) from exc
+            raise CommandError("; ".join(error_lines(exc, Account))) from exc
 
     def _account(self, options: dict[str, Any]) -> Account:
         name = options["name"]

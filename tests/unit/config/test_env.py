@@ -9,7 +9,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from pydantic import ValidationError
 
-from config.env import ROOT, Env
+from config.env import ROOT, Env, env
 
 
 @pytest.fixture(autouse=True)
@@ -20,11 +20,11 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_settings_it_serves_only_this_machine() -> None:
-    env = Env()
-    assert env.bind == "127.0.0.1"
-    assert set(env.allowed_hosts) == {"localhost", "127.0.0.1", "[::1]"}
-    assert not env.debug
-    assert env.var_dir == ROOT / "var"
+    known = Env()
+    assert known.bind == "127.0.0.1"
+    assert set(known.allowed_hosts) == {"localhost", "127.0.0.1", "[::1]"}
+    assert not known.debug
+    assert known.var_dir == ROOT / "var"
 
 
 def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,3 +126,68 @@ def test_production_refuses_a_generated_secret_and_an_embedded_service(
     refused = start(given)
     assert refused.returncode != 0
     assert missing in refused.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "answer"),
+    [
+        ("PODFLEET_WEB_PORT", "99999", "PODFLEET_WEB_PORT: Input should be less than or equal"),
+        ("PODFLEET_WEB_PORT", "web", "PODFLEET_WEB_PORT: Input should be a valid integer"),
+        ("PODFLEET_DEBUG", "perhaps", "PODFLEET_DEBUG: Input should be a valid boolean"),
+        ("PODFLEET_TIME_ZONE", "Mars", "PODFLEET_TIME_ZONE: 'Mars' is not a time zone"),
+        ("PODFLEET_LOG_LEVEL", "LOUD", "PODFLEET_LOG_LEVEL: 'LOUD' is not a level; choose one of"),
+        (
+            "DATABASE_URL",
+            "postgres://u:hunter7/@h/x",
+            "DATABASE_URL cannot be read; .*write @ as %40",
+        ),
+        ("DATABASE_URL", "postgres://u:hunter7#@h/x", "DATABASE_URL cannot be read"),
+        ("DATABASE_URL", "postgres://u:hunter7@h:99999/x", "port up to 65535"),
+        ("DATABASE_URL", "mysql://u:hunter7@h/x", "DATABASE_URL does not begin with postgresql://"),
+        ("REDIS_URL", "redis://:hunter7@h:99999/0", "REDIS_URL cannot be read"),
+        ("REDIS_URL", "redis://:hunter7@h:web/0", "REDIS_URL cannot be read"),
+        ("REDIS_URL", "http://:hunter7@h", "REDIS_URL does not begin with redis:// or rediss://"),
+    ],
+)
+def test_a_wrong_variable_is_named_with_what_would_be_right_and_without_its_secret(
+    name: str, value: str, answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ImproperlyConfigured, match=answer) as refused:
+        env.__wrapped__()
+    assert "hunter7" not in str(refused.value)
+
+
+def test_a_password_with_a_raw_at_sign_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgres://u:p@ss@h/x")
+    assert Env().database_url.get_secret_value() == "postgres://u:p@ss@h/x"
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "PODFLEET_WEB_PORT"])
+def test_a_command_with_a_wrong_variable_answers_in_one_line(name: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "manage.py", "fleet", "list"],
+        cwd=ROOT,
+        env={**os.environ, name: "postgres://u:hunter7/@h/x"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert name in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert "hunter7" not in ended.stderr
+
+
+def test_a_command_before_the_first_migrate_says_which_command_comes_first(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "manage.py", "fleet", "list"],
+        cwd=ROOT,
+        env={**os.environ, "PODFLEET_VAR_DIR": str(tmp_path), "REDIS_URL": "redis://127.0.0.1:1/0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "manage.py prepare" in ended.stderr
+    assert "Traceback" not in ended.stderr
