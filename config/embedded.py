@@ -26,6 +26,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from config import append_only_file
 from config.secrets import kept_secret
 
 FIRST_CHOICE_PORT: Final = 16379
@@ -99,10 +100,32 @@ def ensure_running(var: Path) -> str:
             with claim:
                 if starts == MOST_STARTS:
                     break
+                if starts:  # the server ended while it started
+                    _mend(var)
                 starts += 1
                 _start(var, claim)
     log = _folder(var) / "server.log"
     raise NoServer(f"the embedded server does not start; {log} ends with: {_last_line(log)}")
+
+
+def _mend(var: Path) -> None:
+    """Cut a damaged end off the append-only file, keep a copy of the file, and say so.
+
+    Raises:
+        NoServer: the file is damaged before its end; the message says what to do.
+    """
+    try:
+        cut = append_only_file.mend(_folder(var) / "appendonlydir")
+    except append_only_file.DamagedInside as exc:
+        raise NoServer(f"the embedded server does not start: {exc}") from exc
+    if cut is not None:
+        logger.warning(
+            "the end of %s was damaged: its last %s bytes were cut off, so what was written last may "
+            "be lost; the whole file is kept as %s",
+            cut.file,
+            cut.cut_bytes,
+            cut.copy,
+        )
 
 
 def stop(var: Path) -> None:

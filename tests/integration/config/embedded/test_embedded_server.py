@@ -174,17 +174,53 @@ def test_a_pid_file_without_a_number_is_ignored(var: Path) -> None:
 
 
 def test_half_a_command_at_the_end_of_the_file_is_dropped(var: Path) -> None:
+    written = with_ten_keys(var)
+    with written.open("r+b") as file:
+        file.truncate(written.stat().st_size - 5)
+    kept = client_of(embedded.ensure_running(var))
+    assert kept.dbsize() == 9
+    assert kept.get("key 8") == "whole"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"\0" * 4096, b"\x17garbage\r\n", b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n\0\0\0\0", b"*3\r\n$-1\r\n"],
+    ids=["zeros", "garbage", "half a command and zeros", "a wrong length"],
+)
+def test_a_damaged_end_of_the_file_is_cut_off_reported_and_kept(
+    var: Path, damage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    written = with_ten_keys(var)
+    whole = written.read_bytes()
+    written.write_bytes(whole + damage)
+    with caplog.at_level(logging.WARNING):
+        assert client_of(embedded.ensure_running(var)).dbsize() == 10
+    copy = var / "valkey" / f"{written.name}.damaged"
+    assert copy.read_bytes() == whole + damage
+    assert f"its last {len(damage)} bytes were cut off" in caplog.text
+    assert str(copy) in caplog.text
+
+
+def test_a_file_that_is_damaged_before_whole_commands_is_not_changed(var: Path) -> None:
+    written = with_ten_keys(var)
+    place = written.read_bytes().index(b"$5\r\nkey 5")
+    damaged = bytearray(written.read_bytes())
+    damaged[place] = 1
+    written.write_bytes(damaged)
+    with pytest.raises(embedded.NoServer, match=rf"{written.name} is damaged at byte .*truncate"):
+        embedded.ensure_running(var)
+    assert written.read_bytes() == damaged
+
+
+def with_ten_keys(var: Path) -> Path:
+    """The append-only file of a server that was killed after it had written ten keys."""
     client = client_of(embedded.ensure_running(var))
     for number in range(10):
         client.set(f"key {number}", "whole")
     client.waitaof(1, 0, 5000)
     kill_server(var)
     (written,) = (var / "valkey" / "appendonlydir").glob("*.incr.aof")
-    with written.open("r+b") as file:
-        file.truncate(written.stat().st_size - 5)
-    kept = client_of(embedded.ensure_running(var))
-    assert kept.dbsize() == 9
-    assert kept.get("key 8") == "whole"
+    return written
 
 
 def test_a_taken_port_is_left_to_its_owner_and_the_new_port_is_reported(
