@@ -13,6 +13,7 @@ from django.db.models import F, Q
 
 from pods import dispatch
 from pods.base.clock import utcnow
+from pods.base.shared_clock import shared_now
 from pods.costs import segments
 from pods.models import Pod, PodEvent
 from pods.rules import PodRule
@@ -61,9 +62,10 @@ def _take(pod_id: int) -> int | None:
     """Claim the pod; return the number of the new claim, None while another claim holds.
 
     The update compares with the number that was read before it. A number that is read afterwards
-    could belong to a newer claim, which took over while this process stood still.
+    could belong to a newer claim, which took over while this process stood still. Claims are judged
+    by the database's clock: this host's may be ahead of that of the host which made the claim.
     """
-    now = utcnow()
+    now = shared_now()
     free = Pod.objects.filter(Q(claimed_until__isnull=True) | Q(claimed_until__lt=now), pk=pod_id)
     seen = free.values_list("claim", flat=True).first()
     if seen is None:
@@ -79,7 +81,7 @@ def still_claimed(pod: Pod, **changes: Any) -> None:
     Raises:
         Overtaken: the claim ended while its process stood still, and another worker may hold it.
     """
-    mine = Pod.objects.filter(pk=pod.pk, claim=pod.claim, claimed_until__gt=utcnow())
+    mine = Pod.objects.filter(pk=pod.pk, claim=pod.claim, claimed_until__gt=shared_now())
     if not mine.update(claim=pod.claim, **changes):
         raise Overtaken(f"the claim of {pod} has ended")
 

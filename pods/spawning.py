@@ -13,6 +13,7 @@ from pods.accounts.connecting import CannotConnect, Connect
 from pods.agent_redis import fencing, redis_users
 from pods.base.clock import utcnow
 from pods.base.pauses import doubled
+from pods.base.shared_clock import shared_now
 from pods.costs import segments
 from pods.lifecycle import DuplicateMachine
 from pods.models import Pod
@@ -104,7 +105,7 @@ def _may_create_again(pod: Pod, provider: Provider) -> bool:
 def _until_a_look_proves(pod: Pod, provider: Provider) -> timedelta:
     """How long until a list without the machine proves that there is none."""
     asked = pod.asked_at or pod.state_since
-    return asked + provider.capabilities.list_lag - utcnow()
+    return asked + provider.capabilities.list_lag - shared_now()
 
 
 def _create(pod: Pod, provider: Provider) -> Machine | None:
@@ -121,7 +122,7 @@ def _create(pod: Pod, provider: Provider) -> Machine | None:
     # Before the call: from now on the new machine can be missing from lists for `list_lag`. The
     # attempt counts before it too, because the call may end this process.
     wait = pause(pod.attempts)
-    lifecycle.still_claimed(pod, asked_at=utcnow(), attempts=F("attempts") + 1)
+    lifecycle.still_claimed(pod, asked_at=shared_now(), attempts=F("attempts") + 1)
     pod.attempts += 1
     try:
         machine = provider.create(spec, token=pod.client_token.hex)

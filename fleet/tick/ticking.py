@@ -21,6 +21,7 @@ from fleet.tick.recording import recorded
 from pods import resuming, teardown
 from pods.accounts.connecting import CannotConnect
 from pods.base.clock import utcnow
+from pods.base.shared_clock import shared_now
 from pods.lifecycle import Overtaken
 from pods.models import Pod
 from pods.rules import PodRule
@@ -65,7 +66,7 @@ def preview(fleet: Fleet) -> Decision:
 
 def take_lease(fleet: Fleet) -> int | None:
     """Take the lease and return its new token; None while another tick holds it."""
-    now = utcnow()
+    now = shared_now()
     seen, _ = Lease.objects.get_or_create(fleet=fleet)
     # The update compares with the token that was read. If the token were read after the update, a
     # tick that stands still in between would read the token of the tick that took over.

@@ -19,6 +19,11 @@ def utcnow() -> datetime:
     return _clock()
 
 
+def is_stepped() -> bool:
+    """Whether another clock than this host's is in use."""
+    return _clock is not _wall_clock
+
+
 @contextmanager
 def use(clock: Clock) -> Iterator[None]:
     """Use the time of `clock` within the block; simulations and tests step their own clock."""

@@ -11,7 +11,7 @@ STILL = "tests/integration/faults/test_standing_still.py::"
 DIAGNOSIS = "tests/unit/pods/test_diagnosis.py::"
 SPAWNING, TEARDOWN, LIFECYCLE = "pods/spawning.py", "pods/teardown.py", "pods/lifecycle.py"
 LATER = "_later(pod, max(wait, provider.capabilities.list_lag)"
-ASK = 'lifecycle.still_claimed(pod, asked_at=utcnow(), attempts=F("attempts") + 1)'
+ASK = 'lifecycle.still_claimed(pod, asked_at=shared_now(), attempts=F("attempts") + 1)'
 FIRST_SIGHT = """        Pod.objects.filter(pk=pod.pk).update(absent_since=now)
         _again(pod, max(CONFIRM_STEP, provider.capabilities.consistency_window))
         return

@@ -1,0 +1,20 @@
+"""The one clock that all hosts of the manager share: the database's."""
+
+from datetime import datetime
+from typing import cast
+
+from django.db import connection
+
+from pods.base import clock
+
+
+def shared_now() -> datetime:
+    """The time by the database's clock. Judge by it what another host wrote, such as a claim.
+
+    SQLite has no clock of its own, and no second host. One query on PostgreSQL.
+    """
+    if clock.is_stepped() or connection.vendor != "postgresql":
+        return clock.utcnow()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        return cast("datetime", cursor.fetchone()[0])
