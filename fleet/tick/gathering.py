@@ -7,7 +7,7 @@ from decimal import Decimal
 from statistics import median
 
 from django.conf import settings
-from django.db.models import Count, Sum
+from django.db.models import Count, QuerySet, Sum
 
 from fleet.backlog import probes
 from fleet.backlog.base import BacklogUnknown, Depth
@@ -45,6 +45,7 @@ class Gathered:
     pods: dict[int, Pod]
     depth: Depth | None
     last_tick_at: datetime | None
+    limits_version: int  # of the installation's limits: each tick that starts pods raises it
 
 
 def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
@@ -56,17 +57,14 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
     pods = list(Pod.objects.filter(fleet=fleet).billable().order_by("pk"))
     beats, heard = _beats(pods, renew=renew)
     limits = Limits.get()
-    policy = policy_of(fleet, limits, now)
     plain = _plain_consumers(pods, beats) if heard else {}
-    working = {pk for pk, beat in beats.items() if beat.said.done}
-    working |= {pk for pk, c in plain.items() if c.idle is not None and not c.pending}
+    working = _working(beats, plain)
     known = experience(fleet, now, pods, working)
     offers, why_none = offers_for(fleet, now, known)
-    orphans, orphans_hourly_usd = _orphans(fleet)
+    orphans, orphans_usd = _count(Orphan.objects.filter(fleet_id=fleet.pk))
     spent = spending.spent(now, fleet_id=fleet.pk)
     ticks = _last_ticks(fleet, now)
     facts = [_pod_facts(p, beats.get(p.pk), plain.get(p.pk), known, now) for p in pods]
-    rates = [f.items_per_second for f in facts if f.items_per_second]
     seen = Snapshot(
         now=now,
         depth=None if depth is None else depth.items,
@@ -75,21 +73,26 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
         unknown_because=unknown_because,
         pods=tuple(facts),
         orphans=orphans,
-        orphans_hourly_usd=orphans_hourly_usd,
+        orphans_hourly_usd=orphans_usd,
         offers=offers,
         no_offers_because=why_none,
         spent_today_usd=spent.today,
         spent_total_usd=spent.total,
         proven=_proven(fleet, pods, working),
-        items_per_second=sum(rates) if heard and rates else None,
+        items_per_second=_rate(facts) if heard else None,
         boot_time=_boot_time(fleet),
         may_end_ill=health.may_end_ill(fleet.pk, peers=_peers(pods)),
         waiting_for=_waiting_for(depth, ticks, now),
-        elsewhere=_elsewhere(fleet, limits, now),
+        elsewhere=elsewhere(fleet, limits, now),
     )
-    by_id = {p.pk: p for p in pods}
-    last = ticks[0][0] if ticks else None
-    return Gathered(seen=seen, policy=policy, pods=by_id, depth=depth, last_tick_at=last)
+    return Gathered(
+        seen=seen,
+        policy=policy_of(fleet, limits, now),
+        pods={p.pk: p for p in pods},
+        depth=depth,
+        last_tick_at=ticks[0][0] if ticks else None,
+        limits_version=limits.version,
+    )
 
 
 def measure(fleet: Fleet) -> tuple[Depth | None, str]:
@@ -156,6 +159,18 @@ def _plain_consumers(pods: Sequence[Pod], beats: dict[int, Beat]) -> dict[int, C
         return {}
 
 
+def _working(beats: dict[int, Beat], plain: dict[int, Consumer]) -> set[int]:
+    """The pods that have acknowledged an item."""
+    finished = {pk for pk, c in plain.items() if c.idle is not None and not c.pending}
+    return finished | {pk for pk, beat in beats.items() if beat.said.done}
+
+
+def _rate(facts: Sequence[PodFacts]) -> float | None:
+    """Items/s of all pods together; None while no rate is known."""
+    rates = [f.items_per_second for f in facts if f.items_per_second]
+    return sum(rates) if rates else None
+
+
 def _pod_facts(
     pod: Pod, beat: Beat | None, plain: Consumer | None, known: Experience, now: datetime
 ) -> PodFacts:
@@ -203,14 +218,6 @@ def _proven(fleet: Fleet, pods: Sequence[Pod], working: set[int]) -> bool:
     return False
 
 
-def _orphans(fleet: Fleet) -> tuple[int, Decimal]:
-    """The fleet's machines without a row: how many, and USD/hour."""
-    found = Orphan.objects.filter(fleet_id=fleet.pk, gone_at=None).aggregate(
-        n=Count("pk"), usd=Sum("hourly_usd")
-    )
-    return found["n"], Decimal(found["usd"] or 0)
-
-
 def _peers(pods: Sequence[Pod]) -> int:
     return sum(p.status in {BOOTING, READY} for p in pods)
 
@@ -251,7 +258,8 @@ def _boot_time(fleet: Fleet) -> timedelta | None:
     return timedelta(seconds=median(boots)) if boots else None
 
 
-def _elsewhere(fleet: Fleet, limits: Limits, now: datetime) -> Elsewhere:
+def elsewhere(fleet: Fleet, limits: Limits, now: datetime) -> Elsewhere:
+    """What counts against the installation's limits outside the fleet, machines without a row too."""
     if limits.max_instances is limits.max_hourly_usd is limits.daily_budget_usd is None:
         return Elsewhere()
     others = Pod.objects.billable().exclude(fleet=fleet)
@@ -261,8 +269,15 @@ def _elsewhere(fleet: Fleet, limits: Limits, now: datetime) -> Elsewhere:
             "state", "hourly_usd", "stopped_hourly_usd"
         )
     ]
+    orphans, orphans_hourly_usd = _count(Orphan.objects.exclude(fleet_id=fleet.pk))
     return Elsewhere(
-        pods=len(prices),
-        hourly_usd=sum(prices, Decimal(0)),
+        pods=len(prices) + orphans,
+        hourly_usd=sum(prices, orphans_hourly_usd),
         spent_today_usd=spending.spent(now, besides=fleet.pk).today,
     )
+
+
+def _count(orphans: QuerySet[Orphan]) -> tuple[int, Decimal]:
+    """How many of these machines without a row are there, and their USD/hour."""
+    found = orphans.filter(gone_at=None).aggregate(n=Count("pk"), usd=Sum("hourly_usd"))
+    return found["n"], Decimal(found["usd"] or 0)

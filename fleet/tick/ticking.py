@@ -9,10 +9,10 @@ from typing import Final
 
 import structlog
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 
 from fleet.decision.decide import decide
-from fleet.decision.values import Decision
+from fleet.decision.values import Caps, Decision
 from fleet.models import Fleet, Lease, Limits, Sample, Tick
 from fleet.retention import grain_of
 from fleet.tick import gathering, requesting
@@ -95,6 +95,7 @@ def _write(fleet: Fleet, token: int, gathered: Gathered, decision: Decision, beg
             now_there = Pod.objects.filter(fleet=fleet).billable().values_list("pk", flat=True)
             if set(now_there) - counted:
                 raise Overtaken("a pod appeared that this decision had not counted")
+            _still_fits(fleet, gathered)
         Tick.objects.create(
             fleet=fleet,
             at=seen.now,
@@ -135,6 +136,23 @@ def _still_asked_for(fleet: Fleet, gathered: Gathered) -> None:
     policy = gathering.policy_of(fleet, Limits.get(), gathered.seen.now)
     if not same or policy != gathered.policy:
         raise Overtaken("a guardrail was edited while this tick decided")
+
+
+def _still_fits(fleet: Fleet, gathered: Gathered) -> None:
+    """Make sure that no other fleet took what this decision starts, if the installation has a limit.
+
+    Raises:
+        Overtaken: one did; the next tick counts it.
+    """
+    if gathered.policy.installation == Caps():
+        return
+    ours = Limits.objects.filter(pk=1, version=gathered.limits_version).update(
+        version=F("version") + 1
+    )
+    counted = gathered.seen.elsewhere
+    there = gathering.elsewhere(fleet, Limits.get(), gathered.seen.now)
+    if not ours or there.pods > counted.pods or there.hourly_usd > counted.hourly_usd:
+        raise Overtaken("another fleet started pods while this tick decided")
 
 
 def _sample(fleet: Fleet, gathered: Gathered) -> None:

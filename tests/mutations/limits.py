@@ -51,6 +51,26 @@ LIMITS: Final = (
         ),
     ),
     Mutation(
+        name="limits-of-the-installation-at-commit",
+        file=TICKING,
+        before="            _still_fits(fleet, gathered)\n",
+        after="",
+        tests=(
+            "tests/integration/fleet/tick/test_installation_limits.py::"
+            "test_a_tick_starts_nothing_if_another_fleet_started_pods_since_it_counted",
+        ),
+    ),
+    Mutation(
+        name="orphans-of-other-fleets-count",
+        file="fleet/tick/gathering.py",
+        before="pods=len(prices) + orphans,",
+        after="pods=len(prices),",
+        tests=(
+            "tests/integration/fleet/tick/test_installation_limits.py::"
+            "test_machines_without_a_row_outside_the_fleet_count_for_the_installation",
+        ),
+    ),
+    Mutation(
         name="guardrails-at-commit",
         file=TICKING,
         before="            _still_asked_for(fleet, gathered)\n",
