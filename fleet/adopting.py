@@ -16,7 +16,7 @@ from pods.accounts.connecting import Connect
 from pods.base.clock import utcnow
 from pods.machine_names import ANY_INSTALLATION, MachineName, fleet_tag
 from pods.models import Account, Installation, Orphan, Pod
-from pods.pod_rows import pod_of_machine
+from pods.pod_rows import pod_of_machine, price_of
 from pods.providers.base import Machine, Phase
 from pods.rules import PodRule
 from pods.states import BOOTING, STOPPED
@@ -37,6 +37,11 @@ class Found:
     token: uuid.UUID
     known: bool  # it has a row here
 
+    @property
+    def hourly_usd(self) -> Decimal:
+        """Its price in USD/hour; the highest that is likely if the vendor does not say it."""
+        return price_of(self.machine, self.account, None)
+
     def as_json(self) -> dict[str, str | int | bool]:
         """The machine as JSON values: money as text."""
         return {
@@ -45,7 +50,7 @@ class Found:
             "account": self.account.name,
             "external_id": self.machine.external_id,
             "phase": self.machine.phase.value,
-            "hourly_usd": str(self.machine.hourly_usd or Decimal(0)),
+            "hourly_usd": str(self.hourly_usd),
             "known": self.known,
         }
 

@@ -3,8 +3,12 @@
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from decimal import Decimal
 from typing import Any
 
+from django.db.models import Max
+
+from pods.accounts.surveying import unpacked
 from pods.base.clock import utcnow
 from pods.machine_names import MachineName, tagged, token_of
 from pods.models import LONGEST_NAME, Account, Pod
@@ -51,6 +55,23 @@ def requested_pod(template: Template, account: Account, *, slug: str, **offered:
     )
 
 
+def price_of(machine: Machine, account: Account, fleet_id: int | None) -> Decimal:
+    """The machine's price in USD/hour. If the vendor does not say it, the highest that is likely.
+
+    That is the highest price of the fleet's pods at the account, else of all its pods, else of the
+    offers in its last survey. It is 0 only if nothing at all is known.
+    """
+    if machine.hourly_usd is not None:
+        return machine.hourly_usd
+    pods = Pod.objects.filter(account=account)
+    ours = pods.none() if fleet_id is None else pods.filter(fleet_id=fleet_id)
+    for known in (ours, pods):
+        highest: Decimal | None = known.aggregate(usd=Max("hourly_usd"))["usd"]
+        if highest is not None:
+            return highest
+    return max((unpacked(offer).hourly_usd for offer in account.offers), default=Decimal(0))
+
+
 def pod_of_machine(
     template: Template,
     account: Account,
@@ -81,7 +102,7 @@ def pod_of_machine(
         tag=tag,
         state=state.value,
         external_id=machine.external_id,
-        hourly_usd=machine.hourly_usd or 0,
+        hourly_usd=price_of(machine, account, template.fleet_id),
         gpu_type=machine.gpu_type[:80],
         region=machine.region[:80],
         host=machine.host[:120],

@@ -6,7 +6,20 @@ from typing import Final
 
 HOUR_SECONDS: Final = 3600
 MILLION: Final = 1_000_000
+MICRO_USD: Final = Decimal("0.000001")  # rows keep prices per hour to this
+MOST_HOURLY_USD: Final = MILLION  # a column of a price has room for less
 MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def as_kept(hourly_usd: Decimal) -> Decimal:
+    """A price as rows keep it. One with more digits would look new at each reading."""
+    kept = hourly_usd.quantize(MICRO_USD, rounding=ROUND_HALF_UP)
+    return hourly_usd if kept == hourly_usd else kept
+
+
+def is_price(usd: Decimal) -> bool:
+    """Whether this can be a price: a number from 0 up, for which a row has room."""
+    return usd.is_finite() and 0 <= usd < MOST_HOURLY_USD
 
 
 def exact_seconds(time: timedelta) -> Decimal:

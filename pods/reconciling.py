@@ -16,7 +16,7 @@ from pods.accounts.connecting import Connect
 from pods.base.clock import utcnow
 from pods.machine_names import MachineName, fleet_tag, read_token
 from pods.models import Account, Installation, Orphan, Pod
-from pods.pod_rows import Template, pod_of_machine
+from pods.pod_rows import Template, pod_of_machine, price_of
 from pods.providers.base import Machine, Phase, Provider
 from pods.providers.errors import ProviderError
 from pods.rules import PodRule
@@ -163,7 +163,7 @@ def _sight(account: Account, machine: Machine, now: datetime) -> Orphan:
         defaults={
             "name": machine.name[:200],
             "fleet_id": _fleet_id(machine),
-            "hourly_usd": machine.hourly_usd or 0,
+            "hourly_usd": price_of(machine, account, _fleet_id(machine)),
             "first_seen_at": now,
             "last_seen_at": now,
         },
@@ -172,7 +172,11 @@ def _sight(account: Account, machine: Machine, now: datetime) -> Orphan:
         if orphan.gone_at is not None:  # it had been handled, and is back
             orphan.first_seen_at, orphan.gone_at, orphan.outcome = now, None, ""
         orphan.last_seen_at = now
-        orphan.save(update_fields=["first_seen_at", "last_seen_at", "gone_at", "outcome"])
+        if machine.hourly_usd is not None:
+            orphan.hourly_usd = machine.hourly_usd
+        orphan.save(
+            update_fields=["first_seen_at", "last_seen_at", "gone_at", "outcome", "hourly_usd"]
+        )
     return orphan
 
 

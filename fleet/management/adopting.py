@@ -73,7 +73,7 @@ def _show(found: Sequence[Found], options: Namespace, stdout: OutputWrapper) -> 
     if not found:
         stdout.write("no machine of any installation on the enabled accounts")
     for (slug, fleet_id), machines in adopting.by_fleet(found).items():
-        hourly = sum((f.machine.hourly_usd or Decimal(0) for f in machines), Decimal(0))
+        hourly = sum((f.hourly_usd for f in machines), Decimal(0))
         new = sum(not f.known for f in machines)
         stdout.write(
             f"installation {slug}, fleet {fleet_id}: {len(machines)} machines at {usd(hourly)}/h, "

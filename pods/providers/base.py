@@ -5,12 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Protocol
 
+from pods.price import as_kept, is_price
 from pods.providers.texts import make_storable
-
-# A larger amount is not a price of USD an hour, and no column takes it.
-MOST_USD: Final = Decimal(1_000_000)
 
 
 class Phase(StrEnum):
@@ -85,8 +83,11 @@ class Offer:
     gb_hourly_usd: Decimal = Decimal(0)  # of one GB of disk, whether the machine runs or not
 
     def __post_init__(self) -> None:
-        """Hold no text that cannot be stored, whatever the vendor wrote."""
+        """Hold no text that cannot be stored, and each price as rows keep it."""
         make_storable(self)
+        for name in ("hourly_usd", "stopped_hourly_usd"):
+            if is_price(usd := getattr(self, name)):
+                object.__setattr__(self, name, as_kept(usd))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,11 +123,11 @@ class Machine:
     console_url: str = ""
 
     def __post_init__(self) -> None:
-        """Hold nothing that cannot be stored, whatever the vendor wrote."""
+        """Hold nothing that cannot be stored, and the price as rows keep it."""
         make_storable(self)
-        price = self.hourly_usd
-        if price is not None and not (price.is_finite() and 0 <= price < MOST_USD):
-            object.__setattr__(self, "hourly_usd", None)
+        if self.hourly_usd is not None:
+            usd = as_kept(self.hourly_usd) if is_price(self.hourly_usd) else None
+            object.__setattr__(self, "hourly_usd", usd)
 
 
 class Provider(Protocol):

@@ -180,10 +180,10 @@ def _price(
     total, base = price(row.get("dph_total")), price(row.get("dph_base"))
     if bids:
         to_beat = price(row.get("min_bid")) or total
-        if not to_beat:
+        if not to_beat or disk is None:
             return None
         bid = min(max(_bid_above(to_beat, options.bid_margin), MIN_BID), MAX_BID)
-        return bid, bid + (disk or Decimal(0))
+        return bid, bid + disk
     if not total:
         return None
     added_up = base + disk if base is not None and disk is not None else total

@@ -1,5 +1,7 @@
 """A worker that dies between two writes of one price leaves a ledger that is right, or is mended."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
@@ -10,7 +12,7 @@ import pytest
 from pods import lifecycle, spawning
 from pods.base import clock
 from pods.costs import segments
-from pods.models import Pod, PodEvent, PriceSegment
+from pods.models import Account, Orphan, Pod, PodEvent, PriceSegment
 from pods.providers.base import Machine
 from pods.rules import PodRule
 from pods.states import CREATING, TERMINATING
@@ -32,12 +34,19 @@ def booked(pod: Pod) -> list[Decimal]:
     return [s.hourly_usd for s in found]
 
 
-def sweep_at(world: World, hourly_usd: Decimal) -> None:
-    """Run a sweep in which the vendor names this price."""
+@contextmanager
+def priced(world: World, hourly_usd: Decimal | None) -> Iterator[None]:
+    """The vendor's lists name this price; None: they name none."""
     listed: list[Machine] = [
         replace(m, hourly_usd=hourly_usd) for m in world.provider.list_tagged(world.tag)
     ]
     with mock.patch.object(world.provider, "list_tagged", return_value=listed):
+        yield
+
+
+def sweep_at(world: World, hourly_usd: Decimal) -> None:
+    """Run a sweep in which the vendor names this price."""
+    with priced(world, hourly_usd):
         world.sweep()
 
 
@@ -128,3 +137,55 @@ def test_a_kill_while_a_spawn_gives_up_books_nothing_for_a_machine_that_is_not_t
     world.rig.clock.advance(60)
     spawning._give_up(pod, PodRule.NO_ANSWER, "no answer")
     assert not PriceSegment.objects.filter(pod=pod).exists()
+
+
+def test_a_price_with_many_decimals_is_booked_once(world: World) -> None:
+    pod = world.booted()
+    before = pod.hourly_usd
+    for _ in range(3):
+        world.rig.clock.advance(60)
+        world.beat(pod)
+        sweep_at(world, Decimal("0.34567891234"))
+    assert booked(pod) == [before, Decimal("0.345679")]
+    assert PodEvent.objects.filter(pod=pod, because__startswith="price ").count() == 1
+
+
+@pytest.mark.parametrize("orphans", Account.Orphans.values)
+def test_a_machine_without_a_row_and_without_a_price_counts_as_its_fleets_dearest_pod(
+    world: World, orphans: str
+) -> None:
+    Account.objects.update(orphans=orphans)
+    known = world.booted()
+    lost = world.spawn(world.requested())
+    Pod.objects.filter(pk=lost.pk).delete()
+    with priced(world, None):
+        world.reconcile()
+        assert Orphan.objects.get().hourly_usd == known.hourly_usd
+        world.rig.clock.advance(120)
+        world.reconcile()
+    row = Pod.objects.get(external_id=lost.external_id)
+    assert row.hourly_usd == known.hourly_usd
+    assert booked(row) == [known.hourly_usd]
+
+
+def test_an_orphans_price_is_taken_over_as_soon_as_the_vendor_says_it(world: World) -> None:
+    lost = world.spawn(world.requested())
+    Pod.objects.filter(pk=lost.pk).delete()
+    Account.objects.update(offers=[{"key": "o", "hourly_usd": "3", "remaining": None}])
+    world.account.refresh_from_db()
+    with priced(world, None):
+        world.reconcile()
+    assert Orphan.objects.get().hourly_usd == 3
+    with priced(world, Decimal(2)):
+        world.reconcile()
+    assert Orphan.objects.get().hourly_usd == 2
+
+
+def test_without_any_known_price_an_orphan_costs_nothing_on_paper_and_still_counts(
+    world: World,
+) -> None:
+    lost = world.spawn(world.requested())
+    Pod.objects.filter(pk=lost.pk).delete()
+    with priced(world, None):
+        world.reconcile()
+    assert Orphan.objects.get().hourly_usd == 0
