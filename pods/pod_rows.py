@@ -94,6 +94,7 @@ def pod_of_machine(
     else:
         name = f"{machine.name[:60]}-{token.hex[:8]}"
     asked_at = machine.created_at or utcnow()
+    hourly_usd = price_of(machine, account, template.fleet_id)
     return _row(
         template,
         account,
@@ -102,7 +103,8 @@ def pod_of_machine(
         tag=tag,
         state=state.value,
         external_id=machine.external_id,
-        hourly_usd=price_of(machine, account, template.fleet_id),
+        hourly_usd=hourly_usd,
+        stopped_hourly_usd=hourly_usd,  # its offer, which says it, is not known
         gpu_type=machine.gpu_type[:80],
         region=machine.region[:80],
         host=machine.host[:120],

@@ -145,9 +145,14 @@ def _kind(pod: Pod) -> Kind:
 
 
 def _facts(account: Account, offer: Offer, disk_gb: int) -> OfferFacts:
-    """The facts of an offer. Surveys price one size of disk, so correct for the fleet's disk."""
+    """The facts of an offer. Surveys price one size of disk, so correct for the fleet's disk.
+
+    If the price of the stopped machine is unknown, it counts as much as the running one.
+    """
     shared = {f.name for f in fields(OfferFacts)} & {f.name for f in fields(Offer)}
     values = {name: getattr(offer, name) for name in shared}
+    if offer.stopped_hourly_usd is None:
+        values["stopped_hourly_usd"] = offer.hourly_usd
     if offer.gb_hourly_usd:
         rent = (offer.gb_hourly_usd * (disk_gb - offer.disk_gb)).quantize(MICRO)
         values["hourly_usd"] += rent

@@ -78,7 +78,7 @@ class Offer:
     reliability: float | None = None
     host: str = ""  # the physical machine, where the provider names it
     remaining: timedelta | None = None
-    stopped_hourly_usd: Decimal = Decimal(0)  # while the machine is stopped
+    stopped_hourly_usd: Decimal | None = None  # while the machine is stopped; None: unknown
     disk_gb: int = 0  # the disk that both prices include
     gb_hourly_usd: Decimal = Decimal(0)  # of one GB of disk, whether the machine runs or not
 
@@ -86,7 +86,8 @@ class Offer:
         """Hold no text that cannot be stored, and each price as rows keep it."""
         make_storable(self)
         for name in ("hourly_usd", "stopped_hourly_usd"):
-            if is_price(usd := getattr(self, name)):
+            usd: Decimal | None = getattr(self, name)
+            if usd is not None and is_price(usd):
                 object.__setattr__(self, name, as_kept(usd))
 
 

@@ -55,6 +55,7 @@ class Docker:
                 gpu_type=mine.gpu_type,
                 gpu_count=mine.gpus_per_pod,
                 vram_gb=mine.vram_gb,
+                stopped_hourly_usd=Decimal(0),
             ),
         )
 

@@ -56,7 +56,9 @@ class LocalProvider:
         dear = most is not None and price > most
         if query.gpu_types or query.min_vram_gb or query.regions or query.interruptible or dear:
             return ()
-        return () if self._full() else (Offer(key=OFFER, hourly_usd=price),)
+        if self._full():
+            return ()
+        return (Offer(key=OFFER, hourly_usd=price, stopped_hourly_usd=Decimal(0)),)
 
     def create(self, spec: PodSpec, *, token: str) -> Machine:
         """Start the agent. A second create with the same token returns the same machine."""

@@ -127,7 +127,7 @@ def offer_of(
         reliability=_reliability(row),
         host=str(row["machine_id"]) if row.get("machine_id") is not None else "",
         remaining=_remaining(row),
-        stopped_hourly_usd=hourly(_disk_rent(row, disk_gb(query.disk_gb)) or Decimal(0)),
+        stopped_hourly_usd=_disk_rent(row, disk_gb(query.disk_gb)),
         disk_gb=disk_gb(query.disk_gb),
         gb_hourly_usd=_disk_rent(row, 1) or Decimal(0),
     )

@@ -25,7 +25,8 @@ OFFERS = [
         disk_gb=10,
         gb_hourly_usd=Decimal("0.0002"),
     ),
-    Offer(key="free", hourly_usd=Decimal(0)),  # stored before disks had their own price
+    # stored before disks had their own price
+    Offer(key="free", hourly_usd=Decimal(0), stopped_hourly_usd=Decimal(0)),
 ]
 
 

@@ -22,6 +22,10 @@ def test_a_price_has_as_many_decimals_as_its_column(said: str, kept: str) -> Non
     assert (offer.hourly_usd, offer.stopped_hourly_usd) == (Decimal(kept), Decimal(kept))
 
 
+def test_the_price_of_a_stopped_machine_is_unknown_unless_the_adapter_says_it() -> None:
+    assert Offer(key="o", hourly_usd=Decimal(1)).stopped_hourly_usd is None
+
+
 @pytest.mark.parametrize("said", [None, "-0.1", "NaN", "Infinity", "1000000", "1e30"])
 def test_what_cannot_be_a_price_of_a_machine_is_unknown(said: str | None) -> None:
     assert machine(said).hourly_usd is None

@@ -129,6 +129,14 @@ def test_a_bid_is_above_the_price_to_beat_and_its_disk_comes_on_top() -> None:
     assert offer.interruptible
 
 
+def test_a_disk_without_a_price_is_not_free() -> None:
+    row = a_row(storage_cost=None)
+    offer = offer_of(row, OfferQuery(disk_gb=40), Options(), bids=False)
+    assert offer is not None
+    assert offer.stopped_hourly_usd is None
+    assert offer_of({**row, "is_bid": True}, OfferQuery(disk_gb=40), Options(), bids=True) is None
+
+
 def test_the_smallest_disk_is_priced_and_rented_as_the_vendor_bills_it() -> None:
     offer = offer_of(a_row(), OfferQuery(disk_gb=1), Options(), bids=False)
     assert offer is not None
