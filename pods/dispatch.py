@@ -7,7 +7,8 @@ from typing import Final
 import structlog
 from celery import current_app
 from django.db import transaction
-from kombu.exceptions import OperationalError
+from kombu.exceptions import KombuError
+from redis import RedisError
 
 from pods.states import (
     CREATING,
@@ -72,7 +73,8 @@ _open: ContextVar[Outbox | None] = ContextVar("outbox", default=None)
 def send(task: str, *args: int, countdown: float = 0) -> None:
     """Send a task when the current transaction commits; `countdown` in seconds.
 
-    A broker that does not answer is only logged: the rows say what is due, and it is sent again.
+    A broker that does not answer, or refuses, is only logged: the rows say what is due, and it is sent
+    again. An error here would stop a verb between its commit and what it does next.
     """
     outbox = _open.get()
     if outbox is not None:
@@ -88,7 +90,8 @@ def _publish(task: str, args: tuple[int, ...], countdown: float) -> None:
         current_app.send_task(
             task, args=args, countdown=countdown or None, expires=countdown + STEP_EXPIRES_SECONDS
         )
-    except OperationalError as exc:
+    # Celery does not turn every error of its broker into its own.
+    except (KombuError, RedisError, OSError) as exc:
         log.warning("task_not_sent", task=task, args=args, because=str(exc))
 
 

@@ -6,20 +6,25 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import redis
 from celery import current_app
 from django.conf import settings
 from django.db import transaction
+from kombu.exceptions import ConnectionLimitExceeded
 
 from config import celery_app
 from config.celery import LONGEST_QUEUE, App
+from fleet import operating
+from fleet.tick import requesting, ticking
 from pods import dispatch, lifecycle, tasks
 from pods.base import clock
 from pods.models import Pod
-from pods.states import REQUESTED, TERMINATING
-from tests.support.factories import a_pod
+from pods.states import READY, REQUESTED, TERMINATING
+from tests.support.factories import NOON, OFFER, a_fleet, a_pod, an_account
+from tests.support.items import add_items
 from tests.support.own_redis import OwnServer, own_redis
 from tests.support.waiting import until
 
@@ -75,6 +80,50 @@ def test_the_next_nudge_sends_the_step_of_a_row_whose_message_could_not_be_sent(
     with clock.use(lambda: later):
         tasks.nudge()
     until(lambda: waiting(broker) >= 1)
+
+
+def tick_that_spawns_and_retires(redis_url: str) -> list[str]:
+    """Run a tick that wants one more pod and retires an old one; return the states afterwards."""
+    account = an_account(offers=[OFFER], surveyed_at=NOON)
+    fleet = a_fleet(
+        accounts=[account], name="emb", max_instances=5, target_depth_per_pod=10, max_pod_hours=1
+    )
+    fleet.proven_template = requesting.template_hash(fleet)
+    fleet.save()
+    operating.make_group(fleet)
+    old = clock.utcnow() - timedelta(hours=2)
+    a_pod(fleet, READY, requested_at=old, state_since=old)
+    add_items(redis_url, 100)
+    decided = ticking.tick_fleet(fleet.pk)
+    assert decided is not None
+    assert (len(decided.spawn), len(decided.retire)) == (1, 1)
+    return list(Pod.objects.order_by("pk").values_list("state", flat=True))
+
+
+@pytest.mark.fault(45)
+def test_a_tick_retires_its_pods_although_the_broker_is_full(
+    app: App, broker: OwnServer, redis_url: str
+) -> None:
+    redis.Redis.from_url(broker.url, protocol=2).config_set("maxmemory", 1)
+    assert tick_that_spawns_and_retires(redis_url) == ["draining", "requested"]
+
+
+@pytest.mark.fault(45)
+@pytest.mark.parametrize(
+    "error",
+    [
+        redis.exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'"),
+        redis.exceptions.ResponseError("MISCONF Errors writing to the AOF file"),
+        ConnectionLimitExceeded(10),
+        ConnectionResetError("by peer"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_tick_retires_its_pods_whatever_error_the_broker_answers(
+    error: Exception, redis_url: str
+) -> None:
+    with mock.patch("pods.dispatch.current_app.send_task", side_effect=error):
+        assert tick_that_spawns_and_retires(redis_url) == ["draining", "requested"]
 
 
 def test_a_queue_that_nobody_reads_does_not_grow_without_limit(app: App, broker: OwnServer) -> None:
