@@ -13,7 +13,7 @@ from pods.providers.base import Phase
 from pods.providers.errors import Declined, TryAgain
 from pods.rules import PodRule
 from pods.spawning import TRIES, pause
-from pods.states import BOOTING, RESUMING, TERMINATING
+from pods.states import BOOTING, RESUMING, STOPPED, TERMINATING
 
 
 def begin_resume(pod: Pod, *, by: str, because: str) -> None:
@@ -48,6 +48,9 @@ def resume_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
                 return
             if pod.attempts >= TRIES:
                 _replace(pod, f"did not run after {pod.attempts} tries to start it")
+                return
+            if why := breaker.why_unused(pod.account, now=utcnow()):
+                lifecycle.move(pod, STOPPED, by="resume", because=f"not started: {why}")
                 return
             fencing.recall(pod)
             provider.start(pod.external_id)

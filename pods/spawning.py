@@ -63,8 +63,8 @@ def spawn_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
             _onward(pod)
             return
         first = pod.status is REQUESTED
-        if first:
-            lifecycle.move(pod, CREATING, by="spawn", because="the provider is asked for a machine")
+        if first and not _begun(pod):
+            return
         try:
             provider = connect(pod.account)
         except CannotConnect as exc:
@@ -89,6 +89,15 @@ def spawn_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
             _record(pod, machine)
 
 
+def _begun(pod: Pod) -> bool:
+    """Whether the pod may be asked for, and then write that this begins; else end the pod."""
+    if why := breaker.why_unused(pod.account, now=utcnow()):
+        _give_up(pod, PodRule.CANNOT_CONNECT, f"{why}; the provider was not asked")
+        return False
+    lifecycle.move(pod, CREATING, by="spawn", because="the provider is asked for a machine")
+    return True
+
+
 def _may_create_again(pod: Pod, provider: Provider) -> bool:
     """Whether the list has proved that there is no machine, and another try is wanted."""
     wait = _until_a_look_proves(pod, provider)
@@ -108,6 +117,19 @@ def _until_a_look_proves(pod: Pod, provider: Provider) -> timedelta:
     return asked + provider.capabilities.list_lag - shared_now()
 
 
+def _unwanted(pod: Pod) -> bool:
+    """End a pod that an operator ended, or whose account was closed, since its claim; whether it is."""
+    lifecycle.reread_intent(pod)
+    if pod.retire_rule:
+        _give_up(pod, PodRule.NO_ANSWER, f"no machine was created; {pod.retire_because}")
+        return True
+    # Again: the calls before this one may have taken long, or may have opened the breaker.
+    if why := breaker.why_unused(pod.account, now=utcnow()):
+        _give_up(pod, PodRule.CANNOT_CONNECT, why)
+        return True
+    return False
+
+
 def _create(pod: Pod, provider: Provider) -> Machine | None:
     try:
         address = redis_users.pod_address(pod)
@@ -115,9 +137,7 @@ def _create(pod: Pod, provider: Provider) -> Machine | None:
         _later(pod, pause(pod.attempts), f"cannot create the pod's Redis user: {exc}")
         return None
     spec = connecting.spec(pod, redis_url=address)
-    lifecycle.reread_intent(pod)
-    if pod.retire_rule:
-        _give_up(pod, PodRule.NO_ANSWER, f"no machine was created; {pod.retire_because}")
+    if _unwanted(pod):
         return None
     # Before the call: from now on the new machine can be missing from lists for `list_lag`. The
     # attempt counts before it too, because the call may end this process.

@@ -28,7 +28,11 @@ def startable(seen: Snapshot, policy: Policy) -> Sequence[Start]:
     for a new pod. It comes after all offers if the best one is cheaper.
     """
     resumable = sorted(
-        (p for p in seen.pods if p.state is STOPPED and not _outlived(p, policy)),
+        (
+            p
+            for p in seen.pods
+            if p.state is STOPPED and p.account_usable and not _outlived(p, policy)
+        ),
         key=lambda p: (p.million_items_usd or NOTHING, p.hourly_usd, p.pod_id),
     )
     best = seen.offers[0] if seen.offers else None

@@ -34,6 +34,7 @@ class PodFacts:
     gpu_type: str = ""
     gpu_count: int = 0
     account_id: int = 0
+    account_usable: bool = True  # something new may run on its account now
     ready_for: timedelta | None = None  # None: it is not READY
     stopped_hourly_usd: Decimal = Decimal(0)  # the rent of its disk
     stopped_for: timedelta | None = None  # None: it is not stopped

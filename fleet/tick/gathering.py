@@ -26,6 +26,7 @@ from fleet.money import spending
 from fleet.tick.market import experience, offers_for
 from fleet.tick.requesting import template_hash
 from pods import health
+from pods.accounts import breaker
 from pods.agent_redis import heartbeats
 from pods.agent_redis.heartbeats import Beat, Consumer, HeartbeatsUnknown
 from pods.models import Orphan, Pod
@@ -54,7 +55,8 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
     `renew` also tells the agents that a manager lives. A tick renews; a preview does not.
     """
     depth, unknown_because = measure(fleet)
-    pods = list(Pod.objects.filter(fleet=fleet).billable().order_by("pk"))
+    billable = Pod.objects.filter(fleet=fleet).billable().order_by("pk")
+    pods = list(billable.select_related("account").defer("account__offers"))
     beats, heard = _beats(pods, renew=renew)
     limits = Limits.get()
     plain = _plain_consumers(pods, beats) if heard else {}
@@ -197,6 +199,7 @@ def _pod_facts(
         gpu_count=pod.gpu_count,
         ready_for=now - pod.state_since if pod.status is READY else None,
         account_id=pod.account_id,
+        account_usable=pod.account.enabled and not breaker.is_open(pod.account, now=now),
         stopped_hourly_usd=pod.stopped_hourly_usd,
         stopped_for=now - pod.state_since if stopped else None,
         million_items_usd=usd_per_million(

@@ -53,6 +53,16 @@ def is_open(account: Account, *, now: datetime) -> bool:
     return account.open_until is not None and account.open_until > now
 
 
+def why_unused(account: Account, *, now: datetime) -> str:
+    """Why nothing new may run on the account now, after a fresh look at its row; empty: it may."""
+    account.refresh_from_db(fields=["enabled", "failures", "open_until"])
+    if not account.enabled:
+        return f"the account {account.name} is disabled"
+    if is_open(account, now=now):
+        return f"the account {account.name} is left alone after failures"
+    return ""
+
+
 def pause_after(failures: int) -> timedelta | None:
     """How long to leave an account alone after this many failures in a row; None: not yet."""
     if failures < FAILURES_TO_OPEN:

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from unittest import mock
@@ -12,7 +13,7 @@ from django.db import connection
 from pods import lifecycle, spawning, tasks, teardown
 from pods.base import clock
 from pods.emulators.base import Reply
-from pods.models import Pod, PriceSegment
+from pods.models import Account, Pod, PriceSegment
 from pods.providers.base import Machine, PodSpec
 from pods.providers.errors import Unavailable
 from pods.rules import PodRule
@@ -333,3 +334,61 @@ def test_only_one_of_many_simultaneous_claims_succeeds(redis_url: str) -> None:
     for thread in threads:
         thread.join()
     assert len(given) == 1
+
+
+def disable(world: World) -> None:
+    Account.objects.filter(pk=world.account.pk).update(enabled=False)
+
+
+def leave_alone(world: World) -> None:
+    until = clock.utcnow() + timedelta(minutes=10)
+    Account.objects.filter(pk=world.account.pk).update(open_until=until)
+
+
+CLOSINGS = pytest.mark.parametrize(
+    ("close", "says"),
+    [(disable, "is disabled"), (leave_alone, "is left alone")],
+    ids=["disabled", "breaker open"],
+)
+
+
+@CLOSINGS
+def test_a_pod_whose_account_was_closed_after_the_tick_is_not_asked_for(
+    world: World, close: Callable[[World], None], says: str
+) -> None:
+    pod = world.requested()
+    close(world)
+    world.spawn(pod)
+    assert (pod.state, pod.retire_rule, pod.asked_at) == ("failed", "cannot_connect", None)
+    assert says in pod.because
+    assert world.rig.server.calls("POST", PODS) == 0
+    assert not PriceSegment.objects.filter(pod=pod, until=None).exists()
+
+
+@CLOSINGS
+def test_a_pod_whose_account_is_closed_while_the_vendor_is_slow_is_not_created(
+    world: World, close: Callable[[World], None], says: str
+) -> None:
+    pod, look = world.requested(), world.provider.list_tagged
+
+    def slow(tag: str) -> Any:
+        close(world)
+        return look(tag)
+
+    with mock.patch.object(world.provider, "list_tagged", slow):
+        world.spawn(pod)
+    assert pod.state == "failed"
+    assert says in pod.because
+    assert world.living() == []
+
+
+@CLOSINGS
+def test_a_machine_whose_answer_was_lost_is_found_although_its_account_was_closed(
+    world: World, close: Callable[[World], None], says: str
+) -> None:
+    world.rig.server.faults.lose_answer("POST", PODS)
+    pod = world.spawn(world.requested())
+    assert pod.state == "creating"
+    close(world)
+    world.run(400, until=lambda: Pod.objects.get(pk=pod.pk).state == "booting")
+    assert world.living() == [Pod.objects.get(pk=pod.pk).external_id]

@@ -1,5 +1,6 @@
 """Idle pods are stopped, run again when they are the cheapest, and do not bill for ever."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +14,7 @@ from pods.agent.protocol import AgentState, Command
 from pods.base import clock
 from pods.emulators.base import Reply
 from pods.models import Account, Pod, PodEvent, PriceSegment
+from tests.support.factories import NOON
 from tests.support.items import add_items
 from tests.support.rigs.runpod_rig import ACTION, KEY
 from tests.support.world import World
@@ -120,6 +122,29 @@ def test_a_stopped_pod_whose_host_is_taken_is_replaced(stopping: World, redis_ur
     stopping.run(600, until=lambda: is_in(pod, "terminated"))
     assert "cannot be resumed" in pod.retire_because
     assert len(tick(stopping).spawn) == 1
+
+
+@pytest.mark.parametrize(
+    "closed",
+    [{"enabled": False}, {"open_until": NOON + timedelta(days=365)}],
+    ids=["disabled", "breaker open"],
+)
+def test_a_stopped_pod_of_a_closed_account_stays_stopped(
+    stopping: World, redis_url: str, closed: dict[str, Any]
+) -> None:
+    pod = stopped(stopping)
+    add_items(redis_url, 500)
+    assert len(tick(stopping).resume) == 1
+    before = {"enabled": True, "open_until": None}
+    Account.objects.update(**closed)
+    stopping.work()
+    assert is_in(pod, "stopped")
+    assert "not started: the account" in pod.because
+    assert (tick(stopping).resume, tick(stopping).retire) == ((), ())
+    [running] = PriceSegment.objects.filter(pod=pod, until=None)
+    assert running.hourly_usd == RENT
+    Account.objects.update(**before)
+    assert [r.pod_id for r in tick(stopping).resume] == [pod.pk]
 
 
 @pytest.mark.fault(25)
