@@ -46,7 +46,7 @@ class InHand:
         self.since = since
         self.entry = entry
         self.stage = Stage.READY
-        self.tried = entry.deliveries > 1
+        self.tried = False  # in its present delivery; former ones are counted already
         self.alone = alone
 
 
@@ -188,7 +188,7 @@ class Holding:
             for entry in reversed(entries):
                 if entry.id in self._held:
                     held = self._held[entry.id]
-                    held.stage, held.tried = Stage.READY, entry.deliveries > 1
+                    held.stage, held.tried = Stage.READY, False
                     self._ready.appendleft(entry.id)
             self._filled.notify()
 

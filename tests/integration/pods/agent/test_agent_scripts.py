@@ -3,6 +3,7 @@
 import pytest
 import redis
 
+from pods.agent.holding import Holding
 from pods.agent.protocol import RELEASED_CONSUMER, AgentSettings
 from pods.agent.stream import Failure, Fenced, ItemResult, Scripts, Stream, connect
 
@@ -173,6 +174,18 @@ def test_an_item_that_is_given_back_untried_loses_no_delivery(backlog, stream_of
     assert backlog.pending_of(RELEASED_CONSUMER) == 2
     taken, _ = other.claim(10, "0-0")
     assert {e.id: e.deliveries for e in taken} == {tried: 2, untried: 1}
+
+
+def test_an_item_of_a_killed_agent_is_given_back_untried_any_number_of_times(backlog, stream_of):
+    [entry] = backlog.put(b"x")
+    stream_of("killed").read(1, 100)
+    backlog.make_old("killed", [entry])
+    for number in range(7):
+        preempted, holding = stream_of(f"pod-{number}"), Holding(1)
+        assert holding.add(preempted.claim(10, "0-0")[0]) == 1
+        assert preempted.release(holding.all()) == 1
+    assert deliveries(backlog) == {entry: 1}
+    assert backlog.dead() == []
 
 
 def test_a_name_with_pending_items_is_not_removed(backlog, stream_of):

@@ -90,6 +90,24 @@ def test_a_batch_that_was_not_begun_is_next_again_and_counts_as_untried():
     assert [e.id for e in take_batch(holding)] == ["1-0", "2-0"]
 
 
+def test_an_item_that_was_delivered_before_counts_as_tried_only_if_the_handler_gets_it():
+    holding = Holding(1, Clock())
+    holding.add([entry(1, deliveries=2), entry(2, deliveries=4)])
+    assert dict(holding.all()) == {"1-0": False, "2-0": False}
+    batch = take_batch(holding)
+    assert dict(holding.all()) == {"1-0": True, "2-0": False}
+    holding.put_back(batch)
+    assert not any(tried for _, tried in holding.all())
+
+
+def test_a_failed_item_that_waits_for_its_next_try_counts_as_tried():
+    holding = Holding(1, Clock())
+    holding.add([entry(1, deliveries=2)])
+    holding.worked(take_batch(holding))
+    holding.retry_later("1-0", 2)
+    assert dict(holding.all()) == {"1-0": True}
+
+
 def test_an_item_that_another_has_claimed_is_dropped_unless_the_handler_works_on_it():
     holding = Holding(1, Clock())
     holding.add([entry(1), entry(2)])
