@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
-from pods.providers.base import MOST_USD
+from pods.price import is_price
 from pods.providers.errors import Refused
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -82,7 +82,7 @@ def usd(value: object) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         return None
     amount = Decimal(value)
-    return amount if amount.is_finite() and 0 <= amount < MOST_USD else None
+    return amount if is_price(amount) else None
 
 
 def moment(value: object) -> datetime | None:
