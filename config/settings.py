@@ -189,7 +189,7 @@ CELERY_TASK_ROUTES = {
 CELERY_TIMEZONE = "UTC"
 # No CELERY_BEAT_SCHEDULE: it would overwrite operators' edits at every start of beat. Migrations
 # and `fleet create` make the rows.
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "config.beat:Scheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 2
 DJANGO_CELERY_BEAT_TZ_AWARE = True
 

@@ -5,15 +5,20 @@ import os
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from django.core.management import CommandError, call_command
+from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from django_celery_beat.schedulers import ModelEntry
+from kombu.utils.imports import symbol_by_name
 
 from config import celery_app
+from config.beat import Entry, Scheduler
 from config.env import ROOT
 from tests.support.celery.workers import a_worker
 from tests.support.factories import a_fleet, seconds
@@ -57,6 +62,29 @@ def test_a_hundred_piled_up_ticks_do_the_work_of_one(client: "redis.Redis", tmp_
     with a_worker(tmp_path, "control", "-c", "1"):
         until(lambda: client.llen("control") + client.hlen("unacked") == 0, PATIENCE_SECONDS)
     assert client.get("piled:runs") == "1"
+
+
+@pytest.mark.django_db
+def test_a_last_run_in_the_future_does_not_stop_a_task() -> None:
+    task = a_fleet(tick=seconds(1)).schedule
+    assert task is not None
+    PeriodicTask.objects.update(last_run_at=timezone.now() + timedelta(hours=1))
+    task.refresh_from_db()
+    with pytest.raises(CommandError, match="beat has sent nothing"):
+        call_command("beat_alive")
+    entry = Entry(task, app=celery_app)
+    assert entry.is_due().next <= 1
+    until(lambda: entry.is_due().is_due)
+    entry = next(entry)
+    entry.save()
+    call_command("beat_alive")
+    task.refresh_from_db()
+    assert task.last_run_at <= timezone.now()
+
+
+def test_beat_runs_the_scheduler_that_a_clock_does_not_stop(settings: Any) -> None:
+    assert symbol_by_name(settings.CELERY_BEAT_SCHEDULER) is Scheduler
+    assert Scheduler.Entry is Entry
 
 
 @pytest.mark.django_db(transaction=True)

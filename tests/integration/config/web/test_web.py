@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,12 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django_celery_beat.models import PeriodicTask
 
 from config.env import ROOT
+from fleet.models import Fleet, Tick
+from fleet.tick import ticking
+from pods.base.clock import utcnow
 from tests.support.factories import a_fleet
 
 pytestmark = pytest.mark.django_db
@@ -77,6 +82,26 @@ def test_every_page_except_the_health_checks_requires_a_login(client: Client) ->
 def test_health_checks_show_only_health(client: Client) -> None:
     assert client.get("/healthz").content == b"ok\n"
     assert set(client.get("/readyz").json()) == {"ready", "missing"}
+
+
+@pytest.mark.parametrize(
+    ("minutes", "ready"), [(0, True), (0.5, True), (2, False), (-60, False)],
+    ids=["now", "a moment ago", "minutes ago", "in the future"],
+)  # fmt: skip
+def test_an_installation_is_ready_only_if_its_fleets_are_decided_on(
+    client: Client, redis_url: str, minutes: float, *, ready: bool
+) -> None:
+    fleet = a_fleet()
+    assert client.get("/readyz").json() == {"ready": True, "missing": {}}  # it is new
+    Fleet.objects.update(created_at=utcnow() - timedelta(hours=2))
+    missing = {"decisions": "fleets without a recent one: 1; look at beat, workers"}
+    assert client.get("/readyz").json()["missing"] == missing
+    ticking.tick_fleet(fleet.pk)
+    Tick.objects.update(at=utcnow() - timedelta(minutes=minutes))
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["ready"]) == (200 if ready else 503, ready)
+    PeriodicTask.objects.update(enabled=False)  # an operator wants no decisions
+    assert client.get("/readyz").status_code == 200
 
 
 @pytest.mark.fault(70)
