@@ -12,6 +12,7 @@ from django.db import DataError, IntegrityError, transaction
 from pods import dispatch, lifecycle
 from pods.accounts import breaker, connecting
 from pods.accounts.connecting import CannotConnect, Connect
+from pods.agent.protocol import LARGEST_COUNT, Heartbeat
 from pods.agent_redis import heartbeats
 from pods.agent_redis.heartbeats import HeartbeatsUnknown, Readings
 from pods.base.clock import utcnow
@@ -33,7 +34,13 @@ LONGEST_SWEEP_GAP: Final = timedelta(minutes=5)
 # A pod that boots fast should not wait for the next sweep to count as READY.
 FIRST_LOOKS: Final = timedelta(seconds=30)
 LOOK_EVERY: Final = timedelta(seconds=2)
-SEEN: Final = ("heard_since", "beat_at", "done", "failed", "dead", "rate", "idle_since", "note")
+COUNTED: Final = ("done", "failed", "dead")
+SEEN: Final = (
+    *("heard_since", "beat_at", *COUNTED, "done_before", "failed_before", "dead_before"),
+    *("agent_uptime_ms", "rate", "idle_since", "note"),
+)
+# A heartbeat that was read twice has two slightly different times: the clocks of two hosts set them.
+SAME_BEAT: Final = timedelta(seconds=1)
 
 # A value that the database does not take. That it does not answer is not a fault of one pod.
 UNWRITABLE: Final = (DataError, IntegrityError, ValueError, ArithmeticError)
@@ -258,11 +265,31 @@ def _see(pod: Pod, seen: Sighting) -> None:
         pod.absent_since = None
     if seen.beat is not None:
         said, beat_at = seen.beat.said, seen.at - seen.beat.age
-        pod.beat_at = beat_at
-        pod.done, pod.failed, pod.dead, pod.rate = said.done, said.failed, said.dead, said.rate
+        # An older one is from old data of its Redis. A time in the future is of a clock that was ahead.
+        if pod.beat_at is None or not beat_at + SAME_BEAT < pod.beat_at <= seen.at:
+            _count(pod, said)
+            pod.beat_at = beat_at
+        pod.rate = said.rate
         pod.note = said.note[:500]
         idle = timedelta(milliseconds=said.idle_ms)
         pod.idle_since = beat_at - idle if said.idle_ms else None
+
+
+def _count(pod: Pod, said: Heartbeat) -> None:
+    """Add what the agent counted to what the agents before it counted on the same machine.
+
+    An agent that restarts in place counts from 0 again, and its uptime begins again too.
+    """
+    said_last = {name: getattr(pod, name) - getattr(pod, f"{name}_before") for name in COUNTED}
+    restarted = said.uptime_ms < pod.agent_uptime_ms or any(
+        getattr(said, name) < last for name, last in said_last.items()
+    )
+    for name in COUNTED:
+        if restarted:
+            setattr(pod, f"{name}_before", getattr(pod, name))
+        total = getattr(pod, f"{name}_before") + getattr(said, name)
+        setattr(pod, name, min(total, LARGEST_COUNT))
+    pod.agent_uptime_ms = said.uptime_ms
 
 
 def _follow_price(pod: Pod, machine: Machine | None, booked_usd: Decimal | None) -> None:

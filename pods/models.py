@@ -200,6 +200,11 @@ class Pod(models.Model):
     done = models.PositiveBigIntegerField(default=0)
     failed = models.PositiveBigIntegerField(default=0)
     dead = models.PositiveBigIntegerField(default=0)
+    # What agents counted that ran on the machine before the one that beats now: each begins at 0.
+    done_before = models.PositiveBigIntegerField(default=0, db_default=0, editable=False)
+    failed_before = models.PositiveBigIntegerField(default=0, db_default=0, editable=False)
+    dead_before = models.PositiveBigIntegerField(default=0, db_default=0, editable=False)
+    agent_uptime_ms = models.PositiveBigIntegerField(default=0, db_default=0, editable=False)
     rate = models.FloatField(default=0.0)
     idle_since = models.DateTimeField(null=True, blank=True)
     note = models.CharField(max_length=500, blank=True, default="")
