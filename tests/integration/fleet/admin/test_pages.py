@@ -238,6 +238,7 @@ def test_the_spending_is_shown_by_fleet_and_day_and_can_be_downloaded(viewer: Cl
     pod = a_pod(fleet, READY, gpu_type="=L4", done=1_000_000)
     billed(pod, "2", hours(47), lasted=hours(1))
     page = viewer.get(reverse("money")).content.decode()
+    assert "so a sum can fall a little" in page
     assert page.count("$2.00") >= 4
     found = viewer.get(reverse("money"), {"format": "json", "days": "3"}).json()
     assert (found["total_usd"], found["entries"][0]["fleet"]) == ("2", "emb")

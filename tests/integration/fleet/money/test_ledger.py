@@ -88,6 +88,16 @@ def test_the_ledger_agrees_with_the_sums_of_the_guardrails(time: SteppedClock) -
     assert counted == spending.spent(time.now, fleet_id=fleet.pk)
 
 
+def test_what_was_spent_falls_when_an_end_is_booked_at_its_earlier_moment(
+    time: SteppedClock,
+) -> None:
+    pod = a_pod(a_fleet(), READY, hourly_usd=Decimal(6), destroy_asked_at=time.now)
+    time.advance(600)
+    assert spending.spent(time.now).today == 1
+    end(pod)
+    assert spending.spent(time.now).today == 0
+
+
 def test_the_price_of_a_million_items_is_measured(time: SteppedClock) -> None:
     fleet = a_fleet(name="emb")
     pod = a_pod(fleet, READY, hourly_usd=Decimal("0.5"), gpu_type="L4")
