@@ -8,13 +8,16 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pods.providers.base import OfferQuery, Phase
 from pods.providers.errors import NoCapacity, NotFound, Unavailable
-from pods.providers.local import processes
+from pods.providers.local import launch, processes, provider
+from pods.providers.local.provider import KEPT_BYTES
 from tests.support.rigs.local_rig import DEAF, SLEEP, LocalSubject, a_local_account, a_spec
 from tests.support.waiting import until
 
@@ -198,6 +201,111 @@ def test_a_log_of_many_megabytes_is_read_from_its_end(account: LocalSubject) -> 
     with log.open("ab") as file:
         file.write(b"x" * 30_000_000 + b"\nlast\n")
     assert account.provider.logs(machine.external_id, tail=1) == "last"
+
+
+FLOOD = """
+import os, time
+n = 0
+for n in range(40):
+    os.write(1, (b"%d " % n + b"y" * 10**6) + b"\\n")
+os.write(1, b"last\\nready\\n")
+time.sleep(600)
+"""
+
+
+def test_the_log_of_a_machine_that_prints_without_end_stays_short(account: LocalSubject) -> None:
+    machine = account.running(program=FLOOD)
+    assert account.provider.logs(machine.external_id, tail=2) == "last\nready"
+    assert 7 * 2**20 < _size(account.folder()) <= launch.LOG_BYTES + 2**14
+    account.provider.destroy(machine.external_id)
+    assert account.provider.logs(machine.external_id, tail=2) == "last\nready"
+    assert _size(account.root.parent / "log") == KEPT_BYTES
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def test_the_newest_lines_are_read_from_both_files_of_a_log(account: LocalSubject) -> None:
+    machine = account.running(program=["--say", "one", "--say", "two"])
+    log = account.folder() / "agent.log"
+    log.rename(account.folder() / "agent.log.1")
+    assert account.provider.logs(machine.external_id, tail=2) == "two\nready"
+    log.write_text("three\n")
+    assert account.provider.logs(machine.external_id) == "one\ntwo\nready\nthree"
+    log.unlink()
+    log.hardlink_to(account.folder() / "agent.log.1")  # a watcher that was killed on the way
+    assert account.provider.logs(machine.external_id) == "one\ntwo\nready"
+
+
+def test_a_machine_without_its_watcher_loses_no_output_and_gets_another_watcher(
+    account: LocalSubject,
+) -> None:
+    machine = account.running(program=ECHO)
+    for word in ("one", "two"):
+        kill_watcher(account)
+        says(account, word)
+        assert word not in account.provider.logs(machine.external_id)
+        assert account.provider.status(machine.external_id).phase is Phase.RUNNING
+        until(partial(shows, account, word))
+    account.provider.status(machine.external_id)
+    assert len(account.processes()) == 2
+    account.provider.stop(machine.external_id)
+    assert account.processes() == []
+    assert account.provider.logs(machine.external_id) == "ready\none\ntwo"
+
+
+ECHO = """
+import os, time
+file = os.environ["PODFLEET_MACHINE"] + "/say"
+print("ready", flush=True)
+while True:
+    time.sleep(0.02)
+    if os.path.exists(file):
+        print(open(file).read(), flush=True)
+        os.unlink(file)
+"""
+
+
+def kill_watcher(account: LocalSubject) -> None:
+    """Kill the process that copies the output of the machine `t1` to its log."""
+    [watcher] = [p for p in account.processes() if p.pid != account.pid()]
+    watcher.kill()
+    until(lambda: not watcher.is_running() or watcher.status() == psutil.STATUS_ZOMBIE)
+
+
+def says(account: LocalSubject, text: str) -> None:
+    """Let the program ECHO print a text; return when it has."""
+    (account.folder() / "draft").write_text(text)
+    (account.folder() / "draft").rename(account.folder() / "say")
+    until(lambda: not (account.folder() / "say").exists())
+
+
+def shows(account: LocalSubject, text: str) -> bool:
+    """Whether the log of the machine `t1` has the text."""
+    return text in account.provider.logs("local-t1")
+
+
+@pytest.mark.fault(33)
+def test_a_full_disk_loses_lines_and_holds_up_no_machine(account: LocalSubject) -> None:
+    machine = account.running(program=ECHO)
+    log = account.folder() / "agent.log"
+    log.unlink()
+    log.mkdir()  # nothing can be written there
+    for _ in range(3):
+        says(account, "x" * 100_000)
+    assert account.provider.status(machine.external_id).phase is Phase.RUNNING
+
+
+def test_the_logs_of_the_last_destroyed_machines_are_kept(
+    account: LocalSubject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider, "KEPT_LOGS", 2)
+    for token in ("t1", "t2", "t3"):
+        account.running(token, program=SLEEP)
+        account.provider.destroy(f"local-{token}")
+    kept = {log.name for log in (account.root.parent / "log").rglob("*.log")}
+    assert kept == {"local-t2.log", "local-t3.log"}
 
 
 def test_the_price_of_an_account_is_that_of_its_offer_and_its_machines(

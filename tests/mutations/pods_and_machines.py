@@ -241,8 +241,8 @@ PODS_AND_MACHINES: Final = (
     Mutation(
         name="end-a-local-pod-without-its-log",
         file="pods/providers/local/provider.py",
-        before="        with suppress(OSError):\n            kept",
-        after="        with folders.on_disk(folder):\n            kept",
+        before="        with suppress(OSError):\n            _keep",
+        after="        with folders.on_disk(folder):\n            _keep",
         tests=(
             "tests/contract/test_local_disk.py::test_a_log_that_cannot_be_kept_holds_up_no_end",
         ),

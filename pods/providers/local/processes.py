@@ -35,21 +35,47 @@ def start(
     Raises:
         Unavailable: the launcher failed, or did not finish in time.
     """
-    # -S -E: the launcher needs neither installed packages nor the variables of Python.
-    launcher = [sys.executable, "-S", "-E", str(Path(launch.__file__))]
     try:
-        subprocess.run(
-            [*launcher, str(folder), *command],
-            env=dict(env),
-            cwd=cwd,
-            check=True,
-            timeout=LAUNCH_SECONDS,
-            stdin=lock,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        _launch(folder, command, env, cwd=cwd, stdin=lock)
     except (OSError, ValueError, subprocess.SubprocessError) as exc:
         raise Unavailable(f"its process could not be started: {exc}") from exc
+
+
+def output_waits(folder: Path) -> bool:
+    """Whether the process that copies the machine's output to its log was killed.
+
+    Raises:
+        Unavailable: the disk cannot be read.
+    """
+    with on_disk(folder):
+        return launch.output_waits(str(folder))
+
+
+def resume_output(folder: Path, env: Mapping[str, str], *, cwd: Path) -> None:
+    """Start another process that copies the machine's output to its log.
+
+    `env` has the machine's mark, so that the process ends with the machine. Where the start fails,
+    the next look at the machine tries again.
+    """
+    with suppress(OSError, ValueError, subprocess.SubprocessError):
+        _launch(folder, (), env, cwd=cwd, stdin=subprocess.DEVNULL)
+
+
+def _launch(
+    folder: Path, command: Sequence[str], env: Mapping[str, str], *, cwd: Path, stdin: int
+) -> None:
+    # -S -E: the launcher needs neither installed packages nor the variables of Python.
+    launcher = [sys.executable, "-S", "-E", str(Path(launch.__file__))]
+    subprocess.run(
+        [*launcher, str(folder), *command],
+        env=dict(env),
+        cwd=cwd,
+        check=True,
+        timeout=LAUNCH_SECONDS,
+        stdin=stdin,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def running(folder: Path) -> int | None:

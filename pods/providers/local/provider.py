@@ -21,7 +21,7 @@ from pods.providers.errors import NoCapacity, NotFound, Refused, Unavailable
 from pods.providers.local import folder as folders
 from pods.providers.local import processes
 from pods.providers.local.folder import Recorded
-from pods.providers.local.launch import LOG
+from pods.providers.local.launch import LOG, OLDER_LOG
 from pods.providers.local.mapping import ID_PREFIX, checked_token, phase, token_of
 from pods.providers.local.options import Options
 from pods.providers.pacing import MakePacer, unpaced
@@ -34,6 +34,9 @@ PASSED_ON: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "OPENBLAS_
 STACK_MARK: Final = "PODFLEET_STACK"
 TOKEN_VARIABLE: Final = "PODFLEET_TOKEN"  # noqa: S105 - a name
 LOG_BYTES_A_LINE: Final = 1_000  # longer lines are cut at the start of the part that is read
+# Of a destroyed machine the end of its log is kept, of the last machines alone: 256 MiB in all.
+KEPT_BYTES: Final = 2**18
+KEPT_LOGS: Final = 1_000
 LONGEST_QUOTE: Final = 200  # characters of the last line that a reason quotes
 
 
@@ -137,9 +140,9 @@ class LocalProvider:
     def logs(self, external_id: str, *, tail: int = 100) -> str:
         """The last lines of the agent, also after its end."""
         folder = self._folder(token_of(external_id))
-        for file in (folder / LOG, self._kept_log(external_id)):
-            with folders.on_disk(file), suppress(FileNotFoundError):
-                return "\n".join(_tail(file, tail, hide=_passwords(folder)))
+        for files in (_log_files(folder), [self._kept_log(external_id)]):
+            with folders.on_disk(files[-1]), suppress(FileNotFoundError):
+                return "\n".join(_tail(files, tail, hide=_passwords(folder)))
         if folders.exists(folder):
             return ""
         raise NotFound(f"{external_id} has no log here")
@@ -179,6 +182,8 @@ class LocalProvider:
         now = phase(recorded, running=pid is not None, started=started)
         if now is Phase.FAILED:
             because = self._failed(folder)
+        elif pid is not None and processes.output_waits(folder):
+            processes.resume_output(folder, self._environment(recorded), cwd=CHECKOUT)
         return Machine(
             external_id=f"{ID_PREFIX}{recorded.token}",
             token=recorded.token,
@@ -194,7 +199,7 @@ class LocalProvider:
         """How its process ended, with the last line that it printed."""
         ended = processes.how_it_ended(folder)
         with suppress(OSError, IndexError):
-            last = _tail(folder / LOG, 1, hide=_passwords(folder))[0]
+            last = _tail(_log_files(folder), 1, hide=_passwords(folder))[0]
             return f"{ended}: {last[:LONGEST_QUOTE]}" if last else ended
         return ended
 
@@ -222,10 +227,9 @@ class LocalProvider:
 
     def _remove(self, folder: Path, external_id: str) -> None:
         kept = self._kept_log(external_id)
-        # A log that cannot be moved must not keep the machine. `move`: the logs may be on another disk.
+        # A log that cannot be kept must not keep the machine.
         with suppress(OSError):
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(folder / LOG, kept)
+            _keep(_end_of(_log_files(folder), KEPT_BYTES), kept)
         with folders.on_disk(folder):
             # The record goes first: without it this is no longer a machine, if the rest fails.
             (folder / "machine.json").unlink(missing_ok=True)
@@ -273,13 +277,46 @@ def _passwords(folder: Path) -> Sequence[str]:
     return [secret for value in values for secret in secrets_in([value])[1:]]
 
 
-def _tail(file: Path, lines: int, *, hide: Sequence[str]) -> Sequence[str]:
-    """The last lines, without control characters and credentials."""
-    with file.open("rb") as log:
-        size = log.seek(0, os.SEEK_END)
-        log.seek(max(0, size - lines * LOG_BYTES_A_LINE))
-        text = log.read().decode(errors="replace")
+def _log_files(folder: Path) -> Sequence[Path]:
+    """The files of a machine's log, the older one first."""
+    return folder / OLDER_LOG, folder / LOG
+
+
+def _tail(files: Sequence[Path], lines: int, *, hide: Sequence[str]) -> Sequence[str]:
+    """The last lines, without control characters and credentials.
+
+    Raises:
+        FileNotFoundError: none of the files exists.
+    """
+    text = _end_of(files, max(0, lines) * LOG_BYTES_A_LINE).decode(errors="replace")
     return cleaned(text, hide).removesuffix("\n").split("\n")[-lines:] if lines > 0 else []
+
+
+def _end_of(files: Sequence[Path], size: int) -> bytes:
+    """The last bytes of a log. For a moment both names may mean one file, which is read once."""
+    text, read = b"", set[int]()
+    for file in reversed(files):
+        with suppress(FileNotFoundError), file.open("rb") as log:
+            inode = os.fstat(log.fileno()).st_ino
+            if inode in read:
+                continue
+            read.add(inode)
+            log.seek(max(0, log.seek(0, os.SEEK_END) - (size - len(text))))
+            text = log.read(size - len(text)) + text
+    if not read:
+        raise FileNotFoundError(files[-1])
+    return text
+
+
+def _keep(text: bytes, kept: Path) -> None:
+    """Write the log of a destroyed machine, and delete the oldest logs where there are too many."""
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.unlink(missing_ok=True)
+    with os.fdopen(os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(text)
+    logs = [(log.stat().st_mtime, log) for log in kept.parent.glob(f"{ID_PREFIX}*.log")]
+    for _, log in sorted(logs)[:-KEPT_LOGS]:
+        log.unlink(missing_ok=True)
 
 
 def connect(
