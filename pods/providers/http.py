@@ -73,6 +73,8 @@ class _Call:
     deadline: float
     wait_in: WaitIn | None = None
     plain_errors: bool = False
+    quote_faults: bool = False
+    stream: bool = False
 
     @property
     def what(self) -> str:
@@ -99,12 +101,14 @@ class VendorHttp:
         tls: Tls | None = None,
         wait_in: WaitIn | None = None,
         plain_errors: bool = False,
+        quote_faults: bool = False,
         pacer: Pacer | None = None,
     ) -> None:
         """`auth` makes the headers from the secret. `uds` is the socket file of a local engine.
 
         `wait_in` finds the seconds to wait in the text of a 429. `plain_errors`: also return a 4xx
-        whose body is not JSON. `pacer` gives each request its turn; None: nobody counts requests.
+        whose body is not JSON. `quote_faults`: a 5xx is reported with the `message` in its body.
+        `pacer` gives each request its turn; None: nobody counts requests.
 
         Raises:
             ValueError: the secret cannot be sent in a header.
@@ -119,6 +123,7 @@ class VendorHttp:
         self._headers = {} if secret is None else dict(auth(secret))
         self._uds, self._tls = uds, tls
         self._wait_in, self._plain_errors = wait_in, plain_errors
+        self._quote_faults = quote_faults
         self._pacer = pacer
 
     def __repr__(self) -> str:
@@ -135,12 +140,14 @@ class VendorHttp:
         hide: Collection[str] = (),
         endpoint: str = "",
         timeouts: Timeouts | None = None,
+        stream: bool = False,
     ) -> Answer:
         """Send a request and read its JSON answer. A 4xx is returned, and the adapter sorts it.
 
         `repeatable` (the default for GET and DELETE): try again after a broken link, a 5xx or a
         short rate limit. A create is never repeatable. `hide`: values that no message may show.
-        `endpoint`: the name of the rate limit in `Capabilities.rates`.
+        `endpoint`: the name of the rate limit in `Capabilities.rates`. `stream`: a success has one
+        JSON value in each line, and the body is their list.
 
         Raises:
             RateLimited: a 429, after all tries.
@@ -159,6 +166,8 @@ class VendorHttp:
             deadline=time.monotonic() + limits.total,
             wait_in=self._wait_in,
             plain_errors=self._plain_errors,
+            quote_faults=self._quote_faults,
+            stream=stream,
         )
 
         def once() -> Answer:
@@ -261,11 +270,11 @@ def _answer_of(call: _Call, response: httpx.Response) -> Answer | RateLimited:
             wait = call.wait_in(text)
         return RateLimited(f"{what}: rate limited", retry_after=wait)
     if httpx.codes.is_server_error(status) or status == httpx.codes.REQUEST_TIMEOUT:
-        raise Unavailable(f"{what}: answered {status}")
+        raise Unavailable(f"{what}: answered {status}{_fault(call, raw)}")
     if httpx.codes.is_redirect(status) and status != httpx.codes.NOT_MODIFIED:
         raise Unavailable(f"{what}: answered {status}, which is not followed; check base_url")
     try:
-        body = _decoded(raw)
+        body = _values(raw) if call.stream and response.is_success else _decoded(raw)
         if not response.is_success:
             body = _scrubbed(body, call.hide)
     except (ValueError, RecursionError):
@@ -277,6 +286,18 @@ def _answer_of(call: _Call, response: httpx.Response) -> Answer | RateLimited:
     else:
         return Answer(what=what, status=status, headers=headers, body=body)
     raise Unavailable(trouble)
+
+
+def _fault(call: _Call, raw: bytes) -> str:
+    """What a 5xx says, where the vendor's words are wanted."""
+    if not call.quote_faults:
+        return ""
+    try:
+        body = _scrubbed(_decoded(raw), call.hide)
+    except (ValueError, RecursionError):
+        return ""
+    said = body.get("message") if isinstance(body, dict) else None
+    return f": {said}" if isinstance(said, str) and said else ""
 
 
 def _read(response: httpx.Response, call: _Call) -> bytes:
@@ -311,6 +332,10 @@ def _decoded(raw: bytes) -> Any:
     if not raw.strip():
         return None
     return jsonlib.loads(raw, parse_float=Decimal, parse_constant=_no_number)
+
+
+def _values(raw: bytes) -> list[Any]:
+    return [_decoded(line) for line in raw.splitlines() if line.strip()]
 
 
 def _no_number(word: str) -> NoReturn:

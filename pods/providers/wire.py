@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
@@ -55,6 +56,16 @@ def checked_base_url(value: str) -> str:
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("base_url has a user, a query or a fragment; give scheme, host and port")
     return value.rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address always means the machine that asks."""
+    if host.lower().rstrip(".") in LOOPBACK:
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def secrets_in(values: Iterable[str]) -> Sequence[str]:

@@ -1,17 +1,21 @@
 """Translates between the engine's words and ours."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from pods.agent.protocol import ENDED_BY
 from pods.providers.base import Machine, Phase, PodSpec
 from pods.providers.docker.options import Options
 from pods.providers.errors import Unavailable
-from pods.providers.wire import cleaned, moment
+from pods.providers.wire import cleaned, is_loopback, moment
 
 LABEL: Final = "podfleet.token"
+GPU_LABEL: Final = "podfleet.gpus"  # the numbers of its GPUs: "0,1"
+REDIS_VARIABLE: Final = "PODFLEET_REDIS_URL"
 # Docker Engine API 1.41, ContainerState.Status (read 2026-11-23).
 PHASES: Final[Mapping[str, Phase]] = {
     "created": Phase.BOOTING,
@@ -25,22 +29,72 @@ PHASES: Final[Mapping[str, Phase]] = {
 HEADER_BYTES: Final = 8  # of a frame of the log stream: kind, three zeros, length
 
 
-def container(spec: PodSpec, token: str, options: Options) -> dict[str, Any]:
-    """The body of a create. A container never restarts by itself, so that the manager sees its end."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A container of ours in the engine's list."""
+
+    machine: Machine
+    gpus: frozenset[int]
+
+    @property
+    def runs(self) -> bool:
+        """Whether it uses the host's room and its GPUs. A stopped one does not."""
+        return self.machine.phase is not Phase.STOPPED
+
+
+def container(
+    spec: PodSpec, token: str, options: Options, gpus: Sequence[int] = ()
+) -> dict[str, Any]:
+    """The body of a create. A container never restarts by itself, so that the manager sees its end.
+
+    `gpus`: the numbers of the GPUs that it alone gets. A mere count is always answered with the
+    first GPUs of the host.
+    """
     host: dict[str, Any] = {
         "RestartPolicy": {"Name": "no"},
         "NetworkMode": options.network,
         "Init": True,
         "Binds": list(options.binds),
     }
-    if options.gpus_per_pod:
-        host["DeviceRequests"] = [{"Count": options.gpus_per_pod, "Capabilities": [["gpu"]]}]
+    labels = {LABEL: token}
+    if gpus:
+        ids = [str(number) for number in gpus]
+        host["DeviceRequests"] = [{"DeviceIDs": ids, "Capabilities": [["gpu"]]}]
+        labels[GPU_LABEL] = ",".join(ids)
     return {
-        "Image": spec.image,
+        "Image": image_name(spec.image),
         "Env": [f"{name}={value}" for name, value in spec.env.items() if name != ENDED_BY],
-        "Labels": {LABEL: token},
+        "Labels": labels,
         "HostConfig": host,
     }
+
+
+def image_parts(image: str) -> tuple[str, str]:
+    """The name of an image, and its digest or tag. A digest says all, so a tag beside it is left out."""
+    name, _, digest = image.partition("@")
+    if ":" in name.rpartition("/")[2]:
+        name, _, tag = name.rpartition(":")
+    else:
+        tag = "latest"
+    return name, digest or tag
+
+
+def image_name(image: str) -> str:
+    """The name by which the engine finds an image. It is as given, unless it has tag and digest."""
+    name, version = image_parts(image)
+    return f"{name}@{version}" if "@" in image else image
+
+
+def unreachable_redis(spec: PodSpec, options: Options) -> str:
+    """Why the agent in a container could not reach its Redis. Empty where it may."""
+    host = urlsplit(spec.env.get(REDIS_VARIABLE, "")).hostname or ""
+    if options.shares_loopback or not is_loopback(host):
+        return ""
+    return (
+        f"its Redis is at {host}, which is the container itself on the network {options.network!r} of "
+        f"{options.host}; give REDIS_URL an address that containers reach, or, where the engine is on "
+        "the manager's machine, set the account's network to host"
+    )
 
 
 def inspected(body: Any, options: Options) -> Machine:
@@ -64,8 +118,8 @@ def inspected(body: Any, options: Options) -> Machine:
         raise Unavailable(f"the engine's answer about a container lacks {exc}") from exc
 
 
-def listed(body: Any, options: Options) -> Sequence[Machine]:
-    """The machines in `GET /containers/json`."""
+def listed(body: Any, options: Options) -> Sequence[Listed]:
+    """The containers in `GET /containers/json`."""
     if not isinstance(body, list):
         raise Unavailable("the engine's list of containers is not a list")
     machines = []
@@ -74,20 +128,20 @@ def listed(body: Any, options: Options) -> Sequence[Machine]:
             born = datetime.fromtimestamp(int(row["Created"]), UTC)
             name = str(row["Names"][0]).lstrip("/")
             why = str(row.get("Status", "")) if row["State"] == "exited" else ""
-            machines.append(
-                _machine(
-                    str(row["Id"]),
-                    name,
-                    str(row["State"]),
-                    row.get("Labels") or {},
-                    born,
-                    why,
-                    options,
-                )
-            )
+            labels = row.get("Labels") or {}
+            machine = _machine(str(row["Id"]), name, str(row["State"]), labels, born, why, options)
+            machines.append(Listed(machine=machine, gpus=_gpus(labels, options)))
         except (KeyError, IndexError, TypeError, ValueError) as exc:
             raise Unavailable(f"a row of the engine's list of containers lacks {exc}") from exc
     return machines
+
+
+def _gpus(labels: Mapping[str, str], options: Options) -> frozenset[int]:
+    """The GPUs of a container. One without the label, of an older version, has the first ones."""
+    named = labels.get(GPU_LABEL)
+    if named is None:
+        return frozenset(range(options.gpus_per_pod))
+    return frozenset(int(number) for number in named.split(",") if number.isdecimal())
 
 
 def _machine(

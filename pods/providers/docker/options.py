@@ -26,6 +26,7 @@ class Options:
     binds: Sequence[str] = ()  # /host/path:/container/path[:ro]
     capacity: int = 1  # the most containers that run at once
     gpus_per_pod: int = 0
+    gpus: int | None = None  # of the host, numbered from 0; None: capacity times gpus_per_pod
     gpu_type: str = ""
     vram_gb: int | None = None
     hourly_usd: Decimal = Decimal(0)  # what an hour of a container costs the owner
@@ -55,6 +56,11 @@ class Options:
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise ValueError(f"{name} is {value!r}; give a whole number, {least} or above")
+        if self.gpus is not None and (type(self.gpus) is not int or self.gpus < self.gpus_per_pod):
+            raise ValueError(
+                f"gpus is {self.gpus!r}; give the number of the host's GPUs, "
+                f"{self.gpus_per_pod} or above, or leave it out"
+            )
         if not _NETWORK.fullmatch(str(self.network)):
             raise ValueError(f"network is {self.network!r}; give the name of a Docker network")
         binds = self.binds
@@ -90,6 +96,18 @@ class Options:
         if not all(given):
             raise ValueError("give all of tls_ca, tls_cert and tls_key, or none")
         return Tls(ca=self.tls_ca, cert=self.tls_cert, key=self.tls_key)
+
+    @property
+    def all_gpus(self) -> Sequence[int]:
+        """The numbers of the GPUs that containers may have."""
+        wanted = self.capacity * self.gpus_per_pod
+        return range(wanted if self.gpus is None else self.gpus)
+
+    @property
+    def shares_loopback(self) -> bool:
+        """Whether 127.0.0.1 of a container is 127.0.0.1 of the manager."""
+        here = self.socket is not None or urlsplit(self.host).hostname in LOOPBACK
+        return here and self.network == "host"
 
     @property
     def socket(self) -> str | None:

@@ -1,21 +1,32 @@
-"""The calls of the Docker Engine API 1.41 that pods need."""
+"""The calls of the Docker Engine API that pods need."""
 
 import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
+from urllib.parse import quote
 
 from pods.machine_names import has_tag
 from pods.providers.base import Capabilities, Machine, Offer, OfferQuery, Phase, PodSpec
 from pods.providers.docker import mapping
+from pods.providers.docker.mapping import Listed
 from pods.providers.docker.options import Options
-from pods.providers.docker.refusals import CONFLICT, NOT_FOUND, NOT_MODIFIED, good, text_of
-from pods.providers.errors import NoCapacity, NotFound, Refused, Unavailable
+from pods.providers.docker.refusals import (
+    CONFLICT,
+    NOT_FOUND,
+    NOT_MODIFIED,
+    good,
+    lacks_gpu,
+    pull_error,
+    pull_refusal,
+    text_of,
+)
+from pods.providers.docker.wire import Engine
+from pods.providers.errors import Declined, NoCapacity, NotFound, Refused, Unavailable
 from pods.providers.http import Answer, Timeouts, VendorHttp
 from pods.providers.pacing import MakePacer, unpaced
 from pods.providers.wire import checked_id, secrets_in
 
-API: Final = "/v1.41"
 OFFER: Final = "docker"
 STOP_SECONDS: Final = 10  # between SIGTERM and SIGKILL; the agent drains before a stop is sent
 ENDING: Final = Timeouts(read=STOP_SECONDS + 20.0, total=STOP_SECONDS + 30.0)
@@ -31,7 +42,7 @@ class Docker:
 
     def __init__(self, http: VendorHttp, options: Options) -> None:
         """`http` reaches the engine."""
-        self._http, self._options = http, options
+        self._engine, self._options = Engine(http, options.socket), options
 
     def __repr__(self) -> str:
         return f"Docker({self._options.host!r})"
@@ -46,7 +57,7 @@ class Docker:
             query.min_vram_gb is None or (mine.vram_gb or 0) >= query.min_vram_gb,
             query.max_hourly_usd is None or mine.hourly_usd <= query.max_hourly_usd,
         )
-        if not all(fits) or self._used() >= mine.capacity:
+        if not all(fits) or not self._has_room():
             return ()
         return (
             Offer(
@@ -65,33 +76,82 @@ class Docker:
             raise NoCapacity(f"there is no offer {spec.offer_key!r} on {self._options.host}")
         if not spec.image:
             raise Refused("a Docker host runs containers, so the fleet needs an image")
-        body = mapping.container(spec, token, self._options)
-        hide = secrets_in(spec.env.values())
-        answer = self._create(spec.name, body, hide)
+        if why := mapping.unreachable_redis(spec, self._options):
+            raise Refused(why)
+        answer = self._create(spec, token)
         if answer.status == NOT_FOUND and "image" in text_of(answer).lower():
             self._pull(spec.image)
-            answer = self._create(spec.name, body, hide)
+            answer = self._create(spec, token)
         if answer.status == CONFLICT:
             external_id = self._named(spec.name)
         elif answer.ok:
             external_id = str((answer.body or {}).get("Id", ""))
         else:
             raise Refused(f"{answer.what}: {answer.status} {text_of(answer)}")
-        self._start(external_id)
+        if taken := self._taken_gpus(external_id):
+            self.destroy(external_id)  # it does not run yet, and nothing may be left of it
+            raise NoCapacity(f"another pod got {taken} at the same time")
+        try:
+            self._start(external_id)
+        except Declined:
+            self.destroy(external_id)
+            raise
         return self.status(external_id)
 
-    def _create(self, name: str, body: Any, hide: Sequence[str]) -> Answer:
-        if self._used(besides=name) >= self._options.capacity:
+    def _create(self, spec: PodSpec, token: str) -> Answer:
+        others = [c for c in self._ours() if c.machine.name != spec.name]
+        self._check_room(others)
+        body = mapping.container(spec, token, self._options, self._free_gpus(others))
+        hide = secrets_in(spec.env.values())
+        return self._engine.call(
+            "POST", "/containers/create", params={"name": spec.name}, json=body, hide=hide
+        )
+
+    def _has_room(self) -> bool:
+        others = self._ours()
+        try:
+            self._check_room(others)
+            self._free_gpus(others)
+        except NoCapacity:
+            return False
+        return True
+
+    def _check_room(self, others: Sequence[Listed]) -> None:
+        if sum(c.runs for c in others) >= self._options.capacity:
             raise NoCapacity(
                 f"{self._options.capacity} containers run there, which is the account's capacity"
             )
-        return self._http.call(
-            "POST", f"{API}/containers/create", params={"name": name}, json=body, hide=hide
-        )
+
+    def _free_gpus(self, others: Sequence[Listed]) -> Sequence[int]:
+        """GPUs that no running container has. Those of stopped ones come last: they may start again.
+
+        Raises:
+            NoCapacity: fewer are left than a pod needs.
+        """
+        wanted = self._options.gpus_per_pod
+        used = {gpu for c in others if c.runs for gpu in c.gpus}
+        kept = {gpu for c in others if not c.runs for gpu in c.gpus}
+        free = [gpu for gpu in self._options.all_gpus if gpu not in used]
+        if len(free) < wanted:
+            raise NoCapacity(f"{len(free)} GPUs are free there, and a pod needs {wanted}")
+        return sorted(sorted(free, key=lambda gpu: (gpu in kept, gpu))[:wanted])
+
+    def _taken_gpus(self, external_id: str) -> str:
+        """Which of its GPUs another container of ours uses too. Empty where none, or where it runs."""
+        if not self._options.gpus_per_pod:
+            return ""
+        mine: set[int] = set()
+        used: set[int] = set()
+        for container in self._ours():
+            if container.machine.external_id != external_id:
+                used.update(container.gpus if container.runs else ())
+            elif container.machine.phase is not Phase.RUNNING:
+                mine.update(container.gpus)
+        return ", ".join(f"GPU {gpu}" for gpu in sorted(mine & used))
 
     def _named(self, name: str) -> str:
         """The id of the container that a former try created."""
-        answer = self._http.call("GET", f"{API}/containers/{checked_id(name)}/json")
+        answer = self._engine.call("GET", f"/containers/{checked_id(name)}/json")
         if not answer.ok:
             raise Unavailable(f"{name} exists and cannot be read: {answer.status}")
         return mapping.inspected(answer.body, self._options).external_id
@@ -101,62 +161,68 @@ class Docker:
 
         Raises:
             Refused: its registry does not have it, or does not give it to us.
-            Unavailable: it takes longer than one try may. The next try continues.
+            QuotaExceeded: the host's disk is full.
+            Unavailable: it takes longer than one try may, or failed. The next try continues.
         """
-        name, _, tag = image.rpartition(":") if ":" in image.rpartition("/")[2] else (image, "", "")
-        params = {"fromImage": name or image, "tag": tag or "latest"}
+        name, version = mapping.image_parts(image)
         limits = Timeouts(read=PULL_SECONDS, total=PULL_SECONDS)
         try:
-            answer = self._http.call("POST", f"{API}/images/create", params=params, timeouts=limits)
+            answer = self._engine.call(
+                "POST",
+                "/images/create",
+                params={"fromImage": name, "tag": version},
+                timeouts=limits,
+                stream=True,
+            )
         except Unavailable as exc:
-            # The answer is a stream of many JSON values. What counts is whether the image is there.
-            if self._http.call("GET", f"{API}/images/{image}/json").ok:
+            # What counts is whether the image is there.
+            path = quote(mapping.image_name(image), safe="/:@")
+            if self._engine.call("GET", f"/images/{path}/json").ok:
                 return
             raise Unavailable(f"the image {image} is not there yet: {exc}") from exc
+        if why := text_of(answer) if not answer.ok else pull_error(answer.body):
+            raise pull_refusal(image, why)
         if not answer.ok:
-            raise Refused(f"the image {image} cannot be pulled: {text_of(answer)}")
+            raise Refused(f"the image {image} cannot be pulled: {answer.status}")
 
     def _start(self, external_id: str) -> None:
         try:
-            answer = self._http.call(
-                "POST", f"{API}/containers/{checked_id(external_id)}/start", repeatable=True
+            answer = self._engine.call(
+                "POST", f"/containers/{checked_id(external_id)}/start", repeatable=True
             )
         except Unavailable as exc:
-            if "device driver" in str(exc) or "gpu" in str(exc).lower():
-                self.destroy(external_id)
+            if lacks_gpu(str(exc)):
                 raise NoCapacity(f"the host has no GPU to give: {exc}") from exc
             raise
         if answer.status == NOT_FOUND:
             raise NotFound(f"there is no container {external_id[:12]}")
         if not answer.ok and answer.status != NOT_MODIFIED:
-            raise Refused(f"{answer.what}: {answer.status} {text_of(answer)}")
+            text = f"{answer.what}: {answer.status} {text_of(answer)}"
+            raise NoCapacity(text) if lacks_gpu(text) else Refused(text)
 
     def status(self, external_id: str) -> Machine:
         """What the engine says about one container."""
-        answer = self._http.call("GET", f"{API}/containers/{checked_id(external_id)}/json")
+        answer = self._engine.call("GET", f"/containers/{checked_id(external_id)}/json")
         if answer.status == NOT_FOUND:
             raise NotFound(f"there is no container {external_id[:12]}")
         return mapping.inspected(good(answer), self._options)
 
     def list_tagged(self, tag: str) -> Sequence[Machine]:
         """Our containers whose name begins with the tag; the engine lists all at once."""
-        return [m for m in self._ours() if has_tag(m.name, tag)]
+        return [c.machine for c in self._ours() if has_tag(c.machine.name, tag)]
 
-    def _ours(self) -> Sequence[Machine]:
+    def _ours(self) -> Sequence[Listed]:
         filters = json.dumps({"label": [mapping.LABEL]})
-        answer = self._http.call(
-            "GET", f"{API}/containers/json", params={"all": "true", "filters": filters}
+        answer = self._engine.call(
+            "GET", "/containers/json", params={"all": "true", "filters": filters}
         )
         return mapping.listed(good(answer), self._options)
 
-    def _used(self, besides: str = "") -> int:
-        return sum(m.phase is not Phase.STOPPED and m.name != besides for m in self._ours())
-
     def stop(self, external_id: str) -> None:
         """End the container's processes and keep its disk."""
-        answer = self._http.call(
+        answer = self._engine.call(
             "POST",
-            f"{API}/containers/{checked_id(external_id)}/stop",
+            f"/containers/{checked_id(external_id)}/stop",
             params={"t": STOP_SECONDS},
             repeatable=True,
             timeouts=ENDING,
@@ -167,18 +233,18 @@ class Docker:
             good(answer)
 
     def start(self, external_id: str) -> None:
-        """Run a stopped container again, if the host has room."""
-        if self._used(besides=self.status(external_id).name) >= self._options.capacity:
-            raise NoCapacity(
-                f"{self._options.capacity} containers run there, which is the account's capacity"
-            )
+        """Run a stopped container again, if the host has room and nobody else has its GPUs."""
+        machine = self.status(external_id)
+        self._check_room([c for c in self._ours() if c.machine.name != machine.name])
+        if taken := self._taken_gpus(machine.external_id):
+            raise NoCapacity(f"another pod has {taken} now")
         self._start(external_id)
 
     def destroy(self, external_id: str) -> None:
         """Kill and remove the container and its own volumes."""
-        answer = self._http.call(
+        answer = self._engine.call(
             "DELETE",
-            f"{API}/containers/{checked_id(external_id)}",
+            f"/containers/{checked_id(external_id)}",
             params={"force": "true", "v": "true"},
             timeouts=ENDING,
         )
@@ -190,8 +256,8 @@ class Docker:
 
     def logs(self, external_id: str, *, tail: int = 100) -> str:
         """The last lines that the container printed."""
-        answer, raw = self._http.tail(
-            f"{API}/containers/{checked_id(external_id)}/logs",
+        answer, raw = self._engine.tail(
+            f"/containers/{checked_id(external_id)}/logs",
             params={"stdout": "true", "stderr": "true", "tail": tail},
             quiet=2.0,
             total=10.0,
@@ -199,7 +265,7 @@ class Docker:
         if answer.status == NOT_FOUND:
             raise NotFound(f"there is no container {external_id[:12]}")
         good(answer)
-        return self._http.clean(mapping.log_lines(raw))
+        return self._engine.clean(mapping.log_lines(raw))
 
     def balance(self) -> Decimal | None:
         """A host of one's own has no balance."""
@@ -218,5 +284,11 @@ def connect(
     if secret is not None:
         raise ValueError("docker takes no secret; use tls_ca, tls_cert and tls_key")
     pacer = make_pacer(Docker.capabilities.rates)
-    http = VendorHttp(base_url=parsed.base_url, uds=parsed.socket, tls=parsed.tls, pacer=pacer)
+    http = VendorHttp(
+        base_url=parsed.base_url,
+        uds=parsed.socket,
+        tls=parsed.tls,
+        quote_faults=True,
+        pacer=pacer,
+    )
     return Docker(http, parsed)

@@ -1,14 +1,29 @@
 """What the refusals of the engine mean."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pods.providers.errors import ProviderError, QuotaExceeded, Refused, Unavailable
-from pods.providers.http import Answer
+from pods.providers.http import LONGEST_TEXT, Answer
+from pods.providers.wire import cleaned
 
 NOT_MODIFIED: Final = 304
 BAD_REQUEST: Final = 400
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
+# What the engine and the registries say about an image that a later try cannot fetch either.
+_NO_IMAGE: Final = (
+    "not found",
+    "manifest unknown",
+    "no matching manifest",
+    "does not exist",
+    "access denied",
+    "unauthorized",
+    "authentication required",
+    "no basic auth credentials",
+    "invalid reference format",
+    "unsupported media type",
+)
 
 
 def text_of(answer: Answer) -> str:
@@ -29,3 +44,30 @@ def good(answer: Answer) -> Any:
     if answer.ok:
         return answer.body
     raise refusal(answer)
+
+
+def lacks_gpu(text: str) -> bool:
+    """Whether the engine says of a start that the host cannot give the GPUs."""
+    return any(word in text.lower() for word in ("device driver", "nvidia", "gpu"))
+
+
+def pull_refusal(image: str, text: str) -> ProviderError:
+    """The error that the engine's words about a pull mean. A later try may help, if they are new."""
+    words, text = text.lower(), f"the image {image} cannot be pulled: {text}"
+    if "no space left" in words:
+        return QuotaExceeded(text)
+    return Refused(text) if any(word in words for word in _NO_IMAGE) else Unavailable(text)
+
+
+def pull_error(body: Any) -> str:
+    """The error in the stream of a pull, whose status is 200 all the same. Empty where there is none.
+
+    Engine API, `POST /images/create`: each line is an object; one with `error` ends a failed pull.
+    """
+    lines: Sequence[Any] = body if isinstance(body, list) else []
+    for line in (line for line in lines if isinstance(line, dict)):
+        detail = line.get("errorDetail")
+        said = line.get("error") or (detail.get("message") if isinstance(detail, dict) else None)
+        if said or detail:
+            return cleaned(str(said or detail))[:LONGEST_TEXT]
+    return ""

@@ -349,3 +349,14 @@ def test_a_stream_that_is_refused_says_so(client, vendor):
     vendor.reply = always(Reply(status=404, json={"detail": "no"}))
     answer, heard = client.tail("/logs", params={}, quiet=1.0, total=5)
     assert (answer.status, answer.body, heard) == (404, {"detail": "no"}, b"")
+
+
+def test_the_words_of_a_5xx_are_quoted_only_where_they_are_wanted(
+    server: Server, vendor: Vendor
+) -> None:
+    vendor.reply = lambda _: Reply(status=500, json={"message": f"no disk for {KEY}"})
+    quoting = VendorHttp(base_url=server.url, secret=KEY, timeouts=SHORT, quote_faults=True)
+    with pytest.raises(Unavailable, match=r"answered 500: no disk for \*\*\*$"):
+        quoting.call("POST", "/x")
+    with pytest.raises(Unavailable, match=r"answered 500$"):
+        VendorHttp(base_url=server.url, secret=KEY, timeouts=SHORT).call("POST", "/x")
