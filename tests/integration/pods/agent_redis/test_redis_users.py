@@ -2,6 +2,9 @@
 
 import os
 import signal
+import threading
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import redis
@@ -14,6 +17,7 @@ from pods.agent_redis import fencing, redis_users
 from pods.models import Pod, PodEvent
 from pods.states import TERMINATING
 from tests.support.factories import a_fleet
+from tests.support.own_redis import own_redis
 from tests.support.waiting import patience, until
 from tests.support.world import Start, World, state
 
@@ -96,6 +100,50 @@ def test_an_agent_does_all_its_work_with_its_own_user(world: World, start: Start
     assert world.redis.hget(connecting.keys(pod).pod(pod.name), "note") == b""
     refusals = world.redis.execute_command("ACL", "LOG")
     assert [entry for entry in refusals if pod.name.encode() in entry] == []
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_pods_endless_script_freezes_redis_until_it_is_killed_or_redis_restarts(
+    world: World, tmp_path: Path, writes: bool
+) -> None:
+    """What is left in docs/explanation/security.md: a pod may load scripts of its own."""
+    with own_redis(tmp_path) as server:
+        pod = world.requested()
+        Pod.objects.filter(pk=pod.pk).update(redis_url=server.url)
+        pod.refresh_from_db()
+        theirs = redis.Redis.from_url(redis_users.pod_address(pod), protocol=2)
+        manager = redis.Redis.from_url(server.url, protocol=2, socket_timeout=5)
+        manager.config_set("busy-reply-threshold", 50)
+        first = "redis.call('HSET', KEYS[1], 'done', '1') " if writes else ""
+        script = theirs.script_load(f"{first}while true do end")
+        heartbeat = connecting.keys(pod).pod(pod.name)
+
+        def freeze() -> None:
+            with suppress(redis.RedisError):
+                theirs.evalsha(script, 1, heartbeat)
+
+        frozen = threading.Thread(target=freeze)
+        frozen.start()
+        until(lambda: is_busy(manager))
+        if writes:
+            with pytest.raises(redis.ResponseError, match="UNKILLABLE"):
+                manager.script_kill()
+            server.kill()
+            server.start()
+        else:
+            manager.script_kill()
+        frozen.join(patience(10))
+        assert not frozen.is_alive()
+        assert manager.ping()
+
+
+def is_busy(client: "redis.Redis") -> bool:
+    """Whether the server refuses everybody because a script runs."""
+    try:
+        client.ping()
+    except redis.ResponseError as exc:
+        return "BUSY" in str(exc)
+    return False
 
 
 @pytest.mark.fault(66)
