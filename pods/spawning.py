@@ -12,6 +12,7 @@ from pods.accounts import breaker, connecting
 from pods.accounts.connecting import CannotConnect, Connect
 from pods.agent_redis import fencing, redis_users
 from pods.base.clock import utcnow
+from pods.base.key_names import RefusedName
 from pods.base.pauses import doubled
 from pods.base.shared_clock import shared_now
 from pods.costs import segments
@@ -130,11 +131,20 @@ def _unwanted(pod: Pod) -> bool:
     return False
 
 
-def _create(pod: Pod, provider: Provider) -> Machine | None:
+def _redis_address(pod: Pod) -> str | None:
+    """The address for the pod's agent; None where it can have none, now or at all."""
     try:
-        address = redis_users.pod_address(pod)
+        return redis_users.pod_address(pod)
+    except RefusedName as exc:
+        _give_up(pod, PodRule.CANNOT_CONNECT, str(exc))
     except RedisError as exc:
         _later(pod, pause(pod.attempts), f"cannot create the pod's Redis user: {exc}")
+    return None
+
+
+def _create(pod: Pod, provider: Provider) -> Machine | None:
+    address = _redis_address(pod)
+    if address is None:
         return None
     spec = connecting.spec(pod, redis_url=address)
     if _unwanted(pod):

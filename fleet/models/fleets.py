@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 from decimal import Decimal
-from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -14,6 +13,8 @@ from simple_history.models import HistoricalRecords
 from fleet.backlog.probes import build_probe
 from fleet.decision.values import Mode
 from pods.agent import protocol
+from pods.base import key_names
+from pods.base.key_names import RefusedName
 from pods.models import check_object
 
 NAME = RegexValidator(
@@ -275,7 +276,10 @@ class Fleet(models.Model):
         if not all(isinstance(v, str) for v in self.handler_env.values()):
             raise ValidationError({"handler_env": 'give names and texts: {"NAME": "value"}'})
         self._check_backlog()
-        self._check_reply_to()
+        try:
+            self.check_names()
+        except RefusedName as exc:
+            raise ValidationError({exc.field: str(exc)}) from exc
         if _are_numbers(self.silent_seconds, self.heartbeat_seconds) and (
             self.silent_seconds <= 2 * self.heartbeat_seconds
         ):
@@ -299,22 +303,18 @@ class Fleet(models.Model):
         except ValueError as exc:
             raise ValidationError({"backlog_url": str(exc)}) from exc
 
-    def _check_reply_to(self) -> None:
-        """Check the streams that pods may write: none is the backlog, dead letters or commands."""
-        never = (self.stream, self.dead_stream)
-        for pattern in (part.strip() for part in self.reply_to.split(",") if part.strip()):
-            if pattern.startswith(("*", "podfleet:")):
-                raise ValidationError(
-                    {"reply_to": f"{pattern} could be any key; begin it with a name of your own"}
-                )
-            if set(pattern) & set("?[]\\() "):
-                raise ValidationError(
-                    {"reply_to": f"{pattern}: * is the only special character that is allowed"}
-                )
-            if any(fnmatchcase(name, pattern) for name in never):
-                raise ValidationError(
-                    {"reply_to": f"{pattern} allows {self.stream} or its dead letters"}
-                )
+    def check_names(self) -> None:
+        """Check the names of the streams on which its pods get rights.
+
+        Raises:
+            RefusedName: a name is not allowed; the message says why and what would be right.
+        """
+        if self.backlog == Backlog.REDIS_STREAM:
+            key_names.check_names(stream=self.stream, results=self.results, reply_to=self.reply_to)
+        else:
+            key_names.check_targets(
+                stream=self.stream, results=self.results, reply_to=self.reply_to
+            )
 
     @property
     def result_stream(self) -> str:

@@ -100,6 +100,7 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
 def measure(fleet: Fleet) -> tuple[Depth | None, str]:
     """The depth of the fleet's backlog, or None and why it is unknown."""
     try:
+        fleet.check_names()  # a fleet that an older version let pass starts no more pods
         probe = probes.build_probe(
             fleet.backlog,
             url=fleet.backlog_url or settings.REDIS_URL,

@@ -274,4 +274,10 @@ class AgentSettings:
                 wrong.append(f"{name} is not set")
         if wrong:
             raise ValueError("; ".join(wrong))
-        return cls(**values)  # type: ignore[arg-type]
+        told = cls(**values)  # type: ignore[arg-type]
+        if not told.celery_app and told.results in {told.stream, told.dead}:
+            raise ValueError(
+                f"{ENV_PREFIX}RESULTS={told.results} is the backlog or its dead letters; each result "
+                "would be read as an item"
+            )
+        return told

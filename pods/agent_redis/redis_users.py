@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import re
 from collections.abc import Iterable
 from functools import cache
 from itertools import groupby
@@ -16,6 +15,8 @@ from redis import RedisError, ResponseError
 
 from pods.accounts import connecting
 from pods.agent.protocol import AgentSettings, Keys
+from pods.base import key_names
+from pods.base.key_names import RefusedName
 from pods.base.redis import redis_client
 from pods.machine_names import has_tag
 from pods.models import Installation, Pod
@@ -46,6 +47,7 @@ def pod_address(pod: Pod) -> str:
     """Create the pod's user; return its agent's address, the manager's own if users are refused.
 
     Raises:
+        RefusedName: a stream of the pod has a name that is not allowed.
         RedisError: the server does not answer.
     """
     url = connecting.redis_url(pod)
@@ -95,13 +97,23 @@ def _keep(client: "redis.Redis", wanted: set[str]) -> None:
     missing, tag = sorted(wanted - known), Installation.tag()
     for n in range(0, len(missing), AT_ONCE):
         rows = Pod.objects.filter(name__in=missing[n : n + AT_ONCE], state__in=USED_BY)
-        _make(client, list(rows))
+        _make(client, [pod for pod in rows if _has_allowed_names(pod)])
     strays = sorted(name for name in known - wanted if has_tag(name, tag))[:AT_ONCE]
     if strays:
         # A pod may have been created since the names were read.
         strays = sorted(set(strays) - _in_use(strays))
     if strays:
         _acl(client, "DELUSER", *strays)
+
+
+def _has_allowed_names(pod: Pod) -> bool:
+    """False for a pod that an older version made, on streams whose names are now refused."""
+    try:
+        rules(pod)
+    except RefusedName as exc:
+        log.warning("pod_gets_no_redis_user", pod=pod.pk, because=str(exc))
+        return False
+    return True
 
 
 def _in_use(names: Iterable[str]) -> set[str]:
@@ -134,19 +146,21 @@ def _make(client: "redis.Redis", pods: list[Pod]) -> None:
 
 
 def rules(pod: Pod) -> list[str]:
-    """The rules of `ACL SETUSER` for this pod; they contain hashes, not passwords."""
+    """The rules of `ACL SETUSER` for this pod; they contain hashes, not passwords.
+
+    Raises:
+        RefusedName: a stream has a name that means something else in a rule.
+    """
     told = AgentSettings(redis_url="", pod=pod.name, **pod.agent)
-    keys, stream = Keys(told.fleet), _literal(told.stream)
-    own = _literal(keys.pod(pod.name))
-    given = [_literal(key) for key in (keys.lease, keys.command(pod.name), keys.fence(pod.name))]
-    targets = [_literal(told.results), f"{_literal(told.results)}:*", _literal(told.dead)]
-    targets += [_pattern(p.strip()) for p in told.reply_to.split(",") if p.strip()]
+    keys = Keys(told.fleet)
+    own, given = keys.pod(pod.name), [keys.lease, keys.command(pod.name), keys.fence(pod.name)]
+    targets = [told.results, f"{told.results}:*", told.dead, *key_names.patterns(told.reply_to)]
     hashes = [hashlib.sha256(p.encode()).hexdigest() for p in _passwords(pod)]
-    backlog = [_selector(ON_STREAM, [stream]), _selector(ON_TARGETS, targets)]
-    if told.celery_app:  # its worker uses its app's own credentials
-        backlog = []
-    else:
-        given += [stream, _literal(told.dead)]
+    backlog: list[str] = []
+    if not told.celery_app:  # its worker uses its app's own credentials
+        key_names.check_names(stream=told.stream, results=told.results, reply_to=told.reply_to)
+        backlog = [_selector(ON_STREAM, [told.stream]), _selector(ON_TARGETS, targets)]
+        given += [told.stream, told.dead]
     return [
         *("reset", "on", *(f"#{digest}" for digest in hashes)),
         *("-@all", *(f"+{name}" for name in ANYWHERE + ON_GIVEN_KEYS)),
@@ -158,16 +172,6 @@ def rules(pod: Pod) -> list[str]:
 
 def _selector(commands: Iterable[str], keys: Iterable[str]) -> str:
     return f"({' '.join([*(f'+{name}' for name in commands), *(f'~{key}' for key in keys)])})"
-
-
-def _literal(key: str) -> str:
-    """A pattern for this key only; a character that rules cannot contain matches any character."""
-    return re.sub(r"[\s()]", "?", re.sub(r"([\\*?\[\]^])", r"\\\1", key))
-
-
-def _pattern(text: str) -> str:
-    """A pattern of `reply_to`, in which only `*` is a wildcard."""
-    return "*".join(_literal(part) for part in text.split("*"))
 
 
 def _passwords(pod: Pod) -> list[str]:

@@ -169,6 +169,13 @@ ITEMS: Final = (
         tests=(USERS + "test_a_pods_credentials_reach_no_key_of_another_fleet",),
     ),
     Mutation(
+        name="no-user-on-odd-names",
+        file="pods/agent_redis/redis_users.py",
+        before="        key_names.check_names(stream=told.stream, results=told.results, reply_to=told.reply_to)",
+        after="        pass",
+        tests=(USERS + "test_a_pod_of_a_fleet_with_an_odd_stream_gets_no_user_and_no_machine",),
+    ),
+    Mutation(
         name="fencing-deletes-the-user",
         file="pods/agent_redis/fencing.py",
         before="ex=FENCE_SECONDS)\n        redis_users.delete(pod)",
@@ -188,7 +195,7 @@ ITEMS: Final = (
     Mutation(
         name="make-forgotten-users-again",
         file="pods/agent_redis/redis_users.py",
-        before="        _make(client, list(rows))\n",
+        before="        _make(client, [pod for pod in rows if _has_allowed_names(pod)])\n",
         after="        pass\n",
         tests=(USERS + "test_users_that_a_server_lost_are_created_again",),
     ),

@@ -54,6 +54,31 @@ def test_another_stream_gets_its_consumer_group_from_the_command_line_too(redis_
     assert group["name"].decode() == fleet.group
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("stream", '"*"'),
+        ("stream", "podfleet:emb:lease"),
+        ("results", "podfleet"),
+        ("results", "embedding_tasks"),
+        ("results", "embedding_tasks:dead"),
+        ("reply_to", "pod*"),
+    ],
+)
+def test_a_name_that_gives_pods_other_rights_is_refused_at_its_field(
+    root: Client, name: str, value: str
+) -> None:
+    fleet = a_fleet(name="emb")
+    answer = root.post(page_of(fleet), {**fields_of(fleet), name: value})
+    assert list(errors_of(answer)) == [name]
+    option = f"--{name.replace('_', '-')}"
+    with pytest.raises(CommandError, match=name):
+        call_command("fleet", "set", "emb", option, value)
+    with pytest.raises(CommandError, match=name):
+        call_command("fleet", "create", "new", "--handler", "a:b", option, value)
+    assert not Fleet.objects.filter(name="new").exists()
+
+
 def test_an_account_of_an_unknown_provider_is_refused_at_its_field(root: Client) -> None:
     account = an_account()
     answer = root.post(page_of(account), {**fields_of(account), "provider": "nobody"})

@@ -278,3 +278,24 @@ def test_a_pod_that_was_fenced_meanwhile_does_not_get_a_user(world: World) -> No
     )  # a worker that stood still while another worker fenced the pod
     with pytest.raises(redis.AuthenticationError):
         redis.Redis.from_url(address, protocol=2).ping()
+
+
+@pytest.mark.parametrize("stream", ['"*"', "x others_tasks", "'others_tasks'", "podfleet:b:lease"])
+def test_a_pod_of_a_fleet_with_an_odd_stream_gets_no_user_and_no_machine(
+    world: World, stream: str
+) -> None:
+    pod = world.requested()  # an older version let such a name pass
+    Pod.objects.filter(pk=pod.pk).update(agent={**pod.agent, "stream": stream, "results": ""})
+    pod = world.spawn(pod)
+    assert pod.state == "failed"
+    assert PodEvent.objects.get(pod=pod, after="failed").rule == "cannot_connect"
+    assert pod.name not in world.redis.acl_users()
+    assert not world.living()
+
+
+def test_one_pod_with_an_odd_stream_costs_no_other_pod_its_user(world: World) -> None:
+    odd, usual = world.booted(), world.booted()
+    Pod.objects.filter(pk=odd.pk).update(agent={**odd.agent, "stream": "a b"})
+    world.redis.acl_deluser(odd.name, usual.name)
+    redis_users.keep()
+    assert set(world.redis.acl_users()) == {"default", usual.name}

@@ -177,3 +177,13 @@ def test_wrong_settings_end_the_agent_with_status_2_and_the_reason(change, why):
     assert ended.returncode == 2
     assert why in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("results", ["tasks", "tasks:dead"])
+def test_an_agent_refuses_to_publish_its_results_as_items(results: str) -> None:
+    told = AgentSettings(
+        redis_url="redis://h", fleet="f", pod="p", stream="tasks", group="g", handler="m:f"
+    )
+    env = {**told.env(), "PODFLEET_RESULTS": results}
+    with pytest.raises(ValueError, match=f"PODFLEET_RESULTS={results} is the backlog"):
+        AgentSettings.from_env(env)
