@@ -12,6 +12,8 @@ from django.core.exceptions import ImproperlyConfigured
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from pods.base import redis_address
+
 ROOT = Path(__file__).resolve().parent.parent
 SHORTEST_SECRET: Final = 40  # a secret that a person typed is shorter
 LOG_LEVELS: Final = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
@@ -97,6 +99,20 @@ class Env(BaseSettings):
             except ValueError as exc:
                 raise _unreadable("DATABASE_URL", form) from exc
         return value
+
+    @model_validator(mode="after")
+    def _redis_url_is_the_address_of_one_server(self) -> Self:
+        """Every part of the software reads the address alike.
+
+        Raises:
+            ImproperlyConfigured: it cannot be read, or has a word that is not known.
+        """
+        if given := self.redis_url.get_secret_value():
+            try:
+                self.redis_url = SecretStr(redis_address.checked(given))
+            except ValueError as exc:
+                raise ImproperlyConfigured(f"REDIS_URL: {exc}") from exc
+        return self
 
     @model_validator(mode="after")
     def _production_has_its_own_services(self) -> Self:

@@ -8,6 +8,7 @@ from fleet.backlog.base import Probe
 from fleet.backlog.celery_queue import CeleryKeys, CeleryRedisProbe
 from fleet.backlog.celery_rabbitmq import CeleryRabbitProbe
 from fleet.backlog.redis_streams import RedisStreamProbe
+from pods.base import redis_address
 from pods.base.redis import redis_client
 
 # RabbitMQ's defaults, by the scheme of the broker's address.
@@ -26,7 +27,7 @@ def build_probe(kind: str, *, url: str, name: str, group: str) -> Probe:
         ValueError: the kind is unknown, or the address is not valid.
     """
     if kind == "redis_stream":
-        return RedisStreamProbe(redis_client(url), name, group)
+        return RedisStreamProbe(redis_client(redis_address.checked(url)), name, group)
     if kind == "celery_redis":
         return _celery_redis(url, name)
     if kind == "celery_rabbitmq":
@@ -38,15 +39,18 @@ def build_probe(kind: str, *, url: str, name: str, group: str) -> Probe:
 
 def _celery_redis(url: str, queue: str) -> Probe:
     known = {field.name for field in fields(CeleryKeys)} - {"queue"}
+    redis_address.check_one(url)
     bare, options = _without_options(url, known)
+    checked = redis_address.checked(bare, also=known)
     keys = CeleryKeys(queue=queue)
     for option, text in options.items():
         value: Any = _steps(text) if option == "priority_steps" else text
         keys = replace(keys, **{option: value})
-    return CeleryRedisProbe(redis_client(bare), keys)
+    return CeleryRedisProbe(redis_client(checked), keys)
 
 
 def _celery_rabbitmq(url: str, queue: str) -> Probe:
+    redis_address.check_one(url)
     bare, options = _without_options(url, {"management_port", "vhost"})
     parts = urlsplit(bare)
     if not parts.hostname or parts.scheme not in {"http", "https", *MANAGEMENT}:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from statistics import median
 
+import structlog
 from django.conf import settings
 from django.db.models import Count, QuerySet, Sum
 
@@ -32,6 +33,8 @@ from pods.agent_redis.heartbeats import Beat, Consumer, HeartbeatsUnknown
 from pods.models import Orphan, Pod
 from pods.price import usd_per_million
 from pods.states import BOOTING, READY, STOPPED
+
+log = structlog.get_logger(__name__)
 
 BOOTS_MEASURED = 20
 TICKS_READ = 60  # a quarter of an hour at the default period
@@ -98,7 +101,10 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
 
 
 def measure(fleet: Fleet) -> tuple[Depth | None, str]:
-    """The depth of the fleet's backlog, or None and why it is unknown."""
+    """The depth of the fleet's backlog, or None and why it is unknown.
+
+    Whatever fails in a probe, the depth is unknown: a tick that failed would end no pods either.
+    """
     try:
         fleet.check_names()  # a fleet that an older version let pass starts no more pods
         probe = probes.build_probe(
@@ -110,6 +116,9 @@ def measure(fleet: Fleet) -> tuple[Depth | None, str]:
         return probe.measure(), ""
     except (BacklogUnknown, ValueError) as exc:
         return None, str(exc)
+    except Exception as exc:
+        log.exception("probe_failed", fleet=fleet.name)
+        return None, f"the probe failed: {type(exc).__name__}"
 
 
 def policy_of(fleet: Fleet, limits: Limits, now: datetime) -> Policy:

@@ -15,7 +15,7 @@ from redis import RedisError, ResponseError
 
 from pods.accounts import connecting
 from pods.agent.protocol import AgentSettings, Keys
-from pods.base import key_names
+from pods.base import key_names, redis_address
 from pods.base.key_names import RefusedName
 from pods.base.redis import redis_client
 from pods.machine_names import has_tag
@@ -50,7 +50,7 @@ def pod_address(pod: Pod) -> str:
         RefusedName: a stream of the pod has a name that is not allowed.
         RedisError: the server does not answer.
     """
-    url = connecting.redis_url(pod)
+    url = redis_address.usable(connecting.redis_url(pod))
     if not settings.REDIS_USERS:
         return url
     try:

@@ -7,6 +7,8 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
+from pods.base import redis_address
+
 # A blocking read must be shorter than the socket timeout: redis-py 8 hangs for
 # (timeout x retries) and raises otherwise.
 SOCKET_TIMEOUT_SECONDS = 10.0
@@ -18,9 +20,10 @@ def redis_client(url: str) -> "redis.Redis":
     """A client of the server at `url`, shared within the process; it takes and returns bytes.
 
     RESP2 and the legacy answer shapes are set here, so answers are the same on Valkey and Redis >= 7.
+    No word in the address changes that.
     """
     return redis.Redis.from_url(
-        url,
+        redis_address.usable(url),
         protocol=2,
         legacy_responses=True,
         decode_responses=False,

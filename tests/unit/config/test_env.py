@@ -58,6 +58,28 @@ def test_a_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Env().secret_key.get_secret_value() == "hunter2"
 
 
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("/0?decode_responses=True", "REDIS_URL: the address has the word decode_responses"),
+        ("/zero", "REDIS_URL: the database is 'zero'"),
+        ("/0;redis://:hunter5@other/0", "REDIS_URL: this is a list of addresses"),
+    ],
+)
+def test_an_address_of_redis_that_cannot_be_read_is_refused_and_not_repeated(
+    query: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", f"redis://:hunter5@cache{query}")
+    with pytest.raises(ImproperlyConfigured, match=message) as refused:
+        Env()
+    assert "hunter" not in str(refused.value)
+
+
+def test_celerys_spelling_of_tls_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "rediss://cache/0?ssl_cert_reqs=CERT_REQUIRED")
+    assert Env().redis_url.get_secret_value() == "rediss://cache/0?ssl_cert_reqs=required"
+
+
 def test_a_secret_can_be_a_file(tmp_path: Path) -> None:
     (tmp_path / "podfleet_secret_key").write_text("from a file\n")
     code = "from config.env import env; print(env().secret_key.get_secret_value())"

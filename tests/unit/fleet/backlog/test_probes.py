@@ -10,7 +10,10 @@ from fleet.backlog.probes import build_probe
     ("kind", "url", "message"),
     [
         ("kafka", "redis://h", "'kafka' is not a kind of backlog; use redis_stream"),
-        ("redis_stream", "http://h", "Redis URL must specify"),
+        ("redis_stream", "http://h", "an address of Redis begins with redis://"),
+        ("celery_redis", "redis://h/0;redis://i/0", "this is a list of addresses"),
+        ("celery_rabbitmq", "amqp://h/v;amqp://i/v", "this is a list of addresses"),
+        ("celery_redis", "redis://h?global_key_prefix=x", "Known are: .*global_keyprefix"),
         ("celery_redis", "redis://h?priority_steps=low", "priority_steps is 'low'; give numbers"),
         (
             "celery_rabbitmq",
