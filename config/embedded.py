@@ -16,6 +16,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum
 from importlib import metadata
 from pathlib import Path
@@ -34,8 +35,12 @@ START_SECONDS: Final = 60.0  # without an answer; a server that loads its file m
 STOP_SECONDS: Final = 15.0
 STEP_SECONDS: Final = 0.02
 MOST_STARTS: Final = 3  # another program may take the port between our check and the server's start
-OLDEST_MAJOR: Final = 7  # lag in XINFO GROUPS, deleted ids in XAUTOCLAIM
-VERSION: Final = re.compile(r"v=(\d+)\.")
+# Redis 7.0, which Debian 12 has, shows a consumer only once it has got an item (7.2 with its first
+# read), and has no WAITAOF. So the embedded server is never 7.0.
+OLDEST: Final = (7, 2)
+VERSION: Final = re.compile(r"(valkey|redis) server v=(\d+)\.(\d+)", re.IGNORECASE)
+WRITTEN_BY: Final = re.compile(r"(valkey|redis) (\d+)\.(\d+)")
+LAST_COMMON: Final = (7, 2)  # Valkey opens the files of Redis up to this version
 SETTINGS: Final[Mapping[str, str]] = {
     "bind": "127.0.0.1",
     "daemonize": "no",
@@ -54,6 +59,24 @@ _children: Final[dict[Path, subprocess.Popen[bytes]]] = {}
 
 class NoServer(Exception):
     """No server was found, or the server does not start; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A server's program: which one, and its version."""
+
+    path: Path
+    product: str  # "valkey" or "redis"
+    version: tuple[int, int]
+
+    def __str__(self) -> str:
+        return f"{self.product} {self.version[0]}.{self.version[1]}"
+
+    def opens(self, product: str, version: tuple[int, int]) -> bool:
+        """Whether it can open data that this product and version wrote. An older one cannot."""
+        if self.version < version:
+            return False
+        return self.product == product or (product == "redis" and version <= LAST_COMMON)
 
 
 class Answer(Enum):
@@ -143,23 +166,58 @@ def stop(var: Path) -> None:
     raise TimeoutError(f"the server of {_folder(var)} did not end, even after SIGKILL")
 
 
-def find_server() -> Path:
-    """A Valkey or Redis server, version 7 or later: from the path, else from the wheel.
+def find_server(var: Path | None = None) -> Path:
+    """A Valkey or Redis server, version 7.2 or later: from the path, else from the wheel.
+
+    `var`: the server must also be able to open the data of this folder.
 
     Raises:
-        NoServer: neither has one; the message says what to do.
+        NoServer: there is none; the message says what to do.
     """
-    for name in ("valkey-server", "redis-server"):
-        found = shutil.which(name)
-        if found and _major_version(Path(found)) >= OLDEST_MAJOR:
-            return Path(found)
-    bundled = bundled_server()
-    if bundled is None:
+    return _find_program(var).path
+
+
+def _find_program(var: Path | None) -> Program:
+    found = [
+        program
+        for program in map(_program, _binaries())
+        if program is not None and program.version >= OLDEST
+    ]
+    if not found:
         raise NoServer(
-            f"no valkey-server or redis-server >= {OLDEST_MAJOR} on the path: run `make setup` "
-            "(it installs one), or set REDIS_URL"
+            f"no valkey-server or redis-server >= {OLDEST[0]}.{OLDEST[1]} on the path: run "
+            "`make setup` (it installs one), or set REDIS_URL"
         )
-    return bundled
+    writer = None if var is None else _writer(var)
+    if writer is None:
+        return found[0]
+    fitting = next((program for program in found if program.opens(*writer)), None)
+    if fitting is None:
+        product, (major, minor) = writer
+        raise NoServer(
+            f"{product} {major}.{minor} wrote the data of the embedded server, and "
+            f"{', '.join(map(str, found))} cannot open them; install {product} >= {major}.{minor}, or "
+            "set REDIS_URL"
+        )
+    return fitting
+
+
+def _binaries() -> Iterator[Path]:
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name):
+            yield Path(found)
+    bundled = bundled_server()
+    if bundled is not None:
+        yield bundled
+
+
+def _writer(var: Path) -> tuple[str, tuple[int, int]] | None:
+    """Which product and version wrote the folder's data; None where that is not known."""
+    try:
+        match = WRITTEN_BY.fullmatch((_folder(var) / "written-by").read_text().strip())
+    except (OSError, ValueError):
+        return None
+    return match and (match[1], (int(match[2]), int(match[3])))
 
 
 def bundled_server() -> Path | None:
@@ -176,16 +234,16 @@ def bundled_server() -> Path | None:
     return next((path for path in paths if os.access(path, os.X_OK)), None)
 
 
-def _major_version(binary: Path) -> int:
-    """The major version that a server's binary prints; 0 if it prints none."""
+def _program(binary: Path) -> Program | None:
+    """The product and the version that a binary prints; None if it prints none."""
     try:
         printed = subprocess.run(
             [str(binary), "--version"], capture_output=True, text=True, timeout=10, check=False
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
-        return 0
+        return None
     match = VERSION.search(printed)
-    return int(match.group(1)) if match else 0
+    return match and Program(binary, match[1].lower(), (int(match[2]), int(match[3])))
 
 
 def _folder(var: Path) -> Path:
@@ -213,7 +271,7 @@ def _claim(var: Path) -> IO[bytes] | None:
 
 
 def _start(var: Path, claim: IO[bytes]) -> None:
-    folder, kept = _folder(var), _kept_port(var)
+    folder, kept, program = _folder(var), _kept_port(var), _find_program(var)
     port = _keep_port(var, _free_port(kept or FIRST_CHOICE_PORT))
     if kept not in {None, port}:
         logger.warning(
@@ -224,9 +282,11 @@ def _start(var: Path, claim: IO[bytes]) -> None:
     conf = folder / "server.conf"
     conf.touch(mode=0o600)
     conf.write_text("\n".join(lines) + "\n")
+    # Before its start: it may write its own format at once.
+    (folder / "written-by").write_text(f"{program}\n")
     with (folder / "server.log").open("ab") as log:
         _children[folder] = subprocess.Popen(
-            [str(find_server()), str(conf)],
+            [str(program.path), str(conf)],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -135,7 +135,7 @@ def _redis_address(pod: Pod) -> str | None:
     """The address for the pod's agent; None where it can have none, now or at all."""
     try:
         return redis_users.pod_address(pod)
-    except RefusedName as exc:
+    except (redis_users.Refused, RefusedName) as exc:
         _give_up(pod, PodRule.CANNOT_CONNECT, str(exc))
     except RedisError as exc:
         _later(pod, pause(pod.attempts), f"cannot create the pod's Redis user: {exc}")

@@ -2,8 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -29,7 +28,9 @@ USED_BY: Final = sorted(s.value for s in BILLABLE - {REQUESTED, TERMINATING})
 AT_ONCE: Final = 500
 # docs/reference/redis-user.md explains them. The server demands read and write rights on every key
 # of a script. So commands that could do harm (expire a fence) are allowed on single keys only.
-ANYWHERE: Final = ("evalsha", "script|load", "client|setinfo", "ping", "select", "time")
+ANYWHERE: Final = ("evalsha", "script|load", "ping", "select", "time")
+# Redis 7.0 does not know this command. It only tells the server a client's name.
+SINCE_7_2: Final = ("client|setinfo",)
 ON_GIVEN_KEYS: Final = ("get", "exists")
 ON_HEARTBEAT: Final = ("hset", "pexpire")
 ON_STREAM: Final = (
@@ -40,24 +41,23 @@ ON_TARGETS: Final = ("xadd", "type")
 
 
 class Refused(Exception):
-    """The server does not let the manager create users; only the fence in the scripts remains."""
+    """The server lets the manager make no users; the message says what would be right."""
 
 
 def pod_address(pod: Pod) -> str:
-    """Create the pod's user; return its agent's address, the manager's own if users are refused.
+    """Make the pod's own user, and return the address for its agent.
+
+    A pod gets the manager's own address only where PODFLEET_REDIS_USERS=0 asks for that.
 
     Raises:
+        Refused: the server lets the manager make no users.
         RefusedName: a stream of the pod has a name that is not allowed.
         RedisError: the server does not answer.
     """
     url = redis_address.usable(connecting.redis_url(pod))
     if not settings.REDIS_USERS:
         return url
-    try:
-        _make(redis_client(url), [pod])
-    except Refused as exc:
-        _warn(urlsplit(url).hostname or "", str(exc))
-        return url
+    _make(redis_client(url), [pod])
     return _with_user(url, pod.name, _passwords(pod)[0])
 
 
@@ -129,20 +129,30 @@ def _make(client: "redis.Redis", pods: list[Pod]) -> None:
     """
     if not pods:
         return
-    pipe = client.pipeline(transaction=False)
-    for pod in pods:
-        words = ("ACL", "SETUSER", pod.name, *rules(pod))
-        pipe.execute_command(*words)  # type: ignore[no-untyped-call]
-        pipe.exists(connecting.keys(pod).fence(pod.name))
-    answers = pipe.execute(raise_on_error=False)
+    answers = _set_users(client, pods, also=SINCE_7_2)
+    if any(isinstance(a, ResponseError) and "Unknown command" in str(a) for a in answers):
+        answers = _set_users(client, pods)
     for answer in answers:
         if isinstance(answer, ResponseError):
-            raise Refused(str(answer))
+            raise Refused(
+                f"Redis makes no user for the pod ({answer}); give the manager's user +acl, or set "
+                "PODFLEET_REDIS_USERS=0: pods then get the manager's own credentials"
+            )
         if isinstance(answer, Exception):
             raise answer
     fenced = [pod.name for pod, fence in zip(pods, answers[1::2], strict=True) if fence]
     if fenced:
         _acl(client, "DELUSER", *fenced)
+
+
+def _set_users(client: "redis.Redis", pods: list[Pod], *, also: Sequence[str] = ()) -> list[Any]:
+    """Make the users, and look for each one's fence; `also`: commands that not every server has."""
+    pipe = client.pipeline(transaction=False)
+    for pod in pods:
+        words = ("ACL", "SETUSER", pod.name, *rules(pod), *(f"+{name}" for name in also))
+        pipe.execute_command(*words)  # type: ignore[no-untyped-call]
+        pipe.exists(connecting.keys(pod).fence(pod.name))
+    return pipe.execute(raise_on_error=False)
 
 
 def rules(pod: Pod) -> list[str]:
@@ -199,15 +209,3 @@ def _acl(client: "redis.Redis", *words: str) -> Any:
         return client.execute_command("ACL", *words)  # type: ignore[no-untyped-call]
     except ResponseError:
         return None
-
-
-@cache
-def _warn(host: str, because: str) -> None:
-    """Warn once per process for each server and reason."""
-    log.warning(
-        "pods_have_no_redis_user",
-        host=host,
-        because=because,
-        hint="pods get the manager's own credentials, and only the fence in the agent's scripts keeps "
-        "a written-off pod out; give the manager's user +acl, or set PODFLEET_REDIS_USERS=0",
-    )

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib import metadata
 from pathlib import Path
 from threading import Barrier
 
@@ -329,53 +328,7 @@ def test_a_server_that_ignores_the_stop_is_killed(
     assert not process.is_running()
 
 
-def test_a_server_that_fails_to_start_is_reported_with_its_last_output(
-    var: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    a_program(tmp_path / "bin", "valkey-server", prints="Valkey server v=9.1.2 or not")
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
-    with pytest.raises(embedded.NoServer, match=r"v=9\.1\.2 or not"):
-        embedded.ensure_running(var)
-
-
-@pytest.mark.parametrize("name", ["valkey-server", "redis-server"])
-def test_a_server_on_the_path_comes_first_unless_it_is_too_old(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
-    ours = a_program(tmp_path, name, prints="Redis server v=7.0.15 sha=00000000:0 bits=64")
-    assert embedded.find_server() == ours
-    a_program(tmp_path, name, prints="Redis server v=6.2.14 sha=00000000:0 bits=64")
-    assert embedded.find_server() == embedded.bundled_server()
-
-
-def test_the_wheel_contains_a_server_of_version_7_or_later() -> None:
-    bundled = embedded.bundled_server()
-    assert bundled is not None
-    printed = subprocess.run(
-        [bundled, "--version"], capture_output=True, text=True, check=True
-    ).stdout
-    assert int(printed.partition("v=")[2].partition(".")[0]) >= 7
-
-
-def test_without_a_server_the_error_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(metadata, "files", lambda _name: None)
-    with pytest.raises(embedded.NoServer, match="make setup"):
-        embedded.find_server()
-
-
 def test_it_can_be_imported_before_there_are_settings() -> None:
     code = "import config.embedded, django.conf; assert not django.conf.settings.configured"
     env = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO")}
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, check=True)
-
-
-def a_program(folder: Path, name: str, *, prints: str) -> Path:
-    folder.mkdir(exist_ok=True)
-    program = folder / name
-    program.write_text(f"#!/bin/sh\necho '{prints}'\n")
-    program.chmod(0o755)
-    return program

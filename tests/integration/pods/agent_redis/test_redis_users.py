@@ -24,11 +24,6 @@ from tests.support.world import Start, World, state
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def _warn_again() -> None:
-    redis_users._warn.cache_clear()
-
-
 def fill(world: World, stream: str = "embedding_tasks", count: int = 40) -> None:
     world.redis.xgroup_create(stream, stream, "0", mkstream=True)
     for n in range(count):
@@ -216,21 +211,43 @@ def test_a_user_is_deleted_with_its_pod_and_other_users_stay(world: World) -> No
     assert set(world.redis.acl_users()) == names - {sister.name}
 
 
-def test_a_server_that_refuses_users_is_reported_once(world: World, redis_url: str) -> None:
+def manager_without_acl(world: World, redis_url: str) -> str:
     world.redis.execute_command(
         "ACL", "SETUSER", "manager", "on", ">m", "~*", "&*", "+@all", "-acl"
     )
-    address = redis_users._with_user(redis_url, "manager", "m")
-    with capture_logs() as logs:
-        for _ in range(2):
-            pod = world.spawn(world.requested(redis_url=address))
-            assert redis_users.pod_address(pod) == address
-            assert pod.state == "booting"
-    warnings = [entry for entry in logs if entry["event"] == "pods_have_no_redis_user"]
-    assert len(warnings) == 1
-    assert "+acl" in warnings[0]["hint"]
+    return redis_users._with_user(redis_url, "manager", "m")
+
+
+def test_where_the_manager_may_make_no_users_no_pod_is_made(world: World, redis_url: str) -> None:
+    pod = world.spawn(world.requested(redis_url=manager_without_acl(world, redis_url)))
+    assert pod.state == "failed"
+    end = PodEvent.objects.get(pod=pod, after="failed")
+    assert end.rule == "cannot_connect"
+    assert "give the manager's user +acl, or set PODFLEET_REDIS_USERS=0" in end.because
+    assert not world.living()
+
+
+def test_a_pod_gets_the_managers_credentials_only_if_the_operator_asks_for_that(
+    world: World, redis_url: str, settings: object
+) -> None:
+    settings.REDIS_USERS = False  # type: ignore[attr-defined]
+    address = manager_without_acl(world, redis_url)
+    pod = world.spawn(world.requested(redis_url=address))
+    assert pod.state == "booting"
+    assert redis_users.pod_address(pod) == address
     fencing.fence(pod)
     assert world.redis.exists(connecting.keys(pod).fence(pod.name))
+
+
+def test_a_server_that_lacks_a_command_gives_a_user_without_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis 7.0 has no CLIENT SETINFO; this server has no CLIENT TOMORROW."""
+    monkeypatch.setattr(redis_users, "SINCE_7_2", ("client|tomorrow",))
+    pod = world.spawn(world.requested())
+    address = redis_users.pod_address(pod)
+    assert redis.Redis.from_url(address, protocol=2).ping()
+    assert f"//{pod.name}:" in address
 
 
 def test_no_password_is_in_our_logs_an_event_or_the_servers_log(world: World) -> None:
