@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from redis import RedisError
 
 from fleet.models import Fleet, Tick
-from pods.base.redis import redis_client
+from pods.base.redis import eviction_of, redis_client
 from pods.base.shared_clock import shared_now
 
 # Periods of a fleet, and the least time: a tick may wait behind others.
@@ -28,7 +28,7 @@ def alive(_request: HttpRequest) -> HttpResponse:
 def ready(_request: HttpRequest) -> HttpResponse:
     """200 if database, migrations and Redis are there and every fleet is decided on, else 503.
 
-    The answer names what is missing.
+    The answer names what is missing. A Redis that may delete keys by itself is not ready either.
     """
     missing: dict[str, str] = {}
     try:
@@ -42,7 +42,8 @@ def ready(_request: HttpRequest) -> HttpResponse:
     except DatabaseError as exc:
         missing["database"] = type(exc).__name__
     try:
-        redis_client(settings.REDIS_URL).ping()
+        if wrong := eviction_of(redis_client(settings.REDIS_URL)):
+            missing["redis"] = wrong
     except RedisError as exc:
         missing["redis"] = type(exc).__name__
     return JsonResponse({"ready": not missing, "missing": missing}, status=503 if missing else 200)

@@ -5,9 +5,11 @@ from pathlib import Path
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
+from redis import RedisError
 
 from config import celery_app, embedded
 from config.secrets import kept_secret
+from pods.base.redis import eviction_of, redis_client
 
 
 def ensure_services() -> None:
@@ -24,6 +26,17 @@ def ensure_services() -> None:
         # Another program may have taken its port: the address read at start is then out of date.
         settings.REDIS_URL = settings.CELERY_BROKER_URL = url
         celery_app.conf.update(broker_url=url)
+
+
+def warning_of_redis() -> str:
+    """What is wrong with the policy of Redis for a full memory; "" if nothing is, or it is away.
+
+    A warning alone: a manager that did not start would leave its pods alone.
+    """
+    try:
+        return eviction_of(redis_client(settings.REDIS_URL))
+    except RedisError:
+        return ""
 
 
 def stop_services() -> None:

@@ -16,7 +16,7 @@ from pods.accounts import connecting
 from pods.agent.protocol import AgentSettings, Keys
 from pods.base import key_names, redis_address
 from pods.base.key_names import RefusedName
-from pods.base.redis import redis_client
+from pods.base.redis import eviction_of, redis_client
 from pods.machine_names import has_tag
 from pods.models import Installation, Pod
 from pods.states import BILLABLE, REQUESTED, TERMINATING
@@ -57,7 +57,10 @@ def pod_address(pod: Pod) -> str:
     url = redis_address.usable(connecting.redis_url(pod))
     if not settings.REDIS_USERS:
         return url
-    _make(redis_client(url), [pod])
+    client = redis_client(url)
+    if wrong := eviction_of(client):
+        log.warning("redis_may_delete_fences", pod=pod.pk, because=wrong)
+    _make(client, [pod])
     return _with_user(url, pod.name, _passwords(pod)[0])
 
 

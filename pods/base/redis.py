@@ -35,6 +35,26 @@ def redis_client(url: str) -> "redis.Redis":
     )
 
 
+def eviction_of(client: "redis.Redis") -> str:
+    """What is wrong where a full server deletes keys by itself; "" if it does not, or does not say.
+
+    An evicted fence lets a written-off pod publish again, and an evicted queue loses tasks.
+
+    Raises:
+        RedisError: the server does not answer.
+    """
+    try:
+        policy = client.info("memory").get("maxmemory_policy", "noeviction")
+    except redis.ResponseError:  # the user may not ask
+        return ""
+    if policy == "noeviction":
+        return ""
+    return (
+        f"maxmemory-policy is {policy}: a full server deletes fences, items and tasks by itself; set "
+        "it to noeviction"
+    )
+
+
 def make_consumer_group(client: "redis.Redis", stream: str, group: str) -> None:
     """Create the stream and its consumer group if they are missing; existing ones stay.
 

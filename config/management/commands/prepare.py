@@ -20,6 +20,8 @@ class Command(OwnCommand):
 
         Its password is PODFLEET_ADMIN_PASSWORD, or a generated one.
         """
+        if warning := preparing.warning_of_redis():
+            self.stderr.write(f"warning: REDIS_URL: {warning}")
         preparing.migrate()
         users = get_user_model()
         if users.objects.filter(is_superuser=True).exists():

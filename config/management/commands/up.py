@@ -34,6 +34,8 @@ class Command(OwnCommand):
             stack.stop_leftovers(settings.VAR_DIR)
             stack.write_pid(settings.VAR_DIR)
             preparing.ensure_services()
+            if warning := preparing.warning_of_redis():
+                self.stderr.write(f"warning: REDIS_URL: {warning}")
             preparing.migrate()
             web_port = stack.free_port(web_port, bind)
             flower_port = stack.free_port(flower_port, bind)

@@ -1,5 +1,6 @@
 """How the web pages keep strangers out."""
 
+import io
 import os
 import subprocess
 import sys
@@ -10,15 +11,19 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django_celery_beat.models import PeriodicTask
+from structlog.testing import capture_logs
 
 from config.env import ROOT
 from fleet.models import Fleet, Tick
 from fleet.tick import ticking
+from pods.agent_redis import redis_users
 from pods.base.clock import utcnow
-from tests.support.factories import a_fleet
+from pods.base.redis import redis_client
+from tests.support.factories import a_fleet, a_pod
 
 pytestmark = pytest.mark.django_db
 LOGIN = "/admin/login/"
@@ -102,6 +107,26 @@ def test_an_installation_is_ready_only_if_its_fleets_are_decided_on(
     assert (answer.status_code, answer.json()["ready"]) == (200 if ready else 503, ready)
     PeriodicTask.objects.update(enabled=False)  # an operator wants no decisions
     assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("policy", ["volatile-lru", "volatile-ttl", "allkeys-lfu"])
+def test_a_redis_that_deletes_keys_by_itself_is_not_ready(
+    client: Client, redis_url: str, policy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = redis_client(redis_url)
+    assert "redis" not in client.get("/readyz").json()["missing"]
+    server.config_set("maxmemory-policy", policy)
+    try:
+        answer = client.get("/readyz")
+        call_command("prepare", stdout=io.StringIO())
+        with capture_logs() as logs:
+            assert redis_users.pod_address(a_pod())
+    finally:
+        server.config_set("maxmemory-policy", "noeviction")
+    assert answer.status_code == 503
+    assert f"maxmemory-policy is {policy}" in answer.json()["missing"]["redis"]
+    assert "set it to noeviction" in capsys.readouterr().err
+    assert [entry["event"] for entry in logs] == ["redis_may_delete_fences"]
 
 
 @pytest.mark.fault(70)
