@@ -13,6 +13,7 @@ from config import embedded, menu
 from config.env import ROOT, env
 from config.logs import logging_config
 from config.secrets import kept_secret
+from pods.base import redis_address
 
 ENV = env()
 BASE_DIR = ROOT
@@ -147,7 +148,7 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # Celery. Every task is idempotent, so late acknowledgement and redelivery are harmless.
 # A task that must not be late (a tick) is sent with `expires`.
-CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_URL, CELERY_BROKER_USE_SSL = redis_address.for_celery(REDIS_URL)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SERIALIZER = "json"

@@ -1,8 +1,9 @@
 """Addresses of Redis servers: which words they may have, and what each word means."""
 
 import re
+import ssl
 from collections.abc import Callable, Collection, Mapping
-from typing import Final
+from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 SCHEMES: Final = ("redis", "rediss", "unix")
@@ -11,6 +12,11 @@ LIST: Final = re.compile(r"[;,]\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 CERT_REQS: Final = {
     **{word: word for word in ("required", "optional", "none")},
     **{f"cert_{word}": word for word in ("required", "optional", "none")},
+}
+VERIFY_MODES: Final = {
+    "required": ssl.CERT_REQUIRED,
+    "optional": ssl.CERT_OPTIONAL,
+    "none": ssl.CERT_NONE,
 }
 CELERYS: Final = frozenset(
     {
@@ -58,6 +64,26 @@ def usable(address: str) -> str:
         return _written(parts, words)
     except ValueError:
         return address
+
+
+def for_celery(address: str) -> tuple[str, dict[str, Any] | None]:
+    """The broker's address and its TLS options, so that Celery verifies as strictly as redis-py.
+
+    Without options of its own Celery checks no certificate, and from an address it takes no other
+    words than those of TLS. None: the connection is not encrypted.
+    """
+    parts = urlsplit(address)
+    if parts.scheme == "unix":
+        return address, None
+    bare = parts._replace(query="").geturl()
+    if parts.scheme != "rediss":
+        return bare, None
+    words = dict(parse_qsl(parts.query))
+    options: dict[str, Any] = {n: v for n, v in words.items() if n.startswith("ssl_")}
+    options["ssl_cert_reqs"] = VERIFY_MODES[words.get("ssl_cert_reqs", "required")]
+    if "ssl_check_hostname" in words:
+        options["ssl_check_hostname"] = words["ssl_check_hostname"] == "true"
+    return bare, options
 
 
 def check_one(address: str) -> None:
