@@ -12,8 +12,13 @@ MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def as_kept(hourly_usd: Decimal) -> Decimal:
-    """A price as rows keep it. One with more digits would look new at each reading."""
+    """A price as rows keep it. One with more digits would look new at each reading.
+
+    A price above 0 never becomes 0: what bills must not look free.
+    """
     kept = hourly_usd.quantize(MICRO_USD, rounding=ROUND_HALF_UP)
+    if hourly_usd > 0:
+        kept = max(kept, MICRO_USD)
     return hourly_usd if kept == hourly_usd else kept
 
 

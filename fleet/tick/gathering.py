@@ -58,8 +58,7 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
     `renew` also tells the agents that a manager lives. A tick renews; a preview does not.
     """
     depth, unknown_because = measure(fleet)
-    billable = Pod.objects.filter(fleet=fleet).billable().order_by("pk")
-    pods = list(billable.select_related("account").defer("account__offers"))
+    pods = _billable_pods(fleet)
     beats, heard = _beats(pods, renew=renew)
     limits = Limits.get()
     plain = _plain_consumers(pods, beats) if heard else {}
@@ -98,6 +97,11 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
         last_tick_at=ticks[0][0] if ticks else None,
         limits_version=limits.version,
     )
+
+
+def _billable_pods(fleet: Fleet) -> list[Pod]:
+    rows = Pod.objects.filter(fleet=fleet).billable().order_by("pk")
+    return list(rows.select_related("account").defer("account__offers"))
 
 
 def measure(fleet: Fleet) -> tuple[Depth | None, str]:

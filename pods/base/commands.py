@@ -1,7 +1,6 @@
 """The base class of our commands, and how they word what is wrong."""
 
 import sys
-from argparse import ArgumentTypeError
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import Any, Final
@@ -10,7 +9,6 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, models
 
-HIGHEST_PORT: Final = 65_535
 # The words by which SQLite and PostgreSQL say what an operator can mend, and the advice on each.
 DATABASE_ADVICE: Final = (
     (
@@ -82,17 +80,6 @@ def database_advice(error: DatabaseError) -> str | None:
         if any(word in words for word in known):
             return f"{advice} ({said})"
     return None
-
-
-def port(text: str) -> int:
-    """A port that a person typed; 0: any free port.
-
-    Raises:
-        ArgumentTypeError: it is not a port.
-    """
-    if not (text.isascii() and text.isdigit() and int(text) <= HIGHEST_PORT):
-        raise ArgumentTypeError(f"{text!r} is not a port; give a number from 0 to {HIGHEST_PORT}")
-    return int(text)
 
 
 def error_lines(error: ValidationError, model: type[models.Model] | None = None) -> list[str]:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from pods.base.commands import port
+from pods.base.ports import port
 from pods.emulators.backing import AgentProcesses
 from pods.emulators.base import Backing, Clock, Emulator, Server, wall_clock
 from pods.emulators.runpod import RunPodEmulator

@@ -68,7 +68,7 @@ VENDORS_QUEUE_SECRETS: Final = (
         before='"expire_seconds": max(1, period - 1) if period > 1 else 1',
         after='"expire_seconds": None',
         tests=(
-            "tests/integration/fleet/tick/test_ticking.py::"
+            "tests/integration/fleet/tick/test_scheduling.py::"
             "test_a_fleets_schedule_is_made_once_and_then_only_operators_change_it",
         ),
     ),

@@ -9,7 +9,8 @@ from django.core.management.base import CommandError
 
 from config import preparing, stack
 from config.env import env
-from pods.base.commands import OwnCommand, port
+from pods.base.commands import OwnCommand
+from pods.base.ports import port
 
 
 class Command(OwnCommand):

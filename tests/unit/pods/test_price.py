@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pods.price import cost_micros, cost_usd, exact_seconds, usd_per_item, usd_per_million
+from pods.price import (
+    as_kept,
+    cost_micros,
+    cost_usd,
+    exact_seconds,
+    usd_per_item,
+    usd_per_million,
+)
 
 
 def test_time_costs_its_share_of_the_hourly_price_and_never_less_than_zero() -> None:
@@ -54,3 +61,11 @@ def test_a_million_items_cost_a_million_times_one_item() -> None:
 def test_the_price_of_an_item_is_unknown_without_a_rate() -> None:
     assert usd_per_item(Decimal(1), None) is usd_per_item(Decimal(1), 0.0) is None
     assert usd_per_million(Decimal(1), None) is None
+
+
+@pytest.mark.parametrize(
+    ("usd", "kept"),
+    [("0", "0"), ("4.9E-7", "0.000001"), ("0.34", "0.34"), ("0.1234565", "0.123457")],
+)
+def test_a_price_is_kept_to_a_millionth_and_never_becomes_free(usd: str, kept: str) -> None:
+    assert as_kept(Decimal(usd)) == Decimal(kept)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,11 +15,12 @@ from django.urls import reverse
 from fleet.alerts import delivering
 from fleet.models import Channel, Limits, Tick
 from pods import lifecycle
+from pods.base import clock
 from pods.base.clock import utcnow
 from pods.models import Pod, PriceSegment
 from pods.states import DRAINING, LOST, READY, TERMINATED
 from tests.support.admin_pages import a_user
-from tests.support.factories import a_fleet, a_pod, an_alert, hours
+from tests.support.factories import NOON, a_fleet, a_pod, an_alert, hours
 
 pytestmark = pytest.mark.django_db
 PODS = "admin:pods_pod_changelist"
@@ -44,6 +46,13 @@ def billed(pod: Pod, usd: str, ago: timedelta, lasted: timedelta | None = None) 
         segment.until = since + lasted
         segment.cost_micros = int(segment.cost_usd(segment.until) * 1_000_000)
         segment.save()
+
+
+@pytest.fixture
+def noon() -> Iterator[None]:
+    """Noon, so that an hour of spending never lies in two days."""
+    with clock.use(lambda: NOON):
+        yield
 
 
 def shown(page: Any) -> list[str]:
@@ -233,7 +242,9 @@ def test_the_preview_of_a_tick_shows_its_decision_and_changes_nothing(
     assert (pod.state, Tick.objects.count()) == ("ready", 0)
 
 
-def test_the_spending_is_shown_by_fleet_and_day_and_can_be_downloaded(viewer: Client) -> None:
+def test_the_spending_is_shown_by_fleet_and_day_and_can_be_downloaded(
+    viewer: Client, noon: None
+) -> None:
     fleet = a_fleet(name="emb")
     pod = a_pod(fleet, READY, gpu_type="=L4", done=1_000_000)
     billed(pod, "2", hours(47), lasted=hours(1))

@@ -9,7 +9,6 @@ import pytest
 import redis
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
-from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from benchmarks.tick import fill, round_trips
 from fleet import operating
@@ -18,7 +17,7 @@ from fleet.items.room import Room
 from fleet.models import Fleet, Lease, Limits, Tick
 from fleet.operating import EditedMeanwhile
 from fleet.pages.status import status_of
-from fleet.tick import requesting, scheduling, ticking
+from fleet.tick import requesting, ticking
 from fleet.tick.recording import replayed
 from pods.accounts import connecting
 from pods.agent.protocol import AgentState, Heartbeat, Keys
@@ -312,46 +311,6 @@ def test_a_disabled_or_failing_account_is_not_rented_from(fleet: Fleet, redis_ur
     assert "paused after failures" in tick(fleet).sentence
     Account.objects.update(open_until=None, offers=[])
     assert "no account of the fleet has an offer now" in tick(fleet).sentence
-
-
-def test_a_fleets_schedule_is_made_once_and_then_only_operators_change_it(fleet: Fleet) -> None:
-    fleet.refresh_from_db()
-    task = PeriodicTask.objects.get(name="tick emb")
-    assert (task.task, task.args) == ("fleet.tick", f"[{fleet.pk}]")
-    assert task.expire_seconds is not None
-    assert task.expire_seconds < fleet.tick_period.total_seconds()
-    scheduling.keep_schedule(fleet, every=timedelta(seconds=3))
-    fleet = Fleet.objects.get(pk=fleet.pk)
-    scheduling.keep_schedule(fleet)  # every save of the fleet calls it
-    assert fleet.tick_period == timedelta(seconds=3)
-    assert {t.name for t in PeriodicTask.objects.exclude(expire_seconds=None)} >= {
-        "sweep",
-        "nudge",
-        "reconcile",
-        "survey",
-        "tick emb",
-    }
-
-
-def test_a_renamed_fleet_keeps_its_task_and_the_old_name_is_free(fleet: Fleet) -> None:
-    first = PeriodicTask.objects.get(name="tick emb")
-    operating.edit(Fleet.objects.get(pk=fleet.pk), {"name": "texts"}, by="ann")
-    assert PeriodicTask.objects.get(pk=first.pk).name == "tick texts"
-    # As fleets were renamed before: the task kept the old name.
-    PeriodicTask.objects.filter(pk=first.pk).update(name="tick emb")
-    other = a_fleet(name="emb", accounts=list(fleet.accounts.all()))
-    assert other.schedule_id != first.pk
-    tasks = PeriodicTask.objects.filter(task="fleet.tick")
-    assert {t.args for t in tasks} == {f"[{fleet.pk}]", f"[{other.pk}]"}
-    operating.edit(Fleet.objects.get(pk=fleet.pk), {"max_instances": 2}, by="ann")
-    assert PeriodicTask.objects.get(pk=first.pk).name == "tick texts"
-
-
-def test_two_equal_intervals_in_the_table_cause_no_error(fleet: Fleet) -> None:
-    for _ in range(2):
-        IntervalSchedule.objects.create(every=7, period=IntervalSchedule.SECONDS)
-    scheduling.keep_schedule(Fleet.objects.get(pk=fleet.pk), every=timedelta(seconds=7))
-    assert Fleet.objects.get(pk=fleet.pk).tick_period == timedelta(seconds=7)
 
 
 @pytest.mark.parametrize(
