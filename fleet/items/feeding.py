@@ -10,11 +10,11 @@ import redis
 from fleet.items.files import ItemFile
 from fleet.items.progress import AnotherFeeder, Batch, Bookmark, Bookmarks
 from fleet.items.room import Room
-from fleet.items.source import BadInput, Fields, Position, Source
+from fleet.items.source import BadInput, BadItem, Fields, LeftOut, Position, Source
 from fleet.items.tables import SUFFIX, ItemTable
 from pods.base.redis import make_consumer_group
 
-__all__ = ["AnotherFeeder", "BadInput", "Fed", "enqueue"]
+__all__ = ["AnotherFeeder", "BadInput", "BadItem", "Fed", "enqueue"]
 
 # A batch blocks the server while it is added (docs/reference/feeding.md has the times).
 BATCH_ITEMS: Final = 500
@@ -31,6 +31,8 @@ class Fed:
     total: int  # items in all sources
     added: int  # by this call; former calls added the rest
     files: int
+    skipped: int = 0  # bad items that this call left out
+    bad: Sequence[str] = ()  # the messages of the first ones
 
 
 def enqueue(
@@ -42,6 +44,7 @@ def enqueue(
     progress: Callable[[int, int], None] | None = None,
     again: bool = False,
     max_length: int | None = None,
+    skip_bad: bool = False,
 ) -> Fed:
     """Add every item of the sources that is not on the stream yet; make stream and group if missing.
 
@@ -52,10 +55,10 @@ def enqueue(
     is called with the number of items, and of bytes (rows of a table or a query), that are on the
     stream. With `max_length` the stream never holds more entries than that: entries that every group
     has acknowledged are cut off, and the other items wait for room, but count as backlog.
+    With `skip_bad` lines and rows that are not items are left out and counted.
 
     Raises:
-        BadInput: a source cannot be read as items. Nothing was added; but if a later row of a query is
-            bad, the rows before it were added.
+        BadInput: a source cannot be read as items; the message says how many items were added.
         AnotherFeeder: another call is adding the same source.
         RedisError: the server does not answer; the next call continues here.
     """
@@ -63,8 +66,8 @@ def enqueue(
     opened = {s.known_as: s for s in map(_opened, sources)}
     before = dict(zip(opened, bookmarks.of(list(opened)) if opened else (), strict=True))
     plan = _plan(bookmarks.run, opened, before, again=again)
-    for source in opened.values():
-        source.check()
+    left_out = LeftOut()
+    _check(opened.values(), left_out if skip_bad else None)
     room = None if max_length is None else _Throttle(client, stream, max_length, opened.values())
     make_consumer_group(client, stream, group)
     _name_files(bookmarks, opened.values(), plan)
@@ -72,18 +75,43 @@ def enqueue(
         bookmarks.take_over([(name, before[name], plan[name]) for name in opened])
     items = sent = added = 0
     for name, source in opened.items():
-        start = source.position
-        for reached in _feed(bookmarks, source, plan[name], room):
-            if progress is not None:
-                progress(items + reached.items, sent + reached.offset)
+        before_it, start = added, source.position
+        try:
+            for reached in _feed(bookmarks, source, plan[name], room):
+                added = before_it + reached.items - start.items
+                if progress is not None:
+                    progress(items + reached.items, sent + reached.offset)
+        except BadInput as exc:
+            exc.args = (f"{exc}; {added:,} items were added before",)
+            raise
         items, sent = items + source.position.items, sent + source.position.offset
-        added += source.position.items - start.items
     if room is not None:
         room.leave()
     if progress is not None:
         progress(items, sent)
     files = sum(source.path is not None for source in opened.values())
-    return Fed(total=items, added=added, files=files)
+    return Fed(
+        total=items,
+        added=added,
+        files=files,
+        skipped=left_out.count,
+        bad=tuple(left_out.messages),
+    )
+
+
+def _check(sources: Iterable[Source], left_out: LeftOut | None) -> None:
+    """Check all sources before the first item is added.
+
+    Raises:
+        BadInput: a source cannot be read as items; nothing was added.
+    """
+    for source in sources:
+        source.left_out = left_out
+        try:
+            source.check()
+        except BadInput as exc:
+            exc.args = (f"{exc}; nothing was added",)
+            raise
 
 
 def _opened(source: Path | Source) -> Source:

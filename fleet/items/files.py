@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from fleet.items.source import BadInput, Fields, Position
+from fleet.items.source import BadInput, BadItem, Fields, LeftOut, Position
 from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD, ITEM_REPLY_TO
 
 SUFFIXES: Final = (".txt", ".jsonl")
@@ -39,6 +39,7 @@ class ItemFile:
         self.path, self.name = path, name or path.name
         self.label, self.known_as = str(path), known_as(path)
         self._longest_line = longest_line
+        self.left_out: LeftOut | None = None
         self._hash, self._offset, self._lines, self._items = _digest(), 0, 0, 0
         self._json = path.suffix.lower() == ".jsonl"
         if not path.exists():
@@ -93,9 +94,9 @@ class ItemFile:
         """Read the lines that are left; `position` stays the same.
 
         Raises:
-            BadInput: a line is not an item.
+            BadItem: a line is not an item, and bad items are not left out.
         """
-        if self._json:
+        if self._json and self.left_out is None:
             for _ in ItemFile.__iter__(self._twin()):
                 pass
 
@@ -110,32 +111,47 @@ class ItemFile:
         """Yield the items that are left, without blank lines. `position` moves with each."""
         with self.path.open("rb") as file:
             file.seek(self._offset)
-            while raw := self._line(file):
-                self._hash.update(raw)
-                self._offset += len(raw)
+            while raw := file.readline(self._longest_line + 1):
+                self._pass(raw)
                 self._lines += 1
-                line = raw.rstrip(b"\r\n")
-                if self._lines == 1:
-                    line = line.removeprefix(UTF8_MARK)
-                if line.strip():
+                try:
+                    item = self._checked_item(raw)
+                except BadItem as exc:
+                    if self.left_out is None:
+                        raise
+                    self.left_out.add(exc)
+                    self._pass_rest(raw, file)
+                    continue
+                if item is not None:
                     self._items += 1
-                    yield self._item(line)
+                    yield item
+
+    def _pass(self, raw: bytes) -> None:
+        self._hash.update(raw)
+        self._offset += len(raw)
+
+    def _pass_rest(self, raw: bytes, file: BinaryIO) -> None:
+        """Read the rest of a line of which only the beginning was read."""
+        while raw and not raw.endswith(b"\n"):
+            raw = file.readline(self._longest_line + 1)
+            self._pass(raw)
+
+    def _checked_item(self, raw: bytes) -> Fields | None:
+        """The item of a line; None if the line is blank."""
+        if len(raw) > self._longest_line:
+            raise self._bad(f"longer than {self._longest_line:,} bytes; end each item's line")
+        line = raw.rstrip(b"\r\n")
+        if self._lines == 1:
+            line = line.removeprefix(UTF8_MARK)
+        return self._item(line) if line.strip() else None
 
     def _twin(self) -> "ItemFile":
         twin = ItemFile(self.path, name=self.name, longest_line=self._longest_line)
         twin._offset, twin._lines, twin._items = self._offset, self._lines, self._items
         return twin
 
-    def _line(self, file: BinaryIO) -> bytes:
-        raw = file.readline(self._longest_line + 1)
-        if len(raw) > self._longest_line:
-            raise self._bad(
-                f"longer than {self._longest_line:,} bytes; end each item's line", self._lines + 1
-            )
-        return raw
-
-    def _bad(self, text: str, line: int | None = None) -> BadInput:
-        return BadInput(f"{self.path}:{line or self._lines}: {text}")
+    def _bad(self, text: str) -> BadItem:
+        return BadItem(f"{self.path}:{self._lines}: {text}")
 
     def _item(self, line: bytes) -> Fields:
         own_id = os.fsencode(self.name) + f":{self._lines}".encode()

@@ -13,7 +13,7 @@ import stamina
 
 from fleet.items.databases import Away, Database, database
 from fleet.items.rows import item_of, payload_column
-from fleet.items.source import BadInput, Fields, Position
+from fleet.items.source import BadInput, BadItem, Fields, LeftOut, Position
 
 # Each page is a new query for keys above the last one. Between two pages no transaction and no cursor
 # is open, so feeding may take weeks, and the database may restart meanwhile.
@@ -48,18 +48,20 @@ class ItemQuery:
         self.label = f"the query of {self._database.label}"
         known = json.dumps([self._database.identity, self._sql, key])
         self.known_as = "sql:" + hashlib.blake2b(known.encode(), digest_size=16).hexdigest()
-        self._rows, self._left = 0, 0
+        self._rows, self._items, self._left = 0, 0, 0
+        self.left_out: LeftOut | None = None
         self._after: Key | None = None
         self._names: list[str] = []
 
     @property
     def position(self) -> Position:
         """The end of the last row that was read."""
-        return Position(offset=self._rows, lines=self._rows, items=self._rows, after=self._after)
+        return Position(offset=self._rows, lines=self._rows, items=self._items, after=self._after)
 
     def go_to(self, position: Position) -> bool:
         """Continue at `position`; the rows before it are not read again."""
-        self._rows, self._after = position.offset, position.after
+        self._rows, self._items = position.offset, position.items
+        self._after = position.after
         return True
 
     def check(self) -> None:
@@ -84,8 +86,9 @@ class ItemQuery:
         for (found,) in self._answer(key, twice, *values):
             raise self._not_unique(found)
         [(self._left,)] = self._answer("count(*)", behind, *values)
-        for row in self._answer("*", f"{behind} ORDER BY {key} LIMIT 1", *values):
-            self._item(row, self._key_of(row))
+        if self.left_out is None:
+            for row in self._answer("*", f"{behind} ORDER BY {key} LIMIT 1", *values):
+                self._item(row, self._key_of(row))
 
     def count_left(self) -> int:
         """How many rows were left at the last `check`, less those read since."""
@@ -106,10 +109,12 @@ class ItemQuery:
                 for row in page:
                     key = self._key_of(row)
                     item = self._item(row, key)
-                    size += sum(map(len, item.values()))
                     self._rows, self._after = self._rows + 1, key
                     self._left = max(0, self._left - 1)
-                    yield item
+                    if item is not None:
+                        size += sum(map(len, item.values()))
+                        self._items += 1
+                        yield item
                 fitting = PAGE_BYTES * len(page) // max(size, 1)
                 limit = max(1, min(LARGEST_PAGE, 4 * limit, fitting))
         finally:
@@ -181,11 +186,18 @@ class ItemQuery:
             raise BadInput(f"{self.label}: {self._key} {key!r} is not UTF-8; {ADVICE}")
         return key
 
-    def _item(self, row: Row, key: Key) -> Fields:
+    def _item(self, row: Row, key: Key) -> Fields | None:
+        """The item of a row; None if the row is bad and was left out."""
         where = f"{self.label}, {self._key} {key!r}"
         own_id = str(key).encode()
         named = dict(zip(self._names, row, strict=True))
-        return item_of(named, payload=self._payload, own_id=own_id, where=where)
+        try:
+            return item_of(named, payload=self._payload, own_id=own_id, where=where)
+        except BadItem as exc:
+            if self.left_out is None:
+                raise
+            self.left_out.add(exc)
+            return None
 
 
 def _is_text(key: str) -> bool:

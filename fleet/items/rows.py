@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fleet.items.files import LONGEST_LINE
-from fleet.items.source import BadInput, Fields
+from fleet.items.source import BadInput, BadItem, Fields
 from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD, ITEM_REPLY_TO
 
 PAYLOADS: Final = (ITEM_PAYLOAD, "text")
@@ -31,7 +31,7 @@ def item_of(row: Mapping[str, Any], *, payload: str | None, own_id: bytes, where
     """The fields of an item. `own_id`: the id if the row gives none; `where`: for the message.
 
     Raises:
-        BadInput: a value cannot be written as text, bytes or JSON, or is longer than a line may be.
+        BadItem: a value cannot be written as text, bytes or JSON, or is longer than a line may be.
     """
     value = None if payload is None else row[payload]
     fields = {
@@ -40,7 +40,7 @@ def item_of(row: Mapping[str, Any], *, payload: str | None, own_id: bytes, where
     }
     for column, written in fields.items():
         if len(written) > LONGEST_LINE:
-            raise BadInput(f"{where}: {column} is longer than {LONGEST_LINE:,} bytes")
+            raise BadItem(f"{where}: {column} is longer than {LONGEST_LINE:,} bytes")
     reply_to = _plain(row.get(ITEM_REPLY_TO), ITEM_REPLY_TO, where)
     return {**fields, ITEM_REPLY_TO: reply_to} if reply_to else fields
 
@@ -65,7 +65,7 @@ def _written(value: object, column: str, where: str) -> bytes:
         )
         return text.encode("utf-8", ESCAPED)
     except (TypeError, ValueError, RecursionError) as exc:
-        raise BadInput(f"{where}: {column} cannot be written as JSON: {exc}") from exc
+        raise BadItem(f"{where}: {column} cannot be written as JSON: {exc}") from exc
 
 
 def _in_json(value: object) -> str:

@@ -1,15 +1,34 @@
 """The interface of item sources (files, tables, queries); reading continues where it last ended."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 Fields = dict[str, bytes]
+MESSAGES_KEPT: Final = 10
 
 
 class BadInput(ValueError):
     """A source cannot be read as items; the message says where, and what would be right."""
+
+
+class BadItem(BadInput):
+    """One line or row is not an item. A source that has a `left_out` leaves it out instead."""
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """How many bad items were left out, and the messages of the first ones."""
+
+    count: int = 0
+    messages: list[str] = field(default_factory=list)
+
+    def add(self, bad: BadItem) -> None:
+        """Count one more."""
+        self.count += 1
+        if self.count <= MESSAGES_KEPT:
+            self.messages.append(str(bad))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +48,7 @@ class Source(Protocol):
     label: str  # its name in messages
     known_as: str  # the name under which the server remembers it
     name: str  # the beginning of the ids of items that have no id of their own
+    left_out: LeftOut | None  # counts the bad items and leaves them out; None: the first one raises
 
     @property
     def path(self) -> Path | None:

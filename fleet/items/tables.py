@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from fleet.items.files import known_as
 from fleet.items.rows import item_of, payload_column
-from fleet.items.source import BadInput, Fields, Position
+from fleet.items.source import BadInput, BadItem, Fields, LeftOut, Position
 
 SUFFIX: Final = ".parquet"
 ROWS_AT_ONCE: Final = 1_000
@@ -27,7 +27,8 @@ class ItemTable:
         Raises:
             BadInput: the file is missing, or not a Parquet file.
         """
-        self.path, self.name, self._row = path, path.name, 0
+        self.path, self.name, self._row, self._items = path, path.name, 0, 0
+        self.left_out: LeftOut | None = None
         self.label, self.known_as = str(path), known_as(path)
         try:
             with pq.ParquetFile(path) as table:
@@ -43,25 +44,27 @@ class ItemTable:
     @property
     def position(self) -> Position:
         """The end of the last row that was read."""
-        return Position(offset=self._row, lines=self._row, items=self._row, digest=self._digest)
+        return Position(offset=self._row, lines=self._row, items=self._items, digest=self._digest)
 
     def go_to(self, position: Position) -> bool:
         """Continue at `position`; return False, at the start, if the file has changed."""
         if position.offset and position.digest != self._digest:
             return False
-        self._row = position.offset
+        self._row, self._items = position.offset, position.items
         return True
 
     def check(self) -> None:
         """Read the rows that are left; `position` stays the same.
 
         Raises:
-            BadInput: a row is not an item.
+            BadInput: a row is not an item, and bad items are not left out.
         """
-        before = self._row
+        if self.left_out is not None:
+            return
+        before = self._row, self._items
         for _ in self:
             pass
-        self._row = before
+        self._row, self._items = before
 
     def count_left(self) -> int:
         """How many items are left."""
@@ -74,7 +77,10 @@ class ItemTable:
                 for batch in table.iter_batches(ROWS_AT_ONCE, row_groups=self._groups(table)):
                     for row in self._rows_of(batch)[max(0, self._row - self._seen) :]:
                         self._row += 1
-                        yield self._item(row)
+                        item = self._item(row)
+                        if item is not None:
+                            self._items += 1
+                            yield item
                     self._seen += batch.num_rows
         except (pa.ArrowException, OSError) as exc:
             raise BadInput(f"{self.path}:{self._row + 1}: {exc}") from exc
@@ -98,10 +104,17 @@ class ItemTable:
             first += 1
         return list(range(first, table.num_row_groups))
 
-    def _item(self, row: dict[str, Any]) -> Fields:
+    def _item(self, row: dict[str, Any]) -> Fields | None:
+        """The item of a row; None if the row is bad and was left out."""
         own_id = f"{self.name}:{self._row}".encode("utf-8", "surrogateescape")
         where = f"{self.path}:{self._row}"
-        return item_of(row, payload=self._payload, own_id=own_id, where=where)
+        try:
+            return item_of(row, payload=self._payload, own_id=own_id, where=where)
+        except BadItem as exc:
+            if self.left_out is None:
+                raise
+            self.left_out.add(exc)
+            return None
 
 
 def _digest(path: Path, metadata: pq.FileMetaData) -> str:

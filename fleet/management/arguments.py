@@ -30,6 +30,11 @@ def add_source_arguments(parser: ArgumentParser) -> None:
         help="Enqueue finished files or a finished query once more; continue if that was "
         "interrupted.",
     )
+    parser.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="Leave lines and rows that are not items out, and say how many there were.",
+    )
     add_query_arguments(parser, files)
     add_feeding_arguments(parser)
 

@@ -28,6 +28,7 @@ from rich.progress import (
 from fleet.items import feeding
 from fleet.items.dead_letters import DeadLetters
 from fleet.items.queries import ItemQuery
+from fleet.items.source import BadItem
 from fleet.models import Backlog, Fleet
 from fleet.results import export as exporting
 from fleet.results import posting
@@ -104,12 +105,17 @@ def _enqueue(
             progress=tell,
             again=options.again,
             max_length=options.max_length,
+            skip_bad=options.skip_bad,
         )
     before = fed.total - fed.added
     known = f"; {before:,} were enqueued before" if before else ""
     if before and not fed.added:
         known += "; use --again to enqueue them once more"
     text = f"{fed.added:,} items enqueued on {fleet.stream}{known}"
+    if fed.skipped:
+        text += f"; {fed.skipped:,} bad ones were left out:"
+        shown = [*map(_shown, fed.bad), *(["…"] if fed.skipped > len(fed.bad) else [])]
+        text = "\n  ".join([text, *shown])
     stdout.write(json.dumps(asdict(fed)) if options.json else text)
 
 
@@ -230,6 +236,8 @@ def _progress(*columns: Any) -> Progress:
 def _errors() -> Iterator[None]:
     try:
         yield
+    except BadItem as exc:
+        raise CommandError(f"{exc}; mend it, or leave bad items out with --skip-bad") from exc
     except ResponseError as exc:
         text = str(exc).rpartition("caused error: ")[2].partition(" script: ")[0]
         raise CommandError(

@@ -127,7 +127,13 @@ def test_the_command_line_says_what_is_wrong_and_returns_the_right_status(
     assert installation.fleet("show", "emb")["depth"] == 0
     good = tmp_path / "good.jsonl"
     good.write_text('{"text": "one", "id": "x"}\n')
-    assert installation.fleet("enqueue", "emb", str(good)) == {"total": 1, "added": 1, "files": 1}
+    assert installation.fleet("enqueue", "emb", str(good)) == {
+        "total": 1,
+        "added": 1,
+        "files": 1,
+        "skipped": 0,
+        "bad": [],
+    }
     again = installation.cli("fleet", "enqueue", "--json", "emb", str(good))
     assert json.loads(again)["added"] == 0
     assert installation.fleet("show", "emb")["depth"] == 1

@@ -259,7 +259,13 @@ def test_the_command_prints_how_many_rows_went_onto_which_stream(
     words = ("enqueue", "emb", "--sql", DOCS, "--database-url-env", "DOCS_URL")
     assert run(*words) == f"300 items enqueued on {STREAM}\n"
     source.fill(1, first=301)
-    assert json.loads(run(*words, "--json")) == {"total": 301, "added": 1, "files": 0}
+    assert json.loads(run(*words, "--json")) == {
+        "total": 301,
+        "added": 1,
+        "files": 0,
+        "skipped": 0,
+        "bad": [],
+    }
     monkeypatch.setenv("FORCE_COLOR", "1")
     run(*words, "--again")
     assert "301/301" in capsys.readouterr().err

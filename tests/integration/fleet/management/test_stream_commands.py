@@ -39,6 +39,8 @@ def test_enqueue_prints_one_json_object_with_json(
         "total": 3,
         "added": 3,
         "files": 2,
+        "skipped": 0,
+        "bad": [],
     }
     assert ids(client, "tasks") == [*numbered("a.txt", 1, 2), "b.txt:1"]
     assert [group["name"] for group in client.xinfo_groups("tasks")] == [b"workers"]
