@@ -1,12 +1,14 @@
 """The processes of the whole stack on one machine, kept running by supervisord."""
 
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -222,15 +224,46 @@ def leftovers(var: Path) -> list[psutil.Process]:
     return found
 
 
-def write_pid(var: Path) -> None:
-    """Record which process runs this stack in the foreground."""
-    (var / "up.pid").write_text(f"{os.getpid()} {psutil.Process().create_time()}")
+class AlreadyRunning(Exception):
+    """Another process runs the stack of this folder; the message has its pid and its address."""
+
+
+@contextmanager
+def alone(var: Path) -> Iterator[Callable[[str], None]]:
+    """Be the only process that runs the stack of this folder; yield what records its address.
+
+    The kernel releases the lock however the process ends. So the stack that a killed run left can be
+    started again, and a running stack is never touched.
+
+    Raises:
+        AlreadyRunning: another process runs it.
+    """
+    var.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (var / "up.pid").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise AlreadyRunning(_running(file.name)) from exc
+
+        def record(address: str) -> None:
+            file.truncate(0)
+            file.write(f"{os.getpid()} {psutil.Process().create_time()} {address}".rstrip())
+            file.flush()
+
+        record("")
+        yield record
+
+
+def _running(path: str) -> str:
+    pid, _, rest = Path(path).read_text().partition(" ")
+    address = rest.partition(" ")[2] or "it is still starting"
+    return f"already running, pid {pid}, {address}; stop it with `make down` first"
 
 
 def end_up(var: Path, *, seconds: float = 2 * STOP_SECONDS) -> int:
     """Ask the `up` that runs this stack to stop, and wait; 1 if there was one, else 0."""
     try:
-        pid, _, began = (var / "up.pid").read_text().partition(" ")
+        pid, began, *_ = (var / "up.pid").read_text().split(" ", 2)
         process = psutil.Process(int(pid))
         if process.create_time() != float(began):
             return 0

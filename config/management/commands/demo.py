@@ -47,7 +47,11 @@ class Command(OwnCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Prepare, start, watch until all is done, verify, leave nothing running."""
+        """Prepare, start, watch until all is done, verify, leave nothing running.
+
+        Raises:
+            CommandError: a stack of this folder runs already, or the run failed.
+        """
         texts: Path | None = options["texts"]
         if texts is not None and not texts.is_dir():
             raise CommandError(
@@ -55,6 +59,14 @@ class Command(OwnCommand):
                 returncode=2,
             )
         self.console = Console(stderr=False)
+        try:
+            with stack.alone(settings.VAR_DIR) as record:
+                record("the demo")
+                self._run(texts)
+        except stack.AlreadyRunning as exc:
+            raise CommandError(str(exc)) from exc
+
+    def _run(self, texts: Path | None) -> None:
         programs = [*stack.workers(concurrency=env().worker_concurrency), stack.beat()]
         running = stack.Stack(settings.VAR_DIR, programs, cwd=settings.BASE_DIR)
         stack.until_asked_to_stop()

@@ -2,6 +2,7 @@
 
 import os
 from argparse import ArgumentParser
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -26,14 +27,24 @@ class Command(OwnCommand):
         parser.add_argument("--flower-port", type=port, default=env().flower_port)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Prepare, start, wait, stop."""
+        """Prepare, start, wait, stop.
+
+        Raises:
+            CommandError: the stack runs already, or it ended by itself.
+        """
+        try:
+            with stack.alone(settings.VAR_DIR) as record:
+                self._run(options, record)
+        except (stack.AlreadyRunning, stack.NoPort) as exc:
+            raise CommandError(str(exc)) from exc
+
+    def _run(self, options: dict[str, Any], record: Callable[[str], None]) -> None:
         bind = env().bind
         stack.until_asked_to_stop()
         web_port, flower_port = options["port"], options["flower_port"]
         running = stack.Stack(settings.VAR_DIR, [], cwd=settings.BASE_DIR)
         try:
             stack.stop_leftovers(settings.VAR_DIR)
-            stack.write_pid(settings.VAR_DIR)
             preparing.ensure_services()
             if warning := preparing.warning_of_redis():
                 self.stderr.write(f"warning: REDIS_URL: {warning}")
@@ -48,13 +59,12 @@ class Command(OwnCommand):
                 stack.beat(),
             ]
             running.start()
+            record(f"http://{bind}:{web_port}/admin/")
             self._greet(
                 f"http://{bind}:{web_port}", f"http://{bind}:{flower_port}", user, password_file
             )
             stack.wait_while(running.alive, seconds=float("inf"), step=0.5)
             raise CommandError(f"the stack ended; see {running.log_dir}/supervisord.log")
-        except stack.NoPort as exc:
-            raise CommandError(str(exc)) from exc
         except stack.Interrupted:
             self.stdout.write("stopping …")
         finally:

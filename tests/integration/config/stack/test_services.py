@@ -102,7 +102,7 @@ def test_down_stops_the_processes_that_a_killed_up_left(
 
 @pytest.mark.timeout(120)
 @pytest.mark.takes(30)
-def test_down_ends_an_up_in_another_terminal(installation: Installation) -> None:
+def test_a_second_up_is_refused_and_down_ends_the_first_one(installation: Installation) -> None:
     command = [sys.executable, "manage.py", "up", "--port", "0", "--flower-port", "0"]
     up = subprocess.Popen(
         command, env=installation.env, cwd=ROOT, stdout=subprocess.PIPE, text=True, bufsize=1
@@ -110,6 +110,12 @@ def test_down_ends_an_up_in_another_terminal(installation: Installation) -> None
     try:
         assert up.stdout is not None
         assert "admin" in up.stdout.readline()
+        before = {process.pid for process in stack.leftovers(installation.var)}
+        for second in ("up", "demo"):
+            refused = installation.cli(second, status=1)
+            assert f"already running, pid {up.pid}, http://127.0.0.1:" in refused
+        assert before <= {process.pid for process in stack.leftovers(installation.var)}
+        assert up.poll() is None
         installation.cli("down")
         assert up.wait(patience(30)) == 0
         assert stack.leftovers(installation.var) == []
