@@ -120,7 +120,11 @@ def fill(console: Console, *, pods: int, samples: int) -> None:
     """Make the fleets with their pods, decisions and samples."""
     for n in range(FLEETS):
         fleet = operating.create_fleet(
-            f"bench-{n}", by="bench", handler="pods.agent.handlers.pace:sleep", max_instances=500
+            f"bench-{n}",
+            by="bench",
+            stream=f"bench-{n}",
+            handler="pods.agent.handlers.pace:sleep",
+            max_instances=500,
         )
         fill_pods(fleet, pods // FLEETS)
         ticking.tick_fleet(fleet.pk)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import redis
 from django.conf import settings
@@ -19,6 +20,7 @@ from pods.base.redis import make_consumer_group, redis_client
 from pods.models import Account
 
 LOCAL: Final = "local"
+PORTS: Final = {"redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671}
 # The fields that `set` and the forms may change; the software writes the others.
 EDITABLE: Final = tuple(
     f.name
@@ -91,7 +93,57 @@ def check(fleet: Fleet, accounts: Sequence[Account] | None = None) -> None:
         ValidationError: with a message for each field that is wrong.
     """
     fleet.full_clean(exclude=["schedule"])
+    refuse_shared_stream(fleet)
     check_supply(fleet, list(fleet.accounts.all()) if accounts is None else accounts)
+
+
+def refuse_shared_stream(fleet: Fleet) -> None:
+    """Refuse a fleet whose pods would take the items of another fleet's pods.
+
+    Fleets that share a backlog since an older version can be edited; only their backlog cannot become
+    that of another fleet.
+
+    Raises:
+        ValidationError: another fleet drains the same backlog; the message names it.
+    """
+    drained = _drained(fleet)
+    before = Fleet.objects.filter(pk=fleet.pk).first()
+    if before is not None and _drained(before) == drained:
+        return
+    others = Fleet.objects.exclude(pk=fleet.pk).filter(backlog=fleet.backlog, stream=fleet.stream)
+    other = next((o for o in others.order_by("pk") if _drained(o) == drained), None)
+    if other is None:
+        return
+    if fleet.backlog == Backlog.REDIS_STREAM:
+        text = (
+            f"the fleet {other.name} drains the stream {fleet.stream} with the group {fleet.group}, so "
+            "each item would go to the handler of one or the other; give this fleet a stream of its "
+            "own, or a group of its own if it is to get every item too"
+        )
+    else:
+        text = (
+            f"the fleet {other.name} drains the queue {fleet.stream} of this broker, so each task "
+            "would go to one or the other; give this fleet a queue of its own"
+        )
+    raise ValidationError({"stream": text})
+
+
+def _drained(fleet: Fleet) -> tuple[str, ...]:
+    """What tells a backlog from others: its kind, server, name and group. The user does not matter."""
+    group = fleet.group if fleet.backlog == Backlog.REDIS_STREAM else ""
+    return (fleet.backlog, _place(fleet.backlog_url or settings.REDIS_URL), fleet.stream, group)
+
+
+def _place(address: str) -> str:
+    """The server and the database of an address, without its user."""
+    try:
+        url = urlsplit(address)
+        port = url.port or PORTS.get(url.scheme, 0)
+    except ValueError:  # its own field says so
+        return address
+    host = "127.0.0.1" if url.hostname == "localhost" else url.hostname or ""
+    database = url.path.strip("/") or ("0" if url.scheme in {"redis", "rediss"} else "")
+    return f"{host}:{port}/{database}?{url.query}"
 
 
 def check_supply(fleet: Fleet, accounts: Sequence[Account]) -> None:

@@ -1,7 +1,8 @@
 """Fleets, limits and overrides in the admin: an edit is in force from the next tick."""
 
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django import forms
 from django.contrib import admin, messages
@@ -22,6 +23,7 @@ from pods.base.typed_json import FORM_FIELDS
 from pods.models import Pod
 from pods.states import ENDED
 
+DRAINED: Final = ("backlog", "backlog_url", "stream", "group")  # they tell a backlog from others
 MODE_LABELS = {"running": "success", "paused": "warning", "stop_all": "danger"}
 
 
@@ -66,14 +68,22 @@ class FleetForm(ModelForm):  # type: ignore[type-arg]
                     "look at what changed, and then make your edit."
                 )
         asked = Fleet(
-            image=cleaned.get("image") or "", offer_query=cleaned.get("offer_query") or {}
+            pk=self.instance.pk,
+            image=cleaned.get("image") or "",
+            offer_query=cleaned.get("offer_query") or {},
+            **{name: cleaned.get(name) or "" for name in DRAINED},
         )
+        self._check(operating.check_supply, asked, cleaned.get("accounts") or ())
+        self._check(operating.refuse_shared_stream, asked)
+        return cleaned
+
+    def _check(self, rule: Callable[..., None], *values: Any) -> None:
+        """Show what a rule refuses at its field, unless the field shows an error already."""
         try:
-            operating.check_supply(asked, cleaned.get("accounts") or ())
+            rule(*values)
         except ValidationError as exc:
             for name in exc.error_dict.keys() - self.errors.keys():
                 self.add_error(name, exc.error_dict[name])
-        return cleaned
 
 
 @admin.register(Fleet)

@@ -38,6 +38,15 @@ def test_a_fleet_without_an_image_gets_no_vendors_account(root: Client) -> None:
     assert list(fleet.accounts.all()) == [vendor]
 
 
+def test_a_fleet_cannot_take_over_the_stream_of_another(root: Client) -> None:
+    one, two = a_fleet(stream="mine"), a_fleet(stream="yours")
+    answer = root.post(page_of(two), {**fields_of(two), "stream": "mine"})
+    assert answer.status_code == 200
+    assert f"the fleet {one.name} drains the stream mine" in errors_of(answer)["stream"][0]
+    two.refresh_from_db()
+    assert two.stream == "yours"
+
+
 def test_the_history_of_an_edit_has_the_fields_and_the_operator(root: Client) -> None:
     fleet = a_fleet()
     sent = {**fields_of(fleet), "max_instances": "7", "spawn_per_tick": "2"}
