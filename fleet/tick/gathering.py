@@ -225,14 +225,18 @@ def _pod_facts(
 
 
 def _proven(fleet: Fleet, pods: Sequence[Pod], working: set[int]) -> bool:
-    """Whether the fleet's template has acknowledged an item; remember it on the fleet's row."""
+    """Whether the fleet's template has acknowledged an item; `remember_proven` keeps it."""
     wanted = template_hash(fleet)
-    if fleet.proven_template == wanted:
-        return True
-    if any(p.template_hash == wanted and (p.done or p.pk in working) for p in pods):
+    return fleet.proven_template == wanted or any(
+        p.template_hash == wanted and (p.done or p.pk in working) for p in pods
+    )
+
+
+def remember_proven(fleet: Fleet, gathered: Gathered) -> None:
+    """Keep on the fleet's row that its template has acknowledged an item. Only a tick calls this."""
+    wanted = template_hash(fleet)
+    if gathered.seen.proven and fleet.proven_template != wanted:
         Fleet.objects.filter(pk=fleet.pk).update(proven_template=wanted)
-        return True
-    return False
 
 
 def _peers(pods: Sequence[Pod]) -> int:

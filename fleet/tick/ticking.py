@@ -46,6 +46,7 @@ def tick_fleet(fleet_id: int) -> Decision | None:
         return None
     try:
         gathered = gathering.gather(fleet, utcnow(), renew=True)
+        gathering.remember_proven(fleet, gathered)
         decision = decide(gathered.seen, gathered.policy)
         _write(fleet, token, gathered, decision, began)
     except Overtaken as exc:
