@@ -162,7 +162,7 @@ class RunPodState:
     cost_kept_when_exited: bool = True
     full_hosts: set[str] = field(default_factory=set)  # pods whose host has no free GPU
     backing: Backing | None = None
-    seed: int = 0
+    seed: int | None = 0  # None: ids that no former emulator gave
     pods: dict[str, Pod] = field(default_factory=dict)
     bill: Bill = field(default_factory=Bill)
     _random: random.Random = field(init=False)

@@ -4,6 +4,7 @@ import argparse
 import json
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -33,7 +34,7 @@ class Wishes:
 def _runpod(wishes: Wishes) -> Emulator:
     third = wishes.boot_seconds / 3
     boot = Boot(provisioning=third, starting=third, pulling=third)
-    state = RunPodState(clock=wishes.clock, boot=boot, backing=wishes.backing)
+    state = RunPodState(clock=wishes.clock, boot=boot, backing=wishes.backing, seed=None)
     return RunPodEmulator(state, keys=wishes.keys)
 
 
@@ -41,10 +42,23 @@ def _vastai(wishes: Wishes) -> Emulator:
     third = timedelta(seconds=wishes.boot_seconds / 3)
     pace = Pace(provisioning=third, loading=third, creating=third)
     emulator = VastaiEmulator(
-        clock=wishes.clock, pace=pace, keys=wishes.keys, backing=wishes.backing
+        clock=wishes.clock,
+        pace=pace,
+        keys=wishes.keys,
+        backing=wishes.backing,
+        first_id=_unused_id(),
     )
     stock(emulator.market)
     return emulator
+
+
+def _unused_id() -> int:
+    """A number above every number that a former emulator gave: the time in microseconds.
+
+    An emulator forgets its machines when it ends. A machine with the id of a forgotten one would be
+    refused by the rows of that one.
+    """
+    return time.time_ns() // 1000
 
 
 # A boot of a day shows nothing that a shorter one does not.

@@ -18,7 +18,7 @@ from pods.emulators.vastai_rows import (
     ordered,
     page_of,
 )
-from pods.emulators.vastai_state import Market
+from pods.emulators.vastai_state import FIRST_ID, Market
 
 # Requests of one key in so many seconds, by endpoint: `x-rate-limit` in Vast.ai's files.
 Limit = tuple[int, float]
@@ -75,9 +75,12 @@ class VastaiEmulator:
         keys: set[str] | None = None,
         limits: Mapping[str, Limit] | None = None,
         backing: Backing | None = None,
+        first_id: int = FIRST_ID,
     ) -> None:
         """`limits`: requests of a key in so many seconds, by endpoint. VENDOR_LIMITS are Vast.ai's."""
-        self.market = Market(clock=clock, pace=pace, credit=credit, backing=backing)
+        self.market = Market(
+            clock=clock, pace=pace, credit=credit, backing=backing, first_id=first_id
+        )
         self.quirks = Quirks()
         self.keys = keys
         self.limits = dict(limits or {})

@@ -14,6 +14,7 @@ from pods.emulators.vastai_contracts import Contract, Pace, Refusal, Slot, gone_
 
 HOUR: Final = Decimal(3600)
 DELETED_AFTER_END: Final = timedelta(hours=48)
+FIRST_ID: Final = 28_471_022
 NEVER: Final = timedelta(days=36_500)
 
 
@@ -30,6 +31,7 @@ class Market:
         pace: Pace | None = None,
         credit: Decimal = Decimal(100),
         backing: Backing | None = None,
+        first_id: int = FIRST_ID,
     ) -> None:
         self.clock, self.pace, self.backing = clock, pace or Pace(), backing
         self.credit = credit
@@ -39,7 +41,7 @@ class Market:
         self.bill = Bill()
         self._now = clock()
         self._spent, self._rate, self._spent_until = Decimal(0), Decimal(0), self._now
-        self._ids = itertools.count(28_471_022, 7)
+        self._ids = itertools.count(first_id, 7)
         self._order = itertools.count()
         self._plans: list[tuple[datetime, int, Callable[[], None]]] = []
 

@@ -4,7 +4,9 @@ import json
 import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,8 +14,10 @@ from config.env import ROOT
 from pods.emulators.base import Server, wall_clock
 from pods.emulators.runpod import RunPodEmulator
 from pods.emulators.runpod_state import RunPodState
-from pods.emulators.serving import CannotServe, add_arguments, serve
+from pods.emulators.serving import VENDORS, CannotServe, Wishes, add_arguments, serve
 from tests.support.programs import command
+
+FACTS: Any = {"label": "a", "image": "i", "args": [], "env": {}, "disk": Decimal(8)}
 
 
 def parsed(*arguments: str) -> Namespace:
@@ -55,6 +59,19 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CannotServe, match=r"--agents: the folder .* cannot be made"):
         serve(parsed("--agents", str(tmp_path / "file" / "logs")))
+
+
+def test_a_restarted_emulator_gives_no_id_again() -> None:
+    wishes = Wishes(clock=wall_clock(), boot_seconds=0, keys=None, backing=None)
+    given: list[object] = []
+    for _ in range(3):  # each forgets the machines of the one before it
+        runpod: Any = VENDORS["runpod"](wishes)
+        state = runpod.state
+        given += [state.create({"gpu": {"id": state.catalog[0].id}}).id for _ in range(3)]
+        vastai: Any = VENDORS["vastai"](wishes)
+        slots = list(vastai.market.offered())[:3]
+        given += [vastai.market.rent(slot, bid=None, cancel=True, **FACTS).id for slot in slots]
+    assert len(set(given)) == len(given) == 18
 
 
 def test_the_emulators_need_nothing_but_the_standard_library() -> None:
