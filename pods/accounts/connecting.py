@@ -3,10 +3,11 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from django.conf import settings
+from django.core.exceptions import ValidationError
 
 from pods.agent import protocol
 from pods.base import sealing
@@ -83,6 +84,29 @@ def secret_of(account: Account) -> str | None:
         raise BadSecret(f"account {account.name}: {exc}") from exc
 
 
+def check_options(account: Account) -> None:
+    """Check the options of an account without its credentials and without a call.
+
+    Raises:
+        ValidationError: an option is unknown or wrong.
+    """
+    refused: list[ValueError] = []
+    for secret in (None, "unread"):  # some providers need a key, others take none
+        try:
+            registry.create_provider(account.provider, options=_options(account), secret=secret)
+        except ValueError as exc:
+            refused.append(exc)
+    if len(refused) == 2:
+        raise ValidationError({"options": f"{refused[0]}; nothing was changed"}) from refused[0]
+
+
+def _options(account: Account) -> dict[str, Any]:
+    options = dict(account.options)
+    if account.provider == "local":
+        options.setdefault("root", str(settings.VAR_DIR / "pods"))
+    return options
+
+
 def connect(account: Account) -> Provider:
     """The provider of an account; its calls are logged, and all workers share their pace.
 
@@ -90,16 +114,13 @@ def connect(account: Account) -> Provider:
         CannotConnect: an option is wrong, the provider is unknown, or (BadSecret) the credentials
             cannot be read.
     """
-    options = dict(account.options)
-    if account.provider == "local":
-        options.setdefault("root", str(settings.VAR_DIR / "pods"))
     secret, client = secret_of(account), redis_client(settings.REDIS_URL)
     # The pace belongs to the credentials: two accounts with one key share it, as the vendor counts.
     pace = f"{account.provider}:{account.secret_ref or account.pk}"
     try:
         provider = registry.create_provider(
             account.provider,
-            options=options,
+            options=_options(account),
             secret=secret,
             make_pacer=lambda rates: Pacer(client, pace, rates),
         )

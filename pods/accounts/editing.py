@@ -41,10 +41,12 @@ def try_account(account: Account, *, connect: Connect = connecting.connect) -> T
         return Tried(good=None, says=f"{account.provider} cannot be asked now: {exc}")
     except (ProviderError, CannotConnect) as exc:
         return Tried(good=False, says=str(exc))
+    has_key = bool(account.secret_ref or account.sealed_secret)
+    answer = "accepts the key" if has_key else "answers without a key"
     money = "" if balance is None else f", {words.usd(balance)} left"
     return Tried(
         good=True,
-        says=f"{account.provider} accepts the key: {len(machines)} machines of ours{money}",
+        says=f"{account.provider} {answer}: {len(machines)} machines of ours{money}",
         machines=len(machines),
         balance_usd=balance,
     )
@@ -89,6 +91,9 @@ def check_account(account: Account, *, connect: Connect = connecting.connect) ->
         raise ValidationError({"provider": f"no provider {account.provider!r}; known: {known}"})
     account.full_clean()
     if not account.enabled:
+        stored = Account.objects.filter(pk=account.pk).first()
+        if stored is None or stored.options != account.options:
+            connecting.check_options(account)
         return Tried(good=None, says="the account is disabled, so its key was not tried")
     tried = try_account(account, connect=connect)
     if tried.good is False:

@@ -44,6 +44,12 @@ class Options:
             values["hourly_usd"] = Decimal(str(given.get("hourly_usd", "0")))
         except InvalidOperation as exc:
             raise ValueError(f"hourly_usd is {given['hourly_usd']!r}; give USD per hour") from exc
+        for name in ("host", "tls_ca", "tls_cert", "tls_key", "network", "gpu_type"):
+            if type(values.get(name, "")) is not str:
+                raise ValueError(f"{name} is {values[name]!r}; give a text")
+        vram = values.get("vram_gb")
+        if vram is not None and (type(vram) is not int or vram < 1):
+            raise ValueError(f"vram_gb is {vram!r}; give whole GB, 1 or above, or leave it out")
         options = cls(**values)
         options._check_numbers()
         options._check_host()

@@ -33,7 +33,7 @@ class Options:
         usual = cls()
         margin = _number("bid_margin", given.get("bid_margin"), most=10)
         return cls(
-            base_url=checked_base_url(str(given.get("base_url", usual.base_url))),
+            base_url=_base_url(given.get("base_url", usual.base_url)),
             verified=_verified(given.get("verified", usual.verified)),
             min_cuda=_number("min_cuda", given.get("min_cuda"), most=100),
             bid_margin=usual.bid_margin if margin is None else margin,
@@ -46,10 +46,16 @@ class Options:
         return urlsplit(self.base_url).hostname in LOOPBACK
 
 
+def _base_url(value: object) -> str:
+    if type(value) is not str:
+        raise ValueError(f"base_url is {value!r}; give the address of the vendor")
+    return checked_base_url(value)
+
+
 def _verified(value: object) -> bool:
-    if value not in (True, False):
+    if type(value) is not bool:
         raise ValueError(f"verified is {value!r}; give true or false")
-    return bool(value)
+    return value
 
 
 def _number(name: str, value: object, *, most: int) -> Decimal | None:

@@ -64,6 +64,9 @@ ANSWERS = (
     ("account add new --provider mars", "provider: no provider 'mars'; known: docker, local"),
     ("account set rented --secret-ref nonsense", "the reference must be env:NAME"),
     ("account set rented --options []", "options: "),
+    ('account set rented --options {"capacity":"x"}', "capacity is 'x'; give a number"),
+    ('account set rented --options {"size":1}', "unknown option 'size'; use capacity, "),
+    ('account set rented --disable --options {"size":1}', "options: local: unknown option 'size'"),
     ("alerts snooze --all --hours 1e308", "--hours"),
     ("alerts snooze --all --hours nan", "--hours"),
     ("alerts snooze --all --hours -1", "--hours"),
@@ -129,3 +132,22 @@ def test_a_command_says_what_to_do_about_the_database(
 
 def test_an_error_of_the_database_that_no_operator_can_mend_keeps_its_trace() -> None:
     assert database_advice(ProgrammingError("syntax error at or near SELEKT")) is None
+
+
+def test_an_account_without_a_key_is_not_said_to_have_one(client: redis.Redis) -> None:
+    an_account("local", name="here")
+    out = io.StringIO()
+    call_command("account", "check", "here", stdout=out)
+    assert "local answers without a key: 0 machines of ours" in out.getvalue()
+
+
+def test_an_account_with_a_wrong_option_can_be_disabled(client: redis.Redis) -> None:
+    an_account("local", name="here", options={"size": 1})
+    call_command("account", "set", "here", "--disable", stdout=io.StringIO())
+
+
+def test_a_disabled_account_can_get_its_key_later(client: redis.Redis) -> None:
+    words = ("account", "add", "later", "--provider", "runpod", "--disable")
+    with pytest.raises(CommandError, match=r"options: .*unknown option 'size'"):
+        call_command(*words, "--options", '{"size": 1}', stdout=io.StringIO())
+    call_command(*words, stdout=io.StringIO())
