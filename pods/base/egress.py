@@ -5,10 +5,16 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Final
 from urllib.request import getproxies
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+# IPv6 addresses that a gateway turns into the IPv4 address in their last 32 bits: NAT64 (RFC 6052),
+# IPv4-translated (RFC 2765), and ISATAP by the middle of its last half (RFC 5214).
+NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+TRANSLATED: Final = ipaddress.IPv6Network("::ffff:0:0:0/96")
+ISATAP: Final = frozenset({0x00005EFE, 0x02005EFE})
+LAST_32_BITS: Final = 2**32 - 1
 
 
 class HostRefused(ValueError):
@@ -76,11 +82,27 @@ def _addresses(host: str) -> Iterator[Address]:
 
 
 def _is_outside(address: Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = _inner(address)
+        if inner is not None and not _is_outside(inner):
+            return False
+        if address in NAT64 or address.ipv4_mapped is not None:
+            return True
+        if address.is_reserved or address.is_site_local or address.teredo is not None:
+            return False  # `is_global` lets the first two through (CPython 3.11)
     return address.is_global and not address.is_multicast
+
+
+def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address to which a gateway passes packets for this one; None if there is none."""
+    if address.ipv4_mapped is not None or address.sixtofour is not None:
+        return address.ipv4_mapped or address.sixtofour
+    number = int(address)
+    if address in NAT64 or address in TRANSLATED or (number >> 32) & LAST_32_BITS in ISATAP:
+        return ipaddress.IPv4Address(number & LAST_32_BITS)
+    return None
 
 
 def _as_addresses(found: Any) -> Iterator[Address]:
     for *_, where in found:
-        address = ipaddress.ip_address(str(where[0]).partition("%")[0])
-        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-        yield mapped or address
+        yield ipaddress.ip_address(str(where[0]).partition("%")[0])

@@ -9,6 +9,7 @@ HTTP = "tests/unit/pods/providers/test_http.py::"
 LISTS = "tests/contract/test_runpod_lists.py::"
 ENV = "tests/unit/config/test_env.py::"
 ACCOUNTS = "tests/integration/pods/accounts/test_accounts.py::"
+EGRESS = "tests/unit/pods/base/test_egress.py::"
 NOTIFY = "tests/integration/fleet/alerts/test_delivering.py::"
 WEB = "tests/integration/config/web/test_web.py::"
 SETTINGS = "config/settings.py"
@@ -208,6 +209,20 @@ VENDORS_QUEUE_SECRETS: Final = (
         before="return address.is_global and not address.is_multicast",
         after="return True",
         tests=(NOTIFY + "test_an_address_on_a_private_network_is_refused",),
+    ),
+    Mutation(
+        name="private-networks-behind-ipv6",
+        file="pods/base/egress.py",
+        before="if inner is not None and not _is_outside(inner):",
+        after="if False:",
+        tests=(EGRESS + "test_a_private_address_is_refused_in_every_form",),
+    ),
+    Mutation(
+        name="private-networks-of-ipv6",
+        file="pods/base/egress.py",
+        before="if address.is_reserved or address.is_site_local or address.teredo is not None:",
+        after="if False:",
+        tests=(EGRESS + "test_addresses_that_only_a_local_network_routes_are_refused",),
     ),
     Mutation(
         name="webhooks-checked-when-used",
