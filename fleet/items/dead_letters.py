@@ -9,25 +9,55 @@ from typing import Any, Final, cast
 import redis
 
 from pods.agent import protocol
-from pods.base.redis import stream_page
 
-# How many letters one step moves: it blocks the server, and a letter may hold a large item and a
-# traceback.
+# How many letters one step moves or reads, and after how many bytes it ends: a step blocks the server,
+# and a letter may hold an item of many megabytes and a traceback.
 AT_ONCE: Final = 100
+BYTES_AT_ONCE: Final = 8 * 1024 * 1024
+# Reads letters without their items, so that no page of large items is in anybody's memory. KEYS: dead
+# letters. ARGV: after this id, up to this id, at most so many, no more after so many bytes. Answers for
+# each its id, the bytes of its payload, and its other fields that an operator reads.
+LOOK: Final = """#!lua flags=no-writes
+local READ = {id = 1, dead_entry = 1, dead_error = 1, dead_traceback = 1, dead_deliveries = 1,
+  dead_pod = 1, dead_at_ms = 1, dead_history = 1}
+local found, bytes, after = {}, 0, '(' .. ARGV[1]
+while #found < tonumber(ARGV[3]) and bytes < tonumber(ARGV[4]) do
+  local letter = redis.call('XRANGE', KEYS[1], after, ARGV[2], 'COUNT', 1)[1]
+  if not letter then break end
+  local payload, fields = 0, {}
+  for i = 1, #letter[2], 2 do
+    local name, value = letter[2][i], letter[2][i + 1]
+    bytes = bytes + #name + #value
+    if name == 'payload' then
+      payload = #value
+    elseif READ[name] then
+      fields[#fields + 1], fields[#fields + 2] = name, value
+    end
+  end
+  found[#found + 1] = {letter[1], payload, fields}
+  after = '(' .. letter[1]
+end
+return found
+"""
 # An item with its own id keeps it. Any other gets the id of its first entry, which its result would
 # have had. The fields of a letter become a line of its history, so that the next failure shows the
-# former ones. KEYS: dead letters, stream. ARGV: the letters. Answers how many went back.
+# former ones. KEYS: dead letters, stream. ARGV: no more after so many bytes, the letters. Answers how
+# many went back, and how many of the letters it dealt with.
 RETRY: Final = """#!lua
 local DEAD = {dead_entry = 1, dead_error = 1, dead_traceback = 1, dead_deliveries = 1,
   dead_pod = 1, dead_at_ms = 1, dead_history = 1}
 local LONGEST_HISTORY = 16000
-local back = 0
-for _, id in ipairs(ARGV) do
+local back, bytes, last = 0, 0, 1
+for n = 2, #ARGV do
+  if bytes >= tonumber(ARGV[1]) then break end
+  local id = ARGV[n]
+  last = n
   local letter = redis.call('XRANGE', KEYS[1], id, id)[1]
   if letter then
     local item, said, own = {}, {}, false
     for i = 1, #letter[2], 2 do
       local name, value = letter[2][i], letter[2][i + 1]
+      bytes = bytes + #name + #value
       if DEAD[name] then
         said[name] = value
       else
@@ -47,7 +77,7 @@ for _, id in ipairs(ARGV) do
     back = back + 1
   end
 end
-return back
+return {back, last - 1}
 """
 
 
@@ -79,8 +109,12 @@ class DeadLetters:
 
     def first(self, most: int) -> list[Letter]:
         """The `most` oldest letters."""
-        page = stream_page(self._client, self._dead, after="0-0", count=most)
-        return [_letter(entry, fields) for entry, fields in page]
+        found: list[Letter] = []
+        after = "0-0"
+        while page := self._page(after, "+", count=min(AT_ONCE, most - len(found))):
+            found += page
+            after = page[-1].letter
+        return found
 
     def retry(self, letters: Sequence[str] | None, *, told: Callable[[int], None]) -> int:
         """Put these letters (None: all that exist now) back onto the stream; return how many.
@@ -91,7 +125,12 @@ class DeadLetters:
         script = self._client.register_script(RETRY)
 
         def back(step: list[str]) -> int:
-            return int(script(keys=[self._dead, self._stream], args=step))
+            count = 0
+            while step:
+                keys = [self._dead, self._stream]
+                moved, seen = cast("list[int]", script(keys=keys, args=[BYTES_AT_ONCE, *step]))
+                count, step = count + moved, step[seen:]
+            return count
 
         return self._each(letters, back, told)
 
@@ -123,15 +162,24 @@ class DeadLetters:
         # A letter that fails again during this call is left for the next one.
         last = newest[0][0].decode() if newest else ""
         after = "0-0"
-        while last and (
-            page := stream_page(self._client, self._dead, after=after, count=AT_ONCE, until=last)
-        ):
-            step = [entry.decode() for entry, _ in page]
+        while last and (page := self._page(after, last, count=AT_ONCE)):
+            step = [letter.letter for letter in page]
             after = step[-1]
             yield step
 
+    def _page(self, after: str, until: str, *, count: int) -> list[Letter]:
+        """The next letters after one id and up to another; fewer than `count` if they are large."""
+        if count < 1:
+            return []
+        args: list[Any] = [after, until, count, BYTES_AT_ONCE]
+        page = self._client.register_script(LOOK)(keys=[self._dead], args=args)
+        return [
+            _letter(entry, dict(zip(flat[::2], flat[1::2], strict=True)), payload_bytes=size)
+            for entry, size, flat in cast("list[Any]", page)
+        ]
 
-def _letter(entry: bytes, fields: dict[bytes, bytes]) -> Letter:
+
+def _letter(entry: bytes, fields: dict[bytes, bytes], *, payload_bytes: int) -> Letter:
     def text(name: str) -> str:
         return fields.get(name.encode(), b"").decode("utf-8", "backslashreplace")
 
@@ -144,7 +192,7 @@ def _letter(entry: bytes, fields: dict[bytes, bytes]) -> Letter:
         pod=text(protocol.DEAD_POD),
         at=_moment(_number(text(protocol.DEAD_AT_MS))),
         history=tuple(text(protocol.ITEM_HISTORY).splitlines()),
-        payload_bytes=len(fields.get(protocol.ITEM_PAYLOAD.encode(), b"")),
+        payload_bytes=payload_bytes,
     )
 
 

@@ -10,7 +10,7 @@ from django.core.management import CommandError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fleet.items.dead_letters import AT_ONCE, DeadLetters
+from fleet.items.dead_letters import AT_ONCE, BYTES_AT_ONCE, DeadLetters
 from pods.agent.protocol import SCRIPTS
 from tests.support.factories import a_fleet
 from tests.support.fleet_command import run
@@ -66,6 +66,47 @@ def test_a_letter_goes_back_with_its_fields_its_id_and_its_history(
     assert letter["traceback"] == "Traceback …"
     assert len(letter["history"]) == 1
     assert "failed 2 times" in run("dead", "list", "emb")
+
+
+MEGABYTE = 1024 * 1024
+
+
+def large_letters(client: redis.Redis, count: int, size: int) -> list[str]:
+    client.xgroup_create("tasks", "workers", "0", mkstream=True)
+    for n in range(count):
+        client.xadd("tasks", {"payload": bytes([n]) * size, "id": str(n)})
+    die(client)
+    return [entry.decode() for entry, _ in client.xrange("tasks:dead")]
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["all", "named"])
+def test_a_step_of_a_retry_moves_a_bounded_number_of_bytes(
+    client: redis.Redis, *, named: bool
+) -> None:
+    size, count = 3 * MEGABYTE, 12
+    entries = large_letters(client, count, size)
+    letters = DeadLetters(client, stream="tasks", dead="tasks:dead")
+    client.config_resetstat()
+    assert letters.retry(entries if named else None, told=lambda _: None) == count
+    calls = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+    assert calls >= count * size // (BYTES_AT_ONCE + size)
+    assert client.xlen("tasks:dead") == 0
+    back = [fields[b"payload"] for _, fields in client.xrange("tasks")][-count:]
+    assert back == [bytes([n]) * size for n in range(count)]
+
+
+@pytest.mark.parametrize("act", ["first", "drop", "retry"])
+def test_no_page_of_large_items_is_read_into_memory(client: redis.Redis, act: str) -> None:
+    large_letters(client, 12, 3 * MEGABYTE)
+    letters = DeadLetters(client, stream="tasks", dead="tasks:dead")
+    before = client.info("stats")["total_net_output_bytes"]
+    if act == "first":
+        assert [x.payload_bytes for x in letters.first(100)] == [3 * MEGABYTE] * 12
+        assert len(letters.first(5)) == 5
+    else:
+        assert getattr(letters, act)(None, told=lambda _: None) == 12
+    read = client.info("stats")["total_net_output_bytes"] - before
+    assert read < 4 * MEGABYTE  # the newest letter, whose id ends the step
 
 
 def test_all_means_the_letters_that_exist_when_the_call_begins(client: redis.Redis) -> None:
