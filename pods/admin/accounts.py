@@ -1,7 +1,7 @@
 """Accounts in the admin, with their health."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar, Final
 
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
@@ -17,9 +17,20 @@ from pods.base.clock import utcnow
 from pods.base.typed_json import FORM_FIELDS
 from pods.models import Account
 
+LOCAL_RUNS_CODE: Final = (
+    "Who may edit a fleet chooses the code that its pods run. On an account of the provider local "
+    "that code runs on this machine as the manager's user: it can read the manager's keys and change "
+    "its database."
+)
+
 
 class AccountForm(ModelForm):  # type: ignore[type-arg]
     """The form of an account; it refuses the same values as the command line."""
+
+    class Meta:
+        """The provider's field says what the provider `local` allows."""
+
+        help_texts: ClassVar[dict[str, str]] = {"provider": LOCAL_RUNS_CODE}
 
     tried: Tried
 

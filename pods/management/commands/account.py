@@ -53,7 +53,11 @@ class Command(OwnCommand):
             return sub
 
         add = verb("add", "Add an account.")
-        add.add_argument("--provider", required=True)
+        add.add_argument(
+            "--provider",
+            required=True,
+            help="With local, whoever may edit a fleet runs code here as the manager's user.",
+        )
         _add_values(add)
         change = verb("set", "Change an account; with --provider, add it if it is missing.")
         change.add_argument("--provider")

@@ -1,5 +1,6 @@
 """The forms of the admin make the same checks and changes as the command line."""
 
+import html
 import io
 from typing import Any
 
@@ -92,6 +93,17 @@ def test_an_account_of_an_unknown_provider_is_refused_at_its_field(root: Client)
     account = an_account()
     answer = root.post(page_of(account), {**fields_of(account), "provider": "nobody"})
     assert "no provider 'nobody'; known: " in errors_of(answer)["provider"][0]
+
+
+def test_the_form_and_the_command_say_that_local_pods_run_code_as_the_managers_user(
+    root: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = html.unescape(root.get("/admin/pods/account/add/").content.decode())
+    assert "that code runs on this machine as the manager's user" in page
+    with pytest.raises(SystemExit):
+        call_command("account", "add", "--help")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "whoever may edit a fleet runs code here as the manager's user" in said
 
 
 def test_an_account_with_an_unreadable_key_is_refused_until_it_is_disabled(root: Client) -> None:
