@@ -22,7 +22,7 @@ from pods.models import Account, Installation, Pod, PodEvent
 from pods.providers.base import Capabilities, Machine, Phase, Provider
 from pods.providers.errors import NotFound, ProviderError
 from pods.rules import INFERRED_RULES, PodRule
-from pods.sightings import Sighting, facts_of, sighting
+from pods.sightings import Sighting, believed_rate, facts_of, sighting
 from pods.states import BOOTING, DRAINING, LOST, READY, STOPPED, TERMINATING
 
 WATCHED: Final = (BOOTING, READY, STOPPED)
@@ -265,11 +265,12 @@ def _see(pod: Pod, seen: Sighting) -> None:
         pod.absent_since = None
     if seen.beat is not None:
         said, beat_at = seen.beat.said, seen.at - seen.beat.age
+        rate = believed_rate(pod, seen.beat, at=seen.at)  # before the counts of the former look go
         # An older one is from old data of its Redis. A time in the future is of a clock that was ahead.
         if pod.beat_at is None or not beat_at + SAME_BEAT < pod.beat_at <= seen.at:
             _count(pod, said)
             pod.beat_at = beat_at
-        pod.rate = said.rate
+        pod.rate = rate
         pod.note = said.note[:500]
         idle = timedelta(milliseconds=said.idle_ms)
         pod.idle_since = beat_at - idle if said.idle_ms else None

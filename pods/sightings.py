@@ -11,6 +11,10 @@ from pods.diagnosis import Facts, MachineSays
 from pods.models import Pod
 from pods.providers.base import Capabilities, Machine, Phase
 
+# An agent's rate is over this time, or over its life if that is shorter.
+RATE_WINDOW_SECONDS: Final = 30.0
+# The counts and the rate of a heartbeat are not read at the same moment.
+RATE_SLACK: Final = 2
 # A batch may take its whole timeout, and the agent needs some time to cut it off.
 HANG_FACTOR: Final = 2
 SAYS: Final[Mapping[Phase, MachineSays]] = {
@@ -105,3 +109,18 @@ def _heard_for(pod: Pod, seen: Sighting) -> timedelta | None:
     if seen.remembers is None or pod.heard_since is None:
         return None
     return min(seen.remembers, seen.at - pod.heard_since)
+
+
+def believed_rate(pod: Pod, beat: Beat, *, at: datetime) -> float:
+    """The items/s that an agent reports, as far as its finished items since the stored look allow it.
+
+    A pod may be anybody's machine, and a rate decides where the next pods run and whether any start.
+    """
+    said = beat.said
+    counted = said.done - (pod.done - pod.done_before)
+    if counted < 0 or said.uptime_ms < pod.agent_uptime_ms:
+        counted = said.done  # its agent began again
+    seconds = max(1.0, min(RATE_WINDOW_SECONDS, said.uptime_ms / 1000))
+    since = None if pod.beat_at is None else (at - beat.age - pod.beat_at).total_seconds()
+    before = pod.rate * RATE_WINDOW_SECONDS if since is not None and since < seconds else 0.0
+    return min(said.rate, RATE_SLACK * counted / seconds + before / seconds)

@@ -32,6 +32,7 @@ from pods.agent_redis import heartbeats
 from pods.agent_redis.heartbeats import Beat, Consumer, HeartbeatsUnknown
 from pods.models import Orphan, Pod
 from pods.price import usd_per_million
+from pods.sightings import believed_rate
 from pods.states import BOOTING, READY, STOPPED
 
 log = structlog.get_logger(__name__)
@@ -208,7 +209,7 @@ def _pod_facts(
         age=pod.age(now),
         idle_for=idle,
         in_flight=in_flight,
-        items_per_second=None if said is None else said.rate,
+        items_per_second=None if said is None or beat is None else believed_rate(pod, beat, at=now),
         gpu_type=pod.gpu_type,
         gpu_count=pod.gpu_count,
         ready_for=now - pod.state_since if pod.status is READY else None,

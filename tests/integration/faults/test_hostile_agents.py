@@ -65,3 +65,14 @@ def test_a_heartbeat_that_makes_no_sense_is_unknown_and_does_not_make_a_pod_ill(
     world.rig.clock.advance(300)
     world.sweep()
     assert state(bad) == "ready"
+
+
+def test_a_huge_rate_without_items_is_not_stored_as_the_speed_of_a_gpu(
+    hostile: tuple[World, Pod, Pod],
+) -> None:
+    world, bad, _ = hostile
+    for done in (5, 6):
+        world.beat(bad, done=done, rate=1e9, uptime_ms=3_600_000)
+        world.sweep()
+        world.rig.clock.advance(60)
+    assert Pod.objects.get(pk=bad.pk).rate < 1

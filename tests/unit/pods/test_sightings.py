@@ -10,7 +10,7 @@ from pods.agent_redis.heartbeats import Beat, Consumer, Readings
 from pods.diagnosis import MachineSays
 from pods.models import Pod
 from pods.providers.base import Capabilities, Machine, Phase
-from pods.sightings import SAYS, facts_of, sighting
+from pods.sightings import SAYS, believed_rate, facts_of, sighting
 from pods.states import READY
 from tests.support.factories import NOON, seconds
 
@@ -93,3 +93,35 @@ def test_the_readings_of_a_pod_become_its_facts(remembers: int, heard: int) -> N
     assert (known.oldest_in_hand, known.since_ack) == (seconds(4), None)
     assert (known.consumer_asked, known.consumer_idle) == (seconds(1), seconds(2))
     assert known.hang_after == timedelta(minutes=1)
+
+
+def rated(pod: Pod, *, rate: float, done: int, uptime: float = 600, age: float = 0) -> float:
+    said = Heartbeat(state=AgentState.WORKING, rate=rate, done=done, uptime_ms=int(uptime * 1000))
+    return believed_rate(pod, Beat(age=seconds(age), said=said), at=NOON)
+
+
+def test_a_rate_is_believed_that_its_items_since_the_last_look_allow() -> None:
+    pod = a_row(beat_at=NOON - seconds(60), done=100, rate=4.0)
+    assert rated(pod, rate=5.0, done=400) == 5.0
+    assert rated(pod, rate=9.9, done=400) == 9.9  # all 300 in the last half minute
+    assert rated(pod, rate=1e9, done=400) == 20.0
+    assert rated(pod, rate=1e9, done=100) == 0.0
+
+
+def test_soon_after_a_look_its_rate_counts_for_the_time_before_it() -> None:
+    pod = a_row(beat_at=NOON - seconds(3), done=100, rate=4.0)
+    assert rated(pod, rate=4.0, done=100) == 4.0
+    assert rated(pod, rate=4.4, done=112) == 4.4
+    assert rated(pod, rate=1e9, done=112) == pytest.approx(4.8)
+
+
+def test_an_agent_that_began_again_is_believed_by_its_own_items() -> None:
+    pod = a_row(beat_at=NOON - seconds(60), done=10_000, rate=4.0)
+    assert rated(pod, rate=4.0, done=40, uptime=10) == 4.0
+    assert rated(pod, rate=1e9, done=40, uptime=10) == 8.0
+
+
+def test_a_first_look_believes_no_rate_without_items() -> None:
+    assert rated(a_row(), rate=7.0, done=70, uptime=10) == 7.0
+    assert rated(a_row(), rate=7.0, done=0, uptime=10) == 0.0
+    assert rated(a_row(), rate=1e9, done=1, uptime=0) == 2.0

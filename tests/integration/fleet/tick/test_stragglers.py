@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 def beat(client: Any, pod: Pod, rate: float) -> None:
     seconds, micros = client.time()
-    said = Heartbeat(state=AgentState.WORKING, done=50, in_flight=4, rate=rate).fields()
+    said = Heartbeat(state=AgentState.WORKING, done=pod.done + 500, in_flight=4, rate=rate).fields()
     at = {"at_ms": str(seconds * 1000 + micros // 1000)}
     client.hset(connecting.keys(pod).pod(pod.name), mapping={**said, **at})
 

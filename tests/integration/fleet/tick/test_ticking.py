@@ -343,6 +343,26 @@ def test_the_database_refuses_impossible_pods(fleet: Fleet) -> None:
         pod.events.get().save()
 
 
+def test_a_pod_that_claims_a_huge_rate_does_not_keep_others_from_starting(
+    fleet: Fleet, redis_url: str
+) -> None:
+    add_items(redis_url, 100)
+    now = clock.utcnow()
+    boots = {"asked_at": now - timedelta(minutes=9), "ready_at": now - timedelta(minutes=5)}
+    looked = {"beat_at": now - timedelta(minutes=1), "done": 40, "rate": 0.1}
+    pod = a_pod(fleet, READY, **boots, **looked)
+    client = redis_client(redis_url)
+    seconds, micros = client.time()
+    said = Heartbeat(
+        state=AgentState.WORKING, rate=1e9, done=43, in_flight=4, uptime_ms=300_000
+    ).fields()
+    at = {"at_ms": str(seconds * 1000 + micros // 1000)}
+    client.hset(connecting.keys(pod).pod(pod.name), mapping={**said, **at})
+    decided = tick(fleet)
+    assert decided.items_per_second == pytest.approx(0.2)  # 3 items in half a minute, twice
+    assert decided.spawned == 1
+
+
 def test_items_that_a_feeder_still_has_count_for_the_decision_and_the_eta(
     fleet: Fleet, redis_url: str
 ) -> None:
@@ -353,7 +373,7 @@ def test_items_that_a_feeder_still_has_count_for_the_decision_and_the_eta(
     assert ticking.preview(fleet).desired == 4
     pod = a_pod(fleet, READY)
     seconds, micros = client.time()
-    said = Heartbeat(state=AgentState.WORKING, rate=0.5).fields()
+    said = Heartbeat(state=AgentState.WORKING, rate=0.5, done=15).fields()
     at = {"at_ms": str(seconds * 1000 + micros // 1000)}
     client.hset(connecting.keys(pod).pod(pod.name), mapping={**said, **at})
     status = status_of(fleet)
