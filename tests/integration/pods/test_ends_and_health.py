@@ -262,6 +262,30 @@ def test_an_orphan_is_adopted_if_the_operator_chose_that(world: World) -> None:
     assert state(adopted) == "ready"
 
 
+def test_an_adopted_pod_is_destroyed_after_its_drain_although_the_newest_pod_was_to_be_stopped(
+    world: World,
+) -> None:
+    Account.objects.update(orphans="adopt")
+    world.account.refresh_from_db()
+    newest = world.booted()
+    Pod.objects.filter(pk=newest.pk).update(stop_when_idle=True, retire_rule="idle")
+    request = {**world.rig.state.pods[str(newest.external_id)].request}
+    orphan = world.rig.state.create({**request, "name": f"{world.tag}-{'ab' * 16}"})
+    world.reconcile()
+    world.rig.clock.advance(300)
+    assert world.reconcile().adopted == [orphan.id]
+    adopted = Pod.objects.get(external_id=orphan.id)
+    assert (adopted.stop_when_idle, adopted.retire_rule) == (False, "")
+    world.run(60)
+    world.beat(adopted)
+    world.sweep()
+    adopted.refresh_from_db()
+    teardown.retire_pod(adopted, by="ann", rule=PodRule.OPERATOR, because="enough")
+    world.beat(adopted, AgentState.DRAINED)
+    world.run(300, until=lambda: state(adopted) == "terminated")
+    assert orphan.id not in world.living()
+
+
 def test_a_machine_of_a_fleet_without_pods_gets_a_row_with_the_fleets_values(
     world: World,
 ) -> None:
