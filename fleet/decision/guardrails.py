@@ -200,8 +200,9 @@ def _budget(
     money = f"${spent:.4f} of {which} (${budget}) is spent"
     if left <= committed * seconds / HOUR_SECONDS:
         # The dearest pods go first, until the money that is left pays for the drain of the others.
-        allowance = left * HOUR_SECONDS / seconds - also
         prices = sorted(p.hourly_usd for p in seen.active)
+        ending = seen.hourly_usd - sum(prices)  # what has left bills until it is gone
+        allowance = left * HOUR_SECONDS / seconds - also - ending
         # A pod that costs nothing may stay.
         keep = sum(total <= allowance for total in accumulate(prices)) if left > 0 else 0
         keep = max(keep, sum(price == 0 for price in prices))
