@@ -1,15 +1,15 @@
 """Restores a database to its state after the migrations; tests commit for real on both kinds."""
 
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, Final
 
 from django.apps import apps
 from django.db import connection
 from django.db.models import Model
 
+from tests.support import migrated_rows
+
 OURS: Final = ("pods", "fleet")
-SCHEDULES: Final = ("pods.migrations.0002_schedule", "fleet.migrations.0004_operating")
 
 
 @dataclass(slots=True)
@@ -19,8 +19,7 @@ class CleanDatabase:
     schedule: frozenset[Any] = frozenset()
 
     def __post_init__(self) -> None:
-        for name in SCHEDULES:  # other tests may have emptied every table
-            import_module(name).make_schedule(apps, None)
+        migrated_rows.make()  # other tests may have emptied every table
         self.schedule = frozenset(_schedule().values_list("pk", flat=True))
 
     def restore(self) -> None:
