@@ -372,7 +372,7 @@ def test_the_command_line_adds_tests_lists_snoozes_and_acknowledges(
         (["ack", "99"], "no open alert 99"),
         (["test", "nobody"], "no channel 'nobody'; known: none"),
         (["add", "ops", "env:NOT_SET_ANYWHERE"], "is empty"),
-        (["snooze", "--all", "--hours", "-1"], "give a time in the future"),
+        (["snooze", "--all", "--hours", "-1"], "give hours above 0"),
     ],
 )
 def test_the_command_line_says_what_is_wrong(words: list[str], says: str) -> None:
