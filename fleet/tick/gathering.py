@@ -61,7 +61,7 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
     depth, unknown_because = measure(fleet)
     pods = _billable_pods(fleet)
     beats, heard = _beats(pods, renew=renew)
-    limits = Limits.get()
+    limits, policy = _limits_and_policy(fleet, now)
     plain = _plain_consumers(pods, beats) if heard else {}
     working = _working(beats, plain)
     known = experience(fleet, now, pods, working)
@@ -92,12 +92,17 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
     )
     return Gathered(
         seen=seen,
-        policy=policy_of(fleet, limits, now),
+        policy=policy,
         pods={p.pk: p for p in pods},
         depth=depth,
         last_tick_at=ticks[0][0] if ticks else None,
         limits_version=limits.version,
     )
+
+
+def _limits_and_policy(fleet: Fleet, now: datetime) -> tuple[Limits, Policy]:
+    limits = Limits.get()
+    return limits, policy_of(fleet, limits, now)
 
 
 def _billable_pods(fleet: Fleet) -> list[Pod]:

@@ -6,6 +6,7 @@ from tests.mutations.mutation import Mutation
 
 SPAWNS = "tests/integration/pods/test_spawn_faults.py::"
 ENDS = "tests/integration/pods/test_ends_and_health.py::"
+RECONCILES = "tests/integration/pods/test_reconciling.py::"
 ALONE = "tests/integration/pods/test_protective_lines.py::"
 STILL = "tests/integration/faults/test_standing_still.py::"
 DIAGNOSIS = "tests/unit/pods/test_diagnosis.py::"
@@ -280,8 +281,9 @@ PODS_AND_MACHINES: Final = (
         before="now if still_there(pod) else min(pod.asked_at or now, now)",
         after="now",
         tests=(
-            ENDS + "test_a_machine_that_was_proved_gone_and_lives_is_booked_for_the_whole_time",
-            ENDS + "test_a_machine_whose_spawn_was_given_up_is_booked_since_it_was_asked_for",
+            RECONCILES
+            + "test_a_machine_that_was_proved_gone_and_lives_is_booked_for_the_whole_time",
+            RECONCILES + "test_a_machine_whose_spawn_was_given_up_is_booked_since_it_was_asked_for",
         ),
     ),
     Mutation(
@@ -306,14 +308,16 @@ PODS_AND_MACHINES: Final = (
         file="pods/reconciling.py",
         before="if now - seen.first_seen_at < window:",
         after="if False:",
-        tests=(ENDS + "test_a_tagged_machine_without_a_row_is_destroyed_after_two_sightings",),
+        tests=(
+            RECONCILES + "test_a_tagged_machine_without_a_row_is_destroyed_after_two_sightings",
+        ),
     ),
     Mutation(
         name="destroy-the-machine-of-an-ended-row",
         file="pods/reconciling.py",
         before="elif row.status in ENDED:",
         after="elif False:",
-        tests=(ENDS + "test_a_living_machine_of_an_ended_row_counts_again_and_is_destroyed",),
+        tests=(RECONCILES + "test_a_living_machine_of_an_ended_row_counts_again_and_is_destroyed",),
     ),
     Mutation(
         name="a-second-machine-is-not-adopted",

@@ -10,6 +10,7 @@ import pytest
 import redis
 from kombu import pools
 from kombu.exceptions import OperationalError
+from kombu.utils.collections import eqhash
 from redis.backoff import ExponentialWithJitterBackoff
 
 from config.celery import App
@@ -36,7 +37,10 @@ def publish(address: str) -> None:
     app.conf.broker_transport_options = {"socket_timeout": 2, "max_retries": 1, "interval_start": 0}
     with pytest.raises(OperationalError):  # this server refuses everything
         app.send_task("x", expires=5)
-    pools.reset()  # a pool knows its connections by their address alone
+    # A pool knows its connections by their address alone, and lives as long as the process.
+    key = eqhash(app.connection_for_write())
+    for group in (pools.connections, pools.producers):
+        group.pop(key, None)
 
 
 def ping(address: str) -> None:
