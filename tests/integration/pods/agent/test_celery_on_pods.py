@@ -20,7 +20,7 @@ class Workload:
     def __init__(self, backlog, agents, broker):
         self.backlog, self.agents, self.broker = backlog, agents, broker
         self.client = backlog.client
-        self.app = Celery("sender", broker=broker)
+        self.app = Celery("sender", broker=broker, set_as_current=False)
         backlog.stream = "gpu"
 
     def send(self, *numbers, seconds=0.0):
