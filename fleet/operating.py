@@ -118,7 +118,7 @@ def refuse_shared_stream(fleet: Fleet) -> None:
         text = (
             f"the fleet {other.name} drains the stream {fleet.stream} with the group {fleet.group}, so "
             "each item would go to the handler of one or the other; give this fleet a stream of its "
-            "own, or a group of its own if it is to get every item too"
+            "own, or, if it is to get every item too, a group and a results stream of its own"
         )
     else:
         text = (

@@ -25,6 +25,7 @@ from fleet.decision.alerts import (
     alerts,
 )
 from fleet.models import Alert, Balance, Channel, Delivery, Fleet, Limits, Tick
+from fleet.models.fields import hours_of
 from fleet.money import spending
 from pods import dispatch
 from pods.base.clock import utcnow
@@ -207,7 +208,7 @@ def _fleets(now: datetime) -> list[FleetSeen]:
         FleetSeen(
             fleet_id=f.pk,
             name=f.name,
-            alert_after=timedelta(hours=f.alert_after_hours),
+            alert_after=hours_of(f.alert_after_hours),
             period=f.tick_period,
             scheduled=f.schedule is not None and f.schedule.enabled,
             age=now - f.created_at,

@@ -1,17 +1,17 @@
 """The rows that operators edit: fleets, the limits of the installation, overrides."""
 
 from datetime import timedelta
-from decimal import Decimal
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from simple_history.models import HistoricalRecords
 
 from fleet.backlog.probes import build_probe
 from fleet.decision.values import Mode
+from fleet.models.fields import LONGEST_HOURS, LONGEST_SECONDS, from_to, seconds, usd
 from pods.agent import protocol
 from pods.base import key_names
 from pods.base.key_names import RefusedName
@@ -25,27 +25,6 @@ HANDLER = RegexValidator(
     r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z", "give package.module:function, as the agent imports it"
 )
 MODES = [(m.value, m.value.replace("_", " ")) for m in Mode]
-
-
-def usd(help_text: str) -> "models.DecimalField[Any, Any]":
-    """An optional limit in USD, above 0."""
-    return models.DecimalField(
-        max_digits=12,
-        decimal_places=4,
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(Decimal("0.0001"))],
-        help_text=help_text,
-    )
-
-
-def seconds(default: int, help_text: str) -> "models.PositiveIntegerField[Any, Any]":
-    """A duration in seconds, from 1 to a week."""
-    return models.PositiveIntegerField(
-        default=default,
-        validators=[MinValueValidator(1), MaxValueValidator(7 * 24 * 3600)],
-        help_text=f"Seconds. {help_text}",
-    )
 
 
 class Backlog(models.TextChoices):
@@ -127,7 +106,7 @@ class Fleet(models.Model):
     )
     max_stopped_hours = models.FloatField(
         default=24.0,
-        validators=[MinValueValidator(0.01)],
+        validators=from_to(0.01, LONGEST_HOURS),
         help_text="Hours. A pod that is stopped for longer is destroyed, because its disk bills.",
     )
     drain_seconds = seconds(60, "The most time in which a retired pod finishes the items in hand.")
@@ -137,12 +116,12 @@ class Fleet(models.Model):
     max_pod_hours = models.FloatField(
         null=True,
         blank=True,
-        validators=[MinValueValidator(0.01)],
+        validators=from_to(0.01, LONGEST_HOURS),
         help_text="Hours. An older pod is retired and replaced. Empty: no limit.",
     )
     alert_after_hours = models.FloatField(
         default=24.0,
-        validators=[MinValueValidator(0.01)],
+        validators=from_to(0.01, LONGEST_HOURS),
         help_text="Hours. An older pod raises the alert pod_old.",
     )
 
@@ -183,12 +162,12 @@ class Fleet(models.Model):
     )
     notice_seconds = models.FloatField(
         default=4.0,
-        validators=[MinValueValidator(0.1)],
+        validators=from_to(0.1, LONGEST_SECONDS),
         help_text="Seconds after SIGTERM by which the agent must hand back unfinished items.",
     )
     target_batch_seconds = models.FloatField(
         default=5.0,
-        validators=[MinValueValidator(0.01)],
+        validators=from_to(0.01, LONGEST_SECONDS),
         help_text="Seconds. Batches that take longer are made smaller, if that helps.",
     )
     max_deliveries = models.PositiveIntegerField(
@@ -198,7 +177,7 @@ class Fleet(models.Model):
     )
     heartbeat_seconds = models.FloatField(
         default=3.0,
-        validators=[MinValueValidator(0.2)],
+        validators=from_to(0.2, LONGEST_SECONDS),
         help_text="Seconds between two heartbeats of a pod.",
     )
     boot_seconds = seconds(

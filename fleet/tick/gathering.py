@@ -23,6 +23,7 @@ from fleet.decision.values import (
     Snapshot,
 )
 from fleet.models import Fleet, IdleAction, Limits, Tick
+from fleet.models.fields import hours_of
 from fleet.money import spending
 from fleet.tick.market import experience, offers_for
 from fleet.tick.requesting import template_hash
@@ -142,9 +143,9 @@ def policy_of(fleet: Fleet, limits: Limits, now: datetime) -> Policy:
         idle_after=timedelta(seconds=fleet.idle_seconds),
         drain_within=timedelta(seconds=fleet.drain_seconds),
         tick=fleet.tick_period,
-        max_pod_age=None if fleet.max_pod_hours is None else timedelta(hours=fleet.max_pod_hours),
+        max_pod_age=None if fleet.max_pod_hours is None else hours_of(fleet.max_pod_hours),
         idle_stops=fleet.idle_action == IdleAction.STOP,
-        max_stopped=timedelta(hours=fleet.max_stopped_hours),
+        max_stopped=hours_of(fleet.max_stopped_hours),
         max_hourly_usd=fleet.max_hourly_usd,
         daily_budget_usd=fleet.daily_budget_usd,
         total_budget_usd=fleet.total_budget_usd,

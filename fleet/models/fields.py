@@ -1,0 +1,54 @@
+"""Fields of fleets that need bounds: money, and numbers of seconds or hours."""
+
+import math
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+
+LONGEST_SECONDS: Final = 7 * 24 * 3600
+LONGEST_HOURS: Final = 10 * 365 * 24
+
+
+def finite(value: float) -> None:
+    """Refuse what no comparison refuses: a number that is not one, or has no end.
+
+    Raises:
+        ValidationError: it is NaN or infinite.
+    """
+    if not math.isfinite(value):
+        raise ValidationError(f"{value} is not a number that can be used; give a finite number")
+
+
+def from_to(least: float, most: float) -> list[Any]:
+    """The validators of a number between these two."""
+    return [finite, MinValueValidator(least), MaxValueValidator(most)]
+
+
+def usd(help_text: str) -> "models.DecimalField[Any, Any]":
+    """An optional limit in USD, above 0."""
+    return models.DecimalField(
+        max_digits=12,
+        decimal_places=4,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal("0.0001"))],
+        help_text=help_text,
+    )
+
+
+def seconds(default: int, help_text: str) -> "models.PositiveIntegerField[Any, Any]":
+    """A duration in seconds, from 1 to a week."""
+    return models.PositiveIntegerField(
+        default=default,
+        validators=[MinValueValidator(1), MaxValueValidator(LONGEST_SECONDS)],
+        help_text=f"Seconds. {help_text}",
+    )
+
+
+def hours_of(value: float) -> timedelta:
+    """A number of hours as a time. A row of an older version may hold more than a time can."""
+    return timedelta(hours=min(value, LONGEST_HOURS))
