@@ -1,6 +1,7 @@
 """The base class of our commands, and how they word what is wrong."""
 
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import Any, Final
@@ -9,6 +10,7 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, models
 
+LONGEST_SECONDS: Final = 7 * 24 * 3600
 # The words by which SQLite and PostgreSQL say what an operator can mend, and the advice on each.
 DATABASE_ADVICE: Final = (
     (
@@ -80,6 +82,23 @@ def database_advice(error: DatabaseError) -> str | None:
         if any(word in words for word in known):
             return f"{advice} ({said})"
     return None
+
+
+def seconds(text: str) -> float:
+    """A number of seconds that a person typed, above 0 and at most a week.
+
+    Raises:
+        ArgumentTypeError: it is something else, such as NaN or infinity.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= LONGEST_SECONDS:
+        raise ArgumentTypeError(
+            f"{text!r} is not a time; give seconds above 0, at most {LONGEST_SECONDS} (a week)"
+        )
+    return value
 
 
 def error_lines(error: ValidationError, model: type[models.Model] | None = None) -> list[str]:

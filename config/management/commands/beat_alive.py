@@ -9,7 +9,7 @@ from django.db.models import Max
 from django_celery_beat.models import PeriodicTask
 
 from pods.base.clock import utcnow
-from pods.base.commands import OwnCommand
+from pods.base.commands import OwnCommand, seconds
 
 
 class Command(OwnCommand):
@@ -19,7 +19,7 @@ class Command(OwnCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """How long ago the last task may be."""
-        parser.add_argument("--seconds", type=float, default=60.0)
+        parser.add_argument("--seconds", type=seconds, default=60.0)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Read the newest `last_run_at`."""
