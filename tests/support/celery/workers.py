@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+from celery.app.control import Inspect
 
+from config import celery_app
 from config.env import ROOT
 from tests.support.reaper import lives
 from tests.support.waiting import until
@@ -39,6 +41,17 @@ def a_worker(
         raise
     finally:
         kill(started)
+
+
+@contextmanager
+def asking(worker: str, seconds: float) -> Iterator[Inspect]:
+    """Ask one worker what it works on, over a connection of its own.
+
+    A connection of the process's pool may be one that an earlier test broke: Celery notices that
+    for a task that it sends, but not for a reply that it waits for.
+    """
+    with celery_app.connection_for_write() as connection:
+        yield celery_app.control.inspect([worker], seconds, connection=connection, limit=1)
 
 
 def kill(worker: "subprocess.Popen[bytes]") -> None:

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from config import celery_app
-from tests.support.celery.workers import a_worker, kill
+from tests.support.celery.workers import a_worker, asking, kill
 from tests.support.waiting import patience, until
 
 pytestmark = pytest.mark.one_database
@@ -79,8 +79,8 @@ def test_a_worker_that_gets_a_sigterm_finishes_its_task_first(
     with a_worker(tmp_path, "vendor", "-c", "1", environment=as_the_stack_does) as worker:
         begun(client, "held")
         # The task runs before the worker has noticed it: until then the worker would not wait for it.
-        asked = celery_app.control.inspect(["vendor@tests"], timeout=PATIENCE_SECONDS, limit=1)
-        until(lambda: (asked.active() or {}).get("vendor@tests"))
+        with asking("vendor@tests", PATIENCE_SECONDS) as asked:
+            until(lambda: (asked.active() or {}).get("vendor@tests"))
         worker.send_signal(signal.SIGTERM)
         until(lambda: "Soft Shutdown" in (tmp_path / "worker.log").read_text(), PATIENCE_SECONDS)
         client.set("held:go", 1)

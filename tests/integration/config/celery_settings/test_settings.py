@@ -13,7 +13,7 @@ import redis
 from kombu import Connection, Exchange, Producer
 
 from config import celery_app
-from tests.support.celery.workers import a_worker
+from tests.support.celery.workers import a_worker, asking
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.one_database
@@ -79,8 +79,8 @@ def test_a_worker_takes_only_the_tasks_that_it_works_on(
 ) -> None:
     for _ in range(3):
         send("pods.count", name + "later")
-    asked = celery_app.control.inspect(["vendor@tests"], timeout=PATIENCE_SECONDS, limit=1)
-    assert asked.reserved() == {"vendor@tests": []}
+    with asking("vendor@tests", PATIENCE_SECONDS) as asked:
+        assert asked.reserved() == {"vendor@tests": []}
     assert client.llen("vendor") == 3
     client.set(f"{name}:go", 1)
     seen(client, f"{name}later:runs", 3)
