@@ -18,16 +18,14 @@ def _item(title: str, icon: str, page: str, permission: str, **more: Any) -> dic
     }  # fmt: skip
 
 
+ALERTS: Final = "admin:fleet_alert_changelist"
 NAVIGATION: Final[Sequence[Any]] = [
     {
         "items": [
             _item("Overview", "monitoring", "admin:index", "fleet.view_fleet"),
             _item("Pods", "dns", "admin:pods_pod_changelist", "pods.view_pod"),
             _item("Decisions", "rule", "admin:fleet_tick_changelist", "fleet.view_tick"),
-            _item(
-                "Alerts", "notifications", "admin:fleet_alert_changelist", "fleet.view_alert",
-                badge="fleet.views.open_alerts", badge_variant="danger",
-            ),
+            _item("Alerts", "notifications", ALERTS, "fleet.view_alert", badge_variant="danger"),
             _item("Money", "payments", "money", "fleet.view_fleet"),
         ]
     },

@@ -9,7 +9,7 @@ from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.templatetags.static import static
 from kombu import Queue
 
-from config import embedded, menu
+from config import embedded
 from config.env import ROOT, env
 from config.logs import logging_config
 from config.secrets import kept_secret
@@ -223,7 +223,7 @@ UNFOLD = {
         {"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("podfleet/icon.svg")}
     ],
     "DASHBOARD_CALLBACK": "fleet.views.dashboard_context",
-    "SIDEBAR": {"show_search": True, "navigation": menu.NAVIGATION},
+    "SIDEBAR": {"show_search": True, "navigation": "config.navigation.navigation"},
     "STYLES": [lambda _: static("podfleet/podfleet.css")],
     "SCRIPTS": [lambda _: static("podfleet/podfleet.js")],
 }

@@ -92,25 +92,41 @@ def check(fleet: Fleet, accounts: Sequence[Account] | None = None) -> None:
     Raises:
         ValidationError: with a message for each field that is wrong.
     """
+    refuse_archived(fleet)
     fleet.full_clean(exclude=["schedule"])
     refuse_shared_stream(fleet)
     check_supply(fleet, list(fleet.accounts.all()) if accounts is None else accounts)
 
 
-def refuse_shared_stream(fleet: Fleet) -> None:
+def refuse_archived(fleet: Fleet) -> None:
+    """Refuse to change or use a fleet that is archived.
+
+    Raises:
+        ValidationError: it is.
+    """
+    if fleet.archived_at is not None:
+        raise ValidationError(
+            f"the fleet {fleet.name} was archived on {fleet.archived_at:%F}; bring it back first: "
+            f"`fleet restore {fleet.name}`, or *Restore* on its page"
+        )
+
+
+def refuse_shared_stream(fleet: Fleet, *, comes_back: bool = False) -> None:
     """Refuse a fleet whose pods would take the items of another fleet's pods.
 
     Fleets that share a backlog since an older version can be edited; only their backlog cannot become
-    that of another fleet.
+    that of another fleet. `comes_back`: the fleet was archived, so it drained nothing until now.
 
     Raises:
         ValidationError: another fleet drains the same backlog; the message names it.
     """
     drained = _drained(fleet)
     before = Fleet.objects.filter(pk=fleet.pk).first()
-    if before is not None and _drained(before) == drained:
+    if before is not None and _drained(before) == drained and not comes_back:
         return
-    others = Fleet.objects.exclude(pk=fleet.pk).filter(backlog=fleet.backlog, stream=fleet.stream)
+    others = Fleet.objects.filter(
+        archived_at=None, backlog=fleet.backlog, stream=fleet.stream
+    ).exclude(pk=fleet.pk)
     other = next((o for o in others.order_by("pk") if _drained(o) == drained), None)
     if other is None:
         return
@@ -233,11 +249,19 @@ def edit(
         raise ValidationError(wrong)
     check(fleet, accounts)
     with transaction.atomic():
-        _write(fleet, changes, by=by)
+        _write(fleet, _ends_archiving(fleet, changes), by=by)
         if accounts is not None:
             fleet.accounts.set(accounts)
         scheduling.keep_schedule(fleet, every=tick)
     return fleet
+
+
+def _ends_archiving(fleet: Fleet, changes: Collection[str]) -> Collection[str]:
+    """A fleet that runs again is not to be archived any more."""
+    if not fleet.archive_when_empty or fleet.mode != Mode.RUNNING.value:
+        return changes
+    fleet.archive_when_empty = False
+    return {*changes, "archive_when_empty"}
 
 
 def _write(fleet: Fleet, changes: Collection[str], *, by: str) -> None:
@@ -274,6 +298,7 @@ def set_mode(fleet: Fleet, mode: Mode, *, by: str) -> Fleet:
     """
     if mode is Mode.RUNNING:
         return edit(fleet, {"mode": mode.value}, by=by)
+    refuse_archived(fleet)
     fleet.mode = mode.value
     with transaction.atomic():
         _write(fleet, ["mode"], by=by)

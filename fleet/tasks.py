@@ -45,7 +45,9 @@ def reconcile_account(account_id: int) -> None:
     """Compare an account's machines with the rows; a machine without one gets a row of its fleet."""
     try:
         pods_reconciling.reconcile_account(
-            Account.objects.get(pk=account_id), template_of=requesting.template_of
+            Account.objects.get(pk=account_id),
+            template_of=requesting.template_of,
+            adopts=requesting.adopts,
         )
     except (ProviderError, CannotConnect) as exc:
         log.warning("reconcile_failed", account=account_id, because=str(exc))

@@ -20,6 +20,7 @@ from fleet.pages import money as spent_pages
 from fleet.pages import overview
 from fleet.tick import ticking
 from pods.base.clock import utcnow
+from pods.base.commands import error_lines
 
 
 def _renewed(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -78,8 +79,10 @@ def set_mode(request: HttpRequest, fleet_id: int) -> HttpResponse:
     try:
         operating.set_mode(fleet, Mode(wanted), by=request.user.get_username())
         messages.success(request, f"{fleet.name}: {wanted} from the next tick")
-    except (operating.EditedMeanwhile, ValidationError) as exc:
+    except operating.EditedMeanwhile as exc:
         messages.error(request, f"{fleet.name}: {exc}")
+    except ValidationError as exc:
+        messages.error(request, f"{fleet.name}: {'; '.join(error_lines(exc, Fleet))}")
     return redirect("admin:index")
 
 

@@ -31,6 +31,8 @@ UNWRITABLE: Final = (DataError, IntegrityError, ValueError, ArithmeticError)
 
 # What a fleet chooses for its pods; None if there is no fleet with that id.
 TemplateOf = Callable[[int], Template | None]
+# Whether a fleet can take a machine: a fleet that nothing ticks cannot.
+Adopts = Callable[[int], bool]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,12 +45,17 @@ class Reconciled:
 
 
 def reconcile_account(
-    account: Account, *, template_of: TemplateOf, connect: Connect = connecting.connect
+    account: Account,
+    *,
+    template_of: TemplateOf,
+    adopts: Adopts = lambda _fleet_id: True,
+    connect: Connect = connecting.connect,
 ) -> Reconciled:
     """Compare the provider's list with the rows, and handle each machine without a living row.
 
     Machines that are not tagged as ours are not even listed. `template_of`: what a fleet chooses for
-    its pods, which makes the row of a machine that has none.
+    its pods, which makes the row of a machine that has none. `adopts`: whether the fleet still takes
+    machines; a machine of a fleet that does not gets a row that ends it.
 
     Raises:
         ProviderError: the list cannot be read; nothing was changed.
@@ -74,7 +81,7 @@ def reconcile_account(
             with _apart(machine):
                 _resurrect(row, machine, done)
     _forget_gone(account, {m.external_id for m in orphans})
-    _deal_with(account, provider, orphans, template_of, done)
+    _deal_with(account, provider, orphans, template_of, adopts, done)
     return done
 
 
@@ -122,6 +129,7 @@ def _deal_with(
     provider: Provider,
     orphans: Sequence[Machine],
     template_of: TemplateOf,
+    adopts: Adopts,
     done: Reconciled,
 ) -> None:
     now = utcnow()
@@ -139,7 +147,8 @@ def _deal_with(
             if template is None:
                 _destroy_unowned(account, provider, machine, done)
             else:
-                _give_row(account, template, machine, seen, done)
+                adopt = account.orphans == Account.Orphans.ADOPT and adopts(template.fleet_id)
+                _give_row(account, template, machine, seen, done, adopt=adopt)
 
 
 @contextmanager
@@ -189,13 +198,18 @@ def _fleet_id(machine: Machine) -> int | None:
 
 
 def _give_row(
-    account: Account, template: Template, machine: Machine, seen: Orphan, done: Reconciled
+    account: Account,
+    template: Template,
+    machine: Machine,
+    seen: Orphan,
+    done: Reconciled,
+    *,
+    adopt: bool,
 ) -> None:
     """Adopt the machine, or give it a row that ends it; in both cases it counts from now on.
 
     The machine was most likely made like the newest pod of its fleet, so the row copies that pod.
     """
-    adopt = account.orphans == Account.Orphans.ADOPT
     newest = Pod.objects.filter(fleet_id=template.fleet_id).order_by("-pk").first()
     token = read_token(machine.token)
     known = token is not None and not Pod.objects.filter(client_token=token).exists()

@@ -9,7 +9,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -18,7 +18,7 @@ from fleet.alerts.addresses import BadAddress
 from fleet.alerts.delivering import Undelivered
 from fleet.decision.sentence import plural
 from fleet.models import Alert, Channel, Delivery
-from pods.admin.base import ReadOnly
+from pods.admin.base import Page, ReadOnly
 from pods.base.clock import utcnow
 
 SEVERITY_LABELS: Final = {"critical": "danger", "warning": "warning", "info": "info"}
@@ -150,7 +150,7 @@ class ChannelForm(ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Channel)
-class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
+class ChannelAdmin(Page):
     """The channels on which alerts are sent."""
 
     form = ChannelForm

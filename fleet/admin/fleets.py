@@ -9,16 +9,18 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.forms import ModelForm
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from simple_history.admin import SimpleHistoryAdmin
-from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from fleet import operating
+from fleet.admin.archiving import ArchivedFilter, Archiving
 from fleet.decision.values import Mode
 from fleet.models import Fleet, Limits, Override, Tick
+from pods.admin.base import Page
+from pods.base.commands import error_lines
 from pods.base.typed_json import FORM_FIELDS
 from pods.models import Pod
 from pods.states import ENDED
@@ -52,7 +54,7 @@ class FleetForm(ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name in ("handler_env", "offer_query"):
+        for name in self.fields.keys() & {"handler_env", "offer_query"}:  # none for a viewer
             self.fields[name].widget.attrs["rows"] = 3
         self.fields["seen_version"].initial = self.instance.version if self.instance.pk else 0
 
@@ -86,8 +88,21 @@ class FleetForm(ModelForm):  # type: ignore[type-arg]
                 self.add_error(name, exc.error_dict[name])
 
 
+def _verbs(fleet: Fleet, *, may_erase: bool) -> list[tuple[str, str]]:
+    """The actions that are possible for a fleet, with the words of their buttons."""
+    if fleet.archived_at is not None:
+        return [("restore", "Restore"), *([("erase", "Delete…")] if may_erase else [])]
+    running = fleet.mode == Mode.RUNNING.value
+    later = fleet.archive_when_empty
+    return [
+        ("pause", "Pause") if running else ("resume", "Resume"),
+        ("restore", "Do not archive") if later else ("archive_when_empty", "Archive when empty"),
+        ("stop_everything", "Stop…"),
+    ]
+
+
 @admin.register(Fleet)
-class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
+class FleetAdmin(Archiving, SimpleHistoryAdmin, Page):  # type: ignore[misc]
     """Fleets with their guardrails."""
 
     form = FleetForm
@@ -101,10 +116,13 @@ class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
         "daily_budget_usd",
         "last_decision",
     )
-    list_filter = ("mode",)
+    list_filter = (ArchivedFilter, "mode")
     search_fields = ("name", "stream")
     readonly_fields = ("next_tick",)
-    actions = ("pause", "run", "stop_everything")
+    actions = (
+        "pause", "resume", "stop_everything", "archive", "archive_when_empty", "restore", "erase",
+    )  # fmt: skip
+    change_form_outer_before_template = "admin/fleet/fleet/verbs.html"
     fieldsets = (
         (None, {"fields": ("name", "mode", "seen_version", "next_tick")}),
         (
@@ -161,7 +179,30 @@ class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
     @display(description="mode", label=MODE_LABELS)
     def shown_mode(self, fleet: Fleet) -> str:
         """The mode as a badge."""
-        return fleet.mode
+        return fleet.mode if fleet.archived_at is None else "archived"
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse an archived fleet: it is brought back first."""
+        may = super().has_change_permission(request, obj)
+        return may and (obj is None or obj.archived_at is None)
+
+    def has_delete_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
+        """Refuse: the action `erase` deletes fleets, with the check of the command line."""
+        return False
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """The fleet's page, with the actions that are possible."""
+        fleet = self.get_object(request, object_id)
+        shown = {} if fleet is None else {
+            "fleet": fleet,
+            "may_change": request.user.has_perm("fleet.change_fleet"),
+            "verbs": _verbs(fleet, may_erase=self.has_erase_permission(request)),
+        }  # fmt: skip
+        context = {**(extra_context or {}), **shown}
+        answer: HttpResponse = super().change_view(request, object_id, form_url, context)
+        return answer
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Accounts are checked by the field above."""
@@ -224,8 +265,10 @@ class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
             try:
                 operating.set_mode(fleet, mode, by=request.user.get_username())
                 done.append(fleet.name)
-            except (operating.EditedMeanwhile, ValidationError) as exc:
+            except operating.EditedMeanwhile as exc:
                 refused.append(f"{fleet.name}: {exc}")
+            except ValidationError as exc:
+                refused.append(f"{fleet.name}: {'; '.join(error_lines(exc, Fleet))}")
         if done:
             messages.success(request, f"{mode.value} from the next tick: {', '.join(done)}")
         for why in refused:
@@ -236,8 +279,8 @@ class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
         """Start no new pods; running pods keep working."""
         self._set_mode(request, fleets, Mode.PAUSED)
 
-    @action(description="Run: end a pause or a stop", permissions=["change"])
-    def run(self, request: HttpRequest, fleets: QuerySet[Fleet]) -> None:
+    @action(description="Resume: end a pause or a stop", permissions=["change"])
+    def resume(self, request: HttpRequest, fleets: QuerySet[Fleet]) -> None:
         """Run again after a pause or a stop."""
         self._set_mode(request, fleets, Mode.RUNNING)
 
@@ -267,7 +310,7 @@ class FleetAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(Limits)
-class LimitsAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
+class LimitsAdmin(SimpleHistoryAdmin, Page):  # type: ignore[misc]
     """The guardrails of the whole installation."""
 
     list_display = ("__str__", "mode", "max_instances", "max_hourly_usd", "daily_budget_usd")
@@ -283,7 +326,7 @@ class LimitsAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(Override)
-class OverrideAdmin(ModelAdmin):  # type: ignore[misc]
+class OverrideAdmin(Page):
     """The numbers of pods that operators set instead of the formula."""
 
     list_display = ("fleet", "pods", "until", "by", "because")

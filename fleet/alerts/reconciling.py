@@ -162,9 +162,12 @@ def gather(now: datetime) -> AlertFacts:
     """Read the facts for the rules; the number of queries is the same for any number of rows."""
     pods = list(Pod.objects.billable().defer("agent", "handler_env"))
     limits = Limits.get()
+    spent = spending.spent_by_fleet(now)
+    fleets = _fleets(now, spent)
+    shown = {f.fleet_id for f in fleets}
     return AlertFacts(
         now=now,
-        fleets=_fleets(now),
+        fleets=fleets,
         pods=[_pod(p, now) for p in pods],
         accounts=_accounts(pods, now),
         orphans=[
@@ -172,6 +175,9 @@ def gather(now: datetime) -> AlertFacts:
             for o in Orphan.objects.filter(gone_at=None).select_related("account")
         ],
         installation_budget_usd=limits.daily_budget_usd,
+        archived_today_usd=sum(
+            (each.today for pk, each in spent.items() if pk not in shown), spending.NOTHING
+        ),
     )
 
 
@@ -188,10 +194,12 @@ def _pod(pod: Pod, now: datetime) -> PodSeen:
     )
 
 
-def _fleets(now: datetime) -> list[FleetSeen]:
+def _fleets(now: datetime, spent: Mapping[int, spending.Spent]) -> list[FleetSeen]:
     last = Tick.objects.filter(fleet=OuterRef("pk")).order_by("-at").values("at")[:1]
     fleets = list(
-        Fleet.objects.select_related("schedule__interval").annotate(last_tick_at=Subquery(last))
+        Fleet.objects.filter(archived_at=None)
+        .select_related("schedule__interval")
+        .annotate(last_tick_at=Subquery(last))
     )
     ids = [f.pk for f in fleets]
     ticks = _ticks(ids, now)
@@ -202,7 +210,6 @@ def _fleets(now: datetime) -> list[FleetSeen]:
         .annotate(n=Sum("dead"))
     )
     missed = _boots_missed(now)
-    spent = spending.spent_by_fleet(now)
     nothing = spending.Spent(today=spending.NOTHING, total=spending.NOTHING)
     return [
         FleetSeen(

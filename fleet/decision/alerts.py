@@ -153,6 +153,7 @@ class AlertFacts:
     accounts: Sequence[AccountSeen] = ()
     orphans: Sequence[OrphanSeen] = ()
     installation_budget_usd: Decimal | None = None
+    archived_today_usd: Decimal = Decimal(0)  # spent today by fleets that are archived by now
 
 
 AlertRule = Callable[[AlertFacts], Iterator[Incident]]
@@ -192,7 +193,7 @@ def budgets(facts: AlertFacts) -> Iterator[Incident]:
             yield from _budget(
                 f"{subject}:{which}", f"{fleet.name}, {which}", spent, budget, fleet.fleet_id
             )
-    today = sum((f.spent_today_usd for f in facts.fleets), Decimal(0))
+    today = sum((f.spent_today_usd for f in facts.fleets), facts.archived_today_usd)
     yield from _budget(
         "installation", "all fleets, today", today, facts.installation_budget_usd, None
     )

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from django.core.management.base import CommandError, OutputWrapper
 
-from fleet import adopting
+from fleet import adopting, operating
 from fleet.adopting import Found
 from fleet.models import Fleet
 from fleet.pages.words import usd
@@ -60,6 +60,7 @@ def _fleets(pairs: Sequence[str]) -> Mapping[int, Fleet]:
         fleet = Fleet.objects.filter(name=name).first()
         if fleet is None:
             raise CommandError(f"no fleet {name!r} here; create it first, with its former stream")
+        operating.refuse_archived(fleet)
         fleets[int(number)] = fleet
     return fleets
 

@@ -145,6 +145,37 @@ def add_dead_arguments(parser: ArgumentParser) -> None:
     )
 
 
+def add_watch_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `fleet watch`."""
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, help="Seconds between two readings (default: 1)."
+    )
+    parser.add_argument(
+        "--until-empty",
+        action="store_true",
+        help="End when the backlog is empty and no pod is left.",
+    )
+
+
+def add_archive_arguments(
+    archive: ArgumentParser, restore: ArgumentParser, delete: ArgumentParser
+) -> None:
+    """Add the arguments of `fleet archive`, `fleet restore` and `fleet delete`."""
+    archive.add_argument(
+        "--when-empty",
+        action="store_true",
+        help="If it has pods: pause it, and archive it when the last pod has ended.",
+    )
+    for parser in (archive, restore):
+        parser.add_argument(
+            "--as",
+            dest="new_name",
+            metavar="NEW-NAME",
+            help="Also give it this name; with archive, its present name is then free.",
+        )
+    delete.add_argument("--yes", action="store_true", help="Really delete it.")
+
+
 def _entry_id(text: str) -> str:
     if not re.fullmatch(r"\d{1,20}-\d{1,20}", text):
         raise ArgumentTypeError(

@@ -15,6 +15,7 @@ def fleet_named(name: str) -> Fleet:
     # PostgreSQL refuses a query with a NUL in it; SQLite finds nothing.
     fleet = None if "\0" in name else rows.filter(name=name).first()
     if fleet is None:
-        known = ", ".join(rows.values_list("name", flat=True)) or "none"
+        in_use = rows.filter(archived_at=None).order_by("name")
+        known = ", ".join(in_use.values_list("name", flat=True)) or "none"
         raise CommandError(f"no fleet {name!r}; known: {known}")
     return fleet

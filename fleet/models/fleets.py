@@ -49,7 +49,15 @@ def _are_numbers(*values: object) -> bool:
 class Fleet(models.Model):
     """One backlog, its scale policy, its guardrails and its pod template."""
 
-    name = models.CharField(max_length=40, unique=True, validators=[NAME])
+    name = models.CharField(
+        max_length=40,
+        unique=True,
+        validators=[NAME],
+        error_messages={
+            "unique": "another fleet has this name, perhaps an archived one (`fleet list --all`); "
+            "choose another name, or free this one with `fleet archive NAME --as NEW-NAME`"
+        },
+    )
     mode = models.CharField(max_length=10, choices=MODES, default=Mode.RUNNING.value)
     version = models.PositiveIntegerField(default=0, editable=False)
 
@@ -201,6 +209,11 @@ class Fleet(models.Model):
         related_name="fleet",
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    # An archived fleet is hidden and not ticked. It has no pod that may bill, and its history stays.
+    archived_at = models.DateTimeField(null=True, editable=False)
+    # An operator wants it archived; the tick after the end of its last pod does it.
+    archive_when_empty = models.BooleanField(default=False, db_default=False, editable=False)
+
     history = HistoricalRecords(
         excluded_fields=["proven_template", "version", "schedule"],
         # It names every changed field and the operator, which takes more than 100 characters.

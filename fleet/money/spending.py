@@ -1,7 +1,7 @@
 """The spending of fleets, summed over the price segments."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -40,6 +40,13 @@ def spent(now: datetime, *, fleet_id: int | None = None, besides: int | None = N
     today = sum((s.cost_usd(now, since=begin) for s in recent), Decimal(0))
     whole = sum((s.cost_usd(now) for s in recent), Decimal(0))
     return Spent(today=today, total=Decimal(before) / MICROS + whole)
+
+
+def archived_today(now: datetime, *, shown: Collection[int]) -> Decimal:
+    """What archived fleets spent since midnight UTC, besides the fleets `shown`. One query."""
+    begin = midnight(now)
+    recent = PriceSegment.objects.exclude(until__lte=begin).filter(fleet__archived_at__isnull=False)
+    return sum((s.cost_usd(now, since=begin) for s in recent.exclude(fleet__in=shown)), NOTHING)
 
 
 def spent_by_fleet(now: datetime) -> Mapping[int, Spent]:

@@ -7,13 +7,15 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from django.db.models import Count, OuterRef, Subquery, Sum
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
 
 from fleet.decision.alerts import Severity
 from fleet.decision.estimates import time_left
 from fleet.decision.values import Mode
 from fleet.models import Alert, Fleet, Limits, Sample, Tick
+from fleet.money import spending
 from fleet.money.spending import midnight
+from fleet.pages.trouble import Standing, standing
 from pods import price
 from pods.base.clock import utcnow
 from pods.models import Pod
@@ -40,6 +42,9 @@ class FleetCard:
     pk: int
     name: str
     mode: str
+    worst: Severity | None  # of its alerts that nobody has answered
+    archived: bool
+    archive_when_empty: bool
     states: Sequence[tuple[str, int]]
     billable: int
     max_instances: int
@@ -53,6 +58,17 @@ class FleetCard:
     sentence: str
     decided_at: datetime | None
     late: bool
+
+    @property
+    def standing(self) -> Standing:
+        """How much attention it needs."""
+        return standing(
+            worst=self.worst,
+            late=self.late,
+            mode=Mode(self.mode),
+            depth=self.depth,
+            pods=self.billable,
+        )
 
     @property
     def usd_per_million(self) -> Decimal | None:
@@ -79,6 +95,7 @@ class Overview:
     alerts: Sequence[Alert]
     more_alerts: int
     limits: Limits
+    archived_today_usd: Decimal  # spent by fleets that are not shown
 
     @property
     def billable(self) -> int:
@@ -92,8 +109,8 @@ class Overview:
 
     @property
     def spent_today_usd(self) -> Decimal:
-        """USD of all fleets since midnight UTC."""
-        return sum((card.spent_today_usd for card in self.cards), Decimal(0))
+        """USD of all fleets since midnight UTC, also of archived ones."""
+        return sum((card.spent_today_usd for card in self.cards), self.archived_today_usd)
 
     @property
     def stopped(self) -> bool:
@@ -111,28 +128,36 @@ class _Supply:
 
 
 def overview() -> Overview:
-    """The state of all fleets and their alerts. Five queries."""
+    """The state of all fleets and their alerts. Six queries.
+
+    Fleets that need attention come first. An archived fleet is shown only if a pod of it may bill.
+    """
     now = utcnow()
+    supply = _supply()
     newest = Tick.objects.filter(fleet=OuterRef("pk")).order_by("-at").values("pk")[:1]
     fleets = list(
-        Fleet.objects.select_related("schedule__interval")
+        Fleet.objects.filter(Q(archived_at=None) | Q(pk__in=list(supply)))
+        .select_related("schedule__interval")
         .annotate(last_tick=Subquery(newest))
-        .order_by("name")
     )
     ticks = (
         Tick.objects.filter(pk__in=[f.last_tick for f in fleets if f.last_tick])
         .defer("steps", "snapshot")
         .in_bulk()
     )
-    supply = _supply()
     alerts = Alert.objects.open().select_related("fleet")
     loud = sorted(alerts.loud(now)[:1000], key=_urgency)
+    worst = {a.fleet_id: Severity(a.severity) for a in reversed(loud)}
+    cards = [
+        _card(f, ticks.get(f.last_tick), supply.get(f.pk), worst.get(f.pk), now) for f in fleets
+    ]
     return Overview(
         at=now,
-        cards=[_card(f, ticks.get(f.last_tick), supply.get(f.pk), now) for f in fleets],
+        cards=sorted(cards, key=lambda card: (card.standing, card.name)),
         alerts=loud[:ALERTS_SHOWN],
         more_alerts=max(0, len(loud) - ALERTS_SHOWN),
         limits=Limits.get(),
+        archived_today_usd=spending.archived_today(now, shown=[f.pk for f in fleets]),
     )
 
 
@@ -170,7 +195,9 @@ def _supply() -> Mapping[int, _Supply]:
     }
 
 
-def _card(fleet: Fleet, tick: Tick | None, supply: _Supply | None, now: datetime) -> FleetCard:
+def _card(
+    fleet: Fleet, tick: Tick | None, supply: _Supply | None, worst: Severity | None, now: datetime
+) -> FleetCard:
     states = supply.states if supply else {}
     hourly = supply.hourly_usd if supply else Decimal(0)
     rate = supply.items_per_second if supply else 0.0
@@ -179,6 +206,9 @@ def _card(fleet: Fleet, tick: Tick | None, supply: _Supply | None, now: datetime
         pk=fleet.pk,
         name=fleet.name,
         mode=fleet.mode,
+        worst=worst,
+        archived=fleet.archived_at is not None,
+        archive_when_empty=fleet.archive_when_empty,
         states=[(s, states[s]) for s in STATE_ORDER if s in states],
         billable=sum(states.values()),
         max_instances=fleet.max_instances,
@@ -191,7 +221,8 @@ def _card(fleet: Fleet, tick: Tick | None, supply: _Supply | None, now: datetime
         daily_budget_usd=fleet.daily_budget_usd,
         sentence=tick.sentence if tick else "no decision yet",
         decided_at=tick.at if tick else None,
-        late=tick is None or now - tick.at > LATE_AFTER * fleet.tick_period,
+        late=fleet.archived_at is None
+        and now - (tick.at if tick else fleet.created_at) > LATE_AFTER * fleet.tick_period,
     )
 
 
@@ -218,7 +249,8 @@ def series(stretch: str) -> Mapping[str, Any]:
     """
     span, grains = STRETCHES[stretch]
     now = utcnow()
-    names = dict(Fleet.objects.order_by("name").values_list("pk", "name")[:FLEETS_CHARTED])
+    fleets = Fleet.objects.filter(archived_at=None)
+    names = _charted(fleets)
     rows = (
         # A list of grains, not a lower bound: each grain is one range of the index.
         Sample.objects.filter(fleet__in=list(names), grain__in=grains, at__gte=now - span)
@@ -238,4 +270,15 @@ def series(stretch: str) -> Mapping[str, Any]:
         "to": int(now.timestamp() * 1000),
         "columns": ["at", "depth", "pods", "ready", "items_per_second", "hourly_usd", "spent"],
         "fleets": [{"name": names[pk], "points": points[pk]} for pk in names],
+        "left_out": fleets.count() - len(names),
     }
+
+
+def _charted(fleets: QuerySet[Fleet]) -> Mapping[int, str]:
+    """The names of the fleets that a chart has room for: those that spent the most today come first."""
+    newest = Tick.objects.filter(fleet=OuterRef("pk")).order_by("-at")
+    ranked = fleets.annotate(
+        spent=Subquery(newest.values("spent_today_usd")[:1]),
+        waiting=Subquery(newest.values("depth")[:1]),
+    ).order_by(F("spent").desc(nulls_last=True), F("waiting").desc(nulls_last=True), "name")
+    return dict(ranked.values_list("pk", "name")[:FLEETS_CHARTED])

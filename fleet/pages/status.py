@@ -37,6 +37,8 @@ class FleetStatus:
     name: str
     at: datetime
     mode: str
+    archived_at: datetime | None
+    archive_when_empty: bool
     depth: int | None  # items
     depth_estimated: bool
     unknown_because: str
@@ -51,12 +53,21 @@ class FleetStatus:
     spent_total_usd: Decimal
     last_decision: str
 
+    @property
+    def mode_text(self) -> str:
+        """The mode, and whether the fleet is archived or will be."""
+        if self.archived_at is not None:
+            return f"archived on {self.archived_at:%F}"
+        return f"{self.mode}, archived when empty" if self.archive_when_empty else self.mode
+
     def as_json(self) -> dict[str, Any]:
         """The status as JSON values: money as text, durations in seconds."""
         return {
             "name": self.name,
             "at": self.at.isoformat(),
             "mode": self.mode,
+            "archived_at": None if self.archived_at is None else self.archived_at.isoformat(),
+            "archive_when_empty": self.archive_when_empty,
             "depth": self.depth,
             "depth_estimated": self.depth_estimated,
             "unknown_because": self.unknown_because,
@@ -97,6 +108,8 @@ def status_of(fleet: Fleet) -> FleetStatus:
         name=fleet.name,
         at=now,
         mode=fleet.mode,
+        archived_at=fleet.archived_at,
+        archive_when_empty=fleet.archive_when_empty,
         depth=seen.depth,
         depth_estimated=seen.depth_estimated,
         unknown_because=seen.unknown_because,

@@ -44,8 +44,8 @@ def _headline(status: FleetStatus) -> Text:
     depth = words.depth(status.depth, estimated=status.depth_estimated)
     text = Text()
     text.append(f"{status.name}  ", style="bold")
-    if status.mode != "running":
-        text.append(f"{status.mode.upper()}  ", style="bold red")
+    if status.mode_text != "running":
+        text.append(f"{status.mode_text.upper()}  ", style="bold red")
     text.append(f"backlog {depth}   {rate} items/s   ETA {words.duration(status.eta)}   ")
     text.append(f"pods {len(status.pods)} of {status.max_instances}   ")
     text.append(

@@ -42,6 +42,11 @@ def template_of(fleet_id: int) -> Template | None:
     return None if fleet is None else template(fleet)
 
 
+def adopts(fleet_id: int) -> bool:
+    """Whether a machine can become a pod of this fleet: nothing looks after an archived fleet's pods."""
+    return Fleet.objects.filter(pk=fleet_id, archived_at=None).exists()
+
+
 def template(fleet: Fleet) -> Template:
     """All settings of a fleet that its pods need during their life."""
     return Template(

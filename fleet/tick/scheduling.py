@@ -28,6 +28,12 @@ def keep_schedule(fleet: Fleet, *, every: timedelta | None = None) -> None:
         _name(fleet)
 
 
+def switch(fleet: Fleet, *, on: bool) -> None:
+    """Make beat tick the fleet, or stop doing so; its task keeps its period."""
+    if fleet.schedule_id is not None:
+        PeriodicTask.objects.update_or_create(pk=fleet.schedule_id, defaults={"enabled": on})
+
+
 def _make(fleet: Fleet, every: timedelta) -> None:
     fleet.schedule = PeriodicTask.objects.create(
         name=_free_name(fleet), task="fleet.tick", args=f"[{fleet.pk}]", **_period(every)

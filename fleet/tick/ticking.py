@@ -15,7 +15,7 @@ from fleet.decision.decide import decide
 from fleet.decision.values import Caps, Decision
 from fleet.models import Fleet, Lease, Limits, Sample, Tick
 from fleet.retention import grain_of
-from fleet.tick import gathering, requesting
+from fleet.tick import archiving, gathering, requesting
 from fleet.tick.gathering import Gathered
 from fleet.tick.recording import recorded
 from pods import resuming, teardown
@@ -36,13 +36,15 @@ LONGEST_SENTENCE: Final = 600
 def tick_fleet(fleet_id: int) -> Decision | None:
     """Decide once on a fleet and record the decision; None if another tick holds the lease.
 
+    None also for an archived fleet. A fleet that an operator wants archived is archived here when its
+    last pod has ended.
+
     It is safe to run this twice, to run it at the same time, and to kill it at any line. One
     transaction writes the whole decision, and only if the lease's token is still ours.
     """
     began = time.monotonic()
     fleet = Fleet.objects.select_related("schedule__interval").get(pk=fleet_id)
-    token = take_lease(fleet)
-    if token is None:
+    if fleet.archived_at is not None or (token := take_lease(fleet)) is None:
         return None
     try:
         gathered = gathering.gather(fleet, utcnow(), renew=True)
@@ -56,7 +58,19 @@ def tick_fleet(fleet_id: int) -> Decision | None:
         Lease.objects.filter(fleet=fleet, token=token).update(until=None)
     _retire(gathered, decision)
     log.info("fleet_ticked", fleet=fleet.name, sentence=decision.sentence)
+    _archive(fleet)
     return decision
+
+
+def _archive(fleet: Fleet) -> None:
+    """Archive the fleet if an operator wants that and its last pod has ended."""
+    if not fleet.archive_when_empty:
+        return
+    try:
+        if archiving.archive_if_empty(fleet, by="the tick after its last pod"):
+            log.info("fleet_archived", fleet=fleet.name)
+    except Overtaken as exc:
+        log.info("fleet_not_archived", fleet=fleet.name, because=str(exc))
 
 
 def preview(fleet: Fleet) -> Decision:

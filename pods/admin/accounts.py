@@ -8,11 +8,11 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
 from pods.accounts import editing, surveying
 from pods.accounts.editing import Tried
+from pods.admin.base import Page
 from pods.base.clock import utcnow
 from pods.base.typed_json import FORM_FIELDS
 from pods.models import Account
@@ -47,7 +47,7 @@ class AccountForm(ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Account)
-class AccountAdmin(ModelAdmin):  # type: ignore[misc]
+class AccountAdmin(Page):
     """The list and the page of accounts, with their health."""
 
     form = AccountForm

@@ -6,13 +6,30 @@ from typing import Any, ClassVar
 
 from django.db.models import QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
+from django.utils.html import escape
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
 
 from pods.base import csv
 
 
-class ReadOnly(ModelAdmin):  # type: ignore[misc]
+class Page(ModelAdmin):  # type: ignore[misc]
+    """The base of our lists and forms: help texts are text, so `<stream>` is shown as it is.
+
+    The templates write help texts as HTML, because Django's own hold some.
+    """
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """The form, with help texts that are safe to write as HTML, also of read-only fields."""
+        own = {f.name: f.help_text for f in self.opts.get_fields() if getattr(f, "help_text", "")}
+        named = getattr(getattr(self.form, "Meta", None), "help_texts", None) or {}
+        texts = {name: escape(text) for name, text in {**own, **named}.items()}
+        return super().get_form(request, obj, change=change, help_texts=texts, **kwargs)
+
+
+class ReadOnly(Page):
     """Shows state and history, and never edits them."""
 
     actions_on_bottom = False

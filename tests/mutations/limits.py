@@ -10,7 +10,44 @@ STILL = "tests/integration/faults/test_standing_still.py::"
 TICKING, GUARDRAILS = "fleet/tick/ticking.py", "fleet/decision/guardrails.py"
 NEW_PODS = "at_most=len(seen.active) + policy.spawn_per_tick"
 
+ARCHIVING = "tests/integration/fleet/test_archiving.py::"
+
 LIMITS: Final = (
+    Mutation(
+        name="archived-fleets-are-not-ticked",
+        file=TICKING,
+        before="fleet.archived_at is not None or",
+        after="False or",
+        tests=(ARCHIVING + "test_an_archived_fleet_is_hidden_and_nothing_ticks_it",),
+    ),
+    Mutation(
+        name="no-archive-over-pods",
+        file="fleet/archiving.py",
+        before="if pods := _billing(fleet):\n        if not when_empty",
+        after='if pods := "":\n        if not when_empty',
+        tests=(ARCHIVING + "test_a_fleet_with_a_pod_that_may_bill_is_not_archived",),
+    ),
+    Mutation(
+        name="archive-as-it-was-read",
+        file="fleet/tick/archiving.py",
+        before="filter(pk=fleet.pk, version=fleet.version)",
+        after="filter(pk=fleet.pk)",
+        tests=(ARCHIVING + "test_a_pod_that_appears_meanwhile_keeps_the_fleet",),
+    ),
+    Mutation(
+        name="no-adoption-into-an-archived-fleet",
+        file="fleet/tick/requesting.py",
+        before="filter(pk=fleet_id, archived_at=None)",
+        after="filter(pk=fleet_id)",
+        tests=(ARCHIVING + "test_a_machine_of_an_archived_fleet_is_ended_and_not_adopted",),
+    ),
+    Mutation(
+        name="archived-money-counts",
+        file="fleet/decision/alerts.py",
+        before="facts.archived_today_usd)",
+        after="Decimal(0))",
+        tests=(ARCHIVING + "test_the_money_of_an_archived_fleet_stays_in_every_total",),
+    ),
     Mutation(
         name="lease",
         file=TICKING,

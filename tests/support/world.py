@@ -103,7 +103,10 @@ class World:
 
     def reconcile(self) -> reconciling.Reconciled:
         return reconciling.reconcile_account(
-            self.account, template_of=requesting.template_of, connect=self.connect
+            self.account,
+            template_of=requesting.template_of,
+            adopts=requesting.adopts,
+            connect=self.connect,
         )
 
     def work(self) -> None:

@@ -95,6 +95,14 @@
     );
   };
 
+  const tellLeftOut = (note, found) => {
+    const shown = found.fleets.length;
+    note.hidden = !found.left_out;
+    note.textContent = found.left_out
+      ? `The charts show ${shown} of ${shown + found.left_out} fleets: those that spent the most today.`
+      : "";
+  };
+
   const renew = async (section) => {
     if (document.hidden) {
       return;
@@ -112,6 +120,7 @@
     }
     const found = await answer.json();
     section.querySelectorAll("canvas").forEach((canvas) => draw(canvas, found));
+    tellLeftOut(section.querySelector(".pf-left-out"), found);
   };
 
   document.addEventListener("DOMContentLoaded", () => {

@@ -15,13 +15,15 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from fleet import operating
+from fleet import archiving, operating
 from fleet.decision.values import Mode
 from fleet.management.adopting import add_adopt_arguments, adopt
 from fleet.management.arguments import (
+    add_archive_arguments,
     add_dead_arguments,
     add_result_arguments,
     add_source_arguments,
+    add_watch_arguments,
 )
 from fleet.management.fleet_names import fleet_named
 from fleet.management.streams import dead_letters, enqueue, export
@@ -31,6 +33,7 @@ from fleet.pages.status import status_of
 from fleet.tick import ticking
 from pods.base.commands import OwnCommand, error_lines
 from pods.base.typed_json import TypedJSON
+from pods.lifecycle import Overtaken
 
 LONGEST_TICK_SECONDS = 24 * 3600
 
@@ -93,22 +96,20 @@ class Command(OwnCommand):
         text = "An account to rent from (default: local); may be repeated."
         create.add_argument("--account", action="append", default=[], help=text)
         _add_fields(create)
-        verb("list", "List all fleets, one line each.", named=False)
+        listing = verb("list", "List the fleets, one line each.", named=False)
+        listing.add_argument("--all", action="store_true", help="Also list archived fleets.")
         verb("show", "Show the present state of a fleet.")
         _add_fields(verb("set", "Change a fleet; in force from the next tick."))
         verb("pause", "Start no new pods; running pods keep working.")
         verb("resume", "Run again after a pause or a stop.")
         verb("stop-all", "Start no new pods; drain and destroy all pods.")
+        add_archive_arguments(
+            verb("archive", "Hide a fleet without pods and stop its ticks; keep its history."),
+            verb("restore", "Bring an archived fleet back, paused."),
+            verb("delete", "Delete an archived fleet whose pods cost nothing."),
+        )
         verb("next", "Show what the next tick would do; change nothing.")
-        watch = verb("watch", "Show a live view until Ctrl-C.")
-        watch.add_argument(
-            "--seconds", type=float, default=1.0, help="Seconds between two readings (default: 1)."
-        )
-        watch.add_argument(
-            "--until-empty",
-            action="store_true",
-            help="End when the backlog is empty and no pod is left.",
-        )
+        add_watch_arguments(verb("watch", "Show a live view until Ctrl-C."))
         add_adopt_arguments(
             verb("adopt", "Find machines of a lost database, and give them rows.", named=False)
         )
@@ -128,7 +129,7 @@ class Command(OwnCommand):
             getattr(self, f"_{verb}")(options)
         except ValidationError as exc:
             raise CommandError("; ".join(error_lines(exc, Fleet))) from exc
-        except (operating.EditedMeanwhile, ValueError, OSError) as exc:
+        except (operating.EditedMeanwhile, Overtaken, ValueError, OSError) as exc:
             raise CommandError(str(exc)) from exc
 
     def _fleet(self, options: dict[str, Any]) -> Fleet:
@@ -152,7 +153,10 @@ class Command(OwnCommand):
         self._say(options, fleet, f"created {fleet.name}: at most {fleet.max_instances} pods")
 
     def _list(self, options: dict[str, Any]) -> None:
-        statuses = [status_of(f) for f in Fleet.objects.order_by("name")]
+        fleets = Fleet.objects.order_by("name")
+        if not options["all"]:
+            fleets = fleets.filter(archived_at=None)
+        statuses = [status_of(f) for f in fleets]
         if options["json"]:
             self.stdout.write(json.dumps([s.as_json() for s in statuses]))
             return
@@ -164,7 +168,9 @@ class Command(OwnCommand):
             pods = f"{len(status.pods)} of {status.max_instances}"
             money = words.usd(status.hourly_usd)
             depth = words.depth(status.depth, estimated=status.depth_estimated)
-            table.add_row(status.name, status.mode, depth, pods, rate, money, status.last_decision)
+            table.add_row(
+                status.name, status.mode_text, depth, pods, rate, money, status.last_decision
+            )
         Console().print(table if statuses else "no fleets; create one with `fleet create NAME`")
 
     def _show(self, options: dict[str, Any]) -> None:
@@ -198,6 +204,36 @@ class Command(OwnCommand):
         fleet = self._fleet(options)
         count = fleet.pods.billable().count()
         self._mode(options, Mode.STOP_ALL, f"{count} pods drain and are destroyed")
+
+    def _archive(self, options: dict[str, Any]) -> None:
+        fleet = self._fleet(options)
+        name, when_empty = options["new_name"] or "", options["when_empty"]
+        done = archiving.archive(fleet, when_empty=when_empty, name=name, by=getpass.getuser())
+        if done:
+            text = f"archived; {archiving.left_in_redis(fleet)}"
+        else:
+            text = "paused; it will be archived when its last pod has ended"
+        self._say(options, fleet, f"{fleet.name}: {text}")
+
+    def _restore(self, options: dict[str, Any]) -> None:
+        fleet = self._fleet(options)
+        archiving.restore(fleet, name=options["new_name"] or "", by=getpass.getuser())
+        text = f"back, and paused; `fleet resume {fleet.name}` lets it run"
+        self._say(options, fleet, f"{fleet.name}: {text}")
+
+    def _delete(self, options: dict[str, Any]) -> None:
+        fleet = self._fleet(options)
+        if why := archiving.why_kept(fleet):
+            raise CommandError(why)
+        if not options["yes"]:
+            raise CommandError(
+                f"this deletes {fleet.name} with its decisions, pods and alerts for good; add --yes",
+                returncode=2,
+            )
+        name, left = fleet.name, archiving.left_in_redis(fleet)
+        archiving.delete(fleet, by=getpass.getuser())
+        answer = json.dumps({"deleted": name})
+        self.stdout.write(answer if options["json"] else f"{name}: deleted; {left}")
 
     def _next(self, options: dict[str, Any]) -> None:
         decision = ticking.preview(self._fleet(options))
@@ -239,7 +275,9 @@ class Command(OwnCommand):
         adopt(Namespace(**options), self.stdout)
 
     def _enqueue(self, options: dict[str, Any]) -> None:
-        enqueue(self._fleet(options), Namespace(**options), self.stdout)
+        fleet = self._fleet(options)
+        operating.refuse_archived(fleet)
+        enqueue(fleet, Namespace(**options), self.stdout)
 
     def _results(self, options: dict[str, Any]) -> None:
         export(self._fleet(options), Namespace(**options), self.stdout)

@@ -49,7 +49,7 @@ ANSWERS = (
     ("fleet set emb", "nothing to set"),
     ("fleet set lost --max-instances 1", "no fleet 'lost'; known: emb"),
     ("fleet create Emb", "name: use 1 to 40 of the characters a-z"),
-    ("fleet create emb --handler a:b", "name: Fleet with this Name already exists"),
+    ("fleet create emb --handler a:b", "name: another fleet has this name"),
     ("fleet create two", "handler: This field cannot be blank"),
     ("fleet create two --handler a:b --account lost", "accounts: no account 'lost'; known: "),
     ("fleet watch emb --seconds 0", "--seconds must be 0.1 to 86400"),

@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from fleet.alerts import reconciling
-from fleet.models import Fleet, Limits, Sample, Tick
+from fleet.models import Alert, Fleet, Limits, Sample, Tick
 from fleet.pages import overview
 from pods.base import clock
 from pods.emulators.base import SteppedClock
@@ -87,7 +87,7 @@ def test_the_queries_do_not_grow_with_fleets_pods_or_alerts(
         for state in (READY, BOOTING, READY):
             a_pod(fleet, state)
     Limits.get()  # the row is made by whoever asks first
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(6):
         found = overview.overview()
         assert [c.sentence for c in found.cards] == ["keeps 1 pod"] * fleets
         assert len(found.alerts) == fleets
@@ -174,3 +174,42 @@ def test_markup_in_a_decision_or_an_alert_stays_text(
     page = admin_client.get(reverse("dashboard-now")).content.decode()
     assert "<script>alert" not in page
     assert "<img src=x" not in page
+
+
+def test_fleets_that_need_an_operator_come_first(time: SteppedClock) -> None:
+    for name in ("a-paused", "b-idle", "c-working", "d-warned", "e-critical"):
+        mode = "paused" if name == "a-paused" else "running"
+        a_tick(a_fleet(name=name, mode=mode), depth=5 if name == "c-working" else 0)
+    an_alert(Fleet.objects.get(name="d-warned"))
+    critical = Fleet.objects.get(name="e-critical")
+    an_alert(critical, subject="pod:2")
+    an_alert(critical, subject="pod:3", severity="critical")
+    shown = [card.name for card in overview.overview().cards]
+    assert shown == ["e-critical", "d-warned", "c-working", "b-idle", "a-paused"]
+    reconciling.acknowledge(Alert.objects.all(), by="ann")
+    shown = [card.name for card in overview.overview().cards]
+    assert shown == ["c-working", "b-idle", "d-warned", "e-critical", "a-paused"]
+
+
+def test_charts_take_the_fleets_that_spent_the_most_and_count_the_others(
+    admin_client: Client, time: SteppedClock
+) -> None:
+    for n in range(10):
+        a_tick(a_fleet(name=f"fleet-{n}"), spent_today_usd=Decimal(n))
+    a_fleet(name="a-new-one")
+    answer = admin_client.get(reverse("dashboard-chart")).json()
+    assert [f["name"] for f in answer["fleets"]] == [f"fleet-{n}" for n in range(9, 1, -1)]
+    assert answer["left_out"] == 3
+
+
+def test_the_menu_has_a_number_beside_alerts_only_if_one_is_open(
+    admin_client: Client, time: SteppedClock
+) -> None:
+    def badges() -> list[str]:
+        page = admin_client.get(reverse("admin:index"))
+        groups = page.context["sidebar_navigation"]
+        return [i["badge"] for group in groups for i in group["items"] if "badge" in i]
+
+    assert badges() == []
+    an_alert(a_fleet())
+    assert badges() == ["1"]

@@ -1,0 +1,27 @@
+"""The menu of one request: that of `menu`, with the number of open alerts beside Alerts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from config import menu
+from fleet import views
+
+
+def navigation(request: HttpRequest) -> Sequence[Any]:
+    """The menu; where no alert is open there is no number, since the theme draws an empty one."""
+    count, alerts = views.open_alerts(request), reverse(menu.ALERTS)
+    if not count:
+        return menu.NAVIGATION
+    return [
+        {
+            **group,
+            "items": [
+                {**item, "badge": count} if str(item["link"]) == alerts else item
+                for item in group["items"]
+            ],
+        }
+        for group in menu.NAVIGATION
+    ]

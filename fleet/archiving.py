@@ -1,0 +1,175 @@
+"""Archives fleets, brings them back, and deletes those that no total needs."""
+
+import shlex
+from collections import Counter
+from typing import Final
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import Model, Q, QuerySet, Sum
+
+from fleet import operating
+from fleet.decision.sentence import plural
+from fleet.decision.values import Mode
+from fleet.models import Alert, Backlog, Fleet, Sample, Tick
+from fleet.tick import archiving, scheduling
+from pods.models import MICROS, Pod, PodEvent, PriceSegment
+
+CHUNK: Final = 1000  # small enough that a writer on SQLite waits only milliseconds
+
+
+def archive(fleet: Fleet, *, when_empty: bool = False, name: str = "", by: str) -> bool:
+    """Archive a fleet: hide it, stop its ticks, keep its history; True if it is archived now.
+
+    With `when_empty` a fleet with pods is paused instead, and archived after its last pod has ended;
+    its idle and stopped pods are ended meanwhile. `name`: rename it, so that another fleet can have
+    its present name; also for a fleet that is archived already.
+
+    Raises:
+        ValidationError: a pod of it may bill, or the name is wrong or taken.
+        EditedMeanwhile, Overtaken: the fleet changed since it was read.
+    """
+    if fleet.archived_at is not None and not name:
+        raise ValidationError(f"the fleet {fleet.name} is archived already")
+    if pods := _billing(fleet):
+        if not when_empty or name:
+            also = "; it can get another name when it is archived" if name else ""
+            raise ValidationError(
+                f"{fleet.name} has {pods}; stop them first (`fleet stop-all {fleet.name}`), or let "
+                f"it be archived when the last one has ended (`--when-empty`){also}"
+            )
+        mode = fleet.mode if fleet.mode == Mode.STOP_ALL.value else Mode.PAUSED.value
+        _write(fleet, f"to be archived when empty, by {by}", archive_when_empty=True, mode=mode)
+        return False
+    with transaction.atomic():
+        if fleet.archived_at is None:
+            archiving.archive_if_empty(fleet, by=by)
+        if name:
+            _rename(fleet, name, by=by)
+    return True
+
+
+def restore(fleet: Fleet, *, name: str = "", by: str) -> None:
+    """Bring an archived fleet back, paused; for one that was to be archived later, cancel that.
+
+    Raises:
+        ValidationError: it is in use, its backlog belongs to another fleet by now, or the name is
+            wrong or taken.
+        EditedMeanwhile: the fleet changed since it was read.
+    """
+    if fleet.archived_at is None and not fleet.archive_when_empty:
+        raise ValidationError(f"the fleet {fleet.name} is not archived")
+    operating.refuse_shared_stream(fleet, comes_back=fleet.archived_at is not None)
+    with transaction.atomic():
+        _write(fleet, f"brought back by {by}", archived_at=None, archive_when_empty=False)
+        if name:
+            _rename(fleet, name, by=by)
+        scheduling.keep_schedule(fleet)
+        scheduling.switch(fleet, on=True)
+
+
+def why_kept(fleet: Fleet) -> str:
+    """Why the fleet cannot be deleted, and what is possible instead; "" if it can."""
+    if fleet.archived_at is None:
+        return (
+            f"the fleet {fleet.name} is in use; archive it first (`fleet archive {fleet.name}`), "
+            "which hides it and keeps its history"
+        )
+    if pods := _billing(fleet):
+        return f"{fleet.name} has {pods}; wait until they have ended"
+    costly = _segments(fleet).filter(Q(until=None) | Q(cost_micros__gt=0))
+    if costly.exists():
+        spent = (costly.aggregate(micros=Sum("cost_micros"))["micros"] or 0) / MICROS
+        return (
+            f"the pods of {fleet.name} cost ${spent:.2f} in all, and the totals under Money need "
+            "their rows; it stays archived and hidden. To use its name again: "
+            f"`fleet archive {fleet.name} --as NEW-NAME`"
+        )
+    return ""
+
+
+def delete(fleet: Fleet, *, by: str) -> None:
+    """Delete an archived fleet whose pods cost nothing, with its decisions, pods and alerts.
+
+    Who edited it, and when, stays in the history. Safe to kill at any line and to run again.
+
+    Raises:
+        ValidationError: it is in use, or a total needs its rows.
+        EditedMeanwhile: the fleet changed since it was read.
+    """
+    if why := why_kept(fleet):
+        raise ValidationError(why)
+    pods = Pod.objects.filter(fleet=fleet)
+    for rows in (
+        Tick.objects.filter(fleet=fleet),
+        Sample.objects.filter(fleet=fleet),
+        Alert.objects.filter(fleet=fleet),
+        PodEvent.objects.filter(pod__fleet=fleet),
+    ):
+        _delete_in_chunks(rows)
+    with transaction.atomic():
+        operating.claim_version(fleet)
+        if why := why_kept(fleet):
+            raise ValidationError(why)
+        _segments(fleet).delete()
+        pods.delete()
+        fleet._change_reason = f"deleted by {by}"  # type: ignore[attr-defined]
+        schedule = fleet.schedule
+        fleet.delete()
+        if schedule is not None:
+            schedule.delete()
+
+
+def left_in_redis(fleet: Fleet) -> str:
+    """What Redis keeps of the fleet's items, and how to remove it."""
+    if fleet.backlog != Backlog.REDIS_STREAM:
+        return f"the queue {fleet.stream} is left as it is"
+    return (
+        f"Redis keeps the stream {fleet.stream} with the group {fleet.group}, {fleet.result_stream} "
+        f"and {fleet.dead_stream}; to remove them: redis-cli "
+        + shlex.join(["DEL", fleet.stream, fleet.result_stream, fleet.dead_stream])
+    )
+
+
+def _billing(fleet: Fleet) -> str:
+    """The fleet's pods that may bill, in words: "3 pods that may bill (2 ready, 1 stopped)"."""
+    states = Counter(fleet.pods.billable().values_list("state", flat=True))
+    if not states:
+        return ""
+    each = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    disks = "; the disk of a stopped pod bills" if "stopped" in states else ""
+    return f"{plural(states.total(), 'pod')} that may bill ({each}{disks})"
+
+
+def _segments(fleet: Fleet) -> QuerySet[PriceSegment]:
+    return PriceSegment.objects.filter(fleet=fleet)
+
+
+def _write(fleet: Fleet, reason: str, **values: object) -> None:
+    with transaction.atomic():
+        operating.claim_version(fleet)
+        for field, value in values.items():
+            setattr(fleet, field, value)
+        fleet._change_reason = reason  # type: ignore[attr-defined]
+        fleet.save(update_fields=sorted(values))
+
+
+def _rename(fleet: Fleet, name: str, *, by: str) -> None:
+    """Give the fleet another name, and its task too.
+
+    Raises:
+        ValidationError: the name is wrong or taken.
+    """
+    # Only the name: a value that an older version let pass keeps no fleet from being renamed.
+    try:
+        fleet.name = Fleet._meta.get_field("name").clean(name, fleet)
+    except ValidationError as exc:
+        raise ValidationError({"name": exc}) from exc
+    fleet.validate_unique(exclude={f.name for f in fleet._meta.concrete_fields} - {"name"})
+    _write(fleet, f"renamed by {by}", name=name)
+    scheduling.keep_schedule(fleet)
+
+
+def _delete_in_chunks(rows: QuerySet[Model]) -> None:
+    while pks := list(rows.values_list("pk", flat=True)[:CHUNK]):
+        rows.model._default_manager.filter(pk__in=pks).delete()
