@@ -19,7 +19,10 @@ PACE_SECONDS = 0.5
 NEW_READ_SHARE = 0.2
 # The most items in hand, in batches, with those in the handler, in a commit, or waiting for a retry.
 MOST_BATCHES = 32
-MOST_BYTES = 128 * 1024 * 1024
+MOST_BYTES = 128 * 1024 * 1024  # with the last item taken it may be more by that item
+# The most bytes of failed items that are taken again at once. While they are read, they are in memory
+# twice.
+MOST_RETRY_BYTES = 32 * 1024 * 1024
 # An item that was delivered this often may have killed its former agents. It is tried alone.
 SUSPECT_DELIVERIES = 3
 FIRST_RETRY_SECONDS = 0.5
@@ -40,11 +43,12 @@ class Stage(Enum):
 class InHand:
     """One item in hand."""
 
-    __slots__ = ("alone", "entry", "since", "stage", "tried")
+    __slots__ = ("alone", "entry", "since", "size", "stage", "tried")
 
     def __init__(self, entry: Entry, alone: bool, since: float) -> None:
         self.since = since
         self.entry = entry
+        self.size = entry.size  # also once the payload is gone
         self.stage = Stage.READY
         self.tried = False  # in its present delivery; former ones are counted already
         self.alone = alone
@@ -53,8 +57,15 @@ class InHand:
 class Holding:
     """The bounded buffer between the link and the handler. Threads may share it."""
 
-    def __init__(self, batch_size: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        batch_size: int,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        most_bytes: int = MOST_BYTES,
+    ) -> None:
         self._clock = clock
+        self._most_bytes = most_bytes
         self._lock = threading.Lock()
         self._filled = threading.Condition(self._lock)  # an item is ready
         self._freed = threading.Condition(self._lock)  # there is room
@@ -101,7 +112,7 @@ class Holding:
         items = min(ahead - len(self._ready), MOST_BATCHES * self.batch_size - len(self._held))
         if self._ready and items < ahead // 2:
             return 0, 0  # wait for more room, because a round trip for few items costs as much
-        return max(0, items), max(0, MOST_BYTES - self._bytes)
+        return max(0, items), max(0, self._most_bytes - self._bytes)
 
     def read_took(self, seconds: float) -> None:
         """Take in how long a read took that brought items."""
@@ -123,10 +134,11 @@ class Holding:
             self._pace = self._taken / elapsed
             self._paced_since, self._taken = self._clock(), 0
 
-    def retry_room(self) -> int:
-        """How many items may be taken again. They are in hand already, without their payload."""
+    def retry_room(self) -> tuple[int, int]:
+        """How many items and bytes may be taken again. The items are in hand, without their payload."""
         with self._lock:
-            return max(0, READ_AHEAD_BATCHES * self.batch_size - len(self._ready))
+            items = READ_AHEAD_BATCHES * self.batch_size - len(self._ready)
+            return max(0, items), min(max(0, self._most_bytes - self._bytes), MOST_RETRY_BYTES)
 
     def wait_for_room(self, seconds: float) -> None:
         """Return as soon as there is room, or after `seconds`."""
@@ -213,15 +225,18 @@ class Holding:
                 heapq.heappush(self._waiting, (self._clock() + pause, entry))
             self._tell_if_free()
 
-    def due(self, most: int) -> list[str]:
-        """The items whose next try is due."""
+    def due(self, most: int, max_bytes: int) -> list[str]:
+        """The items whose next try is due: at most so many, and no more after so many bytes."""
         with self._lock:
             due: list[str] = []
-            while self._waiting and len(due) < most and self._waiting[0][0] <= self._clock():
+            while self._waiting and self._waiting[0][0] <= self._clock():
+                if len(due) >= most or max_bytes <= 0:
+                    break
                 entry = heapq.heappop(self._waiting)[1]
                 held = self._held.get(entry)
                 if held is not None and held.stage is Stage.WAITING:
                     due.append(entry)
+                    max_bytes -= held.size
             return due
 
     def drop(self, entries: Iterable[str]) -> None:

@@ -155,14 +155,14 @@ class Agent:
             return
 
     def _take_step(self) -> None:
-        self._reclaim.retry(self._holding.retry_room())
+        self._reclaim.retry()
         items, max_bytes = self._holding.room()
         if not items or not max_bytes:
             self._holding.wait_for_room(IDLE_STEP_SECONDS)
             return
-        if self._reclaim.recover(items):
+        if self._reclaim.recover(items, max_bytes):
             return
-        if self._reclaim.claim(items, idle=not len(self._holding)):
+        if self._reclaim.claim(items, max_bytes, idle=not len(self._holding)):
             return
         began = time.monotonic()
         entries, last = self._stream.read(items, max_bytes)

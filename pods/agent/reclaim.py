@@ -32,23 +32,26 @@ class Reclaim:
         self._cursor = "0-0"
         self._next_claim = clock()
 
-    def recover(self, room: int) -> bool:
+    def recover(self, room: int, max_bytes: int) -> bool:
         """Take a page of the items that this name held before a restart. False after the last one."""
         if self._recovered_to is None:
             return False
-        entries, last = self._stream.recover(min(room, LARGEST_CLAIM), self._recovered_to)
+        entries, last = self._stream.recover(
+            min(room, LARGEST_CLAIM), max_bytes, self._recovered_to
+        )
         self._recovered_to = last or None
         self._take(entries)
         return bool(last)
 
-    def claim(self, room: int, *, idle: bool) -> int:
+    def claim(self, room: int, max_bytes: int, *, idle: bool) -> int:
         """Take one step over the pending list, if it is time. Returns how many items it brought.
 
         The cursor moves on with each step, so that a pending list of any length is read.
         """
         if self._clock() < self._next_claim:
             return 0
-        entries, self._cursor = self._stream.claim(min(room, LARGEST_CLAIM), self._cursor)
+        count = min(room, LARGEST_CLAIM)
+        entries, self._cursor = self._stream.claim(count, max_bytes, self._cursor)
         pause = min(LONGEST_CLAIM_PAUSE_SECONDS, self._settings.claim_idle_seconds / 4)
         if idle:
             pause = min(pause, SHORTEST_CLAIM_PAUSE_SECONDS)
@@ -58,9 +61,9 @@ class Reclaim:
         self._progress.add(claimed=taken)
         return taken
 
-    def retry(self, most: int) -> None:
-        """Take the failed items again whose pause is over."""
-        due = self._holding.due(most)
+    def retry(self) -> None:
+        """Take the failed items again whose pause is over, as far as there is room."""
+        due = self._holding.due(*self._holding.retry_room())
         if not due:
             return
         try:

@@ -16,6 +16,8 @@ SOCKET_TIMEOUT_SECONDS = 10.0
 LONGEST_BLOCK_MS = 1000
 # The most items of one call. The server serves nobody else during a call.
 LARGEST_STEP = 500
+# The most bytes that one call takes. While an answer is read, it is in memory twice.
+LARGEST_TAKE_BYTES = 32 * 1024 * 1024
 # A larger commit is split. The server limits a client's query buffer to 1 GB.
 LARGEST_COMMIT_BYTES = 16 * 1024 * 1024
 
@@ -119,7 +121,7 @@ class Stream:
 
     def read(self, count: int, max_bytes: int) -> tuple[list[Entry], str]:
         """New items, and the last id of the stream, from which to wait if there are none."""
-        last, *flat = self._call("read", [count, max_bytes])
+        last, *flat = self._call("read", [count, min(max_bytes, LARGEST_TAKE_BYTES)])
         return _entries(flat), last.decode()
 
     def wait(self, last_id: str) -> None:
@@ -129,15 +131,17 @@ class Stream:
         """
         self._client.xread({self._settings.stream: last_id}, count=1, block=LONGEST_BLOCK_MS)
 
-    def claim(self, count: int, cursor: str) -> tuple[list[Entry], str]:
+    def claim(self, count: int, max_bytes: int, cursor: str) -> tuple[list[Entry], str]:
         """Items that nobody works on any more, and the cursor for the next call."""
         idle_ms = int(self._settings.claim_idle_seconds * 1000)
-        taken, after = self._call("claim", [count, RELEASED_CONSUMER, idle_ms, cursor])
+        most = min(max_bytes, LARGEST_TAKE_BYTES)
+        taken, after = self._call("claim", [count, RELEASED_CONSUMER, idle_ms, cursor, most])
         return [_entry(raw[:2], raw[2]) for raw in taken], after.decode()
 
-    def recover(self, count: int, after: str) -> tuple[list[Entry], str]:
+    def recover(self, count: int, max_bytes: int, after: str) -> tuple[list[Entry], str]:
         """A page of the items that this name held before, and the last id read, empty at the end."""
-        taken, last = self._call("recover", ["after", f"({after}" if after else "-", count])
+        most = min(max_bytes, LARGEST_TAKE_BYTES)
+        taken, last = self._call("recover", ["after", f"({after}" if after else "-", count, most])
         return [_entry(raw[:2], raw[2]) for raw in taken], last.decode()
 
     def take_again(self, entries: Sequence[str]) -> list[Entry]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from tests.mutations.in_hand import IN_HAND
 from tests.mutations.items import ITEMS
 from tests.mutations.limits import LIMITS
 from tests.mutations.mutation import Mutation
@@ -13,6 +14,7 @@ LINES: Final[Sequence[Mutation]] = (
     *LIMITS,
     *PODS_AND_MACHINES,
     *ITEMS,
+    *IN_HAND,
     *VENDORS_QUEUE_SECRETS,
 )
 
@@ -21,6 +23,7 @@ TABLE: Final = (
     ("limits on a decision, and an unknown backlog", LIMITS),
     ("each pod's row is true to its machine", PODS_AND_MACHINES),
     ("each item has one result", ITEMS),
+    ("what an agent has in hand", IN_HAND),
     ("vendors' answers, the task queue, secrets", VENDORS_QUEUE_SECRETS),
 )
 

@@ -1,27 +1,34 @@
 #!lua
 -- Takes over entries that nobody works on: first those that an agent gave back, then those of dead
--- consumers, in one bounded step of a walk over the pending list.
--- KEYS: stream, fence.  ARGV: group, consumer, count, released consumer, idle ms, cursor.
--- Returns {entries as {id, {field, value, ...}, deliveries}, next cursor}.
--- XCLAIM and XAUTOCLAIM (>= 7) remove entries from the pending list that the stream no longer has.
+-- consumers, in one bounded step of a walk over the pending list. It takes one at a time and no more
+-- after `bytes` are reached.
+-- KEYS: stream, fence.  ARGV: group, consumer, count, released consumer, idle ms, cursor, bytes (no
+-- limit where it is missing).
+-- Returns {entries as {id, {field, value, ...}, deliveries}, next cursor, '0-0' at the end}.
+-- XCLAIM (>= 7) removes entries from the pending list that the stream no longer has.
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return redis.error_reply('FENCED this pod is written off')
 end
+local PAGE = 1000 -- the most pending entries that one step looks at
 local group, consumer, count = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local idle_ms, cursor, budget = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7] or '') or math.huge
 local taken = {}
-local function keep(entry)
-  local pending = redis.call('XPENDING', KEYS[1], group, entry[1], entry[1], 1)
-  if pending[1] then taken[#taken + 1] = {entry[1], entry[2], pending[1][4]} end
+local function is_full() return #taken >= count or budget <= 0 end
+local function take(pending)
+  local entry = redis.call('XCLAIM', KEYS[1], group, consumer, 0, pending[1])[1]
+  if not entry then return end
+  for i = 1, #entry[2] do budget = budget - #entry[2][i] end
+  taken[#taken + 1] = {entry[1], entry[2], pending[4] + 1}
 end
 for _, released in ipairs(redis.call('XPENDING', KEYS[1], group, '-', '+', count, ARGV[4])) do
-  for _, entry in ipairs(redis.call('XCLAIM', KEYS[1], group, consumer, 0, released[1])) do
-    if entry then keep(entry) end
-  end
+  if is_full() then break end
+  take(released)
 end
-if #taken >= count then return {taken, ARGV[6]} end
-local step = redis.call('XAUTOCLAIM', KEYS[1], group, consumer, ARGV[5], ARGV[6],
-  'COUNT', count - #taken)
-for _, entry in ipairs(step[2]) do
-  if entry then keep(entry) end
+if is_full() then return {taken, cursor} end
+local page = redis.call('XPENDING', KEYS[1], group, '(' .. cursor, '+', PAGE)
+for _, pending in ipairs(page) do
+  if is_full() then return {taken, cursor} end
+  if pending[3] >= idle_ms then take(pending) end
+  cursor = pending[1]
 end
-return {taken, step[1]}
+return {taken, #page < PAGE and '0-0' or cursor}

@@ -1,6 +1,7 @@
 #!lua
 -- Takes new entries for a consumer: at most `count`, and no more after `bytes` are reached.
--- It takes 1, 2, 4, ... entries at a time, because an entry that was taken cannot be given back.
+-- It takes 1, 2, 4, ... entries at a time, because an entry that was taken cannot be given back. It
+-- takes fewer where more, at their mean size until now, would be more than `bytes`.
 -- KEYS: stream, fence.  ARGV: group, consumer, count, bytes.
 -- Returns one flat list, because nested lists cost the server twice as much: the last id that the
 -- stream has made ('' where entries follow), then for each entry its id, its bytes, its number of
@@ -9,9 +10,10 @@ if redis.call('EXISTS', KEYS[2]) == 1 then
   return redis.error_reply('FENCED this pod is written off')
 end
 local left, budget, step = tonumber(ARGV[3]), tonumber(ARGV[4]), 1
-local flat, n = {''}, 1
-while left > 0 and budget > 0 do
+local flat, n, taken, used = {''}, 1, 0, 0
+while left > 0 and budget > used do
   local asked = math.min(step, left)
+  if used > 0 then asked = math.min(asked, math.max(1, math.floor((budget - used) * taken / used))) end
   local reply = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', asked,
     'STREAMS', KEYS[1], '>')
   if not reply or not reply[1] then break end
@@ -26,10 +28,10 @@ while left > 0 and budget > 0 do
     end
     flat[n + 1], flat[n + 2], flat[n + 3] = entries[e][1], bytes, length / 2
     n = n + 3 + length
-    budget = budget - bytes
+    used = used + bytes
   end
   if #entries < asked then break end
-  left, step = left - #entries, step * 2
+  taken, left, step = taken + #entries, left - #entries, step * 2
 end
 if n == 1 then
   local info = redis.call('XINFO', 'STREAM', KEYS[1])

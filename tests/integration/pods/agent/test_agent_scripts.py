@@ -7,6 +7,8 @@ from pods.agent.holding import Holding
 from pods.agent.protocol import RELEASED_CONSUMER, AgentSettings
 from pods.agent.stream import Failure, Fenced, ItemResult, Scripts, Stream, connect
 
+MUCH = 10_000_000
+
 
 @pytest.fixture
 def stream_of(backlog):
@@ -59,7 +61,7 @@ def test_the_commit_of_an_item_that_another_finished_publishes_nothing(backlog, 
     [entry] = backlog.put(b"x")
     late, quick = stream_of("a"), stream_of("b", claim_idle_seconds=0)
     late.read(1, 100)
-    assert [e.id for e in quick.claim(10, "0-0")[0]] == [entry]
+    assert [e.id for e in quick.claim(10, MUCH, "0-0")[0]] == [entry]
     quick.commit([result(entry, b"quick")])
     assert late.commit([result(entry, b"late")]).duplicates == 1
     assert backlog.results() == {entry: b"quick"}
@@ -73,8 +75,8 @@ def test_a_fenced_pod_changes_no_stream_by_any_script(backlog, stream_of):
     state = (deliveries(backlog), backlog.client.xinfo_groups("tasks"))
     for attempt in (
         lambda: pod.read(10, 10_000),
-        lambda: pod.claim(10, "0-0"),
-        lambda: pod.recover(10, ""),
+        lambda: pod.claim(10, MUCH, "0-0"),
+        lambda: pod.recover(10, MUCH, ""),
         lambda: pod.take_again(entries),
         lambda: pod.commit([result(e) for e in entries]),
         lambda: pod.fail([Failure(entries[0], "e", final=True)]),
@@ -152,7 +154,7 @@ def test_keeping_an_item_is_not_a_delivery_and_resets_its_idle_time(backlog, str
     keeper.read(1, 100)
     backlog.make_old("a", [entry])
     assert keeper.keep([entry]) == []
-    assert thief.claim(10, "0-0")[0] == []
+    assert thief.claim(10, MUCH, "0-0")[0] == []
     assert deliveries(backlog) == {entry: 1}
 
 
@@ -160,7 +162,7 @@ def test_keeping_never_takes_back_what_another_has_claimed(backlog, stream_of):
     [entry] = backlog.put(b"x")
     slow, quick = stream_of("a"), stream_of("b", claim_idle_seconds=0)
     slow.read(1, 100)
-    quick.claim(10, "0-0")
+    quick.claim(10, MUCH, "0-0")
     assert slow.keep([entry]) == [entry]
     assert backlog.pending_of("b") == 1
 
@@ -172,7 +174,7 @@ def test_an_item_that_is_given_back_untried_loses_no_delivery(backlog, stream_of
     assert leaving.release([(tried, True), (untried, False)]) == 2
     assert deliveries(backlog) == {tried: 1, untried: 0}
     assert backlog.pending_of(RELEASED_CONSUMER) == 2
-    taken, _ = other.claim(10, "0-0")
+    taken, _ = other.claim(10, MUCH, "0-0")
     assert {e.id: e.deliveries for e in taken} == {tried: 2, untried: 1}
 
 
@@ -182,7 +184,7 @@ def test_an_item_of_a_killed_agent_is_given_back_untried_any_number_of_times(bac
     backlog.make_old("killed", [entry])
     for number in range(7):
         preempted, holding = stream_of(f"pod-{number}"), Holding(1)
-        assert holding.add(preempted.claim(10, "0-0")[0]) == 1
+        assert holding.add(preempted.claim(10, MUCH, "0-0")[0]) == 1
         assert preempted.release(holding.all()) == 1
     assert deliveries(backlog) == {entry: 1}
     assert backlog.dead() == []
@@ -203,7 +205,7 @@ def test_two_claimers_never_get_the_same_item(backlog, stream_of):
     stream_of("ghost").read(50, 100_000)
     backlog.make_old("ghost", entries)
     pods = [stream_of(name, claim_idle_seconds=3600) for name in ("a", "b")]
-    claimed = [e.id for pod in pods * 3 for e in pod.claim(20, "0-0")[0]]
+    claimed = [e.id for pod in pods * 3 for e in pod.claim(20, MUCH, "0-0")[0]]
     assert sorted(claimed) == sorted(entries)
 
 

@@ -75,9 +75,24 @@ def test_the_pause_before_a_retry_doubles_and_ends_at_half_a_minute():
     holding.add([entry(1)])
     for deliveries, pause in ((1, 0.5), (2, 1.0), (4, 4.0), (20, 30.0)):
         holding.retry_later("1-0", deliveries)
-        assert holding.due(10) == []
+        assert holding.due(10, 1) == []
         clock.now += pause
-        assert holding.due(10) == ["1-0"]
+        assert holding.due(10, 1) == ["1-0"]
+
+
+def test_no_more_failed_items_are_taken_again_than_their_bytes_allow():
+    clock = Clock()
+    holding = Holding(10, clock, most_bytes=250)
+    for n in range(5):
+        holding.add([entry(n, size=100)])
+        holding.worked(take_batch(holding))
+        holding.retry_later(f"{n}-0", 1)
+    clock.now += 1
+    holding.add([entry(9, size=100)])
+    assert holding.retry_room() == (19, 150)
+    assert holding.due(*holding.retry_room()) == ["0-0", "1-0"]
+    assert holding.due(10, 1) == ["2-0"]
+    assert holding.due(1, 1_000) == ["3-0"]
 
 
 def test_a_batch_that_was_not_begun_is_next_again_and_counts_as_untried():
@@ -174,7 +189,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(seconds=st.floats(0, 2))
     def retries(self, seconds):
         self.clock.now += seconds
-        due = self.holding.due(self.holding.retry_room())
+        due = self.holding.due(*self.holding.retry_room())
         assert self.holding.add(Entry(e, {b"": b"x"}, 2) for e in due) == len(due)
 
     @invariant()
