@@ -41,11 +41,12 @@ return found
 """
 # An item with its own id keeps it. Any other gets the id of its first entry, which its result would
 # have had. The fields of a letter become a line of its history, so that the next failure shows the
-# former ones. KEYS: dead letters, stream. ARGV: no more after so many bytes, the letters. Answers how
-# many went back, and how many of the letters it dealt with.
+# former ones. A letter whose item was gone has nothing to put back, and stays. KEYS: dead letters,
+# stream. ARGV: no more after so many bytes, the letters. Answers how many went back, and how many of
+# the letters it dealt with.
 RETRY: Final = """#!lua
 local DEAD = {dead_entry = 1, dead_error = 1, dead_traceback = 1, dead_deliveries = 1,
-  dead_pod = 1, dead_at_ms = 1, dead_history = 1}
+  dead_pod = 1, dead_at_ms = 1, dead_history = 1, dead_gone = 1}
 local LONGEST_HISTORY = 16000
 local back, bytes, last = 0, 0, 1
 for n = 2, #ARGV do
@@ -65,16 +66,18 @@ for n = 2, #ARGV do
         own = own or (name == 'id' and value ~= '')
       end
     end
-    if not own and said.dead_entry then
-      item[#item + 1], item[#item + 2] = 'id', said.dead_entry
+    if not said.dead_gone then
+      if not own and said.dead_entry then
+        item[#item + 1], item[#item + 2] = 'id', said.dead_entry
+      end
+      local line = table.concat({said.dead_at_ms or '0', said.dead_pod or '?',
+        said.dead_deliveries or '0', said.dead_error or '?'}, ' ')
+      local history = said.dead_history and said.dead_history .. '\\n' .. line or line
+      item[#item + 1], item[#item + 2] = 'dead_history', string.sub(history, -LONGEST_HISTORY)
+      redis.call('XADD', KEYS[2], '*', unpack(item))
+      redis.call('XDEL', KEYS[1], id)
+      back = back + 1
     end
-    local line = table.concat({said.dead_at_ms or '0', said.dead_pod or '?',
-      said.dead_deliveries or '0', said.dead_error or '?'}, ' ')
-    local history = said.dead_history and said.dead_history .. '\\n' .. line or line
-    item[#item + 1], item[#item + 2] = 'dead_history', string.sub(history, -LONGEST_HISTORY)
-    redis.call('XADD', KEYS[2], '*', unpack(item))
-    redis.call('XDEL', KEYS[1], id)
-    back = back + 1
   end
 end
 return {back, last - 1}

@@ -129,6 +129,7 @@ class Beating:
             failed=counts.failed,
             dead=counts.dead,
             duplicates=counts.duplicates,
+            gone=counts.gone,
             claimed=counts.claimed,
             in_flight=len(self._holding),
             idle_ms=self._holding.idle_ms(),

@@ -43,7 +43,7 @@ class Stage(Enum):
 class InHand:
     """One item in hand."""
 
-    __slots__ = ("alone", "entry", "since", "size", "stage", "tried")
+    __slots__ = ("alone", "entry", "error", "since", "size", "stage", "tried")
 
     def __init__(self, entry: Entry, alone: bool, since: float) -> None:
         self.since = since
@@ -52,6 +52,7 @@ class InHand:
         self.stage = Stage.READY
         self.tried = False  # in its present delivery; former ones are counted already
         self.alone = alone
+        self.error = ""  # of its last try
 
 
 class Holding:
@@ -216,14 +217,21 @@ class Holding:
         with self._lock:
             self._suspects.update(entry.id for entry in entries)
 
-    def retry_later(self, entry: str, deliveries: int) -> None:
+    def retry_later(self, entry: str, deliveries: int, error: str = "") -> None:
         """Keep the item in hand, and take it again after a pause that doubles with each try."""
         pause = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0 ** max(0, deliveries - 1))
         with self._lock:
             if entry in self._held:
                 self._shed(entry, Stage.WAITING)
+                self._held[entry].error = error or self._held[entry].error
                 heapq.heappush(self._waiting, (self._clock() + pause, entry))
             self._tell_if_free()
+
+    def error_of(self, entry: str) -> str:
+        """The error of the last try of an item that waits for its next one."""
+        with self._lock:
+            held = self._held.get(entry)
+            return "" if held is None else held.error
 
     def due(self, most: int, max_bytes: int) -> list[str]:
         """The items whose next try is due: at most so many, and no more after so many bytes."""

@@ -17,6 +17,7 @@ class Counts:
     failed: int = 0
     dead: int = 0
     duplicates: int = 0
+    gone: int = 0
     claimed: int = 0
 
 
@@ -39,6 +40,7 @@ class Progress:
         failed: int = 0,
         dead: int = 0,
         duplicates: int = 0,
+        gone: int = 0,
         claimed: int = 0,
     ) -> None:
         """Add to the counts."""
@@ -47,6 +49,7 @@ class Progress:
             self._counts.failed += failed
             self._counts.dead += dead
             self._counts.duplicates += duplicates
+            self._counts.gone += gone
             self._counts.claimed += claimed
             if done:
                 self._last_ack = self._clock()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-VERSION = 1
+VERSION = 2
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
 ENV_PREFIX = "PODFLEET_"
@@ -24,6 +24,8 @@ LARGEST_COUNT = 2**53 - 1
 LONGEST_MS = 10 * 365 * 24 * 3600 * 1000
 MAY_BE_UNKNOWN = {"since_ack_ms", "gpu_percent"}  # an agent says -1 then
 SCRIPTS = Path(__file__).parent / "scripts"
+# Fields of a heartbeat that an agent of version 1 does not send.
+SINCE_VERSION_2 = {"gone"}
 _KINDS = {"int": int, "float": float}
 _NUMBERS = {int: "a whole number", float: "a number"}
 # The consumer that stands for "nobody". Items that an agent gives back are pending there, and every
@@ -102,6 +104,7 @@ class Heartbeat:
     failed: int = 0  # tries that the handler failed
     dead: int = 0  # items put on the dead-letter stream
     duplicates: int = 0  # results not published, because another agent had acknowledged the item
+    gone: int = 0  # results not published, because nobody has the item any more: it was trimmed
     claimed: int = 0  # items taken over from dead consumers
     in_flight: int = 0  # items read and not yet acknowledged
     idle_ms: int = 0  # since it last had an item in hand; 0 while it has one
@@ -144,6 +147,7 @@ class Heartbeat:
                     f.name: _bounded(f.name, text[f.name])
                     for f in dataclasses.fields(cls)
                     if f.type in (int, "int")
+                    and not (f.name in SINCE_VERSION_2 and f.name not in text)
                 },
             )
         except (KeyError, ValueError):
@@ -190,6 +194,9 @@ DEAD_TRACEBACK = "dead_traceback"
 DEAD_DELIVERIES = "dead_deliveries"
 DEAD_POD = "dead_pod"
 DEAD_AT_MS = "dead_at_ms"
+DEAD_GONE = (
+    "dead_gone"  # 1: the stream no longer had the item, so the letter has no fields of its own
+)
 
 
 def result_stream(stream: str) -> str:

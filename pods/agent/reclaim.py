@@ -67,13 +67,19 @@ class Reclaim:
         if not due:
             return
         try:
-            again = self._stream.take_again(due)
+            again, gone = self._stream.take_again(due)
+            self._bury([Failure(e, self._holding.error_of(e), final=True) for e in gone])
         except Exception:
             for entry in due:
                 self._holding.retry_later(entry, 1)
             raise
         self._holding.drop(set(due) - {entry.id for entry in again})
         self._take(again)
+
+    def _bury(self, failures: list[Failure]) -> None:
+        if failures:
+            settled = self._stream.fail(failures)
+            self._progress.add(dead=sum(s.became == "dead" for s in settled))
 
     def keep(self) -> None:
         """Show that the items in hand are worked on, and drop those that another agent has claimed."""
@@ -86,8 +92,6 @@ class Reclaim:
         longest = self._settings.max_deliveries
         fresh = [e for e in entries if e.id not in self._holding or self._holding.waits(e.id)]
         spent = [e for e in fresh if e.deliveries > longest]
-        if spent:
-            error = f"given up: delivered {longest} times, and no agent reported back"
-            settled = self._stream.fail([Failure(e.id, error, final=True) for e in spent])
-            self._progress.add(dead=sum(s.became == "dead" for s in settled))
+        error = f"given up: delivered {longest} times, and no agent reported back"
+        self._bury([Failure(e.id, error, final=True) for e in spent])
         return self._holding.add(e for e in fresh if e.deliveries <= longest)

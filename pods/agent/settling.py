@@ -1,5 +1,7 @@
 """Ends a batch: publishes and acknowledges its results, and settles its failures."""
 
+import logging
+
 from pods.agent.calling import Failed, Outcome
 from pods.agent.control import Intent
 from pods.agent.handlers import Item
@@ -9,6 +11,8 @@ from pods.agent.progress import Progress
 from pods.agent.protocol import ITEM_ID, ITEM_REPLY_TO
 from pods.agent.routing import Routes
 from pods.agent.stream import Committed, Entry, Failure, ItemResult, Settled, Stream, split
+
+log = logging.getLogger("podfleet.agent")
 
 OWN_ID, REPLY_TO = ITEM_ID.encode(), ITEM_REPLY_TO.encode()
 
@@ -81,8 +85,13 @@ class Settling:
         committed, tries = self._patience.with_("commit", attempt, until=Intent.STOP)
         if tries:
             # the answer of a former try may have been lost, so these are most likely our own
-            committed = Committed(committed.done + committed.duplicates, 0, committed.refused)
-        self._progress.add(done=committed.done, duplicates=committed.duplicates)
+            done = committed.done + committed.duplicates + committed.gone
+            committed = Committed(done, 0, 0, committed.refused)
+        if committed.gone:
+            log.warning("results_not_published gone=%d", committed.gone)
+        self._progress.add(
+            done=committed.done, duplicates=committed.duplicates, gone=committed.gone
+        )
         refused = {f.entry for f in committed.refused}
         self._holding.drop(r.entry for r in results if r.entry not in refused)
         self._fail(list(committed.refused))
@@ -94,7 +103,8 @@ class Settling:
             "dead letters", lambda _: self._stream.fail(failures), until=Intent.STOP
         )
         self._progress.add(dead=sum(s.became == "dead" for s in settled))
+        errors = {f.entry: f.error for f in failures}
         for s in settled:
             if s.became == "retry":
-                self._holding.retry_later(s.entry, s.deliveries)
+                self._holding.retry_later(s.entry, s.deliveries, errors[s.entry])
         self._holding.drop(s.entry for s in settled if s.became != "retry")

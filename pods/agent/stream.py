@@ -60,6 +60,7 @@ class Committed:
 
     done: int
     duplicates: int
+    gone: int  # neither pending nor on the stream any more
     refused: Sequence[Failure]
 
 
@@ -117,6 +118,7 @@ class Stream:
         self._client = connect(settings.redis_url)
         self._scripts = Scripts(self._client)
         self._keys = [settings.stream, Keys(settings.fleet).fence(settings.pod)]
+        self._with_dead = [*self._keys, settings.dead]
         self._who = [settings.group, settings.pod]
 
     def read(self, count: int, max_bytes: int) -> tuple[list[Entry], str]:
@@ -135,19 +137,21 @@ class Stream:
         """Items that nobody works on any more, and the cursor for the next call."""
         idle_ms = int(self._settings.claim_idle_seconds * 1000)
         most = min(max_bytes, LARGEST_TAKE_BYTES)
-        taken, after = self._call("claim", [count, RELEASED_CONSUMER, idle_ms, cursor, most])
+        args = [*self._who, count, RELEASED_CONSUMER, idle_ms, cursor, most]
+        taken, after = self._scripts.call("claim", self._with_dead, args)
         return [_entry(raw[:2], raw[2]) for raw in taken], after.decode()
 
     def recover(self, count: int, max_bytes: int, after: str) -> tuple[list[Entry], str]:
         """A page of the items that this name held before, and the last id read, empty at the end."""
         most = min(max_bytes, LARGEST_TAKE_BYTES)
-        taken, last = self._call("recover", ["after", f"({after}" if after else "-", count, most])
+        page = ["after", f"({after}" if after else "-", count, most]
+        taken, last, _ = self._scripts.call("recover", self._with_dead, [*self._who, *page])
         return [_entry(raw[:2], raw[2]) for raw in taken], last.decode()
 
-    def take_again(self, entries: Sequence[str]) -> list[Entry]:
-        """The items for their next try, without those that are no longer ours."""
-        taken, _ = self._call("recover", ["ids", *entries])
-        return [_entry(raw[:2], raw[2]) for raw in taken]
+    def take_again(self, entries: Sequence[str]) -> tuple[list[Entry], list[str]]:
+        """The items for their next try, and those that are ours and no longer on the stream."""
+        taken, _, gone = self._call("recover", ["ids", *entries])
+        return [_entry(raw[:2], raw[2]) for raw in taken], [raw.decode() for raw in gone]
 
     def commit(self, results: Sequence[ItemResult]) -> Committed:
         """Publish and acknowledge, atomically and in one round trip."""
@@ -159,18 +163,18 @@ class Stream:
             args += (target, len(items) // 3)
         for items in routed.values():
             args += items
-        done, duplicates, refused = self._call("commit", args)
+        done, duplicates, refused, gone = self._call("commit", args)
         because = [
             Failure(e.decode(), why.decode("utf-8", "replace"), final=True) for e, why in refused
         ]
-        return Committed(done, duplicates, because)
+        return Committed(done, duplicates, gone, because)
 
     def fail(self, failures: Sequence[Failure]) -> list[Settled]:
         """Settle failed tries: put items on the dead letters, or leave them for another try."""
         args: list[Any] = [*self._who, self._settings.max_deliveries]
         for f in failures:
             args += (f.entry, sendable(f.error), sendable(f.traceback), int(f.final))
-        settled = self._scripts.call("fail", [*self._keys, self._settings.dead], args)
+        settled = self._scripts.call("fail", self._with_dead, args)
         return [Settled(e.decode(), became.decode(), n) for e, became, n in settled]
 
     def keep(self, entries: Sequence[str]) -> list[str]:

@@ -7,6 +7,8 @@ from tests.mutations.mutation import Mutation
 LUA = "pods/agent/scripts/"
 BYTES = "tests/integration/pods/agent/test_bytes_in_hand.py::"
 
+TRIMMED = "tests/integration/pods/agent/test_trimmed_items.py::"
+
 IN_HAND: Final = (
     Mutation(
         name="bytes-of-a-read",
@@ -35,5 +37,36 @@ IN_HAND: Final = (
         before="if len(due) >= most or max_bytes <= 0:",
         after="if len(due) >= most:",
         tests=(BYTES + "test_no_more_is_tried_again_than_the_bytes_in_hand_allow",),
+    ),
+    Mutation(
+        name="keep-trimmed-items-pending",
+        file=LUA + "keep.lua",
+        before="if not is_trimmed(ARGV[i]) then",
+        after="if true then",
+        tests=(TRIMMED + "test_the_result_of_an_item_that_was_trimmed_in_hand_is_published",),
+    ),
+    Mutation(
+        name="letter-of-a-claimed-item-that-is-gone",
+        file=LUA + "claim.lua",
+        before="if not entry then return bury(pending) end",
+        after="if not entry then redis.call('XACK', KEYS[1], group, pending[1]); return end",
+        tests=(TRIMMED + "test_an_item_of_nobody_that_was_trimmed_leaves_a_letter",),
+    ),
+    Mutation(
+        name="letter-of-a-recovered-item-that-is-gone",
+        file=LUA + "recover.lua",
+        before="    bury(p)\n",
+        after="    redis.call('XACK', KEYS[1], group, p[1])\n",
+        tests=(TRIMMED + "test_an_item_that_was_trimmed_during_a_restart_leaves_a_letter",),
+    ),
+    Mutation(
+        name="letter-of-a-failed-item-that-is-gone",
+        file="pods/agent/reclaim.py",
+        before="            self._bury([Failure(e, self._holding.error_of(e), final=True) for e in gone])\n",
+        after="",
+        tests=(
+            TRIMMED
+            + "test_an_item_that_is_trimmed_between_two_tries_leaves_a_letter_with_its_last_error",
+        ),
     ),
 )

@@ -2,21 +2,40 @@
 -- Takes over entries that nobody works on: first those that an agent gave back, then those of dead
 -- consumers, in one bounded step of a walk over the pending list. It takes one at a time and no more
 -- after `bytes` are reached.
--- KEYS: stream, fence.  ARGV: group, consumer, count, released consumer, idle ms, cursor, bytes (no
--- limit where it is missing).
+-- An entry that the stream no longer has, because it was deleted or trimmed, is acknowledged and leaves
+-- a dead letter without its own fields. XAUTOCLAIM is not used: it removes such entries also from the
+-- hands of agents that work on them.
+-- KEYS: stream, fence, dead-letter stream (no letter where it is missing).  ARGV: group, consumer, count,
+-- released consumer, idle ms, cursor, bytes (no limit where it is missing).
 -- Returns {entries as {id, {field, value, ...}, deliveries}, next cursor, '0-0' at the end}.
--- XCLAIM (>= 7) removes entries from the pending list that the stream no longer has.
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return redis.error_reply('FENCED this pod is written off')
+end
+if KEYS[3] then
+  local kind = redis.call('TYPE', KEYS[3]).ok
+  if kind ~= 'stream' and kind ~= 'none' then
+    return redis.error_reply('WRONGTYPE dead-letter stream ' .. KEYS[3] .. ' is a ' .. kind)
+  end
 end
 local PAGE = 1000 -- the most pending entries that one step looks at
 local group, consumer, count = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local idle_ms, cursor, budget = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7] or '') or math.huge
 local taken = {}
 local function is_full() return #taken >= count or budget <= 0 end
+local function bury(pending)
+  if KEYS[3] then
+    local t = redis.call('TIME')
+    redis.call('XADD', KEYS[3], '*', 'dead_entry', pending[1],
+      'dead_error', 'it was deleted or trimmed from the stream before any agent finished it',
+      'dead_traceback', '', 'dead_deliveries', pending[4], 'dead_pod', pending[2],
+      'dead_at_ms', string.format('%d', t[1] * 1000 + math.floor(t[2] / 1000)), 'dead_gone', '1')
+  end
+  redis.call('XACK', KEYS[1], group, pending[1])
+end
 local function take(pending)
-  local entry = redis.call('XCLAIM', KEYS[1], group, consumer, 0, pending[1])[1]
-  if not entry then return end
+  local entry = redis.call('XRANGE', KEYS[1], pending[1], pending[1])[1]
+  if not entry then return bury(pending) end
+  redis.call('XCLAIM', KEYS[1], group, consumer, 0, entry[1], 'RETRYCOUNT', pending[4] + 1, 'JUSTID')
   for i = 1, #entry[2] do budget = budget - #entry[2][i] end
   taken[#taken + 1] = {entry[1], entry[2], pending[4] + 1}
 end

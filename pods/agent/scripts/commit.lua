@@ -1,7 +1,9 @@
 #!lua
 -- Publishes the results of a batch and acknowledges its items: both or neither, for each item.
 -- The result of an item that is no longer pending is not published: another agent has acknowledged
--- it, or this commit is a repetition because its answer was lost. Every target is checked before
+-- it, or this commit is a repetition because its answer was lost. If the stream no longer has the item
+-- either, it counts as gone: it was trimmed while in hand, and another agent removed it from the pending
+-- list. Every target is checked before
 -- anything is written, because a script that fails halfway is not rolled back.
 -- The targets are not KEYS: for one that this pod's user may not write, the server would refuse the
 -- whole call instead of the items that name it.
@@ -9,7 +11,7 @@
 -- each target its name and its number of items (the fleet's own comes first, also with no items), then
 -- the items in the order of the targets: entry, id, result. The whole commit fails where the fleet's
 -- own target cannot be written.
--- Returns {done, duplicates, items refused as {entry, reason}}.
+-- Returns {done, duplicates, items refused as {entry, reason}, gone}.
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return redis.error_reply('FENCED this pod is written off')
 end
@@ -26,7 +28,7 @@ local group, pod, longest, targets = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]
 local bad = {}
 for t = 1, targets do bad[t] = refusal(ARGV[3 + 2 * t]) end
 if bad[1] then return redis.error_reply('WRONGTARGET ' .. bad[1]) end
-local done, duplicates, refused = 0, 0, {}
+local done, duplicates, refused, gone = 0, 0, {}, 0
 local i = 5 + 2 * targets
 for t = 1, targets do
   local target = ARGV[3 + 2 * t]
@@ -35,7 +37,11 @@ for t = 1, targets do
     if bad[t] then
       refused[#refused + 1] = {entry, bad[t]}
     elseif redis.call('XACK', KEYS[1], group, entry) == 0 then
-      duplicates = duplicates + 1
+      if redis.call('XRANGE', KEYS[1], entry, entry)[1] then
+        duplicates = duplicates + 1
+      else
+        gone = gone + 1
+      end
     else
       done = done + 1
       if longest == '0' then
@@ -49,4 +55,4 @@ for t = 1, targets do
     i = i + 3
   end
 end
-return {done, duplicates, refused}
+return {done, duplicates, refused, gone}

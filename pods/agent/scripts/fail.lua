@@ -1,6 +1,7 @@
 #!lua
 -- Settles failed tries. An item that has used up its deliveries, or that another try cannot help, goes
--- to the dead-letter stream with its own fields, and is acknowledged. The others stay pending.
+-- to the dead-letter stream with its own fields, and is acknowledged. The others stay pending. An item
+-- that the stream no longer has cannot be tried again: its dead letter has no fields of its own.
 -- KEYS: stream, fence, dead-letter stream.
 -- ARGV: group, consumer, max deliveries, then for each item: entry, error, traceback, 1 if final.
 -- Returns for each item {entry, 'dead' | 'retry' | 'lost', deliveries}.
@@ -16,18 +17,16 @@ local now = string.format('%d', t[1] * 1000 + math.floor(t[2] / 1000))
 local group, consumer, max_deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local MOST_FIELDS = 4000 -- Lua's stack takes about 8000 arguments at most
 
-local function bury(entry, deliveries, failure, traceback)
-  local found = redis.call('XRANGE', KEYS[1], entry, entry)[1]
-  if found then
-    local letter = {}
-    for i = 1, math.min(#found[2], MOST_FIELDS) do letter[i] = found[2][i] end
-    for _, part in ipairs({'dead_entry', entry, 'dead_error', failure,
-      'dead_traceback', traceback, 'dead_deliveries', deliveries,
-      'dead_pod', consumer, 'dead_at_ms', now}) do
-      letter[#letter + 1] = part
-    end
-    redis.call('XADD', KEYS[3], '*', unpack(letter))
+local function bury(entry, found, deliveries, failure, traceback)
+  local letter = {}
+  for i = 1, math.min(found and #found[2] or 0, MOST_FIELDS) do letter[i] = found[2][i] end
+  for _, part in ipairs({'dead_entry', entry, 'dead_error', failure,
+    'dead_traceback', traceback, 'dead_deliveries', deliveries,
+    'dead_pod', consumer, 'dead_at_ms', now}) do
+    letter[#letter + 1] = part
   end
+  if not found then letter[#letter + 1], letter[#letter + 2] = 'dead_gone', '1' end
+  redis.call('XADD', KEYS[3], '*', unpack(letter))
   redis.call('XACK', KEYS[1], group, entry)
 end
 
@@ -37,11 +36,14 @@ for i = 4, #ARGV, 4 do
   local pending = redis.call('XPENDING', KEYS[1], group, entry, entry, 1)[1]
   if not pending or pending[2] ~= consumer then
     settled[#settled + 1] = {entry, 'lost', 0}
-  elseif ARGV[i + 3] == '1' or pending[4] >= max_deliveries then
-    bury(entry, pending[4], ARGV[i + 1], ARGV[i + 2])
-    settled[#settled + 1] = {entry, 'dead', pending[4]}
   else
-    settled[#settled + 1] = {entry, 'retry', pending[4]}
+    local found = redis.call('XRANGE', KEYS[1], entry, entry)[1]
+    if not found or ARGV[i + 3] == '1' or pending[4] >= max_deliveries then
+      bury(entry, found, pending[4], ARGV[i + 1], ARGV[i + 2])
+      settled[#settled + 1] = {entry, 'dead', pending[4]}
+    else
+      settled[#settled + 1] = {entry, 'retry', pending[4]}
+    end
   end
 end
 return settled

@@ -134,7 +134,7 @@ def test_heartbeats_of_an_agent_of_another_version_count_and_unknown_fields_are_
     pod = world.booted()
     world.beat(pod, done=7)
     key = connecting.keys(pod).pod(pod.name)
-    world.redis.hset(key, mapping={"version": "2", "a_field_of_tomorrow": "x"})
+    world.redis.hset(key, mapping={"version": "3", "a_field_of_tomorrow": "x"})
     world.sweep()
     pod.refresh_from_db()
     assert (pod.state, pod.done) == ("ready", 7)

@@ -68,6 +68,23 @@ def test_a_letter_goes_back_with_its_fields_its_id_and_its_history(
     assert "failed 2 times" in run("dead", "list", "emb")
 
 
+def test_a_letter_whose_item_was_trimmed_has_nothing_to_put_back_and_stays(
+    fleet: Any, client: redis.Redis
+) -> None:
+    client.xgroup_create("tasks", "workers", "0", mkstream=True)
+    client.xadd("tasks", {"payload": "gone"})
+    client.xadd("tasks", {"payload": "there"})
+    fail = client.register_script((SCRIPTS / "fail.lua").read_text())
+    [[_, entries]] = client.xreadgroup("workers", "pod-a", {"tasks": ">"})
+    client.xtrim("tasks", maxlen=1, approximate=False)
+    for entry, _ in entries:
+        keys, args = ["tasks", "fence", "tasks:dead"], ["workers", "pod-a", 5]
+        fail(keys=keys, args=[*args, entry, "ValueError: bad", "", 1])
+    assert json.loads(run("dead", "retry", "emb", "--all", "--json")) == {"letters": 1, "left": 1}
+    assert client.xlen("tasks") == 2
+    assert json.loads(run("dead", "drop", "emb", "--all", "--json")) == {"letters": 1, "left": 0}
+
+
 MEGABYTE = 1024 * 1024
 
 

@@ -306,6 +306,8 @@ def test_items_that_are_deleted_or_trimmed_while_pending_do_no_harm(
     agents.start(backlog, "pod-b", claim_idle_seconds=0.2)
     until(lambda: backlog.pending() == 0 and last[0] in backlog.results())
     assert not set(more) & set(backlog.results())
+    gone = {letter[b"dead_entry"].decode() for letter in backlog.dead()}
+    assert gone == {*entries[:5], *more}
 
 
 def test_a_handler_that_cannot_be_loaded_is_reported_before_the_agent_ends(backlog, agents, until):

@@ -33,6 +33,7 @@ BEAT = Heartbeat(
     failed=2,
     dead=1,
     duplicates=3,
+    gone=5,
     claimed=4,
     in_flight=64,
     idle_ms=0,
@@ -53,6 +54,17 @@ def golden(name):
 
 def test_the_heartbeats_fields_are_the_golden_ones():
     assert BEAT.fields() == golden("heartbeat")
+
+
+def test_a_manager_of_version_1_can_read_a_heartbeat_of_today():
+    """It needs these fields, and skips those that it does not know."""
+    assert golden("heartbeat_of_version_1").keys() <= BEAT.fields().keys()
+
+
+def test_a_heartbeat_of_an_agent_of_version_1_can_be_read():
+    raw = {k.encode(): v.encode() for k, v in golden("heartbeat_of_version_1").items()}
+    beat = Heartbeat.parse({**raw, b"at_ms": b"0"})
+    assert beat == dataclasses.replace(BEAT, version=1, gone=0)
 
 
 def test_the_environment_of_an_agent_is_the_golden_one():
