@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Union
 
-from pods.agent.handlers import Item, Result
+from pods.agent.handlers import Item, MissingField, Result
 
 # The server's default limit for one value is 512 MB. A commit has the result once.
 LARGEST_RESULT_BYTES = 256 * 1024 * 1024
@@ -27,13 +27,15 @@ class Failed:
 
     error: str
     traceback: str = ""
+    final: bool = False  # another try cannot help
 
     @classmethod
     def of(cls, exc: BaseException) -> "Failed":
         """The failure that an exception describes, cut to a length that fits into a stream."""
         lines = "".join(traceback.format_exception(type(exc), exc, exc.__traceback__))
         message = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
-        return cls(message[:LONGEST_ERROR], lines[-LONGEST_TRACEBACK:])
+        final = isinstance(exc, MissingField)
+        return cls(message[:LONGEST_ERROR], lines[-LONGEST_TRACEBACK:], final)
 
 
 Outcome = Union[bytes, Failed]  # what is stored, or why there is nothing to store

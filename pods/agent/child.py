@@ -16,13 +16,13 @@ from typing import Any, Union
 
 from pods.agent.batch_counter import BatchCounter
 from pods.agent.calling import Caller, Failed, Outcome, find
-from pods.agent.handlers import Item
+from pods.agent.handlers import Fields, Item
 from pods.agent.link import Aside, Link
 
 # A load is a list of batches, and a batch is a list of (entry, fields). The first answer is the batch
 # size that the handler prefers, or (error, traceback) where it cannot work. Each later answer is
-# (batches, seconds of work, outcomes). An outcome is bytes or (error, traceback). A large value is
-# replaced by its number.
+# (batches, seconds of work, outcomes). An outcome is bytes or (error, traceback, final). A large value
+# is replaced by its number.
 Load = Sequence[Sequence[Item]]
 BYE = None
 # Quick batches are reported together. After this time the outcomes so far are reported at once.
@@ -72,7 +72,7 @@ def _work_off(load: Union[Load, None], caller: Caller, link: Link, begun: BatchC
 def _tell(link: Link, batches: int, seconds: float, outcomes: Sequence[Outcome]) -> None:
     aside = Aside()
     said = [
-        aside.put(o) if isinstance(o, bytes) else (o.error, o.traceback) for o in outcomes
+        aside.put(o) if isinstance(o, bytes) else (o.error, o.traceback, o.final) for o in outcomes
     ]  # fmt: skip
     link.send((batches, seconds, said), aside.values)
 
@@ -98,7 +98,7 @@ def _items(batch: Sequence[tuple[str, dict[bytes, Any]]], large: Sequence[bytes]
             for name, value in fields.items():
                 if isinstance(value, int):
                     fields[name] = large[value]
-    return [Item(entry, fields) for entry, fields in batch]
+    return [Item(entry, Fields(fields)) for entry, fields in batch]
 
 
 if __name__ == "__main__":

@@ -242,7 +242,7 @@ def _small(entry: Entry, aside: Aside) -> Mapping[bytes, Any]:
     return {name: aside.put(value) for name, value in entry.fields.items()}
 
 
-def _outcome(said: Union[bytes, int, tuple[str, str]], large: Sequence[bytes]) -> Outcome:
+def _outcome(said: Union[bytes, int, tuple[str, str, bool]], large: Sequence[bytes]) -> Outcome:
     if isinstance(said, bytes):
         return said
     return large[said] if isinstance(said, int) else Failed(*said)

@@ -65,7 +65,7 @@ class Settling:
         failures: list[Failure] = []
         for entry, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Failed):
-                failures.append(Failure(entry.id, outcome.error, outcome.traceback))
+                failures.append(Failure(entry.id, outcome.error, outcome.traceback, outcome.final))
             else:
                 target = self._target(entry) or ""
                 results.append(ItemResult(entry.id, own_id(entry), target, outcome))

@@ -69,4 +69,14 @@ IN_HAND: Final = (
             + "test_an_item_that_is_trimmed_between_two_tries_leaves_a_letter_with_its_last_error",
         ),
     ),
+    Mutation(
+        name="a-missing-field-is-final",
+        file="pods/agent/calling.py",
+        before="final = isinstance(exc, MissingField)",
+        after="final = False",
+        tests=(
+            "tests/unit/pods/agent/test_agent_calling.py::"
+            "test_a_missing_field_fails_its_item_for_good_and_names_what_it_has",
+        ),
+    ),
 )

@@ -1,9 +1,42 @@
 """The contract between the agent and the user's handler."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, Union
 
 from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD, ITEM_REPLY_TO
+
+PAYLOAD = ITEM_PAYLOAD.encode()
+# An item may have thousands of fields, and an error is one line.
+MOST_NAMED = 20
+
+
+class MissingField(KeyError):
+    """The item has no field of this name. No other try can help, so the item becomes a dead letter."""
+
+    def __init__(self, name: bytes, fields: Iterable[bytes]) -> None:
+        super().__init__(name)
+        self._present = sorted(fields)
+
+    def __str__(self) -> str:
+        """Name the missing field, and some of those that are there."""
+        shown = [*map(_shown, self._present[:MOST_NAMED])]
+        more = len(self._present) - len(shown)
+        there = ", ".join(shown) + (f" and {more} more" if more else "")
+        return f"the item has no field {_shown(self.args[0])}; it has {there or 'none'}"
+
+
+class Fields(dict[bytes, bytes]):
+    """The fields of an item. To ask for one that is missing fails the item, and names what it has."""
+
+    __slots__ = ()
+
+    def __missing__(self, name: bytes) -> bytes:
+        """Fail.
+
+        Raises:
+            MissingField: always.
+        """
+        raise MissingField(name, self)
 
 
 class Item(NamedTuple):
@@ -20,14 +53,24 @@ class Item(NamedTuple):
 
     @property
     def payload(self) -> bytes:
-        """The data to work on. Empty where the item has none."""
-        return self.fields.get(ITEM_PAYLOAD.encode(), b"")
+        """The data to work on.
+
+        Raises:
+            MissingField: the item has none. It becomes a dead letter.
+        """
+        try:
+            return self.fields[PAYLOAD]
+        except MissingField:
+            raise
+        except KeyError:  # an item that a test of the handler made from a plain dict
+            raise MissingField(PAYLOAD, self.fields) from None
 
     @property
     def text(self) -> str:
         """The payload as text.
 
         Raises:
+            MissingField: the item has no payload. It becomes a dead letter.
             UnicodeDecodeError: it is not UTF-8. This item fails, and no other one.
         """
         return self.payload.decode()
@@ -53,3 +96,7 @@ def each(handler: F) -> F:
     """
     handler.takes_one_item = True  # type: ignore[attr-defined]
     return handler
+
+
+def _shown(name: object) -> str:
+    return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else repr(name)

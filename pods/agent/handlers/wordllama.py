@@ -13,7 +13,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import wordllama  # noqa: E402 - the thread limits come first
 from wordllama import WordLlama  # noqa: E402 - the thread limits come first
 
-from pods.agent.handlers import Item, Result  # noqa: E402 - the thread limits come first
+from pods.agent.handlers import Item, MissingField, Result  # noqa: E402 - the thread limits come first
 from pods.agent.handlers.pace import Pace  # noqa: E402 - the thread limits come first
 
 
@@ -40,11 +40,11 @@ class Embed:
         return results
 
 
-def text_of(item: Item) -> str | UnicodeDecodeError:
+def text_of(item: Item) -> str | UnicodeDecodeError | MissingField:
     """The item's text, or the error why it has none."""
     try:
         return item.text
-    except UnicodeDecodeError as exc:
+    except (UnicodeDecodeError, MissingField) as exc:
         return exc
 
 

@@ -14,6 +14,10 @@ def upper(batch: Sequence[Item]) -> Sequence[bytes]:
     return [item.payload.upper() for item in batch]
 
 
+def needs_a_field(batch: Sequence[Item]) -> Sequence[bytes]:
+    return [item.fields[b"language"] for item in batch]
+
+
 def refuses_poison(batch: Sequence[Item]) -> Sequence[bytes]:
     if any(item.payload == b"poison" for item in batch):
         raise ValueError("a poison item")

@@ -68,10 +68,27 @@ def test_an_async_handler_of_single_items_fails_only_the_bad_one(backlog, agents
 def test_odd_payloads_come_through_as_bytes(backlog, agents, until):
     odd = [b"", b"\x00\xff", b"x" * 1_000_000]
     entries = backlog.put(*odd)
-    entries.append(backlog.client.xadd("tasks", {"no": "payload"}).decode())
     agents.start(backlog, "pod-a")
-    until(lambda: len(backlog.results()) == 4)
-    assert [backlog.results()[e] for e in entries] == [*(p.upper() for p in odd), b""]
+    until(lambda: len(backlog.results()) == 3)
+    assert [backlog.results()[e] for e in entries] == [p.upper() for p in odd]
+
+
+@pytest.mark.parametrize("handler", ["upper", "needs_a_field"])
+def test_an_item_without_the_field_that_the_handler_needs_is_a_dead_letter_at_once(
+    backlog, agents, until, handler
+):
+    good = backlog.put(b"a", b"b", language=b"de")
+    bad = backlog.client.xadd("tasks", {"text": "hello", "lang": "de"}).decode()
+    agents.start(backlog, "pod-a", f"agent_handlers:{handler}")
+    [letter] = until(backlog.dead)
+    until(lambda: len(backlog.results()) == 2)
+    backlog.assert_each_has_one_result(good)
+    missing = b"payload" if handler == "upper" else b"language"
+    assert letter[b"dead_error"] == (
+        b"MissingField: the item has no field " + missing + b"; it has lang, text"
+    )
+    assert (letter[b"dead_entry"], letter[b"dead_deliveries"]) == (bad.encode(), b"1")
+    assert letter[b"text"] == b"hello"
 
 
 def test_a_drain_command_ends_an_agent_with_nothing_in_hand(backlog, agents, until):

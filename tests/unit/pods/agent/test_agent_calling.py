@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pods.agent.calling import Caller, Failed, HandlerNotFound, find, outcome
-from pods.agent.handlers import Item, each
+from pods.agent.handlers import Fields, Item, MissingField, each
 from pods.agent.handlers.pace import Pace
 
 
@@ -164,9 +164,36 @@ def test_a_class_is_made_an_object(monkeypatch):
 def test_an_item_without_an_id_goes_by_its_entry():
     assert Item(entry="5-1", fields={}).id == "5-1"
     assert Item(entry="5-1", fields={b"id": b"mine"}).id == "mine"
-    assert Item(entry="5-1", fields={}).payload == b""
 
 
 def test_a_pace_without_a_rate_is_refused():
     with pytest.raises(ValueError, match="above 0"):
         Pace(0)
+
+
+def test_a_missing_field_fails_its_item_for_good_and_names_what_it_has():
+    items = [Item("1-0", Fields({b"payload": b"x"})), Item("2-0", Fields({b"text": b"y"}))]
+    good, bad = Caller(lambda batch: [item.payload for item in batch])(items)
+    assert good == b"x"
+    assert (bad.error, bad.final) == (
+        "MissingField: the item has no field payload; it has text",
+        True,
+    )
+
+
+def test_an_item_of_a_plain_dict_has_the_same_error():
+    with pytest.raises(MissingField, match="no field payload; it has none"):
+        Item("1-0", {}).text  # noqa: B018 - it is the access that fails
+
+
+def test_a_missing_field_can_be_asked_for_and_caught_as_of_any_dict():
+    fields = Fields({b"a": b"1"})
+    assert fields.get(b"b") is None
+    with pytest.raises(KeyError):
+        fields[b"b"]
+    many = MissingField(b"x", [b"f%d" % n for n in range(30)])
+    assert str(many).endswith("and 10 more")
+
+
+def test_another_error_may_be_tried_again():
+    assert not Failed.of(KeyError("x")).final
