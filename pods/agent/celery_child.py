@@ -22,6 +22,12 @@ def main() -> None:
     link = socket.socket(fileno=int(sys.argv[1]))
     try:
         # Celery comes from the user's image. The agent does not need it.
+        # gevent and eventlet replace parts of the standard library. As in the command `celery`, that
+        # comes first: the user's modules must not import the blocking parts before.
+        import_module("celery").maybe_patch_concurrency(sys.argv[3:])
+        link = socket.socket(
+            fileno=link.detach()
+        )  # of the class that does not block, if it has changed
         app: Any = import_module("celery.app.utils").find_app(sys.argv[2])
         state = import_module("celery.worker.state")
         signals = import_module("celery.signals")

@@ -79,4 +79,14 @@ IN_HAND: Final = (
             "test_a_missing_field_fails_its_item_for_good_and_names_what_it_has",
         ),
     ),
+    Mutation(
+        name="patch-for-greenlets-first",
+        file="pods/agent/celery_child.py",
+        before='        import_module("celery").maybe_patch_concurrency(sys.argv[3:])\n',
+        after="",
+        tests=(
+            "tests/integration/pods/agent/test_celery_on_pods.py::"
+            "test_the_tasks_of_a_pool_of_greenlets_run_at_the_same_time",
+        ),
+    ),
 )

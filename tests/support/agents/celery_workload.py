@@ -1,6 +1,7 @@
 """A user's Celery app, without any import from Podfleet."""
 
 import os
+import socket
 import time
 
 import redis
@@ -16,4 +17,15 @@ def work(number: int, seconds: float = 0.0) -> None:
     client = redis.Redis.from_url(os.environ["WORKLOAD_REDIS"], protocol=2)
     client.sadd("begun", number)
     time.sleep(seconds)
+    client.rpush("finished", number)
+
+
+@app.task(name="meet")
+def meet(number: int, count: int) -> None:
+    """Wait until `count` of these tasks run at the same time, in one process."""
+    client = redis.Redis.from_url(os.environ["WORKLOAD_REDIS"], protocol=2)
+    client.sadd("met", number)
+    while client.scard("met") < count:
+        time.sleep(0.01)
+    client.sadd("sockets", f"{socket.socket.__module__} {os.getpid()}")
     client.rpush("finished", number)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+from importlib.util import find_spec
 
 import psutil
 import pytest
@@ -27,9 +28,9 @@ class Workload:
         for number in numbers:
             self.app.send_task("work", (number, seconds), queue="gpu", ignore_result=True)
 
-    def start(self, pod="pod-a", app=APP, **settings):
+    def start(self, pod="pod-a", app=APP, words="--concurrency=1", **settings):
         env = {"WORKLOAD_BROKER": self.broker, "WORKLOAD_REDIS": self.backlog.url}
-        env["PODFLEET_CELERY_ARGS"] = "--concurrency=1 --loglevel=WARNING"
+        env["PODFLEET_CELERY_ARGS"] = f"{words} --loglevel=WARNING"
         return self.agents.start(self.backlog, pod, app, env=env, celery_app=app, **settings)
 
     def finished(self):
@@ -87,6 +88,24 @@ def drains(workload, until):
 
 def test_the_users_worker_works_and_the_agent_reports_it(workload, until):
     works_counts_and_is_idle(workload, until)
+
+
+@pytest.mark.takes(13)
+@pytest.mark.parametrize("pool", ["gevent", "eventlet"])
+@pytest.mark.parametrize("option", ["--pool={}", "-P {}"])
+def test_the_tasks_of_a_pool_of_greenlets_run_at_the_same_time(workload, until, pool, option):
+    if find_spec(pool) is None:
+        pytest.skip(f"{pool} is not installed")
+    agent = workload.start(words=f"{option.format(pool)} --concurrency=5")
+    until(workload.working)
+    for number in range(5):
+        workload.app.send_task("meet", (number, 5), queue="gpu", ignore_result=True)
+    until(lambda: workload.finished() == list(range(5)))
+    [socket] = workload.client.smembers("sockets")
+    assert socket.decode().startswith(f"{pool}.")
+    until(lambda: workload.beat().done == 5 and workload.beat().in_flight == 0)
+    workload.client.set(workload.backlog.keys.command("pod-a"), "drain")
+    assert agent.wait(timeout=patience(30)) == 0
 
 
 @pytest.mark.takes(18)
