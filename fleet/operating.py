@@ -132,9 +132,10 @@ def refuse_shared_stream(fleet: Fleet, *, comes_back: bool = False) -> None:
         return
     if fleet.backlog == Backlog.REDIS_STREAM:
         text = (
-            f"the fleet {other.name} drains the stream {fleet.stream} with the group {fleet.group}, so "
-            "each item would go to the handler of one or the other; give this fleet a stream of its "
-            "own, or, if it is to get every item too, a group and a results stream of its own"
+            f"the fleet {other.name} drains the stream {fleet.stream} too; with one group each item "
+            "would go to the handler of one or the other, and with two groups an item that is put "
+            f"back from their common dead letters ({fleet.dead_stream}) would go to both; give this "
+            "fleet a stream of its own, and add each item to both streams if both are to get it"
         )
     else:
         text = (
@@ -145,9 +146,11 @@ def refuse_shared_stream(fleet: Fleet, *, comes_back: bool = False) -> None:
 
 
 def _drained(fleet: Fleet) -> tuple[str, ...]:
-    """What tells a backlog from others: its kind, server, name and group. The user does not matter."""
-    group = fleet.group if fleet.backlog == Backlog.REDIS_STREAM else ""
-    return (fleet.backlog, _place(fleet.backlog_url or settings.REDIS_URL), fleet.stream, group)
+    """What tells a backlog from others: its kind, server and name. The user does not matter.
+
+    Nor does the group: the groups of a stream have the same results and dead letters.
+    """
+    return (fleet.backlog, _place(fleet.backlog_url or settings.REDIS_URL), fleet.stream)
 
 
 def _place(address: str) -> str:

@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
+from django.utils.html import format_html
 from unfold.admin import TabularInline
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -18,6 +19,7 @@ from fleet.alerts.addresses import BadAddress
 from fleet.alerts.delivering import Undelivered
 from fleet.decision.sentence import plural
 from fleet.models import Alert, Channel, Delivery
+from fleet.pages import remedies
 from pods.admin.base import Page, ReadOnly
 from pods.base.clock import utcnow
 
@@ -71,7 +73,7 @@ class AlertAdmin(ReadOnly):
     """The inbox of alerts."""
 
     list_display = (
-        "shown_severity", "text", "fleet", "cause", "first_seen_at", "last_seen_at",
+        "shown_severity", "text", "what_to_do", "fleet", "cause", "first_seen_at", "last_seen_at",
         "acknowledged_by", "snoozed_until", "snoozed_by", "resolved_at",
     )  # fmt: skip
     list_display_links = ("shown_severity", "text")
@@ -81,12 +83,19 @@ class AlertAdmin(ReadOnly):
     list_select_related = ("fleet",)
     show_full_result_count = False
     inlines: ClassVar = [DeliveryInline]
+    readonly_fields = ("what_to_do",)
     actions = ("acknowledge", "snooze_1_h", "snooze_8_h", "snooze_24_h", "as_csv", "as_json")
 
     @display(description="severity", ordering="severity", label=SEVERITY_LABELS)
     def shown_severity(self, alert: Alert) -> str:
         """The severity as a badge."""
         return alert.severity
+
+    @display(description="what to do")
+    def what_to_do(self, alert: Alert) -> str:
+        """A link to the page on which an operator answers the alert."""
+        page = remedies.remedy(alert)
+        return "-" if page is None else format_html('<a href="{}">{}</a>', page.url, page.text)
 
     def has_answer_permission(self, request: HttpRequest) -> bool:
         """Whether the user may acknowledge and snooze."""

@@ -17,6 +17,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from fleet import operating
 from fleet.admin.archiving import ArchivedFilter, Archiving
+from fleet.admin.dead_letters import DeadLettersPage
 from fleet.decision.values import Mode
 from fleet.models import Fleet, Limits, Override, Tick
 from pods.admin.base import Page
@@ -102,7 +103,7 @@ def _verbs(fleet: Fleet, *, may_erase: bool) -> list[tuple[str, str]]:
 
 
 @admin.register(Fleet)
-class FleetAdmin(Archiving, SimpleHistoryAdmin, Page):  # type: ignore[misc]
+class FleetAdmin(DeadLettersPage, Archiving, SimpleHistoryAdmin, Page):  # type: ignore[misc]
     """Fleets with their guardrails."""
 
     form = FleetForm

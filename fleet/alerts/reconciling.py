@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 from django.db import transaction
-from django.db.models import OuterRef, Q, Subquery, Sum
+from django.db.models import OuterRef, Q, Subquery
 
 from fleet.alerts import delivering
 from fleet.decision.alerts import (
@@ -34,7 +34,6 @@ from pods.rules import PodRule
 from pods.states import TERMINATING
 
 log = structlog.get_logger(__name__)
-DEAD_WITHIN: Final = timedelta(days=1)
 BOOTS_WITHIN: Final = timedelta(hours=2)
 # A balance that is older than this is ignored.
 BALANCE_WITHIN: Final = timedelta(hours=2)
@@ -203,12 +202,6 @@ def _fleets(now: datetime, spent: Mapping[int, spending.Spent]) -> list[FleetSee
     )
     ids = [f.pk for f in fleets]
     ticks = _ticks(ids, now)
-    dead = dict(
-        Pod.objects.filter(beat_at__gte=now - DEAD_WITHIN)
-        .order_by()
-        .values_list("fleet")
-        .annotate(n=Sum("dead"))
-    )
     missed = _boots_missed(now)
     nothing = spending.Spent(today=spending.NOTHING, total=spending.NOTHING)
     return [
@@ -222,7 +215,7 @@ def _fleets(now: datetime, spent: Mapping[int, spending.Spent]) -> list[FleetSee
             max_instances=f.max_instances,
             last_tick_at=f.last_tick_at,
             ticks=ticks.get(f.pk, ()),
-            dead=dead.get(f.pk) or 0,
+            dead=f.dead_letters,
             boots_missed=missed.get(f.pk, 0),
             spent_today_usd=spent.get(f.pk, nothing).today,
             spent_total_usd=spent.get(f.pk, nothing).total,

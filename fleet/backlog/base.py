@@ -18,6 +18,7 @@ class Depth:
     estimated: bool = False  # `waiting` is a bound or an extrapolation, not a count
     oldest_age: timedelta | None = None  # of the oldest waiting item; None: none, or unknown
     ahead: int = 0  # items that a feeder still has to put onto the backlog
+    dead: int | None = None  # dead letters; None: this backlog has none, or they cannot be counted
     note: str = ""  # for people: how `waiting` was estimated
 
     @property

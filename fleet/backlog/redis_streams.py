@@ -9,6 +9,7 @@ import redis
 from redis import RedisError, ResponseError
 
 from fleet.backlog.base import BacklogUnknown, Depth
+from pods.agent import protocol
 
 SCRIPT: Final = (Path(__file__).parent / "scripts" / "stream_depth.lua").read_text()
 # Entries counted on each side of the group's position. Counting 10,000 entries of 20 bytes blocks the
@@ -43,6 +44,7 @@ class _Reading:
     behind_is_all: int
     first_waiting: bytes | None
     feeders: list[bytes]  # each: how many items it still has, and until when to believe that
+    dead: int | None  # dead letters
 
     def age(self, entry: bytes | None) -> timedelta | None:
         """How long ago an entry was added, by its id; None if the id is not a time."""
@@ -93,14 +95,15 @@ class RedisStreamProbe:
             ahead=_ahead(reading.feeders, now=reading.seconds),
             estimated=bool(note),
             oldest_age=reading.age(reading.first_waiting),
+            dead=reading.dead,
             note=note,
         )
 
     def _ask(self) -> _Reading:
         arguments: list[Any] = [self._group, self._counted_beside_lag, self._counted, BYTES]
-        keys = (self._stream, AHEAD + self._stream)
+        keys = (self._stream, AHEAD + self._stream, protocol.dead_stream(self._stream))
         try:
-            answer = self._client.eval_ro(SCRIPT, 2, *keys, *arguments)
+            answer = self._client.eval_ro(SCRIPT, len(keys), *keys, *arguments)
         except ResponseError as exc:
             raise BacklogUnknown(self._explain(exc)) from exc
         except RedisError as exc:

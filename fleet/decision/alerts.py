@@ -111,7 +111,7 @@ class FleetSeen:
     max_instances: int
     last_tick_at: datetime | None = None
     ticks: Sequence[TickSeen] = ()
-    dead: int = 0  # items that became dead letters within the last day
+    dead: int = 0  # dead letters that nobody has put back or deleted
     boots_missed: int = 0  # in a row
     spent_today_usd: Decimal = Decimal(0)
     spent_total_usd: Decimal = Decimal(0)
@@ -341,14 +341,14 @@ def _stands(ticks: Sequence[TickSeen]) -> bool:
 
 
 def dead_letters(facts: AlertFacts) -> Iterator[Incident]:
-    """Items became dead letters; a new round at each further power of ten."""
+    """Dead letters wait for an operator; a new round at each further power of ten."""
     for fleet in facts.fleets:
         if fleet.dead:
             yield Incident(
                 cause=Cause.DEAD_LETTERS,
                 subject=f"fleet:{fleet.fleet_id}",
                 severity=Severity.WARNING,
-                text=f"{fleet.name}: {plural(fleet.dead, 'item')} became dead letters within a day",
+                text=f"{fleet.name}: {plural(fleet.dead, 'item')} failed for good (dead letters)",
                 fleet_id=fleet.fleet_id,
                 round=len(str(fleet.dead)),
             )

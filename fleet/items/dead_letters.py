@@ -14,27 +14,36 @@ from pods.agent import protocol
 # and a letter may hold an item of many megabytes and a traceback.
 AT_ONCE: Final = 100
 BYTES_AT_ONCE: Final = 8 * 1024 * 1024
+# How much of an item a page shows: so many of its fields, and so many bytes of each.
+FIELDS_SHOWN: Final = 20
+BYTES_SHOWN: Final = 1000
 # Reads letters without their items, so that no page of large items is in anybody's memory. KEYS: dead
-# letters. ARGV: after this id, up to this id, at most so many, no more after so many bytes. Answers for
-# each its id, the bytes of its payload, and its other fields that an operator reads.
+# letters. ARGV: after this id, up to this id, at most so many, no more after so many bytes, how many
+# fields of the item, and how many bytes of each. Answers for each its id, the bytes of its payload, its
+# other fields that an operator reads, how many fields the item has, and for each of the item's shown
+# fields its name, the beginning of its value and the bytes of its value.
 LOOK: Final = """#!lua flags=no-writes
 local READ = {id = 1, dead_entry = 1, dead_error = 1, dead_traceback = 1, dead_deliveries = 1,
   dead_pod = 1, dead_at_ms = 1, dead_history = 1}
 local found, bytes, after = {}, 0, '(' .. ARGV[1]
+local most, size = tonumber(ARGV[5]), tonumber(ARGV[6])
 while #found < tonumber(ARGV[3]) and bytes < tonumber(ARGV[4]) do
   local letter = redis.call('XRANGE', KEYS[1], after, ARGV[2], 'COUNT', 1)[1]
   if not letter then break end
-  local payload, fields = 0, {}
+  local payload, fields, own, shown = 0, {}, 0, {}
   for i = 1, #letter[2], 2 do
     local name, value = letter[2][i], letter[2][i + 1]
     bytes = bytes + #name + #value
-    if name == 'payload' then
-      payload = #value
-    elseif READ[name] then
-      fields[#fields + 1], fields[#fields + 2] = name, value
+    if name == 'payload' then payload = #value end
+    if READ[name] then fields[#fields + 1], fields[#fields + 2] = name, value end
+    if string.sub(name, 1, 5) ~= 'dead_' then
+      own = own + 1
+      if own <= most then
+        shown[#shown + 1] = {string.sub(name, 1, 200), string.sub(value, 1, size), #value}
+      end
     end
   end
-  found[#found + 1] = {letter[1], payload, fields}
+  found[#found + 1] = {letter[1], payload, fields, own, shown}
   after = '(' .. letter[1]
 end
 return found
@@ -85,6 +94,16 @@ return {back, last - 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShownField:
+    """A field of an item, as far as a page shows it."""
+
+    name: str
+    value: str  # the beginning; bytes that are not text are escaped
+    size: int  # bytes of the whole value
+    cut: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
     """One item that failed for the last time."""
 
@@ -97,6 +116,8 @@ class Letter:
     at: datetime | None  # by the server's clock; None: not known
     history: tuple[str, ...]  # former failures, oldest first: milliseconds, pod, deliveries, error
     payload_bytes: int
+    fields: tuple[ShownField, ...] = ()  # of the item, if they were asked for
+    field_count: int = 0  # of the item
 
 
 class DeadLetters:
@@ -119,11 +140,31 @@ class DeadLetters:
             after = page[-1].letter
         return found
 
-    def retry(self, letters: Sequence[str] | None, *, told: Callable[[int], None]) -> int:
+    def after(self, letter: str, most: int) -> list[Letter]:
+        """The `most` oldest letters after one id ("0-0": from the first on), with the items' fields.
+
+        Large values are cut off: neither the server nor the caller holds a page of large items.
+        """
+        found: list[Letter] = []
+        while page := self._page(
+            letter, "+", count=min(AT_ONCE, most - len(found)), fields=FIELDS_SHOWN
+        ):
+            found += page
+            letter = page[-1].letter
+        return found
+
+    def retry(
+        self,
+        letters: Sequence[str] | None,
+        *,
+        told: Callable[[int], None],
+        enough: Callable[[], bool] = lambda: False,
+    ) -> int:
         """Put these letters (None: all that exist now) back onto the stream; return how many.
 
         A letter is added to the stream and removed from the dead letters in one step, so no kill loses
-        or repeats one. `told` is called after each step with the number so far.
+        or repeats one. `told` is called after each step with the number so far; the call ends after a
+        step where `enough()` is true.
         """
         script = self._client.register_script(RETRY)
 
@@ -135,26 +176,35 @@ class DeadLetters:
                 count, step = count + moved, step[seen:]
             return count
 
-        return self._each(letters, back, told)
+        return self._each(letters, back, told, enough)
 
-    def drop(self, letters: Sequence[str] | None, *, told: Callable[[int], None]) -> int:
-        """Delete these letters (None: all that exist now); return how many."""
+    def drop(
+        self,
+        letters: Sequence[str] | None,
+        *,
+        told: Callable[[int], None],
+        enough: Callable[[], bool] = lambda: False,
+    ) -> int:
+        """Delete these letters (None: all that exist now); return how many. As `retry`."""
 
         def away(step: list[str]) -> int:
             return self._client.xdel(self._dead, *step)
 
-        return self._each(letters, away, told)
+        return self._each(letters, away, told, enough)
 
     def _each(
         self,
         letters: Sequence[str] | None,
         act: Callable[[list[str]], int],
         told: Callable[[int], None],
+        enough: Callable[[], bool],
     ) -> int:
         count = 0
         for step in self._steps(letters):
             count += act(step)
             told(count)
+            if enough():
+                break
         return count
 
     def _steps(self, letters: Sequence[str] | None) -> Iterator[list[str]]:
@@ -170,21 +220,22 @@ class DeadLetters:
             after = step[-1]
             yield step
 
-    def _page(self, after: str, until: str, *, count: int) -> list[Letter]:
+    def _page(self, after: str, until: str, *, count: int, fields: int = 0) -> list[Letter]:
         """The next letters after one id and up to another; fewer than `count` if they are large."""
         if count < 1:
             return []
-        args: list[Any] = [after, until, count, BYTES_AT_ONCE]
+        args: list[Any] = [after, until, count, BYTES_AT_ONCE, fields, BYTES_SHOWN]
         page = self._client.register_script(LOOK)(keys=[self._dead], args=args)
-        return [
-            _letter(entry, dict(zip(flat[::2], flat[1::2], strict=True)), payload_bytes=size)
-            for entry, size, flat in cast("list[Any]", page)
-        ]
+        return [_letter(*row) for row in cast("list[Any]", page)]
 
 
-def _letter(entry: bytes, fields: dict[bytes, bytes], *, payload_bytes: int) -> Letter:
+def _letter(
+    entry: bytes, payload_bytes: int, flat: list[bytes], own: int, shown: list[Any]
+) -> Letter:
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+
     def text(name: str) -> str:
-        return fields.get(name.encode(), b"").decode("utf-8", "backslashreplace")
+        return _text(fields.get(name.encode(), b""))
 
     return Letter(
         letter=entry.decode(),
@@ -196,7 +247,33 @@ def _letter(entry: bytes, fields: dict[bytes, bytes], *, payload_bytes: int) -> 
         at=_moment(_number(text(protocol.DEAD_AT_MS))),
         history=tuple(text(protocol.ITEM_HISTORY).splitlines()),
         payload_bytes=payload_bytes,
+        fields=tuple(
+            ShownField(
+                name=_text(name), value=_text(value, cut=size), size=size, cut=len(value) < size
+            )
+            for name, value, size in shown
+        ),
+        field_count=own,
     )
+
+
+def _text(value: bytes, *, cut: int = 0) -> str:
+    """A value as text; `cut`: its whole length, where half a character at its end is left out."""
+    if len(value) < cut:
+        value = value[: _whole(value)]
+    return value.decode("utf-8", "backslashreplace")
+
+
+def _whole(value: bytes) -> int:
+    """The length without a character that was cut off at the end."""
+    for back in range(1, min(4, len(value)) + 1):
+        first = value[-back]
+        if first & 0b1100_0000 == 0b1100_0000:  # the first byte of a character of several bytes
+            length = 2 + (first >= 0b1110_0000) + (first >= 0b1111_0000)
+            return len(value) - back if length > back else len(value)
+        if first < 0b1000_0000:
+            break
+    return len(value)
 
 
 def _number(text: str) -> int | None:

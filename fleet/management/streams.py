@@ -1,5 +1,6 @@
 """Runs `fleet enqueue`, `fleet results` and `fleet dead`, with a progress bar or JSON."""
 
+import getpass
 import json
 import os
 import shutil
@@ -25,11 +26,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from fleet import letters
 from fleet.items import feeding
 from fleet.items.dead_letters import DeadLetters
 from fleet.items.queries import ItemQuery
 from fleet.items.source import BadItem
+from fleet.letters import Handled, LetterVerb
 from fleet.models import Backlog, Fleet
+from fleet.pages.words import printable
 from fleet.results import export as exporting
 from fleet.results import posting
 from pods.base.redis import redis_client
@@ -114,7 +118,7 @@ def _enqueue(
     text = f"{fed.added:,} items enqueued on {fleet.stream}{known}"
     if fed.skipped:
         text += f"; {fed.skipped:,} bad ones were left out:"
-        shown = [*map(_shown, fed.bad), *(["…"] if fed.skipped > len(fed.bad) else [])]
+        shown = [*map(printable, fed.bad), *(["…"] if fed.skipped > len(fed.bad) else [])]
         text = "\n  ".join([text, *shown])
     stdout.write(json.dumps(asdict(fed)) if options.json else text)
 
@@ -167,49 +171,69 @@ def dead_letters(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> Non
         raise CommandError(
             f"say which letters to {options.action}: --id LETTER, or --all", returncode=2
         )
-    letters = DeadLetters(_client(fleet), stream=fleet.stream, dead=fleet.dead_stream)
     with _errors():
         if options.action == "list":
-            _list_dead(letters, options, stdout)
+            _list_dead(letters.of_fleet(fleet), options, stdout)
             return
-        act = letters.retry if options.action == "retry" else letters.drop
+        verb = LetterVerb(options.action)
         with _progress(TimeElapsedColumn()) as bar:
             task = bar.add_task(options.action, total=None, items="")
-            count = act(
+            done = letters.handle(
+                fleet,
+                verb,
                 None if options.all else options.letters,
+                by=getpass.getuser(),
                 told=lambda items: bar.update(task, items=f"{items:,} letters"),
             )
-        left = letters.count()
-    done = (
-        f"{count:,} put back onto {fleet.stream}" if act == letters.retry else f"{count:,} deleted"
-    )
-    answer = json.dumps({"letters": count, "left": left})
-    stdout.write(answer if options.json else f"{done}; {left:,} dead letters left")
+    _tell_handled(fleet, verb, done, options, stdout)
 
 
-def _list_dead(letters: DeadLetters, options: Namespace, stdout: OutputWrapper) -> None:
+def _tell_handled(
+    fleet: Fleet, verb: LetterVerb, done: Handled, options: Namespace, stdout: OutputWrapper
+) -> None:
+    """Say what became of the letters.
+
+    Raises:
+        CommandError: a letter that was named is not there.
+    """
+    missing = list(done.missing)
+    if options.json:
+        more = {"missing": missing} if missing else {}
+        stdout.write(json.dumps({"letters": done.count, "left": done.left, **more}))
+        if missing:
+            raise SystemExit(1)
+        return
+    did = f"put back onto {fleet.stream}" if verb is LetterVerb.RETRY else "deleted"
+    text = f"{done.count:,} {did}; {done.left:,} dead letters left"
+    if missing:
+        raise CommandError(
+            f"{text}; not among the dead letters: {', '.join(missing)} (already put back or deleted?); "
+            f"`fleet dead list {fleet.name}` shows them"
+        )
+    stdout.write(text)
+
+
+def _list_dead(dead: DeadLetters, options: Namespace, stdout: OutputWrapper) -> None:
     if not 1 <= options.limit <= 10_000:
         raise CommandError(f"--limit is {options.limit}; give 1 to 10000", returncode=2)
-    found, count = letters.first(options.limit), letters.count()
+    found, count = dead.first(options.limit), dead.count()
     if options.json:
         rows = [{**asdict(f), "at": f.at.isoformat() if f.at else None} for f in found]
+        for row in rows:
+            del row["fields"], row["field_count"]  # the list leaves items out, as they may be large
         stdout.write(json.dumps({"count": count, "letters": rows}))
         return
     for letter in found:
         at = f"{letter.at:%F %T}" if letter.at else "-"
         again = f", failed {len(letter.history) + 1} times" if letter.history else ""
         stdout.write(
-            f"{letter.letter}  {at}  {_shown(letter.id)}: {_shown(letter.error)} "
-            f"({letter.deliveries} tries{again}, {letter.payload_bytes:,} bytes, {_shown(letter.pod)})"
+            f"{letter.letter}  {at}  {printable(letter.id)}: {printable(letter.error)} "
+            f"({letter.deliveries} tries{again}, {letter.payload_bytes:,} bytes, "
+            f"{printable(letter.pod)})"
         )
     stdout.write(
         f"{count:,} dead letters" + (f", {len(found)} shown" if count > len(found) else "")
     )
-
-
-def _shown(text: str) -> str:
-    """Text from outside, on one line and without control characters, for a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _client(fleet: Fleet) -> "Redis":

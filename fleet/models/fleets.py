@@ -208,6 +208,8 @@ class Fleet(models.Model):
         editable=False,
         related_name="fleet",
     )
+    # How many dead letters the last tick that could count them saw.
+    dead_letters = models.PositiveBigIntegerField(default=0, db_default=0, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     # An archived fleet is hidden and not ticked. It has no pod that may bill, and its history stays.
     archived_at = models.DateTimeField(null=True, editable=False)
@@ -215,7 +217,7 @@ class Fleet(models.Model):
     archive_when_empty = models.BooleanField(default=False, db_default=False, editable=False)
 
     history = HistoricalRecords(
-        excluded_fields=["proven_template", "version", "schedule"],
+        excluded_fields=["proven_template", "version", "schedule", "dead_letters"],
         # It names every changed field and the operator, which takes more than 100 characters.
         history_change_reason_field=models.TextField(null=True),
     )

@@ -1,8 +1,12 @@
 """A fleet's numbers as operators read them; durations, money and rates: pods/base/words.py."""
 
+from typing import Final
+
 from pods.base.words import duration, per_second, usd
 
-__all__ = ["depth", "duration", "items", "per_second", "spaced", "usd"]
+__all__ = ["depth", "duration", "items", "per_second", "printable", "spaced", "tail", "usd"]
+
+LONGEST_TAIL: Final = 4000
 
 
 def depth(count: int | None, *, estimated: bool = False) -> str:
@@ -25,3 +29,17 @@ def items(count: int) -> str:
 def spaced(name: str) -> str:
     """`stop_all` as `stop all`."""
     return name.replace("_", " ")
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """Text from outside, with its control characters written out; `lines`: it keeps its lines."""
+    return "".join(
+        c if c.isprintable() or (lines and c in "\n\t") else c.encode("unicode_escape").decode()
+        for c in text
+    )
+
+
+def tail(text: str) -> str:
+    """The end of a long text from outside, with its lines: the end of a traceback says the most."""
+    cut = text[-LONGEST_TAIL:]
+    return printable(f"…{cut}" if len(cut) < len(text) else cut, lines=True)

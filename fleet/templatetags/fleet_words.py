@@ -2,10 +2,13 @@
 
 from django import template
 
-from fleet.pages import words
+from fleet.pages import remedies, words
 
 register = template.Library()
 register.filter("usd", words.usd)
 register.filter("items", words.items)
 register.filter("lasting", words.duration)
 register.filter("words", words.spaced)
+register.filter("printable", words.printable)
+register.filter("tail", words.tail)
+register.filter("remedy", remedies.remedy)

@@ -235,6 +235,13 @@ def _pod_facts(
     )
 
 
+def remember_dead(fleet: Fleet, gathered: Gathered) -> None:
+    """Note how many dead letters there are, if that is known, for the alert and the pages."""
+    dead = None if gathered.depth is None else gathered.depth.dead
+    if dead is not None and dead != fleet.dead_letters:
+        Fleet.objects.filter(pk=fleet.pk).update(dead_letters=dead)
+
+
 def _proven(fleet: Fleet, pods: Sequence[Pod], working: set[int]) -> bool:
     """Whether the fleet's template has acknowledged an item; `remember_proven` keeps it."""
     wanted = template_hash(fleet)

@@ -49,6 +49,7 @@ def tick_fleet(fleet_id: int) -> Decision | None:
     try:
         gathered = gathering.gather(fleet, utcnow(), renew=True)
         gathering.remember_proven(fleet, gathered)
+        gathering.remember_dead(fleet, gathered)
         decision = decide(gathered.seen, gathered.policy)
         _write(fleet, token, gathered, decision, began)
     except Overtaken as exc:

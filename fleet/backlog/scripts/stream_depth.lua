@@ -1,11 +1,12 @@
 -- Reads the numbers of one consumer group at one moment. Only numbers and ids leave the server, no payload.
--- KEYS: the stream; the hash in which feeders say what they still have.
+-- KEYS: the stream; the hash in which feeders say what they still have; the dead letters.
 -- ARGV: the group; the most entries to count on each side of the group's position if the server knows
 -- the lag; the same if it does not; the most bytes to read.
 -- Answers {0, names of the groups} if the group is missing, else
 -- {1, seconds, microseconds, length, entries added, pending, last delivered id, lag, entries read,
 --  entries counted ahead of the position, 1 if these are all, entries counted behind it, 1 if these
---  are all, first waiting id, the values of the feeders' hash}.
+--  are all, first waiting id, the values of the feeders' hash, how many dead letters there are, or
+--  false if that key is not a stream}.
 local key, bytes_left = KEYS[1], tonumber(ARGV[4])
 local LARGEST_PAGE, GROWTH = 1000, 4
 local LAST_ID = '18446744073709551615-18446744073709551615'
@@ -58,6 +59,7 @@ while not ahead.all and not behind.all and ahead.count < most and bytes_left > 0
   if not ahead.all then advance(behind, most) end
 end
 
+local dead = redis.pcall('XLEN', KEYS[3])
 local clock = redis.call('TIME')
 return {
   1, tonumber(clock[1]), tonumber(clock[2]), stream['length'], stream['entries-added'],
@@ -65,4 +67,5 @@ return {
   ahead.count, ahead.all and 1 or 0, behind.count, behind.all and 1 or 0,
   ahead.first or false,
   redis.call('HVALS', KEYS[2]),
+  type(dead) == 'number' and dead,
 }

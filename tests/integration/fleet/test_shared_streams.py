@@ -25,6 +25,8 @@ def fleets_on(one: dict[str, str], other: dict[str, str]) -> None:
     ("one", "other"),
     [
         ({}, {}),
+        ({}, {"group": "other"}),
+        ({}, {"group": "other", "results": "other"}),
         ({"backlog_url": REDIS}, {"backlog_url": "redis://user:secret@h"}),
         ({"backlog_url": REDIS}, {"backlog_url": "rediss://H/0"}),
         ({"backlog_url": "redis://localhost/1"}, {"backlog_url": "redis://127.0.0.1:6379/1"}),
@@ -50,7 +52,7 @@ def test_a_second_fleet_on_the_same_backlog_is_refused_with_the_name_of_the_firs
     ("one", "other"),
     [
         ({}, {"stream": "other"}),
-        ({}, {"group": "other"}),
+        ({}, {"stream": "other", "group": "other"}),
         ({"backlog_url": REDIS}, {}),
         ({"backlog_url": REDIS}, {"backlog_url": "redis://h:6379/1"}),
         ({"backlog_url": REDIS}, {"backlog_url": "redis://h:6380/0"}),

@@ -34,7 +34,7 @@ def stream(client: redis.Redis) -> redis.Redis:
 
 
 def test_a_new_group_on_an_empty_stream_has_no_backlog(stream: redis.Redis) -> None:
-    assert depth(stream) == Depth(waiting=0, pending=0)
+    assert depth(stream) == Depth(waiting=0, pending=0, dead=0)
 
 
 @pytest.mark.fault(62)

@@ -160,6 +160,23 @@ def test_single_letters_can_be_named_and_a_missing_one_is_not_counted(
     assert run("dead", "list", "emb").splitlines()[-1] == "1 dead letters"
 
 
+@pytest.mark.parametrize("verb", ["retry", "drop"])
+def test_a_letter_that_is_not_there_is_an_error_and_the_others_are_handled(
+    fleet: Any, client: redis.Redis, tmp_path: Path, verb: str
+) -> None:
+    run("enqueue", "emb", text_file(tmp_path, 2))
+    die(client)
+    first, second = (entry.decode() for entry, _ in client.xrange("tasks:dead"))
+    with pytest.raises(CommandError, match=r"^1 .*; 1 dead letters left; not among .*: 1-0 "):
+        run("dead", verb, "emb", "--id", "1-0", "--id", first)
+    assert [entry.decode() for entry, _ in client.xrange("tasks:dead")] == [second]
+    with pytest.raises(CommandError, match=f"^0 .*: {first} .*fleet dead list emb"):
+        run("dead", verb, "emb", "--id", first)
+    with pytest.raises(SystemExit) as ended:
+        run("dead", verb, "emb", "--id", "1-0", "--json")
+    assert ended.value.code == 1
+
+
 def test_a_full_server_loses_no_letter(client: redis.Redis) -> None:
     client.xgroup_create("tasks", "workers", "0", mkstream=True)
     client.xadd("tasks", {"payload": "x"})

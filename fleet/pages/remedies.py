@@ -1,0 +1,40 @@
+"""Where an operator mends what an alert is about."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from django.urls import reverse
+
+from fleet.decision.alerts import Cause
+from fleet.models import Alert
+
+# The page of what an alert is about, by the first word of its subject, and the words of its link.
+PAGES: Final[Mapping[str, tuple[str, str]]] = {
+    "pod": ("admin:pods_pod_change", "Open the pod"),
+    "account": ("admin:pods_account_change", "Open the account"),
+    "fleet": ("admin:fleet_fleet_change", "Open the fleet"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedy:
+    """A page, and what the link to it says."""
+
+    url: str
+    text: str
+
+
+def remedy(alert: Alert) -> Remedy | None:
+    """The page on which an operator answers this alert; None if there is none for it."""
+    if alert.cause == Cause.DEAD_LETTERS and alert.fleet_id is not None:
+        url = reverse("admin:fleet_fleet_dead", args=[alert.fleet_id])
+        return Remedy(url=url, text="See the failed items")
+    kind, _, rest = alert.subject.partition(":")
+    number = rest.partition(":")[0]  # "fleet:7:today" is about a budget of fleet 7
+    if kind == "orphan":
+        return Remedy(url=reverse("admin:pods_orphan_changelist"), text="See unknown machines")
+    if kind not in PAGES or not number.isascii() or not number.isdigit():
+        return None
+    page, text = PAGES[kind]
+    return Remedy(url=reverse(page, args=[int(number)]), text=text)
