@@ -88,6 +88,11 @@ class HandlerProcess:
         load = min(max(1, int(LOAD_SECONDS / self._batch_seconds)), LARGEST_LOAD)
         return load if len(self._inside) <= load else 0
 
+    def wait_until_empty(self) -> None:
+        """Return when no batch is inside, or the process is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or (self._ready and not self._inside))
+
     def submit(self, batches: Sequence[list[Entry]]) -> bool:
         """Send batches. False when the process is closed."""
         with self._changed:
@@ -123,6 +128,12 @@ class HandlerProcess:
                 log.info("handler_killed because=teardown_did_not_end")
         child.kill()
         child.wait()
+
+    def not_begun(self) -> list[list[Entry]]:
+        """The batches inside that the child has not begun. Ask for them after `close`."""
+        with self._changed:
+            begun = 0 if self._begun is None else self._begun.so_far() - self._answered
+            return list(self._inside)[max(0, begun) :]
 
     def _start(self) -> int:
         ours, theirs = socket.socketpair()

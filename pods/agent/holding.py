@@ -23,7 +23,8 @@ MOST_BYTES = 128 * 1024 * 1024  # with the last item taken it may be more by tha
 # The most bytes of failed items that are taken again at once. While they are read, they are in memory
 # twice.
 MOST_RETRY_BYTES = 32 * 1024 * 1024
-# An item that was delivered this often may have killed its former agents. It is tried alone.
+# An item whose try is the third one may have killed its former agents. It is tried alone. The first
+# time it may have been a neighbour in a batch, and also the second time.
 SUSPECT_DELIVERIES = 3
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 30.0
@@ -43,7 +44,7 @@ class Stage(Enum):
 class InHand:
     """One item in hand."""
 
-    __slots__ = ("alone", "entry", "error", "since", "size", "stage", "tried")
+    __slots__ = ("alone", "counted", "entry", "error", "since", "size", "stage", "tried")
 
     def __init__(self, entry: Entry, alone: bool, since: float) -> None:
         self.since = since
@@ -51,6 +52,7 @@ class InHand:
         self.size = entry.size  # also once the payload is gone
         self.stage = Stage.READY
         self.tried = False  # in its present delivery; former ones are counted already
+        self.counted = entry.counted  # its present try is among its deliveries
         self.alone = alone
         self.error = ""  # of its last try
 
@@ -170,13 +172,21 @@ class Holding:
         return added
 
     def take_batches(self, most: int, seconds: float) -> list[list[Entry]]:
-        """The next batches for the handler. None if no item is ready within `seconds`."""
+        """The next batches for the handler. None if no item is ready within `seconds`.
+
+        A suspect is the only item of the only batch.
+        """
         with self._lock:
             if not self._ready:
                 self._filled.wait(seconds)
             batches: list[list[Entry]] = []
             while self._ready and len(batches) < most:
+                alone = self._held[self._ready[0]].alone
+                if alone and batches:
+                    break
                 batches.append(self._take_batch())
+                if alone:
+                    break
             self._keep_pace(sum(map(len, batches)))
             self._tell_if_free()
             return batches
@@ -205,6 +215,18 @@ class Holding:
                     self._ready.appendleft(entry.id)
             self._filled.notify()
 
+    def is_suspect(self, entry: str) -> bool:
+        """Whether the handler must get this item alone, with nothing else under way."""
+        with self._lock:
+            return entry in self._held and self._held[entry].alone
+
+    def begun(self, entries: Iterable[Entry]) -> None:
+        """The tries of these items are counted now."""
+        with self._lock:
+            for entry in entries:
+                if entry.id in self._held:
+                    self._held[entry.id].counted = True
+
     def worked(self, entries: Iterable[Entry]) -> None:
         """The handler has finished these items. Their payloads are no longer needed."""
         with self._lock:
@@ -212,10 +234,24 @@ class Holding:
                 self._shed(entry.id, Stage.COMMITTING)
             self._tell_if_free()
 
-    def suspect(self, entries: Iterable[Entry]) -> None:
+    def suspect(self, entries: Sequence[Entry]) -> None:
         """One of these items ended the handler's process. From now on each is tried alone."""
         with self._lock:
             self._suspects.update(entry.id for entry in entries)
+
+    def try_each_alone(self, entries: Sequence[Entry]) -> None:
+        """Put a batch that ended the handler's process to the front: each item's next try is its own.
+
+        Nobody knows which item did it, so that the try in company is held against none of them.
+        """
+        self.suspect(entries)
+        with self._lock:
+            for entry in entries:
+                if entry.id in self._held:
+                    held = self._held[entry.id]
+                    held.alone, held.counted = True, False
+                    held.entry = entry._replace(deliveries=entry.deliveries + 1, counted=False)
+        self.put_back(entries)
 
     def retry_later(self, entry: str, deliveries: int, error: str = "") -> None:
         """Keep the item in hand, and take it again after a pause that doubles with each try."""
@@ -276,9 +312,12 @@ class Holding:
             return all(held.stage is Stage.WAITING for held in self._held.values())
 
     def all(self) -> list[tuple[str, bool]]:
-        """Every item in hand, and whether the handler has seen it."""
+        """Every item in hand, and whether its deliveries stay as they are where it is given back.
+
+        They do not where this agent's read counted a try that never began.
+        """
         with self._lock:
-            return [(entry, held.tried) for entry, held in self._held.items()]
+            return [(e, held.tried or not held.counted) for e, held in self._held.items()]
 
     def _shed(self, entry: str, stage: Stage) -> None:
         held = self._held.get(entry)

@@ -110,6 +110,7 @@ class Agent:
     def _end(self) -> int:
         fenced = self._control.intent is Intent.FENCED
         self._handler.close(kindly=self._holding.only_waiting() and not fenced)
+        self._put_back(self._handler.not_begun())
         if not fenced:
             self._say_goodbye()
         self._beating.close(AgentState.DRAINED)
@@ -183,7 +184,39 @@ class Agent:
         room = self._handler.wait_for_room()
         taken = self._holding.take_batches(room, IDLE_STEP_SECONDS)
         batches = [good for good in map(self._settling.refuse_unroutable, taken) if good]
-        return self._handler.submit(batches) if batches else room > 0
+        if not batches:
+            return room > 0
+        if self._holding.is_suspect(batches[0][0].id):
+            # Where it ends the pod, no other item may be inside, whose try would count.
+            self._handler.wait_until_empty()
+        try:
+            batches = self._begin(batches)
+            submitted = not batches or self._handler.submit(batches)
+        except GivenUp:
+            self._put_back(batches)
+            raise
+        if not submitted:
+            self._put_back(batches)
+        return submitted
+
+    def _put_back(self, batches: list[list[Entry]]) -> None:
+        for batch in reversed(batches):
+            self._holding.put_back(batch)
+
+    def _begin(self, batches: list[list[Entry]]) -> list[list[Entry]]:
+        """Count the tries of items that are not new. Returns the batches without items of others."""
+        uncounted = [entry for batch in batches for entry in batch if not entry.counted]
+        if not uncounted:
+            return batches
+        lost = set(
+            self._patience.with_(
+                "begin", lambda _: self._stream.begin(uncounted), until=Intent.STOP
+            )
+        )
+        self._holding.begun(uncounted)
+        self._holding.drop(lost)
+        kept = ([entry for entry in batch if entry.id not in lost] for batch in batches)
+        return [batch for batch in kept if batch]
 
     def _keep(self) -> None:
         """Keep the items in hand long before their idle time is over: one lost try does no harm."""
@@ -213,11 +246,12 @@ class Agent:
 
     def _crashed(self, batch: list[Entry], untouched: list[list[Entry]], why: str) -> None:
         self._progress.trouble("handler", why)
-        for waiting in reversed(untouched):
-            self._holding.put_back(waiting)
-        if batch:
+        self._put_back(untouched)
+        if len(batch) > 1:
+            self._holding.try_each_alone(batch)
+        elif batch:
             self._holding.suspect(batch)
-            self._outbox.put(batch, [Failed(why)] * len(batch))
+            self._outbox.put(batch, [Failed(why)])
 
     def _broken(self, why: str) -> None:
         self._progress.trouble("handler", why)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from pods.agent.holding import Holding
+from pods.agent.holding import SUSPECT_DELIVERIES, Holding
 from pods.agent.progress import Progress
 from pods.agent.protocol import AgentSettings
 from pods.agent.stream import Entry, Failure, Stream
@@ -88,10 +88,13 @@ class Reclaim:
             self._holding.drop_lost(self._stream.keep(entries))
 
     def _take(self, entries: list[Entry]) -> int:
-        """Take items in hand, except those that used up their deliveries without any report."""
-        longest = self._settings.max_deliveries
+        """Take items in hand, except those that used up their deliveries without any report.
+
+        Each item has at least one try alone before that.
+        """
+        longest = max(self._settings.max_deliveries, SUSPECT_DELIVERIES)
         fresh = [e for e in entries if e.id not in self._holding or self._holding.waits(e.id)]
         spent = [e for e in fresh if e.deliveries > longest]
-        error = f"given up: delivered {longest} times, and no agent reported back"
-        self._bury([Failure(e.id, error, final=True) for e in spent])
+        error = "given up: begun {} times, and no agent reported back"
+        self._bury([Failure(e.id, error.format(e.deliveries - 1), final=True) for e in spent])
         return self._holding.add(e for e in fresh if e.deliveries <= longest)

@@ -31,8 +31,9 @@ class Entry(NamedTuple):
 
     id: str
     fields: dict[bytes, bytes]
-    deliveries: int = 1
+    deliveries: int = 1  # with the try that comes next, or is under way
     size: int = 0  # bytes of its field names and values
+    counted: bool = True  # False: begin.lua must count this try before the handler gets the item
 
 
 class ItemResult(NamedTuple):
@@ -139,19 +140,27 @@ class Stream:
         most = min(max_bytes, LARGEST_TAKE_BYTES)
         args = [*self._who, count, RELEASED_CONSUMER, idle_ms, cursor, most]
         taken, after = self._scripts.call("claim", self._with_dead, args)
-        return [_entry(raw[:2], raw[2]) for raw in taken], after.decode()
+        return [_taken_over(raw) for raw in taken], after.decode()
 
     def recover(self, count: int, max_bytes: int, after: str) -> tuple[list[Entry], str]:
         """A page of the items that this name held before, and the last id read, empty at the end."""
         most = min(max_bytes, LARGEST_TAKE_BYTES)
         page = ["after", f"({after}" if after else "-", count, most]
         taken, last, _ = self._scripts.call("recover", self._with_dead, [*self._who, *page])
-        return [_entry(raw[:2], raw[2]) for raw in taken], last.decode()
+        return [_taken_over(raw) for raw in taken], last.decode()
 
     def take_again(self, entries: Sequence[str]) -> tuple[list[Entry], list[str]]:
         """The items for their next try, and those that are ours and no longer on the stream."""
         taken, _, gone = self._call("recover", ["ids", *entries])
-        return [_entry(raw[:2], raw[2]) for raw in taken], [raw.decode() for raw in gone]
+        return [_taken_over(raw) for raw in taken], [raw.decode() for raw in gone]
+
+    def begin(self, entries: Sequence[Entry]) -> list[str]:
+        """Count a try of each item that is not counted yet. Returns those that are no longer ours."""
+        lost: list[str] = []
+        for step in _steps([e for e in entries if not e.counted]):
+            flat = [part for e in step for part in (e.id, e.deliveries)]
+            lost += [raw.decode() for raw in self._call("begin", flat)]
+        return lost
 
     def commit(self, results: Sequence[ItemResult]) -> Committed:
         """Publish and acknowledge, atomically and in one round trip."""
@@ -234,7 +243,9 @@ def _entries(flat: Iterable[Any]) -> list[Entry]:
     ]
 
 
-def _entry(raw: Sequence[Any], deliveries: int) -> Entry:
-    parts = raw[1]
+def _taken_over(raw: Sequence[Any]) -> Entry:
+    """An item that is not new, whose next try does not count yet."""
+    entry, parts, deliveries = raw
     size = sum(map(len, parts))
-    return Entry(raw[0].decode(), dict(zip(parts[::2], parts[1::2], strict=True)), deliveries, size)
+    fields = dict(zip(parts[::2], parts[1::2], strict=True))
+    return Entry(entry.decode(), fields, deliveries + 1, size, counted=False)

@@ -7,6 +7,9 @@ from tests.mutations.mutation import Mutation
 LUA = "pods/agent/scripts/"
 BYTES = "tests/integration/pods/agent/test_bytes_in_hand.py::"
 
+SCRIPTS = "tests/integration/pods/agent/test_agent_scripts.py::"
+POISON = "tests/integration/pods/agent/test_poison_items.py::"
+HOLDING = "tests/unit/pods/agent/test_agent_holding.py::"
 TRIMMED = "tests/integration/pods/agent/test_trimmed_items.py::"
 
 IN_HAND: Final = (
@@ -88,5 +91,47 @@ IN_HAND: Final = (
             "tests/integration/pods/agent/test_celery_on_pods.py::"
             "test_the_tasks_of_a_pool_of_greenlets_run_at_the_same_time",
         ),
+    ),
+    Mutation(
+        name="a-claim-is-not-a-try",
+        file=LUA + "claim.lua",
+        before="0, entry[1], 'JUSTID')",
+        after="0, entry[1])",
+        tests=(SCRIPTS + "test_a_take_is_not_a_try_and_a_try_counts_before_it_begins",),
+    ),
+    Mutation(
+        name="a-recovery-is-not-a-try",
+        file=LUA + "recover.lua",
+        before="0, entry[1], 'JUSTID')",
+        after="0, entry[1])",
+        tests=(SCRIPTS + "test_a_take_is_not_a_try_and_a_try_counts_before_it_begins",),
+    ),
+    Mutation(
+        name="begin-only-own-items",
+        file=LUA + "begin.lua",
+        before="if not pending or pending[2] ~= consumer then",
+        after="if not pending then",
+        tests=(SCRIPTS + "test_the_try_of_an_item_of_another_agent_does_not_begin",),
+    ),
+    Mutation(
+        name="a-suspect-alone",
+        file="pods/agent/holding.py",
+        before="                if alone and batches:\n",
+        after="                if False:\n",
+        tests=(HOLDING + "test_an_item_that_was_delivered_often_is_tried_alone",),
+    ),
+    Mutation(
+        name="a-crashed-batch-one-by-one",
+        file="pods/agent/loop.py",
+        before="        if len(batch) > 1:\n            self._holding.try_each_alone(batch)\n",
+        after="        if len(batch) > 1:\n            self._outbox.put(batch, [Failed(why)] * len(batch))\n",
+        tests=(POISON + "test_with_a_single_delivery_a_crash_buries_only_the_item_that_did_it",),
+    ),
+    Mutation(
+        name="a-try-alone-before-the-end",
+        file="pods/agent/reclaim.py",
+        before="longest = max(self._settings.max_deliveries, SUSPECT_DELIVERIES)",
+        after="longest = self._settings.max_deliveries",
+        tests=(POISON + "test_an_item_that_kills_its_pods_takes_no_neighbour_with_it",),
     ),
 )

@@ -10,7 +10,17 @@ PARTS = "tests/unit/pods/agent/test_agent_parts.py::"
 USERS = "tests/integration/pods/agent_redis/test_redis_users.py::"
 LUA = "pods/agent/scripts/"
 FENCED = SCRIPTS + "test_a_fenced_pod_changes_no_stream_by_any_script"
-ALL_BUT_HEARTBEAT = ("claim", "commit", "fail", "keep", "leave", "read", "recover", "release")
+ALL_BUT_HEARTBEAT = (
+    "begin",
+    "claim",
+    "commit",
+    "fail",
+    "keep",
+    "leave",
+    "read",
+    "recover",
+    "release",
+)
 
 ITEMS: Final = (
     *(

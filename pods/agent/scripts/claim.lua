@@ -1,13 +1,13 @@
 #!lua
 -- Takes over entries that nobody works on: first those that an agent gave back, then those of dead
 -- consumers, in one bounded step of a walk over the pending list. It takes one at a time and no more
--- after `bytes` are reached.
+-- after `bytes` are reached. A take is not a try and counts as no delivery: begin.lua counts it.
 -- An entry that the stream no longer has, because it was deleted or trimmed, is acknowledged and leaves
 -- a dead letter without its own fields. XAUTOCLAIM is not used: it removes such entries also from the
 -- hands of agents that work on them.
 -- KEYS: stream, fence, dead-letter stream (no letter where it is missing).  ARGV: group, consumer, count,
 -- released consumer, idle ms, cursor, bytes (no limit where it is missing).
--- Returns {entries as {id, {field, value, ...}, deliveries}, next cursor, '0-0' at the end}.
+-- Returns {entries as {id, {field, value, ...}, deliveries until now}, next cursor, '0-0' at the end}.
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return redis.error_reply('FENCED this pod is written off')
 end
@@ -35,9 +35,9 @@ end
 local function take(pending)
   local entry = redis.call('XRANGE', KEYS[1], pending[1], pending[1])[1]
   if not entry then return bury(pending) end
-  redis.call('XCLAIM', KEYS[1], group, consumer, 0, entry[1], 'RETRYCOUNT', pending[4] + 1, 'JUSTID')
+  redis.call('XCLAIM', KEYS[1], group, consumer, 0, entry[1], 'JUSTID')
   for i = 1, #entry[2] do budget = budget - #entry[2][i] end
-  taken[#taken + 1] = {entry[1], entry[2], pending[4] + 1}
+  taken[#taken + 1] = {entry[1], entry[2], pending[4]}
 end
 for _, released in ipairs(redis.call('XPENDING', KEYS[1], group, '-', '+', count, ARGV[4])) do
   if is_full() then break end

@@ -1,12 +1,13 @@
 #!lua
 -- Takes again items that this consumer already holds: after a restart of the agent, or for the next
--- try of an item. This counts as one more delivery of each.
+-- try of an item. A take is not a try and counts as no delivery: begin.lua counts it.
 -- An item that the stream no longer has, because it was deleted or trimmed, is not taken. After a
 -- restart it is acknowledged and leaves a dead letter without its own fields. Before its next try it
 -- stays pending, and the agent settles it (fail.lua) with the error of its last try.
 -- KEYS: stream, fence, dead-letter stream (no letter where it is missing).  ARGV: group, consumer, then either 'after', id, count, bytes (no limit where it
 -- is missing) or 'ids', id, ... It takes no more after `bytes` are reached.
--- Returns {entries as {id, {field, value, ...}, deliveries}, last id read, or '', gone items as id, ...}.
+-- Returns {entries as {id, {field, value, ...}, deliveries until now}, last id read, or '', gone items as
+-- id, ...}.
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return redis.error_reply('FENCED this pod is written off')
 end
@@ -46,8 +47,8 @@ for _, p in ipairs(mine) do
   local entry = redis.call('XRANGE', KEYS[1], p[1], p[1])[1]
   if entry then
     for i = 1, #entry[2] do budget = budget - #entry[2][i] end
-    redis.call('XCLAIM', KEYS[1], group, consumer, 0, entry[1], 'RETRYCOUNT', p[4] + 1, 'JUSTID')
-    taken[#taken + 1] = {entry[1], entry[2], p[4] + 1}
+    redis.call('XCLAIM', KEYS[1], group, consumer, 0, entry[1], 'JUSTID')
+    taken[#taken + 1] = {entry[1], entry[2], p[4]}
   elseif ARGV[3] == 'after' then
     bury(p)
   else

@@ -36,6 +36,14 @@ def crashes_on_poison(batch: Sequence[Item]) -> Sequence[bytes]:
     return upper(batch)
 
 
+def kills_its_pod_on_poison(batch: Sequence[Item]) -> Sequence[bytes]:
+    """End as a machine without memory does: the agent dies too."""
+    if any(item.payload == b"poison" for item in batch):
+        os.killpg(os.getppid(), signal.SIGKILL)
+        time.sleep(3600)
+    return upper(batch)
+
+
 def crashes_on_poison_but_for_its_fork(batch: Sequence[Item]) -> Sequence[bytes]:
     """Crash while a forked child lives on, like the workers of a training-data loader."""
     if any(item.payload == b"poison" for item in batch) and os.fork() == 0:

@@ -129,6 +129,8 @@ def test_unfinished_items_are_given_back_at_once(backlog, agents, until, command
     assert agent.wait(timeout=patience(20)) == 0
     assert backlog.pending() == 3
     assert "pod-a" not in backlog.consumers()
+    tries = backlog.client.xpending_range("tasks", "workers", "-", "+", 3)
+    assert [p["times_delivered"] for p in tries] == [1, 0, 0]
     agents.start(backlog, "pod-b", claim_idle_seconds=600)
     until(lambda: len(backlog.results()) == 3)
     backlog.assert_each_has_one_result(entries)

@@ -5,7 +5,7 @@ import redis
 
 from pods.agent.holding import Holding
 from pods.agent.protocol import RELEASED_CONSUMER, AgentSettings
-from pods.agent.stream import Failure, Fenced, ItemResult, Scripts, Stream, connect
+from pods.agent.stream import Entry, Failure, Fenced, ItemResult, Scripts, Stream, connect
 
 MUCH = 10_000_000
 
@@ -78,6 +78,7 @@ def test_a_fenced_pod_changes_no_stream_by_any_script(backlog, stream_of):
         lambda: pod.claim(10, MUCH, "0-0"),
         lambda: pod.recover(10, MUCH, ""),
         lambda: pod.take_again(entries),
+        lambda: pod.begin([Entry(e, {}, 2, counted=False) for e in entries]),
         lambda: pod.commit([result(e) for e in entries]),
         lambda: pod.fail([Failure(entries[0], "e", final=True)]),
         lambda: pod.keep(entries),
@@ -190,6 +191,41 @@ def test_an_item_of_a_killed_agent_is_given_back_untried_any_number_of_times(bac
     assert backlog.dead() == []
 
 
+def test_a_take_is_not_a_try_and_a_try_counts_before_it_begins(backlog, stream_of):
+    [entry] = backlog.put(b"x")
+    stream_of("killed").read(1, 100)
+    for number in range(9):
+        backlog.make_old("killed" if not number else f"pod-{number - 1}", [entry])
+        [taken], _ = stream_of(f"pod-{number}").claim(10, MUCH, "0-0")
+    [recovered], _ = stream_of("pod-8").recover(10, MUCH, "")
+    assert taken.deliveries == recovered.deliveries == 2
+    assert deliveries(backlog) == {entry: 1}
+    pod = stream_of("pod-8")
+    for _ in range(2):  # also if the first answer was lost
+        assert pod.begin([taken]) == []
+    assert deliveries(backlog) == {entry: 2}
+
+
+def test_the_try_of_an_item_of_another_agent_does_not_begin(backlog, stream_of):
+    mine, other = backlog.put(b"x", b"y")
+    stream_of("pod-a").read(2, 100)
+    quick = stream_of("pod-b", claim_idle_seconds=0)
+    taken = quick.claim(2, MUCH, "0-0")[0]
+    backlog.client.xclaim("tasks", "workers", "pod-c", 0, [other], justid=True)
+    assert quick.begin(taken) == [other]
+    assert deliveries(backlog) == {mine: 2, other: 1}
+
+
+def test_a_try_of_an_item_that_was_trimmed_in_hand_begins_and_it_stays_pending(backlog, stream_of):
+    [entry] = backlog.put(b"x")
+    stream_of("pod-a").read(1, 100)
+    pod = stream_of("pod-b", claim_idle_seconds=0)
+    taken = pod.claim(1, MUCH, "0-0")[0]
+    backlog.client.xtrim("tasks", maxlen=0, approximate=False)
+    assert pod.begin(taken) == []
+    assert pod.commit([result(entry)]).done == 1
+
+
 def test_a_name_with_pending_items_is_not_removed(backlog, stream_of):
     [entry] = backlog.put(b"x")
     pod = stream_of("a")
@@ -214,7 +250,9 @@ def test_a_failed_item_is_retried_until_its_deliveries_are_used_up(backlog, stre
     pod = stream_of("a", max_deliveries=2)
     pod.read(1, 100)
     assert pod.fail([Failure(entry, "first")])[0].became == "retry"
-    assert [e.deliveries for e in pod.take_again([entry])[0]] == [2]
+    [again], _ = pod.take_again([entry])
+    assert (again.deliveries, deliveries(backlog)) == (2, {entry: 1})
+    assert pod.begin([again]) == []
     assert pod.fail([Failure(entry, "second", "trace")])[0].became == "dead"
     [letter] = backlog.dead()
     assert letter[b"kind"] == b"k"

@@ -54,7 +54,10 @@ def test_the_same_item_is_not_taken_in_hand_twice():
 def test_an_item_that_was_delivered_often_is_tried_alone():
     holding = Holding(10, Clock())
     holding.add([entry(1), entry(2, deliveries=3), entry(3)])
-    assert [[e.id for e in take_batch(holding)] for _ in range(3)] == [["1-0"], ["2-0"], ["3-0"]]
+    assert [holding.is_suspect(f"{n}-0") for n in (1, 2, 3)] == [False, True, False]
+    # also the batches that are sent together do not mix a suspect with others
+    taken = [[e.id for batch in holding.take_batches(4, 0) for e in batch] for _ in range(3)]
+    assert taken == [["1-0"], ["2-0"], ["3-0"]]
 
 
 def test_the_items_of_a_batch_that_crashed_are_tried_alone_from_then_on():
@@ -67,6 +70,32 @@ def test_the_items_of_a_batch_that_crashed_are_tried_alone_from_then_on():
         holding.retry_later(e.id, 1)
     holding.add([entry(1, deliveries=2), entry(2, deliveries=2)])
     assert [len(take_batch(holding)) for _ in range(2)] == [1, 1]
+
+
+def test_after_a_crash_in_company_each_item_is_tried_alone_and_that_try_counts():
+    holding = Holding(10, Clock())
+    holding.add([entry(1), entry(2), entry(3)])
+    batch = take_batch(holding)
+    holding.add([entry(4)])
+    holding.try_each_alone(batch)
+    again = [take_batch(holding) for _ in range(4)]
+    assert [[(e.id, e.deliveries, e.counted) for e in batch] for batch in again] == [
+        [("1-0", 2, False)],
+        [("2-0", 2, False)],
+        [("3-0", 2, False)],
+        [("4-0", 1, True)],
+    ]
+
+
+def test_an_item_whose_try_was_not_counted_keeps_its_deliveries_when_it_is_given_back():
+    holding = Holding(1, Clock())
+    taken = Entry("1-0", {b"": b"x"}, 2, 1, counted=False)
+    holding.add([taken])
+    assert dict(holding.all()) == {"1-0": True}
+    take_batch(holding)
+    holding.begun([taken])
+    holding.put_back([taken])
+    assert dict(holding.all()) == {"1-0": False}
 
 
 def test_the_pause_before_a_retry_doubles_and_ends_at_half_a_minute():
