@@ -1,4 +1,7 @@
-"""`python -m tests.mutations [NAME…] [--json] [--list]`: fails if no test notices a missing line."""
+"""`python -m tests.mutations [NAME…] [--json] [--list]`: fails if no test notices a missing line.
+
+`python -m tests.mutations conditionals [PATH…]` takes out conditions and filters instead.
+"""
 
 import argparse
 import json
@@ -6,12 +9,15 @@ import sys
 from collections import Counter
 from dataclasses import asdict
 
+from tests.mutations.conditionals import command
 from tests.mutations.lines import LINES
 from tests.mutations.running import Became, copied, failure_without_mutations, try_out
 
 
 def main() -> int:
     """Run the named mutations, or all; return 0 if a test caught each of them."""
+    if sys.argv[1:2] == ["conditionals"]:
+        return command.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="the mutations to run (all)")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end")

@@ -1,0 +1,267 @@
+"""A pytest plugin that runs tests in forks of a session which has collected them, by a plan.
+
+The session reads its plan from the file that CONDITIONALS_PLAN names, and writes one JSON object a line
+to the file that CONDITIONALS_ANSWERS names. In a recording run each fork runs the tests of one file and
+records what each of them saw. In a run of mutants each fork runs, with one mutant on, the tests that
+may notice it, until one fails.
+"""
+
+import importlib
+import json
+import os
+import resource
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+LEAST_SECONDS: Final = 15.0
+MANY_TIMES: Final = 8.0  # so many times as long as in the recording run is "it does not end"
+RECORDING_SECONDS: Final = 600.0
+MEMORY_BYTES: Final = 12 * 2**30
+STEP_SECONDS: Final = 0.005
+ANCHOR: Final = "tests/architecture/"
+MARK: Final = "CONDITIONALS_FORK"
+
+
+def pytest_runtestloop(session: pytest.Session) -> bool:
+    """Carry out the plan in place of running the tests."""
+    plan = json.loads(Path(os.environ["CONDITIONALS_PLAN"]).read_text(encoding="utf-8"))
+    _Session(session, plan).carry_out()
+    return True
+
+
+class _Session:
+    def __init__(self, session: pytest.Session, plan: dict[str, Any]) -> None:
+        self._items = {item.nodeid: item for item in session.items}
+        self._folder, self._root = Path(plan["folder"]), Path(plan["root"])
+        self._plan = plan
+        # No `with`: it is open until the process ends.
+        self._answers = open(os.environ["CONDITIONALS_ANSWERS"], "a", encoding="utf-8")  # noqa: SIM115, PTH123
+        self._anchor = _anchor(session.items)
+        self._database = _database()
+        self._migrated = self._folder / "migrated.sqlite3"
+
+    def carry_out(self) -> None:
+        self._warm_up()
+        if self._plan["do"] == "record":
+            ordered = sorted(self._items.values(), key=_file)
+            for file, items in groupby(ordered, key=_file):
+                if not file.startswith(ANCHOR):
+                    self._record(file, list(items))
+            (self._folder / "record").write_text("")
+        for mutant in self._plan.get("mutants", []):
+            self._try_out(mutant)
+
+    def _answer(self, **words: Any) -> None:
+        self._answers.write(json.dumps(words) + "\n")
+        self._answers.flush()
+
+    def _warm_up(self) -> None:
+        """Make the fixtures of the session, and keep the migrated database."""
+        with_rows = [item for item in self._items.values() if _uses_rows(item)]
+        if with_rows:
+            first = min(with_rows, key=lambda item: len(item.nodeid))
+            first.config.hook.pytest_runtest_protocol(item=first, nextitem=self._anchor)
+            _close_connections(first)
+            shutil.copyfile(self._database, self._migrated)
+
+    def _record(self, file: str, items: list[pytest.Item]) -> None:
+        seen = self._folder / "seen"
+        shutil.rmtree(seen, ignore_errors=True)
+        seen.mkdir(mode=0o777)
+        seen.chmod(0o777)
+        notes = self._folder / "notes"
+        notes.write_text("")
+        pid = self._fork(items, mutant=-1, seen=seen, stop=False)
+        _wait(pid, time.monotonic() + RECORDING_SECONDS)
+        ran = [json.loads(line) for line in notes.read_text().splitlines()]
+        tests = []
+        for each in ran:
+            if "seconds" in each:
+                place = seen / str(each["n"])
+                words = place.read_text().split() if place.exists() else []
+                tests.append({**each, "saw": sorted(set(words))})
+        self._answer(file=file, tests=tests)
+
+    def _try_out(self, mutant: dict[str, Any]) -> None:
+        number, file = mutant["number"], self._root / mutant["file"]
+        original = file.read_text(encoding="utf-8")
+        items = [self._items[name] for name in mutant["tests"] if name in self._items]
+        (self._folder / "on").write_text(str(number))
+        if mutant["script"]:
+            file.write_text(mutant["script"], encoding="utf-8")
+        began = time.monotonic()
+        try:
+            (self._folder / "notes").write_text("")
+            pid = self._fork(items, mutant=number, seen=None, stop=True)
+            became, by, ran = self._watched(pid, mutant["seconds"])
+        finally:
+            (self._folder / "on").write_text("-1")
+            if mutant["script"]:
+                file.write_text(original, encoding="utf-8")
+        self._answer(
+            number=number,
+            became=became,
+            by=by,
+            ran=ran,
+            seconds=round(time.monotonic() - began, 2),
+        )
+
+    def _watched(self, pid: int, usual: dict[str, float]) -> tuple[str, str, int]:
+        """How the fork ended: "caught" by a failure, by a time or by a crash, or "missed"."""
+        notes, size, test, failed, ran = self._folder / "notes", 0, "", "", 0
+        end = time.monotonic() + LEAST_SECONDS * 2
+        while True:
+            done = os.waitpid(pid, os.WNOHANG)[0] != 0
+            if (now := notes.stat().st_size) != size or done:
+                size = now
+                lines = [json.loads(line) for line in notes.read_text().splitlines()]
+                ran = sum("seconds" in each for each in lines)
+                failed = next((each["test"] for each in lines if each.get("failed")), "")
+                if lines and "seconds" not in lines[-1] and lines[-1]["test"] != test:
+                    test = lines[-1]["test"]
+                    usually = usual.get(test, 1.0)
+                    end = time.monotonic() + LEAST_SECONDS + MANY_TIMES * usually
+            if done:
+                whole = any("end" in each for each in lines)
+                self._end(pid)
+                if failed:
+                    return "caught", failed, ran
+                return ("missed", "", ran) if whole else ("caught", f"{test} (crash)", ran)
+            if time.monotonic() > end:
+                self._end(pid)
+                os.waitpid(pid, 0)
+                return "caught", failed or f"{test} (time)", ran
+            time.sleep(STEP_SECONDS)
+
+    def _end(self, pid: int) -> None:
+        """End the fork and all that it started."""
+        for each in [pid, *_started_by(pid)]:
+            try:
+                os.kill(each, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+    def _fork(
+        self, items: Sequence[pytest.Item], *, mutant: int, seen: Path | None, stop: bool
+    ) -> int:
+        for name in ("", "-wal", "-shm"):
+            Path(f"{self._database}{name}").unlink(missing_ok=True)
+        if self._migrated.exists():
+            shutil.copyfile(self._migrated, self._database)
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            code = 70
+            try:
+                os.environ[MARK] = str(os.getpid())
+                resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+                _Fork(self._folder, self._anchor, seen).run(items, mutant, stop=stop)
+                code = 0
+            finally:
+                os._exit(code)
+        return pid
+
+
+class _Fork:
+    """In the fork: runs tests one after the other, and notes how each went."""
+
+    def __init__(self, folder: Path, anchor: pytest.Item, seen: Path | None) -> None:
+        self._anchor, self._seen, self._failed = anchor, seen, False
+        self._notes = (folder / "notes").open("a", encoding="utf-8")
+        self._record = folder / "record"
+        # Not the one of this package: the rewritten modules import it from beside the copy.
+        self._probe: Any = importlib.import_module("mutation_probe").PROBE
+
+    def run(self, items: Sequence[pytest.Item], mutant: int, *, stop: bool) -> None:
+        if not items:
+            self._note(end=True)
+            return
+        items[0].config.pluginmanager.register(self)
+        self._probe.on = mutant
+        for n, item in enumerate(items):
+            following = items[n + 1] if n + 1 < len(items) else self._anchor
+            self._note(test=item.nodeid)
+            self._begin(n)
+            began, self._failed = time.monotonic(), False
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            self._note(
+                test=item.nodeid,
+                n=n,
+                seconds=round(time.monotonic() - began, 3),
+                failed=self._failed,
+            )
+            if stop and self._failed:
+                return
+        self._note(end=True)
+
+    def _begin(self, n: int) -> None:
+        if self._seen is not None:
+            path = str(self._seen / str(n))
+            self._record.write_text(path)
+            self._probe.begin(path)
+
+    def _note(self, **words: Any) -> None:
+        self._notes.write(json.dumps(words) + "\n")
+        self._notes.flush()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Remember that some part of the test failed."""
+        self._failed = self._failed or report.failed
+
+
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
+
+
+def _wait(pid: int, end: float) -> None:
+    while os.waitpid(pid, os.WNOHANG)[0] == 0:
+        if time.monotonic() > end:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return
+        time.sleep(STEP_SECONDS)
+
+
+def _started_by(pid: int) -> list[int]:
+    """The processes that have the mark of this fork."""
+    found = []
+    word = f"{MARK}={pid}\0".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if word in (folder / "environ").read_bytes() + b"\0":
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def _uses_rows(item: pytest.Item) -> bool:
+    mark = item.get_closest_marker("django_db")
+    return mark is not None and not mark.kwargs.get("transaction", False)
+
+
+def _anchor(items: Sequence[pytest.Item]) -> pytest.Item:
+    """A test that shares no folder below `tests` with the others: what is no longer needed ends."""
+    return next(item for item in items if item.nodeid.startswith(ANCHOR))
+
+
+def _close_connections(item: pytest.Item) -> None:
+    from django.db import connections
+    from pytest_django.plugin import blocking_manager_key
+
+    with item.config.stash[blocking_manager_key].unblock():
+        connections.close_all()
+
+
+def _database() -> Path:
+    from django.conf import settings
+
+    return Path(settings.DATABASES["default"]["NAME"])

@@ -1,0 +1,222 @@
+"""The search for conditions: what it finds, what its changes do, and what is excused."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.mutations.conditionals import keeping
+from tests.mutations.conditionals.finding import LEFT_OUT, SEARCHED, excused, sources
+from tests.mutations.conditionals.instrumenting import instrumented
+from tests.mutations.conditionals.keeping import Seen, Trial
+from tests.mutations.conditionals.mutant import Mutant
+from tests.mutations.conditionals.scripts import changes, mutants_of
+from tests.mutations.conditionals.trying import a_copy
+from tests.mutations.running import ROOT
+
+FOLDER = ROOT / "tests" / "mutations" / "conditionals"
+CODE = '''
+def size(n, most):
+    """A docstring."""
+    if n > 10 and most:
+        return "large"
+    return f"{n} item{'s' if n != 1 else ''} of {'all'!r:>6}"
+
+def some(numbers):
+    return [n for n in numbers if n > 2]
+
+def first(a, b):
+    return a or b
+
+def is_odd(n):
+    return n % 2 == 1
+
+def asked(rows):
+    return rows.filter(1, state="ready").exclude(old=True)
+
+def word(n):
+    match n:
+        case 1:
+            return "one"
+        case _:
+            return "many"
+
+def kept(numbers):
+    return list(filter(bool, numbers))
+'''
+
+
+@pytest.fixture
+def probe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The probe that the rewritten code imports."""
+    monkeypatch.syspath_prepend(FOLDER)
+    monkeypatch.delitem(sys.modules, "mutation_probe", raising=False)
+    yield importlib.import_module("mutation_probe").PROBE
+    sys.modules.pop("mutation_probe", None)
+
+
+def rewritten(code: str) -> tuple[dict[str, Any], dict[str, Mutant]]:
+    """The functions of the rewritten code, and its mutants by text and change."""
+    text, mutants, _ = instrumented(code, "x.py", str(FOLDER), first=0, place=0)
+    names: dict[str, Any] = {}
+    exec(compile(text, "x.py", "exec"), names)
+    return names, {f"{m.text} -> {m.change}": m for m in mutants}
+
+
+class Rows:
+    """Keeps how it was asked, as a query does."""
+
+    def __init__(self, *asked: str) -> None:
+        self.asked = asked
+
+    def filter(self, *args: int, **words: str) -> "Rows":
+        return Rows(*self.asked, *map(str, args), *words)
+
+    def exclude(self, **words: bool) -> "Rows":
+        return Rows(*self.asked, *(f"no {word}" for word in words))
+
+    def all(self) -> "Rows":
+        return self
+
+
+def test_without_a_mutant_the_rewritten_code_does_the_same(probe: Any) -> None:
+    names, _ = rewritten(CODE)
+    original: dict[str, Any] = {}
+    exec(CODE, original)
+    for n in range(13):
+        assert names["size"](n, n % 2) == original["size"](n, n % 2)
+        assert names["word"](n) == original["word"](n)
+    assert names["some"]([1, 2, 3]) == [3]
+    assert names["first"]("", "b") == "b"
+    assert names["asked"](Rows()).asked == ("1", "state", "no old")
+    assert names["kept"]([0, 1]) == [1]
+
+
+@pytest.mark.parametrize(
+    ("mutant", "function", "arguments", "answer"),
+    [
+        ("n > 10 and most -> True", "size", (1, False), "large"),
+        ("n > 10 and most -> False", "size", (11, True), "11 items of  'all'"),
+        ("n > 10 and most -> without n > 10", "size", (1, True), "large"),
+        ("n > 10 and most -> without most", "size", (11, False), "large"),
+        ("n != 1 -> False", "size", (3, False), "3 item of  'all'"),
+        ("n > 2 -> True", "some", ([1, 3],), [1, 3]),
+        ("a or b -> without a", "first", ("a", "b"), "b"),
+        ("a or b -> without b", "first", ("", "b"), ""),
+        ("n % 2 == 1 -> True", "is_odd", (2,), True),
+        ("1 -> no case", "word", (1,), "many"),
+        ("filter(bool, numbers) -> all of it", "kept", ([0, 1],), [0, 1]),
+    ],
+)
+def test_a_mutant_that_is_on_changes_the_answer(
+    probe: Any, mutant: str, function: str, arguments: tuple[Any, ...], answer: Any
+) -> None:
+    names, mutants = rewritten(CODE)
+    assert names[function](*arguments) != answer
+    probe.on = mutants[mutant].number
+    assert names[function](*arguments) == answer
+
+
+@pytest.mark.parametrize(
+    ("change", "asked"),
+    [
+        ("without 1", ("state", "no old")),
+        ("without state='ready'", ("1", "no old")),
+        ("no exclude", ("1", "state")),
+    ],
+)
+def test_each_argument_of_a_query_is_left_out(
+    probe: Any, change: str, asked: tuple[str, ...]
+) -> None:
+    names, mutants = rewritten(CODE)
+    probe.on = next(m.number for m in mutants.values() if m.change == change)
+    assert names["asked"](Rows()).asked == asked
+
+
+def test_a_recording_holds_the_values_by_which_a_mutant_can_be_noticed(
+    probe: Any, tmp_path: Path
+) -> None:
+    names, mutants = rewritten(
+        "def f(n):\n    if n > 1:\n        return 'more'\n    return 'one'\n"
+    )
+    probe.begin(str(tmp_path / "saw"))
+    names["f"](1)
+    saw = {(int(word[:-1]), word[-1]) for word in (tmp_path / "saw").read_text().split()}
+    assert mutants["n > 1 -> True"].seen_as <= saw
+    assert not mutants["n > 1 -> False"].seen_as & saw
+
+
+def test_a_condition_of_a_script_is_taken_out_whole_and_by_its_parts() -> None:
+    source = "-- if this then that\nif a == 1 and f(b or c) then\n  x()\nend\n"
+    found = mutants_of(source, "x.lua", first=7)
+    assert [m.change for m in found] == ["true", "false", "f(b or c)", "a == 1"]
+    assert [m.number for m in found] == [7, 8, 9, 10]
+    assert found[0].script == "-- if this then that\nif true then\n  x()\nend\n"
+    assert list(changes("not a or b or c")) == [
+        *("true", "false", "b or c", "not a or c", "not a or b"),
+    ]
+
+
+def test_only_new_and_changed_tests_and_those_of_changed_files_are_recorded_again() -> None:
+    seen = Seen(
+        stamps={"pods/a.py": "1", "pods/b.py": "1", "t/test_a.py": "1", "t/test_b.py": "1"},
+        tests={
+            "t/test_a.py::test_x": {"saw": {"pods/a.py": ["1t"]}},
+            "t/test_b.py::test_x": {"saw": {"pods/b.py": ["1t"]}},
+        },
+    )
+    files = ["t/test_a.py", "t/test_b.py"]
+    assert seen.stale(files, dict(seen.stamps)) == []
+    assert seen.stale(files, {**seen.stamps, "pods/a.py": "2"}) == ["t/test_a.py"]
+    assert seen.stale(files, {**seen.stamps, "t/test_b.py": "2"}) == ["t/test_b.py"]
+    assert seen.stale([*files, "t/test_c.py"], {**seen.stamps, "t/test_c.py": "1"}) == [
+        "t/test_c.py"
+    ]
+
+
+def test_resuming_leaves_out_only_what_was_caught_in_an_unchanged_function(probe: Any) -> None:
+    _, mutants = rewritten("def f(n):\n    return n > 1\n")
+    true, false = mutants.values()
+    caught = Trial(became="caught", stamp=true.stamp)
+    assert list(keeping.again([true, false], {true.name: caught})) == [false]
+    changed = Trial(became="caught", stamp="another")
+    missed = Trial(became="missed", stamp=false.stamp)
+    trials = {true.name: changed, false.name: missed}
+    assert list(keeping.again([true, false], trials)) == [true, false]
+
+
+def test_every_file_of_the_searched_folders_has_its_conditions_and_each_name_is_unique() -> None:
+    found = sources(ROOT, "/nowhere")
+    names = [mutant.name for source in found for mutant in source.mutants]
+    assert len(names) == len(set(names)) > 3000
+    files = {source.file for source in found}
+    assert {"pods/spawning.py", "pods/agent/scripts/claim.lua", "fleet/tick/ticking.py"} <= files
+    assert all(file.startswith(SEARCHED) and not file.startswith(LEFT_OUT) for file in files)
+    for source in found:
+        if source.file.endswith(".py"):
+            compile(source.rewritten, source.file, "exec")
+
+
+def test_each_excused_mutant_exists_and_has_a_reason() -> None:
+    names = {mutant.name for source in sources(ROOT, "") for mutant in source.mutants}
+    assert set(excused()) <= names
+    assert all(len(reason) > 20 for reason in excused().values())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_what_a_test_sees_is_caught_and_what_no_test_sees_is_unmet() -> None:
+    with a_copy() as copy:
+        seen = Seen()
+        assert list(copy.record(["tests/unit/pods/test_price.py"], seen)) == [
+            "tests/unit/pods/test_price.py"
+        ]
+        mutants = [m for s in copy.sources if s.file == "pods/price.py" for m in s.mutants]
+        trials = dict(copy.try_out(mutants, seen, 60.0))
+        (other,) = [s for s in copy.sources if s.file == "pods/states.py"]
+        unmet = dict(copy.try_out(other.mutants, seen, 60.0))
+    assert {trial.became for trial in trials.values()} == {"caught"}
+    assert {trial.became for trial in unmet.values()} == {"unmet"}
