@@ -14,7 +14,7 @@ from redis import RedisError
 
 from fleet.decision.values import Mode
 from fleet.models import Backlog, Fleet
-from fleet.tick import market, scheduling
+from fleet.tick import scheduling, wishes
 from pods.accounts import surveying
 from pods.base.redis import make_consumer_group, redis_client
 from pods.models import Account
@@ -74,7 +74,7 @@ def create(
 
 
 def prepare(fleet: Fleet) -> bool:
-    """Survey the accounts that were never surveyed, and make the consumer group.
+    """Survey the accounts for what the fleet asks for, and make the consumer group.
 
     Return False if Redis does not answer. Then the group is not made yet, and the decisions say so.
 
@@ -175,11 +175,24 @@ def check_supply(fleet: Fleet, accounts: Sequence[Account]) -> None:
     if not fleet.image and any(a.provider != LOCAL for a in accounts):
         wrong["image"] = "name the image of the pods; only local accounts need none"
     try:
-        market.wanted(fleet)
+        name_as_known(fleet)
     except ValueError as exc:
         wrong["offer_query"] = str(exc)
     if wrong:
         raise ValidationError(wrong)
+
+
+def name_as_known(fleet: Fleet) -> None:
+    """Write the fleet's offer_query with the names of the catalogue.
+
+    Raises:
+        ValueError: it cannot be read, or has a name that nobody knows.
+    """
+    wishes.wanted(fleet)
+    stored = Fleet.objects.filter(pk=fleet.pk).values_list("offer_query", flat=True).first()
+    if stored != fleet.offer_query:
+        before = stored if isinstance(stored, dict) else {}
+        fleet.offer_query = wishes.canonical(fleet.offer_query, stored=before)
 
 
 def _account(name: str) -> Account:
@@ -194,8 +207,9 @@ def _account(name: str) -> Account:
 
 
 def survey_if_new(account: Account) -> None:
-    """Survey the offers of an account that was never surveyed, so that the first tick has some."""
-    if account.surveyed_at is None:
+    """Survey an account if something was never read from it, so that the first tick has offers."""
+    wishes.keep_wishes(account)
+    if account.surveyed_at is None or account.surveys.filter(surveyed_at=None).exists():
         surveying.survey_account(account)
 
 

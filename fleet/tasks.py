@@ -6,9 +6,10 @@ from celery import shared_task
 from fleet import retention
 from fleet.alerts import delivering, reconciling
 from fleet.money import balances
-from fleet.tick import requesting, ticking
+from fleet.tick import requesting, ticking, wishes
 from pods import dispatch
 from pods import reconciling as pods_reconciling
+from pods.accounts import surveying
 from pods.accounts.connecting import CannotConnect
 from pods.models import Account
 from pods.providers.errors import ProviderError
@@ -51,6 +52,14 @@ def reconcile_account(account_id: int) -> None:
         )
     except (ProviderError, CannotConnect) as exc:
         log.warning("reconcile_failed", account=account_id, because=str(exc))
+
+
+@shared_task(name=dispatch.SURVEY, expires=120)
+def survey_account(account_id: int) -> None:
+    """Ask an account's provider for the machines that its fleets ask for, and for its market."""
+    account = Account.objects.get(pk=account_id)
+    wishes.keep_wishes(account)
+    surveying.survey_account(account)
 
 
 @shared_task(name="fleet.read_balances", expires=900)

@@ -27,6 +27,7 @@ CHECK: Final = "pods.check"
 TEARDOWN: Final = "pods.teardown"
 RESUME: Final = "pods.resume"
 RECONCILE: Final = "pods.reconcile_account"
+SURVEY: Final = "pods.survey_account"
 STEP_OF: Final = {
     REQUESTED: SPAWN,
     CREATING: SPAWN,

@@ -18,6 +18,7 @@ from pods.states import BILLABLE, ENDED, IN_TRANSIT, PodState
 MICROS = Decimal(1_000_000)
 STATES = [s.value for s in PodState]
 LONGEST_RULE = 40
+LONGEST_PARTIAL = 300
 LONGEST_NAME = 80
 # The rules' columns have a `db_default`: during an upgrade, older code inserts rows without them.
 SLUG = RegexValidator(
@@ -100,6 +101,13 @@ class Account(models.Model):
     # The offers of the last survey: the machines that could be rented at `surveyed_at`.
     offers = models.JSONField(default=list, blank=True, editable=False)
     surveyed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # From then on they are too old to rent by. Null: an older version stored them.
+    offers_until = models.DateTimeField(null=True, blank=True, editable=False)
+    survey_tried_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # Why the last survey may lack offers, for people; "": it read all.
+    survey_partial = models.CharField(
+        max_length=LONGEST_PARTIAL, blank=True, default="", db_default="", editable=False
+    )
     # Circuit breaker: failures in a row, and until when this account is left alone.
     failures = models.PositiveIntegerField(default=0, editable=False)
     open_until = models.DateTimeField(null=True, blank=True, editable=False)
@@ -122,6 +130,29 @@ class Account(models.Model):
     def clean(self) -> None:
         """Check the options, because the form's field lets more through."""
         check_object("options", self.options)
+
+
+class Survey(models.Model):
+    """What an account offers for one wish of its fleets; all that its last reading found."""
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="surveys")
+    digest = models.CharField(max_length=64)  # of the wish
+    query = models.JSONField()  # the wish: an OfferQuery
+    offers = models.JSONField(default=list)
+    surveyed_at = models.DateTimeField(null=True)
+    offers_until = models.DateTimeField(null=True)  # from then on the offers are too old
+    tried_at = models.DateTimeField(null=True)  # the longest untried one is next
+    partial = models.CharField(max_length=LONGEST_PARTIAL, default="")  # why offers may be missing
+
+    class Meta:
+        """One row for each wish."""
+
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["account", "digest"], name="survey_wish")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account}: {self.query}"
 
 
 class PodQuerySet(models.QuerySet["Pod"]):

@@ -7,7 +7,6 @@ from celery import current_app, shared_task
 from django.db.models import Q
 
 from pods import dispatch, health, resuming, spawning, teardown
-from pods.accounts import surveying
 from pods.agent_redis import consumers, redis_users
 from pods.base.clock import utcnow
 from pods.models import Account, Pod
@@ -70,13 +69,8 @@ def reconcile() -> None:
 def survey() -> None:
     """Send a survey of the offers for each enabled account."""
     for account_id in Account.objects.filter(enabled=True).values_list("pk", flat=True):
-        survey_account.apply_async((account_id,), expires=120)
-
-
-@shared_task(name="pods.survey_account", expires=120)
-def survey_account(account_id: int) -> None:
-    """Ask an account's provider which machines it offers."""
-    surveying.survey_account(Account.objects.get(pk=account_id))
+        # By name: the task is in fleet/tasks.py, because it needs what fleets ask for.
+        current_app.send_task(dispatch.SURVEY, args=(account_id,), expires=120)
 
 
 @shared_task(name="pods.nudge", expires=15)

@@ -8,8 +8,9 @@ from enum import StrEnum
 from statistics import median
 from typing import Final
 
-from fleet.decision.sentence import hours_text, plural, seconds_text
+from fleet.decision.sentence import hours_text, seconds_text
 from fleet.decision.values import OfferFacts, Wanted
+from pods.catalogue import gpus, regions
 from pods.price import usd_per_million
 
 Kind = tuple[str, int]  # GPU type and count: the speed of a pod depends on them
@@ -101,8 +102,10 @@ def fits(offer: OfferFacts, wanted: Wanted) -> bool:
     """Whether the fleet accepts an offer; the provider's own filters are not trusted."""
     return all(
         (
-            not wanted.gpu_types or offer.gpu_type in wanted.gpu_types,
-            not wanted.regions or offer.region in wanted.regions,
+            not wanted.gpu_types
+            or any(gpus.means(w, offer.gpu_type, offer.vram_gb) for w in wanted.gpu_types),
+            not wanted.regions or any(regions.within(offer.region, w) for w in wanted.regions),
+            offer.largest_disk_gb is None or offer.largest_disk_gb >= wanted.disk_gb,
             wanted.min_vram_gb is None or (offer.vram_gb or 0) >= wanted.min_vram_gb,
             wanted.max_hourly_usd is None or offer.hourly_usd <= wanted.max_hourly_usd,
             wanted.min_reliability is None or (offer.reliability or 0) >= wanted.min_reliability,
@@ -245,12 +248,3 @@ def _because(place: Weighed, known: Experience, *, count: int) -> str:
     if place.measured:
         return f"{price} and {known.speeds[kind_of(offer)]:.1f} items/s: {cost}, best of {count}"
     return f"{price}, a trial: its speed is not measured yet, {cost} if it is as fast as the others"
-
-
-def why_none(offers: Sequence[OfferFacts], wanted: Wanted, known: Experience) -> str:
-    """Why `rank` found no offer."""
-    weighed = weigh(offers, wanted, known)
-    if not weighed:
-        return "no offer fits the fleet's offer_query"
-    fitting = plural(len(weighed), "fitting offer")
-    return f"{fitting} avoided for now (the best one: {weighed[0].refused})"

@@ -71,6 +71,7 @@ class OfferFacts:
     interruptible: bool = False
     reliability: float | None = None
     remaining: timedelta | None = None  # how long it can still be rented; None: no limit
+    largest_disk_gb: int | None = None  # the most disk that its host has; None: not known
     stopped_hourly_usd: Decimal = Decimal(0)
     million_items_usd: Decimal | None = None  # what its items would cost; None: no speed is known
     because: str = ""  # why it has its place in the ranking
@@ -87,6 +88,30 @@ class Wanted:
     min_reliability: float | None = None  # 0..1
     min_remaining: timedelta | None = None
     interruptible: bool | None = None  # None: both
+    disk_gb: int = 0  # the disk of the fleet's pods
+
+
+class Lack(StrEnum):
+    """Why an account gives a fleet no offer now."""
+
+    DISABLED = "disabled"
+    LEFT_ALONE = "left_alone"  # its circuit breaker is open
+    NOT_SURVEYED = "not_surveyed"
+    TOO_OLD = "too_old"  # its offers were read too long ago
+    NOTHING_OFFERED = "nothing_offered"
+    ALL_TAKEN = "all_taken"  # their hosts were rented since they were read
+    NONE_FITS = "none_fits"
+    AVOIDED = "avoided"  # each one that fits failed lately, or waits for a first pod
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountLack:
+    """An account of a fleet without an offer for it, and why."""
+
+    account_id: int
+    account: str  # its name
+    lack: Lack
+    because: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +148,7 @@ class Snapshot:
     orphans_hourly_usd: Decimal = Decimal(0)
     offers: Sequence[OfferFacts] = ()  # best first
     no_offers_because: str = ""
+    lacks: Sequence[AccountLack] = ()  # one for each account, where there is no offer
     spent_today_usd: Decimal = Decimal(0)
     spent_total_usd: Decimal = Decimal(0)
     proven: bool = True  # this template has acknowledged an item before

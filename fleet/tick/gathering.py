@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from statistics import median
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -25,12 +26,13 @@ from fleet.decision.values import (
 from fleet.models import Fleet, IdleAction, Limits, Tick
 from fleet.models.fields import hours_of
 from fleet.money import spending
-from fleet.tick.market import experience, offers_for
+from fleet.tick.market import Supply, experience, offers_for
 from fleet.tick.requesting import template_hash
 from pods import health
 from pods.accounts import breaker
 from pods.agent_redis import heartbeats
 from pods.agent_redis.heartbeats import Beat, Consumer, HeartbeatsUnknown
+from pods.catalogue import gpus
 from pods.models import Orphan, Pod
 from pods.price import usd_per_million
 from pods.sightings import believed_rate
@@ -66,7 +68,7 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
     plain = _plain_consumers(pods, beats) if heard else {}
     working = _working(beats, plain)
     known = experience(fleet, now, pods, working)
-    offers, why_none = offers_for(fleet, now, known)
+    supply = offers_for(fleet, now, known)
     orphans, orphans_usd = _count(Orphan.objects.filter(fleet_id=fleet.pk))
     spent = spending.spent(now, fleet_id=fleet.pk)
     ticks = _last_ticks(fleet, now)
@@ -80,8 +82,8 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
         pods=tuple(facts),
         orphans=orphans,
         orphans_hourly_usd=orphans_usd,
-        offers=offers,
-        no_offers_because=why_none,
+        offers=supply.offers,
+        **_why_no_offers(supply),
         spent_today_usd=spent.today,
         spent_total_usd=spent.total,
         proven=_proven(fleet, pods, working),
@@ -99,6 +101,10 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
         last_tick_at=ticks[0][0] if ticks else None,
         limits_version=limits.version,
     )
+
+
+def _why_no_offers(supply: Supply) -> dict[str, Any]:
+    return {"no_offers_because": supply.because, "lacks": supply.lacks}
 
 
 def _limits_and_policy(fleet: Fleet, now: datetime) -> tuple[Limits, Policy]:
@@ -220,7 +226,7 @@ def _pod_facts(
         idle_for=idle,
         in_flight=in_flight,
         items_per_second=None if said is None or beat is None else believed_rate(pod, beat, at=now),
-        gpu_type=pod.gpu_type,
+        gpu_type=gpus.named(pod.gpu_type),  # older rows have their vendor's name
         gpu_count=pod.gpu_count,
         ready_for=now - pod.state_since if pod.status is READY else None,
         account_id=pod.account_id,
@@ -228,7 +234,7 @@ def _pod_facts(
         stopped_hourly_usd=pod.stopped_hourly_usd,
         stopped_for=now - pod.state_since if stopped else None,
         million_items_usd=usd_per_million(
-            pod.hourly_usd, known.speed((pod.gpu_type, pod.gpu_count))
+            pod.hourly_usd, known.speed((gpus.named(pod.gpu_type), pod.gpu_count))
         )
         if stopped
         else None,

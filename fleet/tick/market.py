@@ -2,19 +2,23 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
 from django.db.models import F, FloatField, Q, Sum
-from pydantic import TypeAdapter, ValidationError
 
 from fleet.decision import placement
-from fleet.decision.placement import Experience, Failure, Kind, Trouble
-from fleet.decision.values import OfferFacts, Wanted
+from fleet.decision.placement import Experience, Failure, Kind, Trouble, Weighed
+from fleet.decision.sentence import plural
+from fleet.decision.values import AccountLack, Lack, OfferFacts, Wanted
 from fleet.models import Fleet
+from fleet.tick import wishes
 from pods.accounts import breaker, surveying
+from pods.accounts.surveying import Surveyed
+from pods.base import words
+from pods.catalogue import gpus
 from pods.models import Account, Pod
 from pods.providers.base import Offer
 from pods.rules import BROKEN_RULES, LOST_RULES, OFFER_RULES
@@ -25,54 +29,158 @@ MEASURED_WITHIN: Final = timedelta(days=30)
 FAILURES_READ: Final = 500
 MICRO: Final = Decimal("0.000001")  # USD/hour; the precision of the columns
 
-_WANTED: Final = TypeAdapter(Wanted)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supply:
+    """What a fleet can rent now, best first; or none, and why, for each of its accounts."""
+
+    offers: tuple[OfferFacts, ...] = ()
+    because: str = ""  # why there is none, for people
+    lacks: tuple[AccountLack, ...] = ()
 
 
-def accounts_of(fleet: Fleet, now: datetime) -> tuple[Sequence[Account], str]:
-    """The accounts that the fleet may rent from now; or none, and the reason."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listed:
+    """The offers of one account, as far as they are not too old."""
+
+    account: Account
+    surveys: Sequence[Surveyed]  # all of them, the fleet's wish first
+    offers: Sequence[OfferFacts] = ()
+    free: Sequence[OfferFacts] = ()  # without those on hosts that were rented since
+
+
+def offers_for(fleet: Fleet, now: datetime, known: Experience) -> Supply:
+    """The offers that the fleet can rent now, from all its accounts."""
     accounts = list(fleet.accounts.order_by("pk"))
     if not accounts:
-        return (), "the fleet has no account to rent from; give it one"
-    usable = [a for a in accounts if a.enabled and not breaker.is_open(a, now=now)]
-    if not usable:
-        return (), "every account of the fleet is disabled, or paused after failures"
-    return usable, ""
-
-
-def offers_of(accounts: Iterable[Account], *, disk_gb: int) -> list[OfferFacts]:
-    """The offers of the accounts' last surveys, priced with a disk of that size."""
-    return [_facts(a, surveying.unpacked(packed), disk_gb) for a in accounts for packed in a.offers]
-
-
-def _still_there(offers: Iterable[OfferFacts], accounts: Iterable[Account]) -> list[OfferFacts]:
-    """The offers without those on hosts that were rented since the survey. One query."""
-    since = Q()
-    for account in accounts:
-        if account.surveyed_at is not None:
-            since |= Q(account=account, requested_at__gte=account.surveyed_at)
-    rented = Pod.objects.filter(since).exclude(host="") if since else Pod.objects.none()
-    used_up = set(rented.values_list("account_id", "host"))
-    return [o for o in offers if not o.host or (o.account_id, o.host) not in used_up]
-
-
-def offers_for(
-    fleet: Fleet, now: datetime, known: Experience
-) -> tuple[tuple[OfferFacts, ...], str]:
-    """The offers of the fleet's accounts, best first; or none, and the reason."""
-    accounts, why = accounts_of(fleet, now)
-    if not accounts:
-        return (), why
-    offers = _still_there(offers_of(accounts, disk_gb=fleet.disk_gb), accounts)
-    if not offers:
-        return (), "no account of the fleet has an offer now"
+        return Supply(because="the fleet has no account to rent from; give it one")
     try:
-        wish = wanted(fleet)
+        wish = wishes.wanted(fleet)
     except (
         ValueError
     ) as exc:  # forms refuse it; if it is there, the tick must still retire idle pods
-        return (), f"offer_query: {exc}"
+        return Supply(because=f"offer_query: {exc}")
+    usable = [a for a in accounts if a.enabled and not breaker.is_open(a, now=now)]
+    listed = _listed(usable, wish, now)
+    offers = [offer for one in listed for offer in one.free]
     ranked = placement.rank(offers, wish, known, room=fleet.spawn_per_tick)
-    return ranked, "" if ranked else placement.why_none(offers, wish, known)
+    if ranked:
+        return Supply(offers=ranked)
+    weighed = placement.weigh(offers, wish, known)
+    by_id = {one.account.pk: one for one in listed}
+    lacks = [_lack(a, by_id.get(a.pk), weighed, now) for a in accounts]
+    because = "; ".join(f"{lack.account}: {lack.because}" for lack in lacks)
+    return Supply(because=because, lacks=tuple(lacks))
+
+
+def offers_of(
+    accounts: Collection[Account], *, disk_gb: int, wish: Wanted | None = None
+) -> list[OfferFacts]:
+    """The offers of the accounts' surveys, of any age, priced with a disk of that size.
+
+    `wish`: only what was read for it and in general; None: all.
+    """
+    digest = None if wish is None else surveying.digest(wishes.query_of(wish))
+    surveys = surveying.known_offers(accounts, wish=digest)
+    return [offer for a in accounts for offer, _ in _merged(_of(a, surveys), disk_gb)]
+
+
+def _listed(accounts: Collection[Account], wish: Wanted, now: datetime) -> list[_Listed]:
+    """The offers of each account that are fresh enough to rent by. Two queries."""
+    digest = surveying.digest(wishes.query_of(wish))
+    surveys = surveying.known_offers(accounts, wish=digest) if accounts else []
+    rented = _rented_since(surveys)
+    found: list[_Listed] = []
+    for account in accounts:
+        own = _of(account, surveys)
+        merged = _merged([s for s in own if s.is_fresh(now)], wish.disk_gb)
+        free = [
+            offer
+            for offer, at in merged
+            if not any(then >= at for then in rented.get((account.pk, offer.host), ()))
+        ]
+        offers = [offer for offer, _ in merged]
+        found.append(_Listed(account=account, surveys=own, offers=offers, free=free))
+    return found
+
+
+def _of(account: Account, surveys: Iterable[Surveyed]) -> list[Surveyed]:
+    return [s for s in surveys if s.account.pk == account.pk]
+
+
+def _merged(surveys: Sequence[Surveyed], disk_gb: int) -> list[tuple[OfferFacts, datetime]]:
+    """The offers of an account, each with the time at which it was read.
+
+    Of a machine that two surveys show, the newer one counts: its price may have changed, and with it
+    the key of a bid.
+    """
+    merged: list[tuple[OfferFacts, datetime]] = []
+    shown: set[tuple[str, bool]] = set()
+    newest_first = sorted((s for s in surveys if s.at is not None), key=_read_at, reverse=True)
+    for survey in newest_first:
+        facts = [_facts(survey.account, offer, disk_gb) for offer in survey.offers]
+        fresh = [f for f in facts if (f.host or f.key, f.interruptible) not in shown]
+        merged += [(f, _read_at(survey)) for f in fresh]
+        shown |= {(f.host or f.key, f.interruptible) for f in fresh}
+    return merged
+
+
+def _read_at(survey: Surveyed) -> datetime:
+    assert survey.at is not None
+    return survey.at
+
+
+def _rented_since(surveys: Sequence[Surveyed]) -> dict[tuple[int, str], list[datetime]]:
+    """When hosts were rented since the oldest of these surveys. One query."""
+    since = min((s.at for s in surveys if s.at is not None), default=None)
+    rented: dict[tuple[int, str], list[datetime]] = {}
+    if since is None:
+        return rented
+    rows = Pod.objects.filter(
+        account__in={s.account.pk for s in surveys}, requested_at__gte=since
+    ).exclude(host="")
+    for account_id, host, at in rows.values_list("account_id", "host", "requested_at"):
+        rented.setdefault((account_id, host), []).append(at)
+    return rented
+
+
+def _lack(
+    account: Account, listed: _Listed | None, weighed: Sequence[Weighed], now: datetime
+) -> AccountLack:
+    lack, because = _why_none(account, listed, weighed, now)
+    return AccountLack(account_id=account.pk, account=account.name, lack=lack, because=because)
+
+
+def _why_none(
+    account: Account, listed: _Listed | None, weighed: Sequence[Weighed], now: datetime
+) -> tuple[Lack, str]:
+    """Why this account gives the fleet no offer now."""
+    if not account.enabled:
+        return Lack.DISABLED, "the account is disabled"
+    if listed is None:
+        why = f": {account.last_error}" if account.last_error else ""
+        return Lack.LEFT_ALONE, f"left alone after failures{why}"
+    read = [s for s in listed.surveys if s.at is not None]
+    if not read:
+        return Lack.NOT_SURVEYED, "its offers were not read yet"
+    if not any(s.is_fresh(now) for s in read):
+        age = words.duration(now - max(map(_read_at, read)))
+        return Lack.TOO_OLD, f"its offers are {age} old, which is too old to rent by"
+    if not listed.offers:
+        return Lack.NOTHING_OFFERED, "it has no offer now"
+    if not listed.free:
+        return Lack.ALL_TAKEN, "its offers were rented since they were read"
+    fitting = [w for w in weighed if w.offer.account_id == account.pk]
+    if fitting:
+        offers = plural(len(fitting), "fitting offer")
+        return Lack.AVOIDED, f"{offers} avoided for now (the best one: {fitting[0].refused})"
+    return Lack.NONE_FITS, _none_fits(listed)
+
+
+def _none_fits(listed: _Listed) -> str:
+    seen = f"none of its {plural(len(listed.free), 'offer')} fits the fleet's offer_query"
+    partial = listed.surveys[0].partial
+    return f"{seen} (not all were read: {partial})" if partial else seen
 
 
 def experience(
@@ -98,13 +206,16 @@ def _measured(fleet: Fleet, now: datetime) -> tuple[dict[Kind, float], frozenset
         .values_list("gpu_type", "gpu_count")
         .annotate(squares=Sum(F("rate") * F("rate"), output_field=FloatField()), rates=Sum("rate"))
     )
-    speeds: dict[Kind, float] = {}
+    sums: dict[Kind, tuple[float, float]] = {}
     proven: set[Kind] = set()
     for gpu_type, gpu_count, squares, rates in rows:
-        proven.add((gpu_type, gpu_count))
+        # Rows of older versions have the names of their vendors.
+        kind = gpus.named(gpu_type), gpu_count
+        proven.add(kind)
         if rates:
-            speeds[gpu_type, gpu_count] = squares / rates
-    return speeds, frozenset(proven)
+            before = sums.get(kind, (0.0, 0.0))
+            sums[kind] = before[0] + squares, before[1] + rates
+    return {kind: squares / rates for kind, (squares, rates) in sums.items()}, frozenset(proven)
 
 
 def _failures(now: datetime) -> tuple[Failure, ...]:
@@ -141,7 +252,7 @@ def _trouble(state: str, rule: str, *, interruptible: bool) -> Trouble:
 
 
 def _kind(pod: Pod) -> Kind:
-    return pod.gpu_type, pod.gpu_count
+    return gpus.named(pod.gpu_type), pod.gpu_count
 
 
 def _facts(account: Account, offer: Offer, disk_gb: int) -> OfferFacts:
@@ -158,32 +269,3 @@ def _facts(account: Account, offer: Offer, disk_gb: int) -> OfferFacts:
         values["hourly_usd"] += rent
         values["stopped_hourly_usd"] += rent
     return OfferFacts(account_id=account.pk, **values)
-
-
-def wanted(fleet: Fleet) -> Wanted:
-    """The offers that the fleet accepts, from its offer_query.
-
-    Raises:
-        ValueError: a field of offer_query is unknown or malformed; the message says which.
-    """
-    query = fleet.offer_query
-    if not isinstance(query, dict):
-        raise ValueError(  # noqa: TRY004 - callers show an operator every ValueError
-            'give names and values: {"gpu_types": ["RTX 4090"]}'
-        )
-    known = {f.name for f in fields(Wanted)}
-    unknown = sorted(set(query) - known)
-    if unknown:
-        raise ValueError(f"{', '.join(unknown)} unknown; use {', '.join(sorted(known))}")
-    try:
-        wish = _WANTED.validate_python({k: v for k, v in query.items() if v is not None})
-    except ValidationError as exc:
-        raise ValueError(_first_of(exc)) from exc
-    if wish.min_reliability is not None and not 0 <= wish.min_reliability <= 1:
-        raise ValueError("min_reliability must be a share from 0 to 1")
-    return wish
-
-
-def _first_of(exc: ValidationError) -> str:
-    first = exc.errors(include_url=False, include_context=False)[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

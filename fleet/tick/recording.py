@@ -35,4 +35,6 @@ def replayed(raw: Mapping[str, Any]) -> Snapshot:
     values = dict(raw)
     if "packed" in values:
         values.update(json.loads(zlib.decompress(base64.b85decode(values.pop("packed")))))
-    return _SNAPSHOT.validate_python({**values, **{name: tuple(values[name]) for name in ROWS}})
+    return _SNAPSHOT.validate_python(
+        {**values, **{name: tuple(values.get(name, ())) for name in (*ROWS, "lacks")}}
+    )

@@ -15,7 +15,7 @@ from pods.accounts.editing import Tried
 from pods.admin.base import Page
 from pods.base.clock import utcnow
 from pods.base.typed_json import FORM_FIELDS
-from pods.models import Account
+from pods.models import Account, Survey
 
 LOCAL_RUNS_CODE: Final = (
     "Who may edit a fleet chooses the code that its pods run. On an account of the provider local "
@@ -46,6 +46,13 @@ class AccountForm(ModelForm):  # type: ignore[type-arg]
                 self.add_error(name if name in self.fields else None, errors)
 
 
+def _wish_text(survey: Survey) -> str:
+    if survey.surveyed_at is None:
+        return f"{surveying.words_of(survey)}: not read yet"
+    more = f" (not all: {survey.partial})" if survey.partial else ""
+    return f"{surveying.words_of(survey)}: {len(survey.offers)}{more}"
+
+
 @admin.register(Account)
 class AccountAdmin(Page):
     """The list and the page of accounts, with their health."""
@@ -61,6 +68,7 @@ class AccountAdmin(Page):
         "surveyed_at",
         "swept_at",
         "offers_known",
+        "wishes_known",
     )
     actions = ("survey",)
 
@@ -71,9 +79,15 @@ class AccountAdmin(Page):
         return "left alone" if is_open else "well"
 
     @display(description="offers known")
-    def offers_known(self, account: Account) -> int:
-        """The number of offers that the last survey found."""
-        return len(account.offers)
+    def offers_known(self, account: Account) -> str:
+        """The number of offers that the last survey found, and whether more may exist."""
+        partial = account.survey_partial
+        return f"{len(account.offers)}{f' (not all: {partial})' if partial else ''}"
+
+    @display(description="offers for what fleets ask for")
+    def wishes_known(self, account: Account) -> str:
+        """For each wish of the fleets: how many offers there are, and whether more may exist."""
+        return "; ".join(map(_wish_text, account.surveys.order_by("pk"))) or "no fleet asks for any"
 
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
         """Save the account, then survey its offers."""

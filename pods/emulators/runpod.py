@@ -290,7 +290,7 @@ class RunPodEmulator:
             "registry": pod.request.get("registry"),
             "gpu": {
                 "id": pod.gpu,
-                "count": pod.count,
+                "count": 0 if pod.gpuless else pod.count,
                 "vcpuCount": 16,
             },  # newer than RunPod's document
             "cloud": pod.cloud,

@@ -106,6 +106,7 @@ class Pod:
     boot_at: datetime  # when this boot began
     halted: Status | None = None  # EXITED, ERROR or TERMINATED; None: booting or running
     locked: bool = False
+    gpuless: bool = False  # it came back without the GPUs that it bills for
     stuck: bool = False  # stays in PROVISIONING
     listed_from: datetime  # before this, the list does not have it
     known_from: datetime  # before this, GET and DELETE answer 404
@@ -160,6 +161,7 @@ class RunPodState:
     linger: float = 0.0  # seconds that an ended pod is still listed
     shows_ended: bool = False  # GET answers TERMINATED for as long as an ended pod is listed
     cost_kept_when_exited: bool = True
+    gpuless: int = 0  # this many of the next pods come back with 0 GPUs
     full_hosts: set[str] = field(default_factory=set)  # pods whose host has no free GPU
     backing: Backing | None = None
     seed: int | None = 0  # None: ids that no former emulator gave
@@ -185,7 +187,10 @@ class RunPodState:
             raise Problem(403, "access denied")
         count = int(request["gpu"].get("count", 1))
         gpu = next((g for g in self.catalog if g.id == request["gpu"]["id"]), None)
-        place = None if gpu is None else gpu.place(cloud, count, request.get("dataCenterIds"))
+        wanted = request.get("dataCenterIds")
+        place = None if gpu is None else gpu.place(cloud, count, wanted)
+        if cloud == "COMMUNITY" and wanted:
+            place = None  # as the real service answers (runpod/runpodctl#326)
         if gpu is None or place is None:
             raise Problem(400, NO_INSTANCES)
         price = gpu.price(cloud) * count
@@ -201,9 +206,11 @@ class RunPodState:
             created_at=now,
             boot=self.boot,
             boot_at=now,
+            gpuless=self.gpuless > 0,
             listed_from=now + timedelta(seconds=self.list_lag),
             known_from=now + timedelta(seconds=self.get_lag),
         )
+        self.gpuless = max(0, self.gpuless - 1)
         pod.lines.append((now, "system", f"create container {request.get('image')}"))
         self.pods[pod.id] = pod
         self.bill.set_rate(pod.id, price, now=now)

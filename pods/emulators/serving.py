@@ -16,8 +16,8 @@ from pods.emulators.backing import AgentProcesses
 from pods.emulators.base import Backing, Clock, Emulator, Server, wall_clock
 from pods.emulators.runpod import RunPodEmulator
 from pods.emulators.runpod_state import Boot, RunPodState
-from pods.emulators.vastai import VastaiEmulator
-from pods.emulators.vastai_catalog import stock
+from pods.emulators.vastai import VENDOR_LIMITS, VastaiEmulator
+from pods.emulators.vastai_catalog import crowd, stock
 from pods.emulators.vastai_contracts import Pace
 
 
@@ -29,12 +29,16 @@ class Wishes:
     boot_seconds: float
     keys: set[str] | None
     backing: Backing | None
+    crowded: bool = False
+    gpuless: int = 0
 
 
 def _runpod(wishes: Wishes) -> Emulator:
     third = wishes.boot_seconds / 3
     boot = Boot(provisioning=third, starting=third, pulling=third)
-    state = RunPodState(clock=wishes.clock, boot=boot, backing=wishes.backing, seed=None)
+    state = RunPodState(
+        clock=wishes.clock, boot=boot, backing=wishes.backing, seed=None, gpuless=wishes.gpuless
+    )
     return RunPodEmulator(state, keys=wishes.keys)
 
 
@@ -47,8 +51,10 @@ def _vastai(wishes: Wishes) -> Emulator:
         keys=wishes.keys,
         backing=wishes.backing,
         first_id=_unused_id(),
+        # In a crowded market it counts how often one may search.
+        limits={"search": VENDOR_LIMITS["search"]} if wishes.crowded else None,
     )
-    stock(emulator.market)
+    (crowd if wishes.crowded else stock)(emulator.market)
     return emulator
 
 
@@ -61,10 +67,13 @@ def _unused_id() -> int:
     return time.time_ns() // 1000
 
 
+# What only one vendor's emulator can do, by the name of the option.
+ONLY_OF: Final[Mapping[str, str]] = {"crowded": "vastai", "gpuless": "runpod"}
 # A boot of a day shows nothing that a shorter one does not.
 MOST_BOOT_SECONDS: Final = 86_400
 # An hour in a millisecond. Beyond that, dates run out of years within a day.
 MOST_SPEED: Final = 3_600_000
+MOST_GPULESS: Final = 1000
 VENDORS: Final[Mapping[str, Callable[[Wishes], Emulator]]] = {"runpod": _runpod, "vastai": _vastai}
 
 
@@ -124,14 +133,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="Run a real agent for each machine, and keep in FOLDER what the agents print.",
     )
+    parser.add_argument(
+        "--crowded",
+        action="store_true",
+        help="vastai: a market of 750 offers, in which the 20 with an H100 are the dearest.",
+    )
+    parser.add_argument(
+        "--gpuless",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="runpod: the first N pods come back with 0 GPUs.",
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) > MOST_GPULESS:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of pods; give one from 0 to {MOST_GPULESS}"
+        )
+    return int(text)
 
 
 def serve(options: argparse.Namespace, *, say: Callable[[str], None] = print) -> None:
     """Serve until SIGINT or SIGTERM. Then kill the agents.
 
     Raises:
-        CannotServe: the port cannot be had, or the folder cannot be made.
+        CannotServe: the port cannot be had, the folder cannot be made, or an option is of another
+            vendor.
     """
+    for name, vendor in ONLY_OF.items():
+        if getattr(options, name) and options.vendor != vendor:
+            raise CannotServe(f"--{name} is for {vendor}; leave it out for {options.vendor}")
     stop = threading.Event()
     agents = _agents(options.agents)
     wishes = Wishes(
@@ -139,6 +172,8 @@ def serve(options: argparse.Namespace, *, say: Callable[[str], None] = print) ->
         boot_seconds=options.boot_seconds,
         keys=set(options.key) if options.key else None,
         backing=agents,
+        crowded=options.crowded,
+        gpuless=options.gpuless,
     )
     with _server(VENDORS[options.vendor](wishes), options.port) as server:
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -46,3 +46,16 @@ def stock(market: Market, *, hosts: int = 100, seed: int = 7) -> None:
             verification=dice.choices(("verified", "unverified"), weights=(4, 1))[0],
             cuda=dice.choice((12.2, 12.4, 12.8, 13.0)),
         )
+
+
+def crowd(market: Market, *, cheap: int = 730, dear: int = 20) -> None:
+    """Fill the market with many old cards, and with a few H100 that are dearer than all of them.
+
+    So is the real market: a survey of its cheap end never comes to the cards that fleets want.
+    """
+    for number in range(cheap):
+        usd = Decimal("0.05") + Decimal(number) / 10_000
+        market.add_slot(gpu_name="GTX 1070", usd=str(usd), gpu_ram=8_192)
+    for number in range(dear):
+        usd = Decimal("1.95") + Decimal(number) / 100
+        market.add_slot(gpu_name="H100 SXM", usd=str(usd), gpu_ram=81_559)

@@ -1,6 +1,6 @@
 """The interface of a provider, and the values that it takes and returns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -47,11 +47,18 @@ class Capabilities:
     rates: Mapping[str, Rate] = field(default_factory=dict, hash=False)
     # How long an answer of `offers` is kept, because vendors limit how often one may search.
     offers_ttl: timedelta = timedelta(0)
+    # How old an offer may be when a pod is requested on it. Prices of a market move by the minute.
+    # A price list changes rarely: a provider with one gives more.
+    offers_last: timedelta = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferQuery:
-    """What a fleet is willing to rent. An empty sequence or None means no restriction."""
+    """What a fleet is willing to rent. An empty sequence or None means no restriction.
+
+    Names are those of `pods.catalogue`. What an adapter sends to its vendor as a filter must let
+    through everything that fits: what a filter hides, no later check can see.
+    """
 
     gpu_types: Sequence[str] = ()
     gpu_count: int = 1
@@ -81,6 +88,7 @@ class Offer:
     stopped_hourly_usd: Decimal | None = None  # while the machine is stopped; None: unknown
     disk_gb: int = 0  # the disk that both prices include
     gb_hourly_usd: Decimal = Decimal(0)  # of one GB of disk, whether the machine runs or not
+    largest_disk_gb: int | None = None  # the most disk that its host has; None: not known
 
     def __post_init__(self) -> None:
         """Hold no text that cannot be stored, and each price as rows keep it."""
@@ -89,6 +97,18 @@ class Offer:
             usd: Decimal | None = getattr(self, name)
             if usd is not None and is_price(usd):
                 object.__setattr__(self, name, as_kept(usd))
+
+
+class Offers(tuple[Offer, ...]):
+    """The offers of one look, and what was not read of it. A plain sequence is a whole one."""
+
+    partial: str  # why offers that fit may be missing, for people; "": all were read
+
+    def __new__(cls, offers: Iterable[Offer] = (), *, partial: str = "") -> "Offers":
+        """Offers in this order; `partial`: why more may exist."""
+        self = super().__new__(cls, offers)
+        self.partial = partial
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +137,8 @@ class Machine:
     hourly_usd: Decimal | None = None  # None: the provider does not say
     created_at: datetime | None = None
     gpu_type: str = ""
+    gpu_count: int | None = None  # None: the provider does not say
+    disk_gb: int | None = None  # None: the provider does not say
     region: str = ""
     host: str = ""
     interruptible: bool = False
@@ -142,7 +164,11 @@ class Provider(Protocol):
     capabilities: Capabilities
 
     def offers(self, query: OfferQuery) -> Sequence[Offer]:
-        """The offers that can be rented now and that fit the query."""
+        """The offers that can be rented now and that fit the query.
+
+        An adapter that could read only a part returns `Offers` with `partial`. It raises if it could
+        read nothing.
+        """
         ...
 
     def create(self, spec: PodSpec, *, token: str) -> Machine:

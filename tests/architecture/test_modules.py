@@ -30,6 +30,7 @@ PURE = (
     "pods/rules.py",
     "pods/diagnosis.py",
     "pods/machine_names.py",
+    "pods/catalogue/*.py",
 )
 PURE_MODULES = (
     "fleet.decision",
@@ -38,6 +39,7 @@ PURE_MODULES = (
     "pods.rules",
     "pods.diagnosis",
     "pods.machine_names",
+    "pods.catalogue",
 )
 OURS = ("config/**/*.py", "fleet/**/*.py", "pods/**/*.py", "config/*.py", "fleet/*.py", "pods/*.py")
 

@@ -28,6 +28,7 @@ from tests.support.rigs.runpod_rig import ACTION, ENV, KEY, POD, PODS, TAG, Rig,
 PROBLEM = "application/problem+json"
 HTML = "<html><title>Access denied</title>error code: 1010</html>"
 OFFER = "COMMUNITY:NVIDIA GeForce RTX 4090:1:EU-RO-1"
+SECURE = OFFER.replace("COMMUNITY", "SECURE")
 AN_ID = "7h9k2m4n6p"
 
 CALLS: dict[str, Callable[[Provider], object]] = {
@@ -84,6 +85,36 @@ ROWS: list[tuple[str, Reply, tuple[str, ...], type[ProviderError]]] = [
     ("the server is ill", problem(500, "internal error"), ALL, Unavailable),
     ("the proxy is ill", html(502), ALL, Unavailable),
     ("the address is that of v1", v1(404), ALL, Refused),
+    (
+        "the host of a stopped pod is full, in the form of v1",
+        Reply(status=400, json={"error": "not enough free GPUs on the host machine"}),
+        ("create", "start"),
+        NoCapacity,
+    ),
+    (
+        "a machine cannot hold the pod, in the form of v1",
+        Reply(
+            status=400,
+            json={
+                "error": "create pod: This machine does not have the resources to deploy your pod"
+            },
+        ),
+        ("create",),
+        NoCapacity,
+    ),
+    ("the key is bad, in the form of v1", Reply(status=401, json={"error": "no"}), ALL, AuthFailed),
+    (
+        "there is no money, in the form of v1",
+        Reply(status=402, json={"error": "no"}),
+        ("create",),
+        QuotaExceeded,
+    ),
+    (
+        "a rule is broken, in the form of v1",
+        Reply(status=400, json={"error": "no"}),
+        ("create",),
+        Refused,
+    ),
     ("the API is retired", problem(410, "retired"), ALL, Refused),
     ("a status that nobody knows", problem(418, "teapot"), ALL, Refused),
 ]
@@ -151,7 +182,7 @@ def test_a_market_that_has_nothing_left_is_no_capacity(rig: Rig) -> None:
 
 def test_a_data_center_without_the_gpu_is_no_capacity(rig: Rig) -> None:
     with pytest.raises(NoCapacity):
-        rig.provider.create(a_spec("aa11", OFFER.replace("EU-RO-1", "US-KS-2")), token="aa11")
+        rig.provider.create(a_spec("aa11", SECURE.replace("EU-RO-1", "US-KS-2")), token="aa11")
 
 
 def test_a_balance_under_an_hour_is_a_used_up_quota(rig: Rig) -> None:
@@ -165,7 +196,7 @@ def test_a_closed_pool_says_nothing_about_the_key(rig: Rig) -> None:
     rig.state.closed_pools.add("COMMUNITY")
     with pytest.raises(NoCapacity, match="access denied"):
         rig.provider.create(a_spec("aa11", OFFER), token="aa11")
-    rig.provider.create(a_spec("bb22", OFFER.replace("COMMUNITY", "SECURE")), token="bb22")
+    rig.provider.create(a_spec("bb22", SECURE), token="bb22")
     assert rig.made() == ["bb22"]
 
 

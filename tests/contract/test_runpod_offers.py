@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pods.emulators.base import Reply
-from pods.providers.base import OfferQuery
+from pods.providers.base import OfferQuery, Offers
 from pods.providers.errors import Refused, Unavailable
 from tests.support.rigs.runpod_rig import A_WHILE, TAG, Rig, a_spec, runpod
 
@@ -24,15 +24,14 @@ def test_an_offer_is_a_cloud_a_gpu_type_and_a_data_center(rig: Rig) -> None:
     offers = {o.key: o for o in rig.provider.offers(OfferQuery(gpu_types=["RTX 4090"]))}
     assert offers.keys() == {
         "SECURE:NVIDIA GeForce RTX 4090:1:EU-RO-1",
-        "COMMUNITY:NVIDIA GeForce RTX 4090:1:EU-RO-1",
-        "COMMUNITY:NVIDIA GeForce RTX 4090:1:US-TX-3",
+        "COMMUNITY:NVIDIA GeForce RTX 4090:1:",
     }
-    cheap = offers["COMMUNITY:NVIDIA GeForce RTX 4090:1:US-TX-3"]
+    cheap = offers["COMMUNITY:NVIDIA GeForce RTX 4090:1:"]
     assert (cheap.hourly_usd, cheap.gpu_type, cheap.vram_gb, cheap.region, cheap.interruptible) == (
         Decimal("0.34"),
         "RTX 4090",
         24,
-        "US-TX-3",
+        "",
         False,
     )
 
@@ -41,7 +40,7 @@ def test_prices_are_of_all_gpus_together(rig: Rig) -> None:
     offers = rig.provider.offers(OfferQuery(gpu_types=["RTX 4090"], gpu_count=4))
     assert {(o.region, o.hourly_usd, o.gpu_count) for o in offers} == {
         ("EU-RO-1", Decimal("2.76"), 4),
-        ("EU-RO-1", Decimal("1.36"), 4),
+        ("", Decimal("1.36"), 4),
     }
 
 
@@ -49,11 +48,16 @@ def test_prices_are_of_all_gpus_together(rig: Rig) -> None:
     ("query", "types"),
     [
         (OfferQuery(gpu_types=["nvidia geforce rtx 4090"]), {"RTX 4090"}),
-        (OfferQuery(gpu_types=["H100 SXM"]), {"H100 80GB HBM3"}),
-        (OfferQuery(min_vram_gb=48), {"H100 80GB HBM3"}),
+        (OfferQuery(gpu_types=["H100 SXM"]), {"H100 SXM"}),
+        (OfferQuery(min_vram_gb=48), {"H100 SXM"}),
         (OfferQuery(max_hourly_usd=Decimal("0.20")), {"RTX A5000"}),
         (OfferQuery(regions=["EU"]), {"RTX 4090"}),
-        (OfferQuery(regions=["us-ks-2"]), {"H100 80GB HBM3"}),
+        (OfferQuery(regions=["us-ks-2"]), {"H100 SXM"}),
+        (OfferQuery(regions=["US"]), {"H100 SXM"}),  # the community's machines are nowhere
+        (OfferQuery(regions=["Canada"]), {"RTX A5000"}),
+        (OfferQuery(regions=["RO", "US-KS"]), {"RTX 4090", "H100 SXM"}),
+        (OfferQuery(gpu_types=["H100"]), {"H100 SXM"}),
+        (OfferQuery(gpu_types=["4090", "A5000"]), {"RTX 4090", "RTX A5000"}),
         (OfferQuery(regions=["U"]), set()),
         (OfferQuery(gpu_count=16), set()),
         (OfferQuery(interruptible=True), set()),
@@ -65,11 +69,14 @@ def test_offers_fit_the_query(rig: Rig, query: OfferQuery, types: set[str]) -> N
 
 
 def test_a_gpu_that_is_out_of_stock_is_not_offered(rig: Rig) -> None:
-    rig.state.catalog[0].stock["COMMUNITY", "US-TX-3"] = 0
+    for place in ("US-TX-3", "EU-RO-1"):
+        rig.state.catalog[0].stock["COMMUNITY", place] = 0
     rig.state.catalog[1].stock = dict.fromkeys(rig.state.catalog[1].stock, 0)
     offers = rig.provider.offers(OfferQuery())
     assert "RTX A5000" not in {o.gpu_type for o in offers}
-    assert "COMMUNITY:NVIDIA GeForce RTX 4090:1:US-TX-3" not in {o.key for o in offers}
+    assert {o.key for o in offers if o.gpu_type == "RTX 4090"} == {
+        "SECURE:NVIDIA GeForce RTX 4090:1:EU-RO-1"
+    }
 
 
 def test_a_gpu_without_named_places_is_offered_anywhere_unless_places_were_asked_for(
@@ -81,7 +88,7 @@ def test_a_gpu_without_named_places_is_offered_anywhere_unless_places_were_asked
     rig.server.faults.edit_json("GET", "/v2/catalog/gpus", nameless, times=4)
     anywhere = rig.provider.offers(OfferQuery(gpu_types=["RTX A5000"]))
     assert {o.region for o in anywhere} == {""}
-    assert rig.provider.offers(OfferQuery(regions=["EU"])) == []
+    assert not rig.provider.offers(OfferQuery(regions=["EU"]))
     machine = rig.provider.create(a_spec("aa11", anywhere[1].key), token="aa11")
     rig.clock.advance(A_WHILE)
     assert rig.provider.status(machine.external_id).region == "US-TX-3"
@@ -113,7 +120,7 @@ def test_a_gpu_whose_price_cannot_be_believed_is_not_offered(rig: Rig, spoil: An
 
     rig.server.faults.edit_json("GET", "/v2/catalog/gpus", edit, times=2)
     types = {o.gpu_type for o in rig.provider.offers(OfferQuery())}
-    assert types == {"RTX A5000", "H100 80GB HBM3"}
+    assert types == {"RTX A5000", "H100 SXM"}
 
 
 @pytest.mark.parametrize("body", [{}, [], None, {"gpus": None}, {"gpus": {}}, {"gpus": ["RTX"]}])
@@ -132,9 +139,42 @@ def test_a_create_sends_what_the_fleet_asked_for(rig: Rig) -> None:
         "image": "registry.example/worker:1.4.2",
         "cloud": "COMMUNITY",
         "gpu": {"id": "NVIDIA RTX A5000", "count": 1},
-        "dataCenterIds": ["US-TX-3"],
         "disk": 40,
     }
+
+
+def test_only_the_secure_cloud_is_asked_for_a_data_center(rig: Rig) -> None:
+    """A create in the community's cloud that names one finds nothing (runpod/runpodctl#326)."""
+    secure = rig.offer(gpu_types=["RTX 4090"], regions=["EU-RO-1"])
+    rig.provider.create(a_spec("aa11", secure.key), token="aa11")
+    assert json.loads(rig.server.exchanges[-1].request.raw)["dataCenterIds"] == ["EU-RO-1"]
+    older = "COMMUNITY:NVIDIA GeForce RTX 4090:1:EU-RO-1"  # a pod of an older version has this key
+    rig.provider.create(a_spec("bb22", older), token="bb22")
+    assert "dataCenterIds" not in json.loads(rig.server.exchanges[-1].request.raw)
+    assert sorted(rig.made()) == ["aa11", "bb22"]
+
+
+def test_a_slice_of_a_card_is_not_that_card(rig: Rig) -> None:
+    """RunPod gives the slice of an RTX PRO 6000 the short name of the whole card."""
+    whole, name = "NVIDIA RTX PRO 6000 Blackwell Server Edition", "RTX PRO 6000"
+    for gpu_id, memory, usd in ((whole, 96, "1.8"), (f"{whole} MIG 1g.24gb", 24, "0.5")):
+        card = replace(rig.state.catalog[2], id=gpu_id, name=name, memory=memory)
+        rig.state.catalog.append(replace(card, secure_usd=Decimal(usd)))
+    offers = rig.provider.offers(OfferQuery(gpu_types=["RTX PRO 6000"]))
+    assert [(o.gpu_type, o.vram_gb) for o in offers] == [("RTX PRO 6000 Server", 96)]
+
+
+def test_a_cloud_that_cannot_be_read_hides_no_other_cloud(rig: Rig) -> None:
+    answers = iter([False, True])  # only the first call is answered
+
+    def second_fails(reply: Reply) -> Reply:
+        return Reply(status=500, json={"title": "x"}) if next(answers, True) else reply
+
+    rig.server.faults.edit("GET", "/v2/catalog/gpus", second_fails, times=9)
+    offers = rig.provider.offers(OfferQuery())
+    assert {o.key.partition(":")[0] for o in offers} == {"SECURE"}
+    assert isinstance(offers, Offers)
+    assert "COMMUNITY" in offers.partial
 
 
 def test_an_accounts_options_are_sent_along(rig: Rig) -> None:

@@ -75,9 +75,12 @@ def a_fleet(**values: Any) -> "Fleet":
 
 
 def an_account(provider: str = "local", **values: Any) -> "Account":
+    from pods.base.clock import utcnow
     from pods.models import Account
 
     name = values.pop("name", f"{provider}-{uuid.uuid4().hex[:8]}")
+    if "offers" in values:  # of a survey that has just ended
+        values.setdefault("surveyed_at", utcnow())
     return Account.objects.create(name=name, provider=provider, **values)
 
 

@@ -14,10 +14,12 @@ from fleet.decision.placement import NOTHING_KNOWN, Experience, Weighed
 from fleet.decision.values import Wanted
 from fleet.management.fleet_names import fleet_named
 from fleet.models import Fleet
-from fleet.tick import market
+from fleet.tick import market, wishes
 from pods.accounts import surveying
 from pods.base.clock import utcnow
 from pods.base.commands import OwnCommand
+from pods.catalogue import gpus
+from pods.catalogue.nearest import UnknownName
 from pods.models import Account, Pod
 from pods.providers.base import OfferQuery
 
@@ -53,21 +55,34 @@ class Command(OwnCommand):
                 surveying.survey_account(account)
         wanted, known = _as_asked(fleet)
         disk_gb = OfferQuery().disk_gb if fleet is None else fleet.disk_gb
-        seen = market.offers_of(accounts, disk_gb=disk_gb)
+        seen = market.offers_of(accounts, disk_gb=disk_gb, wish=wanted if fleet else None)
+        asked = [_gpu(name) for name in options["gpu"]]
         names = {a.pk: a.name for a in accounts}
         rows = [
             _row(place, known, names)
             for place in placement.weigh(seen, wanted, known)
-            if not options["gpu"] or place.offer.gpu_type in options["gpu"]
+            if not asked
+            or any(gpus.means(wish, place.offer.gpu_type, place.offer.vram_gb) for wish in asked)
         ]
         if options["json"]:
             self.stdout.write(json.dumps(rows))
-        elif rows:
+            return
+        if rows:
             Console(file=cast(IO[str], self.stdout)).print(_table(rows))
         else:
             self.stdout.write(
                 "no offers; `offers --fresh` asks the accounts now, `account list` shows the accounts"
             )
+        for account in Account.objects.filter(pk__in=names).order_by("pk"):
+            if account.survey_partial and fleet is None:
+                self.stdout.write(f"{account}: not all offers were read: {account.survey_partial}")
+
+
+def _gpu(name: str) -> str:
+    try:
+        return gpus.wished(name, seen=surveying.names_seen("gpu_type"))
+    except UnknownName as exc:
+        raise CommandError(f"--gpu: {exc}", returncode=2) from exc
 
 
 def _as_asked(fleet: Fleet | None) -> tuple[Wanted, Experience]:
@@ -75,7 +90,7 @@ def _as_asked(fleet: Fleet | None) -> tuple[Wanted, Experience]:
         return Wanted(), NOTHING_KNOWN
     pods = list(Pod.objects.filter(fleet=fleet).billable())
     try:
-        wish = market.wanted(fleet)
+        wish = wishes.wanted(fleet)
     except ValueError as exc:
         raise CommandError(f"{fleet.name}: offer_query: {exc}") from exc
     return wish, market.experience(fleet, utcnow(), pods)

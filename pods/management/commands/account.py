@@ -16,7 +16,7 @@ from pods.accounts.editing import Tried
 from pods.base.clock import utcnow
 from pods.base.commands import OwnCommand, error_lines
 from pods.base.typed_json import TypedJSON
-from pods.models import Account
+from pods.models import Account, Survey
 
 
 def _add_values(parser: ArgumentParser) -> None:
@@ -143,9 +143,25 @@ class Command(OwnCommand):
             table.add_column(column)
         for row in rows:
             table.add_row(
-                row["name"], row["provider"], row["key"], row["health"], str(row["offers"])
+                row["name"], row["provider"], row["key"], row["health"], _offers_text(row)
             )
         Console().print(table if rows else "no accounts; make one with `account add`")
+
+
+def _offers_text(row: dict[str, Any]) -> str:
+    """The number of offers; where a survey read a part, it has the cheapest ones."""
+    return f"{row['offers']}, the cheapest" if row["partial"] else str(row["offers"])
+
+
+def _wish(survey: Survey) -> dict[str, Any]:
+    """What was found for one wish of the fleets."""
+    at = survey.surveyed_at
+    return {
+        "wish": surveying.words_of(survey),
+        "offers": len(survey.offers),
+        "surveyed_at": None if at is None else at.isoformat(),
+        "partial": survey.partial,
+    }
 
 
 def _json(text: str) -> Any:
@@ -164,5 +180,7 @@ def _described(account: Account) -> dict[str, Any]:
         "key": "stored, encrypted" if account.sealed_secret else account.secret_ref or "none",
         "health": health if account.enabled else "disabled",
         "offers": len(account.offers),
+        "partial": account.survey_partial,
+        "wishes": [_wish(survey) for survey in account.surveys.order_by("pk")],
         "surveyed_at": None if account.surveyed_at is None else account.surveyed_at.isoformat(),
     }

@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pods.agent.protocol import ENDED_BY
+from pods.catalogue import gpus
 from pods.providers.base import Machine, Phase, PodSpec
 from pods.providers.docker.options import Options
 from pods.providers.errors import Unavailable
@@ -161,7 +162,7 @@ def _machine(
         raw_status=word,
         hourly_usd=Decimal(0) if word == "exited" else options.hourly_usd,
         created_at=born,
-        gpu_type=options.gpu_type,
+        gpu_type=gpus.named(options.gpu_type),
         host=options.host,
         because=why,
     )

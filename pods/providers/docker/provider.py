@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote
 
+from pods.catalogue import gpus
 from pods.machine_names import has_tag
 from pods.providers.base import Capabilities, Machine, Offer, OfferQuery, Phase, PodSpec
 from pods.providers.docker import mapping
@@ -38,7 +40,7 @@ class Docker:
     """One Docker host. A name is unique there, so two creates with one token make one container."""
 
     name = "docker"
-    capabilities = Capabilities(can_stop=True)
+    capabilities = Capabilities(can_stop=True, offers_last=timedelta(days=1))  # own prices
 
     def __init__(self, http: VendorHttp, options: Options) -> None:
         """`http` reaches the engine."""
@@ -52,7 +54,8 @@ class Docker:
         mine = self._options
         fits = (
             not query.interruptible,
-            not query.gpu_types or mine.gpu_type in query.gpu_types,
+            not query.gpu_types
+            or any(gpus.means(wish, mine.gpu_type, mine.vram_gb) for wish in query.gpu_types),
             not query.regions,
             query.min_vram_gb is None or (mine.vram_gb or 0) >= query.min_vram_gb,
             query.max_hourly_usd is None or mine.hourly_usd <= query.max_hourly_usd,
@@ -63,7 +66,7 @@ class Docker:
             Offer(
                 key=OFFER,
                 hourly_usd=mine.hourly_usd,
-                gpu_type=mine.gpu_type,
+                gpu_type=gpus.named(mine.gpu_type),
                 gpu_count=mine.gpus_per_pod,
                 vram_gb=mine.vram_gb,
                 stopped_hourly_usd=Decimal(0),

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -44,7 +44,7 @@ class LocalProvider:
     """The machines in the folder `root`. It has no other state."""
 
     name = "local"
-    capabilities = Capabilities(can_stop=True)
+    capabilities = Capabilities(can_stop=True, offers_last=timedelta(days=1))  # own prices
 
     def __init__(self, options: Options) -> None:
         self._options = options

@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from pods.agent.protocol import ended_by
+from pods.catalogue import gpus, regions
 from pods.machine_names import tagged, token_of
 from pods.providers.base import Machine, Offer, OfferQuery, Phase, PodSpec
 from pods.providers.errors import Refused, Unavailable
@@ -29,7 +30,9 @@ MOST_VARIABLES: Final = 50
 # $/GB/month of a volume while its pod is stopped (RunPod's pricing page, 2026-08).
 STOPPED_VOLUME_USD: Final = Decimal("0.20")
 HOURS_A_MONTH: Final = 730
-_MAKERS: Final = ("NVIDIA GeForce ", "NVIDIA ", "AMD ")
+# A create in this cloud that names a data center is always answered "no longer any instances"
+# (runpod/runpodctl#326). So its offers are nowhere, and only the pod says where it is.
+UNPLACED: Final = "COMMUNITY"
 
 
 def phase(pod: Mapping[str, Any]) -> Phase:
@@ -63,17 +66,19 @@ def machine(pod: object) -> Machine:
         hourly_usd=price or None,  # a pod that runs costs more than 0
         created_at=moment(pod.get("createdAt")),
         gpu_type=gpu_type(gpu.get("id")) if isinstance(gpu, dict) else "",
+        gpu_count=_whole(gpu.get("count")) if isinstance(gpu, dict) else None,
+        disk_gb=_whole(pod.get("disk")),
         region=_text(pod.get("dataCenterId")),
         console_url=f"https://console.runpod.io/pods?id={quote(external_id, safe='')}",
     )
 
 
 def gpu_type(gpu_id: object) -> str:
-    """The short name of a GPU type. It is made from the id, so offers and machines have the same."""
-    name = _text(gpu_id)
-    for maker in _MAKERS:
-        name = name.removeprefix(maker)
-    return name
+    """The name of a GPU type. It is made from the id, so offers and machines have the same.
+
+    RunPod's own short name is not used: a slice of an RTX PRO 6000 has the name of the whole card.
+    """
+    return gpus.named(_text(gpu_id))
 
 
 def offers(body: object, cloud: str, query: OfferQuery, options: Options) -> Iterator[Offer]:
@@ -93,7 +98,7 @@ def offers(body: object, cloud: str, query: OfferQuery, options: Options) -> Ite
             continue
         if query.max_hourly_usd is not None and price > query.max_hourly_usd:
             continue
-        for place in _places(gpu, query, options):
+        for place in _places(gpu, cloud, query, options):
             yield Offer(
                 key=offer_key(cloud, gpu["id"], query.gpu_count, place),
                 hourly_usd=price,
@@ -119,21 +124,21 @@ def _price(gpu: Mapping[str, Any], cloud: str, count: int) -> Decimal | None:
 
 
 def _wanted(gpu: Mapping[str, Any], query: OfferQuery) -> bool:
-    if query.gpu_types:
-        names = {gpu["id"], gpu_type(gpu["id"]), _text(gpu.get("name"))}
-        if not {n.casefold() for n in names} & {n.casefold() for n in query.gpu_types}:
-            return False
-    if query.min_vram_gb is None:
-        return True
-    return (_whole(gpu.get("memory")) or 0) >= query.min_vram_gb
+    memory = _whole(gpu.get("memory"))
+    named = gpu_type(gpu["id"])
+    if query.gpu_types and not any(gpus.means(w, named, memory) for w in query.gpu_types):
+        return False
+    return query.min_vram_gb is None or (memory or 0) >= query.min_vram_gb
 
 
-def _places(gpu: Mapping[str, Any], query: OfferQuery, options: Options) -> Iterator[str]:
+def _places(
+    gpu: Mapping[str, Any], cloud: str, query: OfferQuery, options: Options
+) -> Iterator[str]:
     """The data centers with stock. "" (anywhere) where RunPod names none and none is asked for."""
     if gpu.get("availability") == "NONE":
         return
     centers = gpu.get("dataCenters")
-    if not isinstance(centers, list):
+    if cloud == UNPLACED or not isinstance(centers, list):
         if not query.regions and not options.data_centers:
             yield ""
         return
@@ -143,13 +148,8 @@ def _places(gpu: Mapping[str, Any], query: OfferQuery, options: Options) -> Iter
             continue
         if options.data_centers and place not in options.data_centers:
             continue
-        if not query.regions or any(_within(place, region) for region in query.regions):
+        if not query.regions or any(regions.within(place, region) for region in query.regions):
             yield place
-
-
-def _within(place: str, region: str) -> bool:
-    """EU-RO-1 is within EU-RO-1, EU-RO and EU."""
-    return f"{place}-".casefold().startswith(f"{region}-".casefold())
 
 
 def offer_key(cloud: str, gpu_id: str, count: int, place: str) -> str:
@@ -188,7 +188,7 @@ def create_body(spec: PodSpec, token: str, options: Options) -> dict[str, Any]:
         "disk": max(1, spec.disk_gb),
         "env": env,
     }
-    if place:
+    if place and cloud != UNPLACED:
         body["dataCenterIds"] = [place]
     if options.registry:
         body["registry"] = options.registry

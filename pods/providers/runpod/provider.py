@@ -6,8 +6,17 @@ from decimal import Decimal
 from typing import Any, Final
 
 from pods.machine_names import has_tag
-from pods.providers.base import Capabilities, Machine, Offer, OfferQuery, PodSpec, Provider, Rate
-from pods.providers.errors import NoCapacity, NotFound, Unavailable
+from pods.providers.base import (
+    Capabilities,
+    Machine,
+    Offer,
+    OfferQuery,
+    Offers,
+    PodSpec,
+    Provider,
+    Rate,
+)
+from pods.providers.errors import NoCapacity, NotFound, TryAgain, Unavailable
 from pods.providers.http import Answer, Timeouts, VendorHttp
 from pods.providers.pacing import ANY, MakePacer, unpaced
 from pods.providers.runpod import mapping
@@ -42,6 +51,8 @@ def capabilities_of(options: Options) -> Capabilities:
         # The quota is the account's: 60 a minute and 3000 an hour where nothing else is known.
         rates={ANY: Rate(every=every, burst=burst)},
         offers_ttl=timedelta(seconds=30),
+        # The catalog is a price list: its prices change rarely, and a create is refused without stock.
+        offers_last=timedelta(hours=1),
     )
 
 
@@ -60,7 +71,10 @@ class RunPod:
         return f"RunPod({self._http.base_url!r})"
 
     def offers(self, query: OfferQuery) -> Sequence[Offer]:
-        """What the catalog has in stock: one offer for each cloud, GPU type and data center."""
+        """What the catalog has in stock: one offer for each cloud, GPU type and data center.
+
+        Where the second cloud cannot be read, the offers of the first.
+        """
         # RunPod took spot out of its documents on 2026-05-06.
         if query.interruptible or query.gpu_count < 1:
             return ()
@@ -74,9 +88,19 @@ class RunPod:
             }
             if self._options.min_cuda_version:
                 params["minCudaVersion"] = self._options.min_cuda_version
-            answer = self._http.call("GET", "/v2/catalog/gpus", params=params, endpoint="offers")
-            found += mapping.offers(_good(answer), cloud, query, self._options)
-        return found
+            try:
+                found += self._offers_of(cloud, params, query)
+            except TryAgain as exc:
+                if not found:
+                    raise
+                return Offers(found, partial=f"the cloud {cloud} could not be read: {exc}")
+        return Offers(found)
+
+    def _offers_of(
+        self, cloud: str, params: Mapping[str, str | int], query: OfferQuery
+    ) -> Sequence[Offer]:
+        answer = self._http.call("GET", "/v2/catalog/gpus", params=params, endpoint="offers")
+        return list(mapping.offers(_good(answer), cloud, query, self._options))
 
     def create(self, spec: PodSpec, *, token: str) -> Machine:
         """Rent a pod. The request is sent once, because RunPod makes two pods of two requests."""

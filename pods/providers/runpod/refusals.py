@@ -20,9 +20,10 @@ NO_CAPACITY: Final = (
     "no instances",
     "not enough free gpus",
     "enough disk space",
+    "does not have the resources",  # podFindAndDeployOnDemand's text, passed on by v2
 )
 _ERRORS_SHOWN: Final = 3
-_BAD_REQUEST, _GONE = 400, 410
+_BAD_REQUEST, _NOT_FOUND, _GONE = 400, 404, 410
 
 
 _BY_STATUS: Final[Mapping[int, type[ProviderError]]] = {
@@ -43,14 +44,16 @@ _BY_STATUS_OF_CREATE: Final[Mapping[int, type[ProviderError]]] = {
 def refusal(answer: Answer, *, creating: bool = False) -> ProviderError:
     """The error that an answer means. A 429 or a 5xx never comes here."""
     body, status = answer.body, answer.status
-    if isinstance(body, dict) and "error" in body and "title" not in body:
-        return Refused(f"{answer.what}: this is the retired v1 API; correct base_url")
-    if not isinstance(body, dict) or "title" not in body:
+    if not isinstance(body, dict) or not {"title", "error"} & body.keys():
         return Unavailable(
             f"{answer.what}: answered {status}, and the answer is not from RunPod's API"
         )
     detail = _detail(body)
     message = f"{answer.what}: {status} {detail}"
+    if "title" not in body and status == _NOT_FOUND:
+        # The form of v1, which v2 also uses for some refusals. A server that is not RunPod's v2 knows
+        # no pod at all, so this must not mean that the pod is gone.
+        return Refused(f"{message}; if base_url leads to the retired v1 API, correct it")
     if status == _GONE:
         return Refused(f"{message}; RunPod has retired this API, Podfleet must be updated")
     if status == _BAD_REQUEST and any(text in detail.lower() for text in NO_CAPACITY):
@@ -60,7 +63,7 @@ def refusal(answer: Answer, *, creating: bool = False) -> ProviderError:
 
 
 def _detail(body: dict[str, Any]) -> str:
-    parts = [str(body.get("detail", ""))]
+    parts = [str(body.get("detail") or body.get("error") or "")]
     if isinstance(errors := body.get("errors"), list):
         parts += [str(error) for error in errors[:_ERRORS_SHOWN]]
     return "; ".join(part for part in parts if part)[:500]

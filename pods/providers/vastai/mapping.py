@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any, Final
 
+from pods.catalogue import gpus, regions
 from pods.machine_names import token_of
 from pods.providers.base import Machine, Phase
 from pods.providers.errors import Unavailable
@@ -118,7 +119,8 @@ def machine_of(row: Row) -> Machine:
         raw_status=_raw_status(row),
         hourly_usd=None if usd is None else hourly(usd),
         created_at=moment(row.get("start_date")),
-        gpu_type=tidy(row.get("gpu_name")),
+        gpu_type=gpus.named(tidy(row.get("gpu_name"))),
+        gpu_count=_whole(row.get("num_gpus")),
         region=country_of(row.get("geolocation")),
         host=str(row["machine_id"]) if row.get("machine_id") is not None else "",
         interruptible=bool(row.get("is_bid")),
@@ -156,6 +158,12 @@ def hourly(value: Decimal) -> Decimal:
     return value.quantize(MICRO, rounding=ROUND_HALF_UP)
 
 
+def _whole(value: Any) -> int | None:
+    """A number of things. None for a value that is not one."""
+    found = amount(value)
+    return int(found) if found is not None and found == int(found) else None
+
+
 def price(value: Any) -> Decimal | None:
     """A price in USD, per hour or per GB and month. None for a value that is not a price."""
     usd = amount(value)
@@ -173,8 +181,7 @@ def moment(value: Any) -> datetime | None:
 def country_of(geolocation: Any) -> str:
     """The country in `"City, CC"`, which may also be `", US"` or null. Else the text itself."""
     text = tidy(geolocation)
-    last = text.rpartition(",")[2].strip()
-    return last.upper() if len(last) == 2 else text
+    return regions.country_of(text) or text
 
 
 def status_message(row: Row) -> str:

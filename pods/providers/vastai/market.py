@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from decimal import ROUND_UP, Decimal
+from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import Any, Final
 
 from pods.agent.protocol import ended_by
+from pods.catalogue import gpus, regions
 from pods.providers.base import Offer, OfferQuery, PodSpec
 from pods.providers.errors import Refused
 from pods.providers.vastai.mapping import amount, country_of, hourly, instance_id, price
@@ -26,10 +27,9 @@ LONGEST_IMAGE: Final = 1024
 LONGEST_LABEL: Final = 256
 # The single spec's examples: 10 GB at 0.14933 $/GB/month is 0.0020741 $/h, so a month is 720 h.
 HOURS_A_MONTH: Final = 720
-# A card's memory is given in MB, a little less than its name says (24564 for 24 GB). Vast.ai's
-# own client multiplies by 1000 in a filter.
-MB_A_GB_FILTER: Final = 1000
+# A card's memory is given in MB, up to a tenth less than its name says (23034 for 24 GB).
 MB_A_GB: Final = 1024
+LEAST_MB_A_GB: Final = int(MB_A_GB * (1 - gpus.NEAR))
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY: Final = re.compile(r"(\d{1,18})(?:@(\d{1,3}(?:\.\d{1,6})?))?", re.ASCII)
 
@@ -93,9 +93,9 @@ def search_body(
     if prices:
         body["dph_total"] = prices
     optional: Sequence[tuple[str, str, Any]] = (
-        ("gpu_name", "in", [gpu_name(name) for name in query.gpu_types]),
-        ("geolocation", "in", [region.upper() for region in query.regions]),
-        ("gpu_ram", "gte", query.min_vram_gb and query.min_vram_gb * MB_A_GB_FILTER),
+        ("gpu_name", "in", _spellings(query)),
+        ("geolocation", "in", _countries(query)),
+        ("gpu_ram", "gte", query.min_vram_gb and query.min_vram_gb * LEAST_MB_A_GB),
         ("reliability2", "gte", query.min_reliability),
         ("duration", "gte", query.min_remaining and query.min_remaining.total_seconds()),
         ("cuda_max_good", "gte", options.min_cuda and float(options.min_cuda)),
@@ -104,22 +104,47 @@ def search_body(
     return body
 
 
+def may_have(query: OfferQuery) -> bool:
+    """Whether this market can have what is asked for: a data center of another vendor it has not."""
+    return not query.regions or any(
+        regions.countries(r) or not regions.is_center(r) for r in query.regions
+    )
+
+
+def _spellings(query: OfferQuery) -> list[str]:
+    """Every name under which the market may have the GPUs: this filter matches whole names."""
+    names = [spelling for wish in query.gpu_types for spelling in gpus.spellings(wish)]
+    return list(dict.fromkeys(names))
+
+
+def _countries(query: OfferQuery) -> list[str]:
+    """The codes of the countries that are asked for. None where one of the places has no code."""
+    codes = [regions.countries(r) for r in query.regions if not regions.is_center(r)]
+    return sorted(frozenset().union(*codes)) if all(codes) else []
+
+
 def offer_of(
-    row: Mapping[str, Any], query: OfferQuery, options: Options, *, bids: bool
+    row: Mapping[str, Any],
+    query: OfferQuery,
+    options: Options,
+    *,
+    bids: bool,
+    firm_usd: Decimal | None = None,
 ) -> Offer | None:
     """A row of a search as an offer. None where it does not fit, although the server filtered.
 
     A value that the row lacks does not fit: an unknown reliability is below every minimum.
+    `firm_usd`: the on-demand price of the same GPU, where it is known.
     """
     ask = instance_id(row.get("ask_contract_id", row.get("id")))
-    costs = _price(row, query, options, bids=bids)
+    costs = _bid_price(row, query, options, firm_usd) if bids else _firm_price(row, query)
     if ask is None or costs is None:
         return None
     bid, usd = costs
     offer = Offer(
         key=str(OfferKey(ask=ask, bid=bid)),
         hourly_usd=hourly(usd),
-        gpu_type=tidy(row.get("gpu_name")),
+        gpu_type=gpus.named(tidy(row.get("gpu_name"))),
         gpu_count=int(amount(row.get("num_gpus")) or 0),
         vram_gb=_vram_gb(row),
         region=country_of(row.get("geolocation")),
@@ -130,6 +155,7 @@ def offer_of(
         stopped_hourly_usd=_disk_rent(row, disk_gb(query.disk_gb)),
         disk_gb=disk_gb(query.disk_gb),
         gb_hourly_usd=_disk_rent(row, 1) or Decimal(0),
+        largest_disk_gb=None if (space := amount(row.get("disk_space"))) is None else int(space),
     )
     fits = _row_fits(row, query, options, bids=bids) and _offer_fits(offer, query)
     return offer if fits else None
@@ -151,13 +177,12 @@ def _row_fits(row: Mapping[str, Any], query: OfferQuery, options: Options, *, bi
 
 
 def _offer_fits(offer: Offer, query: OfferQuery) -> bool:
-    wanted = {gpu_name(name) for name in query.gpu_types}
-    regions = {region.upper() for region in query.regions}
+    kinds, places = query.gpu_types, query.regions
     vram, reliability, remaining = query.min_vram_gb, query.min_reliability, query.min_remaining
     return (
         offer.gpu_count == query.gpu_count
-        and (not wanted or gpu_name(offer.gpu_type) in wanted)
-        and (not regions or offer.region.upper() in regions)
+        and (not kinds or any(gpus.means(w, offer.gpu_type, offer.vram_gb) for w in kinds))
+        and (not places or any(regions.within(offer.region, place) for place in places))
         and (query.max_hourly_usd is None or offer.hourly_usd <= query.max_hourly_usd)
         and (vram is None or (offer.vram_gb is not None and offer.vram_gb >= vram))
         and (
@@ -168,26 +193,38 @@ def _offer_fits(offer: Offer, query: OfferQuery) -> bool:
     )
 
 
-def _price(
-    row: Mapping[str, Any], query: OfferQuery, options: Options, *, bids: bool
-) -> tuple[Decimal | None, Decimal] | None:
-    """The bid (None: on-demand) and the USD/h of the machine with its disk. None: unknown.
+def _firm_price(row: Mapping[str, Any], query: OfferQuery) -> tuple[None, Decimal] | None:
+    """The USD/h of the machine with its disk, on demand. None: unknown.
 
     The price of the disk is also calculated here, and the higher sum counts: `dph_total` has the
     disk only as far as the search obeyed `allocated_storage`.
     """
     disk = _disk_rent(row, disk_gb(query.disk_gb))
     total, base = price(row.get("dph_total")), price(row.get("dph_base"))
-    if bids:
-        to_beat = price(row.get("min_bid")) or total
-        if not to_beat or disk is None:
-            return None
-        bid = min(max(_bid_above(to_beat, options.bid_margin), MIN_BID), MAX_BID)
-        return bid, bid + disk
     if not total:
         return None
     added_up = base + disk if base is not None and disk is not None else total
     return None, max(total, added_up)
+
+
+def _bid_price(
+    row: Mapping[str, Any], query: OfferQuery, options: Options, firm_usd: Decimal | None
+) -> tuple[Decimal, Decimal] | None:
+    """The bid, and the USD/h of the machine with its disk at this bid.
+
+    None: unknown, or the price to beat is so high that on demand costs no more.
+    """
+    disk = _disk_rent(row, disk_gb(query.disk_gb))
+    to_beat = price(row.get("min_bid")) or price(row.get("dph_total"))
+    if not to_beat or disk is None:
+        return None
+    bid = min(max(_bid_above(to_beat, options.bid_margin), MIN_BID), MAX_BID)
+    base = price(row.get("dph_base"))
+    if firm_usd is None and base and base != to_beat:
+        firm_usd = base  # in a search for bids this may be the price to beat again (vastai.md §2)
+    if firm_usd is not None:
+        bid = min(bid, firm_usd.quantize(MIN_BID, rounding=ROUND_DOWN))
+    return (bid, bid + disk) if bid >= max(to_beat, MIN_BID) else None
 
 
 def _bid_above(to_beat: Decimal, margin: Decimal) -> Decimal:
@@ -202,7 +239,9 @@ def _disk_rent(row: Mapping[str, Any], size_gb: int) -> Decimal | None:
 
 def _vram_gb(row: Mapping[str, Any]) -> int | None:
     megabytes = amount(row.get("gpu_ram"))
-    return None if megabytes is None else round(megabytes / MB_A_GB)
+    if megabytes is None:
+        return None
+    return gpus.nominal_gb(tidy(row.get("gpu_name")), float(megabytes) / MB_A_GB)
 
 
 def _reliability(row: Mapping[str, Any]) -> float | None:
@@ -213,14 +252,6 @@ def _reliability(row: Mapping[str, Any]) -> float | None:
 def _remaining(row: Mapping[str, Any]) -> timedelta | None:
     seconds = amount(row.get("duration"))
     return None if seconds is None else timedelta(seconds=min(float(seconds), 10**9))
-
-
-def gpu_name(name: str) -> str:
-    """A GPU's name as the market spells it: with spaces and without the maker (`RTX 4090`)."""
-    words = name.replace("_", " ").split()
-    while words and words[0].upper() in {"NVIDIA", "GEFORCE"}:
-        words = words[1:]
-    return " ".join(words)
 
 
 def disk_gb(wanted: int) -> int:

@@ -1,7 +1,7 @@
 """The adapter for Vast.ai, a market where an accepted offer becomes an instance."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -12,6 +12,7 @@ from pods.providers.base import (
     Machine,
     Offer,
     OfferQuery,
+    Offers,
     Phase,
     PodSpec,
     Provider,
@@ -28,8 +29,8 @@ from pods.providers.errors import (
 )
 from pods.providers.http import VendorHttp
 from pods.providers.pacing import MakePacer, unpaced
-from pods.providers.vastai import logs, market
-from pods.providers.vastai.mapping import Row, amount, instance_id, machine_of
+from pods.providers.vastai import logs, market, searching
+from pods.providers.vastai.mapping import machine_of
 from pods.providers.vastai.options import Options
 from pods.providers.vastai.refusals import DoubtfulFunds, wait_in
 from pods.providers.vastai.wire import Api, Caller
@@ -83,35 +84,23 @@ class Vastai:
     def offers(self, query: OfferQuery) -> Sequence[Offer]:
         """The offers that can be rented now and that fit, cheapest first.
 
+        Where a page fails after the first one, the offers of the pages before it.
+
         Raises:
             RateLimited: also when the daily quota is used up. Then it lasts until midnight UTC.
         """
-        kinds = (False, True) if query.interruptible is None else (query.interruptible,)
-        found: dict[str, Offer] = {}
-        for bids in kinds:
-            for row in self._search(query, bids=bids):
-                offer = market.offer_of(row, query, self._options, bids=bids)
-                if offer is not None:
-                    found[offer.key] = offer
-        return sorted(found.values(), key=lambda offer: (offer.hourly_usd, offer.key))
-
-    def _search(self, query: OfferQuery, *, bids: bool) -> Iterator[Row]:
-        """The rows of several pages. Each page begins at the last price of the page before."""
-        above: Decimal | None = None
-        past = False
-        seen: set[str | None] = set()
-        for _ in range(self._options.search_pages):
-            body = market.search_body(query, self._options, bids=bids, above=above, past=past)
-            rows = self._api.search(body)
-            yield from rows
-            ids = {instance_id(row.get("ask_contract_id", row.get("id"))) for row in rows}
-            dearest = max((p for r in rows if (p := amount(r.get("dph_total")))), default=None)
-            if len(rows) < market.PAGE or dearest is None:
-                return
-            # After a whole page at one price, the next page must begin above that price.
-            past = ids <= seen or dearest == above
-            above = dearest
-            seen |= ids
+        if not market.may_have(query):
+            return ()
+        found = searching.search(self._api, query, self._options)
+        firm_usd = found.firm_usd()
+        offers: dict[str, Offer] = {}
+        for row, bids in found.rows():
+            limit = firm_usd.get(searching.ask_of(row))
+            offer = market.offer_of(row, query, self._options, bids=bids, firm_usd=limit)
+            if offer is not None:
+                offers[offer.key] = offer
+        ranked = sorted(offers.values(), key=lambda offer: (offer.hourly_usd, offer.key))
+        return Offers(ranked, partial=found.partial)
 
     def create(self, spec: PodSpec, *, token: str) -> Machine:
         """Rent the spec's offer, at full price or, where the spec is interruptible, at its bid.

@@ -23,7 +23,7 @@ from pods import dispatch, lifecycle, tasks
 from pods.base import clock
 from pods.models import Pod
 from pods.states import READY, REQUESTED, TERMINATING
-from tests.support.factories import NOON, OFFER, a_fleet, a_pod, an_account
+from tests.support.factories import OFFER, a_fleet, a_pod, an_account
 from tests.support.items import add_items
 from tests.support.own_redis import OwnServer, own_redis
 from tests.support.waiting import until
@@ -84,7 +84,7 @@ def test_the_next_nudge_sends_the_step_of_a_row_whose_message_could_not_be_sent(
 
 def tick_that_spawns_and_retires(redis_url: str) -> list[str]:
     """Run a tick that wants one more pod and retires an old one; return the states afterwards."""
-    account = an_account(offers=[OFFER], surveyed_at=NOON)
+    account = an_account(offers=[OFFER])
     fleet = a_fleet(
         accounts=[account], name="emb", max_instances=5, target_depth_per_pod=10, max_pod_hours=1
     )

@@ -11,7 +11,7 @@ from fleet.backlog import probes
 from fleet.models import Fleet, Tick
 from fleet.tick import requesting, ticking
 from pods.states import READY
-from tests.support.factories import NOON, OFFER, a_fleet, a_pod, an_account
+from tests.support.factories import OFFER, a_fleet, a_pod, an_account
 from tests.support.items import add_items
 
 pytestmark = pytest.mark.django_db
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def fleet(redis_url: str) -> Fleet:
-    account = an_account(offers=[OFFER], surveyed_at=NOON)
+    account = an_account(offers=[OFFER])
     made: Fleet = a_fleet(accounts=[account], name="emb", max_instances=5, target_depth_per_pod=10)
     Fleet.objects.update(proven_template=requesting.template_hash(made))
     operating.make_group(made)

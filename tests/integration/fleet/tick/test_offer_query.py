@@ -14,10 +14,10 @@ from django.test import Client
 from fleet import operating
 from fleet.decision.values import Wanted
 from fleet.models import Fleet
-from fleet.tick import market, requesting, ticking
+from fleet.tick import requesting, ticking, wishes
 from pods.states import READY
 from tests.support.admin_pages import fields_of, page_of
-from tests.support.factories import NOON, a_fleet, a_pod, an_account
+from tests.support.factories import a_fleet, a_pod, an_account
 from tests.support.items import add_items
 
 pytestmark = pytest.mark.django_db
@@ -40,6 +40,9 @@ WRONG = [
     ({"interruptible": "maybe"}, "interruptible"),
     ({"min_reliability": 95}, "from 0 to 1"),
     ({"min_reliability": "nan"}, "from 0 to 1"),
+    ({"disk_gb": 40}, "disk_gb unknown"),
+    ({"gpu_types": ["RTX 4099"]}, "did you mean RTX 4090"),
+    ({"regions": ["Germny"]}, "did you mean Germany"),
 ]
 
 
@@ -48,13 +51,14 @@ def test_an_offer_query_is_read_with_its_units() -> None:
         **{"gpu_types": ["RTX 4090"], "max_hourly_usd": "0.5", "min_vram_gb": 24},
         **{"min_remaining": 3600, "min_reliability": 0.9, "interruptible": False, "regions": None},
     }
-    assert market.wanted(Fleet(offer_query=query)) == Wanted(
-        gpu_types=["RTX 4090"],
+    assert wishes.wanted(Fleet(offer_query=query)) == Wanted(
+        gpu_types=("RTX 4090",),
         max_hourly_usd=Decimal("0.5"),
         min_vram_gb=24,
         min_remaining=timedelta(hours=1),
         min_reliability=0.9,
         interruptible=False,
+        disk_gb=20,
     )
 
 
@@ -81,6 +85,56 @@ def test_the_form_says_what_is_wrong_with_an_offer_query(
     assert fleet.offer_query == {}
 
 
+def test_a_fleet_is_stored_with_the_names_of_the_catalogue(redis_url: str) -> None:
+    query = {
+        "gpu_types": ["nvidia h100 80gb hbm3", "rtx_4090", "H100 SXM"],
+        "regions": ["uk", "eu"],
+    }
+    fleet = operating.create_fleet(
+        "emb", by="a test", handler="pods.agent.handlers.pace:sleep", offer_query=query
+    )
+    fleet.refresh_from_db()
+    assert fleet.offer_query == {"gpu_types": ["H100 SXM", "RTX 4090"], "regions": ["GB", "Europe"]}
+    operating.edit(fleet, {"offer_query": {"gpu_types": ["a6000"]}}, by="a test")
+    fleet.refresh_from_db()
+    assert fleet.offer_query == {"gpu_types": ["RTX A6000"]}
+
+
+def test_the_form_stores_the_names_of_the_catalogue(client: Client, redis_url: str) -> None:
+    client.force_login(User.objects.create_superuser("root", password="x"))
+    fleet = a_fleet()
+    sent = {**fields_of(fleet), "offer_query": json.dumps({"gpu_types": ["4090"]})}
+    assert client.post(page_of(fleet), sent).status_code == 302
+    fleet.refresh_from_db()
+    assert fleet.offer_query == {"gpu_types": ["RTX 4090"]}
+
+
+def test_a_name_that_a_survey_has_seen_is_known(redis_url: str) -> None:
+    account = an_account("runpod", offers=[{**OFFER, "gpu_type": "CMP 170HX", "region": "XX-YY-9"}])
+    fleet = a_fleet(accounts=[account], image="i:1")
+    query = {"gpu_types": ["cmp 170hx"], "regions": ["xx-yy-9"]}
+    operating.edit(fleet, {"offer_query": query}, by="a test")
+    assert fleet.offer_query == {"gpu_types": ["CMP 170HX"], "regions": ["XX-YY-9"]}
+
+
+def test_an_old_row_with_names_of_its_vendor_goes_on(redis_url: str) -> None:
+    account = an_account("runpod", offers=[{**OFFER, "gpu_type": "H100 80GB HBM3"}])
+    fleet = a_fleet(accounts=[account], max_instances=3, target_depth_per_pod=10, image="i:1")
+    old = {"gpu_types": ["NVIDIA H100 80GB HBM3", "a card that nobody knows"]}
+    Fleet.objects.filter(pk=fleet.pk).update(offer_query=old)
+    operating.make_group(fleet)
+    add_items(redis_url, 1000)
+    decision = ticking.tick_fleet(fleet.pk)
+    assert decision is not None
+    assert [s.offer.key for s in decision.spawn] == ["cheap"]
+    fleet.refresh_from_db()
+    operating.edit(fleet, {"max_instances": 2}, by="a test")  # the names are not touched
+    named = {"gpu_types": ["a card that nobody knows", "H100 SXM"]}
+    operating.edit(fleet, {"offer_query": named}, by="a test")
+    fleet.refresh_from_db()
+    assert fleet.offer_query == named
+
+
 def test_offers_for_a_fleet_whose_offer_query_cannot_be_read_says_so(redis_url: str) -> None:
     fleet = a_fleet(name="emb")
     Fleet.objects.filter(pk=fleet.pk).update(offer_query={"min_vram_gb": "much"})
@@ -91,7 +145,7 @@ def test_offers_for_a_fleet_whose_offer_query_cannot_be_read_says_so(redis_url: 
 def test_with_an_invalid_offer_query_pods_are_retired_but_none_is_rented(
     redis_url: str,
 ) -> None:
-    account = an_account("runpod", offers=[OFFER], surveyed_at=NOON)
+    account = an_account("runpod", offers=[OFFER])
     fleet = a_fleet(accounts=[account], max_instances=3, target_depth_per_pod=10, image="i:1")
     Fleet.objects.filter(pk=fleet.pk).update(
         offer_query={"min_vram_gb": "much"}, proven_template=requesting.template_hash(fleet)

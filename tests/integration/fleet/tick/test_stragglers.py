@@ -16,7 +16,7 @@ from pods.base import clock
 from pods.emulators.base import SteppedClock
 from pods.models import Account, Pod
 from pods.states import READY, TERMINATED, TERMINATING
-from tests.support.factories import NOON, a_fleet, a_pod, an_account, packed
+from tests.support.factories import a_fleet, a_pod, an_account, packed
 from tests.support.items import add_items
 
 pytestmark = pytest.mark.django_db
@@ -31,7 +31,7 @@ def beat(client: Any, pod: Pod, rate: float) -> None:
 
 def test_the_worst_pod_drains_its_host_is_avoided_and_the_next_worst_stays(redis_url: str) -> None:
     offers = [packed("slow", "0.1", "A", host="h9"), packed("other", "0.5", "A", host="h99")]
-    account: Account = an_account("runpod", offers=offers, surveyed_at=NOON)
+    account: Account = an_account("runpod", offers=offers)
     fleet = a_fleet(accounts=[account], max_instances=5, target_depth_per_pod=10, image="i:1")
     add_items(redis_url, 1000)
     operating.make_group(fleet)
@@ -59,7 +59,7 @@ def test_the_worst_pod_drains_its_host_is_avoided_and_the_next_worst_stays(redis
     lifecycle.move(worst, TERMINATED, by="test", because="gone")
     now = clock.utcnow()
     known = market.experience(fleet, now, [])
-    assert [o.key for o in market.offers_for(fleet, now, known)[0]] == ["other"]
+    assert [o.key for o in market.offers_for(fleet, now, known).offers] == ["other"]
 
 
 def ticked(fleet: Fleet, time: SteppedClock, pod: Pod, *, minutes: int) -> list[str]:
@@ -82,7 +82,7 @@ def ticked(fleet: Fleet, time: SteppedClock, pod: Pod, *, minutes: int) -> list[
 def test_a_pod_that_beats_and_takes_nothing_is_replaced_once_items_have_waited(
     redis_url: str, time: SteppedClock
 ) -> None:
-    account: Account = an_account("runpod", offers=[packed("o", "0.1", "A")], surveyed_at=NOON)
+    account: Account = an_account("runpod", offers=[packed("o", "0.1", "A")])
     fleet = a_fleet(
         accounts=[account], max_instances=1, min_instances=1, target_depth_per_pod=10, image="i:1"
     )

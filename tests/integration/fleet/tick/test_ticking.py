@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def fleet(redis_url: str) -> Fleet:
-    account = an_account(offers=[OFFER], surveyed_at=NOON)
+    account = an_account(offers=[OFFER])
     made: Fleet = a_fleet(accounts=[account], name="emb", max_instances=5, target_depth_per_pod=10)
     Fleet.objects.filter(pk=made.pk).update(
         proven_template=requesting.template_hash(
@@ -308,9 +308,9 @@ def test_orphans_take_places_and_money(fleet: Fleet, redis_url: str) -> None:
 def test_a_disabled_or_failing_account_is_not_rented_from(fleet: Fleet, redis_url: str) -> None:
     add_items(redis_url, 1000)
     Account.objects.update(open_until=clock.utcnow() + timedelta(hours=1))
-    assert "paused after failures" in tick(fleet).sentence
+    assert "left alone after failures" in tick(fleet).sentence
     Account.objects.update(open_until=None, offers=[])
-    assert "no account of the fleet has an offer now" in tick(fleet).sentence
+    assert "it has no offer now" in tick(fleet).sentence
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.decision import placement
-from fleet.decision.placement import Experience, Failure, Trouble, rank, weigh, why_none
+from fleet.decision.placement import Experience, Failure, Trouble, rank, weigh
 from fleet.decision.values import OfferFacts, Wanted
 from tests.support.factories import hours, offer_facts, seconds
 from tests.support.strategies import EXAMPLES
@@ -187,8 +187,18 @@ def test_an_interruptible_offer_with_too_many_losses_gives_way_to_on_demand() ->
     assert rank(offers, ANY, knows({"A": 8.0}, failures=old), room=1)[0].key == "a"
 
 
-def test_the_reason_for_no_offer_names_the_best_avoided_one() -> None:
-    known = knows({"A": 8.0}, failures=[failed(Trouble.REFUSED, ago=30)])
-    assert rank([an_offer("a")], ANY, known, room=1) == ()
-    assert why_none([an_offer("a")], ANY, known).endswith("(the best one: refused 30 s ago)")
-    assert why_none([], ANY, known) == "no offer fits the fleet's offer_query"
+def test_an_offer_fits_by_any_name_of_its_gpu_and_its_place() -> None:
+    offer = an_offer("a", gpu="H100 SXM", region="EU-RO-1", vram_gb=80)
+    for gpu in ("H100", "h100_sxm", "NVIDIA H100 80GB HBM3"):
+        assert placement.fits(offer, Wanted(gpu_types=[gpu])), gpu
+    for place in ("Romania", "EU-RO-1", "EU"):
+        assert placement.fits(offer, Wanted(regions=[place])), place
+    assert not placement.fits(offer, Wanted(gpu_types=["H100 PCIe", "H200"]))
+    assert not placement.fits(offer, Wanted(regions=["US", "CA"]))
+
+
+def test_an_offer_without_the_disk_that_a_pod_needs_does_not_fit() -> None:
+    small = an_offer("a", largest_disk_gb=25)
+    assert placement.fits(small, Wanted(disk_gb=25))
+    assert not placement.fits(small, Wanted(disk_gb=26))
+    assert placement.fits(an_offer("a"), Wanted(disk_gb=26))  # its host does not say

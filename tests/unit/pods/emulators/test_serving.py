@@ -38,6 +38,8 @@ def parsed(*arguments: str) -> Namespace:
         (("--speed", "0"), "'0' is not a speed; give a number above 0, 3600000 at most"),
         (("--speed", "inf"), "'inf' is not a speed"),
         (("--speed", "nan"), "'nan' is not a speed"),
+        (("--gpuless=-1",), "'-1' is not a number of pods; give one from 0 to 1000"),
+        (("--gpuless", "1001"), "'1001' is not a number of pods"),
     ],
 )
 def test_a_wrong_argument_is_refused_with_what_would_be_right(
@@ -59,6 +61,30 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CannotServe, match=r"--agents: the folder .* cannot be made"):
         serve(parsed("--agents", str(tmp_path / "file" / "logs")))
+
+
+def test_an_option_of_another_vendor_is_refused() -> None:
+    with pytest.raises(CannotServe, match="--crowded is for vastai; leave it out for runpod"):
+        serve(parsed("--crowded"))
+
+
+def test_a_crowded_market_has_750_offers_and_20_of_them_are_what_fleets_want() -> None:
+    wishes = Wishes(clock=wall_clock(), boot_seconds=0, keys=None, backing=None, crowded=True)
+    vastai: Any = VENDORS["vastai"](wishes)
+    offered = list(vastai.market.offered())
+    dear = sorted(offered, key=lambda slot: slot.gpu_usd)[-20:]
+    assert len(offered) == 750
+    assert {slot.gpu_name for slot in dear} == {"H100 SXM"}
+
+
+def test_the_first_pods_come_back_without_gpus_if_that_is_asked_for() -> None:
+    wishes = Wishes(clock=wall_clock(), boot_seconds=0, keys=None, backing=None, gpuless=2)
+    runpod: Any = VENDORS["runpod"](wishes)
+    made = [
+        runpod.state.create({"name": "a", "gpu": {"id": runpod.state.catalog[0].id}})
+        for _ in range(3)
+    ]
+    assert [runpod.pod_json(pod)["gpu"]["count"] for pod in made] == [0, 0, 1]
 
 
 def test_a_restarted_emulator_gives_no_id_again() -> None:

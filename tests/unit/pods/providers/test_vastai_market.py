@@ -69,9 +69,15 @@ def test_a_search_asks_for_what_the_fleet_wants() -> None:
         "external": {"eq": False},
         "rentable": {"eq": True},
         "rented": {"eq": False},
-        "gpu_name": {"in": ["RTX 4090", "RTX 3090"]},
+        # Every spelling: this filter matches whole names, and what it hides nobody can check.
+        "gpu_name": {
+            "in": [
+                *("RTX 4090", "NVIDIA GeForce RTX 4090"),
+                *("RTX 3090", "NVIDIA GeForce RTX 3090"),
+            ]
+        },
         "num_gpus": {"eq": 2},
-        "gpu_ram": {"gte": 24_000},
+        "gpu_ram": {"gte": 24 * 921},  # a card of 24 GB reports down to 23,034 MB
         "geolocation": {"in": ["CA", "US"]},
         "reliability2": {"gte": 0.98},
         "duration": {"gte": 86_400.0},

@@ -86,7 +86,7 @@ CALLS: dict[str, Callable[[Vastai], Any]] = {
 
 
 def is_ours(value: Any) -> bool:
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return all(isinstance(v, Machine | Offer) for v in value)
     return value is None or isinstance(value, Machine | Decimal)
 

@@ -1,0 +1,95 @@
+"""What a fleet is willing to rent: reads its offer_query, checks its names, asks surveys for it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from fleet.decision.values import Mode, Wanted
+from fleet.models import Fleet
+from pods.accounts import surveying
+from pods.catalogue import gpus, regions
+from pods.models import Account
+from pods.providers.base import OfferQuery
+
+_WANTED: Final = TypeAdapter(Wanted)
+# What an offer_query may say; the disk is a field of the fleet.
+KEYS: Final = frozenset(f.name for f in fields(Wanted)) - {"disk_gb"}
+
+
+def wanted(fleet: Fleet) -> Wanted:
+    """The offers that the fleet accepts, from its offer_query, with the names of the catalogue.
+
+    A name that nobody knows is kept: it was known once, or an older version let it pass.
+
+    Raises:
+        ValueError: a field of offer_query is unknown or malformed; the message says which.
+    """
+    query = fleet.offer_query
+    if not isinstance(query, dict):
+        raise ValueError(  # noqa: TRY004 - callers show an operator every ValueError
+            'give names and values: {"gpu_types": ["RTX 4090"]}'
+        )
+    unknown = sorted(set(query) - KEYS)
+    if unknown:
+        raise ValueError(f"{', '.join(unknown)} unknown; use {', '.join(sorted(KEYS))}")
+    try:
+        wish = _WANTED.validate_python({k: v for k, v in query.items() if v is not None})
+    except ValidationError as exc:
+        raise ValueError(_first_of(exc)) from exc
+    if wish.min_reliability is not None and not 0 <= wish.min_reliability <= 1:
+        raise ValueError("min_reliability must be a share from 0 to 1")
+    return replace(
+        wish,
+        gpu_types=tuple(_once(map(gpus.read_wish, wish.gpu_types))),
+        regions=tuple(_once(map(regions.read_wish, wish.regions))),
+        disk_gb=fleet.disk_gb,
+    )
+
+
+def canonical(query: Mapping[str, Any], *, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A checked offer_query with the names of the catalogue, as a fleet's row stores it.
+
+    `stored`: the row's present one. Its names are not refused: an older version let them pass, or the
+    survey that knew them has gone.
+
+    Raises:
+        ValueError: nobody knows a name; the message has the nearest ones.
+    """
+    named = dict(query)
+    for key, column, wished in (
+        ("gpu_types", "gpu_type", gpus.wished),
+        ("regions", "region", regions.wished),
+    ):
+        if names := named.get(key):
+            seen = {*surveying.names_seen(column), *map(str, stored.get(key) or ())}
+            named[key] = _once(wished(name, seen=seen) for name in names)
+    return named
+
+
+def query_of(wish: Wanted) -> OfferQuery:
+    """The wish as accounts are asked for it."""
+    return OfferQuery(**asdict(wish))
+
+
+def keep_wishes(account: Account) -> None:
+    """Let the surveys of an account be those that its running fleets ask for."""
+    fleets = Fleet.objects.filter(accounts=account, mode=Mode.RUNNING.value).order_by("pk")
+    surveying.keep_wishes(account, [query_of(w) for w in map(_readable, fleets) if w is not None])
+
+
+def _readable(fleet: Fleet) -> Wanted | None:
+    try:
+        return wanted(fleet)
+    except ValueError:
+        return None  # its ticks say what is wrong
+
+
+def _once(names: Any) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def _first_of(exc: ValidationError) -> str:
+    first = exc.errors(include_url=False, include_context=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -1,0 +1,1 @@
+"""What GPUs and places are called: one catalogue for all vendors."""
