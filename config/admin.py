@@ -1,5 +1,7 @@
-"""Users and the schedule in the admin, in this project's theme."""
+"""Users, logins and the schedule in the admin, in this project's theme."""
 
+from axes import admin as axes
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
@@ -11,6 +13,8 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from pods.admin.base import AskedByFilters
+
 for model in (
     User,
     Group,
@@ -19,12 +23,15 @@ for model in (
     beat.CrontabSchedule,
     beat.SolarSchedule,
     beat.ClockedSchedule,
+    AccessAttempt,
+    AccessFailureLog,
+    AccessLog,
 ):
     admin.site.unregister(model)
 
 
 @admin.register(User)
-class ThemedUserAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
+class ThemedUserAdmin(AskedByFilters, UserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
     """Users."""
 
     form = UserChangeForm
@@ -33,7 +40,7 @@ class ThemedUserAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
 
 
 @admin.register(Group)
-class ThemedGroupAdmin(GroupAdmin, ModelAdmin):  # type: ignore[misc]
+class ThemedGroupAdmin(AskedByFilters, GroupAdmin, ModelAdmin):  # type: ignore[misc]
     """Roles."""
 
 
@@ -51,22 +58,37 @@ class ThemedTaskForm(BeatTaskForm):  # type: ignore[misc]
 
 
 @admin.register(beat.PeriodicTask)
-class PeriodicTaskAdmin(BeatTaskAdmin, ModelAdmin):  # type: ignore[misc]
+class PeriodicTaskAdmin(AskedByFilters, BeatTaskAdmin, ModelAdmin):  # type: ignore[misc]
     """The schedule: edits are in force within seconds."""
 
     form = ThemedTaskForm
 
 
 @admin.register(beat.IntervalSchedule)
-class IntervalScheduleAdmin(ModelAdmin):  # type: ignore[misc]
+class IntervalScheduleAdmin(AskedByFilters, ModelAdmin):  # type: ignore[misc]
     """Periods."""
 
 
 @admin.register(beat.CrontabSchedule)
-class ThemedCrontabScheduleAdmin(CrontabScheduleAdmin, ModelAdmin):  # type: ignore[misc]
+class ThemedCrontabScheduleAdmin(AskedByFilters, CrontabScheduleAdmin, ModelAdmin):  # type: ignore[misc]
     """Calendars."""
 
 
 @admin.register(beat.ClockedSchedule)
-class ThemedClockedScheduleAdmin(ClockedScheduleAdmin, ModelAdmin):  # type: ignore[misc]
+class ThemedClockedScheduleAdmin(AskedByFilters, ClockedScheduleAdmin, ModelAdmin):  # type: ignore[misc]
     """Single moments."""
+
+
+@admin.register(AccessAttempt)
+class ThemedAttemptAdmin(AskedByFilters, axes.AccessAttemptAdmin, ModelAdmin):  # type: ignore[misc]
+    """Wrong passwords."""
+
+
+@admin.register(AccessLog)
+class ThemedLoginAdmin(AskedByFilters, axes.AccessLogAdmin, ModelAdmin):  # type: ignore[misc]
+    """Logins."""
+
+
+@admin.register(AccessFailureLog)
+class ThemedFailureAdmin(AskedByFilters, axes.AccessFailureLogAdmin, ModelAdmin):  # type: ignore[misc]
+    """Failed logins."""

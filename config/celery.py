@@ -44,7 +44,7 @@ class App(Celery):
 
 
 app = App("podfleet")
-app.config_from_object("django.conf:settings", namespace="CELERY")
+app.config_from_object("config.settings:CELERY")
 app.autodiscover_tasks()
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import structlog
 
-SECRET_NAME = re.compile(
-    r"(key|token|secret|password|passwd|authorization|credential)", re.IGNORECASE
-)
-SECRET_IN_URL = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]+(?=@)")
+from pods.masking import IN_QUERY, SECRET_NAME
+
+# The user of an address stays: it says which pod it was.
+SECRET_IN_URL = re.compile(r"(?<=://)([^/@\s:]*):[^/\s]+(?=@)")
 # A client token names a pod and gives no access.
 NOT_SECRET = frozenset({"client_token", "task_key", "offer_key", "key_count"})
 
@@ -19,11 +19,22 @@ Event = MutableMapping[str, Any]
 def redact(_logger: Any, _method: str, event: Event) -> Event:
     """Remove passwords from URLs, and the values of fields with a secret's name."""
     for name, value in event.items():
-        if name not in NOT_SECRET and SECRET_NAME.search(name):
-            event[name] = "**"
-        elif isinstance(value, str):
-            event[name] = SECRET_IN_URL.sub(r"\1:**", value)
+        event[name] = _redacted(name, value)
     return event
+
+
+def _redacted(name: Any, value: Any) -> Any:
+    if isinstance(name, str) and name not in NOT_SECRET and SECRET_NAME.search(name):
+        return "**"
+    if isinstance(value, str):
+        return IN_QUERY.sub(r"\1**", SECRET_IN_URL.sub(r"\1:**", value))
+    if isinstance(value, BaseException):
+        return _redacted("", repr(value))
+    if isinstance(value, dict):
+        return {inner: _redacted(inner, of) for inner, of in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redacted("", of) for of in value]
+    return value
 
 
 SHARED: tuple[Any, ...] = (

@@ -194,6 +194,14 @@ CELERY_BEAT_SCHEDULER = "config.beat:Scheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 2
 DJANGO_CELERY_BEAT_TZ_AWARE = True
 
+# Celery and Flower see only these settings: they show what they have, so a password in any other
+# would be on Flower's pages.
+CELERY = {
+    name.removeprefix("CELERY_").lower(): value
+    for name, value in dict(globals()).items()
+    if name.startswith("CELERY_")
+}
+
 LOGGING = logging_config(json=ENV.log_json, level=ENV.log_level)
 LOGGING_CONFIG = "logging.config.dictConfig"
 

@@ -18,6 +18,7 @@ from pods.agent_redis.heartbeats import HeartbeatsUnknown, Readings
 from pods.base.clock import utcnow
 from pods.costs import segments
 from pods.diagnosis import INFERRED, Finding, MachineSays, diagnose
+from pods.masking import without_passwords
 from pods.models import Account, Installation, Pod, PodEvent
 from pods.providers.base import Capabilities, Machine, Phase, Provider
 from pods.providers.errors import NotFound, ProviderError
@@ -271,7 +272,7 @@ def _see(pod: Pod, seen: Sighting) -> None:
             _count(pod, said)
             pod.beat_at = beat_at
         pod.rate = rate
-        pod.note = said.note[:500]
+        pod.note = without_passwords(said.note)[:500]
         idle = timedelta(milliseconds=said.idle_ms)
         pod.idle_since = beat_at - idle if said.idle_ms else None
 

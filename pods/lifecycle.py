@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from django.conf import settings
@@ -15,12 +15,14 @@ from pods import dispatch
 from pods.base.clock import utcnow
 from pods.base.shared_clock import shared_now
 from pods.costs import segments
+from pods.masking import without_passwords
 from pods.models import Pod, PodEvent
 from pods.rules import PodRule
 from pods.states import ACTIVE, ENDED, IN_TRANSIT, STOPPED, TERMINATING, PodState, may_move
 
 log = structlog.get_logger(__name__)
 LONGEST_BECAUSE = 500
+TEXTS: Final = frozenset({"because", "retire_because", "lost_because", "note"})
 
 
 class IllegalMove(Exception):
@@ -99,6 +101,7 @@ def _write(
     pod: Pod, changes: dict[str, Any], *, events: list[PodEvent], unless_retired: bool = False
 ) -> None:
     """Compare-and-swap the row on its version, with its events, in one transaction."""
+    changes = {n: _for_people(value) if n in TEXTS else value for n, value in changes.items()}
     row = Pod.objects.filter(pk=pod.pk, version=pod.version)
     if unless_retired:
         row = row.filter(retire_rule="")
@@ -120,7 +123,7 @@ def insert(
     `billed_since`: when its machine was first seen without a row; None: it is booked from now on.
     """
     now = utcnow()
-    pod.state_since, pod.because = now, because[:LONGEST_BECAUSE]
+    pod.state_since, pod.because = now, _for_people(because)
     if pod.status in IN_TRANSIT and pod.due_at is None:
         pod.due_at = now
     with transaction.atomic():
@@ -154,7 +157,7 @@ def move(
     before, now = pod.status, utcnow()
     if not may_move(before, to):
         raise IllegalMove(f"{pod} cannot move from {before.value} to {to.value}")
-    because = because[:LONGEST_BECAUSE]
+    because = _for_people(because)
     changes.setdefault("due_at", now if to in IN_TRANSIT else None)
     if rule is not None and to not in ACTIVE:
         changes.setdefault("retire_rule", rule.value)
@@ -243,12 +246,17 @@ def postpone(
     pod.attempts += tries
     pod.due_at = utcnow() + by
     if because:
-        changes["note"] = because[:LONGEST_BECAUSE]
+        changes["note"] = _for_people(because)
     Pod.objects.filter(pk=pod.pk).update(
         attempts=F("attempts") + tries, due_at=pod.due_at, **changes
     )
     for name, value in changes.items():
         setattr(pod, name, value)
+
+
+def _for_people(text: str) -> str:
+    """A text as viewers may read it: an adapter or an agent may have put an address into it."""
+    return without_passwords(text)[:LONGEST_BECAUSE]
 
 
 def _event(
@@ -268,5 +276,5 @@ def _event(
         before=before.value if before else "",
         after=after.value if after else "",
         rule=rule.value if rule else "",
-        because=because[:LONGEST_BECAUSE],
+        because=_for_people(because),
     )

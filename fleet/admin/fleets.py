@@ -11,7 +11,6 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from simple_history.admin import SimpleHistoryAdmin
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
@@ -20,7 +19,8 @@ from fleet.admin.archiving import ArchivedFilter, Archiving
 from fleet.admin.dead_letters import DeadLettersPage
 from fleet.decision.values import Mode
 from fleet.models import Fleet, Limits, Override, Tick
-from pods.admin.base import Page
+from pods import masking
+from pods.admin.base import Page, PageWithHistory
 from pods.base.commands import error_lines
 from pods.base.typed_json import FORM_FIELDS
 from pods.models import Pod
@@ -55,7 +55,9 @@ class FleetForm(ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name in self.fields.keys() & {"handler_env", "offer_query"}:  # none for a viewer
+        if "handler_env" not in self.fields:  # the page of a viewer, who may edit no field
+            return
+        for name in ("handler_env", "offer_query"):
             self.fields[name].widget.attrs["rows"] = 3
         self.fields["seen_version"].initial = self.instance.version if self.instance.pk else 0
 
@@ -103,10 +105,14 @@ def _verbs(fleet: Fleet, *, may_erase: bool) -> list[tuple[str, str]]:
 
 
 @admin.register(Fleet)
-class FleetAdmin(DeadLettersPage, Archiving, SimpleHistoryAdmin, Page):  # type: ignore[misc]
+class FleetAdmin(DeadLettersPage, Archiving, PageWithHistory):
     """Fleets with their guardrails."""
 
     form = FleetForm
+    masked: ClassVar = {
+        "backlog_url": masking.without_passwords,
+        "handler_env": masking.without_values,
+    }
     formfield_overrides = FORM_FIELDS
     list_display = (
         "name",
@@ -311,10 +317,11 @@ class FleetAdmin(DeadLettersPage, Archiving, SimpleHistoryAdmin, Page):  # type:
 
 
 @admin.register(Limits)
-class LimitsAdmin(SimpleHistoryAdmin, Page):  # type: ignore[misc]
+class LimitsAdmin(PageWithHistory):
     """The guardrails of the whole installation."""
 
     list_display = ("__str__", "mode", "max_instances", "max_hourly_usd", "daily_budget_usd")
+    fields = ("mode", "max_instances", "max_hourly_usd", "daily_budget_usd")
 
     def has_add_permission(self, _request: HttpRequest) -> bool:
         """Refuse: there is one row. It is made here if it is missing."""

@@ -33,6 +33,7 @@ from pods.accounts import breaker
 from pods.agent_redis import heartbeats
 from pods.agent_redis.heartbeats import Beat, Consumer, HeartbeatsUnknown
 from pods.catalogue import gpus
+from pods.masking import without_passwords
 from pods.models import Orphan, Pod
 from pods.price import usd_per_million
 from pods.sightings import believed_rate
@@ -132,7 +133,7 @@ def measure(fleet: Fleet) -> tuple[Depth | None, str]:
         )
         return probe.measure(), ""
     except (BacklogUnknown, ValueError) as exc:
-        return None, str(exc)
+        return None, without_passwords(str(exc))
     except Exception as exc:
         log.exception("probe_failed", fleet=fleet.name)
         return None, f"the probe failed: {type(exc).__name__}"

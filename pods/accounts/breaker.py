@@ -8,6 +8,7 @@ from django.db.models import F, Q
 from pods.accounts.connecting import BadSecret, CannotConnect
 from pods.base.clock import utcnow
 from pods.base.pauses import doubled
+from pods.masking import without_passwords
 from pods.models import Account
 from pods.providers.errors import (
     AuthFailed,
@@ -85,7 +86,7 @@ def failed(
     row = Account.objects.filter(pk=account.pk)
     said = {
         "last_error_kind": kind_of(error).value,
-        "last_error": f"{type(error).__name__}: {error}"[:500],
+        "last_error": without_passwords(f"{type(error).__name__}: {error}")[:500],
     }
     closed = row.filter(Q(open_until__isnull=True) | Q(open_until__lte=utcnow()))
     counted = closed.update(failures=F("failures") + 1, **said)

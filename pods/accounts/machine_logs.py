@@ -5,6 +5,7 @@ from typing import Final
 
 from pods.accounts import connecting
 from pods.accounts.connecting import Connect
+from pods.masking import without_passwords
 from pods.models import Pod
 
 TAIL: Final = 300  # lines
@@ -16,7 +17,9 @@ CONTROL: Final = re.compile(
 
 
 def logs_of(pod: Pod, *, tail: int = TAIL, connect: Connect = connecting.connect) -> str:
-    """The last lines of the output, without control characters. The call may take seconds.
+    """The last lines of the output, without control characters and passwords in addresses.
+
+    The call may take seconds.
 
     Raises:
         ProviderError: the vendor does not provide logs, or not now.
@@ -25,4 +28,4 @@ def logs_of(pod: Pod, *, tail: int = TAIL, connect: Connect = connecting.connect
     """
     if pod.external_id is None:
         raise LookupError("the pod has no machine yet")
-    return CONTROL.sub("", connect(pod.account).logs(pod.external_id, tail=tail))
+    return without_passwords(CONTROL.sub("", connect(pod.account).logs(pod.external_id, tail=tail)))

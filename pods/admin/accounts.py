@@ -10,6 +10,7 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 from unfold.decorators import action, display
 
+from pods import masking
 from pods.accounts import editing, surveying
 from pods.accounts.editing import Tried
 from pods.admin.base import Page
@@ -58,6 +59,7 @@ class AccountAdmin(Page):
     """The list and the page of accounts, with their health."""
 
     form = AccountForm
+    masked: ClassVar = {"options": masking.without_secrets}
     list_display = ("name", "provider", "enabled", "shown_health", "surveyed_at", "swept_at")
     list_filter = ("provider", "enabled")
     formfield_overrides = FORM_FIELDS

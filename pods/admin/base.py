@@ -1,32 +1,154 @@
-"""The base of lists whose rows only verbs write and operators only read."""
+"""The bases of the admin's pages: what a page shows of secrets, and what its list answers."""
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Final
 
+from django.contrib.admin.options import BaseModelAdmin
+from django.contrib.admin.utils import flatten
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.html import escape
+from simple_history.admin import SimpleHistoryAdmin
+from simple_history.template_utils import HistoricalRecordContextHelper
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
 
 from pods.base import csv
 
+Mask = Callable[[Any], Any]
+# The endings of the links that Django's own filters make.
+OF_FILTERS: Final = ("", "__exact", "__id__exact", "__in", "__isnull", "__gte", "__lt")
+OF_DATES: Final = ("__year", "__month", "__day")
 
-class Page(ModelAdmin):  # type: ignore[misc]
-    """The base of our lists and forms: help texts are text, so `<stream>` is shown as it is.
 
-    The templates write help texts as HTML, because Django's own hold some.
+class AskedByFilters(BaseModelAdmin):  # type: ignore[type-arg]
+    """A list that can be asked only by the filters that it shows.
+
+    By default Django takes any column of the row from the address. A count then tells, letter by
+    letter, what a page does not show.
     """
+
+    list_filter: ClassVar[Sequence[Any]] = ()
+    date_hierarchy: str | None = None
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Whether one of the list's filters asks this."""
+        allowed = {f"{self.date_hierarchy}{ending}" for ending in OF_DATES}
+        for shown in self.list_filter:
+            if isinstance(shown, type):
+                allowed.add(str(getattr(shown, "parameter_name", "")))
+            else:
+                path = shown if isinstance(shown, str) else shown[0]
+                allowed |= {path + ending for ending in OF_FILTERS}
+        return lookup in allowed and super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
+
+
+class Page(AskedByFilters, ModelAdmin):  # type: ignore[misc]
+    """The pages of a row. Who may not edit the row sees its secrets masked.
+
+    Help texts are text, so `<stream>` is shown as it is. The templates write them as HTML, because
+    Django's own hold some.
+    """
+
+    # The fields that hold secrets or may hold them, and how each is shown.
+    masked: ClassVar[Mapping[str, Mask]] = {}
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
         """The form, with help texts that are safe to write as HTML, also of read-only fields."""
-        own = {f.name: f.help_text for f in self.opts.get_fields() if getattr(f, "help_text", "")}
+        columns: list[Any] = self.opts.get_fields()
+        own = {f.name: f.help_text for f in columns if getattr(f, "help_text", "")}
         named = getattr(getattr(self.form, "Meta", None), "help_texts", None) or {}
         texts = {name: escape(text) for name, text in {**own, **named}.items()}
         return super().get_form(request, obj, change=change, help_texts=texts, **kwargs)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The fieldsets; for who may not edit the row with the masked fields."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if self._may_edit(request, obj):
+            return fieldsets
+        return [(title, {**how, "fields": self._shown(how["fields"])}) for title, how in fieldsets]
+
+    def _may_edit(self, request: HttpRequest, obj: Any) -> bool:
+        if obj is None:
+            return self.has_add_permission(request) or self.has_change_permission(request)
+        return self.has_change_permission(request, obj)
+
+    def _shown(self, fields: Sequence[Any]) -> Sequence[Any]:
+        """The fields without those of the form alone, and masked where they hold secrets."""
+        shown: list[Any] = []
+        for name in fields:
+            if not isinstance(name, str):
+                shown.append(self._shown(name))
+            elif name in self.masked:
+                shown.append(_Masked(name, self.masked[name]))
+            elif name not in self.form.declared_fields:
+                shown.append(name)
+        return tuple(shown)
+
+
+class _Masked:
+    """A field of a page that shows the masked value of a column."""
+
+    def __init__(self, name: str, mask: Mask) -> None:
+        self.__name__, self._name, self._mask = f"masked_{name}", name, mask
+        self.short_description = name.replace("_", " ")
+
+    def __call__(self, row: Any) -> str:
+        """The masked value, as text."""
+        shown = self._mask(getattr(row, self._name))
+        return shown if isinstance(shown, str) else json.dumps(shown)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Masked) and other._name == self._name
+
+    def __hash__(self) -> int:
+        return hash(self._name)
+
+
+class _MaskedChanges(HistoricalRecordContextHelper):  # type: ignore[misc]
+    """The changes between two versions of a row, with its secrets masked."""
+
+    masked: Mapping[str, Mask] = {}
+
+    def prepare_delta_change_value(self, change: Any, value: Any) -> Any:
+        """The value as the page may show it."""
+        shown = super().prepare_delta_change_value(change, value)
+        mask = self.masked.get(change.field)
+        return shown if mask is None else mask(shown)
+
+
+class PageWithHistory(Page, SimpleHistoryAdmin):  # type: ignore[misc]
+    """The pages of a row with its former versions."""
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """All fields, for who may not edit the row: the page of a version has no other protection."""
+        if self._may_edit(request, obj):
+            return super().get_readonly_fields(request, obj)
+        declared = self.fieldsets or ((None, {"fields": self.fields or ()}),)
+        return flatten([name for _, how in declared for name in self._shown(how["fields"])])
+
+    def get_historical_record_context_helper(
+        self, _request: HttpRequest, historical_record: Any
+    ) -> HistoricalRecordContextHelper:
+        """What formats the changes of a version: masked for everybody."""
+        helper = _MaskedChanges(self.model, historical_record)
+        helper.masked = self.masked
+        return helper
+
+    def history_form_view(
+        self, request: HttpRequest, object_id: str, version_id: str, extra_context: Any = None
+    ) -> HttpResponse:
+        """The page of a former version. The package itself lets whoever may see it also restore it."""
+        if request.method == "POST" and not self.has_change_permission(request):
+            raise PermissionDenied
+        answer: HttpResponse = super().history_form_view(
+            request, object_id, version_id, extra_context
+        )
+        return answer
 
 
 class ReadOnly(Page):

@@ -23,6 +23,7 @@ from pods.base.clock import utcnow
 from pods.costs import columns
 from pods.lifecycle import Overtaken
 from pods.machine_names import short_name
+from pods.masking import without_passwords
 from pods.models import Pod
 from pods.providers.errors import ProviderError
 from pods.rules import PodRule
@@ -235,7 +236,7 @@ class PodAdmin(ReadOnly):
         try:
             text = machine_logs.logs_of(pod)
         except (ProviderError, CannotConnect, LookupError) as exc:
-            problem = f"{type(exc).__name__}: {exc}"
+            problem = without_passwords(f"{type(exc).__name__}: {exc}")
         context = {
             **self.admin_site.each_context(request),
             "title": f"Logs of {self.short_name(pod)}", "opts": self.opts, "pod": pod,

@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
+from pods.masking import MASK, without_passwords
 from pods.price import is_price
 from pods.providers.errors import Refused
 
@@ -16,9 +17,7 @@ LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 # Shorter values ("1", "yes") are in many texts, and no secret is that short.
 _SHORTEST_SECRET: Final = 4
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
-_USERINFO: Final = re.compile(r"(?<=://)[^\s/@]+@")
-_PASSWORD: Final = re.compile(r"://[^\s/@:]*:([^\s/@]+)@")
-_CREDENTIALS: Final = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]+")
+_PASSWORD: Final = re.compile(r"://[^\s/@:]*:([^\s/]+)@")
 # Control characters except tab and line feed, and characters that change a text's direction.
 _CONTROL: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]"
@@ -83,9 +82,8 @@ def cleaned(text: str, secrets: Collection[str] = ()) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= _SHORTEST_SECRET:
             for form in {secret, json.dumps(secret)[1:-1], quote(secret, safe="")}:
-                text = text.replace(form, "***")
-    text = _CREDENTIALS.sub(r"\1 ***", _USERINFO.sub("***@", text))
-    return _CONTROL.sub(" ", text)
+                text = text.replace(form, MASK)
+    return _CONTROL.sub(" ", without_passwords(text))
 
 
 def usd(value: object) -> Decimal | None:

@@ -338,3 +338,29 @@ def test_the_agents_python_is_the_accounts(account: LocalSubject) -> None:
     machine = provider.create(a_spec("t1"), token="t1")
     account.reaches(machine, Phase.FAILED)
     assert provider.logs(machine.external_id) == "-m pods.agent"
+
+
+@pytest.mark.fault(68)
+def test_the_kept_log_of_a_destroyed_machine_has_no_password(account: LocalSubject) -> None:
+    program = ["--say", "pw s3cretpassword, hf_token_1, redis://u:other@h/0"]
+    env = {"PODFLEET_REDIS_URL": "redis://pod:s3cretpassword@h/0", "HF_TOKEN": "hf_token_1"}
+    machine = account.running(program=program, env=env)
+    account.provider.destroy(machine.external_id)
+    [kept] = (account.root.parent / "log").rglob("*.log")
+    for text in (kept.read_text(), account.provider.logs(machine.external_id)):
+        assert text.removesuffix("\n") == "pw ***, ***, redis://***@h/0\nready"
+
+
+def test_no_half_of_a_password_is_left_where_a_log_is_cut(account: LocalSubject) -> None:
+    env = {"PODFLEET_REDIS_URL": "redis://pod:s3cretpassword@h/0"}
+    machine = account.running(program=SLEEP, env=env)
+    log = account.folder() / "agent.log"
+    for cut in range(1, 14, 3):
+        end = b"y" * (KEPT_BYTES - cut)
+        log.write_bytes(b"x" * 9_000 + b"s3cretpassword" + end)
+        shown = account.provider.logs(machine.external_id, tail=KEPT_BYTES // 1000)
+        assert "word" not in shown
+    account.provider.destroy(machine.external_id)
+    [kept] = (account.root.parent / "log").rglob("*.log")
+    assert "word" not in kept.read_text()
+    assert kept.stat().st_size == KEPT_BYTES

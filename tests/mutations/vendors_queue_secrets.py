@@ -11,6 +11,7 @@ ENV = "tests/unit/config/test_env.py::"
 ACCOUNTS = "tests/integration/pods/accounts/test_accounts.py::"
 EGRESS = "tests/unit/pods/base/test_egress.py::"
 NOTIFY = "tests/integration/fleet/alerts/test_delivering.py::"
+SECRETS = "tests/integration/fleet/admin/test_secrets.py::"
 WEB = "tests/integration/config/web/test_web.py::"
 SETTINGS = "config/settings.py"
 KILLED = (
@@ -190,16 +191,76 @@ VENDORS_QUEUE_SECRETS: Final = (
         tests=(NOTIFY + "test_an_allowed_address_is_stored_encrypted",),
     ),
     Mutation(
+        name="lists-asked-by-their-filters",
+        file="pods/admin/base.py",
+        before="return lookup in allowed and super()",
+        after="return super()",
+        tests=(SECRETS + "test_a_list_does_not_say_how_a_secret_begins",),
+    ),
+    Mutation(
+        name="masked-for-viewers",
+        file="pods/admin/base.py",
+        before="            elif name in self.masked:",
+        after="            elif False:",
+        tests=(SECRETS + "test_no_page_of_the_admin_shows_a_viewer_a_secret",),
+    ),
+    Mutation(
+        name="masked-history",
+        file="pods/admin/base.py",
+        before="return shown if mask is None else mask(shown)",
+        after="return shown",
+        tests=(
+            SECRETS + "test_the_history_says_that_an_address_changed_and_not_which_password_it_had",
+        ),
+    ),
+    Mutation(
+        name="viewers-restore-nothing",
+        file="pods/admin/base.py",
+        before='if request.method == "POST" and not self.has_change_permission(request):',
+        after="if False:",
+        tests=(SECRETS + "test_a_viewer_cannot_restore_a_former_version",),
+    ),
+    Mutation(
+        name="celery-has-its-own-settings-only",
+        file="config/celery.py",
+        before='"config.settings:CELERY"',
+        after='"django.conf:settings", namespace="CELERY"',
+        tests=(
+            "tests/integration/config/celery_settings/test_tls.py"
+            "::test_celery_and_flower_are_given_no_password_but_that_of_the_broker",
+        ),
+    ),
+    Mutation(
+        name="kept-logs-without-passwords",
+        file="pods/providers/local/provider.py",
+        before='return cleaned(end.decode(errors="replace"), _passwords(folder)).encode()[-KEPT_BYTES:]',
+        after="return end[-KEPT_BYTES:]",
+        tests=(
+            "tests/contract/test_local_disk.py"
+            "::test_the_kept_log_of_a_destroyed_machine_has_no_password",
+        ),
+    ),
+    Mutation(
+        name="texts-without-passwords",
+        file="pods/lifecycle.py",
+        before="return without_passwords(text)[:LONGEST_BECAUSE]",
+        after="return text[:LONGEST_BECAUSE]",
+        tests=(
+            "tests/integration/pods/test_texts_without_secrets.py"
+            "::test_a_pod_and_its_events_have_no_password",
+        ),
+    ),
+    Mutation(
         name="redacted-fields",
         file="config/logs.py",
-        before='            event[name] = "**"\n',
-        after="            pass\n",
+        before='        return "**"\n',
+        after="        return value\n",
         tests=("tests/unit/config/test_logs.py::test_no_secret_reaches_a_log",),
     ),
     Mutation(
         name="redacted-addresses",
         file="config/logs.py",
-        before='SECRET_IN_URL.sub(r"\\1:**", value)',
+        before='IN_QUERY.sub(r"\\1**", SECRET_IN_URL.sub(r"\\1:**", value))',
         after="value",
         tests=("tests/unit/config/test_logs.py::test_no_secret_reaches_a_log",),
     ),

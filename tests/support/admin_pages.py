@@ -9,10 +9,10 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 
 
-def fields_of(instance: Any) -> dict[str, str]:
-    """The values that a browser sends from an unchanged form."""
+def fields_of(instance: Any, *, user: str | None = None) -> dict[str, str]:
+    """The values that a browser sends from an unchanged form of the only user, or of this one."""
     request = RequestFactory().get("/")
-    request.user = User.objects.get()
+    request.user = User.objects.get(**({} if user is None else {"username": user}))
     model = admin.site._registry[type(instance)]
     form = model.get_form(request, instance)(instance=instance)
     sent: dict[str, Any] = {}

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from pods.agent.protocol import ENDED_BY
 from pods.machine_names import has_tag
+from pods.masking import SECRET_NAME
 from pods.providers.base import Capabilities, Machine, Offer, OfferQuery, Phase, PodSpec
 from pods.providers.errors import NoCapacity, NotFound, Refused, Unavailable
 from pods.providers.local import folder as folders
@@ -32,11 +33,15 @@ OFFER: Final = "local"
 # The variables that a pod gets from the manager: never a secret, never the mark of the stack.
 PASSED_ON: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "OPENBLAS_CORETYPE")
 STACK_MARK: Final = "PODFLEET_STACK"
+OWN_VARIABLES: Final = "PODFLEET_"  # of the agent: the passwords in these are in an address
 TOKEN_VARIABLE: Final = "PODFLEET_TOKEN"  # noqa: S105 - a name
 LOG_BYTES_A_LINE: Final = 1_000  # longer lines are cut at the start of the part that is read
 # Of a destroyed machine the end of its log is kept, of the last machines alone: 256 MiB in all.
 KEPT_BYTES: Final = 2**18
 KEPT_LOGS: Final = 1_000
+LONGEST_PASSWORD: Final = (
+    4_096  # bytes that are read more, so that no half of one is left at the cut
+)
 LONGEST_QUOTE: Final = 200  # characters of the last line that a reason quotes
 
 
@@ -229,7 +234,7 @@ class LocalProvider:
         kept = self._kept_log(external_id)
         # A log that cannot be kept must not keep the machine.
         with suppress(OSError):
-            _keep(_end_of(_log_files(folder), KEPT_BYTES), kept)
+            _keep(_shown_end(folder), kept)
         with folders.on_disk(folder):
             # The record goes first: without it this is no longer a machine, if the rest fails.
             (folder / "machine.json").unlink(missing_ok=True)
@@ -268,13 +273,14 @@ def _make(folder: Path) -> None:
 
 
 def _passwords(folder: Path) -> Sequence[str]:
-    """The passwords in the environment of a recorded machine."""
+    """The passwords in the environment of a recorded machine, and what its names call secret."""
     try:
-        values = folders.read(folder).env.values()
+        env = folders.read(folder).env
     except (NotFound, Unavailable):
         return ()
+    named = [env[n] for n in env if SECRET_NAME.search(n) and not n.startswith(OWN_VARIABLES)]
     # `secrets_in` returns the value first, then the passwords in it.
-    return [secret for value in values for secret in secrets_in([value])[1:]]
+    return [*named, *(secret for value in env.values() for secret in secrets_in([value])[1:])]
 
 
 def _log_files(folder: Path) -> Sequence[Path]:
@@ -288,8 +294,9 @@ def _tail(files: Sequence[Path], lines: int, *, hide: Sequence[str]) -> Sequence
     Raises:
         FileNotFoundError: none of the files exists.
     """
-    text = _end_of(files, max(0, lines) * LOG_BYTES_A_LINE).decode(errors="replace")
-    return cleaned(text, hide).removesuffix("\n").split("\n")[-lines:] if lines > 0 else []
+    size = max(0, lines) * LOG_BYTES_A_LINE
+    text = cleaned(_end_of(files, size + LONGEST_PASSWORD).decode(errors="replace"), hide)
+    return text[-size:].removesuffix("\n").split("\n")[-lines:] if lines > 0 else []
 
 
 def _end_of(files: Sequence[Path], size: int) -> bytes:
@@ -306,6 +313,12 @@ def _end_of(files: Sequence[Path], size: int) -> bytes:
     if not read:
         raise FileNotFoundError(files[-1])
     return text
+
+
+def _shown_end(folder: Path) -> bytes:
+    """The end of a log without passwords, while the record that says what to hide is still there."""
+    end = _end_of(_log_files(folder), KEPT_BYTES + LONGEST_PASSWORD)
+    return cleaned(end.decode(errors="replace"), _passwords(folder)).encode()[-KEPT_BYTES:]
 
 
 def _keep(text: bytes, kept: Path) -> None:

@@ -1,5 +1,6 @@
 """The manager's Celery checks the certificate of its broker as strictly as every other client."""
 
+import json
 import os
 import subprocess
 import sys
@@ -100,3 +101,26 @@ def test_the_settings_give_celery_the_options_of_redis_url(
         [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == shown
+
+
+def test_celery_and_flower_are_given_no_password_but_that_of_the_broker(tmp_path: Path) -> None:
+    code = (
+        "import json; from types import SimpleNamespace; from celery.worker import control; "
+        "from config import celery_app as app; "
+        "print(json.dumps(control.conf(SimpleNamespace(app=app), with_defaults=True), default=str))"
+    )
+    env = {
+        **os.environ,
+        "REDIS_URL": "redis://:hunter1@h/0?ssl_password=hunter2",
+        "DATABASE_URL": "postgres://u:hunter3@h/db",
+        "PODFLEET_SECRET_KEY": "hunter4" * 8,
+        "PODFLEET_FIELD_KEYS": "hunter5" * 8,
+        "PODFLEET_VAR_DIR": str(tmp_path),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True
+    )
+    shown = json.loads(done.stdout)
+    assert shown["broker_url"] == "redis://:********@h:6379/0"
+    assert shown["task_acks_late"] is True
+    assert "hunter" not in done.stdout

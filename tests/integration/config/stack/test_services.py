@@ -1,5 +1,6 @@
 """`up` and `down` start the whole stack, restart ended processes, and stop all of them cleanly."""
 
+import json
 import os
 import re
 import signal
@@ -16,22 +17,48 @@ import pytest
 from config import embedded, stack
 from config.env import ROOT
 from tests.support.installation import Installation
-from tests.support.waiting import patience
+from tests.support.waiting import patience, until
 
 pytestmark = pytest.mark.one_database
 
 
 def get(url: str, login: str = "") -> int:
+    return fetched(url, login)[0]
+
+
+def fetched(url: str, login: str = "") -> tuple[int, str]:
+    """The status and the text of a page; 0 if nothing answers."""
     request = urllib.request.Request(url)
     if login:
         request.add_header("Authorization", "Basic " + b64encode(login.encode()).decode())
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            return int(answer.status)
+        with urllib.request.urlopen(request, timeout=patience(10)) as answer:
+            return int(answer.status), answer.read().decode()
     except urllib.error.HTTPError as exc:
-        return exc.code
+        return exc.code, ""
     except OSError:
-        return 0
+        return 0, ""
+
+
+def check_pages_of_flower(flower: str, login: str, var: Path) -> None:
+    """Flower's pages show the settings of the workers, and none of the installation's secrets."""
+    files = ("valkey/password", "flower-password", "admin-password", "secret-key", "field-key")
+    secrets = [(var / name).read_text().strip() for name in files]
+    assert all(len(secret) >= 12 for secret in secrets)
+    names: list[str] = []
+
+    def have_workers() -> bool:
+        names[:] = json.loads(fetched(f"{flower}/api/workers?refresh=1", login)[1] or "{}")
+        return {name.partition("@")[0] for name in names} >= {"control", "vendor"}
+
+    until(have_workers)
+    pages = ["workers", "tasks", "broker", "api/workers", *(f"worker/{name}" for name in names)]
+    for page in pages:
+        status, text = fetched(f"{flower}/{page}", login)
+        assert status == 200, page
+        assert not [secret for secret in secrets if secret in text], page
+        if page.startswith("worker/"):
+            assert "broker_url" in text  # the page does show the settings
 
 
 def celery_workers(var: Path) -> list[psutil.Process]:
@@ -63,6 +90,7 @@ def test_up_asks_for_passwords_restarts_ended_processes_and_stops_cleanly(
         installation.until(lambda: get(f"{web[1]}/readyz") == 200)
         assert get(f"{web[1]}/admin/login/") == 200
         installation.until(lambda: get(f"{flower[1]}/workers", f"admin:{flower[2]}") == 200)
+        check_pages_of_flower(flower[1], f"admin:{flower[2]}", installation.var)
         assert get(f"{flower[1]}/workers") == 401
         assert get(f"{flower[1]}/workers", "admin:guess") == 401
         assert not [
