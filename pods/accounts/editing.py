@@ -72,10 +72,15 @@ def save_account(
     if secret is not None:
         if not secret.strip():
             raise ValidationError({"secret": "the secret is empty; nothing was changed"})
-        account.sealed_secret, account.secret_ref = sealing.seal(secret.strip()), ""
+        replace_key(account, secret)
     tried = check_account(account, connect=connect)
     write_account(account, changes, tried=tried)
     return tried
+
+
+def replace_key(account: Account, secret: str) -> None:
+    """Give the account another key, sealed; nothing is written yet."""
+    account.sealed_secret, account.secret_ref = sealing.seal(secret.strip()), ""
 
 
 def check_account(account: Account, *, connect: Connect = connecting.connect) -> Tried:

@@ -4,19 +4,20 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.forms import ModelForm
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from unfold.decorators import action, display
 
 from pods import masking
 from pods.accounts import editing, surveying
-from pods.accounts.editing import Tried
+from pods.admin.account_form import PREFIX, described, form_for
 from pods.admin.base import Page
 from pods.base.clock import utcnow
 from pods.base.typed_json import FORM_FIELDS
 from pods.models import Account, Survey
+from pods.providers import registry
 
 LOCAL_RUNS_CODE: Final = (
     "Who may edit a fleet chooses the code that its pods run. On an account of the provider local "
@@ -25,26 +26,23 @@ LOCAL_RUNS_CODE: Final = (
 )
 
 
-class AccountForm(ModelForm):  # type: ignore[type-arg]
-    """The form of an account; it refuses the same values as the command line."""
+def _provider(request: HttpRequest, obj: Account | None) -> str:
+    """The provider of an account, or the one that was chosen for a new account."""
+    if obj is not None:
+        return obj.provider
+    return str(request.POST.get("provider") or request.GET.get("provider") or "")
 
-    class Meta:
-        """The provider's field says what the provider `local` allows."""
 
-        help_texts: ClassVar[dict[str, str]] = {"provider": LOCAL_RUNS_CODE}
+def _providers() -> list[tuple[str, str]]:
+    """The providers that exist, each with a line about its pods."""
+    return [(name, _about(name)) for name in registry.names()]
 
-    tried: Tried
 
-    def full_clean(self) -> None:
-        """Try the account with a real call if all fields are right."""
-        super().full_clean()
-        if not self.is_bound or self.errors:
-            return
-        try:
-            self.tried = editing.check_account(self.instance)
-        except ValidationError as exc:
-            for name, errors in exc.error_dict.items():
-                self.add_error(name if name in self.fields else None, errors)
+def _about(name: str) -> str:
+    try:
+        return registry.about(name)
+    except ValueError as exc:  # a package of a third party that cannot be loaded
+        return str(exc)
 
 
 def _wish_text(survey: Survey) -> str:
@@ -58,12 +56,12 @@ def _wish_text(survey: Survey) -> str:
 class AccountAdmin(Page):
     """The list and the page of accounts, with their health."""
 
-    form = AccountForm
     masked: ClassVar = {"options": masking.without_secrets}
     list_display = ("name", "provider", "enabled", "shown_health", "surveyed_at", "swept_at")
     list_filter = ("provider", "enabled")
     formfield_overrides = FORM_FIELDS
     readonly_fields = (
+        "key_now",
         "failures",
         "open_until",
         "last_error",
@@ -72,7 +70,67 @@ class AccountAdmin(Page):
         "offers_known",
         "wishes_known",
     )
-    actions = ("survey",)
+    actions = ("check_key", "survey")
+    change_form_outer_before_template = "admin/pods/account/verbs.html"
+
+    def get_form(
+        self, request: HttpRequest, obj: Account | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """The form with a field for each option of the account's provider."""
+        form = form_for(_provider(request, obj))
+        return super().get_form(request, obj, change=change, **{**kwargs, "form": form})
+
+    def get_fieldsets(self, request: HttpRequest, obj: Account | None = None) -> Any:
+        """Name and key, then the provider's options, then what the manager saw."""
+        may_edit = obj is None or self.has_change_permission(request, obj)
+        options = described(_provider(request, obj)) if may_edit else None
+        names = ["options"] if options is None else [PREFIX + option.name for option in options]
+        key = [*(["key_now"] if obj else []), *(["key"] if may_edit else []), "secret_ref"]
+        return [
+            (None, {"fields": ["name", "provider", "enabled", "orphans"]}),
+            ("Key", {"fields": key}),
+            ("Options: an empty field stands for its default", {"fields": names}),
+            *([("What the manager saw", {"fields": self.readonly_fields[1:]})] if obj else []),
+        ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Account | None = None) -> Any:
+        """An account stays at its provider: its pods and its key are there."""
+        return (*self.readonly_fields, *(["provider"] if obj else []))
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """First the choice of a provider, then the form with its options."""
+        if request.method == "GET" and not request.GET.get("provider"):
+            if not self.has_add_permission(request):
+                raise PermissionDenied
+            context = {
+                **self.admin_site.each_context(request),
+                "title": "Add an account: where do you rent?",
+                "opts": self.opts,
+                "providers": _providers(),
+                "local_runs_code": LOCAL_RUNS_CODE,
+            }
+            return TemplateResponse(request, "admin/pods/account/choose.html", context)
+        answer: HttpResponse = super().add_view(request, form_url, extra_context)
+        return answer
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """The account's page, with its buttons."""
+        account = self.get_object(request, object_id)
+        may = self.has_change_permission(request, account)
+        context = {**(extra_context or {}), "account": account, "may_change": may}
+        answer: HttpResponse = super().change_view(request, object_id, form_url, context)
+        return answer
+
+    @display(description="present key")
+    def key_now(self, account: Account) -> str:
+        """Where the key is; never the key."""
+        if account.secret_ref:
+            return f"read from {account.secret_ref}"
+        return "stored, encrypted; it is never shown" if account.sealed_secret else "none"
 
     @display(description="health", label={"well": "success", "left alone": "danger"})
     def shown_health(self, account: Account) -> str:
@@ -93,9 +151,18 @@ class AccountAdmin(Page):
 
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
         """Save the account, then survey its offers."""
-        editing.write_account(obj, form.changed_data, tried=form.tried)
+        editing.write_account(obj, form.changed_columns, tried=form.tried)
+        messages.success(request, f"{obj}: {form.tried.says}")
         if obj.enabled:
             self._survey(request, [obj])
+
+    @action(description="Check the key now, with a real call", permissions=["change"])
+    def check_key(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
+        """Try each account's key."""
+        for account in accounts:
+            tried = editing.try_account(account)
+            tell = messages.success if tried.good else messages.error
+            tell(request, f"{account}: {tried.says}")
 
     @action(description="Survey offers now", permissions=["change"])
     def survey(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:

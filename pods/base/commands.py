@@ -1,7 +1,8 @@
 """The base class of our commands, and how they word what is wrong."""
 
+import logging
 import sys
-from argparse import ArgumentTypeError
+from argparse import ArgumentTypeError, _SubParsersAction
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import Any, Final
@@ -43,11 +44,12 @@ class OwnCommand(BaseCommand):
     """
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run the command.
+        """Run the command; it shows its answer, not the tries before it.
 
         Raises:
             CommandError: the database cannot be used; the message says what to do.
         """
+        logging.getLogger("stamina").setLevel(logging.ERROR)  # it logs each retry of a call
         try:
             return super().execute(*args, **options)
         except DatabaseError as exc:
@@ -57,9 +59,9 @@ class OwnCommand(BaseCommand):
             raise CommandError(advice) from exc
 
     def create_parser(self, *args: Any, **kwargs: Any) -> CommandParser:
-        """Django's parser; its sub-commands get parsers of the same class."""
+        """Django's parser and those of its sub-commands, each of our class."""
         parser = super().create_parser(*args, **kwargs)
-        parser.__class__ = _Parser  # Django offers no way to choose another class
+        _become_ours(parser)
         return parser
 
 
@@ -71,7 +73,19 @@ class _Parser(CommandParser):
         for word in takewhile(lambda word: word != "--", words):
             if word.startswith("--") and word.endswith("=--"):
                 self.error(f"{word.removesuffix('=--')}: -- is not a value")
-        return super().parse_known_args(args, namespace)
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown and self._subparsers is None:
+            # Here, and not in the parser above, whose usage has none of this subcommand's options.
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+
+def _become_ours(parser: CommandParser) -> None:
+    parser.__class__ = _Parser  # Django offers no way to choose another class
+    for action in parser._actions:
+        if isinstance(action, _SubParsersAction):
+            for sub in action.choices.values():
+                _become_ours(sub)
 
 
 def database_advice(error: DatabaseError) -> str | None:

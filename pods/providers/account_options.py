@@ -1,8 +1,67 @@
-"""What the options of every vendor's account have in common: their names are checked."""
+"""What the options of every vendor's account have in common: their names, their types, their help."""
 
-from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
+
+
+class OptionKind(Enum):
+    """What a person types for an option."""
+
+    TEXT = "text"
+    WHOLE = "whole"
+    DECIMAL = "decimal"
+    YES_NO = "yes_no"
+    LINES = "lines"  # a list of texts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptionField:
+    """One option of an account, for a form."""
+
+    name: str
+    kind: OptionKind
+    default: Any  # None: there is none
+    text: str  # for people: what it means
+
+
+KINDS: Final[Mapping[Any, OptionKind]] = {
+    str: OptionKind.TEXT,
+    Path: OptionKind.TEXT,
+    int: OptionKind.WHOLE,
+    Decimal: OptionKind.DECIMAL,
+    bool: OptionKind.YES_NO,
+    Sequence: OptionKind.LINES,
+}
+
+
+def option_fields(options: type) -> Sequence[OptionField]:
+    """The options of a dataclass: each field is `Annotated` with a text that says what it means."""
+    hints = get_type_hints(options, include_extras=True)
+    return [
+        OptionField(
+            name=field.name,
+            kind=_kind(hints[field.name]),
+            default=None if field.default is MISSING else field.default,
+            text=next((x for x in get_args(hints[field.name])[1:] if isinstance(x, str)), "")
+            if get_origin(hints[field.name]) is Annotated
+            else "",
+        )
+        for field in fields(options)
+    ]
+
+
+def _kind(hint: Any) -> OptionKind:
+    """The kind of a type. `X | None` is as X; a type that is not known is typed as text."""
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    if isinstance(hint, UnionType):
+        hint = next(each for each in get_args(hint) if each is not NoneType)
+    return KINDS.get(hint) or KINDS.get(get_origin(hint)) or OptionKind.TEXT
 
 
 def check_names(provider: str, given: Mapping[str, Any], options: type) -> None:

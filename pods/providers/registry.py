@@ -1,10 +1,12 @@
 """The providers that exist: ours by name, those of third parties by entry point."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, Protocol, cast
 
+from pods.providers.account_options import OptionField, option_fields
 from pods.providers.base import Provider
 from pods.providers.pacing import MakePacer, unpaced
 
@@ -37,6 +39,36 @@ class ProviderFactory(Protocol):
 def names() -> list[str]:
     """The names that `create_provider` knows. A third party cannot take one of our names."""
     return sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
+
+
+def about(name: str) -> str:
+    """What pods of this provider are, in one line; "" if its adapter does not say it.
+
+    Raises:
+        ValueError: the provider is unknown, or cannot be loaded.
+    """
+    if name in BUILT_IN:
+        text = import_module(BUILT_IN[name]).__doc__ or ""
+    else:
+        text = getattr(_factory(name), "__doc__", None) or ""
+    return text.strip().partition("\n")[0]
+
+
+def option_fields_of(name: str) -> Sequence[OptionField] | None:
+    """The options of this provider's accounts; None if its adapter does not describe them.
+
+    Ours describe them by a dataclass. A factory of a third party can have one as its attribute
+    `options`.
+
+    Raises:
+        ValueError: the provider is unknown, or cannot be loaded.
+    """
+    options: Any
+    if name in BUILT_IN:
+        options = import_module(f"{BUILT_IN[name]}.options").Options
+    else:
+        options = getattr(_factory(name), "options", None)
+    return option_fields(options) if is_dataclass(options) and isinstance(options, type) else None
 
 
 def create_provider(

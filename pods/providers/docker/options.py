@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 from pods.providers.account_options import check_names
@@ -18,18 +18,31 @@ _NETWORK: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
 class Options:
     """The options, checked."""
 
-    host: str = "unix:///var/run/docker.sock"  # or tcp://HOST:2376
-    tls_ca: str = ""  # three files, which tcp to another machine needs
-    tls_cert: str = ""
-    tls_key: str = ""
-    network: str = "bridge"
-    binds: Sequence[str] = ()  # /host/path:/container/path[:ro]
-    capacity: int = 1  # the most containers that run at once
-    gpus_per_pod: int = 0
-    gpus: int | None = None  # of the host, numbered from 0; None: capacity times gpus_per_pod
-    gpu_type: str = ""
-    vram_gb: int | None = None
-    hourly_usd: Decimal = Decimal(0)  # what an hour of a container costs the owner
+    host: Annotated[str, "The engine: unix:///var/run/docker.sock, or tcp://HOST:2376."] = (
+        "unix:///var/run/docker.sock"
+    )
+    tls_ca: Annotated[
+        str,
+        "A file: the authority of the engine's certificate. tcp to another machine needs three files.",
+    ] = ""
+    tls_cert: Annotated[str, "A file: the client's certificate."] = ""
+    tls_key: Annotated[str, "A file: the key of the client's certificate."] = ""
+    network: Annotated[
+        str, "A Docker network. On each but host a container cannot reach a Redis on 127.0.0.1."
+    ] = "bridge"
+    binds: Annotated[
+        Sequence[str], "Folders of the host, one a line: /host/path:/container/path[:ro]."
+    ] = ()
+    capacity: Annotated[int, "The most containers that run at once."] = 1
+    gpus_per_pod: Annotated[int, "GPUs of each container, which no other pod gets."] = 0
+    gpus: Annotated[
+        int | None, "GPUs of the host, numbered from 0. Empty: capacity times gpus_per_pod."
+    ] = None
+    gpu_type: Annotated[str, "What the GPUs are, for offer_query: RTX 4090."] = ""
+    vram_gb: Annotated[int | None, "GB of memory of one GPU, for offer_query."] = None
+    hourly_usd: Annotated[Decimal, "What an hour of a container costs its owner, in USD."] = (
+        Decimal(0)
+    )
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> "Options":

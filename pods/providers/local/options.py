@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pods.providers.account_options import check_names
 from pods.providers.wire import usd
@@ -16,11 +16,16 @@ from pods.providers.wire import usd
 class Options:
     """The options of an account on this machine."""
 
-    root: Path  # the folder that has a folder for each machine
-    hourly_usd: Decimal = Decimal(0)  # a price to calculate with; nobody is billed
-    capacity: int | None = None  # the most machines at once; None: no limit
-    python: str = sys.executable  # the Python that runs the agent
-    python_path: str = ""  # folders of the users' handlers, written as in PYTHONPATH
+    root: Annotated[
+        Path,
+        "The full path of the folder of its machines. Empty: the folder pods beside the manager's data.",
+    ]
+    hourly_usd: Annotated[
+        Decimal, "A price in USD per hour to calculate with; nobody is billed."
+    ] = Decimal(0)
+    capacity: Annotated[int | None, "The most machines at once. Empty: no limit."] = None
+    python: Annotated[str, "The Python that runs the agent."] = sys.executable
+    python_path: Annotated[str, "Folders of your handlers, written as in PYTHONPATH."] = ""
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> "Options":

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from pods.providers.account_options import check_names
 from pods.providers.wire import checked_base_url
@@ -18,16 +18,26 @@ _CUDA: Final = re.compile(r"\d+\.\d+")
 class Options:
     """The options, checked. The defaults suit most accounts."""
 
-    clouds: Sequence[str] = CLOUDS
-    data_centers: Sequence[str] = ()  # empty: any data center
-    base_url: str = "https://api.runpod.io"
-    registry: str = ""  # the id of registry credentials that RunPod stores
-    min_cuda_version: str = ""
-    volume_gb: int = 0  # a disk at `volume_path` that a stop keeps
-    volume_path: str = "/workspace"
-    network_volume: str = ""  # the id of a network volume, mounted at `volume_path`
+    clouds: Annotated[
+        Sequence[str], "Which clouds to rent from, one a line: SECURE, COMMUNITY."
+    ] = CLOUDS
+    data_centers: Annotated[
+        Sequence[str], "Ids such as EU-RO-1, one a line. Empty: any data center."
+    ] = ()
+    base_url: Annotated[str, "Another address: a proxy, or an emulator."] = "https://api.runpod.io"
+    registry: Annotated[str, "The id of registry credentials that RunPod stores."] = ""
+    min_cuda_version: Annotated[str, "The lowest CUDA version, such as 12.4. Empty: any."] = ""
+    volume_gb: Annotated[
+        int, "GB of a disk at volume_path that a stop keeps; 0 or at least 10."
+    ] = 0
+    volume_path: Annotated[str, "Where that disk, or the network volume, is mounted."] = (
+        "/workspace"
+    )
+    network_volume: Annotated[str, "The id of a network volume; not together with volume_gb."] = ""
     # The documented example is 60 (RateLimit-Policy). Accounts differ: a live answer showed 176.
-    requests_per_minute: int = 60
+    requests_per_minute: Annotated[
+        int, "How many calls a minute the account may make, 6 to 60,000."
+    ] = 60
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> "Options":

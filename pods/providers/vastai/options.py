@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pods.providers.account_options import check_names
@@ -15,12 +15,19 @@ from pods.providers.wire import LOOPBACK, checked_base_url
 class Options:
     """The options, checked. The defaults suit most accounts."""
 
-    base_url: str = "https://console.vast.ai"
-    verified: bool = True  # only hosts that the vendor verified
-    min_cuda: Decimal | None = None
+    base_url: Annotated[str, "Another address: a proxy, or an emulator."] = (
+        "https://console.vast.ai"
+    )
+    verified: Annotated[bool, "Whether to rent only hosts that Vast.ai verified."] = True
+    min_cuda: Annotated[Decimal | None, "The lowest CUDA version, such as 12.4. Empty: any."] = None
     # How far a bid is above the price to beat, as a share. The next cent outbids a bid at the price.
-    bid_margin: Decimal = Decimal("0.1")
-    search_pages: int = 2  # pages of 64 offers that a search reads of each kind
+    bid_margin: Annotated[
+        Decimal,
+        "For interruptible offers: by which share a bid is above the price to beat, 0 to 10.",
+    ] = Decimal("0.1")
+    search_pages: Annotated[
+        int, "Pages of 64 offers that a survey reads of each kind, 1 to 10."
+    ] = 2
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> "Options":

@@ -90,9 +90,10 @@ def test_a_name_that_gives_pods_other_rights_is_refused_at_its_field(
 
 
 def test_an_account_of_an_unknown_provider_is_refused_at_its_field(root: Client) -> None:
-    account = an_account()
-    answer = root.post(page_of(account), {**fields_of(account), "provider": "nobody"})
+    sent = {"name": "main", "provider": "nobody", "enabled": "on", "orphans": "destroy"}
+    answer = root.post("/admin/pods/account/add/", sent)
     assert "no provider 'nobody'; known: " in errors_of(answer)["provider"][0]
+    assert not Account.objects.exists()
 
 
 def test_the_form_and_the_command_say_that_local_pods_run_code_as_the_managers_user(
