@@ -3,6 +3,7 @@
 from django import template
 
 from fleet.pages import remedies, words
+from pods import masking
 
 register = template.Library()
 register.filter("usd", words.usd)
@@ -12,3 +13,4 @@ register.filter("words", words.spaced)
 register.filter("printable", words.printable)
 register.filter("tail", words.tail)
 register.filter("remedy", remedies.remedy)
+register.filter("masked", masking.without_passwords)

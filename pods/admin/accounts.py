@@ -86,12 +86,13 @@ class AccountAdmin(Page):
         options = described(_provider(request, obj)) if may_edit else None
         names = ["options"] if options is None else [PREFIX + option.name for option in options]
         key = [*(["key_now"] if obj else []), *(["key"] if may_edit else []), "secret_ref"]
-        return [
+        fieldsets = [
             (None, {"fields": ["name", "provider", "enabled", "orphans"]}),
             ("Key", {"fields": key}),
             ("Options: an empty field stands for its default", {"fields": names}),
             *([("What the manager saw", {"fields": self.readonly_fields[1:]})] if obj else []),
         ]
+        return self.as_may_be_seen(request, obj, fieldsets)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Account | None = None) -> Any:
         """An account stays at its provider: its pods and its key are there."""

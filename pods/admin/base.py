@@ -67,7 +67,10 @@ class Page(AskedByFilters, ModelAdmin):  # type: ignore[misc]
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """The fieldsets; for who may not edit the row with the masked fields."""
-        fieldsets = super().get_fieldsets(request, obj)
+        return self.as_may_be_seen(request, obj, super().get_fieldsets(request, obj))
+
+    def as_may_be_seen(self, request: HttpRequest, obj: Any, fieldsets: Any) -> Any:
+        """The fieldsets; for who may not edit the row with the masked fields."""
         if self._may_edit(request, obj):
             return fieldsets
         return [(title, {**how, "fields": self._shown(how["fields"])}) for title, how in fieldsets]

@@ -89,6 +89,17 @@ def test_nothing_of_an_item_is_taken_for_markup_or_control(
     assert "\\x1b[2J\\u202e" in page
 
 
+@pytest.mark.fault(66)
+def test_a_password_in_an_error_is_masked(
+    fleet: Fleet, stream: redis.Redis, operator: Client
+) -> None:
+    words = "cannot reach redis://ann:hunter2@host/0"
+    die(stream, dead_error=words, dead_traceback=words, payload=words)
+    page = operator.get(page_of(fleet)).content.decode()
+    assert "cannot reach redis://***@host/0" in page
+    assert "hunter2" not in page
+
+
 def test_large_items_are_cut_off(fleet: Fleet, stream: redis.Redis, operator: Client) -> None:
     many = {f"field-{n}": "v" for n in range(FIELDS_SHOWN + 5)}
     die(stream, **{"payload": "ü" * 100_000, "dead_traceback": "t" * 100_000, **many})

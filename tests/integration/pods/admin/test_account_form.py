@@ -171,9 +171,11 @@ def test_the_key_can_be_checked_now(root: Client, rig: Rig) -> None:
 
 
 def test_a_viewer_sees_the_options_and_neither_key_field_nor_buttons(root: Client) -> None:
-    account = an_account("runpod", options={"volume_gb": 20}, sealed_secret="v1:sealed")
+    options = {"volume_gb": 20, "base_url": "https://ann:hunter2@proxy"}
+    account = an_account("runpod", options=options, sealed_secret="v1:sealed")
     page = a_user("viewer").get(page_of(account)).content.decode()
     assert "volume_gb" in page
     assert 'name="key"' not in page
     assert "v1:sealed" not in page
+    assert "hunter2" not in page
     assert 'value="check_key"' not in page
