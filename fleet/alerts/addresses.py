@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -69,8 +68,8 @@ def check(url: str) -> None:
 
     A host on a private network is refused unless settings.ALLOW_PRIVATE_WEBHOOKS is on: an editor of a
     channel must not reach hosts that only this machine can reach. Names are resolved here, and again
-    when a message is sent. `outside_alone` catches a name that resolves differently a moment later
-    (docs/decisions/address-guard.md).
+    when a message is sent. The process that sends it refuses a name that resolves differently a moment
+    later (docs/decisions/address-guard.md).
 
     Raises:
         BadAddress: the scheme, a parameter or the host is not allowed.
@@ -104,11 +103,6 @@ def check_host(host: str) -> None:
         egress.check_host(host, private_too=settings.ALLOW_PRIVATE_WEBHOOKS)
     except egress.HostRefused as exc:
         raise BadAddress(str(exc)) from exc
-
-
-def outside_alone() -> AbstractContextManager[None]:
-    """Refuse connections to private networks inside the block, unless the settings allow them."""
-    return egress.outside_alone(private_too=settings.ALLOW_PRIVATE_WEBHOOKS)
 
 
 def names_host(url: str) -> bool:

@@ -74,10 +74,12 @@ def post(
     headers = {"Content-Type": "application/x-ndjson", "User-Agent": "podfleet"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
-    with httpx.Client(timeout=TIMEOUT, headers=headers, follow_redirects=False) as http:
+    transport = egress.transport_to(url, private_too=private_too)
+    with httpx.Client(
+        timeout=TIMEOUT, headers=headers, follow_redirects=False, transport=transport
+    ) as http:
         for rows in _batches(client, stream, after, batch, follow=follow):
-            with egress.outside_alone(private_too=private_too):
-                _deliver(http, url, stream, rows, patience, private_too=private_too)
+            _deliver(http, url, stream, rows, patience, private_too=private_too)
             after = rows[-1][0].decode()
             client.hset(key, field, after)
             items, batches = items + len(rows), batches + 1
@@ -150,6 +152,8 @@ def _deliver(
 def _send(http: httpx.Client, url: str, body: bytes, key: str) -> None:
     try:
         answer = http.post(url, content=body, headers={"Idempotency-Key": key})
+    except egress.HostRefused as exc:
+        raise BadTarget(str(exc)) from exc
     except httpx.TransportError as exc:
         raise _Away(f"{type(exc).__name__}") from exc
     if answer.status_code in TRY_AGAIN:

@@ -1,12 +1,17 @@
-"""Keeps the manager from connecting to private networks when a user chose the address."""
+"""Keeps connections out of private networks where a user chose the address.
+
+Nothing here changes how the rest of the process connects.
+"""
 
 import ipaddress
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+import sys
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final
-from urllib.request import getproxies
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 # IPv6 addresses that a gateway turns into the IPv4 address in their last 32 bits: NAT64 (RFC 6052),
@@ -15,6 +20,8 @@ NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 TRANSLATED: Final = ipaddress.IPv6Network("::ffff:0:0:0/96")
 ISATAP: Final = frozenset({0x00005EFE, 0x02005EFE})
 LAST_32_BITS: Final = 2**32 - 1
+# The events of CPython that name the address of a peer (its table of audit events).
+CONNECTIONS: Final = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
 
 
 class HostRefused(ValueError):
@@ -22,39 +29,102 @@ class HostRefused(ValueError):
 
 
 class Inside(OSError):
-    """A name led to a private network at the time of the connection, although it did not before."""
+    """A connection to a private network was about to be made."""
 
 
 _look_up = socket.getaddrinfo
-_outside_alone: ContextVar[bool] = ContextVar("outside_alone", default=False)
 
 
-def _checked_look_up(*args: Any, **options: Any) -> Any:
-    found = _look_up(*args, **options)
-    if _outside_alone.get():
-        for address in _as_addresses(found):
-            if not _is_outside(address):
-                raise Inside(f"{args[0]} leads to a private network")
-    return found
+class OutsideTransport(httpx.BaseTransport):
+    """Sends requests to public addresses alone: it looks a name up, checks it, and connects to that.
 
-
-# Permanent: a library connects to the answer of its own look-up. Only a check of that look-up
-# catches a name that gives a different answer each time (DNS rebinding).
-socket.getaddrinfo = _checked_look_up
-
-
-@contextmanager
-def outside_alone(*, private_too: bool) -> Iterator[None]:
-    """Keep this thread from connecting to private networks within the block, unless `private_too`.
-
-    A refused connection fails with an OSError (`Inside`). Behind a proxy nothing is checked: the proxy
-    looks names up, and may itself be on a private network.
+    A name that gives another answer a moment later (DNS rebinding) is not asked again. TLS and the
+    server still see the name.
     """
-    token = _outside_alone.set(not private_too and not getproxies())
+
+    def __init__(self, inner: httpx.BaseTransport | None = None) -> None:
+        """`inner` makes the connections."""
+        self._inner = inner or httpx.HTTPTransport()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request to the first address of its host that accepts a connection.
+
+        Raises:
+            HostRefused: the host is on a private network, or cannot be resolved.
+        """
+        host = request.url.host
+        addresses = list(dict.fromkeys(_addresses(host)))
+        _refuse_private(host, addresses)
+        for last, address in enumerate(addresses, start=1 - len(addresses)):
+            try:
+                return self._inner.handle_request(_pinned(request, address))
+            except httpx.ConnectError:
+                if not last:
+                    raise
+        raise HostRefused(f"{host} cannot be resolved")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._inner.close()
+
+
+def _pinned(request: httpx.Request, address: Address) -> httpx.Request:
+    """The request to an address; its `Host` and the name that TLS checks stay those of the host."""
+    return httpx.Request(
+        request.method,
+        request.url.copy_with(host=str(address)),
+        headers=request.headers,
+        stream=request.stream,
+        extensions={**request.extensions, "sni_hostname": request.url.host},
+    )
+
+
+def transport_to(url: str, *, private_too: bool) -> httpx.BaseTransport | None:
+    """The transport for a URL that a user chose; None: the usual one, which a proxy may be part of.
+
+    A proxy looks names up itself, and there it must refuse private networks.
+    """
+    return None if private_too or _proxied(url) else OutsideTransport()
+
+
+def _proxied(url: str) -> bool:
+    parts, proxies = urlsplit(url), getproxies()
+    named = parts.scheme in proxies or "all" in proxies
+    return named and not proxy_bypass(parts.hostname or "")
+
+
+def stay_outside() -> None:
+    """Keep this whole process from connecting to private networks, whatever library connects.
+
+    It cannot be taken back, so it is for a process that was started for this alone. Only the proxies
+    of the environment are allowed besides public addresses.
+    """
+    allowed = {
+        address
+        for name, proxy in getproxies().items()
+        if name != "no"
+        for address in _addresses(urlsplit(proxy).hostname or proxy)
+    }
+
+    def watch(event: str, args: tuple[Any, ...]) -> None:
+        if event in CONNECTIONS and args[1] is not None:  # None: of a socket that is connected
+            _refuse_inside(args[1], allowed)
+
+    sys.addaudithook(watch)
+
+
+def _refuse_inside(where: Any, allowed: Collection[Address]) -> None:
+    """Refuse the address of a connection, unless it is a public one or one of the allowed.
+
+    Raises:
+        Inside: it is private, a name (nobody has checked where that leads), or a file.
+    """
     try:
-        yield
-    finally:
-        _outside_alone.reset(token)
+        address = ipaddress.ip_address(str(where[0]).partition("%")[0])
+    except (ValueError, TypeError, IndexError) as exc:
+        raise Inside(f"{where!r} is not the number of a public host") from exc
+    if address not in allowed and not _is_outside(address):
+        raise Inside(f"{address} is on a private network")
 
 
 def check_host(host: str, *, private_too: bool) -> None:
@@ -63,9 +133,12 @@ def check_host(host: str, *, private_too: bool) -> None:
     Raises:
         HostRefused: the host is on a private network, or cannot be resolved.
     """
-    if private_too:
-        return
-    for address in _addresses(host):
+    if not private_too:
+        _refuse_private(host, _addresses(host))
+
+
+def _refuse_private(host: str, addresses: Iterable[Address]) -> None:
+    for address in addresses:
         if not _is_outside(address):
             raise HostRefused(
                 f"{host} is on a private network; use a public host, or set "
@@ -75,7 +148,7 @@ def check_host(host: str, *, private_too: bool) -> None:
 
 def _addresses(host: str) -> Iterator[Address]:
     try:
-        found = socket.getaddrinfo(host, None, proto=socket.IPPROTO_TCP)
+        found = _look_up(host, None, proto=socket.IPPROTO_TCP)
     except (OSError, UnicodeError) as exc:
         raise HostRefused(f"{host} cannot be resolved") from exc
     yield from _as_addresses(found)

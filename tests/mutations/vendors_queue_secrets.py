@@ -286,6 +286,25 @@ VENDORS_QUEUE_SECRETS: Final = (
         tests=(EGRESS + "test_addresses_that_only_a_local_network_routes_are_refused",),
     ),
     Mutation(
+        name="alerts-stay-outside",
+        file="fleet/alerts/sender.py",
+        before="        egress.stay_outside()\n",
+        after="        pass\n",
+        tests=(
+            NOTIFY + "test_no_connection_is_made_to_a_name_that_becomes_private_after_the_check",
+        ),
+    ),
+    Mutation(
+        name="callbacks-connect-to-what-was-checked",
+        file="pods/base/egress.py",
+        before="        _refuse_private(host, addresses)\n        for last",
+        after="        for last",
+        tests=(
+            "tests/integration/fleet/results/test_posting.py"
+            "::test_no_result_goes_to_a_name_that_becomes_private_after_the_check",
+        ),
+    ),
+    Mutation(
         name="webhooks-checked-when-used",
         file="fleet/alerts/delivering.py",
         before="addresses.check(url)  # again",
@@ -294,7 +313,7 @@ VENDORS_QUEUE_SECRETS: Final = (
     ),
     Mutation(
         name="webhooks-follow-no-redirect",
-        file="fleet/alerts/delivering.py",
+        file="fleet/alerts/notifying.py",
         before="http_redirects=False",
         after="http_redirects=True",
         tests=(NOTIFY + "test_a_redirect_is_not_followed",),

@@ -1,6 +1,7 @@
 """Results are posted to a callback at least once, in order, and none is skipped."""
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from email.message import Message
@@ -13,6 +14,7 @@ from django.core.management import CommandError, call_command
 
 from fleet.results import posting
 from fleet.results.posting import BadTarget, Posted
+from pods.base import egress
 from tests.support.factories import a_fleet
 from tests.support.results import STREAM, publish
 from tests.support.webhook import Webhook
@@ -134,6 +136,24 @@ def test_a_callback_on_a_private_network_is_refused_before_any_request(
     ):
         with pytest.raises(BadTarget):
             post(client, STREAM, url)
+    assert not callback.batches
+
+
+@pytest.mark.fault(65)
+def test_no_result_goes_to_a_name_that_becomes_private_after_the_check(
+    client: redis.Redis, callback: Callback, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ALLOW_PRIVATE_WEBHOOKS = False
+    answers = iter(["93.184.216.34", "93.184.216.34", "127.0.0.1", "127.0.0.1"])
+
+    def rebinding(_host: str, port: Any, *_: Any, **__: Any) -> Any:
+        """A name server that gives another answer after the checks."""
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(answers), port or 0))]
+
+    monkeypatch.setattr(egress, "_look_up", rebinding)
+    publish(client, "a")
+    with pytest.raises(BadTarget, match=r"rebinding\.example is on a private network"):
+        post(client, STREAM, callback.url.replace("127.0.0.1", "rebinding.example"))
     assert not callback.batches
 
 
