@@ -16,6 +16,7 @@ from fleet.decision.values import Mode
 from fleet.models import Backlog, Fleet
 from fleet.tick import scheduling, wishes
 from pods.accounts import surveying
+from pods.base.clock import utcnow
 from pods.base.redis import make_consumer_group, redis_client
 from pods.models import Account
 
@@ -284,9 +285,13 @@ def _ends_archiving(fleet: Fleet, changes: Collection[str]) -> Collection[str]:
 def _write(fleet: Fleet, changes: Collection[str], *, by: str) -> None:
     """Save these fields if the version is still the one that was read. Needs a transaction."""
     claim_version(fleet)
+    written = sorted(changes)
+    if "mode" in changes and fleet.mode == Mode.RUNNING.value:
+        fleet.try_again_at = utcnow()
+        written.append("try_again_at")
     if changes:
         fleet._change_reason = f"set {', '.join(sorted(changes))} by {by}"  # type: ignore[attr-defined]
-        fleet.save(update_fields=sorted(changes))
+        fleet.save(update_fields=written)
 
 
 def claim_version(fleet: Fleet) -> None:
@@ -307,6 +312,7 @@ def claim_version(fleet: Fleet) -> None:
 def set_mode(fleet: Fleet, mode: Mode, *, by: str) -> Fleet:
     """Run, pause or stop a fleet; in force from the next tick.
 
+    To run it, also if it runs already, ends the pause after pods that failed: one is tried now.
     A fleet with a wrong value cannot run, but it can always be paused and stopped.
 
     Raises:

@@ -36,10 +36,10 @@ LONGEST_SWEEP_GAP: Final = timedelta(minutes=5)
 FIRST_LOOKS: Final = timedelta(seconds=30)
 LOOK_EVERY: Final = timedelta(seconds=2)
 COUNTED: Final = ("done", "failed", "dead")
-SEEN: Final = (
-    *("heard_since", "beat_at", *COUNTED, "done_before", "failed_before", "dead_before"),
-    *("agent_uptime_ms", "rate", "idle_since", "note"),
+FINISHED: Final = (
+    *("beat_at", *COUNTED, "done_before", "failed_before", "dead_before", "agent_uptime_ms"),
 )
+SEEN: Final = ("heard_since", *FINISHED, "rate", "idle_since", "note")
 # A heartbeat that was read twice has two slightly different times: the clocks of two hosts set them.
 SAME_BEAT: Final = timedelta(seconds=1)
 
@@ -156,7 +156,7 @@ def _act(pod: Pod, finding: Finding, seen: Sighting, capabilities: Capabilities)
         )
         return
     if finding is Finding.ABSENT:
-        _end_absent(pod, because, capabilities)
+        _end_absent(pod, because, capabilities, _at_the_end(pod, seen))
         return
     lost = finding in {Finding.STOPPED_UNASKED, Finding.MACHINE_FAILED}
     changes: dict[str, Any] = {"lost_because": because[:500]} if lost else {}
@@ -168,13 +168,29 @@ def _act(pod: Pod, finding: Finding, seen: Sighting, capabilities: Capabilities)
         because=because,
         retire_because=because[:500],
         **changes,
+        **_at_the_end(pod, seen),
     )
     dispatch.send(dispatch.TEARDOWN, pod.pk)
 
 
-def _end_absent(pod: Pod, because: str, capabilities: Capabilities) -> None:
+def _at_the_end(pod: Pod, seen: Sighting) -> dict[str, Any]:
+    """What to keep of a pod that has failed: when, what its agent said, and what it had finished.
+
+    The last sweep may have been before its first item.
+    """
+    facts: dict[str, Any] = {"failed_at": seen.at}
+    if seen.beat is not None:
+        _see(pod, seen)
+        facts |= {name: getattr(pod, name) for name in FINISHED}
+        facts["last_note"] = pod.note
+    return facts
+
+
+def _end_absent(
+    pod: Pod, because: str, capabilities: Capabilities, at_the_end: dict[str, Any]
+) -> None:
     """End a missing pod: it billed until it was first missing. If it can come back, destroy it."""
-    to, facts = LOST, dict[str, Any](lost_because=because[:500])
+    to, facts = LOST, {**at_the_end, "lost_because": because[:500]}
     if capabilities.comes_back:
         to, facts["retire_because"] = TERMINATING, because[:500]
     with transaction.atomic():

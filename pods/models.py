@@ -222,6 +222,12 @@ class Pod(models.Model):
     )
     retire_because = models.CharField(max_length=500, blank=True, default="")
     lost_because = models.CharField(max_length=500, blank=True, default="")
+    # When it was found to have failed; null: it did not, or an older version ended it.
+    failed_at = models.DateTimeField(null=True, blank=True)
+    # What its agent said last, and the end of its machine's output. Both are for people.
+    last_note = models.CharField(max_length=500, blank=True, default="", db_default="")
+    last_output = models.TextField(blank=True, default="", db_default="")
+    output_asked_at = models.DateTimeField(null=True, blank=True)  # it is asked for once
     attempts = models.PositiveIntegerField(default=0)  # of the current step
 
     # Since when sweeps can read the pod's Redis without a break; null: the last sweep could not.

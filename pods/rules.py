@@ -70,6 +70,26 @@ BROKEN_RULES: Final = frozenset(
         PodRule.STRAGGLER,
     }
 )
+# If a pod ends by one of these before it has finished an item, the next pod of its template would most
+# likely end in the same way.
+TRY_RULES: Final = frozenset(
+    {
+        PodRule.NEVER_BOOTED,
+        PodRule.AGENT_FAILED,
+        PodRule.AGENT_ENDED,
+        PodRule.MACHINE_FAILED,
+        PodRule.STOPPED_UNASKED,
+        PodRule.ABSENT,
+        PodRule.SILENT,
+        PodRule.HUNG,
+        PodRule.STRAGGLER,
+        PodRule.REFUSED,
+    }
+)
+# Of an interruptible machine these say that it was taken away, which says nothing about the template.
+TAKEN_RULES: Final = frozenset({PodRule.AGENT_ENDED, PodRule.STOPPED_UNASKED, PodRule.ABSENT})
+# The agent gave up: the work may be at fault, or the host (a driver that is too old).
+GAVE_UP_RULES: Final = frozenset({PodRule.AGENT_FAILED, PodRule.AGENT_ENDED})
 # The offer was at fault. A refused key or a lack of money says nothing about the offer.
 OFFER_RULES: Final = frozenset(
     {
@@ -81,6 +101,13 @@ OFFER_RULES: Final = frozenset(
         PodRule.DUPLICATE_MACHINE,
     }
 )
+
+# It got no machine, for whatever reason.
+NO_MACHINE_RULES: Final = OFFER_RULES | {
+    PodRule.AUTH_FAILED,
+    PodRule.QUOTA_EXCEEDED,
+    PodRule.CANNOT_CONNECT,
+}
 
 
 class ErrorKind(StrEnum):

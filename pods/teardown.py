@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Final
 
 from pods import dispatch, lifecycle
-from pods.accounts import breaker, connecting
+from pods.accounts import breaker, connecting, machine_logs
 from pods.accounts.connecting import CannotConnect, Connect
 from pods.agent.protocol import AgentState, Command
 from pods.agent_redis import fencing, heartbeats
@@ -205,6 +205,7 @@ def _terminate(pod: Pod, connect: Connect) -> None:
         if utcnow() - pod.state_since < FENCE_PATIENCE:
             _again(pod, DRAIN_STEP, str(exc))
             return
+    machine_logs.keep_last_output(pod, connect=connect)
     provider = _provider(pod, connect)
     if provider is None:
         return

@@ -15,7 +15,7 @@ from django.db.models import F, Q, QuerySet
 
 from fleet.alerts import addresses, notifying, sender
 from fleet.alerts.addresses import BadAddress
-from fleet.decision.alerts import Severity
+from fleet.decision.alert_facts import Severity
 from fleet.models import Channel, Delivery
 from pods.base import sealing
 from pods.base.clock import utcnow

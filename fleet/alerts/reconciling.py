@@ -1,19 +1,18 @@
 """Opens, refreshes and ends alerts, and makes deliveries of new ones for the channels."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from django.db import transaction
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import OuterRef, Subquery
 
 from fleet.alerts import delivering
-from fleet.decision.alerts import (
-    WINDOW,
+from fleet.decision.alert_facts import (
     AccountSeen,
     AlertFacts,
     FleetSeen,
@@ -22,19 +21,18 @@ from fleet.decision.alerts import (
     PodSeen,
     Severity,
     TickSeen,
-    alerts,
 )
+from fleet.decision.alerts import WINDOW, alerts
 from fleet.models import Alert, Balance, Channel, Delivery, Fleet, Limits, Tick
 from fleet.models.fields import hours_of
 from fleet.money import spending
 from pods import dispatch
 from pods.base.clock import utcnow
 from pods.models import Account, Orphan, Pod
-from pods.rules import PodRule
-from pods.states import TERMINATING
+from pods.rules import NO_MACHINE_RULES
+from pods.states import FAILED, TERMINATING
 
 log = structlog.get_logger(__name__)
-BOOTS_WITHIN: Final = timedelta(hours=2)
 # A balance that is older than this is ignored.
 BALANCE_WITHIN: Final = timedelta(hours=2)
 AT_ONCE: Final = 500
@@ -162,7 +160,7 @@ def gather(now: datetime) -> AlertFacts:
     pods = list(Pod.objects.billable().defer("agent", "handler_env"))
     limits = Limits.get()
     spent = spending.spent_by_fleet(now)
-    fleets = _fleets(now, spent)
+    fleets = _fleets(pods, now, spent)
     shown = {f.fleet_id for f in fleets}
     return AlertFacts(
         now=now,
@@ -193,16 +191,26 @@ def _pod(pod: Pod, now: datetime) -> PodSeen:
     )
 
 
-def _fleets(now: datetime, spent: Mapping[int, spending.Spent]) -> list[FleetSeen]:
-    last = Tick.objects.filter(fleet=OuterRef("pk")).order_by("-at").values("at")[:1]
-    fleets = list(
+def _with_last_tick() -> list[Any]:
+    last = Tick.objects.filter(fleet=OuterRef("pk")).order_by("-at")
+    return list(
         Fleet.objects.filter(archived_at=None)
         .select_related("schedule__interval")
-        .annotate(last_tick_at=Subquery(last))
+        .annotate(
+            last_tick_at=Subquery(last.values("at")[:1]),
+            last_failing=Subquery(last.values("failing")[:1]),
+            last_trouble=Subquery(last.values("trouble")[:1]),
+        )
     )
+
+
+def _fleets(
+    pods: Sequence[Pod], now: datetime, spent: Mapping[int, spending.Spent]
+) -> list[FleetSeen]:
+    fleets = _with_last_tick()
     ids = [f.pk for f in fleets]
     ticks = _ticks(ids, now)
-    missed = _boots_missed(now)
+    machines, refusals = _machines(pods, now), _refusals(now)
     nothing = spending.Spent(today=spending.NOTHING, total=spending.NOTHING)
     return [
         FleetSeen(
@@ -216,7 +224,10 @@ def _fleets(now: datetime, spent: Mapping[int, spending.Spent]) -> list[FleetSee
             last_tick_at=f.last_tick_at,
             ticks=ticks.get(f.pk, ()),
             dead=f.dead_letters,
-            boots_missed=missed.get(f.pk, 0),
+            failing=f.last_failing or 0,
+            trouble=f.last_trouble or "",
+            machines=machines[f.pk],
+            refusals=refusals.get(f.pk, ()),
             spent_today_usd=spent.get(f.pk, nothing).today,
             spent_total_usd=spent.get(f.pk, nothing).total,
             daily_budget_usd=f.daily_budget_usd,
@@ -230,9 +241,18 @@ def _ticks(fleet_ids: Sequence[int], now: datetime) -> Mapping[int, Sequence[Tic
     ticks: dict[int, list[TickSeen]] = defaultdict(list)
     rows = Tick.objects.filter(fleet__in=fleet_ids, at__gt=now - WINDOW).order_by("at")
     for row in rows.values_list(
-        "fleet_id", "at", "depth", "active", "ready", "binding", "items_per_second"
+        "fleet_id",
+        "at",
+        "depth",
+        "active",
+        "ready",
+        "binding",
+        "items_per_second",
+        "held_back",
+        "spawned",
+        "ceiling",
     ):
-        fleet_id, at, depth, active, ready, binding, rate = row
+        fleet_id, at, depth, active, ready, binding, rate, because, spawned, ceiling = row
         ticks[fleet_id].append(
             TickSeen(
                 at=at,
@@ -241,21 +261,33 @@ def _ticks(fleet_ids: Sequence[int], now: datetime) -> Mapping[int, Sequence[Tic
                 ready=ready,
                 binding=binding,
                 items_per_second=rate,
+                because=because,
+                spawned=spawned,
+                ceiling=ceiling,
             )
         )
     return ticks
 
 
-def _boots_missed(now: datetime) -> Mapping[int, int]:
-    """How many pods in a row have missed their boot deadline since the last one became ready."""
-    boots = Pod.objects.filter(
-        Q(retire_rule=PodRule.NEVER_BOOTED.value) | Q(ready_at__isnull=False),
-        requested_at__gt=now - BOOTS_WITHIN,
-    )
-    missed: dict[int, int] = defaultdict(int)
-    for fleet_id, ready_at in boots.order_by("requested_at").values_list("fleet_id", "ready_at"):
-        missed[fleet_id] = 0 if ready_at else missed[fleet_id] + 1
-    return missed
+def _machines(pods: Sequence[Pod], now: datetime) -> Mapping[int, int]:
+    """How many machines each fleet has, or got within the window."""
+    got = Pod.objects.filter(booted_at__gt=now - WINDOW).values_list("fleet", "pk")
+    have = {(p.fleet_id, p.pk) for p in pods if p.external_id is not None}
+    return Counter(fleet_id for fleet_id, _ in have | set(got))
+
+
+def _refusals(now: datetime) -> Mapping[int, Sequence[str]]:
+    """Why the newest pod of each account got no machine within the window, by fleet."""
+    failed = Pod.objects.filter(state=FAILED.value, retire_rule__in=NO_MACHINE_RULES)
+    rows = failed.filter(external_id=None, state_since__gt=now - WINDOW).order_by("state_since")
+    newest = {
+        (pod.fleet_id, pod.account_id): f"{pod.account.name}: {pod.because}"
+        for pod in rows.select_related("account").only("fleet_id", "account__name", "because")
+    }
+    by_fleet: dict[int, list[str]] = defaultdict(list)
+    for (fleet_id, _), said in newest.items():
+        by_fleet[fleet_id].append(said)
+    return by_fleet
 
 
 def _accounts(pods: Sequence[Pod], now: datetime) -> list[AccountSeen]:

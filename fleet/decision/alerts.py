@@ -1,13 +1,19 @@
 """The alert rules: they turn facts about fleets, pods and accounts into incidents. Pure."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
-from enum import StrEnum
 from itertools import pairwise
 from typing import Final
 
+from fleet.decision.alert_facts import (
+    AlertFacts,
+    Cause,
+    FleetSeen,
+    Incident,
+    Severity,
+    TickSeen,
+)
 from fleet.decision.sentence import plural
 from fleet.decision.values import Rule
 from pods.rules import CREDENTIALS_REFUSED
@@ -17,143 +23,17 @@ BUDGET_STEPS: Final = (100, 80, 50)  # percent
 # Five tries with their pauses take at least a minute. A slow vendor needs a few minutes to destroy.
 DESTROY_TRIES: Final = 5
 DESTROY_PATIENCE: Final = timedelta(minutes=5)
-BOOTS_MISSED: Final = 3
+PODS_FAILED: Final = 3
 TICKS_MISSED: Final = 3
 # A rule that says "all the time" needs ticks from nearly the whole window.
 WINDOW: Final = timedelta(minutes=10)
 WINDOW_SEEN: Final = timedelta(minutes=9)
+WINDOW_TEXT: Final = f"{WINDOW.total_seconds() / 60:.0f} min"
 GROWTH: Final = 1.1
 BALANCE_HOURS: Final = 24
 CEILINGS: Final = frozenset({Rule.MAX_HOURLY_USD, Rule.INSTALLATION_HOURLY_USD})
-
-
-class Severity(StrEnum):
-    """How urgent an alert is."""
-
-    INFO = "info"
-    WARNING = "warning"
-    CRITICAL = "critical"
-
-    @property
-    def rank(self) -> int:
-        """The order of severities: the worse, the higher."""
-        return list(Severity).index(self)
-
-
-class Cause(StrEnum):
-    """Why an alert is open."""
-
-    POD_OLD = "pod_old"
-    BUDGET_50 = "budget_50"
-    BUDGET_80 = "budget_80"
-    BUDGET_100 = "budget_100"
-    CEILING = "ceiling"
-    CIRCUIT_OPEN = "circuit_open"
-    CREDENTIALS = "credentials"
-    ORPHAN = "orphan"
-    DESTROY_FAILS = "destroy_fails"
-    BOOTS_FAIL = "boots_fail"
-    BACKLOG_GROWS = "backlog_grows"
-    DEAD_LETTERS = "dead_letters"
-    NOT_DRAINED = "not_drained"
-    NO_TICK = "no_tick"
-    BALANCE_LOW = "balance_low"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incident:
-    """One thing to announce. `(cause, subject)` identifies it; the text may change meanwhile."""
-
-    cause: Cause
-    subject: str  # "pod:7", "fleet:2", "account:1", "orphan:3", "installation"
-    severity: Severity
-    text: str
-    fleet_id: int | None = None
-    round: int = 1  # rises when the incident must be announced again
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PodSeen:
-    """A pod that may bill."""
-
-    pod_id: int
-    name: str
-    fleet_id: int
-    age: timedelta
-    hourly_usd: Decimal
-    terminating_for: timedelta | None = None  # None: it is not being destroyed
-    tries: int = 0  # of the present step
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TickSeen:
-    """What one tick saw and decided."""
-
-    at: datetime
-    depth: int | None  # None: unknown
-    active: int
-    ready: int
-    binding: str = ""  # a Rule
-    items_per_second: float | None = None  # None: the rate was not measured, or cannot be
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FleetSeen:
-    """A fleet, and its ticks of the last WINDOW, oldest first."""
-
-    fleet_id: int
-    name: str
-    alert_after: timedelta
-    period: timedelta
-    scheduled: bool  # whether beat should tick it at all
-    age: timedelta
-    max_instances: int
-    last_tick_at: datetime | None = None
-    ticks: Sequence[TickSeen] = ()
-    dead: int = 0  # dead letters that nobody has put back or deleted
-    boots_missed: int = 0  # in a row
-    spent_today_usd: Decimal = Decimal(0)
-    spent_total_usd: Decimal = Decimal(0)
-    daily_budget_usd: Decimal | None = None
-    total_budget_usd: Decimal | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountSeen:
-    """An account at a provider."""
-
-    account_id: int
-    name: str
-    open_until: datetime | None = None
-    failures: int = 0
-    last_error: str = ""  # for people
-    last_error_kind: str = ""  # an ErrorKind
-    balance_usd: Decimal | None = None  # None: unknown, which is not zero
-    hourly_usd: Decimal = Decimal(0)  # of all its machines that may bill
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrphanSeen:
-    """A machine of ours without a row."""
-
-    orphan_id: int
-    name: str
-    account: str
-    hourly_usd: Decimal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlertFacts:
-    """Everything that the rules read."""
-
-    now: datetime
-    fleets: Sequence[FleetSeen] = ()
-    pods: Sequence[PodSeen] = ()
-    accounts: Sequence[AccountSeen] = ()
-    orphans: Sequence[OrphanSeen] = ()
-    installation_budget_usd: Decimal | None = None
-    archived_today_usd: Decimal = Decimal(0)  # spent today by fleets that are archived by now
+# An operator asked for it, and every page shows the mode.
+ASKED_FOR: Final = frozenset({Rule.PAUSED, Rule.STOP_ALL})
 
 
 AlertRule = Callable[[AlertFacts], Iterator[Incident]]
@@ -217,14 +97,14 @@ def _budget(
 
 
 def ceilings(facts: AlertFacts) -> Iterator[Incident]:
-    """The last tick wanted more pods than a ceiling pays for."""
+    """In the last tick a ceiling paid for fewer pods than the backlog needs, whatever bound it."""
     for fleet in facts.fleets:
-        if fleet.ticks and fleet.ticks[-1].binding in CEILINGS:
+        if fleet.ticks and fleet.ticks[-1].ceiling:
             yield _of_fleet(
                 fleet,
                 Cause.CEILING,
                 Severity.WARNING,
-                f"{fleet.ticks[-1].binding} holds back pods that the backlog needs",
+                "a ceiling in USD per hour holds back pods that the backlog needs",
             )
 
 
@@ -295,23 +175,61 @@ def destroys(facts: AlertFacts) -> Iterator[Incident]:
         )
 
 
-def boots(facts: AlertFacts) -> Iterator[Incident]:
-    """Several pods in a row missed their boot deadline."""
+def failing_pods(facts: AlertFacts) -> Iterator[Incident]:
+    """Several pods of the fleet's template in a row failed before they finished an item."""
     for fleet in facts.fleets:
-        if fleet.boots_missed >= BOOTS_MISSED:
-            yield _of_fleet(
-                fleet,
-                Cause.BOOTS_FAIL,
-                Severity.CRITICAL,
-                f"{fleet.boots_missed} pods in a row have not booted in time",
-            )
+        if fleet.failing >= PODS_FAILED:
+            text = f"the last {fleet.failing} pods failed before finishing an item"
+            yield _of_fleet(fleet, Cause.BOOTS_FAIL, Severity.CRITICAL, fleet.trouble or text)
+
+
+def no_pods(facts: AlertFacts) -> Iterator[Incident]:
+    """Items wait, and for the whole window the fleet got no machine, or no further one."""
+    for fleet in facts.fleets:
+        ticks = fleet.ticks
+        if not _whole_window(ticks, facts) or not all(t.depth for t in ticks):
+            continue
+        last = ticks[-1]
+        why = "; ".join(fleet.refusals) or last.because or "no reason is known"
+        waits = f"{plural(last.depth or 0, 'item')} waiting for {WINDOW_TEXT}"
+        if _gets_none(fleet):
+            text = f"{waits}, and no pod has a machine: {why}"
+            yield _of_fleet(fleet, Cause.NO_PODS, Severity.CRITICAL, text)
+        elif all(t.binding == Rule.NO_OFFERS and not t.spawned for t in ticks):
+            text = f"{waits}, and no further pod can be rented: {why}"
+            yield _of_fleet(fleet, Cause.NO_PODS, Severity.WARNING, text)
+
+
+def _gets_none(fleet: FleetSeen) -> bool:
+    """Whether it wants pods and has no machine, although nobody asked for that.
+
+    Pods that fail one after another have an alert of their own.
+    """
+    if fleet.machines or fleet.failing >= PODS_FAILED:
+        return False
+    return all(
+        not t.ready and t.binding not in ASKED_FOR and (t.binding or t.spawned) for t in fleet.ticks
+    )
+
+
+def unknown_backlogs(facts: AlertFacts) -> Iterator[Incident]:
+    """For the whole window nobody knows whether items wait, so no pod starts."""
+    for fleet in facts.fleets:
+        ticks = fleet.ticks
+        if _whole_window(ticks, facts) and all(t.depth is None for t in ticks):
+            text = f"the backlog has been unknown for {WINDOW_TEXT}: {ticks[-1].because}"
+            yield _of_fleet(fleet, Cause.BACKLOG_UNKNOWN, Severity.CRITICAL, text)
+
+
+def _whole_window(ticks: Sequence[TickSeen], facts: AlertFacts) -> bool:
+    return bool(ticks) and facts.now - ticks[0].at >= WINDOW_SEEN
 
 
 def backlogs(facts: AlertFacts) -> Iterator[Incident]:
     """A backlog grows although all pods run, or does not shrink although pods are ready."""
     for fleet in facts.fleets:
         ticks = fleet.ticks
-        if not ticks or facts.now - ticks[0].at < WINDOW_SEEN:
+        if not _whole_window(ticks, facts):
             continue
         first, last = ticks[0].depth, ticks[-1].depth
         at_max = all(t.active >= fleet.max_instances for t in ticks)
@@ -329,7 +247,7 @@ def backlogs(facts: AlertFacts) -> Iterator[Incident]:
                 Cause.NOT_DRAINED,
                 Severity.CRITICAL,
                 f"items wait, and {plural(ticks[-1].ready, 'ready pod')} finished none for "
-                f"{WINDOW.total_seconds() / 60:.0f} min",
+                f"{WINDOW_TEXT}",
             )
 
 
@@ -384,7 +302,9 @@ RULES: Final[Sequence[AlertRule]] = (
     balances,
     orphans,
     destroys,
-    boots,
+    failing_pods,
+    no_pods,
+    unknown_backlogs,
     backlogs,
     dead_letters,
     late_ticks,

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
+from fleet.decision.brakes import trouble
 from fleet.decision.estimates import pods_for
 from fleet.decision.guardrails import GUARDRAILS, Bound
 from fleet.decision.sentence import hours_text, plural, seconds_text, sentence
@@ -59,6 +60,8 @@ def decide(seen: Snapshot, policy: Policy) -> Decision:
         resume=tuple(again),
         retire=tuple(retire),
         binding=binding,
+        holding=tuple(r for r, b in bounds if b.at_most < min(wished, policy.max_instances)),
+        trouble=trouble(seen) if wished else "",
     )
     return replace(decision, sentence=sentence(decision))
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from itertools import accumulate
 from typing import Final
 
+from fleet.decision.brakes import trouble
 from fleet.decision.estimates import time_left
 from fleet.decision.sentence import plural, seconds_text
 from fleet.decision.values import Mode, Policy, Rule, Snapshot, Start
@@ -234,6 +235,14 @@ def canary(seen: Snapshot, _policy: Policy, _starts: Starts) -> Bound | None:
     )
 
 
+def brake(seen: Snapshot, _policy: Policy, _starts: Starts) -> Bound | None:
+    """After a failure one pod of the template is tried at a time, each after a longer pause."""
+    if seen.failing is None:
+        return None
+    tried = seen.failing.until > seen.now or any(p.trial for p in seen.active)
+    return Bound(at_most=len(seen.active) + (0 if tried else 1), because=trouble(seen))
+
+
 def worth_booting(seen: Snapshot, _policy: Policy, _starts: Starts) -> Bound | None:
     """Near the end of a backlog no pod starts that would work for less time than it boots."""
     ready = sum(p.state is READY for p in seen.pods)
@@ -268,6 +277,7 @@ GUARDRAILS: Final[Sequence[tuple[Rule, Guardrail]]] = (
     (Rule.TOTAL_BUDGET_USD, total_budget_usd),
     (Rule.INSTALLATION_DAILY_BUDGET, installation_daily_budget),
     (Rule.CANARY, canary),
+    (Rule.BRAKE, brake),
     (Rule.WORTH_BOOTING, worth_booting),
     (Rule.NO_OFFERS, no_offers),
     (Rule.SPAWN_PER_TICK, spawn_per_tick),

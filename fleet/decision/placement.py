@@ -16,8 +16,11 @@ from pods.price import usd_per_million
 Kind = tuple[str, int]  # GPU type and count: the speed of a pod depends on them
 
 # An offer is avoided for one half-life after one failure, for two after two at once, for three after
-# four. So one failure is soon forgotten, since stock comes back in minutes, and many are not.
+# four. A refusal is soon forgotten, since stock comes back in minutes. A bad machine is not: a boot
+# takes up to its deadline to fail again, and each burst would begin with the same host.
 HALF_LIFE: Final = timedelta(minutes=5)
+BOOTS_REMEMBERED: Final = 4  # boot deadlines; the half-life of a bad machine
+BOOT_DEADLINE: Final = timedelta(minutes=15)  # the least that counts
 AVOIDED_FROM: Final = 0.5
 # If an offer stands for many machines, one bad machine says little; after two, other offers go first.
 ONE_OF_MANY: Final = 0.49
@@ -25,6 +28,7 @@ ONE_OF_MANY: Final = 0.49
 LOSSES: Final = 2
 LOSS_WINDOW: Final = timedelta(hours=1)
 REMEMBERED: Final = timedelta(hours=2)
+BROKEN_REMEMBERED: Final = timedelta(hours=24)
 
 # The share of the pods that may run on GPUs whose speed for this fleet is not known: one in five, which
 # a fleet can lose without being late. Such a pod does not start if, at the median of the measured
@@ -41,6 +45,7 @@ class Trouble(StrEnum):
         "broken"  # the machine was useless: it never booted, hung, went silent or was very slow
     )
     LOST = "lost"  # preempted or outbid
+    GAVE_UP = "its agent gave up"  # the work may be at fault, or the host's driver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +57,21 @@ class Failure:
     key: str
     ago: timedelta
     host: str = ""
+    boot_deadline: timedelta = BOOT_DEADLINE  # of that pod
+
+    @property
+    def half_life(self) -> timedelta:
+        """After which time it counts half as much."""
+        if self.trouble in {Trouble.REFUSED, Trouble.LOST}:
+            return HALF_LIFE
+        return BOOTS_REMEMBERED * max(self.boot_deadline, BOOT_DEADLINE)
+
+    @property
+    def remembered(self) -> timedelta:
+        """After which time it does not count."""
+        if self.trouble in {Trouble.REFUSED, Trouble.LOST}:
+            return REMEMBERED
+        return max(BROKEN_REMEMBERED, 4 * self.half_life)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +104,7 @@ class Weighed:
     measured: bool
     refused: str = ""  # "": it can be rented
     doubtful: bool = False  # others go first
+    broken_for: timedelta | None = None  # since its host's last bad machine; None: not so refused
 
     @property
     def cost(self) -> Decimal:
@@ -145,20 +166,32 @@ def avoided(offer: OfferFacts, failures: Iterable[Failure]) -> str:
     return f"{newest.trouble.value} {seconds_text(newest.ago)} ago"
 
 
+def _broken_for(offer: OfferFacts, failures: Iterable[Failure]) -> timedelta | None:
+    """Since when its host has had no bad machine, if only that can be held against the offer."""
+    on_host = [f for f in failures if f.trouble is Trouble.BROKEN and _there(f, offer)]
+    others = [f for f in failures if f not in on_host]
+    if not on_host or avoided(offer, others):
+        return None
+    newest = min(on_host, key=lambda f: f.ago)
+    return newest.ago if newest.ago >= newest.boot_deadline else None
+
+
+def _there(failure: Failure, offer: OfferFacts) -> bool:
+    """Whether it was on the offer, or on its host."""
+    its_own = (failure.account_id, failure.key) == (offer.account_id, offer.key)
+    return its_own or (bool(offer.host) and failure.host == offer.host)
+
+
 def doubtful(offer: OfferFacts, failures: Iterable[Failure]) -> bool:
-    """Whether an offer that stands for many machines gave bad ones lately; others go first then."""
-    if offer.host:
-        return False
-    bad = sum(
-        _weight(f) * ONE_OF_MANY
-        for f in failures
-        if f.trouble is Trouble.BROKEN and (f.account_id, f.key) == (offer.account_id, offer.key)
-    )
+    """Whether others go first: its agents gave up lately, or of its many machines some were bad."""
+    share = 1.0 if offer.host else ONE_OF_MANY
+    counted = {Trouble.GAVE_UP} if offer.host else {Trouble.GAVE_UP, Trouble.BROKEN}
+    bad = sum(_weight(f) * share for f in failures if f.trouble in counted and _there(f, offer))
     return bad >= AVOIDED_FROM
 
 
 def _weight(failure: Failure) -> float:
-    return 0.5 ** (failure.ago / HALF_LIFE) if failure.ago < REMEMBERED else 0.0
+    return 0.5 ** (failure.ago / failure.half_life) if failure.ago < failure.remembered else 0.0
 
 
 def weigh(
@@ -178,13 +211,16 @@ def _weighed(offer: OfferFacts, known: Experience) -> Weighed:
     kind = kind_of(offer)
     cost = usd_per_million(offer.hourly_usd, known.speed(kind))
     why = avoided(offer, known.failures)
-    if not why and _canary(kind, known) and (known.running or {}).get(kind):
+    tried = _canary(kind, known) and (known.running or {}).get(kind)
+    broken_for = _broken_for(offer, known.failures) if why and not tried else None
+    if not why and tried:
         why = f"the first pod on {offer.gpu_type} has not acknowledged an item yet"
     return Weighed(
         offer=replace(offer, million_items_usd=cost),
         measured=kind in known.speeds,
         refused=why,
         doubtful=doubtful(offer, known.failures),
+        broken_for=broken_for,
     )
 
 
@@ -203,9 +239,11 @@ def rank(
     """The offers to rent, the best first, each as often as it may be rented; at most `room`.
 
     An offer without a host stands for many machines, an offer with a host for one machine. A kind
-    of GPU that has not acknowledged an item yet gets one pod.
+    of GPU that has not acknowledged an item yet gets one pod. If all hosts had bad machines, the one
+    whose last was the longest ago gets one pod.
     """
-    free = [w for w in weigh(offers, wanted, known) if not w.refused]
+    weighed = weigh(offers, wanted, known)
+    free = [w for w in weighed if not w.refused] or _second_chance(weighed)
     measured = [w for w in free if w.measured]
     trials = _trials(free, measured, known, room=room) if measured else []
     order = [*trials, *measured] if measured else free
@@ -223,6 +261,11 @@ def rank(
         if len(ranked) >= room:
             break
     return tuple(ranked[:room])
+
+
+def _second_chance(weighed: Sequence[Weighed]) -> list[Weighed]:
+    waited = [(w.broken_for, w) for w in weighed if w.broken_for is not None]
+    return [max(waited, key=lambda pair: pair[0])[1]] if waited else []
 
 
 def _trials(

@@ -28,6 +28,8 @@ def sentence(decision: Decision) -> str:
     if decision.binding:
         binding = next(s for s in decision.steps if s.rule is decision.binding)
         parts.append(f"limited to {binding.after} because {binding.because}")
+    if decision.trouble and decision.binding is not Rule.BRAKE:
+        parts.append(decision.trouble)
     return "; ".join(parts)
 
 

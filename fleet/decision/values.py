@@ -39,6 +39,8 @@ class PodFacts:
     stopped_hourly_usd: Decimal = Decimal(0)  # the rent of its disk
     stopped_for: timedelta | None = None  # None: it is not stopped
     million_items_usd: Decimal | None = None  # what a stopped pod's items would cost
+    # It has the fleet's present template and has not finished an item: nobody knows yet if it works.
+    trial: bool = False
 
     @property
     def bills_usd(self) -> Decimal:
@@ -134,6 +136,16 @@ class Elsewhere:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Failing:
+    """The newest pods of the fleet's present template failed before they finished an item."""
+
+    count: int  # pods in a row
+    at: datetime  # when the newest one was found to have failed
+    because: str  # why, for people
+    until: datetime  # no further pod starts before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """All facts that one decision uses."""
 
@@ -158,6 +170,7 @@ class Snapshot:
     # For how long every tick has seen items that no pod had taken; None: no such items.
     waiting_for: timedelta | None = None
     elsewhere: Elsewhere = Elsewhere()
+    failing: Failing | None = None  # None: the newest pod works, or none has failed
 
     @property
     def active(self) -> Sequence[PodFacts]:
@@ -226,6 +239,7 @@ class Rule(StrEnum):
     TOTAL_BUDGET_USD = "total_budget_usd"
     INSTALLATION_DAILY_BUDGET = "installation_daily_budget"
     CANARY = "canary"
+    BRAKE = "brake"
     WORTH_BOOTING = "worth_booting"
     NO_OFFERS = "no_offers"
     SPAWN_PER_TICK = "spawn_per_tick"
@@ -295,4 +309,12 @@ class Decision:
     resume: Sequence[ResumePod] = ()
     retire: Sequence[Retire] = ()
     binding: Rule | None = None  # the last rule that lowered the target below the wish
+    # Every guardrail that alone would keep the pods below the wish and below `max_instances`.
+    holding: Sequence[Rule] = ()
+    trouble: str = ""  # what fails again and again, for people; "": nothing does
     sentence: str = ""
+
+    @property
+    def because(self) -> str:
+        """Why there are not more pods, as the binding rule says; "": there are enough."""
+        return next((s.because for s in self.steps if s.rule is self.binding), "")

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from django.db import models
 
-from fleet.decision.alerts import Cause, Severity
+from fleet.decision.alert_facts import Cause, Severity
 
 SEVERITIES = [(s.value, s.value) for s in Severity]
 CAUSES = [(c.value, c.value.replace("_", " ")) for c in Cause]

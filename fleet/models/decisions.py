@@ -40,6 +40,12 @@ class Tick(models.Model):
     spent_today_usd = models.DecimalField(max_digits=14, decimal_places=6, default=Decimal(0))
     binding = models.CharField("binding rule", max_length=40, blank=True, default="")
     sentence = models.CharField(max_length=600)
+    # What the binding rule says; if the backlog is unknown, why.
+    held_back = models.CharField(max_length=600, blank=True, default="", db_default="")
+    # What fails again and again: how many pods in a row, and why; and whether a ceiling holds back pods.
+    failing = models.PositiveIntegerField(default=0, db_default=0)
+    trouble = models.CharField(max_length=600, blank=True, default="", db_default="")
+    ceiling = models.BooleanField(default=False, db_default=False)
     steps = models.JSONField(default=list)
     snapshot = models.JSONField(default=dict)  # decide() can replay it
     milliseconds = models.PositiveIntegerField(default=0)

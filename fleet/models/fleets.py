@@ -200,6 +200,8 @@ class Fleet(models.Model):
 
     # The hash of the template that has acknowledged an item. Other templates get one pod first.
     proven_template = models.CharField(max_length=64, blank=True, default="", editable=False)
+    # When an operator last asked to try again: it ends the pause after pods that failed.
+    try_again_at = models.DateTimeField(null=True, blank=True, editable=False)
     # The task by which beat ticks the fleet. Its interval is the one place that holds the period.
     schedule = models.OneToOneField(
         "django_celery_beat.PeriodicTask",
@@ -217,7 +219,13 @@ class Fleet(models.Model):
     archive_when_empty = models.BooleanField(default=False, db_default=False, editable=False)
 
     history = HistoricalRecords(
-        excluded_fields=["proven_template", "version", "schedule", "dead_letters"],
+        excluded_fields=[
+            "proven_template",
+            "try_again_at",
+            "version",
+            "schedule",
+            "dead_letters",
+        ],
         # It names every changed field and the operator, which takes more than 100 characters.
         history_change_reason_field=models.TextField(null=True),
     )

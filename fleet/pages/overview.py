@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
 
-from fleet.decision.alerts import Severity
+from fleet.decision.alert_facts import Severity
 from fleet.decision.estimates import time_left
 from fleet.decision.values import Mode
 from fleet.models import Alert, Fleet, Limits, Sample, Tick
@@ -56,6 +56,7 @@ class FleetCard:
     spent_today_usd: Decimal
     daily_budget_usd: Decimal | None
     sentence: str
+    trouble: str  # what fails again and again; "": nothing does
     decided_at: datetime | None
     late: bool
 
@@ -220,6 +221,7 @@ def _card(
         spent_today_usd=_spent_today(tick, hourly, now),
         daily_budget_usd=fleet.daily_budget_usd,
         sentence=tick.sentence if tick else "no decision yet",
+        trouble=tick.trouble if tick else "",
         decided_at=tick.at if tick else None,
         late=fleet.archived_at is None
         and now - (tick.at if tick else fleet.created_at) > LATE_AFTER * fleet.tick_period,

@@ -6,7 +6,7 @@ from typing import Final
 
 from django.urls import reverse
 
-from fleet.decision.alerts import Cause
+from fleet.decision.alert_facts import Cause
 from fleet.models import Alert
 
 # The page of what an alert is about, by the first word of its subject, and the words of its link.

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from fleet.decision.brakes import trouble
 from fleet.decision.estimates import time_left
 from fleet.decision.values import PodFacts
 from fleet.models import Fleet, Tick
@@ -51,6 +52,7 @@ class FleetStatus:
     max_hourly_usd: Decimal | None
     spent_today_usd: Decimal
     spent_total_usd: Decimal
+    trouble: str  # what fails again and again; "": nothing does
     last_decision: str
 
     @property
@@ -79,6 +81,7 @@ class FleetStatus:
             "max_hourly_usd": None if self.max_hourly_usd is None else str(self.max_hourly_usd),
             "spent_today_usd": str(self.spent_today_usd),
             "spent_total_usd": str(self.spent_total_usd),
+            "trouble": self.trouble,
             "last_decision": self.last_decision,
             "pods": [
                 {
@@ -122,6 +125,7 @@ def status_of(fleet: Fleet) -> FleetStatus:
         max_hourly_usd=fleet.max_hourly_usd,
         spent_today_usd=seen.spent_today_usd,
         spent_total_usd=seen.spent_total_usd,
+        trouble="" if seen.depth == 0 else trouble(seen),
         last_decision=tick.sentence if tick else "no decision yet",
     )
 

@@ -34,7 +34,8 @@ def render(status: FleetStatus, *, total: int | None = None) -> RenderableType:
             f"ETA {words.duration(status.eta)}",
         )
         parts.append(line)
-    parts += [_pods(status), Text(status.last_decision, style="italic")]
+    style = "bold red" if status.trouble else "italic"
+    parts += [_pods(status), Text(status.last_decision, style=style)]
     return Group(*parts)
 
 

@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from fleet.decision.alerts import Severity
+from fleet.decision.alert_facts import Severity
 from fleet.decision.values import Mode
 
 

@@ -1,7 +1,7 @@
 """Gathers the facts for one decision: rows, one probe, one read of the heartbeats."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from statistics import median
@@ -26,6 +26,7 @@ from fleet.decision.values import (
 from fleet.models import Fleet, IdleAction, Limits, Tick
 from fleet.models.fields import hours_of
 from fleet.money import spending
+from fleet.tick.failing import failing_of
 from fleet.tick.market import Supply, experience, offers_for
 from fleet.tick.requesting import template_hash
 from pods import health
@@ -71,8 +72,7 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
     known = experience(fleet, now, pods, working)
     supply = offers_for(fleet, now, known)
     orphans, orphans_usd = _count(Orphan.objects.filter(fleet_id=fleet.pk))
-    spent = spending.spent(now, fleet_id=fleet.pk)
-    ticks = _last_ticks(fleet, now)
+    spent, ticks = spending.spent(now, fleet_id=fleet.pk), _last_ticks(fleet, now)
     facts = [_pod_facts(p, beats.get(p.pk), plain.get(p.pk), known, now) for p in pods]
     seen = Snapshot(
         now=now,
@@ -80,7 +80,7 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
         pending=0 if depth is None else depth.pending,
         depth_estimated=depth is not None and depth.estimated,
         unknown_because=unknown_because,
-        pods=tuple(facts),
+        pods=_with_trials(fleet, facts, pods, working),
         orphans=orphans,
         orphans_hourly_usd=orphans_usd,
         offers=supply.offers,
@@ -93,6 +93,7 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
         may_end_ill=health.may_end_ill(fleet.pk, peers=_peers(pods)),
         waiting_for=_waiting_for(depth, ticks, now),
         elsewhere=elsewhere(fleet, limits, now),
+        failing=failing_of(fleet, working),
     )
     return Gathered(
         seen=seen,
@@ -197,6 +198,15 @@ def _working(beats: dict[int, Beat], plain: dict[int, Consumer]) -> set[int]:
     """The pods that have acknowledged an item."""
     finished = {pk for pk, c in plain.items() if c.idle is not None and not c.pending}
     return finished | {pk for pk, beat in beats.items() if beat.said.done}
+
+
+def _with_trials(
+    fleet: Fleet, facts: Sequence[PodFacts], pods: Sequence[Pod], working: set[int]
+) -> tuple[PodFacts, ...]:
+    """The facts, with a mark on pods of the present template that have not finished an item yet."""
+    wanted = template_hash(fleet)
+    tried = {p.pk for p in pods if p.template_hash == wanted and not p.done and p.pk not in working}
+    return tuple(replace(f, trial=True) if f.pod_id in tried else f for f in facts)
 
 
 def _rate(facts: Sequence[PodFacts]) -> float | None:

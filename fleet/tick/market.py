@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from django.db.models import F, FloatField, Q, Sum
 
-from fleet.decision import placement
+from fleet.decision import placement, unfit
 from fleet.decision.placement import Experience, Failure, Kind, Trouble, Weighed
 from fleet.decision.sentence import plural
 from fleet.decision.values import AccountLack, Lack, OfferFacts, Wanted
@@ -21,12 +21,13 @@ from pods.base import words
 from pods.catalogue import gpus
 from pods.models import Account, Pod
 from pods.providers.base import Offer
-from pods.rules import BROKEN_RULES, LOST_RULES, OFFER_RULES
+from pods.rules import BROKEN_RULES, GAVE_UP_RULES, LOST_RULES, OFFER_RULES, TAKEN_RULES
 from pods.states import ACTIVE, FAILED, LOST, TERMINATED, TERMINATING
 
 # Older speeds most likely belong to another model or image.
 MEASURED_WITHIN: Final = timedelta(days=30)
 FAILURES_READ: Final = 500
+LONGEST_REMEMBERED: Final = timedelta(days=3)  # each failure says itself for how long it counts
 MICRO: Final = Decimal("0.000001")  # USD/hour; the precision of the columns
 
 
@@ -68,7 +69,7 @@ def offers_for(fleet: Fleet, now: datetime, known: Experience) -> Supply:
         return Supply(offers=ranked)
     weighed = placement.weigh(offers, wish, known)
     by_id = {one.account.pk: one for one in listed}
-    lacks = [_lack(a, by_id.get(a.pk), weighed, now) for a in accounts]
+    lacks = [_lack(a, by_id.get(a.pk), weighed, wish, now) for a in accounts]
     because = "; ".join(f"{lack.account}: {lack.because}" for lack in lacks)
     return Supply(because=because, lacks=tuple(lacks))
 
@@ -145,14 +146,22 @@ def _rented_since(surveys: Sequence[Surveyed]) -> dict[tuple[int, str], list[dat
 
 
 def _lack(
-    account: Account, listed: _Listed | None, weighed: Sequence[Weighed], now: datetime
+    account: Account,
+    listed: _Listed | None,
+    weighed: Sequence[Weighed],
+    wish: Wanted,
+    now: datetime,
 ) -> AccountLack:
-    lack, because = _why_none(account, listed, weighed, now)
+    lack, because = _why_none(account, listed, weighed, wish, now)
     return AccountLack(account_id=account.pk, account=account.name, lack=lack, because=because)
 
 
 def _why_none(
-    account: Account, listed: _Listed | None, weighed: Sequence[Weighed], now: datetime
+    account: Account,
+    listed: _Listed | None,
+    weighed: Sequence[Weighed],
+    wish: Wanted,
+    now: datetime,
 ) -> tuple[Lack, str]:
     """Why this account gives the fleet no offer now."""
     if not account.enabled:
@@ -174,11 +183,12 @@ def _why_none(
     if fitting:
         offers = plural(len(fitting), "fitting offer")
         return Lack.AVOIDED, f"{offers} avoided for now (the best one: {fitting[0].refused})"
-    return Lack.NONE_FITS, _none_fits(listed)
+    return Lack.NONE_FITS, _none_fits(listed, wish)
 
 
-def _none_fits(listed: _Listed) -> str:
-    seen = f"none of its {plural(len(listed.free), 'offer')} fits the fleet's offer_query"
+def _none_fits(listed: _Listed, wish: Wanted) -> str:
+    words = unfit.why_unfit(listed.free, wish)
+    seen = f"none of its {plural(len(listed.free), 'offer')} fits the fleet's offer_query ({words})"
     partial = listed.surveys[0].partial
     return f"{seen} (not all were read: {partial})" if partial else seen
 
@@ -192,7 +202,7 @@ def experience(
         speeds=speeds,
         proven=proven | {_kind(p) for p in pods if p.pk in working},
         running=Counter(_kind(p) for p in pods if p.status in ACTIVE),
-        failures=_failures(now),
+        failures=_failures(fleet, now),
     )
 
 
@@ -218,21 +228,21 @@ def _measured(fleet: Fleet, now: datetime) -> tuple[dict[Kind, float], frozenset
     return {kind: squares / rates for kind, (squares, rates) in sums.items()}, frozenset(proven)
 
 
-def _failures(now: datetime) -> tuple[Failure, ...]:
-    """The pods of all fleets that failed lately: a bad host is bad for every fleet. One query."""
+def _failures(fleet: Fleet, now: datetime) -> tuple[Failure, ...]:
+    """The pods of all fleets that failed lately: a bad host is bad for every fleet. Two queries.
+
+    Refusals are many and soon forgotten; they must not crowd out the bad hosts. An agent that gave up
+    says something about its host for its own fleet alone: another has another handler.
+    """
     refused = Q(state=FAILED.value, asked_at__isnull=False, retire_rule__in=OFFER_RULES)
-    ended = Q(
-        state__in=[TERMINATED.value, TERMINATING.value],
-        retire_rule__in=BROKEN_RULES | LOST_RULES,
-    )
-    rows = (
-        Pod.objects.filter(state_since__gt=now - placement.REMEMBERED)
-        .filter(refused | Q(state=LOST.value) | ended)
-        .order_by("-state_since")
-        .values_list(
-            "state", "retire_rule", "interruptible", "account_id", "offer_key", "host", "state_since"
-        )[:FAILURES_READ]
-    )  # fmt: skip
+    gone = [TERMINATED.value, TERMINATING.value]
+    broken = Q(state__in=gone, retire_rule__in=BROKEN_RULES | LOST_RULES)
+    gave_up = Q(state__in=gone, retire_rule__in=GAVE_UP_RULES, fleet=fleet, done=0)
+    ended = Q(state=LOST.value) | broken | gave_up
+    rows = [
+        *_newest(refused, since=now - placement.REMEMBERED),
+        *_newest(ended, since=now - LONGEST_REMEMBERED),
+    ]
     return tuple(
         Failure(
             trouble=_trouble(state, rule, interruptible=interruptible),
@@ -240,14 +250,25 @@ def _failures(now: datetime) -> tuple[Failure, ...]:
             key=key,
             host=host,
             ago=max(now - since, timedelta(0)),
+            boot_deadline=timedelta(seconds=boot),
         )
-        for state, rule, interruptible, account_id, key, host, since in rows
+        for state, rule, interruptible, account_id, key, host, since, boot in rows
     )
+
+
+def _newest(which: Q, *, since: datetime) -> Iterable[tuple[Any, ...]]:
+    rows = Pod.objects.filter(which, state_since__gt=since).order_by("-state_since")
+    return rows.values_list(
+        "state", "retire_rule", "interruptible", "account_id", "offer_key", "host", "state_since",
+        "boot_seconds",
+    )[:FAILURES_READ]  # fmt: skip
 
 
 def _trouble(state: str, rule: str, *, interruptible: bool) -> Trouble:
     if state == FAILED.value:
         return Trouble.REFUSED
+    if rule in GAVE_UP_RULES:
+        return Trouble.LOST if interruptible and rule in TAKEN_RULES else Trouble.GAVE_UP
     return Trouble.LOST if interruptible and rule not in BROKEN_RULES else Trouble.BROKEN
 
 

@@ -5,14 +5,15 @@ import socket
 import time
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from django.db import transaction
 from django.db.models import F, Q
 
+from fleet.decision.alerts import CEILINGS
 from fleet.decision.decide import decide
-from fleet.decision.values import Caps, Decision
+from fleet.decision.values import Caps, Decision, Snapshot
 from fleet.models import Fleet, Lease, Limits, Sample, Tick
 from fleet.retention import grain_of
 from fleet.tick import archiving, gathering, requesting
@@ -130,6 +131,7 @@ def _write(fleet: Fleet, token: int, gathered: Gathered, decision: Decision, beg
             spent_today_usd=seen.spent_today_usd,
             binding=decision.binding or "",
             sentence=decision.sentence[:LONGEST_SENTENCE],
+            **_what_holds(seen, decision),
             steps=[asdict(step) for step in decision.steps],
             snapshot=recorded(seen),
             milliseconds=int((time.monotonic() - began) * 1000),
@@ -139,6 +141,18 @@ def _write(fleet: Fleet, token: int, gathered: Gathered, decision: Decision, beg
         for again in decision.resume:
             pod = gathered.pods[again.pod_id]
             resuming.begin_resume(pod, by="tick", because=again.because)
+
+
+def _what_holds(seen: Snapshot, decision: Decision) -> dict[str, Any]:
+    """Why there are not more pods, in the columns that pages and alerts read."""
+    unknown = decision.depth is None
+    held_back = decision.steps[0].because if unknown else decision.because
+    return {
+        "held_back": held_back[:LONGEST_SENTENCE],
+        "failing": seen.failing.count if seen.failing else 0,
+        "trouble": decision.trouble[:LONGEST_SENTENCE],
+        "ceiling": not CEILINGS.isdisjoint(decision.holding),
+    }
 
 
 def _still_asked_for(fleet: Fleet, gathered: Gathered) -> None:

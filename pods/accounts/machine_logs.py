@@ -3,12 +3,22 @@
 import re
 from typing import Final
 
+import structlog
+
 from pods.accounts import connecting
-from pods.accounts.connecting import Connect
+from pods.accounts.connecting import CannotConnect, Connect
+from pods.base.clock import utcnow
 from pods.masking import without_passwords
 from pods.models import Pod
+from pods.providers.errors import ProviderError
+from pods.providers.wire import cleaned, secrets_in
+from pods.rules import TAKEN_RULES, PodRule
+
+log = structlog.get_logger(__name__)
 
 TAIL: Final = 300  # lines
+KEPT_LINES: Final = 60
+KEPT_BYTES: Final = 8_192  # of UTF-8
 # Colours and other terminal sequences, control characters except tabs and line ends, and halves of
 # surrogate pairs, which no page can show.
 CONTROL: Final = re.compile(
@@ -29,3 +39,36 @@ def logs_of(pod: Pod, *, tail: int = TAIL, connect: Connect = connecting.connect
     if pod.external_id is None:
         raise LookupError("the pod has no machine yet")
     return without_passwords(CONTROL.sub("", connect(pod.account).logs(pod.external_id, tail=tail)))
+
+
+def keep_last_output(pod: Pod, *, connect: Connect = connecting.connect) -> None:
+    """Keep the end of a failed pod's output with its row, before its machine is destroyed.
+
+    It is asked for once, and nothing depends on the answer: a vendor without an answer, or a process
+    that is killed meanwhile, must not keep the machine alive. Values of `handler_env` are hidden.
+    """
+    if pod.external_id is None or pod.output_asked_at is not None or not _tells_why(pod):
+        return
+    pod.output_asked_at = utcnow()
+    row = Pod.objects.filter(pk=pod.pk)
+    row.update(output_asked_at=pod.output_asked_at)
+    try:
+        text = logs_of(pod, tail=KEPT_LINES, connect=connect)
+    except (ProviderError, CannotConnect) as exc:
+        log.info("last_output_unknown", pod=pod.pk, because=str(exc))
+        return
+    pod.last_output = last_of(cleaned(text, secrets_in(map(str, pod.handler_env.values()))))
+    row.update(last_output=pod.last_output)
+
+
+def _tells_why(pod: Pod) -> bool:
+    """Whether its output may say why it failed: it did nothing, or gave up, and nobody took it away."""
+    taken = pod.interruptible and pod.retire_rule in TAKEN_RULES
+    gave_up = pod.retire_rule == PodRule.AGENT_FAILED
+    return pod.failed_at is not None and not taken and (gave_up or not pod.done)
+
+
+def last_of(text: str) -> str:
+    """The last lines of a text, in at most KEPT_BYTES; of a longer line its end."""
+    lines = "\n".join(text.rstrip().splitlines()[-KEPT_LINES:])
+    return lines.encode()[-KEPT_BYTES:].decode(errors="ignore")

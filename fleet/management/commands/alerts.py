@@ -13,7 +13,7 @@ from rich.table import Table
 
 from fleet.alerts import delivering, reconciling
 from fleet.alerts.delivering import Undelivered
-from fleet.decision.alerts import Severity
+from fleet.decision.alert_facts import Severity
 from fleet.models import Alert, Channel
 from pods.accounts import connecting
 from pods.base.clock import utcnow

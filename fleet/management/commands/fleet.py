@@ -101,7 +101,7 @@ class Command(OwnCommand):
         verb("show", "Show the present state of a fleet.")
         _add_fields(verb("set", "Change a fleet; in force from the next tick."))
         verb("pause", "Start no new pods; running pods keep working.")
-        verb("resume", "Run again after a pause or a stop.")
+        verb("resume", "Run again after a pause or a stop, or try again after pods that failed.")
         verb("stop-all", "Start no new pods; drain and destroy all pods.")
         add_archive_arguments(
             verb("archive", "Hide a fleet without pods and stop its ticks; keep its history."),

@@ -13,7 +13,7 @@ from django_celery_beat.models import PeriodicTask
 
 from fleet import archiving, operating
 from fleet.alerts import reconciling
-from fleet.decision.alerts import Cause
+from fleet.decision.alert_facts import Cause
 from fleet.decision.values import Mode
 from fleet.models import Alert, Fleet, Limits, Sample, Tick
 from fleet.money import ledger

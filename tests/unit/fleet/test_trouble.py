@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.decision.alerts import Severity
+from fleet.decision.alert_facts import Severity
 from fleet.decision.values import Mode
 from fleet.pages.trouble import Standing, standing
 

@@ -12,13 +12,17 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django_celery_beat.models import PeriodicTask
 
+from fleet import operating
 from fleet.alerts import reconciling
 from fleet.models import Alert, Channel, Delivery, Fleet
+from fleet.tick import ticking
 from pods import lifecycle
 from pods.emulators.base import SteppedClock
 from pods.models import Account, Orphan, Pod
-from pods.states import LOST, READY
+from pods.rules import PodRule
+from pods.states import CREATING, FAILED, LOST, READY
 from tests.support.factories import NOON, a_fleet, a_pod, an_account, hours
+from tests.support.items import add_items
 
 pytestmark = pytest.mark.django_db
 HOUR = 3600
@@ -141,18 +145,51 @@ def test_a_budget_has_one_open_alert_for_the_highest_step_reached(
     assert seen == [[], [], ["budget_50"], ["budget_50"], ["budget_100"]]
 
 
-def test_pods_that_never_boot_raise_an_alert_until_one_boots(
-    fleet: Fleet, time: SteppedClock
+def test_pods_that_never_boot_raise_an_alert_until_one_works(
+    fleet: Fleet, time: SteppedClock, redis_url: str
 ) -> None:
     for _ in range(3):
         time.advance(60)
+        assert open_causes() == []
         a_pod(fleet, LOST, retire_rule="never_booted")
-    reconciling.reconcile_alerts()
+        ticking.tick_fleet(fleet.pk)
+        reconciling.reconcile_alerts()
     assert open_causes() == [("boots_fail", f"fleet:{fleet.pk}")]
     time.advance(60)
-    a_pod(fleet, READY, ready_at=time.now)
+    pod = a_pod(fleet, READY, ready_at=time.now)
+    ticking.tick_fleet(fleet.pk)
+    reconciling.reconcile_alerts()
+    assert open_causes() == [("boots_fail", f"fleet:{fleet.pk}")]
+    Pod.objects.filter(pk=pod.pk).update(done=1)
+    time.advance(15)
+    ticking.tick_fleet(fleet.pk)
     reconciling.reconcile_alerts()
     assert open_causes() == []
+
+
+def test_why_each_account_gave_no_machine_is_in_the_alert(
+    fleet: Fleet, time: SteppedClock, redis_url: str
+) -> None:
+    add_items(redis_url, 50)
+    operating.make_group(fleet)
+    accounts = [fleet.accounts.get(), an_account(name="second")]
+    for n in range(41):
+        for account in accounts:
+            refused = a_pod(fleet, CREATING, account=account)
+            because = f"NoCapacity: none left, try {n}"
+            lifecycle.move(refused, FAILED, by="spawn", rule=PodRule.NO_CAPACITY, because=because)
+        ticking.tick_fleet(fleet.pk)
+        Pod.objects.filter(state="requested").update(state="failed")
+        reconciling.reconcile_alerts()
+        time.advance(15)
+    alert = Alert.objects.get(cause="no_pods")
+    assert f"{accounts[0]}: NoCapacity: none left, try 40" in alert.text
+    assert "second: NoCapacity: none left, try 40" in alert.text
+    assert alert.severity == "critical"
+    a_pod(fleet, READY, booted_at=time.now)
+    reconciling.reconcile_alerts()
+    alert.refresh_from_db()
+    assert alert.severity == "warning"  # it works, and no further pod can be rented
 
 
 def test_a_channel_receives_only_alerts_of_its_severity_or_above(

@@ -9,10 +9,11 @@ from fleet.alerts import reconciling
 from fleet.decision.alerts import alerts
 from fleet.models import Fleet
 from fleet.tick import market
+from fleet.tick.failing import failing_of
 from pods import health, lifecycle, teardown
 from pods.base import clock
 from pods.models import Account, Pod, PodEvent
-from pods.rules import ErrorKind, PodRule
+from pods.rules import TAKEN_RULES, TRY_RULES, ErrorKind, PodRule
 from pods.states import CREATING, FAILED, LOST, READY, TERMINATED, TERMINATING
 from tests.support.factories import a_fleet, a_pod, an_account
 
@@ -44,9 +45,10 @@ def concluded(fleet: Fleet) -> dict[str, Any]:
     now = clock.utcnow()
     facts = reconciling.gather(now)
     known = market.experience(fleet, now, ())
+    failing = failing_of(fleet)
     return {
         "failures": sorted((f.trouble, f.key) for f in known.failures),
-        "boots missed": [f.boots_missed for f in facts.fleets],
+        "failing": None if failing is None else (failing.count, failing.until),
         "alerts": sorted((f.cause, f.subject) for f in alerts(facts)),
         "may end ill": [health.may_end_ill(fleet.pk, peers=n) for n in (1, 6, 9, 12)],
     }
@@ -65,10 +67,10 @@ def test_other_texts_change_no_decision(fleet: Fleet) -> None:
     for kind in ErrorKind:
         an_account(failures=3, open_until=clock.utcnow(), last_error_kind=kind.value)
     expected = concluded(fleet)
-    assert expected["boots missed"] == [3]
+    spots = TRY_RULES - TAKEN_RULES
+    assert expected["failing"][0] == 2 * len(TRY_RULES) + len(spots) + 3
     assert expected["may end ill"] == [False, False, True, True]
     assert {cause for cause, _ in expected["alerts"]} == {
-        "boots_fail",
         "circuit_open",
         "credentials",
     }

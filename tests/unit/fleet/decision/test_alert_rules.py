@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleet.decision.alerts import (
+from fleet.decision.alert_facts import (
     AccountSeen,
     AlertFacts,
     Cause,
@@ -18,8 +18,8 @@ from fleet.decision.alerts import (
     PodSeen,
     Severity,
     TickSeen,
-    alerts,
 )
+from fleet.decision.alerts import alerts
 from tests.support.factories import NOON, hours, seconds
 
 DAY = hours(24)
@@ -148,11 +148,12 @@ def test_the_daily_and_the_total_budget_are_two_subjects() -> None:
     assert [f.subject for f in found] == ["fleet:1:today", "fleet:1:total"]
 
 
-@pytest.mark.parametrize("rule", ["max_hourly_usd", "installation_hourly_usd"])
-def test_a_ceiling_that_binds_the_last_tick_is_announced(rule: str) -> None:
-    assert of_fleet(ticks=ticks([5, 5], binding=rule)) == ["ceiling"]
-    assert of_fleet(ticks=[*ticks([5, 5], binding=rule), *ticks([5, 5])]) == []
-    assert of_fleet(ticks=ticks([5, 5], binding="max_instances")) == []
+@pytest.mark.parametrize("binding", ["max_hourly_usd", "room", "spawn_per_tick"])
+def test_a_ceiling_that_holds_in_the_last_tick_is_announced_whatever_binds(binding: str) -> None:
+    held = ticks([5, 5], binding=binding, ceiling=True)
+    assert of_fleet(ticks=held) == ["ceiling"]
+    assert of_fleet(ticks=[*held, *ticks([5, 5])]) == []
+    assert of_fleet(ticks=ticks([5, 5], binding=binding)) == []
 
 
 @pytest.mark.parametrize(
@@ -221,9 +222,71 @@ def test_a_destroy_that_fails_for_long_is_announced(
     assert causes(pods=[a_pod_seen(terminating_for=since, tries=tries)]) == expected
 
 
-@pytest.mark.parametrize(("missed", "expected"), [(2, []), (3, ["boots_fail"])])
-def test_three_missed_boot_deadlines_are_announced(missed: int, expected: list[str]) -> None:
-    assert of_fleet(boots_missed=missed) == expected
+@pytest.mark.parametrize(("failing", "expected"), [(2, []), (3, ["boots_fail"])])
+def test_three_failed_pods_in_a_row_are_announced_with_the_reason(
+    failing: int, expected: list[str]
+) -> None:
+    found = told(fleets=[a_fleet_seen(failing=failing, trouble="pods failed (no module x)")])
+    assert [f.cause.value for f in found] == expected
+    assert all(f.severity is Severity.CRITICAL and "no module x" in f.text for f in found)
+    assert of_fleet(failing=failing) == expected
+
+
+NONE = {"active": 0, "ready": 0, "items_per_second": None}
+
+
+@pytest.mark.parametrize(
+    ("depths", "values", "expected"),
+    [
+        ([9, 9, 9], {"binding": "no_offers"}, ["no_pods"]),
+        ([9, 9, 9], {"binding": "max_hourly_usd"}, ["no_pods"]),
+        ([9, 9, 9], {"binding": "daily_budget_usd"}, ["no_pods"]),
+        ([9, 9, 9], {"binding": "installation_instances"}, ["no_pods"]),
+        ([9, 9, 9], {"binding": "max_instances"}, ["no_pods"]),
+        ([9, 9, 9], {"binding": "room"}, ["no_pods"]),
+        ([9, 9, 9], {"spawned": 1}, ["no_pods"]),  # each is refused before the next tick
+        ([9, 9, 9], {}, []),  # an override asks for none
+        ([9, 0, 9], {"binding": "no_offers"}, []),
+        ([9, None, 9], {"binding": "no_offers"}, []),
+        ([9, 9, 9], {"binding": "paused"}, []),
+        ([9, 9, 9], {"binding": "stop_all"}, []),
+        ([None, None, None], {"because": "Redis does not answer"}, ["backlog_unknown"]),
+        ([None, 9, None], {}, []),
+    ],
+)
+def test_items_that_wait_for_ten_minutes_without_a_machine_are_announced(
+    depths: list[int | None], values: dict[str, Any], expected: list[str]
+) -> None:
+    seen = ticks(depths, **{**NONE, **values})
+    assert of_fleet(ticks=seen) == expected
+    assert of_fleet(ticks=seen[1:]) == []  # less than the window
+
+
+def test_no_machine_is_not_announced_while_one_is_there_or_its_pods_fail() -> None:
+    seen = ticks([9, 9, 9], binding="no_offers", **NONE)
+    assert of_fleet(ticks=[*seen[:-1], *ticks([9, 9], binding="no_offers")]) == ["no_pods"]
+    booting = a_fleet_seen(ticks=ticks([9, 9, 9], binding="room", **NONE), machines=1)
+    assert causes(fleets=[booting]) == []
+    assert of_fleet(ticks=ticks([9, 9, 9], binding="brake", **NONE), failing=3) == ["boots_fail"]
+
+
+def test_the_reason_for_no_machine_is_what_each_account_said_last() -> None:
+    seen = ticks([9, 9, 9], binding="no_offers", because="nothing can be rented (a: none)", **NONE)
+    [alert] = told(fleets=[a_fleet_seen(ticks=seen)])
+    assert alert.text == (
+        "emb: 9 items waiting for 10 min, and no pod has a machine: nothing can be rented (a: none)"
+    )
+    assert alert.severity is Severity.CRITICAL
+    refused = ("a: NoCapacity: none left", "b: Refused: image")
+    [alert] = told(fleets=[a_fleet_seen(ticks=seen, refusals=refused)])
+    assert alert.text.endswith("a: NoCapacity: none left; b: Refused: image")
+
+
+def test_a_fleet_that_works_but_finds_no_further_offer_is_a_warning() -> None:
+    values: dict[str, Any] = {"binding": "no_offers", "because": "none", "active": 1, "ready": 1}
+    [alert] = told(fleets=[a_fleet_seen(ticks=ticks([90, 80, 70], **values), machines=1)])
+    assert (alert.cause, alert.severity) == (Cause.NO_PODS, Severity.WARNING)
+    assert of_fleet(ticks=ticks([90, 80, 70], **values, spawned=1), machines=1) == []
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from fleet.decision.guardrails import GUARDRAILS
 from fleet.decision.stopped import startable
-from fleet.decision.values import Caps, Elsewhere, Mode
-from tests.support.factories import pod_facts, policy, snapshot
+from fleet.decision.values import Caps, Elsewhere, Failing, Mode
+from tests.support.factories import NOON, pod_facts, policy, snapshot
 
 PAGE = Path(__file__).parents[4] / "docs" / "reference" / "guardrails.md"
 ROW = re.compile(r"^\| `(\w+)` \| .+ \| (retires|holds) \|$", re.MULTILINE)
@@ -33,6 +33,7 @@ def test_the_page_says_which_guardrails_retire_pods() -> None:
         spent_today_usd=Decimal(2),
         spent_total_usd=Decimal(2),
         elsewhere=Elsewhere(pods=1),
+        failing=Failing(count=1, at=NOON, because="no module", until=NOON + timedelta(minutes=1)),
     )
     limits = {
         "max_instances": 1,

@@ -1,5 +1,6 @@
 """The fleet rents by the cost of an item, and avoids what failed lately."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 from hypothesis import given
@@ -69,7 +70,10 @@ def test_a_rented_offer_fits_is_not_avoided_and_uses_a_host_once(
     ranked = rank(offers, wanted, known, room=room)
     assert len(ranked) <= room
     assert all(placement.fits(o, wanted) and o.because for o in ranked)
-    assert not [o for o in ranked if placement.avoided(o, known.failures)]
+    avoided = [o for o in ranked if placement.avoided(o, known.failures)]
+    if avoided:  # a second chance for one host, if nothing else can be rented
+        assert len(ranked) == 1
+        assert not [w for w in weigh(offers, wanted, known) if not w.refused]
     with_host = [o.key for o in ranked if o.host]
     assert len(with_host) == len(set(with_host))
 
@@ -124,7 +128,7 @@ def test_failures_are_forgotten_with_time(told: list[Failure], later: float) -> 
         for f in told
     ]
     assert placement.avoided(offer, told) or not placement.avoided(offer, faded)
-    old = [failed(f.trouble, f.key, f.ago.total_seconds() + 7200, f.host) for f in told]
+    old = [failed(f.trouble, f.key, f.ago.total_seconds() + 24 * 3600, f.host) for f in told]
     assert not placement.avoided(offer, old)
     assert not placement.doubtful(offer, old)
 
@@ -164,6 +168,32 @@ def test_a_bad_host_is_avoided_under_each_of_its_offers() -> None:
     known = knows({"A": 8.0}, failures=[failed(Trouble.BROKEN, "old", host="h1")])
     offers = [an_offer("a", usd="0.3", host="h1"), an_offer("b", usd="0.5", host="h2")]
     assert [o.key for o in rank(offers, ANY, known, room=2)] == ["b"]
+
+
+def test_a_bad_host_is_avoided_for_several_boot_deadlines_of_that_pod() -> None:
+    offers = [an_offer("a", usd="0.3", host="h1"), an_offer("b", usd="0.5", host="h2")]
+    for boot, hour in ((seconds(60), 1.0), (seconds(900), 1.0), (seconds(3600), 4.0)):
+        for ago, expected in ((hour * 3600 - 1, "b"), (hour * 3600 + 1, "a")):
+            bad = replace(failed(Trouble.BROKEN, "old", ago, "h1"), boot_deadline=boot)
+            known = knows({"A": 8.0}, failures=[bad])
+            assert rank(offers, ANY, known, room=1)[0].key == expected, (boot, ago)
+
+
+def test_if_every_host_was_bad_the_one_that_was_bad_the_longest_ago_gets_one_pod() -> None:
+    offers = [an_offer("a", usd="0.3", host="h1"), an_offer("b", usd="0.5", host="h2")]
+    early = [failed(Trouble.BROKEN, "x", 600, "h1"), failed(Trouble.BROKEN, "x", 700, "h2")]
+    assert rank(offers, ANY, knows({"A": 8.0}, failures=early), room=3) == ()
+    later = [failed(Trouble.BROKEN, "x", 1000, "h1"), failed(Trouble.BROKEN, "x", 1100, "h2")]
+    known = knows({"A": 8.0}, failures=later)
+    assert [o.key for o in rank(offers, ANY, known, room=3)] == ["b"]
+    refused = knows({"A": 8.0}, failures=[*later, failed(Trouble.REFUSED, "b", 10)])
+    assert [o.key for o in rank(offers, ANY, refused, room=3)] == ["a"]
+
+
+def test_a_host_whose_agent_gave_up_goes_behind_the_others_and_is_still_used() -> None:
+    offers = [an_offer("a", usd="0.3", host="h1"), an_offer("b", usd="0.5", host="h2")]
+    known = knows({"A": 8.0}, failures=[failed(Trouble.GAVE_UP, "x", 10, "h1")])
+    assert [o.key for o in rank(offers, ANY, known, room=2)] == ["b", "a"]
 
 
 def test_after_two_bad_machines_an_offer_of_many_goes_behind_the_others() -> None:

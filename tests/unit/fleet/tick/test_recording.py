@@ -99,7 +99,8 @@ def test_a_tick_is_recorded_as_values_of_json_and_read_again() -> None:
         offer["largest_disk_gb"] = None
     old["lacks"] = []
     for pod in old["pods"]:
-        pod["account_usable"] = True  # the golden files do not have it yet
+        pod["account_usable"], pod["trial"] = True, False  # the golden files do not have them yet
+    old["failing"] = None
     assert {**raw, "now": old["now"]} == old
 
 

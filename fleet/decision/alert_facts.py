@@ -1,0 +1,144 @@
+"""The values that the alert rules read and return. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How urgent an alert is."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """The order of severities: the worse, the higher."""
+        return list(Severity).index(self)
+
+
+class Cause(StrEnum):
+    """Why an alert is open."""
+
+    POD_OLD = "pod_old"
+    BUDGET_50 = "budget_50"
+    BUDGET_80 = "budget_80"
+    BUDGET_100 = "budget_100"
+    CEILING = "ceiling"
+    CIRCUIT_OPEN = "circuit_open"
+    CREDENTIALS = "credentials"
+    ORPHAN = "orphan"
+    DESTROY_FAILS = "destroy_fails"
+    BOOTS_FAIL = "boots_fail"
+    NO_PODS = "no_pods"
+    BACKLOG_UNKNOWN = "backlog_unknown"
+    BACKLOG_GROWS = "backlog_grows"
+    DEAD_LETTERS = "dead_letters"
+    NOT_DRAINED = "not_drained"
+    NO_TICK = "no_tick"
+    BALANCE_LOW = "balance_low"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """One thing to announce. `(cause, subject)` identifies it; the text may change meanwhile."""
+
+    cause: Cause
+    subject: str  # "pod:7", "fleet:2", "account:1", "orphan:3", "installation"
+    severity: Severity
+    text: str
+    fleet_id: int | None = None
+    round: int = 1  # rises when the incident must be announced again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodSeen:
+    """A pod that may bill."""
+
+    pod_id: int
+    name: str
+    fleet_id: int
+    age: timedelta
+    hourly_usd: Decimal
+    terminating_for: timedelta | None = None  # None: it is not being destroyed
+    tries: int = 0  # of the present step
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickSeen:
+    """What one tick saw and decided."""
+
+    at: datetime
+    depth: int | None  # None: unknown
+    active: int
+    ready: int
+    binding: str = ""  # a Rule
+    because: str = ""  # what that rule says, or why the depth is unknown
+    spawned: int = 0
+    ceiling: bool = False  # a ceiling alone would hold pods back
+    items_per_second: float | None = None  # None: the rate was not measured, or cannot be
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSeen:
+    """A fleet, and its ticks of the last WINDOW, oldest first."""
+
+    fleet_id: int
+    name: str
+    alert_after: timedelta
+    period: timedelta
+    scheduled: bool  # whether beat should tick it at all
+    age: timedelta
+    max_instances: int
+    last_tick_at: datetime | None = None
+    ticks: Sequence[TickSeen] = ()
+    dead: int = 0  # dead letters that nobody has put back or deleted
+    failing: int = 0  # pods of its template in a row that failed before they finished an item
+    trouble: str = ""  # why, as the last tick said it
+    machines: int = 0  # that its pods have now, or got within the WINDOW
+    refusals: Sequence[str] = ()  # why its last pods got no machine, by account
+    spent_today_usd: Decimal = Decimal(0)
+    spent_total_usd: Decimal = Decimal(0)
+    daily_budget_usd: Decimal | None = None
+    total_budget_usd: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountSeen:
+    """An account at a provider."""
+
+    account_id: int
+    name: str
+    open_until: datetime | None = None
+    failures: int = 0
+    last_error: str = ""  # for people
+    last_error_kind: str = ""  # an ErrorKind
+    balance_usd: Decimal | None = None  # None: unknown, which is not zero
+    hourly_usd: Decimal = Decimal(0)  # of all its machines that may bill
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrphanSeen:
+    """A machine of ours without a row."""
+
+    orphan_id: int
+    name: str
+    account: str
+    hourly_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertFacts:
+    """Everything that the rules read."""
+
+    now: datetime
+    fleets: Sequence[FleetSeen] = ()
+    pods: Sequence[PodSeen] = ()
+    accounts: Sequence[AccountSeen] = ()
+    orphans: Sequence[OrphanSeen] = ()
+    installation_budget_usd: Decimal | None = None
+    archived_today_usd: Decimal = Decimal(0)  # spent today by fleets that are archived by now

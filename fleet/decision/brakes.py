@@ -1,0 +1,85 @@
+"""What fails again and again: which tries of a template count, and how long the next one waits. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from fleet.decision.values import Failing, Snapshot
+from pods.rules import TAKEN_RULES, TRY_RULES, PodRule
+
+# Four tries within ten minutes at most: they begin 0, 1, 3 and 7 minutes after the first failure.
+FIRST_PAUSE: Final = timedelta(minutes=1)
+LONGEST_PAUSE: Final = timedelta(hours=1)
+MOST_DOUBLINGS: Final = 10  # far beyond the longest pause
+# An agent that gives up so soon after its start is a failure although it finished a few items.
+QUICK: Final = timedelta(minutes=10)
+LONGEST_REASON: Final = 240  # characters; the sentence of a decision has 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """A pod of the template: whether it works, and how it ended if it did."""
+
+    worked: bool  # it has finished an item
+    rule: PodRule | None = None  # why it ends; None: it does not, or nobody knows
+    interruptible: bool = False
+    beats: bool = True  # it has an agent; False: a user's own consumer, whose items nobody counts
+    at: datetime  # when it failed; if it did not, when it was requested
+    ready_at: datetime | None = None  # when it became READY first
+    because: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended before it had finished an item, or so soon that it is the same."""
+        rule = self.rule
+        if rule not in TRY_RULES or (self.interruptible and rule in TAKEN_RULES):
+            return False
+        if rule is PodRule.NEVER_BOOTED or self.ready_at is None:
+            return True
+        quick = self.at - self.ready_at < QUICK
+        if not self.beats:
+            return quick
+        return not self.worked or (quick and rule is PodRule.AGENT_FAILED)
+
+
+def failing(newest_first: Sequence[Try], *, try_again_at: datetime | None = None) -> Failing | None:
+    """The failures since the last pod that works; None if there are none.
+
+    `try_again_at`: when an operator last asked for another try. It ends a pause that began before.
+    """
+    failed: list[Try] = []
+    for one in newest_first:
+        if one.failed:
+            failed.append(one)
+        elif one.worked:
+            break
+    if not failed:
+        return None
+    newest = max(failed, key=lambda one: one.at)
+    asked = try_again_at is not None and try_again_at >= newest.at
+    return Failing(
+        count=len(failed),
+        at=newest.at,
+        because=newest.because[:LONGEST_REASON],
+        until=newest.at if asked else newest.at + pause_after(len(failed)),
+    )
+
+
+def pause_after(failures: int) -> timedelta:
+    """How long to wait after so many failures in a row; it doubles with each."""
+    doublings = max(0, min(failures - 1, MOST_DOUBLINGS))
+    factor: int = 2**doublings
+    return min(FIRST_PAUSE * factor, LONGEST_PAUSE)
+
+
+def trouble(seen: Snapshot) -> str:
+    """What fails again and again, with its reason; "" if nothing does."""
+    failing = seen.failing
+    if failing is None:
+        return ""
+    pods = "the last pod" if failing.count == 1 else f"the last {failing.count} pods"
+    what = f"{pods} failed before finishing an item ({failing.because or 'no reason is known'})"
+    if failing.until > seen.now:
+        return f"{what}, so no pod starts before {failing.until:%H:%M:%S} UTC"
+    return f"{what}, so one pod is tried at a time"
