@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import apprise
 
-from fleet.decision.alerts import Severity
+from fleet.decision.alert_facts import Severity
 
 KINDS: Final = {
     Severity.INFO: apprise.NotifyType.INFO,

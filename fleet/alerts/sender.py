@@ -10,7 +10,7 @@ import sys
 from typing import Final
 
 from fleet.alerts import notifying
-from fleet.decision.alerts import Severity
+from fleet.decision.alert_facts import Severity
 from pods.base import egress
 
 REFUSED: Final = 3  # the channel did not take the message
