@@ -7,12 +7,14 @@ from tests.mutations.in_hand import IN_HAND
 from tests.mutations.items import ITEMS
 from tests.mutations.limits import LIMITS
 from tests.mutations.mutation import Mutation
+from tests.mutations.owners import OWNERS
 from tests.mutations.pods_and_machines import PODS_AND_MACHINES
 from tests.mutations.vendors_queue_secrets import VENDORS_QUEUE_SECRETS
 
 LINES: Final[Sequence[Mutation]] = (
     *LIMITS,
     *PODS_AND_MACHINES,
+    *OWNERS,
     *ITEMS,
     *IN_HAND,
     *VENDORS_QUEUE_SECRETS,
@@ -22,6 +24,7 @@ LINES: Final[Sequence[Mutation]] = (
 TABLE: Final = (
     ("limits on a decision, and an unknown backlog", LIMITS),
     ("each pod's row is true to its machine", PODS_AND_MACHINES),
+    ("whose a machine, a claim or an edit is, and when waits and tries end", OWNERS),
     ("each item has one result", ITEMS),
     ("what an agent has in hand", IN_HAND),
     ("vendors' answers, the task queue, secrets", VENDORS_QUEUE_SECRETS),

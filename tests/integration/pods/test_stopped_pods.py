@@ -9,6 +9,7 @@ import pytest
 from fleet import operating
 from fleet.models import Fleet, Tick
 from fleet.tick import gathering, requesting, ticking
+from pods import spawning
 from pods.accounts import connecting, surveying
 from pods.agent.protocol import AgentState, Command
 from pods.base import clock
@@ -229,3 +230,21 @@ def test_a_pod_that_the_vendor_lists_as_ended_is_not_resumed_again_and_again(
     stopping.work()
     assert is_in(pod, "terminating")
     assert pod.because == "cannot be resumed: the provider lists it as ended"
+
+
+@pytest.mark.fault(24)
+def test_a_stopped_pod_that_never_runs_again_is_replaced_after_some_tries(
+    stopping: World, redis_url: str
+) -> None:
+    pod = stopped(stopping)
+    add_items(redis_url, 500)
+    tick(stopping)
+    assert is_in(pod, "resuming")
+    for _ in range(spawning.TRIES):
+        assert is_in(pod, "resuming")
+        stopping.rig.server.faults.answer("POST", ACTION, Reply(json={}))
+        stopping.work()
+        stopping.rig.clock.advance(300)
+    stopping.work()
+    assert is_in(pod, "terminating")
+    assert pod.because == f"did not run after {spawning.TRIES} tries to start it"

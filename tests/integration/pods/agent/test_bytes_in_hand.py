@@ -1,6 +1,7 @@
 """However items come into an agent's hand, their bytes are bounded: read, claim, recover, retry."""
 
 import pytest
+from redis import RedisError
 
 from pods.agent.holding import Holding
 from pods.agent.progress import Progress
@@ -99,3 +100,21 @@ def test_no_more_is_tried_again_than_the_bytes_in_hand_allow(backlog, intake, si
             break
     again = [e for batch in intake.holding.take_batches(100, 0) for e in batch]
     assert_bounded(again, size, count)
+
+
+def test_items_whose_retry_met_an_error_are_tried_again_later(backlog, intake, monkeypatch):
+    entries = backlog.put(b"a", b"b")
+    intake.fail(intake.fill(intake.read))
+
+    def refused(*_):
+        raise RedisError("no")
+
+    intake.now += 60
+    with monkeypatch.context() as patched:
+        patched.setattr(Stream, "take_again", refused)
+        with pytest.raises(RedisError):
+            intake.reclaim.retry()
+    intake.now += 60
+    intake.reclaim.retry()
+    [batch] = intake.holding.take_batches(1, 0)
+    assert [e.id for e in batch] == entries
