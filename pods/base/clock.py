@@ -12,6 +12,7 @@ def _wall_clock() -> datetime:
 
 
 _clock: Clock = _wall_clock
+_shared: Clock | None = None
 
 
 def utcnow() -> datetime:
@@ -24,12 +25,20 @@ def is_stepped() -> bool:
     return _clock is not _wall_clock
 
 
+def shared() -> datetime:
+    """The time of the clock that stands for the database's while another clock is in use."""
+    return utcnow() if _shared is None else _shared()
+
+
 @contextmanager
-def use(clock: Clock) -> Iterator[None]:
-    """Use the time of `clock` within the block; simulations and tests step their own clock."""
-    global _clock  # noqa: PLW0603 - each process needs exactly one clock
-    before, _clock = _clock, clock
+def use(clock: Clock, *, shared: Clock | None = None) -> Iterator[None]:
+    """Use the time of `clock` within the block; simulations and tests step their own clock.
+
+    `shared`: the database's clock, if it differs, as where hosts of the manager have other clocks.
+    """
+    global _clock, _shared
+    before, (_clock, _shared) = (_clock, _shared), (clock, shared)
     try:
         yield
     finally:
-        _clock = before
+        _clock, _shared = before

@@ -13,7 +13,9 @@ def shared_now() -> datetime:
 
     SQLite has no clock of its own, and no second host. One query on PostgreSQL.
     """
-    if clock.is_stepped() or connection.vendor != "postgresql":
+    if clock.is_stepped():
+        return clock.shared()
+    if connection.vendor != "postgresql":
         return clock.utcnow()
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")

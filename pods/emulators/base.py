@@ -126,11 +126,11 @@ class Faults:
 
     def answer(self, method: str, path: str, reply: Reply, *, times: int = 1) -> None:
         """Answer with `reply`, and do nothing."""
-        self._add(method, path, lambda _, __: reply, after=False, times=times)
+        self.add(method, path, lambda _, __: reply, after=False, times=times)
 
     def answer_after(self, method: str, path: str, reply: Reply, *, times: int = 1) -> None:
         """Do what was asked, and answer with `reply`."""
-        self._add(method, path, lambda _, __: reply, after=True, times=times)
+        self.add(method, path, lambda _, __: reply, after=True, times=times)
 
     def edit(
         self, method: str, path: str, change: Callable[[Reply], Reply], *, times: int = 1
@@ -140,7 +140,7 @@ class Faults:
         def meddle(_: Request, reply: Reply | None) -> Reply | None:
             return None if reply is None else change(reply)
 
-        self._add(method, path, meddle, after=True, times=times)
+        self.add(method, path, meddle, after=True, times=times)
 
     def edit_json(
         self, method: str, path: str, change: Callable[[Any], Any], *, times: int = 1
@@ -154,11 +154,11 @@ class Faults:
 
     def lose_request(self, method: str, path: str, *, times: int = 1) -> None:
         """Hang up without doing what was asked."""
-        self._add(method, path, lambda _, __: None, after=False, times=times)
+        self.add(method, path, lambda _, __: None, after=False, times=times)
 
     def lose_answer(self, method: str, path: str, *, times: int = 1) -> None:
         """Do what was asked, and hang up without an answer."""
-        self._add(method, path, lambda _, __: None, after=True, times=times)
+        self.add(method, path, lambda _, __: None, after=True, times=times)
 
     def hold(self, method: str, path: str, until: threading.Event, *, times: int = 1) -> None:
         """Do what was asked, and answer when the event is set, or after a minute."""
@@ -167,7 +167,7 @@ class Faults:
             until.wait(60)
             return reply
 
-        self._add(method, path, meddle, after=True, times=times)
+        self.add(method, path, meddle, after=True, times=times)
 
     def clear(self) -> None:
         """Switch all faults off."""
@@ -182,10 +182,10 @@ class Faults:
                 fault.times -= 1
             return fault
 
-    def _add(self, method: str, path: str, meddle: Meddle, *, after: bool, times: int) -> None:
-        fault = Fault(method, re.compile(path), meddle, after, times)
+    def add(self, method: str, path: str, meddle: Meddle, *, after: bool, times: int = 1) -> None:
+        """Let `meddle` make the answer, before or `after` the emulator has made its own."""
         with self._lock:
-            self._faults.append(fault)
+            self._faults.append(Fault(method, re.compile(path), meddle, after, times))
 
 
 class Emulator(Protocol):

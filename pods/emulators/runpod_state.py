@@ -160,6 +160,7 @@ class RunPodState:
     get_lag: float = 0.0  # seconds that a new pod answers 404
     linger: float = 0.0  # seconds that an ended pod is still listed
     shows_ended: bool = False  # GET answers TERMINATED for as long as an ended pod is listed
+    hides: float = 0.0  # seconds for which the next deleted pod is only hidden: it runs and bills
     cost_kept_when_exited: bool = True
     gpuless: int = 0  # this many of the next pods come back with 0 GPUs
     full_hosts: set[str] = field(default_factory=set)  # pods whose host has no free GPU
@@ -267,8 +268,13 @@ class RunPodState:
         return pod
 
     def delete(self, pod_id: str) -> None:
-        """Terminate a pod."""
-        self._end(self.get(pod_id))
+        """Terminate a pod, or only hide it."""
+        pod = self.get(pod_id)
+        if self.hides:
+            pod.listed_from = pod.known_from = self.clock() + timedelta(seconds=self.hides)
+            self.hides = 0.0
+        else:
+            self._end(pod)
 
     def log(self, pod_id: str, source: str, tail: int) -> list[tuple[datetime, str, str]]:
         """The last lines of a pod, oldest first."""

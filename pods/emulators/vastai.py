@@ -55,6 +55,7 @@ class Quirks:
     errors_create: int = 0  # this many creates answer an error, and make a stopped contract
     defects: list[str] = field(default_factory=list)  # of the next contracts: stuck, pull, oci
     keeps_destroyed: bool = False  # a destroy succeeds, but the contract stays
+    hides: float = 0.0  # seconds for which the next destroyed contract is only hidden: it bills on
     gone_code: str = "no_such_instance"  # the code of a destroy; `not_found` is the other one
     gone_shape: str = "null"  # how a GET shows that it is gone: null, object, list
     bad_key_status: int = 404
@@ -225,13 +226,13 @@ class VastaiEmulator:
 
     def _contract(self, number: int, *, code: str = "no_such_instance") -> Contract:
         contract = self.market.contracts.get(number)
-        if contract is None:
+        if contract is None or contract.is_hidden(self.market.now()):
             raise Refusal(404, code, f"Instance {number} not found.")
         return contract
 
     def _shown(self, lag: timedelta) -> list[Contract]:
-        now = self.market.now()
-        return [c for c in self.market.contracts.values() if now - c.created_at >= lag]
+        now, known = self.market.now(), self.market.contracts.values()
+        return [c for c in known if now - c.created_at >= lag and not c.is_hidden(now)]
 
     def _list(self, request: Request) -> Reply:
         rows = [instance_row(c) for c in self._shown(self.market.pace.list_lag)]
@@ -276,7 +277,10 @@ class VastaiEmulator:
     def _destroy(self, request: Request, number: int) -> Reply:
         _body(request)
         contract = self._contract(number, code=self.quirks.gone_code)
-        if not self.quirks.keeps_destroyed:
+        if self.quirks.hides:
+            contract.hidden_until = self.market.now() + timedelta(seconds=self.quirks.hides)
+            self.quirks.hides = 0.0
+        elif not self.quirks.keeps_destroyed:
             self.market.destroy(contract)
         return Reply(json={"success": True})
 

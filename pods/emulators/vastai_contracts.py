@@ -75,10 +75,15 @@ class Contract:
     booted: bool = False
     destroyed_at: datetime | None = None
     gone: bool = False
+    hidden_until: datetime | None = None  # until then no answer shows it, though it runs
     before_offline: str | None = None
     defect: str = ""  # how its boots fail: stuck, pull or oci
     generation: int = 0  # steps that were planned for an older generation do not happen
     rate: Decimal = Decimal(0)  # USD/h that is billed
+
+    def is_hidden(self, now: datetime) -> bool:
+        """Whether it runs although Vast.ai says that there is no such instance."""
+        return self.hidden_until is not None and now < self.hidden_until
 
     def disk_usd(self) -> Decimal:
         """USD/h of its disk."""

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-import redis
 from redis import RedisError
 
 from fleet.models import Fleet
 from pods.agent.protocol import AgentState, Command, Heartbeat, Keys
 from pods.base.clock import utcnow
+from pods.machine_names import fleet_tag, has_tag, read_token, token_of
+from pods.models import Installation
 from tests.simulation.draws import Draws
 from tests.simulation.redis_faults import FULL, FaultyRedis
 from tests.simulation.vendors import Machine, Vendor
@@ -38,19 +39,15 @@ class _Agent:
 
 
 class Agents:
-    """All agents; their Redis commands do not have the faults of the tasks' commands."""
+    """The agents of a fleet; their Redis commands do not have the faults of the tasks' commands."""
 
     def __init__(
-        self,
-        vendors: Sequence[Vendor],
-        fleet: Fleet,
-        client: "redis.Redis",
-        server: FaultyRedis,
-        draws: Draws,
+        self, vendors: Sequence[Vendor], fleet: Fleet, server: FaultyRedis, draws: Draws
     ) -> None:
-        self._vendors, self._fleet, self._redis = vendors, fleet, client
-        self._server, self._draws = server, draws
+        self._vendors, self.fleet, self._redis = vendors, fleet, server.client
+        self.server, self._draws = server, draws
         self._keys = Keys(fleet.name)
+        self._tag = fleet_tag(Installation.own().slug, fleet.pk)
         self._running: dict[str, _Agent] = {}
         self.enqueued, self.acknowledged = 0, 0
         self._milliseconds = 0
@@ -87,51 +84,65 @@ class Agents:
 
     def add_items(self, count: int) -> None:
         """Enqueue items, with ids of the server's clock."""
-        now_ms = int(self._server.clock.timestamp() * 1000)
+        now_ms = int(self.server.clock.timestamp() * 1000)
         pipe = self._redis.pipeline(transaction=False)
         for _ in range(count):
             self._milliseconds = max(self._milliseconds + 1, now_ms)
-            pipe.xadd(self._fleet.stream, {"payload": "x"}, id=f"{self._milliseconds}-0")
+            pipe.xadd(self.fleet.stream, {"payload": "x"}, id=f"{self._milliseconds}-0")
         self.enqueued += len(pipe.execute())
 
     def step(self, *, managed: bool) -> None:
         """Advance every agent to the clock; `managed`: ticks came in the time that was jumped over."""
-        if self._server.failure and self._server.failure != FULL:
-            return  # the agents cannot reach the server either
         self._managed = managed
         living: set[str] = set()
         for vendor in self._vendors:
             for machine in vendor.machines():
-                if machine.up_since is None or machine.id in vendor.foreign:
+                if machine.up_since is None or not self._is_ours(machine):
                     continue
                 living.add(machine.id)
-                self._work(vendor, machine)
+                agent = self._agent(machine)
+                if self.server.answers:
+                    self._work(vendor, machine, agent)
+                else:
+                    self._end_if_orphaned(vendor, machine, agent)
         for gone in self._running.keys() - living:
             del self._running[gone]
 
-    def _work(self, vendor: Vendor, machine: Machine) -> None:
+    def _is_ours(self, machine: Machine) -> bool:
+        """Whether it was made like a pod of the fleet, so that an agent runs on it."""
+        name = machine.name
+        return has_tag(name, self._tag) and read_token(token_of(name)) is not None
+
+    def _agent(self, machine: Machine) -> _Agent:
+        """The agent of the machine's present boot."""
         now, agent = utcnow(), self._running.get(machine.id)
         if agent is None or agent.up_since != machine.up_since:
             agent = _Agent(up_since=machine.up_since, at=now, idle_since=now, renewed_at=now)
             self._running[machine.id] = agent
-        name = machine.name
+        return agent
+
+    def _end_if_orphaned(self, vendor: Vendor, machine: Machine, agent: _Agent) -> bool:
+        """End a machine whose agent has seen no manager for `orphan_seconds`."""
+        if (utcnow() - agent.renewed_at).total_seconds() <= self.fleet.orphan_seconds:
+            return False
+        self._draws.record(
+            f"{machine.id} ends itself: no manager since {agent.renewed_at:%H:%M:%S}"
+        )
+        vendor.end(machine.id)
+        return True
+
+    def _work(self, vendor: Vendor, machine: Machine, agent: _Agent) -> None:
+        now, name = utcnow(), machine.name
         fence, command, lease = self._redis.mget(
             self._keys.fence(name), self._keys.command(name), self._keys.lease
         )
         if lease != agent.lease or self._managed:
             agent.lease, agent.renewed_at = lease, now
-        orphaned = (now - agent.renewed_at).total_seconds() > self._fleet.orphan_seconds
-        if orphaned:
-            self._draws.record(
-                f"{machine.id} ends itself: no manager since {agent.renewed_at:%H:%M:%S}"
-            )
-            vendor.end(machine.id)
-            return
-        if fence:
+        if self._end_if_orphaned(vendor, machine, agent) or fence:
             return
         self._cause_faults(machine, agent)
         leaving = command in {Command.DRAIN.value.encode(), Command.STOP.value.encode()}
-        if not agent.hangs and self._server.failure != FULL:
+        if not agent.hangs and self.server.failure != FULL:
             self._finish(name, agent, everything=leaving)
             if not leaving:
                 self._take(name, agent)
@@ -155,7 +166,7 @@ class Agents:
         while agent.in_hand and count > 0:
             batch = agent.in_hand[:count]
             pipe = self._redis.pipeline()
-            pipe.xack(self._fleet.stream, self._fleet.group, *batch)
+            pipe.xack(self.fleet.stream, self.fleet.group, *batch)
             try:
                 acked = int(pipe.execute()[0])
             except RedisError:
@@ -163,7 +174,7 @@ class Agents:
             del agent.in_hand[:count]
             count -= len(batch)
             agent.done += acked
-            agent.acked_at = self._server.settled[name.encode()] = utcnow()
+            agent.acked_at = self.server.settled[name.encode()] = utcnow()
             self.acknowledged += acked
             if not everything and count > 0:
                 self._take(name, agent)
@@ -171,9 +182,9 @@ class Agents:
             agent.taken_at, agent.idle_since = None, utcnow()
 
     def _take(self, name: str, agent: _Agent) -> None:
-        stream, group = self._fleet.stream, self._fleet.group
+        stream, group = self.fleet.stream, self.fleet.group
         now, me = utcnow(), name.encode()
-        self._server.asked[me] = now
+        self.server.asked[me] = now
         free = AT_ONCE - len(agent.in_hand)
         if free <= 0:
             return
@@ -187,16 +198,16 @@ class Agents:
         if entries:
             agent.in_hand += entries
             agent.taken_at = agent.taken_at or now
-            self._server.settled[me] = now
+            self.server.settled[me] = now
 
     def _claim(self, me: bytes, agent: _Agent, count: int) -> list[bytes]:
         """Items of consumers that gave no sign, its own of an earlier boot among them."""
-        stream, group = self._fleet.stream, self._fleet.group
+        stream, group = self.fleet.stream, self.fleet.group
         waiting = self._redis.xpending(stream, group)
         for row in waiting["consumers"] or ():
             owner, mine = row["name"], row["name"] == me
             sign = max(
-                (t for t in (self._server.settled.get(owner), self._server.asked.get(owner)) if t),
+                (t for t in (self.server.settled.get(owner), self.server.asked.get(owner)) if t),
                 default=None,
             )
             dead = sign is None or (utcnow() - sign).total_seconds() > CLAIM_IDLE_SECONDS
@@ -213,7 +224,7 @@ class Agents:
     def _beat(self, name: str, agent: _Agent, state: AgentState) -> None:
         said = Heartbeat(
             state=state,
-            at_ms=int(self._server.clock.timestamp() * 1000),
+            at_ms=int(self.server.clock.timestamp() * 1000),
             done=agent.done,
             in_flight=len(agent.in_hand),
             idle_ms=0 if agent.in_hand else _ms(agent.idle_since),

@@ -7,14 +7,16 @@ simulated.
 
 import os
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from random import Random
-from typing import Any, Final
+from typing import Final
 from unittest import mock
+from urllib.parse import urlsplit, urlunsplit
 
 import redis
 import stamina
@@ -32,11 +34,15 @@ from pods.states import BOOTING
 from tests.simulation.agents import Agents
 from tests.simulation.databases import CleanDatabase
 from tests.simulation.draws import Draws
-from tests.simulation.invariants import Invariants, Violated
+from tests.simulation.hosts import Hosts
+from tests.simulation.invariants import HEARD_WITHIN, Invariants
+from tests.simulation.limits import Violated
 from tests.simulation.operators import Operators
+from tests.simulation.outages import Outages
+from tests.simulation.plan import STEP, FaultPlan
 from tests.simulation.queueing import Beat, Queue
-from tests.simulation.redis_faults import DOWN, FULL, LOSES_ANSWERS, FaultyRedis
-from tests.simulation.vendors import IMAGE, RunPod, Vastai, Vendor
+from tests.simulation.redis_faults import FaultyRedis, Servers
+from tests.simulation.vendors import IMAGE, KEY, RunPod, Vastai, Vendor
 from tests.simulation.worker import TaskFailed, Worker
 from tests.support.factories import a_fleet, an_account
 from tests.support.in_process import reached
@@ -45,18 +51,16 @@ HOURS: Final = 24
 BURST_STEPS: Final = 6  # at least; a burst lasts until its share of the faults has happened
 FEWEST_FAULTS: Final = 50  # in a day
 # Seconds of a step.
-STEP: Final = 5.0  # within a burst
 SETTLING: Final = 120.0  # until nothing is in transit
 DRAINING: Final = 240.0  # while pods only work
 QUIET: Final = 43_200.0  # while nothing is in transit
 WORTH_A_BOOT: Final = 400  # items: an agent needs longer for them than any boot takes
-CLOCKS: Final = (0, 0, 0, 600, -600)  # seconds by which a Redis is ahead of the manager (F31)
 FROZEN_STEPS: Final = 6  # at most, of the others while a worker is frozen
 LONGEST_SETTLING: Final = timedelta(hours=1)
 AT_REST_WITHIN: Final = timedelta(minutes=30)
 NO_ALERTS_WITHIN: Final = timedelta(hours=2, minutes=30)  # some causes look at the last two hours
 NO_ALERTS_STEP: Final = 900.0
-KEY: Final = "any-key-is-good-0123456789"
+SLUG: Final = "sim"
 KEY_AT: Final = "PODFLEET_SIMULATED_KEY"
 FLEET: Final = {
     "name": "emb",
@@ -83,46 +87,20 @@ class DayResult:
     violation: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FaultPlan:
-    """When and how often the faults of a day happen."""
-
-    bursts: int
-    fault_rate: float  # how many times likelier than usual each fault is
-    step: float  # seconds of a step within a burst
-    ahead: timedelta  # the clock of Redis minus the manager's
-
-    @classmethod
-    def drawn(cls, random: Random) -> "FaultPlan":
-        """The plan that these draws give."""
-        return cls(
-            bursts=random.choice((1, 1, 1, 1, 2, 3)),
-            fault_rate=random.choice((3.0, 6.0, 9.0)),
-            step=random.choice((STEP, STEP, 2 * STEP, 4 * STEP)),
-            ahead=timedelta(seconds=random.choice(CLOCKS)),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Replica:
-    """The data and the clock of a replica."""
-
-    dumps: dict[bytes, Any]
-    counts: tuple[int, int]
-    ahead: timedelta
-
-
 class Day:
     """24 hours with faults, and an end without faults."""
 
-    def __init__(self, draws: Draws, time: SteppedClock, client: "redis.Redis") -> None:
-        self.draws, self.time, self.redis = draws, time, client
-        self.worker = Worker(draws, self._run_others)
-        self.server = FaultyRedis(self.worker)
-        self.queue = Queue(draws, self.worker)
+    def __init__(
+        self, draws: Draws, time: SteppedClock, url: str, plan: FaultPlan | None = None
+    ) -> None:
+        """`url`: of a Redis, whose databases are emptied."""
+        self.draws, self.time, self.plan = draws, time, plan or FaultPlan()
+        self.hosts = Hosts(time, draws, self.plan.hosts)
+        self.worker = Worker(draws, self.hosts, self._run_others)
+        self.servers = _servers(url, time, self.plan.servers)
+        self.queue = Queue(draws, self.worker, time)
         self.vendors: list[Vendor] = [RunPod(time, draws), Vastai(time, draws)]
         self.pace = STEP
-        self.replica: _Replica | None = None  # takes over in the next step
         self.jumped = False  # ticks came in the time that was jumped over
 
     @contextmanager
@@ -131,9 +109,9 @@ class Day:
         ids = mock.Mock(side_effect=_ids(Random(self.draws.seed)))
         with ExitStack() as stack:
             for part in (
-                clock.use(self.time),
-                reached({v.url: v.desk for v in self.vendors}, around=self.worker.call),
-                self.server.patched(),
+                clock.use(self.hosts, shared=self.time),
+                reached({v.url: v.desk for v in self.vendors}, around=self._around),
+                Servers(self.worker, self.servers).patched(),
                 self.queue.patched(),
                 connection.execute_wrapper(self.worker.statement),
                 stamina.set_testing(True, attempts=3),
@@ -146,36 +124,71 @@ class Day:
                 stack.enter_context(part)
             yield
 
+    def _around(self, call: str) -> None:
+        """A task's request to a vendor begins or has ended."""
+        self.worker.call(call)
+        if self.worker.at_work:
+            self.operators.act_during(call)
+
     def prepare(self) -> None:
         """Make the rows that an operator has made before the day."""
-        Installation.objects.create(pk=1, slug="sim")
+        Installation.objects.create(pk=1, slug=SLUG)
+        orphans = Account.Orphans.ADOPT if self.plan.adopts else Account.Orphans.DESTROY
         accounts = [
-            an_account(v.name, name=v.name, options={"base_url": v.url}, secret_ref=f"env:{KEY_AT}")
+            an_account(
+                v.name,
+                name=v.name,
+                options={"base_url": v.url},
+                secret_ref=f"env:{KEY_AT}",
+                orphans=orphans,
+            )
             for v in self.vendors
         ]
-        self.fleet = a_fleet(accounts=accounts, **FLEET)
-        operating.make_group(self.fleet)
-        self.agents = Agents(self.vendors, self.fleet, self.redis, self.server, self.draws)
-        self.invariants = Invariants(self.vendors, self.fleet, self.agents, self.redis, self.worker)
-        self.operators = Operators(self.fleet, self.draws, self.invariants)
+        for vendor in self.vendors:
+            vendor.adopts = self.plan.adopts
+        self.agents = [self._fleet(number, accounts) for number in range(self.plan.fleets)]
+        self.outages = [
+            Outages(
+                server,
+                [a for a in self.agents if a.server is server],
+                self.draws,
+                may_die=bool(server.url),
+            )
+            for server in self.servers
+        ]
+        fleets = [a.fleet for a in self.agents]
+        self.invariants = Invariants(
+            self.vendors, self.agents, self.worker, clocks_differ_by=self.plan.clocks_differ_by
+        )
+        self.operators = Operators(fleets, self.draws, self.invariants, self.worker)
         self.beat = Beat(self.queue)
 
-    def run(self, plan: FaultPlan) -> None:
+    def _fleet(self, number: int, accounts: Sequence[Account]) -> Agents:
+        """The first fleet has its backlog on the first server, the others on the last one."""
+        server = self.servers[-1] if number else self.servers[0]
+        name = f"{FLEET['name']}{number or ''}"
+        texts = {"name": name, "stream": f"{name}-items", "backlog_url": server.url}
+        fleet = a_fleet(accounts=accounts, **{**FLEET, **texts})
+        operating.make_group(fleet)
+        return Agents(self.vendors, fleet, server, self.draws)
+
+    def run(self) -> None:
         """Run the bursts and the hours between them, then the end without faults.
 
         Raises:
             Violated: an invariant did not hold, or the fleet did not settle.
             TaskFailed: a task raised an error that no task may raise.
         """
-        self.server.ahead = plan.ahead
+        plan = self.plan
+        self.servers[0].ahead = plan.ahead
         part = timedelta(hours=HOURS) / plan.bursts
         for number in range(1, plan.bursts):
             end = utcnow() + part
-            self._burst(plan, faults=FEWEST_FAULTS * number // plan.bursts)
+            self._burst(faults=FEWEST_FAULTS * number // plan.bursts)
             self.settle()
             self._quiet(end)
         self._quiet(utcnow() + part)
-        self._burst(plan, faults=FEWEST_FAULTS)
+        self._burst(faults=FEWEST_FAULTS)
         if self.draws.random.random() < 0.3:
             self.settle()
         self._end()
@@ -195,10 +208,12 @@ class Day:
             self.jumped,
             self.pace >= SETTLING and utcnow() >= self.beat.silent_until,
         )
-        self.agents.step(managed=managed)
+        for agents in self.agents:
+            agents.step(managed=managed)
         self.beat.send_due(draws=self.draws)
         self.queue.deliver(self._count_reconciliation)
-        self.agents.step(managed=managed)
+        for agents in self.agents:
+            agents.step(managed=managed)
         self.invariants.check()
         # The next quiet step is hours away; whatever this one began must not wait for it.
         waiting = self.pace == QUIET and self._unsettled()
@@ -215,9 +230,11 @@ class Day:
             self.step()
         self.pace = before
 
-    def _burst(self, plan: FaultPlan, *, faults: int) -> None:
+    def _burst(self, *, faults: int) -> None:
+        plan, self.hosts.differ = self.plan, True
         self.draws.faults_on, self.draws.fault_rate, self.pace = True, plan.fault_rate, plan.step
-        self.agents.add_items(self.draws.random.randint(0, 60))
+        for agents in self.agents:
+            agents.add_items(self.draws.random.randint(0, 60))
         steps = 0
         # By their numbers: a day that is run again without some of the faults has the same length.
         while steps < BURST_STEPS or self.draws.fault_numbers < faults:
@@ -225,45 +242,15 @@ class Day:
             steps += 1
 
     def _cause_faults(self) -> None:
-        tag = f"{Installation.tag()}-{self.fleet.pk}"
+        fleets = [agents.fleet.pk for agents in self.agents]
         for vendor in self.vendors:
-            vendor.cause_faults(self.draws, tag)
-        self.operators.edit_sometimes()
-        if own := self.draws.occurs(0.02, "Redis fails"):
-            self.server.failure = own.choice([DOWN, DOWN, LOSES_ANSWERS, FULL])
-        elif self.server.failure and self.draws.random.random() < 0.4:
-            self.server.failure = ""
-        self.operators.set_budget_sometimes()
-        if self.draws.occurs(0.004, "Redis restarts empty"):
-            self._empty_redis()
-        self._fail_over()
-        if self.draws.random.random() < 0.2:
-            self.agents.add_items(self.draws.random.randint(1, 40))
-
-    def _fail_over(self) -> None:
-        """Let a replica take over that lacks the writes since the step before (F45)."""
-        if self.replica is not None:
-            self.redis.flushdb()
-            for key, dump in self.replica.dumps.items():
-                self.redis.restore(key, 0, dump)
-            self.agents.restore_counts(self.replica.counts)
-            self.server.ahead = self.replica.ahead
-            self.replica = None
-        elif own := self.draws.occurs(
-            0.006, "Redis fails over to a replica that lacks the next step"
-        ):
-            keys: list[Any] = self.redis.keys()
-            self.replica = _Replica(
-                dumps={key: self.redis.dump(key) for key in sorted(keys)},
-                counts=self.agents.counts,
-                ahead=timedelta(seconds=own.choice(CLOCKS)),
-            )
-
-    def _empty_redis(self) -> None:
-        self.redis.flushdb()
-        self.agents.forget_items()
-        if self.draws.random.random() < 0.5:
-            operating.make_group(self.fleet)
+            vendor.cause_faults(self.draws, SLUG, fleets)
+        self.operators.act_sometimes()
+        for outages in self.outages:
+            outages.cause_faults()
+        for agents in self.agents:
+            if self.draws.random.random() < 0.2:
+                agents.add_items(self.draws.random.randint(1, 40))
 
     def settle(self) -> None:
         """Run without faults until nothing is in transit or unknown, within an hour (L2, L3)."""
@@ -272,18 +259,24 @@ class Day:
         end = utcnow() + LONGEST_SETTLING
         while self._unsettled():
             if utcnow() > end:
-                left = list(Pod.objects.in_transit().values_list("pk", "state", "note"))
-                raise Violated(f"L2, L3: unsettled after an hour: {left} {self.invariants.unknown}")
+                left = list(Pod.objects.billable().values_list("pk", "state", "note"))
+                why = f"{self.invariants.unknown} unknown, {self.invariants.missing} missing"
+                raise Violated(f"L2, L3: unsettled after an hour: {left}; {why}")
             self.step()
-        self.invariants.check_settled()
+        self._check_settled()
+
+    def _check_settled(self) -> None:
+        beats = utcnow() > self.beat.silent_until + HEARD_WITHIN
+        self.invariants.check_settled(beats=beats)
 
     def _stop_faults(self) -> None:
-        self.draws.faults_on, self.pace = False, SETTLING
-        self.server.failure, self.replica = "", None
+        self.draws.faults_on, self.pace, self.hosts.differ = False, SETTLING, False
+        for outages in self.outages:
+            outages.stop()
         for vendor in self.vendors:
             vendor.stop_faults()
-        self.agents.restore_heartbeats()
-        operating.make_group(self.fleet)
+        for agents in self.agents:
+            agents.restore_heartbeats()
 
     def _unsettled(self) -> bool:
         waiting = bool(self.queue.messages or self.invariants.unknown or self.invariants.missing)
@@ -299,14 +292,16 @@ class Day:
     def _end(self) -> None:
         """Without faults and with work the fleet reaches three pods, drains the backlog, and ends."""
         self._stop_faults()
+        for outages in self.outages:
+            outages.start_again()
         self.operators.prepare_end()
         self.draws.record("the faults stop")
         for vendor in self.vendors:
             vendor.restock()
         self.step()  # agents first work through the time before, then new items come
-        self._until(self._three_ready, "L1: not 3 READY pods")
+        self._until(self._three_ready, "L1: not 3 READY pods of each fleet")
         self.pace = DRAINING
-        self._until(lambda: not self.agents.left, "L4: not drained")
+        self._until(lambda: not any(a.left for a in self.agents), "L4: not drained")
         self.pace = SETTLING
         self._until(
             lambda: not Pod.objects.billable().exists() and not self.invariants.unknown,
@@ -314,12 +309,14 @@ class Day:
         )
         self.pace = NO_ALERTS_STEP
         self._until(self._no_alerts, "L6: alerts or breakers are open", within=NO_ALERTS_WITHIN)
-        self.invariants.check_settled()
+        self._check_settled()
 
     def _three_ready(self) -> bool:
-        """Whether 3 pods are READY; adds items, so that one more pod is worth its boot."""
-        self.agents.add_items(max(0, WORTH_A_BOOT - self.agents.left))
-        return Pod.objects.filter(state="ready").count() == 3
+        """Whether 3 pods of each fleet are READY; adds items, so that one more is worth its boot."""
+        for agents in self.agents:
+            agents.add_items(max(0, WORTH_A_BOOT - agents.left))
+        ready = Counter(Pod.objects.filter(state="ready").values_list("fleet_id", flat=True))
+        return all(ready[agents.fleet.pk] == 3 for agents in self.agents)
 
     def _no_alerts(self) -> bool:
         breakers = Account.objects.filter(Q(open_until__gt=utcnow()) | Q(failures__gt=0))
@@ -339,6 +336,20 @@ class Day:
             self.step()
 
 
+def _servers(url: str, time: SteppedClock, count: int) -> list[FaultyRedis]:
+    """Servers that are databases of one real server; the first is the installation's own."""
+    client = redis.Redis.from_url(url, protocol=2)
+    client.flushall()
+    database = int(client.connection_pool.connection_kwargs.get("db") or 0)
+    servers = [FaultyRedis(client, time)]
+    for number in range(1, count):
+        parts = urlsplit(url)
+        other = urlunsplit(parts._replace(path=f"/{database + number}"))
+        client = redis.Redis.from_url(other, protocol=2)
+        servers.append(FaultyRedis(client, time, url=other))
+    return servers
+
+
 def _ids(random: Random) -> Iterator[uuid.UUID]:
     while True:
         yield uuid.UUID(int=random.getrandbits(128))
@@ -352,25 +363,25 @@ def run_day(
     `url`: of a Redis, which is emptied; `database` is emptied too.
     """
     database.restore()
-    client = redis.Redis.from_url(url, protocol=2)
-    client.flushall()
     time = SteppedClock()
     with clock.use(time):
-        day = Day(Draws(seed, left_out=left_out), time, client)
+        draws, plan = Draws(seed, left_out=left_out), FaultPlan.drawn(Random(seed))
+        day = Day(draws, time, url, plan)
     violation, started = "", time()
     with day.patched():
         day.prepare()
         try:
-            day.run(FaultPlan.drawn(Random(seed)))
+            day.run()
         except (Violated, TaskFailed, AssertionError) as exc:
-            violation = "\n".join([f"seed {seed}: {exc}", *day.draws.history[-60:]])
+            violation = "\n".join([f"seed {seed}: {exc}", f"{plan}", *day.draws.history[-60:]])
         pods = Pod.objects.count()
+    history = "\n".join(day.draws.history).encode(errors="surrogatepass")
     return DayResult(
         seed=seed,
         faults=day.draws.faults,
         fault_numbers=day.draws.fault_numbers,
         hours=(time() - started).total_seconds() / 3600,
         pods=pods,
-        fingerprint=sha256("\n".join(day.draws.history).encode()).hexdigest(),
-        violation=violation,
+        fingerprint=sha256(history).hexdigest(),
+        violation=violation.encode(errors="backslashreplace").decode(),
     )

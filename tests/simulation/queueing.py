@@ -13,6 +13,7 @@ from celery import current_app
 from django_celery_beat.models import PeriodicTask
 
 from pods.base.clock import utcnow
+from pods.emulators.base import Clock
 from tests.simulation.draws import Draws
 from tests.simulation.worker import Worker
 
@@ -43,6 +44,7 @@ class Queue:
 
     draws: Draws
     worker: Worker
+    time: Clock  # the true one
     messages: list[_Message] = field(default_factory=list)
 
     @contextmanager
@@ -68,10 +70,11 @@ class Queue:
         if self.draws.occurs(0.03, f"lost {name}{values}"):
             return
         late = self.draws.random.choice(LATE) if self.draws.faults_on else 0
-        now = utcnow()
+        sent_at = utcnow()  # by the sender's clock, as Celery writes a countdown and an expiry
+        begin = sent_at if countdown else self.time()
         message = _Message(
-            due=now + timedelta(seconds=(countdown or 0) + late),
-            expires=None if expires is None else now + timedelta(seconds=expires),
+            due=begin + timedelta(seconds=(countdown or 0) + late),
+            expires=None if expires is None else sent_at + timedelta(seconds=expires),
             task=name,
             args=values,
         )

@@ -1,6 +1,6 @@
-"""Redis as the tasks see it: on the simulation's clock, and at times down, full or without answers."""
+"""Redis servers as the tasks see them: on the simulation's clock, down, full or without answers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -10,7 +10,7 @@ import redis
 from redis.client import Pipeline
 from redis.exceptions import OutOfMemoryError
 
-from pods.base.clock import utcnow
+from pods.emulators.base import Clock
 from tests.simulation.worker import Worker
 
 DOWN: Final = "down"  # no connection
@@ -24,82 +24,28 @@ DEPTH_FIELDS: Final = 16
 
 
 class FaultyRedis:
-    """Redis with faults for the commands of `worker`'s tasks; the agents' commands pass unchanged."""
+    """One server. Each is a database of the same real Valkey, with faults of its own."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, client: "redis.Redis", time: Clock, *, url: str = "") -> None:
+        """`url`: as a fleet names it; "" is the installation's own server."""
+        self.client, self.url, self._time = client, url, time
         self.failure = ""  # DOWN, LOSES_ANSWERS, FULL, or "" if it works
-        self.ahead = timedelta(0)  # its clock minus the manager's (F31)
+        self.dead = False  # DOWN, until somebody starts it again at the end of the day
+        self.ahead = timedelta(0)  # its clock minus the true time (F31)
         self.asked: dict[bytes, datetime] = {}  # when a consumer last asked for items
         self.settled: dict[bytes, datetime] = {}  # when a consumer last got or acknowledged one
-        self._worker = worker
 
     @property
     def clock(self) -> datetime:
         """The time on the server's host."""
-        return utcnow() + self.ahead
+        return self._time() + self.ahead
 
-    @contextmanager
-    def patched(self) -> Iterator[None]:
-        """Within the block the Redis clients of this process have its faults and its clock."""
-        command: Callable[..., Any] = redis.Redis.execute_command
-        pipeline: Callable[..., Any] = Pipeline.execute
+    @property
+    def answers(self) -> bool:
+        """Whether clients can reach it."""
+        return self.failure in {"", FULL}
 
-        def one(client: Any, *args: Any, **options: Any) -> Any:
-            if not self._worker.at_work:
-                return command(client, *args, **options)
-            self._before(str(args[0]))
-            if self.failure == FULL and args[0] in DENIED:
-                raise OutOfMemoryError(OOM)
-            answer = self._translated(str(args[0]), command(client, *args, **options))
-            return self._after(str(args[0]), answer)
-
-        def several(client: Any, raise_on_error: bool = True) -> Any:
-            names = [str(entry[0][0]) for entry in client.command_stack]
-            if not self._worker.at_work or not names:
-                return pipeline(client, raise_on_error)
-            try:
-                self._before(f"{names[0]} …")
-            except BaseException:
-                client.reset()
-                raise
-            answers = self._unless_full(names, client, pipeline, raise_on_error)
-            answers = [self._translated(n, a) for n, a in zip(names, answers, strict=True)]
-            return self._after(f"{names[0]} …", answers)
-
-        with (
-            mock.patch.object(redis.Redis, "execute_command", one),
-            mock.patch.object(Pipeline, "execute", several),
-        ):
-            yield
-
-    def _unless_full(
-        self, names: list[str], client: Any, pipeline: Any, raise_on_error: bool
-    ) -> list[Any]:
-        """The answers, with an error for each command that a full server refuses."""
-        denied = [self.failure == FULL and name in DENIED for name in names]
-        if not any(denied):
-            return list(pipeline(client, raise_on_error))
-        client.command_stack = [
-            entry for entry, no in zip(client.command_stack, denied, strict=True) if not no
-        ]
-        answers = iter(pipeline(client, raise_on_error))
-        spliced = [OutOfMemoryError(OOM) if no else next(answers) for no in denied]
-        if raise_on_error:
-            raise OutOfMemoryError(OOM)
-        return spliced
-
-    def _before(self, what: str) -> None:
-        self._worker.call(f"before {what}")
-        if self.failure == DOWN:
-            raise redis.ConnectionError("Error 111 connecting. Connection refused.")
-
-    def _after(self, what: str, answer: Any) -> Any:
-        if self.failure == LOSES_ANSWERS:
-            raise redis.TimeoutError("Timeout reading from socket")
-        self._worker.call(f"after {what}")
-        return answer
-
-    def _translated(self, name: str, answer: Any) -> Any:
+    def translated(self, name: str, answer: Any) -> Any:
         """The answer with the simulation's time instead of the server's."""
         micros = int(self.clock.timestamp() * 1_000_000)
         if name == "TIME" and isinstance(answer, tuple):
@@ -112,9 +58,89 @@ class FaultyRedis:
 
     def _consumer(self, row: dict[str, Any]) -> dict[str, Any]:
         settled = self.settled.get(row["name"])
-        inactive = -1 if settled is None else _milliseconds(settled)
-        return {**row, "idle": _milliseconds(self.asked.get(row["name"])), "inactive": inactive}
+        inactive = -1 if settled is None else self._milliseconds(settled)
+        return {
+            **row,
+            "idle": self._milliseconds(self.asked.get(row["name"])),
+            "inactive": inactive,
+        }
+
+    def _milliseconds(self, since: datetime | None) -> int:
+        return 0 if since is None else int((self._time() - since).total_seconds() * 1000)
 
 
-def _milliseconds(since: datetime | None) -> int:
-    return 0 if since is None else int((utcnow() - since).total_seconds() * 1000)
+class Servers:
+    """The servers for the commands of `worker`'s tasks; the agents' commands pass unchanged."""
+
+    def __init__(self, worker: Worker, servers: Sequence[FaultyRedis]) -> None:
+        self._worker = worker
+        self._by_database = {_database(server.client): server for server in servers}
+
+    @contextmanager
+    def patched(self) -> Iterator[None]:
+        """Within the block the Redis clients of this process have the servers' faults and clocks."""
+        command: Callable[..., Any] = redis.Redis.execute_command
+        pipeline: Callable[..., Any] = Pipeline.execute
+
+        def one(client: Any, *args: Any, **options: Any) -> Any:
+            if not self._worker.at_work:
+                return command(client, *args, **options)
+            server = self._by_database[_database(client)]
+            self._before(server, str(args[0]))
+            if server.failure == FULL and args[0] in DENIED:
+                raise OutOfMemoryError(OOM)
+            answer = server.translated(str(args[0]), command(client, *args, **options))
+            return self._after(server, str(args[0]), answer)
+
+        def several(client: Any, raise_on_error: bool = True) -> Any:
+            names = [str(entry[0][0]) for entry in client.command_stack]
+            if not self._worker.at_work or not names:
+                return pipeline(client, raise_on_error)
+            server = self._by_database[_database(client)]
+            try:
+                self._before(server, f"{names[0]} …")
+            except BaseException:
+                client.reset()
+                raise
+            full = server.failure == FULL
+            answers = _unless_full(names, client, pipeline, raise_on_error, full=full)
+            answers = [server.translated(n, a) for n, a in zip(names, answers, strict=True)]
+            return self._after(server, f"{names[0]} …", answers)
+
+        with (
+            mock.patch.object(redis.Redis, "execute_command", one),
+            mock.patch.object(Pipeline, "execute", several),
+        ):
+            yield
+
+    def _before(self, server: FaultyRedis, what: str) -> None:
+        self._worker.call(f"before {what}")
+        if server.failure == DOWN:
+            raise redis.ConnectionError("Error 111 connecting. Connection refused.")
+
+    def _after(self, server: FaultyRedis, what: str, answer: Any) -> Any:
+        if server.failure == LOSES_ANSWERS:
+            raise redis.TimeoutError("Timeout reading from socket")
+        self._worker.call(f"after {what}")
+        return answer
+
+
+def _database(client: Any) -> int:
+    return int(client.connection_pool.connection_kwargs.get("db") or 0)
+
+
+def _unless_full(
+    names: list[str], client: Any, pipeline: Any, raise_on_error: bool, *, full: bool
+) -> list[Any]:
+    """The answers, with an error for each command that a full server refuses."""
+    denied = [full and name in DENIED for name in names]
+    if not any(denied):
+        return list(pipeline(client, raise_on_error))
+    client.command_stack = [
+        entry for entry, no in zip(client.command_stack, denied, strict=True) if not no
+    ]
+    answers = iter(pipeline(client, raise_on_error))
+    spliced = [OutOfMemoryError(OOM) if no else next(answers) for no in denied]
+    if raise_on_error:
+        raise OutOfMemoryError(OOM)
+    return spliced

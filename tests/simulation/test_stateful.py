@@ -5,19 +5,19 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-import redis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from fleet import operating
 from fleet.decision.values import Mode
-from fleet.models import Fleet
+from fleet.models import Fleet, Limits
 from pods.base import clock
 from pods.emulators.base import SteppedClock
 from tests.simulation.databases import CleanDatabase
-from tests.simulation.day import STEP, Day
+from tests.simulation.day import Day
 from tests.simulation.draws import Draws
+from tests.simulation.plan import STEP, FaultPlan
 from tests.simulation.redis_faults import DOWN, LOSES_ANSWERS
 from tests.simulation.worker import FROZEN_SECONDS, LAST_CALL
 
@@ -41,15 +41,14 @@ class FaultSequence(RuleBasedStateMachine):
     def begin(self, backlog: int) -> None:
         self.database, self.stack = CleanDatabase(), ExitStack()
         self.database.restore()
-        client = redis.Redis.from_url(self.url, protocol=2)
-        client.flushall()
         time = SteppedClock()
         with clock.use(time):
-            self.day = Day(Draws(0), time, client)
+            self.day = Day(Draws(0), time, self.url, FaultPlan(fleets=2))
         self.day.draws.faults_on = False  # only the rules cause faults
         self.stack.enter_context(self.day.patched())
         self.day.prepare()
-        self.day.agents.add_items(backlog)
+        for agents in self.day.agents:
+            agents.add_items(backlog)
 
     @rule(count=st.integers(1, 6))
     def time_passes(self, count: int) -> None:
@@ -76,21 +75,34 @@ class FaultSequence(RuleBasedStateMachine):
 
     @rule(failure=st.sampled_from([DOWN, LOSES_ANSWERS, ""]))
     def redis_fails(self, failure: str) -> None:
-        self.day.server.failure = failure
+        self.day.servers[0].failure = failure
 
-    @rule(changes=EDITS)
-    def an_operator_edits(self, changes: dict[str, Any]) -> None:
-        operating.edit(Fleet.objects.get(pk=self.day.fleet.pk), changes, by="operator")
+    @rule(which=st.integers(0, 1), changes=EDITS)
+    def an_operator_edits(self, which: int, changes: dict[str, Any]) -> None:
+        fleet = self.day.agents[which].fleet
+        operating.edit(Fleet.objects.get(pk=fleet.pk), changes, by="operator")
+        self.day.invariants.edited()
 
-    @rule(count=st.integers(1, 60))
-    def work_arrives(self, count: int) -> None:
-        if not self.day.server.failure:
-            self.day.agents.add_items(count)
+    @rule(most=st.sampled_from([1, 2, 3, None]))
+    def an_operator_limits_the_installation(self, most: int | None) -> None:
+        limits = Limits.get()
+        limits.max_instances = most
+        limits.save()
+        self.day.invariants.edited()
+
+    @rule(which=st.integers(0, 1), count=st.integers(1, 60))
+    def work_arrives(self, which: int, count: int) -> None:
+        if not self.day.servers[0].failure:
+            self.day.agents[which].add_items(count)
+
+    @rule(vendor=st.integers(0, 1), seconds=st.sampled_from([40, 600]))
+    def the_next_destroyed_machine_lives_on(self, vendor: int, seconds: int) -> None:
+        self.day.vendors[vendor].hide_next(seconds)
 
     @rule(vendor=st.integers(0, 1), which=st.integers(0, 3))
     def a_machine_is_deleted_in_the_console(self, vendor: int, which: int) -> None:
         mine = self.day.vendors[vendor]
-        living = [m for m in mine.machines() if m.id not in mine.foreign]
+        living = [m for m in mine.machines() if m.id not in mine.foreign and not mine.hidden(m.id)]
         if living:
             mine.end(living[which % len(living)].id)
 

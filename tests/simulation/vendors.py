@@ -4,23 +4,31 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from random import Random
 from typing import Any, ClassVar, Final
 
-from pods.emulators.base import Desk, Reply, SteppedClock
+from pods.emulators.base import Desk, Reply, Request, SteppedClock
 from pods.emulators.runpod import RunPodEmulator
 from pods.emulators.runpod_state import Boot, Problem, RunPodState
 from pods.emulators.vastai import VastaiEmulator
 from pods.emulators.vastai_contracts import Refusal
+from pods.machine_names import MachineName, fleet_tag, installation_tag, tagged
 from tests.simulation.draws import Draws
+from tests.simulation.texts import odd_name, with_odd_texts
 
 PROBLEM: Final = "application/problem+json"
 OTHER_NAME: Final = "somebody-elses"
 IMAGE: Final = "registry.example/worker:1.4.2"
+LONGEST_DETAIL: Final = 2000
 ERROR_STATUSES: Final = (500, 503, 429, 401, 404)
 SLOTS: Final = 6
+KEY: Final = "any-key-is-good-0123456789"
+HIDDEN: Final = (40, 120, 600, 1500)  # seconds
+ENDED_LISTED: Final = (0, 0, 0, 600, 7200)  # seconds for which RunPod lists what has ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +60,20 @@ class Vendor(ABC):
         self.desk = desk
         self.foreign: set[str] = set()  # machines of other people on the same account
         self.misreported: set[str] = set()  # machines about which an answer was wrong
+        self.unowned: set[str] = set()  # machines under our tag of a fleet that does not exist
+        self.adopts = False  # our account there keeps machines that it finds
 
     @abstractmethod
     def machines(self) -> list[Machine]:
         """All machines that exist, also those of other people."""
+
+    @abstractmethod
+    def hidden(self, machine: str) -> bool:
+        """Whether a machine lives although the vendor says that it is gone."""
+
+    @abstractmethod
+    def hide_next(self, seconds: float) -> None:
+        """Only hide the next machine that is destroyed: it lives, and is shown again later."""
 
     @abstractmethod
     def billed_usd(self, machine: str) -> Decimal:
@@ -70,7 +88,7 @@ class Vendor(ABC):
         """Rent a machine with this name, not through the manager; None if none is for rent."""
 
     @abstractmethod
-    def error_reply(self, status: int) -> Reply:
+    def error_reply(self, status: int, detail: str = "x") -> Reply:
         """An error answer."""
 
     @abstractmethod
@@ -85,21 +103,39 @@ class Vendor(ABC):
     def restock(self) -> None:
         """Put enough machines up for rent again."""
 
-    def cause_faults(self, draws: Draws, tag: str) -> None:
-        """Cause the faults of one step."""
+    def cause_faults(self, draws: Draws, slug: str, fleets: Sequence[int]) -> None:
+        """Cause the faults of one step; `fleets`: the ids of the fleets."""
         self._break_answers(draws)
-        mine = [m for m in self.machines() if m.id not in self.foreign]
+        kept = self.foreign | (self.unowned if self.adopts else set())
+        mine = [m for m in self.machines() if m.id not in kept]
         for machine in mine:
             self._break_machine(machine, draws)
         if mine and (own := draws.occurs(0.01, f"{self.name}: a machine is started under our tag")):
-            self.rent(f"{tag}-{own.getrandbits(128):032x}", own)
+            tag = fleet_tag(slug, own.choice(fleets))
+            self.rent(tagged(tag, f"{own.getrandbits(128):032x}"), own)
+        if own := draws.occurs(0.006, f"{self.name}: a machine is started under an odd name"):
+            self._rent_oddly(slug, fleets, own)
         if not self.foreign and (made := self.rent(OTHER_NAME, draws.random)):
             self.foreign.add(made)
+        if own := draws.occurs(0.006, f"{self.name} hides the next machine that it destroys"):
+            self.hide_next(own.choice(HIDDEN))
         self.change_market(draws)
 
+    def _rent_oddly(self, slug: str, fleets: Sequence[int], random: Random) -> None:
+        name = odd_name(installation_tag(slug), random.choice(fleets), random)
+        made = self.rent(name, random)
+        found = MachineName.parse(name)
+        if made and (found is None or found.fleet_id not in fleets):
+            self.unowned.add(made)
+
     def stop_faults(self) -> None:
-        """Answer correctly from now on."""
+        """Answer correctly from now on; people end the machines that the manager must keep."""
         self.desk.faults.clear()
+        self.hide_next(0)
+        if self.adopts:
+            for machine in self.unowned & {m.id for m in self.machines()}:
+                self.end(machine)
+            self.unowned.clear()
 
     def _break_answers(self, draws: Draws) -> None:
         faults = self.desk.faults
@@ -111,6 +147,8 @@ class Vendor(ABC):
                 faults.lose_request(route.method, route.path)
             if own := draws.occurs(0.012, f"{words} answers an error"):
                 self._answer_error(route, own)
+            if own := draws.occurs(0.004, f"{words} answers odd texts"):
+                faults.edit(route.method, route.path, partial(_with_odd_texts, random=own))
 
     def _answer_error(self, route: Route, random: Random) -> None:
         known = ERROR_STATUSES if route.one else ERROR_STATUSES[:-1]
@@ -118,8 +156,25 @@ class Vendor(ABC):
         if status == 404 and route.method == "GET":
             self.misreported |= {m.id for m in self.machines()}
         after = route.method != "GET" and status >= 500
-        put = self.desk.faults.answer_after if after else self.desk.faults.answer
-        put(route.method, route.path, self.error_reply(status))
+        said = f"x {KEY}" if random.random() < 0.3 else "x"  # some vendors repeat what they got
+
+        def reply(request: Request, _: Reply | None) -> Reply:
+            return self.error_reply(status, f"{said} {_environment(request)}"[:LONGEST_DETAIL])
+
+        self.desk.faults.add(route.method, route.path, reply, after=after)
+
+
+def _with_odd_texts(reply: Reply, random: Random) -> Reply:
+    raw = reply.body()
+    return replace(reply, json=with_odd_texts(json.loads(raw), random)) if raw else reply
+
+
+def _environment(request: Request) -> str:
+    """The environment of the machine that a create asks for, which holds its password for Redis."""
+    try:
+        return json.dumps(request.json().get("env", {}))
+    except (ValueError, AttributeError):
+        return ""
 
 
 class RunPod(Vendor):
@@ -143,6 +198,8 @@ class RunPod(Vendor):
             list_lag=draws.random.choice([0, 0, 20]),
             get_lag=draws.random.choice([0, 0, 20]),
             page_size=draws.random.choice([None, 3]),
+            linger=draws.random.choice(ENDED_LISTED),
+            shows_ended=draws.random.random() < 0.5,
         )
         self._clock = clock
         super().__init__(Desk(RunPodEmulator(self.state)))
@@ -153,6 +210,16 @@ class RunPod(Vendor):
             Machine(id=p.id, name=str(p.request["name"]), up_since=p.up_since(now))
             for p in self.state.living()
         ]
+
+    def hidden(self, machine: str) -> bool:
+        pod = self.state.pods.get(machine)
+        if pod is None:
+            return False
+        born = pod.created_at + timedelta(seconds=self.state.get_lag)
+        return pod.known_from > max(born, self._clock())
+
+    def hide_next(self, seconds: float) -> None:
+        self.state.hides = seconds
 
     def billed_usd(self, machine: str) -> Decimal:
         return self.state.bill.total(machine, now=self._clock())
@@ -168,8 +235,8 @@ class RunPod(Vendor):
         except Problem:
             return None
 
-    def error_reply(self, status: int) -> Reply:
-        body = {"title": "x", "status": status, "detail": "x"}
+    def error_reply(self, status: int, detail: str = "x") -> Reply:
+        body = {"title": "x", "status": status, "detail": detail}
         return Reply(status=status, json=body, content_type=PROBLEM)
 
     def _break_machine(self, machine: Machine, draws: Draws) -> None:
@@ -215,7 +282,7 @@ class Vastai(Vendor):
         self.market = self.emulator.market
         for number in range(SLOTS):
             self.market.add_slot(usd=str(Decimal("0.3") + Decimal(number) / 100))
-        self._gone: dict[str, Decimal] = {}
+        self._clock = clock
         super().__init__(Desk(self.emulator))
 
     def machines(self) -> list[Machine]:
@@ -229,6 +296,13 @@ class Vastai(Vendor):
             for c in self.market.contracts.values()
             if c.destroyed_at is None
         ]
+
+    def hidden(self, machine: str) -> bool:
+        found = self.market.contracts.get(int(machine))
+        return found is not None and found.is_hidden(self._clock())
+
+    def hide_next(self, seconds: float) -> None:
+        self.emulator.quirks.hides = seconds
 
     def billed_usd(self, machine: str) -> Decimal:
         self.market.settle()
@@ -248,8 +322,8 @@ class Vastai(Vendor):
             return None
         return str(made.id)
 
-    def error_reply(self, status: int) -> Reply:
-        body = {"success": False, "error": "trouble", "msg": "x"}
+    def error_reply(self, status: int, detail: str = "x") -> Reply:
+        body = {"success": False, "error": "trouble", "msg": detail}
         return Reply(status=status, text=json.dumps(body))
 
     def stop_faults(self) -> None:

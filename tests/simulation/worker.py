@@ -7,12 +7,14 @@ process can end or freeze just before it and just after it.
 import contextvars
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from django.db import connection
 
 from pods.providers.errors import ProviderError
 from tests.simulation.draws import Draws
+from tests.simulation.hosts import Hosts
 
 ENDED_SHARE: Final = 0.03  # the share of tasks that are killed or frozen
 LAST_CALL: Final = 45  # a task with fewer calls ends before its fault
@@ -43,8 +45,8 @@ class _Attempt:
 class Worker:
     """Runs one task at a time; while one is frozen, `run_others(seconds)` runs the others."""
 
-    def __init__(self, draws: Draws, run_others: Callable[[float], None]) -> None:
-        self._draws, self._run_others = draws, run_others
+    def __init__(self, draws: Draws, hosts: Hosts, run_others: Callable[[float], None]) -> None:
+        self._draws, self._hosts, self._run_others = draws, hosts, run_others
         # Of the next task: the call at which it ends, and for how many seconds it is frozen (0: killed).
         self.next_end: tuple[int, int] | None = None
         self._attempts: list[_Attempt | None] = []  # None on top: a task is frozen
@@ -58,14 +60,15 @@ class Worker:
         return bool(self._attempts) and self._attempts[-1] is not None
 
     def run(self, what: str, task: Callable[[], Any]) -> None:
-        """Run a task until it ends or is killed.
+        """Run a task, or a request of an operator, on one of the hosts until it ends or is killed.
 
         Raises:
             TaskFailed: it raised an error that Celery would log as a bug.
         """
         self._attempts.append(self._new_attempt(what))
         try:
-            task()
+            with self._hosts.one():
+                task()
         except Killed:
             self._draws.record(f"{what}: killed")
         except ProviderError as exc:
@@ -119,12 +122,17 @@ class Worker:
         seconds, attempt.end_at = attempt.frozen_for, 0
         attempt.frozen_at = attempt.calls
         self._draws.record(f"{attempt.what} is frozen {where} for {seconds} s")
+        self.meanwhile(partial(self._run_others, seconds))
+        self._draws.record(f"{attempt.what} runs on")
+
+    def meanwhile(self, act: Callable[[], None]) -> None:
+        """Act as another process does, while the task waits."""
         self._attempts.append(None)
         try:
-            contextvars.Context().run(self._run_others, seconds)
+            with self._hosts.none():
+                contextvars.Context().run(act)
         finally:
             self._attempts.pop()
-        self._draws.record(f"{attempt.what} runs on")
 
     def statement(
         self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any

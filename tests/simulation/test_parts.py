@@ -1,0 +1,143 @@
+"""The parts of a simulated day: hosts with their clocks, servers, odd texts and the limits' judge."""
+
+import json
+from datetime import timedelta
+from decimal import Decimal
+from random import Random
+
+import pytest
+import redis
+
+from fleet.models import Limits, Tick
+from pods import lifecycle
+from pods.base import clock
+from pods.base.shared_clock import shared_now
+from pods.emulators.base import SteppedClock
+from pods.machine_names import MachineName
+from pods.models import PodEvent
+from pods.rules import PodRule
+from pods.states import PodState
+from tests.simulation.day import Day
+from tests.simulation.draws import Draws
+from tests.simulation.hosts import Hosts
+from tests.simulation.limits import Guardrails, Violated, rows
+from tests.simulation.plan import FaultPlan
+from tests.simulation.redis_faults import DOWN, Servers
+from tests.simulation.texts import odd_name, secrets_in_rows, with_odd_texts
+from tests.support.factories import a_fleet, a_pod, an_account
+
+EARLY, LATE = timedelta(seconds=-600), timedelta(seconds=600)
+
+
+def test_a_task_has_the_clock_of_its_host_and_all_hosts_that_of_the_database() -> None:
+    time = SteppedClock()
+    hosts = Hosts(time, Draws(1), (600, -600))
+    seen = set()
+    with clock.use(hosts, shared=time):
+        for _ in range(50):
+            with hosts.one():
+                seen.add(clock.utcnow() - time())
+                assert shared_now() == time()
+                with hosts.none():  # another process, while this one stands still
+                    assert clock.utcnow() == time()
+                assert clock.utcnow() != time()
+        assert clock.utcnow() == time()
+    assert seen == {EARLY, LATE}
+    hosts.differ = False
+    with hosts.one():
+        assert hosts() == time()
+
+
+@pytest.mark.django_db
+def test_a_dead_server_is_dead_for_its_own_clients_only(redis_url: str) -> None:
+    time = SteppedClock()
+    day = Day(Draws(1), time, redis_url, FaultPlan(fleets=2, servers=2))
+    servers, worker = day.servers, day.worker
+    one, other = servers[0].client, servers[1].client
+    servers[1].failure, servers[1].ahead = DOWN, timedelta(seconds=600)
+    answers: list[bool] = []
+
+    def task() -> None:
+        answers.append(bool(one.ping()))
+        with pytest.raises(redis.ConnectionError):
+            other.ping()
+        pipe = other.pipeline()
+        pipe.set("a", 1)
+        with pytest.raises(redis.ConnectionError):
+            pipe.execute()
+        servers[1].failure = ""
+        answers.append(bool(other.ping()))
+        ahead: list[int] = [client.time()[0] for client in (one, other)]
+        assert ahead[1] - ahead[0] == 600
+
+    with clock.use(time), Servers(worker, servers).patched():
+        worker.run("a task", task)
+    assert answers == [True, True]
+
+
+def test_odd_texts_change_what_a_row_says_and_not_which_machine_it_is() -> None:
+    row = {"id": "a1", "name": "pf-sim-1-x", "status": "RUNNING", "cost": 0.5, "gpu": {"id": "A"}}
+    seen = [with_odd_texts({"pods": [row]}, Random(seed))["pods"][0] for seed in range(200)]
+    assert {s["id"] for s in seen} == {"a1"}
+    assert {s["name"] for s in seen} == {"pf-sim-1-x"}
+    assert "\0" in {s["status"] for s in seen}
+    assert "\ud800" in {s["status"] for s in seen}
+    assert {s["cost"] for s in seen} == {0.5, None}
+    assert all(json.loads(json.dumps(s)) == s for s in seen)
+
+
+def test_odd_names_begin_with_our_tag_and_are_not_the_names_of_pods() -> None:
+    names = [odd_name("pf-sim", 1, Random(seed)) for seed in range(200)]
+    assert all(name.startswith("pf-sim-") for name in names)
+    parsed = [MachineName.parse(name) for name in names]
+    assert any(name is None for name in parsed)
+    assert {name.fleet_id for name in parsed if name} == {1, 999}
+    assert all(name.token is None for name in parsed if name and name.fleet_id == 1)
+    assert any(len(name) > 80 for name in names)
+
+
+@pytest.mark.django_db
+def test_a_key_in_a_text_is_found_whoever_wrote_it() -> None:
+    account = an_account(last_error="refused: key abc-123")
+    pod = a_pod()
+    lifecycle.note(pod, by="test", because="the vendor said abc-123")
+    event = PodEvent.objects.latest("pk")
+    assert list(secrets_in_rows(["abc-123"])) == [
+        f"Account {account.pk}: last_error",
+        f"PodEvent {event.pk}: because",
+    ]
+    assert list(secrets_in_rows(["another"])) == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [
+        ({"max_instances": 1}, "S1: 2 pods .0 orphans. with max_instances .1.: installation"),
+        ({"max_hourly_usd": Decimal("0.9")}, r"S2: \$1\.0"),
+        ({"daily_budget_usd": Decimal("0.4")}, r"S2: \$0\.0000 spent"),
+    ],
+)
+def test_the_judge_of_the_limits_sees_pods_of_all_fleets(
+    limits: dict[str, object], says: str
+) -> None:
+    one, two = a_fleet(name="one"), a_fleet(name="two", stream="two")
+    Limits.get()
+    judge = Guardrails([one, two], slack=timedelta(0))
+    for fleet in (one, two):
+        pod = a_pod(fleet, PodState.REQUESTED, hourly_usd=Decimal("0.5"))
+        PodEvent.objects.filter(pod=pod).update(by="tick", rule=PodRule.WANTED.value)
+        facts = {"depth": 1, "spawned": 1, "retired": 0, "milliseconds": 1, "token": 1}
+        Tick.objects.create(fleet=fleet, at=clock.utcnow(), **facts, **NOTHING)
+    events = list(PodEvent.objects.order_by("pk"))
+    judge.check(rows(), events)
+    Limits.objects.update(**limits)
+    judge = Guardrails([one, two], slack=timedelta(0))
+    with pytest.raises(Violated, match=says):
+        judge.check(rows(), events)
+
+
+NOTHING = {
+    "active": 0, "ready": 0, "desired": 0, "target": 0, "pending": 0, "sentence": "",
+    "steps": [], "snapshot": {}, "hourly_usd": 0, "spent_today_usd": 0,
+}  # fmt: skip
