@@ -16,6 +16,7 @@ class Finding(StrEnum):
     NEVER_BOOTED = "never_booted"  # its boot deadline has passed
     AGENT_FAILED = "agent_failed"  # the agent says that it cannot work
     AGENT_ENDED = "agent_ended"  # the agent drained unasked: preempted, or stopped by its host
+    NOT_AS_ORDERED = "not_as_ordered"  # the provider gave less than was ordered, and bills for all
     MACHINE_FAILED = "machine_failed"  # the provider says that the machine will not run again
     STOPPED_UNASKED = "stopped_unasked"  # outbid, preempted, or stopped in the console
     STARTED_UNASKED = "started_unasked"  # a stopped pod that runs again
@@ -47,6 +48,7 @@ class Facts:
     state: PodState
     in_state: timedelta
     machine: MachineSays
+    lacks: str = ""  # what the machine that runs lacks of the order; "": nothing that is known
     absent_for: timedelta | None = None  # missing from complete lists; None: not missing
     list_lag: timedelta = timedelta(0)
     consistency_window: timedelta = timedelta(0)
@@ -83,6 +85,8 @@ def diagnose(facts: Facts) -> Finding:
         return Finding.MACHINE_FAILED
     if facts.machine is MachineSays.STOPPED:
         return Finding.STOPPED_UNASKED
+    if facts.lacks and facts.machine is MachineSays.RUNNING:
+        return Finding.NOT_AS_ORDERED
     if not facts.beats_known:
         return Finding.HEALTHY
     return _diagnose_booting(facts) if facts.state is BOOTING else _diagnose_ready(facts)

@@ -23,7 +23,7 @@ from pods.models import Account, Installation, Pod, PodEvent
 from pods.providers.base import Capabilities, Machine, Phase, Provider
 from pods.providers.errors import NotFound, ProviderError
 from pods.rules import INFERRED_RULES, PodRule
-from pods.sightings import Sighting, believed_rate, facts_of, sighting
+from pods.sightings import Sighting, believed_rate, facts_of, lacks, sighting
 from pods.states import BOOTING, DRAINING, LOST, READY, STOPPED, TERMINATING
 
 WATCHED: Final = (BOOTING, READY, STOPPED)
@@ -209,6 +209,7 @@ def _why(finding: Finding, pod: Pod, seen: Sighting) -> str:
         Finding.AGENT_ENDED: said,
         Finding.SILENT: f"no sign of life for {pod.silent_seconds} s",
         Finding.HUNG: "has items in hand and acknowledges none",
+        Finding.NOT_AS_ORDERED: lacks(pod, seen.machine),
     }
     detail = details.get(finding, "")
     if not detail and seen.machine is not None:

@@ -24,6 +24,7 @@ class PodRule(StrEnum):
     ABSENT = "absent"
     SILENT = "silent"
     HUNG = "hung"
+    NOT_AS_ORDERED = "not_as_ordered"
 
     # A decision retired it.
     STOP_ALL = "stop_all"
@@ -68,6 +69,7 @@ BROKEN_RULES: Final = frozenset(
         PodRule.SILENT,
         PodRule.HUNG,
         PodRule.STRAGGLER,
+        PodRule.NOT_AS_ORDERED,
     }
 )
 # If a pod ends by one of these before it has finished an item, the next pod of its template would most

@@ -10,6 +10,7 @@ from pods.agent_redis.heartbeats import Beat, Consumer, Readings
 from pods.diagnosis import Facts, MachineSays
 from pods.models import Pod
 from pods.providers.base import Capabilities, Machine, Phase
+from pods.received import Ordered, Received, shortfall
 
 # An agent's rate is over this time, or over its life if that is shorter.
 RATE_WINDOW_SECONDS: Final = 30.0
@@ -76,6 +77,7 @@ def facts_of(pod: Pod, seen: Sighting, capabilities: Capabilities) -> Facts:
         "state": pod.status,
         "in_state": seen.at - pod.state_since,
         "machine": seen.says,
+        "lacks": lacks(pod, seen.machine),
         "absent_for": None if pod.absent_since is None else seen.at - pod.absent_since,
         "list_lag": capabilities.list_lag,
         "consistency_window": capabilities.consistency_window,
@@ -101,6 +103,16 @@ def facts_of(pod: Pod, seen: Sighting, capabilities: Capabilities) -> Facts:
         agent_ended=said.state in {AgentState.DRAINED, AgentState.DRAINING},
         oldest_in_hand=timedelta(milliseconds=said.oldest_ms),
         since_ack=None if said.since_ack_ms < 0 else timedelta(milliseconds=said.since_ack_ms),
+    )
+
+
+def lacks(pod: Pod, machine: Machine | None) -> str:
+    """What a machine that runs lacks of the pod's order. While it boots, it may not have all yet."""
+    if machine is None or machine.phase is not Phase.RUNNING:
+        return ""
+    return shortfall(
+        Ordered(gpu_type=pod.gpu_type, gpu_count=pod.gpu_count, disk_gb=pod.disk_gb),
+        Received(gpu_type=machine.gpu_type, gpu_count=machine.gpu_count, disk_gb=machine.disk_gb),
     )
 
 

@@ -184,7 +184,8 @@ def _record(pod: Pod, machine: Machine) -> None:
         for name, value in (
             ("region", machine.region[:80]),
             ("host", machine.host[:120]),
-            ("gpu_type", machine.gpu_type[:80]),
+            # What was ordered stays: a health check compares it with what was received.
+            ("gpu_type", "" if pod.gpu_type else machine.gpu_type[:80]),
             ("console_url", machine.console_url[:300]),
         )
         if value

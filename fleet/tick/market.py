@@ -21,7 +21,14 @@ from pods.base import words
 from pods.catalogue import gpus
 from pods.models import Account, Pod
 from pods.providers.base import Offer
-from pods.rules import BROKEN_RULES, GAVE_UP_RULES, LOST_RULES, OFFER_RULES, TAKEN_RULES
+from pods.rules import (
+    BROKEN_RULES,
+    GAVE_UP_RULES,
+    LOST_RULES,
+    OFFER_RULES,
+    TAKEN_RULES,
+    PodRule,
+)
 from pods.states import ACTIVE, FAILED, LOST, TERMINATED, TERMINATING
 
 # Older speeds most likely belong to another model or image.
@@ -245,7 +252,7 @@ def _failures(fleet: Fleet, now: datetime) -> tuple[Failure, ...]:
     ]
     return tuple(
         Failure(
-            trouble=_trouble(state, rule, interruptible=interruptible),
+            trouble=_trouble(state, rule, host, interruptible=interruptible),
             account_id=account_id,
             key=key,
             host=host,
@@ -264,11 +271,13 @@ def _newest(which: Q, *, since: datetime) -> Iterable[tuple[Any, ...]]:
     )[:FAILURES_READ]  # fmt: skip
 
 
-def _trouble(state: str, rule: str, *, interruptible: bool) -> Trouble:
+def _trouble(state: str, rule: str, host: str, *, interruptible: bool) -> Trouble:
     if state == FAILED.value:
         return Trouble.REFUSED
     if rule in GAVE_UP_RULES:
         return Trouble.LOST if interruptible and rule in TAKEN_RULES else Trouble.GAVE_UP
+    if rule == PodRule.NOT_AS_ORDERED.value and not host:
+        return Trouble.REFUSED  # no host to leave alone: the offer gave no machine as ordered
     return Trouble.LOST if interruptible and rule not in BROKEN_RULES else Trouble.BROKEN
 
 

@@ -75,7 +75,9 @@ def query_of(wish: Wanted) -> OfferQuery:
 
 def keep_wishes(account: Account) -> None:
     """Let the surveys of an account be those that its running fleets ask for."""
-    fleets = Fleet.objects.filter(accounts=account, mode=Mode.RUNNING.value).order_by("pk")
+    fleets = Fleet.objects.filter(
+        accounts=account, mode=Mode.RUNNING.value, archived_at=None
+    ).order_by("pk")
     surveying.keep_wishes(account, [query_of(w) for w in map(_readable, fleets) if w is not None])
 
 

@@ -20,8 +20,6 @@ _MEMORY: Final = re.compile(r"\b(\d{1,4}) ?(?:gi?b|g)\b")
 _MEMORY_KIND: Final = re.compile(r"\b(?:hbm\d?e?|gddr\d[xw]?)\b")
 _SOCKET: Final = re.compile(r"sxm\d")
 _MAKERS: Final = ("NVIDIA GeForce ", "NVIDIA ", "AMD ")
-# A slice of a card has a small part of its memory and its speed, so it is not that type.
-_SLICE: Final = re.compile(r"\bmig\b", re.IGNORECASE)
 # What a card reports is a few per cent less than the size in its name: 23,034 MB of 24 GB.
 NEAR: Final = 0.1
 
@@ -107,8 +105,7 @@ def nominal_gb(gpu_type: str, reported_gb: float) -> int:
 
 @lru_cache(maxsize=4096)  # a tick compares the same few names with every offer
 def _type_of(name: str) -> GpuType | None:
-    if _SLICE.search(name):
-        return None
+    # A slice of a card (MIG) is found under no name of the card, and it is not that card.
     known = _known()
     return known.get(_key(name)) or known.get(_key(name, sizes=False))
 

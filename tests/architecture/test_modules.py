@@ -31,6 +31,7 @@ PURE = (
     "pods/diagnosis.py",
     "pods/machine_names.py",
     "pods/catalogue/*.py",
+    "pods/received.py",
 )
 PURE_MODULES = (
     "fleet.decision",
@@ -40,6 +41,7 @@ PURE_MODULES = (
     "pods.diagnosis",
     "pods.machine_names",
     "pods.catalogue",
+    "pods.received",
 )
 OURS = ("config/**/*.py", "fleet/**/*.py", "pods/**/*.py", "config/*.py", "fleet/*.py", "pods/*.py")
 

@@ -7,12 +7,14 @@ from tests.mutations.in_hand import IN_HAND
 from tests.mutations.items import ITEMS
 from tests.mutations.limits import LIMITS
 from tests.mutations.mutation import Mutation
+from tests.mutations.offers import OFFERS
 from tests.mutations.owners import OWNERS
 from tests.mutations.pods_and_machines import PODS_AND_MACHINES
 from tests.mutations.vendors_queue_secrets import VENDORS_QUEUE_SECRETS
 
 LINES: Final[Sequence[Mutation]] = (
     *LIMITS,
+    *OFFERS,
     *PODS_AND_MACHINES,
     *OWNERS,
     *ITEMS,
@@ -23,6 +25,7 @@ LINES: Final[Sequence[Mutation]] = (
 # What each group of lines protects: the rows of the table in docs/explanation/protective-lines.md.
 TABLE: Final = (
     ("limits on a decision, and an unknown backlog", LIMITS),
+    ("what is rented, and what is received", OFFERS),
     ("each pod's row is true to its machine", PODS_AND_MACHINES),
     ("whose a machine, a claim or an edit is, and when waits and tries end", OWNERS),
     ("each item has one result", ITEMS),

@@ -29,6 +29,7 @@ facts = st.builds(
     state=st.sampled_from(list(PodState)),
     in_state=times,
     machine=st.sampled_from(list(MachineSays)),
+    lacks=st.sampled_from(["", "0 GPUs instead of 1 GPU"]),
     absent_for=st.none() | times,
     list_lag=times,
     consistency_window=times,
@@ -62,6 +63,9 @@ facts = st.builds(
         ({"agent_ended": True}, Finding.AGENT_ENDED),
         ({"machine": MachineSays.FAILED}, Finding.MACHINE_FAILED),
         ({"machine": MachineSays.STOPPED}, Finding.STOPPED_UNASKED),
+        ({"lacks": "0 GPUs instead of 1 GPU"}, Finding.NOT_AS_ORDERED),
+        ({"state": BOOTING, "lacks": "0 GPUs instead of 1 GPU"}, Finding.NOT_AS_ORDERED),
+        ({"lacks": "0 GPUs", "beats_known": False}, Finding.NOT_AS_ORDERED),  # the vendor says it
         ({"state": STOPPED, "machine": MachineSays.RUNNING}, Finding.STARTED_UNASKED),
         ({"machine": MachineSays.ABSENT, "absent_for": seconds(0)}, Finding.ABSENT),
         (
