@@ -55,9 +55,9 @@ def survey_account(account: Account, *, connect: Connect = connecting.connect) -
     except CannotConnect as exc:
         breaker.failed(account, exc)
         return 0
-    for survey in _in_turn(account):
+    for turn, survey in enumerate(_in_turn(account)):
         try:
-            _read(account, survey, provider)
+            _read(account, survey, provider, first=turn == 0)
         except RateLimited:
             break  # the rest is first the next time
         except ProviderError as exc:
@@ -79,8 +79,11 @@ def _in_turn(account: Account) -> Iterable[Survey | None]:
     return [survey for _, survey in turns]
 
 
-def _read(account: Account, survey: Survey | None, provider: Provider) -> None:
+def _read(account: Account, survey: Survey | None, provider: Provider, *, first: bool) -> None:
     """Read the offers of one survey, and store them.
+
+    One that is cut short because others went `first` does not replace a reading that is fresh: it has
+    the first turn of the next minute, and the whole rate.
 
     Raises:
         ProviderError: nothing was read.
@@ -94,6 +97,9 @@ def _read(account: Account, survey: Survey | None, provider: Provider) -> None:
         _write(account, survey, {"tried_at": utcnow()})
         raise
     now, partial = utcnow(), getattr(found, "partial", "")
+    last = _surveyed(account, survey)
+    if getattr(found, "cut_short", False) and not first and last.offers and last.is_fresh(now):
+        return
     if len(found) > MOST_OFFERS:
         partial = partial or f"only the {MOST_OFFERS} cheapest of {len(found)} offers are kept"
     cheapest = sorted(found, key=lambda offer: (offer.hourly_usd, offer.key))[:MOST_OFFERS]

@@ -103,11 +103,14 @@ class Offers(tuple[Offer, ...]):
     """The offers of one look, and what was not read of it. A plain sequence is a whole one."""
 
     partial: str  # why offers that fit may be missing, for people; "": all were read
+    cut_short: bool  # a page failed, or the rate ran out: a later look may read more
 
-    def __new__(cls, offers: Iterable[Offer] = (), *, partial: str = "") -> "Offers":
-        """Offers in this order; `partial`: why more may exist."""
+    def __new__(
+        cls, offers: Iterable[Offer] = (), *, partial: str = "", cut_short: bool = False
+    ) -> "Offers":
+        """Offers in this order."""
         self = super().__new__(cls, offers)
-        self.partial = partial
+        self.partial, self.cut_short = partial, cut_short
         return self
 
 

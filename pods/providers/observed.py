@@ -12,13 +12,14 @@ import redis
 import structlog
 from pydantic import TypeAdapter
 
-from pods.providers.base import Machine, Offer, OfferQuery, PodSpec, Provider
+from pods.providers.base import Machine, Offer, OfferQuery, Offers, PodSpec, Provider
 from pods.providers.errors import Declined, ProviderError, Unavailable
 
 # Calls that change machines or money are logged. Calls that only read are for debugging.
 _QUIET: Final = frozenset({"offers_listed", "machine_read", "machines_listed", "balance_read"})
 
-_OFFERS: Final = TypeAdapter(list[Offer])
+# The offers, and why they are not all: as `Offers` has them.
+_KEPT: Final = TypeAdapter(tuple[list[Offer], str])
 _QUERY: Final = TypeAdapter(OfferQuery)
 
 log = structlog.get_logger(__name__)
@@ -136,7 +137,10 @@ class Observed:
             return None
         try:
             kept = self._client.get(self._key(query))
-            return None if kept is None else _OFFERS.validate_json(kept)
+            if kept is None:
+                return None
+            offers, partial = _KEPT.validate_json(kept)
+            return Offers(offers, partial=partial)
         except (redis.RedisError, ValueError) as exc:
             # Another version of Podfleet wrote it: search again.
             log.warning("offers_unreadable", account=self._account, error=type(exc).__name__)
@@ -144,10 +148,14 @@ class Observed:
 
     def _keep(self, query: OfferQuery, found: Sequence[Offer]) -> None:
         lifetime = self.capabilities.offers_ttl // timedelta(milliseconds=1)
-        if not lifetime:
+        if not lifetime or getattr(found, "cut_short", False):
             return
         try:
-            self._client.set(self._key(query), _OFFERS.dump_json(list(found)), px=lifetime)
+            self._client.set(
+                self._key(query),
+                _KEPT.dump_json((list(found), getattr(found, "partial", ""))),
+                px=lifetime,
+            )
         except redis.RedisError as exc:
             log.warning("offers_not_kept", account=self._account, error=type(exc).__name__)
 

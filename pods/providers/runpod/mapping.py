@@ -11,7 +11,7 @@ from pods.catalogue import gpus, regions
 from pods.machine_names import tagged, token_of
 from pods.providers.base import Machine, Offer, OfferQuery, Phase, PodSpec
 from pods.providers.errors import Refused, Unavailable
-from pods.providers.runpod.options import Options
+from pods.providers.runpod.options import PLACE, Options
 from pods.providers.wire import moment, usd
 
 PHASES: Final[Mapping[str, Phase]] = {
@@ -144,7 +144,7 @@ def _places(
         return
     for center in centers:
         place = _text(center.get("id")) if isinstance(center, dict) else ""
-        if not place or center.get("availability") == "NONE":
+        if not PLACE.fullmatch(place) or center.get("availability") == "NONE":
             continue
         if options.data_centers and place not in options.data_centers:
             continue

@@ -9,7 +9,7 @@ from pods.providers.account_options import check_names
 from pods.providers.wire import checked_base_url
 
 CLOUDS: Final = ("SECURE", "COMMUNITY")
-_PLACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
+PLACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
 _TEXT: Final = re.compile(r"[\x20-\x7e]{0,200}")
 _CUDA: Final = re.compile(r"\d+\.\d+")
 
@@ -63,7 +63,7 @@ def _clouds(name: str, value: object) -> None:
 
 
 def _places(name: str, value: object) -> None:
-    if not (isinstance(value, list | tuple) and all(_matches(_PLACE, v) for v in value)):
+    if not (isinstance(value, list | tuple) and all(_matches(PLACE, v) for v in value)):
         raise ValueError(f"{name} is {value!r}; give a list of ids such as EU-RO-1")
 
 

@@ -93,7 +93,8 @@ class RunPod:
             except TryAgain as exc:
                 if not found:
                     raise
-                return Offers(found, partial=f"the cloud {cloud} could not be read: {exc}")
+                why = f"the cloud {cloud} could not be read: {exc}"
+                return Offers(found, partial=why, cut_short=True)
         return Offers(found)
 
     def _offers_of(

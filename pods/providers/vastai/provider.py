@@ -100,7 +100,7 @@ class Vastai:
             if offer is not None:
                 offers[offer.key] = offer
         ranked = sorted(offers.values(), key=lambda offer: (offer.hourly_usd, offer.key))
-        return Offers(ranked, partial=found.partial)
+        return Offers(ranked, partial=found.partial, cut_short=found.cut_short)
 
     def create(self, spec: PodSpec, *, token: str) -> Machine:
         """Rent the spec's offer, at full price or, where the spec is interruptible, at its bid.

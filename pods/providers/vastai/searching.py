@@ -62,6 +62,7 @@ class Found:
 
     pages: Sequence[Pages]
     partial: str
+    cut_short: bool = False
 
     def rows(self) -> Iterator[tuple[Row, bool]]:
         """Each row that may become an offer, and whether it is for bids."""
@@ -96,7 +97,8 @@ def search(api: Searcher, query: OfferQuery, options: Options) -> Found:
             except TryAgain as exc:
                 if not any(p.rows for p in kinds if p.counts):
                     raise
-                return Found(pages=kinds, partial=f"a page could not be read: {exc}")
+                why = f"a page could not be read: {exc}"
+                return Found(pages=kinds, partial=why, cut_short=True)
     return Found(pages=kinds, partial=_why_partial(kinds))
 
 

@@ -22,6 +22,7 @@ from tests.support.rigs.vastai_rig import KEY, Rig, vast
 
 pytestmark = pytest.mark.django_db
 SEARCH = "/api/v0/bundles/"
+TOO_MANY = Reply(status=429, text="API requests too frequent: endpoint threshold=6.0*1.0")
 NAMES = ("H100", "h100_sxm", "H100 SXM5 80GB", "NVIDIA H100 80GB HBM3")
 
 
@@ -115,6 +116,27 @@ def test_wishes_and_the_market_take_turns_where_the_rate_does_not_last(
     assert tried[-1] == {"H100", "H200", "L4", "GTX 1070"}
     account.refresh_from_db()
     assert account.surveyed_at is not None
+
+
+def test_a_reading_that_others_cut_short_replaces_no_fresh_one_and_is_first_the_next_time(
+    account: Account, rig: Rig, redis_url: str
+) -> None:
+    whole = beat_surveys(account)
+    for n, gpu in enumerate(("H100", "L4")):
+        a_fleet(accounts=[account], image="i:1", offer_query={"gpu_types": [gpu]}, stream=f"s{n}")
+    a_minute_passes(redis_url)
+    rig.server.faults.edit("POST", SEARCH, lambda reply: reply, times=5)  # both wishes, and a page
+    rig.server.faults.answer("POST", SEARCH, TOO_MANY, times=9)
+    account = beat_surveys(account)
+    assert account.surveys.exclude(surveyed_at=None).count() == 2
+    assert (account.offers, account.surveyed_at) == (whole.offers, whole.surveyed_at)
+    rig.server.faults.clear()
+    a_minute_passes(redis_url)
+    account = beat_surveys(account)
+    assert len(account.offers) == len(whole.offers)
+    assert account.surveyed_at is not None
+    assert whole.surveyed_at is not None
+    assert account.surveyed_at > whole.surveyed_at
 
 
 def test_a_vendor_that_is_ill_leaves_the_last_survey_with_its_age(

@@ -16,7 +16,7 @@ from pods.accounts import connecting
 from pods.base.redis import redis_client
 from pods.emulators.base import Reply
 from pods.providers import registry
-from pods.providers.base import Capabilities, Machine, Offer, OfferQuery, Phase, Provider
+from pods.providers.base import Capabilities, Machine, Offer, OfferQuery, Offers, Phase, Provider
 from pods.providers.errors import NoCapacity, NotFound, ProviderError, RateLimited, Unavailable
 from pods.providers.observed import Observed
 from pods.providers.pacing import Pacer
@@ -183,8 +183,29 @@ def test_a_kept_offer_is_read_back_unchanged(rig: Rig, client: "redis.Redis") ->
             return [offer]
 
     market: Any = Observed(Market(), account="m", client=client)  # type: ignore[arg-type]
-    assert market.offers(OfferQuery()) == [offer]
-    assert market.offers(OfferQuery()) == [offer]
+    assert list(market.offers(OfferQuery())) == [offer]
+    assert list(market.offers(OfferQuery())) == [offer]
+
+
+@pytest.mark.parametrize(("cut_short", "asked"), [(False, 1), (True, 2)])
+def test_a_partial_answer_is_kept_as_one_unless_a_later_look_may_read_more(
+    rig: Rig, client: "redis.Redis", *, cut_short: bool, asked: int
+) -> None:
+    calls: list[OfferQuery] = []
+
+    class Market:
+        name = "market"
+        capabilities = rig.provider.capabilities
+
+        def offers(self, query: OfferQuery) -> Offers:
+            calls.append(query)
+            offer = Offer(key="1", hourly_usd=Decimal(1))
+            return Offers([offer], partial="there are more", cut_short=cut_short)
+
+    market: Any = Observed(Market(), account="m", client=client)  # type: ignore[arg-type]
+    for _ in range(2):
+        assert market.offers(OfferQuery()).partial == "there are more"
+    assert len(calls) == asked
 
 
 def test_a_search_that_failed_is_not_kept(
