@@ -125,9 +125,17 @@ def _write(account: Account, survey: Survey | None, values: Mapping[str, Any]) -
 
 
 def keep_wishes(account: Account, wishes: Iterable[OfferQuery]) -> None:
-    """Make the account's surveys those of these wishes. The general survey needs no row."""
-    wanted = {digest(query): query for query in wishes}
-    wanted.pop(digest(OfferQuery()), None)
+    """Make the account's surveys those of these wishes, as far as the general one does not answer them.
+
+    A price list is read whole each time. To ask for each wish too would only use up the rate, which a
+    destroy may need.
+    """
+    general = OfferQuery()
+    whole = _has_all(account, utcnow())
+    wanted = {
+        digest(query): query for query in wishes if not (whole and query.disk_gb >= general.disk_gb)
+    }
+    wanted.pop(digest(general), None)
     account.surveys.exclude(digest__in=wanted).delete()
     known = set(account.surveys.values_list("digest", flat=True))
     Survey.objects.bulk_create(
@@ -140,6 +148,12 @@ def keep_wishes(account: Account, wishes: Iterable[OfferQuery]) -> None:
         ],
         ignore_conflicts=True,  # another worker may have added the same wish
     )
+
+
+def _has_all(account: Account, now: datetime) -> bool:
+    """Whether the general survey is fresh and read everything that the account offers."""
+    until = account.offers_until  # a row of an older version does not say it, nor what was left out
+    return until is not None and now < until and not account.survey_partial
 
 
 def digest(query: OfferQuery) -> str:

@@ -186,6 +186,26 @@ def test_an_account_is_asked_for_each_distinct_wish_of_its_running_fleets() -> N
     assert not account.surveys.exists()
 
 
+def test_an_account_whose_market_is_read_whole_is_not_asked_for_wishes() -> None:
+    """A price list answers every wish; more calls would only use up the rate of the account."""
+    fresh = clock.utcnow() + timedelta(minutes=30)
+    account = an_account("runpod", offers=[packed("o", "1", "A")], offers_until=fresh)
+    fleet = a_fleet(accounts=[account], image="i:1", offer_query={"gpu_types": ["A"]}, disk_gb=40)
+    wishes.keep_wishes(account)
+    assert not account.surveys.exists()
+    assert [o.key for o in supply_of(fleet).offers] == ["o"]
+    account.survey_partial = "the cloud COMMUNITY could not be read"
+    wishes.keep_wishes(account)
+    assert account.surveys.count() == 1
+    account.survey_partial, account.offers_until = "", clock.utcnow()
+    wishes.keep_wishes(account)
+    assert account.surveys.count() == 1
+    Fleet.objects.update(disk_gb=10)  # hosts with less than 20 GB are not in the general survey
+    account.offers_until = fresh
+    wishes.keep_wishes(account)
+    assert account.surveys.count() == 1
+
+
 def test_a_fleet_with_a_larger_disk_has_a_wish_of_its_own() -> None:
     account = an_account("vastai")
     a_fleet(accounts=[account], image="i:1", disk_gb=300)
