@@ -114,7 +114,10 @@ class AccountForm(ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "provider" in self.fields:
-            self.fields["provider"] = _choice(self["provider"].value())
+            said = self.data if self.is_bound else self.initial
+            self.fields["provider"] = _choice(said.get("provider"))
+        if "key" in self.fields and (self.instance.sealed_secret or self.instance.secret_ref):
+            self.fields["key"].label = "Replace key"
         for option in self.described:
             stored = self.instance.options.get(option.name)
             self.initial.setdefault(PREFIX + option.name, _as_typed(option.kind, stored))

@@ -47,6 +47,7 @@ def test_a_key_that_is_typed_is_tried_sealed_and_never_shown(root: Client, rig: 
     assert connecting.secret_of(account) == KEY
     page = root.get(page_of(account)).content.decode()
     assert "stored, encrypted; it is never shown" in page
+    assert "Replace key" in page
     assert KEY not in page
     assert re.search(r'<input type="password" name="key"(?! value)[^>]*>', page)
 
@@ -106,6 +107,8 @@ def test_every_option_of_a_provider_has_a_field_with_its_default_and_its_help(
         assert option.text
         assert option.text in page
     assert 'name="options"' not in page
+    assert re.search(rf'<select name="provider".*?<option value="{provider}"', page, re.DOTALL)
+    assert "The form has the options of this provider" in page
 
 
 def test_the_page_of_a_new_account_first_asks_for_the_provider(root: Client) -> None:
