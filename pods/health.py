@@ -68,7 +68,7 @@ def sweep_account(account: Account, *, connect: Connect = connecting.connect) ->
     readings = _read(pods)
     ill, booked = 0, segments.open_prices(pods)
     for pod in pods:
-        machine = None if machines is None else machines.get(pod.external_id or "")
+        machine = None if machines is None else machines.get(str(pod.external_id))
         seen = sighting(pod, machine, readings, asked=machines is not None, at=utcnow())
         _hear(pod, seen, away=away)
         _see(pod, seen)
@@ -118,8 +118,9 @@ def check_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
     Safe to run twice, at the same time, or to be killed at any line.
     """
     with lifecycle.claimed(pod_id) as pod:
-        if pod is None or pod.status not in WATCHED or pod.external_id is None:
+        if pod is None or pod.status not in WATCHED:
             return
+        assert pod.external_id is not None
         try:
             provider = connect(pod.account)
             machine = _status(provider, pod.external_id)
@@ -193,9 +194,9 @@ def _end_absent(
     to, facts = LOST, {**at_the_end, "lost_because": because[:500]}
     if capabilities.comes_back:
         to, facts["retire_because"] = TERMINATING, because[:500]
+    assert pod.absent_since is not None
     with transaction.atomic():
-        if pod.absent_since is not None:
-            segments.close(pod, at=pod.absent_since)
+        segments.close(pod, at=pod.absent_since)
         lifecycle.move(pod, to, by="health", rule=PodRule.ABSENT, because=because, **facts)
     if to is TERMINATING:
         dispatch.send(dispatch.TEARDOWN, pod.pk)

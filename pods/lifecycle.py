@@ -124,7 +124,7 @@ def insert(
     """
     now = utcnow()
     pod.state_since, pod.because = now, _for_people(because)
-    if pod.status in IN_TRANSIT and pod.due_at is None:
+    if pod.status in IN_TRANSIT:
         pod.due_at = now
     with transaction.atomic():
         pod.save(force_insert=True)

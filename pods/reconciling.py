@@ -88,11 +88,8 @@ def reconcile_account(
 def _rows(account: Account, machines: Sequence[Machine]) -> Mapping[str, Pod]:
     """The row of each machine, by its id, or by its token if the row has no id yet."""
     ids = [m.external_id for m in machines]
-    by_id = {
-        p.external_id: p
-        for p in Pod.objects.filter(provider=account.provider, external_id__in=ids)
-        if p.external_id
-    }
+    known = Pod.objects.filter(provider=account.provider, external_id__in=ids)
+    by_id = {str(pod.external_id): pod for pod in known}
     tokens = {m.token: m for m in machines if m.external_id not in by_id and read_token(m.token)}
     if not tokens:
         return by_id

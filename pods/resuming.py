@@ -33,8 +33,9 @@ def resume_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
     Safe to run twice, at the same time, or to be killed at any line.
     """
     with lifecycle.claimed(pod_id) as pod:
-        if pod is None or pod.status is not RESUMING or pod.external_id is None:
+        if pod is None or pod.status is not RESUMING:
             return
+        assert pod.external_id is not None
         try:
             provider = connect(pod.account)
             phase = provider.status(pod.external_id).phase

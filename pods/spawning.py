@@ -105,8 +105,8 @@ def _may_create_again(pod: Pod, provider: Provider) -> bool:
     if wait > timedelta(0):
         _later(pod, wait, "waiting until the provider's list can be trusted")
         return False
-    if pod.retire_rule or pod.attempts >= TRIES:
-        why = pod.retire_because or f"{pod.attempts} tries: {pod.note}"
+    if pod.attempts >= TRIES:
+        why = f"{pod.attempts} tries: {pod.note}"
         _give_up(pod, PodRule.NO_ANSWER, f"no machine was created; {why}")
         return False
     return True

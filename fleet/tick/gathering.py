@@ -218,12 +218,13 @@ def _rate(facts: Sequence[PodFacts]) -> float | None:
 def _pod_facts(
     pod: Pod, beat: Beat | None, plain: Consumer | None, known: Experience, now: datetime
 ) -> PodFacts:
-    stopped = pod.status is STOPPED  # the last heartbeat is out of date
-    said = beat.said if beat is not None and not stopped else None
+    stopped = pod.status is STOPPED
+    if stopped:
+        beat = None  # the last heartbeat is out of date
     idle = None
-    if beat is not None and said is not None and said.idle_ms and not said.in_flight:
-        idle = timedelta(milliseconds=said.idle_ms) + beat.age
-    in_flight = None if said is None else said.in_flight
+    if beat is not None and beat.said.idle_ms and not beat.said.in_flight:
+        idle = timedelta(milliseconds=beat.said.idle_ms) + beat.age
+    in_flight = None if beat is None else beat.said.in_flight
     if plain is not None:
         in_flight = plain.pending
         since_ready = now - max(pod.ready_at or pod.requested_at, pod.heard_since or now)
@@ -236,7 +237,7 @@ def _pod_facts(
         age=pod.age(now),
         idle_for=idle,
         in_flight=in_flight,
-        items_per_second=None if said is None or beat is None else believed_rate(pod, beat, at=now),
+        items_per_second=None if beat is None else believed_rate(pod, beat, at=now),
         gpu_type=gpus.named(pod.gpu_type),  # older rows have their vendor's name
         gpu_count=pod.gpu_count,
         ready_for=now - pod.state_since if pod.status is READY else None,

@@ -51,14 +51,15 @@ def _period(every: timedelta) -> dict[str, Any]:
     return {
         "interval": interval or IntervalSchedule.objects.create(**seconds),
         # A tick that waited for longer than its period is useless: the next one is due.
-        "expire_seconds": max(1, period - 1) if period > 1 else 1,
+        "expire_seconds": max(1, period - 1),
     }
 
 
 def _name(fleet: Fleet) -> None:
     """Give the task the fleet's present name, which the admin shows."""
     task = fleet.schedule
-    if task is not None and task.name != (name := _free_name(fleet)):
+    assert task is not None
+    if task.name != (name := _free_name(fleet)):
         PeriodicTask.objects.update_or_create(pk=task.pk, defaults={"name": name})
 
 

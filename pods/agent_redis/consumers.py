@@ -64,7 +64,6 @@ def _sweep_group(client: "redis.Redis", stream: str, group: str) -> int:
     found = client.xinfo_consumers(stream, group)
     names = [c["name"].decode("utf-8", "replace") for c in found if not c["pending"]]
     ended = [name for name in names if has_tag(name, tag)][:AT_ONCE]
-    if ended:
-        rows = Pod.objects.filter(name__in=ended, state__in=MAY_RUN)
-        ended = sorted(set(ended) - set(rows.values_list("name", flat=True)))
+    rows = Pod.objects.filter(name__in=ended, state__in=MAY_RUN)
+    ended = sorted(set(ended) - set(rows.values_list("name", flat=True)))
     return remove(client, stream, group, ended) if ended else 0

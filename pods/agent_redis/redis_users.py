@@ -130,8 +130,6 @@ def _make(client: "redis.Redis", pods: list[Pod]) -> None:
     A fence is set before the user is deleted, and checked after a user is created. So a fenced pod
     ends without a user, in whatever order two workers act.
     """
-    if not pods:
-        return
     answers = _set_users(client, pods, also=SINCE_7_2)
     if any(isinstance(a, ResponseError) and "Unknown command" in str(a) for a in answers):
         answers = _set_users(client, pods)

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from pods.models import Pod, PriceSegment
 from pods.price import cost_micros
-from pods.states import CREATING, ENDED, FAILED, REQUESTED, RESUMING, STOPPED, PodState
+from pods.states import CREATING, ENDED, REQUESTED, RESUMING, STOPPED, PodState
 
 
 def begin(pod: Pod, *, since: datetime) -> None:
@@ -20,8 +20,7 @@ def begin(pod: Pod, *, since: datetime) -> None:
 def follow(pod: Pod, before: PodState, after: PodState, *, now: datetime) -> None:
     """Book the change of price that a move causes. Call it inside the move's transaction."""
     if after in ENDED:
-        end = pod.destroy_asked_at if pod.destroy_asked_at and after is not FAILED else now
-        close(pod, at=min(end, now))
+        close(pod, at=min(pod.destroy_asked_at or now, now))
     elif after is STOPPED:
         reprice(pod, pod.stopped_hourly_usd, now=now)
     elif before in ENDED:  # its machine is seen again

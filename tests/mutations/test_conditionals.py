@@ -11,7 +11,7 @@ import pytest
 from tests.mutations.conditionals import keeping
 from tests.mutations.conditionals.finding import LEFT_OUT, SEARCHED, excused, sources
 from tests.mutations.conditionals.instrumenting import instrumented
-from tests.mutations.conditionals.keeping import Seen, Trial
+from tests.mutations.conditionals.keeping import Seen, Trial, Witnesses
 from tests.mutations.conditionals.mutant import Mutant
 from tests.mutations.conditionals.scripts import changes, mutants_of
 from tests.mutations.conditionals.trying import a_copy
@@ -160,21 +160,34 @@ def test_a_condition_of_a_script_is_taken_out_whole_and_by_its_parts() -> None:
     ]
 
 
-def test_only_new_and_changed_tests_and_those_of_changed_files_are_recorded_again() -> None:
-    seen = Seen(
-        stamps={"pods/a.py": "1", "pods/b.py": "1", "t/test_a.py": "1", "t/test_b.py": "1"},
-        tests={
-            "t/test_a.py::test_x": {"saw": {"pods/a.py": ["1t"]}},
-            "t/test_b.py::test_x": {"saw": {"pods/b.py": ["1t"]}},
-        },
-    )
-    files = ["t/test_a.py", "t/test_b.py"]
-    assert seen.stale(files, dict(seen.stamps)) == []
-    assert seen.stale(files, {**seen.stamps, "pods/a.py": "2"}) == ["t/test_a.py"]
-    assert seen.stale(files, {**seen.stamps, "t/test_b.py": "2"}) == ["t/test_b.py"]
-    assert seen.stale([*files, "t/test_c.py"], {**seen.stamps, "t/test_c.py": "1"}) == [
-        "t/test_c.py"
+def test_only_new_and_changed_tests_are_recorded_again() -> None:
+    seen = Seen(stamps={"t/test_a.py": "1", "t/test_b.py": "1"})
+    assert seen.stale({"t/test_a.py": "1", "t/test_b.py": "2", "t/test_c.py": "1"}) == [
+        *("t/test_b.py", "t/test_c.py"),
     ]
+
+
+def test_a_mutant_is_tried_by_the_tests_that_saw_the_value_which_it_changes() -> None:
+    _, mutants, places = instrumented(
+        "def f(n):\n    if n:\n        return n\n", "x.py", "/f", first=0, place=0
+    )
+    true, false = mutants
+    assert (true.change, false.change) == ("True", "False")
+    saw = {"fast": (1.0, "t"), "slow": (2.0, "t"), "other": (3.0, "f")}
+    seen = Seen(
+        tests={
+            name: {"seconds": seconds, "failed": False, "saw": [f"{places[0]}{value}"]}
+            for name, (seconds, value) in saw.items()
+        }
+    )
+    seen.tests["fails"] = {"seconds": 0.1, "failed": True, "saw": [f"{places[0]}t"]}
+    witnesses = Witnesses(seen)
+    assert witnesses.of(false, places) == [(1.0, "fast"), (2.0, "slow")]
+    assert witnesses.of(true, places) == [(3.0, "other")]
+    _, [changed, _], places = instrumented(
+        "def f(n):\n    if n:\n        return 1\n", "x.py", "/f", first=0, place=0
+    )
+    assert [name for _, name in witnesses.of(changed, places)] == ["fast", "slow", "other"]
 
 
 def test_resuming_leaves_out_only_what_was_caught_in_an_unchanged_function(probe: Any) -> None:

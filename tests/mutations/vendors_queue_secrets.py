@@ -67,7 +67,7 @@ VENDORS_QUEUE_SECRETS: Final = (
     Mutation(
         name="ticks-expire",
         file="fleet/tick/scheduling.py",
-        before='"expire_seconds": max(1, period - 1) if period > 1 else 1',
+        before='"expire_seconds": max(1, period - 1)',
         after='"expire_seconds": None',
         tests=(
             "tests/integration/fleet/tick/test_scheduling.py::"

@@ -12,6 +12,7 @@ import pytest
 from config.env import ROOT
 from pods.accounts import connecting
 from pods.models import Pod
+from tests.support.fixtures import client as client
 from tests.support.fixtures import rig as rig
 from tests.support.fixtures import world as world
 from tests.support.world import Start

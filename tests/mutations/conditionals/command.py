@@ -61,10 +61,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _recorded(copy: Copy, *, again: bool) -> Seen:
-    """What each test sees; only new and changed tests, and those of changed files, run."""
+    """What each test sees; only new and changed tests run, or all of them `again`."""
     path = KEPT / "seen.json"
     seen, stamps = Seen() if again else keeping.load_seen(path), copy.stamps()
-    stale = seen.stale(copy.test_files(), stamps)
+    stale = seen.stale(stamps)
     if not stale:
         return seen
     print(f"recording what the tests of {len(stale)} files see", flush=True)
@@ -88,7 +88,7 @@ def _try_out(
             if trial.became != "caught" or n % 25 == 0:
                 by = f" by {trial.by}" if trial.by else ""
                 print(f"{n}/{len(todo)} {trial.became:6} {mutant.name}{by}", flush=True)
-            if n % 50 == 0:
+            if n % 10 == 0:
                 keeping.save_trials(KEPT / "trials.json", trials)
     finally:
         keeping.save_trials(KEPT / "trials.json", trials)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.mutations.conditionals.instrumenting import instrumented, stamp
+from tests.mutations.conditionals.instrumenting import instrumented
 from tests.mutations.conditionals.mutant import Mutant
 from tests.mutations.conditionals.scripts import mutants_of
 
@@ -20,8 +20,8 @@ class Source:
     """A file with its conditions."""
 
     file: str
-    stamp: str
-    first_place: int  # the number of its first place; the places of a file are counted from here
+    first_place: int  # the number of its first place
+    places: Sequence[str]  # their names
     rewritten: str
     mutants: Sequence[Mutant]
 
@@ -31,21 +31,17 @@ def sources(root: Path, folder: str) -> list[Source]:
     found, number, place = list[Source](), 0, 0
     for path in files(root):
         text, file = path.read_text(encoding="utf-8"), path.relative_to(root).as_posix()
-        before = place
+        places = list[str]()
         if path.suffix == ".py":
-            rewritten, mutants, place = instrumented(text, file, folder, first=number, place=place)
+            rewritten, mutants, places = instrumented(text, file, folder, first=number, place=place)
         else:
             rewritten, mutants = text, mutants_of(text, file, first=number)
-        number += len(mutants)
         found.append(
             Source(
-                file=file,
-                stamp=stamp(text),
-                first_place=before,
-                rewritten=rewritten,
-                mutants=mutants,
+                file=file, first_place=place, places=places, rewritten=rewritten, mutants=mutants
             )
         )
+        number, place = number + len(mutants), place + len(places)
     return found
 
 

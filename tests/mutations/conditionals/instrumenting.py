@@ -24,17 +24,21 @@ Function = TypeVar("Function", ast.FunctionDef, ast.AsyncFunctionDef)
 
 def instrumented(
     source: str, file: str, folder: str, *, first: int, place: int
-) -> tuple[str, list[Mutant], int]:
-    """The rewritten module, its mutants numbered from `first`, and the next free place."""
+) -> tuple[str, list[Mutant], list[str]]:
+    """The rewritten module, its mutants numbered from `first`, and its places from `place` on.
+
+    The name of a place holds the stamp of its function: it changes with the function and with
+    nothing else.
+    """
     tree = ast.parse(source)
-    writer = _Writer(file, first, place)
+    writer = _Writer(file, first, place, stamp(source))
     tree = writer.visit(tree)
     prelude = ast.parse(PRELUDE.format(folder=folder, probe=PROBE)).body
     start = sum(1 for node in tree.body[:1] if _is_docstring(node))
     while start < len(tree.body) and _is_future(tree.body[start]):
         start += 1
     tree.body[start:start] = prelude
-    return ast.unparse(ast.fix_missing_locations(tree)), _told_apart(writer.mutants), writer.place
+    return ast.unparse(ast.fix_missing_locations(tree)), _told_apart(writer.mutants), writer.places
 
 
 PRELUDE: Final = """
@@ -69,9 +73,10 @@ def _told_apart(mutants: Iterable[Mutant]) -> list[Mutant]:
 
 
 class _Writer(ast.NodeTransformer):
-    def __init__(self, file: str, first: int, place: int) -> None:
-        self.file, self.place, self.mutants = file, place, list[Mutant]()
-        self._first, self._functions, self._stamp = first, list[str](), ""
+    def __init__(self, file: str, first: int, place: int, module: str) -> None:
+        self.file, self.places, self.mutants = file, list[str](), list[Mutant]()
+        self._first, self._first_place, self._module = first, place, module
+        self._functions, self._stamp, self._in_function = list[str](), "", 0
 
     def _mutant(
         self, node: ast.AST, kind: str, text: str, change: str, place: int, *values: str
@@ -95,8 +100,10 @@ class _Writer(ast.NodeTransformer):
         return ast.Compare(on, [ast.Eq()], [ast.Constant(number)])
 
     def _next_place(self) -> int:
-        self.place += 1
-        return self.place
+        self._in_function += 1
+        within = f"{'.'.join(self._functions)}@{self._stamp or self._module}"
+        self.places.append(f"{self.file} {within} {self._in_function}")
+        return self._first_place + len(self.places) - 1
 
     # What is evaluated where
 
@@ -112,7 +119,8 @@ class _Writer(ast.NodeTransformer):
         node.decorator_list = [self.visit(each) for each in node.decorator_list]
         node.args.defaults = [self.visit(each) for each in node.args.defaults]
         outside = self._stamp
-        self._stamp = outside or stamp(ast.unparse(node))
+        if not outside:
+            self._stamp, self._in_function = stamp(ast.unparse(node)), 0
         self._functions.append(node.name)
         node.body = [self.visit(each) for each in node.body]
         self._functions.pop()

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tests.mutations.conditionals.finding import Source
 from tests.mutations.conditionals.mutant import Mutant
 
 # The tests that a script may be noticed by are those that met this module.
@@ -31,57 +30,62 @@ class Trial:
 
 @dataclass(slots=True)
 class Seen:
-    """What each test saw: by test, by file, the places with their values."""
+    """What each test saw: the names of places, each with the value there."""
 
-    stamps: dict[str, str] = field(default_factory=dict)  # of test files and of files
+    stamps: dict[str, str] = field(default_factory=dict)  # of the test files
     tests: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def stale(self, test_files: Iterable[str], stamps: Mapping[str, str]) -> list[str]:
-        """The test files to record: changed ones, and those that met a file that has changed."""
-        changed = {file for file, stamp in stamps.items() if self.stamps.get(file) != stamp}
-        met: dict[str, set[str]] = {}
-        for name, test in self.tests.items():
-            met.setdefault(name.partition("::")[0], set()).update(test["saw"])
-        return [file for file in test_files if file in changed or met.get(file, set()) & changed]
+    def stale(self, stamps: Mapping[str, str]) -> list[str]:
+        """The new and the changed test files."""
+        return [file for file, stamp in stamps.items() if self.stamps.get(file) != stamp]
 
-    def add(self, file: str, tests: Sequence[Mapping[str, Any]], sources: Sequence[Source]) -> None:
+    def add(self, file: str, tests: Sequence[Mapping[str, Any]], places: Sequence[str]) -> None:
         """Keep what the tests of a file saw."""
         for name in [name for name in self.tests if name.partition("::")[0] == file]:
             del self.tests[name]
         for test in tests:
-            saw: dict[str, list[str]] = {}
-            for word in test["saw"]:
-                source = _source_of(int(word[:-1]), sources)
-                here = f"{int(word[:-1]) - source.first_place}{word[-1]}"
-                saw.setdefault(source.file, []).append(here)
             self.tests[test["test"]] = {
                 "seconds": test["seconds"],
                 "failed": test["failed"],
-                "saw": saw,
+                "saw": [f"{places[int(word[:-1])]}{word[-1]}" for word in test["saw"]],
             }
 
-    def who_may_notice(self, mutant: Mutant, source: Source) -> list[tuple[float, str]]:
-        """The tests that passed and saw what this mutant changes, the fastest first."""
-        wanted = {f"{place - source.first_place}{value}" for place, value in mutant.seen_as}
-        found = []
-        for name, test in self.tests.items():
-            if test["failed"]:
-                continue
-            if mutant.kind == "script":
-                meets = _caller(mutant.file) in test["saw"]
-            else:
-                meets = bool(wanted.intersection(test["saw"].get(mutant.file, ())))
-            if meets:
-                found.append((test["seconds"], name))
-        return sorted(found)
+
+class Witnesses:
+    """Knows which tests may notice a mutant: the tests that passed, by what they saw."""
+
+    def __init__(self, seen: Seen) -> None:
+        self._seconds = {name: test["seconds"] for name, test in seen.tests.items()}
+        # The names of tests, by a word or the beginning of a word that they saw.
+        self._met: dict[str, set[str]] = {}
+        for name, test in seen.tests.items():
+            for word in () if test["failed"] else test["saw"]:
+                version = word.rpartition(" ")[0]
+                function, file = version.rpartition("@")[0], word.partition(" ")[0]
+                for part in (word, version, function, file):
+                    self._met.setdefault(part, set()).add(name)
+
+    def of(self, mutant: Mutant, places: Sequence[str]) -> list[tuple[float, str]]:
+        """The tests that may notice the mutant, with their seconds, the fastest first.
+
+        Of tests that met only another version of its function it is not known what they see now.
+        """
+        if mutant.kind == "script":
+            names = self._tests(_caller(mutant.file))
+        else:
+            names = set[str]()
+            for place, value in mutant.seen_as:
+                version = places[place].rpartition(" ")[0]
+                names |= self._tests(f"{places[place]}{value}")
+                names |= self._tests(version.rpartition("@")[0]) - self._tests(version)
+        return sorted((self._seconds[name], name) for name in names)
+
+    def _tests(self, met: str) -> set[str]:
+        return self._met.get(met, set())
 
 
 def _caller(script: str) -> str:
     return next(caller for start, caller in CALLERS.items() if script.startswith(start))
-
-
-def _source_of(place: int, sources: Sequence[Source]) -> Source:
-    return next(source for source in reversed(sources) if source.first_place < place)
 
 
 def load_seen(path: Path) -> Seen:

@@ -6,6 +6,7 @@ records what each of them saw. In a run of mutants each fork runs, with one muta
 may notice it, until one fails.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -15,11 +16,19 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from hypothesis import Phase, settings
+
+# One example that fails is enough: it need not be small.
+settings.register_profile(
+    "conditionals", phases=(Phase.explicit, Phase.generate), database=None, derandomize=True
+)
+settings.load_profile("conditionals")
 
 LEAST_SECONDS: Final = 15.0
 MANY_TIMES: Final = 8.0  # so many times as long as in the recording run is "it does not end"
@@ -27,6 +36,8 @@ RECORDING_SECONDS: Final = 600.0
 MEMORY_BYTES: Final = 12 * 2**30
 STEP_SECONDS: Final = 0.005
 ANCHOR: Final = "tests/architecture/"
+KILLERS: Final = 6
+SLOWER: Final = 2.0  # than in the recording run, before no further test is tried
 MARK: Final = "CONDITIONALS_FORK"
 
 
@@ -45,6 +56,7 @@ class _Session:
         # No `with`: it is open until the process ends.
         self._answers = open(os.environ["CONDITIONALS_ANSWERS"], "a", encoding="utf-8")  # noqa: SIM115, PTH123
         self._anchor = _anchor(session.items)
+        self._killers: dict[str, list[str]] = {}  # by file, the last one first
         self._database = _database()
         self._migrated = self._folder / "migrated.sqlite3"
 
@@ -81,7 +93,7 @@ class _Session:
         notes.write_text("")
         pid = self._fork(items, mutant=-1, seen=seen, stop=False)
         _wait(pid, time.monotonic() + RECORDING_SECONDS)
-        ran = [json.loads(line) for line in notes.read_text().splitlines()]
+        ran = _whole_lines(notes)
         tests = []
         for each in ran:
             if "seconds" in each:
@@ -93,7 +105,7 @@ class _Session:
     def _try_out(self, mutant: dict[str, Any]) -> None:
         number, file = mutant["number"], self._root / mutant["file"]
         original = file.read_text(encoding="utf-8")
-        items = [self._items[name] for name in mutant["tests"] if name in self._items]
+        items = [self._items[name] for name in self._order(mutant) if name in self._items]
         (self._folder / "on").write_text(str(number))
         if mutant["script"]:
             file.write_text(mutant["script"], encoding="utf-8")
@@ -106,6 +118,9 @@ class _Session:
             (self._folder / "on").write_text("-1")
             if mutant["script"]:
                 file.write_text(original, encoding="utf-8")
+        if became == "caught":
+            killers = self._killers.setdefault(mutant["file"], [])
+            killers.insert(0, by.partition(" (")[0])
         self._answer(
             number=number,
             became=became,
@@ -113,6 +128,18 @@ class _Session:
             ran=ran,
             seconds=round(time.monotonic() - began, 2),
         )
+
+    def _order(self, mutant: dict[str, Any]) -> list[str]:
+        """First the tests that caught the last mutants of the file, then the fastest."""
+        usual = mutant["seconds"]
+        killers = dict.fromkeys(self._killers.get(mutant["file"], []))
+        first = [name for name in killers if name in usual][:KILLERS]
+        chosen, spent = list[str](), 0.0
+        for name in dict.fromkeys([*first, *usual]):
+            if not chosen or spent + usual[name] <= self._plan["most_seconds"]:
+                chosen.append(name)
+                spent += usual[name]
+        return chosen
 
     def _watched(self, pid: int, usual: dict[str, float]) -> tuple[str, str, int]:
         """How the fork ended: "caught" by a failure, by a time or by a crash, or "missed"."""
@@ -122,32 +149,25 @@ class _Session:
             done = os.waitpid(pid, os.WNOHANG)[0] != 0
             if (now := notes.stat().st_size) != size or done:
                 size = now
-                lines = [json.loads(line) for line in notes.read_text().splitlines()]
+                lines = _whole_lines(notes)
                 ran = sum("seconds" in each for each in lines)
                 failed = next((each["test"] for each in lines if each.get("failed")), "")
-                if lines and "seconds" not in lines[-1] and lines[-1]["test"] != test:
-                    test = lines[-1]["test"]
+                last = lines[-1] if lines else {}
+                if "seconds" not in last and last.get("test", test) != test:
+                    test = last["test"]
                     usually = usual.get(test, 1.0)
                     end = time.monotonic() + LEAST_SECONDS + MANY_TIMES * usually
             if done:
                 whole = any("end" in each for each in lines)
-                self._end(pid)
+                _end(_started_by(pid))
                 if failed:
                     return "caught", failed, ran
                 return ("missed", "", ran) if whole else ("caught", f"{test} (crash)", ran)
             if time.monotonic() > end:
-                self._end(pid)
+                _end([pid, *_started_by(pid)])
                 os.waitpid(pid, 0)
                 return "caught", failed or f"{test} (time)", ran
             time.sleep(STEP_SECONDS)
-
-    def _end(self, pid: int) -> None:
-        """End the fork and all that it started."""
-        for each in [pid, *_started_by(pid)]:
-            try:
-                os.kill(each, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
 
     def _fork(
         self, items: Sequence[pytest.Item], *, mutant: int, seen: Path | None, stop: bool
@@ -157,13 +177,16 @@ class _Session:
         if self._migrated.exists():
             shutil.copyfile(self._migrated, self._database)
         sys.stdout.flush()
+        gc.freeze()  # so that a fork that collects garbage does not copy all of our memory
         pid = os.fork()
         if pid == 0:
             code = 70
             try:
                 os.environ[MARK] = str(os.getpid())
                 resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-                _Fork(self._folder, self._anchor, seen).run(items, mutant, stop=stop)
+                _Fork(self._folder, self._anchor, seen, self._plan["most_seconds"] * SLOWER).run(
+                    items, mutant, stop=stop
+                )
                 code = 0
             finally:
                 os._exit(code)
@@ -173,7 +196,10 @@ class _Session:
 class _Fork:
     """In the fork: runs tests one after the other, and notes how each went."""
 
-    def __init__(self, folder: Path, anchor: pytest.Item, seen: Path | None) -> None:
+    def __init__(
+        self, folder: Path, anchor: pytest.Item, seen: Path | None, most_seconds: float
+    ) -> None:
+        self._since, self._most = time.monotonic(), most_seconds
         self._anchor, self._seen, self._failed = anchor, seen, False
         self._notes = (folder / "notes").open("a", encoding="utf-8")
         self._record = folder / "record"
@@ -200,6 +226,8 @@ class _Fork:
             )
             if stop and self._failed:
                 return
+            if stop and time.monotonic() - self._since > self._most:
+                break
         self._note(end=True)
 
     def _begin(self, n: int) -> None:
@@ -217,6 +245,11 @@ class _Fork:
         self._failed = self._failed or report.failed
 
 
+def _whole_lines(notes: Path) -> list[dict[str, Any]]:
+    """The notes of a fork, which may be writing another line now."""
+    return [json.loads(line) for line in notes.read_text().split("\n")[:-1] if line[-1:] == "}"]
+
+
 def _file(item: pytest.Item) -> str:
     return item.nodeid.partition("::")[0]
 
@@ -228,6 +261,12 @@ def _wait(pid: int, end: float) -> None:
             os.waitpid(pid, 0)
             return
         time.sleep(STEP_SECONDS)
+
+
+def _end(pids: Sequence[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _started_by(pid: int) -> list[int]:

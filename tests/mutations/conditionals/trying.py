@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from tests.mutations.conditionals.finding import Source, sources
 from tests.mutations.conditionals.instrumenting import stamp
-from tests.mutations.conditionals.keeping import Seen, Trial
+from tests.mutations.conditionals.keeping import Seen, Trial, Witnesses
 from tests.mutations.conditionals.mutant import Mutant
 from tests.mutations.running import LEFT_OUT, ROOT
 
@@ -27,7 +27,8 @@ ANCHOR: Final = "tests/architecture/test_tests.py"
 PYTEST: Final = (
     *("-q", "--no-header", "-p", "no:randomly", "-p", "no:cacheprovider", "-n", "0"),
     *("-p", "tests.mutations.conditionals.serving", "-m", "not slow and not browser"),
-    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
+    # Nobody reads why a test failed.
+    *("--tb", "no", "--assert", "plain", "--show-capture", "no"),
 )
 STEP_SECONDS: Final = 0.1
 
@@ -46,6 +47,7 @@ class Copy:
         for name, text in (("on", "-1"), ("record", "")):
             (folder / name).write_text(text)
         self.sources: Sequence[Source] = sources(self.root, str(folder))
+        self.places = [place for source in self.sources for place in source.places]
         for source in self.sources:
             (self.root / source.file).write_text(source.rewritten, encoding="utf-8")
 
@@ -55,45 +57,41 @@ class Copy:
         return sorted(path.relative_to(self.root).as_posix() for path in found)
 
     def stamps(self) -> dict[str, str]:
-        """The stamp of each file that is searched, and of each test file."""
-        texts = {file: (self.root / file).read_text() for file in self.test_files()}
-        return {
-            **{source.file: source.stamp for source in self.sources},
-            **{file: stamp(text) for file, text in texts.items()},
-        }
+        """The stamp of each test file."""
+        return {file: stamp((self.root / file).read_text()) for file in self.test_files()}
 
     def record(self, files: Sequence[str], seen: Seen) -> Iterator[str]:
         """Record what the tests of these files see; yield each file when it is done."""
-        for answer in self._answers({"do": "record"}, files):
-            seen.add(answer["file"], answer["tests"], self.sources)
+        for answer in self._answers({"do": "record", "most_seconds": 0.0}, files):
+            seen.add(answer["file"], answer["tests"], self.places)
             yield answer["file"]
 
     def try_out(
         self, mutants: Sequence[Mutant], seen: Seen, most_seconds: float
     ) -> Iterator[tuple[Mutant, Trial]]:
         """Try out the mutants; yield each with how it ended."""
-        by_file = {source.file: source for source in self.sources}
+        witnesses = Witnesses(seen)
         plan, by_number, might, files = [], {}, {}, set[str]()
         for mutant in mutants:
-            who = seen.who_may_notice(mutant, by_file[mutant.file])
+            who = witnesses.of(mutant, self.places)
             if not who:
                 yield mutant, Trial(became="unmet", stamp=mutant.stamp)
                 continue
-            chosen = list(_within(who, most_seconds))
             by_number[mutant.number], might[mutant.number] = mutant, len(who)
-            files.update(name.partition("::")[0] for _, name in chosen)
+            files.update(name.partition("::")[0] for _, name in who)
             plan.append(
                 {
                     "number": mutant.number,
                     "file": mutant.file,
                     "script": mutant.script,
-                    "tests": [name for _, name in chosen],
-                    "seconds": {name: seconds for seconds, name in chosen},
+                    "seconds": {name: seconds for seconds, name in who},
                 }
             )
         if not plan:
             return
-        for answer in self._answers({"do": "try", "mutants": plan}, sorted(files)):
+        for answer in self._answers(
+            {"do": "try", "mutants": plan, "most_seconds": most_seconds}, sorted(files)
+        ):
             number = answer.pop("number")
             mutant = by_number[number]
             yield mutant, Trial(**answer, might=might[number], stamp=mutant.stamp)
@@ -129,16 +127,6 @@ class Copy:
                 session.wait()
         if session.returncode not in (0, 1):
             raise TestsCannotRun((self.folder / "printed").read_text(errors="replace")[-3000:])
-
-
-def _within(who: Sequence[tuple[float, str]], most: float) -> Iterator[tuple[float, str]]:
-    """The first tests, up to so many seconds; at least one."""
-    spent = 0.0
-    for seconds, name in who:
-        if spent and spent + seconds > most:
-            return
-        spent += seconds
-        yield seconds, name
 
 
 @contextmanager

@@ -56,6 +56,11 @@ facts = st.builds(
     [
         ({}, Finding.HEALTHY),
         ({"state": BOOTING}, Finding.REGISTERED),
+        ({"state": BOOTING, "agent_failed": True}, Finding.AGENT_FAILED),
+        (
+            {"state": BOOTING, "agent_failed": True, "agent_working": False, "beat_age": hours(2)},
+            Finding.NEVER_BOOTED,
+        ),
         ({"state": BOOTING, "beat_age": None, "in_state": seconds(601)}, Finding.NEVER_BOOTED),
         ({"state": BOOTING, "beat_age": None, "in_state": seconds(600)}, Finding.HEALTHY),
         ({"state": BOOTING, "beat_age": hours(2)}, Finding.NEVER_BOOTED),

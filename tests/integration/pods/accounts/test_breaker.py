@@ -94,3 +94,10 @@ def test_a_successful_list_closes_the_breaker_of_an_account_without_pods(world: 
     )
     world.account.refresh_from_db()
     assert (world.account.failures, world.account.last_error) == (0, "")
+
+
+def test_a_success_closes_an_account_that_was_paused_and_counts_no_failures() -> None:
+    account = an_account(open_until=clock.utcnow() + timedelta(hours=1))
+    breaker.succeeded(account)
+    account.refresh_from_db()
+    assert account.open_until is None

@@ -1,16 +1,23 @@
 """Every command refuses `--name=--` with our message, on every version of Python."""
 
 import logging
+import re
+from argparse import ArgumentTypeError
+from typing import Any
 
 import pytest
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.management import (
     CommandError,
     call_command,
     execute_from_command_line,
     get_commands,
 )
+from django.db import OperationalError
 
+from pods.base import commands
 from pods.base.commands import OwnCommand
+from pods.models import Account
 
 OURS = sorted(name for name, app in get_commands().items() if app in {"config", "fleet", "pods"})
 REFUSAL = "--some-name: -- is not a value"
@@ -67,3 +74,52 @@ def test_a_command_logs_no_line_about_each_try(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(retries, "level", logging.WARNING)
     call_command(Quiet())
     assert retries.level == logging.ERROR
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "soon", "604801"])
+def test_what_is_not_a_time_is_refused(text: str) -> None:
+    with pytest.raises(ArgumentTypeError, match="is not a time"):
+        commands.seconds(text)
+
+
+@pytest.mark.parametrize(("text", "value"), [("0.5", 0.5), ("604800", 604800.0)])
+def test_seconds_up_to_a_week_are_a_time(text: str, value: float) -> None:
+    assert commands.seconds(text) == value
+
+
+def test_an_error_names_its_field_and_the_choices_of_that_field() -> None:
+    wrong = Account(name="main", provider="runpod", orphans="keep")
+    with pytest.raises(ValidationError) as refused:
+        wrong.clean_fields(exclude=["provider", "name"])
+    [line] = commands.error_lines(refused.value, Account)
+    assert line == "orphans: Value 'keep' is not a valid choice; choose one of adopt, destroy"
+    [line] = commands.error_lines(refused.value)
+    assert line == "orphans: Value 'keep' is not a valid choice."
+
+
+def test_an_error_of_the_whole_row_names_no_field() -> None:
+    assert commands.error_lines(ValidationError({NON_FIELD_ERRORS: ["two of a kind"]})) == [
+        "two of a kind"
+    ]
+    assert commands.error_lines(ValidationError("plain")) == ["plain"]
+
+
+@pytest.mark.parametrize("text", ["database is locked", "no such table: fleet_fleet"])
+def test_an_error_of_the_database_that_an_operator_can_mend_comes_with_advice(text: str) -> None:
+    class Fails(commands.OwnCommand):
+        def run(self, **_: Any) -> None:
+            raise OperationalError(text)
+
+        handle = run
+
+    with pytest.raises(CommandError, match=re.escape(f"({text})")):
+        call_command(Fails())
+
+
+def test_another_error_of_the_database_is_shown_as_it_is() -> None:
+    class Fails(commands.OwnCommand):
+        def handle(self, **_: Any) -> None:
+            raise OperationalError("the disk is on fire")
+
+    with pytest.raises(OperationalError, match="on fire"):
+        call_command(Fails())

@@ -1,12 +1,14 @@
 """Which words an address of Redis may have, and what becomes of them."""
 
+from ssl import CERT_NONE, CERT_REQUIRED
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.connection import parse_url
 
 from pods.base.redis import redis_client
-from pods.base.redis_address import WORDS, checked, usable
+from pods.base.redis_address import WORDS, checked, for_celery, usable
 
 
 @pytest.mark.parametrize(
@@ -111,3 +113,31 @@ def test_every_address_that_passes_is_read_by_the_client_as_it_is_written(
     assert read.get("db", 0) == int(words.get("db", path.strip("/") or 0))
     assert read.keys() <= {*WORDS, "host", "connection_class"}
     assert checked(address) == usable(address) == address
+
+
+@pytest.mark.parametrize(
+    ("address", "broker", "tls"),
+    [
+        ("unix:///run/redis.sock?db=2", "unix:///run/redis.sock?db=2", None),
+        ("redis://h/1?socket_timeout=3", "redis://h/1", None),
+        ("rediss://h/1?socket_timeout=3", "rediss://h/1", {"ssl_cert_reqs": CERT_REQUIRED}),
+        (
+            "rediss://h?ssl_cert_reqs=none&ssl_ca_certs=/ca.pem&ssl_check_hostname=false",
+            "rediss://h",
+            {
+                "ssl_cert_reqs": CERT_NONE,
+                "ssl_ca_certs": "/ca.pem",
+                "ssl_check_hostname": False,
+            },
+        ),
+        (
+            "rediss://h?ssl_check_hostname=true",
+            "rediss://h",
+            {"ssl_cert_reqs": CERT_REQUIRED, "ssl_check_hostname": True},
+        ),
+    ],
+)
+def test_celery_gets_the_words_of_tls_as_options_and_no_others(
+    address: str, broker: str, tls: dict[str, object] | None
+) -> None:
+    assert for_celery(address) == (broker, tls)

@@ -1,0 +1,81 @@
+"""Single conditions of the code that reads and writes a fleet's Redis."""
+
+from typing import Any
+
+import pytest
+import redis
+
+from pods.agent_redis import consumers, heartbeats, redis_users
+from pods.models import Pod
+from pods.states import READY
+from tests.support.factories import a_fleet, a_pod
+
+pytestmark = pytest.mark.django_db
+
+
+def make_group(client: redis.Redis, fleet: Any) -> None:
+    client.xgroup_create(fleet.stream, fleet.group, "0", mkstream=True)
+
+
+def test_nothing_is_read_of_no_pods() -> None:
+    assert heartbeats.read([]).unheard == frozenset()
+
+
+def test_a_consumer_of_another_fleets_group_says_nothing_about_a_pod(client: redis.Redis) -> None:
+    one = a_fleet(name="one", stream="s1", group="g1")
+    two = a_fleet(name="two", stream="s2", group="g2")
+    pods = [a_pod(one, READY), a_pod(two, READY)]
+    for fleet in (one, two):
+        make_group(client, fleet)
+    client.xgroup_createconsumer("s1", "g1", pods[1].name)
+    assert heartbeats.read(pods, consumers=True).consumers == {}
+    client.xgroup_createconsumer("s2", "g2", pods[1].name)
+    assert set(heartbeats.read(pods, consumers=True).consumers) == {pods[1].pk}
+
+
+def test_only_pods_whose_group_exists_have_a_group(client: redis.Redis) -> None:
+    one = a_fleet(name="one", stream="s1", group="g1")
+    two = a_fleet(name="two", stream="s2", group="g2")
+    pods = [a_pod(one, READY), a_pod(two, READY)]
+    make_group(client, one)
+    assert heartbeats.read(pods, consumers=True).grouped == {pods[0].pk}
+
+
+def test_without_own_users_no_user_is_made_or_deleted(client: redis.Redis, settings: Any) -> None:
+    pod = a_pod(a_fleet(), READY)
+    stray = f"{pod.name.rpartition('-')[0]}-{'0' * 32}"
+    settings.REDIS_USERS = False
+    client.acl_setuser(stray, enabled=True, nopass=True)
+    redis_users.keep()
+    redis_users.delete(pod)
+    assert set(client.acl_users()) == {"default", stray}
+    settings.REDIS_USERS = True
+    redis_users.keep()
+    assert set(client.acl_users()) == {"default", pod.name}
+
+
+def test_a_pods_address_has_no_other_credentials_than_its_own() -> None:
+    given = "redis://:secret@redis.example:6379/3?username=boss&password=secret&timeout=3"
+    made = redis_users._with_user(given, "pod", "own")
+    assert made == "redis://pod:own@redis.example:6379/3?timeout=3"
+
+
+def test_names_of_a_fleet_that_are_not_allowed_give_its_pods_no_user_and_others_get_theirs(
+    client: redis.Redis,
+) -> None:
+    good = a_pod(a_fleet(name="one", stream="s1", group="g1"), READY)
+    bad = a_pod(a_fleet(name="two", stream="s2", group="g2"), READY)
+    Pod.objects.filter(pk=bad.pk).update(agent={**bad.agent, "stream": "s*"})
+    redis_users.keep()
+    assert set(client.acl_users()) == {"default", good.name}
+
+
+def test_a_consumer_of_a_pod_that_may_run_is_kept(client: redis.Redis) -> None:
+    fleet = a_fleet(stream="s1", group="g1")
+    make_group(client, fleet)
+    pod = a_pod(fleet, READY)
+    client.xgroup_createconsumer("s1", "g1", pod.name)
+    assert consumers.sweep() == 0
+    Pod.objects.filter(pk=pod.pk).update(state="lost")
+    a_pod(fleet, READY)
+    assert consumers.sweep() == 1
