@@ -8,8 +8,9 @@ from typing import Final
 from fleet.decision.values import Failing, Snapshot
 from pods.rules import TAKEN_RULES, TRY_RULES, PodRule
 
-# Four tries within ten minutes at most: they begin 0, 1, 3 and 7 minutes after the first failure.
-FIRST_PAUSE: Final = timedelta(minutes=1)
+# At most four pods in ten minutes, also if up to four fail at once: after the fourth failure the pause
+# is ten minutes long.
+FIRST_PAUSE: Final = timedelta(seconds=75)
 LONGEST_PAUSE: Final = timedelta(hours=1)
 MOST_DOUBLINGS: Final = 10  # far beyond the longest pause
 # An agent that gives up so soon after its start is a failure although it finished a few items.
