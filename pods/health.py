@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from pods.accounts.connecting import CannotConnect, Connect
 from pods.agent.protocol import LARGEST_COUNT, Heartbeat
 from pods.agent_redis import heartbeats
 from pods.agent_redis.heartbeats import HeartbeatsUnknown, Readings
-from pods.base.clock import utcnow
+from pods.base.shared_clock import shared_now
 from pods.costs import segments
 from pods.diagnosis import INFERRED, Finding, MachineSays, diagnose
 from pods.masking import without_passwords
@@ -60,16 +60,17 @@ def sweep_account(account: Account, *, connect: Connect = connecting.connect) ->
         .exclude(external_id=None)
         .order_by("pk")
     )
-    away = account.swept_at is not None and utcnow() - account.swept_at > LONGEST_SWEEP_GAP
-    Account.objects.filter(pk=account.pk).update(swept_at=utcnow())
+    now = shared_now()
+    away = account.swept_at is not None and now - account.swept_at > LONGEST_SWEEP_GAP
+    Account.objects.filter(pk=account.pk).update(swept_at=now)
     if not pods:
         return 0
     machines, capabilities = _list(account, connect)
     readings = _read(pods)
-    ill, booked = 0, segments.open_prices(pods)
+    ill, booked, now = 0, segments.open_prices(pods), shared_now()
     for pod in pods:
         machine = None if machines is None else machines.get(str(pod.external_id))
-        seen = sighting(pod, machine, readings, asked=machines is not None, at=utcnow())
+        seen = sighting(pod, machine, readings, asked=machines is not None, at=now)
         _hear(pod, seen, away=away)
         _see(pod, seen)
         with _apart(pod):
@@ -79,7 +80,7 @@ def sweep_account(account: Account, *, connect: Connect = connecting.connect) ->
             ill += 1
     _write_seen(pods)
     if machines is not None:
-        _remember_absence(pods)
+        _remember_absence(pods, now)
     return ill
 
 
@@ -103,11 +104,11 @@ def _write_seen(pods: Sequence[Pod]) -> None:
                 pod.save(update_fields=SEEN)
 
 
-def _remember_absence(pods: Sequence[Pod]) -> None:
+def _remember_absence(pods: Sequence[Pod], now: datetime) -> None:
     """Store since when pods are missing from the list; for a pod that is ending, its end stores it."""
     watched = Pod.objects.filter(state__in=[s.value for s in WATCHED])
     absent = [p.pk for p in pods if p.absent_since is not None]
-    watched.filter(pk__in=absent, absent_since=None).update(absent_since=utcnow())
+    watched.filter(pk__in=absent, absent_since=None).update(absent_since=now)
     here = [p.pk for p in pods if p.absent_since is None]
     watched.filter(pk__in=here).exclude(absent_since=None).update(absent_since=None)
 
@@ -127,7 +128,7 @@ def check_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
         except (CannotConnect, ProviderError) as exc:
             breaker.failed(pod.account, exc)
             return
-        seen = sighting(pod, machine, _read([pod]), asked=True, at=utcnow())
+        seen = sighting(pod, machine, _read([pod]), asked=True, at=shared_now())
         if seen.says is not MachineSays.ABSENT and pod.absent_since is not None:
             pod.absent_since = None
             Pod.objects.filter(pk=pod.pk).update(absent_since=None)
@@ -136,7 +137,7 @@ def check_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
 
 def _act(pod: Pod, finding: Finding, seen: Sighting, capabilities: Capabilities) -> None:
     if finding is Finding.HEALTHY:
-        if pod.status is BOOTING and utcnow() - pod.state_since < FIRST_LOOKS:
+        if pod.status is BOOTING and seen.at - pod.state_since < FIRST_LOOKS:
             dispatch.send(dispatch.CHECK, pod.pk, countdown=LOOK_EVERY.total_seconds())
         return
     if finding is Finding.REGISTERED:
@@ -145,11 +146,11 @@ def _act(pod: Pod, finding: Finding, seen: Sighting, capabilities: Capabilities)
             READY,
             by="health",
             because="its agent sends heartbeats" if seen.beat else "its consumer reads the backlog",
-            ready_at=pod.ready_at or utcnow(),
+            ready_at=pod.ready_at or seen.at,
         )
         return
     because = _why(finding, pod, seen)
-    if finding in INFERRED and not may_end_ill(pod.fleet_id, peers=_peers(pod)):
+    if finding in INFERRED and not may_end_ill(pod.fleet_id, peers=_peers(pod), now=seen.at):
         lifecycle.postpone(
             pod,
             by=INFERRED_WINDOW,
@@ -224,14 +225,14 @@ def _peers(pod: Pod) -> int:
     return Pod.objects.filter(fleet_id=pod.fleet_id, state__in=running).count()
 
 
-def may_end_ill(fleet_id: int, *, peers: int) -> bool:
+def may_end_ill(fleet_id: int, *, peers: int, now: datetime | None = None) -> bool:
     """Whether one more pod of the fleet may be ended on inference within the window (S15).
 
     `peers`: the number of its pods that are BOOTING or READY. One query.
     """
     inferred = PodEvent.objects.filter(
         pod__fleet_id=fleet_id,
-        at__gt=utcnow() - INFERRED_WINDOW,
+        at__gt=(now or shared_now()) - INFERRED_WINDOW,
         after__in=[TERMINATING.value, DRAINING.value],
         rule__in=[rule.value for rule in INFERRED_RULES],
     ).count()

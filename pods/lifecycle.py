@@ -122,7 +122,7 @@ def insert(
 
     `billed_since`: when its machine was first seen without a row; None: it is booked from now on.
     """
-    now = utcnow()
+    now = shared_now()
     pod.state_since, pod.because = now, _for_people(because)
     if pod.status in IN_TRANSIT:
         pod.due_at = now
@@ -154,7 +154,7 @@ def move(
         IllegalMove: the table of moves does not allow it.
         Overtaken: the row changed since it was read.
     """
-    before, now = pod.status, utcnow()
+    before, now = pod.status, shared_now()
     if not may_move(before, to):
         raise IllegalMove(f"{pod} cannot move from {before.value} to {to.value}")
     because = _for_people(because)
@@ -194,7 +194,7 @@ def remember(pod: Pod, external_id: str, **changes: Any) -> None:
     """
     if pod.external_id not in (None, external_id):
         raise DuplicateMachine(f"{pod}'s machine is {pod.external_id}, not {external_id}")
-    now, because = utcnow(), f"its machine is {external_id} at {pod.provider}"
+    now, because = shared_now(), f"its machine is {external_id} at {pod.provider}"
     try:
         with transaction.atomic():
             _write(
@@ -217,7 +217,7 @@ def follow_price(pod: Pod, *, hourly_usd: Decimal, booked_usd: Decimal | None) -
     """
     if pod.hourly_usd == hourly_usd == booked_usd:
         return
-    now = utcnow()
+    now = shared_now()
     with transaction.atomic():
         same = Pod.objects.filter(version=pod.version, pk=pod.pk)
         if not same.update(hourly_usd=hourly_usd):
@@ -244,7 +244,7 @@ def postpone(
     """
     tries = 0 if counted else 1
     pod.attempts += tries
-    pod.due_at = utcnow() + by
+    pod.due_at = shared_now() + by
     if because:
         changes["note"] = _for_people(because)
     Pod.objects.filter(pk=pod.pk).update(

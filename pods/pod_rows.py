@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Max
 
 from pods.accounts.surveying import unpacked
-from pods.base.clock import utcnow
+from pods.base.shared_clock import shared_now
 from pods.machine_names import MachineName, tagged, token_of
 from pods.models import LONGEST_NAME, Account, Pod
 from pods.providers.base import Machine
@@ -50,7 +50,7 @@ def requested_pod(template: Template, account: Account, *, slug: str, **offered:
         name=str(name),
         tag=name.tag,
         state=REQUESTED.value,
-        requested_at=utcnow(),
+        requested_at=shared_now(),
         **offered,
     )
 
@@ -93,7 +93,7 @@ def pod_of_machine(
         name = machine.name if len(machine.name) <= LONGEST_NAME else tagged(tag, token.hex)
     else:
         name = f"{machine.name[:60]}-{token.hex[:8]}"
-    asked_at = machine.created_at or utcnow()
+    asked_at = machine.created_at or shared_now()
     hourly_usd = price_of(machine, account, template.fleet_id)
     return _row(
         template,
@@ -112,7 +112,7 @@ def pod_of_machine(
         interruptible=machine.interruptible,
         requested_at=asked_at,
         asked_at=asked_at,
-        booted_at=utcnow(),  # its agent has the whole boot time for its first heartbeat
+        booted_at=shared_now(),  # its agent has the whole boot time for its first heartbeat
         **more,
     )
 

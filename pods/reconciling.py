@@ -13,7 +13,7 @@ from django.db import DataError, IntegrityError
 from pods import dispatch, lifecycle
 from pods.accounts import breaker, connecting
 from pods.accounts.connecting import Connect
-from pods.base.clock import utcnow
+from pods.base.shared_clock import shared_now
 from pods.machine_names import MachineName, fleet_tag, read_token
 from pods.models import Account, Installation, Orphan, Pod
 from pods.pod_rows import Template, pod_of_machine, price_of
@@ -101,7 +101,7 @@ def _rows(account: Account, machines: Sequence[Machine]) -> Mapping[str, Pod]:
 def _resurrect(pod: Pod, machine: Machine, done: Reconciled) -> None:
     """Reopen an ended row whose machine lives: it counts again, and the machine is destroyed."""
     why = f"the provider lists {machine.external_id} although the pod is {pod.state}"
-    if pod.ended_at and utcnow() - pod.ended_at < SIGHTINGS_APART:
+    if pod.ended_at and shared_now() - pod.ended_at < SIGHTINGS_APART:
         return
     try:
         if pod.external_id is None:
@@ -117,7 +117,7 @@ def _resurrect(pod: Pod, machine: Machine, done: Reconciled) -> None:
 
 def _forget_gone(account: Account, present: set[str]) -> None:
     Orphan.objects.filter(account=account, gone_at=None).exclude(external_id__in=present).update(
-        gone_at=utcnow(), outcome="gone, or has a row"
+        gone_at=shared_now(), outcome="gone, or has a row"
     )
 
 
@@ -129,7 +129,7 @@ def _deal_with(
     adopts: Adopts,
     done: Reconciled,
 ) -> None:
-    now = utcnow()
+    now = shared_now()
     window = max(
         SIGHTINGS_APART, provider.capabilities.consistency_window, provider.capabilities.list_lag
     )
@@ -237,7 +237,7 @@ def _give_row(
         return  # another reconciliation, or the machine's spawn, was first
     (done.adopted if adopt else done.destroyed).append(machine.external_id)
     Orphan.objects.filter(account=account, external_id=machine.external_id).update(
-        gone_at=utcnow(), outcome="adopted" if adopt else "has a row now, will be destroyed"
+        gone_at=shared_now(), outcome="adopted" if adopt else "has a row now, will be destroyed"
     )
     dispatch.next_step(pod.pk, state)
 

@@ -7,7 +7,7 @@ from pods.accounts import breaker, connecting
 from pods.accounts.connecting import CannotConnect, Connect
 from pods.agent_redis import fencing
 from pods.agent_redis.fencing import Unfenced
-from pods.base.clock import utcnow
+from pods.base.shared_clock import shared_now
 from pods.models import Pod
 from pods.providers.base import Phase
 from pods.providers.errors import Declined, TryAgain
@@ -41,7 +41,7 @@ def resume_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
             phase = provider.status(pod.external_id).phase
             if phase in {Phase.RUNNING, Phase.BOOTING}:
                 lifecycle.move(
-                    pod, BOOTING, by="resume", because="it runs again", booted_at=utcnow()
+                    pod, BOOTING, by="resume", because="it runs again", booted_at=shared_now()
                 )
                 return
             if phase is Phase.GONE:
@@ -50,7 +50,7 @@ def resume_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
             if pod.attempts >= TRIES:
                 _replace(pod, f"did not run after {pod.attempts} tries to start it")
                 return
-            if why := breaker.why_unused(pod.account, now=utcnow()):
+            if why := breaker.why_unused(pod.account, now=shared_now()):
                 lifecycle.move(pod, STOPPED, by="resume", because=f"not started: {why}")
                 return
             fencing.recall(pod)

@@ -92,7 +92,7 @@ def spawn_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
 
 def _begun(pod: Pod) -> bool:
     """Whether the pod may be asked for, and then write that this begins; else end the pod."""
-    if why := breaker.why_unused(pod.account, now=utcnow()):
+    if why := breaker.why_unused(pod.account, now=shared_now()):
         _give_up(pod, PodRule.CANNOT_CONNECT, f"{why}; the provider was not asked")
         return False
     lifecycle.move(pod, CREATING, by="spawn", because="the provider is asked for a machine")
@@ -125,7 +125,7 @@ def _unwanted(pod: Pod) -> bool:
         _give_up(pod, PodRule.NO_ANSWER, f"no machine was created; {pod.retire_because}")
         return True
     # Again: the calls before this one may have taken long, or may have opened the breaker.
-    if why := breaker.why_unused(pod.account, now=utcnow()):
+    if why := breaker.why_unused(pod.account, now=shared_now()):
         _give_up(pod, PodRule.CANNOT_CONNECT, why)
         return True
     return False

@@ -8,7 +8,7 @@ from django.db.models import Q
 
 from pods import dispatch, health, resuming, spawning, teardown
 from pods.agent_redis import consumers, redis_users
-from pods.base.clock import utcnow
+from pods.base.shared_clock import shared_now
 from pods.models import Account, Pod
 from pods.states import PodState
 
@@ -76,7 +76,7 @@ def survey() -> None:
 @shared_task(name="pods.nudge", expires=15)
 def nudge() -> None:
     """Send the step of each pod again whose message was lost."""
-    now = utcnow()
+    now = shared_now()
     late = Pod.objects.in_transit().filter(
         Q(claimed_until__isnull=True) | Q(claimed_until__lt=now), due_at__lt=now - NUDGE_AFTER
     )

@@ -10,7 +10,7 @@ from pods.agent.protocol import AgentState, Command
 from pods.agent_redis import fencing, heartbeats
 from pods.agent_redis.fencing import Unfenced
 from pods.agent_redis.heartbeats import HeartbeatsUnknown
-from pods.base.clock import utcnow
+from pods.base.shared_clock import shared_now
 from pods.costs import segments
 from pods.models import Pod
 from pods.providers.base import Machine, Phase, Provider
@@ -126,7 +126,7 @@ def teardown_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
 
 
 def _drain(pod: Pod) -> None:
-    now = utcnow()
+    now = shared_now()
     because = _drained(pod)
     if because is None and now - pod.state_since > timedelta(seconds=pod.drain_seconds):
         because = f"did not drain within {pod.drain_seconds} s"
@@ -174,7 +174,7 @@ def _stop(pod: Pod, connect: Connect) -> None:
             )
             return
         # The pod has drained, so nothing is lost, and a machine that cannot be stopped bills.
-        if phase is Phase.FAILED or utcnow() - pod.state_since > STOP_PATIENCE:
+        if phase is Phase.FAILED or shared_now() - pod.state_since > STOP_PATIENCE:
             lifecycle.move(
                 pod,
                 TERMINATING,
@@ -202,7 +202,7 @@ def _terminate(pod: Pod, connect: Connect) -> None:
         fencing.fence(pod)
         fencing.send_command(pod, Command.STOP)
     except Unfenced as exc:
-        if utcnow() - pod.state_since < FENCE_PATIENCE:
+        if shared_now() - pod.state_since < FENCE_PATIENCE:
             _again(pod, DRAIN_STEP, str(exc))
             return
     machine_logs.keep_last_output(pod, connect=connect)
@@ -220,7 +220,7 @@ def _terminate(pod: Pod, connect: Connect) -> None:
         # Also if it looks gone: a new machine can be missing from every reading at first.
         if machine is not None or pod.destroy_asked_at is None:
             provider.destroy(pod.external_id)
-            pod.destroy_asked_at = utcnow()
+            pod.destroy_asked_at = shared_now()
             Pod.objects.filter(pk=pod.pk).update(destroy_asked_at=pod.destroy_asked_at)
             breaker.answered(pod.account)
             machine = _look(provider, pod)
@@ -267,7 +267,7 @@ def _shown(provider: Provider, pod: Pod) -> Machine | None:
 
 def _confirm(pod: Pod, provider: Provider, *, present: bool) -> None:
     """Move to TERMINATED once it is proved: absent twice, a consistency window apart."""
-    now = utcnow()
+    now = shared_now()
     if present:
         Pod.objects.filter(pk=pod.pk).update(absent_since=None)
         _again(pod, max(CONFIRM_STEP, pause(pod.attempts)))

@@ -90,7 +90,7 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
         proven=_proven(fleet, pods, working),
         items_per_second=_rate(facts) if heard else None,
         boot_time=_boot_time(fleet),
-        may_end_ill=health.may_end_ill(fleet.pk, peers=_peers(pods)),
+        may_end_ill=health.may_end_ill(fleet.pk, peers=_peers(pods), now=now),
         waiting_for=_waiting_for(depth, ticks, now),
         elsewhere=elsewhere(fleet, limits, now),
         failing=failing_of(fleet, working),

@@ -4,7 +4,7 @@ import os
 import socket
 import time
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
@@ -21,7 +21,6 @@ from fleet.tick.gathering import Gathered
 from fleet.tick.recording import recorded
 from pods import resuming, teardown
 from pods.accounts.connecting import CannotConnect
-from pods.base.clock import utcnow
 from pods.base.shared_clock import shared_now
 from pods.lifecycle import Overtaken
 from pods.models import Pod
@@ -45,10 +44,11 @@ def tick_fleet(fleet_id: int) -> Decision | None:
     """
     began = time.monotonic()
     fleet = Fleet.objects.select_related("schedule__interval").get(pk=fleet_id)
-    if fleet.archived_at is not None or (token := take_lease(fleet)) is None:
+    now = shared_now()
+    if fleet.archived_at is not None or (token := take_lease(fleet, now=now)) is None:
         return None
     try:
-        gathered = gathering.gather(fleet, utcnow(), renew=True)
+        gathered = gathering.gather(fleet, now, renew=True)
         gathering.remember_proven(fleet, gathered)
         gathering.remember_dead(fleet, gathered)
         decision = decide(gathered.seen, gathered.policy)
@@ -77,13 +77,13 @@ def _archive(fleet: Fleet) -> None:
 
 def preview(fleet: Fleet) -> Decision:
     """What the next tick would do; changes nothing."""
-    gathered = gathering.gather(fleet, utcnow())
+    gathered = gathering.gather(fleet, shared_now())
     return decide(gathered.seen, gathered.policy)
 
 
-def take_lease(fleet: Fleet) -> int | None:
+def take_lease(fleet: Fleet, *, now: datetime | None = None) -> int | None:
     """Take the lease and return its new token; None while another tick holds it."""
-    now = shared_now()
+    now = now or shared_now()
     seen, _ = Lease.objects.get_or_create(fleet=fleet)
     # The update compares with the token that was read. If the token were read after the update, a
     # tick that stands still in between would read the token of the tick that took over.

@@ -6,8 +6,8 @@ from typing import Final
 from django.db.models import F, Q
 
 from pods.accounts.connecting import BadSecret, CannotConnect
-from pods.base.clock import utcnow
 from pods.base.pauses import doubled
+from pods.base.shared_clock import shared_now
 from pods.masking import without_passwords
 from pods.models import Account
 from pods.providers.errors import (
@@ -88,7 +88,8 @@ def failed(
         "last_error_kind": kind_of(error).value,
         "last_error": without_passwords(f"{type(error).__name__}: {error}")[:500],
     }
-    closed = row.filter(Q(open_until__isnull=True) | Q(open_until__lte=utcnow()))
+    now = shared_now()
+    closed = row.filter(Q(open_until__isnull=True) | Q(open_until__lte=now))
     counted = closed.update(failures=F("failures") + 1, **said)
     if not counted:
         row.update(**said)
@@ -97,11 +98,11 @@ def failed(
         return
     at_once = isinstance(error, AuthFailed | QuotaExceeded)
     if at_once and creating:
-        account.create_refused_at = utcnow()
+        account.create_refused_at = now
         row.update(create_refused_at=account.create_refused_at)
     pause = pause_after(max(account.failures, FAILURES_TO_OPEN) if at_once else account.failures)
     if pause is not None:
-        account.open_until = utcnow() + pause
+        account.open_until = now + pause
         Account.objects.filter(pk=account.pk).update(open_until=account.open_until)
 
 
@@ -126,7 +127,7 @@ def answered(account: Account) -> None:
     It stays if a create was refused less than REFUSAL_COUNTS ago: only a create can show that this is
     over. Otherwise the pause would never grow, and its alert would end and begin with every try.
     """
-    now, refused = utcnow(), account.create_refused_at
+    now, refused = shared_now(), account.create_refused_at
     if is_open(account, now=now) or (refused is not None and now - refused < REFUSAL_COUNTS):
         return
     succeeded(account)

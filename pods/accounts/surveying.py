@@ -15,7 +15,7 @@ from pydantic_core import to_json, to_jsonable_python
 
 from pods.accounts import breaker, connecting
 from pods.accounts.connecting import CannotConnect, Connect
-from pods.base.clock import utcnow
+from pods.base.shared_clock import shared_now
 from pods.models import LONGEST_PARTIAL, Account, Survey
 from pods.providers.base import Capabilities, Offer, OfferQuery, Provider
 from pods.providers.errors import ProviderError, RateLimited
@@ -94,9 +94,9 @@ def _read(account: Account, survey: Survey | None, provider: Provider, *, first:
     except RateLimited:
         raise  # it was not this one's turn: it stays the first
     except ProviderError:
-        _write(account, survey, {"tried_at": utcnow()})
+        _write(account, survey, {"tried_at": shared_now()})
         raise
-    now, partial = utcnow(), getattr(found, "partial", "")
+    now, partial = shared_now(), getattr(found, "partial", "")
     last = _surveyed(account, survey)
     if getattr(found, "cut_short", False) and not first and last.offers and last.is_fresh(now):
         return

@@ -1,7 +1,9 @@
 """Connects to Redis with this project's defaults."""
 
+from collections.abc import Callable
 from functools import cache
-from typing import cast
+from time import monotonic
+from typing import Any, Final, cast
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
@@ -12,7 +14,44 @@ from pods.base import redis_address
 # A blocking read must be shorter than the socket timeout: redis-py 8 hangs for
 # (timeout x retries) and raises otherwise.
 SOCKET_TIMEOUT_SECONDS = 10.0
+CONNECT_TIMEOUT_SECONDS = 3.0
 LONGEST_BLOCK_MS = 3000
+# A server that let a call time out is not asked for this time. Otherwise one server that drops packets
+# takes a sweep's or a tick's time again and again, and with it that of all other fleets.
+SILENT_SECONDS: Final = 20.0
+
+
+class AskedOnce(Retry):
+    """Retries what failed at once, but not what timed out: then the server is left alone for a while.
+
+    All connections of a process to one server share it.
+    """
+
+    def __init__(self) -> None:
+        backoff = ExponentialWithJitterBackoff(base=0.05, cap=1.0)
+        super().__init__(backoff, 2, supported_errors=(redis.ConnectionError,))
+        self._silent_until = 0.0
+
+    def __deepcopy__(self, _memo: object) -> "AskedOnce":
+        """Itself: the client copies it for each connection."""
+        return self
+
+    def call_with_retry(self, do: Callable[[], Any], *args: Any, **kwargs: Any) -> Any:
+        """Do it, again if the connection broke; refuse at once while the server is left alone.
+
+        Raises:
+            ConnectionError: a call timed out less than SILENT_SECONDS ago.
+        """
+        left = self._silent_until - monotonic()
+        if left > 0:
+            raise redis.ConnectionError(
+                f"the server let a call time out; it is asked again in {left:.0f} s"
+            )
+        try:
+            return super().call_with_retry(do, *args, **kwargs)
+        except (redis.TimeoutError, TimeoutError):
+            self._silent_until = monotonic() + SILENT_SECONDS
+            raise
 
 
 @cache
@@ -28,10 +67,10 @@ def redis_client(url: str) -> "redis.Redis":
         legacy_responses=True,
         decode_responses=False,
         socket_timeout=SOCKET_TIMEOUT_SECONDS,
-        socket_connect_timeout=5.0,
+        socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
         socket_keepalive=True,
         health_check_interval=30,
-        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries=2),
+        retry=AskedOnce(),
     )
 
 

@@ -9,7 +9,8 @@ from pods.base import clock
 
 
 def shared_now() -> datetime:
-    """The time by the database's clock. Judge by it what another host wrote, such as a claim.
+    """The time by the database's clock. Write with it, and judge by it, what other hosts judge too:
+    claims, pauses, when a step is due, since when a machine is missing.
 
     SQLite has no clock of its own, and no second host. One query on PostgreSQL.
     """

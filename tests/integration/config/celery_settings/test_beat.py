@@ -82,6 +82,23 @@ def test_a_last_run_in_the_future_does_not_stop_a_task() -> None:
     assert task.last_run_at <= timezone.now()
 
 
+@pytest.mark.django_db
+def test_the_first_alerts_after_a_start_wait_for_the_first_ticks() -> None:
+    tick = a_fleet(tick=seconds(1)).schedule
+    assert tick is not None
+    PeriodicTask.objects.update(last_run_at=timezone.now() - timedelta(minutes=5))
+    beat = Scheduler(app=celery_app, lazy=True)
+    for _ in range(2):  # an edit makes the entries again
+        due = {entry.task: entry.is_due() for entry in beat.all_as_schedule().values()}
+        assert due["fleet.tick"].is_due
+        assert due["pods.sweep"].is_due
+        assert not due["fleet.alert"].is_due
+        assert 5 < due["fleet.alert"].next <= 15
+    PeriodicTask.objects.update(last_run_at=timezone.now() + timedelta(minutes=5))
+    alert = next(e for e in beat.all_as_schedule().values() if e.task == "fleet.alert")
+    assert alert.is_due().next <= 15
+
+
 def test_beat_runs_the_scheduler_that_a_clock_does_not_stop(settings: Any) -> None:
     assert symbol_by_name(settings.CELERY_BEAT_SCHEDULER) is Scheduler
     assert Scheduler.Entry is Entry
