@@ -11,7 +11,7 @@ import structlog
 from django.db import transaction
 from django.db.models import OuterRef, Subquery
 
-from fleet.alerts import delivering
+from fleet.alerts import delivering, servers
 from fleet.decision.alert_facts import (
     AccountSeen,
     AlertFacts,
@@ -28,6 +28,7 @@ from fleet.models.fields import hours_of
 from fleet.money import spending
 from pods import dispatch
 from pods.base.clock import utcnow
+from pods.base.shared_clock import shared_now
 from pods.models import Account, Orphan, Pod
 from pods.rules import NO_MACHINE_RULES
 from pods.states import FAILED, TERMINATING
@@ -53,7 +54,7 @@ def reconcile_alerts() -> AlertChanges:
     Safe to run twice, at the same time, or to be killed at any line: the database allows one open
     alert for a cause, and one delivery for an announcement.
     """
-    now = utcnow()
+    now = shared_now()
     found = {(f.cause.value, f.subject): f for f in alerts(gather(now))}
     with transaction.atomic():
         known = {(a.cause, a.subject): a for a in Alert.objects.open()}
@@ -211,6 +212,7 @@ def _fleets(
     ids = [f.pk for f in fleets]
     ticks = _ticks(ids, now)
     machines, refusals = _machines(pods, now), _refusals(now)
+    evicts = servers.evictions(fleets)
     nothing = spending.Spent(today=spending.NOTHING, total=spending.NOTHING)
     return [
         FleetSeen(
@@ -228,6 +230,7 @@ def _fleets(
             trouble=f.last_trouble or "",
             machines=machines[f.pk],
             refusals=refusals.get(f.pk, ()),
+            evicts=evicts[f.pk],
             spent_today_usd=spent.get(f.pk, nothing).today,
             spent_total_usd=spent.get(f.pk, nothing).total,
             daily_budget_usd=f.daily_budget_usd,

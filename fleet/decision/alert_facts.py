@@ -40,6 +40,7 @@ class Cause(StrEnum):
     NOT_DRAINED = "not_drained"
     NO_TICK = "no_tick"
     BALANCE_LOW = "balance_low"
+    REDIS_EVICTS = "redis_evicts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +102,7 @@ class FleetSeen:
     trouble: str = ""  # why, as the last tick said it
     machines: int = 0  # that its pods have now, or got within the WINDOW
     refusals: Sequence[str] = ()  # why its last pods got no machine, by account
+    evicts: str = ""  # what is wrong with the policy of its Redis for a full memory
     spent_today_usd: Decimal = Decimal(0)
     spent_total_usd: Decimal = Decimal(0)
     daily_budget_usd: Decimal | None = None

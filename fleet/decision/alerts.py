@@ -284,6 +284,13 @@ def late_ticks(facts: AlertFacts) -> Iterator[Incident]:
             yield _of_fleet(fleet, Cause.NO_TICK, Severity.CRITICAL, f"no decision since {when}")
 
 
+def evicting_servers(facts: AlertFacts) -> Iterator[Incident]:
+    """The fleet's Redis deletes keys by itself when its memory is full."""
+    for fleet in facts.fleets:
+        if fleet.evicts:
+            yield _of_fleet(fleet, Cause.REDIS_EVICTS, Severity.WARNING, fleet.evicts)
+
+
 def _of_fleet(fleet: FleetSeen, cause: Cause, severity: Severity, text: str) -> Incident:
     return Incident(
         cause=cause,
@@ -308,4 +315,5 @@ RULES: Final[Sequence[AlertRule]] = (
     backlogs,
     dead_letters,
     late_ticks,
+    evicting_servers,
 )

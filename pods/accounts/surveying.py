@@ -131,7 +131,7 @@ def keep_wishes(account: Account, wishes: Iterable[OfferQuery]) -> None:
     destroy may need.
     """
     general = OfferQuery()
-    whole = _has_all(account, utcnow())
+    whole = _has_all(account, shared_now())
     wanted = {
         digest(query): query for query in wishes if not (whole and query.disk_gb >= general.disk_gb)
     }

@@ -308,7 +308,7 @@ LIMITS: Final = (
     Mutation(
         name="circuit-breaker-counts-tries",
         file="pods/accounts/breaker.py",
-        before="row.filter(Q(open_until__isnull=True) | Q(open_until__lte=utcnow()))",
+        before="row.filter(Q(open_until__isnull=True) | Q(open_until__lte=now))",
         after="row",
         tests=(
             "tests/integration/pods/accounts/test_breaker.py::"

@@ -29,7 +29,7 @@ OWNERS: Final = (
     Mutation(
         name="an-old-list-brings-no-pod-back",
         file="pods/reconciling.py",
-        before="if pod.ended_at and utcnow() - pod.ended_at < SIGHTINGS_APART:",
+        before="if pod.ended_at and shared_now() - pod.ended_at < SIGHTINGS_APART:",
         after="if False:",
         tests=(WHOSE + "test_a_list_that_is_older_than_the_end_of_a_pod_does_not_bring_it_back",),
     ),

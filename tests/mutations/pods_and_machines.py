@@ -228,7 +228,7 @@ PODS_AND_MACHINES: Final = (
     Mutation(
         name="destroy-without-a-fence-after-a-while",
         file=TEARDOWN,
-        before="if utcnow() - pod.state_since < FENCE_PATIENCE:",
+        before="if shared_now() - pod.state_since < FENCE_PATIENCE:",
         after="if True:",
         tests=(ALONE + "test_redis_down_delays_a_destroy_for_a_short_time_only",),
     ),

@@ -4,6 +4,7 @@ import getpass
 import json
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Sequence
 from datetime import timedelta
 from reprlib import repr as short
 from typing import Any
@@ -14,6 +15,7 @@ from django.db import models
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from fleet import archiving, operating
 from fleet.decision.values import Mode
@@ -29,7 +31,7 @@ from fleet.management.fleet_names import fleet_named
 from fleet.management.streams import dead_letters, enqueue, export
 from fleet.models import Fleet
 from fleet.pages import terminal, words
-from fleet.pages.status import status_of
+from fleet.pages.status import FleetStatus, status_of
 from fleet.tick import ticking
 from pods.base.commands import OwnCommand, error_lines
 from pods.base.typed_json import TypedJSON
@@ -74,6 +76,16 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
         else:
             values[name] = None if raw == "" and field.null else raw
     return values
+
+
+def _unknown(statuses: Sequence[FleetStatus]) -> dict[str, list[str]]:
+    """The fleets whose backlog is unknown, by the reason."""
+    names: dict[str, list[str]] = {}
+    for status in statuses:
+        if status.depth is None:
+            why = status.unknown_because or "the backlog cannot be read"
+            names.setdefault(why, []).append(status.name)
+    return names
 
 
 class Command(OwnCommand):
@@ -169,9 +181,11 @@ class Command(OwnCommand):
             money = words.usd(status.hourly_usd)
             depth = words.depth(status.depth, estimated=status.depth_estimated)
             table.add_row(
-                status.name, status.mode_text, depth, pods, rate, money, status.last_decision
+                status.name, status.mode_text, depth, pods, rate, money, Text(status.last_decision)
             )
         Console().print(table if statuses else "no fleets; create one with `fleet create NAME`")
+        for why, names in _unknown(statuses).items():
+            Console().print(f"{', '.join(names)}: {why}", style="red", markup=False, soft_wrap=True)
 
     def _show(self, options: dict[str, Any]) -> None:
         status = status_of(self._fleet(options))

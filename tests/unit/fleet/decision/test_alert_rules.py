@@ -353,6 +353,11 @@ def test_three_periods_without_a_decision_are_announced(
     assert of_fleet(**values) == expected
 
 
+@pytest.mark.parametrize(("evicts", "expected"), [("", []), ("it deletes", ["redis_evicts"])])
+def test_a_server_that_deletes_keys_is_announced(evicts: str, expected: list[str]) -> None:
+    assert of_fleet(evicts=evicts) == expected
+
+
 def test_every_cause_is_in_the_documentation() -> None:
     from pathlib import Path
 
