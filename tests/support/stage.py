@@ -46,6 +46,7 @@ class Stage:
         self.fleet: Fleet = a_fleet(accounts=[self.account], name="emb", **values)
         operating.make_group(self.fleet)
         self.behave: Callable[[Pod], Any] = lambda pod: None
+        self.surveys = True
         self.began = clock.utcnow()
         self._surveyed = self._alerted = self.began - timedelta(days=1)
 
@@ -65,12 +66,15 @@ class Stage:
         fields: dict[Any, Any] = {**said, "at_ms": str(seconds * 1000 + micros // 1000)}
         self.redis.hset(connecting.keys(pod).pod(pod.name), mapping=fields)
 
+    def survey(self) -> None:
+        surveying.survey_account(self.account, connect=self.connect)
+        self._surveyed = clock.utcnow()
+
     def step(self) -> None:
         """What beat and the workers do in a tick's time."""
         now = clock.utcnow()
-        if now - self._surveyed >= SURVEYED_EVERY:
-            surveying.survey_account(self.account, connect=self.connect)
-            self._surveyed = now
+        if self.surveys and now - self._surveyed >= SURVEYED_EVERY:
+            self.survey()
         for pod in Pod.objects.filter(state__in=["booting", "ready"]):
             self.behave(pod)
         self.account.refresh_from_db()

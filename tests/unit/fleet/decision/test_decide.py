@@ -227,6 +227,18 @@ def test_a_pod_on_its_way_out_takes_a_place_until_it_is_proved_gone() -> None:
     assert decision.binding == "room"
 
 
+def test_a_ceiling_holds_whatever_binds_and_not_if_fewer_pods_are_wanted_anyway() -> None:
+    leaving = [pod_facts(1, TERMINATING, hourly_usd=Decimal(1))]
+    limits: dict[str, Any] = {"max_instances": 1, "max_hourly_usd": Decimal("1.2")}
+    decision = decide(snapshot(1000, pods=leaving), policy(**limits))
+    assert decision.binding == "room"
+    assert "max_hourly_usd" in decision.holding
+    assert "max_hourly_usd" not in decide(snapshot(0, pods=leaving), policy(**limits)).holding
+    working = [pod_facts(1, hourly_usd=Decimal(1))]
+    enough = decide(snapshot(1000, pods=working), policy(**limits))
+    assert "max_hourly_usd" not in enough.holding  # max_instances allows no second pod
+
+
 def test_a_lowered_limit_retires_the_dearest_per_item_first() -> None:
     fast = pod_facts(1, hourly_usd=Decimal(2), items_per_second=100.0)
     slow = pod_facts(2, hourly_usd=Decimal(1), items_per_second=1.0)
