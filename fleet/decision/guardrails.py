@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Final
 
 from fleet.decision.brakes import trouble
-from fleet.decision.estimates import time_left
+from fleet.decision.estimates import pods_for, time_left
 from fleet.decision.sentence import plural, seconds_text
 from fleet.decision.values import Mode, Policy, Rule, Snapshot, Start
 from pods.price import HOUR_SECONDS, exact_seconds
@@ -243,6 +243,27 @@ def brake(seen: Snapshot, _policy: Policy, _starts: Starts) -> Bound | None:
     return Bound(at_most=len(seen.active) + (0 if tried else 1), because=trouble(seen))
 
 
+def takeable(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
+    """A pod starts only for items that it could take, not for those that working pods have in hand.
+
+    Pods that are not ready yet will take items too. `min_instances` and an override hold all the same.
+    """
+    ready = [p for p in seen.active if p.state is READY]
+    # a pod may be anybody's machine, so no more is believed than the backlog's server says
+    in_hand = min(sum(p.in_flight or 0 for p in ready), seen.pending)
+    if seen.depth is None or not in_hand:
+        return None
+    waiting = max(0, seen.depth - in_hand)
+    coming = len(seen.active) - len(ready)
+    takers = len(ready) + max(coming, pods_for(waiting, policy.target_depth_per_pod))
+    held = policy.override
+    asked = held.pods if held is not None and held.until > seen.now else 0
+    return Bound(
+        at_most=max(takers, policy.min_instances, asked),
+        because=f"{in_hand:,} of {plural(seen.depth, 'item')} are in the hands of pods",
+    )
+
+
 def worth_booting(seen: Snapshot, _policy: Policy, _starts: Starts) -> Bound | None:
     """Near the end of a backlog no pod starts that would work for less time than it boots."""
     ready = sum(p.state is READY for p in seen.pods)
@@ -278,6 +299,7 @@ GUARDRAILS: Final[Sequence[tuple[Rule, Guardrail]]] = (
     (Rule.INSTALLATION_DAILY_BUDGET, installation_daily_budget),
     (Rule.CANARY, canary),
     (Rule.BRAKE, brake),
+    (Rule.TAKEABLE, takeable),
     (Rule.WORTH_BOOTING, worth_booting),
     (Rule.NO_OFFERS, no_offers),
     (Rule.SPAWN_PER_TICK, spawn_per_tick),

@@ -240,6 +240,7 @@ class Rule(StrEnum):
     INSTALLATION_DAILY_BUDGET = "installation_daily_budget"
     CANARY = "canary"
     BRAKE = "brake"
+    TAKEABLE = "takeable"
     WORTH_BOOTING = "worth_booting"
     NO_OFFERS = "no_offers"
     SPAWN_PER_TICK = "spawn_per_tick"

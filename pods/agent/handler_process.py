@@ -15,6 +15,7 @@ from pods.agent.batch_counter import BatchCounter, shared_memory
 from pods.agent.calling import Failed, Outcome
 from pods.agent.child import BYE
 from pods.agent.link import LARGE_BYTES, Aside, Link
+from pods.agent.sizing import SHORT_SECONDS
 from pods.agent.stream import Entry
 
 log = logging.getLogger("podfleet.agent")
@@ -65,7 +66,7 @@ class HandlerProcess:
         self._link: Link | None = None
         self._begun: BatchCounter | None = None
         self._answered = 0  # batches, by the present child
-        self._batch_seconds = LOAD_SECONDS
+        self._batch_seconds = 0.0
         self._thread = threading.Thread(target=self._run, name="handler", daemon=True)
 
     def load(self) -> int:
@@ -85,7 +86,11 @@ class HandlerProcess:
             return 0 if self._closed else self._room()
 
     def _room(self) -> int:
-        load = min(max(1, int(LOAD_SECONDS / self._batch_seconds)), LARGEST_LOAD)
+        if (
+            self._batch_seconds > SHORT_SECONDS
+        ):  # a second one would wait for long, also if this one hangs
+            return 0 if self._inside else 1
+        load = min(max(1, int(LOAD_SECONDS / (self._batch_seconds or 1))), LARGEST_LOAD)
         return load if len(self._inside) <= load else 0
 
     def wait_until_empty(self) -> None:
@@ -193,7 +198,8 @@ class HandlerProcess:
             for _ in range(batches):
                 items += self._inside.popleft()
             self._answered += batches
-            self._batch_seconds += NEW_PACE_SHARE * (seconds / batches - self._batch_seconds)
+            share = NEW_PACE_SHARE if self._batch_seconds else 1.0
+            self._batch_seconds += share * (seconds / batches - self._batch_seconds)
             self._since = time.monotonic()
             self._changed.notify_all()
         outcomes = said if set(map(type, said)) == {bytes} else [_outcome(s, large) for s in said]

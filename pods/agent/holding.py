@@ -8,16 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 
 from pods.agent.stream import Entry
+from pods.agent.window import Window
 
-# The agent reads at least READ_AHEAD_BATCHES ahead: one waits while the next is fetched. It reads more
-# where the handler would wait for the link: what the handler takes during READS_AHEAD reads.
-READ_AHEAD_BATCHES = 2
-MOST_READ_AHEAD_BATCHES = 8
-READS_AHEAD = 4
-# For how long the pace is measured, and how much a new measurement of a read counts.
-PACE_SECONDS = 0.5
-NEW_READ_SHARE = 0.2
-# The most items in hand, in batches, with those in the handler, in a commit, or waiting for a retry.
+# The most items in hand, in batches of the largest size, with those in the handler, in a commit, or
+# waiting for a retry.
 MOST_BATCHES = 32
 MOST_BYTES = 128 * 1024 * 1024  # with the last item taken it may be more by that item
 # The most bytes of failed items that are taken again at once. While they are read, they are in memory
@@ -39,15 +33,26 @@ class Stage(Enum):
     WORKING = "working"
     COMMITTING = "committing"
     WAITING = "waiting"  # for its next try
+    RETURNING = "returning"  # to the group, for another agent
 
 
 class InHand:
     """One item in hand."""
 
-    __slots__ = ("alone", "counted", "entry", "error", "since", "size", "stage", "tried")
+    __slots__ = (
+        "alone",
+        "counted",
+        "entry",
+        "error",
+        "ready_since",
+        "since",
+        "size",
+        "stage",
+        "tried",
+    )
 
-    def __init__(self, entry: Entry, alone: bool, since: float) -> None:
-        self.since = since
+    def __init__(self, entry: Entry, alone: bool, since: float, ready_since: float) -> None:
+        self.since, self.ready_since = since, ready_since
         self.entry = entry
         self.size = entry.size  # also once the payload is gone
         self.stage = Stage.READY
@@ -78,9 +83,8 @@ class Holding:
         self._suspects: set[str] = set()
         self._bytes = 0
         self._empty_since = clock()
-        self._read_seconds = 0.0
-        self._pace, self._paced_since, self._taken = 0.0, clock(), 0
-        self.batch_size = batch_size
+        self._window = Window(batch_size, clock())
+        self.largest_batch = batch_size
 
     def __len__(self) -> int:
         return len(self._held)
@@ -111,8 +115,8 @@ class Holding:
             return self._room()
 
     def _room(self) -> tuple[int, int]:
-        ahead = self._ahead()
-        items = min(ahead - len(self._ready), MOST_BATCHES * self.batch_size - len(self._held))
+        ahead = self._window.ahead(self._clock())
+        items = min(ahead - len(self._ready), MOST_BATCHES * self.largest_batch - len(self._held))
         if self._ready and items < ahead // 2:
             return 0, 0  # wait for more room, because a round trip for few items costs as much
         return max(0, items), max(0, self._most_bytes - self._bytes)
@@ -120,33 +124,33 @@ class Holding:
     def read_took(self, seconds: float) -> None:
         """Take in how long a read took that brought items."""
         with self._lock:
-            share = NEW_READ_SHARE if self._read_seconds else 1.0
-            self._read_seconds += share * (seconds - self._read_seconds)
+            self._window.read_took(seconds)
 
-    def _ahead(self) -> int:
-        """How many items should be ready: as many as the handler takes during a few reads."""
-        wish = int(self._pace * READS_AHEAD * self._read_seconds)
-        least, most = READ_AHEAD_BATCHES, MOST_READ_AHEAD_BATCHES
-        return min(max(wish, least * self.batch_size), most * self.batch_size)
+    def tune(self, batch_size: int, batch_seconds: float | None) -> None:
+        """The handler has answered; the next batches should have this size and take this time."""
+        with self._lock:
+            self._window.tune(batch_size, batch_seconds, self._clock())
+            self._tell_if_free()
 
-    def _keep_pace(self, items: int) -> None:
-        """Measure the items per second that the handler takes, every half second."""
-        self._taken += items
-        elapsed = self._clock() - self._paced_since
-        if elapsed >= PACE_SECONDS:
-            self._pace = self._taken / elapsed
-            self._paced_since, self._taken = self._clock(), 0
+    def rest(self) -> None:
+        """The handler has nothing more to do: it crashed, or the items for it were taken back."""
+        with self._lock:
+            self._window.rest(self._clock())
+            self._tell_if_free()
 
     def retry_room(self) -> tuple[int, int]:
         """How many items and bytes may be taken again. The items are in hand, without their payload."""
         with self._lock:
-            items = READ_AHEAD_BATCHES * self.batch_size - len(self._ready)
+            items = self._window.ahead(self._clock()) - len(self._ready)
             return max(0, items), min(max(0, self._most_bytes - self._bytes), MOST_RETRY_BYTES)
 
     def wait_for_room(self, seconds: float) -> None:
         """Return as soon as there is room, or after `seconds`."""
         with self._lock:
-            self._freed.wait_for(lambda: all(self._room()), seconds)
+            soon = self._window.seconds_to_wait(self._clock())
+            self._freed.wait_for(
+                lambda: all(self._room()), min(seconds, soon) if soon > 0 else seconds
+            )
 
     def _tell_if_free(self) -> None:
         if all(self._room()):
@@ -164,7 +168,7 @@ class Holding:
                         continue
                     since = in_hand[entry.id].since
                 alone = entry.deliveries >= SUSPECT_DELIVERIES or entry.id in self._suspects
-                in_hand[entry.id] = InHand(entry, alone, since)
+                in_hand[entry.id] = InHand(entry, alone, since, now)
                 self._bytes += entry.size
                 ready.append(entry.id)
                 added += 1
@@ -187,12 +191,12 @@ class Holding:
                 batches.append(self._take_batch())
                 if alone:
                     break
-            self._keep_pace(sum(map(len, batches)))
+            self._window.took(sum(map(len, batches)), self._clock())
             self._tell_if_free()
             return batches
 
     def _take_batch(self) -> list[Entry]:
-        in_hand, ready, size = self._held, self._ready, self.batch_size
+        in_hand, ready, size = self._held, self._ready, self._window.batch_size
         batch: list[Entry] = []
         while ready and len(batch) < size:
             held = in_hand[ready[0]]
@@ -211,7 +215,7 @@ class Holding:
             for entry in reversed(entries):
                 if entry.id in self._held:
                     held = self._held[entry.id]
-                    held.stage, held.tried = Stage.READY, False
+                    held.stage, held.tried, held.ready_since = Stage.READY, False, self._clock()
                     self._ready.appendleft(entry.id)
             self._filled.notify()
 
@@ -302,14 +306,34 @@ class Holding:
     def drop_lost(self, entries: Iterable[str]) -> None:
         """Drop items that another agent has claimed, except those that the handler works on."""
         with self._lock:
-            resting = (Stage.READY, Stage.WAITING)
+            resting = (Stage.READY, Stage.WAITING, Stage.RETURNING)
             lost = [e for e in entries if e in self._held and self._held[e].stage in resting]
         self.drop(lost)
 
-    def only_waiting(self) -> bool:
-        """Whether only failed items between two tries are in hand."""
+    def surplus(self) -> list[tuple[str, bool]]:
+        """The items to give back, as in `all`: they have waited too long for the handler.
+
+        They stay in hand until they are dropped, and the handler does not get them. Suspects stay: this
+        agent knows that each must be alone.
+        """
         with self._lock:
-            return all(held.stage is Stage.WAITING for held in self._held.values())
+            now, ready = self._clock(), self._ready
+            if ready and now - self._held[ready[0]].ready_since > self._window.hold_seconds:
+                self._window.give_back()
+                for entry in [e for e in ready if not self._held[e].alone]:
+                    ready.remove(entry)
+                    self._held[entry].stage = Stage.RETURNING
+            return [
+                (e, not held.counted)
+                for e, held in self._held.items()
+                if held.stage is Stage.RETURNING
+            ]
+
+    def only_waiting(self) -> bool:
+        """Whether nothing in hand will be worked on now: failed items between two tries, or surplus."""
+        with self._lock:
+            still = (Stage.WAITING, Stage.RETURNING)
+            return all(held.stage in still for held in self._held.values())
 
     def all(self) -> list[tuple[str, bool]]:
         """Every item in hand, and whether its deliveries stay as they are where it is given back.

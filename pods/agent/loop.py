@@ -25,6 +25,8 @@ log = logging.getLogger("podfleet.agent")
 EXIT_FAULT = 1
 EXIT_HANDLER_BROKEN = 3
 COMMITS_IN_FLIGHT = 4
+# A larger batch is tried if it should take at most this share of the handler's time limit.
+LONGEST_TRY = 0.5
 IDLE_STEP_SECONDS = 0.5
 DRAIN_STEP_SECONDS = 0.05
 # A failed agent sends this many more heartbeats, so that its note is read. Then it ends.
@@ -40,8 +42,9 @@ class Agent:
         self._settings, self._control = settings, control
         self._progress = Progress()
         self._stream = Stream(settings)
-        self._sizing = Sizing(settings.batch_size, settings.target_batch_seconds)
-        self._holding = Holding(self._sizing.size)
+        self._sizing = self._sizing_up_to(settings.batch_size)
+        self._holding = Holding(settings.batch_size)
+        self._holding.tune(self._sizing.size, None)
         self._patience = Patience(self._progress, control, EXIT_FENCED)
         self._reclaim = Reclaim(settings, self._stream, self._holding, self._progress)
         self._beating = Beating(settings, self._progress, self._holding, control)
@@ -67,9 +70,7 @@ class Agent:
             return self._fail(str(exc))
         if self._control.working:
             self._beating.state = AgentState.WORKING
-            log.info(
-                "agent_working stream=%s batch=%d", self._settings.stream, self._holding.batch_size
-            )
+            log.info("agent_working stream=%s batch=%d", self._settings.stream, self._sizing.most)
         intake = self._thread("intake", self._take_in)
         self._thread("feeder", self._feed)
         self._thread("keeper", self._keep)
@@ -90,8 +91,14 @@ class Agent:
         preferred = self._handler.load()
         if preferred > 0:
             most = min(preferred, self._settings.batch_size)
-            self._sizing = Sizing(most, self._settings.target_batch_seconds)
-            self._holding.batch_size = most
+            self._sizing = self._sizing_up_to(most)
+            self._holding.largest_batch = most
+
+    def _sizing_up_to(self, most: int) -> Sizing:
+        settings = self._settings
+        # a batch that is cut off would make suspects of its items
+        longest = settings.handler_timeout_seconds * LONGEST_TRY
+        return Sizing(most, settings.target_batch_seconds, longest_seconds=longest)
 
     def _stop_loading(self) -> None:
         """Let a stop end the load of a handler, which can take minutes."""
@@ -156,6 +163,7 @@ class Agent:
             return
 
     def _take_step(self) -> None:
+        self._give_back()
         self._reclaim.retry()
         items, max_bytes = self._holding.room()
         if not items or not max_bytes:
@@ -173,6 +181,13 @@ class Agent:
         else:
             self._stream.wait(last)
 
+    def _give_back(self) -> None:
+        """Let other agents have the items that the handler does not come to."""
+        if surplus := self._holding.surplus():
+            released = self._stream.release(surplus)
+            self._holding.drop(entry for entry, _ in surplus)
+            log.info("surplus_given_back count=%d", released)
+
     def _feed(self) -> None:
         try:
             while self._control.intent <= Intent.DRAIN and self._feed_step():
@@ -185,6 +200,8 @@ class Agent:
         taken = self._holding.take_batches(room, IDLE_STEP_SECONDS)
         batches = [good for good in map(self._settling.refuse_unroutable, taken) if good]
         if not batches:
+            if taken:
+                self._holding.rest()
             return room > 0
         if self._holding.is_suspect(batches[0][0].id):
             # Where it ends the pod, no other item may be inside, whose try would count.
@@ -200,6 +217,7 @@ class Agent:
         return submitted
 
     def _put_back(self, batches: list[list[Entry]]) -> None:
+        self._holding.rest()
         for batch in reversed(batches):
             self._holding.put_back(batch)
 
@@ -241,7 +259,7 @@ class Agent:
     ) -> None:
         self._progress.over("handler")
         self._sizing = self._sizing.after(len(items) // batches, seconds / batches)
-        self._holding.batch_size = self._sizing.size
+        self._holding.tune(self._sizing.size, self._sizing.batch_seconds)
         self._outbox.put(items, outcomes)
 
     def _crashed(self, batch: list[Entry], untouched: list[list[Entry]], why: str) -> None:

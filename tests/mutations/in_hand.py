@@ -134,4 +134,27 @@ IN_HAND: Final = (
         after="longest = self._settings.max_deliveries",
         tests=(POISON + "test_an_item_that_kills_its_pods_takes_no_neighbour_with_it",),
     ),
+    Mutation(
+        name="one-item-first",
+        file="pods/agent/window.py",
+        before="            return 0 if self._inside else self.batch_size\n",
+        after="            return 64\n",
+        tests=(
+            HOLDING + "test_one_item_is_taken_first_and_no_other_until_the_handler_has_answered",
+        ),
+    ),
+    Mutation(
+        name="no-long-batch-ahead",
+        file="pods/agent/window.py",
+        before="return self.batch_size if self.seconds_to_wait(now) <= 0 else 0",
+        after="return self.batch_size",
+        tests=(HOLDING + "test_the_next_long_batch_is_read_when_the_present_one_is_about_to_end",),
+    ),
+    Mutation(
+        name="give-back-what-waits",
+        file="pods/agent/holding.py",
+        before="ready_since > self._window.hold_seconds:",
+        after="ready_since > float('inf'):",
+        tests=(HOLDING + "test_items_that_the_handler_does_not_come_to_are_given_back",),
+    ),
 )

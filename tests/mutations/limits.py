@@ -251,6 +251,16 @@ LIMITS: Final = (
         tests=(TICKS + "test_a_pause_starts_nothing_and_stop_all_ends_everything",),
     ),
     Mutation(
+        name="start-for-items-that-wait",
+        file="fleet/decision/guardrails.py",
+        before="    if seen.depth is None or not in_hand:\n",
+        after="    if True:\n",
+        tests=(
+            "tests/unit/fleet/decision/test_decide.py::"
+            "test_no_pod_starts_for_items_that_a_pod_has_in_hand",
+        ),
+    ),
+    Mutation(
         name="canary",
         file=GUARDRAILS,
         before="    if seen.proven:\n",

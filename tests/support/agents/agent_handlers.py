@@ -70,6 +70,17 @@ def waits_for_a_file(batch: Sequence[Item]) -> Sequence[bytes]:
     return upper(batch)
 
 
+def waits_at_a_gate(batch: Sequence[Item]) -> Sequence[bytes]:
+    """Wait at the item `gate` until the file named by GATE exists."""
+    return waits_for_a_file(batch) if batch[0].payload == b"gate" else upper(batch)
+
+
+def says_its_pod(batch: Sequence[Item]) -> Sequence[str]:
+    """Return the pod's name; take `SECONDS_AN_ITEM` for each item."""
+    time.sleep(float(os.environ["SECONDS_AN_ITEM"]) * len(batch))
+    return [os.environ["PODFLEET_POD"]] * len(batch)
+
+
 def says_its_size(batch: Sequence[Item]) -> Sequence[str]:
     """Return the batch size; take `SECONDS_A_CALL`, and `SECONDS_AN_ITEM` for each item."""
     call, item = (float(os.environ.get(f"SECONDS_{n}", "0")) for n in ("A_CALL", "AN_ITEM"))

@@ -1,5 +1,7 @@
 """The size of batches follows the handler's speed, and a slow agent is not taken for dead."""
 
+import pytest
+
 from pods.agent.protocol import AgentState
 
 SIZES = {"handler": "agent_handlers:says_its_size", "batch_size": 32, "target_batch_seconds": 0.1}
@@ -14,8 +16,8 @@ def test_a_slow_handler_gets_batches_of_the_wanted_time(backlog, agents, until):
     entries = backlog.put_numbered(200)
     agents.start(backlog, "pod-a", env={"SECONDS_AN_ITEM": "0.01"}, **SIZES)
     until(lambda: len(sizes(backlog)) == len(entries))
-    assert sizes(backlog)[0] == 32
-    assert set(sizes(backlog)[-50:]) <= {8, 4}
+    assert sizes(backlog)[0] == 1
+    assert set(sizes(backlog)[-50:]) <= set(range(17))
     backlog.assert_each_has_one_result(entries)
 
 
@@ -33,16 +35,15 @@ def test_a_handler_that_is_as_slow_with_few_items_gets_many(backlog, agents, unt
     assert sizes(backlog).count(32) >= 0.8 * len(entries)
 
 
-def test_an_agent_whose_batches_shrink_keeps_its_items_and_its_heartbeat(backlog, agents, until):
-    """Its items take longer than the claim time, and another agent looks for such items."""
-    entries = backlog.put_numbered(16)
+@pytest.mark.takes(10)
+def test_a_long_batch_is_not_taken_for_that_of_a_dead_agent(backlog, agents, until):
+    """It takes longer than the claim time, and another agent looks for such items."""
+    entries = backlog.put_numbered(12)
     slow = {**SIZES, "batch_size": 4, "claim_idle_seconds": 0.8}
-    agents.start(backlog, "pod-a", env={"SECONDS_AN_ITEM": "0.3"}, **slow)
-    until(lambda: backlog.pending_of("pod-a") == len(entries))
-    agents.start(backlog, "pod-b", **slow)
+    for pod in ("pod-a", "pod-b"):
+        agents.start(backlog, pod, env={"SECONDS_A_CALL": "1.5"}, **slow)
     until(lambda: len(sizes(backlog)) == len(entries))
     beats = [backlog.heartbeat(pod) for pod in ("pod-a", "pod-b")]
     assert all(beat is not None and beat.state is AgentState.WORKING for beat in beats)
-    assert beats[1].claimed == 0
-    assert sizes(backlog)[-1] == 1
+    assert [beat.claimed for beat in beats] == [0, 0]
     backlog.assert_each_has_one_result(entries)

@@ -25,6 +25,7 @@ class Intake:
         self.now = 1000.0
         self.stream = Stream(settings)
         self.holding = Holding(64, lambda: self.now, most_bytes=MOST)
+        self.holding.tune(64, 0.001)
         self.reclaim = Reclaim(settings, self.stream, self.holding, Progress(), lambda: self.now)
 
     def read(self, items, max_bytes):

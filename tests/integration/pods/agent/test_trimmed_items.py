@@ -126,6 +126,7 @@ def test_an_item_that_is_trimmed_between_two_tries_leaves_a_letter_with_its_last
     now = 1000.0
     settings = settings_of(backlog, "pod-a")
     stream, holding, progress = Stream(settings), Holding(8, lambda: now), Progress()
+    holding.tune(8, 0.001)
     reclaim = Reclaim(settings, stream, holding, progress)
     [entry] = backlog.put(b"x")
     holding.add(stream.read(1, MUCH)[0])
@@ -145,16 +146,19 @@ def test_an_item_that_is_trimmed_between_two_tries_leaves_a_letter_with_its_last
 def test_an_agent_publishes_what_was_trimmed_while_its_handler_worked(
     backlog, agents, until, tmp_path
 ):
-    entries = backlog.put_numbered(10)
     gate = tmp_path / "gate"
+    gate.touch()
     agents.start(
         backlog, "pod-a", "agent_handlers:waits_for_a_file", batch_size=10,
         claim_idle_seconds=60, env={"GATE": str(gate)},
     )  # fmt: skip
+    entries = backlog.warm_up()
+    gate.unlink()
+    entries += backlog.put_numbered(10)
     until(lambda: backlog.pending_of("pod-a") == 10)
     trim(backlog)
     gate.touch()
-    until(lambda: len(backlog.results()) == 10)
+    until(lambda: len(backlog.results()) == len(entries))
     backlog.assert_each_has_one_result(entries)
-    until(lambda: backlog.heartbeat("pod-a").done == 10)
+    until(lambda: backlog.heartbeat("pod-a").done == len(entries))
     assert backlog.dead() == []

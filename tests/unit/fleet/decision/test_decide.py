@@ -280,6 +280,54 @@ def test_a_new_template_gets_one_pod_until_its_first_item() -> None:
     assert decide(waiting, policy(spawn_per_tick=5)).binding == "canary"
 
 
+def test_no_pod_starts_for_items_that_a_pod_has_in_hand() -> None:
+    busy = pod_facts(1, in_flight=100)
+    p = policy(target_depth_per_pod=50, spawn_per_tick=5)
+    all_taken = snapshot(100, pending=100, pods=[busy])
+    assert decide(all_taken, p).binding == "takeable"
+    assert not decide(all_taken, p).spawn
+    some_wait = snapshot(160, pending=100, pods=[busy])
+    assert len(decide(some_wait, p).spawn) == 2
+    one_comes = snapshot(160, pending=100, pods=[busy, pod_facts(2, BOOTING)])
+    assert len(decide(one_comes, p).spawn) == 1
+
+
+def test_items_in_the_hands_of_dead_pods_are_taken_by_new_ones() -> None:
+    p = policy(target_depth_per_pod=50, spawn_per_tick=5)
+    assert len(decide(snapshot(100, pending=100), p).spawn) == 2
+    ends = pod_facts(1, DRAINING, in_flight=100)
+    assert len(decide(snapshot(100, pending=100, pods=[ends]), p).spawn) == 2
+
+
+def test_a_heartbeat_cannot_claim_more_items_than_the_backlogs_server_says() -> None:
+    liar = pod_facts(1, in_flight=10**9)
+    p = policy(target_depth_per_pod=50, spawn_per_tick=5)
+    assert len(decide(snapshot(200, pending=3, pods=[liar]), p).spawn) == 3
+
+
+def test_min_instances_and_an_override_hold_although_all_items_are_in_hand() -> None:
+    seen = snapshot(10, pending=10, pods=[pod_facts(1, in_flight=10)])
+    assert len(decide(seen, policy(min_instances=3, spawn_per_tick=5)).spawn) == 2
+    held = Override(pods=4, until=NOON + seconds(1), by="ann", because="the demo")
+    assert len(decide(seen, policy(override=held, spawn_per_tick=5)).spawn) == 3
+
+
+@EXAMPLES
+@given(SNAPSHOTS, policies(), st.integers(1, 12), st.integers(0, 12))
+def test_no_start_is_for_items_that_nobody_could_take(
+    drawn: Snapshot, p: Policy, depth: int, pending: int
+) -> None:
+    seen = replace(drawn, depth=depth, pending=min(pending, depth))
+    decision = decide(seen, p)
+    new = len(decision.spawn) + len(decision.resume)
+    if not new:
+        return
+    in_hand = min(sum(f.in_flight or 0 for f in seen.active if f.state is READY), seen.pending)
+    held = p.override.pods if p.override is not None and p.override.until > seen.now else 0
+    most_asked = max(p.min_instances, held)
+    assert in_hand < depth or len(seen.active) + new <= most_asked
+
+
 def test_no_pod_starts_that_would_work_for_less_than_its_boot() -> None:
     seen = snapshot(1000, pods=[pod_facts(1)], items_per_second=10.0, boot_time=seconds(300))
     assert decide(seen, policy()).binding == "worth_booting"

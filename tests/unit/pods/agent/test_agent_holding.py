@@ -5,8 +5,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from pods.agent.holding import MOST_BATCHES, MOST_BYTES, READ_AHEAD_BATCHES, Holding
+from pods.agent.holding import MOST_BATCHES, MOST_BYTES, Holding
 from pods.agent.stream import Entry
+from pods.agent.window import HOLD_SECONDS, LEAST_LEAD_SECONDS, READ_AHEAD_BATCHES
 
 
 class Clock:
@@ -20,13 +21,20 @@ def entry(number, *, size=1, deliveries=1):
     return Entry(f"{number}-0", {b"": b"x" * size}, deliveries, size)
 
 
+def quick(batch_size, *args, **options):
+    """What an agent has in hand whose handler takes no time for a batch."""
+    holding = Holding(batch_size, *args, **options)
+    holding.tune(batch_size, 0.001)
+    return holding
+
+
 def take_batch(holding):
     [batch] = holding.take_batches(1, 0) or [[]]
     return batch
 
 
 def test_no_more_is_read_ahead_than_two_batches():
-    holding = Holding(10, Clock())
+    holding = quick(10, Clock())
     assert holding.room()[0] == 20
     holding.add(entry(n) for n in range(10))
     assert holding.room()[0] == 10
@@ -35,7 +43,7 @@ def test_no_more_is_read_ahead_than_two_batches():
 
 
 def test_large_payloads_leave_no_room_until_the_handler_has_finished_them():
-    holding = Holding(10, Clock())
+    holding = quick(10, Clock())
     holding.add([entry(1, size=MOST_BYTES)])
     assert holding.room()[1] == 0
     batch = take_batch(holding)
@@ -45,14 +53,14 @@ def test_large_payloads_leave_no_room_until_the_handler_has_finished_them():
 
 
 def test_the_same_item_is_not_taken_in_hand_twice():
-    holding = Holding(10, Clock())
+    holding = quick(10, Clock())
     assert holding.add([entry(1), entry(2)]) == 2
     assert holding.add([entry(1), entry(3)]) == 1
     assert [e.id for e in take_batch(holding)] == ["1-0", "2-0", "3-0"]
 
 
 def test_an_item_that_was_delivered_often_is_tried_alone():
-    holding = Holding(10, Clock())
+    holding = quick(10, Clock())
     holding.add([entry(1), entry(2, deliveries=3), entry(3)])
     assert [holding.is_suspect(f"{n}-0") for n in (1, 2, 3)] == [False, True, False]
     # also the batches that are sent together do not mix a suspect with others
@@ -61,7 +69,7 @@ def test_an_item_that_was_delivered_often_is_tried_alone():
 
 
 def test_the_items_of_a_batch_that_crashed_are_tried_alone_from_then_on():
-    holding = Holding(10, Clock())
+    holding = quick(10, Clock())
     holding.add([entry(1), entry(2)])
     batch = take_batch(holding)
     holding.suspect(batch)
@@ -73,7 +81,7 @@ def test_the_items_of_a_batch_that_crashed_are_tried_alone_from_then_on():
 
 
 def test_after_a_crash_in_company_each_item_is_tried_alone_and_that_try_counts():
-    holding = Holding(10, Clock())
+    holding = quick(10, Clock())
     holding.add([entry(1), entry(2), entry(3)])
     batch = take_batch(holding)
     holding.add([entry(4)])
@@ -88,7 +96,7 @@ def test_after_a_crash_in_company_each_item_is_tried_alone_and_that_try_counts()
 
 
 def test_an_item_whose_try_was_not_counted_keeps_its_deliveries_when_it_is_given_back():
-    holding = Holding(1, Clock())
+    holding = quick(1, Clock())
     taken = Entry("1-0", {b"": b"x"}, 2, 1, counted=False)
     holding.add([taken])
     assert dict(holding.all()) == {"1-0": True}
@@ -100,7 +108,7 @@ def test_an_item_whose_try_was_not_counted_keeps_its_deliveries_when_it_is_given
 
 def test_the_pause_before_a_retry_doubles_and_ends_at_half_a_minute():
     clock = Clock()
-    holding = Holding(10, clock)
+    holding = quick(10, clock)
     holding.add([entry(1)])
     for deliveries, pause in ((1, 0.5), (2, 1.0), (4, 4.0), (20, 30.0)):
         holding.retry_later("1-0", deliveries)
@@ -111,7 +119,7 @@ def test_the_pause_before_a_retry_doubles_and_ends_at_half_a_minute():
 
 def test_no_more_failed_items_are_taken_again_than_their_bytes_allow():
     clock = Clock()
-    holding = Holding(10, clock, most_bytes=250)
+    holding = quick(10, clock, most_bytes=250)
     for n in range(5):
         holding.add([entry(n, size=100)])
         holding.worked(take_batch(holding))
@@ -125,7 +133,7 @@ def test_no_more_failed_items_are_taken_again_than_their_bytes_allow():
 
 
 def test_a_batch_that_was_not_begun_is_next_again_and_counts_as_untried():
-    holding = Holding(2, Clock())
+    holding = quick(2, Clock())
     holding.add([entry(1), entry(2), entry(3)])
     batch = take_batch(holding)
     assert dict(holding.all()) == {"1-0": True, "2-0": True, "3-0": False}
@@ -135,7 +143,7 @@ def test_a_batch_that_was_not_begun_is_next_again_and_counts_as_untried():
 
 
 def test_an_item_that_was_delivered_before_counts_as_tried_only_if_the_handler_gets_it():
-    holding = Holding(1, Clock())
+    holding = quick(1, Clock())
     holding.add([entry(1, deliveries=2), entry(2, deliveries=4)])
     assert dict(holding.all()) == {"1-0": False, "2-0": False}
     batch = take_batch(holding)
@@ -145,7 +153,7 @@ def test_an_item_that_was_delivered_before_counts_as_tried_only_if_the_handler_g
 
 
 def test_a_failed_item_that_waits_for_its_next_try_counts_as_tried():
-    holding = Holding(1, Clock())
+    holding = quick(1, Clock())
     holding.add([entry(1, deliveries=2)])
     holding.worked(take_batch(holding))
     holding.retry_later("1-0", 2)
@@ -153,7 +161,7 @@ def test_a_failed_item_that_waits_for_its_next_try_counts_as_tried():
 
 
 def test_an_item_that_another_has_claimed_is_dropped_unless_the_handler_works_on_it():
-    holding = Holding(1, Clock())
+    holding = quick(1, Clock())
     holding.add([entry(1), entry(2)])
     take_batch(holding)
     holding.drop_lost(["1-0", "2-0"])
@@ -162,7 +170,7 @@ def test_an_item_that_another_has_claimed_is_dropped_unless_the_handler_works_on
 
 def test_idle_time_begins_when_the_last_item_leaves():
     clock = Clock()
-    holding = Holding(10, clock)
+    holding = quick(10, clock)
     clock.now += 5
     assert holding.idle_ms() == 5000
     holding.add([entry(1)])
@@ -180,7 +188,7 @@ class AnyOrder(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.clock = Clock()
-        self.holding = Holding(4, self.clock)
+        self.holding = quick(4, self.clock)
         self.read = 0
         self.expected = set()
         self.batches = []
@@ -221,6 +229,17 @@ class AnyOrder(RuleBasedStateMachine):
         due = self.holding.due(*self.holding.retry_room())
         assert self.holding.add(Entry(e, {b"": b"x"}, 2) for e in due) == len(due)
 
+    @rule()
+    def gives_back(self):
+        self.clock.now += 3
+        given_back = [e for e, _ in self.holding.surplus()]
+        self.holding.drop(given_back)
+        self.expected -= set(given_back)
+
+    @rule()
+    def hears_from_the_handler(self):
+        self.holding.tune(4, 0.001)
+
     @invariant()
     def nothing_is_lost_and_bounds_hold(self):
         assert {e for e, _ in self.holding.all()} == self.expected
@@ -235,7 +254,7 @@ TestAnyOrder.settings = settings(max_examples=100, deadline=None)
 
 def test_more_is_read_ahead_for_a_slow_link_and_a_quick_handler() -> None:
     now = [0.0]
-    holding = Holding(10, clock=lambda: now[0])
+    holding = quick(10, clock=lambda: now[0])
     assert holding.room()[0] == 20  # two batches, however slow the link is
     holding.read_took(0.1)
     for n in range(30):
@@ -247,19 +266,79 @@ def test_more_is_read_ahead_for_a_slow_link_and_a_quick_handler() -> None:
     assert holding.room()[0] == 80  # bounded
 
 
-def test_a_slow_handler_hoards_no_more_than_two_batches() -> None:
-    now = [0.0]
-    holding = Holding(10, clock=lambda: now[0])
-    holding.read_took(0.1)
-    for n in range(5):
-        holding.add([Entry(f"{n}-{m}", {b"p": b"x"}) for m in range(10)])
-        holding.drop(e.id for e in take_batch(holding))
-        now[0] += 10
-    assert holding.room()[0] == 20
+def test_one_item_is_taken_first_and_no_other_until_the_handler_has_answered() -> None:
+    holding = Holding(64)
+    holding.tune(1, None)
+    assert holding.room()[0] == 1
+    holding.add([entry(1)])
+    assert holding.room()[0] == 0
+    take_batch(holding)
+    assert holding.room()[0] == 0
+    holding.tune(2, 0.01)
+    assert holding.room()[0] == 4
+
+
+def test_the_next_long_batch_is_read_when_the_present_one_is_about_to_end() -> None:
+    clock = Clock()
+    holding = Holding(64, clock)
+    holding.tune(2, 10.0)
+    holding.add([entry(1), entry(2)])
+    assert holding.room()[0] == 0
+    take_batch(holding)
+    clock.now += 10 - 2 * LEAST_LEAD_SECONDS
+    assert holding.room()[0] == 0
+    clock.now += 1.5 * LEAST_LEAD_SECONDS
+    assert holding.room()[0] == 2
+    holding.add([entry(3), entry(4)])
+    assert holding.room()[0] == 0
+    holding.tune(2, 10.0)  # it has answered
+    take_batch(holding)
+    assert holding.room()[0] == 0
+
+
+def test_over_a_slow_link_the_next_long_batch_is_read_earlier() -> None:
+    clock = Clock()
+    holding = Holding(64, clock)
+    holding.tune(2, 10.0)
+    holding.read_took(0.2)
+    holding.add([entry(1), entry(2)])
+    take_batch(holding)
+    clock.now += 10 - 0.9
+    assert holding.room()[0] == 0
+    clock.now += 0.2
+    assert holding.room()[0] == 2
+
+
+def test_items_that_the_handler_does_not_come_to_are_given_back() -> None:
+    clock = Clock()
+    holding = quick(2, clock)
+    holding.add([entry(n) for n in range(4)])
+    take_batch(holding)
+    clock.now += HOLD_SECONDS
+    assert holding.surplus() == []
+    clock.now += 1
+    assert holding.surplus() == [("2-0", False), ("3-0", False)]  # no try of theirs has begun
+    assert take_batch(holding) == []
+    assert holding.room()[0] == 0
+    assert holding.surplus() == [("2-0", False), ("3-0", False)]  # until they are dropped
+    holding.drop(["2-0", "3-0"])
+    assert holding.surplus() == []
+    assert [e for e, _ in holding.all()] == ["0-0", "1-0"]
+    holding.tune(2, 0.001)
+    assert holding.room()[0] == 4
+
+
+def test_a_suspect_that_waits_is_not_given_back() -> None:
+    clock = Clock()
+    holding = quick(2, clock)
+    holding.add([entry(1), entry(2, deliveries=3), entry(3)])
+    clock.now += 60
+    assert [e for e, _ in holding.surplus()] == ["1-0", "3-0"]
+    assert [e.id for e in take_batch(holding)] == ["2-0"]
 
 
 def test_few_items_are_not_read_while_there_are_others_to_work_on() -> None:
-    holding = Holding(10)
+    holding = quick(10)
     holding.add([Entry(f"1-{n}", {b"p": b"x"}) for n in range(15)])
     assert holding.room() == (0, 0)
     holding.drop(e.id for e in take_batch(holding))

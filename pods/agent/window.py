@@ -1,0 +1,94 @@
+"""How many items should wait for the handler now: enough to keep it busy, and no more.
+
+What one pod holds, another pod cannot begin. So an agent begins with one item. While batches are short
+it reads ahead what the handler takes during a few reads. While they are long it reads the next batch
+when the present one is about to end.
+"""
+
+from pods.agent.sizing import SHORT_SECONDS
+
+# The agent reads at least READ_AHEAD_BATCHES short batches ahead: one waits while the next is fetched.
+# It reads more where the handler would wait for the link: what it takes during READS_AHEAD reads.
+READ_AHEAD_BATCHES = 2
+MOST_READ_AHEAD_BATCHES = 8
+READS_AHEAD = 4
+# The next long batch is asked for at least this long before the present one should end. A process may
+# be late by as much on a busy machine.
+LEAST_LEAD_SECONDS = 0.05
+# An item that waited for so long beyond that is given back: the handler takes longer than it should.
+HOLD_SECONDS = 2.0
+# For how long the pace is measured, and how much a new measurement of a read counts.
+PACE_SECONDS = 0.5
+NEW_READ_SHARE = 0.2
+
+
+class Window:
+    """Measures the handler and the link. It has no lock: its owner has one."""
+
+    def __init__(self, batch_size: int, now: float) -> None:
+        self.batch_size = batch_size
+        self._batch_seconds: float | None = None
+        self._inside = 0  # items that the handler has, as far as known
+        self._busy_until = now
+        self._gave_back = False
+        self._read_seconds = 0.0
+        self._pace, self._paced_since, self._taken = 0.0, now, 0
+
+    def tune(self, batch_size: int, batch_seconds: float | None, now: float) -> None:
+        """The handler has answered, and the next batches should have this size and take this time."""
+        self.batch_size, self._batch_seconds = batch_size, batch_seconds
+        self.rest(now)
+
+    def rest(self, now: float) -> None:
+        """The handler has nothing more to do, as far as known."""
+        self._inside, self._busy_until, self._gave_back = 0, now, False
+
+    def took(self, items: int, now: float) -> None:
+        """The handler has taken items."""
+        self._keep_pace(items, now)
+        if items:
+            self._inside += items
+            seconds = (self._batch_seconds or 0.0) * items / self.batch_size
+            self._busy_until = max(self._busy_until, now) + seconds
+
+    def read_took(self, seconds: float) -> None:
+        """Take in how long a read took that brought items."""
+        share = NEW_READ_SHARE if self._read_seconds else 1.0
+        self._read_seconds += share * (seconds - self._read_seconds)
+
+    def give_back(self) -> None:
+        """Ask for nothing more until the handler answers."""
+        self._gave_back = True
+
+    @property
+    def hold_seconds(self) -> float:
+        """How long an item may wait for the handler."""
+        return HOLD_SECONDS + self._lead
+
+    def ahead(self, now: float) -> int:
+        """How many items should be ready now."""
+        if self._gave_back:
+            return 0
+        if self._batch_seconds is None:
+            return 0 if self._inside else self.batch_size
+        if self._batch_seconds > SHORT_SECONDS:
+            return self.batch_size if self.seconds_to_wait(now) <= 0 else 0
+        wish = int(self._pace * READS_AHEAD * self._read_seconds)
+        least, most = READ_AHEAD_BATCHES, MOST_READ_AHEAD_BATCHES
+        return min(max(wish, least * self.batch_size), most * self.batch_size)
+
+    def seconds_to_wait(self, now: float) -> float:
+        """In how many seconds the next long batch should be asked for. 0 or less: now."""
+        return self._busy_until - self._lead - now
+
+    @property
+    def _lead(self) -> float:
+        return max(LEAST_LEAD_SECONDS, READS_AHEAD * self._read_seconds)
+
+    def _keep_pace(self, items: int, now: float) -> None:
+        """Measure the items per second that the handler takes, every half second."""
+        self._taken += items
+        elapsed = now - self._paced_since
+        if elapsed >= PACE_SECONDS:
+            self._pace = self._taken / elapsed
+            self._paced_since, self._taken = now, 0
