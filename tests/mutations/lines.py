@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from tests.mutations.clocks_and_servers import CLOCKS_AND_SERVERS
 from tests.mutations.in_hand import IN_HAND
 from tests.mutations.items import ITEMS
 from tests.mutations.limits import LIMITS
@@ -17,6 +18,7 @@ LINES: Final[Sequence[Mutation]] = (
     *OFFERS,
     *PODS_AND_MACHINES,
     *OWNERS,
+    *CLOCKS_AND_SERVERS,
     *ITEMS,
     *IN_HAND,
     *VENDORS_QUEUE_SECRETS,
@@ -28,6 +30,7 @@ TABLE: Final = (
     ("what is rented, and what is received", OFFERS),
     ("each pod's row is true to its machine", PODS_AND_MACHINES),
     ("whose a machine, a claim or an edit is, and when waits and tries end", OWNERS),
+    ("hosts with other clocks, and servers that do not answer", CLOCKS_AND_SERVERS),
     ("each item has one result", ITEMS),
     ("what an agent has in hand", IN_HAND),
     ("vendors' answers, the task queue, secrets", VENDORS_QUEUE_SECRETS),

@@ -1,5 +1,6 @@
 """Hosts of the manager whose clocks differ: claims and leases are judged by the database's clock."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -31,14 +32,20 @@ def ahead() -> datetime:
 
 
 @pytest.fixture
-def a_host_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From here on this process is on a host whose clock is ahead; the database's is not."""
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite has no second host")
+def a_host_ahead(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """From here on this process is on a host whose clock is ahead; the database's is not.
+
+    SQLite has no clock of its own, so another one stands for it there.
+    """
     wall = clock._wall_clock
     fast = lambda: wall() + AHEAD  # noqa: E731
+    if connection.vendor != "postgresql":
+        with clock.use(fast, shared=wall):
+            yield
+        return
     monkeypatch.setattr(clock, "_wall_clock", fast)
     monkeypatch.setattr(clock, "_clock", fast)
+    yield
 
 
 def test_a_host_whose_clock_is_ahead_takes_no_claim_and_no_lease_of_another(
