@@ -48,6 +48,23 @@ OFFERS: Final = (
         tests=(SURVEYS + "test_wishes_and_the_market_take_turns_where_the_rate_does_not_last",),
     ),
     Mutation(
+        name="keep-a-fresh-reading",
+        file="pods/accounts/surveying.py",
+        before='if getattr(found, "cut_short", False) and not first and last.offers',
+        after="if False and last.offers",
+        tests=(
+            SURVEYS
+            + "test_a_reading_that_others_cut_short_replaces_no_fresh_one_and_is_first_the_next_time",
+        ),
+    ),
+    Mutation(
+        name="no-wishes-of-a-price-list",
+        file="pods/accounts/surveying.py",
+        before="    whole = _has_all(account, shared_now())\n",
+        after="    whole = False\n",
+        tests=(SUPPLY + "test_an_account_whose_market_is_read_whole_is_not_asked_for_wishes",),
+    ),
+    Mutation(
         name="keep-the-pages-that-were-read",
         file="pods/providers/vastai/searching.py",
         before="                if not any(p.rows for p in kinds if p.counts):\n",

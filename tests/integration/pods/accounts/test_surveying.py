@@ -1,5 +1,6 @@
 """Surveys of a crowded market, with the pace of the account: one for each wish, and in turn."""
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -96,8 +97,9 @@ def test_a_survey_keeps_what_the_rate_allowed_and_says_so(
     account = beat_surveys(account)
     assert len(account.offers) > 2 * 64
     assert account.surveyed_at is not None
-    expected = "the market has more offers" if pages == 2 else "a page could not be read"
-    assert expected in account.survey_partial
+    # On a machine that is busy for long, the rate may last for more pages.
+    reasons = ("the market has more offers", "a page could not be read: the next turn of search")
+    assert account.survey_partial.startswith(reasons)
     assert (account.failures, account.last_error) == (0, "")
 
 
@@ -108,9 +110,10 @@ def test_wishes_and_the_market_take_turns_where_the_rate_does_not_last(
         a_fleet(accounts=[account], image="i:1", offer_query={"gpu_types": [gpu]}, stream=f"s{n}")
     tried: list[set[str]] = []
     for _ in range(4):
-        before = rig.server.calls("POST", SEARCH)
+        before, began = rig.server.calls("POST", SEARCH), time.monotonic()
         beat_surveys(account)
-        assert rig.server.calls("POST", SEARCH) - before <= 5  # a burst of four, and a turn in 2 s
+        turns = 4 + (time.monotonic() - began) // 10 + 1  # a burst, and one more each 10 s
+        assert rig.server.calls("POST", SEARCH) - before <= turns
         tried.append({s.query["gpu_types"][0] for s in account.surveys.exclude(surveyed_at=None)})
         a_minute_passes(redis_url)
     assert tried[-1] == {"H100", "H200", "L4", "GTX 1070"}
@@ -123,9 +126,11 @@ def test_a_reading_that_others_cut_short_replaces_no_fresh_one_and_is_first_the_
 ) -> None:
     whole = beat_surveys(account)
     for n, gpu in enumerate(("H100", "L4")):
-        a_fleet(accounts=[account], image="i:1", offer_query={"gpu_types": [gpu]}, stream=f"s{n}")
+        query = {"gpu_types": [gpu], "interruptible": False}  # one page each
+        a_fleet(accounts=[account], image="i:1", offer_query=query, stream=f"s{n}")
     a_minute_passes(redis_url)
-    rig.server.faults.edit("POST", SEARCH, lambda reply: reply, times=5)  # both wishes, and a page
+    # Both wishes, and one page of each kind of the market.
+    rig.server.faults.edit("POST", SEARCH, lambda reply: reply, times=4)
     rig.server.faults.answer("POST", SEARCH, TOO_MANY, times=9)
     account = beat_surveys(account)
     assert account.surveys.exclude(surveyed_at=None).count() == 2
