@@ -187,11 +187,12 @@ def name_as_known(fleet: Fleet) -> None:
     """Write the fleet's offer_query with the names of the catalogue.
 
     Raises:
-        ValueError: it cannot be read, or has a name that nobody knows.
+        ValueError: it cannot be read, has a name that nobody knows, or an impossible number.
     """
-    wishes.wanted(fleet)
+    wish = wishes.wanted(fleet)
     stored = Fleet.objects.filter(pk=fleet.pk).values_list("offer_query", flat=True).first()
     if stored != fleet.offer_query:
+        wishes.refuse_odd_numbers(wish)
         before = stored if isinstance(stored, dict) else {}
         fleet.offer_query = wishes.canonical(fleet.offer_query, stored=before)
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Final
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils.html import format_html
 from unfold.admin import TabularInline
@@ -21,6 +20,7 @@ from fleet.decision.sentence import plural
 from fleet.models import Alert, Channel, Delivery
 from fleet.pages import remedies
 from pods.admin.base import Page, ReadOnly
+from pods.admin.own_words import OwnWords
 from pods.base.clock import utcnow
 
 SEVERITY_LABELS: Final = {"critical": "danger", "warning": "warning", "info": "info"}
@@ -128,7 +128,7 @@ class AlertAdmin(ReadOnly):
         messages.success(request, f"{plural(count, 'alert')} snoozed for {hours} h")
 
 
-class ChannelForm(ModelForm):  # type: ignore[type-arg]
+class ChannelForm(OwnWords):
     """A channel. The form never shows its address again, because the address holds a token."""
 
     address = forms.CharField(

@@ -8,7 +8,6 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
-from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from unfold.decorators import action, display
@@ -21,6 +20,7 @@ from fleet.decision.values import Mode
 from fleet.models import Fleet, Limits, Override, Tick
 from pods import masking
 from pods.admin.base import Page, PageWithHistory
+from pods.admin.own_words import OwnWords
 from pods.base.commands import error_lines
 from pods.base.typed_json import FORM_FIELDS
 from pods.models import Pod
@@ -41,7 +41,7 @@ class KnownAccounts(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
             raise ValidationError("Choose accounts from the list.") from exc
 
 
-class FleetForm(ModelForm):  # type: ignore[type-arg]
+class FleetForm(OwnWords):
     """A fleet, with the version that the operator saw; an edit of an outdated page is refused."""
 
     seen_version = forms.IntegerField(widget=forms.HiddenInput, required=False)

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -13,6 +15,10 @@ from pods.catalogue import gpus, regions
 from pods.models import Account
 from pods.providers.base import OfferQuery
 
+MOST_GB: Final = 10_000  # of one GPU; the largest one has 288 (2026)
+LEAST_USD: Final = Decimal("0.000001")  # the smallest price that a row can hold
+MOST_USD: Final = 100_000
+NO_TIME, LONGEST = timedelta(0), timedelta(days=3650)
 _WANTED: Final = TypeAdapter(Wanted)
 # What an offer_query may say; the disk is a field of the fleet.
 KEYS: Final = frozenset(f.name for f in fields(Wanted)) - {"disk_gb"}
@@ -46,6 +52,23 @@ def wanted(fleet: Fleet) -> Wanted:
         regions=tuple(_once(map(regions.read_wish, wish.regions))),
         disk_gb=fleet.disk_gb,
     )
+
+
+def refuse_odd_numbers(wish: Wanted) -> None:
+    """Refuse numbers that no offer can have, or that every offer passes.
+
+    Raises:
+        ValueError: one is out of bounds; the message names it and says what would be right.
+    """
+    bounds: tuple[tuple[str, Any, Any, Any, str], ...] = (
+        ("min_vram_gb", wish.min_vram_gb, 1, MOST_GB, f"whole GB from 1 to {MOST_GB}"),
+        ("max_hourly_usd", wish.max_hourly_usd, LEAST_USD, MOST_USD, f"USD, up to {MOST_USD}"),
+        ("min_remaining", wish.min_remaining, NO_TIME, LONGEST, "seconds, up to ten years"),
+    )
+    for name, value, least, most, right in bounds:
+        if value is not None and not least <= value <= most:
+            shown = int(value.total_seconds()) if isinstance(value, timedelta) else value
+            raise ValueError(f"{name} is {shown}; give {right}, or leave it out")
 
 
 def canonical(query: Mapping[str, Any], *, stored: Mapping[str, Any]) -> dict[str, Any]:

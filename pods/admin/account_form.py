@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Final
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.forms import ModelForm
 from django.utils.html import escape
 from unfold.widgets import (
     UnfoldAdminPasswordWidget,
@@ -17,6 +16,7 @@ from unfold.widgets import (
 
 from pods.accounts import editing
 from pods.accounts.editing import Tried
+from pods.admin.own_words import OwnWords
 from pods.models import Account
 from pods.providers import registry
 from pods.providers.account_options import OptionField, OptionKind
@@ -96,7 +96,7 @@ def _as_stored(kind: OptionKind, value: Any) -> Any:
     return str(value) if isinstance(value, Decimal) else value
 
 
-class AccountForm(ModelForm):  # type: ignore[type-arg]
+class AccountForm(OwnWords):
     """The form of an account; it refuses the same values as the command line."""
 
     key = forms.CharField(

@@ -15,6 +15,7 @@ from simple_history.template_utils import HistoricalRecordContextHelper
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
 
+from pods.admin.own_words import OwnWords
 from pods.base import csv
 
 Mask = Callable[[Any], Any]
@@ -52,6 +53,7 @@ class Page(AskedByFilters, ModelAdmin):  # type: ignore[misc]
     Django's own hold some.
     """
 
+    form = OwnWords
     # The fields that hold secrets or may hold them, and how each is shown.
     masked: ClassVar[Mapping[str, Mask]] = {}
 
