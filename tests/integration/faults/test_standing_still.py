@@ -144,3 +144,18 @@ def test_a_verb_that_stands_still_does_not_get_a_claim_that_another_verb_had_mea
 
     with still_before("UPDATE pods_pod", another), lifecycle.claimed(pod.pk) as mine:
         assert mine is None
+
+
+@pytest.mark.fault(44)
+def test_a_verb_that_outlived_its_claim_does_not_release_the_claim_of_another(
+    time: SteppedClock,
+) -> None:
+    pod = a_pod()
+    with lifecycle.claimed(pod.pk) as first:
+        assert first is not None
+        time.advance(LONGER_THAN_EVERY_LEASE.total_seconds())
+        second = lifecycle._take(pod.pk)
+        assert second is not None
+    assert Pod.objects.get(pk=pod.pk).claim == second
+    with lifecycle.claimed(pod.pk) as third:
+        assert third is None

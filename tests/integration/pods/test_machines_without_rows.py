@@ -9,10 +9,10 @@ import pytest
 from pods import teardown
 from pods.base import clock
 from pods.emulators.base import Reply
-from pods.models import Account, Installation, Orphan, Pod
+from pods.models import Account, Installation, Orphan, Pod, PriceSegment
 from pods.reconciling import SIGHTINGS_APART
 from pods.rules import PodRule
-from pods.states import TERMINATED
+from pods.states import TERMINATED, TERMINATING
 from tests.support.factories import a_pod, an_account
 from tests.support.rigs.runpod_rig import POD, PODS
 from tests.support.world import World, reply, state
@@ -250,3 +250,21 @@ def test_a_machine_without_a_time_of_its_creation_counts_from_now_on(
     world.reconcile()
     pod = Pod.objects.get(external_id=machine)
     assert (pod.requested_at, pod.asked_at) == (clock.utcnow(), clock.utcnow())
+
+
+def test_an_ended_row_that_was_never_booked_is_booked_from_now_on_if_nobody_knows_since_when(
+    world: World,
+) -> None:
+    machine = without_a_row(world)
+    pod = a_pod(world.fleet, TERMINATED, external_id=machine, asked_at=None)
+    PriceSegment.objects.all().delete()
+    world.rig.clock.advance(600)
+    world.reconcile()
+    assert PriceSegment.objects.get(pod=pod).since == clock.utcnow()
+
+
+def test_the_end_of_a_row_that_does_not_say_when_it_was_asked_for_is_proved_too(
+    world: World,
+) -> None:
+    pod = a_pod(world.fleet, TERMINATING, asked_at=None)
+    world.run(900, until=lambda: state(pod) == "terminated")

@@ -17,7 +17,7 @@ from tests.mutations.conditionals import keeping
 from tests.mutations.conditionals.finding import below, excused, sources
 from tests.mutations.conditionals.keeping import Seen, Trial
 from tests.mutations.conditionals.mutant import Mutant
-from tests.mutations.conditionals.trying import Copy, a_copy
+from tests.mutations.conditionals.trying import NEAREST, Copy, a_copy
 from tests.mutations.running import ROOT
 
 KEPT: Final = ROOT / "var" / "conditionals"
@@ -32,10 +32,11 @@ def main(words: Sequence[str]) -> int:
         print("\n".join(mutant.name for mutant in below(found, options.paths)))
         return 0
     trials = keeping.load_trials(KEPT / "trials.json")
-    with a_copy() as copy:
+    with a_copy(options.tests) as copy:
         seen = _recorded(copy, again=options.record)
         everything = [mutant for source in copy.sources for mutant in source.mutants]
         chosen = below(everything, options.paths)
+        seen = seen.of(options.tests)
         names = {mutant.name for mutant in everything}
         trials = {name: trial for name, trial in trials.items() if name in names}
         todo = list(keeping.again(chosen, trials)) if options.resume else chosen
@@ -52,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to a file")
     parser.add_argument(
         "--resume", action="store_true", help="leave out what was caught and has not changed"
+    )
+    parser.add_argument(
+        "--tests", nargs="+", default=NEAREST, metavar="PATH", help="folders of the tests to use"
     )
     parser.add_argument("--record", action="store_true", help="record again what each test sees")
     parser.add_argument(
@@ -70,8 +74,9 @@ def _recorded(copy: Copy, *, again: bool) -> Seen:
     print(f"recording what the tests of {len(stale)} files see", flush=True)
     for n, file in enumerate(copy.record(stale, seen), 1):
         print(f"  {n}/{len(stale)} {file}", flush=True)
-    kept = {name: test for name, test in seen.tests.items() if name.partition("::")[0] in stamps}
-    seen.tests, seen.stamps = kept, stamps
+    here = {name for name in seen.tests if (ROOT / name.partition("::")[0]).exists()}
+    seen.tests = {name: seen.tests[name] for name in here}
+    seen.stamps.update(stamps)
     keeping.save_seen(path, seen)
     for name, test in seen.tests.items():
         if test["failed"]:

@@ -35,6 +35,12 @@ class Seen:
     stamps: dict[str, str] = field(default_factory=dict)  # of the test files
     tests: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    def of(self, paths: Sequence[str]) -> "Seen":
+        """What the tests in these folders saw."""
+        folders = tuple(f"{path.rstrip('/')}/" for path in paths)
+        ours = {name: test for name, test in self.tests.items() if name.startswith(folders)}
+        return Seen(self.stamps, ours)
+
     def stale(self, stamps: Mapping[str, str]) -> list[str]:
         """The new and the changed test files."""
         return [file for file, stamp in stamps.items() if self.stamps.get(file) != stamp]

@@ -40,8 +40,8 @@ class TestsCannotRun(Exception):
 class Copy:
     """A copy of the checkout in which every mutant waits for its number."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.root = folder, folder / "checkout"
+    def __init__(self, folder: Path, nearest: Sequence[str]) -> None:
+        self.folder, self.root, self.nearest = folder, folder / "checkout", nearest
         shutil.copytree(ROOT, self.root, ignore=LEFT_OUT, symlinks=True)
         shutil.copyfile(Path(__file__).with_name("mutation_probe.py"), folder / "mutation_probe.py")
         for name, text in (("on", "-1"), ("record", "")):
@@ -53,7 +53,7 @@ class Copy:
 
     def test_files(self) -> list[str]:
         """The files of the nearest tests."""
-        found = [path for nearest in NEAREST for path in (self.root / nearest).rglob("test_*.py")]
+        found = [path for near in self.nearest for path in (self.root / near).rglob("test_*.py")]
         return sorted(path.relative_to(self.root).as_posix() for path in found)
 
     def stamps(self) -> dict[str, str]:
@@ -130,8 +130,8 @@ class Copy:
 
 
 @contextmanager
-def a_copy() -> Iterator[Copy]:
+def a_copy(nearest: Sequence[str] = NEAREST) -> Iterator[Copy]:
     """A rewritten copy of the checkout in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="podfleet-conditionals-") as folder:
         Path(folder).chmod(0o711)  # some tests run a program in it as another user
-        yield Copy(Path(folder))
+        yield Copy(Path(folder), nearest)
