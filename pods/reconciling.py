@@ -91,8 +91,6 @@ def _rows(account: Account, machines: Sequence[Machine]) -> Mapping[str, Pod]:
     known = Pod.objects.filter(provider=account.provider, external_id__in=ids)
     by_id = {str(pod.external_id): pod for pod in known}
     tokens = {m.token: m for m in machines if m.external_id not in by_id and read_token(m.token)}
-    if not tokens:
-        return by_id
     for pod in Pod.objects.filter(client_token__in=tokens.keys(), external_id=None):
         by_id[tokens[pod.client_token.hex].external_id] = pod
     return by_id
@@ -163,7 +161,7 @@ def _apart(machine: Machine) -> Iterator[None]:
 
 
 def _sight(account: Account, machine: Machine, now: datetime) -> Orphan:
-    orphan, new = Orphan.objects.get_or_create(
+    orphan, _ = Orphan.objects.get_or_create(
         account=account,
         external_id=machine.external_id,
         defaults={
@@ -174,15 +172,12 @@ def _sight(account: Account, machine: Machine, now: datetime) -> Orphan:
             "last_seen_at": now,
         },
     )
-    if not new:
-        if orphan.gone_at is not None:  # it had been handled, and is back
-            orphan.first_seen_at, orphan.gone_at, orphan.outcome = now, None, ""
-        orphan.last_seen_at = now
-        if machine.hourly_usd is not None:
-            orphan.hourly_usd = machine.hourly_usd
-        orphan.save(
-            update_fields=["first_seen_at", "last_seen_at", "gone_at", "outcome", "hourly_usd"]
-        )
+    if orphan.gone_at is not None:  # it had been handled, and is back
+        orphan.first_seen_at, orphan.gone_at, orphan.outcome = now, None, ""
+    orphan.last_seen_at = now
+    if machine.hourly_usd is not None:
+        orphan.hourly_usd = machine.hourly_usd
+    orphan.save(update_fields=["first_seen_at", "last_seen_at", "gone_at", "outcome", "hourly_usd"])
     return orphan
 
 

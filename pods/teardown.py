@@ -212,13 +212,13 @@ def _terminate(pod: Pod, connect: Connect) -> None:
     assert pod.external_id is not None
     try:
         machine = _look(provider, pod)
-        if machine is not None and pod.destroy_asked_at is not None:
-            # An accepted destroy did not end the machine, so its bill did not end then either.
-            # The answer to the next destroy may be lost.
+        if machine is not None:
+            # If a destroy was accepted, it did not end the machine, so its bill did not end then
+            # either. The answer to the next destroy may be lost.
             pod.destroy_asked_at = None
             Pod.objects.filter(pk=pod.pk).update(destroy_asked_at=None)
         # Also if it looks gone: a new machine can be missing from every reading at first.
-        if machine is not None or pod.destroy_asked_at is None:
+        if pod.destroy_asked_at is None:
             provider.destroy(pod.external_id)
             pod.destroy_asked_at = shared_now()
             Pod.objects.filter(pk=pod.pk).update(destroy_asked_at=pod.destroy_asked_at)

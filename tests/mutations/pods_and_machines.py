@@ -207,7 +207,7 @@ PODS_AND_MACHINES: Final = (
     Mutation(
         name="destroy-also-what-looks-gone",
         file=TEARDOWN,
-        before="if machine is not None or pod.destroy_asked_at is None:",
+        before="if pod.destroy_asked_at is None:",
         after="if machine is not None:",
         tests=(ENDS + "test_a_machine_that_both_readings_lack_is_still_destroyed",),
     ),
@@ -299,7 +299,7 @@ PODS_AND_MACHINES: Final = (
     Mutation(
         name="ledger-goes-on-after-a-destroy-without-effect",
         file=TEARDOWN,
-        before="if machine is not None and pod.destroy_asked_at is not None:",
+        before="if machine is not None:\n            # If a destroy",
         after="if False:",
         tests=(ALONE + "test_a_destroy_without_effect_does_not_end_the_bill",),
     ),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 import redis
@@ -159,3 +160,37 @@ def test_a_verb_that_outlived_its_claim_does_not_release_the_claim_of_another(
     assert Pod.objects.get(pk=pod.pk).claim == second
     with lifecycle.claimed(pod.pk) as third:
         assert third is None
+
+
+def test_a_claim_is_of_one_pod_although_others_have_claims_with_the_same_number(
+    time: SteppedClock,
+) -> None:
+    one, two = a_pod(), a_pod()
+    with lifecycle.claimed(one.pk) as first, lifecycle.claimed(two.pk) as second:
+        assert first is not None
+        assert second is not None
+        assert (first.pk, second.pk, first.claim) == (one.pk, two.pk, second.claim)
+        with lifecycle.claimed(one.pk) as third:
+            assert third is None
+    lifecycle._take(one.pk)
+    lifecycle._take(two.pk)
+    with mock.patch.object(lifecycle, "_take", return_value=2), lifecycle.claimed(one.pk):
+        pass
+    held = Pod.objects.filter(claimed_until__isnull=False)
+    assert [pod.pk for pod in held] == [two.pk]
+
+
+def test_a_claim_that_was_taken_over_before_its_row_was_read_is_not_used(
+    time: SteppedClock,
+) -> None:
+    pod, take = a_pod(), lifecycle._take
+
+    def slow(pod_id: int) -> int | None:
+        mine = take(pod_id)
+        time.advance(LONGER_THAN_EVERY_LEASE.total_seconds())
+        assert take(pod_id) is not None
+        return mine
+
+    with mock.patch.object(lifecycle, "_take", slow), lifecycle.claimed(pod.pk) as mine:
+        assert mine is None
+    assert Pod.objects.get(pk=pod.pk).claimed_until is not None

@@ -9,11 +9,11 @@ import pytest
 from pods import teardown
 from pods.base import clock
 from pods.emulators.base import Reply
-from pods.models import Account, Installation, Orphan, Pod, PriceSegment
-from pods.reconciling import SIGHTINGS_APART
+from pods.models import Account, Installation, Orphan, Pod, PodEvent, PriceSegment
+from pods.reconciling import SIGHTINGS_APART, Reconciled
 from pods.rules import PodRule
-from pods.states import TERMINATED, TERMINATING
-from tests.support.factories import a_pod, an_account
+from pods.states import REQUESTED, TERMINATED, TERMINATING
+from tests.support.factories import a_fleet, a_pod, an_account
 from tests.support.rigs.runpod_rig import POD, PODS
 from tests.support.world import World, reply, state
 
@@ -226,7 +226,15 @@ def test_only_the_orphan_that_got_a_row_is_written_off(world: World, *, adopts: 
     row = Orphan.objects.get(account=world.account)
     assert row.outcome == ("adopted" if adopts else "has a row now, will be destroyed")
     assert Orphan.objects.get(account=other).gone_at is None
-    assert (Pod.objects.get(external_id=machine).retire_rule == "") is adopts
+    pod = Pod.objects.get(external_id=machine)
+    event = PodEvent.objects.filter(pod=pod).earliest("pk")
+    said = (pod.state, pod.retire_rule, pod.retire_because, event.rule, event.because)
+    if adopts:
+        assert said == ("booting", "", "", "adopted", "found without a row: adopted")
+        assert pod.due_at is None
+    else:
+        why = "a machine without a row"
+        assert said == ("terminating", "orphan", why, "orphan", "found without a row: destroyed")
 
 
 def test_an_ended_row_that_does_not_say_when_it_ended_is_reopened(world: World) -> None:
@@ -268,3 +276,61 @@ def test_the_end_of_a_row_that_does_not_say_when_it_was_asked_for_is_proved_too(
 ) -> None:
     pod = a_pod(world.fleet, TERMINATING, asked_at=None)
     world.run(900, until=lambda: state(pod) == "terminated")
+
+
+def adopting(world: World) -> None:
+    Account.objects.update(orphans="adopt")
+    world.account.refresh_from_db()
+
+
+def reconciled_twice(world: World) -> Reconciled:
+    world.reconcile()
+    world.rig.clock.advance(600)
+    return world.reconcile()
+
+
+def test_a_pod_that_waits_for_its_machine_does_not_stop_a_reconciliation(world: World) -> None:
+    a_pod(world.fleet, REQUESTED)
+    machine = without_a_row(world)
+    assert reconciled_twice(world).destroyed == [machine]
+
+
+def test_a_machine_of_another_installation_is_of_no_fleet_of_ours(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_a_row(world)
+    list_tagged, name = world.provider.list_tagged, f"pf-zzzzzz-{world.fleet.pk}-{'ab' * 16}"
+    monkeypatch.setattr(
+        world.provider,
+        "list_tagged",
+        lambda tag: [replace(found, name=name) for found in list_tagged(tag)],
+    )
+    world.reconcile()
+    assert Orphan.objects.get().fleet_id is None
+
+
+def test_the_row_of_a_machine_copies_the_newest_pod_of_its_own_fleet(world: World) -> None:
+    a_pod(world.fleet, boot_seconds=111)
+    a_pod(world.fleet, boot_seconds=222)
+    other = a_fleet(accounts=[world.account], name="other", stream="s", group="g")
+    a_pod(other, boot_seconds=333)
+    machine = without_a_row(world)
+    reconciled_twice(world)
+    assert Pod.objects.get(external_id=machine).boot_seconds == 222
+
+
+def test_a_machine_whose_name_has_no_token_is_not_adopted(world: World) -> None:
+    adopting(world)
+    a_pod(world.fleet)
+    machine = a_machine(world, f"{world.tag}-x")
+    done = reconciled_twice(world)
+    assert (done.adopted, done.destroyed) == ([], [machine])
+
+
+def test_the_first_machine_of_a_fleet_is_not_adopted_if_no_pod_says_what_it_runs(
+    world: World,
+) -> None:
+    adopting(world)
+    machine = without_a_row(world)
+    done = reconciled_twice(world)
+    assert (done.adopted, done.destroyed) == ([], [machine])

@@ -132,7 +132,8 @@ def test_one_reading_that_lacks_a_machine_proves_nothing(world: World, hidden_fr
 def test_a_new_machine_that_no_reading_shows_yet_is_not_proved_gone(world: World) -> None:
     can = world.provider.capabilities
     slow = Capabilities(list_lag=timedelta(minutes=10), consistency_window=can.consistency_window)
-    pod = world.spawn(world.requested())
+    requested_at = clock.utcnow() - timedelta(hours=1)  # its spawn had to wait
+    pod = world.spawn(world.requested(requested_at=requested_at))
     machine = world.rig.state.pods[str(pod.external_id)]
     machine.known_from = machine.listed_from = clock.utcnow() + timedelta(minutes=9)
     with mock.patch.object(world.provider, "capabilities", slow):

@@ -113,7 +113,9 @@ def test_a_living_machine_of_an_ended_row_counts_again_and_is_destroyed(world: W
     back = world.rig.state.pods[str(ended.external_id)]
     back.halted, back.listed_until = None, None
     world.rig.clock.advance(60)
+    events = ended.events.count()
     assert world.reconcile().resurrected == [ended.external_id]
+    assert ended.events.count() == events + 1
     assert list(Pod.objects.billable()) == [ended]
     world.run(1200, until=lambda: state(pod) == "terminated")
 
@@ -149,6 +151,7 @@ def test_a_machine_whose_spawn_was_given_up_is_booked_since_it_was_asked_for(
     assert not PriceSegment.objects.filter(pod=pod).exists()
     world.rig.clock.advance(3600)
     assert world.reconcile().resurrected == [machine.external_id]
+    assert Pod.objects.get(pk=pod.pk).external_id == machine.external_id
     assert _booked(pod) == pytest.approx(
         float(world.rig.state.bill.total(machine.external_id, now=clock.utcnow())), abs=0.001
     )

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -11,12 +14,13 @@ from pods.accounts.connecting import CannotConnect
 from pods.agent.protocol import AgentState
 from pods.base import clock
 from pods.emulators.base import Reply
-from pods.models import Account, Pod, PriceSegment
+from pods.models import Account, Pod, PodEvent, PriceSegment
 from pods.providers.base import Machine, PodSpec, Provider
 from pods.rules import PodRule
 from pods.spawning import TRIES, pause
 from pods.states import (
     BOOTING,
+    CREATING,
     DRAINING,
     READY,
     REQUESTED,
@@ -116,7 +120,7 @@ def test_an_end_waits_while_its_account_cannot_be_used_and_says_why(
 ) -> None:
     pod = world.booted()
     if to is STOPPING:
-        facts = {"by": "test", "rule": PodRule.OPERATOR, "because": "x"}
+        facts: dict[str, Any] = {"by": "test", "rule": PodRule.OPERATOR, "because": "x"}
         teardown.stop_pod(pod, connect=world.connect, **facts)
         world.beat(pod, AgentState.DRAINED)
     else:
@@ -224,3 +228,71 @@ def test_what_the_vendor_does_not_say_of_a_new_machine_stays_as_it_was_offered(
     monkeypatch.setattr(world.provider, "create", quiet)
     pod = world.spawn(world.requested(region="EU-RO-1", host="h1"))
     assert (pod.region, pod.host, pod.console_url) == ("EU-RO-1", "h1", "https://x")
+
+
+@pytest.mark.parametrize(("said", "booked"), [(None, "0.31"), (Decimal(7), "7")])
+def test_the_price_of_a_new_machine_is_the_vendors_or_the_offered_one_if_it_says_none(
+    world: World, monkeypatch: pytest.MonkeyPatch, said: Decimal | None, booked: str
+) -> None:
+    create = world.provider.create
+
+    def at_a_price(spec: PodSpec, *, token: str) -> Machine:
+        return replace(create(spec, token=token), hourly_usd=said)
+
+    monkeypatch.setattr(world.provider, "create", at_a_price)
+    pod = world.spawn(world.requested(hourly_usd=Decimal("0.31")))
+    assert pod.hourly_usd == Decimal(booked)
+    assert PriceSegment.objects.get(pod=pod, until=None).hourly_usd == Decimal(booked)
+
+
+def test_an_end_of_a_pod_that_is_being_created_ends_no_other(world: World) -> None:
+    pod, other = a_pod(world.fleet, CREATING), a_pod(world.fleet, CREATING)
+    facts: dict[str, Any] = {"by": "x", "rule": PodRule.OPERATOR, "because": "y"}
+    assert teardown.retire_pod(pod, **facts)
+    asked = PodEvent.objects.filter(pod=pod).latest("pk")
+    assert (asked.by, asked.rule, asked.because) == ("x", PodRule.OPERATOR.value, "y")
+    assert not teardown.retire_pod(pod, **facts)
+    other.refresh_from_db()
+    assert other.retire_rule == ""
+    Pod.objects.filter(pk=pod.pk).update(retire_rule="")
+    lifecycle.move(Pod.objects.get(pk=pod.pk), BOOTING, by="spawn", because="created meanwhile")
+    with pytest.raises(lifecycle.Overtaken):
+        teardown.retire_pod(pod, **facts)
+    pod.refresh_from_db()
+    assert pod.retire_rule == ""
+
+
+def test_a_pod_of_a_vendor_that_cannot_stop_machines_is_not_drained_to_be_stopped(
+    world: World,
+) -> None:
+    pod = world.booted()
+    cannot = replace(world.provider.capabilities, can_stop=False)
+    with (
+        mock.patch.object(world.provider, "capabilities", cannot),
+        pytest.raises(teardown.CannotStop, match="drain it instead"),
+    ):
+        teardown.stop_pod(pod, by="x", rule=PodRule.OPERATOR, because="y", connect=world.connect)
+    assert state(pod) == "ready"
+
+
+def test_a_drain_that_ended_late_ends_because_the_agent_says_so(world: World) -> None:
+    pod = world.booted()
+    teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="x")
+    world.rig.clock.advance(pod.drain_seconds + 1)
+    world.beat(pod, AgentState.DRAINED)
+    teardown.teardown_pod(pod.pk, connect=world.connect)
+    moved = PodEvent.objects.filter(pod=pod, after="terminating").get()
+    assert moved.because == "the agent says drained"
+
+
+def test_a_machine_that_is_gone_after_its_destroy_is_not_destroyed_again(world: World) -> None:
+    pod = world.booted()
+    teardown.retire_pod(pod, by="test", rule=PodRule.OPERATOR, because="x", drain=False)
+    teardown.teardown_pod(pod.pk, connect=world.connect)
+    pod.refresh_from_db()
+    first, asked = pod.destroy_asked_at, world.rig.server.calls("DELETE", POD)
+    world.rig.clock.advance(30)
+    teardown.teardown_pod(pod.pk, connect=world.connect)
+    pod.refresh_from_db()
+    assert (pod.destroy_asked_at, world.rig.server.calls("DELETE", POD)) == (first, asked)
+    assert first is not None

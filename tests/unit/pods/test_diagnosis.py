@@ -57,6 +57,7 @@ facts = st.builds(
         ({}, Finding.HEALTHY),
         ({"state": BOOTING}, Finding.REGISTERED),
         ({"state": BOOTING, "agent_failed": True}, Finding.AGENT_FAILED),
+        ({"state": BOOTING, "agent_working": False, "in_state": hours(0.1)}, Finding.HEALTHY),
         ({"state": STOPPED, "machine": MachineSays.ABSENT, "absent_for": None}, Finding.HEALTHY),
         (
             {"state": BOOTING, "agent_failed": True, "agent_working": False, "beat_age": hours(2)},
