@@ -59,7 +59,7 @@ FROZEN_STEPS: Final = 6  # at most, of the others while a worker is frozen
 LONGEST_SETTLING: Final = timedelta(hours=1)
 AT_REST_WITHIN: Final = timedelta(minutes=30)
 NO_ALERTS_WITHIN: Final = timedelta(hours=2, minutes=30)  # some causes look at the last two hours
-NO_ALERTS_STEP: Final = 900.0
+NO_ALERTS_STEP: Final = 1800.0
 SLUG: Final = "sim"
 KEY_AT: Final = "PODFLEET_SIMULATED_KEY"
 FLEET: Final = {

@@ -9,7 +9,7 @@ STEP: Final = 5.0  # seconds of a step within a burst
 CLOCKS: Final = (0, 0, 0, 600, -600)  # seconds by which a Redis is ahead of the manager (F31)
 # Seconds by which the hosts of the manager are ahead of the database (F80).
 HOSTS: Final = ((0,), (0,), (0,), (0, 600, -600), (0, 600))
-FLEETS: Final = (1, 1, 1, 2, 2, 3)
+FLEETS: Final = (1, 1, 1, 1, 2, 2, 3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

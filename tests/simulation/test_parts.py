@@ -1,12 +1,14 @@
 """The parts of a simulated day: hosts with their clocks, servers, odd texts and the limits' judge."""
 
 import json
+from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from random import Random
 
 import pytest
 import redis
+from django.db import transaction
 
 from fleet.models import Limits, Tick
 from pods import lifecycle
@@ -14,9 +16,10 @@ from pods.base import clock
 from pods.base.shared_clock import shared_now
 from pods.emulators.base import SteppedClock
 from pods.machine_names import MachineName
-from pods.models import PodEvent
+from pods.models import Account, PodEvent
 from pods.rules import PodRule
 from pods.states import PodState
+from tests.simulation.databases import CleanDatabase
 from tests.simulation.day import Day
 from tests.simulation.draws import Draws
 from tests.simulation.hosts import Hosts
@@ -141,3 +144,58 @@ NOTHING = {
     "active": 0, "ready": 0, "desired": 0, "target": 0, "pending": 0, "sentence": "",
     "steps": [], "snapshot": {}, "hourly_usd": 0, "spent_today_usd": 0,
 }  # fmt: skip
+
+
+@pytest.fixture
+def day(redis_url: str) -> Iterator[Day]:
+    """A day of two fleets on two servers, before its first step."""
+    database, time = CleanDatabase(), SteppedClock()
+    database.restore()
+    with clock.use(time):
+        made = Day(Draws(1), time, redis_url, FaultPlan(fleets=2, servers=2, adopts=True))
+    made.draws.faults_on = False
+    with made.patched():
+        made.prepare()
+        yield made
+    database.restore()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_judge_sees_a_pod_that_works_after_an_operator_ended_it(day: Day) -> None:
+    pod = a_pod(day.agents[0].fleet, PodState.READY, account=Account.objects.get(name="runpod"))
+    day.invariants.check()
+    day.invariants.ended_by_operators.add(pod.pk)
+    with pytest.raises(Violated, match=f"S18: an operator ended pod {pod.pk}, and it is ready"):
+        day.invariants.check()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_judge_sees_that_a_dead_server_hides_the_fleet_of_another(day: Day) -> None:
+    for _ in range(3):
+        day.step()
+    day.servers[1].dead, day.servers[1].failure = True, DOWN
+    day.step()
+    day.invariants.check_settled(beats=True)  # the second fleet's backlog is unknown, as it must be
+    day.servers[0].failure = DOWN
+    day.time.advance(20)
+    day.step()
+    with pytest.raises(Violated, match="S14: the backlog of emb is unknown"):
+        day.invariants.check_settled(beats=True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_judge_sees_that_a_machine_which_must_be_kept_is_gone(day: Day) -> None:
+    vendor = day.vendors[0]
+    kept = vendor.rent("pf-sim-999-x", day.draws.random)
+    assert kept is not None
+    vendor.unowned.add(kept)
+    day.invariants.check()
+    vendor.end(kept)
+    with pytest.raises(Violated, match=f"S7: .*{kept}"):
+        day.invariants.check()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_vendor_is_asked_within_a_transaction(day: Day) -> None:
+    with transaction.atomic(), pytest.raises(Violated, match="a transaction is open before GET"):
+        day.operators.act_during("before GET /v2/pods")
