@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from tests.mutations.brakes import BRAKES
 from tests.mutations.clocks_and_servers import CLOCKS_AND_SERVERS
 from tests.mutations.in_hand import IN_HAND
 from tests.mutations.items import ITEMS
@@ -15,6 +16,7 @@ from tests.mutations.vendors_queue_secrets import VENDORS_QUEUE_SECRETS
 
 LINES: Final[Sequence[Mutation]] = (
     *LIMITS,
+    *BRAKES,
     *OFFERS,
     *PODS_AND_MACHINES,
     *OWNERS,
@@ -27,6 +29,7 @@ LINES: Final[Sequence[Mutation]] = (
 # What each group of lines protects: the rows of the table in docs/explanation/protective-lines.md.
 TABLE: Final = (
     ("limits on a decision, and an unknown backlog", LIMITS),
+    ("what fails again and again, and who is told", BRAKES),
     ("what is rented, and what is received", OFFERS),
     ("each pod's row is true to its machine", PODS_AND_MACHINES),
     ("whose a machine, a claim or an edit is, and when waits and tries end", OWNERS),

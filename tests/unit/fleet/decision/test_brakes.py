@@ -5,14 +5,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet.decision.brakes import FIRST_PAUSE, LONGEST_PAUSE, QUICK, Try, failing, pause_after
 from fleet.decision.decide import decide
 from fleet.decision.values import Failing, PodFacts, Policy, Snapshot
 from pods.rules import TAKEN_RULES, TRY_RULES, PodRule
-from pods.states import BOOTING
+from pods.states import BOOTING, CREATING, READY, REQUESTED
 from tests.support.factories import NOON, hours, pod_facts, policy, seconds, snapshot
 from tests.support.strategies import EXAMPLES, policies, snapshots
 
@@ -123,6 +123,18 @@ def test_nothing_starts_in_a_pause_or_beside_a_try_and_else_one_pod(
     assert decision.target <= decide(replace(braked, failing=None), p).target
 
 
+def test_one_pod_is_tried_after_the_pause_and_none_beside_it() -> None:
+    eager = policy(spawn_per_tick=5)
+    over = replace(BROKEN, until=NOON)
+    assert len(decide(snapshot(10**6, failing=over), eager).spawn) == 1
+    assert not decide(snapshot(10**6, failing=BROKEN), eager).spawn
+    for state in (REQUESTED, CREATING, BOOTING, READY):
+        trial = [pod_facts(1, state, trial=True)]
+        assert not decide(snapshot(10**6, pods=trial, failing=over), eager).spawn
+    works = [pod_facts(1)]
+    assert len(decide(snapshot(10**6, pods=works, failing=over), eager).spawn) == 1
+
+
 def test_a_pause_retires_nothing() -> None:
     working = [pod_facts(n) for n in (1, 2)]
     assert not decide(snapshot(10**6, pods=working, failing=BROKEN), policy()).retire
@@ -159,15 +171,15 @@ class Life:
     fails: datetime
 
 
-@EXAMPLES
+@settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_a_broken_template_gets_few_pods_however_it_fails(data: st.DataObject) -> None:
     draw = data.draw
     proven, most = draw(st.booleans()), draw(st.integers(1, 4))
     rules = policy(max_instances=most, spawn_per_tick=draw(st.integers(1, 4)))
     lives: list[Life] = []
-    for n in range(4 * 60):
-        now = NOON + n * seconds(15)
+    for n in range(40):
+        now = NOON + n * MINUTE
         failed = [a_try(at=life.fails) for life in lives if life.fails <= now]
         failed.reverse()
         pods: list[PodFacts] = [

@@ -1,0 +1,62 @@
+"""The lines about what fails again and again, and about who is told."""
+
+from typing import Final
+
+from tests.mutations.mutation import Mutation
+
+BRAKES_TESTS = "tests/unit/fleet/decision/test_brakes.py::"
+BROKEN = "tests/integration/fleet/tick/test_broken_templates.py::"
+PLACEMENT = "tests/unit/fleet/decision/test_placement.py::"
+ALERTS = "tests/unit/fleet/decision/test_alert_rules.py::"
+
+BRAKES: Final = (
+    Mutation(
+        name="a-pause-after-failures",
+        file="fleet/decision/guardrails.py",
+        before="tried = seen.failing.until > seen.now or any(p.trial for p in seen.active)",
+        after="tried = any(p.trial for p in seen.active)",
+        tests=(BRAKES_TESTS + "test_one_pod_is_tried_after_the_pause_and_none_beside_it",),
+    ),
+    Mutation(
+        name="one-try-at-a-time",
+        file="fleet/decision/guardrails.py",
+        before="tried = seen.failing.until > seen.now or any(p.trial for p in seen.active)",
+        after="tried = seen.failing.until > seen.now",
+        tests=(BRAKES_TESTS + "test_one_pod_is_tried_after_the_pause_and_none_beside_it",),
+    ),
+    Mutation(
+        name="failures-of-one-template",
+        file="fleet/tick/failing.py",
+        before="fleet=fleet, template_hash=template_hash(fleet)",
+        after="fleet=fleet",
+        tests=(BROKEN + "test_another_template_begins_anew_and_the_old_one_is_not_forgotten",),
+    ),
+    Mutation(
+        name="a-preemption-is-no-failure",
+        file="fleet/decision/brakes.py",
+        before=" or (self.interruptible and rule in TAKEN_RULES)",
+        after="",
+        tests=(BRAKES_TESTS + "test_a_pod_that_ends_before_its_first_item_has_failed",),
+    ),
+    Mutation(
+        name="output-asked-for-once",
+        file="pods/accounts/machine_logs.py",
+        before=" or pod.output_asked_at is not None",
+        after="",
+        tests=(BROKEN + "test_a_log_that_cannot_be_read_is_asked_for_once_and_delays_no_end",),
+    ),
+    Mutation(
+        name="bad-hosts-for-several-boots",
+        file="fleet/decision/placement.py",
+        before="return BOOTS_REMEMBERED * max(self.boot_deadline, BOOT_DEADLINE)",
+        after="return HALF_LIFE",
+        tests=(PLACEMENT + "test_a_bad_host_is_avoided_for_several_boot_deadlines_of_that_pod",),
+    ),
+    Mutation(
+        name="no-pods-is-told",
+        file="fleet/decision/alerts.py",
+        before="    if fleet.machines or fleet.failing >= PODS_FAILED:\n",
+        after="    if True:\n",
+        tests=(ALERTS + "test_items_that_wait_for_ten_minutes_without_a_machine_are_announced",),
+    ),
+)
