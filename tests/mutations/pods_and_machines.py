@@ -300,7 +300,7 @@ PODS_AND_MACHINES: Final = (
         name="ledger-goes-on-after-a-destroy-without-effect",
         file=TEARDOWN,
         before="if machine is not None:\n            # If a destroy",
-        after="if False:",
+        after="if False:\n            # If a destroy",
         tests=(ALONE + "test_a_destroy_without_effect_does_not_end_the_bill",),
     ),
     Mutation(
