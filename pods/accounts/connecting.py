@@ -1,5 +1,7 @@
 """Connects an account's row to its provider, and builds what a pod's machine needs."""
 
+import hashlib
+import hmac
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -137,6 +139,15 @@ def connect(account: Account) -> Provider:
 def redis_url(pod: Pod) -> str:
     """The address of the Redis that holds the pod's backlog."""
     return pod.redis_url or settings.REDIS_URL
+
+
+def redis_passwords(pod: Pod) -> list[str]:
+    """The passwords of the pod's own Redis user.
+
+    One per key of settings.FIELD_KEYS, so that a changed key does not lock pods out.
+    """
+    token = b"redis-user:" + pod.client_token.bytes
+    return [hmac.new(k.encode(), token, hashlib.sha256).hexdigest() for k in settings.FIELD_KEYS]
 
 
 def keys(pod: Pod) -> protocol.Keys:

@@ -8,7 +8,7 @@ import structlog
 from pods.accounts import connecting
 from pods.accounts.connecting import CannotConnect, Connect
 from pods.base.clock import utcnow
-from pods.masking import without_passwords
+from pods.masking import SECRET_NAME
 from pods.models import Pod
 from pods.providers.errors import ProviderError
 from pods.providers.wire import cleaned, secrets_in
@@ -27,7 +27,7 @@ CONTROL: Final = re.compile(
 
 
 def logs_of(pod: Pod, *, tail: int = TAIL, connect: Connect = connecting.connect) -> str:
-    """The last lines of the output, without control characters and passwords in addresses.
+    """The last lines of the output, without control characters, and without passwords.
 
     The call may take seconds.
 
@@ -38,7 +38,15 @@ def logs_of(pod: Pod, *, tail: int = TAIL, connect: Connect = connecting.connect
     """
     if pod.external_id is None:
         raise LookupError("the pod has no machine yet")
-    return without_passwords(CONTROL.sub("", connect(pod.account).logs(pod.external_id, tail=tail)))
+    said = CONTROL.sub("", connect(pod.account).logs(pod.external_id, tail=tail))
+    return cleaned(said, _secrets(pod))
+
+
+def _secrets(pod: Pod) -> list[str]:
+    """The passwords that its agent was given, and the variables whose names call them secret."""
+    named = [str(value) for name, value in pod.handler_env.items() if SECRET_NAME.search(name)]
+    in_addresses = secrets_in([connecting.redis_url(pod)])[1:]
+    return [*connecting.redis_passwords(pod), *in_addresses, *named]
 
 
 def keep_last_output(pod: Pod, *, connect: Connect = connecting.connect) -> None:

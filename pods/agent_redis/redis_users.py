@@ -1,7 +1,6 @@
 """The Redis users of pods, with rights on their fleet's keys only, from spawn to write-off."""
 
 import hashlib
-import hmac
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, Final, cast
@@ -22,6 +21,7 @@ from pods.models import Installation, Pod
 from pods.states import BILLABLE, REQUESTED, TERMINATING
 
 log = structlog.get_logger(__name__)
+_passwords: Final = connecting.redis_passwords
 
 # States in which a machine may run, or run again, an agent that was not written off.
 USED_BY: Final = sorted(s.value for s in BILLABLE - {REQUESTED, TERMINATING})
@@ -183,12 +183,6 @@ def rules(pod: Pod) -> list[str]:
 
 def _selector(commands: Iterable[str], keys: Iterable[str]) -> str:
     return f"({' '.join([*(f'+{name}' for name in commands), *(f'~{key}' for key in keys)])})"
-
-
-def _passwords(pod: Pod) -> list[str]:
-    """A password per key of settings.FIELD_KEYS, so that a changed key does not lock pods out."""
-    token = b"redis-user:" + pod.client_token.bytes
-    return [hmac.new(k.encode(), token, hashlib.sha256).hexdigest() for k in settings.FIELD_KEYS]
 
 
 def _with_user(url: str, user: str, password: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from fleet.tick import gathering
 from pods import health, lifecycle
-from pods.accounts import breaker, machine_logs
+from pods.accounts import breaker, connecting, machine_logs
 from pods.agent.protocol import AgentState
 from pods.models import Account, Pod, PodEvent
 from pods.providers.errors import Refused
@@ -63,20 +63,26 @@ def test_the_reason_why_a_backlog_is_unknown_has_no_password(world: World) -> No
     assert "hunter" not in because
 
 
-def test_the_output_of_a_machine_has_no_password_in_an_address(world: World) -> None:
-    pod = a_pod(world.fleet, READY)
-    said = machine_logs.logs_of(
-        pod, connect=lambda _: AnybodysAdapter(Options.parse({"root": "/nowhere"}))
+def test_the_output_of_a_machine_has_no_password(world: World) -> None:
+    pod = a_pod(world.fleet, READY, handler_env={"HF_TOKEN": "hunter6", "PACE": "hunted"})
+    password = connecting.redis_passwords(pod)[0]
+    adapter = AnybodysAdapter(Options.parse({"root": "/nowhere"}))
+    adapter.said = f"{SAID}, with {password}, hunter6 and hunted"
+    said = machine_logs.logs_of(pod, connect=lambda _: adapter)
+    assert said == (
+        "cannot reach redis://***@10.0.0.1:6379/0?password=*** with Bearer ***, "
+        "with ***, *** and hunted"
     )
-    assert said == "cannot reach redis://***@10.0.0.1:6379/0?password=*** with Bearer ***"
 
 
 class AnybodysAdapter(LocalProvider):
     """An adapter that passes on what a machine prints."""
 
+    said = ""
+
     def logs(self, external_id: str, *, tail: int = 100) -> str:
         """The text of the machine."""
-        return SAID
+        return self.said
 
 
 @contextmanager
