@@ -213,7 +213,10 @@ def test_the_cost_of_a_tick_does_not_grow_with_the_pods(
     ticking.tick_fleet(fleet.pk)
     with CaptureQueriesContext(connection) as queries, round_trips() as sent:
         assert ticking.tick_fleet(fleet.pk) is not None
-    assert len(queries) <= 25, [q["sql"][:90] for q in queries]
+    # PostgreSQL is asked for its clock too.
+    assert len(queries) <= 25 + (connection.vendor == "postgresql"), [
+        q["sql"][:90] for q in queries
+    ]
     assert len(sent) <= 4
     seen = test_the_cost_of_a_tick_does_not_grow_with_the_pods.__dict__.setdefault("seen", {})
     seen[size] = (len(queries), len(sent))
