@@ -44,10 +44,10 @@ def wished(name: str, *, seen: Iterable[str] = ()) -> str:
         UnknownName: nobody knows it; the message has the nearest names.
     """
     as_read = read_wish(name)
-    spelled = {" ".join(s.split()).casefold(): s for s in seen}
+    spelled = {_spaced(s).strip(): s for s in seen}
     if _type_of(as_read) is not None:
         return as_read
-    if (own := spelled.get(as_read.casefold())) is not None:
+    if (own := spelled.get(_spaced(as_read).strip())) is not None:
         return own
     raise unknown("GPU type", name, [*(t.name for t in GPU_TYPES), *_short_names(), *seen])
 
@@ -56,7 +56,7 @@ def read_wish(name: str) -> str:
     """A wish as `wished` stores it; a name that nobody knows is kept, as old rows may have one."""
     found, size = _type_of(name), _size_in(name)
     if found is None:
-        return named(name)
+        return named(name.replace("_", " "))  # Vast.ai's command line has underscores
     return found.name if size is None or found.vram_gb == (size,) else f"{found.name} {size}GB"
 
 
@@ -64,7 +64,7 @@ def means(wish: str, gpu_type: str, vram_gb: int | None) -> bool:
     """Whether a wish means GPUs of this type. A wish with a size means only GPUs of that size."""
     found, size = _type_of(wish), _size_in(wish)
     if found is None:
-        return wish.casefold() == gpu_type.casefold()
+        return _spaced(wish).strip() == _spaced(gpu_type).strip()
     offered = _type_of(gpu_type)
     if offered is None or found.name not in {offered.name, offered.family}:
         return False
@@ -88,7 +88,7 @@ def spellings(wish: str) -> list[str]:
     """Every spelling that a vendor may use for what a wish means: for a vendor's filter."""
     found = _type_of(wish)
     if found is None:
-        return [wish]
+        return [read_wish(wish)]
     meant = [t for t in GPU_TYPES if found.name in {t.name, t.family}]
     return list(dict.fromkeys(name for t in meant for name in (t.name, *t.spellings)))
 

@@ -124,7 +124,10 @@ def test_a_name_that_a_survey_has_seen_is_known() -> None:
     with pytest.raises(UnknownName):
         gpus.wished("cmp 170hx")
     assert gpus.wished("cmp 170hx", seen=["CMP 170HX"]) == "CMP 170HX"
+    assert gpus.wished("cmp_170hx", seen=["CMP 170HX"]) == "CMP 170HX"
     assert gpus.named("NVIDIA CMP 170HX") == "CMP 170HX"
+    assert gpus.means("CMP_170HX", "CMP 170HX", None)  # an old row may have it
+    assert gpus.spellings("CMP_170HX") == ["CMP 170HX"]
 
 
 def test_a_family_means_all_its_types_and_a_type_only_itself() -> None:
