@@ -44,8 +44,8 @@ def test_pods_are_named_and_stay_until_their_end_is_confirmed(
 
 
 @pytest.mark.fault(69)
-def test_a_viewer_cannot_end_a_pod(client: Client) -> None:
-    pod = a_pod()
+def test_a_viewer_cannot_end_a_pod() -> None:
+    pod, client = a_pod(), Client()  # the fixture `client` is one of Redis here
     logged_in_with(client, "view_pod")
     post(client, "destroy", pod, confirmed="yes")
     pod.refresh_from_db()
