@@ -183,7 +183,9 @@ class Command(OwnCommand):
             table.add_row(
                 status.name, status.mode_text, depth, pods, rate, money, Text(status.last_decision)
             )
-        Console().print(table if statuses else "no fleets; create one with `fleet create NAME`")
+        hidden = "" if options["all"] else " (archived ones: `fleet list --all`)"
+        none = f"no fleets; create one with `fleet create NAME`{hidden}"
+        Console().print(table if statuses else none)
         for why, names in _unknown(statuses).items():
             Console().print(f"{', '.join(names)}: {why}", style="red", markup=False, soft_wrap=True)
 
