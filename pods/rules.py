@@ -85,6 +85,7 @@ TRY_RULES: Final = frozenset(
         PodRule.SILENT,
         PodRule.HUNG,
         PodRule.STRAGGLER,
+        PodRule.NOT_AS_ORDERED,
         PodRule.REFUSED,
     }
 )

@@ -103,6 +103,20 @@ def test_pods_that_never_boot_cost_one_pod_in_each_boot_deadline_and_longer_paus
         assert list(stage.open_alerts()) == ["boots_fail"]
 
 
+@pytest.mark.takes(10)
+def test_a_vendor_that_gives_less_than_was_ordered_is_not_asked_at_once_again(
+    redis_url: str,
+) -> None:
+    with runpod() as rig, clock.use(rig.clock):
+        stage = a_stage(rig, redis_url)
+        rig.state.gpuless = 1000
+        stage.run(minutes=30)
+        assert stage.most_within(TEN_MINUTES) <= 4
+        assert len(stage.requested()) <= 6
+        assert "0 GPUs instead of 1 GPU" in stage.last.sentence
+        assert list(stage.open_alerts()) == ["boots_fail"]
+
+
 def test_the_reason_is_wherever_a_fleet_is_shown(redis_url: str) -> None:
     with runpod() as rig, clock.use(rig.clock):
         stage = a_stage(rig, redis_url)
