@@ -138,9 +138,9 @@ def test_a_new_pod_is_looked_at_again_soon_and_an_old_one_waits_for_the_sweep(
 
 def test_only_enabled_accounts_are_surveyed(world: World) -> None:
     an_account("runpod", name="closed", enabled=False)
-    with mock.patch.object(tasks.survey_account, "apply_async") as sent:
+    with mock.patch("pods.tasks.current_app.send_task") as sent:
         tasks.survey()
-    assert [call.args[0] for call in sent.call_args_list] == [(world.account.pk,)]
+    assert [call.kwargs["args"] for call in sent.call_args_list] == [(world.account.pk,)]
 
 
 def test_only_accounts_with_pods_that_bill_are_swept(world: World) -> None:

@@ -11,14 +11,14 @@ import redis
 
 from fleet import operating
 from fleet.models import Backlog, Fleet, Limits, Tick
-from fleet.tick import gathering, market, requesting, scheduling, ticking
+from fleet.tick import gathering, requesting, scheduling, ticking
 from pods.accounts import connecting
 from pods.agent.protocol import AgentState, Heartbeat
 from pods.base import clock
 from pods.emulators.base import SteppedClock
 from pods.models import Account, Pod
 from pods.states import READY, STOPPED
-from tests.support.factories import NOON, OFFER, a_fleet, a_pod, an_account
+from tests.support.factories import OFFER, a_fleet, a_pod, an_account
 from tests.support.items import add_items
 
 pytestmark = pytest.mark.django_db
@@ -29,7 +29,7 @@ COUNTS |= {"spawned": 0, "retired": 0, "hourly_usd": 0, "spent_today_usd": 0}
 
 @pytest.fixture
 def fleet(redis_url: str) -> Fleet:
-    account = an_account(offers=[OFFER], surveyed_at=NOON)
+    account = an_account(offers=[OFFER], surveyed_at=clock.utcnow())
     made: Fleet = a_fleet(accounts=[account], name="emb", max_instances=5, target_depth_per_pod=10)
     operating.make_group(made)
     return made
@@ -133,11 +133,9 @@ def test_a_tick_starts_nothing_if_another_fleets_stopped_pod_runs_again_meanwhil
 
 def test_a_fleet_without_an_account_says_so(fleet: Fleet) -> None:
     fleet.accounts.clear()
-    none, why = market.accounts_of(fleet, clock.utcnow())
-    assert (none, why) == ((), "the fleet has no account to rent from; give it one")
-    fleet.accounts.add(an_account(enabled=False))
-    none, why = market.accounts_of(fleet, clock.utcnow())
-    assert (none, why[:13]) == ((), "every account")
+    assert seen(fleet).no_offers_because == ("the fleet has no account to rent from; give it one")
+    fleet.accounts.add(an_account(name="closed", enabled=False))
+    assert seen(fleet).no_offers_because == "closed: the account is disabled"
 
 
 def test_a_celery_fleets_pods_get_the_app_and_beat_at_the_installations_redis(
@@ -174,7 +172,7 @@ def test_a_period_below_a_second_is_refused(fleet: Fleet, seconds: float) -> Non
 def test_an_account_that_was_paused_after_failures_offers_nothing_until_its_pause_ends(
     fleet: Fleet, time: SteppedClock
 ) -> None:
-    Account.objects.update(open_until=time() + timedelta(minutes=1))
-    assert market.accounts_of(fleet, time())[0] == ()
+    Account.objects.update(surveyed_at=time(), open_until=time() + timedelta(minutes=1))
+    assert seen(fleet).offers == ()
     time.advance(61)
-    assert len(market.accounts_of(fleet, time())[0]) == 1
+    assert len(seen(fleet).offers) == 1
