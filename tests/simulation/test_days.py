@@ -76,7 +76,7 @@ def test_the_same_seed_gives_the_same_history(redis_url: str) -> None:
     assert day_of(redis_url, 3).fingerprint != first.fingerprint
 
 
-# Seeds that once found a bug (docs/explanation/reliability-runs.md), and a few more.
+# Seeds that found a bug when their days were other ones (docs/explanation/reliability-runs.md).
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("seed", [28, 57, 72, 40])
 def test_a_day_has_no_violation(redis_url: str, seed: int) -> None:
