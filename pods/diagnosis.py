@@ -23,11 +23,13 @@ class Finding(StrEnum):
     ABSENT = "absent"  # the provider does not know the machine
     SILENT = "silent"  # sends no heartbeats and does not touch the stream
     HUNG = "hung"  # sends heartbeats, holds items and acknowledges none
+    FAILING = "failing"  # every try fails, although other pods succeed, or since it began
 
 
 # A provider's or an agent's own word is a fact. Silence may be our own fault, so only findings
-# that are inferred from silence are rationed when many pods look ill at once.
-INFERRED: Final = frozenset({Finding.SILENT, Finding.HUNG})
+# that are inferred are rationed when many pods look ill at once. That a pod is at fault, and not its
+# items, is inferred too.
+INFERRED: Final = frozenset({Finding.SILENT, Finding.HUNG, Finding.FAILING})
 
 
 class MachineSays(StrEnum):
@@ -64,6 +66,9 @@ class Facts:
     agent_working: bool = False  # the heartbeat says working
     agent_failed: bool = False
     agent_ended: bool = False
+    all_fail: bool = False  # the agent's last tries all failed, and there were many
+    finished: bool = True  # a pod that never finished an item is at fault, or its template is
+    others_succeed: bool = False  # other pods of its fleet finish items at this moment
     oldest_in_hand: timedelta = timedelta(0)  # 0: nothing in hand
     since_ack: timedelta | None = None  # None: nothing acknowledged yet
     consumer_idle: timedelta | None = None  # since it got or settled an item; None: never
@@ -145,4 +150,13 @@ def _diagnose_ready(facts: Facts) -> Finding:
     # only both together are a hang. While Redis was away no agent could acknowledge.
     since_ack = facts.oldest_in_hand if facts.since_ack is None else facts.since_ack
     hung = min(facts.oldest_in_hand, since_ack) > facts.hang_after
-    return Finding.HUNG if hung and _listened(facts, facts.hang_after) else Finding.HEALTHY
+    if hung and _listened(facts, facts.hang_after):
+        return Finding.HUNG
+    return Finding.FAILING if _fails_everything(facts) else Finding.HEALTHY
+
+
+def _fails_everything(facts: Facts) -> bool:
+    """Whether the pod says so now, and is at fault: others succeed, or it never finished an item."""
+    now = facts.beat_age is not None and facts.beat_age <= facts.silent_after
+    at_fault = facts.others_succeed or not facts.finished
+    return facts.all_fail and at_fault and now and _listened(facts, facts.silent_after)

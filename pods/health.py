@@ -23,7 +23,7 @@ from pods.models import Account, Installation, Pod, PodEvent
 from pods.providers.base import Capabilities, Machine, Phase, Provider
 from pods.providers.errors import NotFound, ProviderError
 from pods.rules import INFERRED_RULES, PodRule
-from pods.sightings import Sighting, believed_rate, facts_of, lacks, sighting
+from pods.sightings import Sighting, all_fail, believed_rate, facts_of, lacks, sighting
 from pods.states import BOOTING, DRAINING, LOST, READY, STOPPED, TERMINATING
 
 WATCHED: Final = (BOOTING, READY, STOPPED)
@@ -75,7 +75,9 @@ def sweep_account(account: Account, *, connect: Connect = connecting.connect) ->
         _see(pod, seen)
         with _apart(pod):
             _follow_price(pod, machine, booked.get(pod.pk))
-        if diagnose(facts_of(pod, seen, capabilities)) is not Finding.HEALTHY:
+        others = all_fail(seen) and _others_succeed(pod)
+        facts = facts_of(pod, seen, capabilities, others_succeed=others)
+        if diagnose(facts) is not Finding.HEALTHY:
             dispatch.send(dispatch.CHECK, pod.pk)
             ill += 1
     _write_seen(pods)
@@ -132,7 +134,9 @@ def check_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
         if seen.says is not MachineSays.ABSENT and pod.absent_since is not None:
             pod.absent_since = None
             Pod.objects.filter(pk=pod.pk).update(absent_since=None)
-        _act(pod, diagnose(facts_of(pod, seen, provider.capabilities)), seen, provider.capabilities)
+        others = all_fail(seen) and _others_succeed(pod)
+        facts = facts_of(pod, seen, provider.capabilities, others_succeed=others)
+        _act(pod, diagnose(facts), seen, provider.capabilities)
 
 
 def _act(pod: Pod, finding: Finding, seen: Sighting, capabilities: Capabilities) -> None:
@@ -212,12 +216,23 @@ def _why(finding: Finding, pod: Pod, seen: Sighting) -> str:
         Finding.SILENT: f"no sign of life for {pod.silent_seconds} s",
         Finding.HUNG: "has items in hand and acknowledges none",
         Finding.NOT_AS_ORDERED: lacks(pod, seen.machine),
+        Finding.FAILING: _how_it_fails(seen),
     }
     detail = details.get(finding, "")
     if not detail and seen.machine is not None:
         detail = seen.machine.because or seen.machine.raw_status
     words = finding.value.replace("_", " ")
     return f"{words}: {detail}" if detail else words
+
+
+def _how_it_fails(seen: Sighting) -> str:
+    return f"its last {seen.beat.said.failing:,} tries failed" if seen.beat else ""
+
+
+def _others_succeed(pod: Pod) -> bool:
+    """Whether other pods of its fleet finish items now. One query, only for a pod that fails all."""
+    others = Pod.objects.filter(fleet_id=pod.fleet_id, state=READY.value).exclude(pk=pod.pk)
+    return others.filter(rate__gt=0).exists()
 
 
 def _peers(pod: Pod) -> int:

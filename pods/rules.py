@@ -24,6 +24,7 @@ class PodRule(StrEnum):
     ABSENT = "absent"
     SILENT = "silent"
     HUNG = "hung"
+    FAILING = "failing"
     NOT_AS_ORDERED = "not_as_ordered"
 
     # A decision retired it.
@@ -60,7 +61,9 @@ class PodRule(StrEnum):
 # The provider ended the machine: such a pod ends as LOST.
 LOST_RULES: Final = frozenset({PodRule.ABSENT, PodRule.MACHINE_FAILED, PodRule.STOPPED_UNASKED})
 # We only infer that the pod is ill, and may be wrong, so S15 rations these.
-INFERRED_RULES: Final = frozenset({PodRule.SILENT, PodRule.HUNG, PodRule.STRAGGLER})
+INFERRED_RULES: Final = frozenset(
+    {PodRule.SILENT, PodRule.HUNG, PodRule.FAILING, PodRule.STRAGGLER}
+)
 # The machine was at fault, not the work.
 BROKEN_RULES: Final = frozenset(
     {
@@ -68,6 +71,7 @@ BROKEN_RULES: Final = frozenset(
         PodRule.MACHINE_FAILED,
         PodRule.SILENT,
         PodRule.HUNG,
+        PodRule.FAILING,
         PodRule.STRAGGLER,
         PodRule.NOT_AS_ORDERED,
     }
@@ -84,6 +88,7 @@ TRY_RULES: Final = frozenset(
         PodRule.ABSENT,
         PodRule.SILENT,
         PodRule.HUNG,
+        PodRule.FAILING,
         PodRule.STRAGGLER,
         PodRule.NOT_AS_ORDERED,
         PodRule.REFUSED,

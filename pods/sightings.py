@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from pods.agent.protocol import AgentState
+from pods.agent.protocol import MOST_FAILING, AgentState
 from pods.agent_redis.heartbeats import Beat, Consumer, Readings
 from pods.diagnosis import Facts, MachineSays
 from pods.models import Pod
@@ -70,8 +70,18 @@ def sighting(
     )
 
 
-def facts_of(pod: Pod, seen: Sighting, capabilities: Capabilities) -> Facts:
-    """The facts for a diagnosis, from the row, the sighting and the provider's capabilities."""
+def all_fail(seen: Sighting) -> bool:
+    """Whether the pod's agent says that its last tries all failed."""
+    return seen.beat is not None and seen.beat.said.failing >= MOST_FAILING
+
+
+def facts_of(
+    pod: Pod, seen: Sighting, capabilities: Capabilities, *, others_succeed: bool = False
+) -> Facts:
+    """The facts for a diagnosis, from the row, the sighting and the provider's capabilities.
+
+    `others_succeed`: other pods of the fleet finish items at this moment.
+    """
     timeout = float(pod.agent.get("handler_timeout_seconds", 600))
     shared: dict[str, Any] = {
         "state": pod.status,
@@ -98,6 +108,9 @@ def facts_of(pod: Pod, seen: Sighting, capabilities: Capabilities) -> Facts:
     return Facts(
         **shared,
         beat_age=seen.beat.age,
+        all_fail=all_fail(seen),
+        finished=bool(pod.done or said.done),
+        others_succeed=others_succeed,
         agent_working=said.state is AgentState.WORKING,
         agent_failed=said.state is AgentState.FAILED,
         agent_ended=said.state in {AgentState.DRAINED, AgentState.DRAINING},

@@ -129,6 +129,7 @@ class Beating:
             failed=counts.failed,
             dead=counts.dead,
             duplicates=counts.duplicates,
+            failing=self._progress.failing,
             gone=counts.gone,
             claimed=counts.claimed,
             in_flight=len(self._holding),

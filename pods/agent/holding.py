@@ -310,13 +310,17 @@ class Holding:
             lost = [e for e in entries if e in self._held and self._held[e].stage in resting]
         self.drop(lost)
 
-    def surplus(self) -> list[tuple[str, bool]]:
+    def surplus(self, *, everything: bool = False) -> list[tuple[str, bool]]:
         """The items to give back, as in `all`: they have waited too long for the handler.
 
         They stay in hand until they are dropped, and the handler does not get them. Suspects stay: this
-        agent knows that each must be alone.
+        agent knows that each must be alone. `everything`: also those that wait for their next try.
         """
         with self._lock:
+            if everything:
+                for held in self._held.values():
+                    if held.stage is Stage.WAITING:
+                        held.stage = Stage.RETURNING
             now, ready = self._clock(), self._ready
             if ready and now - self._held[ready[0]].ready_since > self._window.hold_seconds:
                 self._window.give_back()
@@ -324,7 +328,7 @@ class Holding:
                     ready.remove(entry)
                     self._held[entry].stage = Stage.RETURNING
             return [
-                (e, not held.counted)
+                (e, held.tried or not held.counted)
                 for e, held in self._held.items()
                 if held.stage is Stage.RETURNING
             ]

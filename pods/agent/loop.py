@@ -19,12 +19,14 @@ from pods.agent.routing import Routes
 from pods.agent.settling import Settling
 from pods.agent.sizing import Sizing
 from pods.agent.stream import Entry, Stream
+from pods.agent.trickle import Trickle
 
 log = logging.getLogger("podfleet.agent")
 
 EXIT_FAULT = 1
 EXIT_HANDLER_BROKEN = 3
 COMMITS_IN_FLIGHT = 4
+MOST_RETRIES = 500  # in one step
 # A larger batch is tried if it should take at most this share of the handler's time limit.
 LONGEST_TRY = 0.5
 IDLE_STEP_SECONDS = 0.5
@@ -46,6 +48,7 @@ class Agent:
         self._holding = Holding(settings.batch_size)
         self._holding.tune(self._sizing.size, None)
         self._patience = Patience(self._progress, control, EXIT_FENCED)
+        self._trickle = Trickle(self._progress)
         self._reclaim = Reclaim(settings, self._stream, self._holding, self._progress)
         self._beating = Beating(settings, self._progress, self._holding, control)
         self._settling = Settling(
@@ -164,26 +167,32 @@ class Agent:
 
     def _take_step(self) -> None:
         self._give_back()
-        self._reclaim.retry()
+        self._trickle.took(self._reclaim.retry(self._trickle.most(MOST_RETRIES)))
         items, max_bytes = self._holding.room()
+        if items and not self._trickle.most(items):
+            self._control.wait_beyond(Intent.WORK, IDLE_STEP_SECONDS)
+            return
+        items = self._trickle.most(items)
         if not items or not max_bytes:
             self._holding.wait_for_room(IDLE_STEP_SECONDS)
             return
         if self._reclaim.recover(items, max_bytes):
             return
-        if self._reclaim.claim(items, max_bytes, idle=not len(self._holding)):
+        if claimed := self._reclaim.claim(items, max_bytes, idle=not len(self._holding)):
+            self._trickle.took(claimed)
             return
         began = time.monotonic()
         entries, last = self._stream.read(items, max_bytes)
         if entries:
             self._holding.read_took(time.monotonic() - began)
-            self._holding.add(entries)
+            self._trickle.took(self._holding.add(entries))
         else:
             self._stream.wait(last)
 
     def _give_back(self) -> None:
-        """Let other agents have the items that the handler does not come to."""
-        if surplus := self._holding.surplus():
+        """Let other agents have the items that the handler does not come to, or only fails."""
+        everything = self._trickle.on and self._settling.others_seen
+        if surplus := self._holding.surplus(everything=everything):
             released = self._stream.release(surplus)
             self._holding.drop(entry for entry, _ in surplus)
             log.info("surplus_given_back count=%d", released)

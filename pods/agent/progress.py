@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pods.agent.protocol import MOST_FAILING
+
 RATE_WINDOW_SECONDS = 30.0
 
 
@@ -32,6 +34,7 @@ class Progress:
         self._last_ack: float | None = None
         self._acks: deque[tuple[float, int]] = deque()
         self._troubles: dict[str, str] = {}
+        self._failing = 0
 
     def add(
         self,
@@ -52,8 +55,19 @@ class Progress:
             self._counts.gone += gone
             self._counts.claimed += claimed
             if done:
+                self._failing = 0
                 self._last_ack = self._clock()
                 self._acks.append((self._last_ack, done))
+
+    def failed_for_pod(self, tries: int) -> None:
+        """Tries failed, and this pod may be at fault."""
+        with self._lock:
+            self._failing += tries
+
+    @property
+    def failing(self) -> int:
+        """Failed tries since the last item that was done."""
+        return self._failing
 
     def trouble(self, where: str, what: str) -> None:
         """Something is wrong at `where`. The note has it until it is over."""
@@ -70,7 +84,10 @@ class Progress:
     def note(self) -> str:
         """What is wrong, in one line."""
         with self._lock:
-            return "; ".join(f"{where}: {what}" for where, what in self._troubles.items())[:500]
+            wrong = [f"{where}: {what}" for where, what in self._troubles.items()]
+            if self._failing >= MOST_FAILING:
+                wrong.insert(0, f"the last {self._failing} tries failed")
+            return "; ".join(wrong)[:500]
 
     def counts(self) -> Counts:
         """A copy of the counts."""

@@ -22,10 +22,12 @@ ENDED_BY = "PODFLEET_ENDED_BY"
 HEARTBEAT_TTL_SECONDS = 3600
 LARGEST_COUNT = 2**53 - 1
 LONGEST_MS = 10 * 365 * 24 * 3600 * 1000
+# A pod that failed so many tries in a row takes no more than a trickle, and is ill if others succeed.
+MOST_FAILING = 32
 MAY_BE_UNKNOWN = {"since_ack_ms", "gpu_percent"}  # an agent says -1 then
 SCRIPTS = Path(__file__).parent / "scripts"
 # Fields of a heartbeat that an agent of version 1 does not send.
-SINCE_VERSION_2 = {"gone"}
+SINCE_VERSION_2 = {"failing", "gone"}
 _KINDS = {"int": int, "float": float}
 _NUMBERS = {int: "a whole number", float: "a number"}
 # The consumer that stands for "nobody". Items that an agent gives back are pending there, and every
@@ -102,6 +104,7 @@ class Heartbeat:
     version: int = VERSION
     done: int = 0  # items acknowledged with a result by this agent
     failed: int = 0  # tries that the handler failed
+    failing: int = 0  # tries that failed since the last item that was done
     dead: int = 0  # items put on the dead-letter stream
     duplicates: int = 0  # results not published, because another agent had acknowledged the item
     gone: int = 0  # results not published, because nobody has the item any more: it was trimmed

@@ -61,11 +61,12 @@ class Reclaim:
         self._progress.add(claimed=taken)
         return taken
 
-    def retry(self) -> None:
-        """Take the failed items again whose pause is over, as far as there is room."""
-        due = self._holding.due(*self._holding.retry_room())
+    def retry(self, most: int) -> int:
+        """Take failed items again whose pause is over, as far as there is room. Returns how many."""
+        items, max_bytes = self._holding.retry_room()
+        due = self._holding.due(min(items, most), max_bytes)
         if not due:
-            return
+            return 0
         try:
             again, gone = self._stream.take_again(due)
             self._bury([Failure(e, self._holding.error_of(e), final=True) for e in gone])
@@ -74,7 +75,7 @@ class Reclaim:
                 self._holding.retry_later(entry, 1)
             raise
         self._holding.drop(set(due) - {entry.id for entry in again})
-        self._take(again)
+        return self._take(again)
 
     def _bury(self, failures: list[Failure]) -> None:
         if failures:

@@ -35,6 +35,7 @@ class Settling:
     ) -> None:
         self._stream, self._holding, self._progress = stream, holding, progress
         self._patience, self._routes = patience, routes
+        self.others_seen = False  # another pod could have the next try, when one last failed here
 
     def refuse_unroutable(self, batch: list[Entry]) -> list[Entry]:
         """Put items whose result has no allowed stream on the dead letters. Returns the others."""
@@ -76,6 +77,7 @@ class Settling:
         for part in split(results):
             self._commit(part)
         self._progress.add(failed=len(failures))
+        self._progress.failed_for_pod(sum(not f.final for f in failures))
         self._fail(failures)
 
     def _commit(self, results: list[ItemResult]) -> None:
@@ -103,6 +105,7 @@ class Settling:
             "dead letters", lambda _: self._stream.fail(failures), until=Intent.STOP
         )
         self._progress.add(dead=sum(s.became == "dead" for s in settled))
+        self.others_seen = any(s.became == "left" for s in settled)
         errors = {f.entry: f.error for f in failures}
         for s in settled:
             if s.became == "retry":

@@ -67,7 +67,7 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The result of settling a failed try: `dead`, `retry`, or `lost` to another agent."""
+    """The result of settling a failed try: `dead`, `retry`, `left` to others, or `lost` to one."""
 
     entry: str
     became: str
@@ -139,6 +139,7 @@ class Stream:
         idle_ms = int(self._settings.claim_idle_seconds * 1000)
         most = min(max_bytes, LARGEST_TAKE_BYTES)
         args = [*self._who, count, RELEASED_CONSUMER, idle_ms, cursor, most]
+        args.append(self._settings.max_deliveries)
         taken, after = self._scripts.call("claim", self._with_dead, args)
         return [_taken_over(raw) for raw in taken], after.decode()
 
@@ -179,10 +180,16 @@ class Stream:
         return Committed(done, duplicates, gone, because)
 
     def fail(self, failures: Sequence[Failure]) -> list[Settled]:
-        """Settle failed tries: put items on the dead letters, or leave them for another try."""
+        """Settle failed tries: put items on the dead letters, or leave them for another try.
+
+        Another pod has the next try, if there is one: the fault may be in this pod.
+        """
         args: list[Any] = [*self._who, self._settings.max_deliveries]
+        # what others may claim at once, where there are others
+        leave_ms = max(2, int(self._settings.claim_idle_seconds * 1000))
         for f in failures:
-            args += (f.entry, sendable(f.error), sendable(f.traceback), int(f.final))
+            how = 1 if f.final else leave_ms
+            args += (f.entry, sendable(f.error), sendable(f.traceback), how)
         settled = self._scripts.call("fail", self._with_dead, args)
         return [Settled(e.decode(), became.decode(), n) for e, became, n in settled]
 

@@ -7,6 +7,8 @@ from tests.mutations.mutation import Mutation
 LUA = "pods/agent/scripts/"
 BYTES = "tests/integration/pods/agent/test_bytes_in_hand.py::"
 
+BAD = "tests/integration/pods/agent/test_bad_pods.py::"
+PARTS = "tests/unit/pods/agent/test_agent_parts.py::"
 SCRIPTS = "tests/integration/pods/agent/test_agent_scripts.py::"
 POISON = "tests/integration/pods/agent/test_poison_items.py::"
 HOLDING = "tests/unit/pods/agent/test_agent_holding.py::"
@@ -156,5 +158,48 @@ IN_HAND: Final = (
         before="ready_since > self._window.hold_seconds:",
         after="ready_since > float('inf'):",
         tests=(HOLDING + "test_items_that_the_handler_does_not_come_to_are_given_back",),
+    ),
+    Mutation(
+        name="another-pod-before-the-end",
+        file=LUA + "fail.lua",
+        before="elseif leave_ms > 1 and is_another_seen() then",
+        after="elseif false then",
+        tests=(BAD + "test_a_failed_item_is_left_to_another_pod_which_finds_it_at_once",),
+    ),
+    Mutation(
+        name="not-the-last-try-of-the-same-pod",
+        file=LUA + "claim.lua",
+        before="pending[4] >= max_deliveries - 1",
+        after="false",
+        tests=(BAD + "test_the_last_try_is_not_the_pods_that_failed_all_others",),
+    ),
+    Mutation(
+        name="a-trickle-while-all-fails",
+        file="pods/agent/trickle.py",
+        before="        return min(items, 1) if self._clock() >= self._next else 0\n",
+        after="        return items\n",
+        tests=(
+            PARTS + "test_a_pod_whose_tries_all_fail_takes_an_item_now_and_then_until_one_succeeds",
+        ),
+    ),
+    Mutation(
+        name="end-a-pod-that-fails-everything",
+        file="pods/diagnosis.py",
+        before="    return facts.all_fail and at_fault and now and _listened(facts, facts.silent_after)\n",
+        after="    return False\n",
+        tests=(
+            "tests/integration/pods/test_ends_and_health.py::"
+            "test_a_pod_that_fails_everything_beside_one_that_succeeds_is_ended",
+        ),
+    ),
+    Mutation(
+        name="keep-pods-that-all-fail",
+        file="pods/diagnosis.py",
+        before="    at_fault = facts.others_succeed or not facts.finished\n",
+        after="    at_fault = True\n",
+        tests=(
+            "tests/integration/pods/test_ends_and_health.py::"
+            "test_pods_that_all_fail_after_they_worked_are_left_alone",
+        ),
     ),
 )

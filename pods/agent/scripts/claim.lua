@@ -5,8 +5,11 @@
 -- An entry that the stream no longer has, because it was deleted or trimmed, is acknowledged and leaves
 -- a dead letter without its own fields. XAUTOCLAIM is not used: it removes such entries also from the
 -- hands of agents that work on them.
+-- An entry that this consumer left to others after a failed try (fail.lua) it takes again only if nobody
+-- has taken it for a minute, and for its last try only after ten: another pod must have had one.
 -- KEYS: stream, fence, dead-letter stream (no letter where it is missing).  ARGV: group, consumer, count,
--- released consumer, idle ms, cursor, bytes (no limit where it is missing).
+-- released consumer, idle ms, cursor, bytes (no limit where it is missing), max deliveries (nothing is
+-- left to others where it is missing).
 -- Returns {entries as {id, {field, value, ...}, deliveries until now}, next cursor, '0-0' at the end}.
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return redis.error_reply('FENCED this pod is written off')
@@ -20,7 +23,14 @@ end
 local PAGE = 1000 -- the most pending entries that one step looks at
 local group, consumer, count = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local idle_ms, cursor, budget = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7] or '') or math.huge
+local max_deliveries = tonumber(ARGV[8] or '')
+local OWN_AGAIN_MS, OWN_LAST_MS = 60000, 600000
 local taken = {}
+local function is_left_to_others(pending)
+  if not max_deliveries or pending[2] ~= consumer then return false end
+  local is_last = pending[4] >= max_deliveries - 1
+  return pending[3] < idle_ms + (is_last and OWN_LAST_MS or OWN_AGAIN_MS)
+end
 local function is_full() return #taken >= count or budget <= 0 end
 local function bury(pending)
   if KEYS[3] then
@@ -47,7 +57,7 @@ if is_full() then return {taken, cursor} end
 local page = redis.call('XPENDING', KEYS[1], group, '(' .. cursor, '+', PAGE)
 for _, pending in ipairs(page) do
   if is_full() then return {taken, cursor} end
-  if pending[3] >= idle_ms then take(pending) end
+  if pending[3] >= idle_ms and not is_left_to_others(pending) then take(pending) end
   cursor = pending[1]
 end
 return {taken, #page < PAGE and '0-0' or cursor}

@@ -2,9 +2,12 @@
 -- Settles failed tries. An item that has used up its deliveries, or that another try cannot help, goes
 -- to the dead-letter stream with its own fields, and is acknowledged. The others stay pending. An item
 -- that the stream no longer has cannot be tried again: its dead letter has no fields of its own.
+-- An item may be left to other agents instead: if another consumer of the group was seen a short time
+-- ago, it looks as if nobody had touched it for a number of ms, so that the others claim it.
 -- KEYS: stream, fence, dead-letter stream.
--- ARGV: group, consumer, max deliveries, then for each item: entry, error, traceback, 1 if final.
--- Returns for each item {entry, 'dead' | 'retry' | 'lost', deliveries}.
+-- ARGV: group, consumer, max deliveries, then for each item: entry, error, traceback, and 1 if final, or
+-- those ms, or 0.
+-- Returns for each item {entry, 'dead' | 'retry' | 'left' | 'lost', deliveries}.
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return redis.error_reply('FENCED this pod is written off')
 end
@@ -30,6 +33,28 @@ local function bury(entry, found, deliveries, failure, traceback)
   redis.call('XACK', KEYS[1], group, entry)
 end
 
+local function value_of(flat, name)
+  for i = 1, #flat, 2 do
+    if flat[i] == name then return flat[i + 1] end
+  end
+end
+local seen = nil -- ms since the newest sign of another consumer
+local SEEN_MS = 60000 -- every agent asks for items, or shows that it works on them, more often
+local function is_another_seen()
+  if not seen then
+    seen = math.huge
+    for _, of in ipairs(value_of(redis.call('XINFO', 'STREAM', KEYS[1], 'FULL', 'COUNT', 1), 'groups')) do
+      for _, who in ipairs(value_of(of, 'name') == group and value_of(of, 'consumers') or {}) do
+        local name = value_of(who, 'name')
+        if name ~= consumer and name ~= 'podfleet-released' then
+          seen = math.min(seen, tonumber(now) - value_of(who, 'seen-time'))
+        end
+      end
+    end
+  end
+  return seen < SEEN_MS
+end
+
 local settled = {}
 for i = 4, #ARGV, 4 do
   local entry = ARGV[i]
@@ -38,9 +63,13 @@ for i = 4, #ARGV, 4 do
     settled[#settled + 1] = {entry, 'lost', 0}
   else
     local found = redis.call('XRANGE', KEYS[1], entry, entry)[1]
-    if not found or ARGV[i + 3] == '1' or pending[4] >= max_deliveries then
+    local leave_ms = tonumber(ARGV[i + 3])
+    if not found or leave_ms == 1 or pending[4] >= max_deliveries then
       bury(entry, found, pending[4], ARGV[i + 1], ARGV[i + 2])
       settled[#settled + 1] = {entry, 'dead', pending[4]}
+    elseif leave_ms > 1 and is_another_seen() then
+      redis.call('XCLAIM', KEYS[1], group, consumer, 0, entry, 'IDLE', leave_ms, 'JUSTID')
+      settled[#settled + 1] = {entry, 'left', pending[4]}
     else
       settled[#settled + 1] = {entry, 'retry', pending[4]}
     end

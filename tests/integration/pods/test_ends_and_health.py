@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from pods import health, teardown
-from pods.agent.protocol import AgentState
+from pods.agent.protocol import MOST_FAILING, AgentState
 from pods.base import clock
 from pods.emulators.base import Reply
 from pods.models import Pod, PriceSegment
@@ -183,6 +183,36 @@ def test_a_pod_with_heartbeats_that_acknowledges_nothing_is_hung(world: World) -
     assert state(pod) == "ready"  # until then an outage of Redis could be the reason
     world.listen(60)
     assert state(pod) == "terminating"
+
+
+def test_a_pod_that_fails_everything_beside_one_that_succeeds_is_ended(world: World) -> None:
+    bad, good = world.booted(), world.booted()
+    world.listen(90)
+    world.beat(bad, done=100, failing=MOST_FAILING, failed=200)
+    world.beat(good, done=100, rate=5.0, uptime_ms=60_000)
+    world.sweep()
+    assert (state(bad), state(good)) == ("terminating", "ready")
+    ended = Pod.objects.get(pk=bad.pk)
+    assert ended.retire_rule == PodRule.FAILING
+    assert "its last 32 tries failed" in ended.retire_because
+
+
+def test_pods_that_all_fail_after_they_worked_are_left_alone(world: World) -> None:
+    """A service that all of them need may be away: they take no more than a trickle."""
+    pods = [world.booted() for _ in range(3)]
+    for pod in pods:
+        world.beat(pod, done=100, failing=500)
+    world.listen(90)
+    assert [state(pod) for pod in pods] == ["ready"] * 3
+
+
+def test_a_pod_that_has_failed_everything_since_it_began_is_ended(world: World) -> None:
+    """Its template is tried again after a pause, one pod at a time."""
+    pod = world.booted()
+    world.beat(pod, failing=500)
+    world.listen(90)
+    assert state(pod) == "terminating"
+    assert Pod.objects.get(pk=pod.pk).retire_rule == PodRule.FAILING
 
 
 def test_a_long_idle_pod_with_a_new_item_is_not_hung(world: World) -> None:

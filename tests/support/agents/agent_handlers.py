@@ -24,6 +24,14 @@ def refuses_poison(batch: Sequence[Item]) -> Sequence[bytes]:
     return upper(batch)
 
 
+def needs_a_gpu(batch: Sequence[Item]) -> Sequence[bytes]:
+    """Fail everything on a pod whose GPU is lost; elsewhere take 0.02 s for an item."""
+    if os.environ.get("GPU") == "lost":
+        raise RuntimeError("no CUDA-capable device is detected")
+    time.sleep(0.02 * len(batch))
+    return upper(batch)
+
+
 def refuses_poison_slowly(batch: Sequence[Item]) -> Sequence[bytes]:
     """Take 0.1 s for a batch, so that a killed agent has items in hand."""
     time.sleep(0.1)
@@ -73,6 +81,13 @@ def waits_for_a_file(batch: Sequence[Item]) -> Sequence[bytes]:
 def waits_at_a_gate(batch: Sequence[Item]) -> Sequence[bytes]:
     """Wait at the item `gate` until the file named by GATE exists."""
     return waits_for_a_file(batch) if batch[0].payload == b"gate" else upper(batch)
+
+
+def needs_a_service(batch: Sequence[Item]) -> Sequence[bytes]:
+    """Fail until the file named by GATE exists, as when a service is away that all pods need."""
+    if not Path(os.environ["GATE"]).exists():
+        raise ConnectionError("the service is away")
+    return upper(batch)
 
 
 def says_its_pod(batch: Sequence[Item]) -> Sequence[str]:

@@ -48,6 +48,9 @@ facts = st.builds(
     consumer_idle=st.none() | times,
     consumer_asked=st.none() | times,
     consumers_known=st.booleans(),
+    all_fail=st.booleans(),
+    finished=st.booleans(),
+    others_succeed=st.booleans(),
 )
 
 
@@ -55,6 +58,12 @@ facts = st.builds(
     ("change", "finding"),
     [
         ({}, Finding.HEALTHY),
+        ({"all_fail": True}, Finding.HEALTHY),  # the items may be at fault
+        ({"all_fail": True, "others_succeed": True}, Finding.FAILING),
+        ({"all_fail": True, "finished": False}, Finding.FAILING),
+        ({"all_fail": True, "finished": False, "beat_age": seconds(61)}, Finding.SILENT),
+        ({"all_fail": True, "finished": False, "heard_for": seconds(60)}, Finding.HEALTHY),
+        ({"others_succeed": True, "finished": False}, Finding.HEALTHY),
         ({"state": BOOTING}, Finding.REGISTERED),
         ({"state": BOOTING, "agent_failed": True}, Finding.AGENT_FAILED),
         ({"state": BOOTING, "agent_working": False, "in_state": hours(0.1)}, Finding.HEALTHY),
@@ -129,7 +138,7 @@ def test_a_pod_that_acknowledges_or_touches_the_stream_is_not_ended_on_inference
     lively = replace(
         seen, silent_after=seconds(60), hang_after=seconds(60), since_ack=seconds(1),
         consumer_idle=seconds(1), state=READY, beats_known=True, agent_failed=False,
-        agent_ended=False,
+        agent_ended=False, all_fail=False,
     )  # fmt: skip
     assert diagnose(lively) not in INFERRED
 

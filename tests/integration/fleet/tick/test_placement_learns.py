@@ -86,13 +86,14 @@ def test_a_failure_that_is_not_the_offers_fault_does_not_count(
     assert chosen(fleet)[0] == ["cheap"]
 
 
-def test_a_host_whose_pod_hung_is_avoided_by_every_fleet(fleet: Fleet) -> None:
+@pytest.mark.parametrize("rule", ["hung", "failing"])
+def test_a_host_whose_pod_hung_is_avoided_by_every_fleet(fleet: Fleet, rule: str) -> None:
     hosted = packed("hosted", "0.1", "A", host="h1")
     Account.objects.update(offers=[hosted, packed("fast", "2", "B")])
     worked(fleet, "A", 8.0)
     assert chosen(fleet)[0] == ["hosted"]
     other = a_fleet(accounts=list(fleet.accounts.all()))
-    a_pod(other, TERMINATED, offer_key="gone", host="h1", retire_rule="hung")
+    a_pod(other, TERMINATED, offer_key="gone", host="h1", retire_rule=rule)
     assert chosen(fleet)[0] == ["fast"]
 
 

@@ -96,7 +96,7 @@ def test_no_more_is_tried_again_than_the_bytes_in_hand_allow(backlog, intake, si
     intake.now += 60
     while intake.holding.retry_room()[1]:
         before = intake.holding.retry_room()
-        intake.reclaim.retry()
+        intake.reclaim.retry(500)
         if intake.holding.retry_room() == before:
             break
     again = [e for batch in intake.holding.take_batches(100, 0) for e in batch]
@@ -114,8 +114,8 @@ def test_items_whose_retry_met_an_error_are_tried_again_later(backlog, intake, m
     with monkeypatch.context() as patched:
         patched.setattr(Stream, "take_again", refused)
         with pytest.raises(RedisError):
-            intake.reclaim.retry()
+            intake.reclaim.retry(500)
     intake.now += 60
-    intake.reclaim.retry()
+    intake.reclaim.retry(500)
     [batch] = intake.holding.take_batches(1, 0)
     assert [e.id for e in batch] == entries

@@ -136,7 +136,7 @@ def test_an_item_that_is_trimmed_between_two_tries_leaves_a_letter_with_its_last
     holding.retry_later(entry, settled.deliveries, "out of memory")
     trim(backlog)
     now += 60
-    reclaim.retry()
+    reclaim.retry(500)
     letter = assert_one_letter_without_the_item(backlog, entry)
     assert letter[b"dead_error"] == b"out of memory"
     assert len(holding) == 0

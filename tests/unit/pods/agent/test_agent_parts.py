@@ -6,9 +6,10 @@ from pods.agent.control import Control, Intent
 from pods.agent.handlers import pace
 from pods.agent.heartbeat import Lease
 from pods.agent.progress import Progress
-from pods.agent.protocol import AgentSettings
+from pods.agent.protocol import MOST_FAILING, AgentSettings
 from pods.agent.routing import Routes
 from pods.agent.stream import LARGEST_COMMIT_BYTES, LARGEST_STEP, ItemResult, split
+from pods.agent.trickle import LONGEST_PAUSE_SECONDS, PAUSE_SECONDS, Trickle
 
 
 class Clock:
@@ -92,6 +93,32 @@ def test_the_rate_is_that_of_the_last_half_minute():
     clock.now += 10
     assert progress.rate() == 1
     assert progress.since_ack_ms() == 10_000
+
+
+def test_a_pod_whose_tries_all_fail_takes_an_item_now_and_then_until_one_succeeds():
+    clock = Clock()
+    progress = Progress(clock)
+    trickle = Trickle(progress, clock)
+    progress.failed_for_pod(MOST_FAILING - 1)
+    assert trickle.most(64) == 64
+    progress.failed_for_pod(1)
+    assert trickle.most(64) == 1
+    assert progress.note == f"the last {MOST_FAILING} tries failed"
+    trickle.took(1)
+    assert trickle.most(64) == 0
+    clock.now += PAUSE_SECONDS
+    assert trickle.most(64) == 1
+    trickle.took(1)
+    clock.now += 2 * PAUSE_SECONDS - 1
+    assert trickle.most(64) == 0  # the pause doubles
+    clock.now += 1
+    assert trickle.most(64) == 1
+    for _ in range(20):
+        trickle.took(1)
+    clock.now += LONGEST_PAUSE_SECONDS
+    assert trickle.most(64) == 1
+    progress.add(done=1)
+    assert (trickle.most(64), progress.failing, progress.note) == (64, 0, "")
 
 
 def test_a_fault_is_in_the_note_until_it_is_over():

@@ -31,6 +31,7 @@ BEAT = Heartbeat(
     state=AgentState.WORKING,
     done=10,
     failed=2,
+    failing=33,
     dead=1,
     duplicates=3,
     gone=5,
@@ -64,7 +65,7 @@ def test_a_manager_of_version_1_can_read_a_heartbeat_of_today():
 def test_a_heartbeat_of_an_agent_of_version_1_can_be_read():
     raw = {k.encode(): v.encode() for k, v in golden("heartbeat_of_version_1").items()}
     beat = Heartbeat.parse({**raw, b"at_ms": b"0"})
-    assert beat == dataclasses.replace(BEAT, version=1, gone=0)
+    assert beat == dataclasses.replace(BEAT, version=1, gone=0, failing=0)
 
 
 def test_the_environment_of_an_agent_is_the_golden_one():

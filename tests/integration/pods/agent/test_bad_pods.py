@@ -1,0 +1,113 @@
+"""A pod that fails everything buries no good item, and takes no more than a trickle."""
+
+import pytest
+
+from pods.agent.protocol import MOST_FAILING, RELEASED_CONSUMER, AgentSettings
+from pods.agent.stream import Failure, Stream
+from tests.support.waiting import until
+
+MUCH = 10_000_000
+
+
+def stream_of(backlog, pod, **changes):
+    return Stream(
+        AgentSettings(
+            redis_url=backlog.url,
+            fleet="test",
+            pod=pod,
+            stream="tasks",
+            group="workers",
+            handler="m:f",
+            **changes,
+        )
+    )
+
+
+def idle_of(backlog, entry, idle_ms):
+    """Make the entry look as if nobody had touched it for so long."""
+    backlog.client.xclaim("tasks", "workers", "pod-a", 0, [entry], idle=idle_ms, justid=True)
+
+
+@pytest.fixture
+def left(backlog):
+    """An item that pod-a failed and left to others, of which there is one."""
+    [entry] = backlog.put(b"x")
+    bad, other = stream_of(backlog, "pod-a"), stream_of(backlog, "pod-b")
+    bad.read(1, MUCH)
+    other.read(1, MUCH)
+    assert bad.fail([Failure(entry, "no GPU")])[0].became == "left"
+    return entry
+
+
+def test_a_failed_item_is_left_to_another_pod_which_finds_it_at_once(backlog, left):
+    [taken], _ = stream_of(backlog, "pod-b").claim(10, MUCH, "0-0")
+    assert (taken.id, taken.deliveries) == (left, 2)
+
+
+def test_the_pod_that_failed_it_takes_it_again_only_if_nobody_else_does(backlog, left):
+    bad = stream_of(backlog, "pod-a")
+    idle_of(backlog, left, 60_000 + 50_000)
+    assert bad.claim(10, MUCH, "0-0")[0] == []
+    idle_of(backlog, left, 60_000 + 60_001)
+    assert [e.id for e in bad.claim(10, MUCH, "0-0")[0]] == [left]
+
+
+def test_the_last_try_is_not_the_pods_that_failed_all_others(backlog, left):
+    bad = stream_of(backlog, "pod-a", max_deliveries=2)
+    idle_of(backlog, left, 60_000 + 590_000)
+    assert bad.claim(10, MUCH, "0-0")[0] == []
+    idle_of(backlog, left, 60_000 + 600_001)
+    assert [e.id for e in bad.claim(10, MUCH, "0-0")[0]] == [left]
+
+
+@pytest.mark.parametrize("others", [[], [RELEASED_CONSUMER]])
+def test_without_another_pod_the_item_is_tried_again_here(backlog, others):
+    [entry] = backlog.put(b"x")
+    bad = stream_of(backlog, "pod-a")
+    bad.read(1, MUCH)
+    for name in others:
+        backlog.client.xreadgroup("workers", name, {"tasks": ">"})
+    assert bad.fail([Failure(entry, "no GPU")])[0].became == "retry"
+
+
+def test_an_item_that_no_try_can_help_is_not_left_to_others(backlog):
+    [entry] = backlog.put(b"x")
+    bad, other = stream_of(backlog, "pod-a"), stream_of(backlog, "pod-b")
+    bad.read(1, MUCH)
+    other.read(1, MUCH)
+    assert bad.fail([Failure(entry, "no field", final=True)])[0].became == "dead"
+
+
+@pytest.mark.takes(15)
+@pytest.mark.parametrize("max_deliveries", [2, 5])
+def test_a_pod_without_its_gpu_buries_no_good_item(backlog, agents, max_deliveries):
+    alike = {"batch_size": 16, "claim_idle_seconds": 2, "max_deliveries": max_deliveries}
+    for pod, gpu in (("pod-bad", "lost"), ("pod-good", "there")):
+        agents.start(backlog, pod, "agent_handlers:needs_a_gpu", env={"GPU": gpu}, **alike)
+    until(lambda: all(backlog.heartbeat(pod) for pod in ("pod-bad", "pod-good")))
+    entries = backlog.put_numbered(400)
+    until(lambda: len(backlog.results()) == 400)
+    backlog.assert_each_has_one_result(entries)
+    assert backlog.dead() == []
+    beat = backlog.heartbeat("pod-bad")
+    assert beat.done == 0
+    # what it had in hand when it noticed, and one item in five seconds after that
+    assert beat.failed <= MOST_FAILING + 6 * 16 + beat.uptime_ms / 5000 + 1
+
+
+@pytest.mark.takes(15)
+def test_an_agent_works_on_when_the_fault_is_over(backlog, agents, tmp_path):
+    """Until then few tries are lost: the backlog does not go to the dead letters."""
+    gate = tmp_path / "gate"
+    entries = backlog.put_numbered(300)
+    agents.start(
+        backlog, "pod-a", "agent_handlers:needs_a_service", env={"GATE": str(gate)},
+        max_deliveries=5, batch_size=16,
+    )  # fmt: skip
+    until(lambda: getattr(backlog.heartbeat("pod-a"), "failing", 0) >= MOST_FAILING)
+    assert "tries failed" in backlog.heartbeat("pod-a").note
+    gate.touch()
+    until(lambda: len(backlog.results()) == 300)
+    backlog.assert_each_has_one_result(entries)
+    assert backlog.dead() == []
+    until(lambda: backlog.heartbeat("pod-a").failing == 0)
