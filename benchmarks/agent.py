@@ -1,7 +1,6 @@
 """Items/s of one agent, of bare loops and of other task queues, over links of 0, 20 and 80 ms."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +19,8 @@ from django.conf import settings
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import sharing
+from benchmarks.processes import running, wait_for
 from config import preparing
 from pods.agent.protocol import AgentSettings, Keys
 from pods.base.redis import redis_client
@@ -95,20 +96,6 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: Sequence[str], env: Mapping[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a process; kill it and its children at the end of the block."""
-    process = subprocess.Popen(
-        command, env={**os.environ, **env}, cwd=settings.BASE_DIR, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-@contextmanager
 def link(url: str, rtt_ms: int) -> Iterator[str]:
     """The address of the server through a link with this round-trip time."""
     if not rtt_ms:
@@ -129,16 +116,6 @@ def answers(client: "redis.Redis") -> bool:
         return bool(client.ping())
     except redis.RedisError:
         return False
-
-
-def wait_for(holds: Any, seconds: float) -> bool:
-    """Wait until `holds()` is true; return whether it was, within `seconds`."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if holds():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def stored(client: "redis.Redis", contender: Contender, results: str) -> int:
@@ -304,6 +281,8 @@ def run(console: Console, *, quick: bool) -> dict[str, Any]:
                 turns = in_turns(settings.REDIS_URL, console, 2 if quick else TURNS)
         with link(settings.REDIS_URL, 80) as far:
             gpu = round(gpu_bound(settings.REDIS_URL, far), 4)
+        shared = sharing.drain_over_ideal(client, settings.REDIS_URL, quick=quick)
+        console.print(f"drain over ideal: {shared}")
         big = (5_000, 200) if quick else (1_000_000, 10_000)
         rss = [memory(settings.REDIS_URL, big[0], 1024), memory(settings.REDIS_URL, big[1], MB)]
     finally:
@@ -315,7 +294,7 @@ def run(console: Console, *, quick: bool) -> dict[str, Any]:
     loads.append(round(os.getloadavg()[0], 1))
     return {
         "name": "agent", "items_per_second": found, "rss_mb": rss, "load_average": loads,
-        "turns_rtt0": turns, **ratios(found, turns, gpu, rtts),
+        "turns_rtt0": turns, "drain_over_ideal": shared, **ratios(found, turns, gpu, rtts),
     }  # fmt: skip
 
 

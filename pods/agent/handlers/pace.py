@@ -42,3 +42,9 @@ def each_batch(batch: Sequence[Item]) -> Sequence[bytes]:
     """Takes `PACE_BATCH_SECONDS` for a batch of any size, as a GPU does."""
     time.sleep(float(os.environ["PACE_BATCH_SECONDS"]))
     return [b"1"] * len(batch)
+
+
+def each_item(batch: Sequence[Item]) -> Sequence[bytes]:
+    """Takes `PACE_ITEM_SECONDS` for each item, as generation of text does."""
+    time.sleep(float(os.environ["PACE_ITEM_SECONDS"]) * len(batch))
+    return [b"1"] * len(batch)
