@@ -74,16 +74,18 @@ class Witnesses:
     def of(self, mutant: Mutant, places: Sequence[str]) -> list[tuple[float, str]]:
         """The tests that may notice the mutant, with their seconds, the fastest first.
 
-        Of tests that met only another version of its function it is not known what they see now.
+        Last are tests that met only another version of its function: what they see now is not known.
         """
         if mutant.kind == "script":
-            names = self._tests(_caller(mutant.file))
-        else:
-            names = set[str]()
-            for place, value in mutant.seen_as:
-                version = places[place].rpartition(" ")[0]
-                names |= self._tests(f"{places[place]}{value}")
-                names |= self._tests(version.rpartition("@")[0]) - self._tests(version)
+            return self._fastest(self._tests(_caller(mutant.file)))
+        saw, may_see = set[str](), set[str]()
+        for place, value in mutant.seen_as:
+            version = places[place].rpartition(" ")[0]
+            saw |= self._tests(f"{places[place]}{value}")
+            may_see |= self._tests(version.rpartition("@")[0]) - self._tests(version)
+        return self._fastest(saw) + self._fastest(may_see - saw)
+
+    def _fastest(self, names: set[str]) -> list[tuple[float, str]]:
         return sorted((self._seconds[name], name) for name in names)
 
     def _tests(self, met: str) -> set[str]:
