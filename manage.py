@@ -11,12 +11,15 @@ def main() -> None:
     try:
         from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415
         from django.core.management import execute_from_command_line  # noqa: PLC0415
+
+        from pods.base.closed_output import ending_quietly  # noqa: PLC0415
     except ImportError as exc:
         raise SystemExit(
             f"{exc}. Run `make setup` first, then .venv/bin/python manage.py …"
         ) from exc
     try:
-        execute_from_command_line(sys.argv)
+        with ending_quietly():
+            execute_from_command_line(sys.argv)
     except ImproperlyConfigured as exc:
         raise SystemExit(f"{exc}") from None
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, models
+from rich.console import Console
 
 LONGEST_SECONDS: Final = 7 * 24 * 3600
 # The words by which SQLite and PostgreSQL say what an operator can mend, and the advice on each.
@@ -63,6 +64,14 @@ class OwnCommand(BaseCommand):
         parser = super().create_parser(*args, **kwargs)
         _become_ours(parser)
         return parser
+
+
+class CommandConsole(Console):
+    """A console that leaves a pipe without a reader to `closed_output`, which knows the exit status."""
+
+    def on_broken_pipe(self) -> None:
+        """Let the error pass; the original ends the process with status 1."""
+        raise  # noqa: PLE0704 - rich calls this while it handles the error
 
 
 class _Parser(CommandParser):

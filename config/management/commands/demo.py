@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.core.management.base import CommandError
-from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -23,7 +22,7 @@ from fleet.items import feeding
 from fleet.models import Fleet
 from fleet.pages import terminal, words
 from fleet.pages.status import FleetStatus, status_of
-from pods.base.commands import OwnCommand
+from pods.base.commands import CommandConsole, OwnCommand
 
 LONGEST_SECONDS: Final = 3600.0
 LOOK_EVERY_SECONDS: Final = 0.5
@@ -58,7 +57,7 @@ class Command(OwnCommand):
                 f"{texts} is not a folder; set DEMO_TEXTS to a folder of .txt or .jsonl files",
                 returncode=2,
             )
-        self.console = Console(stderr=False)
+        self.console = CommandConsole(stderr=False)
         try:
             with stack.alone(settings.VAR_DIR) as record:
                 record("the demo")

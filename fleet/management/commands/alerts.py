@@ -8,7 +8,6 @@ from typing import IO, Any, Final, cast
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
-from rich.console import Console
 from rich.table import Table
 
 from fleet.alerts import delivering, reconciling
@@ -17,7 +16,7 @@ from fleet.decision.alert_facts import Severity
 from fleet.models import Alert, Channel
 from pods.accounts import connecting
 from pods.base.clock import utcnow
-from pods.base.commands import OwnCommand, error_lines
+from pods.base.commands import CommandConsole, OwnCommand, error_lines
 
 LONGEST_SNOOZE_HOURS: Final = 24 * 366
 LARGEST_ID: Final = 2**63 - 1  # of a database
@@ -99,7 +98,7 @@ class Command(OwnCommand):
         for alert in found:
             since = f"{alert.first_seen_at:%F %H:%M}"
             table.add_row(str(alert.pk), alert.severity, since, _state(alert), alert.text)
-        Console(file=cast("IO[str]", self.stdout)).print(table if found else "no alerts")
+        CommandConsole(file=cast("IO[str]", self.stdout)).print(table if found else "no alerts")
 
     def _chosen(self, options: dict[str, Any]) -> list[Alert]:
         if bool(options["ids"]) == options["all"]:

@@ -12,7 +12,6 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 from django.db import models
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -33,7 +32,7 @@ from fleet.models import Fleet
 from fleet.pages import terminal, words
 from fleet.pages.status import FleetStatus, status_of
 from fleet.tick import ticking
-from pods.base.commands import OwnCommand, error_lines
+from pods.base.commands import CommandConsole, OwnCommand, error_lines
 from pods.base.typed_json import TypedJSON
 from pods.lifecycle import Overtaken
 
@@ -141,6 +140,8 @@ class Command(OwnCommand):
             getattr(self, f"_{verb}")(options)
         except ValidationError as exc:
             raise CommandError("; ".join(error_lines(exc, Fleet))) from exc
+        except BrokenPipeError:
+            raise  # the reader of the output has left: see closed_output
         except (operating.EditedMeanwhile, Overtaken, ValueError, OSError) as exc:
             raise CommandError(str(exc)) from exc
 
@@ -185,16 +186,18 @@ class Command(OwnCommand):
             )
         hidden = "" if options["all"] else " (archived ones: `fleet list --all`)"
         none = f"no fleets; create one with `fleet create NAME`{hidden}"
-        Console().print(table if statuses else none)
+        CommandConsole().print(table if statuses else none)
         for why, names in _unknown(statuses).items():
-            Console().print(f"{', '.join(names)}: {why}", style="red", markup=False, soft_wrap=True)
+            CommandConsole().print(
+                f"{', '.join(names)}: {why}", style="red", markup=False, soft_wrap=True
+            )
 
     def _show(self, options: dict[str, Any]) -> None:
         status = status_of(self._fleet(options))
         if options["json"]:
             self.stdout.write(json.dumps(status.as_json()))
         else:
-            Console().print(terminal.render(status))
+            CommandConsole().print(terminal.render(status))
 
     def _set(self, options: dict[str, Any]) -> None:
         fleet, changes = self._fleet(options), _fields(options)
@@ -272,7 +275,7 @@ class Command(OwnCommand):
             raise CommandError(f"--seconds must be 0.1 to {LONGEST_TICK_SECONDS}", returncode=2)
         total: int | None = None
         try:
-            with Live(console=Console(), auto_refresh=False) as live:
+            with Live(console=CommandConsole(), auto_refresh=False) as live:
                 while True:
                     fleet.refresh_from_db()
                     status = status_of(fleet)

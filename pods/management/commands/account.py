@@ -8,13 +8,12 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
-from rich.console import Console
 from rich.table import Table
 
 from pods.accounts import editing, surveying
 from pods.accounts.editing import Tried
 from pods.base.clock import utcnow
-from pods.base.commands import OwnCommand, error_lines
+from pods.base.commands import CommandConsole, OwnCommand, error_lines
 from pods.base.typed_json import TypedJSON
 from pods.models import Account, Survey
 
@@ -145,7 +144,7 @@ class Command(OwnCommand):
             table.add_row(
                 row["name"], row["provider"], row["key"], row["health"], _offers_text(row)
             )
-        Console().print(table if rows else "no accounts; make one with `account add`")
+        CommandConsole().print(table if rows else "no accounts; make one with `account add`")
 
 
 def _offers_text(row: dict[str, Any]) -> str:
