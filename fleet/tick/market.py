@@ -20,7 +20,7 @@ from pods.accounts.surveying import Surveyed
 from pods.base import words
 from pods.catalogue import gpus
 from pods.models import Account, Pod
-from pods.providers.base import Offer
+from pods.providers.base import Offer, OfferQuery
 from pods.rules import (
     BROKEN_RULES,
     GAVE_UP_RULES,
@@ -190,11 +190,16 @@ def _why_none(
     if fitting:
         offers = plural(len(fitting), "fitting offer")
         return Lack.AVOIDED, f"{offers} avoided for now (the best one: {fitting[0].refused})"
-    return Lack.NONE_FITS, _none_fits(listed, wish)
+    return Lack.NONE_FITS, _none_fits(listed, wish, now)
 
 
-def _none_fits(listed: _Listed, wish: Wanted) -> str:
-    words = unfit.why_unfit(listed.free, wish)
+def _none_fits(listed: _Listed, wish: Wanted, now: datetime) -> str:
+    *asked, general = listed.surveys
+    smaller_disk = wish.disk_gb < OfferQuery().disk_gb  # the general survey leaves such hosts out
+    whole = general.is_fresh(now) and not general.partial and not smaller_disk
+    words = unfit.why_unfit(listed.free, wish, all_read=whole)
+    if not whole and any(s.is_fresh(now) and not s.partial for s in asked):
+        return f"asked for just that, it has no offer with {words}"
     seen = f"none of its {plural(len(listed.free), 'offer')} fits the fleet's offer_query ({words})"
     partial = listed.surveys[0].partial
     return f"{seen} (not all were read: {partial})" if partial else seen

@@ -130,13 +130,28 @@ def keep_wishes(account: Account, wishes: Iterable[OfferQuery]) -> None:
     A price list is read whole each time. To ask for each wish too would only use up the rate, which a
     destroy may need.
     """
+    wanted = _unanswered(account, wishes)
+    account.surveys.exclude(digest__in=wanted).delete()
+    _add(account, wanted)
+
+
+def add_wish(account: Account, wish: OfferQuery) -> None:
+    """Let the account's next survey read one more wish; the next `keep_wishes` may remove it again."""
+    _add(account, _unanswered(account, [wish]))
+
+
+def _unanswered(account: Account, wishes: Iterable[OfferQuery]) -> dict[str, OfferQuery]:
+    """The wishes that the general survey does not answer, by their digests."""
     general = OfferQuery()
     whole = _has_all(account, shared_now())
     wanted = {
         digest(query): query for query in wishes if not (whole and query.disk_gb >= general.disk_gb)
     }
     wanted.pop(digest(general), None)
-    account.surveys.exclude(digest__in=wanted).delete()
+    return wanted
+
+
+def _add(account: Account, wanted: Mapping[str, OfferQuery]) -> None:
     known = set(account.surveys.values_list("digest", flat=True))
     Survey.objects.bulk_create(
         [

@@ -2,11 +2,10 @@
 
 import json
 from argparse import ArgumentParser
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any, cast
 
 from django.core.management.base import CommandError
-from rich.console import Console
 from rich.table import Table
 
 from fleet.decision import placement
@@ -17,7 +16,7 @@ from fleet.models import Fleet
 from fleet.tick import market, wishes
 from pods.accounts import surveying
 from pods.base.clock import utcnow
-from pods.base.commands import OwnCommand
+from pods.base.commands import CommandConsole, OwnCommand
 from pods.catalogue import gpus
 from pods.catalogue.nearest import UnknownName
 from pods.models import Account, Pod
@@ -50,10 +49,9 @@ class Command(OwnCommand):
             .filter(enabled=True)
             .order_by("pk")
         )
-        if options["fresh"]:
-            for account in accounts:
-                surveying.survey_account(account)
         wanted, known = _as_asked(fleet)
+        if options["fresh"]:
+            _survey(accounts, fleet, wanted, options["gpu"])
         disk_gb = OfferQuery().disk_gb if fleet is None else fleet.disk_gb
         seen = market.offers_of(accounts, disk_gb=disk_gb, wish=wanted if fleet else None)
         asked = [_gpu(name) for name in options["gpu"]]
@@ -68,14 +66,32 @@ class Command(OwnCommand):
             self.stdout.write(json.dumps(rows))
             return
         if rows:
-            Console(file=cast(IO[str], self.stdout)).print(_table(rows))
+            CommandConsole(file=cast(IO[str], self.stdout)).print(_table(rows))
         else:
-            self.stdout.write(
-                "no offers; `offers --fresh` asks the accounts now, `account list` shows the accounts"
-            )
+            self.stdout.write(_why_none(fleet, known, asked, fresh=options["fresh"]))
         for account in Account.objects.filter(pk__in=names).order_by("pk"):
             if account.survey_partial and fleet is None:
                 self.stdout.write(f"{account}: not all offers were read: {account.survey_partial}")
+
+
+def _survey(
+    accounts: Iterable[Account], fleet: Fleet | None, wanted: Wanted, named: Sequence[str]
+) -> None:
+    """Ask the accounts, also for just what the command shows: a market is never read whole."""
+    wish = wishes.query_of(wanted)
+    if fleet is None:
+        wish = OfferQuery(gpu_types=tuple(map(gpus.read_wish, named)))
+    for account in accounts:
+        surveying.add_wish(account, wish)
+        surveying.survey_account(account)
+
+
+def _why_none(fleet: Fleet | None, known: Experience, asked: Sequence[str], *, fresh: bool) -> str:
+    """Why the list is empty, and what to do next."""
+    because = "" if fleet is None else market.offers_for(fleet, utcnow(), known).because
+    said = "no offers" + (f" of {' or '.join(asked)}" if asked else "")
+    ask = "" if fresh else "`offers --fresh` asks the accounts now, "
+    return f"{said}{because and f': {because}'}; {ask}`account list` shows the accounts"
 
 
 def _gpu(name: str) -> str:

@@ -148,6 +148,23 @@ def test_a_partial_reading_is_named_where_nothing_fits() -> None:
     assert "(not all were read: a page could not be read: 429)" in supply_of(fleet).because
 
 
+def test_a_price_is_not_hidden_behind_a_gpu_that_the_market_has() -> None:
+    """The general survey reads the cheapest offers: that it has no H100 says nothing about H100s."""
+    account = an_account(
+        "vastai", offers=[packed("o", "0.1", "B")], survey_partial="only the cheapest were read"
+    )
+    wish = {"gpu_types": ["H100"], "max_hourly_usd": "0.5"}
+    fleet = a_fleet(accounts=[account], image="i:1", offer_query=wish, disk_gb=20)
+    words = "gpu_types H100 and max_hourly_usd 0.5 and disk_gb 20 together"
+    (lack,) = supply_of(fleet).lacks
+    assert f"({words})" in lack.because
+    a_survey(account, fleet)
+    (lack,) = supply_of(fleet).lacks
+    assert lack.because == f"asked for just that, it has no offer with {words}"
+    Account.objects.update(survey_partial="")
+    assert "(gpu_types H100)" in supply_of(fleet).because
+
+
 def test_a_disk_that_no_host_has_is_not_rented() -> None:
     account = an_account("vastai", offers=[packed("o", "1", "A", largest_disk_gb=25)])
     fleet = a_fleet(accounts=[account], image="i:1", disk_gb=25)

@@ -1,5 +1,7 @@
 """Surveys of a crowded market, with the pace of the account: one for each wish, and in turn."""
 
+import io
+import json
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,7 +18,7 @@ from pods.accounts import surveying
 from pods.base import clock
 from pods.emulators.base import Reply
 from pods.emulators.vastai_catalog import crowd
-from pods.models import Account
+from pods.models import Account, Survey
 from tests.support.factories import a_fleet, an_account
 from tests.support.items import add_items
 from tests.support.rigs.vastai_rig import KEY, Rig, vast
@@ -85,6 +87,36 @@ def test_a_fleet_rents_the_h100_among_750_offers_by_any_of_its_names(
     for decided in (preview, decision):
         (start,) = decided.spawn
         assert start.offer.gpu_type == "H100 SXM"
+
+
+def shown(*words: str) -> list[dict[str, Any]]:
+    said = io.StringIO()
+    call_command("offers", *words, "--json", stdout=said)
+    rows: list[dict[str, Any]] = json.loads(said.getvalue())
+    return rows
+
+
+def test_offers_asks_the_market_for_what_a_paused_fleet_or_a_person_wants(
+    account: Account, rig: Rig, redis_url: str
+) -> None:
+    wish = {"gpu_types": ["H100"]}
+    a_fleet(name="emb", accounts=[account], image="i:1", offer_query=wish, mode="paused")
+    assert {row["gpu"] for row in shown("--fleet", "emb", "--fresh")} == {"H100 SXM"}
+    Survey.objects.all().delete()
+    a_minute_passes(redis_url)
+    assert {row["gpu"] for row in shown("--gpu", "h100", "--fresh")} == {"H100 SXM"}
+
+
+def test_an_empty_list_says_why_and_does_not_advise_what_was_just_done(account: Account) -> None:
+    wish = {"gpu_types": ["H100"], "max_hourly_usd": "0.01"}
+    a_fleet(name="emb", accounts=[account], image="i:1", offer_query=wish, mode="paused")
+    said = io.StringIO()
+    call_command("offers", "--fleet", "emb", stdout=said)
+    assert "its offers were not read yet; `offers --fresh` asks" in said.getvalue()
+    said = io.StringIO()
+    call_command("offers", "--fleet", "emb", "--fresh", stdout=said)
+    assert "vast: asked for just that, it has no offer with gpu_types H100 and" in said.getvalue()
+    assert "--fresh" not in said.getvalue()
 
 
 @pytest.mark.parametrize("pages", [2, 3, 5, 10])
