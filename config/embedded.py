@@ -131,6 +131,18 @@ def ensure_running(var: Path) -> str:
     raise NoServer(f"the embedded server does not start; {log} ends with: {_last_line(log)}")
 
 
+def runs(var: Path) -> bool:
+    """Whether this folder's server runs, or another process starts or stops it now."""
+    try:
+        with _alone(var, waiting=False):
+            claim = _claim(var)
+            if claim is not None:
+                claim.close()
+            return claim is None
+    except BlockingIOError:
+        return True
+
+
 def _mend(var: Path) -> None:
     """Cut a damaged end off the append-only file, keep a copy of the file, and say so.
 
@@ -251,11 +263,15 @@ def _folder(var: Path) -> Path:
 
 
 @contextmanager
-def _alone(var: Path) -> Iterator[None]:
-    """Let one process at a time decide about this folder's server."""
+def _alone(var: Path, *, waiting: bool = True) -> Iterator[None]:
+    """Let one process at a time decide about this folder's server.
+
+    Raises:
+        BlockingIOError: another one does, and this one is not `waiting`.
+    """
     _folder(var).mkdir(parents=True, exist_ok=True, mode=0o700)
     with (_folder(var) / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if waiting else fcntl.LOCK_NB))
         yield
 
 
@@ -284,6 +300,8 @@ def _start(var: Path, claim: IO[bytes]) -> None:
     conf.write_text("\n".join(lines) + "\n")
     # Before its start: it may write its own format at once.
     (folder / "written-by").write_text(f"{program}\n")
+    if ended := _children.pop(folder, None):
+        ended.wait()  # the lock was free, so it has ended
     with (folder / "server.log").open("ab") as log:
         _children[folder] = subprocess.Popen(
             [str(program.path), str(conf)],

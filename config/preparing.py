@@ -28,15 +28,34 @@ def ensure_services() -> None:
         celery_app.conf.update(broker_url=url)
 
 
+def restart_services() -> str:
+    """Start the embedded Redis again if it has ended; say so, and its new address if that changed.
+
+    Raises:
+        CommandError: it does not start, or its port was taken meanwhile; the message says what to do.
+    """
+    if not settings.EMBEDDED_REDIS or embedded.runs(settings.VAR_DIR):
+        return ""
+    before = settings.REDIS_URL
+    ensure_services()
+    if before != settings.REDIS_URL:
+        raise CommandError(
+            "the embedded Redis ended, and another program has taken its port; run this again"
+        )
+    return "the embedded Redis had ended, and was started again"
+
+
 def warning_of_redis() -> str:
-    """What is wrong with the policy of Redis for a full memory; "" if nothing is, or it is away.
+    """Why Redis cannot be used, or what is wrong with its policy for a full memory; "": nothing is.
 
     A warning alone: a manager that did not start would leave its pods alone.
     """
     try:
         return eviction_of(redis_client(settings.REDIS_URL))
-    except RedisError:
-        return ""
+    except RedisError as exc:
+        if settings.EMBEDDED_REDIS:
+            return ""  # `up` starts it
+        return f"Redis cannot be used: {exc}; no pod starts and nothing is decided until it can"
 
 
 def stop_services() -> None:

@@ -135,6 +135,7 @@ class Command(OwnCommand):
             while time.monotonic() < end:
                 if not running.alive():
                     raise CommandError(f"the stack ended by itself; see {running.log_dir}")
+                preparing.restart_services()
                 fleet.refresh_from_db()
                 status = status_of(fleet)
                 peak = max(peak, status.states.get("ready", 0))

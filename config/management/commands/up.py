@@ -3,15 +3,18 @@
 import os
 from argparse import ArgumentParser
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.management.base import CommandError
 
 from config import preparing, stack
 from config.env import env
+from pods.base.clock import utcnow
 from pods.base.commands import OwnCommand
 from pods.base.ports import port
+
+LOOK_SECONDS: Final = 2.0  # how often it looks whether the embedded Redis runs
 
 
 class Command(OwnCommand):
@@ -63,7 +66,11 @@ class Command(OwnCommand):
             self._greet(
                 f"http://{bind}:{web_port}", f"http://{bind}:{flower_port}", user, password_file
             )
-            stack.wait_while(running.alive, seconds=float("inf"), step=0.5)
+            while running.alive():
+                stack.wait_while(running.alive, seconds=LOOK_SECONDS, step=0.5)
+                if told := preparing.restart_services():
+                    self.stdout.write(f"{utcnow():%F %T} UTC: {told}")
+                    self.stdout.flush()
             raise CommandError(f"the stack ended; see {running.log_dir}/supervisord.log")
         except stack.Interrupted:
             self.stdout.write("stopping …")

@@ -53,6 +53,24 @@ def bystander() -> Iterator[subprocess.Popen[bytes]]:
     process.communicate()
 
 
+def test_a_server_that_was_killed_is_seen_reaped_and_started_again(var: Path) -> None:
+    assert not embedded.runs(var)
+    url = embedded.ensure_running(var)
+    assert embedded.runs(var)
+    killed = embedded._process(var)
+    assert killed is not None
+    killed.kill()
+    until(lambda: not embedded.runs(var))
+    assert embedded.ensure_running(var) == url
+    assert embedded.runs(var)
+    assert not killed.is_running()
+
+
+def test_a_server_that_another_process_decides_about_is_left_to_it(var: Path) -> None:
+    with embedded._alone(var):
+        assert embedded.runs(var)
+
+
 def client_of(url: str) -> redis.Redis:
     return redis.Redis.from_url(url, protocol=2, decode_responses=True)
 

@@ -105,6 +105,12 @@ def test_up_asks_for_passwords_restarts_ended_processes_and_stops_cleanly(
             process.kill()
         installation.until(lambda: {p.pid for p in celery_workers(installation.var)} - before)
 
+        server = embedded._process(installation.var)
+        assert server is not None
+        server.kill()
+        assert any("the embedded Redis had ended, and was started again" in s for s in up.stdout)
+        installation.until(lambda: get(f"{web[1]}/readyz") == 200)
+
         up.send_signal(signal.SIGINT)
         assert up.wait(patience(60)) == 0
         assert stack.leftovers(installation.var) == []

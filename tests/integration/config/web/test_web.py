@@ -109,6 +109,16 @@ def test_an_installation_is_ready_only_if_its_fleets_are_decided_on(
     assert client.get("/readyz").status_code == 200
 
 
+def test_a_redis_that_does_not_answer_is_named_before_the_start(
+    db: None, settings: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.REDIS_URL, settings.EMBEDDED_REDIS = "redis://:hunter7@127.0.0.1:1/0", False
+    call_command("prepare", stdout=io.StringIO())
+    said = capsys.readouterr().err
+    assert "warning: REDIS_URL: Redis cannot be used: " in said
+    assert "hunter7" not in said
+
+
 @pytest.mark.parametrize("policy", ["volatile-lru", "volatile-ttl", "allkeys-lfu"])
 def test_a_redis_that_deletes_keys_by_itself_is_not_ready(
     client: Client, redis_url: str, policy: str, capsys: pytest.CaptureFixture[str]
