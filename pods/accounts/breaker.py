@@ -1,6 +1,7 @@
 """The circuit breaker of an account: after failures in a row it is left alone for a while."""
 
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
 from django.db.models import F, Q
@@ -52,6 +53,27 @@ def kind_of(error: ProviderError | CannotConnect) -> ErrorKind:
 def is_open(account: Account, *, now: datetime) -> bool:
     """Whether the account is left alone now: nothing new is rented on it."""
     return account.open_until is not None and account.open_until > now
+
+
+class Health(StrEnum):
+    """How an account does, in the words that pages and commands show."""
+
+    DISABLED = "disabled"
+    LEFT_ALONE = "left alone"
+    FAILING = "failing"  # its last call failed; a few more, and it is left alone
+    NOT_SURVEYED = "not surveyed yet"  # nothing is known about it
+    WELL = "well"
+
+
+def health(account: Account, *, now: datetime) -> Health:
+    """How the account does. Only one that has answered, and did not fail since, is well."""
+    if not account.enabled:
+        return Health.DISABLED
+    if is_open(account, now=now):
+        return Health.LEFT_ALONE
+    if account.failures:
+        return Health.FAILING
+    return Health.NOT_SURVEYED if account.surveyed_at is None else Health.WELL
 
 
 def why_unused(account: Account, *, now: datetime) -> str:

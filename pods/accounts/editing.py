@@ -35,8 +35,7 @@ def try_account(account: Account, *, connect: Connect = connecting.connect) -> T
         machines = provider.list_tagged(Installation.tag())
         balance = provider.balance() if provider.capabilities.has_balance else None
     except AuthFailed as exc:
-        where = account.secret_ref or "the stored secret"
-        return Tried(good=False, says=f"{account.provider} refuses the key from {where}: {exc}")
+        return Tried(good=False, says=f"{account.provider} refuses {_key_of(account)}: {exc}")
     except TryAgain as exc:
         return Tried(good=None, says=f"{account.provider} cannot be asked now: {exc}")
     except (ProviderError, CannotConnect) as exc:
@@ -50,6 +49,16 @@ def try_account(account: Account, *, connect: Connect = connecting.connect) -> T
         machines=len(machines),
         balance_usd=balance,
     )
+
+
+def _key_of(account: Account) -> str:
+    """Which key was tried; a form or a command may have given it, so that it is stored nowhere yet."""
+    if account.secret_ref:
+        return f"the key from {account.secret_ref}"
+    if not account.sealed_secret:
+        return "a call without a key"
+    same = Account.objects.filter(pk=account.pk, sealed_secret=account.sealed_secret)
+    return "the key from the stored secret" if same.exists() else "the key that was given"
 
 
 def save_account(

@@ -11,7 +11,8 @@ from django.template.response import TemplateResponse
 from unfold.decorators import action, display
 
 from pods import masking
-from pods.accounts import editing, surveying
+from pods.accounts import breaker, editing, surveying
+from pods.accounts.breaker import Health
 from pods.admin.account_form import PREFIX, described, form_for
 from pods.admin.base import Page
 from pods.base.clock import utcnow
@@ -24,6 +25,12 @@ LOCAL_RUNS_CODE: Final = (
     "that code runs on this machine as the manager's user: it can read the manager's keys and change "
     "its database."
 )
+HEALTH_COLORS: Final = {
+    Health.WELL.value: "success",
+    Health.NOT_SURVEYED.value: "info",
+    Health.FAILING.value: "warning",
+    Health.LEFT_ALONE.value: "danger",
+}
 
 
 def _provider(request: HttpRequest, obj: Account | None) -> str:
@@ -128,16 +135,17 @@ class AccountAdmin(Page):
 
     @display(description="present key")
     def key_now(self, account: Account) -> str:
-        """Where the key is; never the key."""
-        if account.secret_ref:
-            return f"read from {account.secret_ref}"
-        return "stored, encrypted; it is never shown" if account.sealed_secret else "none"
+        """Where the stored account's key is; never the key. The form may hold a refused change."""
+        stored = Account.objects.filter(pk=account.pk).values_list("secret_ref", "sealed_secret")
+        secret_ref, sealed = stored.first() or ("", "")
+        if secret_ref:
+            return f"read from {secret_ref}"
+        return "stored, encrypted; it is never shown" if sealed else "none"
 
-    @display(description="health", label={"well": "success", "left alone": "danger"})
+    @display(description="health", label=HEALTH_COLORS)
     def shown_health(self, account: Account) -> str:
-        """Whether its circuit breaker is open."""
-        is_open = account.open_until is not None and account.open_until > utcnow()
-        return "left alone" if is_open else "well"
+        """Whether it answers, and whether its circuit breaker is open."""
+        return breaker.health(account, now=utcnow()).value
 
     @display(description="offers known")
     def offers_known(self, account: Account) -> str:

@@ -4,6 +4,7 @@ import logging
 import sys
 from argparse import ArgumentTypeError, _SubParsersAction
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import takewhile
 from typing import Any, Final
 
@@ -50,9 +51,9 @@ class OwnCommand(BaseCommand):
         Raises:
             CommandError: the database cannot be used; the message says what to do.
         """
-        logging.getLogger("stamina").setLevel(logging.ERROR)  # it logs each retry of a call
         try:
-            return super().execute(*args, **options)
+            with _quiet("stamina"), _quiet("pods.providers.observed"):
+                return super().execute(*args, **options)
         except DatabaseError as exc:
             advice = database_advice(exc)
             if advice is None:
@@ -64,6 +65,18 @@ class OwnCommand(BaseCommand):
         parser = super().create_parser(*args, **kwargs)
         _become_ours(parser)
         return parser
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Log only errors: retries of calls, and calls that failed, are in the command's answer."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 class CommandConsole(Console):

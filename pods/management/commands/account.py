@@ -10,7 +10,8 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 from rich.table import Table
 
-from pods.accounts import editing, surveying
+from pods.accounts import breaker, editing, surveying
+from pods.accounts.breaker import Health
 from pods.accounts.editing import Tried
 from pods.base.clock import utcnow
 from pods.base.commands import CommandConsole, OwnCommand, error_lines
@@ -171,13 +172,13 @@ def _json(text: str) -> Any:
 
 
 def _described(account: Account) -> dict[str, Any]:
-    left_alone = account.open_until is not None and account.open_until > utcnow()
-    health = f"left alone: {account.last_error}" if left_alone else "well"
+    health = breaker.health(account, now=utcnow())
+    ill = health in {Health.LEFT_ALONE, Health.FAILING}
     return {
         "name": account.name,
         "provider": account.provider,
         "key": "stored, encrypted" if account.sealed_secret else account.secret_ref or "none",
-        "health": health if account.enabled else "disabled",
+        "health": f"{health}: {account.last_error}" if ill else health.value,
         "offers": len(account.offers),
         "partial": account.survey_partial,
         "wishes": [_wish(survey) for survey in account.surveys.order_by("pk")],

@@ -8,15 +8,19 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.core.serializers import serialize
+from django.test import Client
+from django.urls import reverse
 
 from pods.accounts import connecting, surveying
-from pods.base import sealing
+from pods.base import clock, sealing
 from pods.models import Account
 from pods.providers import registry
-from tests.support.factories import an_account
+from pods.providers.errors import ProviderError
+from tests.support.factories import NOON, an_account, hours
 from tests.support.rigs.runpod_rig import KEY, Rig
 
 pytestmark = pytest.mark.django_db
+LATER = NOON + hours(1)
 
 
 @pytest.fixture
@@ -64,12 +68,51 @@ def test_a_key_that_the_vendor_refuses_is_not_saved_and_the_message_says_so(
 ) -> None:
     rig.emulator.keys = {"another"}
     typed(KEY)
-    with pytest.raises(
-        CommandError, match="runpod refuses the key from the stored secret"
-    ) as refused:
+    with pytest.raises(CommandError, match="runpod refuses the key that was given") as refused:
         account("add", "main", "--provider", "runpod", "--secret-stdin", "--options", options(rig))
     assert KEY not in str(refused.value)
     assert not Account.objects.exists()
+
+
+def test_a_refused_key_is_answered_without_lines_of_the_log(
+    rig: Rig,
+    typed: Any,
+    redis_url: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig.emulator.keys = {"another"}
+    typed(KEY)
+    with pytest.raises(CommandError):
+        account("add", "main", "--provider", "runpod", "--secret-stdin", "--options", options(rig))
+    assert "provider_failed" not in caplog.text
+    monkeypatch.setenv("THE_KEY", KEY)
+    connected = an_account("runpod", secret_ref="env:THE_KEY", options={"base_url": rig.server.url})
+    with pytest.raises(ProviderError):  # the manager's own calls are still logged
+        connecting.connect(connected).list_tagged("pf")
+    assert "provider_failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("facts", "health"),
+    [
+        ({"surveyed_at": NOON}, "well"),
+        ({}, "not surveyed yet"),
+        ({"surveyed_at": NOON, "failures": 1, "last_error": "no answer"}, "failing: no answer"),
+        ({"failures": 3, "open_until": LATER, "last_error": "no answer"}, "left alone: no answer"),
+        ({"enabled": False, "failures": 3, "open_until": LATER}, "disabled"),
+    ],
+)
+def test_only_an_account_that_answers_is_well(
+    facts: dict[str, Any], health: str, redis_url: str, admin_client: Client
+) -> None:
+    made = an_account("runpod", **facts)
+    Account.objects.update(surveyed_at=facts.get("surveyed_at"))
+    with clock.use(lambda: NOON):
+        (row,) = account("list")
+        page = admin_client.get(reverse("admin:pods_account_changelist")).content.decode()
+    assert (row["name"], row["health"]) == (made.name, health)
+    assert health.partition(":")[0] in page
 
 
 def test_a_refused_new_key_leaves_the_old_key_in_place(

@@ -29,14 +29,18 @@ def tried(world: World, error: Exception, **facts: Any) -> editing.Tried:
 
 
 @pytest.mark.parametrize(
-    ("facts", "where"),
-    [({"secret_ref": "env:THE_KEY"}, "env:THE_KEY"), ({}, "the stored secret")],
+    ("facts", "what"),
+    [
+        ({"secret_ref": "env:THE_KEY"}, "the key from env:THE_KEY"),
+        ({"sealed_secret": "v1:x"}, "the key from the stored secret"),
+        ({}, "a call without a key"),
+    ],
 )
 def test_a_refused_key_is_named_by_its_place(
-    world: World, facts: dict[str, str], where: str
+    world: World, facts: dict[str, str], what: str
 ) -> None:
     said = tried(world, AuthFailed("no"), **facts)
-    assert (said.good, said.says) == (False, f"runpod refuses the key from {where}: no")
+    assert (said.good, said.says) == (False, f"runpod refuses {what}: no")
 
 
 def test_a_vendor_that_cannot_be_asked_now_says_nothing_about_the_key(world: World) -> None:

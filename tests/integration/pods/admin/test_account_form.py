@@ -62,6 +62,17 @@ def test_a_refused_key_saves_nothing_and_is_not_written_back_into_the_page(
     assert not Account.objects.exists()
 
 
+def test_a_refused_page_shows_where_the_present_key_is(root: Client, rig: Rig) -> None:
+    rig.emulator.keys = {KEY}
+    root.post(reverse(ADD), given(rig))
+    account = Account.objects.get()
+    answer = root.post(page_of(account), given(rig, key="", secret_ref="env:NOPE"))
+    assert "nothing was changed" in errors_of(answer)
+    shown = answer.content.decode()
+    assert "stored, encrypted; it is never shown" in shown
+    assert "read from env:NOPE" not in shown
+
+
 def test_a_new_key_replaces_the_present_one_and_an_empty_field_keeps_it(
     root: Client, rig: Rig
 ) -> None:
