@@ -23,6 +23,16 @@ def known_as(path: Path) -> str:
     return f"file:{path.resolve()}"
 
 
+def refuse_folder(path: Path) -> None:
+    """Refuse a folder, whose files are to be named instead.
+
+    Raises:
+        BadInput: it is one.
+    """
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder; name its files, such as {path / '*'}{path.suffix}")
+
+
 def _digest() -> Any:
     return hashlib.blake2b(digest_size=16)
 
@@ -44,6 +54,7 @@ class ItemFile:
         self._json = path.suffix.lower() == ".jsonl"
         if not path.exists():
             raise BadInput(f"{path}: no such file")
+        refuse_folder(path)
         if not path.is_file():
             raise BadInput(
                 f"{path} is not a file that can be read twice; write the output of a pipe to -"

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fleet.items.files import known_as
+from fleet.items.files import known_as, refuse_folder
 from fleet.items.rows import item_of, payload_column
 from fleet.items.source import BadInput, BadItem, Fields, LeftOut, Position
 
@@ -30,6 +30,7 @@ class ItemTable:
         self.path, self.name, self._row, self._items = path, path.name, 0, 0
         self.left_out: LeftOut | None = None
         self.label, self.known_as = str(path), known_as(path)
+        refuse_folder(path)
         try:
             with pq.ParquetFile(path) as table:
                 self._rows: int = table.metadata.num_rows

@@ -92,13 +92,23 @@ def add_feeding_arguments(parser: ArgumentParser) -> None:
     )
 
 
+def _results_path(text: str) -> Path:
+    """Where results go. The end of the name says in which form they are written."""
+    path = Path(text)
+    if path.suffix not in {".jsonl", ".parquet"}:
+        raise ArgumentTypeError(
+            f"{text}: use FILE.jsonl (a line for each result) or DIR.parquet (a folder of files)"
+        )
+    return path
+
+
 def add_result_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `fleet results`."""
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument(
         "--out",
         metavar="FILE.jsonl|DIR.parquet",
-        type=Path,
+        type=_results_path,
         help="Write each result as a line of a file, or write Parquet files into a folder; continue "
         "what a former call wrote. The ids of written items are kept in FILE.jsonl.ids or "
         "DIR.parquet.ids.",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from datetime import timedelta
 from decimal import Decimal
+from reprlib import repr as short
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -22,6 +23,17 @@ NO_TIME, LONGEST = timedelta(0), timedelta(days=3650)
 _WANTED: Final = TypeAdapter(Wanted)
 # What an offer_query may say; the disk is a field of the fleet.
 KEYS: Final = frozenset(f.name for f in fields(Wanted)) - {"disk_gb"}
+
+# What an operator may give, by its name; the words of pydantic are for programmers.
+RIGHT: Final[Mapping[str, str]] = {
+    "gpu_types": 'a list of names, such as ["H100"]',
+    "regions": 'a list of names, such as ["Europe"]',
+    "min_vram_gb": "a whole number of GB, such as 24",
+    "max_hourly_usd": 'USD, such as "0.5"',
+    "min_reliability": "a share from 0 to 1, such as 0.95",
+    "min_remaining": "seconds, such as 3600",
+    "interruptible": "true or false",
+}
 
 
 def wanted(fleet: Fleet) -> Wanted:
@@ -43,7 +55,7 @@ def wanted(fleet: Fleet) -> Wanted:
     try:
         wish = _WANTED.validate_python({k: v for k, v in query.items() if v is not None})
     except ValidationError as exc:
-        raise ValueError(_first_of(exc)) from exc
+        raise ValueError(_first_of(exc, query)) from exc
     if wish.min_reliability is not None and not 0 <= wish.min_reliability <= 1:
         raise ValueError("min_reliability must be a share from 0 to 1")
     return replace(
@@ -115,6 +127,7 @@ def _once(names: Any) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _first_of(exc: ValidationError) -> str:
+def _first_of(exc: ValidationError, query: Mapping[str, Any]) -> str:
     first = exc.errors(include_url=False, include_context=False)[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    name = str(first["loc"][0])
+    return f"{name} is {short(query[name])}; give {RIGHT[name]}, or leave it out"

@@ -57,6 +57,10 @@ ANSWERS = (
     ("fleet dead list emb --limit abc", "--limit: invalid int value: 'abc'"),
     ("fleet dead retry emb --id 7", "--id: '7' is not a letter"),
     ("fleet enqueue emb missing.txt", "missing.txt: no such file"),
+    ("fleet enqueue emb /etc", "/etc is a folder; name its files, such as /etc/*"),
+    ("fleet enqueue emb out.parquet", "out.parquet is a folder; name its files, such as out"),
+    ("fleet results emb --out out.csv", "--out: out.csv: use FILE.jsonl (a line for each result)"),
+    ("fleet results emb --out out", "use FILE.jsonl (a line for each result) or DIR.parquet"),
     ("fleet enqueue emb missing.txt --key a", "belong to --sql"),
     ("fleet enqueue emb --sql x --database-url mysql://h", "must be postgresql://"),
     ("fleet enqueue emb --sql x --database-url postgresql://u:p@ss@h/x", "write @ as %40"),
@@ -88,6 +92,7 @@ def test_a_bad_input_is_answered_with_its_field_and_what_would_be_right(
     answer: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "out.parquet").mkdir()
     a_fleet(name="emb", stream="tasks", group="tasks")
     an_account("local", name="rented")
     before = Fleet.objects.values().get()
