@@ -101,5 +101,5 @@ lock: $(DEV) ## pin the dependencies with hashes; ARGS=--upgrade takes newer ver
 	$(COMPILE) -c requirements-dev.lock -o requirements.lock
 
 clean: ## stop the stack; remove environments, caches and var
-	@test ! -e $(RUNTIME) || $(BIN)/python manage.py down
+	@test ! -e $(RUNTIME) || $(BIN)/python manage.py down --check-pods
 	rm -rf $(VENV) var static .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

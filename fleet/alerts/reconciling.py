@@ -15,6 +15,7 @@ from fleet.alerts import delivering, servers
 from fleet.decision.alert_facts import (
     AccountSeen,
     AlertFacts,
+    Cause,
     FleetSeen,
     Incident,
     OrphanSeen,
@@ -22,7 +23,7 @@ from fleet.decision.alert_facts import (
     Severity,
     TickSeen,
 )
-from fleet.decision.alerts import WINDOW, alerts
+from fleet.decision.alerts import OVER_THE_WINDOW, WINDOW, alerts
 from fleet.models import Alert, Balance, Channel, Delivery, Fleet, Limits, Tick
 from fleet.models.fields import hours_of
 from fleet.money import spending
@@ -212,7 +213,7 @@ def _fleets(
     ids = [f.pk for f in fleets]
     ticks = _ticks(ids, now)
     machines, refusals = _machines(pods, now), _refusals(now)
-    evicts = servers.evictions(fleets)
+    evicts, opened = servers.evictions(fleets), _open_of_fleets()
     nothing = spending.Spent(today=spending.NOTHING, total=spending.NOTHING)
     return [
         FleetSeen(
@@ -231,6 +232,7 @@ def _fleets(
             machines=machines[f.pk],
             refusals=refusals.get(f.pk, ()),
             evicts=evicts[f.pk],
+            open=opened[f.pk],
             spent_today_usd=spent.get(f.pk, nothing).today,
             spent_total_usd=spent.get(f.pk, nothing).total,
             daily_budget_usd=f.daily_budget_usd,
@@ -238,6 +240,23 @@ def _fleets(
         )
         for f in fleets
     ]
+
+
+def _open_of_fleets() -> Mapping[int, Mapping[Cause, Incident]]:
+    """The open alerts that are about a whole fleet."""
+    found: dict[int, dict[Cause, Incident]] = defaultdict(dict)
+    for alert in Alert.objects.open().filter(cause__in=[c.value for c in OVER_THE_WINDOW]):
+        if alert.fleet_id is not None:
+            cause = Cause(alert.cause)
+            found[alert.fleet_id][cause] = Incident(
+                cause=cause,
+                subject=alert.subject,
+                severity=Severity(alert.severity),
+                text=alert.text,
+                fleet_id=alert.fleet_id,
+                round=alert.round,
+            )
+    return found
 
 
 def _ticks(fleet_ids: Sequence[int], now: datetime) -> Mapping[int, Sequence[TickSeen]]:

@@ -1,7 +1,7 @@
 """The values that the alert rules read and return. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -102,6 +102,7 @@ class FleetSeen:
     trouble: str = ""  # why, as the last tick said it
     machines: int = 0  # that its pods have now, or got within the WINDOW
     refusals: Sequence[str] = ()  # why its last pods got no machine, by account
+    open: Mapping[Cause, Incident] = field(default_factory=dict, hash=False)  # its open alerts
     evicts: str = ""  # what is wrong with the policy of its Redis for a full memory
     spent_today_usd: Decimal = Decimal(0)
     spent_total_usd: Decimal = Decimal(0)

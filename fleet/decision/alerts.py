@@ -34,7 +34,13 @@ BALANCE_HOURS: Final = 24
 CEILINGS: Final = frozenset({Rule.MAX_HOURLY_USD, Rule.INSTALLATION_HOURLY_USD})
 # An operator asked for it, and every page shows the mode.
 ASKED_FOR: Final = frozenset({Rule.PAUSED, Rule.STOP_ALL})
-
+# Causes that only the ticks of a whole window can show.
+OVER_THE_WINDOW: Final = (
+    Cause.NO_PODS,
+    Cause.BACKLOG_UNKNOWN,
+    Cause.BACKLOG_GROWS,
+    Cause.NOT_DRAINED,
+)
 
 AlertRule = Callable[[AlertFacts], Iterator[Incident]]
 
@@ -187,7 +193,7 @@ def no_pods(facts: AlertFacts) -> Iterator[Incident]:
     """Items wait, and for the whole window the fleet got no machine, or no further one."""
     for fleet in facts.fleets:
         ticks = fleet.ticks
-        if not _whole_window(ticks, facts) or not all(t.depth for t in ticks):
+        if not _lasts(fleet, Cause.NO_PODS, facts) or not all(t.depth for t in ticks):
             continue
         last = ticks[-1]
         why = "; ".join(fleet.refusals) or last.because or "no reason is known"
@@ -216,32 +222,38 @@ def unknown_backlogs(facts: AlertFacts) -> Iterator[Incident]:
     """For the whole window nobody knows whether items wait, so no pod starts."""
     for fleet in facts.fleets:
         ticks = fleet.ticks
-        if _whole_window(ticks, facts) and all(t.depth is None for t in ticks):
+        if _lasts(fleet, Cause.BACKLOG_UNKNOWN, facts) and all(t.depth is None for t in ticks):
             text = f"the backlog has been unknown for {WINDOW_TEXT}: {ticks[-1].because}"
             yield _of_fleet(fleet, Cause.BACKLOG_UNKNOWN, Severity.CRITICAL, text)
 
 
+def _lasts(fleet: FleetSeen, cause: Cause, facts: AlertFacts) -> bool:
+    """Whether the ticks can show that something was so for the whole window.
+
+    An alert that is open needs fewer of them: a time without ticks does not show that its cause ended.
+    """
+    ticks = fleet.ticks
+    return bool(ticks) and (cause in fleet.open or _whole_window(ticks, facts))
+
+
 def _whole_window(ticks: Sequence[TickSeen], facts: AlertFacts) -> bool:
-    return bool(ticks) and facts.now - ticks[0].at >= WINDOW_SEEN
+    return facts.now - ticks[0].at >= WINDOW_SEEN
+
+
+def unseen(facts: AlertFacts) -> Iterator[Incident]:
+    """What was open of a fleet when its ticks stopped: nobody has seen that it ended."""
+    for fleet in facts.fleets:
+        if fleet.scheduled and not fleet.ticks:
+            yield from (fleet.open[cause] for cause in OVER_THE_WINDOW if cause in fleet.open)
 
 
 def backlogs(facts: AlertFacts) -> Iterator[Incident]:
     """A backlog grows although all pods run, or does not shrink although pods are ready."""
     for fleet in facts.fleets:
         ticks = fleet.ticks
-        if not _whole_window(ticks, facts):
-            continue
-        first, last = ticks[0].depth, ticks[-1].depth
-        at_max = all(t.active >= fleet.max_instances for t in ticks)
-        if first is not None and last is not None and at_max and last > first * GROWTH:
-            yield _of_fleet(
-                fleet,
-                Cause.BACKLOG_GROWS,
-                Severity.WARNING,
-                f"the backlog grew from {first:,} to {last:,} items with all "
-                f"{fleet.max_instances} pods at work",
-            )
-        if _stands(ticks):
+        if ticks and all(t.active >= fleet.max_instances for t in ticks):
+            yield from _growth(fleet, facts)
+        if _lasts(fleet, Cause.NOT_DRAINED, facts) and _stands(ticks):
             yield _of_fleet(
                 fleet,
                 Cause.NOT_DRAINED,
@@ -249,6 +261,22 @@ def backlogs(facts: AlertFacts) -> Iterator[Incident]:
                 f"items wait, and {plural(ticks[-1].ready, 'ready pod')} finished none for "
                 f"{WINDOW_TEXT}",
             )
+
+
+def _growth(fleet: FleetSeen, facts: AlertFacts) -> Iterator[Incident]:
+    """The backlog grew. Part of a window is too short to show that, so only a fall ends an alert."""
+    first, last = fleet.ticks[0].depth, fleet.ticks[-1].depth
+    if first is None or last is None:
+        return
+    if _whole_window(fleet.ticks, facts):
+        if last > first * GROWTH:
+            text = (
+                f"the backlog grew from {first:,} to {last:,} items with all "
+                f"{fleet.max_instances} pods at work"
+            )
+            yield _of_fleet(fleet, Cause.BACKLOG_GROWS, Severity.WARNING, text)
+    elif last >= first and Cause.BACKLOG_GROWS in fleet.open:
+        yield fleet.open[Cause.BACKLOG_GROWS]
 
 
 def _stands(ticks: Sequence[TickSeen]) -> bool:
@@ -316,4 +344,5 @@ RULES: Final[Sequence[AlertRule]] = (
     dead_letters,
     late_ticks,
     evicting_servers,
+    unseen,
 )

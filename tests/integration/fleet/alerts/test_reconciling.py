@@ -192,6 +192,34 @@ def test_why_each_account_gave_no_machine_is_in_the_alert(
     assert alert.severity == "warning"  # it works, and no further pod can be rented
 
 
+def test_an_alert_stays_the_same_over_a_time_without_decisions(
+    fleet: Fleet, time: SteppedClock, redis_url: str
+) -> None:
+    add_items(redis_url, 50)
+    operating.make_group(fleet)
+    fleet.accounts.clear()
+
+    def tick_for(count: int) -> None:
+        for _ in range(count):
+            ticking.tick_fleet(fleet.pk)
+            reconciling.reconcile_alerts()
+            time.advance(15)
+
+    tick_for(41)
+    assert open_causes() == [("no_pods", f"fleet:{fleet.pk}")]
+    PeriodicTask.objects.filter(pk=fleet.schedule_id).update(enabled=True)
+    for _ in range(50):  # the broker is away
+        time.advance(15)
+        reconciling.reconcile_alerts()
+        assert ("no_pods", f"fleet:{fleet.pk}") in open_causes()
+    tick_for(41)
+    assert Alert.objects.filter(cause="no_pods").count() == 1
+    Fleet.objects.update(mode="paused")
+    fleet.refresh_from_db()
+    tick_for(2)
+    assert open_causes() == []
+
+
 def test_a_channel_receives_only_alerts_of_its_severity_or_above(
     fleet: Fleet, channel: Channel, time: SteppedClock
 ) -> None:
