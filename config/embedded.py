@@ -264,11 +264,7 @@ def _folder(var: Path) -> Path:
 
 @contextmanager
 def _alone(var: Path, *, waiting: bool = True) -> Iterator[None]:
-    """Let one process at a time decide about this folder's server.
-
-    Raises:
-        BlockingIOError: another one does, and this one is not `waiting`.
-    """
+    """Let one process at a time decide about this server; not `waiting`: BlockingIOError if one does."""
     _folder(var).mkdir(parents=True, exist_ok=True, mode=0o700)
     with (_folder(var) / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if waiting else fcntl.LOCK_NB))

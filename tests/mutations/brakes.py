@@ -8,6 +8,7 @@ BRAKES_TESTS = "tests/unit/fleet/decision/test_brakes.py::"
 BROKEN = "tests/integration/fleet/tick/test_broken_templates.py::"
 PLACEMENT = "tests/unit/fleet/decision/test_placement.py::"
 ALERTS = "tests/unit/fleet/decision/test_alert_rules.py::"
+GAPS = "tests/unit/fleet/decision/test_alerts_over_gaps.py::"
 
 BRAKES: Final = (
     Mutation(
@@ -58,5 +59,12 @@ BRAKES: Final = (
         before="    if fleet.machines or fleet.failing >= PODS_FAILED:\n",
         after="    if True:\n",
         tests=(ALERTS + "test_items_that_wait_for_ten_minutes_without_a_machine_are_announced",),
+    ),
+    Mutation(
+        name="a-gap-ends-no-alert",
+        file="fleet/decision/alerts.py",
+        before="cause in fleet.open or ",
+        after="",
+        tests=(GAPS + "test_a_time_without_ticks_opens_no_alert_and_ends_none",),
     ),
 )
