@@ -8,6 +8,8 @@ import redis
 from django.db import connections
 from django.test import override_settings
 
+from pods import dispatch
+
 # Their assertions say what they compared, as those of a test do.
 pytest.register_assert_rewrite(
     "tests.support.rigs",
@@ -47,3 +49,12 @@ def quick_password_hashes() -> Iterator[None]:
     """Passwords are hashed in no time: a hash for production takes a third of a second, on purpose."""
     with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_outbox_left_open() -> Iterator[None]:
+    """Fail the test that leaves an outbox open: the tests after it would send no task."""
+    yield
+    left = dispatch._open.get()
+    dispatch._open.set(None)
+    assert left is None, "the test left an outbox open"

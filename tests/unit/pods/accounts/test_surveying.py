@@ -39,7 +39,8 @@ def test_offers_of_an_older_version_are_read_field_by_field() -> None:
 def test_an_offer_is_stored_as_json_values_and_read_again() -> None:
     for offer in OFFERS:
         assert unpacked(json.loads(json.dumps(packed(offer)))) == offer
-    assert packed(OFFERS[0]) == json.loads(GOLDEN.read_text())[0]
+    # The fields of an older version have kept their names and their form.
+    assert packed(OFFERS[0]).items() >= json.loads(GOLDEN.read_text())[0].items()
 
 
 def test_a_field_of_a_newer_version_is_ignored() -> None:
