@@ -18,6 +18,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.1
 JOBS ?= $(if $(findstring /,$(patsubst tests/%,%,$(filter tests/%,$(ARGS)))),0,3)
 ARGS ?=
 NAME ?=
+FORCE ?=
 BOTH_DATABASES := $(BIN)/python -m tests.support.both_databases
 # Without it some hundred test processes compile the same modules again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -100,6 +101,12 @@ lock: $(DEV) ## pin the dependencies with hashes; ARGS=--upgrade takes newer ver
 	$(COMPILE) --group dev $(ARGS) -o requirements-dev.lock
 	$(COMPILE) -c requirements-dev.lock -o requirements.lock
 
-clean: ## stop the stack; remove environments, caches and var
-	@test ! -e $(RUNTIME) || $(BIN)/python manage.py down --check-pods
+# The rows and the key in var are the only record of pods that bill. To look needs the runtime packages.
+# It looks again after `down`: the stack may have rented a pod meanwhile.
+ifneq ($(FORCE),1)
+clean: $(if $(wildcard var),$(RUNTIME))
+endif
+clean: ## stop the stack; remove environments, caches and var; not while pods may bill, but for FORCE=1
+	@for step in "may_clean var $(if $(filter 1,$(FORCE)),--force)" down "may_clean var $(if $(filter 1,$(FORCE)),--force)"; do \
+		test ! -e $(RUNTIME) || $(BIN)/python manage.py $$step || test "$(FORCE)" = 1 || exit 1; done
 	rm -rf $(VENV) var static .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

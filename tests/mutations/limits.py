@@ -10,6 +10,7 @@ STILL = "tests/integration/faults/test_standing_still.py::"
 TICKING, GUARDRAILS = "fleet/tick/ticking.py", "fleet/decision/guardrails.py"
 NEW_PODS = "at_most=len(seen.active) + policy.spawn_per_tick"
 
+CLEANING = "tests/integration/config/test_cleaning.py::"
 ARCHIVING = "tests/integration/fleet/test_archiving.py::"
 
 LIMITS: Final = (
@@ -26,6 +27,20 @@ LIMITS: Final = (
         before="if pods := _billing(fleet):\n        if not when_empty",
         after='if pods := "":\n        if not when_empty',
         tests=(ARCHIVING + "test_a_fleet_with_a_pod_that_may_bill_is_not_archived",),
+    ),
+    Mutation(
+        name="no-clean-over-pods",
+        file="config/cleaning.py",
+        before="    if pods:\n        return _text(pods)",
+        after="",
+        tests=(CLEANING + "test_by_force_it_only_warns",),
+    ),
+    Mutation(
+        name="no-clean-without-a-look",
+        file="config/cleaning.py",
+        before='return f"the database cannot be read, and',
+        after='return "" and f"the database cannot be read, and',
+        tests=(CLEANING + "test_a_table_that_cannot_be_read_keeps_the_folder",),
     ),
     Mutation(
         name="archive-as-it-was-read",
