@@ -9,7 +9,7 @@ from django.contrib.admin.utils import flatten
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.utils.html import escape
+from django.utils.html import escape, format_html
 from simple_history.admin import SimpleHistoryAdmin
 from simple_history.template_utils import HistoricalRecordContextHelper
 from unfold.admin import ModelAdmin
@@ -21,10 +21,32 @@ from pods.base import csv
 Mask = Callable[[Any], Any]
 # The endings of the links that Django's own filters make.
 OF_FILTERS: Final = ("", "__exact", "__id__exact", "__in", "__isnull", "__gte", "__lt")
+MOST_KEEPING: Final = 20  # rows that are named
 OF_DATES: Final = ("__year", "__month", "__day")
 
 
-class AskedByFilters(BaseModelAdmin):  # type: ignore[type-arg]
+class SaysWhatKeeps(BaseModelAdmin):  # type: ignore[type-arg]
+    """A page that says why a row cannot be deleted: what keeps it, before any right.
+
+    Nobody may delete a pod or a fleet there. So Django said that the superuser has no right to delete
+    the pods of an account, and did not say that they keep it.
+    """
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What a deletion takes along, and what keeps the rows."""
+        found = super().get_deleted_objects(objs, request)  # type: ignore[misc]
+        gone, counts, lacking, keeping = found
+        if not keeping and lacking and request.user.is_superuser:  # history, which nobody deletes
+            keeping = [f"{name} rows" for name in sorted(map(str, lacking))]
+        if not keeping:
+            return gone, counts, lacking, keeping
+        said = [format_html("in use by {}", each) for each in keeping[:MOST_KEEPING]]
+        if len(keeping) > MOST_KEEPING:
+            said.append(format_html("and by {} more", len(keeping) - MOST_KEEPING))
+        return gone, counts, set(), said
+
+
+class AskedByFilters(SaysWhatKeeps):
     """A list that can be asked only by the filters that it shows.
 
     By default Django takes any column of the row from the address. A count then tells, letter by
