@@ -13,8 +13,13 @@ from fleet.decision.sentence import plural
 from fleet.decision.values import Mode
 from fleet.models import Alert, Backlog, Fleet, Sample, Tick
 from fleet.tick import archiving, scheduling
+from pods import masking
 from pods.models import MICROS, Pod, PodEvent, PriceSegment
 
+DELETER: Final = (
+    "from django.conf import settings; from pods.base.redis import redis_client; "
+    "redis_client(settings.REDIS_URL)"
+)
 CHUNK: Final = 1000  # small enough that a writer on SQLite waits only milliseconds
 
 
@@ -124,10 +129,18 @@ def left_in_redis(fleet: Fleet) -> str:
     """What Redis keeps of the fleet's items, and how to remove it."""
     if fleet.backlog != Backlog.REDIS_STREAM:
         return f"the queue {fleet.stream} is left as it is"
+    keys = [fleet.stream, fleet.result_stream, fleet.dead_stream]
+    if fleet.backlog_url:
+        address = masking.without_passwords(fleet.backlog_url)
+        how = shlex.join(["redis-cli", "-u", address, "DEL", *keys])
+        if masking.MASK in address:
+            how += f" ({masking.MASK} stands for its user and password)"
+    else:  # the installation's own, whose address and password the settings know
+        code = f"{DELETER}.delete(*{keys!r})"
+        how = shlex.join(["manage.py", "shell", "-v", "0", "-c", code])
     return (
-        f"Redis keeps the stream {fleet.stream} with the group {fleet.group}, {fleet.result_stream} "
-        f"and {fleet.dead_stream}; to remove them: redis-cli "
-        + shlex.join(["DEL", fleet.stream, fleet.result_stream, fleet.dead_stream])
+        f"Redis keeps the stream {keys[0]} with the group {fleet.group}, {keys[1]} and {keys[2]}; "
+        f"to remove them: {how}"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.core.management import CommandError
+from django.core.management import CommandError, call_command
 from django_celery_beat.models import PeriodicTask
 
 from fleet import archiving, operating
@@ -244,7 +244,17 @@ def test_the_answer_says_what_is_left_in_redis_and_how_to_remove_it(
 ) -> None:
     client = redis_client(redis_url)
     answer = run("archive", "emb")
-    words = shlex.split(answer.partition("redis-cli ")[2])
-    assert words[:2] == ["DEL", "embedding_tasks"]
-    client.execute_command(*words)
+    words = shlex.split(answer.partition("to remove them: ")[2])
+    assert words[0] == "manage.py"
+    call_command(*words[1:])
     assert client.keys("embedding_tasks*") == []
+    assert redis_url not in answer
+
+
+def test_what_is_left_on_a_server_of_its_own_is_named_without_the_password(redis_url: str) -> None:
+    own = redis_url.replace("://", "://default:hunter7@")
+    answer = archiving.left_in_redis(Fleet(name="emb", stream="tasks", backlog_url=own))
+    assert "hunter7" not in answer
+    words = shlex.split(answer.partition("to remove them: ")[2])
+    assert words[:2] == ["redis-cli", "-u"]
+    assert words[3:7] == ["DEL", "tasks", "tasks:results", "tasks:dead"]
