@@ -175,7 +175,7 @@ def destroys(facts: AlertFacts) -> Iterator[Incident]:
             cause=Cause.DESTROY_FAILS,
             subject=f"pod:{pod.pod_id}",
             severity=Severity.CRITICAL,
-            text=f"pod {pod.name} is not gone after {pod.tries} tries to destroy it and bills "
+            text=f"pod {pod.name} is not gone after {plural(pod.tries, 'try')} to destroy it and bills "
             f"${pod.hourly_usd}/h: {pod.note}",
             fleet_id=pod.fleet_id,
         )

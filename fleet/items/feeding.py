@@ -7,6 +7,7 @@ from typing import Final
 
 import redis
 
+from fleet.decision.sentence import plural
 from fleet.items.files import ItemFile
 from fleet.items.progress import AnotherFeeder, Batch, Bookmark, Bookmarks
 from fleet.items.room import Room
@@ -82,7 +83,9 @@ def enqueue(
                 if progress is not None:
                     progress(items + reached.items, sent + reached.offset)
         except BadInput as exc:
-            exc.args = (f"{exc}; {added:,} items were added before",)
+            exc.args = (
+                f"{exc}; {plural(added, 'item')} {'was' if added == 1 else 'were'} added before",
+            )
             raise
         items, sent = items + source.position.items, sent + source.position.offset
     if room is not None:

@@ -9,6 +9,7 @@ from django.core.management.base import CommandError, OutputWrapper
 
 from fleet import adopting, operating
 from fleet.adopting import Found
+from fleet.decision.sentence import plural
 from fleet.models import Fleet
 from fleet.pages.words import usd
 from pods.accounts.connecting import CannotConnect
@@ -48,7 +49,9 @@ def adopt(options: Namespace, stdout: OutputWrapper) -> None:
     except (ProviderError, CannotConnect, ValueError) as exc:
         raise CommandError(f"nothing was changed: {exc}") from exc
     names = [pod.name for pod in pods]
-    stdout.write(json.dumps({"adopted": names}) if options.json else f"{len(names)} pods adopted")
+    stdout.write(
+        json.dumps({"adopted": names}) if options.json else f"{plural(len(names), 'pod')} adopted"
+    )
 
 
 def _fleets(pairs: Sequence[str]) -> Mapping[int, Fleet]:
@@ -77,7 +80,8 @@ def _show(found: Sequence[Found], options: Namespace, stdout: OutputWrapper) -> 
         hourly = sum((f.hourly_usd for f in machines), Decimal(0))
         new = sum(not f.known for f in machines)
         stdout.write(
-            f"installation {slug}, fleet {fleet_id}: {len(machines)} machines at {usd(hourly)}/h, "
+            f"installation {slug}, fleet {fleet_id}: "
+            f"{plural(len(machines), 'machine')} at {usd(hourly)}/h, "
             f"{new} without a row here"
         )
     if found:

@@ -27,6 +27,7 @@ from rich.progress import (
 )
 
 from fleet import letters
+from fleet.decision.sentence import plural
 from fleet.items import feeding
 from fleet.items.dead_letters import DeadLetters
 from fleet.items.queries import ItemQuery
@@ -115,7 +116,7 @@ def _enqueue(
     known = f"; {before:,} were enqueued before" if before else ""
     if before and not fed.added:
         known += "; use --again to enqueue them once more"
-    text = f"{fed.added:,} items enqueued on {fleet.stream}{known}"
+    text = f"{plural(fed.added, 'item')} enqueued on {fleet.stream}{known}"
     if fed.skipped:
         text += f"; {fed.skipped:,} bad ones were left out:"
         shown = [*map(printable, fed.bad), *(["…"] if fed.skipped > len(fed.bad) else [])]
@@ -140,7 +141,7 @@ def export(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
             progress=lambda items: bar.update(task, items=f"{items:,} results"),
         )
     text = (
-        f"{options.out}: {done.items:,} results, {done.added:,} of them new; "
+        f"{options.out}: {plural(done.items, 'result')}, {done.added:,} of them new; "
         f"{done.duplicates:,} duplicates left out"
     )
     stdout.write(json.dumps(asdict(done)) if options.json else text)
@@ -161,7 +162,7 @@ def _post(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
             private_too=settings.ALLOW_PRIVATE_WEBHOOKS,
             progress=lambda items: bar.update(task, items=f"{items:,} results"),
         )
-    text = f"{done.items:,} results posted in {done.batches:,} batches"
+    text = f"{plural(done.items, 'result')} posted in {plural(done.batches, 'batch')}"
     stdout.write(json.dumps(asdict(done)) if options.json else text)
 
 
@@ -204,7 +205,7 @@ def _tell_handled(
             raise SystemExit(1)
         return
     did = f"put back onto {fleet.stream}" if verb is LetterVerb.RETRY else "deleted"
-    text = f"{done.count:,} {did}; {done.left:,} dead letters left"
+    text = f"{done.count:,} {did}; {plural(done.left, 'dead letter')} left"
     if missing:
         raise CommandError(
             f"{text}; not among the dead letters: {', '.join(missing)} (already put back or deleted?); "
@@ -225,14 +226,14 @@ def _list_dead(dead: DeadLetters, options: Namespace, stdout: OutputWrapper) -> 
         return
     for letter in found:
         at = f"{letter.at:%F %T}" if letter.at else "-"
-        again = f", failed {len(letter.history) + 1} times" if letter.history else ""
+        again = f", failed {plural(len(letter.history) + 1, 'time')}" if letter.history else ""
         stdout.write(
             f"{letter.letter}  {at}  {printable(letter.id)}: {printable(letter.error)} "
-            f"({letter.deliveries} tries{again}, {letter.payload_bytes:,} bytes, "
+            f"({plural(letter.deliveries, 'try')}{again}, {letter.payload_bytes:,} bytes, "
             f"{printable(letter.pod)})"
         )
     stdout.write(
-        f"{count:,} dead letters" + (f", {len(found)} shown" if count > len(found) else "")
+        plural(count, "dead letter") + (f", {len(found)} shown" if count > len(found) else "")
     )
 
 

@@ -21,7 +21,7 @@ class Command(OwnCommand):
         count = stack.end_up(settings.VAR_DIR)
         count += stack.stop_leftovers(settings.VAR_DIR, seconds=stack.STOP_SECONDS)
         preparing.stop_services()
-        self.stdout.write(f"stopped {count} processes" if count else "nothing was running")
+        self.stdout.write(f"stopped {plural(count, 'process')}" if count else "nothing was running")
         try:
             billing = Pod.objects.billable().count()
         except DatabaseError:

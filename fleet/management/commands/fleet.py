@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fleet import archiving, operating
+from fleet.decision.sentence import plural
 from fleet.decision.values import Mode
 from fleet.management.adopting import add_adopt_arguments, adopt
 from fleet.management.arguments import (
@@ -163,7 +164,9 @@ class Command(OwnCommand):
             by=getpass.getuser(),
             **_fields(options),
         )
-        self._say(options, fleet, f"created {fleet.name}: at most {fleet.max_instances} pods")
+        self._say(
+            options, fleet, f"created {fleet.name}: at most {plural(fleet.max_instances, 'pod')}"
+        )
 
     def _list(self, options: dict[str, Any]) -> None:
         fleets = Fleet.objects.order_by("name")
@@ -222,7 +225,11 @@ class Command(OwnCommand):
     def _stop_all(self, options: dict[str, Any]) -> None:
         fleet = self._fleet(options)
         count = fleet.pods.billable().count()
-        self._mode(options, Mode.STOP_ALL, f"{count} pods drain and are destroyed")
+        self._mode(
+            options,
+            Mode.STOP_ALL,
+            f"{plural(count, 'pod')} {'drains and is' if count == 1 else 'drain and are'} destroyed",
+        )
 
     def _archive(self, options: dict[str, Any]) -> None:
         fleet = self._fleet(options)

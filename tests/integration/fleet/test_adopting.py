@@ -109,7 +109,7 @@ def test_the_command_only_shows_machines_until_yes_is_given(
     world.account.secret_ref = "env:RUNPOD_KEY"
     world.account.save()
     call_command("fleet", "adopt")
-    assert f"installation {slug}, fleet {fleet_id}: 1 machines" in capsys.readouterr().out
+    assert f"installation {slug}, fleet {fleet_id}: 1 machine " in capsys.readouterr().out
     call_command("fleet", "adopt", f"emb={fleet_id}", "--installation", slug, "--json")
     (seen,) = json.loads(capsys.readouterr().out)["machines"]
     assert (seen["external_id"], seen["known"]) == (machines[0], False)
@@ -118,5 +118,5 @@ def test_the_command_only_shows_machines_until_yes_is_given(
         with pytest.raises(CommandError, match=says):
             call_command("fleet", "adopt", wrong, "--installation", slug, "--yes")
     call_command("fleet", "adopt", f"emb={fleet_id}", "--installation", slug, "--yes")
-    assert "1 pods adopted" in capsys.readouterr().out
+    assert "1 pod adopted" in capsys.readouterr().out
     assert Pod.objects.get().external_id == machines[0]

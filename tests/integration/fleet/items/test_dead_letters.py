@@ -156,8 +156,8 @@ def test_single_letters_can_be_named_and_a_missing_one_is_not_counted(
         "1 put back onto tasks; 2 dead letters left\n"
     )
     assert ids(client, "tasks")[3:] == ["a.txt:2"]
-    assert run("dead", "drop", "emb", "--id", letters[0]) == "1 deleted; 1 dead letters left\n"
-    assert run("dead", "list", "emb").splitlines()[-1] == "1 dead letters"
+    assert run("dead", "drop", "emb", "--id", letters[0]) == "1 deleted; 1 dead letter left\n"
+    assert run("dead", "list", "emb").splitlines()[-1] == "1 dead letter"
 
 
 @pytest.mark.parametrize("verb", ["retry", "drop"])
@@ -167,7 +167,7 @@ def test_a_letter_that_is_not_there_is_an_error_and_the_others_are_handled(
     run("enqueue", "emb", text_file(tmp_path, 2))
     die(client)
     first, second = (entry.decode() for entry, _ in client.xrange("tasks:dead"))
-    with pytest.raises(CommandError, match=r"^1 .*; 1 dead letters left; not among .*: 1-0 "):
+    with pytest.raises(CommandError, match=r"^1 .*; 1 dead letter left; not among .*: 1-0 "):
         run("dead", verb, "emb", "--id", "1-0", "--id", first)
     assert [entry.decode() for entry, _ in client.xrange("tasks:dead")] == [second]
     with pytest.raises(CommandError, match=f"^0 .*: {first} .*fleet dead list emb"):

@@ -147,7 +147,7 @@ def test_standard_input_is_recognised_and_leaves_nothing_on_disk(
         return run("enqueue", "emb", "-", "--stdin", "txt")
 
     assert piped(b"one\ntwo\n") == "2 items enqueued on tasks\n"
-    assert "1 items enqueued on tasks; 2 were enqueued before" in piped(b"one\ntwo\nthree\n")
-    assert piped(b"other\n") == "1 items enqueued on tasks\n"
+    assert "1 item enqueued on tasks; 2 were enqueued before" in piped(b"one\ntwo\nthree\n")
+    assert piped(b"other\n") == "1 item enqueued on tasks\n"
     assert ids(client, "tasks") == [*numbered("emb.txt", 1, 3), "emb.txt#2:1"]
     assert list((tmp_path / "stdin").iterdir()) == []
