@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import structlog
 from django.db import transaction
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, Q, Subquery
 
 from fleet.alerts import delivering, servers
 from fleet.decision.alert_facts import (
@@ -23,7 +23,8 @@ from fleet.decision.alert_facts import (
     Severity,
     TickSeen,
 )
-from fleet.decision.alerts import OVER_THE_WINDOW, WINDOW, alerts
+from fleet.decision.alerts import alerts
+from fleet.decision.windows import WINDOW
 from fleet.models import Alert, Balance, Channel, Delivery, Fleet, Limits, Tick
 from fleet.models.fields import hours_of
 from fleet.money import spending
@@ -35,7 +36,7 @@ from pods.rules import NO_MACHINE_RULES
 from pods.states import FAILED, TERMINATING
 
 log = structlog.get_logger(__name__)
-# A balance that is older than this is ignored.
+# A balance that is older than this begins no alert; neither does it end one.
 BALANCE_WITHIN: Final = timedelta(hours=2)
 AT_ONCE: Final = 500
 
@@ -162,13 +163,14 @@ def gather(now: datetime) -> AlertFacts:
     pods = list(Pod.objects.billable().defer("agent", "handler_env"))
     limits = Limits.get()
     spent = spending.spent_by_fleet(now)
-    fleets = _fleets(pods, now, spent)
+    opened = _open_alerts()
+    fleets = _fleets(pods, now, spent, opened)
     shown = {f.fleet_id for f in fleets}
     return AlertFacts(
         now=now,
         fleets=fleets,
         pods=[_pod(p, now) for p in pods],
-        accounts=_accounts(pods, now),
+        accounts=_accounts(pods, now, opened),
         orphans=[
             OrphanSeen(orphan_id=o.pk, name=o.name, account=o.account.name, hourly_usd=o.hourly_usd)
             for o in Orphan.objects.filter(gone_at=None).select_related("account")
@@ -193,7 +195,23 @@ def _pod(pod: Pod, now: datetime) -> PodSeen:
     )
 
 
-def _with_last_tick() -> list[Any]:
+def _open_alerts() -> Mapping[str, Mapping[Cause, Incident]]:
+    """The open alerts, by subject and cause."""
+    found: dict[str, dict[Cause, Incident]] = defaultdict(dict)
+    known = [cause.value for cause in Cause]  # a later version may have known more
+    for alert in Alert.objects.open().filter(cause__in=known):
+        found[alert.subject][Cause(alert.cause)] = Incident(
+            cause=Cause(alert.cause),
+            subject=alert.subject,
+            severity=Severity(alert.severity),
+            text=alert.text,
+            fleet_id=alert.fleet_id,
+            round=alert.round,
+        )
+    return found
+
+
+def _with_last_tick(now: datetime) -> list[Any]:
     last = Tick.objects.filter(fleet=OuterRef("pk")).order_by("-at")
     return list(
         Fleet.objects.filter(archived_at=None)
@@ -202,18 +220,21 @@ def _with_last_tick() -> list[Any]:
             last_tick_at=Subquery(last.values("at")[:1]),
             last_failing=Subquery(last.values("failing")[:1]),
             last_trouble=Subquery(last.values("trouble")[:1]),
+            tick_before=Subquery(last.filter(at__lte=now - WINDOW).values("pk")[:1]),
         )
     )
 
 
 def _fleets(
-    pods: Sequence[Pod], now: datetime, spent: Mapping[int, spending.Spent]
+    pods: Sequence[Pod],
+    now: datetime,
+    spent: Mapping[int, spending.Spent],
+    opened: Mapping[str, Mapping[Cause, Incident]],
 ) -> list[FleetSeen]:
-    fleets = _with_last_tick()
-    ids = [f.pk for f in fleets]
-    ticks = _ticks(ids, now)
+    fleets = _with_last_tick(now)
+    ticks = _ticks(fleets, now)
     machines, refusals = _machines(pods, now), _refusals(now)
-    evicts, opened = servers.evictions(fleets), _open_of_fleets()
+    evicts = servers.evictions(fleets)
     nothing = spending.Spent(today=spending.NOTHING, total=spending.NOTHING)
     return [
         FleetSeen(
@@ -232,7 +253,7 @@ def _fleets(
             machines=machines[f.pk],
             refusals=refusals.get(f.pk, ()),
             evicts=evicts[f.pk],
-            open=opened[f.pk],
+            open=opened.get(f"fleet:{f.pk}", {}),
             spent_today_usd=spent.get(f.pk, nothing).today,
             spent_total_usd=spent.get(f.pk, nothing).total,
             daily_budget_usd=f.daily_budget_usd,
@@ -242,26 +263,12 @@ def _fleets(
     ]
 
 
-def _open_of_fleets() -> Mapping[int, Mapping[Cause, Incident]]:
-    """The open alerts that are about a whole fleet."""
-    found: dict[int, dict[Cause, Incident]] = defaultdict(dict)
-    for alert in Alert.objects.open().filter(cause__in=[c.value for c in OVER_THE_WINDOW]):
-        if alert.fleet_id is not None:
-            cause = Cause(alert.cause)
-            found[alert.fleet_id][cause] = Incident(
-                cause=cause,
-                subject=alert.subject,
-                severity=Severity(alert.severity),
-                text=alert.text,
-                fleet_id=alert.fleet_id,
-                round=alert.round,
-            )
-    return found
-
-
-def _ticks(fleet_ids: Sequence[int], now: datetime) -> Mapping[int, Sequence[TickSeen]]:
+def _ticks(fleets: Sequence[Any], now: datetime) -> Mapping[int, Sequence[TickSeen]]:
+    """The ticks of the window, and the one before it: the window of a slow fleet has one or none."""
     ticks: dict[int, list[TickSeen]] = defaultdict(list)
-    rows = Tick.objects.filter(fleet__in=fleet_ids, at__gt=now - WINDOW).order_by("at")
+    before = [f.tick_before for f in fleets if f.tick_before is not None]
+    within = Q(fleet__in=[f.pk for f in fleets], at__gt=now - WINDOW)
+    rows = Tick.objects.filter(within | Q(pk__in=before)).order_by("at")
     for row in rows.values_list(
         "fleet_id",
         "at",
@@ -312,14 +319,14 @@ def _refusals(now: datetime) -> Mapping[int, Sequence[str]]:
     return by_fleet
 
 
-def _accounts(pods: Sequence[Pod], now: datetime) -> list[AccountSeen]:
-    newest = {
-        b.account_id: b.usd
-        for b in Balance.objects.filter(at__gt=now - BALANCE_WITHIN).order_by("at")
-    }
+def _accounts(
+    pods: Sequence[Pod], now: datetime, opened: Mapping[str, Mapping[Cause, Incident]]
+) -> list[AccountSeen]:
+    last = Balance.objects.filter(account=OuterRef("pk")).order_by("-at")
     hourly: dict[int, Decimal] = defaultdict(Decimal)
     for pod in pods:
         hourly[pod.account_id] += pod.hourly_usd
+    accounts = Account.objects.filter(enabled=True).defer("offers")
     return [
         AccountSeen(
             account_id=a.pk,
@@ -328,8 +335,12 @@ def _accounts(pods: Sequence[Pod], now: datetime) -> list[AccountSeen]:
             failures=a.failures,
             last_error=a.last_error,
             last_error_kind=a.last_error_kind,
-            balance_usd=newest.get(a.pk),
+            balance_usd=a.last_usd,
+            balance_fresh=a.read_at is not None and a.read_at > now - BALANCE_WITHIN,
+            open=opened.get(f"account:{a.pk}", {}),
             hourly_usd=hourly[a.pk],
         )
-        for a in Account.objects.filter(enabled=True).defer("offers")
+        for a in accounts.annotate(
+            last_usd=Subquery(last.values("usd")[:1]), read_at=Subquery(last.values("at")[:1])
+        )
     ]

@@ -13,11 +13,11 @@ from pods.base.redis import eviction_of, redis_client
 
 ASK_EVERY_SECONDS: Final = 60.0
 # By address: when the server was last asked, and what it said then.
-_said: Final[dict[str, tuple[float, str]]] = {}
+_said: Final[dict[str, tuple[float, str | None]]] = {}
 
 
-def evictions(fleets: Iterable[Fleet]) -> Mapping[int, str]:
-    """What is wrong with each fleet's server, by fleet; "" if nothing is, or nobody knows yet.
+def evictions(fleets: Iterable[Fleet]) -> Mapping[int, str | None]:
+    """What is wrong with each fleet's server, by fleet; "" if nothing is, None if nobody knows yet.
 
     A server is asked once a minute. While it does not answer, its last answer holds.
     """
@@ -30,8 +30,8 @@ def _address(fleet: Fleet) -> str:
     return own or settings.REDIS_URL
 
 
-def _eviction(address: str) -> str:
-    asked, said = _said.get(address, (float("-inf"), ""))
+def _eviction(address: str) -> str | None:
+    asked, said = _said.get(address, (float("-inf"), None))
     if monotonic() - asked < ASK_EVERY_SECONDS:
         return said
     try:

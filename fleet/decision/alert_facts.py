@@ -86,7 +86,7 @@ class TickSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSeen:
-    """A fleet, and its ticks of the last WINDOW, oldest first."""
+    """A fleet, its ticks of the last WINDOW and the one before these, oldest first."""
 
     fleet_id: int
     name: str
@@ -102,8 +102,9 @@ class FleetSeen:
     trouble: str = ""  # why, as the last tick said it
     machines: int = 0  # that its pods have now, or got within the WINDOW
     refusals: Sequence[str] = ()  # why its last pods got no machine, by account
+    # What is wrong with the policy of its Redis for a full memory. None: it never answered.
+    evicts: str | None = ""
     open: Mapping[Cause, Incident] = field(default_factory=dict, hash=False)  # its open alerts
-    evicts: str = ""  # what is wrong with the policy of its Redis for a full memory
     spent_today_usd: Decimal = Decimal(0)
     spent_total_usd: Decimal = Decimal(0)
     daily_budget_usd: Decimal | None = None
@@ -121,6 +122,8 @@ class AccountSeen:
     last_error: str = ""  # for people
     last_error_kind: str = ""  # an ErrorKind
     balance_usd: Decimal | None = None  # None: unknown, which is not zero
+    balance_fresh: bool = True  # False: it was read long ago
+    open: Mapping[Cause, Incident] = field(default_factory=dict, hash=False)  # its open alerts
     hourly_usd: Decimal = Decimal(0)  # of all its machines that may bill
 
 

@@ -3,19 +3,25 @@
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from decimal import Decimal
-from itertools import pairwise
 from typing import Final
 
 from fleet.decision.alert_facts import (
     AlertFacts,
     Cause,
-    FleetSeen,
     Incident,
     Severity,
-    TickSeen,
 )
 from fleet.decision.sentence import plural
 from fleet.decision.values import Rule
+from fleet.decision.windows import (
+    PODS_FAILED,
+    TICKS_MISSED,
+    backlogs,
+    no_pods,
+    of_fleet,
+    unknown_backlogs,
+    unseen,
+)
 from pods.rules import CREDENTIALS_REFUSED
 
 AGAIN_AFTER: Final = timedelta(hours=24)
@@ -23,24 +29,9 @@ BUDGET_STEPS: Final = (100, 80, 50)  # percent
 # Five tries with their pauses take at least a minute. A slow vendor needs a few minutes to destroy.
 DESTROY_TRIES: Final = 5
 DESTROY_PATIENCE: Final = timedelta(minutes=5)
-PODS_FAILED: Final = 3
-TICKS_MISSED: Final = 3
-# A rule that says "all the time" needs ticks from nearly the whole window.
-WINDOW: Final = timedelta(minutes=10)
-WINDOW_SEEN: Final = timedelta(minutes=9)
-WINDOW_TEXT: Final = f"{WINDOW.total_seconds() / 60:.0f} min"
-GROWTH: Final = 1.1
 BALANCE_HOURS: Final = 24
 CEILINGS: Final = frozenset({Rule.MAX_HOURLY_USD, Rule.INSTALLATION_HOURLY_USD})
-# An operator asked for it, and every page shows the mode.
-ASKED_FOR: Final = frozenset({Rule.PAUSED, Rule.STOP_ALL})
-# Causes that only the ticks of a whole window can show.
-OVER_THE_WINDOW: Final = (
-    Cause.NO_PODS,
-    Cause.BACKLOG_UNKNOWN,
-    Cause.BACKLOG_GROWS,
-    Cause.NOT_DRAINED,
-)
+
 
 AlertRule = Callable[[AlertFacts], Iterator[Incident]]
 
@@ -106,7 +97,7 @@ def ceilings(facts: AlertFacts) -> Iterator[Incident]:
     """In the last tick a ceiling paid for fewer pods than the backlog needs, whatever bound it."""
     for fleet in facts.fleets:
         if fleet.ticks and fleet.ticks[-1].ceiling:
-            yield _of_fleet(
+            yield of_fleet(
                 fleet,
                 Cause.CEILING,
                 Severity.WARNING,
@@ -142,6 +133,8 @@ def balances(facts: AlertFacts) -> Iterator[Incident]:
     """The account's balance pays for less than a day of what runs now."""
     for account in facts.accounts:
         left, hourly = account.balance_usd, account.hourly_usd
+        if not account.balance_fresh and Cause.BALANCE_LOW not in account.open:
+            continue
         if left is None or not hourly or left >= hourly * BALANCE_HOURS:
             continue
         yield Incident(
@@ -186,104 +179,7 @@ def failing_pods(facts: AlertFacts) -> Iterator[Incident]:
     for fleet in facts.fleets:
         if fleet.failing >= PODS_FAILED:
             text = f"the last {fleet.failing} pods failed before finishing an item"
-            yield _of_fleet(fleet, Cause.BOOTS_FAIL, Severity.CRITICAL, fleet.trouble or text)
-
-
-def no_pods(facts: AlertFacts) -> Iterator[Incident]:
-    """Items wait, and for the whole window the fleet got no machine, or no further one."""
-    for fleet in facts.fleets:
-        ticks = fleet.ticks
-        if not _lasts(fleet, Cause.NO_PODS, facts) or not all(t.depth for t in ticks):
-            continue
-        last = ticks[-1]
-        why = "; ".join(fleet.refusals) or last.because or "no reason is known"
-        waits = f"{plural(last.depth or 0, 'item')} waiting for {WINDOW_TEXT}"
-        if _gets_none(fleet):
-            text = f"{waits}, and no pod has a machine: {why}"
-            yield _of_fleet(fleet, Cause.NO_PODS, Severity.CRITICAL, text)
-        elif all(t.binding == Rule.NO_OFFERS and not t.spawned for t in ticks):
-            text = f"{waits}, and no further pod can be rented: {why}"
-            yield _of_fleet(fleet, Cause.NO_PODS, Severity.WARNING, text)
-
-
-def _gets_none(fleet: FleetSeen) -> bool:
-    """Whether it wants pods and has no machine, although nobody asked for that.
-
-    Pods that fail one after another have an alert of their own.
-    """
-    if fleet.machines or fleet.failing >= PODS_FAILED:
-        return False
-    return all(
-        not t.ready and t.binding not in ASKED_FOR and (t.binding or t.spawned) for t in fleet.ticks
-    )
-
-
-def unknown_backlogs(facts: AlertFacts) -> Iterator[Incident]:
-    """For the whole window nobody knows whether items wait, so no pod starts."""
-    for fleet in facts.fleets:
-        ticks = fleet.ticks
-        if _lasts(fleet, Cause.BACKLOG_UNKNOWN, facts) and all(t.depth is None for t in ticks):
-            text = f"the backlog has been unknown for {WINDOW_TEXT}: {ticks[-1].because}"
-            yield _of_fleet(fleet, Cause.BACKLOG_UNKNOWN, Severity.CRITICAL, text)
-
-
-def _lasts(fleet: FleetSeen, cause: Cause, facts: AlertFacts) -> bool:
-    """Whether the ticks can show that something was so for the whole window.
-
-    An alert that is open needs fewer of them: a time without ticks does not show that its cause ended.
-    """
-    ticks = fleet.ticks
-    return bool(ticks) and (cause in fleet.open or _whole_window(ticks, facts))
-
-
-def _whole_window(ticks: Sequence[TickSeen], facts: AlertFacts) -> bool:
-    return facts.now - ticks[0].at >= WINDOW_SEEN
-
-
-def unseen(facts: AlertFacts) -> Iterator[Incident]:
-    """What was open of a fleet when its ticks stopped: nobody has seen that it ended."""
-    for fleet in facts.fleets:
-        if fleet.scheduled and not fleet.ticks:
-            yield from (fleet.open[cause] for cause in OVER_THE_WINDOW if cause in fleet.open)
-
-
-def backlogs(facts: AlertFacts) -> Iterator[Incident]:
-    """A backlog grows although all pods run, or does not shrink although pods are ready."""
-    for fleet in facts.fleets:
-        ticks = fleet.ticks
-        if ticks and all(t.active >= fleet.max_instances for t in ticks):
-            yield from _growth(fleet, facts)
-        if _lasts(fleet, Cause.NOT_DRAINED, facts) and _stands(ticks):
-            yield _of_fleet(
-                fleet,
-                Cause.NOT_DRAINED,
-                Severity.CRITICAL,
-                f"items wait, and {plural(ticks[-1].ready, 'ready pod')} finished none for "
-                f"{WINDOW_TEXT}",
-            )
-
-
-def _growth(fleet: FleetSeen, facts: AlertFacts) -> Iterator[Incident]:
-    """The backlog grew. Part of a window is too short to show that, so only a fall ends an alert."""
-    first, last = fleet.ticks[0].depth, fleet.ticks[-1].depth
-    if first is None or last is None:
-        return
-    if _whole_window(fleet.ticks, facts):
-        if last > first * GROWTH:
-            text = (
-                f"the backlog grew from {first:,} to {last:,} items with all "
-                f"{fleet.max_instances} pods at work"
-            )
-            yield _of_fleet(fleet, Cause.BACKLOG_GROWS, Severity.WARNING, text)
-    elif last >= first and Cause.BACKLOG_GROWS in fleet.open:
-        yield fleet.open[Cause.BACKLOG_GROWS]
-
-
-def _stands(ticks: Sequence[TickSeen]) -> bool:
-    """Items wait, pods are ready, and neither a rate nor a falling depth shows any work."""
-    if not all(t.ready and t.depth and not t.items_per_second for t in ticks):
-        return False
-    return all((a.depth or 0) <= (b.depth or 0) for a, b in pairwise(ticks))
+            yield of_fleet(fleet, Cause.BOOTS_FAIL, Severity.CRITICAL, fleet.trouble or text)
 
 
 def dead_letters(facts: AlertFacts) -> Iterator[Incident]:
@@ -309,24 +205,16 @@ def late_ticks(facts: AlertFacts) -> Iterator[Incident]:
         if fleet.last_tick_at is None or facts.now - fleet.last_tick_at > patience:
             since = fleet.last_tick_at
             when = "the fleet was created" if since is None else f"{since:%F %T} UTC"
-            yield _of_fleet(fleet, Cause.NO_TICK, Severity.CRITICAL, f"no decision since {when}")
+            yield of_fleet(fleet, Cause.NO_TICK, Severity.CRITICAL, f"no decision since {when}")
 
 
 def evicting_servers(facts: AlertFacts) -> Iterator[Incident]:
     """The fleet's Redis deletes keys by itself when its memory is full."""
     for fleet in facts.fleets:
         if fleet.evicts:
-            yield _of_fleet(fleet, Cause.REDIS_EVICTS, Severity.WARNING, fleet.evicts)
-
-
-def _of_fleet(fleet: FleetSeen, cause: Cause, severity: Severity, text: str) -> Incident:
-    return Incident(
-        cause=cause,
-        subject=f"fleet:{fleet.fleet_id}",
-        severity=severity,
-        text=f"{fleet.name}: {text}",
-        fleet_id=fleet.fleet_id,
-    )
+            yield of_fleet(fleet, Cause.REDIS_EVICTS, Severity.WARNING, fleet.evicts)
+        elif fleet.evicts is None and Cause.REDIS_EVICTS in fleet.open:
+            yield fleet.open[Cause.REDIS_EVICTS]
 
 
 RULES: Final[Sequence[AlertRule]] = (

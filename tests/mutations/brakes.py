@@ -7,8 +7,9 @@ from tests.mutations.mutation import Mutation
 BRAKES_TESTS = "tests/unit/fleet/decision/test_brakes.py::"
 BROKEN = "tests/integration/fleet/tick/test_broken_templates.py::"
 PLACEMENT = "tests/unit/fleet/decision/test_placement.py::"
+WINDOWS = "tests/unit/fleet/decision/test_windows.py::"
+GAPS = "tests/integration/fleet/alerts/test_gaps.py::"
 ALERTS = "tests/unit/fleet/decision/test_alert_rules.py::"
-GAPS = "tests/unit/fleet/decision/test_alerts_over_gaps.py::"
 
 BRAKES: Final = (
     Mutation(
@@ -55,16 +56,23 @@ BRAKES: Final = (
     ),
     Mutation(
         name="no-pods-is-told",
-        file="fleet/decision/alerts.py",
+        file="fleet/decision/windows.py",
         before="    if fleet.machines or fleet.failing >= PODS_FAILED:\n",
         after="    if True:\n",
         tests=(ALERTS + "test_items_that_wait_for_ten_minutes_without_a_machine_are_announced",),
     ),
     Mutation(
         name="a-gap-ends-no-alert",
-        file="fleet/decision/alerts.py",
-        before="cause in fleet.open or ",
-        after="",
-        tests=(GAPS + "test_a_time_without_ticks_opens_no_alert_and_ends_none",),
+        file="fleet/decision/windows.py",
+        before="return cause in fleet.open or (None not in verdicts and _whole_window(fleet, now))",
+        after="return None not in verdicts and _whole_window(fleet, now)",
+        tests=(WINDOWS + "test_an_open_alert_lasts_over_a_gap_and_over_unknown_ticks",),
+    ),
+    Mutation(
+        name="the-tick-before-the-window",
+        file="fleet/alerts/reconciling.py",
+        before="Tick.objects.filter(within | Q(pk__in=before))",
+        after="Tick.objects.filter(within)",
+        tests=(GAPS + "test_a_fleet_with_rare_ticks_has_the_alert_after_two_of_them",),
     ),
 )

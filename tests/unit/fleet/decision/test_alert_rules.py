@@ -1,5 +1,6 @@
 """The alert rules: which facts raise which alerts."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -198,6 +199,13 @@ def test_a_balance_that_lasts_less_than_a_day_is_announced(
         hourly_usd=Decimal(hourly),
     )
     assert [f.severity for f in told(accounts=[account])] == expected
+    old = replace(account, balance_fresh=False)
+    assert causes(accounts=[old]) == []
+    low = Incident(
+        cause=Cause.BALANCE_LOW, subject="account:1", severity=Severity.WARNING, text="as before"
+    )
+    lasting = replace(old, open={Cause.BALANCE_LOW: low})
+    assert [f.severity for f in told(accounts=[lasting])] == expected
 
 
 def test_an_orphan_is_critical() -> None:
