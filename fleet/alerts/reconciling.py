@@ -24,6 +24,7 @@ from fleet.decision.alert_facts import (
     TickSeen,
 )
 from fleet.decision.alerts import alerts
+from fleet.decision.values import Mode
 from fleet.decision.windows import WINDOW
 from fleet.models import Alert, Balance, Channel, Delivery, Fleet, Limits, Tick
 from fleet.models.fields import hours_of
@@ -164,7 +165,7 @@ def gather(now: datetime) -> AlertFacts:
     limits = Limits.get()
     spent = spending.spent_by_fleet(now)
     opened = _open_alerts()
-    fleets = _fleets(pods, now, spent, opened)
+    fleets = _fleets(pods, now, spent, opened, limits)
     shown = {f.fleet_id for f in fleets}
     return AlertFacts(
         now=now,
@@ -230,6 +231,7 @@ def _fleets(
     now: datetime,
     spent: Mapping[int, spending.Spent],
     opened: Mapping[str, Mapping[Cause, Incident]],
+    limits: Limits,
 ) -> list[FleetSeen]:
     fleets = _with_last_tick(now)
     ticks = _ticks(fleets, now)
@@ -245,6 +247,7 @@ def _fleets(
             scheduled=f.schedule is not None and f.schedule.enabled,
             age=now - f.created_at,
             max_instances=f.max_instances,
+            held={f.mode, limits.mode} != {Mode.RUNNING.value},
             last_tick_at=f.last_tick_at,
             ticks=ticks.get(f.pk, ()),
             dead=f.dead_letters,

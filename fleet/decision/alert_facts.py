@@ -95,6 +95,7 @@ class FleetSeen:
     scheduled: bool  # whether beat should tick it at all
     age: timedelta
     max_instances: int
+    held: bool = False  # an operator paused or stopped it, or the whole installation
     last_tick_at: datetime | None = None
     ticks: Sequence[TickSeen] = ()
     dead: int = 0  # dead letters that nobody has put back or deleted

@@ -77,8 +77,14 @@ def _no_further(tick: TickSeen) -> bool | None:
 
 
 def unknown_backlogs(facts: AlertFacts) -> Iterator[Incident]:
-    """For the whole window nobody knows whether items wait, so no pod starts."""
+    """For the whole window nobody knows whether items wait, so no pod starts.
+
+    Where an operator asked that none starts, and none is there, it makes no difference.
+    """
+    with_pods = {pod.fleet_id for pod in facts.pods}
     for fleet in facts.fleets:
+        if fleet.held and fleet.fleet_id not in with_pods:
+            continue
         verdicts = [t.depth is None for t in fleet.ticks]
         if _lasts(fleet, Cause.BACKLOG_UNKNOWN, verdicts, facts.now):
             text = f"the backlog has been unknown for {WINDOW_TEXT}: {fleet.ticks[-1].because}"

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from fleet.alerts import reconciling
-from fleet.models import Alert, Balance, Fleet, Tick
+from fleet.models import Alert, Balance, Fleet, Limits, Tick
 from pods.emulators.base import SteppedClock
+from pods.models import Pod
 from pods.states import READY
 from tests.support.factories import NOON, a_fleet, a_pod
 
@@ -102,3 +103,28 @@ def test_a_low_balance_that_can_be_read_no_more_keeps_its_alert(
     assert low()
     Balance.objects.create(at=time.now, usd=1000, **values)
     assert not low()
+
+
+@pytest.mark.parametrize("held", ["fleet", "installation"])
+def test_a_paused_fleet_without_pods_has_no_alert_about_an_unknown_backlog(
+    fleet: Fleet, time: SteppedClock, held: str
+) -> None:
+    def alerted() -> bool:
+        looked(time, fleet, seconds=12 * 60, depth=None, binding="")
+        return Alert.objects.open().filter(cause="backlog_unknown").exists()
+
+    limits = Limits.get()
+    if held == "fleet":
+        Fleet.objects.filter(pk=fleet.pk).update(mode="paused")
+    else:
+        limits.mode = "paused"
+        limits.save()
+    assert not alerted()
+    pod = a_pod(fleet, READY)
+    assert alerted()
+    Pod.objects.filter(pk=pod.pk).update(state="terminated")
+    assert not alerted()
+    Fleet.objects.filter(pk=fleet.pk).update(mode="running")
+    limits.mode = "running"
+    limits.save()
+    assert alerted()

@@ -1,11 +1,20 @@
 """An alert about ticks begins after a whole window, and ends when a tick shows the end of its cause."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from fleet.decision.alert_facts import AlertFacts, Cause, FleetSeen, Incident, Severity, TickSeen
+from fleet.decision.alert_facts import (
+    AlertFacts,
+    Cause,
+    FleetSeen,
+    Incident,
+    PodSeen,
+    Severity,
+    TickSeen,
+)
 from fleet.decision.alerts import alerts
 from tests.support.factories import NOON, hours, seconds
 
@@ -40,8 +49,8 @@ def an_open(cause: Cause) -> Incident:
     return Incident(cause=cause, subject="fleet:1", severity=Severity.CRITICAL, text="as before")
 
 
-def told(ticks: Sequence[TickSeen], *, alerting: Sequence[Cause] = (), **values: Any) -> list[str]:
-    fleet = FleetSeen(
+def a_fleet_of(ticks: Sequence[TickSeen], **values: Any) -> FleetSeen:
+    return FleetSeen(
         fleet_id=1,
         name="emb",
         alert_after=hours(24),
@@ -50,9 +59,12 @@ def told(ticks: Sequence[TickSeen], *, alerting: Sequence[Cause] = (), **values:
         age=hours(100),
         max_instances=9,
         ticks=ticks,
-        open={cause: an_open(cause) for cause in alerting},
         **{"period": seconds(15), **values},
     )
+
+
+def told(ticks: Sequence[TickSeen], *, alerting: Sequence[Cause] = (), **values: Any) -> list[str]:
+    fleet = a_fleet_of(ticks, open={cause: an_open(cause) for cause in alerting}, **values)
     return [f.cause.value for f in alerts(AlertFacts(now=NOON, fleets=[fleet]))]
 
 
@@ -118,3 +130,12 @@ def test_a_fleet_with_rare_ticks_needs_two_of_them(minutes: int) -> None:
     ago = [minutes * 60 + 30, 30]
     assert told(at(ago, held), period=seconds(minutes * 60)) == ["no_pods"]
     assert told(at(ago[:1], held), period=seconds(minutes * 60)) == []
+
+
+def test_an_unknown_backlog_of_a_held_fleet_without_pods_is_not_announced() -> None:
+    held, _ = HELD[Cause.BACKLOG_UNKNOWN]
+    fleet = a_fleet_of(at(WHOLE, held), held=True, open={})
+    assert alerts(AlertFacts(now=NOON, fleets=[fleet])) == frozenset()
+    pod = PodSeen(pod_id=7, name="p7", fleet_id=1, age=hours(1), hourly_usd=Decimal(1))
+    found = alerts(AlertFacts(now=NOON, fleets=[fleet], pods=[pod]))
+    assert [f.cause for f in found] == [Cause.BACKLOG_UNKNOWN]
