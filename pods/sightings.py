@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from pods.agent.protocol import MOST_FAILING, AgentState
+from pods.agent.protocol import MOST_FAILING, AgentState, Heartbeat
 from pods.agent_redis.heartbeats import Beat, Consumer, Readings
 from pods.diagnosis import Facts, MachineSays
 from pods.models import Pod
@@ -73,6 +73,13 @@ def sighting(
 def all_fail(seen: Sighting) -> bool:
     """Whether the pod's agent says that its last tries all failed."""
     return seen.beat is not None and seen.beat.said.failing >= MOST_FAILING
+
+
+def fails_all(said: Heartbeat) -> bool | None:
+    """Whether an agent's last tries all failed; None: it has not tried enough to know."""
+    if said.failing >= MOST_FAILING:
+        return True
+    return False if said.done else None
 
 
 def facts_of(

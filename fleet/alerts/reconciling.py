@@ -220,6 +220,8 @@ def _with_last_tick(now: datetime) -> list[Any]:
         .annotate(
             last_tick_at=Subquery(last.values("at")[:1]),
             last_failing=Subquery(last.values("failing")[:1]),
+            last_all_fail=Subquery(last.values("all_fail")[:1]),
+            last_all_fail_because=Subquery(last.values("all_fail_because")[:1]),
             last_trouble=Subquery(last.values("trouble")[:1]),
             tick_before=Subquery(last.filter(at__lte=now - WINDOW).values("pk")[:1]),
         )
@@ -253,6 +255,8 @@ def _fleets(
             dead=f.dead_letters,
             failing=f.last_failing or 0,
             trouble=f.last_trouble or "",
+            all_fail=f.last_all_fail,
+            all_fail_because=f.last_all_fail_because or "",
             machines=machines[f.pk],
             refusals=refusals.get(f.pk, ()),
             evicts=evicts[f.pk],

@@ -38,6 +38,7 @@ class Cause(StrEnum):
     BACKLOG_GROWS = "backlog_grows"
     DEAD_LETTERS = "dead_letters"
     NOT_DRAINED = "not_drained"
+    ALL_FAIL = "all_fail"
     NO_TICK = "no_tick"
     BALANCE_LOW = "balance_low"
     REDIS_EVICTS = "redis_evicts"
@@ -101,6 +102,8 @@ class FleetSeen:
     dead: int = 0  # dead letters that nobody has put back or deleted
     failing: int = 0  # pods of its template in a row that failed before they finished an item
     trouble: str = ""  # why, as the last tick said it
+    all_fail: bool | None = None  # the last tries of all ready pods failed; None: nobody knows
+    all_fail_because: str = ""
     machines: int = 0  # that its pods have now, or got within the WINDOW
     refusals: Sequence[str] = ()  # why its last pods got no machine, by account
     # What is wrong with the policy of its Redis for a full memory. None: it never answered.

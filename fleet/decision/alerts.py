@@ -182,6 +182,18 @@ def failing_pods(facts: AlertFacts) -> Iterator[Incident]:
             yield of_fleet(fleet, Cause.BOOTS_FAIL, Severity.CRITICAL, fleet.trouble or text)
 
 
+def failing_work(facts: AlertFacts) -> Iterator[Incident]:
+    """All tries of all ready pods fail. It ends when an item succeeds, or none is left."""
+    for fleet in facts.fleets:
+        if fleet.all_fail:
+            text = f"all tries of all ready pods fail: {fleet.all_fail_because}"
+            yield of_fleet(fleet, Cause.ALL_FAIL, Severity.CRITICAL, text)
+            continue
+        nothing_left = bool(fleet.ticks) and fleet.ticks[-1].depth == 0
+        if fleet.all_fail is None and Cause.ALL_FAIL in fleet.open and not nothing_left:
+            yield fleet.open[Cause.ALL_FAIL]
+
+
 def dead_letters(facts: AlertFacts) -> Iterator[Incident]:
     """Dead letters wait for an operator; a new round at each further power of ten."""
     for fleet in facts.fleets:
@@ -229,6 +241,7 @@ RULES: Final[Sequence[AlertRule]] = (
     no_pods,
     unknown_backlogs,
     backlogs,
+    failing_work,
     dead_letters,
     late_ticks,
     evicting_servers,

@@ -243,6 +243,14 @@ def brake(seen: Snapshot, _policy: Policy, _starts: Starts) -> Bound | None:
     return Bound(at_most=len(seen.active) + (0 if tried else 1), because=trouble(seen))
 
 
+def all_fail(seen: Snapshot, _policy: Policy, _starts: Starts) -> Bound | None:
+    """While all tries of all ready pods fail, a further pod would only spoil more items."""
+    if not seen.all_fail:
+        return None
+    because = seen.all_fail_because or "no reason is known"
+    return Bound(at_most=len(seen.active), because=f"all tries of all ready pods fail: {because}")
+
+
 def takeable(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
     """A pod starts only for items that it could take, not for those that working pods have in hand.
 
@@ -299,6 +307,7 @@ GUARDRAILS: Final[Sequence[tuple[Rule, Guardrail]]] = (
     (Rule.INSTALLATION_DAILY_BUDGET, installation_daily_budget),
     (Rule.CANARY, canary),
     (Rule.BRAKE, brake),
+    (Rule.ALL_FAIL, all_fail),
     (Rule.TAKEABLE, takeable),
     (Rule.WORTH_BOOTING, worth_booting),
     (Rule.NO_OFFERS, no_offers),

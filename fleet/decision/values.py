@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from pods.price import usd_per_item
 from pods.rules import PodRule
-from pods.states import ACTIVE, STOPPED, PodState
+from pods.states import ACTIVE, READY, STOPPED, PodState
 
 
 class Mode(StrEnum):
@@ -39,6 +39,8 @@ class PodFacts:
     stopped_hourly_usd: Decimal = Decimal(0)  # the rent of its disk
     stopped_for: timedelta | None = None  # None: it is not stopped
     million_items_usd: Decimal | None = None  # what a stopped pod's items would cost
+    # Whether its last tries all failed. None: nobody knows, or it has finished no item yet.
+    all_fail: bool | None = None
     # It has the fleet's present template and has not finished an item: nobody knows yet if it works.
     trial: bool = False
 
@@ -171,6 +173,13 @@ class Snapshot:
     waiting_for: timedelta | None = None
     elsewhere: Elsewhere = Elsewhere()
     failing: Failing | None = None  # None: the newest pod works, or none has failed
+    all_fail_because: str = ""  # what a pod whose tries all fail says, for people
+
+    @property
+    def all_fail(self) -> bool | None:
+        """Whether the last tries of all ready pods failed; None: nobody knows."""
+        said = [p.all_fail for p in self.pods if p.state is READY and p.all_fail is not None]
+        return all(said) if said else None
 
     @property
     def active(self) -> Sequence[PodFacts]:
@@ -240,6 +249,7 @@ class Rule(StrEnum):
     INSTALLATION_DAILY_BUDGET = "installation_daily_budget"
     CANARY = "canary"
     BRAKE = "brake"
+    ALL_FAIL = "all_fail"
     TAKEABLE = "takeable"
     WORTH_BOOTING = "worth_booting"
     NO_OFFERS = "no_offers"

@@ -1,6 +1,6 @@
 """Gathers the facts for one decision: rows, one probe, one read of the heartbeats."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,6 +13,7 @@ from django.db.models import Count, QuerySet, Sum
 
 from fleet.backlog import probes
 from fleet.backlog.base import BacklogUnknown, Depth
+from fleet.decision.brakes import LONGEST_REASON
 from fleet.decision.placement import Experience
 from fleet.decision.values import (
     Caps,
@@ -37,7 +38,7 @@ from pods.catalogue import gpus
 from pods.masking import without_passwords
 from pods.models import Orphan, Pod
 from pods.price import usd_per_million
-from pods.sightings import believed_rate
+from pods.sightings import believed_rate, fails_all
 from pods.states import BOOTING, READY, STOPPED
 
 log = structlog.get_logger(__name__)
@@ -93,7 +94,7 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
         may_end_ill=health.may_end_ill(fleet.pk, peers=_peers(pods), now=now),
         waiting_for=_waiting_for(depth, ticks, now),
         elsewhere=elsewhere(fleet, limits, now),
-        failing=failing_of(fleet, working),
+        **_what_fails(fleet, working, beats),
     )
     return Gathered(
         seen=seen,
@@ -103,6 +104,17 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
         last_tick_at=ticks[0][0] if ticks else None,
         limits_version=limits.version,
     )
+
+
+def _why_all_fail(beats: Iterable[Beat]) -> str:
+    """What the newest heartbeat says of an agent whose tries all fail."""
+    failing = [beat for beat in beats if fails_all(beat.said)]
+    return min(failing, key=lambda beat: beat.age).said.note[:LONGEST_REASON] if failing else ""
+
+
+def _what_fails(fleet: Fleet, working: set[int], beats: dict[int, Beat]) -> dict[str, Any]:
+    because = _why_all_fail(beats.values())
+    return {"failing": failing_of(fleet, working), "all_fail_because": because}
 
 
 def _why_no_offers(supply: Supply) -> dict[str, Any]:
@@ -238,6 +250,7 @@ def _pod_facts(
         idle_for=idle,
         in_flight=in_flight,
         items_per_second=None if beat is None else believed_rate(pod, beat, at=now),
+        all_fail=None if beat is None else fails_all(beat.said),
         gpu_type=gpus.named(pod.gpu_type),  # older rows have their vendor's name
         gpu_count=pod.gpu_count,
         ready_for=now - pod.state_since if pod.status is READY else None,

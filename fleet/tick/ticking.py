@@ -151,6 +151,8 @@ def _what_holds(seen: Snapshot, decision: Decision) -> dict[str, Any]:
         "held_back": held_back[:LONGEST_SENTENCE],
         "failing": seen.failing.count if seen.failing else 0,
         "trouble": decision.trouble[:LONGEST_SENTENCE],
+        "all_fail": seen.all_fail,
+        "all_fail_because": seen.all_fail_because[:LONGEST_SENTENCE],
         "ceiling": not CEILINGS.isdisjoint(decision.holding),
     }
 

@@ -35,6 +35,7 @@ class Progress:
         self._acks: deque[tuple[float, int]] = deque()
         self._troubles: dict[str, str] = {}
         self._failing = 0
+        self._error = ""
 
     def add(
         self,
@@ -59,10 +60,11 @@ class Progress:
                 self._last_ack = self._clock()
                 self._acks.append((self._last_ack, done))
 
-    def failed_for_pod(self, tries: int) -> None:
-        """Tries failed, and this pod may be at fault."""
+    def failed_for_pod(self, tries: int, error: str = "") -> None:
+        """Tries failed, and this pod may be at fault; `error`: of the newest."""
         with self._lock:
             self._failing += tries
+            self._error = error.encode("utf-8", "backslashreplace").decode() or self._error
 
     @property
     def failing(self) -> int:
@@ -86,7 +88,8 @@ class Progress:
         with self._lock:
             wrong = [f"{where}: {what}" for where, what in self._troubles.items()]
             if self._failing >= MOST_FAILING:
-                wrong.insert(0, f"the last {self._failing} tries failed")
+                error = f": {self._error}" if self._error else ""
+                wrong.insert(0, f"the last {self._failing} tries failed{error}")
             return "; ".join(wrong)[:500]
 
     def counts(self) -> Counts:

@@ -77,7 +77,8 @@ class Settling:
         for part in split(results):
             self._commit(part)
         self._progress.add(failed=len(failures))
-        self._progress.failed_for_pod(sum(not f.final for f in failures))
+        tries = [f for f in failures if not f.final]
+        self._progress.failed_for_pod(len(tries), tries[-1].error if tries else "")
         self._fail(failures)
 
     def _commit(self, results: list[ItemResult]) -> None:

@@ -75,4 +75,11 @@ BRAKES: Final = (
         after="Tick.objects.filter(within)",
         tests=(GAPS + "test_a_fleet_with_rare_ticks_has_the_alert_after_two_of_them",),
     ),
+    Mutation(
+        name="all-fail-brakes",
+        file="fleet/decision/guardrails.py",
+        before="    if not seen.all_fail:\n",
+        after="    if True:\n",
+        tests=(BRAKES_TESTS + "test_while_all_ready_pods_fail_everything_no_further_pod_starts",),
+    ),
 )

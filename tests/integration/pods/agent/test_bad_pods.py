@@ -112,3 +112,17 @@ def test_an_agent_works_on_when_the_fault_is_over(backlog, agents, tmp_path):
     backlog.assert_each_has_one_result(entries)
     assert backlog.dead() == []
     until(lambda: backlog.heartbeat("pod-a").failing == 0)
+
+
+def test_the_only_pod_of_a_fleet_that_fails_everything_buries_next_to_nothing(backlog, agents):
+    backlog.put_numbered(2000)
+    agents.start(backlog, "pod-a", "agent_handlers:needs_a_gpu", env={"GPU": "lost"})
+
+    def braked():
+        said = backlog.heartbeat("pod-a")
+        return said is not None and said.failing >= MOST_FAILING and said
+
+    said = until(braked) or braked()
+    assert "tries failed: RuntimeError: no CUDA-capable device is detected" in said.note
+    assert len(backlog.dead()) <= 64
+    assert backlog.client.xlen("tasks") == 2000

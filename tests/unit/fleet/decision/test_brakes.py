@@ -191,3 +191,28 @@ def test_a_broken_template_gets_few_pods_however_it_fails(data: st.DataObject) -
             lives.append(Life(requested=now, fails=fails))
     times = [life.requested for life in lives]
     assert max(sum(t <= u < t + 10 * MINUTE for u in times) for t in times) <= 4
+
+
+@pytest.mark.parametrize(
+    ("said", "starts"),
+    [
+        ([True, True], False),
+        ([True, None], False),
+        ([True, False], True),
+        ([None, None], True),
+        ([False], True),
+    ],
+)
+def test_while_all_ready_pods_fail_everything_no_further_pod_starts(
+    said: list[bool | None], starts: bool
+) -> None:
+    pods = [pod_facts(n, all_fail=one) for n, one in enumerate(said, 1)]
+    booting = pod_facts(9, BOOTING, all_fail=True)  # of an agent that has ended
+    decision = decide(
+        snapshot(10**6, pods=[*pods, booting], all_fail_because="ValueError: x"),
+        policy(max_instances=9),
+    )
+    assert bool(decision.spawn) == starts
+    assert (decision.binding == "all_fail") != starts
+    assert not decision.retire
+    assert ("ValueError: x" in decision.sentence) != starts

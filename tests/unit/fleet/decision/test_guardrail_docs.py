@@ -21,7 +21,7 @@ def test_each_guardrail_has_its_row_in_its_order() -> None:
 
 
 def test_the_page_says_which_guardrails_retire_pods() -> None:
-    pods = tuple(pod_facts(n, hourly_usd=Decimal(3), in_flight=1) for n in range(3))
+    pods = tuple(pod_facts(n, hourly_usd=Decimal(3), in_flight=1, all_fail=True) for n in range(3))
     caps = Caps(max_instances=1, max_hourly_usd=Decimal(1), daily_budget_usd=Decimal(1))
     seen = snapshot(
         depth=1,

@@ -54,12 +54,11 @@ def a_fleet_of(ticks: Sequence[TickSeen], **values: Any) -> FleetSeen:
         fleet_id=1,
         name="emb",
         alert_after=hours(24),
-        scheduled=True,
         last_tick_at=NOON,
         age=hours(100),
         max_instances=9,
         ticks=ticks,
-        **{"period": seconds(15), **values},
+        **{"period": seconds(15), "scheduled": True, **values},
     )
 
 
@@ -139,3 +138,32 @@ def test_an_unknown_backlog_of_a_held_fleet_without_pods_is_not_announced() -> N
     pod = PodSeen(pod_id=7, name="p7", fleet_id=1, age=hours(1), hourly_usd=Decimal(1))
     found = alerts(AlertFacts(now=NOON, fleets=[fleet], pods=[pod]))
     assert [f.cause for f in found] == [Cause.BACKLOG_UNKNOWN]
+
+
+@pytest.mark.parametrize("cause", [*HELD, Cause.BACKLOG_GROWS])
+def test_an_open_alert_lasts_while_beat_should_tick_and_no_tick_is_left(cause: Cause) -> None:
+    assert told([]) == []
+    assert told([], alerting=[cause]) == [cause.value]
+    assert told([], alerting=[cause], scheduled=False) == []
+    if cause in HELD:
+        assert told(at([3600], HELD[cause][0]), alerting=[cause], scheduled=False) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "depth", "is_open", "expected"),
+    [
+        (True, 9, False, ["all_fail"]),
+        (True, 9, True, ["all_fail"]),
+        (None, 9, True, ["all_fail"]),  # its pods were ended, or a new one has tried nothing yet
+        (None, None, True, ["all_fail"]),
+        (None, 0, True, []),
+        (None, 9, False, []),
+        (False, 9, True, []),
+    ],
+)
+def test_work_that_always_fails_is_announced_until_an_item_succeeds(
+    said: bool | None, depth: int | None, is_open: bool, expected: list[str]
+) -> None:
+    last = [TickSeen(at=NOON, depth=depth, active=1, ready=1)]
+    alerting = [Cause.ALL_FAIL] if is_open else []
+    assert told(last, alerting=alerting, all_fail=said) == expected
