@@ -104,12 +104,13 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         ItemFile(tmp_path / "a.txt")
 
 
-def test_a_folder_and_a_pipe_are_refused_as_they_cannot_be_read_twice(tmp_path: Path) -> None:
+def test_a_folder_and_a_pipe_are_refused_with_what_to_give_instead(tmp_path: Path) -> None:
     (tmp_path / "a.txt").mkdir()
     os.mkfifo(tmp_path / "b.txt")
-    for name in ("a.txt", "b.txt"):
-        with pytest.raises(BadInput, match="write the output of a pipe to -"):
-            ItemFile(tmp_path / name)
+    with pytest.raises(BadInput, match="is a folder; name its files"):
+        ItemFile(tmp_path / "a.txt")
+    with pytest.raises(BadInput, match="write the output of a pipe to -"):
+        ItemFile(tmp_path / "b.txt")
 
 
 def test_a_line_is_read_only_up_to_a_limit(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 """The size of a batch: as small as costs nothing, as large as pays, and within its bounds."""
 
 from itertools import pairwise
+from math import isclose
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pods.agent.sizing import SHORT_SECONDS, Sizing
@@ -50,8 +51,11 @@ def test_a_size_is_within_its_bounds_and_changes_by_one_step(most, target, batch
 @DRAWN
 @given(MOST, TARGET, st.floats(0.0001, 100))
 def test_items_that_cost_time_come_in_batches_as_short_as_costs_nothing(most, target, each):
-    sizes, _ = run(Sizing(most, target), lambda size: each * size, 200)
     short = min(SHORT_SECONDS, target)
+    # At the very edge two sizes are equally good, and rounding decides each time anew.
+    possible = {most >> halvings for halvings in range(most.bit_length())}
+    assume(not any(isclose(each * size, short, rel_tol=0.001) for size in possible))
+    sizes, _ = run(Sizing(most, target), lambda size: each * size, 200)
     size = usual(sizes)
     assert size == 1 or each * size <= short * 1.001
     assert size == most or each * (2 * size + 1) > short * 0.999

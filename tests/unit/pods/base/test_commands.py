@@ -3,6 +3,7 @@
 import logging
 import re
 from argparse import ArgumentTypeError
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -61,19 +62,20 @@ def test_the_usage_after_an_unknown_option_has_the_options_of_the_subcommand(
 
 
 class Quiet(OwnCommand):
-    """A command that does nothing."""
+    """A command that says which lines about tries are logged while it runs."""
 
     requires_system_checks = ()
 
-    def handle(self, *args: object, **options: object) -> None:
-        """Do nothing."""
+    def handle(self, *args: object, **options: object) -> str:
+        """Return the level as a number."""
+        return str(logging.getLogger("stamina").level)
 
 
 def test_a_command_logs_no_line_about_each_try(monkeypatch: pytest.MonkeyPatch) -> None:
     retries = logging.getLogger("stamina")
     monkeypatch.setattr(retries, "level", logging.WARNING)
-    call_command(Quiet())
-    assert retries.level == logging.ERROR
+    assert call_command(Quiet(), stdout=StringIO()) == str(logging.ERROR)
+    assert retries.level == logging.WARNING
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "soon", "604801"])
