@@ -224,6 +224,15 @@ class Holding:
         with self._lock:
             return entry in self._held and self._held[entry].alone
 
+    def is_alone(self, entry: str) -> bool:
+        """Whether no other item is with the handler or in a commit.
+
+        An item that the handler has finished is tried again if the pod ends before its commit does.
+        """
+        busy = (Stage.WORKING, Stage.COMMITTING)
+        with self._lock:
+            return not any(h.stage in busy for other, h in self._held.items() if other != entry)
+
     def begun(self, entries: Iterable[Entry]) -> None:
         """The tries of these items are counted now."""
         with self._lock:

@@ -30,6 +30,7 @@ MOST_RETRIES = 500  # in one step
 # A larger batch is tried if it should take at most this share of the handler's time limit.
 LONGEST_TRY = 0.5
 IDLE_STEP_SECONDS = 0.5
+ALONE_STEP_SECONDS = 0.005
 DRAIN_STEP_SECONDS = 0.05
 # A failed agent sends this many more heartbeats, so that its note is read. Then it ends.
 FINAL_BEATS = 5
@@ -212,9 +213,9 @@ class Agent:
             if taken:
                 self._holding.rest()
             return room > 0
-        if self._holding.is_suspect(batches[0][0].id):
-            # Where it ends the pod, no other item may be inside, whose try would count.
-            self._handler.wait_until_empty()
+        if self._holding.is_suspect(first := batches[0][0].id) and not self._wait_alone(first):
+            self._put_back(batches)
+            return False
         try:
             batches = self._begin(batches)
             submitted = not batches or self._handler.submit(batches)
@@ -224,6 +225,15 @@ class Agent:
         if not submitted:
             self._put_back(batches)
         return submitted
+
+    def _wait_alone(self, suspect: str) -> bool:
+        """Wait until a try that ends the pod would count for this item alone; False at a stop."""
+        self._handler.wait_until_empty()
+        while not self._holding.is_alone(suspect):
+            if self._control.intent > Intent.DRAIN:
+                return False
+            time.sleep(ALONE_STEP_SECONDS)
+        return True
 
     def _put_back(self, batches: list[list[Entry]]) -> None:
         self._holding.rest()

@@ -357,3 +357,15 @@ def test_few_items_are_not_read_while_there_are_others_to_work_on() -> None:
     assert holding.room() == (0, 0)
     holding.drop(e.id for e in take_batch(holding))
     assert holding.room()[0] == 15
+
+
+def test_a_suspect_is_alone_only_when_the_results_of_the_others_are_out() -> None:
+    holding = Holding(4)
+    holding.add([entry(1), entry(2, deliveries=3)])
+    before = take_batch(holding)
+    suspect = take_batch(holding)[0].id
+    assert not holding.is_alone(suspect)  # the handler has another item
+    holding.worked(before)
+    assert not holding.is_alone(suspect)  # its result is on the way
+    holding.drop(e.id for e in before)
+    assert holding.is_alone(suspect)
