@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
+from itertools import islice
 
 from pods.agent.stream import Entry
 from pods.agent.window import Window
@@ -282,6 +283,12 @@ class Holding:
             held = self._held.get(entry)
             return "" if held is None else held.error
 
+    def waiting(self, most: int) -> list[str]:
+        """Items that wait for their next try, at most so many."""
+        with self._lock:
+            waiting = (e for e, held in self._held.items() if held.stage is Stage.WAITING)
+            return list(islice(waiting, most))
+
     def due(self, most: int, max_bytes: int) -> list[str]:
         """The items whose next try is due: at most so many, and no more after so many bytes."""
         with self._lock:
@@ -319,17 +326,13 @@ class Holding:
             lost = [e for e in entries if e in self._held and self._held[e].stage in resting]
         self.drop(lost)
 
-    def surplus(self, *, everything: bool = False) -> list[tuple[str, bool]]:
+    def surplus(self) -> list[tuple[str, bool]]:
         """The items to give back, as in `all`: they have waited too long for the handler.
 
         They stay in hand until they are dropped, and the handler does not get them. Suspects stay: this
-        agent knows that each must be alone. `everything`: also those that wait for their next try.
+        agent knows that each must be alone.
         """
         with self._lock:
-            if everything:
-                for held in self._held.values():
-                    if held.stage is Stage.WAITING:
-                        held.stage = Stage.RETURNING
             now, ready = self._clock(), self._ready
             if ready and now - self._held[ready[0]].ready_since > self._window.hold_seconds:
                 self._window.give_back()

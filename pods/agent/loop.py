@@ -192,8 +192,9 @@ class Agent:
 
     def _give_back(self) -> None:
         """Let other agents have the items that the handler does not come to, or only fails."""
-        everything = self._trickle.on and self._settling.others_seen
-        if surplus := self._holding.surplus(everything=everything):
+        if self._trickle.on:
+            self._reclaim.offer()
+        if surplus := self._holding.surplus():
             released = self._stream.release(surplus)
             self._holding.drop(entry for entry, _ in surplus)
             log.info("surplus_given_back count=%d", released)

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pods.agent.holding import SUSPECT_DELIVERIES, Holding
 from pods.agent.progress import Progress
 from pods.agent.protocol import AgentSettings
-from pods.agent.stream import Entry, Failure, Stream
+from pods.agent.stream import LARGEST_STEP, Entry, Failure, Stream
 
 LARGEST_CLAIM = 100
 # Each agent claims at least this often, because a claim finds the items that were given back.
 LONGEST_CLAIM_PAUSE_SECONDS = 5.0
 SHORTEST_CLAIM_PAUSE_SECONDS = 1.0
+OFFER_PAUSE_SECONDS = 1.0
 
 
 class Reclaim:
@@ -30,7 +31,7 @@ class Reclaim:
         self._clock = clock
         self._recovered_to: str | None = ""  # None: all items of the former agent are in hand
         self._cursor = "0-0"
-        self._next_claim = clock()
+        self._next_claim = self._next_offer = clock()
 
     def recover(self, room: int, max_bytes: int) -> bool:
         """Take a page of the items that this name held before a restart. False after the last one."""
@@ -62,13 +63,17 @@ class Reclaim:
         return taken
 
     def retry(self, most: int) -> int:
-        """Take failed items again whose pause is over, as far as there is room. Returns how many."""
+        """Take failed items again whose pause is over, as far as there is room. Returns how many.
+
+        They are left to another pod instead if there is one by now.
+        """
         items, max_bytes = self._holding.retry_room()
         due = self._holding.due(min(items, most), max_bytes)
         if not due:
             return 0
         try:
-            again, gone = self._stream.take_again(due)
+            left = self._leave(due)
+            again, gone = self._stream.take_again([e for e in due if e not in left])
             self._bury([Failure(e, self._holding.error_of(e), final=True) for e in gone])
         except Exception:
             for entry in due:
@@ -76,6 +81,22 @@ class Reclaim:
             raise
         self._holding.drop(set(due) - {entry.id for entry in again})
         return self._take(again)
+
+    def offer(self) -> None:
+        """Leave the failed items that wait for a next try here to another pod, if there is one."""
+        if self._clock() < self._next_offer:
+            return
+        self._next_offer = self._clock() + OFFER_PAUSE_SECONDS
+        if waiting := self._holding.waiting(LARGEST_STEP):
+            self._leave(waiting)
+
+    def _leave(self, entries: list[str]) -> set[str]:
+        """Settle failed tries anew, and drop from hand what is not to be tried here. Returns that."""
+        settled = self._stream.fail([Failure(e, self._holding.error_of(e)) for e in entries])
+        self._progress.add(dead=sum(s.became == "dead" for s in settled))
+        left = {s.entry for s in settled if s.became != "retry"}
+        self._holding.drop(left)
+        return left
 
     def _bury(self, failures: list[Failure]) -> None:
         if failures:

@@ -35,7 +35,6 @@ class Settling:
     ) -> None:
         self._stream, self._holding, self._progress = stream, holding, progress
         self._patience, self._routes = patience, routes
-        self.others_seen = False  # another pod could have the next try, when one last failed here
 
     def refuse_unroutable(self, batch: list[Entry]) -> list[Entry]:
         """Put items whose result has no allowed stream on the dead letters. Returns the others."""
@@ -106,7 +105,6 @@ class Settling:
             "dead letters", lambda _: self._stream.fail(failures), until=Intent.STOP
         )
         self._progress.add(dead=sum(s.became == "dead" for s in settled))
-        self.others_seen = any(s.became == "left" for s in settled)
         errors = {f.entry: f.error for f in failures}
         for s in settled:
             if s.became == "retry":

@@ -167,6 +167,13 @@ IN_HAND: Final = (
         tests=(BAD + "test_a_failed_item_is_left_to_another_pod_which_finds_it_at_once",),
     ),
     Mutation(
+        name="another-pod-before-each-try-here",
+        file="pods/agent/reclaim.py",
+        before="            left = self._leave(due)\n",
+        after="            left: set[str] = set()\n",
+        tests=(BAD + "test_an_item_that_failed_before_another_pod_came_is_left_to_that_pod",),
+    ),
+    Mutation(
         name="not-the-last-try-of-the-same-pod",
         file=LUA + "claim.lua",
         before="pending[4] >= max_deliveries - 1",

@@ -2,25 +2,30 @@
 
 import pytest
 
+from pods.agent.holding import Holding
+from pods.agent.progress import Progress
 from pods.agent.protocol import MOST_FAILING, RELEASED_CONSUMER, AgentSettings
+from pods.agent.reclaim import Reclaim
 from pods.agent.stream import Failure, Stream
 from tests.support.waiting import until
 
 MUCH = 10_000_000
 
 
-def stream_of(backlog, pod, **changes):
-    return Stream(
-        AgentSettings(
-            redis_url=backlog.url,
-            fleet="test",
-            pod=pod,
-            stream="tasks",
-            group="workers",
-            handler="m:f",
-            **changes,
-        )
+def settings_of(backlog, pod, **changes):
+    return AgentSettings(
+        redis_url=backlog.url,
+        fleet="test",
+        pod=pod,
+        stream="tasks",
+        group="workers",
+        handler="m:f",
+        **changes,
     )
+
+
+def stream_of(backlog, pod, **changes):
+    return Stream(settings_of(backlog, pod, **changes))
 
 
 def idle_of(backlog, entry, idle_ms):
@@ -78,10 +83,37 @@ def test_an_item_that_no_try_can_help_is_not_left_to_others(backlog):
     assert bad.fail([Failure(entry, "no field", final=True)])[0].became == "dead"
 
 
+@pytest.mark.parametrize("how", ["offer", "retry"])
+def test_an_item_that_failed_before_another_pod_came_is_left_to_that_pod(backlog, how):
+    """Whoever gives it back without that takes it again, as its last try."""
+    [entry] = backlog.put(b"x")
+    now = [1000.0]
+    bad, other = stream_of(backlog, "pod-a"), stream_of(backlog, "pod-b")
+    holding = Holding(8, lambda: now[0])
+    holding.tune(8, 0.001)
+    reclaim = Reclaim(settings_of(backlog, "pod-a"), bad, holding, Progress(), lambda: now[0])
+    holding.add(bad.read(1, MUCH)[0])
+    [[item]] = holding.take_batches(1, 0)
+    holding.worked([item])
+    [settled] = bad.fail([Failure(entry, "no GPU")])
+    holding.retry_later(entry, settled.deliveries, "no GPU")
+    reclaim.offer()
+    assert holding.waits(entry)  # there is no other pod yet
+    other.read(1, MUCH)
+    now[0] += 60
+    if how == "offer":
+        reclaim.offer()
+    else:
+        assert reclaim.retry(10) == 0
+    assert len(holding) == 0
+    assert [e.id for e in other.claim(10, MUCH, "0-0")[0]] == [entry]
+    assert backlog.dead() == []
+
+
 @pytest.mark.takes(15)
-def test_a_pod_without_its_gpu_buries_no_good_item(backlog, agents):
-    # Longer than the good pod may stand still on a loaded machine: a claim takes its tries away.
-    alike = {"batch_size": 16, "claim_idle_seconds": 20, "max_deliveries": 5}
+@pytest.mark.parametrize("max_deliveries", [2, 5])
+def test_a_pod_without_its_gpu_buries_no_good_item(backlog, agents, max_deliveries):
+    alike = {"batch_size": 16, "claim_idle_seconds": 2, "max_deliveries": max_deliveries}
     for pod, gpu in (("pod-bad", "lost"), ("pod-good", "there")):
         agents.start(backlog, pod, "agent_handlers:needs_a_gpu", env={"GPU": gpu}, **alike)
     until(lambda: all(backlog.heartbeat(pod) for pod in ("pod-bad", "pod-good")))

@@ -328,18 +328,16 @@ def test_items_that_the_handler_does_not_come_to_are_given_back() -> None:
     assert holding.room()[0] == 4
 
 
-def test_where_everything_fails_also_what_waits_for_its_next_try_is_given_back() -> None:
+def test_what_waits_for_its_next_try_is_not_surplus_and_can_be_listed() -> None:
     holding = quick(2, Clock())
-    holding.add([entry(1), entry(2)])
-    batch = take_batch(holding)
-    holding.worked(batch)
+    holding.add([entry(1), entry(2), entry(3)])
+    holding.worked(take_batch(holding))
+    assert holding.waiting(9) == []
     holding.retry_later("1-0", 1)
     holding.retry_later("2-0", 1)
+    assert holding.waiting(9) == ["1-0", "2-0"]
+    assert holding.waiting(1) == ["1-0"]
     assert holding.surplus() == []
-    assert holding.surplus(everything=True) == [
-        ("1-0", True),
-        ("2-0", True),
-    ]  # tries of theirs count
 
 
 def test_a_suspect_that_waits_is_not_given_back() -> None:
