@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from django.db import DatabaseError, connection
 
-from fleet.decision.sentence import plural
 from pods.models import Pod
+from pods.plural import plural
 
 MOST_NAMED: Final = 20
 FORCED: Final = "`make clean FORCE=1` deletes it all the same"

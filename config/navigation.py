@@ -11,7 +11,7 @@ from fleet import views
 
 
 def navigation(request: HttpRequest) -> Sequence[Any]:
-    """The menu; where no alert is open there is no number, since the theme draws an empty one."""
+    """The menu, with the number of open alerts if there are any. Else the theme would draw an empty badge."""
     count, alerts = views.open_alerts(request), reverse(menu.ALERTS)
     if not count:
         return menu.NAVIGATION

@@ -9,12 +9,12 @@ from django.db import transaction
 from django.db.models import Model, Q, QuerySet, Sum
 
 from fleet import operating
-from fleet.decision.sentence import plural
 from fleet.decision.values import Mode
 from fleet.models import Alert, Backlog, Fleet, Sample, Tick
 from fleet.tick import archiving, scheduling
 from pods import masking
 from pods.models import MICROS, Pod, PodEvent, PriceSegment
+from pods.plural import plural
 
 DELETER: Final = (
     "from django.conf import settings; from pods.base.redis import redis_client; "

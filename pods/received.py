@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pods.catalogue import gpus
+from pods.plural import plural
 
 # Vendors count a GB in their own way: 10.08 of 10 was seen, and 9.3 GiB are 10 GB.
 DISK_SLACK: Final = 0.9
@@ -30,13 +31,9 @@ class Received:
 def shortfall(ordered: Ordered, received: Received) -> str:
     """What the machine lacks of the order; empty if it is as good as ordered, as far as is known."""
     if received.gpu_count is not None and received.gpu_count < ordered.gpu_count:
-        return f"{_gpus(received.gpu_count)} instead of {_gpus(ordered.gpu_count)}"
+        return f"{plural(received.gpu_count, 'GPU')} instead of {plural(ordered.gpu_count, 'GPU')}"
     if gpus.differ(ordered.gpu_type, received.gpu_type):
         return f"{received.gpu_type} instead of {ordered.gpu_type}"
     if received.disk_gb is not None and received.disk_gb < ordered.disk_gb * DISK_SLACK:
         return f"{received.disk_gb} GB of disk instead of {ordered.disk_gb} GB"
     return ""
-
-
-def _gpus(count: int) -> str:
-    return "1 GPU" if count == 1 else f"{count} GPUs"

@@ -9,6 +9,7 @@ from pods.agent_redis import fencing
 from pods.agent_redis.fencing import Unfenced
 from pods.base.shared_clock import shared_now
 from pods.models import Pod
+from pods.plural import plural
 from pods.providers.base import Phase
 from pods.providers.errors import Declined, TryAgain
 from pods.rules import PodRule
@@ -48,7 +49,7 @@ def resume_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
                 _replace(pod, "cannot be resumed: the provider lists it as ended")
                 return
             if pod.attempts >= TRIES:
-                _replace(pod, f"did not run after {pod.attempts} tries to start it")
+                _replace(pod, f"did not run after {plural(pod.attempts, 'try')} to start it")
                 return
             if why := breaker.why_unused(pod.account, now=shared_now()):
                 lifecycle.move(pod, STOPPED, by="resume", because=f"not started: {why}")

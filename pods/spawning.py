@@ -18,6 +18,7 @@ from pods.base.shared_clock import shared_now
 from pods.costs import segments
 from pods.lifecycle import DuplicateMachine
 from pods.models import Pod
+from pods.plural import plural
 from pods.providers.base import Machine, Phase, Provider
 from pods.providers.errors import Declined, NoCapacity, RateLimited, Refused, TryAgain, Unavailable
 from pods.rules import PodRule
@@ -106,7 +107,7 @@ def _may_create_again(pod: Pod, provider: Provider) -> bool:
         _later(pod, wait, "waiting until the provider's list can be trusted")
         return False
     if pod.attempts >= TRIES:
-        why = f"{pod.attempts} tries: {pod.note}"
+        why = f"{plural(pod.attempts, 'try')}: {pod.note}"
         _give_up(pod, PodRule.NO_ANSWER, f"no machine was created; {why}")
         return False
     return True

@@ -16,12 +16,12 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from fleet.alerts import delivering, reconciling
 from fleet.alerts.addresses import BadAddress
 from fleet.alerts.delivering import Undelivered
-from fleet.decision.sentence import plural
 from fleet.models import Alert, Channel, Delivery
 from fleet.pages import remedies
 from pods.admin.base import Page, ReadOnly
 from pods.admin.own_words import OwnWords
 from pods.base.clock import utcnow
+from pods.plural import plural
 
 SEVERITY_LABELS: Final = {"critical": "danger", "warning": "warning", "info": "info"}
 

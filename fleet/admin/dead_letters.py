@@ -16,10 +16,10 @@ from django.urls import path, reverse
 from redis import RedisError
 
 from fleet import letters
-from fleet.decision.sentence import plural
 from fleet.items.dead_letters import Letter
 from fleet.letters import Handled, LetterVerb
 from fleet.models import Fleet
+from pods.plural import plural
 
 PAGE: Final = 25
 FIRST: Final = "0-0"
@@ -53,7 +53,7 @@ class DeadLettersPage:
         """Show a page of dead letters; put the chosen ones or all back, or delete them."""
         fleet = Fleet.objects.filter(pk=fleet_id).first()
         if fleet is None or not request.user.has_perm("fleet.view_fleet"):
-            raise Http404("there is no such fleet")
+            raise Http404(f"no fleet has the id {fleet_id}")
         if request.method == "POST":
             return self._act(request, fleet)
         after = request.GET.get("after", FIRST)

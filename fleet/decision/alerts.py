@@ -11,7 +11,6 @@ from fleet.decision.alert_facts import (
     Incident,
     Severity,
 )
-from fleet.decision.sentence import plural
 from fleet.decision.values import Rule
 from fleet.decision.windows import (
     PODS_FAILED,
@@ -22,6 +21,7 @@ from fleet.decision.windows import (
     unknown_backlogs,
     unseen,
 )
+from pods.plural import plural
 from pods.rules import CREDENTIALS_REFUSED
 
 AGAIN_AFTER: Final = timedelta(hours=24)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from fleet.decision.brakes import trouble
 from fleet.decision.estimates import pods_for
 from fleet.decision.guardrails import GUARDRAILS, Bound
-from fleet.decision.sentence import hours_text, plural, seconds_text, sentence
+from fleet.decision.sentence import hours_text, seconds_text, sentence
 from fleet.decision.stopped import given_up, startable
 from fleet.decision.stragglers import stragglers
 from fleet.decision.values import (
@@ -22,6 +22,7 @@ from fleet.decision.values import (
     Snapshot,
     Step,
 )
+from pods.plural import plural
 from pods.rules import PodRule
 from pods.states import CREATING, READY, REQUESTED
 

@@ -9,8 +9,9 @@ from typing import Final
 
 from fleet.decision.brakes import trouble
 from fleet.decision.estimates import pods_for, time_left
-from fleet.decision.sentence import plural, seconds_text
+from fleet.decision.sentence import seconds_text
 from fleet.decision.values import Mode, Policy, Rule, Snapshot, Start
+from pods.plural import plural
 from pods.price import HOUR_SECONDS, exact_seconds
 from pods.rules import PodRule
 from pods.states import READY

@@ -4,15 +4,7 @@ from collections import Counter
 from datetime import timedelta
 
 from fleet.decision.values import Decision, Rule, Step
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 pod`, `2 pods`, `2 processes`, `2 tries`."""
-    if count == 1:
-        return f"1 {noun}"
-    if noun.endswith(("s", "ch")):
-        return f"{count:,} {noun}es"
-    return f"{count:,} {noun[:-1]}ies" if noun.endswith("ry") else f"{count:,} {noun}s"
+from pods.plural import plural
 
 
 def seconds_text(time: timedelta) -> str:

@@ -23,7 +23,7 @@ def why_unfit(offers: Sequence[OfferFacts], wanted: Wanted, *, all_read: bool = 
     alone = {name: value for name, value in asked.items() if _none_has(offers, {name: value})}
     if alone:
         return _joined(alone, together=False)
-    for name in reversed(tuple(asked)):  # the disk first: it is no word of offer_query
+    for name in reversed(tuple(asked)):  # the disk first: offer_query does not name it
         fewer = {other: value for other, value in asked.items() if other != name}
         if _none_has(offers, fewer):
             asked = fewer

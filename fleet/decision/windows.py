@@ -11,8 +11,8 @@ from itertools import pairwise
 from typing import Final
 
 from fleet.decision.alert_facts import AlertFacts, Cause, FleetSeen, Incident, Severity, TickSeen
-from fleet.decision.sentence import plural
 from fleet.decision.values import Rule
+from pods.plural import plural
 
 PODS_FAILED: Final = 3
 TICKS_MISSED: Final = 3

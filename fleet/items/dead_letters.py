@@ -1,6 +1,7 @@
 """Reads dead letters, puts them back onto the stream, and deletes them."""
 
 import re
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -259,21 +260,8 @@ def _letter(
 
 def _text(value: bytes, *, cut: int = 0) -> str:
     """A value as text; `cut`: its whole length, where half a character at its end is left out."""
-    if len(value) < cut:
-        value = value[: _whole(value)]
-    return value.decode("utf-8", "backslashreplace")
-
-
-def _whole(value: bytes) -> int:
-    """The length without a character that was cut off at the end."""
-    for back in range(1, min(4, len(value)) + 1):
-        first = value[-back]
-        if first & 0b1100_0000 == 0b1100_0000:  # the first byte of a character of several bytes
-            length = 2 + (first >= 0b1110_0000) + (first >= 0b1111_0000)
-            return len(value) - back if length > back else len(value)
-        if first < 0b1000_0000:
-            break
-    return len(value)
+    decoder = getincrementaldecoder("utf-8")("backslashreplace")
+    return decoder.decode(value, final=len(value) >= cut)
 
 
 def _number(text: str) -> int | None:

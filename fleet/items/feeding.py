@@ -7,13 +7,13 @@ from typing import Final
 
 import redis
 
-from fleet.decision.sentence import plural
 from fleet.items.files import ItemFile
 from fleet.items.progress import AnotherFeeder, Batch, Bookmark, Bookmarks
 from fleet.items.room import Room
 from fleet.items.source import BadInput, BadItem, Fields, LeftOut, Position, Source
 from fleet.items.tables import SUFFIX, ItemTable
 from pods.base.redis import make_consumer_group
+from pods.plural import plural
 
 __all__ = ["AnotherFeeder", "BadInput", "BadItem", "Fed", "enqueue"]
 

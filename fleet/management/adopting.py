@@ -9,11 +9,11 @@ from django.core.management.base import CommandError, OutputWrapper
 
 from fleet import adopting, operating
 from fleet.adopting import Found
-from fleet.decision.sentence import plural
 from fleet.models import Fleet
 from fleet.pages.words import usd
 from pods.accounts.connecting import CannotConnect
 from pods.models import Account
+from pods.plural import plural
 from pods.providers.errors import ProviderError
 
 

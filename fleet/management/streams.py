@@ -27,7 +27,6 @@ from rich.progress import (
 )
 
 from fleet import letters
-from fleet.decision.sentence import plural
 from fleet.items import feeding
 from fleet.items.dead_letters import DeadLetters
 from fleet.items.queries import ItemQuery
@@ -38,6 +37,7 @@ from fleet.pages.words import printable
 from fleet.results import export as exporting
 from fleet.results import posting
 from pods.base.redis import redis_client
+from pods.plural import plural
 
 STDIN: Final = Path("-")
 

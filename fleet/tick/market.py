@@ -11,7 +11,6 @@ from django.db.models import F, FloatField, Q, Sum
 
 from fleet.decision import placement, unfit
 from fleet.decision.placement import Experience, Failure, Kind, Trouble, Weighed
-from fleet.decision.sentence import plural
 from fleet.decision.values import AccountLack, Lack, OfferFacts, Wanted
 from fleet.models import Fleet
 from fleet.tick import wishes
@@ -20,6 +19,7 @@ from pods.accounts.surveying import Surveyed
 from pods.base import words
 from pods.catalogue import gpus
 from pods.models import Account, Pod
+from pods.plural import plural
 from pods.providers.base import Offer, OfferQuery
 from pods.rules import (
     BROKEN_RULES,
@@ -64,9 +64,8 @@ def offers_for(fleet: Fleet, now: datetime, known: Experience) -> Supply:
         return Supply(because="the fleet has no account to rent from; give it one")
     try:
         wish = wishes.wanted(fleet)
-    except (
-        ValueError
-    ) as exc:  # forms refuse it; if it is there, the tick must still retire idle pods
+    except ValueError as exc:
+        # Forms refuse it. If it is there, the tick must still retire idle pods.
         return Supply(because=f"offer_query: {exc}")
     usable = [a for a in accounts if a.enabled and not breaker.is_open(a, now=now)]
     listed = _listed(usable, wish, now)
@@ -197,10 +196,11 @@ def _none_fits(listed: _Listed, wish: Wanted, now: datetime) -> str:
     *asked, general = listed.surveys
     smaller_disk = wish.disk_gb < OfferQuery().disk_gb  # the general survey leaves such hosts out
     whole = general.is_fresh(now) and not general.partial and not smaller_disk
-    words = unfit.why_unfit(listed.free, wish, all_read=whole)
+    unmatched = unfit.why_unfit(listed.free, wish, all_read=whole)
     if not whole and any(s.is_fresh(now) and not s.partial for s in asked):
-        return f"asked for just that, it has no offer with {words}"
-    seen = f"none of its {plural(len(listed.free), 'offer')} fits the fleet's offer_query ({words})"
+        return f"asked for just that, it has no offer with {unmatched}"
+    offers = plural(len(listed.free), "offer")
+    seen = f"none of its {offers} fits the fleet's offer_query ({unmatched})"
     partial = listed.surveys[0].partial
     return f"{seen} (not all were read: {partial})" if partial else seen
 

@@ -11,6 +11,7 @@ from pods.accounts import breaker, connecting
 from pods.accounts.connecting import CannotConnect, Connect
 from pods.base import sealing, words
 from pods.models import Account, Installation
+from pods.plural import plural
 from pods.providers import registry
 from pods.providers.errors import AuthFailed, ProviderError, TryAgain
 
@@ -43,9 +44,10 @@ def try_account(account: Account, *, connect: Connect = connecting.connect) -> T
     has_key = bool(account.secret_ref or account.sealed_secret)
     answer = "accepts the key" if has_key else "answers without a key"
     money = "" if balance is None else f", {words.usd(balance)} left"
+    ours = f"{plural(len(machines), 'machine')} of ours"
     return Tried(
         good=True,
-        says=f"{account.provider} {answer}: {len(machines)} machines of ours{money}",
+        says=f"{account.provider} {answer}: {ours}{money}",
         machines=len(machines),
         balance_usd=balance,
     )

@@ -18,6 +18,7 @@ from pods.admin.base import Page
 from pods.base.clock import utcnow
 from pods.base.typed_json import FORM_FIELDS
 from pods.models import Account, Survey
+from pods.plural import plural
 from pods.providers import registry
 
 LOCAL_RUNS_CODE: Final = (
@@ -185,4 +186,4 @@ class AccountAdmin(Page):
             if account.last_error:
                 messages.error(request, f"{account}: {account.last_error}")
             else:
-                messages.success(request, f"{account}: {count} offers")
+                messages.success(request, f"{account}: {plural(count, 'offer')}")

@@ -232,7 +232,7 @@ class PodAdmin(ReadOnly):
         """The page with the output of the pod's machine."""
         pod = self.get_object(request, str(pod_id))
         if pod is None or not self.has_view_permission(request, pod):
-            raise Http404("there is no such pod")
+            raise Http404(f"no pod has the id {pod_id}")
         text = problem = ""
         try:
             text = machine_logs.logs_of(pod)

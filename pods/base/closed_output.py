@@ -33,7 +33,7 @@ def _reader_has_left() -> bool:
     """Whether standard output is a pipe without a reader; another broken pipe is a fault to show."""
     try:
         descriptor = sys.stdout.fileno()
-    except (AttributeError, OSError):  # there is no standard output, or it is no file
+    except (AttributeError, OSError):  # standard output is missing, or is not a file
         return False
     poll = select.poll()
     poll.register(descriptor, 0)

@@ -32,6 +32,8 @@ PURE = (
     "pods/machine_names.py",
     "pods/catalogue/*.py",
     "pods/received.py",
+    "pods/masking.py",
+    "pods/plural.py",
 )
 PURE_MODULES = (
     "fleet.decision",
@@ -42,6 +44,8 @@ PURE_MODULES = (
     "pods.machine_names",
     "pods.catalogue",
     "pods.received",
+    "pods.masking",
+    "pods.plural",
 )
 OURS = ("config/**/*.py", "fleet/**/*.py", "pods/**/*.py", "config/*.py", "fleet/*.py", "pods/*.py")
 

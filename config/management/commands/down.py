@@ -6,9 +6,9 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from config import preparing, stack
-from fleet.decision.sentence import plural
 from pods.base.commands import OwnCommand
 from pods.models import Pod
+from pods.plural import plural
 
 
 class Command(OwnCommand):

@@ -17,7 +17,6 @@ from rich.table import Table
 from rich.text import Text
 
 from fleet import archiving, operating
-from fleet.decision.sentence import plural
 from fleet.decision.values import Mode
 from fleet.management.adopting import add_adopt_arguments, adopt
 from fleet.management.arguments import (
@@ -36,6 +35,7 @@ from fleet.tick import ticking
 from pods.base.commands import CommandConsole, OwnCommand, error_lines
 from pods.base.typed_json import TypedJSON
 from pods.lifecycle import Overtaken
+from pods.plural import plural
 
 LONGEST_TICK_SECONDS = 24 * 3600
 

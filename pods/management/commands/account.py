@@ -17,6 +17,7 @@ from pods.base.clock import utcnow
 from pods.base.commands import CommandConsole, OwnCommand, error_lines
 from pods.base.typed_json import TypedJSON
 from pods.models import Account, Survey
+from pods.plural import plural
 
 
 def _add_values(parser: ArgumentParser) -> None:
@@ -112,7 +113,8 @@ class Command(OwnCommand):
             raise CommandError("nothing to set; see `account set --help`", returncode=2)
         tried = editing.save_account(account, secret=secret, changes=changes)
         offers = surveying.survey_account(account) if tried.good and account.enabled else 0
-        self._tell(options, account, tried, f"saved; {tried.says}; {offers} offers", offers=offers)
+        text = f"saved; {tried.says}; {plural(offers, 'offer')}"
+        self._tell(options, account, tried, text, offers=offers)
 
     def _check(self, options: dict[str, Any]) -> None:
         account = self._account(options)

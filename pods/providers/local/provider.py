@@ -80,9 +80,7 @@ class LocalProvider:
                 raise Unavailable(f"{self._root} is locked")
             if not folders.exists(folder):
                 if self._full():
-                    raise NoCapacity(
-                        f"{self._options.capacity} machines run here, which is the account's capacity"
-                    )
+                    raise NoCapacity(f"the account's capacity is reached: {self._options.capacity}")
                 _make(folder)
                 processes.forget(folder)  # a destroy that died halfway may have left it
                 folders.write(folder, asked)

@@ -144,6 +144,8 @@ def test_an_unknown_backlog_of_a_held_fleet_without_pods_is_not_announced() -> N
 def test_an_open_alert_lasts_while_beat_should_tick_and_no_tick_is_left(cause: Cause) -> None:
     assert told([]) == []
     assert told([], alerting=[cause]) == [cause.value]
+    fleet = a_fleet_of([], open={cause: an_open(cause)})
+    assert alerts(AlertFacts(now=NOON, fleets=[fleet])) == {an_open(cause)}  # also its text
     assert told([], alerting=[cause], scheduled=False) == []
     if cause in HELD:
         assert told(at([3600], HELD[cause][0]), alerting=[cause], scheduled=False) == []

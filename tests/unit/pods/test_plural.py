@@ -2,7 +2,7 @@
 
 import pytest
 
-from fleet.decision.sentence import plural
+from pods.plural import plural
 
 
 @pytest.mark.parametrize(
