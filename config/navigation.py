@@ -11,7 +11,10 @@ from fleet import views
 
 
 def navigation(request: HttpRequest) -> Sequence[Any]:
-    """The menu, with the number of open alerts if there are any. Else the theme would draw an empty badge."""
+    """The menu, with the number of open alerts if there are any.
+
+    For none it has no number at all: the theme would draw an empty badge.
+    """
     count, alerts = views.open_alerts(request), reverse(menu.ALERTS)
     if not count:
         return menu.NAVIGATION
