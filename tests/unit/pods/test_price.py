@@ -13,6 +13,7 @@ from pods.price import (
     cost_micros,
     cost_usd,
     exact_seconds,
+    is_price,
     usd_per_item,
     usd_per_million,
 )
@@ -68,4 +69,13 @@ def test_the_price_of_an_item_is_unknown_without_a_rate() -> None:
     [("0", "0"), ("4.9E-7", "0.000001"), ("0.34", "0.34"), ("0.1234565", "0.123457")],
 )
 def test_a_price_is_kept_to_a_millionth_and_never_becomes_free(usd: str, kept: str) -> None:
-    assert as_kept(Decimal(usd)) == Decimal(kept)
+    assert str(as_kept(Decimal(usd))) == kept  # as the vendor wrote it where nothing was rounded
+
+
+@pytest.mark.parametrize(
+    ("usd", "is_one"),
+    [("0", True), ("999999.999999", True), ("-0.000001", False), ("1000000", False),
+     ("NaN", False), ("Infinity", False), ("-Infinity", False)],
+)  # fmt: skip
+def test_a_price_is_a_number_from_zero_up_that_a_row_can_keep(usd: str, is_one: bool) -> None:
+    assert is_price(Decimal(usd)) is is_one
