@@ -121,14 +121,14 @@ def refuse_shared_stream(fleet: Fleet, *, comes_back: bool = False) -> None:
     Raises:
         ValidationError: another fleet drains the same backlog; the message names it.
     """
-    drained = _drained(fleet)
+    drained = backlog_of(fleet)
     before = Fleet.objects.filter(pk=fleet.pk).first()
-    if before is not None and _drained(before) == drained and not comes_back:
+    if before is not None and backlog_of(before) == drained and not comes_back:
         return
     others = Fleet.objects.filter(
         archived_at=None, backlog=fleet.backlog, stream=fleet.stream
     ).exclude(pk=fleet.pk)
-    other = next((o for o in others.order_by("pk") if _drained(o) == drained), None)
+    other = next((o for o in others.order_by("pk") if backlog_of(o) == drained), None)
     if other is None:
         return
     if fleet.backlog == Backlog.REDIS_STREAM:
@@ -146,7 +146,7 @@ def refuse_shared_stream(fleet: Fleet, *, comes_back: bool = False) -> None:
     raise ValidationError({"stream": text})
 
 
-def _drained(fleet: Fleet) -> tuple[str, ...]:
+def backlog_of(fleet: Fleet) -> tuple[str, ...]:
     """What tells a backlog from others: its kind, server and name. The user does not matter.
 
     Nor does the group: the groups of a stream have the same results and dead letters.

@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from fleet import operating
+from fleet import moving, operating
 from fleet.admin.archiving import ArchivedFilter, Archiving
 from fleet.admin.dead_letters import DeadLettersPage
 from fleet.decision.values import Mode
@@ -250,6 +250,8 @@ class FleetAdmin(DeadLettersPage, Archiving, PageWithHistory):
             values = {name: getattr(obj, name) for name in ("name", *operating.EDITABLE)}
             changes = {n: v for n, v in values.items() if v != getattr(stored, n)}
             operating.edit(obj, changes, accounts=accounts, by=by)
+            if left := moving.left_behind(stored, obj):
+                messages.warning(request, left)
         else:
             operating.create(obj, accounts, by=by)
 

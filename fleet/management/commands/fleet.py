@@ -5,6 +5,7 @@ import json
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
+from copy import copy
 from datetime import timedelta
 from reprlib import repr as short
 from typing import Any
@@ -16,7 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fleet import archiving, operating
+from fleet import archiving, moving, operating
 from fleet.decision.values import Mode
 from fleet.management.adopting import add_adopt_arguments, adopt
 from fleet.management.arguments import (
@@ -208,9 +209,12 @@ class Command(OwnCommand):
         if not changes and seconds is None:
             raise CommandError("nothing to set; see `fleet set --help`", returncode=2)
         tick = None if seconds is None else timedelta(seconds=seconds)
+        before = copy(fleet)
         operating.edit(fleet, changes, tick=tick, by=getpass.getuser())
         operating.prepare(fleet)
         self._say(options, fleet, f"{fleet.name}: changed, in force from the next tick")
+        if left := moving.left_behind(before, fleet):
+            self.stderr.write(left)
 
     def _mode(self, options: dict[str, Any], mode: Mode, text: str) -> None:
         fleet = operating.set_mode(self._fleet(options), mode, by=getpass.getuser())
