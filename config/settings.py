@@ -10,6 +10,7 @@ from django.templatetags.static import static
 from kombu import Queue
 
 from config import embedded
+from config.databases import with_limits
 from config.env import ROOT, env
 from config.logs import logging_config
 from config.secrets import kept_secret
@@ -125,7 +126,7 @@ if DATABASE["ENGINE"].endswith("sqlite3"):
     }
     if not ENV.database_url.get_secret_value():
         VAR_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
-DATABASES = {"default": DATABASE}
+DATABASES = {"default": with_limits(DATABASE)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 EMBEDDED_REDIS = not ENV.redis_url.get_secret_value()
