@@ -55,6 +55,22 @@ class Holding:
     def __contains__(self, entry: object) -> bool:
         return entry in self._held
 
+    @property
+    def bytes_held(self) -> int:
+        """The bytes of the payloads in hand."""
+        return self._bytes
+
+    @property
+    def rtt_seconds(self) -> float | None:
+        """The round-trip time of the link: the least of the recent calls. None: not known yet."""
+        with self._lock:
+            return self._window.round_trips.seconds
+
+    def round_trip(self, seconds: float) -> None:
+        """Take in how long a call to the server took."""
+        with self._lock:
+            self._window.round_trips.took(seconds, self._clock())
+
     def waits(self, entry: str) -> bool:
         """Whether the item is in hand and waits for its next try."""
         with self._lock:

@@ -184,8 +184,10 @@ class Agent:
             return
         began = time.monotonic()
         entries, last = self._stream.read(items, max_bytes)
+        seconds = time.monotonic() - began
+        self._holding.round_trip(seconds)
         if entries:
-            self._holding.read_took(time.monotonic() - began)
+            self._holding.read_took(seconds)
             self._trickle.took(self._holding.add(entries))
         else:
             self._stream.wait(last)

@@ -1,6 +1,7 @@
 """Ends a batch: publishes and acknowledges its results, and settles its failures."""
 
 import logging
+import time
 
 from pods.agent.calling import Failed, Outcome
 from pods.agent.control import Intent
@@ -82,7 +83,10 @@ class Settling:
 
     def _commit(self, results: list[ItemResult]) -> None:
         def attempt(tries: int) -> tuple[Committed, int]:
-            return self._stream.commit(results), tries
+            began = time.monotonic()
+            committed = self._stream.commit(results)
+            self._holding.round_trip(time.monotonic() - began)
+            return committed, tries
 
         committed, tries = self._patience.with_("commit", attempt, until=Intent.STOP)
         if tries:

@@ -20,6 +20,30 @@ HOLD_SECONDS = 2.0
 # For how long the pace is measured, and how much a new measurement of a read counts.
 PACE_SECONDS = 0.5
 NEW_READ_SHARE = 0.2
+# The round-trip time is the least of this time and of the one before. A call takes longer than the link
+# where it brings much, or where the server or this machine is busy, and never less.
+LEAST_OF_SECONDS = 30.0
+
+
+class RoundTrips:
+    """The round-trip time of the link: the least of the calls in the last half to whole minute."""
+
+    def __init__(self, now: float) -> None:
+        self._since = now
+        self._least: float | None = None
+        self._before: float | None = None
+
+    def took(self, seconds: float, now: float) -> None:
+        """A call and its answer took so long."""
+        if now - self._since >= LEAST_OF_SECONDS:
+            self._before, self._least, self._since = self._least, None, now
+        self._least = seconds if self._least is None else min(self._least, seconds)
+
+    @property
+    def seconds(self) -> float | None:
+        """The round-trip time. None: no call was measured yet."""
+        known = [least for least in (self._before, self._least) if least is not None]
+        return min(known, default=None)
 
 
 class Window:
@@ -33,6 +57,7 @@ class Window:
         self._gave_back = False
         self._read_seconds = 0.0
         self._pace, self._paced_since, self._taken = 0.0, now, 0
+        self.round_trips = RoundTrips(now)
 
     def tune(self, batch_size: int, batch_seconds: float | None, now: float) -> None:
         """The handler has answered, and the next batches should have this size and take this time."""
