@@ -94,7 +94,10 @@ def pod_of_machine(
     else:
         name = f"{machine.name[:60]}-{token.hex[:8]}"
     asked_at = machine.created_at or shared_now()
-    hourly_usd = price_of(machine, account, template.fleet_id)
+    hourly_usd, stopped_usd = (
+        price_of(machine, account, template.fleet_id),
+        machine.stopped_hourly_usd,
+    )
     return _row(
         template,
         account,
@@ -104,7 +107,8 @@ def pod_of_machine(
         state=state.value,
         external_id=machine.external_id,
         hourly_usd=hourly_usd,
-        stopped_hourly_usd=hourly_usd,  # its offer, which says it, is not known
+        # its offer, which says it, is not known
+        stopped_hourly_usd=hourly_usd if stopped_usd is None else stopped_usd,
         gpu_type=machine.gpu_type[:80],
         region=machine.region[:80],
         host=machine.host[:120],

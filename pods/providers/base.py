@@ -137,7 +137,8 @@ class Machine:
     name: str
     phase: Phase
     raw_status: str = ""  # the provider's own word, for people
-    hourly_usd: Decimal | None = None  # None: the provider does not say
+    hourly_usd: Decimal | None = None  # while it runs; None: the provider does not say
+    stopped_hourly_usd: Decimal | None = None  # while it is stopped; None: the same
     created_at: datetime | None = None
     gpu_type: str = ""
     gpu_count: int | None = None  # None: the provider does not say
@@ -149,11 +150,11 @@ class Machine:
     console_url: str = ""
 
     def __post_init__(self) -> None:
-        """Hold nothing that cannot be stored, and the price as rows keep it."""
+        """Hold nothing that cannot be stored, and the prices as rows keep them."""
         make_storable(self)
-        if self.hourly_usd is not None:
-            usd = as_kept(self.hourly_usd) if is_price(self.hourly_usd) else None
-            object.__setattr__(self, "hourly_usd", usd)
+        for name in ("hourly_usd", "stopped_hourly_usd"):
+            if (usd := getattr(self, name)) is not None:
+                object.__setattr__(self, name, as_kept(usd) if is_price(usd) else None)
 
 
 class Provider(Protocol):

@@ -280,7 +280,9 @@ class Day:
 
     def _unsettled(self) -> bool:
         waiting = bool(self.queue.messages or self.invariants.unknown or self.invariants.missing)
-        booting = Pod.objects.filter(state=BOOTING.value)
+        # Where nobody can hear the agents, nobody can know whether a boot failed.
+        heard = [agents.fleet.pk for agents in self.agents if not agents.server.dead]
+        booting = Pod.objects.filter(state=BOOTING.value, fleet__in=heard)
         return waiting or Pod.objects.in_transit().exists() or booting.exists()
 
     def _stop_beat(self, seconds: float) -> None:
@@ -309,6 +311,8 @@ class Day:
         )
         self.pace = NO_ALERTS_STEP
         self._until(self._no_alerts, "L6: alerts or breakers are open", within=NO_ALERTS_WITHIN)
+        self.pace = SETTLING  # the last tick was half an hour ago
+        self.step()
         self._check_settled()
 
     def _three_ready(self) -> bool:

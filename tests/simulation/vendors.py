@@ -107,7 +107,8 @@ class Vendor(ABC):
         """Cause the faults of one step; `fleets`: the ids of the fleets."""
         self._break_answers(draws)
         kept = self.foreign | (self.unowned if self.adopts else set())
-        mine = [m for m in self.machines() if m.id not in kept]
+        # Nobody can do anything to a machine that the vendor does not show.
+        mine = [m for m in self.machines() if m.id not in kept and not self.hidden(m.id)]
         for machine in mine:
             self._break_machine(machine, draws)
         if mine and (own := draws.occurs(0.01, f"{self.name}: a machine is started under our tag")):

@@ -161,6 +161,7 @@ def _machine(
         phase=PHASES.get(word, Phase.UNKNOWN),
         raw_status=word,
         hourly_usd=Decimal(0) if word == "exited" else options.hourly_usd,
+        stopped_hourly_usd=Decimal(0),
         created_at=born,
         gpu_type=gpus.named(options.gpu_type),
         host=options.host,

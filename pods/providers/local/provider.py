@@ -194,6 +194,7 @@ class LocalProvider:
             phase=now,
             raw_status=now.value if pid is None else f"{now.value}, process {pid}",
             hourly_usd=self._options.hourly_usd,
+            stopped_hourly_usd=Decimal(0),
             created_at=recorded.created_at,
             because=because,
         )

@@ -64,6 +64,7 @@ def machine(pod: object) -> Machine:
         phase=now,
         raw_status=str(pod.get("status", ""))[:40],
         hourly_usd=price or None,  # a pod that runs costs more than 0
+        stopped_hourly_usd=_stopped_usd(pod.get("mounts")),
         created_at=moment(pod.get("createdAt")),
         gpu_type=gpu_type(gpu.get("id")) if isinstance(gpu, dict) else "",
         gpu_count=_whole(gpu.get("count")) if isinstance(gpu, dict) else None,
@@ -71,6 +72,21 @@ def machine(pod: object) -> Machine:
         region=_text(pod.get("dataCenterId")),
         console_url=f"https://console.runpod.io/pods?id={quote(external_id, safe='')}",
     )
+
+
+def _stopped_usd(mounts: object) -> Decimal | None:
+    """USD/hour of a stopped pod: that of its own volume. A network volume bills without a pod too."""
+    if not isinstance(mounts, dict):
+        return None
+    volume = mounts.get("persistent")
+    if volume is None:
+        return Decimal(0)
+    size = _whole(volume.get("size")) if isinstance(volume, dict) else None
+    return None if size is None else _volume_usd(size)
+
+
+def _volume_usd(gb: int) -> Decimal:
+    return STOPPED_VOLUME_USD * gb / HOURS_A_MONTH
 
 
 def gpu_type(gpu_id: object) -> str:
@@ -106,7 +122,7 @@ def offers(body: object, cloud: str, query: OfferQuery, options: Options) -> Ite
                 gpu_count=query.gpu_count,
                 vram_gb=_whole(gpu.get("memory")),
                 region=place,
-                stopped_hourly_usd=STOPPED_VOLUME_USD * options.volume_gb / HOURS_A_MONTH,
+                stopped_hourly_usd=_volume_usd(options.volume_gb),
             )
 
 

@@ -111,6 +111,7 @@ def machine_of(row: Row) -> Machine:
         raise Unavailable("Vast.ai answered a row without an id")
     reading = read_state(row)
     name, usd = tidy(row.get("label")), price(row.get("dph_total"))
+    disk_usd = price(row.get("storage_total_cost"))
     return Machine(
         external_id=external_id,
         token=token_of(name),
@@ -118,6 +119,7 @@ def machine_of(row: Row) -> Machine:
         phase=reading.phase,
         raw_status=_raw_status(row),
         hourly_usd=None if usd is None else hourly(usd),
+        stopped_hourly_usd=None if disk_usd is None else hourly(disk_usd),
         created_at=moment(row.get("start_date")),
         gpu_type=gpus.named(tidy(row.get("gpu_name"))),
         gpu_count=_whole(row.get("num_gpus")),

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from unittest import mock
 
 import pytest
@@ -317,6 +318,21 @@ def test_the_row_of_a_machine_copies_the_newest_pod_of_its_own_fleet(world: Worl
     machine = without_a_row(world)
     reconciled_twice(world)
     assert Pod.objects.get(external_id=machine).boot_seconds == 222
+
+
+@pytest.mark.parametrize(("said", "usd"), [(Decimal("0.01"), "0.01"), (None, "0.34")])
+def test_an_adopted_machine_costs_when_stopped_what_the_vendor_says_or_else_its_whole_price(
+    world: World, monkeypatch: pytest.MonkeyPatch, said: Decimal | None, usd: str
+) -> None:
+    adopting(world)
+    a_pod(world.fleet)
+    machine, list_tagged = without_a_row(world), world.provider.list_tagged
+    prices = {"hourly_usd": Decimal("0.34"), "stopped_hourly_usd": said}
+    monkeypatch.setattr(
+        world.provider, "list_tagged", lambda tag: [replace(m, **prices) for m in list_tagged(tag)]
+    )
+    reconciled_twice(world)
+    assert Pod.objects.get(external_id=machine).stopped_hourly_usd == Decimal(usd)
 
 
 def test_a_machine_whose_name_has_no_token_is_not_adopted(world: World) -> None:

@@ -159,3 +159,18 @@ def test_every_refusal_is_an_error_of_ours(body: Any, status: int) -> None:
 def test_an_empty_answer_is_never_taken_for_the_vendors(creating: bool) -> None:
     error = refusal(Answer(what="GET /", status=404, body=None), creating=creating)
     assert type(error).__name__ == "Unavailable"
+
+
+@pytest.mark.parametrize(
+    ("mounts", "usd"),
+    [
+        ({}, 0),
+        ({"persistent": {"size": 73, "path": "/workspace"}}, Decimal("0.02")),
+        ({"network": [{"volumeId": "v", "path": "/workspace"}]}, 0),
+        ({"persistent": "x"}, None),
+        (None, None),
+    ],
+)
+def test_a_stopped_pod_costs_the_rent_of_its_own_volume(mounts: Any, usd: Decimal | None) -> None:
+    pod = {"id": "p1", "name": "pf-a", "status": "RUNNING", "mounts": mounts}
+    assert mapping.machine(pod).stopped_hourly_usd == usd

@@ -97,6 +97,15 @@ def test_a_missing_state_field_is_unknown_and_not_provisioning(missing: str) -> 
     assert read_state(row).phase is Phase.UNKNOWN
 
 
+@pytest.mark.parametrize(
+    ("said", "usd"),
+    [(Decimal("0.0082191"), Decimal("0.008219")), (0, 0), ("x", None), (None, None)],
+)
+def test_a_stopped_machine_costs_the_rent_of_its_disk(said: object, usd: Decimal | None) -> None:
+    assert machine_of(a_row(storage_total_cost=said)).stopped_hourly_usd == usd
+    assert machine_of(a_row()).stopped_hourly_usd is None
+
+
 def test_an_outbid_machine_says_that_it_comes_back() -> None:
     row = a_row(intended_status="stopped", cur_state="stopped", actual_status="exited", is_bid=True)
     assert "comes back" in read_state(row).because
