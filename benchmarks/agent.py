@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import sharing
+from benchmarks.handlers import FAST_RATE
 from benchmarks.processes import running, wait_for
 from config import preparing
 from pods.agent.protocol import AgentSettings, Keys
@@ -39,8 +40,10 @@ AGENT: Final = "agent"
 BARE: Final = ("batch", "overlapped")
 OTHERS: Final = ("arq", "taskiq", "dramatiq", "streaq")  # null if they are not installed
 # A handler that takes 100 ms for 64 items: 640 items/s if the link takes no time.
-GPU: Final = {"PACE_BATCH_SECONDS": "0.1"}
+GPU: Final = "pods.agent.handlers.pace:each_batch"
+GPU_ENV: Final = {"PACE_BATCH_SECONDS": "0.1"}
 GPU_IDEAL: Final = 640.0
+FAST: Final = "benchmarks.handlers:fast"
 MB: Final = 2**20
 
 
@@ -199,19 +202,18 @@ def clear(client: "redis.Redis", contender: Contender, results: str) -> None:
     client.xgroup_destroy(STREAM, results)
 
 
-def gpu_bound(direct: str, far: str) -> float:
-    """The share of 640 items/s that the agent reaches with a handler of 100 ms for 64 items."""
-    client, results = redis_client(direct), "bench:gpu"
+def share_of(direct: str, far: str, ideal: float, handler: str, **env: str) -> float:
+    """The share of `ideal` items/s that the agent reaches with a handler of that pace."""
+    client, results = redis_client(direct), "bench:share"
     client.xgroup_create(STREAM, results, id="0")
-    env = {**environment(far, results, "pods.agent.handlers.pace:each_batch"), **GPU}
-    with running([sys.executable, "-m", "pods.agent"], env):
-        wait_for(lambda: client.xlen(results) > GPU_IDEAL, START_SECONDS)
+    with running([sys.executable, "-m", "pods.agent"], environment(far, results, handler) | env):
+        wait_for(lambda: client.xlen(results) > 3 * ideal, START_SECONDS)
         first, began = client.xlen(results), time.monotonic()
         time.sleep(2 * WINDOW_SECONDS)
         done, seconds = client.xlen(results) - first, time.monotonic() - began
     client.unlink(results)
     client.xgroup_destroy(STREAM, results)
-    return float(done / seconds / GPU_IDEAL)
+    return round(done / seconds / ideal, 4)
 
 
 def memory(direct: str, count: int, size: int) -> dict[str, float]:
@@ -280,7 +282,9 @@ def run(console: Console, *, quick: bool) -> dict[str, Any]:
             if not rtt:
                 turns = in_turns(settings.REDIS_URL, console, 2 if quick else TURNS)
         with link(settings.REDIS_URL, 80) as far:
-            gpu = round(gpu_bound(settings.REDIS_URL, far), 4)
+            gpu = share_of(settings.REDIS_URL, far, GPU_IDEAL, GPU, **GPU_ENV)
+            fast = share_of(settings.REDIS_URL, far, FAST_RATE, FAST)
+            console.print(f"RTT 80 ms: {gpu} of a handler of 640/s, {fast} of one of 10,000/s")
         shared = sharing.drain_over_ideal(client, settings.REDIS_URL, quick=quick)
         console.print(f"drain over ideal: {shared}")
         big = (5_000, 200) if quick else (1_000_000, 10_000)
@@ -294,14 +298,14 @@ def run(console: Console, *, quick: bool) -> dict[str, Any]:
     loads.append(round(os.getloadavg()[0], 1))
     return {
         "name": "agent", "items_per_second": found, "rss_mb": rss, "load_average": loads,
-        "turns_rtt0": turns, "drain_over_ideal": shared, **ratios(found, turns, gpu, rtts),
+        "turns_rtt0": turns, "drain_over_ideal": shared, "fraction_of_fast_handler_80ms": fast,
+        "gpu_bound_fraction_80ms": gpu, **ratios(found, turns, rtts),
     }  # fmt: skip
 
 
 def ratios(
     found: Mapping[str, Mapping[str, float | None]],
     turns: Sequence[Mapping[str, float]],
-    gpu: float,
     rtts: Sequence[int],
 ) -> dict[str, Any]:
     """The agent's rate divided by its best peer's, and by the bare loop's (the median of the turns)."""
@@ -317,5 +321,4 @@ def ratios(
         },
         "ratio_to_bare_loop_rtt0": round(median(to_bare_loop), 3),
         "ratios_to_bare_loop_rtt0": [round(ratio, 3) for ratio in to_bare_loop],
-        "gpu_bound_fraction_80ms": gpu,
     }

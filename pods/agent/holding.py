@@ -4,17 +4,19 @@ import heapq
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 
 from pods.agent.in_hand import SHED, InHand, Stage
+from pods.agent.room import Ask, Hand, Room
 from pods.agent.stream import Entry
 from pods.agent.window import Window
 
 # The most items in hand, in batches of the largest size, with those in the handler, in a commit, or
-# waiting for a retry.
+# waiting for a retry. A handler that takes more during a few reads may have twice that.
 MOST_BATCHES = 32
-MOST_BYTES = 128 * 1024 * 1024  # with the last item taken it may be more by that item
+MOST_BYTES = 128 * 1024 * 1024  # with the last item of a read it may be more by that item
 # The most bytes of failed items that are taken again at once. While they are read, they are in memory
 # twice.
 MOST_RETRY_BYTES = 32 * 1024 * 1024
@@ -40,11 +42,13 @@ class Holding:
         self._lock = threading.Lock()
         self._filled = threading.Condition(self._lock)  # an item is ready
         self._freed = threading.Condition(self._lock)  # there is room
+        self._wanted = threading.Condition(self._lock)  # there is room for a further read
         self._held: dict[str, InHand] = {}
         self._ready: deque[str] = deque()
         self._waiting: list[tuple[float, str]] = []  # a heap
         self._suspects: set[str] = set()
         self._bytes = 0
+        self._room = Room()
         self._empty_since = clock()
         self._window = Window(batch_size, clock())
         self.largest_batch = batch_size
@@ -88,22 +92,41 @@ class Holding:
             oldest = min((held.since for held in self._held.values()), default=None)
             return 0 if oldest is None else int((self._clock() - oldest) * 1000)
 
-    def room(self) -> tuple[int, int]:
+    def room(self) -> Ask:
         """How many items and bytes may be read now."""
         with self._lock:
-            return self._room()
+            return self._room.free(self._hand())
 
-    def _room(self) -> tuple[int, int]:
+    def _hand(self) -> Hand:
         ahead = self._window.ahead(self._clock())
-        items = min(ahead - len(self._ready), MOST_BATCHES * self.largest_batch - len(self._held))
-        if self._ready and items < ahead // 2:
-            return 0, 0  # wait for more room, because a round trip for few items costs as much
-        return max(0, items), max(0, self._most_bytes - self._bytes)
+        most = max(MOST_BATCHES * self.largest_batch, 2 * ahead)
+        free_bytes = self._most_bytes - self._bytes
+        return Hand(ahead, len(self._ready), len(self._held), most, free_bytes)
 
-    def read_took(self, seconds: float) -> None:
-        """Take in how long a read took that brought items."""
+    @contextmanager
+    def asking(self, *, further: bool = False) -> Iterator[Ask]:
+        """What may be read now: no other thread asks for it inside the block.
+
+        `further`: beside other reads that may be under way.
+        """
         with self._lock:
-            self._window.read_took(seconds)
+            ask = (self._room.further if further else self._room.free)(self._hand())
+            self._room.ask(ask)
+        try:
+            yield ask
+        finally:
+            with self._lock:
+                self._room.over(ask)
+                self._tell_if_free()
+
+    def read_took(self, seconds: float, items: int) -> None:
+        """Take in how long a read took, and how many items it brought."""
+        with self._lock:
+            self._window.round_trips.took(seconds, self._clock())
+            self._room.brought(items)
+            if items:
+                self._window.read_took(seconds)
+            self._tell_if_free()
 
     def tune(self, batch_size: int, batch_seconds: float | None) -> None:
         """The handler has answered; the next batches should have this size and take this time."""
@@ -120,20 +143,30 @@ class Holding:
     def retry_room(self) -> tuple[int, int]:
         """How many items and bytes may be taken again. The items are in hand, without their payload."""
         with self._lock:
-            items = self._window.ahead(self._clock()) - len(self._ready)
-            return max(0, items), min(max(0, self._most_bytes - self._bytes), MOST_RETRY_BYTES)
+            hand = self._hand()
+            items = hand.ahead - hand.ready
+            return max(0, items), min(self._room.bytes(hand), MOST_RETRY_BYTES)
 
     def wait_for_room(self, seconds: float) -> None:
         """Return as soon as there is room, or after `seconds`."""
         with self._lock:
             soon = self._window.seconds_to_wait(self._clock())
             self._freed.wait_for(
-                lambda: all(self._room()), min(seconds, soon) if soon > 0 else seconds
+                lambda: self._room.free(self._hand()).items,
+                min(seconds, soon) if soon > 0 else seconds,
             )
 
+    def wait_for_further_room(self, seconds: float) -> None:
+        """Return as soon as there is room for a further read, or after `seconds`."""
+        with self._lock:
+            self._wanted.wait_for(lambda: self._room.further(self._hand()).items, seconds)
+
     def _tell_if_free(self) -> None:
-        if all(self._room()):
+        hand = self._hand()
+        if self._room.free(hand).items:
             self._freed.notify()
+        if self._room.further(hand).items:
+            self._wanted.notify()
 
     def add(self, entries: Iterable[Entry]) -> int:
         """Take items in hand, except those that already are. Returns how many were new."""

@@ -14,8 +14,10 @@ from pods.agent.protocol import RELEASED_CONSUMER, SCRIPTS, AgentSettings, Keys
 # A blocking read must be shorter than the socket timeout. Otherwise redis-py 8 hangs and raises.
 SOCKET_TIMEOUT_SECONDS = 10.0
 LONGEST_BLOCK_MS = 1000
-# The most items of one call. The server serves nobody else during a call.
-LARGEST_STEP = 500
+MOST_CONNECTIONS = 64  # more than the agent has threads; each is opened when it is needed
+# The most items of one call. The server serves nobody else during a call: 2 ms for so many items, and
+# 30 ms for four times as many (measured on 2026-11-30).
+LARGEST_STEP = 512
 # The most bytes that one call takes. While an answer is read, it is in memory twice.
 LARGEST_TAKE_BYTES = 32 * 1024 * 1024
 # A larger commit is split. The server limits a client's query buffer to 1 GB.
@@ -75,9 +77,13 @@ class Settled:
 
 
 def connect(url: str, *, socket_timeout: float = SOCKET_TIMEOUT_SECONDS) -> "redis.Redis":
-    """A client that reports a fault at once, because the agent itself retries."""
-    return redis.Redis.from_url(
+    """A client that reports a fault at once, because the agent itself retries.
+
+    Where its address allows fewer connections than the agent has threads, they wait for one another.
+    """
+    pool = redis.BlockingConnectionPool.from_url(
         url,
+        max_connections=MOST_CONNECTIONS,
         protocol=2,
         decode_responses=False,
         socket_timeout=socket_timeout,
@@ -85,6 +91,7 @@ def connect(url: str, *, socket_timeout: float = SOCKET_TIMEOUT_SECONDS) -> "red
         socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
     )
+    return redis.Redis(connection_pool=pool)
 
 
 class Scripts:

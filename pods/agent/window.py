@@ -8,14 +8,18 @@ when the present one is about to end.
 from pods.agent.sizing import SHORT_SECONDS
 
 # The agent reads at least READ_AHEAD_BATCHES short batches ahead: one waits while the next is fetched.
-# It reads more where the handler would wait for the link: what it takes during READS_AHEAD reads.
+# It reads more where the handler would wait for the link: what it takes during READS_AHEAD reads. While
+# the handler still waits for the link, its pace is that of the link, so this is also how fast it grows.
 READ_AHEAD_BATCHES = 2
-MOST_READ_AHEAD_BATCHES = 8
 READS_AHEAD = 4
 # The next long batch is asked for at least this long before the present one should end. A process may
 # be late by as much on a busy machine.
 LEAST_LEAD_SECONDS = 0.05
-# An item that waited for so long beyond that is given back: the handler takes longer than it should.
+# No more is read ahead than the handler takes in so long beyond READS_AHEAD round trips: reads also take
+# longer because many are under way, and then more of them would be.
+SLACK_SECONDS = 0.25
+# An item that waited for so long beyond what the link needs is given back: the handler takes longer than
+# it should.
 HOLD_SECONDS = 2.0
 # For how long the pace is measured, and how much a new measurement of a read counts.
 PACE_SECONDS = 0.5
@@ -91,16 +95,18 @@ class Window:
         return HOLD_SECONDS + self._lead
 
     def ahead(self, now: float) -> int:
-        """How many items should be ready now."""
+        """How many items should be ready or asked for now."""
         if self._gave_back:
             return 0
         if self._batch_seconds is None:
             return 0 if self._inside else self.batch_size
         if self._batch_seconds > SHORT_SECONDS:
             return self.batch_size if self.seconds_to_wait(now) <= 0 else 0
-        wish = int(self._pace * READS_AHEAD * self._read_seconds)
-        least, most = READ_AHEAD_BATCHES, MOST_READ_AHEAD_BATCHES
-        return min(max(wish, least * self.batch_size), most * self.batch_size)
+        link = READS_AHEAD * (self.round_trips.seconds or 0.0) + SLACK_SECONDS
+        # what it took already in a half second that is not over shows early that its pace grows
+        pace = max(self._pace, self._taken / PACE_SECONDS)
+        wish = int(pace * min(READS_AHEAD * self._read_seconds, link))
+        return max(READ_AHEAD_BATCHES * self.batch_size, wish)
 
     def seconds_to_wait(self, now: float) -> float:
         """In how many seconds the next long batch should be asked for. 0 or less: now."""

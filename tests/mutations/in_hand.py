@@ -12,6 +12,8 @@ PARTS = "tests/unit/pods/agent/test_agent_parts.py::"
 SCRIPTS = "tests/integration/pods/agent/test_agent_scripts.py::"
 POISON = "tests/integration/pods/agent/test_poison_items.py::"
 HOLDING = "tests/unit/pods/agent/test_agent_holding.py::"
+WINDOW = "tests/unit/pods/agent/test_agent_window.py::"
+PIPELINE = "tests/unit/pods/agent/test_agent_pipeline.py::"
 TRIMMED = "tests/integration/pods/agent/test_trimmed_items.py::"
 
 IN_HAND: Final = (
@@ -158,6 +160,57 @@ IN_HAND: Final = (
         before="ready_since > self._window.hold_seconds:",
         after="ready_since > float('inf'):",
         tests=(HOLDING + "test_items_that_the_handler_does_not_come_to_are_given_back",),
+    ),
+    Mutation(
+        name="no-more-ahead-than-the-link-needs",
+        file="pods/agent/window.py",
+        before="min(READS_AHEAD * self._read_seconds, link)",
+        after="READS_AHEAD * self._read_seconds",
+        tests=(
+            WINDOW
+            + "test_where_reads_take_long_for_other_reasons_than_the_link_little_more_is_held",
+        ),
+    ),
+    Mutation(
+        name="bytes-of-all-reads-under-way",
+        file="pods/agent/room.py",
+        before="return max(0, hand.free_bytes - self._bytes)",
+        after="return max(0, hand.free_bytes)",
+        tests=(WINDOW + "test_all_reads_under_way_together_pass_no_bound",),
+    ),
+    Mutation(
+        name="items-of-all-reads-under-way",
+        file="pods/agent/room.py",
+        before="hand.most - hand.held) - self._items",
+        after="hand.most - hand.held)",
+        tests=(WINDOW + "test_all_reads_under_way_together_pass_no_bound",),
+    ),
+    Mutation(
+        name="one-read-of-large-items",
+        file="pods/agent/room.py",
+        before="        self._more = items >= LARGEST_STEP\n",
+        after="        self._more = True\n",
+        tests=(
+            WINDOW
+            + "test_no_further_read_is_under_way_at_the_end_of_the_stream_or_for_large_items",
+        ),
+    ),
+    Mutation(
+        name="bytes-of-results-that-wait",
+        file="pods/agent/outbox.py",
+        before="self._items + items <= MOST_WAITING and self._bytes + size <= MOST_BYTES",
+        after="self._items + items <= MOST_WAITING",
+        tests=(PIPELINE + "test_the_handler_is_not_read_while_too_much_waits_for_a_commit",),
+    ),
+    Mutation(
+        name="bytes-of-results-under-way",
+        file="pods/agent/outbox.py",
+        before="return self._bytes + size <= MOST_BYTES or not self._under_way",
+        after="return True",
+        tests=(
+            PIPELINE
+            + "test_the_results_of_the_commits_under_way_count_and_one_answer_of_any_size_may_wait",
+        ),
     ),
     Mutation(
         name="another-pod-before-the-end",

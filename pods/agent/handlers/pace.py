@@ -14,17 +14,18 @@ LONGEST_CATCH_UP_SECONDS = 0.5
 class Pace:
     """Takes `1 / rate` seconds per item, measured against a deadline, so overhead does not add up."""
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, *, longest_catch_up: float = LONGEST_CATCH_UP_SECONDS) -> None:
         if not rate > 0:
             raise ValueError(f"PACE_RATE is {rate}; give items per second above 0")
         self.rate = rate
         self.batch_size = max(1, round(rate))  # a second of work
+        self._longest_catch_up = longest_catch_up
         self._due: float | None = None
 
     def __call__(self, batch: Sequence[Item]) -> Sequence[str]:
         """Wait until the pace allows these items to be done."""
         now = time.monotonic()
-        begin = now if self._due is None else max(self._due, now - LONGEST_CATCH_UP_SECONDS)
+        begin = now if self._due is None else max(self._due, now - self._longest_catch_up)
         self._due = begin + len(batch) / self.rate
         time.sleep(max(0.0, self._due - now))
         return ["ok"] * len(batch)

@@ -1,5 +1,7 @@
 """Each script by itself: it is atomic where it must be, and touches nothing else."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import redis
 
@@ -278,3 +280,15 @@ def test_an_item_with_thousands_of_fields_can_become_a_dead_letter(backlog, stre
     pod.read(1, 1_000_000)
     assert pod.fail([Failure(entry, "e", final=True)])[0].became == "dead"
     assert backlog.dead()[0][b"dead_entry"] == entry.encode()
+
+
+def test_threads_wait_for_one_another_where_the_address_allows_fewer_connections(backlog) -> None:
+    entries = backlog.put_numbered(40)
+    told = AgentSettings(
+        redis_url=f"{backlog.url}?max_connections=2", fleet="test", pod="a", stream="tasks",
+        group="workers", handler="m:f",
+    )  # fmt: skip
+    stream = Stream(told)
+    with ThreadPoolExecutor(10) as threads:
+        reads = list(threads.map(lambda _: stream.read(4, MUCH)[0], range(10)))
+    assert sorted(e.id for read in reads for e in read) == sorted(entries)

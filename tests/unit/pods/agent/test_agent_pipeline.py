@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pods.agent.batch_counter import BatchCounter, shared_memory
 from pods.agent.calling import Failed
 from pods.agent.link import LARGE_BYTES, Aside, Link
-from pods.agent.outbox import MOST_WAITING, WORTH_A_COMMIT, Outbox
-from pods.agent.stream import Entry
+from pods.agent.outbox import MOST_BYTES, MOST_WAITING, WORTH_A_COMMIT, Outbox
+from pods.agent.stream import LARGEST_COMMIT_BYTES, Entry
 
 PATIENCE_SECONDS = 20.0
 
@@ -80,46 +80,91 @@ def test_another_process_with_the_memory_can_read_the_count():
     assert agent.so_far() == 300
 
 
+def took(outbox, taken, end):
+    """Commit what there is, until `end`."""
+    with outbox.taking() as (entries, outcomes):
+        taken.append(([e.id for e in entries], outcomes))
+        end.wait(PATIENCE_SECONDS)
+
+
 def test_a_commit_goes_at_once_where_none_is_under_way():
     worked = Outbox()
     worked.put(*items(0, 1))
-    assert [e.id for e in worked.take()[0]] == ["0-0"]
+    with worked.taking() as (entries, _):
+        assert [e.id for e in entries] == ["0-0"]
 
 
 def test_a_few_items_wait_for_the_commit_under_way_and_then_go_together():
-    worked = Outbox()
+    worked, taken, end = Outbox(), [], threading.Event()
     worked.put(*items(0, 1))
-    worked.take()
-    taken = []
-    taker = in_a_thread(lambda: taken.append(worked.take()))
-    worked.put(*items(1, 2))
-    worked.put([Entry("9-0", {})], [Failed("no")])
-    assert taken == []
-    worked.done()
+    end.set()
+    with worked.taking():
+        taker = in_a_thread(lambda: took(worked, taken, end))
+        worked.put(*items(1, 2))
+        worked.put([Entry("9-0", {})], [Failed("no")])
+        assert taken == []
     taker.join(PATIENCE_SECONDS)
-    [(entries, outcomes)] = taken
-    assert [e.id for e in entries] == ["1-0", "2-0", "9-0"]
-    assert outcomes == [b"r", b"r", Failed("no")]
+    assert taken == [(["1-0", "2-0", "9-0"], [b"r", b"r", Failed("no")])]
 
 
 def test_many_items_do_not_wait_for_the_commit_under_way():
     worked = Outbox()
     worked.put(*items(0, 1))
-    worked.take()
-    worked.put(*items(1, WORTH_A_COMMIT))
-    assert len(worked.take()[0]) == WORTH_A_COMMIT
+    with worked.taking():
+        worked.put(*items(1, WORTH_A_COMMIT))
+        with worked.taking() as (entries, _):
+            assert len(entries) == WORTH_A_COMMIT
 
 
-def test_the_handler_is_not_read_while_too_much_waits_for_a_commit():
+def test_what_finished_while_all_committers_were_busy_goes_in_full_commits():
     worked = Outbox()
     worked.put(*items(0, 1))
-    worked.take()
-    for n in range(MOST_WAITING):
-        worked.put(*items(10 * n, 1))
-    heard = threading.Event()
-    listener = in_a_thread(lambda: (worked.put(*items(99, 1)), heard.set()))
-    assert not heard.is_set()
-    worked.done()
-    assert len(worked.take()[0]) == MOST_WAITING
+    with worked.taking():
+        for n in range(10):
+            worked.put(*items(100 * n, 100))
+        with worked.taking() as (first, _), worked.taking() as (second, _):
+            assert [len(first), len(second)] == [500, 500]
+
+
+def test_large_results_are_not_put_together():
+    worked, half = Outbox(), b"r" * (LARGEST_COMMIT_BYTES // 2)
+    for n in range(3):
+        worked.put([Entry(f"{n}-0", {})], [half])
+    with worked.taking() as (entries, _):
+        assert [e.id for e in entries] == ["0-0", "1-0"]
+
+
+@pytest.mark.parametrize(
+    ("before", "answer", "waits"),
+    [
+        (MOST_WAITING - 1, ([Entry("n-0", {})], [b"r"]), False),
+        (MOST_WAITING, ([Entry("n-0", {})], [b"r"]), True),
+        (1, ([Entry("n-0", {})], [b"r" * (MOST_BYTES - 2)]), False),
+        (1, ([Entry("n-0", {})], [b"r" * MOST_BYTES]), True),
+    ],
+)
+def test_the_handler_is_not_read_while_too_much_waits_for_a_commit(before, answer, waits):
+    worked, heard = Outbox(), threading.Event()
+    worked.put(*items(0, 1))
+    with worked.taking():
+        worked.put(*items(1, before))
+        listener = in_a_thread(lambda: (worked.put(*answer), heard.set()))
+        if waits:
+            assert not heard.wait(0.05)
+        else:
+            listener.join(PATIENCE_SECONDS)
+            assert heard.is_set()
+    with worked.taking():
+        pass
+    listener.join(PATIENCE_SECONDS)
+    assert heard.is_set()
+
+
+def test_the_results_of_the_commits_under_way_count_and_one_answer_of_any_size_may_wait():
+    worked, heard = Outbox(), threading.Event()
+    worked.put([Entry("0-0", {})], [b"r" * (MOST_BYTES + 1)])
+    with worked.taking():
+        listener = in_a_thread(lambda: (worked.put(*items(1, 1)), heard.set()))
+        assert not heard.wait(0.05)
     listener.join(PATIENCE_SECONDS)
     assert heard.is_set()

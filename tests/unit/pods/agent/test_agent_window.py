@@ -1,8 +1,14 @@
 """What an agent knows of its link, and how much it therefore reads ahead."""
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from pods.agent.holding import Holding
-from pods.agent.stream import Entry
-from pods.agent.window import LEAST_OF_SECONDS, RoundTrips
+from pods.agent.room import FURTHER_READ_BYTES, NOTHING, Ask, Hand, Room
+from pods.agent.sizing import SHORT_SECONDS
+from pods.agent.stream import LARGEST_STEP, LARGEST_TAKE_BYTES, Entry
+from pods.agent.window import LEAST_OF_SECONDS, READS_AHEAD, SLACK_SECONDS, RoundTrips
 
 
 def test_the_round_trip_time_is_the_least_of_the_recent_calls() -> None:
@@ -29,3 +35,105 @@ def test_the_bytes_in_hand_are_those_of_the_payloads_that_are_still_needed() -> 
     assert holding.bytes_held == 20
     holding.round_trip(0.08)
     assert holding.rtt_seconds == 0.08
+
+
+class Handler:
+    """A handler of a pace, and what an agent has in hand for it."""
+
+    def __init__(self, pace: float) -> None:
+        self.now, self.pace = 1000.0, pace
+        self.batch = min(64, int(pace * SHORT_SECONDS))
+        self.holding = Holding(self.batch, lambda: self.now)
+        self.holding.tune(self.batch, self.batch / pace)
+        self.read = 0
+
+    def work(self, seconds: float, *, read_took: float) -> None:
+        """The handler is kept busy, and each read takes so long."""
+        end = self.now + seconds
+        while self.now < end:
+            self.holding.read_took(read_took, 1)
+            while self.holding.room().items:
+                self.take_in(self.holding.room().items)
+            [batch] = self.holding.take_batches(1, 0)
+            self.now += len(batch) / self.pace
+            self.holding.drop(e.id for e in batch)
+
+    def take_in(self, count: int) -> None:
+        self.read += count
+        self.holding.add(Entry(f"{self.read - n}-0", {b"p": b"x"}) for n in range(count))
+
+    @property
+    def seconds_held(self) -> float:
+        return len(self.holding) / self.pace
+
+
+@pytest.mark.parametrize("rtt", [0.001, 0.02, 0.08, 0.2])
+@pytest.mark.parametrize("pace", [100.0, 10_000.0])
+def test_what_is_read_ahead_lasts_for_more_than_a_round_trip_and_not_for_long(rtt, pace) -> None:
+    handler = Handler(pace)
+    handler.work(2.0, read_took=rtt)
+    two_batches = 2 * handler.batch / pace
+    assert handler.seconds_held > min(two_batches / 2, rtt)
+    assert handler.seconds_held >= 1.5 * rtt or rtt < two_batches
+    assert handler.seconds_held <= max(two_batches, READS_AHEAD * rtt) + handler.batch / pace
+
+
+def test_where_reads_take_long_for_other_reasons_than_the_link_little_more_is_held() -> None:
+    handler = Handler(200.0)
+    handler.holding.round_trip(0.5)
+    handler.work(10.0, read_took=5.0)
+    link = READS_AHEAD * 0.5
+    assert link / 2 < handler.seconds_held <= link + SLACK_SECONDS + handler.batch / 200.0
+
+
+WHOLE, FREE = LARGEST_STEP, 10 * LARGEST_TAKE_BYTES
+
+
+def hand(ahead: int, *, ready: int = 0, held: int = 0, free_bytes: int = FREE) -> Hand:
+    return Hand(ahead, ready, held or ready, 100 * WHOLE, free_bytes)
+
+
+def test_further_reads_are_for_more_items_than_one_call_brings() -> None:
+    room, wanted = Room(), hand(3 * WHOLE + 10)
+    first = room.free(wanted)
+    room.ask(first)
+    assert (first, room.further(wanted)) == ((WHOLE, LARGEST_TAKE_BYTES), NOTHING)
+    room.brought(WHOLE)  # there is more on the stream
+    for _ in range(2):
+        assert room.further(wanted) == (WHOLE, FURTHER_READ_BYTES)
+        room.ask(room.further(wanted))
+    assert room.further(wanted) == NOTHING
+    room.over(first)
+    assert room.further(wanted) == (WHOLE, FURTHER_READ_BYTES)
+
+
+@pytest.mark.parametrize("came", [0, 1, WHOLE - 1])
+def test_no_further_read_is_under_way_at_the_end_of_the_stream_or_for_large_items(came) -> None:
+    room = Room()
+    room.brought(WHOLE)
+    room.brought(came)
+    assert room.further(hand(5 * WHOLE)) == NOTHING
+
+
+READS = st.lists(
+    st.tuples(
+        st.booleans(), st.integers(0, 2 * WHOLE), st.integers(0, 2**28), st.integers(0, 4 * WHOLE)
+    )
+)
+
+
+@given(reads=READS)
+def test_all_reads_under_way_together_pass_no_bound(reads) -> None:
+    room, asked = Room(), [Ask(0, 0)]
+    room.brought(WHOLE)
+    for further, ready, free_bytes, ahead in reads:
+        now = hand(ahead, ready=ready, free_bytes=free_bytes)
+        ask = room.further(now) if further else room.free(now)
+        assert ask == NOTHING or (ask.items and ask.max_bytes)
+        if ask != NOTHING:
+            assert ready + sum(a.items for a in asked) + ask.items <= ahead
+            assert sum(a.max_bytes for a in asked) + ask.max_bytes <= free_bytes
+        room.ask(ask)
+        asked.append(ask)
+        if len(asked) > 3:
+            room.over(asked.pop(0))
