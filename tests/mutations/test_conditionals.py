@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from tests.mutations.conditionals.finding import LEFT_OUT, SEARCHED, excused, so
 from tests.mutations.conditionals.instrumenting import instrumented
 from tests.mutations.conditionals.keeping import Seen, Trial, Witnesses
 from tests.mutations.conditionals.mutant import Mutant
+from tests.mutations.conditionals.naming import Named
 from tests.mutations.conditionals.scripts import changes, mutants_of
 from tests.mutations.conditionals.trying import a_copy
+from tests.mutations.mutation import Mutation
 from tests.mutations.running import ROOT
 
 FOLDER = ROOT / "tests" / "mutations" / "conditionals"
@@ -145,8 +148,8 @@ def test_a_recording_holds_the_values_by_which_a_mutant_can_be_noticed(
     probe.begin(str(tmp_path / "saw"))
     names["f"](1)
     saw = {(int(word[:-1]), word[-1]) for word in (tmp_path / "saw").read_text().split()}
-    assert mutants["n > 1 -> True"].seen_as <= saw
-    assert not mutants["n > 1 -> False"].seen_as & saw
+    assert saw.issuperset(mutants["n > 1 -> True"].seen_as)
+    assert saw.isdisjoint(mutants["n > 1 -> False"].seen_as)
 
 
 def test_a_condition_of_a_script_is_taken_out_whole_and_by_its_parts() -> None:
@@ -182,23 +185,91 @@ def test_a_mutant_is_tried_by_the_tests_that_saw_the_value_which_it_changes() ->
     )
     seen.tests["fails"] = {"seconds": 0.1, "failed": True, "saw": [f"{places[0]}t"]}
     witnesses = Witnesses(seen)
-    assert witnesses.of(false, places) == [(1.0, "fast"), (2.0, "slow")]
-    assert witnesses.of(true, places) == [(3.0, "other")]
+    assert witnesses.of(false, places) == {"fast": 1.0, "slow": 2.0}
+    assert witnesses.of(true, places) == {"other": 3.0}
     _, [changed, _], places = instrumented(
         "def f(n):\n    if n:\n        return 1\n", "x.py", "/f", first=0, place=0
     )
-    assert [name for _, name in witnesses.of(changed, places)] == ["fast", "slow", "other"]
+    assert list(witnesses.of(changed, places)) == ["fast", "slow", "other"]
 
 
-def test_resuming_leaves_out_only_what_was_caught_in_an_unchanged_function(probe: Any) -> None:
+def test_resuming_leaves_out_what_was_caught_in_an_unchanged_function_and_begins_with_the_new(
+    probe: Any,
+) -> None:
     _, mutants = rewritten("def f(n):\n    return n > 1\n")
     true, false = mutants.values()
     caught = Trial(became="caught", stamp=true.stamp)
-    assert list(keeping.again([true, false], {true.name: caught})) == [false]
+    assert keeping.again([true, false], {true.name: caught}) == [false]
     changed = Trial(became="caught", stamp="another")
     missed = Trial(became="missed", stamp=false.stamp)
     trials = {true.name: changed, false.name: missed}
-    assert list(keeping.again([true, false], trials)) == [true, false]
+    assert keeping.again([false, true], trials) == [true, false]
+
+
+def test_other_tests_come_before_more_cases_of_the_same_test() -> None:
+    _, [true, _], places = instrumented(
+        "def f(n):\n    if n:\n        return n\n", "x.py", "/f", first=0, place=0
+    )
+    seconds = {"a[1]": 0.2, "a[2]": 0.2, "a[3]": 0.2, "b": 0.3}
+    tests = {
+        name: {"seconds": each, "failed": False, "saw": [f"{places[0]}f"]}
+        for name, each in seconds.items()
+    }
+    assert list(Witnesses(Seen(tests=tests)).of(true, places)) == ["a[1]", "b", "a[2]", "a[3]"]
+
+
+def test_a_test_that_only_met_another_value_comes_after_those_that_met_the_one_that_changes() -> (
+    None
+):
+    _, [mutant, _], places = instrumented(
+        "def f(n):\n    if g(n):\n        return n\n", "x.py", "/f", first=0, place=0
+    )
+    tests = {
+        name: {"seconds": seconds, "failed": False, "saw": [f"{places[0]}{value}"]}
+        for name, seconds, value in (("true", 0.1, "t"), ("false", 0.4, "f"))
+    }
+    assert list(Witnesses(Seen(tests=tests)).of(mutant, places)) == ["false", "true"]
+
+
+def test_what_passed_with_a_change_counts_until_the_test_or_the_function_changes(
+    probe: Any,
+) -> None:
+    _, mutants = rewritten("def f(n):\n    return n > 1\n")
+    mutant = mutants["n > 1 -> True"]
+    passed = {"t/test_a.py::test_it": "1", "t/test_b.py::test_it": "1"}
+    trial = Trial(became="missed", stamp=mutant.stamp, passed=passed)
+    seen = Seen(stamps={"t/test_a.py": "1", "t/test_b.py": "2"})
+    assert seen.passed(mutant, trial) == {"t/test_a.py::test_it": "1"}
+    assert seen.passed(mutant, None) == {}
+    assert seen.passed(mutant, Trial(became="missed", stamp="another", passed=passed)) == {}
+
+
+def test_the_list_of_protective_lines_names_tests_for_each_of_its_lines(tmp_path: Path) -> None:
+    code = "def f(n):\n    if n:\n        return n\n"
+    (tmp_path / "x.py").write_text(code)
+    texts = {"first": "def f", "both": "    if n:\n        return"}
+    lines = [
+        Mutation(name=name, file="x.py", before=before, after="", tests=(f"t.py::{name}",))
+        for name, before in texts.items()
+    ]
+    _, [mutant, _], _ = instrumented(code, "x.py", "/f", first=0, place=0)
+    named = Named(tmp_path, lines)
+    assert named.of(mutant) == {"t.py::both"}
+    assert [set(named.of(replace(mutant, line=n))) for n in (1, 3, 4)] == [
+        *({"t.py::first"}, {"t.py::both"}, set()),
+    ]
+
+
+def test_a_slow_test_that_was_not_recorded_again_keeps_what_it_saw() -> None:
+    def test(seconds: float) -> dict[str, Any]:
+        return {"seconds": seconds, "failed": False, "saw": ["x.py f@1 1t"]}
+
+    seen = Seen(tests={"t.py::slow": test(9.0), "t.py::old": test(1.0)})
+    assert seen.slow(5.0) == {"t.py::slow"}
+    new = {"test": "t.py::new", "seconds": 1.0, "failed": False, "saw": ["0f"]}
+    seen.add("t.py", [new], ["x.py f@2 1"], left_out={"t.py::slow"})
+    assert set(seen.tests) == {"t.py::slow", "t.py::new"}
+    assert seen.tests["t.py::new"]["saw"] == ["x.py f@2 1f"]
 
 
 def test_every_file_of_the_searched_folders_has_its_conditions_and_each_name_is_unique() -> None:

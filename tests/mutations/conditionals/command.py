@@ -22,6 +22,7 @@ from tests.mutations.running import ROOT
 
 KEPT: Final = ROOT / "var" / "conditionals"
 MOST_SECONDS: Final = 60.0
+SAVED_EVERY: Final = 10  # files of tests
 
 
 def main(words: Sequence[str]) -> int:
@@ -33,13 +34,13 @@ def main(words: Sequence[str]) -> int:
         return 0
     trials = keeping.load_trials(KEPT / "trials.json")
     with a_copy(options.tests) as copy:
-        seen = _recorded(copy, again=options.record)
+        seen = _recorded(copy, options.seconds, again=options.record)
         everything = [mutant for source in copy.sources for mutant in source.mutants]
         chosen = below(everything, options.paths)
         seen = seen.of(options.tests)
         names = {mutant.name for mutant in everything}
         trials = {name: trial for name, trial in trials.items() if name in names}
-        todo = list(keeping.again(chosen, trials)) if options.resume else chosen
+        todo = keeping.again(chosen, trials) if options.resume else chosen
         _try_out(copy, todo, seen, trials, options.seconds)
     return _report(chosen, trials, options.json)
 
@@ -64,19 +65,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _recorded(copy: Copy, *, again: bool) -> Seen:
-    """What each test sees; only new and changed tests run, or all of them `again`."""
+def _recorded(copy: Copy, seconds: float, *, again: bool) -> Seen:
+    """What each test sees; only new and changed tests run, or all of them `again`.
+
+    A test that is known to take longer than the time for one change is not recorded anew.
+    """
     path = KEPT / "seen.json"
     seen, stamps = Seen() if again else keeping.load_seen(path), copy.stamps()
     stale = seen.stale(stamps)
     if not stale:
         return seen
     print(f"recording what the tests of {len(stale)} files see", flush=True)
-    for n, file in enumerate(copy.record(stale, seen), 1):
+    for n, file in enumerate(copy.record(stale, seen, seconds), 1):
         print(f"  {n}/{len(stale)} {file}", flush=True)
+        seen.stamps[file] = stamps[file]
+        if n % SAVED_EVERY == 0:
+            keeping.save_seen(path, seen)
+    seen.stamps.update(stamps)
     here = {name for name in seen.tests if (ROOT / name.partition("::")[0]).exists()}
     seen.tests = {name: seen.tests[name] for name in here}
-    seen.stamps.update(stamps)
     keeping.save_seen(path, seen)
     for name, test in seen.tests.items():
         if test["failed"]:
@@ -88,7 +95,7 @@ def _try_out(
     copy: Copy, todo: list[Mutant], seen: Seen, trials: dict[str, Trial], seconds: float
 ) -> None:
     try:
-        for n, (mutant, trial) in enumerate(copy.try_out(todo, seen, seconds), 1):
+        for n, (mutant, trial) in enumerate(copy.try_out(todo, seen, seconds, trials), 1):
             trials[mutant.name] = trial
             if trial.became != "caught" or n % 25 == 0:
                 by = f" by {trial.by}" if trial.by else ""
@@ -108,7 +115,8 @@ def _report(chosen: list[Mutant], trials: dict[str, Trial], file: Path | None) -
         became = "excused" if trial.became != "caught" and mutant.name in reasons else trial.became
         counts[became] += 1
         if became not in {"caught", "excused"}:
-            survivors.append(f"{became:9} {mutant.file}:{mutant.line} {mutant.name}")
+            tests = f" ({trial.ran} of {trial.might} tests ran)" if trial.might else ""
+            survivors.append(f"{became:9} {mutant.file}:{mutant.line} {mutant.name}{tests}")
     print("\n".join(survivors))
     print(", ".join(f"{n} {became}" for became, n in sorted(counts.items())))
     if file is not None:

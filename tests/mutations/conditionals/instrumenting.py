@@ -92,7 +92,7 @@ class _Writer(ast.NodeTransformer):
                 kind=kind,
                 text=text[:LONGEST_TEXT],
                 change=change[:LONGEST_TEXT],
-                seen_as=frozenset((place, value) for value in values),
+                seen_as=tuple((place, value) for value in dict.fromkeys(values)),
                 stamp=self._stamp,
             )
         )
@@ -305,7 +305,7 @@ def _acts(test: ast.expr) -> bool:
 
 
 def _values(operand: ast.expr, notices: str) -> tuple[str, ...]:
-    return (TRUE, FALSE) if _acts(operand) else (notices,)
+    return (notices, TRUE, FALSE) if _acts(operand) else (notices,)
 
 
 def _boolean(op: ast.boolop, values: list[ast.expr]) -> ast.expr:

@@ -2,8 +2,10 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +16,7 @@ CALLERS: Final = {
     "pods/agent/scripts": "pods/agent/stream.py",
     "pods/providers/reserve.lua": "pods/providers/pacing.py",
 }
+UNLIKELY: Final = 5.0  # so many times dearer is a test that may not even see the value that changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,8 @@ class Trial:
     might: int = 0  # how many tests might have noticed
     seconds: float = 0.0
     stamp: str = ""
+    # The tests that passed with the change, each with the stamp of its file.
+    passed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -36,8 +41,8 @@ class Seen:
     tests: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def of(self, paths: Sequence[str]) -> "Seen":
-        """What the tests in these folders saw."""
-        folders = tuple(f"{path.rstrip('/')}/" for path in paths)
+        """What the tests in these folders and files saw."""
+        folders = tuple(path if path.endswith(".py") else f"{path.rstrip('/')}/" for path in paths)
         ours = {name: test for name, test in self.tests.items() if name.startswith(folders)}
         return Seen(self.stamps, ours)
 
@@ -45,10 +50,31 @@ class Seen:
         """The new and the changed test files."""
         return [file for file, stamp in stamps.items() if self.stamps.get(file) != stamp]
 
-    def add(self, file: str, tests: Sequence[Mapping[str, Any]], places: Sequence[str]) -> None:
-        """Keep what the tests of a file saw."""
+    def slow(self, most_seconds: float) -> set[str]:
+        """The tests that take longer."""
+        return {name for name, test in self.tests.items() if test["seconds"] > most_seconds}
+
+    def passed(self, mutant: Mutant, trial: Trial | None) -> dict[str, str]:
+        """The tests that passed with this change before, and have not changed since."""
+        if trial is None or trial.stamp != mutant.stamp:
+            return {}
+        return {
+            test: stamp
+            for test, stamp in trial.passed.items()
+            if self.stamps.get(test.partition("::")[0]) == stamp
+        }
+
+    def add(
+        self,
+        file: str,
+        tests: Sequence[Mapping[str, Any]],
+        places: Sequence[str],
+        left_out: Container[str] = (),
+    ) -> None:
+        """Keep what the tests of a file saw; those that were left out keep what they saw before."""
         for name in [name for name in self.tests if name.partition("::")[0] == file]:
-            del self.tests[name]
+            if name not in left_out:
+                del self.tests[name]
         for test in tests:
             self.tests[test["test"]] = {
                 "seconds": test["seconds"],
@@ -71,22 +97,35 @@ class Witnesses:
                 for part in (word, version, function, file):
                     self._met.setdefault(part, set()).add(name)
 
-    def of(self, mutant: Mutant, places: Sequence[str]) -> list[tuple[float, str]]:
-        """The tests that may notice the mutant, with their seconds, the fastest first.
+    def of(self, mutant: Mutant, places: Sequence[str]) -> dict[str, float]:
+        """What each test that may notice the mutant costs, the cheapest first.
 
-        Last are tests that met only another version of its function: what they see now is not known.
+        It costs its seconds. Of the cases of one test, each later one costs as much more. Much dearer
+        are tests that met another value, and those that met only another version of the function.
         """
         if mutant.kind == "script":
-            return self._fastest(self._tests(_caller(mutant.file)))
-        saw, may_see = set[str](), set[str]()
+            return self._cheapest(self._tests(_caller(mutant.file)))
+        saw, may_see = list[set[str]](), set[str]()
         for place, value in mutant.seen_as:
             version = places[place].rpartition(" ")[0]
-            saw |= self._tests(f"{places[place]}{value}")
+            saw.append(self._tests(f"{places[place]}{value}"))
             may_see |= self._tests(version.rpartition("@")[0]) - self._tests(version)
-        return self._fastest(saw) + self._fastest(may_see - saw)
+        likely = saw[0] if saw else set[str]()
+        unlikely = may_see.union(*saw) - likely
+        dearer = {name: UNLIKELY * cost for name, cost in self._cheapest(unlikely).items()}
+        return self._cheapest(likely) | dearer
 
-    def _fastest(self, names: set[str]) -> list[tuple[float, str]]:
-        return sorted((self._seconds[name], name) for name in names)
+    def seconds(self, names: Iterable[str]) -> dict[str, float]:
+        """How long each of these tests takes."""
+        return {name: self._seconds[name] for name in names}
+
+    def _cheapest(self, names: set[str]) -> dict[str, float]:
+        cases, costs = Counter[str](), dict[str, float]()
+        for seconds, name in sorted((self._seconds[name], name) for name in names):
+            test = name.partition("[")[0]
+            cases[test] += 1
+            costs[name] = seconds * cases[test]
+        return dict(sorted(costs.items(), key=itemgetter(1)))
 
     def _tests(self, met: str) -> set[str]:
         return self._met.get(met, set())
@@ -117,12 +156,16 @@ def save_trials(path: Path, trials: Mapping[str, Trial]) -> None:
     _save(path, {name: asdict(trial) for name, trial in trials.items()})
 
 
-def again(mutants: Iterable[Mutant], trials: Mapping[str, Trial]) -> Iterator[Mutant]:
-    """The mutants that were not caught before, or whose function has changed since."""
+def again(mutants: Iterable[Mutant], trials: Mapping[str, Trial]) -> list[Mutant]:
+    """The mutants that were not tried as they are now, then those that were not caught."""
+    new, survived = list[Mutant](), list[Mutant]()
     for mutant in mutants:
         trial = trials.get(mutant.name)
-        if trial is None or trial.became != "caught" or trial.stamp != mutant.stamp:
-            yield mutant
+        if trial is None or trial.stamp != mutant.stamp:
+            new.append(mutant)
+        elif trial.became != "caught":
+            survived.append(mutant)
+    return [*new, *survived]
 
 
 def _loaded(path: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A condition or a filter that is taken out, and what a test must have seen to be able to notice."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 ANY: Final = "a"  # the expression was evaluated; its truth was not looked at
@@ -21,7 +22,8 @@ class Mutant:
     change: str
     again: int = 0  # the same text occurred so often before, in the same function
     # A test can notice the change only if it met one of these: a place, and what was seen there.
-    seen_as: frozenset[tuple[int, str]] = field(default_factory=frozenset)
+    # The first is what the change is about; the others count because to evaluate it may do something.
+    seen_as: Sequence[tuple[int, str]] = ()
     stamp: str = ""  # of the function around it: another stamp, another function
     script: str = ""  # for a Lua script: its whole text with the change
 

@@ -36,8 +36,10 @@ RECORDING_SECONDS: Final = 600.0
 MEMORY_BYTES: Final = 12 * 2**30
 STEP_SECONDS: Final = 0.005
 ANCHOR: Final = "tests/architecture/"
-KILLERS: Final = 6
-SLOWER: Final = 2.0  # than in the recording run, before no further test is tried
+KILLERS: Final = 6  # the last tests that caught a change of the same function, and of the same file
+LIKELY: Final = 0.1  # so much cheaper seems a test that may well notice
+MAYBE: Final = 0.5
+SLOWER: Final = 4.0  # than in the recording run, before no further test is tried
 MARK: Final = "CONDITIONALS_FORK"
 
 
@@ -56,14 +58,18 @@ class _Session:
         # No `with`: it is open until the process ends.
         self._answers = open(os.environ["CONDITIONALS_ANSWERS"], "a", encoding="utf-8")  # noqa: SIM115, PTH123
         self._anchor = _anchor(session.items)
-        self._killers: dict[str, list[str]] = {}  # by file, the last one first
+        # By file and by function, the last one first.
+        self._killers: dict[str, list[str]] = plan.get("killers", {})
         self._database = _database()
         self._migrated = self._folder / "migrated.sqlite3"
 
     def carry_out(self) -> None:
         self._warm_up()
         if self._plan["do"] == "record":
-            ordered = sorted(self._items.values(), key=_file)
+            left_out = set(self._plan["left_out"])
+            ordered = sorted(
+                (item for item in self._items.values() if item.nodeid not in left_out), key=_file
+            )
             for file, items in groupby(ordered, key=_file):
                 if not file.startswith(ANCHOR):
                     self._record(file, list(items))
@@ -113,44 +119,54 @@ class _Session:
         try:
             (self._folder / "notes").write_text("")
             pid = self._fork(items, mutant=number, seen=None, stop=True)
-            became, by, ran = self._watched(pid, mutant["seconds"])
+            became, by, passed = self._watched(pid, mutant["seconds"])
         finally:
             (self._folder / "on").write_text("-1")
             if mutant["script"]:
                 file.write_text(original, encoding="utf-8")
         if became == "caught":
-            killers = self._killers.setdefault(mutant["file"], [])
-            killers.insert(0, by.partition(" (")[0])
+            for where in (mutant["file"], mutant["function"]):
+                self._killers.setdefault(where, []).insert(0, by.partition(" (")[0])
         self._answer(
             number=number,
             became=became,
             by=by,
-            ran=ran,
+            passed=passed,
             seconds=round(time.monotonic() - began, 2),
         )
 
     def _order(self, mutant: dict[str, Any]) -> list[str]:
-        """First the tests that caught the last mutants of the file, then the fastest."""
-        usual = mutant["seconds"]
-        killers = dict.fromkeys(self._killers.get(mutant["file"], []))
-        first = [name for name in killers if name in usual][:KILLERS]
+        """The cheapest tests first; those with a reason to expect that they notice seem cheaper."""
+        named, cheaper = set(mutant["named"]), dict[str, float]()
+        for name in mutant["costs"]:
+            if name.partition("[")[0] in named:
+                cheaper[name] = LIKELY
+        for where, factor in ((mutant["file"], MAYBE), (mutant["function"], LIKELY)):
+            for name in list(dict.fromkeys(self._killers.get(where, [])))[:KILLERS]:
+                cheaper[name] = factor
+        costs = {name: cost * cheaper.get(name, 1.0) for name, cost in mutant["costs"].items()}
         chosen, spent = list[str](), 0.0
-        for name in dict.fromkeys([*first, *usual]):
-            if not chosen or spent + usual[name] <= self._plan["most_seconds"]:
+        for name in sorted(costs, key=costs.__getitem__):
+            seconds = mutant["seconds"][name]
+            if not chosen or spent + seconds <= self._plan["most_seconds"]:
                 chosen.append(name)
-                spent += usual[name]
+                spent += seconds
         return chosen
 
-    def _watched(self, pid: int, usual: dict[str, float]) -> tuple[str, str, int]:
-        """How the fork ended: "caught" by a failure, by a time or by a crash, or "missed"."""
-        notes, size, test, failed, ran = self._folder / "notes", 0, "", "", 0
+    def _watched(self, pid: int, usual: dict[str, float]) -> tuple[str, str, list[str]]:
+        """How the fork ended, and which tests passed.
+
+        It is "caught" by a failure, by a time or by a crash, or "missed".
+        """
+        notes, size, test, failed = self._folder / "notes", 0, "", ""
+        passed = list[str]()
         end = time.monotonic() + LEAST_SECONDS * 2
         while True:
             done = os.waitpid(pid, os.WNOHANG)[0] != 0
             if (now := notes.stat().st_size) != size or done:
                 size = now
                 lines = _whole_lines(notes)
-                ran = sum("seconds" in each for each in lines)
+                passed = [each["test"] for each in lines if each.get("failed") is False]
                 failed = next((each["test"] for each in lines if each.get("failed")), "")
                 last = lines[-1] if lines else {}
                 if "seconds" not in last and last.get("test", test) != test:
@@ -161,12 +177,12 @@ class _Session:
                 whole = any("end" in each for each in lines)
                 _end(_started_by(pid))
                 if failed:
-                    return "caught", failed, ran
-                return ("missed", "", ran) if whole else ("caught", f"{test} (crash)", ran)
+                    return "caught", failed, passed
+                return ("missed", "", passed) if whole else ("caught", f"{test} (crash)", passed)
             if time.monotonic() > end:
                 _end([pid, *_started_by(pid)])
                 os.waitpid(pid, 0)
-                return "caught", failed or f"{test} (time)", ran
+                return "caught", failed or f"{test} (time)", passed
             time.sleep(STEP_SECONDS)
 
     def _fork(
