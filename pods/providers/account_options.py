@@ -5,7 +5,7 @@ from dataclasses import MISSING, dataclass, fields
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from types import NoneType, UnionType
+from types import UnionType
 from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 
 
@@ -56,11 +56,11 @@ def option_fields(options: type) -> Sequence[OptionField]:
 
 
 def _kind(hint: Any) -> OptionKind:
-    """The kind of a type. `X | None` is as X; a type that is not known is typed as text."""
+    """The kind of a type: of `X | None` that of X, in this order, and text for an unknown type."""
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
     if isinstance(hint, UnionType):
-        hint = next(each for each in get_args(hint) if each is not NoneType)
+        hint = get_args(hint)[0]
     return KINDS.get(hint) or KINDS.get(get_origin(hint)) or OptionKind.TEXT
 
 

@@ -3,9 +3,12 @@
 import pytest
 
 from pods.agent.protocol import ENDED_BY
+from pods.providers import clients
 from pods.providers.base import Phase, PodSpec
-from pods.providers.docker.mapping import container, inspected
+from pods.providers.clients import Tls
+from pods.providers.docker.mapping import container, inspected, listed, log_lines
 from pods.providers.docker.options import Options
+from pods.providers.docker.refusals import pull_error
 
 OPTIONS = Options.parse({"hourly_usd": "0.2"})
 
@@ -37,3 +40,61 @@ def test_an_unknown_word_is_never_read_as_gone() -> None:
     machine = inspected(a_container("hibernating"), OPTIONS)
     assert (machine.phase, machine.raw_status) == (Phase.UNKNOWN, "hibernating")
     assert machine.hourly_usd > 0
+
+
+def test_an_engine_that_says_why_a_container_ended_is_quoted() -> None:
+    machine = inspected(a_container("exited", Error="no such device", ExitCode=5), OPTIONS)
+    assert machine.because == "no such device"
+    assert inspected(a_container("running", ExitCode=0), OPTIONS).because == ""
+
+
+def test_a_container_without_labels_has_no_token() -> None:
+    bare = a_container("running") | {"Config": {"Labels": None}}
+    assert inspected(bare, OPTIONS).token == ""
+    row = {"Id": "c1", "Names": ["/x"], "Created": 1, "State": "running", "Labels": None}
+    [found] = listed([row], OPTIONS)
+    assert (found.machine.token, found.gpus) == ("", frozenset())
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (b"\1\0\0\0\0\0\0\3one\2\0\0\0\0\0\0\3two", "onetwo"),
+        (b"of a terminal\n", "of a terminal"),
+        (b"a\0\0\0\0\0\0\1b", "a       b"),
+        (b"\1\0\0", ""),
+    ],
+)
+def test_a_log_is_read_with_and_without_frames(raw: bytes, text: str) -> None:
+    assert log_lines(raw).strip() == text.strip()
+
+
+@pytest.mark.parametrize(
+    ("stream", "error"),
+    [
+        ([{"errorDetail": {"message": "m"}}], "m"),
+        ([{"errorDetail": {"code": 7}}], "{'code': 7}"),
+        ([{"errorDetail": "text"}], "text"),
+        ([{"error": "e", "errorDetail": {"message": "m"}}], "e"),
+        ([{"status": "Downloading"}, "odd"], ""),
+        ({"message": "not a stream"}, ""),
+    ],
+)
+def test_the_error_in_the_stream_of_a_pull(stream: object, error: str) -> None:
+    assert pull_error(stream) == error
+
+
+@pytest.mark.parametrize(
+    "host", ["unix://", "tcp://:2376", "tcp://127.0.0.1", "ssh://127.0.0.1:22", "127.0.0.1:2376"]
+)
+def test_an_address_that_is_not_an_engines_is_refused(host: str) -> None:
+    with pytest.raises(ValueError, match=r"give unix:///var/run/docker\.sock or tcp://HOST"):
+        Options.parse({"host": host})
+
+
+def test_an_engine_is_reached_by_https_where_there_is_a_certificate() -> None:
+    keys = {"tls_ca": "/ca", "tls_cert": "/cert", "tls_key": "/key"}
+    assert Options.parse({"host": "tcp://gpu:2376", **keys}).base_url == "https://gpu:2376"
+    assert Options.parse({"host": "tcp://127.0.0.1:2375"}).base_url == "http://127.0.0.1:2375"
+    with pytest.raises(FileNotFoundError):
+        clients._trust("https://gpu:2376", Tls(ca="/nowhere", cert="/nowhere", key="/nowhere"))

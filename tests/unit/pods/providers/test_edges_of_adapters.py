@@ -1,0 +1,218 @@
+"""Single conditions of the adapters, each in the case in which it alone decides."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pods.providers import registry
+from pods.providers.account_options import OptionKind, option_fields
+from pods.providers.base import OfferQuery, Phase
+from pods.providers.errors import Unavailable
+from pods.providers.local import LocalProvider, folder, launch, mapping, processes
+from pods.providers.local.folder import Recorded
+from pods.providers.local.options import Options as LocalOptions
+from pods.providers.runpod.options import Options as RunPodOptions
+from pods.providers.vastai import logs, market, searching
+from pods.providers.vastai.mapping import Row, read_state
+from pods.providers.vastai.options import Options as VastOptions
+from pods.providers.wire import checked_base_url
+
+NOBODY = 2**22 + 1  # above the largest pid
+
+
+@dataclass
+class _Odd:
+    first: int | None = None
+    word: bytes = b""
+
+
+def test_an_option_of_an_unknown_type_is_typed_as_text() -> None:
+    assert [option.kind for option in option_fields(_Odd)] == [OptionKind.WHOLE, OptionKind.TEXT]
+
+
+def test_a_disk_error_without_words_is_shown_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="no words"), folder.on_disk(tmp_path):
+        raise OSError("no words")
+
+
+def test_a_process_that_has_gone_has_a_name_and_no_start() -> None:
+    assert launch.named(NOBODY) == f"{NOBODY} "
+    assert processes._ticks(NOBODY) > 2**60
+
+
+@pytest.mark.parametrize(
+    ("stopped", "running", "started", "phase"),
+    [
+        (True, False, True, Phase.STOPPING),
+        (True, False, False, Phase.STOPPED),
+        (False, True, True, Phase.RUNNING),
+        (False, False, True, Phase.FAILED),
+        (False, False, False, Phase.BOOTING),
+    ],
+)
+def test_the_phase_of_a_local_machine(
+    stopped: bool, running: bool, started: bool, phase: Phase
+) -> None:
+    born = datetime(2026, 1, 1, tzinfo=UTC)
+    recorded = Recorded(
+        token="t", name="n", command=["x"], env={}, created_at=born, stopped=stopped
+    )
+    assert mapping.phase(recorded, running=running, started=started) is phase
+
+
+@pytest.mark.parametrize("text", ["a\0b", 7])
+def test_a_text_that_no_process_can_get_is_refused(tmp_path: Path, text: object) -> None:
+    with pytest.raises(ValueError, match="give a text"):
+        LocalOptions.parse({"root": str(tmp_path), "python_path": text})
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"gpu_types": ["H100"]},
+        {"min_vram_gb": 1},
+        {"regions": ["EU"]},
+        {"interruptible": True},
+        {"max_hourly_usd": Decimal("0.4")},
+    ],
+)
+def test_this_machine_offers_nothing_that_a_process_does_not_have(
+    tmp_path: Path, wish: dict[str, Any]
+) -> None:
+    local = LocalProvider(LocalOptions.parse({"root": str(tmp_path), "hourly_usd": "0.5"}))
+    assert local.offers(OfferQuery(**wish)) == ()
+    assert len(local.offers(OfferQuery(max_hourly_usd=Decimal("0.5")))) == 1
+
+
+def test_every_provider_of_ours_says_what_it_is_and_describes_its_options() -> None:
+    for name in registry.BUILT_IN:
+        assert len(registry.about(name)) > 10
+        assert registry.option_fields_of(name)
+
+
+@pytest.mark.parametrize("options", [{"min_cuda_version": ""}, {"volume_gb": 0}])
+def test_an_option_of_runpod_may_say_none(options: dict[str, Any]) -> None:
+    assert RunPodOptions.parse(options) == RunPodOptions.parse({})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("https://", "https://:443", "https://u:p@h", "https://u@h", "https://:p@h"),
+        *("https://h/?a=1", "https://h/#f", "ftp://127.0.0.1"),
+    ],
+)
+def test_an_address_of_an_api_has_scheme_host_and_port_alone(value: str) -> None:
+    with pytest.raises(ValueError, match="base_url"):
+        checked_base_url(value)
+
+
+@pytest.mark.parametrize("url", ["https://u:p@s3.example/log", "https://:p@s3.example/log"])
+def test_a_log_at_an_address_with_a_password_is_not_fetched(url: str) -> None:
+    with pytest.raises(Unavailable, match="not a plain https URL"):
+        logs.checked(url, loopback=False)
+
+
+def test_an_emulators_log_is_fetched_by_http_and_by_nothing_else() -> None:
+    assert logs.checked("http://127.0.0.1:1/log", loopback=True).port == 1
+    for url, loopback in (("ftp://127.0.0.1/log", True), ("http://127.0.0.1/log", False)):
+        with pytest.raises(Unavailable):
+            logs.checked(url, loopback=loopback)
+
+
+@pytest.mark.parametrize(("said", "because"), [("no GPU", "exited: no GPU"), ("", "exited")])
+def test_a_machine_that_failed_says_why_where_the_vendor_does(said: str, because: str) -> None:
+    states = {"intended_status": "running", "cur_state": "running", "actual_status": "exited"}
+    row: Row = {**states, "status_msg": said}
+    assert read_state(row).because == because
+
+
+@pytest.mark.parametrize(
+    ("regions", "may"),
+    [
+        ((), True),
+        (("EU-RO-1",), False),
+        (("CA",), True),
+        (("EU-RO-1", "CA"), True),
+        (("somewhere",), True),
+    ],
+)
+def test_a_market_has_no_data_center_of_another_vendor(regions: Sequence[str], may: bool) -> None:
+    assert market.may_have(OfferQuery(regions=regions)) is may
+
+
+@pytest.mark.parametrize("cuda", ["x", -1, 1000])
+def test_a_version_that_is_not_a_number_is_refused(cuda: object) -> None:
+    with pytest.raises(ValueError, match="give a number from 0 to"):
+        VastOptions.parse({"min_cuda": cuda})
+
+
+class _Market:
+    """Answers each search with the next page."""
+
+    def __init__(self, *pages: list[Row]) -> None:
+        self.pages, self.asked = iter(pages), list[Mapping[str, object]]()
+
+    def search(self, body: Mapping[str, object]) -> list[Row]:
+        self.asked.append(body)
+        return next(self.pages, [])
+
+
+def page(*prices: object, first: int = 1) -> list[Row]:
+    """A whole page: the last row is repeated in price."""
+    filled = [*prices, *([prices[-1]] * (market.PAGE - len(prices)))]
+    return [{"id": first + n, "dph_total": price} for n, price in enumerate(filled)]
+
+
+def test_a_page_without_prices_is_the_last_one() -> None:
+    pages, api = searching.Pages(bids=False, most=9), _Market(page(None))
+    pages.read_next(api, OfferQuery(), VastOptions.parse({}))
+    assert pages.ended
+
+
+@pytest.mark.parametrize(
+    ("second", "past"),
+    [
+        (page(Decimal(1), first=1), True),  # nothing new
+        (page(Decimal(1), first=500), True),  # only more at the same price
+        (page(Decimal(1), Decimal(2), first=1), True),  # the same offers, some dearer meanwhile
+        (page(Decimal(1), Decimal(2), first=500), False),
+    ],
+)
+def test_the_third_page_begins_above_a_price_that_filled_two(second: list[Row], past: bool) -> None:
+    pages, api = searching.Pages(bids=False, most=9), _Market(page(Decimal(1)), second)
+    for _ in range(3):
+        pages.read_next(api, OfferQuery(), VastOptions.parse({}))
+    [limit] = api.asked[-1]["dph_total"]  # type: ignore[misc]
+    assert limit == ("gt" if past else "gte")
+
+
+@pytest.mark.parametrize(
+    ("interruptible", "searched"),
+    [(None, [(False, True), (True, True)]), (True, [(False, False), (True, True)]),
+     (False, [(False, True)])],
+)  # fmt: skip
+def test_each_kind_of_offer_is_searched_where_it_is_wanted(
+    interruptible: bool | None, searched: list[tuple[bool, bool]]
+) -> None:
+    options = VastOptions.parse({"search_pages": 3})
+    api = _Market()
+    found = searching.search(api, OfferQuery(interruptible=interruptible), options)
+    assert [(pages.bids, pages.counts) for pages in found.pages] == searched
+    assert [pages.most for pages in found.pages] == [3 if counts else 1 for _, counts in searched]
+
+
+def test_what_only_tells_prices_is_neither_offered_nor_missed() -> None:
+    firm = searching.Pages(bids=False, most=1, counts=False)
+    firm.rows = page(Decimal(1))
+    bids = searching.Pages(bids=True, most=1, rows=[{"id": 7}], ended=True)
+    found = searching.Found(pages=[firm, bids], partial="")
+    assert list(found.rows()) == [({"id": 7}, True)]
+    assert searching._why_partial([firm, bids]) == ""
+    bids.ended = False
+    assert "the 1 cheapest" in searching._why_partial([firm, bids])
