@@ -20,6 +20,8 @@ class OneMachine:
     asked: list[str] = field(default_factory=list)
     machine: Machine | None = None
     output: str = ""
+    usd: Decimal | None = None
+    for_rent: Sequence[Offer] = ()
     name: str = "local"
     capabilities: Capabilities = field(default_factory=lambda: Capabilities(can_stop=True))
 
@@ -28,7 +30,7 @@ class OneMachine:
 
     def offers(self, query: OfferQuery) -> Sequence[Offer]:
         self._note("offers")
-        return ()
+        return self.for_rent
 
     def create(self, spec: PodSpec, *, token: str) -> Machine:
         self._note("create")
@@ -58,7 +60,7 @@ class OneMachine:
         return self.output
 
     def balance(self) -> Decimal | None:
-        return None
+        return self.usd
 
     def _note(self, call: str) -> None:
         self.asked.append(call)

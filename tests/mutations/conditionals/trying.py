@@ -177,7 +177,6 @@ class Copy:
         answers.write_text("")
         env = {
             **os.environ,
-            "PYTHONPYCACHEPREFIX": str(self.folder / "pycache"),
             "CONDITIONALS_PLAN": str(plan_file),
             "CONDITIONALS_ANSWERS": str(answers),
         }

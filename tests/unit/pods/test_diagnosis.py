@@ -63,6 +63,13 @@ facts = st.builds(
         ({"all_fail": True, "finished": False}, Finding.FAILING),
         ({"all_fail": True, "finished": False, "beat_age": seconds(61)}, Finding.SILENT),
         ({"all_fail": True, "finished": False, "heard_for": seconds(60)}, Finding.HEALTHY),
+        (
+            {
+                **{"all_fail": True, "finished": False},
+                **{"beat_age": seconds(61), "in_state": seconds(60)},  # of before it was ready
+            },
+            Finding.HEALTHY,
+        ),
         ({"others_succeed": True, "finished": False}, Finding.HEALTHY),
         ({"state": BOOTING}, Finding.REGISTERED),
         ({"state": BOOTING, "agent_failed": True}, Finding.AGENT_FAILED),

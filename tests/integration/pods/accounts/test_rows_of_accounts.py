@@ -1,17 +1,21 @@
 """What the rows of accounts, surveys and pods say to people and to the next call."""
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 
 from pods.accounts import editing, machine_logs, surveying
+from pods.costs import segments
+from pods.costs.columns import with_cost
 from pods.emulators.base import SteppedClock
-from pods.models import Account, Pod, Survey
-from pods.providers.base import OfferQuery
+from pods.models import Account, Pod, PodEvent, Survey, check_object
+from pods.providers.base import Capabilities, Offer, OfferQuery
 from pods.providers.errors import AuthFailed, ProviderError, Unavailable
 from pods.rules import PodRule
-from pods.states import TERMINATING
+from pods.states import READY, TERMINATING
 from tests.support.factories import NOON, a_pod, an_account
 from tests.support.fixtures import time as time
 from tests.support.one_machine import OneMachine
@@ -19,26 +23,88 @@ from tests.support.one_machine import OneMachine
 pytestmark = pytest.mark.django_db
 
 
+def test_a_refusal_says_whether_the_key_is_the_stored_one() -> None:
+    an_account(name="other", sealed_secret="of the other")
+    for stored, given in (("x", "y"), ("", "of the other")):
+        account = an_account(sealed_secret=stored)
+        account.sealed_secret = given
+        refusing = OneMachine(Pod(), fails={"list": AuthFailed("no")})
+        tried = editing.try_account(account, connect=refusing.connect)
+        assert (tried.good, tried.says) == (False, "local refuses the key that was given: no")
+
+
 @pytest.mark.parametrize(
-    ("row", "given", "key"),
+    ("has_balance", "secret", "says"),
     [
-        ({"secret_ref": "env:KEY"}, {}, "the key from env:KEY"),
-        ({}, {}, "a call without a key"),
-        ({"sealed_secret": "x"}, {}, "the key from the stored secret"),
-        ({"sealed_secret": "x"}, {"sealed_secret": "y"}, "the key that was given"),
-        ({}, {"sealed_secret": "of the other"}, "the key that was given"),
+        (True, "env:KEY", "local accepts the key: 1 machine of ours, $5.00 left"),
+        (True, "", "local answers without a key: 1 machine of ours, $5.00 left"),
+        (False, "env:KEY", "local accepts the key: 1 machine of ours"),
     ],
 )
-def test_a_refusal_says_which_key_was_refused(
-    row: dict[str, Any], given: dict[str, Any], key: str
+def test_a_good_try_says_what_was_found(has_balance: bool, secret: str, says: str) -> None:
+    vendor = OneMachine(a_pod(), usd=Decimal(5))
+    vendor.capabilities = Capabilities(has_balance=has_balance)
+    tried = editing.try_account(an_account(secret_ref=secret), connect=vendor.connect)
+    assert (tried.good, tried.machines, tried.says) == (True, 1, says)
+
+
+def test_a_disabled_account_is_not_tried_and_its_options_count_when_they_change() -> None:
+    an_account(name="other", options={"capacity": "many"})
+    good = an_account(enabled=False)
+    vendor = OneMachine(Pod(), fails={"list": AuthFailed("no")})
+    assert editing.check_account(good, connect=vendor.connect).good is None
+    good.options = {"capacity": "many"}
+    with pytest.raises(ValidationError, match="capacity is 'many'"):
+        editing.check_account(good, connect=vendor.connect)
+    good.save()  # as an older version may have
+    assert editing.check_account(good, connect=vendor.connect).good is None
+    new = Account(name="new", provider="local", enabled=False, options={"capacity": "many"})
+    with pytest.raises(ValidationError, match="capacity is 'many'"):
+        editing.check_account(new, connect=vendor.connect)
+    assert vendor.asked == []
+    good.enabled = True
+    with pytest.raises(ValidationError, match="local refuses"):
+        editing.check_account(good, connect=vendor.connect)
+
+
+@pytest.mark.parametrize(("most", "partial"), [(2, ""), (1, "only the 1 cheapest of 2 offers")])
+def test_a_survey_that_keeps_not_all_offers_says_so(
+    time: SteppedClock, monkeypatch: pytest.MonkeyPatch, most: int, partial: str
 ) -> None:
-    an_account(name="other", sealed_secret="of the other")
-    account = an_account(**row)
-    for name, value in given.items():
-        setattr(account, name, value)
-    refusing = OneMachine(Pod(), fails={"list": AuthFailed("no")})
-    tried = editing.try_account(account, connect=refusing.connect)
-    assert (tried.good, tried.says) == (False, f"local refuses {key}: no")
+    monkeypatch.setattr(surveying, "MOST_OFFERS", most)
+    account = an_account()
+    vendor = OneMachine(Pod())
+    vendor.for_rent = [Offer(key=str(usd), hourly_usd=Decimal(usd)) for usd in (2, 1)]
+    surveying.survey_account(account, connect=vendor.connect)
+    account.refresh_from_db()
+    assert account.survey_partial.startswith(partial)
+    assert bool(account.survey_partial) is bool(partial)
+    assert [offer["key"] for offer in account.offers] == ["1", "2"][:most]
+
+
+@pytest.mark.parametrize("value", [["a"], {"a": float("inf")}, {"a": "x\0"}])
+def test_what_a_database_cannot_store_is_refused(value: Any) -> None:
+    check_object("options", {"a": "x"})
+    with pytest.raises(ValidationError):
+        check_object("options", value)
+
+
+def test_an_event_of_a_pod_is_never_changed() -> None:
+    a_pod()
+    event = PodEvent.objects.get()
+    with pytest.raises(TypeError, match="is history"):
+        event.save()
+
+
+def test_the_cost_of_each_pod_is_that_of_its_own_segments(time: SteppedClock) -> None:
+    pods = [a_pod(state=READY, hourly_usd=Decimal(usd), done=usd * 10**6) for usd in (1, 2)]
+    time.advance(3600)
+    segments.reprice(pods[0], Decimal(4), now=time())
+    time.advance(1800)
+    shown = with_cost(Pod.objects.all(), time()).order_by("pk").values_list("cost_usd", flat=True)
+    assert [round(usd, 6) for usd in shown] == [3.0, 3.0]
+    million = with_cost(Pod.objects.all(), time()).order_by("pk").values_list("million_usd")
+    assert [round(usd, 6) for (usd,) in million] == [3.0, 1.5]
 
 
 def test_a_wish_says_only_what_it_asks_for() -> None:
