@@ -20,7 +20,7 @@ from pods.pod_rows import Template, pod_of_machine, price_of
 from pods.providers.base import Machine, Phase, Provider
 from pods.providers.errors import ProviderError
 from pods.rules import PodRule
-from pods.states import BOOTING, ENDED, TERMINATING
+from pods.states import BOOTING, ENDED, TERMINATING, PodState
 
 log = structlog.get_logger(__name__)
 # The least time between two sightings of an orphan, besides the provider's consistency window:
@@ -29,6 +29,28 @@ SIGHTINGS_APART: Final = timedelta(seconds=5)
 # A value that the database does not take. That it does not answer is not a fault of one machine.
 UNWRITABLE: Final = (DataError, IntegrityError, ValueError, ArithmeticError)
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _AsWhat:
+    """What the row of a machine that had none says about it."""
+
+    state: PodState
+    rule: PodRule
+    done: str
+    outcome: str
+    retire_rule: str = ""
+    retire_because: str = ""
+
+
+ADOPTED: Final = _AsWhat(state=BOOTING, rule=PodRule.ADOPTED, done="adopted", outcome="adopted")
+UNWANTED: Final = _AsWhat(
+    state=TERMINATING,
+    rule=PodRule.ORPHAN,
+    done="destroyed",
+    outcome="has a row now, will be destroyed",
+    retire_rule=PodRule.ORPHAN.value,
+    retire_because="a machine without a row",
+)
 # What a fleet chooses for its pods; None if there is no fleet with that id.
 TemplateOf = Callable[[int], Template | None]
 # Whether a fleet can take a machine: a fleet that nothing ticks cannot.
@@ -203,38 +225,40 @@ def _give_row(
     The machine was most likely made like the newest pod of its fleet, so the row copies that pod.
     """
     newest = Pod.objects.filter(fleet_id=template.fleet_id).order_by("-pk").first()
-    token = read_token(machine.token)
-    known = token is not None and not Pod.objects.filter(client_token=token).exists()
-    # A second machine with a living row's token (F14) was made by accident: it is never adopted.
-    adopt = adopt and known and newest is not None
-    state = BOOTING if adopt else TERMINATING
-    if token is None or not known:
-        token = uuid.uuid4()
+    token = _free_token(machine)
+    # A second machine with a row's token (F14) was made by accident: it is never adopted.
+    adopt = adopt and token is not None and newest is not None
+    as_what = ADOPTED if adopt else UNWANTED
     pod = pod_of_machine(
         template if newest is None else Template.of(newest),
         account,
         machine,
-        state=state,
-        token=token,
+        state=as_what.state,
+        token=token or uuid.uuid4(),
         tag=fleet_tag(Installation.own().slug, template.fleet_id),
-        retire_rule="" if state is BOOTING else PodRule.ORPHAN.value,
-        retire_because="" if state is BOOTING else "a machine without a row",
+        retire_rule=as_what.retire_rule,
+        retire_because=as_what.retire_because,
     )
+    because = f"found without a row: {as_what.done}"
     try:
         lifecycle.insert(
-            pod,
-            by="reconcile",
-            rule=PodRule.ADOPTED if adopt else PodRule.ORPHAN,
-            because=f"found without a row: {'adopted' if adopt else 'destroyed'}",
-            billed_since=seen.first_seen_at,
+            pod, by="reconcile", rule=as_what.rule, because=because, billed_since=seen.first_seen_at
         )
     except IntegrityError:
         return  # another reconciliation, or the machine's spawn, was first
     (done.adopted if adopt else done.destroyed).append(machine.external_id)
     Orphan.objects.filter(account=account, external_id=machine.external_id).update(
-        gone_at=shared_now(), outcome="adopted" if adopt else "has a row now, will be destroyed"
+        gone_at=shared_now(), outcome=as_what.outcome
     )
-    dispatch.next_step(pod.pk, state)
+    dispatch.next_step(pod.pk, as_what.state)
+
+
+def _free_token(machine: Machine) -> uuid.UUID | None:
+    """The machine's token, if it is one of ours and no row has it."""
+    token = read_token(machine.token)
+    if token is not None and Pod.objects.filter(client_token=token).exists():
+        return None
+    return token
 
 
 def _destroy_unowned(

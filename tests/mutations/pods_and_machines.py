@@ -322,7 +322,7 @@ PODS_AND_MACHINES: Final = (
     Mutation(
         name="a-second-machine-is-not-adopted",
         file="pods/reconciling.py",
-        before="adopt = adopt and known and newest is not None",
+        before="adopt = adopt and token is not None and newest is not None",
         after="adopt = newest is not None",
         tests=(SPAWNS + "test_a_second_machine_with_the_same_token_is_found_and_destroyed",),
     ),
