@@ -11,19 +11,20 @@ from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
 
 from fleet.decision.alert_facts import Severity
 from fleet.decision.estimates import time_left
+from fleet.decision.fleet_health import FleetHealth, Health, health_of
 from fleet.decision.values import Mode
 from fleet.models import Alert, Fleet, Limits, Sample, Tick
 from fleet.money import spending
 from fleet.money.spending import midnight
-from fleet.pages.trouble import Standing, standing
+from fleet.pages import health_facts
+from fleet.pages.health_facts import PodsThere, SpentNow
 from pods import price
 from pods.base.clock import utcnow
 from pods.models import Pod
 from pods.states import READY, STOPPED, PodState
 
-# After this many periods without a decision, the page shows that a fleet's ticks are late.
-LATE_AFTER: Final = 3
 ALERTS_SHOWN: Final = 20
+LOUD: Final = frozenset({Severity.WARNING, Severity.CRITICAL})
 FLEETS_CHARTED: Final = 8
 # Each time range, and the grains of samples that its chart uses: at most a few hundred points.
 STRETCHES: Final[Mapping[str, tuple[timedelta, tuple[int, ...]]]] = {
@@ -58,18 +59,23 @@ class FleetCard:
     sentence: str
     trouble: str  # what fails again and again; "": nothing does
     decided_at: datetime | None
-    late: bool
+    health: FleetHealth
 
     @property
-    def standing(self) -> Standing:
-        """How much attention it needs."""
-        return standing(
-            worst=self.worst,
-            late=self.late,
-            mode=Mode(self.mode),
-            depth=self.depth,
-            pods=self.billable,
-        )
+    def late(self) -> bool:
+        """Whether nothing has decided on it for several periods."""
+        return self.health.health is Health.UNATTENDED
+
+    @property
+    def needs_you(self) -> bool:
+        """Whether its health or an alert that nobody has answered asks for an operator."""
+        return self.health.health.needs_operator or self.worst in LOUD
+
+    @property
+    def urgency(self) -> tuple[bool, int, int, str]:
+        """The order of the page: what needs an operator first, then by health."""
+        severity = self.worst.rank if self.worst else 0
+        return not self.needs_you, self.health.health.rank, -severity, self.name
 
     @property
     def usd_per_million(self) -> Decimal | None:
@@ -119,25 +125,16 @@ class Overview:
         return self.limits.mode == Mode.STOP_ALL
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Supply:
-    """The states, price and rate of a fleet's pods."""
-
-    states: Mapping[str, int]
-    hourly_usd: Decimal
-    items_per_second: float
-
-
 def overview() -> Overview:
-    """The state of all fleets and their alerts. Six queries.
+    """The state of all fleets and their alerts. Seven queries; nine if a fleet has a total budget.
 
     Fleets that need attention come first. An archived fleet is shown only if a pod of it may bill.
     """
     now = utcnow()
-    supply = _supply()
+    pods, limits = _pods(now), Limits.get()
     newest = Tick.objects.filter(fleet=OuterRef("pk")).order_by("-at").values("pk")[:1]
     fleets = list(
-        Fleet.objects.filter(Q(archived_at=None) | Q(pk__in=list(supply)))
+        Fleet.objects.filter(Q(archived_at=None) | Q(pk__in=list(pods)))
         .select_related("schedule__interval")
         .annotate(last_tick=Subquery(newest))
     )
@@ -149,15 +146,23 @@ def overview() -> Overview:
     alerts = Alert.objects.open().select_related("fleet")
     loud = sorted(alerts.loud(now)[:1000], key=_urgency)
     worst = {a.fleet_id: Severity(a.severity) for a in reversed(loud)}
-    cards = [
-        _card(f, ticks.get(f.last_tick), supply.get(f.pk), worst.get(f.pk), now) for f in fleets
-    ]
+    causes, totals = health_facts.open_causes(fleets), _totals(fleets, now)
+    cards = []
+    for fleet in fleets:
+        tick, there = ticks.get(fleet.last_tick), pods.get(fleet.pk, PodsThere(states={}))
+        spent = SpentNow(
+            today=_spent_today(tick, there.hourly_usd, now), total=totals.get(fleet.pk)
+        )
+        facts = health_facts.health_facts(
+            fleet, tick, there, spent=spent, limits=limits, causes=causes.get(fleet.pk, {}), now=now
+        )
+        cards.append(_card(fleet, tick, there, spent.today, health_of(facts), worst.get(fleet.pk)))
     return Overview(
         at=now,
-        cards=sorted(cards, key=lambda card: (card.standing, card.name)),
+        cards=sorted(cards, key=lambda card: card.urgency),
         alerts=loud[:ALERTS_SHOWN],
         more_alerts=max(0, len(loud) - ALERTS_SHOWN),
-        limits=Limits.get(),
+        limits=limits,
         archived_today_usd=spending.archived_today(now, shown=[f.pk for f in fleets]),
     )
 
@@ -166,7 +171,14 @@ def _urgency(alert: Alert) -> tuple[int, datetime]:
     return -Severity(alert.severity).rank, alert.first_seen_at
 
 
-def _supply() -> Mapping[int, _Supply]:
+def _totals(fleets: Sequence[Fleet], now: datetime) -> Mapping[int, Decimal]:
+    """What each fleet has spent in all, if one of them has a budget for that."""
+    if all(fleet.total_budget_usd is None for fleet in fleets):
+        return {}
+    return {pk: each.total for pk, each in spending.spent_by_fleet(now).items()}
+
+
+def _pods(now: datetime) -> Mapping[int, PodsThere]:
     rows = (
         Pod.objects.billable()
         .order_by()
@@ -176,20 +188,22 @@ def _supply() -> Mapping[int, _Supply]:
             usd=Sum("hourly_usd"),
             stopped_usd=Sum("stopped_hourly_usd"),
             rate=Sum("rate"),
+            not_gone=Count("pk", filter=health_facts.not_gone(now)),
         )
     )
     found: dict[int, list[Any]] = defaultdict(list)
     for fleet_id, *row in rows:
         found[fleet_id].append(row)
     return {
-        fleet_id: _Supply(
+        fleet_id: PodsThere(
             states={state: count for state, count, *_ in states},
+            not_gone=sum(gone for *_, gone in states),
             hourly_usd=sum(
-                (off if state == STOPPED.value else usd for state, _, usd, off, _ in states),
+                (off if state == STOPPED.value else usd for state, _, usd, off, *_ in states),
                 Decimal(0),
             ),
             items_per_second=sum(
-                rate or 0 for state, _, _, _, rate in states if state == READY.value
+                rate or 0 for state, _, _, _, rate, _ in states if state == READY.value
             ),
         )
         for fleet_id, states in found.items()
@@ -197,34 +211,35 @@ def _supply() -> Mapping[int, _Supply]:
 
 
 def _card(
-    fleet: Fleet, tick: Tick | None, supply: _Supply | None, worst: Severity | None, now: datetime
+    fleet: Fleet,
+    tick: Tick | None,
+    pods: PodsThere,
+    spent_today_usd: Decimal,
+    health: FleetHealth,
+    worst: Severity | None,
 ) -> FleetCard:
-    states = supply.states if supply else {}
-    hourly = supply.hourly_usd if supply else Decimal(0)
-    rate = supply.items_per_second if supply else 0.0
-    depth = tick.depth if tick else None
+    depth, rate = tick.depth if tick else None, pods.items_per_second or 0.0
     return FleetCard(
         pk=fleet.pk,
         name=fleet.name,
         mode=fleet.mode,
         worst=worst,
+        health=health,
         archived=fleet.archived_at is not None,
         archive_when_empty=fleet.archive_when_empty,
-        states=[(s, states[s]) for s in STATE_ORDER if s in states],
-        billable=sum(states.values()),
+        states=[(s, pods.states[s]) for s in STATE_ORDER if s in pods.states],
+        billable=sum(pods.states.values()),
         max_instances=fleet.max_instances,
         depth=depth,
         eta=time_left(depth, rate) or None,  # None: no item waits, or it is not known
         items_per_second=rate,
-        hourly_usd=hourly,
+        hourly_usd=pods.hourly_usd,
         max_hourly_usd=fleet.max_hourly_usd,
-        spent_today_usd=_spent_today(tick, hourly, now),
+        spent_today_usd=spent_today_usd,
         daily_budget_usd=fleet.daily_budget_usd,
         sentence=tick.sentence if tick else "no decision yet",
         trouble=tick.trouble if tick else "",
         decided_at=tick.at if tick else None,
-        late=fleet.archived_at is None
-        and now - (tick.at if tick else fleet.created_at) > LATE_AFTER * fleet.tick_period,
     )
 
 

@@ -2,16 +2,20 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from fleet.decision.brakes import trouble
 from fleet.decision.estimates import time_left
+from fleet.decision.fleet_health import FleetHealth, health_of
 from fleet.decision.values import PodFacts
-from fleet.models import Fleet, Tick
+from fleet.models import Fleet, Limits, Tick
+from fleet.pages import health_facts
+from fleet.pages.health_facts import PodsThere, SpentNow
 from fleet.tick import gathering
+from fleet.tick.gathering import Gathered
 from pods.base.clock import utcnow
 from pods.models import Pod
 
@@ -37,6 +41,7 @@ class FleetStatus:
 
     name: str
     at: datetime
+    health: FleetHealth
     mode: str
     archived_at: datetime | None
     archive_when_empty: bool
@@ -67,6 +72,8 @@ class FleetStatus:
         return {
             "name": self.name,
             "at": self.at.isoformat(),
+            "health": self.health.health.value,
+            "health_because": self.health.because,
             "mode": self.mode,
             "archived_at": None if self.archived_at is None else self.archived_at.isoformat(),
             "archive_when_empty": self.archive_when_empty,
@@ -110,6 +117,7 @@ def status_of(fleet: Fleet) -> FleetStatus:
     return FleetStatus(
         name=fleet.name,
         at=now,
+        health=_health(fleet, gathered, tick, now),
         mode=fleet.mode,
         archived_at=fleet.archived_at,
         archive_when_empty=fleet.archive_when_empty,
@@ -128,6 +136,36 @@ def status_of(fleet: Fleet) -> FleetStatus:
         trouble="" if seen.depth == 0 else trouble(seen),
         last_decision=tick.sentence if tick else "no decision yet",
     )
+
+
+def _health(fleet: Fleet, gathered: Gathered, tick: Tick | None, now: datetime) -> FleetHealth:
+    """The health by the facts of this moment, and by what the last tick decided."""
+    seen = gathered.seen
+    pods = PodsThere(
+        states=Counter(f.state.value for f in seen.pods),
+        not_gone=Pod.objects.filter(health_facts.not_gone(now), fleet=fleet).count(),
+        hourly_usd=seen.hourly_usd,
+        items_per_second=seen.items_per_second,
+    )
+    facts = health_facts.health_facts(
+        fleet,
+        tick,
+        pods,
+        spent=SpentNow(today=seen.spent_today_usd, total=seen.spent_total_usd),
+        limits=Limits.get(),
+        causes=health_facts.open_causes([fleet]).get(fleet.pk, {}),
+        now=now,
+    )
+    live = replace(
+        facts,
+        depth=seen.depth,
+        unknown_because=seen.unknown_because,
+        failing=seen.failing.count if seen.failing else 0,
+        trouble="" if seen.depth == 0 else trouble(seen),
+        all_fail=seen.all_fail,
+        all_fail_because=seen.all_fail_because,
+    )
+    return health_of(live)
 
 
 def _pod(pod: Pod, facts: PodFacts, now: datetime) -> PodStatus:

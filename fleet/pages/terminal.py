@@ -1,10 +1,13 @@
 """A fleet's status for the terminal."""
 
+from collections.abc import Sequence
+
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from fleet.decision.fleet_health import Health
 from fleet.pages import words
 from fleet.pages.status import FleetStatus, PodStatus
 from pods.machine_names import short_name
@@ -39,12 +42,43 @@ def render(status: FleetStatus, *, total: int | None = None) -> RenderableType:
     return Group(*parts)
 
 
+def list_of(statuses: Sequence[FleetStatus]) -> Table:
+    """One line for each fleet."""
+    table = Table(box=None)
+    for column in ("fleet", "health", "mode", "backlog", "pods", "items/s", "$/h", "why"):
+        table.add_column(column)
+    for status in statuses:
+        table.add_row(
+            status.name,
+            _health(status),
+            status.mode_text,
+            words.depth(status.depth, estimated=status.depth_estimated),
+            f"{len(status.pods)} of {status.max_instances}",
+            words.per_second(status.items_per_second),
+            words.usd(status.hourly_usd),
+            Text(_why(status)),
+        )
+    return table
+
+
+def _why(status: FleetStatus) -> str:
+    """Why it is not well; why it has this many pods, if it works."""
+    working = status.health.health is Health.WORKING
+    return words.printable(status.last_decision if working else status.health.because)
+
+
+def _health(status: FleetStatus) -> Text:
+    shown = words.HEALTH[status.health.health]
+    return Text(f"{shown.icon} {shown.word}", style=shown.style)
+
+
 def _headline(status: FleetStatus) -> Text:
     rate = words.per_second(status.items_per_second)
     ceiling = "" if status.max_hourly_usd is None else f" of {words.usd(status.max_hourly_usd)}"
     depth = words.depth(status.depth, estimated=status.depth_estimated)
     text = Text()
     text.append(f"{status.name}  ", style="bold")
+    text.append(_health(status)).append(f": {words.printable(status.health.because)}\n")
     if status.mode_text != "running":
         text.append(f"{status.mode_text.upper()}  ", style="bold red")
     text.append(f"backlog {depth}   {rate} items/s   ETA {words.duration(status.eta)}   ")

@@ -1,12 +1,47 @@
 """A fleet's numbers as operators read them; durations, money and rates: pods/base/words.py."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
+from fleet.decision.fleet_health import Health
 from pods.base.words import duration, per_second, usd
 
-__all__ = ["depth", "duration", "items", "per_second", "printable", "spaced", "tail", "usd"]
+__all__ = [
+    "HEALTH", "depth", "duration", "items", "per_second", "printable", "spaced", "tail", "usd",
+]  # fmt: skip
 
 LONGEST_TAIL: Final = 4000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthWords:
+    """How a health is shown: icon, word and colour always together."""
+
+    icon: str
+    word: str
+    tone: str  # a colour of podfleet.css
+    style: str  # of rich
+
+
+def _shown(icon: str, word: str, tone: str, style: str) -> HealthWords:
+    return HealthWords(icon=icon, word=word, tone=tone, style=style)
+
+
+HEALTH: Final[Mapping[Health, HealthWords]] = {
+    Health.CANNOT_END: _shown("✖", "Cannot end a pod", "red", "bold red"),
+    Health.UNATTENDED: _shown("✖", "Not looked after", "red", "bold red"),
+    Health.FAILING: _shown("✖", "Failing", "red", "bold red"),
+    Health.UNKNOWN: _shown("?", "Unknown", "amber", "yellow"),
+    Health.MONEY_OUT: _shown("▲", "Money out before done", "amber", "yellow"),
+    Health.LATE: _shown("▲", "Late", "amber", "yellow"),
+    Health.HELD: _shown("◐", "Held", "blue", "blue"),
+    Health.STARTING: _shown("◐", "Starting", "blue", "blue"),
+    Health.WORKING: _shown("●", "Working", "green", "green"),
+    Health.PAUSED: _shown("‖", "Paused", "grey", "dim"),
+    Health.STOPPED: _shown("■", "Stopped", "grey", "dim"),
+    Health.IDLE: _shown("○", "Idle", "grey", "dim"),
+}
 
 
 def depth(count: int | None, *, estimated: bool = False) -> str:

@@ -2,7 +2,9 @@
 
 from django import template
 
+from fleet.decision.fleet_health import FleetHealth
 from fleet.pages import remedies, words
+from fleet.pages.words import HealthWords
 from pods import masking
 
 register = template.Library()
@@ -14,3 +16,9 @@ register.filter("printable", words.printable)
 register.filter("tail", words.tail)
 register.filter("remedy", remedies.remedy)
 register.filter("masked", masking.without_passwords)
+
+
+@register.filter
+def health(found: FleetHealth) -> HealthWords:
+    """The icon, the word and the colour of a health."""
+    return words.HEALTH[found.health]

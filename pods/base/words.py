@@ -2,24 +2,16 @@
 
 from datetime import timedelta
 from decimal import Decimal
-from itertools import pairwise
 from typing import Final
 
+from pods.durations import lasting
+
 UNKNOWN: Final = "-"
-UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 def duration(time: timedelta | None) -> str:
-    """The two largest units: `3 s`, `4 min 5 s`, `2 h`, `3 d 4 h`; `-` if it is not known."""
-    if time is None:
-        return UNKNOWN
-    seconds = max(0, int(time.total_seconds()))
-    for (large, size), (small, part) in pairwise(UNITS):
-        if seconds >= size:
-            rest = seconds % size // part
-            whole = f"{seconds // size} {large}"
-            return f"{whole} {rest} {small}" if rest else whole
-    return f"{seconds} s"
+    """`4 min 5 s`, as pods/durations.py; `-` if it is not known."""
+    return UNKNOWN if time is None else lasting(time)
 
 
 def usd(amount: Decimal | float | None) -> str:

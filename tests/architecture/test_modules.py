@@ -34,6 +34,7 @@ PURE = (
     "pods/received.py",
     "pods/masking.py",
     "pods/plural.py",
+    "pods/durations.py",
 )
 PURE_MODULES = (
     "fleet.decision",
@@ -46,6 +47,7 @@ PURE_MODULES = (
     "pods.received",
     "pods.masking",
     "pods.plural",
+    "pods.durations",
 )
 OURS = ("config/**/*.py", "fleet/**/*.py", "pods/**/*.py", "config/*.py", "fleet/*.py", "pods/*.py")
 

@@ -14,8 +14,6 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 from django.db import models
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from fleet import archiving, moving, operating
 from fleet.decision.values import Mode
@@ -30,7 +28,7 @@ from fleet.management.arguments import (
 from fleet.management.fleet_names import fleet_named
 from fleet.management.streams import dead_letters, enqueue, export
 from fleet.models import Fleet
-from fleet.pages import terminal, words
+from fleet.pages import terminal
 from fleet.pages.status import FleetStatus, status_of
 from fleet.tick import ticking
 from pods.base.commands import CommandConsole, OwnCommand, error_lines
@@ -109,7 +107,9 @@ class Command(OwnCommand):
         text = "An account to rent from (default: local); may be repeated."
         create.add_argument("--account", action="append", default=[], help=text)
         _add_fields(create)
-        listing = verb("list", "List the fleets, one line each.", named=False)
+        listing = verb(
+            "list", "List the fleets, one line each, those that need you first.", named=False
+        )
         listing.add_argument("--all", action="store_true", help="Also list archived fleets.")
         verb("show", "Show the present state of a fleet.")
         _add_fields(verb("set", "Change a fleet; in force from the next tick."))
@@ -170,24 +170,14 @@ class Command(OwnCommand):
         )
 
     def _list(self, options: dict[str, Any]) -> None:
-        fleets = Fleet.objects.order_by("name")
+        fleets = Fleet.objects.all()
         if not options["all"]:
             fleets = fleets.filter(archived_at=None)
-        statuses = [status_of(f) for f in fleets]
+        statuses = sorted(map(status_of, fleets), key=lambda s: (s.health.health.rank, s.name))
         if options["json"]:
             self.stdout.write(json.dumps([s.as_json() for s in statuses]))
             return
-        table = Table(box=None)
-        for column in ("fleet", "mode", "backlog", "pods", "items/s", "$/h", "last decision"):
-            table.add_column(column)
-        for status in statuses:
-            rate = words.per_second(status.items_per_second)
-            pods = f"{len(status.pods)} of {status.max_instances}"
-            money = words.usd(status.hourly_usd)
-            depth = words.depth(status.depth, estimated=status.depth_estimated)
-            table.add_row(
-                status.name, status.mode_text, depth, pods, rate, money, Text(status.last_decision)
-            )
+        table = terminal.list_of(statuses)
         hidden = "" if options["all"] else " (archived ones: `fleet list --all`)"
         none = f"no fleets; create one with `fleet create NAME`{hidden}"
         CommandConsole().print(table if statuses else none)

@@ -1,9 +1,12 @@
 """Pages show numbers in words and units that operators know."""
 
+import re
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
-from fleet.pages.words import depth, duration, items, per_second, spaced, usd
+from fleet.decision.fleet_health import Health
+from fleet.pages.words import HEALTH, depth, duration, items, per_second, spaced, usd
 
 
 def test_money_has_four_digits_below_ten_cents() -> None:
@@ -33,3 +36,9 @@ def test_an_estimated_depth_says_so() -> None:
 
 def test_a_name_is_written_with_spaces() -> None:
     assert spaced("stop_all") == "stop all"
+
+
+def test_each_health_has_its_words_and_its_row_in_the_page() -> None:
+    page = Path(__file__).parents[3] / "docs" / "reference" / "health.md"
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \|", page.read_text(), re.MULTILINE)
+    assert rows == [(h.value, f"{HEALTH[h].icon} {HEALTH[h].word}") for h in Health]

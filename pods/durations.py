@@ -1,0 +1,18 @@
+"""Durations as text for people. Pure."""
+
+from datetime import timedelta
+from itertools import pairwise
+from typing import Final
+
+UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+
+
+def lasting(time: timedelta) -> str:
+    """The two largest units: `3 s`, `4 min 5 s`, `2 h`, `3 d 4 h`."""
+    seconds = max(0, int(time.total_seconds()))
+    for (large, size), (small, part) in pairwise(UNITS):
+        if seconds >= size:
+            rest = seconds % size // part
+            whole = f"{seconds // size} {large}"
+            return f"{whole} {rest} {small}" if rest else whole
+    return f"{seconds} s"
