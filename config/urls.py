@@ -14,6 +14,7 @@ urlpatterns = [
     path("admin/chart/", views.chart, name="dashboard-chart"),
     path("admin/fleets/<int:fleet_id>/mode/", page(views.set_mode), name="fleet-mode"),
     path("admin/fleets/<int:fleet_id>/next/", page(views.next_tick), name="fleet-next"),
+    path("admin/stop/", page(views.stop_everything), name="stop-everything"),
     path("admin/money/", page(views.money), name="money"),
     path("admin/alerts/<int:alert_id>/acknowledge/", page(views.acknowledge), name="alert-ack"),
     path("admin/", admin.site.urls),

@@ -2,25 +2,28 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import ValidationError
+from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from fleet import operating
+from fleet import operating, stopping
 from fleet.alerts import reconciling
 from fleet.decision.values import Mode
-from fleet.models import Alert, Fleet
+from fleet.models import Alert, Fleet, Limits
 from fleet.pages import money as spent_pages
-from fleet.pages import overview
+from fleet.pages import overview, top
 from fleet.tick import ticking
-from pods.base.clock import utcnow
 from pods.base.commands import error_lines
+from pods.models import Pod
+
+PODS_NAMED: Final = 200
 
 
 def _renewed(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -45,9 +48,7 @@ def dashboard_context(request: HttpRequest, context: dict[str, Any]) -> dict[str
 
 def open_alerts(request: HttpRequest) -> str:
     """The number of alerts that nobody has answered, for the menu; "" if there is none."""
-    if not request.user.has_perm("fleet.view_alert"):
-        return ""
-    return str(Alert.objects.loud(utcnow()).count() or "")
+    return str(top.loud_alerts(request) or "")
 
 
 @require_GET
@@ -79,11 +80,58 @@ def set_mode(request: HttpRequest, fleet_id: int) -> HttpResponse:
     try:
         operating.set_mode(fleet, Mode(wanted), by=request.user.get_username())
         messages.success(request, f"{fleet.name}: {wanted} from the next tick")
+        if wanted == Mode.RUNNING.value and Limits.get().stopped:
+            messages.warning(
+                request, "Everything is stopped, so it starts no pod until that is undone"
+            )
     except operating.EditedMeanwhile as exc:
         messages.error(request, f"{fleet.name}: {exc}")
     except ValidationError as exc:
         messages.error(request, f"{fleet.name}: {'; '.join(error_lines(exc, Fleet))}")
     return redirect("admin:index")
+
+
+@require_http_methods(["GET", "POST"])
+@permission_required("fleet.change_fleet", raise_exception=True)
+def stop_everything(request: HttpRequest) -> HttpResponse:
+    """Show what would be ended and ask; then stop everything, or undo that."""
+    if request.method == "POST":
+        _stop_or_undo(request)
+        return redirect("admin:index")
+    limits, reach = Limits.get(), stopping.reach()
+    pods = Pod.objects.billable().select_related("fleet").order_by("fleet__name", "-hourly_usd")
+    context = {
+        **admin.site.each_context(request),
+        "title": "Everything is stopped" if limits.stopped else "Stop everything",
+        "limits": limits,
+        "reach": reach,
+        "modes": Fleet.objects.filter(archived_at=None)
+        .order_by()
+        .values_list("mode")
+        .annotate(count=Count("pk")),
+        "pods": pods[:PODS_NAMED],
+        "more": max(0, reach.pods - PODS_NAMED),
+    }
+    return render(request, "fleet/stop_everything.html", context)
+
+
+def _stop_or_undo(request: HttpRequest) -> None:
+    by = request.user.get_username()
+    if request.POST.get("verb") == "stop":
+        done = stopping.stop_everything(by=by)
+        text = "no pod starts, and every pod is ended, from the next tick of each fleet"
+        messages.success(request, f"Everything is stopped{'' if done else ' already'}: {text}")
+        return
+    limits = Limits.get()
+    if request.POST.get("version") != str(limits.version):
+        messages.error(request, "Somebody else changed this meanwhile. Look again, then undo.")
+        return
+    try:
+        mode = stopping.undo_stop(limits, by=by)
+    except (operating.EditedMeanwhile, ValidationError) as exc:
+        messages.error(request, "; ".join(getattr(exc, "messages", [str(exc)])))
+    else:
+        messages.success(request, f"The stop is undone: the installation is {mode.value} again")
 
 
 @require_POST

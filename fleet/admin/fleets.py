@@ -13,11 +13,11 @@ from django.template.response import TemplateResponse
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from fleet import moving, operating
+from fleet import moving, operating, stopping
 from fleet.admin.archiving import ArchivedFilter, Archiving
 from fleet.admin.dead_letters import DeadLettersPage
 from fleet.decision.values import Mode
-from fleet.models import Fleet, Limits, Override, Tick
+from fleet.models import MODES, Fleet, Limits, Override, Tick
 from pods import masking
 from pods.admin.base import Page, PageWithHistory
 from pods.admin.own_words import OwnWords
@@ -293,7 +293,7 @@ class FleetAdmin(DeadLettersPage, Archiving, PageWithHistory):
         """Run again after a pause or a stop."""
         self._set_mode(request, fleets, Mode.RUNNING)
 
-    @action(description="STOP ALL: drain and destroy every pod", permissions=["change"])
+    @action(description="Stop: drain and destroy every pod", permissions=["change"])
     def stop_everything(
         self, request: HttpRequest, fleets: QuerySet[Fleet]
     ) -> TemplateResponse | None:
@@ -309,7 +309,7 @@ class FleetAdmin(DeadLettersPage, Archiving, PageWithHistory):
         )
         context = {
             **self.admin_site.each_context(request),
-            "title": "STOP ALL",
+            "title": "Stop these fleets",
             "opts": self.opts,
             "fleets": fleets,
             "pods": pods,
@@ -318,12 +318,35 @@ class FleetAdmin(DeadLettersPage, Archiving, PageWithHistory):
         return TemplateResponse(request, "admin/fleet/fleet/confirm_stop_all.html", context)
 
 
+class LimitsForm(OwnWords):
+    """The limits of the installation. Stopping everything has its own page, and its own undo."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "mode" in self.fields:
+            choices = [m for m in MODES if m[0] != Mode.STOP_ALL.value]
+            self.fields["mode"].choices = choices  # type: ignore[attr-defined]
+
+
 @admin.register(Limits)
 class LimitsAdmin(PageWithHistory):
     """The guardrails of the whole installation."""
 
+    form = LimitsForm
     list_display = ("__str__", "mode", "max_instances", "max_hourly_usd", "daily_budget_usd")
     fields = ("mode", "max_instances", "max_hourly_usd", "daily_budget_usd")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The mode too, while everything is stopped: only the undo ends that."""
+        shown = super().get_readonly_fields(request, obj)
+        return (*shown, "mode") if obj is not None and obj.stopped else shown
+
+    def save_model(self, request: HttpRequest, obj: Limits, form: Any, change: bool) -> None:
+        """Write what the operator changed and nothing else: a tick or a stop may come between."""
+        changes = {name: form.cleaned_data[name] for name in form.changed_data}
+        by = request.user.get_username()
+        if changes and not stopping.set_limits(changes, by=by):
+            messages.error(request, "Everything is stopped meanwhile, so the mode stays as it is.")
 
     def has_add_permission(self, _request: HttpRequest) -> bool:
         """Refuse: there is one row. It is made here if it is missing."""

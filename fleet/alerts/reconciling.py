@@ -21,6 +21,7 @@ from fleet.decision.alert_facts import (
     OrphanSeen,
     PodSeen,
     Severity,
+    StopSeen,
     TickSeen,
 )
 from fleet.decision.alerts import alerts
@@ -176,6 +177,7 @@ def gather(now: datetime) -> AlertFacts:
             OrphanSeen(orphan_id=o.pk, name=o.name, account=o.account.name, hourly_usd=o.hourly_usd)
             for o in Orphan.objects.filter(gone_at=None).select_related("account")
         ],
+        stop=StopSeen(by=limits.mode_by, at=limits.mode_at) if limits.stopped else None,
         installation_budget_usd=limits.daily_budget_usd,
         archived_today_usd=sum(
             (each.today for pk, each in spent.items() if pk not in shown), spending.NOTHING

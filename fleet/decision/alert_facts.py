@@ -42,6 +42,7 @@ class Cause(StrEnum):
     NO_TICK = "no_tick"
     BALANCE_LOW = "balance_low"
     REDIS_EVICTS = "redis_evicts"
+    STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +143,14 @@ class OrphanSeen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StopSeen:
+    """That an operator stopped everything."""
+
+    by: str
+    at: datetime | None  # None: an older version did not write it down
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AlertFacts:
     """Everything that the rules read."""
 
@@ -150,5 +159,6 @@ class AlertFacts:
     pods: Sequence[PodSeen] = ()
     accounts: Sequence[AccountSeen] = ()
     orphans: Sequence[OrphanSeen] = ()
+    stop: StopSeen | None = None  # None: the installation is not stopped
     installation_budget_usd: Decimal | None = None
     archived_today_usd: Decimal = Decimal(0)  # spent today by fleets that are archived by now

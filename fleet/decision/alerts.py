@@ -229,7 +229,22 @@ def evicting_servers(facts: AlertFacts) -> Iterator[Incident]:
             yield fleet.open[Cause.REDIS_EVICTS]
 
 
+def stops(facts: AlertFacts) -> Iterator[Incident]:
+    """An operator stopped everything: nobody should forget that."""
+    if facts.stop is None:
+        return
+    since = "" if facts.stop.at is None else f" since {facts.stop.at:%F %T} UTC"
+    by = f" by {facts.stop.by}" if facts.stop.by else ""
+    yield Incident(
+        cause=Cause.STOPPED,
+        subject="installation",
+        severity=Severity.WARNING,
+        text=f"everything is stopped{since}{by}: no pod starts, and every pod is ended",
+    )
+
+
 RULES: Final[Sequence[AlertRule]] = (
+    stops,
     old_pods,
     budgets,
     ceilings,

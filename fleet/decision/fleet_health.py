@@ -175,7 +175,10 @@ def money_out(facts: HealthFacts) -> str | None:
         renewed = needed if budget.renews is None else min(needed, budget.renews - facts.now)
         if lasts < exact_seconds(renewed):
             left = lasting(timedelta(seconds=int(lasts)))
-            return f"{budget.name} lasts {left}, the work {lasting(needed)} at this rate"
+            needs = f"it begins anew in {lasting(renewed)}"
+            if renewed == needed:
+                needs = f"the work lasts {lasting(needed)}"
+            return f"at this price {budget.name} lasts {left}; {needs}"
     return None
 
 

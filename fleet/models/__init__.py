@@ -3,7 +3,8 @@
 from fleet.models.alerts import Alert, Channel, Delivery
 from fleet.models.balances import Balance, Sample
 from fleet.models.decisions import Lease, Tick
-from fleet.models.fleets import MODES, Backlog, Fleet, IdleAction, Limits, Override
+from fleet.models.fleets import MODES, Backlog, Fleet, IdleAction, Override
+from fleet.models.limits import Limits
 
 __all__ = [
     "MODES",

@@ -1,4 +1,4 @@
-"""The rows that operators edit: fleets, the limits of the installation, overrides."""
+"""The rows that operators edit: fleets and overrides."""
 
 from datetime import timedelta
 from typing import ClassVar
@@ -333,40 +333,6 @@ class Fleet(models.Model):
         """The time between two ticks, from the schedule of beat."""
         interval = self.schedule.interval if self.schedule else None
         return timedelta(seconds=15) if interval is None else interval.schedule.run_every
-
-
-class Limits(models.Model):
-    """The guardrails of the whole installation: one row."""
-
-    mode = models.CharField(max_length=10, choices=MODES, default=Mode.RUNNING.value)
-    max_instances = models.PositiveIntegerField(
-        null=True,
-        blank=True,
-        help_text="The most pods that may bill, over all fleets. Empty: no limit.",
-    )
-    max_hourly_usd = usd("USD per hour over all fleets. Empty: no limit.")
-    daily_budget_usd = usd("USD per day (UTC) over all fleets. Empty: no limit.")
-    version = models.PositiveIntegerField(default=0, editable=False)
-    history = HistoricalRecords(
-        excluded_fields=["version"], history_change_reason_field=models.TextField(null=True)
-    )
-
-    class Meta:
-        """The database allows one row."""
-
-        verbose_name_plural = "limits"
-        constraints: ClassVar = [
-            models.CheckConstraint(name="limits_one_row", condition=models.Q(pk=1))
-        ]
-
-    def __str__(self) -> str:
-        return "limits of the installation"
-
-    @classmethod
-    def get(cls) -> "Limits":
-        """The row; the first call makes it, without limits."""
-        row, _ = cls.objects.get_or_create(pk=1)
-        return row
 
 
 class Override(models.Model):

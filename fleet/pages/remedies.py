@@ -30,6 +30,8 @@ def remedy(alert: Alert) -> Remedy | None:
     if alert.cause == Cause.DEAD_LETTERS and alert.fleet_id is not None:
         url = reverse("admin:fleet_fleet_dead", args=[alert.fleet_id])
         return Remedy(url=url, text="See the failed items")
+    if alert.cause == Cause.STOPPED:
+        return Remedy(url=reverse("stop-everything"), text="Undo the stop")
     kind, _, rest = alert.subject.partition(":")
     number = rest.partition(":")[0]  # "fleet:7:today" is about a budget of fleet 7
     if kind == "orphan":

@@ -8,9 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from fleet.decision.fleet_health import Health
+from fleet.models import Limits
 from fleet.pages import words
 from fleet.pages.status import FleetStatus, PodStatus
+from fleet.stopping import Reach
 from pods.machine_names import short_name
+from pods.plural import plural
 
 COLOURS = {
     "requested": "cyan",
@@ -65,6 +68,27 @@ def _why(status: FleetStatus) -> str:
     """Why it is not well; why it has this many pods, if it works."""
     working = status.health.health is Health.WORKING
     return words.printable(status.last_decision if working else status.health.because)
+
+
+def stopped_line(limits: Limits) -> str:
+    """That everything is stopped, since when and by whom."""
+    since = f" since {limits.mode_at:%F %T} UTC" if limits.mode_at else ""
+    who = f" by {limits.mode_by}" if limits.mode_by else ""
+    return f"everything is stopped{since}{who}; `fleet undo-stop` undoes it"
+
+
+def stop_text(there: Reach, limits: Limits, *, again: bool) -> str:
+    """What stopping everything did, and what it does not end."""
+    do = "drains and is" if there.pods == 1 else "drain and are"
+    pods = f"{plural(there.pods, 'pod')} ({words.usd(there.hourly_usd)}/h) {do} destroyed"
+    lines = [f"{stopped_line(limits)}", pods]
+    if again:
+        lines[0] = f"nothing changed: {lines[0]}"
+    if there.unticked:
+        lines.append(f"nothing decides on {', '.join(there.unticked)}: its pods stay")
+    if there.orphans:
+        lines.append(f"{plural(there.orphans, 'machine')} without a row stay: see Orphans")
+    return "\n".join(lines)
 
 
 def _health(status: FleetStatus) -> Text:

@@ -1,9 +1,11 @@
-"""The words of fleet/pages/words.py as template filters."""
+"""The words of fleet/pages/words.py as template filters, and the bar above every page."""
+
+from typing import Any
 
 from django import template
 
 from fleet.decision.fleet_health import FleetHealth
-from fleet.pages import remedies, words
+from fleet.pages import remedies, top, words
 from fleet.pages.words import HealthWords
 from pods import masking
 
@@ -22,3 +24,9 @@ register.filter("masked", masking.without_passwords)
 def health(found: FleetHealth) -> HealthWords:
     """The icon, the word and the colour of a health."""
     return words.HEALTH[found.health]
+
+
+@register.inclusion_tag("fleet/top_bar.html", takes_context=True)
+def top_bar(context: Any) -> dict[str, Any]:
+    """The link past the menu, the switch that stops everything, and how many alerts need somebody."""
+    return {"bar": top.bar(context["request"])}

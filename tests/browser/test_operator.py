@@ -1,4 +1,4 @@
-"""An operator's work in a browser, from the first fleet to STOP ALL; a viewer cannot change a fleet."""
+"""An operator's work in a browser, from the first fleet to a stop of everything; a viewer cannot change a fleet."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from fleet.models import Alert, Fleet
+from fleet.models import Alert, Fleet, Limits
 from fleet.tick import ticking
 from pods import spawning, teardown
 from pods.base.clock import utcnow
@@ -74,20 +74,25 @@ def test_an_operator_makes_a_fleet_watches_it_grow_pauses_it_and_stops_all(
     alert.refresh_from_db()
     assert alert.acknowledged_by == "operator"
 
-    page.click("button:has-text('STOP ALL')")
-    expect(page.get_by_text("1 pod will be destroyed")).to_be_visible()
+    page.click("text=Stop everything…")
+    expect(page.get_by_text("1 pod of 1 fleet will be destroyed")).to_be_visible()
+    page.click("text=Show pods")
     expect(page.get_by_text(pod.name)).to_be_visible()
-    fleet.refresh_from_db()
-    assert fleet.mode == "paused"  # until the operator confirms
-    page.click("button:has-text('Stop all, destroy 1 pod')")
-    expect(page.get_by_text("stop_all from the next tick")).to_be_visible()
+    assert not Limits.get().stopped  # until the operator confirms
+    page.click("button:has-text('Stop everything, destroy 1 pod')")
+    expect(page.get_by_text("by operator")).to_be_visible()
     ticking.tick_fleet(fleet.pk)
     until(lambda: _ended(pod), seconds=60)
     page.goto(f"{live_server.url}/admin/")
     expect(page.get_by_text("0 of 3 pods")).to_be_visible()
+    page.click("text=Undo…")
+    page.click("button:has-text('Undo the stop')")
+    expect(page.get_by_text("the installation is running again")).to_be_visible()
+    fleet.refresh_from_db()
+    assert fleet.mode == "paused"  # as before
     assert [h.history_user.username for h in fleet.history.all() if h.history_user] == [
         "operator"
-    ] * 4
+    ] * 3
 
 
 def _ended(pod: Pod) -> bool:
@@ -106,7 +111,7 @@ def test_a_viewer_sees_everything_and_has_no_button(
     page = log_in("viewer")
     expect(page.get_by_role("heading", name="captions")).to_be_visible()
     expect(page.get_by_text("a pod has lived for 25 h")).to_be_visible()
-    for word in ("Pause", "STOP ALL", "Acknowledge"):
+    for word in ("Pause", "Stop", "Acknowledge"):
         expect(page.locator(f"button:has-text('{word}')")).to_have_count(0)
     page.goto(f"{live_server.url}/admin/pods/pod/{pod.pk}/change/")
     expect(page.get_by_text("What happened")).to_be_visible()

@@ -12,10 +12,12 @@ from tests.mutations.mutation import Mutation
 from tests.mutations.offers import OFFERS
 from tests.mutations.owners import OWNERS
 from tests.mutations.pods_and_machines import PODS_AND_MACHINES
+from tests.mutations.stopping import STOPS
 from tests.mutations.vendors_queue_secrets import VENDORS_QUEUE_SECRETS
 
 LINES: Final[Sequence[Mutation]] = (
     *LIMITS,
+    *STOPS,
     *BRAKES,
     *OFFERS,
     *PODS_AND_MACHINES,
@@ -29,6 +31,7 @@ LINES: Final[Sequence[Mutation]] = (
 # What each group of lines protects: the rows of the table in docs/explanation/protective-lines.md.
 TABLE: Final = (
     ("limits on a decision, and an unknown backlog", LIMITS),
+    ("a stop of everything, and its undo", STOPS),
     ("what fails again and again, and who is told", BRAKES),
     ("what is rented, and what is received", OFFERS),
     ("each pod's row is true to its machine", PODS_AND_MACHINES),

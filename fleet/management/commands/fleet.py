@@ -15,7 +15,7 @@ from django.core.management.base import CommandError
 from django.db import models
 from rich.live import Live
 
-from fleet import archiving, moving, operating
+from fleet import archiving, moving, operating, stopping
 from fleet.decision.values import Mode
 from fleet.management.adopting import add_adopt_arguments, adopt
 from fleet.management.arguments import (
@@ -27,7 +27,7 @@ from fleet.management.arguments import (
 )
 from fleet.management.fleet_names import fleet_named
 from fleet.management.streams import dead_letters, enqueue, export
-from fleet.models import Fleet
+from fleet.models import Fleet, Limits
 from fleet.pages import terminal
 from fleet.pages.status import FleetStatus, status_of
 from fleet.tick import ticking
@@ -37,6 +37,15 @@ from pods.lifecycle import Overtaken
 from pods.plural import plural
 
 LONGEST_TICK_SECONDS = 24 * 3600
+STEERING = {
+    "pause": "Start no new pods; running pods keep working.",
+    "resume": "Run again after a pause or a stop, or try again after pods that failed.",
+    "stop-all": "Start no new pods; drain and destroy all pods of the fleet.",
+}
+SWITCH = {
+    "stop-everything": "Stop all fleets with one switch: drain and destroy every pod.",
+    "undo-stop": "Undo stop-everything: each fleet goes on as before.",
+}
 
 
 def _add_fields(parser: ArgumentParser) -> None:
@@ -113,9 +122,8 @@ class Command(OwnCommand):
         listing.add_argument("--all", action="store_true", help="Also list archived fleets.")
         verb("show", "Show the present state of a fleet.")
         _add_fields(verb("set", "Change a fleet; in force from the next tick."))
-        verb("pause", "Start no new pods; running pods keep working.")
-        verb("resume", "Run again after a pause or a stop, or try again after pods that failed.")
-        verb("stop-all", "Start no new pods; drain and destroy all pods.")
+        for name, text in {**STEERING, **SWITCH}.items():
+            verb(name, text, named=name in STEERING)
         add_archive_arguments(
             verb("archive", "Hide a fleet without pods and stop its ticks; keep its history."),
             verb("restore", "Bring an archived fleet back, paused."),
@@ -181,6 +189,8 @@ class Command(OwnCommand):
         hidden = "" if options["all"] else " (archived ones: `fleet list --all`)"
         none = f"no fleets; create one with `fleet create NAME`{hidden}"
         CommandConsole().print(table if statuses else none)
+        if (limits := Limits.get()).stopped:
+            CommandConsole().print(terminal.stopped_line(limits), style="bold red", markup=False)
         for why, names in _unknown(statuses).items():
             CommandConsole().print(
                 f"{', '.join(names)}: {why}", style="red", markup=False, soft_wrap=True
@@ -214,7 +224,10 @@ class Command(OwnCommand):
         self._mode(options, Mode.PAUSED, "paused; running pods keep working")
 
     def _resume(self, options: dict[str, Any]) -> None:
-        self._mode(options, Mode.RUNNING, "running from the next tick")
+        text = "running from the next tick"
+        if Limits.get().stopped:
+            text = "running, but everything is stopped until `fleet undo-stop`"
+        self._mode(options, Mode.RUNNING, text)
 
     def _stop_all(self, options: dict[str, Any]) -> None:
         fleet = self._fleet(options)
@@ -224,6 +237,28 @@ class Command(OwnCommand):
             Mode.STOP_ALL,
             f"{plural(count, 'pod')} {'drains and is' if count == 1 else 'drain and are'} destroyed",
         )
+
+    def _stop_everything(self, options: dict[str, Any]) -> None:
+        there = stopping.reach()
+        done = stopping.stop_everything(by=getpass.getuser())
+        self._say_switch(options, terminal.stop_text(there, Limits.get(), again=not done))
+
+    def _undo_stop(self, options: dict[str, Any]) -> None:
+        mode = stopping.undo_stop(Limits.get(), by=getpass.getuser())
+        text = f"the installation is {mode.value} again, and each fleet goes on in its own mode"
+        self._say_switch(options, text)
+
+    def _say_switch(self, options: dict[str, Any], text: str) -> None:
+        limits, there = Limits.get(), stopping.reach()
+        if not options["json"]:
+            self.stdout.write(text)
+            return
+        answer = {
+            "mode": limits.mode, "by": limits.mode_by,
+            "at": limits.mode_at.isoformat() if limits.mode_at else None,
+            "pods": there.pods, "hourly_usd": str(there.hourly_usd),
+        }  # fmt: skip
+        self.stdout.write(json.dumps(answer))
 
     def _archive(self, options: dict[str, Any]) -> None:
         fleet = self._fleet(options)

@@ -10,7 +10,7 @@ import pytest
 import redis
 from django.db import connection
 
-from fleet import operating
+from fleet import operating, stopping
 from fleet.models import Fleet, Lease, Limits, Override, Tick
 from fleet.tick import ticking
 from pods import lifecycle
@@ -83,7 +83,7 @@ def test_a_new_lease_after_an_expired_one_has_a_new_token(time: SteppedClock) ->
 
 
 @pytest.mark.fault(48)
-@pytest.mark.parametrize("where", ["fleet", "installation", "override"])
+@pytest.mark.parametrize("where", ["fleet", "installation", "override", "stop"])
 def test_a_tick_that_stood_still_starts_nothing_if_guardrails_were_edited_meanwhile(
     time: SteppedClock, redis_url: str, where: str
 ) -> None:
@@ -95,6 +95,8 @@ def test_a_tick_that_stood_still_starts_nothing_if_guardrails_were_edited_meanwh
     def edited() -> None:
         if where == "fleet":
             operating.edit(Fleet.objects.get(pk=fleet.pk), {"max_instances": 0}, by="operator")
+        elif where == "stop":
+            stopping.stop_everything(by="operator")
         elif where == "installation":
             Limits.objects.filter(pk=1).update(max_instances=0)
         else:

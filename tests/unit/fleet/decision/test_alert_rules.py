@@ -18,6 +18,7 @@ from fleet.decision.alert_facts import (
     OrphanSeen,
     PodSeen,
     Severity,
+    StopSeen,
     TickSeen,
 )
 from fleet.decision.alerts import alerts
@@ -364,6 +365,14 @@ def test_three_periods_without_a_decision_are_announced(
 @pytest.mark.parametrize(("evicts", "expected"), [("", []), ("it deletes", ["redis_evicts"])])
 def test_a_server_that_deletes_keys_is_announced(evicts: str, expected: list[str]) -> None:
     assert of_fleet(evicts=evicts) == expected
+
+
+def test_a_stop_of_everything_is_announced_with_who_and_when() -> None:
+    [found] = alerts(AlertFacts(now=NOON, stop=StopSeen(by="ann", at=NOON)))
+    assert (found.cause, found.subject) == (Cause.STOPPED, "installation")
+    assert "since 2026-11-23 12:00:00 UTC by ann" in found.text
+    [found] = alerts(AlertFacts(now=NOON, stop=StopSeen(by="", at=None)))
+    assert found.text.startswith("everything is stopped: ")
 
 
 def test_every_cause_is_in_the_documentation() -> None:

@@ -59,9 +59,13 @@ def today(usd: str, **values: Any) -> list[BudgetLeft]:
             Health.MONEY_OUT,
             "$9 of $9",
         ),
-        ({**HOUR, "budgets": today("0.99"), "ready": 1}, Health.MONEY_OUT, "lasts 59 min 24 s"),
+        (
+            {**HOUR, "budgets": today("0.99"), "ready": 1},
+            Health.MONEY_OUT,
+            "lasts 59 min 24 s; the work lasts 1 h",
+        ),
         ({**HOUR, "budgets": today("1"), "ready": 1}, Health.WORKING, "at work"),
-        ({**HOUR, "budgets": today("-1"), "ready": 1}, Health.MONEY_OUT, "lasts 0 s"),
+        ({**HOUR, "budgets": today("-1"), "ready": 1}, Health.MONEY_OUT, "lasts 0 s; the work"),
         (
             {**HOUR, "budgets": today("0.5", renews=NOON + hours(0.5)), "ready": 1},
             Health.WORKING,
