@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from itertools import islice
 
 from pods.agent.in_hand import SHED, InHand, Stage
+from pods.agent.protocol import MOST_HELD_BYTES
 from pods.agent.room import Ask, Hand, Room
 from pods.agent.stream import Entry
 from pods.agent.window import Window
@@ -16,7 +17,7 @@ from pods.agent.window import Window
 # The most items in hand, in batches of the largest size, with those in the handler, in a commit, or
 # waiting for a retry. A handler that takes more during a few reads may have twice that.
 MOST_BATCHES = 32
-MOST_BYTES = 128 * 1024 * 1024  # with the last item of a read it may be more by that item
+MOST_BYTES = MOST_HELD_BYTES  # with the last item of a read it may be more by that item
 # The most bytes of failed items that are taken again at once. While they are read, they are in memory
 # twice.
 MOST_RETRY_BYTES = 32 * 1024 * 1024

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Optional, Union
 
 VERSION = 2
 
@@ -24,7 +25,25 @@ LARGEST_COUNT = 2**53 - 1
 LONGEST_MS = 10 * 365 * 24 * 3600 * 1000
 # A pod that failed so many tries in a row takes no more than a trickle, and is ill if others succeed.
 MOST_FAILING = 32
-MAY_BE_UNKNOWN = {"since_ack_ms", "gpu_percent"}  # an agent says -1 then
+# An agent holds at most so many bytes of items, and with the last item taken more by that item.
+MOST_HELD_BYTES = 128 * 1024 * 1024
+UNKNOWN = -1  # what an agent says instead of a number that it does not know
+MAY_BE_UNKNOWN = {"since_ack_ms"}
+# For what share of the time the handler did what. They add up to 1 at most.
+SHARES = ("busy", "starved", "link", "starting")
+SHARES_SLACK = 0.01  # each share is rounded by itself
+# What an agent measures about itself: its type and the largest value. An agent may not know it, and an
+# agent of version 1 sends `gpu_percent` alone.
+MEASURES: Mapping[str, "tuple[Union[type[int], type[float]], int]"] = {
+    **dict.fromkeys(SHARES, (float, 1)),
+    "batch": (int, LARGEST_COUNT),
+    "held_bytes": (int, LARGEST_COUNT),
+    "rtt_ms": (float, LONGEST_MS),
+    "gpu_percent": (int, 100),
+    "gpu_memory_percent": (int, 100),
+    "gpu_watts": (int, LARGEST_COUNT),
+    "cpu_percent": (int, 100),
+}
 SCRIPTS = Path(__file__).parent / "scripts"
 # Fields of a heartbeat that an agent of version 1 does not send.
 SINCE_VERSION_2 = {"failing", "gone"}
@@ -115,7 +134,18 @@ class Heartbeat:
     oldest_ms: int = 0  # since it read the oldest item in hand; 0: nothing in hand
     uptime_ms: int = 0
     rate: float = 0.0  # items/s acknowledged in about the last half minute
-    gpu_percent: int = -1  # -1: not known
+    # Measures; None: not known. Shares and `held_bytes` are over the same time as the rate.
+    busy: Optional[float] = None  # the handler worked; 0 to 1, as all shares
+    starved: Optional[float] = None  # it waited, and no item was on its way
+    link: Optional[float] = None  # it waited for round trips that were under way
+    starting: Optional[float] = None  # its process loaded, for the first time or after a crash
+    batch: Optional[int] = None  # items in the next batch
+    held_bytes: Optional[int] = None  # the most bytes of items in hand
+    rtt_ms: Optional[float] = None  # of a round trip to Redis
+    gpu_percent: Optional[int] = None  # the mean of all GPUs that the agent sees
+    gpu_memory_percent: Optional[int] = None  # of all these GPUs together
+    gpu_watts: Optional[int] = None  # of all these GPUs together
+    cpu_percent: Optional[int] = None  # of all cores that the agent may use, with its handler
     handler: str = ""
     host: str = ""
     note: str = ""
@@ -125,7 +155,12 @@ class Heartbeat:
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         del values["at_ms"]
         values["state"] = self.state.value
-        return {name: str(value) for name, value in values.items()}
+        return {n: str(UNKNOWN if value is None else value) for n, value in values.items()}
+
+    @property
+    def full(self) -> bool:
+        """Whether the limit in bytes stopped its reading in the last half minute."""
+        return self.held_bytes is not None and self.held_bytes >= MOST_HELD_BYTES
 
     @classmethod
     def parse(cls, raw: Mapping[bytes, bytes]) -> "Heartbeat | None":
@@ -146,6 +181,7 @@ class Heartbeat:
                 host=text.get("host", ""),
                 note=text.get("note", ""),
                 rate=rate,
+                **_measures(text),  # type: ignore[arg-type]
                 **{
                     f.name: _bounded(f.name, text[f.name])
                     for f in dataclasses.fields(cls)
@@ -170,6 +206,25 @@ def _bounded(name: str, text: str) -> int:
     is_duration = name.endswith("_ms") and name != "at_ms"
     least = -1 if name in MAY_BE_UNKNOWN else 0
     if not least <= value <= (LONGEST_MS if is_duration else LARGEST_COUNT):
+        raise ValueError(f"{name} is {value}")
+    return value
+
+
+def _measures(text: Mapping[str, str]) -> "dict[str, Union[int, float, None]]":
+    """What the agent says about itself, without what it does not say."""
+    said = {name: _measured(name, text[name]) for name in MEASURES if name in text}
+    shares = sum(said.get(name) or 0 for name in SHARES)
+    if shares > 1 + SHARES_SLACK:
+        raise ValueError(f"the shares of the time add up to {shares}")
+    return said
+
+
+def _measured(name: str, text: str) -> "Union[int, float, None]":
+    kind, most = MEASURES[name]
+    value = kind(text)
+    if value == UNKNOWN:
+        return None
+    if not 0 <= value <= most:  # this also refuses nan
         raise ValueError(f"{name} is {value}")
     return value
 

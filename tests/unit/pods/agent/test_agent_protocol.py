@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,17 @@ BEAT = Heartbeat(
     oldest_ms=900,
     uptime_ms=60_000,
     rate=7.5,
+    busy=0.5,
+    starved=0.25,
+    link=0.125,
+    starting=0.0625,
+    batch=64,
+    held_bytes=65_536,
+    rtt_ms=80.5,
     gpu_percent=93,
+    gpu_memory_percent=41,
+    gpu_watts=350,
+    cpu_percent=12,
     handler="pods.agent.handlers.wordllama:embed",
     host="gpu-1",
     note="commit: TimeoutError",
@@ -57,15 +68,34 @@ def test_the_heartbeats_fields_are_the_golden_ones():
     assert BEAT.fields() == golden("heartbeat")
 
 
-def test_a_manager_of_version_1_can_read_a_heartbeat_of_today():
-    """It needs these fields, and skips those that it does not know."""
-    assert golden("heartbeat_of_version_1").keys() <= BEAT.fields().keys()
+@pytest.fixture
+def version_1(monkeypatch):
+    """The protocol as managers of version 1 have it."""
+    path = GOLDEN / "protocol_of_version_1.txt"
+    module = types.ModuleType("protocol_of_version_1")
+    module.__file__ = str(path)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(path.read_text(), path, "exec"), vars(module))
+    assert module.VERSION == 1
+    return module
+
+
+@pytest.mark.parametrize("said", [BEAT, Heartbeat(state=AgentState.WORKING)])
+def test_a_manager_of_version_1_can_read_a_heartbeat_of_today(said, version_1):
+    """It needs its own fields, and skips those that it does not know."""
+    raw = {k.encode(): v.encode() for k, v in {**said.fields(), "at_ms": "5"}.items()}
+    beat = version_1.Heartbeat.parse(raw)
+    known = {f.name for f in dataclasses.fields(beat)} - {"state", "at_ms", "gpu_percent"}
+    assert beat.state.value == said.state.value
+    assert {name: getattr(beat, name) for name in known} == {n: getattr(said, n) for n in known}
+    assert beat.gpu_percent == (-1 if said.gpu_percent is None else said.gpu_percent)
 
 
 def test_a_heartbeat_of_an_agent_of_version_1_can_be_read():
     raw = {k.encode(): v.encode() for k, v in golden("heartbeat_of_version_1").items()}
     beat = Heartbeat.parse({**raw, b"at_ms": b"0"})
-    assert beat == dataclasses.replace(BEAT, version=1, gone=0, failing=0)
+    unknown = dict.fromkeys(set(protocol.MEASURES) - {"gpu_percent"})
+    assert beat == dataclasses.replace(BEAT, version=1, gone=0, failing=0, **unknown)
 
 
 def test_the_environment_of_an_agent_is_the_golden_one():
@@ -143,6 +173,11 @@ def test_the_redis_url_is_not_in_the_repr():
         note=st.text(st.characters(exclude_categories=["Cs"]).filter(str.isprintable)),
         done=st.integers(0, 2**53 - 1),
         rate=st.floats(0, 1e9),
+        busy=st.none() | st.floats(0, 0.5),
+        starved=st.none() | st.floats(0, 0.5),
+        held_bytes=st.none() | st.integers(0, 2**53 - 1),
+        rtt_ms=st.none() | st.floats(0, 1e9),
+        gpu_percent=st.none() | st.integers(0, 100),
     )
 )
 def test_a_heartbeat_that_was_written_can_be_read(beat):
@@ -153,6 +188,37 @@ def test_a_heartbeat_that_was_written_can_be_read(beat):
 @pytest.mark.parametrize("broken", [{}, {b"state": b"dancing"}, {b"state": b"working"}])
 def test_a_heartbeat_that_cannot_be_read_is_none(broken):
     assert Heartbeat.parse(broken) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"busy": "nan"}, {"busy": "1.01"}, {"busy": "-0.5"}, {"link": ""}, {"link": "inf"},
+        {"busy": "0.6", "starved": "0.6"}, {"batch": "2.5"}, {"batch": "-2"}, {"rtt_ms": "1e300"},
+        {"held_bytes": str(2**53)}, {"gpu_percent": "101"}, {"gpu_memory_percent": "many"},
+        {"gpu_watts": "-7"}, {"cpu_percent": "101"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_measure_that_makes_no_sense_makes_the_heartbeat_unreadable(wrong):
+    raw = {k.encode(): v.encode() for k, v in {**BEAT.fields(), "at_ms": "0", **wrong}.items()}
+    assert Heartbeat.parse(raw) is None
+
+
+def test_a_measure_that_the_agent_does_not_know_is_unknown_and_not_zero():
+    unknown = dict.fromkeys(protocol.MEASURES)
+    beat = dataclasses.replace(BEAT, **unknown)
+    assert {beat.fields()[name] for name in unknown} == {"-1"}
+    raw = {k.encode(): v.encode() for k, v in {**beat.fields(), "at_ms": "0"}.items()}
+    assert Heartbeat.parse(raw) == beat
+
+
+@pytest.mark.parametrize(
+    ("held", "full"),
+    [(None, False), (protocol.MOST_HELD_BYTES - 1, False), (protocol.MOST_HELD_BYTES, True)],
+)
+def test_an_agent_that_held_all_that_it_may_was_full(held, full):
+    assert dataclasses.replace(BEAT, held_bytes=held).full is full
 
 
 @pytest.mark.parametrize("fleet", ["", "-a", "A", "a" * 61, "a:b", "a*"])
