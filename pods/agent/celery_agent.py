@@ -15,8 +15,10 @@ from collections.abc import Callable, Mapping
 
 from pods.agent.control import Control, Intent
 from pods.agent.heartbeat import Beating
+from pods.agent.measures import Measured, Measures
 from pods.agent.progress import Progress
 from pods.agent.protocol import AgentSettings, AgentState
+from pods.agent.shares import Doing, Shares
 
 log = logging.getLogger("podfleet.agent")
 
@@ -37,6 +39,7 @@ class Hand:
 
     def __init__(self, progress: Progress, clock: Callable[[], float] = time.monotonic) -> None:
         self._progress, self._clock = progress, clock
+        self._shares = Shares(clock)
         self._in_hand = self._done = 0
         self._idle_since: float | None = clock()
         self._busy_since = clock()
@@ -46,6 +49,7 @@ class Hand:
     def begin(self) -> None:
         """A new worker begins, without tasks."""
         self._done, self.ready = 0, False
+        self._shares.does(Doing.STARTING)
         self._hold(0)
 
     def saw(self, said: Mapping[str, object]) -> None:
@@ -59,6 +63,8 @@ class Hand:
             self._idle_since = None if self._idle_since is None else self._clock()
         if isinstance(in_hand, int):
             self._hold(in_hand)
+        if self.ready:
+            self._shares.does(Doing.BUSY if said.get("active") else Doing.WAITING)
 
     def _hold(self, in_hand: int) -> None:
         if in_hand and not self._in_hand:
@@ -66,6 +72,11 @@ class Hand:
         elif not in_hand and (self._in_hand or not self.ready):
             self._idle_since = self._clock()
         self._in_hand = in_hand
+
+    def measured(self) -> Measured:
+        """The shares of the time with a task under way. Nobody knows what a worker waits for."""
+        shares = self._shares.now()
+        return {name: shares.get(name) for name in ("busy", "starting")}
 
     def __len__(self) -> int:
         return self._in_hand
@@ -87,11 +98,13 @@ class CeleryAgent:
         self._settings, self._control = settings, control
         self._progress = Progress()
         self._hand = Hand(self._progress)
-        self._beating = Beating(settings, self._progress, self._hand, control)
+        self._measures = Measures(self._hand.measured)
+        self._beating = Beating(settings, self._progress, self._hand, control, self._measures.now)
         self._worker: subprocess.Popen[bytes] | None = None
 
     def run(self) -> int:
         """Work until something asks for the end. Returns the exit code."""
+        self._measures.start()
         self._beating.start()
         failed_starts = 0
         while self._control.working:

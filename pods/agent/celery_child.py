@@ -46,6 +46,7 @@ def _tell(link: socket.socket, state: Any, ready: threading.Event) -> None:
     while True:
         done = state.all_total_count[0] - len(state.active_requests)
         said = {"ready": ready.is_set(), "done": done, "in_hand": len(state.reserved_requests)}
+        said["active"] = len(state.active_requests)
         try:
             _say(link, said)
             gone = link.recv(1) == b""

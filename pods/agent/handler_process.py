@@ -15,6 +15,7 @@ from pods.agent.batch_counter import BatchCounter, shared_memory
 from pods.agent.calling import Failed, Outcome
 from pods.agent.child import BYE
 from pods.agent.link import LARGE_BYTES, Aside, Link
+from pods.agent.shares import Doing
 from pods.agent.sizing import SHORT_SECONDS
 from pods.agent.stream import Entry
 
@@ -53,8 +54,9 @@ class HandlerProcess:
         on_worked: Callable[[list[Entry], list[Outcome], int, float], None],
         on_crashed: Callable[[list[Entry], list[list[Entry]], str], None],
         on_broken: Callable[[str], None],
+        does: Callable[[Doing], None] = lambda _: None,
     ) -> None:
-        self._handler = handler
+        self._handler, self._does = handler, does
         self._timeout = timeout_seconds
         self._on_worked, self._on_crashed, self._on_broken = on_worked, on_crashed, on_broken
         self._changed = threading.Condition()
@@ -106,6 +108,7 @@ class HandlerProcess:
                 return False
             if not self._inside:
                 self._since = time.monotonic()
+                self._does(Doing.BUSY)
             self._inside.extend(batches)
             link = self._link
         aside = Aside()
@@ -167,6 +170,7 @@ class HandlerProcess:
             raise HandlerBroken(f"{self._handler} cannot be loaded: {failed.error}")
         with self._changed:
             self._ready = not self._closed
+            self._does(Doing.WAITING)
             self._changed.notify_all()
         return int(first)
 
@@ -201,6 +205,8 @@ class HandlerProcess:
             share = NEW_PACE_SHARE if self._batch_seconds else 1.0
             self._batch_seconds += share * (seconds / batches - self._batch_seconds)
             self._since = time.monotonic()
+            if not self._inside:
+                self._does(Doing.WAITING)
             self._changed.notify_all()
         outcomes = said if set(map(type, said)) == {bytes} else [_outcome(s, large) for s in said]
         self._on_worked(items, outcomes, batches, seconds)
@@ -209,6 +215,7 @@ class HandlerProcess:
         """Report the batches of a child that is dead or hangs, and start another child."""
         with self._changed:
             self._ready = False
+            self._does(Doing.STARTING)
             inside = list(self._inside)
             self._inside.clear()
             child, link = self._child, self._link

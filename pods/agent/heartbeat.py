@@ -4,8 +4,8 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import redis
 
@@ -60,9 +60,14 @@ class Beating:
     """A thread that sends heartbeats until it is closed."""
 
     def __init__(
-        self, settings: AgentSettings, progress: Progress, holding: WorkInHand, control: Control
+        self,
+        settings: AgentSettings,
+        progress: Progress,
+        holding: WorkInHand,
+        control: Control,
+        measures: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
-        self._settings = settings
+        self._settings, self._measures = settings, measures
         self._progress, self._holding, self._control = progress, holding, control
         keys = Keys(settings.fleet)
         self._keys = [
@@ -141,4 +146,5 @@ class Beating:
             handler=self._settings.handler,
             host=socket.gethostname(),
             note=self._progress.note,
+            **self._measures(),
         )

@@ -10,6 +10,7 @@ from pods.agent.control import Control, Intent
 from pods.agent.handler_process import HandlerBroken, HandlerProcess
 from pods.agent.heartbeat import EXIT_FENCED, Beating
 from pods.agent.holding import Holding
+from pods.agent.measures import Measured, Measures
 from pods.agent.outbox import Outbox
 from pods.agent.patience import GivenUp, Patience
 from pods.agent.progress import Progress
@@ -17,8 +18,9 @@ from pods.agent.protocol import AgentSettings, AgentState
 from pods.agent.reclaim import Reclaim
 from pods.agent.routing import Routes
 from pods.agent.settling import Settling
+from pods.agent.shares import Peak, Shares
 from pods.agent.sizing import Sizing
-from pods.agent.stream import Entry, Stream
+from pods.agent.stream import LARGEST_TAKE_BYTES, Entry, Stream
 from pods.agent.trickle import Trickle
 
 log = logging.getLogger("podfleet.agent")
@@ -44,30 +46,35 @@ class Agent:
 
     def __init__(self, settings: AgentSettings, control: Control) -> None:
         self._settings, self._control = settings, control
-        self._progress = Progress()
-        self._stream = Stream(settings)
+        self._progress, self._shares, self._most_held = Progress(), Shares(), Peak()
+        self._stream = Stream(settings, self._shares.round_trip)
         self._sizing = self._sizing_up_to(settings.batch_size)
         self._holding = Holding(settings.batch_size)
         self._holding.tune(self._sizing.size, None)
-        self._patience = Patience(self._progress, control, EXIT_FENCED)
+        self._patience = Patience(self._progress, control, EXIT_FENCED, self._shares.stuck)
         self._trickle = Trickle(self._progress)
         self._reclaim = Reclaim(settings, self._stream, self._holding, self._progress)
-        self._beating = Beating(settings, self._progress, self._holding, control)
+        self._measures = Measures(self._measured)
+        self._beating = Beating(
+            settings, self._progress, self._holding, control, self._measures.now
+        )
         self._settling = Settling(
             self._stream, self._holding, self._progress, self._patience, Routes(settings)
         )
-        self._outbox = Outbox()
+        self._outbox = Outbox(self._shares.held_up)
         self._handler = HandlerProcess(
             settings.handler,
             timeout_seconds=settings.handler_timeout_seconds,
             on_worked=self._worked_on,
             on_crashed=self._crashed,
             on_broken=self._broken,
+            does=self._shares.does,
         )
 
     def run(self) -> int:
         """Work until something asks for the end. Returns the exit code."""
         threading.excepthook = self._thread_died
+        self._measures.start()
         self._beating.start()
         try:
             self._load()
@@ -91,6 +98,15 @@ class Agent:
         self._beating.state = AgentState.DRAINING
         self._finish(intake)
         return self._end()
+
+    def _measured(self) -> Measured:
+        rtt = self._holding.rtt_seconds
+        return {
+            **self._shares.now(),
+            "batch": self._sizing.size,
+            "held_bytes": self._most_held.value(),
+            "rtt_ms": None if rtt is None else round(rtt * 1000, 3),
+        }
 
     def _load(self) -> None:
         self._thread("load-stopper", self._stop_loading)
@@ -170,6 +186,7 @@ class Agent:
             return
 
     def _take_step(self) -> None:
+        self._most_held.saw(self._holding.bytes_held)
         self._give_back()
         self._trickle.took(self._reclaim.retry(self._trickle.most(MOST_RETRIES)))
         with self._holding.asking() as (room, max_bytes):
@@ -195,7 +212,9 @@ class Agent:
         began = time.monotonic()
         entries, end = self._stream.read(items, max_bytes)
         self._holding.read_took(time.monotonic() - began, len(entries))
+        self._shares.read(all_asked=_is_all(entries, items, max_bytes))
         self._trickle.took(self._holding.add(entries))
+        self._most_held.saw(self._holding.bytes_held)
         return end
 
     def _read_along(self) -> None:
@@ -332,3 +351,9 @@ class Agent:
         thread = threading.Thread(target=target, name=name, daemon=True)
         thread.start()
         return thread
+
+
+def _is_all(entries: list[Entry], items: int, max_bytes: int) -> bool:
+    """Whether a read brought all that it asked for, so that the stream may have more."""
+    most = min(max_bytes, LARGEST_TAKE_BYTES)
+    return len(entries) >= items or sum(entry.size for entry in entries) >= most

@@ -2,8 +2,8 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from pods.agent.calling import Outcome
 from pods.agent.stream import LARGEST_COMMIT_BYTES, LARGEST_STEP, Entry
@@ -25,7 +25,8 @@ class Outbox:
     together.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, held_up: Callable[[], "AbstractContextManager[None]"] = nullcontext) -> None:
+        self._held_up = held_up
         lock = threading.Lock()
         self._ripe, self._taken = threading.Condition(lock), threading.Condition(lock)
         self._waiting: deque[tuple[list[Entry], list[Outcome], int]] = deque()
@@ -36,7 +37,9 @@ class Outbox:
         """Add items to commit, as soon as there is room."""
         size = sum(len(outcome) for outcome in outcomes if isinstance(outcome, bytes))
         with self._taken:
-            self._taken.wait_for(lambda: self._has_room(len(items), size))
+            if not self._has_room(len(items), size):
+                with self._held_up():
+                    self._taken.wait_for(lambda: self._has_room(len(items), size))
             self._waiting.append((items, outcomes, size))
             self._items += len(items)
             self._bytes += size

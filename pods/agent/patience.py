@@ -3,6 +3,7 @@
 import logging
 import random
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TypeVar
 
 import redis
@@ -25,8 +26,14 @@ class GivenUp(Exception):
 class Patience:
     """Repeats a call until it succeeds or the agent must end."""
 
-    def __init__(self, progress: Progress, control: Control, fenced_exit_code: int) -> None:
-        self._progress, self._control = progress, control
+    def __init__(
+        self,
+        progress: Progress,
+        control: Control,
+        fenced_exit_code: int,
+        stuck: Callable[[], "AbstractContextManager[None]"] = nullcontext,
+    ) -> None:
+        self._progress, self._control, self._stuck = progress, control, stuck
         self._fenced_exit_code = fenced_exit_code
 
     def with_(self, where: str, what: Callable[[int], T], *, until: Intent) -> T:
@@ -35,6 +42,10 @@ class Patience:
         Raises:
             GivenUp: the intent has become `until` or a harder one, or the pod is fenced.
         """
+        with ExitStack() as until_it_succeeds:
+            return self._repeat(where, what, until, until_it_succeeds)
+
+    def _repeat(self, where: str, what: Callable[[int], T], until: Intent, failing: ExitStack) -> T:
         tries = 0
         while True:
             try:
@@ -44,6 +55,8 @@ class Patience:
                 raise GivenUp(str(exc)) from exc
             except redis.RedisError as exc:
                 tries += 1
+                if tries == 1:
+                    failing.enter_context(self._stuck())
                 self._progress.trouble(where, f"{type(exc).__name__}: {exc}")
                 if tries == 1 or tries % 10 == 0:
                     log.warning("%s_failed tries=%d because=%r", where, tries, str(exc))

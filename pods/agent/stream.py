@@ -1,6 +1,7 @@
 """The agent's side of the backlog: each script of scripts/ is one typed call and one round trip."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ MOST_CONNECTIONS = 64  # more than the agent has threads; each is opened when it
 LARGEST_STEP = 512
 # The most bytes that one call takes. While an answer is read, it is in memory twice.
 LARGEST_TAKE_BYTES = 32 * 1024 * 1024
+# The calls that bring work or make room for it.
+FOR_THE_HANDLER = {"read", "claim", "recover", "begin", "commit", "fail"}
 # A larger commit is split. The server limits a client's query buffer to 1 GB.
 LARGEST_COMMIT_BYTES = 16 * 1024 * 1024
 
@@ -121,8 +124,12 @@ class Scripts:
 class Stream:
     """One backlog, as one consumer uses it. Threads may share it."""
 
-    def __init__(self, settings: AgentSettings) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: AgentSettings,
+        round_trip: Callable[[], "AbstractContextManager[None]"] = nullcontext,
+    ) -> None:
+        self._settings, self._round_trip = settings, round_trip
         self._client = connect(settings.redis_url)
         self._scripts = Scripts(self._client)
         self._keys = [settings.stream, Keys(settings.fleet).fence(settings.pod)]
@@ -147,14 +154,14 @@ class Stream:
         most = min(max_bytes, LARGEST_TAKE_BYTES)
         args = [*self._who, count, RELEASED_CONSUMER, idle_ms, cursor, most]
         args.append(self._settings.max_deliveries)
-        taken, after = self._scripts.call("claim", self._with_dead, args)
+        taken, after = self._run("claim", self._with_dead, args)
         return [_taken_over(raw) for raw in taken], after.decode()
 
     def recover(self, count: int, max_bytes: int, after: str) -> tuple[list[Entry], str]:
         """A page of the items that this name held before, and the last id read, empty at the end."""
         most = min(max_bytes, LARGEST_TAKE_BYTES)
         page = ["after", f"({after}" if after else "-", count, most]
-        taken, last, _ = self._scripts.call("recover", self._with_dead, [*self._who, *page])
+        taken, last, _ = self._run("recover", self._with_dead, [*self._who, *page])
         return [_taken_over(raw) for raw in taken], last.decode()
 
     def take_again(self, entries: Sequence[str]) -> tuple[list[Entry], list[str]]:
@@ -197,7 +204,7 @@ class Stream:
         for f in failures:
             how = 1 if f.final else leave_ms
             args += (f.entry, sendable(f.error), sendable(f.traceback), how)
-        settled = self._scripts.call("fail", self._with_dead, args)
+        settled = self._run("fail", self._with_dead, args)
         return [Settled(e.decode(), became.decode(), n) for e, became, n in settled]
 
     def keep(self, entries: Sequence[str]) -> list[str]:
@@ -220,7 +227,11 @@ class Stream:
         return bool(self._call("leave", []))
 
     def _call(self, name: str, args: Iterable[Any]) -> Any:
-        return self._scripts.call(name, self._keys, [*self._who, *args])
+        return self._run(name, self._keys, [*self._who, *args])
+
+    def _run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        with self._round_trip() if name in FOR_THE_HANDLER else nullcontext():
+            return self._scripts.call(name, keys, args)
 
 
 def sendable(text: str) -> bytes:

@@ -8,6 +8,7 @@ from tests.mutations.clocks_and_servers import CLOCKS_AND_SERVERS
 from tests.mutations.in_hand import IN_HAND
 from tests.mutations.items import ITEMS
 from tests.mutations.limits import LIMITS
+from tests.mutations.measures import MEASURES
 from tests.mutations.mutation import Mutation
 from tests.mutations.offers import OFFERS
 from tests.mutations.owners import OWNERS
@@ -25,6 +26,7 @@ LINES: Final[Sequence[Mutation]] = (
     *CLOCKS_AND_SERVERS,
     *ITEMS,
     *IN_HAND,
+    *MEASURES,
     *VENDORS_QUEUE_SECRETS,
 )
 
@@ -39,6 +41,7 @@ TABLE: Final = (
     ("hosts with other clocks, and servers that do not answer", CLOCKS_AND_SERVERS),
     ("each item has one result", ITEMS),
     ("what an agent has in hand", IN_HAND),
+    ("what an agent measures, and what is concluded", MEASURES),
     ("vendors' answers, the task queue, secrets", VENDORS_QUEUE_SECRETS),
 )
 

@@ -69,6 +69,9 @@ def works_counts_and_is_idle(workload, until):
     workload.send(20, seconds=1.5)
     until(lambda: workload.beat().in_flight == 1 and workload.beat().idle_ms == 0)
     until(lambda: workload.beat().done == 21)
+    assert 0 < workload.beat().busy < 1
+    assert workload.beat().starting > 0
+    assert workload.beat().starved is None
 
 
 def drains(workload, until):
