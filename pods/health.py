@@ -23,7 +23,15 @@ from pods.models import Account, Installation, Pod, PodEvent
 from pods.providers.base import Capabilities, Machine, Phase, Provider
 from pods.providers.errors import NotFound, ProviderError
 from pods.rules import INFERRED_RULES, PodRule
-from pods.sightings import Sighting, all_fail, believed_rate, facts_of, lacks, sighting
+from pods.sightings import (
+    Sighting,
+    all_fail,
+    believed_rate,
+    facts_of,
+    lacks,
+    measures_of,
+    sighting,
+)
 from pods.states import BOOTING, DRAINING, LOST, READY, STOPPED, TERMINATING
 
 WATCHED: Final = (BOOTING, READY, STOPPED)
@@ -39,7 +47,7 @@ COUNTED: Final = ("done", "failed", "dead")
 FINISHED: Final = (
     *("beat_at", *COUNTED, "done_before", "failed_before", "dead_before", "agent_uptime_ms"),
 )
-SEEN: Final = ("heard_since", *FINISHED, "rate", "idle_since", "note")
+SEEN: Final = ("heard_since", *FINISHED, "rate", "idle_since", "note", "measures")
 # A heartbeat that was read twice has two slightly different times: the clocks of two hosts set them.
 SAME_BEAT: Final = timedelta(seconds=1)
 
@@ -309,6 +317,7 @@ def _see(pod: Pod, seen: Sighting) -> None:
         pod.note = without_passwords(said.note)[:500]
         idle = timedelta(milliseconds=said.idle_ms)
         pod.idle_since = beat_at - idle if said.idle_ms else None
+        pod.measures = measures_of(said)
 
 
 def _count(pod: Pod, said: Heartbeat) -> None:

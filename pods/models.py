@@ -12,6 +12,7 @@ from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 
 from pods import machine_names, price
+from pods.bottleneck import Bottleneck
 from pods.rules import ErrorKind, PodRule
 from pods.states import BILLABLE, ENDED, IN_TRANSIT, PodState
 
@@ -245,6 +246,15 @@ class Pod(models.Model):
     rate = models.FloatField(default=0.0)
     idle_since = models.DateTimeField(null=True, blank=True)
     note = models.CharField(max_length=500, blank=True, default="")
+    # What its agent measured (`MEASURES` of the protocol), and what held it back at the last tick.
+    measures = models.JSONField(default=dict, db_default={}, editable=False)
+    bottleneck = models.CharField(
+        max_length=10,
+        default=Bottleneck.UNKNOWN.value,
+        db_default=Bottleneck.UNKNOWN.value,
+        choices=[(b.value, b.value) for b in Bottleneck],
+        editable=False,
+    )
 
     # A verb's claim: no other verb acts on this pod until then. `due_at`: when the next step is due.
     claim = models.PositiveIntegerField(default=0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from pods.agent.protocol import MOST_FAILING, AgentState, Heartbeat
+from pods.agent.protocol import MEASURES, MOST_FAILING, AgentState, Heartbeat
 from pods.agent_redis.heartbeats import Beat, Consumer, Readings
 from pods.diagnosis import Facts, MachineSays
 from pods.models import Pod
@@ -80,6 +80,12 @@ def fails_all(said: Heartbeat) -> bool | None:
     if said.failing >= MOST_FAILING:
         return True
     return False if said.done else None
+
+
+def measures_of(said: Heartbeat) -> dict[str, float]:
+    """What an agent measured, by the names of the protocol, without what it does not know."""
+    values = {name: getattr(said, name) for name in MEASURES}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def facts_of(

@@ -140,6 +140,7 @@ class FleetAdmin(DeadLettersPage, Archiving, PageWithHistory):
                     ("max_hourly_usd", "spawn_per_tick"),
                     ("daily_budget_usd", "total_budget_usd"),
                     ("max_pod_hours", "alert_after_hours"),
+                    "min_busy_percent",
                 )
             },
         ),

@@ -10,6 +10,7 @@ from typing import Final
 from fleet.decision.brakes import trouble
 from fleet.decision.estimates import pods_for, time_left
 from fleet.decision.sentence import seconds_text
+from fleet.decision.usage import why_under_used
 from fleet.decision.values import Mode, Policy, Rule, Snapshot, Start
 from pods.plural import plural
 from pods.price import HOUR_SECONDS, exact_seconds
@@ -252,6 +253,23 @@ def all_fail(seen: Snapshot, _policy: Policy, _starts: Starts) -> Bound | None:
     return Bound(at_most=len(seen.active), because=f"all tries of all ready pods fail: {because}")
 
 
+def min_busy_percent(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
+    """While the ready pods wait for what a further pod would wait for too, none starts.
+
+    `min_instances` and an override hold all the same: they ask for pods, whatever these do.
+    """
+    because = why_under_used(seen, policy)
+    if not because:
+        return None
+    return Bound(at_most=max(len(seen.active), _asked_for(seen, policy)), because=because)
+
+
+def _asked_for(seen: Snapshot, policy: Policy) -> int:
+    """How many pods an operator asks for, whatever the backlog."""
+    held = policy.override
+    return max(policy.min_instances, held.pods if held and held.until > seen.now else 0)
+
+
 def takeable(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
     """A pod starts only for items that it could take, not for those that working pods have in hand.
 
@@ -265,10 +283,8 @@ def takeable(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
     waiting = max(0, seen.depth - in_hand)
     coming = len(seen.active) - len(ready)
     takers = len(ready) + max(coming, pods_for(waiting, policy.target_depth_per_pod))
-    held = policy.override
-    asked = held.pods if held is not None and held.until > seen.now else 0
     return Bound(
-        at_most=max(takers, policy.min_instances, asked),
+        at_most=max(takers, _asked_for(seen, policy)),
         because=f"{in_hand:,} of {plural(seen.depth, 'item')} are in the hands of pods",
     )
 
@@ -309,6 +325,7 @@ GUARDRAILS: Final[Sequence[tuple[Rule, Guardrail]]] = (
     (Rule.CANARY, canary),
     (Rule.BRAKE, brake),
     (Rule.ALL_FAIL, all_fail),
+    (Rule.MIN_BUSY_PERCENT, min_busy_percent),
     (Rule.TAKEABLE, takeable),
     (Rule.WORTH_BOOTING, worth_booting),
     (Rule.NO_OFFERS, no_offers),

@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar
 
+from pods.bottleneck import Bottleneck
 from pods.price import usd_per_item
 from pods.rules import PodRule
 from pods.states import ACTIVE, READY, STOPPED, PodState
@@ -43,6 +44,12 @@ class PodFacts:
     all_fail: bool | None = None
     # It has the fleet's present template and has not finished an item: nobody knows yet if it works.
     trial: bool = False
+    # Where its time went in the last half minute, as its agent says; None: nobody knows.
+    busy: float | None = None  # the share in which its handler worked, 0..1
+    bottleneck: Bottleneck = Bottleneck.UNKNOWN  # what holds it back
+    rtt: timedelta | None = None  # a round trip to its Redis
+    batch: int | None = None  # items in its present batches
+    gpu_percent: float | None = None
 
     @property
     def bills_usd(self) -> Decimal:
@@ -224,6 +231,8 @@ class Policy:
     max_hourly_usd: Decimal | None = None
     daily_budget_usd: Decimal | None = None
     total_budget_usd: Decimal | None = None
+    min_busy_percent: int = 50  # 0: off
+    batch_size: int = 64  # items
     mode: Mode = Mode.RUNNING
     override: Override | None = None
     installation: Caps = Caps()
@@ -250,6 +259,7 @@ class Rule(StrEnum):
     CANARY = "canary"
     BRAKE = "brake"
     ALL_FAIL = "all_fail"
+    MIN_BUSY_PERCENT = "min_busy_percent"
     TAKEABLE = "takeable"
     WORTH_BOOTING = "worth_booting"
     NO_OFFERS = "no_offers"

@@ -21,6 +21,10 @@ class Sample(models.Model):
     hourly_usd = models.DecimalField(max_digits=12, decimal_places=6, default=Decimal(0))
     spent_today_usd = models.DecimalField(max_digits=14, decimal_places=6, default=Decimal(0))
 
+    # The median share of time in which the handlers worked, and the mean use of their GPUs.
+    busy_percent = models.FloatField(null=True)  # NULL: unknown, as below
+    gpu_percent = models.FloatField(null=True)
+
     class Meta:
         """The index serves reads of one fleet, one grain and one time range."""
 

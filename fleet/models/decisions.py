@@ -6,6 +6,7 @@ from typing import ClassVar
 from django.db import models
 
 from fleet.models.fleets import Fleet
+from pods.bottleneck import Bottleneck
 
 
 class Lease(models.Model):
@@ -49,6 +50,17 @@ class Tick(models.Model):
     # Whether the last tries of all ready pods failed (NULL: nobody knows), and how, for people.
     all_fail = models.BooleanField(null=True)
     all_fail_because = models.CharField(max_length=600, blank=True, default="", db_default="")
+    # The median share of time in which the handlers of ready pods worked, the mean use of their GPUs,
+    # and what holds most of these pods back. NULL and "": nobody knows.
+    busy_percent = models.FloatField(null=True)
+    gpu_percent = models.FloatField(null=True)
+    bottleneck = models.CharField(
+        max_length=10,
+        blank=True,
+        default="",
+        db_default="",
+        choices=[(b.value, b.value) for b in Bottleneck],
+    )
     steps = models.JSONField(default=list)
     snapshot = models.JSONField(default=dict)  # decide() can replay it
     milliseconds = models.PositiveIntegerField(default=0)

@@ -49,6 +49,16 @@ def seconds(default: int, help_text: str) -> "models.PositiveIntegerField[Any, A
     )
 
 
+def percent(default: int, help_text: str) -> "models.PositiveSmallIntegerField[Any, Any]":
+    """A whole percentage. An older version inserts rows without it during an upgrade."""
+    return models.PositiveSmallIntegerField(
+        default=default,
+        db_default=default,
+        validators=[MaxValueValidator(100)],
+        help_text=f"Percent. {help_text}",
+    )
+
+
 def hours_of(value: float) -> timedelta:
     """A number of hours as a time. A row of an older version may hold more than a time can."""
     return timedelta(hours=min(value, LONGEST_HOURS))

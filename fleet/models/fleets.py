@@ -11,7 +11,7 @@ from simple_history.models import HistoricalRecords
 
 from fleet.backlog.probes import build_probe
 from fleet.decision.values import Mode
-from fleet.models.fields import LONGEST_HOURS, LONGEST_SECONDS, from_to, seconds, usd
+from fleet.models.fields import LONGEST_HOURS, LONGEST_SECONDS, from_to, percent, seconds, usd
 from pods.agent import protocol
 from pods.base import key_names
 from pods.base.key_names import RefusedName
@@ -131,6 +131,12 @@ class Fleet(models.Model):
         default=24.0,
         validators=from_to(0.01, LONGEST_HOURS),
         help_text="Hours. An older pod raises the alert pod_old.",
+    )
+
+    min_busy_percent = percent(
+        50,
+        "While the ready pods work for less of their time, because they wait for Redis, no further "
+        "pod starts. 0: off.",
     )
 
     accounts = models.ManyToManyField(

@@ -29,6 +29,7 @@ from fleet.models.fields import hours_of
 from fleet.money import spending
 from fleet.tick.failing import failing_of
 from fleet.tick.market import Supply, experience, offers_for
+from fleet.tick.measures import facts_of_use, items_wait
 from fleet.tick.requesting import template_hash
 from pods import health
 from pods.accounts import breaker
@@ -74,7 +75,7 @@ def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
     supply = offers_for(fleet, now, known)
     orphans, orphans_usd = _count(Orphan.objects.filter(fleet_id=fleet.pk))
     spent, ticks = spending.spent(now, fleet_id=fleet.pk), _last_ticks(fleet, now)
-    facts = [_pod_facts(p, beats.get(p.pk), plain.get(p.pk), known, now) for p in pods]
+    facts = [_pod_facts(p, beats.get(p.pk), plain.get(p.pk), known, depth, now) for p in pods]
     seen = Snapshot(
         now=now,
         depth=None if depth is None else depth.items,
@@ -173,6 +174,8 @@ def policy_of(fleet: Fleet, limits: Limits, now: datetime) -> Policy:
         max_hourly_usd=fleet.max_hourly_usd,
         daily_budget_usd=fleet.daily_budget_usd,
         total_budget_usd=fleet.total_budget_usd,
+        min_busy_percent=fleet.min_busy_percent,
+        batch_size=fleet.batch_size,
         mode=Mode(fleet.mode),
         override=None
         if held is None
@@ -228,7 +231,12 @@ def _rate(facts: Sequence[PodFacts]) -> float | None:
 
 
 def _pod_facts(
-    pod: Pod, beat: Beat | None, plain: Consumer | None, known: Experience, now: datetime
+    pod: Pod,
+    beat: Beat | None,
+    plain: Consumer | None,
+    known: Experience,
+    depth: Depth | None,
+    now: datetime,
 ) -> PodFacts:
     stopped = pod.status is STOPPED
     if stopped:
@@ -263,6 +271,7 @@ def _pod_facts(
         )
         if stopped
         else None,
+        **facts_of_use(beat, depth),
     )
 
 
@@ -302,7 +311,7 @@ def _waiting_for(
     depth: Depth | None, ticks: Sequence[tuple[datetime, int | None, int]], now: datetime
 ) -> timedelta | None:
     """For how long each tick has seen items that no pod had taken; None if there may be none."""
-    if depth is None or depth.estimated or depth.items <= depth.pending:
+    if not items_wait(depth):
         return None
     since = now
     for at, items, pending in ticks:

@@ -13,10 +13,11 @@ from django.db.models import F, Q
 
 from fleet.decision.alerts import CEILINGS
 from fleet.decision.decide import decide
+from fleet.decision.usage import use_of
 from fleet.decision.values import Caps, Decision, Snapshot
 from fleet.models import Fleet, Lease, Limits, Sample, Tick
 from fleet.retention import grain_of
-from fleet.tick import archiving, gathering, requesting
+from fleet.tick import archiving, gathering, measures, requesting
 from fleet.tick.gathering import Gathered
 from fleet.tick.recording import recorded
 from pods import resuming, teardown
@@ -51,6 +52,7 @@ def tick_fleet(fleet_id: int) -> Decision | None:
         gathered = gathering.gather(fleet, now, renew=True)
         gathering.remember_proven(fleet, gathered)
         gathering.remember_dead(fleet, gathered)
+        measures.remember_bottlenecks(gathered.pods, gathered.seen.pods)
         decision = decide(gathered.seen, gathered.policy)
         _write(fleet, token, gathered, decision, began)
     except Overtaken as exc:
@@ -144,7 +146,7 @@ def _write(fleet: Fleet, token: int, gathered: Gathered, decision: Decision, beg
 
 
 def _what_holds(seen: Snapshot, decision: Decision) -> dict[str, Any]:
-    """Why there are not more pods, in the columns that pages and alerts read."""
+    """Why there are not more pods and how much these work, in the columns of pages and alerts."""
     unknown = decision.depth is None
     held_back = decision.steps[0].because if unknown else decision.because
     return {
@@ -154,6 +156,19 @@ def _what_holds(seen: Snapshot, decision: Decision) -> dict[str, Any]:
         "all_fail": seen.all_fail,
         "all_fail_because": seen.all_fail_because[:LONGEST_SENTENCE],
         "ceiling": not CEILINGS.isdisjoint(decision.holding),
+        **_use(seen),
+    }
+
+
+def _use(seen: Snapshot) -> dict[str, Any]:
+    """How much the ready pods work, and what holds them back."""
+    use = use_of(seen)
+    if use is None:
+        return {}
+    return {
+        "busy_percent": use.busy_percent,
+        "gpu_percent": use.gpu_percent,
+        "bottleneck": use.bottleneck.value,
     }
 
 
@@ -190,6 +205,7 @@ def _still_fits(fleet: Fleet, gathered: Gathered) -> None:
 def _sample(fleet: Fleet, gathered: Gathered) -> None:
     """Write one row for the charts, with its grain among the rows before it."""
     seen = gathered.seen
+    use = use_of(seen)
     Sample.objects.create(
         fleet=fleet,
         at=seen.now,
@@ -200,6 +216,8 @@ def _sample(fleet: Fleet, gathered: Gathered) -> None:
         items_per_second=seen.items_per_second,
         hourly_usd=seen.hourly_usd,
         spent_today_usd=seen.spent_today_usd,
+        busy_percent=use.busy_percent if use else None,
+        gpu_percent=use.gpu_percent if use else None,
     )
 
 

@@ -8,6 +8,8 @@ BRAKES_TESTS = "tests/unit/fleet/decision/test_brakes.py::"
 BROKEN = "tests/integration/fleet/tick/test_broken_templates.py::"
 PLACEMENT = "tests/unit/fleet/decision/test_placement.py::"
 WINDOWS = "tests/unit/fleet/decision/test_windows.py::"
+USAGE = "tests/unit/fleet/decision/test_usage.py::"
+USE_OF_PODS = "tests/integration/fleet/tick/test_use_of_pods.py::"
 GAPS = "tests/integration/fleet/alerts/test_gaps.py::"
 ALERTS = "tests/unit/fleet/decision/test_alert_rules.py::"
 
@@ -74,6 +76,27 @@ BRAKES: Final = (
         before="Tick.objects.filter(within | Q(pk__in=before))",
         after="Tick.objects.filter(within)",
         tests=(GAPS + "test_a_fleet_with_rare_ticks_has_the_alert_after_two_of_them",),
+    ),
+    Mutation(
+        name="no-pod-beside-pods-that-wait",
+        file="fleet/decision/guardrails.py",
+        before="    because = why_under_used(seen, policy)\n    if not because:\n",
+        after="    because = why_under_used(seen, policy)\n    if because:\n",
+        tests=(USAGE + "test_only_the_link_and_the_feed_hold_further_pods_back",),
+    ),
+    Mutation(
+        name="a-window-that-is-not-whole-says-nothing",
+        file="fleet/tick/measures.py",
+        before=" or beat.said.uptime_ms < WINDOW.total_seconds() * 1000",
+        after="",
+        tests=(USE_OF_PODS + "test_a_window_that_is_old_or_not_whole_says_nothing",),
+    ),
+    Mutation(
+        name="pods-that-wait-while-no-item-does",
+        file="fleet/decision/usage.py",
+        before="if not known or not waited or _busy(known) >= least:",
+        after="if not known or _busy(known) >= least:",
+        tests=(USAGE + "test_it_counts_only_while_items_waited_for_the_whole_window",),
     ),
     Mutation(
         name="all-fail-brakes",

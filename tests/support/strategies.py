@@ -6,6 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from fleet.decision.values import Caps, Elsewhere, Mode, Override, PodFacts, Policy, Snapshot
+from pods.bottleneck import Bottleneck
 from pods.states import BILLABLE
 from tests.support.factories import NOON, hours, offer_facts, pod_facts, policy, seconds, snapshot
 
@@ -17,10 +18,15 @@ idles = st.none() | st.sampled_from([0, 1, 119, 120, 121, 900]).map(seconds)
 # Made once: to make a strategy costs more than to draw from it.
 states = st.sampled_from(sorted(BILLABLE))
 in_flights = st.sampled_from([None, 0, 5])
+shares = st.sampled_from([None, 0.0, 0.2, 0.499, 0.5, 0.95])
+words = st.sampled_from(Bottleneck)
+ready_times = st.none() | st.sampled_from([29, 30, 3600]).map(seconds)
+waits = st.none() | st.sampled_from([0, 29, 30, 3600]).map(seconds)
 pod_rates = st.sampled_from([None, 0.0, 8.0, 9.5])
 depths = st.none() | st.sampled_from([0, 1, 99, 100, 101, 900, 1000, 1001, 10**10])
 fleet_rates = st.sampled_from([None, 0.5, 24.0])
 boot_times = st.none() | st.sampled_from([1, 60, 600]).map(seconds)
+least_busy = st.sampled_from([0, 50, 100])
 target_depths = st.sampled_from([1, 100, 10**9])
 pod_ages = st.none() | st.just(hours(24))
 modes = st.sampled_from(list(Mode))
@@ -45,6 +51,9 @@ def pods(draw: st.DrawFn, count: int) -> tuple[PodFacts, ...]:
             idle_for=draw(idles),
             in_flight=draw(in_flights),
             items_per_second=draw(pod_rates),
+            ready_for=draw(ready_times),
+            busy=draw(shares),
+            bottleneck=draw(words),
         )
         for n in range(count)
     )
@@ -65,6 +74,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         proven=draw(st.booleans()),
         items_per_second=draw(fleet_rates),
         boot_time=draw(boot_times),
+        waiting_for=draw(waits),
         elsewhere=Elsewhere(
             pods=draw(st.integers(0, 3)),
             hourly_usd=draw(prices),
@@ -85,6 +95,7 @@ def policies(draw: st.DrawFn) -> Policy:
         max_hourly_usd=draw(limits),
         daily_budget_usd=draw(limits),
         total_budget_usd=draw(limits),
+        min_busy_percent=draw(least_busy),
         mode=draw(modes),
         override=draw(overrides),
         installation=Caps(

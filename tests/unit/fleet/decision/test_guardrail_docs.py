@@ -5,10 +5,12 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from fleet.decision.guardrails import GUARDRAILS
 from fleet.decision.stopped import startable
 from fleet.decision.values import Caps, Elsewhere, Failing, Mode
+from pods.bottleneck import Bottleneck
 from tests.support.factories import NOON, pod_facts, policy, snapshot
 
 PAGE = Path(__file__).parents[4] / "docs" / "reference" / "guardrails.md"
@@ -21,7 +23,13 @@ def test_each_guardrail_has_its_row_in_its_order() -> None:
 
 
 def test_the_page_says_which_guardrails_retire_pods() -> None:
-    pods = tuple(pod_facts(n, hourly_usd=Decimal(3), in_flight=1, all_fail=True) for n in range(3))
+    waits: dict[str, Any] = {
+        "busy": 0.1,
+        "bottleneck": Bottleneck.LINK,
+        "ready_for": timedelta(minutes=5),
+    }
+    works: dict[str, Any] = {"hourly_usd": Decimal(3), "in_flight": 1, "all_fail": True}
+    pods = tuple(pod_facts(n, **works, **waits) for n in range(3))
     caps = Caps(max_instances=1, max_hourly_usd=Decimal(1), daily_budget_usd=Decimal(1))
     seen = snapshot(
         depth=1,
@@ -31,6 +39,7 @@ def test_the_page_says_which_guardrails_retire_pods() -> None:
         proven=False,
         items_per_second=1.0,
         boot_time=timedelta(minutes=5),
+        waiting_for=timedelta(minutes=5),
         spent_today_usd=Decimal(2),
         spent_total_usd=Decimal(2),
         elsewhere=Elsewhere(pods=1),

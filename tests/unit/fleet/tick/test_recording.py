@@ -101,6 +101,8 @@ def test_a_tick_is_recorded_as_values_of_json_and_read_again() -> None:
     for pod in old["pods"]:
         pod["account_usable"], pod["trial"] = True, False  # the golden files do not have them yet
         pod["all_fail"] = None
+        pod["bottleneck"] = "unknown"
+        pod.update(dict.fromkeys(("busy", "rtt", "batch", "gpu_percent")))
     old["failing"], old["all_fail_because"] = None, ""
     assert {**raw, "now": old["now"]} == old
 
