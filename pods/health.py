@@ -248,14 +248,14 @@ def _peers(pod: Pod) -> int:
     return Pod.objects.filter(fleet_id=pod.fleet_id, state__in=running).count()
 
 
-def may_end_ill(fleet_id: int, *, peers: int, now: datetime | None = None) -> bool:
+def may_end_ill(fleet_id: int, *, peers: int, now: datetime) -> bool:
     """Whether one more pod of the fleet may be ended on inference within the window (S15).
 
     `peers`: the number of its pods that are BOOTING or READY. One query.
     """
     inferred = PodEvent.objects.filter(
         pod__fleet_id=fleet_id,
-        at__gt=(now or shared_now()) - INFERRED_WINDOW,
+        at__gt=now - INFERRED_WINDOW,
         after__in=[TERMINATING.value, DRAINING.value],
         rule__in=[rule.value for rule in INFERRED_RULES],
     ).count()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pods.diagnosis import INFERRED, Facts, Finding, MachineSays, diagnose
-from pods.states import BOOTING, READY, STOPPED, PodState
+from pods.states import BOOTING, DRAINING, READY, STOPPED, PodState
 from tests.support.factories import hours, seconds
 
 WELL = Facts(
@@ -99,6 +99,42 @@ facts = st.builds(
             },
             Finding.HEALTHY,
         ),
+        ({"state": DRAINING, "machine": MachineSays.FAILED}, Finding.HEALTHY),  # it ends already
+        (
+            {
+                **{"machine": MachineSays.ABSENT, "absent_for": seconds(120)},
+                **{"list_lag": seconds(120), "in_state": seconds(119)},
+            },
+            Finding.HEALTHY,
+        ),
+        *(
+            (
+                {
+                    **{"state": STOPPED, "machine": MachineSays.ABSENT},
+                    **{"absent_for": seconds(age), "consistency_window": seconds(120)},
+                },
+                finding,
+            )
+            for age, finding in ((119, Finding.HEALTHY), (120, Finding.ABSENT))
+        ),
+        ({"machine": MachineSays.BOOTING, "lacks": "0 GPUs"}, Finding.HEALTHY),
+        *(
+            (
+                {
+                    **{"state": BOOTING, "in_state": seconds(100)},
+                    **{"beat_age": beat, "consumer_asked": seconds(asked)},
+                },
+                finding,
+            )
+            for beat, asked, finding in (
+                (None, 59, Finding.REGISTERED),
+                (None, 60, Finding.HEALTHY),
+                (hours(2), 1, Finding.HEALTHY),  # of an earlier boot
+            )
+        ),
+        ({"beat_age": seconds(61), "consumer_asked": seconds(1)}, Finding.SILENT),
+        ({"beat_age": seconds(61), "consumer_idle": seconds(60)}, Finding.HEALTHY),
+        ({"beat_age": seconds(61), "consumer_idle": seconds(61)}, Finding.SILENT),
         ({"beat_age": seconds(61)}, Finding.SILENT),
         ({"beat_age": seconds(61), "heard_for": None}, Finding.HEALTHY),
         ({"beat_age": seconds(61), "heard_for": seconds(60)}, Finding.HEALTHY),

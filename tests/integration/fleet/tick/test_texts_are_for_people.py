@@ -50,7 +50,7 @@ def concluded(fleet: Fleet) -> dict[str, Any]:
         "failures": sorted((f.trouble, f.key) for f in known.failures),
         "failing": None if failing is None else (failing.count, failing.until),
         "alerts": sorted((f.cause, f.subject) for f in alerts(facts)),
-        "may end ill": [health.may_end_ill(fleet.pk, peers=n) for n in (1, 6, 9, 12)],
+        "may end ill": [health.may_end_ill(fleet.pk, peers=n, now=now) for n in (1, 6, 9, 12)],
     }
 
 
