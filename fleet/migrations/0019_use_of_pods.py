@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("fleet", "0017_all_fail"),
+        ("fleet", "0018_stop_everything"),
     ]
 
     operations = [
