@@ -35,6 +35,7 @@ class TickAdmin(ReadOnly):
                     ("active", "ready"),
                     ("items_per_second", "oldest_seconds"),
                     ("hourly_usd", "spent_today_usd"),
+                    ("busy_percent", "bottleneck"),
                 )
             },
         ),

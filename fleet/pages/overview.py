@@ -56,6 +56,9 @@ class FleetCard:
     max_hourly_usd: Decimal | None
     spent_today_usd: Decimal
     daily_budget_usd: Decimal | None
+    busy_percent: float | None  # how much the ready pods worked at the last tick
+    gpu_percent: float | None
+    bottleneck: str  # what holds most of them back; "": nobody knows
     sentence: str
     trouble: str  # what fails again and again; "": nothing does
     decided_at: datetime | None
@@ -237,6 +240,9 @@ def _card(
         max_hourly_usd=fleet.max_hourly_usd,
         spent_today_usd=spent_today_usd,
         daily_budget_usd=fleet.daily_budget_usd,
+        busy_percent=tick.busy_percent if tick else None,
+        gpu_percent=tick.gpu_percent if tick else None,
+        bottleneck=tick.bottleneck if tick else "",
         sentence=tick.sentence if tick else "no decision yet",
         trouble=tick.trouble if tick else "",
         decided_at=tick.at if tick else None,
@@ -274,18 +280,29 @@ def series(stretch: str) -> Mapping[str, Any]:
         .order_by("at")
         .values_list(
             "fleet_id", "at", "depth", "pods", "ready", "items_per_second", "hourly_usd",
-            "spent_today_usd",
+            "spent_today_usd", "busy_percent", "gpu_percent",
         )
     )  # fmt: skip
     points: dict[int, list[list[float | int | None]]] = {pk: [] for pk in names}
-    for fleet_id, at, depth, pods, ready, rate, hourly, spent in rows:
+    for fleet_id, at, depth, pods, ready, rate, hourly, spent, *use in rows:
+        at_ms = int(at.timestamp() * 1000)
         points[fleet_id].append(
-            [int(at.timestamp() * 1000), depth, pods, ready, rate, float(hourly), float(spent)]
+            [at_ms, depth, pods, ready, rate, float(hourly), float(spent), *use]
         )
     return {
         "from": int((now - span).timestamp() * 1000),
         "to": int(now.timestamp() * 1000),
-        "columns": ["at", "depth", "pods", "ready", "items_per_second", "hourly_usd", "spent"],
+        "columns": [
+            "at",
+            "depth",
+            "pods",
+            "ready",
+            "items_per_second",
+            "hourly_usd",
+            "spent",
+            "busy_percent",
+            "gpu_percent",
+        ],
         "fleets": [{"name": names[pk], "points": points[pk]} for pk in names],
         "left_out": fleets.count() - len(names),
     }

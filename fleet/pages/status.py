@@ -10,6 +10,7 @@ from typing import Any
 from fleet.decision.brakes import trouble
 from fleet.decision.estimates import time_left
 from fleet.decision.fleet_health import FleetHealth, health_of
+from fleet.decision.usage import Use, use_of
 from fleet.decision.values import PodFacts
 from fleet.models import Fleet, Limits, Tick
 from fleet.pages import health_facts
@@ -32,7 +33,29 @@ class PodStatus:
     items_per_second: float | None
     idle_for: timedelta | None
     in_flight: int | None
+    busy_percent: float | None  # the share of the last half minute in which its handler worked
+    gpu_percent: float | None
+    rtt: timedelta | None
+    bottleneck: str
     note: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The pod as JSON values."""
+        return {
+            "name": self.name,
+            "state": self.state,
+            "age_seconds": self.age.total_seconds(),
+            "hourly_usd": str(self.hourly_usd),
+            "done": self.done,
+            "items_per_second": self.items_per_second,
+            "idle_seconds": None if self.idle_for is None else self.idle_for.total_seconds(),
+            "in_flight": self.in_flight,
+            "busy_percent": self.busy_percent,
+            "gpu_percent": self.gpu_percent,
+            "rtt_ms": None if self.rtt is None else self.rtt / timedelta(milliseconds=1),
+            "bottleneck": self.bottleneck,
+            "note": self.note,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +80,7 @@ class FleetStatus:
     max_hourly_usd: Decimal | None
     spent_today_usd: Decimal
     spent_total_usd: Decimal
+    use: Use | None  # of the ready pods
     trouble: str  # what fails again and again; "": nothing does
     last_decision: str
 
@@ -88,22 +112,12 @@ class FleetStatus:
             "max_hourly_usd": None if self.max_hourly_usd is None else str(self.max_hourly_usd),
             "spent_today_usd": str(self.spent_today_usd),
             "spent_total_usd": str(self.spent_total_usd),
+            "busy_percent": None if self.use is None else self.use.busy_percent,
+            "gpu_percent": None if self.use is None else self.use.gpu_percent,
+            "bottleneck": None if self.use is None else self.use.bottleneck.value,
             "trouble": self.trouble,
             "last_decision": self.last_decision,
-            "pods": [
-                {
-                    "name": p.name,
-                    "state": p.state,
-                    "age_seconds": p.age.total_seconds(),
-                    "hourly_usd": str(p.hourly_usd),
-                    "done": p.done,
-                    "items_per_second": p.items_per_second,
-                    "idle_seconds": None if p.idle_for is None else p.idle_for.total_seconds(),
-                    "in_flight": p.in_flight,
-                    "note": p.note,
-                }
-                for p in self.pods
-            ],
+            "pods": [p.as_json() for p in self.pods],
         }
 
 
@@ -133,6 +147,7 @@ def status_of(fleet: Fleet) -> FleetStatus:
         max_hourly_usd=fleet.max_hourly_usd,
         spent_today_usd=seen.spent_today_usd,
         spent_total_usd=seen.spent_total_usd,
+        use=use_of(seen),
         trouble="" if seen.depth == 0 else trouble(seen),
         last_decision=tick.sentence if tick else "no decision yet",
     )
@@ -178,5 +193,9 @@ def _pod(pod: Pod, facts: PodFacts, now: datetime) -> PodStatus:
         items_per_second=facts.items_per_second,
         idle_for=facts.idle_for,
         in_flight=facts.in_flight,
+        busy_percent=None if facts.busy is None else 100 * facts.busy,
+        gpu_percent=facts.gpu_percent,
+        rtt=facts.rtt,
+        bottleneck=facts.bottleneck.value,
         note=pod.note,
     )

@@ -26,6 +26,7 @@ COLOURS = {
 }
 SHORT_NAME = 8
 PODS_SHOWN = 20
+LONGEST_NOTE = 200
 
 
 def render(status: FleetStatus, *, total: int | None = None) -> RenderableType:
@@ -41,7 +42,7 @@ def render(status: FleetStatus, *, total: int | None = None) -> RenderableType:
         )
         parts.append(line)
     style = "bold red" if status.trouble else "italic"
-    parts += [_pods(status), Text(status.last_decision, style=style)]
+    parts += [_pods(status), *_notes(status), Text(status.last_decision, style=style)]
     return Group(*parts)
 
 
@@ -110,18 +111,21 @@ def _headline(status: FleetStatus) -> Text:
     text.append(
         f"{words.usd(status.hourly_usd)}/h{ceiling}   spent {words.usd(status.spent_total_usd)}"
     )
+    if status.use is not None:
+        text.append(f"\nready pods are busy {words.percent(status.use.busy_percent)} of the time")
+        text.append(f", held back by {status.use.bottleneck.value}")
     if status.unknown_because:
         text.append(f"\n{status.unknown_because}", style="bold red")
     return text
 
 
 def _pods(status: FleetStatus) -> Table:
-    table = Table(box=None, padding=(0, 2), header_style="dim")
-    table.add_column("pod")
-    table.add_column("state")
-    for name in ("age", "$/h", "done", "items/s", "in hand", "idle"):
-        table.add_column(name, justify="right")
-    table.add_column("note")
+    table = Table(box=None, padding=(0, 1), collapse_padding=True, header_style="dim")
+    table.add_column("pod", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    for name in ("age", "$/h", "done", "items/s", "in hand", "idle", "busy"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("held by", no_wrap=True)
     for pod in status.pods[:PODS_SHOWN]:
         _add_pod(table, pod)
     if len(status.pods) > PODS_SHOWN:
@@ -139,5 +143,12 @@ def _add_pod(table: Table, pod: PodStatus) -> None:
         words.per_second(pod.items_per_second),
         "-" if pod.in_flight is None else f"{pod.in_flight:,}",
         words.duration(pod.idle_for),
-        pod.note[:60],
+        words.percent(pod.busy_percent),
+        "-" if pod.busy_percent is None else pod.bottleneck,
     )
+
+
+def _notes(status: FleetStatus) -> list[Text]:
+    """What is wrong with the pods that are shown: a line for each, because a column has no room."""
+    said = [pod for pod in status.pods[:PODS_SHOWN] if pod.note]
+    return [Text(f"{short_name(pod.name, SHORT_NAME)}: {pod.note[:LONGEST_NOTE]}") for pod in said]

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from fleet.decision.fleet_health import Health
-from pods.base.words import duration, per_second, usd
+from pods.base.words import duration, per_second, percent, usd
 
 __all__ = [
-    "HEALTH", "depth", "duration", "items", "per_second", "printable", "spaced", "tail", "usd",
+    "HEALTH", "depth", "duration", "items", "per_second", "percent", "printable", "spaced", "tail",
+    "usd",
 ]  # fmt: skip
 
 LONGEST_TAIL: Final = 4000

@@ -11,6 +11,7 @@ from pods import masking
 
 register = template.Library()
 register.filter("usd", words.usd)
+register.filter("percent", words.percent)
 register.filter("items", words.items)
 register.filter("lasting", words.duration)
 register.filter("words", words.spaced)

@@ -17,6 +17,7 @@ from unfold.decorators import action, display
 from pods import teardown
 from pods.accounts import machine_logs
 from pods.accounts.connecting import CannotConnect
+from pods.admin import use
 from pods.admin.base import ReadOnly
 from pods.base import words
 from pods.base.clock import utcnow
@@ -257,6 +258,7 @@ class PodAdmin(ReadOnly):
             "million": self.shown_million(pod), "rate": self.shown_rate(pod),
             "over": pod.state in OVER, "may_operate": self.has_operate_permission(request),
             "verbs": ("drain", "stop", "destroy"),
+            "measures": use.measures(pod), "held_by": use.held_by(pod),
             "events": pod.events.order_by("-pk")[:EVENTS_SHOWN],
         }  # fmt: skip
         context = {**(extra_context or {}), **shown}

@@ -26,6 +26,21 @@ def usd(amount: Decimal | float | None) -> str:
     return f"${exact:,.{digits}f}"
 
 
+def percent(value: float | None) -> str:
+    """`22 %`; `-` if it is not known."""
+    return UNKNOWN if value is None else f"{value:.0f} %"
+
+
+def size(count: float | None) -> str:
+    """`512 B`, `12.3 kB`, `1.2 GB`; `-` if it is not known."""
+    if count is None:
+        return UNKNOWN
+    for amount, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= amount:
+            return f"{count / amount:,.1f} {unit}"
+    return f"{count:.0f} B"
+
+
 def per_second(rate: float | None) -> str:
     """`8.4`, `1,234.5`; `-` if it is not known."""
     return UNKNOWN if rate is None else f"{rate:,.1f}"

@@ -31,7 +31,7 @@
     return new Date(at).toLocaleString(undefined, stretch === "7d" ? day : time);
   };
 
-  const options = (found) => ({
+  const options = (found, most) => ({
     animation: false,
     maintainAspectRatio: false,
     parsing: false,
@@ -62,6 +62,7 @@
       },
       y: {
         beginAtZero: true,
+        suggestedMax: most,
         ticks: { color: ink(), maxTicksLimit: 5 },
         grid: { color: line() },
       },
@@ -83,15 +84,18 @@
   };
 
   const draw = (canvas, found) => {
-    const { column, also } = canvas.dataset;
+    const { column, also, most } = canvas.dataset;
     const datasets = found.fleets.flatMap((fleet, number) => [
       dataset(found, fleet, number, column, false),
       ...(also ? [dataset(found, fleet, number, also, true)] : []),
     ]);
+    // What some fleets never know has no empty chart.
+    const known = datasets.some((set) => set.data.some((point) => point.y !== null));
+    canvas.closest("figure").hidden = "ifKnown" in canvas.dataset && !known;
     charts.get(canvas)?.destroy();
     charts.set(
       canvas,
-      new Chart(canvas, { type: "line", data: { datasets }, options: options(found) }),
+      new Chart(canvas, { type: "line", data: { datasets }, options: options(found, most && Number(most)) }),
     );
   };
 

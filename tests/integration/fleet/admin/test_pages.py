@@ -127,6 +127,24 @@ def test_a_pods_page_shows_its_events_its_cost_and_its_console(viewer: Client) -
     assert 'value="destroy"' not in page
 
 
+def test_a_pods_page_shows_where_its_time_goes_and_what_holds_it_back(viewer: Client) -> None:
+    measured = {"busy": 0.22, "link": 0.7, "held_bytes": 12_300_000, "rtt_ms": 180.4}
+    fleet = a_fleet()
+    waits = a_pod(fleet, READY, bottleneck="link", measures=measured)
+    url = reverse("admin:pods_pod_change", args=[waits.pk])
+    page = " ".join(viewer.get(url).content.decode().split())
+    assert "Held back by: <strong>link</strong>. Its handler waits for round trips" in page
+    assert '22 % <meter min="0" max="100" value="22" aria-hidden="true">' in page
+    assert "12.3 MB" in page
+    assert "180 ms" in page
+    silent, gone = a_pod(fleet, READY), a_pod(fleet, TERMINATED, bottleneck="link")
+    said = viewer.get(reverse("admin:pods_pod_change", args=[silent.pk])).content.decode()
+    assert "Its agent does not say where its time goes" in said
+    assert "Held back by" not in said
+    ended = viewer.get(reverse("admin:pods_pod_change", args=[gone.pk])).content.decode()
+    assert "Where the time goes" not in ended
+
+
 @pytest.mark.fault(68)
 def test_a_bad_console_address_is_not_a_link(operator: Client) -> None:
     pod = a_pod(a_fleet(), READY, console_url="javascript:alert(1)")

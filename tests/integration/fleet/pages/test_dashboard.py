@@ -50,6 +50,29 @@ def test_a_card_shows_the_pods_the_last_tick_and_the_spending_since(
     assert card.late
 
 
+def test_a_card_shows_how_much_its_pods_work_if_that_is_known(admin_client: Client) -> None:
+    fleet = a_fleet()
+    a_tick(fleet)
+    url = reverse("dashboard-now")
+    assert "ready pods busy" not in admin_client.get(url).content.decode()
+    a_tick(fleet, token=2, busy_percent=22.4, gpu_percent=31.0, bottleneck="link")
+    page = " ".join(admin_client.get(url).content.decode().split())
+    assert '<dt>ready pods busy</dt> <dd> 22 % <meter min="0" max="100" value="22">' in page
+    assert "<dt>held back by</dt> <dd>link</dd>" in page
+    assert "<dt>GPU busy</dt> <dd>31 %</dd>" in page
+
+
+def test_the_charts_have_the_use_of_pods_and_gpus(admin_client: Client, time: SteppedClock) -> None:
+    fleet = a_fleet()
+    for ago, busy, gpu in ((0.5, None, None), (0, 22.0, 31.0)):
+        use = {"busy_percent": busy, "gpu_percent": gpu}
+        Sample.objects.create(fleet=fleet, at=NOON - hours(ago), pods=2, **use)
+    answer = admin_client.get(reverse("dashboard-chart")).json()
+    [drawn] = answer["fleets"]
+    at = [answer["columns"].index(name) for name in ("busy_percent", "gpu_percent")]
+    assert [[point[n] for n in at] for point in drawn["points"]] == [[None, None], [22.0, 31.0]]
+
+
 def test_yesterdays_spending_is_not_todays(time: SteppedClock) -> None:
     fleet = a_fleet()
     a_pod(fleet, READY, hourly_usd=Decimal(1))

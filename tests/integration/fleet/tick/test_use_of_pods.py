@@ -1,12 +1,17 @@
 """What pods say about their use: in a tick's facts and rows, on the pods, and in what starts."""
 
+import re
+from io import StringIO
 from typing import Any
 
 import pytest
 import redis
+from rich.console import Console
 
 from fleet import operating
 from fleet.models import Fleet, Sample, Tick
+from fleet.pages import terminal
+from fleet.pages.status import status_of
 from fleet.tick import gathering, measures, requesting, ticking
 from pods import health
 from pods.accounts import connecting
@@ -14,6 +19,7 @@ from pods.agent.protocol import AgentState, Heartbeat
 from pods.base import clock
 from pods.bottleneck import Bottleneck
 from pods.emulators.base import SteppedClock
+from pods.machine_names import short_name
 from pods.models import Pod
 from pods.states import READY
 from tests.support.factories import OFFER, a_fleet, a_pod, an_account, hours, seconds
@@ -138,3 +144,23 @@ def test_a_sweep_stores_what_an_agent_measured(fleet: Fleet, pod: Pod, redis_url
     beat(redis_url, pod)
     health.sweep_account(pod.account)
     assert Pod.objects.get(pk=pod.pk).measures == {}
+
+
+def test_show_and_watch_say_how_much_each_pod_works(fleet: Fleet, pod: Pod, redis_url: str) -> None:
+    beat(redis_url, pod, **WAITS, rtt_ms=180.0, gpu_percent=31, done=123_456, rate=1_234.5)
+    Pod.objects.update(note="backlog: the server is full", done=123_456)
+    status = status_of(fleet)
+    shown = Console(file=StringIO(), width=80)
+    shown.print(terminal.render(status))
+    text = shown.file.getvalue()  # type: ignore[attr-defined]
+    assert "ready pods are busy 22 % of the time, held back by link" in text
+    assert re.search(r"22 % +link", text)
+    assert f"{short_name(pod.name, 8)}: backlog: the server is full" in text
+    assert "…" not in text
+    told = status.as_json()
+    assert (told["busy_percent"], told["bottleneck"], told["gpu_percent"]) == (22, "link", 31)
+    [one] = told["pods"]
+    assert (one["busy_percent"], one["bottleneck"], one["rtt_ms"]) == (22, "link", 180)
+    beat(redis_url, pod)
+    shown.print(terminal.render(status_of(fleet)))
+    assert status_of(fleet).as_json()["busy_percent"] is None
