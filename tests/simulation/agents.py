@@ -1,9 +1,10 @@
 """The agents on the vendors' machines: they beat, take items, publish, acknowledge and end."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
+from zlib import crc32
 
 from redis import RedisError
 
@@ -19,6 +20,12 @@ from tests.simulation.vendors import Machine, Vendor
 ITEMS_PER_SECOND: Final = 0.4
 AT_ONCE: Final = 8  # the most items that an agent has in hand
 CLAIM_IDLE_SECONDS: Final = 60
+# The shares of the time that an agent reports while it works, waits for its link, and has nothing to do.
+WORKS: Final = {"busy": 0.95, "starved": 0.02, "link": 0.03, "starting": 0.0}
+WAITS: Final = {"busy": 0.2, "starved": 0.1, "link": 0.7, "starting": 0.0}
+RESTS: Final = {"busy": 0.0, "starved": 1.0, "link": 0.0, "starting": 0.0}
+MUTE: Final = 5  # one machine in so many has an agent of version 1, which measures nothing
+FAR: Final = 3  # one machine in so many is far from its Redis
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,6 +43,9 @@ class _Agent:
     renewed_at: datetime
     silent_until: datetime | None = None  # until then its heartbeats are lost; it works on
     hangs: bool = False  # it sends heartbeats, and does not work
+    began: datetime
+    mute: bool  # it does not say where its time goes
+    far: bool  # its handler waits for the link for most of the time
 
 
 class Agents:
@@ -52,11 +62,18 @@ class Agents:
         self.enqueued, self.acknowledged = 0, 0
         self._milliseconds = 0
         self._managed = True
+        self._far: bool | None = None  # None: each machine has its own place
 
     def restore_heartbeats(self) -> None:
         """Let lost heartbeats arrive again; an agent that hangs still hangs."""
         for agent in self._running.values():
             agent.silent_until = None
+
+    def move_away(self, *, far: bool) -> None:
+        """Let all agents say from now on that they wait for the link, or that they work."""
+        self._far = far
+        for agent in self._running.values():
+            agent.far, agent.mute = far, False
 
     def forget_items(self) -> None:
         """Start again from zero items, after the server was emptied."""
@@ -117,7 +134,16 @@ class Agents:
         """The agent of the machine's present boot."""
         now, agent = utcnow(), self._running.get(machine.id)
         if agent is None or agent.up_since != machine.up_since:
-            agent = _Agent(up_since=machine.up_since, at=now, idle_since=now, renewed_at=now)
+            number = crc32(machine.id.encode())
+            agent = _Agent(
+                up_since=machine.up_since,
+                at=now,
+                idle_since=now,
+                renewed_at=now,
+                began=now,
+                mute=self._far is None and not number % MUTE,
+                far=not number % FAR if self._far is None else self._far,
+            )
             self._running[machine.id] = agent
         return agent
 
@@ -153,9 +179,7 @@ class Agents:
 
     def _cause_faults(self, machine: Machine, agent: _Agent) -> None:
         if own := self._draws.occurs(0.006, f"no heartbeat of {machine.id}"):
-            agent.silent_until = datetime.fromtimestamp(
-                utcnow().timestamp() + own.choice([30, 120, 900]), tz=utcnow().tzinfo
-            )
+            agent.silent_until = utcnow() + timedelta(seconds=own.choice([30, 120, 900]))
         if self._draws.occurs(0.003, f"the agent of {machine.id} hangs"):
             agent.hangs = True
 
@@ -230,6 +254,8 @@ class Agents:
             idle_ms=0 if agent.in_hand else _ms(agent.idle_since),
             oldest_ms=_ms(agent.taken_at),
             since_ack_ms=-1 if agent.acked_at is None else _ms(agent.acked_at),
+            uptime_ms=_ms(agent.began),
+            **_shares(agent),
             rate=ITEMS_PER_SECOND if agent.in_hand else 0.0,
         )
         fields: dict[Any, Any] = {**said.fields(), "at_ms": str(said.at_ms)}
@@ -237,6 +263,15 @@ class Agents:
             self._redis.hset(self._keys.pod(name), mapping=fields)
         except RedisError:
             return
+
+
+def _shares(agent: _Agent) -> Mapping[str, Any]:
+    """Where the time of its handler goes."""
+    if agent.mute:
+        return {}
+    if not agent.in_hand:
+        return RESTS
+    return {**WAITS, "rtt_ms": 180.0} if agent.far else WORKS
 
 
 def _ms(since: datetime | None) -> int:

@@ -33,7 +33,7 @@ from pods.models import Account, Installation, Pod
 from pods.states import BOOTING
 from tests.simulation.agents import Agents
 from tests.simulation.databases import CleanDatabase
-from tests.simulation.draws import Draws
+from tests.simulation.draws import Draws, ids_of
 from tests.simulation.hosts import Hosts
 from tests.simulation.invariants import HEARD_WITHIN, Invariants
 from tests.simulation.limits import Violated
@@ -55,6 +55,7 @@ SETTLING: Final = 120.0  # until nothing is in transit
 DRAINING: Final = 240.0  # while pods only work
 QUIET: Final = 43_200.0  # while nothing is in transit
 WORTH_A_BOOT: Final = 400  # items: an agent needs longer for them than any boot takes
+FAR_STEPS: Final = 4  # while all pods wait for their links
 FROZEN_STEPS: Final = 6  # at most, of the others while a worker is frozen
 LONGEST_SETTLING: Final = timedelta(hours=1)
 AT_REST_WITHIN: Final = timedelta(minutes=30)
@@ -106,7 +107,7 @@ class Day:
     @contextmanager
     def patched(self) -> Iterator[None]:
         """Within the block this process uses the day's vendors, Redis, queue, ids and waits."""
-        ids = mock.Mock(side_effect=_ids(Random(self.draws.seed)))
+        ids = mock.Mock(side_effect=ids_of(Random(self.draws.seed)))
         with ExitStack() as stack:
             for part in (
                 clock.use(self.hosts, shared=self.time),
@@ -296,12 +297,15 @@ class Day:
         self._stop_faults()
         for outages in self.outages:
             outages.start_again()
-        self.operators.prepare_end()
+        self.operators.prepare_end(spawn_per_tick=1)
         self.draws.record("the faults stop")
         for vendor in self.vendors:
             vendor.restock()
         self.step()  # agents first work through the time before, then new items come
-        self._until(self._three_ready, "L1: not 3 READY pods of each fleet")
+        self._until(lambda: self._ready(1), "L1: not 1 READY pod of each fleet")
+        self._move_away()
+        self.operators.prepare_end(spawn_per_tick=3)
+        self._until(lambda: self._ready(3), "L1: not 3 READY pods of each fleet")
         self.pace = DRAINING
         self._until(lambda: not any(a.left for a in self.agents), "L4: not drained")
         self.pace = SETTLING
@@ -315,12 +319,21 @@ class Day:
         self.step()
         self._check_settled()
 
-    def _three_ready(self) -> bool:
-        """Whether 3 pods of each fleet are READY; adds items, so that one more is worth its boot."""
+    def _move_away(self) -> None:
+        """Let all pods wait for their links for a while: no further pod starts meanwhile (S3)."""
+        for far in (True, False):
+            for agents in self.agents:
+                agents.move_away(far=far)
+            for _ in range(FAR_STEPS if far else 0):
+                self._ready(3)
+                self.step()
+
+    def _ready(self, count: int) -> bool:
+        """Whether so many pods of each fleet are READY; adds items, so that one more is worth its boot."""
         for agents in self.agents:
             agents.add_items(max(0, WORTH_A_BOOT - agents.left))
         ready = Counter(Pod.objects.filter(state="ready").values_list("fleet_id", flat=True))
-        return all(ready[agents.fleet.pk] == 3 for agents in self.agents)
+        return all(ready[agents.fleet.pk] >= count for agents in self.agents)
 
     def _no_alerts(self) -> bool:
         breakers = Account.objects.filter(Q(open_until__gt=utcnow()) | Q(failures__gt=0))
@@ -352,11 +365,6 @@ def _servers(url: str, time: SteppedClock, count: int) -> list[FaultyRedis]:
         client = redis.Redis.from_url(other, protocol=2)
         servers.append(FaultyRedis(client, time, url=other))
     return servers
-
-
-def _ids(random: Random) -> Iterator[uuid.UUID]:
-    while True:
-        yield uuid.UUID(int=random.getrandbits(128))
 
 
 def run_day(

@@ -1,6 +1,7 @@
 """The random draws of one seed, and the history that is printed when an invariant breaks."""
 
-from collections.abc import Collection
+import uuid
+from collections.abc import Collection, Iterator
 from random import Random
 
 from pods.base.clock import utcnow
@@ -32,3 +33,9 @@ class Draws:
     def record(self, what: str) -> None:
         """Add a line to the history."""
         self.history.append(f"{utcnow():%d %H:%M:%S} {what}")
+
+
+def ids_of(random: Random) -> Iterator[uuid.UUID]:
+    """The ids that a process makes, as the draws give them."""
+    while True:
+        yield uuid.UUID(int=random.getrandbits(128))

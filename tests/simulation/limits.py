@@ -7,14 +7,20 @@ from typing import Any, Final, NamedTuple
 
 from fleet.models import Fleet, Limits, Tick
 from fleet.money import spending
+from fleet.tick.recording import replayed
 from pods.base.clock import utcnow
 from pods.diagnosis import INFERRED
 from pods.health import INFERRED_SHARE, INFERRED_WINDOW
 from pods.models import Orphan, Pod, PodEvent
-from pods.states import BILLABLE, REQUESTED, STOPPED, PodState
+from pods.states import BILLABLE, READY, REQUESTED, STOPPED, PodState
 
 BUDGETS: Final = ("total_budget_usd", "daily_budget_usd")
-LIMITS: Final = ("max_instances", "spawn_per_tick", "max_hourly_usd", *BUDGETS)
+LIMITS: Final = (
+    *("max_instances", "min_instances", "spawn_per_tick", "min_busy_percent", "max_hourly_usd"),
+    *BUDGETS,
+)
+WINDOW: Final = timedelta(seconds=30)
+WAITS: Final = {"link", "feed"}
 ILL_RULES: Final = frozenset(finding.value for finding in INFERRED)
 LONGEST_TICK: Final = timedelta(minutes=10)  # with the time that it was frozen
 
@@ -74,7 +80,7 @@ class Guardrails:
             Violated: with the invariant's name.
         """
         ticks: dict[int, list[Tick]] = {pk: [] for pk in self._ids}
-        wanted = ("fleet_id", "spawned", "depth", "at")
+        wanted = ("fleet_id", "spawned", "depth", "at", "active", "snapshot")
         for tick in Tick.objects.filter(pk__gt=self._tick).only(*wanted).order_by("pk"):
             self._tick = tick.pk
             ticks[tick.fleet_id].append(tick)
@@ -85,6 +91,7 @@ class Guardrails:
             mine = [row for row in pods if row.fleet_id == pk]
             born = [row for row in mine if row.pk in new]
             self._check_ticks(ticks[pk], born, self._edits[pk])
+            self._check_use(ticks[pk], self._edits[pk])
             bill = [row for row in mine if row.bills and row.pk not in found]
             if born:
                 self._check_caps(bill, ticks[pk], self._edits[pk], pk)
@@ -107,6 +114,22 @@ class Guardrails:
                 raise Violated("S3: new pods on an unknown backlog")
         if len(born) != sum(t.spawned for t in ticks):
             raise Violated(f"S3: {len(born)} new rows, the ticks say {[t.spawned for t in ticks]}")
+
+    @staticmethod
+    def _check_use(ticks: Sequence[Tick], edits: Sequence[Any]) -> None:
+        """Check that no pod started while all that are there waited for the link or for items."""
+        least = min(f.min_busy_percent for f in edits) / 100
+        asked = max(f.min_instances for f in edits)
+        for tick in ticks:
+            seen = replayed(tick.snapshot) if tick.spawned else None
+            if seen is None or seen.waiting_for is None or seen.waiting_for < WINDOW:
+                continue
+            ready = [p for p in seen.pods if p.state is READY and p.busy is not None]
+            known = [p for p in ready if p.ready_for is not None and p.ready_for >= WINDOW]
+            shares = [p.busy for p in known if p.bottleneck in WAITS and p.busy is not None]
+            wait = known and len(shares) == len(known) and max(shares) < least
+            if wait and tick.active + tick.spawned > asked:
+                raise Violated(f"S3: {tick.spawned} new pods, while those there work {shares}")
 
     def _check_caps(
         self,

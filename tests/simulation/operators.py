@@ -27,10 +27,10 @@ NO_LIMITS: Final = {"max_instances": None, "max_hourly_usd": None, "daily_budget
 END_SETTINGS: Final = {
     "mode": Mode.RUNNING.value,
     "max_instances": 3,
-    "spawn_per_tick": 3,
     "max_hourly_usd": None,
     "total_budget_usd": None,
     "daily_budget_usd": None,
+    "min_busy_percent": 50,
     "idle_action": "destroy",
 }
 TRIES: Final = 3  # of the pages, which read the row again where it has changed
@@ -84,11 +84,11 @@ class Operators:
         if Limits.get().mode != Mode.RUNNING.value:
             self._limit({"mode": Mode.RUNNING.value})
 
-    def prepare_end(self) -> None:
+    def prepare_end(self, *, spawn_per_tick: int) -> None:
         """Allow three pods of each fleet without a price limit; idle pods are destroyed."""
         self._limit({**NO_LIMITS, "mode": Mode.RUNNING.value})
         for fleet_id in self._ids:
-            self._write(fleet_id, END_SETTINGS)
+            self._write(fleet_id, {**END_SETTINGS, "spawn_per_tick": spawn_per_tick})
 
     def _request(self, act: Callable[[], None]) -> None:
         """Act in a web process, which may be killed at any of its calls."""
@@ -106,6 +106,7 @@ class Operators:
                 {"max_hourly_usd": random.choice(["0.5", "1.0", None])},
                 {"spawn_per_tick": random.randint(1, 3)},
                 {"idle_action": random.choice(["stop", "destroy"])},
+                {"min_busy_percent": random.choice([0, 50, 100])},
             ]
         )
         self._draws.record(f"{changes}")

@@ -2,21 +2,25 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import timedelta
 from decimal import Decimal
 from random import Random
+from typing import Any
 
 import pytest
 import redis
 from django.db import transaction
 
 from fleet.models import Limits, Tick
+from fleet.tick.recording import recorded
 from pods import lifecycle
 from pods.base import clock
 from pods.base.shared_clock import shared_now
+from pods.bottleneck import Bottleneck
 from pods.emulators.base import SteppedClock
 from pods.machine_names import MachineName
-from pods.models import Account, PodEvent
+from pods.models import Account, Pod, PodEvent
 from pods.rules import PodRule
 from pods.states import PodState
 from tests.simulation.databases import CleanDatabase
@@ -27,7 +31,7 @@ from tests.simulation.limits import Guardrails, Violated, rows
 from tests.simulation.plan import FaultPlan
 from tests.simulation.redis_faults import DOWN, Servers
 from tests.simulation.texts import odd_name, secrets_in_rows, with_odd_texts
-from tests.support.factories import a_fleet, a_pod, an_account
+from tests.support.factories import a_fleet, a_pod, an_account, pod_facts, seconds, snapshot
 
 EARLY, LATE = timedelta(seconds=-600), timedelta(seconds=600)
 
@@ -142,8 +146,36 @@ def test_the_judge_of_the_limits_sees_pods_of_all_fleets(
 
 NOTHING = {
     "active": 0, "ready": 0, "desired": 0, "target": 0, "pending": 0, "sentence": "",
-    "steps": [], "snapshot": {}, "hourly_usd": 0, "spent_today_usd": 0,
+    "steps": [], "snapshot": recorded(snapshot(0)), "hourly_usd": 0, "spent_today_usd": 0,
 }  # fmt: skip
+WAITS = {"busy": 0.2, "bottleneck": Bottleneck.LINK, "ready_for": seconds(60)}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("said", "waited", "limits", "wrong"),
+    [
+        (WAITS, 60, {}, True),
+        ({**WAITS, "busy": 0.5}, 60, {}, False),
+        ({**WAITS, "bottleneck": Bottleneck.HANDLER}, 60, {}, False),
+        ({**WAITS, "ready_for": seconds(29)}, 60, {}, False),
+        (WAITS, 29, {}, False),
+        (WAITS, 60, {"min_busy_percent": 0}, False),
+        (WAITS, 60, {"min_instances": 2}, False),
+    ],
+)
+def test_the_judge_of_the_limits_sees_a_pod_that_started_beside_one_that_waits(
+    said: dict[str, Any], waited: int, limits: dict[str, int], wrong: bool
+) -> None:
+    fleet = a_fleet(max_instances=3, **limits)
+    judge = Guardrails([fleet], slack=timedelta(0))
+    pod = a_pod(fleet, PodState.REQUESTED)
+    PodEvent.objects.filter(pod=pod).update(by="tick", rule=PodRule.WANTED.value)
+    seen = snapshot(9, pods=[pod_facts(7, **said)], waiting_for=seconds(waited))
+    told = {**NOTHING, "snapshot": recorded(seen), "active": 1, "depth": 9, "spawned": 1}
+    Tick.objects.create(fleet=fleet, at=clock.utcnow(), token=1, **told)
+    with pytest.raises(Violated, match="S3: 1 new pods") if wrong else nullcontext():
+        judge.check(rows(), list(PodEvent.objects.order_by("pk")))
 
 
 @pytest.fixture
@@ -193,6 +225,33 @@ def test_the_judge_sees_that_a_machine_which_must_be_kept_is_gone(day: Day) -> N
     vendor.end(kept)
     with pytest.raises(Violated, match=f"S7: .*{kept}"):
         day.invariants.check()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.takes(8)
+def test_no_pod_starts_in_a_day_while_all_pods_wait_for_their_links(day: Day) -> None:
+    agents = day.agents[0]
+    day.pace = 20.0
+
+    def tick_after(steps: int) -> Tick:
+        for _ in range(steps):
+            agents.add_items(max(0, 400 - agents.left))
+            day.step()
+        return Tick.objects.filter(fleet=agents.fleet).latest("pk")
+
+    while not Pod.objects.filter(fleet=agents.fleet, state="ready").exists():
+        tick_after(1)
+    agents.move_away(far=True)
+    held = tick_after(6)
+    assert held.binding == "min_busy_percent", held.sentence
+    assert "they wait" in held.sentence or "it waits" in held.sentence
+    pods = Pod.objects.filter(fleet=agents.fleet).count()
+    assert pods < 3
+    assert tick_after(6).target == held.target
+    assert Pod.objects.filter(fleet=agents.fleet).billable().count() == pods
+    agents.move_away(far=False)
+    tick_after(6)
+    assert Pod.objects.filter(fleet=agents.fleet).count() > pods
 
 
 @pytest.mark.django_db(transaction=True)

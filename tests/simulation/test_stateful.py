@@ -29,6 +29,7 @@ EDITS = st.one_of(
     st.builds(lambda m: {"mode": m.value}, st.sampled_from(Mode)),
     st.builds(lambda u: {"max_hourly_usd": u}, st.sampled_from(["0.3", "0.7", None])),
     st.builds(lambda a: {"idle_action": a}, st.sampled_from(["stop", "destroy"])),
+    st.builds(lambda p: {"min_busy_percent": p}, st.sampled_from([0, 50, 100])),
 )
 
 
@@ -94,6 +95,10 @@ class FaultSequence(RuleBasedStateMachine):
     def work_arrives(self, which: int, count: int) -> None:
         if not self.day.servers[0].failure:
             self.day.agents[which].add_items(count)
+
+    @rule(which=st.integers(0, 1), far=st.booleans())
+    def pods_wait_for_their_links_or_work(self, which: int, far: bool) -> None:
+        self.day.agents[which].move_away(far=far)
 
     @rule(vendor=st.integers(0, 1), seconds=st.sampled_from([40, 600]))
     def the_next_destroyed_machine_lives_on(self, vendor: int, seconds: int) -> None:
