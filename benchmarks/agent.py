@@ -19,7 +19,7 @@ from django.conf import settings
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import sharing
+from benchmarks import in_hand, sharing
 from benchmarks.handlers import FAST_RATE
 from benchmarks.processes import running, wait_for
 from config import preparing
@@ -287,6 +287,8 @@ def run(console: Console, *, quick: bool) -> dict[str, Any]:
             console.print(f"RTT 80 ms: {gpu} of a handler of 640/s, {fast} of one of 10,000/s")
         shared = sharing.drain_over_ideal(client, settings.REDIS_URL, quick=quick)
         console.print(f"drain over ideal: {shared}")
+        by_way = in_hand.memory_by_way(client, settings.REDIS_URL, quick=quick)
+        console.print(f"memory: {by_way}")
         big = (5_000, 200) if quick else (1_000_000, 10_000)
         rss = [memory(settings.REDIS_URL, big[0], 1024), memory(settings.REDIS_URL, big[1], MB)]
     finally:
@@ -298,8 +300,9 @@ def run(console: Console, *, quick: bool) -> dict[str, Any]:
     loads.append(round(os.getloadavg()[0], 1))
     return {
         "name": "agent", "items_per_second": found, "rss_mb": rss, "load_average": loads,
-        "turns_rtt0": turns, "drain_over_ideal": shared, "fraction_of_fast_handler_80ms": fast,
-        "gpu_bound_fraction_80ms": gpu, **ratios(found, turns, rtts),
+        "memory_by_way": by_way, "turns_rtt0": turns, "drain_over_ideal": shared,
+        "fraction_of_fast_handler_80ms": fast, "gpu_bound_fraction_80ms": gpu,
+        **ratios(found, turns, rtts),
     }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ MB: Final = 2**20
 KB: Final = 1024
 WAYS: Final = ("read", "claim", "recover", "retry")
 # More than an agent may hold. Of items of 1 KB it is not the bytes that bound what it holds.
-COUNTS: Final = {KB: 40_000, MB: 400, 8 * MB: 64}
+COUNTS: Final = {KB: 4_000, MB: 400, 8 * MB: 64}
 BATCH_SECONDS: Final = 0.2  # short, so that the agent reads as far ahead as it may
 STEP: Final = 500
 LONGEST_SECONDS: Final = 180.0

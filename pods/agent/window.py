@@ -18,8 +18,8 @@ LEAST_LEAD_SECONDS = 0.05
 # No more is read ahead than the handler takes in so long beyond READS_AHEAD round trips: reads also take
 # longer because many are under way, and then more of them would be.
 SLACK_SECONDS = 0.25
-# An item that waited for so long beyond what the link needs is given back: the handler takes longer than
-# it should.
+# Nor more than it takes in so long beyond one round trip. An item that waited for so long beyond what
+# the link needs is given back: the handler takes longer than it should.
 HOLD_SECONDS = 2.0
 # For how long the pace is measured, and how much a new measurement of a read counts.
 PACE_SECONDS = 0.5
@@ -102,7 +102,8 @@ class Window:
             return 0 if self._inside else self.batch_size
         if self._batch_seconds > SHORT_SECONDS:
             return self.batch_size if self.seconds_to_wait(now) <= 0 else 0
-        link = READS_AHEAD * (self.round_trips.seconds or 0.0) + SLACK_SECONDS
+        rtt = self.round_trips.seconds or 0.0
+        link = min(READS_AHEAD * rtt + SLACK_SECONDS, rtt + HOLD_SECONDS)
         # what it took already in a half second that is not over shows early that its pace grows
         pace = max(self._pace, self._taken / PACE_SECONDS)
         wish = int(pace * min(READS_AHEAD * self._read_seconds, link))
