@@ -22,6 +22,7 @@ class OneMachine:
     output: str = ""
     usd: Decimal | None = None
     for_rent: Sequence[Offer] = ()
+    others: Sequence[Machine] = ()  # in the list
     name: str = "local"
     capabilities: Capabilities = field(default_factory=lambda: Capabilities(can_stop=True))
 
@@ -44,7 +45,7 @@ class OneMachine:
 
     def list_tagged(self, tag: str) -> Sequence[Machine]:
         self._note("list")
-        return [] if self.listed is None else [self._as(self.listed)]
+        return [*self.others, *([] if self.listed is None else [self._as(self.listed)])]
 
     def stop(self, external_id: str) -> None:
         self._note("stop")

@@ -1,16 +1,17 @@
 """Sightings of pods: values that could not be read are unknown, never absent."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from pods.agent.protocol import AgentState, Heartbeat
+from pods.agent.protocol import MOST_FAILING, AgentState, Heartbeat
 from pods.agent_redis.heartbeats import Beat, Consumer, Readings
 from pods.diagnosis import MachineSays
 from pods.models import Pod
 from pods.providers.base import Capabilities, Machine, Phase
-from pods.sightings import SAYS, believed_rate, facts_of, sighting
+from pods.sightings import SAYS, all_fail, believed_rate, facts_of, fails_all, lacks, sighting
 from pods.states import READY
 from tests.support.factories import NOON, seconds
 
@@ -125,3 +126,52 @@ def test_a_first_look_believes_no_rate_without_items() -> None:
     assert rated(a_row(), rate=7.0, done=70, uptime=10) == 7.0
     assert rated(a_row(), rate=7.0, done=0, uptime=10) == 0.0
     assert rated(a_row(), rate=1e9, done=1, uptime=0) == 2.0
+
+
+def test_a_pod_whose_server_did_not_answer_was_not_read() -> None:
+    readings = Readings(beats={}, consumers={}, unheard=frozenset({POD}))
+    assert not sighting(a_row(), None, readings, asked=True, at=NOON).read
+    heard = Readings(beats={}, consumers={}, unheard=frozenset({POD + 1}))
+    assert sighting(a_row(), None, heard, asked=True, at=NOON).read
+
+
+@pytest.mark.parametrize(
+    ("failing", "done", "all_of_them"),
+    [
+        (MOST_FAILING, 0, True),
+        (MOST_FAILING, 1, True),
+        (MOST_FAILING - 1, 1, False),
+        (MOST_FAILING - 1, 0, None),
+    ],
+)
+def test_whether_the_last_tries_of_an_agent_all_failed(
+    failing: int, done: int, all_of_them: bool | None
+) -> None:
+    said = Heartbeat(state=AgentState.WORKING, failing=failing, done=done)
+    assert fails_all(said) is all_of_them
+    readings = Readings(beats={POD: Beat(age=seconds(1), said=said)}, consumers={})
+    seen = sighting(a_row(), None, readings, asked=True, at=NOON)
+    assert all_fail(seen) is bool(all_of_them)
+    assert not all_fail(sighting(a_row(), None, None, asked=True, at=NOON))
+
+
+@pytest.mark.parametrize(("row", "said", "finished"), [(0, 0, False), (1, 0, True), (0, 1, True)])
+def test_what_a_heartbeat_says_of_items(row: int, said: int, finished: bool) -> None:
+    beats = {POD: Beat(age=seconds(1), said=Heartbeat(state=AgentState.WORKING, done=said))}
+    seen = sighting(a_row(done=row), None, Readings(beats=beats, consumers={}), asked=True, at=NOON)
+    facts = facts_of(a_row(done=row), seen, Capabilities())
+    assert (facts.finished, facts.since_ack) == (finished, None)
+    at_once = Beat(age=seconds(1), said=Heartbeat(state=AgentState.WORKING, since_ack_ms=0))
+    seen = sighting(
+        a_row(), None, Readings(beats={POD: at_once}, consumers={}), asked=True, at=NOON
+    )
+    assert facts_of(a_row(), seen, Capabilities()).since_ack == seconds(0)
+
+
+@pytest.mark.parametrize(
+    ("phase", "lacking"),
+    [(Phase.RUNNING, "1 GPU instead of 2 GPUs"), (Phase.BOOTING, ""), (None, "")],
+)
+def test_only_a_machine_that_runs_can_lack_something(phase: Phase | None, lacking: str) -> None:
+    machine = None if phase is None else replace(a_machine(phase), gpu_count=1)
+    assert lacks(a_row(gpu_count=2), machine) == lacking
