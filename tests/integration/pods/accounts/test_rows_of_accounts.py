@@ -12,7 +12,7 @@ from pods.costs import segments
 from pods.costs.columns import with_cost
 from pods.emulators.base import SteppedClock
 from pods.models import Account, Pod, PodEvent, Survey, check_object
-from pods.providers.base import Capabilities, Offer, OfferQuery
+from pods.providers.base import Capabilities, Offer, OfferQuery, Offers
 from pods.providers.errors import AuthFailed, ProviderError, Unavailable
 from pods.rules import PodRule
 from pods.states import READY, TERMINATING
@@ -67,19 +67,32 @@ def test_a_disabled_account_is_not_tried_and_its_options_count_when_they_change(
         editing.check_account(good, connect=vendor.connect)
 
 
-@pytest.mark.parametrize(("most", "partial"), [(2, ""), (1, "only the 1 cheapest of 2 offers")])
+@pytest.mark.parametrize(
+    ("most", "said", "partial"),
+    [
+        (2, "", ""),
+        (1, "", "only the 1 cheapest of 2 offers are kept"),
+        (1, "a page failed", "a page failed"),
+    ],
+)
 def test_a_survey_that_keeps_not_all_offers_says_so(
-    time: SteppedClock, monkeypatch: pytest.MonkeyPatch, most: int, partial: str
+    time: SteppedClock, monkeypatch: pytest.MonkeyPatch, most: int, said: str, partial: str
 ) -> None:
     monkeypatch.setattr(surveying, "MOST_OFFERS", most)
-    account = an_account()
+    other, account = an_account(), an_account()
+    for each in (other, account):
+        Survey.objects.create(account=each, digest="d", query={"gpu_count": 2}, tried_at=NOON)
     vendor = OneMachine(Pod())
-    vendor.for_rent = [Offer(key=str(usd), hourly_usd=Decimal(usd)) for usd in (2, 1)]
+    rented = [Offer(key=str(usd), hourly_usd=Decimal(usd)) for usd in (2, 1)]
+    vendor.for_rent = Offers(rented, partial=said)
     surveying.survey_account(account, connect=vendor.connect)
     account.refresh_from_db()
-    assert account.survey_partial.startswith(partial)
-    assert bool(account.survey_partial) is bool(partial)
-    assert [offer["key"] for offer in account.offers] == ["1", "2"][:most]
+    other.refresh_from_db()
+    mine, others = account.surveys.get(), other.surveys.get()
+    assert account.survey_partial == mine.partial == partial
+    for each in (account, mine):
+        assert [offer["key"] for offer in each.offers] == ["1", "2"][:most]
+    assert (other.offers, others.offers) == ([], [])
 
 
 @pytest.mark.parametrize("value", [["a"], {"a": float("inf")}, {"a": "x\0"}])
@@ -182,3 +195,32 @@ def test_what_is_kept_of_the_output_has_no_values_of_the_handlers_environment(
     assert Account.objects.get().failures == 0
     if error is None:
         assert machine_logs.logs_of(pod, connect=vendor.connect) == ("it said confidential and ***")
+
+
+def test_the_offers_that_are_known_are_those_of_the_accounts_and_of_the_wish() -> None:
+    account, other = an_account(), an_account()
+    for owner, digest in ((account, "mine"), (account, "another"), (other, "mine")):
+        Survey.objects.create(account=owner, digest=digest, query={}, partial=digest)
+
+    def partials(wish: str | None) -> list[str]:
+        return [found.partial for found in surveying.known_offers([account], wish=wish)]
+
+    assert partials(None) == ["mine", "another", ""]
+    assert partials("mine") == ["mine", ""]
+
+
+@pytest.mark.parametrize(
+    ("at", "until", "fresh_until"),
+    [
+        (None, None, None),
+        (NOON, None, NOON + surveying.OFFERS_LAST),  # of an older version
+        (NOON, NOON + timedelta(hours=1), NOON + timedelta(hours=1)),
+    ],
+)
+def test_until_when_the_offers_of_a_survey_are_fresh(at: Any, until: Any, fresh_until: Any) -> None:
+    account = an_account(surveyed_at=at, offers_until=until)
+    [found] = surveying.known_offers([account])
+    assert found.until == fresh_until
+    if fresh_until is not None:
+        assert found.is_fresh(fresh_until - timedelta(seconds=1))
+        assert not found.is_fresh(fresh_until)
