@@ -176,7 +176,7 @@ def _find_beats(answers: Iterable[tuple[Pod, Any]], server_ms: int, found: _Foun
         if isinstance(raw, Exception):
             found.unheard.add(pod.pk)
             continue
-        at_ms = written_at_ms(raw) if raw else None
+        at_ms = written_at_ms(raw)
         if at_ms is None:
             continue
         age = timedelta(milliseconds=max(0, server_ms - at_ms))

@@ -126,3 +126,23 @@ def test_how_long_a_server_has_kept_its_data(time: SteppedClock, client: redis.R
         assert remembered() == timedelta(0)
         time.advance(5)
         assert remembered() == timedelta(seconds=5)
+
+
+def test_a_mark_is_of_one_run_of_the_server_where_it_may_be_asked_for(
+    time: SteppedClock, client: redis.Redis, redis_url: str
+) -> None:
+    pod = a_pod()
+    mark = heartbeats._memory(pod.agent["fleet"])
+    heartbeats.read([pod])
+    run: Any = client.info("server")
+    assert client.hget(mark, "run") == run["run_id"].encode()
+    client.acl_setuser(
+        "no-info", enabled=True, passwords=["+pw"], keys=["*"], commands=["+@all", "-info"]
+    )
+    host = redis_url.rpartition("@")[2]
+    pod.redis_url = f"redis://no-info:pw@{host}"
+    for minutes in (0, 1):
+        kept = heartbeats.read([pod]).remembers[pod.pk]
+        assert kept == timedelta(minutes=minutes)
+        time.advance(60)
+    assert client.hget(mark, "run") == b""
