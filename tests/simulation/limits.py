@@ -79,6 +79,7 @@ class Guardrails:
         Raises:
             Violated: with the invariant's name.
         """
+        self.edited()  # an operator's request that is frozen after its edit has not said so yet
         ticks: dict[int, list[Tick]] = {pk: [] for pk in self._ids}
         wanted = ("fleet_id", "spawned", "depth", "at", "active", "snapshot")
         for tick in Tick.objects.filter(pk__gt=self._tick).only(*wanted).order_by("pk"):
