@@ -102,9 +102,8 @@ def _keep(client: "redis.Redis", wanted: set[str]) -> None:
         rows = Pod.objects.filter(name__in=missing[n : n + AT_ONCE], state__in=USED_BY)
         _make(client, [pod for pod in rows if _has_allowed_names(pod)])
     strays = sorted(name for name in known - wanted if has_tag(name, tag))[:AT_ONCE]
-    if strays:
-        # A pod may have been created since the names were read.
-        strays = sorted(set(strays) - _in_use(strays))
+    # A pod may have been created since the names were read.
+    strays = sorted(set(strays) - _in_use(strays))
     if strays:
         _acl(client, "DELUSER", *strays)
 
