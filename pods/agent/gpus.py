@@ -89,12 +89,16 @@ def read(nvml: Any, devices: Sequence[Any]) -> Reading:
     used = _ask(nvml, nvml.nvmlDeviceGetUtilizationRates, devices)
     memory = _ask(nvml, nvml.nvmlDeviceGetMemoryInfo, devices)
     power = _ask(nvml, nvml.nvmlDeviceGetPowerUsage, devices)
-    total = sum(m.total for m in memory or ())
     return Reading(
         gpu_percent=None if used is None else sum(u.gpu for u in used) / len(used),
-        gpu_memory_percent=100 * sum(m.used for m in memory) / total if memory and total else None,
+        gpu_memory_percent=None if memory is None else _used(memory),
         gpu_watts=None if power is None else sum(power) / MILLIWATTS,
     )
+
+
+def _used(memory: Sequence[Any]) -> Optional[float]:
+    total = sum(m.total for m in memory)
+    return 100 * sum(m.used for m in memory) / total if total else None
 
 
 def _ask(

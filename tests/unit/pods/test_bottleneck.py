@@ -40,6 +40,8 @@ any_time = st.builds(
         ({"items_wait": False}, "idle"),
         ({"items_wait": False, "starved": 0.8, "link": 0.0, "full": True}, "idle"),
         ({"items_wait": None}, "unknown"),
+        ({"starved": None}, "unknown"),
+        ({"link": None}, "unknown"),
         ({"all_fail": True}, "failing"),
         ({"all_fail": True, "busy": None}, "failing"),
         ({"busy": None}, "unknown"),  # an agent of version 1

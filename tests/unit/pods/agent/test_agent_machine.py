@@ -3,6 +3,7 @@
 NVML needs a GPU and its driver, so that a stand-in says what it would say. Its errors are NVML's.
 """
 
+import logging
 import threading
 from types import SimpleNamespace
 
@@ -40,8 +41,8 @@ class Nvml:
     NVMLError_NoPermission = NoPermission
     NVMLError_FunctionNotFound = FunctionNotFound
 
-    def __init__(self, **errors):
-        self.errors = errors
+    def __init__(self, *, count=2, total=(80 * GB, 16 * GB), **errors):
+        self.count, self.total, self.errors = count, total, errors
         self.begun = self.ended = 0
 
     def nvmlInit(self):  # noqa: N802
@@ -52,7 +53,7 @@ class Nvml:
         self.ended += 1
 
     def nvmlDeviceGetCount(self):  # noqa: N802
-        return 2
+        return self.count
 
     def nvmlDeviceGetHandleByIndex(self, n):  # noqa: N802
         return n
@@ -63,7 +64,7 @@ class Nvml:
 
     def nvmlDeviceGetMemoryInfo(self, n):  # noqa: N802
         self._fail("memory")
-        return SimpleNamespace(total=[80 * GB, 16 * GB][n], used=[40 * GB, 8 * GB][n], free=0)
+        return SimpleNamespace(total=self.total[n], used=[40 * GB, 8 * GB][n], free=0)
 
     def nvmlDeviceGetPowerUsage(self, n):  # noqa: N802
         self._fail("power")
@@ -105,6 +106,30 @@ def test_all_gpus_are_one_figure(started):
     measured = started(Nvml)
     until(lambda: measured.now() != UNKNOWN)
     assert measured.now() == {"gpu_percent": 70, "gpu_memory_percent": 50, "gpu_watts": 371}
+    measured.close()
+    until(lambda: not measured._thread.is_alive(), seconds=4)
+
+
+def test_what_is_sent_is_the_mean_of_the_readings_that_say_something(clock):
+    measured = Gpus(Nvml, clock)
+    for percent in (30.0, None, 60.0):
+        measured._readings.append((clock.now, gpus.Reading(percent, None, 100.0)))
+    assert measured.now() == {"gpu_percent": 45, "gpu_memory_percent": None, "gpu_watts": 100}
+
+
+def test_a_gpu_without_memory_of_its_own_says_the_rest():
+    reading = gpus.read(Nvml(total=(0, 0)), [0, 1])
+    assert (reading.gpu_percent, reading.gpu_memory_percent) == (70.5, None)
+
+
+def test_a_machine_with_the_driver_and_without_a_gpu_is_unknown_and_no_error(started, caplog):
+    nvml = Nvml(count=0)
+    measured = started(lambda: nvml)
+    until(lambda: nvml.ended, seconds=4)
+    measured.close()
+    until(lambda: not measured._thread.is_alive(), seconds=4)
+    assert measured.now() == UNKNOWN
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("error", [NotSupported, NoPermission, FunctionNotFound])
@@ -128,15 +153,19 @@ def test_without_the_package_the_gpus_are_unknown(started):
 
 
 @pytest.mark.parametrize("what", ["init", "use"])
-def test_a_driver_that_fails_is_unknown_and_asked_again_later(started, monkeypatch, what):
+def test_a_driver_that_fails_is_unknown_and_asked_again_later(started, monkeypatch, caplog, what):
+    caplog.set_level(logging.DEBUG, "podfleet.agent")
     monkeypatch.setattr(gpus, "AGAIN_SECONDS", 0.01)
     nvml = Nvml(**{what: NVMLError("GPU is lost")})
     measured = started(lambda: nvml)
-    until(lambda: nvml.begun >= 2, seconds=4)
+    until(lambda: nvml.begun >= 3, seconds=4)
     assert measured.now() == UNKNOWN
     nvml.errors.clear()
     until(lambda: measured.now() != UNKNOWN)
     assert nvml.ended == (0 if what == "init" else nvml.begun - 1)
+    assert [r.levelname for r in caplog.records][:2] == ["WARNING", "DEBUG"]
+    measured.close()
+    until(lambda: not measured._thread.is_alive(), seconds=4)
 
 
 def test_a_driver_that_hangs_delays_nobody_and_is_unknown_after_half_a_minute(started, clock):
@@ -227,6 +256,8 @@ def test_the_processor_is_read_every_few_seconds_and_counts_for_half_a_minute(
         measured.percent()
     assert len(measured._readings) == READINGS + 1
     assert measured.percent() == 25
+    clock.now += 10
+    assert 12 < measured.percent() < 25  # the mean of half a minute
     for _ in range(READINGS + 1):
         clock.now += READ_SECONDS
         measured.percent()
@@ -252,6 +283,7 @@ def test_a_machine_without_proc_says_nothing_of_its_processor(clock, measured):
         ("4:cpu,cpuacct:/docker/7", {"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
         ("4:cpu,cpuacct:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 4),
         ("2:cpuset:/x\nnonsense", {"cpu.max": "50000 100000"}, 4),
+        ("2:cpuset:/", {"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, 4),
         ("0::/", {"cpu.max": "1000 0"}, 4),
     ],
 )  # fmt: skip
@@ -263,6 +295,13 @@ def test_the_cores_are_those_of_the_affinity_or_of_the_containers_limit(
     for name, text in files.items():
         Proc(tmp_path / "cgroup").write(name, text)
     assert cores(proc.folder, tmp_path / "cgroup") == most
+
+
+@pytest.mark.parametrize(("count", "most"), [(6, 6), (None, 1)])
+def test_where_there_is_no_affinity_all_cores_count(tmp_path, monkeypatch, count, most):
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: count)
+    assert cores(tmp_path, tmp_path) == most
 
 
 def test_this_process_is_measured_for_real(clock):

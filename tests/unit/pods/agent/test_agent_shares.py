@@ -56,6 +56,10 @@ def test_the_time_is_shared_out_between_loading_work_and_waits(shares, clock):
     shares.does(BUSY)
     clock.now += 4
     assert spent(shares) == {"starting": 0.1, "starved": 0.2, "link": 0.3, "busy": 0.4}
+    shares.does(STARTING)
+    with shares.round_trip():
+        clock.now += 10
+    assert spent(shares) == {"starting": 0.55, "starved": 0.1, "link": 0.15, "busy": 0.2}
 
 
 def test_a_handler_that_works_does_not_wait_for_the_round_trips_beside_it(shares, clock):
@@ -154,7 +158,7 @@ def test_the_most_bytes_in_hand_are_forgotten_after_a_minute(clock):
         (2, 1, 7),
         (4, 29, 7),
         (1, 1, 4),
-        (1, 60, 1),
+        (0, 60, 0),
     ]:
         clock.now += seconds
         peak.saw(held)
