@@ -112,6 +112,7 @@ HOLDS: Final = frozenset(
         Rule.INSTALLATION_HOURLY_USD,
         Rule.BRAKE,
         Rule.ALL_FAIL,
+        Rule.MIN_BUSY_PERCENT,
         Rule.NO_OFFERS,
     }
 )

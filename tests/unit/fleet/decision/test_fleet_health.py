@@ -77,6 +77,11 @@ def today(usd: str, **values: Any) -> list[BudgetLeft]:
             Health.HELD,
             "none rentable",
         ),
+        (
+            {"depth": 5, "ready": 1, "binding": Rule.MIN_BUSY_PERCENT, "held_back": "busy 22 %"},
+            Health.HELD,
+            "busy 22 %",
+        ),
         ({"depth": 5, "ready": 1, "binding": Rule.MAX_INSTANCES}, Health.WORKING, "at work"),
         ({"depth": 5, "binding": Rule.MAX_INSTANCES, "held_back": "is 0"}, Health.HELD, "is 0"),
         ({"depth": 5, "coming": 1, "binding": Rule.CANARY}, Health.STARTING, "1 pod on the way"),
