@@ -258,6 +258,8 @@ class Day:
         self._stop_faults()
         self.operators.resume()
         end = utcnow() + LONGEST_SETTLING
+        for _ in range(2):  # the last tick may have failed with the last fault
+            self.step()
         while self._unsettled():
             if utcnow() > end:
                 left = list(Pod.objects.billable().values_list("pk", "state", "note"))
