@@ -71,13 +71,17 @@ def sighting(
 
 
 def all_fail(seen: Sighting) -> bool:
-    """Whether the pod's agent says that its last tries all failed."""
+    """Whether the pod's agent says that its last tries all failed, and another pod could help.
+
+    Items that fail for good do not count: every pod with this handler fails them, so to end this one
+    would help nobody, and its host would be avoided for nothing.
+    """
     return seen.beat is not None and seen.beat.said.failing >= MOST_FAILING
 
 
 def fails_all(said: Heartbeat) -> bool | None:
-    """Whether an agent's last tries all failed; None: it has not tried enough to know."""
-    if said.failing >= MOST_FAILING:
+    """Whether an agent's last tries all failed, also for good; None: it has not tried enough to know."""
+    if said.failing + said.final >= MOST_FAILING:
         return True
     return False if said.done else None
 

@@ -135,6 +135,7 @@ class Beating:
             dead=counts.dead,
             duplicates=counts.duplicates,
             failing=self._progress.failing,
+            final=self._progress.final,
             gone=counts.gone,
             claimed=counts.claimed,
             in_flight=len(self._holding),

@@ -201,7 +201,8 @@ class Agent:
 
     def _take(self, items: int, max_bytes: int) -> str:
         """Take items in hand. Returns the last id of the stream if it has no new ones, else ''."""
-        if self._reclaim.recover(items, max_bytes):
+        if (recovered := self._reclaim.recover(items, max_bytes)) is not None:
+            self._trickle.took(recovered)
             return ""
         if claimed := self._reclaim.claim(items, max_bytes, idle=not len(self._holding)):
             self._trickle.took(claimed)

@@ -34,7 +34,7 @@ class Progress:
         self._last_ack: float | None = None
         self._acks: deque[tuple[float, int]] = deque()
         self._troubles: dict[str, str] = {}
-        self._failing = 0
+        self._failing = self._final = 0
         self._error = ""
 
     def add(
@@ -56,20 +56,31 @@ class Progress:
             self._counts.gone += gone
             self._counts.claimed += claimed
             if done:
-                self._failing = 0
+                self._failing = self._final = 0
                 self._last_ack = self._clock()
                 self._acks.append((self._last_ack, done))
 
-    def failed_for_pod(self, tries: int, error: str = "") -> None:
-        """Tries failed, and this pod may be at fault; `error`: of the newest."""
+    def failed_in_a_row(self, *, tries: int = 0, final: int = 0, error: str = "") -> None:
+        """Tries failed, and `final` other ones that no other try can help; `error`: of the newest."""
         with self._lock:
             self._failing += tries
+            self._final += final
             self._error = error.encode("utf-8", "backslashreplace").decode() or self._error
 
     @property
     def failing(self) -> int:
-        """Failed tries since the last item that was done."""
+        """Failed tries since the last item that was done: this pod may be at fault."""
         return self._failing
+
+    @property
+    def final(self) -> int:
+        """Tries since then that no other try can help: the items or the handler are at fault."""
+        return self._final
+
+    @property
+    def in_a_row(self) -> int:
+        """All of them."""
+        return self._failing + self._final
 
     def trouble(self, where: str, what: str) -> None:
         """Something is wrong at `where`. The note has it until it is over."""
@@ -87,9 +98,12 @@ class Progress:
         """What is wrong, in one line."""
         with self._lock:
             wrong = [f"{where}: {what}" for where, what in self._troubles.items()]
-            if self._failing >= MOST_FAILING:
+            if self._failing + self._final >= MOST_FAILING:
                 error = f": {self._error}" if self._error else ""
-                wrong.insert(0, f"the last {self._failing} tries failed{error}")
+                final = f", {self._final} of them for good" if self._final else ""
+                wrong.insert(
+                    0, f"the last {self._failing + self._final} tries failed{final}{error}"
+                )
             return "; ".join(wrong)[:500]
 
     def counts(self) -> Counts:

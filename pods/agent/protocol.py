@@ -23,7 +23,8 @@ ENDED_BY = "PODFLEET_ENDED_BY"
 HEARTBEAT_TTL_SECONDS = 3600
 LARGEST_COUNT = 2**53 - 1
 LONGEST_MS = 10 * 365 * 24 * 3600 * 1000
-# A pod that failed so many tries in a row takes no more than a trickle, and is ill if others succeed.
+# A pod that failed so many tries in a row takes no more than a trickle. It is ill if others succeed, and
+# another try could have helped.
 MOST_FAILING = 32
 # An agent holds at most so many bytes of items, and with the last item taken more by that item.
 MOST_HELD_BYTES = 128 * 1024 * 1024
@@ -46,7 +47,7 @@ MEASURES: Mapping[str, "tuple[Union[type[int], type[float]], int]"] = {
 }
 SCRIPTS = Path(__file__).parent / "scripts"
 # Fields of a heartbeat that an agent of version 1 does not send.
-SINCE_VERSION_2 = {"failing", "gone"}
+SINCE_VERSION_2 = {"failing", "final", "gone"}
 _KINDS = {"int": int, "float": float}
 _NUMBERS = {int: "a whole number", float: "a number"}
 # The consumer that stands for "nobody". Items that an agent gives back are pending there, and every
@@ -124,6 +125,7 @@ class Heartbeat:
     done: int = 0  # items acknowledged with a result by this agent
     failed: int = 0  # tries that the handler failed
     failing: int = 0  # tries that failed since the last item that was done
+    final: int = 0  # tries since then that failed, and that no other try can help
     dead: int = 0  # items put on the dead-letter stream
     duplicates: int = 0  # results not published, because another agent had acknowledged the item
     gone: int = 0  # results not published, because nobody has the item any more: it was trimmed

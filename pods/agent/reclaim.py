@@ -33,16 +33,16 @@ class Reclaim:
         self._cursor = "0-0"
         self._next_claim = self._next_offer = clock()
 
-    def recover(self, room: int, max_bytes: int) -> bool:
-        """Take a page of the items that this name held before a restart. False after the last one."""
+    def recover(self, room: int, max_bytes: int) -> int | None:
+        """Take a page of the items that this name held before a restart. None after the last one."""
         if self._recovered_to is None:
-            return False
+            return None
         entries, last = self._stream.recover(
             min(room, LARGEST_CLAIM), max_bytes, self._recovered_to
         )
         self._recovered_to = last or None
-        self._take(entries)
-        return bool(last)
+        taken = self._take(entries)
+        return taken if last else None
 
     def claim(self, room: int, max_bytes: int, *, idle: bool) -> int:
         """Take one step over the pending list, if it is time. Returns how many items it brought.
@@ -118,5 +118,8 @@ class Reclaim:
         fresh = [e for e in entries if e.id not in self._holding or self._holding.waits(e.id)]
         spent = [e for e in fresh if e.deliveries > longest]
         error = "given up: begun {} times, and no agent reported back"
-        self._bury([Failure(e.id, error.format(e.deliveries - 1), final=True) for e in spent])
+        lost = [Failure(e.id, error.format(e.deliveries - 1), final=True) for e in spent]
+        if lost:
+            self._progress.failed_in_a_row(final=len(lost), error=lost[-1].error)
+            self._bury(lost)
         return self._holding.add(e for e in fresh if e.deliveries <= longest)

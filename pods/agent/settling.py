@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 
 from pods.agent.calling import Failed, Outcome
 from pods.agent.control import Intent
@@ -9,7 +11,7 @@ from pods.agent.handlers import Item
 from pods.agent.holding import Holding
 from pods.agent.patience import Patience
 from pods.agent.progress import Progress
-from pods.agent.protocol import ITEM_ID, ITEM_REPLY_TO
+from pods.agent.protocol import ITEM_ID, ITEM_REPLY_TO, MOST_FAILING
 from pods.agent.routing import Routes
 from pods.agent.stream import Committed, Entry, Failure, ItemResult, Settled, Stream, split
 
@@ -21,6 +23,16 @@ OWN_ID, REPLY_TO = ITEM_ID.encode(), ITEM_REPLY_TO.encode()
 def own_id(entry: Entry) -> bytes:
     """The user's own id, byte for byte, or else the entry id."""
     return entry.fields.get(OWN_ID) or entry.id.encode()
+
+
+def believed(failures: Sequence[Failure], most_final: int) -> list[Failure]:
+    """The failures, of which at most so many are final: the others have only failed a try.
+
+    Where everything fails for good, the handler may be at fault, and it can be mended.
+    """
+    final = [f for f in failures if f.final]
+    doubted = set(final[most_final:])
+    return [replace(f, final=False) if f in doubted else f for f in failures]
 
 
 class Settling:
@@ -64,12 +76,14 @@ class Settling:
         """
         results: list[ItemResult] = []
         failures: list[Failure] = []
+        succeeded_at = 0
         for entry, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Failed):
                 failures.append(Failure(entry.id, outcome.error, outcome.traceback, outcome.final))
             else:
                 target = self._target(entry) or ""
                 results.append(ItemResult(entry.id, own_id(entry), target, outcome))
+                succeeded_at = len(failures)
         self._holding.worked(batch)
         # these are not needed any more, so they take no memory while the server is awaited
         batch.clear()
@@ -77,9 +91,7 @@ class Settling:
         for part in split(results):
             self._commit(part)
         self._progress.add(failed=len(failures))
-        tries = [f for f in failures if not f.final]
-        self._progress.failed_for_pod(len(tries), tries[-1].error if tries else "")
-        self._fail(failures)
+        self._fail(failures, succeeded_at=succeeded_at)
 
     def _commit(self, results: list[ItemResult]) -> None:
         def attempt(tries: int) -> tuple[Committed, int]:
@@ -102,9 +114,11 @@ class Settling:
         self._holding.drop(r.entry for r in results if r.entry not in refused)
         self._fail(list(committed.refused))
 
-    def _fail(self, failures: list[Failure]) -> None:
+    def _fail(self, failures: list[Failure], *, succeeded_at: int = 0) -> None:
+        """Settle failures; those before `succeeded_at` had a success after them."""
         if not failures:
             return
+        failures = self._count(failures, succeeded_at)
         settled: list[Settled] = self._patience.with_(
             "dead letters", lambda _: self._stream.fail(failures), until=Intent.STOP
         )
@@ -114,3 +128,15 @@ class Settling:
             if s.became == "retry":
                 self._holding.retry_later(s.entry, s.deliveries, errors[s.entry])
         self._holding.drop(s.entry for s in settled if s.became != "retry")
+
+    def _count(self, failures: list[Failure], succeeded_at: int) -> list[Failure]:
+        """Count the failures in a row, and return all failures as far as they are believed."""
+        in_a_row = failures[succeeded_at:]
+        if not in_a_row:
+            return failures
+        final = sum(f.final for f in in_a_row)
+        most_final = max(1, MOST_FAILING - self._progress.in_a_row)
+        self._progress.failed_in_a_row(
+            tries=len(in_a_row) - final, final=final, error=in_a_row[-1].error
+        )
+        return failures[:succeeded_at] + believed(in_a_row, most_final)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pods.agent.progress import Progress
 from pods.agent.protocol import MOST_FAILING
 
-# The fault may be in this pod (its GPU is lost) or in all (a service is away). One item in so many
-# seconds shows when it is over, and spoils few items before the manager ends the pod. The pause doubles.
+# The fault may be in this pod (its GPU is lost), in all (a service is away), in the handler or in the
+# items (a field has another name). One item in so many seconds shows when it is over, and spoils few
+# items until somebody acts. The pause doubles.
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 60.0
 
 
@@ -21,7 +22,7 @@ class Trickle:
     @property
     def on(self) -> bool:
         """Whether everything fails."""
-        return self._progress.failing >= MOST_FAILING
+        return self._progress.in_a_row >= MOST_FAILING
 
     def most(self, items: int) -> int:
         """How many of so many items may be taken now."""

@@ -243,6 +243,43 @@ IN_HAND: Final = (
         ),
     ),
     Mutation(
+        name="a-trickle-also-of-items-that-fail-for-good",
+        file="pods/agent/trickle.py",
+        before="return self._progress.in_a_row >= MOST_FAILING",
+        after="return self._progress.failing >= MOST_FAILING",
+        tests=(PARTS + "test_tries_that_no_other_try_can_help_count_for_the_trickle_too",),
+    ),
+    Mutation(
+        name="few-items-fail-for-good-in-a-row",
+        file="pods/agent/settling.py",
+        before="failures[:succeeded_at] + believed(in_a_row, most_final)",
+        after="failures",
+        tests=(
+            BAD
+            + "test_items_that_all_fail_for_good_do_not_empty_the_backlog_into_the_dead_letters",
+        ),
+    ),
+    Mutation(
+        name="items-that-fail-for-good-brake-the-fleet",
+        file="pods/sightings.py",
+        before="    if said.failing + said.final >= MOST_FAILING:\n",
+        after="    if said.failing >= MOST_FAILING:\n",
+        tests=(
+            "tests/integration/fleet/tick/test_failing_work.py::"
+            "test_a_fleet_that_fails_everything_starts_no_pod_until_an_item_succeeds",
+        ),
+    ),
+    Mutation(
+        name="items-that-fail-for-good-end-no-pod",
+        file="pods/sightings.py",
+        before="return seen.beat is not None and seen.beat.said.failing >= MOST_FAILING",
+        after="return seen.beat is not None and bool(fails_all(seen.beat.said))",
+        tests=(
+            "tests/integration/pods/test_ends_and_health.py::"
+            "test_a_pod_whose_items_are_all_bad_is_not_ended",
+        ),
+    ),
+    Mutation(
         name="end-a-pod-that-fails-everything",
         file="pods/diagnosis.py",
         before="    return facts.all_fail and at_fault and now and _listened(facts, facts.silent_after)\n",

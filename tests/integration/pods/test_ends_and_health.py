@@ -206,6 +206,16 @@ def test_pods_that_all_fail_after_they_worked_are_left_alone(world: World) -> No
     assert [state(pod) for pod in pods] == ["ready"] * 3
 
 
+def test_a_pod_whose_items_are_all_bad_is_not_ended(world: World) -> None:
+    """Another pod would fail them too, and this one's host would be avoided for nothing."""
+    bad, good = world.booted(), world.booted()
+    world.listen(90)
+    world.beat(bad, final=500)
+    world.beat(good, done=100, rate=5.0, uptime_ms=60_000)
+    world.sweep()
+    assert (state(bad), state(good)) == ("ready", "ready")
+
+
 def test_a_pod_that_has_failed_everything_since_it_began_is_ended(world: World) -> None:
     """Its template is tried again after a pause, one pod at a time."""
     pod = world.booted()

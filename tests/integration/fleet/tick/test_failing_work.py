@@ -17,8 +17,9 @@ def alerted() -> list[str]:
     return list(Alert.objects.open().filter(cause="all_fail").values_list("text", flat=True))
 
 
+@pytest.mark.parametrize("failed", [{"failing": 40}, {"failing": 2, "final": 30}])
 def test_a_fleet_that_fails_everything_starts_no_pod_until_an_item_succeeds(
-    redis_url: str,
+    redis_url: str, failed: dict[str, int]
 ) -> None:
     with runpod() as rig, clock.use(rig.clock):
         rig.server.checks.clear()
@@ -29,7 +30,7 @@ def test_a_fleet_that_fails_everything_starts_no_pod_until_an_item_succeeds(
             stage.step()
         assert alerted() == []
         why = "the last 40 tries failed: ValueError: no such model"
-        stage.behave = lambda pod: stage.beat(pod, done=5, failing=40, note=why)
+        stage.behave = lambda pod: stage.beat(pod, done=5, note=why, **failed)
         stage.step()
         [text] = alerted()
         assert "no such model" in text

@@ -157,3 +157,33 @@ def test_the_only_pod_of_a_fleet_that_fails_everything_buries_next_to_nothing(ba
     assert "tries failed: RuntimeError: no CUDA-capable device is detected" in said.note
     assert len(backlog.dead()) <= 64
     assert backlog.client.xlen("tasks") == 2000
+
+
+@pytest.mark.parametrize(
+    ("item", "error"),
+    [
+        ({}, "the item has no field language"),
+        ({"reply_to": b"elsewhere"}, "reply_to 'elsewhere' is not allowed"),
+        ({"reply_to": b"tasks:results:odd"}, "result stream tasks:results:odd is a string"),
+    ],
+)
+def test_items_that_all_fail_for_good_do_not_empty_the_backlog_into_the_dead_letters(
+    backlog, agents, item, error
+):
+    backlog.client.set("tasks:results:odd", "a string")
+    handler = "needs_a_field" if not item else "upper"
+    [good] = backlog.put(b"x", language=b"en")
+    backlog.put(*[b"x"] * 2000, **item)
+    agents.start(backlog, "pod-a", f"agent_handlers:{handler}")
+
+    def braked():
+        said = backlog.heartbeat("pod-a")
+        return said is not None and said.final >= MOST_FAILING and said
+
+    said = until(braked) or braked()
+    assert (said.failing, said.done) == (0, 1)
+    assert f"tries failed, {said.final} of them for good: " in said.note
+    assert error in said.note
+    # in a row, and one of each step that was on its way
+    assert MOST_FAILING <= len(backlog.dead()) <= MOST_FAILING + 16
+    assert set(backlog.results()) == {good}

@@ -8,7 +8,8 @@ from pods.agent.heartbeat import Lease
 from pods.agent.progress import Progress
 from pods.agent.protocol import MOST_FAILING, AgentSettings
 from pods.agent.routing import Routes
-from pods.agent.stream import LARGEST_COMMIT_BYTES, LARGEST_STEP, ItemResult, split
+from pods.agent.settling import believed
+from pods.agent.stream import LARGEST_COMMIT_BYTES, LARGEST_STEP, Failure, ItemResult, split
 from pods.agent.trickle import LONGEST_PAUSE_SECONDS, PAUSE_SECONDS, Trickle
 
 
@@ -99,9 +100,9 @@ def test_a_pod_whose_tries_all_fail_takes_an_item_now_and_then_until_one_succeed
     clock = Clock()
     progress = Progress(clock)
     trickle = Trickle(progress, clock)
-    progress.failed_for_pod(MOST_FAILING - 1)
+    progress.failed_in_a_row(tries=MOST_FAILING - 1)
     assert trickle.most(64) == 64
-    progress.failed_for_pod(1)
+    progress.failed_in_a_row(tries=1)
     assert trickle.most(64) == 1
     assert progress.note == f"the last {MOST_FAILING} tries failed"
     trickle.took(1)
@@ -119,6 +120,26 @@ def test_a_pod_whose_tries_all_fail_takes_an_item_now_and_then_until_one_succeed
     assert trickle.most(64) == 1
     progress.add(done=1)
     assert (trickle.most(64), progress.failing, progress.note) == (64, 0, "")
+
+
+def test_tries_that_no_other_try_can_help_count_for_the_trickle_too():
+    progress = Progress(Clock())
+    trickle = Trickle(progress, Clock())
+    progress.failed_in_a_row(tries=2)
+    progress.failed_in_a_row(final=MOST_FAILING - 3, error="no field")
+    assert (trickle.on, progress.note) == (False, "")
+    progress.failed_in_a_row(final=1)
+    assert trickle.on
+    assert progress.note == "the last 32 tries failed, 30 of them for good: no field"
+    assert (progress.failing, progress.final) == (2, 30)  # the pod is at fault for the first two
+    progress.add(done=1)
+    assert (trickle.on, progress.final) == (False, 0)
+
+
+def test_no_more_failures_are_final_than_may_be_in_a_row():
+    failures = [Failure(f"{n}-0", "no field", final=n != 1) for n in range(5)]
+    assert [f.final for f in believed(failures, 2)] == [True, False, True, False, False]
+    assert believed(failures, 4) == failures
 
 
 def test_a_fault_is_in_the_note_until_it_is_over():

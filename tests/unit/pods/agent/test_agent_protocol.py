@@ -33,6 +33,7 @@ BEAT = Heartbeat(
     done=10,
     failed=2,
     failing=33,
+    final=7,
     dead=1,
     duplicates=3,
     gone=5,
@@ -95,7 +96,7 @@ def test_a_heartbeat_of_an_agent_of_version_1_can_be_read():
     raw = {k.encode(): v.encode() for k, v in golden("heartbeat_of_version_1").items()}
     beat = Heartbeat.parse({**raw, b"at_ms": b"0"})
     unknown = dict.fromkeys(set(protocol.MEASURES) - {"gpu_percent"})
-    assert beat == dataclasses.replace(BEAT, version=1, gone=0, failing=0, **unknown)
+    assert beat == dataclasses.replace(BEAT, version=1, gone=0, failing=0, final=0, **unknown)
 
 
 def test_the_environment_of_an_agent_is_the_golden_one():
