@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from pods.agent.calling import Failed, Outcome
 from pods.agent.control import Control, Intent
+from pods.agent.copying import Copying
 from pods.agent.handler_process import HandlerBroken, HandlerProcess
 from pods.agent.heartbeat import EXIT_FENCED, Beating
 from pods.agent.holding import Holding
@@ -19,7 +20,7 @@ from pods.agent.reclaim import Reclaim
 from pods.agent.routing import Routes
 from pods.agent.settling import Settling
 from pods.agent.shares import Peak, Shares
-from pods.agent.sizing import Sizing
+from pods.agent.sizing import SHORT_SECONDS, Sizing
 from pods.agent.stream import LARGEST_TAKE_BYTES, Entry, Stream
 from pods.agent.trickle import Trickle
 
@@ -54,6 +55,7 @@ class Agent:
         self._patience = Patience(self._progress, control, EXIT_FENCED, self._shares.stuck)
         self._trickle = Trickle(self._progress)
         self._reclaim = Reclaim(settings, self._stream, self._holding, self._progress)
+        self._copying = Copying(settings, self._stream, self._holding)
         self._measures = Measures(self._measured)
         self._beating = Beating(
             settings, self._progress, self._holding, control, self._measures.now
@@ -188,11 +190,12 @@ class Agent:
     def _take_step(self) -> None:
         self._most_held.saw(self._holding.bytes_held)
         self._give_back()
+        self._copying.mark_suspects()
         self._trickle.took(self._reclaim.retry(self._trickle.most(MOST_RETRIES)))
         with self._holding.asking() as (room, max_bytes):
             items = self._trickle.most(room)
             end = self._take(items, max_bytes) if items else ""
-        if end:
+        if end and (len(self._holding) or self._trickle.on or not self._copying.copy()):
             self._stream.wait(end)
         elif room and not items:
             self._control.wait_beyond(Intent.WORK, IDLE_STEP_SECONDS)
@@ -211,7 +214,8 @@ class Agent:
 
     def _read(self, items: int, max_bytes: int) -> str:
         began = time.monotonic()
-        entries, end = self._stream.read(items, max_bytes)
+        long = (self._sizing.batch_seconds or 0) > SHORT_SECONDS
+        entries, end = self._stream.read(items, max_bytes, equal_part=long)
         self._holding.read_took(time.monotonic() - began, len(entries))
         self._shares.read(all_asked=_is_all(entries, items, max_bytes))
         self._trickle.took(self._holding.add(entries))
@@ -324,11 +328,13 @@ class Agent:
         self._progress.over("handler")
         self._sizing = self._sizing.after(len(items) // batches, seconds / batches)
         self._holding.tune(self._sizing.size, self._sizing.batch_seconds)
+        self._copying.worked(seconds / batches)
         self._outbox.put(items, outcomes)
 
     def _crashed(self, batch: list[Entry], untouched: list[list[Entry]], why: str) -> None:
         self._progress.trouble("handler", why)
         self._put_back(untouched)
+        self._copying.suspect(entry.id for entry in batch)
         if len(batch) > 1:
             self._holding.try_each_alone(batch)
         elif batch:

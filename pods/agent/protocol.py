@@ -111,6 +111,10 @@ class Keys:
         """Exists as soon as the pod is written off and may not take, acknowledge or publish."""
         return f"{self.prefix}pod:{pod}:fence"
 
+    def offered(self, entry: str) -> str:
+        """Exists if the item may not be copied (any more). The entry may be a pattern."""
+        return f"{self.prefix}offered:{entry}"
+
 
 @dataclass(frozen=True)
 class Heartbeat:

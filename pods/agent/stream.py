@@ -11,6 +11,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from pods.agent.protocol import RELEASED_CONSUMER, SCRIPTS, AgentSettings, Keys
+from pods.agent.tail import Pending
 
 # A blocking read must be shorter than the socket timeout. Otherwise redis-py 8 hangs and raises.
 SOCKET_TIMEOUT_SECONDS = 10.0
@@ -25,6 +26,8 @@ LARGEST_TAKE_BYTES = 32 * 1024 * 1024
 FOR_THE_HANDLER = {"read", "claim", "recover", "begin", "commit", "fail"}
 # A larger commit is split. The server limits a client's query buffer to 1 GB.
 LARGEST_COMMIT_BYTES = 16 * 1024 * 1024
+# The mark of an item that has a copy. It outlives a first try, after which an item has two deliveries.
+MARK_SECONDS = 24 * 3600.0
 
 
 class Fenced(Exception):
@@ -132,13 +135,21 @@ class Stream:
         self._settings, self._round_trip = settings, round_trip
         self._client = connect(settings.redis_url)
         self._scripts = Scripts(self._client)
-        self._keys = [settings.stream, Keys(settings.fleet).fence(settings.pod)]
+        self._names = Keys(settings.fleet)
+        self._keys = [settings.stream, self._names.fence(settings.pod)]
+        self._mark_ms = int(1000 * max(MARK_SECONDS, 2 * settings.handler_timeout_seconds))
         self._with_dead = [*self._keys, settings.dead]
         self._who = [settings.group, settings.pod]
 
-    def read(self, count: int, max_bytes: int) -> tuple[list[Entry], str]:
-        """New items, and the last id of the stream, from which to wait if there are none."""
-        last, *flat = self._call("read", [count, min(max_bytes, LARGEST_TAKE_BYTES)])
+    def read(
+        self, count: int, max_bytes: int, *, equal_part: bool = False
+    ) -> tuple[list[Entry], str]:
+        """New items, and the last id of the stream, from which to wait if there are none.
+
+        `equal_part`: no more than what each pod would have of all items that are left.
+        """
+        args = [count, min(max_bytes, LARGEST_TAKE_BYTES), int(equal_part)]
+        last, *flat = self._call("read", args)
         return _entries(flat), last.decode()
 
     def wait(self, last_id: str) -> None:
@@ -221,6 +232,38 @@ class Stream:
             flat = [part for entry, was_tried in step for part in (entry, int(was_tried))]
             released += self._call("release", [RELEASED_CONSUMER, *flat])
         return released
+
+    def pending(self, count: int) -> list[Pending]:
+        """The first items that any consumer has in hand."""
+        found: Any = self._client.xpending_range(
+            self._settings.stream, self._settings.group, "-", "+", count
+        )
+        return [
+            Pending(
+                entry=row["message_id"].decode(),
+                pod=row["consumer"].decode(),
+                idle_seconds=row["time_since_delivered"] / 1000,
+                deliveries=row["times_delivered"],
+            )
+            for row in found
+        ]
+
+    def copy(self, entry: str, holder: str) -> Entry | None:
+        """A copy of an item that this pod holds. None where there is none, or no longer."""
+        keys = [*self._keys, self._names.offered(entry)]
+        args = [*self._who, RELEASED_CONSUMER, entry, holder, self._mark_ms]
+        parts = self._scripts.call("offer", keys, args)
+        if not parts:
+            return None
+        fields = dict(zip(parts[::2], parts[1::2], strict=True))
+        return Entry(entry, fields, size=sum(map(len, parts)))
+
+    def mark(self, entries: Iterable[str]) -> None:
+        """Let no agent copy these items."""
+        pipe = self._client.pipeline(transaction=False)
+        for entry in entries:
+            pipe.set(self._names.offered(entry), self._settings.pod, px=self._mark_ms)
+        pipe.execute()
 
     def leave(self) -> bool:
         """Remove this consumer's name, unless items are still pending under it."""

@@ -35,9 +35,10 @@ ON_GIVEN_KEYS: Final = ("get", "exists")
 ON_HEARTBEAT: Final = ("hset", "pexpire")
 ON_STREAM: Final = (
     *("xack", "xread", "xreadgroup", "xrange", "xpending", "xclaim", "xautoclaim"),
-    *("xinfo|stream", "xgroup|delconsumer", "type"),
+    *("xinfo|stream", "xinfo|groups", "xgroup|delconsumer", "type"),
 )
 ON_TARGETS: Final = ("xadd", "type")
+ON_MARKS: Final = ("set",)
 
 
 class Refused(Exception):
@@ -170,7 +171,9 @@ def rules(pod: Pod) -> list[str]:
     if not told.celery_app:  # its worker uses its app's own credentials
         key_names.check_names(stream=told.stream, results=told.results, reply_to=told.reply_to)
         backlog = [_selector(ON_STREAM, [told.stream]), _selector(ON_TARGETS, targets)]
-        given += [told.stream, told.dead]
+        marks = keys.offered("*")
+        backlog.append(_selector(ON_MARKS, [marks]))
+        given += [told.stream, told.dead, marks]
     return [
         *("reset", "on", *(f"#{digest}" for digest in hashes)),
         *("-@all", *(f"+{name}" for name in ANYWHERE + ON_GIVEN_KEYS)),

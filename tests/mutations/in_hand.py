@@ -15,6 +15,8 @@ HOLDING = "tests/unit/pods/agent/test_agent_holding.py::"
 WINDOW = "tests/unit/pods/agent/test_agent_window.py::"
 PIPELINE = "tests/unit/pods/agent/test_agent_pipeline.py::"
 TRIMMED = "tests/integration/pods/agent/test_trimmed_items.py::"
+COPIES = "tests/integration/pods/agent/test_copies.py::"
+SHARES = "tests/integration/pods/agent/test_fair_shares.py::"
 
 IN_HAND: Final = (
     Mutation(
@@ -211,6 +213,53 @@ IN_HAND: Final = (
             PIPELINE
             + "test_the_results_of_the_commits_under_way_count_and_one_answer_of_any_size_may_wait",
         ),
+    ),
+    Mutation(
+        name="one-copy-of-an-item",
+        file=LUA + "offer.lua",
+        before="'NX', ",
+        after="",
+        tests=(COPIES + "test_an_item_is_copied_once_whoever_asks_and_however_long_it_takes",),
+    ),
+    Mutation(
+        name="no-copy-of-an-item-that-was-tried",
+        file=LUA + "offer.lua",
+        before=" or pending[4] ~= 1 then",
+        after=" then",
+        tests=(COPIES + "test_no_copy_is_made_of_what_is_not_the_first_try_of_that_holder",),
+    ),
+    Mutation(
+        name="no-copy-from-a-pod-that-died",
+        file="pods/agent/tail.py",
+        before="now - item.idle_seconds - since >= after_seconds",
+        after="now - since >= after_seconds",
+        tests=(
+            "tests/unit/pods/agent/test_agent_tail.py::"
+            "test_the_item_of_a_pod_that_has_shown_no_life_since_is_left_alone",
+        ),
+    ),
+    Mutation(
+        name="no-copy-while-items-wait",
+        file="pods/agent/copying.py",
+        before="        if any(\n",
+        after="        if False and any(\n",
+        tests=(
+            COPIES + "test_nothing_is_copied_while_another_item_waits_or_the_holder_shows_no_life",
+        ),
+    ),
+    Mutation(
+        name="no-copy-of-a-suspect",
+        file="pods/agent/loop.py",
+        before="        self._copying.suspect(entry.id for entry in batch)\n",
+        after="",
+        tests=(COPIES + "test_the_items_of_a_handler_that_crashed_are_not_copied",),
+    ),
+    Mutation(
+        name="the-last-items-in-equal-parts",
+        file=LUA + "read.lua",
+        before="  left = math.min(left, math.max(1, equal_part()))\n",
+        after="",
+        tests=(SHARES + "test_a_read_takes_no_more_than_an_equal_part_of_what_is_left",),
     ),
     Mutation(
         name="another-pod-before-the-end",

@@ -4,7 +4,17 @@ from collections import Counter
 
 import pytest
 
+from pods.agent.protocol import AgentSettings
+from pods.agent.stream import Stream
 from tests.support.waiting import until
+
+
+def stream_of(backlog, pod):
+    return Stream(
+        AgentSettings(
+            redis_url=backlog.url, fleet="test", pod=pod, stream="tasks", group="workers", handler="m:f"
+        )
+    )  # fmt: skip
 
 
 def works(backlog, pod):
@@ -46,3 +56,33 @@ def test_what_waits_behind_a_hanging_item_is_given_back_to_other_pods(backlog, a
     until(lambda: len(backlog.results()) == len(warm) + len(stuck))
     backlog.assert_each_has_one_result([*warm, *stuck])
     assert backlog.dead() == []
+
+
+def test_a_read_takes_no_more_than_an_equal_part_of_what_is_left(backlog):
+    streams = [stream_of(backlog, f"pod-{n}") for n in range(4)]
+    for stream in streams:
+        stream.read(1, 1000)  # from now on the group has four consumers
+    backlog.put_numbered(41)
+    took = [len(stream.read(64, 100_000, equal_part=True)[0]) for stream in streams]
+    assert took == [11, 11, 11, 8]
+    backlog.put_numbered(1000)
+    assert len(streams[0].read(64, 100_000, equal_part=True)[0]) == 64
+    assert len(streams[1].read(900, 1_000_000)[0]) == 900
+    backlog.client.xdel("tasks", streams[0].read(1, 100)[0][0].id)
+    backlog.put(b"x")
+    assert len(streams[0].read(1, 100, equal_part=True)[0]) == 1
+
+
+@pytest.mark.takes(12)
+def test_the_last_batch_of_a_backlog_is_shared_where_batches_take_long(backlog, agents):
+    pods = [f"pod-{n}" for n in range(3)]
+    env = {"SECONDS_A_CALL": "0.3", "SECONDS_AN_ITEM": "0.01"}
+    for pod in pods:
+        agents.start(backlog, pod, "agent_handlers:says_its_size", env=env, batch_size=64)
+    warm = backlog.put_numbered(600)
+    until(lambda: len(backlog.results()) == len(warm))
+    until(lambda: all(backlog.heartbeat(pod).in_flight == 0 for pod in pods))
+    backlog.put_numbered(48)
+    until(lambda: len(backlog.results()) == 648)
+    sizes = [int(r[b"result"]) for _, r in backlog.client.xrange("tasks:results")][-48:]
+    assert max(sizes) <= 16

@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 
 from pods import lifecycle
 from pods.accounts import connecting
-from pods.agent.protocol import SCRIPTS, Keys
+from pods.agent.protocol import SCRIPTS, AgentSettings, Keys
+from pods.agent.stream import Stream
 from pods.agent_redis import fencing, redis_users
 from pods.models import Pod, PodEvent
 from pods.states import TERMINATING
@@ -141,6 +142,21 @@ def is_busy(client: "redis.Redis") -> bool:
     return False
 
 
+def test_a_pods_user_may_copy_an_item_and_ask_for_its_part(world: World) -> None:
+    fill(world, count=12)
+    pod = world.spawn(world.requested())
+    world.redis.xreadgroup("embedding_tasks", "slow", {"embedding_tasks": ">"}, count=2)
+    told = AgentSettings(redis_url=redis_users.pod_address(pod), pod=pod.name, **pod.agent)
+    stream = Stream(told)
+    slow, marked = (item.entry for item in stream.pending(10))
+    stream.mark([marked])
+    assert stream.copy(marked, "slow") is None
+    assert stream.copy(slow, "slow") is not None
+    for other in ("third", "fourth"):
+        world.redis.xgroup_createconsumer("embedding_tasks", "embedding_tasks", other)
+    assert len(stream.read(64, 10_000, equal_part=True)[0]) == 4
+
+
 @pytest.mark.fault(66)
 def test_a_pods_credentials_reach_no_key_of_another_fleet(world: World) -> None:
     other = a_fleet(name="other", stream="others_tasks", group="others", accounts=[world.account])
@@ -169,6 +185,9 @@ def test_a_pods_credentials_reach_no_key_of_another_fleet(world: World) -> None:
         ("PEXPIRE", own.fence(pod.name), 1),
         ("PEXPIRE", own.fence("its-sister"), 1),
         ("DEL", own.fence(pod.name)),
+        ("SET", own.command("its-sister"), "stop"),
+        ("SET", own.lease, "9"),
+        ("SET", theirs.offered("1-1"), "1"),
         ("XADD", "celery", "*", "a", "b"),
         ("KEYS", "*"),
         ("FLUSHALL",),
