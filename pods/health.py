@@ -234,7 +234,7 @@ def _why(finding: Finding, pod: Pod, seen: Sighting) -> str:
 
 
 def _how_it_fails(seen: Sighting) -> str:
-    return f"its last {seen.beat.said.failing:,} tries failed" if seen.beat else ""
+    return f"its last {seen.beat.said.failing:,} items failed" if seen.beat else ""
 
 
 def _others_succeed(pod: Pod) -> bool:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pods.agent.protocol import MOST_FAILING
@@ -34,7 +34,10 @@ class Progress:
         self._last_ack: float | None = None
         self._acks: deque[tuple[float, int]] = deque()
         self._troubles: dict[str, str] = {}
-        self._failing = self._final = 0
+        self._failing: set[str] = (
+            set()
+        )  # both are bounded: a pod that fails everything takes few items
+        self._final: set[str] = set()
         self._error = ""
 
     def add(
@@ -56,31 +59,39 @@ class Progress:
             self._counts.gone += gone
             self._counts.claimed += claimed
             if done:
-                self._failing = self._final = 0
+                self._failing.clear()
+                self._final.clear()
                 self._last_ack = self._clock()
                 self._acks.append((self._last_ack, done))
 
-    def failed_in_a_row(self, *, tries: int = 0, final: int = 0, error: str = "") -> None:
-        """Tries failed, and `final` other ones that no other try can help; `error`: of the newest."""
+    def failed_in_a_row(
+        self, *, tries: Iterable[str] = (), final: Iterable[str] = (), error: str = ""
+    ) -> None:
+        """Items failed, and `final` ones that no other try can help; `error`: of the newest.
+
+        An item counts once, however often it is tried: a few bad items at the end of a backlog are no
+        sign that everything fails.
+        """
         with self._lock:
-            self._failing += tries
-            self._final += final
+            self._failing.update(tries)
+            self._final.update(final)
+            self._failing -= self._final
             self._error = error.encode("utf-8", "backslashreplace").decode() or self._error
 
     @property
     def failing(self) -> int:
-        """Failed tries since the last item that was done: this pod may be at fault."""
-        return self._failing
+        """Items that failed since the last one that was done: this pod may be at fault."""
+        return len(self._failing)
 
     @property
     def final(self) -> int:
-        """Tries since then that no other try can help: the items or the handler are at fault."""
-        return self._final
+        """Items that failed since then for good: they or the handler are at fault."""
+        return len(self._final)
 
     @property
     def in_a_row(self) -> int:
         """All of them."""
-        return self._failing + self._final
+        return len(self._failing) + len(self._final)
 
     def trouble(self, where: str, what: str) -> None:
         """Something is wrong at `where`. The note has it until it is over."""
@@ -98,12 +109,10 @@ class Progress:
         """What is wrong, in one line."""
         with self._lock:
             wrong = [f"{where}: {what}" for where, what in self._troubles.items()]
-            if self._failing + self._final >= MOST_FAILING:
+            if self.in_a_row >= MOST_FAILING:
                 error = f": {self._error}" if self._error else ""
-                final = f", {self._final} of them for good" if self._final else ""
-                wrong.insert(
-                    0, f"the last {self._failing + self._final} tries failed{final}{error}"
-                )
+                final = f", {self.final} of them for good" if self._final else ""
+                wrong.insert(0, f"the last {self.in_a_row} items failed{final}{error}")
             return "; ".join(wrong)[:500]
 
     def counts(self) -> Counts:

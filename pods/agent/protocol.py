@@ -23,7 +23,7 @@ ENDED_BY = "PODFLEET_ENDED_BY"
 HEARTBEAT_TTL_SECONDS = 3600
 LARGEST_COUNT = 2**53 - 1
 LONGEST_MS = 10 * 365 * 24 * 3600 * 1000
-# A pod that failed so many tries in a row takes no more than a trickle. It is ill if others succeed, and
+# A pod that failed so many items in a row takes no more than a trickle. It is ill if others succeed, and
 # another try could have helped.
 MOST_FAILING = 32
 # An agent holds at most so many bytes of items, and with the last item taken more by that item.
@@ -128,8 +128,8 @@ class Heartbeat:
     version: int = VERSION
     done: int = 0  # items acknowledged with a result by this agent
     failed: int = 0  # tries that the handler failed
-    failing: int = 0  # tries that failed since the last item that was done
-    final: int = 0  # tries since then that failed, and that no other try can help
+    failing: int = 0  # items that failed since the last one that was done, and may be tried again
+    final: int = 0  # items that failed since then for good: no other try can help
     dead: int = 0  # items put on the dead-letter stream
     duplicates: int = 0  # results not published, because another agent had acknowledged the item
     gone: int = 0  # results not published, because nobody has the item any more: it was trimmed

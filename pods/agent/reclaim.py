@@ -120,6 +120,6 @@ class Reclaim:
         error = "given up: begun {} times, and no agent reported back"
         lost = [Failure(e.id, error.format(e.deliveries - 1), final=True) for e in spent]
         if lost:
-            self._progress.failed_in_a_row(final=len(lost), error=lost[-1].error)
+            self._progress.failed_in_a_row(final=[f.entry for f in lost], error=lost[-1].error)
             self._bury(lost)
         return self._holding.add(e for e in fresh if e.deliveries <= longest)

@@ -134,9 +134,10 @@ class Settling:
         in_a_row = failures[succeeded_at:]
         if not in_a_row:
             return failures
-        final = sum(f.final for f in in_a_row)
         most_final = max(1, MOST_FAILING - self._progress.in_a_row)
         self._progress.failed_in_a_row(
-            tries=len(in_a_row) - final, final=final, error=in_a_row[-1].error
+            tries=[f.entry for f in in_a_row if not f.final],
+            final=[f.entry for f in in_a_row if f.final],
+            error=in_a_row[-1].error,
         )
         return failures[:succeeded_at] + believed(in_a_row, most_final)

@@ -194,7 +194,7 @@ def test_a_pod_that_fails_everything_beside_one_that_succeeds_is_ended(world: Wo
     assert (state(bad), state(good)) == ("terminating", "ready")
     ended = Pod.objects.get(pk=bad.pk)
     assert ended.retire_rule == PodRule.FAILING
-    assert "its last 32 tries failed" in ended.retire_because
+    assert "its last 32 items failed" in ended.retire_because
 
 
 def test_pods_that_all_fail_after_they_worked_are_left_alone(world: World) -> None:

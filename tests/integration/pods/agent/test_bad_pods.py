@@ -137,7 +137,7 @@ def test_an_agent_works_on_when_the_fault_is_over(backlog, agents, tmp_path):
         max_deliveries=5, batch_size=16,
     )  # fmt: skip
     until(lambda: getattr(backlog.heartbeat("pod-a"), "failing", 0) >= MOST_FAILING)
-    assert "tries failed" in backlog.heartbeat("pod-a").note
+    assert "items failed" in backlog.heartbeat("pod-a").note
     gate.touch()
     until(lambda: len(backlog.results()) == 300)
     backlog.assert_each_has_one_result(entries)
@@ -154,7 +154,7 @@ def test_the_only_pod_of_a_fleet_that_fails_everything_buries_next_to_nothing(ba
         return said is not None and said.failing >= MOST_FAILING and said
 
     said = until(braked) or braked()
-    assert "tries failed: RuntimeError: no CUDA-capable device is detected" in said.note
+    assert "items failed: RuntimeError: no CUDA-capable device is detected" in said.note
     assert len(backlog.dead()) <= 64
     assert backlog.client.xlen("tasks") == 2000
 
@@ -182,7 +182,7 @@ def test_items_that_all_fail_for_good_do_not_empty_the_backlog_into_the_dead_let
 
     said = until(braked) or braked()
     assert (said.failing, said.done) == (0, 1)
-    assert f"tries failed, {said.final} of them for good: " in said.note
+    assert f"items failed, {said.final} of them for good: " in said.note
     assert error in said.note
     # in a row, and one of each step that was on its way
     assert MOST_FAILING <= len(backlog.dead()) <= MOST_FAILING + 24

@@ -96,15 +96,21 @@ def test_the_rate_is_that_of_the_last_half_minute():
     assert progress.since_ack_ms() == 10_000
 
 
+def some(first, count):
+    return [f"{n}-0" for n in range(first, first + count)]
+
+
 def test_a_pod_whose_tries_all_fail_takes_an_item_now_and_then_until_one_succeeds():
     clock = Clock()
     progress = Progress(clock)
     trickle = Trickle(progress, clock)
-    progress.failed_in_a_row(tries=MOST_FAILING - 1)
+    progress.failed_in_a_row(tries=some(0, MOST_FAILING - 1))
     assert trickle.most(64) == 64
-    progress.failed_in_a_row(tries=1)
+    progress.failed_in_a_row(tries=some(0, 10))  # again
+    assert trickle.most(64) == 64
+    progress.failed_in_a_row(tries=some(50, 1))
     assert trickle.most(64) == 1
-    assert progress.note == f"the last {MOST_FAILING} tries failed"
+    assert progress.note == f"the last {MOST_FAILING} items failed"
     trickle.took(1)
     assert trickle.most(64) == 0
     clock.now += PAUSE_SECONDS
@@ -125,12 +131,12 @@ def test_a_pod_whose_tries_all_fail_takes_an_item_now_and_then_until_one_succeed
 def test_tries_that_no_other_try_can_help_count_for_the_trickle_too():
     progress = Progress(Clock())
     trickle = Trickle(progress, Clock())
-    progress.failed_in_a_row(tries=2)
-    progress.failed_in_a_row(final=MOST_FAILING - 3, error="no field")
+    progress.failed_in_a_row(tries=some(0, 4))
+    progress.failed_in_a_row(final=some(2, MOST_FAILING - 3), error="no field")
     assert (trickle.on, progress.note) == (False, "")
-    progress.failed_in_a_row(final=1)
+    progress.failed_in_a_row(final=some(90, 1))
     assert trickle.on
-    assert progress.note == "the last 32 tries failed, 30 of them for good: no field"
+    assert progress.note == "the last 32 items failed, 30 of them for good: no field"
     assert (progress.failing, progress.final) == (2, 30)  # the pod is at fault for the first two
     progress.add(done=1)
     assert (trickle.on, progress.final) == (False, 0)
