@@ -32,9 +32,14 @@ def needs_a_gpu(batch: Sequence[Item]) -> Sequence[bytes]:
     return upper(batch)
 
 
-def refuses_poison_slowly(batch: Sequence[Item]) -> Sequence[bytes]:
-    """Take 0.1 s for a batch, so that a killed agent has items in hand."""
+def lives_dangerously(batch: Sequence[Item]) -> Sequence[bytes]:
+    """Take 0.1 s for a batch; fail it on a pod without a GPU; end the pod at an item `killer`."""
+    if os.environ.get("GPU") == "lost":
+        raise RuntimeError("no CUDA-capable device is detected")
     time.sleep(0.1)
+    if any(item.payload == b"killer" for item in batch):
+        os.killpg(os.getppid(), signal.SIGKILL)
+        time.sleep(3600)
     return refuses_poison(batch)
 
 
