@@ -16,9 +16,7 @@ from hashlib import sha256
 from random import Random
 from typing import Final
 from unittest import mock
-from urllib.parse import urlsplit, urlunsplit
 
-import redis
 import stamina
 from django.db import connection
 from django.db.models import Q
@@ -41,7 +39,7 @@ from tests.simulation.operators import Operators
 from tests.simulation.outages import Outages
 from tests.simulation.plan import STEP, FaultPlan
 from tests.simulation.queueing import Beat, Queue
-from tests.simulation.redis_faults import FaultyRedis, Servers
+from tests.simulation.redis_faults import Servers, new_servers
 from tests.simulation.vendors import IMAGE, KEY, RunPod, Vastai, Vendor
 from tests.simulation.worker import TaskFailed, Worker
 from tests.support.factories import a_fleet, an_account
@@ -98,7 +96,7 @@ class Day:
         self.draws, self.time, self.plan = draws, time, plan or FaultPlan()
         self.hosts = Hosts(time, draws, self.plan.hosts)
         self.worker = Worker(draws, self.hosts, self._run_others)
-        self.servers = _servers(url, time, self.plan.servers)
+        self.servers = new_servers(url, time, self.plan.servers)
         self.queue = Queue(draws, self.worker, time)
         self.vendors: list[Vendor] = [RunPod(time, draws), Vastai(time, draws)]
         self.pace = STEP
@@ -235,6 +233,7 @@ class Day:
         plan, self.hosts.differ = self.plan, True
         self.draws.faults_on, self.draws.fault_rate, self.pace = True, plan.fault_rate, plan.step
         for agents in self.agents:
+            agents.break_sometimes()
             agents.add_items(self.draws.random.randint(0, 60))
         steps = 0
         # By their numbers: a day that is run again without some of the faults has the same length.
@@ -279,7 +278,7 @@ class Day:
         for vendor in self.vendors:
             vendor.stop_faults()
         for agents in self.agents:
-            agents.restore_heartbeats()
+            agents.stop_faults()
 
     def _unsettled(self) -> bool:
         waiting = bool(self.queue.messages or self.invariants.unknown or self.invariants.missing)
@@ -299,6 +298,8 @@ class Day:
         self._stop_faults()
         for outages in self.outages:
             outages.start_again()
+        for agents in self.agents:
+            agents.mend_handler()
         self.operators.prepare_end(spawn_per_tick=1)
         self.draws.record("the faults stop")
         for vendor in self.vendors:
@@ -310,6 +311,7 @@ class Day:
         self._until(lambda: self._ready(3), "L1: not 3 READY pods of each fleet")
         self.pace = DRAINING
         self._until(lambda: not any(a.left for a in self.agents), "L4: not drained")
+        self.operators.drop_dead_letters()
         self.pace = SETTLING
         self._until(
             lambda: not Pod.objects.billable().exists() and not self.invariants.unknown,
@@ -353,20 +355,6 @@ class Day:
                 left += Alert.objects.open().values_list("cause", "text")
                 raise Violated(f"{why} within {within}: {left}")
             self.step()
-
-
-def _servers(url: str, time: SteppedClock, count: int) -> list[FaultyRedis]:
-    """Servers that are databases of one real server; the first is the installation's own."""
-    client = redis.Redis.from_url(url, protocol=2)
-    client.flushall()
-    database = int(client.connection_pool.connection_kwargs.get("db") or 0)
-    servers = [FaultyRedis(client, time)]
-    for number in range(1, count):
-        parts = urlsplit(url)
-        other = urlunsplit(parts._replace(path=f"/{database + number}"))
-        client = redis.Redis.from_url(other, protocol=2)
-        servers.append(FaultyRedis(client, time, url=other))
-    return servers
 
 
 def run_day(

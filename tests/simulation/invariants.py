@@ -10,9 +10,10 @@ from fleet.models import Alert, Tick
 from pods.base.clock import utcnow
 from pods.models import Pod, PodEvent
 from pods.states import CREATING, ENDED, READY, REQUESTED, PodState, may_move
-from tests.simulation.agents import Agents
+from tests.simulation.agents import BROKEN, Agents
 from tests.simulation.bills import check_bills
 from tests.simulation.limits import Guardrails, Row, Violated, rows
+from tests.simulation.repeats import Repeats
 from tests.simulation.texts import secrets_in_rows
 from tests.simulation.vendors import KEY, Machine, Vendor
 from tests.simulation.worker import Worker
@@ -40,6 +41,7 @@ class Invariants:
         self._vendors, self._agents, self._worker = vendors, agents, worker
         self._slack = 2 * clocks_differ_by
         self._guardrails = Guardrails([a.fleet for a in agents], slack=self._slack)
+        self._repeats = Repeats(slack=self._slack)
         self._event = 0
         self._states: dict[int, str] = {}
         self._ids: dict[int, str] = {}
@@ -72,6 +74,7 @@ class Invariants:
         self._check_machines(pods, events, machines)
         self._check_operators(pods)
         self._guardrails.check(pods, events)
+        self._repeats.check(events)
         self._check_items()
 
     def _check_events(self, pods: Sequence[Row], events: Sequence[PodEvent]) -> None:
@@ -179,6 +182,8 @@ class Invariants:
 
     def _check_items(self) -> None:
         for agents in self._agents:
+            if agents.tries.wrongly_dead:
+                raise Violated(f"S16: good items are dead letters: {agents.tries.wrongly_dead}")
             fleet, client = agents.fleet, agents.server.client
             if not client.exists(fleet.stream):
                 continue
@@ -212,6 +217,8 @@ class Invariants:
             raise Violated(f"S13: a secret is in {leaks}")
         if beats:
             self._check_heard()
+            for agents in self._agents:
+                self._repeats.check_alerts(agents.fleet, BROKEN)
 
     def _check_heard(self) -> None:
         """Check that a server that died hides only its own fleets: the others are decided on (S14)."""

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from django.db import connection
 
-from fleet import operating
+from fleet import letters, operating
 from fleet.decision.values import Mode
+from fleet.letters import LetterVerb
 from fleet.models import Fleet, Limits
 from fleet.money import spending
 from pods import teardown
@@ -89,6 +90,11 @@ class Operators:
         self._limit({**NO_LIMITS, "mode": Mode.RUNNING.value})
         for fleet_id in self._ids:
             self._write(fleet_id, {**END_SETTINGS, "spawn_per_tick": spawn_per_tick})
+
+    def drop_dead_letters(self) -> None:
+        """Delete the items that failed for good, so that their alerts end."""
+        for fleet in Fleet.objects.filter(pk__in=self._ids).order_by("pk"):
+            letters.handle(fleet, LetterVerb.DROP, None, by="operator")
 
     def _request(self, act: Callable[[], None]) -> None:
         """Act in a web process, which may be killed at any of its calls."""

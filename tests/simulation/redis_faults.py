@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
 from unittest import mock
+from urllib.parse import urlsplit, urlunsplit
 
 import redis
 from redis.client import Pipeline
@@ -123,6 +124,20 @@ class Servers:
             raise redis.TimeoutError("Timeout reading from socket")
         self._worker.call(f"after {what}")
         return answer
+
+
+def new_servers(url: str, time: Clock, count: int) -> list[FaultyRedis]:
+    """Servers that are databases of one real server; the first is the installation's own."""
+    client = redis.Redis.from_url(url, protocol=2)
+    client.flushall()
+    database = int(client.connection_pool.connection_kwargs.get("db") or 0)
+    servers = [FaultyRedis(client, time)]
+    for number in range(1, count):
+        parts = urlsplit(url)
+        other = urlunsplit(parts._replace(path=f"/{database + number}"))
+        client = redis.Redis.from_url(other, protocol=2)
+        servers.append(FaultyRedis(client, time, url=other))
+    return servers
 
 
 def _database(client: Any) -> int:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import nullcontext
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 import redis
 from django.db import transaction
 
-from fleet.models import Limits, Tick
+from fleet.models import Alert, Fleet, Limits, Tick
 from fleet.tick.recording import recorded
 from pods import lifecycle
 from pods.base import clock
@@ -30,7 +30,9 @@ from tests.simulation.hosts import Hosts
 from tests.simulation.limits import Guardrails, Violated, rows
 from tests.simulation.plan import FaultPlan
 from tests.simulation.redis_faults import DOWN, Servers
+from tests.simulation.repeats import Repeats
 from tests.simulation.texts import odd_name, secrets_in_rows, with_odd_texts
+from tests.simulation.tries import Left, Tries
 from tests.support.factories import a_fleet, a_pod, an_account, pod_facts, seconds, snapshot
 
 EARLY, LATE = timedelta(seconds=-600), timedelta(seconds=600)
@@ -258,3 +260,84 @@ def test_no_pod_starts_in_a_day_while_all_pods_wait_for_their_links(day: Day) ->
 def test_no_vendor_is_asked_within_a_transaction(day: Day) -> None:
     with transaction.atomic(), pytest.raises(Violated, match="a transaction is open before GET"):
         day.operators.act_during("before GET /v2/pods")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_judge_sees_a_good_item_that_a_single_pod_failed_for_good(day: Day) -> None:
+    agents = day.agents[0]
+    agents.add_items(3)
+    fleet, client = agents.fleet, agents.server.client
+    got: Any = client.xreadgroup(fleet.group, "ill", {fleet.stream: ">"})
+    bad, alone, beside = (entry for entry, _ in got[0][1])
+    type(fleet).objects.filter(pk=fleet.pk).update(max_deliveries=1)
+    fleet.refresh_from_db()
+    agents.tries.bad.add(bad)
+    agents.tries.fail("ill", [bad], others=["well"])
+    agents.tries.fail("ill", [alone], others=[])
+    agents.acknowledged += 2
+    day.invariants.check()
+    agents.tries.fail("ill", [beside], others=["well"])
+    agents.acknowledged += 1
+    with pytest.raises(Violated, match=f"S16: good items are dead letters: .*{beside.decode()}"):
+        day.invariants.check()
+
+
+def test_what_a_pod_left_to_others_it_takes_again_only_after_their_turns(redis_url: str) -> None:
+    fleet = Fleet(max_deliveries=5)
+    tries = Tries(fleet, redis.Redis.from_url(redis_url))
+    with clock.use(time := SteppedClock()):
+        tries._left[b"1-0"] = Left(by="ill", at=time(), turn=0, deliveries=1)
+        assert tries.may_take("well", b"1-0")
+        time.advance(3600)
+        assert not tries.may_take("ill", b"1-0")
+        tries.turn = 2
+        assert tries.may_take("ill", b"1-0")
+        tries._left[b"1-0"].deliveries = fleet.max_deliveries - 1
+        tries._left[b"1-0"].at = time() - timedelta(minutes=9)
+        assert not tries.may_take("ill", b"1-0")
+
+
+def failed_pods(count: int, *, last_at: datetime) -> None:
+    fleet = Fleet.objects.get()
+    for number in range(count):
+        pod = a_pod(fleet, PodState.TERMINATED, template_hash="t")
+        ended = last_at - timedelta(minutes=count - 1 - number)
+        Pod.objects.filter(pk=pod.pk).update(retire_rule="agent_failed", failed_at=ended)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("failed", "minutes", "violated"), [(2, 2, False), (3, 4, True), (3, 6, False), (4, 9, True)]
+)
+def test_the_judge_sees_a_fourth_pod_within_the_pause(
+    failed: int, minutes: int, violated: bool
+) -> None:
+    fleet, now = a_fleet(), clock.utcnow()
+    failed_pods(failed, last_at=now - timedelta(minutes=minutes))
+    pod = a_pod(fleet, PodState.REQUESTED, template_hash="t", requested_at=now)
+    PodEvent.objects.filter(pod=pod).update(by="tick")
+    judge, events = Repeats(slack=timedelta(0)), list(PodEvent.objects.filter(pod=pod))
+    with pytest.raises(Violated, match="S19: ") if violated else nullcontext():
+        judge.check(events)
+    Fleet.objects.update(try_again_at=now)  # an operator asked for it
+    judge.check(events)
+
+
+@pytest.mark.django_db
+def test_the_judge_sees_that_nobody_is_told_what_fails() -> None:
+    fleet, judge = a_fleet(), Repeats(slack=timedelta(0))
+    failed_pods(2, last_at=clock.utcnow() - timedelta(minutes=10))
+    judge.check_alerts(fleet, "no module")
+    failed_pods(1, last_at=clock.utcnow() - timedelta(minutes=10))
+    with pytest.raises(Violated, match=r"S19: 3 pods of .* failed, its alerts are \[\]"):
+        judge.check_alerts(fleet, "no module")
+    facts = {
+        "severity": "critical",
+        "first_seen_at": clock.utcnow(),
+        "last_seen_at": clock.utcnow(),
+    }
+    Alert.objects.create(
+        cause="boots_fail", subject=f"fleet:{fleet.pk}", fleet=fleet, text="no module named 'emb'",
+        **facts,
+    )  # fmt: skip
+    judge.check_alerts(fleet, "no module")

@@ -60,6 +60,7 @@ class Vendor(ABC):
         self.desk = desk
         self.foreign: set[str] = set()  # machines of other people on the same account
         self.misreported: set[str] = set()  # machines about which an answer was wrong
+        self._were_hidden: set[str] = set()  # in the step before
         self.unowned: set[str] = set()  # machines under our tag of a fleet that does not exist
         self.adopts = False  # our account there keeps machines that it finds
 
@@ -79,9 +80,15 @@ class Vendor(ABC):
     def billed_usd(self, machine: str) -> Decimal:
         """The USD that a machine has cost until now."""
 
-    @abstractmethod
     def end(self, machine: str) -> None:
         """End a machine, as its agent or a person in the console does."""
+        if machine in self._were_hidden or self.hidden(machine):
+            self.misreported.add(machine)  # nobody has seen it since, nor knows how long it billed
+        self._end(machine)
+
+    @abstractmethod
+    def _end(self, machine: str) -> None:
+        """End a machine."""
 
     @abstractmethod
     def rent(self, name: str, random: Random) -> str | None:
@@ -111,6 +118,7 @@ class Vendor(ABC):
         mine = [m for m in self.machines() if m.id not in kept and not self.hidden(m.id)]
         for machine in mine:
             self._break_machine(machine, draws)
+        self._were_hidden = {m.id for m in self.machines() if self.hidden(m.id)}
         if mine and (own := draws.occurs(0.01, f"{self.name}: a machine is started under our tag")):
             tag = fleet_tag(slug, own.choice(fleets))
             self.rent(tagged(tag, f"{own.getrandbits(128):032x}"), own)
@@ -225,7 +233,7 @@ class RunPod(Vendor):
     def billed_usd(self, machine: str) -> Decimal:
         return self.state.bill.total(machine, now=self._clock())
 
-    def end(self, machine: str) -> None:
+    def _end(self, machine: str) -> None:
         self.state.vanish(machine)
 
     def rent(self, name: str, random: Random) -> str | None:
@@ -242,7 +250,7 @@ class RunPod(Vendor):
 
     def _break_machine(self, machine: Machine, draws: Draws) -> None:
         if draws.occurs(0.006, f"{machine.id} is deleted in the console"):
-            self.state.vanish(machine.id)
+            self.end(machine.id)
         elif draws.occurs(0.005, f"{machine.id} fails"):
             self.state.fail(machine.id)
         elif draws.occurs(0.004, f"{machine.id} stands still in its boot"):
@@ -309,7 +317,7 @@ class Vastai(Vendor):
         self.market.settle()
         return self.market.bill.total(machine, now=self.market.now())
 
-    def end(self, machine: str) -> None:
+    def _end(self, machine: str) -> None:
         self.market.destroy(self.market.contracts[int(machine)])
 
     def rent(self, name: str, random: Random) -> str | None:
@@ -336,7 +344,7 @@ class Vastai(Vendor):
     def _break_machine(self, machine: Machine, draws: Draws) -> None:
         contract = self.market.contracts[int(machine.id)]
         if draws.occurs(0.005, f"{machine.id} is deleted in the console"):
-            self.market.destroy(contract)
+            self.end(machine.id)
         elif draws.occurs(0.005, f"the process of {machine.id} ends"):
             self.market.exits(contract)
         elif draws.occurs(0.004, f"the host of {machine.id} is cut off"):
