@@ -1,5 +1,7 @@
 """The pages of operators besides the lists: fleets, charts, buttons, preview of a tick, money."""
 
+import hashlib
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final
@@ -11,19 +13,22 @@ from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.html import format_html
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from fleet import operating, stopping
 from fleet.alerts import reconciling
 from fleet.decision.values import Mode
 from fleet.models import Alert, Fleet, Limits
+from fleet.pages import listing, overview, top
 from fleet.pages import money as spent_pages
-from fleet.pages import overview, top
+from fleet.pages.listing import Wanted
 from fleet.tick import ticking
 from pods.base.commands import error_lines
 from pods.models import Pod
 
 PODS_NAMED: Final = 200
+TOKEN: Final = re.compile(rb'<input type="hidden" name="csrfmiddlewaretoken"[^>]*>')
 
 
 def _renewed(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -42,8 +47,19 @@ def _renewed(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpReque
 def dashboard_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """The context of the admin's first page, for users who may see fleets."""
     if request.user.has_perm("fleet.view_fleet"):
-        context.update(overview=overview.overview(), stretches=list(overview.STRETCHES))
+        context.update(_fleets_shown(request), stretches=list(overview.STRETCHES))
     return context
+
+
+def _fleets_shown(request: HttpRequest) -> dict[str, Any]:
+    """All fleets, and those that this address asks for."""
+    asked = (request.GET.get(name, "") for name in ("show", "q", "page"))
+    found = overview.overview()
+    return {
+        "overview": found,
+        "listed": listing.listed(found.cards, Wanted.asked(*asked)),
+        "sections": [("", "All"), *((s.value, word) for s, word in listing.SECTIONS.items())],
+    }
 
 
 def open_alerts(request: HttpRequest) -> str:
@@ -54,8 +70,13 @@ def open_alerts(request: HttpRequest) -> str:
 @require_GET
 @_renewed
 def now(request: HttpRequest) -> HttpResponse:
-    """The part of the first page that refreshes itself."""
-    return render(request, "fleet/dashboard_now.html", {"overview": overview.overview()})
+    """The part of the first page that refreshes itself; 204 if the reader has seen just this."""
+    shown = render(request, "fleet/dashboard_now.html", _fleets_shown(request))
+    digest = hashlib.sha256(TOKEN.sub(b"", shown.content)).hexdigest()[:16]
+    if request.GET.get("seen") == digest:
+        return HttpResponse(status=204)
+    shown.write(format_html('<input type="hidden" id="pf-seen" name="seen" value="{}">', digest))
+    return shown
 
 
 @require_GET

@@ -89,7 +89,7 @@ def health_facts(
         trouble=tick.trouble if tick else "",
         all_fail=tick.all_fail if tick else None,
         all_fail_because=tick.all_fail_because if tick else "",
-        binding=_rule(tick.binding) if tick else None,
+        binding=rule_named(tick.binding) if tick else None,
         held_back=tick.held_back if tick else "",
         items_per_second=pods.items_per_second,
         hourly_usd=pods.hourly_usd,
@@ -98,7 +98,7 @@ def health_facts(
     )
 
 
-def _rule(name: str) -> Rule | None:
+def rule_named(name: str) -> Rule | None:
     """The rule of this name; None if there is none, or only a later version knows it."""
     return next((rule for rule in Rule if rule.value == name), None)
 

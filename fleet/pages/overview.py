@@ -10,9 +10,9 @@ from typing import Any, Final
 from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
 
 from fleet.decision.alert_facts import Severity
-from fleet.decision.estimates import time_left
+from fleet.decision.estimates import pods_for, time_left
 from fleet.decision.fleet_health import FleetHealth, Health, health_of
-from fleet.decision.values import Mode
+from fleet.decision.values import Mode, Rule
 from fleet.models import Alert, Fleet, Limits, Sample, Tick
 from fleet.money import spending
 from fleet.money.spending import midnight
@@ -62,7 +62,29 @@ class FleetCard:
     sentence: str
     trouble: str  # what fails again and again; "": nothing does
     decided_at: datetime | None
+    target: int  # pods that the last decision moves towards
+    wished: int  # pods that the backlog is worth
+    binding: Rule | None  # the rule that kept it below the wish
     health: FleetHealth
+    alerts: Sequence[Alert] = ()  # that nobody has answered, the most severe first
+
+    @property
+    def says_why(self) -> bool:
+        """Whether the reason of its health tells more than the word does."""
+        plain = {Health.WORKING} if self.billable else {Health.WORKING, Health.IDLE}
+        return self.health.health not in plain
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a rule keeps pods away that the items would be worth."""
+        return self.mode == Mode.RUNNING.value and bool(self.depth) and self.wished > self.target
+
+    @property
+    def done_at(self) -> datetime | None:
+        """When the backlog is empty at the present rate; None: it is, or nobody knows."""
+        if self.eta is None or self.decided_at is None:
+            return None
+        return self.decided_at + self.eta
 
     @property
     def late(self) -> bool:
@@ -104,6 +126,7 @@ class Overview:
     cards: Sequence[FleetCard]
     alerts: Sequence[Alert]
     more_alerts: int
+    apart: Sequence[Alert]  # alerts of no fleet that is shown
     limits: Limits
     archived_today_usd: Decimal  # spent by fleets that are not shown
 
@@ -123,9 +146,23 @@ class Overview:
         return sum((card.spent_today_usd for card in self.cards), self.archived_today_usd)
 
     @property
-    def stopped(self) -> bool:
-        """Whether the whole installation is stopped."""
-        return self.limits.mode == Mode.STOP_ALL
+    def expected_usd(self) -> Decimal:
+        """USD that today will have cost at midnight UTC, at the present prices."""
+        left = midnight(self.at) + timedelta(days=1) - self.at
+        return self.spent_today_usd + price.cost_usd(self.hourly_usd, left)
+
+    @property
+    def over_usd(self) -> Decimal | None:
+        """USD by which today will pass the installation's budget; None: it will not."""
+        budget = self.limits.daily_budget_usd
+        over = None if budget is None else self.expected_usd - budget
+        return over if over is not None and over > 0 else None
+
+    @property
+    def things(self) -> int:
+        """How many things need somebody: fleets, and alerts of no fleet."""
+        loud = sum(Severity(alert.severity) in LOUD for alert in self.apart)
+        return loud + sum(card.needs_you for card in self.cards)
 
 
 def overview() -> Overview:
@@ -148,7 +185,9 @@ def overview() -> Overview:
     )
     alerts = Alert.objects.open().select_related("fleet")
     loud = sorted(alerts.loud(now)[:1000], key=_urgency)
-    worst = {a.fleet_id: Severity(a.severity) for a in reversed(loud)}
+    of_fleets: dict[int | None, list[Alert]] = defaultdict(list)
+    for alert in loud:
+        of_fleets[alert.fleet_id].append(alert)
     causes, totals = health_facts.open_causes(fleets), _totals(fleets, now)
     cards = []
     for fleet in fleets:
@@ -159,12 +198,14 @@ def overview() -> Overview:
         facts = health_facts.health_facts(
             fleet, tick, there, spent=spent, limits=limits, causes=causes.get(fleet.pk, {}), now=now
         )
-        cards.append(_card(fleet, tick, there, spent.today, health_of(facts), worst.get(fleet.pk)))
+        about = of_fleets.pop(fleet.pk, [])
+        cards.append(_card(fleet, tick, there, spent.today, health_of(facts), about))
     return Overview(
         at=now,
         cards=sorted(cards, key=lambda card: card.urgency),
         alerts=loud[:ALERTS_SHOWN],
         more_alerts=max(0, len(loud) - ALERTS_SHOWN),
+        apart=[alert for alert in loud if alert.fleet_id in of_fleets][:ALERTS_SHOWN],
         limits=limits,
         archived_today_usd=spending.archived_today(now, shown=[f.pk for f in fleets]),
     )
@@ -219,14 +260,15 @@ def _card(
     pods: PodsThere,
     spent_today_usd: Decimal,
     health: FleetHealth,
-    worst: Severity | None,
+    alerts: Sequence[Alert],
 ) -> FleetCard:
     depth, rate = tick.depth if tick else None, pods.items_per_second or 0.0
     return FleetCard(
         pk=fleet.pk,
         name=fleet.name,
         mode=fleet.mode,
-        worst=worst,
+        worst=Severity(alerts[0].severity) if alerts else None,
+        alerts=alerts,
         health=health,
         archived=fleet.archived_at is not None,
         archive_when_empty=fleet.archive_when_empty,
@@ -246,6 +288,9 @@ def _card(
         sentence=tick.sentence if tick else "no decision yet",
         trouble=tick.trouble if tick else "",
         decided_at=tick.at if tick else None,
+        target=tick.target if tick else 0,
+        wished=pods_for(tick.depth or 0, fleet.target_depth_per_pod) if tick else 0,
+        binding=health_facts.rule_named(tick.binding) if tick else None,
     )
 
 

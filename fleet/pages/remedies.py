@@ -7,6 +7,7 @@ from typing import Final
 from django.urls import reverse
 
 from fleet.decision.alert_facts import Cause
+from fleet.decision.values import Rule
 from fleet.models import Alert
 
 # The page of what an alert is about, by the first word of its subject, and the words of its link.
@@ -23,6 +24,35 @@ class Remedy:
 
     url: str
     text: str
+
+
+# The field of a fleet that a rule reads, for the link from what holds it back.
+FIELDS: Final[Mapping[Rule, str]] = {
+    Rule.MAX_INSTANCES: "max_instances",
+    Rule.ROOM: "max_instances",
+    Rule.MAX_HOURLY_USD: "max_hourly_usd",
+    Rule.DAILY_BUDGET_USD: "daily_budget_usd",
+    Rule.TOTAL_BUDGET_USD: "total_budget_usd",
+    Rule.NO_OFFERS: "offer_query",
+}
+# Rules of the whole installation: their limits are on one page.
+LIMITS: Final = frozenset(
+    {
+        Rule.INSTALLATION_INSTANCES,
+        Rule.INSTALLATION_HOURLY_USD,
+        Rule.INSTALLATION_DAILY_BUDGET,
+    }
+)
+
+
+def field_of(rule: Rule, fleet_id: int) -> Remedy | None:
+    """The field that an operator changes to lift a rule; None: no field does."""
+    if rule in LIMITS:
+        return Remedy(url=reverse("admin:fleet_limits_changelist"), text="Limits")
+    if rule not in FIELDS:
+        return None
+    page = reverse("admin:fleet_fleet_change", args=[fleet_id])
+    return Remedy(url=f"{page}#id_{FIELDS[rule]}", text=FIELDS[rule].replace("_", " "))
 
 
 def remedy(alert: Alert) -> Remedy | None:

@@ -5,7 +5,10 @@ from typing import Any
 from django import template
 
 from fleet.decision.fleet_health import FleetHealth
-from fleet.pages import remedies, top, words
+from fleet.pages import listing, remedies, top, words
+from fleet.pages.listing import Section
+from fleet.pages.overview import FleetCard
+from fleet.pages.remedies import Remedy
 from fleet.pages.words import HealthWords
 from pods import masking
 
@@ -25,6 +28,24 @@ register.filter("masked", masking.without_passwords)
 def health(found: FleetHealth) -> HealthWords:
     """The icon, the word and the colour of a health."""
     return words.HEALTH[found.health]
+
+
+@register.filter
+def section(found: Section) -> str:
+    """The heading of a section."""
+    return listing.SECTIONS[found]
+
+
+@register.filter
+def of(counts: dict[str, int], key: str) -> int:
+    """One of several counts."""
+    return counts[key]
+
+
+@register.filter
+def limit(card: FleetCard) -> Remedy | None:
+    """The field of the rule that keeps a fleet below its wish."""
+    return None if card.binding is None else remedies.field_of(card.binding, card.pk)
 
 
 @register.inclusion_tag("fleet/top_bar.html", takes_context=True)

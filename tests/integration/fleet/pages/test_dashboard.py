@@ -153,7 +153,7 @@ def test_a_viewer_sees_no_buttons_and_is_refused_when_posting(time: SteppedClock
     page = viewer.get(reverse("admin:index")).content.decode()
     assert fleet.name in page
     assert alert.text in page
-    assert "pf-button" not in page
+    assert 'method="post"' not in viewer.get(reverse("dashboard-now")).content.decode()
     assert (
         viewer.post(reverse("fleet-mode", args=[fleet.pk]), {"mode": "paused"}).status_code == 403
     )
@@ -179,12 +179,14 @@ def test_an_empty_first_page_says_how_a_fleet_comes_there(
 
 
 def test_times_are_in_the_time_zone_of_the_reader(admin_client: Client, time: SteppedClock) -> None:
-    a_tick(a_fleet())
+    fleet = a_fleet()
+    a_pod(fleet, READY, rate=1.0)
+    a_tick(fleet, depth=3600)  # so it is done in an hour
     url = reverse("dashboard-now")
-    assert ">12:00:00<" in admin_client.get(url).content.decode()
-    for zone, shown in (("Asia/Tokyo", "21:00:00"), ("../../etc/passwd", "12:00:00")):
+    assert "23 Nov 13:00" in admin_client.get(url).content.decode()
+    for zone, shown in (("Asia/Tokyo", "23 Nov 22:00"), ("../../etc/passwd", "23 Nov 13:00")):
         admin_client.cookies["podfleet_zone"] = zone
-        assert f">{shown}<" in admin_client.get(url).content.decode()
+        assert shown in admin_client.get(url).content.decode()
 
 
 @pytest.mark.fault(68)
@@ -212,6 +214,101 @@ def test_fleets_that_need_an_operator_come_first(time: SteppedClock) -> None:
     reconciling.acknowledge(Alert.objects.all(), by="ann")
     shown = [card.name for card in overview.overview().cards]
     assert shown == ["c-working", "a-paused", "b-idle", "d-warned", "e-critical"]
+
+
+def seen_of(page: str) -> str:
+    return page.rpartition('name="seen" value="')[2].partition('"')[0]
+
+
+def test_the_renewal_sends_nothing_while_nothing_changes(
+    admin_client: Client, time: SteppedClock
+) -> None:
+    fleet = a_fleet()
+    a_tick(fleet)
+    an_alert(fleet)
+    url = reverse("dashboard-now")
+    seen = seen_of(admin_client.get(url).content.decode())
+    answer = admin_client.get(url, {"seen": seen})
+    assert (answer.status_code, answer.content) == (204, b"")
+    time.advance(5)
+    assert admin_client.get(url, {"seen": seen}).status_code == 204
+    assert a_user("viewer").get(url, {"seen": seen}).status_code == 200  # it has no buttons
+    a_tick(fleet, token=2, depth=7)
+    page = admin_client.get(url, {"seen": seen}).content.decode()
+    assert "7 <span" in page
+    assert seen_of(page) != seen
+
+
+def test_alerts_stand_with_their_fleet_and_the_others_apart(
+    admin_client: Client, time: SteppedClock
+) -> None:
+    fleet = a_fleet(name="emb")
+    a_tick(fleet, depth=0)
+    for n in range(5):
+        an_alert(fleet, subject=f"pod:{n}", text=f"pod {n} is old")
+    an_alert(fleet, subject="account:1", cause="credentials", text="the key is refused")
+    an_alert(fleet, subject="account:2", severity="info", text="only that you know")
+    Alert.objects.filter(subject__startswith="account").update(fleet=None)
+    found = overview.overview()
+    assert [alert.text for alert in found.apart] == ["the key is refused", "only that you know"]
+    assert (found.things, len(found.cards[0].alerts)) == (2, 5)
+    page = admin_client.get(reverse("dashboard-now")).content.decode()
+    assert page.count("is old") == 3
+    assert "2 more" in page
+    assert "2 things need you" in page
+
+
+def test_what_today_will_cost_is_compared_with_the_budget_of_the_installation(
+    admin_client: Client, time: SteppedClock
+) -> None:
+    fleet = a_fleet()
+    a_pod(fleet, READY, hourly_usd=Decimal(1))
+    a_tick(fleet, spent_today_usd=Decimal(20))
+    assert overview.overview().expected_usd == Decimal(32)  # it is noon
+    Limits.objects.update(daily_budget_usd=Decimal(30))
+    assert overview.overview().over_usd == Decimal(2)
+    assert "(budget $30.00: $2.00 over)" in " ".join(
+        admin_client.get(reverse("dashboard-now")).content.decode().split()
+    )
+    Limits.objects.update(daily_budget_usd=Decimal(32))
+    assert overview.overview().over_usd is None
+
+
+def test_what_holds_a_fleet_back_links_to_its_field(
+    admin_client: Client, time: SteppedClock
+) -> None:
+    fleet = a_fleet(name="emb", target_depth_per_pod=100)
+    a_pod(fleet, READY)
+    values = {"depth": 5600, "target": 3, "desired": 3}
+    a_tick(fleet, binding="max_instances", **values)
+    page = " ".join(admin_client.get(reverse("dashboard-now")).content.decode().split())
+    assert "Held at 3 by max instances (56 wanted)" in page
+    assert f"{reverse('admin:fleet_fleet_change', args=[fleet.pk])}#id_max_instances" in page
+    time.advance(1)
+    a_tick(fleet, token=2, binding="installation_instances", **values)
+    page = admin_client.get(reverse("dashboard-now")).content.decode()
+    assert f'href="{reverse("admin:fleet_limits_changelist")}">Change Limits' in page
+    time.advance(1)
+    a_tick(fleet, token=3, binding="worth_booting", **values)
+    assert "Held at" not in admin_client.get(reverse("dashboard-now")).content.decode()
+
+
+def test_25_fleets_are_on_a_page_and_the_renewal_keeps_the_page(
+    admin_client: Client, time: SteppedClock
+) -> None:
+    for n in range(27):
+        a_tick(a_fleet(name=f"fleet-{n:02}"), depth=0)
+    first = admin_client.get(reverse("admin:index")).content.decode()
+    assert first.count('class="pf-row"') == 25
+    assert "Fleets 1 to 25 of 27" in first
+    second = admin_client.get(reverse("admin:index"), {"page": "2"}).content.decode()
+    assert second.count('class="pf-row"') == 2
+    assert f'hx-get="{reverse("dashboard-now")}?page=2"' in second
+    one = admin_client.get(reverse("dashboard-now"), {"q": "T-13", "show": "quiet"})
+    assert one.content.decode().count('class="pf-row"') == 1
+    none = admin_client.get(reverse("dashboard-now"), {"q": '"><script>', "page": "-1"})
+    assert "<script>" not in none.content.decode()
+    assert "Show all fleets" in none.content.decode()
 
 
 def test_charts_take_the_fleets_that_spent_the_most_and_count_the_others(
