@@ -23,7 +23,6 @@ from pods.base.clock import utcnow
 from pods.models import Pod
 from pods.states import READY, STOPPED, PodState
 
-ALERTS_SHOWN: Final = 20
 LOUD: Final = frozenset({Severity.WARNING, Severity.CRITICAL})
 FLEETS_CHARTED: Final = 8
 # Each time range, and the grains of samples that its chart uses: at most a few hundred points.
@@ -120,13 +119,11 @@ class FleetCard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """All fleets at one moment, and the alerts that nobody has answered."""
+    """All fleets at one moment, each with its alerts, and the other alerts."""
 
     at: datetime
     cards: Sequence[FleetCard]
-    alerts: Sequence[Alert]
-    more_alerts: int
-    apart: Sequence[Alert]  # alerts of no fleet that is shown
+    apart: Sequence[Alert]  # alerts of no fleet that is shown, which nobody has answered
     limits: Limits
     archived_today_usd: Decimal  # spent by fleets that are not shown
 
@@ -203,9 +200,7 @@ def overview() -> Overview:
     return Overview(
         at=now,
         cards=sorted(cards, key=lambda card: card.urgency),
-        alerts=loud[:ALERTS_SHOWN],
-        more_alerts=max(0, len(loud) - ALERTS_SHOWN),
-        apart=[alert for alert in loud if alert.fleet_id in of_fleets][:ALERTS_SHOWN],
+        apart=[alert for alert in loud if alert.fleet_id in of_fleets],
         limits=limits,
         archived_today_usd=spending.archived_today(now, shown=[f.pk for f in fleets]),
     )

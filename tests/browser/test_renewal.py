@@ -77,6 +77,23 @@ def test_by_keyboard_the_switch_and_the_first_alert_are_within_three_tabs(
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.takes(10)
+def test_on_a_phone_the_menu_opens_by_keyboard_and_the_switch_is_at_the_bottom(
+    log_in: Callable[..., Page],
+) -> None:
+    a_fleet(name="emb")
+    page = log_in("operator", viewport={"width": 390, "height": 844})
+    page.focus("button[aria-label='Menu']")
+    page.keyboard.press("Enter")
+    expect(page.locator("#nav-sidebar")).to_be_visible()
+    page.wait_for_function("document.activeElement.closest('#nav-sidebar') !== null")
+    box = page.locator(".pf-bar .pf-stop").bounding_box()
+    assert box is not None
+    assert box["height"] >= 48
+    assert 844 - 60 < box["y"] + box["height"] <= 844
+
+
+@pytest.mark.timeout(120)
 @pytest.mark.takes(15)
 def test_the_page_says_how_old_it_is_and_stands_still_while_somebody_types(
     log_in: Callable[..., Page],

@@ -48,6 +48,8 @@
   };
 
   document.addEventListener("DOMContentLoaded", () => {
+    // The theme marks no main part of its pages.
+    document.getElementById("content")?.setAttribute("role", "main");
     if (document.getElementById("pf-now") === null) {
       return;
     }
