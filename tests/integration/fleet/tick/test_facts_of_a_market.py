@@ -1,0 +1,152 @@
+"""What the rows of pods and the surveys of accounts say about the offers of a market."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from fleet.decision.placement import REMEMBERED, Trouble
+from fleet.tick import market
+from pods.accounts.surveying import Surveyed
+from pods.models import Account, Pod
+from pods.providers.base import Offer
+from pods.states import FAILED, LOST, READY, TERMINATED, TERMINATING
+from tests.support.factories import NOON, a_fleet, a_pod, an_account, hours, seconds
+
+DAYS_3 = market.LONGEST_REMEMBERED
+
+
+@pytest.mark.parametrize(
+    ("state", "rule", "host", "interruptible", "trouble"),
+    [
+        ("failed", "silent", "h", True, Trouble.REFUSED),
+        ("terminated", "agent_failed", "h", False, Trouble.GAVE_UP),
+        ("terminated", "agent_failed", "h", True, Trouble.GAVE_UP),
+        ("terminated", "agent_ended", "h", True, Trouble.LOST),
+        ("terminated", "agent_ended", "h", False, Trouble.GAVE_UP),
+        ("terminated", "not_as_ordered", "", False, Trouble.REFUSED),
+        ("terminated", "not_as_ordered", "h", False, Trouble.BROKEN),
+        ("lost", "absent", "h", True, Trouble.LOST),
+        ("lost", "absent", "h", False, Trouble.BROKEN),
+        ("terminated", "silent", "h", True, Trouble.BROKEN),
+    ],
+)
+def test_what_the_end_of_a_pod_says_about_its_offer(
+    state: str, rule: str, host: str, interruptible: bool, trouble: Trouble
+) -> None:
+    assert market._trouble(state, rule, host, interruptible=interruptible) is trouble
+
+
+@pytest.mark.parametrize(
+    ("stopped", "gb", "usd", "stopped_usd"),
+    [
+        (Decimal("0.1"), "0", "1", "0.1"),
+        (None, "0", "1", "1"),
+        (Decimal("0.1"), "0.01", "1.2", "0.3"),
+    ],
+)
+def test_an_offer_is_priced_with_the_fleets_disk(
+    stopped: Decimal | None, gb: str, usd: str, stopped_usd: str
+) -> None:
+    offer = Offer(
+        key="o", hourly_usd=Decimal(1), stopped_hourly_usd=stopped, disk_gb=20,
+        gb_hourly_usd=Decimal(gb),
+    )  # fmt: skip
+    facts = market._facts(Account(pk=3), offer, 40)
+    assert (facts.hourly_usd, facts.stopped_hourly_usd) == (Decimal(usd), Decimal(stopped_usd))
+    assert facts.account_id == 3
+
+
+def a_survey(account: Account, *offers: Offer, at: Any = NOON) -> Surveyed:
+    return Surveyed(account=account, offers=offers, at=at, until=NOON + hours(1), partial="")
+
+
+def an_offer(key: str, usd: int, **values: Any) -> Offer:
+    return Offer(key=key, hourly_usd=Decimal(usd), **values)
+
+
+def test_of_a_machine_that_two_surveys_show_the_newer_reading_counts() -> None:
+    account = Account(pk=3)
+    old = a_survey(
+        account,
+        *(
+            an_offer("a", 1, host="h"),
+            an_offer("b", 2),
+            an_offer("c", 3, host="h", interruptible=True),
+        ),
+        at=NOON - hours(1),
+    )
+    new = a_survey(account, an_offer("d", 4, host="h"), an_offer("b", 5))
+    never = a_survey(account, an_offer("e", 6), at=None)
+    merged = market._merged([old, new, never], 0)
+    assert [(offer.key, at) for offer, at in merged] == [
+        *(("d", NOON), ("b", NOON), ("c", NOON - hours(1))),
+    ]
+    other = a_survey(Account(pk=4), an_offer("f", 7))
+    assert market._of(account, [old, other, new]) == [old, new]
+
+
+@pytest.mark.django_db
+def test_when_hosts_were_rented_since_the_oldest_survey() -> None:
+    account, other = an_account(), an_account()
+    fleet = a_fleet(accounts=[account])
+    since = NOON - hours(1)
+    surveys = [a_survey(account, at=since), a_survey(account), a_survey(account, at=None)]
+    for host, at in (("h1", since), ("h1", NOON), ("h2", since - seconds(1)), ("", NOON)):
+        a_pod(fleet, READY, host=host, requested_at=at)
+    a_pod(fleet, READY, account=other, host="h3", requested_at=NOON)
+    assert market._rented_since(surveys) == {(account.pk, "h1"): [since, NOON]}
+    assert market._rented_since([a_survey(account, at=None)]) == {}
+
+
+@pytest.mark.django_db
+def test_how_fast_each_kind_was_and_which_has_finished_an_item() -> None:
+    fleet = a_fleet()
+    long_ago = NOON - market.MEASURED_WITHIN
+    rows: list[dict[str, Any]] = [
+        {"gpu_type": "A100", "rate": 1.0},
+        {"gpu_type": "A100", "rate": 3.0},
+        {"gpu_type": "A100", "rate": 9.0, "done": 0},
+        {"gpu_type": "A100", "rate": 9.0, "requested_at": long_ago},
+        {"gpu_type": "L4", "rate": 0.0},
+    ]
+    for row in rows:
+        a_pod(fleet, READY, **{"gpu_count": 1, "done": 1, "requested_at": NOON, **row})
+    a_pod(a_fleet(), READY, gpu_type="H100", gpu_count=1, rate=9.0, done=1, requested_at=NOON)
+    speeds, proven = market._measured(fleet, NOON)
+    assert [count for _, count in speeds] == [1]
+    assert list(speeds.values()) == [2.5]
+    assert len(proven) == 2
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("state", "row", "troubles"),
+    [
+        (FAILED, {"retire_rule": "no_capacity"}, ["refused"]),
+        (FAILED, {"retire_rule": "no_capacity", "asked_at": None}, []),
+        (FAILED, {"retire_rule": "auth_failed"}, []),
+        (READY, {"retire_rule": "no_capacity"}, []),
+        (LOST, {"retire_rule": "operator"}, ["broken"]),
+        (TERMINATED, {"retire_rule": "silent"}, ["broken"]),
+        (TERMINATING, {"retire_rule": "absent"}, ["broken"]),
+        (TERMINATED, {"retire_rule": "idle"}, []),
+        (READY, {"retire_rule": "silent"}, []),
+        (TERMINATED, {"retire_rule": "agent_failed"}, ["gave_up"]),
+        (TERMINATED, {"retire_rule": "agent_failed", "done": 1}, []),
+        (READY, {"retire_rule": "agent_failed"}, []),
+        (TERMINATED, {"retire_rule": "silent", "state_since": NOON - DAYS_3}, []),
+        (FAILED, {"retire_rule": "no_capacity", "state_since": NOON - REMEMBERED}, []),
+    ],
+)
+def test_which_pods_failed_lately(state: Any, row: dict[str, Any], troubles: list[str]) -> None:
+    fleet = a_fleet()
+    pod = a_pod(fleet, state, asked_at=NOON, boot_seconds=60)
+    values = {"state_since": NOON - timedelta(seconds=9), **row}
+    Pod.objects.filter(pk=pod.pk).update(**values)
+    found = market._failures(fleet, NOON)
+    assert [failure.trouble.name.lower() for failure in found] == troubles
+    assert all(failure.ago == seconds(9) for failure in found)
+    others = market._failures(a_fleet(), NOON)  # a bad host is bad for every fleet
+    assert len(others) == (0 if "gave_up" in troubles else len(troubles))
