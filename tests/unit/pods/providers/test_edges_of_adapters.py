@@ -13,7 +13,7 @@ from pods.providers import registry
 from pods.providers.account_options import OptionKind, option_fields
 from pods.providers.base import OfferQuery, Phase
 from pods.providers.errors import Unavailable
-from pods.providers.local import LocalProvider, folder, launch, mapping, processes
+from pods.providers.local import LocalProvider, folder, launch, mapping, processes, provider
 from pods.providers.local.folder import Recorded
 from pods.providers.local.options import Options as LocalOptions
 from pods.providers.runpod.options import Options as RunPodOptions
@@ -216,3 +216,35 @@ def test_what_only_tells_prices_is_neither_offered_nor_missed() -> None:
     assert searching._why_partial([firm, bids]) == ""
     bids.ended = False
     assert "the 1 cheapest" in searching._why_partial([firm, bids])
+
+
+def test_what_the_names_of_a_machines_variables_call_secret_is_hidden_in_its_log(
+    tmp_path: Path,
+) -> None:
+    born = datetime(2026, 1, 1, tzinfo=UTC)
+    env = {
+        "HF_TOKEN": "hf_secret",
+        "WORD": "shown",
+        f"{provider.OWN_VARIABLES}TOKEN": "ours",
+        "BROKER": "redis://u:pass%20word@h",
+    }
+    recorded = Recorded(token="t", name="n", command=["x"], env=env, created_at=born)
+    folder.write(tmp_path, recorded)
+    assert set(provider._passwords(tmp_path)) == {"hf_secret", "pass%20word", "pass word"}
+    assert provider._passwords(tmp_path / "missing") == ()
+
+
+@pytest.mark.parametrize("verb", ["stop", "start"])
+def test_a_machine_whose_lock_another_process_keeps_is_asked_for_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    local = LocalProvider(LocalOptions.parse({"root": str(tmp_path)}))
+    home = tmp_path / "t"
+    home.mkdir()
+    born = datetime(2026, 1, 1, tzinfo=UTC)
+    folder.write(home, Recorded(token="t", name="n", command=["x"], env={}, created_at=born))
+    monkeypatch.setattr(folder.locked.__wrapped__, "__kwdefaults__", {"seconds": 0.0})
+    with folder.locked(home) as lock:
+        assert lock is not None
+        with pytest.raises(Unavailable, match="held the lock"):
+            getattr(local, verb)("local-t")

@@ -139,3 +139,26 @@ def test_no_provider_is_imported_before_it_is_used() -> None:
     for name in registry.BUILT_IN.values():
         assert not [module for module in loaded if module.startswith(name)]
     assert "httpx" not in loaded
+
+
+DESCRIBED = (
+    GOOD
+    + '''
+import dataclasses
+@dataclasses.dataclass
+class Options:
+    """The options."""
+    colour: str = "red"
+connect.__doc__ = "Rented boxes.\\nMore of them."
+connect.options = Options
+'''
+)
+
+
+def test_a_package_may_say_what_its_pods_are_and_describe_its_options(install: Install) -> None:
+    install("acme", "mine = acme:connect", DESCRIBED)
+    install("bolt", "other = bolt:connect")
+    assert registry.about("mine") == "Rented boxes."
+    assert [field.name for field in registry.option_fields_of("mine") or ()] == ["colour"]
+    assert registry.about("other") == ""
+    assert registry.option_fields_of("other") is None
