@@ -6,12 +6,15 @@ when the present one is about to end.
 """
 
 from pods.agent.sizing import SHORT_SECONDS
+from pods.agent.stream import LARGEST_STEP
 
 # The agent reads at least READ_AHEAD_BATCHES short batches ahead: one waits while the next is fetched.
 # It reads more where the handler would wait for the link: what it takes during READS_AHEAD reads. While
 # the handler still waits for the link, its pace is that of the link, so this is also how fast it grows.
 READ_AHEAD_BATCHES = 2
 READS_AHEAD = 4
+# Far away it begins with so many times what the handler took in the last half second, up to one call.
+FIRST_GROWTH = 8
 # The next long batch is asked for at least this long before the present one should end. A process may
 # be late by as much on a busy machine.
 LEAST_LEAD_SECONDS = 0.05
@@ -23,6 +26,7 @@ SLACK_SECONDS = 0.25
 HOLD_SECONDS = 2.0
 # For how long the pace is measured, and how much a new measurement of a read counts.
 PACE_SECONDS = 0.5
+SHORTEST_SECONDS = 1e-6
 NEW_READ_SHARE = 0.2
 # The round-trip time is the least of this time and of the one before. A call takes longer than the link
 # where it brings much, or where the server or this machine is busy, and never less.
@@ -102,12 +106,18 @@ class Window:
             return 0 if self._inside else self.batch_size
         if self._batch_seconds > SHORT_SECONDS:
             return self.batch_size if self.seconds_to_wait(now) <= 0 else 0
+        seconds = self._seconds_ahead
+        # what it took already in a half second that is not over shows early that its pace grows
+        taken = max(self._pace * PACE_SECONDS, self._taken)
+        by_pace = max(seconds * taken / PACE_SECONDS, min(FIRST_GROWTH * taken, LARGEST_STEP))
+        by_time = seconds * self.batch_size / max(self._batch_seconds, SHORTEST_SECONDS)
+        return int(max(READ_AHEAD_BATCHES * self.batch_size, min(by_pace, by_time)))
+
+    @property
+    def _seconds_ahead(self) -> float:
         rtt = self.round_trips.seconds or 0.0
         link = min(READS_AHEAD * rtt + SLACK_SECONDS, rtt + HOLD_SECONDS)
-        # what it took already in a half second that is not over shows early that its pace grows
-        pace = max(self._pace, self._taken / PACE_SECONDS)
-        wish = int(pace * min(READS_AHEAD * self._read_seconds, link))
-        return max(READ_AHEAD_BATCHES * self.batch_size, wish)
+        return min(READS_AHEAD * self._read_seconds, link)
 
     def seconds_to_wait(self, now: float) -> float:
         """In how many seconds the next long batch should be asked for. 0 or less: now."""

@@ -174,6 +174,20 @@ IN_HAND: Final = (
         ),
     ),
     Mutation(
+        name="few-items-first-far-away",
+        file="pods/agent/window.py",
+        before="min(FIRST_GROWTH * taken, LARGEST_STEP))",
+        after="LARGEST_STEP)",
+        tests=(WINDOW + "test_far_away_it_begins_with_few_and_grows_by_what_the_handler_took",),
+    ),
+    Mutation(
+        name="no-more-ahead-than-the-handler-takes",
+        file="pods/agent/window.py",
+        before="min(by_pace, by_time)",
+        after="by_pace",
+        tests=(WINDOW + "test_far_away_it_begins_with_few_and_grows_by_what_the_handler_took",),
+    ),
+    Mutation(
         name="bytes-of-all-reads-under-way",
         file="pods/agent/room.py",
         before="return max(0, hand.free_bytes - self._bytes)",

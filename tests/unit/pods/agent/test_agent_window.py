@@ -8,7 +8,14 @@ from pods.agent.holding import Holding
 from pods.agent.room import FURTHER_READ_BYTES, NOTHING, Ask, Hand, Room
 from pods.agent.sizing import SHORT_SECONDS
 from pods.agent.stream import LARGEST_STEP, LARGEST_TAKE_BYTES, Entry
-from pods.agent.window import HOLD_SECONDS, LEAST_OF_SECONDS, READS_AHEAD, SLACK_SECONDS, RoundTrips
+from pods.agent.window import (
+    HOLD_SECONDS,
+    LEAST_OF_SECONDS,
+    READS_AHEAD,
+    SLACK_SECONDS,
+    RoundTrips,
+    Window,
+)
 
 
 def test_the_round_trip_time_is_the_least_of_the_recent_calls() -> None:
@@ -84,7 +91,7 @@ def test_where_reads_take_long_for_other_reasons_than_the_link_little_more_is_he
     handler.holding.round_trip(0.5)
     handler.work(10.0, read_took=5.0)
     link = READS_AHEAD * 0.5
-    assert link / 2 < handler.seconds_held <= link + SLACK_SECONDS + handler.batch / 200.0
+    assert 0.4 * link < handler.seconds_held <= link + SLACK_SECONDS + handler.batch / 200.0
 
 
 WHOLE, FREE = LARGEST_STEP, 10 * LARGEST_TAKE_BYTES
@@ -138,3 +145,25 @@ def test_all_reads_under_way_together_pass_no_bound(reads) -> None:
         asked.append(ask)
         if len(asked) > 3:
             room.over(asked.pop(0))
+
+
+@pytest.mark.parametrize(
+    ("taken", "item_seconds", "ahead"),
+    [
+        (1, 0.0001, 8),  # eight times what it took, however quick its first item was
+        (8, 0.0001, 64),
+        (100, 0.0001, LARGEST_STEP),
+        (8, 0.02, 40),  # no more than it should need during four round trips
+        (100, 0.2, 4),
+    ],
+)
+def test_far_away_it_begins_with_few_and_grows_by_what_the_handler_took(
+    taken, item_seconds, ahead
+) -> None:
+    window = Window(64, 0.0)
+    window.round_trips.took(0.2, 0.0)
+    window.read_took(0.2)
+    window.tune(1, None, 0.1)
+    window.took(taken, 0.1)
+    window.tune(1, item_seconds, 0.2)
+    assert window.ahead(0.2) == ahead
