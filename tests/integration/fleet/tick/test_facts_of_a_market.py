@@ -1,18 +1,21 @@
 """What the rows of pods and the surveys of accounts say about the offers of a market."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from fleet.decision.placement import REMEMBERED, Trouble
-from fleet.tick import market
+from fleet.decision.placement import REMEMBERED, Trouble, Weighed
+from fleet.decision.values import Lack, Wanted
+from fleet.tick import market, wishes
+from pods.accounts import surveying
 from pods.accounts.surveying import Surveyed
-from pods.models import Account, Pod
+from pods.models import Account, Pod, Survey
 from pods.providers.base import Offer
 from pods.states import FAILED, LOST, READY, TERMINATED, TERMINATING
-from tests.support.factories import NOON, a_fleet, a_pod, an_account, hours, seconds
+from tests.support.factories import NOON, a_fleet, a_pod, an_account, hours, packed, seconds
 
 DAYS_3 = market.LONGEST_REMEMBERED
 
@@ -150,3 +153,38 @@ def test_which_pods_failed_lately(state: Any, row: dict[str, Any], troubles: lis
     assert all(failure.ago == seconds(9) for failure in found)
     others = market._failures(a_fleet(), NOON)  # a bad host is bad for every fleet
     assert len(others) == (0 if "gave_up" in troubles else len(troubles))
+
+
+@pytest.mark.django_db
+def test_the_offers_of_accounts_are_all_or_those_of_a_wish() -> None:
+    account = an_account(offers=[packed("general", "1", "A")])
+    wish = Wanted(min_vram_gb=2)
+    digest = surveying.digest(wishes.query_of(wish))
+    for name in (digest, "another"):
+        Survey.objects.create(
+            account=account,
+            digest=name,
+            query={},
+            surveyed_at=NOON,
+            offers=[packed(name, "1", name)],
+        )
+    keys = {offer.key for offer in market.offers_of([account], disk_gb=20)}
+    assert keys == {"general", digest, "another"}
+    keys = {offer.key for offer in market.offers_of([account], disk_gb=20, wish=wish)}
+    assert keys == {"general", digest}
+
+
+@pytest.mark.django_db
+def test_an_account_whose_fitting_offers_are_avoided_says_so() -> None:
+    account, other = (an_account(name=n) for n in ("acme", "other"))
+    offer = market._facts(account, Offer(key="o", hourly_usd=Decimal(1)), 20)
+    weighed = [
+        Weighed(measured=False, offer=replace(offer, account_id=other.pk), refused="of the other"),
+        Weighed(measured=False, offer=offer, refused="its host is bad"),
+    ]
+    survey = a_survey(account)
+    listed = market._Listed(account=account, surveys=[survey], offers=[offer], free=[offer])
+    lack = market._lack(account, listed, weighed, Wanted(), NOON)
+    assert lack.lack is Lack.AVOIDED
+    assert lack.because == "1 fitting offer avoided for now (the best one: its host is bad)"
+    assert market._lack(account, listed, weighed[:1], Wanted(), NOON).lack is Lack.NONE_FITS

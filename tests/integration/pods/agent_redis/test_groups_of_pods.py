@@ -37,17 +37,18 @@ def left(client: redis.Redis, pod: Pod) -> set[str]:
 def test_a_sweep_removes_the_consumers_of_ended_pods_that_hold_nothing(
     time: SteppedClock, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers, "AT_ONCE", 1)  # those that hold items take no place
+    monkeypatch.setattr(consumers, "AT_ONCE", 2)  # those that hold items take no place
     fleet = a_fleet(stream="s", group="g")
     runs, ended = a_pod(fleet, READY), a_pod(fleet, TERMINATED)
     a_pod(a_fleet(stream="missing"), READY)
     a_pod(a_fleet(stream="s2"), READY, redis_url=NOWHERE)
-    client.xadd("s", {"payload": "x"})
-    holds = f"{Installation.tag()}-a-holds"
-    reads(client, runs, holds, runs.name, ended.name, "a person's")
+    holds = {f"{Installation.tag()}-0-{n}" for n in (1, 2)}  # before others in the server's order
+    for _ in holds:
+        client.xadd("s", {"payload": "x"})
+    reads(client, runs, *holds, runs.name, ended.name, "a person's")
     for gone in (1, 0):
         assert consumers.sweep() == gone
-        assert left(client, runs) == {holds, runs.name, "a person's"}
+        assert left(client, runs) == {*holds, runs.name, "a person's"}
 
 
 @pytest.mark.parametrize(("minutes", "swept"), [(60, 1), (61, 0)])
