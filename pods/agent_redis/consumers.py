@@ -63,7 +63,7 @@ def _sweep_group(client: "redis.Redis", stream: str, group: str) -> int:
     tag = Installation.tag()
     found = client.xinfo_consumers(stream, group)
     names = [c["name"].decode("utf-8", "replace") for c in found if not c["pending"]]
-    ended = [name for name in names if has_tag(name, tag)][:AT_ONCE]
-    rows = Pod.objects.filter(name__in=ended, state__in=MAY_RUN)
-    ended = sorted(set(ended) - set(rows.values_list("name", flat=True)))
+    ours = {name for name in names if has_tag(name, tag)}
+    rows = Pod.objects.filter(name__in=ours, state__in=MAY_RUN)
+    ended = sorted(ours - set(rows.values_list("name", flat=True)))[:AT_ONCE]
     return remove(client, stream, group, ended) if ended else 0

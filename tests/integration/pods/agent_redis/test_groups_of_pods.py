@@ -37,7 +37,7 @@ def left(client: redis.Redis, pod: Pod) -> set[str]:
 def test_a_sweep_removes_the_consumers_of_ended_pods_that_hold_nothing(
     time: SteppedClock, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers, "AT_ONCE", 2)  # those that hold items take no place
+    monkeypatch.setattr(consumers, "AT_ONCE", 1)  # others take no place of the one that has ended
     fleet = a_fleet(stream="s", group="g")
     runs, ended = a_pod(fleet, READY), a_pod(fleet, TERMINATED)
     a_pod(a_fleet(stream="missing"), READY)
