@@ -14,10 +14,12 @@ def operators_zone(
 ) -> Callable[[HttpRequest], HttpResponse]:
     """Middleware: use the cookie's zone for this request, else the installation's."""
 
+    known = zoneinfo.available_timezones()  # once: it reads the folder of the zones
+
     def answer(request: HttpRequest) -> HttpResponse:
         name = request.COOKIES.get(COOKIE, "")
         # Only names of the zone database: any other name could make ZoneInfo read another file.
-        if name in zoneinfo.available_timezones():
+        if name in known:
             with timezone.override(zoneinfo.ZoneInfo(name)):
                 return get_response(request)
         return get_response(request)

@@ -55,6 +55,7 @@ def _fleets_shown(request: HttpRequest) -> dict[str, Any]:
     """All fleets, and those that this address asks for."""
     asked = (request.GET.get(name, "") for name in ("show", "q", "page"))
     found = overview.overview()
+    top.remember(request, found.limits)
     return {
         "overview": found,
         "listed": listing.listed(found.cards, Wanted.asked(*asked)),

@@ -1,10 +1,12 @@
 """The bar above every page: whether everything is stopped, and whether an alert needs somebody."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from fleet.models import Alert, Limits
 from pods.base.clock import utcnow
+
+LIMITS: Final = "limits_of_the_installation"  # an attribute of a request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +29,15 @@ def bar(request: Any) -> Bar | None:
     if not user.is_active or not user.has_perm("fleet.view_fleet"):
         return None
     return Bar(
-        limits=Limits.get(),
+        limits=getattr(request, LIMITS, None) or Limits.get(),
         alerts=loud_alerts(request),
         may_stop=user.has_perm("fleet.change_fleet"),
     )
+
+
+def remember(request: Any, limits: Limits) -> None:
+    """Keep the limits that the page itself has read, so that the bar reads none."""
+    setattr(request, LIMITS, limits)
 
 
 def loud_alerts(request: Any) -> int:

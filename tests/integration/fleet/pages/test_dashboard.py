@@ -117,6 +117,16 @@ def test_the_queries_do_not_grow_with_fleets_pods_or_alerts(
         assert [len(c.alerts) for c in found.cards] == [1] * fleets
 
 
+def test_the_whole_first_page_takes_at_most_12_queries(
+    admin_client: Client, django_assert_max_num_queries: Any
+) -> None:
+    for _ in range(3):
+        a_tick(a_fleet())
+    Limits.get()
+    with django_assert_max_num_queries(12):
+        assert admin_client.get(reverse("admin:index")).status_code == 200
+
+
 def test_charts_take_the_grains_of_their_stretch(admin_client: Client, time: SteppedClock) -> None:
     fleet = a_fleet()
     for ago, grain in ((0.2, 0), (0.3, 1), (0.5, 2), (5, 0), (6, 1), (30, 1), (40, 2), (400, 2)):
