@@ -122,7 +122,7 @@ def test_a_key_in_a_text_is_found_whoever_wrote_it() -> None:
 @pytest.mark.parametrize(
     ("limits", "says"),
     [
-        ({"max_instances": 1}, "S1: 2 pods .0 orphans. with max_instances .1.: installation"),
+        ({"max_instances": 1}, "S1: 2 pods .0 orphans. with max_instances .1(, 1)*.: installation"),
         ({"max_hourly_usd": Decimal("0.9")}, r"S2: \$1\.0"),
         ({"daily_budget_usd": Decimal("0.4")}, r"S2: \$0\.0000 spent"),
     ],
