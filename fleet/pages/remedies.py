@@ -33,6 +33,7 @@ FIELDS: Final[Mapping[Rule, str]] = {
     Rule.MAX_HOURLY_USD: "max_hourly_usd",
     Rule.DAILY_BUDGET_USD: "daily_budget_usd",
     Rule.TOTAL_BUDGET_USD: "total_budget_usd",
+    Rule.MIN_BUSY_PERCENT: "min_busy_percent",
     Rule.NO_OFFERS: "offer_query",
 }
 # Rules of the whole installation: their limits are on one page.

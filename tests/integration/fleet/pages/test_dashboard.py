@@ -302,6 +302,11 @@ def test_what_holds_a_fleet_back_links_to_its_field(
     time.advance(1)
     a_tick(fleet, token=3, binding="worth_booting", **values)
     assert "Held at" not in admin_client.get(reverse("dashboard-now")).content.decode()
+    time.advance(1)
+    a_tick(fleet, token=4, binding="min_busy_percent", held_back="1 pod is busy 22 %", **values)
+    page = admin_client.get(reverse("dashboard-now")).content.decode()
+    assert "1 pod is busy 22 %" in page
+    assert '#id_min_busy_percent">Change min busy percent' in page
 
 
 def test_25_fleets_are_on_a_page_and_the_renewal_keeps_the_page(
