@@ -129,10 +129,10 @@ class Holding:
                 self._window.read_took(seconds)
             self._tell_if_free()
 
-    def tune(self, batch_size: int, batch_seconds: float | None) -> None:
+    def tune(self, batch_size: int, batch_seconds: float | None, *, good: int = 0) -> None:
         """The handler has answered; the next batches should have this size and take this time."""
         with self._lock:
-            self._window.tune(batch_size, batch_seconds, self._clock())
+            self._window.tune(batch_size, batch_seconds, self._clock(), good=good)
             self._tell_if_free()
 
     def rest(self) -> None:

@@ -327,7 +327,8 @@ class Agent:
     ) -> None:
         self._progress.over("handler")
         self._sizing = self._sizing.after(len(items) // batches, seconds / batches)
-        self._holding.tune(self._sizing.size, self._sizing.batch_seconds)
+        good = sum(isinstance(outcome, bytes) for outcome in outcomes)
+        self._holding.tune(self._sizing.size, self._sizing.batch_seconds, good=good)
         self._copying.worked(seconds / batches)
         self._outbox.put(items, outcomes)
 

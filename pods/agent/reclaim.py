@@ -56,8 +56,10 @@ class Reclaim:
         pause = min(LONGEST_CLAIM_PAUSE_SECONDS, self._settings.claim_idle_seconds / 4)
         if idle:
             pause = min(pause, SHORTEST_CLAIM_PAUSE_SECONDS)
-        # a walk that has begun goes on at once
-        self._next_claim = self._clock() + (0 if self._cursor != "0-0" and entries else pause)
+        # a walk that has begun goes on at once, and so does a claim that brought all that it asked for
+        full = len(entries) >= count or sum(e.size for e in entries) >= max_bytes
+        goes_on = bool(entries) and (full or self._cursor != "0-0")
+        self._next_claim = self._clock() + (0 if goes_on else pause)
         taken = self._take(entries)
         self._progress.add(claimed=taken)
         return taken

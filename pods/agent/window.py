@@ -13,7 +13,7 @@ from pods.agent.stream import LARGEST_STEP
 # the handler still waits for the link, its pace is that of the link, so this is also how fast it grows.
 READ_AHEAD_BATCHES = 2
 READS_AHEAD = 4
-# Far away it begins with so many times what the handler took in the last half second, up to one call.
+# Far away it begins with so many times what the handler did in the last half second, up to one call.
 FIRST_GROWTH = 8
 # The next long batch is asked for at least this long before the present one should end. A process may
 # be late by as much on a busy machine.
@@ -64,11 +64,17 @@ class Window:
         self._busy_until = now
         self._gave_back = False
         self._read_seconds = 0.0
-        self._pace, self._paced_since, self._taken = 0.0, now, 0
+        self._pace, self._paced_since, self._done = 0.0, now, 0
         self.round_trips = RoundTrips(now)
 
-    def tune(self, batch_size: int, batch_seconds: float | None, now: float) -> None:
-        """The handler has answered, and the next batches should have this size and take this time."""
+    def tune(
+        self, batch_size: int, batch_seconds: float | None, now: float, *, good: int = 0
+    ) -> None:
+        """The handler has answered, and the next batches should have this size and take this time.
+
+        `good`: the items with a result. A pod that fails everything is quick, and must not take more.
+        """
+        self._keep_pace(good, now)
         self.batch_size, self._batch_seconds = batch_size, batch_seconds
         self.rest(now)
 
@@ -78,7 +84,7 @@ class Window:
 
     def took(self, items: int, now: float) -> None:
         """The handler has taken items."""
-        self._keep_pace(items, now)
+        self._keep_pace(0, now)
         if items:
             self._inside += items
             seconds = (self._batch_seconds or 0.0) * items / self.batch_size
@@ -107,9 +113,9 @@ class Window:
         if self._batch_seconds > SHORT_SECONDS:
             return self.batch_size if self.seconds_to_wait(now) <= 0 else 0
         seconds = self._seconds_ahead
-        # what it took already in a half second that is not over shows early that its pace grows
-        taken = max(self._pace * PACE_SECONDS, self._taken)
-        by_pace = max(seconds * taken / PACE_SECONDS, min(FIRST_GROWTH * taken, LARGEST_STEP))
+        # what it did already in a half second that is not over shows early that its pace grows
+        done = max(self._pace * PACE_SECONDS, self._done)
+        by_pace = max(seconds * done / PACE_SECONDS, min(FIRST_GROWTH * done, LARGEST_STEP))
         by_time = seconds * self.batch_size / max(self._batch_seconds, SHORTEST_SECONDS)
         return int(max(READ_AHEAD_BATCHES * self.batch_size, min(by_pace, by_time)))
 
@@ -128,9 +134,9 @@ class Window:
         return max(LEAST_LEAD_SECONDS, READS_AHEAD * self._read_seconds)
 
     def _keep_pace(self, items: int, now: float) -> None:
-        """Measure the items per second that the handler takes, every half second."""
-        self._taken += items
+        """Measure the items per second that the handler finishes, every half second."""
+        self._done += items
         elapsed = now - self._paced_since
         if elapsed >= PACE_SECONDS:
-            self._pace = self._taken / elapsed
-            self._paced_since, self._taken = now, 0
+            self._pace = self._done / elapsed
+            self._paced_since, self._done = now, 0

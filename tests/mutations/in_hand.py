@@ -176,16 +176,16 @@ IN_HAND: Final = (
     Mutation(
         name="few-items-first-far-away",
         file="pods/agent/window.py",
-        before="min(FIRST_GROWTH * taken, LARGEST_STEP))",
+        before="min(FIRST_GROWTH * done, LARGEST_STEP))",
         after="LARGEST_STEP)",
-        tests=(WINDOW + "test_far_away_it_begins_with_few_and_grows_by_what_the_handler_took",),
+        tests=(WINDOW + "test_far_away_it_begins_with_few_and_grows_by_what_the_handler_did",),
     ),
     Mutation(
         name="no-more-ahead-than-the-handler-takes",
         file="pods/agent/window.py",
         before="min(by_pace, by_time)",
         after="by_pace",
-        tests=(WINDOW + "test_far_away_it_begins_with_few_and_grows_by_what_the_handler_took",),
+        tests=(WINDOW + "test_far_away_it_begins_with_few_and_grows_by_what_the_handler_did",),
     ),
     Mutation(
         name="bytes-of-all-reads-under-way",

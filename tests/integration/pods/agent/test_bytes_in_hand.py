@@ -9,7 +9,7 @@ from pods.agent.protocol import RELEASED_CONSUMER, AgentSettings
 from pods.agent.reclaim import LARGEST_CLAIM, Reclaim
 from pods.agent.stream import Failure, Stream
 
-MB = 2**20
+KB, MB = 2**10, 2**20
 MOST = 13 * MB  # a tenth of the agent's own limit, so that the test's server needs little memory
 SIZES = pytest.mark.parametrize(("size", "count"), [(1024, 200), (MB, 30), (8 * MB, 5)])
 
@@ -101,6 +101,15 @@ def test_no_more_is_tried_again_than_the_bytes_in_hand_allow(backlog, intake, si
             break
     again = [e for batch in intake.holding.take_batches(100, 0) for e in batch]
     assert_bounded(again, size, count)
+
+
+@pytest.mark.parametrize(("items", "max_bytes"), [(2, MOST), (100, 2 * KB)])
+def test_what_others_gave_back_is_claimed_without_a_pause_while_there_is_more(
+    backlog, intake, items, max_bytes
+):
+    held_by(backlog, RELEASED_CONSUMER, KB, 5)
+    claims = [intake.reclaim.claim(items, max_bytes, idle=False) for _ in range(4)]
+    assert claims == [2, 2, 1, 0]
 
 
 def test_items_whose_retry_met_an_error_are_tried_again_later(backlog, intake, monkeypatch):

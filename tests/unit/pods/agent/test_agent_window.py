@@ -63,6 +63,7 @@ class Handler:
                 self.take_in(self.holding.room().items)
             [batch] = self.holding.take_batches(1, 0)
             self.now += len(batch) / self.pace
+            self.holding.tune(self.batch, self.batch / self.pace, good=len(batch))
             self.holding.drop(e.id for e in batch)
 
     def take_in(self, count: int) -> None:
@@ -148,22 +149,23 @@ def test_all_reads_under_way_together_pass_no_bound(reads) -> None:
 
 
 @pytest.mark.parametrize(
-    ("taken", "item_seconds", "ahead"),
+    ("good", "item_seconds", "ahead"),
     [
-        (1, 0.0001, 8),  # eight times what it took, however quick its first item was
+        (0, 0.0001, 2),  # it only failed
+        (1, 0.0001, 8),  # eight times what it did, however quick its first item was
         (8, 0.0001, 64),
         (100, 0.0001, LARGEST_STEP),
         (8, 0.02, 40),  # no more than it should need during four round trips
         (100, 0.2, 4),
     ],
 )
-def test_far_away_it_begins_with_few_and_grows_by_what_the_handler_took(
-    taken, item_seconds, ahead
+def test_far_away_it_begins_with_few_and_grows_by_what_the_handler_did(
+    good, item_seconds, ahead
 ) -> None:
     window = Window(64, 0.0)
     window.round_trips.took(0.2, 0.0)
     window.read_took(0.2)
     window.tune(1, None, 0.1)
-    window.took(taken, 0.1)
-    window.tune(1, item_seconds, 0.2)
+    window.took(100, 0.1)
+    window.tune(1, item_seconds, 0.2, good=good)
     assert window.ahead(0.2) == ahead
