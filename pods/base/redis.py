@@ -117,4 +117,4 @@ def stream_page(
 ) -> list[StreamEntry]:
     """The next entries of a stream after the id `after`, at most `count`, up to the id `until`."""
     page = client.xrange(stream, min=f"({after}", max=until, count=count)
-    return cast("list[StreamEntry]", page or [])
+    return cast("list[StreamEntry]", page)

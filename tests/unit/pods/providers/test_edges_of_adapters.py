@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from pods.providers import registry
+from pods.providers import docker, registry
 from pods.providers.account_options import OptionKind, option_fields
 from pods.providers.base import OfferQuery, Phase
+from pods.providers.docker.options import Options as DockerOptions
 from pods.providers.errors import Unavailable
 from pods.providers.local import LocalProvider, folder, launch, mapping, processes, provider
 from pods.providers.local.folder import Recorded
@@ -248,3 +249,24 @@ def test_a_machine_whose_lock_another_process_keeps_is_asked_for_again_later(
         assert lock is not None
         with pytest.raises(Unavailable, match="held the lock"):
             getattr(local, verb)("local-t")
+
+
+@pytest.mark.parametrize(
+    "binds", ["/a:/b", [7], ["a:/b"], ["/a"], ["/a:b"]], ids=["text", "7", "a:/b", "/a", "/a:b"]
+)
+def test_a_bind_names_two_full_paths(binds: object) -> None:
+    with pytest.raises(ValueError, match="give a list of /host/path:/container/path"):
+        DockerOptions.parse({"binds": binds})
+    assert DockerOptions.parse({"binds": ["/a:/b:ro"]})
+
+
+def test_a_docker_host_takes_no_secret() -> None:
+    with pytest.raises(ValueError, match="docker takes no secret"):
+        docker.connect(options={}, secret="s")
+
+
+@pytest.mark.parametrize(("space", "fits"), [(None, True), (40, True), (39, False)])
+def test_a_host_that_does_not_say_its_disk_may_have_enough(space: int | None, fits: bool) -> None:
+    row = {"disk_space": space, "verification": "verified", "cuda_max_good": 99}
+    options = VastOptions.parse({})
+    assert market._row_fits(row, OfferQuery(disk_gb=40), options, bids=False) is fits
