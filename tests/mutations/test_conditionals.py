@@ -4,12 +4,14 @@ import importlib
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from tests.mutations.conditionals import keeping
+from tests.mutations.conditionals import caches, keeping
 from tests.mutations.conditionals.finding import LEFT_OUT, SEARCHED, excused, sources
 from tests.mutations.conditionals.instrumenting import instrumented
 from tests.mutations.conditionals.keeping import Seen, Trial, Witnesses
@@ -258,6 +260,20 @@ def test_the_list_of_protective_lines_names_tests_for_each_of_its_lines(tmp_path
     assert [set(named.of(replace(mutant, line=n))) for n in (1, 3, 4)] == [
         *({"t.py::first"}, {"t.py::both"}, set()),
     ]
+
+
+def test_what_functions_remember_is_forgotten_before_a_change_is_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    modules = {}
+    for name in ("ours.part", "theirs"):
+        modules[name] = ModuleType(name)
+        modules[name].__dict__["answer"] = cache(object)
+        monkeypatch.setitem(sys.modules, name, modules[name])
+    before = {name: module.answer() for name, module in modules.items()}
+    caches.forget({"ours"})
+    assert modules["ours.part"].answer() is not before["ours.part"]
+    assert modules["theirs"].answer() is before["theirs"]
 
 
 def test_a_slow_test_that_was_not_recorded_again_keeps_what_it_saw() -> None:

@@ -24,6 +24,8 @@ from typing import Any, Final
 import pytest
 from hypothesis import Phase, settings
 
+from tests.mutations.conditionals import caches
+
 # One example that fails is enough: it need not be small.
 settings.register_profile(
     "conditionals", phases=(Phase.explicit, Phase.generate), database=None, derandomize=True
@@ -40,6 +42,7 @@ KILLERS: Final = 6  # the last tests that caught a change of the same function, 
 LIKELY: Final = 0.1  # so much cheaper seems a test that may well notice
 MAYBE: Final = 0.5
 SLOWER: Final = 4.0  # than in the recording run, before no further test is tried
+CACHING: Final = ("pods", "fleet")  # the packages whose conditions are taken out
 MARK: Final = "CONDITIONALS_FORK"
 
 
@@ -228,6 +231,7 @@ class _Fork:
             return
         items[0].config.pluginmanager.register(self)
         self._probe.on = mutant
+        caches.forget(CACHING)
         for n, item in enumerate(items):
             following = items[n + 1] if n + 1 < len(items) else self._anchor
             self._note(test=item.nodeid)
