@@ -1,15 +1,23 @@
 """What the Docker adapter makes of odd answers of an engine."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
 import stamina
 
 from pods.emulators.base import Reply, Server
-from pods.providers.base import Phase, PodSpec
+from pods.providers.base import OfferQuery, Phase, PodSpec
 from pods.providers.docker import Docker, connect, wire
-from pods.providers.errors import NotFound, ProviderError, QuotaExceeded, Refused, Unavailable
+from pods.providers.errors import (
+    NoCapacity,
+    NotFound,
+    ProviderError,
+    QuotaExceeded,
+    Refused,
+    Unavailable,
+)
 from tests.support.docker_engine import Container, DockerEngine
 
 CREATE, START, STOP = r".*/containers/create", r".*/start", r".*/stop"
@@ -123,3 +131,68 @@ def test_a_container_that_runs_is_not_ended_because_another_has_its_gpu(
     docker = adapter(server, capacity=3, gpus_per_pod=1, gpus=3)
     assert docker.create(spec(), token="t1").phase is Phase.RUNNING
     assert set(engine.containers) == {"pf-a-t1", "pf-a-t2"}
+
+
+MINE = {"gpu_type": "RTX 4090", "vram_gb": 24, "hourly_usd": "0.2", "gpus_per_pod": 1}
+
+
+@pytest.mark.parametrize(
+    ("wish", "offered"),
+    [
+        ({}, True),
+        ({"interruptible": True}, False),
+        ({"gpu_types": ["RTX 4090"]}, True),
+        ({"gpu_types": ["H100"]}, False),
+        ({"regions": ["EU"]}, False),
+        ({"min_vram_gb": 24}, True),
+        ({"min_vram_gb": 25}, False),
+        ({"max_hourly_usd": Decimal("0.2")}, True),
+        ({"max_hourly_usd": Decimal("0.1")}, False),
+    ],
+)
+def test_a_host_offers_only_what_it_has(
+    server: Server, wish: dict[str, Any], offered: bool
+) -> None:
+    docker = adapter(server, **MINE)
+    assert bool(docker.offers(OfferQuery(**wish))) is offered
+    assert not adapter(server).offers(OfferQuery(min_vram_gb=1))  # nobody said how much it has
+
+
+def test_a_host_that_is_full_offers_nothing_and_stopped_pods_do_not_fill_it(
+    server: Server, engine: DockerEngine
+) -> None:
+    engine.gpus = 9
+    docker = adapter(server, capacity=1, gpus_per_pod=1, gpus=9)
+    machine = docker.create(spec(), token="t1")
+    assert docker.offers(OfferQuery()) == ()
+    assert docker.create(spec(), token="t1").external_id == machine.external_id
+    docker.start(machine.external_id)  # it runs; its own place and GPU are not taken by another
+    docker.stop(machine.external_id)
+    assert len(docker.offers(OfferQuery())) == 1
+    docker.destroy(machine.external_id)
+    docker.destroy(machine.external_id)
+    server.faults.answer("DELETE", r".*/containers/.*", says(409, "removal is in progress"))
+    docker.destroy(machine.external_id)
+    server.faults.answer("DELETE", r".*/containers/.*", says(403, "not allowed"))
+    with pytest.raises(Unavailable):
+        docker.destroy(machine.external_id)
+
+
+@pytest.mark.parametrize(("text", "raised"), [("no nvidia driver", NoCapacity), ("no", Refused)])
+def test_a_start_that_is_refused_for_its_gpu_is_no_capacity(
+    server: Server, text: str, raised: type[ProviderError]
+) -> None:
+    server.faults.answer("POST", START, says(400, text))
+    with pytest.raises(raised) as caught:
+        adapter(server).create(spec(), token="t1")
+    assert type(caught.value) is raised
+
+
+@pytest.mark.parametrize(("status", "text"), [(404, "no such network"), (400, "bad image name")])
+def test_only_a_missing_image_is_pulled(
+    server: Server, engine: DockerEngine, status: int, text: str
+) -> None:
+    server.faults.answer("POST", CREATE, says(status, text))
+    with pytest.raises(Refused, match=text):
+        adapter(server).create(spec(), token="t1")
+    assert engine.pulled == []

@@ -9,6 +9,7 @@ from pods.providers.clients import Tls
 from pods.providers.docker.mapping import container, inspected, listed, log_lines
 from pods.providers.docker.options import Options
 from pods.providers.docker.refusals import pull_error
+from pods.providers.errors import Unavailable
 
 OPTIONS = Options.parse({"hourly_usd": "0.2"})
 
@@ -98,3 +99,47 @@ def test_an_engine_is_reached_by_https_where_there_is_a_certificate() -> None:
     assert Options.parse({"host": "tcp://127.0.0.1:2375"}).base_url == "http://127.0.0.1:2375"
     with pytest.raises(FileNotFoundError):
         clients._trust("https://gpu:2376", Tls(ca="/nowhere", cert="/nowhere", key="/nowhere"))
+
+
+def test_a_container_gets_the_gpus_that_it_alone_has_or_none() -> None:
+    spec = PodSpec(name="n", tag="n", image="i:1")
+    assert "DeviceRequests" not in container(spec, "t", OPTIONS)["HostConfig"]
+    body = container(spec, "t", OPTIONS, [0, 2])
+    assert body["HostConfig"]["DeviceRequests"][0]["DeviceIDs"] == ["0", "2"]
+    assert body["Labels"]["podfleet.gpus"] == "0,2"
+
+
+@pytest.mark.parametrize(("label", "gpus"), [("0,2", {0, 2}), ("", set()), ("0,x", {0})])
+def test_the_gpus_of_a_container_are_in_its_label(label: str, gpus: set[int]) -> None:
+    row = {"Id": "c", "Names": ["/x"], "Created": 1, "State": "exited", "Status": "Exited (0)"}
+    [found] = listed([{**row, "Labels": {"podfleet.gpus": label}}], OPTIONS)
+    assert (found.gpus, found.machine.because) == (gpus, "Exited (0)")
+    [runs] = listed([{**row, "State": "running", "Labels": {}}], OPTIONS)
+    assert runs.machine.because == ""
+
+
+def test_a_list_that_is_no_list_is_no_answer() -> None:
+    for body in ({}, None, "x"):
+        with pytest.raises(Unavailable, match="is not a list"):
+            listed(body, OPTIONS)
+    assert inspected(a_container("exited", OOMKilled=True), OPTIONS).because == "out of memory"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"hourly_usd": "NaN"},
+        {"hourly_usd": -1},
+        {"gpus": "2"},
+        {"gpus": 0, "gpus_per_pod": 1},
+        {"gpus": True, "gpus_per_pod": 0},
+        {"vram_gb": 0},
+        {"vram_gb": "24"},
+    ],
+)
+def test_a_number_of_a_host_that_cannot_be_is_refused(given: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="give"):
+        Options.parse(given)
+    assert (
+        Options.parse({"gpus": 1, "gpus_per_pod": 1, "vram_gb": 1}).base_url == "http://localhost"
+    )
