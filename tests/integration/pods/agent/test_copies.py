@@ -278,4 +278,4 @@ def test_a_copy_outlives_a_restart_of_redis(own_server, backlog_on, agents, tmp_
 def test_the_items_of_a_handler_that_crashed_are_not_copied(backlog, agents):
     [entry] = backlog.put(b"poison")
     agents.start(backlog, "pod-a", "agent_handlers:crashes_on_poison")
-    until(lambda: backlog.client.exists(backlog.keys.offered(entry)))
+    until(lambda: backlog.client.exists(backlog.keys.offered(entry)), seconds=15)
