@@ -13,7 +13,7 @@ from fleet.models import Fleet
 from fleet.tick import requesting
 from pods import reconciling
 from pods.emulators.base import SteppedClock
-from pods.models import Account, Installation, Orphan, Pod, PodEvent
+from pods.models import Account, Installation, Orphan, Pod, PodEvent, PriceSegment
 from pods.providers.base import Machine, Phase
 from pods.providers.errors import ProviderError, Unavailable
 from pods.reconciling import Reconciled
@@ -100,7 +100,7 @@ def test_a_machine_without_a_row_gets_one(
         a_pod(fleet, image="of the pod:1")
     also(fleet)
     other = Orphan.objects.create(
-        account=account, external_id="o", first_seen_at=NOON, last_seen_at=NOON, gone_at=NOON
+        account=an_account(), external_id="found-1", first_seen_at=NOON, last_seen_at=NOON
     )
     _, done = reconcile(account, found(fleet, token))
     pod, event = Pod.objects.get(external_id="found-1"), PodEvent.objects.latest("pk")
@@ -110,11 +110,13 @@ def test_a_machine_without_a_row_gets_one(
         ("", False) if adopted else ("orphan", True)
     )
     assert (pod.client_token == TOKEN) is (token == TOKEN.hex and also is not a_row_has_the_token)
+    assert PriceSegment.objects.get(pod=pod).since == NOON - A_WHILE
+    assert pod.due_at == (None if adopted else NOON)
     assert event.rule == ("adopted" if adopted else "orphan")
     assert event.because == f"found without a row: {'adopted' if adopted else 'destroyed'}"
     if also is not a_row_has_the_token:
         assert pod.image == ("of the pod:1" if pods else "of the fleet:1")
-    orphan = Orphan.objects.get(external_id="found-1")
+    orphan = Orphan.objects.get(external_id="found-1", account=account)
     assert orphan.gone_at == NOON
     assert orphan.outcome.startswith("adopted" if adopted else "has a row now")
     assert (done.adopted, done.destroyed) == ((["found-1"], []) if adopted else ([], ["found-1"]))
