@@ -41,14 +41,14 @@ def celery(*args: str) -> list[str]:
 
 def workers(*, concurrency: int) -> list[Program]:
     """The Celery workers. Decisions and slow vendor calls have workers of their own, so that neither
-    delays the other.
+    delays the other. Two decisions may run at once: one may wait for a Redis that says nothing.
     """
     warm_stop = {"REMAP_SIGTERM": "SIGQUIT"}
     quiet = ("--without-gossip", "--without-mingle", "-l", "INFO")
     return [
         Program(
             name="worker-control",
-            command=celery("worker", "-Q", "control", "-c", "1", "-n", "control@%h", *quiet),
+            command=celery("worker", "-Q", "control", "-c", "2", "-n", "control@%h", *quiet),
             env=warm_stop,
         ),
         Program(

@@ -21,5 +21,6 @@ def left_behind(before: Fleet, after: Fleet) -> str:
     count = plural(depth.items, "item")
     return (
         f"{count} {'is' if depth.items == 1 else 'are'} left in {before.stream}; only pods that run "
-        f"already take from it; to drain the rest, create a fleet with the stream {before.stream}"
+        "already take from it; to drain the rest, set the stream back, or create a fleet with the "
+        f"stream {before.stream}"
     )

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Case, Count, F, Sum, Value, When
+from django.db.models import Case, Count, F, Max, Sum, Value, When
 
 from fleet.decision.values import Mode
+from fleet.decision.windows import TICKS_MISSED
 from fleet.models import Fleet, Limits
 from fleet.operating import EditedMeanwhile
 from pods.base.clock import utcnow
@@ -31,28 +32,33 @@ class Reach:
     fleets: int  # that have them
     hourly_usd: Decimal
     orphans: int  # machines without a row: no fleet ends them
-    unticked: tuple[str, ...]  # fleets with pods on which nothing decides, so nothing ends those
+    unticked: tuple[str, ...]  # fleets with pods whose schedule is off, so nothing ends those
+    undecided: tuple[str, ...]  # others with pods on which nothing has decided lately
 
 
 def reach() -> Reach:
-    """What stopping everything would end now. Three queries."""
+    """What stopping everything would end now. Four queries."""
     off = When(state=OFF.value, then=F("stopped_hourly_usd"))  # it bills its disk alone
     price = Case(off, default=F("hourly_usd"))
     found = Pod.objects.billable().aggregate(
         pods=Count("pk"), fleets=Count("fleet", distinct=True), usd=Sum(price)
     )
-    billing = Pod.objects.billable().values("fleet")
-    unticked = (
-        Fleet.objects.filter(pk__in=billing, archived_at=None)
-        .exclude(schedule__enabled=True)
-        .order_by("name")
-    )
+    billing = Fleet.objects.filter(pk__in=Pod.objects.billable().values("fleet"), archived_at=None)
+    unticked = billing.exclude(schedule__enabled=True).order_by("name")
+    ticked = billing.filter(schedule__enabled=True).select_related("schedule__interval")
+    now = utcnow()
+    undecided = [
+        fleet.name
+        for fleet in ticked.annotate(decided_at=Max("ticks__at")).order_by("name")
+        if now - (fleet.decided_at or fleet.created_at) > TICKS_MISSED * fleet.tick_period
+    ]
     return Reach(
         pods=found["pods"],
         fleets=found["fleets"],
         hourly_usd=found["usd"] or Decimal(0),
         orphans=Orphan.objects.filter(gone_at=None).count(),
         unticked=tuple(unticked.values_list("name", flat=True)),
+        undecided=tuple(undecided),
     )
 
 

@@ -166,7 +166,7 @@ def _act(pod: Pod, finding: Finding, seen: Sighting, capabilities: Capabilities)
         lifecycle.postpone(
             pod,
             by=INFERRED_WINDOW,
-            because=f"not ended now, too many pods look ill at once: {because}",
+            because=f"not ended yet, because a pod like it was ended a short time ago: {because}",
         )
         return
     if finding is Finding.ABSENT:
@@ -224,17 +224,13 @@ def _why(finding: Finding, pod: Pod, seen: Sighting) -> str:
         Finding.SILENT: f"no sign of life for {pod.silent_seconds} s",
         Finding.HUNG: "has items in hand and acknowledges none",
         Finding.NOT_AS_ORDERED: lacks(pod, seen.machine),
-        Finding.FAILING: _how_it_fails(seen),
+        Finding.FAILING: said,
     }
     detail = details.get(finding, "")
     if not detail and seen.machine is not None:
         detail = seen.machine.because or seen.machine.raw_status
     words = finding.value.replace("_", " ")
     return f"{words}: {detail}" if detail else words
-
-
-def _how_it_fails(seen: Sighting) -> str:
-    return f"its last {seen.beat.said.failing:,} items failed" if seen.beat else ""
 
 
 def _others_succeed(pod: Pod) -> bool:

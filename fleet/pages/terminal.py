@@ -12,6 +12,7 @@ from fleet.models import Limits
 from fleet.pages import words
 from fleet.pages.status import FleetStatus, PodStatus
 from fleet.stopping import Reach
+from pods.bottleneck import Bottleneck
 from pods.machine_names import short_name
 from pods.plural import plural
 
@@ -87,6 +88,11 @@ def stop_text(there: Reach, limits: Limits, *, again: bool) -> str:
         lines[0] = f"nothing changed: {lines[0]}"
     if there.unticked:
         lines.append(f"nothing decides on {', '.join(there.unticked)}: its pods stay")
+    if there.undecided:
+        lines.append(
+            f"nothing has decided lately on {', '.join(there.undecided)}: their pods stay until beat "
+            "and the workers run (`make up`)"
+        )
     if there.orphans:
         lines.append(f"{plural(there.orphans, 'machine')} without a row stay: see Orphans")
     return "\n".join(lines)
@@ -113,7 +119,9 @@ def _headline(status: FleetStatus) -> Text:
     )
     if status.use is not None:
         text.append(f"\nready pods are busy {words.percent(status.use.busy_percent)} of the time")
-        text.append(f", held back by {status.use.bottleneck.value}")
+        idle = status.use.bottleneck is Bottleneck.IDLE
+        held = "there is nothing to do" if idle else f"held back by {status.use.bottleneck.value}"
+        text.append(f", {held}")
     if status.unknown_because:
         text.append(f"\n{status.unknown_because}", style="bold red")
     return text

@@ -52,9 +52,9 @@ def _try(pod: Pod, *, worked: bool) -> Try:
 
 
 def _reason(pod: Pod) -> str:
-    """Why it ended; where the agent does not say it, with the last line that the machine printed."""
+    """Why it ended; where its agent does not say it, with the last line that the machine printed."""
     said = pod.retire_because or pod.because
     last = next((line for line in reversed(pod.last_output.splitlines()) if line.strip()), "")
-    if not last or pod.retire_rule in GAVE_UP_RULES:
+    if not last or pod.retire_rule in GAVE_UP_RULES | {PodRule.FAILING.value}:
         return said
     return f"{said}; its output ends with {last.strip()[-LONGEST_LINE:]!r}"

@@ -138,6 +138,18 @@ def test_what_a_stop_does_not_reach_is_counted() -> None:
     assert (found.unticked, found.orphans) == (("b",), 1)
 
 
+def test_fleets_on_which_nothing_has_decided_lately_are_named(time: SteppedClock) -> None:
+    ticked, late = a_fleet(name="ticked"), a_fleet(name="late")
+    for fleet in (ticked, late):
+        a_pod(fleet, READY)
+        ticking.tick_fleet(fleet.pk)
+    assert stopping.reach().undecided == ()
+    time.advance(60)
+    ticking.tick_fleet(ticked.pk)
+    assert stopping.reach().undecided == ("late",)
+    assert "nothing has decided lately on late: " in run("stop-everything")
+
+
 def test_an_alert_says_who_stopped_everything_and_when_until_it_is_undone(
     time: SteppedClock,
 ) -> None:

@@ -188,13 +188,14 @@ def test_a_pod_with_heartbeats_that_acknowledges_nothing_is_hung(world: World) -
 def test_a_pod_that_fails_everything_beside_one_that_succeeds_is_ended(world: World) -> None:
     bad, good = world.booted(), world.booted()
     world.listen(90)
-    world.beat(bad, done=100, failing=MOST_FAILING, failed=200)
+    note = "the last 32 items failed: RuntimeError: CUDA error"
+    world.beat(bad, done=100, failing=MOST_FAILING, failed=200, note=note)
     world.beat(good, done=100, rate=5.0, uptime_ms=60_000)
     world.sweep()
     assert (state(bad), state(good)) == ("terminating", "ready")
     ended = Pod.objects.get(pk=bad.pk)
     assert ended.retire_rule == PodRule.FAILING
-    assert "its last 32 items failed" in ended.retire_because
+    assert ended.retire_because == f"failing: {note}"
 
 
 def test_pods_that_all_fail_after_they_worked_are_left_alone(world: World) -> None:

@@ -262,7 +262,9 @@ def test_only_a_share_of_a_fleets_pods_is_ended_on_inference(
     for pod in pods:
         health.check_pod(pod.pk, connect=OneMachine(pod).connect)
     kept = Pod.objects.get(state="ready")
-    assert kept.note.startswith("not ended now, too many pods look ill at once: silent")
+    assert kept.note.startswith(
+        "not ended yet, because a pod like it was ended a short time ago: silent"
+    )
     assert PodRule.SILENT.value in {finding.value for finding in INFERRED}
 
 
