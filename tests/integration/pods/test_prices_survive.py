@@ -164,7 +164,8 @@ def test_a_machine_without_a_row_and_without_a_price_counts_as_its_fleets_deares
         world.rig.clock.advance(120)
         world.reconcile()
     row = Pod.objects.get(external_id=lost.external_id)
-    assert row.hourly_usd == row.stopped_hourly_usd == known.hourly_usd
+    assert row.hourly_usd == known.hourly_usd
+    assert row.stopped_hourly_usd == 0  # the vendor says that it has no volume
     assert booked(row) == [known.hourly_usd]
 
 

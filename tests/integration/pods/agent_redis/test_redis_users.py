@@ -63,8 +63,8 @@ def test_a_frozen_agent_that_was_written_off_changes_nothing_when_it_continues(
     agent = start(pod, redis_users.pod_address(pod))
     until(lambda: in_work(world, pod))
     os.killpg(agent.pid, signal.SIGSTOP)
-    world.rig.clock.advance(30)  # the server's own clock measures the silence
-    until(lambda: world.sweep() or state(pod) == "terminating")
+    # The server's own clock measures the silence; ours, since when the server was heard.
+    until(lambda: world.rig.clock.advance(30) or world.sweep() or state(pod) == "terminating")
     world.work()
     assert pod.name not in world.redis.acl_users()
     before = trail(world)
