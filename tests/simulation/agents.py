@@ -311,9 +311,11 @@ class Agents:
                 continue
             found = self._redis.xpending_range(stream, group, "-", "+", 50, consumername=owner)
             ids: list[Any] = [r["message_id"] for r in found]
-            ids = [i for i in ids if i not in agent.in_hand][:count]
+            name = me.decode()
+            ids = [i for i in ids if i not in agent.in_hand and self.tries.may_take(name, i)]
             if ids:
-                claimed: Any = self._redis.xclaim(stream, group, me, 0, ids, justid=True)
+                claimed: Any = self._redis.xclaim(stream, group, me, 0, ids[:count], justid=True)
+                self.tries.took(name, list(claimed))
                 return list(claimed)
         return []
 
