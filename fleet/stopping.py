@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Case, Count, F, Max, Sum, Value, When
 
 from fleet.decision.values import Mode
-from fleet.decision.windows import TICKS_MISSED
+from fleet.decision.windows import is_unattended
 from fleet.models import Fleet, Limits
 from fleet.operating import EditedMeanwhile
 from pods.base.clock import utcnow
@@ -50,7 +50,7 @@ def reach() -> Reach:
     undecided = [
         fleet.name
         for fleet in ticked.annotate(decided_at=Max("ticks__at")).order_by("name")
-        if now - (fleet.decided_at or fleet.created_at) > TICKS_MISSED * fleet.tick_period
+        if is_unattended(now - (fleet.decided_at or fleet.created_at), fleet.tick_period)
     ]
     return Reach(
         pods=found["pods"],

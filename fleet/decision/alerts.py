@@ -14,8 +14,8 @@ from fleet.decision.alert_facts import (
 from fleet.decision.values import Rule
 from fleet.decision.windows import (
     PODS_FAILED,
-    TICKS_MISSED,
     backlogs,
+    is_unattended,
     no_pods,
     of_fleet,
     unknown_backlogs,
@@ -211,11 +211,9 @@ def dead_letters(facts: AlertFacts) -> Iterator[Incident]:
 def late_ticks(facts: AlertFacts) -> Iterator[Incident]:
     """There was no decision for three tick periods."""
     for fleet in facts.fleets:
-        patience = TICKS_MISSED * fleet.period
-        if not fleet.scheduled or fleet.age < patience:
-            continue
-        if fleet.last_tick_at is None or facts.now - fleet.last_tick_at > patience:
-            since = fleet.last_tick_at
+        since = fleet.last_tick_at
+        undecided_for = fleet.age if since is None else facts.now - since
+        if fleet.scheduled and is_unattended(undecided_for, fleet.period):
             when = "the fleet was created" if since is None else f"{since:%F %T} UTC"
             yield of_fleet(fleet, Cause.NO_TICK, Severity.CRITICAL, f"no decision since {when}")
 

@@ -10,7 +10,7 @@ from typing import Final
 from fleet.decision.alert_facts import Cause
 from fleet.decision.estimates import time_left
 from fleet.decision.values import Mode, Rule
-from fleet.decision.windows import PODS_FAILED, TICKS_MISSED
+from fleet.decision.windows import PODS_FAILED, is_unattended
 from pods.durations import lasting
 from pods.plural import plural
 from pods.price import HOUR_SECONDS, exact_seconds
@@ -139,7 +139,7 @@ def unattended(facts: HealthFacts) -> str | None:
     """No decision came for three periods. An archived fleet gets none, so it should have no pod."""
     if facts.archived:
         return "it is archived, but a pod may bill" if facts.billable else None
-    if facts.undecided_for <= TICKS_MISSED * facts.period:
+    if not is_unattended(facts.undecided_for, facts.period):
         return None
     return f"no decision for {lasting(facts.undecided_for)}; do beat and the workers run?"
 

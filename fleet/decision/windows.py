@@ -31,6 +31,15 @@ OVER_THE_WINDOW: Final = (
     Cause.NOT_DRAINED,
 )
 
+
+def is_unattended(undecided_for: timedelta, period: timedelta) -> bool:
+    """Whether decisions have been missing for so long that beat or the workers may not run.
+
+    `undecided_for`: since the last decision, or since the fleet was made.
+    """
+    return undecided_for > TICKS_MISSED * period
+
+
 Verdicts = Sequence[bool | None]  # of the ticks: whether the cause was there; None: nobody knows
 
 

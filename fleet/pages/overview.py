@@ -86,11 +86,6 @@ class FleetCard:
         return self.decided_at + self.eta
 
     @property
-    def late(self) -> bool:
-        """Whether nothing has decided on it for several periods."""
-        return self.health.health is Health.UNATTENDED
-
-    @property
     def needs_you(self) -> bool:
         """Whether its health or an alert that nobody has answered asks for an operator."""
         return self.health.health.needs_operator or self.worst in LOUD

@@ -4,7 +4,7 @@ from enum import Enum
 
 from pods.agent.stream import Entry
 
-# Replaces the payload of an item when it is no longer needed.
+# Takes the place of a payload that the agent does not need any more.
 SHED = Entry("", {})
 
 

@@ -21,7 +21,7 @@ from pods.agent.routing import Routes
 from pods.agent.settling import Settling
 from pods.agent.shares import Peak, Shares
 from pods.agent.sizing import SHORT_SECONDS, Sizing
-from pods.agent.stream import LARGEST_TAKE_BYTES, Entry, Stream
+from pods.agent.stream import Entry, Stream, brought_all
 from pods.agent.trickle import Trickle
 
 log = logging.getLogger("podfleet.agent")
@@ -217,7 +217,7 @@ class Agent:
         long = (self._sizing.batch_seconds or 0) > SHORT_SECONDS
         entries, end = self._stream.read(items, max_bytes, equal_part=long)
         self._holding.read_took(time.monotonic() - began, len(entries))
-        self._shares.read(all_asked=_is_all(entries, items, max_bytes))
+        self._shares.read(all_asked=brought_all(entries, items, max_bytes))
         self._trickle.took(self._holding.add(entries))
         self._most_held.saw(self._holding.bytes_held)
         return end
@@ -359,9 +359,3 @@ class Agent:
         thread = threading.Thread(target=target, name=name, daemon=True)
         thread.start()
         return thread
-
-
-def _is_all(entries: list[Entry], items: int, max_bytes: int) -> bool:
-    """Whether a read brought all that it asked for, so that the stream may have more."""
-    most = min(max_bytes, LARGEST_TAKE_BYTES)
-    return len(entries) >= items or sum(entry.size for entry in entries) >= most

@@ -34,9 +34,8 @@ class Progress:
         self._last_ack: float | None = None
         self._acks: deque[tuple[float, int]] = deque()
         self._troubles: dict[str, str] = {}
-        self._failing: set[str] = (
-            set()
-        )  # both are bounded: a pod that fails everything takes few items
+        # Both are bounded: a pod that fails everything takes few items.
+        self._failing: set[str] = set()
         self._final: set[str] = set()
         self._error = ""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pods.agent.holding import SUSPECT_DELIVERIES, Holding
 from pods.agent.progress import Progress
 from pods.agent.protocol import AgentSettings
-from pods.agent.stream import LARGEST_STEP, Entry, Failure, Stream
+from pods.agent.stream import LARGEST_STEP, Entry, Failure, Stream, brought_all
 
 LARGEST_CLAIM = 100
 # Each agent claims at least this often, because a claim finds the items that were given back.
@@ -57,7 +57,7 @@ class Reclaim:
         if idle:
             pause = min(pause, SHORTEST_CLAIM_PAUSE_SECONDS)
         # a walk that has begun goes on at once, and so does a claim that brought all that it asked for
-        full = len(entries) >= count or sum(e.size for e in entries) >= max_bytes
+        full = brought_all(entries, count, max_bytes)
         goes_on = bool(entries) and (full or self._cursor != "0-0")
         self._next_claim = self._clock() + (0 if goes_on else pause)
         taken = self._take(entries)

@@ -11,7 +11,7 @@ FURTHER_READ_BYTES = 8 * 1024 * 1024
 
 
 class Ask(NamedTuple):
-    """What one read may ask for. Both are 0 where there is no room."""
+    """What one read may ask for. Both are 0 where nothing fits."""
 
     items: int
     max_bytes: int

@@ -82,6 +82,12 @@ class Settled:
     deliveries: int
 
 
+def brought_all(entries: Sequence[Entry], count: int, max_bytes: int) -> bool:
+    """Whether a call brought all that it may, so that there may be more."""
+    most = min(max_bytes, LARGEST_TAKE_BYTES)
+    return len(entries) >= count or sum(entry.size for entry in entries) >= most
+
+
 def connect(url: str, *, socket_timeout: float = SOCKET_TIMEOUT_SECONDS) -> "redis.Redis":
     """A client that reports a fault at once, because the agent itself retries.
 

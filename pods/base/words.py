@@ -4,6 +4,8 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
+from rich import filesize
+
 from pods.durations import lasting
 
 UNKNOWN: Final = "-"
@@ -32,13 +34,8 @@ def percent(value: float | None) -> str:
 
 
 def size(count: float | None) -> str:
-    """`512 B`, `12.3 kB`, `1.2 GB`; `-` if it is not known."""
-    if count is None:
-        return UNKNOWN
-    for amount, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if count >= amount:
-            return f"{count / amount:,.1f} {unit}"
-    return f"{count:.0f} B"
+    """`512 bytes`, `12.3 kB`, `1.2 GB`; `-` if it is not known."""
+    return UNKNOWN if count is None else filesize.decimal(int(count))
 
 
 def per_second(rate: float | None) -> str:

@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from fleet.alerts import reconciling
+from fleet.decision.fleet_health import Health
 from fleet.models import Alert, Fleet, Limits, Sample, Tick
 from fleet.pages import overview
 from pods.base import clock
@@ -47,7 +48,7 @@ def test_a_card_shows_the_pods_the_last_tick_and_the_spending_since(
     assert (card.ceiling_percent, card.budget_percent) == (37, 50)
     assert card.eta == timedelta(minutes=30)  # only READY pods drain
     assert card.usd_per_million == pytest.approx(Decimal("208.33"), abs=Decimal("0.01"))
-    assert card.late
+    assert card.health.health is Health.UNATTENDED
 
 
 def test_a_card_shows_how_much_its_pods_work_if_that_is_known(admin_client: Client) -> None:

@@ -146,4 +146,4 @@ def test_what_fails_now_counts_before_the_next_tick_says_so(
 ) -> None:
     fleet = a_fleet(name="emb")
     a_tick(fleet)  # it saw an empty backlog that could be read
-    assert status.status_of(fleet).health.health is Health.UNKNOWN  # there is no group
+    assert status.status_of(fleet).health.health is Health.UNKNOWN  # the group was never made

@@ -98,7 +98,7 @@ def test_an_item_that_failed_before_another_pod_came_is_left_to_that_pod(backlog
     [settled] = bad.fail([Failure(entry, "no GPU")])
     holding.retry_later(entry, settled.deliveries, "no GPU")
     reclaim.offer()
-    assert holding.waits(entry)  # there is no other pod yet
+    assert holding.waits(entry)  # the other pod comes later
     other.read(1, MUCH)
     now[0] += 60
     if how == "offer":

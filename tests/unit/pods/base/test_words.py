@@ -26,8 +26,8 @@ def test_a_rate_is_shown_with_one_digit_and_an_unknown_rate_as_unknown(
     ("count", "text"),
     [
         (None, "-"),
-        (0, "0 B"),
-        (999, "999 B"),
+        (0, "0 bytes"),
+        (999, "999 bytes"),
         (1000, "1.0 kB"),
         (12_345_678, "12.3 MB"),
         (2**31, "2.1 GB"),
