@@ -21,6 +21,7 @@ from fleet.pages import remedies
 from pods.admin.base import Page, ReadOnly
 from pods.admin.own_words import OwnWords
 from pods.base.clock import utcnow
+from pods.base.words import NONE
 from pods.plural import plural
 
 SEVERITY_LABELS: Final = {"critical": "danger", "warning": "warning", "info": "info"}
@@ -95,7 +96,7 @@ class AlertAdmin(ReadOnly):
     def what_to_do(self, alert: Alert) -> str:
         """A link to the page on which an operator answers the alert."""
         page = remedies.remedy(alert)
-        return "-" if page is None else format_html('<a href="{}">{}</a>', page.url, page.text)
+        return NONE if page is None else format_html('<a href="{}">{}</a>', page.url, page.text)
 
     def has_answer_permission(self, request: HttpRequest) -> bool:
         """Whether the user may acknowledge and snooze."""

@@ -37,6 +37,7 @@ from fleet.pages.words import printable
 from fleet.results import export as exporting
 from fleet.results import posting
 from pods.base.redis import redis_client
+from pods.base.words import NONE
 from pods.plural import plural
 
 STDIN: Final = Path("-")
@@ -225,7 +226,7 @@ def _list_dead(dead: DeadLetters, options: Namespace, stdout: OutputWrapper) -> 
         stdout.write(json.dumps({"count": count, "letters": rows}))
         return
     for letter in found:
-        at = f"{letter.at:%F %T}" if letter.at else "-"
+        at = f"{letter.at:%F %T}" if letter.at else NONE
         again = f", failed {plural(len(letter.history) + 1, 'time')}" if letter.history else ""
         stdout.write(
             f"{letter.letter}  {at}  {printable(letter.id)}: {printable(letter.error)} "

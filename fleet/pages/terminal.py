@@ -149,10 +149,10 @@ def _add_pod(table: Table, pod: PodStatus) -> None:
         words.usd(pod.hourly_usd),
         f"{pod.done:,}",
         words.per_second(pod.items_per_second),
-        "-" if pod.in_flight is None else f"{pod.in_flight:,}",
+        words.NONE if pod.in_flight is None else f"{pod.in_flight:,}",
         words.duration(pod.idle_for),
         words.percent(pod.busy_percent),
-        "-" if pod.busy_percent is None else pod.bottleneck,
+        words.NONE if pod.busy_percent is None else pod.bottleneck,
     )
 
 

@@ -1,15 +1,15 @@
-"""A fleet's numbers as operators read them; durations, money and rates: pods/base/words.py."""
+"""The words of a fleet's health, and its texts from outside; amounts: pods/base/words.py."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from fleet.decision.fleet_health import Health
-from pods.base.words import duration, per_second, percent, usd
+from pods.base.words import NONE, duration, items, per_second, percent, unit_price, usd, when
 
 __all__ = [
-    "HEALTH", "depth", "duration", "items", "per_second", "percent", "printable", "spaced", "tail",
-    "usd",
+    "HEALTH", "NONE", "depth", "duration", "items", "per_second", "percent", "printable", "spaced",
+    "tail", "unit_price", "usd", "when",
 ]  # fmt: skip
 
 LONGEST_TAIL: Final = 4000
@@ -50,16 +50,6 @@ def depth(count: int | None, *, estimated: bool = False) -> str:
     if count is None:
         return "unknown"
     return f"{'about ' if estimated else ''}{count:,}"
-
-
-def items(count: int) -> str:
-    """`950`, `12.3 k`, `60.0 M`."""
-    if count < 10_000:
-        return f"{count:,}"
-    for size, unit in ((1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    raise AssertionError("every count of 10,000 and more has a unit")
 
 
 def spaced(name: str) -> str:

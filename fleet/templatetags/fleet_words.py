@@ -11,9 +11,12 @@ from fleet.pages.overview import FleetCard
 from fleet.pages.remedies import Remedy
 from fleet.pages.words import HealthWords
 from pods import masking
+from pods.base import moments
 
 register = template.Library()
 register.filter("usd", words.usd)
+register.filter("unit_price", words.unit_price)
+register.filter("when", moments.shown)
 register.filter("percent", words.percent)
 register.filter("items", words.items)
 register.filter("lasting", words.duration)

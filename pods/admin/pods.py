@@ -182,7 +182,7 @@ class PodAdmin(ReadOnly):
     @display(description="idle", ordering="idle_since")
     def shown_idle(self, pod: Pod) -> str:
         """For how long it has had nothing to do."""
-        return _lasted(pod.idle_since) if pod.state == "ready" else "-"
+        return _lasted(pod.idle_since) if pod.state == "ready" else words.NONE
 
     @display(description="$/h", ordering="hourly_usd")
     def shown_price(self, pod: Pod) -> str:
@@ -197,7 +197,7 @@ class PodAdmin(ReadOnly):
     @display(description="$ / million", ordering="million_usd")
     def shown_million(self, pod: Any) -> str:
         """The cost of a million items on it."""
-        return words.usd(pod.million_usd)
+        return words.unit_price(pod.million_usd)
 
     @display(description="items/s", ordering="rate")
     def shown_rate(self, pod: Pod) -> str:
@@ -213,13 +213,13 @@ class PodAdmin(ReadOnly):
     @display(description="heartbeat", ordering="beat_at")
     def shown_beat(self, pod: Pod) -> str:
         """The age of the last heartbeat that a sweep saw."""
-        return "-" if pod.state in OVER else _lasted(pod.beat_at)
+        return words.NONE if pod.state in OVER else _lasted(pod.beat_at)
 
     @display(description="console")
     def console(self, pod: Pod) -> str:
         """A link to the machine in the provider's console."""
         if not pod.console_url.startswith("https://"):
-            return "-"
+            return words.NONE
         return format_html(
             '<a href="{}" target="_blank" rel="noreferrer noopener">open</a>', pod.console_url
         )

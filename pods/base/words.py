@@ -1,6 +1,6 @@
-"""Durations and money as text for operators, on pages, in lists and in the terminal."""
+"""Amounts, counts, durations and times as text for operators: one place for pages and terminal."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -8,36 +8,83 @@ from rich import filesize
 
 from pods.durations import lasting
 
-UNKNOWN: Final = "-"
+NONE: Final = "–"  # there is none, or it is not known; where the reason matters: unknown()
+NO_LIMIT: Final = "no limit"
+DAY: Final = timedelta(days=1)
 
 
 def duration(time: timedelta | None) -> str:
-    """`4 min 5 s`, as pods/durations.py; `-` if it is not known."""
-    return UNKNOWN if time is None else lasting(time)
+    """`4 min 5 s`, as pods/durations.py; `–` if it is not known."""
+    return NONE if time is None else lasting(time)
+
+
+def unknown(why: str) -> str:
+    """`Unknown: the host was not found`."""
+    return f"Unknown: {why}"
 
 
 def usd(amount: Decimal | float | None) -> str:
-    """`$1,234.50`; with four digits below ten cents, because an hour of a cheap pod is not free.
-
-    `-` if it is not known.
-    """
+    """`$1,234.50`; `<$0.01` for what is under a cent and not free; `–` if it is not known."""
     if amount is None:
-        return UNKNOWN
+        return NONE
     exact = Decimal(amount)
-    digits = 2 if exact == 0 or abs(exact) >= Decimal("0.1") else 4
-    return f"${exact:,.{digits}f}"
+    sign, exact = "-" if exact < 0 else "", abs(exact)
+    if 0 < exact < Decimal("0.01"):
+        return f"{sign}$0.01" if sign else "<$0.01"
+    return f"{sign}${exact:,.2f}"
+
+
+def unit_price(amount: Decimal | float | None) -> str:
+    """The price of one item, or of a million: as `usd`, with four digits under ten cents."""
+    if amount is None:
+        return NONE
+    exact = Decimal(amount)
+    if Decimal("0.0001") <= exact < Decimal("0.1"):
+        return f"${exact:.4f}"
+    return usd(exact) if exact == 0 or exact >= Decimal("0.1") else "<$0.0001"
+
+
+def items(count: int | None) -> str:
+    """`9,999`, `57.1 k`, `41.8 M`; `–` if it is not known."""
+    if count is None:
+        return NONE
+    if count < 10_000:
+        return f"{count:,}"
+    for size, unit in ((1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")):
+        if round(count / size, 1) >= 1:
+            return f"{count / size:.1f} {unit}"
+    raise AssertionError("every count of 10,000 and more has a unit")
+
+
+def when(at: datetime, now: datetime) -> str:
+    """`3 min ago`, `in 2 h`; a day or more away `24 Nov 03:41`, and with its year in another year.
+
+    Both have a zone; the text is in that of `at`.
+    """
+    away = now - at
+    if abs(away) >= DAY:
+        year = "" if at.year == now.astimezone(at.tzinfo).year else f" {at.year}"
+        return f"{at.day} {at:%b}{year} {at:%H:%M}"
+    if abs(away) < timedelta(seconds=1):
+        return "now"
+    return f"{lasting(away)} ago" if away > timedelta(0) else f"in {lasting(-away)}"
+
+
+def exactly(at: datetime) -> str:
+    """`24 Nov 2026 03:41:07 UTC`, in the zone of `at`."""
+    return f"{at.day} {at:%b %Y %H:%M:%S %Z}"
 
 
 def percent(value: float | None) -> str:
-    """`22 %`; `-` if it is not known."""
-    return UNKNOWN if value is None else f"{value:.0f} %"
+    """`22 %`; `–` if it is not known."""
+    return NONE if value is None else f"{value:.0f} %"
 
 
 def size(count: float | None) -> str:
-    """`512 bytes`, `12.3 kB`, `1.2 GB`; `-` if it is not known."""
-    return UNKNOWN if count is None else filesize.decimal(int(count))
+    """`512 bytes`, `12.3 kB`, `1.2 GB`; `–` if it is not known."""
+    return NONE if count is None else filesize.decimal(int(count))
 
 
 def per_second(rate: float | None) -> str:
-    """`8.4`, `1,234.5`; `-` if it is not known."""
-    return UNKNOWN if rate is None else f"{rate:,.1f}"
+    """`8.4`, `1,234.5`; `–` if it is not known."""
+    return NONE if rate is None else f"{rate:,.1f}"

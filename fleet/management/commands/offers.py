@@ -17,6 +17,7 @@ from fleet.tick import market, wishes
 from pods.accounts import surveying
 from pods.base.clock import utcnow
 from pods.base.commands import CommandConsole, OwnCommand
+from pods.base.words import NONE
 from pods.catalogue import gpus
 from pods.catalogue.nearest import UnknownName
 from pods.models import Account, Pod
@@ -139,7 +140,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
         table.add_column(column)
     for row in rows:
         speed = row["items_per_second"]
-        shown = "-" if speed is None else f"{speed:.1f}" if row["measured"] else f"({speed:.1f})"
+        shown = NONE if speed is None else f"{speed:.1f}" if row["measured"] else f"({speed:.1f})"
         table.add_row(
             row["account"],
             f"{row['gpus']}× {row['gpu']}" if row["gpu"] else row["offer"],
@@ -147,7 +148,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
             "interruptible" if row["interruptible"] else "",
             row["hourly_usd"],
             shown,
-            row["million_items_usd"] or "-",
+            row["million_items_usd"] or NONE,
             row["left_alone_because"],
         )
     return table

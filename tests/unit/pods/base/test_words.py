@@ -1,9 +1,10 @@
 """Numbers as people read and write them, and what a server says of itself."""
 
 from argparse import ArgumentTypeError
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from redis import ResponseError
@@ -14,7 +15,7 @@ from pods.base.redis import eviction_of, make_consumer_group
 
 
 @pytest.mark.parametrize(
-    ("rate", "text"), [(None, words.UNKNOWN), (0.0, "0.0"), (8.44, "8.4"), (1234.5, "1,234.5")]
+    ("rate", "text"), [(None, words.NONE), (0.0, "0.0"), (8.44, "8.4"), (1234.5, "1,234.5")]
 )
 def test_a_rate_is_shown_with_one_digit_and_an_unknown_rate_as_unknown(
     rate: float | None, text: str
@@ -25,7 +26,7 @@ def test_a_rate_is_shown_with_one_digit_and_an_unknown_rate_as_unknown(
 @pytest.mark.parametrize(
     ("count", "text"),
     [
-        (None, "-"),
+        (None, "–"),
         (0, "0 bytes"),
         (999, "999 bytes"),
         (1000, "1.0 kB"),
@@ -38,25 +39,96 @@ def test_a_size_has_the_unit_that_fits(count: int | None, text: str) -> None:
 
 
 def test_a_percentage_is_whole_and_an_unknown_one_is_shown_as_unknown() -> None:
-    assert [words.percent(share) for share in (None, 0, 22.4)] == ["-", "0 %", "22 %"]
+    assert [words.percent(share) for share in (None, 0, 22.4)] == ["–", "0 %", "22 %"]
 
 
 @pytest.mark.parametrize(
     ("amount", "text"),
     [
-        (None, "-"),
+        (None, "–"),
         (0, "$0.00"),
-        (Decimal("0.0312"), "$0.0312"),
-        (Decimal("-0.0312"), "$-0.0312"),
+        (Decimal("0.0001"), "<$0.01"),
+        (Decimal("0.0099"), "<$0.01"),
+        (Decimal("0.01"), "$0.01"),
+        (Decimal("0.0312"), "$0.03"),
+        (Decimal("-0.0312"), "-$0.03"),
+        (Decimal("-0.001"), "-$0.01"),
         (Decimal("0.1"), "$0.10"),
         (1234.5, "$1,234.50"),
     ],
 )
-def test_small_amounts_have_four_digits(amount: Any, text: str) -> None:
+def test_an_amount_has_two_digits_and_one_that_is_not_free_is_never_shown_as_free(
+    amount: Any, text: str
+) -> None:
     assert words.usd(amount) == text
 
 
-@pytest.mark.parametrize(("time", "text"), [(None, "-"), (timedelta(seconds=245), "4 min 5 s")])
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        (None, "–"),
+        (0, "$0.00"),
+        (Decimal("0.00001"), "<$0.0001"),
+        (Decimal("0.0001"), "$0.0001"),
+        (Decimal("0.0312"), "$0.0312"),
+        (Decimal("0.1"), "$0.10"),
+        (41.5, "$41.50"),
+    ],
+)
+def test_a_price_per_item_has_four_digits_under_ten_cents(amount: Any, text: str) -> None:
+    assert words.unit_price(amount) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (None, "–"), (0, "0"), (9_999, "9,999"), (10_000, "10.0 k"), (57_120, "57.1 k"),
+        (999_949, "999.9 k"), (999_950, "1.0 M"), (41_800_000, "41.8 M"), (10**9, "1.0 G"),
+    ],
+)  # fmt: skip
+def test_a_count_has_at_most_four_digits(count: int | None, text: str) -> None:
+    assert words.items(count) == text
+
+
+NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (NOON, "now"),
+        (NOON - timedelta(seconds=8), "8 s ago"),
+        (NOON - timedelta(hours=23, minutes=59), "23 h 59 min ago"),
+        (NOON - timedelta(hours=24), "23 Nov 12:00"),
+        (NOON - timedelta(days=400), "20 Oct 2025 12:00"),
+        (NOON + timedelta(minutes=65), "in 1 h 5 min"),
+        (NOON + timedelta(days=2), "26 Nov 12:00"),
+    ],
+)
+def test_a_moment_is_shown_by_its_age_for_a_day_and_by_its_date_after_that(
+    at: datetime, text: str
+) -> None:
+    assert words.when(at, NOON) == text
+
+
+def test_a_moment_is_shown_in_its_own_zone_and_exactly_with_the_name_of_the_zone() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    at = (NOON - timedelta(days=3)).astimezone(berlin)
+    assert words.when(at, NOON) == "21 Nov 13:00"
+    assert words.exactly(at) == "21 Nov 2026 13:00:00 CET"
+    # It is still 2026 in the reader's zone when 2027 has begun elsewhere, and the other way round.
+    new_year = datetime(2026, 12, 31, 23, 30, tzinfo=UTC)
+    assert (
+        words.when((new_year - timedelta(days=3)).astimezone(berlin), new_year)
+        == "29 Dec 2026 00:30"
+    )
+
+
+def test_what_is_not_known_says_why() -> None:
+    assert words.unknown("host not found") == "Unknown: host not found"
+
+
+@pytest.mark.parametrize(("time", "text"), [(None, "–"), (timedelta(seconds=245), "4 min 5 s")])
 def test_a_duration_that_is_not_known_is_shown_as_unknown(time: Any, text: str) -> None:
     assert words.duration(time) == text
 
