@@ -7,6 +7,7 @@ import pytest
 import redis
 from django.db import connections
 from django.test import override_settings
+from hypothesis import HealthCheck, settings
 
 from pods import dispatch
 
@@ -18,6 +19,11 @@ pytest.register_assert_rewrite(
     "tests.contract.provider_contract",
     "tests.contract.vendor_contract",
 )
+
+# A busy machine is not a fault of the code. A test that looks for slow code measures it in a benchmark.
+settings.register_profile("podfleet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+if settings.get_current_profile_name() == "default":
+    settings.load_profile("podfleet")
 
 
 @pytest.fixture
