@@ -75,7 +75,7 @@ OWNERS: Final = (
     ),
     Mutation(
         name="an-outdated-form-is-refused",
-        file="fleet/admin/fleets.py",
+        file="fleet/admin/fleet_form.py",
         before="if seen != current:",
         after="if False:",
         tests=(
