@@ -233,7 +233,10 @@ UNFOLD = {
     ],
     "DASHBOARD_CALLBACK": "fleet.views.dashboard_context",
     "SIDEBAR": {"show_search": True, "navigation": "config.navigation.navigation"},
-    "STYLES": [lambda _: static("podfleet/podfleet.css")],
+    "STYLES": [
+        lambda _: static("podfleet/tokens.css"),
+        lambda _: static("podfleet/podfleet.css"),
+    ],
     "SCRIPTS": [
         lambda _: static("podfleet/vendor/idiomorph-ext-0.8.0.min.js"),
         lambda _: static("podfleet/renewal.js"),
