@@ -10,7 +10,7 @@ import redis
 from fleet.items.files import ItemFile
 from fleet.items.progress import AnotherFeeder, Batch, Bookmark, Bookmarks
 from fleet.items.room import Room
-from fleet.items.source import BadInput, BadItem, Fields, LeftOut, Position, Source
+from fleet.items.source import NAMES_KEPT, BadInput, BadItem, Fields, LeftOut, Position, Source
 from fleet.items.tables import SUFFIX, ItemTable
 from pods.base.redis import make_consumer_group
 from pods.plural import plural
@@ -34,6 +34,7 @@ class Fed:
     files: int
     skipped: int = 0  # bad items that this call left out
     bad: Sequence[str] = ()  # the messages of the first ones
+    unused: Sequence[str] = ()  # keys and columns that do not go with the items; the first ones
 
 
 def enqueue(
@@ -99,7 +100,12 @@ def enqueue(
         files=files,
         skipped=left_out.count,
         bad=tuple(left_out.messages),
+        unused=_unused(opened.values()),
     )
+
+
+def _unused(sources: Iterable[Source]) -> Sequence[str]:
+    return sorted(set().union(*(source.unused for source in sources)))[:NAMES_KEPT]
 
 
 def _check(sources: Iterable[Source], left_out: LeftOut | None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from fleet.items.source import BadInput, BadItem, Fields, LeftOut, Position
+from fleet.items.source import NAMES_KEPT, BadInput, BadItem, Fields, LeftOut, Position
 from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD, ITEM_REPLY_TO
 
 SUFFIXES: Final = (".txt", ".jsonl")
@@ -50,6 +50,7 @@ class ItemFile:
         self.label, self.known_as = str(path), known_as(path)
         self._longest_line = longest_line
         self.left_out: LeftOut | None = None
+        self.unused: set[str] = set()
         self._hash, self._offset, self._lines, self._items = _digest(), 0, 0, 0
         self._json = path.suffix.lower() == ".jsonl"
         if not path.exists():
@@ -158,6 +159,7 @@ class ItemFile:
 
     def _twin(self) -> "ItemFile":
         twin = ItemFile(self.path, name=self.name, longest_line=self._longest_line)
+        twin.unused = self.unused
         twin._offset, twin._lines, twin._items = self._offset, self._lines, self._items
         return twin
 
@@ -174,6 +176,7 @@ class ItemFile:
         if payload is None:
             body = line
         else:
+            self._note_unused(value, ITEM_PAYLOAD if given is not None else "text")
             text = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False)
             body = self._encoded(ITEM_PAYLOAD, text)
         fields = {ITEM_ID: self._id(value.get(ITEM_ID)) or own_id, ITEM_PAYLOAD: body}
@@ -183,6 +186,10 @@ class ItemFile:
         if reply_to:
             fields[ITEM_REPLY_TO] = self._encoded(ITEM_REPLY_TO, reply_to)
         return fields
+
+    def _note_unused(self, value: dict[str, Any], payload: str) -> None:
+        if len(value) > 1 and len(self.unused) < NAMES_KEPT:
+            self.unused |= value.keys() - {payload, ITEM_ID, ITEM_REPLY_TO}
 
     def _object(self, line: bytes) -> dict[str, Any]:
         try:

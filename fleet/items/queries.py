@@ -12,7 +12,7 @@ from uuid import UUID
 import stamina
 
 from fleet.items.databases import Away, Database, database
-from fleet.items.rows import item_of, payload_column
+from fleet.items.rows import item_of, payload_column, unused_columns
 from fleet.items.source import BadInput, BadItem, Fields, LeftOut, Position
 
 # Each page is a new query for keys above the last one. Between two pages no transaction and no cursor
@@ -50,6 +50,7 @@ class ItemQuery:
         self.known_as = "sql:" + hashlib.blake2b(known.encode(), digest_size=16).hexdigest()
         self._rows, self._items, self._left = 0, 0, 0
         self.left_out: LeftOut | None = None
+        self.unused: set[str] = set()
         self._after: Key | None = None
         self._names: list[str] = []
 
@@ -153,6 +154,7 @@ class ItemQuery:
             raise BadInput(
                 f"{self.label} has no column {self._key!r}; it has {', '.join(self._names)}; {ADVICE}"
             )
+        self.unused = unused_columns(self._names, self._payload) - {self._key}
         self._place = self._names.index(self._key)
 
     def _select(self, what: str, rest: str) -> str:

@@ -27,6 +27,11 @@ def payload_column(names: Sequence[str], *, where: str) -> str | None:
     return next((name for name in PAYLOADS if name in names), None)
 
 
+def unused_columns(names: Sequence[str], payload: str | None) -> set[str]:
+    """The columns that do not go with the items."""
+    return set() if payload is None else set(names) - {payload, ITEM_ID, ITEM_REPLY_TO}
+
+
 def item_of(row: Mapping[str, Any], *, payload: str | None, own_id: bytes, where: str) -> Fields:
     """The fields of an item. `own_id`: the id if the row gives none; `where`: for the message.
 

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 Fields = dict[str, bytes]
 MESSAGES_KEPT: Final = 10
+NAMES_KEPT: Final = 10
 
 
 class BadInput(ValueError):
@@ -49,6 +50,7 @@ class Source(Protocol):
     known_as: str  # the name under which the server remembers it
     name: str  # the beginning of the ids of items that have no id of their own
     left_out: LeftOut | None  # counts the bad items and leaves them out; None: the first one raises
+    unused: set[str]  # keys and columns that were seen and do not go with the items
 
     @property
     def path(self) -> Path | None:

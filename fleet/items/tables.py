@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fleet.items.files import known_as, refuse_folder
-from fleet.items.rows import item_of, payload_column
+from fleet.items.rows import item_of, payload_column, unused_columns
 from fleet.items.source import BadInput, BadItem, Fields, LeftOut, Position
 
 SUFFIX: Final = ".parquet"
@@ -41,6 +41,7 @@ class ItemTable:
         except (pa.ArrowException, OSError) as exc:
             raise BadInput(f"{path} is not a Parquet file: {exc}") from exc
         self._payload = payload_column(names, where=str(path))
+        self.unused = unused_columns(names, self._payload)
 
     @property
     def position(self) -> Position:

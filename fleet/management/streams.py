@@ -122,6 +122,12 @@ def _enqueue(
         text += f"; {fed.skipped:,} bad ones were left out:"
         shown = [*map(printable, fed.bad), *(["…"] if fed.skipped > len(fed.bad) else [])]
         text = "\n  ".join([text, *shown])
+    if fed.unused:
+        names = ", ".join(map(printable, fed.unused))
+        text += (
+            f"\nnot in the items: {names}. An item has its payload, id and reply_to; put what the "
+            "handler needs into an object under `payload`"
+        )
     stdout.write(json.dumps(asdict(fed)) if options.json else text)
 
 

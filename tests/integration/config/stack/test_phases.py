@@ -133,6 +133,7 @@ def test_the_command_line_says_what_is_wrong_and_returns_the_right_status(
         "files": 1,
         "skipped": 0,
         "bad": [],
+        "unused": [],
     }
     again = installation.cli("fleet", "enqueue", "--json", "emb", str(good))
     assert json.loads(again)["added"] == 0

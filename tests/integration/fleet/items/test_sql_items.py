@@ -265,6 +265,7 @@ def test_the_command_prints_how_many_rows_went_onto_which_stream(
         "files": 0,
         "skipped": 0,
         "bad": [],
+        "unused": [],
     }
     monkeypatch.setenv("FORCE_COLOR", "1")
     run(*words, "--again")

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import redis
 from django.core.management import CommandError
@@ -41,9 +43,27 @@ def test_enqueue_prints_one_json_object_with_json(
         "files": 2,
         "skipped": 0,
         "bad": [],
+        "unused": [],
     }
     assert ids(client, "tasks") == [*numbered("a.txt", 1, 2), "b.txt:1"]
     assert [group["name"] for group in client.xinfo_groups("tasks")] == [b"workers"]
+
+
+def test_enqueue_names_the_keys_and_columns_that_do_not_go_with_the_items(
+    fleet: Any, client: redis.Redis, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        '{"id": "1", "text": "a", "lang": "de"}\n{"text": "b", "url": "u", "lang": "fr"}\n'
+    )
+    wanted = "not in the items: lang, url. An item has its payload, id and reply_to; put what the "
+    said = run("enqueue", "emb", path)
+    assert said.startswith(f"2 items enqueued on tasks\n{wanted}")
+    path.write_text('{"lang": "de", "url": "u"}\n')  # without a payload the whole object goes
+    assert run("enqueue", "emb", path) == "1 item enqueued on tasks\n"
+    table = tmp_path / "b.parquet"
+    pq.write_table(pa.table({"id": [1], "text": ["a"], "lang": ["de"]}), table)
+    assert json.loads(run("enqueue", "emb", "--json", table))["unused"] == ["lang"]
 
 
 def test_a_progress_bar_is_shown_only_on_a_terminal(
