@@ -156,8 +156,8 @@ def failing(facts: HealthFacts) -> str | None:
 
 
 def unknown(facts: HealthFacts) -> str | None:
-    """Nobody knows how many items wait. Before the first decision nobody has looked."""
-    if facts.depth is not None or facts.archived or not facts.decided:
+    """Nobody knows how many items wait, and pods may start. Before a decision nobody has looked."""
+    if facts.depth is not None or facts.archived or facts.stopped or not facts.decided:
         return None
     return facts.unknown_because or "the backlog cannot be read"
 

@@ -29,5 +29,5 @@ class Command(OwnCommand):
         if billing:
             self.stdout.write(
                 f"{plural(billing, 'pod')} may still bill: run `make up` and "
-                "`manage.py fleet stop-all NAME`"
+                "`manage.py fleet stop-everything`"
             )

@@ -85,6 +85,6 @@ class Command(OwnCommand):
             f"Flower  {flower}   user admin, password: {preparing.flower_password()}\n"
             f"logs    {os.path.relpath(settings.VAR_DIR / 'log')}/   (passwords are kept in "
             f"{os.path.relpath(password_file.parent)}/)\n"
-            "Ctrl-C stops everything but the pods: `manage.py fleet stop-all NAME` ends them."
+            "Ctrl-C stops everything but the pods: `manage.py fleet stop-everything` ends them."
         )
         self.stdout.flush()

@@ -53,6 +53,7 @@ def today(usd: str, **values: Any) -> list[BudgetLeft]:
         ({"open": {Cause.NOT_DRAINED: "none"}, "ready": 1, "depth": 5}, Health.FAILING, "none"),
         ({"depth": None, "unknown_because": "no answer"}, Health.UNKNOWN, "no answer"),
         ({"depth": None, "mode": Mode.PAUSED}, Health.UNKNOWN, "cannot be read"),
+        ({"depth": None, "mode": Mode.STOP_ALL}, Health.STOPPED, "an operator stopped it"),
         ({"depth": None, "decided": False}, Health.STARTING, "within 15 s"),
         (
             {"depth": 5, "binding": Rule.TOTAL_BUDGET_USD, "held_back": "$9 of $9"},
