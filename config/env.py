@@ -49,6 +49,7 @@ class Env(BaseSettings):
     log_level: str = "INFO"
     web_port: int = Field(default=8000, ge=1, le=65535)
     flower_port: int = Field(default=5555, ge=1, le=65535)
+    flower_url: str = ""  # where a browser finds Flower, for the menu; `up` fills it
     bind: str = "127.0.0.1"
     worker_concurrency: int = Field(default=2, ge=1, le=256)
     allow_private_webhooks: bool = False

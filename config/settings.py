@@ -221,6 +221,8 @@ RETENTION_DAYS = {
 # Whether alerts may be sent to hosts of private networks. Off by default, so that an operator
 # cannot reach hosts that only this machine can reach.
 ALLOW_PRIVATE_WEBHOOKS = ENV.allow_private_webhooks
+# Where operators' browsers find Flower; "": the menu does not lead there.
+FLOWER_URL = ENV.flower_url
 # Whether each pod gets its own Redis user (pods/agent_redis/redis_users.py).
 REDIS_USERS = ENV.redis_users
 

@@ -76,8 +76,8 @@ def flower(*, port: int, bind: str, password: str) -> Program:
     )
 
 
-def web(*, port: int, bind: str) -> Program:
-    """The web server."""
+def web(*, port: int, bind: str, flower_url: str) -> Program:
+    """The web server; its menu leads to Flower, unless the settings have another address."""
     command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", bind]
     command += [
         "--port",
@@ -87,7 +87,8 @@ def web(*, port: int, bind: str) -> Program:
         "--no-ws",
         "config.wsgi:application",
     ]
-    return Program(name="web", command=command, priority=150)
+    env = {"PODFLEET_FLOWER_URL": os.environ.get("PODFLEET_FLOWER_URL") or flower_url}
+    return Program(name="web", command=command, env=env, priority=150)
 
 
 def free_port(first_choice: int, bind: str) -> int:

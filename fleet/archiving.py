@@ -86,7 +86,7 @@ def why_kept(fleet: Fleet) -> str:
     if costly.exists():
         spent = (costly.aggregate(micros=Sum("cost_micros"))["micros"] or 0) / MICROS
         return (
-            f"the pods of {fleet.name} cost ${spent:.2f} in all, and the totals under Money need "
+            f"the pods of {fleet.name} cost ${spent:.2f} in all, and the totals under Spending need "
             "their rows; it stays archived and hidden. To use its name again: "
             f"`fleet archive {fleet.name} --as NEW-NAME`"
         )

@@ -195,5 +195,5 @@ def money(request: HttpRequest) -> HttpResponseBase:
     if wanted == "csv":
         headers = {"Content-Disposition": 'attachment; filename="spent.csv"'}
         return StreamingHttpResponse(found.as_csv(), content_type="text/csv", headers=headers)
-    context = {**admin.site.each_context(request), "title": "Money", "found": found}
+    context = {**admin.site.each_context(request), "title": "Spending", "found": found}
     return render(request, "fleet/money.html", context)

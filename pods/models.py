@@ -313,11 +313,10 @@ class PodEvent(models.Model):
     by = models.CharField(max_length=60)
     before = models.CharField(max_length=12, blank=True, default="")
     after = models.CharField(max_length=12, blank=True, default="")  # "": a note, not a move
-    # "": a step of an earlier decision.
     rule = models.CharField(
         max_length=LONGEST_RULE,
         blank=True,
-        default="",
+        default="",  # a step of an earlier decision
         db_default="",
         choices=[(r.value, r.value) for r in PodRule],
     )
@@ -326,6 +325,7 @@ class PodEvent(models.Model):
     class Meta:
         """Rows are read by pod, in the order of their insertion."""
 
+        verbose_name, verbose_name_plural = "event", "activity"
         ordering: ClassVar = ["pk"]
         constraints: ClassVar = [
             models.CheckConstraint(
@@ -361,6 +361,7 @@ class Orphan(models.Model):
     class Meta:
         """One row per machine."""
 
+        verbose_name = "unknown machine"
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["account", "external_id"], name="orphan_machine")
         ]

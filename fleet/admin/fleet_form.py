@@ -155,9 +155,9 @@ class FleetFormPage(PageWithHistory):
     def next_tick(self, fleet: Fleet) -> str:
         """The tick period, and where to change it: in the schedule of beat."""
         if not fleet.pk:
-            return "every 15 s; after you have saved the fleet, change this under Schedule"
+            return "every 15 s; after you have saved the fleet, change this under Background jobs"
         period = f"every {fleet.tick_period.total_seconds():g} s"
-        return f"{period}; change this under Schedule: {fleet.schedule}"
+        return f"{period}; change this under Background jobs: {fleet.schedule}"
 
     def save_model(self, request: HttpRequest, obj: Fleet, form: Any, change: bool) -> None:
         """Create or edit the fleet with the same verbs as the command line."""

@@ -83,6 +83,11 @@ class Channel(models.Model):
     )
     enabled = models.BooleanField(default=True)
 
+    class Meta:
+        """Operators read these names."""
+
+        verbose_name = "alert channel"
+
     def __str__(self) -> str:
         return self.name
 

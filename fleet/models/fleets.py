@@ -356,6 +356,7 @@ class Override(models.Model):
     class Meta:
         """The newest override that has not ended holds."""
 
+        verbose_name = "manual hold"
         ordering: ClassVar = ["-pk"]
 
     def __str__(self) -> str:
