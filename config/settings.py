@@ -238,6 +238,7 @@ UNFOLD = {
     "STYLES": [
         lambda _: static("podfleet/tokens.css"),
         lambda _: static("podfleet/podfleet.css"),
+        lambda _: static("podfleet/pods.css"),
     ],
     "SCRIPTS": [
         lambda _: static("podfleet/vendor/idiomorph-ext-0.8.0.min.js"),

@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 
 from config.health import alive, ready
 from fleet import views
+from fleet.admin.failed_items import failed_items
 
 page = admin.site.admin_view
 urlpatterns = [
@@ -15,6 +16,7 @@ urlpatterns = [
     path("admin/fleets/<int:fleet_id>/mode/", page(views.set_mode), name="fleet-mode"),
     path("admin/fleets/<int:fleet_id>/next/", page(views.next_tick), name="fleet-next"),
     path("admin/stop/", page(views.stop_everything), name="stop-everything"),
+    path("admin/failed/", page(failed_items), name="failed_items"),
     path("admin/money/", page(views.money), name="money"),
     path("admin/alerts/<int:alert_id>/acknowledge/", page(views.acknowledge), name="alert-ack"),
     path("admin/", admin.site.urls),

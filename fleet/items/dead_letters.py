@@ -2,13 +2,14 @@
 
 import re
 from codecs import getincrementaldecoder
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 import redis
 
+from fleet.items.failures import COMPARED, Failure
 from pods.agent import protocol
 
 # How many letters one step moves or reads, and after how many bytes it ends: a step blocks the server,
@@ -49,6 +50,44 @@ while #found < tonumber(ARGV[3]) and bytes < tonumber(ARGV[4]) do
 end
 return found
 """
+# Why letters are there, newest first, without their items: a page groups a thousand of them. KEYS: dead
+# letters. ARGV: up to this id, at most so many, no more after so many bytes, how many bytes of each
+# field. Answers for each its id and its fields that say why.
+GLANCE: Final = """#!lua flags=no-writes
+local READ = {id = 1, dead_entry = 1, dead_error = 1, dead_deliveries = 1, dead_at_ms = 1}
+local found, bytes, before = {}, 0, ARGV[1]
+while #found < tonumber(ARGV[2]) and bytes < tonumber(ARGV[3]) do
+  local letter = redis.call('XREVRANGE', KEYS[1], before, '-', 'COUNT', 1)[1]
+  if not letter then break end
+  local fields = {}
+  for i = 1, #letter[2], 2 do
+    local name, value = letter[2][i], letter[2][i + 1]
+    bytes = bytes + #name + #value
+    if READ[name] then
+      fields[#fields + 1], fields[#fields + 2] = name, string.sub(value, 1, tonumber(ARGV[4]))
+    end
+  end
+  found[#found + 1] = {letter[1], fields}
+  before = '(' .. letter[1]
+end
+return found
+"""
+# Whole letters, oldest first. KEYS: dead letters. ARGV: after this id, up to this id, at most so many,
+# no more after so many bytes.
+WHOLE: Final = """#!lua flags=no-writes
+local found, bytes, after = {}, 0, '(' .. ARGV[1]
+while #found < tonumber(ARGV[3]) and bytes < tonumber(ARGV[4]) do
+  local letter = redis.call('XRANGE', KEYS[1], after, ARGV[2], 'COUNT', 1)[1]
+  if not letter then break end
+  for i = 1, #letter[2] do bytes = bytes + #letter[2][i] end
+  found[#found + 1] = letter
+  after = '(' .. letter[1]
+end
+return found
+"""
+# A look at the reasons ends after so many steps, however large the items are.
+GLANCES: Final = 20
+BYTES_OF_A_REASON: Final = 4 * COMPARED
 # An item with its own id keeps it. Any other gets the id of its first entry, which its result would
 # have had. The fields of a letter become a line of its history, so that the next failure shows the
 # former ones. A letter whose item was gone has nothing to put back, and stays. KEYS: dead letters,
@@ -154,6 +193,53 @@ class DeadLetters:
             letter = page[-1].letter
         return found
 
+    def examples(self, letters: Sequence[str]) -> Mapping[str, Letter]:
+        """These letters with the items' fields, as `after`, without those that are gone. One step."""
+        script = self._client.register_script(LOOK)
+        with self._client.pipeline(transaction=False) as pipe:
+            for letter in letters:
+                shown: list[Any] = [_before(letter), letter, 1, 1, FIELDS_SHOWN, BYTES_SHOWN]
+                script(keys=[self._dead], args=shown, client=pipe)
+            pages = cast("list[list[Any]]", pipe.execute())
+        found = [_letter(*row) for page in pages for row in page]
+        return {letter.letter: letter for letter in found}
+
+    def failures(self, most: int, *, until: str = "+") -> list[Failure]:
+        """Why the newest letters are there, newest first; `until`: the newest of them.
+
+        It ends early where the items are large, and never holds an item.
+        """
+        found: list[Failure] = []
+        before = until
+        script = self._client.register_script(GLANCE)
+        for _ in range(GLANCES):
+            count = min(AT_ONCE, most - len(found))
+            if count < 1:
+                break
+            args: list[Any] = [before, count, BYTES_AT_ONCE, BYTES_OF_A_REASON]
+            page = cast("list[Any]", script(keys=[self._dead], args=args))
+            if not page:
+                break
+            found += [_failure(*row) for row in page]
+            before = f"({found[-1].letter}"
+        return found
+
+    def whole(self) -> Iterator[tuple[str, Mapping[bytes, bytes]]]:
+        """Yield the id and all fields of each letter that exists now, oldest first, in steps.
+
+        The first step is read before the first letter is yielded, so an error comes early.
+        """
+        last, after = self._newest(), "0-0"
+        script = self._client.register_script(WHOLE)
+        while last:
+            args: list[Any] = [after, last, AT_ONCE, BYTES_AT_ONCE]
+            page = cast("list[Any]", script(keys=[self._dead], args=args))
+            for entry, flat in page:
+                yield entry.decode(), dict(zip(flat[::2], flat[1::2], strict=True))
+            if not page:
+                return
+            after = page[-1][0].decode()
+
     def retry(
         self,
         letters: Sequence[str] | None,
@@ -212,14 +298,17 @@ class DeadLetters:
         if letters is not None:
             yield from (list(letters[n : n + AT_ONCE]) for n in range(0, len(letters), AT_ONCE))
             return
-        newest = cast("list[Any]", self._client.xrevrange(self._dead, count=1))
         # A letter that fails again during this call is left for the next one.
-        last = newest[0][0].decode() if newest else ""
-        after = "0-0"
+        last, after = self._newest(), "0-0"
         while last and (page := self._page(after, last, count=AT_ONCE)):
             step = [letter.letter for letter in page]
             after = step[-1]
             yield step
+
+    def _newest(self) -> str:
+        """The id of the newest letter; "": there is none."""
+        newest = cast("list[Any]", self._client.xrevrange(self._dead, count=1))
+        return newest[0][0].decode() if newest else ""
 
     def _page(self, after: str, until: str, *, count: int, fields: int = 0) -> list[Letter]:
         """The next letters after one id and up to another; fewer than `count` if they are large."""
@@ -256,6 +345,29 @@ def _letter(
         ),
         field_count=own,
     )
+
+
+def _failure(entry: bytes, flat: list[bytes]) -> Failure:
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+
+    def text(name: str) -> str:
+        return _text(fields.get(name.encode(), b""), cut=BYTES_OF_A_REASON + 1)
+
+    return Failure(
+        letter=entry.decode(),
+        id=text(protocol.ITEM_ID) or text(protocol.DEAD_ENTRY),
+        error=text(protocol.DEAD_ERROR),
+        deliveries=_number(text(protocol.DEAD_DELIVERIES)) or 0,
+        at=_moment(_number(text(protocol.DEAD_AT_MS))),
+    )
+
+
+def _before(letter: str) -> str:
+    """The id just before another one."""
+    milliseconds, _, number = letter.partition("-")
+    if int(number):
+        return f"{milliseconds}-{int(number) - 1}"
+    return f"{int(milliseconds) - 1}-{2**64 - 1}"
 
 
 def _text(value: bytes, *, cut: int = 0) -> str:
