@@ -50,6 +50,7 @@ class Env(BaseSettings):
     web_port: int = Field(default=8000, ge=1, le=65535)
     flower_port: int = Field(default=5555, ge=1, le=65535)
     flower_url: str = ""  # where a browser finds Flower, for the menu; `up` fills it
+    metrics_token: SecretStr = SecretStr("")  # who sends it may read /metrics; `up` generates one
     bind: str = "127.0.0.1"
     worker_concurrency: int = Field(default=2, ge=1, le=256)
     allow_private_webhooks: bool = False

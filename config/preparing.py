@@ -81,6 +81,11 @@ def ensure_admin() -> tuple[str, Path]:
     return "admin", path
 
 
+def metrics_token() -> str:
+    """The token with which Prometheus reads /metrics."""
+    return kept_secret(settings.VAR_DIR / "metrics-token", length=32)
+
+
 def flower_password() -> str:
     """The password of Flower's only user."""
     return kept_secret(settings.VAR_DIR / "flower-password", length=12)

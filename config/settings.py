@@ -223,6 +223,8 @@ RETENTION_DAYS = {
 ALLOW_PRIVATE_WEBHOOKS = ENV.allow_private_webhooks
 # Where operators' browsers find Flower; "": the menu does not lead there.
 FLOWER_URL = ENV.flower_url
+# Who sends it may read /metrics; "": nobody may.
+METRICS_TOKEN = ENV.metrics_token.get_secret_value()
 # Whether each pod gets its own Redis user (pods/agent_redis/redis_users.py).
 REDIS_USERS = ENV.redis_users
 

@@ -76,8 +76,8 @@ def flower(*, port: int, bind: str, password: str) -> Program:
     )
 
 
-def web(*, port: int, bind: str, flower_url: str) -> Program:
-    """The web server; its menu leads to Flower, unless the settings have another address."""
+def web(*, port: int, bind: str, flower_url: str, metrics_token: str) -> Program:
+    """The web server. What the settings have goes before the address of Flower and the token."""
     command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", bind]
     command += [
         "--port",
@@ -87,7 +87,8 @@ def web(*, port: int, bind: str, flower_url: str) -> Program:
         "--no-ws",
         "config.wsgi:application",
     ]
-    env = {"PODFLEET_FLOWER_URL": os.environ.get("PODFLEET_FLOWER_URL") or flower_url}
+    given = {"PODFLEET_FLOWER_URL": flower_url, "PODFLEET_METRICS_TOKEN": metrics_token}
+    env = {name: os.environ.get(name) or value for name, value in given.items()}
     return Program(name="web", command=command, env=env, priority=150)
 
 

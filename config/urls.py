@@ -5,6 +5,7 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from config.health import alive, ready
+from config.metrics import metrics
 from fleet import views
 from fleet.admin.failed_items import failed_items
 
@@ -22,4 +23,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("healthz", alive),
     path("readyz", ready),
+    path("metrics", metrics),
 ]

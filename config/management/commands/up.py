@@ -57,7 +57,12 @@ class Command(OwnCommand):
             user, password_file = preparing.ensure_admin()
             running.programs = [
                 *stack.workers(concurrency=env().worker_concurrency),
-                stack.web(port=web_port, bind=bind, flower_url=f"http://{bind}:{flower_port}"),
+                stack.web(
+                    port=web_port,
+                    bind=bind,
+                    flower_url=f"http://{bind}:{flower_port}",
+                    metrics_token=preparing.metrics_token(),
+                ),
                 stack.flower(port=flower_port, bind=bind, password=preparing.flower_password()),
                 stack.beat(),
             ]
