@@ -244,6 +244,7 @@ UNFOLD = {
     ],
     "SCRIPTS": [
         lambda _: static("podfleet/vendor/idiomorph-ext-0.8.0.min.js"),
+        lambda _: static("podfleet/keys.js"),
         lambda _: static("podfleet/renewal.js"),
         lambda _: static("podfleet/podfleet.js"),
     ],

@@ -18,6 +18,7 @@ urlpatterns = [
     path("admin/fleets/<int:fleet_id>/next/", page(views.next_tick), name="fleet-next"),
     path("admin/stop/", page(views.stop_everything), name="stop-everything"),
     path("admin/failed/", page(failed_items), name="failed_items"),
+    path("admin/find/", page(views.find), name="find"),
     path("admin/money/", page(views.money), name="money"),
     path("admin/alerts/<int:alert_id>/acknowledge/", page(views.acknowledge), name="alert-ack"),
     path("admin/", admin.site.urls),

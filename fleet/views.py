@@ -20,7 +20,7 @@ from fleet import operating, stopping
 from fleet.alerts import reconciling
 from fleet.decision.values import Mode
 from fleet.models import Alert, Fleet, Limits
-from fleet.pages import listing, overview, top
+from fleet.pages import listing, overview, searching, top
 from fleet.pages import money as spent_pages
 from fleet.pages.listing import Wanted
 from fleet.tick import ticking
@@ -178,6 +178,19 @@ def next_tick(request: HttpRequest, fleet_id: int) -> HttpResponse:
         "decision": ticking.preview(fleet),
     }
     return render(request, "fleet/next_tick.html", context)
+
+
+@require_GET
+def find(request: HttpRequest) -> HttpResponse:
+    """Search fleets, pods, alerts and settings, among what the user may see."""
+    text = request.GET.get("q", "").strip()[: searching.LONGEST]
+    context = {
+        **admin.site.each_context(request),
+        "title": "Search",
+        "text": text,
+        "found": searching.search(text, request.user),
+    }
+    return render(request, "fleet/search.html", context)
 
 
 @require_GET
