@@ -58,14 +58,12 @@ class Command(OwnCommand):
             running.programs = [
                 *stack.workers(concurrency=env().worker_concurrency),
                 stack.web(
-                    port=web_port,
-                    bind=bind,
-                    flower_url=f"http://{bind}:{flower_port}",
-                    metrics_token=preparing.metrics_token(),
+                    port=web_port, bind=bind,
+                    flower_url=f"http://{bind}:{flower_port}", metrics_token=preparing.metrics_token(),
                 ),
                 stack.flower(port=flower_port, bind=bind, password=preparing.flower_password()),
                 stack.beat(),
-            ]
+            ]  # fmt: skip
             running.start()
             record(f"http://{bind}:{web_port}/admin/")
             self._greet(
