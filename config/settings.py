@@ -247,5 +247,6 @@ UNFOLD = {
         lambda _: static("podfleet/keys.js"),
         lambda _: static("podfleet/renewal.js"),
         lambda _: static("podfleet/podfleet.js"),
+        lambda _: static("podfleet/pods.js"),
     ],
 }

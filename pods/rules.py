@@ -3,6 +3,7 @@
 The texts beside them (`because`, `retire_because`, `last_error`) are for people; no code reads them.
 """
 
+from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -58,6 +59,10 @@ class PodRule(StrEnum):
     OTHER = "other"  # an old version without rules ended it, and its text does not say why
 
 
+# A pod cannot be ended if it is not gone after so many tries and so long. Five tries with their pauses
+# take at least a minute. A slow vendor needs a few minutes to destroy.
+DESTROY_TRIES: Final = 5
+DESTROY_PATIENCE: Final = timedelta(minutes=5)
 # The provider ended the machine: such a pod ends as LOST.
 LOST_RULES: Final = frozenset({PodRule.ABSENT, PodRule.MACHINE_FAILED, PodRule.STOPPED_UNASKED})
 # We only infer that the pod is ill, and may be wrong, so S15 rations these.

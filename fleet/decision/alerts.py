@@ -22,13 +22,10 @@ from fleet.decision.windows import (
     unseen,
 )
 from pods.plural import plural
-from pods.rules import CREDENTIALS_REFUSED
+from pods.rules import CREDENTIALS_REFUSED, DESTROY_PATIENCE, DESTROY_TRIES
 
 AGAIN_AFTER: Final = timedelta(hours=24)
 BUDGET_STEPS: Final = (100, 80, 50)  # percent
-# Five tries with their pauses take at least a minute. A slow vendor needs a few minutes to destroy.
-DESTROY_TRIES: Final = 5
-DESTROY_PATIENCE: Final = timedelta(minutes=5)
 BALANCE_HOURS: Final = 24
 CEILINGS: Final = frozenset({Rule.MAX_HOURLY_USD, Rule.INSTALLATION_HOURLY_USD})
 

@@ -10,11 +10,11 @@ from typing import Final
 from django.db.models import Q
 
 from fleet.decision.alert_facts import Cause
-from fleet.decision.alerts import DESTROY_PATIENCE, DESTROY_TRIES
 from fleet.decision.fleet_health import BudgetLeft, HealthFacts
 from fleet.decision.values import Mode, Rule
 from fleet.models import Alert, Fleet, Limits, Tick
 from fleet.money.spending import midnight
+from pods.rules import DESTROY_PATIENCE, DESTROY_TRIES
 from pods.states import BOOTING, CREATING, READY, REQUESTED, RESUMING, TERMINATING
 
 COMING: Final = (REQUESTED, CREATING, BOOTING, RESUMING)

@@ -1,49 +1,30 @@
 """Pods in the admin, with the facts that an operator needs first."""
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final, Protocol
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import path
 from django.utils.html import format_html
 from unfold.decorators import action, display
 
 from pods import teardown
-from pods.accounts import machine_logs
 from pods.accounts.connecting import CannotConnect
-from pods.admin import use
+from pods.admin import pod_words, use
 from pods.admin.base import ReadOnly
+from pods.admin.pod_filters import OVER, LivingFilter
+from pods.admin.pod_log import PodLogPage
 from pods.base import words
 from pods.base.clock import utcnow
 from pods.costs import columns
 from pods.lifecycle import Overtaken
-from pods.machine_names import short_name
-from pods.masking import without_passwords
 from pods.models import Pod
-from pods.providers.errors import ProviderError
 from pods.rules import PodRule
-from pods.states import ENDED
 
-STATE_LABELS = {
-    "requested": "info",
-    "creating": "info",
-    "booting": "warning",
-    "ready": "success",
-    "draining": "warning",
-    "stopping": "warning",
-    "stopped": "info",
-    "resuming": "warning",
-    "terminating": "danger",
-    "failed": "danger",
-    "lost": "danger",
-}
-OVER: Final = [s.value for s in ENDED]
 EVENTS_SHOWN: Final = 100
 TRIES: Final = 3  # a pod rarely moves more than once within a request
 
@@ -54,31 +35,6 @@ class Act(Protocol):
     def __call__(self, pod: Pod, *, by: str) -> bool:
         """Act as `by`."""
         ...
-
-
-class LivingFilter(admin.SimpleListFilter):
-    """Shows pods that may bill first; the others are history."""
-
-    title = "billing"
-    parameter_name = "billing"
-
-    def lookups(self, _request: HttpRequest, _model_admin: Any) -> Sequence[tuple[str, str]]:
-        """The choices in addition to the default."""
-        return [("ended", "ended"), ("all", "all")]
-
-    def choices(self, changelist: Any) -> Any:
-        """All choices; the default is pods that may bill."""
-        first, *others = super().choices(changelist)
-        yield {**first, "display": "may bill"}
-        yield from others
-
-    def queryset(self, _request: HttpRequest, pods: QuerySet[Pod]) -> QuerySet[Pod]:
-        """The pods of the choice."""
-        if self.value() == "all":
-            return pods
-        return (
-            pods.filter(state__in=OVER) if self.value() == "ended" else pods.exclude(state__in=OVER)
-        )
 
 
 def _act_as_it_is(pod: Pod, act: Callable[[Pod], bool]) -> bool:
@@ -95,17 +51,13 @@ def _act_as_it_is(pod: Pod, act: Callable[[Pod], bool]) -> bool:
     return act(pod)
 
 
-def _lasted(since: datetime | None) -> str:
-    return words.duration(None if since is None else utcnow() - since)
-
-
 @admin.register(Pod)
-class PodAdmin(ReadOnly):
+class PodAdmin(PodLogPage, ReadOnly):
     """The list and the pages of pods."""
 
     list_display = (
-        "short_name", "fleet", "shown_state", "shown_age", "shown_idle", "shown_price", "shown_cost",
-        "shown_million", "shown_rate", "shown_gpu", "shown_beat", "console",
+        "short_name", "fleet", "shown_state", "shown_outcome", "shown_age", "shown_price",
+        "shown_cost", "shown_gpu",
     )  # fmt: skip
     list_fullwidth = True
     # Without the address of Redis and the handler's environment, which may hold passwords.
@@ -164,106 +116,87 @@ class PodAdmin(ReadOnly):
         """The pods with their costs."""
         return columns.with_cost(Pod.objects.select_related("fleet", "account"), utcnow())
 
-    @display(description="pod", ordering="name")
+    @display(description="Pod", ordering="name")
     def short_name(self, pod: Pod) -> str:
         """The part of the name that tells pods apart."""
-        return short_name(pod.name, 12)
+        return pod_words.name_of(pod)
 
-    @display(description="state", ordering="state", label=STATE_LABELS)
+    @display(description="State", ordering="state")
     def shown_state(self, pod: Pod) -> str:
-        """The state as a badge."""
-        return pod.state
+        """The state: icon, word and colour, and for how long a pod idles or what it does."""
+        now = utcnow()
+        words_of = pod_words.state_of(pod, now)
+        more = ""
+        if words_of.word == "Idle":
+            more = f"for {words.duration(now - (pod.idle_since or now))}"
+        elif words_of.word == "Working" and pod.rate:
+            more = f"{words.per_second(pod.rate)} items/s"
+        return format_html(
+            '<span class="pf-cell"><span class="pf-health pf-{}"><span aria-hidden="true">{}</span> {}'
+            '</span> <span class="pf-dim">{}</span></span>',
+            words_of.tone, words_of.icon, words_of.word, more,
+        )  # fmt: skip
 
-    @display(description="age", ordering="requested_at")
+    @display(description="Outcome", ordering="retire_rule")
+    def shown_outcome(self, pod: Pod) -> str:
+        """How it ended and why, also while it is still ending."""
+        outcome = pod_words.outcome_of(pod)
+        if outcome is None:
+            return words.NONE
+        why = f": {outcome.reason}" if outcome.reason else ""
+        return format_html(
+            '<span class="pf-cell"><strong class="pf-{}"><span aria-hidden="true">{}</span> {}</strong>'
+            "{}</span>",
+            outcome.tone, outcome.icon, outcome.ending.value, why,
+        )  # fmt: skip
+
+    @display(description="Age", ordering="requested_at")
     def shown_age(self, pod: Pod) -> str:
         """How old it is, or how long it existed."""
         return words.duration(pod.age(utcnow()))
-
-    @display(description="idle", ordering="idle_since")
-    def shown_idle(self, pod: Pod) -> str:
-        """For how long it has had nothing to do."""
-        return _lasted(pod.idle_since) if pod.state == "ready" else words.NONE
 
     @display(description="$/h", ordering="hourly_usd")
     def shown_price(self, pod: Pod) -> str:
         """The price while it runs."""
         return words.usd(pod.hourly_usd)
 
-    @display(description="cost $", ordering="cost_usd")
+    @display(description="Cost", ordering="cost_usd")
     def shown_cost(self, pod: Any) -> str:
         """The cost so far."""
         return words.usd(pod.cost_usd)
 
-    @display(description="$ / million", ordering="million_usd")
-    def shown_million(self, pod: Any) -> str:
-        """The cost of a million items on it."""
-        return words.unit_price(pod.million_usd)
-
-    @display(description="items/s", ordering="rate")
-    def shown_rate(self, pod: Pod) -> str:
-        """The rate that its agent last reported."""
-        return words.per_second(pod.rate or None)
-
-    @display(description="GPU", ordering="gpu_type")
+    @display(description="Machine", ordering="gpu_type")
     def shown_gpu(self, pod: Pod) -> str:
         """The account and the GPU type."""
         gpu = pod.gpu_type.removeprefix("NVIDIA ").removeprefix("GeForce ")
         return f"{pod.account} {gpu}".strip()
-
-    @display(description="heartbeat", ordering="beat_at")
-    def shown_beat(self, pod: Pod) -> str:
-        """The age of the last heartbeat that a sweep saw."""
-        return words.NONE if pod.state in OVER else _lasted(pod.beat_at)
-
-    @display(description="console")
-    def console(self, pod: Pod) -> str:
-        """A link to the machine in the provider's console."""
-        if not pod.console_url.startswith("https://"):
-            return words.NONE
-        return format_html(
-            '<a href="{}" target="_blank" rel="noreferrer noopener">open</a>', pod.console_url
-        )
-
-    def get_urls(self) -> list[Any]:
-        """The addresses, with a page for the logs."""
-        logs = self.admin_site.admin_view(self.logs)
-        return [path("<int:pod_id>/logs/", logs, name="pods_pod_logs"), *super().get_urls()]
-
-    def logs(self, request: HttpRequest, pod_id: int) -> HttpResponse:
-        """The page with the output of the pod's machine."""
-        pod = self.get_object(request, str(pod_id))
-        if pod is None or not self.has_view_permission(request, pod):
-            raise Http404(f"no pod has the id {pod_id}")
-        text = problem = ""
-        try:
-            text = machine_logs.logs_of(pod)
-        except (ProviderError, CannotConnect, LookupError) as exc:
-            problem = without_passwords(f"{type(exc).__name__}: {exc}")
-        context = {
-            **self.admin_site.each_context(request),
-            "title": f"Logs of {self.short_name(pod)}", "opts": self.opts, "pod": pod,
-            "logs": text, "problem": problem,
-        }  # fmt: skip
-        return TemplateResponse(request, "admin/pods/pod/logs.html", context)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         """The pod's page, with the actions that are possible."""
         pod = self.get_object(request, object_id)
-        shown: dict[str, Any] = {} if pod is None else {
-            "pod": pod, "age": self.shown_age(pod), "idle": self.shown_idle(pod),
-            "beat": self.shown_beat(pod), "console": self.console(pod),
-            "cost": self.shown_cost(pod), "price": self.shown_price(pod),
-            "million": self.shown_million(pod), "rate": self.shown_rate(pod),
-            "over": pod.state in OVER, "may_operate": self.has_operate_permission(request),
+        shown = {} if pod is None else self._shown_of(request, pod)
+        context = {**(extra_context or {}), **shown}
+        answer: HttpResponse = super().change_view(request, object_id, form_url, context)
+        return answer
+
+    def _shown_of(self, request: HttpRequest, pod: Any) -> dict[str, Any]:
+        now, over = utcnow(), pod.state in OVER
+        return {
+            "title": f"{pod.fleet.name} · {pod_words.name_of(pod)}", "subtitle": None,
+            "pod": pod, "tab": "pod", "headline": pod_words.headline(pod, now),
+            "words": pod_words.state_of(pod, now), "outcome": pod_words.outcome_of(pod),
+            "detail": pod_words.detail(pod), "age": pod.age(now),
+            "idle": None if pod.idle_since is None or pod.state != "ready" else now - pod.idle_since,
+            "beat_at": None if over else pod.beat_at,
+            "console": pod.console_url if pod.console_url.startswith("https://") else "",
+            "rate": words.per_second(pod.rate or None),
+            "over": over, "may_operate": self.has_operate_permission(request),
             "verbs": ("drain", "stop", "destroy"),
             "measures": use.measures(pod), "held_by": use.held_by(pod),
             "events": pod.events.order_by("-pk")[:EVENTS_SHOWN],
         }  # fmt: skip
-        context = {**(extra_context or {}), **shown}
-        answer: HttpResponse = super().change_view(request, object_id, form_url, context)
-        return answer
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         """Whether the user may act on pods."""
@@ -299,7 +232,7 @@ class PodAdmin(ReadOnly):
         named = list(pods.exclude(state__in=OVER).order_by("name"))
         context = {
             **self.admin_site.each_context(request),
-            "title": verb.capitalize(),
+            "title": f"{verb.capitalize()} pods",
             "opts": self.opts,
             "pods": named,
             "verb": verb,
