@@ -25,6 +25,7 @@ ENDS: Final[Mapping[str, str]] = {
 PAGES: Final[Mapping[str, str]] = {
     "fleet-next": "Preview next tick",
     "fleet_fleet_dead": "Failed items",
+    "fleet_fleet_dead_each": "Each failed item",
     "pods_pod_logs": "Log",
 }
 # Lists that can show the rows of one fleet alone.
