@@ -241,6 +241,7 @@ UNFOLD = {
         lambda _: static("podfleet/tokens.css"),
         lambda _: static("podfleet/podfleet.css"),
         lambda _: static("podfleet/pods.css"),
+        lambda _: static("podfleet/fleets.css"),
     ],
     "SCRIPTS": [
         lambda _: static("podfleet/vendor/idiomorph-ext-0.8.0.min.js"),

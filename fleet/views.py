@@ -13,14 +13,16 @@ from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from fleet import operating, stopping
 from fleet.alerts import reconciling
 from fleet.decision.values import Mode
 from fleet.models import Alert, Fleet, Limits
-from fleet.pages import listing, overview, searching, top
+from fleet.pages import listing, overview, searching, tabs, top
 from fleet.pages import money as spent_pages
 from fleet.pages.listing import Wanted
 from fleet.tick import ticking
@@ -110,7 +112,16 @@ def set_mode(request: HttpRequest, fleet_id: int) -> HttpResponse:
         messages.error(request, f"{fleet.name}: {exc}")
     except ValidationError as exc:
         messages.error(request, f"{fleet.name}: {'; '.join(error_lines(exc, Fleet))}")
-    return redirect("admin:index")
+    return redirect(_next(request))
+
+
+def _next(request: HttpRequest) -> str:
+    """The page that the button was on, if it says so and is one of ours; else the first page."""
+    asked = request.GET.get("next", "")
+    ours = url_has_allowed_host_and_scheme(
+        asked, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return asked if ours else reverse("admin:index")
 
 
 @require_http_methods(["GET", "POST"])
@@ -169,13 +180,22 @@ def acknowledge(request: HttpRequest, alert_id: int) -> HttpResponse:
 @require_GET
 @permission_required("fleet.view_fleet", raise_exception=True)
 def next_tick(request: HttpRequest, fleet_id: int) -> HttpResponse:
-    """Show what the next tick would do; change nothing."""
+    """Show what the next tick would do; change nothing. With `part` only that, for the fleet's page."""
     fleet = get_object_or_404(Fleet, pk=fleet_id)
+    decision = ticking.preview(fleet)
+    leaving = Pod.objects.in_bulk([each.pod_id for each in decision.retire])
+    shown = {
+        "fleet": fleet,
+        "decision": decision,
+        "retire": [(leaving.get(each.pod_id), each) for each in decision.retire],
+    }
+    if "part" in request.GET:
+        return render(request, "fleet/next_tick_part.html", shown)
     context = {
         **admin.site.each_context(request),
         "title": f"Preview of the next tick of {fleet.name}",
-        "fleet": fleet,
-        "decision": ticking.preview(fleet),
+        "opts": Fleet._meta,
+        **shown,
     }
     return render(request, "fleet/next_tick.html", context)
 
@@ -209,4 +229,6 @@ def money(request: HttpRequest) -> HttpResponseBase:
         headers = {"Content-Disposition": 'attachment; filename="spent.csv"'}
         return StreamingHttpResponse(found.as_csv(), content_type="text/csv", headers=headers)
     context = {**admin.site.each_context(request), "title": "Spending", "found": found}
+    if tabs.tabs(request) is not None:
+        context["opts"] = Fleet._meta
     return render(request, "fleet/money.html", context)

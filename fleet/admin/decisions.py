@@ -55,7 +55,10 @@ class TickAdmin(ReadOnly):
     @display(description="steps")
     def shown_steps(self, tick: Tick) -> str:
         """A table with what each rule did."""
-        return render_to_string("fleet/steps.html", {"steps": tick.steps, "binding": tick.binding})
+        return render_to_string(
+            "fleet/steps.html",
+            {"steps": tick.steps, "binding": tick.binding, "fleet_id": tick.fleet_id},
+        )
 
     @display(description="snapshot")
     def shown_snapshot(self, tick: Tick) -> str:

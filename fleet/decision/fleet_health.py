@@ -98,6 +98,10 @@ class FleetHealth:
     health: Health
     because: str
 
+    def why(self, decision: str) -> str:
+        """Why the fleet is not well; why it has this many pods (its last decision), if it works."""
+        return decision if self.health is Health.WORKING else self.because
+
 
 HealthRule = Callable[[HealthFacts], str | None]  # why the fleet is so; None: it is not
 

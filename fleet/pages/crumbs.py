@@ -11,6 +11,7 @@ from django.utils.text import capfirst
 from django.utils.timezone import localtime
 
 from fleet.models import Alert, Fleet, Limits, Override, Tick
+from fleet.pages import tabs
 from pods.machine_names import short_name
 from pods.models import Orphan, Pod, PodEvent
 
@@ -20,10 +21,12 @@ ROWS: Final = ("original", "object", "pod", "fleet")
 # What a page adds to the one of its list or row, by the end of its address's name.
 ENDS: Final[Mapping[str, str]] = {
     "change": "", "changelist": "", "add": "Add", "history": "History", "delete": "Delete",
+    "status": "", "stop": "Stop",
 }  # fmt: skip
 # The pages whose titles repeat what stands before them.
 PAGES: Final[Mapping[str, str]] = {
     "fleet-next": "Preview next tick",
+    "fleet_fleet_change": "Settings",
     "fleet_fleet_dead": "Failed items",
     "fleet_fleet_dead_each": "Each failed item",
     "pods_pod_logs": "Log",
@@ -63,7 +66,8 @@ def crumbs(context: Any, titles: Mapping[str, str]) -> Sequence[Crumb]:
     if row is not None:
         way = [*_parents(row, context["request"].user, titles), *_row(row, titles)]
     elif opts is not None:
-        way = [_list(opts, titles)]
+        listed = [] if opts.model is Fleet and page == "money" else [_list(opts, titles)]
+        way = [*_of_fleet(context["request"], titles), *listed]
     else:
         way = []
     last = PAGES.get(page) or ENDS.get(page.rpartition("_")[2], title)
@@ -72,6 +76,12 @@ def crumbs(context: Any, titles: Mapping[str, str]) -> Sequence[Crumb]:
     if last or not way:
         return [*way, Crumb(title=last or title)]
     return [*way[:-1], Crumb(title=way[-1].title)]
+
+
+def _of_fleet(request: Any, titles: Mapping[str, str]) -> Sequence[Crumb]:
+    """The fleet that a list is filtered by."""
+    shown = tabs.tabs(request)
+    return [] if shown is None else _row(shown.fleet, titles)
 
 
 def _row_of(context: Any) -> Model | None:
@@ -97,7 +107,7 @@ def _row(row: Model, titles: Mapping[str, str]) -> Sequence[Crumb]:
     if isinstance(row, OF_A_FLEET) and fleet is not None and listed.url:
         listed = Crumb(title=listed.title, url=f"{listed.url}?fleet__id__exact={fleet}")
     name = NAMES.get(type(row), str)(row)
-    url = _address(row._meta, "change", row.pk)
+    url = _address(row._meta, "status" if isinstance(row, Fleet) else "change", row.pk)
     return [listed, Crumb(title=truncatechars(name, LONGEST), url=url)]
 
 

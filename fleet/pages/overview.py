@@ -74,6 +74,11 @@ class FleetCard:
         return self.health.health not in plain
 
     @property
+    def why(self) -> str:
+        """Why it is not well; why it has this many pods, if it works."""
+        return self.health.why(self.sentence)
+
+    @property
     def is_held(self) -> bool:
         """Whether a rule keeps pods away that the items would be worth."""
         return self.mode == Mode.RUNNING.value and bool(self.depth) and self.wished > self.target
@@ -157,16 +162,17 @@ class Overview:
         return loud + sum(card.needs_you for card in self.cards)
 
 
-def overview() -> Overview:
+def overview(which: Q | None = None) -> Overview:
     """The state of all fleets and their alerts. Seven queries; nine if a fleet has a total budget.
 
-    Fleets that need attention come first. An archived fleet is shown only if a pod of it may bill.
+    Fleets that need attention come first. An archived fleet is shown only if a pod of it may bill, or
+    if `which` asks for it.
     """
     now = utcnow()
     pods, limits = _pods(now), Limits.get()
     newest = Tick.objects.filter(fleet=OuterRef("pk")).order_by("-at").values("pk")[:1]
     fleets = list(
-        Fleet.objects.filter(Q(archived_at=None) | Q(pk__in=list(pods)))
+        Fleet.objects.filter(which or Q(archived_at=None) | Q(pk__in=list(pods)))
         .select_related("schedule__interval")
         .annotate(last_tick=Subquery(newest))
     )

@@ -35,6 +35,10 @@ FIELDS: Final[Mapping[Rule, str]] = {
     Rule.TOTAL_BUDGET_USD: "total_budget_usd",
     Rule.MIN_BUSY_PERCENT: "min_busy_percent",
     Rule.NO_OFFERS: "offer_query",
+    Rule.DEMAND: "target_depth_per_pod",
+    Rule.MIN_INSTANCES: "min_instances",
+    Rule.SPAWN_PER_TICK: "spawn_per_tick",
+    Rule.UNKNOWN: "backlog_url",
 }
 # Rules of the whole installation: their limits are on one page.
 LIMITS: Final = frozenset(
@@ -54,6 +58,30 @@ def field_of(rule: Rule, fleet_id: int) -> Remedy | None:
         return None
     page = reverse("admin:fleet_fleet_change", args=[fleet_id])
     return Remedy(url=f"{page}#id_{FIELDS[rule]}", text=FIELDS[rule].replace("_", " "))
+
+
+# Rules that no field lifts, and the page that does.
+LIFTED_ON: Final[Mapping[Rule, str]] = {
+    Rule.STOP_ALL: "admin:fleet_fleet_status",
+    Rule.PAUSED: "admin:fleet_fleet_status",
+    Rule.ALL_FAIL: "admin:fleet_fleet_dead",
+}
+LISTED_ON: Final[Mapping[Rule, str]] = {
+    Rule.OVERRIDE: "admin:fleet_override_changelist",
+    Rule.BRAKE: "admin:pods_pod_changelist",
+}
+
+
+def page_of(rule: Rule, fleet_id: int) -> str:
+    """The address of the field or the page on which an operator lifts a rule; "": there is none."""
+    field = field_of(rule, fleet_id)
+    if field is not None:
+        return field.url
+    if rule in LIFTED_ON:
+        return reverse(LIFTED_ON[rule], args=[fleet_id])
+    if rule in LISTED_ON:
+        return f"{reverse(LISTED_ON[rule])}?fleet__id__exact={fleet_id}"
+    return ""
 
 
 def remedy(alert: Alert) -> Remedy | None:

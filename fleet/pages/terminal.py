@@ -7,7 +7,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from fleet.decision.fleet_health import Health
 from fleet.models import Limits
 from fleet.pages import words
 from fleet.pages.status import FleetStatus, PodStatus
@@ -68,8 +67,7 @@ def list_of(statuses: Sequence[FleetStatus]) -> Table:
 
 def _why(status: FleetStatus) -> str:
     """Why it is not well; why it has this many pods, if it works."""
-    working = status.health.health is Health.WORKING
-    return words.printable(status.last_decision if working else status.health.because)
+    return words.printable(status.health.why(status.last_decision))
 
 
 def stopped_line(limits: Limits) -> str:

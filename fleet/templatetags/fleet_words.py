@@ -1,17 +1,23 @@
 """The words of fleet/pages/words.py as template filters, and the bar above every page."""
 
+from datetime import datetime
 from typing import Any
 
 from django import template
+from django.template.defaultfilters import date
+from django.utils.timezone import localtime
 
 from fleet.decision.fleet_health import FleetHealth
-from fleet.pages import listing, remedies, top, words
+from fleet.pages import health_facts, listing, remedies, tabs, top, words
 from fleet.pages.listing import Section
 from fleet.pages.overview import FleetCard
 from fleet.pages.remedies import Remedy
+from fleet.pages.rule_words import rule_words
 from fleet.pages.words import HealthWords
 from pods import masking
 from pods.base import moments
+from pods.base.clock import utcnow
+from pods.machine_names import short_name
 
 register = template.Library()
 register.filter("usd", words.usd)
@@ -24,6 +30,7 @@ register.filter("words", words.spaced)
 register.filter("printable", words.printable)
 register.filter("tail", words.tail)
 register.filter("remedy", remedies.remedy)
+register.filter("rule", rule_words)
 register.filter("masked", masking.without_passwords)
 
 
@@ -31,6 +38,27 @@ register.filter("masked", masking.without_passwords)
 def health(found: FleetHealth) -> HealthWords:
     """The icon, the word and the colour of a health."""
     return words.HEALTH[found.health]
+
+
+@register.filter
+def lifted(rule: str, fleet_id: int) -> str:
+    """The address of what lifts a rule, by its name; "": nothing does."""
+    known = health_facts.rule_named(rule)
+    return "" if known is None else remedies.page_of(known, fleet_id)
+
+
+@register.filter
+def moment(at: datetime) -> str:
+    """`04:10` of today, `1 Dec 04:10` of another day, in the zone of the request."""
+    here = localtime(at)
+    today = here.date() == localtime(utcnow()).date()
+    return date(here, "H:i" if today else "j M H:i")
+
+
+@register.filter
+def short(name: str) -> str:
+    """The part of a pod's name that tells pods apart."""
+    return short_name(name, 8)
 
 
 @register.filter
@@ -55,3 +83,10 @@ def limit(card: FleetCard) -> Remedy | None:
 def top_bar(context: Any) -> dict[str, Any]:
     """The link past the menu, the switch that stops everything, and how many alerts need somebody."""
     return {"bar": top.bar(context["request"])}
+
+
+@register.inclusion_tag("fleet/tabs.html", takes_context=True)
+def fleet_tabs(context: Any) -> dict[str, Any]:
+    """The tabs of the fleet that this page is about, if it is about one."""
+    request = context.get("request")
+    return {"shown": None if request is None else tabs.tabs(request)}

@@ -42,7 +42,7 @@ def test_an_operator_archives_a_fleet_and_brings_it_back(operator: Client) -> No
     assert "two has 1 pod that may bill (1 ready)" in page
     assert names(operator) == ["two"]
     assert names(operator, archived="yes") == ["one"]
-    shown = operator.get(page_of(one)).content.decode()
+    shown = operator.get(reverse("admin:fleet_fleet_status", args=[one.pk])).content.decode()
     assert "hidden, no ticks, history kept" in shown
     assert 'value="restore"' in shown
     assert "back, and paused" in act(operator, "restore", one)
@@ -94,7 +94,7 @@ def test_only_admins_delete_and_only_what_cost_nothing_after_a_question(
 
 def test_a_viewer_sees_no_button_and_archives_nothing() -> None:
     fleet, viewer = a_fleet(name="one"), a_user("viewer")
-    page = viewer.get(page_of(fleet)).content.decode()
+    page = viewer.get(reverse("admin:fleet_fleet_status", args=[fleet.pk])).content.decode()
     assert "Preview next tick" in page
     assert 'value="archive' not in page
     act(viewer, "archive", fleet)

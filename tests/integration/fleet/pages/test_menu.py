@@ -85,7 +85,7 @@ def test_the_way_to_a_page_names_its_fleet_and_its_pod_and_no_app(
     )  # fmt: skip
     alert = an_alert(fleet, text="a pod is old")
     rows: dict[Any, str] = {
-        fleet: "Fleets › emb",
+        fleet: "Fleets › emb › Settings",
         pod: f"Fleets › emb › Pods › {short}",
         event: f"Fleets › emb › Pods › {short} › Activity › booting → ready",
         tick: "Fleets › emb › Decisions › 23 Nov 12:00:00",
@@ -95,6 +95,11 @@ def test_the_way_to_a_page_names_its_fleet_and_its_pod_and_no_app(
     }
     for row, wanted in rows.items():
         assert way(admin_client, page_of(row)) == wanted
+    status = reverse("admin:fleet_fleet_status", args=[fleet.pk])
+    assert way(admin_client, status) == "Fleets › emb"
+    listed = f"{reverse('admin:pods_pod_changelist')}?fleet__id__exact={fleet.pk}"
+    assert way(admin_client, listed) == "Fleets › emb › Pods"
+    assert way(admin_client, f"{reverse('money')}?fleet={fleet.pk}") == "Fleets › emb › Spending"
     logs = reverse("admin:pods_pod_logs", args=[pod.pk])
     assert way(admin_client, logs) == f"Fleets › emb › Pods › {short} › Log"
     assert tab(admin_client, logs) == f"Log · {short} · Pods · emb · Fleets | Podfleet"
