@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -10,6 +11,7 @@ from django.test import override_settings
 from hypothesis import HealthCheck, settings
 
 from pods import dispatch
+from tests.support import migrated
 
 # Their assertions say what they compared, as those of a test do.
 pytest.register_assert_rewrite(
@@ -48,6 +50,16 @@ def django_db_modify_db_settings() -> None:
     """The test database is the one that DATABASE_URL names: processes that a test starts share it."""
     settings = connections["default"].settings_dict
     settings["TEST"]["NAME"] = settings["NAME"]
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(django_db_keepdb: bool) -> bool:
+    """Whether the test database exists: on SQLite it is a copy of the one that the processes share."""
+    connection = connections["default"]
+    if connection.vendor != "sqlite" or not migrated.is_shared():
+        return django_db_keepdb
+    migrated.copy_to(Path(connection.settings_dict["NAME"]))
+    return True
 
 
 @pytest.fixture(scope="session", autouse=True)

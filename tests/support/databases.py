@@ -5,7 +5,6 @@ conftest.
 """
 
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Generator
@@ -15,12 +14,12 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 
 from config import embedded
-from tests.support import lengths, postgres, reaper
+from tests.support import lengths, migrated, postgres, reaper
 
 DATABASE_FIXTURES = {"installation", "db", "transactional_db", "live_server", "django_db_setup"}
 DATABASE_FIXTURES |= {"database_kind"}  # its tests start a server of their own
 # A folder with the vendors' own documents; a migrated SQLite file, which makes many runs faster.
-FOR_TESTS = {"PODFLEET_SPECS", "PODFLEET_MIGRATED"}
+FOR_TESTS = {"PODFLEET_SPECS", migrated.VARIABLE}
 LONGEST_BASE = 60  # a socket's path may have 100 characters
 REAPER_SECONDS = 60.0
 REAPER = pytest.StashKey[subprocess.Popen[bytes]]()
@@ -54,8 +53,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     os.environ["DATABASE_URL"] = (
         postgres_url(scratch) if on_postgres else f"sqlite:///{scratch / 'podfleet.sqlite3'}"
     )
-    if (migrated := os.environ.get("PODFLEET_MIGRATED")) and not on_postgres:
-        shutil.copyfile(migrated, scratch / "podfleet.sqlite3")  # taken over by `--reuse-db`
+    os.environ.setdefault(migrated.VARIABLE, str(scratch / "migrated.sqlite3"))
     embedded.url(scratch / "redis", first_choice=0)  # the usual port is left to a stack beside us
     os.environ["REDIS_URL"] = embedded.ensure_running(scratch / "redis")
     return (yield)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from tests.support import migrated
 from tests.support.installation import Installation
 
 
@@ -17,6 +18,7 @@ def database_url(tmp_path: Path) -> Iterator[str]:
     """A new database, of the kind that the test run uses."""
     given = os.environ["DATABASE_URL"]
     if given.startswith("sqlite"):
+        migrated.copy_to(tmp_path / "stack.sqlite3")
         yield f"sqlite:///{tmp_path / 'stack.sqlite3'}"
         return
     name = f"stack_{uuid.uuid4().hex[:10]}"

@@ -10,6 +10,7 @@ import pytest
 
 from config.env import ROOT
 from pods.base.closed_output import ENDED_BY_SIGPIPE, ending_quietly
+from tests.support import migrated
 
 # The commands print by Django, by rich, and much at once.
 COMMANDS: Sequence[Sequence[str]] = (
@@ -33,8 +34,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "PODFLEET_VAR_DIR": str(folder),
         "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
     }
-    command = [sys.executable, "manage.py", "migrate", "-v", "0"]
-    subprocess.run(command, cwd=ROOT, env=env, check=True, timeout=300)
+    migrated.copy_to(folder / "db.sqlite3")
     return env
 
 
