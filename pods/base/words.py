@@ -11,6 +11,7 @@ from pods.durations import lasting
 NONE: Final = "–"  # there is none, or it is not known; where the reason matters: unknown()
 NO_LIMIT: Final = "no limit"
 DAY: Final = timedelta(days=1)
+MINUTE: Final = timedelta(minutes=1)
 
 
 def duration(time: timedelta | None) -> str:
@@ -50,10 +51,11 @@ def items(count: int | None) -> str:
         return NONE
     if count < 10_000:
         return f"{count:,}"
-    for size, unit in ((1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")):
-        if round(count / size, 1) >= 1:
-            return f"{count / size:.1f} {unit}"
-    raise AssertionError("every count of 10,000 and more has a unit")
+    size, unit = 1_000, "k"
+    for larger, name in ((1_000_000, "M"), (1_000_000_000, "G")):
+        if round(count / size, 1) >= 1_000:
+            size, unit = larger, name
+    return f"{count / size:.1f} {unit}"
 
 
 def when(at: datetime, now: datetime) -> str:
@@ -67,7 +69,10 @@ def when(at: datetime, now: datetime) -> str:
         return f"{at.day} {at:%b}{year} {at:%H:%M}"
     if abs(away) < timedelta(seconds=1):
         return "now"
-    return f"{lasting(away)} ago" if away > timedelta(0) else f"in {lasting(-away)}"
+    far = abs(away)
+    if far >= MINUTE:  # nobody reads the seconds of "3 min 7 s ago"
+        far -= far % MINUTE
+    return f"{lasting(far)} ago" if away > timedelta(0) else f"in {lasting(far)}"
 
 
 def exactly(at: datetime) -> str:

@@ -98,6 +98,7 @@ NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
     [
         (NOON, "now"),
         (NOON - timedelta(seconds=8), "8 s ago"),
+        (NOON - timedelta(minutes=3, seconds=59), "3 min ago"),
         (NOON - timedelta(hours=23, minutes=59), "23 h 59 min ago"),
         (NOON - timedelta(hours=24), "23 Nov 12:00"),
         (NOON - timedelta(days=400), "20 Oct 2025 12:00"),
