@@ -242,11 +242,13 @@ UNFOLD = {
         lambda _: static("podfleet/podfleet.css"),
         lambda _: static("podfleet/pods.css"),
         lambda _: static("podfleet/fleets.css"),
+        lambda _: static("podfleet/forms.css"),
     ],
     "SCRIPTS": [
         lambda _: static("podfleet/vendor/idiomorph-ext-0.8.0.min.js"),
         lambda _: static("podfleet/keys.js"),
         lambda _: static("podfleet/renewal.js"),
+        lambda _: static("podfleet/forms.js"),
         lambda _: static("podfleet/podfleet.js"),
         lambda _: static("podfleet/pods.js"),
     ],

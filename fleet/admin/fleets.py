@@ -13,8 +13,8 @@ from unfold.decorators import action
 from fleet import operating
 from fleet.admin.archiving import Archiving
 from fleet.admin.dead_letters import DeadLettersPage
-from fleet.admin.fleet_form import FleetFormPage
 from fleet.admin.fleet_list import FleetList
+from fleet.admin.fleet_preview import FleetPreview
 from fleet.admin.fleet_status import StatusPage
 from fleet.decision.values import Mode
 from fleet.models import Fleet
@@ -23,7 +23,7 @@ from pods.models import Pod
 
 
 @admin.register(Fleet)
-class FleetAdmin(FleetList, StatusPage, DeadLettersPage, Archiving, FleetFormPage):
+class FleetAdmin(FleetList, StatusPage, DeadLettersPage, Archiving, FleetPreview):
     """Fleets with their guardrails."""
 
     actions = (

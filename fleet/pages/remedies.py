@@ -9,6 +9,7 @@ from django.urls import reverse
 from fleet.decision.alert_facts import Cause
 from fleet.decision.values import Rule
 from fleet.models import Alert
+from fleet.pages.field_words import LABELS, RULES
 
 # The page of what an alert is about, by the first word of its subject, and the words of its link.
 PAGES: Final[Mapping[str, tuple[str, str]]] = {
@@ -34,7 +35,7 @@ FIELDS: Final[Mapping[Rule, str]] = {
     Rule.DAILY_BUDGET_USD: "daily_budget_usd",
     Rule.TOTAL_BUDGET_USD: "total_budget_usd",
     Rule.MIN_BUSY_PERCENT: "min_busy_percent",
-    Rule.NO_OFFERS: "offer_query",
+    Rule.NO_OFFERS: "offer_gpu_types",
     Rule.DEMAND: "target_depth_per_pod",
     Rule.MIN_INSTANCES: "min_instances",
     Rule.SPAWN_PER_TICK: "spawn_per_tick",
@@ -57,7 +58,7 @@ def field_of(rule: Rule, fleet_id: int) -> Remedy | None:
     if rule not in FIELDS:
         return None
     page = reverse("admin:fleet_fleet_change", args=[fleet_id])
-    return Remedy(url=f"{page}#id_{FIELDS[rule]}", text=FIELDS[rule].replace("_", " "))
+    return Remedy(url=f"{page}#id_{FIELDS[rule]}", text=LABELS.get(FIELDS[rule], RULES[rule]))
 
 
 # Rules that no field lifts, and the page that does.

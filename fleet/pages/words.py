@@ -5,11 +5,21 @@ from dataclasses import dataclass
 from typing import Final
 
 from fleet.decision.fleet_health import Health
-from pods.base.words import NONE, duration, items, per_second, percent, unit_price, usd, when
+from pods.base.words import (
+    NONE,
+    duration,
+    items,
+    per_second,
+    percent,
+    unit_price,
+    unknown,
+    usd,
+    when,
+)
 
 __all__ = [
     "HEALTH", "NONE", "depth", "duration", "items", "per_second", "percent", "printable", "spaced",
-    "tail", "unit_price", "usd", "when",
+    "tail", "unit_price", "unknown", "usd", "when",
 ]  # fmt: skip
 
 LONGEST_TAIL: Final = 4000

@@ -1,6 +1,6 @@
 """Gathers the facts for one decision: rows, one probe, one read of the heartbeats."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -37,7 +37,7 @@ from pods.agent_redis import heartbeats
 from pods.agent_redis.heartbeats import Beat, Consumer, HeartbeatsUnknown
 from pods.catalogue import gpus
 from pods.masking import without_passwords
-from pods.models import Orphan, Pod
+from pods.models import Account, Orphan, Pod
 from pods.price import usd_per_million
 from pods.sightings import believed_rate, fails_all
 from pods.states import BOOTING, READY, STOPPED
@@ -60,19 +60,27 @@ class Gathered:
     limits_version: int  # of the installation's limits: each tick that starts pods raises it
 
 
-def gather(fleet: Fleet, now: datetime, *, renew: bool = False) -> Gathered:
+def gather(
+    fleet: Fleet,
+    now: datetime,
+    *,
+    renew: bool = False,
+    accounts: Collection[Account] | None = None,
+    unread_because: str = "",
+) -> Gathered:
     """The snapshot of a fleet and its policy. The number of queries and round trips is fixed.
 
     `renew` also tells the agents that a manager lives. A tick renews; a preview does not.
+    `accounts`: instead of those of its row. `unread_because`: the backlog is not read, and why.
     """
-    depth, unknown_because = measure(fleet)
+    depth, unknown_because = (None, unread_because) if unread_because else measure(fleet)
     pods = _billable_pods(fleet)
     beats, heard = _beats(pods, renew=renew)
     limits, policy = _limits_and_policy(fleet, now)
     plain = _plain_consumers(pods, beats) if heard else {}
     working = _working(beats, plain)
     known = experience(fleet, now, pods, working)
-    supply = offers_for(fleet, now, known)
+    supply = offers_for(fleet, now, known, accounts=accounts)
     orphans, orphans_usd = _count(Orphan.objects.filter(fleet_id=fleet.pk))
     spent, ticks = spending.spent(now, fleet_id=fleet.pk), _last_ticks(fleet, now)
     facts = [_pod_facts(p, beats.get(p.pk), plain.get(p.pk), known, depth, now) for p in pods]

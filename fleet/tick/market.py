@@ -57,9 +57,15 @@ class _Listed:
     free: Sequence[OfferFacts] = ()  # without those on hosts that were rented since
 
 
-def offers_for(fleet: Fleet, now: datetime, known: Experience) -> Supply:
-    """The offers that the fleet can rent now, from all its accounts."""
-    accounts = list(fleet.accounts.order_by("pk"))
+def offers_for(
+    fleet: Fleet,
+    now: datetime,
+    known: Experience,
+    *,
+    accounts: Collection[Account] | None = None,
+) -> Supply:
+    """The offers that the fleet can rent now, from all its accounts or from these."""
+    accounts = list(fleet.accounts.order_by("pk")) if accounts is None else accounts
     if not accounts:
         return Supply(because="the fleet has no account to rent from; give it one")
     try:

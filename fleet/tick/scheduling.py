@@ -1,12 +1,12 @@
 """The periodic task of each fleet. Its interval is the one place that holds the tick period."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import transaction
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from fleet.models import Fleet
+from fleet.models import Fleet, Tick
 
 DEFAULT_TICK: Final = timedelta(seconds=15)
 
@@ -26,6 +26,13 @@ def keep_schedule(fleet: Fleet, *, every: timedelta | None = None) -> None:
         elif every is not None:
             PeriodicTask.objects.update_or_create(pk=fleet.schedule.pk, defaults=_period(every))
         _name(fleet)
+
+
+def until_next_tick(fleet: Fleet, *, now: datetime) -> timedelta | None:
+    """How long until beat ticks the fleet again; None if nobody knows, or the tick is late."""
+    last = Tick.objects.filter(fleet=fleet).order_by("-at").values_list("at", flat=True).first()
+    left = None if last is None else last + fleet.tick_period - now
+    return left if left is not None and timedelta(0) < left <= fleet.tick_period else None
 
 
 def switch(fleet: Fleet, *, on: bool) -> None:

@@ -3,7 +3,8 @@
 import os
 import socket
 import time
-from dataclasses import asdict
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from django.db.models import F, Q
 from fleet.decision.alerts import CEILINGS
 from fleet.decision.decide import decide
 from fleet.decision.usage import use_of
-from fleet.decision.values import Caps, Decision, Snapshot
+from fleet.decision.values import Caps, Decision, Policy, Snapshot
 from fleet.models import Fleet, Lease, Limits, Sample, Tick
 from fleet.retention import grain_of
 from fleet.tick import archiving, gathering, measures, requesting
@@ -24,7 +25,7 @@ from pods import resuming, teardown
 from pods.accounts.connecting import CannotConnect
 from pods.base.shared_clock import shared_now
 from pods.lifecycle import Overtaken
-from pods.models import Pod
+from pods.models import Account, Pod
 from pods.rules import PodRule
 from pods.states import READY
 
@@ -77,10 +78,33 @@ def _archive(fleet: Fleet) -> None:
         log.info("fleet_not_archived", fleet=fleet.name, because=str(exc))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What the next tick would do, and what it would see."""
+
+    seen: Snapshot
+    policy: Policy
+    decision: Decision
+
+
 def preview(fleet: Fleet) -> Decision:
     """What the next tick would do; changes nothing."""
-    gathered = gathering.gather(fleet, shared_now())
-    return decide(gathered.seen, gathered.policy)
+    return foresee(fleet).decision
+
+
+def foresee(
+    fleet: Fleet, *, accounts: Collection[Account] | None = None, unread_because: str = ""
+) -> Preview:
+    """What the next tick would do and see; changes nothing.
+
+    The fleet may have values that are not saved. One without a row has the id 0, which no row has.
+    `accounts` and `unread_because`: as in `gathering.gather`.
+    """
+    gathered = gathering.gather(
+        fleet, shared_now(), accounts=accounts, unread_because=unread_because
+    )
+    decision = decide(gathered.seen, gathered.policy)
+    return Preview(seen=gathered.seen, policy=gathered.policy, decision=decision)
 
 
 def take_lease(fleet: Fleet, *, now: datetime | None = None) -> int | None:

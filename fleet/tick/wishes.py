@@ -36,6 +36,14 @@ RIGHT: Final[Mapping[str, str]] = {
 }
 
 
+class RefusedWish(ValueError):
+    """A value of an offer_query is wrong; the message says which, and what would be right."""
+
+    def __init__(self, key: str, text: str) -> None:
+        super().__init__(text)
+        self.key = key
+
+
 def wanted(fleet: Fleet) -> Wanted:
     """The offers that the fleet accepts, from its offer_query, with the names of the catalogue.
 
@@ -55,9 +63,9 @@ def wanted(fleet: Fleet) -> Wanted:
     try:
         wish = _WANTED.validate_python({k: v for k, v in query.items() if v is not None})
     except ValidationError as exc:
-        raise ValueError(_first_of(exc, query)) from exc
+        raise _first_of(exc, query) from exc
     if wish.min_reliability is not None and not 0 <= wish.min_reliability <= 1:
-        raise ValueError("min_reliability must be a share from 0 to 1")
+        raise RefusedWish("min_reliability", "min_reliability must be a share from 0 to 1")
     return replace(
         wish,
         gpu_types=tuple(_once(map(gpus.read_wish, wish.gpu_types))),
@@ -80,7 +88,7 @@ def refuse_odd_numbers(wish: Wanted) -> None:
     for name, value, least, most, right in bounds:
         if value is not None and not least <= value <= most:
             shown = int(value.total_seconds()) if isinstance(value, timedelta) else value
-            raise ValueError(f"{name} is {shown}; give {right}, or leave it out")
+            raise RefusedWish(name, f"{name} is {shown}; give {right}, or leave it out")
 
 
 def canonical(query: Mapping[str, Any], *, stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,7 +107,10 @@ def canonical(query: Mapping[str, Any], *, stored: Mapping[str, Any]) -> dict[st
     ):
         if names := named.get(key):
             seen = {*surveying.names_seen(column), *map(str, stored.get(key) or ())}
-            named[key] = _once(wished(name, seen=seen) for name in names)
+            try:
+                named[key] = _once(wished(name, seen=seen) for name in names)
+            except ValueError as exc:
+                raise RefusedWish(key, str(exc)) from exc
     return named
 
 
@@ -127,7 +138,8 @@ def _once(names: Any) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _first_of(exc: ValidationError, query: Mapping[str, Any]) -> str:
+def _first_of(exc: ValidationError, query: Mapping[str, Any]) -> RefusedWish:
     first = exc.errors(include_url=False, include_context=False)[0]
     name = str(first["loc"][0])
-    return f"{name} is {short(query[name])}; give {RIGHT[name]}, or leave it out"
+    text = f"{name} is {short(query[name])}; give {RIGHT[name]}, or leave it out"
+    return RefusedWish(name, text)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 
@@ -14,6 +14,8 @@ from pods.models import Account, Installation
 from pods.plural import plural
 from pods.providers import registry
 from pods.providers.errors import AuthFailed, ProviderError, TryAgain
+
+PRICE: Final = "hourly_usd"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,25 @@ def try_account(account: Account, *, connect: Connect = connecting.connect) -> T
         machines=len(machines),
         balance_usd=balance,
     )
+
+
+def may_cost(account: Account) -> bool:
+    """Whether its pods may cost money.
+
+    The price of one's own machines is an option of the account. A vendor's prices come with its offers.
+    """
+    try:
+        options = registry.option_fields_of(account.provider) or ()
+    except ValueError:
+        return True
+    price = next((option for option in options if option.name == PRICE), None)
+    if price is None:
+        return True
+    given = account.options.get(PRICE, price.default)
+    try:
+        return Decimal(str(given or 0)) != 0
+    except ArithmeticError:  # it is no number; the account's own form says so
+        return True
 
 
 def _key_of(account: Account) -> str:

@@ -76,6 +76,7 @@ class Page(AskedByFilters, ModelAdmin):  # type: ignore[misc]
     """
 
     form = OwnWords
+    change_form_before_template = "admin/form_errors.html"
     # The fields that hold secrets or may hold them, and how each is shown.
     masked: ClassVar[Mapping[str, Mask]] = {}
 
@@ -88,6 +89,18 @@ class Page(AskedByFilters, ModelAdmin):  # type: ignore[misc]
         named = getattr(getattr(self.form, "Meta", None), "help_texts", None) or {}
         texts = {name: escape(text) for name, text in {**own, **named}.items()}
         return super().get_form(request, obj, change=change, help_texts=texts, **kwargs)
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """The page of a row, with one button that saves; the first wrong field has the focus."""
+        context.update(show_save_and_continue=False, show_save_and_add_another=False)
+        form = context["adminform"].form
+        wrong = (n for n, f in form.fields.items() if n in form.errors and not f.widget.is_hidden)
+        if first := next(wrong, None):
+            form.fields[first].widget.attrs["autofocus"] = True
+        answer: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+        return answer
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """The fieldsets; for who may not edit the row with the masked fields."""

@@ -93,7 +93,8 @@ class OwnWords(ModelForm):  # type: ignore[type-arg]
             return
         raw = str(self[name].value() if self[name].value() is not None else "")
         typed = repr(raw if len(raw) <= LONGEST_SHOWN else f"{raw[:LONGEST_SHOWN]}…")
-        if text := words(name, typed, field, error.params or {}):
+        called = (self._meta.labels or {}).get(name) or name
+        if text := words(called, typed, field, error.params or {}):
             error.message, error.params = text, None
 
 

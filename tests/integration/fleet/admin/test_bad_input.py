@@ -132,7 +132,7 @@ def test_the_form_of_the_limits_accepts_or_refuses_any_input(
 @pytest.mark.parametrize("text", ["1" + "0" * 5000, "[" * 100_000, '{"a": 1e999}', "7", "{"])
 def test_the_form_shows_bad_json_at_its_field(client: Client, text: str) -> None:
     # The adapter of a third party may not describe its options: then they are JSON.
-    for instance, field in ((a_fleet(), "offer_query"), (an_account("acme"), "options")):
+    for instance, field in ((a_fleet(), "handler_env"), (an_account("acme"), "options")):
         answer = client.post(page_of(instance), {**fields_of(instance), field: text})
         assert answer.status_code == 200
         assert list(answer.context["adminform"].form.errors) == [field]

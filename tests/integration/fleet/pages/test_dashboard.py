@@ -307,7 +307,7 @@ def test_what_holds_a_fleet_back_links_to_its_field(
     a_tick(fleet, token=4, binding="min_busy_percent", held_back="1 pod is busy 22 %", **values)
     page = admin_client.get(reverse("dashboard-now")).content.decode()
     assert "1 pod is busy 22 %" in page
-    assert '#id_min_busy_percent">Change min busy percent' in page
+    assert '#id_min_busy_percent">Change Min busy share' in page
 
 
 def test_25_fleets_are_on_a_page_and_the_renewal_keeps_the_page(

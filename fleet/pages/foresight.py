@@ -1,0 +1,83 @@
+"""What the next tick would do with a fleet's settings, and what they may cost, in sentences."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from fleet.decision import forecast
+from fleet.decision.values import Rule
+from fleet.pages import words
+from fleet.pages.field_words import RULES
+from fleet.tick.ticking import Preview
+from pods.base.words import NO_LIMIT
+from pods.plural import plural
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foresight:
+    """The sentences beside the form of a fleet."""
+
+    does: str  # "starts 2 pods"
+    more: str  # " and holds at 3 of 56 wanted: Max pods"
+    items: str
+    worst: str
+
+
+def told(preview: Preview, *, paid: bool, top_price_usd: Decimal | None, at: datetime) -> Foresight:
+    """The sentences; `at`: the time of the preview in the reader's zone."""
+    return Foresight(
+        does=_does(preview),
+        more=_more(preview),
+        items=_items(preview, at),
+        worst=_worst(preview, top_price_usd) if paid else "Its accounts cost nothing.",
+    )
+
+
+def _does(preview: Preview) -> str:
+    decision = preview.decision
+    counts = (
+        ("starts", len(decision.spawn)),
+        ("resumes", len(decision.resume)),
+        ("ends", len(decision.retire)),
+    )
+    done = [f"{verb} {plural(count, 'pod')}" for verb, count in counts if count]
+    return f"{' and '.join(done)} now" if done else "starts and ends no pod"
+
+
+def _more(preview: Preview) -> str:
+    decision = preview.decision
+    wish = decision.steps[0]
+    if wish.rule is Rule.UNKNOWN:
+        return f". {words.unknown(wish.because.rstrip('.'))}"
+    if decision.binding is None:
+        return f", for {plural(decision.target, 'pod')}"
+    wanted = max(step.before for step in decision.steps[1:])
+    why = f"{RULES[decision.binding]} ({decision.because})"
+    return f" and holds at {decision.target} of {wanted} wanted: {why}"
+
+
+def _items(preview: Preview, at: datetime) -> str:
+    depth = preview.seen.depth
+    if depth is None:
+        return "When its items are done is not known."
+    if not depth:
+        return "No item waits."
+    waiting = f"{words.items(depth)} {'item' if depth == 1 else 'items'}"
+    wait = "waits" if depth == 1 else "wait"
+    if not preview.decision.target:
+        return f"{waiting} {wait}, and no pod works."
+    done = forecast.done(preview.seen, preview.decision)
+    if done is None:
+        return f"{waiting} {wait}. No pod has shown yet how fast it works."
+    when = words.when(at + done.left, at)
+    clock = f"{at + done.left:%H:%M} ({when})" if when.startswith("in ") else when
+    return f"{waiting} done about {clock}, for about {words.usd(done.cost_usd)}."
+
+
+def _worst(preview: Preview, top_price_usd: Decimal | None) -> str:
+    worst = forecast.worst(preview.policy, top_price_usd=top_price_usd)
+    if worst.hourly_usd is None and worst.daily_usd is None:
+        return "No limit stops its spending."
+    hour = NO_LIMIT if worst.hourly_usd is None else f"{words.usd(worst.hourly_usd)}/h"
+    day = NO_LIMIT if worst.daily_usd is None else words.usd(worst.daily_usd)
+    return f"At worst {hour} and {day} a day."
