@@ -5,6 +5,8 @@ from typing import Any
 
 from django import template
 from django.template.defaultfilters import date
+from django.utils.html import format_html
+from django.utils.text import capfirst
 from django.utils.timezone import localtime
 
 from fleet.decision.fleet_health import FleetHealth
@@ -17,6 +19,7 @@ from fleet.pages.words import HealthWords
 from pods import masking
 from pods.base import moments
 from pods.base.clock import utcnow
+from pods.base.words import exactly
 from pods.machine_names import short_name
 
 register = template.Library()
@@ -24,6 +27,7 @@ register.filter("usd", words.usd)
 register.filter("unit_price", words.unit_price)
 register.filter("when", moments.shown)
 register.filter("percent", words.percent)
+register.filter("rate", words.per_second)
 register.filter("items", words.items)
 register.filter("lasting", words.duration)
 register.filter("words", words.spaced)
@@ -53,6 +57,23 @@ def moment(at: datetime) -> str:
     here = localtime(at)
     today = here.date() == localtime(utcnow()).date()
     return date(here, "H:i" if today else "j M H:i")
+
+
+@register.filter
+def cased(text: str) -> str:
+    """A text as a sentence begins; the name of a field stays as it is."""
+    return text if "_" in text.partition(" ")[0] else capfirst(text)
+
+
+@register.filter
+def clock(at: datetime) -> str:
+    """A `<time>` with `04:10:31`, and its day if that is not today; exact with its zone on hover."""
+    here = localtime(at)
+    today = here.date() == localtime(utcnow()).date()
+    shown = date(here, "H:i:s" if today else "j M H:i:s")
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', at.isoformat(), exactly(here), shown
+    )
 
 
 @register.filter
