@@ -1,7 +1,7 @@
 """Where an operator mends what an alert is about."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from django.urls import reverse
@@ -21,10 +21,13 @@ PAGES: Final[Mapping[str, tuple[str, str]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
-    """A page, and what the link to it says."""
+    """A page, and what the link to it says; with `fields` it is a button that sends them."""
 
     url: str
     text: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    permission: str = ""  # what a user needs for it; "": to see the alert is enough
+    away: bool = False  # it leads to a vendor's site
 
 
 # The field of a fleet that a rule reads, for the link from what holds it back.
@@ -57,8 +60,13 @@ def field_of(rule: Rule, fleet_id: int) -> Remedy | None:
         return Remedy(url=reverse("admin:fleet_limits_changelist"), text="Limits")
     if rule not in FIELDS:
         return None
-    page = reverse("admin:fleet_fleet_change", args=[fleet_id])
-    return Remedy(url=f"{page}#id_{FIELDS[rule]}", text=LABELS.get(FIELDS[rule], RULES[rule]))
+    url = field_url(fleet_id, FIELDS[rule])
+    return Remedy(url=url, text=LABELS.get(FIELDS[rule], RULES[rule]))
+
+
+def field_url(fleet_id: int, name: str) -> str:
+    """The address of a field of a fleet's form."""
+    return f"{reverse('admin:fleet_fleet_change', args=[fleet_id])}#id_{name}"
 
 
 # Rules that no field lifts, and the page that does.
@@ -89,7 +97,7 @@ def remedy(alert: Alert) -> Remedy | None:
     """The page on which an operator answers this alert; None if there is none for it."""
     if alert.cause == Cause.DEAD_LETTERS and alert.fleet_id is not None:
         url = reverse("admin:fleet_fleet_dead", args=[alert.fleet_id])
-        return Remedy(url=url, text="See the failed items")
+        return Remedy(url=url, text="Failed items by error")
     if alert.cause == Cause.STOPPED:
         return Remedy(url=reverse("stop-everything"), text="Undo the stop")
     kind, _, rest = alert.subject.partition(":")

@@ -24,8 +24,10 @@ from pods.costs import columns
 from pods.lifecycle import Overtaken
 from pods.models import Pod
 from pods.rules import PodRule
+from pods.states import TERMINATING
 
 EVENTS_SHOWN: Final = 100
+VERBS: Final = {"drain": "Drain…", "stop": "Stop…", "destroy": "Destroy…"}
 TRIES: Final = 3  # a pod rarely moves more than once within a request
 
 
@@ -73,12 +75,13 @@ class PodAdmin(PodLogPage, ReadOnly):
     list_select_related = ("fleet", "account")
     list_per_page = 50
     show_full_result_count = False
-    actions = ("drain", "stop", "destroy", "as_csv", "as_json")
+    actions = ("drain", "stop", "destroy", "destroy_again", "as_csv", "as_json")
     change_form_outer_before_template = "admin/pods/pod/summary.html"
     fieldsets = (
         (
             "Machine",
             {
+                "classes": ("collapse",),
                 "fields": (
                     ("fleet", "account"),
                     ("external_id", "offer_key"),
@@ -88,7 +91,7 @@ class PodAdmin(PodLogPage, ReadOnly):
                     ("interruptible", "disk_gb"),
                     ("failed", "dead"),
                     "image",
-                )
+                ),
             },
         ),
         (
@@ -193,7 +196,7 @@ class PodAdmin(PodLogPage, ReadOnly):
             "console": pod.console_url if pod.console_url.startswith("https://") else "",
             "rate": words.per_second(pod.rate or None),
             "over": over, "may_operate": self.has_operate_permission(request),
-            "verbs": ("drain", "stop", "destroy"),
+            "verbs": VERBS if pod.state != TERMINATING.value else {"destroy_again": "Destroy again"},
             "measures": use.measures(pod), "held_by": use.held_by(pod),
             "events": pod.events.order_by("-pk")[:EVENTS_SHOWN],
         }  # fmt: skip
@@ -222,6 +225,11 @@ class PodAdmin(PodLogPage, ReadOnly):
         return self._end(request, pods, "destroy", lambda pod, *, by: teardown.retire_pod(
             pod, by=by, rule=PodRule.OPERATOR, because="destroyed by an operator", drain=False
         ))  # fmt: skip
+
+    @action(description="Destroy again: ask the vendor now", permissions=["operate"])
+    def destroy_again(self, request: HttpRequest, pods: QuerySet[Pod]) -> None:
+        """Try now to destroy pods that are to end already. It asks nothing: that was decided."""
+        self._act(request, pods, "destroy again", teardown.try_again)
 
     def _end(
         self, request: HttpRequest, pods: QuerySet[Pod], verb: str, act: Act
@@ -254,4 +262,5 @@ class PodAdmin(PodLogPage, ReadOnly):
         if begun:
             messages.success(request, f"{verb}: started for {', '.join(begun)}")
         if not_begun:
-            messages.warning(request, f"already ending or ended: {', '.join(not_begun)}")
+            why = "not being destroyed" if act is teardown.try_again else "already ending or ended"
+            messages.warning(request, f"{why}: {', '.join(not_begun)}")

@@ -102,7 +102,7 @@ def test_an_operator_follows_the_alert_and_retries_then_deletes_what_failed(
     fleet = a_fleet(name="captions", stream="captions", group="captions")
     an_alert(fleet, cause="dead_letters", subject=f"fleet:{fleet.pk}", text="30 items failed")
     client, page = redis_client(redis_url), log_in("operator")
-    page.click("text=See the failed items")
+    page.click("text=Failed items by error")
     expect(page.get_by_text("ValueError: image 0 has 0 bytes")).to_be_visible()
     page.click("text=Next 25 items")
     expect(page.get_by_text("ValueError: image 29 has")).to_be_visible()
