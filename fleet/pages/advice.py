@@ -9,8 +9,9 @@ from django.db.models import F
 from django.urls import reverse
 
 from fleet.decision.alert_facts import Cause
+from fleet.decision.values import Rule
 from fleet.models import Alert, Fleet
-from fleet.pages.remedies import Remedy, field_url
+from fleet.pages.remedies import FIELDS, Remedy, field_url
 from pods.models import Account, Orphan, Pod
 from pods.states import READY
 
@@ -227,7 +228,7 @@ def undo_stop(_seen: About) -> Sequence[Remedy]:
 
 
 edit_handler: Final = _field("handler", "Edit handler")
-edit_wish: Final = _field("offer_query", "Edit what to rent")
+edit_wish: Final = _field(FIELDS[Rule.NO_OFFERS], "Edit what to rent")
 edit_address: Final = _field("backlog_url", "Fix address")
 raise_price: Final = _field("max_hourly_usd", "Raise $/h limit")
 raise_pods: Final = _field("max_instances", "Raise Max pods")
