@@ -50,7 +50,7 @@ def old_pods(facts: AlertFacts) -> Iterator[Incident]:
             cause=Cause.POD_OLD,
             subject=f"pod:{pod.pod_id}",
             severity=Severity.WARNING,
-            text=f"pod {pod.name} has run for {hours} h at ${pod.hourly_usd}/h",
+            text=f"pod {pod.name} has run for {hours} h at ${pod.hourly_usd:.2f}/h",
             fleet_id=pod.fleet_id,
             round=1 + (pod.age - limit) // AGAIN_AFTER,
         )
@@ -139,7 +139,7 @@ def balances(facts: AlertFacts) -> Iterator[Incident]:
             subject=f"account:{account.account_id}",
             severity=Severity.CRITICAL if left < hourly else Severity.WARNING,
             text=f"account {account.name} has ${left:.2f} left, "
-            f"enough for {max(left, Decimal(0)) / hourly:.1f} h at ${hourly:.4f}/h",
+            f"enough for {max(left, Decimal(0)) / hourly:.1f} h at ${hourly:.2f}/h",
         )
 
 
@@ -151,7 +151,7 @@ def orphans(facts: AlertFacts) -> Iterator[Incident]:
             subject=f"orphan:{orphan.orphan_id}",
             severity=Severity.CRITICAL,
             text=f"machine {orphan.name} at account {orphan.account} bills "
-            f"${orphan.hourly_usd}/h and has no row here",
+            f"${orphan.hourly_usd:.2f}/h and has no row here",
         )
 
 
@@ -166,7 +166,7 @@ def destroys(facts: AlertFacts) -> Iterator[Incident]:
             subject=f"pod:{pod.pod_id}",
             severity=Severity.CRITICAL,
             text=f"pod {pod.name} is not gone after {plural(pod.tries, 'try')} to destroy it and bills "
-            f"${pod.hourly_usd}/h: {pod.note}",
+            f"${pod.hourly_usd:.2f}/h: {pod.note}",
             fleet_id=pod.fleet_id,
         )
 

@@ -119,7 +119,7 @@ def installation_hourly_usd(seen: Snapshot, policy: Policy, starts: Starts) -> B
         return None
     return Bound(
         at_most=len(seen.active) + new,
-        because=f"${committed:.4f}/h of the installation's ${cap}/h is committed",
+        because=f"${committed:.2f}/h of the installation's ${cap:.2f}/h is committed",
     )
 
 
@@ -132,7 +132,7 @@ def _ceiling(seen: Snapshot, cap: Decimal, starts: Starts) -> Bound | None:
         keep = sum(total <= cap for total in accumulate(active))
         return Bound(
             at_most=min(keep, len(active)),
-            because=f"${cap}/h pays for {keep} of {len(active)} pods",
+            because=f"${cap:.2f}/h pays for {keep} of {len(active)} pods",
             retires=PodRule.MAX_HOURLY_USD,
             ends_stopped=PodRule.STOPPED,
         )
@@ -141,7 +141,7 @@ def _ceiling(seen: Snapshot, cap: Decimal, starts: Starts) -> Bound | None:
         return None
     return Bound(
         at_most=len(seen.active) + new,
-        because=f"${committed:.4f}/h of ${cap}/h is committed, enough for {_more(new)}",
+        because=f"${committed:.2f}/h of ${cap:.2f}/h is committed, enough for {_more(new)}",
     )
 
 
@@ -200,7 +200,7 @@ def _budget(
     left = budget - spent
     committed = seen.hourly_usd + also
     seconds = exact_seconds(wind_down(policy))
-    money = f"${spent:.4f} of {which} (${budget}) is spent"
+    money = f"${spent:.2f} of {which} (${budget:.2f}) is spent"
     if left <= committed * seconds / HOUR_SECONDS:
         # The dearest pods go first, until the money that is left pays for the drain of the others.
         prices = sorted(p.hourly_usd for p in seen.active)
