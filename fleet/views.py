@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.auth.decorators import permission_required
@@ -16,16 +17,19 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.timezone import get_current_timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from fleet import operating, stopping
 from fleet.alerts import reconciling
 from fleet.decision.values import Mode
 from fleet.models import Alert, Fleet, Limits
-from fleet.pages import listing, overview, searching, tabs, top
+from fleet.pages import chart_facts, listing, overview, row_facts, searching, tabs, top
+from fleet.pages import charts as drawn
 from fleet.pages import money as spent_pages
 from fleet.pages.listing import Wanted
 from fleet.tick import ticking
+from pods.base.clock import utcnow
 from pods.base.commands import error_lines
 from pods.models import Pod
 
@@ -49,7 +53,7 @@ def _renewed(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpReque
 def dashboard_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """The context of the admin's first page, for users who may see fleets."""
     if request.user.has_perm("fleet.view_fleet"):
-        context.update(_fleets_shown(request), stretches=list(overview.STRETCHES))
+        context.update(_fleets_shown(request))
     return context
 
 
@@ -58,9 +62,11 @@ def _fleets_shown(request: HttpRequest) -> dict[str, Any]:
     asked = (request.GET.get(name, "") for name in ("show", "q", "page"))
     found = overview.overview()
     top.remember(request, found.limits)
+    listed = listing.listed(found.cards, Wanted.asked(*asked))
     return {
         "overview": found,
-        "listed": listing.listed(found.cards, Wanted.asked(*asked)),
+        "listed": listed,
+        "rows": row_facts.facts_of(listed.cards, found.at),
         "sections": [("", "All"), *((s.value, word) for s, word in listing.SECTIONS.items())],
     }
 
@@ -83,14 +89,43 @@ def now(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-@_renewed
 def chart(request: HttpRequest) -> HttpResponse:
-    """The points of the charts, as JSON."""
-    try:
-        found = overview.series(request.GET.get("stretch", "1h"))
-    except KeyError as exc:
-        raise Http404(f"give stretch as one of {', '.join(overview.STRETCHES)}") from exc
-    return JsonResponse(dict(found))
+    """The charts: a part of the first page, and a page of its own for who has no JavaScript."""
+    return _chart_part(request) if "part" in request.GET else _chart_page(request)
+
+
+@_renewed
+def _chart_part(request: HttpRequest) -> HttpResponse:
+    return render(request, "fleet/charts.html", _charts_shown(request))
+
+
+@admin.site.admin_view
+@permission_required("fleet.view_fleet", raise_exception=True)
+def _chart_page(request: HttpRequest) -> HttpResponse:
+    shown = _charts_shown(request)
+    context = {**admin.site.each_context(request), "title": "Charts", **shown}
+    return render(request, "fleet/charts_page.html", context)
+
+
+def _charts_shown(request: HttpRequest) -> dict[str, Any]:
+    """The charts that an address asks for, of all fleets or of one."""
+    stretch, asked = request.GET.get("stretch", "1h"), request.GET.get("fleet", "")
+    if stretch not in chart_facts.STRETCHES:
+        raise Http404(f"give stretch as one of {', '.join(chart_facts.STRETCHES)}")
+    names = dict(Fleet.objects.filter(archived_at=None).order_by("name").values_list("pk", "name"))
+    fleet = next((pk for pk in names if str(pk) == asked), None)
+    if asked and fleet is None:
+        raise Http404("give fleet as the id of a fleet")
+    found = chart_facts.facts(chart_facts.STRETCHES[stretch], fleet=fleet, now=utcnow())
+    query = urlencode({"part": 1, "stretch": stretch, "fleet": asked})
+    return {
+        "charts": drawn.charts(found, get_current_timezone()),
+        "stretches": chart_facts.STRETCHES,
+        "stretch": stretch,
+        "fleets": names.items(),
+        "fleet": fleet,
+        "again": f"{reverse('dashboard-chart')}?{query}",
+    }
 
 
 @require_POST

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from fleet import stopping
@@ -43,9 +44,14 @@ class LimitsAdmin(PageWithHistory):
             messages.error(request, "Everything is stopped meanwhile, so the mode stays as it is.")
 
     def has_add_permission(self, _request: HttpRequest) -> bool:
-        """Refuse: there is one row. It is made here if it is missing."""
-        Limits.get()
+        """Refuse: there is one row."""
         return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Limits]:
+        """The one row, which is made here if it is missing: not on every page that lists tables."""
+        Limits.get()
+        found: QuerySet[Limits] = super().get_queryset(request)
+        return found
 
     def has_delete_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
         """Refuse: the one row stays."""

@@ -71,6 +71,11 @@ class Listed:
     counts: dict[str, int]  # of each section, whatever is asked for
 
     @property
+    def cards(self) -> Sequence[FleetCard]:
+        """The fleets of this page."""
+        return [card for part in self.parts for card in part.cards]
+
+    @property
     def first(self) -> int:
         """The number of the first fleet of this page, from 1."""
         return (self.wanted.page - 1) * ROWS + 1

@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import Count, OuterRef, Q, Subquery, Sum
 
 from fleet.decision.alert_facts import Severity
 from fleet.decision.estimates import pods_for, time_left
 from fleet.decision.fleet_health import FleetHealth, Health, health_of
 from fleet.decision.values import Mode, Rule
-from fleet.models import Alert, Fleet, Limits, Sample, Tick
+from fleet.models import Alert, Fleet, Limits, Tick
 from fleet.money import spending
 from fleet.money.spending import midnight
 from fleet.pages import health_facts
@@ -24,13 +24,6 @@ from pods.models import Pod
 from pods.states import READY, STOPPED, PodState
 
 LOUD: Final = frozenset({Severity.WARNING, Severity.CRITICAL})
-FLEETS_CHARTED: Final = 8
-# Each time range, and the grains of samples that its chart uses: at most a few hundred points.
-STRETCHES: Final[Mapping[str, tuple[timedelta, tuple[int, ...]]]] = {
-    "1h": (timedelta(hours=1), (0, 1, 2)),
-    "24h": (timedelta(hours=24), (1, 2)),
-    "7d": (timedelta(days=7), (2,)),
-}
 # The order in which the page shows the states of pods.
 STATE_ORDER: Final = tuple(s.value for s in PodState)
 
@@ -303,57 +296,3 @@ def _percent(part: Decimal, whole: Decimal | None) -> int | None:
     if not whole:
         return None
     return min(int(100 * part / whole), 999)
-
-
-def series(stretch: str) -> Mapping[str, Any]:
-    """The samples of each fleet for charts, oldest first; times in milliseconds since 1970.
-
-    Raises:
-        KeyError: `stretch` is not a key of STRETCHES.
-    """
-    span, grains = STRETCHES[stretch]
-    now = utcnow()
-    fleets = Fleet.objects.filter(archived_at=None)
-    names = _charted(fleets)
-    rows = (
-        # A list of grains, not a lower bound: each grain is one range of the index.
-        Sample.objects.filter(fleet__in=list(names), grain__in=grains, at__gte=now - span)
-        .order_by("at")
-        .values_list(
-            "fleet_id", "at", "depth", "pods", "ready", "items_per_second", "hourly_usd",
-            "spent_today_usd", "busy_percent", "gpu_percent",
-        )
-    )  # fmt: skip
-    points: dict[int, list[list[float | int | None]]] = {pk: [] for pk in names}
-    for fleet_id, at, depth, pods, ready, rate, hourly, spent, *use in rows:
-        at_ms = int(at.timestamp() * 1000)
-        points[fleet_id].append(
-            [at_ms, depth, pods, ready, rate, float(hourly), float(spent), *use]
-        )
-    return {
-        "from": int((now - span).timestamp() * 1000),
-        "to": int(now.timestamp() * 1000),
-        "columns": [
-            "at",
-            "depth",
-            "pods",
-            "ready",
-            "items_per_second",
-            "hourly_usd",
-            "spent",
-            "busy_percent",
-            "gpu_percent",
-        ],
-        "fleets": [{"name": names[pk], "points": points[pk]} for pk in names],
-        "left_out": fleets.count() - len(names),
-    }
-
-
-def _charted(fleets: QuerySet[Fleet]) -> Mapping[int, str]:
-    """The names of the fleets that a chart has room for: those that spent the most today come first."""
-    newest = Tick.objects.filter(fleet=OuterRef("pk")).order_by("-at")
-    ranked = fleets.annotate(
-        spent=Subquery(newest.values("spent_today_usd")[:1]),
-        waiting=Subquery(newest.values("depth")[:1]),
-    ).order_by(F("spent").desc(nulls_last=True), F("waiting").desc(nulls_last=True), "name")
-    return dict(ranked.values_list("pk", "name")[:FLEETS_CHARTED])

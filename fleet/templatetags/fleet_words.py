@@ -1,5 +1,6 @@
 """The words of fleet/pages/words.py as template filters, and the bar above every page."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -92,6 +93,12 @@ def section(found: Section) -> str:
 def of(counts: dict[str, int], key: str) -> int:
     """One of several counts."""
     return counts[key]
+
+
+@register.filter
+def get(found: Mapping[int, Any], key: int) -> Any:
+    """One of several values; None if there is none."""
+    return found.get(key)
 
 
 @register.filter

@@ -165,14 +165,3 @@ def test_an_admin_adds_an_account_by_its_fields(
     expect(page.get_by_text("local answers without a key")).to_be_visible()
     account = Account.objects.get()
     assert account.options == {"root": str(tmp_path), "capacity": 2}
-
-
-@pytest.mark.timeout(120)
-@pytest.mark.takes(10)
-def test_the_charts_say_how_many_fleets_they_leave_out(
-    log_in: Callable[..., Page], live_server: Any
-) -> None:
-    for n in range(10):
-        a_tick(a_fleet(name=f"fleet-{n}", stream=f"stream-{n}"))
-    page = log_in("viewer")
-    expect(page.get_by_text("The charts show 8 of 10 fleets")).to_be_visible()

@@ -140,7 +140,10 @@ def test_buttons_work_with_the_keyboard(log_in: Callable[..., Page], live_server
     page.keyboard.press("Enter")
     expect(page.get_by_text("paused from the next tick")).to_be_visible()
     assert Fleet.objects.get().mode == "paused"
-    button = page.get_by_role("button", name="24h")
-    button.focus()
-    page.keyboard.press("Space")
-    expect(button).to_have_attribute("aria-pressed", "true")
+    hour = page.get_by_role("radio", name="1 h")
+    hour.focus()
+    with page.expect_response("**/admin/chart/?part=1&stretch=24h*"):
+        page.keyboard.press("ArrowRight")
+    day = page.get_by_role("radio", name="24 h")
+    expect(day).to_be_checked()
+    expect(day).to_be_focused()

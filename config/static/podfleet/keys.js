@@ -1,4 +1,5 @@
-// The key / goes to the search of every page. Without this script the search is a form like others.
+// The key / goes to the search of every page; Escape and a click elsewhere close an open menu of a row.
+// Without this script the search is a form like others, and a menu closes by its own button.
 "use strict";
 
 document.addEventListener(
@@ -19,3 +20,20 @@ document.addEventListener(
   },
   true,
 );
+
+const closeMenus = (but) => {
+  document.querySelectorAll(".pf-menu[open]").forEach((menu) => {
+    if (menu !== but) {
+      menu.open = false;
+    }
+  });
+};
+
+document.addEventListener("click", (event) => closeMenus(event.target.closest(".pf-menu")));
+document.addEventListener("keydown", (event) => {
+  const open = event.target.closest?.(".pf-menu[open]");
+  if (event.key === "Escape" && open) {
+    closeMenus(null);
+    open.querySelector("summary").focus();
+  }
+});

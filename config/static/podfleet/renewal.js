@@ -12,7 +12,7 @@
 
   const typing = (part) => {
     const active = document.activeElement;
-    return part.contains(active) && active.matches("input, select, textarea");
+    return part.contains(active) && active.matches("input:not([type=radio]), select, textarea");
   };
 
   const selecting = (part) => {
@@ -20,9 +20,9 @@
     return !chosen.isCollapsed && part.contains(chosen.anchorNode);
   };
 
-  // Called by the attribute hx-trigger of the first page.
-  globalThis.podfleetMayRenew = () => {
-    const part = document.getElementById("pf-now");
+  // Called by the attributes hx-trigger of the first page.
+  globalThis.podfleetMayRenew = (id = "pf-now") => {
+    const part = document.getElementById(id);
     return !document.hidden && part !== null && !typing(part) && !selecting(part);
   };
 

@@ -11,13 +11,13 @@ from django.urls import reverse
 
 from fleet.alerts import reconciling
 from fleet.decision.fleet_health import Health
-from fleet.models import Alert, Fleet, Limits, Sample, Tick
+from fleet.models import Alert, Fleet, Limits, Tick
 from fleet.pages import overview
 from pods.base import clock
 from pods.emulators.base import SteppedClock
 from pods.states import BOOTING, FAILED, READY, STOPPED
 from tests.support.admin_pages import a_user
-from tests.support.factories import NOON, a_fleet, a_pod, an_alert, hours, seconds
+from tests.support.factories import a_fleet, a_pod, an_alert, hours, seconds
 
 pytestmark = pytest.mark.django_db
 
@@ -58,20 +58,9 @@ def test_a_card_shows_how_much_its_pods_work_if_that_is_known(admin_client: Clie
     assert "ready pods busy" not in admin_client.get(url).content.decode()
     a_tick(fleet, token=2, busy_percent=22.4, gpu_percent=31.0, bottleneck="link")
     page = " ".join(admin_client.get(url).content.decode().split())
-    assert '<dt>ready pods busy</dt> <dd> 22 % <meter min="0" max="100" value="22">' in page
+    assert '<dt>ready pods busy</dt> <dd> 22 % <meter min="0" max="100" value="22"' in page
     assert "<dt>held back by</dt> <dd>link</dd>" in page
     assert "<dt>GPU busy</dt> <dd>31 %</dd>" in page
-
-
-def test_the_charts_have_the_use_of_pods_and_gpus(admin_client: Client, time: SteppedClock) -> None:
-    fleet = a_fleet()
-    for ago, busy, gpu in ((0.5, None, None), (0, 22.0, 31.0)):
-        use = {"busy_percent": busy, "gpu_percent": gpu}
-        Sample.objects.create(fleet=fleet, at=NOON - hours(ago), pods=2, **use)
-    answer = admin_client.get(reverse("dashboard-chart")).json()
-    [drawn] = answer["fleets"]
-    at = [answer["columns"].index(name) for name in ("busy_percent", "gpu_percent")]
-    assert [[point[n] for n in at] for point in drawn["points"]] == [[None, None], [22.0, 31.0]]
 
 
 def test_yesterdays_spending_is_not_todays(time: SteppedClock) -> None:
@@ -128,18 +117,6 @@ def test_the_whole_first_page_takes_at_most_12_queries(
         assert admin_client.get(reverse("admin:index")).status_code == 200
 
 
-def test_charts_take_the_grains_of_their_stretch(admin_client: Client, time: SteppedClock) -> None:
-    fleet = a_fleet()
-    for ago, grain in ((0.2, 0), (0.3, 1), (0.5, 2), (5, 0), (6, 1), (30, 1), (40, 2), (400, 2)):
-        Sample.objects.create(fleet=fleet, at=NOON - hours(ago), grain=grain, depth=7, pods=2)
-    for stretch, count in (("1h", 3), ("24h", 3), ("7d", 2)):
-        answer = admin_client.get(reverse("dashboard-chart"), {"stretch": stretch}).json()
-        (drawn,) = answer["fleets"]
-        assert (drawn["name"], len(drawn["points"])) == (fleet.name, count)
-        assert drawn["points"] == sorted(drawn["points"])
-    assert admin_client.get(reverse("dashboard-chart"), {"stretch": "1y"}).status_code == 404
-
-
 def test_an_operator_pauses_runs_and_acknowledges(time: SteppedClock) -> None:
     operator, fleet = a_user("operator"), a_fleet()
     alert = an_alert(fleet)
@@ -177,7 +154,7 @@ def test_a_viewer_sees_no_buttons_and_is_refused_when_posting(time: SteppedClock
 
 def test_after_a_logout_the_page_reloads_to_log_in(client: Client) -> None:
     for name in ("dashboard-now", "dashboard-chart"):
-        answer = client.get(reverse(name))
+        answer = client.get(reverse(name), {"part": "1"})
         assert (answer.status_code, answer["HX-Refresh"]) == (403, "true")
     assert client.post(reverse("fleet-mode", args=[1]), {"mode": "paused"}).status_code == 302
 
@@ -195,8 +172,8 @@ def test_times_are_in_the_time_zone_of_the_reader(admin_client: Client, time: St
     a_pod(fleet, READY, rate=1.0)
     a_tick(fleet, depth=3600)  # so it is done in an hour
     url = reverse("dashboard-now")
-    assert "23 Nov 13:00" in admin_client.get(url).content.decode()
-    for zone, shown in (("Asia/Tokyo", "23 Nov 22:00"), ("../../etc/passwd", "23 Nov 13:00")):
+    assert ">13:00</time>" in admin_client.get(url).content.decode()
+    for zone, shown in (("Asia/Tokyo", ">22:00</time>"), ("../../etc/passwd", ">13:00</time>")):
         admin_client.cookies["podfleet_zone"] = zone
         assert shown in admin_client.get(url).content.decode()
 
@@ -326,17 +303,6 @@ def test_25_fleets_are_on_a_page_and_the_renewal_keeps_the_page(
     none = admin_client.get(reverse("dashboard-now"), {"q": '"><script>', "page": "-1"})
     assert "<script>" not in none.content.decode()
     assert "Show all fleets" in none.content.decode()
-
-
-def test_charts_take_the_fleets_that_spent_the_most_and_count_the_others(
-    admin_client: Client, time: SteppedClock
-) -> None:
-    for n in range(10):
-        a_tick(a_fleet(name=f"fleet-{n}"), spent_today_usd=Decimal(n))
-    a_fleet(name="a-new-one")
-    answer = admin_client.get(reverse("dashboard-chart")).json()
-    assert [f["name"] for f in answer["fleets"]] == [f"fleet-{n}" for n in range(9, 1, -1)]
-    assert answer["left_out"] == 3
 
 
 def test_the_menu_has_a_number_beside_alerts_only_if_one_is_open(

@@ -1,0 +1,238 @@
+"""Three drawings above one time axis: items that wait, pods, and what today costs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from itertools import groupby
+from typing import Final
+
+from fleet.pages import scales
+from fleet.pages.chart_facts import ChartFacts
+from pods.base.words import NONE, items, usd
+
+WIDTH: Final = 1000  # of a drawing; a page stretches it
+HEIGHT: Final = 128  # pixels
+TOP: Final = 12  # pixels above the highest tick
+EDGE: Final = 7  # percent of the width, where the text of a time would be cut off
+ROWS: Final = 12  # of a table
+LONGEST_NAME: Final = 14
+FAR_BUDGET: Final = 4  # times what is spent: such a budget is named and not drawn
+LEAST_SAMPLES: Final = 2
+
+Values = Sequence[float | None]
+Words = Callable[[float], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A text at a place of an axis."""
+
+    at: float  # percent of the width, or pixels from the top
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A line: its points where they are known, its look, and its label with a place."""
+
+    style: str  # a class of the stylesheet
+    runs: Sequence[str]
+    name: str
+    short: str
+    label_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Area:
+    """A filled shape; `hatched`: it may still change."""
+
+    style: str
+    outlines: Sequence[str]
+    hatched: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """The same figures as text."""
+
+    heads: Sequence[str]
+    rows: Sequence[tuple[datetime, Sequence[str]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """One drawing."""
+
+    key: str
+    title: str
+    summary: str
+    ticks: Sequence[Mark]
+    lines: Sequence[Line]
+    areas: Sequence[Area]
+    table: Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charts:
+    """The drawings and their time axis."""
+
+    panels: Sequence[Panel]
+    times: Sequence[Mark]
+    zone: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Series:
+    """The values of a line, or of a filled shape."""
+
+    name: str
+    values: Values
+    style: str
+
+
+def charts(facts: ChartFacts, zone: tzinfo) -> Charts | None:
+    """The drawings; None while there are fewer than two samples, of which no line can be drawn."""
+    if facts.samples < LEAST_SAMPLES:
+        return None
+    begin, end = facts.at[0], facts.at[-1]
+    form = "%a" if facts.stretch.tick.days else "%H:%M"
+    times = [
+        Mark(at=100 * ((moment - begin) / (end - begin)), text=moment.strftime(form))
+        for moment in scales.time_ticks(begin, end, facts.stretch.tick, zone)
+    ]
+    return Charts(
+        panels=[_waiting(facts), _pods(facts), _spend(facts)],
+        times=[time for time in times if EDGE <= time.at <= 100 - EDGE],
+        zone=str(zone),
+    )
+
+
+def _waiting(facts: ChartFacts) -> Panel:
+    series = [
+        _Series(name=name, values=values, style=f"pf-line-{n}")
+        for n, (name, values) in enumerate(facts.waiting, start=1)
+    ]
+    if facts.others_count:
+        name = f"{facts.others_count} others"
+        series.append(_Series(name=name, values=facts.others, style="pf-line-other"))
+    return _panel("waiting", "Items waiting", facts, series, words=lambda v: items(int(v)))
+
+
+def _pods(facts: ChartFacts) -> Panel:
+    billed = _Series(name="billed", values=facts.billed, style="pf-line-1")
+    ready = _Series(name="ready", values=facts.ready, style="pf-line-3")
+    return _panel(
+        "pods", "Pods", facts, [billed, ready], words=lambda v: items(round(v)), filled=[billed]
+    )
+
+
+def _spend(facts: ChartFacts) -> Panel:
+    total = _Series(name="spent", values=[s.usd for s in facts.spent], style="pf-line-1")
+    booked = _Series(name="booked", values=[s.booked_usd for s in facts.spent], style="pf-line-3")
+    series, title = [total, booked], "Spent on each day (UTC)"
+    most = max(s.usd for s in facts.spent)
+    if facts.budget_usd is not None:
+        title = f"{title}, budget {usd(facts.budget_usd)}"
+        if facts.budget_usd <= FAR_BUDGET * most:
+            budget = [float(facts.budget_usd)] * len(facts.at)
+            series.append(_Series(name="budget", values=budget, style="pf-line-budget"))
+    return _panel("spend", title, facts, series, words=usd, filled=[booked, total], hatched="spent")
+
+
+def _panel(
+    key: str,
+    title: str,
+    facts: ChartFacts,
+    series: Sequence[_Series],
+    *,
+    words: Words,
+    filled: Sequence[_Series] = (),
+    hatched: str = "",
+) -> Panel:
+    """One drawing of these series. What is filled stands on what was filled before it."""
+    known = [v for s in series for v in s.values if v is not None]
+    ticks = scales.value_ticks(max(known, default=0), whole=key != "spend")
+    scale = _Scale(facts.at, ticks[-1])
+    ends = [scale.y(next((v for v in reversed(s.values) if v is not None), 0)) for s in series]
+    places = scales.spread(ends, lowest=TOP, highest=HEIGHT - 4)
+    areas, base = [], None
+    for each in filled:
+        outlines = scale.outlines(each.values, base)
+        areas.append(Area(style=each.style, outlines=outlines, hatched=each.name == hatched))
+        base = each.values
+    return Panel(
+        key=key,
+        title=title,
+        summary=_summary(title, facts, series, words),
+        ticks=[Mark(at=scale.y(tick), text=words(tick)) for tick in ticks[1:]],
+        lines=[
+            Line(
+                style=s.style, runs=scale.runs(s.values), name=s.name, short=_short(s.name),
+                label_at=place,
+            )
+            for s, place in zip(series, places, strict=True)
+        ],
+        areas=areas,
+        table=_table(facts, series, words),
+    )  # fmt: skip
+
+
+class _Scale:
+    """Where a moment and a value are in a drawing."""
+
+    def __init__(self, at: Sequence[datetime], most: float) -> None:
+        whole = at[-1] - at[0]
+        self._x = [WIDTH * ((moment - at[0]) / whole) for moment in at]
+        self._most = most
+
+    def y(self, value: float) -> float:
+        """Pixels from the top."""
+        return HEIGHT - (HEIGHT - TOP) * value / self._most
+
+    def runs(self, values: Values) -> Sequence[str]:
+        """The points of each unbroken line."""
+        points = list(zip(self._x, values, strict=True))
+        return [
+            " ".join(f"{x:.1f},{self.y(v):.1f}" for x, v in run if v is not None)
+            for is_known, run in groupby(points, key=lambda point: point[1] is not None)
+            if is_known
+        ]
+
+    def outlines(self, values: Values, base: Values | None) -> Sequence[str]:
+        """The shapes between what is known of the values and the base, or the axis."""
+        low = [v or 0.0 for v in base] if base is not None else [0.0] * len(values)
+        points = list(zip(self._x, values, low, strict=True))
+        found = []
+        for is_known, run in groupby(points, key=lambda point: point[1] is not None):
+            if is_known:
+                shape = list(run)
+                there = [f"{x:.1f},{self.y(v or 0):.1f}" for x, v, _ in shape]
+                back = [f"{x:.1f},{self.y(b):.1f}" for x, _, b in reversed(shape)]
+                found.append(" ".join([*there, *back]))
+        return found
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
+def _text(value: float | None, words: Words) -> str:
+    return NONE if value is None else words(value)
+
+
+def _summary(title: str, facts: ChartFacts, series: Sequence[_Series], words: Words) -> str:
+    """What the drawing shows, for who cannot see it."""
+    ends = ", ".join(
+        f"{s.name} from {_text(s.values[0], words)} to {_text(s.values[-1], words)}" for s in series
+    )
+    return f"{title} in the last {facts.stretch.words}: {ends}"
+
+
+def _table(facts: ChartFacts, series: Sequence[_Series], words: Words) -> Table:
+    """Some of the moments, the newest first."""
+    every = -(-len(facts.at) // ROWS)
+    rows = range(len(facts.at) - 1, -1, -every)
+    return Table(
+        heads=[s.name for s in series],
+        rows=[(facts.at[n], [_text(s.values[n], words) for s in series]) for n in rows],
+    )
