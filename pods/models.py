@@ -1,17 +1,16 @@
 """Rows of the supply side: accounts, pods, their history and their costs."""
 
-import json
 import secrets
 import uuid
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 
 from pods import machine_names, price
+from pods.base.typed_json import check_object
 from pods.bottleneck import Bottleneck
 from pods.rules import ErrorKind, PodRule
 from pods.states import BILLABLE, ENDED, IN_TRANSIT, PodState
@@ -36,22 +35,6 @@ def usd_per_hour(**options: Any) -> "models.DecimalField[Any, Any]":
 
 def _installation_slug() -> str:
     return secrets.token_hex(3)
-
-
-def check_object(field: str, value: Any) -> None:
-    """Refuse a value that is not a JSON object, or that some database cannot store.
-
-    Raises:
-        ValidationError: the value is refused; the message says what would be right.
-    """
-    if not isinstance(value, dict):
-        raise ValidationError({field: 'give names and values: {"name": "value"}'})
-    try:
-        text = json.dumps(value, allow_nan=False)
-    except ValueError as exc:
-        raise ValidationError({field: "a number is too large"}) from exc
-    if "\\u0000" in text:
-        raise ValidationError({field: "a text contains the character NUL"})
 
 
 class Installation(models.Model):
@@ -124,6 +107,8 @@ class Account(models.Model):
         choices=[(k.value, k.value) for k in ErrorKind],
     )
     swept_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # When its machines were last compared with the rows; null: never, or not since an upgrade.
+    reconciled_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     def __str__(self) -> str:
         return self.name
@@ -357,6 +342,18 @@ class Orphan(models.Model):
     last_seen_at = models.DateTimeField()
     gone_at = models.DateTimeField(null=True, blank=True)  # or when it got a row
     outcome = models.CharField(max_length=200, blank=True, default="")
+    # What an operator wants to become of it; "": what its account says. Written by pods/orphans.py.
+    wish = models.CharField(
+        max_length=10,
+        blank=True,
+        default="",
+        db_default="",
+        choices=Account.Orphans.choices,
+        editable=False,
+    )
+    wished_by = models.CharField(
+        max_length=60, blank=True, default="", db_default="", editable=False
+    )
 
     class Meta:
         """One row per machine."""

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from django.db import DataError, IntegrityError
+from django.db import DataError, IntegrityError, transaction
 
 from pods import dispatch, lifecycle
 from pods.accounts import breaker, connecting
@@ -104,6 +104,7 @@ def reconcile_account(
                 _resurrect(row, machine, done)
     _forget_gone(account, {m.external_id for m in orphans})
     _deal_with(account, provider, orphans, template_of, adopts, done)
+    Account.objects.filter(pk=account.pk).update(reconciled_at=shared_now())
     return done
 
 
@@ -161,10 +162,11 @@ def _deal_with(
             log.warning("orphan_found", account=account.name, external_id=machine.external_id)
             fleet_id = _fleet_id(machine)
             template = None if fleet_id is None else template_of(fleet_id)
+            wish = seen.wish or account.orphans
             if template is None:
-                _destroy_unowned(account, provider, machine, done)
+                _destroy_unowned(account, provider, machine, seen, done, wish=wish)
             else:
-                adopt = account.orphans == Account.Orphans.ADOPT and adopts(template.fleet_id)
+                adopt = wish == Account.Orphans.ADOPT and adopts(template.fleet_id)
                 _give_row(account, template, machine, seen, done, adopt=adopt)
 
 
@@ -194,8 +196,10 @@ def _sight(account: Account, machine: Machine, now: datetime) -> Orphan:
             "last_seen_at": now,
         },
     )
-    if orphan.gone_at is not None:  # it had been handled, and is back
+    if orphan.gone_at is not None:  # it had been handled, and is back: an old wish is no wish
         orphan.first_seen_at, orphan.gone_at, orphan.outcome = now, None, ""
+        orphan.wish = orphan.wished_by = ""
+        orphan.save(update_fields=["wish", "wished_by"])
     orphan.last_seen_at = now
     if machine.hourly_usd is not None:
         orphan.hourly_usd = machine.hourly_usd
@@ -228,6 +232,10 @@ def _give_row(
     token = _free_token(machine)
     # A second machine with a row's token (F14) was made by accident: it is never adopted.
     adopt = adopt and token is not None and newest is not None
+    if seen.wish == Account.Orphans.ADOPT and not adopt:
+        # The operator wants it to live, so it is not ended instead.
+        _say(seen, "cannot be adopted: its fleet is archived, never had a pod, or has it already")
+        return
     as_what = ADOPTED if adopt else UNWANTED
     pod = pod_of_machine(
         template if newest is None else Template.of(newest),
@@ -239,18 +247,31 @@ def _give_row(
         retire_rule=as_what.retire_rule,
         retire_because=as_what.retire_because,
     )
-    because = f"found without a row: {as_what.done}"
     try:
-        lifecycle.insert(
-            pod, by="reconcile", rule=as_what.rule, because=because, billed_since=seen.first_seen_at
-        )
+        if not _inserted(pod, seen, as_what):
+            return
     except IntegrityError:
         return  # another reconciliation, or the machine's spawn, was first
     (done.adopted if adopt else done.destroyed).append(machine.external_id)
-    Orphan.objects.filter(account=account, external_id=machine.external_id).update(
-        gone_at=shared_now(), outcome=as_what.outcome
-    )
     dispatch.next_step(pod.pk, as_what.state)
+
+
+def _inserted(pod: Pod, seen: Orphan, as_what: _AsWhat) -> bool:
+    """Insert the row and write the orphan off, together; False if an operator's wish came between."""
+    because = f"found without a row: {as_what.done}"
+    same = Orphan.objects.filter(pk=seen.pk, wish=seen.wish)
+    with transaction.atomic():
+        if not same.update(gone_at=shared_now(), outcome=as_what.outcome):
+            return False
+        lifecycle.insert(
+            pod, by=seen.wished_by or "reconcile", rule=as_what.rule, because=because,
+            billed_since=seen.first_seen_at,
+        )  # fmt: skip
+    return True
+
+
+def _say(seen: Orphan, outcome: str) -> None:
+    Orphan.objects.filter(pk=seen.pk, gone_at=None).update(outcome=outcome[:200])
 
 
 def _free_token(machine: Machine) -> uuid.UUID | None:
@@ -262,17 +283,25 @@ def _free_token(machine: Machine) -> uuid.UUID | None:
 
 
 def _destroy_unowned(
-    account: Account, provider: Provider, machine: Machine, done: Reconciled
+    account: Account,
+    provider: Provider,
+    machine: Machine,
+    seen: Orphan,
+    done: Reconciled,
+    *,
+    wish: str,
 ) -> None:
     """Destroy a machine whose fleet has no row here; try again at each reconciliation."""
-    if account.orphans != Account.Orphans.DESTROY:
+    if wish != Account.Orphans.DESTROY:
+        if seen.wish:
+            _say(seen, "cannot be adopted: its fleet is not here")
         return
     try:
         provider.destroy(machine.external_id)
     except ProviderError as exc:
         breaker.failed(account, exc)
-        Orphan.objects.filter(account=account, external_id=machine.external_id).update(
-            outcome=f"destroy: {exc}"[:200]
-        )
+        _say(seen, f"destroy: {exc}")
         return
+    if seen.wish:
+        _say(seen, "the vendor was asked to destroy it")
     done.destroyed.append(machine.external_id)

@@ -15,7 +15,7 @@ from fleet.models.fields import LONGEST_HOURS, LONGEST_SECONDS, from_to, percent
 from pods.agent import protocol
 from pods.base import key_names
 from pods.base.key_names import RefusedName
-from pods.models import check_object
+from pods.base.typed_json import check_object
 
 NAME = RegexValidator(
     r"^[a-z0-9][a-z0-9-]{0,39}\Z",

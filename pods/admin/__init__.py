@@ -1,5 +1,5 @@
 """Accounts, pods and their history in the admin, which shows rows and calls verbs."""
 
-from pods.admin import accounts, history, pods
+from pods.admin import accounts, history, orphans, pods
 
-__all__ = ["accounts", "history", "pods"]
+__all__ = ["accounts", "history", "orphans", "pods"]

@@ -1,17 +1,9 @@
-"""Orphans and events in the admin."""
+"""The events of pods in the admin."""
 
 from django.contrib import admin
 
 from pods.admin.base import ReadOnly
-from pods.models import Orphan, PodEvent
-
-
-@admin.register(Orphan)
-class OrphanAdmin(ReadOnly):
-    """The list of our machines without a row."""
-
-    list_display = ("name", "external_id", "account", "first_seen_at", "last_seen_at", "outcome")
-    list_filter = ("account",)
+from pods.models import PodEvent
 
 
 @admin.register(PodEvent)

@@ -1,8 +1,9 @@
-"""Reads JSON that a person typed into a form of the admin or after an option."""
+"""Reads and checks JSON that a person typed into a form of the admin or after an option."""
 
 import json
 from typing import Any, Final
 
+from django.core.exceptions import ValidationError
 from django.db import models
 
 
@@ -31,3 +32,19 @@ class TypedJSON(json.JSONDecoder):
 
 # For `formfield_overrides` of an admin.
 FORM_FIELDS: Final[dict[Any, dict[str, Any]]] = {models.JSONField: {"decoder": TypedJSON}}
+
+
+def check_object(field: str, value: Any) -> None:
+    """Refuse a value that is not a JSON object, or that some database cannot store.
+
+    Raises:
+        ValidationError: the value is refused; the message says what would be right.
+    """
+    if not isinstance(value, dict):
+        raise ValidationError({field: 'give names and values: {"name": "value"}'})
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except ValueError as exc:
+        raise ValidationError({field: "a number is too large"}) from exc
+    if "\\u0000" in text:
+        raise ValidationError({field: "a text contains the character NUL"})

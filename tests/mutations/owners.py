@@ -10,7 +10,7 @@ OWNERS: Final = (
     Mutation(
         name="keep-a-machine-of-no-fleet-when-adopting",
         file="pods/reconciling.py",
-        before="if account.orphans != Account.Orphans.DESTROY:",
+        before="if wish != Account.Orphans.DESTROY:",
         after="if False:",
         tests=(
             WHOSE + "test_a_machine_of_no_fleet_is_destroyed_only_where_the_operator_wants_that",

@@ -8,10 +8,11 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from pods.accounts import editing, machine_logs, surveying
+from pods.base.typed_json import check_object
 from pods.costs import segments
 from pods.costs.columns import with_cost
 from pods.emulators.base import SteppedClock
-from pods.models import Account, Pod, PodEvent, Survey, check_object
+from pods.models import Account, Pod, PodEvent, Survey
 from pods.providers.base import Capabilities, Offer, OfferQuery, Offers
 from pods.providers.errors import AuthFailed, ProviderError, Unavailable
 from pods.rules import PodRule
