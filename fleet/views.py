@@ -256,14 +256,26 @@ def money(request: HttpRequest) -> HttpResponseBase:
         days = int(request.GET.get("days", "7"))
     except ValueError as exc:
         raise Http404("give days as a number") from exc
-    found = spent_pages.spending(min(max(days, 1), spent_pages.MOST_DAYS))
+    fleet = None
+    if "fleet" in request.GET:
+        shown = tabs.tabs(request)
+        if shown is None:
+            raise Http404("no fleet has this id")
+        fleet = Fleet.objects.get(pk=shown.fleet.pk)
+    found = spent_pages.spending(min(max(days, 1), spent_pages.MOST_DAYS), fleet)
     wanted = request.GET.get("format", "")
     if wanted == "json":
         return JsonResponse(found.as_json())
     if wanted == "csv":
         headers = {"Content-Disposition": 'attachment; filename="spent.csv"'}
         return StreamingHttpResponse(found.as_csv(), content_type="text/csv", headers=headers)
-    context = {**admin.site.each_context(request), "title": "Spending", "found": found}
-    if tabs.tabs(request) is not None:
+    context = {
+        **admin.site.each_context(request),
+        "title": "Spending",
+        "found": found,
+        "choices": spent_pages.CHOICES,
+        "of_fleet": "" if fleet is None else f"fleet={fleet.pk}&",
+    }
+    if fleet is not None:
         context["opts"] = Fleet._meta
     return render(request, "fleet/money.html", context)

@@ -1,6 +1,6 @@
 """Reads the balances that vendors report, and compares them with our ledger."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -65,9 +65,22 @@ def booked_micros(account: Account, now: datetime) -> int:
 
 def compare(account: Account, *, since: datetime) -> Compared | None:
     """Compare the vendor's sum with ours; None with fewer than two readings."""
-    readings: Sequence[Balance] = list(
-        Balance.objects.filter(account=account, at__gte=since).order_by("at", "pk")
+    return _compared(
+        list(Balance.objects.filter(account=account, at__gte=since).order_by("at", "pk"))
     )
+
+
+def compare_all(*, since: datetime) -> Mapping[str, Compared]:
+    """As `compare`, by the name of each account that has two readings. One query."""
+    rows = Balance.objects.filter(at__gte=since).select_related("account")
+    readings: dict[str, list[Balance]] = {}
+    for row in rows.order_by("account__name", "at", "pk"):
+        readings.setdefault(row.account.name, []).append(row)
+    compared = {name: _compared(rows) for name, rows in readings.items()}
+    return {name: found for name, found in compared.items() if found is not None}
+
+
+def _compared(readings: Sequence[Balance]) -> Compared | None:
     if len(readings) < 2:
         return None
     pairs = list(pairwise(readings))

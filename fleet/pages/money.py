@@ -6,15 +6,45 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from fleet.models import Fleet
+from fleet.models import Fleet, Limits
 from fleet.money import balances, ledger
 from fleet.money.balances import Compared
 from fleet.money.ledger import DayCost, Forecast, Price
 from pods.base.clock import utcnow
 from pods.base.csv import csv_lines
-from pods.models import Account
 
 MOST_DAYS: Final = 92
+CHOICES: Final = ((1, "Today"), (7, "7 days"), (30, "30 days"), (MOST_DAYS, "92 days"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Day:
+    """The bar of one day, in parts of 1000 of the longest bar."""
+
+    day: date
+    usd: Decimal
+    width: int
+    expected_usd: Decimal | None = None  # only of today: what it will have cost at midnight UTC
+    expected_width: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetCosts:
+    """What one fleet cost."""
+
+    name: str
+    pk: int | None  # None: it was renamed meanwhile
+    usd: Decimal  # in all days that are shown
+    today: Forecast
+    price: Price | None
+
+    @property
+    def nothing(self) -> bool:
+        """Whether it cost nothing in these days and costs nothing now."""
+        return not self.usd and not self.today.hourly_usd
+
+
+NO_FORECAST: Final = Forecast(spent_usd=Decimal(0), hourly_usd=Decimal(0), expected_usd=Decimal(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +57,9 @@ class Spending:
     forecasts: Mapping[str, Forecast]  # of today, by fleet
     prices: Mapping[str, Price]  # over their whole life, by fleet
     compared: Mapping[str, Compared]  # the vendor's balance and our ledger, by account
+    pks: Mapping[str, int]  # of the fleets, by name
+    budget_usd: Decimal | None  # of a day: the fleet's, or the installation's
+    fleet: Fleet | None = None  # None: all fleets
 
     @property
     def days(self) -> int:
@@ -39,15 +72,80 @@ class Spending:
         return sum((cost.usd for cost in self.costs), Decimal(0))
 
     @property
-    def totals(self) -> Sequence[tuple[str, Mapping[str, Decimal]]]:
-        """USD by fleet, provider and GPU, the dearest first; by day, the newest first."""
+    def today(self) -> Forecast:
+        """What today has cost, costs an hour now, and will have cost at midnight UTC."""
+        found = list(self.forecasts.values())
+        return Forecast(
+            spent_usd=sum((f.spent_usd for f in found), Decimal(0)),
+            hourly_usd=sum((f.hourly_usd for f in found), Decimal(0)),
+            expected_usd=sum((f.expected_usd for f in found), Decimal(0)),
+        )
+
+    @property
+    def over_usd(self) -> Decimal | None:
+        """By how much today will pass the budget; None: it will not."""
+        over = None if self.budget_usd is None else self.today.expected_usd - self.budget_usd
+        return over if over is not None and over > 0 else None
+
+    @property
+    def bars(self) -> Sequence[Day]:
+        """A bar for each day, the newest first; that of today has what is still expected."""
         by_day = ledger.totals(self.costs, lambda cost: cost.day.isoformat())
+        days = [self.last - timedelta(days=n) for n in range(self.days)]
+        sums = {day: by_day.get(day.isoformat(), Decimal(0)) for day in days}
+        expected = max(self.today.expected_usd, sums[self.last])
+        longest = max(*sums.values(), expected, Decimal("0.01"))
         return [
-            ("fleet", ledger.totals(self.costs, lambda cost: cost.fleet)),
+            Day(
+                day=day,
+                usd=usd,
+                width=int(1000 * usd / longest),
+                expected_usd=expected if day == self.last else None,
+                expected_width=int(1000 * expected / longest) if day == self.last else 0,
+            )
+            for day, usd in sums.items()
+        ]
+
+    @property
+    def fleets(self) -> Sequence[FleetCosts]:
+        """The costs by fleet, the dearest first."""
+        by_fleet = ledger.totals(self.costs, lambda cost: cost.fleet)
+        names = {**by_fleet, **dict.fromkeys([*self.forecasts, *self.prices])}
+        rows = [
+            FleetCosts(
+                name=name,
+                pk=self.pks.get(name),
+                usd=by_fleet.get(name, Decimal(0)),
+                today=self.forecasts.get(name, NO_FORECAST),
+                price=self.prices.get(name),
+            )
+            for name in names
+        ]
+        return sorted(rows, key=lambda row: (-row.usd, -row.today.hourly_usd, row.name))
+
+    @property
+    def dear(self) -> Sequence[FleetCosts]:
+        """The fleets that cost something."""
+        return [row for row in self.fleets if not row.nothing]
+
+    @property
+    def shown(self) -> Sequence[FleetCosts]:
+        """The rows of the table: what cost something; the one fleet that is asked for in any case."""
+        return self.dear if self.fleet is None else self.fleets
+
+    @property
+    def free(self) -> Sequence[FleetCosts]:
+        """The fleets that cost nothing in these days."""
+        return [row for row in self.fleets if row.nothing]
+
+    @property
+    def totals(self) -> Sequence[tuple[str, Mapping[str, Decimal]]]:
+        """USD by provider and GPU, the dearest first; what cost nothing is left out."""
+        sums = [
             ("provider", ledger.totals(self.costs, lambda cost: cost.provider)),
             ("GPU", ledger.totals(self.costs, lambda cost: cost.gpu_type or "no GPU")),
-            ("day (UTC)", dict(sorted(by_day.items(), reverse=True))),
         ]
+        return [(what, {name: usd for name, usd in by.items() if usd}) for what, by in sums]
 
     def as_json(self) -> dict[str, Any]:
         """The spending as JSON values: money as text."""
@@ -73,22 +171,29 @@ class Spending:
         return csv_lines(["day", "fleet", "provider", "gpu_type", "usd"], rows)
 
 
-def spending(days: int) -> Spending:
-    """The spending of the last `days` days, including today."""
+def spending(days: int, fleet: Fleet | None = None) -> Spending:
+    """The spending of the last `days` days, including today; of all fleets, or of one."""
     now = utcnow()
     last = now.date()
     first = last - timedelta(days=days - 1)
     names = dict(Fleet.objects.values_list("pk", "name"))
-    compared = {
-        account.name: found
-        for account in Account.objects.order_by("name")
-        if (found := balances.compare(account, since=now - timedelta(days=days))) is not None
-    }
+    forecasts = {names[pk]: f for pk, f in ledger.forecast(now).items() if pk in names}
+    costs, prices = ledger.day_costs(first, last), ledger.prices("fleet__name")
+    compared: Mapping[str, Compared] = {}
+    if fleet is None:
+        compared = balances.compare_all(since=now - timedelta(days=days))
+    else:
+        costs = [cost for cost in costs if cost.fleet == fleet.name]
+        forecasts = {name: f for name, f in forecasts.items() if name == fleet.name}
+        prices = {name: price for name, price in prices.items() if name == fleet.name}
     return Spending(
         first=first,
         last=last,
-        costs=ledger.day_costs(first, last),
-        forecasts={names[pk]: f for pk, f in ledger.forecast(now).items() if pk in names},
-        prices=ledger.prices("fleet__name"),
+        costs=costs,
+        forecasts=forecasts,
+        prices=prices,
         compared=compared,
+        pks={name: pk for pk, name in names.items()},
+        budget_usd=(Limits.get() if fleet is None else fleet).daily_budget_usd,
+        fleet=fleet,
     )
