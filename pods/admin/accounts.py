@@ -1,20 +1,26 @@
 """Accounts in the admin, with their health."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, ClassVar, Final
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.timezone import localtime
 from unfold.decorators import action, display
 
 from pods import masking
 from pods.accounts import breaker, editing, surveying
 from pods.accounts.breaker import Health
+from pods.accounts.editing import Tried
 from pods.admin.account_form import PREFIX, described, form_for
-from pods.admin.base import Page
+from pods.admin.row_verbs import WithRowVerb
+from pods.base import words
 from pods.base.clock import utcnow
 from pods.base.typed_json import FORM_FIELDS
 from pods.models import Account, Survey
@@ -26,12 +32,14 @@ LOCAL_RUNS_CODE: Final = (
     "that code runs on this machine as the manager's user: it can read the manager's keys and change "
     "its database."
 )
-HEALTH_COLORS: Final = {
-    Health.WELL.value: "success",
-    Health.NOT_SURVEYED.value: "info",
-    Health.FAILING.value: "warning",
-    Health.LEFT_ALONE.value: "danger",
+LABELS: Final = {
+    "name": "Name",
+    "enabled": "In use",
+    "orphans": "Machines of ours without a pod",
+    "secret_ref": "Or read it from",
 }
+
+ABOUT: Final = ("name", "provider", "enabled", "orphans")
 
 
 def _provider(request: HttpRequest, obj: Account | None) -> str:
@@ -41,9 +49,61 @@ def _provider(request: HttpRequest, obj: Account | None) -> str:
     return str(request.POST.get("provider") or request.GET.get("provider") or "")
 
 
-def _providers() -> list[tuple[str, str]]:
-    """The providers that exist, each with a line about its pods."""
-    return [(name, _about(name)) for name in registry.names()]
+def _providers() -> list[tuple[str, str, str]]:
+    """The providers that exist, each with its title and a line about its pods."""
+    return [(name, registry.title(name), _about(name)) for name in registry.names()]
+
+
+# How the state of an account is shown: its colour and its icon; the word comes from `_state`.
+LOOKS: Final = {
+    Health.WELL: ("green", "●"),
+    Health.NOT_SURVEYED: ("grey", "○"),
+    Health.FAILING: ("amber", "▲"),
+    Health.LEFT_ALONE: ("red", "✖"),
+    Health.DISABLED: ("grey", "‖"),
+}
+WORDS: Final = {
+    Health.WELL: "Working",
+    Health.NOT_SURVEYED: "Not tested yet",
+    Health.FAILING: "Failing",
+    Health.LEFT_ALONE: "Paused",
+    Health.DISABLED: "Not in use",
+}
+
+
+def state_of(account: Account) -> str:
+    """Whether something can be rented there now, and if not, why and until when."""
+    health = breaker.health(account, now=utcnow())
+    tone, icon = LOOKS[health]
+    mark = format_html('<span class="pf-{}" aria-hidden="true">{}</span>', tone, icon)
+    word = WORDS[health]
+    if health is Health.LEFT_ALONE and account.open_until is not None:
+        word = f"Paused until {localtime(account.open_until):%H:%M}"
+    bad = health in {Health.LEFT_ALONE, Health.FAILING} and account.last_error
+    return format_html("{} {}{}", mark, word, f": {account.last_error}" if bad else "")
+
+
+def said_by(account: Account, tried: Tried) -> str:
+    """What a test showed: `RunPod accepts the key. $100.00 left. 6 GPU offers from $0.16/h.`"""
+    if not tried.good:
+        return tried.says
+    has_key = bool(account.secret_ref or account.sealed_secret)
+    parts = [
+        f"{registry.title(account.provider)} {'accepts the key' if has_key else 'answers'}",
+        *([] if tried.balance_usd is None else [f"{words.usd(tried.balance_usd)} left"]),
+        *([] if account.surveyed_at is None else [_offers(account)]),
+    ]
+    return f"{'. '.join(parts)}."
+
+
+def _offers(account: Account) -> str:
+    """`6 GPU offers from $0.16/h`, of the last survey."""
+    if not account.offers:
+        return "No offer now"
+    kind = "GPU offer" if any(o.get("gpu_type") for o in account.offers) else "offer"
+    lowest = min(Decimal(str(o["hourly_usd"])) for o in account.offers)
+    price = f"from {words.usd(lowest)}/h" if lowest else "for nothing"
+    return f"{plural(len(account.offers), kind)} {price}"
 
 
 def _about(name: str) -> str:
@@ -61,15 +121,16 @@ def _wish_text(survey: Survey) -> str:
 
 
 @admin.register(Account)
-class AccountAdmin(Page):
+class AccountAdmin(WithRowVerb):
     """The list and the page of accounts, with their health."""
 
     masked: ClassVar = {"options": masking.without_secrets}
     list_display = ("name", "provider", "enabled", "shown_health", "surveyed_at", "swept_at")
     list_filter = ("provider", "enabled")
     formfield_overrides = FORM_FIELDS
-    readonly_fields = (
+    readonly_fields: ClassVar[tuple[str, ...]] = (
         "key_now",
+        "shown_health",
         "failures",
         "open_until",
         "last_error",
@@ -78,7 +139,11 @@ class AccountAdmin(Page):
         "offers_known",
         "wishes_known",
     )
+    state_shown: ClassVar[tuple[str, ...]] = ("shown_health",)
+    seen: ClassVar[tuple[str, ...]] = readonly_fields[2:]
+    compressed_fields = False
     actions = ("check_key", "survey")
+    row_action, row_text = "check_key", "Test now"
     change_form_outer_before_template = "admin/pods/account/verbs.html"
 
     def get_form(
@@ -86,7 +151,8 @@ class AccountAdmin(Page):
     ) -> Any:
         """The form with a field for each option of the account's provider."""
         form = form_for(_provider(request, obj))
-        return super().get_form(request, obj, change=change, **{**kwargs, "form": form})
+        more = {"form": form, "labels": LABELS}
+        return super().get_form(request, obj, change=change, **{**kwargs, **more})
 
     def get_fieldsets(self, request: HttpRequest, obj: Account | None = None) -> Any:
         """Name and key, then the provider's options, then what the manager saw."""
@@ -95,10 +161,10 @@ class AccountAdmin(Page):
         names = ["options"] if options is None else [PREFIX + option.name for option in options]
         key = [*(["key_now"] if obj else []), *(["key"] if may_edit else []), "secret_ref"]
         fieldsets = [
-            (None, {"fields": ["name", "provider", "enabled", "orphans"]}),
+            (None, {"fields": [*(self.state_shown if obj else ()), *ABOUT]}),
             ("Key", {"fields": key}),
             ("Options: an empty field stands for its default", {"fields": names}),
-            *([("What the manager saw", {"fields": self.readonly_fields[1:]})] if obj else []),
+            *([("What the manager saw", {"fields": self.seen})] if obj else []),
         ]
         return self.as_may_be_seen(request, obj, fieldsets)
 
@@ -143,10 +209,10 @@ class AccountAdmin(Page):
             return f"read from {secret_ref}"
         return "stored, encrypted; it is never shown" if sealed else "none"
 
-    @display(description="health", label=HEALTH_COLORS)
+    @display(description="state")
     def shown_health(self, account: Account) -> str:
-        """Whether it answers, and whether its circuit breaker is open."""
-        return breaker.health(account, now=utcnow()).value
+        """Whether it answers; while it is left alone, until when and why."""
+        return state_of(account)
 
     @display(description="offers known")
     def offers_known(self, account: Account) -> str:
@@ -160,30 +226,44 @@ class AccountAdmin(Page):
         return "; ".join(map(_wish_text, account.surveys.order_by("pk"))) or "no fleet asks for any"
 
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
-        """Save the account, then survey its offers."""
+        """Save the account, survey its offers, and say what the test showed."""
         editing.write_account(obj, form.changed_columns, tried=form.tried)
-        messages.success(request, f"{obj}: {form.tried.says}")
         if obj.enabled:
-            self._survey(request, [obj])
+            self._survey(request, [obj], also_well=False)
+        tell = messages.success if form.tried.good is not None else messages.warning
+        tell(request, f"{obj} is saved. {said_by(obj, form.tried)}")
 
-    @action(description="Check the key now, with a real call", permissions=["change"])
+    def response_add(
+        self, request: HttpRequest, obj: Account, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Show the account's page."""
+        return self.response_change(request, obj)
+
+    def response_change(self, request: HttpRequest, obj: Account) -> HttpResponse:
+        """Show the account's page again, with what the test showed."""
+        return HttpResponseRedirect(reverse("admin:pods_account_change", args=[obj.pk]))
+
+    @action(description="Test now: call the vendor with the key", permissions=["change"])
     def check_key(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
         """Try each account's key."""
         for account in accounts:
             tried = editing.try_account(account)
             tell = messages.success if tried.good else messages.error
-            tell(request, f"{account}: {tried.says}")
+            tell(request, f"{account}: {said_by(account, tried)}")
 
     @action(description="Survey offers now", permissions=["change"])
     def survey(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
         """Survey the accounts now."""
         self._survey(request, list(accounts))
 
-    def _survey(self, request: HttpRequest, accounts: Sequence[Account]) -> None:
+    def _survey(
+        self, request: HttpRequest, accounts: Sequence[Account], *, also_well: bool = True
+    ) -> None:
+        """Survey the accounts, and say what failed; `also_well`: also what went well."""
         for account in accounts:
             count = surveying.survey_account(account)
-            account.refresh_from_db(fields=["last_error"])
+            account.refresh_from_db(fields=["last_error", "offers", "surveyed_at"])
             if account.last_error:
                 messages.error(request, f"{account}: {account.last_error}")
-            else:
+            elif also_well:
                 messages.success(request, f"{account}: {plural(count, 'offer')}")

@@ -18,6 +18,13 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "runpod": "pods.providers.runpod",
     "vastai": "pods.providers.vastai",
 }
+# How pages call them. That of a third party is called by its own name.
+TITLES: Final[Mapping[str, str]] = {
+    "docker": "Docker host",
+    "local": "This machine",
+    "runpod": "RunPod",
+    "vastai": "Vast.ai",
+}
 
 
 class ProviderFactory(Protocol):
@@ -39,6 +46,11 @@ class ProviderFactory(Protocol):
 def names() -> list[str]:
     """The names that `create_provider` knows. A third party cannot take one of our names."""
     return sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
+
+
+def title(name: str) -> str:
+    """How pages call this provider."""
+    return TITLES.get(name, name)
 
 
 def about(name: str) -> str:

@@ -162,6 +162,6 @@ def test_an_admin_adds_an_account_by_its_fields(
     expect(page.get_by_text("capacity: give a whole number")).to_be_visible()
     page.fill("input[name=option_capacity]", "2")
     page.click("button[name=_save]")
-    expect(page.get_by_text("local answers without a key")).to_be_visible()
+    expect(page.get_by_text("here is saved. This machine answers.")).to_be_visible()
     account = Account.objects.get()
     assert account.options == {"root": str(tmp_path), "capacity": 2}

@@ -2,17 +2,23 @@
 
 import html
 import re
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils.timezone import localtime
 
+from fleet.models import Balance
 from pods.accounts import connecting
+from pods.base.clock import utcnow
 from pods.models import Account
 from pods.providers import registry
+from pods.states import READY, TERMINATED
 from tests.support.admin_pages import a_user, fields_of, page_of
-from tests.support.factories import an_account
+from tests.support.factories import a_fleet, a_pod, an_account
 from tests.support.rigs.runpod_rig import KEY, Rig
 
 pytestmark = pytest.mark.django_db
@@ -41,7 +47,11 @@ def errors_of(answer: Any) -> str:
 def test_a_key_that_is_typed_is_tried_sealed_and_never_shown(root: Client, rig: Rig) -> None:
     rig.emulator.keys = {KEY}
     answer = root.post(reverse(ADD), given(rig, key=f" {KEY}\n"), follow=True)
-    assert "accepts the key" in answer.content.decode()
+    said = html.unescape(answer.content.decode())
+    assert re.search(
+        r"main is saved\. RunPod accepts the key\. \$[\d.]+ left\. \d+ GPU offers from \$[\d.]+/h\.",
+        said,
+    )
     account = Account.objects.get()
     assert account.sealed_secret.startswith("v1:")
     assert connecting.secret_of(account) == KEY
@@ -179,7 +189,7 @@ def test_the_key_can_be_checked_now(root: Client, rig: Rig) -> None:
     assert 'value="check_key"' in root.get(page_of(account)).content.decode()
     check = {"action": "check_key", "_selected_action": [account.pk]}
     accounts = reverse("admin:pods_account_changelist")
-    assert "runpod accepts the key" in root.post(accounts, check, follow=True).content.decode()
+    assert "RunPod accepts the key" in root.post(accounts, check, follow=True).content.decode()
     rig.emulator.keys = set({"another"})
     assert "runpod refuses the key" in root.post(accounts, check, follow=True).content.decode()
 
@@ -193,3 +203,49 @@ def test_a_viewer_sees_the_options_and_neither_key_field_nor_buttons(root: Clien
     assert "v1:sealed" not in page
     assert "hunter2" not in page
     assert 'value="check_key"' not in page
+
+
+def test_the_list_and_the_page_say_whether_an_account_works_and_until_when_it_is_paused(
+    root: Client,
+) -> None:
+    paused = an_account(
+        "runpod", name="paused", failures=5, open_until=utcnow() + timedelta(hours=1),
+        last_error="RunPod says no",
+    )  # fmt: skip
+    until = f"{localtime(paused.open_until):%H:%M}"
+    an_account("runpod", name="well", surveyed_at=utcnow())
+    an_account("runpod", name="new", surveyed_at=None)
+    page = html.unescape(root.get(reverse("admin:pods_account_changelist")).content.decode())
+    assert f"</span> Paused until {until}: RunPod says no" in page
+    assert "</span> Working" in page
+    assert "</span> Not tested yet" in page
+    page = html.unescape(root.get(page_of(paused)).content.decode())
+    assert f"</span> Paused until {until}: RunPod says no" in page
+    assert "Test and save" in page
+    viewer = html.unescape(a_user("viewer").get(page_of(paused)).content.decode())
+    assert "Test and save" not in viewer
+    assert "Test now" not in viewer
+
+
+def test_the_list_says_what_is_left_and_how_long_it_lasts(
+    root: Client, django_assert_max_num_queries: Any
+) -> None:
+    account = an_account("runpod", name="main")
+    for usd in ("80", "76"):
+        Balance.objects.create(account=account, at=utcnow(), usd=Decimal(usd), booked_micros=0)
+    fleet = a_fleet(accounts=[account])
+    for state in (READY, READY, TERMINATED):
+        a_pod(fleet, state, account=account, hourly_usd=Decimal(1))
+    accounts = reverse("admin:pods_account_changelist")
+    root.get(accounts)
+    with django_assert_max_num_queries(10):
+        page = root.get(accounts).content.decode()
+    assert "$76.00, lasts 1 d 14 h" in page
+    assert "$76.00, lasts 1 d 14 h" in root.get(page_of(account)).content.decode()
+
+
+def test_a_form_that_is_refused_says_so_once_with_a_link_to_the_field(root: Client) -> None:
+    page = html.unescape(
+        root.post(reverse(ADD), {"provider": "runpod", "name": ""}).content.decode()
+    )
+    assert '<a href="#id_name">Name</a>: Name is empty; give a value' in page
