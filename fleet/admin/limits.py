@@ -1,35 +1,97 @@
 """The limits of the whole installation in the admin: an edit is in force from the next tick."""
 
-from typing import Any
+from typing import Any, ClassVar, Final
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 
 from fleet import stopping
+from fleet.admin.fleet_fields import give_units
 from fleet.decision.values import Mode
 from fleet.models import MODES, Limits
+from fleet.money import spending
 from pods.admin.base import PageWithHistory
 from pods.admin.own_words import OwnWords
+from pods.base.clock import utcnow
+from pods.base.words import usd
+from pods.models import Pod
+from pods.plural import plural
+from pods.states import STOPPED
+
+NO_LIMIT: Final = "Empty: no limit. Nothing stops spending across fleets."
+LABELS: Final = {
+    "mode": "Mode of all fleets",
+    "max_instances": "Most pods at once, all fleets",
+    "max_hourly_usd": "Highest spend per hour, all fleets",
+    "daily_budget_usd": "Budget per day, all fleets",
+}
 
 
 class LimitsForm(OwnWords):
     """The limits of the installation. Stopping everything has its own page, and its own undo."""
 
+    class Meta:
+        """What the fields are called."""
+
+        model = Limits
+        fields = tuple(LABELS)
+        labels = LABELS
+        help_texts: ClassVar = dict.fromkeys(LABELS.keys() - {"mode"}, NO_LIMIT)
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        give_units(self)
         if "mode" in self.fields:
             choices = [m for m in MODES if m[0] != Mode.STOP_ALL.value]
             self.fields["mode"].choices = choices  # type: ignore[attr-defined]
+        for name, now in used_now().items() if self.fields else ():
+            if name in self.fields:
+                self.fields[name].label = f"{LABELS[name]} (now {now})"
+
+
+def used_now() -> dict[str, str]:
+    """How much of each limit is in use now. Three queries."""
+    pods = Pod.objects.billable().values_list("state", "hourly_usd", "stopped_hourly_usd")
+    prices = [stopped if state == STOPPED.value else hourly for state, hourly, stopped in pods]
+    return {
+        "max_instances": str(len(prices)),
+        "max_hourly_usd": f"{usd(sum(prices))}/h",
+        "daily_budget_usd": usd(spending.spent(utcnow()).today),
+    }
 
 
 @admin.register(Limits)
 class LimitsAdmin(PageWithHistory):
-    """The guardrails of the whole installation."""
+    """The guardrails of the whole installation: one form, at the address of the menu."""
 
     form = LimitsForm
-    list_display = ("__str__", "mode", "max_instances", "max_hourly_usd", "daily_budget_usd")
-    fields = ("mode", "max_instances", "max_hourly_usd", "daily_budget_usd")
+    fields = tuple(LABELS)
+    compressed_fields = False
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """The form: a list of one row would only be a step more."""
+        context = {**(extra_context or {}), "title": "Limits"}
+        answer: HttpResponse = self.change_view(
+            request, str(Limits.get().pk), extra_context=context
+        )
+        return answer
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The fields, below what is in use now."""
+        used = used_now()
+        said = (
+            f"Now: {plural(int(used['max_instances']), 'pod')}, {used['max_hourly_usd']}, "
+            f"{used['daily_budget_usd']} today."
+        )
+        ((title, how),) = super().get_fieldsets(request, obj)
+        return [(title, {**how, "description": said})]
+
+    def response_change(self, request: HttpRequest, obj: Limits) -> HttpResponse:
+        """Say when it is in force, and show the form again."""
+        messages.success(request, "Saved. In force from the next tick of each fleet.")
+        return HttpResponseRedirect(reverse("admin:fleet_limits_changelist"))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """The mode too, while everything is stopped: only the undo ends that."""

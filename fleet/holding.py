@@ -1,0 +1,38 @@
+"""Manual holds: an operator sets the number of pods of a fleet until a time, and ends that."""
+
+from collections.abc import Mapping
+from datetime import datetime, time, timedelta
+from enum import StrEnum
+from typing import Final
+
+from django.db.models import QuerySet
+
+from fleet.models import Override
+
+MORNING: Final = time(8)
+
+
+class Lasts(StrEnum):
+    """How long a hold lasts, as an operator chooses it."""
+
+    HOUR = "1h"
+    FOUR_HOURS = "4h"
+    MORNING = "morning"
+    OTHER = "other"
+
+
+HOURS: Final[Mapping[Lasts, int]] = {Lasts.HOUR: 1, Lasts.FOUR_HOURS: 4}
+
+
+def until(lasts: Lasts, *, now: datetime) -> datetime | None:
+    """The end of a hold; None: the operator gives it. The morning is that of the zone of `now`."""
+    if lasts is Lasts.OTHER:
+        return None
+    if lasts is Lasts.MORNING:
+        return datetime.combine(now.date() + timedelta(days=1), MORNING, tzinfo=now.tzinfo)
+    return now + timedelta(hours=HOURS[lasts])
+
+
+def end_now(holds: QuerySet[Override], *, now: datetime) -> int:
+    """End the holds that last; return how many. The formula decides from the next tick."""
+    return holds.filter(until__gt=now).update(until=now)
