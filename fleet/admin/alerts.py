@@ -1,27 +1,22 @@
-"""Alerts in the admin: the inbox, the channels and their deliveries."""
+"""Alerts in the admin: the inbox and the deliveries of each alert."""
 
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from django import forms
 from django.contrib import admin, messages
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.html import format_html, format_html_join
 from unfold.decorators import action, display
-from unfold.widgets import UnfoldAdminTextInputWidget
 
 from fleet.admin import alert_answers
-from fleet.alerts import delivering, reconciling
-from fleet.alerts.addresses import BadAddress
-from fleet.alerts.delivering import Undelivered
+from fleet.alerts import reconciling
 from fleet.decision.alert_facts import Cause
-from fleet.models import Alert, Channel
+from fleet.models import Alert
 from fleet.pages import advice, last_runs, sent_to
-from pods.admin.base import Page, ReadOnly
-from pods.admin.own_words import OwnWords
+from pods.admin.base import ReadOnly
 from pods.base import moments, words
 from pods.base.clock import utcnow
 from pods.plural import plural
@@ -212,58 +207,3 @@ class AlertAdmin(ReadOnly):
         until = utcnow() + timedelta(hours=hours)
         count = reconciling.snooze(alerts, until=until, by=request.user.get_username())
         messages.success(request, f"{plural(count, 'alert')} snoozed for {hours} h")
-
-
-class ChannelForm(OwnWords):
-    """A channel. The form never shows its address again, because the address holds a token."""
-
-    address = forms.CharField(
-        required=False,
-        widget=UnfoldAdminTextInputWidget(attrs={"type": "password", "autocomplete": "off"}),
-        help_text="For example slack://…, mailto://…, ntfys://topic, pagerduty://… or "
-        "jsons://host/path. docs/reference/alerts.md has all forms. The address is stored "
-        "encrypted. Leave the field empty to keep the stored address.",
-    )
-
-    class Meta:
-        """The fields that operators edit."""
-
-        model = Channel
-        fields = ("name", "min_severity", "enabled")
-
-    def clean_address(self) -> str:
-        """Refuse an address that alerts must not be sent to."""
-        address = str(self.cleaned_data["address"]).strip()
-        if not address and not self.instance.pk:
-            raise forms.ValidationError("give an address; a new channel needs one")
-        if address:
-            try:
-                delivering.check_address(address)
-            except BadAddress as exc:
-                raise forms.ValidationError(str(exc)) from exc
-        return address
-
-
-@admin.register(Channel)
-class ChannelAdmin(Page):
-    """The channels on which alerts are sent."""
-
-    form = ChannelForm
-    list_display = ("name", "min_severity", "enabled")
-    fields = ("name", "address", "min_severity", "enabled")
-    actions = ("send_test",)
-
-    def save_model(self, request: HttpRequest, obj: Channel, form: Any, change: bool) -> None:
-        """Save the channel; encrypt its address if a new one was given."""
-        delivering.write_channel(obj, form.cleaned_data["address"])
-
-    @action(description="Send a test message", permissions=["change"])
-    def send_test(self, request: HttpRequest, channels: QuerySet[Channel]) -> None:
-        """Send a test message to each channel now."""
-        for channel in channels:
-            try:
-                delivering.try_channel(channel)
-            except (Undelivered, BadAddress) as exc:
-                messages.error(request, f"{channel.name}: {exc}")
-            else:
-                messages.success(request, f"{channel.name}: the test message was sent")
