@@ -3,16 +3,16 @@
 from axes import admin as axes
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.contrib import admin
-from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.admin import GroupAdmin
 from django.contrib.auth.models import Group, User
 from django_celery_beat import models as beat
 from django_celery_beat.admin import ClockedScheduleAdmin, CrontabScheduleAdmin, TaskSelectWidget
 from django_celery_beat.admin import PeriodicTaskAdmin as BeatTaskAdmin
 from django_celery_beat.admin import PeriodicTaskForm as BeatTaskForm
 from unfold.admin import ModelAdmin
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from config.users import People
 from pods.admin.base import AskedByFilters
 
 for model in (
@@ -30,13 +30,7 @@ for model in (
     admin.site.unregister(model)
 
 
-@admin.register(User)
-class ThemedUserAdmin(AskedByFilters, UserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
-    """Users."""
-
-    form = UserChangeForm
-    add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
+admin.site.register(User, People)
 
 
 @admin.register(Group)
