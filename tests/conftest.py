@@ -54,11 +54,14 @@ def django_db_modify_db_settings() -> None:
 
 @pytest.fixture(scope="session")
 def django_db_keepdb(django_db_keepdb: bool) -> bool:
-    """Whether the test database exists: on SQLite it is a copy of the one that the processes share."""
+    """Whether the test database exists: it may be a copy of the one that the processes share."""
     connection = connections["default"]
-    if connection.vendor != "sqlite" or not migrated.is_shared():
+    if connection.vendor == "postgresql":
+        server = connection.settings_dict["HOST"]  # the folder of its socket, if it is our own
+        return django_db_keepdb or migrated.was_copied_to(Path(server))
+    if not migrated.is_shared("sqlite3"):
         return django_db_keepdb
-    migrated.copy_to(Path(connection.settings_dict["NAME"]))
+    migrated.copy_file(Path(connection.settings_dict["NAME"]))
     return True
 
 

@@ -20,7 +20,7 @@ from django.core.management import call_command
 
 from config import embedded
 from tests.simulation.shrinking import largest_left_out
-from tests.support import lengths, postgres
+from tests.support import lengths, migrated, postgres
 
 
 @contextmanager
@@ -39,6 +39,8 @@ def prepared(folder: Path, database: str) -> Iterator[None]:
         embedded.url(folder / "redis", first_choice=0)
         stack.callback(embedded.stop, folder / "redis")
         os.environ["REDIS_URL"] = embedded.ensure_running(folder / "redis")
+        if database == "sqlite" and migrated.VARIABLE in os.environ:
+            migrated.copy_file(folder / "days.sqlite3")
         django.setup()
         call_command("migrate", verbosity=0)
         for name in ("pods", "fleet"):

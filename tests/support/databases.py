@@ -65,7 +65,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     wanted = config.getoption("--database") == "postgres" and session.items
     if wanted and not os.environ.get("TEST_DATABASE_URL") and not config.option.collectonly:
         scratch = config.stash[SCRATCH]
-        postgres.start(scratch / "postgres", postgres.usable_binaries(scratch / "pgwheel"))
+        _start_postgres(scratch / "postgres", postgres.usable_binaries(scratch / "pgwheel"))
+
+
+def _start_postgres(folder: Path, binaries: Path) -> None:
+    if migrated.is_shared("postgres"):
+        database = urlsplit(os.environ["DATABASE_URL"]).path.removeprefix("/")
+        migrated.copy_server(folder, binaries, database)
+        postgres.run(folder, binaries)
+    else:
+        postgres.start(folder, binaries)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

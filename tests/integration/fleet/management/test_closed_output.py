@@ -34,7 +34,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "PODFLEET_VAR_DIR": str(folder),
         "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
     }
-    migrated.copy_to(folder / "db.sqlite3")
+    migrated.copy_file(folder / "db.sqlite3")
     return env
 
 

@@ -69,8 +69,11 @@ def measured(stage: Stage) -> None:
 @pytest.mark.takes(12)
 @pytest.mark.parametrize(
     ("history", "boot"),
-    [(None, None), (proven, SLOW_PULL), (measured, SLOW_PULL)],
-    ids=["new", "proven_slow_pull", "measured_slow_pull"],
+    [
+        pytest.param(None, None, id="new"),
+        pytest.param(proven, SLOW_PULL, id="proven_slow_pull", marks=pytest.mark.one_database),
+        pytest.param(measured, SLOW_PULL, id="measured_slow_pull", marks=pytest.mark.one_database),
+    ],
 )
 def test_an_agent_that_gives_up_costs_four_pods_in_ten_minutes_and_raises_one_alert(
     redis_url: str, history: object, boot: Boot | None

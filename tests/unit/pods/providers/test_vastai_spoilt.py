@@ -92,7 +92,7 @@ def is_ours(value: Any) -> bool:
 
 
 @pytest.mark.fault(28)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(method=st.sampled_from(sorted(CALLS)), status=statuses, body=answers)
 def test_no_answer_gets_anything_but_values_and_errors_of_ours(
     method: str, status: int, body: Any
