@@ -106,7 +106,7 @@ def pages(client: Client) -> dict[str, str]:
         answer = client.get(address)
         kind = answer.headers.get("Content-Type", "")
         if answer.status_code == 200 and kind.startswith("text/html"):
-            content = b"".join(answer) if answer.streaming else answer.content  # type: ignore[attr-defined]
+            content = b"".join(answer) if answer.streaming else answer.content
             if b"<html" in content:
                 found[address.removeprefix("/admin/") or "first page"] = address
     return found
