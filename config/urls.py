@@ -19,6 +19,7 @@ urlpatterns = [
     path("admin/fleets/<int:fleet_id>/next/", page(views.next_tick), name="fleet-next"),
     path("admin/stop/", page(views.stop_everything), name="stop-everything"),
     path("admin/failed/", page(failed_items), name="failed_items"),
+    path("admin/first/", page(views.try_here), name="first-fleet"),
     path("admin/find/", page(views.find), name="find"),
     path("admin/money/", page(views.money), name="money"),
     path("admin/alerts/<int:alert_id>/acknowledge/", page(views.acknowledge), name="alert-ack"),
@@ -29,3 +30,6 @@ urlpatterns = [
     path("readyz", ready),
     path("metrics", metrics),
 ]
+handler403, handler404, handler500 = (
+    "config.errors.refused", "config.errors.not_found", "config.errors.failed",
+)  # fmt: skip

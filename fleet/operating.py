@@ -197,10 +197,15 @@ def name_as_known(fleet: Fleet) -> None:
         fleet.offer_query = wishes.canonical(fleet.offer_query, stored=before)
 
 
+def local_account() -> Account:
+    """The account of this machine, whose pods cost nothing; it is made if it is missing."""
+    account, _ = Account.objects.get_or_create(name=LOCAL, defaults={"provider": LOCAL})
+    return account
+
+
 def _account(name: str) -> Account:
     if name == LOCAL:
-        account, _ = Account.objects.get_or_create(name=LOCAL, defaults={"provider": LOCAL})
-        return account
+        return local_account()
     try:
         return Account.objects.get(name=name)
     except Account.DoesNotExist as exc:

@@ -24,7 +24,7 @@ from fleet import operating, stopping
 from fleet.alerts import reconciling
 from fleet.decision.values import Mode
 from fleet.models import Alert, Fleet, Limits
-from fleet.pages import chart_facts, listing, overview, row_facts, searching, tabs, top
+from fleet.pages import chart_facts, first_fleet, listing, overview, row_facts, searching, tabs, top
 from fleet.pages import charts as drawn
 from fleet.pages import money as spent_pages
 from fleet.pages.listing import Wanted
@@ -61,12 +61,13 @@ def _fleets_shown(request: HttpRequest) -> dict[str, Any]:
     """All fleets, and those that this address asks for."""
     asked = (request.GET.get(name, "") for name in ("show", "q", "page"))
     found = overview.overview()
-    top.remember(request, found.limits)
+    top.remember(request, found.limits, fleets=bool(found.cards))
     listed = listing.listed(found.cards, Wanted.asked(*asked))
     return {
         "overview": found,
         "listed": listed,
         "rows": row_facts.facts_of(listed.cards, found.at),
+        "guide": None if found.cards else first_fleet.guide(),
         "sections": [("", "All"), *((s.value, word) for s, word in listing.SECTIONS.items())],
     }
 
@@ -86,6 +87,13 @@ def now(request: HttpRequest) -> HttpResponse:
         return HttpResponse(status=204)
     shown.write(format_html('<input type="hidden" id="pf-seen" name="seen" value="{}">', digest))
     return shown
+
+
+@require_POST
+@permission_required(("fleet.add_fleet", "pods.add_account"), raise_exception=True)
+def try_here(_request: HttpRequest) -> HttpResponse:
+    """Make the free account of this machine, and show the form of a first fleet with an example."""
+    return redirect(first_fleet.example_url(operating.local_account().pk))
 
 
 @require_GET

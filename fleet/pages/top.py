@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fleet.models import Alert, Limits
+from django.db.models import Exists
+
+from fleet.models import Alert, Fleet, Limits
 from pods.base.clock import utcnow
 
 LIMITS: Final = "limits_of_the_installation"  # an attribute of a request
@@ -15,7 +17,7 @@ class Bar:
 
     limits: Limits
     alerts: int  # that nobody has answered
-    may_stop: bool
+    may_stop: bool  # there is something that could be stopped, and the user may do it
 
     @property
     def shown(self) -> bool:
@@ -28,15 +30,24 @@ def bar(request: Any) -> Bar | None:
     user = request.user
     if not user.is_active or not user.has_perm("fleet.view_fleet"):
         return None
+    limits = getattr(request, LIMITS, None) or _limits()
     return Bar(
-        limits=getattr(request, LIMITS, None) or Limits.get(),
+        limits=limits,
         alerts=loud_alerts(request),
-        may_stop=user.has_perm("fleet.change_fleet"),
+        may_stop=user.has_perm("fleet.change_fleet") and (limits.stopped or limits.any_fleet),
     )
 
 
-def remember(request: Any, limits: Limits) -> None:
-    """Keep the limits that the page itself has read, so that the bar reads none."""
+def _limits() -> Any:
+    """The limits, with the fact whether there is a fleet. One query, where the row is there."""
+    rows = Limits.objects.annotate(any_fleet=Exists(Fleet.objects.all()))
+    found = rows.filter(pk=1).first()
+    return found if found is not None else rows.get(pk=Limits.get().pk)
+
+
+def remember(request: Any, limits: Any, *, fleets: bool = True) -> None:
+    """Keep what the page itself has read, so that the bar reads nothing."""
+    limits.any_fleet = fleets
     setattr(request, LIMITS, limits)
 
 

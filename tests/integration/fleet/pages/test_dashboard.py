@@ -162,7 +162,8 @@ def test_after_a_logout_the_page_reloads_to_log_in(client: Client) -> None:
 def test_an_empty_first_page_says_how_a_fleet_comes_there(
     admin_client: Client, client: Client
 ) -> None:
-    assert "Create the first fleet" in admin_client.get(reverse("admin:index")).content.decode()
+    page = admin_client.get(reverse("admin:index")).content.decode()
+    assert "Your first fleet, about 3 minutes" in page
     client.force_login(User.objects.create_user("new", password="x", is_staff=True))
     assert "ask an admin to add you" in client.get(reverse("admin:index")).content.decode()
 
