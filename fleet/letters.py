@@ -48,6 +48,11 @@ class Reasons:
     until: str  # the newest of them; "": there is none
     count: int  # of all letters
 
+    @property
+    def whole(self) -> bool:
+        """Whether all letters were looked at."""
+        return self.looked_at >= self.count
+
 
 def of_fleet(fleet: Fleet) -> DeadLetters:
     """The dead letters of a fleet.

@@ -180,9 +180,15 @@ class Shown:
     tries: int = 0  # of the present step
 
 
+def cannot_be_ended(pod: Shown) -> bool:
+    """Whether it is not gone after the tries and the time of its alert."""
+    late = pod.tries >= DESTROY_TRIES and pod.in_state >= DESTROY_PATIENCE
+    return pod.state is TERMINATING and late
+
+
 def words_of(pod: Shown) -> StateWords:
     """The icon, the word and the colour of a pod's state."""
-    if pod.state is TERMINATING and pod.tries >= DESTROY_TRIES and pod.in_state >= DESTROY_PATIENCE:
+    if cannot_be_ended(pod):
         return StateWords(icon="✖", word="Cannot be ended", tone="red")
     if pod.state in ENDED:
         outcome = outcome_of(pod.state, pod.retire_rule, interruptible=pod.interruptible)

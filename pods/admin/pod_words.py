@@ -26,24 +26,29 @@ def outcome_of(pod: Pod) -> Outcome | None:
 
 def state_of(pod: Pod, now: datetime) -> StateWords:
     """Its state in words."""
-    return outcomes.words_of(
-        Shown(
-            state=pod.status,
-            retire_rule=pod.retire_rule,
-            interruptible=pod.interruptible,
-            bottleneck=Bottleneck(pod.bottleneck),
-            idle_for=None if pod.idle_since is None else now - pod.idle_since,
-            beat_age=None if pod.beat_at is None else now - pod.beat_at,
-            silent_after=timedelta(seconds=pod.silent_seconds),
-            in_state=now - pod.state_since,
-            tries=pod.attempts,
-        )
+    return outcomes.words_of(_shown(pod, now))
+
+
+def _shown(pod: Pod, now: datetime) -> Shown:
+    return Shown(
+        state=pod.status,
+        retire_rule=pod.retire_rule,
+        interruptible=pod.interruptible,
+        bottleneck=Bottleneck(pod.bottleneck),
+        idle_for=None if pod.idle_since is None else now - pod.idle_since,
+        beat_age=None if pod.beat_at is None else now - pod.beat_at,
+        silent_after=timedelta(seconds=pod.silent_seconds),
+        in_state=now - pod.state_since,
+        tries=pod.attempts,
     )
 
 
 def headline(pod: Pod, now: datetime) -> str:
     """`Failed after 8 s: … cannot be loaded`, `Working for 3 h`."""
     outcome = outcome_of(pod)
+    if outcomes.cannot_be_ended(_shown(pod, now)):
+        since = words.duration(now - pod.state_since)
+        return f"Cannot be ended for {since}: {pod.note or pod.because}"
     if outcome is None:
         return f"{state_of(pod, now).word} for {words.duration(now - pod.state_since)}"
     lived = (pod.failed_at or pod.ended_at or now) - pod.requested_at

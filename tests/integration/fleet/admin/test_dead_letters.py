@@ -298,6 +298,8 @@ def test_only_the_newest_items_of_many_are_looked_at(
     monkeypatch.setattr(letters.reasons, "__kwdefaults__", {"most": 200})
     page = operator.get(page_of(fleet)).content.decode()
     assert "the newest 200 of 205 items were looked at" in page
+    assert "200 or more items" in page
+    assert ">Retry all</button>" in page
     assert "OSError" not in page
 
 

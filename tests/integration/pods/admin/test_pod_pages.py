@@ -131,6 +131,17 @@ def test_a_headline_says_how_it_is_or_how_it_ended(
     assert said in page_of(viewer, pod)
 
 
+def test_the_headline_of_a_pod_that_cannot_be_ended_says_what_the_vendor_answered(
+    viewer: Client,
+) -> None:
+    pod = a_pod(state=TERMINATING, retire_rule="operator", attempts=9, note="destroy: status 500")
+    Pod.objects.filter(pk=pod.pk).update(state_since=utcnow() - hours(1))
+    page = page_of(viewer, pod)
+    assert "Cannot be ended for 1 h: destroy: status 500</h1>" in page
+    assert "destroy_again" not in page
+    assert 'value="destroy_again"' in page_of(a_user("operator"), pod)
+
+
 def test_a_log_of_a_gone_machine_shows_what_was_kept_and_can_be_searched(viewer: Client) -> None:
     pod = a_pod(state=TERMINATED, last_output="one\nTWO <b>\nthree two", ended_at=utcnow())
     page = log_of(viewer, pod).content.decode()
