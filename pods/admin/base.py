@@ -79,6 +79,9 @@ class Page(AskedByFilters, ModelAdmin):  # type: ignore[misc]
     change_form_before_template = "admin/form_errors.html"
     # The fields that hold secrets or may hold them, and how each is shown.
     masked: ClassVar[Mapping[str, Mask]] = {}
+    # What an empty list says: what would be here; and where to look else: an address and its words.
+    nothing: ClassVar[str] = ""
+    elsewhere: ClassVar[tuple[str, str] | None] = None
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any

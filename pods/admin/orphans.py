@@ -83,6 +83,8 @@ class OrphanAdmin(ReadOnly):
     search_fields = ("external_id", "name")
     show_full_result_count = False
     list_before_template = "admin/pods/orphan/checked.html"
+    nothing = "A machine of yours that bills and belongs to no pod would be here."
+    elsewhere = ("?is=all", "Also the handled ones")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """The machines, with the name of the fleet that each was made for."""

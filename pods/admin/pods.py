@@ -75,6 +75,11 @@ class PodAdmin(PodLogPage, ReadOnly):
     list_select_related = ("fleet", "account")
     list_per_page = 50
     show_full_result_count = False
+    nothing = (
+        "No pod runs, and none failed in the last hour. A fleet that needs pods rents them at its "
+        "next tick."
+    )
+    elsewhere = ("?billing=all", "All pods")
     actions = ("drain", "stop", "destroy", "destroy_again", "as_csv", "as_json")
     change_form_outer_before_template = "admin/pods/pod/summary.html"
     fieldsets = (

@@ -177,3 +177,16 @@ def test_parts_of_a_line_are_the_line_again() -> None:
         assert "".join(found.parts) == text.splitlines()[found.number - 1]
     assert [line.number for line in lines(text, "x")] == [1, 3]
     assert [line.number for line in lines(text, "")] == [1, 2, 3]
+
+
+def test_an_empty_list_says_what_would_be_here_and_where_to_look(viewer: Client) -> None:
+    page = viewer.get(LIST).content.decode()
+    assert "A fleet that needs pods rents them" in page
+    assert 'href="?billing=all">All pods</a>' in page
+    found = viewer.get(LIST, {"q": "nothing-like-this"}).content.decode()
+    assert "No pod matches what you look for." in found
+    assert "Add pod" not in found
+    inbox = viewer.get(reverse("admin:fleet_alert_changelist")).content.decode()
+    assert "Nothing needs you." in inbox
+    fleets = a_user("operator").get(reverse("admin:fleet_fleet_changelist")).content.decode()
+    assert "Add fleet" in fleets
