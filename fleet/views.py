@@ -226,11 +226,16 @@ def next_tick(request: HttpRequest, fleet_id: int) -> HttpResponse:
     """Show what the next tick would do; change nothing. With `part` only that, for the fleet's page."""
     fleet = get_object_or_404(Fleet, pk=fleet_id)
     decision = ticking.preview(fleet)
-    leaving = Pod.objects.in_bulk([each.pod_id for each in decision.retire])
+    leaving = [each.pod_id for each in decision.retire]
+    names = dict(Pod.objects.filter(pk__in=leaving).values_list("pk", "name"))
+    reasons: dict[str, list[tuple[int, str]]] = {}
+    for each in decision.retire:
+        named = (each.pod_id, names.get(each.pod_id, str(each.pod_id)))
+        reasons.setdefault(each.because, []).append(named)
     shown = {
         "fleet": fleet,
         "decision": decision,
-        "retire": [(leaving.get(each.pod_id), each) for each in decision.retire],
+        "retire": list(reasons.items()),
     }
     if "part" in request.GET:
         return render(request, "fleet/next_tick_part.html", shown)

@@ -81,6 +81,7 @@ class StatusPage:
             "fleet": fleet,
             "here": reverse("admin:fleet_fleet_status", args=[fleet_id]),
             "may_change": request.user.has_perm("fleet.change_fleet"),
+            "edited": fleet.history.order_by("-history_id").first(),
             "may_erase": request.user.has_perm("fleet.delete_fleet"),
             **_shown(card, found),
         }

@@ -1,5 +1,5 @@
-"""Accounts, pods and their history in the admin, which shows rows and calls verbs."""
+"""Accounts and pods in the admin, which shows rows and calls verbs."""
 
-from pods.admin import accounts, history, orphans, pods
+from pods.admin import accounts, orphans, pods
 
-__all__ = ["accounts", "history", "orphans", "pods"]
+__all__ = ["accounts", "orphans", "pods"]

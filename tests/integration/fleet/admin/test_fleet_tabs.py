@@ -89,6 +89,16 @@ def test_the_status_says_what_holds_the_fleet_and_leads_to_the_field(time: Stepp
     assert "1 of 1 pods" in page
 
 
+def test_the_status_says_who_edited_the_fleet_last() -> None:
+    fleet, client = a_fleet(name="emb"), a_user("operator")
+    client.post(
+        f"{reverse('fleet-mode', args=[fleet.pk])}?next={status(fleet)}", {"mode": "paused"}
+    )
+    page = text(client, status(fleet))
+    assert "Paused" in page
+    assert ">set mode by operator</a>" in page
+
+
 def test_the_status_of_a_fleet_that_fails_has_the_reason_and_the_log_first(
     time: SteppedClock,
 ) -> None:
@@ -161,8 +171,12 @@ def test_the_preview_is_a_part_of_the_status_and_a_page_of_its_own(redis_url: st
     pod, client = a_pod(fleet, READY), a_user("viewer")
     preview = reverse("fleet-next", args=[fleet.pk])
     assert f'hx-get="{preview}?part=1"' in client.get(status(fleet)).content.decode()
+    for _ in range(6):
+        a_pod(fleet, READY)
     part = client.get(preview, {"part": "1"}).content.decode()
     assert "<html" not in part
+    assert "<strong>7 pods</strong>: " in part
+    assert "<summary>Which pods</summary>" in part
     assert reverse("admin:pods_pod_change", args=[pod.pk]) in part
     assert f'href="{status(fleet)}">Stop</a>' in part  # the rule leads to what lifts it
     assert "<html" in client.get(preview).content.decode()
