@@ -3,22 +3,29 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 from fleet.decision import forecast
 from fleet.decision.values import Rule
-from fleet.pages import words
+from fleet.pages import remedies, words
 from fleet.pages.field_words import RULES
 from fleet.tick.ticking import Preview
 from pods.base.words import NO_LIMIT
 from pods.plural import plural
+
+# Rules whose names need no reason behind them.
+SAYS_ALL: Final = frozenset({Rule.CANARY, Rule.PAUSED, Rule.STOP_ALL})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foresight:
     """The sentences beside the form of a fleet."""
 
-    does: str  # "starts 2 pods"
-    more: str  # " and holds at 3 of 56 wanted: Max pods"
+    does: str  # "starts 2 pods now"
+    more: str  # " and holds at 3 of 56 wanted: "
+    rule: str  # what holds it: "Max pods"
+    field: str  # the field of that rule; "": no field lifts it
+    because: str  # more about it, where its name does not say all
     items: str
     worst: str
 
@@ -28,6 +35,7 @@ def told(preview: Preview, *, paid: bool, top_price_usd: Decimal | None, at: dat
     return Foresight(
         does=_does(preview),
         more=_more(preview),
+        **_held(preview),
         items=_items(preview, at),
         worst=_worst(preview, top_price_usd) if paid else "Its accounts cost nothing.",
     )
@@ -52,8 +60,21 @@ def _more(preview: Preview) -> str:
     if decision.binding is None:
         return f", for {plural(decision.target, 'pod')}"
     wanted = max(step.before for step in decision.steps[1:])
-    why = f"{RULES[decision.binding]} ({decision.because})"
-    return f" and holds at {decision.target} of {wanted} wanted: {why}"
+    return f" and holds at {decision.target} of {wanted} wanted: "
+
+
+def _held(preview: Preview) -> dict[str, str]:
+    """The rule that holds the fleet below its wish, for people."""
+    rule = preview.decision.binding
+    if rule is None:
+        return {"rule": "", "field": "", "because": ""}
+    field = remedies.FIELDS.get(rule, "")
+    because = (
+        ""
+        if (field and rule is not Rule.NO_OFFERS) or rule in SAYS_ALL
+        else f" ({preview.decision.because})"
+    )
+    return {"rule": RULES[rule], "field": field, "because": because}
 
 
 def _items(preview: Preview, at: datetime) -> str:

@@ -80,7 +80,7 @@ def state_of(account: Account) -> str:
     if health is Health.LEFT_ALONE and account.open_until is not None:
         word = f"Paused until {localtime(account.open_until):%H:%M}"
     bad = health in {Health.LEFT_ALONE, Health.FAILING} and account.last_error
-    return format_html("{} {}{}", mark, word, f": {account.last_error}" if bad else "")
+    return format_html("<span>{} {}{}</span>", mark, word, f": {account.last_error}" if bad else "")
 
 
 def said_by(account: Account, tried: Tried) -> str:

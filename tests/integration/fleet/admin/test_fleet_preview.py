@@ -53,7 +53,7 @@ def test_a_preview_shows_what_the_typed_values_would_do_and_writes_nothing(
     items(redis_url, 5)
     said = preview(operator, fleet, max_instances="1")
     assert "the next tick ends 1 pod now" in said
-    assert "holds at 1 of 5 wanted: Max pods" in said
+    assert 'holds at 1 of 5 wanted: <a href="#id_max_instances">Max pods</a>.' in said
     assert "5 items wait. No pod has shown yet how fast it works." in said
     assert "Its accounts cost nothing." in said
     fleet.refresh_from_db()
