@@ -59,4 +59,4 @@ def failed(request: HttpRequest) -> HttpResponse:
         "help_text": "Your pods and their limits are looked after by other processes. Load the page "
         "again; if it fails again, read the log of the web server, and `make up`'s var/log/web.log.",
     }
-    return render(None, "errors/plain.html", context, status=500)  # type: ignore[arg-type]
+    return render(None, "errors/plain.html", context, status=500)
