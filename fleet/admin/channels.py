@@ -4,6 +4,7 @@ from typing import Any, ClassVar, Final
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.utils import flatten
 from django.db.models import Max, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -144,7 +145,7 @@ class ChannelAdmin(WithRowVerb):
 
     form = ChannelForm
     list_display = ("name", "kind_now", "min_severity", "enabled", "last_sent")
-    readonly_fields = ("last_sent",)
+    readonly_fields = ("kind_now", "last_sent")
     actions = ("send_test",)
     compressed_fields = False
     row_action, row_text = "send_test", "Send a test"
@@ -159,13 +160,13 @@ class ChannelAdmin(WithRowVerb):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """The fieldsets; the fields of an address only for who may write one."""
-        shown = [
-            (title, how) for title, how in super().get_fieldsets(request, obj) if how["fields"]
-        ]
-        if obj is None:
-            (_, how), *others = shown
-            return [(None, {**how, "fields": ("name", "kind")}), *others]
-        return shown
+        whole = super().get_fieldsets(request, obj)
+        shown = [(title, how) for title, how in whole if flatten(how["fields"])]
+        (_, how), *others = shown
+        names = ("name", "kind") if obj is None else how["fields"]
+        if "kind" not in names:  # it is a field of the form alone
+            names = ("name", "kind_now", "last_sent")
+        return [(None, {**how, "fields": names}), *others]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Channel]:
         """The channels, each with its last message, in one query."""

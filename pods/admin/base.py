@@ -127,7 +127,9 @@ class Page(AskedByFilters, ModelAdmin):  # type: ignore[misc]
             if not isinstance(name, str):
                 shown.append(self._shown(name))
             elif name in self.masked:
-                shown.append(_Masked(name, self.masked[name]))
+                labels = getattr(getattr(self.form, "Meta", None), "labels", None) or {}
+                called = labels.get(name, name.replace("_", " "))
+                shown.append(_Masked(name, self.masked[name], called=called))
             elif name not in self.form.declared_fields:
                 shown.append(name)
         return tuple(shown)
@@ -136,9 +138,9 @@ class Page(AskedByFilters, ModelAdmin):  # type: ignore[misc]
 class _Masked:
     """A field of a page that shows the masked value of a column."""
 
-    def __init__(self, name: str, mask: Mask) -> None:
+    def __init__(self, name: str, mask: Mask, *, called: str) -> None:
         self.__name__, self._name, self._mask = f"masked_{name}", name, mask
-        self.short_description = name.replace("_", " ")
+        self.short_description = called
 
     def __call__(self, row: Any) -> str:
         """The masked value, as text."""

@@ -87,6 +87,9 @@ def test_a_viewer_sees_a_channel_without_a_field_or_a_button() -> None:
     channel = delivering.add_channel("ops", "json://ann:hunter2@93.184.216.34/hook")
     page = a_user("viewer").get(page_of(channel)).content.decode()
     assert "ops" in page
+    assert "Webhook" in page  # its kind
+    assert "PagerDuty" not in page
+    assert "Email" not in page
     assert "hunter2" not in page
     assert "Send a test" not in page
     assert 'name="address"' not in page
