@@ -15,7 +15,7 @@ from fleet.pages.field_words import LABELS, RULES
 PAGES: Final[Mapping[str, tuple[str, str]]] = {
     "pod": ("admin:pods_pod_change", "Open the pod"),
     "account": ("admin:pods_account_change", "Open the account"),
-    "fleet": ("admin:fleet_fleet_change", "Open the fleet"),
+    "fleet": ("admin:fleet_fleet_status", "Open the fleet"),
 }
 
 

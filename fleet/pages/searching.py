@@ -101,7 +101,7 @@ def _fleet_hits(words: Sequence[str], fleets: Sequence[Fleet]) -> Kind:
     hits = []
     for fleet in fleets:
         if all(word in fleet.name or word in fleet.stream.lower() for word in words):
-            url = reverse("admin:fleet_fleet_change", args=[fleet.pk])
+            url = reverse("admin:fleet_fleet_status", args=[fleet.pk])
             note = "archived" if fleet.archived_at else ""
             hits.append(Hit(links=[Link(text=fleet.name, url=url)], note=note))
     return _kind("Fleets", hits, "admin:fleet_fleet_changelist", words)
@@ -186,7 +186,7 @@ def _rule_hit(words: Sequence[str], rule: Rule) -> Hit | None:
     name = spaced(rule.value)
     if rule in remedies.FIELDS or rule in remedies.LIMITS or not all(w in name for w in words):
         return None
-    url = f"{reverse('admin:fleet_tick_changelist')}?{urlencode({'binding__exact': rule.value})}"
+    url = f"{reverse('admin:fleet_tick_changelist')}?{urlencode({'binding': rule.value})}"
     return Hit(
         links=[Link(text=name.capitalize(), url=url)], note="the decisions that this rule limited"
     )
