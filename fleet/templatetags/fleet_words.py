@@ -14,7 +14,6 @@ from fleet.decision.fleet_health import FleetHealth
 from fleet.pages import health_facts, listing, remedies, tabs, top, words
 from fleet.pages.listing import Section
 from fleet.pages.overview import FleetCard
-from fleet.pages.remedies import Remedy
 from fleet.pages.rule_words import rule_words
 from fleet.pages.words import HealthWords
 from pods import masking
@@ -50,6 +49,12 @@ def lifted(rule: str, fleet_id: int) -> str:
     """The address of what lifts a rule, by its name; "": nothing does."""
     known = health_facts.rule_named(rule)
     return "" if known is None else remedies.page_of(known, fleet_id)
+
+
+@register.filter
+def lifted_on(card: FleetCard) -> str:
+    """The address of what lifts the rule that keeps a fleet below its wish; "": nothing does."""
+    return "" if card.binding is None else remedies.page_of(card.binding, card.pk)
 
 
 @register.filter
@@ -99,12 +104,6 @@ def of(counts: dict[str, int], key: str) -> int:
 def get(found: Mapping[int, Any], key: int) -> Any:
     """One of several values; None if there is none."""
     return found.get(key)
-
-
-@register.filter
-def limit(card: FleetCard) -> Remedy | None:
-    """The field of the rule that keeps a fleet below its wish."""
-    return None if card.binding is None else remedies.field_of(card.binding, card.pk)
 
 
 @register.inclusion_tag("fleet/top_bar.html", takes_context=True)

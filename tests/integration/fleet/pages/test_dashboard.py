@@ -272,12 +272,12 @@ def test_what_holds_a_fleet_back_links_to_its_field(
     values = {"depth": 5600, "target": 3, "desired": 3}
     a_tick(fleet, binding="max_instances", **values)
     page = " ".join(admin_client.get(reverse("dashboard-now")).content.decode().split())
-    assert "Held at 3 by max instances (56 wanted)" in page
-    assert f"{reverse('admin:fleet_fleet_change', args=[fleet.pk])}#id_max_instances" in page
+    field = f"{reverse('admin:fleet_fleet_change', args=[fleet.pk])}#id_max_instances"
+    assert f'Held at 3 by <a class="pf-remedy" href="{field}">Max pods</a> (56 wanted)' in page
     time.advance(1)
     a_tick(fleet, token=2, binding="installation_instances", **values)
     page = admin_client.get(reverse("dashboard-now")).content.decode()
-    assert f'href="{reverse("admin:fleet_limits_changelist")}">Change Limits' in page
+    assert f'href="{reverse("admin:fleet_limits_changelist")}">Max pods of all fleets</a>' in page
     time.advance(1)
     a_tick(fleet, token=3, binding="worth_booting", **values)
     assert "Held at" not in admin_client.get(reverse("dashboard-now")).content.decode()
@@ -285,7 +285,7 @@ def test_what_holds_a_fleet_back_links_to_its_field(
     a_tick(fleet, token=4, binding="min_busy_percent", held_back="1 pod is busy 22 %", **values)
     page = admin_client.get(reverse("dashboard-now")).content.decode()
     assert "1 pod is busy 22 %" in page
-    assert '#id_min_busy_percent">Change Min busy share' in page
+    assert '#id_min_busy_percent">Min use of pods</a>' in page
 
 
 def test_25_fleets_are_on_a_page_and_the_renewal_keeps_the_page(
