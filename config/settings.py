@@ -244,6 +244,7 @@ UNFOLD = {
         lambda _: static("podfleet/pods.css"),
         lambda _: static("podfleet/fleets.css"),
         lambda _: static("podfleet/forms.css"),
+        lambda _: static("podfleet/access.css"),
     ],
     "SCRIPTS": [
         lambda _: static("podfleet/vendor/idiomorph-ext-0.8.0.min.js"),
