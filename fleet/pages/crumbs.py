@@ -71,7 +71,8 @@ def crumbs(context: Any, titles: Mapping[str, str]) -> Sequence[Crumb]:
     else:
         way = []
     last = PAGES.get(page) or ENDS.get(page.rpartition("_")[2], title)
-    if page.endswith("_changelist") and "cl" not in context:  # an action that asks first
+    asks = page.endswith("_changelist") and "cl" not in context  # an action that asks first
+    if asks and not isinstance(row, Limits):  # whose form is at the address of its list
         last = title
     if last or not way:
         return [*way, Crumb(title=last or title)]

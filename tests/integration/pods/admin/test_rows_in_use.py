@@ -44,7 +44,7 @@ def a_schedule() -> Model:
     ("make", "keeps"),
     [
         (an_account_with_pods, "in use by Pod: "),
-        (an_account_with_an_orphan, "in use by orphan rows"),
+        (an_account_with_an_orphan, "in use by unknown machine rows"),
         (a_schedule, "in use by Fleet: "),
     ],
 )
