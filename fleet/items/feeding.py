@@ -105,7 +105,7 @@ def enqueue(
 
 
 def _unused(sources: Iterable[Source]) -> Sequence[str]:
-    return sorted(set().union(*(source.unused for source in sources)))[:NAMES_KEPT]
+    return tuple(sorted(set().union(*(source.unused for source in sources)))[:NAMES_KEPT])
 
 
 def _check(sources: Iterable[Source], left_out: LeftOut | None) -> None:

@@ -246,4 +246,4 @@ def test_a_letter_is_printed_on_one_line_without_control_characters(
     client.xadd("tasks:dead", {**words, "dead_at_ms": "9" * 17})
     first, _ = run("dead", "list", "emb").splitlines()
     assert first.isprintable()
-    assert "-  ü\\x1b[2J: a\\r\\nb\\x1b]0;title\\x07 (0 tries, 0 bytes, p\\x9b31m)" in first
+    assert "–  ü\\x1b[2J: a\\r\\nb\\x1b]0;title\\x07 (0 tries, 0 bytes, p\\x9b31m)" in first
