@@ -103,6 +103,11 @@ def test_an_operator_follows_the_alert_and_retries_then_deletes_what_failed(
     an_alert(fleet, cause="dead_letters", subject=f"fleet:{fleet.pk}", text="30 items failed")
     client, page = redis_client(redis_url), log_in("operator")
     page.click("text=Failed items by error")
+    groups = page.locator(".pf-group")
+    expect(groups).to_have_count(1)  # the errors differ by a number alone
+    expect(groups).to_contain_text("30 items")
+    expect(groups).to_contain_text("ValueError: image 29 has 0 bytes")
+    page.get_by_role("link", name="Each item").click()
     expect(page.get_by_text("ValueError: image 0 has 0 bytes")).to_be_visible()
     page.click("text=Next 25 items")
     expect(page.get_by_text("ValueError: image 29 has")).to_be_visible()
@@ -110,6 +115,7 @@ def test_an_operator_follows_the_alert_and_retries_then_deletes_what_failed(
     page.click("button:has-text('Retry the chosen items')")
     expect(page.get_by_text("1 item put back onto captions; 29 left")).to_be_visible()
     assert client.xlen("captions") == 1
+    page.get_by_role("link", name="Grouped by error").click()
     page.click("button:has-text('Delete all')")
     expect(page.get_by_text("29 items of captions will be deleted for good")).to_be_visible()
     assert client.xlen("captions:dead") == 29
@@ -126,23 +132,29 @@ def test_an_operator_archives_a_fleet_and_brings_it_back(
     busy = a_fleet(name="busy", stream="busy")
     a_pod(busy)
     page = log_in("operator")
-    fleet_page = f"{live_server.url}/admin/fleet/fleet/{fleet.pk}/change/"
+    fleet_page = f"{live_server.url}/admin/fleet/fleet/{fleet.pk}/"
     page.goto(fleet_page)
-    page.click("button:has-text('Archive when empty')")
+    page.click("summary:has-text('Archive fleet')")
+    page.get_by_role("button", name="Archive fleet", exact=True).click()
     expect(page.get_by_text("captions: archived; Redis keeps the stream captions")).to_be_visible()
     page.goto(f"{live_server.url}/admin/")
-    expect(page.get_by_role("heading", name="captions")).to_have_count(0)
+    expect(page.locator(f"#pf-fleet-{busy.pk}")).to_have_count(1)
+    expect(page.locator(f"#pf-fleet-{fleet.pk}")).to_have_count(0)
     page.goto(fleet_page)
     expect(page.get_by_text("hidden, no ticks, history kept")).to_be_visible()
+    page.click("summary:has-text('Restore fleet')")
     page.fill("input[name=new_name]", "captions-2026")
     page.click("button:has-text('Rename')")
+    expect(page.get_by_role("link", name="captions-2026", exact=True)).to_be_visible()
     fleet.refresh_from_db()
     assert fleet.name == "captions-2026"
     page.goto(fleet_page)
-    page.click("button:has-text('Restore')")
+    page.click("summary:has-text('Restore fleet')")
+    page.click("button:has-text('Restore fleet')")
     expect(page.get_by_text("captions-2026: back, and paused")).to_be_visible()
-    page.goto(f"{live_server.url}/admin/fleet/fleet/{busy.pk}/change/")
-    page.click("button:has-text('Archive when empty')")
+    page.goto(f"{live_server.url}/admin/fleet/fleet/{busy.pk}/")
+    page.click("summary:has-text('Archive fleet')")
+    page.click("button:has-text('Archive fleet when empty')")
     expect(page.get_by_text("it will be archived when its last pod has ended")).to_be_visible()
 
 
