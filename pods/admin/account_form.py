@@ -51,7 +51,7 @@ def field_of(option: OptionField) -> forms.Field:
             widget = UnfoldAdminSelectWidget()
             return forms.ChoiceField(choices=choices, widget=widget, **common)
         case OptionKind.WHOLE:
-            wrong = f"{option.name}: give a whole number, or leave it empty for the default"
+            wrong = "give a whole number, or leave it empty for the default"
             return forms.IntegerField(
                 max_value=LARGEST,
                 widget=UnfoldAdminTextInputWidget(attrs=attrs),
@@ -59,7 +59,7 @@ def field_of(option: OptionField) -> forms.Field:
                 **common,
             )
         case OptionKind.DECIMAL:
-            wrong = f"{option.name}: give a number such as 0.5, or leave it empty for the default"
+            wrong = "give a number such as 0.5, or leave it empty for the default"
             return forms.DecimalField(
                 max_value=LARGEST,
                 widget=UnfoldAdminTextInputWidget(attrs=attrs),

@@ -171,7 +171,12 @@ def test_an_admin_adds_an_account_by_its_fields(
     page.fill("input[name=option_root]", str(tmp_path))
     page.fill("input[name=option_capacity]", "many")
     page.click("button[name=_save]")
-    expect(page.get_by_text("capacity: give a whole number")).to_be_visible()
+    refused = page.get_by_text("give a whole number, or leave it empty for the default")
+    expect(refused).to_have_count(2)  # above the form, and at the field
+    expect(refused.first).to_be_visible()
+    expect(refused.last).to_be_visible()
+    page.get_by_role("alert").get_by_role("link", name="Capacity").click()
+    expect(page.locator("input[name=option_capacity]")).to_be_focused()
     page.fill("input[name=option_capacity]", "2")
     page.click("button[name=_save]")
     expect(page.get_by_text("here is saved. This machine answers.")).to_be_visible()

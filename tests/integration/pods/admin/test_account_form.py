@@ -143,9 +143,25 @@ def test_the_page_of_a_new_account_first_asks_for_the_provider(root: Client) -> 
 @pytest.mark.parametrize(
     ("option", "typed", "said"),
     [
-        ("capacity", "many", "capacity: give a whole number"),
-        ("capacity", "9" * 5000, "capacity: give a whole number"),
-        ("hourly_usd", "NaN", "hourly_usd: give a number such as 0.5"),
+        ("capacity", "many", "give a whole number"),
+        ("capacity", "9" * 5000, "give a whole number"),
+        ("hourly_usd", "NaN", "give a number such as 0.5"),
+    ],
+)
+def test_a_wrong_number_is_refused_at_its_option(
+    root: Client, option: str, typed: str, said: str
+) -> None:
+    sent = {"name": "here", "provider": "local", "enabled": "on", "orphans": "destroy"}
+    answer = root.post(reverse(ADD), {**sent, f"option_{option}": typed})
+    (error,) = answer.context["adminform"].form.errors[f"option_{option}"]
+    assert error == f"{said}, or leave it empty for the default"
+    assert f'<a href="#id_option_{option}">' in answer.content.decode()
+    assert not Account.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "typed", "said"),
+    [
         ("capacity", "-1", "capacity is -1; give"),
         ("root", "here", "root is 'here'; give the full path"),
     ],
