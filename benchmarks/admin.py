@@ -40,10 +40,10 @@ PAGES: Final = {
     "dashboard": ("admin:index", {}),
     "dashboard_part": ("dashboard-now", {}),
     "dashboard_unchanged": ("dashboard-now", {"seen": "the last answer's"}),
-    "charts_1h": ("dashboard-chart", {"stretch": "1h"}),
-    "charts_7d": ("dashboard-chart", {"stretch": "7d"}),
+    "charts_1h": ("dashboard-chart", {"stretch": "1h", "part": "1"}),
+    "charts_7d": ("dashboard-chart", {"stretch": "7d", "part": "1"}),
     "pods": ("admin:pods_pod_changelist", {}),
-    "pods_by_cost_per_item": ("admin:pods_pod_changelist", {"o": "-8"}),
+    "pods_by_cost": ("admin:pods_pod_changelist", {"o": "-7"}),
     "fleets": ("admin:fleet_fleet_changelist", {}),
     "alerts": ("admin:fleet_alert_changelist", {}),
 }
