@@ -23,6 +23,7 @@ from fleet.models import Fleet
 from fleet.pages import life_times
 from fleet.pages.field_words import LABELS
 from fleet.tick import scheduling
+from fleet.tick.wishes import RefusedWish
 from pods import masking
 from pods.accounts import editing
 from pods.admin.base import PageWithHistory
@@ -55,6 +56,7 @@ class KnownAccounts(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
 class FleetForm(OwnWords, OfferFields):
     """A fleet, with the version that the operator saw; an edit of an outdated page is refused."""
 
+    right = offer_fields.RIGHT
     seen_version = forms.IntegerField(widget=forms.HiddenInput, required=False)
     no_hourly_limit = forms.BooleanField(
         required=False, label="No limit per hour", widget=UnfoldBooleanWidget
@@ -69,7 +71,7 @@ class FleetForm(OwnWords, OfferFields):
         model = Fleet
         fields = ("name", "accounts", *(n for n in operating.EDITABLE if n != "offer_query"))
         widgets: ClassVar = {"accounts": UnfoldAdminCheckboxSelectMultipleWidget}
-        labels = LABELS
+        labels: ClassVar = {**LABELS, **offer_fields.LABELS}
         help_texts: ClassVar = {
             "max_instances": "The most pods that may bill at once.",
             "max_hourly_usd": "All pods of the fleet together. Dearer pods end, and none starts.",
@@ -142,9 +144,11 @@ class FleetForm(OwnWords, OfferFields):
         """Show what is wrong with the wished offers at its field."""
         try:
             operating.name_as_known(asked)
+        except RefusedWish as exc:
+            name = offer_fields.PREFIX + exc.key
+            self.add_error(name, exc.said_of(offer_fields.LABELS[name]))
         except ValueError as exc:
-            name = offer_fields.PREFIX + getattr(exc, "key", "")
-            self.add_error(name if name in self.fields else None, str(exc))
+            self.add_error(None, str(exc))
 
     def _check(self, rule: Callable[..., None], *values: Any) -> None:
         """Show what a rule refuses at its field, unless the field shows an error already."""

@@ -68,6 +68,14 @@ class OfferFields(forms.Form):
 
 
 NAMES: Final = tuple(OfferFields.base_fields)
+LABELS: Final = {name: str(field.label) for name, field in OfferFields.base_fields.items()}
+# What would be right where a number cannot be read.
+RIGHT: Final[Mapping[str, str]] = {
+    "offer_min_vram_gb": "a whole number of GB, such as 24",
+    "offer_max_hourly_usd": "USD, such as 0.5",
+    "offer_min_reliability": "a share from 0 to 1, such as 0.95",
+    "offer_min_remaining": "whole seconds, such as 3600",
+}
 
 
 def initial(fleet: Fleet) -> dict[str, Any]:

@@ -39,9 +39,14 @@ RIGHT: Final[Mapping[str, str]] = {
 class RefusedWish(ValueError):
     """A value of an offer_query is wrong; the message says which, and what would be right."""
 
-    def __init__(self, key: str, text: str) -> None:
-        super().__init__(text)
-        self.key = key
+    def __init__(self, key: str, wrong: str, *, follows_name: bool = True) -> None:
+        """`follows_name`: `wrong` begins behind the name of the value: `is -5; give ...`."""
+        super().__init__(f"{key} {wrong}" if follows_name else wrong)
+        self.key, self._wrong, self._follows_name = key, wrong, follows_name
+
+    def said_of(self, label: str) -> str:
+        """The message where the value has a label instead of its name, such as in a form."""
+        return f"{label} {self._wrong}" if self._follows_name else self._wrong
 
 
 def wanted(fleet: Fleet) -> Wanted:
@@ -65,7 +70,7 @@ def wanted(fleet: Fleet) -> Wanted:
     except ValidationError as exc:
         raise _first_of(exc, query) from exc
     if wish.min_reliability is not None and not 0 <= wish.min_reliability <= 1:
-        raise RefusedWish("min_reliability", "min_reliability must be a share from 0 to 1")
+        raise RefusedWish("min_reliability", "must be a share from 0 to 1")
     return replace(
         wish,
         gpu_types=tuple(_once(map(gpus.read_wish, wish.gpu_types))),
@@ -88,7 +93,7 @@ def refuse_odd_numbers(wish: Wanted) -> None:
     for name, value, least, most, right in bounds:
         if value is not None and not least <= value <= most:
             shown = int(value.total_seconds()) if isinstance(value, timedelta) else value
-            raise RefusedWish(name, f"{name} is {shown}; give {right}, or leave it out")
+            raise RefusedWish(name, f"is {shown}; give {right}, or leave it out")
 
 
 def canonical(query: Mapping[str, Any], *, stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,7 +115,7 @@ def canonical(query: Mapping[str, Any], *, stored: Mapping[str, Any]) -> dict[st
             try:
                 named[key] = _once(wished(name, seen=seen) for name in names)
             except ValueError as exc:
-                raise RefusedWish(key, str(exc)) from exc
+                raise RefusedWish(key, str(exc), follows_name=False) from exc
     return named
 
 
@@ -141,5 +146,4 @@ def _once(names: Any) -> list[str]:
 def _first_of(exc: ValidationError, query: Mapping[str, Any]) -> RefusedWish:
     first = exc.errors(include_url=False, include_context=False)[0]
     name = str(first["loc"][0])
-    text = f"{name} is {short(query[name])}; give {RIGHT[name]}, or leave it out"
-    return RefusedWish(name, text)
+    return RefusedWish(name, f"is {short(query[name])}; give {RIGHT[name]}, or leave it out")

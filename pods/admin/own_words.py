@@ -1,7 +1,7 @@
 """Errors of form fields in our words: the field, what was wrong, and what would be right."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -76,6 +76,8 @@ WORDS: Final[Mapping[str, Words]] = {
 class OwnWords(ModelForm):  # type: ignore[type-arg]
     """A form whose fields say what is wrong in our words, where Django has only its own."""
 
+    right: ClassVar[Mapping[str, str]] = {}  # what to give in a field, if its kind says too little
+
     def full_clean(self) -> None:
         """Check all fields, then word what Django found."""
         super().full_clean()
@@ -94,7 +96,9 @@ class OwnWords(ModelForm):  # type: ignore[type-arg]
         raw = str(self[name].value() if self[name].value() is not None else "")
         typed = repr(raw if len(raw) <= LONGEST_SHOWN else f"{raw[:LONGEST_SHOWN]}…")
         called = (self._meta.labels or {}).get(name) or name
-        if text := words(called, typed, field, error.params or {}):
+        if error.code == "invalid" and name in self.right:
+            error.message, error.params = f"{called} is {typed}; give {self.right[name]}", None
+        elif text := words(called, typed, field, error.params or {}):
             error.message, error.params = text, None
 
 

@@ -1,7 +1,6 @@
 """Seeded days of 24 hours; the same seed gives the same day."""
 
 import json
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +11,7 @@ from tests.simulation.databases import CleanDatabase
 from tests.simulation.day import DayResult, run_day
 
 CHECKOUT = Path(__file__).parents[2]
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    for name in ("pods", "fleet", "stamina"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("quiet")]
 
 
 def day_of(redis_url: str, seed: int) -> DayResult:

@@ -1,6 +1,5 @@
 """Hypothesis chooses the faults, and finds the shortest sequence that breaks an invariant."""
 
-import logging
 from contextlib import ExitStack
 from typing import Any
 
@@ -21,7 +20,7 @@ from tests.simulation.plan import STEP, FaultPlan
 from tests.simulation.redis_faults import DOWN, LOSES_ANSWERS
 from tests.simulation.worker import FROZEN_SECONDS, LAST_CALL
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("quiet")]
 ROUTES = st.tuples(st.integers(0, 1), st.integers(0, 3))  # a vendor, and a kind of request
 EDITS = st.one_of(
     st.builds(lambda n: {"max_instances": n}, st.integers(0, 4)),
@@ -119,8 +118,6 @@ class FaultSequence(RuleBasedStateMachine):
 
 
 def run(url: str, *, examples: int, steps: int) -> None:
-    for name in ("pods", "fleet", "stamina"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     FaultSequence.url = url
     run_state_machine_as_test(
         FaultSequence,

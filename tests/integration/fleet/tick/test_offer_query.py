@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.utils.html import escape
 
 from fleet import operating
 from fleet.decision.values import Wanted
@@ -53,6 +54,38 @@ WRONG = [
     ({"gpu_types": ["RTX 4099"]}, "did you mean RTX 4090"),
     ({"regions": ["Germny"]}, "did you mean Germany"),
 ]
+# What somebody can type into the fields of the form, and how the sentence at the field begins.
+VRAM, PRICE = "offer_min_vram_gb", "offer_max_hourly_usd"
+SHARE, REMAINING = "offer_min_reliability", "offer_min_remaining"
+A_NUMBER_OF_GB = "give a whole number of GB, such as 24"
+A_PRICE = "give USD, such as 0.5"
+A_SHARE = "give a share from 0 to 1, such as 0.95"
+A_TIME = "give whole seconds, such as 3600"
+TO_RENT = "Can be rented for at least"
+WRONG_IN_THE_FORM = [
+    ("offer_gpu_types", "RTX 4099", "'RTX 4099' is not a known GPU type; did you mean RTX 4090"),
+    ("offer_gpu_types", "4090, RTX 4099", "'RTX 4099' is not a known GPU type; did you mean"),
+    ("offer_regions", "Germny", "'Germny' is not a known region; did you mean Germany"),
+    (VRAM, "much", f"Min. VRAM is 'much'; {A_NUMBER_OF_GB}"),
+    (VRAM, "1.5", f"Min. VRAM is '1.5'; {A_NUMBER_OF_GB}"),
+    (VRAM, "-5", "Min. VRAM is -5; give whole GB from 1 to 10000"),
+    (VRAM, str(10**30), f"Min. VRAM is {10**30}; give whole GB from 1 to 10000"),
+    (PRICE, "NaN", f"Top price of a pod is 'NaN'; {A_PRICE}"),
+    (PRICE, "{'usd': 1}", f"Top price of a pod is \"{{'usd': 1}}\"; {A_PRICE}"),
+    (PRICE, "-1", "Top price of a pod is -1; give USD, up to 100000"),
+    (PRICE, "0", "Top price of a pod is 0; give USD, up to 100000"),
+    (REMAINING, "1e300", f"{TO_RENT} is '1e300'; {A_TIME}"),
+    (REMAINING, "-1", f"{TO_RENT} is -1; give seconds, up to ten years"),
+    (REMAINING, "10000000000", f"{TO_RENT} is 10000000000; give seconds, up to ten years"),
+    (SHARE, "good", f"Min. reliability is 'good'; {A_SHARE}"),
+    (SHARE, "95", "Min. reliability must be a share from 0 to 1"),
+    (SHARE, "nan", f"Min. reliability is 'nan'; {A_SHARE}"),
+    (
+        "offer_interruptible",
+        "maybe",
+        "Pods that a vendor may take away is 'maybe'; choose one of yes, no",
+    ),
+]
 
 
 def test_an_offer_query_is_read_with_its_units() -> None:
@@ -81,18 +114,36 @@ def test_an_invalid_offer_query_is_refused(query: Any, said: str, redis_url: str
 
 
 @pytest.mark.parametrize(("query", "said"), WRONG)
+def test_the_command_line_says_what_is_wrong_with_an_offer_query(
+    query: Any, said: str, redis_url: str
+) -> None:
+    fleet = a_fleet(name="emb")
+    with pytest.raises(CommandError, match=said):
+        call_command("fleet", "set", "emb", "--offer-query", json.dumps(query))
+    fleet.refresh_from_db()
+    assert fleet.offer_query == {}
+
+
+@pytest.mark.parametrize(("name", "typed", "said"), WRONG_IN_THE_FORM)
 def test_the_form_says_what_is_wrong_with_an_offer_query(
-    query: Any, said: str, client: Client, redis_url: str
+    name: str, typed: str, said: str, client: Client, redis_url: str
 ) -> None:
     client.force_login(User.objects.create_superuser("root", password="x"))
     fleet = a_fleet()
-    sent = {**fields_of(fleet), "offer_query": json.dumps(query)}
+    sent = {**fields_of(fleet), name: typed}
     answer = client.post(page_of(fleet), sent)
     assert answer.status_code == 200
-    (message,) = answer.context["adminform"].form.errors["offer_query"]
-    assert re.search(said, message)
+    errors = answer.context["adminform"].form.errors
+    assert list(errors) == [name]
+    (message,) = errors[name]
+    assert message.startswith(said)
+    assert escape(message) in answer.content.decode()
     fleet.refresh_from_db()
     assert fleet.offer_query == {}
+
+
+def test_each_value_of_an_offer_query_has_a_field_that_refuses_something() -> None:
+    assert {name for name, _, _ in WRONG_IN_THE_FORM} == {f"offer_{key}" for key in wishes.KEYS}
 
 
 def test_each_word_of_an_offer_query_has_words_for_what_would_be_right() -> None:
@@ -117,10 +168,10 @@ def test_a_fleet_is_stored_with_the_names_of_the_catalogue(redis_url: str) -> No
 def test_the_form_stores_the_names_of_the_catalogue(client: Client, redis_url: str) -> None:
     client.force_login(User.objects.create_superuser("root", password="x"))
     fleet = a_fleet()
-    sent = {**fields_of(fleet), "offer_query": json.dumps({"gpu_types": ["4090"]})}
+    sent = {**fields_of(fleet), "offer_gpu_types": "4090, h100", "offer_regions": "uk"}
     assert client.post(page_of(fleet), sent).status_code == 302
     fleet.refresh_from_db()
-    assert fleet.offer_query == {"gpu_types": ["RTX 4090"]}
+    assert fleet.offer_query == {"gpu_types": ["RTX 4090", "H100"], "regions": ["GB"]}
 
 
 def test_a_name_that_a_survey_has_seen_is_known(redis_url: str) -> None:

@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 from django.core.serializers import serialize
 from django.test import Client
 from django.urls import reverse
+from django.utils.html import strip_tags
 
 from pods.accounts import connecting, surveying
 from pods.base import clock, sealing
@@ -21,6 +22,7 @@ from tests.support.rigs.runpod_rig import KEY, Rig
 
 pytestmark = pytest.mark.django_db
 LATER = NOON + hours(1)
+MARKS = ["● Working", "○ Not", "▲ Failing", "✖ Paused", "‖ Not"]  # how a state begins on the page
 
 
 @pytest.fixture
@@ -94,17 +96,25 @@ def test_a_refused_key_is_answered_without_lines_of_the_log(
 
 
 @pytest.mark.parametrize(
-    ("facts", "health"),
+    ("facts", "health", "shown"),
     [
-        ({"surveyed_at": NOON}, "well"),
-        ({}, "not surveyed yet"),
-        ({"surveyed_at": NOON, "failures": 1, "last_error": "no answer"}, "failing: no answer"),
-        ({"failures": 3, "open_until": LATER, "last_error": "no answer"}, "left alone: no answer"),
-        ({"enabled": False, "failures": 3, "open_until": LATER}, "disabled"),
+        ({"surveyed_at": NOON}, "well", "● Working"),
+        ({}, "not surveyed yet", "○ Not tested yet"),
+        (
+            {"surveyed_at": NOON, "failures": 1, "last_error": "no answer"},
+            "failing: no answer",
+            "▲ Failing: no answer",
+        ),
+        (
+            {"failures": 3, "open_until": LATER, "last_error": "no answer"},
+            "left alone: no answer",
+            f"✖ Paused until {LATER:%H:%M}: no answer",
+        ),
+        ({"enabled": False, "failures": 3, "open_until": LATER}, "disabled", "‖ Not in use"),
     ],
 )
 def test_only_an_account_that_answers_is_well(
-    facts: dict[str, Any], health: str, redis_url: str, admin_client: Client
+    facts: dict[str, Any], health: str, shown: str, redis_url: str, admin_client: Client
 ) -> None:
     made = an_account("runpod", **facts)
     Account.objects.update(surveyed_at=facts.get("surveyed_at"))
@@ -112,7 +122,9 @@ def test_only_an_account_that_answers_is_well(
         (row,) = account("list")
         page = admin_client.get(reverse("admin:pods_account_changelist")).content.decode()
     assert (row["name"], row["health"]) == (made.name, health)
-    assert health.partition(":")[0] in page
+    text = " ".join(strip_tags(page).split())
+    assert [m for m in MARKS if m in text] == [m for m in MARKS if shown.startswith(m)]
+    assert shown in text
 
 
 def test_a_refused_new_key_leaves_the_old_key_in_place(
