@@ -171,3 +171,33 @@ def test_with_the_keyboard_alone_an_operator_answers_pauses_and_stops_everything
     expect(page.get_by_text("Everything is stopped, since")).to_be_visible()
     assert Limits.get().stopped
     assert Alert.objects.filter(pk=alert.pk).exists()
+
+
+def test_from_an_empty_installation_to_a_first_fleet_that_works(
+    log_in: Callable[..., Page], live_server: Any, redis_url: str
+) -> None:
+    page = log_in("admin")
+    expect(page.get_by_role("heading", name="Your first fleet, about 3 minutes")).to_be_visible()
+    assert page.get_by_text("Stop everything").count() == 0  # nothing runs yet
+    page.get_by_role("button", name="Try it here, free").click()
+
+    # The form is filled with an example; saving it makes the fleet.
+    page.wait_for_url("**/admin/fleet/fleet/add/**")
+    name = page.locator("#id_name").input_value()
+    assert page.locator("#id_max_hourly_usd").input_value()  # it never begins without a limit
+    page.locator("button[name=_save], input[name=_save]").first.click()
+    expect(page.get_by_text("Saved. In force")).to_be_visible()
+    fleet = Fleet.objects.get(name=name)
+    client = redis_client(redis_url)
+    for n in range(8):
+        client.xadd(fleet.stream, {"payload": str(n), "id": f"first-{n}"})
+
+    surveying.survey_account(fleet.accounts.get())
+    pod = a_pod_starts(fleet)
+    until(lambda: looked_at(pod).done >= 8, seconds=90)
+    page.goto(f"{live_server.url}/admin/")
+    expect(page.get_by_role("link", name="Stop everything")).to_be_visible()
+    expect(page.get_by_text(name).first).to_be_visible()
+    Fleet.objects.update(mode="stop_all")
+    ticking.tick_fleet(fleet.pk)
+    until(lambda: looked_at(pod).state == "terminated", seconds=60)
