@@ -18,7 +18,7 @@ from unfold.views import ChangeList
 from fleet.decision.values import Rule
 from fleet.models import Fleet, Tick
 from fleet.pages import decision_lines
-from fleet.pages.rule_words import RULES
+from fleet.pages.field_words import RULES
 from pods.admin.base import ReadOnly
 from pods.base import words
 from pods.base.clock import utcnow

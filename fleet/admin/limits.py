@@ -12,6 +12,7 @@ from fleet.admin.fleet_fields import give_units
 from fleet.decision.values import Mode
 from fleet.models import MODES, Limits
 from fleet.money import spending
+from fleet.pages.field_words import LIMITS
 from pods.admin.base import PageWithHistory
 from pods.admin.own_words import OwnWords
 from pods.base.clock import utcnow
@@ -21,12 +22,6 @@ from pods.plural import plural
 from pods.states import STOPPED
 
 NO_LIMIT: Final = "Empty: no limit. Nothing stops spending across fleets."
-LABELS: Final = {
-    "mode": "Mode of all fleets",
-    "max_instances": "Most pods at once, all fleets",
-    "max_hourly_usd": "Highest spend per hour, all fleets",
-    "daily_budget_usd": "Budget per day, all fleets",
-}
 
 
 class LimitsForm(OwnWords):
@@ -36,9 +31,9 @@ class LimitsForm(OwnWords):
         """What the fields are called."""
 
         model = Limits
-        fields = tuple(LABELS)
-        labels = LABELS
-        help_texts: ClassVar = dict.fromkeys(LABELS.keys() - {"mode"}, NO_LIMIT)
+        fields = tuple(LIMITS)
+        labels = LIMITS
+        help_texts: ClassVar = dict.fromkeys(LIMITS.keys() - {"mode"}, NO_LIMIT)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -48,7 +43,7 @@ class LimitsForm(OwnWords):
             self.fields["mode"].choices = choices  # type: ignore[attr-defined]
         for name, now in used_now().items() if self.fields else ():
             if name in self.fields:
-                self.fields[name].label = f"{LABELS[name]} (now {now})"
+                self.fields[name].label = f"{LIMITS[name]} (now {now})"
 
 
 def used_now() -> dict[str, str]:
@@ -67,7 +62,7 @@ class LimitsAdmin(PageWithHistory):
     """The guardrails of the whole installation: one form, at the address of the menu."""
 
     form = LimitsForm
-    fields = tuple(LABELS)
+    fields = tuple(LIMITS)
     compressed_fields = False
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:

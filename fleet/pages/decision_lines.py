@@ -7,7 +7,7 @@ from typing import Final
 
 from fleet.models import Tick
 from fleet.pages import health_facts
-from fleet.pages.rule_words import rule_words
+from fleet.pages.field_words import rule_words
 from pods.plural import plural
 
 # Between two decisions of one run lies at most this many periods of the fleet, and at least a minute:

@@ -1,4 +1,4 @@
-"""What pages call the fields of a fleet, and the rules that keep its pods below the wish."""
+"""What pages call the fields of a fleet and of the limits, and the rules of a decision."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -45,28 +45,41 @@ LABELS: Final[Mapping[str, str]] = {
     "handler_timeout_seconds": "Longest batch",
     "notice_seconds": "Hand back after SIGTERM within",
 }
-# What holds a fleet back, as a page names it: the field that lifts it, or what must happen first.
+# The limits of the whole installation, each by its field.
+LIMITS: Final[Mapping[str, str]] = {
+    "mode": "Mode of all fleets",
+    "max_instances": "Most pods at once, all fleets",
+    "max_hourly_usd": "Highest spend per hour, all fleets",
+    "daily_budget_usd": "Budget per day, all fleets",
+}
+# The rules of a decision: the field that lifts one, else what it looks at.
 RULES: Final[Mapping[Rule, str]] = {
     Rule.OVERRIDE: "Manual hold",
     Rule.UNKNOWN: "Backlog unknown",
-    Rule.DEMAND: "Items that wait",
+    Rule.DEMAND: "Items waiting",
     Rule.MIN_INSTANCES: LABELS["min_instances"],
-    Rule.STOP_ALL: "Stopped",
-    Rule.PAUSED: "Paused",
+    Rule.STOP_ALL: "Stop",
+    Rule.PAUSED: "Pause",
     Rule.MAX_INSTANCES: LABELS["max_instances"],
-    Rule.ROOM: "Max pods, pods on their way out count",
-    Rule.INSTALLATION_INSTANCES: "Most pods at once, all fleets",
+    Rule.ROOM: "Max pods, with those that end",
+    Rule.INSTALLATION_INSTANCES: LIMITS["max_instances"],
     Rule.MAX_HOURLY_USD: LABELS["max_hourly_usd"],
-    Rule.INSTALLATION_HOURLY_USD: "Highest spend per hour, all fleets",
+    Rule.INSTALLATION_HOURLY_USD: LIMITS["max_hourly_usd"],
     Rule.DAILY_BUDGET_USD: LABELS["daily_budget_usd"],
     Rule.TOTAL_BUDGET_USD: LABELS["total_budget_usd"],
-    Rule.INSTALLATION_DAILY_BUDGET: "Budget per day, all fleets",
-    Rule.CANARY: "The first pod of these settings must finish an item",
-    Rule.BRAKE: "Pods fail",
-    Rule.ALL_FAIL: "All tries fail",
-    Rule.MIN_BUSY_PERCENT: "Pods work too little",
-    Rule.TAKEABLE: "The items are in the hands of pods",
-    Rule.WORTH_BOOTING: "The backlog ends before a boot",
-    Rule.NO_OFFERS: "No offer to rent",
+    Rule.INSTALLATION_DAILY_BUDGET: LIMITS["daily_budget_usd"],
+    Rule.CANARY: "First pod on trial",
+    Rule.BRAKE: "Failing pods",
+    Rule.ALL_FAIL: "Failing items",
+    Rule.MIN_BUSY_PERCENT: LABELS["min_busy_percent"],
+    Rule.TAKEABLE: "Items not taken yet",
+    Rule.WORTH_BOOTING: "Done before a pod boots",
+    Rule.NO_OFFERS: "Nothing to rent",
     Rule.SPAWN_PER_TICK: LABELS["spawn_per_tick"],
 }
+
+
+def rule_words(name: str) -> str:
+    """The words of a rule; those of its name if only a later version knows it."""
+    known = next((words for rule, words in RULES.items() if rule.value == name), None)
+    return known or name.replace("_", " ").capitalize()

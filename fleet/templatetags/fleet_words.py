@@ -12,9 +12,9 @@ from django.utils.timezone import localtime
 
 from fleet.decision.fleet_health import FleetHealth
 from fleet.pages import health_facts, listing, remedies, tabs, top, words
+from fleet.pages.field_words import rule_words
 from fleet.pages.listing import Section
 from fleet.pages.overview import FleetCard
-from fleet.pages.rule_words import rule_words
 from fleet.pages.words import HealthWords
 from pods import masking
 from pods.base import moments

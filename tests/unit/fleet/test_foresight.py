@@ -45,7 +45,7 @@ def test_a_fleet_without_limits_and_a_free_fleet_are_told_apart() -> None:
 
 def test_a_rule_that_no_field_lifts_says_why() -> None:
     said = told(snapshot(500, offers=(), no_offers_because="main: no offer"), policy())
-    assert (said.rule, said.field) == ("No offer to rent", "offer_gpu_types")
+    assert (said.rule, said.field) == ("Nothing to rent", "offer_gpu_types")
     assert said.because == " (main: no offer)"
     held = told(snapshot(500, proven=False), policy())
     assert (held.field, held.because) == ("", "")

@@ -277,7 +277,10 @@ def test_what_holds_a_fleet_back_links_to_its_field(
     time.advance(1)
     a_tick(fleet, token=2, binding="installation_instances", **values)
     page = admin_client.get(reverse("dashboard-now")).content.decode()
-    assert f'href="{reverse("admin:fleet_limits_changelist")}">Max pods of all fleets</a>' in page
+    assert (
+        f'href="{reverse("admin:fleet_limits_changelist")}">Most pods at once, all fleets</a>'
+        in page
+    )
     time.advance(1)
     a_tick(fleet, token=3, binding="worth_booting", **values)
     assert "Held at" not in admin_client.get(reverse("dashboard-now")).content.decode()
@@ -285,7 +288,7 @@ def test_what_holds_a_fleet_back_links_to_its_field(
     a_tick(fleet, token=4, binding="min_busy_percent", held_back="1 pod is busy 22 %", **values)
     page = admin_client.get(reverse("dashboard-now")).content.decode()
     assert "1 pod is busy 22 %" in page
-    assert '#id_min_busy_percent">Min use of pods</a>' in page
+    assert '#id_min_busy_percent">Min busy share</a>' in page
 
 
 def test_25_fleets_are_on_a_page_and_the_renewal_keeps_the_page(
