@@ -25,13 +25,7 @@ LANDMARKS: Final = ("landmark-one-main", "landmark-unique", "page-has-heading-on
 EXCUSED: Final = (
     ("aria-prohibited-attr", ".help-tooltip"), ("landmark-unique", "simplebar-content-wrapper"),
 )  # fmt: skip
-# The other two are slow tests: each takes a minute, and shows little that these two do not show.
-STATES: Final = [
-    pytest.param("desk", "light"),
-    pytest.param("phone", "dark"),
-    pytest.param("desk", "dark", marks=pytest.mark.slow),
-    pytest.param("phone", "light", marks=pytest.mark.slow),
-]
+STATES: Final = [(width, scheme) for width in WIDTHS for scheme in ("light", "dark")]
 SERIOUS: Final = {"serious", "critical"}
 RUN: Final = {
     "resultTypes": ["violations"],
@@ -51,20 +45,51 @@ def troubles(page: Page) -> Iterator[str]:
                 yield f"{violation['id']} at {where}: {html[:200]}: {why[:300]}"
 
 
+def test_no_page_has_a_serious_trouble_of_accessibility_in_one_of_four_looks(
+    log_in: Callable[..., Page], live_server: Any, redis_url: str
+) -> None:
+    """Each page in one colour at one width, in turn; the slow test below shows each in all four."""
+    looks = [a_look(log_in, *state) for state in STATES]
+    wrong = [
+        f"{name} ({' '.join(STATES[n % len(STATES)])}): {trouble}"
+        for n, (name, address) in enumerate(all_pages(redis_url).items())
+        for trouble in troubles_of(looks[n % len(STATES)], live_server.url + address)
+    ]
+    assert not wrong, "\n".join([f"{len(wrong)} troubles", *wrong])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), STATES)
 def test_no_page_has_a_serious_trouble_of_accessibility(
     width: str, scheme: str, log_in: Callable[..., Page], live_server: Any, redis_url: str
 ) -> None:
+    page = a_look(log_in, width, scheme)
+    wrong = [
+        f"{name}: {trouble}"
+        for name, address in all_pages(redis_url).items()
+        for trouble in troubles_of(page, live_server.url + address)
+    ]
+    assert not wrong, "\n".join([f"{len(wrong)} troubles", *wrong])
+
+
+def a_look(log_in: Callable[..., Page], width: str, scheme: str) -> Page:
+    """A browser that an admin uses at one width and in one colour."""
+    return log_in("admin", viewport=WIDTHS[width], color_scheme=scheme)
+
+
+def all_pages(redis_url: str) -> dict[str, str]:
+    """The address of each page. Who is logged in may open every one of them from now on."""
     rows_for_every_page(redis_url)
-    page = log_in("admin", viewport=WIDTHS[width], color_scheme=scheme)
-    User.objects.update(is_superuser=True)  # a superuser may open every page
+    User.objects.update(is_superuser=True)
     found = {**pages(a_browser_of("admin")), "a missing page": "/admin/no-such-page/"}
     assert len(found) > 60
-    wrong = []
-    for name, address in found.items():
-        page.goto(live_server.url + address)
-        wrong += [f"{name}: {trouble}" for trouble in troubles(page)]
-    assert not wrong, "\n".join([f"{len(wrong)} troubles", *wrong])
+    return found
+
+
+def troubles_of(page: Page, address: str) -> list[str]:
+    """What is wrong with the page at an address."""
+    page.goto(address)
+    return list(troubles(page))
 
 
 @pytest.mark.parametrize(("width", "scheme"), STATES)
