@@ -4,17 +4,16 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from django.conf import settings
-from django.db.models import Max
 from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.http import require_GET
-from django_celery_beat.models import PeriodicTask
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 from redis import RedisError
 
 from fleet.pages import metrics as fleets
+from fleet.pages.last_runs import beat_last_sent
 from pods.base.redis import redis_client
 
 SCHEME: Final = "Bearer "
@@ -77,7 +76,7 @@ def _beat() -> Metric:
     found = GaugeMetricFamily(
         "podfleet_beat_last_sent_timestamp_seconds", "When beat last sent a periodic task."
     )
-    last = PeriodicTask.objects.aggregate(last=Max("last_run_at"))["last"]
+    last = beat_last_sent()
     if last is not None:
         found.add_metric([], last.timestamp())
     return found

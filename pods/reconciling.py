@@ -196,7 +196,7 @@ def _sight(account: Account, machine: Machine, now: datetime) -> Orphan:
             "last_seen_at": now,
         },
     )
-    if orphan.gone_at is not None:  # it had been handled, and is back: an old wish is no wish
+    if orphan.gone_at is not None:  # it was handled and is back: the old wish does not count
         orphan.first_seen_at, orphan.gone_at, orphan.outcome = now, None, ""
         orphan.wish = orphan.wished_by = ""
         orphan.save(update_fields=["wish", "wished_by"])

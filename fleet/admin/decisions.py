@@ -233,7 +233,7 @@ class TickAdmin(ReadOnly):
         """The page of a decision."""
         tick = self.get_object(request, object_id)
         if tick is None:
-            raise Http404("there is no such decision; the old ones are deleted after some days")
+            raise Http404("this decision does not exist; old ones are deleted after some days")
         if not self.has_view_permission(request, tick):
             raise PermissionDenied
         near = Tick.objects.filter(fleet=tick.fleet_id).only("pk", "at")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from django.contrib import admin
@@ -15,28 +15,14 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 
 from fleet.models import Fleet, Tick
-from fleet.money.spending import midnight
-from fleet.pages import overview, top
+from fleet.money.spending import by_midnight
+from fleet.pages import overview, row_facts, top
 from fleet.pages.overview import FleetCard, Overview
-from pods import price
 from pods.base.clock import utcnow
 from pods.machine_names import short_name
 from pods.models import Pod
-from pods.rules import NO_MACHINE_RULES, TRY_RULES
 
 FAILURES_SHOWN: Final = 3
-RECENT: Final = timedelta(hours=24)
-FAILED_BY: Final = sorted(rule.value for rule in TRY_RULES | NO_MACHINE_RULES)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
-    """A part of the bar of pods: those of one state, in parts of 1000."""
-
-    state: str
-    count: int
-    at: int
-    width: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,42 +86,22 @@ class StatusPage:
 
 def _shown(card: FleetCard, found: Overview) -> dict[str, Any]:
     """What the page shows of the card: two queries more."""
-    left = midnight(found.at) + timedelta(days=1) - found.at
     return {
         "card": card,
-        "bars": bars(card.states),
-        "never": _never(card),
-        "expected_usd": card.spent_today_usd + price.cost_usd(card.hourly_usd, left),
+        "parts": row_facts.parts(card),
+        "never": row_facts.never(card),
+        "expected_usd": by_midnight(card.spent_today_usd, card.hourly_usd, found.at),
         "decision": Tick.objects.filter(fleet=card.pk).order_by("-at").only("pk", "at").first(),
         "failures": _failures(card.pk),
     }
 
 
-def _never(card: FleetCard) -> str:
-    """Why the backlog is never done at this rate; "": it is done some time, or nothing waits."""
-    if not card.depth or card.eta is not None:
-        return ""
-    ready = dict(card.states).get("ready", 0)
-    return "the ready pods finish nothing" if ready else "no pod is ready"
-
-
-def bars(states: Sequence[tuple[str, int]]) -> Sequence[Bar]:
-    """The parts of the bar of pods; each is at least wide enough to be seen."""
-    whole = sum(count for _, count in states)
-    shown, at = [], 0
-    for state, count in states:
-        width = max(12, 1000 * count // whole)
-        shown.append(Bar(state=state, count=count, at=at, width=width))
-        at += width
-    return shown
-
-
 def _failures(fleet_id: int) -> Sequence[Failure]:
     """The newest pods that failed, or got no machine, within a day."""
     pods = (
-        Pod.objects.filter(fleet=fleet_id, retire_rule__in=FAILED_BY)
+        Pod.objects.filter(fleet=fleet_id, retire_rule__in=row_facts.FAILED_BY)
         .annotate(when=Coalesce(F("failed_at"), F("state_since")))
-        .filter(when__gte=utcnow() - RECENT)
+        .filter(when__gte=utcnow() - row_facts.RECENT)
         .only("name", "retire_because", "lost_because", "because")
         .order_by("-when", "-pk")[:FAILURES_SHOWN]
     )

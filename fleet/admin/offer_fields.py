@@ -71,9 +71,8 @@ NAMES: Final = tuple(OfferFields.base_fields)
 LABELS: Final = {name: str(field.label) for name, field in OfferFields.base_fields.items()}
 # What would be right where a number cannot be read.
 RIGHT: Final[Mapping[str, str]] = {
-    "offer_min_vram_gb": "a whole number of GB, such as 24",
-    "offer_max_hourly_usd": "USD, such as 0.5",
-    "offer_min_reliability": "a share from 0 to 1, such as 0.95",
+    **{PREFIX + key: wishes.RIGHT[key] for key in ("min_vram_gb", "min_reliability")},
+    "offer_max_hourly_usd": "USD, such as 0.5",  # JSON wants it as a text, a box does not
     "offer_min_remaining": "whole seconds, such as 3600",
 }
 

@@ -12,10 +12,10 @@ from typing import Final
 
 from django.db.models import Q, Sum
 
-from fleet.money.spending import midnight, spent_by_fleet
+from fleet.money.spending import by_midnight, midnight, spent_by_fleet
 from pods.base.clock import utcnow
 from pods.models import MICROS, Pod, PriceSegment
-from pods.price import cost_micros, cost_usd
+from pods.price import cost_micros
 
 DAY: Final = timedelta(days=1)
 
@@ -135,12 +135,11 @@ def forecast(now: datetime) -> Mapping[int, Forecast]:
     running = PriceSegment.objects.filter(until__isnull=True)
     for fleet_id, price in running.values_list("fleet_id", "hourly_usd"):
         hourly[fleet_id] = hourly.get(fleet_id, Decimal(0)) + price
-    left = midnight(now) + DAY - now
     return {
         fleet_id: Forecast(
             spent_usd=spent.today,
             hourly_usd=hourly.get(fleet_id, Decimal(0)),
-            expected_usd=spent.today + cost_usd(hourly.get(fleet_id, Decimal(0)), left),
+            expected_usd=by_midnight(spent.today, hourly.get(fleet_id, Decimal(0)), now),
         )
         for fleet_id, spent in spent_by_fleet(now).items()
     }

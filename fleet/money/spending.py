@@ -3,12 +3,13 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
 from django.db.models import Sum
 
+from pods import price
 from pods.models import MICROS, PriceSegment
 
 NOTHING: Final = Decimal(0)
@@ -25,6 +26,12 @@ class Spent:
 def midnight(now: datetime) -> datetime:
     """The beginning of the budgets' day, in UTC."""
     return now.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def by_midnight(spent_usd: Decimal, hourly_usd: Decimal, now: datetime) -> Decimal:
+    """What today (UTC) will have cost, if the pods keep running at their present price."""
+    left = midnight(now) + timedelta(days=1) - now
+    return spent_usd + price.cost_usd(hourly_usd, left)
 
 
 def spent(now: datetime, *, fleet_id: int | None = None, besides: int | None = None) -> Spent:

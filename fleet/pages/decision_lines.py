@@ -73,7 +73,7 @@ class Folded:
     """One page of lines, the newest first."""
 
     lines: Sequence[Line]
-    last: Row | None  # the last row that they took in; None: there was no row
+    last: Row | None  # the last row that they took in; None: they took in nothing
     more: bool  # whether older rows may follow
 
 

@@ -28,7 +28,7 @@ class Guide:
 
     @property
     def example_url(self) -> str:
-        """The form of a new fleet, filled with the example; "": there is no account for it."""
+        """The form of a new fleet, filled with the example; "": its account is not made yet."""
         return "" if self.local is None else example_url(self.local)
 
 

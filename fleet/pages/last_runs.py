@@ -20,14 +20,19 @@ class LastRuns:
     switched_on: bool  # that task is
 
 
+def beat_last_sent() -> datetime | None:
+    """When beat last sent a periodic task; None: never."""
+    at: datetime | None = PeriodicTask.objects.aggregate(at=Max("last_run_at"))["at"]
+    return at
+
+
 def last_runs(fleet: Fleet | None) -> LastRuns:
     """The last runs, as rows tell them: nothing is asked that may not answer."""
     schedule = None if fleet is None else fleet.schedule
-    sent = PeriodicTask.objects.aggregate(at=Max("last_run_at"))["at"]
     decided = Tick.objects.order_by("-pk").values_list("at", flat=True).first()
     swept = Account.objects.aggregate(at=Max("swept_at"))["at"]
     return LastRuns(
-        beat=sent,
+        beat=beat_last_sent(),
         worker=max((at for at in (decided, swept) if at is not None), default=None),
         tick=None if schedule is None else schedule.last_run_at,
         switched_on=schedule is not None and schedule.enabled,

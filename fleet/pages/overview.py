@@ -138,8 +138,7 @@ class Overview:
     @property
     def expected_usd(self) -> Decimal:
         """USD that today will have cost at midnight UTC, at the present prices."""
-        left = midnight(self.at) + timedelta(days=1) - self.at
-        return self.spent_today_usd + price.cost_usd(self.hourly_usd, left)
+        return spending.by_midnight(self.spent_today_usd, self.hourly_usd, self.at)
 
     @property
     def over_usd(self) -> Decimal | None:

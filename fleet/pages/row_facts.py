@@ -6,11 +6,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from fleet.money.spending import midnight
-from fleet.pages import sparks
+from fleet.money.spending import by_midnight
+from fleet.pages import health_facts, sparks
 from fleet.pages.overview import FleetCard
 from fleet.pages.sparks import Spark
-from pods import price
 from pods.durations import lasting
 from pods.machine_names import short_name
 from pods.models import Pod
@@ -20,7 +19,7 @@ from pods.states import READY, STOPPED
 RECENT: Final = timedelta(days=1)
 FAILURES_READ: Final = 500
 FAILED_BY: Final = sorted(rule.value for rule in TRY_RULES | NO_MACHINE_RULES)
-COMING: Final = frozenset({"requested", "creating", "booting", "resuming"})
+COMING: Final = frozenset(state.value for state in health_facts.COMING)
 WIDTH: Final = 1000  # of the bar of pods
 
 
@@ -60,14 +59,13 @@ def facts_of(cards: Sequence[FleetCard], now: datetime) -> Mapping[int, RowFacts
     """The facts of these rows, by fleet. Two queries."""
     shown = [card.pk for card in cards]
     points, failures = sparks.waiting(shown, now), _failures(shown, now)
-    left = midnight(now) + timedelta(days=1) - now
     return {
         card.pk: RowFacts(
             spark=sparks.spark(points.get(card.pk, ()), now=now, depth=card.depth, eta=card.eta),
             failure=failures.get(card.pk),
             parts=parts(card),
             never=never(card),
-            expected_usd=card.spent_today_usd + price.cost_usd(card.hourly_usd, left),
+            expected_usd=by_midnight(card.spent_today_usd, card.hourly_usd, now),
         )
         for card in cards
     }

@@ -6,7 +6,6 @@ from typing import Any
 
 from django import template
 from django.template.defaultfilters import date
-from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.timezone import localtime
 
@@ -19,7 +18,6 @@ from fleet.pages.words import HealthWords
 from pods import masking
 from pods.base import moments
 from pods.base.clock import utcnow
-from pods.base.words import exactly
 from pods.machine_names import short_name
 
 register = template.Library()
@@ -76,10 +74,7 @@ def clock(at: datetime) -> str:
     """A `<time>` with `04:10:31`, and its day if that is not today; exact with its zone on hover."""
     here = localtime(at)
     today = here.date() == localtime(utcnow()).date()
-    shown = date(here, "H:i:s" if today else "j M H:i:s")
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>', at.isoformat(), exactly(here), shown
-    )
+    return moments.marked(at, date(here, "H:i:s" if today else "j M H:i:s"))
 
 
 @register.filter

@@ -70,7 +70,7 @@ def may_cost(account: Account) -> bool:
     given = account.options.get(PRICE, price.default)
     try:
         return Decimal(str(given or 0)) != 0
-    except ArithmeticError:  # it is no number; the account's own form says so
+    except ArithmeticError:  # not a number; the account's own form says so
         return True
 
 

@@ -16,10 +16,11 @@ def shown(at: datetime | None) -> str:
     """
     if at is None:
         return NONE
-    here = localtime(at)
+    return marked(at, when(localtime(at), utcnow()))
+
+
+def marked(at: datetime, text: str) -> str:
+    """A `<time>` with this text, and the exact time as its title."""
     return format_html(
-        '<time datetime="{}" title="{}">{}</time>',
-        at.isoformat(),
-        exactly(here),
-        when(here, utcnow()),
+        '<time datetime="{}" title="{}">{}</time>', at.isoformat(), exactly(localtime(at)), text
     )

@@ -129,7 +129,7 @@ def _paths(resolver: URLResolver, before: str = "") -> Iterator[tuple[str, str]]
 
 
 def _filled(name: str, path: str) -> str | None:
-    """The path with the keys of rows; None if there is no such row, or nothing to choose."""
+    """The path with the keys of rows; None if a row is missing, or a value is not known."""
     if not VALUE.search(path):
         return path
     values = _values(name)

@@ -41,7 +41,7 @@ def press(client: Client, orphan: Orphan, wish: str, **values: str) -> Any:
 
 
 def test_without_unknown_machines_the_page_says_when_that_was_checked(operator: Client) -> None:
-    assert "There is no enabled account" in page_of(operator)
+    assert "No account is enabled" in page_of(operator)
     account = an_account("runpod", name="main", reconciled_at=utcnow() - seconds(12))
     page = page_of(operator)
     assert "Every machine at your vendors belongs to a pod. Checked <time" in page
