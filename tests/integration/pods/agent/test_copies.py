@@ -201,9 +201,10 @@ class Stuck:
     def begin_copy(self):
         self._start("pod-b")
         self.entries += self.backlog.warm_up()
+        # While the items of the warm-up are in flight, the copy is not.
+        until(lambda: self.backlog.client.get(self.backlog.keys.offered(self.item)) == b"pod-b")
         until(lambda: self.said("pod-b").in_flight == 1)
         assert self.backlog.pending_of("pod-a") == 1
-        assert self.backlog.client.get(self.backlog.keys.offered(self.item)) == b"pod-b"
 
     def open(self, *pods):
         for pod in pods:
