@@ -68,7 +68,7 @@ def stop_everything(*, by: str) -> bool:
     The present mode is kept for the undo. Return False if everything is stopped already: then this
     changes nothing, also not who stopped it.
     """
-    Limits.get()
+    Limits.made()
     with transaction.atomic():
         # One UPDATE on the mode, not on the version: a tick that raises the version refuses no stop.
         done = (
@@ -131,7 +131,7 @@ def set_limits(changes: Mapping[str, Any], *, by: str) -> bool:
             "mode_by": Case(When(mode=STOPPED, then=F("mode_by")), default=Value(by[:150])),
             "mode_at": Case(When(mode=STOPPED, then=F("mode_at")), default=Value(utcnow())),
         }
-    Limits.get()
+    Limits.made()
     with transaction.atomic():
         Limits.objects.filter(pk=1).update(**values, version=F("version") + 1)
         now = _remember(f"set {', '.join(sorted(changes))} by {by}")

@@ -3,7 +3,6 @@
 from typing import Any, ClassVar, Final
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
@@ -104,11 +103,9 @@ class LimitsAdmin(PageWithHistory):
         """Refuse: there is one row."""
         return False
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Limits]:
-        """The one row, which is made here if it is missing: not on every page that lists tables."""
-        Limits.get()
-        found: QuerySet[Limits] = super().get_queryset(request)
-        return found
+    def get_object(self, _request: HttpRequest, _object_id: str, _from_field: Any = None) -> Limits:
+        """The limits in force: until somebody sets one, there is no row to read."""
+        return Limits.get()
 
     def has_delete_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
         """Refuse: the one row stays."""

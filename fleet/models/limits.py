@@ -11,7 +11,7 @@ from fleet.models.fleets import MODES
 
 
 class Limits(models.Model):
-    """The guardrails of the whole installation: one row."""
+    """The guardrails of the whole installation: one row, or none until somebody sets one."""
 
     mode = models.CharField(max_length=10, choices=MODES, default=Mode.RUNNING.value)
     # Written by fleet/stopping.py: what an undo restores, and who set the mode when.
@@ -52,6 +52,11 @@ class Limits(models.Model):
 
     @classmethod
     def get(cls) -> "Limits":
-        """The row; the first call makes it, without limits."""
+        """What is in force: the row, or one without limits that is not stored. Writes nothing."""
+        return cls.objects.filter(pk=1).first() or cls(pk=1)
+
+    @classmethod
+    def made(cls) -> "Limits":
+        """The stored row, for who is about to change it; the first call inserts it, without limits."""
         row, _ = cls.objects.get_or_create(pk=1)
         return row

@@ -41,8 +41,11 @@ def bar(request: Any) -> Bar | None:
 def _limits() -> Any:
     """The limits, with the fact whether there is a fleet. One query, where the row is there."""
     rows = Limits.objects.annotate(any_fleet=Exists(Fleet.objects.all()))
-    found = rows.filter(pk=1).first()
-    return found if found is not None else rows.get(pk=Limits.get().pk)
+    found: Any = rows.filter(pk=1).first()
+    if found is None:
+        found = Limits(pk=1)
+        found.any_fleet = Fleet.objects.exists()
+    return found
 
 
 def remember(request: Any, limits: Any, *, fleets: bool = True) -> None:

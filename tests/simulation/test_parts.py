@@ -131,7 +131,7 @@ def test_the_judge_of_the_limits_sees_pods_of_all_fleets(
     limits: dict[str, object], says: str
 ) -> None:
     one, two = a_fleet(name="one"), a_fleet(name="two", stream="two")
-    Limits.get()
+    Limits.made()
     judge = Guardrails([one, two], slack=timedelta(0))
     for fleet in (one, two):
         pod = a_pod(fleet, PodState.REQUESTED, hourly_usd=Decimal("0.5"))

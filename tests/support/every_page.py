@@ -66,7 +66,7 @@ def rows_for_every_page(redis_url: str) -> Shown:
     Orphan.objects.create(
         account=account, external_id="m-1", name="pf-1", first_seen_at=now, last_seen_at=now
     )
-    Limits.get()
+    Limits.made()
     return Shown(fleet=fleet, failing=failing, account=account)
 
 

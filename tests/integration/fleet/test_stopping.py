@@ -70,7 +70,7 @@ def test_the_undo_brings_back_the_mode_from_before_also_after_a_second_stop(
 
 
 def test_what_was_before_a_stop_of_an_older_version_is_not_known_so_nothing_starts() -> None:
-    Limits.get()
+    Limits.made()
     Limits.objects.update(mode="stop_all")
     assert stopping.undo_stop(Limits.get(), by="ann") is Mode.PAUSED
 

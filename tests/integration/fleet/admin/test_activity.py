@@ -84,7 +84,7 @@ def test_what_people_did_is_shown_apart_with_their_edits(
     assert "drained" in shown(viewer, who="manager")
     assert "drained by hand" not in shown(viewer, who="manager")
     operating.set_mode(fleet, Mode.PAUSED, by="ann")
-    Limits.get()
+    Limits.made()
     page = text(viewer, who="people")
     assert "set mode by ann: <strong>now paused</strong>" in page
     version = reverse("admin:fleet_fleet_simple_history", args=[fleet.pk, fleet.history.first().pk])

@@ -50,7 +50,7 @@ def test_the_form_saves_from_there_and_says_when_it_is_in_force(root: Client) ->
 
 
 def test_a_viewer_sees_the_limits_and_no_box(root: Client) -> None:
-    Limits.get()
+    Limits.made()
     Limits.objects.update(max_instances=7)
     viewer = a_user("viewer")
     page = shown(viewer)

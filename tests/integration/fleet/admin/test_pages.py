@@ -277,7 +277,7 @@ def test_the_spending_is_shown_by_fleet_and_day_and_can_be_downloaded(
 
 
 def test_every_page_of_the_menu_opens_for_a_viewer(viewer: Client) -> None:
-    Limits.get()
+    Limits.made()
     page = viewer.get(reverse("admin:index"))
     links = [
         item["link"]

@@ -60,7 +60,7 @@ def planted() -> Planted:
     Orphan.objects.create(
         account=account, external_id="m", name="m", first_seen_at=utcnow(), last_seen_at=utcnow()
     )
-    Limits.get()
+    Limits.made()
     an_alert(fleet)
     secrets = [PLANTED, *redis_users._passwords(pod), Channel.objects.get().sealed_url]
     return Planted(fleet=fleet, pod=pod, account=account, secrets=secrets)

@@ -48,7 +48,7 @@ def test_the_head_says_what_today_costs_until_now_and_by_midnight(
     billed(a_fleet(name="emb"), "3", hours(2))
     assert "$6.00 today, $42.00 by midnight UTC" in text(viewer)
     assert "No budget per day for all fleets" in text(viewer)
-    Limits.get()
+    Limits.made()
     Limits.objects.update(daily_budget_usd=40)
     page = text(viewer)
     assert "Budget per day of all fleets $40.00" in page

@@ -60,7 +60,7 @@ def test_a_fleet_is_judged_by_its_own_ticks_of_the_window_and_the_one_before() -
 )
 def test_a_fleet_that_an_operator_holds(fleet_mode: str, limits_mode: str, held: bool) -> None:
     a_fleet(mode=fleet_mode)
-    Limits.get()
+    Limits.made()
     Limits.objects.update(mode=limits_mode, mode_by="ann")
     assert [each.held for each in facts().fleets] == [held]
     stop = facts().stop

@@ -163,6 +163,6 @@ def test_the_queries_of_charts_do_not_grow(
 ) -> None:
     for _ in range(fleets):
         a_sample(a_fleet(), MINUTES)
-    Limits.get()
+    Limits.made()
     with django_assert_num_queries(4):
         drawn("24h")

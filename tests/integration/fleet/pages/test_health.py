@@ -99,7 +99,7 @@ def test_the_mode_of_the_installation_counts_and_an_odd_rule_of_a_later_version_
 ) -> None:
     a_tick(a_fleet(name="emb"), depth=9, binding="moon_phase", held_back="the moon is full")
     assert shown() == {"emb": Health.STARTING}
-    Limits.get()
+    Limits.made()
     Limits.objects.update(mode="stop_all")
     assert shown() == {"emb": Health.STOPPED}
 

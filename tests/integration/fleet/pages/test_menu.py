@@ -112,7 +112,7 @@ def test_the_way_to_a_page_names_its_fleet_and_its_pod_and_no_app(
 
 
 def test_each_list_is_called_as_in_the_menu(admin_client: Client) -> None:
-    Limits.get()
+    Limits.made()
     page = admin_client.get(reverse("admin:index"))
     items = [i for group in page.context["sidebar_navigation"] for i in group["items"]]
     for item in items:

@@ -117,7 +117,7 @@ def test_a_tick_starts_nothing_if_another_fleets_stopped_pod_runs_again_meanwhil
     other = a_fleet(accounts=list(fleet.accounts.all()), name="other", stream="s", group="g")
     pod = a_pod(other, STOPPED, hourly_usd=Decimal(2), stopped_hourly_usd=Decimal("0.1"))
     add_items(redis_url, 100)
-    Limits.get()
+    Limits.made()
     Limits.objects.update(max_hourly_usd=Decimal("2.2"))
     decide = ticking.decide
 

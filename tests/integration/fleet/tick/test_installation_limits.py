@@ -47,7 +47,7 @@ def fleets(redis_url: str, count: int) -> list[Fleet]:
         for item in range(100):
             client.xadd(f"s{n}", {"payload": str(item)})
         made.append(fleet)
-    Limits.get()
+    Limits.made()
     return made
 
 
