@@ -18,7 +18,7 @@ from pods.machine_names import ANY_INSTALLATION, MachineName, fleet_tag
 from pods.models import Account, Installation, Orphan, Pod
 from pods.pod_rows import pod_of_machine, price_of
 from pods.providers.base import Machine, Phase
-from pods.rules import PodRule
+from pods.rules import MachineOutcome, PodRule
 from pods.states import BOOTING, STOPPED
 
 
@@ -119,7 +119,7 @@ def adopt(found: Sequence[Found], slug: str, fleets: Mapping[int, Fleet]) -> Seq
             why = f"found under the name of {slug}"
             lifecycle.insert(pod, by="adopt", rule=PodRule.ADOPTED, because=why)
         Orphan.objects.filter(gone_at=None, external_id__in=[p.external_id for p in pods]).update(
-            gone_at=utcnow(), outcome="adopted"
+            gone_at=utcnow(), outcome="adopted", outcome_kind=MachineOutcome.ADOPTED.value
         )
         for pod in pods:
             if pod.status is BOOTING:

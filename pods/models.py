@@ -341,7 +341,11 @@ class Orphan(models.Model):
     first_seen_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()
     gone_at = models.DateTimeField(null=True, blank=True)  # or when it got a row
-    outcome = models.CharField(max_length=200, blank=True, default="")
+    outcome = models.CharField(max_length=200, blank=True, default="")  # for people
+    # The same for code: a value of pods.rules.MachineOutcome; "": nothing became of it yet.
+    outcome_kind = models.CharField(
+        max_length=20, blank=True, default="", db_default="", editable=False
+    )
     # What an operator wants to become of it; "": what its account says. Written by pods/orphans.py.
     wish = models.CharField(
         max_length=10,

@@ -16,7 +16,7 @@ def decide(orphan_id: int, wish: Account.Orphans, *, by: str) -> bool:
     until a spawn could not be about to store the machine's id: then the machine would have a row.
     """
     there = Orphan.objects.filter(pk=orphan_id, gone_at=None)
-    if not there.update(wish=wish.value, wished_by=by[:60], outcome=""):
+    if not there.update(wish=wish.value, wished_by=by[:60], outcome="", outcome_kind=""):
         return False
     account_id = Orphan.objects.values_list("account", flat=True).get(pk=orphan_id)
     log.info("orphan_decided", orphan=orphan_id, wish=wish.value, by=by)

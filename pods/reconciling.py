@@ -19,7 +19,7 @@ from pods.models import Account, Installation, Orphan, Pod
 from pods.pod_rows import Template, pod_of_machine, price_of
 from pods.providers.base import Machine, Phase, Provider
 from pods.providers.errors import ProviderError
-from pods.rules import PodRule
+from pods.rules import MachineOutcome, PodRule
 from pods.states import BOOTING, ENDED, TERMINATING, PodState
 
 log = structlog.get_logger(__name__)
@@ -38,16 +38,24 @@ class _AsWhat:
     rule: PodRule
     done: str
     outcome: str
+    kind: MachineOutcome
     retire_rule: str = ""
     retire_because: str = ""
 
 
-ADOPTED: Final = _AsWhat(state=BOOTING, rule=PodRule.ADOPTED, done="adopted", outcome="adopted")
+ADOPTED: Final = _AsWhat(
+    state=BOOTING,
+    rule=PodRule.ADOPTED,
+    done="adopted",
+    outcome="adopted",
+    kind=MachineOutcome.ADOPTED,
+)
 UNWANTED: Final = _AsWhat(
     state=TERMINATING,
     rule=PodRule.ORPHAN,
     done="destroyed",
     outcome="has a row now, will be destroyed",
+    kind=MachineOutcome.ENDING,
     retire_rule=PodRule.ORPHAN.value,
     retire_because="a machine without a row",
 )
@@ -138,7 +146,7 @@ def _resurrect(pod: Pod, machine: Machine, done: Reconciled) -> None:
 
 def _forget_gone(account: Account, present: set[str]) -> None:
     Orphan.objects.filter(account=account, gone_at=None).exclude(external_id__in=present).update(
-        gone_at=shared_now(), outcome="gone, or has a row"
+        gone_at=shared_now(), outcome="gone, or has a row", outcome_kind=MachineOutcome.GONE.value
     )
 
 
@@ -198,8 +206,8 @@ def _sight(account: Account, machine: Machine, now: datetime) -> Orphan:
     )
     if orphan.gone_at is not None:  # it was handled and is back: the old wish does not count
         orphan.first_seen_at, orphan.gone_at, orphan.outcome = now, None, ""
-        orphan.wish = orphan.wished_by = ""
-        orphan.save(update_fields=["wish", "wished_by"])
+        orphan.wish = orphan.wished_by = orphan.outcome_kind = ""
+        orphan.save(update_fields=["wish", "wished_by", "outcome_kind"])
     orphan.last_seen_at = now
     if machine.hourly_usd is not None:
         orphan.hourly_usd = machine.hourly_usd
@@ -234,7 +242,8 @@ def _give_row(
     adopt = adopt and token is not None and newest is not None
     if seen.wish == Account.Orphans.ADOPT and not adopt:
         # The operator wants it to live, so it is not ended instead.
-        _say(seen, "cannot be adopted: its fleet is archived, never had a pod, or has it already")
+        why = "its fleet is archived, never had a pod, or has it already"
+        _say(seen, MachineOutcome.NOT_ADOPTED, f"cannot be adopted: {why}")
         return
     as_what = ADOPTED if adopt else UNWANTED
     pod = pod_of_machine(
@@ -261,7 +270,8 @@ def _inserted(pod: Pod, seen: Orphan, as_what: _AsWhat) -> bool:
     because = f"found without a row: {as_what.done}"
     same = Orphan.objects.filter(pk=seen.pk, wish=seen.wish)
     with transaction.atomic():
-        if not same.update(gone_at=shared_now(), outcome=as_what.outcome):
+        written = {"outcome": as_what.outcome, "outcome_kind": as_what.kind.value}
+        if not same.update(gone_at=shared_now(), **written):
             return False
         lifecycle.insert(
             pod, by=seen.wished_by or "reconcile", rule=as_what.rule, because=because,
@@ -270,8 +280,9 @@ def _inserted(pod: Pod, seen: Orphan, as_what: _AsWhat) -> bool:
     return True
 
 
-def _say(seen: Orphan, outcome: str) -> None:
-    Orphan.objects.filter(pk=seen.pk, gone_at=None).update(outcome=outcome[:200])
+def _say(seen: Orphan, kind: MachineOutcome, outcome: str) -> None:
+    there = Orphan.objects.filter(pk=seen.pk, gone_at=None)
+    there.update(outcome=outcome[:200], outcome_kind=kind.value)
 
 
 def _free_token(machine: Machine) -> uuid.UUID | None:
@@ -294,14 +305,14 @@ def _destroy_unowned(
     """Destroy a machine whose fleet has no row here; try again at each reconciliation."""
     if wish != Account.Orphans.DESTROY:
         if seen.wish:
-            _say(seen, "cannot be adopted: its fleet is not here")
+            _say(seen, MachineOutcome.NOT_ADOPTED, "cannot be adopted: its fleet is not here")
         return
     try:
         provider.destroy(machine.external_id)
     except ProviderError as exc:
         breaker.failed(account, exc)
-        _say(seen, f"destroy: {exc}")
+        _say(seen, MachineOutcome.DESTROY_FAILED, f"destroy: {exc}")
         return
     if seen.wish:
-        _say(seen, "the vendor was asked to destroy it")
+        _say(seen, MachineOutcome.DESTROY_ASKED, "the vendor was asked to destroy it")
     done.destroyed.append(machine.external_id)

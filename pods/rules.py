@@ -139,4 +139,15 @@ class ErrorKind(StrEnum):
     OTHER = "other"
 
 
+class MachineOutcome(StrEnum):
+    """What became of a machine of ours that had no row, or of the last try."""
+
+    ADOPTED = "adopted"
+    ENDING = "ending"  # it got a row that ends it
+    GONE = "gone"  # or has a row of somebody else's making
+    NOT_ADOPTED = "not_adopted"  # an operator asked for it, and it cannot be done
+    DESTROY_ASKED = "destroy_asked"  # of the vendor, which has not confirmed it
+    DESTROY_FAILED = "destroy_failed"  # it is tried again
+
+
 CREDENTIALS_REFUSED: Final = frozenset({ErrorKind.AUTH_FAILED, ErrorKind.BAD_SECRET})

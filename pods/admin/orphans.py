@@ -1,6 +1,6 @@
 """Unknown machines in the admin: those of ours that bill and belong to no pod."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -21,9 +21,14 @@ from pods.admin.base import ReadOnly
 from pods.base import moments, words
 from pods.base.clock import utcnow
 from pods.models import Account, Orphan, Pod
+from pods.rules import MachineOutcome
 
 # Machines are compared every 30 s; a vendor that does not answer for so long is worth a word.
 LATE: Final = timedelta(minutes=5)
+FAILED: Final[Mapping[str, str]] = {
+    MachineOutcome.NOT_ADOPTED: "Not adopted",
+    MachineOutcome.DESTROY_FAILED: "Not destroyed yet",
+}
 WISHES: Final = {"adopt": "being adopted", "destroy": "being destroyed"}
 
 
@@ -144,8 +149,8 @@ class OrphanAdmin(ReadOnly):
         """What becomes of it, and who decided that."""
         if orphan.gone_at is not None:
             icon, tone, word, more = "✓", "grey", "Handled", orphan.outcome
-        elif orphan.wish == Account.Orphans.ADOPT and orphan.outcome:
-            icon, tone, word, more = "✖", "red", "Not adopted", orphan.outcome
+        elif orphan.outcome_kind in FAILED:
+            icon, tone, word, more = "✖", "red", FAILED[orphan.outcome_kind], orphan.outcome
         elif orphan.wish:
             icon, tone, more = "◐", "blue", orphan.outcome or f"asked by {orphan.wished_by}"
             word = WISHES[orphan.wish].capitalize()

@@ -1,17 +1,20 @@
 """What an operator decides about a machine without a row, and that no kill loses it."""
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
 
 from fleet.models import Fleet
 from pods import dispatch, lifecycle, orphans, reconciling
 from pods.base import clock
 from pods.emulators.base import Reply
 from pods.models import Account, Installation, Orphan, Pod, PodEvent
+from pods.rules import MachineOutcome
 from pods.states import READY
-from tests.support.factories import a_pod
+from tests.support.factories import a_pod, an_account
 from tests.support.rigs.runpod_rig import POD
 from tests.support.world import World, reply, state
 
@@ -74,7 +77,7 @@ def test_an_operator_adopts_where_the_account_says_destroy(world: World) -> None
     assert orphans.decide(orphan.pk, ADOPT, by="admin:ann")
     assert world.reconcile().adopted == [orphan.external_id]
     assert not orphans.decide(orphan.pk, DESTROY, by="admin:ann")
-    assert Orphan.objects.get().wish == "adopt"
+    assert (Orphan.objects.get().wish, Orphan.objects.get().outcome_kind) == ("adopt", "adopted")
 
 
 def test_a_machine_that_cannot_be_adopted_is_not_destroyed_instead(world: World) -> None:
@@ -82,12 +85,12 @@ def test_a_machine_that_cannot_be_adopted_is_not_destroyed_instead(world: World)
     orphans.decide(orphan.pk, ADOPT, by="admin:ann")
     done = world.reconcile()
     assert (done.adopted, done.destroyed) == ([], [])
-    assert Orphan.objects.get().outcome.startswith("cannot be adopted")
+    assert Orphan.objects.get().outcome_kind == MachineOutcome.NOT_ADOPTED
     a_pod(world.fleet, READY)
     Fleet.objects.update(archived_at=clock.utcnow())
     assert world.reconcile().destroyed == []
     orphans.decide(orphan.pk, DESTROY, by="admin:ann")
-    assert Orphan.objects.get().outcome == ""
+    assert (Orphan.objects.get().outcome, Orphan.objects.get().outcome_kind) == ("", "")
     assert world.reconcile().destroyed == [orphan.external_id]
 
 
@@ -113,13 +116,14 @@ def test_a_refused_destroy_says_why_and_is_tried_again(world: World) -> None:
     orphans.decide(orphan.pk, DESTROY, by="admin:ann")
     world.rig.server.faults.answer("DELETE", POD, reply(503), times=20)
     assert world.reconcile().destroyed == []
-    assert Orphan.objects.get().outcome.startswith("destroy: ")
+    assert Orphan.objects.get().outcome_kind == MachineOutcome.DESTROY_FAILED
     world.rig.server.faults.clear()
     assert world.reconcile().destroyed == [orphan.external_id]
-    assert Orphan.objects.get().outcome == "the vendor was asked to destroy it"
+    assert Orphan.objects.get().outcome_kind == MachineOutcome.DESTROY_ASKED
     world.rig.clock.advance(600)
     world.reconcile()
     assert Orphan.objects.get().gone_at is not None
+    assert Orphan.objects.get().outcome_kind == MachineOutcome.GONE
 
 
 def test_a_destroy_without_effect_is_asked_for_again(world: World) -> None:
@@ -215,3 +219,27 @@ def test_a_reconciliation_says_when_it_compared_an_account(world: World) -> None
     world.reconcile()
     world.account.refresh_from_db()
     assert world.account.reconciled_at == clock.utcnow()
+
+
+@pytest.mark.parametrize(
+    ("kind", "gone", "wish", "outcome"),
+    [
+        ("", False, "adopt", ""),
+        ("adopted", True, "", "adopted"),
+        ("ending", True, "destroy", "has a row now, will be destroyed"),
+        ("gone", True, "destroy", "gone, or has a row"),
+        ("not_adopted", False, "adopt", "cannot be adopted: its fleet is not here"),
+        ("destroy_failed", False, "", "destroy: no answer"),
+        ("destroy_asked", False, "destroy", "the vendor was asked to destroy it"),
+    ],
+)
+def test_the_rows_of_older_versions_get_the_value_of_their_text(
+    kind: str, wish: str, outcome: str, *, gone: bool
+) -> None:
+    now = clock.utcnow()
+    Orphan.objects.create(
+        account=an_account(), external_id="m", name="pf-1", first_seen_at=now, last_seen_at=now,
+        gone_at=now if gone else None, wish=wish, outcome=outcome,
+    )  # fmt: skip
+    import_module("pods.migrations.0018_outcomes_of_unknown_machines").fill(apps, None)
+    assert Orphan.objects.get().outcome_kind == kind

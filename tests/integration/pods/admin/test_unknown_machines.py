@@ -103,6 +103,23 @@ def test_an_operator_adopts_or_hears_that_it_was_handled_meanwhile(operator: Cli
     assert orphan.wish == ""
 
 
+@pytest.mark.parametrize(
+    ("wish", "kind", "word"),
+    [
+        ("adopt", "not_adopted", "Not adopted"),
+        ("destroy", "destroy_failed", "Not destroyed yet"),
+        ("", "destroy_failed", "Not destroyed yet"),
+        ("adopt", "", "Being adopted"),
+        ("destroy", "destroy_asked", "Being destroyed"),
+    ],
+)
+def test_what_became_of_a_wish_is_read_from_its_value_and_not_from_a_text(
+    operator: Client, wish: str, kind: str, word: str
+) -> None:
+    an_orphan(wish=wish, outcome_kind=kind, outcome="any words at all")
+    assert f"</span> {word}" in page_of(operator)
+
+
 @pytest.mark.fault(69)
 def test_a_viewer_sees_no_button_and_decides_nothing() -> None:
     orphan, viewer = an_orphan(), a_user("viewer")
