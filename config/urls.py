@@ -7,7 +7,7 @@ from django.views.generic import RedirectView
 from config.health import alive, ready
 from config.metrics import metrics
 from fleet import views
-from fleet.admin.alert_answers import answer
+from fleet.admin.alert_answers import answer, take_back
 from fleet.admin.failed_items import failed_items
 
 page = admin.site.admin_view
@@ -24,6 +24,7 @@ urlpatterns = [
     path("admin/money/", page(views.money), name="money"),
     path("admin/alerts/<int:alert_id>/acknowledge/", page(views.acknowledge), name="alert-ack"),
     path("admin/alerts/<int:alert_id>/answer/", page(answer), name="alert-answer"),
+    path("admin/alerts/<int:alert_id>/take-back/", page(take_back), name="alert-take-back"),
     path("admin/alerts/<int:alert_id>/answer/<int:hours>/", page(answer), name="alert-snooze"),
     path("admin/", admin.site.urls),
     path("healthz", alive),

@@ -21,7 +21,7 @@ from django.utils.timezone import get_current_timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from fleet import operating, stopping
-from fleet.alerts import reconciling
+from fleet.alerts import answering
 from fleet.decision.values import Mode
 from fleet.models import Alert, Fleet, Limits
 from fleet.pages import chart_facts, first_fleet, listing, overview, row_facts, searching, tabs, top
@@ -215,7 +215,7 @@ def _stop_or_undo(request: HttpRequest) -> None:
 def acknowledge(request: HttpRequest, alert_id: int) -> HttpResponse:
     """Silence an alert until its cause ends."""
     alert = get_object_or_404(Alert, pk=alert_id)
-    if reconciling.acknowledge([alert], by=request.user.get_username()):
+    if answering.acknowledge([alert], by=request.user.get_username()):
         messages.success(request, f"acknowledged: {alert.text}")
     return redirect("admin:index")
 

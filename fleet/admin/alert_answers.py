@@ -1,4 +1,4 @@
-"""The buttons of alerts: acknowledge and snooze, from their list and from the page of one."""
+"""The buttons of alerts: acknowledge, snooze and take back, in their list and on the page of one."""
 
 from datetime import timedelta
 from typing import Final
@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_POST
 
-from fleet.alerts import reconciling
+from fleet.alerts import answering
 from fleet.models import Alert
 from pods.base.clock import utcnow
 from pods.base.words import duration
@@ -27,14 +27,30 @@ def answer(request: HttpRequest, alert_id: int, hours: int = 0) -> HttpResponse:
         raise Http404(f"give hours as one of {', '.join(map(str, HOURS))}")
     if hours:
         lasting = timedelta(hours=hours)
-        done = reconciling.snooze([alert], until=utcnow() + lasting, by=by)
+        done = answering.snooze([alert], until=utcnow() + lasting, by=by)
         said = f"Snoozed for {duration(lasting)}"
     else:
-        done, said = reconciling.acknowledge([alert], by=by), "Acknowledged"
+        done, said = answering.acknowledge([alert], by=by), "Acknowledged"
     if done:
         messages.success(request, f"{said}: {alert.text}")
     else:
         messages.warning(request, f"Already answered or ended: {alert.text}")
+    return _back(request, alert)
+
+
+@require_POST
+@permission_required(PERMISSION, raise_exception=True)
+def take_back(request: HttpRequest, alert_id: int) -> HttpResponse:
+    """Undo what silenced an alert: it needs somebody again. `?back=alert`: to its page."""
+    alert = get_object_or_404(Alert, pk=alert_id)
+    if answering.take_back([alert], by=request.user.get_username()):
+        messages.success(request, f"Taken back, so it needs somebody again: {alert.text}")
+    else:
+        messages.warning(request, f"Not silent, or ended: {alert.text}")
+    return _back(request, alert)
+
+
+def _back(request: HttpRequest, alert: Alert) -> HttpResponse:
     if request.GET.get("back") == "alert":
         return redirect("admin:fleet_alert_change", alert.pk)
     return redirect("admin:fleet_alert_changelist")

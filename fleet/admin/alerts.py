@@ -12,10 +12,10 @@ from django.utils.html import format_html, format_html_join
 from unfold.decorators import action, display
 
 from fleet.admin import alert_answers
-from fleet.alerts import reconciling
+from fleet.alerts import answering
 from fleet.decision.alert_facts import Cause
 from fleet.models import Alert
-from fleet.pages import advice, last_runs, sent_to
+from fleet.pages import activity, advice, last_runs, sent_to
 from pods.admin.base import ReadOnly
 from pods.base import moments, words
 from pods.base.clock import utcnow
@@ -94,7 +94,9 @@ class AlertAdmin(ReadOnly):
             {"classes": ("collapse",), "fields": (*IN_DETAILS, TIMES, ANSWERS)},
         ),
     )
-    actions = ("acknowledge", "snooze_1_h", "snooze_8_h", "snooze_24_h", "as_csv", "as_json")
+    actions = (
+        "acknowledge", "take_back", "snooze_1_h", "snooze_8_h", "snooze_24_h", "as_csv", "as_json",
+    )  # fmt: skip
 
     def get_list_display(self, request: HttpRequest) -> Sequence[Any]:
         """The columns; the buttons only for who may press them."""
@@ -140,6 +142,8 @@ class AlertAdmin(ReadOnly):
             "may_answer": self.has_answer_permission(request),
             "may_add_channel": may("fleet.add_channel"),
             "snoozed": alert.snoozed_until is not None and alert.snoozed_until > utcnow(),
+            "silent": alert.is_silent(utcnow()),
+            "answers": activity.answers_to(alert),
             "hours": alert_answers.HOURS,
         }  # fmt: skip
 
@@ -177,7 +181,8 @@ class AlertAdmin(ReadOnly):
         """The buttons of one alert. They send the form of the list to addresses of their own."""
         if alert.resolved_at is not None:
             return words.NONE
-        context = {"alert": alert, "hours": alert_answers.HOURS}
+        silent = alert.is_silent(utcnow())
+        context = {"alert": alert, "hours": alert_answers.HOURS, "silent": silent}
         return render_to_string("admin/fleet/alert/answers.html", context)
 
     def has_answer_permission(self, request: HttpRequest) -> bool:
@@ -187,8 +192,14 @@ class AlertAdmin(ReadOnly):
     @action(description="Acknowledge: silent until the cause ends", permissions=["answer"])
     def acknowledge(self, request: HttpRequest, alerts: QuerySet[Alert]) -> None:
         """Silence the alerts until their cause ends."""
-        count = reconciling.acknowledge(alerts, by=request.user.get_username())
+        count = answering.acknowledge(alerts, by=request.user.get_username())
         messages.success(request, f"{plural(count, 'alert')} acknowledged")
+
+    @action(description="Take back: needs somebody again", permissions=["answer"])
+    def take_back(self, request: HttpRequest, alerts: QuerySet[Alert]) -> None:
+        """Undo what silenced the alerts."""
+        count = answering.take_back(alerts, by=request.user.get_username())
+        messages.success(request, f"{plural(count, 'alert')} taken back")
 
     @action(description="Snooze for an hour", permissions=["answer"])
     def snooze_1_h(self, request: HttpRequest, alerts: QuerySet[Alert]) -> None:
@@ -207,5 +218,5 @@ class AlertAdmin(ReadOnly):
 
     def _snooze(self, request: HttpRequest, alerts: QuerySet[Alert], hours: int) -> None:
         until = utcnow() + timedelta(hours=hours)
-        count = reconciling.snooze(alerts, until=until, by=request.user.get_username())
+        count = answering.snooze(alerts, until=until, by=request.user.get_username())
         messages.success(request, f"{plural(count, 'alert')} snoozed for {hours} h")

@@ -1,7 +1,7 @@
 """Opens, refreshes and ends alerts, and makes deliveries of new ones for the channels."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -31,7 +31,6 @@ from fleet.models import Alert, Balance, Channel, Delivery, Fleet, Limits, Tick
 from fleet.models.fields import hours_of
 from fleet.money import spending
 from pods import dispatch
-from pods.base.clock import utcnow
 from pods.base.shared_clock import shared_now
 from pods.models import Account, Orphan, Pod
 from pods.rules import NO_MACHINE_RULES
@@ -134,30 +133,6 @@ def send_due(now: datetime) -> None:
     )
     for channel_id in waiting.values_list("channel", flat=True).distinct():
         dispatch.send(delivering.DELIVER, channel_id)
-
-
-def acknowledge(alerts_: Iterable[Alert], *, by: str) -> int:
-    """Silence alerts until their cause ends; return how many were open and not acknowledged."""
-    return (
-        Alert.objects.open()
-        .filter(pk__in=[a.pk for a in alerts_], acknowledged_at=None)
-        .update(acknowledged_at=utcnow(), acknowledged_by=by[:150])
-    )
-
-
-def snooze(alerts_: Iterable[Alert], *, until: datetime, by: str) -> int:
-    """Silence alerts until a moment; then they are announced again if their cause lasts.
-
-    Raises:
-        ValueError: the moment is not in the future.
-    """
-    if until <= utcnow():
-        raise ValueError(f"{until:%F %T} is in the past; give a time in the future")
-    return (
-        Alert.objects.open()
-        .filter(pk__in=[a.pk for a in alerts_])
-        .update(snoozed_until=until, snoozed_by=by[:150])
-    )
 
 
 def gather(now: datetime) -> AlertFacts:

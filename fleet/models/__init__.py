@@ -1,6 +1,6 @@
 """The rows of fleets: what operators want, what ticks decided, alerts and measurements."""
 
-from fleet.models.alerts import Alert, Channel, Delivery
+from fleet.models.alerts import Alert, AlertAnswer, Channel, Delivery
 from fleet.models.balances import Balance, Sample
 from fleet.models.decisions import Lease, Tick
 from fleet.models.fleets import MODES, Backlog, Fleet, IdleAction, Override
@@ -9,6 +9,7 @@ from fleet.models.limits import Limits
 __all__ = [
     "MODES",
     "Alert",
+    "AlertAnswer",
     "Backlog",
     "Balance",
     "Channel",

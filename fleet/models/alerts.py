@@ -68,6 +68,38 @@ class Alert(models.Model):
     def __str__(self) -> str:
         return self.text
 
+    def is_silent(self, now: datetime) -> bool:
+        """Whether somebody acknowledged it, or snoozed it for longer than now."""
+        snoozed = self.snoozed_until is not None and self.snoozed_until > now
+        return snoozed or self.acknowledged_at is not None
+
+
+class AlertAnswer(models.Model):
+    """What somebody answered to an alert: history, which is only inserted."""
+
+    class What(models.TextChoices):
+        """The answer."""
+
+        ACKNOWLEDGED = "acknowledged"
+        SNOOZED = "snoozed"
+        TAKEN_BACK = "taken_back"
+
+    alert = models.ForeignKey(Alert, on_delete=models.CASCADE, related_name="answers")
+    at = models.DateTimeField()
+    by = models.CharField(max_length=150)
+    what = models.CharField(max_length=20, choices=What.choices)
+    until = models.DateTimeField(null=True, blank=True)  # of a snooze
+
+    class Meta:
+        """The newest first, as pages show them."""
+
+        verbose_name = "answer to an alert"
+        verbose_name_plural = "answers to alerts"
+        ordering: ClassVar = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.what} by {self.by}"
+
 
 class Channel(models.Model):
     """A place to which alerts are sent."""

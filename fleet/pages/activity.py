@@ -8,8 +8,9 @@ from typing import Any, Final
 from django.db.models import F, Q, Window
 from django.db.models.functions import Lag
 from django.urls import reverse
+from django.utils.timezone import localtime
 
-from fleet.models import Fleet, Limits
+from fleet.models import Alert, AlertAnswer, Fleet, Limits
 from pods.models import PodEvent
 from pods.outcomes import FAILED_RULES
 from pods.rules import LOST_RULES, PodRule
@@ -41,13 +42,19 @@ ACTORS: Final[Mapping[str, str]] = {
     "resume": "restarting",
     "adopt": "an operator (fleet adopt)",
 }
+# The answers to an alert, as a line says them: `acknowledged by ann`.
+ANSWERS: Final[Mapping[str, str]] = {
+    AlertAnswer.What.ACKNOWLEDGED.value: "acknowledged",
+    AlertAnswer.What.SNOOZED.value: "snoozed",
+    AlertAnswer.What.TAKEN_BACK.value: "taken back",
+}
 ENDING: Final = frozenset({PodState.TERMINATING.value, PodState.FAILED.value, PodState.LOST.value})
 BY_PEOPLE: Final = Q(by__startswith=BY_ADMIN) | Q(by="adopt") | Q(rule=PodRule.OPERATOR.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """An edit of a fleet or of the limits."""
+    """An edit of a fleet or of the limits, or an answer to an alert."""
 
     at: datetime
     name: str
@@ -73,13 +80,47 @@ def actor(by: str) -> str:
     return by.removeprefix(BY_ADMIN) if by.startswith(BY_ADMIN) else ACTORS.get(by, by)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What somebody answered to an alert, in words."""
+
+    said: str  # `snoozed until 16:00`
+    by: str
+    at: datetime
+
+
+def answers_to(alert: Alert) -> Sequence[Answer]:
+    """All answers to an alert, the newest first."""
+    return [Answer(said=_said(a).capitalize(), by=a.by, at=a.at) for a in alert.answers.all()]
+
+
+def _said(answer: AlertAnswer) -> str:
+    said = ANSWERS.get(answer.what, answer.what)
+    if answer.until is None:
+        return said
+    until = localtime(answer.until)
+    return f"{said} until {until.day} {until:%b %H:%M}"
+
+
 def edits() -> Sequence[Edit]:
-    """The newest edits of fleets and limits. Two queries."""
+    """The newest edits of fleets and limits, and answers to alerts. Three queries."""
+    answered = AlertAnswer.objects.select_related("alert")[:EDITS_SHOWN]
     found = [
+        *(_answered(answer) for answer in answered),
         *(_edit(row, row.name, "admin:fleet_fleet_simple_history") for row in _versions(Fleet)),
         *(_edit(row, "Limits", "admin:fleet_limits_simple_history") for row in _versions(Limits)),
     ]
     return sorted(found, key=lambda edit: edit.at, reverse=True)[:EDITS_SHOWN]
+
+
+def _answered(answer: AlertAnswer) -> Edit:
+    return Edit(
+        at=answer.at,
+        name=answer.alert.text,
+        said=f"{_said(answer)} by {answer.by}",
+        mode="",
+        url=reverse("admin:fleet_alert_change", args=[answer.alert_id]),
+    )
 
 
 def _versions(model: Any) -> Any:

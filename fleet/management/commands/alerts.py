@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 from rich.table import Table
 
-from fleet.alerts import delivering, reconciling
+from fleet.alerts import answering, delivering
 from fleet.alerts.delivering import Undelivered
 from fleet.decision.alert_facts import Severity
 from fleet.models import Alert, Channel
@@ -60,6 +60,7 @@ class Command(OwnCommand):
         for name, text in (
             ("ack", "Silence alerts until their cause ends."),
             ("snooze", "Silence alerts for a while."),
+            ("take-back", "Undo an acknowledge or a snooze: the alerts need somebody again."),
         ):
             sub = verb(name, text)
             sub.add_argument("ids", metavar="ID", type=_alert_id, nargs="*")
@@ -77,7 +78,7 @@ class Command(OwnCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the verb."""
         try:
-            getattr(self, f"_{options['verb']}")(options)
+            getattr(self, f"_{options['verb'].replace('-', '_')}")(options)
         except ValidationError as exc:
             raise CommandError("; ".join(error_lines(exc, Channel))) from exc
         except (Undelivered, ValueError, connecting.BadSecret) as exc:
@@ -112,14 +113,18 @@ class Command(OwnCommand):
         return chosen
 
     def _ack(self, options: dict[str, Any]) -> None:
-        done = reconciling.acknowledge(self._chosen(options), by=getpass.getuser())
+        done = answering.acknowledge(self._chosen(options), by=getpass.getuser())
         self._say(options, f"acknowledged: {done}", acknowledged=done)
 
     def _snooze(self, options: dict[str, Any]) -> None:
         until = utcnow() + timedelta(hours=options["hours"])
-        done = reconciling.snooze(self._chosen(options), until=until, by=getpass.getuser())
+        done = answering.snooze(self._chosen(options), until=until, by=getpass.getuser())
         text = f"snoozed until {until:%F %H:%M} UTC: {done}"
         self._say(options, text, snoozed=done, until=until.isoformat())
+
+    def _take_back(self, options: dict[str, Any]) -> None:
+        done = answering.take_back(self._chosen(options), by=getpass.getuser())
+        self._say(options, f"taken back: {done}", taken_back=done)
 
     def _add(self, options: dict[str, Any]) -> None:
         address = connecting.read_secret(options["address"])

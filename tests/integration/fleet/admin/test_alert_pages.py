@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from fleet.admin.alerts import TABS
-from fleet.alerts import delivering, reconciling
+from fleet.alerts import answering, delivering
 from fleet.decision.alert_facts import Cause
 from fleet.models import Alert, Channel, Delivery, Fleet
 from fleet.pages import advice
@@ -215,6 +215,42 @@ def test_the_buttons_of_a_row_acknowledge_and_snooze(operator: Client) -> None:
     assert operator.get(reverse("alert-answer", args=[second.pk])).status_code == 405
 
 
+@pytest.mark.parametrize("verb", ["alert-answer", "alert-snooze"])
+def test_an_answer_is_taken_back_and_each_of_them_is_written_down(
+    operator: Client, verb: str
+) -> None:
+    alert = an_alert(a_fleet(), subject="pod:1")
+    take_back = reverse("alert-take-back", args=[alert.pk])
+    assert take_back not in page_of(operator, alert)
+    operator.post(reverse(verb, args=[alert.pk, 8] if verb == "alert-snooze" else [alert.pk]))
+    tab = "snoozed" if verb == "alert-snooze" else "acknowledged"
+    assert take_back in page_of(operator, alert)
+    assert take_back in operator.get(INBOX, {"is": tab}).content.decode()
+    said = operator.post(f"{take_back}?back=alert", follow=True).content.decode()
+    assert "Taken back, so it needs somebody again: pod 1 is old" in said
+    alert.refresh_from_db()
+    assert not alert.is_silent(utcnow())
+    assert (alert.acknowledged_by, alert.snoozed_by) == ("", "")
+    assert Alert.objects.loud(utcnow()).get() == alert
+    assert "Not silent, or ended" in operator.post(take_back, follow=True).content.decode()
+    answers = list(alert.answers.values_list("what", "by"))
+    assert answers == [("taken_back", "operator"), (tab, "operator")]
+    page = page_of(operator, alert)
+    assert "Taken back by operator" in page
+    people = operator.get(reverse("admin:pods_podevent_changelist"), {"who": "people"})
+    assert "taken back by operator" in people.content.decode()
+
+
+def test_a_viewer_takes_nothing_back_and_an_ended_alert_stays_as_it_was(operator: Client) -> None:
+    alert = an_alert(a_fleet(), subject="pod:1")
+    operator.post(reverse("alert-answer", args=[alert.pk]))
+    take_back = reverse("alert-take-back", args=[alert.pk])
+    assert a_user("viewer").post(take_back).status_code == 403
+    Alert.objects.update(resolved_at=utcnow())
+    operator.post(take_back)
+    assert Alert.objects.get().acknowledged_by == "operator"
+
+
 @pytest.mark.parametrize("alerts", [2, 30])
 def test_the_inbox_has_a_fixed_number_of_queries(
     operator: Client, alerts: int, django_assert_max_num_queries: Any
@@ -299,7 +335,7 @@ def test_the_log_of_an_alert_is_that_of_the_newest_failure() -> None:
 def test_alerts_that_are_acknowledged_elsewhere_stay_counted_by_the_same_rule() -> None:
     account = an_account()
     alert = an_alert(None, cause="credentials", subject=f"account:{account.pk}")  # type: ignore[arg-type]
-    assert reconciling.acknowledge([alert], by="ann") == 1
+    assert answering.acknowledge([alert], by="ann") == 1
     from fleet.admin.alerts import _of_tab
 
     assert not Alert.objects.filter(_of_tab("")).exists()

@@ -356,6 +356,9 @@ def test_the_command_line_adds_tests_lists_snoozes_and_acknowledges(
     text = alerts("list")
     assert "acknowledged by" in text
     assert "snoozed until" in text
+    assert json.loads(alerts("take-back", "--all", "--json")) == {"taken_back": 2}
+    assert alerts("list").count(" open ") == 2
+    assert "taken back: 0" in alerts("take-back", str(first))
 
 
 @pytest.mark.parametrize(

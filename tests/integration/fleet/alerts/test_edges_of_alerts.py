@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fleet.alerts import addresses, delivering, reconciling
+from fleet.alerts import addresses, answering, delivering, reconciling
 from fleet.alerts.addresses import BadAddress
 from fleet.decision.alerts import Cause, Incident, Severity
 from fleet.models import Alert, Channel, Delivery, Fleet
@@ -107,5 +107,5 @@ def test_a_message_says_whether_its_alert_has_ended(time: SteppedClock) -> None:
 def test_a_snooze_into_the_past_is_refused_and_one_second_ahead_is_not(time: SteppedClock) -> None:
     alert = an_alert(a_fleet())
     with pytest.raises(ValueError, match="is in the past"):
-        reconciling.snooze([alert], until=time(), by="ann")
-    assert reconciling.snooze([alert], until=time() + timedelta(seconds=1), by="ann") == 1
+        answering.snooze([alert], until=time(), by="ann")
+    assert answering.snooze([alert], until=time() + timedelta(seconds=1), by="ann") == 1

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fleet.alerts import reconciling
+from fleet.alerts import answering, reconciling
 from fleet.decision.alert_facts import AlertFacts
 from fleet.decision.alerts import Cause
 from fleet.decision.windows import WINDOW
@@ -192,7 +192,7 @@ def test_an_operator_silences_open_alerts_once() -> None:
     mine, _ = an_alert(fleet, subject="pod:1"), an_alert(fleet, subject="pod:2")
     ended = an_alert(fleet, subject="pod:3", resolved_at=NOON)
     for count in (1, 0):
-        assert reconciling.acknowledge([mine, ended], by="ann") == count
-    assert reconciling.snooze([mine, ended], until=NOON + hours(1), by="ann") == 1
+        assert answering.acknowledge([mine, ended], by="ann") == count
+    assert answering.snooze([mine, ended], until=NOON + hours(1), by="ann") == 1
     rows = {a.subject: (a.acknowledged_by, a.snoozed_by) for a in Alert.objects.all()}
     assert rows == {"pod:1": ("ann", "ann"), "pod:2": ("", ""), "pod:3": ("", "")}

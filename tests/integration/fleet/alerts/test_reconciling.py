@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django_celery_beat.models import PeriodicTask
 
 from fleet import operating
-from fleet.alerts import reconciling
+from fleet.alerts import answering, reconciling
 from fleet.models import Alert, Channel, Delivery, Fleet
 from fleet.tick import ticking
 from pods import lifecycle
@@ -67,7 +67,7 @@ def test_the_alert_for_an_old_pod_is_announced_daily_until_acknowledged_and_ends
     reconciling.reconcile_alerts()
     reconciling.reconcile_alerts()
     assert (Alert.objects.count(), told()) == (1, 2)  # the same alert, again after 24 h more
-    assert reconciling.acknowledge([alert], by="ann") == 1
+    assert answering.acknowledge([alert], by="ann") == 1
     time.advance(72 * HOUR)
     reconciling.reconcile_alerts()
     assert (Alert.objects.count(), told()) == (1, 2)
@@ -84,7 +84,7 @@ def test_a_snoozed_alert_that_still_lasts_is_announced_when_the_snooze_ends(
     a_pod(fleet, READY)
     time.advance(24 * HOUR)
     reconciling.reconcile_alerts()
-    reconciling.snooze(Alert.objects.all(), until=time.now + hours(30), by="ann")
+    answering.snooze(Alert.objects.all(), until=time.now + hours(30), by="ann")
     time.advance(29 * HOUR)
     reconciling.reconcile_alerts()
     assert told() == 1
@@ -95,7 +95,7 @@ def test_a_snoozed_alert_that_still_lasts_is_announced_when_the_snooze_ends(
 
 def test_a_snooze_until_a_past_moment_is_refused(fleet: Fleet, time: SteppedClock) -> None:
     with pytest.raises(ValueError, match="give a time in the future"):
-        reconciling.snooze([], until=time.now, by="ann")
+        answering.snooze([], until=time.now, by="ann")
 
 
 def test_a_cause_that_comes_back_is_a_new_alert(fleet: Fleet, time: SteppedClock) -> None:

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from fleet.alerts import reconciling
+from fleet.alerts import answering
 from fleet.decision.fleet_health import Health
 from fleet.models import Alert, Fleet, Limits, Tick
 from fleet.pages import overview
@@ -84,8 +84,8 @@ def test_the_most_severe_alerts_come_first_and_silent_ones_are_left_out(
     fleet = a_fleet()
     old, worst = an_alert(fleet), an_alert(fleet, subject="pod:2", severity="critical")
     quiet, put_off = an_alert(fleet, subject="pod:3"), an_alert(fleet, subject="pod:4")
-    reconciling.acknowledge([quiet], by="ann")
-    reconciling.snooze([put_off], until=clock.utcnow() + seconds(60), by="ann")
+    answering.acknowledge([quiet], by="ann")
+    answering.snooze([put_off], until=clock.utcnow() + seconds(60), by="ann")
     [card] = overview.overview().cards
     assert [a.pk for a in card.alerts] == [worst.pk, old.pk]
 
@@ -201,7 +201,7 @@ def test_fleets_that_need_an_operator_come_first(time: SteppedClock) -> None:
     an_alert(critical, subject="pod:3", severity="critical")
     shown = [card.name for card in overview.overview().cards]
     assert shown == ["e-critical", "d-warned", "c-working", "a-paused", "b-idle"]
-    reconciling.acknowledge(Alert.objects.all(), by="ann")
+    answering.acknowledge(Alert.objects.all(), by="ann")
     shown = [card.name for card in overview.overview().cards]
     assert shown == ["c-working", "a-paused", "b-idle", "d-warned", "e-critical"]
 

@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from fleet import operating
-from fleet.alerts import reconciling
+from fleet.alerts import answering
 from fleet.decision.fleet_health import Health
 from fleet.models import Alert, Fleet, Limits, Tick
 from fleet.pages import overview, status
@@ -72,7 +72,7 @@ def test_a_fleet_whose_alert_is_acknowledged_is_not_better(time: SteppedClock) -
     a_tick(fleet, depth=9)
     text = "emb: items wait, and 1 ready pod finished none for 10 min"
     an_alert(fleet, cause="not_drained", subject=f"fleet:{fleet.pk}", text=text)
-    reconciling.acknowledge(Alert.objects.all(), by="ann")
+    answering.acknowledge(Alert.objects.all(), by="ann")
     (card,) = overview.overview().cards
     assert card.health.health is Health.FAILING
     assert card.health.because == "items wait, and 1 ready pod finished none for 10 min"
