@@ -1,6 +1,6 @@
 """Unknown machines in the admin: those of ours that bill and belong to no pod."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -21,15 +21,9 @@ from pods.admin.base import ReadOnly
 from pods.base import moments, words
 from pods.base.clock import utcnow
 from pods.models import Account, Orphan, Pod
-from pods.rules import MachineOutcome
 
 # Machines are compared every 30 s; a vendor that does not answer for so long is worth a word.
 LATE: Final = timedelta(minutes=5)
-FAILED: Final[Mapping[str, str]] = {
-    MachineOutcome.NOT_ADOPTED: "Not adopted",
-    MachineOutcome.DESTROY_FAILED: "Not destroyed yet",
-}
-WISHES: Final = {"adopt": "being adopted", "destroy": "being destroyed"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,20 +141,11 @@ class OrphanAdmin(ReadOnly):
     @display(description="State")
     def state(self, orphan: Orphan) -> str:
         """What becomes of it, and who decided that."""
-        if orphan.gone_at is not None:
-            icon, tone, word, more = "✓", "grey", "Handled", orphan.outcome
-        elif orphan.outcome_kind in FAILED:
-            icon, tone, word, more = "✖", "red", FAILED[orphan.outcome_kind], orphan.outcome
-        elif orphan.wish:
-            icon, tone, more = "◐", "blue", orphan.outcome or f"asked by {orphan.wished_by}"
-            word = WISHES[orphan.wish].capitalize()
-        else:
-            icon, tone, word = "✖", "red", "Bills, belongs to no pod"
-            more = orphan.outcome or f"its account says: {orphan.account.orphans}"
+        shown = orphans.shown(orphan)
         return format_html(
             '<span class="pf-cell"><span class="pf-health pf-{}"><span aria-hidden="true">{}</span> {}'
             '</span> <span class="pf-dim">{}</span></span>',
-            tone, icon, word, more,
+            shown.tone, shown.icon, shown.word, shown.more,
         )  # fmt: skip
 
     @display(description="Decide")
@@ -205,7 +190,7 @@ class OrphanAdmin(ReadOnly):
             return TemplateResponse(request, "admin/pods/orphan/confirm_destroy.html", context)
         by = f"admin:{request.user.get_username()}"
         if orphans.decide(orphan.pk, wish, by=by):
-            messages.success(request, f"{orphan.external_id} is {WISHES[wish.value]}")
+            messages.success(request, f"{orphan.external_id} is {orphans.WISHES[wish]}")
         else:
             messages.warning(request, f"{orphan.external_id} has a row by now, or is gone")
         return redirect(reverse("admin:pods_orphan_changelist"))
