@@ -13,6 +13,7 @@ from fleet.decision.values import Mode
 from fleet.models import Alert, Backlog, Fleet, Sample, Tick
 from fleet.tick import archiving, scheduling
 from pods import masking
+from pods.amounts import usd
 from pods.models import MICROS, Pod, PodEvent, PriceSegment
 from pods.plural import plural
 
@@ -73,6 +74,11 @@ def restore(fleet: Fleet, *, name: str = "", by: str) -> None:
         scheduling.switch(fleet, on=True)
 
 
+def called(fleet: Fleet, before: str) -> str:
+    """The fleet's name, and the one that it had before this if it was renamed."""
+    return before if fleet.name == before else f"{fleet.name} (was {before})"
+
+
 def why_kept(fleet: Fleet) -> str:
     """Why the fleet cannot be deleted, and what is possible instead; "" if it can."""
     if fleet.archived_at is None:
@@ -86,7 +92,7 @@ def why_kept(fleet: Fleet) -> str:
     if costly.exists():
         spent = (costly.aggregate(micros=Sum("cost_micros"))["micros"] or 0) / MICROS
         return (
-            f"the pods of {fleet.name} cost ${spent:.2f} in all, and the totals under Spending need "
+            f"the pods of {fleet.name} cost {usd(spent)} in all, and the totals under Spending need "
             "their rows; it stays archived and hidden. To use its name again: "
             f"`fleet archive {fleet.name} --as NEW-NAME`"
         )

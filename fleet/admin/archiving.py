@@ -112,7 +112,8 @@ def _each(request: HttpRequest, fleets: QuerySet[Fleet], verb: Callable[[Fleet, 
     for fleet in fleets.select_related("schedule"):
         name = fleet.name
         try:
-            messages.success(request, f"{name}: {verb(fleet, by)}")
+            did = verb(fleet, by)
+            messages.success(request, f"{archiving.called(fleet, name)}: {did}")
         except ValidationError as exc:
             messages.error(request, f"{name}: {'; '.join(exc.messages)}")
         except (operating.EditedMeanwhile, Overtaken) as exc:

@@ -65,7 +65,10 @@ def test_an_archived_fleet_cannot_be_edited(operator: Client) -> None:
 def test_an_archived_fleet_gets_another_name_and_its_own_is_free(operator: Client) -> None:
     fleet = a_fleet(name="one")
     act(operator, "archive", fleet)
-    assert "one: archived" in act(operator, "archive", fleet, new_name="one-2026")
+    said = act(operator, "archive", fleet, new_name="one-2026")
+    assert "one-2026 (was one): archived" in said
+    assert "one-2027 (was one-2026): back" in act(operator, "restore", fleet, new_name="one-2027")
+    act(operator, "archive", fleet)
     a_fleet(name="one")
     assert "another fleet has this name" in act(operator, "archive", fleet, new_name="one")
 
