@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Final
 from django import forms
 from django.core.exceptions import ValidationError
 from django.forms import ModelForm
+from django.forms.utils import pretty_name
+from django.utils.text import capfirst
 
 LONGEST_SHOWN: Final = 60
 CHOICES_SHOWN: Final = 12
@@ -88,6 +90,11 @@ class OwnWords(ModelForm):  # type: ignore[type-arg]
             for error in errors.as_data():
                 self._word(name, field, error)
 
+    def called(self, name: str) -> str:
+        """What the errors of this form call a field."""
+        known = (self._meta.labels or {}).get(name) or self.fields[name].label or pretty_name(name)
+        return capfirst(str(known))
+
     def _word(self, name: str, field: forms.Field, error: ValidationError) -> None:
         """Replace the text of an error, unless somebody gave it words of its own."""
         words = WORDS.get(str(error.code))
@@ -95,10 +102,10 @@ class OwnWords(ModelForm):  # type: ignore[type-arg]
             return
         raw = str(self[name].value() if self[name].value() is not None else "")
         typed = repr(raw if len(raw) <= LONGEST_SHOWN else f"{raw[:LONGEST_SHOWN]}…")
-        called = (self._meta.labels or {}).get(name) or name
+        name_of = self.called(name)
         if error.code == "invalid" and name in self.right:
-            error.message, error.params = f"{called} is {typed}; give {self.right[name]}", None
-        elif text := words(called, typed, field, error.params or {}):
+            error.message, error.params = f"{name_of} is {typed}; give {self.right[name]}", None
+        elif text := words(name_of, typed, field, error.params or {}):
             error.message, error.params = text, None
 
 

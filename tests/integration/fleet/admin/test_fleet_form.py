@@ -144,8 +144,8 @@ def test_errors_are_listed_with_links_and_the_first_wrong_field_has_the_focus(ro
     fleet = a_fleet()
     sent = {**fields_of(fleet), "max_instances": "x", "boot_seconds": "0"}
     page = html.unescape(root.post(page_of(fleet), sent).content.decode())
-    assert "<a href=\"#id_max_instances\">Max pods</a>: Max pods is 'x'; give a whole" in page
-    assert "<a href=\"#id_boot_seconds\">Boot</a>: Boot is '0'; give 1 or more" in page
+    assert "<a href=\"#id_max_instances\">Max pods</a> is 'x'; give a whole" in page
+    assert "<a href=\"#id_boot_seconds\">Boot</a> is '0'; give 1 or more" in page
     first = page.partition('name="max_instances"')[2].partition(">")[0]
     assert "autofocus" in first
     assert page.count("autofocus") == 1

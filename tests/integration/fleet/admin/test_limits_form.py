@@ -46,7 +46,9 @@ def test_the_form_saves_from_there_and_says_when_it_is_in_force(root: Client) ->
     assert (limits.max_instances, limits.max_hourly_usd, limits.version) == (7, None, 1)
     assert Limits.history.latest().history_change_reason == "set max_instances by root"
     page = html.unescape(root.post(LIMITS, {**sent, "max_instances": "x"}).content.decode())
-    assert "Most pods at once, all fleets is 'x'; give a whole number" in page
+    said = "Most pods at once, all fleets (now 0)</a> is 'x'; give a whole number"
+    assert said in page
+    assert "(now 0)</a>: Most pods" not in page
 
 
 def test_a_viewer_sees_the_limits_and_no_box(root: Client) -> None:
