@@ -74,10 +74,11 @@ def foreseen(form: Any) -> dict[str, Any]:
     if form.errors:
         return {"wrong": _wrong(form)}
     fleet, accounts = form.instance, list(form.cleaned_data["accounts"])
+    new = _made_by_saving(fleet)
     unread = "" if _may_read(fleet) else UNREAD
     if fleet.pk is None:
         fleet.pk = NEW
-    preview = ticking.foresee(fleet, accounts=accounts, unread_because=unread)
+    preview = ticking.foresee(fleet, accounts=accounts, unread_because=unread, made_by_saving=new)
     if fleet.pk == NEW:
         fleet.pk = None
     return {
@@ -99,6 +100,12 @@ def _may_read(fleet: Fleet) -> bool:
     if stored == (fleet.backlog, fleet.backlog_url):
         return True
     return not fleet.backlog_url and fleet.backlog != Backlog.CELERY_RABBITMQ
+
+
+def _made_by_saving(fleet: Fleet) -> bool:
+    """Whether saving makes the stream and the group: the fleet is new, or names others."""
+    same = {name: getattr(fleet, name) for name in ("backlog", "backlog_url", "stream", "group")}
+    return fleet.pk is None or not Fleet.objects.filter(pk=fleet.pk, **same).exists()
 
 
 def _wrong(form: Any) -> Sequence[tuple[str, str, str]]:

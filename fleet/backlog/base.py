@@ -9,6 +9,10 @@ class BacklogUnknown(Exception):
     """The depth is not known. This is not zero: the tick changes nothing and says why."""
 
 
+class NoStream(BacklogUnknown):
+    """The server answers, and has no such stream. Of a fleet whose stream was made, it was lost."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Depth:
     """How many items are not yet acknowledged."""

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 import redis
 from redis import RedisError, ResponseError
 
-from fleet.backlog.base import BacklogUnknown, Depth
+from fleet.backlog.base import BacklogUnknown, Depth, NoStream
 from pods.agent import protocol
 
 SCRIPT: Final = (Path(__file__).parent / "scripts" / "stream_depth.lua").read_text()
@@ -105,7 +105,7 @@ class RedisStreamProbe:
         try:
             answer = self._client.eval_ro(SCRIPT, len(keys), *keys, *arguments)
         except ResponseError as exc:
-            raise BacklogUnknown(self._explain(exc)) from exc
+            raise self._explained(exc) from exc
         except RedisError as exc:
             raise BacklogUnknown(f"Redis does not answer: {exc}") from exc
         found, *rest = cast("list[Any]", answer)
@@ -113,16 +113,16 @@ class RedisStreamProbe:
             raise BacklogUnknown(self._name_the_groups(rest[0]))
         return _Reading(*rest)
 
-    def _explain(self, error: ResponseError) -> str:
+    def _explained(self, error: ResponseError) -> BacklogUnknown:
         text = str(error).partition(" script: ")[0]
         if "no such key" in text:
-            return (
+            return NoStream(
                 f"there is no stream {self._stream}: it was never made, or Redis was emptied; "
                 "`fleet enqueue` makes it"
             )
         if "WRONGTYPE" in text or "wrong kind of value" in text:
-            return f"the key {self._stream} is not a stream; name another one"
-        return f"Redis answered: {text}"
+            return BacklogUnknown(f"the key {self._stream} is not a stream; name another one")
+        return BacklogUnknown(f"Redis answered: {text}")
 
     def _name_the_groups(self, names: list[bytes]) -> str:
         known = ", ".join(name.decode("utf-8", "replace") for name in names) or "none"

@@ -6,9 +6,9 @@ from decimal import Decimal
 from typing import Final
 
 from fleet.decision import forecast
+from fleet.decision.field_words import RULES
 from fleet.decision.values import Rule
 from fleet.pages import remedies, words
-from fleet.pages.field_words import RULES
 from fleet.tick.ticking import Preview
 from pods.base.words import NO_LIMIT
 from pods.plural import plural
@@ -82,7 +82,7 @@ def _items(preview: Preview, at: datetime) -> str:
     if depth is None:
         return "When its items are done is not known."
     if not depth:
-        return "No item waits."
+        return f"0 items: {preview.note}." if preview.note else "No item waits."
     waiting = f"{words.items(depth)} {'item' if depth == 1 else 'items'}"
     wait = "waits" if depth == 1 else "wait"
     if not preview.decision.target:

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db.models import Count, QuerySet, Sum
 
 from fleet.backlog import probes
-from fleet.backlog.base import BacklogUnknown, Depth
+from fleet.backlog.base import BacklogUnknown, Depth, NoStream
 from fleet.decision.brakes import LONGEST_REASON
 from fleet.decision.placement import Experience
 from fleet.decision.values import (
@@ -44,6 +44,7 @@ from pods.states import BOOTING, READY, STOPPED
 
 log = structlog.get_logger(__name__)
 
+NO_STREAM_YET = "the stream does not exist yet"
 BOOTS_MEASURED = 20
 TICKS_READ = 60  # a quarter of an hour at the default period
 
@@ -67,13 +68,15 @@ def gather(
     renew: bool = False,
     accounts: Collection[Account] | None = None,
     unread_because: str = "",
+    made_by_saving: bool = False,
 ) -> Gathered:
     """The snapshot of a fleet and its policy. The number of queries and round trips is fixed.
 
     `renew` also tells the agents that a manager lives. A tick renews; a preview does not.
     `accounts`: instead of those of its row. `unread_because`: the backlog is not read, and why.
+    `made_by_saving`: as in `measure`.
     """
-    depth, unknown_because = (None, unread_because) if unread_because else measure(fleet)
+    depth, unknown_because = _depth(fleet, unread_because, made_by_saving=made_by_saving)
     pods = _billable_pods(fleet)
     beats, heard = _beats(pods, renew=renew)
     limits, policy = _limits_and_policy(fleet, now)
@@ -140,9 +143,17 @@ def _billable_pods(fleet: Fleet) -> list[Pod]:
     return list(rows.select_related("account").defer("account__offers"))
 
 
-def measure(fleet: Fleet) -> tuple[Depth | None, str]:
+def _depth(fleet: Fleet, unread_because: str, *, made_by_saving: bool) -> tuple[Depth | None, str]:
+    if unread_because:
+        return None, unread_because
+    return measure(fleet, made_by_saving=made_by_saving)
+
+
+def measure(fleet: Fleet, *, made_by_saving: bool = False) -> tuple[Depth | None, str]:
     """The depth of the fleet's backlog, or None and why it is unknown.
 
+    `made_by_saving`: the fleet is not saved yet, which makes its stream, so one that the server does
+    not have is empty. Of a saved fleet it was deleted or lost, and nobody knows what was in it.
     Whatever fails in a probe, the depth is unknown: a tick that failed would end no pods either.
     """
     try:
@@ -154,6 +165,10 @@ def measure(fleet: Fleet) -> tuple[Depth | None, str]:
             group=fleet.group,
         )
         return probe.measure(), ""
+    except NoStream as exc:
+        if made_by_saving:
+            return Depth(waiting=0, pending=0, note=NO_STREAM_YET), ""
+        return None, without_passwords(str(exc))
     except (BacklogUnknown, ValueError) as exc:
         return None, without_passwords(str(exc))
     except Exception as exc:

@@ -85,6 +85,7 @@ class Preview:
     seen: Snapshot
     policy: Policy
     decision: Decision
+    note: str = ""  # for people: how the depth was found
 
 
 def preview(fleet: Fleet) -> Decision:
@@ -93,18 +94,24 @@ def preview(fleet: Fleet) -> Decision:
 
 
 def foresee(
-    fleet: Fleet, *, accounts: Collection[Account] | None = None, unread_because: str = ""
+    fleet: Fleet,
+    *,
+    accounts: Collection[Account] | None = None,
+    unread_because: str = "",
+    made_by_saving: bool = False,
 ) -> Preview:
     """What the next tick would do and see; changes nothing.
 
     The fleet may have values that are not saved. One without a row has the id 0, which no row has.
-    `accounts` and `unread_because`: as in `gathering.gather`.
+    `accounts`, `unread_because` and `made_by_saving`: as in `gathering.gather`.
     """
     gathered = gathering.gather(
-        fleet, shared_now(), accounts=accounts, unread_because=unread_because
-    )
+        fleet, shared_now(), accounts=accounts, unread_because=unread_because,
+        made_by_saving=made_by_saving,
+    )  # fmt: skip
     decision = decide(gathered.seen, gathered.policy)
-    return Preview(seen=gathered.seen, policy=gathered.policy, decision=decision)
+    note = gathered.depth.note if gathered.depth else ""
+    return Preview(seen=gathered.seen, policy=gathered.policy, decision=decision, note=note)
 
 
 def take_lease(fleet: Fleet, *, now: datetime | None = None) -> int | None:

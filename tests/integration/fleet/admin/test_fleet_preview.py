@@ -13,6 +13,7 @@ from django.urls import reverse
 
 from fleet import operating
 from fleet.models import Fleet, Tick
+from fleet.tick import ticking
 from pods.base.redis import make_consumer_group, redis_client
 from pods.models import Pod
 from pods.states import READY
@@ -80,6 +81,28 @@ def test_a_new_fleet_is_foreseen_without_a_row(operator: Client, redis_url: str)
     answer = operator.post(url, {**sent, **NEW, "accounts": [own.pk]})
     assert "starts 1 pod" in answer.content.decode()
     assert not Fleet.objects.exists()
+
+
+def test_a_new_fleet_whose_stream_does_not_exist_yet_has_no_items(
+    operator: Client, redis_url: str
+) -> None:
+    own = an_account("local", offers=[OFFER])
+    form = operator.get(reverse("admin:fleet_fleet_add")).context["adminform"].form
+    sent = {f.html_name: "" if f.value() is None else f.value() for f in form}
+    url = reverse("admin:fleet_fleet_preview_new")
+    said = operator.post(url, {**sent, **NEW, "accounts": [own.pk]}).content.decode()
+    assert "0 items: the stream does not exist yet." in said
+    assert "Unknown" not in said
+    assert "starts and ends no pod" in said
+
+
+def test_the_lost_stream_of_a_saved_fleet_is_unknown_as_its_tick_says_too(
+    operator: Client, redis_url: str
+) -> None:
+    fleet = a_fleet(stream="emb", group="emb")
+    assert "Unknown: there is no stream emb" in preview(operator, fleet)
+    assert "there is no stream emb" in ticking.preview(fleet).sentence
+    assert "0 items: the stream does not exist yet." in preview(operator, fleet, stream="other")
 
 
 def test_an_invalid_field_says_what_is_wrong_and_keeps_passwords(operator: Client) -> None:
