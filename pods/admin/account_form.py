@@ -41,8 +41,8 @@ def field_of(option: OptionField) -> forms.Field:
     shown = _as_typed(option.kind, option.default)
     common: dict[str, Any] = {
         "required": False,
-        "label": option.name,
-        "help_text": escape(option.text),
+        "label": option.label,
+        "help_text": escape(_help(option, shown)),
     }
     attrs = {"placeholder": shown.replace("\n", ", "), "autocomplete": "off"}
     match option.kind:
@@ -72,6 +72,12 @@ def field_of(option: OptionField) -> forms.Field:
         case OptionKind.TEXT:
             text = UnfoldAdminTextInputWidget(attrs=attrs)
             return forms.CharField(max_length=LONGEST_OPTION, widget=text, **common)
+
+
+def _help(option: OptionField, default: str) -> str:
+    """What an option means, and what holds if its field is left empty."""
+    known = default.replace("\n", ", ")
+    return f"{option.text} Default: {known}." if known else option.text
 
 
 def _as_typed(kind: OptionKind, value: Any) -> str:

@@ -1,7 +1,7 @@
 """What the options of every vendor's account have in common: their names, their types, their help."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
@@ -19,11 +19,19 @@ class OptionKind(Enum):
     LINES = "lines"  # a list of texts
 
 
+@dataclass(frozen=True, slots=True)
+class Called:
+    """What people call an option, with its unit: `Annotated[int, Called("Disk, GB"), "…"]`."""
+
+    label: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptionField:
     """One option of an account, for a form."""
 
     name: str
+    label: str  # for people; without one its name, in words
     kind: OptionKind
     default: Any  # None: there is none
     text: str  # for people: what it means
@@ -40,19 +48,24 @@ KINDS: Final[Mapping[Any, OptionKind]] = {
 
 
 def option_fields(options: type) -> Sequence[OptionField]:
-    """The options of a dataclass: each field is `Annotated` with a text that says what it means."""
+    """The options of a dataclass: each field is `Annotated` with a text that says what it means.
+
+    A `Called` beside the text has the label of its field in a form.
+    """
     hints = get_type_hints(options, include_extras=True)
-    return [
-        OptionField(
-            name=field.name,
-            kind=_kind(hints[field.name]),
-            default=None if field.default is MISSING else field.default,
-            text=next((x for x in get_args(hints[field.name])[1:] if isinstance(x, str)), "")
-            if get_origin(hints[field.name]) is Annotated
-            else "",
-        )
-        for field in fields(options)
-    ]
+    return [_option(field, hints[field.name]) for field in fields(options)]
+
+
+def _option(field: "Field[Any]", hint: Any) -> OptionField:
+    said = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    in_words = field.name.replace("_", " ").capitalize()
+    return OptionField(
+        name=field.name,
+        label=next((x.label for x in said if isinstance(x, Called)), in_words),
+        kind=_kind(hint),
+        default=None if field.default is MISSING else field.default,
+        text=next((x for x in said if isinstance(x, str)), ""),
+    )
 
 
 def _kind(hint: Any) -> OptionKind:

@@ -175,7 +175,7 @@ def test_an_admin_adds_an_account_by_its_fields(
     expect(refused).to_have_count(2)  # above the form, and at the field
     expect(refused.first).to_be_visible()
     expect(refused.last).to_be_visible()
-    page.get_by_role("alert").get_by_role("link", name="Capacity").click()
+    page.get_by_role("alert").get_by_role("link", name="Most pods at once").click()
     expect(page.locator("input[name=option_capacity]")).to_be_focused()
     page.fill("input[name=option_capacity]", "2")
     page.click("button[name=_save]")

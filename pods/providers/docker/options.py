@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from pods.providers.account_options import check_names
+from pods.providers.account_options import Called, check_names
 from pods.providers.clients import Tls
 from pods.providers.wire import LOOPBACK
 
@@ -18,31 +18,50 @@ _NETWORK: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
 class Options:
     """The options, checked."""
 
-    host: Annotated[str, "The engine: unix:///var/run/docker.sock, or tcp://HOST:2376."] = (
-        "unix:///var/run/docker.sock"
-    )
+    host: Annotated[
+        str, Called("Address of the engine"), "unix:///var/run/docker.sock, or tcp://HOST:2376."
+    ] = "unix:///var/run/docker.sock"
     tls_ca: Annotated[
         str,
-        "A file: the authority of the engine's certificate. tcp to another machine needs three files.",
+        Called("File of the engine's certificate authority"),
+        "Tcp to another machine needs all three files. Empty: no TLS.",
     ] = ""
-    tls_cert: Annotated[str, "A file: the client's certificate."] = ""
-    tls_key: Annotated[str, "A file: the key of the client's certificate."] = ""
+    tls_cert: Annotated[
+        str, Called("File of the client's certificate"), "One of the three files for TLS."
+    ] = ""
+    tls_key: Annotated[
+        str,
+        Called("File of the key of the client's certificate"),
+        "One of the three files for TLS.",
+    ] = ""
     network: Annotated[
-        str, "A Docker network. On each but host a container cannot reach a Redis on 127.0.0.1."
+        str,
+        Called("Docker network"),
+        "On each network but host a container cannot reach a Redis on 127.0.0.1.",
     ] = "bridge"
     binds: Annotated[
-        Sequence[str], "Folders of the host, one a line: /host/path:/container/path[:ro]."
+        Sequence[str],
+        Called("Folders of the host"),
+        "One a line: /host/path:/container/path[:ro]. Empty: none.",
     ] = ()
-    capacity: Annotated[int, "The most containers that run at once."] = 1
-    gpus_per_pod: Annotated[int, "GPUs of each container, which no other pod gets."] = 0
+    capacity: Annotated[int, Called("Most pods at once"), "Containers that run together."] = 1
+    gpus_per_pod: Annotated[
+        int, Called("GPUs of each pod"), "No other pod gets them. 0: pods without a GPU."
+    ] = 0
     gpus: Annotated[
-        int | None, "GPUs of the host, numbered from 0. Empty: capacity times gpus_per_pod."
+        int | None,
+        Called("GPUs of the host"),
+        "Numbered from 0. Empty: the most pods at once, times the GPUs of each.",
     ] = None
-    gpu_type: Annotated[str, "What the GPUs are, for offer_query: RTX 4090."] = ""
-    vram_gb: Annotated[int | None, "GB of memory of one GPU, for offer_query."] = None
-    hourly_usd: Annotated[Decimal, "What an hour of a container costs its owner, in USD."] = (
-        Decimal(0)
-    )
+    gpu_type: Annotated[
+        str, Called("Type of the GPUs"), "A name that fleets can ask for: RTX 4090. Empty: none."
+    ] = ""
+    vram_gb: Annotated[
+        int | None, Called("VRAM of one GPU, GB"), "For fleets that ask for it. Empty: not known."
+    ] = None
+    hourly_usd: Annotated[
+        Decimal, Called("Price of a pod, $/h"), "What an hour of a container costs its owner."
+    ] = Decimal(0)
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> "Options":

@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any
 
-from pods.providers.account_options import check_names
+from pods.providers.account_options import Called, check_names
 from pods.providers.wire import usd
 
 
@@ -18,14 +18,21 @@ class Options:
 
     root: Annotated[
         Path,
-        "The full path of the folder of its machines. Empty: the folder pods beside the manager's data.",
+        Called("Folder of its machines"),
+        "The full path. Empty: the folder pods beside the manager's data.",
     ]
     hourly_usd: Annotated[
-        Decimal, "A price in USD per hour to calculate with; nobody is billed."
+        Decimal, Called("Price of a pod, $/h"), "To calculate with; nobody is billed."
     ] = Decimal(0)
-    capacity: Annotated[int | None, "The most machines at once. Empty: no limit."] = None
-    python: Annotated[str, "The Python that runs the agent."] = sys.executable
-    python_path: Annotated[str, "Folders of your handlers, written as in PYTHONPATH."] = ""
+    capacity: Annotated[int | None, Called("Most pods at once"), "Empty: no limit."] = None
+    python: Annotated[str, Called("Python"), "The full path of the Python that runs the agent."] = (
+        sys.executable
+    )
+    python_path: Annotated[
+        str,
+        Called("Folders of your handlers"),
+        "Full paths with a colon between them. Empty: none.",
+    ] = ""
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> "Options":

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from pods.providers.account_options import check_names
+from pods.providers.account_options import Called, check_names
 from pods.providers.wire import checked_base_url
 
 CLOUDS: Final = ("SECURE", "COMMUNITY")
@@ -19,24 +19,32 @@ class Options:
     """The options, checked. The defaults suit most accounts."""
 
     clouds: Annotated[
-        Sequence[str], "Which clouds to rent from, one a line: SECURE, COMMUNITY."
+        Sequence[str], Called("Clouds to rent from"), "One a line: SECURE, COMMUNITY."
     ] = CLOUDS
     data_centers: Annotated[
-        Sequence[str], "Ids such as EU-RO-1, one a line. Empty: any data center."
+        Sequence[str], Called("Data centers"), "Ids such as EU-RO-1, one a line. Empty: any."
     ] = ()
-    base_url: Annotated[str, "Another address: a proxy, or an emulator."] = "https://api.runpod.io"
-    registry: Annotated[str, "The id of registry credentials that RunPod stores."] = ""
-    min_cuda_version: Annotated[str, "The lowest CUDA version, such as 12.4. Empty: any."] = ""
-    volume_gb: Annotated[
-        int, "GB of a disk at volume_path that a stop keeps; 0 or at least 10."
-    ] = 0
-    volume_path: Annotated[str, "Where that disk, or the network volume, is mounted."] = (
-        "/workspace"
+    base_url: Annotated[
+        str, Called("Address of the vendor"), "Another one for a proxy, or an emulator."
+    ] = "https://api.runpod.io"
+    registry: Annotated[
+        str, Called("Registry credentials"), "Their id at RunPod, for a private image. Empty: none."
+    ] = ""
+    min_cuda_version: Annotated[str, Called("Lowest CUDA version"), "Such as 12.4. Empty: any."] = (
+        ""
     )
-    network_volume: Annotated[str, "The id of a network volume; not together with volume_gb."] = ""
+    volume_gb: Annotated[
+        int, Called("Disk that a stop keeps, GB"), "0 for none, or at least 10."
+    ] = 0
+    volume_path: Annotated[
+        str, Called("Folder of that disk"), "Where it, or the network volume, is mounted."
+    ] = "/workspace"
+    network_volume: Annotated[
+        str, Called("Network volume"), "Its id. Not together with a disk that a stop keeps."
+    ] = ""
     # The documented example is 60 (RateLimit-Policy). Accounts differ: a live answer showed 176.
     requests_per_minute: Annotated[
-        int, "How many calls a minute the account may make, 6 to 60,000."
+        int, Called("Calls per minute"), "The most that the account may make, 6 to 60,000."
     ] = 60
 
     @classmethod

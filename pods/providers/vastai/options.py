@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pods.providers.account_options import check_names
+from pods.providers.account_options import Called, check_names
 from pods.providers.vastai.mapping import amount
 from pods.providers.wire import LOOPBACK, checked_base_url
 
@@ -15,18 +15,25 @@ from pods.providers.wire import LOOPBACK, checked_base_url
 class Options:
     """The options, checked. The defaults suit most accounts."""
 
-    base_url: Annotated[str, "Another address: a proxy, or an emulator."] = (
-        "https://console.vast.ai"
-    )
-    verified: Annotated[bool, "Whether to rent only hosts that Vast.ai verified."] = True
-    min_cuda: Annotated[Decimal | None, "The lowest CUDA version, such as 12.4. Empty: any."] = None
+    base_url: Annotated[
+        str, Called("Address of the vendor"), "Another one for a proxy, or an emulator."
+    ] = "https://console.vast.ai"
+    verified: Annotated[
+        bool, Called("Only verified hosts"), "Whether to rent only hosts that Vast.ai verified."
+    ] = True
+    min_cuda: Annotated[
+        Decimal | None, Called("Lowest CUDA version"), "Such as 12.4. Empty: any."
+    ] = None
     # How far a bid is above the price to beat, as a share. The next cent outbids a bid at the price.
     bid_margin: Annotated[
         Decimal,
-        "For interruptible offers: by which share a bid is above the price to beat, 0 to 10.",
+        Called("Bid above the price to beat, share"),
+        "Of offers that the vendor may take away: 0.1 bids a tenth more. 0 to 10.",
     ] = Decimal("0.1")
     search_pages: Annotated[
-        int, "Pages of 64 offers that a survey reads of each kind, 1 to 10."
+        int,
+        Called("Pages of offers to read"),
+        "Of 64 offers each, for each kind of offer. 1 to 10.",
     ] = 2
 
     @classmethod

@@ -120,13 +120,21 @@ def test_a_key_replaces_a_reference_but_not_both_are_given(
 def test_every_option_of_a_provider_has_a_field_with_its_default_and_its_help(
     root: Client, provider: str
 ) -> None:
-    page = html.unescape(root.get(reverse(ADD), {"provider": provider}).content.decode())
+    answer = root.get(reverse(ADD), {"provider": provider})
+    page, form = html.unescape(answer.content.decode()), answer.context["adminform"].form
     options = registry.option_fields_of(provider)
     assert options
     for option in options:
         assert f'name="option_{option.name}"' in page
         assert option.text
         assert option.text in page
+        assert form.fields[f"option_{option.name}"].label == option.label
+        assert option.label in page
+        assert "_" not in option.label
+        assert option.label[0].isupper()
+        assert not re.search(r"\b[a-z]+_[a-z_]+\b", option.text), option.text
+        if option.default not in {None, "", ()}:
+            assert "Default: " in page
     assert 'name="options"' not in page
     assert re.search(rf'<select name="provider".*?<option value="{provider}"', page, re.DOTALL)
     assert "The form has the options of this provider" in page
@@ -264,4 +272,4 @@ def test_a_form_that_is_refused_says_so_once_with_a_link_to_the_field(root: Clie
     page = html.unescape(
         root.post(reverse(ADD), {"provider": "runpod", "name": ""}).content.decode()
     )
-    assert '<a href="#id_name">Name</a>: Name is empty; give a value' in page
+    assert '<a href="#id_name">Name</a> is empty; give a value' in page
