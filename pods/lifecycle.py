@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Q
 
 from pods import dispatch
+from pods.amounts import price_change
 from pods.base.clock import utcnow
 from pods.base.shared_clock import shared_now
 from pods.costs import segments
@@ -223,7 +224,7 @@ def follow_price(pod: Pod, *, hourly_usd: Decimal, booked_usd: Decimal | None) -
         if not same.update(hourly_usd=hourly_usd):
             return
         if pod.hourly_usd != hourly_usd:
-            note(pod, by="health", because=f"price {pod.hourly_usd} → {hourly_usd} USD/h")
+            note(pod, by="health", because=f"price {price_change(pod.hourly_usd, hourly_usd)}")
         if booked_usd is None:
             segments.still_there(pod)
         segments.reprice(pod, hourly_usd, now=now)

@@ -10,6 +10,7 @@ from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 
 from pods import machine_names, price
+from pods.amounts import usd
 from pods.base.typed_json import check_object
 from pods.bottleneck import Bottleneck
 from pods.rules import ErrorKind, PodRule
@@ -342,10 +343,8 @@ class Orphan(models.Model):
     last_seen_at = models.DateTimeField()
     gone_at = models.DateTimeField(null=True, blank=True)  # or when it got a row
     outcome = models.CharField(max_length=200, blank=True, default="")  # for people
-    # The same for code: a value of pods.rules.MachineOutcome; "": nothing became of it yet.
-    outcome_kind = models.CharField(
-        max_length=20, blank=True, default="", db_default="", editable=False
-    )
+    # For code: a value of pods.rules.MachineOutcome; "": nothing became of it yet.
+    outcome_kind = models.CharField(max_length=20, default="", db_default="", editable=False)
     # What an operator wants to become of it; "": what its account says. Written by pods/orphans.py.
     wish = models.CharField(
         max_length=10,
@@ -393,7 +392,7 @@ class PriceSegment(models.Model):
         indexes: ClassVar = [models.Index(fields=["fleet", "until"], name="segment_fleet_until")]
 
     def __str__(self) -> str:
-        return f"{self.hourly_usd} USD/h from {self.since:%F %T}"
+        return f"{usd(self.hourly_usd)}/h from {self.since:%F %T}"
 
     def cost_usd(self, now: datetime, *, since: datetime | None = None) -> Decimal:
         """The cost in USD so far; from `since` on, if that is later than the start."""

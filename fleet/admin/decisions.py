@@ -15,10 +15,10 @@ from django.template.response import TemplateResponse
 from unfold.decorators import display
 from unfold.views import ChangeList
 
+from fleet.decision.field_words import RULES
 from fleet.decision.values import Rule
 from fleet.models import Fleet, Tick
 from fleet.pages import decision_lines
-from fleet.pages.field_words import RULES
 from pods.admin.base import ReadOnly
 from pods.base import words
 from pods.base.clock import utcnow

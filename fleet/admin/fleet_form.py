@@ -19,9 +19,9 @@ from fleet import moving, operating
 from fleet.admin import fleet_fields, offer_fields
 from fleet.admin.fleet_fields import ADVANCED, FIELDSETS, TIME_LIMITS
 from fleet.admin.offer_fields import OfferFields
+from fleet.decision.field_words import LABELS
 from fleet.models import Fleet
 from fleet.pages import life_times
-from fleet.pages.field_words import LABELS
 from fleet.tick import scheduling
 from fleet.tick.wishes import RefusedWish
 from pods import masking

@@ -8,10 +8,10 @@ from django.urls import reverse
 
 from fleet import stopping
 from fleet.admin.fleet_fields import give_units
+from fleet.decision.field_words import LIMITS
 from fleet.decision.values import Mode
 from fleet.models import MODES, Limits
 from fleet.money import spending
-from fleet.pages.field_words import LIMITS
 from pods.admin.base import PageWithHistory
 from pods.admin.own_words import OwnWords
 from pods.base.clock import utcnow

@@ -10,6 +10,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 from fleet.admin.fleet_fields import SECONDS, USD_HOUR, with_unit
 from fleet.models import Fleet
 from fleet.tick import wishes
+from pods.catalogue.wish_words import WISHES
 
 PREFIX: Final = "offer_"
 LISTS: Final = frozenset({"gpu_types", "regions"})
@@ -23,45 +24,45 @@ class OfferFields(forms.Form):
     offer_gpu_types = forms.CharField(
         required=False,
         max_length=LONGEST,
-        label="GPU",
+        label=WISHES["gpu_types"],
         widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "any"}),
         help_text="Names, separated by commas: RTX 4090, H100. Empty: any.",
     )
     offer_min_vram_gb = forms.IntegerField(
         required=False,
-        label="Min. VRAM",
+        label=WISHES["min_vram_gb"],
         widget=with_unit("", "GB"),
         help_text="Of one GPU. Empty: any.",
     )
     offer_max_hourly_usd = forms.DecimalField(
         required=False,
-        label="Top price of a pod",
+        label=WISHES["max_hourly_usd"],
         widget=with_unit(*USD_HOUR),
         help_text="Dearer offers are not rented. Empty: any price.",
     )
     offer_regions = forms.CharField(
         required=False,
         max_length=LONGEST,
-        label="Regions",
+        label=WISHES["regions"],
         widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "any"}),
         help_text="Names, separated by commas: Europe, US. Empty: any.",
     )
     offer_interruptible = forms.ChoiceField(
         required=False,
-        label="Pods that a vendor may take away",
+        label=WISHES["interruptible"],
         choices=[("", "also"), ("yes", "only those"), ("no", "never")],
         widget=UnfoldAdminSelectWidget(),
         help_text="They are cheaper. Their items are given to other pods.",
     )
     offer_min_reliability = forms.FloatField(
         required=False,
-        label="Min. reliability",
+        label=WISHES["min_reliability"],
         widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"}),
         help_text="A share from 0 to 1, such as 0.95, where the vendor measures it. Empty: any.",
     )
     offer_min_remaining = forms.IntegerField(
         required=False,
-        label="Can be rented for at least",
+        label=WISHES["min_remaining"],
         widget=with_unit(*SECONDS),
         help_text="Where an offer has an end. Empty: any.",
     )

@@ -11,6 +11,7 @@ from fleet.decision.alert_facts import (
     Incident,
     Severity,
 )
+from fleet.decision.field_words import LABELS
 from fleet.decision.values import Rule
 from fleet.decision.windows import (
     PODS_FAILED,
@@ -21,6 +22,7 @@ from fleet.decision.windows import (
     unknown_backlogs,
     unseen,
 )
+from pods.amounts import usd
 from pods.plural import plural
 from pods.rules import CREDENTIALS_REFUSED, DESTROY_PATIENCE, DESTROY_TRIES
 
@@ -50,7 +52,7 @@ def old_pods(facts: AlertFacts) -> Iterator[Incident]:
             cause=Cause.POD_OLD,
             subject=f"pod:{pod.pod_id}",
             severity=Severity.WARNING,
-            text=f"pod {pod.name} has run for {hours} h at ${pod.hourly_usd:.2f}/h",
+            text=f"pod {pod.name} has run for {hours} h at {usd(pod.hourly_usd)}/h",
             fleet_id=pod.fleet_id,
             round=1 + (pod.age - limit) // AGAIN_AFTER,
         )
@@ -85,7 +87,7 @@ def _budget(
         cause=Cause(f"budget_{step}"),
         subject=subject,
         severity={50: Severity.INFO, 80: Severity.WARNING, 100: Severity.CRITICAL}[step],
-        text=f"{what}: ${spent:.2f} of the budget of ${budget} is spent",
+        text=f"{what}: {usd(spent)} of the budget of {usd(budget)} is spent",
         fleet_id=fleet_id,
     )
 
@@ -98,7 +100,8 @@ def ceilings(facts: AlertFacts) -> Iterator[Incident]:
                 fleet,
                 Cause.CEILING,
                 Severity.WARNING,
-                "a ceiling in USD per hour holds back pods that the backlog needs",
+                f"{LABELS['max_hourly_usd']}, the fleet's or that of all fleets, holds back pods that "
+                "the backlog needs",
             )
 
 
@@ -138,8 +141,8 @@ def balances(facts: AlertFacts) -> Iterator[Incident]:
             cause=Cause.BALANCE_LOW,
             subject=f"account:{account.account_id}",
             severity=Severity.CRITICAL if left < hourly else Severity.WARNING,
-            text=f"account {account.name} has ${left:.2f} left, "
-            f"enough for {max(left, Decimal(0)) / hourly:.1f} h at ${hourly:.2f}/h",
+            text=f"account {account.name} has {usd(left)} left, "
+            f"enough for {max(left, Decimal(0)) / hourly:.1f} h at {usd(hourly)}/h",
         )
 
 
@@ -151,7 +154,7 @@ def orphans(facts: AlertFacts) -> Iterator[Incident]:
             subject=f"orphan:{orphan.orphan_id}",
             severity=Severity.CRITICAL,
             text=f"machine {orphan.name} at account {orphan.account} bills "
-            f"${orphan.hourly_usd:.2f}/h and has no row here",
+            f"{usd(orphan.hourly_usd)}/h and has no row here",
         )
 
 
@@ -166,7 +169,7 @@ def destroys(facts: AlertFacts) -> Iterator[Incident]:
             subject=f"pod:{pod.pod_id}",
             severity=Severity.CRITICAL,
             text=f"pod {pod.name} is not gone after {plural(pod.tries, 'try')} to destroy it and bills "
-            f"${pod.hourly_usd:.2f}/h: {pod.note}",
+            f"{usd(pod.hourly_usd)}/h: {pod.note}",
             fleet_id=pod.fleet_id,
         )
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from fleet.decision.brakes import trouble
 from fleet.decision.estimates import pods_for
+from fleet.decision.field_words import LABELS
 from fleet.decision.guardrails import GUARDRAILS, Bound
 from fleet.decision.sentence import hours_text, seconds_text, sentence
 from fleet.decision.stopped import given_up, startable
@@ -82,7 +83,7 @@ def _wish(seen: Snapshot, policy: Policy) -> list[Step]:
     why = f"{about}{plural(seen.depth, 'item')} at {policy.target_depth_per_pod:,} per pod"
     steps = [Step(rule=Rule.DEMAND, before=active, after=wished, because=why)]
     if wished < policy.min_instances:
-        why = f"min_instances is {policy.min_instances}"
+        why = f"{LABELS['min_instances']} is {policy.min_instances}"
         steps.append(
             Step(rule=Rule.MIN_INSTANCES, before=wished, after=policy.min_instances, because=why)
         )

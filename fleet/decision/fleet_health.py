@@ -9,6 +9,7 @@ from typing import Final
 
 from fleet.decision.alert_facts import Cause
 from fleet.decision.estimates import time_left
+from fleet.decision.field_words import rule_words
 from fleet.decision.values import Mode, Rule
 from fleet.decision.windows import PODS_FAILED, is_unattended
 from pods.durations import lasting
@@ -198,7 +199,7 @@ def held(facts: HealthFacts) -> str | None:
         return None
     none_at_all = not facts.ready and not facts.coming and not facts.paused
     if facts.binding in HOLDS or (none_at_all and facts.binding not in BUDGETS):
-        return facts.held_back or facts.binding.value
+        return facts.held_back or rule_words(facts.binding)
     return None
 
 

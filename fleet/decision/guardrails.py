@@ -9,9 +9,11 @@ from typing import Final
 
 from fleet.decision.brakes import trouble
 from fleet.decision.estimates import pods_for, time_left
+from fleet.decision.field_words import LABELS
 from fleet.decision.sentence import seconds_text
 from fleet.decision.usage import why_under_used
 from fleet.decision.values import Mode, Policy, Rule, Snapshot, Start
+from pods.amounts import usd
 from pods.plural import plural
 from pods.price import HOUR_SECONDS, exact_seconds
 from pods.rules import PodRule
@@ -63,7 +65,7 @@ def max_instances(_seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | N
     """The limit on pods that work or will work."""
     return Bound(
         at_most=policy.max_instances,
-        because=f"max_instances is {policy.max_instances}",
+        because=f"{LABELS['max_instances']} is {policy.max_instances}",
         retires=PodRule.MAX_INSTANCES,
     )
 
@@ -119,7 +121,7 @@ def installation_hourly_usd(seen: Snapshot, policy: Policy, starts: Starts) -> B
         return None
     return Bound(
         at_most=len(seen.active) + new,
-        because=f"${committed:.2f}/h of the installation's ${cap:.2f}/h is committed",
+        because=f"{usd(committed)}/h of the installation's {usd(cap)}/h is committed",
     )
 
 
@@ -132,7 +134,7 @@ def _ceiling(seen: Snapshot, cap: Decimal, starts: Starts) -> Bound | None:
         keep = sum(total <= cap for total in accumulate(active))
         return Bound(
             at_most=min(keep, len(active)),
-            because=f"${cap:.2f}/h pays for {keep} of {len(active)} pods",
+            because=f"{usd(cap)}/h pays for {keep} of {len(active)} pods",
             retires=PodRule.MAX_HOURLY_USD,
             ends_stopped=PodRule.STOPPED,
         )
@@ -141,7 +143,7 @@ def _ceiling(seen: Snapshot, cap: Decimal, starts: Starts) -> Bound | None:
         return None
     return Bound(
         at_most=len(seen.active) + new,
-        because=f"${committed:.2f}/h of ${cap:.2f}/h is committed, enough for {_more(new)}",
+        because=f"{usd(committed)}/h of {usd(cap)}/h is committed, enough for {_more(new)}",
     )
 
 
@@ -200,7 +202,7 @@ def _budget(
     left = budget - spent
     committed = seen.hourly_usd + also
     seconds = exact_seconds(wind_down(policy))
-    money = f"${spent:.2f} of {which} (${budget:.2f}) is spent"
+    money = f"{usd(spent)} of {which} ({usd(budget)}) is spent"
     if left <= committed * seconds / HOUR_SECONDS:
         # The dearest pods go first, until the money that is left pays for the drain of the others.
         prices = sorted(p.hourly_usd for p in seen.active)

@@ -10,6 +10,7 @@ from typing import Final
 
 from fleet.decision.sentence import hours_text, seconds_text
 from fleet.decision.values import OfferFacts, Wanted
+from pods.amounts import unit_price, usd
 from pods.catalogue import gpus, regions
 from pods.price import usd_per_million
 
@@ -284,10 +285,10 @@ def _trials(
 
 def _because(place: Weighed, known: Experience, *, count: int) -> str:
     offer = place.offer
-    price = f"{offer.gpu_type or 'a machine'} at ${offer.hourly_usd.normalize():f}/h"
+    price = f"{offer.gpu_type or 'a machine'} at {usd(offer.hourly_usd)}/h"
     if offer.million_items_usd is None:
         return f"{price}, the cheapest of {count}; no speed is measured yet"
-    cost = f"${offer.million_items_usd:.2f} per million items"
+    cost = f"{unit_price(offer.million_items_usd)} per million items"
     if place.measured:
         return f"{price} and {known.speeds[kind_of(offer)]:.1f} items/s: {cost}, best of {count}"
     return f"{price}, a trial: its speed is not measured yet, {cost} if it is as fast as the others"

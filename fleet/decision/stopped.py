@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from decimal import Decimal
 
+from fleet.decision.field_words import LABELS
 from fleet.decision.guardrails import Bound
 from fleet.decision.sentence import hours_text
 from fleet.decision.values import (
@@ -15,6 +16,7 @@ from fleet.decision.values import (
     Snapshot,
     Start,
 )
+from pods.amounts import usd
 from pods.rules import PodRule
 from pods.states import STOPPED
 
@@ -52,14 +54,14 @@ def _cheap(pod: PodFacts, best: OfferFacts) -> bool:
 
 
 def _resumed(pod: PodFacts, best: OfferFacts | None, *, full: bool) -> ResumePod:
-    mine = f"stopped pod {pod.pod_id} runs again at ${pod.hourly_usd.normalize():f}/h"
+    mine = f"stopped pod {pod.pod_id} runs again at {usd(pod.hourly_usd)}/h"
     if best is None:
         why = f"{mine}: no new pod can be rented"
     elif full:
         why = f"{mine}: there is no place for a new pod"
     else:
         word = "cheaper" if not _cheap(pod, best) else "not cheaper"
-        why = f"{mine}: the best new pod is {word} at ${best.hourly_usd.normalize():f}/h"
+        why = f"{mine}: the best new pod is {word} at {usd(best.hourly_usd)}/h"
     more = max(NOTHING, pod.hourly_usd - pod.stopped_hourly_usd)
     return ResumePod(pod_id=pod.pod_id, hourly_usd=more, because=why)
 
@@ -85,7 +87,7 @@ def given_up(
     working = min(len(seen.active), policy.max_instances)
     back = sum(p.state is STOPPED and p.pod_id in besides for p in seen.pods)
     surplus = max(0, working + back + len(stopped) - policy.max_instances)
-    why = f"max_instances is {policy.max_instances}"
+    why = f"{LABELS['max_instances']} is {policy.max_instances}"
     retire = [Retire(pod_id=p.pod_id, rule=PodRule.STOPPED, because=why) for p in stopped[:surplus]]
     if policy.max_stopped is not None:
         because = f"stopped for more than {hours_text(policy.max_stopped)}"

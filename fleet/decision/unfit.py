@@ -6,6 +6,7 @@ from typing import Any
 
 from fleet.decision import placement
 from fleet.decision.values import OfferFacts, Wanted
+from pods.catalogue.wish_words import wish_text
 
 
 def why_unfit(offers: Sequence[OfferFacts], wanted: Wanted, *, all_read: bool = True) -> str:
@@ -35,11 +36,5 @@ def _none_has(offers: Sequence[OfferFacts], words: Mapping[str, Any]) -> bool:
 
 
 def _joined(words: Mapping[str, Any], *, together: bool) -> str:
-    said = " and ".join(f"{name} {_said(value)}" for name, value in words.items())
+    said = " and ".join(wish_text(name, value) for name, value in words.items())
     return f"{said} together" if together and len(words) > 1 else said
-
-
-def _said(value: Any) -> str:
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return " or ".join(map(str, value))
-    return str(value)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from statistics import fmean, median
 from typing import Final
 
+from fleet.decision.field_words import LABELS
 from fleet.decision.values import PodFacts, Policy, Snapshot
 from pods.bottleneck import Bottleneck
 from pods.plural import plural
@@ -109,7 +110,7 @@ def _advice(held: Sequence[PodFacts], policy: Policy) -> str:
     if _most_common(p.bottleneck for p in held) is Bottleneck.FEED:
         return f"fill the stream faster, or make items smaller ({HELP})"
     capped = any(p.batch is None or p.batch >= policy.batch_size for p in held)
-    tips = [f"raise batch_size ({policy.batch_size})"] if capped else []
+    tips = [f"raise {LABELS['batch_size']} ({policy.batch_size})"] if capped else []
     if rtt_ms is None or rtt_ms >= FAR_MS:
         tips.append("bring Redis nearer to the pods")
     if rtt_ms is None or rtt_ms < FAR_MS:

@@ -5,6 +5,8 @@ from typing import ClassVar
 
 from django.db import models
 
+from pods import amounts
+
 
 class Sample(models.Model):
     """The state of a fleet at one tick, for charts. Rows are only inserted, and thinned with age."""
@@ -51,4 +53,4 @@ class Balance(models.Model):
         indexes: ClassVar = [models.Index(fields=["account", "-at"], name="balance_account_at")]
 
     def __str__(self) -> str:
-        return f"{self.account}: ${self.usd} at {self.at:%F %T}"
+        return f"{self.account}: {amounts.usd(self.usd)} at {self.at:%F %T}"

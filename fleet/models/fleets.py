@@ -10,6 +10,7 @@ from django.db import models
 from simple_history.models import HistoricalRecords
 
 from fleet.backlog.probes import build_probe
+from fleet.decision.field_words import LABELS
 from fleet.decision.values import Mode
 from fleet.models.fields import LONGEST_HOURS, LONGEST_SECONDS, from_to, percent, seconds, usd
 from pods.agent import protocol
@@ -275,8 +276,9 @@ class Fleet(models.Model):
         ):
             raise ValidationError(
                 {
-                    "max_instances": f"max_instances is {self.max_instances}, below min_instances "
-                    f"({self.min_instances}); raise it, or lower min_instances"
+                    "max_instances": f"{LABELS['max_instances']} is {self.max_instances}, below "
+                    f"{LABELS['min_instances']} ({self.min_instances}); raise it, or lower "
+                    f"{LABELS['min_instances']}"
                 }
             )
         check_object("offer_query", self.offer_query)
@@ -293,8 +295,8 @@ class Fleet(models.Model):
         ):
             raise ValidationError(
                 {
-                    "silent_seconds": "must be above 2 * heartbeat_seconds, else one late "
-                    "heartbeat ends the pod"
+                    "silent_seconds": f"must be above two times {LABELS['heartbeat_seconds']}, else "
+                    "one late heartbeat ends the pod"
                 }
             )
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from fleet.decision.field_words import rule_words
 from fleet.models import Tick
 from fleet.pages import health_facts
-from fleet.pages.field_words import rule_words
 from pods.plural import plural
 
 # Between two decisions of one run lies at most this many periods of the fleet, and at least a minute:

@@ -7,9 +7,9 @@ from typing import Final
 from django.urls import reverse
 
 from fleet.decision.alert_facts import Cause
+from fleet.decision.field_words import LABELS, RULES
 from fleet.decision.values import Rule
 from fleet.models import Alert
-from fleet.pages.field_words import LABELS, RULES
 
 # The page of what an alert is about, by the first word of its subject, and the words of its link.
 PAGES: Final[Mapping[str, tuple[str, str]]] = {

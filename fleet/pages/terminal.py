@@ -92,7 +92,7 @@ def stop_text(there: Reach, limits: Limits, *, again: bool) -> str:
             "and the workers run (`make up`)"
         )
     if there.orphans:
-        lines.append(f"{plural(there.orphans, 'machine')} without a row stay: see Orphans")
+        lines.append(f"{plural(there.orphans, 'machine')} without a pod stay: see `machines list`")
     return "\n".join(lines)
 
 

@@ -9,9 +9,9 @@ from django.template.defaultfilters import date
 from django.utils.text import capfirst
 from django.utils.timezone import localtime
 
+from fleet.decision.field_words import rule_words
 from fleet.decision.fleet_health import FleetHealth
 from fleet.pages import health_facts, listing, remedies, tabs, top, words
-from fleet.pages.field_words import rule_words
 from fleet.pages.listing import Section
 from fleet.pages.overview import FleetCard
 from fleet.pages.words import HealthWords

@@ -206,7 +206,7 @@ def _none_fits(listed: _Listed, wish: Wanted, now: datetime) -> str:
     if not whole and any(s.is_fresh(now) and not s.partial for s in asked):
         return f"asked for just that, it has no offer with {unmatched}"
     offers = plural(len(listed.free), "offer")
-    seen = f"none of its {offers} fits the fleet's offer_query ({unmatched})"
+    seen = f"none of its {offers} fits what the fleet asks for ({unmatched})"
     partial = listed.surveys[0].partial
     return f"{seen} (not all were read: {partial})" if partial else seen
 

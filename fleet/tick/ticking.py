@@ -260,8 +260,7 @@ def _oldest_seconds(gathered: Gathered) -> float | None:
 def _retire(gathered: Gathered, decision: Decision) -> None:
     """Retire the pods that the decision names; a pod that moved meanwhile waits for the next tick."""
     for leaving in decision.retire:
-        pod, rule = gathered.pods[leaving.pod_id], leaving.rule
-        because = f"{rule.value}: {leaving.because}"
+        pod, rule, because = gathered.pods[leaving.pod_id], leaving.rule, leaving.because
         try:
             if not (leaving.stop and _stopped(pod, rule, because)):
                 teardown.retire_pod(pod, by="tick", rule=rule, because=because)

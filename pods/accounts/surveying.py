@@ -16,6 +16,7 @@ from pydantic_core import to_json, to_jsonable_python
 from pods.accounts import breaker, connecting
 from pods.accounts.connecting import CannotConnect, Connect
 from pods.base.shared_clock import shared_now
+from pods.catalogue.wish_words import wish_text
 from pods.models import LONGEST_PARTIAL, Account, Survey
 from pods.providers.base import Capabilities, Offer, OfferQuery, Provider
 from pods.providers.errors import ProviderError, RateLimited
@@ -186,11 +187,10 @@ def query_of(survey: Survey) -> OfferQuery:
 
 
 def words_of(survey: Survey) -> str:
-    """The wish in words, without what it leaves open: `gpu_types H100 SXM, disk_gb 40`."""
+    """The wish in words, without what it leaves open: `GPU H100 SXM, Disk 40 GB`."""
     usual = to_jsonable_python(OfferQuery(), timedelta_mode="float")
     said = {k: v for k, v in survey.query.items() if v != usual.get(k)}
-    parts = [f"{k} {'/'.join(v) if isinstance(v, list) else v}" for k, v in said.items()]
-    return ", ".join(parts)
+    return ", ".join(wish_text(name, value) for name, value in said.items())
 
 
 def known_offers(accounts: Collection[Account], *, wish: str | None = None) -> list[Surveyed]:

@@ -1,14 +1,20 @@
 """Amounts, counts, durations and times as text for operators: one place for pages and terminal."""
 
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Final
 
 from rich import filesize
 
+from pods import amounts
+from pods.amounts import unit_price, usd
 from pods.durations import lasting
 
-NONE: Final = "–"  # there is none, or it is not known; where the reason matters: unknown()
+__all__ = [
+    "DAY", "NONE", "NO_LIMIT", "duration", "exactly", "items", "per_second", "percent", "size",
+    "unit_price", "unknown", "usd", "when",
+]  # fmt: skip
+
+NONE: Final = amounts.NONE  # there is none, or it is not known; where the reason matters: unknown()
 NO_LIMIT: Final = "no limit"
 DAY: Final = timedelta(days=1)
 MINUTE: Final = timedelta(minutes=1)
@@ -22,27 +28,6 @@ def duration(time: timedelta | None) -> str:
 def unknown(why: str) -> str:
     """`Unknown: the host was not found`."""
     return f"Unknown: {why}"
-
-
-def usd(amount: Decimal | float | None) -> str:
-    """`$1,234.50`; `<$0.01` for what is under a cent and not free; `–` if it is not known."""
-    if amount is None:
-        return NONE
-    exact = Decimal(amount)
-    sign, exact = "-" if exact < 0 else "", abs(exact)
-    if 0 < exact < Decimal("0.01"):
-        return f"{sign}$0.01" if sign else "<$0.01"
-    return f"{sign}${exact:,.2f}"
-
-
-def unit_price(amount: Decimal | float | None) -> str:
-    """The price of one item, or of a million: as `usd`, with four digits under ten cents."""
-    if amount is None:
-        return NONE
-    exact = Decimal(amount)
-    if Decimal("0.0001") <= exact < Decimal("0.1"):
-        return f"${exact:.4f}"
-    return usd(exact) if exact == 0 or exact >= Decimal("0.1") else "<$0.0001"
 
 
 def items(count: int | None) -> str:

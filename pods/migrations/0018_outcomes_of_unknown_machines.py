@@ -29,9 +29,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="orphan",
             name="outcome_kind",
-            field=models.CharField(
-                blank=True, db_default="", default="", editable=False, max_length=20
-            ),
+            field=models.CharField(db_default="", default="", editable=False, max_length=20),
         ),
         # Backwards there is nothing to do: the texts are still there.
         migrations.RunPython(fill, migrations.RunPython.noop),

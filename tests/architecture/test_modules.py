@@ -36,6 +36,7 @@ PURE = (
     "pods/masking.py",
     "pods/plural.py",
     "pods/durations.py",
+    "pods/amounts.py",
 )
 PURE_MODULES = (
     "fleet.decision",
@@ -50,6 +51,7 @@ PURE_MODULES = (
     "pods.masking",
     "pods.plural",
     "pods.durations",
+    "pods.amounts",
 )
 OURS = ("config/**/*.py", "fleet/**/*.py", "pods/**/*.py", "config/*.py", "fleet/*.py", "pods/*.py")
 

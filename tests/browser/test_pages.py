@@ -92,7 +92,7 @@ def make_rows() -> None:
         some_samples(fleet, depth, now)
         steps = [
             ("demand", count, 42, f"{depth:,} items at 1,000,000 per pod"),
-            ("max_instances", 42, 6, "max_instances is 6"),
+            ("max_instances", 42, 6, "Max pods is 6"),
             ("max_hourly_usd", 6, 6, "$3.4400/h of $4.00/h is committed, enough for 1 more pod"),
             ("spawn_per_tick", 6, 6, "a tick starts at most 1 pod"),
         ]
@@ -102,7 +102,7 @@ def make_rows() -> None:
             spent_today_usd=Decimal("17.42"), binding="max_instances", milliseconds=12,
             sentence=f"has {count} pods, starts 1 pod (NVIDIA L4 at $0.39/h and 8.4 items/s: $12.90 per "
             f"million items, best of 14); the backlog needs 42 pods ({depth:,} items at 1,000,000 "
-            "per pod); limited to 6 because max_instances is 6",
+            "per pod); limited to 6 because Max pods is 6",
             steps=[dict(zip(("rule", "before", "after", "because"), s, strict=True)) for s in steps],
             snapshot={"depth": depth, "pending": 320},
         )  # fmt: skip

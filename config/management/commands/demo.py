@@ -5,6 +5,7 @@ import os
 import time
 from argparse import ArgumentParser
 from dataclasses import asdict, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -177,7 +178,7 @@ class Command(OwnCommand):
         )
         say(
             f"at a nominal ${demo.NOMINAL_HOURLY_USD}/h a pod the fleet has spent "
-            f"${summary.spent_usd} (processes of this machine cost nothing)"
+            f"{words.usd(Decimal(summary.spent_usd))} (processes of this machine cost nothing)"
         )
         say("\nwhat it did and why:")
         for line in demo.story(fleet, run):

@@ -16,6 +16,7 @@ from django.db import models
 from rich.live import Live
 
 from fleet import archiving, moving, operating, stopping
+from fleet.decision.field_words import rule_words
 from fleet.decision.values import Mode
 from fleet.management.adopting import add_adopt_arguments, adopt
 from fleet.management.arguments import (
@@ -263,18 +264,20 @@ class Command(OwnCommand):
     def _archive(self, options: dict[str, Any]) -> None:
         fleet = self._fleet(options)
         name, when_empty = options["new_name"] or "", options["when_empty"]
+        before = fleet.name
         done = archiving.archive(fleet, when_empty=when_empty, name=name, by=getpass.getuser())
         if done:
             text = f"archived; {archiving.left_in_redis(fleet)}"
         else:
             text = "paused; it will be archived when its last pod has ended"
-        self._say(options, fleet, f"{fleet.name}: {text}")
+        self._say(options, fleet, f"{archiving.called(fleet, before)}: {text}")
 
     def _restore(self, options: dict[str, Any]) -> None:
         fleet = self._fleet(options)
+        before = fleet.name
         archiving.restore(fleet, name=options["new_name"] or "", by=getpass.getuser())
         text = f"back, and paused; `fleet resume {fleet.name}` lets it run"
-        self._say(options, fleet, f"{fleet.name}: {text}")
+        self._say(options, fleet, f"{archiving.called(fleet, before)}: {text}")
 
     def _delete(self, options: dict[str, Any]) -> None:
         fleet = self._fleet(options)
@@ -303,7 +306,9 @@ class Command(OwnCommand):
             return
         self.stdout.write(decision.sentence)
         for step in decision.steps:
-            self.stdout.write(f"  {step.before} → {step.after}  {step.rule}: {step.because}")
+            self.stdout.write(
+                f"  {step.before} → {step.after}  {rule_words(step.rule)}: {step.because}"
+            )
 
     def _watch(self, options: dict[str, Any]) -> None:
         fleet = self._fleet(options)

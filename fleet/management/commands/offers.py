@@ -3,6 +3,7 @@
 import json
 from argparse import ArgumentParser
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import IO, Any, cast
 
 from django.core.management.base import CommandError
@@ -17,7 +18,7 @@ from fleet.tick import market, wishes
 from pods.accounts import surveying
 from pods.base.clock import utcnow
 from pods.base.commands import CommandConsole, OwnCommand
-from pods.base.words import NONE
+from pods.base.words import NONE, usd
 from pods.catalogue import gpus
 from pods.catalogue.nearest import UnknownName
 from pods.models import Account, Pod
@@ -136,7 +137,7 @@ def _row(place: Weighed, known: Experience, names: Mapping[int, str]) -> dict[st
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=None)
-    for column in ("account", "GPU", "region", "", "$/h", "items/s", "$ per million items", ""):
+    for column in ("account", "GPU", "region", "", "$/h", "items/s", "per million items", ""):
         table.add_column(column)
     for row in rows:
         speed = row["items_per_second"]
@@ -146,9 +147,9 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
             f"{row['gpus']}× {row['gpu']}" if row["gpu"] else row["offer"],
             row["region"],
             "interruptible" if row["interruptible"] else "",
-            row["hourly_usd"],
+            usd(Decimal(row["hourly_usd"])),
             shown,
-            row["million_items_usd"] or NONE,
+            NONE if row["million_items_usd"] is None else usd(Decimal(row["million_items_usd"])),
             row["left_alone_because"],
         )
     return table

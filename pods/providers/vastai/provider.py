@@ -6,6 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from pods.amounts import usd
 from pods.machine_names import has_tag, token_of
 from pods.providers.base import (
     Capabilities,
@@ -137,7 +138,7 @@ class Vastai:
             money = None
         if money is None or money >= LEAST_CREDIT:
             return Refused(str(refusal))
-        return QuotaExceeded(f"{refusal}; {money} USD are left")
+        return QuotaExceeded(f"{refusal}; {usd(money)} is left")
 
     def status(self, external_id: str) -> Machine:
         """What Vast.ai says about one instance.

@@ -4,9 +4,9 @@ from decimal import Decimal
 from typing import Any
 
 from fleet.decision.decide import decide
+from fleet.decision.field_words import LABELS, RULES
 from fleet.decision.values import Caps, Policy, Rule, Snapshot
 from fleet.pages import foresight
-from fleet.pages.field_words import LABELS, RULES
 from fleet.tick.ticking import Preview
 from tests.support.factories import NOON, pod_facts, policy, snapshot
 

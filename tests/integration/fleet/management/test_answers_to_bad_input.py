@@ -42,7 +42,7 @@ ANSWERS = (
     ('fleet set emb --offer-query {"gpu":1}', "offer_query: "),
     (
         "fleet set emb --min-instances 9 --max-instances 2",
-        "max_instances: max_instances is 2, below",
+        "max_instances: Max pods is 2, below Min pods",
     ),
     ("fleet set emb --tick-seconds abc", "--tick-seconds: 'abc': give 1 to 86400 seconds"),
     ("fleet set emb --tick-seconds 0", "--tick-seconds: '0': give 1 to 86400 seconds"),

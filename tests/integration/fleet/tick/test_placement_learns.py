@@ -53,7 +53,7 @@ def test_the_cheapest_per_item_as_measured_in_this_fleet_is_rented_and_the_row_s
     decision = ticking.tick_fleet(fleet.pk)
     assert decision is not None
     assert [s.offer.key for s in decision.spawn] == ["fast"]
-    assert "B at $2/h and 59.0 items/s: $9.41 per million items, best of 2" in decision.sentence
+    assert "B at $2.00/h and 59.0 items/s: $9.41 per million items, best of 2" in decision.sentence
     assert decision.spawn[0].because in Tick.objects.get().sentence
     assert decision.spawn[0].because in Pod.objects.get(state="requested").because
 

@@ -36,7 +36,7 @@ def test_a_gpu_that_no_offer_has_is_named_in_the_sentence_and_in_an_alert(redis_
         stage = a_stage(rig, redis_url, offer_query={"gpu_types": ["L4"]})
         rig.state.catalog[:] = [g for g in rig.state.catalog if "L4" not in g.name.split()]
         found = alerted(stage)
-        assert "gpu_types L4" in stage.last.sentence
+        assert "GPU L4" in stage.last.sentence
         assert f"{stage.account}: " in found["no_pods"]
         assert "1,000 items waiting for 10 min, and no pod has a machine" in found["no_pods"]
         assert list(found) == ["no_pods"]
@@ -72,7 +72,7 @@ def test_a_market_without_the_wanted_gpu_is_an_alert_with_the_reason(redis_url: 
         ({"max_hourly_usd": "0.0001"}, "is committed"),
         ({"daily_budget_usd": "0.0001"}, "today's budget"),
         ({"total_budget_usd": "0.0001"}, "the total budget"),
-        ({"max_instances": 0}, "max_instances is 0"),
+        ({"max_instances": 0}, "Max pods is 0"),
     ],
 )
 def test_a_limit_that_leaves_no_pod_at_all_is_told(

@@ -155,14 +155,14 @@ def test_a_price_is_not_hidden_behind_a_gpu_that_the_market_has() -> None:
     )
     wish = {"gpu_types": ["H100"], "max_hourly_usd": "0.5"}
     fleet = a_fleet(accounts=[account], image="i:1", offer_query=wish, disk_gb=20)
-    words = "gpu_types H100 and max_hourly_usd 0.5 and disk_gb 20 together"
+    words = "GPU H100 and Top price of a pod $0.50/h and Disk 20 GB together"
     (lack,) = supply_of(fleet).lacks
     assert f"({words})" in lack.because
     a_survey(account, fleet)
     (lack,) = supply_of(fleet).lacks
     assert lack.because == f"asked for just that, it has no offer with {words}"
     Account.objects.update(survey_partial="")
-    assert "(gpu_types H100)" in supply_of(fleet).because
+    assert "(GPU H100)" in supply_of(fleet).because
 
 
 def test_a_disk_that_no_host_has_is_not_rented() -> None:

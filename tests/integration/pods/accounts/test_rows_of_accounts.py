@@ -123,7 +123,7 @@ def test_the_cost_of_each_pod_is_that_of_its_own_segments(time: SteppedClock) ->
 
 def test_a_wish_says_only_what_it_asks_for() -> None:
     survey = Survey(query={"gpu_types": ["H100", "A100"], "disk_gb": 40, "gpu_count": 1})
-    assert surveying.words_of(survey) == "gpu_types H100/A100, disk_gb 40"
+    assert surveying.words_of(survey) == "GPU H100 or A100, Disk 40 GB"
 
 
 def test_the_names_of_all_stored_offers_are_known_without_empty_ones() -> None:

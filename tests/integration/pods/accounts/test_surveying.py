@@ -115,7 +115,7 @@ def test_an_empty_list_says_why_and_does_not_advise_what_was_just_done(account: 
     assert "its offers were not read yet; `offers --fresh` asks" in said.getvalue()
     said = io.StringIO()
     call_command("offers", "--fleet", "emb", "--fresh", stdout=said)
-    assert "vast: asked for just that, it has no offer with gpu_types H100 and" in said.getvalue()
+    assert "vast: asked for just that, it has no offer with GPU H100 and" in said.getvalue()
     assert "--fresh" not in said.getvalue()
 
 

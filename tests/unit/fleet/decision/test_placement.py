@@ -137,7 +137,7 @@ def test_a_dear_fast_gpu_goes_before_a_cheap_slow_one() -> None:
     known = knows({"A": 8.0, "B": 90.0})
     first, *_ = rank([an_offer("a", "A", "0.34"), an_offer("b", "B", "2")], ANY, known, room=1)
     assert first.key == "b"
-    assert "B at $2/h and 90.0 items/s: $6.17 per million items, best of 2" in first.because
+    assert "B at $2.00/h and 90.0 items/s: $6.17 per million items, best of 2" in first.because
 
 
 def test_without_a_speed_the_lowest_hourly_price_goes_first() -> None:

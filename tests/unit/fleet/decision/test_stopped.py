@@ -66,7 +66,7 @@ def test_a_stopped_pod_goes_before_a_dearer_offer_and_behind_a_cheaper_one() -> 
     p = policy(spawn_per_tick=1)
     one = decide(snapshot(1000, pods=(a_stopped(),), offers=(dear,)), p)
     assert [r.pod_id for r in one.resume] == [7]
-    assert "resumes 1 pod (stopped pod 7 runs again at $0.5/h: the best" in one.sentence
+    assert "resumes 1 pod (stopped pod 7 runs again at $0.50/h: the best" in one.sentence
     other = decide(snapshot(1000, pods=(a_stopped(),), offers=(cheap,)), p)
     assert ([s.offer.key for s in other.spawn], other.resume) == (["cheap"], ())
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from fleet.decision import placement
 from fleet.decision.unfit import why_unfit
 from fleet.decision.values import OfferFacts, Wanted
+from pods.catalogue.wish_words import wish_text
 
 
 def an_offer(gpu_type: str, hourly_usd: str, largest_disk_gb: int = 100) -> OfferFacts:
@@ -27,18 +28,18 @@ MARKET = [an_offer("H100 SXM", "2.5"), an_offer("RTX 4090", "0.3"), an_offer("L4
 
 
 def test_a_word_that_plays_no_part_is_not_blamed() -> None:
-    assert why_unfit(MARKET, CHEAP) == "gpu_types H100 and max_hourly_usd 0.5 together"
+    assert why_unfit(MARKET, CHEAP) == "GPU H100 and Top price of a pod $0.50/h together"
 
 
 def test_each_word_that_leaves_nothing_by_itself_is_named() -> None:
     dear = Wanted(gpu_types=["H200"], max_hourly_usd=Decimal("0.1"), disk_gb=20)
-    assert why_unfit(MARKET, dear) == "gpu_types H200 and max_hourly_usd 0.1"
+    assert why_unfit(MARKET, dear) == "GPU H200 and Top price of a pod $0.10/h"
 
 
 def test_of_a_market_that_was_read_in_part_no_word_is_blamed_alone() -> None:
     part = [an_offer("RTX 4090", "0.3")]
     said = why_unfit(part, CHEAP, all_read=False)
-    assert said == "gpu_types H100 and max_hourly_usd 0.5 and disk_gb 20 together"
+    assert said == "GPU H100 and Top price of a pod $0.50/h and Disk 20 GB together"
 
 
 def test_of_an_offer_that_fits_nothing_is_said() -> None:
@@ -73,7 +74,7 @@ def test_what_is_named_leaves_nothing_and_without_any_of_it_an_offer_is_left(
     offers: list[OfferFacts], names: set[str]
 ) -> None:
     said = why_unfit(offers, Wanted(**{name: WORDS[name] for name in names}))
-    named = {name for name in WORDS if f"{name} " in said}
+    named = {name for name in WORDS if wish_text(name, WORDS[name]) in said}
     assert named <= names
 
     def left(words: set[str]) -> bool:

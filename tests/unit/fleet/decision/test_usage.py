@@ -136,7 +136,7 @@ def test_the_sentence_says_how_much_they_work_what_they_wait_for_and_what_to_cha
     far = [a_user(n, rtt=seconds(0.18), batch=64) for n in (1, 2, 3)]
     assert decide(waiting(*far), EAGER).sentence.endswith(
         "; limited to 3 because 3 pods are busy 22 % of the time: they wait for the link to Redis, "
-        "round trip 180 ms; raise batch_size (64), or bring Redis nearer to the pods "
+        "round trip 180 ms; raise Most items in a batch (64), or bring Redis nearer to the pods "
         "(docs/howto/use-pods-well.md)"
     )
 
@@ -147,7 +147,7 @@ def test_the_sentence_says_how_much_they_work_what_they_wait_for_and_what_to_cha
         ({"rtt": seconds(0.02), "batch": 8}, "20 ms; bring Redis nearer to the pods (docs"),
         ({"rtt": seconds(0.019), "batch": 8}, "19 ms; make items and results smaller (docs"),
         ({"batch": 8}, "Redis; bring Redis nearer to the pods, or make items and results smaller"),
-        ({"rtt": seconds(0.1)}, "100 ms; raise batch_size (64), or bring Redis nearer"),
+        ({"rtt": seconds(0.1)}, "100 ms; raise Most items in a batch (64), or bring Redis nearer"),
         ({"bottleneck": Bottleneck.FEED}, "1 pod is busy 22 % of the time: it waits for items"),
         ({"bottleneck": Bottleneck.FEED}, "; fill the stream faster, or make items smaller (docs"),
     ],

@@ -56,7 +56,7 @@ OLD: Final[dict[str, Any]] = {
             "remaining": 32400.0,
             "stopped_hourly_usd": "0",
             "million_items_usd": None,
-            "because": "RTX 4090 at $0.6/h",
+            "because": "RTX 4090 at $0.60/h",
             "pod_id": None,
         }
     ],
@@ -78,7 +78,7 @@ OFFER: Final = OfferFacts(
     gpu_type="RTX 4090",
     gpu_count=1,
     remaining=hours(9),
-    because="RTX 4090 at $0.6/h",
+    because="RTX 4090 at $0.60/h",
 )
 STOPPED_POD: Final = pod_facts(
     7,
@@ -110,6 +110,6 @@ def test_an_old_recording_is_read_and_decided(raw: dict[str, Any]) -> None:
         spent_today_usd=Decimal("1.25"),
     )
     decision = decide(seen, policy(spawn_per_tick=2))
-    why = "stopped pod 7 runs again at $0.5/h: the best new pod is not cheaper at $0.6/h"
+    why = "stopped pod 7 runs again at $0.50/h: the best new pod is not cheaper at $0.60/h"
     assert decision.spawn == (NewPod(offer=OFFER),)
     assert decision.resume == (ResumePod(pod_id=7, hourly_usd=Decimal("0.496"), because=why),)

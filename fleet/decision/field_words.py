@@ -1,4 +1,4 @@
-"""What pages call the fields of a fleet and of the limits, and the rules of a decision."""
+"""What people call the fields of a fleet and of the limits, and the rules of a decision. Pure."""
 
 from collections.abc import Mapping
 from typing import Final
