@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import F
 from redis import RedisError
 
+from fleet.decision.field_words import edited
 from fleet.decision.values import Mode
 from fleet.models import Backlog, Fleet
 from fleet.tick import scheduling, wishes
@@ -296,7 +297,7 @@ def _write(fleet: Fleet, changes: Collection[str], *, by: str) -> None:
         fleet.try_again_at = utcnow()
         written.append("try_again_at")
     if changes:
-        fleet._change_reason = f"set {', '.join(sorted(changes))} by {by}"  # type: ignore[attr-defined]
+        fleet._change_reason = edited(changes, by)  # type: ignore[attr-defined]
         fleet.save(update_fields=written)
 
 

@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Case, Count, F, Max, Sum, Value, When
 
+from fleet.decision.field_words import LIMITS, edited
 from fleet.decision.values import Mode
 from fleet.decision.windows import is_unattended
 from fleet.models import Fleet, Limits
@@ -134,7 +135,7 @@ def set_limits(changes: Mapping[str, Any], *, by: str) -> bool:
     Limits.made()
     with transaction.atomic():
         Limits.objects.filter(pk=1).update(**values, version=F("version") + 1)
-        now = _remember(f"set {', '.join(sorted(changes))} by {by}")
+        now = _remember(edited(changes, by, LIMITS))
     return mode is None or now.mode == mode
 
 

@@ -16,17 +16,12 @@ from fleet.alerts import answering
 from fleet.decision.alert_facts import Cause
 from fleet.models import Alert
 from fleet.pages import activity, advice, last_runs, sent_to
+from fleet.pages import words as fleet_words
 from pods.admin.base import ReadOnly
 from pods.base import moments, words
 from pods.base.clock import utcnow
 from pods.plural import plural
 
-# How a severity is shown: icon, word and colour always together.
-SEVERITIES: Final = {
-    "critical": ("✖", "Critical", "red"),
-    "warning": ("▲", "Warning", "amber"),
-    "info": ("○", "Info", "grey"),
-}
 TABS: Final = {
     "": "Open",
     "acknowledged": "Acknowledged",
@@ -129,12 +124,12 @@ class AlertAdmin(ReadOnly):
         return answer
 
     def _shown_of(self, request: HttpRequest, alert: Alert) -> dict[str, Any]:
-        icon, word, tone = SEVERITIES[alert.severity]
+        shown = fleet_words.SEVERITIES[alert.severity]
         found = () if alert.resolved_at else advice.remedies_of(alert)
         may = request.user.has_perm
         return {
             "title": alert.get_cause_display(), "subtitle": None, "alert": alert,
-            "icon": icon, "word": word, "tone": tone,
+            "icon": shown.icon, "word": shown.word, "tone": shown.tone,
             "words": advice.words_of(alert.cause),
             "remedies": [r for r in found if not r.permission or may(r.permission)],
             "runs": last_runs.last_runs(alert.fleet) if alert.cause == Cause.NO_TICK else None,
@@ -150,11 +145,11 @@ class AlertAdmin(ReadOnly):
     @display(description="What", ordering="severity")
     def what(self, alert: Alert) -> str:
         """The severity and the text."""
-        icon, word, tone = SEVERITIES[alert.severity]
+        shown = fleet_words.SEVERITIES[alert.severity]
         return format_html(
             '<span class="pf-cell"><span class="pf-health pf-{}"><span aria-hidden="true">{}</span> {}'
             '</span> <span class="pf-alert-text">{}</span></span>',
-            tone, icon, word, alert.text,
+            shown.tone, shown.icon, shown.word, alert.text,
         )  # fmt: skip
 
     @display(description="Since", ordering="first_seen_at")

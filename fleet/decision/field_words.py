@@ -1,6 +1,6 @@
 """What people call the fields of a fleet and of the limits, and the rules of a decision. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from fleet.decision.values import Rule
@@ -15,6 +15,8 @@ LABELS: Final[Mapping[str, str]] = {
     "stream": "Stream or queue",
     "group": "Consumer group",
     "accounts": "Accounts",
+    "offer_query": "What to rent",
+    "archive_when_empty": "Archive when empty",
     "max_instances": "Max pods",
     "max_hourly_usd": "Highest spend per hour",
     "daily_budget_usd": "Budget per day",
@@ -77,6 +79,12 @@ RULES: Final[Mapping[Rule, str]] = {
     Rule.NO_OFFERS: "Nothing to rent",
     Rule.SPAWN_PER_TICK: LABELS["spawn_per_tick"],
 }
+
+
+def edited(changes: Collection[str], by: str, words: Mapping[str, str] = LABELS) -> str:
+    """What an edit set, for people: `set Max pods, Image by ann`."""
+    names = (words.get(name) or name.replace("_", " ").capitalize() for name in sorted(changes))
+    return f"set {', '.join(names)} by {by}"
 
 
 def rule_words(name: str) -> str:

@@ -14,7 +14,7 @@ from django.utils.html import strip_tags
 from fleet.decision.values import Rule
 from fleet.models import Alert, Fleet, Limits
 from fleet.pages import remedies
-from fleet.pages.words import spaced
+from fleet.pages.words import SEVERITIES, spaced
 from pods.machine_names import short_name
 from pods.models import Pod
 
@@ -126,7 +126,7 @@ def _alert_hits(words: Sequence[str]) -> Kind:
     hits = []
     for alert in newest[: MOST + 1]:
         url = reverse("admin:fleet_alert_change", args=[alert.pk])
-        state = "ended" if alert.resolved_at else alert.severity
+        state = "Ended" if alert.resolved_at else SEVERITIES[alert.severity].word
         note = f"{state} · since {alert.first_seen_at:%d %b %H:%M} UTC"
         hits.append(Hit(links=[Link(text=alert.text, url=url)], note=note))
     return _kind("Alerts", hits, "admin:fleet_alert_changelist", words)

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from fleet.decision.alert_facts import Severity
 from fleet.decision.fleet_health import Health
+from fleet.decision.values import Mode
 from pods.base.words import (
     NONE,
     duration,
@@ -18,8 +20,8 @@ from pods.base.words import (
 )
 
 __all__ = [
-    "HEALTH", "NONE", "depth", "duration", "items", "per_second", "percent", "printable", "spaced",
-    "tail", "unit_price", "unknown", "usd", "when",
+    "ARCHIVED", "HEALTH", "MODES", "NONE", "SEVERITIES", "depth", "duration", "items", "per_second",
+    "percent", "printable", "spaced", "tail", "unit_price", "unknown", "usd", "when",
 ]  # fmt: skip
 
 LONGEST_TAIL: Final = 4000
@@ -53,6 +55,19 @@ HEALTH: Final[Mapping[Health, HealthWords]] = {
     Health.STOPPED: _shown("■", "Stopped", "grey", "dim"),
     Health.IDLE: _shown("○", "Idle", "grey", "dim"),
 }
+
+# The states of other things, in the same looks.
+SEVERITIES: Final[Mapping[str, HealthWords]] = {
+    Severity.CRITICAL.value: _shown("✖", "Critical", "red", "bold red"),
+    Severity.WARNING.value: _shown("▲", "Warning", "amber", "yellow"),
+    Severity.INFO.value: _shown("○", "Info", "grey", "dim"),
+}
+MODES: Final[Mapping[str, HealthWords]] = {
+    Mode.RUNNING.value: _shown("●", "Running", "green", "green"),
+    Mode.PAUSED.value: HEALTH[Health.PAUSED],
+    Mode.STOP_ALL.value: HEALTH[Health.STOPPED],
+}
+ARCHIVED: Final = _shown("✓", "Archived", "grey", "dim")
 
 
 def depth(count: int | None, *, estimated: bool = False) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django import template
 from django.template.defaultfilters import date
+from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.timezone import localtime
 
@@ -40,6 +41,22 @@ register.filter("masked", masking.without_passwords)
 def health(found: FleetHealth) -> HealthWords:
     """The icon, the word and the colour of a health."""
     return words.HEALTH[found.health]
+
+
+@register.filter
+def severity(name: str) -> HealthWords:
+    """The icon, the word and the colour of a severity."""
+    return words.SEVERITIES[name]
+
+
+@register.simple_tag
+def mode_badge(mode: str, *, archived: bool = False, later: bool = False) -> str:
+    """The mode of a fleet with its icon; `later`: it is archived when its last pod has ended."""
+    shown = words.ARCHIVED if archived else words.MODES[mode]
+    return format_html(
+        '<span class="pf-badge pf-quiet"><span aria-hidden="true">{}</span> {}{}</span>',
+        shown.icon, shown.word, ", archived when empty" if later and not archived else "",
+    )  # fmt: skip
 
 
 @register.filter

@@ -14,6 +14,7 @@ from fleet.alerts import answering, delivering
 from fleet.alerts.delivering import Undelivered
 from fleet.decision.alert_facts import Severity
 from fleet.models import Alert, Channel
+from fleet.pages.words import SEVERITIES
 from pods.accounts import connecting
 from pods.base.clock import utcnow
 from pods.base.commands import CommandConsole, OwnCommand, error_lines
@@ -98,7 +99,9 @@ class Command(OwnCommand):
             table.add_column(column)
         for alert in found:
             since = f"{alert.first_seen_at:%F %H:%M}"
-            table.add_row(str(alert.pk), alert.severity, since, _state(alert), alert.text)
+            shown = SEVERITIES[alert.severity]
+            severity = f"{shown.icon} {shown.word}"
+            table.add_row(str(alert.pk), severity, since, _state(alert), alert.text)
         CommandConsole(file=cast("IO[str]", self.stdout)).print(table if found else "no alerts")
 
     def _chosen(self, options: dict[str, Any]) -> list[Alert]:

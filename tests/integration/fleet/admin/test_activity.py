@@ -86,7 +86,7 @@ def test_what_people_did_is_shown_apart_with_their_edits(
     operating.set_mode(fleet, Mode.PAUSED, by="ann")
     Limits.made()
     page = text(viewer, who="people")
-    assert "set mode by ann: <strong>now paused</strong>" in page
+    assert "set Mode by ann: <strong>now paused</strong>" in page
     version = reverse("admin:fleet_fleet_simple_history", args=[fleet.pk, fleet.history.first().pk])
     assert f'href="{version}">emb</a>' in page
     assert viewer.get(version).status_code == 200
@@ -121,4 +121,4 @@ def test_who_may_not_see_fleets_sees_none_of_their_edits(client: Client) -> None
     operating.set_mode(a_fleet(name="emb"), Mode.PAUSED, by="ann")
     logged_in_with(client, "view_podevent")
     page = text(client, who="people")
-    assert "set mode by ann" not in page
+    assert "set Mode by ann" not in page

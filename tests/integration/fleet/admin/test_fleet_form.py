@@ -94,7 +94,7 @@ def test_the_wished_offers_are_fields_and_stay_as_they_are_stored(root: Client) 
         "interruptible": False,
     }
     newest = Fleet.history.latest()
-    assert newest.history_change_reason == "set offer_query by root"
+    assert newest.history_change_reason == "set What to rent by root"
 
 
 @pytest.mark.parametrize(

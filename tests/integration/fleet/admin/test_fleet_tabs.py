@@ -96,7 +96,7 @@ def test_the_status_says_who_edited_the_fleet_last() -> None:
     )
     page = text(client, status(fleet))
     assert "Paused" in page
-    assert ">set mode by operator</a>" in page
+    assert ">set Mode by operator</a>" in page
 
 
 def test_the_status_of_a_fleet_that_fails_has_the_reason_and_the_log_first(

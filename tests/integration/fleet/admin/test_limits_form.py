@@ -44,7 +44,9 @@ def test_the_form_saves_from_there_and_says_when_it_is_in_force(root: Client) ->
     assert "Saved. In force from the next tick of each fleet." in page.content.decode()
     limits = Limits.get()
     assert (limits.max_instances, limits.max_hourly_usd, limits.version) == (7, None, 1)
-    assert Limits.history.latest().history_change_reason == "set max_instances by root"
+    assert (
+        Limits.history.latest().history_change_reason == "set Most pods at once, all fleets by root"
+    )
     page = html.unescape(root.post(LIMITS, {**sent, "max_instances": "x"}).content.decode())
     said = "Most pods at once, all fleets (now 0)</a> is 'x'; give a whole number"
     assert said in page

@@ -53,7 +53,7 @@ def test_the_history_of_an_edit_has_the_fields_and_the_operator(root: Client) ->
     sent = {**fields_of(fleet), "max_instances": "7", "spawn_per_tick": "2"}
     assert root.post(page_of(fleet), sent).status_code == 302
     newest = Fleet.history.latest()
-    assert newest.history_change_reason == "set max_instances, spawn_per_tick by root"
+    assert newest.history_change_reason == "set Max pods, New pods in one tick by root"
     assert newest.history_user.username == "root"
 
 
@@ -148,7 +148,7 @@ def test_a_fleet_with_a_wrong_value_can_be_stopped_but_not_run(
         call_command("fleet", verb, "emb", stdout=io.StringIO())
         fleet.refresh_from_db()
         assert fleet.mode == mode
-    assert Fleet.history.latest().history_change_reason.startswith("set mode by ")
+    assert Fleet.history.latest().history_change_reason.startswith("set Mode by ")
     with pytest.raises(CommandError, match="name the image of the pods"):
         call_command("fleet", "resume", "emb", stdout=io.StringIO())
     fleet.refresh_from_db()

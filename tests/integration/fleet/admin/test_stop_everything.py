@@ -108,7 +108,7 @@ def test_the_form_of_the_limits_can_neither_stop_everything_nor_end_a_stop(
     send(admin_client, verb="undo", version=str(Limits.get().version))
     admin_client.post(page_of(Limits.get()), {**fields, "mode": "paused", "max_instances": "7"})
     assert (Limits.get().mode, Limits.get().mode_by) == ("paused", "admin")
-    assert Limits.history.latest().history_change_reason == "set mode by admin"
+    assert Limits.history.latest().history_change_reason == "set Mode of all fleets by admin"
 
 
 def test_to_resume_a_fleet_while_everything_is_stopped_says_so() -> None:

@@ -257,7 +257,7 @@ def test_what_today_will_cost_is_compared_with_the_budget_of_the_installation(
     assert overview.overview().expected_usd == Decimal(32)  # it is noon
     Limits.objects.update(daily_budget_usd=Decimal(30))
     assert overview.overview().over_usd == Decimal(2)
-    assert "(budget $30.00: $2.00 over)" in " ".join(
+    assert '(budget $30.00: <span aria-hidden="true">▲</span> $2.00 over)' in " ".join(
         admin_client.get(reverse("dashboard-now")).content.decode().split()
     )
     Limits.objects.update(daily_budget_usd=Decimal(32))
@@ -320,3 +320,17 @@ def test_the_menu_has_a_number_beside_alerts_only_if_one_is_open(
     assert badges() == []
     an_alert(a_fleet())
     assert badges() == ["1"]
+
+
+def test_each_state_has_its_icon_its_word_and_its_colour(admin_client: Client) -> None:
+    fleet = a_fleet(name="emb", mode="paused")
+    for severity in ("critical", "warning", "info"):
+        an_alert(fleet, subject=severity, severity=severity)
+    an_alert(None, subject="installation", severity="critical", text="everything is stopped")
+    page = " ".join(admin_client.get(reverse("admin:index")).content.decode().split())
+    for severity, icon, word in (
+        ("critical", "✖", "Critical"), ("warning", "▲", "Warning"), ("info", "○", "Info"),
+    ):  # fmt: skip
+        assert f'<li class="pf-{severity}"' in page
+        assert f'<span aria-hidden="true">{icon}</span> {word}</span>' in page
+    assert '<span class="pf-badge pf-quiet"><span aria-hidden="true">‖</span> Paused</span>' in page

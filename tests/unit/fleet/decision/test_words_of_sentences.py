@@ -32,8 +32,9 @@ IN_CENTS = re.compile(r"\$\d[\d,]*\.\d\d")
 
 def said(decision: Decision) -> Iterator[str]:
     yield decision.sentence
-    for part in (*decision.steps, *decision.spawn, *decision.resume, *decision.retire):
-        yield part.because
+    yield from (step.because for step in decision.steps)
+    yield from (start.because for start in (*decision.spawn, *decision.resume))
+    yield from (leaving.because for leaving in decision.retire)
 
 
 def check(text: str) -> None:
