@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django.contrib import admin, messages
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Case, Count, Q, QuerySet, When
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.html import format_html, format_html_join
@@ -13,7 +13,7 @@ from unfold.decorators import action, display
 
 from fleet.admin import alert_answers
 from fleet.alerts import answering
-from fleet.decision.alert_facts import Cause
+from fleet.decision.alert_facts import Cause, Severity
 from fleet.models import Alert
 from fleet.pages import activity, advice, last_runs, sent_to
 from fleet.pages import words as fleet_words
@@ -67,6 +67,11 @@ def _of_tab(tab: str) -> Q:
     }.get(tab, lasts & ~answered & (Q(snoozed_until=None) | Q(snoozed_until__lte=now)))
 
 
+WORST_FIRST: Final = Case(
+    *(When(severity=severity.value, then=severity.rank) for severity in Severity)
+).desc()
+
+
 @admin.register(Alert)
 class AlertAdmin(ReadOnly):
     """The inbox of alerts."""
@@ -92,6 +97,11 @@ class AlertAdmin(ReadOnly):
     actions = (
         "acknowledge", "take_back", "snooze_1_h", "snooze_8_h", "snooze_24_h", "as_csv", "as_json",
     )  # fmt: skip
+
+    def get_ordering(self, request: HttpRequest) -> Sequence[Any]:
+        """The worst first, as on the first page; those that have ended by their time."""
+        newest = super().get_ordering(request)
+        return newest if request.GET.get("is") == "ended" else (WORST_FIRST, *newest)
 
     def get_list_display(self, request: HttpRequest) -> Sequence[Any]:
         """The columns; the buttons only for who may press them."""

@@ -9,6 +9,7 @@ from typing import Final
 from fleet.pages import scales
 from fleet.pages.chart_facts import ChartFacts
 from pods.base.words import NONE, items, usd
+from pods.plural import plural
 
 WIDTH: Final = 1000  # of a drawing; a page stretches it
 HEIGHT: Final = 128  # pixels
@@ -113,7 +114,7 @@ def _waiting(facts: ChartFacts) -> Panel:
         for n, (name, values) in enumerate(facts.waiting, start=1)
     ]
     if facts.others_count:
-        name = f"{facts.others_count} others"
+        name = plural(facts.others_count, "other")
         series.append(_Series(name=name, values=facts.others, style="pf-line-other"))
     return _panel("waiting", "Items waiting", facts, series, words=lambda v: items(int(v)))
 

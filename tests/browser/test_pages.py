@@ -20,6 +20,20 @@ from tests.support.factories import a_fleet, an_account
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 SIZES = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
+# What covers its neighbour, or is wider than its place, in a row of a list or of the first page.
+COVERED = """[...document.querySelectorAll(".pf-row-line, #result_list .data-row")].flatMap(row => {
+    const cells = [...row.children].filter(cell => cell.clientWidth);
+    const parts = [...row.querySelectorAll("button, a.pf-button")].filter(b => b.checkVisibility());
+    const cover = (a, b) => {
+        const [p, q] = [a.getBoundingClientRect(), b.getBoundingClientRect()];
+        return Math.min(p.right, q.right) - Math.max(p.left, q.left) > 2
+            && Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top) > 2;
+    };
+    const wide = cells.filter(cell => cell.scrollWidth > cell.clientWidth + 2);
+    const under = [...cells, ...parts].flatMap(part => cells.filter(
+        cell => cell !== part && !cell.contains(part) && cover(cell, part)));
+    return [...wide, ...under].map(cell => cell.className.split(" ")[0] + ": " + cell.textContent.trim());
+})"""
 STATES = ("ready", "ready", "ready", "booting", "draining")
 
 
@@ -126,6 +140,7 @@ def pages() -> dict[str, str]:
     assert tick is not None
     return {
         "overview": "/admin/",
+        "fleets": "/admin/fleet/fleet/",
         "pods": "/admin/pods/pod/",
         "pod": f"/admin/pods/pod/{pod.pk}/change/",
         "logs": f"/admin/pods/pod/{pod.pk}/logs/",
@@ -164,6 +179,7 @@ def test_every_page_has_no_error_and_fits_the_screen(
         assert answer.status == 200, name
         page.wait_for_load_state("networkidle")
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, name
+        assert page.evaluate(COVERED) == [], name
         assert not errors, name
         if into is not None:
             into.mkdir(exist_ok=True)

@@ -1,5 +1,6 @@
 """The inbox and the page of an alert: buttons, tabs, what to do, and who was told."""
 
+import re
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -340,3 +341,23 @@ def test_alerts_that_are_acknowledged_elsewhere_stay_counted_by_the_same_rule() 
 
     assert not Alert.objects.filter(_of_tab("")).exists()
     assert set(Alert.objects.loud(utcnow())) == set(Alert.objects.filter(_of_tab("")))
+
+
+def test_the_worst_open_alert_comes_first_and_the_last_one_that_ended(
+    admin_client: Client,
+) -> None:
+    fleet, now = a_fleet(), utcnow()
+    for minutes, severity in ((3, "critical"), (2, "info"), (1, "warning"), (0, "critical")):
+        since = now - timedelta(minutes=minutes)
+        for ended in (None, now):
+            an_alert(
+                fleet, subject=f"{minutes} {ended}", severity=severity, text=f"alert {minutes}",
+                first_seen_at=since, resolved_at=ended,
+            )  # fmt: skip
+
+    def shown(tab: str) -> list[str]:
+        page = admin_client.get("/admin/fleet/alert/", {"is": tab} if tab else {}).content.decode()
+        return list(dict.fromkeys(re.findall(r"alert (\d)", page)))
+
+    assert shown("") == ["0", "3", "1", "2"]
+    assert shown("ended") == ["0", "1", "2", "3"]
