@@ -98,9 +98,9 @@ class AlertAdmin(ReadOnly):
         "acknowledge", "take_back", "snooze_1_h", "snooze_8_h", "snooze_24_h", "as_csv", "as_json",
     )  # fmt: skip
 
-    def get_ordering(self, request: HttpRequest) -> Sequence[Any]:
+    def get_ordering(self, request: HttpRequest) -> tuple[Any, ...]:
         """The worst first, as on the first page; those that have ended by their time."""
-        newest = super().get_ordering(request)
+        newest = tuple(super().get_ordering(request))
         return newest if request.GET.get("is") == "ended" else (WORST_FIRST, *newest)
 
     def get_list_display(self, request: HttpRequest) -> Sequence[Any]:
