@@ -92,6 +92,13 @@ def test_every_link_has_a_target() -> None:
     assert broken == []
 
 
+def test_every_picture_is_shown_on_a_page() -> None:
+    shown = {leads_to(page, target)[0] for page in pages() for target in links(page)}
+    pictures = tracked("docs/screenshots/*")
+    assert pictures
+    assert [name_of(file) for file in pictures if file not in shown] == []
+
+
 def test_every_page_can_be_reached_from_the_readme() -> None:
     seen = {ROOT / "README.md"}
     waiting = [*seen]
