@@ -50,6 +50,9 @@ class StateFilter(admin.SimpleListFilter):
 class PodEventAdmin(ReadOnly):
     """The history of all pods."""
 
+    nothing = (
+        "Nothing has happened to a pod yet. Each start and end comes here, with who did it and why."
+    )
     list_display = ("when", "what", "who")
     list_display_links = None
     list_filter: ClassVar[Sequence[Any]] = (WhoFilter, StateFilter, "pod__fleet")

@@ -143,6 +143,7 @@ def stored_kind(channel: Channel) -> str:
 class ChannelAdmin(WithRowVerb):
     """The channels on which alerts are sent."""
 
+    nothing = "No channel, so nobody is told of an alert. Add where they go, and send a test."
     form = ChannelForm
     list_display = ("name", "kind_now", "min_severity", "enabled", "last_sent")
     readonly_fields = ("kind_now", "last_sent")

@@ -161,6 +161,9 @@ def _periods(fleets: set[int]) -> Mapping[int, timedelta]:
 class TickAdmin(ReadOnly):
     """Every decision: the facts, the wish, and the rules that changed it."""
 
+    nothing = (
+        "No decision in this time. At each tick a running fleet decides how many pods it needs."
+    )
     list_display: Sequence[str] = (
         "when", "fleet_link", "waiting", "pods", "wanted", "allowed", "held_by", "why",
     )  # fmt: skip

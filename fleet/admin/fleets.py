@@ -26,6 +26,10 @@ from pods.models import Pod
 class FleetAdmin(FleetList, StatusPage, DeadLettersPage, Archiving, FleetPreview):
     """Fleets with their guardrails."""
 
+    nothing = (
+        "No fleet yet. A fleet is one backlog of items, the pods that work on it, and what they may "
+        "cost."
+    )
     actions = (
         "pause", "resume", "stop_everything", "archive", "archive_when_empty", "restore", "erase",
     )  # fmt: skip

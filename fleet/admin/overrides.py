@@ -86,6 +86,7 @@ class HoldForm(OwnWords):
 class OverrideAdmin(WithRowVerb):
     """The numbers of pods that operators set instead of the formula."""
 
+    nothing = "No hold. A hold keeps a fleet at a number of pods until a time. Limits still apply."
     form = HoldForm
     list_display = ("fleet", "held", "ends", "by", "because")
     list_filter = ("fleet",)

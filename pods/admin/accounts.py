@@ -124,6 +124,9 @@ def _wish_text(survey: Survey) -> str:
 class AccountAdmin(WithRowVerb):
     """The list and the page of accounts, with their health."""
 
+    nothing = (
+        "No account, so no pod can be rented. Add a vendor with its key, or this machine, free."
+    )
     masked: ClassVar = {"options": masking.without_secrets}
     list_display = ("name", "provider", "enabled", "shown_health", "surveyed_at", "swept_at")
     list_filter = ("provider", "enabled")

@@ -4,9 +4,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
+from fleet.models import Limits
 from pods.admin.pod_filters import BAD
 from pods.admin.pod_log import lines
 from pods.base.clock import utcnow
@@ -177,6 +179,16 @@ def test_parts_of_a_line_are_the_line_again() -> None:
         assert "".join(found.parts) == text.splitlines()[found.number - 1]
     assert [line.number for line in lines(text, "x")] == [1, 3]
     assert [line.number for line in lines(text, "")] == [1, 2, 3]
+
+
+def test_each_list_of_ours_says_what_would_be_in_it() -> None:
+    ours = {
+        model._meta.model_name: getattr(page, "nothing", "")
+        for model, page in admin.site._registry.items()
+        if model._meta.app_label in {"fleet", "pods"} and model is not Limits  # it has one row
+    }
+    assert len(ours) > 6
+    assert [name for name, nothing in ours.items() if not nothing] == []
 
 
 def test_an_empty_list_says_what_would_be_here_and_where_to_look(viewer: Client) -> None:
