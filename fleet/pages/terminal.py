@@ -1,6 +1,7 @@
 """A fleet's status for the terminal."""
 
 from collections.abc import Sequence
+from textwrap import shorten
 
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
@@ -27,6 +28,8 @@ COLOURS = {
 SHORT_NAME = 8
 PODS_SHOWN = 20
 LONGEST_NOTE = 200
+# Of the list: three lines where a terminal has 80 columns. `fleet show` has the whole text.
+WHY_WIDTH, WHY_LINES = 26, 3
 
 
 def render(status: FleetStatus, *, total: int | None = None) -> RenderableType:
@@ -38,7 +41,7 @@ def render(status: FleetStatus, *, total: int | None = None) -> RenderableType:
         line.add_row(
             ProgressBar(total=max(1, total), completed=done, width=48),
             f"{done:,} of {total:,}",
-            f"ETA {words.duration(status.eta)}",
+            f"ETA {words.time_left(status.eta)}",
         )
         parts.append(line)
     style = "bold red" if status.trouble else "italic"
@@ -49,8 +52,9 @@ def render(status: FleetStatus, *, total: int | None = None) -> RenderableType:
 def list_of(statuses: Sequence[FleetStatus]) -> Table:
     """One line for each fleet."""
     table = Table(box=None)
-    for column in ("fleet", "health", "mode", "backlog", "pods", "items/s", "$/h", "why"):
+    for column in ("fleet", "health", "mode", "backlog", "pods", "items/s", "$/h"):
         table.add_column(column)
+    table.add_column("why", min_width=WHY_WIDTH)
     for status in statuses:
         table.add_row(
             status.name,
@@ -60,7 +64,7 @@ def list_of(statuses: Sequence[FleetStatus]) -> Table:
             f"{len(status.pods)} of {status.max_instances}",
             words.per_second(status.items_per_second),
             words.usd(status.hourly_usd),
-            Text(_why(status)),
+            Text(shorten(_why(status), width=WHY_WIDTH * WHY_LINES, placeholder=" …")),
         )
     return table
 
@@ -110,7 +114,7 @@ def _headline(status: FleetStatus) -> Text:
     text.append(_health(status)).append(f": {words.printable(status.health.because)}\n")
     if status.mode_text != "running":
         text.append(f"{status.mode_text.upper()}  ", style="bold red")
-    text.append(f"backlog {depth}   {rate} items/s   ETA {words.duration(status.eta)}   ")
+    text.append(f"backlog {depth}   {rate} items/s   ETA {words.time_left(status.eta)}   ")
     text.append(f"pods {len(status.pods)} of {status.max_instances}   ")
     text.append(
         f"{words.usd(status.hourly_usd)}/h{ceiling}   spent {words.usd(status.spent_total_usd)}"

@@ -13,6 +13,7 @@ from pods.base.words import (
     items,
     per_second,
     percent,
+    time_left,
     unit_price,
     unknown,
     usd,
@@ -21,7 +22,7 @@ from pods.base.words import (
 
 __all__ = [
     "ARCHIVED", "HEALTH", "MODES", "NONE", "SEVERITIES", "depth", "duration", "items", "per_second",
-    "percent", "printable", "spaced", "tail", "unit_price", "unknown", "usd", "when",
+    "percent", "printable", "spaced", "tail", "time_left", "unit_price", "unknown", "usd", "when",
 ]  # fmt: skip
 
 LONGEST_TAIL: Final = 4000

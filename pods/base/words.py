@@ -11,7 +11,7 @@ from pods.durations import lasting
 
 __all__ = [
     "DAY", "NONE", "NO_LIMIT", "duration", "exactly", "items", "per_second", "percent", "size",
-    "unit_price", "unknown", "usd", "when",
+    "time_left", "unit_price", "unknown", "usd", "when",
 ]  # fmt: skip
 
 NONE: Final = amounts.NONE  # there is none, or it is not known; where the reason matters: unknown()
@@ -23,6 +23,13 @@ MINUTE: Final = timedelta(minutes=1)
 def duration(time: timedelta | None) -> str:
     """`4 min 5 s`, as pods/durations.py; `–` if it is not known."""
     return NONE if time is None else lasting(time)
+
+
+def time_left(time: timedelta | None) -> str:
+    """`1 h 5 min`, of an estimate: `less than a minute`, as its seconds mean nothing; `–`: unknown."""
+    if time is not None and timedelta(0) < time < MINUTE:
+        return "less than a minute"
+    return duration(time)
 
 
 def unknown(why: str) -> str:

@@ -5,13 +5,20 @@ from datetime import timedelta
 from pathlib import Path
 
 from fleet.decision.fleet_health import Health
-from fleet.pages.words import HEALTH, depth, duration, per_second, spaced, usd
+from fleet.pages.words import HEALTH, depth, duration, per_second, spaced, time_left, usd
 
 
 def test_a_duration_has_its_two_largest_units() -> None:
     assert [duration(timedelta(seconds=n)) for n in (-1, 5, 60, 125, 7_260, 273_600)] == [
         "0 s", "5 s", "1 min", "2 min 5 s", "2 h 1 min", "3 d 4 h",
     ]  # fmt: skip
+
+
+def test_what_is_left_has_no_seconds_because_it_is_an_estimate() -> None:
+    assert [time_left(timedelta(seconds=n)) for n in (0.1, 59, 60, 3_900)] == [
+        "less than a minute", "less than a minute", "1 min", "1 h 5 min",
+    ]  # fmt: skip
+    assert time_left(None) == "–"
 
 
 def test_unknown_values_are_shown_as_unknown() -> None:
