@@ -33,8 +33,8 @@ IN_CENTS = re.compile(r"\$\d[\d,]*\.\d\d")
 def said(decision: Decision) -> Iterator[str]:
     yield decision.sentence
     yield from (step.because for step in decision.steps)
-    yield from (start.because for start in decision.spawn)
-    yield from (resumed.because for resumed in decision.resume)
+    yield from (new.because for new in decision.spawn)
+    yield from (again.because for again in decision.resume)
     yield from (leaving.because for leaving in decision.retire)
 
 
