@@ -16,6 +16,7 @@ from pods.base import sealing
 from pods.base.redis import redis_client
 from pods.models import Account, Pod
 from pods.providers import registry
+from pods.providers.account_options import WrongOption
 from pods.providers.base import PodSpec, Provider
 from pods.providers.observed import Observed
 from pods.providers.pacing import Pacer
@@ -92,14 +93,26 @@ def check_options(account: Account) -> None:
     Raises:
         ValidationError: an option is unknown or wrong.
     """
+    refused = _refused(account)
+    if refused is not None:
+        raise ValidationError({"options": f"{refused}; nothing was changed"}) from refused
+
+
+def wrong_option(account: Account) -> WrongOption | None:
+    """The first option of an account whose value is wrong; None: no single one is."""
+    refused = _refused(account)
+    return refused if isinstance(refused, WrongOption) else None
+
+
+def _refused(account: Account) -> ValueError | None:
+    """Why no adapter can be made with these options, with a key or without."""
     refused: list[ValueError] = []
     for secret in (None, "unread"):  # some providers need a key, others take none
         try:
             registry.create_provider(account.provider, options=_options(account), secret=secret)
         except ValueError as exc:
             refused.append(exc)
-    if len(refused) == 2:
-        raise ValidationError({"options": f"{refused[0]}; nothing was changed"}) from refused[0]
+    return refused[0] if len(refused) == 2 else None
 
 
 def _options(account: Account) -> dict[str, Any]:

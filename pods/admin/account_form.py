@@ -14,7 +14,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from pods.accounts import editing
+from pods.accounts import connecting, editing
 from pods.accounts.editing import Tried
 from pods.admin.own_words import OwnWords
 from pods.models import Account
@@ -138,12 +138,21 @@ class AccountForm(OwnWords):
         if cleaned.get("key") and "secret_ref" in self.changed_data and cleaned.get("secret_ref"):
             raise ValidationError(
                 {
-                    "key": "give the key here or in secret_ref, not both: one of them would be ignored"
+                    "key": "give the key here or where to read it from, not both: one of them would "
+                    "be ignored"
                 }
             )
         if self.described:
             self.instance.options = self._options(cleaned)
+            self._check_options(str(cleaned.get("provider") or self.instance.provider))
         return cleaned
+
+    def _check_options(self, provider: str) -> None:
+        """Show what is wrong with an option at its field, by its label."""
+        wrong = connecting.wrong_option(Account(provider=provider, options=self.instance.options))
+        name = "" if wrong is None else PREFIX + wrong.name
+        if wrong is not None and name in self.fields and name not in self.errors:
+            self.add_error(name, wrong.said_of(self.called(name)))
 
     def _options(self, cleaned: Mapping[str, Any]) -> dict[str, Any]:
         named = {option.name: option.kind for option in self.described}

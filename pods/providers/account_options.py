@@ -19,6 +19,19 @@ class OptionKind(Enum):
     LINES = "lines"  # a list of texts
 
 
+class WrongOption(ValueError):
+    """A value of an option is wrong; the message says which, and what would be right."""
+
+    def __init__(self, name: str, wrong: str) -> None:
+        """`wrong` goes on after the name of the option: `is -1; give 0 or above`."""
+        super().__init__(f"{name} {wrong}")
+        self.name, self._wrong = name, wrong
+
+    def said_of(self, label: str) -> str:
+        """The message where the option has a label instead of its name, as in a form."""
+        return f"{label} {self._wrong}"
+
+
 @dataclass(frozen=True, slots=True)
 class Called:
     """What people call an option, with its unit: `Annotated[int, Called("Disk, GB"), "…"]`."""

@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from pods.providers.account_options import Called, check_names
+from pods.providers.account_options import Called, WrongOption, check_names
 from pods.providers.clients import Tls
 from pods.providers.wire import LOOPBACK
 
@@ -75,13 +75,15 @@ class Options:
         try:
             values["hourly_usd"] = Decimal(str(given.get("hourly_usd", "0")))
         except InvalidOperation as exc:
-            raise ValueError(f"hourly_usd is {given['hourly_usd']!r}; give USD per hour") from exc
+            raise WrongOption(
+                "hourly_usd", f"is {given['hourly_usd']!r}; give USD per hour"
+            ) from exc
         for name in ("host", "tls_ca", "tls_cert", "tls_key", "network", "gpu_type"):
             if type(values.get(name, "")) is not str:
-                raise ValueError(f"{name} is {values[name]!r}; give a text")
+                raise WrongOption(name, f"is {values[name]!r}; give a text")
         vram = values.get("vram_gb")
         if vram is not None and (type(vram) is not int or vram < 1):
-            raise ValueError(f"vram_gb is {vram!r}; give whole GB, 1 or above, or leave it out")
+            raise WrongOption("vram_gb", f"is {vram!r}; give whole GB, 1 or above, or leave it out")
         options = cls(**values)
         options._check_numbers()
         options._check_host()
@@ -89,36 +91,40 @@ class Options:
 
     def _check_numbers(self) -> None:
         if not (self.hourly_usd.is_finite() and self.hourly_usd >= 0):
-            raise ValueError(f"hourly_usd is {self.hourly_usd}; give USD per hour, 0 or above")
+            raise WrongOption("hourly_usd", f"is {self.hourly_usd}; give USD per hour, 0 or above")
         for name, least in (("capacity", 0), ("gpus_per_pod", 0)):
             value = getattr(self, name)
             if type(value) is not int or value < least:
-                raise ValueError(f"{name} is {value!r}; give a whole number, {least} or above")
+                raise WrongOption(name, f"is {value!r}; give a whole number, {least} or above")
         if self.gpus is not None and (type(self.gpus) is not int or self.gpus < self.gpus_per_pod):
-            raise ValueError(
-                f"gpus is {self.gpus!r}; give the number of the host's GPUs, "
-                f"{self.gpus_per_pod} or above, or leave it out"
+            raise WrongOption(
+                "gpus",
+                f"is {self.gpus!r}; give the number of the host's GPUs, "
+                f"{self.gpus_per_pod} or above, or leave it out",
             )
         if not _NETWORK.fullmatch(str(self.network)):
-            raise ValueError(f"network is {self.network!r}; give the name of a Docker network")
+            raise WrongOption("network", f"is {self.network!r}; give the name of a Docker network")
         binds = self.binds
         if not isinstance(binds, list | tuple) or not all(
             isinstance(b, str) and b.startswith("/") and ":/" in b for b in binds
         ):
-            raise ValueError(f"binds is {binds!r}; give a list of /host/path:/container/path[:ro]")
+            raise WrongOption(
+                "binds", f"is {binds!r}; give a list of /host/path:/container/path[:ro]"
+            )
 
     def _check_host(self) -> None:
         parts = urlsplit(self.host)
         if parts.scheme == "unix" and parts.path:
             return
         if parts.scheme != "tcp" or not parts.hostname or not parts.port:
-            raise ValueError(
-                f"host is {self.host!r}; give unix:///var/run/docker.sock or tcp://HOST:2376"
+            raise WrongOption(
+                "host", f"is {self.host!r}; give unix:///var/run/docker.sock or tcp://HOST:2376"
             )
         if self.tls is None and parts.hostname not in LOOPBACK:
-            raise ValueError(
-                "host is tcp to another machine without TLS, so everybody who reaches it is root there; "
-                "give tls_ca, tls_cert and tls_key"
+            raise WrongOption(
+                "host",
+                "is tcp to another machine without TLS, so everybody who reaches it is root there; "
+                "give tls_ca, tls_cert and tls_key",
             )
 
     @property

@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any
 
-from pods.providers.account_options import Called, check_names
+from pods.providers.account_options import Called, WrongOption, check_names
 from pods.providers.wire import usd
 
 
@@ -53,7 +53,7 @@ class Options:
 
 def _root(value: object) -> Path:
     if not isinstance(value, str | Path) or not Path(value).is_absolute() or "\0" in str(value):
-        raise ValueError(f"local: root is {value!r}; give the full path of a folder")
+        raise WrongOption("root", f"is {value!r}; give the full path of a folder")
     # A folder must have one name, because the processes are found by it.
     return Path(value).resolve()
 
@@ -65,7 +65,7 @@ def _hourly_usd(value: object) -> Decimal:
     except InvalidOperation:
         hourly = None
     if hourly is None:
-        raise ValueError(f"local: hourly_usd is {value!r}; give USD per hour, 0 or above")
+        raise WrongOption("hourly_usd", f"is {value!r}; give USD per hour, 0 or above")
     return hourly
 
 
@@ -73,20 +73,18 @@ def _capacity(value: object) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(
-            f"local: capacity is {value!r}; give a number of machines, or leave it out"
-        )
+        raise WrongOption("capacity", f"is {value!r}; give a number of machines, or leave it out")
     return value
 
 
 def _python(value: object) -> str:
     found = shutil.which(_text("python", value))
     if found is None:
-        raise ValueError(f"local: python is {value!r}; give the path of a Python with pods.agent")
+        raise WrongOption("python", f"is {value!r}; give the path of a Python with pods.agent")
     return found
 
 
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or "\0" in value:
-        raise ValueError(f"local: {name} is {value!r}; give a text")
+        raise WrongOption(name, f"is {value!r}; give a text")
     return value

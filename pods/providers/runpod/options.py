@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from pods.providers.account_options import Called, check_names
+from pods.providers.account_options import Called, WrongOption, check_names
 from pods.providers.wire import checked_base_url
 
 CLOUDS: Final = ("SECURE", "COMMUNITY")
@@ -67,38 +67,38 @@ class Options:
 
 def _clouds(name: str, value: object) -> None:
     if not (isinstance(value, list | tuple) and value and all(v in CLOUDS for v in value)):
-        raise ValueError(f"{name} is {value!r}; give a list of {' and '.join(CLOUDS)}")
+        raise WrongOption(name, f"is {value!r}; give a list of {' and '.join(CLOUDS)}")
 
 
 def _places(name: str, value: object) -> None:
     if not (isinstance(value, list | tuple) and all(_matches(PLACE, v) for v in value)):
-        raise ValueError(f"{name} is {value!r}; give a list of ids such as EU-RO-1")
+        raise WrongOption(name, f"is {value!r}; give a list of ids such as EU-RO-1")
 
 
 def _text(name: str, value: object) -> None:
     if not _matches(_TEXT, value):
-        raise ValueError(f"{name} is {value!r}; give a text")
+        raise WrongOption(name, f"is {value!r}; give a text")
 
 
 def _cuda(name: str, value: object) -> None:
     if not (value == "" or _matches(_CUDA, value)):
-        raise ValueError(f"{name} is {value!r}; give a version such as 12.4")
+        raise WrongOption(name, f"is {value!r}; give a version such as 12.4")
 
 
 def _path(name: str, value: object) -> None:
     if not (isinstance(value, str) and value.startswith("/")):
-        raise ValueError(f"{name} is {value!r}; give an absolute path")
+        raise WrongOption(name, f"is {value!r}; give an absolute path")
 
 
 def _volume(name: str, value: object) -> None:
     # RunPod's smallest volume has 10 GB (v2 OpenAPI of 2026-08-18, PersistentMount).
     if not (type(value) is int and (value == 0 or value >= 10)):
-        raise ValueError(f"{name} is {value!r}; give whole GB from 10, or 0 for none")
+        raise WrongOption(name, f"is {value!r}; give whole GB from 10, or 0 for none")
 
 
 def _rate(name: str, value: object) -> None:
     if not (type(value) is int and 6 <= value <= 60_000):
-        raise ValueError(f"{name} is {value!r}; give a whole number from 6 to 60000")
+        raise WrongOption(name, f"is {value!r}; give a whole number from 6 to 60000")
 
 
 def _matches(pattern: re.Pattern[str], value: object) -> bool:

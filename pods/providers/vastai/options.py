@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pods.providers.account_options import Called, check_names
+from pods.providers.account_options import Called, WrongOption, check_names
 from pods.providers.vastai.mapping import amount
 from pods.providers.wire import LOOPBACK, checked_base_url
 
@@ -62,13 +62,13 @@ class Options:
 
 def _base_url(value: object) -> str:
     if type(value) is not str:
-        raise ValueError(f"base_url is {value!r}; give the address of the vendor")
+        raise WrongOption("base_url", f"is {value!r}; give the address of the vendor")
     return checked_base_url(value)
 
 
 def _verified(value: object) -> bool:
     if type(value) is not bool:
-        raise ValueError(f"verified is {value!r}; give true or false")
+        raise WrongOption("verified", f"is {value!r}; give true or false")
     return value
 
 
@@ -77,11 +77,11 @@ def _number(name: str, value: object, *, most: int) -> Decimal | None:
         return None
     number = amount(value)
     if number is None or number > most:
-        raise ValueError(f"{name} is {value!r}; give a number from 0 to {most}")
+        raise WrongOption(name, f"is {value!r}; give a number from 0 to {most}")
     return number
 
 
 def _pages(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10:
-        raise ValueError(f"search_pages is {value!r}; give a whole number from 1 to 10")
+        raise WrongOption("search_pages", f"is {value!r}; give a whole number from 1 to 10")
     return value

@@ -170,8 +170,8 @@ def test_a_wrong_number_is_refused_at_its_option(
 @pytest.mark.parametrize(
     ("option", "typed", "said"),
     [
-        ("capacity", "-1", "capacity is -1; give"),
-        ("root", "here", "root is 'here'; give the full path"),
+        ("capacity", "-1", "Most pods at once is -1; give"),
+        ("root", "here", "Folder of its machines is 'here'; give the full path"),
     ],
 )
 def test_a_wrong_option_is_refused_in_our_words(
@@ -180,6 +180,7 @@ def test_a_wrong_option_is_refused_in_our_words(
     sent = {"name": "here", "provider": "local", "enabled": "on", "orphans": "destroy"}
     answer = root.post(reverse(ADD), {**sent, f"option_{option}": typed})
     assert said in errors_of(answer)
+    assert f'<a href="#id_option_{option}">' in answer.content.decode()
     assert not Account.objects.exists()
 
 
