@@ -50,7 +50,7 @@ def test_an_account_needs_a_root_and_nothing_else() -> None:
 def test_a_wrong_option_is_refused_with_what_would_be_right(
     given: dict[str, Any], said: str
 ) -> None:
-    with pytest.raises(ValueError) as told:  # noqa: PT011 - the next line has the text
+    with pytest.raises(ValueError) as told:
         connect(options={**ROOT, **given}, secret=None)
     assert said in str(told.value)
 
