@@ -110,11 +110,11 @@ def test_the_card_has_the_health_with_its_reason_and_the_mode_only_if_it_does_no
     fleet = a_fleet(name="emb", mode="paused")
     a_tick(fleet, depth=None, held_back="<b>no answer</b>")
     page = admin_client.get(reverse("dashboard-now")).content.decode()
-    for text in ("Unknown", "&lt;b&gt;no answer", "paused"):
+    for text in ("Unknown", "&lt;b&gt;no answer", "Paused"):
         assert text in page
     Fleet.objects.update(mode="running")
     page = admin_client.get(reverse("dashboard-now")).content.decode()
-    assert ">running<" not in page
+    assert "Running" not in page
 
 
 def test_the_list_begins_with_what_needs_an_operator(
