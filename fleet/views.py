@@ -1,7 +1,5 @@
 """The pages of operators besides the lists: fleets, charts, buttons, preview of a tick, money."""
 
-import hashlib
-import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final
@@ -15,7 +13,6 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, Stream
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.timezone import get_current_timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -24,7 +21,17 @@ from fleet import operating, stopping
 from fleet.alerts import answering
 from fleet.decision.values import Mode
 from fleet.models import Alert, Fleet, Limits
-from fleet.pages import chart_facts, first_fleet, listing, overview, row_facts, searching, tabs, top
+from fleet.pages import (
+    chart_facts,
+    first_fleet,
+    listing,
+    overview,
+    renewal,
+    row_facts,
+    searching,
+    tabs,
+    top,
+)
 from fleet.pages import charts as drawn
 from fleet.pages import money as spent_pages
 from fleet.pages.listing import Wanted
@@ -34,7 +41,6 @@ from pods.base.commands import error_lines
 from pods.models import Pod
 
 PODS_NAMED: Final = 200
-TOKEN: Final = re.compile(rb'<input type="hidden" name="csrfmiddlewaretoken"[^>]*>')
 
 
 def _renewed(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -63,11 +69,14 @@ def _fleets_shown(request: HttpRequest) -> dict[str, Any]:
     found = overview.overview()
     top.remember(request, found.limits, fleets=bool(found.cards))
     listed = listing.listed(found.cards, Wanted.asked(*asked))
+    rows = row_facts.facts_of(listed.cards, found.at)
+    guide = None if found.cards else first_fleet.guide()
     return {
         "overview": found,
         "listed": listed,
-        "rows": row_facts.facts_of(listed.cards, found.at),
-        "guide": None if found.cards else first_fleet.guide(),
+        "rows": rows,
+        "guide": guide,
+        "stamp": renewal.stamp(request.user, found, listed, rows, guide),
         "sections": [("", "All"), *((s.value, word) for s, word in listing.SECTIONS.items())],
     }
 
@@ -81,12 +90,10 @@ def open_alerts(request: HttpRequest) -> str:
 @_renewed
 def now(request: HttpRequest) -> HttpResponse:
     """The part of the first page that refreshes itself; 204 if the reader has seen just this."""
-    shown = render(request, "fleet/dashboard_now.html", _fleets_shown(request))
-    digest = hashlib.sha256(TOKEN.sub(b"", shown.content)).hexdigest()[:16]
-    if request.GET.get("seen") == digest:
+    shown = _fleets_shown(request)
+    if request.GET.get("seen") == shown["stamp"]:
         return HttpResponse(status=204)
-    shown.write(format_html('<input type="hidden" id="pf-seen" name="seen" value="{}">', digest))
-    return shown
+    return render(request, "fleet/dashboard_now.html", shown)
 
 
 @require_POST

@@ -12,7 +12,7 @@ from fleet.decision.estimates import time_left
 from fleet.decision.field_words import rule_words
 from fleet.decision.values import Mode, Rule
 from fleet.decision.windows import PODS_FAILED, is_unattended
-from pods.durations import lasting
+from pods.durations import in_steps, lasting
 from pods.plural import plural
 from pods.price import HOUR_SECONDS, exact_seconds
 
@@ -36,12 +36,15 @@ class Health(StrEnum):
     @property
     def rank(self) -> int:
         """The place in the order: 0 is the worst."""
-        return list(Health).index(self)
+        return RANKS[self]
 
     @property
     def needs_operator(self) -> bool:
         """Whether it gets worse, or stays as bad, until somebody acts."""
         return self.rank <= Health.LATE.rank
+
+
+RANKS: Final[Mapping[Health, int]] = {health: n for n, health in enumerate(Health)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +149,7 @@ def unattended(facts: HealthFacts) -> str | None:
         return "it is archived, but a pod may bill" if facts.billable else None
     if not is_unattended(facts.undecided_for, facts.period):
         return None
-    return f"no decision for {lasting(facts.undecided_for)}; do beat and the workers run?"
+    return f"no decision for {in_steps(facts.undecided_for)}; do beat and the workers run?"
 
 
 def failing(facts: HealthFacts) -> str | None:
@@ -180,10 +183,10 @@ def money_out(facts: HealthFacts) -> str | None:
         lasts = max(budget.usd, Decimal(0)) / facts.hourly_usd * HOUR_SECONDS
         renewed = needed if budget.renews is None else min(needed, budget.renews - facts.now)
         if lasts < exact_seconds(renewed):
-            left = lasting(timedelta(seconds=int(lasts)))
-            needs = f"it begins anew in {lasting(renewed)}"
+            left = in_steps(timedelta(seconds=int(lasts)))
+            needs = f"it begins anew in {in_steps(renewed)}"
             if renewed == needed:
-                needs = f"the work lasts {lasting(needed)}"
+                needs = f"the work lasts {in_steps(needed)}"
             return f"at this price {budget.name} lasts {left}; {needs}"
     return None
 

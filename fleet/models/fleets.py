@@ -340,7 +340,9 @@ class Fleet(models.Model):
     def tick_period(self) -> timedelta:
         """The time between two ticks, from the schedule of beat."""
         interval = self.schedule.interval if self.schedule else None
-        return timedelta(seconds=15) if interval is None else interval.schedule.run_every
+        if interval is None:
+            return timedelta(seconds=15)
+        return timedelta(**{interval.period: interval.every})
 
 
 class Override(models.Model):

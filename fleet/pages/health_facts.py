@@ -17,6 +17,7 @@ from fleet.money.spending import midnight
 from pods.rules import DESTROY_PATIENCE, DESTROY_TRIES
 from pods.states import BOOTING, CREATING, READY, REQUESTED, RESUMING, TERMINATING
 
+RULES: Final[Mapping[str, Rule]] = {rule.value: rule for rule in Rule}
 COMING: Final = (REQUESTED, CREATING, BOOTING, RESUMING)
 # Alerts that only a whole window of ticks can show; the other facts are in the last tick.
 CAUSES: Final = (Cause.NO_PODS, Cause.NOT_DRAINED, Cause.BACKLOG_GROWS)
@@ -100,7 +101,7 @@ def health_facts(
 
 def rule_named(name: str) -> Rule | None:
     """The rule of this name; None if there is none, or only a later version knows it."""
-    return next((rule for rule in Rule if rule.value == name), None)
+    return RULES.get(name)
 
 
 def _budgets(fleet: Fleet, spent: SpentNow, now: datetime) -> Sequence[BudgetLeft]:

@@ -107,14 +107,14 @@ def section_of(card: FleetCard) -> Section:
 def listed(cards: Sequence[FleetCard], wanted: Wanted) -> Listed:
     """The page that is asked for, or the last one if there are fewer. Cards keep their order."""
     text = wanted.text.strip().lower()
-    named = [card for card in cards if text in card.name]
-    counts = {s.value: sum(section_of(card) is s for card in named) for s in Section}
-    found = [c for c in named if wanted.section is None or section_of(c) is wanted.section]
+    named = [(section_of(card), card) for card in cards if text in card.name]
+    counts = {s.value: sum(each is s for each, _ in named) for s in Section}
+    found = [(s, c) for s, c in named if wanted.section is None or s is wanted.section]
     last_page = max(1, -(-len(found) // ROWS))
     wanted = replace(wanted, page=min(wanted.page, last_page))
     shown = found[(wanted.page - 1) * ROWS : wanted.page * ROWS]
     parts = [
-        Part(section=s, count=counts[s.value], cards=[c for c in shown if section_of(c) is s])
+        Part(section=s, count=counts[s.value], cards=[c for each, c in shown if each is s])
         for s in Section
     ]
     return Listed(

@@ -24,6 +24,12 @@ from pods.models import Pod
 from pods.states import READY, STOPPED, PodState
 
 LOUD: Final = frozenset({Severity.WARNING, Severity.CRITICAL})
+# What a card needs of its fleet.
+READ: Final = (
+    "name", "mode", "archived_at", "archive_when_empty", "created_at", "max_instances",
+    "target_depth_per_pod", "max_hourly_usd", "daily_budget_usd", "total_budget_usd",
+    "schedule__interval__every", "schedule__interval__period",
+)  # fmt: skip
 # The order in which the page shows the states of pods.
 STATE_ORDER: Final = tuple(s.value for s in PodState)
 
@@ -78,10 +84,10 @@ class FleetCard:
 
     @property
     def done_at(self) -> datetime | None:
-        """When the backlog is empty at the present rate; None: it is, or nobody knows."""
+        """When the backlog is empty at the present rate, to the minute; None: it is, or nobody knows."""
         if self.eta is None or self.decided_at is None:
             return None
-        return self.decided_at + self.eta
+        return (self.decided_at + self.eta).replace(second=0, microsecond=0)
 
     @property
     def needs_you(self) -> bool:
@@ -166,6 +172,7 @@ def overview(which: Q | None = None) -> Overview:
     fleets = list(
         Fleet.objects.filter(which or Q(archived_at=None) | Q(pk__in=list(pods)))
         .select_related("schedule__interval")
+        .only(*READ)
         .annotate(last_tick=Subquery(newest))
     )
     ticks = (

@@ -5,7 +5,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
-from typing import Final
+from operator import itemgetter
+from typing import Any, Final
+
+from django.db.models import BigIntegerField, Func
 
 from fleet.models import Sample
 from pods.base.words import items
@@ -15,7 +18,20 @@ STEP: Final = timedelta(minutes=5)  # the samples of grain 1 are so far apart
 WIDTH, HEIGHT, PAST = 120, 24, 90  # of the drawing; the rest of the width is the time to come
 AHEAD: Final = timedelta(hours=2)  # that the rest of the width stands for
 
-Point = tuple[datetime, int | None]  # None: nobody knew how many items waited
+# The seconds since 1970 and how many items waited; None: nobody knew.
+Point = tuple[int, int | None]
+
+
+class _Seconds(Func):
+    """A moment in whole seconds since 1970: for thousands of rows much cheaper than a datetime."""
+
+    template = "FLOOR(EXTRACT(EPOCH FROM %(expressions)s))::bigint"
+    output_field = BigIntegerField()
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        """SQLite has moments as text."""
+        shape = "CAST(STRFTIME('%%%%s', %(expressions)s) AS INTEGER)"
+        return self.as_sql(compiler, connection, template=shape, **context)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +50,10 @@ def waiting(fleets: Collection[int], now: datetime) -> Mapping[int, Sequence[Poi
     found: dict[int, list[Point]] = defaultdict(list)
     if fleets:
         rows = Sample.objects.filter(fleet__in=fleets, grain__in=(1, 2), at__gte=_begin(now))
-        for pk, at, depth in rows.order_by("at").values_list("fleet_id", "at", "depth"):
+        for pk, at, depth in rows.values_list("fleet_id", _Seconds("at"), "depth"):
             found[pk].append((at, depth))
+    for points in found.values():
+        points.sort(key=itemgetter(0))  # here, because a database would sort all fleets together
     return found
 
 
@@ -49,24 +67,26 @@ def spark(
     points: Sequence[Point], *, now: datetime, depth: int | None, eta: timedelta | None
 ) -> Spark | None:
     """The line through the points; None for fewer than two, of which no line can be drawn."""
-    known = [(at, count) for at, count in points if count is not None]
+    known = [count for _, count in points if count is not None]
     if len(known) < 2:
         return None
-    begin, most = _begin(now), max(1, depth or 0, *(count for _, count in known))
-    drawn = [
-        (PAST * (at - begin) / (SPAN + STEP), None if count is None else _y(count, most))
-        for at, count in points
-    ]
+    most = max(1, depth or 0, *known)
+    begin, wide = int(_begin(now).timestamp()), PAST / (SPAN + STEP).total_seconds()
+    low, high = HEIGHT - 1, (HEIGHT - 2) / most
     lines = [
-        " ".join(f"{x:.1f},{y:.1f}" for x, y in run)
-        for is_known, run in groupby(drawn, key=lambda point: point[1] is not None)
+        " ".join([f"{(at - begin) * wide:.1f},{low - high * count:.1f}" for at, count in run])
+        for is_known, run in groupby(points, key=_is_known)
         if is_known
     ]
     ahead = ""
     if depth is not None and eta is not None:
         ahead = _ahead(_y(depth, most), eta)
-    ends = f"from {items(known[0][1])} to {items(known[-1][1])}, at most {items(most)}"
+    ends = f"from {items(known[0])} to {items(known[-1])}, at most {items(most)}"
     return Spark(lines=lines, ahead=ahead, text=f"Items waiting in the last 6 hours: {ends}")
+
+
+def _is_known(point: Point) -> bool:
+    return point[1] is not None
 
 
 def _ahead(y: float, eta: timedelta) -> str:

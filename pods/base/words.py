@@ -7,7 +7,7 @@ from rich import filesize
 
 from pods import amounts
 from pods.amounts import unit_price, usd
-from pods.durations import lasting
+from pods.durations import in_steps, lasting
 
 __all__ = [
     "DAY", "NONE", "NO_LIMIT", "duration", "exactly", "items", "per_second", "percent", "size",
@@ -26,10 +26,10 @@ def duration(time: timedelta | None) -> str:
 
 
 def time_left(time: timedelta | None) -> str:
-    """`1 h 5 min`, of an estimate: `less than a minute`, as its seconds mean nothing; `–`: unknown."""
+    """`1 h 5 min`, `5 min`, `less than a minute`: of an estimate seconds mean nothing; `–`: unknown."""
     if time is not None and timedelta(0) < time < MINUTE:
         return "less than a minute"
-    return duration(time)
+    return NONE if time is None else in_steps(time)
 
 
 def unknown(why: str) -> str:

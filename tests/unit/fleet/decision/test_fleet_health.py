@@ -38,7 +38,7 @@ def today(usd: str, **values: Any) -> list[BudgetLeft]:
     [
         ({"not_gone": 1}, Health.CANNOT_END, "1 pod is not gone"),
         ({"not_gone": 2}, Health.CANNOT_END, "2 pods are not gone"),
-        ({"undecided_for": seconds(46)}, Health.UNATTENDED, "no decision for 46 s"),
+        ({"undecided_for": seconds(46)}, Health.UNATTENDED, "no decision for 40 s"),
         ({"undecided_for": seconds(45)}, Health.IDLE, "nothing waits"),
         ({"undecided_for": seconds(46), "period": seconds(60)}, Health.IDLE, "nothing waits"),
         ({"archived": True, "billable": 1}, Health.UNATTENDED, "archived, but a pod may bill"),
@@ -63,7 +63,7 @@ def today(usd: str, **values: Any) -> list[BudgetLeft]:
         (
             {**HOUR, "budgets": today("0.99"), "ready": 1},
             Health.MONEY_OUT,
-            "lasts 59 min 24 s; the work lasts 1 h",
+            "lasts 59 min; the work lasts 1 h",
         ),
         ({**HOUR, "budgets": today("1"), "ready": 1}, Health.WORKING, "at work"),
         ({**HOUR, "budgets": today("-1"), "ready": 1}, Health.MONEY_OUT, "lasts 0 s; the work"),
