@@ -21,20 +21,11 @@ from fleet import operating, stopping
 from fleet.alerts import answering
 from fleet.decision.values import Mode
 from fleet.models import Alert, Fleet, Limits
-from fleet.pages import (
-    chart_facts,
-    first_fleet,
-    listing,
-    overview,
-    renewal,
-    row_facts,
-    searching,
-    tabs,
-    top,
-)
+from fleet.pages import chart_facts, first_fleet, listing, renewal, searching, tabs, top
 from fleet.pages import charts as drawn
 from fleet.pages import money as spent_pages
 from fleet.pages.listing import Wanted
+from fleet.pages.renewal import FirstPage
 from fleet.tick import ticking
 from pods.base.clock import utcnow
 from pods.base.commands import error_lines
@@ -59,26 +50,29 @@ def _renewed(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpReque
 def dashboard_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """The context of the admin's first page, for users who may see fleets."""
     if request.user.has_perm("fleet.view_fleet"):
-        context.update(_fleets_shown(request))
+        page = _asked(request)
+        top.remember(request, page.found.limits, fleets=bool(page.found.cards))
+        context.update(_fleets_shown(request, page))
     return context
 
 
-def _fleets_shown(request: HttpRequest) -> dict[str, Any]:
-    """All fleets, and those that this address asks for."""
-    asked = (request.GET.get(name, "") for name in ("show", "q", "page"))
-    found = overview.overview()
-    top.remember(request, found.limits, fleets=bool(found.cards))
-    listed = listing.listed(found.cards, Wanted.asked(*asked))
-    rows = row_facts.facts_of(listed.cards, found.at)
-    guide = None if found.cards else first_fleet.guide()
+def _fleets_shown(request: HttpRequest, page: FirstPage) -> dict[str, Any]:
+    """All fleets, and those of one page."""
+    rows, stamp = page.rows(request.user)
     return {
-        "overview": found,
-        "listed": listed,
+        "overview": page.found,
+        "listed": page.listed,
         "rows": rows,
-        "guide": guide,
-        "stamp": renewal.stamp(request.user, found, listed, rows, guide),
+        "guide": page.guide,
+        "stamp": stamp,
         "sections": [("", "All"), *((s.value, word) for s, word in listing.SECTIONS.items())],
     }
+
+
+def _asked(request: HttpRequest) -> FirstPage:
+    """The first page as this address asks for it."""
+    asked = (request.GET.get(name, "") for name in ("show", "q", "page"))
+    return renewal.first_page(Wanted.asked(*asked))
 
 
 def open_alerts(request: HttpRequest) -> str:
@@ -90,10 +84,10 @@ def open_alerts(request: HttpRequest) -> str:
 @_renewed
 def now(request: HttpRequest) -> HttpResponse:
     """The part of the first page that refreshes itself; 204 if the reader has seen just this."""
-    shown = _fleets_shown(request)
-    if request.GET.get("seen") == shown["stamp"]:
+    page = _asked(request)
+    if page.is_as_seen(request.GET.get("seen", ""), request.user):
         return HttpResponse(status=204)
-    return render(request, "fleet/dashboard_now.html", shown)
+    return render(request, "fleet/dashboard_now.html", _fleets_shown(request, page))
 
 
 @require_POST

@@ -4,6 +4,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Final
 
+SECOND: Final = timedelta(seconds=1)
 TEN_SECONDS: Final = timedelta(seconds=10)
 MINUTE: Final = timedelta(minutes=1)
 UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
@@ -20,10 +21,15 @@ def lasting(time: timedelta) -> str:
     return f"{seconds} s"
 
 
-def in_steps(time: timedelta) -> str:
-    """As `lasting`, in whole minutes, under a minute in steps of 10 s: a page stays as it is for long.
+def stepped(time: timedelta) -> timedelta:
+    """In whole minutes, under a minute in steps of 10 s, under ten seconds in seconds.
 
-    Under ten seconds it is exact.
+    A page that shows it stays as it is for as long.
     """
-    step = MINUTE if time >= MINUTE else TEN_SECONDS
-    return lasting(time if time < TEN_SECONDS else time - time % step)
+    step = MINUTE if time >= MINUTE else TEN_SECONDS if time >= TEN_SECONDS else SECOND
+    return time - time % step
+
+
+def in_steps(time: timedelta) -> str:
+    """As `lasting`, of the stepped time."""
+    return lasting(stepped(time))

@@ -99,7 +99,8 @@ def _shown(card: FleetCard, found: Overview) -> dict[str, Any]:
 def _failures(fleet_id: int) -> Sequence[Failure]:
     """The newest pods that failed, or got no machine, within a day."""
     pods = (
-        Pod.objects.filter(fleet=fleet_id, retire_rule__in=row_facts.FAILED_BY)
+        Pod.objects.that_failed()
+        .filter(fleet=fleet_id)
         .annotate(when=Coalesce(F("failed_at"), F("state_since")))
         .filter(when__gte=utcnow() - row_facts.RECENT)
         .only("name", "retire_because", "lost_because", "because")

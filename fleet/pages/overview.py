@@ -219,7 +219,7 @@ def _totals(fleets: Sequence[Fleet], now: datetime) -> Mapping[int, Decimal]:
 
 def _pods(now: datetime) -> Mapping[int, PodsThere]:
     rows = (
-        Pod.objects.billable()
+        Pod.objects.billable_alone()
         .order_by()
         .values_list("fleet_id", "state")
         .annotate(

@@ -1,18 +1,22 @@
-"""A stamp of what the first page shows: if two are the same, so is the page, and nothing is drawn."""
+"""What the first page shows, and a stamp of it: if two stamps are the same, so is the page."""
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from django.utils.timezone import get_current_timezone_name
 
 from fleet.models import Alert
+from fleet.money.spending import by_midnight
+from fleet.pages import first_fleet, listing, overview, row_facts, sparks
 from fleet.pages.first_fleet import Guide
-from fleet.pages.listing import Listed
+from fleet.pages.listing import Listed, Wanted
 from fleet.pages.overview import FleetCard, Overview
-from fleet.pages.row_facts import RowFacts
+from fleet.pages.row_facts import Failure, RowFacts
+from fleet.pages.sparks import Mark
 from pods.base.words import time_left, usd
+from pods.durations import stepped
 
 # What the templates of this part ask about their reader.
 PERMISSIONS: Final = (
@@ -22,30 +26,61 @@ PERMISSIONS: Final = (
 # what is seen. All others count, also those that somebody adds.
 NOT_AS_THEY_ARE: Final = frozenset({"decided_at", "eta", "alerts", "spent_today_usd"})
 CARD: Final = tuple(f.name for f in fields(FleetCard) if f.name not in NOT_AS_THEY_ARE)
-ROW: Final = tuple(f.name for f in fields(RowFacts) if f.name != "expected_usd")
 ALERT: Final = ("pk", "severity", "text", "first_seen_at", "cause", "subject", "fleet_id")
 
 
-def stamp(
-    user: Any,
-    found: Overview,
-    listed: Listed,
-    rows: Mapping[int, RowFacts],
-    guide: Guide | None,
-) -> str:
-    """The stamp of this page for this user, in the time zone of this request."""
-    shown = (
-        get_current_timezone_name(),
-        [user.has_perm(permission) for permission in PERMISSIONS],
-        _head(found),
-        [_alert(alert) for alert in found.apart],
-        listed.wanted,
-        listed.counts,
-        listed.found,
-        [(_card(card), _row(rows[card.pk])) for card in listed.cards],
-        guide,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstPage:
+    """The fleets that a reader asked for; without the lines of their backlogs, which cost the most."""
+
+    found: Overview
+    listed: Listed
+    failures: Mapping[int, Failure]
+    guide: Guide | None  # while there is no fleet
+
+    @property
+    def fleets(self) -> list[int]:
+        """The fleets of this page."""
+        return [card.pk for card in self.listed.cards]
+
+    def is_as_seen(self, stamp: str, user: Any) -> bool:
+        """Whether the page that had this stamp showed the same. One query."""
+        if not stamp:
+            return False
+        return stamp == self._stamp(sparks.marks(self.fleets, self.found.at), user)
+
+    def rows(self, user: Any) -> tuple[Mapping[int, RowFacts], str]:
+        """The facts of each row, and the stamp of the page. One query."""
+        points = sparks.waiting(self.fleets, self.found.at)
+        rows = row_facts.facts_of(self.listed.cards, points, self.failures, self.found.at)
+        return rows, self._stamp(sparks.marks_of(points), user)
+
+    def _stamp(self, marks: Mapping[int, Mark], user: Any) -> str:
+        found, listed = self.found, self.listed
+        shown = (
+            get_current_timezone_name(),
+            [user.has_perm(permission) for permission in PERMISSIONS],
+            _head(found),
+            [_alert(alert) for alert in found.apart],
+            (listed.wanted, listed.counts, listed.found),
+            [(_card(card, found), marks.get(card.pk)) for card in listed.cards],
+            sparks.begin(found.at),
+            sorted(self.failures.items()),
+            self.guide,
+        )
+        return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
+
+
+def first_page(wanted: Wanted) -> FirstPage:
+    """The page that is asked for. Eight queries; ten if a fleet has a total budget."""
+    found = overview.overview()
+    listed = listing.listed(found.cards, wanted)
+    return FirstPage(
+        found=found,
+        listed=listed,
+        failures=row_facts.failures([card.pk for card in listed.cards], found.at),
+        guide=None if found.cards else first_fleet.guide(),
     )
-    return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
 
 
 def _head(found: Overview) -> tuple[object, ...]:
@@ -61,20 +96,17 @@ def _head(found: Overview) -> tuple[object, ...]:
     )
 
 
-def _card(card: FleetCard) -> tuple[object, ...]:
+def _card(card: FleetCard, found: Overview) -> tuple[object, ...]:
     return (
-        *(getattr(card, name) for name in CARD),
+        *[getattr(card, name) for name in CARD],
         card.done_at,
-        time_left(card.eta),
+        None if card.eta is None else stepped(card.eta),
         usd(card.spent_today_usd),
+        usd(by_midnight(card.spent_today_usd, card.hourly_usd, found.at)),
         card.budget_percent,
         [_alert(alert) for alert in card.alerts],
     )
 
 
-def _row(facts: RowFacts) -> tuple[object, ...]:
-    return (*(getattr(facts, name) for name in ROW), usd(facts.expected_usd))
-
-
 def _alert(alert: Alert) -> tuple[object, ...]:
-    return tuple(getattr(alert, name) for name in ALERT)
+    return tuple([getattr(alert, name) for name in ALERT])

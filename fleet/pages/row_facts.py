@@ -9,16 +9,14 @@ from typing import Final
 from fleet.money.spending import by_midnight
 from fleet.pages import health_facts, sparks
 from fleet.pages.overview import FleetCard
-from fleet.pages.sparks import Spark
+from fleet.pages.sparks import Point, Spark
 from pods.durations import lasting
 from pods.machine_names import short_name
 from pods.models import Pod
-from pods.rules import NO_MACHINE_RULES, TRY_RULES
 from pods.states import READY, STOPPED
 
 RECENT: Final = timedelta(days=1)
 FAILURES_READ: Final = 500
-FAILED_BY: Final = sorted(rule.value for rule in TRY_RULES | NO_MACHINE_RULES)
 COMING: Final = frozenset(state.value for state in health_facts.COMING)
 WIDTH: Final = 1000  # of the bar of pods
 
@@ -55,10 +53,13 @@ class RowFacts:
     expected_usd: Decimal  # of today, until midnight UTC
 
 
-def facts_of(cards: Sequence[FleetCard], now: datetime) -> Mapping[int, RowFacts]:
-    """The facts of these rows, by fleet. Two queries."""
-    shown = [card.pk for card in cards]
-    points, failures = sparks.waiting(shown, now), _failures(shown, now)
+def facts_of(
+    cards: Sequence[FleetCard],
+    points: Mapping[int, Sequence[Point]],
+    failures: Mapping[int, Failure],
+    now: datetime,
+) -> Mapping[int, RowFacts]:
+    """The facts of these rows, by fleet."""
     return {
         card.pk: RowFacts(
             spark=sparks.spark(points.get(card.pk, ()), now=now, depth=card.depth, eta=card.eta),
@@ -96,14 +97,13 @@ def _kind(state: str) -> str:
     return state if state in {READY.value, STOPPED.value} else "ending"
 
 
-def _failures(fleets: Collection[int], now: datetime) -> Mapping[int, Failure]:
-    """The newest failure of each fleet within a day."""
+def failures(fleets: Collection[int], now: datetime) -> Mapping[int, Failure]:
+    """The newest failure of each fleet within a day. One query."""
     if not fleets:
         return {}
     rows = (
-        Pod.objects.filter(
-            fleet__in=fleets, requested_at__gte=now - 2 * RECENT, retire_rule__in=FAILED_BY
-        )
+        Pod.objects.that_failed()
+        .filter(fleet__in=fleets, requested_at__gte=now - 2 * RECENT)
         .order_by("-requested_at", "-pk")
         .values_list("fleet_id", "pk", "name", "failed_at", "state_since", "lost_because",
                      "retire_because", "because")

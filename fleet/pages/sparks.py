@@ -8,10 +8,11 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
-from django.db.models import BigIntegerField, Func
+from django.db.models import BigIntegerField, Count, Func, Max, Sum
 
 from fleet.models import Sample
 from pods.base.words import items
+from pods.durations import stepped
 
 SPAN: Final = timedelta(hours=6)
 STEP: Final = timedelta(minutes=5)  # the samples of grain 1 are so far apart
@@ -20,6 +21,9 @@ AHEAD: Final = timedelta(hours=2)  # that the rest of the width stands for
 
 # The seconds since 1970 and how many items waited; None: nobody knew.
 Point = tuple[int, int | None]
+# Of the points of a fleet: how many, how many are known, their sum, and when the last one was. Samples
+# are only inserted, and deleted when they are old, so other points have another mark.
+Mark = tuple[int, int, int, int]
 
 
 class _Seconds(Func):
@@ -49,7 +53,7 @@ def waiting(fleets: Collection[int], now: datetime) -> Mapping[int, Sequence[Poi
     """How many items waited in these fleets, oldest first. One query."""
     found: dict[int, list[Point]] = defaultdict(list)
     if fleets:
-        rows = Sample.objects.filter(fleet__in=fleets, grain__in=(1, 2), at__gte=_begin(now))
+        rows = Sample.objects.filter(fleet__in=fleets, grain__in=(1, 2), at__gte=begin(now))
         for pk, at, depth in rows.values_list("fleet_id", _Seconds("at"), "depth"):
             found[pk].append((at, depth))
     for points in found.values():
@@ -57,7 +61,28 @@ def waiting(fleets: Collection[int], now: datetime) -> Mapping[int, Sequence[Poi
     return found
 
 
-def _begin(now: datetime) -> datetime:
+def marks(fleets: Collection[int], now: datetime) -> Mapping[int, Mark]:
+    """The marks of what `waiting` would find, which the database counts. One query."""
+    rows = Sample.objects.filter(fleet__in=fleets, grain__in=(1, 2), at__gte=begin(now))
+    counted = rows.values_list("fleet_id").annotate(
+        Count("pk"), Count("depth"), Sum("depth"), Max("at")
+    )
+    found = {}
+    for pk, count, known, waited, last in counted if fleets else ():
+        found[pk] = (count, known, int(waited or 0), int(last.timestamp()))
+    return found
+
+
+def marks_of(points: Mapping[int, Sequence[Point]]) -> Mapping[int, Mark]:
+    """The marks of these points."""
+    found = {}
+    for pk, each in points.items():
+        known = [depth for _, depth in each if depth is not None]
+        found[pk] = (len(each), len(known), sum(known), each[-1][0])
+    return found
+
+
+def begin(now: datetime) -> datetime:
     """Where the drawing begins; it moves with the samples, so that a page stays as it is meanwhile."""
     since = now - SPAN
     return since - timedelta(seconds=since.timestamp() % STEP.total_seconds())
@@ -71,16 +96,18 @@ def spark(
     if len(known) < 2:
         return None
     most = max(1, depth or 0, *known)
-    begin, wide = int(_begin(now).timestamp()), PAST / (SPAN + STEP).total_seconds()
+    since, wide = int(begin(now).timestamp()), PAST / (SPAN + STEP).total_seconds()
     low, high = HEIGHT - 1, (HEIGHT - 2) / most
     lines = [
-        " ".join([f"{(at - begin) * wide:.1f},{low - high * count:.1f}" for at, count in run])
+        " ".join(
+            [f"{(at - since) * wide:.1f},{low - high * n:.1f}" for at, n in run if n is not None]
+        )
         for is_known, run in groupby(points, key=_is_known)
         if is_known
     ]
     ahead = ""
     if depth is not None and eta is not None:
-        ahead = _ahead(_y(depth, most), eta)
+        ahead = _ahead(_y(depth, most), stepped(eta))
     ends = f"from {items(known[0])} to {items(known[-1])}, at most {items(most)}"
     return Spark(lines=lines, ahead=ahead, text=f"Items waiting in the last 6 hours: {ends}")
 

@@ -5,11 +5,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.test import Client
 from django.urls import reverse
 
 from fleet.models import Fleet, Sample, Tick
-from fleet.pages import overview, row_facts, sparks
+from fleet.pages import renewal, row_facts, sparks
+from fleet.pages.listing import Wanted
 from pods.base import clock
 from pods.emulators.base import SteppedClock
 from pods.rules import PodRule
@@ -29,8 +31,8 @@ def a_tick(fleet: Fleet, **values: Any) -> None:
 
 
 def rows() -> dict[int, row_facts.RowFacts]:
-    found = overview.overview()
-    return dict(row_facts.facts_of(found.cards, found.at))
+    found, _ = renewal.first_page(Wanted()).rows(AnonymousUser())
+    return dict(found)
 
 
 def page(client: Client) -> str:
@@ -118,7 +120,7 @@ def test_what_today_costs_until_midnight_stands_with_the_budget(
 
 
 @pytest.mark.parametrize("fleets", [1, 12])
-def test_the_facts_of_rows_take_two_queries(
+def test_the_facts_of_rows_take_two_queries_beside_those_of_the_cards(
     fleets: int, time: SteppedClock, django_assert_num_queries: Any
 ) -> None:
     for _ in range(fleets):
@@ -126,9 +128,8 @@ def test_the_facts_of_rows_take_two_queries(
         a_tick(fleet)
         for n in range(3):
             Sample.objects.create(fleet=fleet, at=NOON - n * MINUTES, grain=1, depth=n, pods=1)
-    found = overview.overview()
-    with django_assert_num_queries(2):
-        row_facts.facts_of(found.cards, found.at)
+    with django_assert_num_queries(9):  # seven of them for the cards
+        renewal.first_page(Wanted()).rows(AnonymousUser())
 
 
 def test_the_page_stays_as_it_is_while_only_time_passes(
