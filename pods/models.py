@@ -145,7 +145,7 @@ class Survey(models.Model):
         return f"{self.account}: {self.query}"
 
 
-class _Spelled(models.Lookup):  # type: ignore[type-arg]
+class _Spelled(models.Lookup):
     """As `IN`, with the values in the text of the query.
 
     SQLite uses a partial index only for a query that has the same text as the index's condition.

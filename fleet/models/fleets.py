@@ -340,9 +340,14 @@ class Fleet(models.Model):
     def tick_period(self) -> timedelta:
         """The time between two ticks, from the schedule of beat."""
         interval = self.schedule.interval if self.schedule else None
-        if interval is None:
-            return timedelta(seconds=15)
-        return timedelta(**{interval.period: interval.every})
+        return (
+            period_of(None, "") if interval is None else period_of(interval.every, interval.period)
+        )
+
+
+def period_of(every: int | None, unit: str) -> timedelta:
+    """The time between two ticks, from an interval of beat; None: the fleet has no schedule."""
+    return timedelta(seconds=15) if every is None else timedelta(**{unit: every})
 
 
 class Override(models.Model):

@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import F, FloatField, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Cast
 
 from fleet.models import Fleet, Limits, Sample, Tick
 from fleet.money.spending import midnight
+from fleet.pages.seconds import Seconds, WholeSeconds
 from pods.models import PriceSegment
 from pods.price import HOUR_SECONDS
 
@@ -129,8 +131,10 @@ def _samples(
     rows = Sample.objects.filter(
         # A list of grains, not a lower bound: each grain is one range of the index.
         fleet__in=list(names), grain__in=stretch.grains, at__gt=at[0] - stretch.step * CARRIED,
-    ).order_by("at").values_list("fleet_id", "at", "depth", "pods", "ready")  # fmt: skip
-    begin, step = at[0], stretch.step
+    ).order_by("at").values_list(
+        "fleet_id", WholeSeconds("at"), "depth", "pods", "ready"
+    )  # fmt: skip
+    begin, step = int(at[0].timestamp()), int(stretch.step.total_seconds())
     found: dict[int, dict[int, tuple[float | None, ...]]] = defaultdict(dict)
     for fleet, moment, *values in rows:
         found[fleet][-((begin - moment) // step)] = tuple(values)
@@ -164,7 +168,8 @@ def _sums(columns: Iterable[Sequence[float | None]], count: int) -> Sequence[flo
     return found
 
 
-Priced = tuple[datetime, datetime | None, float]  # since, until (None: it lasts), USD per hour
+# Since and until (None: it lasts), in seconds since 1970, and USD per hour.
+Priced = tuple[float, float | None, float]
 
 
 def _segments(fleet: int | None, begin: datetime) -> Sequence[Priced]:
@@ -172,10 +177,8 @@ def _segments(fleet: int | None, begin: datetime) -> Sequence[Priced]:
     rows = PriceSegment.objects.filter(Q(until=None) | Q(until__gt=midnight(begin)))
     if fleet is not None:
         rows = rows.filter(fleet=fleet)
-    return [
-        (since, until, float(usd))
-        for since, until, usd in rows.values_list("since", "until", "hourly_usd")
-    ]
+    usd = Cast("hourly_usd", FloatField())
+    return list(rows.values_list(Seconds("since"), Seconds("until"), usd))
 
 
 def spent_by(segments: Sequence[Priced], at: Sequence[datetime]) -> Sequence[Spent]:
@@ -195,8 +198,8 @@ class _Costs:
     """The cost of some prices until a moment, from sums over their beginnings and ends."""
 
     def __init__(self, segments: Sequence[Priced]) -> None:
-        moves = [(since.timestamp(), usd) for since, _, usd in segments]
-        moves += [(until.timestamp(), -usd) for _, until, usd in segments if until is not None]
+        moves = [(since, usd) for since, _, usd in segments]
+        moves += [(until, -usd) for _, until, usd in segments if until is not None]
         self._at: list[float] = []
         self._rate: list[float] = []  # USD per hour from each moment on
         self._cost: list[float] = []  # until each moment

@@ -70,6 +70,7 @@ def health_facts(
     limits: Limits,
     causes: Mapping[Cause, str],
     now: datetime,
+    period: timedelta | None = None,  # between two ticks; None: it is read
 ) -> HealthFacts:
     """The facts of a fleet as its rows have them; `tick`: its last one."""
     return HealthFacts(
@@ -79,7 +80,7 @@ def health_facts(
         archived=fleet.archived_at is not None,
         decided=tick is not None,
         undecided_for=now - (tick.at if tick else fleet.created_at),
-        period=fleet.tick_period,
+        period=fleet.tick_period if period is None else period,
         depth=tick.depth if tick else None,
         unknown_because=tick.held_back if tick and tick.depth is None else "",
         billable=sum(pods.states.values()),

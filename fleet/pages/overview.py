@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from django.db.models import Count, OuterRef, Q, Subquery, Sum
+from django.db.models import Count, F, OuterRef, Q, Subquery, Sum
 
 from fleet.decision.alert_facts import Severity
 from fleet.decision.estimates import pods_for, time_left
 from fleet.decision.fleet_health import FleetHealth, Health, health_of
 from fleet.decision.values import Mode, Rule
 from fleet.models import Alert, Fleet, Limits, Tick
+from fleet.models.fleets import period_of
 from fleet.money import spending
 from fleet.money.spending import midnight
 from fleet.pages import health_facts
@@ -28,7 +29,11 @@ LOUD: Final = frozenset({Severity.WARNING, Severity.CRITICAL})
 READ: Final = (
     "name", "mode", "archived_at", "archive_when_empty", "created_at", "max_instances",
     "target_depth_per_pod", "max_hourly_usd", "daily_budget_usd", "total_budget_usd",
-    "schedule__interval__every", "schedule__interval__period",
+)  # fmt: skip
+# And of its last tick.
+TICK: Final = (
+    "fleet", "at", "depth", "held_back", "failing", "trouble", "all_fail", "all_fail_because",
+    "binding", "spent_today_usd", "busy_percent", "gpu_percent", "bottleneck", "sentence", "target",
 )  # fmt: skip
 # The order in which the page shows the states of pods.
 STATE_ORDER: Final = tuple(s.value for s in PodState)
@@ -171,17 +176,19 @@ def overview(which: Q | None = None) -> Overview:
     newest = Tick.objects.filter(fleet=OuterRef("pk")).order_by("-at").values("pk")[:1]
     fleets = list(
         Fleet.objects.filter(which or Q(archived_at=None) | Q(pk__in=list(pods)))
-        .select_related("schedule__interval")
         .only(*READ)
-        .annotate(last_tick=Subquery(newest))
+        .annotate(
+            last_tick=Subquery(newest),
+            every=F("schedule__interval__every"),
+            unit=F("schedule__interval__period"),
+        )
     )
     ticks = (
         Tick.objects.filter(pk__in=[f.last_tick for f in fleets if f.last_tick])
-        .defer("steps", "snapshot")
+        .only(*TICK)
         .in_bulk()
     )
-    alerts = Alert.objects.open().select_related("fleet")
-    loud = sorted(alerts.loud(now)[:1000], key=_urgency)
+    loud = sorted(Alert.objects.loud(now)[:1000], key=_urgency)
     of_fleets: dict[int | None, list[Alert]] = defaultdict(list)
     for alert in loud:
         of_fleets[alert.fleet_id].append(alert)
@@ -193,8 +200,9 @@ def overview(which: Q | None = None) -> Overview:
             today=_spent_today(tick, there.hourly_usd, now), total=totals.get(fleet.pk)
         )
         facts = health_facts.health_facts(
-            fleet, tick, there, spent=spent, limits=limits, causes=causes.get(fleet.pk, {}), now=now
-        )
+            fleet, tick, there, spent=spent, limits=limits, causes=causes.get(fleet.pk, {}), now=now,
+            period=period_of(fleet.every, fleet.unit),
+        )  # fmt: skip
         about = of_fleets.pop(fleet.pk, [])
         cards.append(_card(fleet, tick, there, spent.today, health_of(facts), about))
     return Overview(
@@ -206,8 +214,8 @@ def overview(which: Q | None = None) -> Overview:
     )
 
 
-def _urgency(alert: Alert) -> tuple[int, datetime]:
-    return -Severity(alert.severity).rank, alert.first_seen_at
+def _urgency(alert: Alert) -> tuple[int, datetime, int]:
+    return -Severity(alert.severity).rank, alert.first_seen_at, alert.pk
 
 
 def _totals(fleets: Sequence[Fleet], now: datetime) -> Mapping[int, Decimal]:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final
+from typing import Final
 
-from django.db.models import BigIntegerField, Count, Func, Max, Sum
+from django.db.models import Count, Max, Sum
 
 from fleet.models import Sample
+from fleet.pages.seconds import WholeSeconds
 from pods.base.words import items
 from pods.durations import stepped
 
@@ -24,18 +25,6 @@ Point = tuple[int, int | None]
 # Of the points of a fleet: how many, how many are known, their sum, and when the last one was. Samples
 # are only inserted, and deleted when they are old, so other points have another mark.
 Mark = tuple[int, int, int, int]
-
-
-class _Seconds(Func):
-    """A moment in whole seconds since 1970: for thousands of rows much cheaper than a datetime."""
-
-    template = "FLOOR(EXTRACT(EPOCH FROM %(expressions)s))::bigint"
-    output_field = BigIntegerField()
-
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        """SQLite has moments as text."""
-        shape = "CAST(STRFTIME('%%%%s', %(expressions)s) AS INTEGER)"
-        return self.as_sql(compiler, connection, template=shape, **context)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +43,7 @@ def waiting(fleets: Collection[int], now: datetime) -> Mapping[int, Sequence[Poi
     found: dict[int, list[Point]] = defaultdict(list)
     if fleets:
         rows = Sample.objects.filter(fleet__in=fleets, grain__in=(1, 2), at__gte=begin(now))
-        for pk, at, depth in rows.values_list("fleet_id", _Seconds("at"), "depth"):
+        for pk, at, depth in rows.values_list("fleet_id", WholeSeconds("at"), "depth"):
             found[pk].append((at, depth))
     for points in found.values():
         points.sort(key=itemgetter(0))  # here, because a database would sort all fleets together
