@@ -13,14 +13,14 @@ from pods import machine_names, price
 from pods.amounts import usd
 from pods.base.typed_json import check_object
 from pods.bottleneck import Bottleneck
-from pods.rules import NO_MACHINE_RULES, TRY_RULES, ErrorKind, PodRule
-from pods.states import BILLABLE, ENDED, IN_TRANSIT, PodState
+from pods.rules import FAILED_BY, ErrorKind, PodRule
+from pods.states import BILLABLE_WORDS, ENDED, IN_TRANSIT, PodState
 
 MICROS = Decimal(1_000_000)
 STATES = [s.value for s in PodState]
-IN_INDEX = sorted(s.value for s in BILLABLE)
-# How pods end that failed, or that got no machine.
-FAILED_BY = sorted(rule.value for rule in TRY_RULES | NO_MACHINE_RULES)
+# The conditions of two partial indexes; queries use them by pods/base/indexed.py.
+MAY_BILL = models.Q(state__in=BILLABLE_WORDS)
+HAS_FAILED = models.Q(retire_rule__in=FAILED_BY)
 LONGEST_RULE = 40
 LONGEST_PARTIAL = 300
 LONGEST_NAME = 80
@@ -145,36 +145,12 @@ class Survey(models.Model):
         return f"{self.account}: {self.query}"
 
 
-class _Spelled(models.Lookup):
-    """As `IN`, with the values in the text of the query.
-
-    SQLite uses a partial index only for a query that has the same text as the index's condition.
-    """
-
-    lookup_name = "spelled"
-    prepare_rhs = False
-
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
-        """The condition. Its values are words of our own, never text from outside."""
-        column, values = self.process_lhs(compiler, connection)
-        words = ", ".join(f"'{word}'" for word in self.rhs)
-        return f"{column} IN ({words})", values
-
-
 class PodQuerySet(models.QuerySet["Pod"]):
     """Queries for pods."""
 
     def billable(self) -> "PodQuerySet":
         """Pods that may bill, also requested, unknown and terminating ones."""
         return self.exclude(state__in=[s.value for s in ENDED])
-
-    def billable_alone(self) -> "PodQuerySet":
-        """As `billable`, by the index of these pods: however many have ended, nobody reads them."""
-        return self.filter(_Spelled(models.F("state"), IN_INDEX))
-
-    def that_failed(self) -> "PodQuerySet":
-        """Pods that failed, or that got no machine, by their index."""
-        return self.filter(_Spelled(models.F("retire_rule"), FAILED_BY))
 
     def in_transit(self) -> "PodQuerySet":
         """Pods for which a step is due."""
@@ -293,20 +269,14 @@ class Pod(models.Model):
             models.CheckConstraint(name="pod_external_id", condition=~models.Q(external_id="")),
         ]
         indexes: ClassVar = [
-            models.Index(
-                fields=["fleet", "state"],
-                name="pod_billable",
-                condition=models.Q(state__in=IN_INDEX),
-            ),
+            models.Index(fields=["fleet", "state"], name="pod_billable", condition=MAY_BILL),
             models.Index(fields=["account", "state"], name="pod_account_state"),
             models.Index(
                 fields=["due_at"], name="pod_due", condition=models.Q(due_at__isnull=False)
             ),
             models.Index(fields=["fleet", "-requested_at"], name="pod_fleet_requested"),
             models.Index(
-                fields=["fleet", "-requested_at"],
-                name="pod_failed",
-                condition=models.Q(retire_rule__in=FAILED_BY),
+                fields=["fleet", "-requested_at"], name="pod_failed", condition=HAS_FAILED
             ),
         ]
 

@@ -121,6 +121,8 @@ NO_MACHINE_RULES: Final = OFFER_RULES | {
     PodRule.QUOTA_EXCEEDED,
     PodRule.CANNOT_CONNECT,
 }
+# How pods end that failed, or that got no machine.
+FAILED_BY: Final = sorted(rule.value for rule in TRY_RULES | NO_MACHINE_RULES)
 
 
 class ErrorKind(StrEnum):

@@ -54,6 +54,7 @@ MOVES: Final[Mapping[PodState, frozenset[PodState]]] = {
 ENDED: Final = frozenset({TERMINATED, FAILED, LOST})
 # Everything except ENDED: a new state counts as billed until somebody proves that it is not.
 BILLABLE: Final = frozenset(PodState) - ENDED
+BILLABLE_WORDS: Final = sorted(state.value for state in BILLABLE)
 # Pods that work or will work; a scale decision counts them as capacity.
 ACTIVE: Final = frozenset({REQUESTED, CREATING, BOOTING, READY, RESUMING})
 # Pods for which a step of spawn, teardown or resume is due.

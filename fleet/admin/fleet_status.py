@@ -18,6 +18,7 @@ from fleet.models import Fleet, Tick
 from fleet.money.spending import by_midnight
 from fleet.pages import overview, row_facts, top
 from fleet.pages.overview import FleetCard, Overview
+from pods.base import indexed
 from pods.base.clock import utcnow
 from pods.machine_names import short_name
 from pods.models import Pod
@@ -99,8 +100,7 @@ def _shown(card: FleetCard, found: Overview) -> dict[str, Any]:
 def _failures(fleet_id: int) -> Sequence[Failure]:
     """The newest pods that failed, or got no machine, within a day."""
     pods = (
-        Pod.objects.that_failed()
-        .filter(fleet=fleet_id)
+        Pod.objects.filter(indexed.has_failed(), fleet=fleet_id)
         .annotate(when=Coalesce(F("failed_at"), F("state_since")))
         .filter(when__gte=utcnow() - row_facts.RECENT)
         .only("name", "retire_because", "lost_because", "because")

@@ -20,6 +20,7 @@ from fleet.money.spending import midnight
 from fleet.pages import health_facts
 from fleet.pages.health_facts import PodsThere, SpentNow
 from pods import price
+from pods.base import indexed
 from pods.base.clock import utcnow
 from pods.models import Pod
 from pods.states import READY, STOPPED, PodState
@@ -196,15 +197,14 @@ def overview(which: Q | None = None) -> Overview:
     cards = []
     for fleet in fleets:
         tick, there = ticks.get(fleet.last_tick), pods.get(fleet.pk, PodsThere(states={}))
-        spent = SpentNow(
-            today=_spent_today(tick, there.hourly_usd, now), total=totals.get(fleet.pk)
-        )
+        today = _spent_today(tick, there.hourly_usd, now)
+        spent = SpentNow(today=today, total=totals.get(fleet.pk))
         facts = health_facts.health_facts(
             fleet, tick, there, spent=spent, limits=limits, causes=causes.get(fleet.pk, {}), now=now,
             period=period_of(fleet.every, fleet.unit),
         )  # fmt: skip
         about = of_fleets.pop(fleet.pk, [])
-        cards.append(_card(fleet, tick, there, spent.today, health_of(facts), about))
+        cards.append(_card(fleet, tick, there, today, health_of(facts), about))
     return Overview(
         at=now,
         cards=sorted(cards, key=lambda card: card.urgency),
@@ -227,7 +227,7 @@ def _totals(fleets: Sequence[Fleet], now: datetime) -> Mapping[int, Decimal]:
 
 def _pods(now: datetime) -> Mapping[int, PodsThere]:
     rows = (
-        Pod.objects.billable_alone()
+        Pod.objects.filter(indexed.may_bill())
         .order_by()
         .values_list("fleet_id", "state")
         .annotate(

@@ -10,6 +10,7 @@ from fleet.money.spending import by_midnight
 from fleet.pages import health_facts, sparks
 from fleet.pages.overview import FleetCard
 from fleet.pages.sparks import Point, Spark
+from pods.base import indexed
 from pods.durations import lasting
 from pods.machine_names import short_name
 from pods.models import Pod
@@ -102,8 +103,9 @@ def failures(fleets: Collection[int], now: datetime) -> Mapping[int, Failure]:
     if not fleets:
         return {}
     rows = (
-        Pod.objects.that_failed()
-        .filter(fleet__in=fleets, requested_at__gte=now - 2 * RECENT)
+        Pod.objects.filter(
+            indexed.has_failed(), fleet__in=fleets, requested_at__gte=now - 2 * RECENT
+        )
         .order_by("-requested_at", "-pk")
         .values_list("fleet_id", "pk", "name", "failed_at", "state_since", "lost_because",
                      "retire_because", "because")
