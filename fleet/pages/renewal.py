@@ -15,7 +15,7 @@ from fleet.pages.listing import Listed, Wanted
 from fleet.pages.overview import FleetCard, Overview
 from fleet.pages.row_facts import Failure, RowFacts
 from fleet.pages.sparks import Mark
-from pods.base.words import time_left, usd
+from pods.base.words import usd
 from pods.durations import stepped
 
 # What the templates of this part ask about their reader.
