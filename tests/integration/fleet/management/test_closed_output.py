@@ -38,6 +38,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return env
 
 
+@pytest.mark.one_database
 @pytest.mark.takes(60)
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_a_command_whose_reader_has_left_ends_quietly(

@@ -93,6 +93,7 @@ def test_an_agent_that_gives_up_costs_four_pods_in_ten_minutes_and_raises_one_al
         assert WHY in stage.last.sentence
 
 
+@pytest.mark.one_database
 @pytest.mark.takes(20)
 def test_pods_that_never_boot_cost_one_pod_in_each_boot_deadline_and_longer_pauses(
     redis_url: str,
@@ -106,6 +107,7 @@ def test_pods_that_never_boot_cost_one_pod_in_each_boot_deadline_and_longer_paus
         assert list(stage.open_alerts()) == ["boots_fail"]
 
 
+@pytest.mark.one_database
 @pytest.mark.takes(10)
 def test_a_vendor_that_gives_less_than_was_ordered_is_not_asked_at_once_again(
     redis_url: str,
