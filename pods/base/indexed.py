@@ -1,4 +1,4 @@
-"""Conditions by which queries for pods use the partial indexes of pods/models.py."""
+"""Conditions by which queries for pods use the partial indexes of pods/models/pods.py."""
 
 from typing import Any
 

@@ -2,7 +2,7 @@
 
 import django.core.validators
 import django.db.models.deletion
-import pods.models
+import pods.models.accounts
 import uuid
 from decimal import Decimal
 from django.db import migrations, models
@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
             name='Installation',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.CharField(default=pods.models._installation_slug, max_length=12, unique=True)),
+                ('slug', models.CharField(default=pods.models.accounts.installation_slug, max_length=12, unique=True)),
             ],
         ),
         migrations.CreateModel(

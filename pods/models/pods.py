@@ -1,19 +1,18 @@
-"""Rows of the supply side: accounts, pods, their history and their costs."""
+"""The rows of pods, of their history and of their costs."""
 
-import secrets
 import uuid
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 
-from pods import machine_names, price
+from pods import price
 from pods.amounts import usd
-from pods.base.typed_json import check_object
 from pods.bottleneck import Bottleneck
-from pods.rules import FAILED_BY, ErrorKind, PodRule
+from pods.models.accounts import Account
+from pods.models.fields import LONGEST_NAME, LONGEST_RULE, usd_per_hour
+from pods.rules import FAILED_BY, PodRule
 from pods.states import BILLABLE_WORDS, ENDED, IN_TRANSIT, PodState
 
 MICROS = Decimal(1_000_000)
@@ -21,128 +20,7 @@ STATES = [s.value for s in PodState]
 # The conditions of two partial indexes; queries use them by pods/base/indexed.py.
 MAY_BILL = models.Q(state__in=BILLABLE_WORDS)
 HAS_FAILED = models.Q(retire_rule__in=FAILED_BY)
-LONGEST_RULE = 40
-LONGEST_PARTIAL = 300
-LONGEST_NAME = 80
 # The rules' columns have a `db_default`: during an upgrade, older code inserts rows without them.
-SLUG = RegexValidator(
-    r"^[a-z0-9][a-z0-9-]{0,39}\Z", "use 1-40 of a-z, 0-9 and -, not beginning with -"
-)
-
-
-def usd_per_hour(**options: Any) -> "models.DecimalField[Any, Any]":
-    """A price column in USD/hour."""
-    return models.DecimalField(
-        max_digits=12, decimal_places=6, validators=[MinValueValidator(Decimal(0))], **options
-    )
-
-
-def _installation_slug() -> str:
-    return secrets.token_hex(3)
-
-
-class Installation(models.Model):
-    """This installation: a single row, which says which machines at a provider are ours."""
-
-    slug = models.CharField(max_length=12, unique=True, default=_installation_slug)
-
-    def __str__(self) -> str:
-        return self.slug
-
-    @classmethod
-    def own(cls) -> "Installation":
-        """The single row; create it if it is missing."""
-        row, _ = cls.objects.get_or_create(pk=1)
-        return row
-
-    @classmethod
-    def tag(cls) -> str:
-        """The beginning of the names of all our machines."""
-        row = cls.own()
-        return machine_names.installation_tag(row.slug)
-
-
-class Account(models.Model):
-    """A set of credentials at one provider, with its own limits and circuit breaker."""
-
-    class Orphans(models.TextChoices):
-        """What to do with one of our machines that has no row."""
-
-        ADOPT = "adopt", "adopt: give it a row"
-        DESTROY = "destroy", "destroy it"
-
-    name = models.CharField(max_length=40, unique=True, validators=[SLUG])
-    provider = models.CharField(max_length=40)
-    options = models.JSONField(
-        default=dict, blank=True, help_text="Options for the provider. Do not put secrets here."
-    )
-    secret_ref = models.CharField(
-        max_length=200,
-        blank=True,
-        default="",
-        help_text="Where the credentials are: env:NAME or file:/path. Never the secret itself.",
-    )
-    # Encrypted (pods/base/sealing.py), used if there is no reference; never the secret itself.
-    sealed_secret = models.TextField(blank=True, default="", editable=False)
-    enabled = models.BooleanField(default=True)
-    orphans = models.CharField(max_length=10, choices=Orphans.choices, default=Orphans.DESTROY)
-    # The offers of the last survey: the machines that could be rented at `surveyed_at`.
-    offers = models.JSONField(default=list, blank=True, editable=False)
-    surveyed_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # From then on they are too old to rent by. Null: an older version stored them.
-    offers_until = models.DateTimeField(null=True, blank=True, editable=False)
-    survey_tried_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # Why the last survey may lack offers, for people; "": it read all.
-    survey_partial = models.CharField(
-        max_length=LONGEST_PARTIAL, blank=True, default="", db_default="", editable=False
-    )
-    # Circuit breaker: failures in a row, and until when this account is left alone.
-    failures = models.PositiveIntegerField(default=0, editable=False)
-    open_until = models.DateTimeField(null=True, blank=True, editable=False)
-    # When a create was last refused because of the key or the money. Other calls do not show that.
-    create_refused_at = models.DateTimeField(null=True, blank=True, editable=False)
-    last_error = models.CharField(max_length=500, blank=True, default="", editable=False)
-    last_error_kind = models.CharField(
-        max_length=LONGEST_RULE,
-        blank=True,
-        default="",
-        db_default="",
-        editable=False,
-        choices=[(k.value, k.value) for k in ErrorKind],
-    )
-    swept_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # When its machines were last compared with the rows; null: never, or not since an upgrade.
-    reconciled_at = models.DateTimeField(null=True, blank=True, editable=False)
-
-    def __str__(self) -> str:
-        return self.name
-
-    def clean(self) -> None:
-        """Check the options, because the form's field lets more through."""
-        check_object("options", self.options)
-
-
-class Survey(models.Model):
-    """What an account offers for one wish of its fleets; all that its last reading found."""
-
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="surveys")
-    digest = models.CharField(max_length=64)  # of the wish
-    query = models.JSONField()  # the wish: an OfferQuery
-    offers = models.JSONField(default=list)
-    surveyed_at = models.DateTimeField(null=True)
-    offers_until = models.DateTimeField(null=True)  # from then on the offers are too old
-    tried_at = models.DateTimeField(null=True)  # the longest untried one is next
-    partial = models.CharField(max_length=LONGEST_PARTIAL, default="")  # why offers may be missing
-
-    class Meta:
-        """One row for each wish."""
-
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["account", "digest"], name="survey_wish")
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.account}: {self.query}"
 
 
 class PodQuerySet(models.QuerySet["Pod"]):
@@ -331,45 +209,6 @@ class PodEvent(models.Model):
         if self.pk is not None:
             raise TypeError("a PodEvent is history: it is inserted, never changed")
         super().save(*args, **kwargs)
-
-
-class Orphan(models.Model):
-    """One of our machines without a row; it bills until it is adopted or destroyed."""
-
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="orphans_seen")
-    external_id = models.CharField(max_length=200)
-    name = models.CharField(max_length=200)
-    fleet_id = models.BigIntegerField(null=True, blank=True)
-    hourly_usd = usd_per_hour(default=Decimal(0))
-    first_seen_at = models.DateTimeField()
-    last_seen_at = models.DateTimeField()
-    gone_at = models.DateTimeField(null=True, blank=True)  # or when it got a row
-    outcome = models.CharField(max_length=200, blank=True, default="")  # for people
-    # For code: a value of pods.rules.MachineOutcome; "": nothing became of it yet.
-    outcome_kind = models.CharField(max_length=20, default="", db_default="", editable=False)
-    # What an operator wants to become of it; "": what its account says. Written by pods/orphans.py.
-    wish = models.CharField(
-        max_length=10,
-        blank=True,
-        default="",
-        db_default="",
-        choices=Account.Orphans.choices,
-        editable=False,
-    )
-    wished_by = models.CharField(
-        max_length=60, blank=True, default="", db_default="", editable=False
-    )
-
-    class Meta:
-        """One row per machine."""
-
-        verbose_name = "unknown machine"
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["account", "external_id"], name="orphan_machine")
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.external_id})"
 
 
 class PriceSegment(models.Model):
