@@ -1,0 +1,349 @@
+"""Files in an object store or a folder, by URL, with errors of our own.
+
+| URL | store | credentials, from the environment |
+| --- | --- | --- |
+| `s3://bucket/key` | S3 and its like | `AWS_ACCESS_KEY_ID` …, `AWS_REGION`, `AWS_ENDPOINT_URL` |
+| `gs://bucket/key` | Google Cloud Storage | `GOOGLE_APPLICATION_CREDENTIALS` |
+| `az://container/key` | Azure Blob Storage | `AZURE_STORAGE_ACCOUNT_NAME`, `AZURE_STORAGE_ACCOUNT_KEY` |
+| `file:///folder/file` | a folder of this machine | none |
+| `https://host/path` | a web server, to read only | none |
+"""
+
+import functools
+import io
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Optional, TypeVar
+from urllib.parse import quote, unquote
+
+import obstore
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    NotFoundError,
+    NotModifiedError,
+    NotSupportedError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
+from obstore.store import AzureStore, GCSStore, HTTPStore, LocalStore, S3Store
+
+# One request moves at most so many bytes, because its time limit covers the whole body: 8 MiB in a
+# minute is 140 KB/s.
+LARGEST_REQUEST_BYTES = 8 * 1024 * 1024
+REQUEST_SECONDS = 60.0
+CONNECT_SECONDS = 5.0
+# Short faults are repeated within a call. Longer ones are an error, and the caller says so and waits.
+MOST_RETRIES = 4
+RETRY_SECONDS = 15.0
+LONGEST_MESSAGE = 300
+PUTS_AT_ONCE = 4  # pieces of one large file
+SCHEMES = ("s3", "gs", "az", "file", "https", "http")
+S3_VARIABLES = (
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+    *("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ENDPOINT", "AWS_ENDPOINT_URL"),
+)
+# obstore does not give a status, so these are read from the text that it makes of it.
+_STATUS = re.compile(r"status code: (\d{3})")
+_OS_ERROR = re.compile(r"os error (\d+)")
+_FULL = {28, 122}  # ENOSPC, EDQUOT
+_NOT_ALLOWED = {1, 13, 21, 20, 30}  # EPERM, EACCES, EISDIR, ENOTDIR, EROFS
+_AGAIN = {408, 409, 425, 429}
+T = TypeVar("T")
+
+
+class StoreError(Exception):
+    """A store did not do what was asked. The message is one line, for an operator."""
+
+
+class Missing(StoreError):
+    """There is no such file or bucket."""
+
+
+class Refused(StoreError):
+    """The store does not allow it, or cannot do it: asking again does not help."""
+
+
+class Full(StoreError):
+    """There is no room for what is to be written."""
+
+
+class Unreachable(StoreError):
+    """No answer, or the store is at fault: asking again later may help."""
+
+
+class Changed(StoreError):
+    """The file is no longer the one that was meant."""
+
+
+class AlreadyThere(StoreError):
+    """A file of this name exists, and must not be written again."""
+
+
+class BadUrl(ValueError):
+    """Not the URL of a file or a folder that can be opened."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file as the store lists it. `etag` is empty where the store has none."""
+
+    url: str
+    name: str  # within the folder that was listed
+    size: int  # bytes
+    etag: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file or a folder. Threads may share it."""
+
+    url: str
+    store: Any
+    path: str
+
+    @property
+    def key(self) -> str:
+        """The path within the bucket, or on this machine: what names the file in the ids of rows."""
+        return f"/{self.path}" if isinstance(self.store, LocalStore) else self.path
+
+    def at(self, name: str) -> "Place":
+        """The file with this name in this folder. A name may have `/`."""
+        said = quote(name) if isinstance(self.store, LocalStore) else name
+        return Place(f"{self.url.rstrip('/')}/{said}", self.store, _joined(self.path, name))
+
+    def head(self) -> Found:
+        """The file as it is now.
+
+        Raises:
+            Missing, Refused, Unreachable
+        """
+        return self._found(_asked(self, lambda: obstore.head(self.store, self.path)))
+
+    def get(self, etag: str = "") -> bytes:
+        """The whole file.
+
+        Raises:
+            Changed: it no longer has this ETag.
+            Missing, Refused, Unreachable
+        """
+        return self.range(0, None, etag)
+
+    def range(self, start: int, end: Optional[int], etag: str = "") -> bytes:
+        """The bytes from `start` to `end`, which is not included. None: to the end of the file.
+
+        Use `pieces` for more than some MB.
+
+        Raises:
+            Changed: it no longer has this ETag, or ends before `start`.
+            Missing, Refused, Unreachable
+        """
+        if end is not None and end <= start:
+            return b""
+        options: Any = {}
+        if end is not None:
+            options["range"] = (start, end)
+        elif start:
+            options["range"] = {"offset": start}
+        if etag and not etag.startswith("W/"):  # a weak ETag never matches
+            options["if_match"] = etag
+
+        def ask() -> bytes:
+            got = obstore.get(self.store, self.path, options=options)
+            now = got.meta["e_tag"]
+            if etag and now and now != etag:
+                raise Changed(f"{self.url} changed: its ETag is {now} and was {etag}")
+            return bytes(got.bytes())
+
+        return _asked(self, ask)
+
+    def pieces(self, start: int, end: int, etag: str = "") -> Iterator[bytes]:
+        """The bytes from `start` to `end` in pieces, as they are asked for. Raises as `range` does."""
+        while start < end:
+            after = min(end, start + LARGEST_REQUEST_BYTES)
+            yield self.range(start, after, etag)
+            start = after
+
+    def file(self, size: int, etag: str = "") -> "RangeFile":
+        """The file for pyarrow and others that seek. Its reads raise as `range` does."""
+        return RangeFile(self, size, etag)
+
+    def put(self, content: Any, *, create: bool = False) -> str:
+        """Write the file in one atomic step: nobody sees a part of it. Returns its ETag.
+
+        `content`: bytes or another buffer. `create`: only where there is no such file.
+
+        Raises:
+            AlreadyThere: with `create`, and there is one.
+            Refused, Full, Unreachable
+        """
+        done = _asked(
+            self,
+            lambda: obstore.put(
+                self.store,
+                self.path,
+                content,
+                mode="create" if create else "overwrite",
+                chunk_size=LARGEST_REQUEST_BYTES,
+                max_concurrency=PUTS_AT_ONCE,
+            ),
+        )
+        return done["e_tag"] or ""
+
+    def delete(self) -> None:
+        """Remove the file. It may be missing.
+
+        Raises:
+            Refused, Unreachable
+        """
+        try:
+            _asked(self, lambda: obstore.delete(self.store, self.path))
+        except Missing:
+            return
+
+    def list(self) -> Iterator[Found]:
+        """All files in this folder and below it, in the store's order. None where it is missing.
+
+        Raises:
+            Refused, Unreachable
+        """
+        pages = iter(obstore.list(self.store, self.path or None))
+        while (page := _asked(self, lambda: next(pages, None))) is not None:
+            yield from (self._found(meta) for meta in page)
+
+    def _found(self, meta: Mapping[str, Any]) -> Found:
+        path, root = meta["path"], self.path
+        name = path[len(root) :].lstrip("/") if root and path.startswith(root) else path
+        url = self.at(name).url if name else self.url
+        return Found(url, name, meta["size"], meta["e_tag"] or "")
+
+
+def place(url: str, environment: Mapping[str, str] = os.environ) -> Place:
+    """The file or folder with this URL. It asks no store yet.
+
+    Raises:
+        BadUrl: the message says what would be right.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in SCHEMES:
+        raise BadUrl(f"{url!r}: begin it with one of {', '.join(f'{s}://' for s in SCHEMES[:5])}")
+    if scheme == "file":
+        if not rest.startswith("/"):
+            raise BadUrl(f"{url!r}: write file:///folder, with a path from the root")
+        return Place(url, LocalStore("/", mkdir=False), _path(unquote(rest)))
+    bucket, _, key = rest.partition("/")
+    if not bucket:
+        raise BadUrl(f"{url!r} names no bucket or host")
+    if scheme in {"https", "http"}:
+        if "?" in key or "#" in key:
+            raise BadUrl(f"{url!r}: an address with ? or # cannot be opened")
+        key = unquote(key)
+    told = tuple((name, environment[name]) for name in S3_VARIABLES if environment.get(name))
+    return Place(url, _store(scheme, bucket, told), _path(key))
+
+
+@functools.lru_cache(maxsize=256)  # one has a pool of connections
+def _store(scheme: str, bucket: str, told: tuple[tuple[str, str], ...]) -> Any:
+    retry: Any = {"max_retries": MOST_RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)}
+    client: Any = {
+        "timeout": timedelta(seconds=REQUEST_SECONDS),
+        "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
+    }
+    if scheme in {"https", "http"}:
+        client["allow_http"] = scheme == "http"
+        return HTTPStore.from_url(f"{scheme}://{bucket}", client_options=client, retry_config=retry)
+    if scheme == "gs":
+        return GCSStore(bucket, client_options=client, retry_config=retry)
+    if scheme == "az":
+        return AzureStore(bucket, client_options=client, retry_config=retry)
+    config: Any = {name.lower(): value for name, value in told}
+    client["allow_http"] = any(value.startswith("http://") for value in config.values())
+    return S3Store(bucket, config=config, client_options=client, retry_config=retry)
+
+
+class RangeFile(io.RawIOBase):
+    """A file that asks its store for each read. pyarrow reads it without a copy in between."""
+
+    def __init__(self, of: Place, size: int, etag: str) -> None:
+        super().__init__()
+        self._of, self._size, self._etag = of, size, etag
+        self._at = 0
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Yes."""
+        return True
+
+    def tell(self) -> int:
+        """Where the next read begins."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Let the next read begin there."""
+        self._at = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence] + offset
+        return self._at
+
+    def read(self, size: Optional[int] = -1, /) -> bytes:
+        """So many bytes, or fewer at the end of the file."""
+        end = self._size if size is None or size < 0 else min(self._size, self._at + size)
+        pieces = list(self._of.pieces(self._at, end, self._etag))
+        self._at = max(self._at, end)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def readinto(self, into: Any, /) -> int:
+        """Fill a buffer as far as the file goes."""
+        got = self.read(len(into))
+        into[: len(got)] = got
+        return len(got)
+
+
+def _asked(of: Place, ask: Callable[[], T]) -> T:
+    try:
+        return ask()
+    except (BaseError, OSError) as exc:
+        raise _ours(of.url, exc) from exc
+
+
+def _ours(url: str, exc: Exception) -> StoreError:
+    said = str(exc).partition("\n")[0].strip()[:LONGEST_MESSAGE]
+    if isinstance(exc, (FileNotFoundError, NotFoundError)):
+        return Missing(f"{url} does not exist")
+    if isinstance(exc, (PermissionDeniedError, UnauthenticatedError, PermissionError)):
+        return Refused(f"{url} is refused: {said}")
+    if isinstance(exc, AlreadyExistsError):
+        return AlreadyThere(f"{url} is already there")
+    if isinstance(exc, (PreconditionError, NotModifiedError)):
+        return Changed(f"{url} changed since it was planned")
+    if isinstance(exc, NotSupportedError):
+        return Refused(f"{url}: the store cannot do this: {said}")
+    return _by_number(url, said, str(exc))
+
+
+def _by_number(url: str, said: str, long: str) -> StoreError:
+    status, os_error = _STATUS.search(long), _OS_ERROR.search(long)
+    http = int(status[1]) if status else 0
+    number = int(os_error[1]) if os_error else 0
+    if http == 404:  # a bucket that is listed
+        return Missing(f"{url} does not exist")
+    if http == 416 or "Requested range was invalid" in said:
+        return Changed(f"{url} is shorter than it was")
+    if http == 507 or number in _FULL:
+        return Full(f"no room for {url}: {said}")
+    if number in _NOT_ALLOWED or (400 <= http < 500 and http not in _AGAIN):
+        return Refused(f"{url} is refused: {said}")
+    return Unreachable(f"{url}: {said}")
+
+
+def _path(key: str) -> str:
+    return "/".join(part for part in key.split("/") if part)
+
+
+def _joined(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name

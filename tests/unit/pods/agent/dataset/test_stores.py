@@ -1,0 +1,159 @@
+"""Files by URL: the same behaviour in a folder and on an S3 server, and errors in our words."""
+
+import io
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pods.agent.dataset import stores
+
+
+@pytest.fixture
+def folder(tmp_path) -> stores.Place:
+    return stores.place(tmp_path.as_uri())
+
+
+@pytest.mark.parametrize("name", ["a.txt", "deep/er/a.txt", "a b%20#?ü+&.txt", "a=1/b.parquet"])
+def test_what_was_put_is_read_listed_and_deleted(folder, name):
+    etag = folder.at(name).put(b"hello")
+    assert folder.at(name).get() == b"hello"
+    assert folder.at(name).range(1, 3) == b"el"
+    [found] = folder.list()
+    assert (found.name, found.size, found.etag) == (name, 5, etag)
+    assert stores.place(found.url).get() == b"hello"
+    folder.at(name).delete()
+    folder.at(name).delete()
+    assert list(folder.list()) == []
+
+
+def test_a_missing_file_is_missing_and_a_missing_folder_is_empty(folder):
+    with pytest.raises(stores.Missing, match=r"none\.txt does not exist"):
+        folder.at("none.txt").get()
+    with pytest.raises(stores.Missing):
+        folder.at("none.txt").head()
+    assert list(folder.at("none").list()) == []
+
+
+def test_a_file_that_changed_is_noticed_at_each_read(folder):
+    file = folder.at("a")
+    old = file.put(b"first")
+    file.put(b"second, longer")
+    for read in (lambda: file.get(old), lambda: file.range(0, 2, old), file.file(5, old).read):
+        with pytest.raises(stores.Changed):
+            read()
+
+
+def test_a_read_beyond_the_end_says_that_the_file_is_shorter(folder):
+    folder.at("a").put(b"12345")
+    with pytest.raises(stores.Changed, match="shorter"):
+        folder.at("a").range(10, 20)
+
+
+def test_a_file_is_created_once(folder):
+    folder.at("a").put(b"1", create=True)
+    with pytest.raises(stores.AlreadyThere):
+        folder.at("a").put(b"2", create=True)
+    assert folder.at("a").get() == b"1"
+
+
+def test_a_full_disk_is_said():
+    error = stores._ours("file:///x", OSError("No space left on device (os error 28)"))
+    assert isinstance(error, stores.Full)
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused(folder, tmp_path):
+    (tmp_path / "sub").mkdir()
+    with pytest.raises(stores.Refused):
+        folder.at("sub").put(b"1")
+
+
+def test_pyarrow_reads_a_table_through_it(folder):
+    table = pa.table({"id": list(range(1000)), "text": ["x" * 50] * 1000})
+    made = io.BytesIO()
+    pq.write_table(table, made, row_group_size=100)
+    etag = folder.at("t.parquet").put(made.getvalue())
+    file = folder.at("t.parquet").file(len(made.getvalue()), etag)
+    read = pq.ParquetFile(file, pre_buffer=True).read_row_group(3, columns=["id"])
+    assert read["id"].to_pylist() == list(range(300, 400))
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("bucket/key", "begin it with one of s3://"),
+        ("ftp://host/x", "begin it with one of s3://"),
+        ("file://tmp/x", "a path from the root"),
+        ("s3:///key", "names no bucket"),
+        ("https://host/a?b=1", r"with \? or #"),
+    ],
+)
+def test_a_bad_url_says_what_would_be_right(url, words):
+    with pytest.raises(stores.BadUrl, match=words):
+        stores.place(url)
+
+
+def test_keys_name_a_file_within_its_bucket(tmp_path):
+    assert stores.place("s3://b/x//y.parquet").key == "x/y.parquet"
+    assert stores.place("file:///tmp/a%20b").key == "/tmp/a b"
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Answers with the status in the path."""
+
+    def do_GET(self):
+        status = int(self.path.split("/")[1])
+        self.send_response(status)
+        self.send_header("Content-Length", "3")
+        if self.path.endswith("etag"):
+            self.send_header("ETag", '"now"')
+        self.end_headers()
+        self.wfile.write(b"abc")
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (404, stores.Missing),
+        (403, stores.Refused),
+        (401, stores.Refused),
+        (400, stores.Refused),
+        (412, stores.Changed),
+        (503, stores.Unreachable),
+        (507, stores.Full),
+    ],
+)
+def test_each_status_has_an_error_of_ours(web, status, error, monkeypatch):
+    monkeypatch.setattr(stores, "MOST_RETRIES", 0)
+    stores._store.cache_clear()
+    with pytest.raises(error) as caught:
+        stores.place(f"{web}/{status}/x").get()
+    assert "\n" not in str(caught.value)
+
+
+def test_an_etag_is_compared_where_the_server_does_not(web):
+    assert stores.place(f"{web}/200/etag").get('"now"') == b"abc"
+    with pytest.raises(stores.Changed):
+        stores.place(f"{web}/200/etag").get('"before"')
+
+
+def test_nobody_at_the_other_end_is_unreachable(monkeypatch):
+    monkeypatch.setattr(stores, "MOST_RETRIES", 0)
+    stores._store.cache_clear()
+    with pytest.raises(stores.Unreachable):
+        stores.place("http://127.0.0.1:9/x").get()
