@@ -1,0 +1,255 @@
+"""Reads the rows of a range of a file of lines: JSONL or text, plain or compressed."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Union
+
+import pyarrow as pa
+
+from pods.agent.dataset.rows import (
+    CHUNK_BYTES,
+    CHUNK_ROWS,
+    BadInput,
+    Chunk,
+    Fields,
+    as_id,
+    with_ids,
+    with_payload,
+    written,
+)
+from pods.agent.dataset.stores import Place, StoreError
+from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD
+from pods.agent.ranges import Compression, Format, Range
+
+LONGEST_LINE = 64 * 1024 * 1024
+PIECE_BYTES = 1024 * 1024
+BEYOND_BYTES = 64 * 1024  # the last row may end after the range does
+BOM = b"\xef\xbb\xbf"
+
+
+class Line(NamedTuple):
+    """A line without its end."""
+
+    number: int  # the offset of its first byte, or its number from 0: what bounds count
+    after: int  # the bound after it
+    text: bytes
+
+
+def chunks_of_lines(file: Place, of: Range, *, columnar: bool) -> Iterator[Chunk]:
+    """The rows of the range. A line that is not JSON is a bad row.
+
+    Raises:
+        BadInput: the file is compressed and ends too early, or a line is too long.
+        StoreError: the file cannot be read.
+    """
+    make = _made_of_json if of.source.format is Format.JSONL else _made_of_text
+    for lines in gathered(lines_of(file, of)):
+        yield make(lines, file, of, columnar)
+
+
+def lines_of(file: Place, of: Range) -> Iterator[Line]:
+    """The lines of the range without blank ones. Raises as `chunks_of_lines` does."""
+    found = _by_bytes(file, of) if of.source.cut_by_bytes else _by_rows(file, of)
+    for line in found:
+        text = line.text.rstrip(b"\r")
+        if not line.number:
+            text = text.removeprefix(BOM)
+        if text.strip():
+            yield line._replace(text=text)
+
+
+def gathered(lines: Iterator[Line]) -> Iterator[list[Line]]:
+    """Lines in chunks of some MB."""
+    some: list[Line] = []
+    size = 0
+    for line in lines:
+        some.append(line)
+        size += len(line.text)
+        if size >= CHUNK_BYTES or len(some) >= CHUNK_ROWS:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def _by_bytes(file: Place, of: Range) -> Iterator[Line]:
+    """A row belongs to the range in which its first byte lies."""
+    size = of.source.size
+    end = size if of.end is None else min(of.end, size)
+    at = max(0, of.start - 1)
+    skipping = of.start > 0  # the rest of a line that belongs to the range before
+    left = b""
+    for piece in _pieces(file, of, at, end):
+        parts = (left + piece).split(b"\n")
+        left = parts.pop()
+        _refuse_long(left, of)
+        for text in parts:
+            after = at + len(text) + 1
+            if skipping:
+                skipping = False
+            elif at >= end:
+                return
+            else:
+                yield Line(at, after, text)
+            at = after
+        if at >= end and not skipping:
+            return
+    if left and not skipping and at < end:
+        yield Line(at, at + len(left), left)
+
+
+def _pieces(file: Place, of: Range, start: int, end: int) -> Iterator[bytes]:
+    """The bytes of the range, and then what follows it, as far as it is asked for."""
+    at = start
+    while at < of.source.size:
+        step = PIECE_BYTES if at < end else BEYOND_BYTES
+        after = min(of.source.size, at + step)
+        yield file.range(at, after, of.source.etag)
+        at = after
+
+
+def _by_rows(file: Place, of: Range) -> Iterator[Line]:
+    """Rows of a compressed file, which is read from its beginning, or of a list of objects."""
+    for number, text in enumerate(_whole_lines(file, of)):
+        if of.end is not None and number >= of.end:
+            return
+        if number >= of.start:
+            yield Line(number, number + 1, text)
+
+
+def _whole_lines(file: Place, of: Range) -> Iterator[bytes]:
+    left: list[bytes] = []
+    for piece in _unpacked(file, of):
+        first, *others = piece.split(b"\n")
+        left.append(first)
+        if others:
+            yield b"".join(left)
+            yield from others[:-1]
+            left = [others[-1]]
+        if len(left) % 16 == 0:
+            left = [b"".join(left)]
+            _refuse_long(left[0], of)
+    if last := b"".join(left):
+        yield last
+
+
+def _unpacked(file: Place, of: Range) -> Iterator[bytes]:
+    source = of.source
+    if source.compression is Compression.NONE:
+        yield from _pieces(file, of, 0, source.size)
+        return
+    try:
+        raw = pa.PythonFile(file.file(source.size, source.etag), mode="r")
+        with pa.CompressedInputStream(raw, source.compression.value) as stream:
+            while piece := stream.read(PIECE_BYTES):
+                yield piece
+    except StoreError:
+        raise
+    except (pa.ArrowException, OSError) as exc:
+        why = str(exc).partition("\n")[0]
+        raise BadInput(
+            f"{source.url} cannot be unpacked as {source.compression.value}: {why}"
+        ) from exc
+
+
+def _refuse_long(line: bytes, of: Range) -> None:
+    if len(line) > LONGEST_LINE:
+        raise BadInput(f"{of.source.url} has a line of more than {LONGEST_LINE:,} bytes")
+
+
+def _made_of_text(lines: list[Line], file: Place, of: Range, columnar: bool) -> Chunk:
+    ids = [place_of(file, of, line) for line in lines]
+    rows: Any
+    if columnar:
+        texts = [line.text.decode("utf-8", "replace") for line in lines]
+        rows = with_ids(pa.RecordBatch.from_pydict({"text": texts}), ids)
+    else:
+        rows = [
+            {ITEM_PAYLOAD.encode(): line.text, ITEM_ID.encode(): own_id.encode()}
+            for line, own_id in zip(lines, ids, strict=True)
+        ]
+    return Chunk(ids, [line.after for line in lines], rows, _size(lines))
+
+
+def _made_of_json(lines: list[Line], file: Place, of: Range, columnar: bool) -> Chunk:
+    ids: list[str] = []
+    values: list[dict[str, Any]] = []
+    bad: dict[int, str] = {}
+    key = of.id_column or ITEM_ID
+    for n, line in enumerate(lines):
+        value = _parsed(line, of)
+        if isinstance(value, str):
+            bad[n], value = value, {}
+        own = value.get(key)
+        ids.append(place_of(file, of, line) if own is None else as_id(own))
+        values.append(value)
+    rows: Union[list[Fields], pa.RecordBatch]
+    if columnar:
+        rows = _batch_of(values, ids, of, key, bad)
+    else:
+        rows = [_item(value, own_id, of, key) for value, own_id in zip(values, ids, strict=True)]
+    return Chunk(ids, [line.after for line in lines], rows, _size(lines), bad)
+
+
+def _parsed(line: Line, of: Range) -> Union[dict[str, Any], str]:
+    """The object of a line, or why it is not a row."""
+    try:
+        value = json.loads(line.text)
+    except (ValueError, RecursionError) as exc:
+        return f"this line is not JSON: {exc}"
+    if not isinstance(value, dict):
+        return f"this line is a {type(value).__name__}, not a JSON object"
+    key = of.id_column
+    wanted = [*of.columns, *([key] if key else [])]
+    if missing := [name for name in wanted if name not in value]:
+        return f"this row has no {missing[0]!r}; it has {', '.join(value) or 'none'}"
+    return value
+
+
+def _item(value: dict[str, Any], own_id: str, of: Range, key: str) -> Fields:
+    names = [name for name in (of.columns or value) if name != key]
+    item = {name.encode("utf-8", "surrogateescape"): written(value.get(name)) for name in names}
+    return with_payload({k: v for k, v in item.items() if v is not None}, names, own_id)
+
+
+def _batch_of(
+    values: list[dict[str, Any]], ids: list[str], of: Range, key: str, bad: dict[int, str]
+) -> pa.RecordBatch:
+    """The rows as a table. A row whose values have other types than those before it is bad."""
+    names = list(of.columns) or list(dict.fromkeys(name for value in values for name in value))
+    names = [name for name in names if name not in {key, ITEM_ID}]
+    arrays = []
+    for name in names:
+        column = [value.get(name) for value in values]
+        try:
+            arrays.append(pa.array(column))
+        except (pa.ArrowException, OverflowError):
+            arrays.append(_fitting(column, name, bad))
+    return with_ids(
+        pa.RecordBatch.from_arrays(arrays, names=names)
+        if names
+        else pa.RecordBatch.from_pydict({ITEM_ID: ids}),
+        ids,
+    )
+
+
+def _fitting(column: list[Any], name: str, bad: dict[int, str]) -> pa.Array:
+    """A column with the type of its first value, without the values that are not of it."""
+    kind = pa.array([next(value for value in column if value is not None)]).type
+    fitting = []
+    for n, value in enumerate(column):
+        try:
+            fitting.append(pa.array([value], kind)[0].as_py())
+        except (pa.ArrowException, OverflowError):
+            bad.setdefault(n, f"{name!r} is a {type(value).__name__}, and was {kind} before")
+            fitting.append(None)
+    return pa.array(fitting, kind)
+
+
+def place_of(file: Place, of: Range, line: Line) -> str:
+    """The id of a row that has none of its own."""
+    return f"{file.key}{'@' if of.source.cut_by_bytes else ':'}{line.number}"
+
+
+def _size(lines: list[Line]) -> int:
+    return sum(len(line.text) for line in lines)

@@ -1,0 +1,110 @@
+"""Rows as they were read: their ids, where each ends, and what a handler gets of them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+import pyarrow as pa
+
+from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD
+
+# A chunk has at most about so many bytes, and so many rows.
+CHUNK_BYTES = 4 * 1024 * 1024
+CHUNK_ROWS = 8192
+# The first of these columns is the payload of an item. The row as JSON is, where it has none of them
+# and more than one column.
+PAYLOADS = (ITEM_PAYLOAD, "text")
+URL = "url"  # the field of an object with its address
+Fields = dict[bytes, bytes]
+
+
+class BadInput(Exception):
+    """The input of a range cannot be read as planned. The message is one line, for an operator."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows in order. `ends` has for each row the bound at which the next one begins."""
+
+    ids: Sequence[str]
+    ends: Sequence[int]
+    rows: Union[Sequence[Fields], pa.RecordBatch]  # of a bad row: anything
+    size: int  # bytes, about
+    bad: Mapping[int, str] = field(default_factory=dict)  # why a row cannot be read
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def items_of(batch: pa.RecordBatch, ids: Sequence[str], id_column: str) -> list[Fields]:
+    """The fields of each row of a table as items. Null is a missing field.
+
+    Raises:
+        ValueError: a value cannot be represented, such as a date after the year 9999.
+    """
+    names = [name for name in batch.schema.names if name != id_column]
+    columns = [[written(value) for value in batch.column(name).to_pylist()] for name in names]
+    keys = [name.encode("utf-8", "surrogateescape") for name in names]
+    items: list[Fields] = [
+        {key: value for key, value in zip(keys, row, strict=True) if value is not None}
+        for row in (zip(*columns, strict=True) if columns else ((),) * batch.num_rows)
+    ]
+    return [with_payload(item, names, own_id) for item, own_id in zip(items, ids, strict=True)]
+
+
+def with_payload(item: Fields, names: Sequence[str], own_id: str) -> Fields:
+    """The fields with the id and a payload."""
+    payload = next((name for name in PAYLOADS if name in names), None)
+    if payload is None and len(names) == 1:
+        payload = names[0]
+    if payload is not None:
+        value = item.get(payload.encode("utf-8", "surrogateescape"))
+        if value is not None:
+            item[ITEM_PAYLOAD.encode()] = value
+    else:
+        row = {k.decode("utf-8", "replace"): v.decode("utf-8", "replace") for k, v in item.items()}
+        item[ITEM_PAYLOAD.encode()] = json.dumps(row, ensure_ascii=False).encode(
+            "utf-8", "surrogateescape"
+        )
+    item[ITEM_ID.encode()] = own_id.encode("utf-8", "backslashreplace")
+    return item
+
+
+def written(value: Any) -> Union[bytes, None]:
+    """A value as a field: text and bytes as they are, others as JSON."""
+    if value is None or isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape")
+    return json.dumps(value, ensure_ascii=False, default=_in_json).encode()
+
+
+def ids_of(column: Union[pa.Array, None], place: str, numbers: Sequence[int]) -> list[str]:
+    """The id of each row: from its column, else the place of the row."""
+    if column is None:
+        return [f"{place}{number}" for number in numbers]
+    return [
+        f"{place}{number}" if value is None else as_id(value)
+        for value, number in zip(column.to_pylist(), numbers, strict=True)
+    ]
+
+
+def as_id(value: Any) -> str:
+    """An id as text."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return json.dumps(value) if isinstance(value, (dict, list, bool)) else str(value)
+
+
+def with_ids(batch: pa.RecordBatch, ids: Sequence[str], id_column: str = ITEM_ID) -> pa.RecordBatch:
+    """A batch as a handler of columns gets it: the ids are its first column `id`, as text."""
+    others = [name for name in batch.schema.names if name not in {id_column, ITEM_ID}]
+    arrays = [pa.array(ids, pa.string()), *(batch.column(name) for name in others)]
+    return pa.RecordBatch.from_arrays(arrays, names=[ITEM_ID, *others])
+
+
+def _in_json(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
