@@ -64,12 +64,16 @@ def find(name: str) -> Any:
 
 
 class Caller:
-    """Calls one handler of any form with batches, and closes it at the end."""
+    """Calls one handler of any form with batches, and closes it at the end.
 
-    def __init__(self, handler: Any) -> None:
-        self._handler = handler
+    `keep` makes what is kept of a result.
+    """
+
+    def __init__(self, handler: Any, keep: "Callable[[Result], Outcome] | None" = None) -> None:
+        self._handler, self._keep = handler, keep or outcome
         self._loop = asyncio.new_event_loop()
         self.batch_size = int(getattr(handler, "batch_size", 0))  # 0: it has no preference
+        self.takes_columns = bool(getattr(handler, "takes_columns", False))
 
     def setup(self) -> None:
         """Let the handler load what it needs."""
@@ -84,7 +88,7 @@ class Caller:
         """The outcome of each item, in order."""
         if getattr(self._handler, "takes_one_item", False):
             return self._one_by_one(batch)
-        return bisected(self._whole, batch)
+        return bisected(self._whole, batch, self._keep)
 
     def _whole(self, batch: Sequence[Item]) -> Sequence[Result]:
         results = self._settle(self._handler(batch))
@@ -96,7 +100,7 @@ class Caller:
         results = [attempt(self._handler, item) for item in batch]
         if any(map(inspect.isawaitable, results)):
             results = self._loop.run_until_complete(at_the_same_time(results))
-        return [outcome(result) for result in results]
+        return [self._keep(result) for result in results]
 
     def _settle(self, value: Any) -> Any:
         return self._loop.run_until_complete(value) if inspect.isawaitable(value) else value
@@ -119,7 +123,9 @@ async def at_the_same_time(results: Sequence[Result]) -> list[Result]:
     return await asyncio.gather(*map(settled, results), return_exceptions=True)
 
 
-def bisected(call: Call, batch: Sequence[Item]) -> list[Outcome]:
+def bisected(
+    call: Call, batch: Sequence[Item], keep: "Callable[[Result], Outcome] | None" = None
+) -> list[Outcome]:
     """The outcome of each item. A batch that raises is halved until the bad items are alone.
 
     Good items may be worked on again meanwhile: log2(n) times for one bad item among n.
@@ -132,8 +138,8 @@ def bisected(call: Call, batch: Sequence[Item]) -> list[Outcome]:
         if len(batch) <= 1:
             return [Failed.of(exc) for _ in batch]
         middle = len(batch) // 2
-        return bisected(call, batch[:middle]) + bisected(call, batch[middle:])
-    return [outcome(result) for result in results]
+        return bisected(call, batch[:middle], keep) + bisected(call, batch[middle:], keep)
+    return [(keep or outcome)(result) for result in results]
 
 
 def outcome(result: Result) -> Outcome:

@@ -1,4 +1,4 @@
-"""The process in which the handler runs: `python -m pods.agent.child FD BEGUN_FD HANDLER`.
+"""The process in which the handler runs: `python -m pods.agent.child FD BEGUN_FD HANDLER KIND`.
 
 It does not know Redis. It gets batches over one socket, and answers with the outcome of each item.
 If it hangs, crashes or uses up all memory, the agent's heartbeat still goes on.
@@ -12,15 +12,18 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, Union
 
 from pods.agent.batch_counter import BatchCounter
-from pods.agent.calling import Caller, Failed, Outcome, find
+from pods.agent.calling import Caller, Failed, HandlerNotFound, Outcome, find
 from pods.agent.handlers import Fields, Item
 from pods.agent.link import Aside, Link
+from pods.agent.protocol import DATASET
 
-# A load is a list of batches, and a batch is a list of (entry, fields). The first answer is the batch
-# size that the handler prefers, or (error, traceback) where it cannot work. Each later answer is
+# A load is a list of batches, and a batch is a list of (entry, fields). The first answer is a list of
+# the batch size that the handler prefers and whether it takes columns, or (error, traceback) where it
+# cannot work. Each later answer is
 # (batches, seconds of work, outcomes). An outcome is bytes or (error, traceback, final). A large value
 # is replaced by its number.
 Load = Sequence[Sequence[Item]]
@@ -31,7 +34,7 @@ LONGEST_SILENCE_SECONDS = 0.005
 
 def main() -> None:
     """Load the handler and report it. Then answer batches until the agent ends it or is gone."""
-    fd, begun_fd, name = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    fd, begun_fd, name, kind = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
     # the agent handles Ctrl-C and a SIGTERM to the group: it drains first
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -39,17 +42,30 @@ def main() -> None:
     loads: queue.SimpleQueue[Union[Load, None]] = queue.SimpleQueue()
     threading.Thread(target=_read_ahead, args=(link, loads), daemon=True).start()
     try:
-        caller = Caller(find(name))
+        caller = _caller(find(name), name, kind)
         caller.setup()
     except BaseException as exc:  # noqa: BLE001 - also SystemExit: the agent must hear why
         failed = Failed.of(exc)
         link.send((failed.error, failed.traceback))
         sys.exit(1)
-    link.send(caller.batch_size)
+    link.send([caller.batch_size, caller.takes_columns])
     # a load has no name here, so that its payloads are freed while the next one is awaited
     while _work_off(loads.get(), caller, link, begun):
         pass
     caller.teardown()
+
+
+def _caller(handler: Any, name: str, kind: str) -> Caller:
+    """What calls this handler. Only datasets need the modules that pyarrow needs."""
+    takes_columns = bool(getattr(handler, "takes_columns", False))
+    if kind != DATASET:
+        if takes_columns:
+            raise HandlerNotFound(f"{name} takes columns; only a dataset has them")
+        return Caller(handler)
+    if takes_columns:
+        made: Caller = import_module("pods.agent.dataset.columns").ColumnsCaller(handler)
+        return made
+    return Caller(handler, import_module("pods.agent.dataset.values").packed)
 
 
 def _work_off(load: Union[Load, None], caller: Caller, link: Link, begun: BatchCounter) -> bool:

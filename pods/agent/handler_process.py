@@ -15,6 +15,7 @@ from pods.agent.batch_counter import BatchCounter, shared_memory
 from pods.agent.calling import Failed, Outcome
 from pods.agent.child import BYE
 from pods.agent.link import LARGE_BYTES, Aside, Link
+from pods.agent.protocol import ITEMS
 from pods.agent.shares import Doing
 from pods.agent.sizing import SHORT_SECONDS
 from pods.agent.stream import Entry
@@ -55,8 +56,10 @@ class HandlerProcess:
         on_crashed: Callable[[list[Entry], list[list[Entry]], str], None],
         on_broken: Callable[[str], None],
         does: Callable[[Doing], None] = lambda _: None,
+        kind: str = ITEMS,
     ) -> None:
-        self._handler, self._does = handler, does
+        self._handler, self._does, self._kind = handler, does, kind
+        self.takes_columns = False  # known once it is loaded
         self._timeout = timeout_seconds
         self._on_worked, self._on_crashed, self._on_broken = on_worked, on_crashed, on_broken
         self._changed = threading.Condition()
@@ -147,7 +150,8 @@ class HandlerProcess:
         ours, theirs = socket.socketpair()
         shared = shared_memory()
         fds = [theirs.fileno(), shared]
-        command = [sys.executable, "-m", "pods.agent.child", *map(str, fds), self._handler]
+        command = [sys.executable, "-m", "pods.agent.child", *map(str, fds)]
+        command += [self._handler, self._kind]
         with theirs:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=fds)
         link, begun = Link(ours), BatchCounter(shared)
@@ -172,7 +176,8 @@ class HandlerProcess:
             self._ready = not self._closed
             self._does(Doing.WAITING)
             self._changed.notify_all()
-        return int(first)
+        preferred, self.takes_columns = first
+        return int(preferred)
 
     def _run(self) -> None:
         while not self._closed:

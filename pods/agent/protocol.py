@@ -19,6 +19,8 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
 ENV_PREFIX = "PODFLEET_"
 # By it an adapter tells the agent that its vendor's API ends this machine: "<vendor>:<pod>".
 ENDED_BY = "PODFLEET_ENDED_BY"
+# What the entries of the stream are, in AgentSettings.kind: items, or ranges of a dataset.
+ITEMS, DATASET = "", "dataset"
 # A heartbeat stays readable for this long after the agent's end, so that the operator can read it.
 HEARTBEAT_TTL_SECONDS = 3600
 LARGEST_COUNT = 2**53 - 1
@@ -110,6 +112,11 @@ class Keys:
     def fence(self, pod: str) -> str:
         """Exists as soon as the pod is written off and may not take, acknowledge or publish."""
         return f"{self.prefix}pod:{pod}:fence"
+
+    @property
+    def rows(self) -> str:
+        """Hash: the rows of a dataset (ranges.py). Only pods of a dataset's fleet may use it."""
+        return f"{self.prefix}rows"
 
     def offered(self, entry: str) -> str:
         """Exists if the item may not be copied (any more). The entry may be a pattern."""
@@ -306,6 +313,8 @@ class AgentSettings:
     # From SIGTERM until items are given back. RunPod killed 5 s after SIGTERM, Docker kills after 10 s.
     notice_seconds: float = 4.0
     handler_timeout_seconds: float = 600.0
+    kind: str = ITEMS  # or DATASET: the entries of the stream are ranges of files
+    range_bytes: int = 256 * 1024 * 1024  # the most rows and results of a dataset in memory
 
     def __post_init__(self) -> None:
         if not self.results:
@@ -346,6 +355,8 @@ class AgentSettings:
         if wrong:
             raise ValueError("; ".join(wrong))
         told = cls(**values)  # type: ignore[arg-type]
+        if told.kind not in {ITEMS, DATASET}:
+            raise ValueError(f"{ENV_PREFIX}KIND={told.kind!r} is not {DATASET!r}, or nothing")
         if not told.celery_app and told.results in {told.stream, told.dead}:
             raise ValueError(
                 f"{ENV_PREFIX}RESULTS={told.results} is the backlog or its dead letters; each result "

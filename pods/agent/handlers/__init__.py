@@ -87,6 +87,7 @@ BatchHandler = Callable[[Sequence[Item]], Union[Sequence[Result], Awaitable[Sequ
 ItemHandler = Callable[[Item], Union[Result, Awaitable[Result]]]
 
 F = TypeVar("F", bound=ItemHandler)
+C = TypeVar("C")
 
 
 def each(handler: F) -> F:
@@ -95,6 +96,15 @@ def each(handler: F) -> F:
     An `async def` with this mark works on the items of a batch at the same time.
     """
     handler.takes_one_item = True  # type: ignore[attr-defined]
+    return handler
+
+
+def columns(handler: C) -> C:
+    """Mark a handler that takes a pyarrow RecordBatch and returns one with as many rows.
+
+    Only a fleet that works on a dataset has such handlers. The ids are the first column, `id`.
+    """
+    handler.takes_columns = True  # type: ignore[attr-defined]
     return handler
 
 

@@ -36,7 +36,7 @@ def ids(of, **how):
 @pytest.mark.parametrize("columnar", [False, True])
 def test_a_range_of_a_table_has_its_rows_and_no_others(folder, columnar):
     source = put_table(
-        folder.at("t.parquet"), {"id": list(range(1000)), "text": ["x%d" % n for n in range(1000)]}
+        folder.at("t.parquet"), {"id": list(range(1000)), "text": [f"x{n}" for n in range(1000)]}
     )
     of = whole(source, 1000).rest(150, 1).until(420, 1)
     assert ids(of, columnar=columnar) == [str(n) for n in range(150, 420)]

@@ -1,0 +1,106 @@
+"""Calls a handler that takes and returns record batches. It runs in the handler's process."""
+
+import marshal
+import struct
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from pods.agent.calling import Caller, Failed, Outcome
+from pods.agent.handlers import Item
+
+ROWS = b"rows"  # the field of the one item that stands for a batch
+DEFAULT_ROWS = 4096  # in a batch, where the handler has no `batch_size`
+HEADER = struct.Struct("!Q")
+
+
+class Answer(NamedTuple):
+    """What became of the rows of a batch: the good ones in order, and why the others failed."""
+
+    good: pa.Table
+    runs: Sequence[tuple[int, int]]  # the good rows: first, after
+    failed: dict[int, Failed]
+
+
+def packed_batch(batch: pa.RecordBatch) -> bytes:
+    """A record batch as the bytes that go to the handler's process."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch)
+    raw: bytes = sink.getvalue().to_pybytes()
+    return raw
+
+
+def unpacked_answer(raw: bytes) -> Answer:
+    """What the handler's process answered for a batch."""
+    size = HEADER.unpack_from(raw)[0]
+    after = HEADER.size + size
+    runs, failed = marshal.loads(memoryview(raw)[HEADER.size : after])  # noqa: S302 - our own process
+    good = pa.ipc.open_stream(pa.py_buffer(raw).slice(after)).read_all() if runs else None
+    return Answer(good, runs, {n: Failed(*why) for n, why in failed})
+
+
+class ColumnsCaller(Caller):
+    """Calls one handler of columns. A bad row does not harm the others of its batch."""
+
+    def __init__(self, handler: Any) -> None:
+        super().__init__(handler)
+        self.batch_size = self.batch_size or DEFAULT_ROWS
+
+    def __call__(self, batch: Sequence[Item]) -> list[Outcome]:
+        """The answer for each of the items, which are batches."""
+        return [self._answered(item.fields[ROWS]) for item in batch]
+
+    def _answered(self, raw: bytes) -> Outcome:
+        rows = pa.ipc.open_stream(pa.py_buffer(raw)).read_next_batch()
+        pieces: list[tuple[int, pa.RecordBatch]] = []
+        failed: dict[int, Failed] = {}
+        self._bisect(rows, 0, pieces, failed)
+        runs = [(first, first + piece.num_rows) for first, piece in pieces]
+        told = [(n, (why.error, why.traceback, why.final)) for n, why in failed.items()]
+        head = marshal.dumps((runs, told))
+        sink = pa.BufferOutputStream()
+        sink.write(HEADER.pack(len(head)) + head)
+        if pieces:
+            with pa.ipc.new_stream(sink, pieces[0][1].schema) as stream:
+                for _, piece in pieces:
+                    stream.write_batch(piece)
+        said: bytes = sink.getvalue().to_pybytes()
+        return said
+
+    def _bisect(
+        self,
+        rows: pa.RecordBatch,
+        first: int,
+        pieces: list[tuple[int, pa.RecordBatch]],
+        failed: dict[int, Failed],
+    ) -> None:
+        try:
+            made = self._made(rows, pieces)
+        except Exception as exc:  # noqa: BLE001 - the user's code may raise anything; it is recorded
+            if rows.num_rows == 1:
+                failed[first] = Failed.of(exc)
+                return
+            middle = rows.num_rows // 2
+            self._bisect(rows.slice(0, middle), first, pieces, failed)
+            self._bisect(rows.slice(middle), first + middle, pieces, failed)
+            return
+        pieces.append((first, made))
+
+    def _made(
+        self, rows: pa.RecordBatch, pieces: list[tuple[int, pa.RecordBatch]]
+    ) -> pa.RecordBatch:
+        made = self._settle(self._handler(rows))
+        if isinstance(made, pa.Table):
+            made = made.combine_chunks()
+            made = pa.RecordBatch.from_arrays(
+                [column.combine_chunks() for column in made.columns], schema=made.schema
+            )
+        if not isinstance(made, pa.RecordBatch):
+            raise TypeError(f"the handler returned a {type(made).__name__}, not a RecordBatch")
+        if made.num_rows != rows.num_rows:
+            raise ValueError(f"the handler returned {made.num_rows} rows for {rows.num_rows} rows")
+        if pieces and made.schema != pieces[0][1].schema:
+            raise TypeError("the handler returned columns that differ from those of other rows")
+        return made
