@@ -1,4 +1,4 @@
-"""Repeats a call to Redis until it succeeds, more slowly each time, and reports why it fails."""
+"""Repeats a call until it succeeds, more slowly each time, and reports why it fails."""
 
 import logging
 import random
@@ -24,7 +24,7 @@ class GivenUp(Exception):
 
 
 class Patience:
-    """Repeats a call until it succeeds or the agent must end."""
+    """Repeats a call until it succeeds or the agent must end. `passing`: errors that may pass."""
 
     def __init__(
         self,
@@ -32,7 +32,10 @@ class Patience:
         control: Control,
         fenced_exit_code: int,
         stuck: Callable[[], "AbstractContextManager[None]"] = nullcontext,
+        *,
+        passing: "tuple[type[Exception], ...]" = (redis.RedisError,),
     ) -> None:
+        self._passing = passing
         self._progress, self._control, self._stuck = progress, control, stuck
         self._fenced_exit_code = fenced_exit_code
 
@@ -53,7 +56,7 @@ class Patience:
             except Fenced as exc:
                 self._control.ask(Intent.FENCED, str(exc), exit_code=self._fenced_exit_code)
                 raise GivenUp(str(exc)) from exc
-            except redis.RedisError as exc:
+            except self._passing as exc:
                 tries += 1
                 if tries == 1:
                     failing.enter_context(self._stuck())

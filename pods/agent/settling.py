@@ -59,7 +59,7 @@ class Settling:
             else:
                 reply_to = Item(entry.id, entry.fields).reply_to
                 bad.append(Failure(entry.id, f"reply_to {reply_to!r} is not allowed", final=True))
-        self._fail(bad)
+        self.fail(bad)
         return good
 
     def _target(self, entry: Entry) -> str | None:
@@ -91,7 +91,7 @@ class Settling:
         for part in split(results):
             self._commit(part)
         self._progress.add(failed=len(failures))
-        self._fail(failures, succeeded_at=succeeded_at)
+        self.fail(failures, succeeded_at=succeeded_at)
 
     def _commit(self, results: list[ItemResult]) -> None:
         def attempt(tries: int) -> tuple[Committed, int]:
@@ -112,10 +112,10 @@ class Settling:
         )
         refused = {f.entry for f in committed.refused}
         self._holding.drop(r.entry for r in results if r.entry not in refused)
-        self._fail(list(committed.refused))
+        self.fail(list(committed.refused))
 
-    def _fail(self, failures: list[Failure], *, succeeded_at: int = 0) -> None:
-        """Settle failures; those before `succeeded_at` had a success after them."""
+    def fail(self, failures: list[Failure], *, succeeded_at: int = 0) -> None:
+        """Settle failed tries; those before `succeeded_at` had a success after them."""
         if not failures:
             return
         failures = self._count(failures, succeeded_at)

@@ -10,7 +10,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from pods.agent.protocol import RELEASED_CONSUMER, SCRIPTS, AgentSettings, Keys
+from pods.agent.protocol import DATASET, RELEASED_CONSUMER, SCRIPTS, AgentSettings, Keys
 from pods.agent.tail import Pending
 
 # A blocking read must be shorter than the socket timeout. Otherwise redis-py 8 hangs and raises.
@@ -23,7 +23,7 @@ LARGEST_STEP = 512
 # The most bytes that one call takes. While an answer is read, it is in memory twice.
 LARGEST_TAKE_BYTES = 32 * 1024 * 1024
 # The calls that bring work or make room for it.
-FOR_THE_HANDLER = {"read", "claim", "recover", "begin", "commit", "fail"}
+FOR_THE_HANDLER = {"read", "claim", "recover", "begin", "commit", "fail", "commit_range"}
 # A larger commit is split. The server limits a client's query buffer to 1 GB.
 LARGEST_COMMIT_BYTES = 16 * 1024 * 1024
 # The mark of an item that has a copy. It outlives a first try, after which an item has two deliveries.
@@ -145,6 +145,9 @@ class Stream:
         self._keys = [settings.stream, self._names.fence(settings.pod)]
         self._mark_ms = int(1000 * max(MARK_SECONDS, 2 * settings.handler_timeout_seconds))
         self._with_dead = [*self._keys, settings.dead]
+        # rows of a range that becomes a dead letter are counted
+        counted = [self._names.rows] if settings.kind == DATASET else []
+        self._for_fail = [*self._with_dead, *counted]
         self._who = [settings.group, settings.pod]
 
     def read(
@@ -221,7 +224,7 @@ class Stream:
         for f in failures:
             how = 1 if f.final else leave_ms
             args += (f.entry, sendable(f.error), sendable(f.traceback), how)
-        settled = self._run("fail", self._with_dead, args)
+        settled = self._run("fail", self._for_fail, args)
         return [Settled(e.decode(), became.decode(), n) for e, became, n in settled]
 
     def keep(self, entries: Sequence[str]) -> list[str]:

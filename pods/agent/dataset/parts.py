@@ -64,8 +64,7 @@ class Part:
     def add_rows(self, ids: Sequence[str], rows: Sequence[Mapping[str, Cell]], tries: int) -> None:
         """Add results of a handler of items. Those that do not fit the schema are failed rows."""
         if self._format is PartFormat.JSONL:
-            self._sink.write(b"".join(map(_line, ids, rows)))
-            self.done += len(ids)
+            self._add_lines(ids, rows, tries)
             return
         whys = [schemas.misfit(row, self.schema) for row in rows]
         if any(whys):
@@ -78,12 +77,22 @@ class Part:
             ids = [schemas.readable(own_id) for own_id in ids]
             self._add(schemas.table_of(ids, rows, self.schema))
 
+    def _add_lines(
+        self, ids: Sequence[str], rows: Sequence[Mapping[str, Cell]], tries: int
+    ) -> None:
+        for own_id, row in zip(ids, rows, strict=True):
+            try:
+                self._sink.write(_line(own_id, row))
+            except ValueError as exc:  # not a number
+                self.fail(Failure(own_id, str(exc), "", tries))
+            else:
+                self.done += 1
+
     def add_table(self, ids: Sequence[str], made: pa.Table, tries: int) -> None:
         """Add results of a handler of columns. If they do not fit the schema, the rows failed."""
         table = schemas.with_ids_first(made, ids)
         if self._format is PartFormat.JSONL:
-            self._sink.write(b"".join(_json_line(row) for row in table.to_pylist()))
-            self.done += len(ids)
+            self._add_lines(ids, table.to_pylist(), tries)
             return
         fitting = schemas.conforming(table, self.schema)
         if isinstance(fitting, str):
@@ -158,7 +167,9 @@ def _in_json(cell: Cell) -> Any:
 
 
 def _json_line(row: Mapping[str, Any]) -> bytes:
-    text = json.dumps(row, ensure_ascii=False, separators=(",", ":"), default=_other)
+    text = json.dumps(
+        row, ensure_ascii=False, separators=(",", ":"), default=_other, allow_nan=False
+    )
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
 

@@ -4,7 +4,8 @@
 -- that the stream no longer has cannot be tried again: its dead letter has no fields of its own.
 -- An item may be left to other agents instead: if another consumer of the group was seen a short time
 -- ago, it looks as if nobody had touched it for a number of ms, so that the others claim it.
--- KEYS: stream, fence, dead-letter stream.
+-- KEYS: stream, fence, dead-letter stream, and for a dataset the rows: those of a range that becomes a
+-- dead letter are added to `dead`.
 -- ARGV: group, consumer, max deliveries, then for each item: entry, error, traceback, and 1 if final, or
 -- those ms, or 0.
 -- Returns for each item {entry, 'dead' | 'retry' | 'left' | 'lost', deliveries}.
@@ -15,11 +16,22 @@ local kind = redis.call('TYPE', KEYS[3]).ok
 if kind ~= 'stream' and kind ~= 'none' then
   return redis.error_reply('WRONGTYPE dead-letter stream ' .. KEYS[3] .. ' is a ' .. kind)
 end
+if KEYS[4] then
+  local is = redis.call('TYPE', KEYS[4]).ok
+  if is ~= 'hash' and is ~= 'none' then
+    return redis.error_reply('WRONGTYPE ' .. KEYS[4] .. ' is a ' .. is .. ', not a hash')
+  end
+end
 local t = redis.call('TIME')
 local now = string.format('%d', t[1] * 1000 + math.floor(t[2] / 1000))
 local group, consumer, max_deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local MOST_FIELDS = 4000 -- Lua's stack takes about 8000 arguments at most
 
+local function value_of(flat, name)
+  for i = 1, #flat, 2 do
+    if flat[i] == name then return flat[i + 1] end
+  end
+end
 local function bury(entry, found, deliveries, failure, traceback)
   local letter = {}
   for i = 1, math.min(found and #found[2] or 0, MOST_FIELDS) do letter[i] = found[2][i] end
@@ -31,13 +43,10 @@ local function bury(entry, found, deliveries, failure, traceback)
   if not found then letter[#letter + 1], letter[#letter + 2] = 'dead_gone', '1' end
   redis.call('XADD', KEYS[3], '*', unpack(letter))
   redis.call('XACK', KEYS[1], group, entry)
+  local rows = KEYS[4] and found and tonumber(value_of(found[2], 'rows') or '')
+  if rows then redis.call('HINCRBY', KEYS[4], 'dead', string.format('%d', rows)) end
 end
 
-local function value_of(flat, name)
-  for i = 1, #flat, 2 do
-    if flat[i] == name then return flat[i + 1] end
-  end
-end
 local seen = nil -- ms since the newest sign of another consumer
 local SEEN_MS = 60000 -- every agent asks for items, or shows that it works on them, more often
 local function is_another_seen()
