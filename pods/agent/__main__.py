@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
+from importlib import import_module
 
 import redis
 
@@ -18,9 +19,11 @@ from pods.agent.control import Control, Intent
 from pods.agent.ending import end_machine
 from pods.agent.heartbeat import EXIT_ORPHANED
 from pods.agent.loop import Agent
-from pods.agent.protocol import AgentSettings, Keys
+from pods.agent.protocol import DATASET, AgentSettings, Keys
 
 EXIT_BAD_SETTINGS = 2
+# The share of the notice in which an agent of a dataset waits for its handler.
+TO_WORK = 0.5
 
 
 def settings_of(environment: Mapping[str, str]) -> AgentSettings:
@@ -64,7 +67,14 @@ def main() -> int:
         return EXIT_BAD_SETTINGS
     control = Control()
     signal.signal(signal.SIGINT, lambda *_: control.ask(Intent.DRAIN, "SIGINT"))
-    signal.signal(signal.SIGTERM, lambda *_: take_notice(control, settings.notice_seconds))
+    notice = settings.notice_seconds
+    if settings.kind == DATASET:
+        notice *= TO_WORK  # after that it still has a part to write
+    signal.signal(signal.SIGTERM, lambda *_: take_notice(control, notice))
+    if settings.kind == DATASET:
+        # only this kind needs pyarrow and obstore, and much longer to import
+        made: int = import_module("pods.agent.dataset.agent").DatasetAgent(settings, control).run()
+        return made
     if settings.celery_app:
         return CeleryAgent(settings, control).run()
     return Agent(settings, control).run()

@@ -3,11 +3,11 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
 
 from pods.agent.calling import Failed, Outcome
 from pods.agent.control import Control, Intent
 from pods.agent.copying import Copying
+from pods.agent.farewell import EXIT_HANDLER_BROKEN, report_broken, say_goodbye
 from pods.agent.handler_process import HandlerBroken, HandlerProcess
 from pods.agent.heartbeat import EXIT_FENCED, Beating
 from pods.agent.holding import Holding
@@ -22,12 +22,11 @@ from pods.agent.settling import Settling
 from pods.agent.shares import Peak, Shares
 from pods.agent.sizing import SHORT_SECONDS, Sizing
 from pods.agent.stream import Entry, Stream, brought_all
+from pods.agent.threads import Threads
 from pods.agent.trickle import Trickle
 
 log = logging.getLogger("podfleet.agent")
 
-EXIT_FAULT = 1
-EXIT_HANDLER_BROKEN = 3
 # At the most. Over a link of 200 ms the largest reads and commits bring 40,000 items/s then.
 READS_IN_FLIGHT = COMMITS_IN_FLIGHT = 16
 MOST_RETRIES = 500  # in one step
@@ -36,10 +35,6 @@ LONGEST_TRY = 0.5
 IDLE_STEP_SECONDS = 0.5
 ALONE_STEP_SECONDS = 0.005
 DRAIN_STEP_SECONDS = 0.05
-# A failed agent sends this many more heartbeats, so that its note is read. Then it ends.
-FINAL_BEATS = 5
-# An agent that ends tries this long to reach Redis. After that its items are left to time out.
-GOODBYE_SECONDS = 5.0
 
 
 class Agent:
@@ -47,6 +42,7 @@ class Agent:
 
     def __init__(self, settings: AgentSettings, control: Control) -> None:
         self._settings, self._control = settings, control
+        self._threads = Threads(control)
         self._progress, self._shares, self._most_held = Progress(), Shares(), Peak()
         self._stream = Stream(settings, self._shares.round_trip)
         self._sizing = self._sizing_up_to(settings.batch_size)
@@ -75,7 +71,7 @@ class Agent:
 
     def run(self) -> int:
         """Work until something asks for the end. Returns the exit code."""
-        threading.excepthook = self._thread_died
+        self._threads.watch()
         self._measures.start()
         self._beating.start()
         try:
@@ -85,12 +81,14 @@ class Agent:
         if self._control.working:
             self._beating.state = AgentState.WORKING
             log.info("agent_working stream=%s batch=%d", self._settings.stream, self._sizing.most)
-        intake = [self._thread("intake", self._take_in)]
-        intake += [self._thread(f"read-{n}", self._read_along) for n in range(1, READS_IN_FLIGHT)]
-        self._thread("feeder", self._feed)
-        self._thread("keeper", self._keep)
+        intake = [self._threads.start("intake", self._take_in)]
+        intake += [
+            self._threads.start(f"read-{n}", self._read_along) for n in range(1, READS_IN_FLIGHT)
+        ]
+        self._threads.start("feeder", self._feed)
+        self._threads.start("keeper", self._keep)
         for n in range(COMMITS_IN_FLIGHT):
-            self._thread(f"commit-{n}", self._commit)
+            self._threads.start(f"commit-{n}", self._commit)
         self._control.wait_beyond(Intent.WORK, threading.TIMEOUT_MAX)
         log.info(
             "agent_ending intent=%s because=%r",
@@ -111,7 +109,7 @@ class Agent:
         }
 
     def _load(self) -> None:
-        self._thread("load-stopper", self._stop_loading)
+        self._threads.start("load-stopper", self._stop_loading)
         preferred = self._handler.load()
         if preferred > 0:
             most = min(preferred, self._settings.batch_size)
@@ -144,37 +142,16 @@ class Agent:
         self._handler.close(kindly=self._holding.only_waiting() and not fenced)
         self._put_back(self._handler.not_begun())
         if not fenced:
-            self._say_goodbye()
+            say_goodbye(self._stream, self._holding, self._patience)
         self._beating.close(AgentState.DRAINED)
         log.info("agent_ended exit_code=%d note=%r", self._control.exit_code, self._progress.note)
         return self._control.exit_code
 
-    def _say_goodbye(self) -> None:
-        """Give back the unfinished items, and remove the consumer's name from the group."""
-        deadline = time.monotonic() + GOODBYE_SECONDS
-
-        def goodbye(tries: int) -> None:
-            if time.monotonic() > deadline:
-                raise GivenUp("Redis could not be reached in time")
-            unfinished = self._holding.all()
-            released = self._stream.release(unfinished)
-            self._holding.drop(entry for entry, _ in unfinished)
-            self._stream.leave()
-            log.info("agent_left released=%d", released)
-
-        try:
-            self._patience.with_("goodbye", goodbye, until=Intent.FENCED)
-        except GivenUp as exc:
-            log.warning("goodbye_given_up because=%r in_flight=%d", str(exc), len(self._holding))
-
     def _fail(self, why: str) -> int:
         if not self._control.working:  # it was stopped while it loaded
             return self._end()
-        log.error("agent_failed because=%r", why)
-        self._progress.trouble("handler", why)
-        self._beating.state = AgentState.FAILED
-        self._control.wait_beyond(Intent.WORK, FINAL_BEATS * self._settings.heartbeat_seconds)
-        self._say_goodbye()
+        report_broken(why, self._settings, self._progress, self._beating, self._control)
+        say_goodbye(self._stream, self._holding, self._patience)
         self._beating.close(AgentState.FAILED)
         return EXIT_HANDLER_BROKEN
 
@@ -345,17 +322,3 @@ class Agent:
     def _broken(self, why: str) -> None:
         self._progress.trouble("handler", why)
         self._control.ask(Intent.STOP, why, exit_code=EXIT_HANDLER_BROKEN)
-
-    def _thread_died(self, args: threading.ExceptHookArgs) -> None:
-        """End the agent after a fault in one of its threads: it must not go on without a part."""
-        log.critical(
-            "agent_broken thread=%s",
-            args.thread and args.thread.name,
-            exc_info=(args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback),
-        )
-        self._control.ask(Intent.STOP, f"a fault: {args.exc_value!r}", exit_code=EXIT_FAULT)
-
-    def _thread(self, name: str, target: Callable[[], None]) -> threading.Thread:
-        thread = threading.Thread(target=target, name=name, daemon=True)
-        thread.start()
-        return thread

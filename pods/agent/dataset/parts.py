@@ -35,8 +35,8 @@ class Failure(NamedTuple):
 class Written:
     """A part in memory. `errors` is None where no row failed."""
 
-    part: pa.Buffer
-    errors: Union[pa.Buffer, None]
+    part: bytes
+    errors: Union[bytes, None]
     done: int
     failed: Sequence[str]  # ids
     samples: Sequence[str]
@@ -48,7 +48,7 @@ class Part:
     def __init__(self, part_format: PartFormat, schema: pa.Schema) -> None:
         self.schema = schema
         self._format = part_format
-        self._sink = pa.BufferOutputStream()
+        self._sink = io.BytesIO()
         self._writer = None if part_format is PartFormat.JSONL else _writer(self._sink, schema)
         self._tables: list[pa.Table] = []
         self._waiting = 0  # bytes
@@ -59,7 +59,7 @@ class Part:
     @property
     def size(self) -> int:
         """Bytes in memory."""
-        return int(self._sink.tell()) + self._waiting + self._failed_bytes
+        return self._sink.tell() + self._waiting + self._failed_bytes
 
     def add_rows(self, ids: Sequence[str], rows: Sequence[Mapping[str, Cell]], tries: int) -> None:
         """Add results of a handler of items. Those that do not fit the schema are failed rows."""
@@ -125,7 +125,7 @@ class Part:
             self._writer.close()
         errors = _errors(self._failed, self._format) if self._failed else None
         return Written(
-            part=self._sink.getvalue(),
+            part=self._sink.getvalue(),  # without a copy
             errors=errors,
             done=self.done,
             failed=[failure.id for failure in self._failed],
@@ -138,13 +138,11 @@ def _writer(sink: Any, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(sink, schema, compression=COMPRESSION, use_dictionary=False)
 
 
-def _errors(failed: Sequence[Failure], part_format: PartFormat) -> pa.Buffer:
+def _errors(failed: Sequence[Failure], part_format: PartFormat) -> bytes:
     rows = [[schemas.readable(value) for value in failure] for failure in failed]
     if part_format is PartFormat.JSONL:
         names = schemas.ERRORS.names
-        return pa.py_buffer(
-            b"".join(_json_line(dict(zip(names, row, strict=True))) for row in rows)
-        )
+        return b"".join(_json_line(dict(zip(names, row, strict=True))) for row in rows)
     sink = io.BytesIO()
     columns = list(zip(*rows, strict=True))
     table = pa.Table.from_arrays(
@@ -155,7 +153,7 @@ def _errors(failed: Sequence[Failure], part_format: PartFormat) -> pa.Buffer:
         schema=schemas.ERRORS,
     )
     pq.write_table(table, sink, compression=COMPRESSION)
-    return pa.py_buffer(sink.getvalue())
+    return sink.getvalue()
 
 
 def _line(own_id: str, row: Mapping[str, Cell]) -> bytes:

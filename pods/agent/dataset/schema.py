@@ -84,8 +84,7 @@ INT_AS_FLOAT = (pa.int64(), pa.float64())
 def table_of(ids: Sequence[str], rows: Sequence[Mapping[str, Cell]], schema: pa.Schema) -> pa.Table:
     """Rows that fit the schema, as a table."""
     arrays = [pa.array(ids, pa.string())]
-    for field in list(schema)[1:]:
-        arrays.append(array_of([row.get(field.name) for row in rows], field.type))
+    arrays += [array_of([row.get(f.name) for row in rows], f.type) for f in list(schema)[1:]]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 

@@ -1,0 +1,336 @@
+"""The agent of a dataset: reads ranges of files, works on their rows, and writes parts."""
+
+import logging
+import queue
+import threading
+import time
+from typing import Any
+
+from pods.agent.calling import Failed
+from pods.agent.control import Control, Intent
+from pods.agent.dataset.backlog import RangeStream
+from pods.agent.dataset.columns import DEFAULT_ROWS
+from pods.agent.dataset.committing import Committing, NotCommitted
+from pods.agent.dataset.feeding import Feeding, Read
+from pods.agent.dataset.hand import Hand
+from pods.agent.dataset.reading import chunks
+from pods.agent.dataset.rows import BadInput
+from pods.agent.dataset.shelf import Shelf
+from pods.agent.dataset.stores import Full, StoreError, Unreachable
+from pods.agent.dataset.work import Work
+from pods.agent.dataset.writing import READ_SHARE, Closed, Writing
+from pods.agent.farewell import EXIT_HANDLER_BROKEN, GOODBYE_SECONDS, report_broken, say_goodbye
+from pods.agent.handler_process import HandlerBroken, HandlerProcess
+from pods.agent.heartbeat import EXIT_FENCED, Beating
+from pods.agent.holding import Holding
+from pods.agent.measures import Measured, Measures
+from pods.agent.patience import GivenUp, Patience
+from pods.agent.progress import Progress
+from pods.agent.protocol import DATASET, AgentSettings, AgentState
+from pods.agent.ranges import Range, RefusedRange
+from pods.agent.reclaim import Reclaim
+from pods.agent.routing import Routes
+from pods.agent.settling import Settling
+from pods.agent.shares import Peak, Shares
+from pods.agent.sizing import Sizing
+from pods.agent.stream import Entry, Failure
+from pods.agent.threads import Threads
+from pods.agent.trickle import Trickle
+
+log = logging.getLogger("podfleet.agent")
+
+MOST_TRIES = 3  # of a row that fails, within its range
+LONGEST_TRY = 0.5
+STEP_SECONDS = 0.5
+SHORT_STEP_SECONDS = 0.02
+# An entry is small. Several are read at once only where ranges are tiny.
+ENTRY_BYTES = 1024 * 1024
+
+
+class DatasetAgent:
+    """One agent, from loading the handler to the exit code."""
+
+    def __init__(self, settings: AgentSettings, control: Control) -> None:
+        self._settings, self._control = settings, control
+        self._threads = Threads(control)
+        self._progress, self._shares, self._most_held = Progress(), Shares(), Peak()
+        self._stream = RangeStream(settings, self._shares.round_trip)
+        self._holding = Holding(1)
+        self._holding.tune(1, None)
+        self._patience = Patience(self._progress, control, EXIT_FENCED, self._shares.stuck)
+        self._store_patience = Patience(
+            self._progress, control, EXIT_FENCED, self._shares.stuck, passing=(Unreachable, Full)
+        )
+        self._trickle = Trickle(self._progress)
+        self._reclaim = Reclaim(settings, self._stream, self._holding, self._progress)
+        self._settling = Settling(
+            self._stream, self._holding, self._progress, self._patience, Routes(settings)
+        )
+        self._writing = Writing(settings.range_bytes, self._fix_schema, self._closed)
+        self._committing = Committing(
+            self._stream, self._patience, self._store_patience, self._progress, control
+        )
+        self._shelf: Shelf[Read] = Shelf(int(settings.range_bytes * READ_SHARE))
+        self._feeding = Feeding(self._shelf, self._progress, self._wait_for_writer)
+        self._hand = Hand(self._holding, self._feeding)
+        self._to_read: queue.SimpleQueue[Work] = queue.SimpleQueue()
+        self._to_commit: queue.SimpleQueue[Closed] = queue.SimpleQueue()
+        self._measures = Measures(self._measured)
+        self._beating = Beating(settings, self._progress, self._hand, control, self._measures.now)
+        self._handler = HandlerProcess(
+            settings.handler,
+            timeout_seconds=settings.handler_timeout_seconds,
+            on_worked=self._worked,
+            on_crashed=self._crashed,
+            on_broken=self._broken,
+            does=self._shares.does,
+            kind=DATASET,
+        )
+
+    def run(self) -> int:
+        """Work until something asks for the end. Returns the exit code."""
+        self._threads.watch()
+        self._measures.start()
+        self._beating.start()
+        try:
+            self._load()
+        except HandlerBroken as exc:
+            return self._fail(str(exc))
+        if self._control.working:
+            self._beating.state = AgentState.WORKING
+            log.info("agent_working stream=%s kind=dataset", self._settings.stream)
+        intake = self._threads.start("intake", self._take_in)
+        self._threads.start("reader", self._read)
+        self._threads.start("feeder", lambda: self._feeding.run(self._handler))
+        self._threads.start("writer", self._write)
+        self._threads.start("committer", self._commit)
+        self._threads.start("keeper", self._keep)
+        self._control.wait_beyond(Intent.WORK, threading.TIMEOUT_MAX)
+        because = self._control.because
+        log.info("agent_ending intent=%s because=%r", self._control.intent.name.lower(), because)
+        self._beating.state = AgentState.DRAINING
+        self._drain(intake)
+        return self._end()
+
+    def _measured(self) -> Measured:
+        rtt = self._holding.rtt_seconds
+        self._most_held.saw(self._shelf.size)
+        return {
+            **self._shares.now(),
+            "batch": self._feeding.sizing.size,
+            "held_bytes": self._most_held.value(),
+            "rtt_ms": None if rtt is None else round(rtt * 1000, 3),
+        }
+
+    def _load(self) -> None:
+        self._threads.start("load-stopper", self._stop_loading)
+        preferred, most = self._handler.load(), self._settings.batch_size
+        if self._handler.takes_columns:
+            most = preferred or DEFAULT_ROWS
+        elif preferred > 0:
+            most = min(preferred, most)
+        longest = self._settings.handler_timeout_seconds * LONGEST_TRY
+        target = self._settings.target_batch_seconds
+        self._feeding.sizing = Sizing(most, target, longest_seconds=longest)
+
+    def _stop_loading(self) -> None:
+        """Let a stop end the load of a handler, which can take minutes."""
+        self._control.wait_beyond(Intent.WORK, threading.TIMEOUT_MAX)
+        if self._beating.state is AgentState.STARTING:
+            self._handler.close(kindly=False)
+
+    def _fail(self, why: str) -> int:
+        if not self._control.working:  # it was stopped while it loaded
+            return self._end()
+        report_broken(why, self._settings, self._progress, self._beating, self._control)
+        say_goodbye(self._stream, self._holding, self._patience)
+        self._beating.close(AgentState.FAILED)
+        return EXIT_HANDLER_BROKEN
+
+    # The end: a part for what is finished, and the rest back on the stream.
+
+    def _drain(self, intake: threading.Thread) -> None:
+        """Finish what the handler has, unless a harder end is asked for or it takes too long."""
+        deadline = time.monotonic() + self._settings.drain_seconds
+        while self._control.intent is Intent.DRAIN and time.monotonic() < deadline:
+            self._hand.close_all()
+            if not intake.is_alive() and not self._hand.works():
+                return
+            self._control.wait_beyond(Intent.DRAIN, SHORT_STEP_SECONDS)
+
+    def _end(self) -> int:
+        fenced = self._control.intent is Intent.FENCED
+        self._committing.deadline = time.monotonic() + GOODBYE_SECONDS
+        self._handler.close(kindly=not self._hand.works() and not fenced)
+        self._shelf.close()
+        self._writing.end()
+        while not fenced and self._hand.works() and time.monotonic() < self._committing.deadline:
+            for work in self._hand.works():
+                work.abandon()
+            time.sleep(SHORT_STEP_SECONDS)
+            fenced = self._control.intent is Intent.FENCED
+        if not fenced:
+            say_goodbye(self._stream, self._holding, self._patience)
+        self._beating.close(AgentState.DRAINED)
+        log.info("agent_ended exit_code=%d note=%r", self._control.exit_code, self._progress.note)
+        return self._control.exit_code
+
+    # The work of the threads.
+
+    def _take_in(self) -> None:
+        try:
+            while self._control.working:
+                self._patience.with_("backlog", lambda _: self._take_step(), until=Intent.DRAIN)
+        except GivenUp:
+            return
+
+    def _take_step(self) -> None:
+        self._hand.give_back()
+        if self._trickle.on:
+            self._reclaim.offer()
+        self._reclaim.retry(self._trickle.most(1))
+        if not self._hand.has_room():
+            self._control.wait_beyond(Intent.WORK, SHORT_STEP_SECONDS)
+            return
+        ready = self._holding.take_batches(1, 0)
+        most = self._trickle.most(1)
+        end = self._take(most) if most and not ready else ""
+        for [entry] in ready or self._holding.take_batches(1, 0):
+            self._begin(entry)
+        if end:
+            self._stream.wait(end)
+        elif not most:
+            self._control.wait_beyond(Intent.WORK, STEP_SECONDS)
+
+    def _take(self, most: int) -> str:
+        """Take a range in hand. Returns the last id of the stream if it has no new ones, else ''."""
+        if (recovered := self._reclaim.recover(most, ENTRY_BYTES)) is not None:
+            self._trickle.took(recovered)
+            return ""
+        if claimed := self._reclaim.claim(most, ENTRY_BYTES, idle=not len(self._holding)):
+            self._trickle.took(claimed)
+            return ""
+        began = time.monotonic()
+        entries, end = self._stream.read(most, ENTRY_BYTES, equal_part=True)
+        self._holding.read_took(time.monotonic() - began, len(entries))
+        self._shares.read(all_asked=bool(entries))
+        self._trickle.took(self._holding.add(entries))
+        return end
+
+    def _begin(self, entry: Entry) -> None:
+        """Read a range next. One that may have ended its pods has the agent for itself."""
+        try:
+            of = Range.parse(entry.fields)
+        except RefusedRange as exc:
+            self._settling.fail([Failure(entry.id, str(exc), final=True)])
+            return
+        while self._holding.is_suspect(entry.id) and self._hand.works():
+            if self._control.wait_beyond(Intent.WORK, SHORT_STEP_SECONDS):
+                self._holding.put_back([entry])
+                return
+        if self._stream.begin([entry]):
+            self._holding.drop([entry.id])
+            return
+        self._holding.begun([entry])
+        last = entry.deliveries >= self._settings.max_deliveries
+        tries = min(MOST_TRIES, self._settings.max_deliveries)
+        work = Work(entry, of, self._writing.put, most_tries=tries, last=last)
+        self._hand.add(work)
+        self._to_read.put(work)
+
+    def _read(self) -> None:
+        try:
+            while True:
+                self._read_range(self._to_read.get())
+        except GivenUp:
+            return
+
+    def _read_range(self, work: Work) -> None:
+        def read(tries: int) -> None:
+            for chunk in chunks(
+                work.range.rest(work.read_to, work.range.rows),
+                columnar=self._handler.takes_columns,
+            ):
+                if work.closing or not self._shelf.put(Read(work, chunk), chunk.size):
+                    work.skipped = True
+                    return
+                work.read_to = chunk.ends[-1]
+            self._shelf.put(Read(work, None), 0)
+
+        try:
+            self._store_patience.with_("store", read, until=Intent.STOP)
+        except (BadInput, StoreError) as exc:
+            self._shelf.put(Read(work, Failed.of(exc)), 0)
+
+    def _write(self) -> None:
+        try:
+            self._writing.run()
+        except GivenUp:
+            return
+
+    def _fix_schema(self, wanted: Any) -> Any:
+        return self._patience.with_(
+            "schema", lambda _: self._stream.fix_schema(wanted), until=Intent.FENCED
+        )
+
+    def _closed(self, closed: Closed) -> None:
+        self._to_commit.put(closed)
+
+    def _commit(self) -> None:
+        while True:
+            closed = self._to_commit.get()
+            try:
+                self._end_range(closed)
+            except GivenUp as exc:
+                log.warning(
+                    "range_not_finished range=%s because=%r", closed.work.range.id, str(exc)
+                )
+            self._hand.drop(closed.work)
+
+    def _end_range(self, closed: Closed) -> None:
+        """Commit a range, or settle its failed try, or give it back where nothing is finished."""
+        work, why = closed.work, closed.work.error
+        if closed.written is not None:
+            try:
+                self._committing.commit(closed)
+            except NotCommitted as exc:
+                why = Failed(str(exc))
+            else:
+                self._holding.drop([work.entry.id])
+            finally:
+                self._writing.committed(closed.written)
+        if why is not None:
+            log.warning("range_failed range=%s because=%r", work.range.id, why.error)
+            self._progress.add(failed=1)
+            failure = Failure(work.entry.id, why.error, why.traceback)
+            self._settling.fail([failure])
+        elif closed.written is None:
+            self._hand.release(work, self._stream, self._patience)
+
+    def _keep(self) -> None:
+        """Keep the ranges in hand long before their idle time is over: one lost try does no harm."""
+        pause = self._settings.claim_idle_seconds / 4
+        try:
+            while not self._control.wait_beyond(Intent.STOP, pause):
+                self._patience.with_("keep", lambda _: self._reclaim.keep(), until=Intent.FENCED)
+        except GivenUp:
+            return
+
+    # What the handler's process calls.
+
+    def _worked(self, items: list[Entry], outcomes: Any, batches: int, seconds: float) -> None:
+        self._progress.over("handler")
+        self._feeding.worked(items, outcomes, batches, seconds)
+
+    def _wait_for_writer(self) -> None:
+        if self._writing.full:
+            with self._shares.held_up():
+                self._writing.wait()
+
+    def _crashed(self, batch: list[Entry], untouched: list[list[Entry]], why: str) -> None:
+        self._progress.trouble("handler", why)
+        self._feeding.crashed(batch, untouched, why)
+
+    def _broken(self, why: str) -> None:
+        self._progress.trouble("handler", why)
+        self._control.ask(Intent.STOP, why, exit_code=EXIT_HANDLER_BROKEN)

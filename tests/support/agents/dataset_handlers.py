@@ -1,0 +1,91 @@
+"""Handlers of datasets for tests: they return what a check can compute again."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from pods.agent.handlers import columns, each
+
+
+def length(batch):
+    return [len(item.payload) for item in batch]
+
+
+def vector(batch):
+    return [[float(len(item.payload))] * 4 for item in batch]
+
+
+def labelled(batch):
+    return [{"size": len(item.payload), "text": item.text[:10]} for item in batch]
+
+
+def slow(batch):
+    """Takes PACE_SECONDS for each item."""
+    time.sleep(float(os.environ.get("PACE_SECONDS", "0.01")) * len(batch))
+    return length(batch)
+
+
+def waits_for_a_file(batch):
+    while not Path(os.environ["GATE"]).exists():
+        time.sleep(0.01)
+    return length(batch)
+
+
+def refuses_bad(batch):
+    if any(item.payload.startswith(b"bad") for item in batch):
+        raise ValueError("a bad row")
+    return length(batch)
+
+
+def fails_everything(batch):
+    raise ValueError("the GPU is lost")
+
+
+def crashes_on_bad(batch):
+    if any(item.payload.startswith(b"bad") for item in batch):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return length(batch)
+
+
+def hangs_on_bad(batch):
+    if any(item.payload.startswith(b"bad") for item in batch):
+        time.sleep(3600)
+    return length(batch)
+
+
+_seen = set()
+
+
+@each
+def fails_once(item):
+    if item.id not in _seen:
+        _seen.add(item.id)
+        raise ValueError("not yet")
+    return len(item.payload)
+
+
+def changes_its_type(batch):
+    return ["text" if item.payload.startswith(b"bad") else len(item.payload) for item in batch]
+
+
+@columns
+def column_lengths(rows):
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pa.RecordBatch.from_arrays([pc.binary_length(rows.column("text"))], names=["result"])
+
+
+@columns
+def columns_refuse_bad(rows):
+    if any(text.startswith("bad") for text in rows.column("text").to_pylist()):
+        raise ValueError("a bad row")
+    return column_lengths(rows)
+
+
+@columns
+def columns_crash_on_bad(rows):
+    if any(text.startswith("bad") for text in rows.column("text").to_pylist()):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return column_lengths(rows)
