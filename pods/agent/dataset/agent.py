@@ -56,7 +56,7 @@ class DatasetAgent:
         self._progress, self._shares, self._most_held = Progress(), Shares(), Peak()
         self._stream = RangeStream(settings, self._shares.round_trip)
         self._holding = Holding(1)
-        self._holding.tune(1, None)
+        self._holding.tune(1, 0.0)  # `Hand` says when there is room, not its window
         self._patience = Patience(self._progress, control, EXIT_FENCED, self._shares.stuck)
         self._store_patience = Patience(
             self._progress, control, EXIT_FENCED, self._shares.stuck, passing=(Unreachable, Full)
