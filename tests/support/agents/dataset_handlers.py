@@ -89,3 +89,18 @@ def columns_crash_on_bad(rows):
     if any(text.startswith("bad") for text in rows.column("text").to_pylist()):
         os.kill(os.getpid(), signal.SIGSEGV)
     return column_lengths(rows)
+
+
+def echoes(batch):
+    return [item.text for item in batch]
+
+
+def fails_in_pod_a(batch):
+    if os.environ.get("POD") == "a":
+        return [ValueError("odd") if item.id.endswith("7") else 1 for item in batch]
+    return length(batch)
+
+
+def refuses_bad_slowly(batch):
+    time.sleep(float(os.environ.get("PACE_SECONDS", "0.01")) * len(batch))
+    return refuses_bad(batch)
