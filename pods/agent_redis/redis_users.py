@@ -12,7 +12,7 @@ from django.conf import settings
 from redis import RedisError, ResponseError
 
 from pods.accounts import connecting
-from pods.agent.protocol import AgentSettings, Keys
+from pods.agent.protocol import DATASET, AgentSettings, Keys
 from pods.base import key_names, redis_address
 from pods.base.key_names import RefusedName
 from pods.base.redis import eviction_of, redis_client
@@ -39,6 +39,10 @@ ON_STREAM: Final = (
 )
 ON_TARGETS: Final = ("xadd", "type")
 ON_MARKS: Final = ("set",)
+# An agent of a dataset puts the rest of a range back, and sees which receipt counts if it is late.
+ON_STREAM_OF_RANGES: Final = ("xadd",)
+ON_RECEIPTS: Final = ("xrevrange",)
+ON_ROWS: Final = ("hincrby", "hsetnx", "hget", "type")
 
 
 class Refused(Exception):
@@ -174,6 +178,11 @@ def rules(pod: Pod) -> list[str]:
         marks = keys.offered("*")
         backlog.append(_selector(ON_MARKS, [marks]))
         given += [told.stream, told.dead, marks]
+        if told.kind == DATASET:
+            backlog.append(_selector(ON_STREAM_OF_RANGES, [told.stream]))
+            backlog.append(_selector(ON_RECEIPTS, [told.results]))
+            backlog.append(_selector(ON_ROWS, [keys.rows]))
+            given += [told.results, keys.rows]
     return [
         *("reset", "on", *(f"#{digest}" for digest in hashes)),
         *("-@all", *(f"+{name}" for name in ANYWHERE + ON_GIVEN_KEYS)),

@@ -16,7 +16,7 @@ from pods.agent.dataset.hand import Hand
 from pods.agent.dataset.reading import chunks
 from pods.agent.dataset.rows import BadInput
 from pods.agent.dataset.shelf import Shelf
-from pods.agent.dataset.stores import Full, StoreError, Unreachable
+from pods.agent.dataset.stores import Changed, Full, StoreError, Unreachable
 from pods.agent.dataset.work import Work
 from pods.agent.dataset.writing import READ_SHARE, Closed, Writing
 from pods.agent.farewell import EXIT_HANDLER_BROKEN, GOODBYE_SECONDS, report_broken, say_goodbye
@@ -228,7 +228,12 @@ class DatasetAgent:
             if self._control.wait_beyond(Intent.WORK, SHORT_STEP_SECONDS):
                 self._holding.put_back([entry])
                 return
-        if self._stream.begin([entry]):
+        try:
+            lost = self._stream.begin([entry])
+        except Exception:
+            self._holding.put_back([entry])  # the step is repeated
+            raise
+        if lost:
             self._holding.drop([entry.id])
             return
         self._holding.begun([entry])
@@ -260,7 +265,8 @@ class DatasetAgent:
         try:
             self._store_patience.with_("store", read, until=Intent.STOP)
         except (BadInput, StoreError) as exc:
-            self._shelf.put(Read(work, Failed.of(exc)), 0)
+            failed = Failed(str(exc), final=isinstance(exc, (BadInput, Changed)))
+            self._shelf.put(Read(work, failed), 0)
 
     def _write(self) -> None:
         try:
@@ -302,7 +308,7 @@ class DatasetAgent:
         if why is not None:
             log.warning("range_failed range=%s because=%r", work.range.id, why.error)
             self._progress.add(failed=1)
-            failure = Failure(work.entry.id, why.error, why.traceback)
+            failure = Failure(work.entry.id, why.error, why.traceback, why.final)
             self._settling.fail([failure])
         elif closed.written is None:
             self._hand.release(work, self._stream, self._patience)

@@ -81,15 +81,14 @@ class Feeding:
             work, chunk = self._work, self._chunk
             if work is None or chunk is None:
                 continue
-            if work.closing:
-                self._chunk, work.skipped = None, True
-                continue
             first, after = self._at, min(len(chunk), self._at + self.sizing.size)
             self._at = after
             if after == len(chunk):
                 self._chunk = None
             slot = Slot(chunk, first, after)
-            work.add(slot)
+            if not work.add(slot):
+                self._chunk = None
+                continue
             if slot.complete:  # none of its rows can be worked on
                 continue
             batch = slot.first_batch()

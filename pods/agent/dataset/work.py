@@ -158,13 +158,17 @@ class Work:
             return float("inf")
         return (time.monotonic() - self.began) / self.flushed
 
-    def add(self, slot: Slot) -> None:
-        """These rows come next."""
+    def add(self, slot: Slot) -> bool:
+        """These rows come next. False: no more rows of this range are given to the handler."""
         with self._lock:
+            if self.closing:
+                self.skipped = True
+                return False
             self.began = self.began or time.monotonic()
             self._slots.append(slot)
             self.fed += len(slot.ids)
             self._flush_finished()
+            return True
 
     def close(self, *, whole: bool = False, error: Union[Failed, None] = None) -> None:
         """No more rows are given to the handler. `whole`: because there are no more."""

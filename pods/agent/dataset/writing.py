@@ -32,6 +32,14 @@ class Closed(NamedTuple):
     written: Union[Written, None]
 
 
+class Draft:
+    """What is written of one range until now."""
+
+    def __init__(self) -> None:
+        self.held: list[Slot] = []  # until the schema is known
+        self.part: Union[Part, None] = None
+
+
 class Writing:
     """Takes finished rows, makes parts, and hands each to `on_closed`. Threads may share it."""
 
@@ -53,8 +61,8 @@ class Writing:
         self._committing = 0  # bytes of parts that are put
         self._ended = False
         self._schema: Union[pa.Schema, None] = None
-        self._held: list[Slot] = []
-        self._part: Union[Part, None] = None
+        # more than one: a row of a range may be tried again while the next range is worked on
+        self._drafts: dict[int, Draft] = {}
 
     def put(self, work: Work, slot: Union[Slot, None]) -> None:
         """Rows of a range are finished; None: there are no more."""
@@ -85,12 +93,6 @@ class Writing:
             self._committing -= len(written.part)
             self._changed.notify_all()
 
-    @property
-    def size(self) -> int:
-        """Bytes of results in memory."""
-        part = self._part
-        return self._bytes + self._committing + (part.size if part is not None else 0)
-
     def run(self) -> None:
         """Write until the process ends."""
         while True:
@@ -107,58 +109,46 @@ class Writing:
                 self._changed.notify_all()
 
     def _add(self, work: Work, slot: Slot) -> None:
-        self._held.append(slot)
-        if self._part is None:
-            if self._schema is None and sum(s.size for s in self._held) < FIRST_BYTES:
+        draft = self._drafts.setdefault(id(work), Draft())
+        draft.held.append(slot)
+        if draft.part is None:
+            if self._schema is None and sum(s.size for s in draft.held) < FIRST_BYTES:
                 return
-            self._part = Part(work.range.part_format, self._schema_for(work))
-        self._write_held()
+            draft.part = Part(work.range.part_format, self._schema_for(work, draft))
+        _write_held(draft, draft.part)
         self._wait_for_commits()
-        if self._part.size >= self._most_part:
-            log.info("range_cut range=%s bytes=%d", work.range.id, self._part.size)
+        if draft.part.size >= self._most_part:
+            log.info("range_cut range=%s bytes=%d", work.range.id, draft.part.size)
             work.close()
 
     def _wait_for_commits(self) -> None:
+        drafts = sum(d.part.size for d in self._drafts.values() if d.part is not None)
         with self._changed:
             self._changed.wait_for(
-                lambda: not self._committing or self._ended or self._fits(self._part)
+                lambda: (
+                    not self._committing
+                    or self._ended
+                    or self._committing + drafts <= self._most_parts
+                )
             )
 
-    def _fits(self, part: Union[Part, None]) -> bool:
-        return self._committing + (0 if part is None else part.size) <= self._most_parts
-
-    def _schema_for(self, work: Work) -> pa.Schema:
+    def _schema_for(self, work: Work, draft: Draft) -> pa.Schema:
         """The schema of all parts; if these rows are the first ones, the one that they ask for."""
         if work.range.part_format is PartFormat.JSONL:
             return schemas.NOTHING_BUT_IDS
         if self._schema is None:
-            self._schema = self._fix_schema(_wanted(self._held))
+            self._schema = self._fix_schema(_wanted(draft.held))
         return self._schema or schemas.NOTHING_BUT_IDS
-
-    def _write_held(self) -> None:
-        part = self._part
-        assert part is not None
-        for slot in self._held:
-            for first, made in sorted(slot.tables, key=lambda found: found[0]):
-                part.add_table(slot.ids[first : first + made.num_rows], made, 1)
-            if slot.good:
-                numbers = sorted(slot.good)
-                cells = [unpacked(slot.good[n]) for n in numbers]
-                part.add_rows([slot.ids[n] for n in numbers], cells, 1)
-            for _, failure in sorted(slot.failed.items()):
-                part.fail(failure)
-        self._held = []
 
     def _close(self, work: Work) -> None:
         """The part of a range is complete. Without a finished row there is none."""
+        draft = self._drafts.pop(id(work), None) or Draft()
         if work.error is not None or not (work.flushed or work.whole):
-            self._held, self._part = [], None
             self._on_closed(Closed(work, None, None, None))
             return
-        if self._part is None:
-            self._part = Part(work.range.part_format, self._schema_for(work))
-        self._write_held()
-        written, self._part = self._part.close(), None
+        part = draft.part or Part(work.range.part_format, self._schema_for(work, draft))
+        _write_held(draft, part)
+        written = part.close()
         rows = written.done + len(written.failed)
         done, rest = work.range, None
         if not work.whole and work.end != work.range.end:
@@ -167,6 +157,19 @@ class Writing:
         with self._changed:
             self._committing += len(written.part)
         self._on_closed(Closed(work, done, rest, written))
+
+
+def _write_held(draft: Draft, part: Part) -> None:
+    for slot in draft.held:
+        for first, made in sorted(slot.tables, key=lambda found: found[0]):
+            part.add_table(slot.ids[first : first + made.num_rows], made, 1)
+        if slot.good:
+            numbers = sorted(slot.good)
+            cells = [unpacked(slot.good[n]) for n in numbers]
+            part.add_rows([slot.ids[n] for n in numbers], cells, 1)
+        for _, failure in sorted(slot.failed.items()):
+            part.fail(failure)
+    draft.held = []
 
 
 def _wanted(slots: Sequence[Slot]) -> Union[pa.Schema, None]:

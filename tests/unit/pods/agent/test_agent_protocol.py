@@ -232,6 +232,7 @@ def test_the_agent_loads_neither_django_nor_celery():
     look = command("loaded", "pods.agent.__main__", "pods.agent.child")
     loaded = json.loads(subprocess.check_output(look, cwd=ROOT, text=True))
     assert not {"django", "celery", "kombu", "fleet", "config"} & set(loaded)
+    assert not {"pyarrow", "obstore", "pods.agent.dataset"} & set(loaded)
     assert {m for m in loaded if m.startswith("pods.")} == {
         m for m in loaded if m.startswith("pods.agent")
     }
