@@ -139,9 +139,12 @@ def test_every_script_but_the_heartbeat_begins_by_looking_at_the_fence():
             assert code[0] == "if redis.call('EXISTS', KEYS[2]) == 1 then", name
 
 
+PAGES = ("protocol.md", "agent.md", "datasets.md")
+
+
 def test_the_protocol_is_written_down():
     pages = Path(__file__).parents[4] / "docs" / "reference"
-    document = "".join((pages / page).read_text() for page in ("protocol.md", "agent.md"))
+    document = "".join((pages / page).read_text() for page in PAGES)
     names = [f.name for f in dataclasses.fields(Heartbeat)]
     names += [f"`PODFLEET_{f.name.upper()}`" for f in dataclasses.fields(AgentSettings)]
     names += [f"`{name}.lua`" for name in SCRIPTS]
