@@ -55,6 +55,7 @@ class Writing:
             int(range_bytes * PARTS_SHARE),
             int(range_bytes * PART_SHARE),
         )
+        self._first_bytes = min(FIRST_BYTES, self._most_part // 4)
         self._changed = threading.Condition()
         self._waiting: deque[tuple[Work, Union[Slot, None]]] = deque()
         self._bytes = 0
@@ -112,12 +113,12 @@ class Writing:
         draft = self._drafts.setdefault(id(work), Draft())
         draft.held.append(slot)
         if draft.part is None:
-            if self._schema is None and sum(s.size for s in draft.held) < FIRST_BYTES:
+            if self._schema is None and sum(s.size for s in draft.held) < self._first_bytes:
                 return
             draft.part = Part(work.range.part_format, self._schema_for(work, draft))
         _write_held(draft, draft.part)
         self._wait_for_commits()
-        if draft.part.size >= self._most_part:
+        if draft.part.size >= self._most_part and not work.closing:
             log.info("range_cut range=%s bytes=%d", work.range.id, draft.part.size)
             work.close()
 
