@@ -88,7 +88,7 @@ def _work_off(load: Union[Load, None], caller: Caller, link: Link, begun: BatchC
 def _tell(link: Link, batches: int, seconds: float, outcomes: Sequence[Outcome]) -> None:
     aside = Aside()
     said = [
-        aside.put(o) if isinstance(o, bytes) else (o.error, o.traceback, o.final) for o in outcomes
+        (o.error, o.traceback, o.final) if isinstance(o, Failed) else aside.put(o) for o in outcomes
     ]  # fmt: skip
     link.send((batches, seconds, said), aside.values)
 

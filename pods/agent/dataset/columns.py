@@ -41,6 +41,23 @@ def unpacked_answer(raw: bytes) -> Answer:
     return Answer(good, runs, {n: Failed(*why) for n, why in failed})
 
 
+def _packed_answer(head: bytes, pieces: Sequence[pa.RecordBatch]) -> Any:
+    """The answer as a view of one buffer of the right size: answers are large, and copies cost."""
+    size = pa.MockOutputStream()
+    _write_answer(size, head, pieces)
+    buffer = pa.allocate_buffer(size.size())
+    _write_answer(pa.FixedSizeBufferWriter(buffer), head, pieces)
+    return memoryview(buffer)
+
+
+def _write_answer(sink: Any, head: bytes, pieces: Sequence[pa.RecordBatch]) -> None:
+    sink.write(HEADER.pack(len(head)) + head)
+    if pieces:
+        with pa.ipc.new_stream(sink, pieces[0].schema) as stream:
+            for piece in pieces:
+                stream.write_batch(piece)
+
+
 class ColumnsCaller(Caller):
     """Calls one handler of columns. A bad row does not harm the others of its batch."""
 
@@ -59,14 +76,7 @@ class ColumnsCaller(Caller):
         self._bisect(rows, 0, pieces, failed)
         runs = [(first, first + piece.num_rows) for first, piece in pieces]
         told = [(n, (why.error, why.traceback, why.final)) for n, why in failed.items()]
-        head = marshal.dumps((runs, told))
-        sink = pa.BufferOutputStream()
-        sink.write(HEADER.pack(len(head)) + head)
-        if pieces:
-            with pa.ipc.new_stream(sink, pieces[0][1].schema) as stream:
-                for _, piece in pieces:
-                    stream.write_batch(piece)
-        said: bytes = sink.getvalue().to_pybytes()
+        said: bytes = _packed_answer(marshal.dumps((runs, told)), [piece for _, piece in pieces])
         return said
 
     def _bisect(

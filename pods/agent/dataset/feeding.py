@@ -42,11 +42,17 @@ class Feeding:
         self._work: Union[Work, None] = None
         self._chunk: Union[Chunk, None] = None
         self._at = 0
+        self._held_up = False
 
     def oldest_ms(self) -> int:
-        """Milliseconds since the oldest batch that the handler has was given to it. 0: it has none."""
+        """Milliseconds since the oldest batch that the handler has was given to it. 0: it has none.
+
+        Also 0 while its answers wait for the writer, which may wait for the store.
+        """
         with self._lock:
-            return int((time.monotonic() - self._sent[0].sent) * 1000) if self._sent else 0
+            if self._held_up or not self._sent:
+                return 0
+            return int((time.monotonic() - self._sent[0].sent) * 1000)
 
     def run(self, handler: HandlerProcess) -> None:
         """Feed the handler until its process is closed."""
@@ -121,7 +127,12 @@ class Feeding:
             rows += len(batch.numbers)
             self._settle(batch, told)
         self.sizing = self.sizing.after(rows // batches, seconds / batches)
+        self._held_up = True
         self._wait_for_writer()
+        with self._lock:
+            self._held_up = False
+            for batch in self._sent:  # what came meanwhile was not heard
+                batch.sent = time.monotonic()
 
     def crashed(self, culprit: list[Entry], untouched: list[list[Entry]], why: str) -> None:
         """The handler's process ended over a batch. Only the row that ends it alone has failed."""

@@ -84,6 +84,13 @@ def ids_of(column: Union[pa.Array, None], place: str, numbers: Sequence[int]) ->
     """The id of each row: from its column, else the place of the row."""
     if column is None:
         return [f"{place}{number}" for number in numbers]
+    if pa.types.is_string(column.type) and not column.null_count:
+        try:
+            texts: list[str] = column.to_pylist()
+        except UnicodeDecodeError:  # a file may say that it is text, and not be
+            column = column.cast(pa.binary())
+        else:
+            return texts
     return [
         f"{place}{number}" if value is None else as_id(value)
         for value, number in zip(column.to_pylist(), numbers, strict=True)
