@@ -188,6 +188,7 @@ class Place:
                 self.path,
                 content,
                 mode="create" if create else "overwrite",
+                use_multipart=False if isinstance(self.store, LocalStore) else None,
                 chunk_size=LARGEST_REQUEST_BYTES,
                 max_concurrency=PUTS_AT_ONCE,
             ),
