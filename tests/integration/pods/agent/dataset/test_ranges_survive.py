@@ -162,6 +162,33 @@ def test_a_frozen_agent_that_is_late_leaves_the_part_that_counts(dataset, until)
     dataset.assert_each_row_once(names(60))
 
 
+def test_two_agents_on_one_range_of_which_one_hands_it_back(dataset, until):
+    """The beginning of the first one counts. The second one is late with the whole range."""
+    dataset.feed(dataset.texts(texts(300)))
+    slow = {"env": {"PACE_SECONDS": "0.02"}, **QUICK_CLAIMS}
+    first = dataset.start("pod-a", "slow", **slow)
+    until(lambda: getattr(dataset.backlog.heartbeat("pod-a"), "done", 0) > 20)
+    os.killpg(first.pid, signal.SIGSTOP)
+    dataset.start("pod-b", "slow", **slow)
+    until(lambda: getattr(dataset.backlog.heartbeat("pod-b"), "done", 0) > 5)
+    drain(dataset, "pod-a")
+    os.killpg(first.pid, signal.SIGCONT)
+    assert first.wait(timeout=patience(20)) == 0
+    dataset.until_drained(2)
+    until(lambda: len(dataset.parts()) == 2)
+    dataset.assert_each_row_once(names(300))
+    assert dataset.parts() == {receipt.part for receipt in dataset.receipts()}
+    until(lambda: dataset.backlog.heartbeat("pod-b").duplicates == 1)
+
+
+def test_the_next_range_is_read_while_the_handler_works(dataset, until):
+    dataset.feed(*cut(dataset.texts(texts(400)), 100, 200, 300))
+    dataset.start("pod-a", "slow", env={"PACE_SECONDS": "0.01"})
+    until(lambda: dataset.backlog.pending_of("pod-a") > 1)
+    dataset.until_drained(4)
+    dataset.assert_each_row_once(names(400))
+
+
 def test_a_fenced_agent_writes_nothing_more(dataset, until):
     dataset.feed(dataset.texts(texts(100)))
     agent = dataset.start("pod-a", "slow", env={"PACE_SECONDS": "0.05"})
