@@ -1,6 +1,5 @@
 """A dataset with real agents: input files, ranges on a stream, and what is in the sink at the end."""
 
-import contextlib
 import subprocess
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -42,7 +41,8 @@ class Dataset:
         entries = []
         for of in ranges:
             fields: Any = of.entry()
-            entries.append(self.backlog.client.xadd(self.backlog.stream, fields).decode())
+            entry: Any = self.backlog.client.xadd(self.backlog.stream, fields)
+            entries.append(entry.decode())
             self.planned += of.rows
         rows = self.backlog.keys.rows
         self.backlog.client.hset(rows, "planned", str(self.planned))
@@ -70,7 +70,7 @@ class Dataset:
         if ranges is not None and len(self.receipts()) < ranges:
             return False
         groups: Any = self.backlog.client.xinfo_groups(self.backlog.stream)
-        return groups[0]["pending"] == 0 and groups[0]["lag"] == 0
+        return bool(groups[0]["pending"] == 0 and groups[0]["lag"] == 0)
 
     def results(self) -> dict[str, Any]:
         """The result of each good row, by id."""
@@ -109,8 +109,3 @@ def texts(count: int, bad: Iterable[int] = ()) -> list[str]:
     """Texts whose lengths differ; the bad ones begin with `bad`."""
     worst = set(bad)
     return [("bad" if n in worst else "row") + "x" * (n % 50) for n in range(count)]
-
-
-def ignoring(what: Any) -> None:
-    with contextlib.suppress(Exception):
-        what()
