@@ -6,6 +6,8 @@ import threading
 import time
 from typing import Any
 
+import pyarrow as pa
+
 from pods.agent.calling import Failed
 from pods.agent.control import Control, Intent
 from pods.agent.dataset.backlog import RangeStream
@@ -89,6 +91,8 @@ class DatasetAgent:
 
     def run(self) -> int:
         """Work until something asks for the end. Returns the exit code."""
+        # Arrow's own pool keeps what was freed: 494 MB instead of 350 MB with the default limit
+        pa.set_memory_pool(pa.system_memory_pool())
         self._threads.watch()
         self._measures.start()
         self._beating.start()
@@ -292,6 +296,7 @@ class DatasetAgent:
                     "range_not_finished range=%s because=%r", closed.work.range.id, str(exc)
                 )
             self._hand.drop(closed.work)
+            del closed  # its part takes no memory while the next one is awaited
 
     def _end_range(self, closed: Closed) -> None:
         """Commit a range, or settle its failed try, or give it back where nothing is finished."""

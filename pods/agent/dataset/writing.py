@@ -108,6 +108,7 @@ class Writing:
             with self._changed:
                 self._bytes -= slot.size
                 self._changed.notify_all()
+            del work, slot  # they take no memory while the next one is awaited
 
     def _add(self, work: Work, slot: Slot) -> None:
         draft = self._drafts.setdefault(id(work), Draft())
