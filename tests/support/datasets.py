@@ -1,0 +1,61 @@
+"""Ranges, and an agent's part in them, as far as Redis sees it."""
+
+from typing import Any, cast
+
+import redis
+
+from fleet.datasets.standing import RangeStream, rows_key
+from pods.agent.ranges import Format, Range, Source
+
+FLEET = "emb"
+STREAM = "ranges"
+GROUP = "g"
+
+
+def a_source(name: str = "a", *, rows: int = 1000) -> Source:
+    return Source(f"s3://in/{name}.parquet", "e1", rows * 10, Format.PARQUET)
+
+
+def ranges_of(source: Source, *, count: int = 10, rows: int = 100) -> list[Range]:
+    return [Range(source, n * rows, (n + 1) * rows, rows, "s3://out/parts/") for n in range(count)]
+
+
+def the_stream(client: redis.Redis) -> RangeStream:
+    return RangeStream(client, fleet=FLEET, stream=STREAM, group=GROUP)
+
+
+def added(client: redis.Redis, ranges: list[Range]) -> RangeStream:
+    stream = the_stream(client)
+    stream.take_over()
+    list(stream.add(ranges))
+    return stream
+
+
+def take(client: redis.Redis, count: int, *, pod: str = "p1") -> list[bytes]:
+    """Read ranges as an agent does; return their entries."""
+    read = cast("list[Any]", client.xreadgroup(GROUP, pod, {STREAM: ">"}, count=count))
+    return [entry for _, entries in read for entry, _ in entries]
+
+
+def finish(client: redis.Redis, entry: bytes, *, done: int, failed: int = 0) -> None:
+    """Acknowledge a range and count its rows, as the commit does."""
+    client.xack(STREAM, GROUP, entry)
+    client.hincrby(rows_key(FLEET), "done", done)
+    client.hincrby(rows_key(FLEET), "failed", failed)
+
+
+def bury(client: redis.Redis, entry: bytes) -> None:
+    """Make a range a dead letter, as the agent's script does."""
+    fields = entries(client, entry)[0][1]
+    client.xadd(f"{STREAM}:dead", {**fields, b"dead_entry": entry, b"dead_error": b"bad"})
+    client.hincrby(rows_key(FLEET), "dead", int(fields[b"rows"]))
+    client.xack(STREAM, GROUP, entry)
+
+
+def entries(client: redis.Redis, entry: bytes | None = None) -> list[Any]:
+    """One entry, or all of them."""
+    return cast("list[Any]", client.xrange(STREAM, entry or "-", entry or "+"))
+
+
+def on_the_stream(client: redis.Redis) -> list[str]:
+    return [fields[b"id"].decode() for _, fields in entries(client)]
