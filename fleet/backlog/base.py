@@ -24,6 +24,10 @@ class Depth:
     ahead: int = 0  # items that a feeder still has to put onto the backlog
     dead: int | None = None  # dead letters; None: this backlog has none, or they cannot be counted
     note: str = ""  # for people: how `waiting` was estimated
+    # Of a dataset, whose items are rows; None: it is not one.
+    ranges: int | None = None  # that no pod has finished
+    done: int = 0  # rows in finished ranges
+    failed: int = 0  # rows in finished ranges that failed
 
     @property
     def items(self) -> int:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 from fleet.backlog.base import Probe
 from fleet.backlog.celery_queue import CeleryKeys, CeleryRedisProbe
 from fleet.backlog.celery_rabbitmq import CeleryRabbitProbe
+from fleet.backlog.dataset import DatasetProbe
 from fleet.backlog.redis_streams import RedisStreamProbe
 from pods.base import redis_address
 from pods.base.redis import redis_client
@@ -15,8 +16,13 @@ from pods.base.redis import redis_client
 MANAGEMENT: Final = {"amqp": ("http", 15672), "amqps": ("https", 15671)}
 
 
-def build_probe(kind: str, *, url: str, name: str, group: str) -> Probe:
+def build_probe(
+    kind: str, *, url: str, name: str, group: str, rows: str = "", fed: bool = False
+) -> Probe:
     """Return the probe that measures a backlog; `name` is the stream or the Celery queue.
+
+    `dataset`: `rows` is the hash with the counts of rows, and `fed` says whether ranges were planned
+    that may not be finished.
 
     `celery_redis`: where an app's transport does not use kombu's default names, the address gives
     them: `?global_keyprefix=app:&exchange=tasks&priority_steps=0,5&sep=:`.
@@ -28,12 +34,16 @@ def build_probe(kind: str, *, url: str, name: str, group: str) -> Probe:
     """
     if kind == "redis_stream":
         return RedisStreamProbe(redis_client(redis_address.checked(url)), name, group)
+    if kind == "dataset":
+        client = redis_client(redis_address.checked(url))
+        return DatasetProbe(client, name, group, rows=rows, fed=fed)
     if kind == "celery_redis":
         return _celery_redis(url, name)
     if kind == "celery_rabbitmq":
         return _celery_rabbitmq(url, name)
     raise ValueError(
-        f"{kind!r} is not a kind of backlog; use redis_stream, celery_redis or celery_rabbitmq"
+        f"{kind!r} is not a kind of backlog; use redis_stream, dataset, celery_redis or "
+        "celery_rabbitmq"
     )
 
 

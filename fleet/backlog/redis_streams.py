@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 import redis
 from redis import RedisError, ResponseError
 
+from fleet.backlog.ages import age_of
 from fleet.backlog.base import BacklogUnknown, Depth, NoStream
 from pods.agent import protocol
 
@@ -21,9 +22,6 @@ BYTES: Final = 4 * 2**20
 # A hash for each stream that is being fed: feeder -> "items still to come, until when (s) to believe
 # that". No fleet can have this name.
 AHEAD: Final = "podfleet:_ahead:"
-# Ids that people choose (1-1, 2-1 ...) are not times.
-OLDEST_BELIEVED: Final = timedelta(days=3650)
-CLOCK_STEP: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +46,7 @@ class _Reading:
 
     def age(self, entry: bytes | None) -> timedelta | None:
         """How long ago an entry was added, by its id; None if the id is not a time."""
-        if entry is None:
-            return None
-        milliseconds = int(entry.partition(b"-")[0])
-        now = self.seconds * 1000 + self.microseconds // 1000
-        if milliseconds - now > CLOCK_STEP / timedelta(milliseconds=1):
-            return None
-        if now - milliseconds > OLDEST_BELIEVED / timedelta(milliseconds=1):
-            return None
-        return timedelta(milliseconds=max(0, now - milliseconds))
+        return age_of(entry, seconds=self.seconds, microseconds=self.microseconds)
 
 
 class RedisStreamProbe:
