@@ -9,8 +9,9 @@ from django.db import transaction
 from django.db.models import Model, Q, QuerySet, Sum
 
 from fleet import operating
+from fleet.datasets import standing
 from fleet.decision.values import Mode
-from fleet.models import Alert, Backlog, Fleet, Sample, Tick
+from fleet.models import Alert, Fleet, Sample, Tick
 from fleet.tick import archiving, scheduling
 from pods import masking
 from pods.amounts import usd
@@ -133,9 +134,11 @@ def delete(fleet: Fleet, *, by: str) -> None:
 
 def left_in_redis(fleet: Fleet) -> str:
     """What Redis keeps of the fleet's items, and how to remove it."""
-    if fleet.backlog != Backlog.REDIS_STREAM:
+    if not fleet.on_stream:
         return f"the queue {fleet.stream} is left as it is"
     keys = [fleet.stream, fleet.result_stream, fleet.dead_stream]
+    if fleet.is_dataset:
+        keys += [standing.rows_key(fleet.name), standing.FEEDER + fleet.stream]
     if fleet.backlog_url:
         address = masking.without_passwords(fleet.backlog_url)
         how = shlex.join(["redis-cli", "-u", address, "DEL", *keys])

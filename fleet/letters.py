@@ -15,7 +15,7 @@ from fleet import operating
 from fleet.items import failures
 from fleet.items.dead_letters import DeadLetters
 from fleet.items.failures import Failure, FailureGroup
-from fleet.models import Backlog, Fleet
+from fleet.models import Fleet
 from pods.base.redis import redis_client
 
 log = structlog.get_logger(__name__)
@@ -60,7 +60,7 @@ def of_fleet(fleet: Fleet) -> DeadLetters:
     Raises:
         ValidationError: its backlog has none.
     """
-    if fleet.backlog != Backlog.REDIS_STREAM:
+    if not fleet.on_stream:
         raise ValidationError(
             f"{fleet.name} drains a {fleet.get_backlog_display()}; only your Celery app keeps failed "
             "tasks"

@@ -14,7 +14,7 @@ from redis import RedisError
 
 from fleet.decision.field_words import edited
 from fleet.decision.values import Mode
-from fleet.models import Backlog, Fleet
+from fleet.models import ON_STREAM, Fleet
 from fleet.tick import scheduling, wishes
 from pods.accounts import surveying
 from pods.base.clock import utcnow
@@ -126,13 +126,14 @@ def refuse_shared_stream(fleet: Fleet, *, comes_back: bool = False) -> None:
     before = Fleet.objects.filter(pk=fleet.pk).first()
     if before is not None and backlog_of(before) == drained and not comes_back:
         return
-    others = Fleet.objects.filter(
-        archived_at=None, backlog=fleet.backlog, stream=fleet.stream
-    ).exclude(pk=fleet.pk)
+    alike = ON_STREAM if fleet.on_stream else {fleet.backlog}
+    others = Fleet.objects.filter(archived_at=None, backlog__in=alike, stream=fleet.stream).exclude(
+        pk=fleet.pk
+    )
     other = next((o for o in others.order_by("pk") if backlog_of(o) == drained), None)
     if other is None:
         return
-    if fleet.backlog == Backlog.REDIS_STREAM:
+    if fleet.on_stream:
         text = (
             f"the fleet {other.name} drains the stream {fleet.stream} too; with one group each item "
             "would go to the handler of one or the other, and with two groups an item that is put "
@@ -152,7 +153,8 @@ def backlog_of(fleet: Fleet) -> tuple[str, ...]:
 
     Nor does the group: the groups of a stream have the same results and dead letters.
     """
-    return (fleet.backlog, _place(fleet.backlog_url or settings.REDIS_URL), fleet.stream)
+    kind = "stream" if fleet.on_stream else fleet.backlog
+    return (kind, _place(fleet.backlog_url or settings.REDIS_URL), fleet.stream)
 
 
 def _place(address: str) -> str:
@@ -227,7 +229,7 @@ def make_group(fleet: Fleet) -> bool:
     Raises:
         ValidationError: Redis refuses the stream, or the address has an impossible host name.
     """
-    if fleet.backlog != Backlog.REDIS_STREAM:
+    if not fleet.on_stream:
         return True
     client = redis_client(fleet.backlog_url or settings.REDIS_URL)
     try:

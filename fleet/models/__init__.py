@@ -2,17 +2,21 @@
 
 from fleet.models.alerts import Alert, AlertAnswer, Channel, Delivery
 from fleet.models.balances import Balance, Sample
+from fleet.models.datasets import Dataset, DatasetFile
 from fleet.models.decisions import Lease, Tick
-from fleet.models.fleets import MODES, Backlog, Fleet, IdleAction, Override
+from fleet.models.fleets import MODES, ON_STREAM, Backlog, Fleet, IdleAction, Override
 from fleet.models.limits import Limits
 
 __all__ = [
     "MODES",
+    "ON_STREAM",
     "Alert",
     "AlertAnswer",
     "Backlog",
     "Balance",
     "Channel",
+    "Dataset",
+    "DatasetFile",
     "Delivery",
     "Fleet",
     "IdleAction",

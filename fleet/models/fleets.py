@@ -1,7 +1,7 @@
 """The rows that operators edit: fleets and overrides."""
 
 from datetime import timedelta
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -32,8 +32,13 @@ class Backlog(models.TextChoices):
     """The kind of backlog in which the items of a fleet wait."""
 
     REDIS_STREAM = "redis_stream", "Redis stream and consumer group"
+    DATASET = "dataset", "Dataset: files in an object store"
     CELERY_REDIS = "celery_redis", "Celery queue on Redis"
     CELERY_RABBITMQ = "celery_rabbitmq", "Celery queue on RabbitMQ"
+
+
+# Their items, or their ranges of rows, are entries of a Redis stream.
+ON_STREAM: Final = frozenset({Backlog.REDIS_STREAM.value, Backlog.DATASET.value})
 
 
 class IdleAction(models.TextChoices):
@@ -319,12 +324,22 @@ class Fleet(models.Model):
         Raises:
             RefusedName: a name is not allowed; the message says why and what would be right.
         """
-        if self.backlog == Backlog.REDIS_STREAM:
+        if self.on_stream:
             key_names.check_names(stream=self.stream, results=self.results, reply_to=self.reply_to)
         else:
             key_names.check_targets(
                 stream=self.stream, results=self.results, reply_to=self.reply_to
             )
+
+    @property
+    def on_stream(self) -> bool:
+        """Whether its items, or its ranges of rows, are entries of a Redis stream."""
+        return self.backlog in ON_STREAM
+
+    @property
+    def is_dataset(self) -> bool:
+        """Whether its items are rows of files."""
+        return self.backlog == Backlog.DATASET
 
     @property
     def result_stream(self) -> str:

@@ -10,7 +10,7 @@ from redis import RedisError, ResponseError
 from fleet import letters
 from fleet.items.failures import FailureGroup
 from fleet.letters import Reasons
-from fleet.models import Backlog, Fleet
+from fleet.models import ON_STREAM, Fleet
 from pods.masking import without_passwords
 
 LOOKED_AT: Final = 200  # of each fleet; its own page looks at more
@@ -43,9 +43,7 @@ def of_all_fleets(*, enough: Callable[[], bool]) -> Sequence[FleetFailures]:
     Each server is asked once for the numbers. The reasons are read until `enough()` is true; the
     other fleets are shown without them.
     """
-    fleets = list(
-        Fleet.objects.filter(archived_at=None, backlog=Backlog.REDIS_STREAM).order_by("name")
-    )
+    fleets = list(Fleet.objects.filter(archived_at=None, backlog__in=ON_STREAM).order_by("name"))
     counts = letters.counts(fleets)
     found = [_of(fleet, counts[fleet.pk]) for fleet in fleets]
     found = [each for each in found if each.count != 0]

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 
 from fleet.decision.values import NewPod
-from fleet.models import Backlog, Fleet
+from fleet.models import Fleet
 from pods import dispatch, lifecycle
 from pods.models import Account, Installation
 from pods.pod_rows import Template, requested_pod
@@ -57,7 +57,7 @@ def template(fleet: Fleet) -> Template:
         disk_gb=fleet.disk_gb,
         handler_env=fleet.handler_env,
         # The Celery app connects to its broker itself; the agent beats at the installation's Redis.
-        redis_url=fleet.backlog_url if fleet.backlog == Backlog.REDIS_STREAM else "",
+        redis_url=fleet.backlog_url if fleet.on_stream else "",
         boot_seconds=fleet.boot_seconds,
         silent_seconds=fleet.silent_seconds,
         drain_seconds=fleet.drain_seconds,
@@ -77,7 +77,7 @@ def agent_settings(fleet: Fleet) -> dict[str, str | int | float]:
         "stream": fleet.stream,
         "group": fleet.group,
         "handler": fleet.handler,
-        "celery_app": "" if fleet.backlog == Backlog.REDIS_STREAM else fleet.handler,
+        "celery_app": "" if fleet.on_stream else fleet.handler,
         "results": fleet.results,
         "reply_to": fleet.reply_to,
         "longest_results": fleet.longest_results,

@@ -1,7 +1,12 @@
 """Ranges, and an agent's part in them, as far as Redis sees it."""
 
+import gzip
+import json
+from pathlib import Path
 from typing import Any, cast
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import redis
 
 from fleet.datasets.standing import RangeStream, rows_key
@@ -59,3 +64,25 @@ def entries(client: redis.Redis, entry: bytes | None = None) -> list[Any]:
 
 def on_the_stream(client: redis.Redis) -> list[str]:
     return [fields[b"id"].decode() for _, fields in entries(client)]
+
+
+def write_parquet(path: Path, rows: int, *, group: int = 1000, first: int = 0) -> Path:
+    """A file with the columns id and text."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ids = range(first, first + rows)
+    table = pa.table({"id": [f"r{n}" for n in ids], "text": [f"text {n}" for n in ids]})
+    pq.write_table(table, path, row_group_size=group)
+    return path
+
+
+def write_lines(path: Path, rows: int, *, first: int = 0) -> Path:
+    """A JSONL file with the keys id and text; it is packed if its name says so."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = (json.dumps({"id": f"r{n}", "text": "x" * (n % 50)}) for n in range(first, first + rows))
+    raw = "".join(f"{line}\n" for line in made).encode()
+    if path.suffix == ".gz":
+        raw = gzip.compress(raw)
+    if path.suffix == ".zst":
+        raw = pa.compress(raw, codec="zstd", asbytes=True)
+    path.write_bytes(raw)
+    return path

@@ -1,0 +1,63 @@
+"""The rows of datasets: where a fleet's parts go, and which input files were planned."""
+
+from typing import ClassVar
+
+from django.db import models
+
+from pods.agent.ranges import Compression, Format, PartFormat, Source
+
+FORMATS = [(f.value, f.value) for f in Format]
+COMPRESSIONS = [(c.value, c.value or "none") for c in Compression]
+PART_FORMATS = [(p.value, p.value) for p in PartFormat]
+
+
+class Dataset(models.Model):
+    """The sink of a fleet, and how far it is. `fleet feed` makes the row."""
+
+    fleet = models.OneToOneField("fleet.Fleet", on_delete=models.CASCADE, related_name="dataset")
+    sink = models.CharField(max_length=500, unique=True)
+    part_format = models.CharField(max_length=10, choices=PART_FORMATS)
+    # Raised before ranges are added: a finish that began before does not count.
+    version = models.PositiveIntegerField(default=0)
+    fed_at = models.DateTimeField()
+    # The version at which a finish began to say in the sink that it is complete.
+    finishing = models.PositiveIntegerField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    # At the finish, from the manifest.
+    done = models.PositiveBigIntegerField(null=True)
+    failed = models.PositiveBigIntegerField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.fleet} into {self.sink}"
+
+
+class DatasetFile(models.Model):
+    """One version of an input file, as it was planned. Rows are only inserted."""
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="files")
+    key = models.CharField(max_length=16)  # `Source.key`: the names of its parts contain it
+    url = models.TextField()
+    etag = models.TextField(blank=True)
+    size = models.PositiveBigIntegerField()  # bytes
+    format = models.CharField(max_length=10, choices=FORMATS)
+    compression = models.CharField(max_length=10, choices=COMPRESSIONS, blank=True)
+    rows = models.PositiveBigIntegerField()  # exact for Parquet and lists of objects
+    id_column = models.CharField(max_length=200, blank=True)
+    planned_at = models.DateTimeField()
+
+    class Meta:
+        """A version of a file is planned once for each dataset."""
+
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["dataset", "key"], name="dataset_file_key")
+        ]
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def source(self) -> Source:
+        """The file as ranges name it."""
+        return Source(
+            self.url, self.etag, self.size, Format(self.format), Compression(self.compression)
+        )
