@@ -32,7 +32,7 @@ from fleet.items.dead_letters import DeadLetters
 from fleet.items.queries import ItemQuery
 from fleet.items.source import BadItem
 from fleet.letters import Handled, LetterVerb
-from fleet.models import Backlog, Fleet
+from fleet.models import Fleet
 from fleet.pages.words import printable
 from fleet.results import export as exporting
 from fleet.results import posting
@@ -45,6 +45,8 @@ STDIN: Final = Path("-")
 
 def enqueue(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
     """Put files, standard input or a query's rows onto the fleet's stream."""
+    if fleet.is_dataset:
+        raise CommandError(f"{fleet.name} drains a dataset; `fleet feed` adds rows of files to it")
     query = _query(options)
     files = [source for source in options.files if source != STDIN]
     with _standard_input(fleet, options.stdin if STDIN in options.files else None) as spooled:
@@ -245,7 +247,7 @@ def _list_dead(dead: DeadLetters, options: Namespace, stdout: OutputWrapper) -> 
 
 
 def _client(fleet: Fleet) -> "Redis":
-    if fleet.backlog != Backlog.REDIS_STREAM:
+    if not fleet.on_stream:
         raise CommandError(
             f"{fleet.name} drains a {fleet.get_backlog_display()}; only your Celery app can add to it"
         )

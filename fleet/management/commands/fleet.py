@@ -26,6 +26,7 @@ from fleet.management.arguments import (
     add_source_arguments,
     add_watch_arguments,
 )
+from fleet.management.datasets import add_feed_arguments, feed
 from fleet.management.fleet_names import fleet_named
 from fleet.management.streams import dead_letters, enqueue, export
 from fleet.models import Fleet, Limits
@@ -137,6 +138,11 @@ class Command(OwnCommand):
         )
         add_source_arguments(
             verb("enqueue", "Put files, standard input or the rows of a query onto the stream.")
+        )
+        add_feed_arguments(
+            verb(
+                "feed", "Plan the rows of files in a store, and put them onto the stream as ranges."
+            )
         )
         add_result_arguments(
             verb("results", "Write results into a file or a folder, or post them.")
@@ -338,6 +344,11 @@ class Command(OwnCommand):
         fleet = self._fleet(options)
         operating.refuse_archived(fleet)
         enqueue(fleet, Namespace(**options), self.stdout)
+
+    def _feed(self, options: dict[str, Any]) -> None:
+        fleet = self._fleet(options)
+        operating.refuse_archived(fleet)
+        feed(fleet, Namespace(**options), self.stdout)
 
     def _results(self, options: dict[str, Any]) -> None:
         export(self._fleet(options), Namespace(**options), self.stdout)

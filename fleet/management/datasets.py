@@ -1,0 +1,164 @@
+"""Runs `fleet feed`, with a progress bar or JSON."""
+
+import json
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.management.base import CommandError, OutputWrapper
+from redis import RedisError, ResponseError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fleet.datasets import feeding
+from fleet.datasets.feeding import Plan, Request, Told
+from fleet.models import Fleet
+from fleet.pages.words import printable
+from pods.agent.dataset.stores import BadUrl, StoreError
+from pods.agent.ranges import Format, PartFormat
+from pods.plural import plural
+
+
+def add_feed_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `fleet feed`."""
+    parser.add_argument(
+        "urls",
+        metavar="URL",
+        nargs="+",
+        help="A file, a folder or a pattern: s3://bucket/texts/*.parquet. Also gs://, az://, "
+        "https:// (a file) and file:///folder.",
+    )
+    parser.add_argument(
+        "--into",
+        dest="sink",
+        metavar="SINK",
+        required=True,
+        help="The folder of the parts: s3://bucket/vectors/, gs://, az:// or file:///folder. Each "
+        "fleet has its own.",
+    )
+    parser.add_argument(
+        "--columns", type=_names, default=(), metavar="A,B", help="Read these columns (all)."
+    )
+    parser.add_argument(
+        "--id-column",
+        default="",
+        metavar="NAME",
+        help="The column or key with the id of a row (`id`, else the file and the row's place).",
+    )
+    parser.add_argument(
+        "--format",
+        choices=[f.value for f in Format],
+        help="The format of the files (by their names). objects: each line is the URL of an object.",
+    )
+    parser.add_argument(
+        "--parts",
+        choices=[p.value for p in PartFormat],
+        default=PartFormat.PARQUET.value,
+        help="The format of the parts (parquet).",
+    )
+    parser.add_argument(
+        "--rows-per-range",
+        type=int,
+        metavar="N",
+        help="Rows that a pod takes at once (a thousandth of all, 5,000 to 60,000).",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="Show files, rows and ranges; queue nothing."
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names) or len(set(names)) < len(names):
+        raise ArgumentTypeError(f"{text!r}: give names of columns, each once: id,text")
+    return names
+
+
+def feed(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
+    """Plan a dataset, and put its ranges onto the fleet's stream."""
+    request = Request(
+        urls=options.urls,
+        sink=options.sink,
+        columns=options.columns,
+        id_column=options.id_column,
+        format=None if options.format is None else Format(options.format),
+        part_format=PartFormat(options.parts),
+        rows_per_range=options.rows_per_range,
+    )
+    with _errors(), _progress() as bar:
+        reading, adding = bar.add_task("reading files", total=None), bar.add_task("adding ranges")
+        bar.update(adding, visible=False)
+        told = Told(
+            files=lambda done, of: bar.update(reading, completed=done, total=of),
+            ranges=lambda done, of: bar.update(adding, completed=done, total=of, visible=True),
+        )
+        act = feeding.preview if options.dry_run else feeding.feed
+        plan = act(fleet, request, told=told)
+    if options.json:
+        stdout.write(json.dumps(_as_json(plan, dry_run=options.dry_run)))
+    else:
+        stdout.write(_as_text(fleet, plan, dry_run=options.dry_run))
+
+
+def _as_json(plan: Plan, *, dry_run: bool) -> dict[str, Any]:
+    more = {"first_rows": list(plan.first_rows)} if dry_run else {}
+    return {
+        "sink": plan.sink,
+        "files": len(plan.files),
+        "rows": plan.rows,
+        "estimated": plan.estimated,
+        "bytes": plan.size,
+        "rows_per_range": plan.rows_per_range,
+        "ranges_missing" if dry_run else "ranges_added": len(plan.ranges),
+        "rows_missing" if dry_run else "rows_added": plan.rows_missing,
+        **more,
+    }
+
+
+def _as_text(fleet: Fleet, plan: Plan, *, dry_run: bool) -> str:
+    count = plural(len(plan.ranges), "range")
+    rows = plural(plan.rows_missing, "row")
+    about = "about " if plan.estimated else ""
+    if dry_run:
+        what = f"{count} with {about}{rows} would be added to {fleet.stream}; nothing was queued"
+    elif plan.ranges:
+        what = f"{count} with {about}{rows} added to {fleet.stream}, into {plan.sink}"
+    else:
+        what = "nothing to add: each range is queued, in hand, dead, or in the sink"
+    lines = [feeding.summary(plan), what]
+    if plan.first_rows:
+        lines += ["first rows:", *(f"  {printable(_line(row))}" for row in plan.first_rows)]
+    return "\n".join(lines)
+
+
+def _line(row: Any) -> str:
+    return row if isinstance(row, str) else json.dumps(row, ensure_ascii=False)
+
+
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    again = "run the same command again; it adds what is missing"
+    try:
+        yield
+    except (StoreError, BadUrl) as exc:
+        raise CommandError(f"{exc}; nothing was queued") from exc
+    except ResponseError as exc:
+        raise CommandError(f"Redis answered: {exc}; after a repair, {again}") from exc
+    except RedisError as exc:
+        raise CommandError(f"Redis: {exc}; {again}") from exc
+    except KeyboardInterrupt as exc:
+        raise CommandError(f"interrupted; {again}") from exc
