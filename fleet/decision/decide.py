@@ -8,7 +8,7 @@ from decimal import Decimal
 from fleet.decision.brakes import trouble
 from fleet.decision.estimates import pods_for
 from fleet.decision.field_words import LABELS
-from fleet.decision.guardrails import GUARDRAILS, Bound
+from fleet.decision.guardrails import GUARDRAILS, Bound, asked_for
 from fleet.decision.sentence import hours_text, seconds_text, sentence
 from fleet.decision.stopped import given_up, startable
 from fleet.decision.stragglers import stragglers
@@ -80,7 +80,8 @@ def _wish(seen: Snapshot, policy: Policy) -> list[Step]:
         return [Step(rule=Rule.UNKNOWN, before=active, after=active, because=why)]
     wished = pods_for(seen.depth, policy.target_depth_per_pod)
     about = "about " if seen.depth_estimated else ""
-    why = f"{about}{plural(seen.depth, 'item')} at {policy.target_depth_per_pod:,} per pod"
+    items = plural(seen.depth, seen.item)
+    why = f"{about}{items} at {policy.target_depth_per_pod:,} per pod"
     steps = [Step(rule=Rule.DEMAND, before=active, after=wished, because=why)]
     if wished < policy.min_instances:
         why = f"{LABELS['min_instances']} is {policy.min_instances}"
@@ -97,9 +98,17 @@ def _retire(
     retire = _taken(seen, bounds)
     retire += _withdrawn(seen, bounds, {r.pod_id for r in retire})
     gone = {r.pod_id for r in retire}
-    retire += _idle(seen, policy, keep=min(wished, policy.max_instances), gone=gone)
+    retire += _idle(seen, policy, keep=_useful(seen, policy, wished), gone=gone)
     retire += stragglers(seen, {r.pod_id for r in retire})
     return retire + _too_old(seen, policy, {r.pod_id for r in retire})
+
+
+def _useful(seen: Snapshot, policy: Policy, wished: int) -> int:
+    """How many pods stay although they are idle."""
+    keep = min(wished, policy.max_instances)
+    if seen.ranges is not None:
+        keep = min(keep, max(seen.ranges, asked_for(seen, policy)))
+    return keep
 
 
 def _taken(seen: Snapshot, bounds: Sequence[Bound]) -> list[Retire]:

@@ -75,6 +75,7 @@ RULES: Final[Mapping[Rule, str]] = {
     Rule.ALL_FAIL: "Failing items",
     Rule.MIN_BUSY_PERCENT: LABELS["min_busy_percent"],
     Rule.TAKEABLE: "Items not taken yet",
+    Rule.RANGES: "Ranges of rows left",
     Rule.WORTH_BOOTING: "Done before a pod boots",
     Rule.NO_OFFERS: "Nothing to rent",
     Rule.SPAWN_PER_TICK: LABELS["spawn_per_tick"],

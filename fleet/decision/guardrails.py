@@ -263,10 +263,10 @@ def min_busy_percent(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound |
     because = why_under_used(seen, policy)
     if not because:
         return None
-    return Bound(at_most=max(len(seen.active), _asked_for(seen, policy)), because=because)
+    return Bound(at_most=max(len(seen.active), asked_for(seen, policy)), because=because)
 
 
-def _asked_for(seen: Snapshot, policy: Policy) -> int:
+def asked_for(seen: Snapshot, policy: Policy) -> int:
     """How many pods an operator asks for, whatever the backlog."""
     held = policy.override
     return max(policy.min_instances, held.pods if held and held.until > seen.now else 0)
@@ -286,8 +286,22 @@ def takeable(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
     coming = len(seen.active) - len(ready)
     takers = len(ready) + max(coming, pods_for(waiting, policy.target_depth_per_pod))
     return Bound(
-        at_most=max(takers, _asked_for(seen, policy)),
-        because=f"{in_hand:,} of {plural(seen.depth, 'item')} are in the hands of pods",
+        at_most=max(takers, asked_for(seen, policy)),
+        because=f"{in_hand:,} of {plural(seen.depth, seen.item)} are in the hands of pods",
+    )
+
+
+def ranges(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
+    """A range of a dataset is worked on by one pod, so no pod starts beyond the ranges that are left.
+
+    `min_instances` and an override hold all the same.
+    """
+    if seen.ranges is None:
+        return None
+    return Bound(
+        at_most=max(seen.ranges, asked_for(seen, policy)),
+        because=f"{plural(seen.ranges, 'range')} of rows {'is' if seen.ranges == 1 else 'are'} left, "
+        "and one pod works on each",
     )
 
 
@@ -329,6 +343,7 @@ GUARDRAILS: Final[Sequence[tuple[Rule, Guardrail]]] = (
     (Rule.ALL_FAIL, all_fail),
     (Rule.MIN_BUSY_PERCENT, min_busy_percent),
     (Rule.TAKEABLE, takeable),
+    (Rule.RANGES, ranges),
     (Rule.WORTH_BOOTING, worth_booting),
     (Rule.NO_OFFERS, no_offers),
     (Rule.SPAWN_PER_TICK, spawn_per_tick),

@@ -181,6 +181,14 @@ class Snapshot:
     elsewhere: Elsewhere = Elsewhere()
     failing: Failing | None = None  # None: the newest pod works, or none has failed
     all_fail_because: str = ""  # what a pod whose tries all fail says, for people
+    # Of a dataset, whose items are rows: the ranges of rows that no pod has finished. None: it is not
+    # one, or nobody knows.
+    ranges: int | None = None
+
+    @property
+    def item(self) -> str:
+        """What the backlog counts, for people."""
+        return "item" if self.ranges is None else "row"
 
     @property
     def all_fail(self) -> bool | None:
@@ -261,6 +269,7 @@ class Rule(StrEnum):
     ALL_FAIL = "all_fail"
     MIN_BUSY_PERCENT = "min_busy_percent"
     TAKEABLE = "takeable"
+    RANGES = "ranges"
     WORTH_BOOTING = "worth_booting"
     NO_OFFERS = "no_offers"
     SPAWN_PER_TICK = "spawn_per_tick"

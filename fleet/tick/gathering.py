@@ -13,6 +13,7 @@ from django.db.models import Count, QuerySet, Sum
 
 from fleet.backlog import probes
 from fleet.backlog.base import BacklogUnknown, Depth, NoStream
+from fleet.datasets.standing import rows_key
 from fleet.decision.brakes import LONGEST_REASON
 from fleet.decision.placement import Experience
 from fleet.decision.values import (
@@ -24,7 +25,7 @@ from fleet.decision.values import (
     Policy,
     Snapshot,
 )
-from fleet.models import Fleet, IdleAction, Limits, Tick
+from fleet.models import Dataset, Fleet, IdleAction, Limits, Tick
 from fleet.models.fields import hours_of
 from fleet.money import spending
 from fleet.tick.failing import failing_of
@@ -92,6 +93,7 @@ def gather(
         depth=None if depth is None else depth.items,
         pending=0 if depth is None else depth.pending,
         depth_estimated=depth is not None and depth.estimated,
+        ranges=None if depth is None else depth.ranges,
         unknown_because=unknown_because,
         pods=_with_trials(fleet, facts, pods, working),
         orphans=orphans,
@@ -163,6 +165,7 @@ def measure(fleet: Fleet, *, made_by_saving: bool = False) -> tuple[Depth | None
             url=fleet.backlog_url or settings.REDIS_URL,
             name=fleet.stream,
             group=fleet.group,
+            **_dataset(fleet),
         )
         return probe.measure(), ""
     except NoStream as exc:
@@ -174,6 +177,14 @@ def measure(fleet: Fleet, *, made_by_saving: bool = False) -> tuple[Depth | None
     except Exception as exc:
         log.exception("probe_failed", fleet=fleet.name)
         return None, f"the probe failed: {type(exc).__name__}"
+
+
+def _dataset(fleet: Fleet) -> dict[str, Any]:
+    """Where the rows of a dataset are counted, and whether ranges of it must be somewhere."""
+    if not fleet.is_dataset:
+        return {}
+    fed = fleet.pk and Dataset.objects.filter(fleet=fleet, finished_at=None).exists()
+    return {"rows": rows_key(fleet.name), "fed": bool(fed)}
 
 
 def policy_of(fleet: Fleet, limits: Limits, now: datetime) -> Policy:

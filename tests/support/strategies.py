@@ -24,6 +24,7 @@ ready_times = st.none() | st.sampled_from([29, 30, 3600]).map(seconds)
 waits = st.none() | st.sampled_from([0, 29, 30, 3600]).map(seconds)
 pod_rates = st.sampled_from([None, 0.0, 8.0, 9.5])
 depths = st.none() | st.sampled_from([0, 1, 99, 100, 101, 900, 1000, 1001, 10**10])
+ranges_left = st.sampled_from([None, None, None, 0, 1, 3, 1000])
 fleet_rates = st.sampled_from([None, 0.5, 24.0])
 boot_times = st.none() | st.sampled_from([1, 60, 600]).map(seconds)
 least_busy = st.sampled_from([0, 50, 100])
@@ -75,6 +76,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         items_per_second=draw(fleet_rates),
         boot_time=draw(boot_times),
         waiting_for=draw(waits),
+        ranges=draw(ranges_left),
         elsewhere=Elsewhere(
             pods=draw(st.integers(0, 3)),
             hourly_usd=draw(prices),

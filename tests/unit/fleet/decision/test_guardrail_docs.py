@@ -37,6 +37,7 @@ def test_the_page_says_which_guardrails_retire_pods() -> None:
         pods=pods,
         offers=(),
         proven=False,
+        ranges=1,
         items_per_second=1.0,
         boot_time=timedelta(minutes=5),
         waiting_for=timedelta(minutes=5),
