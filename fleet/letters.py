@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from redis import RedisError
 
 from fleet import operating
+from fleet.datasets.standing import rows_key
 from fleet.items import failures
 from fleet.items.dead_letters import DeadLetters
 from fleet.items.failures import Failure, FailureGroup
@@ -66,7 +67,8 @@ def of_fleet(fleet: Fleet) -> DeadLetters:
             "tasks"
         )
     client = redis_client(_server(fleet))
-    return DeadLetters(client, stream=fleet.stream, dead=fleet.dead_stream)
+    rows = rows_key(fleet.name) if fleet.is_dataset else ""
+    return DeadLetters(client, stream=fleet.stream, dead=fleet.dead_stream, rows=rows)
 
 
 def _server(fleet: Fleet) -> str:

@@ -147,7 +147,7 @@ class RangeStream:
 
 def rows_key(fleet: str) -> str:
     """The hash with the counts of rows of a fleet."""
-    return f"{Keys(fleet).prefix}rows"
+    return Keys(fleet).rows
 
 
 def _ranges(flat: Sequence[Any]) -> dict[str, int]:

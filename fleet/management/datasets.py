@@ -37,6 +37,19 @@ def add_feed_arguments(parser: ArgumentParser) -> None:
         help="The folder of the parts: s3://bucket/vectors/, gs://, az:// or file:///folder. Each "
         "fleet has its own.",
     )
+    _add_format_arguments(parser)
+    parser.add_argument(
+        "--rows-per-range",
+        type=int,
+        metavar="N",
+        help="Rows that a pod takes at once (a thousandth of all, 5,000 to 60,000).",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="Show files, rows and ranges; queue nothing."
+    )
+
+
+def _add_format_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--columns", type=_names, default=(), metavar="A,B", help="Read these columns (all)."
     )
@@ -56,15 +69,6 @@ def add_feed_arguments(parser: ArgumentParser) -> None:
         choices=[p.value for p in PartFormat],
         default=PartFormat.PARQUET.value,
         help="The format of the parts (parquet).",
-    )
-    parser.add_argument(
-        "--rows-per-range",
-        type=int,
-        metavar="N",
-        help="Rows that a pod takes at once (a thousandth of all, 5,000 to 60,000).",
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="Show files, rows and ranges; queue nothing."
     )
 
 

@@ -90,10 +90,7 @@ def gather(
     facts = [_pod_facts(p, beats.get(p.pk), plain.get(p.pk), known, depth, now) for p in pods]
     seen = Snapshot(
         now=now,
-        depth=None if depth is None else depth.items,
-        pending=0 if depth is None else depth.pending,
-        depth_estimated=depth is not None and depth.estimated,
-        ranges=None if depth is None else depth.ranges,
+        **_of_the_backlog(depth),
         unknown_because=unknown_because,
         pods=_with_trials(fleet, facts, pods, working),
         orphans=orphans,
@@ -118,6 +115,17 @@ def gather(
         last_tick_at=ticks[0][0] if ticks else None,
         limits_version=limits.version,
     )
+
+
+def _of_the_backlog(depth: Depth | None) -> dict[str, Any]:
+    if depth is None:
+        return {"depth": None}
+    return {
+        "depth": depth.items,
+        "pending": depth.pending,
+        "depth_estimated": depth.estimated,
+        "ranges": depth.ranges,
+    }
 
 
 def _why_all_fail(beats: Iterable[Beat]) -> str:

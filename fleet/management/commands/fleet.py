@@ -4,7 +4,7 @@ import getpass
 import json
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from datetime import timedelta
 from reprlib import repr as short
@@ -88,6 +88,17 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+def _add_moving(verb: Callable[..., ArgumentParser]) -> None:
+    """Add the subcommands that move items and rows."""
+    add_source_arguments(
+        verb("enqueue", "Put files, standard input or the rows of a query onto the stream.")
+    )
+    add_feed_arguments(
+        verb("feed", "Plan the rows of files in a store, and put them onto the stream as ranges.")
+    )
+    add_result_arguments(verb("results", "Write results into a file or a folder, or post them."))
+
+
 def _unknown(statuses: Sequence[FleetStatus]) -> dict[str, list[str]]:
     """The fleets whose backlog is unknown, by the reason."""
     names: dict[str, list[str]] = {}
@@ -136,17 +147,7 @@ class Command(OwnCommand):
         add_adopt_arguments(
             verb("adopt", "Find machines of a lost database, and give them rows.", named=False)
         )
-        add_source_arguments(
-            verb("enqueue", "Put files, standard input or the rows of a query onto the stream.")
-        )
-        add_feed_arguments(
-            verb(
-                "feed", "Plan the rows of files in a store, and put them onto the stream as ranges."
-            )
-        )
-        add_result_arguments(
-            verb("results", "Write results into a file or a folder, or post them.")
-        )
+        _add_moving(verb)
         text = "List dead letters, put them back onto the stream, or delete them."
         add_dead_arguments(verb("dead", text, named=False))
 
