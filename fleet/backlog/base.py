@@ -14,6 +14,16 @@ class NoStream(BacklogUnknown):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RowCounts:
+    """The counts of rows of a dataset, as its Redis has them."""
+
+    planned: int = 0
+    done: int = 0  # in finished ranges
+    failed: int = 0  # in finished ranges
+    dead: int = 0  # in ranges that are dead letters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Depth:
     """How many items are not yet acknowledged."""
 
@@ -26,8 +36,7 @@ class Depth:
     note: str = ""  # for people: how `waiting` was estimated
     # Of a dataset, whose items are rows; None: it is not one.
     ranges: int | None = None  # that no pod has finished
-    done: int = 0  # rows in finished ranges
-    failed: int = 0  # rows in finished ranges that failed
+    rows: RowCounts | None = None
 
     @property
     def items(self) -> int:

@@ -8,7 +8,7 @@ import redis
 from redis import RedisError, ResponseError
 
 from fleet.backlog.ages import age_of
-from fleet.backlog.base import BacklogUnknown, Depth
+from fleet.backlog.base import BacklogUnknown, Depth, RowCounts
 from pods.agent import protocol
 
 SCRIPT: Final = (Path(__file__).parent / "scripts" / "dataset_depth.lua").read_text()
@@ -57,7 +57,7 @@ class DatasetProbe:
                 f"Redis has lost the ranges on {self._stream}; `fleet feed` with the same files adds "
                 "those whose part is missing"
             )
-        planned, done, failed, dead = (int(count or 0) for count in seen.counts)
+        planned, done, failed, dead = (max(0, int(count or 0)) for count in seen.counts)
         ranges = seen.waiting + seen.pending
         # A range that is left has a row; without ranges no count can keep pods alive.
         left = max(ranges, planned - done - failed - dead) if ranges else 0
@@ -71,8 +71,7 @@ class DatasetProbe:
             ),
             dead=seen.dead,
             ranges=ranges,
-            done=done,
-            failed=failed,
+            rows=RowCounts(planned=planned, done=done, failed=failed, dead=dead),
             note="" if seen.exact else "the ranges were not all counted",
         )
 

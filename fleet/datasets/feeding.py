@@ -274,7 +274,7 @@ def _record(fleet: Fleet, request: Request, plan: Plan) -> bool:
                 DatasetFile.objects.bulk_create(some, ignore_conflicts=True)
             if new or plan.ranges:
                 Dataset.objects.filter(pk=dataset.pk).update(
-                    version=F("version") + 1, fed_at=now, finished_at=None, done=None, failed=None
+                    version=F("version") + 1, fed_at=now, finished_at=None
                 )
     except IntegrityError as exc:
         raise BadDataset(f"another fleet writes its parts into {plan.sink} since now") from exc

@@ -23,9 +23,12 @@ class Dataset(models.Model):
     # The version at which a finish began to say in the sink that it is complete.
     finishing = models.PositiveIntegerField(null=True)
     finished_at = models.DateTimeField(null=True)
-    # At the finish, from the manifest.
-    done = models.PositiveBigIntegerField(null=True)
-    failed = models.PositiveBigIntegerField(null=True)
+    # What the last tick that could count saw; after the finish, what the manifest says.
+    rows_planned = models.PositiveBigIntegerField(default=0)
+    rows_done = models.PositiveBigIntegerField(default=0)
+    rows_failed = models.PositiveBigIntegerField(default=0)
+    rows_dead = models.PositiveBigIntegerField(default=0)  # in ranges that are dead letters
+    ranges_left = models.PositiveIntegerField(default=0)
 
     def __str__(self) -> str:
         return f"{self.fleet} into {self.sink}"

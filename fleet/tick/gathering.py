@@ -13,7 +13,6 @@ from django.db.models import Count, QuerySet, Sum
 
 from fleet.backlog import probes
 from fleet.backlog.base import BacklogUnknown, Depth, NoStream
-from fleet.datasets.standing import rows_key
 from fleet.decision.brakes import LONGEST_REASON
 from fleet.decision.placement import Experience
 from fleet.decision.values import (
@@ -25,9 +24,10 @@ from fleet.decision.values import (
     Policy,
     Snapshot,
 )
-from fleet.models import Dataset, Fleet, IdleAction, Limits, Tick
+from fleet.models import Fleet, IdleAction, Limits, Tick
 from fleet.models.fields import hours_of
 from fleet.money import spending
+from fleet.tick import rows
 from fleet.tick.failing import failing_of
 from fleet.tick.market import Supply, experience, offers_for
 from fleet.tick.measures import facts_of_use, items_wait
@@ -149,8 +149,8 @@ def _limits_and_policy(fleet: Fleet, now: datetime) -> tuple[Limits, Policy]:
 
 
 def _billable_pods(fleet: Fleet) -> list[Pod]:
-    rows = Pod.objects.filter(fleet=fleet).billable().order_by("pk")
-    return list(rows.select_related("account").defer("account__offers"))
+    there = Pod.objects.filter(fleet=fleet).billable().order_by("pk")
+    return list(there.select_related("account").defer("account__offers"))
 
 
 def _depth(fleet: Fleet, unread_because: str, *, made_by_saving: bool) -> tuple[Depth | None, str]:
@@ -173,7 +173,7 @@ def measure(fleet: Fleet, *, made_by_saving: bool = False) -> tuple[Depth | None
             url=fleet.backlog_url or settings.REDIS_URL,
             name=fleet.stream,
             group=fleet.group,
-            **_dataset(fleet),
+            **rows.of_dataset(fleet),
         )
         return probe.measure(), ""
     except NoStream as exc:
@@ -185,14 +185,6 @@ def measure(fleet: Fleet, *, made_by_saving: bool = False) -> tuple[Depth | None
     except Exception as exc:
         log.exception("probe_failed", fleet=fleet.name)
         return None, f"the probe failed: {type(exc).__name__}"
-
-
-def _dataset(fleet: Fleet) -> dict[str, Any]:
-    """Where the rows of a dataset are counted, and whether ranges of it must be somewhere."""
-    if not fleet.is_dataset:
-        return {}
-    fed = fleet.pk and Dataset.objects.filter(fleet=fleet, finished_at=None).exists()
-    return {"rows": rows_key(fleet.name), "fed": bool(fed)}
 
 
 def policy_of(fleet: Fleet, limits: Limits, now: datetime) -> Policy:

@@ -3,16 +3,14 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Final
 
 from fleet.decision.values import NewPod
 from fleet.models import Fleet
 from pods import dispatch, lifecycle
+from pods.agent import protocol
 from pods.models import Account, Installation
 from pods.pod_rows import Template, requested_pod
 from pods.rules import PodRule
-
-KIND: Final = "dataset"  # what an agent is told if its items are ranges of rows
 
 
 def request_pods(fleet: Fleet, starts: Sequence[NewPod], *, because: str) -> None:
@@ -81,7 +79,7 @@ def agent_settings(fleet: Fleet) -> dict[str, str | int | float]:
         "group": fleet.group,
         "handler": fleet.handler,
         "celery_app": "" if fleet.on_stream else fleet.handler,
-        "kind": KIND if fleet.is_dataset else "",
+        "kind": protocol.DATASET if fleet.is_dataset else protocol.ITEMS,
         "results": fleet.results,
         "reply_to": fleet.reply_to,
         "longest_results": fleet.longest_results,

@@ -18,7 +18,7 @@ from fleet.decision.usage import use_of
 from fleet.decision.values import Caps, Decision, Policy, Snapshot
 from fleet.models import Fleet, Lease, Limits, Sample, Tick
 from fleet.retention import grain_of
-from fleet.tick import archiving, gathering, measures, requesting
+from fleet.tick import archiving, gathering, measures, requesting, rows
 from fleet.tick.gathering import Gathered
 from fleet.tick.recording import recorded
 from pods import resuming, teardown
@@ -53,6 +53,7 @@ def tick_fleet(fleet_id: int) -> Decision | None:
         gathered = gathering.gather(fleet, now, renew=True)
         gathering.remember_proven(fleet, gathered)
         gathering.remember_dead(fleet, gathered)
+        rows.remember_rows(fleet, gathered.depth)
         measures.remember_bottlenecks(gathered.pods, gathered.seen.pods)
         decision = decide(gathered.seen, gathered.policy)
         _write(fleet, token, gathered, decision, began)

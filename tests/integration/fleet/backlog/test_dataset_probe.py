@@ -3,7 +3,7 @@
 import pytest
 import redis
 
-from fleet.backlog.base import BacklogUnknown, Depth
+from fleet.backlog.base import BacklogUnknown, Depth, RowCounts
 from fleet.backlog.probes import build_probe
 from fleet.datasets.standing import rows_key
 from tests.support.datasets import (
@@ -36,7 +36,10 @@ def test_the_depth_counts_rows_and_ranges(client: redis.Redis, redis_url: str) -
     bury(client, second)
     seen = depth(redis_url)
     assert (seen.items, seen.waiting, seen.pending, seen.ranges) == (800, 700, 100, 8)
-    assert (seen.done, seen.failed, seen.dead) == (95, 5, 1)
+    assert (seen.rows, seen.dead) == (
+        RowCounts(planned=1000, done=95, failed=5, dead=100),
+        1,
+    )
     assert seen.oldest_age is not None
 
 
