@@ -5,6 +5,7 @@ from celery import shared_task
 
 from fleet import retention
 from fleet.alerts import delivering, reconciling
+from fleet.datasets import finishing
 from fleet.money import balances
 from fleet.tick import requesting, ticking, wishes
 from pods import dispatch
@@ -60,6 +61,19 @@ def survey_account(account_id: int) -> None:
     account = Account.objects.get(pk=account_id)
     wishes.keep_wishes(account)
     surveying.survey_account(account)
+
+
+@shared_task(name="fleet.finish_datasets", expires=60)
+def finish_datasets() -> None:
+    """Send a task for each dataset that may be complete."""
+    for dataset_id in finishing.unfinished():
+        finish_dataset.apply_async((dataset_id,), expires=60)
+
+
+@shared_task(name="fleet.finish_dataset", expires=60, soft_time_limit=480, time_limit=540)
+def finish_dataset(dataset_id: int) -> None:
+    """Write the manifest and `_SUCCESS` of a dataset, if it is complete."""
+    finishing.finish_dataset(dataset_id)
 
 
 @shared_task(name="fleet.read_balances", expires=900)

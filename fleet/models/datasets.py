@@ -20,7 +20,7 @@ class Dataset(models.Model):
     # Raised before ranges are added: a finish that began before does not count.
     version = models.PositiveIntegerField(default=0)
     fed_at = models.DateTimeField()
-    # The version at which a finish began to say in the sink that it is complete.
+    # The version at which a finish last began to say in the sink that it is complete.
     finishing = models.PositiveIntegerField(null=True)
     finished_at = models.DateTimeField(null=True)
     # What the last tick that could count saw; after the finish, what the manifest says.
@@ -29,6 +29,7 @@ class Dataset(models.Model):
     rows_failed = models.PositiveBigIntegerField(default=0)
     rows_dead = models.PositiveBigIntegerField(default=0)  # in ranges that are dead letters
     ranges_left = models.PositiveIntegerField(default=0)
+    note = models.CharField(max_length=500, blank=True, default="")  # why it is not finished
 
     def __str__(self) -> str:
         return f"{self.fleet} into {self.sink}"

@@ -1,7 +1,9 @@
 """Ranges, and an agent's part in them, as far as Redis sees it."""
 
 import gzip
+import io
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,7 +12,9 @@ import pyarrow.parquet as pq
 import redis
 
 from fleet.datasets.standing import RangeStream, rows_key
-from pods.agent.ranges import Format, Range, Source
+from pods.agent.dataset import stores
+from pods.agent.protocol import SCRIPTS
+from pods.agent.ranges import Format, PartName, Range, Receipt, Source
 
 FLEET = "emb"
 STREAM = "ranges"
@@ -86,3 +90,67 @@ def write_lines(path: Path, rows: int, *, first: int = 0) -> Path:
         raw = pa.compress(raw, codec="zstd", asbytes=True)
     path.write_bytes(raw)
     return path
+
+
+def work(
+    client: redis.Redis, *, most: int = 1000, failed: Collection[int] = (), commit: bool = True
+) -> list[PartName]:
+    """Work on ranges of Parquet as an agent does: put each part, then commit it.
+
+    `failed`: rows of the file that fail. `commit`: False for an agent that is killed in between.
+    """
+    made = []
+    for entry in take(client, most):
+        of = Range.parse(entries(client, entry)[0][1])
+        made.append(put_part(of, failed=failed))
+        if commit:
+            commit_part(client, entry, of, made[-1], failed=failed)
+    return made
+
+
+def put_part(of: Range, *, failed: Collection[int] = ()) -> PartName:
+    """Write the part of a range and its errors file, as an agent does."""
+    assert of.end is not None
+    bad = [n for n in range(of.start, of.end) if n in failed]
+    ids = [f"r{n}" for n in range(of.start, of.end) if n not in failed]
+    name = PartName.of(of, [f"r{n}" for n in bad])
+    folder = stores.place(of.sink)
+    if bad:
+        errors = pa.table(
+            {"id": [f"r{n}" for n in bad], "error": ["ValueError: too long"] * len(bad)}
+        )
+        folder.at(name.errors_name).put(_bytes_of(errors))
+    folder.at(str(name)).put(_bytes_of(pa.table({"id": pa.array(ids, pa.string())})))
+    return name
+
+
+def commit_part(
+    client: redis.Redis,
+    entry: bytes,
+    of: Range,
+    name: PartName,
+    *,
+    failed: Collection[int] = (),
+    rest: Range | None = None,
+) -> None:
+    """Commit a range with the agent's own script."""
+    assert of.end is not None
+    bad = sum(n in failed for n in range(of.start, of.end))
+    rows = of.end - of.start
+    receipt = Receipt(
+        range=of.id, source=of.source.url, start=of.start, end=of.end, rows=rows, done=rows - bad,
+        failed=bad, part_bytes=1, seconds=1.0, part=str(name),
+        etag=stores.place(of.sink).at(str(name)).head().etag, errors=name.errors_name,
+        samples=["ValueError: too long"] * min(bad, 3),
+    )  # fmt: skip
+    script = (SCRIPTS / "commit_range.lua").read_text()
+    more = [] if rest is None else [word for pair in rest.entry().items() for word in pair]
+    keys = [STREAM, f"podfleet:{FLEET}:fence", f"{STREAM}:results", rows_key(FLEET)]
+    words: list[Any] = [GROUP, "p1", 0, entry, of.id, receipt.dumps(), rows - bad, bad, 0, *more]
+    client.eval(script, len(keys), *keys, *words)
+
+
+def _bytes_of(table: Any) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    return sink.getvalue()

@@ -1,0 +1,222 @@
+"""Says in the sink that a dataset is complete: removes superseded parts, writes the manifest."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from django.conf import settings
+from redis import RedisError
+
+from fleet.datasets import parts, sinks
+from fleet.datasets.coverage import bounds, choose, missing
+from fleet.datasets.cutting import CountedFile
+from fleet.datasets.feeding import stream_of
+from fleet.datasets.listing import BadDataset
+from fleet.datasets.parts import Counted, Entry
+from fleet.datasets.receipts import receipts
+from fleet.datasets.sinks import Contents, PartFile
+from fleet.models import Dataset, DatasetFile
+from pods.agent.dataset import stores
+from pods.agent.dataset.stores import StoreError
+from pods.agent.ranges import ERRORS_FOLDER, MANIFEST, SUCCESS, Format, Receipt
+from pods.base.clock import utcnow
+from pods.base.redis import redis_client
+from pods.plural import plural
+
+log = structlog.get_logger(__name__)
+LONGEST_NOTE: Final = 500
+
+
+class NotComplete(Exception):
+    """Something is missing; the message says what."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complete:
+    """The parts of a complete dataset, and what others supersede."""
+
+    kept: Sequence[tuple[PartFile, DatasetFile]]
+    gone: Sequence[str]  # names within the sink
+
+
+def unfinished() -> list[int]:
+    """The ids of the datasets that may have to be finished."""
+    rows = Dataset.objects.filter(finished_at=None, fleet__archived_at=None)
+    return list(rows.order_by("pk").values_list("pk", flat=True))
+
+
+def finish_dataset(dataset_id: int) -> bool:
+    """Write the manifest and `_SUCCESS` if every row has a part; whether the dataset is finished.
+
+    It may run twice, at the same time, or be killed at any line. If something is missing, the note on
+    the row says what; where Redis or the store does not answer, nothing changes.
+    """
+    dataset = Dataset.objects.select_related("fleet").filter(pk=dataset_id).first()
+    if dataset is None or dataset.finished_at is not None:
+        return dataset is not None
+    try:
+        _finish(dataset)
+    except NotComplete as exc:
+        _take_back(dataset)
+        _note(dataset, str(exc))
+    except (BadDataset, StoreError, ValueError) as exc:
+        _note(dataset, f"it cannot be finished: {exc}")
+    except RedisError as exc:
+        _note(dataset, f"Redis does not answer: {exc}")
+    else:
+        return True
+    return False
+
+
+def _finish(dataset: Dataset) -> None:
+    fleet = dataset.fleet
+    standing = stream_of(fleet).look()
+    if standing.left:
+        raise NotComplete(f"{plural(standing.left, 'range')} wait or are in hand")
+    if standing.dead:
+        raise NotComplete(
+            f"{plural(len(standing.dead), 'range')} failed for good; `fleet dead list {fleet.name}` "
+            "says why"
+        )
+    # the ranges were looked at before the parts: nobody works on a range now
+    there = sinks.contents(dataset.sink)
+    client = redis_client(fleet.backlog_url or settings.REDIS_URL)
+    named = receipts(client, fleet.result_stream)
+    complete = completed(list(dataset.files.all()), there, named)
+    entries = entries_of(dataset.sink, there, complete, named)
+    _remove(dataset.sink, complete.gone)
+    _say_so(dataset, entries)
+
+
+def completed(
+    files: Sequence[DatasetFile], there: Contents, named: Mapping[str, Receipt]
+) -> Complete:
+    """The parts that stay.
+
+    Raises:
+        NotComplete: rows of a file have no part.
+    """
+    kept: list[tuple[PartFile, DatasetFile]] = []
+    gone: list[str] = []
+    of_file = there.by_file()
+    for file in files:
+        chosen = choose(of_file.get(file.key, ()), named)
+        spans = [bounds(part.start, part.end) for part in chosen.kept]
+        whole = CountedFile(source=file.source, rows=file.rows).whole
+        if file.rows and (gaps := missing(whole, spans)):
+            unit = "bytes" if file.source.cut_by_bytes else "rows"
+            raise NotComplete(
+                f"{file.url} has no part for {unit} from {gaps[0][0]:,} on; `fleet feed` adds what is "
+                "missing"
+            )
+        kept += [(there.parts[str(part)], file) for part in chosen.kept]
+        gone += [str(part) for part in chosen.gone]
+    stay = {str(part.part) for part, _ in kept}
+    removed = set(gone)
+    errors = [
+        f"{ERRORS_FOLDER}/{name}"
+        for name in there.errors
+        if name not in stay and (name in removed or name not in there.parts)
+    ]
+    return Complete(kept=kept, gone=[*gone, *errors])
+
+
+def entries_of(
+    sink: str, there: Contents, complete: Complete, named: Mapping[str, Receipt]
+) -> list[Entry]:
+    """The lines of the manifest. Rows come from receipts, else from the files.
+
+    Raises:
+        BadDataset: a part cannot be read, or has not the rows of its range.
+        StoreError: the store refuses, or does not answer.
+    """
+    known: dict[str, Counted | BadDataset] = {}
+    unknown: list[PartFile] = []
+    for part, _ in complete.kept:
+        receipt = named.get(str(part.part))
+        if receipt is not None and receipt.etag == part.etag:
+            known[str(part.part)] = Counted(receipt.done, receipt.failed)
+        else:
+            unknown.append(part)
+    known |= parts.count_parts(sink, there, unknown)
+    return [_entry(part, file, known[str(part.part)]) for part, file in complete.kept]
+
+
+def _entry(part: PartFile, file: DatasetFile, counted: Counted | BadDataset) -> Entry:
+    name = part.part
+    if isinstance(counted, BadDataset):
+        raise counted
+    rows = counted.done + counted.failed
+    if (
+        file.format == Format.PARQUET.value
+        and name.end is not None
+        and (rows != name.end - name.start)
+    ):
+        raise BadDataset(f"{name} has {rows:,} rows of {name.end - name.start:,}")
+    return Entry(
+        part=str(name),
+        rows=counted.done,
+        failed=counted.failed,
+        bytes=part.size,
+        etag=part.etag,
+        input=file.url,
+        version=file.etag,
+        start=name.start,
+        end=name.end,
+    )
+
+
+def _remove(sink: str, names: Iterable[str]) -> None:
+    folder = stores.place(sink)
+    for name in names:
+        folder.at(name).delete()
+
+
+def _say_so(dataset: Dataset, entries: Sequence[Entry]) -> None:
+    """Write the manifest and `_SUCCESS`, unless more was fed meanwhile.
+
+    Raises:
+        NotComplete: more was fed; what was written is removed again.
+    """
+    now = Dataset.objects.filter(pk=dataset.pk, version=dataset.version, finished_at=None)
+    if not now.update(finishing=dataset.version):
+        raise NotComplete("more was fed meanwhile")
+    dataset.finishing = dataset.version
+    done, failed = sum(e.rows for e in entries), sum(e.failed for e in entries)
+    folder = stores.place(dataset.sink)
+    folder.at(MANIFEST).put(parts.written(entries))
+    said = {"parts": len(entries), "rows": done, "failed": failed}
+    folder.at(SUCCESS).put(json.dumps(said).encode() + b"\n")
+    if not now.update(
+        finished_at=utcnow(),
+        note="",
+        rows_planned=done + failed,
+        rows_done=done,
+        rows_failed=failed,
+        rows_dead=0,
+        ranges_left=0,
+    ):
+        if Dataset.objects.filter(pk=dataset.pk, version=dataset.version).exists():
+            return  # another run has finished it
+        raise NotComplete("more was fed meanwhile")
+    log.info("dataset_finished", fleet=dataset.fleet.name, **said)
+
+
+def _take_back(dataset: Dataset) -> None:
+    """Remove what a former finish said, if it said something: it was killed, or more was fed.
+
+    Each look does so again: a finish that is slow may say it later than this look.
+    """
+    if dataset.finishing is None:
+        return
+    try:
+        sinks.remove_ends(dataset.sink)
+    except StoreError as exc:
+        log.warning("end_not_removed", fleet=dataset.fleet.name, because=str(exc))
+
+
+def _note(dataset: Dataset, text: str) -> None:
+    if dataset.note != text[:LONGEST_NOTE]:
+        Dataset.objects.filter(pk=dataset.pk).update(note=text[:LONGEST_NOTE])
