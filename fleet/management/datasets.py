@@ -1,9 +1,10 @@
-"""Runs `fleet feed`, with a progress bar or JSON."""
+"""Runs `fleet feed` and `fleet verify`, with a progress bar or JSON."""
 
 import json
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import CommandError, OutputWrapper
@@ -11,8 +12,9 @@ from redis import RedisError, ResponseError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fleet.datasets import feeding
+from fleet.datasets import feeding, verifying
 from fleet.datasets.feeding import Plan, Request, Told
+from fleet.datasets.verifying import Proof
 from fleet.models import Fleet
 from fleet.pages.words import printable
 from pods.agent.dataset.stores import BadUrl, StoreError
@@ -105,6 +107,49 @@ def feed(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
         stdout.write(_as_text(fleet, plan, dry_run=options.dry_run))
 
 
+def add_verify_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `fleet verify`."""
+    parser.add_argument(
+        "--deep", action="store_true", help="Also compare the ids of the rows; reads all ids."
+    )
+
+
+def verify(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
+    """Prove from the files that each input row has one output row or one error row.
+
+    Raises:
+        CommandError: it has not; the output says where.
+    """
+    dataset = feeding.dataset_of(fleet)
+    if dataset is None:
+        raise CommandError(f"{fleet.name} has no dataset; `fleet feed` plans one")
+    with _errors(), _progress() as bar:
+        task = bar.add_task("checking files", total=None)
+        proof = verifying.verify(
+            dataset,
+            deep=options.deep,
+            told=lambda done, of: bar.update(task, completed=done, total=of),
+        )
+    if options.json:
+        stdout.write(json.dumps({"right": not proof.wrong, **asdict(proof)}))
+    else:
+        stdout.write("\n".join(_proved(proof)))
+    if proof.wrong:
+        raise SystemExit(1)
+
+
+def _proved(proof: Proof) -> list[str]:
+    counts = (
+        f"{plural(proof.files, 'input file')} with {plural(proof.rows, 'row')}; "
+        f"{plural(proof.parts, 'part')} with {plural(proof.done, 'row')} and "
+        f"{plural(proof.failed, 'error row')}"
+    )
+    if proof.wrong:
+        return [counts, *(f"wrong: {printable(text)}" for text in proof.wrong)]
+    ends = "the sink says so too" if proof.complete else "the sink has no _SUCCESS yet"
+    return [counts, f"each input row has one output row or one error row; {ends}"]
+
+
 def _as_json(plan: Plan, *, dry_run: bool) -> dict[str, Any]:
     more = {"first_rows": list(plan.first_rows)} if dry_run else {}
     return {
@@ -159,7 +204,7 @@ def _errors() -> Iterator[None]:
     try:
         yield
     except (StoreError, BadUrl) as exc:
-        raise CommandError(f"{exc}; nothing was queued") from exc
+        raise CommandError(str(exc)) from exc
     except ResponseError as exc:
         raise CommandError(f"Redis answered: {exc}; after a repair, {again}") from exc
     except RedisError as exc:

@@ -26,7 +26,7 @@ from fleet.management.arguments import (
     add_source_arguments,
     add_watch_arguments,
 )
-from fleet.management.datasets import add_feed_arguments, feed
+from fleet.management.datasets import add_feed_arguments, add_verify_arguments, feed, verify
 from fleet.management.fleet_names import fleet_named
 from fleet.management.streams import dead_letters, enqueue, export
 from fleet.models import Fleet, Limits
@@ -95,6 +95,9 @@ def _add_moving(verb: Callable[..., ArgumentParser]) -> None:
     )
     add_feed_arguments(
         verb("feed", "Plan the rows of files in a store, and put them onto the stream as ranges.")
+    )
+    add_verify_arguments(
+        verb("verify", "Prove from the files that each row of a dataset has its result or its error.")
     )
     add_result_arguments(verb("results", "Write results into a file or a folder, or post them."))
 
@@ -350,6 +353,9 @@ class Command(OwnCommand):
         fleet = self._fleet(options)
         operating.refuse_archived(fleet)
         feed(fleet, Namespace(**options), self.stdout)
+
+    def _verify(self, options: dict[str, Any]) -> None:
+        verify(self._fleet(options), Namespace(**options), self.stdout)
 
     def _results(self, options: dict[str, Any]) -> None:
         export(self._fleet(options), Namespace(**options), self.stdout)

@@ -1,0 +1,250 @@
+"""Proves from the files of a dataset that each input row has one output row or one error row."""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import pyarrow as pa
+
+from fleet.datasets import counting, ids, parts, sinks
+from fleet.datasets.counting import Wanted
+from fleet.datasets.coverage import Bounds, bounds, missing
+from fleet.datasets.cutting import CountedFile
+from fleet.datasets.listing import BadDataset
+from fleet.datasets.parts import Counted
+from fleet.datasets.sinks import Contents
+from fleet.models import Dataset, DatasetFile
+from pods.agent.dataset import stores
+from pods.agent.dataset.stores import Missing, Place, StoreError
+from pods.agent.ranges import Compression, Format, PartName, Source
+
+SHOWN_IDS: Final = 3
+PIECE_BYTES: Final = 2**20
+BOM: Final = b"\xef\xbb\xbf"
+
+
+@dataclass(slots=True, kw_only=True)
+class Proof:
+    """What was counted, and what is wrong."""
+
+    files: int = 0
+    parts: int = 0
+    rows: int = 0  # of the input
+    done: int = 0
+    failed: int = 0
+    complete: bool = False  # the sink has `_SUCCESS`
+    wrong: list[str] = field(default_factory=list)
+
+
+def verify(
+    dataset: Dataset, *, deep: bool = False, told: Callable[[int, int], None] = lambda _n, _of: None
+) -> Proof:
+    """Count the rows of the input and of the parts anew. `deep`: also compare their ids.
+
+    Raises:
+        StoreError: a store refuses, or does not answer.
+    """
+    there = sinks.contents(dataset.sink)
+    files = list(dataset.files.order_by("url"))
+    proof = Proof(files=len(files), parts=len(there.parts), complete=there.success)
+    counted = parts.count_parts(dataset.sink, there, there.parts.values())
+    of_file = there.by_file()
+    for number, file in enumerate(files, start=1):
+        its = of_file.pop(file.key, [])
+        checked = _Checked(dataset, file, its, counted, there, proof)
+        checked.check(deep=deep)
+        told(number, len(files))
+    for strays in of_file.values():
+        for part in strays:
+            proof.wrong.append(f"{part} belongs to no input file of this fleet")
+    _check_errors(there, proof)
+    _check_manifest(dataset, there, counted, proof)
+    return proof
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """One input file and its parts."""
+
+    dataset: Dataset
+    file: DatasetFile
+    its: Sequence[PartName]
+    counted: dict[str, Counted | BadDataset]
+    there: Contents
+    proof: Proof
+
+    def check(self, *, deep: bool) -> None:
+        """Compare the rows of the file with those of its parts."""
+        source = self.file.source
+        try:
+            whole, expected, rows = self._expected(source)
+        except BadDataset as exc:
+            self.proof.wrong.append(str(exc))
+            return
+        self.proof.rows += rows
+        self._check_bounds(source, whole)
+        good = [self._check_part(part, expected[span_of(part)]) for part in self.its]
+        if deep:
+            for part, is_good in zip(self.its, good, strict=True):
+                if is_good:
+                    self._check_ids(part)
+
+    def _expected(self, source: Source) -> tuple[Bounds, dict[Bounds, int], int]:
+        """The bounds of the file, the rows within the bounds of each part, and all its rows."""
+        place = stores.place(source.url)
+        try:
+            now = place.head()
+        except Missing as exc:
+            raise BadDataset(f"the input {source.url} is gone, so nothing proves its rows") from exc
+        if now.etag != source.etag or now.size != source.size:
+            raise BadDataset(f"the input {source.url} has changed since it was planned")
+        spans = [span_of(part) for part in self.its]
+        if source.format is Format.PARQUET:
+            file = counting.count_one(source, Wanted())
+            within = {s: max(0, min(s[1], file.rows) - s[0]) for s in spans}
+            return file.whole, within, file.rows
+        whole = CountedFile(source=source, rows=1).whole
+        starts = sorted({bound for span in spans for bound in span})
+        counts = [0] * (len(starts) + 1)  # rows between each two bounds
+        rows = 0
+        for at in rows_at(place, source):
+            counts[bisect_right(starts, at)] += 1
+            rows += 1
+        number = {bound: n for n, bound in enumerate(starts, start=1)}
+        within = {s: sum(counts[number[s[0]] : number[s[1]]]) for s in spans}
+        if not rows:
+            whole = (0, 0)
+        return whole, within, rows
+
+    def _check_bounds(self, source: Source, whole: Bounds) -> None:
+        unit = "bytes" if source.cut_by_bytes else "rows"
+        ordered = sorted(self.its, key=span_of)
+        for start, end in missing(whole, [span_of(part) for part in ordered]):
+            last = (
+                "the end" if end >= whole[1] and source.format is not Format.PARQUET else f"{end:,}"
+            )
+            self.proof.wrong.append(f"{source.url}: {unit} {start:,} to {last} have no part")
+        reached: PartName | None = None
+        for part in ordered:
+            if reached is not None and span_of(part)[0] < span_of(reached)[1]:
+                self.proof.wrong.append(
+                    f"{source.url}: {reached} and {part} have {unit} in common, from {part.start:,} on"
+                )
+            if reached is None or span_of(part)[1] > span_of(reached)[1]:
+                reached = part
+
+    def _check_part(self, part: PartName, expected: int) -> bool:
+        found = self.counted[str(part)]
+        if isinstance(found, BadDataset):
+            self.proof.wrong.append(str(found))
+            return False
+        self.proof.done += found.done
+        self.proof.failed += found.failed
+        if found.done + found.failed != expected:
+            self.proof.wrong.append(
+                f"{part} has {found.done:,} rows and {found.failed:,} failed ones; its range has "
+                f"{expected:,} rows"
+            )
+            return False
+        return True
+
+    def _check_ids(self, part: PartName) -> None:
+        folder = stores.place(self.dataset.sink)
+        try:
+            wanted = Counter(ids.of_input(self.file, part))
+            found = Counter(ids.of_file(folder.at(str(part)), part.format))
+            if part.errors_name:
+                found.update(ids.of_file(folder.at(part.errors_name), part.format))
+        except BadDataset as exc:
+            self.proof.wrong.append(str(exc))
+            return
+        for which, left in (
+            ("lacks", wanted - found),
+            ("has, and its range does not", found - wanted),
+        ):
+            if left:
+                some = ", ".join(sorted(left)[:SHOWN_IDS])
+                self.proof.wrong.append(f"{part} {which}: {left.total():,} ids, such as {some}")
+
+
+def span_of(part: PartName) -> Bounds:
+    """The bounds of a part."""
+    return bounds(part.start, part.end)
+
+
+def rows_at(place: Place, source: Source) -> Iterator[int]:
+    """The byte or the number at which each row of a file of lines begins. Blank lines are no rows.
+
+    This reads lines by itself: what the agent reads wrongly must not look right here.
+
+    Raises:
+        BadDataset: it cannot be unpacked.
+        StoreError: the store refuses, or does not answer.
+    """
+    by_bytes = source.cut_by_bytes
+    number = at = 0
+    left = b""
+    for piece in _unpacked(place, source):
+        lines = (left + piece).split(b"\n")
+        left = lines.pop()
+        for line in lines:
+            if _is_row(line, first=number == 0):
+                yield at if by_bytes else number
+            at, number = at + len(line) + 1, number + 1
+    if left and _is_row(left, first=number == 0):
+        yield at if by_bytes else number
+
+
+def _is_row(line: bytes, *, first: bool) -> bool:
+    return bool((line.removeprefix(BOM) if first else line).strip())
+
+
+def _unpacked(place: Place, source: Source) -> Iterator[bytes]:
+    if source.compression is Compression.NONE:
+        yield from place.pieces(0, source.size, source.etag)
+        return
+    try:
+        raw = pa.PythonFile(place.file(source.size, source.etag), mode="r")
+        with pa.CompressedInputStream(raw, source.compression.value) as stream:
+            while piece := stream.read(PIECE_BYTES):
+                yield piece
+    except StoreError:
+        raise
+    except (pa.ArrowException, OSError) as exc:
+        name = source.compression.value
+        raise BadDataset(f"{source.url} cannot be unpacked as {name}: {exc}") from exc
+
+
+def _check_errors(there: Contents, proof: Proof) -> None:
+    for name in sorted(there.errors):
+        if name not in there.parts:
+            proof.wrong.append(f"errors/{name} belongs to no part")
+
+
+def _check_manifest(
+    dataset: Dataset, there: Contents, counted: dict[str, Counted | BadDataset], proof: Proof
+) -> None:
+    """Compare the manifest with the parts, if the sink says that it is complete."""
+    if not there.manifest:
+        if there.success:
+            proof.wrong.append("the sink has _SUCCESS and no manifest")
+        return
+    try:
+        listed = {entry.part: entry for entry in parts.manifest(dataset.sink)}
+    except BadDataset as exc:
+        proof.wrong.append(str(exc))
+        return
+    for name in sorted(listed.keys() - there.parts.keys()):
+        proof.wrong.append(f"the manifest names {name}, which is not in the sink")
+    for name in sorted(there.parts.keys() - listed.keys()):
+        proof.wrong.append(f"{name} is in the sink, and the manifest lacks it")
+    for name in sorted(listed.keys() & there.parts.keys()):
+        entry, part, found = listed[name], there.parts[name], counted[name]
+        if isinstance(found, BadDataset):
+            continue
+        if (entry.rows, entry.failed) != (found.done, found.failed):
+            proof.wrong.append(f"the manifest counts the rows of {name} differently")
+        if (entry.bytes, entry.etag) != (part.size, part.etag):
+            proof.wrong.append(f"{name} is not the file that the manifest names")
