@@ -36,6 +36,7 @@ class PodRule(StrEnum):
     DAILY_BUDGET_USD = "daily_budget_usd"
     TOTAL_BUDGET_USD = "total_budget_usd"
     INSTALLATION_DAILY_BUDGET = "installation_daily_budget"
+    TOLERATED_FAILURE_PERCENT = "tolerated_failure_percent"
     IDLE = "idle"
     STRAGGLER = "straggler"
     MAX_POD_HOURS = "max_pod_hours"

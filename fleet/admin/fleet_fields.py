@@ -23,7 +23,7 @@ UNITS: Final[Mapping[str, tuple[str, str]]] = {
     "batch_size": ITEMS,
     "longest_results": ("", "entries"),
     "max_deliveries": ("", "tries"),
-    "min_busy_percent": ("", "%"),
+    **dict.fromkeys(("min_busy_percent", "tolerated_failure_percent"), ("", "%")),
     "disk_gb": ("", "GB"),
     **dict.fromkeys(("max_stopped_hours", "max_pod_hours", "alert_after_hours"), HOURS),
     **dict.fromkeys((f.name for f in Fleet._meta.fields if f.name.endswith("_seconds")), SECONDS),
@@ -68,7 +68,7 @@ ADVANCED: Final[Sequence[tuple[str, Sequence[Any]]]] = (
         (
             ("batch_size", "target_batch_seconds", "max_deliveries"),
             ("results", "longest_results"),
-            "reply_to",
+            ("reply_to", "tolerated_failure_percent"),
         ),
     ),
     (

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import structlog
 from django.db import transaction
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import F, OuterRef, Q, Subquery
 
 from fleet.alerts import delivering, servers
 from fleet.decision.alert_facts import (
@@ -199,6 +199,7 @@ def _with_last_tick(now: datetime) -> list[Any]:
             last_failing=Subquery(last.values("failing")[:1]),
             last_all_fail=Subquery(last.values("all_fail")[:1]),
             last_all_fail_because=Subquery(last.values("all_fail_because")[:1]),
+            rows_fail=F("dataset__rows_fail"),
             last_trouble=Subquery(last.values("trouble")[:1]),
             tick_before=Subquery(last.filter(at__lte=now - WINDOW).values("pk")[:1]),
         )
@@ -234,6 +235,7 @@ def _fleets(
             trouble=f.last_trouble or "",
             all_fail=f.last_all_fail,
             all_fail_because=f.last_all_fail_because or "",
+            rows_fail=f.rows_fail or "",
             machines=machines[f.pk],
             refusals=refusals.get(f.pk, ()),
             evicts=evicts[f.pk],

@@ -39,6 +39,7 @@ class Cause(StrEnum):
     DEAD_LETTERS = "dead_letters"
     NOT_DRAINED = "not_drained"
     ALL_FAIL = "all_fail"
+    ROWS_FAIL = "rows_fail"
     NO_TICK = "no_tick"
     BALANCE_LOW = "balance_low"
     REDIS_EVICTS = "redis_evicts"
@@ -105,6 +106,7 @@ class FleetSeen:
     trouble: str = ""  # why, as the last tick said it
     all_fail: bool | None = None  # the last tries of all ready pods failed; None: nobody knows
     all_fail_because: str = ""
+    rows_fail: str = ""  # how many rows of its dataset failed, and three errors; "": not too many
     machines: int = 0  # that its pods have now, or got within the WINDOW
     refusals: Sequence[str] = ()  # why its last pods got no machine, by account
     # What is wrong with the policy of its Redis for a full memory. None: it never answered.

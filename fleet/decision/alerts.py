@@ -194,6 +194,13 @@ def failing_work(facts: AlertFacts) -> Iterator[Incident]:
             yield fleet.open[Cause.ALL_FAIL]
 
 
+def failing_rows(facts: AlertFacts) -> Iterator[Incident]:
+    """More rows of a dataset failed than the fleet tolerates, so it has no pods."""
+    for fleet in facts.fleets:
+        if fleet.rows_fail:
+            yield of_fleet(fleet, Cause.ROWS_FAIL, Severity.CRITICAL, fleet.rows_fail)
+
+
 def dead_letters(facts: AlertFacts) -> Iterator[Incident]:
     """Dead letters wait for an operator; a new round at each further power of ten."""
     for fleet in facts.fleets:
@@ -255,6 +262,7 @@ RULES: Final[Sequence[AlertRule]] = (
     unknown_backlogs,
     backlogs,
     failing_work,
+    failing_rows,
     dead_letters,
     late_ticks,
     evicting_servers,

@@ -120,6 +120,7 @@ HOLDS: Final = frozenset(
         Rule.INSTALLATION_HOURLY_USD,
         Rule.BRAKE,
         Rule.ALL_FAIL,
+        Rule.TOLERATED_FAILURE_PERCENT,
         Rule.MIN_BUSY_PERCENT,
         Rule.NO_OFFERS,
     }

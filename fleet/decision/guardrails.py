@@ -34,6 +34,9 @@ class Bound:
     withdraws: PodRule | None = None
 
 
+# Before so many rows of a dataset are finished, the share of failed ones says nothing.
+FIRST_ROWS: Final = 1_000
+
 Starts = Sequence[Start]  # all possible starts, in the order in which they would be made
 Guardrail = Callable[[Snapshot, Policy, Starts], Bound | None]
 
@@ -255,6 +258,19 @@ def all_fail(seen: Snapshot, _policy: Policy, _starts: Starts) -> Bound | None:
     return Bound(at_most=len(seen.active), because=f"all tries of all ready pods fail: {because}")
 
 
+def tolerated_failure_percent(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
+    """A dataset of which too many rows failed has no pods until an operator has looked at it."""
+    found, most = seen.rows_failed, policy.tolerated_failure_percent
+    if found is None or found.rows < FIRST_ROWS or found.failed * 100 <= most * found.rows:
+        return None
+    return Bound(
+        at_most=0,
+        because=f"{found.failed:,} of {plural(found.rows, 'row')} failed, more than {most} %: "
+        f"{found.because or 'no reason is known'}",
+        retires=PodRule.TOLERATED_FAILURE_PERCENT,
+    )
+
+
 def min_busy_percent(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
     """While the ready pods wait for what a further pod would wait for too, none starts.
 
@@ -341,6 +357,7 @@ GUARDRAILS: Final[Sequence[tuple[Rule, Guardrail]]] = (
     (Rule.CANARY, canary),
     (Rule.BRAKE, brake),
     (Rule.ALL_FAIL, all_fail),
+    (Rule.TOLERATED_FAILURE_PERCENT, tolerated_failure_percent),
     (Rule.MIN_BUSY_PERCENT, min_busy_percent),
     (Rule.TAKEABLE, takeable),
     (Rule.RANGES, ranges),

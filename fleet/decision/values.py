@@ -155,6 +155,15 @@ class Failing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RowsFailed:
+    """How many rows of a dataset failed, since an operator last asked to try again."""
+
+    failed: int
+    rows: int  # that were finished, with those that failed
+    because: str = ""  # some of the errors, for people
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """All facts that one decision uses."""
 
@@ -184,6 +193,7 @@ class Snapshot:
     # Of a dataset, whose items are rows: the ranges of rows that no pod has finished. None: it is not
     # one, or nobody knows.
     ranges: int | None = None
+    rows_failed: RowsFailed | None = None  # None: it is not a dataset, or nobody knows
 
     @property
     def item(self) -> str:
@@ -241,6 +251,7 @@ class Policy:
     total_budget_usd: Decimal | None = None
     min_busy_percent: int = 50  # 0: off
     batch_size: int = 64  # items
+    tolerated_failure_percent: int = 5  # of the rows of a dataset; 100: all
     mode: Mode = Mode.RUNNING
     override: Override | None = None
     installation: Caps = Caps()
@@ -267,6 +278,7 @@ class Rule(StrEnum):
     CANARY = "canary"
     BRAKE = "brake"
     ALL_FAIL = "all_fail"
+    TOLERATED_FAILURE_PERCENT = "tolerated_failure_percent"
     MIN_BUSY_PERCENT = "min_busy_percent"
     TAKEABLE = "takeable"
     RANGES = "ranges"

@@ -29,6 +29,11 @@ class Dataset(models.Model):
     rows_failed = models.PositiveBigIntegerField(default=0)
     rows_dead = models.PositiveBigIntegerField(default=0)  # in ranges that are dead letters
     ranges_left = models.PositiveIntegerField(default=0)
+    rows_fail = models.CharField(max_length=600, blank=True, default="")  # more than tolerated
+    # Failed rows count from here, since an operator last asked to try again.
+    counted_from = models.DateTimeField(null=True)
+    counted_from_rows = models.PositiveBigIntegerField(default=0)
+    counted_from_failed = models.PositiveBigIntegerField(default=0)
     note = models.CharField(max_length=500, blank=True, default="")  # why it is not finished
 
     def __str__(self) -> str:

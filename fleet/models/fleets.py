@@ -145,6 +145,12 @@ class Fleet(models.Model):
         "pod starts. 0: off.",
     )
 
+    tolerated_failure_percent = percent(
+        5,
+        "Of a dataset: if more of its rows fail, after the first 1,000, all pods are ended until an "
+        "operator lets the fleet run again. 100: off.",
+    )
+
     accounts = models.ManyToManyField(
         "pods.Account",
         related_name="fleets",

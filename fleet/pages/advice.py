@@ -97,6 +97,18 @@ def pause(seen: About) -> Sequence[Remedy]:
     ]  # fmt: skip
 
 
+def run_again(seen: About) -> Sequence[Remedy]:
+    """Let the fleet run: what failed before no longer counts."""
+    if seen.fleet is None:
+        return ()
+    return [
+        Remedy(
+            url=reverse("fleet-mode", args=[seen.fleet.pk]), text="Run it again",
+            fields={"mode": "running"}, permission=CHANGE_FLEET,
+        )
+    ]  # fmt: skip
+
+
 def preview(seen: About) -> Sequence[Remedy]:
     """What the next tick would do."""
     if seen.fleet is None:
@@ -232,6 +244,7 @@ edit_wish: Final = _field(FIELDS[Rule.NO_OFFERS], "Edit what to rent")
 edit_address: Final = _field("backlog_url", "Fix address")
 raise_price: Final = _field("max_hourly_usd", "Raise $/h limit")
 raise_pods: Final = _field("max_instances", "Raise Max pods")
+tolerate_more: Final = _field("tolerated_failure_percent", "Tolerate more")
 raise_age: Final = _field("alert_after_hours", "Alert later")
 BUDGET: Final = (
     "At the end of a budget the fleet ends its pods while there is still money to end them. Raise "
@@ -249,6 +262,11 @@ ADVICE: Final[Mapping[Cause, tuple[str, Sequence[Step]]]] = {
         "Read the log of a pod that works on it. Correct the handler, its service or the items. The "
         "pods try an item now and then, and go on when one succeeds.",
         (working_log, edit_handler, failed_items, pause),
+    ),
+    Cause.ROWS_FAIL: (
+        "The text has three of the errors. Correct the handler or the input, then run the fleet "
+        "again: the failed rows are counted from then on. Or tolerate more.",
+        (edit_handler, run_again, tolerate_more),
     ),
     Cause.NOT_DRAINED: (
         "Pods are ready and the backlog does not fall. Usual reasons: the handler hangs, Redis is "

@@ -38,6 +38,7 @@ FIELDS: Final[Mapping[Rule, str]] = {
     Rule.DAILY_BUDGET_USD: "daily_budget_usd",
     Rule.TOTAL_BUDGET_USD: "total_budget_usd",
     Rule.MIN_BUSY_PERCENT: "min_busy_percent",
+    Rule.TOLERATED_FAILURE_PERCENT: "tolerated_failure_percent",
     Rule.NO_OFFERS: "offer_gpu_types",
     Rule.DEMAND: "target_depth_per_pod",
     Rule.MIN_INSTANCES: "min_instances",

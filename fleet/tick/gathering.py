@@ -90,7 +90,7 @@ def gather(
     facts = [_pod_facts(p, beats.get(p.pk), plain.get(p.pk), known, depth, now) for p in pods]
     seen = Snapshot(
         now=now,
-        **_of_the_backlog(depth),
+        **rows.of_the_backlog(fleet, depth),
         unknown_because=unknown_because,
         pods=_with_trials(fleet, facts, pods, working),
         orphans=orphans,
@@ -115,17 +115,6 @@ def gather(
         last_tick_at=ticks[0][0] if ticks else None,
         limits_version=limits.version,
     )
-
-
-def _of_the_backlog(depth: Depth | None) -> dict[str, Any]:
-    if depth is None:
-        return {"depth": None}
-    return {
-        "depth": depth.items,
-        "pending": depth.pending,
-        "depth_estimated": depth.estimated,
-        "ranges": depth.ranges,
-    }
 
 
 def _why_all_fail(beats: Iterable[Beat]) -> str:
@@ -209,6 +198,7 @@ def policy_of(fleet: Fleet, limits: Limits, now: datetime) -> Policy:
         daily_budget_usd=fleet.daily_budget_usd,
         total_budget_usd=fleet.total_budget_usd,
         min_busy_percent=fleet.min_busy_percent,
+        tolerated_failure_percent=fleet.tolerated_failure_percent,
         batch_size=fleet.batch_size,
         mode=Mode(fleet.mode),
         override=None

@@ -53,7 +53,7 @@ def tick_fleet(fleet_id: int) -> Decision | None:
         gathered = gathering.gather(fleet, now, renew=True)
         gathering.remember_proven(fleet, gathered)
         gathering.remember_dead(fleet, gathered)
-        rows.remember_rows(fleet, gathered.depth)
+        rows.remember_rows(fleet, gathered.depth, gathered.seen, gathered.policy)
         measures.remember_bottlenecks(gathered.pods, gathered.seen.pods)
         decision = decide(gathered.seen, gathered.policy)
         _write(fleet, token, gathered, decision, began)

@@ -5,7 +5,16 @@ from decimal import Decimal
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from fleet.decision.values import Caps, Elsewhere, Mode, Override, PodFacts, Policy, Snapshot
+from fleet.decision.values import (
+    Caps,
+    Elsewhere,
+    Mode,
+    Override,
+    PodFacts,
+    Policy,
+    RowsFailed,
+    Snapshot,
+)
 from pods.bottleneck import Bottleneck
 from pods.states import BILLABLE
 from tests.support.factories import NOON, hours, offer_facts, pod_facts, policy, seconds, snapshot
@@ -25,6 +34,9 @@ waits = st.none() | st.sampled_from([0, 29, 30, 3600]).map(seconds)
 pod_rates = st.sampled_from([None, 0.0, 8.0, 9.5])
 depths = st.none() | st.sampled_from([0, 1, 99, 100, 101, 900, 1000, 1001, 10**10])
 ranges_left = st.sampled_from([None, None, None, 0, 1, 3, 1000])
+failed_rows = st.sampled_from(
+    [None, None, None, RowsFailed(failed=50, rows=1000), RowsFailed(failed=51, rows=1000)]
+)
 fleet_rates = st.sampled_from([None, 0.5, 24.0])
 boot_times = st.none() | st.sampled_from([1, 60, 600]).map(seconds)
 least_busy = st.sampled_from([0, 50, 100])
@@ -77,6 +89,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         boot_time=draw(boot_times),
         waiting_for=draw(waits),
         ranges=draw(ranges_left),
+        rows_failed=draw(failed_rows),
         elsewhere=Elsewhere(
             pods=draw(st.integers(0, 3)),
             hourly_usd=draw(prices),

@@ -97,7 +97,9 @@ def _add_moving(verb: Callable[..., ArgumentParser]) -> None:
         verb("feed", "Plan the rows of files in a store, and put them onto the stream as ranges.")
     )
     add_verify_arguments(
-        verb("verify", "Prove from the files that each row of a dataset has its result or its error.")
+        verb(
+            "verify", "Prove from the files that each row of a dataset has its result or its error."
+        )
     )
     add_result_arguments(verb("results", "Write results into a file or a folder, or post them."))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from fleet.decision.guardrails import GUARDRAILS
 from fleet.decision.stopped import startable
-from fleet.decision.values import Caps, Elsewhere, Failing, Mode
+from fleet.decision.values import Caps, Elsewhere, Failing, Mode, RowsFailed
 from pods.bottleneck import Bottleneck
 from tests.support.factories import NOON, pod_facts, policy, snapshot
 
@@ -38,6 +38,7 @@ def test_the_page_says_which_guardrails_retire_pods() -> None:
         offers=(),
         proven=False,
         ranges=1,
+        rows_failed=RowsFailed(failed=100, rows=1000),
         items_per_second=1.0,
         boot_time=timedelta(minutes=5),
         waiting_for=timedelta(minutes=5),
