@@ -1,6 +1,7 @@
-"""Runs `fleet feed` and `fleet verify`, with a progress bar or JSON."""
+"""Runs `fleet feed`, `fleet verify` and `fleet collect`, with a progress bar or JSON."""
 
 import json
+import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from redis import RedisError, ResponseError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fleet.datasets import feeding, verifying
+from fleet.datasets import collecting, feeding, verifying
 from fleet.datasets.feeding import Plan, Request, Told
 from fleet.datasets.verifying import Proof
 from fleet.models import Fleet
@@ -136,6 +137,39 @@ def verify(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
         stdout.write("\n".join(_proved(proof)))
     if proof.wrong:
         raise SystemExit(1)
+
+
+def add_collect_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `fleet collect`."""
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument(
+        "--into", metavar="URL", help="postgresql://user@host/database/table, or …/schema.table."
+    )
+    where.add_argument(
+        "--into-env",
+        metavar="VARIABLE",
+        help="The environment variable with this URL, so that no password is on the command line.",
+    )
+
+
+def collect(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
+    """Load finished parts into a table, each once."""
+    dataset = feeding.dataset_of(fleet)
+    if dataset is None:
+        raise CommandError(f"{fleet.name} has no dataset; `fleet feed` plans one")
+    url = options.into or os.environ.get(options.into_env, "")
+    if not url:
+        raise CommandError(f"the environment variable {options.into_env} is missing or empty")
+    with _errors(), _progress() as bar:
+        task = bar.add_task("loading parts", total=None)
+        done = collecting.collect(
+            dataset, url, told=lambda number, of: bar.update(task, completed=number, total=of)
+        )
+    text = (
+        f"{plural(done.rows, 'row')} of {plural(done.loaded, 'part')} loaded; the sink has "
+        f"{plural(done.parts, 'part')}"
+    )
+    stdout.write(json.dumps(asdict(done)) if options.json else text)
 
 
 def _proved(proof: Proof) -> list[str]:

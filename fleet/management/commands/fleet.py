@@ -26,7 +26,14 @@ from fleet.management.arguments import (
     add_source_arguments,
     add_watch_arguments,
 )
-from fleet.management.datasets import add_feed_arguments, add_verify_arguments, feed, verify
+from fleet.management.datasets import (
+    add_collect_arguments,
+    add_feed_arguments,
+    add_verify_arguments,
+    collect,
+    feed,
+    verify,
+)
 from fleet.management.fleet_names import fleet_named
 from fleet.management.streams import dead_letters, enqueue, export
 from fleet.models import Fleet, Limits
@@ -100,6 +107,9 @@ def _add_moving(verb: Callable[..., ArgumentParser]) -> None:
         verb(
             "verify", "Prove from the files that each row of a dataset has its result or its error."
         )
+    )
+    add_collect_arguments(
+        verb("collect", "Load the finished parts of a dataset into a table of PostgreSQL.")
     )
     add_result_arguments(verb("results", "Write results into a file or a folder, or post them."))
 
@@ -358,6 +368,9 @@ class Command(OwnCommand):
 
     def _verify(self, options: dict[str, Any]) -> None:
         verify(self._fleet(options), Namespace(**options), self.stdout)
+
+    def _collect(self, options: dict[str, Any]) -> None:
+        collect(self._fleet(options), Namespace(**options), self.stdout)
 
     def _results(self, options: dict[str, Any]) -> None:
         export(self._fleet(options), Namespace(**options), self.stdout)
