@@ -13,6 +13,7 @@ from unfold.decorators import action
 from fleet import operating
 from fleet.admin.archiving import Archiving
 from fleet.admin.dead_letters import DeadLettersPage
+from fleet.admin.fleet_dataset import DatasetPage
 from fleet.admin.fleet_list import FleetList
 from fleet.admin.fleet_preview import FleetPreview
 from fleet.admin.fleet_status import StatusPage
@@ -23,7 +24,7 @@ from pods.models import Pod
 
 
 @admin.register(Fleet)
-class FleetAdmin(FleetList, StatusPage, DeadLettersPage, Archiving, FleetPreview):
+class FleetAdmin(FleetList, StatusPage, DatasetPage, DeadLettersPage, Archiving, FleetPreview):
     """Fleets with their guardrails."""
 
     nothing = (

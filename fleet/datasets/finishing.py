@@ -218,5 +218,4 @@ def _take_back(dataset: Dataset) -> None:
 
 
 def _note(dataset: Dataset, text: str) -> None:
-    if dataset.note != text[:LONGEST_NOTE]:
-        Dataset.objects.filter(pk=dataset.pk).update(note=text[:LONGEST_NOTE])
+    Dataset.objects.filter(pk=dataset.pk).update(note=text[:LONGEST_NOTE])

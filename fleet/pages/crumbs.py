@@ -27,6 +27,7 @@ ENDS: Final[Mapping[str, str]] = {
 PAGES: Final[Mapping[str, str]] = {
     "fleet-next": "Preview next tick",
     "fleet_fleet_change": "Settings",
+    "fleet_fleet_dataset": "Dataset",
     "fleet_fleet_dead": "Failed items",
     "fleet_fleet_dead_each": "Each failed item",
     "pods_pod_logs": "Log",

@@ -16,6 +16,7 @@ class Tab(StrEnum):
     """The pages of a fleet, in the order of the tabs."""
 
     STATUS = "Status"
+    DATASET = "Dataset"
     SETTINGS = "Settings"
     PODS = "Pods"
     DECISIONS = "Decisions"
@@ -48,6 +49,7 @@ PAGES: Final[Mapping[str, tuple[Tab, str]]] = {
     "fleet-next": (Tab.STATUS, "fleet_id"),
     "admin:fleet_fleet_change": (Tab.SETTINGS, "object_id"),
     "admin:fleet_fleet_history": (Tab.SETTINGS, "object_id"),
+    "admin:fleet_fleet_dataset": (Tab.DATASET, "fleet_id"),
     "admin:fleet_fleet_dead": (Tab.FAILED, "fleet_id"),
 }
 # Lists that show one fleet when their filter says so.
@@ -98,10 +100,12 @@ def _tabs(request: Any) -> FleetTabs | None:
     if found is None or not request.user.has_perm("fleet.view_fleet"):
         return None
     pk, current = found
-    fleet = Fleet.objects.filter(pk=pk).only("name", "dead_letters").first()
+    fleet = Fleet.objects.filter(pk=pk).only("name", "dead_letters", "backlog").first()
     if fleet is None:
         return None
     shown = [tab for tab in Tab if tab not in NEEDED or request.user.has_perm(NEEDED[tab])]
+    if not fleet.is_dataset and current is not Tab.DATASET:
+        shown.remove(Tab.DATASET)
     counts = {Tab.FAILED: fleet.dead_letters}
     if Tab.PODS in shown:
         counts[Tab.PODS] = Pod.objects.billable().filter(fleet=fleet).count()
