@@ -20,7 +20,7 @@ def make_schedule(apps: Any, _editor: Any) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("fleet", "0020_names_for_operators"),
+        ("fleet", "0022_answers_to_alerts"),
         ("django_celery_beat", "0019_alter_periodictasks_options"),
     ]
 

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("pods", "0017_wishes_for_unknown_machines"),
+        ("pods", "0019_failed_pods"),
     ]
 
     operations = [
