@@ -305,6 +305,15 @@ class RangeFile(io.RawIOBase):
         return len(got)
 
 
+# Without credentials in the environment the client asks the machine's own cloud for them.
+_GIVES_CREDENTIALS = ("//169.254.169.254", "//metadata.google.internal")
+_CREDENTIALS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (of a public bucket AWS_SKIP_SIGNATURE=true)",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS (of a public bucket GOOGLE_SKIP_SIGNATURE=true)",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
+
+
 def _asked(of: Place, ask: Callable[[], T]) -> T:
     try:
         return ask()
@@ -314,6 +323,9 @@ def _asked(of: Place, ask: Callable[[], T]) -> T:
 
 def _ours(url: str, exc: Exception) -> StoreError:
     said = str(exc).partition("\n")[0].strip()[:LONGEST_MESSAGE]
+    if any(server in said for server in _GIVES_CREDENTIALS):
+        named = _CREDENTIALS.get(url.partition(":")[0], "the store's keys")
+        return Refused(f"{url}: there are no credentials; set {named} in the environment")
     if isinstance(exc, (FileNotFoundError, NotFoundError)):
         return Missing(f"{url} does not exist")
     if isinstance(exc, (PermissionDeniedError, UnauthenticatedError, PermissionError)):

@@ -157,3 +157,17 @@ def test_nobody_at_the_other_end_is_unreachable(monkeypatch):
     stores._store.cache_clear()
     with pytest.raises(stores.Unreachable):
         stores.place("http://127.0.0.1:9/x").get()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("s3://bucket/a", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        ("gs://bucket/a", "set GOOGLE_APPLICATION_CREDENTIALS"),
+        ("az://box/a", "set AZURE_STORAGE_ACCOUNT_NAME"),
+    ],
+)
+def test_missing_credentials_are_named_and_not_the_server_that_was_asked_for_them(url, words):
+    asked = "Error performing PUT http://169.254.169.254/latest/api/token: connection refused"
+    with pytest.raises(stores.Refused, match=f"there are no credentials; {words}"):
+        raise stores._ours(url, OSError(asked))
