@@ -137,7 +137,7 @@ def _row(place: Weighed, known: Experience, names: Mapping[int, str]) -> dict[st
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=None)
-    for column in ("account", "GPU", "region", "", "$/h", "items/s", "per million items", ""):
+    for column in ("account", "GPU", "region", "", "$/h", "items/s", "$ per million items", ""):
         table.add_column(column)
     for row in rows:
         speed = row["items_per_second"]

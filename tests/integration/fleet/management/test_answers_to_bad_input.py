@@ -32,7 +32,10 @@ ANSWERS = (
         "fleet set emb --idle-action sleep",
         "idle_action: Value 'sleep' is not a valid choice; choose",
     ),
-    ("fleet set emb --backlog kafka", "choose one of redis_stream, celery_redis, celery_rabbitmq"),
+    (
+        "fleet set emb --backlog kafka",
+        "choose one of redis_stream, dataset, celery_redis, celery_rabbitmq",
+    ),
     ("fleet set emb --backlog-url http://h", "backlog_url: "),
     ("fleet set emb --backlog-url redis://h:99999", "backlog_url: "),
     ("fleet set emb --handler nonsense", "handler: give package.module:function"),
