@@ -36,6 +36,13 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 @requires_csrf_token
+def not_understood(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """The address has words that its page does not know, such as a filter that was misspelled."""
+    help_text = "Nothing was changed. Remove what stands after the ? of the address, or go back."
+    return _page(request, 400, "This address is not understood", "", help_text)
+
+
+@requires_csrf_token
 def refused(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """The user may not do this."""
     help_text = "Your role does not allow it. Nothing was changed. Ask an admin for another role."

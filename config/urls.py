@@ -31,6 +31,7 @@ urlpatterns = [
     path("readyz", ready),
     path("metrics", metrics),
 ]
-handler403, handler404, handler500 = (
-    "config.errors.refused", "config.errors.not_found", "config.errors.failed",
+handler400, handler403, handler404, handler500 = (
+    "config.errors.not_understood", "config.errors.refused", "config.errors.not_found",
+    "config.errors.failed",
 )  # fmt: skip

@@ -85,7 +85,7 @@ class AlertAdmin(ReadOnly):
     list_select_related = ("fleet",)
     show_full_result_count = False
     list_before_template = "admin/fleet/alert/tabs.html"
-    nothing = "Nothing needs you. An alert comes here by itself, and ends with its cause."
+    nothing = "No alert here. One comes by itself, and ends with its cause."
     elsewhere = ("?is=ended", "Ended alerts")
     change_form_outer_before_template = "admin/fleet/alert/summary.html"
     fieldsets = (

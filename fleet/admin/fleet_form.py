@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.html import format_html
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldBooleanWidget
 
@@ -31,6 +32,7 @@ from pods.admin.own_words import OwnWords
 from pods.base import words
 from pods.base.clock import utcnow
 from pods.base.typed_json import FORM_FIELDS
+from pods.models import Account
 
 DRAINED: Final = ("backlog", "backlog_url", "stream", "group")  # they tell a backlog from others
 # The limits that an account with a price asks for, what a new fleet begins with, and the box that
@@ -87,6 +89,9 @@ class FleetForm(OwnWords, OfferFields):
         self.fields["seen_version"].initial = self.instance.version if self.instance.pk else 0
         fleet_fields.give_units(self)
         self.initial.update(offer_fields.initial(self.instance))
+        accounts = Account.objects.filter(enabled=True).values_list("pk", flat=True)[:2]
+        if not self.instance.pk and len(accounts) == 1:  # there is nothing to choose
+            self.initial.setdefault("accounts", list(accounts))
         for name, (first, box) in ASKED_FOR.items():
             if not self.instance.pk:
                 self.initial.setdefault(name, first)
@@ -105,8 +110,12 @@ class FleetForm(OwnWords, OfferFields):
             current = Fleet.objects.values_list("version", flat=True).get(pk=self.instance.pk)
             if seen != current:
                 raise ValidationError(
-                    "Somebody else changed this fleet while you edited it. Load the page again, "
-                    "look at what changed, and then make your edit."
+                    format_html(
+                        "Somebody else changed this fleet while you edited it. "
+                        '<a class="pf-remedy" href="{}">Open it as it is now</a>, look at what '
+                        "changed, and then make your edit.",
+                        reverse("admin:fleet_fleet_change", args=[self.instance.pk]),
+                    )
                 )
         self._lift_limits(cleaned)
         asked = Fleet(

@@ -84,7 +84,7 @@ def foreseen(form: Any) -> dict[str, Any]:
     return {
         "foresight": foresight.told(
             preview,
-            paid=any(map(editing.may_cost, accounts)),
+            paid=any(map(editing.may_cost, accounts)) if accounts else None,
             top_price_usd=wishes.wanted(fleet).max_hourly_usd,
             at=timezone.localtime(preview.seen.now),
         )

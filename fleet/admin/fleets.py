@@ -19,6 +19,7 @@ from fleet.admin.fleet_preview import FleetPreview
 from fleet.admin.fleet_status import StatusPage
 from fleet.decision.values import Mode
 from fleet.models import Fleet
+from fleet.pages import words
 from pods.base.commands import error_lines
 from pods.models import Pod
 
@@ -55,7 +56,9 @@ class FleetAdmin(FleetList, StatusPage, DatasetPage, DeadLettersPage, Archiving,
             except ValidationError as exc:
                 refused.append(f"{fleet.name}: {'; '.join(error_lines(exc, Fleet))}")
         if done:
-            messages.success(request, f"{mode.value} from the next tick: {', '.join(done)}")
+            messages.success(
+                request, f"{words.spaced(mode.value)} from the next tick: {', '.join(done)}"
+            )
         for why in refused:
             messages.error(request, why)
 

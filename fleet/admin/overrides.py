@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.timezone import localtime
 from unfold.decorators import action, display
@@ -15,7 +15,7 @@ from unfold.widgets import UnfoldAdminRadioSelectWidget
 from fleet import holding
 from fleet.admin.fleet_fields import PODS, with_unit
 from fleet.holding import Lasts
-from fleet.models import Override
+from fleet.models import Fleet, Override
 from pods.admin.own_words import OwnWords
 from pods.admin.row_verbs import WithRowVerb
 from pods.base import moments
@@ -65,6 +65,9 @@ class HoldForm(OwnWords):
             return
         self.fields["pods"].widget = with_unit(*PODS)
         self.fields["until"].required = False
+        if "fleet" in self.fields:
+            living = Q(archived_at=None) | Q(pk=self.instance.fleet_id)
+            self.fields["fleet"].queryset = Fleet.objects.filter(living)
         if self.instance.pk:
             self.initial["lasts"] = Lasts.OTHER.value
 
@@ -79,6 +82,10 @@ class HoldForm(OwnWords):
             self.errors.pop("until", None)
         elif not cleaned.get("until") and "until" not in self.errors:
             self.add_error("until", ValidationError("give the time at which the hold ends"))
+        elif "until" not in self.errors and cleaned["until"] <= utcnow():
+            now = localtime(utcnow())
+            over = f"that time is over: it is {now:%H:%M} in {now.tzname()}; give a later one"
+            self.add_error("until", ValidationError(over))
         return cleaned
 
 

@@ -1,5 +1,6 @@
 """What the next tick would do with a fleet's settings, and what they may cost, in sentences."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -15,6 +16,10 @@ from pods.plural import plural
 
 # Rules whose names need no reason behind them.
 SAYS_ALL: Final = frozenset({Rule.CANARY, Rule.PAUSED, Rule.STOP_ALL})
+NO_PRICE: Final[Mapping[bool | None, str]] = {
+    False: "Its accounts cost nothing.",
+    None: "No account is chosen, so no pod can start. Choose one under Rent from.",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +35,19 @@ class Foresight:
     worst: str
 
 
-def told(preview: Preview, *, paid: bool, top_price_usd: Decimal | None, at: datetime) -> Foresight:
-    """The sentences; `at`: the time of the preview in the reader's zone."""
+def told(
+    preview: Preview, *, paid: bool | None, top_price_usd: Decimal | None, at: datetime
+) -> Foresight:
+    """The sentences; `at`: the time of the preview in the reader's zone.
+
+    `paid`: whether one of its accounts has a price; None: it has no account.
+    """
     return Foresight(
         does=_does(preview),
         more=_more(preview),
         **_held(preview),
         items=_items(preview, at),
-        worst=_worst(preview, top_price_usd) if paid else "Its accounts cost nothing.",
+        worst=_worst(preview, top_price_usd) if paid else NO_PRICE[paid],
     )
 
 

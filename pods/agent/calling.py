@@ -93,7 +93,7 @@ class Caller:
     def _whole(self, batch: Sequence[Item]) -> Sequence[Result]:
         results = self._settle(self._handler(batch))
         if isinstance(results, (str, bytes, Mapping)) or not hasattr(results, "__len__"):
-            raise TypeError(f"the handler returned a {type(results).__name__}, not a list")
+            raise TypeError(f"the handler returned {type(results).__name__}, not a list")
         return list(results)
 
     def _one_by_one(self, batch: Sequence[Item]) -> list[Outcome]:

@@ -35,6 +35,7 @@
     const late = seconds >= SLOW_SECONDS;
     place.textContent = late ? `Not updated for ${seconds} s` : `updated ${seconds} s ago`;
     place.classList.toggle("pf-amber", late);
+    document.getElementById("pf-now")?.classList.toggle("pf-old", late);
     place.hidden = false;
   };
 

@@ -108,7 +108,7 @@ class ColumnsCaller(Caller):
                 [column.combine_chunks() for column in made.columns], schema=made.schema
             )
         if not isinstance(made, pa.RecordBatch):
-            raise TypeError(f"the handler returned a {type(made).__name__}, not a RecordBatch")
+            raise TypeError(f"the handler returned {type(made).__name__}, not a RecordBatch")
         if made.num_rows != rows.num_rows:
             raise ValueError(f"the handler returned {made.num_rows} rows for {rows.num_rows} rows")
         if pieces and made.schema != pieces[0][1].schema:

@@ -39,6 +39,8 @@ def test_it_says_what_it_does_not_know() -> None:
 def test_a_fleet_without_limits_and_a_free_fleet_are_told_apart() -> None:
     assert told(snapshot(), policy()).worst == "No limit stops its spending."
     assert told(snapshot(), policy(), paid=False).worst == "Its accounts cost nothing."
+    without = told(snapshot(), policy(), paid=None).worst
+    assert without == "No account is chosen, so no pod can start. Choose one under Rent from."
     top = told(snapshot(), policy(max_instances=2), top_price_usd=Decimal("0.5")).worst
     assert top == "At worst $1.00/h and $24.00 a day."
 

@@ -22,6 +22,15 @@ def test_a_wrong_address_keeps_the_menu_and_leads_back(admin_client: Client) -> 
     assert "give stretch as one of" in admin_client.get("/admin/chart/?stretch=1y").content.decode()
 
 
+@pytest.mark.parametrize("query", ["zzz=1", "fleet__id__exact=1"])
+def test_an_address_that_is_not_understood_leads_back(admin_client: Client, query: str) -> None:
+    answer = admin_client.get(f"{reverse('admin:fleet_fleet_changelist')}?{query}")
+    page = answer.content.decode()
+    assert answer.status_code == 400
+    assert "This address is not understood" in page
+    assert 'id="nav-sidebar"' in page
+
+
 def test_a_stranger_gets_no_menu(client: Client) -> None:
     answer = client.get("/nowhere/")
     assert answer.status_code == 404

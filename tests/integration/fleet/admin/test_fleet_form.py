@@ -45,6 +45,14 @@ def test_a_new_fleet_begins_with_limits_on_its_spending(root: Client, redis_url:
     assert (fleet.max_hourly_usd, fleet.daily_budget_usd) == (1, 10)
 
 
+def test_the_only_account_in_use_is_chosen(root: Client, redis_url: str) -> None:
+    an_account("local", enabled=False)
+    only = an_account("local")
+    assert sent_by(root)["accounts"] == [only.pk]
+    an_account("runpod")
+    assert "accounts" not in sent_by(root)
+
+
 def test_an_account_with_a_price_asks_for_a_limit_or_a_tick(root: Client) -> None:
     vendor, own = an_account("runpod", name="main"), an_account("local")
     fleet = a_fleet(image="agent:1", max_hourly_usd=1, daily_budget_usd=2, accounts=[vendor])

@@ -58,6 +58,23 @@ def test_another_end_is_a_time_and_cannot_be_left_out(operator: Client) -> None:
     assert Override.objects.get().until.year == 2100
 
 
+def test_an_end_that_is_over_is_refused_in_the_zone_of_the_operator(operator: Client) -> None:
+    operator.cookies["podfleet_zone"] = "Asia/Tokyo"
+    sent = given(a_fleet(), lasts="other", until_0="2020-01-01", until_1="08:00")
+    page = html.unescape(operator.post(reverse(ADD), sent).content.decode())
+    assert "that time is over" in page
+    assert " in JST; give a later one" in page
+    assert not Override.objects.exists()
+
+
+def test_an_archived_fleet_cannot_be_held(operator: Client) -> None:
+    gone = a_fleet(name="gone", archived_at=utcnow(), mode="paused")
+    assert "gone" not in operator.get(reverse(ADD)).content.decode()
+    answer = operator.post(reverse(ADD), given(gone, lasts="1h"))
+    assert answer.status_code == 200
+    assert not Override.objects.exists()
+
+
 def test_a_hold_is_ended_now_and_the_formula_decides_again(
     operator: Client, redis_url: str
 ) -> None:

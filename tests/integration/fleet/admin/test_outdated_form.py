@@ -17,6 +17,9 @@ def test_the_form_of_a_fleet_that_somebody_else_edited_meanwhile_is_refused() ->
     assert operator.post(page, {**sent, "max_instances": "7"}).status_code == 302
     answer = operator.post(page, {**sent, "idle_seconds": "999"})
     assert answer.status_code == 200
-    assert "Somebody else changed this fleet while you edited it" in answer.content.decode()
+    said = answer.content.decode()
+    assert "Somebody else changed this fleet while you edited it" in said
+    # a reload would only send the old form again
+    assert f'href="{page}">Open it as it is now</a>' in said
     fleet = Fleet.objects.get()
     assert (fleet.max_instances, fleet.idle_seconds) == (7, 120)

@@ -105,7 +105,7 @@ def test_bad_rows_of_a_batch_fail_alone():
     ("handler", "words"),
     [
         (lambda rows: rows.slice(1), "returned 0 rows for 1 rows"),
-        (lambda rows: [1] * rows.num_rows, "returned a list, not a RecordBatch"),
+        (lambda rows: [1] * rows.num_rows, "returned list, not a RecordBatch"),
     ],
 )
 def test_an_answer_that_does_not_fit_fails_each_row(handler, words):
