@@ -65,9 +65,10 @@ class HoldForm(OwnWords):
             return
         self.fields["pods"].widget = with_unit(*PODS)
         self.fields["until"].required = False
-        if "fleet" in self.fields:
+        fleets = self.fields.get("fleet")
+        if isinstance(fleets, forms.ModelChoiceField):
             living = Q(archived_at=None) | Q(pk=self.instance.fleet_id)
-            self.fields["fleet"].queryset = Fleet.objects.filter(living)
+            fleets.queryset = Fleet.objects.filter(living)
         if self.instance.pk:
             self.initial["lasts"] = Lasts.OTHER.value
 
