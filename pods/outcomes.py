@@ -56,6 +56,7 @@ REASONS: Final[Mapping[PodRule, str]] = {
     PodRule.SILENT: "no sign of life",
     PodRule.HUNG: "it finished no item for too long",
     PodRule.FAILING: "all its tries failed",
+    PodRule.TOLERATED_FAILURE_PERCENT: "too many rows of the dataset failed",
     PodRule.NOT_AS_ORDERED: "not the machine that was ordered",
     PodRule.STOP_ALL: "everything or the fleet was stopped",
     PodRule.PAUSED: "the fleet was paused",

@@ -3,6 +3,7 @@
 import pytest
 
 from fleet import operating
+from fleet.decision.field_words import LABELS
 from fleet.models import Fleet
 from tests.support.factories import a_fleet
 
@@ -22,4 +23,5 @@ def test_the_history_names_every_field_that_was_set_and_who_set_it() -> None:
     }
     operating.edit(fleet, changes, by="o" * 150)
     reason = Fleet.history.latest().history_change_reason
-    assert reason == f"set {', '.join(sorted(changes))} by {'o' * 150}"
+    named = ", ".join(LABELS[name] for name in sorted(changes))
+    assert reason == f"set {named} by {'o' * 150}"

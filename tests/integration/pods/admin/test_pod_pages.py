@@ -199,6 +199,6 @@ def test_an_empty_list_says_what_would_be_here_and_where_to_look(viewer: Client)
     assert "No pod matches what you look for." in found
     assert "Add pod" not in found
     inbox = viewer.get(reverse("admin:fleet_alert_changelist")).content.decode()
-    assert "Nothing needs you." in inbox
+    assert "No alert here." in inbox
     fleets = a_user("operator").get(reverse("admin:fleet_fleet_changelist")).content.decode()
     assert "Add fleet" in fleets
