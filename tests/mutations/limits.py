@@ -284,9 +284,9 @@ LIMITS: Final = (
     ),
     Mutation(
         name="unknown-backlog-is-not-zero",
-        file="fleet/tick/gathering.py",
-        before="depth=None if depth is None else depth.items",
-        after="depth=0 if depth is None else depth.items",
+        file="fleet/tick/rows.py",
+        before='return {"depth": None}',
+        after='return {"depth": 0}',
         tests=(
             TICKS + "test_an_unreadable_backlog_changes_nothing_and_says_so",
             TICKS + "test_redis_down_changes_nothing",
