@@ -70,7 +70,8 @@ def finish_datasets() -> None:
         finish_dataset.apply_async((dataset_id,), expires=60)
 
 
-@shared_task(name="fleet.finish_dataset", expires=60, soft_time_limit=480, time_limit=540)
+# Below the lease of a claim, as every task: the broker gives it to another worker after ten minutes.
+@shared_task(name="fleet.finish_dataset", expires=60, soft_time_limit=110, time_limit=130)
 def finish_dataset(dataset_id: int) -> None:
     """Write the manifest and `_SUCCESS` of a dataset, if it is complete."""
     finishing.finish_dataset(dataset_id)
