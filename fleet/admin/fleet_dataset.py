@@ -3,15 +3,13 @@
 from typing import Any
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
-from django.db.models import Q
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path
 
-from fleet.models import Fleet
+from fleet.admin import fleet_page
 from fleet.pages import dataset as pages
-from fleet.pages import overview, row_facts
+from fleet.pages import row_facts
 
 
 class DatasetPage:
@@ -29,22 +27,11 @@ class DatasetPage:
 
     def dataset_page(self, request: HttpRequest, fleet_id: int) -> HttpResponse:
         """How far the rows are, the newest parts, and why rows failed."""
-        if not request.user.has_perm("fleet.view_fleet"):
-            raise PermissionDenied
-        found = overview.overview(Q(pk=fleet_id))
-        if not found.cards:
-            raise Http404(f"no fleet has the id {fleet_id}")
-        (card,) = found.cards
-        fleet = Fleet.objects.get(pk=fleet_id)
-        context = {
-            **self.admin_site.each_context(request),
+        _, context = fleet_page.of_one(self.admin_site, request, fleet_id)
+        fleet = context["fleet"]
+        context |= {
             "title": "Dataset",
-            "opts": Fleet._meta,
-            "original": fleet,
-            "fleet": fleet,
-            "card": card,
-            "never": row_facts.never(card),
+            "never": row_facts.never(context["card"]),
             "found": pages.shown(fleet) if fleet.is_dataset else None,
-            "may_change": request.user.has_perm("fleet.change_fleet"),
         }
         return TemplateResponse(request, "admin/fleet/fleet/dataset.html", context)

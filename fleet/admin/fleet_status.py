@@ -7,16 +7,17 @@ from typing import Any, Final
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import F, Q
+from django.db.models import F
 from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 
+from fleet.admin import fleet_page
 from fleet.models import Fleet, Tick
 from fleet.money.spending import by_midnight
-from fleet.pages import overview, row_facts, top
+from fleet.pages import row_facts
 from fleet.pages.overview import FleetCard, Overview
 from pods.base import indexed
 from pods.base.clock import utcnow
@@ -52,25 +53,14 @@ class StatusPage:
 
     def status_page(self, request: HttpRequest, fleet_id: int) -> HttpResponse:
         """What a fleet does now, what holds it, what needs somebody, and what can be done."""
-        if not request.user.has_perm("fleet.view_fleet"):
-            raise PermissionDenied
-        found = overview.overview(Q(pk=fleet_id))
-        if not found.cards:
-            raise Http404(f"no fleet has the id {fleet_id}")
-        (card,) = found.cards
-        top.remember(request, found.limits)
-        fleet = Fleet.objects.get(pk=fleet_id)
-        context = {
-            **self.admin_site.each_context(request),
+        found, context = fleet_page.of_one(self.admin_site, request, fleet_id)
+        fleet = context["fleet"]
+        context |= {
             "title": fleet.name,
-            "opts": Fleet._meta,
-            "original": fleet,
-            "fleet": fleet,
             "here": reverse("admin:fleet_fleet_status", args=[fleet_id]),
-            "may_change": request.user.has_perm("fleet.change_fleet"),
             "edited": fleet.history.order_by("-history_id").first(),
             "may_erase": request.user.has_perm("fleet.delete_fleet"),
-            **_shown(card, found),
+            **_shown(context["card"], found),
         }
         return TemplateResponse(request, "admin/fleet/fleet/status.html", context)
 
@@ -88,7 +78,6 @@ class StatusPage:
 def _shown(card: FleetCard, found: Overview) -> dict[str, Any]:
     """What the page shows of the card: two queries more."""
     return {
-        "card": card,
         "parts": row_facts.parts(card),
         "never": row_facts.never(card),
         "expected_usd": by_midnight(card.spent_today_usd, card.hourly_usd, found.at),

@@ -2,11 +2,11 @@
 
 import logging
 import sys
-from argparse import ArgumentTypeError, _SubParsersAction
+from argparse import ArgumentParser, ArgumentTypeError, _SubParsersAction
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -65,6 +65,28 @@ class OwnCommand(BaseCommand):
         parser = super().create_parser(*args, **kwargs)
         _become_ours(parser)
         return parser
+
+
+class AddVerb(Protocol):
+    """Adds a subcommand."""
+
+    def __call__(self, name: str, text: str, *, named: bool = True) -> ArgumentParser:
+        """The parser of a subcommand; `named`: it is about the row with a name."""
+        ...
+
+
+def verbs_of(parser: ArgumentParser) -> AddVerb:
+    """Give a command subcommands, each with `--json`."""
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, text: str, *, named: bool = True) -> ArgumentParser:
+        sub: ArgumentParser = verbs.add_parser(name, help=text, description=text)
+        if named:
+            sub.add_argument("name", metavar="NAME")
+        sub.add_argument("--json", action="store_true", help="Print JSON.")
+        return sub
+
+    return verb
 
 
 @contextmanager

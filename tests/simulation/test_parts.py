@@ -140,7 +140,6 @@ def test_the_judge_of_the_limits_sees_pods_of_all_fleets(
         Tick.objects.create(fleet=fleet, at=clock.utcnow(), **facts, **NOTHING)
     events = list(PodEvent.objects.order_by("pk"))
     judge.check(rows(), events)
-    Limits.made()
     Limits.objects.update(**limits)
     judge = Guardrails([one, two], slack=timedelta(0))
     with pytest.raises(Violated, match=says):

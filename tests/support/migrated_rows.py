@@ -1,7 +1,8 @@
 """Makes the rows of the migrations again after a test that emptied every table.
 
-A test with `transaction=True` commits, and pytest-django empties all tables after it. The schedule and
-the roles, which migrations make, are then missing for whatever test comes next in the process.
+A test with `transaction=True` commits, and pytest-django empties all tables after it. The schedules,
+the roles and the limits, which migrations make, are then missing for whatever test comes next in the
+process.
 """
 
 from collections.abc import Generator
@@ -12,7 +13,11 @@ import pytest
 from django.apps import apps
 from pytest_django.plugin import blocking_manager_key
 
-SCHEDULES: Final = ("pods.migrations.0002_schedule", "fleet.migrations.0004_operating")
+SCHEDULES: Final = (
+    "pods.migrations.0002_schedule",
+    "fleet.migrations.0004_operating",
+    "fleet.migrations.0023_datasets",
+)
 COMMITS: Final = frozenset({"transactional_db", "live_server"})  # fixtures
 
 
@@ -37,9 +42,11 @@ def commits(item: pytest.Item) -> bool:
 
 
 def make() -> None:
-    """Make the periodic tasks and the roles that are missing."""
-    from fleet.roles import make_groups  # Django's settings are read by now
+    """Make the periodic tasks, the roles and the limits that are missing."""
+    from fleet.models import Limits  # Django's settings are read by now
+    from fleet.roles import make_groups
 
     for name in SCHEDULES:
         import_module(name).make_schedule(apps, None)
     make_groups(apps.get_model("auth", "Group"), apps.get_model("auth", "Permission"))
+    Limits.made()

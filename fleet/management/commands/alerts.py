@@ -4,6 +4,7 @@ import getpass
 import json
 from argparse import ArgumentParser, ArgumentTypeError
 from datetime import timedelta
+from functools import partial
 from typing import IO, Any, Final, cast
 
 from django.core.exceptions import ValidationError
@@ -17,7 +18,7 @@ from fleet.models import Alert, Channel
 from fleet.pages.words import SEVERITIES
 from pods.accounts import connecting
 from pods.base.clock import utcnow
-from pods.base.commands import CommandConsole, OwnCommand, error_lines
+from pods.base.commands import CommandConsole, OwnCommand, error_lines, verbs_of
 
 LONGEST_SNOOZE_HOURS: Final = 24 * 366
 LARGEST_ID: Final = 2**63 - 1  # of a database
@@ -48,13 +49,7 @@ class Command(OwnCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add a subcommand for each verb."""
-        verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-
-        def verb(name: str, text: str) -> ArgumentParser:
-            sub: ArgumentParser = verbs.add_parser(name, help=text, description=text)
-            sub.add_argument("--json", action="store_true", help="Print JSON.")
-            return sub
-
+        verb = partial(verbs_of(parser), named=False)
         verb("list", "List the open alerts.").add_argument(
             "--all", action="store_true", help="Ended alerts too."
         )

@@ -4,7 +4,7 @@ import getpass
 import json
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from datetime import timedelta
 from reprlib import repr as short
@@ -40,7 +40,7 @@ from fleet.models import Fleet, Limits
 from fleet.pages import terminal
 from fleet.pages.status import FleetStatus, status_of
 from fleet.tick import ticking
-from pods.base.commands import CommandConsole, OwnCommand, error_lines
+from pods.base.commands import AddVerb, CommandConsole, OwnCommand, error_lines, verbs_of
 from pods.base.typed_json import TypedJSON
 from pods.lifecycle import Overtaken
 from pods.plural import plural
@@ -95,7 +95,7 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _add_moving(verb: Callable[..., ArgumentParser]) -> None:
+def _add_moving(verb: AddVerb) -> None:
     """Add the subcommands that move items and rows."""
     add_source_arguments(
         verb("enqueue", "Put files, standard input or the rows of a query onto the stream.")
@@ -131,15 +131,7 @@ class Command(OwnCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add a subcommand for each verb."""
-        verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-
-        def verb(name: str, text: str, *, named: bool = True) -> ArgumentParser:
-            sub: ArgumentParser = verbs.add_parser(name, help=text, description=text)
-            if named:
-                sub.add_argument("name", metavar="NAME")
-            sub.add_argument("--json", action="store_true", help="Print JSON.")
-            return sub
-
+        verb = verbs_of(parser)
         create = verb("create", "Create a fleet with its schedule and consumer group.")
         text = "An account to rent from (default: local); may be repeated."
         create.add_argument("--account", action="append", default=[], help=text)

@@ -14,7 +14,7 @@ from pods.accounts import breaker, editing, surveying
 from pods.accounts.breaker import Health
 from pods.accounts.editing import Tried
 from pods.base.clock import utcnow
-from pods.base.commands import CommandConsole, OwnCommand, error_lines
+from pods.base.commands import CommandConsole, OwnCommand, error_lines, verbs_of
 from pods.base.typed_json import TypedJSON
 from pods.models import Account, Survey
 from pods.plural import plural
@@ -44,15 +44,7 @@ class Command(OwnCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """One sub-command a verb."""
-        verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-
-        def verb(name: str, text: str, *, named: bool = True) -> ArgumentParser:
-            sub: ArgumentParser = verbs.add_parser(name, help=text, description=text)
-            if named:
-                sub.add_argument("name", metavar="NAME")
-            sub.add_argument("--json", action="store_true", help="Print JSON.")
-            return sub
-
+        verb = verbs_of(parser)
         add = verb("add", "Add an account.")
         add.add_argument(
             "--provider",

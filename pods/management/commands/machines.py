@@ -4,6 +4,7 @@ import getpass
 import json
 import sys
 from argparse import ArgumentParser
+from functools import partial
 from typing import IO, Any, cast
 
 from django.core.management.base import CommandError
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from pods import orphans
 from pods.base import words
-from pods.base.commands import CommandConsole, OwnCommand
+from pods.base.commands import CommandConsole, OwnCommand, verbs_of
 from pods.models import Account, Orphan
 from pods.plural import plural
 
@@ -25,13 +26,7 @@ class Command(OwnCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """One sub-command a verb."""
-        verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-
-        def verb(name: str, text: str) -> ArgumentParser:
-            sub: ArgumentParser = verbs.add_parser(name, help=text, description=text)
-            sub.add_argument("--json", action="store_true", help="Print JSON.")
-            return sub
-
+        verb = partial(verbs_of(parser), named=False)
         verb("list", "List the machines that bill and belong to no pod.").add_argument(
             "--all", action="store_true", help="Handled ones too."
         )

@@ -98,7 +98,6 @@ def test_a_tick_that_stood_still_starts_nothing_if_guardrails_were_edited_meanwh
         elif where == "stop":
             stopping.stop_everything(by="operator")
         elif where == "installation":
-            Limits.made()
             Limits.objects.filter(pk=1).update(max_instances=0)
         else:
             words = {"until": time() + timedelta(hours=1), "by": "operator", "because": "wait"}

@@ -112,7 +112,6 @@ def test_the_list_has_a_fixed_number_of_queries(
     for n in range(count // 2):
         pod = a_pod(a_fleet(stream=f"s{n}"))
         an_event(pod, "ready", "draining", by="admin:ann", rule="operator")
-    Limits.made()
     text(viewer, who="people")
     with django_assert_max_num_queries(11):
         text(viewer, who="people")

@@ -44,8 +44,7 @@ def test_limits_that_nobody_has_set_are_shown_and_then_set(admin_client: Client)
 
 
 def test_the_first_change_of_the_mode_is_seen_as_one(admin_client: Client) -> None:
-    Limits.made()  # as a migration does
-    assert Limits.history.count() == Limits.objects.count() == 1
+    assert Limits.history.count() == Limits.objects.count() == 1  # made by a migration
     assert stopping.stop_everything(by="ann")
     page = admin_client.get(reverse("admin:pods_podevent_changelist"), {"who": "people"})
     assert "stopped everything, by ann: <strong>now stop all</strong>" in page.content.decode()

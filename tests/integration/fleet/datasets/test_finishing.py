@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import redis
-from django.apps import apps
 from django_celery_beat.models import PeriodicTask
 
 from fleet.datasets import finishing
@@ -192,7 +190,5 @@ def test_a_slow_finish_that_more_was_fed_beside_takes_its_word_back(
 
 
 def test_the_finish_is_scheduled(db: None) -> None:
-    # a test of transactions may have emptied the database since the migration
-    import_module("fleet.migrations.0023_datasets").make_schedule(apps, None)
     task = PeriodicTask.objects.get(task="fleet.finish_datasets")
     assert task.expire_seconds == 60

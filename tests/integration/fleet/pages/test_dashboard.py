@@ -255,13 +255,11 @@ def test_what_today_will_cost_is_compared_with_the_budget_of_the_installation(
     a_pod(fleet, READY, hourly_usd=Decimal(1))
     a_tick(fleet, spent_today_usd=Decimal(20))
     assert overview.overview().expected_usd == Decimal(32)  # it is noon
-    Limits.made()
     Limits.objects.update(daily_budget_usd=Decimal(30))
     assert overview.overview().over_usd == Decimal(2)
     assert '(budget $30.00: <span aria-hidden="true">▲</span> $2.00 over)' in " ".join(
         admin_client.get(reverse("dashboard-now")).content.decode().split()
     )
-    Limits.made()
     Limits.objects.update(daily_budget_usd=Decimal(32))
     assert overview.overview().over_usd is None
 

@@ -75,7 +75,6 @@ def samples(fleet: Fleet) -> None:
 def a_furnished_installation() -> None:
     """Everything that the page can show, as far as it fits together."""
     Limits.get()
-    Limits.made()
     Limits.objects.update(daily_budget_usd=Decimal(50))
     emb = a_fleet(
         name="emb", max_instances=8, max_hourly_usd=Decimal(4), daily_budget_usd=Decimal(2),

@@ -80,7 +80,6 @@ def test_a_tick_starts_nothing_if_another_fleet_started_pods_since_it_counted(
     redis_url: str, limit: str, value: Any
 ) -> None:
     one, two = fleets(redis_url, 2)
-    Limits.made()
     Limits.objects.update(**{limit: value})
     assert tick_with(one, lambda: ticking.tick_fleet(two.pk)) is None
     assert [pod.fleet_id for pod in Pod.objects.all()] == [two.pk]
@@ -102,7 +101,6 @@ def test_without_a_limit_of_the_installation_fleets_do_not_wait_for_each_other(
 @pytest.mark.django_db
 def test_a_pod_of_another_fleet_that_appears_during_the_tick_counts(redis_url: str) -> None:
     one, two = fleets(redis_url, 2)
-    Limits.made()
     Limits.objects.update(max_instances=1)
     assert tick_with(one, lambda: a_pod(two, READY)) is None
     assert not Pod.objects.filter(fleet=one).exists()
@@ -115,7 +113,6 @@ def test_machines_without_a_row_outside_the_fleet_count_for_the_installation(
     redis_url: str, limit: str, value: int, *, named: bool
 ) -> None:
     one, two = fleets(redis_url, 2)
-    Limits.made()
     Limits.objects.update(**{limit: value})
     for _ in range(3):
         an_orphan(two.pk if named else None, two)
@@ -137,7 +134,6 @@ def test_fleets_that_tick_together_start_no_more_than_the_installation_may(
     redis_url: str, limit: str, value: Any
 ) -> None:
     made = fleets(redis_url, 4)
-    Limits.made()
     Limits.objects.update(**{limit: value})
     together, real = threading.Barrier(4), ticking.decide
 
