@@ -101,7 +101,7 @@ def _listed(folder: str) -> Iterator[Found]:
     try:
         yield from (f for f in stores.place(folder).list() if f.name)
     except Missing as exc:
-        raise BadDataset(f"{folder}: there is no such bucket or folder") from exc
+        raise BadDataset(f"{folder}: no bucket or folder has this name") from exc
 
 
 def _source(found: Found, format: Format | None) -> Source:

@@ -96,7 +96,7 @@ def try_to_write(sink: str) -> None:
         probe.put(b"podfleet: a test whether this folder can be written")
         probe.delete()
     except Missing as exc:
-        raise BadDataset(f"the sink {sink} cannot be written: there is no such bucket") from exc
+        raise BadDataset(f"the sink {sink} cannot be written: its bucket does not exist") from exc
     except StoreError as exc:
         raise BadDataset(f"the sink {sink} cannot be written: {exc}") from exc
 

@@ -175,7 +175,7 @@ def span_of(part: PartName) -> Bounds:
 
 
 def rows_at(place: Place, source: Source) -> Iterator[int]:
-    """The byte or the number at which each row of a file of lines begins. Blank lines are no rows.
+    """The byte or the number at which each row of a file of lines begins. Blank lines are not rows.
 
     This reads lines by itself: what the agent reads wrongly must not look right here.
 

@@ -3,61 +3,41 @@
 import logging
 import threading
 import time
+from collections.abc import Sequence
 
 from pods.agent.calling import Failed, Outcome
 from pods.agent.control import Control, Intent
 from pods.agent.copying import Copying
-from pods.agent.farewell import EXIT_HANDLER_BROKEN, report_broken, say_goodbye
-from pods.agent.handler_process import HandlerBroken, HandlerProcess
-from pods.agent.heartbeat import EXIT_FENCED, Beating
+from pods.agent.handler_process import HandlerProcess
+from pods.agent.heartbeat import Beating
 from pods.agent.holding import Holding
-from pods.agent.measures import Measured, Measures
 from pods.agent.outbox import Outbox
-from pods.agent.patience import GivenUp, Patience
-from pods.agent.progress import Progress
-from pods.agent.protocol import AgentSettings, AgentState
-from pods.agent.reclaim import Reclaim
-from pods.agent.routing import Routes
-from pods.agent.settling import Settling
-from pods.agent.shares import Peak, Shares
-from pods.agent.sizing import SHORT_SECONDS, Sizing
+from pods.agent.patience import GivenUp
+from pods.agent.protocol import AgentSettings
+from pods.agent.sizing import SHORT_SECONDS
 from pods.agent.stream import Entry, Stream, brought_all
-from pods.agent.threads import Threads
-from pods.agent.trickle import Trickle
+from pods.agent.stream_agent import StreamAgent
 
 log = logging.getLogger("podfleet.agent")
 
 # At the most. Over a link of 200 ms the largest reads and commits bring 40,000 items/s then.
 READS_IN_FLIGHT = COMMITS_IN_FLIGHT = 16
 MOST_RETRIES = 500  # in one step
-# A larger batch is tried if it should take at most this share of the handler's time limit.
-LONGEST_TRY = 0.5
 IDLE_STEP_SECONDS = 0.5
 ALONE_STEP_SECONDS = 0.005
 DRAIN_STEP_SECONDS = 0.05
 
 
-class Agent:
-    """One agent, from loading the handler to the exit code."""
+class Agent(StreamAgent[Stream]):
+    """The agent of items."""
 
     def __init__(self, settings: AgentSettings, control: Control) -> None:
-        self._settings, self._control = settings, control
-        self._threads = Threads(control)
-        self._progress, self._shares, self._most_held = Progress(), Shares(), Peak()
-        self._stream = Stream(settings, self._shares.round_trip)
+        super().__init__(settings, control, Stream, Holding(settings.batch_size))
         self._sizing = self._sizing_up_to(settings.batch_size)
-        self._holding = Holding(settings.batch_size)
         self._holding.tune(self._sizing.size, None)
-        self._patience = Patience(self._progress, control, EXIT_FENCED, self._shares.stuck)
-        self._trickle = Trickle(self._progress)
-        self._reclaim = Reclaim(settings, self._stream, self._holding, self._progress)
         self._copying = Copying(settings, self._stream, self._holding)
-        self._measures = Measures(self._measured)
         self._beating = Beating(
             settings, self._progress, self._holding, control, self._measures.now
-        )
-        self._settling = Settling(
-            self._stream, self._holding, self._progress, self._patience, Routes(settings)
         )
         self._outbox = Outbox(self._shares.held_up)
         self._handler = HandlerProcess(
@@ -69,67 +49,28 @@ class Agent:
             does=self._shares.does,
         )
 
-    def run(self) -> int:
-        """Work until something asks for the end. Returns the exit code."""
-        self._threads.watch()
-        self._measures.start()
-        self._beating.start()
-        try:
-            self._load()
-        except HandlerBroken as exc:
-            return self._fail(str(exc))
-        if self._control.working:
-            self._beating.state = AgentState.WORKING
-            log.info("agent_working stream=%s batch=%d", self._settings.stream, self._sizing.most)
-        intake = [self._threads.start("intake", self._take_in)]
-        intake += [
-            self._threads.start(f"read-{n}", self._read_along) for n in range(1, READS_IN_FLIGHT)
-        ]
-        self._threads.start("feeder", self._feed)
-        self._threads.start("keeper", self._keep)
-        for n in range(COMMITS_IN_FLIGHT):
-            self._threads.start(f"commit-{n}", self._commit)
-        self._control.wait_beyond(Intent.WORK, threading.TIMEOUT_MAX)
-        log.info(
-            "agent_ending intent=%s because=%r",
-            self._control.intent.name.lower(),
-            self._control.because,
-        )
-        self._beating.state = AgentState.DRAINING
-        self._finish(intake)
-        return self._end()
-
-    def _measured(self) -> Measured:
-        rtt = self._holding.rtt_seconds
-        return {
-            **self._shares.now(),
-            "batch": self._sizing.size,
-            "held_bytes": self._most_held.value(),
-            "rtt_ms": None if rtt is None else round(rtt * 1000, 3),
-        }
-
-    def _load(self) -> None:
-        self._threads.start("load-stopper", self._stop_loading)
+    def _load(self) -> int:
         preferred = self._handler.load()
         if preferred > 0:
             most = min(preferred, self._settings.batch_size)
             self._sizing = self._sizing_up_to(most)
             self._holding.largest_batch = most
+        return self._sizing.most
 
-    def _sizing_up_to(self, most: int) -> Sizing:
-        settings = self._settings
-        # a batch that is cut off would make suspects of its items
-        longest = settings.handler_timeout_seconds * LONGEST_TRY
-        return Sizing(most, settings.target_batch_seconds, longest_seconds=longest)
+    def _start_work(self) -> Sequence[threading.Thread]:
+        intake = [self._threads.start("intake", self._take_in)]
+        intake += [
+            self._threads.start(f"read-{n}", self._read_along) for n in range(1, READS_IN_FLIGHT)
+        ]
+        self._threads.start("feeder", self._feed)
+        for n in range(COMMITS_IN_FLIGHT):
+            self._threads.start(f"commit-{n}", self._commit)
+        return intake
 
-    def _stop_loading(self) -> None:
-        """Let a stop end the load of a handler, which can take minutes."""
-        self._control.wait_beyond(Intent.WORK, threading.TIMEOUT_MAX)
-        if self._beating.state is AgentState.STARTING:
-            self._handler.close(kindly=False)
+    def _batch_size(self) -> int:
+        return self._sizing.size
 
-    def _finish(self, intake: list[threading.Thread]) -> None:
-        """Wait until nothing is in hand, the drain time is over, or a harder end is asked for."""
+    def _finish(self, intake: Sequence[threading.Thread]) -> None:
         deadline = time.monotonic() + self._settings.drain_seconds
         while self._control.intent is Intent.DRAIN and time.monotonic() < deadline:
             reads = any(thread.is_alive() for thread in intake)
@@ -141,28 +82,9 @@ class Agent:
         fenced = self._control.intent is Intent.FENCED
         self._handler.close(kindly=self._holding.only_waiting() and not fenced)
         self._put_back(self._handler.not_begun())
-        if not fenced:
-            say_goodbye(self._stream, self._holding, self._patience)
-        self._beating.close(AgentState.DRAINED)
-        log.info("agent_ended exit_code=%d note=%r", self._control.exit_code, self._progress.note)
-        return self._control.exit_code
-
-    def _fail(self, why: str) -> int:
-        if not self._control.working:  # it was stopped while it loaded
-            return self._end()
-        report_broken(why, self._settings, self._progress, self._beating, self._control)
-        say_goodbye(self._stream, self._holding, self._patience)
-        self._beating.close(AgentState.FAILED)
-        return EXIT_HANDLER_BROKEN
+        return self._leave(fenced=fenced)
 
     # The work of the threads.
-
-    def _take_in(self) -> None:
-        try:
-            while self._control.working:
-                self._patience.with_("backlog", lambda _: self._take_step(), until=Intent.DRAIN)
-        except GivenUp:
-            return
 
     def _take_step(self) -> None:
         self._most_held.saw(self._holding.bytes_held)
@@ -282,15 +204,6 @@ class Agent:
         kept = ([entry for entry in batch if entry.id not in lost] for batch in batches)
         return [batch for batch in kept if batch]
 
-    def _keep(self) -> None:
-        """Keep the items in hand long before their idle time is over: one lost try does no harm."""
-        pause = self._settings.claim_idle_seconds / 4
-        try:
-            while not self._control.wait_beyond(Intent.DRAIN, pause):
-                self._patience.with_("keep", lambda _: self._reclaim.keep(), until=Intent.STOP)
-        except GivenUp:
-            return
-
     def _commit(self) -> None:
         while True:
             try:
@@ -318,7 +231,3 @@ class Agent:
         elif batch:
             self._holding.suspect(batch)
             self._outbox.put(batch, [Failed(why)])
-
-    def _broken(self, why: str) -> None:
-        self._progress.trouble("handler", why)
-        self._control.ask(Intent.STOP, why, exit_code=EXIT_HANDLER_BROKEN)

@@ -107,3 +107,27 @@ def test_the_page_says_how_old_it_is_and_stands_still_while_somebody_types(
     assert page.evaluate("podfleetMayRenew()") is False
     page.evaluate("document.activeElement.blur()")
     assert page.evaluate("podfleetMayRenew()") is True
+
+
+@pytest.mark.timeout(120)
+def test_while_the_server_does_not_answer_the_headline_is_not_green(
+    log_in: Callable[..., Page], live_server: Any
+) -> None:
+    a_tick(a_fleet(name="emb"), 1, depth=5)
+    page = log_in("operator")
+    page.clock.install()
+    page.goto(f"{live_server.url}/admin/")
+    headline = page.locator("#pf-needs")
+    expect(headline).to_contain_text("Nothing needs you")
+    colour = "getComputedStyle(document.getElementById('pf-needs')).color"
+    green = page.evaluate(colour)
+    page.route("**/admin/now/**", lambda route: route.abort())
+    page.clock.run_for(60_000)
+    expect(page.locator("#pf-updated")).to_contain_text("Not updated for")
+    old = page.evaluate(colour)
+    assert old != green
+    assert old == page.evaluate("getComputedStyle(document.querySelector('.pf-row .pf-dim')).color")
+    page.unroute("**/admin/now/**")
+    page.clock.run_for(6_000)
+    expect(page.locator("#pf-updated")).to_contain_text("updated")
+    page.wait_for_function(f"{colour} === '{green}'")

@@ -4,6 +4,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -21,52 +22,37 @@ from pods.agent.dataset.shelf import Shelf
 from pods.agent.dataset.stores import Changed, Full, StoreError, Unreachable
 from pods.agent.dataset.work import Work
 from pods.agent.dataset.writing import READ_SHARE, Closed, Writing
-from pods.agent.farewell import EXIT_HANDLER_BROKEN, GOODBYE_SECONDS, report_broken, say_goodbye
-from pods.agent.handler_process import HandlerBroken, HandlerProcess
+from pods.agent.farewell import GOODBYE_SECONDS
+from pods.agent.handler_process import HandlerProcess
 from pods.agent.heartbeat import EXIT_FENCED, Beating
 from pods.agent.holding import Holding
-from pods.agent.measures import Measured, Measures
+from pods.agent.measures import Measured
 from pods.agent.patience import GivenUp, Patience
-from pods.agent.progress import Progress
-from pods.agent.protocol import DATASET, AgentSettings, AgentState
+from pods.agent.protocol import DATASET, AgentSettings
 from pods.agent.ranges import Range, RefusedRange
-from pods.agent.reclaim import Reclaim
-from pods.agent.routing import Routes
-from pods.agent.settling import Settling
-from pods.agent.shares import Peak, Shares
-from pods.agent.sizing import Sizing
 from pods.agent.stream import Entry, Failure
-from pods.agent.threads import Threads
-from pods.agent.trickle import Trickle
+from pods.agent.stream_agent import StreamAgent
 
 log = logging.getLogger("podfleet.agent")
 
 MOST_TRIES = 3  # of a row that fails, within its range
-LONGEST_TRY = 0.5
 STEP_SECONDS = 0.5
 SHORT_STEP_SECONDS = 0.02
 # An entry is small. Several are read at once only where ranges are tiny.
 ENTRY_BYTES = 1024 * 1024
 
 
-class DatasetAgent:
-    """One agent, from loading the handler to the exit code."""
+class DatasetAgent(StreamAgent[RangeStream]):
+    """The agent of a dataset."""
+
+    # Ranges in hand are finished or handed back after the stop too.
+    _keeps, _keeps_trying = Intent.STOP, Intent.FENCED
 
     def __init__(self, settings: AgentSettings, control: Control) -> None:
-        self._settings, self._control = settings, control
-        self._threads = Threads(control)
-        self._progress, self._shares, self._most_held = Progress(), Shares(), Peak()
-        self._stream = RangeStream(settings, self._shares.round_trip)
-        self._holding = Holding(1)
+        super().__init__(settings, control, RangeStream, Holding(1))
         self._holding.tune(1, 0.0)  # `Hand` says when there is room, not its window
-        self._patience = Patience(self._progress, control, EXIT_FENCED, self._shares.stuck)
         self._store_patience = Patience(
             self._progress, control, EXIT_FENCED, self._shares.stuck, passing=(Unreachable, Full)
-        )
-        self._trickle = Trickle(self._progress)
-        self._reclaim = Reclaim(settings, self._stream, self._holding, self._progress)
-        self._settling = Settling(
-            self._stream, self._holding, self._progress, self._patience, Routes(settings)
         )
         self._writing = Writing(settings.range_bytes, self._fix_schema, self._closed)
         self._committing = Committing(
@@ -77,7 +63,6 @@ class DatasetAgent:
         self._hand = Hand(self._holding, self._feeding)
         self._to_read: queue.SimpleQueue[Work] = queue.SimpleQueue()
         self._to_commit: queue.SimpleQueue[Closed] = queue.SimpleQueue()
-        self._measures = Measures(self._measured)
         self._beating = Beating(settings, self._progress, self._hand, control, self._measures.now)
         self._handler = HandlerProcess(
             settings.handler,
@@ -93,72 +78,39 @@ class DatasetAgent:
         """Work until something asks for the end. Returns the exit code."""
         # Arrow's own pool keeps what was freed: 494 MB instead of 350 MB with the default limit
         pa.set_memory_pool(pa.system_memory_pool())
-        self._threads.watch()
-        self._measures.start()
-        self._beating.start()
-        try:
-            self._load()
-        except HandlerBroken as exc:
-            return self._fail(str(exc))
-        if self._control.working:
-            self._beating.state = AgentState.WORKING
-            log.info("agent_working stream=%s kind=dataset", self._settings.stream)
-        intake = self._threads.start("intake", self._take_in)
-        self._threads.start("reader", self._read)
-        self._threads.start("feeder", lambda: self._feeding.run(self._handler))
-        self._threads.start("writer", self._write)
-        self._threads.start("committer", self._commit)
-        self._threads.start("keeper", self._keep)
-        self._control.wait_beyond(Intent.WORK, threading.TIMEOUT_MAX)
-        because = self._control.because
-        log.info("agent_ending intent=%s because=%r", self._control.intent.name.lower(), because)
-        self._beating.state = AgentState.DRAINING
-        self._drain(intake)
-        return self._end()
+        return super().run()
 
-    def _measured(self) -> Measured:
-        rtt = self._holding.rtt_seconds
-        self._most_held.saw(self._shelf.size)
-        return {
-            **self._shares.now(),
-            "batch": self._feeding.sizing.size,
-            "held_bytes": self._most_held.value(),
-            "rtt_ms": None if rtt is None else round(rtt * 1000, 3),
-        }
-
-    def _load(self) -> None:
-        self._threads.start("load-stopper", self._stop_loading)
+    def _load(self) -> int:
         preferred, most = self._handler.load(), self._settings.batch_size
         if self._handler.takes_columns:
             most = preferred or DEFAULT_ROWS
         elif preferred > 0:
             most = min(preferred, most)
-        longest = self._settings.handler_timeout_seconds * LONGEST_TRY
-        target = self._settings.target_batch_seconds
-        self._feeding.sizing = Sizing(most, target, longest_seconds=longest)
+        self._feeding.sizing = self._sizing_up_to(most)
+        return most
 
-    def _stop_loading(self) -> None:
-        """Let a stop end the load of a handler, which can take minutes."""
-        self._control.wait_beyond(Intent.WORK, threading.TIMEOUT_MAX)
-        if self._beating.state is AgentState.STARTING:
-            self._handler.close(kindly=False)
+    def _start_work(self) -> Sequence[threading.Thread]:
+        intake = self._threads.start("intake", self._take_in)
+        self._threads.start("reader", self._read)
+        self._threads.start("feeder", lambda: self._feeding.run(self._handler))
+        self._threads.start("writer", self._write)
+        self._threads.start("committer", self._commit)
+        return [intake]
 
-    def _fail(self, why: str) -> int:
-        if not self._control.working:  # it was stopped while it loaded
-            return self._end()
-        report_broken(why, self._settings, self._progress, self._beating, self._control)
-        say_goodbye(self._stream, self._holding, self._patience)
-        self._beating.close(AgentState.FAILED)
-        return EXIT_HANDLER_BROKEN
+    def _measured(self) -> Measured:
+        self._most_held.saw(self._shelf.size)
+        return super()._measured()
+
+    def _batch_size(self) -> int:
+        return self._feeding.sizing.size
 
     # The end: a part for what is finished, and the rest back on the stream.
 
-    def _drain(self, intake: threading.Thread) -> None:
-        """Finish what the handler has, unless a harder end is asked for or it takes too long."""
+    def _finish(self, intake: Sequence[threading.Thread]) -> None:
         deadline = time.monotonic() + self._settings.drain_seconds
         while self._control.intent is Intent.DRAIN and time.monotonic() < deadline:
             self._hand.close_all()
-            if not intake.is_alive() and not self._hand.works():
+            if not any(t.is_alive() for t in intake) and not self._hand.works():
                 return
             self._control.wait_beyond(Intent.DRAIN, SHORT_STEP_SECONDS)
 
@@ -173,20 +125,9 @@ class DatasetAgent:
                 work.abandon()
             time.sleep(SHORT_STEP_SECONDS)
             fenced = self._control.intent is Intent.FENCED
-        if not fenced:
-            say_goodbye(self._stream, self._holding, self._patience)
-        self._beating.close(AgentState.DRAINED)
-        log.info("agent_ended exit_code=%d note=%r", self._control.exit_code, self._progress.note)
-        return self._control.exit_code
+        return self._leave(fenced=fenced)
 
     # The work of the threads.
-
-    def _take_in(self) -> None:
-        try:
-            while self._control.working:
-                self._patience.with_("backlog", lambda _: self._take_step(), until=Intent.DRAIN)
-        except GivenUp:
-            return
 
     def _take_step(self) -> None:
         self._hand.give_back()
@@ -318,15 +259,6 @@ class DatasetAgent:
         elif closed.written is None:
             self._hand.release(work, self._stream, self._patience)
 
-    def _keep(self) -> None:
-        """Keep the ranges in hand long before their idle time is over: one lost try does no harm."""
-        pause = self._settings.claim_idle_seconds / 4
-        try:
-            while not self._control.wait_beyond(Intent.STOP, pause):
-                self._patience.with_("keep", lambda _: self._reclaim.keep(), until=Intent.FENCED)
-        except GivenUp:
-            return
-
     # What the handler's process calls.
 
     def _worked(self, items: list[Entry], outcomes: Any, batches: int, seconds: float) -> None:
@@ -341,7 +273,3 @@ class DatasetAgent:
     def _crashed(self, batch: list[Entry], untouched: list[list[Entry]], why: str) -> None:
         self._progress.trouble("handler", why)
         self._feeding.crashed(batch, untouched, why)
-
-    def _broken(self, why: str) -> None:
-        self._progress.trouble("handler", why)
-        self._control.ask(Intent.STOP, why, exit_code=EXIT_HANDLER_BROKEN)

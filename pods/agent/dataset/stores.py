@@ -61,7 +61,7 @@ class StoreError(Exception):
 
 
 class Missing(StoreError):
-    """There is no such file or bucket."""
+    """The file or its bucket does not exist."""
 
 
 class Refused(StoreError):
@@ -175,7 +175,7 @@ class Place:
     def put(self, content: Any, *, create: bool = False) -> str:
         """Write the file in one atomic step: nobody sees a part of it. Returns its ETag.
 
-        `content`: bytes or another buffer. `create`: only where there is no such file.
+        `content`: bytes or another buffer. `create`: only if it does not exist yet.
 
         Raises:
             AlreadyThere: with `create`, and there is one.

@@ -236,7 +236,7 @@ def test_a_dataset_on_s3(fleet: Fleet, client: redis.Redis, given: Path, s3: Obj
     for name in ("a", "b"):
         place(s3, f"in/{name}.parquet").put((given / "in" / f"{name}.parquet").read_bytes())
     url, out = f"s3://{BUCKET}/in/*.parquet", f"s3://{BUCKET}/out/"
-    bad(fleet, "there is no such bucket", "s3://no-such-bucket/a/*.parquet", out)
+    bad(fleet, "no bucket or folder has this name", "s3://no-such-bucket/a/*.parquet", out)
     bad(fleet, "no file matches", f"s3://{BUCKET}/in/*.jsonl", out)
     bad(fleet, "sink .* cannot be written", url, "s3://no-such-bucket/out/")
     told = json.loads(run("feed", FLEET, url, "--into", out, "--rows-per-range", 1000, "--json"))
