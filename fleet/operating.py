@@ -54,7 +54,7 @@ def create_fleet(
         ValidationError: a value is wrong; the message says which and what would be right.
     """
     fleet = Fleet(name=name, **values)
-    create(fleet, [_account(n) for n in accounts or (LOCAL,)], tick=tick, by=by)
+    create(fleet, [account_named(n) for n in accounts or (LOCAL,)], tick=tick, by=by)
     prepare(fleet)
     return fleet
 
@@ -206,7 +206,12 @@ def local_account() -> Account:
     return account
 
 
-def _account(name: str) -> Account:
+def account_named(name: str) -> Account:
+    """The account of this name; `local` is made if it is missing.
+
+    Raises:
+        ValidationError: there is no such account; the message names the others.
+    """
     if name == LOCAL:
         return local_account()
     try:

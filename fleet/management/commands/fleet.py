@@ -18,6 +18,7 @@ from rich.live import Live
 from fleet import archiving, moving, operating, stopping
 from fleet.decision.field_words import rule_words
 from fleet.decision.values import Mode
+from fleet.management import declarations
 from fleet.management.adopting import add_adopt_arguments, adopt
 from fleet.management.arguments import (
     add_archive_arguments,
@@ -34,6 +35,7 @@ from fleet.management.datasets import (
     feed,
     verify,
 )
+from fleet.management.declarations import add_export_arguments, add_plan_arguments
 from fleet.management.fleet_names import fleet_named
 from fleet.management.streams import dead_letters, enqueue, export
 from fleet.models import Fleet, Limits
@@ -153,6 +155,13 @@ class Command(OwnCommand):
         add_watch_arguments(verb("watch", "Show a live view until Ctrl-C."))
         add_adopt_arguments(
             verb("adopt", "Find machines of a lost database, and give them rows.", named=False)
+        )
+        add_plan_arguments(
+            verb("plan", "Show what `apply` would change; change nothing.", named=False),
+            verb("apply", "Make the fleets be what a file declares.", named=False),
+        )
+        add_export_arguments(
+            verb("export", "Write fleets as a file for `plan` and `apply`.", named=False)
         )
         _add_moving(verb)
         text = "List dead letters, put them back onto the stream, or delete them."
@@ -344,6 +353,16 @@ class Command(OwnCommand):
                     time.sleep(options["seconds"])
         except KeyboardInterrupt:
             return
+
+    def _plan(self, options: dict[str, Any]) -> None:
+        declarations.plan(Namespace(**options), self.stdout)
+
+    def _apply(self, options: dict[str, Any]) -> None:
+        asked = Namespace(**options)
+        declarations.apply(asked, self.stdout, self.stderr, by=getpass.getuser())
+
+    def _export(self, options: dict[str, Any]) -> None:
+        declarations.export(Namespace(**options), self.stdout, self.stderr)
 
     def _adopt(self, options: dict[str, Any]) -> None:
         adopt(Namespace(**options), self.stdout)
