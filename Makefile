@@ -62,7 +62,7 @@ test: $(DEV) ## run all tests but the slow ones, on SQLite and PostgreSQL; ARGS=
 	@$(BOTH_DATABASES) --side-by-side $(JOBS) -- $(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 test-long: $(DEV) ## run the slow tests, which need minutes
-	@$(BOTH_DATABASES) -- $(BIN)/python -m pytest -n 0 -m slow --timeout 1800 $(ARGS)
+	@HYPOTHESIS_PROFILE=long $(BOTH_DATABASES) -- $(BIN)/python -m pytest -n 0 -m slow --timeout 1800 $(ARGS)
 
 mutants: $(DEV) ## take out one protective line at a time; fail if no test notices; ARGS="lease fence"
 	@$(BIN)/python -m tests.mutations $(ARGS)

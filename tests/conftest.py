@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from pods import dispatch
 from tests.support import migrated
+from tests.support.examples import examples
 
 # Their assertions say what they compared, as those of a test do.
 pytest.register_assert_rewrite(
@@ -23,7 +24,12 @@ pytest.register_assert_rewrite(
 )
 
 # A busy machine is not a fault of the code. A test that looks for slow code measures it in a benchmark.
-settings.register_profile("podfleet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "podfleet",
+    deadline=None,
+    max_examples=examples(),
+    suppress_health_check=[HealthCheck.too_slow],
+)
 if settings.get_current_profile_name() == "default":
     settings.load_profile("podfleet")
 

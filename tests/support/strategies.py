@@ -17,9 +17,10 @@ from fleet.decision.values import (
 )
 from pods.bottleneck import Bottleneck
 from pods.states import BILLABLE
+from tests.support.examples import examples
 from tests.support.factories import NOON, hours, offer_facts, pod_facts, policy, seconds, snapshot
 
-EXAMPLES = settings(max_examples=500, deadline=None)
+EXAMPLES = settings(max_examples=examples(500), deadline=None)
 prices = st.sampled_from(["0", "0.01", "0.34", "0.5", "1.999999", "2"]).map(Decimal)
 limits = st.none() | st.sampled_from(["0.0001", "0.5", "1", "1.02", "2", "7.5"]).map(Decimal)
 ages = st.sampled_from([0.0, 0.5, 1, 23.9, 24, 25]).map(hours)

@@ -177,6 +177,7 @@ class Copy:
         answers.write_text("")
         env = {
             **os.environ,
+            "HYPOTHESIS_PROFILE": "long",
             "CONDITIONALS_PLAN": str(plan_file),
             "CONDITIONALS_ANSWERS": str(answers),
         }

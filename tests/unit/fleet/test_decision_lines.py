@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet.pages.decision_lines import Folded, Row, folded
+from tests.support.examples import examples
 from tests.support.factories import NOON, seconds
 
 PERIODS = {1: seconds(15), 2: seconds(600)}
@@ -79,7 +80,7 @@ KINDS = st.tuples(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.lists(KINDS, max_size=40), st.integers(1, 8), st.sampled_from([15.0, 61.0, 700.0]))
 def test_every_decision_is_counted_once_and_pages_follow_each_other(
     kinds: list[tuple[int, str, int]], most: int, step: float

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from fleet.models.fields import LONGEST_SECONDS
 from fleet.pages import life_times
+from tests.support.examples import examples
 
 times = st.floats(0.2, LONGEST_SECONDS)
 
@@ -21,7 +22,7 @@ def test_a_time_that_cannot_be_read_has_no_bar() -> None:
     assert not life_times.drawn({"boot_seconds": None, "idle_seconds": -1, "other": 5})
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(times, times)
 def test_a_longer_time_never_has_a_shorter_bar(one: float, other: float) -> None:
     short, long = sorted((one, other))

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet.pages import scales
+from tests.support.examples import examples
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ def test_values_have_round_ticks(most: float, whole: bool, wanted: list[float]) 
     assert list(scales.value_ticks(most, whole=whole)) == wanted
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.floats(1e-6, 1e12), st.booleans())
 def test_the_ticks_reach_the_highest_value_and_are_few(most: float, whole: bool) -> None:
     ticks = scales.value_ticks(most, whole=whole)
@@ -46,7 +47,7 @@ def test_times_are_round_on_the_clocks_of_the_reader() -> None:
     assert [f"{day:%d %H:%M}" for day in days] == [f"{n} 00:00" for n in range(17, 24)]
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.lists(st.floats(12, 124), max_size=6))
 def test_labels_do_not_cover_each_other_and_stay_in_the_drawing(wanted: list[float]) -> None:
     placed = scales.spread(wanted, lowest=12, highest=124)

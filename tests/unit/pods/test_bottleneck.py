@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pods.bottleneck import SATURATED, Bottleneck, TimeSpent, bottleneck
+from tests.support.examples import examples
 
 LINKED = TimeSpent(
     busy=0.2,
@@ -64,7 +65,7 @@ def test_what_holds_a_pod_back(change: dict[str, object], named: str) -> None:
     assert bottleneck(replace(LINKED, **change)) == named  # type: ignore[arg-type]
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(any_time)
 def test_a_pod_waits_only_if_items_wait_and_its_handler_does_not_work_all_the_time(
     spent: TimeSpent,
@@ -76,7 +77,7 @@ def test_a_pod_waits_only_if_items_wait_and_its_handler_does_not_work_all_the_ti
         assert spent.busy < SATURATED
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(any_time)
 def test_nothing_is_said_of_an_agent_that_does_not_measure_but_that_it_fails(
     spent: TimeSpent,

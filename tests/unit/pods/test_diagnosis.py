@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pods.diagnosis import INFERRED, Facts, Finding, MachineSays, diagnose
 from pods.states import BOOTING, DRAINING, READY, STOPPED, PodState
+from tests.support.examples import examples
 from tests.support.factories import hours, seconds
 
 WELL = Facts(
@@ -158,14 +159,14 @@ def test_each_finding_follows_from_its_facts(change: dict, finding: Finding) -> 
     assert diagnose(replace(WELL, **change)) is finding
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(seen=facts)
 def test_unknown_facts_never_make_a_pod_ill(seen: Facts) -> None:
     blind = replace(seen, machine=MachineSays.NOT_ASKED, beats_known=False)
     assert diagnose(blind) is Finding.HEALTHY
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(seen=facts)
 def test_no_pod_is_ended_without_a_sign_that_redis_could_not_have_kept(seen: Facts) -> None:
     patience = min(seen.silent_after, seen.hang_after)
@@ -173,7 +174,7 @@ def test_no_pod_is_ended_without_a_sign_that_redis_could_not_have_kept(seen: Fac
     assert {diagnose(f) for f in deaf} & {*INFERRED, Finding.NEVER_BOOTED} == set()
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(seen=facts)
 def test_a_pod_that_acknowledges_or_touches_the_stream_is_not_ended_on_inference(
     seen: Facts,
@@ -186,7 +187,7 @@ def test_a_pod_that_acknowledges_or_touches_the_stream_is_not_ended_on_inference
     assert diagnose(lively) not in INFERRED
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(seen=facts)
 def test_only_watched_pods_are_diagnosed(seen: Facts) -> None:
     if seen.state not in {BOOTING, READY, STOPPED}:

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fleet.backlog.redis_streams import RedisStreamProbe
+from tests.support.examples import examples
 
 STREAM, GROUP = "tasks", "workers"
 CONSUMERS = ("a", "b")
@@ -111,7 +112,7 @@ class Truth:
 
 
 exhaustive = settings(
-    max_examples=600,
+    max_examples=examples(600),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

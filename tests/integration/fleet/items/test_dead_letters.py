@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fleet.items.dead_letters import AT_ONCE, BYTES_AT_ONCE, DeadLetters
 from pods.agent.protocol import SCRIPTS
+from tests.support.examples import examples
 from tests.support.factories import a_fleet
 from tests.support.fleet_command import run
 from tests.support.items import ids, text_file
@@ -220,7 +221,7 @@ LETTER = st.dictionaries(
 
 
 @pytest.mark.fault(58)
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=list(HealthCheck))
 @given(fields=LETTER)
 def test_any_letter_can_be_listed_and_put_back(
     client: redis.Redis, fields: dict[bytes, bytes]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from fleet.datasets.coverage import END, Bounds, both, bounds, choose, missing, overlap
 from pods.agent.ranges import PartName
+from tests.support.examples import examples
 
 FILE = "0123456789abcdef"
 intervals = st.tuples(st.integers(0, 20), st.integers(0, 20)).map(lambda p: (min(p), max(p)))
@@ -28,7 +29,7 @@ def span(part: PartName) -> Bounds:
     return bounds(part.start, part.end)
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(intervals, st.lists(intervals, max_size=8))
 def test_what_is_missing_and_what_is_covered_are_the_whole_and_have_nothing_in_common(
     whole: Bounds, covered: list[Bounds]
@@ -38,14 +39,14 @@ def test_what_is_missing_and_what_is_covered_are_the_whole_and_have_nothing_in_c
     assert all(start < end for start, end in found)
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.lists(intervals, max_size=6), st.lists(intervals, max_size=6))
 def test_rows_in_both_are_in_both(one: list[Bounds], other: list[Bounds]) -> None:
     first, second = missing((0, 20), one), missing((0, 20), other)
     assert rows(both(first, second)) == sorted(set(rows(first)) & set(rows(second)))
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.lists(parts, max_size=7), st.sets(st.integers(0, 6)))
 def test_the_parts_that_stay_have_no_row_in_common_and_no_choice_has_more_rows(
     there: list[PartName], receipted: set[int]
@@ -67,7 +68,7 @@ def test_the_parts_that_stay_have_no_row_in_common_and_no_choice_has_more_rows(
     assert worth(tuple(chosen.kept)) == max(map(worth, apart))
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.lists(parts, max_size=7), st.randoms())
 def test_the_order_of_the_names_changes_nothing(there: list[PartName], chance: object) -> None:
     mixed = list(there)
@@ -75,7 +76,7 @@ def test_the_order_of_the_names_changes_nothing(there: list[PartName], chance: o
     assert choose(there) == choose(mixed)
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.lists(parts, max_size=7))
 def test_what_is_missing_beside_the_kept_parts_completes_the_file(there: list[PartName]) -> None:
     kept = [span(part) for part in choose(there).kept]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from fleet.datasets.coverage import END, Bounds, missing
 from fleet.datasets.cutting import CountedFile, Piece, default_rows, pieces
 from pods.agent.ranges import Compression, Format, Source
+from tests.support.examples import examples
 
 
 def a_file(
@@ -37,7 +38,7 @@ def test_sixty_million_rows_are_a_thousand_ranges() -> None:
     assert default_rows(20_000) == 5_000
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.lists(st.integers(0, 50), max_size=12), st.integers(1, 40))
 def test_ranges_of_parquet_have_each_row_once_and_are_not_too_long(
     groups: list[int], wanted: int
@@ -57,7 +58,7 @@ def test_ranges_end_where_row_groups_end_if_that_fits() -> None:
     assert [p.end for p in cut(a_file(10_000), 4_000)] == [4000, 8000, 10_000]
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(
     st.integers(1, 500),
     st.integers(1, 5000),
@@ -77,7 +78,7 @@ def test_ranges_of_lines_have_each_row_once(
         assert len(found) == 1
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(
     st.lists(st.integers(1, 50), min_size=1, max_size=8),
     st.integers(1, 40),

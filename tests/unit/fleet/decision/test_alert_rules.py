@@ -22,6 +22,7 @@ from fleet.decision.alert_facts import (
     TickSeen,
 )
 from fleet.decision.alerts import alerts
+from tests.support.examples import examples
 from tests.support.factories import NOON, hours, seconds
 
 DAY = hours(24)
@@ -98,7 +99,7 @@ def test_an_old_pod_is_announced_once_and_again_each_further_24_hours(
 
 
 @given(limit=st.integers(1, 200), age=st.integers(0, 2000), step=st.integers(0, 48))
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 def test_the_round_of_an_old_pod_never_falls_and_rises_once_a_day(
     limit: int, age: int, step: int
 ) -> None:

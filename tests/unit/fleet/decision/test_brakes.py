@@ -13,6 +13,7 @@ from fleet.decision.decide import decide
 from fleet.decision.values import Failing, PodFacts, Policy, Snapshot
 from pods.rules import TAKEN_RULES, TRY_RULES, PodRule
 from pods.states import BOOTING, CREATING, READY, REQUESTED
+from tests.support.examples import examples
 from tests.support.factories import NOON, hours, pod_facts, policy, seconds, snapshot
 from tests.support.strategies import EXAMPLES, policies, snapshots
 
@@ -171,7 +172,7 @@ class Life:
     fails: datetime
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(data=st.data())
 def test_a_broken_template_gets_few_pods_however_it_fails(data: st.DataObject) -> None:
     draw = data.draw

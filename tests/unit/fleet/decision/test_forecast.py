@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from fleet.decision import forecast
 from fleet.decision.decide import decide
 from fleet.decision.values import Caps
+from tests.support.examples import examples
 from tests.support.factories import pod_facts, policy, snapshot
 
 money = st.none() | st.decimals(Decimal("0.01"), 50, places=2)
@@ -38,7 +39,7 @@ def test_nobody_knows_the_end_without_items_a_pod_or_its_speed() -> None:
     assert forecast.done(stopped, decide(stopped, policy(max_instances=0))) is None
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(money, money, money, money, st.integers(0, 20), money)
 def test_the_worst_case_is_the_lowest_limit_that_holds(
     hour: Decimal | None,

@@ -22,6 +22,7 @@ from pods.states import (
     TERMINATING,
     PodState,
 )
+from tests.support.examples import examples
 from tests.support.factories import NOON, hours, offer_facts, policy
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
@@ -144,7 +145,7 @@ def check(world: World, before: Snapshot, decision: Decision) -> None:
         assert world.spent + everywhere <= rule.installation.daily_budget_usd
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=examples(700), deadline=None)
 @given(st.data())
 def test_no_guardrail_is_passed_whatever_edits_prices_and_ticks_do(data: st.DataObject) -> None:
     draw = data.draw

@@ -11,6 +11,7 @@ from fleet.decision import placement
 from fleet.decision.unfit import why_unfit
 from fleet.decision.values import OfferFacts, Wanted
 from pods.catalogue.wish_words import wish_text
+from tests.support.examples import examples
 
 
 def an_offer(gpu_type: str, hourly_usd: str, largest_disk_gb: int = 100) -> OfferFacts:
@@ -69,7 +70,7 @@ OFFERS = st.lists(
 
 
 @given(offers=OFFERS, names=st.sets(st.sampled_from(sorted(WORDS))))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 def test_what_is_named_leaves_nothing_and_without_any_of_it_an_offer_is_left(
     offers: list[OfferFacts], names: set[str]
 ) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet.items.failures import VARYING, Failure, alike, groups, key_of
+from tests.support.examples import examples
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -49,7 +50,7 @@ def test_types_and_words_do(one: str, other: str) -> None:
     assert key_of(one) != key_of(other)
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.text(max_size=200))
 def test_what_is_alike_has_no_number_left_and_is_alike_to_itself(error: str) -> None:
     once = alike(error)
@@ -57,7 +58,7 @@ def test_what_is_alike_has_no_number_left_and_is_alike_to_itself(error: str) -> 
     assert alike(once) == once
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.lists(st.sampled_from(["A: 1", "A: 2", "B: 1", "C"]), max_size=30))
 def test_each_failure_is_in_one_group_and_the_largest_group_is_first(errors: list[str]) -> None:
     seen = [failure(e, n, NOON - timedelta(seconds=n)) for n, e in enumerate(errors)]

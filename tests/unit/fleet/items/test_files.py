@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fleet.items.files import ItemFile
 from fleet.items.source import BadInput
+from tests.support.examples import examples
 
 
 def a_file(folder: Path, name: str, content: bytes) -> Path:
@@ -122,7 +123,7 @@ def test_a_line_is_read_only_up_to_a_limit(tmp_path: Path) -> None:
 LINES = st.lists(st.sampled_from([b"", b" ", b"x", b"caf\xe9", b"\r", b"two\r"]), max_size=12)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(lines=LINES, ended=st.booleans(), taken=st.integers(0, 12))
 def test_a_reader_that_continues_a_file_reads_each_item_once(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], ended: bool, taken: int
@@ -149,7 +150,7 @@ NAMES = st.sampled_from(["payload", "text", "id", "reply_to", "x", ""])
 OBJECT = st.dictionaries(NAMES, VALUE, max_size=4).map(lambda value: json.dumps(value).encode())
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(
     lines=st.lists(
         st.one_of(OBJECT, OBJECT, st.binary(max_size=9), VALUE.map(repr).map(str.encode)),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fleet.items.queries import ItemQuery
 from fleet.items.source import BadInput
+from tests.support.examples import examples
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=6)
 VALUES = st.one_of(
@@ -43,7 +44,7 @@ def a_database(folder: Path, name: str, rows: list[tuple[Any, ...]], columns: li
     return f"sqlite:///{path}"
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(data=st.data(), columns=COLUMNS, keys=st.lists(st.one_of(KEYS, VALUES), max_size=8))
 @example(data=None, columns=["payload"], keys=[float("inf")])
 def test_any_row_becomes_an_item_or_a_clear_error(
@@ -73,7 +74,7 @@ def test_any_row_becomes_an_item_or_a_clear_error(
                 assert item["payload"] == (value if isinstance(value, bytes) else value.encode())
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(keys=st.lists(KEYS, max_size=9, unique=True), taken=st.integers(0, 9))
 def test_a_reader_that_continues_a_query_reads_each_row_once(
     tmp_path_factory: pytest.TempPathFactory, keys: list[int | str], taken: int

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fleet.items.files import LONGEST_LINE
 from fleet.items.rows import item_of
 from fleet.items.source import BadInput
+from tests.support.examples import examples
 
 VALUE = st.recursive(
     st.one_of(
@@ -37,7 +38,7 @@ def an_item(row: dict[str, Any]) -> dict[str, bytes]:
     return item_of(row, payload=payload, own_id=b"own", where="row 7")
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(row=ROW)
 def test_any_row_becomes_an_item_or_an_error_that_names_the_row(row: dict[str, Any]) -> None:
     item, refusal = {}, ""

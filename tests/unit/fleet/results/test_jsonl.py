@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fleet.results.entries import item_id, line
 from fleet.results.jsonl import Lines
+from tests.support.examples import examples
 
 BYTES = st.one_of(
     st.binary(max_size=12),
@@ -34,7 +35,7 @@ FIELDS = st.dictionaries(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(rows=st.lists(FIELDS, min_size=1, max_size=4))
 @example(rows=[{b"id": b"\n", b"result": b"\n"}])
 def test_any_result_becomes_a_line_that_can_be_read_again(

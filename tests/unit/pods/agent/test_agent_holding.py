@@ -7,6 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from pods.agent.holding import MOST_BATCHES, MOST_BYTES, Holding
 from pods.agent.stream import LARGEST_TAKE_BYTES, Entry
 from pods.agent.window import HOLD_SECONDS, LEAST_LEAD_SECONDS, READ_AHEAD_BATCHES
+from tests.support.examples import examples
 
 
 class Clock:
@@ -248,7 +249,7 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(max_examples=100, deadline=None)
+TestAnyOrder.settings = settings(max_examples=examples(), deadline=None)
 
 
 def test_one_item_is_taken_first_and_no_other_until_the_handler_has_answered() -> None:

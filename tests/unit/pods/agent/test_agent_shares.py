@@ -14,6 +14,7 @@ from pods.agent.outbox import MOST_WAITING, Outbox
 from pods.agent.protocol import LARGEST_COUNT, MEASURES, SHARES, AgentState, Heartbeat
 from pods.agent.shares import SLOT_SECONDS, SLOTS, Doing, Hold, Peak, Shares
 from pods.agent.stream import Entry
+from tests.support.examples import examples
 from tests.support.rigs.agent_rig import HANDLERS
 from tests.support.waiting import patience, until
 
@@ -124,7 +125,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(), deadline=None)
 @given(EVENTS)
 def test_the_shares_always_add_up_to_the_whole_and_take_the_same_memory(events):
     clock = Clock()

@@ -8,10 +8,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pods.agent.sizing import SHORT_SECONDS, Sizing
+from tests.support.examples import examples
 
 MOST = st.integers(1, 2000)
 SECONDS = st.floats(0.0001, 1000)
-DRAWN = settings(max_examples=300, deadline=None)
+DRAWN = settings(max_examples=examples(300), deadline=None)
 TARGET = st.floats(0.01, 100)
 
 

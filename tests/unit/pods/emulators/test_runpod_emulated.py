@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pods.emulators.base import SteppedClock
 from pods.emulators.bill import Bill
 from pods.emulators.runpod_state import Pod, Problem, RunPodState, Status
+from tests.support.examples import examples
 
 GPU = "NVIDIA RTX A5000"
 REQUEST: dict[str, Any] = {
@@ -88,7 +89,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(steps)
 def test_no_gpu_is_lost_or_made_and_no_bill_shrinks_whatever_happens(
     steps: list[tuple[str, int]],

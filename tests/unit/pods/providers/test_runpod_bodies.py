@@ -15,6 +15,7 @@ from pods.providers.runpod import mapping
 from pods.providers.runpod.options import Options
 from pods.providers.runpod.provider import RunPod
 from pods.providers.runpod.refusals import refusal
+from tests.support.examples import examples
 
 scalars = (
     st.none()
@@ -105,7 +106,7 @@ CALLS: list[Callable[[RunPod], object]] = [
 ]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(st.sampled_from(CALLS), st.sampled_from([200, 400, 403, 404, 409, 422]), spoilt(*GOOD))
 def test_no_body_makes_an_adapter_raise_anything_but_its_own_errors(
     call: Callable[[RunPod], object], status: int, body: Any
@@ -116,7 +117,7 @@ def test_no_body_makes_an_adapter_raise_anything_but_its_own_errors(
         pass
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(spoilt(POD))
 def test_a_machine_is_read_whole_or_not_at_all(pod: Any) -> None:
     try:
@@ -130,7 +131,7 @@ def test_a_machine_is_read_whole_or_not_at_all(pod: Any) -> None:
     assert machine.phase is not Phase.GONE or pod["status"] == "TERMINATED"
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(spoilt(GPU).map(lambda gpu: {"gpus": [gpu]}))
 def test_an_offer_has_a_price_and_can_be_asked_for(body: Any) -> None:
     try:

@@ -20,6 +20,7 @@ from pods.providers.vastai.market import (
     search_body,
 )
 from pods.providers.vastai.options import Options
+from tests.support.examples import examples
 
 
 def a_row(**changes: Any) -> dict[str, Any]:
@@ -189,7 +190,7 @@ def test_an_offer_that_does_not_fit_is_dropped_whatever_the_server_filtered(
     assert offer_of(a_row(**row), OfferQuery(**wanted), options, bids=False) is None
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(
     total=st.decimals("0.001", "3", places=4),
     base=st.decimals("0", "3", places=4),

@@ -13,6 +13,7 @@ from pods.providers.errors import NotFound, ProviderError
 from pods.providers.http import Answer, Timeouts
 from pods.providers.vastai import Vastai
 from pods.providers.vastai.options import Options
+from tests.support.examples import examples
 
 FIELDS = (
     *("success", "error", "msg", "detail", "message", "instances", "total_instances", "next_token"),
@@ -92,7 +93,7 @@ def is_ours(value: Any) -> bool:
 
 
 @pytest.mark.fault(28)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(method=st.sampled_from(sorted(CALLS)), status=statuses, body=answers)
 def test_no_answer_gets_anything_but_values_and_errors_of_ours(
     method: str, status: int, body: Any
@@ -106,7 +107,7 @@ def test_no_answer_gets_anything_but_values_and_errors_of_ours(
 
 
 @pytest.mark.fault(28)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(
     row=st.dictionaries(st.sampled_from(FIELDS), leaves, min_size=10),
     number=st.integers(1, 10**12),
@@ -125,7 +126,7 @@ def test_a_row_of_odd_values_is_read_and_its_price_is_none_or_a_price(
 
 
 @pytest.mark.fault(35)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(status=statuses, body=bodies)
 def test_a_destroy_succeeds_only_by_a_success_or_a_word_for_gone(status: int, body: Any) -> None:
     try:
@@ -138,7 +139,7 @@ def test_a_destroy_succeeds_only_by_a_success_or_a_word_for_gone(status: int, bo
 
 
 @pytest.mark.fault(30)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(status=statuses, body=answers)
 def test_an_empty_list_is_believed_only_when_it_says_that_it_is_empty(
     status: int, body: Any

@@ -12,6 +12,7 @@ from pods.agent.dataset import lines, rows, stores, tables
 from pods.agent.dataset.reading import chunks
 from pods.agent.ranges import Compression, Format
 from tests.support.dataset_files import cut, packed, put_lines, put_table, source_of, whole
+from tests.support.examples import examples
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ def test_a_missing_file_is_missing(folder, name):
         read(whole(source, 1))
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(data=st.data())
 def test_each_line_is_in_exactly_one_range_wherever_the_cuts_are(tmp_path_factory, data):
     folder = stores.place(tmp_path_factory.mktemp("lines").as_uri())
