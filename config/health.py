@@ -11,6 +11,7 @@ from django.db.utils import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from redis import RedisError
 
+from fleet.decision.windows import undecided_since
 from fleet.models import Fleet, Tick
 from pods.base.redis import eviction_of, redis_client
 from pods.base.shared_clock import shared_now
@@ -56,5 +57,8 @@ def _undecided() -> int:
     undecided = 0
     for fleet in ticked.annotate(last_at=Subquery(newest.values("at")[:1])):
         patience = max(PERIODS * fleet.tick_period, LEAST)
-        undecided += abs(now - (fleet.last_at or fleet.created_at)) > patience
+        since = undecided_since(
+            created=fleet.created_at, restored=fleet.restored_at, decided=fleet.last_at
+        )
+        undecided += abs(now - since) > patience
     return undecided

@@ -15,6 +15,7 @@ from fleet.models import Alert, Fleet, Sample, Tick
 from fleet.tick import archiving, scheduling
 from pods import masking
 from pods.amounts import usd
+from pods.base.clock import utcnow
 from pods.models import MICROS, Pod, PodEvent, PriceSegment
 from pods.plural import plural
 
@@ -68,7 +69,13 @@ def restore(fleet: Fleet, *, name: str = "", by: str) -> None:
         raise ValidationError(f"the fleet {fleet.name} is not archived")
     operating.refuse_shared_stream(fleet, comes_back=fleet.archived_at is not None)
     with transaction.atomic():
-        _write(fleet, f"brought back by {by}", archived_at=None, archive_when_empty=False)
+        _write(
+            fleet,
+            f"brought back by {by}",
+            archived_at=None,
+            archive_when_empty=False,
+            restored_at=utcnow(),
+        )
         if name:
             _rename(fleet, name, by=by)
         scheduling.keep_schedule(fleet)

@@ -6,6 +6,7 @@ valid, and it leaves the modes of the fleets alone.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from django.db.models import Case, Count, F, Max, Sum, Value, When
 
 from fleet.decision.field_words import LIMITS, edited
 from fleet.decision.values import Mode
-from fleet.decision.windows import is_unattended
+from fleet.decision.windows import is_unattended, undecided_since
 from fleet.models import Fleet, Limits
 from fleet.operating import EditedMeanwhile
 from pods.base.clock import utcnow
@@ -51,7 +52,7 @@ def reach() -> Reach:
     undecided = [
         fleet.name
         for fleet in ticked.annotate(decided_at=Max("ticks__at")).order_by("name")
-        if is_unattended(now - (fleet.decided_at or fleet.created_at), fleet.tick_period)
+        if is_unattended(now - _undecided_since(fleet), fleet.tick_period)
     ]
     return Reach(
         pods=found["pods"],
@@ -60,6 +61,13 @@ def reach() -> Reach:
         orphans=Orphan.objects.filter(gone_at=None).count(),
         unticked=tuple(unticked.values_list("name", flat=True)),
         undecided=tuple(undecided),
+    )
+
+
+def _undecided_since(fleet: Any) -> datetime:
+    """Needs the annotation `decided_at`."""
+    return undecided_since(
+        created=fleet.created_at, restored=fleet.restored_at, decided=fleet.decided_at
     )
 
 

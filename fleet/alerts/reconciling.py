@@ -26,7 +26,7 @@ from fleet.decision.alert_facts import (
 )
 from fleet.decision.alerts import alerts
 from fleet.decision.values import Mode
-from fleet.decision.windows import WINDOW
+from fleet.decision.windows import WINDOW, undecided_since
 from fleet.models import Alert, Balance, Channel, Delivery, Fleet, Limits, Tick
 from fleet.models.fields import hours_of
 from fleet.money import spending
@@ -225,7 +225,8 @@ def _fleets(
             alert_after=hours_of(f.alert_after_hours),
             period=f.tick_period,
             scheduled=f.schedule is not None and f.schedule.enabled,
-            age=now - f.created_at,
+            undecided_for=now
+            - undecided_since(created=f.created_at, restored=f.restored_at, decided=f.last_tick_at),
             max_instances=f.max_instances,
             held={f.mode, limits.mode} != {Mode.RUNNING.value},
             last_tick_at=f.last_tick_at,

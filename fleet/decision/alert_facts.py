@@ -96,7 +96,7 @@ class FleetSeen:
     alert_after: timedelta
     period: timedelta
     scheduled: bool  # whether beat should tick it at all
-    age: timedelta
+    undecided_for: timedelta  # since the last decision, or since beat ticks it
     max_instances: int
     held: bool = False  # an operator paused or stopped it, or the whole installation
     last_tick_at: datetime | None = None

@@ -218,10 +218,9 @@ def dead_letters(facts: AlertFacts) -> Iterator[Incident]:
 def late_ticks(facts: AlertFacts) -> Iterator[Incident]:
     """There was no decision for three tick periods."""
     for fleet in facts.fleets:
-        since = fleet.last_tick_at
-        undecided_for = fleet.age if since is None else facts.now - since
-        if fleet.scheduled and is_unattended(undecided_for, fleet.period):
-            when = "the fleet was created" if since is None else f"{since:%F %T} UTC"
+        if fleet.scheduled and is_unattended(fleet.undecided_for, fleet.period):
+            last = fleet.last_tick_at
+            when = "the fleet was created" if last is None else f"{last:%F %T} UTC"
             yield of_fleet(fleet, Cause.NO_TICK, Severity.CRITICAL, f"no decision since {when}")
 
 

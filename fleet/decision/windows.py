@@ -32,6 +32,16 @@ OVER_THE_WINDOW: Final = (
 )
 
 
+def undecided_since(
+    *, created: datetime, restored: datetime | None, decided: datetime | None
+) -> datetime:
+    """Since when nothing is decided on a fleet.
+
+    `decided`: its last decision. A fleet that comes back from the archive may have one of months ago.
+    """
+    return max(moment for moment in (created, restored, decided) if moment is not None)
+
+
 def is_unattended(undecided_for: timedelta, period: timedelta) -> bool:
     """Whether decisions have been missing for so long that beat or the workers may not run.
 

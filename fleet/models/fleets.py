@@ -231,6 +231,8 @@ class Fleet(models.Model):
     # How many dead letters the last tick that could count them saw.
     dead_letters = models.PositiveBigIntegerField(default=0, db_default=0, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
+    # Nothing is decided on an archived fleet. When it comes back, its silence begins anew.
+    restored_at = models.DateTimeField(null=True, editable=False)
     # An archived fleet is hidden and not ticked. It has no pod that may bill, and its history stays.
     archived_at = models.DateTimeField(null=True, editable=False)
     # An operator wants it archived; the tick after the end of its last pod does it.

@@ -12,6 +12,7 @@ from django.db.models import Q
 from fleet.decision.alert_facts import Cause
 from fleet.decision.fleet_health import BudgetLeft, HealthFacts
 from fleet.decision.values import Mode, Rule
+from fleet.decision.windows import undecided_since
 from fleet.models import Alert, Fleet, Limits, Tick
 from fleet.money.spending import midnight
 from pods.rules import DESTROY_PATIENCE, DESTROY_TRIES
@@ -79,7 +80,10 @@ def health_facts(
         installation_mode=Mode(limits.mode),
         archived=fleet.archived_at is not None,
         decided=tick is not None,
-        undecided_for=now - (tick.at if tick else fleet.created_at),
+        undecided_for=now
+        - undecided_since(
+            created=fleet.created_at, restored=fleet.restored_at, decided=tick.at if tick else None
+        ),
         period=fleet.tick_period if period is None else period,
         depth=tick.depth if tick else None,
         unknown_because=tick.held_back if tick and tick.depth is None else "",

@@ -28,7 +28,7 @@ from pods.states import READY, STOPPED, PodState
 LOUD: Final = frozenset({Severity.WARNING, Severity.CRITICAL})
 # What a card needs of its fleet.
 READ: Final = (
-    "name", "mode", "archived_at", "archive_when_empty", "created_at", "max_instances",
+    "name", "mode", "archived_at", "archive_when_empty", "created_at", "restored_at", "max_instances",
     "target_depth_per_pod", "max_hourly_usd", "daily_budget_usd", "total_budget_usd",
 )  # fmt: skip
 # And of its last tick.

@@ -14,6 +14,7 @@ from django_celery_beat.models import PeriodicTask
 from fleet import archiving, operating
 from fleet.alerts import reconciling
 from fleet.decision.alert_facts import Cause
+from fleet.decision.fleet_health import Health
 from fleet.decision.values import Mode
 from fleet.models import Alert, Fleet, Limits, Sample, Tick
 from fleet.money import ledger
@@ -171,6 +172,23 @@ def test_an_archived_fleet_cannot_be_used_until_it_is_restored(fleet: Fleet) -> 
     assert (fleet.mode, fleet.archived_at, fleet.schedule.enabled) == ("paused", None, True)
     run("resume", "emb")
     assert ticking.tick_fleet(fleet.pk) is not None
+
+
+def test_a_fleet_that_comes_back_is_silent_only_since_then(
+    fleet: Fleet, time: SteppedClock
+) -> None:
+    Fleet.objects.update(created_at=NOON)
+    ticking.tick_fleet(fleet.pk)
+    archiving.archive(again(fleet), by="ann")
+    time.advance(30 * 24 * HOUR)
+    archiving.restore(again(fleet), by="ann")
+    reconciling.reconcile_alerts()
+    assert not Alert.objects.filter(cause=Cause.NO_TICK.value).exists()
+    [card] = overview.overview().cards
+    assert card.health.health is Health.PAUSED
+    time.advance(60)
+    reconciling.reconcile_alerts()
+    assert Alert.objects.filter(cause=Cause.NO_TICK.value).exists()
 
 
 def test_the_name_of_an_archived_fleet_can_be_used_again(fleet: Fleet) -> None:

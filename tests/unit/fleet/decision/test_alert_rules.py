@@ -35,7 +35,7 @@ def a_fleet_seen(**values: Any) -> FleetSeen:
         "alert_after": DAY,
         "period": seconds(15),
         "scheduled": True,
-        "age": hours(100),
+        "undecided_for": seconds(10),
         "max_instances": 4,
         "last_tick_at": NOON - seconds(10),
     }
@@ -349,12 +349,11 @@ def test_dead_letters_are_announced_again_at_each_power_of_ten(
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({"last_tick_at": NOON - seconds(45)}, []),
-        ({"last_tick_at": NOON - seconds(46)}, ["no_tick"]),
-        ({"last_tick_at": NOON - seconds(46), "scheduled": False}, []),
-        ({"last_tick_at": None}, ["no_tick"]),
-        ({"last_tick_at": None, "age": seconds(44)}, []),
-        ({"last_tick_at": NOON - seconds(46), "period": seconds(60)}, []),
+        ({"undecided_for": seconds(45)}, []),
+        ({"undecided_for": seconds(46)}, ["no_tick"]),
+        ({"undecided_for": seconds(46), "scheduled": False}, []),
+        ({"undecided_for": seconds(46), "last_tick_at": None}, ["no_tick"]),
+        ({"undecided_for": seconds(46), "period": seconds(60)}, []),
     ],
 )
 def test_three_periods_without_a_decision_are_announced(

@@ -55,7 +55,7 @@ def a_fleet_of(ticks: Sequence[TickSeen], **values: Any) -> FleetSeen:
         name="emb",
         alert_after=hours(24),
         last_tick_at=NOON,
-        age=hours(100),
+        undecided_for=hours(0),
         max_instances=9,
         ticks=ticks,
         **{"period": seconds(15), "scheduled": True, **values},

@@ -66,7 +66,7 @@ def test_each_alert_has_its_amounts_in_cents() -> None:
     tick = TickSeen(at=NOON, depth=5, active=1, ready=1, items_per_second=1.0, ceiling=True)
     fleet = FleetSeen(
         fleet_id=1, name="emb", alert_after=hours(24), period=seconds(15), scheduled=True,
-        age=hours(100), max_instances=4, last_tick_at=NOON, ticks=[tick],
+        undecided_for=hours(100), max_instances=4, last_tick_at=NOON, ticks=[tick],
         spent_today_usd=Decimal("30.000001"), daily_budget_usd=Decimal("60.000000"),
         spent_total_usd=Decimal(81), total_budget_usd=Decimal("100.000000"),
     )  # fmt: skip
