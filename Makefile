@@ -49,7 +49,7 @@ $(DEV): requirements-dev.lock $(MADE)
 
 setup: $(DEV) ## install everything, also the development packages
 
-demo: $(RUNTIME) ## drain a real backlog with 3 local pods and show the progress
+demo: $(RUNTIME) ## embed a dataset of real texts with 3 local pods and show the progress
 	@$(BIN)/python manage.py demo $(ARGS)
 
 up: $(RUNTIME) ## run the whole stack: web, workers, beat, Flower

@@ -1,47 +1,51 @@
-"""The demo: one run of a real backlog through local pods. A killed run continues."""
+"""The demo: one run of a real dataset through local pods. A killed run continues."""
 
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import psutil
+import pyarrow.parquet as pq
 import redis
 from django.conf import settings
 from django.db.models import Max
 
-from config import demo_texts
+from config import demo_texts, stack
 from fleet import operating
+from fleet.datasets import feeding, ids, sinks, verifying
+from fleet.datasets.feeding import Plan, Request, Told
+from fleet.datasets.standing import FEEDER, rows_key
 from fleet.decision.values import Mode
-from fleet.models import Fleet, Tick
+from fleet.models import Dataset, Fleet, Tick
 from fleet.money import spending
-from pods.agent.protocol import (
-    ENV_PREFIX,
-    RESULT_ID,
-    RESULT_VALUE,
-    dead_stream,
-    result_stream,
-)
+from fleet.tasks import finish_dataset
+from pods.agent.dataset import stores
+from pods.agent.protocol import ENV_PREFIX, dead_stream, result_stream
+from pods.agent.ranges import PartName
 from pods.base.clock import utcnow
-from pods.base.redis import StreamEntry, redis_client, stream_page
+from pods.base.redis import redis_client
 from pods.models import Account, Pod
 
 NAME: Final = "demo"
-STREAM: Final = "embedding_tasks"
-RESULTS: Final = result_stream(STREAM)
-DEAD: Final = dead_stream(STREAM)
+STREAM: Final = "demo_ranges"
 MAX_INSTANCES: Final = 3
 # The price of a cheap rented GPU pod. A process of this machine costs nothing.
 NOMINAL_HOURLY_USD: Final = "0.34"
-# Items/s of each pod. Without this limit one pod embeds everything before a second one has
+# Rows/s of each pod. Without this limit one pod embeds everything before a second one has
 # booted, and there is no fleet to watch.
 PACE: Final = 60
+# Four seconds of work for a pod: the last range does not keep the others waiting for long.
+ROWS_PER_RANGE: Final = 250
+# A range that failed for good keeps a dataset open.
+FINISH_SECONDS: Final = 60.0
 FLEET: Final[Mapping[str, Any]] = {
+    "backlog": "dataset",
     "stream": STREAM,
     "group": STREAM,
     "handler": "pods.agent.handlers.wordllama:embed",
@@ -58,29 +62,24 @@ FLEET: Final[Mapping[str, Any]] = {
     "orphan_seconds": 60,
     "batch_size": 16,
 }
-PAGE: Final = 2000
 
 
 class StreamInUse(Exception):
-    """The demo's stream holds items that are not the demo's."""
+    """The demo's stream holds what is not the demo's."""
+
+
+class NotFinished(Exception):
+    """The run is not complete; the message says what is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run. A file keeps it from its start until its result is verified."""
+    """One run. A file keeps it from its start until its parts are verified."""
 
     number: int
     began: str  # ISO time
-    results_after: str  # the last result's id before it
-    dead_before: int
     texts_ready: bool = False
-    total: int = 0  # items
     resumed: bool = False
-
-    @property
-    def folder(self) -> Path:
-        """Where the texts of this run are."""
-        return folder() / f"run-{self.number}"
 
     def save(self) -> None:
         """Write the run's file, whole or not at all."""
@@ -96,13 +95,23 @@ def folder() -> Path:
     return path
 
 
+def texts_folder() -> Path:
+    """Where the texts of the present run are: the input of the dataset."""
+    return folder() / "texts"
+
+
+def vectors_folder() -> Path:
+    """Where the parts are: the sink. They stay there until the next run begins."""
+    return folder() / "vectors"
+
+
 def client() -> redis.Redis:
     """The Redis of the demo."""
     return redis_client(settings.REDIS_URL)
 
 
 def begin() -> Run:
-    """The run that a killed demo left, else a new run.
+    """The run that a killed demo left, else a new run, without what the last one left.
 
     Raises:
         StreamInUse: the stream belongs to another fleet; the message says what to do.
@@ -113,17 +122,22 @@ def begin() -> Run:
     except (FileNotFoundError, ValueError, TypeError):
         pass
     _refuse_foreign_stream()
-    last = cast("list[StreamEntry]", client().xrevrange(RESULTS, count=1))
-    number = int((folder() / "last-run").read_text()) if (folder() / "last-run").exists() else 0
-    (folder() / "last-run").write_text(str(number + 1))
-    run = Run(
-        number=number + 1,
-        began=utcnow().isoformat(),
-        results_after=last[0][0].decode() if last else "0-0",
-        dead_before=client().xlen(DEAD),
-    )
+    last = folder() / "last-run"
+    number = int(last.read_text()) + 1 if last.exists() else 1
+    _forget_last_run()
+    last.write_text(str(number))
+    run = Run(number=number, began=utcnow().isoformat())
     run.save()
     return run
+
+
+def _forget_last_run() -> None:
+    """Remove texts and parts, and what is known of them. Before the new run's file: it is repeated."""
+    Dataset.objects.filter(fleet__name=NAME).delete()
+    keys = [STREAM, result_stream(STREAM), dead_stream(STREAM), rows_key(NAME), FEEDER + STREAM]
+    client().unlink(*keys)
+    for old in (texts_folder(), vectors_folder()):
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _refuse_foreign_stream() -> None:
@@ -143,25 +157,35 @@ def write_texts(run: Run, texts: Path | None, progress: Callable[[int, int], Non
     """Write the run's texts into its folder: the user's files, else the library's docstrings."""
     if run.texts_ready:
         return run
-    shutil.rmtree(run.folder, ignore_errors=True)
-    run.folder.mkdir(parents=True)
+    into = texts_folder()
+    shutil.rmtree(into, ignore_errors=True)
+    into.mkdir(parents=True)
     if texts is None:
-        demo_texts.write_docstrings(run.folder / "docstrings.jsonl", progress=progress)
+        demo_texts.write_docstrings(into, progress=progress)
     else:
         files = demo_texts.users_files(texts)
         for done, file in enumerate(files, start=1):
-            copy = run.folder / file.relative_to(texts)
+            copy = into / file.relative_to(texts)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
             progress(done, len(files))
-    ready = Run(**{**asdict(run), "texts_ready": True})
+    ready = replace(run, texts_ready=True)
     ready.save()
     return ready
 
 
-def sources(run: Run) -> list[Path]:
-    """The files of a run, in a fixed order."""
-    return demo_texts.users_files(run.folder)
+def feed(fleet: Fleet, told: Callable[[int, int], None]) -> Plan:
+    """Add the ranges that are missing, as `fleet feed` does.
+
+    Raises:
+        BadDataset: the texts cannot be read; the message says why.
+    """
+    request = Request(
+        urls=[f"{texts_folder().as_uri()}/"],
+        sink=f"{vectors_folder().as_uri()}/",
+        rows_per_range=ROWS_PER_RANGE,
+    )
+    return feeding.feed(fleet, request, told=Told(ranges=told))
 
 
 def ensure_fleet() -> Fleet:
@@ -184,33 +208,84 @@ def ensure_fleet() -> Fleet:
 class Summary:
     """The result of a run."""
 
-    items: int
-    results: int  # items with a result, each counted once
-    duplicates: int  # further results of the same items
+    rows_in: int
+    rows_out: int
+    errors: int
+    duplicates: int  # further rows in the parts with the same id
     missing: int
-    dead: int
+    wrong: list[str]  # what `fleet verify` found
     embedding_dim: int
+    parts: int
+    complete: bool  # the sink has its manifest and _SUCCESS
+    rows_per_second: float | None  # from the first ready pod on
     pods_peak: int
-    pods_leaked: int
+    pods_left: int
     pods: int
     seconds: float
     decisions: int
     spent_usd: str
+    sink: str
     resumed: bool
 
     @property
+    def whole(self) -> bool:
+        """Each row is in the sink once, as a result or as an error."""
+        return self.complete and not (self.missing or self.duplicates or self.wrong)
+
+    @property
     def ok(self) -> bool:
-        """Nothing was lost and nothing leaked."""
-        return not self.missing and not self.dead and not self.pods_leaked
+        """Each row has a result, and nothing leaked."""
+        return self.whole and not self.errors and not self.pods_left
 
 
-def results(run: Run) -> Iterator[tuple[str, bytes]]:
-    """The id and the value of each result since the run began."""
-    after = run.results_after
-    while page := stream_page(client(), RESULTS, after=after, count=PAGE):
-        for _entry, fields in page:
-            yield fields[RESULT_ID.encode()].decode(), fields[RESULT_VALUE.encode()]
-        after = page[-1][0].decode()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What the live view saw."""
+
+    peak: int  # ready pods
+    rows_per_second: float | None
+
+
+class Pace:
+    """Hears what each look saw, and says how fast the rows were done."""
+
+    def __init__(self) -> None:
+        self._peak = 0
+        self._first: tuple[float, int] | None = None  # when a pod was ready, and the rows left then
+        self._last: float | None = None  # when no row was left
+
+    def saw(self, ready: int, left: int | None, *, now: float) -> None:
+        """One look, at `now` seconds."""
+        self._peak = max(self._peak, ready)
+        if self._first is None and ready and left:
+            self._first = now, left
+        if self._last is None and left == 0:
+            self._last = now
+
+    def watched(self) -> Watched:
+        """The peak, and the rows a second from the first ready pod to the last row."""
+        if self._first is None or self._last is None or self._last <= self._first[0]:
+            return Watched(peak=self._peak, rows_per_second=None)
+        since, rows = self._first
+        return Watched(peak=self._peak, rows_per_second=round(rows / (self._last - since), 1))
+
+
+def finish(fleet: Fleet) -> Dataset:
+    """Let a worker finish the dataset now; by itself the manager looks once a minute.
+
+    Raises:
+        NotFinished: rows are missing.
+    """
+    dataset = Dataset.objects.get(fleet=fleet)
+    finish_dataset.delay(dataset.pk)
+
+    def open_() -> bool:
+        dataset.refresh_from_db()
+        return dataset.finished_at is None
+
+    if not stack.wait_while(open_, seconds=FINISH_SECONDS, step=0.2):
+        raise NotFinished(f"rows have no part: {dataset.note}")
+    return dataset
 
 
 def leaked() -> int:
@@ -224,40 +299,71 @@ def leaked() -> int:
     return count
 
 
-def summarise(run: Run, fleet: Fleet, peak: int) -> Summary:
-    """Count the results of the run from the streams and the rows."""
-    seen: Counter[str] = Counter()
-    dim = 0
-    for item, value in results(run):
-        seen[item] += 1
-        dim = dim or len(json.loads(value)["embedding"])
+def summarise(run: Run, fleet: Fleet, watched: Watched) -> Summary:
+    """Verify the sink, and count from its files and the rows of the database.
+
+    Raises:
+        NotFinished: rows are missing.
+    """
+    dataset = finish(fleet)
+    proof = verifying.verify(dataset, deep=True)
+    wanted, found = _ids_in(dataset), _ids_out(dataset)
     began = datetime.fromisoformat(run.began)
-    pods = Pod.objects.filter(fleet=fleet, requested_at__gte=began)
     spent = spending.spent(utcnow(), fleet_id=fleet.pk).total
-    top = Tick.objects.filter(fleet=fleet, at__gte=began).aggregate(top=Max("ready"))["top"] or 0
+    ticks = Tick.objects.filter(fleet=fleet, at__gte=began)
     return Summary(
-        items=run.total,
-        results=len(seen),
-        duplicates=sum(seen.values()) - len(seen),
-        missing=run.total - len(seen),
-        dead=client().xlen(DEAD) - run.dead_before,
-        embedding_dim=dim,
-        pods_peak=max(peak, top),
-        pods_leaked=leaked(),
-        pods=pods.count(),
+        rows_in=wanted.total(),
+        rows_out=proof.done,
+        errors=proof.failed,
+        duplicates=(found - wanted).total(),
+        missing=(wanted - found).total(),
+        wrong=proof.wrong,
+        embedding_dim=_dimensions(),
+        parts=proof.parts,
+        complete=proof.complete,
+        rows_per_second=watched.rows_per_second,
+        pods_peak=max(watched.peak, ticks.aggregate(top=Max("ready"))["top"] or 0),
+        pods_left=leaked(),
+        pods=Pod.objects.filter(fleet=fleet, requested_at__gte=began).count(),
         seconds=round((utcnow() - began).total_seconds(), 1),
-        decisions=Tick.objects.filter(fleet=fleet, at__gte=began).count(),
+        decisions=ticks.count(),
         spent_usd=str(spent.quantize(Decimal("0.0001"))),
+        sink=str(vectors_folder()),
         resumed=run.resumed,
     )
 
 
-def end(run: Run) -> None:
-    """Delete the state of a verified run, and what it left on the streams."""
+def _ids_in(dataset: Dataset) -> Counter[str]:
+    """How many input rows have each id."""
+    found: Counter[str] = Counter()
+    for file in dataset.files.all():
+        found.update(ids.of_input(file, PartName(file.key, 0, None)))
+    return found
+
+
+def _ids_out(dataset: Dataset) -> Counter[str]:
+    """How many rows of the parts and of the errors files have each id."""
+    found: Counter[str] = Counter()
+    there, sink = sinks.contents(dataset.sink), stores.place(dataset.sink)
+    for file in there.parts.values():
+        found.update(ids.of_file(sink.at(str(file.part)), file.part.format))
+        if file.part.errors_name:
+            found.update(ids.of_file(sink.at(file.part.errors_name), file.part.format))
+    return found
+
+
+def _dimensions() -> int:
+    """How long the vectors are, as the parts say; 0: there is none."""
+    for part in vectors_folder().glob("part-*.parquet"):
+        schema = pq.read_schema(part)
+        if "embedding" in schema.names:
+            return int(schema.field("embedding").type.list_size)
+    return 0
+
+
+def end() -> None:
+    """The run is over. Its texts and parts stay until the next one begins."""
     (folder() / "run.json").unlink(missing_ok=True)
-    shutil.rmtree(run.folder, ignore_errors=True)
-    client().xtrim(STREAM, maxlen=0, approximate=False)
-    client().xtrim(RESULTS, maxlen=0, approximate=False)
 
 
 def story(fleet: Fleet, run: Run, limit: int = 8) -> list[str]:

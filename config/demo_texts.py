@@ -1,12 +1,16 @@
 """The texts of the demo: every docstring of Python's standard library, or the user's own files."""
 
 import ast
-import json
 import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROWS_PER_FILE: Final = 3_000
+SUFFIXES: Final = {".txt", ".jsonl", ".parquet"}
 DOCUMENTED: Final = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -26,34 +30,42 @@ def _docstrings(file: Path) -> Iterator[tuple[int, str]]:
                 yield getattr(node, "lineno", 1), text
 
 
-def write_docstrings(out: Path, *, progress: Callable[[int, int], None]) -> int:
-    """Write each docstring as a line `{"id", "payload"}`; return the number of lines.
+def write_docstrings(folder: Path, *, progress: Callable[[int, int], None]) -> int:
+    """Write each docstring as a row `id`, `text` of Parquet files; return the number of rows.
 
-    `progress` is called with (files done, files in all). The file appears whole or not at all.
+    `progress` is called with (files done, files in all).
     """
     library = Path(sysconfig.get_paths()["stdlib"])
     files = [f for f in sorted(library.rglob("*.py")) if "site-packages" not in f.parts]
-    draft, count = out.with_suffix(".draft"), 0
-    with draft.open("w", encoding="utf-8") as lines:
-        for done, file in enumerate(files, start=1):
-            name = file.relative_to(library).as_posix()
-            for line, text in _docstrings(file):
-                lines.write(json.dumps({"id": f"{name}:{line}:{count}", "payload": text}) + "\n")
-                count += 1
-            progress(done, len(files))
-    draft.replace(out)
-    return count
+    ids: list[str] = []
+    texts: list[str] = []
+    for done, file in enumerate(files, start=1):
+        name = file.relative_to(library).as_posix()
+        for line, text in _docstrings(file):
+            ids.append(f"{name}:{line}:{len(ids)}")
+            texts.append(text)
+        progress(done, len(files))
+    for first in range(0, len(ids), ROWS_PER_FILE):
+        rows = slice(first, first + ROWS_PER_FILE)
+        table = pa.table({"id": ids[rows], "text": [_printable(text) for text in texts[rows]]})
+        pq.write_table(table, folder / f"docstrings-{first // ROWS_PER_FILE}.parquet")
+    return len(ids)
+
+
+def _printable(text: str) -> str:
+    """The text without halves of characters, which the library has for its tests and UTF-8 has not."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def users_files(folder: Path) -> list[Path]:
-    """The .txt and .jsonl files under a folder.
+    """The .txt, .jsonl and .parquet files under a folder.
 
     Raises:
         NoTexts: the folder has no such files.
     """
-    files = sorted(f for f in folder.rglob("*") if f.suffix in {".txt", ".jsonl"} and f.is_file())
+    files = sorted(f for f in folder.rglob("*") if f.suffix in SUFFIXES and f.is_file())
     if not files:
         raise NoTexts(
-            f"no .txt or .jsonl file under {folder}; DEMO_TEXTS names a folder of such files"
+            f"no .txt, .jsonl or .parquet file under {folder}; DEMO_TEXTS names a folder of such files"
         )
     return files

@@ -1,11 +1,13 @@
-"""`manage.py demo`: drain a real backlog with 3 local pods, and show it."""
+"""`manage.py demo`: embed a real dataset with 3 local pods, and show it."""
 
 import json
 import os
+import sys
 import time
 from argparse import ArgumentParser
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,23 +20,27 @@ from config import demo, preparing, stack
 from config.demo_texts import NoTexts
 from config.env import env
 from fleet import operating
+from fleet.datasets import feeding
+from fleet.datasets.listing import BadDataset
 from fleet.decision.values import Mode
-from fleet.items import feeding
 from fleet.models import Fleet
 from fleet.pages import terminal, words
 from fleet.pages.status import FleetStatus, status_of
+from pods.agent.dataset.stores import StoreError
 from pods.base.commands import CommandConsole, OwnCommand
+from pods.plural import plural
 
 LONGEST_SECONDS: Final = 3600.0
 LOOK_EVERY_SECONDS: Final = 0.5
 PLAIN_LINE_EVERY: Final = 10  # looks, if the output is not a terminal
 STOP_SECONDS: Final = 60.0
+READ: Final = "{python} -c \"import pyarrow.parquet as p; print(p.read_table('{sink}'))\""
 
 
 class Command(OwnCommand):
     """One run, from texts to embeddings. A killed run continues."""
 
-    help = "Drain a real backlog of real texts with 3 local pods, and show it."
+    help = "Embed a dataset of real texts with 3 local pods, from files to files, and show it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Where the texts are."""
@@ -42,7 +48,7 @@ class Command(OwnCommand):
             "--texts",
             type=Path,
             default=Path(os.environ["DEMO_TEXTS"]) if os.environ.get("DEMO_TEXTS") else None,
-            help="A folder of .txt (an item a line) or .jsonl files; default: DEMO_TEXTS, "
+            help="A folder of .txt (a row a line), .jsonl or .parquet files; default: DEMO_TEXTS, "
             "else every docstring of this Python's library.",
         )
 
@@ -55,7 +61,7 @@ class Command(OwnCommand):
         texts: Path | None = options["texts"]
         if texts is not None and not texts.is_dir():
             raise CommandError(
-                f"{texts} is not a folder; set DEMO_TEXTS to a folder of .txt or .jsonl files",
+                f"{texts} is not a folder; set DEMO_TEXTS to a folder of .txt, .jsonl or .parquet files",
                 returncode=2,
             )
         self.console = CommandConsole(stderr=False)
@@ -75,29 +81,37 @@ class Command(OwnCommand):
             stack.stop_leftovers(settings.VAR_DIR)
             preparing.ensure_services()
             preparing.migrate()
-            run, fleet = self._prepare(texts)
+            run, fleet, rows = self._prepare(texts)
             running.start()
             try:
-                peak = self._watch(fleet, run.total, running)
+                watched = self._watch(fleet, rows, running)
             except stack.Interrupted:
                 self._stop_pods(fleet)
                 raise
-            summary = demo.summarise(run, fleet, peak)
+            summary = demo.summarise(run, fleet, watched)
             self._tell(summary, fleet, run)
-            if summary.ok:
-                demo.end(run)
+            if summary.whole:
+                demo.end()
         except stack.Interrupted as exc:
             raise CommandError("interrupted; run the demo again to continue") from exc
-        except (demo.StreamInUse, NoTexts, ValueError) as exc:
+        except (demo.NotFinished, BadDataset) as exc:
+            demo.end()  # the same texts would fail again
+            raise CommandError(str(exc)) from exc
+        except (demo.StreamInUse, NoTexts, StoreError, ValueError) as exc:
             raise CommandError(str(exc)) from exc
         finally:
             running.stop()
             preparing.stop_services()
         self.stdout.write(f"DEMO {json.dumps(asdict(summary))}")
         if not summary.ok:
-            raise CommandError("items were lost, or processes were left running")
+            raise CommandError(
+                "rows failed"
+                if summary.whole and not summary.pods_left
+                else "rows were lost or doubled, or processes were left running"
+            )
 
-    def _prepare(self, texts: Path | None) -> tuple[demo.Run, Fleet]:
+    def _prepare(self, texts: Path | None) -> tuple[demo.Run, Fleet, int]:
+        """The run, its fleet, and how many rows its texts have."""
         run = demo.begin()
         if run.resumed:
             self.console.print(f"continuing run {run.number}, which did not end")
@@ -107,18 +121,10 @@ class Command(OwnCommand):
                 run, texts, lambda done, total: bar.update(reading, completed=done, total=total)
             )
             fleet = demo.ensure_fleet()
-            feeding_bar = bar.add_task("enqueueing", total=None)
-            fed = feeding.enqueue(
-                demo.client(),
-                demo.STREAM,
-                demo.STREAM,
-                demo.sources(run),
-                progress=lambda items, _bytes: bar.update(feeding_bar, completed=items),
-            )
-            bar.update(feeding_bar, total=fed.total)
-        run = replace(run, total=fed.total)
-        run.save()
-        return run, fleet
+            adding = bar.add_task("adding ranges", total=None)
+            plan = demo.feed(fleet, lambda done, of: bar.update(adding, completed=done, total=of))
+        self.console.print(f"{feeding.summary(plan)}, in {demo.texts_folder()}", highlight=False)
+        return run, fleet, plan.rows
 
     def _progress(self) -> Progress:
         columns = (
@@ -129,9 +135,9 @@ class Command(OwnCommand):
         )
         return Progress(*columns, console=self.console, transient=True)
 
-    def _watch(self, fleet: Fleet, total: int, running: stack.Stack) -> int:
-        """Show the fleet until the backlog is empty and no pod runs; return the peak of ready pods."""
-        peak, looks, end = 0, 0, time.monotonic() + LONGEST_SECONDS
+    def _watch(self, fleet: Fleet, rows: int, running: stack.Stack) -> demo.Watched:
+        """Show the fleet until no row is left and no pod runs."""
+        looks, end, pace = 0, time.monotonic() + LONGEST_SECONDS, demo.Pace()
         with Live(console=self.console, auto_refresh=False) as live:
             while time.monotonic() < end:
                 if not running.alive():
@@ -139,10 +145,10 @@ class Command(OwnCommand):
                 preparing.restart_services()
                 fleet.refresh_from_db()
                 status = status_of(fleet)
-                peak = max(peak, status.states.get("ready", 0))
-                self._show(live, status, total, looks)
+                pace.saw(status.states.get("ready", 0), status.depth, now=time.monotonic())
+                self._show(live, status, rows, looks)
                 if status.depth == 0 and not status.pods:
-                    return peak
+                    return pace.watched()
                 looks += 1
                 time.sleep(LOOK_EVERY_SECONDS)
         raise CommandError(f"not done within {LONGEST_SECONDS:.0f} s; see {running.log_dir}")
@@ -154,7 +160,7 @@ class Command(OwnCommand):
             rate = words.per_second(status.items_per_second)
             left = words.depth(status.depth, estimated=status.depth_estimated)
             states = ", ".join(f"{n} {s}" for s, n in sorted(status.states.items())) or "no pods"
-            self.stdout.write(f"{left} of {total:,} left, {rate} items/s, {states}")
+            self.stdout.write(f"{left} of {total:,} rows left, {rate} rows/s, {states}")
             self.stdout.flush()
 
     def _stop_pods(self, fleet: Fleet) -> None:
@@ -165,16 +171,19 @@ class Command(OwnCommand):
         stack.wait_while(lambda: fleet.pods.billable().exists(), seconds=STOP_SECONDS, step=0.5)
 
     def _tell(self, summary: demo.Summary, fleet: Fleet, run: demo.Run) -> None:
-        say = self.console.print
-        say()
+        say = partial(self.console.print, highlight=False, soft_wrap=True)
+        rate = words.per_second(summary.rows_per_second)
         say(
-            f"[bold]{summary.results:,} of {summary.items:,} items[/] embedded in "
-            f"{summary.embedding_dim} dimensions by {summary.pods} pods, {summary.pods_peak} at once, "
-            f"in {summary.seconds:.0f} s"
+            f"\n[bold]{summary.rows_out:,} of {summary.rows_in:,} rows[/] embedded in "
+            f"{summary.embedding_dim} dimensions by {summary.pods} pods in {summary.seconds:.0f} s"
         )
         say(
-            f"duplicates {summary.duplicates}   dead {summary.dead}   missing {summary.missing}   "
-            f"processes leaked {summary.pods_leaked}   decisions {summary.decisions}"
+            f"rows in {summary.rows_in:,}   rows out {summary.rows_out:,}   errors {summary.errors:,}   "
+            f"duplicates {summary.duplicates}   missing {summary.missing}"
+        )
+        say(
+            f"{rate} rows/s   peak pods {summary.pods_peak}   pods left {summary.pods_left}   "
+            f"decisions {summary.decisions}"
         )
         say(
             f"at a nominal ${demo.NOMINAL_HOURLY_USD}/h a pod the fleet has spent "
@@ -182,5 +191,18 @@ class Command(OwnCommand):
         )
         say("\nwhat it did and why:")
         for line in demo.story(fleet, run):
-            say(f"  {line}", highlight=False)
-        say("\n`make up` shows it in the admin.\n")
+            say(f"  {line}")
+        self._tell_proof(summary)
+
+    def _tell_proof(self, summary: demo.Summary) -> None:
+        say = partial(self.console.print, highlight=False, soft_wrap=True)
+        say("\nwhat `fleet verify demo --deep` says:")
+        for wrong in summary.wrong:
+            say(f"  wrong: {words.printable(wrong)}", markup=False)
+        if not summary.wrong:
+            say("  each input row has one output row or one error row; the sink says so too")
+        say(
+            f"\n{plural(summary.parts, 'part')}, _manifest.parquet and _SUCCESS lie in {summary.sink}"
+        )
+        say(f"read them: {READ.format(python=sys.executable, sink=summary.sink)}", markup=False)
+        say("`make up` shows the fleet in the admin.\n")
