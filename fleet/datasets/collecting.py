@@ -1,6 +1,5 @@
 """Loads the parts of a dataset into a table of PostgreSQL, each part once."""
 
-import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,19 +9,16 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import psycopg
 import pyarrow as pa
-import pyarrow.json as pj
-import pyarrow.parquet as pq
 from psycopg import sql
 
 from fleet.datasets import sinks
 from fleet.datasets.coverage import choose
-from fleet.datasets.listing import BadDataset
+from fleet.datasets.listing import BadDataset, sink_format
 from fleet.datasets.sinks import PartFile
 from fleet.models import Dataset
 from pods.agent.dataset import stores
-from pods.agent.dataset.stores import StoreError
+from pods.agent.dataset.rows import BadInput
 from pods.agent.protocol import ITEM_ID
-from pods.agent.ranges import PartFormat
 
 CONNECT_SECONDS: Final = 10
 ROWS_AT_ONCE: Final = 5_000
@@ -239,28 +235,9 @@ def _table(dataset: Dataset, part: PartFile) -> Any:
     """The rows of a part. A part is as large as the results of one range, and fits into memory."""
     place = stores.place(dataset.sink).at(str(part.part))
     try:
-        if part.part.format is PartFormat.PARQUET:
-            return pq.read_table(place.file(part.size, part.etag))
-        raw = b"".join(place.pieces(0, part.size, part.etag))
-        return _as_vectors(pj.read_json(io.BytesIO(raw))) if raw else pa.table({ITEM_ID: []})
-    except StoreError:
-        raise
-    except (pa.ArrowException, OSError, ValueError) as exc:
-        said = str(exc).partition("\n")[0]
-        raise BadDataset(f"{place.url} cannot be read: {said}") from exc
-
-
-def _as_vectors(table: Any) -> Any:
-    """A table in which lists of numbers that are all of one length are vectors, as in Parquet."""
-    for number, field in enumerate(table.schema):
-        if not (pa.types.is_list(field.type) and pa.types.is_floating(field.type.value_type)):
-            continue
-        rows = table.column(number).to_pylist()
-        lengths = {len(row) for row in rows if row is not None}
-        if len(lengths) == 1:
-            kind = pa.list_(pa.float32(), lengths.pop())
-            table = table.set_column(number, field.name, pa.array(rows, kind))
-    return table
+        return sink_format(part.part.format).table(place, part.size, part.etag)
+    except BadInput as exc:
+        raise BadDataset(str(exc)) from exc
 
 
 @contextmanager

@@ -6,7 +6,8 @@ from itertools import accumulate
 from typing import Final
 
 from fleet.datasets.coverage import END, Bounds, both, missing
-from pods.agent.ranges import Format, Source
+from fleet.datasets.listing import source_format
+from pods.agent.ranges import Source, Unit
 
 # 60 million rows become a thousand ranges, and files of a few thousand rows still feed several pods.
 FEWEST_ROWS: Final = 5_000
@@ -21,21 +22,16 @@ class CountedFile:
     """An input file and how many rows it has."""
 
     source: Source
-    rows: int  # exact for Parquet and lists of objects, else an estimate
-    groups: Sequence[int] = ()  # Parquet: the rows of each row group
+    rows: int
+    groups: Sequence[int] = ()  # of rows that are read together: how many each has
+    exact: bool = True  # else the rows are an estimate
 
     @property
     def whole(self) -> Bounds:
         """The bounds of all of it, in bytes or rows."""
-        source = self.source
-        if source.cut_by_bytes:
-            return 0, source.size
-        return 0, self.rows if source.format is Format.PARQUET else END
-
-    @property
-    def estimated(self) -> bool:
-        """Whether nobody knows exactly how many rows it has."""
-        return self.source.format not in {Format.PARQUET, Format.OBJECTS}
+        return {
+            Unit.BYTES: (0, self.source.size), Unit.ROWS: (0, self.rows), Unit.LINES: (0, END)
+        }[unit_of(self.source)]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +41,11 @@ class Piece:
     start: int
     end: int | None
     rows: int
+
+
+def unit_of(source: Source) -> Unit:
+    """What the bounds of the ranges of a file count."""
+    return source_format(source.format).unit(source)
 
 
 def default_rows(rows: int) -> int:
@@ -72,7 +73,7 @@ def rows_in(file: CountedFile, covered: Sequence[Bounds]) -> int:
 
 def _rows(file: CountedFile, start: int, end: int) -> int:
     source = file.source
-    if source.cut_by_bytes:
+    if unit_of(source) is Unit.BYTES:
         return max(1, round(file.rows * (end - start) / max(1, source.size)))
     if end == END:
         return max(1, file.rows - start)
@@ -84,17 +85,18 @@ def _cuts(file: CountedFile, rows_per_range: int) -> list[Bounds]:
     start, end = file.whole
     if not file.rows or not file.source.size:
         return []
-    if file.source.format is Format.PARQUET:
+    unit = unit_of(file.source)
+    if unit is Unit.ROWS and file.groups:
         return list(_by_groups(file.groups, rows_per_range))
     if file.source.compression.value:
         return [(start, end)]  # it can only be read from its beginning
-    if file.source.cut_by_bytes:
+    if unit is Unit.BYTES:
         step = max(1, round(file.source.size * rows_per_range / file.rows))
         marks = [*range(0, end, step)]
     else:
         marks = [*range(0, file.rows, rows_per_range)]
         step = rows_per_range
-    last = end if file.source.cut_by_bytes else file.rows
+    last = end if unit is Unit.BYTES else file.rows
     if len(marks) > 1 and last - marks[-1] < (STRETCH - 1) * step:
         del marks[-1]
     return list(zip(marks, [*marks[1:], end], strict=True))

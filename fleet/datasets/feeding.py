@@ -16,7 +16,7 @@ from fleet.datasets.cutting import CountedFile, default_rows, pieces
 from fleet.datasets.listing import BadDataset
 from fleet.datasets.standing import MOST_RANGES, RangeStream, Standing
 from fleet.models import Dataset, DatasetFile, Fleet
-from pods.agent.ranges import Format, PartFormat, PartName, Range
+from pods.agent.ranges import PartFormat, PartName, Range
 from pods.base.clock import utcnow
 from pods.base.redis import redis_client
 from pods.plural import plural
@@ -32,8 +32,8 @@ class Request:
     sink: str
     columns: Sequence[str] = ()
     id_column: str = ""
-    format: Format | None = None  # None: by the names of the files
-    part_format: PartFormat = PartFormat.PARQUET
+    format: str | None = None  # None: by the names of the files
+    part_format: str = PartFormat.PARQUET
     rows_per_range: int | None = None  # None: by the number of rows
 
     @property
@@ -65,7 +65,7 @@ class Plan:
     @property
     def estimated(self) -> bool:
         """Whether the number of rows is an estimate."""
-        return any(file.estimated for file in self.files)
+        return not all(file.exact for file in self.files)
 
     @property
     def rows_missing(self) -> int:
@@ -136,6 +136,7 @@ def _examined(fleet: Fleet, request: Request, told: Told) -> Plan:
         )
     if request.rows_per_range is not None and request.rows_per_range < 1:
         raise BadDataset(f"rows-per-range is {request.rows_per_range}; give 1 or more")
+    listing.sink_format(request.part_format)
     sink = sinks.tidy(request.sink)
     sinks.refuse_input_within(sink, request.urls, ())
     _refuse_other_sink(fleet, sink, request.part_format)
@@ -164,7 +165,7 @@ def _completed(
     """The plan with the ranges that are missing."""
     there = sinks.contents(plan.sink)
     if other := {p.part.format for p in there.parts.values()} - {request.part_format}:
-        form = min(form.value for form in other)
+        form = min(other)
         raise BadDataset(f"{plan.sink} has parts of the format {form}; give --parts {form}")
     queued, finished = standing.by_file(), there.by_file()
     ranges: list[Range] = []
@@ -206,7 +207,7 @@ def _ranges(
         )
 
 
-def _refuse_other_sink(fleet: Fleet, sink: str, part_format: PartFormat) -> None:
+def _refuse_other_sink(fleet: Fleet, sink: str, part_format: str) -> None:
     """Refuse another sink or format than before, and a sink that another fleet has.
 
     Raises:
@@ -218,7 +219,7 @@ def _refuse_other_sink(fleet: Fleet, sink: str, part_format: PartFormat) -> None
             f"{fleet.name} writes its parts into {known.sink}; a fleet has one sink, so make another "
             f"fleet for {sink}"
         )
-    if known is not None and known.part_format != part_format.value:
+    if known is not None and known.part_format != part_format:
         raise BadDataset(
             f"{fleet.name} writes its parts as {known.part_format}; give --parts {known.part_format}"
         )
@@ -263,7 +264,7 @@ def _record(fleet: Fleet, request: Request, plan: Plan) -> bool:
                 fleet=fleet,
                 defaults={
                     "sink": plan.sink,
-                    "part_format": request.part_format.value,
+                    "part_format": request.part_format,
                     "fed_at": now,
                 },
             )
@@ -289,7 +290,7 @@ def _file(dataset: Dataset, file: CountedFile, request: Request, now: Any) -> Da
         url=source.url,
         etag=source.etag,
         size=source.size,
-        format=source.format.value,
+        format=source.format,
         compression=source.compression.value,
         rows=file.rows,
         id_column=request.id_column,

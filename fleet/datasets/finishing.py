@@ -11,7 +11,7 @@ from redis import RedisError
 
 from fleet.datasets import parts, sinks
 from fleet.datasets.coverage import bounds, choose, missing
-from fleet.datasets.cutting import CountedFile
+from fleet.datasets.cutting import CountedFile, unit_of
 from fleet.datasets.feeding import stream_of
 from fleet.datasets.listing import BadDataset
 from fleet.datasets.parts import Counted, Entry
@@ -20,7 +20,7 @@ from fleet.datasets.sinks import Contents, PartFile
 from fleet.models import Dataset, DatasetFile
 from pods.agent.dataset import stores
 from pods.agent.dataset.stores import StoreError
-from pods.agent.ranges import ERRORS_FOLDER, MANIFEST, SUCCESS, Format, Receipt
+from pods.agent.ranges import ERRORS_FOLDER, MANIFEST, SUCCESS, Receipt, Unit
 from pods.base.clock import utcnow
 from pods.base.redis import redis_client
 from pods.plural import plural
@@ -106,7 +106,7 @@ def completed(
         spans = [bounds(part.start, part.end) for part in chosen.kept]
         whole = CountedFile(source=file.source, rows=file.rows).whole
         if file.rows and (gaps := missing(whole, spans)):
-            unit = "bytes" if file.source.cut_by_bytes else "rows"
+            unit = "bytes" if unit_of(file.source) is Unit.BYTES else "rows"
             raise NotComplete(
                 f"{file.url} has no part for {unit} from {gaps[0][0]:,} on; `fleet feed` adds what is "
                 "missing"
@@ -150,7 +150,7 @@ def _entry(part: PartFile, file: DatasetFile, counted: Counted | BadDataset) -> 
         raise counted
     rows = counted.done + counted.failed
     if (
-        file.format == Format.PARQUET.value
+        unit_of(file.source) is Unit.ROWS
         and name.end is not None
         and (rows != name.end - name.start)
     ):

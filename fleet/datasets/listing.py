@@ -7,17 +7,11 @@ from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import unquote
 
-from pods.agent.dataset import stores
+from pods.agent.dataset import formats, stores
+from pods.agent.dataset.formats import SinkFormat, SourceFormat, UnknownFormat
 from pods.agent.dataset.stores import BadUrl, Found, Missing
-from pods.agent.ranges import Compression, Format, Source
+from pods.agent.ranges import Compression, Source
 
-FORMATS: Final = {
-    ".parquet": Format.PARQUET,
-    ".pq": Format.PARQUET,
-    ".jsonl": Format.JSONL,
-    ".ndjson": Format.JSONL,
-    ".txt": Format.TEXT,
-}
 COMPRESSIONS: Final = {".gz": Compression.GZIP, ".zst": Compression.ZSTD}
 KNOWN: Final = ".parquet, .jsonl and .txt, the last two also as .gz and .zst"
 WEB: Final = ("https://", "http://")
@@ -48,7 +42,27 @@ class Pattern:
         return cls(folder=folder + "/", name=re.compile(_as_regex(rest)))
 
 
-def sources(urls: Sequence[str], *, format: Format | None = None) -> list[Source]:
+def source_format(name: str) -> SourceFormat:
+    """The format of input files with this name.
+
+    Raises:
+        BadDataset: it is unknown, or cannot be loaded.
+    """
+    try:
+        return formats.source_format(name)
+    except UnknownFormat as exc:
+        raise BadDataset(str(exc)) from exc
+
+
+def sink_format(name: str) -> SinkFormat:
+    """The format of parts with this name. Raises as `source_format`."""
+    try:
+        return formats.sink_format(name)
+    except UnknownFormat as exc:
+        raise BadDataset(str(exc)) from exc
+
+
+def sources(urls: Sequence[str], *, format: str | None = None) -> list[Source]:
     """The files of these URLs, patterns and folders, each once, in the order of their URLs.
 
     A folder stands for all files in it and below it whose format is known by their name, without
@@ -74,7 +88,7 @@ def would_match(url: str, file: str) -> bool:
     return plain == whole or plain.startswith(whole.rstrip("/") + "/")
 
 
-def _of_url(url: str, format: Format | None) -> Iterable[Source]:
+def _of_url(url: str, format: str | None) -> Iterable[Source]:
     pattern = Pattern.of(url) if not url.startswith(WEB) else None
     if pattern is not None:
         listed = (f for f in _listed(pattern.folder) if not _hidden(f.name, signs="."))
@@ -104,23 +118,28 @@ def _listed(folder: str) -> Iterator[Found]:
         raise BadDataset(f"{folder}: no bucket or folder has this name") from exc
 
 
-def _source(found: Found, format: Format | None) -> Source:
+def _source(found: Found, format: str | None) -> Source:
     kind = format or _format(found.url)
     if kind is None:
         raise BadDataset(f"{found.url}: say what is in it with --format, or name it {KNOWN}")
-    path = PurePosixPath(found.url.lower())
-    compression = COMPRESSIONS.get(path.suffix, Compression.NONE)
-    if kind is Format.PARQUET:
-        compression = Compression.NONE
+    suffix = PurePosixPath(found.url.lower()).suffix
+    packed = source_format(kind).packed
+    compression = COMPRESSIONS.get(suffix, Compression.NONE) if packed else Compression.NONE
     return Source(found.url, found.etag, found.size, kind, compression)
 
 
-def _format(name: str) -> Format | None:
+def _format(name: str) -> str | None:
     path = PurePosixPath(name.lower())
-    if path.suffix not in COMPRESSIONS:
-        return FORMATS.get(path.suffix)
-    inner = FORMATS.get(path.with_suffix("").suffix)
-    return None if inner is Format.PARQUET else inner
+    suffix = path.suffix
+    if is_packed := suffix in COMPRESSIONS:
+        suffix = path.with_suffix("").suffix
+    try:
+        found = formats.by_suffix(suffix) if suffix else None
+    except UnknownFormat as exc:
+        raise BadDataset(str(exc)) from exc
+    if found is not None and is_packed and not source_format(found).packed:
+        return None
+    return found
 
 
 def _hidden(name: str, *, signs: str = "_.") -> bool:

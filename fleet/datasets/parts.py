@@ -9,11 +9,12 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fleet.datasets.listing import BadDataset
+from fleet.datasets.listing import BadDataset, sink_format
 from fleet.datasets.sinks import Contents, PartFile
 from pods.agent.dataset import stores
-from pods.agent.dataset.stores import Place, StoreError
-from pods.agent.ranges import MANIFEST, PartFormat
+from pods.agent.dataset.rows import BadInput
+from pods.agent.dataset.stores import Place
+from pods.agent.ranges import MANIFEST
 
 AT_ONCE: Final = 8
 
@@ -85,28 +86,17 @@ def count_parts(
     return {str(file.part): counted for file, counted in zip(files, found, strict=True)}
 
 
-def rows_of(place: Place, form: PartFormat, size: int) -> int:
-    """How many rows a part or an errors file has: from its footer, or its lines.
+def rows_of(place: Place, form: str, size: int) -> int:
+    """How many rows a part or an errors file has.
 
     Raises:
         BadDataset: it cannot be read as such a file.
         StoreError: the store refuses, or does not answer.
     """
-    if form is PartFormat.JSONL:
-        lines, last = 0, b"\n"
-        for piece in place.pieces(0, size):
-            lines, last = lines + piece.count(b"\n"), piece[-1:] or last
-        if last != b"\n":
-            raise BadDataset(f"{place.url} ends in the middle of a line")
-        return lines
     try:
-        rows: int = pq.read_metadata(place.file(size)).num_rows
-    except StoreError:
-        raise
-    except (pa.ArrowException, OSError, ValueError) as exc:
-        said = str(exc).partition("\n")[0]
-        raise BadDataset(f"{place.url} is not a Parquet file: {said}") from exc
-    return rows
+        return sink_format(form).count(place, size)
+    except BadInput as exc:
+        raise BadDataset(str(exc)) from exc
 
 
 def written(entries: Sequence[Entry]) -> bytes:

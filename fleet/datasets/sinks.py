@@ -7,8 +7,9 @@ from typing import Final
 
 from fleet.datasets.listing import BadDataset, would_match
 from pods.agent.dataset import stores
+from pods.agent.dataset.formats import sink_names
 from pods.agent.dataset.stores import BadUrl, Missing, Place, StoreError
-from pods.agent.ranges import ERRORS_FOLDER, MANIFEST, SUCCESS, PartFormat, PartName, Source
+from pods.agent.ranges import ERRORS_FOLDER, MANIFEST, SUCCESS, PartName, Source
 
 SCHEMES: Final = ("s3://", "gs://", "az://", "file://")
 PROBE: Final = "_podfleet_probe_"
@@ -77,8 +78,8 @@ def refuse_input_within(sink: str, urls: Iterable[str], files: Sequence[Source])
         if file.url.startswith(sink):
             raise BadDataset(f"{file.url} lies in the sink {sink}; write the parts elsewhere")
     for url in urls:
-        for form in PartFormat:
-            if would_match(url, f"{sink}{EXAMPLE}.{form.value}"):
+        for form in sink_names():
+            if would_match(url, f"{sink}{EXAMPLE}.{form}"):
                 raise BadDataset(
                     f"{url} also takes in the parts in {sink}; write them elsewhere, or give a "
                     "narrower pattern"

@@ -2,27 +2,24 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
-
-import pyarrow as pa
 
 from fleet.datasets import counting, ids, parts, sinks
 from fleet.datasets.counting import Wanted
 from fleet.datasets.coverage import Bounds, bounds, missing
-from fleet.datasets.cutting import CountedFile
-from fleet.datasets.listing import BadDataset
+from fleet.datasets.cutting import CountedFile, unit_of
+from fleet.datasets.listing import BadDataset, source_format
 from fleet.datasets.parts import Counted
 from fleet.datasets.sinks import Contents
 from fleet.models import Dataset, DatasetFile
 from pods.agent.dataset import stores
-from pods.agent.dataset.stores import Missing, Place, StoreError
-from pods.agent.ranges import Compression, Format, PartName, Source
+from pods.agent.dataset.rows import BadInput
+from pods.agent.dataset.stores import Missing
+from pods.agent.ranges import PartName, Source, Unit
 
 SHOWN_IDS: Final = 3
-PIECE_BYTES: Final = 2**20
-BOM: Final = b"\xef\xbb\xbf"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,7 +98,7 @@ class _Checked:
         if now.etag != source.etag or now.size != source.size:
             raise BadDataset(f"the input {source.url} has changed since it was planned")
         spans = [span_of(part) for part in self.its]
-        if source.format is Format.PARQUET:
+        if unit_of(source) is Unit.ROWS:
             file = counting.count_one(source, Wanted())
             within = {s: max(0, min(s[1], file.rows) - s[0]) for s in spans}
             return file.whole, within, file.rows
@@ -109,9 +106,12 @@ class _Checked:
         starts = sorted({bound for span in spans for bound in span})
         counts = [0] * (len(starts) + 1)  # rows between each two bounds
         rows = 0
-        for at in rows_at(place, source):
-            counts[bisect_right(starts, at)] += 1
-            rows += 1
+        try:
+            for at in source_format(source.format).starts(place, source):
+                counts[bisect_right(starts, at)] += 1
+                rows += 1
+        except BadInput as exc:
+            raise BadDataset(str(exc)) from exc
         number = {bound: n for n, bound in enumerate(starts, start=1)}
         within = {s: sum(counts[number[s[0]] : number[s[1]]]) for s in spans}
         if not rows:
@@ -119,12 +119,11 @@ class _Checked:
         return whole, within, rows
 
     def _check_bounds(self, source: Source, whole: Bounds) -> None:
-        unit = "bytes" if source.cut_by_bytes else "rows"
+        kind = unit_of(source)
+        unit = "bytes" if kind is Unit.BYTES else "rows"
         ordered = sorted(self.its, key=span_of)
         for start, end in missing(whole, [span_of(part) for part in ordered]):
-            last = (
-                "the end" if end >= whole[1] and source.format is not Format.PARQUET else f"{end:,}"
-            )
+            last = "the end" if end >= whole[1] and kind is not Unit.ROWS else f"{end:,}"
             self.proof.wrong.append(f"{source.url}: {unit} {start:,} to {last} have no part")
         reached: PartName | None = None
         for part in ordered:
@@ -172,49 +171,6 @@ class _Checked:
 def span_of(part: PartName) -> Bounds:
     """The bounds of a part."""
     return bounds(part.start, part.end)
-
-
-def rows_at(place: Place, source: Source) -> Iterator[int]:
-    """The byte or the number at which each row of a file of lines begins. Blank lines are not rows.
-
-    This reads lines by itself: what the agent reads wrongly must not look right here.
-
-    Raises:
-        BadDataset: it cannot be unpacked.
-        StoreError: the store refuses, or does not answer.
-    """
-    by_bytes = source.cut_by_bytes
-    number = at = 0
-    left = b""
-    for piece in _unpacked(place, source):
-        lines = (left + piece).split(b"\n")
-        left = lines.pop()
-        for line in lines:
-            if _is_row(line, first=number == 0):
-                yield at if by_bytes else number
-            at, number = at + len(line) + 1, number + 1
-    if left and _is_row(left, first=number == 0):
-        yield at if by_bytes else number
-
-
-def _is_row(line: bytes, *, first: bool) -> bool:
-    return bool((line.removeprefix(BOM) if first else line).strip())
-
-
-def _unpacked(place: Place, source: Source) -> Iterator[bytes]:
-    if source.compression is Compression.NONE:
-        yield from place.pieces(0, source.size, source.etag)
-        return
-    try:
-        raw = pa.PythonFile(place.file(source.size, source.etag), mode="r")
-        with pa.CompressedInputStream(raw, source.compression.value) as stream:
-            while piece := stream.read(PIECE_BYTES):
-                yield piece
-    except StoreError:
-        raise
-    except (pa.ArrowException, OSError) as exc:
-        name = source.compression.value
-        raise BadDataset(f"{source.url} cannot be unpacked as {name}: {exc}") from exc
 
 
 def _check_errors(there: Contents, proof: Proof) -> None:

@@ -18,8 +18,9 @@ from fleet.datasets.feeding import Plan, Request, Told
 from fleet.datasets.verifying import Proof
 from fleet.models import Fleet
 from fleet.pages.words import printable
+from pods.agent.dataset.formats import sink_names, source_names
 from pods.agent.dataset.stores import BadUrl, StoreError
-from pods.agent.ranges import Format, PartFormat
+from pods.agent.ranges import PartFormat
 from pods.plural import plural
 
 
@@ -64,14 +65,15 @@ def _add_format_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=[f.value for f in Format],
-        help="The format of the files (by their names). objects: each line is the URL of an object.",
+        metavar="NAME",
+        help=f"The format of the files (by their names): {', '.join(source_names())}. objects: each "
+        "line is the URL of an object.",
     )
     parser.add_argument(
         "--parts",
-        choices=[p.value for p in PartFormat],
-        default=PartFormat.PARQUET.value,
-        help="The format of the parts (parquet).",
+        metavar="NAME",
+        default=PartFormat.PARQUET,
+        help=f"The format of the parts (parquet): {', '.join(sink_names())}.",
     )
 
 
@@ -89,8 +91,8 @@ def feed(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
         sink=options.sink,
         columns=options.columns,
         id_column=options.id_column,
-        format=None if options.format is None else Format(options.format),
-        part_format=PartFormat(options.parts),
+        format=options.format,
+        part_format=options.parts,
         rows_per_range=options.rows_per_range,
     )
     with _errors(), _progress() as bar:

@@ -4,11 +4,11 @@ from typing import ClassVar
 
 from django.db import models
 
-from pods.agent.ranges import Compression, Format, PartFormat, Source
+from pods.agent.ranges import Compression, Source
 
-FORMATS = [(f.value, f.value) for f in Format]
 COMPRESSIONS = [(c.value, c.value or "none") for c in Compression]
-PART_FORMATS = [(p.value, p.value) for p in PartFormat]
+# The names of formats are those of `pods.agent.dataset.formats`: ours, and of third parties.
+LONGEST_FORMAT = 40
 
 
 class Dataset(models.Model):
@@ -16,7 +16,7 @@ class Dataset(models.Model):
 
     fleet = models.OneToOneField("fleet.Fleet", on_delete=models.CASCADE, related_name="dataset")
     sink = models.CharField(max_length=500, unique=True)
-    part_format = models.CharField(max_length=10, choices=PART_FORMATS)
+    part_format = models.CharField(max_length=LONGEST_FORMAT)
     # Raised before ranges are added: a finish that began before does not count.
     version = models.PositiveIntegerField(default=0)
     fed_at = models.DateTimeField()
@@ -48,9 +48,9 @@ class DatasetFile(models.Model):
     url = models.TextField()
     etag = models.TextField(blank=True)
     size = models.PositiveBigIntegerField()  # bytes
-    format = models.CharField(max_length=10, choices=FORMATS)
+    format = models.CharField(max_length=LONGEST_FORMAT)
     compression = models.CharField(max_length=10, choices=COMPRESSIONS, blank=True)
-    rows = models.PositiveBigIntegerField()  # exact for Parquet and lists of objects
+    rows = models.PositiveBigIntegerField()  # exact where bounds are rows, and of lists of objects
     id_column = models.CharField(max_length=200, blank=True)
     planned_at = models.DateTimeField()
 
@@ -67,6 +67,5 @@ class DatasetFile(models.Model):
     @property
     def source(self) -> Source:
         """The file as ranges name it."""
-        return Source(
-            self.url, self.etag, self.size, Format(self.format), Compression(self.compression)
-        )
+        compression = Compression(self.compression)
+        return Source(self.url, self.etag, self.size, self.format, compression)

@@ -24,17 +24,25 @@ MANIFEST, SUCCESS = "_manifest.parquet", "_SUCCESS"
 
 _PART = re.compile(
     r"part-(?P<file>[0-9a-f]{16})-(?P<start>\d+)-(?P<end>\d+|end)(?:-(?P<errors>[0-9a-f]{8}))?"
-    r"\.(?P<format>parquet|jsonl)"
+    r"\.(?P<format>[a-z][a-z0-9_]*)"
 )
 
 
-class Format(str, Enum):
-    """How the rows lie in an input file."""
+class Format:
+    """The names of our formats of input files. Third parties add others (`formats.py`)."""
 
     PARQUET = "parquet"
     JSONL = "jsonl"
     TEXT = "text"
     OBJECTS = "objects"  # a list of URLs, one in each line; the row is the object's bytes
+
+
+class Unit(Enum):
+    """What the bounds of a range count, which depends on the format of the file."""
+
+    ROWS = "rows"  # from 0, and the file's number of rows is known exactly
+    BYTES = "bytes"  # a row belongs to the range in which its first byte lies
+    LINES = "lines"  # from 0, blank ones too; the last range ends where the file does
 
 
 class Compression(str, Enum):
@@ -45,8 +53,8 @@ class Compression(str, Enum):
     ZSTD = "zstd"
 
 
-class PartFormat(str, Enum):
-    """The format of the parts."""
+class PartFormat:
+    """The names of our formats of parts. Third parties add others (`formats.py`)."""
 
     PARQUET = "parquet"
     JSONL = "jsonl"
@@ -63,7 +71,7 @@ class Source:
     url: str
     etag: str
     size: int  # bytes
-    format: Format
+    format: str
     compression: Compression = Compression.NONE
 
     @property
@@ -71,21 +79,13 @@ class Source:
         """16 hex digits that name this version of the file."""
         return hashlib.sha256(f"{self.url}\n{self.etag}".encode()).hexdigest()[:16]
 
-    @property
-    def cut_by_bytes(self) -> bool:
-        """Whether bounds are bytes: a row belongs to the range in which its first byte lies.
-
-        Bounds of all other files are rows, counted from 0.
-        """
-        return self.format in {Format.JSONL, Format.TEXT} and not self.compression.value
-
 
 @dataclass(frozen=True)
 class Range:
     """A slice of one input file: one entry of the stream.
 
-    `start` and `end` are bytes or rows (`Source.cut_by_bytes`), `end` is not included and may be
-    None: to the end of the file. `rows` is exact for Parquet, else an estimate until the receipt.
+    `start` and `end` are bytes or rows (`Unit`), `end` is not included and may be None: to the end
+    of the file. `rows` is exact where the bounds are rows, else an estimate until the receipt.
     """
 
     source: Source
@@ -95,7 +95,7 @@ class Range:
     sink: str  # the URL of the folder of parts
     columns: Sequence[str] = ()  # (): all
     id_column: str = ""  # "": `id` if there is such a column, else the place of the row
-    part_format: PartFormat = PartFormat.PARQUET
+    part_format: str = PartFormat.PARQUET
 
     @property
     def id(self) -> str:
@@ -128,14 +128,14 @@ class Range:
                 source=Source(
                     **{
                         **source,
-                        "format": Format(source["format"]),
+                        "format": str(source["format"]),
                         "compression": Compression(source["compression"]),
                     }
                 ),
                 **{
                     **said,
                     "columns": tuple(said["columns"]),
-                    "part_format": PartFormat(said["part_format"]),
+                    "part_format": str(said["part_format"]),
                 },
             )
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
@@ -196,11 +196,11 @@ class PartName:
     file: str  # `Source.key`
     start: int
     end: Optional[int]
-    format: PartFormat = PartFormat.PARQUET
+    format: str = PartFormat.PARQUET
     errors: str = ""  # 8 hex digits that depend on the ids of the failed rows; "": none failed
 
     def __str__(self) -> str:
-        return f"{self._stem()}.{self.format.value}"
+        return f"{self._stem()}.{self.format}"
 
     @property
     def errors_name(self) -> str:
@@ -230,8 +230,7 @@ class PartName:
         if found is None:
             return None
         end = None if found["end"] == "end" else int(found["end"])
-        format_ = PartFormat(found["format"])
-        return cls(found["file"], int(found["start"]), end, format_, found["errors"] or "")
+        return cls(found["file"], int(found["start"]), end, found["format"], found["errors"] or "")
 
 
 def range_id(file: str, start: int, end: Optional[int]) -> str:

@@ -14,7 +14,7 @@ from pods.agent.dataset.stores import Place
 from pods.agent.ranges import Compression, Format, Range, Source
 
 
-def source_of(file: Place, format_: Format, compression: Compression = Compression.NONE) -> Source:
+def source_of(file: Place, format_: str, compression: Compression = Compression.NONE) -> Source:
     found = file.head()
     return Source(file.url, found.etag, found.size, format_, compression)
 

@@ -171,7 +171,7 @@ class Command(OwnCommand):
         stack.wait_while(lambda: fleet.pods.billable().exists(), seconds=STOP_SECONDS, step=0.5)
 
     def _tell(self, summary: demo.Summary, fleet: Fleet, run: demo.Run) -> None:
-        say = partial(self.console.print, highlight=False, soft_wrap=True)
+        say = partial(self.console.print, highlight=False)
         rate = words.per_second(summary.rows_per_second)
         say(
             f"\n[bold]{summary.rows_out:,} of {summary.rows_in:,} rows[/] embedded in "

@@ -15,6 +15,7 @@ from pods.agent.dataset.backlog import RangeStream
 from pods.agent.dataset.columns import DEFAULT_ROWS
 from pods.agent.dataset.committing import Committing, NotCommitted
 from pods.agent.dataset.feeding import Feeding, Read
+from pods.agent.dataset.formats import UnknownFormat, sink_format, source_format
 from pods.agent.dataset.hand import Hand
 from pods.agent.dataset.reading import chunks
 from pods.agent.dataset.rows import BadInput
@@ -168,6 +169,11 @@ class DatasetAgent(StreamAgent[RangeStream]):
             of = Range.parse(entry.fields)
         except RefusedRange as exc:
             self._settling.fail([Failure(entry.id, str(exc), final=True)])
+            return
+        try:
+            source_format(of.source.format), sink_format(of.part_format)
+        except UnknownFormat as exc:  # the image of another pod may have it
+            self._settling.fail([Failure(entry.id, str(exc), final=False)])
             return
         while self._holding.is_suspect(entry.id) and self._hand.works():
             if self._control.wait_beyond(Intent.WORK, SHORT_STEP_SECONDS):

@@ -19,7 +19,7 @@ from pods.agent.dataset.rows import (
 )
 from pods.agent.dataset.stores import Place, StoreError
 from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD
-from pods.agent.ranges import Compression, Format, Range
+from pods.agent.ranges import Compression, Format, Range, Source
 
 LONGEST_LINE = 64 * 1024 * 1024
 PIECE_BYTES = 1024 * 1024
@@ -42,14 +42,19 @@ def chunks_of_lines(file: Place, of: Range, *, columnar: bool) -> Iterator[Chunk
         BadInput: the file is compressed and ends too early, or a line is too long.
         StoreError: the file cannot be read.
     """
-    make = _made_of_json if of.source.format is Format.JSONL else _made_of_text
+    make = _made_of_json if of.source.format == Format.JSONL else _made_of_text
     for lines in gathered(lines_of(file, of)):
         yield make(lines, file, of, columnar)
 
 
+def cut_by_bytes(source: Source) -> bool:
+    """Whether bounds are bytes: lists of objects and compressed files are cut by lines."""
+    return source.format != Format.OBJECTS and not source.compression.value
+
+
 def lines_of(file: Place, of: Range) -> Iterator[Line]:
     """The lines of the range without blank ones. Raises as `chunks_of_lines` does."""
-    found = _by_bytes(file, of) if of.source.cut_by_bytes else _by_rows(file, of)
+    found = _by_bytes(file, of) if cut_by_bytes(of.source) else _by_rows(file, of)
     for line in found:
         text = line.text.rstrip(b"\r")
         if not line.number:
@@ -248,7 +253,7 @@ def _fitting(column: list[Any], name: str, bad: dict[int, str]) -> pa.Array:
 
 def place_of(file: Place, of: Range, line: Line) -> str:
     """The id of a row that has none of its own."""
-    return f"{file.key}{'@' if of.source.cut_by_bytes else ':'}{line.number}"
+    return f"{file.key}{'@' if cut_by_bytes(of.source) else ':'}{line.number}"
 
 
 def _size(lines: list[Line]) -> int:

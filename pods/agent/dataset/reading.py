@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator
 
-from pods.agent.dataset.lines import chunks_of_lines
-from pods.agent.dataset.objects import chunks_of_objects
+from pods.agent.dataset.formats import source_format
 from pods.agent.dataset.rows import BadInput, Chunk
-from pods.agent.dataset.stores import BadUrl, place
-from pods.agent.dataset.tables import chunks_of_table
-from pods.agent.ranges import Format, Range
+from pods.agent.dataset.stores import BadUrl, StoreError, place
+from pods.agent.ranges import Range
 
 
 def chunks(of: Range, *, columnar: bool) -> Iterator[Chunk]:
@@ -16,13 +14,18 @@ def chunks(of: Range, *, columnar: bool) -> Iterator[Chunk]:
     Raises:
         BadInput: the file is not what the range says.
         StoreError: the file cannot be read.
+        UnknownFormat: this machine has not the format of the file.
     """
     try:
         file = place(of.source.url)
     except BadUrl as exc:
         raise BadInput(str(exc)) from exc
-    if of.source.format is Format.PARQUET:
-        return chunks_of_table(file, of, columnar=columnar)
-    if of.source.format is Format.OBJECTS:
-        return chunks_of_objects(file, of, columnar=columnar)
-    return chunks_of_lines(file, of, columnar=columnar)
+    form = source_format(of.source.format)
+    try:
+        yield from form.chunks(file, of, columnar=columnar)
+    except (BadInput, StoreError):
+        raise
+    except Exception as exc:
+        # the code of a third party may raise anything, and must not end the agent
+        said = f"{type(exc).__name__}: {exc}".partition("\n")[0]
+        raise BadInput(f"{of.source.url} cannot be read as {of.source.format}: {said}") from exc

@@ -1,13 +1,15 @@
 """Rows as they were read: their ids, where each ends, and what a handler gets of them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Union
 
 import pyarrow as pa
 
+from pods.agent.dataset.stores import Place
 from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD
+from pods.agent.ranges import Range
 
 # A chunk has at most about so many bytes, and so many rows.
 CHUNK_BYTES = 4 * 1024 * 1024
@@ -35,6 +37,49 @@ class Chunk:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+def chunks_of(
+    batch: pa.RecordBatch, first: int, file: Place, of: Range, *, columnar: bool
+) -> Iterator[Chunk]:
+    """The rows of a table that lie in a range: only its columns, and each row with its id.
+
+    `first`: the number of the table's first row in the file, from 0, where bounds are rows.
+
+    Raises:
+        BadInput: a column of the range is missing.
+        ValueError: as `items_of`.
+    """
+    names = batch.schema.names
+    id_column = of.id_column or (ITEM_ID if ITEM_ID in names else "")
+    wanted = columns_of(of, names, id_column)
+    if wanted != names:
+        batch = batch.select(wanted)
+    keep = batch.num_rows if of.end is None else min(batch.num_rows, of.end - first)
+    step = max(1, min(CHUNK_ROWS, CHUNK_BYTES * batch.num_rows // max(1, batch.nbytes)))
+    for at in range(max(0, of.start - first), keep, step):
+        part = batch.slice(at, min(step, keep - at))
+        numbers = range(first + at, first + at + part.num_rows)
+        column = part.column(id_column) if id_column else None
+        ids = ids_of(column, f"{file.key}:", numbers)
+        made = with_ids(part, ids, id_column) if columnar else items_of(part, ids, id_column)
+        yield Chunk(ids, range(numbers.start + 1, numbers.stop + 1), made, part.nbytes)
+
+
+def columns_of(of: Range, names: Sequence[str], id_column: str) -> list[str]:
+    """Which of the columns of a file a range needs: its own and the id, else all.
+
+    Raises:
+        BadInput: one is missing.
+    """
+    wanted = [*(of.columns or names)]
+    if id_column and id_column not in wanted:
+        wanted.insert(0, id_column)
+    if missing := [name for name in wanted if name not in names]:
+        raise BadInput(
+            f"{of.source.url} has no column {missing[0]!r}; it has {', '.join(names) or 'none'}"
+        )
+    return wanted
 
 
 def items_of(batch: pa.RecordBatch, ids: Sequence[str], id_column: str) -> list[Fields]:

@@ -10,9 +10,8 @@ from pods.agent.dataset.rows import (
     CHUNK_ROWS,
     BadInput,
     Chunk,
-    ids_of,
-    items_of,
-    with_ids,
+    chunks_of,
+    columns_of,
 )
 from pods.agent.dataset.stores import Place, StoreError
 from pods.agent.protocol import ITEM_ID
@@ -42,13 +41,7 @@ def chunks_of_table(file: Place, of: Range, *, columnar: bool) -> Iterator[Chunk
 def _chunks(table: pq.ParquetFile, file: Place, of: Range, columnar: bool) -> Iterator[Chunk]:
     names = table.schema_arrow.names
     id_column = of.id_column or (ITEM_ID if ITEM_ID in names else "")
-    wanted = [*(of.columns or names)]
-    if id_column and id_column not in wanted:
-        wanted.insert(0, id_column)
-    if missing := [name for name in wanted if name not in names]:
-        raise BadInput(
-            f"{of.source.url} has no column {missing[0]!r}; it has {', '.join(names) or 'none'}"
-        )
+    wanted = columns_of(of, names, id_column)
     end = table.metadata.num_rows if of.end is None else of.end
     if end > table.metadata.num_rows:
         raise BadInput(f"{of.source.url} has {table.metadata.num_rows} rows, and {end} are wanted")
@@ -62,16 +55,8 @@ def _chunks(table: pq.ParquetFile, file: Place, of: Range, columnar: bool) -> It
         row_bytes = max(1, about.total_byte_size // max(1, about.num_rows))
         rows = max(1, min(CHUNK_ROWS, CHUNK_BYTES // row_bytes))
         for batch in _batches(table, group, rows, wanted, about.total_byte_size):
-            skip, keep = max(0, of.start - first), min(batch.num_rows, end - first)
-            numbers = range(first + skip, first + keep)
+            yield from chunks_of(batch, first, file, of, columnar=columnar)
             first += batch.num_rows
-            if skip >= keep:
-                continue
-            part = batch.slice(skip, keep - skip)
-            column = part.column(id_column) if id_column else None
-            ids = ids_of(column, f"{file.key}:", numbers)
-            made = with_ids(part, ids, id_column) if columnar else items_of(part, ids, id_column)
-            yield Chunk(ids, range(numbers.start + 1, numbers.stop + 1), made, part.nbytes)
 
 
 def _batches(

@@ -9,10 +9,11 @@ from typing import NamedTuple, Union
 import pyarrow as pa
 
 from pods.agent.dataset import schema as schemas
+from pods.agent.dataset.formats import sink_format
 from pods.agent.dataset.parts import Part, Written
 from pods.agent.dataset.values import Cell, unpacked
 from pods.agent.dataset.work import Slot, Work
-from pods.agent.ranges import PartFormat, Range
+from pods.agent.ranges import Range
 
 log = logging.getLogger("podfleet.agent")
 
@@ -136,7 +137,7 @@ class Writing:
 
     def _schema_for(self, work: Work, draft: Draft) -> pa.Schema:
         """The schema of all parts; if these rows are the first ones, the one that they ask for."""
-        if work.range.part_format is PartFormat.JSONL:
+        if not sink_format(work.range.part_format).has_schema:
             return schemas.NOTHING_BUT_IDS
         if self._schema is None:
             self._schema = self._fix_schema(_wanted(draft.held))

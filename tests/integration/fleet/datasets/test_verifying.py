@@ -14,10 +14,10 @@ import redis
 from django.core.management.base import CommandError
 
 from fleet.datasets import finishing
-from fleet.datasets.verifying import rows_at
 from fleet.models import Dataset, Fleet
 from pods.agent.dataset import stores
 from pods.agent.dataset.lines import lines_of
+from pods.agent.dataset.samples import rows_at
 from pods.agent.ranges import Compression, Format, PartName, Range, Source
 from tests.support.datasets import FLEET, entries, put_part, work, write_lines, write_parquet
 from tests.support.fleet_command import run
@@ -192,7 +192,9 @@ def test_rows_begin_where_the_agent_says(tmp_path: Path, text: str) -> None:
     found = place.head()
     source = Source(found.url, found.etag, found.size, Format.TEXT, Compression.NONE)
     of = Range(source, 0, None, 1, "file:///x/")
-    assert list(rows_at(place, source)) == [line.number for line in lines_of(place, of)]
+    assert list(rows_at(place, source, by_bytes=True)) == [
+        line.number for line in lines_of(place, of)
+    ]
 
 
 def test_a_part_of_a_killed_agent_is_seen(done: Path, client: redis.Redis) -> None:

@@ -2,11 +2,7 @@
 
 import io
 import json
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,41 +10,13 @@ import pytest
 import redis
 from django.core.management import call_command
 
-from config.env import ROOT
 from fleet.datasets import feeding, finishing
 from fleet.models import Dataset, Fleet
 from fleet.tick import ticking
-from fleet.tick.requesting import agent_settings
-from pods.agent.protocol import AgentSettings
+from tests.integration.fleet.datasets.conftest import Start
 from tests.support.datasets import FLEET, write_lines, write_parquet
 from tests.support.fleet_command import run
 from tests.support.waiting import until
-
-Start = Callable[..., subprocess.Popen[bytes]]
-
-
-@pytest.fixture
-def start(fleet: Fleet, redis_url: str, tmp_path: Path) -> Iterator[Start]:
-    """Starts a real agent with the fleet's own settings."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def agent(pod: str, handler: str = "slow", **env: str) -> subprocess.Popen[bytes]:
-        told = AgentSettings(redis_url=redis_url, pod=pod, **agent_settings(fleet))
-        settings = {**told.env(), "PODFLEET_HANDLER": f"dataset_handlers:{handler}"}
-        settings |= {"PODFLEET_CLAIM_IDLE_SECONDS": "1", "PODFLEET_HEARTBEAT_SECONDS": "0.2"}
-        folder = str(ROOT / "tests" / "support" / "agents")
-        with (tmp_path / f"{pod}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "pods.agent"], cwd=ROOT, stdout=log, stderr=log,
-                env={**os.environ, "PYTHONPATH": folder, "PACE_SECONDS": "0.0005", **settings, **env},
-            )  # fmt: skip
-        started.append(process)
-        return process
-
-    yield agent
-    for process in started:
-        process.kill()
-        process.wait()
 
 
 def feed(folder: Path) -> dict[str, object]:

@@ -12,7 +12,7 @@ from tests.support.datasets import write_lines, write_parquet
 
 
 def counted(
-    path: Path, wanted: Wanted | None = None, *, format: Format | None = None
+    path: Path, wanted: Wanted | None = None, *, format: str | None = None
 ) -> list[CountedFile]:
     heard: list[CountedFile] = []
     found = count(sources([f"file://{path}"], format=format), wanted or Wanted(), told=heard.append)
@@ -23,7 +23,7 @@ def counted(
 def test_rows_of_parquet_are_exact(tmp_path: Path) -> None:
     (file,) = counted(write_parquet(tmp_path / "a.parquet", 2500))
     assert (file.rows, list(file.groups)) == (2500, [1000, 1000, 500])
-    assert not file.estimated
+    assert file.exact
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst"])
@@ -31,7 +31,7 @@ def test_rows_of_parquet_are_exact(tmp_path: Path) -> None:
 def test_rows_of_lines_are_estimated(tmp_path: Path, name: str, rows: int) -> None:
     path = write_lines(tmp_path / name, rows)
     (file,) = counted(path)
-    assert file.estimated
+    assert not file.exact
     assert abs(file.rows - rows) <= rows * (0.1 if path.suffix == ".jsonl" else 0.3)
 
 

@@ -14,7 +14,7 @@ from tests.support.examples import examples
 def a_file(
     rows: int,
     *,
-    format: Format = Format.PARQUET,
+    format: str = Format.PARQUET,
     size: int = 1_000_000,
     compression: Compression = Compression.NONE,
     groups: list[int] | None = None,
@@ -67,7 +67,7 @@ def test_ranges_end_where_row_groups_end_if_that_fits() -> None:
     st.sampled_from(Compression),
 )
 def test_ranges_of_lines_have_each_row_once(
-    rows: int, size: int, wanted: int, form: Format, compression: Compression
+    rows: int, size: int, wanted: int, form: str, compression: Compression
 ) -> None:
     file = a_file(rows, format=form, size=size, compression=compression)
     found = cut(file, wanted)

@@ -49,7 +49,7 @@ def test_a_file_has_its_size_its_version_and_its_format(folder: Path) -> None:
     assert one.size == (folder / "d.jsonl.gz").stat().st_size
     assert one.etag
     (two,) = sources([f"file://{folder}/notes.pdf"], format=Format.TEXT)
-    assert two.format is Format.TEXT
+    assert two.format == Format.TEXT
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,28 @@
+"""Packages of third parties with entry points, on a path as an installer puts them there."""
+
+import re
+from pathlib import Path
+
+from config.env import ROOT
+
+PAGE = ROOT / "docs" / "howto" / "add-a-format.md"
+POINTS = "[podfleet.sources]\narrow = podfleet_acme:ArrowFiles\n[podfleet.sinks]\narrow = podfleet_acme:ArrowParts"
+
+
+def put_package(site: Path, package: str, points: str, source: str) -> Path:
+    """Put a package of one module into a folder of its own below `site`; returns that folder."""
+    folder = site / package
+    facts = folder / f"{package}-1.0.dist-info"
+    facts.mkdir(parents=True)
+    (folder / f"{package}.py").write_text(source)
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text(f"{points}\n")
+    return folder
+
+
+def put_example(site: Path) -> Path:
+    """The example of the page about formats, as the page has it."""
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (source,) = blocks
+    assert len(source.splitlines()) <= 60
+    return put_package(site, "podfleet_acme", POINTS, source)
