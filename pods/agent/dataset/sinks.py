@@ -47,8 +47,7 @@ class TableWriter:
 
     def add_rows(self, ids: Sequence[str], rows: Sequence[Mapping[str, Cell]]) -> Mapping[int, str]:
         """Add results of a handler of items. Returns the rows that do not fit the schema, and why."""
-        whys = [schemas.misfit(row, self._schema) for row in rows]
-        bad = {n: why for n, why in enumerate(whys) if why}
+        bad = schemas.misfits(rows, self._schema)
         if bad:
             good = [n for n in range(len(rows)) if n not in bad]
             ids, rows = [ids[n] for n in good], [rows[n] for n in good]
@@ -90,8 +89,16 @@ class Parquet(SinkFormat):
         """A part that is compressed."""
         # Arrow's own buffer copies all that it has whenever it grows: a quarter of the time of a part
         sink = io.BytesIO()
-        # a dictionary of vectors or ids is larger than they are
-        out = pq.ParquetWriter(sink, schema, compression=COMPRESSION, use_dictionary=False)
+        # a dictionary of vectors or ids is larger than they are, and no reader asks for the smallest
+        # number of a vector
+        plain = [field.name for field in schema if not pa.types.is_nested(field.type)]
+        out = pq.ParquetWriter(
+            sink,
+            schema,
+            compression=COMPRESSION,
+            use_dictionary=False,
+            write_statistics=plain or False,
+        )
         return TableWriter(schema, sink, out.write_table, out.close)
 
     def table(self, file: Place, size: int, etag: str) -> pa.Table:

@@ -73,7 +73,7 @@ def test_a_pod_without_the_package_says_what_its_image_lacks(
     fleet: Fleet, client: redis.Redis, site: Path, arrow: str, tmp_path: Path, start: Start
 ) -> None:
     feed(arrow, tmp_path)
-    start("p1", "length", PYTHONPATH=str(HANDLERS), PODFLEET_MAX_DELIVERIES="1")
+    start("p1", "length", PYTHONPATH=str(HANDLERS), PODFLEET_MAX_DELIVERIES="2")
     until(lambda: len(feeding.stream_of(fleet).look().dead) == 4)
     said = run("dead", "list", FLEET)
     assert "there is no source format 'arrow' here" in said

@@ -1,0 +1,1 @@
+"""What the benchmark of datasets measures: rows, a model, planning, and the memory of Redis."""
