@@ -9,11 +9,12 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
-from fleet.datasets import counting, listing, sinks
+from fleet.datasets import counting, listing, restoring, sinks
 from fleet.datasets.counting import Wanted
 from fleet.datasets.coverage import Bounds, bounds, choose, missing
 from fleet.datasets.cutting import CountedFile, default_rows, pieces
 from fleet.datasets.listing import BadDataset
+from fleet.datasets.sinks import Contents
 from fleet.datasets.standing import MOST_RANGES, RangeStream, Standing
 from fleet.models import Dataset, DatasetFile, Fleet
 from pods.agent.ranges import PartFormat, PartName, Range
@@ -89,7 +90,8 @@ def preview(fleet: Fleet, request: Request, *, told: Told | None = None) -> Plan
     """
     found = _examined(fleet, request, told or Told())
     first = counting.first_rows(found.files, request.wanted)
-    return _completed(found, request, stream_of(fleet).look(), first=first)
+    standing = stream_of(fleet).look()
+    return _completed(found, request, standing, sinks.contents(found.sink), first=first)
 
 
 def feed(fleet: Fleet, request: Request, *, told: Told | None = None) -> Plan:
@@ -107,13 +109,28 @@ def feed(fleet: Fleet, request: Request, *, told: Told | None = None) -> Plan:
     found = _examined(fleet, request, hears)
     stream = stream_of(fleet)
     # first the ranges, then the parts: what is finished in between is in the parts
-    plan = _completed(found, request, stream.take_over())
-    if not _record(fleet, request, plan) and not plan.ranges:
+    standing = stream.take_over()
+    there = sinks.contents(found.sink)
+    plan = _completed(found, request, standing, there)
+    is_new = _record(fleet, request, plan)
+    if standing.counts.planned is None:
+        _restore(fleet, plan.sink, stream, standing, there)
+    if not is_new and not plan.ranges:
         return plan
     sinks.remove_ends(plan.sink)
     for count in stream.add(plan.ranges):
         hears.ranges(count, len(plan.ranges))
     return plan
+
+
+def _restore(
+    fleet: Fleet, sink: str, stream: RangeStream, standing: Standing, there: Contents
+) -> None:
+    """Make the counts of rows that Redis has lost anew, from the parts in the sink."""
+    files = DatasetFile.objects.filter(dataset__fleet=fleet)
+    formats = {key: Format(form) for key, form in files.values_list("key", "format")}
+    known = restoring.finished(sink, there, standing, formats)
+    stream.restore(standing, done=known.done, failed=known.failed, schema=known.schema)
 
 
 def stream_of(fleet: Fleet) -> RangeStream:
@@ -159,11 +176,11 @@ def _completed(
     plan: Plan,
     request: Request,
     standing: Standing,
+    there: Contents,
     *,
     first: Sequence[Mapping[str, Any] | str] = (),
 ) -> Plan:
     """The plan with the ranges that are missing."""
-    there = sinks.contents(plan.sink)
     if other := {p.part.format for p in there.parts.values()} - {request.part_format}:
         form = min(other)
         raise BadDataset(f"{plan.sink} has parts of the format {form}; give --parts {form}")

@@ -17,6 +17,7 @@ from pods.base.redis import make_consumer_group
 
 _SCRIPTS: Final = Path(__file__).parent / "scripts"
 LOOK: Final = (_SCRIPTS / "look.lua").read_text()
+RESTORE: Final = (_SCRIPTS / "restore.lua").read_text()
 ADD: Final = (_SCRIPTS / "add.lua").read_text()
 # Who feeds a stream, and how many steps it made. No fleet can have this name.
 FEEDER: Final = "podfleet:_fed:"
@@ -91,12 +92,28 @@ class RangeStream:
     def take_over(self) -> Standing:
         """Become the one feeder, and look. The counts of rows are set right in the same step.
 
+        Counts that were lost are not: `restore` makes them anew.
+
         Raises:
             RedisError: as `look`.
         """
         make_consumer_group(self._client, self._stream, self._group)
         self._step = 0
         return self._look(self._word)
+
+    def restore(self, seen: Standing, *, done: int, failed: int, schema: bytes) -> None:
+        """Make lost counts anew, from the rows in the sink and what `take_over` has seen.
+
+        `schema`: of the parts, as agents keep it; b"" if nobody knows it.
+
+        Raises:
+            AnotherFeeder: another feeder took over.
+            RedisError: the server does not answer.
+        """
+        left = sum(seen.waiting.values()) + sum(seen.pending.values())
+        words: list[Any] = [self._word, done, failed, sum(seen.dead.values()), left, schema]
+        keys = (self._rows, self._feeder)
+        self._refuse_another(self._client.eval(RESTORE, len(keys), *keys, *words))
 
     def add(self, ranges: Sequence[Range]) -> Iterator[int]:
         """Add these ranges; yield how many are on the stream after each step.
@@ -113,13 +130,15 @@ class RangeStream:
                 entry = one.entry()
                 words += [entry["id"], entry[ROWS], entry[RANGE]]
             keys = (self._stream, self._rows, self._feeder)
-            known = self._client.eval(ADD, len(keys), *keys, *words)
-            if known != self._word.encode():
-                raise AnotherFeeder(
-                    "another feed of this fleet runs, or its Redis was emptied; run the same "
-                    "command again to add what is missing"
-                )
+            self._refuse_another(self._client.eval(ADD, len(keys), *keys, *words))
             yield first + len(some)
+
+    def _refuse_another(self, feeder: Any) -> None:
+        if feeder != self._word.encode():
+            raise AnotherFeeder(
+                "another feed of this fleet runs, or its Redis was emptied; run the same command "
+                "again to add what is missing"
+            )
 
     @property
     def _word(self) -> str:

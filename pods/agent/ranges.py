@@ -15,6 +15,9 @@ from typing import Any, Optional, Union
 # The fields of a stream entry that is a range, beside `id`, which is the range's id.
 RANGE = "range"
 ROWS = "rows"  # how many rows, so that a script can count them without reading the range
+DIVIDED = (
+    "divided"  # a piece of a range that ended its pods: it has a pod for itself, and fewer tries
+)
 # The hash `podfleet:<fleet>:rows` has these counts. All but `planned` only grow.
 PLANNED, DONE, FAILED, DEAD = "planned", "done", "failed", "dead"
 # The same hash keeps the schema of the parts, which the first part fixes.
@@ -110,9 +113,20 @@ class Range:
         """Its beginning, up to `end`, with so many rows."""
         return replace(self, end=end, rows=rows)
 
-    def entry(self) -> dict[str, Union[str, int]]:
-        """The fields of its entry on the stream."""
-        return {"id": self.id, ROWS: self.rows, RANGE: json.dumps(_plain(self), sort_keys=True)}
+    def halves(self) -> "list[Range]":
+        """It in two, each with about half of the rows; itself where it has one row."""
+        last = self.source.size if self.source.cut_by_bytes else self.start + self.rows
+        middle = (self.start + (last if self.end is None else self.end)) // 2
+        if self.rows < 2 or middle <= self.start:
+            return [self]
+        rows = self.rows // 2
+        return [self.until(middle, rows), self.rest(middle, self.rows - rows)]
+
+    def entry(self, *, divided: bool = False) -> dict[str, Union[str, int]]:
+        """The fields of its entry on the stream. `divided`: it is a piece of a divided range."""
+        said = json.dumps(_plain(self), sort_keys=True)
+        fields: dict[str, Union[str, int]] = {"id": self.id, ROWS: self.rows, RANGE: said}
+        return {**fields, DIVIDED: 1} if divided else fields
 
     @classmethod
     def parse(cls, entry: Mapping[bytes, bytes]) -> "Range":

@@ -25,8 +25,11 @@ class Reclaim:
         holding: Holding,
         progress: Progress,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        more_tries: int = 0,
     ) -> None:
-        self._settings = settings
+        """`more_tries`: for what the agent does itself with items that used up their tries."""
+        self._settings, self._more_tries = settings, more_tries
         self._stream, self._holding, self._progress = stream, holding, progress
         self._clock = clock
         self._recovered_to: str | None = ""  # None: all items of the former agent are in hand
@@ -116,7 +119,7 @@ class Reclaim:
 
         Each item has at least one try alone before that.
         """
-        longest = max(self._settings.max_deliveries, SUSPECT_DELIVERIES)
+        longest = max(self._settings.max_deliveries, SUSPECT_DELIVERIES) + self._more_tries
         fresh = [e for e in entries if e.id not in self._holding or self._holding.waits(e.id)]
         spent = [e for e in fresh if e.deliveries > longest]
         error = "given up: begun {} times, and no agent reported back"

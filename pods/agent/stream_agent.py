@@ -41,6 +41,7 @@ class StreamAgent(ABC, Generic[S]):
     _beating: Beating
     # Entries in hand are kept up to this intent, and a call that keeps them is repeated up to the next.
     _keeps, _keeps_trying = Intent.DRAIN, Intent.STOP
+    _more_tries = 0  # see Reclaim
 
     def __init__(
         self,
@@ -56,7 +57,9 @@ class StreamAgent(ABC, Generic[S]):
         self._holding = holding
         self._patience = Patience(self._progress, control, EXIT_FENCED, self._shares.stuck)
         self._trickle = Trickle(self._progress)
-        self._reclaim = Reclaim(settings, self._stream, holding, self._progress)
+        self._reclaim = Reclaim(
+            settings, self._stream, holding, self._progress, more_tries=self._more_tries
+        )
         self._settling = Settling(
             self._stream, holding, self._progress, self._patience, Routes(settings)
         )

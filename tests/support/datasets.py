@@ -145,6 +145,7 @@ def commit_part(
     )  # fmt: skip
     script = (SCRIPTS / "commit_range.lua").read_text()
     more = [] if rest is None else [word for pair in rest.entry().items() for word in pair]
+    more = [len(more), *more] if more else []
     keys = [STREAM, f"podfleet:{FLEET}:fence", f"{STREAM}:results", rows_key(FLEET)]
     words: list[Any] = [GROUP, "p1", 0, entry, of.id, receipt.dumps(), rows - bad, bad, 0, *more]
     client.eval(script, len(keys), *keys, *words)

@@ -27,8 +27,8 @@ class ObjectStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._port = _free_port()
-        self.endpoint = f"http://127.0.0.1:{self._port}"
+        self.port = _free_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
         self.url = f"s3://{BUCKET}"
         self._process: subprocess.Popen[bytes] | None = None
         (folder / "data").mkdir(parents=True)
@@ -50,7 +50,7 @@ class ObjectStore:
         """Start it with the data in its folder, and wait until the bucket can be written."""
         command = [str(Path(sys.executable).parent / "weed"), "-logdir", str(self._folder), "mini"]
         command += ["-dir", str(self._folder / "data"), "-ip", "127.0.0.1", "-ip.bind", "127.0.0.1"]
-        command += ["-s3.port", str(self._port), "-s3.config", str(self._folder / "s3.json")]
+        command += ["-s3.port", str(self.port), "-s3.config", str(self._folder / "s3.json")]
         command += ["-bucket", BUCKET, "-s3.autoCreateBucket=false", "-master.telemetry=false"]
         command += ["-webdav=false", "-admin.ui=false"]
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]

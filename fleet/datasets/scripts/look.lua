@@ -3,7 +3,8 @@
 -- ARGV: the group; the most ranges to read; a feeder that takes over, or '' to change nothing.
 -- Answers {who feeds or false, planned, done, failed, dead (false: missing), whether the group is
 -- there, waiting ranges, pending ranges, dead ranges}. Ranges are flat: id, rows, id, rows ...
--- A feeder that takes over sets right what a lost stream or an operator has left in the counts.
+-- A feeder that takes over sets right what a lost stream or an operator has left in the counts. Counts
+-- that are lost stay missing until they are restored from the sink: until then nobody knows the depth.
 local stream, dead, counts, feeder = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local PAGE, most, seen = 1000, tonumber(ARGV[2]), 0
 
@@ -68,7 +69,8 @@ if ARGV[3] ~= '' then
   local finished = (tonumber(told[2]) or 0) + (tonumber(told[3]) or 0)
   local dead_rows = sum(letters)
   local planned = finished + dead_rows + sum(waiting) + sum(pending)
-  redis.call('HSET', counts, 'planned', planned, 'dead', dead_rows)
+  if told[1] then redis.call('HSET', counts, 'planned', planned, 'dead', dead_rows) end
+  redis.call('HDEL', counts, 'divided')
   redis.call('SET', feeder, ARGV[3])
   told = redis.call('HMGET', counts, 'planned', 'done', 'failed', 'dead')
 end

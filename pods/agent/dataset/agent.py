@@ -14,6 +14,7 @@ from pods.agent.control import Control, Intent
 from pods.agent.dataset.backlog import RangeStream
 from pods.agent.dataset.columns import DEFAULT_ROWS
 from pods.agent.dataset.committing import Committing, NotCommitted
+from pods.agent.dataset.dividing import PIECE_TRIES, Dividing, not_tried
 from pods.agent.dataset.feeding import Feeding, Read
 from pods.agent.dataset.formats import UnknownFormat, sink_format
 from pods.agent.dataset.hand import Hand
@@ -26,7 +27,7 @@ from pods.agent.dataset.writing import READ_SHARE, Closed, Writing
 from pods.agent.farewell import GOODBYE_SECONDS
 from pods.agent.handler_process import HandlerProcess
 from pods.agent.heartbeat import EXIT_FENCED, Beating
-from pods.agent.holding import Holding
+from pods.agent.holding import SUSPECT_DELIVERIES, Holding
 from pods.agent.measures import Measured
 from pods.agent.patience import GivenUp, Patience
 from pods.agent.protocol import DATASET, AgentSettings
@@ -39,6 +40,8 @@ log = logging.getLogger("podfleet.agent")
 MOST_TRIES = 3  # of a row that fails, within its range
 STEP_SECONDS = 0.5
 SHORT_STEP_SECONDS = 0.02
+LONG_STEP_SECONDS = 5.0  # between two questions whether other agents are idle
+DIVIDING_TRIES = 2  # of an agent that divides a range: to read it may be what ends the pod
 # An entry is small. Several are read at once only where ranges are tiny.
 ENTRY_BYTES = 1024 * 1024
 
@@ -48,6 +51,7 @@ class DatasetAgent(StreamAgent[RangeStream]):
 
     # Ranges in hand are finished or handed back after the stop too.
     _keeps, _keeps_trying = Intent.STOP, Intent.FENCED
+    _more_tries = DIVIDING_TRIES
 
     def __init__(self, settings: AgentSettings, control: Control) -> None:
         super().__init__(settings, control, RangeStream, Holding(1))
@@ -59,6 +63,10 @@ class DatasetAgent(StreamAgent[RangeStream]):
         self._committing = Committing(
             self._stream, self._patience, self._store_patience, self._progress, control
         )
+        self._dividing = Dividing(
+            self._stream, self._patience, self._store_patience, self._settling, self._holding
+        )
+        self._next_share = 0.0
         self._shelf: Shelf[Read] = Shelf(int(settings.range_bytes * READ_SHARE))
         self._feeding = Feeding(self._shelf, self._progress, self._wait_for_writer)
         self._hand = Hand(self._holding, self._feeding)
@@ -136,6 +144,7 @@ class DatasetAgent(StreamAgent[RangeStream]):
             self._reclaim.offer()
         self._reclaim.retry(self._trickle.most(1))
         if not self._hand.has_room():
+            self._share()
             self._control.wait_beyond(Intent.WORK, SHORT_STEP_SECONDS)
             return
         ready = self._holding.take_batches(1, 0)
@@ -163,6 +172,16 @@ class DatasetAgent(StreamAgent[RangeStream]):
         self._trickle.took(self._holding.add(entries))
         return end
 
+    def _share(self) -> None:
+        """Give half of a long rest to agents that have nothing to do, where no range waits."""
+        work, now = self._hand.shareable(), time.monotonic()
+        if work is None or now < self._next_share:
+            return
+        self._next_share = now + LONG_STEP_SECONDS
+        if idle := self._stream.idle_agents():
+            log.info("range_shared range=%s idle_agents=%d", work.range.id, idle)
+            work.share()
+
     def _begin(self, entry: Entry) -> None:
         """Read a range next. One that may have ended its pods has the agent for itself."""
         try:
@@ -170,7 +189,8 @@ class DatasetAgent(StreamAgent[RangeStream]):
         except RefusedRange as exc:
             self._settling.fail([Failure(entry.id, str(exc), final=True)])
             return
-        while self._holding.is_suspect(entry.id) and self._hand.works():
+        work = self._work(entry, of)
+        while work.alone and self._hand.works():
             if self._control.wait_beyond(Intent.WORK, SHORT_STEP_SECONDS):
                 self._holding.put_back([entry])
                 return
@@ -183,11 +203,26 @@ class DatasetAgent(StreamAgent[RangeStream]):
             self._holding.drop([entry.id])
             return
         self._holding.begun([entry])
-        last = entry.deliveries >= self._settings.max_deliveries
-        tries = min(MOST_TRIES, self._settings.max_deliveries)
-        work = Work(entry, of, self._writing.put, most_tries=tries, last=last)
+        if entry.deliveries > self._tries_of(work) and not self._dividing.one_row(work):
+            return
         self._hand.add(work)
         self._to_read.put(work)
+
+    def _work(self, entry: Entry, of: Range) -> Work:
+        settings, tries = self._settings, min(MOST_TRIES, self._settings.max_deliveries)
+        work = Work(entry, of, self._writing.put, most_tries=tries)
+        work.alone = work.divided or self._holding.is_suspect(entry.id)
+        longest = (
+            min(PIECE_TRIES, settings.max_deliveries) if work.divided else settings.max_deliveries
+        )
+        work.last = entry.deliveries >= longest
+        return work
+
+    def _tries_of(self, work: Work) -> int:
+        """How often a range is begun before it is divided, if no agent reports what became of it."""
+        if work.divided:
+            return PIECE_TRIES
+        return max(self._settings.max_deliveries, SUSPECT_DELIVERIES)
 
     def _read(self) -> None:
         try:
@@ -199,10 +234,9 @@ class DatasetAgent(StreamAgent[RangeStream]):
     def _read_range(self, work: Work) -> None:
         def read(tries: int) -> None:
             sink_format(work.range.part_format)  # before the handler works for nothing
-            for chunk in chunks(
-                work.range.rest(work.read_to, work.range.rows),
-                columnar=self._handler.takes_columns,
-            ):
+            of = work.range.rest(work.read_to, work.range.rows)
+            read_ones = chunks(of, columnar=self._handler.takes_columns)
+            for chunk in not_tried(read_ones, work.given_up) if work.given_up else read_ones:
                 if work.closing or not self._shelf.put(Read(work, chunk), chunk.size):
                     work.skipped = True
                     return
@@ -256,7 +290,8 @@ class DatasetAgent(StreamAgent[RangeStream]):
         if why is not None:
             log.warning("range_failed range=%s because=%r", work.range.id, why.error)
             self._progress.add(failed=1)
-            failure = Failure(work.entry.id, why.error, why.traceback, why.final)
+            final = why.final or (work.divided and work.last)
+            failure = Failure(work.entry.id, why.error, why.traceback, final)
             self._settling.fail([failure])
         elif closed.written is None:
             self._hand.release(work, self._stream, self._patience)

@@ -58,7 +58,7 @@ class Committing:
         if not finished.ours:
             self._too_late(done, name, finished, created=created)
         log.info("range_finished range=%s rows=%d failed=%d rest=%s ours=%s", done.id, receipt.rows,
-                 receipt.failed, closed.rest and closed.rest.id, finished.ours)  # fmt: skip
+                 receipt.failed, [one.id for one in closed.rest], finished.ours)  # fmt: skip
         return receipt
 
     def _put(self, sink: Place, name: PartName, written: Written) -> tuple[str, int, bool]:
@@ -84,13 +84,16 @@ class Committing:
         return self._store_patience.with_("store", attempt, until=Intent.FENCED)
 
     def _finish(self, closed: Closed, receipt: Receipt) -> Finished:
-        work, rest = closed.work, closed.rest
-        planned = receipt.rows + (0 if rest is None else rest.rows) - work.range.rows
+        work = closed.work
+        planned = receipt.rows + sum(one.rows for one in closed.rest) - work.range.rows
 
         def attempt(tries: int) -> tuple[Finished, int]:
             if self.deadline is not None and time.monotonic() > self.deadline:
                 raise GivenUp("Redis could not be reached in time")
-            return self._stream.commit_range(work.entry.id, receipt, planned, rest), tries
+            finished = self._stream.commit_range(
+                work.entry.id, receipt, planned, closed.rest, divided=work.divided
+            )
+            return finished, tries
 
         finished, tries = self._patience.with_("commit", attempt, until=Intent.FENCED)
         counts = finished.counts

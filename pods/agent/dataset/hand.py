@@ -1,6 +1,7 @@
 """The ranges that the agent has in hand, and when it takes the next one."""
 
 import logging
+import math
 import threading
 import time
 
@@ -18,6 +19,8 @@ AHEAD_SECONDS = 5.0
 MOST_AHEAD = 8  # tiny ranges
 # A range that waits longer for the handler is given back to the group.
 LONGEST_WAIT_SECONDS = 30.0
+# A rest that takes longer than this is shared with agents that have nothing to do.
+SHARED_SECONDS = 60.0
 
 
 class Hand:
@@ -52,7 +55,7 @@ class Hand:
         """Whether the next range should be read now: the handler must not wait for it."""
         # a range whose rows are all with the handler, or behind it, does not count
         open_ = [work for work in self.works() if not work.closing]
-        if any(self._holding.is_suspect(work.entry.id) for work in open_):
+        if any(work.alone for work in open_):
             return False
         left = sum(work.seconds_left() for work in open_[:1])
         if len(open_) > 1:  # those that wait take about as long for each row
@@ -60,6 +63,13 @@ class Hand:
             waiting = sum(work.range.rows for work in open_[1:])
             left += waiting * first.row_seconds()
         return len(open_) < MOST_AHEAD and left < AHEAD_SECONDS
+
+    def shareable(self) -> "Work | None":
+        """The only range in hand, if its rest will take so long that another agent could help."""
+        works = self.works()
+        if len(works) != 1 or works[0].closing or works[0].alone:
+            return None
+        return works[0] if SHARED_SECONDS < works[0].seconds_left() < math.inf else None
 
     def give_back(self) -> None:
         """Let other agents have the ranges that the handler does not come to."""

@@ -13,7 +13,7 @@ from pods.agent.dataset.columns import ROWS, packed_batch, unpacked_answer
 from pods.agent.dataset.parts import Failure
 from pods.agent.dataset.rows import Chunk
 from pods.agent.protocol import MOST_FAILING
-from pods.agent.ranges import Range
+from pods.agent.ranges import DIVIDED, Range
 from pods.agent.stream import Entry
 
 # A batch whose process crashed is worked on in so many pieces, and a piece that crashes again in as
@@ -124,11 +124,11 @@ class Work:
         flush: Callable[["Work", Union[Slot, None]], None],
         *,
         most_tries: int,
-        last: bool,
+        last: bool = False,
     ) -> None:
         self.entry, self.range = entry, of
         self._flush, self._most_tries = flush, most_tries
-        self._last = last  # no other agent gets it after this try: failed rows are error rows
+        self.last = last  # no other agent gets it after this try: failed rows are error rows
         self._lock = threading.RLock()
         self._slots: deque[Slot] = deque()
         self.began: Union[float, None] = None  # when its first row was given to the handler
@@ -141,6 +141,10 @@ class Work:
         self._closed = False
         self.error: Union[Failed, None] = None  # the whole range failed
         self.skipped = False  # rows that were read were not given to the handler
+        self.divided = DIVIDED.encode() in entry.fields  # a piece of a range that ended its pods
+        self.alone = False  # the agent has nothing else in hand meanwhile
+        self.given_up = ""  # why its rows are error rows without a try
+        self.shared = False  # its rest is given back in two halves
 
     @property
     def rows_left(self) -> int:
@@ -178,6 +182,12 @@ class Work:
             self.error = self.error or error
             self._flush_finished()
 
+    def share(self) -> None:
+        """Finish what the handler has, and give the rest back in halves: other agents are idle."""
+        with self._lock:
+            self.shared = not self.closing
+        self.close()
+
     def abandon(self) -> None:
         """The handler finishes nothing any more."""
         with self._lock:
@@ -199,7 +209,7 @@ class Work:
                     self._bad += 1
                 else:
                     again.append(number)
-            if not self.good and self._bad >= MOST_FAILING and not self._last:
+            if not self.good and self._bad >= MOST_FAILING and not self.last:
                 self._all_failed(slot)
             if self.error:
                 for number in again:

@@ -29,7 +29,7 @@ class Closed(NamedTuple):
 
     work: Work
     done: Union[Range, None]  # the rows of the part
-    rest: Union[Range, None]
+    rest: Sequence[Range]  # no or one range; two where other agents have nothing to do
     written: Union[Written, None]
 
 
@@ -147,16 +147,18 @@ class Writing:
         """The part of a range is complete. Without a finished row there is none."""
         draft = self._drafts.pop(id(work), None) or Draft()
         if work.error is not None or not (work.flushed or work.whole):
-            self._on_closed(Closed(work, None, None, None))
+            self._on_closed(Closed(work, None, (), None))
             return
         part = draft.part or Part(work.range.part_format, self._schema_for(work, draft))
         _write_held(draft, part)
         written = part.close()
         rows = written.done + len(written.failed)
-        done, rest = work.range, None
+        done: Range = work.range
+        rest: Sequence[Range] = ()
         if not work.whole and work.end != work.range.end:
             done = work.range.until(work.end, rows)
-            rest = work.range.rest(work.end, max(1, work.range.rows - rows))
+            left = work.range.rest(work.end, max(1, work.range.rows - rows))
+            rest = left.halves() if work.shared else [left]
         with self._changed:
             self._committing += len(written.part)
         self._on_closed(Closed(work, done, rest, written))

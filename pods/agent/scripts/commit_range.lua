@@ -1,12 +1,13 @@
 #!lua
 -- Finishes a range of a dataset: acknowledges its entry, publishes its receipt, counts its rows, and
--- adds what is left of it as a new entry. All or nothing, and only if this call acknowledged the entry.
+-- adds what is left of it as new entries. All or nothing, and only if this call acknowledged the entry.
 -- It is called after the part was put. It is safe to repeat.
 -- If the entry is not pending any more, another agent has finished the range, or this is a repetition
 -- because an answer was lost: the receipt says whose part counts.
 -- KEYS: stream, fence, results, rows.
 -- ARGV: group, pod, longest results (0: not limited), entry, id, receipt, rows done, rows failed, what is
--- added to the planned rows, then the fields and values of the entry for the rest, if there is one.
+-- added to the planned rows, then for each entry of the rest how many words follow, and these: its
+-- fields and values.
 -- Returns {1 if this call acknowledged the entry, the receipt that counts or '' if it is not among the
 -- newest ones}.
 if redis.call('EXISTS', KEYS[2]) == 1 then
@@ -35,5 +36,10 @@ redis.call('XADD', KEYS[3], unpack(limit))
 redis.call('HINCRBY', KEYS[4], 'done', ARGV[7])
 redis.call('HINCRBY', KEYS[4], 'failed', ARGV[8])
 redis.call('HINCRBY', KEYS[4], 'planned', ARGV[9])
-if ARGV[10] then redis.call('XADD', KEYS[1], '*', unpack(ARGV, 10)) end
+local at = 10
+while ARGV[at] do
+  local words_of = tonumber(ARGV[at])
+  redis.call('XADD', KEYS[1], '*', unpack(ARGV, at + 1, at + words_of))
+  at = at + 1 + words_of
+end
 return {1, receipt}

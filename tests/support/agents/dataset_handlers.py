@@ -106,3 +106,21 @@ def fails_in_pod_a(batch: Sequence[Item]) -> list[Any]:
 def refuses_bad_slowly(batch: Sequence[Item]) -> list[Any]:
     time.sleep(float(os.environ.get("PACE_SECONDS", "0.01")) * len(batch))
     return refuses_bad(batch)
+
+
+def chaotic(batch: Sequence[Item]) -> list[Any]:
+    """Refuses some rows. Others end its process, and some the whole pod."""
+    time.sleep(float(os.environ.get("PACE_SECONDS", "0.01")) * len(batch))
+    for item in batch:
+        if item.payload.startswith(b"end"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if item.payload.startswith(b"pod"):
+            os.killpg(0, signal.SIGKILL)
+    if any(item.payload.startswith(b"bad") for item in batch):
+        raise ValueError("a bad row")
+    return [{"size": len(item.payload), "text": item.text} for item in batch]
+
+
+@columns
+def echo_columns(rows: Any) -> Any:
+    return rows

@@ -1,18 +1,22 @@
 """`fleet feed` adds each range once, and names bad input before it queues anything."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import redis
 from django.core.management.base import CommandError
 
-from fleet.datasets import feeding
+from fleet.datasets import feeding, finishing
 from fleet.datasets.coverage import bounds, missing
 from fleet.datasets.feeding import Request, Told
 from fleet.models import Dataset, Fleet
-from pods.agent.dataset import stores
+from pods.agent.dataset import schema, stores
 from pods.agent.ranges import ERRORS_FOLDER, PartName, Range
 from tests.support.datasets import (
     FLEET,
@@ -22,6 +26,7 @@ from tests.support.datasets import (
     finish,
     on_the_stream,
     take,
+    work,
     write_lines,
     write_parquet,
 )
@@ -49,6 +54,12 @@ def feed(given: Path, *more: object) -> dict[str, object]:
 
 def queued(client: redis.Redis) -> list[Range]:
     return [Range.parse(fields) for _, fields in entries(client)]
+
+
+def counts(client: redis.Redis) -> dict[str, int]:
+    names = ("planned", "done", "failed", "dead")
+    found = client.hmget(f"podfleet:{FLEET}:rows", names)
+    return {n: int(v) for n, v in zip(names, found, strict=True) if v is not None}  # type: ignore[arg-type]
 
 
 def put_part(of: Range, *, start: int | None = None, end: int | None = None) -> PartName:
@@ -115,7 +126,53 @@ def test_after_a_lost_redis_only_what_has_no_part_is_added(
     covered = [bounds(r.start, r.end) for r in queued(client) if r.source == ranges[0].source]
     kept = [(0, 1000), (1000, 1300)]
     assert missing((0, 6000), [*covered, *kept]) == []
-    assert client.hget(f"podfleet:{FLEET}:rows", "planned") == b"8700"
+    assert counts(client) == {"planned": 10_000, "done": 1300, "failed": 0, "dead": 0}
+
+
+def test_after_a_lost_redis_the_counts_and_the_schema_are_those_of_the_sink(
+    fleet: Fleet, client: redis.Redis, given: Path
+) -> None:
+    write_lines(given / "in" / "c.jsonl", 700)
+    words = ("feed", FLEET, f"file://{given}/in/", "--into", f"file://{given}/out")
+    run(*words, "--rows-per-range", 1000)
+    source = Dataset.objects.get().files.get(format="jsonl").source
+    work(client, most=3, failed=[5, 6, 1005])
+    uncommitted = work(client, most=1, commit=False)
+    put_lines_part(Range(source, 0, None, 700, f"file://{given}/out/").until(source.size, 700), 700)
+    before = counts(client)
+    assert (before["done"], before["failed"]) == (2997, 3)
+    run(*words, "--rows-per-range", 1000)
+    assert counts(client) == before | {"planned": 10_700, "dead": 0}  # nothing was lost
+    client.flushall()
+    assert feeding.stream_of(fleet).take_over().counts.planned is None
+    assert counts(client) == {}  # a feed that is killed here leaves the depth unknown
+    run(*words, "--rows-per-range", 1000)
+    done = 2997 + 1000 * len(uncommitted) + 700
+    known = {"planned": 10_700, "done": done, "failed": 3, "dead": 0}
+    assert counts(client) == known
+    kept = schema.loaded(cast("bytes", client.hget(f"podfleet:{FLEET}:rows", "schema")))
+    assert kept.equals(pa.schema([("id", pa.string())]))
+    run(*words, "--rows-per-range", 1000)
+    assert counts(client) == known
+
+
+def test_the_counts_of_a_finished_dataset_come_from_its_manifest(
+    fleet: Fleet, client: redis.Redis, given: Path
+) -> None:
+    feed(given)
+    work(client, failed=[5, 6, 1005])
+    assert finishing.finish_dataset(Dataset.objects.get().pk)
+    client.flushall()
+    assert feed(given)["ranges_added"] == 0
+    assert counts(client) == {"planned": 10_000, "done": 9994, "failed": 6, "dead": 0}
+    assert (given / "out" / "_SUCCESS").exists()
+
+
+def put_lines_part(of: Range, rows: int) -> None:
+    """The part of a range of lines."""
+    made = io.BytesIO()
+    pq.write_table(pa.table({"id": pa.array([f"r{n}" for n in range(rows)], pa.string())}), made)
+    stores.place(of.sink).at(str(PartName.of(of, []))).put(made.getvalue())
 
 
 def test_more_files_are_added_and_the_end_is_taken_back(

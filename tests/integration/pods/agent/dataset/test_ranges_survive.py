@@ -53,8 +53,8 @@ def test_a_lost_answer_of_a_commit_is_no_duplicate(dataset, until):
     stream.read(1, 10_000)
     receipt = Receipt(of.id, "x", 0, None, 10, 9, 1, 5, 0.1, "part", "etag")
     rest = of.rest(7, 3)
-    first = stream.commit_range(entry, receipt, 3, rest)
-    second = stream.commit_range(entry, receipt, 3, rest)
+    first = stream.commit_range(entry, receipt, 3, [rest])
+    second = stream.commit_range(entry, receipt, 3, [rest])
     assert (first.ours, second.ours) == (True, False)
     assert second.counts == receipt
     assert dataset.rows() == {"planned": 13, "done": 9, "failed": 1}
