@@ -1,12 +1,17 @@
 """Reads the receipts of a fleet's ranges from its stream of results."""
 
 from collections.abc import Iterator
+from typing import Any, Final
 
 import redis
 
 from fleet.results.entries import pages, value
 from pods.agent.ranges import Receipt
 from pods.base.redis import StreamEntry
+
+# About 1 kB each: a page that shows errors reads at most 2 MB.
+MOST_READ: Final = 2_000
+AT_ONCE: Final = 200
 
 
 def receipts(client: "redis.Redis", results: str) -> dict[str, Receipt]:
@@ -24,16 +29,22 @@ def receipts(client: "redis.Redis", results: str) -> dict[str, Receipt]:
     }
 
 
-def newest(client: "redis.Redis", results: str, most: int) -> list[tuple[str, Receipt]]:
-    """The newest receipts, newest first, each with the id of its entry. Raises as `receipts`."""
-    try:
-        found = client.xrevrange(results, count=most)
-    except redis.ResponseError as exc:
-        raise ValueError(f"the key {results} is not a stream of results") from exc
-    entries: list[StreamEntry] = found  # type: ignore[assignment]
-    return [
-        (entry.decode(), one) for entry, fields in entries for one in _of_page([(entry, fields)])
-    ]
+def newest(client: "redis.Redis", results: str, most: int) -> Iterator[tuple[str, Receipt]]:
+    """The newest receipts, newest first, each with the id of its entry; read as they are asked for.
+
+    Raises as `receipts`.
+    """
+    last, read = "+", 0
+    while read < most:
+        try:
+            found: Any = client.xrevrange(results, max=last, count=min(AT_ONCE, most - read))
+        except redis.ResponseError as exc:
+            raise ValueError(f"the key {results} is not a stream of results") from exc
+        for entry, fields in found:
+            yield from ((entry.decode(), one) for one in _of_page([(entry, fields)]))
+        if len(found) < AT_ONCE:
+            return
+        read, last = read + len(found), f"({found[-1][0].decode()}"
 
 
 def _of_page(page: list[StreamEntry]) -> Iterator[Receipt]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
+import redis
 from django.conf import settings
 from django.db.models import Sum
 from redis import RedisError
@@ -18,7 +19,7 @@ from fleet.pages.failed_items import unanswered
 from pods.agent.ranges import Receipt
 from pods.base.redis import redis_client
 
-RECEIPTS_READ: Final = 200
+FAILED_READ: Final = 200  # receipts with errors
 PARTS_SHOWN: Final = 10
 REASONS_SHOWN: Final = 5
 
@@ -88,7 +89,7 @@ def shown(fleet: Fleet) -> DatasetShown | None:
     known = DatasetShown(dataset=dataset, files=dataset.files.count(), rows=planned["rows"] or 0)
     try:
         client = redis_client(fleet.backlog_url or settings.REDIS_URL)
-        found = receipts.newest(client, fleet.result_stream, RECEIPTS_READ)
+        found = _read(client, fleet.result_stream, failed=bool(dataset.rows_failed))
     except (RedisError, ValueError) as exc:
         problem = unanswered(exc)
         return DatasetShown(dataset=dataset, files=known.files, rows=known.rows, problem=problem)
@@ -100,6 +101,19 @@ def shown(fleet: Fleet) -> DatasetShown | None:
         reasons=_reasons([one for _, one in found]),
         read=len(found),
     )
+
+
+def _read(client: "redis.Redis", results: str, *, failed: bool) -> list[tuple[str, Receipt]]:
+    """The newest receipts: enough to show why rows failed, if some did. Raises as `newest`."""
+    most = receipts.MOST_READ if failed else PARTS_SHOWN
+    found: list[tuple[str, Receipt]] = []
+    with_errors = 0
+    for entry, receipt in receipts.newest(client, results, most):
+        found.append((entry, receipt))
+        with_errors += bool(receipt.samples)
+        if with_errors >= FAILED_READ:
+            break
+    return found
 
 
 def _part(entry: str, receipt: Receipt) -> PartShown:

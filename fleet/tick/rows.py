@@ -7,14 +7,13 @@ from django.conf import settings
 from redis import RedisError
 
 from fleet.backlog.base import Depth, RowCounts
-from fleet.datasets.receipts import newest
+from fleet.datasets.receipts import MOST_READ, newest
 from fleet.datasets.standing import rows_key
 from fleet.decision.guardrails import FIRST_ROWS, tolerated_failure_percent
 from fleet.decision.values import Policy, RowsFailed, Snapshot
 from fleet.models import Dataset, Fleet
 from pods.base.redis import redis_client
 
-RECEIPTS_READ: Final = 200
 ERRORS_SHOWN: Final = 3
 LONGEST_ERROR: Final = 150  # characters; an alert has 600
 LONGEST_TEXT: Final = 600
@@ -99,8 +98,11 @@ def _errors(fleet: Fleet) -> str:
     """Three errors of the newest receipts that have some."""
     client = redis_client(fleet.backlog_url or settings.REDIS_URL)
     try:
-        found = newest(client, fleet.result_stream, RECEIPTS_READ)
+        found = newest(client, fleet.result_stream, MOST_READ)
+        samples = (sample for _, receipt in found for sample in receipt.samples)
+        errors: dict[str, None] = {}
+        while len(errors) < ERRORS_SHOWN and (error := next(samples, None)) is not None:
+            errors.setdefault(error[:LONGEST_ERROR])
     except (RedisError, ValueError):
         return ""
-    errors = (sample[:LONGEST_ERROR] for _, receipt in found for sample in receipt.samples)
-    return "; ".join(list(dict.fromkeys(errors))[:ERRORS_SHOWN])
+    return "; ".join(errors)

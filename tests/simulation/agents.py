@@ -36,7 +36,7 @@ BROKEN_SECONDS: Final = (300, 1200, 2400)
 
 
 @dataclass(slots=True, kw_only=True)
-class _Agent:
+class Running:
     """The agent of one boot of one machine."""
 
     up_since: Any
@@ -57,6 +57,10 @@ class _Agent:
     failed: int = 0
     failing: set[bytes] = field(default_factory=set)  # items, since the last that was done
     broken: bool = False  # its handler could not be loaded
+    # Of a dataset.
+    held: dict[bytes, Any] = field(default_factory=dict)  # what is known of the ranges in hand
+    frozen_until: datetime | None = None
+    dies: str = ""  # when it dies; "now": at the end of this step
 
 
 class Agents:
@@ -69,7 +73,7 @@ class Agents:
         self.server, self._draws = server, draws
         self._keys = Keys(fleet.name)
         self._tag = fleet_tag(Installation.own().slug, fleet.pk)
-        self._running: dict[str, _Agent] = {}
+        self._running: dict[str, Running] = {}
         self.enqueued, self.acknowledged = 0, 0  # done or dead
         self.tries = Tries(fleet, server.client)
         self._broken_until: datetime | None = None
@@ -157,12 +161,12 @@ class Agents:
         name = machine.name
         return has_tag(name, self._tag) and read_token(token_of(name)) is not None
 
-    def _agent(self, machine: Machine) -> _Agent:
+    def _agent(self, machine: Machine) -> Running:
         """The agent of the machine's present boot."""
         now, agent = utcnow(), self._running.get(machine.id)
         if agent is None or agent.up_since != machine.up_since:
             number = crc32(machine.id.encode())
-            agent = _Agent(
+            agent = Running(
                 up_since=machine.up_since,
                 at=now,
                 idle_since=now,
@@ -175,7 +179,7 @@ class Agents:
             self._running[machine.id] = agent
         return agent
 
-    def _end_if_orphaned(self, vendor: Vendor, machine: Machine, agent: _Agent) -> bool:
+    def _end_if_orphaned(self, vendor: Vendor, machine: Machine, agent: Running) -> bool:
         """End a machine whose agent has seen no manager for `orphan_seconds`."""
         if (utcnow() - agent.renewed_at).total_seconds() <= self.fleet.orphan_seconds:
             return False
@@ -185,7 +189,7 @@ class Agents:
         vendor.end(machine.id)
         return True
 
-    def _work(self, vendor: Vendor, machine: Machine, agent: _Agent) -> None:
+    def _work(self, vendor: Vendor, machine: Machine, agent: Running) -> None:
         now, name = utcnow(), machine.name
         fence, command, lease = self._redis.mget(
             self._keys.fence(name), self._keys.command(name), self._keys.lease
@@ -208,7 +212,7 @@ class Agents:
             drained = leaving and not agent.in_hand
             self._beat(name, agent, AgentState.DRAINED if drained else AgentState.WORKING)
 
-    def _cause_faults(self, machine: Machine, agent: _Agent) -> None:
+    def _cause_faults(self, machine: Machine, agent: Running) -> None:
         if own := self._draws.occurs(0.006, f"no heartbeat of {machine.id}"):
             agent.silent_until = utcnow() + timedelta(seconds=own.choice([30, 120, 900]))
         if self._draws.occurs(0.003, f"the agent of {machine.id} hangs"):
@@ -216,7 +220,7 @@ class Agents:
         if self._draws.occurs(0.02, f"the GPU of {machine.id} is lost"):
             agent.fails = True
 
-    def _finish(self, name: str, agent: _Agent, *, everything: bool) -> None:
+    def _finish(self, name: str, agent: Running, *, everything: bool) -> None:
         """Publish and acknowledge the items done since the last step, in one transaction."""
         seconds = (utcnow() - agent.at).total_seconds()
         count = len(agent.in_hand) if everything else int(ITEMS_PER_SECOND * seconds)
@@ -238,7 +242,7 @@ class Agents:
         if not agent.in_hand and agent.taken_at is not None:
             agent.taken_at, agent.idle_since = None, utcnow()
 
-    def _acknowledge(self, name: str, agent: _Agent, entries: list[bytes]) -> None:
+    def _acknowledge(self, name: str, agent: Running, entries: list[bytes]) -> None:
         if not entries:
             return
         acked = int(self._redis.xack(self.fleet.stream, self.fleet.group, *entries))
@@ -247,7 +251,7 @@ class Agents:
         agent.acked_at = self.server.settled[name.encode()] = utcnow()
         self.acknowledged += acked
 
-    def _fail(self, name: str, agent: _Agent, entries: list[bytes]) -> list[bytes]:
+    def _fail(self, name: str, agent: Running, entries: list[bytes]) -> list[bytes]:
         """Settle failed tries; return the items that are tried here again."""
         others = [
             other
@@ -261,7 +265,7 @@ class Agents:
         agent.failing.update(entries)
         return [e for e in entries if e in kept]
 
-    def _take(self, name: str, agent: _Agent) -> None:
+    def _take(self, name: str, agent: Running) -> None:
         stream, group = self.fleet.stream, self.fleet.group
         now, me = utcnow(), name.encode()
         self.server.asked[me] = now
@@ -284,7 +288,7 @@ class Agents:
             agent.taken_at = agent.taken_at or now
             self.server.settled[me] = now
 
-    def _take_left(self, name: str, agent: _Agent, count: int) -> list[bytes]:
+    def _take_left(self, name: str, agent: Running, count: int) -> list[bytes]:
         """Items that failed, and that their pods left to others."""
         stream, group = self.fleet.stream, self.fleet.group
         found = self._redis.xpending_range(stream, group, "-", "+", 50, idle=LEAVE_MS)
@@ -296,7 +300,7 @@ class Agents:
         self.tries.took(name, list(taken))
         return list(taken)
 
-    def _claim(self, me: bytes, agent: _Agent, count: int) -> list[bytes]:
+    def _claim(self, me: bytes, agent: Running, count: int) -> list[bytes]:
         """Items of consumers that gave no sign, its own of an earlier boot among them."""
         stream, group = self.fleet.stream, self.fleet.group
         waiting = self._redis.xpending(stream, group)
@@ -319,7 +323,7 @@ class Agents:
                 return list(claimed)
         return []
 
-    def _beat(self, name: str, agent: _Agent, state: AgentState) -> None:
+    def _beat(self, name: str, agent: Running, state: AgentState) -> None:
         said = Heartbeat(
             state=state,
             at_ms=int(self.server.clock.timestamp() * 1000),
@@ -342,7 +346,7 @@ class Agents:
             return
 
 
-def _shares(agent: _Agent) -> Mapping[str, Any]:
+def _shares(agent: Running) -> Mapping[str, Any]:
     """Where the time of its handler goes."""
     if agent.mute:
         return {}

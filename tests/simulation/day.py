@@ -8,7 +8,7 @@ simulated.
 import os
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,7 +21,6 @@ import stamina
 from django.db import connection
 from django.db.models import Q
 
-from fleet import operating
 from fleet.models import Alert
 from pods.accounts import connecting
 from pods.base import clock
@@ -29,7 +28,7 @@ from pods.base.clock import utcnow
 from pods.emulators.base import SteppedClock
 from pods.models import Account, Installation, Pod
 from pods.states import BOOTING
-from tests.simulation.agents import Agents
+from tests.simulation import fleets
 from tests.simulation.databases import CleanDatabase
 from tests.simulation.draws import Draws, ids_of
 from tests.simulation.hosts import Hosts
@@ -39,10 +38,12 @@ from tests.simulation.operators import Operators
 from tests.simulation.outages import Outages
 from tests.simulation.plan import STEP, FaultPlan
 from tests.simulation.queueing import Beat, Queue
+from tests.simulation.range_agents import RangeAgents
 from tests.simulation.redis_faults import Servers, new_servers
-from tests.simulation.vendors import IMAGE, KEY, RunPod, Vastai, Vendor
+from tests.simulation.stores import MemoryStores
+from tests.simulation.vendors import KEY, RunPod, Vastai, Vendor
 from tests.simulation.worker import TaskFailed, Worker
-from tests.support.factories import a_fleet, an_account
+from tests.support.factories import an_account
 from tests.support.in_process import reached
 
 HOURS: Final = 24
@@ -54,6 +55,7 @@ DRAINING: Final = 240.0  # while pods only work
 QUIET: Final = 43_200.0  # while nothing is in transit
 WORTH_A_BOOT: Final = 400  # items: an agent needs longer for them than any boot takes
 FAR_STEPS: Final = 4  # while all pods wait for their links
+AT_WORK_STEPS: Final = 40
 FROZEN_STEPS: Final = 6  # at most, of the others while a worker is frozen
 LONGEST_SETTLING: Final = timedelta(hours=1)
 AT_REST_WITHIN: Final = timedelta(minutes=30)
@@ -61,16 +63,6 @@ NO_ALERTS_WITHIN: Final = timedelta(hours=2, minutes=30)  # some causes look at 
 NO_ALERTS_STEP: Final = 1800.0
 SLUG: Final = "sim"
 KEY_AT: Final = "PODFLEET_SIMULATED_KEY"
-FLEET: Final = {
-    "name": "emb",
-    "image": IMAGE,
-    "max_instances": 3,
-    "target_depth_per_pod": 10,
-    "idle_seconds": 60,
-    "drain_seconds": 20,
-    "boot_seconds": 300,
-    "disk_gb": 40,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +88,7 @@ class Day:
         self.draws, self.time, self.plan = draws, time, plan or FaultPlan()
         self.hosts = Hosts(time, draws, self.plan.hosts)
         self.worker = Worker(draws, self.hosts, self._run_others)
+        self.store = MemoryStores(self.worker, draws)
         self.servers = new_servers(url, time, self.plan.servers)
         self.queue = Queue(draws, self.worker, time)
         self.vendors: list[Vendor] = [RunPod(time, draws), Vastai(time, draws)]
@@ -112,6 +105,7 @@ class Day:
                 reached({v.url: v.desk for v in self.vendors}, around=self._around),
                 Servers(self.worker, self.servers).patched(),
                 self.queue.patched(),
+                self.store.patched(),
                 connection.execute_wrapper(self.worker.statement),
                 stamina.set_testing(True, attempts=3),
                 mock.patch.dict(os.environ, {KEY_AT: KEY}),
@@ -145,7 +139,10 @@ class Day:
         ]
         for vendor in self.vendors:
             vendor.adopts = self.plan.adopts
-        self.agents = [self._fleet(number, accounts) for number in range(self.plan.fleets)]
+        more = (accounts, self.vendors, self.servers, self.draws)
+        self.agents = [fleets.of_items(number, *more) for number in range(self.plan.fleets)]
+        if self.plan.dataset:
+            self.agents.append(fleets.of_rows(*more, self.worker))
         self.outages = [
             Outages(
                 server,
@@ -155,21 +152,13 @@ class Day:
             )
             for server in self.servers
         ]
-        fleets = [a.fleet for a in self.agents]
         self.invariants = Invariants(
             self.vendors, self.agents, self.worker, clocks_differ_by=self.plan.clocks_differ_by
         )
-        self.operators = Operators(fleets, self.draws, self.invariants, self.worker)
+        self.operators = Operators(
+            [a.fleet for a in self.agents], self.draws, self.invariants, self.worker
+        )
         self.beat = Beat(self.queue)
-
-    def _fleet(self, number: int, accounts: Sequence[Account]) -> Agents:
-        """The first fleet has its backlog on the first server, the others on the last one."""
-        server = self.servers[-1] if number else self.servers[0]
-        name = f"{FLEET['name']}{number or ''}"
-        texts = {"name": name, "stream": f"{name}-items", "backlog_url": server.url}
-        fleet = a_fleet(accounts=accounts, **{**FLEET, **texts})
-        operating.make_group(fleet)
-        return Agents(self.vendors, fleet, server, self.draws)
 
     def run(self) -> None:
         """Run the bursts and the hours between them, then the end without faults.
@@ -188,9 +177,18 @@ class Day:
             self._quiet(end)
         self._quiet(utcnow() + part)
         self._burst(faults=FEWEST_FAULTS)
+        if plan.dataset:
+            self._burst_at_work()
         if self.draws.random.random() < 0.3:
             self.settle()
         self._end()
+
+    def _burst_at_work(self) -> None:
+        """Faults while pods are at work on ranges: a pod boots longer than a burst lasts."""
+        self._make_ready()
+        self.draws.faults_on, self.pace, self.hosts.differ = True, self.plan.step, True
+        for _ in range(AT_WORK_STEPS):
+            self.step()
 
     def _quiet(self, end: datetime) -> None:
         if self.draws.random.random() < 0.2:
@@ -248,6 +246,8 @@ class Day:
         self.operators.act_sometimes()
         for outages in self.outages:
             outages.cause_faults()
+        if self.plan.dataset:
+            self.store.cause_faults()
         for agents in self.agents:
             if self.draws.random.random() < 0.2:
                 agents.add_items(self.draws.random.randint(1, 40))
@@ -273,6 +273,7 @@ class Day:
 
     def _stop_faults(self) -> None:
         self.draws.faults_on, self.pace, self.hosts.differ = False, SETTLING, False
+        self.store.stop_faults()
         for outages in self.outages:
             outages.stop()
         for vendor in self.vendors:
@@ -295,6 +296,30 @@ class Day:
 
     def _end(self) -> None:
         """Without faults and with work the fleet reaches three pods, drains the backlog, and ends."""
+        self._make_ready()
+        self._move_away()
+        self.operators.prepare_end(spawn_per_tick=3)
+        self._until(lambda: self._ready(3), "L1: not 3 READY pods of each fleet")
+        self.pace = DRAINING
+        self._until(lambda: not any(a.left for a in self.agents), "L4: not drained")
+        self.operators.drop_dead_letters()
+        self.pace = SETTLING
+        datasets = [a for a in self.agents if isinstance(a, RangeAgents)]
+        self._until(lambda: all(a.finished for a in datasets), "S17: a dataset is not finished")
+        self._until(
+            lambda: not Pod.objects.billable().exists() and not self.invariants.unknown,
+            "L2, L3, L5: not at rest",
+        )
+        self.pace = NO_ALERTS_STEP
+        self._until(self._no_alerts, "L6: alerts or breakers are open", within=NO_ALERTS_WITHIN)
+        self.pace = SETTLING  # the last tick was half an hour ago
+        self.step()
+        self._check_settled()
+        for agents in datasets:
+            agents.check_end()
+
+    def _make_ready(self) -> None:
+        """Stop all faults, and run until each fleet has a READY pod."""
         self._stop_faults()
         for outages in self.outages:
             outages.start_again()
@@ -306,22 +331,6 @@ class Day:
             vendor.restock()
         self.step()  # agents first work through the time before, then new items come
         self._until(lambda: self._ready(1), "L1: not 1 READY pod of each fleet")
-        self._move_away()
-        self.operators.prepare_end(spawn_per_tick=3)
-        self._until(lambda: self._ready(3), "L1: not 3 READY pods of each fleet")
-        self.pace = DRAINING
-        self._until(lambda: not any(a.left for a in self.agents), "L4: not drained")
-        self.operators.drop_dead_letters()
-        self.pace = SETTLING
-        self._until(
-            lambda: not Pod.objects.billable().exists() and not self.invariants.unknown,
-            "L2, L3, L5: not at rest",
-        )
-        self.pace = NO_ALERTS_STEP
-        self._until(self._no_alerts, "L6: alerts or breakers are open", within=NO_ALERTS_WITHIN)
-        self.pace = SETTLING  # the last tick was half an hour ago
-        self.step()
-        self._check_settled()
 
     def _move_away(self) -> None:
         """Let all pods wait for their links for a while: no further pod starts meanwhile (S3)."""

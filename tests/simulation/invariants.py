@@ -13,6 +13,7 @@ from pods.states import CREATING, ENDED, READY, REQUESTED, PodState, may_move
 from tests.simulation.agents import BROKEN, Agents
 from tests.simulation.bills import check_bills
 from tests.simulation.limits import Guardrails, Row, Violated, rows
+from tests.simulation.range_agents import RangeAgents
 from tests.simulation.repeats import Repeats
 from tests.simulation.texts import secrets_in_rows
 from tests.simulation.vendors import KEY, Machine, Vendor
@@ -182,6 +183,9 @@ class Invariants:
 
     def _check_items(self) -> None:
         for agents in self._agents:
+            if isinstance(agents, RangeAgents):
+                agents.check()
+                continue
             if agents.tries.wrongly_dead:
                 raise Violated(f"S16: good items are dead letters: {agents.tries.wrongly_dead}")
             fleet, client = agents.fleet, agents.server.client

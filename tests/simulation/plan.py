@@ -23,6 +23,7 @@ class FaultPlan:
     hosts: tuple[int, ...] = (0,)
     fleets: int = 1
     servers: int = 1  # Redis servers: each further fleet has its backlog on the second one
+    dataset: bool = False  # one more fleet works on the rows of files
     adopts: bool = False  # accounts give machines that they find a row, and do not destroy them
 
     @classmethod
@@ -38,6 +39,7 @@ class FaultPlan:
             fleets=fleets,
             servers=random.choice((1, 2)) if fleets > 1 else 1,
             adopts=random.random() < 0.3,
+            dataset=random.random() < 0.3,
         )
 
     @property

@@ -22,6 +22,9 @@ DENIED: Final = frozenset({"SET", "INCR", "HSET", "XADD", "XGROUP CREATE"})
 OOM: Final = "command not allowed when used memory > 'maxmemory'."
 # The length of the answer of fleet/backlog/scripts/stream_depth.lua; two of its fields are the time.
 DEPTH_FIELDS: Final = 16
+# The same of dataset_depth.lua, and where it has the id of the first range that waits.
+ROWS_FIELDS: Final = 12
+FIRST_RANGE: Final = 9
 
 
 class FaultyRedis:
@@ -33,6 +36,9 @@ class FaultyRedis:
         self.failure = ""  # DOWN, LOSES_ANSWERS, FULL, or "" if it works
         self.dead = False  # DOWN, until somebody starts it again at the end of the day
         self.ahead = timedelta(0)  # its clock minus the true time (F31)
+        self.fed_at: datetime | None = (
+            None  # when ranges were last added; their ids have another clock
+        )
         self.asked: dict[bytes, datetime] = {}  # when a consumer last asked for items
         self.settled: dict[bytes, datetime] = {}  # when a consumer last got or acknowledged one
 
@@ -53,9 +59,16 @@ class FaultyRedis:
             return (micros // 1_000_000, micros % 1_000_000)
         if name == "EVAL_RO" and isinstance(answer, list) and len(answer) == DEPTH_FIELDS:
             return [answer[0], micros // 1_000_000, micros % 1_000_000, *answer[3:]]
+        if name == "EVAL_RO" and isinstance(answer, list) and len(answer) == ROWS_FIELDS:
+            first = answer[FIRST_RANGE] and f"{self._fed_ms()}-0".encode()
+            rest = [first, *answer[FIRST_RANGE + 1 :]]
+            return [answer[0], micros // 1_000_000, micros % 1_000_000, *answer[3:9], *rest]
         if name.startswith("XINFO CONSUMERS") and isinstance(answer, list):
             return [self._consumer(row) for row in answer]
         return answer
+
+    def _fed_ms(self) -> int:
+        return int(((self.fed_at or self._time()) + self.ahead).timestamp() * 1000)
 
     def _consumer(self, row: dict[str, Any]) -> dict[str, Any]:
         settled = self.settled.get(row["name"])

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from pods.agent.dataset import formats
 from pods.agent.dataset import schema as schemas
+from pods.agent.dataset.sinks import GROUP_BYTES, TableWriter
 from pods.agent.dataset.values import Cell
 
 MOST_SAMPLES = 3
@@ -37,10 +38,14 @@ class Written:
 class Part:
     """The part of one range, which grows. Its schema must be known before its first row."""
 
-    def __init__(self, part_format: str, schema: pa.Schema) -> None:
+    def __init__(
+        self, part_format: str, schema: pa.Schema, *, group_bytes: int = GROUP_BYTES
+    ) -> None:
         self.schema = schema
         self._format = formats.sink_format(part_format)
         self._writer = self._format.writer(schema)
+        if isinstance(self._writer, TableWriter):
+            self._writer.group_bytes = group_bytes
         self._failed: list[Failure] = []
         self._failed_bytes = 0
         self.done = 0

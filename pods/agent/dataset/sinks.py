@@ -39,6 +39,7 @@ class TableWriter:
         self._schema, self._sink, self._write, self._close = schema, sink, write, close
         self._tables: list[pa.Table] = []
         self._waiting = 0  # bytes
+        self.group_bytes = GROUP_BYTES
 
     @property
     def size(self) -> int:
@@ -67,7 +68,7 @@ class TableWriter:
     def _add(self, table: pa.Table) -> None:
         self._tables.append(table)
         self._waiting += table.nbytes
-        if self._waiting >= GROUP_BYTES:
+        if self._waiting >= self.group_bytes:
             self._flush()
 
     def _flush(self) -> None:

@@ -61,6 +61,10 @@ class Slot:
         """All rows that can be worked on."""
         return self.batch([n for n in range(len(self.ids)) if n not in self.failed], 1)
 
+    def forget_rows(self) -> None:
+        """No row is tried again: what was read takes no memory while results wait to be written."""
+        self._rows = ()
+
     def keep(self, number: int, result: bytes) -> None:
         """A row of a handler of items has a result."""
         self.good[number] = result
@@ -230,6 +234,7 @@ class Work:
             slot = self._slots.popleft()
             self.end = slot.end
             self.flushed += len(slot.ids)
+            slot.forget_rows()
             self._flush(self, slot)
         if self.closing and not self._slots and not self._closed:
             self._closed = True

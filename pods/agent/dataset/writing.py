@@ -11,6 +11,7 @@ import pyarrow as pa
 from pods.agent.dataset import schema as schemas
 from pods.agent.dataset.formats import sink_format
 from pods.agent.dataset.parts import Part, Written
+from pods.agent.dataset.sinks import GROUP_BYTES
 from pods.agent.dataset.values import Cell, unpacked
 from pods.agent.dataset.work import Slot, Work
 from pods.agent.ranges import Range
@@ -117,7 +118,7 @@ class Writing:
         if draft.part is None:
             if self._schema is None and sum(s.size for s in draft.held) < self._first_bytes:
                 return
-            draft.part = Part(work.range.part_format, self._schema_for(work, draft))
+            draft.part = self._part(work, draft)
         _write_held(draft, draft.part)
         self._wait_for_commits()
         if draft.part.size >= self._most_part and not work.closing:
@@ -135,6 +136,12 @@ class Writing:
                 )
             )
 
+    def _part(self, work: Work, draft: Draft) -> Part:
+        # a row group is in memory twice while it is written
+        group = min(GROUP_BYTES, self._most_part // 8)
+        schema = self._schema_for(work, draft)
+        return Part(work.range.part_format, schema, group_bytes=group)
+
     def _schema_for(self, work: Work, draft: Draft) -> pa.Schema:
         """The schema of all parts; if these rows are the first ones, the one that they ask for."""
         if not sink_format(work.range.part_format).has_schema:
@@ -149,7 +156,7 @@ class Writing:
         if work.error is not None or not (work.flushed or work.whole):
             self._on_closed(Closed(work, None, (), None))
             return
-        part = draft.part or Part(work.range.part_format, self._schema_for(work, draft))
+        part = draft.part or self._part(work, draft)
         _write_held(draft, part)
         written = part.close()
         rows = written.done + len(written.failed)

@@ -7,10 +7,11 @@ import redis
 from django.test import Client
 from django.urls import reverse
 
-from fleet.datasets import finishing
+from fleet.datasets import finishing, receipts
 from fleet.models import Dataset, Fleet
 from fleet.pages import dataset as pages
 from fleet.tick import ticking
+from pods.agent.ranges import Receipt
 from tests.support.datasets import FLEET, GROUP, STREAM, work, write_parquet
 from tests.support.factories import a_fleet
 from tests.support.fixtures import client as client
@@ -71,3 +72,22 @@ def test_a_fleet_without_a_dataset_says_what_would_be_here(admin_client: Client,
     assert "fleet feed vec" in page(admin_client, made)
     tabs = admin_client.get(reverse("admin:fleet_fleet_status", args=[other.pk])).content.decode()
     assert reverse("admin:fleet_fleet_dataset", args=[other.pk]) not in tabs
+
+
+def test_reasons_are_found_behind_thousands_of_receipts(fleet: Fleet, client: redis.Redis) -> None:
+    results = fleet.result_stream
+    good = Receipt("r", "file:///in/a", 0, 10, 10, 10, 0, 1, 1.0, "part", "e").dumps()
+    pipe = client.pipeline(transaction=False)
+    for _ in range(receipts.MOST_READ - 100):
+        pipe.xadd(results, {"result": good})
+    pipe.execute()
+    found = pages.shown(fleet)
+    assert found is not None
+    assert [(r.example, r.rows) for r in found.reasons] == [("ValueError: too long", 3)]
+    assert found.read == receipts.MOST_READ - 98
+    for _ in range(200):
+        pipe.xadd(results, {"result": good})
+    pipe.execute()
+    found = pages.shown(fleet)
+    assert found is not None
+    assert (found.reasons, found.read) == ([], receipts.MOST_READ)

@@ -1,0 +1,21 @@
+"""Lets freed memory go back to the machine: an agent of a dataset frees many large blocks."""
+
+import ctypes
+
+# Numbers of glibc's `mallopt`.
+_MMAP_THRESHOLD, _ARENA_MAX = -3, -8
+# Larger blocks are a mapping of their own, which ends when it is freed. By itself glibc raises this
+# bound to 32 MiB, and the blocks below it lie between others: 490 MB in place of 330 MB with the
+# default PODFLEET_RANGE_BYTES (measured on 2026-11-30).
+_LARGE_BYTES = 256 * 1024
+_ARENAS = 2  # blocks that one thread frees are used by others
+
+
+def let_go() -> None:
+    """Set this process up. Where the C library is another one, nothing is changed."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return
+    mallopt(_MMAP_THRESHOLD, _LARGE_BYTES)
+    mallopt(_ARENA_MAX, _ARENAS)
