@@ -3,10 +3,12 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 import structlog
 from django.conf import settings
+from django.db.models import Q
 from redis import RedisError
 
 from fleet.datasets import parts, sinks
@@ -27,6 +29,9 @@ from pods.plural import plural
 
 log = structlog.get_logger(__name__)
 LONGEST_NOTE: Final = 500
+SHOWN: Final = 3  # names in a line of the log
+# An agent that was frozen for long may put its part after the finish, and die before it removes it.
+LATE_FOR: Final = timedelta(hours=2)
 
 
 class NotComplete(Exception):
@@ -42,8 +47,9 @@ class Complete:
 
 
 def unfinished() -> list[int]:
-    """The ids of the datasets that may have to be finished."""
-    rows = Dataset.objects.filter(finished_at=None, fleet__archived_at=None)
+    """The ids of the datasets that may have to be finished, and of those that were a short time ago."""
+    lately = Q(finished_at=None) | Q(finished_at__gt=utcnow() - LATE_FOR)
+    rows = Dataset.objects.filter(lately, fleet__archived_at=None)
     return list(rows.order_by("pk").values_list("pk", flat=True))
 
 
@@ -54,8 +60,11 @@ def finish_dataset(dataset_id: int) -> bool:
     the row says what; where Redis or the store does not answer, nothing changes.
     """
     dataset = Dataset.objects.select_related("fleet").filter(pk=dataset_id).first()
-    if dataset is None or dataset.finished_at is not None:
-        return dataset is not None
+    if dataset is None:
+        return False
+    if dataset.finished_at is not None:
+        _remove_late(dataset)
+        return True
     try:
         _finish(dataset)
     except NotComplete as exc:
@@ -166,6 +175,26 @@ def _entry(part: PartFile, file: DatasetFile, counted: Counted | BadDataset) -> 
         start=name.start,
         end=name.end,
     )
+
+
+def _remove_late(dataset: Dataset) -> None:
+    """Remove parts that came after the finish: others have their rows, and the manifest lacks them.
+
+    If more was fed meanwhile, parts may be new ones, and nothing is removed.
+    """
+    try:
+        there = sinks.contents(dataset.sink)
+        listed = {e.part for e in parts.manifest(dataset.sink)} if there.manifest else set()
+        late = sorted(there.parts.keys() - listed)
+        late += [f"{ERRORS_FOLDER}/{name}" for name in sorted(there.errors.keys() - listed)]
+        same = Dataset.objects.filter(
+            pk=dataset.pk, version=dataset.version, finished_at=dataset.finished_at
+        )
+        if listed and late and same.exists():
+            _remove(dataset.sink, late)
+            log.warning("late_parts_removed", fleet=dataset.fleet.name, parts=late[:SHOWN])
+    except (BadDataset, StoreError) as exc:
+        log.warning("late_parts_not_looked_for", fleet=dataset.fleet.name, because=str(exc))
 
 
 def _remove(sink: str, names: Iterable[str]) -> None:

@@ -45,6 +45,13 @@ class RangeStream(Stream):
         ours, said = self._run("commit_range", keys, args)
         return Finished(bool(ours), _receipt(said))
 
+    def is_finished(self, entry: str) -> bool:
+        """Whether the entry was acknowledged, or Redis was emptied: nobody waits for its part."""
+        found: Any = self._client.xpending_range(
+            self._settings.stream, self._settings.group, entry, entry, 1
+        )
+        return not found
+
     def divide(self, entry: str, pieces: Sequence[Range], planned: int, most: int) -> int:
         """Put the pieces of a range in its place; without pieces, only count that it was given up.
 

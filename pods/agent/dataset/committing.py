@@ -38,8 +38,10 @@ class Committing:
         self._patience, self._store_patience = patience, store_patience
         self.deadline: Union[float, None] = None  # of an agent that ends, on the monotonic clock
 
-    def commit(self, closed: Closed) -> Receipt:
+    def commit(self, closed: Closed) -> None:
         """Put the errors and the part, and commit the range.
+
+        Nothing is put if another agent has finished the range: this one was frozen.
 
         Raises:
             NotCommitted: the sink refuses.
@@ -48,6 +50,10 @@ class Committing:
         done, written, work = closed.done, closed.written, closed.work
         assert done is not None
         assert written is not None
+        if self._is_finished(work):
+            self._progress.add(duplicates=1)
+            log.info("range_finished_by_another range=%s", done.id)
+            return
         name = PartName.of(done, written.failed)
         try:
             etag, size, created = self._put(place(done.sink), name, written)
@@ -59,7 +65,12 @@ class Committing:
             self._too_late(done, name, finished, created=created)
         log.info("range_finished range=%s rows=%d failed=%d rest=%s ours=%s", done.id, receipt.rows,
                  receipt.failed, [one.id for one in closed.rest], finished.ours)  # fmt: skip
-        return receipt
+
+    def _is_finished(self, work: Work) -> bool:
+        entry = work.entry.id
+        return self._patience.with_(
+            "commit", self._in_time(lambda: self._stream.is_finished(entry)), until=Intent.FENCED
+        )
 
     def _put(self, sink: Place, name: PartName, written: Written) -> tuple[str, int, bool]:
         """Put the files. Returns the part's ETag and size, and whether it was not there before."""
@@ -76,12 +87,15 @@ class Committing:
         return etag, len(written.part), True
 
     def _until_it_answers(self, ask: "Callable[[], stores.T]") -> "stores.T":
+        return self._store_patience.with_("store", self._in_time(ask), until=Intent.FENCED)
+
+    def _in_time(self, ask: "Callable[[], stores.T]") -> "Callable[[int], stores.T]":
         def attempt(tries: int) -> "stores.T":
             if self.deadline is not None and time.monotonic() > self.deadline:
-                raise GivenUp("the store could not be reached in time")
+                raise GivenUp("the server could not be reached in time")
             return ask()
 
-        return self._store_patience.with_("store", attempt, until=Intent.FENCED)
+        return attempt
 
     def _finish(self, closed: Closed, receipt: Receipt) -> Finished:
         work = closed.work

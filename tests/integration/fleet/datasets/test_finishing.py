@@ -13,6 +13,7 @@ from fleet.datasets import finishing
 from fleet.models import Dataset, Fleet
 from pods.agent.dataset import stores
 from pods.agent.ranges import Range
+from pods.base.clock import utcnow
 from tests.support.datasets import (
     FLEET,
     bury,
@@ -192,3 +193,24 @@ def test_a_slow_finish_that_more_was_fed_beside_takes_its_word_back(
 def test_the_finish_is_scheduled(db: None) -> None:
     task = PeriodicTask.objects.get(task="fleet.finish_datasets")
     assert task.expire_seconds == 60
+
+
+def test_a_part_that_comes_after_the_finish_is_removed(given: Path, client: redis.Redis) -> None:
+    """A frozen agent, whose failures were others, puts its part late, and dies."""
+    of = Range.parse(entries(client)[1][1])
+    work(client, failed=BAD)
+    assert finish()
+    complete = names(given)
+    late = put_part(of, failed=[1600])
+    assert names(given) == complete | {str(late), late.errors_name}
+    [pk] = finishing.unfinished()
+    assert finishing.finish_dataset(pk)
+    assert names(given) == complete
+    write_parquet(given / "in" / "b.parquet", 1000, first=4000)
+    feed(given)
+    work(client, commit=False)
+    there = names(given)
+    assert not finish()
+    assert names(given) == there
+    Dataset.objects.update(finished_at=utcnow() - finishing.LATE_FOR)
+    assert finishing.unfinished() == []
