@@ -50,7 +50,7 @@ def test_a_kill_between_put_and_commit_and_a_lost_answer_of_a_put(on_s3, s3, pro
 @pytest.mark.takes(10)
 def test_a_store_that_answers_503_and_cuts_answers_off_is_asked_again(on_s3, s3, proxy, until):
     on_s3.feed(*cut(on_s3.texts(texts(200)), 50, 100, 150))
-    proxy.refuse(40)
+    proxy.refuse(12)
     proxy.at_next(Moment.INPUT_ANSWERED, lambda: Goes.HALF)
     on_s3.start("pod-a", env={"AWS_ENDPOINT_URL": proxy.endpoint})
     until(lambda: "store" in getattr(on_s3.backlog.heartbeat("pod-a"), "note", ""))
