@@ -254,7 +254,7 @@ def prepared(folder: Path, seed: int) -> Iterator[DatasetSystem]:
             fleet = a_fleet(
                 name=FLEET, backlog="dataset", stream=FLEET, group=FLEET, backlog_url=server.url,
                 handler="dataset_handlers:chaotic", batch_size=64, claim_idle_seconds=3,
-                heartbeat_seconds=0.5, drain_seconds=10, max_deliveries=40,
+                heartbeat_seconds=0.5, drain_seconds=10, max_deliveries=5,
             )  # fmt: skip
             system = DatasetSystem(
                 fleet=fleet, folder=folder, store=store, server=server, redis_proxy=proxy,

@@ -310,10 +310,7 @@ class Day:
             lambda: not Pod.objects.billable().exists() and not self.invariants.unknown,
             "L2, L3, L5: not at rest",
         )
-        self.pace = NO_ALERTS_STEP
         self._until(self._no_alerts, "L6: alerts or breakers are open", within=NO_ALERTS_WITHIN)
-        self.pace = SETTLING  # the last tick was half an hour ago
-        self.step()
         self._check_settled()
         for agents in datasets:
             agents.check_end()
@@ -349,6 +346,9 @@ class Day:
         return all(ready[agents.fleet.pk] >= count for agents in self.agents)
 
     def _no_alerts(self) -> bool:
+        self.pace = SETTLING
+        self.step()  # the alerts of a long step may have been looked at before its ticks
+        self.pace = NO_ALERTS_STEP
         breakers = Account.objects.filter(Q(open_until__gt=utcnow()) | Q(failures__gt=0))
         return not Alert.objects.open().exists() and not breakers.exists()
 
