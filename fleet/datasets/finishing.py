@@ -1,7 +1,7 @@
 """Says in the sink that a dataset is complete: removes superseded parts, writes the manifest."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -22,7 +22,7 @@ from fleet.datasets.sinks import Contents, PartFile
 from fleet.models import Dataset, DatasetFile
 from pods.agent.dataset import stores
 from pods.agent.dataset.stores import StoreError
-from pods.agent.ranges import ERRORS_FOLDER, MANIFEST, SUCCESS, Receipt, Unit
+from pods.agent.ranges import ERRORS_FOLDER, MANIFEST, SUCCESS, PartName, Receipt, Unit
 from pods.base.clock import utcnow
 from pods.base.redis import redis_client
 from pods.plural import plural
@@ -180,13 +180,17 @@ def _entry(part: PartFile, file: DatasetFile, counted: Counted | BadDataset) -> 
 def _remove_late(dataset: Dataset) -> None:
     """Remove parts that came after the finish: others have their rows, and the manifest lacks them.
 
-    If more was fed meanwhile, parts may be new ones, and nothing is removed.
+    If more was fed meanwhile, parts may be new ones, and nothing is removed. Parts of files that this
+    dataset does not know are left alone: `fleet verify` names them.
     """
     try:
         there = sinks.contents(dataset.sink)
         listed = {e.part for e in parts.manifest(dataset.sink)} if there.manifest else set()
-        late = sorted(there.parts.keys() - listed)
-        late += [f"{ERRORS_FOLDER}/{name}" for name in sorted(there.errors.keys() - listed)]
+        keys = set(dataset.files.values_list("key", flat=True))
+        late = _of_files(there.parts.keys() - listed, keys)
+        late += [
+            f"{ERRORS_FOLDER}/{name}" for name in _of_files(there.errors.keys() - listed, keys)
+        ]
         same = Dataset.objects.filter(
             pk=dataset.pk, version=dataset.version, finished_at=dataset.finished_at
         )
@@ -195,6 +199,10 @@ def _remove_late(dataset: Dataset) -> None:
             log.warning("late_parts_removed", fleet=dataset.fleet.name, parts=late[:SHOWN])
     except (BadDataset, StoreError) as exc:
         log.warning("late_parts_not_looked_for", fleet=dataset.fleet.name, because=str(exc))
+
+
+def _of_files(names: Iterable[str], keys: Collection[str]) -> list[str]:
+    return sorted(n for n in names if (part := PartName.parse(n)) and part.file in keys)
 
 
 def _remove(sink: str, names: Iterable[str]) -> None:

@@ -203,6 +203,8 @@ def test_a_part_that_comes_after_the_finish_is_removed(given: Path, client: redi
     complete = names(given)
     late = put_part(of, failed=[1600])
     assert names(given) == complete | {str(late), late.errors_name}
+    other = put_part(replace(of, source=replace(of.source, etag="another version")))
+    complete |= {str(other)}
     [pk] = finishing.unfinished()
     assert finishing.finish_dataset(pk)
     assert names(given) == complete

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from pods.agent.protocol import DATASET
+from pods.agent.dataset.backlog import RangeStream
+from pods.agent.protocol import DATASET, AgentSettings
 from pods.agent_redis import redis_users
 from pods.models import Pod
 from tests.support.dataset_files import cut
@@ -49,6 +50,30 @@ def test_an_agent_of_a_dataset_does_all_its_work_with_its_own_user(
     assert sum(receipt.rows for receipt in dataset.receipts()) < 400
     refusals = world.redis.execute_command("ACL", "LOG")
     assert [entry for entry in refusals if pod.name.encode() in entry] == []
+
+
+def test_an_agent_of_a_dataset_may_divide_and_share(world: World, redis_url: str, tmp_path) -> None:
+    backlog = Backlog(redis_url, group=False)
+    backlog.stream = STREAM
+    dataset = Dataset.in_folder(backlog, Agents(), tmp_path)
+    world.redis.xgroup_create(STREAM, STREAM, "0", mkstream=True)
+    of = dataset.texts(texts(10))
+    [entry] = dataset.feed(of)
+    pod = of_a_dataset(world)
+    settings = AgentSettings(
+        redis_url=redis_users.pod_address(pod), fleet="embed", pod=pod.name, stream=STREAM,
+        group=STREAM, handler="a:b", kind=DATASET,
+    )  # fmt: skip
+    stream = RangeStream(settings)
+    assert stream.idle_agents() == 0
+    stream.read(1, 10_000)
+    assert not stream.is_finished(entry)
+    assert stream.divide(entry, of.halves(), 0, 100) == 1
+    assert stream.is_finished(entry)
+    assert stream.divide(entry, of.halves(), 0, 100) == 0  # its answer was lost
+    pieces, _ = stream.read(5, 10_000)
+    assert [piece.fields[b"divided"] for piece in pieces] == [b"1", b"1"]
+    assert stream.divide(pieces[0].id, (), 0, 1) == -1
 
 
 @pytest.mark.parametrize(
