@@ -19,6 +19,7 @@ from pods.agent.control import Control, Intent
 from pods.agent.ending import end_machine
 from pods.agent.heartbeat import EXIT_ORPHANED
 from pods.agent.loop import Agent
+from pods.agent.masking import hide_in_output
 from pods.agent.protocol import DATASET, AgentSettings, Keys
 
 EXIT_BAD_SETTINGS = 2
@@ -82,6 +83,7 @@ def main() -> int:
 
 def run() -> None:
     """End the process with the exit code of `main`."""
+    hide_in_output()
     code = main()
     if code == EXIT_ORPHANED:
         end_machine(os.environ)

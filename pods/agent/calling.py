@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Union
 
 from pods.agent.handlers import Item, MissingField, Result
+from pods.agent.masking import hidden
 
 # The server's default limit for one value is 512 MB. A commit has the result once.
 LARGEST_RESULT_BYTES = 256 * 1024 * 1024
@@ -29,11 +30,17 @@ class Failed:
     traceback: str = ""
     final: bool = False  # another try cannot help
 
+    def __post_init__(self) -> None:
+        """Take secrets out of the texts, which go to Redis and into files."""
+        object.__setattr__(self, "error", hidden(self.error))
+        object.__setattr__(self, "traceback", hidden(self.traceback))
+
     @classmethod
     def of(cls, exc: BaseException) -> "Failed":
         """The failure that an exception describes, cut to a length that fits into a stream."""
-        lines = "".join(traceback.format_exception(type(exc), exc, exc.__traceback__))
-        message = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+        # first without secrets: a cut could leave the beginning of one
+        lines = hidden("".join(traceback.format_exception(type(exc), exc, exc.__traceback__)))
+        message = hidden(f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__)
         final = isinstance(exc, MissingField)
         return cls(message[:LONGEST_ERROR], lines[-LONGEST_TRACEBACK:], final)
 
@@ -74,6 +81,7 @@ class Caller:
         self._loop = asyncio.new_event_loop()
         self.batch_size = int(getattr(handler, "batch_size", 0))  # 0: it has no preference
         self.takes_columns = bool(getattr(handler, "takes_columns", False))
+        self.hears_of_secrets = callable(getattr(handler, "secrets_changed", None))
 
     def setup(self) -> None:
         """Let the handler load what it needs."""
@@ -83,6 +91,10 @@ class Caller:
         """Let the handler close what it opened."""
         self._settle(getattr(self._handler, "teardown", lambda: None)())
         self._loop.close()
+
+    def secrets_changed(self) -> None:
+        """Tell the handler that the environment has other secrets."""
+        self._settle(getattr(self._handler, "secrets_changed", lambda: None)())
 
     def __call__(self, batch: Sequence[Item]) -> list[Outcome]:
         """The outcome of each item, in order."""

@@ -13,9 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from pods.agent.celery_child import send_secrets
 from pods.agent.control import Control, Intent
-from pods.agent.heartbeat import Beating
+from pods.agent.heartbeat import EXIT_FENCED, Beating
 from pods.agent.measures import Measured, Measures
+from pods.agent.patience import GivenUp, Patience
 from pods.agent.progress import Progress
 from pods.agent.protocol import AgentSettings, AgentState
 from pods.agent.shares import Doing, Shares
@@ -101,16 +103,23 @@ class CeleryAgent:
         self._measures = Measures(self._hand.measured)
         self._beating = Beating(settings, self._progress, self._hand, control, self._measures.now)
         self._worker: subprocess.Popen[bytes] | None = None
+        self._given = ""  # the version of the secrets that the worker has
+        self._patience = Patience(self._progress, control, EXIT_FENCED)
 
     def run(self) -> int:
         """Work until something asks for the end. Returns the exit code."""
         self._measures.start()
         self._beating.start()
+        with contextlib.suppress(GivenUp):
+            read = self._beating.secrets.read
+            self._patience.with_("secrets", lambda _: read(), until=Intent.DRAIN)
         failed_starts = 0
         while self._control.working:
             status = self._work()
             if not self._control.working:
                 break
+            if self._outdated:
+                continue
             failed_starts = 0 if self._hand.ready else failed_starts + 1
             why = self._hand.broken or f"the Celery worker ended by itself with status {status}"
             log.error("worker_ended because=%r", why)
@@ -141,6 +150,10 @@ class CeleryAgent:
                 start_new_session=True,
             )
         self._worker = worker
+        given = self._beating.secrets.now()
+        self._given, told = given.version, False
+        with contextlib.suppress(OSError):  # it ended already
+            send_secrets(ours, given.values)
         threading.Thread(target=self._listen, args=(ours,), daemon=True).start()
         while worker.poll() is None:
             if self._hand.ready and self._beating.state is AgentState.STARTING:
@@ -148,10 +161,19 @@ class CeleryAgent:
                 log.info("agent_working queue=%s", self._settings.stream)
             if self._hand.ready:
                 self._progress.over("handler")
+                if self._outdated and not told:
+                    told = True
+                    log.info("worker_restarted because=secrets_changed")
+                    self._tell(signal.SIGTERM)  # warm: it finishes what it has, and takes no more
             if self._control.wait_beyond(Intent.WORK, LOOK_SECONDS):
                 return None
         self._signal(signal.SIGKILL)  # processes that its pool may have left
         return worker.wait()
+
+    @property
+    def _outdated(self) -> bool:
+        """Whether the worker has other secrets than the fleet has now."""
+        return self._given != self._beating.secrets.now().version
 
     def _listen(self, link: socket.socket) -> None:
         with link, link.makefile("rb") as lines, contextlib.suppress(OSError, ValueError):

@@ -8,18 +8,25 @@ import json
 import os
 import signal
 import socket
+import struct
 import sys
 import threading
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+from pods.agent import masking
+
 TELL_SECONDS = 0.25
 EXIT_BROKEN = 3
+LENGTH = struct.Struct("!Q")
 
 
 def main() -> None:
     """Find the app, or report that there is none. Then run its worker until a signal ends it."""
     link = socket.socket(fileno=int(sys.argv[1]))
+    masking.hide_in_output()
+    _take_secrets(link)  # before anything of the user's is imported
     try:
         # Celery comes from the user's image. The agent does not need it.
         # gevent and eventlet replace parts of the standard library. As in the command `celery`, that
@@ -38,6 +45,25 @@ def main() -> None:
     signals.worker_ready.connect(lambda **_: ready.set(), weak=False)
     threading.Thread(target=_tell, args=(link, state, ready), daemon=True).start()
     app.worker_main(sys.argv[3:])
+
+
+def send_secrets(link: socket.socket, values: Mapping[str, str]) -> None:
+    """Give a new worker the fleet's secrets.
+
+    Raises:
+        OSError: it has ended.
+    """
+    said = json.dumps(dict(values)).encode()
+    link.sendall(LENGTH.pack(len(said)) + said)
+
+
+def _take_secrets(link: socket.socket) -> None:
+    head = link.recv(LENGTH.size, socket.MSG_WAITALL)
+    if len(head) < LENGTH.size:
+        os._exit(0)  # the agent is gone
+    values = json.loads(link.recv(LENGTH.unpack(head)[0], socket.MSG_WAITALL))
+    masking.know(values)
+    os.environ.update(values)
 
 
 def _tell(link: socket.socket, state: Any, ready: threading.Event) -> None:

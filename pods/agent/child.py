@@ -15,19 +15,22 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Union
 
+from pods.agent import masking
 from pods.agent.batch_counter import BatchCounter
 from pods.agent.calling import Caller, Failed, HandlerNotFound, Outcome, find
 from pods.agent.handlers import Fields, Item
 from pods.agent.link import Aside, Link
 from pods.agent.protocol import DATASET
 
-# A load is a list of batches, and a batch is a list of (entry, fields). The first answer is a list of
-# the batch size that the handler prefers and whether it takes columns, or (error, traceback) where it
-# cannot work. Each later answer is
-# (batches, seconds of work, outcomes). An outcome is bytes or (error, traceback, final). A large value
-# is replaced by its number.
-Load = Sequence[Sequence[Item]]
+# The first frame has the fleet's secrets, by the names of variables. A later frame of this kind changes
+# them, with None for one that is gone. A load is a list of batches, and a batch is a list of (entry,
+# fields). The first answer is a list of the batch size that the handler prefers, whether it takes
+# columns, and whether it hears of other secrets; or (error, traceback) where it cannot work. Each later
+# answer is (batches, seconds of work, outcomes). An outcome is bytes or (error, traceback, final). A
+# large value is replaced by its number.
+Load = Union[Sequence[Sequence[Item]], dict[str, Union[str, None]]]
 BYE = None
+EXIT_AFTER_SECRETS = 1
 # Quick batches are reported together. After this time the outcomes so far are reported at once.
 LONGEST_SILENCE_SECONDS = 0.005
 
@@ -39,6 +42,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     link, begun = Link(socket.socket(fileno=fd)), BatchCounter(begun_fd)
+    masking.hide_in_output()
+    try:
+        _put(link.receive()[0])  # before the handler is imported
+    except (EOFError, OSError):
+        os._exit(0)
     loads: queue.SimpleQueue[Union[Load, None]] = queue.SimpleQueue()
     threading.Thread(target=_read_ahead, args=(link, loads), daemon=True).start()
     try:
@@ -48,11 +56,31 @@ def main() -> None:
         failed = Failed.of(exc)
         link.send((failed.error, failed.traceback))
         sys.exit(1)
-    link.send([caller.batch_size, caller.takes_columns])
+    link.send([caller.batch_size, caller.takes_columns, caller.hears_of_secrets])
     # a load has no name here, so that its payloads are freed while the next one is awaited
     while _work_off(loads.get(), caller, link, begun):
         pass
     caller.teardown()
+
+
+def _put(secrets: "dict[str, Union[str, None]]") -> None:
+    """Write the secrets into the environment of this process."""
+    now = {name: value for name, value in secrets.items() if value is not None}
+    masking.know(now)
+    os.environ.update(now)
+    for name in secrets.keys() - now.keys():
+        os.environ.pop(name, None)
+
+
+def _change(secrets: "dict[str, Union[str, None]]", caller: Caller) -> None:
+    """Change the secrets. A handler that cannot take that gets a process of its own."""
+    _put(secrets)
+    try:
+        caller.secrets_changed()
+    except Exception as exc:  # noqa: BLE001 - the user's code may raise anything
+        sys.stderr.write(f"secrets_changed failed: {Failed.of(exc).traceback}\n")
+        sys.stderr.flush()
+        os._exit(EXIT_AFTER_SECRETS)
 
 
 def _caller(handler: Any, name: str, kind: str) -> Caller:
@@ -72,6 +100,9 @@ def _work_off(load: Union[Load, None], caller: Caller, link: Link, begun: BatchC
     """Report the outcome of each item. False at the end."""
     if load is BYE:
         return False
+    if isinstance(load, dict):
+        _change(load, caller)
+        return True
     outcomes: list[Outcome] = []
     batches, told = 0, time.monotonic()
     for nth, batch in enumerate(load, start=1):
@@ -100,7 +131,8 @@ def _read_ahead(link: Link, loads: "queue.SimpleQueue[Union[Load, None]]") -> No
             frame, large = link.receive()
             if frame is BYE:
                 break
-            loads.put([_items(batch, large) for batch in frame])
+            is_change = isinstance(frame, dict)
+            loads.put(frame if is_change else [_items(batch, large) for batch in frame])
             del frame, large
     except (EOFError, OSError):
         os._exit(0)

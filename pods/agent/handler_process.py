@@ -15,7 +15,8 @@ from pods.agent.batch_counter import BatchCounter, shared_memory
 from pods.agent.calling import Failed, Outcome
 from pods.agent.child import BYE
 from pods.agent.link import LARGE_BYTES, Aside, Link
-from pods.agent.protocol import ITEMS
+from pods.agent.protocol import DATASET, ITEMS, STORE_PREFIXES
+from pods.agent.secrets import NOTHING, Held
 from pods.agent.shares import Doing
 from pods.agent.sizing import SHORT_SECONDS
 from pods.agent.stream import Entry
@@ -57,8 +58,12 @@ class HandlerProcess:
         on_broken: Callable[[str], None],
         does: Callable[[Doing], None] = lambda _: None,
         kind: str = ITEMS,
+        secrets: Callable[[], Held] = lambda: NOTHING,
     ) -> None:
         self._handler, self._does, self._kind = handler, does, kind
+        self._secrets, self._given = secrets, NOTHING  # those that the present child has
+        self._outdated = False
+        self._hears_of_secrets = False
         self.takes_columns = False  # known once it is loaded
         self._timeout = timeout_seconds
         self._on_worked, self._on_crashed, self._on_broken = on_worked, on_crashed, on_broken
@@ -123,11 +128,20 @@ class HandlerProcess:
             log.info("batches_not_delivered count=%d", len(batches))  # the thread notices it too
         return True
 
+    def renew(self) -> None:
+        """Give the child the present secrets as soon as it has finished the batches inside."""
+        with self._changed:
+            self._outdated, self._ready = True, False
+
     def close(self, *, kindly: bool) -> None:
         """End the child, after its teardown or at once."""
         with self._changed:
             self._closed, self._ready = True, False
             self._changed.notify_all()
+        self._end_child(kindly=kindly)
+
+    def _end_child(self, *, kindly: bool) -> None:
+        with self._changed:
             child, link = self._child, self._link
         if child is None:
             return
@@ -147,6 +161,8 @@ class HandlerProcess:
             return list(self._inside)[max(0, begun) :]
 
     def _start(self) -> int:
+        with self._changed:
+            self._outdated, self._given = False, self._secrets()
         ours, theirs = socket.socketpair()
         shared = shared_memory()
         fds = [theirs.fileno(), shared]
@@ -162,6 +178,8 @@ class HandlerProcess:
         if closed:
             child.kill()
         try:
+            # over the socket: neither `ps` nor the process's first environment shows them
+            link.send(dict(self._given.values))
             first, _ = link.receive()
         except (EOFError, OSError) as exc:
             raise HandlerBroken(
@@ -172,20 +190,61 @@ class HandlerProcess:
             failed = Failed(*first)
             log.error("handler_failed_to_load handler=%s\n%s", self._handler, failed.traceback)
             raise HandlerBroken(f"{self._handler} cannot be loaded: {failed.error}")
+        preferred, self.takes_columns, self._hears_of_secrets = first
         with self._changed:
-            self._ready = not self._closed
             self._does(Doing.WAITING)
-            self._changed.notify_all()
-        preferred, self.takes_columns = first
+            self._is_ready()
         return int(preferred)
+
+    def _is_ready(self) -> None:
+        self._ready = not (self._closed or self._outdated)
+        self._changed.notify_all()
 
     def _run(self) -> None:
         while not self._closed:
             try:
-                self._hear()
+                if not self._renewed():
+                    self._hear()
             except (EOFError, OSError, TimeoutError) as exc:
                 if not self._closed:
                     self._recover(exc)
+
+    def _renewed(self) -> bool:
+        """Give the child other secrets, if there are some and nothing is inside. No try is counted.
+
+        Nobody sends batches meanwhile, because the child is not ready.
+        """
+        with self._changed:
+            if not self._outdated or self._inside or self._closed or self._link is None:
+                return False
+            self._outdated = False
+            held, link = self._secrets(), self._link
+        if held.version != self._given.version and not self._goes_on_with(held):
+            log.info("handler_restarted because=secrets_changed version=%s", held.version)
+            with self._changed:
+                self._does(Doing.STARTING)
+            self._end_child(kindly=True)
+            link.close()
+            self._start_again()
+            return True
+        if held.version != self._given.version:
+            gone = dict.fromkeys(set(self._given.values) - set(held.values))
+            link.send({**held.values, **gone})
+        with self._changed:
+            self._given = held
+            self._is_ready()
+        return True
+
+    def _goes_on_with(self, held: Held) -> bool:
+        """Whether the child needs no restart: its handler hears of a change, or it needs none.
+
+        The stores of a dataset are read and written by the agent itself.
+        """
+        if self._hears_of_secrets:
+            return True
+        before, now = self._given.values.items(), held.values.items()
+        changed = {name for name, _ in before ^ now}
+        return self._kind == DATASET and all(n.startswith(STORE_PREFIXES) for n in changed)
 
     def _hear(self) -> None:
         """Pass on the next answer, if one comes within a short time."""

@@ -4,7 +4,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import redis
@@ -19,6 +19,7 @@ from pods.agent.protocol import (
     Heartbeat,
     Keys,
 )
+from pods.agent.secrets import Secrets
 from pods.agent.stream import Scripts, connect
 
 log = logging.getLogger("podfleet.agent")
@@ -76,7 +77,8 @@ class Beating:
             keys.lease,
             keys.fence(settings.pod),
         ]
-        self._scripts = Scripts(connect(settings.redis_url, socket_timeout=SOCKET_TIMEOUT_SECONDS))
+        client = connect(settings.redis_url, socket_timeout=SOCKET_TIMEOUT_SECONDS)
+        self._scripts, self.secrets = Scripts(client), Secrets(settings.fleet, client)
         self._lease = Lease()
         self._closing = threading.Event()
         self.state = AgentState.STARTING
@@ -106,9 +108,7 @@ class Beating:
         fields = self._now().fields()
         flat = [part for pair in fields.items() for part in pair]
         try:
-            command, lease, fenced, _ = self._scripts.call(
-                "heartbeat", self._keys, [HEARTBEAT_TTL_SECONDS * 1000, *flat]
-            )
+            command, lease, fenced, _, *version = self._send([HEARTBEAT_TTL_SECONDS * 1000, *flat])
         except redis.RedisError as exc:
             # While the agent works, the server may have restarted, and will know us again. At the
             # end it will not.
@@ -125,6 +125,25 @@ class Beating:
             self._control.ask(Intent.DRAIN, "the manager asked")
         elif command == Command.STOP.value.encode():
             self._control.ask(Intent.STOP, "the manager asked")
+        self._take_secrets(version)
+
+    def _send(self, args: Sequence[Any]) -> Any:
+        """The answer to a heartbeat. A manager of an older version lets no pod read secrets."""
+        if self.secrets.readable:
+            try:
+                return self._scripts.call("heartbeat", [*self._keys, self.secrets.key], args)
+            except redis.exceptions.NoPermissionError:
+                self.secrets.refused()
+        return self._scripts.call("heartbeat", self._keys, args)
+
+    def _take_secrets(self, version: Sequence[bytes]) -> None:
+        try:
+            if version:
+                self.secrets.saw(version[0])
+            else:
+                self.secrets.ask_again()
+        except redis.RedisError as exc:  # the next beat sees the same version
+            log.warning("secrets_not_read because=%r", str(exc))
 
     def _now(self) -> Heartbeat:
         counts = self._progress.counts()

@@ -47,6 +47,7 @@ class Agent(StreamAgent[Stream]):
             on_crashed=self._crashed,
             on_broken=self._broken,
             does=self._shares.does,
+            secrets=self._beating.secrets.now,
         )
 
     def _load(self) -> int:

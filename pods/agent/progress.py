@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from pods.agent import masking
 from pods.agent.protocol import MOST_FAILING
 
 RATE_WINDOW_SECONDS = 30.0
@@ -112,7 +113,7 @@ class Progress:
                 error = f": {self._error}" if self._error else ""
                 final = f", {self.final} of them for good" if self._final else ""
                 wrong.insert(0, f"the last {self.in_a_row} items failed{final}{error}")
-            return "; ".join(wrong)[:500]
+            return masking.hidden("; ".join(wrong))[:500]
 
     def counts(self) -> Counts:
         """A copy of the counts."""

@@ -50,6 +50,11 @@ MEASURES: Mapping[str, "tuple[Union[type[int], type[float]], int]"] = {
 SCRIPTS = Path(__file__).parent / "scripts"
 # Fields of a heartbeat that an agent of version 1 does not send.
 SINCE_VERSION_2 = {"failing", "final", "gone"}
+# Fields of the fleet's secrets: a version, which changes with them, and `env:<NAME>` for each of them.
+SECRETS_VERSION = "version"
+SECRET_PREFIX = "env:"  # noqa: S105 - the beginning of a name
+# What a store needs to be read and written. The agent itself uses these secrets.
+STORE_PREFIXES = ("AWS_", "GOOGLE_", "AZURE_")
 _KINDS = {"int": int, "float": float}
 _NUMBERS = {int: "a whole number", float: "a number"}
 # The consumer that stands for "nobody". Items that an agent gives back are pending there, and every
@@ -117,6 +122,11 @@ class Keys:
     def rows(self) -> str:
         """Hash: the rows of a dataset (ranges.py). Only pods of a dataset's fleet may use it."""
         return f"{self.prefix}rows"
+
+    @property
+    def secrets(self) -> str:
+        """Hash: the fleet's secrets, which only its pods may read. See `SECRETS_VERSION`."""
+        return f"{self.prefix}secrets"
 
     def offered(self, entry: str) -> str:
         """Exists if the item may not be copied (any more). The entry may be a pattern."""

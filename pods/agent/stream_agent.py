@@ -72,7 +72,10 @@ class StreamAgent(ABC, Generic[S]):
         self._beating.start()
         self._threads.start("load-stopper", self._stop_loading)
         try:
+            self._read_secrets()
             most = self._load()
+        except GivenUp:
+            return self._end()
         except HandlerBroken as exc:
             return self._fail(str(exc))
         if self._control.working:
@@ -86,6 +89,16 @@ class StreamAgent(ABC, Generic[S]):
         self._beating.state = AgentState.DRAINING
         self._finish(intake)
         return self._end()
+
+    def _read_secrets(self) -> None:
+        """Wait for the fleet's secrets, which the handler may need when it is imported.
+
+        Raises:
+            GivenUp: the agent must end before that.
+        """
+        secrets = self._beating.secrets
+        secrets.when_changed(self._handler.renew)
+        self._patience.with_("secrets", lambda _: secrets.read(), until=Intent.DRAIN)
 
     @abstractmethod
     def _load(self) -> int:

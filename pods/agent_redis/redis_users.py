@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import groupby
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -43,6 +44,8 @@ ON_MARKS: Final = ("set",)
 ON_STREAM_OF_RANGES: Final = ("xadd",)
 ON_RECEIPTS: Final = ("xrevrange",)
 ON_ROWS: Final = ("hincrby", "hsetnx", "hget", "type")
+# A script that is given a key needs both rights on it, so no other selector has a command on this one.
+ON_SECRETS: Final = ("hget", "hgetall")
 
 
 class Refused(Exception):
@@ -77,6 +80,20 @@ def delete(pod: Pod) -> None:
     """
     if settings.REDIS_USERS:
         _acl(redis_client(connecting.redis_url(pod)), "DELUSER", pod.name)
+
+
+def renew(pods: Iterable[Pod]) -> None:
+    """Give the users of these pods the rules of this version. Their connections stay.
+
+    Raises:
+        RedisError: a server does not answer.
+    """
+    if not settings.REDIS_USERS:
+        return
+    rows = sorted((pod for pod in pods if _has_allowed_names(pod)), key=connecting.redis_url)
+    for url, group in groupby(rows, key=connecting.redis_url):
+        with suppress(Refused):  # no user was made for them
+            _make(redis_client(url), list(group))
 
 
 def keep() -> None:
@@ -168,7 +185,8 @@ def rules(pod: Pod) -> list[str]:
     """
     told = AgentSettings(redis_url="", pod=pod.name, **pod.agent)
     keys = Keys(told.fleet)
-    own, given = keys.pod(pod.name), [keys.lease, keys.command(pod.name), keys.fence(pod.name)]
+    own = keys.pod(pod.name)
+    given = [keys.lease, keys.command(pod.name), keys.fence(pod.name), keys.secrets]
     targets = [told.results, f"{told.results}:*", told.dead, *key_names.patterns(told.reply_to)]
     hashes = [hashlib.sha256(p.encode()).hexdigest() for p in _passwords(pod)]
     backlog: list[str] = []
@@ -188,6 +206,7 @@ def rules(pod: Pod) -> list[str]:
         *("-@all", *(f"+{name}" for name in ANYWHERE + ON_GIVEN_KEYS)),
         *(f"~{key}" for key in [own, *given]),
         _selector(ON_HEARTBEAT, [own]),
+        f"({' '.join(f'+{name}' for name in ON_SECRETS)} %R~{keys.secrets})",
         *backlog,
     ]
 

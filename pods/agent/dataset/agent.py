@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pods.agent.calling import Failed
 from pods.agent.control import Control, Intent
-from pods.agent.dataset import memory
+from pods.agent.dataset import credentials, memory
 from pods.agent.dataset.backlog import RangeStream
 from pods.agent.dataset.columns import DEFAULT_ROWS
 from pods.agent.dataset.committing import Committing, NotCommitted
@@ -82,7 +82,9 @@ class DatasetAgent(StreamAgent[RangeStream]):
             on_broken=self._broken,
             does=self._shares.does,
             kind=DATASET,
+            secrets=self._beating.secrets.now,
         )
+        credentials.use(self._beating.secrets.of_stores)
 
     def run(self) -> int:
         """Work until something asks for the end. Returns the exit code."""

@@ -1,9 +1,9 @@
 """Files in an object store or a folder, by URL, with errors of our own.
 
-| URL | store | credentials, from the environment |
+| URL | store | credentials, from the fleet's secrets, else from the environment |
 | --- | --- | --- |
 | `s3://bucket/key` | S3 and its like | `AWS_ACCESS_KEY_ID` …, `AWS_REGION`, `AWS_ENDPOINT_URL` |
-| `gs://bucket/key` | Google Cloud Storage | `GOOGLE_APPLICATION_CREDENTIALS` |
+| `gs://bucket/key` | Google Cloud Storage | `GOOGLE_SERVICE_ACCOUNT_KEY`, a JSON |
 | `az://container/key` | Azure Blob Storage | `AZURE_STORAGE_ACCOUNT_NAME`, `AZURE_STORAGE_ACCOUNT_KEY` |
 | `file:///folder/file` | a folder of this machine | none |
 | `https://host/path` | a web server, to read only | none |
@@ -14,7 +14,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Optional, TypeVar
 from urllib.parse import quote, unquote
@@ -32,6 +32,16 @@ from obstore.exceptions import (
 )
 from obstore.store import AzureStore, GCSStore, HTTPStore, LocalStore, S3Store
 
+from pods.agent.dataset.credentials import (
+    Given,
+    Told,
+    everywhere,
+    keys_of,
+    told,
+    within,
+    without_secrets,
+)
+
 # One request moves at most so many bytes, because its time limit covers the whole body: 8 MiB in a
 # minute is 140 KB/s.
 LARGEST_REQUEST_BYTES = 8 * 1024 * 1024
@@ -43,10 +53,6 @@ RETRY_SECONDS = 15.0
 LONGEST_MESSAGE = 300
 PUTS_AT_ONCE = 4  # pieces of one large file
 SCHEMES = ("s3", "gs", "az", "file", "https", "http")
-S3_VARIABLES = (
-    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
-    *("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ENDPOINT", "AWS_ENDPOINT_URL"),
-)
 # obstore does not give a status, so these are read from the text that it makes of it.
 _STATUS = re.compile(r"status code: (\d{3})")
 _OS_ERROR = re.compile(r"os error (\d+)")
@@ -84,6 +90,10 @@ class AlreadyThere(StoreError):
     """A file of this name exists, and must not be written again."""
 
 
+class NotKnown(Unreachable):
+    """The store does not accept the credentials, or they have expired: others may help."""
+
+
 class BadUrl(ValueError):
     """Not the URL of a file or a folder that can be opened."""
 
@@ -103,18 +113,25 @@ class Place:
     """A file or a folder. Threads may share it."""
 
     url: str
-    store: Any
+    bucket: str  # or the host; empty for a folder of this machine
     path: str
+    given: Given  # where the credentials of each call come from
+
+    @property
+    def store(self) -> Any:
+        """The client, with the credentials of this moment: they may change while a file is read."""
+        scheme = self.url.partition(":")[0]
+        return _store(scheme, self.bucket, told(scheme, self.given()))
 
     @property
     def key(self) -> str:
         """The path within the bucket, or on this machine: what names the file in the ids of rows."""
-        return f"/{self.path}" if isinstance(self.store, LocalStore) else self.path
+        return self.path if self.bucket else f"/{self.path}"
 
     def at(self, name: str) -> "Place":
         """The file with this name in this folder. A name may have `/`."""
-        said = quote(name) if isinstance(self.store, LocalStore) else name
-        return Place(f"{self.url.rstrip('/')}/{said}", self.store, _joined(self.path, name))
+        url = f"{self.url.rstrip('/')}/{name if self.bucket else quote(name)}"
+        return replace(self, url=url, path=_joined(self.path, name))
 
     def head(self) -> Found:
         """The file as it is now.
@@ -188,7 +205,7 @@ class Place:
                 self.path,
                 content,
                 mode="create" if create else "overwrite",
-                use_multipart=False if isinstance(self.store, LocalStore) else None,
+                use_multipart=None if self.bucket else False,
                 chunk_size=LARGEST_REQUEST_BYTES,
                 max_concurrency=PUTS_AT_ONCE,
             ),
@@ -212,7 +229,7 @@ class Place:
         Raises:
             Refused, Unreachable
         """
-        pages = iter(obstore.list(self.store, self.path or None))
+        pages = _asked(self, lambda: iter(obstore.list(self.store, self.path or None)))
         while (page := _asked(self, lambda: next(pages, None))) is not None:
             yield from (self._found(meta) for meta in page)
 
@@ -223,19 +240,24 @@ class Place:
         return Found(url, name, meta["size"], meta["e_tag"] or "")
 
 
-def place(url: str, environment: Mapping[str, str] = os.environ) -> Place:
+def place(url: str, environment: Optional[Mapping[str, str]] = None) -> Place:
     """The file or folder with this URL. It asks no store yet.
+
+    `environment`: where its credentials are, instead of what `use` and `using` said.
 
     Raises:
         BadUrl: the message says what would be right.
     """
+    given: Given = within.get() or everywhere
+    if environment is not None:
+        given = functools.partial(dict, environment)
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in SCHEMES:
         raise BadUrl(f"{url!r}: begin it with one of {', '.join(f'{s}://' for s in SCHEMES[:5])}")
     if scheme == "file":
         if not rest.startswith("/"):
             raise BadUrl(f"{url!r}: write file:///folder, with a path from the root")
-        return Place(url, LocalStore("/", mkdir=False), _path(unquote(rest)))
+        return Place(url, "", _path(unquote(rest)), given)
     bucket, _, key = rest.partition("/")
     if not bucket:
         raise BadUrl(f"{url!r} names no bucket or host")
@@ -243,27 +265,32 @@ def place(url: str, environment: Mapping[str, str] = os.environ) -> Place:
         if "?" in key or "#" in key:
             raise BadUrl(f"{url!r}: an address with ? or # cannot be opened")
         key = unquote(key)
-    told = tuple((name, environment[name]) for name in S3_VARIABLES if environment.get(name))
-    return Place(url, _store(scheme, bucket, told), _path(key))
+    return Place(url, bucket, _path(key), given)
 
 
 @functools.lru_cache(maxsize=256)  # one has a pool of connections
-def _store(scheme: str, bucket: str, told: tuple[tuple[str, str], ...]) -> Any:
+def _store(scheme: str, bucket: str, told: Told) -> Any:
     retry: Any = {"max_retries": MOST_RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)}
     client: Any = {
         "timeout": timedelta(seconds=REQUEST_SECONDS),
         "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
     }
+    if scheme == "file":
+        return LocalStore("/", mkdir=False)
     if scheme in {"https", "http"}:
         client["allow_http"] = scheme == "http"
         return HTTPStore.from_url(f"{scheme}://{bucket}", client_options=client, retry_config=retry)
-    if scheme == "gs":
-        return GCSStore(bucket, client_options=client, retry_config=retry)
-    if scheme == "az":
-        return AzureStore(bucket, client_options=client, retry_config=retry)
     config: Any = {name.lower(): value for name, value in told}
+    how: Any = {"config": config, "client_options": client, "retry_config": retry}
+    if scheme == "gs":
+        return GCSStore(bucket, **how)
     client["allow_http"] = any(value.startswith("http://") for value in config.values())
-    return S3Store(bucket, config=config, client_options=client, retry_config=retry)
+    keys = keys_of(scheme, config)
+    # given as a whole: the library would add what it finds in the environment, such as an old token
+    provider = None if keys is None else (lambda: keys)
+    if scheme == "az":
+        return AzureStore(bucket, credential_provider=provider, **how)
+    return S3Store(bucket, credential_provider=provider, **how)
 
 
 class RangeFile(io.RawIOBase):
@@ -305,11 +332,17 @@ class RangeFile(io.RawIOBase):
         return len(got)
 
 
+# What the stores say of a key that is wrong or has expired, and not of one that may not do this.
+_NOT_KNOWN = re.compile(
+    "InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|TokenRefreshRequired|InvalidToken"
+    "|InvalidSecurity|AuthenticationFailed|InvalidAuthenticationInfo|invalid_grant"
+    "|Missing SecretAccessKey"
+)
 # Without credentials in the environment the client asks the machine's own cloud for them.
 _GIVES_CREDENTIALS = ("//169.254.169.254", "//metadata.google.internal")
 _CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (of a public bucket AWS_SKIP_SIGNATURE=true)",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS (of a public bucket GOOGLE_SKIP_SIGNATURE=true)",
+    "gs": "GOOGLE_SERVICE_ACCOUNT_KEY (of a public bucket GOOGLE_SKIP_SIGNATURE=true)",
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
 
@@ -318,14 +351,17 @@ def _asked(of: Place, ask: Callable[[], T]) -> T:
     try:
         return ask()
     except (BaseError, OSError) as exc:
-        raise _ours(of.url, exc) from exc
+        raise _ours(of.url, exc, of.given()) from exc
 
 
-def _ours(url: str, exc: Exception) -> StoreError:
-    said = str(exc).partition("\n")[0].strip()[:LONGEST_MESSAGE]
+def _ours(url: str, exc: Exception, given: Mapping[str, str] = os.environ) -> StoreError:
+    line = str(exc).partition("\n")[0].strip()
+    said = without_secrets(line, given)[:LONGEST_MESSAGE]
     if any(server in said for server in _GIVES_CREDENTIALS):
         named = _CREDENTIALS.get(url.partition(":")[0], "the store's keys")
-        return Refused(f"{url}: there are no credentials; set {named} in the environment")
+        return Refused(f"{url}: there are no credentials; set {named} with `fleet secret set`")
+    if _NOT_KNOWN.search(str(exc)):
+        return NotKnown(f"{url}: the store does not accept the credentials: {said}")
     if isinstance(exc, (FileNotFoundError, NotFoundError)):
         return Missing(f"{url} does not exist")
     if isinstance(exc, (PermissionDeniedError, UnauthenticatedError, PermissionError)):

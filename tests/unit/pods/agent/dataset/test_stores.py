@@ -163,7 +163,7 @@ def test_nobody_at_the_other_end_is_unreachable(monkeypatch):
     ("url", "words"),
     [
         ("s3://bucket/a", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
-        ("gs://bucket/a", "set GOOGLE_APPLICATION_CREDENTIALS"),
+        ("gs://bucket/a", "set GOOGLE_SERVICE_ACCOUNT_KEY"),
         ("az://box/a", "set AZURE_STORAGE_ACCOUNT_NAME"),
     ],
 )
