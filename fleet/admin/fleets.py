@@ -16,6 +16,7 @@ from fleet.admin.dead_letters import DeadLettersPage
 from fleet.admin.fleet_dataset import DatasetPage
 from fleet.admin.fleet_list import FleetList
 from fleet.admin.fleet_preview import FleetPreview
+from fleet.admin.fleet_secrets import SecretsPage
 from fleet.admin.fleet_status import StatusPage
 from fleet.decision.values import Mode
 from fleet.models import Fleet
@@ -25,7 +26,9 @@ from pods.models import Pod
 
 
 @admin.register(Fleet)
-class FleetAdmin(FleetList, StatusPage, DatasetPage, DeadLettersPage, Archiving, FleetPreview):
+class FleetAdmin(
+    FleetList, StatusPage, DatasetPage, SecretsPage, DeadLettersPage, Archiving, FleetPreview
+):
     """Fleets with their guardrails."""
 
     nothing = (

@@ -125,17 +125,19 @@ def _parameters(query: str) -> Sequence[tuple[str, str]]:
     return [(k, unquote(v)) for k, _, v in (part.partition("=") for part in raw)]
 
 
+def with_prefix(sealed: str) -> str:
+    """A sealed address. One that was stored before there was a prefix is the ciphertext alone."""
+    return sealed if sealed.startswith(sealing.PREFIX) else sealing.PREFIX + sealed
+
+
 def unseal(sealed: str) -> str:
     """The address that was sealed with `pods.base.sealing`.
 
     Raises:
         BadAddress: none of the keys is the one that it was sealed with.
     """
-    # An address that was stored before there was a prefix is the ciphertext alone.
-    if not sealed.startswith(sealing.PREFIX):
-        sealed = sealing.PREFIX + sealed
     try:
-        return sealing.unseal(sealed)
+        return sealing.unseal(with_prefix(sealed))
     except sealing.WrongKey as exc:
         raise BadAddress(
             "the address was encrypted with another key; put that key into PODFLEET_FIELD_KEYS, "

@@ -12,6 +12,7 @@ import pyarrow as pa
 from psycopg import sql
 
 from fleet.datasets import sinks
+from fleet.datasets.access import with_secrets
 from fleet.datasets.coverage import choose
 from fleet.datasets.listing import BadDataset, sink_format
 from fleet.datasets.sinks import PartFile
@@ -78,6 +79,7 @@ class Collected:
     rows: int = 0  # by this call
 
 
+@with_secrets
 def collect(
     dataset: Dataset, url: str, *, told: Callable[[int, int], None] = lambda _n, _of: None
 ) -> Collected:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -43,7 +44,7 @@ def count(
     """
     counted: list[CountedFile] = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        tasks = [pool.submit(count_one, source, wanted) for source in files]
+        tasks = [pool.submit(copy_context().run, count_one, source, wanted) for source in files]
         try:
             for task in tasks:
                 counted.append(task.result())

@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from fleet.datasets import counting, listing, restoring, sinks
+from fleet.datasets.access import with_secrets
 from fleet.datasets.counting import Wanted
 from fleet.datasets.coverage import Bounds, bounds, choose, missing
 from fleet.datasets.cutting import CountedFile, default_rows, pieces
@@ -82,6 +83,7 @@ class Told:
     ranges: Callable[[int, int], None] = field(default=lambda _done, _all: None)
 
 
+@with_secrets
 def preview(fleet: Fleet, request: Request, *, told: Told | None = None) -> Plan:
     """What `feed` would add; the sink gets a probe, which is removed again, and nothing else changes.
 
@@ -94,6 +96,7 @@ def preview(fleet: Fleet, request: Request, *, told: Told | None = None) -> Plan
     return _completed(found, request, standing, sinks.contents(found.sink), first=first)
 
 
+@with_secrets
 def feed(fleet: Fleet, request: Request, *, told: Told | None = None) -> Plan:
     """Put the ranges onto the stream that are neither there, nor in hand, nor dead, nor in the sink.
 

@@ -12,6 +12,7 @@ from django.db.models import Q
 from redis import RedisError
 
 from fleet.datasets import parts, sinks
+from fleet.datasets.access import with_secrets
 from fleet.datasets.coverage import bounds, choose, missing
 from fleet.datasets.cutting import CountedFile, unit_of
 from fleet.datasets.feeding import stream_of
@@ -79,6 +80,7 @@ def finish_dataset(dataset_id: int) -> bool:
     return False
 
 
+@with_secrets
 def _finish(dataset: Dataset) -> None:
     fleet = dataset.fleet
     standing = stream_of(fleet).look()
@@ -241,6 +243,7 @@ def _say_so(dataset: Dataset, entries: Sequence[Entry]) -> None:
     log.info("dataset_finished", fleet=dataset.fleet.name, **said)
 
 
+@with_secrets
 def _take_back(dataset: Dataset) -> None:
     """Remove what a former finish said, if it said something: it was killed, or more was fed.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fleet.datasets import counting, ids, parts, sinks
+from fleet.datasets.access import with_secrets
 from fleet.datasets.counting import Wanted
 from fleet.datasets.coverage import Bounds, bounds, missing
 from fleet.datasets.cutting import CountedFile, unit_of
@@ -35,6 +36,7 @@ class Proof:
     wrong: list[str] = field(default_factory=list)
 
 
+@with_secrets
 def verify(
     dataset: Dataset, *, deep: bool = False, told: Callable[[int, int], None] = lambda _n, _of: None
 ) -> Proof:

@@ -6,6 +6,7 @@ from fleet.models.datasets import Dataset, DatasetFile
 from fleet.models.decisions import Lease, Tick
 from fleet.models.fleets import MODES, ON_STREAM, Backlog, Fleet, IdleAction, Override
 from fleet.models.limits import Limits
+from fleet.models.secrets import Secret
 
 __all__ = [
     "MODES",
@@ -24,5 +25,6 @@ __all__ = [
     "Limits",
     "Override",
     "Sample",
+    "Secret",
     "Tick",
 ]

@@ -18,6 +18,7 @@ class Tab(StrEnum):
     STATUS = "Status"
     DATASET = "Dataset"
     SETTINGS = "Settings"
+    SECRETS = "Secrets"
     PODS = "Pods"
     DECISIONS = "Decisions"
     ALERTS = "Alerts"
@@ -50,6 +51,7 @@ PAGES: Final[Mapping[str, tuple[Tab, str]]] = {
     "admin:fleet_fleet_change": (Tab.SETTINGS, "object_id"),
     "admin:fleet_fleet_history": (Tab.SETTINGS, "object_id"),
     "admin:fleet_fleet_dataset": (Tab.DATASET, "fleet_id"),
+    "admin:fleet_fleet_secrets": (Tab.SECRETS, "fleet_id"),
     "admin:fleet_fleet_dead": (Tab.FAILED, "fleet_id"),
 }
 # Lists that show one fleet when their filter says so.

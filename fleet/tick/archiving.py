@@ -1,10 +1,13 @@
 """Archives a fleet without pods: it is hidden, nothing ticks it any more, and its history stays."""
 
+from functools import partial
+
 from django.db import transaction
 from django.db.models import F
 
 from fleet.decision.values import Mode
 from fleet.models import Fleet
+from fleet.secrets import channel
 from fleet.tick import scheduling
 from pods.base.clock import utcnow
 from pods.lifecycle import Overtaken
@@ -31,4 +34,6 @@ def archive_if_empty(fleet: Fleet, *, by: str) -> bool:
         fleet._change_reason = f"archived by {by}"  # type: ignore[attr-defined]
         fleet.save(update_fields=["mode", "archived_at", "archive_when_empty"])
         scheduling.switch(fleet, on=False)
+        # by its present name: who archives it may also rename it
+        transaction.on_commit(partial(channel.forget, fleet, fleet.name))
     return True

@@ -18,6 +18,7 @@ from fleet.decision.usage import use_of
 from fleet.decision.values import Caps, Decision, Policy, Snapshot
 from fleet.models import Fleet, Lease, Limits, Sample, Tick
 from fleet.retention import grain_of
+from fleet.secrets import channel
 from fleet.tick import archiving, gathering, measures, requesting, rows
 from fleet.tick.gathering import Gathered
 from fleet.tick.recording import recorded
@@ -51,6 +52,7 @@ def tick_fleet(fleet_id: int) -> Decision | None:
         return None
     try:
         gathered = gathering.gather(fleet, now, renew=True)
+        channel.keep_if_possible(fleet, gathered.pods.values())  # before a pod is asked for
         gathering.remember_proven(fleet, gathered)
         gathering.remember_dead(fleet, gathered)
         rows.remember_rows(fleet, gathered.depth, gathered.seen, gathered.policy)

@@ -14,6 +14,8 @@ from django.db import DatabaseError, models
 from rich.console import Console
 
 LONGEST_SECONDS: Final = 7 * 24 * 3600
+# An attribute of a parser: what it says of arguments that it does not know, instead of repeating them.
+UNKNOWN: Final = "text_for_unknown_arguments"
 # The words by which SQLite and PostgreSQL say what an operator can mend, and the advice on each.
 DATABASE_ADVICE: Final = (
     (
@@ -120,7 +122,7 @@ class _Parser(CommandParser):
         found, unknown = super().parse_known_args(args, namespace)
         if unknown and self._subparsers is None:
             # Here, and not in the parser above, whose usage has none of this subcommand's options.
-            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+            self.error(getattr(self, UNKNOWN, "") or f"unrecognized arguments: {' '.join(unknown)}")
         return found, unknown
 
 

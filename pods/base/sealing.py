@@ -37,9 +37,25 @@ def unseal(sealed: str) -> str:
         ) from exc
 
 
+def resealed(sealed: str) -> str:
+    """The same secret, sealed with the first of settings.FIELD_KEYS; unchanged if it is already.
+
+    Raises:
+        WrongKey: none of the keys opens it.
+    """
+    secret = unseal(sealed)
+    try:
+        _cipher(settings.FIELD_KEYS[0]).decrypt(sealed.removeprefix(PREFIX).encode())
+    except InvalidToken:
+        return seal(secret)
+    return sealed
+
+
 def _keys() -> MultiFernet:
-    """The ciphers of all keys. Any text can be a key: it is hashed to the 32 bytes of Fernet."""
-    return MultiFernet(
-        Fernet(base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest()))
-        for key in settings.FIELD_KEYS
-    )
+    """The ciphers of all keys."""
+    return MultiFernet(map(_cipher, settings.FIELD_KEYS))
+
+
+def _cipher(key: str) -> Fernet:
+    """The cipher of a key. Any text can be a key: it is hashed to the 32 bytes of Fernet."""
+    return Fernet(base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest()))

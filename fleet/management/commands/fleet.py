@@ -16,6 +16,7 @@ from django.db import models
 from rich.live import Live
 
 from fleet import archiving, moving, operating, stopping
+from fleet.datasets import access
 from fleet.decision.field_words import rule_words
 from fleet.decision.values import Mode
 from fleet.management import declarations
@@ -37,6 +38,7 @@ from fleet.management.datasets import (
 )
 from fleet.management.declarations import add_export_arguments, add_plan_arguments
 from fleet.management.fleet_names import fleet_named
+from fleet.management.secrets import add_secret_arguments, secret
 from fleet.management.streams import dead_letters, enqueue, export
 from fleet.models import Fleet, Limits
 from fleet.pages import terminal
@@ -166,6 +168,8 @@ class Command(OwnCommand):
         _add_moving(verb)
         text = "List dead letters, put them back onto the stream, or delete them."
         add_dead_arguments(verb("dead", text, named=False))
+        text = "Set, list or remove what the fleet's handler and stores need. No value is shown."
+        add_secret_arguments(verb("secret", text, named=False))
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the verb."""
@@ -375,6 +379,8 @@ class Command(OwnCommand):
     def _feed(self, options: dict[str, Any]) -> None:
         fleet = self._fleet(options)
         operating.refuse_archived(fleet)
+        if text := access.missing(fleet, [*options["urls"], options["sink"]]):
+            self.stderr.write(text)
         feed(fleet, Namespace(**options), self.stdout)
 
     def _verify(self, options: dict[str, Any]) -> None:
@@ -385,6 +391,9 @@ class Command(OwnCommand):
 
     def _results(self, options: dict[str, Any]) -> None:
         export(self._fleet(options), Namespace(**options), self.stdout)
+
+    def _secret(self, options: dict[str, Any]) -> None:
+        secret(self._fleet(options), Namespace(**options), self.stdout)
 
     def _dead(self, options: dict[str, Any]) -> None:
         dead_letters(self._fleet(options), Namespace(**options), self.stdout)

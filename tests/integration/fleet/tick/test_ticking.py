@@ -214,7 +214,7 @@ def test_the_cost_of_a_tick_does_not_grow_with_the_pods(
     with CaptureQueriesContext(connection) as queries, round_trips() as sent:
         assert ticking.tick_fleet(fleet.pk) is not None
     # PostgreSQL is asked for its clock too.
-    assert len(queries) <= 25 + (connection.vendor == "postgresql"), [
+    assert len(queries) <= 26 + (connection.vendor == "postgresql"), [
         q["sql"][:90] for q in queries
     ]
     assert len(sent) <= 4

@@ -1,0 +1,116 @@
+"""Sets, lists and removes the secrets of fleets: the verbs of the command line and of the admin."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import uuid4
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import F, Sum
+from redis import RedisError
+
+from fleet import operating
+from fleet.models import Fleet, Secret
+from fleet.secrets import channel, checking
+from fleet.secrets.channel import Unreadable
+from pods.base import sealing
+from pods.base.clock import utcnow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """What may be shown of a secret."""
+
+    name: str
+    set_at: datetime
+    set_by: str
+    readable: bool  # False: it was encrypted with a key that is gone
+
+
+def set_secret(fleet: Fleet, name: str, value: str, *, by: str) -> bool:
+    """Set a secret, or replace it; False if Redis does not answer, so that the next tick writes it.
+
+    Safe to kill at any line: the row is written first, and each tick compares Redis with the rows.
+
+    Raises:
+        ValidationError: the name or the value cannot be used, or the fleet is archived.
+        Unreadable: another secret of the fleet cannot be decrypted; this one is stored.
+    """
+    checking.check_name(name)
+    checking.check_value(value)
+    with transaction.atomic():
+        _lock(fleet)
+        others = fleet.secrets.exclude(name=name).aggregate(sum=Sum("size"))["sum"] or 0
+        names = sum(map(len, fleet.secrets.exclude(name=name).values_list("name", flat=True)))
+        size = checking.size_of(value)
+        checking.check_sum(others + names + size + len(name))
+        _, made = Secret.objects.update_or_create(
+            fleet=fleet,
+            name=name,
+            defaults={
+                "sealed_value": sealing.seal(value),
+                "size": size,
+                "revision": uuid4(),
+                "set_at": utcnow(),
+                "set_by": by[:150],
+            },
+        )
+        _record(fleet, f"secret {name} {'set' if made else 'replaced'} by {by}")
+    return _tell(fleet)
+
+
+def remove_secret(fleet: Fleet, name: str, *, by: str) -> bool:
+    """Remove a secret; False if Redis does not answer, so that the next tick removes it there.
+
+    Raises:
+        ValidationError: there is no such secret, or the fleet is archived.
+        Unreadable: another secret of the fleet cannot be decrypted; this one is removed.
+    """
+    with transaction.atomic():
+        _lock(fleet)
+        removed, _ = fleet.secrets.filter(name=name).delete()
+        if not removed:
+            names = fleet.secrets.order_by("name").values_list("name", flat=True)
+            known = ", ".join(names) or "none"
+            raise ValidationError(
+                {"key": f"{fleet.name} has no secret of this name; known: {known}"}
+            )
+        _record(fleet, f"secret {name} removed by {by}")
+    return _tell(fleet)
+
+
+def listed(fleet: Fleet) -> Sequence[Listed]:
+    """The names of the fleet's secrets, when each was set, and by whom."""
+    return [
+        Listed(name=row.name, set_at=row.set_at, set_by=row.set_by, readable=_is_readable(row))
+        for row in fleet.secrets.select_related("fleet").order_by("name")
+    ]
+
+
+def _is_readable(row: Secret) -> bool:
+    try:
+        channel.opened(row)
+    except Unreadable:
+        return False
+    return True
+
+
+def _lock(fleet: Fleet) -> None:
+    """Let others who change this fleet's secrets wait, and refuse an archived fleet."""
+    Fleet.objects.filter(pk=fleet.pk).update(version=F("version"))
+    fleet.refresh_from_db()
+    operating.refuse_archived(fleet)
+
+
+def _record(fleet: Fleet, reason: str) -> None:
+    """Write a line into the fleet's history. No field of the fleet changes."""
+    Fleet.history.bulk_history_create([fleet], update=True, default_change_reason=reason)
+
+
+def _tell(fleet: Fleet) -> bool:
+    try:
+        channel.keep(fleet)
+    except (RedisError, OSError):
+        return False
+    return True

@@ -1,0 +1,49 @@
+"""Encrypts every stored secret with the present field key: of accounts, of channels and of fleets."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Model
+
+from fleet.alerts import addresses
+from fleet.models import Channel, Secret
+from pods.base import sealing
+from pods.models import Account
+
+
+@dataclass(slots=True, kw_only=True)
+class Resealed:
+    """What was done."""
+
+    changed: int = 0
+    good: int = 0  # were encrypted with the present key already
+    lost: list[str] = field(default_factory=list)  # no key opens them
+
+
+def reseal() -> Resealed:
+    """Encrypt what was encrypted with an older key anew. Safe to kill at any line and to run again."""
+    done = Resealed()
+    for account in Account.objects.exclude(sealed_secret="").order_by("name"):
+        _reseal(account, "sealed_secret", account.sealed_secret, f"account {account.name}", done)
+    for channel in Channel.objects.order_by("name"):
+        sealed = addresses.with_prefix(channel.sealed_url)
+        _reseal(channel, "sealed_url", sealed, f"channel {channel.name}", done)
+    for secret in Secret.objects.select_related("fleet").order_by("fleet__name", "name"):
+        what = f"secret {secret.name} of {secret.fleet.name}"
+        _reseal(secret, "sealed_value", secret.sealed_value, what, done)
+    return done
+
+
+def _reseal(row: Model, column: str, sealed: str, what: str, done: Resealed) -> None:
+    before: Any = getattr(row, column)
+    try:
+        after = sealing.resealed(sealed)
+    except sealing.WrongKey:
+        done.lost.append(what)
+        return
+    if after == before:
+        done.good += 1
+        return
+    # A row that somebody changed meanwhile has the present key.
+    same = type(row)._default_manager.filter(pk=row.pk, **{column: before})
+    done.changed += same.update(**{column: after})
