@@ -29,6 +29,7 @@ EXIT_BROKEN = 3
 LOOK_SECONDS = 0.1
 # Between SIGQUIT, which asks for a cold shutdown, and SIGKILL.
 COLD_SECONDS = 5.0
+LAST_REPORT_SECONDS = 1.0  # of a worker that has ended
 # A worker that ended by itself is started again after a pause. It is broken if it did not get ready
 # this many times in a row.
 RESTART_SECONDS = 1.0
@@ -154,7 +155,8 @@ class CeleryAgent:
         self._given, told = given.version, False
         with contextlib.suppress(OSError):  # it ended already
             send_secrets(ours, given.values)
-        threading.Thread(target=self._listen, args=(ours,), daemon=True).start()
+        listener = threading.Thread(target=self._listen, args=(ours,), daemon=True)
+        listener.start()
         while worker.poll() is None:
             if self._hand.ready and self._beating.state is AgentState.STARTING:
                 self._beating.state = AgentState.WORKING
@@ -168,6 +170,7 @@ class CeleryAgent:
             if self._control.wait_beyond(Intent.WORK, LOOK_SECONDS):
                 return None
         self._signal(signal.SIGKILL)  # processes that its pool may have left
+        listener.join(LAST_REPORT_SECONDS)
         return worker.wait()
 
     @property

@@ -43,6 +43,8 @@ def main() -> None:
         sys.exit(EXIT_BROKEN)
     ready = threading.Event()
     signals.worker_ready.connect(lambda **_: ready.set(), weak=False)
+    # what was done since the last report, before a worker with other secrets begins
+    signals.worker_shutdown.connect(lambda **_: _report(link, state, ready), weak=False)
     threading.Thread(target=_tell, args=(link, state, ready), daemon=True).start()
     app.worker_main(sys.argv[3:])
 
@@ -70,11 +72,8 @@ def _tell(link: socket.socket, state: Any, ready: threading.Event) -> None:
     """Report the tasks in hand and done, as the worker's main process counts them."""
     link.settimeout(TELL_SECONDS)
     while True:
-        done = state.all_total_count[0] - len(state.active_requests)
-        said = {"ready": ready.is_set(), "done": done, "in_hand": len(state.reserved_requests)}
-        said["active"] = len(state.active_requests)
         try:
-            _say(link, said)
+            _report(link, state, ready)
             gone = link.recv(1) == b""
         except TimeoutError:
             continue
@@ -84,6 +83,13 @@ def _tell(link: socket.socket, state: Any, ready: threading.Event) -> None:
             # A cold shutdown, because nobody waits for a warm one any more.
             os.kill(os.getpid(), signal.SIGQUIT)
             return
+
+
+def _report(link: socket.socket, state: Any, ready: threading.Event) -> None:
+    done = state.all_total_count[0] - len(state.active_requests)
+    said = {"ready": ready.is_set(), "done": done, "in_hand": len(state.reserved_requests)}
+    said["active"] = len(state.active_requests)
+    _say(link, said)
 
 
 def _say(link: socket.socket, message: Any) -> None:

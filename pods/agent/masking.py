@@ -54,6 +54,8 @@ def hidden(text: str) -> str:
 def hide_in_output() -> None:
     """Hide secrets in what this process prints, as far as Python writes it."""
     sys.stdout, sys.stderr = _Hiding(sys.stdout), _Hiding(sys.stderr)
+    # Celery logs to these
+    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc,assignment]
 
 
 class _Hiding:

@@ -16,6 +16,7 @@ app.conf.broker_connection_retry_on_startup = True
 def work(number: int, seconds: float = 0.0) -> None:
     client = redis.Redis.from_url(os.environ["WORKLOAD_REDIS"], protocol=2)
     client.sadd("begun", number)
+    client.hincrby("tokens", os.environ.get("HF_TOKEN", "none"))
     time.sleep(seconds)
     client.rpush("finished", number)
 

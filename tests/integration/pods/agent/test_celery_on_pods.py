@@ -188,3 +188,26 @@ def test_an_app_that_cannot_be_found_is_reported(workload, until):
     until(lambda: "no_such_package" in getattr(workload.beat(), "note", ""))
     assert workload.beat().state.value == "failed"
     assert agent.wait(timeout=patience(30)) == 3
+
+
+def test_a_worker_has_the_secrets_and_another_one_has_others(workload, until, capfd):
+    def put(version, token):
+        fields = {"version": version, "env:HF_TOKEN": token}
+        workload.client.hset(workload.backlog.keys.secrets, mapping=fields)
+
+    put("v1", "the-first-token")
+    agent = workload.start()
+    workload.send(*range(4))
+    workload.send(4, seconds=2.0)
+    until(lambda: workload.client.scard("begun") == 5)
+    put("v2", "the-second-token")  # while a task is under way, which is finished first
+    until(lambda: workload.finished() == list(range(5)))
+    assert workload.client.hgetall("tokens") == {b"the-first-token": b"5"}
+    workload.send(*range(5, 9))
+    until(lambda: workload.finished() == list(range(9)))
+    assert workload.client.hget("tokens", "the-second-token") == b"4"
+    until(lambda: workload.beat().done == 9)
+    assert workload.beat().note == ""
+    for process in psutil.Process(agent.pid).children(recursive=True):
+        assert "-token" not in repr([process.environ(), process.cmdline()])
+    assert "the-first-token" not in "".join(capfd.readouterr())
