@@ -1,9 +1,9 @@
 """The page of a fleet's secrets: their names for all, forms to set and remove them for operators."""
 
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -15,7 +15,8 @@ from fleet import keeping_secrets
 from fleet.admin import fleet_page
 from fleet.models import Fleet
 from fleet.secrets.channel import Unreadable
-from pods.base.commands import error_lines
+
+LABELS: Final = {"key": "Name", "value": "Value", NON_FIELD_ERRORS: "Refused"}
 
 
 class SecretsPage:
@@ -52,6 +53,12 @@ class SecretsPage:
         return TemplateResponse(request, "admin/fleet/fleet/secrets.html", context)
 
 
+def _by_field(error: ValidationError) -> dict[str, list[str]]:
+    return (
+        error.message_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.messages}
+    )
+
+
 def _act(request: HttpRequest, fleet: Fleet) -> str:
     """Do what a form asks for; why it was refused, or "". Its value is never shown again."""
     name, by = request.POST.get("key", "").strip(), request.user.get_username()
@@ -63,7 +70,7 @@ def _act(request: HttpRequest, fleet: Fleet) -> str:
             value = request.POST.get("value", "")
             there = keeping_secrets.set_secret(fleet, name, value, by=by)
     except ValidationError as exc:
-        return "; ".join(error_lines(exc))
+        return "; ".join(f"{LABELS[n]}: {' '.join(m)}" for n, m in _by_field(exc).items())
     except Unreadable as exc:
         messages.warning(request, f"stored, but not sent to the pods: {exc}")
         return ""

@@ -22,7 +22,7 @@ from pods.agent.dataset.hand import Hand
 from pods.agent.dataset.reading import chunks
 from pods.agent.dataset.rows import BadInput
 from pods.agent.dataset.shelf import Shelf
-from pods.agent.dataset.stores import Changed, Full, StoreError, Unreachable
+from pods.agent.dataset.stores import Changed, Full, StoreError, Unreachable, with_known_key
 from pods.agent.dataset.work import Work
 from pods.agent.dataset.writing import READ_SHARE, Closed, Writing
 from pods.agent.farewell import GOODBYE_SECONDS
@@ -248,7 +248,9 @@ class DatasetAgent(StreamAgent[RangeStream]):
             self._shelf.put(Read(work, None), 0)
 
         try:
-            self._store_patience.with_("store", read, until=Intent.STOP)
+            self._store_patience.with_(
+                "store", lambda n: with_known_key(n, lambda: read(n)), until=Intent.STOP
+            )
         except (BadInput, StoreError, UnknownFormat) as exc:  # another pod's image may have it
             failed = Failed(str(exc), final=isinstance(exc, (BadInput, Changed)))
             self._shelf.put(Read(work, failed), 0)

@@ -93,7 +93,7 @@ class Committing:
         def attempt(tries: int) -> "stores.T":
             if self.deadline is not None and time.monotonic() > self.deadline:
                 raise GivenUp("the server could not be reached in time")
-            return ask()
+            return stores.with_known_key(tries, ask)
 
         return attempt
 

@@ -1,6 +1,7 @@
 """Where the credentials of stores come from: the fleet's secrets, else the environment."""
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -39,6 +40,20 @@ ACCESS = {
     "s3": ("AWS_ACCESS_KEY_ID", "AWS_SKIP_SIGNATURE"),
     "gs": VARIABLES["gs"],
     "az": (*VARIABLES["az"][1:4], "AZURE_SKIP_SIGNATURE"),
+}
+
+# What the stores say of a key that is wrong or has expired, and not of one that may not do this.
+NOT_KNOWN = re.compile(
+    "InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|TokenRefreshRequired|InvalidToken"
+    "|InvalidSecurity|AuthenticationFailed|InvalidAuthenticationInfo|invalid_grant"
+    "|Missing SecretAccessKey"
+)
+# Without credentials in the environment the client asks the machine's own cloud for them.
+GIVES_CREDENTIALS = ("//169.254.169.254", "//metadata.google.internal")
+NAMED = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (of a public bucket AWS_SKIP_SIGNATURE=true)",
+    "gs": "GOOGLE_SERVICE_ACCOUNT_KEY (of a public bucket GOOGLE_SKIP_SIGNATURE=true)",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
 
 _secrets: Callable[[], Mapping[str, str]] = dict

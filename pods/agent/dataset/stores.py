@@ -32,15 +32,8 @@ from obstore.exceptions import (
 )
 from obstore.store import AzureStore, GCSStore, HTTPStore, LocalStore, S3Store
 
-from pods.agent.dataset.credentials import (
-    Given,
-    Told,
-    everywhere,
-    keys_of,
-    told,
-    within,
-    without_secrets,
-)
+from pods.agent.dataset import credentials
+from pods.agent.dataset.credentials import Given, Told
 
 # One request moves at most so many bytes, because its time limit covers the whole body: 8 MiB in a
 # minute is 140 KB/s.
@@ -51,6 +44,7 @@ CONNECT_SECONDS = 5.0
 MOST_RETRIES = 4
 RETRY_SECONDS = 15.0
 LONGEST_MESSAGE = 300
+MOST_TRIES_WITHOUT_KEY = 200  # with 5 s between them: a quarter of an hour
 PUTS_AT_ONCE = 4  # pieces of one large file
 SCHEMES = ("s3", "gs", "az", "file", "https", "http")
 # obstore does not give a status, so these are read from the text that it makes of it.
@@ -121,7 +115,7 @@ class Place:
     def store(self) -> Any:
         """The client, with the credentials of this moment: they may change while a file is read."""
         scheme = self.url.partition(":")[0]
-        return _store(scheme, self.bucket, told(scheme, self.given()))
+        return _store(scheme, self.bucket, credentials.told(scheme, self.given()))
 
     @property
     def key(self) -> str:
@@ -248,7 +242,7 @@ def place(url: str, environment: Optional[Mapping[str, str]] = None) -> Place:
     Raises:
         BadUrl: the message says what would be right.
     """
-    given: Given = within.get() or everywhere
+    given: Given = credentials.within.get() or credentials.everywhere
     if environment is not None:
         given = functools.partial(dict, environment)
     scheme, separator, rest = url.partition("://")
@@ -285,7 +279,7 @@ def _store(scheme: str, bucket: str, told: Told) -> Any:
     if scheme == "gs":
         return GCSStore(bucket, **how)
     client["allow_http"] = any(value.startswith("http://") for value in config.values())
-    keys = keys_of(scheme, config)
+    keys = credentials.keys_of(scheme, config)
     # given as a whole: the library would add what it finds in the environment, such as an old token
     provider = None if keys is None else (lambda: keys)
     if scheme == "az":
@@ -332,19 +326,14 @@ class RangeFile(io.RawIOBase):
         return len(got)
 
 
-# What the stores say of a key that is wrong or has expired, and not of one that may not do this.
-_NOT_KNOWN = re.compile(
-    "InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|TokenRefreshRequired|InvalidToken"
-    "|InvalidSecurity|AuthenticationFailed|InvalidAuthenticationInfo|invalid_grant"
-    "|Missing SecretAccessKey"
-)
-# Without credentials in the environment the client asks the machine's own cloud for them.
-_GIVES_CREDENTIALS = ("//169.254.169.254", "//metadata.google.internal")
-_CREDENTIALS = {
-    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (of a public bucket AWS_SKIP_SIGNATURE=true)",
-    "gs": "GOOGLE_SERVICE_ACCOUNT_KEY (of a public bucket GOOGLE_SKIP_SIGNATURE=true)",
-    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
-}
+def with_known_key(tries: int, ask: Callable[[], T]) -> T:
+    """The answer of a call that is repeated; refused if its key stays unknown, for pods cost money."""
+    try:
+        return ask()
+    except NotKnown as exc:
+        if tries < MOST_TRIES_WITHOUT_KEY:
+            raise
+        raise Refused(str(exc)) from exc
 
 
 def _asked(of: Place, ask: Callable[[], T]) -> T:
@@ -356,11 +345,11 @@ def _asked(of: Place, ask: Callable[[], T]) -> T:
 
 def _ours(url: str, exc: Exception, given: Mapping[str, str] = os.environ) -> StoreError:
     line = str(exc).partition("\n")[0].strip()
-    said = without_secrets(line, given)[:LONGEST_MESSAGE]
-    if any(server in said for server in _GIVES_CREDENTIALS):
-        named = _CREDENTIALS.get(url.partition(":")[0], "the store's keys")
+    said = credentials.without_secrets(line, given)[:LONGEST_MESSAGE]
+    if any(server in said for server in credentials.GIVES_CREDENTIALS):
+        named = credentials.NAMED.get(url.partition(":")[0], "the store's keys")
         return Refused(f"{url}: there are no credentials; set {named} with `fleet secret set`")
-    if _NOT_KNOWN.search(str(exc)):
+    if credentials.NOT_KNOWN.search(str(exc)):
         return NotKnown(f"{url}: the store does not accept the credentials: {said}")
     if isinstance(exc, (FileNotFoundError, NotFoundError)):
         return Missing(f"{url} does not exist")

@@ -57,8 +57,7 @@ def test_a_change_restarts_the_handler_between_batches_and_loses_no_item(
         (SECOND, SECOND),
     }
     assert len({process for _, _, process, _ in answers}) == 2
-    beat = backlog.heartbeat("pod-a")
-    assert beat is not None
+    beat = until(lambda: backlog.heartbeat("pod-a"))
     assert (beat.failed, beat.dead, beat.failing, beat.note) == (0, 0, 0, "")
     assert SECOND not in shown(agent)
 

@@ -60,6 +60,19 @@ def test_a_file_is_created_once(folder):
     assert folder.at("a").get() == b"1"
 
 
+def test_a_key_that_stays_unknown_is_refused_in_the_end():
+    error = stores._ours("s3://b/x", OSError("403: <Code>InvalidAccessKeyId</Code>"))
+    assert isinstance(error, stores.NotKnown)
+
+    def ask():
+        raise error
+
+    with pytest.raises(stores.NotKnown):
+        stores.with_known_key(0, ask)
+    with pytest.raises(stores.Refused):
+        stores.with_known_key(stores.MOST_TRIES_WITHOUT_KEY, ask)
+
+
 def test_a_full_disk_is_said():
     error = stores._ours("file:///x", OSError("No space left on device (os error 28)"))
     assert isinstance(error, stores.Full)
