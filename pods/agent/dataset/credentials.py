@@ -94,9 +94,10 @@ def merged(environment: Mapping[str, str], secrets: Mapping[str, str]) -> Mappin
     return {**{n: v for n, v in environment.items() if n not in replaced}, **secrets}
 
 
-def told(scheme: str, environment: Mapping[str, str]) -> Told:
+def told(scheme: str, given: Given) -> Told:
     """What a client of this kind of store is told."""
     names = VARIABLES.get(scheme, ())
+    environment = given() if names else {}
     return tuple((name, environment[name]) for name in names if environment.get(name))
 
 

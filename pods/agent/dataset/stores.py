@@ -14,6 +14,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Optional, TypeVar
@@ -115,7 +116,7 @@ class Place:
     def store(self) -> Any:
         """The client, with the credentials of this moment: they may change while a file is read."""
         scheme = self.url.partition(":")[0]
-        return _store(scheme, self.bucket, credentials.told(scheme, self.given()))
+        return _store(scheme, self.bucket, credentials.told(scheme, self.given))
 
     @property
     def key(self) -> str:
@@ -133,7 +134,16 @@ class Place:
         Raises:
             Missing, Refused, Unreachable
         """
-        return self._found(_asked(self, lambda: obstore.head(self.store, self.path)))
+        try:
+            return self._found(_asked(self, lambda: obstore.head(self.store, self.path)))
+        except Refused:
+            self._raise_if_not_known()
+            raise
+
+    def _raise_if_not_known(self) -> None:
+        """Ask why a HEAD was refused, whose answer has no text: the key may be at fault."""
+        with suppress(Missing, Refused, Full, Changed):
+            self.range(0, 1)
 
     def get(self, etag: str = "") -> bytes:
         """The whole file.

@@ -93,6 +93,33 @@ def test_only_the_fleets_own_pods_read_its_secrets_and_none_writes_them(fleet: F
     assert own.hgetall(key) == found
 
 
+def test_a_pod_from_before_an_upgrade_gets_the_right_with_the_next_change(
+    fleet: Fleet, client: "redis.Redis"
+) -> None:
+    pod = a_pod(fleet, READY)
+    address = redis_users.pod_address(pod)
+    before = [rule for rule in redis_users.rules(pod) if Keys("emb").secrets not in rule]
+    client.execute_command("ACL", "SETUSER", pod.name, *before)
+    theirs = redis.Redis.from_url(address, protocol=2)
+    assert refused(theirs, "HGETALL", Keys("emb").secrets)
+    set_one(fleet)
+    assert theirs.hgetall(Keys("emb").secrets)
+
+
+def test_a_fleet_without_secrets_needs_no_right_to_write_on_its_server(
+    fleet: Fleet, client: "redis.Redis"
+) -> None:
+    client.execute_command(
+        "ACL", "SETUSER", "reader", "reset", "on", ">word", "~*", "+@read", "+ping", "+client"
+    )
+    where = client.connection_pool.connection_kwargs
+    reads = f"redis://reader:word@{where['host']}:{where['port']}/{where.get('db', 0)}"
+    Fleet.objects.filter(pk=fleet.pk).update(backlog_url=reads)
+    fleet.refresh_from_db()
+    channel.keep(fleet)
+    assert not keeping_secrets.set_secret(fleet, "HF_TOKEN", VALUE, by="ann")
+
+
 def test_a_secret_is_set_replaced_listed_and_removed(fleet: Fleet, client: "redis.Redis") -> None:
     set_one(fleet)
     first = in_redis(client)

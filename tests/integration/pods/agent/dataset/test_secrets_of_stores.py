@@ -78,4 +78,6 @@ def test_the_keys_of_a_fleet_replace_those_of_the_environment_as_a_whole(s3, mon
     with pytest.raises(stores.NotKnown) as refused:
         stores.place(f"{s3.url}/a").get()
     assert os.environ["AWS_SECRET_ACCESS_KEY"] not in str(refused.value)
+    with pytest.raises(stores.NotKnown):  # else each object of a list would be an error row
+        stores.place(f"{s3.url}/a").head()
     assert place.get() == b"1"
