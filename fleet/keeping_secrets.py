@@ -69,8 +69,8 @@ def remove_secret(fleet: Fleet, name: str, *, by: str) -> bool:
     """
     with transaction.atomic():
         _lock(fleet)
-        removed, _ = fleet.secrets.filter(name=name).delete()
-        if not removed:
+        # PostgreSQL refuses a query with a NUL in it
+        if "\0" in name or not fleet.secrets.filter(name=name).delete()[0]:
             names = fleet.secrets.order_by("name").values_list("name", flat=True)
             known = ", ".join(names) or "none"
             raise ValidationError(

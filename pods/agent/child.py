@@ -31,6 +31,7 @@ from pods.agent.protocol import DATASET
 Load = Union[Sequence[Sequence[Item]], dict[str, Union[str, None]]]
 BYE = None
 EXIT_AFTER_SECRETS = 1
+_HIDDEN: "dict[str, Union[str, None]]" = {}  # what secrets replace in the process's environment
 # Quick batches are reported together. After this time the outcomes so far are reported at once.
 LONGEST_SILENCE_SECONDS = 0.005
 
@@ -64,12 +65,16 @@ def main() -> None:
 
 
 def _put(secrets: "dict[str, Union[str, None]]") -> None:
-    """Write the secrets into the environment of this process."""
+    """Write the secrets into the environment of this process. One that is gone hides no variable."""
     now = {name: value for name, value in secrets.items() if value is not None}
     masking.know(now)
+    for name in now.keys() - _HIDDEN.keys():
+        _HIDDEN[name] = os.environ.get(name)
     os.environ.update(now)
     for name in secrets.keys() - now.keys():
         os.environ.pop(name, None)
+        if (before := _HIDDEN.pop(name, None)) is not None:
+            os.environ[name] = before
 
 
 def _change(secrets: "dict[str, Union[str, None]]", caller: Caller) -> None:

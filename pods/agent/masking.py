@@ -14,7 +14,8 @@ SHORTEST_LINE = 16  # of a value with several lines, such as a key in PEM
 # Variables that travel as secrets do and are none. An error is easier to understand with them.
 PLAIN = {
     *("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_SKIP_SIGNATURE"),
-    *("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_SKIP_SIGNATURE", "GOOGLE_SKIP_SIGNATURE"),
+    *("AWS_REQUEST_PAYER", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "AZURE_STORAGE_ACCOUNT_NAME"),
+    *("AZURE_STORAGE_ENDPOINT", "AZURE_SKIP_SIGNATURE", "GOOGLE_SKIP_SIGNATURE"),
 }
 # A text may still have a value that was changed since.
 _sets: "deque[tuple[str, ...]]" = deque(maxlen=16)

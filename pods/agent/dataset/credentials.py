@@ -36,17 +36,22 @@ TOGETHER = (
     frozenset(VARIABLES["gs"]),
     frozenset(VARIABLES["az"][1:6]),
 )
+# Any line gives access, as a whole.
 ACCESS = {
-    "s3": ("AWS_ACCESS_KEY_ID", "AWS_SKIP_SIGNATURE"),
-    "gs": VARIABLES["gs"],
-    "az": (*VARIABLES["az"][1:4], "AZURE_SKIP_SIGNATURE"),
+    "s3": (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("AWS_SKIP_SIGNATURE",)),
+    "gs": tuple((name,) for name in VARIABLES["gs"]),
+    "az": tuple(
+        ("AZURE_STORAGE_ACCOUNT_NAME", name)
+        for name in (*VARIABLES["az"][1:3], "AZURE_STORAGE_CLIENT_SECRET", "AZURE_SKIP_SIGNATURE")
+    ),
 }
 
 # What the stores say of a key that is wrong or has expired, and not of one that may not do this.
+# Each in its place, because a text also has the names of files.
 NOT_KNOWN = re.compile(
-    "InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|TokenRefreshRequired|InvalidToken"
-    "|InvalidSecurity|AuthenticationFailed|InvalidAuthenticationInfo|invalid_grant"
-    "|Missing SecretAccessKey"
+    "<Code>(InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|TokenRefreshRequired|InvalidToken"
+    "|InvalidSecurity|AuthenticationFailed|InvalidAuthenticationInfo)</Code>"
+    '|"invalid_grant"|^Generic S3 error: Missing SecretAccessKey'
 )
 # Without credentials in the environment the client asks the machine's own cloud for them.
 GIVES_CREDENTIALS = ("//169.254.169.254", "//metadata.google.internal")
@@ -119,7 +124,7 @@ def keys_of(scheme: str, config: Mapping[str, str]) -> Any:
 
 def has_access(scheme: str, variables: Mapping[str, str]) -> bool:
     """Whether these variables give access to such a store, or say that it needs none."""
-    return scheme not in ACCESS or any(variables.get(name) for name in ACCESS[scheme])
+    return scheme not in ACCESS or any(all(map(variables.get, line)) for line in ACCESS[scheme])
 
 
 def without_secrets(text: str, environment: Mapping[str, str]) -> str:

@@ -226,6 +226,7 @@ def test_an_archived_fleet_has_no_secrets_in_redis_until_it_is_back(
         (["set", "emb", "HF_TOKEN"], "no terminal to ask"),
         (["set", "nobody", "HF_TOKEN"], "no fleet 'nobody'"),
         (["remove", "emb", "NOT_SET"], "known: none"),
+        (["remove", "emb", "A\0"], "known: none"),
         (["remove", "emb"], "KEY is missing"),
     ],
 )
@@ -314,6 +315,8 @@ def test_a_fleet_without_store_credentials_is_told_which_commands_to_give(
     assert "fleet secret set emb AWS_SECRET_ACCESS_KEY --stdin" in text
     assert "fleet secret set emb AWS_REGION --from-env AWS_REGION" in text
     set_one(fleet, "AWS_ACCESS_KEY_ID", "key")
+    assert "AWS_ACCESS_KEY_ID" not in access.missing(fleet, urls)
+    set_one(fleet, "AWS_SECRET_ACCESS_KEY", "secret")
     assert access.missing(fleet, urls) == ""
 
 

@@ -66,13 +66,15 @@ def test_a_handler_that_hears_of_a_change_keeps_its_process(
     backlog: Backlog, agents: Agents, until: Any
 ) -> None:
     put(backlog, "v1", HF_TOKEN=FIRST)
-    agents.start(backlog, "pod-a", "secret_handlers:Hears")
+    agents.start(backlog, "pod-a", "secret_handlers:Hears", env={"HF_TOKEN": "of-the-pod"})
     backlog.put(b"1")
     until(lambda: len(backlog.results()) == 1)
-    put(backlog, "v2")  # removed
+    put(backlog, "v2", HF_TOKEN=SECOND)
     until(lambda: backlog.put(b"again") and said(backlog)[-1][0] == "1")
-    last = max(said(backlog), key=lambda answer: answer[0])
-    assert last[1:] == [FIRST, "none", *last[3:]]
+    put(backlog, "v3")  # removed: the variable of the process shows again
+    until(lambda: backlog.put(b"again") and said(backlog)[-1][0] == "2")
+    told = {(heard, at_import, now) for heard, at_import, now, _ in said(backlog)}
+    assert told == {("0", FIRST, FIRST), ("1", FIRST, SECOND), ("2", FIRST, "of-the-pod")}
     assert len({answer[3].split()[0] for answer in said(backlog)}) == 1
 
 

@@ -64,6 +64,9 @@ def test_a_key_that_stays_unknown_is_refused_in_the_end():
     error = stores._ours("s3://b/x", OSError("403: <Code>InvalidAccessKeyId</Code>"))
     assert isinstance(error, stores.NotKnown)
 
+    named_so = "404: s3://b/InvalidToken/ExpiredToken.parquet"  # is no answer of the store
+    assert not isinstance(stores._ours("s3://b/x", OSError(named_so)), stores.NotKnown)
+
     def ask():
         raise error
 
