@@ -131,7 +131,7 @@ def _restore(
 ) -> None:
     """Make the counts of rows that Redis has lost anew, from the parts in the sink."""
     files = DatasetFile.objects.filter(dataset__fleet=fleet)
-    formats = {key: Format(form) for key, form in files.values_list("key", "format")}
+    formats = dict(files.values_list("key", "format"))
     known = restoring.finished(sink, there, standing, formats)
     stream.restore(standing, done=known.done, failed=known.failed, schema=known.schema)
 

@@ -26,7 +26,7 @@ class Finished:
 
 
 def finished(
-    sink: str, there: Contents, standing: Standing, formats: Mapping[str, Format]
+    sink: str, there: Contents, standing: Standing, formats: Mapping[str, str]
 ) -> Finished:
     """Count the rows of the parts, without those whose range is not finished.
 
@@ -51,7 +51,7 @@ def finished(
 
 
 def _finished_parts(
-    there: Contents, standing: Standing, formats: Mapping[str, Format]
+    there: Contents, standing: Standing, formats: Mapping[str, str]
 ) -> Iterator[PartFile]:
     queued = standing.by_file()
     for key, its in there.by_file().items():
@@ -61,9 +61,9 @@ def _finished_parts(
                     yield there.parts[str(part)]
 
 
-def _by_name(file: PartFile, formats: Mapping[str, Format]) -> Counted | None:
+def _by_name(file: PartFile, formats: Mapping[str, str]) -> Counted | None:
     part = file.part
-    if part.errors or part.end is None or formats[part.file] is not Format.PARQUET:
+    if part.errors or part.end is None or formats[part.file] != Format.PARQUET:
         return None
     return Counted(part.end - part.start, 0)
 

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("fleet", "0023_datasets"),
+        ("fleet", "0024_restored_at"),
     ]
 
     operations = [

@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("fleet", "0023_datasets"),
+        ("fleet", "0025_formats_of_datasets"),
     ]
 
     operations = [
