@@ -55,6 +55,9 @@ class Env(BaseSettings):
     worker_concurrency: int = Field(default=2, ge=1, le=256)
     allow_private_webhooks: bool = False
     redis_users: bool = True  # each pod gets its own Redis user
+    api_requests_per_minute: int = Field(default=600, ge=1, le=1_000_000)  # of a token
+    api_failures_per_minute: int = Field(default=30, ge=1, le=1_000_000)  # of an address
+    api_largest_body_mb: int = Field(default=1024, ge=1, le=1_000_000)
     keep_ticks_days: int = Field(default=30, ge=1, le=3650)
     keep_events_days: int = Field(default=365, ge=1, le=3650)
 

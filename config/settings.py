@@ -42,6 +42,7 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "axes",
     "csp",
+    "ninja",  # the assets of its page
     "pods",
     "fleet",
     "config",
@@ -49,6 +50,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "fleet.api.problems.in_problems",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -226,6 +228,11 @@ ALLOW_PRIVATE_WEBHOOKS = ENV.allow_private_webhooks
 FLOWER_URL = ENV.flower_url
 # Who sends it may read /metrics; "": nobody may.
 METRICS_TOKEN = ENV.metrics_token.get_secret_value()
+# The REST API: requests of a token and failed ones of an address, a minute; bytes of a body.
+API_REQUESTS_PER_MINUTE = ENV.api_requests_per_minute
+API_FAILURES_PER_MINUTE = ENV.api_failures_per_minute
+API_LARGEST_BODY = ENV.api_largest_body_mb * 2**20
+BEHIND_PROXY = ENV.behind_proxy
 # Whether each pod gets its own Redis user (pods/agent_redis/redis_users.py).
 REDIS_USERS = ENV.redis_users
 

@@ -9,6 +9,7 @@ from config.metrics import metrics
 from fleet import views
 from fleet.admin.alert_answers import answer, take_back
 from fleet.admin.failed_items import failed_items
+from fleet.api.application import api, docs
 
 page = admin.site.admin_view
 urlpatterns = [
@@ -27,6 +28,8 @@ urlpatterns = [
     path("admin/alerts/<int:alert_id>/take-back/", page(take_back), name="alert-take-back"),
     path("admin/alerts/<int:alert_id>/answer/<int:hours>/", page(answer), name="alert-snooze"),
     path("admin/", admin.site.urls),
+    path("api/v1/docs", docs, name="api-docs"),
+    path("api/v1/", api.urls),
     path("healthz", alive),
     path("readyz", ready),
     path("metrics", metrics),

@@ -5,9 +5,12 @@ from datetime import datetime, time, timedelta
 from enum import StrEnum
 from typing import Final
 
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
+from fleet import operating
 from fleet.models import Override
+from pods.base.clock import utcnow
 
 MORNING: Final = time(8)
 
@@ -31,6 +34,20 @@ def until(lasts: Lasts, *, now: datetime) -> datetime | None:
     if lasts is Lasts.MORNING:
         return datetime.combine(now.date() + timedelta(days=1), MORNING, tzinfo=now.tzinfo)
     return now + timedelta(hours=HOURS[lasts])
+
+
+def hold(wanted: Override, *, by: str) -> None:
+    """Write a hold, new or changed; the newest one that lasts holds from the next tick.
+
+    Raises:
+        ValidationError: a value is wrong, its end is over, or the fleet is archived.
+    """
+    wanted.by = by[:150]
+    wanted.full_clean()
+    operating.refuse_archived(wanted.fleet)
+    if wanted.until <= utcnow():
+        raise ValidationError({"until": f"{wanted.until:%F %T %Z} is over; give a later time"})
+    wanted.save()
 
 
 def end_now(holds: QuerySet[Override], *, now: datetime) -> int:

@@ -54,7 +54,7 @@ def create_fleet(
         ValidationError: a value is wrong; the message says which and what would be right.
     """
     fleet = Fleet(name=name, **values)
-    create(fleet, [account_named(n) for n in accounts or (LOCAL,)], tick=tick, by=by)
+    create(fleet, accounts_named(accounts), tick=tick, by=by)
     prepare(fleet)
     return fleet
 
@@ -206,12 +206,16 @@ def local_account() -> Account:
     return account
 
 
-def account_named(name: str) -> Account:
-    """The account of this name; `local` is made if it is missing.
+def accounts_named(names: Sequence[str]) -> list[Account]:
+    """The accounts of these names; without any name `local`, which is made if it is missing.
 
     Raises:
-        ValidationError: there is no such account; the message names the others.
+        ValidationError: there is no such account; the message has those that there are.
     """
+    return [_account(name) for name in names or (LOCAL,)]
+
+
+def _account(name: str) -> Account:
     if name == LOCAL:
         return local_account()
     try:

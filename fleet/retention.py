@@ -10,7 +10,8 @@ import structlog
 from django.conf import settings
 from django.db.models import QuerySet
 
-from fleet.models import Alert, Balance, Sample, Tick
+from fleet.models import Alert, Balance, KeyedRequest, Sample, Tick
+from fleet.models.tokens import KEYS_KEPT
 from pods.base.clock import utcnow
 from pods.models import PodEvent
 
@@ -51,6 +52,7 @@ def _outdated(now: datetime) -> Iterator[tuple[str, QuerySet[Any]]]:
     # A living pod keeps its whole history.
     yield "events", PodEvent.objects.filter(at__lt=ended, pod__ended_at__lt=ended).order_by("at")
     yield "alerts", Alert.objects.filter(resolved_at__lt=now - timedelta(days=days["alerts"]))
+    yield "keyed_requests", KeyedRequest.objects.filter(created_at__lt=now - KEYS_KEPT)
     yield "balances", Balance.objects.filter(at__lt=now - timedelta(days=days["balances"]))
 
 

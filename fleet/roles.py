@@ -17,6 +17,8 @@ OPERATES: Final = frozenset(
         "change_override",
         "change_alert",
         "acknowledge_alert",
+        "add_apitoken",
+        "change_apitoken",
     }
 )
 ROLES: Final[Mapping[str, str]] = {

@@ -122,14 +122,17 @@ def undo_stop(seen: Limits, *, by: str) -> Mode:
     return mode
 
 
-def set_limits(changes: Mapping[str, Any], *, by: str) -> bool:
+def set_limits(changes: Mapping[str, Any], *, by: str, seen: Limits | None = None) -> bool:
     """Write these limits of the installation, and no others; in force from the next tick.
+
+    `seen`: as the operator read them; None: whatever they are now.
 
     A mode is written only if nothing is stopped: only the undo ends a stop. Return False if a mode
     was left out for that reason.
 
     Raises:
         ValidationError: the mode is STOP_ALL: `stop_everything` does that, and keeps what to undo.
+        EditedMeanwhile: somebody changed them since `seen` was read.
     """
     values, mode = dict(changes), changes.get("mode")
     if mode == STOPPED:
@@ -141,8 +144,14 @@ def set_limits(changes: Mapping[str, Any], *, by: str) -> bool:
             "mode_at": Case(When(mode=STOPPED, then=F("mode_at")), default=Value(utcnow())),
         }
     Limits.made()
+    rows = Limits.objects.filter(pk=1)
+    if seen is not None:
+        rows = rows.filter(version=seen.version)
     with transaction.atomic():
-        Limits.objects.filter(pk=1).update(**values, version=F("version") + 1)
+        if not rows.update(**values, version=F("version") + 1):
+            raise EditedMeanwhile(
+                "somebody else changed the limits meanwhile; read them again, then edit"
+            )
         now = _remember(edited(changes, by, LIMITS))
     return mode is None or now.mode == mode
 

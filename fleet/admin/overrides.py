@@ -128,5 +128,4 @@ class OverrideAdmin(WithRowVerb):
 
     def save_model(self, request: HttpRequest, obj: Override, form: Any, change: bool) -> None:
         """Save the hold with the operator's name."""
-        obj.by = request.user.get_username()
-        super().save_model(request, obj, form, change)
+        holding.hold(obj, by=request.user.get_username())

@@ -130,7 +130,7 @@ def _archive(fleet: Fleet, *, by: str) -> Change:
 
 def _one(declared: Declared, *, by: str) -> Change | None:
     """Create, bring back or change one fleet; None if it is as declared already."""
-    accounts = _accounts(declared.accounts)
+    accounts = operating.accounts_named(list(dict.fromkeys(declared.accounts)))
     fleet = Fleet.objects.select_related("schedule__interval").filter(name=declared.name).first()
     if fleet is None:
         return _create(declared, accounts, by=by)
@@ -192,8 +192,3 @@ def _set(fleet: Fleet, values: Mapping[str, Any]) -> None:
 
 def _period(declared: Declared) -> timedelta:
     return timedelta(seconds=declared.tick_seconds)
-
-
-def _accounts(names: Sequence[str]) -> list[Account]:
-    found = {name: operating.account_named(name) for name in names}
-    return list(found.values())

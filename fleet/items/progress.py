@@ -134,6 +134,11 @@ class Bookmarks:
                 return name
         return str(path)
 
+    def forget(self, path: Path) -> None:
+        """Remove what is known of a file that nobody enqueues again, such as a body of a request."""
+        fields = [f"file:{path.resolve()}".encode(), NAME + os.fsencode(path.name)]
+        self._client.hdel(self._key, *cast("list[str]", fields))
+
     def add(self, batches: Sequence[Batch]) -> None:
         """Put batches onto the stream in one round trip; each is added as a whole or not at all.
 

@@ -26,7 +26,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from fleet import letters
+from fleet import enqueueing, letters
 from fleet.items import feeding
 from fleet.items.dead_letters import DeadLetters
 from fleet.items.queries import ItemQuery
@@ -45,8 +45,7 @@ STDIN: Final = Path("-")
 
 def enqueue(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
     """Put files, standard input or a query's rows onto the fleet's stream."""
-    if fleet.is_dataset:
-        raise CommandError(f"{fleet.name} drains a dataset; `fleet feed` adds rows of files to it")
+    enqueueing.check(fleet)
     query = _query(options)
     files = [source for source in options.files if source != STDIN]
     with _standard_input(fleet, options.stdin if STDIN in options.files else None) as spooled:

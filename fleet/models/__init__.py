@@ -7,12 +7,14 @@ from fleet.models.decisions import Lease, Tick
 from fleet.models.fleets import MODES, ON_STREAM, Backlog, Fleet, IdleAction, Override
 from fleet.models.limits import Limits
 from fleet.models.secrets import Secret
+from fleet.models.tokens import ApiToken, KeyedRequest, Scope
 
 __all__ = [
     "MODES",
     "ON_STREAM",
     "Alert",
     "AlertAnswer",
+    "ApiToken",
     "Backlog",
     "Balance",
     "Channel",
@@ -21,10 +23,12 @@ __all__ = [
     "Delivery",
     "Fleet",
     "IdleAction",
+    "KeyedRequest",
     "Lease",
     "Limits",
     "Override",
     "Sample",
+    "Scope",
     "Secret",
     "Tick",
 ]

@@ -1,9 +1,7 @@
 """Pods in the admin, with the facts that an operator needs first."""
 
-from collections.abc import Callable
 from decimal import Decimal
-from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -12,7 +10,7 @@ from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from unfold.decorators import action, display
 
-from pods import teardown
+from pods import operating, teardown
 from pods.accounts.connecting import CannotConnect
 from pods.admin import pod_words, use
 from pods.admin.base import ReadOnly
@@ -23,34 +21,11 @@ from pods.base.clock import utcnow
 from pods.costs import columns
 from pods.lifecycle import Overtaken
 from pods.models import Pod
-from pods.rules import PodRule
+from pods.operating import PodVerb
 from pods.states import TERMINATING
 
 EVENTS_SHOWN: Final = 100
 VERBS: Final = {"drain": "Drain…", "stop": "Stop…", "destroy": "Destroy…"}
-TRIES: Final = 3  # a pod rarely moves more than once within a request
-
-
-class Act(Protocol):
-    """A verb on a pod; False where it had begun already."""
-
-    def __call__(self, pod: Pod, *, by: str) -> bool:
-        """Act as `by`."""
-        ...
-
-
-def _act_as_it_is(pod: Pod, act: Callable[[Pod], bool]) -> bool:
-    """Act on the pod as its row is now: an operator's wish holds for whatever state it is in.
-
-    Raises:
-        Overtaken: the row changed again at each of the tries.
-    """
-    for _ in range(TRIES - 1):
-        try:
-            return act(pod)
-        except Overtaken:
-            pod.refresh_from_db()
-    return act(pod)
 
 
 @admin.register(Pod)
@@ -213,59 +188,58 @@ class PodAdmin(PodLogPage, ReadOnly):
     @action(description="Drain: finish items in hand, then destroy", permissions=["operate"])
     def drain(self, request: HttpRequest, pods: QuerySet[Pod]) -> TemplateResponse | None:
         """Retire the pods after the operator has confirmed it."""
-        return self._end(request, pods, "drain", lambda pod, *, by: teardown.retire_pod(
-            pod, by=by, rule=PodRule.OPERATOR, because="drained by an operator"
-        ))  # fmt: skip
+        return self._end(request, pods, PodVerb.DRAIN)
 
     @action(description="Stop: drain, then keep only the disk", permissions=["operate"])
     def stop(self, request: HttpRequest, pods: QuerySet[Pod]) -> TemplateResponse | None:
         """Stop the pods whose provider can, after the operator has confirmed it."""
-        return self._end(request, pods, "stop", lambda pod, *, by: teardown.stop_pod(
-            pod, by=by, rule=PodRule.OPERATOR, because="stopped by an operator"
-        ))  # fmt: skip
+        return self._end(request, pods, PodVerb.STOP)
 
     @action(description="Destroy now: items in hand go to other pods", permissions=["operate"])
     def destroy(self, request: HttpRequest, pods: QuerySet[Pod]) -> TemplateResponse | None:
         """Destroy the pods without a drain after the operator has confirmed it."""
-        return self._end(request, pods, "destroy", lambda pod, *, by: teardown.retire_pod(
-            pod, by=by, rule=PodRule.OPERATOR, because="destroyed by an operator", drain=False
-        ))  # fmt: skip
+        return self._end(request, pods, PodVerb.DESTROY)
 
     @action(description="Destroy again: ask the vendor now", permissions=["operate"])
     def destroy_again(self, request: HttpRequest, pods: QuerySet[Pod]) -> None:
         """Try now to destroy pods that are to end already. It asks nothing: that was decided."""
-        self._act(request, pods, "destroy again", teardown.try_again)
+        self._act(request, pods, PodVerb.DESTROY_AGAIN)
 
     def _end(
-        self, request: HttpRequest, pods: QuerySet[Pod], verb: str, act: Act
+        self, request: HttpRequest, pods: QuerySet[Pod], verb: PodVerb
     ) -> TemplateResponse | None:
         if request.POST.get("confirmed"):
-            self._act(request, pods, verb, act)
+            self._act(request, pods, verb)
             return None
         named = list(pods.exclude(state__in=OVER).order_by("name"))
         context = {
             **self.admin_site.each_context(request),
-            "title": f"{verb.capitalize()} pods",
+            "title": f"{verb.value.capitalize()} pods",
             "opts": self.opts,
             "pods": named,
-            "verb": verb,
+            "verb": verb.value,
             "hourly_usd": sum((pod.hourly_usd for pod in named), Decimal(0)),
         }
         return TemplateResponse(request, "admin/pods/pod/confirm_end.html", context)
 
-    def _act(self, request: HttpRequest, pods: QuerySet[Pod], verb: str, act: Act) -> None:
-        by = f"admin:{request.user.get_username()}"[:60]
+    def _act(self, request: HttpRequest, pods: QuerySet[Pod], verb: PodVerb) -> None:
+        by = f"admin:{request.user.get_username()}"
         begun: list[str] = []
         not_begun: list[str] = []
         for pod in pods:
             try:
-                done = _act_as_it_is(pod, partial(act, by=by))
+                done = operating.act(pod, verb, by=by)
             except (Overtaken, CannotConnect, teardown.CannotStop) as exc:
                 messages.error(request, f"{self.short_name(pod)}: {exc}")
                 continue
             (begun if done else not_begun).append(self.short_name(pod))
         if begun:
-            messages.success(request, f"{verb}: started for {', '.join(begun)}")
+            said = verb.value.replace("-", " ")
+            messages.success(request, f"{said}: started for {', '.join(begun)}")
         if not_begun:
-            why = "not being destroyed" if act is teardown.try_again else "already ending or ended"
+            why = (
+                "not being destroyed"
+                if verb is PodVerb.DESTROY_AGAIN
+                else "already ending or ended"
+            )
             messages.warning(request, f"{why}: {', '.join(not_begun)}")

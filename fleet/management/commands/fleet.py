@@ -373,7 +373,6 @@ class Command(OwnCommand):
 
     def _enqueue(self, options: dict[str, Any]) -> None:
         fleet = self._fleet(options)
-        operating.refuse_archived(fleet)
         enqueue(fleet, Namespace(**options), self.stdout)
 
     def _feed(self, options: dict[str, Any]) -> None:

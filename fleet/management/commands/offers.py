@@ -9,11 +9,11 @@ from typing import IO, Any, cast
 from django.core.management.base import CommandError
 from rich.table import Table
 
-from fleet.decision import placement
-from fleet.decision.placement import NOTHING_KNOWN, Experience, Weighed
+from fleet.decision.placement import Experience
 from fleet.decision.values import Wanted
 from fleet.management.fleet_names import fleet_named
 from fleet.models import Fleet
+from fleet.pages import offers
 from fleet.tick import market, wishes
 from pods.accounts import surveying
 from pods.base.clock import utcnow
@@ -21,7 +21,7 @@ from pods.base.commands import CommandConsole, OwnCommand
 from pods.base.words import NONE, usd
 from pods.catalogue import gpus
 from pods.catalogue.nearest import UnknownName
-from pods.models import Account, Pod
+from pods.models import Account
 from pods.providers.base import OfferQuery
 
 
@@ -46,24 +46,16 @@ class Command(OwnCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the offers."""
         fleet = None if options["fleet"] is None else fleet_named(options["fleet"])
-        accounts = list(
-            (Account.objects.all() if fleet is None else fleet.accounts.all())
-            .filter(enabled=True)
-            .order_by("pk")
-        )
-        wanted, known = _as_asked(fleet)
+        accounts = offers.accounts_of(fleet)
+        try:
+            wanted, known = offers.as_asked(fleet)
+        except ValueError as exc:
+            raise CommandError(str(exc)) from exc
         if options["fresh"]:
             _survey(accounts, fleet, wanted, options["gpu"])
-        disk_gb = OfferQuery().disk_gb if fleet is None else fleet.disk_gb
-        seen = market.offers_of(accounts, disk_gb=disk_gb, wish=wanted if fleet else None)
         asked = [_gpu(name) for name in options["gpu"]]
-        names = {a.pk: a.name for a in accounts}
-        rows = [
-            _row(place, known, names)
-            for place in placement.weigh(seen, wanted, known)
-            if not asked
-            or any(gpus.means(wish, place.offer.gpu_type, place.offer.vram_gb) for wish in asked)
-        ]
+        names = {a.pk for a in accounts}
+        rows = offers.rows(fleet, accounts, wanted, known, asked)
         if options["json"]:
             self.stdout.write(json.dumps(rows))
             return
@@ -98,41 +90,9 @@ def _why_none(fleet: Fleet | None, known: Experience, asked: Sequence[str], *, f
 
 def _gpu(name: str) -> str:
     try:
-        return gpus.wished(name, seen=surveying.names_seen("gpu_type"))
+        return offers.gpu_called(name)
     except UnknownName as exc:
         raise CommandError(f"--gpu: {exc}", returncode=2) from exc
-
-
-def _as_asked(fleet: Fleet | None) -> tuple[Wanted, Experience]:
-    if fleet is None:
-        return Wanted(), NOTHING_KNOWN
-    pods = list(Pod.objects.filter(fleet=fleet).billable())
-    try:
-        wish = wishes.wanted(fleet)
-    except ValueError as exc:
-        raise CommandError(f"{fleet.name}: offer_query: {exc}") from exc
-    return wish, market.experience(fleet, utcnow(), pods)
-
-
-def _row(place: Weighed, known: Experience, names: Mapping[int, str]) -> dict[str, Any]:
-    offer = place.offer
-    speed = known.speed(placement.kind_of(offer))
-    cost = offer.million_items_usd
-    return {
-        "account": names[offer.account_id],
-        "offer": offer.key,
-        "gpu": offer.gpu_type,
-        "gpus": offer.gpu_count,
-        "vram_gb": offer.vram_gb,
-        "region": offer.region,
-        "host": offer.host,
-        "interruptible": offer.interruptible,
-        "hourly_usd": str(offer.hourly_usd),
-        "items_per_second": None if speed is None else round(speed, 2),
-        "measured": place.measured,
-        "million_items_usd": None if cost is None else f"{cost:.2f}",
-        "left_alone_because": place.refused,
-    }
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:

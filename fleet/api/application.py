@@ -1,0 +1,106 @@
+"""The REST API: its operations, its errors, and its description as OpenAPI 3.1."""
+
+import json
+from typing import Any, Final
+
+from django.contrib.admin.views.decorators import staff_member_required
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_GET
+from ninja import NinjaAPI
+from ninja.errors import HttpError
+from ninja.errors import ValidationError as NotAsDescribed
+from ninja.openapi.docs import Swagger
+from ninja.openapi.schema import OpenAPISchema
+from ninja.operation import Operation
+from ninja.parser import Parser
+
+from fleet.api import (
+    alerts,
+    datasets,
+    decisions,
+    documents,
+    fleets,
+    holds,
+    items,
+    limits,
+    machines,
+    market,
+    money,
+    pods,
+    results,
+)
+from fleet.api.problems import handled
+
+PREFIX: Final = "/api/v1/"
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
+
+
+class StrictParser(Parser):
+    """Takes JSON that the databases can keep."""
+
+    def parse_body(self, request: HttpRequest) -> Any:
+        """The value of the body.
+
+        Raises:
+            ValueError: it is not JSON, or has a text that is none.
+        """
+        try:
+            value = json.loads(request.body.decode(), parse_constant=_refuse)
+        except RecursionError as exc:
+            raise ValueError("nested too deep") from exc
+        written = json.dumps(value, ensure_ascii=False)
+        if "\\u0000" in written:
+            raise ValueError("a text holds the character NUL")
+        try:
+            written.encode()
+        except UnicodeEncodeError as exc:
+            raise ValueError("a text has half a surrogate pair") from exc
+        return value
+
+
+class Application(NinjaAPI):
+    """The API with our names of operations and our description."""
+
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        """The name of the function, which is unique."""
+        return operation.view_func.__name__
+
+    def get_openapi_schema(self, **kwargs: Any) -> OpenAPISchema:
+        """The description, with the answers that every operation can give."""
+        found = super().get_openapi_schema(**kwargs)
+        documents.complete(found)
+        return found
+
+    def set_default_exception_handlers(self) -> None:
+        """Answer every error with a problem."""
+        for kind in (Exception, HttpError, NotAsDescribed):
+            self.add_exception_handler(kind, handled)  # type: ignore[arg-type]
+
+
+def make() -> Application:
+    """The API with all of its operations."""
+    api = Application(
+        title="Podfleet", version="1", description=documents.ABOUT, urls_namespace="api",
+        parser=StrictParser(), docs_url=None,
+    )  # fmt: skip
+    for module in (
+        fleets, items, results, datasets, holds, pods, decisions, alerts, limits, money, market,
+        machines,
+    ):  # fmt: skip
+        api.add_router("", module.router)
+    return api
+
+
+api: Final = make()
+# Without `validatorUrl` a service elsewhere would be asked whether the description is right.
+DOCS: Final = Swagger({"validatorUrl": None, "persistAuthorization": False})
+
+
+@require_GET
+@staff_member_required
+def docs(request: HttpRequest) -> HttpResponse:
+    """The description as a page, for who is logged in. Everything that it loads is on this server."""
+    return DOCS.render_page(request, api)
