@@ -25,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up down test test-long mutants lint audit format bench lock clean
+.PHONY: help setup demo up down test test-long mutants lint audit format openapi bench lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ audit: $(DEV) ## check the locked packages for known vulnerabilities; needs the 
 format: $(DEV) ## format the code and fix what `ruff check` can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+openapi: $(DEV) ## write docs/reference/openapi.json, the description of the REST API, anew
+	@$(BIN)/python manage.py openapi --out docs/reference/openapi.json
 
 # The other task queues of `make bench NAME=agent`. They need other versions of packages, so they have
 # an environment of their own.

@@ -19,6 +19,7 @@ def _item(title: str, icon: str, page: str, permission: str, **more: Any) -> dic
 
 
 ALERTS: Final = "admin:fleet_alert_changelist"
+TOKENS: Final = "admin:fleet_apitoken_changelist"
 JOBS: Final = "django_celery_beat.view_periodictask"
 NAVIGATION: Final[Sequence[Any]] = [
     {
@@ -57,6 +58,7 @@ NAVIGATION: Final[Sequence[Any]] = [
         "title": "Admin",
         "items": [
             _item("Users", "group", "admin:auth_user_changelist", "auth.view_user"),
+            _item("API tokens", "vpn_key", TOKENS, "fleet.add_apitoken"),
             _item(
                 "Background jobs",
                 "schedule",

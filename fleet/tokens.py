@@ -60,7 +60,7 @@ def make_token(
     )  # fmt: skip
     token.full_clean()
     token.save(force_insert=True)
-    log.info("token_made", token=prefix, owner=owner.get_username(), scope=scope.value, by=by)
+    log.info("token_made", prefix=prefix, owner=owner.get_username(), scope=scope.value, by=by)
     return token, secret
 
 
@@ -77,7 +77,7 @@ def revoke(token: ApiToken, *, by: str) -> bool:
     there = ApiToken.objects.filter(pk=token.pk, revoked_at=None)
     if not there.update(revoked_at=utcnow(), revoked_by=by[:150]):
         return False
-    log.info("token_revoked", token=token.prefix, by=by)
+    log.info("token_revoked", prefix=token.prefix, by=by)
     return True
 
 

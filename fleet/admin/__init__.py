@@ -9,6 +9,7 @@ from fleet.admin import (
     fleets,
     limits,
     overrides,
+    tokens,
 )
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "fleets",
     "limits",
     "overrides",
+    "tokens",
 ]

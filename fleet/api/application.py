@@ -29,6 +29,7 @@ from fleet.api import (
     pods,
     results,
 )
+from fleet.api.auth import Token
 from fleet.api.problems import handled
 
 PREFIX: Final = "/api/v1/"
@@ -91,7 +92,24 @@ def make() -> Application:
         machines,
     ):  # fmt: skip
         api.add_router("", module.router)
+    for bound in api._get_bound_routers():
+        for view in bound.path_operations.values():
+            for operation in view.operations:
+                _tell_words(operation)
     return api
+
+
+def _tell_words(operation: Operation) -> None:
+    """Tell the check of the token which words the address may have after the ?."""
+    words = frozenset(
+        name
+        for model in operation.models
+        if model.__ninja_param_source__ == "query"
+        for name in model.__ninja_flatten_map__
+    )
+    for auth in operation.auth_callbacks:
+        if isinstance(auth, Token):
+            auth.words = words
 
 
 api: Final = make()

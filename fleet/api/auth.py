@@ -25,12 +25,13 @@ class Token(HttpAuthBase):
     def __init__(self, permission: str) -> None:
         super().__init__()
         self.permission = permission
+        self.words: frozenset[str] = frozenset()  # of the address, after the ?
 
     def __call__(self, request: HttpRequest) -> ApiToken:
         """The token of the request, which from here on is that of the token's user.
 
         Raises:
-            Problem: 401, 403 or 429.
+            Problem: 401, 403 or 429; 422 for an address with words that it does not take.
         """
         token = _token_of(request)
         counted = rates.count("token", token.prefix)
@@ -40,7 +41,16 @@ class Token(HttpAuthBase):
         if not tokens.may(token, self.permission):
             raise _may_not(token, self.permission)
         request.user = cast("Any", token.owner)  # the history names who edited
+        self._refuse_unknown_words(request)
         return token
+
+    def _refuse_unknown_words(self, request: HttpRequest) -> None:
+        """A filter that is misspelled would show too much."""
+        if unknown := sorted(request.GET.keys() - self.words):
+            known = f"it takes {', '.join(sorted(self.words))}" if self.words else "it takes none"
+            errors = {name[:50]: [f"not known at this address; {known}"] for name in unknown[:5]}
+            detail = f"{', '.join(errors)}: not known at this address; {known}"
+            raise Problem(422, detail, errors=errors)
 
 
 def needs(permission: str, **more: Any) -> dict[str, Any]:

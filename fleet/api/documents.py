@@ -44,15 +44,13 @@ def complete(found: dict[str, Any]) -> None:
 
 def _statuses(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[int]:
     names = {each["name"] for each in operation["parameters"]}
-    yield from (401, 403, 429, 500, 503)
+    yield from (401, 403, 422, 429, 500, 503)
     if "{" in path or "fleet" in names:
         yield 404
-    if names or "requestBody" in operation:
-        yield 422
     if "requestBody" in operation:
         yield from (400, 413)
     if method in WRITES or path.endswith(("/results", "/offers")):
-        yield from (409, 422)
+        yield 409
     if "If-Match" in names:
         yield from (412, 428)
 

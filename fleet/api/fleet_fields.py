@@ -1,9 +1,11 @@
 """The fields of a fleet as requests and answers have them, made from the fields of its row."""
 
+import json
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final, Literal
 
+from django.core.serializers.json import DjangoJSONEncoder
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.crypto import salted_hmac
@@ -141,8 +143,9 @@ def etag(fleet: Fleet, accounts: list[str], tick_seconds: float) -> str:
     """What changes with every edit of an operator, and with nothing that the software itself writes."""
     values = [(name, _same(getattr(fleet, name))) for name in ("name", *FIELDS)]
     kept = (fleet.archived_at, fleet.archive_when_empty, sorted(accounts), tick_seconds)
+    written = json.dumps([fleet.pk, values, kept], cls=DjangoJSONEncoder)
     # Keyed, since the values may hold a password that could be guessed.
-    return f'"{salted_hmac("fleet.api.etag", repr((fleet.pk, values, kept))).hexdigest()[:32]}"'
+    return f'"{salted_hmac("fleet.api.etag", written).hexdigest()[:32]}"'
 
 
 def _same(value: Any) -> Any:

@@ -54,8 +54,8 @@ def _only_moment(value: Any) -> Any:
 
 
 def _plain(value: Decimal) -> str:
-    """Without an exponent, which some readers do not take."""
-    return format(value, "f")
+    """Without an exponent, which some readers do not take; the same amount always alike."""
+    return format(value.normalize(), "f")
 
 
 # In requests. `Field` comes before `BeforeValidator`: the other order loses the bounds of the schema.
