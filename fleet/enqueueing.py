@@ -16,6 +16,7 @@ from django.core.exceptions import ValidationError
 from fleet import operating
 from fleet.items import feeding
 from fleet.items.feeding import Fed
+from fleet.items.files import ItemFile
 from fleet.items.progress import Bookmarks
 from fleet.items.source import BadInput
 from fleet.models import Fleet
@@ -37,6 +38,7 @@ class Spooled:
 
     path: Path
     digest: str  # SHA-256
+    size: int  # bytes
 
 
 def check(fleet: Fleet) -> None:
@@ -68,12 +70,13 @@ def spooled(read: Callable[[int], bytes], *, most: int) -> Iterator[Spooled]:
     _delete_old(folder)
     path = folder / f"{uuid.uuid4().hex}.part"
     try:
-        yield Spooled(path=path, digest=_write(path, read, most))
+        digest, size = _write(path, read, most)
+        yield Spooled(path=path, digest=digest, size=size)
     finally:
         path.unlink(missing_ok=True)
 
 
-def _write(path: Path, read: Callable[[int], bytes], most: int) -> str:
+def _write(path: Path, read: Callable[[int], bytes], most: int) -> tuple[str, int]:
     seen, size = hashlib.sha256(), 0
     with path.open("wb") as file:
         while block := read(BLOCK):
@@ -82,7 +85,7 @@ def _write(path: Path, read: Callable[[int], bytes], most: int) -> str:
                 raise TooLarge(f"the body has more than {most:,} bytes; send it in parts")
             seen.update(block)
             file.write(block)
-    return seen.hexdigest()
+    return seen.hexdigest(), size
 
 
 def _delete_old(folder: Path) -> None:
@@ -107,10 +110,15 @@ def enqueue(fleet: Fleet, body: Spooled, *, name: uuid.UUID, skip_bad: bool) -> 
         AnotherFeeder: another call with this name took over.
         RedisError: the server does not answer; the next call continues there.
     """
-    path = _known(name)
+    path = _path(name)
     body.path.replace(path)
     try:
-        return feeding.enqueue(_client(fleet), fleet.stream, fleet.group, [path], skip_bad=skip_bad)
+        source = ItemFile(path)
+        # Not by its path: the next try may be on another host.
+        source.known_as = _known_as(name)
+        return feeding.enqueue(
+            _client(fleet), fleet.stream, fleet.group, [source], skip_bad=skip_bad
+        )
     except BadInput as exc:
         # The caller knows lines, not our file.
         exc.args = (str(exc).replace(f"{path}:", "line "),)
@@ -121,11 +129,15 @@ def enqueue(fleet: Fleet, body: Spooled, *, name: uuid.UUID, skip_bad: bool) -> 
 
 def forget(fleet: Fleet, name: uuid.UUID) -> None:
     """Remove what the server remembers of a body. One that is never forgotten takes some 500 bytes."""
-    Bookmarks(_client(fleet), fleet.stream).forget(_known(name))
+    Bookmarks(_client(fleet), fleet.stream).forget(_known_as(name), _path(name))
 
 
-def _known(name: uuid.UUID) -> Path:
-    """The server remembers a file by its path, so every try of a request has the same one."""
+def _known_as(name: uuid.UUID) -> str:
+    """The name under which the server remembers how far a body was."""
+    return f"request:{name.hex}"
+
+
+def _path(name: uuid.UUID) -> Path:
     path: Path = settings.VAR_DIR / FOLDER / f"{name.hex}{SUFFIX}"
     return path
 

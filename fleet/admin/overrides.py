@@ -77,6 +77,10 @@ class HoldForm(OwnWords):
         cleaned = super().clean() or {}
         # A form that gives only a time means that time.
         lasts = Lasts(cleaned.get("lasts") or Lasts.OTHER.value)
+        if (fleet := cleaned.get("fleet")) is not None and fleet.archived_at is not None:
+            self.add_error(
+                "fleet", ValidationError(f"{fleet.name} is archived; bring it back first")
+            )
         end: datetime | None = holding.until(lasts, now=localtime(utcnow()))
         if end is not None:
             cleaned["until"] = end

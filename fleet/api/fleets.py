@@ -225,12 +225,11 @@ def edit_fleet(
     if "name" in wanted.model_fields_set:
         changes["name"] = wanted.name
     _refuse_masks(changes)
-    accounts = None
-    if wanted.accounts is not None:
-        accounts = operating.accounts_named(wanted.accounts)
 
     def edit(fleet: Fleet) -> Made:
         _refuse_stale(fleet, if_match)
+        named = wanted.accounts
+        accounts = None if named is None else operating.accounts_named(named)
         before = copy(fleet)
         operating.edit(fleet, changes, accounts=accounts, tick=_tick(wanted), by=by(request))
         left = moving.left_behind(before, fleet)

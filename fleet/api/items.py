@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from typing import Annotated, Any, Final
 
 from django.conf import settings
@@ -27,6 +28,7 @@ router: Final = Router(tags=["items"])
 NDJSON: Final = "application/x-ndjson"
 LETTER: Final = r"^[0-9]{1,20}-[0-9]{1,20}$"
 MOST_LETTERS: Final = 1000
+LONGEST_SECONDS: Final = 30  # of one request; the caller repeats it for the rest
 ItemId = Annotated[str, Field(max_length=1000, pattern=WORD)]
 StreamName = Annotated[str, Field(max_length=500, pattern=WORD)]
 LetterId = Annotated[str, Field(max_length=41, pattern=LETTER)]
@@ -68,7 +70,7 @@ def enqueue_item(request: HttpRequest, name: str, wanted: ItemCreate, key: Key) 
     fleet = fleet_called(name)
     enqueueing.check(fleet)
     line = json.dumps(wanted.model_dump(exclude_none=True)).encode()
-    return _enqueue(request, fleet, io.BytesIO(line).read, key=key, skip_bad=False)
+    return _enqueue(request, fleet, io.BytesIO(line).read, len(line), key=key, skip_bad=False)
 
 
 @router.post(
@@ -86,13 +88,14 @@ def enqueue_items(request: HttpRequest, name: str, how: Query[HowMany], key: Key
     """
     fleet = fleet_called(name)
     enqueueing.check(fleet)
-    if int(request.META.get("CONTENT_LENGTH") or 0) > settings.API_LARGEST_BODY:
+    size = int(request.META.get("CONTENT_LENGTH") or 0)
+    if size > settings.API_LARGEST_BODY:
         raise _too_large()
-    return _enqueue(request, fleet, request.read, key=key, skip_bad=how.skip_bad)
+    return _enqueue(request, fleet, request.read, size, key=key, skip_bad=how.skip_bad)
 
 
 def _enqueue(
-    request: HttpRequest, fleet: Fleet, read: Any, *, key: str, skip_bad: bool
+    request: HttpRequest, fleet: Fleet, read: Any, size: int, *, key: str, skip_bad: bool
 ) -> HttpResponse:
     def enqueue(work: Work, body: Spooled) -> Made:
         try:
@@ -112,6 +115,8 @@ def _enqueue(
 
     try:
         with enqueueing.spooled(read, most=settings.API_LARGEST_BODY) as body:
+            if body.size != size:  # the caller is gone: neither a part nor its digest counts
+                raise Problem(400, f"the body ended after {body.size:,} of {size:,} bytes")
             return idempotency.once(
                 request, key, lambda work: enqueue(work, body), digest=body.digest
             )
@@ -185,7 +190,7 @@ class HandledOut(BaseModel):
 
     count: int
     missing: list[str] = Field(description="Named, and not among the dead letters.")
-    left: int
+    left: int = Field(description="After 30 s a request ends: repeat it for the rest.")
 
 
 @router.get("/fleets/{name}/dead", response=LetterPage, **needs("fleet.view_fleet"))
@@ -227,7 +232,11 @@ def group_dead_letters(request: HttpRequest, name: str) -> Reasons:
 def _handle(request: HttpRequest, name: str, verb: LetterVerb, wanted: Letters) -> HandledOut:
     if bool(wanted.letters) == wanted.all:
         raise Problem(422, "say which: their ids as `letters`, or `all`: true, and not both")
-    done = letters.handle(fleet_called(name), verb, wanted.letters, by=by(request))
+    until = time.monotonic() + LONGEST_SECONDS
+    done = letters.handle(
+        fleet_called(name), verb, wanted.letters, by=by(request),
+        enough=lambda: time.monotonic() > until,
+    )  # fmt: skip
     return HandledOut(count=done.count, missing=list(done.missing), left=done.left)
 
 

@@ -109,6 +109,7 @@ STATUS_OF: Final[Mapping[type[Exception], int]] = {
     CannotConnect: 409,
     RedisError: 503,
     OperationalError: 503,
+    UnicodeError: 503,  # from the look-up of a host whose name is none
 }
 
 
@@ -117,6 +118,8 @@ def _of_kind(exc: Exception, status: int) -> Problem:
         text = "Redis does not answer, or refuses; try again, and look at the server's log"
     elif isinstance(exc, OperationalError):
         text = "the database does not answer; try again"
+    elif isinstance(exc, UnicodeError):
+        text = "the address of this fleet's Redis cannot be used; change its backlog_url"
     elif status in {400, 404, 413}:
         text = WORDS[status]
     else:

@@ -134,9 +134,9 @@ class Bookmarks:
                 return name
         return str(path)
 
-    def forget(self, path: Path) -> None:
+    def forget(self, source: str, path: Path) -> None:
         """Remove what is known of a file that nobody enqueues again, such as a body of a request."""
-        fields = [f"file:{path.resolve()}".encode(), NAME + os.fsencode(path.name)]
+        fields = [os.fsencode(source), NAME + os.fsencode(path.name)]
         self._client.hdel(self._key, *cast("list[str]", fields))
 
     def add(self, batches: Sequence[Batch]) -> None:

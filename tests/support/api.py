@@ -1,9 +1,13 @@
 """A client of the API with a token of a user."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.contrib.auth.models import Group, User
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
 from django.test import Client
 
 from fleet import tokens
@@ -59,3 +63,16 @@ def a_client(role: str = "operator", *, name: str = "", scope: Scope | None = No
     user = a_person(name or f"{role}-of-tests", role)
     _, secret = tokens.make_token(user, "tests", scope or SCOPES[role], by="tests")
     return ApiClient(secret)
+
+
+@contextmanager
+def one_connection() -> Iterator[None]:
+    """A server's requests would close the connection, which has the test's transaction."""
+    signals = (request_started, request_finished)
+    for signal in signals:
+        signal.disconnect(close_old_connections)
+    try:
+        yield
+    finally:
+        for signal in signals:
+            signal.connect(close_old_connections)

@@ -1,13 +1,9 @@
 """Calls every operation of the API with what its description allows, and with what it forbids."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import schemathesis
-from django.core.signals import request_finished, request_started
-from django.db import close_old_connections
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
@@ -22,19 +18,6 @@ from tests.support.api_rows import PLACES
 def lines(_context: Any, value: Any) -> bytes:
     """A body of lines as it is sent."""
     return value.encode() if isinstance(value, str) else bytes(str(value), "utf-8")
-
-
-@contextmanager
-def one_connection() -> Iterator[None]:
-    """A server's requests would close the connection, which has the test's transaction."""
-    signals = (request_started, request_finished)
-    for signal in signals:
-        signal.disconnect(close_old_connections)
-    try:
-        yield
-    finally:
-        for signal in signals:
-            signal.connect(close_old_connections)
 
 
 def operations() -> list[Any]:

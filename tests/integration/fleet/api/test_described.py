@@ -7,7 +7,7 @@ import pytest
 from schemathesis import GenerationMode
 
 from tests.support import described
-from tests.support.api import a_client
+from tests.support.api import a_client, one_connection
 from tests.support.api_rows import rows_for_every_operation
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 def _rows(redis_url: str, settings: Any) -> Iterator[None]:
     settings.API_REQUESTS_PER_MINUTE = settings.API_FAILURES_PER_MINUTE = 10**6
     rows_for_every_operation(redis_url)
-    with described.one_connection():
+    with one_connection():
         yield
 
 

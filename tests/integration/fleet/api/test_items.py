@@ -1,13 +1,16 @@
 """Items by the API: one, many, and those that failed for the last time."""
 
+import io
 import json
 from typing import Any
 
 import pytest
 import redis
+from django.test import RequestFactory
 
+from config.wsgi import application
 from fleet.models import Fleet
-from tests.support.api import ApiClient, a_client
+from tests.support.api import ROOT, ApiClient, a_client, one_connection
 from tests.support.factories import a_fleet
 
 pytestmark = [pytest.mark.django_db]
@@ -71,6 +74,23 @@ def test_a_body_that_is_too_large_is_refused(
     assert (answer.status_code, entries(redis_url)) == (413, [])
     too_large = client.post("/fleets/emb/items", {"payload": "x" * 3_000_000})
     assert (too_large.status_code, too_large["Content-Type"]) == (413, "application/problem+json")
+
+
+def test_a_body_that_ends_early_adds_nothing_and_keeps_its_key(
+    client: ApiClient, fleet: Fleet, redis_url: str
+) -> None:
+    body = lines(50)
+    headers = {"HTTP_AUTHORIZATION": f"Bearer {client.secret}", "HTTP_IDEMPOTENCY_KEY": "k"}
+    request = RequestFactory().post(f"{ROOT}/fleets/emb/items/bulk", b"", "x/x", **headers)
+    cut = request.environ | {
+        "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body[: len(body) // 2])
+    }  # fmt: skip
+    said: list[str] = []
+    with one_connection():
+        list(application(cut, lambda status, _headers: said.append(status)))
+    assert (said, entries(redis_url)) == (["400 Bad Request"], [])
+    whole = client.post("/fleets/emb/items/bulk", body, idempotency_key="k")
+    assert (whole.status_code, len(entries(redis_url))) == (201, 50)
 
 
 def test_failed_items_are_listed_grouped_put_back_and_deleted(
