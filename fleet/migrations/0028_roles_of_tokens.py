@@ -21,5 +21,5 @@ def give(apps: Any, editor: Any) -> None:
 class Migration(migrations.Migration):
     """Data only."""
 
-    dependencies = [("fleet", "0024_api_tokens")]
+    dependencies = [("fleet", "0027_api_tokens")]
     operations = [migrations.RunPython(give, migrations.RunPython.noop)]

@@ -9,7 +9,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("fleet", "0023_datasets"),
+        ("fleet", "0026_secrets"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
