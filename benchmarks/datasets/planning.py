@@ -87,7 +87,7 @@ def _drain(client: "redis.Redis") -> int:
             return rows
         for entry in entries:
             of = Range.parse(entry.fields)
-            stream.commit_range(entry.id, _receipt(of), 0, None)
+            stream.commit_range(entry.id, _receipt(of), 0, [])
             rows += of.rows
 
 

@@ -113,9 +113,12 @@ class Range:
         """Its beginning, up to `end`, with so many rows."""
         return replace(self, end=end, rows=rows)
 
-    def halves(self) -> "list[Range]":
-        """It in two, each with about half of the rows; itself where it has one row."""
-        last = self.source.size if self.source.cut_by_bytes else self.start + self.rows
+    def halves(self, unit: Unit) -> "list[Range]":
+        """It in two, each with about half of the rows; itself where it has one row.
+
+        `unit`: what its bounds count.
+        """
+        last = self.source.size if unit is Unit.BYTES else self.start + self.rows
         middle = (self.start + (last if self.end is None else self.end)) // 2
         if self.rows < 2 or middle <= self.start:
             return [self]

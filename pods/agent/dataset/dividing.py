@@ -5,13 +5,14 @@ from collections.abc import Iterator
 
 from pods.agent.control import Intent
 from pods.agent.dataset.backlog import RangeStream
+from pods.agent.dataset.formats import UnknownFormat, source_format
 from pods.agent.dataset.lines import lines_of
 from pods.agent.dataset.rows import BadInput, Chunk
 from pods.agent.dataset.stores import BadUrl, StoreError, place
 from pods.agent.dataset.work import Work
 from pods.agent.holding import Holding
 from pods.agent.patience import Patience
-from pods.agent.ranges import Format, Range
+from pods.agent.ranges import Format, Range, Unit
 from pods.agent.settling import Settling
 from pods.agent.stream import Failure
 
@@ -21,6 +22,8 @@ log = logging.getLogger("podfleet.agent")
 PIECES = 100
 # Of a fleet, until somebody runs `fleet feed` again: each costs the tries of a range.
 MOST_DIVISIONS = 100
+# Of these, the lines of a range are found without a look at what is before it.
+OF_LINES = (Format.JSONL, Format.TEXT, Format.OBJECTS)
 PIECE_TRIES = 3  # of a piece; it is alone with its pod in each
 
 
@@ -48,7 +51,7 @@ class Dividing:
         why = f"given up: begun {tries} times, and no agent reported back"
         try:
             pieces = self._store_patience.with_("store", lambda _: pieces_of(of), until=Intent.STOP)
-        except (BadInput, StoreError) as exc:
+        except (BadInput, StoreError, UnknownFormat) as exc:
             self._settling.fail([Failure(entry, f"{why}; {exc}", final=True)])
             return False
         is_one = len(pieces) == 1
@@ -74,9 +77,10 @@ def pieces_of(of: Range) -> list[Range]:
 
     Raises:
         BadInput: the file is not what the range says.
+        UnknownFormat: there is no such format here.
         StoreError: the file cannot be read.
     """
-    if of.source.format is Format.PARQUET:
+    if source_format(of.source.format).unit(of.source) is Unit.ROWS:
         rows = of.rows if of.end is None else of.end - of.start
         step = max(1, -(-rows // PIECES))
         marks = list(range(of.start + step, of.start + rows, step))
@@ -91,14 +95,10 @@ def pieces_of(of: Range) -> list[Range]:
 
 def _counted(of: Range) -> tuple[list[int], int, int]:
     """Bounds within the range, how many rows lie between two of them, and how many there are."""
-    try:
-        lines = lines_of(place(of.source.url), of)
-    except BadUrl as exc:
-        raise BadInput(str(exc)) from exc
     marks: list[int] = []
     step, rows, last = 1, 0, of.start
-    for line in lines:
-        rows, last = rows + 1, line.after
+    for last in _ends(of):
+        rows += 1
         if not rows % step:
             marks.append(last)
         if len(marks) > 2 * PIECES:
@@ -106,6 +106,23 @@ def _counted(of: Range) -> tuple[list[int], int, int]:
     if marks and marks[-1] == last:
         del marks[-1]  # nothing follows it but the end of the range
     return marks, step, rows
+
+
+def _ends(of: Range) -> Iterator[int]:
+    """The bound after each row of the range."""
+    try:
+        file = place(of.source.url)
+    except BadUrl as exc:
+        raise BadInput(str(exc)) from exc
+    if of.source.format in OF_LINES:
+        for line in lines_of(file, of):
+            yield line.after
+        return
+    starts = source_format(of.source.format).starts(file, of.source)
+    own = [n for n in starts if n >= of.start and (of.end is None or n < of.end)]
+    yield from own[1:]
+    if own:
+        yield own[-1] + 1 if of.end is None else of.end
 
 
 def not_tried(chunks: Iterator[Chunk], why: str) -> Iterator[Chunk]:

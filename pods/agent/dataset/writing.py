@@ -9,12 +9,12 @@ from typing import NamedTuple, Union
 import pyarrow as pa
 
 from pods.agent.dataset import schema as schemas
-from pods.agent.dataset.formats import sink_format
+from pods.agent.dataset.formats import sink_format, source_format
 from pods.agent.dataset.parts import Part, Written
 from pods.agent.dataset.sinks import GROUP_BYTES
 from pods.agent.dataset.values import Cell, unpacked
 from pods.agent.dataset.work import Slot, Work
-from pods.agent.ranges import Range
+from pods.agent.ranges import Range, Unit
 
 log = logging.getLogger("podfleet.agent")
 
@@ -40,6 +40,10 @@ class Draft:
     def __init__(self) -> None:
         self.held: list[Slot] = []  # until the schema is known
         self.part: Union[Part, None] = None
+
+
+def _unit_of(of: Range) -> Unit:
+    return source_format(of.source.format).unit(of.source)
 
 
 class Writing:
@@ -165,7 +169,7 @@ class Writing:
         if not work.whole and work.end != work.range.end:
             done = work.range.until(work.end, rows)
             left = work.range.rest(work.end, max(1, work.range.rows - rows))
-            rest = left.halves() if work.shared else [left]
+            rest = left.halves(_unit_of(left)) if work.shared else [left]
         with self._changed:
             self._committing += len(written.part)
         self._on_closed(Closed(work, done, rest, written))

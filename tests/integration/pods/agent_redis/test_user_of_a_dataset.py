@@ -7,6 +7,7 @@ import redis
 
 from pods.agent.dataset.backlog import RangeStream
 from pods.agent.protocol import DATASET, AgentSettings
+from pods.agent.ranges import Unit
 from pods.agent_redis import redis_users
 from pods.models import Pod
 from tests.support.dataset_files import cut
@@ -68,9 +69,9 @@ def test_an_agent_of_a_dataset_may_divide_and_share(world: World, redis_url: str
     assert stream.idle_agents() == 0
     stream.read(1, 10_000)
     assert not stream.is_finished(entry)
-    assert stream.divide(entry, of.halves(), 0, 100) == 1
+    assert stream.divide(entry, of.halves(Unit.ROWS), 0, 100) == 1
     assert stream.is_finished(entry)
-    assert stream.divide(entry, of.halves(), 0, 100) == 0  # its answer was lost
+    assert stream.divide(entry, of.halves(Unit.ROWS), 0, 100) == 0  # its answer was lost
     pieces, _ = stream.read(5, 10_000)
     assert [piece.fields[b"divided"] for piece in pieces] == [b"1", b"1"]
     assert stream.divide(pieces[0].id, (), 0, 1) == -1

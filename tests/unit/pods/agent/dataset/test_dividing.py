@@ -8,6 +8,7 @@ import pytest
 
 from pods.agent.dataset import stores
 from pods.agent.dataset.dividing import PIECES, not_tried, pieces_of
+from pods.agent.dataset.formats import source_format
 from pods.agent.dataset.reading import chunks
 from pods.agent.ranges import Compression, Format, Range
 from tests.support.dataset_files import cut, put_lines, put_table, whole
@@ -72,7 +73,7 @@ def test_one_row_is_one_piece_and_none_is_one_too(folder, make):
 @pytest.mark.parametrize("make", [lines, table])
 def test_halves_have_each_row_once(folder, make, rows):
     of = make(folder, rows)
-    halves = of.halves()
+    halves = of.halves(source_format(of.source.format).unit(of.source))
     assert len(halves) == 2
     assert_has_the_rows_of(halves, of)
     assert sum(half.rows for half in halves) == of.rows
@@ -80,7 +81,7 @@ def test_halves_have_each_row_once(folder, make, rows):
 
 def test_one_row_has_no_halves(folder):
     of = table(folder, 1)
-    assert of.halves() == [of]
+    assert of.halves(source_format(of.source.format).unit(of.source)) == [of]
 
 
 def test_an_entry_says_whether_it_is_a_piece(folder):
