@@ -54,7 +54,7 @@ def check(fleet: Fleet) -> None:
         )
     if not fleet.on_stream:
         raise ValidationError(
-            f"{fleet.name} drains a {fleet.get_backlog_display()}; your Celery app adds the tasks"
+            f"{fleet.name} drains a {fleet.get_backlog_display()}; only your Celery app can add to it"
         )
 
 

@@ -16,7 +16,7 @@ from fleet.results.newest import newest
 from pods.base.redis import redis_client
 
 router: Final = Router(tags=["results"])
-ENTRY: Final = re.compile(r"[0-9]{1,20}-[0-9]{1,20}", re.ASCII)
+ENTRY: Final = re.compile(r"[0-9]{1,19}-[0-9]{1,19}", re.ASCII)
 
 
 class ResultOut(BaseModel):

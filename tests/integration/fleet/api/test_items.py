@@ -109,6 +109,8 @@ def test_failed_items_are_listed_grouped_put_back_and_deleted(
     assert done == {"count": 1, "missing": ["1-1"], "left": 2}
     assert [item["id"] for item in entries(redis_url)] == ["0"]
     assert client.post("/fleets/emb/dead/drop", {}).status_code == 422
+    too_long = {"letters": [f"{10**19}-0"]}
+    assert client.post("/fleets/emb/dead/retry", too_long).status_code == 422
     assert client.post("/fleets/emb/dead/drop", {"all": True}).json()["left"] == 0
 
 
@@ -132,5 +134,5 @@ def test_a_fleet_that_takes_no_items_says_why(client: ApiClient) -> None:
     a_fleet(name="tasks", backlog="celery_redis", stream="q", handler="app:app")
     answer = client.post("/fleets/tasks/items", {"payload": "x"})
     assert answer.status_code == 422
-    assert "your Celery app adds the tasks" in answer.json()["detail"]
+    assert "only your Celery app can add to it" in answer.json()["detail"]
     assert client.get("/fleets/tasks/results").status_code == 409
