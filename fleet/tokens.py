@@ -22,7 +22,6 @@ LONGEST_DAYS: Final = 3650
 # `pf_`, eight characters that pages show, and 256 random bits that nobody sees again.
 WRITTEN: Final = re.compile(r"(pf_[0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 SEEN_EVERY: Final = timedelta(minutes=1)  # the last use is written at most this often
-# The permissions of each scope say what its role may do (fleet/roles.py).
 
 
 def make_token(

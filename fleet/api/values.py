@@ -1,7 +1,7 @@
 """The types of values in requests and answers, with the schema that says exactly what is taken."""
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
@@ -106,8 +106,3 @@ Moment = datetime
 def seconds_of(value: Any) -> float | None:
     """A duration in seconds; None: not known."""
     return None if value is None else float(value.total_seconds())
-
-
-def in_utc(at: datetime) -> datetime:
-    """The moment in UTC, as every answer writes it."""
-    return at.astimezone(UTC)
