@@ -61,11 +61,8 @@ def test_an_agent_of_a_dataset_may_divide_and_share(world: World, redis_url: str
     of = dataset.texts(texts(10))
     [entry] = dataset.feed(of)
     pod = of_a_dataset(world)
-    settings = AgentSettings(
-        redis_url=redis_users.pod_address(pod), fleet="embed", pod=pod.name, stream=STREAM,
-        group=STREAM, handler="a:b", kind=DATASET,
-    )  # fmt: skip
-    stream = RangeStream(settings)
+    told = AgentSettings(redis_url=redis_users.pod_address(pod), pod=pod.name, **pod.agent)
+    stream = RangeStream(told)
     assert stream.idle_agents() == 0
     stream.read(1, 10_000)
     assert not stream.is_finished(entry)
