@@ -25,7 +25,6 @@ def on_s3(backlog, agents, s3) -> Dataset:
     return Dataset(backlog, agents, s3.url)
 
 
-@pytest.mark.fault(94)
 @pytest.mark.takes(10)
 def test_a_kill_between_put_and_commit_and_a_lost_answer_of_a_put(on_s3, s3, proxy):
     on_s3.feed(*cut(on_s3.texts(texts(200, bad=[9])), 50, 100, 150))

@@ -33,7 +33,6 @@ class KeptRunning:
             )
 
 
-@pytest.mark.fault(84)
 @pytest.mark.takes(20)
 def test_a_row_that_ends_its_pod_is_an_error_row_and_costs_no_other(dataset):
     dataset.feed(dataset.texts(ending(40, 7)))
