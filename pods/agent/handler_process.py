@@ -59,11 +59,13 @@ class HandlerProcess:
         does: Callable[[Doing], None] = lambda _: None,
         kind: str = ITEMS,
         secrets: Callable[[], Held] = lambda: NOTHING,
+        on_restarted: Callable[[], None] = lambda: None,
     ) -> None:
         self._handler, self._does, self._kind = handler, does, kind
         self._secrets, self._given = secrets, NOTHING  # those that the present child has
         self._outdated = False
         self._hears_of_secrets = False
+        self._on_restarted = on_restarted  # called when another process can work
         self.takes_columns = False  # known once it is loaded
         self._timeout = timeout_seconds
         self._on_worked, self._on_crashed, self._on_broken = on_worked, on_crashed, on_broken
@@ -307,6 +309,8 @@ class HandlerProcess:
     def _start_again(self) -> None:
         for tries in range(1, MOST_FAILED_LOADS + 1):
             why = self._try_to_start()
+            if why is None:
+                self._on_restarted()
             if why is None or self._closed:
                 return
             if tries == MOST_FAILED_LOADS:

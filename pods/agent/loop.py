@@ -48,6 +48,8 @@ class Agent(StreamAgent[Stream]):
             on_broken=self._broken,
             does=self._shares.does,
             secrets=self._beating.secrets.now,
+            # items may have been given back meanwhile; then no answer would make room for others
+            on_restarted=self._holding.rest,
         )
 
     def _load(self) -> int:
