@@ -25,7 +25,7 @@ COLUMNS: Final = "benchmarks.programs.vectors:vectors"
 ITEMS: Final = "benchmarks.programs.vectors:rows"
 MODEL: Final = "benchmarks.programs.minilm:embed"
 BATCH_ROWS: Final = 4096
-MODEL_BATCH: Final = 64
+MODEL_BATCH: Final = 16
 TEXT: Final = "The quick brown fox jumps over the lazy dog, and the dog does not mind at all, "
 PEERS: Final = ROOT / ".venv-peers-dataset"
 LONGEST_SECONDS: Final = 600.0
@@ -37,7 +37,7 @@ class Sizes:
     def __init__(self, *, quick: bool) -> None:
         self.files, self.rows, self.turns = (2, 20_000, 1) if quick else (4, 50_000, 5)
         self.ray_turns = 1 if quick else 2
-        self.texts, self.model_turns = (100, 1) if quick else (1_000, 3)
+        self.texts, self.model_turns = (100, 1) if quick else (2_000, 3)
         self.plan_files = 20 if quick else 600
 
 

@@ -38,7 +38,7 @@ def measured(client: "redis.Redis", folder: Path, files: int) -> dict[str, Any]:
     )
     empty = _used(client)
     with _Peak(client) as peak:
-        seconds, mb = _feed(source, sink)
+        seconds, busy, mb = _feed(source, sink)
         ranges = stream_of(fleet).look().left
         planned = _used(client)
         drained = _drain(client)
@@ -46,6 +46,7 @@ def measured(client: "redis.Redis", folder: Path, files: int) -> dict[str, Any]:
         raise RuntimeError(f"{drained:,} rows were drained of {files * FILE_ROWS:,}")
     return {
         "rows": drained, "files": files, "ranges": ranges, "plan_seconds": round(seconds, 1),
+        "plan_cpu_seconds": round(busy, 1),
         "plan_mb": round(mb), "redis_empty_mb": empty, "redis_planned_mb": planned,
         "redis_peak_mb": peak.mb, "redis_drained_mb": _used(client),
     }  # fmt: skip
@@ -61,7 +62,8 @@ def _write(folder: Path, files: int) -> None:
         shutil.copyfile(first, folder / f"{n:05}.parquet")
 
 
-def _feed(source: Path, sink: Path) -> tuple[float, float]:
+def _feed(source: Path, sink: Path) -> tuple[float, float, float]:
+    """The seconds, those of processors, and the most MB of `fleet feed`."""
     words = [sys.executable, "manage.py", "fleet", "feed", FLEET, f"{source.as_uri()}/"]
     began = time.perf_counter()
     process = subprocess.Popen(
@@ -71,7 +73,8 @@ def _feed(source: Path, sink: Path) -> tuple[float, float]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"fleet feed ended with {process.returncode}")
-    return time.perf_counter() - began, used.ru_maxrss * 1024 / MB
+    busy = used.ru_utime + used.ru_stime
+    return time.perf_counter() - began, busy, used.ru_maxrss * 1024 / MB
 
 
 def _drain(client: "redis.Redis") -> int:

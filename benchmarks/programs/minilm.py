@@ -9,7 +9,7 @@ import numpy as np
 
 from pods.agent.handlers import Item
 
-BATCH = 64
+BATCH = 16  # a batch takes less than the second at which the agent makes batches smaller
 LONGEST_TOKENS = 256
 
 

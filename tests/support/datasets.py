@@ -3,7 +3,8 @@
 import gzip
 import io
 import json
-from collections.abc import Collection
+import subprocess
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from pods.agent.ranges import Format, PartName, Range, Receipt, Source
 FLEET = "emb"
 STREAM = "ranges"
 GROUP = "g"
+Start = Callable[..., "subprocess.Popen[bytes]"]  # starts a real agent: pod, handler, variables
 
 
 def a_source(name: str = "a", *, rows: int = 1000) -> Source:

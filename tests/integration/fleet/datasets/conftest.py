@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +12,10 @@ from config.env import ROOT
 from fleet.models import Fleet
 from fleet.tick.requesting import agent_settings
 from pods.agent.protocol import AgentSettings
-from tests.support.datasets import FLEET, GROUP, STREAM
+from tests.support.datasets import FLEET, GROUP, STREAM, Start
 from tests.support.factories import a_fleet
 from tests.support.fixtures import client as client
 from tests.support.object_store import ObjectStore, object_store
-
-Start = Callable[..., subprocess.Popen[bytes]]
 
 
 @pytest.fixture

@@ -13,9 +13,8 @@ from config.env import ROOT
 from fleet.datasets import feeding, finishing
 from fleet.models import Dataset, Fleet
 from pods.agent.dataset import formats
-from tests.integration.fleet.datasets.conftest import Start
 from tests.support import third_party
-from tests.support.datasets import FLEET
+from tests.support.datasets import FLEET, Start
 from tests.support.fleet_command import run
 from tests.support.waiting import until
 

@@ -13,8 +13,7 @@ from django.core.management import call_command
 from fleet.datasets import feeding, finishing
 from fleet.models import Dataset, Fleet
 from fleet.tick import ticking
-from tests.integration.fleet.datasets.conftest import Start
-from tests.support.datasets import FLEET, write_lines, write_parquet
+from tests.support.datasets import FLEET, Start, write_lines, write_parquet
 from tests.support.fleet_command import run
 from tests.support.waiting import until
 
