@@ -314,6 +314,17 @@ def test_items_that_the_handler_does_not_come_to_are_given_back() -> None:
     assert holding.room()[0] == 4
 
 
+def test_what_was_given_back_while_the_handler_restarted_leaves_room_afterwards() -> None:
+    clock = Clock()
+    holding = quick(2, clock)
+    holding.add([entry(1), entry(2)])
+    clock.now += HOLD_SECONDS + 1
+    holding.drop([given for given, _ in holding.surplus()])
+    assert holding.room()[0] == 0  # no batch is inside, so no answer will change that
+    holding.rest()
+    assert holding.room()[0] > 0
+
+
 def test_what_waits_for_its_next_try_is_not_surplus_and_can_be_listed() -> None:
     holding = quick(2, Clock())
     holding.add([entry(1), entry(2), entry(3)])

@@ -186,7 +186,7 @@ def test_an_outbox_that_is_full_says_that_the_handler_is_held_up(shares, clock):
 @pytest.mark.takes(2)
 def test_a_handler_that_crashes_is_starting_until_its_process_has_loaded_again(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{HANDLERS}")
-    did, heard = [], threading.Semaphore(0)
+    did, restarted, heard = [], [], threading.Semaphore(0)
     process = HandlerProcess(
         "agent_handlers:crashes_on_poison",
         timeout_seconds=60,
@@ -194,6 +194,7 @@ def test_a_handler_that_crashes_is_starting_until_its_process_has_loaded_again(m
         on_crashed=lambda *_: None,
         on_broken=lambda _: None,
         does=lambda doing: (did.append(doing), heard.release()),
+        on_restarted=lambda: (restarted.append(True), heard.release()),
     )
 
     def wait_for(events):
@@ -205,10 +206,11 @@ def test_a_handler_that_crashes_is_starting_until_its_process_has_loaded_again(m
         process.submit([[Entry("1-0", {b"payload": b"good"})]])
         wait_for(3)
         process.submit([[Entry("2-0", {b"payload": b"poison"})]])
-        wait_for(3)
+        wait_for(4)
     finally:
         process.close(kindly=False)
     assert did == [WAITING, BUSY, WAITING, BUSY, STARTING, WAITING]
+    assert restarted == [True]
 
 
 @pytest.mark.parametrize("value", [-5, 0.5, 10**20, None])
