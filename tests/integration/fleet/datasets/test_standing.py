@@ -10,7 +10,7 @@ import redis
 
 from config.env import ROOT
 from fleet.datasets import standing
-from fleet.datasets.standing import AnotherFeeder, rows_key
+from fleet.datasets.standing import AnotherFeeder, Counts, rows_key
 from tests.support.datasets import (
     FLEET,
     STREAM,
@@ -102,7 +102,15 @@ def test_the_counts_are_set_right_after_a_loss(client: redis.Redis) -> None:
     assert (seen.counts.planned, seen.counts.left, seen.left) == (200, 0, 0)
     client.delete(rows_key(FLEET))
     assert stream.look().counts.planned is None
-    assert stream.take_over().counts.planned == 100  # the dead range
+    seen = stream.take_over()
+    assert seen.counts.planned is None  # nobody knows the depth until they are restored
+    stream.restore(seen, done=90, failed=10, schema=b"schema")
+    stream.restore(seen, done=1, failed=1, schema=b"another")  # its answer was lost
+    assert stream.look().counts == Counts(planned=200, done=90, failed=10, dead=100)
+    assert client.hget(rows_key(FLEET), "schema") == b"schema"
+    other = the_stream(client)
+    with pytest.raises(AnotherFeeder):
+        other.restore(seen, done=1, failed=1, schema=b"")
 
 
 @pytest.fixture
