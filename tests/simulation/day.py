@@ -347,7 +347,8 @@ class Day:
 
     def _no_alerts(self) -> bool:
         self.pace = SETTLING
-        self.step()  # the alerts of a long step may have been looked at before its ticks
+        for _ in range(2):  # alerts after a long step may be looked at before its ticks
+            self.step()
         self.pace = NO_ALERTS_STEP
         breakers = Account.objects.filter(Q(open_until__gt=utcnow()) | Q(failures__gt=0))
         return not Alert.objects.open().exists() and not breakers.exists()
