@@ -28,7 +28,8 @@ def words(parser: argparse.ArgumentParser) -> Iterator[str]:
             for name, sub in action.choices.items():
                 yield rf"^\| `{name}[` ]"
                 yield from words(sub)
-        yield from (rf"[` ]{w}[`\s]" for w in action.option_strings if w not in SHARED)
+        if action.help != argparse.SUPPRESS:  # it exists to be refused
+            yield from (rf"[` ]{w}[`\s]" for w in action.option_strings if w not in SHARED)
 
 
 @pytest.mark.parametrize(("app", "name"), COMMANDS)
