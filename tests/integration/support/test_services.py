@@ -113,6 +113,7 @@ def test_sqlite_is_a_file_in_wal_mode() -> None:
     assert Path(str(connection.settings_dict["NAME"])).is_file()
 
 
+@pytest.mark.timeout(240)  # a run of its own, with a server and all migrations
 @pytest.mark.parametrize(
     ("database", "how"),
     [
@@ -131,7 +132,7 @@ def test_whatever_ends_a_run_nothing_of_it_is_left(tmp_path: Path, database: str
         cwd=ROOT,
         env={**os.environ, "END_BY": how},
         capture_output=True,
-        timeout=100,
+        timeout=220,
         check=False,
     )
     folder, child = (tmp_path / "said").read_text().split()
