@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from django.db.models import Q, Sum
 
@@ -37,6 +37,22 @@ class DayCost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DayPart:
+    """What a pod cost within one UTC day at one price."""
+
+    since: datetime
+    until: datetime
+    hourly_usd: Decimal
+    micros: int  # 1/1,000,000 USD
+    of: tuple[Any, ...]  # the fields that were asked for
+
+    @property
+    def day(self) -> date:
+        """The day, in UTC."""
+        return self.since.astimezone(UTC).date()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
     """The measured cost of items."""
 
@@ -59,34 +75,42 @@ class Forecast:
 
 
 def day_costs(first: date, last: date) -> Sequence[DayCost]:
-    """The spending from the start of `first` to the end of `last`, or until now. One query.
-
-    The daily parts of a segment add up to its booked cost, as each is the difference of two sums.
-    """
-    now = utcnow()
-    begin = datetime.combine(first, time(), UTC)
-    end = min(datetime.combine(last, time(), UTC) + DAY, now)
-    rows = PriceSegment.objects.filter(
-        Q(until__isnull=True) | Q(until__gt=begin), since__lt=end
-    ).values_list(
-        "fleet__name",
-        "pod__provider",
-        "pod__gpu_type",
-        "hourly_usd",
-        "since",
-        "until",
-        "cost_micros",
-    )
+    """The spending from the start of `first` to the end of `last`, or until now. One query."""
     sums: Counter[tuple[date, str, str, str]] = Counter()
-    for fleet, provider, gpu_type, hourly, since, until, booked in rows.iterator():
-        whole = booked if until is not None else cost_micros(hourly, now - since)
-        for day, micros in _by_day(hourly, since, until or now, whole):
-            if first <= day <= last:
-                sums[day, fleet, provider, gpu_type] += micros
+    for part in day_parts(first, last, "fleet__name", "pod__provider", "pod__gpu_type"):
+        fleet, provider, gpu_type = part.of
+        sums[part.day, fleet, provider, gpu_type] += part.micros
     return [
         DayCost(day=day, fleet=fleet, provider=provider, gpu_type=gpu_type, micros=micros)
         for (day, fleet, provider, gpu_type), micros in sorted(sums.items())
     ]
+
+
+def day_parts(first: date, last: date, *fields: str, **only: Any) -> Iterator[DayPart]:
+    """Each segment of these days, cut at midnight (UTC), with these fields of it. One query.
+
+    The parts of a segment add up to its booked cost, as each is the difference of two sums. `only`:
+    of which segments, as a filter.
+    """
+    now = utcnow()
+    begin = datetime.combine(first, time(), UTC)
+    end = min(datetime.combine(last, time(), UTC) + DAY, now)
+    segments = PriceSegment.objects.filter(
+        Q(until__isnull=True) | Q(until__gt=begin), since__lt=end, **only
+    ).order_by("since", "pk")
+    rows = segments.values_list("hourly_usd", "since", "until", "cost_micros", *fields)
+    for hourly, since, until, booked, *of in rows.iterator():
+        whole = booked if until is not None else cost_micros(hourly, now - since)
+        for day, micros in _by_day(hourly, since, until or now, whole):
+            if first <= day <= last:
+                night = datetime.combine(day, time(), UTC)
+                yield DayPart(
+                    since=max(since, night),
+                    until=min(until or now, night + DAY),
+                    hourly_usd=hourly,
+                    micros=micros,
+                    of=tuple(of),
+                )
 
 
 def _by_day(

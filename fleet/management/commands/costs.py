@@ -1,0 +1,80 @@
+"""`manage.py costs`: writes what pods cost as FOCUS 1.2, for FinOps tools and spreadsheets."""
+
+from argparse import ArgumentParser, ArgumentTypeError
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+from django.core.management.base import CommandError
+
+from fleet.management.fleet_names import fleet_named
+from fleet.money import focus
+from pods.base.clock import utcnow
+from pods.base.commands import OwnCommand
+from pods.plural import plural
+
+FORMATS: Final = (".csv", ".parquet")
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as exc:
+        raise ArgumentTypeError(f"{text!r} is not a day; write it as 2026-11-30") from exc
+
+
+class Command(OwnCommand):
+    """Write the costs of pods, a row for each pod, price and day."""
+
+    help = "Write what pods cost, a row for each pod, price and UTC day, as FOCUS 1.2 has it."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Add the options."""
+        parser.add_argument(
+            "--from", dest="first", type=_day, metavar="DAY",
+            help="The first day, in UTC (the first of this month).",
+        )  # fmt: skip
+        parser.add_argument(
+            "--to", dest="last", type=_day, metavar="DAY", help="The last day (today)."
+        )
+        parser.add_argument("--fleet", metavar="NAME", help="Only the pods of this fleet.")
+        parser.add_argument(
+            "--out", type=Path, metavar="FILE",
+            help="A .csv or .parquet file; without it, CSV goes to standard output.",
+        )  # fmt: skip
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Write the rows."""
+        today = utcnow().date()
+        last: date = options["last"] or today
+        first: date = options["first"] or min(today, last).replace(day=1)
+        if first > last:
+            raise CommandError(f"--from {first} is after --to {last}", returncode=2)
+        fleet = None if options["fleet"] is None else fleet_named(options["fleet"])
+        path: Path | None = options["out"]
+        if path is not None and path.suffix not in FORMATS:
+            raise CommandError(f"{path}: give a name that ends in .csv or .parquet", returncode=2)
+        found = focus.rows(first, last, fleet)
+        if path is None:
+            for line in focus.as_csv(found):
+                self.stdout.write(line, ending="")
+            return
+        try:
+            count = self._write(found, path)
+        except OSError as exc:
+            raise CommandError(f"{path}: {exc.strerror or exc}") from exc
+        self.stderr.write(f"{path}: {plural(count, 'row')}, {first} to {last}")
+
+    def _write(self, found: Any, path: Path) -> int:
+        if path.suffix == ".parquet":
+            return focus.write_parquet(found, path)
+        part, lines = path.with_name(f".{path.name}.part"), 0
+        try:
+            with part.open("w", encoding="utf-8", newline="") as file:
+                for line in focus.as_csv(found):
+                    file.write(line)
+                    lines += 1
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        return lines - 1  # without the names
