@@ -39,7 +39,7 @@ def undecided_since(
 
     `decided`: its last decision. A fleet that comes back from the archive may have one of months ago.
     """
-    return max(moment for moment in (created, restored, decided) if moment is not None)
+    return max((moment for moment in (restored, decided) if moment is not None), default=created)
 
 
 def is_unattended(undecided_for: timedelta, period: timedelta) -> bool:
