@@ -189,13 +189,16 @@ def _rename(fleet: Fleet, name: str, *, by: str) -> None:
     Raises:
         ValidationError: the name is wrong or taken.
     """
+    before = fleet.name
     # Only the name: a value that an older version let pass keeps no fleet from being renamed.
     try:
         fleet.name = Fleet._meta.get_field("name").clean(name, fleet)
     except ValidationError as exc:
         raise ValidationError({"name": exc}) from exc
+    operating.refuse_rename(fleet, before)
     fleet.validate_unique(exclude={f.name for f in fleet._meta.concrete_fields} - {"name"})
     _write(fleet, f"renamed by {by}", name=name)
+    operating.move_keys(fleet, before)
     scheduling.keep_schedule(fleet)
 
 

@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -116,9 +116,10 @@ def enqueue(fleet: Fleet, body: Spooled, *, name: uuid.UUID, skip_bad: bool) -> 
         source = ItemFile(path)
         # Not by its path: the next try may be on another host.
         source.known_as = _known_as(name)
-        return feeding.enqueue(
+        fed = feeding.enqueue(
             _client(fleet), fleet.stream, fleet.group, [source], skip_bad=skip_bad
         )
+        return replace(fed, bad=[text.replace(f"{path}:", "line ") for text in fed.bad])
     except BadInput as exc:
         # The caller knows lines, not our file.
         exc.args = (str(exc).replace(f"{path}:", "line "),)

@@ -8,12 +8,11 @@ from uuid import uuid4
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F, Sum
-from redis import RedisError
 
 from fleet import operating
 from fleet.models import Fleet, Secret
 from fleet.secrets import channel, checking
-from fleet.secrets.channel import Unreadable
+from fleet.secrets.channel import NotWritten, Unreadable
 from pods.base import sealing
 from pods.base.clock import utcnow
 
@@ -111,6 +110,6 @@ def _record(fleet: Fleet, reason: str) -> None:
 def _tell(fleet: Fleet) -> bool:
     try:
         channel.keep(fleet)
-    except (RedisError, OSError):
+    except NotWritten:
         return False
     return True

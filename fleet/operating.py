@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -12,9 +13,11 @@ from django.db import transaction
 from django.db.models import F
 from redis import RedisError
 
+from fleet.datasets import naming
 from fleet.decision.field_words import edited
 from fleet.decision.values import Mode
 from fleet.models import ON_STREAM, Fleet
+from fleet.secrets import channel
 from fleet.tick import scheduling, wishes
 from pods.accounts import surveying
 from pods.base.clock import utcnow
@@ -283,13 +286,36 @@ def edit(
             wrong[name] = exc
     if wrong:
         raise ValidationError(wrong)
+    before = Fleet.objects.values_list("name", flat=True).get(pk=fleet.pk)
+    refuse_rename(fleet, before)
     check(fleet, accounts)
     with transaction.atomic():
         _write(fleet, _ends_archiving(fleet, changes), by=by)
+        move_keys(fleet, before)
         if accounts is not None:
             fleet.accounts.set(accounts)
         scheduling.keep_schedule(fleet, every=tick)
     return fleet
+
+
+def refuse_rename(fleet: Fleet, before: str) -> None:
+    """Refuse another name for a fleet with pods: they read its secrets and say how they are by its name.
+
+    Raises:
+        ValidationError: a pod of it may bill.
+    """
+    if fleet.name != before and fleet.pods.billable().exists():
+        text = f"the pods of {before} know it by its name; rename it after its last pod has ended"
+        raise ValidationError({"name": text})
+
+
+def move_keys(fleet: Fleet, before: str) -> None:
+    """After this transaction, move what Redis keeps under the fleet's former name."""
+    if fleet.name == before:
+        return
+    transaction.on_commit(partial(channel.forget, fleet, before))  # a tick writes them again
+    if fleet.is_dataset:
+        transaction.on_commit(partial(naming.move, fleet, before))
 
 
 def _ends_archiving(fleet: Fleet, changes: Collection[str]) -> Collection[str]:

@@ -20,7 +20,7 @@ from fleet.api.idempotency import Key, Made, Work
 from fleet.api.named import fleet_called
 from fleet.api.paging import Asked, Page, cursor_of, keys_of
 from fleet.api.problems import Problem
-from fleet.api.values import Flag, FleetName, Given, IfMatch, Moment, Usd, seconds_of
+from fleet.api.values import Flag, FleetName, Given, IfMatch, Moment, Usd, is_named, seconds_of
 from fleet.decision.values import Mode
 from fleet.models import Fleet
 from fleet.operating import EditedMeanwhile
@@ -250,7 +250,7 @@ def _refuse_stale(fleet: Fleet, if_match: str) -> None:
         raise Problem(428, text)
     accounts = sorted(fleet.accounts.values_list("name", flat=True))
     now = fleet_fields.etag(fleet, accounts, fleet.tick_period.total_seconds())
-    if if_match.strip() != "*" and now not in [tag.strip() for tag in if_match.split(",")]:
+    if not is_named(now, if_match):
         raise Problem(
             412, f"somebody else changed {fleet.name} meanwhile; read it again, then edit"
         )

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from fleet import stopping
 from fleet.api.auth import by, needs
 from fleet.api.problems import Problem
-from fleet.api.values import Count, Given, IfMatch, Moment, Usd, UsdIn
+from fleet.api.values import Count, Given, IfMatch, Moment, Usd, UsdIn, is_named
 from fleet.decision.values import Mode
 from fleet.models import Limits
 from fleet.operating import EditedMeanwhile
@@ -100,7 +100,7 @@ def _refuse_stale(seen: Limits, if_match: str) -> None:
         raise Problem(
             428, "send the header If-Match with the ETag of the limits that you have read"
         )
-    if if_match.strip() != "*" and _etag(seen) not in [t.strip() for t in if_match.split(",")]:
+    if not is_named(_etag(seen), if_match):
         raise Problem(412, "somebody else changed the limits meanwhile; read them again, then edit")
 
 

@@ -106,3 +106,9 @@ Moment = datetime
 def seconds_of(value: Any) -> float | None:
     """A duration in seconds; None: not known."""
     return None if value is None else float(value.total_seconds())
+
+
+def is_named(etag: str, if_match: str) -> bool:
+    """Whether If-Match names this ETag. A proxy that compresses answers marks their ETags as weak."""
+    named = [tag.strip() for tag in if_match.split(",")]
+    return "*" in named or etag in [tag.removeprefix("W/") for tag in named]

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
-from fleet.datasets import counting, listing, restoring, sinks
+from fleet.datasets import counting, listing, naming, restoring, sinks
 from fleet.datasets.access import with_secrets
 from fleet.datasets.counting import Wanted
 from fleet.datasets.coverage import Bounds, bounds, choose, missing
@@ -111,6 +111,9 @@ def feed(fleet: Fleet, request: Request, *, told: Told | None = None) -> Plan:
     hears = told or Told()
     found = _examined(fleet, request, hears)
     stream = stream_of(fleet)
+    if not Dataset.objects.filter(fleet=fleet).exists():
+        # A fleet that had this name before may have left counts and a schema.
+        naming.begin(fleet)
     # first the ranges, then the parts: what is finished in between is in the parts
     standing = stream.take_over()
     there = sinks.contents(found.sink)

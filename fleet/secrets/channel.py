@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import structlog
 from django.conf import settings
-from redis import RedisError
 from redis.exceptions import NoPermissionError
 
 from fleet.models import Fleet, Secret
@@ -41,6 +40,10 @@ return 1"""
 
 class Unreadable(ValueError):
     """A secret was encrypted with a key that is gone; the message says what would be right."""
+
+
+class NotWritten(Exception):
+    """A server of the fleet's pods did not take the secrets: it does not answer, or refuses."""
 
 
 def values_of(fleet: Fleet) -> dict[str, str]:
@@ -83,25 +86,27 @@ def keep(fleet: Fleet, pods: Iterable[Pod] | None = None) -> None:
     of the fleet, where they were read before.
 
     Raises:
-        RedisError: a server does not answer; the others have them.
+        NotWritten: a server did not take them; the others have them.
         Unreadable: a secret cannot be decrypted; nothing was written.
     """
-    failed: RedisError | None = None
+    failed: Exception | None = None
     used = _pods(fleet).values_list("redis_url", flat=True).distinct()
     for url in _servers(fleet, used if pods is None else (pod.redis_url for pod in pods)):
         try:
             _ = _keep(fleet, url) or _keep(fleet, url)
-        except RedisError as exc:
+        except Unreadable:
+            raise
+        except Exception as exc:  # noqa: BLE001 - a wrong address raises anything; it stops no other
             failed = exc
     if failed is not None:
-        raise failed
+        raise NotWritten(str(failed)) from failed
 
 
 def keep_if_possible(fleet: Fleet, pods: Iterable[Pod]) -> None:
     """The same for a tick, which goes on without."""
     try:
         keep(fleet, pods)
-    except (RedisError, OSError, Unreadable) as exc:
+    except (NotWritten, Unreadable) as exc:
         log.warning("secrets_not_written", fleet=fleet.name, because=str(exc))
 
 
@@ -140,7 +145,7 @@ def forget(fleet: Fleet, name: str) -> None:
     for url in _servers(fleet, used):
         try:
             redis_client(url).delete(Keys(name).secrets)
-        except (RedisError, OSError) as exc:
+        except Exception as exc:  # noqa: BLE001 - a wrong address raises anything; it keeps no fleet
             log.warning("secrets_not_removed", fleet=name, because=str(exc))
 
 

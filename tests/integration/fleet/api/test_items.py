@@ -53,6 +53,7 @@ def test_many_items_are_put_onto_the_stream_or_none(
     assert "line 1201: not JSON" in wrong.json()["detail"]
     right = client.post("/fleets/emb/items/bulk?skip_bad=true", lines(1200) + b"{no\n")
     assert (right.json()["enqueued"], right.json()["skipped"]) == (1200, 1)
+    assert right.json()["bad"][0].startswith("line 1201: not JSON")
     assert [item["id"] for item in entries(redis_url)] == [str(n) for n in range(1200)]
 
 
