@@ -13,6 +13,7 @@ from fleet.datasets.parts import Counted
 from fleet.datasets.sinks import Contents, PartFile
 from fleet.datasets.standing import Standing
 from pods.agent.dataset import schema, stores
+from pods.agent.dataset.formats import sink_format
 from pods.agent.ranges import Format, PartFormat
 
 
@@ -82,11 +83,20 @@ def _by_manifest(sink: str, there: Contents) -> dict[str, Counted]:
 
 def _schema(sink: str, files: list[PartFile]) -> bytes:
     for file in files:
-        if file.part.format is PartFormat.PARQUET:
-            place = stores.place(sink).at(str(file.part))
-            try:
-                found = pq.read_schema(place.file(file.size))
-            except (pa.ArrowException, OSError, ValueError):
-                continue
+        try:
+            found = _schema_of(sink, file)
+        except (pa.ArrowException, OSError, ValueError):
+            continue
+        if found is not None:
             return schema.dumped(found.remove_metadata())
     return b""
+
+
+def _schema_of(sink: str, file: PartFile) -> pa.Schema | None:
+    """The columns and types of a part; None if its format has none that all parts share."""
+    form, place = sink_format(file.part.format), stores.place(sink).at(str(file.part))
+    if not form.has_schema:
+        return None
+    if file.part.format == PartFormat.PARQUET:
+        return pq.read_schema(place.file(file.size))
+    return form.table(place, file.size, file.etag).schema
