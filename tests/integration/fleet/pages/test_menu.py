@@ -53,7 +53,7 @@ def test_the_menu_says_what_is_so_then_why_then_what_limits_it(admin_client: Cli
     assert shown["Control"] == [
         "Limits", "Manual holds", "Accounts", "Alert channels", "Unknown machines",
     ]  # fmt: skip
-    assert shown["Admin"] == ["Users", "Background jobs"]
+    assert shown["Admin"] == ["Users", "API tokens", "Background jobs"]
 
 
 def test_a_viewer_has_no_item_that_he_may_not_open(settings: Any) -> None:

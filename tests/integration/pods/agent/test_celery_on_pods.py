@@ -203,10 +203,17 @@ def test_a_worker_has_the_secrets_and_another_one_has_others(workload, until, ca
     put("v2", "the-second-token")  # while a task is under way, which is finished first
     until(lambda: workload.finished() == list(range(5)))
     assert workload.client.hgetall("tokens") == {b"the-first-token": b"5"}
-    workload.send(*range(5, 9))
-    until(lambda: workload.finished() == list(range(9)))
-    assert workload.client.hget("tokens", "the-second-token") == b"4"
-    until(lambda: workload.beat().done == 9)
+    sent = 5
+
+    def one_more():
+        nonlocal sent
+        workload.send(sent)
+        sent += 1
+        until(lambda: workload.finished() == list(range(sent)))
+        return workload.client.hexists("tokens", "the-second-token")
+
+    until(one_more)  # the agent hears of it with a heartbeat
+    until(lambda: workload.beat().done == sent)
     assert workload.beat().note == ""
     for process in psutil.Process(agent.pid).children(recursive=True):
         assert "-token" not in repr([process.environ(), process.cmdline()])

@@ -4,6 +4,8 @@ import os
 import random
 import signal
 import time
+from base64 import b64encode
+from random import Random
 
 import pytest
 
@@ -119,7 +121,9 @@ def test_a_notice_that_a_batch_outlasts_gives_back_what_is_not_finished(dataset,
 
 
 def test_a_range_that_is_too_large_is_written_in_pieces(dataset):
-    dataset.feed(dataset.texts(["x" * 2000] * 3000))
+    random = Random(1)  # what is compressed well fits into one part
+    rows = [b64encode(random.randbytes(1500)).decode() for _ in range(3000)]
+    dataset.feed(dataset.texts(rows))
     dataset.start("pod-a", "echoes", range_bytes=2_000_000)
     dataset.until_drained(2)
     dataset.assert_each_row_once(names(3000))
