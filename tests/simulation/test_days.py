@@ -31,7 +31,7 @@ def simulated(*arguments: str) -> "subprocess.CompletedProcess[str]":
 @pytest.mark.takes(10)
 def test_the_command_runs_days_with_faults_and_no_day_twice(tmp_path: Path) -> None:
     file = tmp_path / "days.jsonl"
-    ended = simulated("--seeds", "1", "--first-seed", "2", "--keep", str(file))
+    ended = simulated("--seeds", "1", "--first-seed", "12", "--keep", str(file))
     assert ended.returncode == 0, ended.stderr
     summary = json.loads(ended.stdout)
     assert summary["histories"] == 1
@@ -41,13 +41,13 @@ def test_the_command_runs_days_with_faults_and_no_day_twice(tmp_path: Path) -> N
     assert summary["seeds_violating"] == []
     first = json.loads(file.read_text())
     file.write_text(
-        f"{json.dumps(first | {'pods': 1000})}\n" + '{"seed": 3, "fau'
+        f"{json.dumps(first | {'pods': 1000})}\n" + '{"seed": 13, "fau'
     )  # as after a kill
-    ended = simulated("--seeds", "2", "--first-seed", "2", "--jobs", "2", "--keep", str(file))
+    ended = simulated("--seeds", "2", "--first-seed", "12", "--jobs", "2", "--keep", str(file))
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout)["histories"] == 2
     assert json.loads(ended.stdout)["pods"] > 1000
-    assert [json.loads(line)["seed"] for line in file.read_text().splitlines()] == [2, 3]
+    assert [json.loads(line)["seed"] for line in file.read_text().splitlines()] == [12, 13]
 
 
 @pytest.mark.one_database
@@ -64,9 +64,10 @@ def test_the_command_refuses_a_file_that_has_no_days(tmp_path: Path, notes: str,
 
 @pytest.mark.timeout(120)
 def test_the_same_seed_gives_the_same_history(redis_url: str) -> None:
-    first, again = day_of(redis_url, 2), day_of(redis_url, 2)
+    first, again = day_of(redis_url, 8), day_of(redis_url, 8)  # one with a dataset
+    assert first.violation == ""
     assert first.fingerprint == again.fingerprint
-    assert day_of(redis_url, 3).fingerprint != first.fingerprint
+    assert day_of(redis_url, 13).fingerprint != first.fingerprint
 
 
 # Seeds that found a bug when their days were other ones (docs/explanation/reliability-runs.md).
