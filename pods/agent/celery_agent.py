@@ -26,6 +26,7 @@ log = logging.getLogger("podfleet.agent")
 
 ARGUMENTS_VARIABLE = "PODFLEET_CELERY_ARGS"
 EXIT_BROKEN = 3
+TELL_AGAIN_SECONDS = 10.0
 LOOK_SECONDS = 0.1
 # Between SIGQUIT, which asks for a cold shutdown, and SIGKILL.
 COLD_SECONDS = 5.0
@@ -152,7 +153,7 @@ class CeleryAgent:
             )
         self._worker = worker
         given = self._beating.secrets.now()
-        self._given, told = given.version, False
+        self._given, tell_at = given.version, 0.0
         with contextlib.suppress(OSError):  # it ended already
             send_secrets(ours, given.values)
         listener = threading.Thread(target=self._listen, args=(ours,), daemon=True)
@@ -163,10 +164,11 @@ class CeleryAgent:
                 log.info("agent_working queue=%s", self._settings.stream)
             if self._hand.ready:
                 self._progress.over("handler")
-                if self._outdated and not told:
-                    told = True
+                if self._outdated and time.monotonic() >= tell_at:
+                    tell_at = time.monotonic() + TELL_AGAIN_SECONDS
                     log.info("worker_restarted because=secrets_changed")
-                    self._tell(signal.SIGTERM)  # warm: it finishes what it has, and takes no more
+                    # warm: it finishes what it has, and takes no more, however often it is told
+                    self._tell(signal.SIGTERM)
             if self._control.wait_beyond(Intent.WORK, LOOK_SECONDS):
                 return None
         self._signal(signal.SIGKILL)  # processes that its pool may have left
