@@ -63,7 +63,7 @@ def remove_secret(fleet: Fleet, name: str, *, by: str) -> bool:
     """Remove a secret; False if Redis does not answer, so that the next tick removes it there.
 
     Raises:
-        ValidationError: there is no such secret, or the fleet is archived.
+        ValidationError: the fleet has no secret of this name, or it is archived.
         Unreadable: another secret of the fleet cannot be decrypted; this one is removed.
     """
     with transaction.atomic():

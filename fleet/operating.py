@@ -213,7 +213,7 @@ def accounts_named(names: Sequence[str]) -> list[Account]:
     """The accounts of these names; without any name `local`, which is made if it is missing.
 
     Raises:
-        ValidationError: there is no such account; the message has those that there are.
+        ValidationError: no account has one of these names; the message lists the accounts.
     """
     return [_account(name) for name in names or (LOCAL,)]
 

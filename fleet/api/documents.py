@@ -17,7 +17,7 @@ SAID: Final[Mapping[int, str]] = {
     400: "The body is not JSON.",
     401: "No token that can be used.",
     403: "The token or its user may not do this.",
-    404: "There is no such thing.",
+    404: "Nothing has this name or address.",
     409: "It cannot be done as things are now.",
     412: "Somebody else changed it meanwhile: read it again.",
     413: "The body is too large.",

@@ -24,6 +24,7 @@ from fleet.api.values import (
     taken_whole,
 )
 from fleet.models import Fleet
+from fleet.tick.scheduling import LONGEST_TICK_SECONDS
 from pods import masking
 
 # What stands in an answer instead of something that may be a secret; a request may not send it back.
@@ -93,14 +94,14 @@ Created: Final = _model(
     Given,
     name=(FleetName, Field(description="Its name here; it cannot be that of another fleet.")),
     accounts=(list[FleetName], Field(default=[], max_length=50, description=ACCOUNTS)),
-    tick_seconds=(taken_whole(1, 24 * 3600), TICK),
+    tick_seconds=(taken_whole(1, LONGEST_TICK_SECONDS), TICK),
 )
 Changed: Final = _model(
     "FleetEdit",
     Given,
     name=(FleetName, Field(None, description="Another name.")),
     accounts=(list[FleetName], Field(None, min_length=1, max_length=50, description=ACCOUNTS)),
-    tick_seconds=(taken_whole(1, 24 * 3600), TICK),
+    tick_seconds=(taken_whole(1, LONGEST_TICK_SECONDS), TICK),
 )
 Settings: Final = create_model(
     "FleetSettings",

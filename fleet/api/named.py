@@ -8,9 +8,10 @@ from django.db.models import Q, QuerySet
 from fleet.api.problems import Problem
 from fleet.api.values import LARGEST_ID
 from fleet.models import Fleet
+from fleet.models.fields import FLEET_NAME
 from pods.models import Pod
 
-FLEET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+WRITTEN: Final = re.compile(FLEET_NAME)
 POD_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
 
@@ -21,7 +22,7 @@ def fleet_called(name: str) -> Fleet:
         Problem: 404.
     """
     rows = Fleet.objects.select_related("schedule__interval")
-    fleet = rows.filter(name=name).first() if FLEET_NAME.fullmatch(name) else None
+    fleet = rows.filter(name=name).first() if WRITTEN.fullmatch(name) else None
     if fleet is None:
         raise Problem(404, "no fleet has this name; GET /api/v1/fleets lists them")
     return fleet

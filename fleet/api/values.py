@@ -16,6 +16,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from fleet.models.fields import FLEET_NAME
+
 USD: Final = r"^[0-9]{1,8}(\.[0-9]{1,4})?$"
 MOMENT: Final = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
@@ -88,7 +90,7 @@ Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 # Words without the character NUL, which no database keeps.
 WORD: Final = r"^[^\u0000]*$"
 Reason = Annotated[str, Field(min_length=1, max_length=300, pattern=WORD)]
-FleetName = Annotated[str, Field(max_length=40, pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+FleetName = Annotated[str, Field(max_length=40, pattern=f"^{FLEET_NAME}$")]
 
 IfMatch = Annotated[
     str, Header("", alias="If-Match", max_length=200, description="The ETag of what was read.")

@@ -17,11 +17,10 @@ from pydantic import (
 from pydantic.json_schema import WithJsonSchema
 
 from fleet.models import Fleet
+from fleet.models.fields import FLEET_NAME
 from fleet.operating import EDITABLE
-from fleet.tick.scheduling import DEFAULT_TICK
+from fleet.tick.scheduling import DEFAULT_TICK, LONGEST_TICK_SECONDS
 
-NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9-]{0,39}$"
-LONGEST_TICK_SECONDS: Final = 24 * 3600
 # A file in version control holds no password: these may be given by the name of a variable.
 BY_REFERENCE: Final = frozenset({"backlog_url"})
 AS_TEXT: Final = "as text"
@@ -52,7 +51,7 @@ Money = Annotated[
 def document_type() -> type[BaseModel]:
     """The type of a whole file: the table `fleets`, with a table for each fleet."""
     fleets: Any = Field(default_factory=dict, description="The fleets, by name.")
-    by_name: Any = dict[Annotated[str, Field(pattern=NAME_PATTERN)], _fleet_type()]  # type: ignore[misc]
+    by_name: Any = dict[Annotated[str, Field(pattern=f"^{FLEET_NAME}$")], _fleet_type()]  # type: ignore[misc]
     return create_model(
         "Fleets",
         __config__=ConfigDict(extra="forbid", strict=True),

@@ -98,7 +98,7 @@ def _value(options: Namespace) -> str:
         return _of_bytes(sys.stdin.buffer.read(checking.LARGEST + 3))
     if not sys.stdin.isatty():
         raise CommandError(
-            "there is no terminal to ask for the value; give --stdin or --from-env VARIABLE",
+            "nobody can type the value here; give --stdin or --from-env VARIABLE",
             returncode=2,
         )
     return getpass.getpass(f"{options.key}: ")

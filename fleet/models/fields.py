@@ -6,9 +6,14 @@ from decimal import Decimal
 from typing import Any, Final
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 
+FLEET_NAME: Final = r"[a-z0-9][a-z0-9-]{0,39}"
+NAME = RegexValidator(
+    rf"^{FLEET_NAME}\Z",
+    "use 1 to 40 of the characters a-z, 0-9 and -; the first one must not be -",
+)
 LONGEST_SECONDS: Final = 7 * 24 * 3600
 LONGEST_HOURS: Final = 10 * 365 * 24
 

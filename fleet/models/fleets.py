@@ -12,16 +12,20 @@ from simple_history.models import HistoricalRecords
 from fleet.backlog.probes import build_probe
 from fleet.decision.field_words import LABELS
 from fleet.decision.values import Mode
-from fleet.models.fields import LONGEST_HOURS, LONGEST_SECONDS, from_to, percent, seconds, usd
+from fleet.models.fields import (
+    LONGEST_HOURS,
+    LONGEST_SECONDS,
+    NAME,
+    from_to,
+    percent,
+    seconds,
+    usd,
+)
 from pods.agent import protocol
 from pods.base import key_names
 from pods.base.key_names import RefusedName
 from pods.base.typed_json import check_object
 
-NAME = RegexValidator(
-    r"^[a-z0-9][a-z0-9-]{0,39}\Z",
-    "use 1 to 40 of the characters a-z, 0-9 and -; the first one must not be -",
-)
 HANDLER = RegexValidator(
     r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z", "give package.module:function, as the agent imports it"
 )

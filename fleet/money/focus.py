@@ -6,8 +6,10 @@ The columns and their allowed values are those of the FinOps Open Cost and Usage
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -140,26 +142,43 @@ def as_csv(found: Iterator[list[Any]]) -> Iterator[str]:
     return csv_lines(list(COLUMNS), ([_cell(value) for value in row] for row in found))
 
 
-def write_parquet(found: Iterator[list[Any]], path: Path) -> int:
-    """Write the rows into a Parquet file that appears under its name when it is whole; how many.
+def write_csv(found: Iterator[list[Any]], path: Path) -> int:
+    """Write the rows into a CSV file that appears under its name when it is whole; how many.
 
     Raises:
         OSError: it cannot be written.
     """
-    part, count = path.with_name(f".{path.name}.part"), 0
+    lines = 0
+    with _whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        for line in as_csv(found):
+            file.write(line)
+            lines += 1
+    return lines - 1  # without the names
+
+
+def write_parquet(found: Iterator[list[Any]], path: Path) -> int:
+    """Write the rows into a Parquet file. The rest is as for `write_csv`."""
+    count = 0
+    with _whole(path) as part, pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
+        while batch := list(islice(found, BATCH_ROWS)):
+            columns = [
+                pa.array(column, field.type)
+                for column, field in zip(zip(*batch, strict=True), SCHEMA, strict=True)
+            ]
+            writer.write_table(pa.Table.from_arrays(columns, schema=SCHEMA))
+            count += len(batch)
+    return count
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A file to write into, which gets this name at the end, unless an error comes first."""
+    part = path.with_name(f".{path.name}.part")
     try:
-        with pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
-            while batch := [row for row, _ in zip(found, range(BATCH_ROWS), strict=False)]:
-                columns = [
-                    pa.array(column, field.type)
-                    for column, field in zip(zip(*batch, strict=True), SCHEMA, strict=True)
-                ]
-                writer.write_table(pa.Table.from_arrays(columns, schema=SCHEMA))
-                count += len(batch)
+        yield part
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-    return count
 
 
 def _cell(value: Any) -> Any:

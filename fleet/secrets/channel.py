@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import structlog
 from django.conf import settings
+from django.db import DatabaseError
 from redis.exceptions import NoPermissionError
 
 from fleet.models import Fleet, Secret
@@ -94,7 +95,7 @@ def keep(fleet: Fleet, pods: Iterable[Pod] | None = None) -> None:
     for url in _servers(fleet, used if pods is None else (pod.redis_url for pod in pods)):
         try:
             _ = _keep(fleet, url) or _keep(fleet, url)
-        except Unreadable:
+        except (Unreadable, DatabaseError):
             raise
         except Exception as exc:  # noqa: BLE001 - a wrong address raises anything; it stops no other
             failed = exc

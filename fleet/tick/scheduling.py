@@ -9,6 +9,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from fleet.models import Fleet, Tick
 
 DEFAULT_TICK: Final = timedelta(seconds=15)
+LONGEST_TICK_SECONDS: Final = 24 * 3600
 
 
 def keep_schedule(fleet: Fleet, *, every: timedelta | None = None) -> None:

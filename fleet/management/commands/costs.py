@@ -60,21 +60,8 @@ class Command(OwnCommand):
                 self.stdout.write(line, ending="")
             return
         try:
-            count = self._write(found, path)
+            write = focus.write_parquet if path.suffix == ".parquet" else focus.write_csv
+            count = write(found, path)
         except OSError as exc:
             raise CommandError(f"{path}: {exc.strerror or exc}") from exc
         self.stderr.write(f"{path}: {plural(count, 'row')}, {first} to {last}")
-
-    def _write(self, found: Any, path: Path) -> int:
-        if path.suffix == ".parquet":
-            return focus.write_parquet(found, path)
-        part, lines = path.with_name(f".{path.name}.part"), 0
-        try:
-            with part.open("w", encoding="utf-8", newline="") as file:
-                for line in focus.as_csv(found):
-                    file.write(line)
-                    lines += 1
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-        return lines - 1  # without the names

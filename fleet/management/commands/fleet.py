@@ -44,12 +44,12 @@ from fleet.models import Fleet, Limits
 from fleet.pages import terminal
 from fleet.pages.status import FleetStatus, status_of
 from fleet.tick import ticking
+from fleet.tick.scheduling import LONGEST_TICK_SECONDS
 from pods.base.commands import AddVerb, CommandConsole, OwnCommand, error_lines, verbs_of
 from pods.base.typed_json import TypedJSON
 from pods.lifecycle import Overtaken
 from pods.plural import plural
 
-LONGEST_TICK_SECONDS = 24 * 3600
 STEERING = {
     "pause": "Start no new pods; running pods keep working.",
     "resume": "Run again after a pause or a stop, or try again after pods that failed.",

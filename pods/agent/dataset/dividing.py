@@ -77,7 +77,7 @@ def pieces_of(of: Range) -> list[Range]:
 
     Raises:
         BadInput: the file is not what the range says.
-        UnknownFormat: there is no such format here.
+        UnknownFormat: this agent does not know the format.
         StoreError: the file cannot be read.
     """
     if source_format(of.source.format).unit(of.source) is Unit.ROWS:

@@ -215,7 +215,7 @@ def _format(kind: _Kind, name: str) -> Any:
     title = f"the {kind.what} {name!r}"
     if not points:
         raise UnknownFormat(
-            f"there is no {kind.what} {name!r} here; known: {', '.join(_names(kind))}; one of a third "
+            f"{title} is not known here; known: {', '.join(_names(kind))}; one of a third "
             "party must be installed beside the manager and in the image of the pods"
         )
     if len(points) > 1:

@@ -223,7 +223,7 @@ def test_an_archived_fleet_has_no_secrets_in_redis_until_it_is_back(
         (["set", "emb", "HF_TOKEN", f"--token={VALUE}"], "never give a value on the command line"),
         (["set", "emb", "PATH", "--from-env", "GIVEN"], "PATH is reserved"),
         (["set", "emb", "HF_TOKEN", "--from-env", "NOT_THERE"], "is missing or empty"),
-        (["set", "emb", "HF_TOKEN"], "no terminal to ask"),
+        (["set", "emb", "HF_TOKEN"], "nobody can type the value here"),
         (["set", "nobody", "HF_TOKEN"], "no fleet 'nobody'"),
         (["remove", "emb", "NOT_SET"], "known: none"),
         (["remove", "emb", "A\0"], "known: none"),

@@ -75,13 +75,13 @@ def test_a_pod_without_the_package_says_what_its_image_lacks(
     start("p1", "length", PYTHONPATH=str(HANDLERS), PODFLEET_MAX_DELIVERIES="2")
     until(lambda: len(feeding.stream_of(fleet).look().dead) == 4)
     said = run("dead", "list", FLEET)
-    assert "there is no source format 'arrow' here" in said
+    assert "the source format 'arrow' is not known here" in said
 
 
 @pytest.mark.parametrize("option", ["--format", "--parts"])
 def test_feed_refuses_a_format_that_it_does_not_know(
     fleet: Fleet, client: redis.Redis, arrow: str, tmp_path: Path, option: str
 ) -> None:
-    with pytest.raises(CommandError, match="format 'arow' here; known: jsonl"):
+    with pytest.raises(CommandError, match="format 'arow' is not known here; known: jsonl"):
         feed(arrow, tmp_path, option, "arow")
     assert not client.exists(fleet.stream)

@@ -67,7 +67,8 @@ def test_only_plain_files_of_lines_are_cut_by_bytes(format, compression, unit):
 @pytest.mark.parametrize(("find", "what"), [(source_format, "source"), (sink_format, "sink")])
 def test_an_unknown_format_is_named_with_those_that_are_known(find, what):
     with pytest.raises(
-        UnknownFormat, match=f"no {what} format 'arow' here; known: jsonl.*parquet.*the image"
+        UnknownFormat,
+        match=f"{what} format 'arow' is not known here; known: jsonl.*parquet.*the image",
     ):
         find("arow")
 
