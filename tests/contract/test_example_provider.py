@@ -22,6 +22,7 @@ from tests.contract.vendor_contract import VendorContract
 from tests.support.programs import command
 from tests.support.rigs.acme_emulator import SERVERS, AcmeEmulator
 from tests.support.rigs.server_faults import ALL, MANY, Route, ServerFaults
+from tests.support.third_party import leaves_nothing_imported
 from tests.support.wheels import built
 
 ROOT = Path(__file__).parents[2]
@@ -149,7 +150,11 @@ def subject(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AcmeSu
     monkeypatch.syspath_prepend(installed)
     clock = SteppedClock()
     acme = AcmeEmulator(clock)
-    with Server(acme) as server, stamina.set_testing(True, attempts=3):
+    with (
+        leaves_nothing_imported(installed),
+        Server(acme) as server,
+        stamina.set_testing(True, attempts=3),
+    ):
         yield AcmeSubject(server, acme, clock)
         CLIENTS.close()
     assert not server.complaints

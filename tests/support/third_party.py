@@ -1,12 +1,17 @@
 """Packages of third parties with entry points, on a path as an installer puts them there."""
 
+import importlib
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from config.env import ROOT
 
 PAGE = ROOT / "docs" / "howto" / "add-a-format.md"
-POINTS = "[podfleet.sources]\narrow = podfleet_acme:ArrowFiles\n[podfleet.sinks]\narrow = podfleet_acme:ArrowParts"
+EXAMPLE = "podfleet_arrow"
+POINTS = f"[podfleet.sources]\narrow = {EXAMPLE}:ArrowFiles\n[podfleet.sinks]\narrow = {EXAMPLE}:ArrowParts"
 
 
 def put_package(site: Path, package: str, points: str, source: str) -> Path:
@@ -25,4 +30,22 @@ def put_example(site: Path) -> Path:
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (source,) = blocks
     assert len(source.splitlines()) <= 60
-    return put_package(site, "podfleet_acme", POINTS, source)
+    return put_package(site, EXAMPLE, POINTS, source)
+
+
+@contextmanager
+def leaves_nothing_imported(site: Path) -> Iterator[None]:
+    """Whatever is imported from below `site`, the path included, is gone at the end.
+
+    Tests of one process must not find each other's modules: two packages may have one name.
+    """
+    path = list(sys.path)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if file and Path(file).is_relative_to(site):
+                del sys.modules[name]
+        importlib.invalidate_caches()

@@ -28,7 +28,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder of the example's package, which this process has on its path."""
     folder = third_party.put_example(tmp_path / "site")
     monkeypatch.syspath_prepend(folder)
-    yield folder
+    with third_party.leaves_nothing_imported(folder):
+        yield folder
     formats.source_format.cache_clear()
     formats.sink_format.cache_clear()
 

@@ -2,8 +2,7 @@
 
 import json
 import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,26 +12,22 @@ from pods.providers import registry
 from pods.providers.base import Provider
 from pods.providers.errors import RateLimited
 from tests.support.programs import command
+from tests.support.third_party import leaves_nothing_imported, put_package
 
 Install = Callable[..., None]
 GOOD = (ROOT / "tests" / "support" / "packages" / "rented.py").read_text()
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Puts a package with an entry point on the path, as an installer does."""
 
     def put(package: str, points: str, source: str = GOOD) -> None:
-        folder = tmp_path / package
-        facts = folder / f"{package}-1.0.dist-info"
-        facts.mkdir(parents=True)
-        (folder / f"{package}.py").write_text(source)
-        (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        (facts / "entry_points.txt").write_text(f"[{registry.GROUP}]\n{points}\n")
+        folder = put_package(tmp_path, package, f"[{registry.GROUP}]\n{points}", source)
         monkeypatch.syspath_prepend(folder)
-        monkeypatch.delitem(sys.modules, package, raising=False)
 
-    return put
+    with leaves_nothing_imported(tmp_path):
+        yield put
 
 
 def an_account(name: str, folder: Path) -> Provider:

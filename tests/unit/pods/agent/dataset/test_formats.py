@@ -1,8 +1,6 @@
 """Which formats exist, and what a package of a third party may not do."""
 
-import importlib
 import io
-import sys
 
 import pyarrow as pa
 import pytest
@@ -32,10 +30,9 @@ def install(tmp_path, monkeypatch):
         else:
             folder = third_party.put_package(tmp_path, package, points, source)
         monkeypatch.syspath_prepend(folder)
-        monkeypatch.delitem(sys.modules, package, raising=False)
-        importlib.invalidate_caches()
 
-    yield put
+    with third_party.leaves_nothing_imported(tmp_path):
+        yield put
     formats.source_format.cache_clear()
     formats.sink_format.cache_clear()
 
@@ -126,7 +123,7 @@ def test_a_fault_of_a_third_party_is_bad_input(install, tmp_path):
 
 
 def test_the_example_of_the_page_reads_what_it_writes(install, tmp_path):
-    install("podfleet_acme", "", example=True)
+    install(third_party.EXAMPLE, "", example=True)
     rows = pa.table({"id": [f"r{n}" for n in range(10)], "text": ["a", "b"] * 5})
     writer = sink_format("arrow").writer(rows.schema)
     assert writer.add_table(rows.column("id").to_pylist(), rows) == {}
