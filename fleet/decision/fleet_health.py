@@ -81,6 +81,8 @@ class HealthFacts:
     held_back: str = ""  # what that rule said, for people
     items_per_second: float | None = None
     hourly_usd: Decimal = Decimal(0)
+    item: str = "item"  # what the backlog counts, for people
+    failed: int = 0  # items that failed for good
     budgets: Sequence[BudgetLeft] = ()
     open: Mapping[Cause, str] = field(default_factory=dict, hash=False)  # its open alerts
 
@@ -250,9 +252,12 @@ def idle(facts: HealthFacts) -> str:
     """Nothing waits."""
     if facts.archived:
         return "archived"
+    said = ["nothing waits"]
     if facts.billable:
-        return f"nothing waits; {plural(facts.billable, 'pod')} may bill"
-    return "nothing waits"
+        said.append(f"{plural(facts.billable, 'pod')} may bill")
+    if facts.failed:
+        said.append(f"{plural(facts.failed, facts.item)} failed")
+    return "; ".join(said)
 
 
 RULES: Final[Sequence[tuple[Health, HealthRule]]] = (

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from django.db.models import Q
+from django.db.models import F, Q
 
 from fleet.decision.alert_facts import Cause
 from fleet.decision.fleet_health import BudgetLeft, HealthFacts
@@ -19,6 +19,8 @@ from pods.rules import DESTROY_PATIENCE, DESTROY_TRIES
 from pods.states import BOOTING, CREATING, READY, REQUESTED, RESUMING, TERMINATING
 
 RULES: Final[Mapping[str, Rule]] = {rule.value: rule for rule in Rule}
+# The rows of a fleet's dataset that failed, alone or with their whole range; null: it has none.
+FAILED_ROWS: Final = F("dataset__rows_failed") + F("dataset__rows_dead")
 COMING: Final = (REQUESTED, CREATING, BOOTING, RESUMING)
 # Alerts that only a whole window of ticks can show; the other facts are in the last tick.
 CAUSES: Final = (Cause.NO_PODS, Cause.NOT_DRAINED, Cause.BACKLOG_GROWS)
@@ -70,6 +72,7 @@ def health_facts(
     spent: SpentNow,
     limits: Limits,
     causes: Mapping[Cause, str],
+    failed_rows: int | None,  # None: it is not a dataset
     now: datetime,
     period: timedelta | None = None,  # between two ticks; None: it is read
 ) -> HealthFacts:
@@ -99,6 +102,8 @@ def health_facts(
         held_back=tick.held_back if tick else "",
         items_per_second=pods.items_per_second,
         hourly_usd=pods.hourly_usd,
+        item="item" if failed_rows is None else "row",
+        failed=fleet.dead_letters if failed_rows is None else failed_rows,
         budgets=_budgets(fleet, spent, now),
         open=causes,
     )

@@ -18,7 +18,7 @@ from fleet.models.fleets import period_of
 from fleet.money import spending
 from fleet.money.spending import midnight
 from fleet.pages import health_facts
-from fleet.pages.health_facts import PodsThere, SpentNow
+from fleet.pages.health_facts import FAILED_ROWS, PodsThere, SpentNow
 from pods import price
 from pods.base import indexed
 from pods.base.clock import utcnow
@@ -30,6 +30,7 @@ LOUD: Final = frozenset({Severity.WARNING, Severity.CRITICAL})
 READ: Final = (
     "name", "mode", "archived_at", "archive_when_empty", "created_at", "restored_at", "max_instances",
     "target_depth_per_pod", "max_hourly_usd", "daily_budget_usd", "total_budget_usd",
+    "dead_letters",
 )  # fmt: skip
 # And of its last tick.
 TICK: Final = (
@@ -182,13 +183,11 @@ def overview(which: Q | None = None) -> Overview:
             last_tick=Subquery(newest),
             every=F("schedule__interval__every"),
             unit=F("schedule__interval__period"),
+            failed_rows=FAILED_ROWS,
         )
     )
-    ticks = (
-        Tick.objects.filter(pk__in=[f.last_tick for f in fleets if f.last_tick])
-        .only(*TICK)
-        .in_bulk()
-    )
+    newest_ticks = Tick.objects.filter(pk__in=[f.last_tick for f in fleets if f.last_tick])
+    ticks = newest_ticks.only(*TICK).in_bulk()
     loud = sorted(Alert.objects.loud(now)[:1000], key=_urgency)
     of_fleets: dict[int | None, list[Alert]] = defaultdict(list)
     for alert in loud:
@@ -201,7 +200,7 @@ def overview(which: Q | None = None) -> Overview:
         spent = SpentNow(today=today, total=totals.get(fleet.pk))
         facts = health_facts.health_facts(
             fleet, tick, there, spent=spent, limits=limits, causes=causes.get(fleet.pk, {}), now=now,
-            period=period_of(fleet.every, fleet.unit),
+            failed_rows=fleet.failed_rows, period=period_of(fleet.every, fleet.unit),
         )  # fmt: skip
         about = of_fleets.pop(fleet.pk, [])
         cards.append(_card(fleet, tick, there, today, health_of(facts), about))

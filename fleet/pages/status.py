@@ -14,7 +14,7 @@ from fleet.decision.usage import Use, use_of
 from fleet.decision.values import PodFacts
 from fleet.models import Fleet, Limits, Tick
 from fleet.pages import health_facts
-from fleet.pages.health_facts import PodsThere, SpentNow
+from fleet.pages.health_facts import FAILED_ROWS, PodsThere, SpentNow
 from fleet.tick import gathering
 from fleet.tick.gathering import Gathered
 from pods.base.clock import utcnow
@@ -169,6 +169,7 @@ def _health(fleet: Fleet, gathered: Gathered, tick: Tick | None, now: datetime) 
         spent=SpentNow(today=seen.spent_today_usd, total=seen.spent_total_usd),
         limits=Limits.get(),
         causes=health_facts.open_causes([fleet]).get(fleet.pk, {}),
+        failed_rows=Fleet.objects.values_list(FAILED_ROWS, flat=True).get(pk=fleet.pk),
         now=now,
     )
     live = replace(

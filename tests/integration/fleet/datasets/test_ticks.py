@@ -1,5 +1,6 @@
 """A tick of a dataset counts rows, remembers them, and tells its pods what they work on."""
 
+import json
 from pathlib import Path
 
 import redis
@@ -33,6 +34,11 @@ def test_a_tick_counts_rows(fleet: Fleet, client: redis.Redis, tmp_path: Path) -
     dataset = Dataset.objects.get()
     assert (dataset.rows_planned, dataset.rows_done, dataset.rows_failed) == (10_000, 2970, 30)
     assert dataset.ranges_left == 7
+    for entry in take(client, 7):
+        finish(client, entry, done=999, failed=1)
+    ticking.tick_fleet(fleet.pk)
+    shown = json.loads(run("show", FLEET, "--json"))
+    assert shown["health_because"] == "nothing waits; 37 rows failed"
 
 
 def test_a_lost_redis_is_unknown_and_the_counts_stay(

@@ -12,7 +12,7 @@ from django.urls import reverse
 from fleet import operating
 from fleet.alerts import answering
 from fleet.decision.fleet_health import Health
-from fleet.models import Alert, Fleet, Limits, Tick
+from fleet.models import Alert, Dataset, Fleet, Limits, Tick
 from fleet.pages import overview, status
 from pods.base import clock
 from pods.emulators.base import SteppedClock
@@ -147,3 +147,16 @@ def test_what_fails_now_counts_before_the_next_tick_says_so(
     fleet = a_fleet(name="emb")
     a_tick(fleet)  # it saw an empty backlog that could be read
     assert status.status_of(fleet).health.health is Health.UNKNOWN  # the group was never made
+
+
+def test_an_idle_fleet_says_how_many_of_its_items_failed(time: SteppedClock) -> None:
+    queue, rows = a_fleet(name="queue", dead_letters=3), a_fleet(name="rows")
+    Dataset.objects.create(
+        fleet=rows, sink="file:///out", part_format="parquet", fed_at=clock.utcnow(),
+        rows_planned=100, rows_done=93, rows_failed=2, rows_dead=5,
+    )  # fmt: skip
+    for fleet in (queue, rows):
+        a_tick(fleet)
+    said = {"queue": "nothing waits; 3 items failed", "rows": "nothing waits; 7 rows failed"}
+    cards = overview.overview().cards
+    assert {card.name: card.health.because for card in cards} == said

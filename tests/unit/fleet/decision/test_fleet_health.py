@@ -95,6 +95,8 @@ def today(usd: str, **values: Any) -> list[BudgetLeft]:
         ({"depth": 5, "coming": 1, "installation_mode": Mode.STOP_ALL}, Health.STOPPED, "every"),
         ({"ready": 1, "billable": 1}, Health.IDLE, "1 pod may bill"),
         ({}, Health.IDLE, "nothing waits"),
+        ({"failed": 1}, Health.IDLE, "nothing waits; 1 item failed"),
+        ({"billable": 1, "failed": 2, "item": "row"}, Health.IDLE, "1 pod may bill; 2 rows failed"),
     ],
 )
 def test_a_fleets_health_is_what_its_facts_say(
