@@ -62,9 +62,12 @@ def test_the_command_refuses_a_file_that_has_no_days(tmp_path: Path, notes: str,
     assert (tmp_path / "notes").read_text() == notes
 
 
+@pytest.mark.parametrize(
+    "seed", [12, pytest.param(8, id="with a dataset", marks=[pytest.mark.slow])]
+)
 @pytest.mark.timeout(120)
-def test_the_same_seed_gives_the_same_history(redis_url: str) -> None:
-    first, again = day_of(redis_url, 8), day_of(redis_url, 8)  # one with a dataset
+def test_the_same_seed_gives_the_same_history(redis_url: str, seed: int) -> None:
+    first, again = day_of(redis_url, seed), day_of(redis_url, seed)
     assert first.violation == ""
     assert first.fingerprint == again.fingerprint
     assert day_of(redis_url, 13).fingerprint != first.fingerprint
@@ -72,7 +75,9 @@ def test_the_same_seed_gives_the_same_history(redis_url: str) -> None:
 
 # Seeds that found a bug when their days were other ones (docs/explanation/reliability-runs.md).
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("seed", [28, 57, 72, 40])
+@pytest.mark.parametrize(
+    "seed", [28, *(pytest.param(seed, marks=[pytest.mark.slow]) for seed in (57, 72, 40))]
+)
 def test_a_day_has_no_violation(redis_url: str, seed: int) -> None:
     day = day_of(redis_url, seed)
     assert day.violation == ""

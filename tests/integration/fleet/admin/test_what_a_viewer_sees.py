@@ -91,6 +91,7 @@ def test_no_page_has_a_button_or_an_action_that_changes_something(viewer: Client
     assert of_an_operator.changes
 
 
+@pytest.mark.one_database
 def test_every_link_that_a_page_shows_opens(viewer: Client) -> None:
     links = {}
     for found in offers(viewer):

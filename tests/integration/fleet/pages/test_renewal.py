@@ -185,6 +185,7 @@ SHOWN: Final[dict[Any, set[str]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.one_database
 @pytest.mark.takes(20)
 @pytest.mark.parametrize("model", [*SHOWN, PeriodicTask], ids=lambda model: model.__name__)
 def test_whatever_is_shown_of_a_row_changes_the_stamp(
@@ -195,6 +196,7 @@ def test_whatever_is_shown_of_a_row_changes_the_stamp(
     assert shown >= SHOWN.get(model, set())
 
 
+@pytest.mark.one_database
 @pytest.mark.takes(20)
 @pytest.mark.parametrize(
     ("state", "expected"),
@@ -249,6 +251,7 @@ def test_an_empty_installation_shows_its_accounts(admin_client: Client, time: St
     assert reader.changes()
 
 
+@pytest.mark.one_database
 @pytest.mark.takes(20)
 def test_whatever_time_alone_changes_is_in_the_stamp(
     admin_client: Client, time: SteppedClock
