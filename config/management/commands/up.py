@@ -3,6 +3,8 @@
 import os
 from argparse import ArgumentParser
 from collections.abc import Callable
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
 from typing import Any, Final
 
 from django.conf import settings
@@ -15,6 +17,7 @@ from pods.base.commands import OwnCommand
 from pods.base.ports import port
 
 LOOK_SECONDS: Final = 2.0  # how often it looks whether the embedded Redis runs
+WEB_SECONDS: Final = 90.0  # for the first answer of the pages
 
 
 class Command(OwnCommand):
@@ -65,10 +68,10 @@ class Command(OwnCommand):
                 stack.beat(),
             ]  # fmt: skip
             running.start()
-            record(f"http://{bind}:{web_port}/admin/")
-            self._greet(
-                f"http://{bind}:{web_port}", f"http://{bind}:{flower_port}", user, password_file
-            )
+            web = f"http://{bind}:{web_port}"
+            record(f"{web}/admin/")
+            self._wait_for(web, running)
+            self._greet(web, f"http://{bind}:{flower_port}", user, password_file)
             while running.alive():
                 stack.wait_while(running.alive, seconds=LOOK_SECONDS, step=0.5)
                 if told := preparing.restart_services():
@@ -82,6 +85,15 @@ class Command(OwnCommand):
             preparing.stop_services()
         self.stdout.write("stopped")
 
+    def _wait_for(self, web: str, running: stack.Stack) -> None:
+        """Tell nobody an address that does not answer yet."""
+        self.stdout.write("starting …")
+        self.stdout.flush()
+        if not stack.wait_while(
+            lambda: running.alive() and not _answers(web), seconds=WEB_SECONDS, step=0.25
+        ):
+            self.stderr.write(f"warning: the pages do not answer; see {running.log_dir}/web.log")
+
     def _greet(self, web: str, flower: str, user: str, password_file: Any) -> None:
         self.stdout.write(
             f"admin   {web}/admin/   user {user}, password: {password_file.read_text().strip()}\n"
@@ -91,3 +103,14 @@ class Command(OwnCommand):
             "Ctrl-C stops everything but the pods: `manage.py fleet stop-everything` ends them."
         )
         self.stdout.flush()
+
+
+def _answers(web: str) -> bool:
+    """Whether the pages answer, whatever they say."""
+    try:
+        with closing(HTTPConnection(web.removeprefix("http://"), timeout=2)) as asked:
+            asked.request("GET", "/healthz")
+            asked.getresponse()
+    except (OSError, HTTPException):
+        return False
+    return True
