@@ -58,6 +58,7 @@ class Env(BaseSettings):
     api_requests_per_minute: int = Field(default=600, ge=1, le=1_000_000)  # of a token
     api_failures_per_minute: int = Field(default=30, ge=1, le=1_000_000)  # of an address
     api_largest_body_mb: int = Field(default=1024, ge=1, le=1_000_000)
+    batch_file_mb: int = Field(default=200, ge=1, le=10_000)
     keep_ticks_days: int = Field(default=30, ge=1, le=3650)
     keep_events_days: int = Field(default=365, ge=1, le=3650)
 

@@ -51,6 +51,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "fleet.api.problems.in_problems",
+    "fleet.api.openai_errors.in_errors",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -232,6 +233,7 @@ METRICS_TOKEN = ENV.metrics_token.get_secret_value()
 API_REQUESTS_PER_MINUTE = ENV.api_requests_per_minute
 API_FAILURES_PER_MINUTE = ENV.api_failures_per_minute
 API_LARGEST_BODY = ENV.api_largest_body_mb * 2**20
+BATCH_FILE_BYTES = ENV.batch_file_mb * 2**20
 BEHIND_PROXY = ENV.behind_proxy
 # Whether each pod gets its own Redis user (pods/agent_redis/redis_users.py).
 REDIS_USERS = ENV.redis_users

@@ -10,6 +10,7 @@ from fleet import views
 from fleet.admin.alert_answers import answer, take_back
 from fleet.admin.failed_items import failed_items
 from fleet.api.application import api, docs
+from fleet.api.openai_application import openai_api
 
 page = admin.site.admin_view
 urlpatterns = [
@@ -30,6 +31,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/docs", docs, name="api-docs"),
     path("api/v1/", api.urls),
+    path("openai/", openai_api.urls),
     path("healthz", alive),
     path("readyz", ready),
     path("metrics", metrics),

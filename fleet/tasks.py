@@ -5,6 +5,7 @@ from celery import shared_task
 
 from fleet import retention
 from fleet.alerts import delivering, reconciling
+from fleet.batches import advancing
 from fleet.datasets import finishing
 from fleet.money import balances
 from fleet.tick import requesting, ticking, wishes
@@ -88,3 +89,22 @@ def read_balances() -> None:
 def read_balance(account_id: int) -> None:
     """Ask an account's vendor how much money is left."""
     balances.read_balance(Account.objects.get(pk=account_id))
+
+
+@shared_task(name="fleet.advance_batches", expires=30)
+def advance_batches() -> None:
+    """Send a task for each batch that has not ended."""
+    for batch_id in advancing.unfinished():
+        advance_batch.apply_async((batch_id,), expires=30)
+
+
+@shared_task(name="fleet.advance_batch", expires=30, soft_time_limit=110, time_limit=130)
+def advance_batch(batch_id: int) -> None:
+    """Check, feed or collect a batch of requests for some seconds."""
+    advancing.advance(batch_id)
+
+
+@shared_task(name="fleet.clean_up_batches", expires=300)
+def clean_up_batches() -> None:
+    """Remove late results, and batches and files whose time is over."""
+    advancing.clean_up()

@@ -92,15 +92,19 @@ def make() -> Application:
         machines,
     ):  # fmt: skip
         api.add_router("", module.router)
+    tell_words(api)
+    return api
+
+
+def tell_words(api: NinjaAPI) -> None:
+    """Tell the check of each operation's token which words the address may have after the ?."""
     for bound in api._get_bound_routers():
         for view in bound.path_operations.values():
             for operation in view.operations:
                 _tell_words(operation)
-    return api
 
 
 def _tell_words(operation: Operation) -> None:
-    """Tell the check of the token which words the address may have after the ?."""
     words = frozenset(
         name
         for model in operation.models

@@ -2,6 +2,7 @@
 
 from fleet.models.alerts import Alert, AlertAnswer, Channel, Delivery
 from fleet.models.balances import Balance, Sample
+from fleet.models.batches import Batch, BatchFile, BatchPiece, BatchStatus
 from fleet.models.datasets import Dataset, DatasetFile
 from fleet.models.decisions import Lease, Tick
 from fleet.models.fleets import MODES, ON_STREAM, Backlog, Fleet, IdleAction, Override
@@ -17,6 +18,10 @@ __all__ = [
     "ApiToken",
     "Backlog",
     "Balance",
+    "Batch",
+    "BatchFile",
+    "BatchPiece",
+    "BatchStatus",
     "Channel",
     "Dataset",
     "DatasetFile",
