@@ -15,7 +15,9 @@ from ninja.operation import Operation
 from ninja.parser import Parser
 
 from fleet.api import (
+    accounts,
     alerts,
+    channels,
     datasets,
     decisions,
     documents,
@@ -28,6 +30,7 @@ from fleet.api import (
     money,
     pods,
     results,
+    whereabouts,
 )
 from fleet.api.auth import Token
 from fleet.api.problems import handled
@@ -88,8 +91,8 @@ def make() -> Application:
         parser=StrictParser(), docs_url=None,
     )  # fmt: skip
     for module in (
-        fleets, items, results, datasets, holds, pods, decisions, alerts, limits, money, market,
-        machines,
+        fleets, items, whereabouts, results, datasets, holds, pods, decisions, alerts, limits,
+        money, market, machines, accounts, channels,
     ):  # fmt: skip
         api.add_router("", module.router)
     tell_words(api)

@@ -7,8 +7,9 @@ from typing import Final
 import redis
 
 from fleet import operating
-from fleet.models import Override
+from fleet.models import Channel, Override
 from fleet.tick import ticking
+from pods.base import sealing
 from pods.base.clock import utcnow
 from pods.models import Orphan
 from pods.states import READY, TERMINATED
@@ -21,7 +22,7 @@ POD: Final = "pod-of-tests"
 def rows_for_every_operation(redis_url: str) -> None:
     """A fleet `emb` with everything that an address can name."""
     now = utcnow()
-    account = an_account(name="main")
+    account = an_account(name="main", pk=ID)
     fleet = a_fleet(name="emb", stream="texts", group="texts", accounts=[account])
     operating.make_group(fleet)
     a_pod(fleet, READY, name=POD)
@@ -35,6 +36,9 @@ def rows_for_every_operation(redis_url: str) -> None:
     Orphan.objects.create(
         pk=ID, account=account, external_id="m-1", name="pf-1", first_seen_at=now, last_seen_at=now
     )
+    # A host that is refused at once, so that no test waits for it.
+    sealed = sealing.seal("jsons://127.0.0.1/alerts")
+    Channel.objects.create(pk=ID, name="on-call", sealed_url=sealed)
     server = redis.Redis.from_url(redis_url)
     for n in range(3):
         server.xadd("texts:dead", {"id": str(n), "payload": "p", "_error": f"KeyError: {n}"})
@@ -51,5 +55,8 @@ def _id(_path: str) -> int:
 
 PLACES: Final[Mapping[str, Callable[[str], object]]] = {
     "name": _name,
-    **dict.fromkeys(("decision_id", "alert_id", "hold_id", "machine_id"), _id),
+    "item_id": lambda _path: "0",
+    **dict.fromkeys(
+        ("decision_id", "alert_id", "hold_id", "machine_id", "account_id", "channel_id"), _id
+    ),
 }
