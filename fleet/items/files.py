@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from pydantic_core import from_json
+
 from fleet.items.source import NAMES_KEPT, BadInput, BadItem, Fields, LeftOut, Position
 from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD, ITEM_REPLY_TO
 
@@ -14,6 +16,10 @@ SUFFIXES: Final = (".txt", ".jsonl")
 # A stream takes values of 512 MB; a longer line than this is probably a file without line ends.
 LONGEST_LINE: Final = 256 * 2**20
 BLOCK: Final = 2**20
+# The keys of a line that go with its item, by the key of the payload.
+USED: Final = {
+    payload: frozenset({payload, ITEM_ID, ITEM_REPLY_TO}) for payload in (ITEM_PAYLOAD, "text")
+}
 UTF8_MARK: Final = b"\xef\xbb\xbf"
 UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 
@@ -167,9 +173,8 @@ class ItemFile:
         return BadItem(f"{self.path}:{self._lines}: {text}")
 
     def _item(self, line: bytes) -> Fields:
-        own_id = os.fsencode(self.name) + f":{self._lines}".encode()
         if not self._json:
-            return {ITEM_ID: own_id, ITEM_PAYLOAD: line}
+            return {ITEM_ID: self._own_id(), ITEM_PAYLOAD: line}
         value = self._object(line)
         given = value.get(ITEM_PAYLOAD)
         payload = value.get("text") if given is None else given
@@ -179,7 +184,7 @@ class ItemFile:
             self._note_unused(value, ITEM_PAYLOAD if given is not None else "text")
             text = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False)
             body = self._encoded(ITEM_PAYLOAD, text)
-        fields = {ITEM_ID: self._id(value.get(ITEM_ID)) or own_id, ITEM_PAYLOAD: body}
+        fields = {ITEM_ID: self._id(value.get(ITEM_ID)) or self._own_id(), ITEM_PAYLOAD: body}
         reply_to = value.get(ITEM_REPLY_TO)
         if reply_to is not None and not isinstance(reply_to, str):
             raise self._bad(f"{ITEM_REPLY_TO} is {json.dumps(reply_to)}; name a stream")
@@ -187,25 +192,35 @@ class ItemFile:
             fields[ITEM_REPLY_TO] = self._encoded(ITEM_REPLY_TO, reply_to)
         return fields
 
+    def _own_id(self) -> bytes:
+        return os.fsencode(self.name) + b":%d" % self._lines
+
     def _note_unused(self, value: dict[str, Any], payload: str) -> None:
-        if len(value) > 1 and len(self.unused) < NAMES_KEPT:
-            self.unused |= value.keys() - {payload, ITEM_ID, ITEM_REPLY_TO}
+        if not USED[payload].issuperset(value) and len(self.unused) < NAMES_KEPT:
+            self.unused |= value.keys() - USED[payload]
 
     def _object(self, line: bytes) -> dict[str, Any]:
         try:
-            value = json.loads(line.decode())
-        except (ValueError, RecursionError) as exc:
-            raise self._bad(
-                f"not JSON ({exc}); each line must be one JSON object in UTF-8"
-            ) from exc
+            value = from_json(line)
+        except ValueError:
+            value = self._slowly(line)
         if not isinstance(value, dict):
             raise self._bad(f'{type(value).__name__}, not an object; use {{"payload": ...}}')
         return value
 
+    def _slowly(self, line: bytes) -> Any:
+        """The value of a line by Python's own parser: it takes more, and says better what is wrong."""
+        try:
+            return json.loads(line.decode())
+        except (ValueError, RecursionError) as exc:
+            raise self._bad(
+                f"not JSON ({exc}); each line must be one JSON object in UTF-8"
+            ) from exc
+
     def _id(self, value: object) -> bytes:
         if value is None or value == "":
             return b""
-        if isinstance(value, bool) or not isinstance(value, str | int):
+        if isinstance(value, bool) or not isinstance(value, (str, int)):
             raise self._bad(f"{ITEM_ID} is {json.dumps(value)}; give text or a whole number")
         return self._encoded(ITEM_ID, str(value))
 

@@ -179,7 +179,7 @@ def _held(search: _Search, entry: str, now: datetime, *, on_stream: bool) -> Pla
     client, streams = search.client, search.streams
     try:
         found = client.xpending_range(streams.stream, streams.group, entry, entry, 1)
-        groups = cast("list[dict[str, Any]]", client.xinfo_groups(streams.stream))
+        groups = client.xinfo_groups(streams.stream)
     except redis.ResponseError as exc:
         if "NOGROUP" not in str(exc) and "no such key" not in str(exc):
             raise
