@@ -95,7 +95,9 @@ def create_file(request: HttpRequest, name: str) -> dict[str, Any]:
             if body.size != size:  # the caller is gone
                 raise Problem(400, f"the body ended after {body.size:,} of {size:,} bytes")
             with body.path.open("rb") as raw:
-                return _kept(fleet, _parsed(request, raw))
+                uploaded = _parsed(request, raw)
+            with uploaded.file:  # its end deletes it
+                return _kept(fleet, uploaded)
     except TooLarge as exc:
         raise _too_large(most) from exc
 

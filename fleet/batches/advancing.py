@@ -106,7 +106,7 @@ def _work(batch: Batch, until: float) -> bool:
     settled = Settled(batch.settled, batch.total)
     streams = BatchStreams(batch)
     if batch.fleet.archived_at is None:
-        streams.feed(settled)
+        streams.feed(settled, until=until)
     collecting.collect(batch, streams, settled, until=until)
     if batch.completed + batch.failed < batch.total:
         return False

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import math
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD, ITEM_REPLY_TO
 ENDPOINTS: Final = ("/v1/embeddings", "/v1/chat/completions")
 MOST_REQUESTS: Final = 200_000
 MOST_ERRORS: Final = 100
+LINES_AT_ONCE: Final = 500  # between two looks at the clock
 LONGEST_CUSTOM_ID: Final = 512
 URL_FIELD: Final = "url"  # of an item: the endpoint of the request
 NUMBERED: Final = re.compile(rb"([0-9]{1,7}):(.*)", re.DOTALL)
@@ -133,15 +136,23 @@ class RequestSource:
     """The requests of a checked file as items, without those that have their outcome."""
 
     def __init__(
-        self, file: BatchFile, endpoint: str, *, known_as: str, reply_to: str, settled: Settled
+        self,
+        file: BatchFile,
+        endpoint: str,
+        *,
+        known_as: str,
+        reply_to: str,
+        settled: Settled,
+        until: float = math.inf,
     ) -> None:
-        """`reply_to`: the stream for the results."""
+        """`reply_to`: the stream for the results; `until`: of the monotonic clock, the end of reading."""
         self.label = self.known_as = self.name = known_as
         self.left_out: LeftOut | None = None
         self.unused: set[str] = set()
         self._file, self._endpoint, self._settled = file, endpoint, settled
         self._fixed = {ITEM_REPLY_TO: reply_to.encode(), URL_FIELD: endpoint.encode()}
         self._offset = self._lines = self._items = 0
+        self._until = until
 
     @property
     def path(self) -> Path | None:
@@ -177,6 +188,9 @@ class RequestSource:
         if self._offset >= self._file.size:
             return
         for line in files.lines(self._file, offset=self._offset):
+            # Before the position moves: what was not yielded is read by the next call.
+            if self._lines % LINES_AT_ONCE == 0 and time.monotonic() > self._until:
+                return
             read = line.removeprefix(MARK) if self._offset == 0 else line
             self._offset += len(line)
             self._lines += 1

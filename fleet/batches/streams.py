@@ -33,9 +33,10 @@ class BatchStreams:
         self._client: redis.Redis = redis_client(fleet.backlog_url or settings.REDIS_URL)
         self._known_as = f"batch:{batch.key}"
 
-    def feed(self, settled: Settled) -> None:
+    def feed(self, settled: Settled, *, until: float) -> None:
         """Put every request onto the fleet's stream, each once, however often this is called.
 
+        It ends at `until` by the monotonic clock, and the next call goes on there.
         After the server lost its last second, or all, what is missing is added again.
 
         Raises:
@@ -47,7 +48,7 @@ class BatchStreams:
             return
         source = RequestSource(
             batch.input_file, batch.endpoint, known_as=self._known_as, reply_to=batch.results,
-            settled=settled,
+            settled=settled, until=until,
         )  # fmt: skip
         feeding.enqueue(self._client, self._fleet.stream, self._fleet.group, [source])
 

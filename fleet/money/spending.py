@@ -64,9 +64,16 @@ def spent_by_fleet(now: datetime) -> Mapping[int, Spent]:
     closed = PriceSegment.objects.filter(until__lte=begin).values_list("fleet_id")
     for fleet_id, micros in closed.annotate(micros=Sum("cost_micros")):
         total[fleet_id] += Decimal(micros) / MICROS
-    for segment in PriceSegment.objects.exclude(until__lte=begin):
-        today[segment.fleet_id] += segment.cost_usd(now, since=begin)
-        total[segment.fleet_id] += segment.cost_usd(now)
+    # Not as objects: there may be one for each pod.
+    recent = PriceSegment.objects.exclude(until__lte=begin)
+    for fleet_id, hourly, since, until in recent.values_list(
+        "fleet_id", "hourly_usd", "since", "until"
+    ):
+        whole = price.cost_usd(hourly, (until or now) - since)
+        total[fleet_id] += whole
+        today[fleet_id] += (
+            whole if since >= begin else price.cost_usd(hourly, (until or now) - begin)
+        )
     return {
         fleet_id: Spent(today=today.get(fleet_id, Decimal(0)), total=usd)
         for fleet_id, usd in total.items()

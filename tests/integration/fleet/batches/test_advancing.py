@@ -4,13 +4,14 @@ import json
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import redis
 
 from fleet import operating
-from fleet.batches import advancing, collecting, creating, files
+from fleet.batches import advancing, collecting, creating, files, requests
 from fleet.batches.streams import BatchStreams
 from fleet.models import Batch, BatchFile, BatchPiece, BatchStatus
 from pods.base.clock import utcnow
@@ -102,8 +103,8 @@ def test_a_process_that_was_overtaken_writes_nothing(
     answer(server, batch, 1)
     feed = BatchStreams.feed
 
-    def be_slow(self: BatchStreams, *args: Any) -> None:
-        feed(self, *args)
+    def be_slow(self: BatchStreams, *args: Any, **words: Any) -> None:
+        feed(self, *args, **words)
         Batch.objects.update(claim=uuid.uuid4())
 
     with monkeypatch.context() as patched:
@@ -120,8 +121,8 @@ def test_a_batch_that_is_cancelled_while_a_process_works_on_it_ends_cancelled(
     answer(server, batch, *range(10))
     feed = BatchStreams.feed
 
-    def cancel_first(self: BatchStreams, *args: Any) -> None:
-        feed(self, *args)
+    def cancel_first(self: BatchStreams, *args: Any, **words: Any) -> None:
+        feed(self, *args, **words)
         assert advancing.cancel(Batch.objects.get())
 
     with monkeypatch.context() as patched:
@@ -168,3 +169,21 @@ def test_a_file_that_a_running_batch_needs_stays_after_its_time(batch: Batch) ->
     BatchFile.objects.update(expires_at=utcnow())
     advancing.clean_up()
     assert BatchFile.objects.get().ready
+
+
+def test_a_feed_that_runs_out_of_time_goes_on_with_the_next_request(
+    server: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = a_fleet(name="emb", stream="texts", group="texts")
+    file = files.store(fleet, "in.jsonl", blocks(1200), kept=DAY, now=utcnow())
+    made = creating.create(
+        file, endpoint="/v1/embeddings", completion_window="24h", metadata=None, kept=DAY
+    )
+    looks = iter([0.0, 0.0, 1e12])  # of the clock, at lines 0, 500 and 1,000
+    with monkeypatch.context() as patched:
+        patched.setattr(requests, "time", SimpleNamespace(monotonic=lambda: next(looks)))
+        advancing.advance(made.pk)
+    assert server.xlen("texts") == 1000
+    advancing.advance(made.pk)
+    found: Any = server.xrange("texts")
+    assert [fields[b"id"] for _, fields in found] == [b"%d:c%d" % (n, n) for n in range(1200)]
