@@ -6,9 +6,11 @@ from typing import Any, Final
 import structlog
 from celery import Celery
 from celery.result import AsyncResult
-from celery.signals import setup_logging
+from celery.signals import before_task_publish, setup_logging
 from kombu.exceptions import OperationalError
 from kombu.utils.uuid import uuid
+
+from config.task_ages import stamp
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -41,6 +43,12 @@ class App(Celery):
                 return bool(client.llen(getattr(queue, "name", queue)) >= LONGEST_QUEUE)
             except (*connection.connection_errors, *connection.channel_errors) as exc:
                 raise OperationalError(str(exc)) from exc
+
+
+@before_task_publish.connect
+def stamp_the_time(headers: dict[str, Any], **_kwargs: object) -> None:
+    """Write into each task when it was sent, for the age of the oldest one that waits."""
+    stamp(headers)
 
 
 app = App("podfleet")

@@ -12,11 +12,13 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 from redis import RedisError
 
+from config.task_ages import age_of
 from fleet.pages import metrics as fleets
 from fleet.pages.last_runs import beat_last_sent
 from pods.base.redis import redis_client
 
 SCHEME: Final = "Bearer "
+UNACKED: Final = "unacked"  # Celery's key for tasks that workers took
 
 
 class _Now(Collector):
@@ -55,20 +57,35 @@ def _queues() -> Iterator[Metric]:
     waiting = GaugeMetricFamily(
         "podfleet_queue_tasks", "Tasks that wait for a worker.", labels=["queue"]
     )
+    oldest = GaugeMetricFamily(
+        "podfleet_queue_oldest_task_seconds",
+        "For how long the oldest of these has waited; 0 if none waits.",
+        labels=["queue"],
+    )
+    taken = GaugeMetricFamily(
+        "podfleet_taken_tasks", "Tasks that workers took and have not finished."
+    )
     names = [queue.name for queue in settings.CELERY_TASK_QUEUES]
     try:
         with redis_client(settings.REDIS_URL).pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.llen(name)
-            lengths = pipe.execute()
+                pipe.lindex(name, -1)  # workers take from this end
+            pipe.hlen(UNACKED)
+            *answers, in_hand = pipe.execute()
     except RedisError:
         up.add_metric([], 0)
     else:
         up.add_metric([], 1)
-        for name, length in zip(names, lengths, strict=True):
+        taken.add_metric([], in_hand)
+        for name, length, message in zip(names, answers[::2], answers[1::2], strict=True):
             waiting.add_metric([name], length)
+            if (age := age_of(message)) is not None:
+                oldest.add_metric([name], age)
     yield up
     yield waiting
+    yield oldest
+    yield taken
 
 
 def _beat() -> Metric:

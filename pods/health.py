@@ -15,6 +15,7 @@ from pods.accounts.connecting import CannotConnect, Connect
 from pods.agent.protocol import LARGEST_COUNT, Heartbeat
 from pods.agent_redis import heartbeats
 from pods.agent_redis.heartbeats import HeartbeatsUnknown, Readings
+from pods.base import counters
 from pods.base.shared_clock import shared_now
 from pods.costs import segments
 from pods.diagnosis import INFERRED, Finding, MachineSays, diagnose
@@ -153,6 +154,7 @@ def _act(pod: Pod, finding: Finding, seen: Sighting, capabilities: Capabilities)
             dispatch.send(dispatch.CHECK, pod.pk, countdown=LOOK_EVERY.total_seconds())
         return
     if finding is Finding.REGISTERED:
+        first = pod.ready_at is None  # not after a stop
         lifecycle.move(
             pod,
             READY,
@@ -160,6 +162,8 @@ def _act(pod: Pod, finding: Finding, seen: Sighting, capabilities: Capabilities)
             because="its agent sends heartbeats" if seen.beat else "its consumer reads the backlog",
             ready_at=pod.ready_at or seen.at,
         )
+        if first and pod.booted_at is not None:
+            counters.took("boot", (seen.at - pod.booted_at).total_seconds(), pod.provider)
         return
     because = _why(finding, pod, seen)
     if finding in INFERRED and not may_end_ill(pod.fleet_id, peers=_peers(pod), now=seen.at):

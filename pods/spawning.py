@@ -11,6 +11,7 @@ from pods import dispatch, lifecycle
 from pods.accounts import breaker, connecting
 from pods.accounts.connecting import CannotConnect, Connect
 from pods.agent_redis import fencing, redis_users
+from pods.base import counters
 from pods.base.clock import utcnow
 from pods.base.key_names import RefusedName
 from pods.base.pauses import doubled
@@ -219,6 +220,7 @@ def _onward(pod: Pod) -> None:
             unless_retired=True,
             booted_at=utcnow(),
         )
+        counters.took("spawn", (utcnow() - pod.requested_at).total_seconds(), pod.provider)
         dispatch.send(dispatch.CHECK, pod.pk, countdown=FIRST_PAUSE.total_seconds())
 
 

@@ -7,10 +7,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from django.db.models import Sum
+from django.db.models import F, FloatField, Sum, Value
 
 from pods import price
+from pods.costs.columns import SecondsUntil
 from pods.models import MICROS, PriceSegment
+from pods.price import HOUR_SECONDS
 
 NOTHING: Final = Decimal(0)
 
@@ -54,6 +56,19 @@ def archived_today(now: datetime, *, shown: Collection[int]) -> Decimal:
     begin = midnight(now)
     recent = PriceSegment.objects.exclude(until__lte=begin).filter(fleet__archived_at__isnull=False)
     return sum((s.cost_usd(now, since=begin) for s in recent.exclude(fleet__in=shown)), NOTHING)
+
+
+def total_by_fleet(now: datetime) -> Mapping[int, float]:
+    """What each fleet has spent in its whole life, in USD, to show. Two queries that add up there."""
+    closed = PriceSegment.objects.filter(until__isnull=False).order_by().values_list("fleet_id")
+    usd: dict[int, float] = defaultdict(float)
+    for fleet_id, micros in closed.annotate(micros=Sum("cost_micros")):
+        usd[fleet_id] += float(micros / MICROS)
+    running = PriceSegment.objects.filter(until__isnull=True).order_by().values_list("fleet_id")
+    cost = F("hourly_usd") * SecondsUntil(Value(now), F("since")) / Value(float(HOUR_SECONDS))
+    for fleet_id, until_now in running.annotate(usd=Sum(cost, output_field=FloatField())):
+        usd[fleet_id] += until_now
+    return usd
 
 
 def spent_by_fleet(now: datetime) -> Mapping[int, Spent]:

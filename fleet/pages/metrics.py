@@ -4,73 +4,44 @@ Every process of the web server answers alike, because nothing is counted in mem
 nobody knows is left out, so that no rule takes it for 0.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Sequence
 
 from django.db.models import Count, OuterRef, Subquery, Sum
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 
-from fleet.decision.fleet_health import Health
-from fleet.models import Alert, Tick
+from fleet.models import Alert, Fleet, Tick
 from fleet.money import spending
+from fleet.pages.counted_metrics import counted
+from fleet.pages.metric_families import Families
 from fleet.pages.overview import FleetCard, Overview, overview
 from pods.models import Orphan, Pod
-from pods.states import BILLABLE
-
-Number = int | float | Decimal | None
-STATES: Final = sorted(state.value for state in BILLABLE)
-
-
-class _Families:
-    """Metric families in the order in which they are first named."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, Any] = {}
-
-    def gauge(self, name: str, text: str, value: Number, **labels: str) -> None:
-        """Add a sample, unless its value is not known."""
-        self._add(GaugeMetricFamily, name, text, value, labels)
-
-    def counter(self, name: str, text: str, value: Number, **labels: str) -> None:
-        """Add a sample of a number that only grows; its name gets `_total`."""
-        self._add(CounterMetricFamily, name, text, value, labels)
-
-    def _add(
-        self, kind: Any, name: str, text: str, value: Number, labels: Mapping[str, str]
-    ) -> None:
-        family = self.found.setdefault(name, kind(name, text, labels=list(labels)))
-        if value is not None:
-            family.add_metric(list(labels.values()), float(value))
+from pods.states import READY
 
 
 def collect() -> Iterable[Metric]:
     """All metrics of this moment."""
-    there, into = overview(), _Families()
+    there, into = overview(), Families()
     for card in there.cards:
         _fleet(into, card)
         _money(into, card)
     _decisions(into, [card.pk for card in there.cards])
+    _fields(into, [card.pk for card in there.cards])
     _work(into, there)
     _spent(into, there)
     _installation(into, there)
-    return list(into.found.values())
+    counted(into, {card.pk: card.name for card in there.cards})
+    return into.all()
 
 
-def _fleet(into: _Families, card: FleetCard) -> None:
+def _fleet(into: Families, card: FleetCard) -> None:
     name = card.name
-    for health in Health:
-        into.gauge(
-            "podfleet_fleet_health", "1 for the health that the fleet has, 0 for the others.",
-            int(card.health.health is health), fleet=name, health=health.value,
-        )  # fmt: skip
+    into.gauge(
+        "podfleet_fleet_health", "1 for the health that the fleet has.", 1,
+        fleet=name, health=card.health.health.value,
+    )  # fmt: skip
     into.gauge("podfleet_backlog_items", "Items that wait or are in hand.", card.depth, fleet=name)
-    there = dict(card.states)
-    for state in STATES:
-        into.gauge(
-            "podfleet_pods", "Pods that may bill, by state.", there.get(state, 0),
-            fleet=name, state=state,
-        )  # fmt: skip
+    for state, count in {READY.value: 0, **dict(card.states)}.items():
+        into.gauge("podfleet_pods", "Pods that may bill, by state.", count, fleet=name, state=state)
     into.gauge("podfleet_max_pods", "The fleet's own limit.", card.max_instances, fleet=name)
     into.gauge(
         "podfleet_items_per_second", "Items that its ready pods finish.",
@@ -83,7 +54,7 @@ def _fleet(into: _Families, card: FleetCard) -> None:
         )  # fmt: skip
 
 
-def _money(into: _Families, card: FleetCard) -> None:
+def _money(into: Families, card: FleetCard) -> None:
     name = card.name
     into.gauge("podfleet_hourly_usd", "USD/hour of its pods now.", card.hourly_usd, fleet=name)
     into.gauge(
@@ -100,31 +71,45 @@ def _money(into: _Families, card: FleetCard) -> None:
     )
 
 
-def _decisions(into: _Families, fleets: Sequence[int]) -> None:
-    newest = Tick.objects.filter(fleet=OuterRef("fleet")).order_by("-at").values("pk")[:1]
-    last = Tick.objects.filter(fleet__in=fleets, pk=Subquery(newest)).select_related("fleet")
-    for tick in last.defer("steps", "snapshot").order_by("fleet__name"):
-        name = tick.fleet.name
+def _decisions(into: Families, fleets: Sequence[int]) -> None:
+    newest = Tick.objects.filter(fleet=OuterRef("pk")).order_by("-at").values("pk")[:1]
+    last_ones = Fleet.objects.filter(pk__in=fleets).order_by().annotate(last=Subquery(newest))
+    # Two steps: in one, a database would look for the newest one of each row of every fleet.
+    pks = [pk for pk in last_ones.values_list("last", flat=True) if pk is not None]
+    last = Tick.objects.filter(pk__in=pks).order_by("fleet__name")
+    for name, at, desired, target, oldest, took in last.values_list(
+        "fleet__name", "at", "desired", "target", "oldest_seconds", "milliseconds"
+    ):
         into.gauge(
             "podfleet_last_decision_timestamp_seconds", "When the fleet was last decided on.",
-            tick.at.timestamp(), fleet=name,
+            at.timestamp(), fleet=name,
         )  # fmt: skip
+        into.gauge("podfleet_desired_pods", "Pods that its backlog is worth.", desired, fleet=name)
         into.gauge(
-            "podfleet_desired_pods", "Pods that its backlog is worth.", tick.desired, fleet=name
+            "podfleet_target_pods", "Pods that its guardrails allow of these.", target, fleet=name
         )
         into.gauge(
-            "podfleet_target_pods",
-            "Pods that its guardrails allow of these.",
-            tick.target,
+            "podfleet_oldest_item_seconds", "For how long its oldest item has waited.", oldest,
             fleet=name,
-        )
+        )  # fmt: skip
         into.gauge(
-            "podfleet_oldest_item_seconds", "For how long its oldest item has waited.",
-            tick.oldest_seconds, fleet=name,
+            "podfleet_last_decision_duration_seconds", "How long the last decision took.",
+            took / 1000, fleet=name,
         )  # fmt: skip
 
 
-def _work(into: _Families, there: Overview) -> None:
+def _fields(into: Families, fleets: Sequence[int]) -> None:
+    rows = Fleet.objects.filter(pk__in=fleets).order_by("name")
+    for name, letters, budget in rows.values_list("name", "dead_letters", "total_budget_usd"):
+        into.gauge(
+            "podfleet_dead_letters", "Failed items that wait for an operator.", letters, fleet=name
+        )
+        into.gauge(
+            "podfleet_total_budget_usd", "Its budget for its whole life.", budget, fleet=name
+        )
+
+
+def _work(into: Families, there: Overview) -> None:
     """The sums over all pods that a fleet ever had. Their rows are never deleted before the fleet."""
     done = (
         Pod.objects.filter(fleet__in=[card.pk for card in there.cards])
@@ -132,6 +117,7 @@ def _work(into: _Families, there: Overview) -> None:
         .values_list("fleet_id")
         .annotate(
             count=Count("pk"),
+            bad=Count("failed_at"),
             items=Sum("done") + Sum("done_before"),
             tries=Sum("failed") + Sum("failed_before"),
             letters=Sum("dead") + Sum("dead_before"),
@@ -139,8 +125,9 @@ def _work(into: _Families, there: Overview) -> None:
     )
     counts: dict[int, Sequence[int]] = {pk: numbers for pk, *numbers in done}
     for card in there.cards:
-        pods, items, tries, letters = counts.get(card.pk, (0, 0, 0, 0))
+        pods, bad, items, tries, letters = counts.get(card.pk, (0, 0, 0, 0, 0))
         into.counter("podfleet_pods_started", "Pods that it ever asked for.", pods, fleet=card.name)
+        into.counter("podfleet_failed_pods", "Pods that failed.", bad, fleet=card.name)
         into.counter("podfleet_items_done", "Items that its pods finished.", items, fleet=card.name)
         into.counter("podfleet_failed_tries", "Tries that failed.", tries, fleet=card.name)
         into.counter(
@@ -148,15 +135,17 @@ def _work(into: _Families, there: Overview) -> None:
         )
 
 
-def _spent(into: _Families, there: Overview) -> None:
-    spent = spending.spent_by_fleet(there.at)
+def _spent(into: Families, there: Overview) -> None:
+    spent = spending.total_by_fleet(there.at)
     for card in there.cards:
-        whole = spent[card.pk].total if card.pk in spent else Decimal(0)
         # A gauge: a pod that is proved to have ended earlier is booked until then, so it can fall.
-        into.gauge("podfleet_spent_usd", "USD of all its pods.", whole, fleet=card.name)
+        into.gauge(
+            "podfleet_spent_usd", "USD of all its pods.", spent.get(card.pk, 0.0),
+            fleet=card.name,
+        )  # fmt: skip
 
 
-def _installation(into: _Families, there: Overview) -> None:
+def _installation(into: Families, there: Overview) -> None:
     limits = there.limits
     into.gauge("podfleet_installation_stopped", "1 if everything is stopped.", int(limits.stopped))
     into.gauge(

@@ -24,6 +24,7 @@ from fleet.tick.gathering import Gathered
 from fleet.tick.recording import recorded
 from pods import resuming, teardown
 from pods.accounts.connecting import CannotConnect
+from pods.base import counters
 from pods.base.shared_clock import shared_now
 from pods.lifecycle import Overtaken
 from pods.models import Account, Pod
@@ -64,6 +65,7 @@ def tick_fleet(fleet_id: int) -> Decision | None:
         return None
     finally:
         Lease.objects.filter(fleet=fleet, token=token).update(until=None)
+    counters.count("decisions", str(fleet.pk), decision.binding or "")
     _retire(gathered, decision)
     log.info("fleet_ticked", fleet=fleet.name, sentence=decision.sentence)
     _archive(fleet)

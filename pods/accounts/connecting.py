@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from pods.agent import protocol
-from pods.base import sealing
+from pods.base import counters, sealing
 from pods.base.redis import redis_client
 from pods.models import Account, Pod
 from pods.providers import registry
@@ -146,7 +147,13 @@ def connect(account: Account) -> Provider:
         log.exception("adapter_broke", provider=account.provider, account=account.name)
         error = type(exc).__name__
         raise CannotConnect(f"the adapter {account.provider} raised {error}; see the log") from exc
-    return Observed(provider, account=pace, client=client)
+    return Observed(provider, account=pace, client=client, counted=partial(_count_call, account.pk))
+
+
+def _count_call(account_id: int | None, call: str, result: str, seconds: float) -> None:
+    """Count a call to a vendor for /metrics. An account that is being tried has no row yet."""
+    if account_id is not None:
+        counters.called(account_id, call, result, seconds)
 
 
 def redis_url(pod: Pod) -> str:

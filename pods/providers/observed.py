@@ -1,7 +1,7 @@
 """Any provider as the manager uses it: calls are logged, offers are kept a while."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
@@ -22,6 +22,21 @@ _QUIET: Final = frozenset({"offers_listed", "machine_read", "machines_listed", "
 _KEPT: Final = TypeAdapter(tuple[list[Offer], str])
 _QUERY: Final = TypeAdapter(OfferQuery)
 
+# The method of each event.
+CALLS: Final[Mapping[str, str]] = {
+    "offers_listed": "offers",
+    "machine_created": "create",
+    "machine_read": "status",
+    "machines_listed": "list",
+    "machine_stop_asked": "stop",
+    "machine_start_asked": "start",
+    "machine_destroy_asked": "destroy",
+    "machine_logs_read": "logs",
+    "balance_read": "balance",
+}
+# Told of each call: the method, how it ended ("ok", or the name of its error), and its seconds.
+Counted = Callable[[str, str, float], None]
+
 log = structlog.get_logger(__name__)
 
 
@@ -38,13 +53,18 @@ class Observed:
         *,
         account: str,
         client: "redis.Redis",
+        counted: Counted | None = None,
     ) -> None:
-        """`client` keeps the offers for all workers; without Redis none are kept."""
+        """`client` keeps the offers for all workers; without Redis none are kept.
+
+        `counted` is told of each call after it ended.
+        """
         self.name = provider.name
         self.capabilities = provider.capabilities
         self._provider = provider
         self._account = account
         self._client = client
+        self._counted = counted
 
     def __repr__(self) -> str:
         return f"Observed({self._provider!r}, account={self._account!r})"
@@ -113,18 +133,22 @@ class Observed:
         began = time.monotonic()
         bound = log.bind(account=self._account, **ids)
         seen: dict[str, Any] = {}
+        result = "ok"
         try:
             yield seen
         except ProviderError as exc:
+            result = type(exc).__name__
             tell = bound.info if isinstance(exc, Declined) else bound.warning
-            error = type(exc).__name__
-            tell("provider_failed", wanted=event, error=error, because=str(exc), **_ms(began))
+            tell("provider_failed", wanted=event, error=result, because=str(exc), **_ms(began))
             raise
         except Exception as exc:
             # An adapter is anybody's code. Its text may hold the key, so the log alone has it.
-            error = type(exc).__name__
+            result, error = Unavailable.__name__, type(exc).__name__
             bound.error("provider_broke", wanted=event, error=error, exc_info=True, **_ms(began))
             raise Unavailable(f"the adapter of {self.name} raised {error}; see the log") from exc
+        finally:
+            if self._counted is not None:
+                self._counted(CALLS[event], result, time.monotonic() - began)
         tell = bound.debug if event in _QUIET else bound.info
         tell(event, **seen, **_ms(began))
 

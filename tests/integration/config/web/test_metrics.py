@@ -1,5 +1,6 @@
 """Prometheus reads the state of the fleets with a token, in a number of queries that does not grow."""
 
+import json
 import re
 from datetime import timedelta
 from decimal import Decimal
@@ -7,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -15,13 +15,16 @@ from django.utils.timezone import now
 from django_celery_beat.models import PeriodicTask
 from prometheus_client.parser import text_string_to_metric_families
 
+from config.celery import App
 from fleet import stopping
-from fleet.decision.fleet_health import Health
-from fleet.models import Fleet, Limits, Tick
+from fleet.models import Balance, Fleet, Limits, Tick
+from fleet.pages import counted_metrics
+from fleet.tick import ticking
+from pods.base import counters
 from pods.base.redis import redis_client
 from pods.models import Pod
 from pods.states import PodState
-from tests.support.factories import a_fleet, a_pod, an_alert
+from tests.support.factories import a_fleet, a_pod, an_account, an_alert
 
 pytestmark = pytest.mark.django_db
 TOKEN = "a-token-of-prometheus"
@@ -80,11 +83,11 @@ def test_a_fleet_is_shown_with_its_health_pods_items_and_money() -> None:
     a_pod(fleet, state=PodState.TERMINATED, done=5, dead=2, failed=9)
     found = samples()
     assert found["podfleet_fleet_health", "emb", "working"] == 1
-    assert sum(found["podfleet_fleet_health", "emb", health.value] for health in Health) == 1
+    assert len([key for key in found if key[0] == "podfleet_fleet_health"]) == 1
     assert found["podfleet_backlog_items", "emb"] == 41_800
     assert found["podfleet_oldest_item_seconds", "emb"] == 12.5
     assert found["podfleet_pods", "emb", "ready"] == found["podfleet_pods", "emb", "booting"] == 1
-    assert found["podfleet_pods", "emb", "draining"] == 0
+    assert ("podfleet_pods", "emb", "draining") not in found
     assert (found["podfleet_desired_pods", "emb"], found["podfleet_target_pods", "emb"]) == (56, 3)
     assert found["podfleet_held_by", "emb", "max_instances"] == 1
     assert found["podfleet_items_done_total", "emb"] == 105
@@ -135,8 +138,77 @@ def test_the_fleets_are_shown_also_while_redis_is_away(settings: Any) -> None:
     a_fleet(name="emb")
     found = samples()
     assert found["podfleet_redis_up",] == 0
-    assert ("podfleet_fleet_health", "emb", "idle") in found
+    assert ("podfleet_fleet_health", "emb", "starting") in found
     assert not [key for key in found if key[0] == "podfleet_queue_tasks"]
+
+
+def test_decisions_calls_and_durations_are_counted_in_redis(redis_url: str, settings: Any) -> None:
+    settings.REDIS_URL = redis_url
+    account = an_account(name="main")
+    fleet = a_fleet(name="emb", accounts=[account], total_budget_usd=Decimal(50))
+    Fleet.objects.update(dead_letters=3)
+    a_pod(fleet, state=PodState.FAILED, failed_at=now())
+    Balance.objects.create(account=account, at=now(), usd=Decimal("12.5"), booked_micros=0)
+    for _ in range(2):
+        ticking.tick_fleet(fleet.pk)
+    rule = Tick.objects.values_list("binding", flat=True).latest("pk") or "none"
+    counters.called(account.pk, "create", "ok", 0.5)
+    counters.called(account.pk, "create", "NoCapacity", 0.25)
+    counters.called(account.pk + 1, "create", "ok", 1)  # of an account that is gone
+    for seconds in (4.0, 5.0, 5.5, 9999.0):
+        counters.took("boot", seconds, "runpod")
+    found = samples()
+    assert found["podfleet_decisions_total", "emb", rule] == 2
+    of_main = ("main", "create", "local")
+    assert found["podfleet_provider_calls_total", *of_main, "ok"] == 1
+    assert found["podfleet_provider_calls_total", *of_main, "NoCapacity"] == 1
+    assert found["podfleet_provider_call_seconds_total", *of_main] == 0.75
+    assert len([key for key in found if key[0] == "podfleet_provider_calls_total"]) == 2
+    buckets = [found["podfleet_pod_boot_seconds_bucket", le, "runpod"] for le in ("2", "5", "10")]
+    assert buckets == [0, 2, 3]
+    assert found["podfleet_pod_boot_seconds_bucket", "+Inf", "runpod"] == 4
+    assert found["podfleet_pod_boot_seconds_count", "runpod"] == 4
+    assert found["podfleet_pod_boot_seconds_sum", "runpod"] == pytest.approx(10013.5)
+    assert found["podfleet_dead_letters", "emb"] == 3
+    assert found["podfleet_failed_pods_total", "emb"] == 1
+    assert found["podfleet_total_budget_usd", "emb"] == 50
+    assert found["podfleet_account_balance_usd", "main", "local"] == 12.5
+    assert found["podfleet_account_paused", "main", "local"] == 0
+
+
+def test_a_redis_that_is_away_is_asked_to_count_once_and_then_left_alone(
+    redis_url: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counters, "_silent_until", {"all": 0.0})
+    settings.REDIS_URL = "redis://127.0.0.1:9"
+    counters.count("decisions", "1", "")
+    settings.REDIS_URL = redis_url
+    counters.count("decisions", "1", "")
+    assert counters.read() == {}
+    monkeypatch.setitem(counters._silent_until, "all", 0.0)
+    counters.count("decisions", "1", "")
+    assert counters.read() == {("decisions", "1", ""): 1}
+
+
+def test_the_age_of_the_oldest_task_is_what_celery_sent_first(
+    redis_url: str, settings: Any
+) -> None:
+    settings.REDIS_URL = redis_url
+    app = App("test")
+    app.config_from_object(settings.CELERY | {"broker_url": redis_url})
+    app.send_task("pods.check", (1,), queue="vendor")
+    client = redis_client(redis_url)
+    message = json.loads(client.lrange("vendor", 0, 0)[0])
+    message["headers"]["podfleet_sent_at"] -= 90
+    client.rpush("vendor", json.dumps(message))
+    client.hset("unacked", "tag", "a task")
+    found = samples()
+    assert found["podfleet_queue_tasks", "vendor"] == 2
+    assert found["podfleet_queue_oldest_task_seconds", "vendor"] == pytest.approx(90, abs=5)
+    assert found["podfleet_queue_oldest_task_seconds", "notify"] == 0
+    assert found["podfleet_taken_tasks",] == 1
+    client.rpush("vendor", "a message of an older version")
+    assert ("podfleet_queue_oldest_task_seconds", "vendor") not in samples()
 
 
 def test_the_queries_do_not_grow_with_fleets_and_pods() -> None:
@@ -156,16 +228,23 @@ def test_the_queries_do_not_grow_with_fleets_and_pods() -> None:
     assert Pod.objects.count() == 8
 
 
-def test_each_metric_has_its_row_in_the_page_with_its_labels() -> None:
+def test_each_metric_has_its_row_in_the_page_with_its_labels(redis_url: str, settings: Any) -> None:
+    settings.REDIS_URL = redis_url
     page = (Path(settings.BASE_DIR) / "docs" / "reference" / "metrics.md").read_text()
     rows = set(re.findall(r"^\| `(podfleet_\w+)`", page, re.MULTILINE))
-    fleet = a_fleet(name="emb", max_hourly_usd=Decimal(1), daily_budget_usd=Decimal(1))
+    fleet = a_fleet(name="emb", max_hourly_usd=1, daily_budget_usd=1, total_budget_usd=1)
     Limits.objects.update_or_create(
         pk=1, defaults={"max_instances": 9, "max_hourly_usd": 9, "daily_budget_usd": 9}
     )
     decided(fleet, oldest_seconds=1.0)
     an_alert(fleet)
     PeriodicTask.objects.filter(task="pods.sweep").update(last_run_at=now())
+    account = an_account()
+    Balance.objects.create(account=account, at=now(), usd=1, booked_micros=0)
+    counters.called(account.pk, "create", "ok", 0.5)
+    counters.count("decisions", str(fleet.pk), "")
+    for kind in counted_metrics.DURATIONS:
+        counters.took(kind, 1.0, "local")
     families = text_string_to_metric_families(scraped().content.decode())
     shown = {family.name + ("_total" if family.type == "counter" else "") for family in families}
     assert rows == shown

@@ -327,3 +327,17 @@ def test_an_adapter_that_names_no_machine_may_have_made_one(
     monkeypatch.setattr(rig.provider, "create", lambda *_, **__: answer)
     with pytest.raises(Unavailable):
         Observed(rig.provider, account="a", client=client).create(a_spec("a", "x"), token="a")
+
+
+def test_each_call_is_counted_by_how_it_ended(rig: Rig, client: "redis.Redis") -> None:
+    told: list[tuple[str, str]] = []
+    observed = Observed(
+        rig.provider, account="a", client=client, counted=lambda *call: told.append(call[:2])
+    )
+    observed.list_tagged(TAG)
+    with pytest.raises(NotFound):
+        observed.status("nothing")
+    broken = Observed(Broken(), account="a", client=client, counted=lambda *c: told.append(c[:2]))
+    with pytest.raises(Unavailable):
+        broken.list_tagged(TAG)
+    assert told == [("list", "ok"), ("status", "NotFound"), ("list", "Unavailable")]
