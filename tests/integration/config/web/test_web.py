@@ -8,11 +8,14 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.db.backends.utils import CursorWrapper
+from django.db.utils import OperationalError
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django_celery_beat.models import PeriodicTask
@@ -112,6 +115,42 @@ def test_an_installation_is_ready_only_if_its_fleets_are_decided_on(
     assert (answer.status_code, answer.json()["ready"]) == (200 if ready else 503, ready)
     PeriodicTask.objects.update(enabled=False)  # an operator wants no decisions
     assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize(("periods", "ready"), [(2.9, True), (3.1, False)])
+def test_it_is_not_ready_after_three_periods_without_a_decision(
+    client: Client, redis_url: str, periods: float, *, ready: bool
+) -> None:
+    fleet = a_fleet(tick=timedelta(seconds=60))
+    ticking.tick_fleet(fleet.pk)
+    Tick.objects.update(at=utcnow() - periods * timedelta(seconds=60))
+    assert (client.get("/readyz").status_code == 200) is ready
+
+
+def test_it_is_not_ready_while_redis_or_the_database_is_away(
+    client: Client, settings: Any, redis_url: str
+) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:9"
+    assert client.get("/readyz").json()["missing"] == {"redis": "ConnectionError"}
+    settings.REDIS_URL = redis_url
+    with mock.patch.object(CursorWrapper, "execute", side_effect=OperationalError("gone")):
+        answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["missing"]) == (503, {"database": "OperationalError"})
+
+
+@pytest.mark.parametrize(
+    ("task", "ready"),
+    [("pods.nudge", False), ("fleet.prune", True)],
+    ids=["beat is ahead", "beat was ahead, and the task runs seldom"],
+)
+def test_it_is_not_ready_if_the_times_of_beat_lie_in_the_future(
+    client: Client, redis_url: str, task: str, *, ready: bool
+) -> None:
+    at = utcnow() + timedelta(minutes=10)
+    assert PeriodicTask.objects.filter(task=task).update(last_run_at=at) == 1
+    answer = client.get("/readyz").json()
+    assert answer["ready"] is ready
+    assert ("set the clocks" in answer["missing"].get("beat", "")) is not ready
 
 
 def test_a_redis_that_does_not_answer_is_named_before_the_start(
