@@ -86,11 +86,13 @@ def _accounts(into: Families) -> Mapping[str, tuple[str, str]]:
     for row in rows:
         names[str(row.pk)] = (row.name, row.provider)
         labels = {"account": row.name, "provider": row.provider}
-        paused = not row.enabled or breaker.is_open(row, now=now)
+        paused = row.enabled and breaker.is_open(row, now=now)
         into.gauge(
-            "podfleet_account_paused", "1 if nothing is rented on it: disabled, or after failures.",
-            int(paused), **labels,
-        )  # fmt: skip
+            "podfleet_account_paused",
+            "1 if it is left alone after failures.",
+            int(paused),
+            **labels,
+        )
         into.gauge(
             "podfleet_account_failures", "Failures in a row.", row.failures, **labels,
         )  # fmt: skip

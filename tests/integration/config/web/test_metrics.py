@@ -4,40 +4,34 @@ import json
 import re
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import now
 from django_celery_beat.models import PeriodicTask
 from prometheus_client.parser import text_string_to_metric_families
 
 from config.celery import App
+from config.env import ROOT
 from fleet import stopping
-from fleet.models import Balance, Fleet, Limits, Tick
-from fleet.pages import counted_metrics
+from fleet.models import Balance, Fleet, Tick
 from fleet.tick import ticking
 from pods.base import counters
 from pods.base.redis import redis_client
 from pods.models import Pod
 from pods.states import PodState
-from tests.support.factories import a_fleet, a_pod, an_account, an_alert
+from tests.support.factories import a_fleet, a_pod, an_account
+from tests.support.metrics_page import TOKEN, decided, full_page, scraped
 
 pytestmark = pytest.mark.django_db
-TOKEN = "a-token-of-prometheus"
 Samples = dict[tuple[str, ...], float]
 
 
 @pytest.fixture(autouse=True)
 def token(settings: Any) -> None:
     settings.METRICS_TOKEN = TOKEN
-
-
-def scraped(sent: str = f"Bearer {TOKEN}") -> Any:
-    return Client().get("/metrics", headers={"Authorization": sent})
 
 
 def samples() -> Samples:
@@ -68,11 +62,6 @@ def test_an_installation_without_a_token_shows_nothing_to_anybody(settings: Any)
             403,
             True,
         )
-
-
-def decided(fleet: Fleet, **values: Any) -> Tick:
-    facts = {"depth": 41_800, "active": 3, "desired": 56, "target": 3, "binding": "max_instances"}
-    return Tick.objects.create(fleet=fleet, at=now(), token=1, sentence="held", **facts | values)
 
 
 def test_a_fleet_is_shown_with_its_health_pods_items_and_money() -> None:
@@ -230,21 +219,8 @@ def test_the_queries_do_not_grow_with_fleets_and_pods() -> None:
 
 def test_each_metric_has_its_row_in_the_page_with_its_labels(redis_url: str, settings: Any) -> None:
     settings.REDIS_URL = redis_url
-    page = (Path(settings.BASE_DIR) / "docs" / "reference" / "metrics.md").read_text()
+    page = (ROOT / "docs" / "reference" / "metrics.md").read_text()
     rows = set(re.findall(r"^\| `(podfleet_\w+)`", page, re.MULTILINE))
-    fleet = a_fleet(name="emb", max_hourly_usd=1, daily_budget_usd=1, total_budget_usd=1)
-    Limits.objects.update_or_create(
-        pk=1, defaults={"max_instances": 9, "max_hourly_usd": 9, "daily_budget_usd": 9}
-    )
-    decided(fleet, oldest_seconds=1.0)
-    an_alert(fleet)
-    PeriodicTask.objects.filter(task="pods.sweep").update(last_run_at=now())
-    account = an_account()
-    Balance.objects.create(account=account, at=now(), usd=1, booked_micros=0)
-    counters.called(account.pk, "create", "ok", 0.5)
-    counters.count("decisions", str(fleet.pk), "")
-    for kind in counted_metrics.DURATIONS:
-        counters.took(kind, 1.0, "local")
-    families = text_string_to_metric_families(scraped().content.decode())
+    families = text_string_to_metric_families(full_page())
     shown = {family.name + ("_total" if family.type == "counter" else "") for family in families}
     assert rows == shown

@@ -117,6 +117,14 @@ def test_an_installation_is_ready_only_if_its_fleets_are_decided_on(
     assert client.get("/readyz").status_code == 200
 
 
+def test_health_checks_and_prometheus_may_ask_without_https(client: Client, settings: Any) -> None:
+    settings.SECURE_SSL_REDIRECT = True
+    statuses = {
+        path: client.get(f"/{path}").status_code for path in ("healthz", "metrics", "admin/")
+    }
+    assert statuses == {"healthz": 200, "metrics": 403, "admin/": 301}
+
+
 @pytest.mark.parametrize(("periods", "ready"), [(2.9, True), (3.1, False)])
 def test_it_is_not_ready_after_three_periods_without_a_decision(
     client: Client, redis_url: str, periods: float, *, ready: bool
