@@ -71,6 +71,7 @@ def create(
         ValidationError: a value is wrong.
     """
     check(fleet, accounts)
+    fleet.created_by = fleet.created_by or by
     with transaction.atomic():
         fleet._change_reason = f"created by {by}"  # type: ignore[attr-defined]
         fleet.save(force_insert=True)

@@ -33,3 +33,8 @@ def price_change(before: Decimal, after: Decimal) -> str:
     if usd(before) != usd(after):
         return f"{usd(before)}/h → {usd(after)}/h"
     return f"${before.normalize():f}/h → ${after.normalize():f}/h"
+
+
+def change(amount: Decimal) -> str:
+    """By how much a sum changed: `+$0.12`, `−$0.12`."""
+    return f"{'−' if amount < 0 else '+'}{usd(abs(amount))}"

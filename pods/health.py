@@ -20,7 +20,7 @@ from pods.base.shared_clock import shared_now
 from pods.costs import segments
 from pods.diagnosis import INFERRED, Finding, MachineSays, diagnose
 from pods.masking import without_passwords
-from pods.models import Account, Installation, Pod, PodEvent
+from pods.models import Account, Correction, Installation, Pod, PodEvent
 from pods.providers.base import Capabilities, Machine, Phase, Provider
 from pods.providers.errors import NotFound, ProviderError
 from pods.rules import INFERRED_RULES, PodRule
@@ -213,7 +213,9 @@ def _end_absent(
         to, facts["retire_because"] = TERMINATING, because[:500]
     assert pod.absent_since is not None
     with transaction.atomic():
-        segments.close(pod, at=pod.absent_since)
+        segments.close(
+            pod, at=pod.absent_since, now=shared_now(), why=Correction.Why.MISSING_EARLIER
+        )
         lifecycle.move(pod, to, by="health", rule=PodRule.ABSENT, because=because, **facts)
     if to is TERMINATING:
         dispatch.send(dispatch.TEARDOWN, pod.pk)

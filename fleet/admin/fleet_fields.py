@@ -80,6 +80,7 @@ ADVANCED: Final[Sequence[tuple[str, Sequence[Any]]]] = (
             "handler_env",
         ),
     ),
+    ("Costs", ("tags",)),
     (
         TIME_LIMITS,
         (

@@ -163,7 +163,7 @@ def create_fleet(request: HttpRequest, wanted: Created, key: Key) -> HttpRespons
 
     def create(work: Work) -> Made:
         if work.made is None:
-            fleet = _create(wanted, work, by(request))
+            fleet = _create(wanted, work, by(request), request.user.get_username())
         else:
             fleet = Fleet.objects.get(pk=work.made)
         ready = operating.prepare(fleet)
@@ -172,11 +172,12 @@ def create_fleet(request: HttpRequest, wanted: Created, key: Key) -> HttpRespons
     return idempotency.once(request, key, create)
 
 
-def _create(wanted: Any, work: Work, who: str) -> Fleet:
+def _create(wanted: Any, work: Work, who: str, user: str) -> Fleet:
     values = fleet_fields.given(wanted)
     _refuse_masks(values)
     accounts = operating.accounts_named(wanted.accounts)
-    fleet = Fleet(name=wanted.name, **{k: v for k, v in values.items() if v is not None})
+    filled = {k: v for k, v in values.items() if v is not None}
+    fleet = Fleet(name=wanted.name, created_by=user, **filled)
     with transaction.atomic():
         operating.create(fleet, accounts, tick=_tick(wanted), by=who)
         work.remember(fleet.pk)

@@ -1,6 +1,6 @@
 """Money: what was spent, what today will have cost, and the ceilings."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Final
 
 from django.http import HttpRequest
@@ -13,7 +13,9 @@ from fleet.api.values import Usd
 from fleet.models import Limits
 from fleet.money.ledger import Forecast
 from fleet.pages import money
+from pods.models import Correction
 
+MOST_CORRECTIONS: Final = 1000
 router: Final = Router(tags=["money"])
 
 
@@ -52,6 +54,35 @@ class Ceilings(BaseModel):
     total_budget_usd: Usd | None = Field(description="Of a fleet; the installation has none.")
 
 
+class UserCost(BaseModel):
+    """What the fleets of one user cost in these days."""
+
+    user: str = Field(description='Who made the fleets; "unknown user": an older version did.')
+    usd: Usd
+
+
+class TagCost(BaseModel):
+    """What the fleets with one tag cost in these days, by the fleets' tags as they are now."""
+
+    tag: str
+    value: str = Field(description='"not tagged": of fleets that do not have this tag.')
+    usd: Usd
+
+
+class CorrectionOut(BaseModel):
+    """Why the sum of a day is not what it was."""
+
+    at: datetime = Field(description="When it was booked.")
+    day: date
+    fleet: str
+    pod: str
+    usd: Usd = Field(description="By how much the sum changed; below 0: it fell.")
+    why: str = Field(description="For code: " + ", ".join(why.value for why in Correction.Why))
+    because: str = Field(description="For people.")
+    since: datetime
+    until: datetime
+
+
 class MoneyOut(BaseModel):
     """The spending of several days, the last of which is today."""
 
@@ -63,6 +94,11 @@ class MoneyOut(BaseModel):
     ceilings: Ceilings
     fleets: list[FleetCost]
     entries: list[EntryOut]
+    by_user: list[UserCost]
+    by_tag: list[TagCost]
+    corrections: list[CorrectionOut] = Field(
+        description=f"The newest first, at most {MOST_CORRECTIONS:,}."
+    )
 
 
 class WhichDays(BaseModel):
@@ -102,5 +138,18 @@ def read_money(request: HttpRequest, asked: Query[WhichDays]) -> MoneyOut:
         entries=[
             EntryOut(day=e.day, fleet=e.fleet, provider=e.provider, gpu_type=e.gpu_type, usd=e.usd)
             for e in found.costs
+        ],
+        by_user=[UserCost(user=user, usd=usd) for user, usd in found.by_user.items()],
+        by_tag=[
+            TagCost(tag=tag, value=value, usd=usd)
+            for tag, by in found.by_tag.items()
+            for value, usd in by.items()
+        ],
+        corrections=[
+            CorrectionOut(
+                at=c.at, day=c.day, fleet=c.fleet, pod=c.pod, usd=c.usd, why=c.why.value,
+                because=c.because, since=c.since, until=c.until,
+            )
+            for c in found.corrections[:MOST_CORRECTIONS]
         ],
     )  # fmt: skip

@@ -37,6 +37,7 @@ LABELS: Final[Mapping[str, str]] = {
     "longest_results": "Results to keep",
     "reply_to": "Further result streams",
     "handler_env": "Variables of the handler",
+    "tags": "Tags",
     "disk_gb": "Disk",
     "boot_seconds": "Boot",
     "heartbeat_seconds": "Heartbeat",

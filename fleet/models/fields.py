@@ -64,6 +64,11 @@ def percent(default: int, help_text: str) -> "models.PositiveSmallIntegerField[A
     )
 
 
+def are_numbers(*values: object) -> bool:
+    """Whether all of them are: what a field refused may still be a text."""
+    return all(isinstance(value, int | float) for value in values)
+
+
 def hours_of(value: float) -> timedelta:
     """A number of hours as a time. A row of an older version may hold more than a time can."""
     return timedelta(hours=min(value, LONGEST_HOURS))

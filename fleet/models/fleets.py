@@ -16,11 +16,13 @@ from fleet.models.fields import (
     LONGEST_HOURS,
     LONGEST_SECONDS,
     NAME,
+    are_numbers,
     from_to,
     percent,
     seconds,
     usd,
 )
+from fleet.models.tags import TagsField, creator
 from pods.agent import protocol
 from pods.base import key_names
 from pods.base.key_names import RefusedName
@@ -50,10 +52,6 @@ class IdleAction(models.TextChoices):
 
     DESTROY = "destroy", "destroy it"
     STOP = "stop", "stop it and keep its disk, if the provider can stop pods"
-
-
-def _are_numbers(*values: object) -> bool:
-    return all(isinstance(value, int | float) for value in values)
 
 
 class Fleet(models.Model):
@@ -154,7 +152,6 @@ class Fleet(models.Model):
         "Of a dataset: if more of its rows fail, after the first 1,000, all pods are ended until an "
         "operator lets the fleet run again. 100: off.",
     )
-
     accounts = models.ManyToManyField(
         "pods.Account",
         related_name="fleets",
@@ -220,6 +217,9 @@ class Fleet(models.Model):
     handler_timeout_seconds = seconds(600, "A batch that takes longer is cut off.")
     orphan_seconds = seconds(900, "A pod that sees no manager for this time ends itself.")
 
+    tags = TagsField()
+    created_by = creator()
+
     # The hash of the template that has acknowledged an item. Other templates get one pod first.
     proven_template = models.CharField(max_length=64, blank=True, default="", editable=False)
     # When an operator last asked to try again: it ends the pause after pods that failed.
@@ -244,6 +244,7 @@ class Fleet(models.Model):
 
     history = HistoricalRecords(
         excluded_fields=[
+            "created_by",
             "proven_template",
             "try_again_at",
             "version",
@@ -288,7 +289,7 @@ class Fleet(models.Model):
         if nul := [name for name, text in texts.items() if isinstance(text, str) and "\0" in text]:
             raise ValidationError(dict.fromkeys(nul, "a text holds the character NUL"))
         # A value from the command line that its own field refused is still a text here.
-        if _are_numbers(self.min_instances, self.max_instances) and (
+        if are_numbers(self.min_instances, self.max_instances) and (
             self.min_instances > self.max_instances
         ):
             raise ValidationError(
@@ -307,7 +308,7 @@ class Fleet(models.Model):
             self.check_names()
         except RefusedName as exc:
             raise ValidationError({exc.field: str(exc)}) from exc
-        if _are_numbers(self.silent_seconds, self.heartbeat_seconds) and (
+        if are_numbers(self.silent_seconds, self.heartbeat_seconds) and (
             self.silent_seconds <= 2 * self.heartbeat_seconds
         ):
             raise ValidationError(

@@ -27,7 +27,8 @@ HOURS: Final = "Hours"
 BATCH_ROWS: Final = 10_000
 FIELDS: Final = (
     "pod__account__name", "pod__provider", "pod__external_id", "pod__name", "pod__gpu_type",
-    "pod__gpu_count", "pod__region", "pod__interruptible", "fleet__name",
+    "pod__gpu_count", "pod__region", "pod__interruptible", "fleet__name", "fleet__created_by",
+    "fleet__tags",
 )  # fmt: skip
 MONEY: Final = pa.decimal128(18, 6)
 AMOUNT: Final = pa.decimal128(24, 9)
@@ -46,6 +47,8 @@ class _Of(NamedTuple):
     region: str
     interruptible: bool
     fleet: str
+    user: str
+    tags: Mapping[str, str]
 
 
 class _Charge(NamedTuple):
@@ -77,7 +80,10 @@ def _words(charge: _Charge) -> str:
 
 
 def _tags(charge: _Charge) -> str:
-    return json.dumps({"podfleet/fleet": charge.of.fleet, "podfleet/pod": charge.of.pod})
+    """The fleet's tags as they are now, and what we know: our own keys begin with `podfleet/`."""
+    of = charge.of
+    ours = {"podfleet/fleet": of.fleet, "podfleet/pod": of.pod, "podfleet/user": of.user}
+    return json.dumps({**of.tags, **{key: value for key, value in ours.items() if value}})
 
 
 Value = Callable[[_Charge], Any]

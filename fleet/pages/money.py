@@ -1,19 +1,23 @@
 """The spending, as the page Money and its downloads show it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 from fleet.models import Fleet, Limits
 from fleet.money import balances, ledger
+from fleet.money import corrections as corrected
 from fleet.money.balances import Compared
+from fleet.money.corrections import Corrected
 from fleet.money.ledger import DayCost, Forecast, Price
 from pods.base.clock import utcnow
 from pods.base.csv import csv_lines
 
 MOST_DAYS: Final = 92
+MOST_CORRECTIONS: Final = 20  # on the page
 CHOICES: Final = ((1, "Today"), (7, "7 days"), (30, "30 days"), (MOST_DAYS, "92 days"))
 
 
@@ -26,6 +30,7 @@ class Day:
     width: int
     expected_usd: Decimal | None = None  # only of today: what it will have cost at midnight UTC
     expected_width: int = 0
+    corrected_usd: Decimal = Decimal(0)  # by how much its sum was changed afterwards
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +49,8 @@ class FleetCosts:
         return not self.usd and not self.today.hourly_usd
 
 
+UNKNOWN: Final = "unknown user"
+NOT_TAGGED: Final = "not tagged"
 NO_FORECAST: Final = Forecast(spent_usd=Decimal(0), hourly_usd=Decimal(0), expected_usd=Decimal(0))
 
 
@@ -60,6 +67,9 @@ class Spending:
     pks: Mapping[str, int]  # of the fleets, by name
     budget_usd: Decimal | None  # of a day: the fleet's, or the installation's
     fleet: Fleet | None = None  # None: all fleets
+    corrections: Sequence[Corrected] = ()  # why sums of these days changed, the newest first
+    users: Mapping[str, str] = field(default_factory=dict)  # who made each fleet, by its name
+    tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by the fleet's name
 
     @property
     def days(self) -> int:
@@ -95,6 +105,7 @@ class Spending:
         sums = {day: by_day.get(day.isoformat(), Decimal(0)) for day in days}
         expected = max(self.today.expected_usd, sums[self.last])
         longest = max(*sums.values(), expected, Decimal("0.01"))
+        changed = corrected.by_days(self.corrections)
         return [
             Day(
                 day=day,
@@ -102,6 +113,7 @@ class Spending:
                 width=int(1000 * usd / longest),
                 expected_usd=expected if day == self.last else None,
                 expected_width=int(1000 * expected / longest) if day == self.last else 0,
+                corrected_usd=changed.get(day, Decimal(0)),
             )
             for day, usd in sums.items()
         ]
@@ -144,8 +156,39 @@ class Spending:
         sums = [
             ("provider", ledger.totals(self.costs, lambda cost: cost.provider)),
             ("GPU", ledger.totals(self.costs, lambda cost: cost.gpu_type or "no GPU")),
+            ("user", self.by_user),
+            *((f"tag {key}", by) for key, by in self.by_tag.items()),
         ]
         return [(what, {name: usd for name, usd in by.items() if usd}) for what, by in sums]
+
+    @property
+    def corrected_usd(self) -> Decimal:
+        """By how much the sums of these days were changed afterwards."""
+        return sum((one.usd for one in self.corrections), Decimal(0))
+
+    @property
+    def newest_corrections(self) -> Sequence[Corrected]:
+        """Those that the page shows."""
+        return self.corrections[:MOST_CORRECTIONS]
+
+    @property
+    def more_corrections(self) -> int:
+        """How many more there are."""
+        return max(0, len(self.corrections) - MOST_CORRECTIONS)
+
+    @property
+    def by_user(self) -> Mapping[str, Decimal]:
+        """USD by who made the fleet, the largest sum first."""
+        return ledger.totals(self.costs, lambda cost: self.users.get(cost.fleet) or UNKNOWN)
+
+    @property
+    def by_tag(self) -> Mapping[str, Mapping[str, Decimal]]:
+        """USD by the values of each tag that a fleet with costs has, by the fleets' tags of now."""
+        keys = sorted({key for cost in self.costs for key in self.tags.get(cost.fleet, {})})
+        return {key: ledger.totals(self.costs, partial(self._value_of, key)) for key in keys}
+
+    def _value_of(self, key: str, cost: DayCost) -> str:
+        return self.tags.get(cost.fleet, {}).get(key, NOT_TAGGED)
 
     def as_json(self) -> dict[str, Any]:
         """The spending as JSON values: money as text."""
@@ -163,6 +206,9 @@ class Spending:
                 }
                 for e in self.costs
             ],
+            "by_user": _texts(self.by_user),
+            "by_tag": {key: _texts(by) for key, by in self.by_tag.items()},
+            "corrections": [corrected.as_json(one) for one in self.corrections],
         }
 
     def as_csv(self) -> Iterator[str]:
@@ -171,12 +217,17 @@ class Spending:
         return csv_lines(["day", "fleet", "provider", "gpu_type", "usd"], rows)
 
 
+def _texts(sums: Mapping[str, Decimal]) -> dict[str, str]:
+    return {name: str(usd) for name, usd in sums.items()}
+
+
 def spending(days: int, fleet: Fleet | None = None) -> Spending:
     """The spending of the last `days` days, including today; of all fleets, or of one."""
     now = utcnow()
     last = now.date()
     first = last - timedelta(days=days - 1)
-    names = dict(Fleet.objects.values_list("pk", "name"))
+    fleets = list(Fleet.objects.only("name", "created_by", "tags"))
+    names = {each.pk: each.name for each in fleets}
     forecasts = {names[pk]: f for pk, f in ledger.forecast(now).items() if pk in names}
     costs, prices = ledger.day_costs(first, last), ledger.prices("fleet__name")
     compared: Mapping[str, Compared] = {}
@@ -194,6 +245,9 @@ def spending(days: int, fleet: Fleet | None = None) -> Spending:
         prices=prices,
         compared=compared,
         pks={name: pk for pk, name in names.items()},
+        corrections=corrected.corrections(first, last, fleet),
+        users={each.name: each.created_by for each in fleets},
+        tags={each.name: each.tags for each in fleets},
         budget_usd=(Limits.get() if fleet is None else fleet).daily_budget_usd,
         fleet=fleet,
     )

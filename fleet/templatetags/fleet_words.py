@@ -16,13 +16,14 @@ from fleet.pages import health_facts, listing, remedies, tabs, top, words
 from fleet.pages.listing import Section
 from fleet.pages.overview import FleetCard
 from fleet.pages.words import HealthWords
-from pods import masking
+from pods import amounts, masking
 from pods.base import moments
 from pods.base.clock import utcnow
 from pods.machine_names import short_name
 
 register = template.Library()
 register.filter("usd", words.usd)
+register.filter("change", amounts.change)
 register.filter("unit_price", words.unit_price)
 register.filter("when", moments.shown)
 register.filter("percent", words.percent)

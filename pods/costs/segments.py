@@ -6,7 +6,8 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from pods.models import Pod, PriceSegment
+from pods.base.shared_clock import shared_now
+from pods.models import Correction, Pod, PriceSegment
 from pods.price import cost_micros
 from pods.states import CREATING, ENDED, REQUESTED, RESUMING, STOPPED, PodState
 
@@ -20,11 +21,11 @@ def begin(pod: Pod, *, since: datetime) -> None:
 def follow(pod: Pod, before: PodState, after: PodState, *, now: datetime) -> None:
     """Book the change of price that a move causes. Call it inside the move's transaction."""
     if after in ENDED:
-        close(pod, at=min(pod.destroy_asked_at or now, now))
+        close(pod, at=min(pod.destroy_asked_at or now, now), now=now)
     elif after is STOPPED:
         reprice(pod, pod.stopped_hourly_usd, now=now)
     elif before in ENDED:  # its machine is seen again
-        since = now if still_there(pod) else min(pod.asked_at or now, now)
+        since = now if still_there(pod, now=now) else min(pod.asked_at or now, now)
         reprice(pod, pod.hourly_usd, now=since)
     elif (after is CREATING and before is REQUESTED) or after is RESUMING:
         reprice(pod, pod.hourly_usd, now=now)
@@ -48,26 +49,62 @@ def open_prices(pods: Sequence[Pod]) -> Mapping[int, Decimal]:
     return dict(running.values_list("pod_id", "hourly_usd"))
 
 
-def close(pod: Pod, *, at: datetime) -> None:
-    """End the open segment at `at`, and store its cost."""
+def close(
+    pod: Pod,
+    *,
+    at: datetime,
+    now: datetime | None = None,
+    why: Correction.Why = Correction.Why.ENDED_EARLIER,
+) -> None:
+    """End the open segment at `at`, and store its cost.
+
+    `now`: until when it was counted. `why` it ends earlier than that is kept.
+    """
     for segment in PriceSegment.objects.filter(pod=pod, until__isnull=True):
         segment.until = max(at, segment.since)
         segment.cost_micros = cost_micros(segment.hourly_usd, segment.until - segment.since)
         segment.save(update_fields=["until", "cost_micros"])
+        if now is not None:
+            counted = cost_micros(segment.hourly_usd, now - segment.since)
+            _correct(segment, segment.until, now, segment.cost_micros - counted, why, at=now)
 
 
-def still_there(pod: Pod) -> bool:
+def still_there(pod: Pod, *, now: datetime | None = None) -> bool:
     """Reopen the last segment of a pod that was booked as gone and billed; False: it has none."""
+    now = now or shared_now()
     if PriceSegment.objects.filter(pod=pod, until__isnull=True).exists():
         return True
     last = PriceSegment.objects.filter(pod=pod).order_by("-since", "-pk").first()
     if last is None:
         return False
+    ended, booked = last.until or now, last.cost_micros
     last.until, last.cost_micros = None, 0
-    last.save(update_fields=["until", "cost_micros"])
+    with transaction.atomic():
+        last.save(update_fields=["until", "cost_micros"])
+        more = cost_micros(last.hourly_usd, now - last.since) - booked
+        _correct(last, ended, now, more, Correction.Why.STILL_THERE, at=now)
     return True
 
 
 def never_billed(pod: Pod) -> None:
     """Delete the pod's segments, because the provider proved that nothing was created."""
-    PriceSegment.objects.filter(pod=pod).delete()
+    now = shared_now()
+    with transaction.atomic():
+        for segment in PriceSegment.objects.filter(pod=pod):
+            until = segment.until or now
+            counted = cost_micros(segment.hourly_usd, until - segment.since)
+            why = Correction.Why.NEVER_CREATED
+            _correct(segment, segment.since, until, -counted, why, at=now)
+        PriceSegment.objects.filter(pod=pod).delete()
+
+
+def _correct(
+    segment: PriceSegment, since: datetime, until: datetime, micros: int, why: Correction.Why,
+    *, at: datetime,
+) -> None:  # fmt: skip
+    """Keep why what was counted is not what is booked; nothing if both are the same."""
+    if micros and since < until:
+        Correction.objects.create(
+            pod_id=segment.pod_id, fleet_id=segment.fleet_id, at=at, since=since, until=until,
+            hourly_usd=segment.hourly_usd, micros=micros, why=why.value,
+        )  # fmt: skip

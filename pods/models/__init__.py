@@ -1,6 +1,7 @@
 """The rows of the supply side: accounts, pods, their history and their costs."""
 
 from pods.models.accounts import LONGEST_PARTIAL, Account, Installation, Survey, installation_slug
+from pods.models.corrections import Correction
 from pods.models.fields import LONGEST_NAME, LONGEST_RULE, SLUG, usd_per_hour
 from pods.models.orphans import Orphan
 from pods.models.pods import (
@@ -22,6 +23,7 @@ __all__ = [
     "MICROS",
     "SLUG",
     "Account",
+    "Correction",
     "Installation",
     "Orphan",
     "Pod",

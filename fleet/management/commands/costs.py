@@ -1,6 +1,7 @@
 """`manage.py costs`: writes what pods cost as FOCUS 1.2, for FinOps tools and spreadsheets."""
 
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -8,7 +9,7 @@ from typing import Any, Final
 from django.core.management.base import CommandError
 
 from fleet.management.fleet_names import fleet_named
-from fleet.money import focus
+from fleet.money import corrections, focus
 from pods.base.clock import utcnow
 from pods.base.commands import OwnCommand
 from pods.plural import plural
@@ -37,6 +38,10 @@ class Command(OwnCommand):
         parser.add_argument(
             "--to", dest="last", type=_day, metavar="DAY", help="The last day (today)."
         )
+        parser.add_argument(
+            "--corrections", action="store_true",
+            help="As CSV, why the sums of these days are not what they were.",
+        )  # fmt: skip
         parser.add_argument("--fleet", metavar="NAME", help="Only the pods of this fleet.")
         parser.add_argument(
             "--out", type=Path, metavar="FILE",
@@ -54,6 +59,9 @@ class Command(OwnCommand):
         path: Path | None = options["out"]
         if path is not None and path.suffix not in FORMATS:
             raise CommandError(f"{path}: give a name that ends in .csv or .parquet", returncode=2)
+        if options["corrections"]:
+            self._write_corrections(corrections.corrections(first, last, fleet), path)
+            return
         found = focus.rows(first, last, fleet)
         if path is None:
             for line in focus.as_csv(found):
@@ -65,3 +73,16 @@ class Command(OwnCommand):
         except OSError as exc:
             raise CommandError(f"{path}: {exc.strerror or exc}") from exc
         self.stderr.write(f"{path}: {plural(count, 'row')}, {first} to {last}")
+
+    def _write_corrections(self, found: Sequence[corrections.Corrected], path: Path | None) -> None:
+        lines = "".join(corrections.as_csv(found))
+        if path is None:
+            self.stdout.write(lines, ending="")
+            return
+        if path.suffix != ".csv":
+            raise CommandError(f"{path}: give a name that ends in .csv", returncode=2)
+        try:
+            path.write_text(lines, encoding="utf-8", newline="")
+        except OSError as exc:
+            raise CommandError(f"{path}: {exc.strerror or exc}") from exc
+        self.stderr.write(f"{path}: {plural(len(found), 'row')}")

@@ -7,12 +7,10 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from copy import copy
 from datetime import timedelta
-from reprlib import repr as short
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
-from django.db import models
 from rich.live import Live
 
 from fleet import archiving, moving, operating, stopping
@@ -40,13 +38,13 @@ from fleet.management.declarations import add_export_arguments, add_plan_argumen
 from fleet.management.fleet_names import fleet_named
 from fleet.management.secrets import add_secret_arguments, secret
 from fleet.management.streams import dead_letters, enqueue, export
+from fleet.management.typed_values import fields_typed
 from fleet.models import Fleet, Limits
 from fleet.pages import terminal
 from fleet.pages.status import FleetStatus, status_of
 from fleet.tick import ticking
 from fleet.tick.scheduling import LONGEST_TICK_SECONDS
 from pods.base.commands import AddVerb, CommandConsole, OwnCommand, error_lines, verbs_of
-from pods.base.typed_json import TypedJSON
 from pods.lifecycle import Overtaken
 from pods.plural import plural
 
@@ -77,26 +75,6 @@ def _period(text: str) -> int:
     if not right or not 1 <= int(text) <= LONGEST_TICK_SECONDS:
         raise ArgumentTypeError(f"{text!r}: give 1 to {LONGEST_TICK_SECONDS} seconds")
     return int(text)
-
-
-def _fields(options: dict[str, Any]) -> dict[str, Any]:
-    """The given values, as the model expects them; an empty text clears an optional field."""
-    values: dict[str, Any] = {}
-    for name in operating.EDITABLE:
-        raw = options.get(name)
-        if raw is None:
-            continue
-        field: Any = Fleet._meta.get_field(name)
-        if isinstance(field, models.JSONField):
-            try:
-                values[name] = json.loads(raw, cls=TypedJSON)
-            except ValueError as exc:
-                raise CommandError(
-                    f"--{name.replace('_', '-')}: {short(raw)} is not JSON: {exc}"
-                ) from exc
-        else:
-            values[name] = None if raw == "" and field.null else raw
-    return values
 
 
 def _add_moving(verb: AddVerb) -> None:
@@ -199,7 +177,7 @@ class Command(OwnCommand):
             accounts=options["account"],
             tick=None if seconds is None else timedelta(seconds=seconds),
             by=getpass.getuser(),
-            **_fields(options),
+            **fields_typed(options),
         )
         self._say(
             options, fleet, f"created {fleet.name}: at most {plural(fleet.max_instances, 'pod')}"
@@ -232,7 +210,7 @@ class Command(OwnCommand):
             CommandConsole().print(terminal.render(status))
 
     def _set(self, options: dict[str, Any]) -> None:
-        fleet, changes = self._fleet(options), _fields(options)
+        fleet, changes = self._fleet(options), fields_typed(options)
         seconds = options["tick_seconds"]
         if not changes and seconds is None:
             raise CommandError("nothing to set; see `fleet set --help`", returncode=2)
