@@ -112,7 +112,7 @@ bench: $(RUNTIME) ## run one benchmark: NAME=scale, NAME=tick …
 	@$(BIN)/python -m benchmarks $(NAME) $(ARGS)
 
 lock: $(DEV) ## pin the dependencies with hashes; ARGS=--upgrade takes newer versions
-	$(COMPILE) --group dev $(ARGS) -o requirements-dev.lock
+	$(COMPILE) --group dev --extra otel $(ARGS) -o requirements-dev.lock
 	$(COMPILE) -c requirements-dev.lock -o requirements.lock
 
 # The rows and the key in var are the only record of pods that bill. To look needs the runtime packages.

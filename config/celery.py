@@ -10,6 +10,7 @@ from celery.signals import before_task_publish, setup_logging
 from kombu.exceptions import OperationalError
 from kombu.utils.uuid import uuid
 
+from config import traces
 from config.task_ages import stamp
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -54,6 +55,7 @@ def stamp_the_time(headers: dict[str, Any], **_kwargs: object) -> None:
 app = App("podfleet")
 app.config_from_object("config.settings:CELERY")
 app.autodiscover_tasks()
+traces.connect()
 
 
 @setup_logging.connect

@@ -46,6 +46,7 @@ class Env(BaseSettings):
     time_zone: str = "UTC"
     var_dir: Path = ROOT / "var"
     log_json: bool = False
+    traces: bool = False
     log_level: str = "INFO"
     web_port: int = Field(default=8000, ge=1, le=65535)
     flower_port: int = Field(default=5555, ge=1, le=65535)

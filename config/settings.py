@@ -210,6 +210,8 @@ CELERY = {
 }
 
 LOGGING = logging_config(json=ENV.log_json, level=ENV.log_level)
+# Whether spans go to an OpenTelemetry collector (config/traces.py); needs the extra `otel`.
+TRACES = ENV.traces
 LOGGING_CONFIG = "logging.config.dictConfig"
 
 CLAIM_LEASE = timedelta(seconds=150)  # above the hard time limit: the holder is dead by then

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from pods.agent import protocol
-from pods.base import counters, sealing
+from pods.base import counters, sealing, tracing
 from pods.base.redis import redis_client
 from pods.models import Account, Pod
 from pods.providers import registry
@@ -147,7 +147,13 @@ def connect(account: Account) -> Provider:
         log.exception("adapter_broke", provider=account.provider, account=account.name)
         error = type(exc).__name__
         raise CannotConnect(f"the adapter {account.provider} raised {error}; see the log") from exc
-    return Observed(provider, account=pace, client=client, counted=partial(_count_call, account.pk))
+    return Observed(
+        provider,
+        account=pace,
+        client=client,
+        counted=partial(_count_call, account.pk),
+        traced=tracing.span,
+    )
 
 
 def _count_call(account_id: int | None, call: str, result: str, seconds: float) -> None:

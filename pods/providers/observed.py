@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from decimal import Decimal
 from hashlib import sha256
@@ -36,6 +36,7 @@ CALLS: Final[Mapping[str, str]] = {
 }
 # Told of each call: the method, how it ended ("ok", or the name of its error), and its seconds.
 Counted = Callable[[str, str, float], None]
+Traced = Callable[[str], AbstractContextManager[Any]]
 
 log = structlog.get_logger(__name__)
 
@@ -54,10 +55,11 @@ class Observed:
         account: str,
         client: "redis.Redis",
         counted: Counted | None = None,
+        traced: Traced = nullcontext,
     ) -> None:
         """`client` keeps the offers for all workers; without Redis none are kept.
 
-        `counted` is told of each call after it ended.
+        `counted` is told of each call after it ended; `traced` makes a context around it.
         """
         self.name = provider.name
         self.capabilities = provider.capabilities
@@ -65,6 +67,7 @@ class Observed:
         self._account = account
         self._client = client
         self._counted = counted
+        self._traced = traced
 
     def __repr__(self) -> str:
         return f"Observed({self._provider!r}, account={self._account!r})"
@@ -135,7 +138,8 @@ class Observed:
         seen: dict[str, Any] = {}
         result = "ok"
         try:
-            yield seen
+            with self._traced(f"{self.name} {CALLS[event]}"):
+                yield seen
         except ProviderError as exc:
             result = type(exc).__name__
             tell = bound.info if isinstance(exc, Declined) else bound.warning

@@ -1,4 +1,4 @@
-"""Prints rows as JSON: `rows spawned`, `rows ended`, `rows account NAME PROVIDER OPTIONS`."""
+"""Prints rows as JSON: `rows spawned`, `rows ended`, `rows account NAME PROVIDER OPTIONS SECRET_REF`."""
 
 import json
 import sys
@@ -22,11 +22,13 @@ def ended() -> list[tuple[str, str]]:
     return [(pod.state, pod.retire_because) for pod in Pod.objects.all()]
 
 
-def account(name: str, provider: str, options: str) -> int:
+def account(name: str, provider: str, options: str, secret_ref: str = "") -> int:
     """Add an account; return its id."""
     from pods.models import Account
 
-    return Account.objects.create(name=name, provider=provider, options=json.loads(options)).pk
+    made = Account(name=name, provider=provider, options=json.loads(options), secret_ref=secret_ref)
+    made.save()
+    return made.pk
 
 
 if __name__ == "__main__":
