@@ -261,7 +261,7 @@ PODS_AND_MACHINES: Final = (
     Mutation(
         name="ledger-closes",
         file="pods/costs/segments.py",
-        before="close(pod, at=min(pod.destroy_asked_at or now, now))",
+        before="close(pod, at=min(pod.destroy_asked_at or now, now), now=now)",
         after="pass",
         tests=(ENDS + "test_the_ledger_differs_from_the_vendors_bill_by_at_most_one_tick",),
     ),
@@ -278,7 +278,7 @@ PODS_AND_MACHINES: Final = (
     Mutation(
         name="ledger-has-no-gap-after-a-wrong-proof",
         file="pods/costs/segments.py",
-        before="now if still_there(pod) else min(pod.asked_at or now, now)",
+        before="now if still_there(pod, now=now) else min(pod.asked_at or now, now)",
         after="now",
         tests=(
             RECONCILES

@@ -31,8 +31,7 @@ SECONDS: Final = 120  # that Prometheus reads before the panels are asked
 # `promtool test rules` fires them.
 ONLY_BY_PROMTOOL: Final = frozenset(
     {
-        "PodfleetBalanceLow", "PodfleetBeatAhead", "PodfleetOpenAlerts", "PodfleetSlowDecisions",
-        "PodfleetUnknownMachines",
+        "PodfleetBalanceLow", "PodfleetBeatAhead", "PodfleetSlowDecisions", "PodfleetUnknownMachines",
     }
 )  # fmt: skip
 HANDLER: Final = "def fails(batch):\n    raise ValueError('this item is broken')\n"
@@ -192,6 +191,7 @@ def test_no_panel_is_empty_and_each_rule_fires_for_its_fault(
     empty = [q.where for q in prometheus.panel_queries() if watch.is_empty(q.expr)]
     assert empty == []
     fired("BacklogUnknown", "BacklogWithoutPods", "FleetFailing", "PodsFail", "ItemsFail")
+    fired("OpenAlerts")
 
     spent = first(watch.ask('podfleet_spent_today_usd{fleet="emb"}'))
     installation.fleet("set", "emb", "--daily-budget-usd", f"{spent * 1.05:.2f}")
