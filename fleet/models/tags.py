@@ -37,8 +37,8 @@ def read(text: str) -> dict[str, str]:
 
 
 def written(tags: Mapping[str, str]) -> str:
-    """The tags as a person types them, one a line."""
-    return "\n".join(f"{key}={value}" for key, value in tags.items())
+    """The tags as a person types them, one a line, by key: databases keep no order."""
+    return "\n".join(f"{key}={value}" for key, value in sorted(tags.items()))
 
 
 def check(tags: object) -> None:

@@ -47,9 +47,11 @@ def program(name: str) -> str:
     return found
 
 
-def promtool(*words: str, cwd: Path = FOLDER) -> subprocess.CompletedProcess[str]:
+def promtool(*words: str, cwd: Path = FOLDER, given: str = "") -> subprocess.CompletedProcess[str]:
+    """Run promtool; `given`: what it reads."""
     return subprocess.run(
         [program("promtool"), *words],
+        input=given,
         cwd=cwd,
         capture_output=True,
         text=True,

@@ -35,6 +35,14 @@ def test_every_panel_and_rule_asks_for_metrics_that_the_page_has(
     }
 
 
+@pytest.mark.django_db
+@pytest.mark.one_database
+def test_promtool_has_nothing_to_say_about_the_names(redis_url: str, settings: Any) -> None:
+    settings.REDIS_URL, settings.METRICS_TOKEN = redis_url, TOKEN
+    done = prometheus.promtool("check", "metrics", given=full_page())
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
 def test_promtool_can_read_every_query(tmp_path: Path) -> None:
     file = tmp_path / "queries.yml"
     recorded = [{"record": f"panel:{n}", "expr": q.expr} for n, q in enumerate(QUERIES)]

@@ -197,4 +197,4 @@ def test_tags_are_typed_in_the_form_and_on_the_command_line(
     with pytest.raises(CommandError, match="key=value"):
         call_command("fleet", "set", "cli", "--tags", "team")
     page = admin_client.get(reverse("admin:fleet_fleet_change", args=[fleet.pk]))
-    assert page.context["adminform"].form["tags"].value() == "team=search\nenv=prod"
+    assert page.context["adminform"].form["tags"].value() == "env=prod\nteam=search"
