@@ -5,7 +5,7 @@ configured by OpenTelemetry's own variables, such as OTEL_EXPORTER_OTLP_ENDPOINT
 """
 
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from celery.signals import (
@@ -14,6 +14,7 @@ from celery.signals import (
     task_postrun,
     task_prerun,
     worker_process_init,
+    worker_process_shutdown,
     worker_ready,
 )
 from django.conf import settings
@@ -22,6 +23,8 @@ from pods.base import tracing
 
 log = structlog.get_logger(__name__)
 _running: dict[str, AbstractContextManager[Any]] = {}
+_own: dict[str, Any] = {}
+FLUSH_MS: Final = 2000
 
 
 def begin(**_kwargs: object) -> None:
@@ -58,13 +61,21 @@ def _own_provider() -> Any:
         return NoOpTracerProvider()
     provider = TracerProvider(resource=Resource.create({"service.name": "podfleet"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    _own["provider"] = provider
     return provider
+
+
+def end(**_kwargs: object) -> None:
+    """Send what is left: a child of a worker ends without what Python does at its end."""
+    if (provider := _own.get("provider")) is not None:
+        provider.force_flush(FLUSH_MS)
 
 
 def connect() -> None:
     """Let Celery carry the spans from who sends a task to who runs it."""
     for signal in (beat_init, worker_process_init, worker_ready):
         signal.connect(begin)
+    worker_process_shutdown.connect(end)
     before_task_publish.connect(_sent)
     task_prerun.connect(_runs)
     task_postrun.connect(_ran)
