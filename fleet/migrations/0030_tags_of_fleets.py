@@ -22,7 +22,7 @@ def fill(apps: Any, editor: Any) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("fleet", "0028_roles_of_tokens"),
+        ("fleet", "0029_batches"),
     ]
 
     operations = [
