@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import F
 from redis import RedisError
 
+from fleet.code import channel as code
 from fleet.datasets import naming
 from fleet.decision.field_words import edited
 from fleet.decision.values import Mode
@@ -315,6 +316,7 @@ def move_keys(fleet: Fleet, before: str) -> None:
     if fleet.name == before:
         return
     transaction.on_commit(partial(channel.forget, fleet, before))  # a tick writes them again
+    transaction.on_commit(partial(code.forget, fleet, before))
     if fleet.is_dataset:
         transaction.on_commit(partial(naming.move, fleet, before))
 

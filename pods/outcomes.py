@@ -68,6 +68,7 @@ REASONS: Final[Mapping[PodRule, str]] = {
     PodRule.IDLE: "nothing left to do",
     PodRule.STRAGGLER: "slower than the others",
     PodRule.MAX_POD_HOURS: "longest life of a pod",
+    PodRule.OLD_CODE: "replaced by a pod with newer code",
     PodRule.STOPPED: "a limit for stopped pods",
     PodRule.MAX_STOPPED_HOURS: "stopped for too long",
     PodRule.NO_CAPACITY: "the vendor had no free machine",

@@ -40,6 +40,7 @@ class PodRule(StrEnum):
     IDLE = "idle"
     STRAGGLER = "straggler"
     MAX_POD_HOURS = "max_pod_hours"
+    OLD_CODE = "old_code"
     STOPPED = "stopped"  # a stopped pod that exceeds a budget or the pod limit
     MAX_STOPPED_HOURS = "max_stopped_hours"
 

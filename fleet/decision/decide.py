@@ -9,6 +9,7 @@ from fleet.decision.brakes import trouble
 from fleet.decision.estimates import pods_for
 from fleet.decision.field_words import LABELS
 from fleet.decision.guardrails import GUARDRAILS, Bound, asked_for
+from fleet.decision.replacing import outdated, trial_step
 from fleet.decision.sentence import hours_text, seconds_text, sentence
 from fleet.decision.stopped import given_up, startable
 from fleet.decision.stragglers import stragglers
@@ -39,6 +40,8 @@ def decide(seen: Snapshot, policy: Policy) -> Decision:
     starts = startable(seen, policy)
     active = len(seen.active)
     steps = _wish(seen, policy)
+    if trial := trial_step(seen, steps[-1].after):
+        steps.append(trial)
     wished = target = steps[-1].after
     binding = None
     bounds = [(rule, b) for rule, guardrail in GUARDRAILS if (b := guardrail(seen, policy, starts))]
@@ -65,6 +68,8 @@ def decide(seen: Snapshot, policy: Policy) -> Decision:
         holding=tuple(r for r, b in bounds if b.at_most < min(wished, policy.max_instances)),
         trouble=trouble(seen) if wished else "",
     )
+    leaving = outdated(seen, policy, decision, besides={r.pod_id for r in retire})
+    decision = replace(decision, retire=(*retire, *leaving))
     return replace(decision, sentence=sentence(decision))
 
 

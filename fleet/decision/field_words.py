@@ -62,6 +62,7 @@ RULES: Final[Mapping[Rule, str]] = {
     Rule.UNKNOWN: "Backlog unknown",
     Rule.DEMAND: "Items waiting",
     Rule.MIN_INSTANCES: LABELS["min_instances"],
+    Rule.NEW_CODE: "New code",
     Rule.STOP_ALL: "Stop",
     Rule.PAUSED: "Pause",
     Rule.MAX_INSTANCES: LABELS["max_instances"],

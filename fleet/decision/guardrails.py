@@ -10,6 +10,7 @@ from typing import Final
 from fleet.decision.brakes import trouble
 from fleet.decision.estimates import pods_for, time_left
 from fleet.decision.field_words import LABELS
+from fleet.decision.replacing import wants_trial
 from fleet.decision.sentence import seconds_text
 from fleet.decision.usage import why_under_used
 from fleet.decision.values import Mode, Policy, Rule, Snapshot, Start
@@ -237,7 +238,7 @@ def canary(seen: Snapshot, _policy: Policy, _starts: Starts) -> Bound | None:
     if seen.proven:
         return None
     return Bound(
-        at_most=max(1, len(seen.active)),
+        at_most=max(1, len(seen.active) + wants_trial(seen)),
         because="this template's first pod has not acknowledged an item yet",
     )
 
@@ -283,9 +284,10 @@ def min_busy_percent(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound |
 
 
 def asked_for(seen: Snapshot, policy: Policy) -> int:
-    """How many pods an operator asks for, whatever the backlog."""
+    """How many pods an operator asks for, whatever the backlog: also one to try new code."""
     held = policy.override
-    return max(policy.min_instances, held.pods if held and held.until > seen.now else 0)
+    tried = len(seen.active) + 1 if wants_trial(seen) else 0
+    return max(policy.min_instances, held.pods if held and held.until > seen.now else 0, tried)
 
 
 def takeable(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:

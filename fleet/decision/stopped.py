@@ -33,7 +33,7 @@ def startable(seen: Snapshot, policy: Policy) -> Sequence[Start]:
         (
             p
             for p in seen.pods
-            if p.state is STOPPED and p.account_usable and not _outlived(p, policy)
+            if p.state is STOPPED and p.account_usable and not (p.outdated or _outlived(p, policy))
         ),
         key=lambda p: (p.million_items_usd or NOTHING, p.hourly_usd, p.pod_id),
     )

@@ -44,6 +44,7 @@ class PodFacts:
     all_fail: bool | None = None
     # It has the fleet's present template and has not finished an item: nobody knows yet if it works.
     trial: bool = False
+    outdated: bool = False  # it has other code than the fleet has now
     # Where its time went in the last half minute, as its agent says; None: nobody knows.
     busy: float | None = None  # the share in which its handler worked, 0..1
     bottleneck: Bottleneck = Bottleneck.UNKNOWN  # what holds it back
@@ -202,8 +203,12 @@ class Snapshot:
 
     @property
     def all_fail(self) -> bool | None:
-        """Whether the last tries of all ready pods failed; None: nobody knows."""
-        said = [p.all_fail for p in self.pods if p.state is READY and p.all_fail is not None]
+        """Whether the last tries of all ready pods failed; None: nobody knows.
+
+        That of old code says nothing about the present code.
+        """
+        ready = [p for p in self.pods if p.state is READY and not p.outdated]
+        said = [p.all_fail for p in ready if p.all_fail is not None]
         return all(said) if said else None
 
     @property
@@ -265,6 +270,7 @@ class Rule(StrEnum):
     UNKNOWN = "unknown"
     DEMAND = "demand"
     MIN_INSTANCES = "min_instances"
+    NEW_CODE = "new_code"
     STOP_ALL = "stop_all"
     PAUSED = "paused"
     MAX_INSTANCES = "max_instances"

@@ -3,6 +3,7 @@
 from fleet.models.alerts import Alert, AlertAnswer, Channel, Delivery
 from fleet.models.balances import Balance, Sample
 from fleet.models.batches import Batch, BatchFile, BatchPiece, BatchStatus
+from fleet.models.code import Code
 from fleet.models.datasets import Dataset, DatasetFile
 from fleet.models.decisions import Lease, Tick
 from fleet.models.fleets import MODES, ON_STREAM, Backlog, Fleet, IdleAction, Override
@@ -23,6 +24,7 @@ __all__ = [
     "BatchPiece",
     "BatchStatus",
     "Channel",
+    "Code",
     "Dataset",
     "DatasetFile",
     "Delivery",

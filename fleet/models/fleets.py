@@ -220,9 +220,12 @@ class Fleet(models.Model):
     tags = TagsField()
     created_by = creator()
 
+    # The SHA-256 and the number of its code (fleet/models/code.py); "": its image has the code.
+    bundle = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
+    code_number = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     # The hash of the template that has acknowledged an item. Other templates get one pod first.
     proven_template = models.CharField(max_length=64, blank=True, default="", editable=False)
-    # When an operator last asked to try again: it ends the pause after pods that failed.
+    # When an operator last asked to try again.
     try_again_at = models.DateTimeField(null=True, blank=True, editable=False)
     # The task by which beat ticks the fleet. Its interval is the one place that holds the period.
     schedule = models.OneToOneField(

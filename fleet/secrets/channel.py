@@ -92,7 +92,7 @@ def keep(fleet: Fleet, pods: Iterable[Pod] | None = None) -> None:
     """
     failed: Exception | None = None
     used = _pods(fleet).values_list("redis_url", flat=True).distinct()
-    for url in _servers(fleet, used if pods is None else (pod.redis_url for pod in pods)):
+    for url in servers(fleet, used if pods is None else (pod.redis_url for pod in pods)):
         try:
             _ = _keep(fleet, url) or _keep(fleet, url)
         except (Unreadable, DatabaseError):
@@ -143,7 +143,7 @@ def forget(fleet: Fleet, name: str) -> None:
     On a server that does not answer they end by themselves.
     """
     used = Pod.objects.filter(fleet=fleet).values_list("redis_url", flat=True).distinct()
-    for url in _servers(fleet, used):
+    for url in servers(fleet, used):
         try:
             redis_client(url).delete(Keys(name).secrets)
         except Exception as exc:  # noqa: BLE001 - a wrong address raises anything; it keeps no fleet
@@ -154,7 +154,7 @@ def _pods(fleet: Fleet) -> Any:
     return Pod.objects.filter(fleet=fleet, state__in=redis_users.USED_BY)
 
 
-def _servers(fleet: Fleet, used: Iterable[str]) -> list[str]:
+def servers(fleet: Fleet, used: Iterable[str]) -> list[str]:
     """Where the fleet's pods are: its present backlog's server, and those of pods from before a move."""
     own = fleet.backlog_url if fleet.on_stream else ""
     return sorted({url or settings.REDIS_URL for url in {own, *used}})

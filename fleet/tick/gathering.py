@@ -242,10 +242,11 @@ def _working(beats: dict[int, Beat], plain: dict[int, Consumer]) -> set[int]:
 def _with_trials(
     fleet: Fleet, facts: Sequence[PodFacts], pods: Sequence[Pod], working: set[int]
 ) -> tuple[PodFacts, ...]:
-    """The facts, with a mark on pods of the present template that have not finished an item yet."""
+    """The facts, with marks: what is on trial with the present template, and what has old code."""
     wanted = template_hash(fleet)
     tried = {p.pk for p in pods if p.template_hash == wanted and not p.done and p.pk not in working}
-    return tuple(replace(f, trial=True) if f.pod_id in tried else f for f in facts)
+    old = {p.pk for p in pods if p.agent.get("bundle", "") != fleet.bundle}
+    return tuple(replace(f, trial=f.pod_id in tried, outdated=f.pod_id in old) for f in facts)
 
 
 def _rate(facts: Sequence[PodFacts]) -> float | None:

@@ -66,8 +66,10 @@ def template(fleet: Fleet) -> Template:
 
 
 def template_hash(fleet: Fleet) -> str:
-    """The hash of what a canary tests: the image, the handler and its environment."""
+    """The hash of what a canary tests: the image, the handler, its environment and its code."""
     proven = [fleet.image, fleet.handler, fleet.handler_env]
+    if fleet.bundle:
+        proven.append(fleet.bundle)
     return hashlib.sha256(json.dumps(proven, sort_keys=True).encode()).hexdigest()
 
 
@@ -92,4 +94,5 @@ def agent_settings(fleet: Fleet) -> dict[str, str | int | float]:
         "drain_seconds": fleet.drain_seconds,
         "notice_seconds": fleet.notice_seconds,
         "handler_timeout_seconds": fleet.handler_timeout_seconds,
+        "bundle": fleet.bundle,
     }

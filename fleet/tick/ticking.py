@@ -12,6 +12,7 @@ import structlog
 from django.db import transaction
 from django.db.models import F, Q
 
+from fleet.code import channel as code
 from fleet.decision.alerts import CEILINGS
 from fleet.decision.decide import decide
 from fleet.decision.usage import use_of
@@ -54,6 +55,7 @@ def tick_fleet(fleet_id: int) -> Decision | None:
     try:
         gathered = gathering.gather(fleet, now, renew=True)
         channel.keep_if_possible(fleet, gathered.pods.values())  # before a pod is asked for
+        code.keep_if_possible(fleet, gathered.pods.values())
         gathering.remember_proven(fleet, gathered)
         gathering.remember_dead(fleet, gathered)
         rows.remember_rows(fleet, gathered.depth, gathered.seen, gathered.policy)

@@ -12,6 +12,7 @@ import structlog
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
+from pods.accounts.start_command import start_command
 from pods.agent import protocol
 from pods.base import counters, sealing, tracing
 from pods.base.redis import redis_client
@@ -195,4 +196,5 @@ def spec(pod: Pod, *, redis_url: str) -> PodSpec:
         disk_gb=pod.disk_gb,
         gpu_count=pod.gpu_count,
         interruptible=pod.interruptible,
+        command=start_command() if agent.bundle else (),
     )

@@ -19,6 +19,8 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
 ENV_PREFIX = "PODFLEET_"
 # By it an adapter tells the agent that its vendor's API ends this machine: "<vendor>:<pod>".
 ENDED_BY = "PODFLEET_ENDED_BY"
+# The folder in which a machine keeps fetched code and what it installed for it (start.py).
+CACHE = "PODFLEET_CACHE"
 # What the entries of the stream are, in AgentSettings.kind: items, or ranges of a dataset.
 ITEMS, DATASET = "", "dataset"
 # A heartbeat stays readable for this long after the agent's end, so that the operator can read it.
@@ -122,6 +124,15 @@ class Keys:
     def rows(self) -> str:
         """Hash: the rows of a dataset (ranges.py). Only pods of a dataset's fleet may use it."""
         return f"{self.prefix}rows"
+
+    @property
+    def code(self) -> str:
+        """The beginning of the keys of the fleet's code, which only its pods may read.
+
+        `<digest>`: strings, named by the SHA-256 of their bytes: the packed code, the agent's wheel.
+        `agent`: JSON, the wheel's file name and its digest (start.py).
+        """
+        return f"{self.prefix}code:"
 
     @property
     def secrets(self) -> str:
@@ -311,6 +322,7 @@ class AgentSettings:
     longest_results: int = 0  # about how many entries a result stream keeps; 0: all
     celery_app: str = ""  # the user's Celery app (package.module:app), whose queue is `stream`
     token: str = ""  # the client token of the pod
+    bundle: str = ""  # SHA-256 of the fleet's code (bootstrap.py); "": the image has it
     batch_size: int = 64  # the most items in a batch
     target_batch_seconds: float = 5.0  # batches that take longer are made smaller, where that helps
     max_deliveries: int = 5

@@ -46,6 +46,8 @@ ON_RECEIPTS: Final = ("xrevrange",)
 ON_ROWS: Final = ("hincrby", "hsetnx", "hget", "type")
 # A script that is given a key needs both rights on it, so no other selector has a command on this one.
 ON_SECRETS: Final = ("hget", "hgetall")
+# The machine of a fleet with code of its own fetches it in pieces.
+ON_CODE: Final = ("get", "getrange", "strlen")
 
 
 class Refused(Exception):
@@ -201,6 +203,9 @@ def rules(pod: Pod) -> list[str]:
             backlog.append(_selector(ON_RECEIPTS, [told.results]))
             backlog.append(_selector(ON_ROWS, [keys.rows]))
             given += [told.results, keys.rows]
+    if told.bundle:
+        words = " ".join(f"+{name}" for name in ON_CODE)
+        backlog.append(f"({words} %R~{keys.code}*)")
     return [
         *("reset", "on", *(f"#{digest}" for digest in hashes)),
         *("-@all", *(f"+{name}" for name in ANYWHERE + ON_GIVEN_KEYS)),

@@ -38,13 +38,13 @@ class AgentProcesses:
         self.stop(machine_id)
         self.starts.append(machine_id)
         own = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        own["PYTHONPATH"] = os.pathsep.join(
-            filter(None, [str(CHECKOUT), own.get("PYTHONPATH", "")])
-        )
+        theirs = own.pop("PYTHONPATH", "")
+        if not command:  # the image has the agent; a start command brings what it needs
+            own["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CHECKOUT), theirs]))
         with (self._folder / f"{machine_id}.log").open("ab") as printed:
             self._running[machine_id] = subprocess.Popen(
                 list(command) or [sys.executable, "-m", "pods.agent"],
-                cwd=CHECKOUT,
+                cwd=self._folder if command else CHECKOUT,
                 env={**own, "PYTHONUNBUFFERED": "1", **env},
                 stdin=subprocess.DEVNULL,
                 stdout=printed,

@@ -21,6 +21,7 @@ CREATE_FIELDS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "startSsh": bool,
     "templateId": str,
 }
+MOST_VARIABLES: Final = 50
 GPU_FIELDS: Final = {"id", "count", "allowedCudaVersions", "minCudaVersion"}
 
 
@@ -48,4 +49,6 @@ def shape_errors(body: Mapping[str, Any]) -> list[str]:
     env = body.get("env")
     if isinstance(env, dict) and not all(isinstance(v, str) for v in env.values()):
         errors.append("$.env: values must be strings")
+    if isinstance(env, dict) and len(env) > MOST_VARIABLES:
+        errors.append(f"$.env: more than {MOST_VARIABLES} variables")
     return errors

@@ -126,6 +126,8 @@ class PodSpec:
     disk_gb: int = 20
     gpu_count: int = 0
     interruptible: bool = False
+    # What the machine runs instead of what its image says. Empty: what the image says.
+    command: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

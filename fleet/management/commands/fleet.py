@@ -2,7 +2,6 @@
 
 import getpass
 import json
-import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from copy import copy
@@ -11,13 +10,12 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
-from rich.live import Live
 
 from fleet import archiving, moving, operating, stopping
 from fleet.datasets import access
 from fleet.decision.field_words import rule_words
 from fleet.decision.values import Mode
-from fleet.management import declarations
+from fleet.management import code, declarations
 from fleet.management.adopting import add_adopt_arguments, adopt
 from fleet.management.arguments import (
     add_archive_arguments,
@@ -39,6 +37,7 @@ from fleet.management.fleet_names import fleet_named
 from fleet.management.secrets import add_secret_arguments, secret
 from fleet.management.streams import dead_letters, enqueue, export
 from fleet.management.typed_values import fields_typed
+from fleet.management.watching import watch
 from fleet.models import Fleet, Limits
 from fleet.pages import terminal
 from fleet.pages.status import FleetStatus, status_of
@@ -117,13 +116,17 @@ class Command(OwnCommand):
         create = verb("create", "Create a fleet with its schedule and consumer group.")
         text = "An account to rent from (default: local); may be repeated."
         create.add_argument("--account", action="append", default=[], help=text)
+        code.add_script_arguments(create)
         _add_fields(create)
         listing = verb(
             "list", "List the fleets, one line each, those that need you first.", named=False
         )
         listing.add_argument("--all", action="store_true", help="Also list archived fleets.")
         verb("show", "Show the present state of a fleet.")
-        _add_fields(verb("set", "Change a fleet; in force from the next tick."))
+        change = verb("set", "Change a fleet; in force from the next tick.")
+        code.add_script_arguments(change)
+        _add_fields(change)
+        verb("rollback", "Go back to the code before; pods with other code are replaced.")
         for name, text in {**STEERING, **SWITCH}.items():
             verb(name, text, named=name in STEERING)
         add_archive_arguments(
@@ -171,6 +174,10 @@ class Command(OwnCommand):
             self.stdout.write(text)
 
     def _create(self, options: dict[str, Any]) -> None:
+        if packed := code.packed_of(options):
+            fleet = code.create(options, packed, _fields(options))
+            self._say(options, fleet, code.said_of(fleet, packed))
+            return
         seconds = options["tick_seconds"]
         fleet = operating.create_fleet(
             options["name"],
@@ -212,13 +219,18 @@ class Command(OwnCommand):
     def _set(self, options: dict[str, Any]) -> None:
         fleet, changes = self._fleet(options), fields_typed(options)
         seconds = options["tick_seconds"]
-        if not changes and seconds is None:
+        packed = code.packed_of(options, fleet.handler)
+        if not changes and seconds is None and packed is None:
             raise CommandError("nothing to set; see `fleet set --help`", returncode=2)
         tick = None if seconds is None else timedelta(seconds=seconds)
         before = copy(fleet)
-        operating.edit(fleet, changes, tick=tick, by=getpass.getuser())
+        text = f"{fleet.name}: changed, in force from the next tick"
+        if packed is not None:
+            text = code.change(fleet, packed, changes)
+        if packed is None or tick is not None:
+            operating.edit(fleet, {} if packed else changes, tick=tick, by=getpass.getuser())
         operating.prepare(fleet)
-        self._say(options, fleet, f"{fleet.name}: changed, in force from the next tick")
+        self._say(options, fleet, text)
         if left := moving.left_behind(before, fleet):
             self.stderr.write(left)
 
@@ -316,25 +328,11 @@ class Command(OwnCommand):
             )
 
     def _watch(self, options: dict[str, Any]) -> None:
+        watch(self._fleet(options), Namespace(**options), self.stdout)
+
+    def _rollback(self, options: dict[str, Any]) -> None:
         fleet = self._fleet(options)
-        if not 0.1 <= options["seconds"] <= LONGEST_TICK_SECONDS:
-            raise CommandError(f"--seconds must be 0.1 to {LONGEST_TICK_SECONDS}", returncode=2)
-        total: int | None = None
-        try:
-            with Live(console=CommandConsole(), auto_refresh=False) as live:
-                while True:
-                    fleet.refresh_from_db()
-                    status = status_of(fleet)
-                    total = max(total or 0, status.depth or 0) or None
-                    if options["json"]:
-                        self.stdout.write(json.dumps(status.as_json()))
-                    else:
-                        live.update(terminal.render(status, total=total), refresh=True)
-                    if options["until_empty"] and status.depth == 0 and not status.pods:
-                        return
-                    time.sleep(options["seconds"])
-        except KeyboardInterrupt:
-            return
+        code.rollback(fleet, Namespace(**options), self.stdout)
 
     def _plan(self, options: dict[str, Any]) -> None:
         declarations.plan(Namespace(**options), self.stdout)

@@ -62,7 +62,10 @@ def container(
         ids = [str(number) for number in gpus]
         host["DeviceRequests"] = [{"DeviceIDs": ids, "Capabilities": [["gpu"]]}]
         labels[GPU_LABEL] = ",".join(ids)
+    # The image's own entrypoint is replaced too: it may start something else.
+    runs = {"Entrypoint": list(spec.command), "Cmd": []} if spec.command else {}
     return {
+        **runs,
         "Image": image_name(spec.image),
         "Env": [f"{name}={value}" for name, value in spec.env.items() if name != ENDED_BY],
         "Labels": labels,

@@ -1,12 +1,13 @@
 """Translates between RunPod's words and ours (REST v2, 2026-08 to 2026-11)."""
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
-from pods.agent.protocol import ended_by
+from pods.agent.protocol import CACHE, ended_by
 from pods.catalogue import gpus, regions
 from pods.machine_names import tagged, token_of
 from pods.providers.base import Machine, Offer, OfferQuery, Phase, PodSpec
@@ -190,7 +191,7 @@ def create_body(spec: PodSpec, token: str, options: Options) -> dict[str, Any]:
         )
     if not spec.image:
         raise Refused("RunPod rents containers, so the fleet needs an image")
-    env = {**spec.env, **ended_by("runpod", spec.name)}
+    env = {**_cache(spec, options), **spec.env, **ended_by("runpod", spec.name)}
     if len(env) > MOST_VARIABLES:
         raise Refused(f"{len(env)} environment variables; RunPod takes {MOST_VARIABLES} at most")
     gpu: dict[str, Any] = {"id": unquote(gpu_id), "count": int(count)}
@@ -206,11 +207,19 @@ def create_body(spec: PodSpec, token: str, options: Options) -> dict[str, Any]:
     }
     if place and cloud != UNPLACED:
         body["dataCenterIds"] = [place]
+    if spec.command:
+        body["args"] = shlex.join(spec.command)  # one text, which RunPod splits as a shell does
     if options.registry:
         body["registry"] = options.registry
     if mounts := _mounts(options):
         body["mounts"] = mounts
     return body
+
+
+def _cache(spec: PodSpec, options: Options) -> dict[str, str]:
+    """Where a machine keeps what it installed: on the disk that a stop keeps, if there is one."""
+    kept = options.volume_gb or options.network_volume
+    return {CACHE: f"{options.volume_path}/.podfleet"} if spec.command and kept else {}
 
 
 def _mounts(options: Options) -> dict[str, Any]:

@@ -23,6 +23,7 @@ MAX_BID: Final = Decimal(128)
 # create_instance.yaml, x-input-validation: an item of env, and all of env together.
 LONGEST_ENV_ITEM: Final = 256
 LONGEST_ENV: Final = 32_768
+LONGEST_ARGS: Final = 4_096
 LONGEST_IMAGE: Final = 1024
 LONGEST_LABEL: Final = 256
 # The single spec's examples: 10 GB at 0.14933 $/GB/month is 0.0020741 $/h, so a month is 720 h.
@@ -278,7 +279,7 @@ def create_body(spec: PodSpec, bid: Decimal | None) -> dict[str, Any]:
         "disk": disk_gb(spec.disk_gb),
         # "args" keeps the image's entrypoint. ssh and jupyter replace it, and no agent would start.
         "runtype": "args",
-        "args": [],
+        "args": _checked_args(spec.command),
         "env": _checked_env({**spec.env, **ended_by("vastai", spec.name)}),
         "target_state": "running",
         # Fail with a 410 instead of leaving a stopped contract that bills its disk.
@@ -288,6 +289,13 @@ def create_body(spec: PodSpec, bid: Decimal | None) -> dict[str, Any]:
         # Without a price the pod is on-demand at full price, even if a search for bids found the offer.
         body["price"] = float(bid)
     return body
+
+
+def _checked_args(command: Sequence[str]) -> list[str]:
+    size = sum(map(len, command))
+    if size > LONGEST_ARGS:
+        raise Refused(f"the start command is {size} characters; Vast.ai takes {LONGEST_ARGS}")
+    return list(command)
 
 
 def _checked_env(env: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,101 @@
+"""Finds what a fleet's code needs: in the script itself, requirements.txt or pyproject.toml. Pure."""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+# The reference implementation's expression (PEP 723).
+INLINE: Final = re.compile(
+    r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$"
+)
+MOST: Final = 500
+
+
+class BadCode(ValueError):
+    """The code cannot work on a pod; the message says where and what would be right."""
+
+
+def of_files(files: Mapping[str, bytes], *, script: str = "") -> list[str]:
+    """The requirements of a script (by its name), or of a folder. The first source that exists counts.
+
+    Raises:
+        BadCode: they cannot be read.
+    """
+    if script:
+        return _checked(_of_script(script, _text(script, files[script])), script)
+    for name, read in (("requirements.txt", _of_lines), ("pyproject.toml", _of_project)):
+        if name in files:
+            return _checked(read(name, _text(name, files[name])), name)
+    return []
+
+
+def _text(name: str, body: bytes) -> str:
+    try:
+        return body.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as exc:
+        raise BadCode(f"{name} is not text in UTF-8") from exc
+
+
+def _of_script(name: str, text: str) -> Sequence[Any]:
+    blocks = list(INLINE.finditer(text if text.endswith("\n") else f"{text}\n"))
+    found = [m for m in blocks if m["type"] == "script"]
+    if len(found) > 1:
+        raise BadCode(f"{name} has {len(found)} blocks `# /// script`; leave one")
+    if not found:
+        if re.search(r"(?m)^# /// script\b", text):
+            raise BadCode(f"{name}: the block `# /// script` does not end with a line `# ///`")
+        return []
+    lines = found[0]["content"].splitlines()
+    return _listed(name, _toml(name, "\n".join(x[2:] if x[:2] == "# " else x[1:] for x in lines)))
+
+
+def _of_project(name: str, text: str) -> Sequence[Any]:
+    project = _toml(name, text).get("project", {})
+    return _listed(name, project) if isinstance(project, dict) else []
+
+
+def _toml(name: str, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise BadCode(f"{name}: its dependencies are not TOML: {exc}") from exc
+
+
+def _listed(name: str, table: Mapping[str, Any]) -> Sequence[Any]:
+    wants = table.get("dependencies", [])
+    if not isinstance(wants, list):
+        raise BadCode(f'{name}: dependencies is not a list; write dependencies = ["numpy>=2"]')
+    return wants
+
+
+def _of_lines(_name: str, text: str) -> Sequence[Any]:
+    lines = re.sub(r"\\\n", " ", text).splitlines()
+    bare = (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines)
+    return [line for line in bare if line]
+
+
+def _checked(wants: Sequence[Any], name: str) -> list[str]:
+    if len(wants) > MOST:
+        raise BadCode(f"{name} has {len(wants)} requirements; at most {MOST} are installed")
+    return [_one(want, name) for want in wants]
+
+
+def _one(want: Any, name: str) -> str:
+    if not isinstance(want, str):
+        raise BadCode(f'{name}: {want!r} is not a requirement; write "numpy>=2"')
+    if want.startswith("-") or " --" in want:
+        raise BadCode(
+            f"{name}: {want.split()[0]!r} is an option of pip; name packages alone. The index is "
+            "PIP_INDEX_URL or PIP_FIND_LINKS in handler_env, or a secret of that name"
+        )
+    try:
+        parsed = Requirement(want)
+    except InvalidRequirement as exc:
+        why = str(exc).partition("\n")[0]
+        raise BadCode(f'{name}: {want!r} is not a requirement such as "numpy>=2": {why}') from exc
+    if parsed.url and parsed.url.startswith("file:"):
+        raise BadCode(f"{name}: {want!r} is a file of this machine, which no pod has")
+    return str(parsed)

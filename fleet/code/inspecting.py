@@ -1,0 +1,85 @@
+"""Checks a fleet's code by reading it. Nothing of it is imported or run. Pure."""
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from fleet.code.dependencies import BadCode
+
+# Names that the agent needs; a module of the user's would hide them.
+TAKEN: Final = frozenset({"pods", "redis", "hiredis"})
+
+
+def check(sources: Mapping[str, bytes], handler: str, paths: Sequence[str]) -> None:
+    """Check the syntax of all sources, and that the handler's module has its function.
+
+    Raises:
+        BadCode: it does not; the message says where and what would be right.
+    """
+    trees = {name: _parsed(name, body) for name, body in sources.items()}
+    for name in sources:
+        first = name.removeprefix("src/").partition("/")[0].removesuffix(".py")
+        if first in TAKEN:
+            raise BadCode(f"{name} would hide the package {first} of the agent; rename it")
+    module, _, attribute = handler.partition(":")
+    if not module or not attribute:
+        raise BadCode(f"the handler {handler!r} is not module:function")
+    file = _file_of(module, sources, paths)
+    if file is None:
+        if module.startswith("pods.agent.handlers."):
+            return
+        known = ", ".join(sorted(sources)) or "no Python file"
+        raise BadCode(f"the handler {handler} is not in the code: no module {module} among {known}")
+    names = set(_top_names(trees[file].body))
+    if attribute.partition(".")[0] not in names and "*" not in names:
+        there = ", ".join(sorted(n for n in names if not n.startswith("_"))) or "nothing"
+        raise BadCode(
+            f"{file} has no {attribute}, which the handler {handler} names; it has {there}. Write "
+            f"`def {attribute}(batch): …`, or name another one with --handler {module}:NAME"
+        )
+
+
+def _parsed(name: str, body: bytes) -> ast.Module:
+    try:
+        return ast.parse(body, name)
+    except SyntaxError as exc:
+        raise BadCode(f"{name}, line {exc.lineno}: {exc.msg}: {(exc.text or '').strip()}") from exc
+    except (ValueError, RecursionError, MemoryError) as exc:
+        raise BadCode(f"{name} cannot be read as Python: {exc or type(exc).__name__}") from exc
+
+
+def _file_of(module: str, sources: Mapping[str, bytes], paths: Sequence[str]) -> str | None:
+    inside = module.replace(".", "/")
+    for path in paths:
+        begin = "" if path == "." else f"{path}/"
+        for name in (f"{begin}{inside}.py", f"{begin}{inside}/__init__.py"):
+            if name in sources:
+                return name
+    return None
+
+
+def _top_names(body: Sequence[ast.stmt]) -> Iterator[str]:
+    """The names that a module gives itself; `*` where it imports unknown ones."""
+    for node in body:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield node.name
+            case ast.Import() | ast.ImportFrom():
+                yield from (a.asname or a.name.partition(".")[0] for a in node.names)
+            case ast.If() | ast.For() | ast.While() | ast.Try() | ast.With():
+                yield from _top_names(list(_blocks(node)))
+            case _:
+                yield from _assigned(node)
+
+
+def _blocks(node: ast.stmt) -> Iterator[ast.stmt]:
+    for name in ("body", "orelse", "finalbody"):
+        yield from getattr(node, name, [])
+    for handled in getattr(node, "handlers", []):
+        yield from handled.body
+
+
+def _assigned(node: ast.stmt) -> Iterator[str]:
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
+            yield inner.id

@@ -1,0 +1,143 @@
+"""Packs a script or a folder into an archive that is the same for the same code. No rows."""
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Final
+
+from fleet.code import dependencies, inspecting
+from fleet.code.dependencies import BadCode
+
+LARGEST_BYTES: Final = 50 * 1024 * 1024
+MOST_FILES: Final = 10_000
+BUNDLE: Final = ".podfleet/bundle.json"  # what start-up needs to know: see pods/agent/bootstrap.py
+# Folders that are never code: of version control, of tools and of environments.
+LEFT_OUT_FOLDERS: Final = (
+    *(".git", ".hg", ".svn", ".venv", "venv", "env", "__pycache__", "node_modules", ".tox", ".nox"),
+    *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".cache", ".ipynb_checkpoints", ".idea"),
+    *(".vscode", ".podfleet", ".ssh", ".aws", ".gnupg", "*.egg-info"),
+)
+# Files that look like secrets, and files that Python makes.
+LEFT_OUT_FILES: Final = (
+    *(".env", ".env.*", "*.env", "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.kdbx", "id_rsa*"),
+    *("id_dsa*", "id_ecdsa*", "id_ed25519*", ".netrc", ".pypirc", ".npmrc", ".htpasswd", ".pgpass"),
+    *("credentials", "credentials.*", "secrets.*", "*service-account*.json", "*.pyc", ".DS_Store"),
+)
+# The oldest time that a zip can hold; the real ones would change the digest.
+EPOCH: Final = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """A fleet's code, ready to be stored."""
+
+    digest: str  # SHA-256 of the archive
+    archive: bytes
+    source: str  # the name of the script or the folder, for people
+    handler: str  # package.module:function
+    requirements: Sequence[str]
+    left_out: Sequence[str]  # paths, for people; a folder ends with /
+
+
+def pack(path: Path, handler: str = "") -> Packed:
+    """Pack a script, or all files of a folder, and check it without running it.
+
+    `handler`: of a script, `handle` in it where it is empty.
+
+    Raises:
+        BadCode: the code cannot work, or is too large; the message says where and what would be right.
+    """
+    if not path.exists():
+        raise BadCode(f"{path} does not exist")
+    if path.is_file() and path.suffix != ".py":
+        raise BadCode(f"{path.name} is not a Python script; give a file NAME.py or a folder")
+    left_out: list[str] = []
+    files = dict(_read(path, left_out))
+    if not handler:
+        if not path.is_file():
+            raise BadCode(f"{path} is a folder; say what to call with --handler module:function")
+        handler = f"{path.stem}:handle"
+    sources = {name: body for name, body in files.items() if name.endswith(".py")}
+    paths = ["src", "."] if any(name.startswith("src/") for name in sources) else ["."]
+    inspecting.check(sources, handler, paths)
+    wants = dependencies.of_files(files, script=path.name if path.is_file() else "")
+    bundle = {"requirements": wants, "paths": paths}
+    files[BUNDLE] = json.dumps(bundle, sort_keys=True).encode()
+    archive = _archive(files)
+    if len(archive) > LARGEST_BYTES:
+        raise BadCode(f"{path} has {_mb(len(archive))} packed; {_too_large()}")
+    return Packed(
+        digest=hashlib.sha256(archive).hexdigest(),
+        archive=archive,
+        source=path.resolve().name,
+        handler=handler,
+        requirements=wants,
+        left_out=left_out,
+    )
+
+
+def _mb(size: int) -> str:
+    return f"{size / 2**20:,.1f} MB"
+
+
+def _too_large() -> str:
+    return (
+        f"at most {LARGEST_BYTES // 2**20} MB are sent to pods. Leave data and model weights out, and "
+        "let the handler load them on the pod"
+    )
+
+
+def _read(path: Path, left_out: list[str]) -> Iterator[tuple[str, bytes]]:
+    if path.is_file():
+        yield path.name, _body(path)
+        return
+    size = count = 0
+    for folder, folders, names in os.walk(path):
+        here = Path(folder)
+        for name in sorted(folders):
+            if _matches(name, LEFT_OUT_FOLDERS) or (here / name / "pyvenv.cfg").exists():
+                folders.remove(name)
+                left_out.append(f"{(here / name).relative_to(path).as_posix()}/")
+        folders.sort()
+        for name in sorted(names):
+            file = here / name
+            inside = file.relative_to(path).as_posix()
+            if _matches(name, LEFT_OUT_FILES) or not file.is_file():
+                left_out.append(inside)
+                continue
+            # Ten times as much is read at most: code packs well, and memory has an end.
+            size, count = size + file.stat().st_size, count + 1
+            if size > 10 * LARGEST_BYTES or count > MOST_FILES:
+                raise BadCode(
+                    f"{path} has {count:,} files with {_mb(size)} or more; {_too_large()}"
+                )
+            yield inside, _body(file)
+
+
+def _body(file: Path) -> bytes:
+    try:
+        if file.stat().st_size > 10 * LARGEST_BYTES:
+            raise BadCode(f"{file} has {_mb(file.stat().st_size)}; {_too_large()}")
+        return file.read_bytes()
+    except OSError as exc:
+        raise BadCode(f"{file} cannot be read: {exc.strerror}") from exc
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch(name.lower(), pattern) for pattern in patterns)
+
+
+def _archive(files: dict[str, bytes]) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name, EPOCH)
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o100644 << 16
+            archive.writestr(entry, files[name])
+    return made.getvalue()

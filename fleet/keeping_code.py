@@ -1,0 +1,126 @@
+"""Gives fleets their code, and the code before: the verbs of the command line."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import Max
+
+from fleet import operating
+from fleet.code import channel
+from fleet.code.channel import NotPublished
+from fleet.code.packing import Packed
+from fleet.models import Code, Fleet
+from pods import dispatch
+from pods.base.clock import utcnow
+
+TICK: Final = "fleet.tick"
+# Older archives are deleted, unless a pod has one of them.
+MOST_KEPT: Final = 20
+
+
+def create_fleet(
+    name: str,
+    packed: Packed,
+    *,
+    accounts: Sequence[str] = (),
+    tick: timedelta | None = None,
+    by: str,
+    **values: Any,
+) -> Fleet:
+    """Create a fleet whose pods run this code. One transaction: no tick sees it without its code.
+
+    Raises:
+        ValidationError: a value is wrong; the message says which and what would be right.
+    """
+    fleet = Fleet(name=name, **{**values, "handler": packed.handler})
+    with transaction.atomic():
+        operating.create(fleet, operating.accounts_named(accounts), tick=tick, by=by)
+        _give(fleet, packed, by=by)
+    operating.prepare(fleet)
+    _publish(fleet)
+    return fleet
+
+
+def set_code(fleet: Fleet, packed: Packed, changes: Mapping[str, Any], *, by: str) -> bool:
+    """Give a fleet this code, and change fields with it; False if Redis does not answer.
+
+    Then the next tick publishes it. The code before stays: see `rollback`.
+
+    Raises:
+        ValidationError: a value is wrong.
+        EditedMeanwhile: the fleet changed since it was read.
+    """
+    with transaction.atomic():
+        operating.edit(fleet, {**changes, "handler": packed.handler}, by=by)
+        if packed.digest != fleet.bundle:
+            _give(fleet, packed, by=by)
+    return _publish(fleet)
+
+
+def rollback(fleet: Fleet, *, by: str) -> Code:
+    """Give a fleet the code that it had before its present one, with its handler.
+
+    Raises:
+        ValidationError: there is no such code.
+        EditedMeanwhile: the fleet changed since it was read.
+    """
+    older = fleet.codes.defer("archive").filter(number__lt=fleet.code_number)
+    before = older.order_by("-number").first()
+    if before is None:
+        raise ValidationError(
+            f"{fleet.name} has no code before "
+            + (f"version {fleet.code_number}" if fleet.code_number else "its image")
+            + "; give it other code with `fleet set --script`"
+        )
+    with transaction.atomic():
+        operating.edit(fleet, {"handler": before.handler}, by=by)
+        _use(fleet, before, because=f"code rolled back to version {before.number} by {by}")
+    _publish(fleet)
+    return before
+
+
+def current(fleet: Fleet) -> Code | None:
+    """The present version of a fleet's code, without its archive; None: its image has the code."""
+    return fleet.codes.defer("archive").filter(number=fleet.code_number).first()
+
+
+def _give(fleet: Fleet, packed: Packed, *, by: str) -> None:
+    newest = fleet.codes.aggregate(newest=Max("number"))["newest"] or 0
+    code = Code.objects.create(
+        fleet=fleet,
+        number=newest + 1,
+        digest=packed.digest,
+        archive=packed.archive,
+        size=len(packed.archive),
+        source=packed.source[:200],
+        handler=packed.handler,
+        requirements=list(packed.requirements),
+        made_at=utcnow(),
+        made_by=by[:150],
+    )
+    _use(fleet, code, because=f"code version {code.number} ({code.source}) set by {by}")
+    used = {pod.agent.get("bundle", "") for pod in fleet.pods.billable().only("agent")}
+    old = fleet.codes.filter(number__lte=code.number - MOST_KEPT)
+    old.exclude(digest__in=[*used, code.digest]).delete()
+
+
+def _use(fleet: Fleet, code: Code, *, because: str) -> None:
+    """Needs a transaction that has claimed the fleet's version, or has made the fleet."""
+    fleet.bundle, fleet.code_number = code.digest, code.number
+    fleet.try_again_at = utcnow()  # other code may work where the last one failed
+    fleet._change_reason = because  # type: ignore[attr-defined]
+    fleet.save(update_fields=["bundle", "code_number", "try_again_at"])
+
+
+def _publish(fleet: Fleet) -> bool:
+    """Put the code where pods fetch it, and let a tick decide at once; False: Redis did not take it."""
+    try:
+        channel.keep(fleet)
+    except NotPublished:
+        return False
+    finally:
+        dispatch.send(TICK, fleet.pk)
+    return True
