@@ -7,12 +7,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import CommandError, OutputWrapper
+from redis import RedisError
 
 from fleet import keeping_code
+from fleet.code import channel, trying
 from fleet.code.dependencies import BadCode
 from fleet.code.packing import Packed, pack
+from fleet.code.trying import Tried
 from fleet.models import Fleet
+from pods.base.redis import redis_client
 from pods.plural import plural
 
 SHOWN = 5  # names of files that were left out
@@ -59,7 +64,7 @@ def create(options: dict[str, Any], packed: Packed, fields: dict[str, Any]) -> F
 
 def said_of(fleet: Fleet, packed: Packed) -> str:
     """What was packed, and what was left out of it."""
-    size = f"{len(packed.archive) / 1024:,.0f} KB"
+    size = f"{max(1, len(packed.archive) // 1024):,} KB"
     wants = plural(len(packed.requirements), "requirement")
     lines = [
         f"{fleet.name}: code version {fleet.code_number} from {packed.source} ({size}, {wants}), "
@@ -96,3 +101,98 @@ def rollback(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
         f"{fleet.name}: code version {code.number} from {code.source} of {code.made_at:%F %H:%M} UTC; "
         "pods with other code are replaced"
     )
+
+
+def add_check_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `fleet check`."""
+    parser.add_argument(
+        "--item",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="An item to try; may be repeated.",
+    )
+    parser.add_argument(
+        "--items",
+        type=int,
+        default=64,
+        metavar="N",
+        help="Without --item: try at most N of the oldest items of the backlog (default: 64).",
+    )
+    add_script_arguments(parser)
+
+
+def check(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
+    """Try the handler on this machine, and say what it did.
+
+    Raises:
+        CommandError: there is nothing to try, or something is wrong.
+    """
+    packed = packed_of({"script": options.script}, fleet.handler)
+    present = keeping_code.current(fleet)
+    if packed is not None:
+        bundle, archive, handler = packed.digest, packed.archive, packed.handler
+    elif present is not None and (body := channel.archive_of(fleet, present.digest)) is not None:
+        bundle, archive, handler = present.digest, body, fleet.handler
+    else:
+        raise CommandError(
+            f"the image of {fleet.name} has its code; name other code with --script, or give it code "
+            "with `fleet set --script`"
+        )
+    items = [{"fields": {"payload": text}} for text in options.item] or first_items(
+        fleet, options.items
+    )
+    if not items:
+        raise CommandError(f"no item waits for {fleet.name}; give one with --item TEXT")
+    tried = trying.try_code(fleet, bundle, archive, handler, items)
+    stdout.write(json.dumps(tried.as_json()) if options.json else text_of(tried))
+    if tried.wrong:
+        raise CommandError("; ".join(tried.wrong))
+
+
+def first_items(fleet: Fleet, most: int) -> list[dict[str, Any]]:
+    """The oldest items of the fleet's stream. They are read, not taken.
+
+    Raises:
+        CommandError: the fleet's backlog is not a stream of items, or its server does not answer.
+    """
+    if not fleet.on_stream or fleet.is_dataset:
+        raise CommandError(
+            f"the items of {fleet.name} are not read here; give one with --item TEXT"
+        )
+    try:
+        found: Any = redis_client(fleet.backlog_url or settings.REDIS_URL).xrange(
+            fleet.stream, count=max(1, most)
+        )
+    except RedisError as exc:
+        raise CommandError(f"the backlog cannot be read: {exc}") from exc
+    return [{"entry": _text(entry), "fields": _texts(fields)} for entry, fields in found]
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")
+
+
+def _texts(fields: dict[bytes, bytes]) -> dict[str, str]:
+    return {_text(name): _text(value) for name, value in fields.items()}
+
+
+def text_of(tried: Tried) -> str:
+    """What a try showed, for people."""
+    shown = tried.results[:SHOWN]
+    lines = [f"{r['id']}: {r.get('error') or r.get('result')}" for r in shown]
+    if len(tried.results) > SHOWN:
+        lines.append(f"and {len(tried.results) - SHOWN} more")
+    for batch in tried.batches:
+        rate = batch["items"] / max(batch["seconds"], 1e-6)
+        lines.append(f"batch of {batch['items']}: {batch['seconds']:.3f} s, {rate:,.1f} items/s")
+    if tried.load_seconds is not None:
+        lines.append(f"loaded in {tried.load_seconds:.1f} s")
+    if tried.memory_mb is not None:
+        lines.append(f"peak memory {tried.memory_mb:,.0f} MB")
+    lines += [f"note: {text}" for text in tried.warnings]
+    if tried.wrong:
+        lines += [*tried.printed, *tried.traceback.splitlines()]
+    else:
+        lines.append("nothing is wrong")
+    return "\n".join(lines)

@@ -210,17 +210,16 @@ def run(command: Sequence[str], env: Variables, steps: Steps) -> None:
         raise Failed(("the environment cannot be built: " + " | ".join(said))[:LONGEST_REASON])
 
 
-def environment(
-    cache: str, wheel: str, wants: Sequence[str], extra: str, env: Variables, steps: Steps
-) -> str:
-    """The Python with the agent and these packages; it is built once for each set on this disk.
+def environment(cache: str, agent: str, wants: Sequence[str], env: Variables, steps: Steps) -> str:
+    """The Python with these packages and the agent; it is built once for each set on this disk.
 
-    What the image brings is used, and nothing of it is changed.
+    What the image brings is used, and nothing of it is changed. `agent`: its requirement, or "": then
+    only what the code itself asks for is there.
 
     Raises:
         Failed: it cannot be built; the message has the last lines of the installation.
     """
-    parts = [sys.version, sys.prefix, os.path.basename(os.path.dirname(wheel)), extra, *wants]
+    parts = [sys.version, sys.prefix, agent, *wants]
     home = f"{cache}/environments/{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
     python = home + "/bin/python"
     os.makedirs(cache + "/environments", exist_ok=True)
@@ -229,38 +228,43 @@ def environment(
         if not os.path.exists(home + "/ready"):
             steps.say(f"preparing {len(wants)} requirements")
             shutil.rmtree(home, ignore_errors=True)
-            agent = f"podfleet-agent{extra} @ file://{wheel}"
-            _build(home, python, [agent, *wants], env, steps)
+            _build(home, agent, wants, env, steps)
             open(home + "/ready", "w").close()
     return python
 
 
-def _build(home: str, python: str, wants: Sequence[str], env: Variables, steps: Steps) -> None:
-    venv = [sys.executable, "-m", "venv", "--system-site-packages", "--without-pip", home]
-    run(venv, env, steps)
+def _build(home: str, agent: str, wants: Sequence[str], env: Variables, steps: Steps) -> None:
+    inherits = ["--system-site-packages"] if agent else []
+    run([sys.executable, "-m", "venv", *inherits, "--without-pip", home], env, steps)
     [steps.site] = glob.glob(home + "/lib/python*/site-packages")
-    if sys.prefix != sys.base_prefix:  # the image's own Python is in an environment too
+    if agent and sys.prefix != sys.base_prefix:  # the image's own Python is in an environment too
         with open(steps.site + "/image.pth", "w") as file:
             file.write("\n".join(site.getsitepackages()))
+    asked = [*filter(None, [agent]), *wants]
     with open(home + "/requirements.txt", "w") as file:
-        file.write("\n".join(wants))
-    command = installer(python, len(wants), env, steps)
-    run([*command, "-r", home + "/requirements.txt"], env, steps)
+        file.write("\n".join(asked))
+    if asked:
+        command = installer(home + "/bin/python", len(wants), env, steps, inherits=bool(agent))
+        run([*command, "-r", home + "/requirements.txt"], env, steps)
 
 
-def installer(python: str, wants: int, env: Variables, steps: Steps) -> Sequence[str]:
+def installer(
+    python: str, wants: int, env: Variables, steps: Steps, *, inherits: bool
+) -> Sequence[str]:
     """The command that installs: uv into a bare image, if it is there or can be had; else pip.
 
     uv does not see the packages of the image. It would install another torch beside the image's.
     """
     names = {str(d.metadata["Name"]).lower() for d in importlib.metadata.distributions()}
     names.discard("podfleet-agent")  # the wheel that this runs from
-    bare, uv = names <= TOOLS, shutil.which("uv")
-    pip = [python, "-m", "pip", "install", "--no-input", "--progress-bar=off"]
-    pip.append("--disable-pip-version-check")
+    bare, uv = not inherits or names <= TOOLS, shutil.which("uv")
+    pip = [python if inherits else sys.executable, "-m", "pip", "--no-input"]
+    pip += ["--disable-pip-version-check", *([] if inherits else ["--python", python]), "install"]
+    pip.append("--progress-bar=off")
     if "pip" not in names and not uv:
         run([python, "-m", "ensurepip"], env, steps)
-    if bare and not uv and wants > WORTH_UV:
+        pip[0] = python
+    if bare and inherits and not uv and wants > WORTH_UV:
         try:
             run([*pip, "--retries=0", "uv"], env, steps)
             uv = os.path.dirname(python) + "/uv"
@@ -310,7 +314,8 @@ def work(report: Report, cache: str, env: Variables) -> None:
     secrets = {n.decode()[4:]: v.decode() for n, v in pairs if n.startswith(b"env:")}
     extra = "[datasets]" if env.get("PODFLEET_KIND") == "dataset" else ""
     installing = for_installer(env, secrets)
-    python = environment(cache, report.wheel, bundle["requirements"], extra, installing, report)
+    agent = f"podfleet-agent{extra} @ file://{report.wheel}"
+    python = environment(cache, agent, bundle["requirements"], installing, report)
     report.say("starting the agent")
     os.chdir(code)
     variables = for_agent(python, code, bundle["paths"], env)

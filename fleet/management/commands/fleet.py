@@ -129,6 +129,7 @@ class Command(OwnCommand):
         verb("rollback", "Go back to the code before; pods with other code are replaced.")
         for name, text in {**STEERING, **SWITCH}.items():
             verb(name, text, named=name in STEERING)
+        code.add_check_arguments(verb("check", "Try the fleet's handler on this machine."))
         add_archive_arguments(
             verb("archive", "Hide a fleet without pods and stop its ticks; keep its history."),
             verb("restore", "Bring an archived fleet back, paused."),
@@ -329,6 +330,9 @@ class Command(OwnCommand):
 
     def _watch(self, options: dict[str, Any]) -> None:
         watch(self._fleet(options), Namespace(**options), self.stdout)
+
+    def _check(self, options: dict[str, Any]) -> None:
+        code.check(self._fleet(options), Namespace(**options), self.stdout)
 
     def _rollback(self, options: dict[str, Any]) -> None:
         fleet = self._fleet(options)

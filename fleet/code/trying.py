@@ -1,0 +1,160 @@
+"""Tries a fleet's code on a few items in a child process, with the environment that a pod has."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from django.conf import settings
+
+from fleet.code.wheel import agent_wheel
+from fleet.models import Fleet
+from fleet.secrets import channel as secrets
+
+INSTALL_SECONDS: Final = 1_800.0
+LINES_KEPT: Final = 20
+PASSED_ON: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "CUDA_VISIBLE_DEVICES")
+PREPARE: Final = (
+    "import sys;sys.path.insert(0,sys.argv[1]);from pods.agent import trying;"
+    "trying.prepare(sys.argv[2])"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What a try showed."""
+
+    step: str  # how far it came: install, load, work or done
+    wrong: Sequence[str]  # what would be wrong on a pod too, for people; empty: nothing
+    warnings: Sequence[str] = ()
+    load_seconds: float | None = None
+    memory_mb: float | None = None  # the most that the handler's process had
+    batches: Sequence[Mapping[str, Any]] = ()  # items and seconds
+    results: Sequence[Mapping[str, Any]] = ()
+    traceback: str = ""
+    printed: Sequence[str] = field(default=())  # the last lines of the installation and the handler
+
+    def as_json(self) -> dict[str, Any]:
+        """The try as JSON values."""
+        return {
+            "ok": not self.wrong,
+            "step": self.step,
+            "wrong": list(self.wrong),
+            "warnings": list(self.warnings),
+            "load_seconds": self.load_seconds,
+            "memory_mb": self.memory_mb,
+            "batches": list(self.batches),
+            "results": list(self.results),
+            "traceback": self.traceback,
+            "printed": list(self.printed),
+        }
+
+
+def try_code(
+    fleet: Fleet, bundle: str, archive: bytes, handler: str, items: Sequence[Mapping[str, Any]]
+) -> Tried:
+    """Load the handler of this archive, and call it on these items (`entry` and `fields`).
+
+    Raises:
+        Unreadable: a secret of the fleet cannot be decrypted.
+    """
+    cache = settings.VAR_DIR / "code"
+    wheel = agent_wheel()
+    wheel_file = cache / "wheels" / wheel.digest / wheel.name
+    _put(wheel_file, wheel.body)
+    _put(cache / "code" / f"{bundle}.zip", archive)
+    job = {
+        "cache": str(cache),
+        "wheel": str(wheel_file),
+        "bundle": bundle,
+        "handler": handler,
+        "batch_size": fleet.batch_size,
+        "secrets": secrets.values_of(fleet),
+        "items": list(items),
+    }
+    with tempfile.TemporaryDirectory(prefix="podfleet-check-") as folder:
+        return _run(Path(folder), job, fleet)
+
+
+def _put(file: Path, body: bytes) -> None:
+    if file.exists():
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f"{file.name}.{time.time_ns()}")
+    draft.write_bytes(body)
+    draft.replace(file)
+
+
+def _run(folder: Path, job: dict[str, Any], fleet: Fleet) -> Tried:
+    answer, printed = folder / "answer.json", folder / "printed"
+    file = folder / "job.json"
+    file.touch(mode=0o600)
+    file.write_text(json.dumps({**job, "answer": str(answer)}))
+    env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    env |= {"PYTHONUNBUFFERED": "1", **fleet.handler_env}
+    seconds = INSTALL_SECONDS + fleet.handler_timeout_seconds
+    with printed.open("wb") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-c", PREPARE, job["wheel"], str(file)],
+            env=env,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            status: int | None = child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            status = None
+        finally:
+            with suppress(ProcessLookupError):  # also what the handler started
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+    lines = printed.read_text(errors="replace").splitlines()[-LINES_KEPT:]
+    if not answer.exists():
+        why = (
+            f"no end after {seconds:g} s" if status is None else f"its process ended with {status}"
+        )
+        return Tried(step="work", wrong=[f"the handler gave no answer: {why}"], printed=lines)
+    return tried_of(json.loads(answer.read_text()), lines)
+
+
+def tried_of(said: Mapping[str, Any], printed: Sequence[str] = ()) -> Tried:
+    """What the child's answer means."""
+    wrong = []
+    if said.get("missing"):
+        name = said["missing"].partition(".")[0]
+        wrong.append(
+            f"the module {name} is missing; add its package to the dependencies, unless "
+            "your image has it"
+        )
+    elif said.get("error"):
+        where = {"install": "", "load": "the handler cannot be loaded: "}.get(said["step"], "")
+        wrong.append(f"{where}{said['error']}")
+    results = said.get("results", [])
+    failed = [r for r in results if "error" in r]
+    if failed:
+        wrong.append(f"{len(failed)} of {len(results)} items failed: {failed[0]['error']}")
+    warnings = []
+    if said.get("gpu") and not said["gpu"]["there"]:
+        warnings.append("this machine has no GPU that torch can use; times on a pod differ")
+    return Tried(
+        step=said["step"],
+        wrong=wrong,
+        warnings=warnings,
+        load_seconds=said.get("load_seconds"),
+        memory_mb=said.get("memory_mb"),
+        batches=said.get("batches", []),
+        results=results,
+        traceback=said.get("traceback", "") or (failed[0].get("traceback", "") if failed else ""),
+        printed=printed,
+    )

@@ -1,0 +1,139 @@
+"""What is packed of a script or a folder, what is left out, and what is refused without running it."""
+
+import io
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from fleet.code import packing
+from fleet.code.dependencies import BadCode
+from fleet.code.packing import BUNDLE, Packed, pack
+
+HANDLER = "def handle(batch):\n    return [1 for _ in batch]\n"
+
+
+def script(folder: Path, text: str = HANDLER, name: str = "embed.py") -> Path:
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+def names(packed: Packed) -> list[str]:
+    return zipfile.ZipFile(io.BytesIO(packed.archive)).namelist()
+
+
+def bundle(packed: Packed) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = json.loads(
+        zipfile.ZipFile(io.BytesIO(packed.archive)).read(BUNDLE)
+    )
+    return found
+
+
+def test_the_same_code_has_the_same_digest_at_any_time_and_place(tmp_path: Path) -> None:
+    first = pack(script(tmp_path / "a"))
+    again = script(tmp_path / "b")
+    again.touch()
+    again.chmod(0o700)
+    assert pack(again) == first
+    assert pack(script(tmp_path / "a", HANDLER + "\n")).digest != first.digest
+
+
+def test_a_script_brings_its_handler_and_its_inline_requirements(tmp_path: Path) -> None:
+    inline = '# /// script\n# dependencies = [\n#   "numpy>=2",\n#   "six",\n# ]\n# ///\n'
+    packed = pack(script(tmp_path, inline + HANDLER))
+    assert packed.handler == "embed:handle"
+    assert packed.requirements == ["numpy>=2", "six"]
+    assert bundle(packed) == {"requirements": ["numpy>=2", "six"], "paths": ["."]}
+    assert names(packed) == [BUNDLE, "embed.py"]
+
+
+def test_secrets_caches_and_environments_of_a_folder_are_left_out_and_named(tmp_path: Path) -> None:
+    script(tmp_path, name="src/work/main.py")
+    for name in (".git/config", ".env", ".env.local", "deploy.pem", "id_rsa", "credentials.json"):
+        script(tmp_path, "x", name)
+    for name in ("__pycache__/a.pyc", "node_modules/a.js", "my-env/pyvenv.cfg", "my-env/lib/a.py"):
+        script(tmp_path, "x", name)
+    script(tmp_path, "six\n# a comment\nnumpy >= 2  # why\n", "requirements.txt")
+    packed = pack(tmp_path, "work.main:handle")
+    assert names(packed) == [BUNDLE, "requirements.txt", "src/work/main.py"]
+    assert bundle(packed) == {"requirements": ["six", "numpy>=2"], "paths": ["src", "."]}
+    assert set(packed.left_out) == {
+        ".git/", ".env", ".env.local", "deploy.pem", "id_rsa", "credentials.json", "__pycache__/",
+        "node_modules/", "my-env/",
+    }  # fmt: skip
+
+
+def test_a_link_out_of_the_folder_to_nothing_is_left_out(tmp_path: Path) -> None:
+    script(tmp_path)
+    (tmp_path / "gone").symlink_to(tmp_path / "nothing")
+    assert pack(tmp_path, "embed:handle").left_out == ["gone"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("def handle(batch:\n", "embed.py, line 1"),
+        ("def other(batch): pass\n", "has no handle, .*it has other"),
+        ("# /// script\n# dependencies = ['a b']\n# ///\n" + HANDLER, "'a b' is not a requirement"),
+        ("# /// script\n# dependencies = 'a'\n# ///\n" + HANDLER, "dependencies is not a list"),
+        ("# /// script\n# dependencies = [\n# ///\n" + HANDLER, "are not TOML"),
+        ("# /// script\n# dependencies = []\n" + HANDLER, "does not end with a line"),
+        ("# /// script\n# dependencies = ['x @ file:///a.whl']\n# ///\n" + HANDLER, "a file of this"),
+        ("# /// script\n# dependencies = ['--index-url x']\n# ///\n" + HANDLER, "PIP_INDEX_URL"),
+        ("\0", "embed.py"),
+    ],
+)
+def test_code_that_cannot_work_is_refused_with_the_reason(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    with pytest.raises(BadCode, match=says):
+        pack(script(tmp_path, text))
+
+
+def test_nothing_of_the_code_runs_while_it_is_packed(tmp_path: Path) -> None:
+    trap = f"import sys\nsys.exit(1)\nopen({str(tmp_path / 'ran')!r}, 'w')\n"
+    pack(script(tmp_path, trap + HANDLER))
+    assert not (tmp_path / "ran").exists()
+    assert "embed" not in sys.modules
+
+
+def test_what_is_too_large_or_is_not_code_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(BadCode, match="does not exist"):
+        pack(tmp_path / "nothing.py")
+    with pytest.raises(BadCode, match="not a Python script"):
+        pack(script(tmp_path, "x", "notes.txt"))
+    with pytest.raises(BadCode, match="say what to call with --handler"):
+        pack(tmp_path)
+    with pytest.raises(BadCode, match="would hide the package redis"):
+        script(tmp_path / "hides", name="redis.py")
+        pack(tmp_path / "hides", "redis:handle")
+    monkeypatch.setattr(packing, "LARGEST_BYTES", 100)
+    with pytest.raises(BadCode, match="at most .* MB are sent to pods"):
+        pack(script(tmp_path, HANDLER))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "class handle: pass", "async def handle(batch): pass", "handle = print", "from x import *",
+        "import x as handle", "from x import handle", "(handle, other) = 1, 2",
+        "try:\n    from x import handle\nexcept ImportError:\n    handle = None",
+        "if True:\n    def handle(batch): pass",
+    ],
+)  # fmt: skip
+def test_a_handler_may_get_its_name_in_any_way(tmp_path: Path, text: str) -> None:
+    assert pack(script(tmp_path, text)).handler == "embed:handle"
+
+
+def test_a_folder_takes_its_requirements_from_its_project(tmp_path: Path) -> None:
+    script(tmp_path, '[project]\nname = "x"\ndependencies = ["six"]\n', "pyproject.toml")
+    script(tmp_path, "from .other import handle\n", "work/__init__.py")
+    assert pack(tmp_path, "work:handle").requirements == ["six"]
+    with pytest.raises(BadCode, match="no module nothing among work/__init__.py"):
+        pack(tmp_path, "nothing:handle")
