@@ -1,0 +1,258 @@
+"""The way of a fleet's code from a script to its pods, and who cannot read it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from django.core.exceptions import ValidationError
+from django.core.management import CommandError
+
+from fleet import keeping_code, operating
+from fleet.code import channel
+from fleet.code.packing import pack
+from fleet.code.wheel import agent_wheel
+from fleet.models import Fleet
+from fleet.tick import ticking
+from fleet.tick.requesting import template_hash
+from pods.accounts import connecting
+from pods.accounts.start_command import start_command
+from pods.agent.protocol import Keys
+from pods.agent_redis import redis_users
+from pods.models import Account, Pod
+from pods.states import READY, STOPPED
+from tests.support.factories import a_fleet, a_pod, an_account
+from tests.support.fixtures import client as client
+from tests.support.fleet_command import run
+from tests.support.rigs.code_rig import SCRIPT, local_account, no_index, step, tiny_wheel
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.django_db
+
+
+def script(folder: Path, text: str = "def handle(batch):\n    return batch\n") -> Path:
+    folder.mkdir(exist_ok=True)
+    file = folder / "embed.py"
+    file.write_text(text)
+    return file
+
+
+@pytest.fixture
+def local(tmp_path: Path, settings: Any) -> Iterator[Account]:
+    settings.VAR_DIR = tmp_path / "var"
+    with local_account(tmp_path / "var" / "pods") as account:
+        yield account
+
+
+def made(path: Path, name: str = "emb", *more: str) -> Fleet:
+    run("create", name, "--script", path, "--stream", name, "--group", name, *more)
+    return Fleet.objects.get(name=name)
+
+
+def refused(client: "redis.Redis", *words: str) -> bool:
+    try:
+        client.execute_command(*words)
+    except redis.exceptions.NoPermissionError:
+        return True
+    return False
+
+
+def as_pod(pod: Pod) -> "redis.Redis":
+    return redis.Redis.from_url(redis_users.pod_address(pod), protocol=2)
+
+
+def test_only_the_fleets_own_pods_read_its_code_and_none_writes_it(
+    redis_url: str, tmp_path: Path, local: Account
+) -> None:
+    fleet = made(script(tmp_path / "a"))
+    other = made(script(tmp_path / "b"), "cap")
+    key = f"{Keys('emb').code}{fleet.bundle}"
+    own, stranger = as_pod(a_pod(fleet, READY)), as_pod(a_pod(other, READY))
+    body = own.get(key)
+    assert body == channel.archive_of(fleet, fleet.bundle)
+    assert json.loads(str(own.get(f"{Keys('emb').code}agent"), "utf-8"))[1] == agent_wheel().digest
+    for words in (
+        ("SET", key, "x"), ("DEL", key), ("SETRANGE", key, "0", "x"), ("PEXPIRE", key, "1"),
+        ("APPEND", key, "x"), ("RENAME", key, "emb"), ("COPY", key, f"{key}2"),
+        ("SET", f"{Keys('emb').code}agent", "x"),
+    ):  # fmt: skip
+        assert refused(own, *words), words
+    for words in (("GET", key), ("STRLEN", key), ("GETRANGE", key, "0", "1")):
+        assert refused(stranger, *words), words
+    without = as_pod(a_pod(a_fleet(name="plain", stream="p", group="p"), READY))
+    assert refused(without, "GET", key)
+    assert own.get(key) == body
+
+
+def test_a_tick_publishes_again_what_redis_lost_with_the_code_of_older_pods(
+    redis_url: str, tmp_path: Path, local: Account, client: "redis.Redis"
+) -> None:
+    fleet = made(script(tmp_path))
+    before = fleet.bundle
+    a_pod(fleet, STOPPED, account=local)
+    run("set", "emb", "--script", script(tmp_path, "def handle(batch):\n    return 1\n"))
+    fleet.refresh_from_db()
+    keys = {f"{Keys('emb').code}{name}" for name in (before, fleet.bundle, "agent")}
+    keys.add(f"{Keys('emb').code}{agent_wheel().digest}")
+    client.delete(*keys)
+    ticking.tick_fleet(fleet.pk)
+    assert {key for key in keys if client.exists(key)} == keys
+    assert all(0 < client.ttl(key) <= 3600 for key in keys)
+    run("pause", "emb")
+    Pod.objects.all().delete()
+    operating.edit(Fleet.objects.get(name="emb"), {"name": "emb-2"}, by="ann")
+    channel.forget(fleet, "emb")
+    assert not any(client.exists(key) for key in keys)
+
+
+def test_other_code_is_another_template_and_rollback_goes_back(
+    redis_url: str, tmp_path: Path, local: Account
+) -> None:
+    fleet = made(script(tmp_path))
+    first, template = fleet.bundle, template_hash(fleet)
+    with pytest.raises(CommandError, match="no code before version 1"):
+        run("rollback", "emb")
+    path = script(tmp_path, "def other(batch):\n    return 1\n")
+    text = run("set", "emb", "--script", path, "--handler", "embed:other", "--batch-size", "8")
+    assert "code version 2 from embed.py" in text
+    fleet.refresh_from_db()
+    assert (fleet.code_number, fleet.handler, fleet.batch_size) == (2, "embed:other", 8)
+    assert template_hash(fleet) != template
+    assert "the same as before" in run("set", "emb", "--script", path, "--handler", "embed:other")
+    assert "code version 1" in run("rollback", "emb")
+    fleet.refresh_from_db()
+    assert (fleet.bundle, fleet.handler, fleet.code_number) == (first, "embed:handle", 1)
+    assert template_hash(fleet) == template
+    reasons = [h.history_change_reason or "" for h in fleet.history.order_by("pk")]
+    assert any("code version 2 (embed.py) set by" in reason for reason in reasons)
+    assert "code rolled back to version 1 by" in reasons[-1]
+
+
+def test_code_that_cannot_work_makes_no_fleet_and_changes_none(
+    redis_url: str, tmp_path: Path, local: Account
+) -> None:
+    bad = script(tmp_path / "bad", "def handle(batch:\n")
+    with pytest.raises(CommandError, match="line 1"):
+        made(bad)
+    assert not Fleet.objects.exists()
+    fleet = made(script(tmp_path / "good"))
+    with pytest.raises(CommandError, match="nothing was changed"):
+        run("set", "emb", "--script", bad)
+    assert Fleet.objects.get(name="emb").version == fleet.version
+    with pytest.raises(ValidationError):
+        keeping_code.create_fleet("x y", pack(script(tmp_path / "good")), by="ann")
+    assert Fleet.objects.count() == 1
+
+
+def test_old_archives_are_deleted_but_not_those_of_pods(
+    redis_url: str, tmp_path: Path, local: Account
+) -> None:
+    fleet = made(script(tmp_path))
+    a_pod(fleet, READY)
+    for number in range(keeping_code.MOST_KEPT + 2):
+        packed = pack(script(tmp_path, f"def handle(batch):\n    return {number}\n"))
+        keeping_code.set_code(Fleet.objects.get(pk=fleet.pk), packed, {}, by="ann")
+    kept = list(fleet.codes.order_by("number").values_list("number", flat=True))
+    assert kept == [1, *range(4, keeping_code.MOST_KEPT + 4)]
+
+
+def test_a_machine_with_code_gets_a_start_command_and_others_none(redis_url: str) -> None:
+    plain = a_pod(a_fleet(name="plain", accounts=[an_account()]), READY)
+    assert connecting.spec(plain, redis_url="redis://x").command == ()
+    pod = a_pod(a_fleet(name="emb", bundle="ab" * 32, code_number=1), READY)
+    made = connecting.spec(pod, redis_url="redis://x")
+    assert made.command == start_command()
+    assert made.env["PODFLEET_BUNDLE"] == "ab" * 32
+
+
+def results(client: "redis.Redis", stream: str = "emb:results") -> list[str]:
+    found: Any = client.xrange(stream)
+    return [fields[b"result"].decode() for _, fields in found]
+
+
+@pytest.mark.one_database
+@pytest.mark.takes(10)
+def test_a_newcomer_gets_results_from_a_script_and_other_ones_from_a_changed_script(
+    redis_url: str, tmp_path: Path, local: Account, client: "redis.Redis"
+) -> None:
+    tiny_wheel(tmp_path / "wheels")
+    env = json.dumps(no_index(tmp_path / "wheels"))
+    fleet = made(script(tmp_path, SCRIPT), "emb", "--handler-env", env, "--max-instances", "2")
+    for number in range(100):
+        client.xadd("emb", {"payload": f"text {number}"})
+    until(lambda: step(fleet) or len(results(client)) == 100, 60)
+    assert sorted(results(client)) == sorted(f"<text {number}>" for number in range(100))
+    pod = Pod.objects.get(fleet=fleet)
+
+    changed = SCRIPT.replace("marked(item.text)", "marked(item.text.upper())")
+    run("set", "emb", "--script", script(tmp_path, changed))
+    fleet.refresh_from_db()
+
+    def works() -> bool:
+        client.xadd("emb", {"payload": "more"})
+        step(fleet)
+        return "<MORE>" in results(client)
+
+    until(works, 60)
+    until(lambda: step(fleet) or _retired(pod), 60)
+    assert not Pod.objects.exclude(pk=pod.pk).filter(retire_rule="old_code").exists()
+    environments = list((tmp_path / "var" / "code" / "environments").glob("*/ready"))
+    assert len(environments) == 1
+
+
+def _retired(pod: Pod) -> bool:
+    pod.refresh_from_db()
+    return pod.retire_rule == "old_code"
+
+
+@pytest.mark.one_database
+def test_a_failed_installation_shows_its_last_lines_and_brakes(
+    redis_url: str, tmp_path: Path, local: Account, client: "redis.Redis"
+) -> None:
+    env = json.dumps(no_index(tmp_path))
+    fleet = made(script(tmp_path, SCRIPT), "emb", "--handler-env", env)
+    client.xadd("emb", {"payload": "x"})
+
+    def failed() -> bool:
+        step(fleet)
+        return Pod.objects.filter(fleet=fleet, retire_rule="agent_failed").exists()
+
+    until(failed, 60)
+    pod = Pod.objects.get(fleet=fleet)
+    assert "the environment cannot be built: " in pod.last_note
+    assert "tinydep" in pod.last_note
+    for _ in range(2):
+        step(fleet)
+    assert Pod.objects.filter(fleet=fleet).count() == 1
+    assert "tinydep" in json.loads(run("show", "emb", "--json"))["trouble"]
+
+
+@pytest.mark.one_database
+def test_a_check_says_what_works_and_what_would_be_wrong(
+    redis_url: str, tmp_path: Path, local: Account, client: "redis.Redis"
+) -> None:
+    tiny_wheel(tmp_path / "wheels")
+    env = json.dumps(no_index(tmp_path / "wheels"))
+    made(script(tmp_path, SCRIPT), "emb", "--handler-env", env)
+    with pytest.raises(CommandError, match="no item waits"):
+        run("check", "emb")
+    for number in range(5):
+        client.xadd("emb", {"payload": f"t{number}"})
+    said = json.loads(run("check", "emb", "--json"))
+    assert (said["ok"], said["step"]) == (True, "done")
+    assert [r["result"] for r in said["results"]] == [f"<t{number}>" for number in range(5)]
+    assert [b["items"] for b in said["batches"]] == [1, 4, 5]
+    assert said["memory_mb"] > 1
+    pending: Any = client.xpending("emb", "emb")
+    assert pending["pending"] == 0
+    for text, wrong in (
+        ("import numpy_of_nobody\ndef handle(batch): return []", "the module numpy_of_nobody is"),
+        ("def handle(batch): return [object() for _ in batch]", "is neither bytes, text nor JSON"),
+        ("import os\ndef handle(batch): os._exit(7)", "its process ended with 7"),
+        ("def handle(batch): return []", "1 of 1 items failed"),
+    ):
+        path = script(tmp_path, f"{text}\n")
+        with pytest.raises(CommandError, match=wrong):
+            run("check", "emb", "--script", path, "--item", "x")
