@@ -1,6 +1,6 @@
 """Gathers the facts for one decision: rows, one probe, one read of the heartbeats."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -80,6 +80,7 @@ def gather(
     depth, unknown_because = _depth(fleet, unread_because, made_by_saving=made_by_saving)
     pods = _billable_pods(fleet)
     beats, heard = _beats(pods, renew=renew)
+    _take_notes(pods, beats)
     limits, policy = _limits_and_policy(fleet, now)
     plain = _plain_consumers(pods, beats) if heard else {}
     working = _working(beats, plain)
@@ -222,6 +223,13 @@ def _beats(pods: Sequence[Pod], *, renew: bool) -> tuple[dict[int, Beat], bool]:
     except HeartbeatsUnknown:
         return {}, False
     return dict(readings.beats), not readings.unheard
+
+
+def _take_notes(pods: Sequence[Pod], beats: Mapping[int, Beat]) -> None:
+    """What booting machines say now. Rows have what the last sweep read, and a boot is short."""
+    for pod in pods:
+        if pod.status is BOOTING and pod.pk in beats:
+            pod.note = without_passwords(beats[pod.pk].said.note)[:500]
 
 
 def _plain_consumers(pods: Sequence[Pod], beats: dict[int, Beat]) -> dict[int, Consumer]:

@@ -19,10 +19,12 @@ from fleet.tick import ticking
 from fleet.tick.requesting import template_hash
 from pods.accounts import connecting
 from pods.accounts.start_command import start_command
+from pods.agent.bootstrap import Report
 from pods.agent.protocol import Keys
+from pods.agent.start import Redis
 from pods.agent_redis import redis_users
 from pods.models import Account, Pod
-from pods.states import READY, STOPPED
+from pods.states import BOOTING, READY, STOPPED
 from tests.support.factories import a_fleet, a_pod, an_account
 from tests.support.fixtures import client as client
 from tests.support.fleet_command import run
@@ -156,6 +158,18 @@ def test_old_archives_are_deleted_but_not_those_of_pods(
         keeping_code.set_code(Fleet.objects.get(pk=fleet.pk), packed, {}, by="ann")
     kept = list(fleet.codes.order_by("number").values_list("number", flat=True))
     assert kept == [1, *range(4, keeping_code.MOST_KEPT + 4)]
+
+
+def test_the_state_of_a_fleet_shows_what_a_booting_machine_says_now(
+    redis_url: str, client: "redis.Redis"
+) -> None:
+    fleet = a_fleet(name="emb", stream="emb", group="emb", bundle="ab" * 32, code_number=1)
+    operating.make_group(fleet)
+    pod = a_pod(fleet, BOOTING)
+    env = {"PODFLEET_FLEET": "emb", "PODFLEET_POD": pod.name}
+    Report(Redis(redis_users.pod_address(pod), 5), "", env).say("preparing 3 requirements")
+    [said] = json.loads(run("show", "emb", "--json"))["pods"]
+    assert (said["state"], said["note"]) == ("booting", "preparing 3 requirements")
 
 
 def test_a_machine_with_code_gets_a_start_command_and_others_none(redis_url: str) -> None:

@@ -45,6 +45,13 @@ def log_of(client: Client, pod: Pod, **query: str) -> Any:
     return client.get(reverse("admin:pods_pod_logs", args=[pod.pk]), query)
 
 
+def test_the_page_of_a_booting_pod_says_what_its_machine_does(viewer: Client) -> None:
+    pod = a_pod(a_fleet(), BOOTING, note="installing 12 of 48 packages")
+    assert "installing 12 of 48 packages" in page_of(viewer, pod).partition("<dl")[0]
+    pod = a_pod(a_fleet(stream="b", group="b"), READY, note="an older note")
+    assert "an older note" not in page_of(viewer, pod).partition("<dl")[0]
+
+
 def test_at_first_the_list_shows_the_pods_of_now_and_the_failures_of_the_last_hour(
     viewer: Client,
 ) -> None:

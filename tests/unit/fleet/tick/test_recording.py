@@ -100,6 +100,7 @@ def test_a_tick_is_recorded_as_values_of_json_and_read_again() -> None:
     old["lacks"] = []
     for pod in old["pods"]:
         pod["account_usable"], pod["trial"] = True, False  # the golden files do not have them yet
+        pod["outdated"] = False
         pod["all_fail"] = None
         pod["bottleneck"] = "unknown"
         pod.update(dict.fromkeys(("busy", "rtt", "batch", "gpu_percent")))
