@@ -19,7 +19,7 @@ MOST_FILES: Final = 10_000
 BUNDLE: Final = ".podfleet/bundle.json"  # what start-up needs to know: see pods/agent/bootstrap.py
 # Folders that are never code: of version control, of tools and of environments.
 LEFT_OUT_FOLDERS: Final = (
-    *(".git", ".hg", ".svn", ".venv", "venv", "env", "__pycache__", "node_modules", ".tox", ".nox"),
+    *(".git", ".hg", ".svn", ".venv", "__pycache__", "node_modules", ".tox", ".nox"),
     *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".cache", ".ipynb_checkpoints", ".idea"),
     *(".vscode", ".podfleet", ".ssh", ".aws", ".gnupg", "*.egg-info"),
 )
@@ -101,7 +101,12 @@ def _read(path: Path, left_out: list[str]) -> Iterator[tuple[str, bytes]]:
     for folder, folders, names in os.walk(path):
         here = Path(folder)
         for name in sorted(folders):
-            if _matches(name, LEFT_OUT_FOLDERS) or (here / name / "pyvenv.cfg").exists():
+            there = here / name
+            if (
+                _matches(name, LEFT_OUT_FOLDERS)
+                or (there / "pyvenv.cfg").exists()
+                or there.is_symlink()
+            ):
                 folders.remove(name)
                 left_out.append(f"{(here / name).relative_to(path).as_posix()}/")
         folders.sort()

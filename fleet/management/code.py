@@ -43,8 +43,10 @@ def packed_of(options: dict[str, Any], handler: str = "") -> Packed | None:
     if options.get("script") is None:
         return None
     path = Path(options["script"])
+    # A fleet keeps the function of its script; another script has another handler.
+    known = handler if path.is_dir() or handler.partition(":")[0] == path.stem else ""
     try:
-        return pack(path, options.get("handler") or ("" if path.is_file() else handler))
+        return pack(path, options.get("handler") or known)
     except BadCode as exc:
         raise CommandError(f"{exc}; nothing was changed") from exc
 
@@ -128,6 +130,8 @@ def check(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
     Raises:
         CommandError: there is nothing to try, or something is wrong.
     """
+    if not fleet.on_stream:
+        raise CommandError(f"{fleet.name} runs a Celery app, and a check calls handlers alone")
     packed = packed_of({"script": options.script}, fleet.handler)
     present = keeping_code.current(fleet)
     if packed is not None:
@@ -154,9 +158,9 @@ def first_items(fleet: Fleet, most: int) -> list[dict[str, Any]]:
     """The oldest items of the fleet's stream. They are read, not taken.
 
     Raises:
-        CommandError: the fleet's backlog is not a stream of items, or its server does not answer.
+        CommandError: the fleet's items are rows of files, or its server does not answer.
     """
-    if not fleet.on_stream or fleet.is_dataset:
+    if fleet.is_dataset:
         raise CommandError(
             f"the items of {fleet.name} are not read here; give one with --item TEXT"
         )

@@ -15,10 +15,10 @@ LONGEST: Final = 4_000
 
 @cache
 def start_command() -> Sequence[str]:
-    """The words of the command. They hold no `$`, `{` or backslash that a vendor replaces."""
+    """The words of the command. They hold no quote, `$`, `{` or backslash that a vendor could change."""
     packed = base64.b64encode(zlib.compress(short(SOURCE.read_text()).encode(), 9)).decode()
-    program = f"import zlib,base64;exec(zlib.decompress(base64.b64decode('{packed}')))"
-    return "python3", "-c", program
+    program = "import sys,zlib,base64;exec(zlib.decompress(base64.b64decode(sys.argv[1])))"
+    return "python3", "-c", program, packed
 
 
 def short(source: str) -> str:

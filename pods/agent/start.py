@@ -39,8 +39,8 @@ class Redis:
         """The answer to a command.
 
         Raises:
-            Refused: the server does not allow it, or no longer knows this pod.
-            OSError: it does not answer for `patience` seconds.
+            Refused: the server does not allow it.
+            OSError: it does not answer, or does not know this pod, for `patience` seconds.
         """
         with self.lock:
             began = time.monotonic()
@@ -66,9 +66,13 @@ class Redis:
                 trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
             link = trust.wrap_socket(link, server_hostname=url.hostname)
         self.file = link.makefile("rwb")
-        if url.password:
-            self.say("AUTH", *map(urllib.parse.unquote, filter(None, (url.username, url.password))))
-        self.say("SELECT", url.path.strip("/") or 0)
+        try:
+            if url.password:
+                names = filter(None, (url.username, url.password))
+                self.say("AUTH", *map(urllib.parse.unquote, names))
+            self.say("SELECT", url.path.strip("/") or 0)
+        except Refused as exc:  # a server that restarted knows no users until the next sweep
+            raise OSError(exc) from exc
 
     def say(self, *words: Any) -> Any:
         """Send one command on the open connection, and read its answer."""
@@ -150,6 +154,8 @@ def main(env: Any = os.environ) -> None:
             print("podfleet:", exc, flush=True)  # noqa: T201
             time.sleep(2)
             if time.monotonic() - began > PATIENCE:
+                if not os.path.exists(cache + "/agent"):
+                    sys.exit(f"podfleet: {exc}")
                 with open(cache + "/agent") as file:
                     wheel = file.read()
                 break

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pods.agent import bootstrap
+from pods.agent import bootstrap, masking
 from pods.agent.calling import Caller, Failed, Outcome, find
 from pods.agent.handlers import Fields, Item
 from pods.agent.start import Failed as NotBuilt
@@ -35,8 +35,8 @@ def prepare(job_file: str) -> None:
         _answer(job, {"step": "install", "error": str(exc)})
         return
     os.chdir(code)
-    paths, own = [*bundle["paths"], job["wheel"]], {**os.environ, **job["secrets"]}
-    variables = bootstrap.for_agent(python, code, paths, own)
+    paths = [*bundle["paths"], job["wheel"]]
+    variables = bootstrap.for_agent(python, code, paths, os.environ)
     program = [python, "-m", "pods.agent.trying", job_file]
     os.execve(python, program, dict(variables))  # noqa: S606
 
@@ -44,6 +44,10 @@ def prepare(job_file: str) -> None:
 def main() -> None:
     """Load the handler, call it on the items, and write the answer."""
     job = _read(sys.argv[1])
+    # as the handler's process of an agent: no secret is in the environment that others can read
+    masking.know(job["secrets"])
+    masking.hide_in_output()
+    os.environ.update(job["secrets"])
     began = time.monotonic()
     try:
         caller = Caller(find(job["handler"]))
@@ -107,6 +111,7 @@ def _shown(item: Item, outcome: Outcome) -> "dict[str, Any]":
 def _failed(exc: BaseException) -> "dict[str, Any]":
     said = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
     lines = "".join(traceback.format_exception(type(exc), exc, exc.__traceback__)).splitlines()
+    said, lines = masking.hidden(said), [masking.hidden(line) for line in lines]
     missing = exc.name if isinstance(exc, ModuleNotFoundError) else None
     return {"error": said, "traceback": "\n".join(lines[-MOST_LINES:]), "missing": missing}
 

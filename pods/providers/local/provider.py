@@ -164,6 +164,7 @@ class LocalProvider:
         return Recorded(
             token=token,
             name=spec.name,
+            # a command begins with a Python: the account's own
             command=[self._options.python, *(spec.command[1:] or ("-m", "pods.agent"))],
             env=dict(spec.env),
             created_at=datetime.now(UTC),  # noqa: TID251 - this is the vendor's clock

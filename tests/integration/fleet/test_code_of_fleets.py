@@ -122,7 +122,7 @@ def test_other_code_is_another_template_and_rollback_goes_back(
     fleet.refresh_from_db()
     assert (fleet.code_number, fleet.handler, fleet.batch_size) == (2, "embed:other", 8)
     assert template_hash(fleet) != template
-    assert "the same as before" in run("set", "emb", "--script", path, "--handler", "embed:other")
+    assert "the same as before" in run("set", "emb", "--script", path)  # with the same handler
     assert "code version 1" in run("rollback", "emb")
     fleet.refresh_from_db()
     assert (fleet.bundle, fleet.handler, fleet.code_number) == (first, "embed:handle", 1)

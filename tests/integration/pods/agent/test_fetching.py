@@ -49,7 +49,7 @@ def test_a_server_is_trusted_by_its_certificate_alone(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
             Redis(address, 0)("PING")
         assert server.received == []
-        with pytest.raises(Refused, match="WRONGPASS"):
+        with pytest.raises(OSError, match="WRONGPASS"):
             Redis(f"{address}?ssl_ca_certs={server.certificate}", 0)("PING")
     assert b"AUTH" in server.received[0]
 
@@ -73,7 +73,7 @@ def test_its_heartbeats_are_read_as_those_of_an_agent(redis_url: str, client: An
 def test_it_ends_where_it_is_not_wanted(
     redis_url: str, client: Any, monkeypatch: pytest.MonkeyPatch, key: str, code: int
 ) -> None:
-    ours, codes = report(redis_url, PODFLEET_ORPHAN_SECONDS="0.001" if code == 5 else "900"), []
+    ours, codes = report(redis_url, PODFLEET_ORPHAN_SECONDS="0" if code == 5 else "900"), []
     monkeypatch.setattr(ours, "leave", codes.append)
     if key:
         client.set(getattr(Keys("emb"), key)("p-1"), "drain")

@@ -21,7 +21,7 @@ def python(program: str) -> list[str]:
 def test_the_start_command_fits_every_vendor_and_survives_a_shell() -> None:
     words = start_command()
     assert sum(map(len, words)) < LONGEST
-    assert not set("".join(words)) & set('$`\\{}"\n')
+    assert not set("".join(words)) & set("$`{}\"'\n\\")
     command = [sys.executable, *words[1:]]
     said = subprocess.run(command, check=False, capture_output=True, text=True, env={})
     assert "KeyError: 'PODFLEET_FLEET'" in said.stderr
