@@ -67,7 +67,8 @@ def pack(path: Path, handler: str = "") -> Packed:
     paths = ["src", "."] if any(name.startswith("src/") for name in sources) else ["."]
     inspecting.check(sources, handler, paths)
     wants = dependencies.of_files(files, script=path.name if path.is_file() else "")
-    bundle = {"requirements": wants, "paths": paths}
+    # With the handler, another one of the same files is other code too: its pods are replaced.
+    bundle = {"requirements": wants, "paths": paths, "handler": handler}
     files[BUNDLE] = json.dumps(bundle, sort_keys=True).encode()
     archive = _archive(files)
     if len(archive) > LARGEST_BYTES:

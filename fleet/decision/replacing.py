@@ -41,7 +41,7 @@ def outdated(
     old = [p for p in seen.pods if p.outdated and p.state in {READY, STOPPED}]
     old = [p for p in old if p.pod_id not in besides]
     running = policy.mode is policy.installation_mode is Mode.RUNNING
-    if not old or not running or seen.failing is not None or besides:
+    if not old or not running or seen.failing is not None or besides or seen.depth is None:
         return []
     if decision.spawn or decision.resume or any(_on_the_way(p.state) for p in seen.pods):
         return []

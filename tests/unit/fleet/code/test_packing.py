@@ -13,6 +13,7 @@ from fleet.code.dependencies import BadCode
 from fleet.code.packing import BUNDLE, Packed, pack
 
 HANDLER = "def handle(batch):\n    return [1 for _ in batch]\n"
+BOTH = HANDLER + "other = handle\n"
 
 
 def script(folder: Path, text: str = HANDLER, name: str = "embed.py") -> Path:
@@ -42,12 +43,18 @@ def test_the_same_code_has_the_same_digest_at_any_time_and_place(tmp_path: Path)
     assert pack(script(tmp_path / "a", HANDLER + "\n")).digest != first.digest
 
 
+def test_another_handler_of_the_same_files_is_other_code(tmp_path: Path) -> None:
+    file = script(tmp_path, BOTH)
+    assert pack(file).digest != pack(file, "embed:other").digest
+
+
 def test_a_script_brings_its_handler_and_its_inline_requirements(tmp_path: Path) -> None:
     inline = '# /// script\n# dependencies = [\n#   "numpy>=2",\n#   "six",\n# ]\n# ///\n'
     packed = pack(script(tmp_path, inline + HANDLER))
     assert packed.handler == "embed:handle"
     assert packed.requirements == ["numpy>=2", "six"]
-    assert bundle(packed) == {"requirements": ["numpy>=2", "six"], "paths": ["."]}
+    about = {"requirements": ["numpy>=2", "six"], "paths": ["."], "handler": "embed:handle"}
+    assert bundle(packed) == about
     assert names(packed) == [BUNDLE, "embed.py"]
 
 
@@ -60,7 +67,8 @@ def test_secrets_caches_and_environments_of_a_folder_are_left_out_and_named(tmp_
     script(tmp_path, "six\n# a comment\nnumpy >= 2  # why\n", "requirements.txt")
     packed = pack(tmp_path, "work.main:handle")
     assert names(packed) == [BUNDLE, "requirements.txt", "src/work/main.py"]
-    assert bundle(packed) == {"requirements": ["six", "numpy>=2"], "paths": ["src", "."]}
+    assert bundle(packed)["requirements"] == ["six", "numpy>=2"]
+    assert bundle(packed)["paths"] == ["src", "."]
     assert set(packed.left_out) == {
         ".git/", ".env", ".env.local", "deploy.pem", "id_rsa", "credentials.json", "__pycache__/",
         "node_modules/", "my-env/",

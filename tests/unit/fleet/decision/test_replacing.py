@@ -76,6 +76,11 @@ def test_without_items_nothing_is_tried() -> None:
     assert (len(decision.spawn), leaving(decision)) == (0, [])
 
 
+def test_while_the_backlog_is_unknown_nothing_is_replaced() -> None:
+    seen = snapshot(None, pods=[old(1), new(2)], unknown_because="no answer")
+    assert leaving(decide(seen, policy())) == []
+
+
 @pytest.mark.parametrize("mode", [Mode.PAUSED, Mode.STOP_ALL])
 def test_a_fleet_that_does_not_run_replaces_nothing(mode: Mode) -> None:
     seen = snapshot(150, pods=[old(1), new(2)])
