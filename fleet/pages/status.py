@@ -83,6 +83,7 @@ class FleetStatus:
     use: Use | None  # of the ready pods
     trouble: str  # what fails again and again; "": nothing does
     last_decision: str
+    code_number: int = 0  # the version of its code; 0: its image has it
 
     @property
     def mode_text(self) -> str:
@@ -150,6 +151,7 @@ def status_of(fleet: Fleet) -> FleetStatus:
         use=use_of(seen),
         trouble="" if seen.depth == 0 else trouble(seen),
         last_decision=tick.sentence if tick else "no decision yet",
+        code_number=fleet.code_number,
     )
 
 

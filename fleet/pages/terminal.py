@@ -119,6 +119,8 @@ def _headline(status: FleetStatus) -> Text:
     text.append(
         f"{words.usd(status.hourly_usd)}/h{ceiling}   spent {words.usd(status.spent_total_usd)}"
     )
+    if status.code_number:
+        text.append(f"   code version {status.code_number}")
     if status.use is not None:
         text.append(f"\nready pods are busy {words.percent(status.use.busy_percent)} of the time")
         idle = status.use.bottleneck is Bottleneck.IDLE

@@ -15,6 +15,7 @@ from fleet.code import channel
 from fleet.code.packing import pack
 from fleet.code.wheel import agent_wheel
 from fleet.models import Fleet
+from fleet.pages.status import status_of
 from fleet.tick import ticking
 from fleet.tick.requesting import template_hash
 from pods.accounts import connecting
@@ -125,6 +126,7 @@ def test_other_code_is_another_template_and_rollback_goes_back(
     assert "the same as before" in run("set", "emb", "--script", path)  # with the same handler
     assert "code version 1" in run("rollback", "emb")
     fleet.refresh_from_db()
+    assert status_of(fleet).code_number == 1
     assert (fleet.bundle, fleet.handler, fleet.code_number) == (first, "embed:handle", 1)
     assert template_hash(fleet) == template
     reasons = [h.history_change_reason or "" for h in fleet.history.order_by("pk")]
