@@ -1,4 +1,4 @@
-"""A script runs on emulated pods of RunPod, whose image has no agent: the whole way with real processes."""
+"""A script runs on emulated machines of vendors whose image has no agent, with real processes."""
 
 import json
 import os
@@ -14,10 +14,13 @@ from pods.emulators.backing import AgentProcesses
 from pods.emulators.base import Server, wall_clock
 from pods.emulators.runpod import RunPodEmulator
 from pods.emulators.runpod_state import Boot, RunPodState
+from pods.emulators.vastai import VastaiEmulator
+from pods.emulators.vastai_catalog import stock
 from pods.models import Account, Pod
 from tests.support.fixtures import client as client
 from tests.support.fleet_command import run
 from tests.support.rigs.code_rig import SCRIPT, no_index, step, tiny_wheel
+from tests.support.rigs.vastai_rig import QUICK
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
@@ -35,18 +38,30 @@ def agents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AgentPro
 
 
 @pytest.fixture
-def account(agents: AgentProcesses, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    boot = Boot(provisioning=0.05, starting=0.05, pulling=0.05)
-    state = RunPodState(clock=wall_clock(), boot=boot, backing=agents)
+def account(
+    agents: AgentProcesses, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Account]:
+    vendor = request.param
     monkeypatch.setenv("A_KEY", "any-key-is-good")
-    with Server(RunPodEmulator(state)) as server:
-        options = {"base_url": server.url, "requests_per_minute": 60_000}
+    with Server(_emulator(vendor, agents)) as server:
+        options = {"base_url": server.url}
         yield Account.objects.create(
-            name="rp", provider="runpod", secret_ref="env:A_KEY", options=options
+            name="rented", provider=vendor, secret_ref="env:A_KEY", options=options
         )
+    assert server.complaints == []
+
+
+def _emulator(vendor: str, agents: AgentProcesses) -> Any:
+    if vendor == "runpod":
+        boot = Boot(provisioning=0.05, starting=0.05, pulling=0.05)
+        return RunPodEmulator(RunPodState(clock=wall_clock(), boot=boot, backing=agents))
+    emulator = VastaiEmulator(clock=wall_clock(), pace=QUICK, backing=agents)
+    stock(emulator.market, hosts=60)
+    return emulator
 
 
 @pytest.mark.takes(10)
+@pytest.mark.parametrize("account", ["runpod", "vastai"], indirect=True)
 def test_a_script_runs_on_a_rented_image_that_has_python_alone(
     redis_url: str, tmp_path: Path, account: Account, agents: AgentProcesses, client: Any
 ) -> None:
@@ -54,7 +69,7 @@ def test_a_script_runs_on_a_rented_image_that_has_python_alone(
     script = tmp_path / "embed.py"
     script.write_text(SCRIPT)
     run(
-        "create", "emb", "--script", script, "--account", "rp", "--image", "python:3.12",
+        "create", "emb", "--script", script, "--account", "rented", "--image", "python:3.12",
         "--stream", "emb", "--group", "emb",
         "--handler-env", json.dumps(no_index(tmp_path / "wheels")),
     )  # fmt: skip
@@ -66,7 +81,9 @@ def test_a_script_runs_on_a_rented_image_that_has_python_alone(
     printed = "\n".join(agents.lines(str(pod.external_id)))
     assert "podfleet: starting the agent" in printed
 
-    # The vendor restarts the container: nothing is installed again.
+    if account.provider != "runpod":
+        return
+    # RunPod starts a container again that ended: nothing is installed again.
     agents.stop(str(pod.external_id))
     client.xadd("emb", {"payload": "after"})
     until(lambda: step(fleet) or client.xlen("emb:results") == 21, 60)
