@@ -54,6 +54,12 @@ class IdleAction(models.TextChoices):
     STOP = "stop", "stop it and keep its disk, if the provider can stop pods"
 
 
+# Columns that no operator edits: the history of edits is without them.
+NOT_EDITED: Final = (
+    "created_by", "proven_template", "try_again_at", "version", "schedule", "dead_letters",
+)  # fmt: skip
+
+
 class Fleet(models.Model):
     """One backlog, its scale policy, its guardrails and its pod template."""
 
@@ -216,10 +222,8 @@ class Fleet(models.Model):
     )
     handler_timeout_seconds = seconds(600, "A batch that takes longer is cut off.")
     orphan_seconds = seconds(900, "A pod that sees no manager for this time ends itself.")
-
     tags = TagsField()
     created_by = creator()
-
     # The SHA-256 and the number of its code (fleet/models/code.py); "": its image has the code.
     bundle = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
     code_number = models.PositiveIntegerField(default=0, db_default=0, editable=False)
@@ -246,14 +250,7 @@ class Fleet(models.Model):
     archive_when_empty = models.BooleanField(default=False, db_default=False, editable=False)
 
     history = HistoricalRecords(
-        excluded_fields=[
-            "created_by",
-            "proven_template",
-            "try_again_at",
-            "version",
-            "schedule",
-            "dead_letters",
-        ],
+        excluded_fields=NOT_EDITED,
         # It names every changed field and the operator, which takes more than 100 characters.
         history_change_reason_field=models.TextField(null=True),
     )

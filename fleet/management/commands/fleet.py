@@ -176,7 +176,7 @@ class Command(OwnCommand):
 
     def _create(self, options: dict[str, Any]) -> None:
         if packed := code.packed_of(options):
-            fleet = code.create(options, packed, _fields(options))
+            fleet = code.create(options, packed, fields_typed(options))
             self._say(options, fleet, code.said_of(fleet, packed))
             return
         seconds = options["tick_seconds"]

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("pods", "0020_tolerated_failures"),
+        ("pods", "0021_corrections"),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("fleet", "0028_roles_of_tokens"),
+        ("fleet", "0030_tags_of_fleets"),
     ]
 
     operations = [
