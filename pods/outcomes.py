@@ -65,6 +65,8 @@ REASONS: Final[Mapping[PodRule, str]] = {
     PodRule.DAILY_BUDGET_USD: "budget per day",
     PodRule.TOTAL_BUDGET_USD: "total budget",
     PodRule.INSTALLATION_DAILY_BUDGET: "budget per day of all fleets",
+    PodRule.BUDGET_USD: "budget of the goal",
+    PodRule.GOAL: "another pod does its work for the fleet's goal",
     PodRule.IDLE: "nothing left to do",
     PodRule.STRAGGLER: "slower than the others",
     PodRule.MAX_POD_HOURS: "longest life of a pod",

@@ -36,6 +36,8 @@ class PodRule(StrEnum):
     DAILY_BUDGET_USD = "daily_budget_usd"
     TOTAL_BUDGET_USD = "total_budget_usd"
     INSTALLATION_DAILY_BUDGET = "installation_daily_budget"
+    BUDGET_USD = "budget_usd"
+    GOAL = "goal"  # the plan of the fleet's goal has another pod do its work
     TOLERATED_FAILURE_PERCENT = "tolerated_failure_percent"
     IDLE = "idle"
     STRAGGLER = "straggler"

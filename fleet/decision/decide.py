@@ -8,6 +8,7 @@ from decimal import Decimal
 from fleet.decision.brakes import trouble
 from fleet.decision.estimates import pods_for
 from fleet.decision.field_words import LABELS
+from fleet.decision.goals import Aim, aim
 from fleet.decision.guardrails import GUARDRAILS, Bound, asked_for
 from fleet.decision.replacing import outdated, trial_step
 from fleet.decision.sentence import hours_text, seconds_text, sentence
@@ -15,6 +16,7 @@ from fleet.decision.stopped import given_up, startable
 from fleet.decision.stragglers import stragglers
 from fleet.decision.values import (
     Decision,
+    Goal,
     NewPod,
     PodFacts,
     Policy,
@@ -37,20 +39,27 @@ def desired_pods(depth: int, policy: Policy) -> int:
 
 def decide(seen: Snapshot, policy: Policy) -> Decision:
     """What one tick does. It reads no clock, row, setting or log; equal arguments, equal answer."""
-    starts = startable(seen, policy)
+    goal = aim(seen, policy)
+    starts = goal.starts if goal else startable(seen, policy)
     active = len(seen.active)
-    steps = _wish(seen, policy)
+    steps = _wish(seen, policy, goal)
     if trial := trial_step(seen, steps[-1].after):
         steps.append(trial)
     wished = target = steps[-1].after
     binding = None
-    bounds = [(rule, b) for rule, guardrail in GUARDRAILS if (b := guardrail(seen, policy, starts))]
+    bounds = [
+        (rule, b)
+        for rule, guardrail in GUARDRAILS
+        if not (goal and goal.yields(rule)) and (b := guardrail(seen, policy, starts))
+    ]
     for rule, bound in bounds:
         if bound.at_most < target:
             steps.append(Step(rule=rule, before=target, after=bound.at_most, because=bound.because))
             target, binding = bound.at_most, rule
     held = [bound for _, bound in bounds]
     retire = _retire(seen, policy, held, wished=wished)
+    if goal:
+        retire += goal.makes_way(bounds, active, {r.pod_id for r in retire})
     chosen = starts[: max(0, target - active)]
     again = [start for start in chosen if isinstance(start, ResumePod)]
     besides = {r.pod_id for r in retire} | {r.pod_id for r in again}
@@ -58,7 +67,7 @@ def decide(seen: Snapshot, policy: Policy) -> Decision:
     decision = Decision(
         depth=seen.depth,
         active=active,
-        desired=wished if seen.depth is None else desired_pods(seen.depth, policy),
+        desired=_desired(seen, policy, wished=wished),
         target=target,
         steps=tuple(steps),
         spawn=tuple(start for start in chosen if isinstance(start, NewPod)),
@@ -73,7 +82,15 @@ def decide(seen: Snapshot, policy: Policy) -> Decision:
     return replace(decision, sentence=sentence(decision))
 
 
-def _wish(seen: Snapshot, policy: Policy) -> list[Step]:
+def _desired(seen: Snapshot, policy: Policy, *, wished: int) -> int:
+    if seen.depth is None:
+        return wished
+    if policy.goal is Goal.DEMAND:
+        return desired_pods(seen.depth, policy)
+    return min(max(wished, policy.min_instances), policy.max_instances)
+
+
+def _wish(seen: Snapshot, policy: Policy, goal: Aim | None) -> list[Step]:
     """The wish, before any guardrail. If the backlog is unknown, the wish is to change nothing."""
     active = len(seen.active)
     held = policy.override
@@ -83,17 +100,21 @@ def _wish(seen: Snapshot, policy: Policy) -> list[Step]:
     if seen.depth is None:
         why = seen.unknown_because or "the backlog cannot be read"
         return [Step(rule=Rule.UNKNOWN, before=active, after=active, because=why)]
-    wished = pods_for(seen.depth, policy.target_depth_per_pod)
-    about = "about " if seen.depth_estimated else ""
-    items = plural(seen.depth, seen.item)
-    why = f"{about}{items} at {policy.target_depth_per_pod:,} per pod"
-    steps = [Step(rule=Rule.DEMAND, before=active, after=wished, because=why)]
+    steps = [goal.step(active) if goal else _demand(seen, policy, seen.depth)]
+    wished = steps[0].after
     if wished < policy.min_instances:
         why = f"{LABELS['min_instances']} is {policy.min_instances}"
         steps.append(
             Step(rule=Rule.MIN_INSTANCES, before=wished, after=policy.min_instances, because=why)
         )
     return steps
+
+
+def _demand(seen: Snapshot, policy: Policy, depth: int) -> Step:
+    wished = pods_for(depth, policy.target_depth_per_pod)
+    about = "about " if seen.depth_estimated else ""
+    why = f"{about}{plural(depth, seen.item)} at {policy.target_depth_per_pod:,} per pod"
+    return Step(rule=Rule.DEMAND, before=len(seen.active), after=wished, because=why)
 
 
 def _retire(
@@ -111,6 +132,8 @@ def _retire(
 def _useful(seen: Snapshot, policy: Policy, wished: int) -> int:
     """How many pods stay although they are idle."""
     keep = min(wished, policy.max_instances)
+    if policy.goal is not Goal.DEMAND and seen.depth is not None:
+        keep = min(keep, max(seen.depth, asked_for(seen, policy)))
     if seen.ranges is not None:
         keep = min(keep, max(seen.ranges, asked_for(seen, policy)))
     return keep
@@ -122,7 +145,9 @@ def _taken(seen: Snapshot, bounds: Sequence[Bound]) -> list[Retire]:
     if least is None or least.retires is None:
         return []
     rule, because = least.retires, least.because
-    above = max(0, len(seen.active) - least.at_most)
+    above = len(seen.active) - least.at_most
+    if above <= 0:
+        return []
     leaving = _dearest_first(seen.active)[:above]
     return [Retire(pod_id=p.pod_id, rule=rule, because=because) for p in leaving]
 

@@ -112,7 +112,12 @@ class FleetHealth:
 HealthRule = Callable[[HealthFacts], str | None]  # why the fleet is so; None: it is not
 
 BUDGETS: Final = frozenset(
-    {Rule.DAILY_BUDGET_USD, Rule.TOTAL_BUDGET_USD, Rule.INSTALLATION_DAILY_BUDGET}
+    {
+        Rule.DAILY_BUDGET_USD,
+        Rule.TOTAL_BUDGET_USD,
+        Rule.INSTALLATION_DAILY_BUDGET,
+        Rule.BUDGET_USD,
+    }
 )
 # Rules that keep pods away while work waits. The others are the fleet's own size, or last a few ticks.
 HOLDS: Final = frozenset(

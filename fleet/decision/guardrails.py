@@ -10,10 +10,11 @@ from typing import Final
 from fleet.decision.brakes import trouble
 from fleet.decision.estimates import pods_for, time_left
 from fleet.decision.field_words import LABELS
+from fleet.decision.goal_facts import reserved_hours
 from fleet.decision.replacing import wants_trial
 from fleet.decision.sentence import seconds_text
 from fleet.decision.usage import why_under_used
-from fleet.decision.values import Mode, Policy, Rule, Snapshot, Start
+from fleet.decision.values import Goal, Mode, Policy, Rule, Snapshot, Start
 from pods.amounts import usd
 from pods.plural import plural
 from pods.price import HOUR_SECONDS, exact_seconds
@@ -177,6 +178,14 @@ def total_budget_usd(seen: Snapshot, policy: Policy, starts: Starts) -> Bound | 
     return _budget(seen, policy, policy.total_budget_usd, spent, "the total budget", rule, starts)
 
 
+def budget_usd(seen: Snapshot, policy: Policy, starts: Starts) -> Bound | None:
+    """What is left of the money of the goal, since it was set."""
+    if policy.goal is not Goal.BUDGET or policy.budget_usd is None:
+        return None
+    spent, rule = seen.spent_total_usd - policy.budget_from_usd, PodRule.BUDGET_USD
+    return _budget(seen, policy, policy.budget_usd, spent, "the goal's budget", rule, starts)
+
+
 def installation_daily_budget(seen: Snapshot, policy: Policy, starts: Starts) -> Bound | None:
     """What the installation's budget of today, for all fleets, pays for."""
     cap = policy.installation.daily_budget_usd
@@ -216,10 +225,12 @@ def _budget(
         keep = sum(total <= allowance for total in accumulate(prices)) if left > 0 else 0
         keep = max(keep, sum(price == 0 for price in prices))
         return Bound(at_most=keep, because=money, retires=rule, ends_stopped=PodRule.STOPPED)
-    new = _affordable(starts, left - committed)
+    hours = reserved_hours(seen, policy)
+    new = _affordable(starts, (left - also) / hours - seen.hourly_usd)
     if new is None:
         return None
-    because = f"{money}, enough for one hour of {_more(new)}"
+    lasts = "one hour" if hours == 1 else f"{float(hours) * 60:.0f} min"
+    because = f"{money}, enough for {lasts} of {_more(new)}"
     return Bound(at_most=len(seen.active) + new, because=because)
 
 
@@ -302,7 +313,9 @@ def takeable(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
         return None
     waiting = max(0, seen.depth - in_hand)
     coming = len(seen.active) - len(ready)
-    takers = len(ready) + max(coming, pods_for(waiting, policy.target_depth_per_pod))
+    # The items that justify a pod say nothing where a goal decides how many pods are worth it.
+    each = policy.target_depth_per_pod if policy.goal is Goal.DEMAND else 1
+    takers = len(ready) + max(coming, pods_for(waiting, each))
     return Bound(
         at_most=max(takers, asked_for(seen, policy)),
         because=f"{in_hand:,} of {plural(seen.depth, seen.item)} are in the hands of pods",
@@ -356,6 +369,7 @@ GUARDRAILS: Final[Sequence[tuple[Rule, Guardrail]]] = (
     (Rule.DAILY_BUDGET_USD, daily_budget_usd),
     (Rule.TOTAL_BUDGET_USD, total_budget_usd),
     (Rule.INSTALLATION_DAILY_BUDGET, installation_daily_budget),
+    (Rule.BUDGET_USD, budget_usd),
     (Rule.CANARY, canary),
     (Rule.BRAKE, brake),
     (Rule.ALL_FAIL, all_fail),

@@ -23,27 +23,40 @@ from pods.states import STOPPED
 NOTHING = Decimal(0)
 
 
-def startable(seen: Snapshot, policy: Policy) -> Sequence[Start]:
+def startable(
+    seen: Snapshot,
+    policy: Policy,
+    *,
+    offers: Sequence[OfferFacts] | None = None,
+    resumable: Sequence[PodFacts] | None = None,
+) -> Sequence[Start]:
     """The pods that can start, best first: new pods on the offers, and the stopped pods.
 
     A stopped pod comes before the best offer if its items do not cost more, or if no place is left
-    for a new pod. It comes after all offers if the best one is cheaper.
+    for a new pod. It comes after all offers if the best one is cheaper. `offers`, `resumable`: only
+    these; None: all.
     """
-    resumable = sorted(
+    offers = seen.offers if offers is None else offers
+    again = can_resume(seen, policy) if resumable is None else resumable
+    best = offers[0] if offers else None
+    full = seen.billable >= policy.max_instances
+    first = [p for p in again if best is None or full or _cheap(p, best)]
+    return (
+        *(_resumed(p, best, full=full) for p in first),
+        *(NewPod(offer=offer) for offer in offers),
+        *(_resumed(p, best, full=full) for p in again if p not in first),
+    )
+
+
+def can_resume(seen: Snapshot, policy: Policy) -> Sequence[PodFacts]:
+    """The stopped pods that may run again, best first."""
+    return sorted(
         (
             p
             for p in seen.pods
             if p.state is STOPPED and p.account_usable and not (p.outdated or _outlived(p, policy))
         ),
         key=lambda p: (p.million_items_usd or NOTHING, p.hourly_usd, p.pod_id),
-    )
-    best = seen.offers[0] if seen.offers else None
-    full = seen.billable >= policy.max_instances
-    first = [p for p in resumable if best is None or full or _cheap(p, best)]
-    return (
-        *(_resumed(p, best, full=full) for p in first),
-        *(NewPod(offer=offer) for offer in seen.offers),
-        *(_resumed(p, best, full=full) for p in resumable if p not in first),
     )
 
 

@@ -5,12 +5,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 from typing import ClassVar
 
 from pods.bottleneck import Bottleneck
 from pods.price import usd_per_item
 from pods.rules import PodRule
 from pods.states import ACTIVE, READY, STOPPED, PodState
+
+
+class Goal(StrEnum):
+    """What decides how many pods a fleet has."""
+
+    DEMAND = "demand"  # ceil(depth / target_depth_per_pod)
+    DEADLINE = "deadline"  # done by a moment, at the least cost
+    BUDGET = "budget"  # as fast as possible with a sum of money
+    CHEAPEST = "cheapest"  # at the least cost, whenever it is done
 
 
 class Mode(StrEnum):
@@ -51,6 +61,8 @@ class PodFacts:
     rtt: timedelta | None = None  # a round trip to its Redis
     batch: int | None = None  # items in its present batches
     gpu_percent: float | None = None
+    interruptible: bool = False  # the vendor may take it away
+    offer_key: str = ""  # of the offer that it came from, at its account
 
     @property
     def bills_usd(self) -> Decimal:
@@ -87,6 +99,8 @@ class OfferFacts:
     stopped_hourly_usd: Decimal = Decimal(0)
     million_items_usd: Decimal | None = None  # what its items would cost; None: no speed is known
     because: str = ""  # why it has its place in the ranking
+    # For how long surveys have seen it without a break; None: nobody knows.
+    stood_for: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +178,7 @@ class RowsFailed:
     because: str = ""  # some of the errors, for people
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots: `active` is kept once it is known
 class Snapshot:
     """All facts that one decision uses."""
 
@@ -195,6 +209,14 @@ class Snapshot:
     # one, or nobody knows.
     ranges: int | None = None
     rows_failed: RowsFailed | None = None  # None: it is not a dataset, or nobody knows
+    # What a goal reads; a fleet that goes by demand does not have it.
+    boot_bound: timedelta | None = None  # nearly every boot is shorter; None: not known
+    usual_items_per_second: float | None = None  # of one pod, over the last days
+    arrivals_per_second: float | None = None  # items that are still added; None: none, or not known
+    rate_spread: float | None = None  # by which share the speeds of its pods differ from their mean
+    spot_lost: float = 0.0  # interruptible pods that were taken away; old ones count less
+    spot_hours: float = 0.0  # hours of interruptible pods; old ones count less
+    spot_hourly_usd: Decimal | None = None  # the least paid for one lately; None: none ran
 
     @property
     def item(self) -> str:
@@ -211,7 +233,7 @@ class Snapshot:
         said = [p.all_fail for p in ready if p.all_fail is not None]
         return all(said) if said else None
 
-    @property
+    @cached_property
     def active(self) -> Sequence[PodFacts]:
         """The pods that work or will work."""
         return [p for p in self.pods if p.active]
@@ -261,6 +283,10 @@ class Policy:
     override: Override | None = None
     installation: Caps = Caps()
     installation_mode: Mode = Mode.RUNNING
+    goal: Goal = Goal.DEMAND
+    drain_by: datetime | None = None  # of the goal DEADLINE
+    budget_usd: Decimal | None = None  # of the goal BUDGET
+    budget_from_usd: Decimal = Decimal(0)  # what the fleet had spent when that budget was set
 
 
 class Rule(StrEnum):
@@ -269,6 +295,9 @@ class Rule(StrEnum):
     OVERRIDE = "override"
     UNKNOWN = "unknown"
     DEMAND = "demand"
+    DRAIN_BY = "drain_by"
+    GOAL_BUDGET = "goal_budget"
+    CHEAPEST = "cheapest"
     MIN_INSTANCES = "min_instances"
     NEW_CODE = "new_code"
     STOP_ALL = "stop_all"
@@ -281,6 +310,7 @@ class Rule(StrEnum):
     DAILY_BUDGET_USD = "daily_budget_usd"
     TOTAL_BUDGET_USD = "total_budget_usd"
     INSTALLATION_DAILY_BUDGET = "installation_daily_budget"
+    BUDGET_USD = "budget_usd"
     CANARY = "canary"
     BRAKE = "brake"
     ALL_FAIL = "all_fail"

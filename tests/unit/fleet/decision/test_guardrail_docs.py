@@ -9,7 +9,7 @@ from typing import Any
 
 from fleet.decision.guardrails import GUARDRAILS
 from fleet.decision.stopped import startable
-from fleet.decision.values import Caps, Elsewhere, Failing, Mode, RowsFailed
+from fleet.decision.values import Caps, Elsewhere, Failing, Goal, Mode, RowsFailed
 from pods.bottleneck import Bottleneck
 from tests.support.factories import NOON, pod_facts, policy, snapshot
 
@@ -52,6 +52,7 @@ def test_the_page_says_which_guardrails_retire_pods() -> None:
         "max_hourly_usd": Decimal(1),
         "daily_budget_usd": Decimal(1),
         "total_budget_usd": Decimal(1),
+        "budget_usd": Decimal(1),
         "installation": caps,
     }
     kinds = {}
@@ -59,6 +60,8 @@ def test_the_page_says_which_guardrails_retire_pods() -> None:
         mode = {"stop_all": Mode.STOP_ALL, "paused": Mode.PAUSED}.get(name, Mode.RUNNING)
         offers = snapshot().offers if name == "installation_hourly_usd" else ()
         facts, rules = replace(seen, offers=offers), policy(**limits, mode=mode)
+        goal = Goal.BUDGET if name == "budget_usd" else Goal.DEMAND
+        rules = replace(rules, goal=goal)
         bound = guardrail(facts, rules, startable(facts, rules))
         assert bound is not None, name
         kinds[name] = "retires" if bound.retires else "holds"

@@ -16,7 +16,8 @@ from pods.states import CREATING, READY, STOPPED
 from tests.support.factories import pod_facts, policy, snapshot
 from tests.support.strategies import EXAMPLES, policies, snapshots
 
-WISHES = (Rule.OVERRIDE, Rule.UNKNOWN, Rule.DEMAND, Rule.MIN_INSTANCES, Rule.NEW_CODE)
+GOALS = (Rule.DRAIN_BY, Rule.GOAL_BUDGET, Rule.CHEAPEST)
+WISHES = (Rule.OVERRIDE, Rule.UNKNOWN, Rule.DEMAND, *GOALS, Rule.MIN_INSTANCES, Rule.NEW_CODE)
 
 
 def test_each_rule_is_a_wish_or_a_guardrail() -> None:

@@ -96,16 +96,20 @@ def test_a_tick_is_recorded_as_values_of_json_and_read_again() -> None:
     old = golden("snapshot.json")
     for offer in old["offers"]:
         del offer["pod_id"]
-        offer["largest_disk_gb"] = None
+        offer["largest_disk_gb"] = offer["stood_for"] = None
     old["lacks"] = []
     for pod in old["pods"]:
         pod["account_usable"], pod["trial"] = True, False  # the golden files do not have them yet
         pod["outdated"] = False
         pod["all_fail"] = None
         pod["bottleneck"] = "unknown"
+        pod["interruptible"], pod["offer_key"] = False, ""
         pod.update(dict.fromkeys(("busy", "rtt", "batch", "gpu_percent")))
     old["failing"], old["all_fail_because"] = None, ""
     old["ranges"] = old["rows_failed"] = None
+    old["spot_lost"] = old["spot_hours"] = 0.0
+    goals = ("boot_bound", "usual_items_per_second", "arrivals_per_second", "rate_spread")
+    old |= dict.fromkeys((*goals, "spot_hourly_usd"))
     assert {**raw, "now": old["now"]} == old
 
 

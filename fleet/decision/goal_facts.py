@@ -1,0 +1,182 @@
+"""What a goal reads from a snapshot: the speed of a pod, work, places, boots and choices. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from math import ceil
+from typing import Final
+
+from fleet.decision.plan import Choice
+from fleet.decision.values import Goal, OfferFacts, PodFacts, Policy, Snapshot
+from pods.price import HOUR_SECONDS, MILLION
+from pods.states import READY
+
+HOUR: Final = timedelta(hours=1)
+USUAL_BOOT: Final = timedelta(minutes=5)  # before a boot was measured
+LONGEST_BOOT: Final = timedelta(minutes=15)  # the default boot deadline of a fleet
+# In its first minutes a pod loads its model, so its rate then says little.
+SHOWS_SPEED_AFTER: Final = timedelta(minutes=5)
+# Speeds that differ by 10 % need 6 % more time: then no deadline was missed in our measurements.
+MARGIN: Final = 0.6
+MOST_SPREAD: Final = 0.5
+# A pod should find a quarter of an hour of work waiting, if more arrives later.
+BLOCK_HOURS: Final = 0.25
+
+
+@dataclass(slots=True, kw_only=True)
+class Group:
+    """Pods on one offer, and the places that are left on it."""
+
+    spot: bool
+    hourly_usd: Decimal
+    million_items_usd: Decimal | None
+    offers: list[OfferFacts] = field(default_factory=list)
+    pods: list[PodFacts] = field(default_factory=list)
+    stood_for: timedelta = timedelta(0)
+
+    def choice(self, key: int, rate: float | None) -> Choice:
+        """As the plan sees it; `rate`: items/s of the pod that counts as one."""
+        usd = float(self.hourly_usd)
+        if self.million_items_usd is not None and rate:
+            usd = float(self.million_items_usd) * rate * HOUR_SECONDS / MILLION
+        return Choice(
+            key=key,
+            usd=usd,
+            spot=self.spot,
+            room=len(self.pods) + len(self.offers),
+            running=len(self.pods),
+            stood=self.stood_for / HOUR,
+        )
+
+
+def groups(seen: Snapshot) -> list[Group]:
+    """The offers that can be rented and those of the active pods, in their order."""
+    found: dict[tuple[int, str, bool], Group] = {}
+    last: OfferFacts | None = None
+    group: Group | None = None
+    for offer in seen.offers:
+        if offer is not last or group is None:
+            last = offer
+            group = found.setdefault(
+                (offer.account_id, offer.key, offer.interruptible),
+                Group(
+                    spot=offer.interruptible,
+                    hourly_usd=offer.hourly_usd,
+                    million_items_usd=offer.million_items_usd,
+                    stood_for=offer.stood_for or timedelta(0),
+                ),
+            )
+        group.offers.append(offer)
+    for pod in seen.active:
+        its = (pod.account_id, pod.offer_key, pod.interruptible)
+        own = found.get(its)
+        if own is None:
+            own = found[its] = Group(
+                spot=pod.interruptible,
+                hourly_usd=pod.hourly_usd,
+                million_items_usd=pod.million_items_usd,
+            )
+        own.pods.append(pod)
+    return list(found.values())
+
+
+def rate_of_a_pod(seen: Snapshot, offered: Sequence[Group]) -> float | None:
+    """Items/s that count as one pod: what the pods show now, or the usual speed; None: not known.
+
+    If the cheapest offer on demand is slower, its speed counts: the promise rests on such pods.
+    """
+    known = [
+        p.items_per_second
+        for p in seen.active
+        if p.items_per_second
+        and p.state is READY
+        and p.in_flight != 0
+        and (p.ready_for is None or p.ready_for >= SHOWS_SPEED_AFTER)
+    ]
+    rate = sum(known) / len(known) if known else seen.usual_items_per_second
+    if not rate:
+        shown = [p.items_per_second for p in seen.active if p.items_per_second]
+        rate = sum(shown) / len(shown) if shown else None
+    demand = next((g for g in offered if not g.spot and g.offers), None)
+    if demand is None or not demand.million_items_usd or not rate:
+        return rate
+    own = float(demand.hourly_usd / demand.million_items_usd) * MILLION / HOUR_SECONDS
+    return min(rate, own) if own > 0 else rate
+
+
+def work_hours(seen: Snapshot, rate: float, *, hours_left: float = 0.0) -> float:
+    """Pod-hours that are left, with what arrives within that time, and a margin for slow pods."""
+    items = (seen.depth or 0) + (seen.arrivals_per_second or 0.0) * max(0.0, hours_left) * 3600
+    spread = min(MOST_SPREAD, seen.rate_spread or 0.0)
+    return items / rate / HOUR_SECONDS * (1 + MARGIN * spread)
+
+
+def boot_hours(seen: Snapshot) -> float:
+    """The usual boot."""
+    return (seen.boot_time or USUAL_BOOT) / HOUR
+
+
+def drain_hours(policy: Policy) -> float:
+    """The longest drain."""
+    return policy.drain_within / HOUR
+
+
+def net_hours(seen: Snapshot, policy: Policy, places: int) -> float:
+    """What a fleet without any pod needs until all its places work on demand."""
+    ramp = ceil(places / policy.spawn_per_tick) * policy.tick
+    longest = max(seen.boot_bound or LONGEST_BOOT, seen.boot_time or timedelta(0))
+    return (longest + ramp + policy.drain_within + 2 * policy.tick) / HOUR
+
+
+def boots_under_way(seen: Snapshot) -> float:
+    """Pod-hours until the pods that boot are thought to work."""
+    boot = boot_hours(seen)
+    return sum(max(0.0, boot - p.age / HOUR) for p in seen.active if p.state is not READY)
+
+
+def places(seen: Snapshot, policy: Policy, offered: Sequence[Group]) -> int:
+    """The most pods that the limits on number and money per hour allow, and that could work.
+
+    If offers on demand exist, money per hour is counted at their price: a promise rests on them.
+    """
+    of_all, elsewhere = policy.installation, seen.elsewhere
+    most = policy.max_instances - seen.orphans
+    if of_all.max_instances is not None:
+        most = min(most, of_all.max_instances - elsewhere.pods - seen.orphans)
+    if seen.ranges is not None:
+        most = min(most, seen.ranges)
+    if not seen.proven:
+        most = min(most, max(1, len(seen.active)))
+    price = _price(offered)
+    if price:
+        own = seen.orphans_hourly_usd
+        for limit, taken in (
+            (policy.max_hourly_usd, own),
+            (of_all.max_hourly_usd, own + elsewhere.hourly_usd),
+        ):
+            if limit is not None:
+                most = min(most, int(max(Decimal(0), limit - taken) / price))
+    return max(0, most)
+
+
+def _price(offered: Sequence[Group]) -> Decimal | None:
+    """USD/hour of a place: the first offer on demand, else the cheapest offer at all."""
+    firm = [g.hourly_usd for g in offered if not g.spot]
+    return firm[0] if firm else min((g.hourly_usd for g in offered), default=None)
+
+
+def reserved_hours(seen: Snapshot, policy: Policy) -> Decimal:
+    """For how many hours of each pod a budget must have money, before one more starts.
+
+    An hour; with a goal less near the end, or replacements that the plan counts on are refused.
+    """
+    if policy.goal is Goal.DEMAND:
+        return Decimal(1)
+    offered = groups(seen)
+    rate = rate_of_a_pod(seen, offered)
+    if not rate or seen.depth is None:
+        return Decimal(1)
+    each = work_hours(seen, rate) / max(1, places(seen, policy, offered))
+    hours = min(1.0, 2 * (boot_hours(seen) + drain_hours(policy)) + each)
+    return Decimal(str(round(hours, 6)))
