@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 from importlib import import_module
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import benchmarks
 
@@ -28,18 +29,27 @@ def main() -> int:
     parser.add_argument(
         "--quick", action="store_true", help="Fewer and shorter runs, to see that it works."
     )
+    parser.add_argument(
+        "--traces",
+        type=Path,
+        metavar="FOLDER",
+        help="Of NAME=deadline: other recordings of a spot market (*.json.gz).",
+    )
     options = parser.parse_args()
+    if options.traces and options.name != "deadline":
+        parser.error("only the benchmark `deadline` reads recordings")
     if SCRATCH not in os.environ:
         return _in_scratch()
-    return _measure(options.name, quick=options.quick)
+    more = {"traces": options.traces} if options.traces else {}
+    return _measure(options.name, quick=options.quick, **more)
 
 
-def _measure(name: str, *, quick: bool) -> int:
+def _measure(name: str, *, quick: bool, **more: Any) -> int:
     import django  # noqa: PLC0415 - only with the environment of the scratch folder
     from rich.console import Console  # noqa: PLC0415
 
     django.setup()
-    result = import_module(f"benchmarks.{name}").run(Console(), quick=quick)
+    result = import_module(f"benchmarks.{name}").run(Console(), quick=quick, **more)
     if not result:
         sys.stderr.write("the benchmark measured nothing\n")
         return 1
