@@ -14,10 +14,12 @@ from django.db.models import F
 from redis import RedisError
 
 from fleet.code import channel as code
+from fleet import promises
 from fleet.datasets import naming
 from fleet.decision.field_words import edited
-from fleet.decision.values import Mode
+from fleet.decision.values import Goal, Mode
 from fleet.models import ON_STREAM, Fleet
+from fleet.money import spending
 from fleet.secrets import channel
 from fleet.tick import scheduling, wishes
 from pods.accounts import surveying
@@ -73,6 +75,7 @@ def create(
     """
     check(fleet, accounts)
     fleet.created_by = fleet.created_by or by
+    promises.refuse_impossible(fleet, promises.PROMISES, accounts)
     with transaction.atomic():
         fleet._change_reason = f"created by {by}"  # type: ignore[attr-defined]
         fleet.save(force_insert=True)
@@ -291,8 +294,9 @@ def edit(
     before = Fleet.objects.values_list("name", flat=True).get(pk=fleet.pk)
     refuse_rename(fleet, before)
     check(fleet, accounts)
+    promises.refuse_impossible(fleet, changes, accounts)
     with transaction.atomic():
-        _write(fleet, _ends_archiving(fleet, changes), by=by)
+        _write(fleet, _begins_budget(fleet, _ends_archiving(fleet, changes)), by=by)
         move_keys(fleet, before)
         if accounts is not None:
             fleet.accounts.set(accounts)
@@ -327,6 +331,14 @@ def _ends_archiving(fleet: Fleet, changes: Collection[str]) -> Collection[str]:
         return changes
     fleet.archive_when_empty = False
     return {*changes, "archive_when_empty"}
+
+
+def _begins_budget(fleet: Fleet, changes: Collection[str]) -> Collection[str]:
+    """What was spent before the goal was set does not count against its budget."""
+    if "goal" not in changes or fleet.goal != Goal.BUDGET.value:
+        return changes
+    fleet.budget_from_usd = spending.spent(utcnow(), fleet_id=fleet.pk).total
+    return {*changes, "budget_from_usd"}
 
 
 def _write(fleet: Fleet, changes: Collection[str], *, by: str) -> None:

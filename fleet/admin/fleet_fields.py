@@ -16,6 +16,7 @@ UNITS: Final[Mapping[str, tuple[str, str]]] = {
     "max_hourly_usd": USD_HOUR,
     "daily_budget_usd": ("$", "per day (UTC)"),
     "total_budget_usd": ("$", "in all"),
+    "budget_usd": ("$", "for the items from now on"),
     "max_instances": PODS,
     "min_instances": PODS,
     "spawn_per_tick": PODS,
@@ -45,6 +46,8 @@ BASIC: Final[Sequence[tuple[str | None, Any]]] = (
         "How much",
         {
             "fields": (
+                ("goal", "budget_usd"),
+                "drain_by",
                 "max_instances",
                 ("max_hourly_usd", "no_hourly_limit"),
                 ("daily_budget_usd", "no_daily_limit"),

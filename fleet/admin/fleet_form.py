@@ -16,7 +16,7 @@ from django.utils.html import format_html
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldBooleanWidget
 
-from fleet import moving, operating
+from fleet import moving, operating, promises
 from fleet.admin import fleet_fields, offer_fields
 from fleet.admin.fleet_fields import ADVANCED, FIELDSETS, TIME_LIMITS
 from fleet.admin.offer_fields import OfferFields
@@ -78,6 +78,7 @@ class FleetForm(OwnWords, OfferFields):
             "max_instances": "The most pods that may bill at once.",
             "max_hourly_usd": "All pods of the fleet together. Dearer pods end, and none starts.",
             "daily_budget_usd": "When it is spent, the pods end until midnight UTC.",
+            "drain_by": "With the goal deadline: when all items should be done.",
             "min_instances": "They run without items too.",
         }
 
@@ -130,6 +131,13 @@ class FleetForm(OwnWords, OfferFields):
         self._check(operating.refuse_shared_stream, asked)
         self.instance.offer_query = asked.offer_query
         return cleaned
+
+    def _post_clean(self) -> None:
+        """Refuse a deadline that cannot be kept, once all values are known to be right."""
+        super()._post_clean()  # type: ignore[misc]
+        if not self.errors:
+            accounts = list(self.cleaned_data.get("accounts") or ())
+            self._check(promises.refuse_impossible, self.instance, self.changed_data, accounts)
 
     def _lift_limits(self, cleaned: dict[str, Any]) -> None:
         """Read the boxes "No limit"; ask for a limit where pods may cost money."""

@@ -267,8 +267,9 @@ def _ticks(fleets: Sequence[Any], now: datetime) -> Mapping[int, Sequence[TickSe
         "held_back",
         "spawned",
         "ceiling",
+        "risk",
     ):
-        fleet_id, at, depth, active, ready, binding, rate, because, spawned, ceiling = row
+        fleet_id, at, depth, active, ready, binding, rate, because, spawned, ceiling, risk = row
         ticks[fleet_id].append(
             TickSeen(
                 at=at,
@@ -280,6 +281,7 @@ def _ticks(fleets: Sequence[Any], now: datetime) -> Mapping[int, Sequence[TickSe
                 because=because,
                 spawned=spawned,
                 ceiling=ceiling,
+                risk=risk,
             )
         )
     return ticks

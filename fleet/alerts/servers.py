@@ -7,8 +7,7 @@ from typing import Final
 from django.conf import settings
 from redis import RedisError
 
-from fleet.models import Fleet
-from fleet.models.fleets import Backlog
+from fleet.models import Backlog, Fleet
 from pods.base.redis import eviction_of, redis_client
 
 ASK_EVERY_SECONDS: Final = 60.0

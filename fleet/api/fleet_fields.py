@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, Literal
 
@@ -17,6 +18,7 @@ from fleet.api.values import (
     WORD,
     FleetName,
     Given,
+    MomentIn,
     Usd,
     UsdIn,
     taken_number,
@@ -46,6 +48,8 @@ def _taken(field: Any) -> Any:
         return Literal[tuple(value for value, _ in field.choices)]
     if isinstance(field, models.DecimalField):
         return UsdIn
+    if isinstance(field, models.DateTimeField):
+        return MomentIn
     if isinstance(field, models.JSONField):
         return dict[str, Any]
     if isinstance(field, models.CharField):
@@ -62,6 +66,8 @@ def _shown(field: Any) -> Any:
     """The type of a field in an answer."""
     if isinstance(field, models.DecimalField):
         return Usd
+    if isinstance(field, models.DateTimeField):
+        return datetime
     if isinstance(field, models.JSONField):
         return dict[str, Any]
     if isinstance(field, models.CharField):
@@ -150,5 +156,7 @@ def etag(fleet: Fleet, accounts: list[str], tick_seconds: float) -> str:
 
 
 def _same(value: Any) -> Any:
-    """Numbers alike are written alike: a Decimal of the row, and one that was just given."""
+    """Numbers and moments alike are written alike: a Decimal of the row, and one that was just given."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
     return f"{value.normalize():f}" if isinstance(value, Decimal) else value

@@ -44,6 +44,7 @@ class Cause(StrEnum):
     BALANCE_LOW = "balance_low"
     REDIS_EVICTS = "redis_evicts"
     STOPPED = "stopped"
+    GOAL_AT_RISK = "goal_at_risk"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,7 @@ class TickSeen:
     because: str = ""  # what that rule says, or why the depth is unknown
     spawned: int = 0
     ceiling: bool = False  # a ceiling alone would hold pods back
+    risk: str = ""  # why the fleet's goal may be missed, and what would help
     items_per_second: float | None = None  # None: the rate was not measured, or cannot be
 
 

@@ -105,6 +105,17 @@ def ceilings(facts: AlertFacts) -> Iterator[Incident]:
             )
 
 
+def goals_at_risk(facts: AlertFacts) -> Iterator[Incident]:
+    """Two ticks in a row could not promise the fleet's goal. It ends when one can."""
+    for fleet in facts.fleets:
+        last = [tick.risk for tick in fleet.ticks[-2:]]
+        begun = Cause.GOAL_AT_RISK in fleet.open
+        if begun and last and fleet.ticks[-1].depth is None:
+            yield fleet.open[Cause.GOAL_AT_RISK]
+        elif last and last[-1] and (begun or (len(last) > 1 and all(last))):
+            yield of_fleet(fleet, Cause.GOAL_AT_RISK, Severity.WARNING, last[-1])
+
+
 def circuits(facts: AlertFacts) -> Iterator[Incident]:
     """An account's breaker is open after failures, or its credentials are refused."""
     for account in facts.accounts:
@@ -252,6 +263,7 @@ RULES: Final[Sequence[AlertRule]] = (
     old_pods,
     budgets,
     ceilings,
+    goals_at_risk,
     circuits,
     balances,
     orphans,

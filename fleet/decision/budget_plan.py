@@ -50,6 +50,7 @@ class Spending:
     spot: dict[int, int]
     rest_usd: float | None  # what the rest costs, with the restarts to expect; None: nobody knows
     finishes: bool  # whether the money is comfortably enough
+    needs_usd: float = 0.0  # what would be comfortably enough
 
     @property
     def pods(self) -> int:
@@ -88,6 +89,7 @@ def spend(purse: Purse) -> Spending:
         spot=fill(paid, pods),
         rest_usd=purse.money - purse.ending - sums.premium,
         finishes=purse.money >= COMFORTABLE * least,
+        needs_usd=COMFORTABLE * least,
     )
 
 

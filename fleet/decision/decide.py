@@ -76,6 +76,8 @@ def decide(seen: Snapshot, policy: Policy) -> Decision:
         binding=binding,
         holding=tuple(r for r, b in bounds if b.at_most < min(wished, policy.max_instances)),
         trouble=trouble(seen) if wished else "",
+        risk=goal.risk if goal else "",
+        impossible=goal is not None and goal.impossible,
     )
     leaving = outdated(seen, policy, decision, besides={r.pod_id for r in retire})
     decision = replace(decision, retire=(*retire, *leaving))

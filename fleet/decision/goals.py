@@ -3,18 +3,21 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from decimal import Decimal
 from itertools import chain
 from math import ceil
 from typing import Final
 
 from fleet.decision import goal_facts
 from fleet.decision.budget_plan import COMFORTABLE, Purse, fill, spend
+from fleet.decision.field_words import LABELS
 from fleet.decision.goal_facts import Group
 from fleet.decision.guardrails import Bound, Starts, wind_down
-from fleet.decision.plan import Choice, Task, plan
+from fleet.decision.plan import Choice, Plan, Task, plan
 from fleet.decision.stopped import can_resume, startable
 from fleet.decision.values import Goal, PodFacts, Policy, Retire, Rule, Snapshot, Start, Step
 from pods.amounts import usd
+from pods.plural import plural
 from pods.price import cost_usd
 from pods.rules import PodRule
 from pods.states import READY
@@ -38,6 +41,7 @@ HOLDS_MOVES: Final = frozenset(
         Rule.NO_OFFERS,
     }
 )
+MOST_HOURS: Final = 24 * 3650
 SPOT_IS_BACK: Final = "an interruptible pod does its work for less, and there is time for its boot"
 CHEAPER: Final = "an offer that has stood for an hour does its work for less"
 NOT_PAID: Final = "the goal's budget does not pay for it any more"
@@ -51,8 +55,8 @@ class Wanted:
     pods: Mapping[int, int]  # by the number of the group
     because: str
     must: bool = False  # some places must be on demand now, however little work is left
-    makes_it: bool | None = None  # whether a deadline is kept for certain; None: nobody knows
-    needs: int = 0  # pods that would keep it from now on
+    risk: str = ""  # why the goal may be missed, and what would help
+    impossible: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +70,8 @@ class Aim:
     surplus: Sequence[Retire]  # pods that make way for others, in their order
     unpaid: Sequence[Retire]  # pods that end although nothing replaces them
     must: bool
-    makes_it: bool | None
-    needs: int = 0
+    risk: str
+    impossible: bool
 
     def step(self, active: int) -> Step:
         """The first step of the decision."""
@@ -106,8 +110,8 @@ def aim(seen: Snapshot, policy: Policy) -> Aim | None:
         if policy.goal is Goal.BUDGET
         else (),
         must=wanted.must,
-        makes_it=wanted.makes_it,
-        needs=wanted.needs,
+        risk=wanted.risk,
+        impossible=wanted.impossible,
     )
 
 
@@ -126,7 +130,13 @@ def _wanted(seen: Snapshot, policy: Policy, offered: Sequence[Group]) -> tuple[R
     if not seen.proven:
         why = "the first pod shows whether the template works: no promise until then"
         return rule, _one(seen, policy, offered, why)
-    return rule, plans(seen, policy, offered, choices, rate)
+    wanted = plans(seen, policy, offered, choices, rate)
+    if not seen.offers and policy.goal is not Goal.BUDGET:
+        # The guardrail on offers then says why there are none, and what to do about it.
+        pods = dict(wanted.pods)
+        missing = goal_facts.places(seen, policy, offered) - sum(pods.values())
+        wanted = replace(wanted, pods={**pods, len(offered): max(0, missing)})
+    return rule, wanted
 
 
 def _one(seen: Snapshot, policy: Policy, offered: Sequence[Group], why: str) -> Wanted:
@@ -163,8 +173,25 @@ def _deadline(
         why = f"{found.spare / cap:.1f} h to spare: {on_demand} on demand, spot is not offered"
     pods = _on_demand(choices, on_demand)
     pods.update({key: count for key, count in found.spot.items() if count})
-    must = found.must > 0
-    return Wanted(pods=pods, because=why, must=must, makes_it=found.makes_it, needs=found.needs)
+    return Wanted(
+        pods=pods,
+        because=why,
+        must=found.must > 0,
+        risk="" if found.makes_it else f"{why}. {_help(seen, task, found)}",
+        impossible=found.spare < 0,
+    )
+
+
+def _help(seen: Snapshot, task: Task, found: Plan) -> str:
+    """What would let the deadline be kept."""
+    if not task.cap:
+        return f"Raise {LABELS['max_instances']}, or a limit on money"
+    if not any(not c.spot and c.room for c in task.choices):
+        return "Let it rent on demand too: another account, or other offers"
+    later = (task.work + task.boots_under_way) / task.cap + task.net
+    moment = seen.now + timedelta(hours=min(later, MOST_HOURS)) + timedelta(minutes=1)
+    more = f"Allow {plural(found.needs, 'pod')}, or set" if found.needs > task.cap else "Set"
+    return f"{more} {LABELS['drain_by']} to {moment:%F %H:%M} UTC or later"
 
 
 def _spot_exists(seen: Snapshot, choices: Sequence[Choice]) -> bool:
@@ -195,10 +222,12 @@ def _budget(
     if found.rest_usd is None:
         why += ", and nothing can be rented"
     else:
-        why += f", and the rest may cost {found.rest_usd:,.2f} USD with restarts"
+        why += f", and the rest may cost {_usd(found.rest_usd)} with restarts"
+    risk = ""
     if found.rest_usd is not None and not found.finishes:
         why += f": may not finish, which needs {COMFORTABLE:g} times the price of the work"
-    return Wanted(pods=pods, because=f"{why}: {_kinds(offered, pods)}")
+        risk = f"{why}. {usd(money)} is less than {_usd(found.needs_usd)}"
+    return Wanted(pods=pods, because=f"{why}: {_kinds(offered, pods)}", risk=risk)
 
 
 def _cheapest(
@@ -216,6 +245,10 @@ def _cheapest(
     hours = goal_facts.work_hours(seen, rate)
     why = f"{hours:.1f} pod-hours left, on the cheapest offer: {_kinds(offered, pods)}"
     return Wanted(pods=pods, because=why)
+
+
+def _usd(amount: float) -> str:
+    return usd(Decimal(str(round(amount, 2))))
 
 
 def _kinds(offered: Sequence[Group], pods: Mapping[int, int]) -> str:

@@ -49,7 +49,7 @@ class PodFacts:
     ready_for: timedelta | None = None  # None: it is not READY
     stopped_hourly_usd: Decimal = Decimal(0)  # the rent of its disk
     stopped_for: timedelta | None = None  # None: it is not stopped
-    million_items_usd: Decimal | None = None  # what a stopped pod's items would cost
+    million_items_usd: Decimal | None = None  # what its items cost; None: nobody asked, or knows
     # Whether its last tries all failed. None: nobody knows, or it has finished no item yet.
     all_fail: bool | None = None
     # It has the fleet's present template and has not finished an item: nobody knows yet if it works.
@@ -178,7 +178,7 @@ class RowsFailed:
     because: str = ""  # some of the errors, for people
 
 
-@dataclass(frozen=True, kw_only=True)  # without slots: `active` is kept once it is known
+@dataclass(frozen=True, kw_only=True)  # without slots: what is worked out once is kept
 class Snapshot:
     """All facts that one decision uses."""
 
@@ -243,7 +243,7 @@ class Snapshot:
         """How many pods and machines of this fleet may bill."""
         return len(self.pods) + self.orphans
 
-    @property
+    @cached_property
     def hourly_usd(self) -> Decimal:
         """USD/hour of all pods and machines of this fleet that may bill."""
         return sum((p.bills_usd for p in self.pods), self.orphans_hourly_usd)
@@ -390,6 +390,8 @@ class Decision:
     # Every guardrail that alone would keep the pods below the wish and below `max_instances`.
     holding: Sequence[Rule] = ()
     trouble: str = ""  # what fails again and again, for people; "": nothing does
+    risk: str = ""  # why the goal may be missed, and what would help; "": nothing is known to
+    impossible: bool = False  # the goal cannot be reached with these settings
     sentence: str = ""
 
     @property

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -73,7 +74,8 @@ def _plain(value: Any) -> Any:
     """A value as TOML and YAML know it. A price stays the number that it is."""
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
-    return value if isinstance(value, bool | int | float | dict | list) else str(value)
+    plain = isinstance(value, bool | int | float | dict | list | datetime)
+    return value if plain else str(value)
 
 
 def _null(value: Any, place: str) -> str:

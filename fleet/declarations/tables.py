@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from django.db import models
 from pydantic import (
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -102,6 +103,8 @@ def _of_field(field: Any) -> tuple[Any, Any]:
         kind = dict[str, Any]
     elif isinstance(field, models.DecimalField):
         kind = Money
+    elif isinstance(field, models.DateTimeField):
+        kind = AwareDatetime
     elif isinstance(field, models.FloatField):
         kind = float
     elif isinstance(field, models.IntegerField):

@@ -3,11 +3,13 @@
 from fleet.models.alerts import Alert, AlertAnswer, Channel, Delivery
 from fleet.models.balances import Balance, Sample
 from fleet.models.batches import Batch, BatchFile, BatchPiece, BatchStatus
+from fleet.models.choices import MODES, ON_STREAM, Backlog, IdleAction
 from fleet.models.code import Code
 from fleet.models.datasets import Dataset, DatasetFile
 from fleet.models.decisions import Lease, Tick
-from fleet.models.fleets import MODES, ON_STREAM, Backlog, Fleet, IdleAction, Override
+from fleet.models.fleets import Fleet
 from fleet.models.limits import Limits
+from fleet.models.overrides import Override
 from fleet.models.secrets import Secret
 from fleet.models.tokens import ApiToken, KeyedRequest, Scope
 

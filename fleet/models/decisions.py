@@ -47,6 +47,8 @@ class Tick(models.Model):
     failing = models.PositiveIntegerField(default=0, db_default=0)
     trouble = models.CharField(max_length=600, blank=True, default="", db_default="")
     ceiling = models.BooleanField(default=False, db_default=False)
+    # Why the fleet's goal may be missed, and what would help; "": nothing is known to endanger it.
+    risk = models.CharField(max_length=600, blank=True, default="", db_default="")
     # Whether the last tries of all ready pods failed (NULL: nobody knows), and how, for people.
     all_fail = models.BooleanField(null=True)
     all_fail_because = models.CharField(max_length=600, blank=True, default="", db_default="")

@@ -1,7 +1,7 @@
 """Fields of fleets that need bounds: money, and numbers of seconds or hours."""
 
 import math
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -43,6 +43,23 @@ def usd(help_text: str) -> "models.DecimalField[Any, Any]":
         validators=[MinValueValidator(Decimal("0.0001"))],
         help_text=help_text,
     )
+
+
+def with_zone(value: datetime) -> None:
+    """Refuse a moment that means another one elsewhere.
+
+    Raises:
+        ValidationError: it has no zone.
+    """
+    if value.tzinfo is None:
+        raise ValidationError(
+            f"{value:%F %H:%M} has no zone; give one, such as {value:%FT%H:%M}+01:00, or Z for UTC"
+        )
+
+
+def moment(help_text: str) -> "models.DateTimeField[Any, Any]":
+    """An optional moment, with its zone."""
+    return models.DateTimeField(null=True, blank=True, validators=[with_zone], help_text=help_text)
 
 
 def seconds(default: int, help_text: str) -> "models.PositiveIntegerField[Any, Any]":

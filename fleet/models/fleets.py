@@ -1,23 +1,26 @@
-"""The rows that operators edit: fleets and overrides."""
+"""The rows of fleets, which operators edit."""
 
 from datetime import timedelta
-from typing import ClassVar, Final
+from decimal import Decimal
+from typing import ClassVar
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator, RegexValidator
+from django.core.validators import MinValueValidator
 from django.db import models
 from simple_history.models import HistoricalRecords
 
 from fleet.backlog.probes import build_probe
 from fleet.decision.field_words import LABELS
-from fleet.decision.values import Mode
+from fleet.decision.values import Goal, Mode
+from fleet.models.choices import GOALS, HANDLER, MODES, ON_STREAM, Backlog, IdleAction
 from fleet.models.fields import (
     LONGEST_HOURS,
     LONGEST_SECONDS,
     NAME,
     are_numbers,
     from_to,
+    moment,
     percent,
     seconds,
     usd,
@@ -28,35 +31,11 @@ from pods.base import key_names
 from pods.base.key_names import RefusedName
 from pods.base.typed_json import check_object
 
-HANDLER = RegexValidator(
-    r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z", "give package.module:function, as the agent imports it"
-)
-MODES = [(m.value, m.value.replace("_", " ")) for m in Mode]
-
-
-class Backlog(models.TextChoices):
-    """The kind of backlog in which the items of a fleet wait."""
-
-    REDIS_STREAM = "redis_stream", "Redis stream and consumer group"
-    DATASET = "dataset", "Dataset: files in an object store"
-    CELERY_REDIS = "celery_redis", "Celery queue on Redis"
-    CELERY_RABBITMQ = "celery_rabbitmq", "Celery queue on RabbitMQ"
-
-
-# Their items, or their ranges of rows, are entries of a Redis stream.
-ON_STREAM: Final = frozenset({Backlog.REDIS_STREAM.value, Backlog.DATASET.value})
-
-
-class IdleAction(models.TextChoices):
-    """What happens to an idle pod."""
-
-    DESTROY = "destroy", "destroy it"
-    STOP = "stop", "stop it and keep its disk, if the provider can stop pods"
-
 
 # Columns that no operator edits: the history of edits is without them.
 NOT_EDITED: Final = (
     "created_by", "proven_template", "try_again_at", "version", "schedule", "dead_letters",
+    "budget_from_usd",
 )  # fmt: skip
 
 
@@ -107,6 +86,22 @@ class Fleet(models.Model):
         default=0,
         help_text="About how many entries each result stream keeps, the newest ones. 0: all. Older "
         "results are lost, even if you have not exported them.",
+    )
+
+    goal = models.CharField(
+        max_length=10,
+        choices=GOALS,
+        default=Goal.DEMAND.value,
+        db_default=Goal.DEMAND.value,
+        help_text="What decides how many pods there are.",
+    )
+    drain_by = moment("With the goal deadline: when all items should be done, with its zone.")
+    budget_usd = usd(
+        "With the goal budget: USD for the items from now on. It counts from when the goal was set."
+    )
+    # What the fleet had spent when its goal became `budget`.
+    budget_from_usd = models.DecimalField(
+        max_digits=14, decimal_places=6, default=Decimal(0), db_default=Decimal(0), editable=False
     )
 
     target_depth_per_pod = models.PositiveIntegerField(
@@ -299,6 +294,7 @@ class Fleet(models.Model):
                     f"{LABELS['min_instances']}"
                 }
             )
+        self._check_goal()
         check_object("offer_query", self.offer_query)
         check_object("handler_env", self.handler_env)
         if not all(isinstance(v, str) for v in self.handler_env.values()):
@@ -316,6 +312,19 @@ class Fleet(models.Model):
                     "silent_seconds": f"must be above two times {LABELS['heartbeat_seconds']}, else "
                     "one late heartbeat ends the pod"
                 }
+            )
+
+    def _check_goal(self) -> None:
+        """A goal needs what it is measured by. Offers are checked where they are read."""
+        needed = {Goal.DEADLINE.value: "drain_by", Goal.BUDGET.value: "budget_usd"}.get(self.goal)
+        if needed is not None and getattr(self, needed) is None:
+            right = (
+                "give a moment with its zone, such as 2026-12-04T18:00+01:00"
+                if needed == "drain_by"
+                else "give USD above 0, such as 90"
+            )
+            raise ValidationError(
+                {needed: f"{LABELS[needed]} is empty, and the goal {self.goal} needs it; {right}"}
             )
 
     def _check_backlog(self) -> None:
@@ -376,25 +385,3 @@ class Fleet(models.Model):
 def period_of(every: int | None, unit: str) -> timedelta:
     """The time between two ticks, from an interval of beat; None: the fleet has no schedule."""
     return timedelta(seconds=15) if every is None else timedelta(**{unit: every})
-
-
-class Override(models.Model):
-    """A number of pods that an operator set instead of the formula, with an end and a reason."""
-
-    fleet = models.ForeignKey(Fleet, on_delete=models.CASCADE, related_name="overrides")
-    pods = models.PositiveIntegerField(
-        help_text="Hold the fleet at this number of pods. Guardrails still hold."
-    )
-    until = models.DateTimeField(help_text="The override ends at this time.")
-    by = models.CharField(max_length=150)
-    because = models.CharField(max_length=300, help_text="The reason; decisions show it.")
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        """The newest override that has not ended holds."""
-
-        verbose_name = "manual hold"
-        ordering: ClassVar = ["-pk"]
-
-    def __str__(self) -> str:
-        return f"hold {self.fleet} at {self.pods} until {self.until:%F %H:%M}"

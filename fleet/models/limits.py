@@ -6,8 +6,8 @@ from django.db import models
 from simple_history.models import HistoricalRecords
 
 from fleet.decision.values import Mode
+from fleet.models.choices import MODES
 from fleet.models.fields import usd
-from fleet.models.fleets import MODES
 
 
 class Limits(models.Model):

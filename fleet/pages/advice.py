@@ -335,6 +335,10 @@ ADVICE: Final[Mapping[Cause, tuple[str, Sequence[Step]]]] = {
         "or accept it.",
         (raise_pods, edit_wish, preview),
     ),
+    Cause.GOAL_AT_RISK: (
+        "The fleet cannot promise its goal. Allow more pods, give it more time or money, or accept it.",
+        (raise_pods, edit_wish, preview),
+    ),
     Cause.REDIS_EVICTS: (
         "A full Redis deletes items and fences by itself. Set its maxmemory-policy to noeviction.",
         (edit_address,),

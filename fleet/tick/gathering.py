@@ -15,22 +15,15 @@ from fleet.backlog import probes
 from fleet.backlog.base import BacklogUnknown, Depth, NoStream
 from fleet.decision.brakes import LONGEST_REASON
 from fleet.decision.placement import Experience
-from fleet.decision.values import (
-    Caps,
-    Elsewhere,
-    Mode,
-    Override,
-    PodFacts,
-    Policy,
-    Snapshot,
-)
-from fleet.models import Fleet, IdleAction, Limits, Tick
-from fleet.models.fields import hours_of
+from fleet.decision.values import Elsewhere, Goal, PodFacts, Policy, Snapshot
+from fleet.models import Fleet, Limits, Tick
 from fleet.money import spending
-from fleet.tick import rows
+from fleet.tick import aims, rows
+from fleet.tick.aims import PastTick
 from fleet.tick.failing import failing_of
 from fleet.tick.market import Supply, experience, offers_for
 from fleet.tick.measures import facts_of_use, items_wait
+from fleet.tick.policies import policy_of
 from fleet.tick.requesting import template_hash
 from pods import health
 from pods.accounts import breaker
@@ -88,7 +81,7 @@ def gather(
     supply = offers_for(fleet, now, known, accounts=accounts)
     orphans, orphans_usd = _count(Orphan.objects.filter(fleet_id=fleet.pk))
     spent, ticks = spending.spent(now, fleet_id=fleet.pk), _last_ticks(fleet, now)
-    facts = [_pod_facts(p, beats.get(p.pk), plain.get(p.pk), known, depth, now) for p in pods]
+    facts = _facts(fleet, pods, beats, plain, known, depth, now)
     seen = Snapshot(
         now=now,
         **rows.of_the_backlog(fleet, depth),
@@ -107,6 +100,7 @@ def gather(
         waiting_for=_waiting_for(depth, ticks, now),
         elsewhere=elsewhere(fleet, limits, now),
         **_what_fails(fleet, working, beats),
+        **aims.facts_of_goal(fleet, now, facts, ticks, known),
     )
     return Gathered(
         seen=seen,
@@ -177,43 +171,6 @@ def measure(fleet: Fleet, *, made_by_saving: bool = False) -> tuple[Depth | None
         return None, f"the probe failed: {type(exc).__name__}"
 
 
-def policy_of(fleet: Fleet, limits: Limits, now: datetime) -> Policy:
-    """The operator's settings of a fleet, as values.
-
-    A fleet that is to be archived keeps no pod for later: neither an idle nor a stopped one.
-    """
-    leaves = fleet.archive_when_empty
-    held = None if leaves else fleet.overrides.filter(until__gt=now).first()
-    return Policy(
-        target_depth_per_pod=fleet.target_depth_per_pod,
-        min_instances=0 if leaves else fleet.min_instances,
-        max_instances=fleet.max_instances,
-        spawn_per_tick=fleet.spawn_per_tick,
-        idle_after=timedelta(seconds=fleet.idle_seconds),
-        drain_within=timedelta(seconds=fleet.drain_seconds),
-        tick=fleet.tick_period,
-        max_pod_age=None if fleet.max_pod_hours is None else hours_of(fleet.max_pod_hours),
-        idle_stops=fleet.idle_action == IdleAction.STOP and not leaves,
-        max_stopped=timedelta(0) if leaves else hours_of(fleet.max_stopped_hours),
-        max_hourly_usd=fleet.max_hourly_usd,
-        daily_budget_usd=fleet.daily_budget_usd,
-        total_budget_usd=fleet.total_budget_usd,
-        min_busy_percent=fleet.min_busy_percent,
-        tolerated_failure_percent=fleet.tolerated_failure_percent,
-        batch_size=fleet.batch_size,
-        mode=Mode(fleet.mode),
-        override=None
-        if held is None
-        else Override(pods=held.pods, until=held.until, by=held.by, because=held.because),
-        installation=Caps(
-            max_instances=limits.max_instances,
-            max_hourly_usd=limits.max_hourly_usd,
-            daily_budget_usd=limits.daily_budget_usd,
-        ),
-        installation_mode=Mode(limits.mode),
-    )
-
-
 def _beats(pods: Sequence[Pod], *, renew: bool) -> tuple[dict[int, Beat], bool]:
     """The pods' heartbeats, and False if Redis did not answer for one of the pods."""
     if not pods:
@@ -263,6 +220,23 @@ def _rate(facts: Sequence[PodFacts]) -> float | None:
     return sum(rates) if rates else None
 
 
+def _facts(
+    fleet: Fleet,
+    pods: Sequence[Pod],
+    beats: dict[int, Beat],
+    plain: dict[int, Consumer],
+    known: Experience,
+    depth: Depth | None,
+    now: datetime,
+) -> Sequence[PodFacts]:
+    """The facts of each pod. What its items cost is read of stopped pods, and by a goal of all."""
+    goal = fleet.goal != Goal.DEMAND.value
+    return [
+        _pod_facts(p, beats.get(p.pk), plain.get(p.pk), known, depth, now, priced=goal)
+        for p in pods
+    ]
+
+
 def _pod_facts(
     pod: Pod,
     beat: Beat | None,
@@ -270,6 +244,8 @@ def _pod_facts(
     known: Experience,
     depth: Depth | None,
     now: datetime,
+    *,
+    priced: bool,
 ) -> PodFacts:
     stopped = pod.status is STOPPED
     if stopped:
@@ -302,8 +278,10 @@ def _pod_facts(
         million_items_usd=usd_per_million(
             pod.hourly_usd, known.speed((gpus.named(pod.gpu_type), pod.gpu_count))
         )
-        if stopped
+        if stopped or priced
         else None,
+        interruptible=pod.interruptible,
+        offer_key=pod.offer_key,
         **facts_of_use(beat, depth),
     )
 
@@ -334,20 +312,18 @@ def _peers(pods: Sequence[Pod]) -> int:
     return sum(p.status in {BOOTING, READY} for p in pods)
 
 
-def _last_ticks(fleet: Fleet, now: datetime) -> Sequence[tuple[datetime, int | None, int]]:
-    """The last ticks, newest first: the time, the depth and the pending items of each."""
+def _last_ticks(fleet: Fleet, now: datetime) -> Sequence[PastTick]:
+    """The last ticks, newest first."""
     before = Tick.objects.filter(fleet=fleet, at__lt=now).order_by("-at")
-    return list(before.values_list("at", "depth", "pending")[:TICKS_READ])
+    return list(before.values_list("at", "depth", "pending", "items_per_second")[:TICKS_READ])
 
 
-def _waiting_for(
-    depth: Depth | None, ticks: Sequence[tuple[datetime, int | None, int]], now: datetime
-) -> timedelta | None:
+def _waiting_for(depth: Depth | None, ticks: Sequence[PastTick], now: datetime) -> timedelta | None:
     """For how long each tick has seen items that no pod had taken; None if there may be none."""
     if not items_wait(depth):
         return None
     since = now
-    for at, items, pending in ticks:
+    for at, items, pending, _ in ticks:
         if items is None or items <= pending:
             break
         since = at

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -11,7 +11,7 @@ from django.db.models import F, FloatField, Q, Sum
 
 from fleet.decision import placement, unfit
 from fleet.decision.placement import Experience, Failure, Kind, Trouble, Weighed
-from fleet.decision.values import AccountLack, Lack, OfferFacts, Wanted
+from fleet.decision.values import AccountLack, Goal, Lack, OfferFacts, Wanted
 from fleet.models import Fleet
 from fleet.tick import wishes
 from pods.accounts import breaker, surveying
@@ -35,6 +35,8 @@ from pods.states import ACTIVE, FAILED, LOST, TERMINATED, TERMINATING
 MEASURED_WITHIN: Final = timedelta(days=30)
 FAILURES_READ: Final = 500
 LONGEST_REMEMBERED: Final = timedelta(days=3)  # each failure says itself for how long it counts
+# Of each kind, for a fleet with a goal.
+MOST_PLACES: Final = 250
 MICRO: Final = Decimal("0.000001")  # USD/hour; the precision of the columns
 
 
@@ -76,7 +78,7 @@ def offers_for(
     usable = [a for a in accounts if a.enabled and not breaker.is_open(a, now=now)]
     listed = _listed(usable, wish, now)
     offers = [offer for one in listed for offer in one.free]
-    ranked = placement.rank(offers, wish, known, room=fleet.spawn_per_tick)
+    ranked = _ranked(fleet, offers, wish, known)
     if ranked:
         return Supply(offers=ranked)
     weighed = placement.weigh(offers, wish, known)
@@ -84,6 +86,18 @@ def offers_for(
     lacks = [_lack(a, by_id.get(a.pk), weighed, wish, now) for a in accounts]
     because = "; ".join(f"{lack.account}: {lack.because}" for lack in lacks)
     return Supply(because=because, lacks=tuple(lacks))
+
+
+def _ranked(
+    fleet: Fleet, offers: Sequence[OfferFacts], wish: Wanted, known: Experience
+) -> tuple[OfferFacts, ...]:
+    """The offers to rent, best first. A goal weighs both kinds, so it needs the best of each."""
+    if fleet.goal == Goal.DEMAND.value:
+        return placement.rank(offers, wish, known, room=fleet.spawn_per_tick)
+    room = min(fleet.max_instances, MOST_PLACES)
+    spot = placement.rank([o for o in offers if o.interruptible], wish, known, room=room)
+    firm = placement.rank([o for o in offers if not o.interruptible], wish, known, room=room)
+    return (*spot, *firm)
 
 
 def offers_of(
@@ -131,7 +145,10 @@ def _merged(surveys: Sequence[Surveyed], disk_gb: int) -> list[tuple[OfferFacts,
     shown: set[tuple[str, bool]] = set()
     newest_first = sorted((s for s in surveys if s.at is not None), key=_read_at, reverse=True)
     for survey in newest_first:
-        facts = [_facts(survey.account, offer, disk_gb) for offer in survey.offers]
+        facts = [
+            replace(_facts(survey.account, offer, disk_gb), stood_for=survey.stood_for(offer))
+            for offer in survey.offers
+        ]
         fresh = [f for f in facts if (f.host or f.key, f.interruptible) not in shown]
         merged += [(f, _read_at(survey)) for f in fresh]
         shown |= {(f.host or f.key, f.interruptible) for f in fresh}

@@ -22,6 +22,7 @@ from fleet.retention import grain_of
 from fleet.secrets import channel
 from fleet.tick import archiving, gathering, measures, requesting, rows
 from fleet.tick.gathering import Gathered
+from fleet.tick.policies import policy_of
 from fleet.tick.recording import recorded
 from pods import resuming, teardown
 from pods.accounts.connecting import CannotConnect
@@ -193,6 +194,7 @@ def _what_holds(seen: Snapshot, decision: Decision) -> dict[str, Any]:
         "trouble": decision.trouble[:LONGEST_SENTENCE],
         "all_fail": seen.all_fail,
         "all_fail_because": seen.all_fail_because[:LONGEST_SENTENCE],
+        "risk": decision.risk[:LONGEST_SENTENCE],
         "ceiling": not CEILINGS.isdisjoint(decision.holding),
         **_use(seen),
     }
@@ -218,7 +220,7 @@ def _still_asked_for(fleet: Fleet, gathered: Gathered) -> None:
     """
     # This is an update, so an edit at this moment waits for our commit and counts for the next tick.
     same = Fleet.objects.filter(pk=fleet.pk, version=fleet.version).update(version=fleet.version)
-    policy = gathering.policy_of(fleet, Limits.get(), gathered.seen.now)
+    policy = policy_of(fleet, Limits.get(), gathered.seen.now)
     if not same or policy != gathered.policy:
         raise Overtaken("a guardrail was edited while this tick decided")
 

@@ -5,8 +5,8 @@ for each distinct wish, because a market has more offers than a survey may read.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 
@@ -26,8 +26,17 @@ MOST_OFFERS: Final = 500
 # For rows of an older version, which do not say how long their offers last.
 OFFERS_LAST: Final = Capabilities().offers_last
 
+SINCE: Final = "since"  # of a stored offer: the first survey without a break that had it
 _OFFER: Final = TypeAdapter(Offer)
 _QUERY: Final = TypeAdapter(OfferQuery)
+
+
+Identity = tuple[str, bool]  # the host, or the key of an offer without one; and its kind
+
+
+def identity(offer: Offer) -> Identity:
+    """What tells an offer from others of its account. The key of a bid changes with its price."""
+    return offer.host or offer.key, offer.interruptible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +48,12 @@ class Surveyed:
     at: datetime | None  # None: never
     until: datetime | None  # they are too old from then on
     partial: str  # why offers may be missing; "": all were read
+    since: Mapping[Identity, datetime] = field(default_factory=dict)
+
+    def stood_for(self, offer: Offer) -> timedelta | None:
+        """For how long surveys had seen the offer without a break; None: an older version's row."""
+        since = self.since.get(identity(offer))
+        return None if since is None or self.at is None else self.at - since
 
     def is_fresh(self, now: datetime) -> bool:
         """Whether a pod may be requested on these offers."""
@@ -103,9 +118,13 @@ def _read(account: Account, survey: Survey | None, provider: Provider, *, first:
         return
     if len(found) > MOST_OFFERS:
         partial = partial or f"only the {MOST_OFFERS} cheapest of {len(found)} offers are kept"
+    since = last.since if last.is_fresh(now) else {}
     cheapest = sorted(found, key=lambda offer: (offer.hourly_usd, offer.key))[:MOST_OFFERS]
     values = {
-        "offers": [packed(offer) for offer in cheapest],
+        "offers": [
+            {**packed(offer), SINCE: (since.get(identity(offer)) or now).isoformat()}
+            for offer in cheapest
+        ],
         "surveyed_at": now,
         "tried_at": now,
         "offers_until": now + provider.capabilities.offers_last,
@@ -206,12 +225,18 @@ def known_offers(accounts: Collection[Account], *, wish: str | None = None) -> l
 def _surveyed(account: Account, row: Survey | None) -> Surveyed:
     values = account if row is None else row
     at, until = values.surveyed_at, values.offers_until
+    offers = [unpacked(offer) for offer in values.offers]
     return Surveyed(
         account=account,
-        offers=[unpacked(offer) for offer in values.offers],
+        offers=offers,
         at=at,
         until=at + OFFERS_LAST if until is None and at is not None else until,
         partial=account.survey_partial if row is None else row.partial,
+        since={
+            identity(offer): datetime.fromisoformat(stored[SINCE])
+            for offer, stored in zip(offers, values.offers, strict=True)
+            if SINCE in stored
+        },
     )
 
 

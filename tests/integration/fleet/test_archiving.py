@@ -20,7 +20,7 @@ from fleet.models import Alert, Fleet, Limits, Sample, Tick
 from fleet.money import ledger
 from fleet.pages import overview
 from fleet.tick import archiving as tick_archiving
-from fleet.tick import ticking
+from fleet.tick import policies, ticking
 from pods import lifecycle
 from pods.base.redis import redis_client
 from pods.emulators.base import SteppedClock
@@ -99,7 +99,7 @@ def test_a_fleet_that_leaves_keeps_no_idle_and_no_stopped_pod(fleet: Fleet) -> N
     ticking.tick_fleet(fleet.pk)
     stopped.refresh_from_db()
     assert stopped.state == "terminating"
-    policy = ticking.gathering.policy_of(again(fleet), Limits.get(), NOON)
+    policy = policies.policy_of(again(fleet), Limits.get(), NOON)
     assert (policy.min_instances, policy.idle_stops, policy.override) == (0, False, None)
 
 

@@ -367,6 +367,20 @@ def test_a_server_that_deletes_keys_is_announced(evicts: str, expected: list[str
     assert of_fleet(evicts=evicts) == expected
 
 
+def test_a_goal_that_two_ticks_cannot_promise_is_announced_until_one_can() -> None:
+    late, fine = ticks([9, 9, 9], risk="cannot make it"), ticks([9, 9, 9])
+    assert of_fleet(ticks=late) == ["goal_at_risk"]
+    assert of_fleet(ticks=[*fine[:2], late[2]]) == []
+    opened = Incident(
+        cause=Cause.GOAL_AT_RISK, subject="fleet:1", severity=Severity.WARNING, text="late"
+    )
+    begun = {"open": {Cause.GOAL_AT_RISK: opened}}
+    assert of_fleet(ticks=[*fine[:2], late[2]], **begun) == ["goal_at_risk"]
+    assert of_fleet(ticks=fine, **begun) == []
+    unknown = [*late[:2], replace(fine[2], depth=None)]
+    assert of_fleet(ticks=unknown, **begun) == ["goal_at_risk"]
+
+
 def test_a_stop_of_everything_is_announced_with_who_and_when() -> None:
     [found] = alerts(AlertFacts(now=NOON, stop=StopSeen(by="ann", at=NOON)))
     assert (found.cause, found.subject) == (Cause.STOPPED, "installation")

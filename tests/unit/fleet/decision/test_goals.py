@@ -311,6 +311,13 @@ def test_where_no_spot_exists_it_does_not_wait_for_it() -> None:
     assert "spot is not offered" in decision.sentence
 
 
+def test_without_any_offer_the_decision_says_why_there_is_none() -> None:
+    nothing = seen(offers=(), no_offers_because="main: none of its 9 offers fits")
+    decision = decide(nothing, by())
+    assert (decision.binding, decision.steps[0].after) == ("no_offers", 8)
+    assert "none of its 9 offers fits" in decision.sentence
+
+
 def test_pods_start_only_for_work_that_waits_where_more_arrives() -> None:
     some = seen(0.4, arrivals_per_second=2.0)
     assert decide(some, by(24)).steps[0].after == 2

@@ -1,0 +1,53 @@
+"""Whether a goal can be reached with the settings that an operator saves."""
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from django.core.exceptions import ValidationError
+
+from fleet.decision.field_words import LABELS
+from fleet.decision.values import Goal
+from fleet.models import Fleet
+from fleet.tick import ticking
+from pods.base.clock import utcnow
+from pods.models import Account
+
+# A promise is given when one of these is set. A lower limit afterwards is never refused: it may be
+# urgent, and an alert says what follows.
+PROMISES: Final = frozenset({"goal", "drain_by"})
+NEW: Final = 0  # the id of a fleet that has no row yet
+
+
+def refuse_impossible(
+    fleet: Fleet, changed: Collection[str], accounts: Sequence[Account] | None = None
+) -> None:
+    """Refuse a deadline that cannot be kept, as far as that is known before anything is rented.
+
+    `accounts`: those that it will have, if they change. The backlog is read, so this takes a moment.
+
+    Raises:
+        ValidationError: it cannot be kept; the message says what would make it possible.
+    """
+    if fleet.goal != Goal.DEADLINE.value or fleet.drain_by is None or not PROMISES & set(changed):
+        return
+    if fleet.drain_by <= utcnow():
+        moment = f"{fleet.drain_by:%F %H:%M %Z}"
+        raise ValidationError({"drain_by": f"{moment} is over; give a moment in the future"})
+    query = fleet.offer_query if isinstance(fleet.offer_query, dict) else {}
+    if query.get("interruptible") is True:
+        raise ValidationError(
+            {
+                "goal": "a deadline needs offers on demand, and the fleet rents only interruptible "
+                f"ones; let it rent both, or choose another {LABELS['goal'].lower()}"
+            }
+        )
+    new = fleet.pk is None
+    if new:
+        fleet.pk = NEW
+    try:
+        seen = ticking.foresee(fleet, accounts=accounts, made_by_saving=new)
+    finally:
+        if new:
+            fleet.pk = None
+    if seen.decision.impossible:
+        raise ValidationError({"drain_by": seen.decision.risk})
