@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 
 from fleet.decision.field_words import LABELS
 from fleet.decision.values import Goal
-from fleet.models import Fleet
+from fleet.models import Backlog, Fleet
 from fleet.tick import ticking
 from pods.base.clock import utcnow
 from pods.models import Account
@@ -15,7 +15,19 @@ from pods.models import Account
 # A promise is given when one of these is set. A lower limit afterwards is never refused: it may be
 # urgent, and an alert says what follows.
 PROMISES: Final = frozenset({"goal", "drain_by"})
+UNREAD: Final = "a new address is read after you save"
 NEW: Final = 0  # the id of a fleet that has no row yet
+
+
+def may_read(fleet: Fleet) -> bool:
+    """Whether its backlog may be read before it is saved: only where a saved fleet's tick reads it.
+
+    Otherwise somebody could try the addresses of a network letter by letter, and leave no trace.
+    """
+    stored = Fleet.objects.filter(pk=fleet.pk).values_list("backlog", "backlog_url").first()
+    if stored == (fleet.backlog, fleet.backlog_url):
+        return True
+    return not fleet.backlog_url and fleet.backlog != Backlog.CELERY_RABBITMQ
 
 
 def refuse_impossible(
@@ -23,7 +35,8 @@ def refuse_impossible(
 ) -> None:
     """Refuse a deadline that cannot be kept, as far as that is known before anything is rented.
 
-    `accounts`: those that it will have, if they change. The backlog is read, so this takes a moment.
+    `accounts`: those that it will have, if they change. The backlog is read, so this takes a moment;
+    a new address is read after it is saved, so the next tick says it then.
 
     Raises:
         ValidationError: it cannot be kept; the message says what would make it possible.
@@ -45,7 +58,8 @@ def refuse_impossible(
     if new:
         fleet.pk = NEW
     try:
-        seen = ticking.foresee(fleet, accounts=accounts, made_by_saving=new)
+        unread = "" if may_read(fleet) else UNREAD
+        seen = ticking.foresee(fleet, accounts=accounts, unread_because=unread, made_by_saving=new)
     finally:
         if new:
             fleet.pk = None

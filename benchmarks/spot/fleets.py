@@ -116,7 +116,7 @@ class _Facts:
             pod_id=pod.number,
             state=DRAINING if pod.leaving else READY if ready else BOOTING,
             hourly_usd=Decimal(str(round(world.price(pod.zone), 6))),
-            age=timedelta(minutes=BOOT_MINUTES - (0 if pod.leaving else pod.boot_left)),
+            age=timedelta(minutes=pod.boot - (0 if pod.leaving else pod.boot_left)),
             in_flight=4 if ready else None,
             items_per_second=RATE if ready else None,
             ready_for=ONE_HOUR if ready else None,

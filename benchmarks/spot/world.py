@@ -21,6 +21,7 @@ class SpotPod:
 
     number: int
     zone: int
+    boot: int
     boot_left: int
     leaving: bool = False
 
@@ -31,6 +32,7 @@ class World:
 
     episode: Episode
     left: float
+    boots: Sequence[int] = (BOOT_MINUTES,)  # of one pod after the other, again and again
     minute: int = 0
     cost: float = 0.0
     pods: list[SpotPod] = field(default_factory=list)
@@ -76,8 +78,9 @@ class World:
 
     def start(self, zone: int) -> None:
         """Rent a pod."""
+        boot = self.boots[self.made % len(self.boots)]
         self.made += 1
-        self.pods.append(SpotPod(self.made, zone, BOOT_MINUTES))
+        self.pods.append(SpotPod(self.made, zone, boot, boot))
 
     def drain(self, pod: SpotPod) -> None:
         """Let a pod finish what it has in hand."""
@@ -113,9 +116,11 @@ class Outcome:
     boots: int
 
 
-def play(episode: Episode, acts: Acts, *, horizon: int) -> Outcome:
+def play(
+    episode: Episode, acts: Acts, *, horizon: int, boots: Sequence[int] = (BOOT_MINUTES,)
+) -> Outcome:
     """Run an episode to its end, or for at most `horizon` minutes."""
-    world = World(episode=episode, left=episode.hours * PODS)
+    world = World(episode=episode, left=episode.hours * PODS, boots=boots)
     horizon = min(horizon, *(len(zone) for zone in episode.up))
     while world.minute < horizon:
         world.look()

@@ -10,8 +10,9 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
+from fleet import promises
 from fleet.admin.fleet_form import FleetFormPage
-from fleet.models import Backlog, Fleet
+from fleet.models import Fleet
 from fleet.pages import foresight
 from fleet.tick import ticking, wishes
 from pods.accounts import editing
@@ -19,7 +20,6 @@ from pods.masking import without_passwords
 
 MOST_ERRORS: Final = 3
 NEW: Final = 0  # the id of a fleet that has no row yet
-UNREAD: Final = "a new address is read after you save"
 
 
 class FleetPreview(FleetFormPage):
@@ -75,7 +75,7 @@ def foreseen(form: Any) -> dict[str, Any]:
         return {"wrong": _wrong(form)}
     fleet, accounts = form.instance, list(form.cleaned_data["accounts"])
     new = _made_by_saving(fleet)
-    unread = "" if _may_read(fleet) else UNREAD
+    unread = "" if promises.may_read(fleet) else promises.UNREAD
     if fleet.pk is None:
         fleet.pk = NEW
     preview = ticking.foresee(fleet, accounts=accounts, unread_because=unread, made_by_saving=new)
@@ -89,17 +89,6 @@ def foreseen(form: Any) -> dict[str, Any]:
             at=timezone.localtime(preview.seen.now),
         )
     }
-
-
-def _may_read(fleet: Fleet) -> bool:
-    """Whether a preview may connect to the backlog: only where a saved fleet's tick does it too.
-
-    Otherwise somebody could try the addresses of a network letter by letter, and leave no trace.
-    """
-    stored = Fleet.objects.filter(pk=fleet.pk).values_list("backlog", "backlog_url").first()
-    if stored == (fleet.backlog, fleet.backlog_url):
-        return True
-    return not fleet.backlog_url and fleet.backlog != Backlog.CELERY_RABBITMQ
 
 
 def _made_by_saving(fleet: Fleet) -> bool:

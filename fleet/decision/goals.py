@@ -13,7 +13,7 @@ from fleet.decision.budget_plan import COMFORTABLE, Purse, fill, spend
 from fleet.decision.field_words import LABELS
 from fleet.decision.goal_facts import Group
 from fleet.decision.guardrails import Bound, Starts, wind_down
-from fleet.decision.plan import Choice, Plan, Task, plan
+from fleet.decision.plan import Choice, Plan, Task, late_words, plan
 from fleet.decision.stopped import can_resume, startable
 from fleet.decision.values import Goal, PodFacts, Policy, Retire, Rule, Snapshot, Start, Step
 from pods.amounts import usd
@@ -177,21 +177,22 @@ def _deadline(
         pods=pods,
         because=why,
         must=found.must > 0,
-        risk="" if found.makes_it else f"{why}. {_help(seen, task, found)}",
+        risk="" if found.makes_it else _risk(seen, task, found),
         impossible=found.spare < 0,
     )
 
 
-def _help(seen: Snapshot, task: Task, found: Plan) -> str:
-    """What would let the deadline be kept."""
+def _risk(seen: Snapshot, task: Task, found: Plan) -> str:
+    """Why the deadline may not be kept, and what would let it be."""
     if not task.cap:
-        return f"Raise {LABELS['max_instances']}, or a limit on money"
-    if not any(not c.spot and c.room for c in task.choices):
-        return "Let it rent on demand too: another account, or other offers"
+        return f"{found.because}. Raise {LABELS['max_instances']}, or a limit on money"
+    if found.spare >= 0 and not any(not c.spot and c.room for c in task.choices):
+        return f"{found.because}. Let it rent on demand too: another account, or other offers"
+    why = found.because if found.spare >= 0 else late_words(task, needs=found.needs)
     later = (task.work + task.boots_under_way) / task.cap + task.net
     moment = seen.now + timedelta(hours=min(later, MOST_HOURS)) + timedelta(minutes=1)
     more = f"Allow {plural(found.needs, 'pod')}, or set" if found.needs > task.cap else "Set"
-    return f"{more} {LABELS['drain_by']} to {moment:%F %H:%M} UTC or later"
+    return f"{why}. {more} {LABELS['drain_by']} to {moment:%F %H:%M} UTC or later"
 
 
 def _spot_exists(seen: Snapshot, choices: Sequence[Choice]) -> bool:

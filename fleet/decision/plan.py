@@ -199,15 +199,7 @@ def _because(task: Task, seen: _Figures, *, want: int, needs: int, makes_it: boo
     if seen.demand is None:
         return "nothing can be had on demand: no promise, spot as it comes"
     if seen.spare < 0:
-        left = (task.work + task.boots_under_way) / cap
-        if task.hours_left <= 0:
-            return f"the deadline has passed: {left:.1f} h left to do with {cap} pods"
-        if task.hours_left <= task.net:
-            return f"too late for a boot: {left:.1f} h left to do"
-        return (
-            f"cannot make it: needs {needs} pods, cap {cap}; {left:.1f} h left to do, "
-            f"{task.hours_left:.1f} h to go"
-        )
+        return late_words(task, needs=needs)
     if not makes_it:
         return (
             f"on the edge: {seen.spare / cap * MINUTES:.0f} min to spare, a boot takes up to "
@@ -217,4 +209,17 @@ def _because(task: Task, seen: _Figures, *, want: int, needs: int, makes_it: boo
     return (
         f"{seen.spare / cap:.1f} h to spare, {seen.reserve / cap:.1f} h of them kept for restarts, "
         f"{net:.0f} min for the last boot: {doing}"
+    )
+
+
+def late_words(task: Task, *, needs: int) -> str:
+    """Why a deadline cannot be kept, whatever can be rented."""
+    left = (task.work + task.boots_under_way) / task.cap
+    if task.hours_left <= 0:
+        return f"the deadline has passed: {left:.1f} h left to do with {task.cap} pods"
+    if task.hours_left <= task.net:
+        return f"too late for a boot: {left:.1f} h left to do"
+    return (
+        f"cannot make it: needs {needs} pods, cap {task.cap}; {left:.1f} h left to do, "
+        f"{task.hours_left:.1f} h to go"
     )

@@ -245,7 +245,7 @@ def _pod_facts(
     depth: Depth | None,
     now: datetime,
     *,
-    priced: bool,
+    priced: bool = False,
 ) -> PodFacts:
     stopped = pod.status is STOPPED
     if stopped:

@@ -227,6 +227,14 @@ def test_what_cannot_be_made_is_said_at_once_with_what_is_missing() -> None:
     )
 
 
+def test_what_cannot_be_made_is_said_also_where_nothing_is_offered_now() -> None:
+    decision = decide(seen(110.4, offers=()), by(10))
+    assert decision.impossible
+    assert "cannot make it: needs 12 pods" in decision.risk
+    assert "Allow 12 pods, or set Done by to 2026-11-24" in decision.risk
+    assert not decide(seen(offers=()), by()).impossible
+
+
 def test_limits_on_number_and_money_enter_the_promise_first() -> None:
     money = by(10.3, max_hourly_usd=Decimal("12.5"), max_instances=20)
     assert "cap 4;" in decide(seen(), money).sentence
