@@ -75,7 +75,7 @@ def create(
     """
     check(fleet, accounts)
     fleet.created_by = fleet.created_by or by
-    promises.refuse_impossible(fleet, promises.PROMISES, accounts)
+    promises.refuse_wrong(fleet)
     with transaction.atomic():
         fleet._change_reason = f"created by {by}"  # type: ignore[attr-defined]
         fleet.save(force_insert=True)
@@ -267,11 +267,13 @@ def edit(
     accounts: Sequence[Account] | None = None,
     tick: timedelta | None = None,
     by: str,
+    foresees: bool = True,
 ) -> Fleet:
     """Change fields, the accounts or the period of a fleet; in force from the next tick.
 
     The write is a compare-and-swap on the fleet's version: two operators who edit at once do not
     overwrite each other silently. After a change of its backlog or its accounts, call `prepare`.
+    `foresees`: read the backlog to refuse a deadline that cannot be kept. False: a transaction is open.
 
     Raises:
         ValidationError: a name or a value is wrong.
@@ -294,7 +296,9 @@ def edit(
     before = Fleet.objects.values_list("name", flat=True).get(pk=fleet.pk)
     refuse_rename(fleet, before)
     check(fleet, accounts)
-    promises.refuse_impossible(fleet, changes, accounts)
+    promises.refuse_wrong(fleet, changes)
+    if foresees:
+        promises.refuse_impossible(fleet, changes, accounts)
     with transaction.atomic():
         _write(fleet, _begins_budget(fleet, _ends_archiving(fleet, changes)), by=by)
         move_keys(fleet, before)

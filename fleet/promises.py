@@ -16,7 +16,6 @@ from pods.models import Account
 # urgent, and an alert says what follows.
 PROMISES: Final = frozenset({"goal", "drain_by"})
 UNREAD: Final = "a new address is read after you save"
-NEW: Final = 0  # the id of a fleet that has no row yet
 
 
 def may_read(fleet: Fleet) -> bool:
@@ -30,18 +29,13 @@ def may_read(fleet: Fleet) -> bool:
     return not fleet.backlog_url and fleet.backlog != Backlog.CELERY_RABBITMQ
 
 
-def refuse_impossible(
-    fleet: Fleet, changed: Collection[str], accounts: Sequence[Account] | None = None
-) -> None:
-    """Refuse a deadline that cannot be kept, as far as that is known before anything is rented.
-
-    `accounts`: those that it will have, if they change. The backlog is read, so this takes a moment;
-    a new address is read after it is saved, so the next tick says it then.
+def refuse_wrong(fleet: Fleet, changed: Collection[str] = PROMISES) -> None:
+    """Refuse a deadline that is over, or that rests on no offer that stays. Reads no backlog.
 
     Raises:
-        ValidationError: it cannot be kept; the message says what would make it possible.
+        ValidationError: with a message for the field that is wrong.
     """
-    if fleet.goal != Goal.DEADLINE.value or fleet.drain_by is None or not PROMISES & set(changed):
+    if not _promises(fleet, changed) or fleet.drain_by is None:
         return
     if fleet.drain_by <= utcnow():
         moment = f"{fleet.drain_by:%F %H:%M %Z}"
@@ -54,14 +48,33 @@ def refuse_impossible(
                 f"ones; let it rent both, or choose another {LABELS['goal'].lower()}"
             }
         )
-    new = fleet.pk is None
-    if new:
-        fleet.pk = NEW
-    try:
-        unread = "" if may_read(fleet) else UNREAD
-        seen = ticking.foresee(fleet, accounts=accounts, unread_because=unread, made_by_saving=new)
-    finally:
-        if new:
-            fleet.pk = None
-    if seen.decision.impossible:
-        raise ValidationError({"drain_by": seen.decision.risk})
+
+
+def refuse_impossible(
+    fleet: Fleet, changed: Collection[str], accounts: Sequence[Account] | None = None
+) -> None:
+    """Refuse a deadline that cannot be kept, as far as that is known before anything is rented.
+
+    It reads the backlog, so no transaction may be open. A new fleet has no measured speed, and a new
+    address is read after it is saved: the ticks say it then. `accounts`: those that it will have, if
+    they change.
+
+    Raises:
+        ValidationError: it cannot be kept; the message says what would make it possible.
+    """
+    refuse_wrong(fleet, changed)
+    if fleet.pk is None or not _promises(fleet, changed):
+        return
+    if why := impossible(fleet, accounts):
+        raise ValidationError({"drain_by": why})
+
+
+def impossible(fleet: Fleet, accounts: Sequence[Account] | None = None) -> str:
+    """Why the fleet's deadline cannot be kept, and what would help; "": nothing says so."""
+    unread = "" if may_read(fleet) else UNREAD
+    decision = ticking.foresee(fleet, accounts=accounts, unread_because=unread).decision
+    return decision.risk if decision.impossible else ""
+
+
+def _promises(fleet: Fleet, changed: Collection[str]) -> bool:
+    return fleet.goal == Goal.DEADLINE.value and bool(PROMISES & set(changed))

@@ -10,7 +10,8 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from fleet import archiving, moving, operating
+from fleet import archiving, moving, operating, promises
+from fleet.decision.values import Goal
 from fleet.declarations.differences import (
     Action,
     Change,
@@ -81,6 +82,8 @@ def _prepared(name: str, before: Fleet | None) -> list[str]:
             said.append(f"{name}: its Redis does not answer; the decisions say so until it does")
     except ValidationError as exc:
         said += [f"{name}: {line}" for line in error_lines(exc, Fleet)]
+    if fleet.goal == Goal.DEADLINE.value and (why := promises.impossible(fleet)):
+        said.append(f"{name}: {why}")
     if before is not None and (left := moving.left_behind(before, fleet)):
         said.append(left)
     return said
@@ -169,7 +172,9 @@ def _change(
     found = between(before, after)
     if found:
         edits = {name: after[name] for name in values if before[name] != after[name]}
-        operating.edit(fleet, edits, accounts=accounts, tick=_period(declared), by=by)
+        operating.edit(
+            fleet, edits, accounts=accounts, tick=_period(declared), by=by, foresees=False
+        )
     return found
 
 

@@ -16,51 +16,11 @@ from fleet.tick.recording import recorded, replayed
 from pods.price import cost_usd
 from pods.rules import PodRule
 from pods.states import BOOTING, DRAINING, STOPPED
-from tests.support.factories import NOON, hours, offer_facts, pod_facts, policy, seconds, snapshot
+from tests.support.factories import NOON, hours, pod_facts, seconds, snapshot
+from tests.support.goals import SPOT, by, offers, on, rented, seen
 from tests.support.strategies import EXAMPLES, policies, snapshots
 
-SPOT, FIRM = Decimal("0.92"), Decimal("3.06")
 SNAPSHOTS, POLICIES = snapshots(), policies()
-
-
-def offers(spot: int = 8, firm: int = 8, **values: Any) -> tuple[Any, ...]:
-    """Offers as a survey gives them: each as often as it may be rented."""
-    cheap = offer_facts("spot", hourly_usd=SPOT, interruptible=True, **values)
-    return (cheap,) * spot + (offer_facts("firm", hourly_usd=FIRM),) * firm
-
-
-def on(offer: str, number: int, first: int = 1, **values: Any) -> list[Any]:
-    """Working pods on an offer."""
-    cheap = offer == "spot"
-    works: dict[str, Any] = {"in_flight": 4, "items_per_second": 10.0, "ready_for": hours(1)}
-    usd = SPOT if cheap else FIRM
-    its: dict[str, Any] = {"hourly_usd": usd, "interruptible": cheap, "offer_key": offer}
-    return [pod_facts(first + n, account_id=1, **{**works, **its, **values}) for n in range(number)]
-
-
-def seen(pod_hours: float = 80, **values: Any) -> Snapshot:
-    known: dict[str, Any] = {
-        "usual_items_per_second": 10.0,
-        "boot_time": seconds(300),
-        "boot_bound": seconds(480),
-        "spot_hourly_usd": SPOT,
-        "offers": offers(),
-    }
-    return snapshot(round(pod_hours * 36_000), **{**known, **values})
-
-
-def by(left: float = 24, **values: Any) -> Policy:
-    its: dict[str, Any] = {"goal": Goal.DEADLINE, "drain_by": NOON + hours(left)}
-    return policy(**{"max_instances": 8, "spawn_per_tick": 4, **its, **values})
-
-
-def within(usd: str, **values: Any) -> Policy:
-    its: dict[str, Any] = {"goal": Goal.BUDGET, "budget_usd": Decimal(usd)}
-    return policy(**{"max_instances": 8, "spawn_per_tick": 4, **its, **values})
-
-
-def rented(decision: Any) -> list[str]:
-    return [start.offer.key for start in decision.spawn]
 
 
 @st.composite
@@ -353,52 +313,6 @@ def test_a_stopped_pod_of_the_wanted_kind_runs_again_first() -> None:
     decision = decide(seen(pods=[kept]), by())
     assert [start.pod_id for start in decision.resume] == [9]
     assert rented(decision) == ["spot"] * 3
-
-
-def test_a_budget_is_spent_as_fast_as_it_allows() -> None:
-    plenty = decide(seen(20, offers=offers(spot=4)), within("200", spawn_per_tick=8))
-    assert sorted(rented(plenty)) == ["firm"] * 4 + ["spot"] * 4
-    little = decide(seen(20, offers=offers(spot=4)), within("22", spawn_per_tick=8))
-    assert "firm" not in rented(little)
-    assert "may not finish" in little.sentence
-
-
-def test_a_budget_counts_from_when_it_was_set() -> None:
-    spent = seen(20, spent_total_usd=Decimal(500))
-    assert decide(spent, within("200", budget_from_usd=Decimal(500))).spawn
-    over = decide(spent, within("200", budget_from_usd=Decimal(300)))
-    assert over.binding == "budget_usd" or not over.spawn
-    assert not over.spawn
-
-
-def test_a_spent_budget_ends_the_pods() -> None:
-    working = on("spot", 4)
-    spent = seen(20, pods=working, spent_total_usd=Decimal("19.95"))
-    decision = decide(spent, within("20"))
-    assert {r.rule for r in decision.retire} <= {PodRule.BUDGET_USD, PodRule.GOAL}
-    assert len(decision.retire) == 4
-
-
-def test_pods_on_demand_end_when_the_budget_does_not_pay_for_them() -> None:
-    spent = seen(20, pods=on("firm", 2), offers=offers(spot=0))
-    decision = decide(spent, within("22"))
-    assert [r.because for r in decision.retire] == [
-        "the goal's budget does not pay for it any more"
-    ] * 2
-
-
-def test_the_cheapest_goal_rents_the_cheapest_spot_alone() -> None:
-    dear = offer_facts("dear", hourly_usd=Decimal("1.2"), interruptible=True)
-    found = (dear,) * 4 + offers(spot=3)
-    decision = decide(
-        seen(offers=found), policy(goal=Goal.CHEAPEST, max_instances=8, spawn_per_tick=8)
-    )
-    assert rented(decision) == ["spot"] * 3
-    waits = decide(seen(offers=offers(spot=0)), policy(goal=Goal.CHEAPEST))
-    assert not waits.spawn
-    assert "waits for an interruptible offer" in waits.sentence
-    never = seen(offers=offers(spot=0), spot_hourly_usd=None)
-    assert rented(decide(never, policy(goal=Goal.CHEAPEST))) == ["firm"]
 
 
 def test_the_speed_that_pods_show_counts_before_the_usual_one() -> None:

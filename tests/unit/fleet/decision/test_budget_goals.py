@@ -1,0 +1,55 @@
+"""A fleet with a budget or with the lowest cost as its goal: what it rents, and when it stops."""
+
+from decimal import Decimal
+
+from fleet.decision.decide import decide
+from fleet.decision.values import Goal
+from pods.rules import PodRule
+from tests.support.factories import offer_facts, policy
+from tests.support.goals import offers, on, rented, seen, within
+
+
+def test_a_budget_is_spent_as_fast_as_it_allows() -> None:
+    plenty = decide(seen(20, offers=offers(spot=4)), within("200", spawn_per_tick=8))
+    assert sorted(rented(plenty)) == ["firm"] * 4 + ["spot"] * 4
+    little = decide(seen(20, offers=offers(spot=4)), within("22", spawn_per_tick=8))
+    assert "firm" not in rented(little)
+    assert "may not finish" in little.sentence
+
+
+def test_a_budget_counts_from_when_it_was_set() -> None:
+    spent = seen(20, spent_total_usd=Decimal(500))
+    assert decide(spent, within("200", budget_from_usd=Decimal(500))).spawn
+    over = decide(spent, within("200", budget_from_usd=Decimal(300)))
+    assert over.binding == "budget_usd" or not over.spawn
+    assert not over.spawn
+
+
+def test_a_spent_budget_ends_the_pods() -> None:
+    working = on("spot", 4)
+    spent = seen(20, pods=working, spent_total_usd=Decimal("19.95"))
+    decision = decide(spent, within("20"))
+    assert {r.rule for r in decision.retire} <= {PodRule.BUDGET_USD, PodRule.GOAL}
+    assert len(decision.retire) == 4
+
+
+def test_pods_on_demand_end_when_the_budget_does_not_pay_for_them() -> None:
+    spent = seen(20, pods=on("firm", 2), offers=offers(spot=0))
+    decision = decide(spent, within("22"))
+    assert [r.because for r in decision.retire] == [
+        "the goal's budget does not pay for it any more"
+    ] * 2
+
+
+def test_the_cheapest_goal_rents_the_cheapest_spot_alone() -> None:
+    dear = offer_facts("dear", hourly_usd=Decimal("1.2"), interruptible=True)
+    found = (dear,) * 4 + offers(spot=3)
+    decision = decide(
+        seen(offers=found), policy(goal=Goal.CHEAPEST, max_instances=8, spawn_per_tick=8)
+    )
+    assert rented(decision) == ["spot"] * 3
+    waits = decide(seen(offers=offers(spot=0)), policy(goal=Goal.CHEAPEST))
+    assert not waits.spawn
+    assert "waits for an interruptible offer" in waits.sentence
+    never = seen(offers=offers(spot=0), spot_hourly_usd=None)
+    assert rented(decide(never, policy(goal=Goal.CHEAPEST))) == ["firm"]
