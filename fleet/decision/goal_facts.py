@@ -70,13 +70,14 @@ def groups(seen: Snapshot) -> list[Group]:
         group.offers.append(offer)
     for pod in seen.active:
         its = (pod.account_id, pod.offer_key, pod.interruptible)
-        if its not in found:
-            found[its] = Group(
+        own = found.get(its)
+        if own is None:
+            own = found[its] = Group(
                 spot=pod.interruptible,
                 hourly_usd=pod.hourly_usd,
                 million_items_usd=pod.million_items_usd,
             )
-        found[its].pods.append(pod)
+        own.pods.append(pod)
     return list(found.values())
 
 

@@ -236,7 +236,7 @@ class Snapshot:
     @cached_property
     def active(self) -> Sequence[PodFacts]:
         """The pods that work or will work."""
-        return [p for p in self.pods if p.active]
+        return [p for p in self.pods if p.state in ACTIVE]
 
     @property
     def billable(self) -> int:
