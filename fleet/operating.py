@@ -13,8 +13,8 @@ from django.db import transaction
 from django.db.models import F
 from redis import RedisError
 
-from fleet.code import channel as code
 from fleet import promises
+from fleet.code import channel as code
 from fleet.datasets import naming
 from fleet.decision.field_words import edited
 from fleet.decision.values import Goal, Mode

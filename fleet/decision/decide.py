@@ -24,6 +24,7 @@ from fleet.decision.values import (
     Retire,
     Rule,
     Snapshot,
+    Start,
     Step,
 )
 from pods.plural import plural
@@ -47,11 +48,7 @@ def decide(seen: Snapshot, policy: Policy) -> Decision:
         steps.append(trial)
     wished = target = steps[-1].after
     binding = None
-    bounds = [
-        (rule, b)
-        for rule, guardrail in GUARDRAILS
-        if not (goal and goal.yields(rule)) and (b := guardrail(seen, policy, starts))
-    ]
+    bounds = _bounds(seen, policy, goal, starts)
     for rule, bound in bounds:
         if bound.at_most < target:
             steps.append(Step(rule=rule, before=target, after=bound.at_most, because=bound.because))
@@ -82,6 +79,14 @@ def decide(seen: Snapshot, policy: Policy) -> Decision:
     leaving = outdated(seen, policy, decision, besides={r.pod_id for r in retire})
     decision = replace(decision, retire=(*retire, *leaving))
     return replace(decision, sentence=sentence(decision))
+
+
+def _bounds(
+    seen: Snapshot, policy: Policy, goal: Aim | None, starts: Sequence[Start]
+) -> list[tuple[Rule, Bound]]:
+    """What each guardrail allows, in their order; those that say nothing are left out."""
+    rules = [found for found in GUARDRAILS if not (goal and goal.yields(found[0]))]
+    return [(rule, b) for rule, guardrail in rules if (b := guardrail(seen, policy, starts))]
 
 
 def _desired(seen: Snapshot, policy: Policy, *, wished: int) -> int:

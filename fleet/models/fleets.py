@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -30,7 +30,6 @@ from pods.agent import protocol
 from pods.base import key_names
 from pods.base.key_names import RefusedName
 from pods.base.typed_json import check_object
-
 
 # Columns that no operator edits: the history of edits is without them.
 NOT_EDITED: Final = (

@@ -10,7 +10,7 @@ import fleet.models.fields
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("fleet", "0028_roles_of_tokens"),
+        ("fleet", "0031_code"),
     ]
 
     operations = [
