@@ -145,7 +145,7 @@ class RequestSource:
         settled: Settled,
         until: float = math.inf,
     ) -> None:
-        """`reply_to`: the stream of the results; `until`: of the monotonic clock, the end of reading."""
+        """`reply_to`: the stream for the results; `until`: when reading ends, on the monotonic clock."""
         self.label = self.known_as = self.name = known_as
         self.left_out: LeftOut | None = None
         self.unused: set[str] = set()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from tests.mutations.batches import BATCHES
 from tests.mutations.brakes import BRAKES
 from tests.mutations.clocks_and_servers import CLOCKS_AND_SERVERS
 from tests.mutations.in_hand import IN_HAND
@@ -25,6 +26,7 @@ LINES: Final[Sequence[Mutation]] = (
     *OWNERS,
     *CLOCKS_AND_SERVERS,
     *ITEMS,
+    *BATCHES,
     *IN_HAND,
     *MEASURES,
     *VENDORS_QUEUE_SECRETS,
@@ -40,6 +42,7 @@ TABLE: Final = (
     ("whose a machine, a claim or an edit is, and when waits and tries end", OWNERS),
     ("hosts with other clocks, and servers that do not answer", CLOCKS_AND_SERVERS),
     ("each item has one result", ITEMS),
+    ("each request of a batch has one line in a file", BATCHES),
     ("what an agent has in hand", IN_HAND),
     ("what an agent measures, and what is concluded", MEASURES),
     ("vendors' answers, the task queue, secrets", VENDORS_QUEUE_SECRETS),

@@ -13,10 +13,15 @@ from typing import Any
 
 import openai
 import pytest
+from django.contrib.auth.models import Group, Permission, User
 
 from config.env import ROOT
+from fleet import operating, tokens
 from fleet.batches import advancing
-from fleet.models import Batch, BatchFile, BatchPiece, Fleet
+from fleet.models import Batch, BatchFile, BatchPiece, Fleet, Scope
+from fleet.roles import make_groups
+from tests.support.api import a_person
+from tests.support.factories import a_fleet
 from tests.support.programs import command
 from tests.support.rigs.agent_rig import Agents, Backlog
 from tests.support.waiting import until
@@ -25,6 +30,37 @@ pytestmark = [pytest.mark.django_db(transaction=True)]
 EMBEDDINGS = "/v1/embeddings"
 HANDLER = "openai_handlers:respond"
 DAY = {"endpoint": EMBEDDINGS, "completion_window": "24h"}
+
+
+@pytest.fixture
+def fleet(live_server: Any, redis_url: str) -> Fleet:
+    made = a_fleet(name="emb", stream="texts", group="texts")
+    operating.make_group(made)
+    return made
+
+
+@pytest.fixture
+def client(live_server: Any, fleet: Fleet, settings: Any) -> Iterator[openai.OpenAI]:
+    settings.API_REQUESTS_PER_MINUTE = 10**6
+    make_groups(Group, Permission)  # another test may have emptied the database
+    ann = a_person("ann", "operator")
+    _, secret = tokens.make_token(ann, "client", Scope.OPERATE, by="tests")
+    with openai.OpenAI(base_url=f"{live_server.url}/openai/emb/v1", api_key=secret) as made:
+        yield made
+
+
+@pytest.fixture
+def backlog(redis_url: str) -> Backlog:
+    made = Backlog(redis_url, group=False)
+    made.stream = made.group = "texts"
+    return made
+
+
+@pytest.fixture
+def agents() -> Iterator[Agents]:
+    made = Agents()
+    yield made
+    made.kill_all()
 
 
 def line(custom_id: str, text: str, url: str = EMBEDDINGS, **more: Any) -> bytes:
@@ -281,11 +317,6 @@ def test_refusals_are_those_that_the_client_knows(
 
 
 def test_a_token_that_may_only_read_changes_nothing(client: openai.OpenAI, fleet: Fleet) -> None:
-    from django.contrib.auth.models import User
-
-    from fleet import tokens
-    from fleet.models import Scope
-
     file = upload(client, [line("a", "x")])
     ann = User.objects.get(username="ann")
     _, secret = tokens.make_token(ann, "reader", Scope.READ, by="tests")
