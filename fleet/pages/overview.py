@@ -174,7 +174,7 @@ def overview(which: Q | None = None) -> Overview:
     if `which` asks for it.
     """
     now = utcnow()
-    pods, limits = _pods(now), Limits.get()
+    pods, limits = _pods(now, which), Limits.get()
     newest = Tick.objects.filter(fleet=OuterRef("pk")).order_by("-at").values("pk")[:1]
     fleets = list(
         Fleet.objects.filter(which or Q(archived_at=None) | Q(pk__in=list(pods)))
@@ -224,10 +224,13 @@ def _totals(fleets: Sequence[Fleet], now: datetime) -> Mapping[int, Decimal]:
     return {pk: each.total for pk, each in spending.spent_by_fleet(now).items()}
 
 
-def _pods(now: datetime) -> Mapping[int, PodsThere]:
+def _pods(now: datetime, which: Q | None) -> Mapping[int, PodsThere]:
+    """The pods that may bill, of all fleets, or of those that are asked for: a page has some of many."""
+    there = Pod.objects.filter(indexed.may_bill())
+    if which is not None:
+        there = there.filter(fleet__in=Fleet.objects.filter(which).order_by().values("pk"))
     rows = (
-        Pod.objects.filter(indexed.may_bill())
-        .order_by()
+        there.order_by()
         .values_list("fleet_id", "state")
         .annotate(
             count=Count("pk"),
