@@ -14,7 +14,7 @@ from pods.base.clock import utcnow
 PIECE_BYTES: Final = 2**20
 # A longer line of requests is probably not one: the input of a model has some thousand tokens.
 LONGEST_LINE: Final = 16 * 2**20
-DELETED_AT_ONCE: Final = 20  # pieces; each is in memory for a moment
+DELETED_AT_ONCE: Final = 100  # pieces; a writer on SQLite waits only for these
 READ_AT_ONCE: Final = 4
 # The owner of an upload that is older and not ready is gone.
 UPLOAD: Final = timedelta(hours=6)
