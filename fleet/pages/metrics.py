@@ -5,6 +5,7 @@ nobody knows is left out, so that no rule takes it for 0.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 
 from django.db.models import Count, OuterRef, Subquery, Sum
 from prometheus_client.core import Metric
@@ -140,7 +141,7 @@ def _spent(into: Families, there: Overview) -> None:
     for card in there.cards:
         # A gauge: a pod that is proved to have ended earlier is booked until then, so it can fall.
         into.gauge(
-            "podfleet_spent_usd", "USD of all its pods.", spent.get(card.pk, 0.0),
+            "podfleet_spent_usd", "USD of all its pods.", spent.get(card.pk, Decimal(0)),
             fleet=card.name,
         )  # fmt: skip
 

@@ -221,7 +221,7 @@ def _totals(fleets: Sequence[Fleet], now: datetime) -> Mapping[int, Decimal]:
     """What each fleet has spent in all, if one of them has a budget for that."""
     if all(fleet.total_budget_usd is None for fleet in fleets):
         return {}
-    return {pk: each.total for pk, each in spending.spent_by_fleet(now).items()}
+    return spending.total_by_fleet(now)
 
 
 def _pods(now: datetime, which: Q | None) -> Mapping[int, PodsThere]:

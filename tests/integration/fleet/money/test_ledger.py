@@ -82,6 +82,8 @@ def test_the_ledger_agrees_with_the_sums_of_the_guardrails(time: SteppedClock) -
             end(pod)
     booked = ledger.day_costs(TODAY, time.now.date())
     counted = spending.spent_by_fleet(time.now)[fleet.pk]
+    shown = spending.total_by_fleet(time.now)[fleet.pk]
+    assert abs(shown - counted.total) <= Decimal("0.00001")
     assert abs(sum(e.usd for e in booked) - counted.total) < Decimal("0.00001")
     today = sum(e.usd for e in booked if e.day == time.now.date())
     assert abs(today - counted.today) < Decimal("0.00001")
