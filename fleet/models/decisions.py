@@ -65,6 +65,7 @@ class Tick(models.Model):
     )
     steps = models.JSONField(default=list)
     snapshot = models.JSONField(default=dict)  # decide() can replay it
+    policy = models.JSONField(default=dict, db_default={})  # {}: of an older version
     milliseconds = models.PositiveIntegerField(default=0)
 
     class Meta:

@@ -23,7 +23,7 @@ from fleet.secrets import channel
 from fleet.tick import archiving, gathering, measures, requesting, rows
 from fleet.tick.gathering import Gathered
 from fleet.tick.policies import policy_of
-from fleet.tick.recording import recorded
+from fleet.tick.recording import recorded, recorded_policy
 from pods import resuming, teardown
 from pods.accounts.connecting import CannotConnect
 from pods.base import counters
@@ -174,7 +174,7 @@ def _write(fleet: Fleet, token: int, gathered: Gathered, decision: Decision, beg
             sentence=decision.sentence[:LONGEST_SENTENCE],
             **_what_holds(seen, decision),
             steps=[asdict(step) for step in decision.steps],
-            snapshot=recorded(seen),
+            **{"snapshot": recorded(seen), "policy": recorded_policy(gathered.policy)},
             milliseconds=int((time.monotonic() - began) * 1000),
         )
         _sample(fleet, gathered)

@@ -38,6 +38,7 @@ from fleet.management.secrets import add_secret_arguments, secret
 from fleet.management.streams import dead_letters, enqueue, export
 from fleet.management.typed_values import fields_typed
 from fleet.management.watching import watch
+from fleet.management.what_if import add_what_if_arguments, what_if
 from fleet.models import Fleet, Limits
 from fleet.pages import terminal
 from fleet.pages.status import FleetStatus, status_of
@@ -95,6 +96,12 @@ def _add_moving(verb: AddVerb) -> None:
     add_result_arguments(verb("results", "Write results into a file or a folder, or post them."))
 
 
+def _add_foresight(verb: AddVerb) -> None:
+    """Add the subcommands that say what would be."""
+    verb("next", "Show what the next tick would do; change nothing.")
+    add_what_if_arguments(verb("what-if", "Show what a time would have been with other settings."))
+
+
 def _unknown(statuses: Sequence[FleetStatus]) -> dict[str, list[str]]:
     """The fleets whose backlog is unknown, by the reason."""
     names: dict[str, list[str]] = {}
@@ -135,7 +142,7 @@ class Command(OwnCommand):
             verb("restore", "Bring an archived fleet back, paused."),
             verb("delete", "Delete an archived fleet whose pods cost nothing."),
         )
-        verb("next", "Show what the next tick would do; change nothing.")
+        _add_foresight(verb)
         add_watch_arguments(verb("watch", "Show a live view until Ctrl-C."))
         add_adopt_arguments(
             verb("adopt", "Find machines of a lost database, and give them rows.", named=False)
@@ -330,6 +337,9 @@ class Command(OwnCommand):
 
     def _watch(self, options: dict[str, Any]) -> None:
         watch(self._fleet(options), Namespace(**options), self.stdout)
+
+    def _what_if(self, options: dict[str, Any]) -> None:
+        what_if(self._fleet(options), Namespace(**options), self.stdout)
 
     def _check(self, options: dict[str, Any]) -> None:
         code.check(self._fleet(options), Namespace(**options), self.stdout)

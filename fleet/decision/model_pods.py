@@ -1,0 +1,254 @@
+"""A model of a fleet's pods: they boot, work, end and bill as those of the recorded ticks did. Pure."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import cycle, islice
+from statistics import median
+from typing import Final
+
+from fleet.decision.goal_facts import USUAL_BOOT
+from fleet.decision.values import Decision, NewPod, OfferFacts, PodFacts, Policy, Snapshot
+from pods.bottleneck import Bottleneck
+from pods.price import cost_usd
+from pods.states import ACTIVE, BOOTING, DRAINING, READY, STOPPED, STOPPING, TERMINATING
+
+HOUR: Final = timedelta(hours=1)
+Key = tuple[int, str]  # of an offer: its account, its key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Market:
+    """What the recorded ticks say of pods."""
+
+    boot: timedelta  # the median
+    rate: float | None  # items/s of a pod; None: none showed it
+    rates: dict[str, float] = field(default_factory=dict)  # by GPU type
+    own: dict[int, float] = field(default_factory=dict)  # by pod
+
+    @classmethod
+    def of(cls, ticks: Sequence[Snapshot]) -> "Market":
+        """The speeds and boots of these ticks."""
+        by_type: dict[str, list[float]] = defaultdict(list)
+        by_pod: dict[int, list[float]] = defaultdict(list)
+        usual: list[float] = []
+        boots: list[timedelta] = []
+        for seen in ticks:
+            if seen.boot_time is not None:
+                boots.append(seen.boot_time)
+            if seen.usual_items_per_second:
+                usual.append(seen.usual_items_per_second)
+            for pod in seen.pods:
+                if seen.depth and pod.state is READY and pod.items_per_second:
+                    by_type[pod.gpu_type].append(pod.items_per_second)
+                    by_pod[pod.pod_id].append(pod.items_per_second)
+        shown = [rate for rates in by_type.values() for rate in rates] or usual
+        return cls(
+            boot=sorted(boots)[len(boots) // 2] if boots else USUAL_BOOT,
+            rate=median(shown) if shown else None,
+            rates={name: median(rates) for name, rates in by_type.items()},
+            own={pod: median(rates) for pod, rates in by_pod.items()},
+        )
+
+    def rate_of(self, pod: PodFacts) -> float:
+        """Items/s of a pod: its own, or those of its GPU type, or those of any."""
+        usual = self.rates.get(pod.gpu_type, self.rate or 0.0)
+        return self.own.get(pod.pod_id, usual)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Pod:
+    """A pod of the model. Moments are those of the recorded ticks."""
+
+    facts: PodFacts  # as it began
+    since: datetime
+    ready_at: datetime
+    rate: float
+    leaves_at: datetime | None = None  # None: nobody asked it to end
+    stops: bool = False  # its disk is kept when it leaves
+    stopped_at: datetime | None = None
+
+
+class ModelPods:
+    """The pods and the backlog of a fleet while its ticks are replayed."""
+
+    def __init__(self, first: Snapshot, market: Market) -> None:
+        """They begin as the first tick saw them."""
+        self._market = market
+        self._depth: float = first.depth or 0
+        self._now = first.now
+        self._today, self._total = first.spent_today_usd, first.spent_total_usd
+        self._empty_since: datetime | None = None if first.depth else first.now
+        self._offers: Sequence[OfferFacts] = ()
+        self._proven = first.proven
+        self._orphans_usd = first.orphans_hourly_usd
+        self._next_id = -1
+        self._pods = [self._began(pod, first.now) for pod in first.pods]
+        self.spent_usd = Decimal(0)
+        self.pod_hours = 0.0
+
+    def _began(self, pod: PodFacts, now: datetime) -> _Pod:
+        boots = (
+            timedelta(0) if pod.state is READY else max(timedelta(0), self._market.boot - pod.age)
+        )
+        made = _Pod(
+            facts=pod, since=now - pod.age, ready_at=now + boots, rate=self._market.rate_of(pod)
+        )
+        if pod.state is STOPPED:
+            made.stopped_at = now - (pod.stopped_for or timedelta(0))
+        elif pod.state not in ACTIVE:
+            made.leaves_at, made.stops = now, pod.state is STOPPING
+        return made
+
+    def snapshot(self, then: Snapshot, now: datetime, policy: Policy) -> Snapshot:
+        """What a tick at this moment would see; what the model does not know is as it was `then`."""
+        if now.date() != self._now.date():
+            self._today = Decimal(0)
+        self._now, self._orphans_usd = now, then.orphans_hourly_usd
+        self._go()
+        depth = None if then.depth is None else round(self._depth)
+        pods = tuple(self._facts(pod, policy) for pod in self._pods)
+        rates = [p.items_per_second for p in pods if p.items_per_second]
+        ranges = then.ranges
+        if ranges is not None and then.depth and depth is not None:
+            ranges = -(-ranges * depth // then.depth)
+        return replace(
+            then, now=now, depth=depth, pending=min(then.pending, depth or 0), pods=pods,
+            offers=self._offered(then, policy), spent_today_usd=self._today,
+            spent_total_usd=self._total, items_per_second=sum(rates) if rates else None,
+            proven=self._proven or then.proven, ranges=ranges,
+        )  # fmt: skip
+
+    def _offered(self, then: Snapshot, policy: Policy) -> Sequence[OfferFacts]:
+        """As many offers as there is room for. A full fleet records none, so the last ones count."""
+        if then.offers:
+            self._offers = then.offers
+        elif then.no_offers_because or then.lacks:
+            return ()
+        room = max(0, policy.max_instances - len(self._pods) - then.orphans)
+        return tuple(islice(cycle(self._offers), room)) if self._offers else ()
+
+    def _facts(self, pod: _Pod, policy: Policy) -> PodFacts:
+        now, usual = self._now, self._usual(pod)
+        if pod.stopped_at is not None:
+            return replace(usual, state=STOPPED, stopped_for=now - pod.stopped_at)
+        if pod.leaves_at is not None:
+            leaving = DRAINING if pod.ready_at <= now else TERMINATING
+            return replace(usual, state=leaving, items_per_second=None)
+        if now < pod.ready_at:
+            return replace(usual, state=BOOTING, items_per_second=None, ready_for=None)
+        idle = None
+        if self._empty_since is not None:
+            idle = now - max(self._empty_since, pod.ready_at)
+        return replace(
+            usual, state=READY, ready_for=now - pod.ready_at, idle_for=idle,
+            in_flight=0 if idle is not None else policy.batch_size, items_per_second=pod.rate,
+        )  # fmt: skip
+
+    def _usual(self, pod: _Pod) -> PodFacts:
+        """What was measured of it on one tick says nothing of the others."""
+        return replace(
+            pod.facts, age=self._now - pod.since, trial=False, all_fail=None, busy=None,
+            bottleneck=Bottleneck.UNKNOWN, rtt=None, batch=None, gpu_percent=None,
+        )  # fmt: skip
+
+    def obey(self, decision: Decision, policy: Policy) -> None:
+        """Start and end the pods that a decision starts and ends."""
+        for start in decision.spawn:
+            self._pods.append(self._born(start))
+        again = {start.pod_id for start in decision.resume}
+        ending = {leave.pod_id: leave.stop for leave in decision.retire}
+        for pod in self._pods:
+            own = pod.facts.pod_id
+            if own in again and pod.stopped_at is not None:
+                pod.stopped_at, pod.leaves_at = None, None
+                pod.ready_at = self._now + self._market.boot
+            elif own in ending and pod.leaves_at is None:
+                pod.leaves_at, pod.stops = self._now + policy.drain_within, ending[own]
+
+    def _born(self, start: NewPod) -> _Pod:
+        offer = start.offer
+        facts = PodFacts(
+            pod_id=self._next_id, state=BOOTING, hourly_usd=offer.hourly_usd, age=timedelta(0),
+            gpu_type=offer.gpu_type, gpu_count=offer.gpu_count, account_id=offer.account_id,
+            stopped_hourly_usd=offer.stopped_hourly_usd, interruptible=offer.interruptible,
+            million_items_usd=offer.million_items_usd, offer_key=offer.key,
+        )  # fmt: skip
+        self._next_id -= 1
+        return _Pod(
+            facts=facts, since=self._now, ready_at=self._now + self._market.boot,
+            rate=self._market.rate_of(facts),
+        )  # fmt: skip
+
+    def work(self, span: timedelta, *, arriving: float) -> None:
+        """Let this time pass: items come, pods work on them and bill."""
+        end = self._now + span
+        self._depth += arriving
+        seconds = sum(
+            pod.rate * max(0.0, (end - max(self._now, pod.ready_at)).total_seconds())
+            for pod in self._pods
+            if pod.stopped_at is None and pod.leaves_at is None
+        )
+        done = min(self._depth, seconds)
+        self._depth -= done
+        self._proven = self._proven or done > 0
+        if self._depth >= 0.5:  # less is no item
+            self._empty_since = None
+        elif self._empty_since is None or done >= 0.5:
+            self._empty_since = end - span * (1 - done / seconds if seconds else 0)
+        self._bill(end)
+        self._now = end
+        self._go()
+
+    def _bill(self, end: datetime) -> None:
+        usd = cost_usd(self._orphans_usd, end - self._now)
+        for pod in self._pods:
+            until = end
+            if pod.leaves_at is not None and not pod.stops:
+                until = min(end, max(self._now, pod.leaves_at))
+            price = pod.facts.hourly_usd
+            if pod.stopped_at is not None:
+                price = pod.facts.stopped_hourly_usd
+            else:
+                self.pod_hours += (until - self._now) / HOUR
+            usd += cost_usd(price, until - self._now)
+        self.spent_usd += usd
+        self._today += usd
+        self._total += usd
+
+    def _go(self) -> None:
+        """End the pods whose drain is over."""
+        left = []
+        for pod in self._pods:
+            if pod.leaves_at is None or pod.leaves_at > self._now or pod.stopped_at is not None:
+                left.append(pod)
+            elif pod.stops:
+                pod.stopped_at, pod.leaves_at = self._now, None
+                left.append(pod)
+        self._pods = left
+
+    def lose(self, taken: Iterable[PodFacts]) -> None:
+        """The vendor takes these pods, and with them those of the model on the same offers."""
+        gone = list(taken)
+        own, keys = {pod.pod_id for pod in gone}, {_key(pod) for pod in gone}
+        self._pods = [p for p in self._pods if not _is_taken(p.facts, own, keys)]
+
+
+def _is_taken(pod: PodFacts, own: Collection[int], keys: Collection[Key]) -> bool:
+    return pod.pod_id in own or (pod.pod_id < 0 and pod.interruptible and _key(pod) in keys)
+
+
+def _key(pod: PodFacts) -> Key:
+    return pod.account_id, pod.offer_key
+
+
+def lost_between(before: Snapshot, after: Snapshot) -> list[PodFacts]:
+    """The interruptible pods that worked, and that the next tick did not find any more."""
+    there = {pod.pod_id for pod in after.pods}
+    return [
+        pod
+        for pod in before.pods
+        if pod.interruptible and pod.state in {READY, BOOTING} and pod.pod_id not in there
+    ]
