@@ -16,7 +16,7 @@ UNITS: Final[Mapping[str, tuple[str, str]]] = {
     "max_hourly_usd": USD_HOUR,
     "daily_budget_usd": ("$", "per day (UTC)"),
     "total_budget_usd": ("$", "in all"),
-    "budget_usd": ("$", "for the items from now on"),
+    "budget_usd": ("$", "in all"),
     "max_instances": PODS,
     "min_instances": PODS,
     "spawn_per_tick": PODS,

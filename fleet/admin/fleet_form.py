@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.timezone import get_current_timezone_name
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldBooleanWidget
 
@@ -89,6 +90,7 @@ class FleetForm(OwnWords, OfferFields):
         self.fields["handler_env"].widget.attrs["rows"] = 3
         self.fields["seen_version"].initial = self.instance.version if self.instance.pk else 0
         fleet_fields.give_units(self)
+        self.fields["drain_by"].help_text += f" In the zone {get_current_timezone_name()}."
         self.initial.update(offer_fields.initial(self.instance))
         accounts = Account.objects.filter(enabled=True).values_list("pk", flat=True)[:2]
         if not self.instance.pk and len(accounts) == 1:  # there is nothing to choose

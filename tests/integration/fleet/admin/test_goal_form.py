@@ -86,3 +86,9 @@ def test_an_address_that_is_not_saved_is_not_tried(redis_url: str) -> None:
     )
     assert not promises.may_read(fleet)
     promises.refuse_impossible(fleet, {"goal"})
+
+
+def test_the_form_names_the_zone_of_the_deadline(root: Client) -> None:
+    fleet = a_fleet()
+    root.cookies["podfleet_zone"] = "Asia/Tokyo"
+    assert "should be done. In the zone Asia/Tokyo." in root.get(page(fleet)).content.decode()
