@@ -21,7 +21,7 @@ BEYOND: Final = "+Inf"
 # A Redis that did not answer is not asked for so long: nothing may wait for a count.
 SILENT_SECONDS: Final = 10.0
 _SEPARATOR: Final = "\x1f"
-_silent_until = {"all": 0.0}
+_silent_until: dict[str, float] = {}  # by the address of the Redis
 
 Field = tuple[str, ...]  # the name of the counter and the values of its labels
 
@@ -59,7 +59,7 @@ def read() -> Mapping[Field, float]:
 
 
 def _add(amounts: Mapping[Field, float]) -> None:
-    if monotonic() < _silent_until["all"]:
+    if monotonic() < _silent_until.get(settings.REDIS_URL, 0.0):
         return
     try:
         with redis_client(settings.REDIS_URL).pipeline(transaction=False) as pipe:
@@ -67,4 +67,4 @@ def _add(amounts: Mapping[Field, float]) -> None:
                 pipe.hincrbyfloat(KEY, _SEPARATOR.join(field), amount)
             pipe.execute()
     except RedisError:
-        _silent_until["all"] = monotonic() + SILENT_SECONDS
+        _silent_until[settings.REDIS_URL] = monotonic() + SILENT_SECONDS

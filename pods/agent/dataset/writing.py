@@ -4,6 +4,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Any, NamedTuple, Union
 
 import pyarrow as pa
@@ -156,20 +157,25 @@ class Writing:
                 return
             draft.part = self._part(work, draft)
         _write_held(draft, draft.part)
-        self._wait_for_commits()
+        self._wait_for_room(work)
         if draft.part.size >= self._most_part and not work.closing:
             log.info("range_cut range=%s bytes=%d", work.range.id, draft.part.size)
             work.close()
 
-    def _wait_for_commits(self) -> None:
+    def _wait_for_room(self, work: Work) -> None:
         with self._changed:
-            self._changed.wait_for(
-                lambda: (
-                    not self._committing
-                    or self._ended
-                    or self._committing + self._drafted() <= self._most_parts
-                )
-            )
+            self._changed.wait_for(lambda: self._ended or self._has_room(id(work)))
+
+    def _has_room(self, own: int) -> bool:
+        """Whether a part may grow: parts that are put come first, and parts that were begun before it.
+
+        An older part that nobody writes is not waited for: its next row may be behind these rows.
+        """
+        held = self._committing + self._drafted()
+        older = takewhile(lambda other: other != own, self._drafts)
+        if held > self._most_part and any(o in self._written or o in self._waiting for o in older):
+            return False
+        return not self._committing or held <= self._most_parts
 
     def _part(self, work: Work, draft: Draft) -> Part:
         # a row group is in memory twice while it is written

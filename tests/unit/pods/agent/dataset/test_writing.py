@@ -130,3 +130,27 @@ def test_a_part_is_begun_beside_an_unfinished_one_that_nobody_writes(closed, beg
     other.close(whole=True)
     closed.wait(1)
     assert [found.work.entry.id for found in closed] == ["other"]
+
+
+def test_a_part_waits_for_an_older_one_that_is_written_and_for_no_other(closed):
+    """Two threads may not wait for each other, nor for a part whose next row is behind this one's."""
+    most = ROWS * WIDTH * 4 * 8
+    writing = Writing(most, lambda wanted: wanted, closed)
+    older, younger = work(writing, "older"), work(writing, "younger")
+    for of in (older, younger):
+        draft = writing._draft(of)
+        draft.part = Large(most // 3)
+    writing._written = {id(older), id(younger)}
+    assert writing._has_room(id(older))
+    assert not writing._has_room(id(younger))
+    writing._written = {id(younger)}
+    assert writing._has_room(id(younger))
+    finish(older, 0)  # its rows wait for a thread
+    assert not writing._has_room(id(younger))
+
+
+class Large:
+    """A part of so many bytes."""
+
+    def __init__(self, size):
+        self.size = size
