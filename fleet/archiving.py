@@ -11,7 +11,8 @@ from django.db.models import Model, Q, QuerySet, Sum
 from fleet import operating
 from fleet.datasets import standing
 from fleet.decision.values import Mode
-from fleet.models import Alert, Fleet, Sample, Tick
+from fleet.models import Alert, Batch, Fleet, Sample, Tick
+from fleet.models.batches import ENDED
 from fleet.tick import archiving, scheduling
 from pods import masking
 from pods.amounts import usd
@@ -137,6 +138,21 @@ def delete(fleet: Fleet, *, by: str) -> None:
         fleet.delete()
         if schedule is not None:
             schedule.delete()
+
+
+def archived_text(fleet: Fleet) -> str:
+    """That the fleet is archived, what nobody works on any more, and what Redis keeps."""
+    seen = Tick.objects.filter(fleet=fleet).order_by("-at").values_list("depth", flat=True).first()
+    batches = Batch.objects.filter(fleet=fleet).exclude(status__in=ENDED).count()
+    left = [plural(seen, "row" if fleet.is_dataset else "item")] if seen else []
+    left += [plural(batches, "batch")] if batches else []
+    text = f"archived; {left_in_redis(fleet)}"
+    if not left:
+        return text
+    return (
+        f"archived with {' and '.join(left)} unfinished, on which no pod works now (`fleet restore "
+        f"{fleet.name}` brings it back); {left_in_redis(fleet)}"
+    )
 
 
 def left_in_redis(fleet: Fleet) -> str:

@@ -54,7 +54,7 @@ class Archiving:
 
         def done(fleet: Fleet, by: str) -> str:
             archiving.archive(fleet, name=name, by=by)
-            return f"archived; {archiving.left_in_redis(fleet)}"
+            return archiving.archived_text(fleet)
 
         _each(request, fleets, done)
 
@@ -66,7 +66,7 @@ class Archiving:
 
         def done(fleet: Fleet, by: str) -> str:
             if archiving.archive(fleet, when_empty=True, by=by):
-                return f"archived; {archiving.left_in_redis(fleet)}"
+                return archiving.archived_text(fleet)
             return "paused; it will be archived when its last pod has ended"
 
         _each(request, fleets, done)

@@ -49,6 +49,18 @@ def render(status: FleetStatus, *, total: int | None = None) -> RenderableType:
     return Group(*parts)
 
 
+def line_of(status: FleetStatus) -> str:
+    """One reading as a line, for a file or a pipe."""
+    shown = words.HEALTH[status.health.health]
+    return (
+        f"{status.at:%F %T} UTC  {status.name}  {shown.word}: "
+        f"{words.printable(status.health.because)}  backlog "
+        f"{words.depth(status.depth, estimated=status.depth_estimated)}  "
+        f"{words.per_second(status.items_per_second)} items/s  pods {len(status.pods)} of "
+        f"{status.max_instances}  {words.usd(status.hourly_usd)}/h"
+    )
+
+
 def list_of(statuses: Sequence[FleetStatus]) -> Table:
     """One line for each fleet."""
     table = Table(box=None)

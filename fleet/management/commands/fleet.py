@@ -292,7 +292,7 @@ class Command(OwnCommand):
         before = fleet.name
         done = archiving.archive(fleet, when_empty=when_empty, name=name, by=getpass.getuser())
         if done:
-            text = f"archived; {archiving.left_in_redis(fleet)}"
+            text = archiving.archived_text(fleet)
         else:
             text = "paused; it will be archived when its last pod has ended"
         self._say(options, fleet, f"{archiving.called(fleet, before)}: {text}")

@@ -16,12 +16,13 @@ from fleet.alerts import reconciling
 from fleet.decision.alert_facts import Cause
 from fleet.decision.fleet_health import Health
 from fleet.decision.values import Mode
-from fleet.models import Alert, Fleet, Limits, Sample, Tick
+from fleet.models import Alert, Batch, Fleet, Limits, Sample, Tick
 from fleet.money import ledger
 from fleet.pages import overview
 from fleet.tick import archiving as tick_archiving
 from fleet.tick import policies, ticking
 from pods import lifecycle
+from pods.base import clock
 from pods.base.redis import redis_client
 from pods.emulators.base import SteppedClock
 from pods.lifecycle import Overtaken
@@ -276,3 +277,28 @@ def test_what_is_left_on_a_server_of_its_own_is_named_without_the_password(redis
     words = shlex.split(answer.partition("to remove them: ")[2])
     assert words[:2] == ["redis-cli", "-u"]
     assert words[3:7] == ["DEL", "tasks", "tasks:results", "tasks:dead"]
+
+
+def test_the_answer_says_what_nobody_works_on_any_more(fleet: Fleet, redis_url: str) -> None:
+    add_items(redis_url, 41)
+    ticking.tick_fleet(fleet.pk)
+    Pod.objects.all().delete()
+    now = clock.utcnow()
+    Batch.objects.create(
+        fleet=fleet,
+        status="in_progress",
+        endpoint="/v1/embeddings",
+        created_at=now,
+        expires_at=now,
+        files_kept_seconds=1,
+        claimed_until=now,
+    )
+    answer = run("archive", "emb")
+    assert "archived with 41 items and 1 batch unfinished, on which no pod works now" in answer
+    assert "`fleet restore emb` brings it back" in answer
+
+
+def test_a_watch_writes_lines_where_no_terminal_is(fleet: Fleet, redis_url: str) -> None:
+    [line] = run("watch", "emb", "--until-empty").splitlines()
+    assert line.startswith("2026-11-23 12:00:00 UTC  emb  Starting: the first decision comes")
+    assert "backlog 0" in line
