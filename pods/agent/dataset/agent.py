@@ -24,7 +24,7 @@ from pods.agent.dataset.rows import BadInput
 from pods.agent.dataset.shelf import Shelf
 from pods.agent.dataset.stores import Changed, Full, StoreError, Unreachable, with_known_key
 from pods.agent.dataset.work import Work
-from pods.agent.dataset.writing import READ_SHARE, WRITERS, Closed, Writing
+from pods.agent.dataset.writing import READ_SHARE, Closed, Writing
 from pods.agent.farewell import GOODBYE_SECONDS
 from pods.agent.handler_process import HandlerProcess
 from pods.agent.heartbeat import EXIT_FENCED, Beating
@@ -105,8 +105,7 @@ class DatasetAgent(StreamAgent[RangeStream]):
         intake = self._threads.start("intake", self._take_in)
         self._threads.start("reader", self._read)
         self._threads.start("feeder", lambda: self._feeding.run(self._handler))
-        for n in range(WRITERS):
-            self._threads.start(f"writer {n}", self._write)
+        self._threads.start("writer", self._write)
         self._threads.start("committer", self._commit)
         return [intake]
 

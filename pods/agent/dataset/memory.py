@@ -29,8 +29,8 @@ def let_go() -> None:
 def pool() -> pa.MemoryPool:
     """Where Arrow's buffers come from: a pool that gives freed memory back, and is fast.
 
-    jemalloc writes parts a quarter faster than the C library, with 10 MB more. mimalloc, Arrow's
-    own choice, needs 50 MB more (measured on 2026-12-01).
+    jemalloc writes parts a quarter faster than the C library, with 10 MB more, if it gives memory back
+    soon. mimalloc, Arrow's own choice, needs 50 MB more (measured on 2026-12-01).
     """
     if "jemalloc" in pa.supported_memory_backends():
         pa.jemalloc_set_decay_ms(DECAY_MS)

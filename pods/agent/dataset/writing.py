@@ -4,8 +4,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import takewhile
-from typing import Any, NamedTuple, Union
+from typing import NamedTuple, Union
 
 import pyarrow as pa
 
@@ -24,8 +23,6 @@ FIRST_BYTES = 4 * 1024 * 1024
 # Shares of PODFLEET_RANGE_BYTES: rows that were read and wait, results that wait to be written, and
 # parts in memory, of which one alone is at most the last share.
 READ_SHARE, RESULTS_SHARE, PARTS_SHARE, PART_SHARE = 1 / 8, 1 / 8, 3 / 4, 1 / 2
-# Threads that call `run`. To encode a part takes one core longer than to read its rows and move them.
-WRITERS = 2
 
 
 class Closed(NamedTuple):
@@ -50,10 +47,7 @@ def _unit_of(of: Range) -> Unit:
 
 
 class Writing:
-    """Takes finished rows, makes parts, and hands each to `on_closed`. Threads may share it.
-
-    The rows of one range are written in their order, by one thread at a time.
-    """
+    """Takes finished rows, makes parts, and hands each to `on_closed`. Threads may share it."""
 
     def __init__(
         self,
@@ -69,13 +63,10 @@ class Writing:
         )
         self._first_bytes = min(FIRST_BYTES, self._most_part // 4)
         self._changed = threading.Condition()
-        # by `id` of the work; the one that waits for longest is the first
-        self._waiting: dict[int, deque[tuple[Work, Union[Slot, None]]]] = {}
-        self._written: set[int] = set()  # works that a thread writes now, by `id`
+        self._waiting: deque[tuple[Work, Union[Slot, None]]] = deque()
         self._bytes = 0
         self._committing = 0  # bytes of parts that are put
         self._ended = False
-        self._fixing = threading.Lock()
         self._schema: Union[pa.Schema, None] = None
         # more than one: a row of a range may be tried again while the next range is worked on
         self._drafts: dict[int, Draft] = {}
@@ -83,7 +74,7 @@ class Writing:
     def put(self, work: Work, slot: Union[Slot, None]) -> None:
         """Rows of a range are finished; None: there are no more."""
         with self._changed:
-            self._waiting.setdefault(id(work), deque()).append((work, slot))
+            self._waiting.append((work, slot))
             self._bytes += slot.size if slot is not None else 0
             self._changed.notify_all()
 
@@ -113,69 +104,41 @@ class Writing:
         """Write until the process ends."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._next() is not None)
-                work, slot = self._take(self._next())
+                self._changed.wait_for(lambda: bool(self._waiting))
+                work, slot = self._waiting.popleft()
             if slot is None:
                 self._close(work)
-            elif work.error is None:
+                continue
+            if work.error is None:
                 self._add(work, slot)
             with self._changed:
-                self._written.discard(id(work))
-                self._bytes -= slot.size if slot is not None else 0
+                self._bytes -= slot.size
                 self._changed.notify_all()
             del work, slot  # they take no memory while the next one is awaited
 
-    def _next(self) -> Union[int, None]:
-        """The work to write next. A further part is not begun beside a large one."""
-        large = bool(self._written) and self._committing + self._drafted() > self._most_part
-        for own in self._waiting:
-            if own not in self._written and (own in self._drafts or not large):
-                return own
-        return None
-
-    def _take(self, own: Any) -> tuple[Work, Union[Slot, None]]:
-        waiting = self._waiting[own]
-        taken = waiting.popleft()
-        if not waiting:
-            del self._waiting[own]
-        self._written.add(own)
-        return taken
-
-    def _drafted(self) -> int:
-        """Bytes of parts that are not complete."""
-        return sum(d.part.size for d in self._drafts.values() if d.part is not None)
-
-    def _draft(self, work: Work) -> Draft:
-        with self._changed:
-            return self._drafts.setdefault(id(work), Draft())
-
     def _add(self, work: Work, slot: Slot) -> None:
-        draft = self._draft(work)
+        draft = self._drafts.setdefault(id(work), Draft())
         draft.held.append(slot)
         if draft.part is None:
             if self._schema is None and sum(s.size for s in draft.held) < self._first_bytes:
                 return
             draft.part = self._part(work, draft)
         _write_held(draft, draft.part)
-        self._wait_for_room(work)
+        self._wait_for_commits()
         if draft.part.size >= self._most_part and not work.closing:
             log.info("range_cut range=%s bytes=%d", work.range.id, draft.part.size)
             work.close()
 
-    def _wait_for_room(self, work: Work) -> None:
+    def _wait_for_commits(self) -> None:
+        drafts = sum(d.part.size for d in self._drafts.values() if d.part is not None)
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or self._has_room(id(work)))
-
-    def _has_room(self, own: int) -> bool:
-        """Whether a part may grow: parts that are put come first, and parts that were begun before it.
-
-        An older part that nobody writes is not waited for: its next row may be behind these rows.
-        """
-        held = self._committing + self._drafted()
-        older = takewhile(lambda other: other != own, self._drafts)
-        if held > self._most_part and any(o in self._written or o in self._waiting for o in older):
-            return False
-        return not self._committing or held <= self._most_parts
+            self._changed.wait_for(
+                lambda: (
+                    not self._committing
+                    or self._ended
+                    or self._committing + drafts <= self._most_parts
+                )
+            )
 
     def _part(self, work: Work, draft: Draft) -> Part:
         # a row group is in memory twice while it is written
@@ -187,23 +150,16 @@ class Writing:
         """The schema of all parts; if these rows are the first ones, the one that they ask for."""
         if not sink_format(work.range.part_format).has_schema:
             return schemas.NOTHING_BUT_IDS
-        with self._fixing:
-            if self._schema is None:
-                self._schema = self._fix_schema(_wanted(draft.held))
-            return self._schema or schemas.NOTHING_BUT_IDS
+        if self._schema is None:
+            self._schema = self._fix_schema(_wanted(draft.held))
+        return self._schema or schemas.NOTHING_BUT_IDS
 
     def _close(self, work: Work) -> None:
         """The part of a range is complete. Without a finished row there is none."""
-        draft = self._draft(work)
-        try:
-            self._on_closed(self._finished(work, draft))
-        finally:
-            with self._changed:
-                del self._drafts[id(work)]
-
-    def _finished(self, work: Work, draft: Draft) -> Closed:
+        draft = self._drafts.pop(id(work), None) or Draft()
         if work.error is not None or not (work.flushed or work.whole):
-            return Closed(work, None, (), None)
+            self._on_closed(Closed(work, None, (), None))
+            return
         part = draft.part or self._part(work, draft)
         _write_held(draft, part)
         written = part.close()
@@ -216,7 +172,7 @@ class Writing:
             rest = left.halves(_unit_of(left)) if work.shared else [left]
         with self._changed:
             self._committing += len(written.part)
-        return Closed(work, done, rest, written)
+        self._on_closed(Closed(work, done, rest, written))
 
 
 def _write_held(draft: Draft, part: Part) -> None:
