@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 
 from fleet import operating
 from fleet.models import Override
+from fleet.models.fields import near
 from pods.base.clock import utcnow
 
 MORNING: Final = time(8)
@@ -40,14 +41,27 @@ def hold(wanted: Override, *, by: str) -> None:
     """Write a hold, new or changed; the newest one that lasts holds from the next tick.
 
     Raises:
-        ValidationError: a value is wrong, its end is over, or the fleet is archived.
+        ValidationError: a value is wrong, its end is over or too far, or the fleet is archived.
     """
     wanted.by = by[:150]
     wanted.full_clean()
     operating.refuse_archived(wanted.fleet)
     if wanted.until <= utcnow():
         raise ValidationError({"until": f"{wanted.until:%F %T %Z} is over; give a later time"})
+    refuse_far_end(wanted.until)
     wanted.save()
+
+
+def refuse_far_end(end: datetime) -> None:
+    """Refuse a hold that lasts more than ten years.
+
+    Raises:
+        ValidationError: it does, with a message for its end.
+    """
+    try:
+        near(end)
+    except ValidationError as exc:
+        raise ValidationError({"until": exc}) from exc
 
 
 def end_now(holds: QuerySet[Override], *, now: datetime) -> int:

@@ -91,6 +91,8 @@ class HoldForm(OwnWords):
             now = localtime(utcnow())
             over = f"that time is over: it is {now:%H:%M} in {now.tzname()}; give a later one"
             self.add_error("until", ValidationError(over))
+        elif "until" not in self.errors:
+            holding.refuse_far_end(cleaned["until"])
         return cleaned
 
 

@@ -9,6 +9,7 @@ from django.db.models import Q
 
 from fleet.models import Alert, AlertAnswer
 from pods.base.clock import utcnow
+from pods.base.near import refuse_far
 
 What = AlertAnswer.What
 
@@ -23,8 +24,9 @@ def snooze(alerts: Iterable[Alert], *, until: datetime, by: str) -> int:
     """Silence open alerts until a moment; then they are announced again if their cause lasts.
 
     Raises:
-        ValueError: the moment is not in the future.
+        ValueError: the moment is not in the future, or more than ten years away.
     """
+    refuse_far(until)
     if until <= utcnow():
         raise ValueError(f"{until:%F %T} is in the past; give a time in the future")
     new = {"snoozed_until": until, "snoozed_by": by[:150]}

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from fleet.api.problems import Problem
 from fleet.api.values import LARGEST_ID
+from pods.base.near import refuse_far
 
 MOST: Final = 200
 USUAL: Final = 50
@@ -70,6 +71,7 @@ def _key(kind: type, key: Any) -> Any:
         at = datetime.fromisoformat(key)
         if at.tzinfo is None:
             raise _not_one()
+        refuse_far(at)  # a far one is none of ours, and no database takes it
         return at
     if kind is int and (type(key) is not int or not 0 <= key <= LARGEST_ID):
         raise _not_one()

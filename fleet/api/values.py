@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 from ninja import Header
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -17,6 +18,7 @@ from pydantic import (
 )
 
 from fleet.models.fields import FLEET_NAME
+from pods.base.near import refuse_far
 
 USD: Final = r"^[0-9]{1,8}(\.[0-9]{1,4})?$"
 MOMENT: Final = re.compile(
@@ -55,6 +57,11 @@ def _only_moment(value: Any) -> Any:
     return value
 
 
+def _only_near(value: datetime) -> datetime:
+    refuse_far(value)
+    return value
+
+
 def _plain(value: Decimal) -> str:
     """Without an exponent, which some readers do not take; the same amount always alike."""
     return format(value.normalize(), "f")
@@ -65,7 +72,7 @@ UsdIn = Annotated[
     Decimal, BeforeValidator(_only_usd), WithJsonSchema({"type": "string", "pattern": USD})
 ]
 Flag = Annotated[bool, Field(strict=True)]
-MomentIn = Annotated[AwareDatetime, BeforeValidator(_only_moment)]
+MomentIn = Annotated[AwareDatetime, BeforeValidator(_only_moment), AfterValidator(_only_near)]
 
 
 def taken_whole(least: int = 0, most: int = LARGEST_INT) -> Any:

@@ -22,6 +22,7 @@ from fleet.tick.policies import policy_of
 from fleet.tick.recording import replayed, replayed_policy
 from pods.base.clock import utcnow
 from pods.base.commands import CommandConsole
+from pods.base.near import TooFar, refuse_far
 from pods.plural import plural
 
 USUAL: Final = timedelta(hours=24)
@@ -59,6 +60,10 @@ def _moment(text: str) -> datetime:
         found = None
     if found is None or found.tzinfo is None:
         raise ArgumentTypeError(f"{text!r}: give a moment with its zone: 2026-12-01T08:00Z")
+    try:
+        refuse_far(found)
+    except TooFar as exc:
+        raise ArgumentTypeError(str(exc)) from exc
     return found
 
 

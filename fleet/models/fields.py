@@ -9,6 +9,8 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 
+from pods.base.near import TooFar, refuse_far
+
 FLEET_NAME: Final = r"[a-z0-9][a-z0-9-]{0,39}"
 NAME = RegexValidator(
     rf"^{FLEET_NAME}\Z",
@@ -46,15 +48,30 @@ def usd(help_text: str) -> "models.DecimalField[Any, Any]":
 
 
 def with_zone(value: datetime) -> None:
-    """Refuse a moment that means another one elsewhere.
+    """Refuse a moment that means another one elsewhere, or that is too far away.
+
+    A migration names this function, so it is the one place where a field's moments are checked.
 
     Raises:
-        ValidationError: it has no zone.
+        ValidationError: it has no zone, or is more than ten years away.
     """
     if value.tzinfo is None:
         raise ValidationError(
             f"{value:%F %H:%M} has no zone; give one, such as {value:%FT%H:%M}+01:00, or Z for UTC"
         )
+    near(value)
+
+
+def near(value: datetime) -> None:
+    """Refuse a moment that is more than ten years away.
+
+    Raises:
+        ValidationError: it is.
+    """
+    try:
+        refuse_far(value)
+    except TooFar as exc:
+        raise ValidationError(str(exc)) from exc
 
 
 def moment(help_text: str) -> "models.DateTimeField[Any, Any]":

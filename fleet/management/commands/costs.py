@@ -12,6 +12,7 @@ from fleet.management.fleet_names import fleet_named
 from fleet.money import corrections, focus
 from pods.base.clock import utcnow
 from pods.base.commands import OwnCommand
+from pods.base.near import TooFar, refuse_far_day
 from pods.plural import plural
 
 FORMATS: Final = (".csv", ".parquet")
@@ -19,9 +20,14 @@ FORMATS: Final = (".csv", ".parquet")
 
 def _day(text: str) -> date:
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError as exc:
         raise ArgumentTypeError(f"{text!r} is not a day; write it as 2026-11-30") from exc
+    try:
+        refuse_far_day(day)
+    except TooFar as exc:
+        raise ArgumentTypeError(str(exc)) from exc
+    return day
 
 
 class Command(OwnCommand):

@@ -53,9 +53,19 @@ def test_another_end_is_a_time_and_cannot_be_left_out(operator: Client) -> None:
     answer = operator.post(reverse(ADD), given(fleet, lasts="other"))
     page = html.unescape(answer.content.decode())
     assert "give the time at which the hold ends" in page
-    sent = given(fleet, lasts="other", until_0="2100-01-01", until_1="08:00")
+    day = (utcnow() + timedelta(days=400)).date()
+    sent = given(fleet, lasts="other", until_0=f"{day}", until_1="08:00")
     assert operator.post(reverse(ADD), sent).status_code == 302
-    assert Override.objects.get().until.year == 2100
+    assert Override.objects.get().until.date() == day
+
+
+@pytest.mark.one_database
+def test_an_end_that_no_page_could_show_is_refused_at_its_field(operator: Client) -> None:
+    operator.cookies["podfleet_zone"] = "Asia/Tokyo"
+    sent = given(a_fleet(), lasts="other", until_0="9999-12-31", until_1="23:59")
+    [said] = operator.post(reverse(ADD), sent).context["adminform"].form.errors["until"]
+    assert "is too far ahead; give a moment before" in said
+    assert not Override.objects.exists()
 
 
 def test_an_end_that_is_over_is_refused_in_the_zone_of_the_operator(operator: Client) -> None:

@@ -27,6 +27,7 @@ from tests.support.fleet_command import run
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 KIND = "L4"
+YEAR_AHEAD = (utcnow() + timedelta(days=365)).replace(second=0, microsecond=0)
 
 
 def a_market() -> Account:
@@ -159,9 +160,19 @@ def test_a_deadline_that_cannot_be_kept_is_refused_when_it_is_saved(redis_url: s
         ({"goal": "deadline", "drain_by": "2026-12-04T18:00"}, "drain_by", "has no zone"),
         ({"goal": "deadline", "drain_by": "2020-01-01T00:00Z"}, "drain_by", "is over"),
         (
+            {"drain_by": "9999-12-31T23:59-12:00"},
+            "drain_by",
+            "is too far ahead; give a moment before",
+        ),
+        (
+            {"drain_by": "0001-01-01T00:00+12:00"},
+            "drain_by",
+            "is too long ago; give a moment after",
+        ),
+        (
             {
                 "goal": "deadline",
-                "drain_by": "2126-12-04T18:00Z",
+                "drain_by": f"{YEAR_AHEAD:%FT%H:%M}Z",
                 "offer_query": {"interruptible": True},
             },
             "goal",
@@ -190,11 +201,11 @@ def test_a_budget_counts_from_when_its_goal_was_set(redis_url: str) -> None:
 
 def test_the_command_line_and_files_set_a_goal(redis_url: str) -> None:
     run("create", "emb", "--handler", "a:b", "--stream", "emb", "--goal", "deadline",
-        "--drain-by", "2126-12-04T18:00+01:00")  # fmt: skip
+        "--drain-by", f"{YEAR_AHEAD:%FT%H:%M}+01:00")  # fmt: skip
     fleet = Fleet.objects.get(name="emb")
-    assert f"{fleet.drain_by:%F %T %Z}" == "2126-12-04 17:00:00 UTC"
+    assert fleet.drain_by == YEAR_AHEAD - hours(1)
     with pytest.raises(CommandError, match="has no zone"):
-        run("set", "emb", "--drain-by", "2126-12-04T18:00")
+        run("set", "emb", "--drain-by", f"{YEAR_AHEAD:%FT%H:%M}")
     for text, is_yaml in (
         (exporting.as_toml(exporting.export([fleet])), False),
         (exporting.as_yaml(exporting.export([fleet])), True),
