@@ -1,10 +1,13 @@
 """What a file of fleets may hold: one type, made from the fields of a fleet, and its JSON schema."""
 
+import re
+from datetime import datetime
 from decimal import Decimal
 from functools import cache, partial
 from typing import Annotated, Any, Final, Literal
 
 from django.db import models
+from django.utils.dateparse import parse_datetime
 from pydantic import (
     AwareDatetime,
     BaseModel,
@@ -16,6 +19,7 @@ from pydantic import (
     create_model,
 )
 from pydantic.json_schema import WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from fleet.models import Fleet
 from fleet.models.fields import FLEET_NAME
@@ -41,6 +45,30 @@ def exact(value: object) -> object:
     """A number as people wrote it: 0.1 is a tenth, not the nearest binary fraction."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return Decimal(repr(value)) if number else value
+
+
+WRITTEN: Final = re.compile(
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)", re.ASCII
+)
+
+
+def with_zone(value: object) -> object:
+    """A moment as TOML and YAML have it, or as text, which may leave out the seconds.
+
+    YAML reads a moment without seconds, or in quotes, as text.
+
+    Raises:
+        PydanticCustomError: it is no moment, or has no zone.
+    """
+    found = value
+    if isinstance(value, str):
+        try:
+            found = parse_datetime(value) if WRITTEN.fullmatch(value) else None
+        except ValueError:  # such as the 30th of February
+            found = None
+    if isinstance(found, datetime) and found.tzinfo is not None:
+        return found
+    raise PydanticCustomError("moment", "write 2026-12-04T18:00+01:00, with its zone")
 
 
 Money = Annotated[
@@ -104,7 +132,7 @@ def _of_field(field: Any) -> tuple[Any, Any]:
     elif isinstance(field, models.DecimalField):
         kind = Money
     elif isinstance(field, models.DateTimeField):
-        kind = AwareDatetime
+        kind = Annotated[AwareDatetime, BeforeValidator(with_zone)]
     elif isinstance(field, models.FloatField):
         kind = float
     elif isinstance(field, models.IntegerField):

@@ -1,6 +1,7 @@
 """What a file that declares fleets may hold, and what is said of one that is wrong."""
 
 import re
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -40,6 +41,38 @@ def test_toml_and_yaml_declare_the_same_fleet() -> None:
     assert toml.accounts == ("local",)
     assert toml.tick_seconds == 30
     assert "max_instances" not in toml.fields
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2026-12-04T18:00+01:00",
+        '"2026-12-04T18:00+01:00"',
+        "2026-12-04T18:00:00+01:00",
+        '"2026-12-04 17:00:00Z"',
+    ],
+)
+def test_a_moment_may_be_text_and_leave_out_its_seconds(written: str) -> None:
+    yaml = f"fleets: {{emb: {{handler: 'a:b', drain_by: {written}}}}}"
+    found = [declared(yaml, is_yaml=True)]
+    if written.startswith('"') or written.count(":") == 3:  # else TOML itself does not take it
+        found.append(declared(f"[fleets.emb]\n{HANDLER}drain_by = {written}\n"))
+    moments = {one.fields["drain_by"] for one in found}
+    assert moments == {datetime(2026, 12, 4, 17, tzinfo=UTC)}
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["2026-12-04T18:00:00", '"2026-12-04T18:00"', "2026-12-04", '"2026-02-30T18:00Z"', "5"],
+)
+@pytest.mark.parametrize("is_yaml", [True, False])
+def test_a_moment_without_a_zone_is_refused_with_what_would_be_right(
+    written: str, is_yaml: bool
+) -> None:
+    yaml = f"fleets: {{emb: {{handler: 'a:b', drain_by: {written}}}}}"
+    toml = f"[fleets.emb]\n{HANDLER}drain_by = {written}\n"
+    said = "fleets.emb.drain_by: write 2026-12-04T18:00+01:00, with its zone"
+    assert refused(yaml if is_yaml else toml, is_yaml=is_yaml) == said
 
 
 def test_a_file_without_fleets_declares_none() -> None:
