@@ -1,13 +1,19 @@
 """Checks a fleet's code by reading it. Nothing of it is imported or run. Pure."""
 
 import ast
+import keyword
+import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Final
 
 from fleet.code.dependencies import BadCode
 
 # Names that the agent needs; a module of the user's would hide them.
 TAKEN: Final = frozenset({"pods", "redis", "hiredis"})
+# What a part of a handler's module may be: see fleet/models/choices.py.
+IMPORTABLE: Final = re.compile(r"[A-Za-z_]\w*")
 
 
 def check(sources: Mapping[str, bytes], handler: str, paths: Sequence[str]) -> None:
@@ -18,9 +24,7 @@ def check(sources: Mapping[str, bytes], handler: str, paths: Sequence[str]) -> N
     """
     trees = {name: _parsed(name, body) for name, body in sources.items()}
     for name in sources:
-        first = name.removeprefix("src/").partition("/")[0].removesuffix(".py")
-        if first in TAKEN:
-            raise BadCode(f"{name} would hide the package {first} of the agent; rename it")
+        _refuse_hiding(name)
     module, _, attribute = handler.partition(":")
     if not module or not attribute:
         raise BadCode(f"the handler {handler!r} is not module:function")
@@ -30,6 +34,7 @@ def check(sources: Mapping[str, bytes], handler: str, paths: Sequence[str]) -> N
             return
         known = ", ".join(sorted(sources)) or "no Python file"
         raise BadCode(f"the handler {handler} is not in the code: no module {module} among {known}")
+    check_module(module, file)
     names = set(_top_names(trees[file].body))
     if attribute.partition(".")[0] not in names and "*" not in names:
         there = ", ".join(sorted(n for n in names if not n.startswith("_"))) or "nothing"
@@ -37,6 +42,45 @@ def check(sources: Mapping[str, bytes], handler: str, paths: Sequence[str]) -> N
             f"{file} has no {attribute}, which the handler {handler} names; it has {there}. Write "
             f"`def {attribute}(batch): …`, or name another one with --handler {module}:NAME"
         )
+
+
+def check_module(module: str, file: str) -> None:
+    """Check that a handler may name this module, whose file is `file`.
+
+    Raises:
+        BadCode: it cannot be imported by its name; the message says which name would be right.
+    """
+    parts = [module] if module == PurePosixPath(file).stem else module.split(".")
+    for number, part in enumerate(parts):
+        right = _importable(part, first=number == 0)
+        if right != part:
+            ending = ".py" if number == len(parts) - 1 and file.endswith(f"{part}.py") else ""
+            raise BadCode(
+                f"{part}{ending} cannot be imported under this name; rename it to {right}{ending}"
+            )
+
+
+def _importable(name: str, *, first: bool) -> str:
+    """The name itself if a handler may have it, else one like it."""
+    if first and name == "__main__":  # on a pod this is the agent
+        return "main"
+    if keyword.iskeyword(name):
+        return f"{name}_"
+    if IMPORTABLE.fullmatch(name) and name.isidentifier():
+        return name
+    right = re.sub(r"\W", "_", name)
+    return right if IMPORTABLE.fullmatch(right) else f"_{right}"
+
+
+def _refuse_hiding(name: str) -> None:
+    """Refuse a file that would be imported instead of a module of the agent or of Python."""
+    folder, _, rest = name.removeprefix("src/").partition("/")
+    first = folder.removesuffix(".py")
+    if first in TAKEN:
+        raise BadCode(f"{name} would hide the package {first} of the agent; rename it")
+    # A folder without __init__.py hides nothing: Python prefers a module with a file.
+    if first in sys.stdlib_module_names and rest in {"", "__init__.py"}:
+        raise BadCode(f"{name} would hide the module {first} of Python; rename it")
 
 
 def _parsed(name: str, body: bytes) -> ast.Module:

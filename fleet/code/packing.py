@@ -17,11 +17,12 @@ from fleet.code.dependencies import BadCode
 LARGEST_BYTES: Final = 50 * 1024 * 1024
 MOST_FILES: Final = 10_000
 BUNDLE: Final = ".podfleet/bundle.json"  # what start-up needs to know: see pods/agent/bootstrap.py
+SECRET_FOLDERS: Final = (".ssh", ".aws", ".gnupg")
 # Folders that are never code: of version control, of tools and of environments.
 LEFT_OUT_FOLDERS: Final = (
     *(".git", ".hg", ".svn", ".venv", "__pycache__", "node_modules", ".tox", ".nox"),
     *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".cache", ".ipynb_checkpoints", ".idea"),
-    *(".vscode", ".podfleet", ".ssh", ".aws", ".gnupg", "*.egg-info"),
+    *(".vscode", ".podfleet", "*.egg-info", *SECRET_FOLDERS),
 )
 # Files that look like secrets, and files that Python makes.
 LEFT_OUT_FILES: Final = (
@@ -57,6 +58,7 @@ def pack(path: Path, handler: str = "") -> Packed:
         raise BadCode(f"{path} does not exist")
     if path.is_file() and path.suffix != ".py":
         raise BadCode(f"{path.name} is not a Python script; give a file NAME.py or a folder")
+    _check_named(path)
     left_out: list[str] = []
     files = dict(_read(path, left_out))
     if not handler:
@@ -83,6 +85,19 @@ def pack(path: Path, handler: str = "") -> Packed:
     )
 
 
+def _check_named(path: Path) -> None:
+    """Refuse a script that no pod can import, or that is a link to what is never sent."""
+    if not path.is_file():
+        return
+    inspecting.check_module(path.stem, path.name)
+    target = path.resolve()
+    secret = _matches(target.name, LEFT_OUT_FILES) or {*SECRET_FOLDERS} & {*target.parts}
+    if path.is_symlink() and secret:
+        raise BadCode(
+            f"{path.name} is a link to {target.name}, which looks like a secret and is never sent"
+        )
+
+
 def _mb(size: int) -> str:
     return f"{size / 2**20:,.1f} MB"
 
@@ -103,18 +118,14 @@ def _read(path: Path, left_out: list[str]) -> Iterator[tuple[str, bytes]]:
         here = Path(folder)
         for name in sorted(folders):
             there = here / name
-            if (
-                _matches(name, LEFT_OUT_FOLDERS)
-                or (there / "pyvenv.cfg").exists()
-                or there.is_symlink()
-            ):
+            if _matches(name, LEFT_OUT_FOLDERS) or _is_environment(there) or there.is_symlink():
                 folders.remove(name)
                 left_out.append(f"{(here / name).relative_to(path).as_posix()}/")
         folders.sort()
         for name in sorted(names):
             file = here / name
             inside = file.relative_to(path).as_posix()
-            if _matches(name, LEFT_OUT_FILES) or not file.is_file():
+            if _matches(name, LEFT_OUT_FILES) or not file.is_file() or _leads_away(file, path):
                 left_out.append(inside)
                 continue
             # Ten times as much is read at most: code packs well, and memory has an end.
@@ -133,6 +144,27 @@ def _body(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as exc:
         raise BadCode(f"{file} cannot be read: {exc.strerror}") from exc
+
+
+def _leads_away(file: Path, root: Path) -> bool:
+    """Whether a file is a link out of the folder `root`, or to a file that is never sent."""
+    if not file.is_symlink():
+        return False
+    target, root = file.resolve(), root.resolve()
+    if not target.is_relative_to(root):
+        return True
+    inside = target.relative_to(root)
+    return _never_sent(inside) or any(_is_environment(root / at) for at in inside.parents)
+
+
+def _never_sent(file: Path) -> bool:
+    """Whether a file is left out for its name, or for the name of a folder of its path."""
+    folders = any(_matches(name, LEFT_OUT_FOLDERS) for name in file.parts[:-1])
+    return folders or _matches(file.name, LEFT_OUT_FILES)
+
+
+def _is_environment(folder: Path) -> bool:
+    return (folder / "pyvenv.cfg").exists()
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -79,6 +80,71 @@ def test_a_link_out_of_the_folder_to_nothing_is_left_out(tmp_path: Path) -> None
     script(tmp_path)
     (tmp_path / "gone").symlink_to(tmp_path / "nothing")
     assert pack(tmp_path, "embed:handle").left_out == ["gone"]
+
+
+def test_links_out_of_the_folder_and_to_secrets_are_left_out_and_named(tmp_path: Path) -> None:
+    root = tmp_path / "work"
+    script(root)
+    for name in ("outside/credentials", "work/.env", "work/.git/config", "work/env/pyvenv.cfg"):
+        script(tmp_path, "secret", name)
+    links = {
+        "creds.txt": "../outside/credentials", "a.txt": ".env", "b.txt": ".git/config",
+        "c.txt": "env/pyvenv.cfg", "same.py": "embed.py", "deploy.pem": "embed.py",
+    }  # fmt: skip
+    for name, target in links.items():
+        (root / name).symlink_to(target)
+    packed = pack(root, "embed:handle")
+    assert names(packed) == [BUNDLE, "embed.py", "same.py"]
+    left_out = {".env", ".git/", "env/", "creds.txt", "a.txt", "b.txt", "c.txt", "deploy.pem"}
+    assert set(packed.left_out) == left_out
+
+
+def test_a_script_may_be_a_link_but_not_to_a_secret(tmp_path: Path) -> None:
+    (tmp_path / "job.py").symlink_to(script(tmp_path / "elsewhere"))
+    assert pack(tmp_path / "job.py").handler == "job:handle"
+    for number, name in enumerate(("credentials", ".aws/config")):
+        (tmp_path / f"bad{number}.py").symlink_to(script(tmp_path, HANDLER, name))
+        with pytest.raises(BadCode, match=r"is a link to .* never sent"):
+            pack(tmp_path / f"bad{number}.py")
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("my-script.py", "my_script.py"), ("my script.py", "my_script.py"), ("1st.py", "_1st.py"),
+        ("class.py", "class_.py"), ("__main__.py", "main.py"), ("my.script.py", "my_script.py"),
+        ("émile.py", "_émile.py"),
+    ],
+)  # fmt: skip
+def test_a_name_that_cannot_be_imported_is_refused_with_a_right_one(
+    tmp_path: Path, name: str, right: str
+) -> None:
+    says = f"^{re.escape(name)} cannot be imported under this name; rename it to {right}$"
+    with pytest.raises(BadCode, match=says):
+        pack(script(tmp_path, HANDLER, name))
+    pack(script(tmp_path, HANDLER, right))
+
+
+def test_the_folders_of_a_handlers_module_need_such_names_too(tmp_path: Path) -> None:
+    script(tmp_path, HANDLER, "my-work/main.py")
+    script(tmp_path, HANDLER, "work/my-main.py")
+    script(tmp_path, HANDLER, "work/__main__.py")
+    with pytest.raises(BadCode, match=r"^my-work cannot be .* rename it to my_work$"):
+        pack(tmp_path, "my-work.main:handle")
+    with pytest.raises(BadCode, match=r"^my-main\.py cannot be .* rename it to my_main\.py$"):
+        pack(tmp_path, "work.my-main:handle")
+    pack(tmp_path, "work.__main__:handle")
+
+
+@pytest.mark.parametrize("name", ["json.py", "src/queue.py", "types/__init__.py"])
+def test_a_module_that_hides_one_of_python_is_refused(tmp_path: Path, name: str) -> None:
+    script(tmp_path)
+    script(tmp_path, "", "work/json.py")  # is work.json
+    script(tmp_path, "", "code/a.py")  # hides nothing without __init__.py
+    pack(tmp_path, "embed:handle")
+    script(tmp_path, "", name)
+    with pytest.raises(BadCode, match=f"{name} would hide the module .* of Python; rename it"):
+        pack(tmp_path, "embed:handle")
 
 
 @pytest.mark.parametrize(
