@@ -22,17 +22,25 @@ ALWAYS: Final = ("backlog", "stream", "max_instances", "handler")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """A file's content, and the variables that must be set before it is used."""
+    """A file's content, and what must be done before or after it is used."""
 
     document: Mapping[str, Any]
-    variables: tuple[str, ...]
+    variables: tuple[str, ...]  # must be set before
+    notes: tuple[str, ...] = ()  # what the file lacks, for people
 
 
 def export(fleets: Iterable[Fleet]) -> Exported:
     """The fleets as a file declares them: what differs from the defaults, without passwords."""
     variables: list[str] = []
-    tables = {fleet.name: _table(fleet, variables) for fleet in fleets}
-    return Exported(document={"fleets": tables}, variables=tuple(variables))
+    every = list(fleets)
+    tables = {fleet.name: _table(fleet, variables) for fleet in every}
+    notes = [
+        f"{fleet.name}: its code is not in this file; "
+        f"give it with `fleet set {fleet.name} --script PATH`"
+        for fleet in every
+        if fleet.code_number
+    ]
+    return Exported(document={"fleets": tables}, variables=tuple(variables), notes=tuple(notes))
 
 
 def as_toml(exported: Exported) -> str:
@@ -43,12 +51,18 @@ def as_toml(exported: Exported) -> str:
     """
     if place := _null(exported.document, ""):
         raise ValueError(f"{place} is null, which TOML does not have; export it as YAML")
-    return tomli_w.dumps(exported.document)
+    return _comments(exported) + tomli_w.dumps(exported.document)
 
 
 def as_yaml(exported: Exported) -> str:
     """The document as YAML."""
-    return yaml.safe_dump(exported.document, sort_keys=False, allow_unicode=True)
+    return _comments(exported) + yaml.safe_dump(
+        exported.document, sort_keys=False, allow_unicode=True
+    )
+
+
+def _comments(exported: Exported) -> str:
+    return "".join(f"# {note}\n" for note in exported.notes)
 
 
 def _table(fleet: Fleet, variables: list[str]) -> dict[str, Any]:

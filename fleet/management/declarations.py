@@ -87,6 +87,8 @@ def export(asked: Namespace, out: OutputWrapper, err: OutputWrapper) -> None:
     found = exporting.export(fleets)
     if asked.json:
         out.write(json.dumps(found.document))
+        for note in found.notes:  # JSON has no comments
+            err.write(note)
     else:
         out.write(exporting.as_yaml(found) if asked.yaml else exporting.as_toml(found), ending="")
     for variable in found.variables:
