@@ -54,7 +54,7 @@ def set_code(fleet: Fleet, packed: Packed, changes: Mapping[str, Any], *, by: st
         EditedMeanwhile: the fleet changed since it was read.
     """
     with transaction.atomic():
-        operating.edit(fleet, {**changes, "handler": packed.handler}, by=by)
+        operating.edit(fleet, {**changes, "handler": packed.handler}, by=by, gets_code=True)
         if packed.digest != fleet.bundle:
             _give(fleet, packed, by=by)
     return _publish(fleet)
@@ -76,7 +76,7 @@ def rollback(fleet: Fleet, *, by: str) -> Code:
             + "; give it other code with `fleet set --script`"
         )
     with transaction.atomic():
-        operating.edit(fleet, {"handler": before.handler}, by=by)
+        operating.edit(fleet, {"handler": before.handler}, by=by, gets_code=True)
         _use(fleet, before, because=f"code rolled back to version {before.number} by {by}")
     _publish(fleet)
     return before

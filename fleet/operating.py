@@ -15,6 +15,7 @@ from redis import RedisError
 
 from fleet import promises
 from fleet.code import channel as code
+from fleet.code import handlers
 from fleet.datasets import naming
 from fleet.decision.field_words import edited
 from fleet.decision.values import Goal, Mode
@@ -268,12 +269,14 @@ def edit(
     tick: timedelta | None = None,
     by: str,
     foresees: bool = True,
+    gets_code: bool = False,
 ) -> Fleet:
     """Change fields, the accounts or the period of a fleet; in force from the next tick.
 
     The write is a compare-and-swap on the fleet's version: two operators who edit at once do not
     overwrite each other silently. After a change of its backlog or its accounts, call `prepare`.
     `foresees`: read the backlog to refuse a deadline that cannot be kept. False: a transaction is open.
+    `gets_code`: the handler was checked with other code, which the fleet gets in the same transaction.
 
     Raises:
         ValidationError: a name or a value is wrong.
@@ -296,6 +299,8 @@ def edit(
     before = Fleet.objects.values_list("name", flat=True).get(pk=fleet.pk)
     refuse_rename(fleet, before)
     check(fleet, accounts)
+    if not gets_code:
+        handlers.refuse_missing(fleet)
     promises.refuse_wrong(fleet, changes)
     if foresees:
         promises.refuse_impossible(fleet, changes, accounts)

@@ -21,6 +21,7 @@ from fleet import moving, operating, promises
 from fleet.admin import fleet_fields, offer_fields
 from fleet.admin.fleet_fields import ADVANCED, FIELDSETS, TIME_LIMITS
 from fleet.admin.offer_fields import OfferFields
+from fleet.code import handlers
 from fleet.decision.field_words import LABELS
 from fleet.models import Fleet
 from fleet.pages import life_times
@@ -135,8 +136,10 @@ class FleetForm(OwnWords, OfferFields):
         return cleaned
 
     def _post_clean(self) -> None:
-        """Refuse a deadline that cannot be kept, once all values are known to be right."""
+        """Refuse what the code or the time does not allow, once all values are known to be right."""
         super()._post_clean()  # type: ignore[misc]
+        if "handler" in self.changed_data and not self.errors:
+            self._check(handlers.refuse_missing, self.instance)
         if not self.errors:
             accounts = list(self.cleaned_data.get("accounts") or ())
             self._check(promises.refuse_impossible, self.instance, self.changed_data, accounts)

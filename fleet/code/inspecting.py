@@ -22,9 +22,19 @@ def check(sources: Mapping[str, bytes], handler: str, paths: Sequence[str]) -> N
     Raises:
         BadCode: it does not; the message says where and what would be right.
     """
-    trees = {name: _parsed(name, body) for name, body in sources.items()}
+    for name, body in sources.items():
+        _parsed(name, body)
     for name in sources:
         _refuse_hiding(name)
+    check_handler(sources, handler, paths)
+
+
+def check_handler(sources: Mapping[str, bytes], handler: str, paths: Sequence[str]) -> None:
+    """Check that the handler's module is there and has its function.
+
+    Raises:
+        BadCode: it is not, or has it not; the message says what would be right.
+    """
     module, _, attribute = handler.partition(":")
     if not module or not attribute:
         raise BadCode(f"the handler {handler!r} is not module:function")
@@ -35,7 +45,7 @@ def check(sources: Mapping[str, bytes], handler: str, paths: Sequence[str]) -> N
         known = ", ".join(sorted(sources)) or "no Python file"
         raise BadCode(f"the handler {handler} is not in the code: no module {module} among {known}")
     check_module(module, file)
-    names = set(_top_names(trees[file].body))
+    names = set(_top_names(_parsed(file, sources[file]).body))
     if attribute.partition(".")[0] not in names and "*" not in names:
         there = ", ".join(sorted(n for n in names if not n.startswith("_"))) or "nothing"
         raise BadCode(

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import redis
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError
+from django.test import Client
 
 from fleet import keeping_code, operating
 from fleet.code import channel
@@ -26,6 +28,7 @@ from pods.agent.start import Redis
 from pods.agent_redis import redis_users
 from pods.models import Account, Pod
 from pods.states import BOOTING, READY, STOPPED
+from tests.support.admin_pages import fields_of, page_of
 from tests.support.factories import a_fleet, a_pod, an_account
 from tests.support.fixtures import client as client
 from tests.support.fleet_command import run
@@ -148,6 +151,32 @@ def test_code_that_cannot_work_makes_no_fleet_and_changes_none(
     with pytest.raises(ValidationError):
         keeping_code.create_fleet("x y", pack(script(tmp_path / "good")), by="ann")
     assert Fleet.objects.count() == 1
+
+
+def test_another_handler_must_be_in_the_code_whoever_sets_it(
+    redis_url: str, tmp_path: Path, local: Account
+) -> None:
+    text = "def handle(batch):\n    return batch\n\n\nother = handle\n"
+    fleet = made(script(tmp_path, text))
+    for handler, says in (("other:x", "no module other among embed.py"), ("embed:x", "has no x")):
+        with pytest.raises(CommandError, match=says):
+            run("set", "emb", "--handler", handler)
+    file = tmp_path / "fleet.toml"
+    exported = run("export", "emb")
+    assert exported.startswith("# emb: its code is not in this file; give it with `fleet set emb")
+    assert run("export", "emb", "--yaml").startswith("# emb: its code is not in this file")
+    file.write_text(exported)
+    assert "nothing to change" in run("plan", file)
+    file.write_text(exported.replace("embed:handle", "embed:nosuch"))
+    with pytest.raises(CommandError, match=r"fleets\.emb\.handler: embed\.py has no nosuch"):
+        run("plan", file)
+    admin_page = Client()
+    admin_page.force_login(User.objects.create_superuser("root", password="x"))
+    answer = admin_page.post(page_of(fleet), {**fields_of(fleet), "handler": "embed:nosuch"})
+    assert "has no nosuch" in str(answer.context["adminform"].form.errors["handler"])
+    assert Fleet.objects.get().handler == fleet.handler
+    run("set", "emb", "--handler", "embed:other")
+    assert Fleet.objects.get().handler == "embed:other"
 
 
 def test_old_archives_are_deleted_but_not_those_of_pods(
