@@ -26,8 +26,8 @@ class NotPublished(Exception):
     """A server of the fleet's pods did not take the code: it does not answer, or refuses."""
 
 
-def keep(fleet: Fleet, pods: Iterable[Pod] | None = None) -> None:
-    """Write the fleet's code to each server of its pods, unless it is there already.
+def keep(fleet: Fleet, pods: Iterable[Pod] | None = None) -> list[str]:
+    """Write the fleet's code to each server of its pods, unless it is there; the digests it wrote.
 
     Each tick calls it, so it also mends what a crash or a dead server prevented, and what a server
     lost. One round trip for each server where nothing is missing. `pods`: those of the fleet, where
@@ -37,30 +37,36 @@ def keep(fleet: Fleet, pods: Iterable[Pod] | None = None) -> None:
         NotPublished: a server did not take it; the others have it.
     """
     if not fleet.code_number:
-        return
+        return []
     rows = list(_pods(fleet) if pods is None else pods)
     digests = sorted({fleet.bundle, *(p.agent.get("bundle", "") for p in rows)} - {""})
     ttl_ms = int(max(SHORTEST_TTL.total_seconds(), 2 * fleet.orphan_seconds) * 1000)
     failed: Exception | None = None
+    written: list[str] = []
     for url in servers(fleet, (pod.redis_url for pod in rows)):
         try:
-            _keep(redis_client(url), fleet, digests, ttl_ms)
+            written += _keep(redis_client(url), fleet, digests, ttl_ms)
         except Exception as exc:  # noqa: BLE001 - a wrong address raises anything; it stops no other
             failed = exc
     if failed is not None:
         raise NotPublished(str(failed)) from failed
+    return written
 
 
 def keep_if_possible(fleet: Fleet, pods: Iterable[Pod]) -> None:
-    """The same for a tick, which goes on without."""
+    """The same for a tick, which goes on without. It logs; a command says itself what it did."""
     try:
-        keep(fleet, pods)
+        for digest in keep(fleet, pods):
+            log.info("code_published", fleet=fleet.name, digest=digest[:12])
     except NotPublished as exc:
         log.warning("code_not_published", fleet=fleet.name, because=str(exc))
 
 
-def _keep(client: "redis.Redis", fleet: Fleet, digests: Sequence[str], ttl_ms: int) -> None:
-    """Write what one server lacks. A machine waits for a value whose name is there before it."""
+def _keep(client: "redis.Redis", fleet: Fleet, digests: Sequence[str], ttl_ms: int) -> list[str]:
+    """Write what one server lacks; the digests of code that were written.
+
+    A machine waits for a value whose name is there before it.
+    """
     wheel, prefix = agent_wheel(), Keys(fleet.name).code
     named = json.dumps([wheel.name, wheel.digest])
     pipe = client.pipeline(transaction=False)
@@ -70,11 +76,13 @@ def _keep(client: "redis.Redis", fleet: Fleet, digests: Sequence[str], ttl_ms: i
     has_wheel, *there, _ = pipe.execute()
     if not has_wheel:
         client.set(f"{prefix}{wheel.digest}", wheel.body, px=ttl_ms)
+    written = []
     for digest in (d for d, has in zip(digests, there, strict=True) if not has):
         body = archive_of(fleet, digest)
         if body is not None:
             client.set(f"{prefix}{digest}", body, px=ttl_ms)
-            log.info("code_published", fleet=fleet.name, digest=digest[:12], size=len(body))
+            written.append(digest)
+    return written
 
 
 def archive_of(fleet: Fleet, digest: str) -> bytes | None:

@@ -2,7 +2,8 @@
 
 import getpass
 import json
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from pods.base.redis import redis_client
 from pods.plural import plural
 
 SHOWN = 5  # names of files that were left out
+MOST_TRIED = 100_000  # items of one check, which are in memory at once
 
 
 def add_script_arguments(*parsers: ArgumentParser) -> None:
@@ -116,12 +118,19 @@ def add_check_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--items",
-        type=int,
+        type=_count,
         default=64,
         metavar="N",
         help="Without --item: try at most N of the oldest items of the backlog (default: 64).",
     )
     add_script_arguments(parser)
+
+
+def _count(text: str) -> int:
+    right = text.isascii() and text.isdigit() and len(text) <= len(str(MOST_TRIED))
+    if not right or not 1 <= int(text) <= MOST_TRIED:
+        raise ArgumentTypeError(f"{text!r}: give 1 to {MOST_TRIED} items")
+    return int(text)
 
 
 def check(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
@@ -166,7 +175,7 @@ def first_items(fleet: Fleet, most: int) -> list[dict[str, Any]]:
         )
     try:
         found: Any = redis_client(fleet.backlog_url or settings.REDIS_URL).xrange(
-            fleet.stream, count=max(1, most)
+            fleet.stream, count=most
         )
     except RedisError as exc:
         raise CommandError(f"the backlog cannot be read: {exc}") from exc
@@ -182,9 +191,9 @@ def _texts(fields: dict[bytes, bytes]) -> dict[str, str]:
 
 
 def text_of(tried: Tried) -> str:
-    """What a try showed, for people."""
-    shown = tried.results[:SHOWN]
-    lines = [f"{r['id']}: {r.get('error') or r.get('result')}" for r in shown]
+    """What a try showed, for people. The command ends with the reason, so that is not in it."""
+    shown, trace = tried.results[:SHOWN], tried.traceback.splitlines()
+    lines = [f"{r['id']}: {_outcome(r, tried)}" for r in shown]
     if len(tried.results) > SHOWN:
         lines.append(f"and {len(tried.results) - SHOWN} more")
     for batch in tried.batches:
@@ -196,7 +205,23 @@ def text_of(tried: Tried) -> str:
         lines.append(f"peak memory {tried.memory_mb:,.0f} MB")
     lines += [f"note: {text}" for text in tried.warnings]
     if tried.wrong:
-        lines += [*tried.printed, *tried.traceback.splitlines()]
+        lines += _unsaid([*tried.printed, *trace], tried)
     else:
         lines.append("nothing is wrong")
     return "\n".join(lines)
+
+
+def _outcome(result: Mapping[str, Any], tried: Tried) -> Any:
+    error = result.get("error")
+    if error and any(reason.endswith(error) for reason in tried.wrong):
+        return "failed"
+    return error or result.get("result")
+
+
+def _unsaid(lines: Sequence[str], tried: Tried) -> Sequence[str]:
+    """The lines that no reason repeats."""
+    return [x for x in lines if not any(_repeats(reason, x.strip()) for reason in tried.wrong)]
+
+
+def _repeats(reason: str, line: str) -> bool:
+    return reason.endswith((f": {line}", f" | {line}")) or f" {line} | " in reason

@@ -184,19 +184,19 @@ class Command(OwnCommand):
     def _create(self, options: dict[str, Any]) -> None:
         if packed := code.packed_of(options):
             fleet = code.create(options, packed, fields_typed(options))
-            self._say(options, fleet, code.said_of(fleet, packed))
-            return
-        seconds = options["tick_seconds"]
-        fleet = operating.create_fleet(
-            options["name"],
-            accounts=options["account"],
-            tick=None if seconds is None else timedelta(seconds=seconds),
-            by=getpass.getuser(),
-            **fields_typed(options),
-        )
-        self._say(
-            options, fleet, f"created {fleet.name}: at most {plural(fleet.max_instances, 'pod')}"
-        )
+        else:
+            seconds = options["tick_seconds"]
+            fleet = operating.create_fleet(
+                options["name"],
+                accounts=options["account"],
+                tick=None if seconds is None else timedelta(seconds=seconds),
+                by=getpass.getuser(),
+                **fields_typed(options),
+            )
+        text = f"created {fleet.name}: at most {plural(fleet.max_instances, 'pod')}"
+        if packed:
+            text += f"\n{code.said_of(fleet, packed)}"
+        self._say(options, fleet, text)
 
     def _list(self, options: dict[str, Any]) -> None:
         fleets = Fleet.objects.all()

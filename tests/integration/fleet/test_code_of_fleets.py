@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError
 from django.test import Client
+from structlog.testing import capture_logs
 
 from fleet import keeping_code, operating
 from fleet.code import channel
@@ -177,6 +178,26 @@ def test_another_handler_must_be_in_the_code_whoever_sets_it(
     assert Fleet.objects.get().handler == fleet.handler
     run("set", "emb", "--handler", "embed:other")
     assert Fleet.objects.get().handler == "embed:other"
+
+
+def test_create_says_what_it_made_without_a_line_of_a_log(
+    redis_url: str, tmp_path: Path, local: Account, client: "redis.Redis"
+) -> None:
+    words = ("create", "emb", "--script", script(tmp_path), "--stream", "emb", "--group", "emb")
+    with capture_logs() as logs:
+        said = run(*words)
+    first, second = said.splitlines()[:2]
+    assert first == "created emb: at most 1 pod"
+    assert second.startswith("emb: code version 1 from embed.py")
+    assert not [line for line in logs if line["event"] == "code_published"]
+    fleet = Fleet.objects.get()
+    client.delete(f"{Keys('emb').code}{fleet.bundle}")
+    with capture_logs() as logs:
+        channel.keep_if_possible(fleet, [])
+    assert [line["event"] for line in logs] == ["code_published"]
+    for number in ("0", "-1", "x", "9" * 30):
+        with pytest.raises(CommandError, match="give 1 to 100000 items"):
+            run("check", "emb", "--items", number)
 
 
 def test_old_archives_are_deleted_but_not_those_of_pods(
