@@ -76,6 +76,18 @@ def test_a_goal_without_its_moment_is_refused_at_its_field(root: Client, redis_u
     assert "the goal deadline needs it" in said
 
 
+@pytest.mark.one_database
+def test_a_moment_that_no_page_could_show_is_refused_at_its_field(
+    root: Client, redis_url: str
+) -> None:
+    fleet = a_fleet()
+    root.cookies["podfleet_zone"] = "Asia/Tokyo"
+    far = {"drain_by_0": "9999-12-31", "drain_by_1": "23:59"}
+    answer = root.post(page(fleet), sent_by(root, fleet, goal="deadline", **far))
+    [said] = answer.context["adminform"].form.errors["drain_by"]
+    assert "is too far ahead; give a moment before" in said
+
+
 def test_an_address_that_is_not_saved_is_not_tried(redis_url: str) -> None:
     fleet = with_work(redis_url, 40)
     fleet.goal, fleet.drain_by = "deadline", utcnow() + hours(2)
