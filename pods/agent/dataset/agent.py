@@ -89,7 +89,8 @@ class DatasetAgent(StreamAgent[RangeStream]):
     def run(self) -> int:
         """Work until something asks for the end. Returns the exit code."""
         memory.let_go()
-        pa.set_memory_pool(memory.pool())
+        # Arrow's own pool keeps what was freed
+        pa.set_memory_pool(pa.system_memory_pool())
         return super().run()
 
     def _load(self) -> int:
