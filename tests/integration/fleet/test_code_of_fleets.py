@@ -245,19 +245,22 @@ def test_a_newcomer_gets_results_from_a_script_and_other_ones_from_a_changed_scr
 ) -> None:
     tiny_wheel(tmp_path / "wheels")
     env = json.dumps(no_index(tmp_path / "wheels"))
-    fleet = made(script(tmp_path, SCRIPT), "emb", "--handler-env", env, "--max-instances", "2")
+    slow = SCRIPT.replace("handle(batch):", "handle(batch):\n    time.sleep(0.5)")
+    slow = slow.replace("import tinydep", "import time\n\nimport tinydep")
+    fleet = made(script(tmp_path, slow), "emb", "--handler-env", env, "--max-instances", "2")
     for number in range(100):
         client.xadd("emb", {"payload": f"text {number}"})
     until(lambda: step(fleet) or len(results(client)) == 100, 60)
     assert sorted(results(client)) == sorted(f"<text {number}>" for number in range(100))
     pod = Pod.objects.get(fleet=fleet)
 
-    changed = SCRIPT.replace("marked(item.text)", "marked(item.text.upper())")
+    changed = slow.replace("marked(item.text)", "marked(item.text.upper())")
     run("set", "emb", "--script", script(tmp_path, changed))
     fleet.refresh_from_db()
 
     def works() -> bool:
-        client.xadd("emb", {"payload": "more"})
+        for _ in range(100):  # an idle pod is not replaced: each tick must find work
+            client.xadd("emb", {"payload": "more"})
         step(fleet)
         return "<MORE>" in results(client)
 

@@ -6,14 +6,14 @@ import os
 import sys
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+
+import psutil
 
 from fleet.models import Fleet
 from fleet.tick import ticking
 from pods import health, spawning
-from pods.accounts import connecting
 from pods.models import Account, Pod
 from pods.states import BOOTING, CREATING, READY, REQUESTED
 
@@ -67,9 +67,15 @@ def local_account(root: Path) -> Iterator[Account]:
     try:
         yield account
     finally:
-        provider: Any = connecting.connect(account)
-        for machine in provider.list_tagged(""):
-            provider.destroy(machine.external_id)
+        _end_processes_of(root.parent)
+
+
+def _end_processes_of(folder: Path) -> None:
+    """End what runs with this folder in its command: launchers, agents, and their handlers."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if any(str(folder) in word for word in process.cmdline()):
+                process.kill()
 
 
 def step(fleet: Fleet) -> None:
