@@ -15,7 +15,7 @@ def stamp(headers: dict[str, Any]) -> None:
 def age_of(message: bytes | None) -> float | None:
     """For how many seconds a message of a queue has waited.
 
-    0 if there is no message; None if it does not say: an older version sent it.
+    0 without a message. None if the message lacks the time: an older version sent it.
     """
     if message is None:
         return 0.0

@@ -64,7 +64,7 @@ def rollback(fleet: Fleet, *, by: str) -> Code:
     """Give a fleet the code that it had before its present one, with its handler.
 
     Raises:
-        ValidationError: there is no such code.
+        ValidationError: the fleet had no code before.
         EditedMeanwhile: the fleet changed since it was read.
     """
     older = fleet.codes.defer("archive").filter(number__lt=fleet.code_number)

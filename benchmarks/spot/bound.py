@@ -15,7 +15,7 @@ def least_usd(episode: Episode, *, pods: int, boot_minutes: int) -> float:
     """A cost in USD that no policy beats: the Lagrangian dual of the schedule of one place.
 
     Each multiplier gives a valid bound; the best of a refined grid is taken. Boots are billed and do
-    no work. There is no ramp, no drain and no tick. A place changes only where an offer begins or
+    no work. Ramp, drain and ticks are left out. A place changes only where an offer begins or
     ends, because there an optimal one does.
     """
     hours, up = _segments(episode)

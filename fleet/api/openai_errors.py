@@ -1,13 +1,13 @@
 """The refusals below /openai/ in the shape of the OpenAI API, so that its clients know them."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from django.http import HttpRequest, HttpResponse
 
 from fleet.api import problems
-from fleet.api.problems import KEPT, WORDS, Problem
+from fleet.api.problems import WORDS, Problem
 from pods import masking
 
 ROOT: Final = "/openai/"
@@ -56,23 +56,4 @@ def handled(_request: HttpRequest, exc: Exception) -> HttpResponse:
     return answer(problem)
 
 
-def in_errors(
-    get_response: Callable[[HttpRequest], HttpResponse],
-) -> Callable[[HttpRequest], HttpResponse]:
-    """Middleware: below /openai/ also what Django itself refuses has this shape; cache nothing."""
-
-    def respond(request: HttpRequest) -> HttpResponse:
-        if not request.path.startswith(ROOT):
-            return get_response(request)
-        if "HTTP_TRANSFER_ENCODING" in request.META:
-            text = "a body of unknown length is not read; send the header Content-Length"
-            return answer(Problem(411, text))
-        found = get_response(request)
-        if found.status_code >= 400 and not found.get("Content-Type", "").startswith(JSON):
-            said = {**WORDS, 404: NOTHING}.get(found.status_code, "the request was refused")
-            kept = {name: found[name] for name in KEPT if name in found}
-            found = answer(Problem(found.status_code, said, headers=kept))
-        found["Cache-Control"] = "no-store"
-        return found
-
-    return respond
+in_errors = problems.below(ROOT, JSON, {**WORDS, 404: NOTHING}, answer)

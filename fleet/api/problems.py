@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 ROOT: Final = "/api/"
 MEDIA_TYPE: Final = "application/problem+json"
 AGAIN_SECONDS: Final = 5  # when to try again what a server that is away did not do
+Respond = Callable[[HttpRequest], HttpResponse]
 KEPT: Final = ("Allow", "Retry-After", "WWW-Authenticate")
 # What Django itself says of an address or a request, in our words.
 WORDS: Final[Mapping[int, str]] = {
@@ -168,23 +169,31 @@ def _not_as_described(exc: NotAsDescribed) -> Problem:
     return Problem(422, detail, errors=errors)
 
 
-def in_problems(
-    get_response: Callable[[HttpRequest], HttpResponse],
-) -> Callable[[HttpRequest], HttpResponse]:
-    """Middleware: answer below /api/ with problems, also where Django itself refuses; cache nothing."""
+def below(
+    root: str, media_type: str, words: Mapping[int, str], tell: Callable[[Problem], HttpResponse]
+) -> Callable[[Respond], Respond]:
+    """Middleware: below `root` also what Django itself refuses is told by `tell`; cache nothing."""
 
-    def respond(request: HttpRequest) -> HttpResponse:
-        if not request.path.startswith(ROOT):
-            return get_response(request)
-        if "HTTP_TRANSFER_ENCODING" in request.META:
-            text = "a body of unknown length is not read; send the header Content-Length"
-            return answer(Problem(411, text))
-        found = get_response(request)
-        if found.status_code >= 400 and not found.get("Content-Type", "").startswith(MEDIA_TYPE):
-            said = WORDS.get(found.status_code, "the request was refused")
-            kept = {name: found[name] for name in KEPT if name in found}
-            found = answer(Problem(found.status_code, said, headers=kept))
-        found["Cache-Control"] = "no-store"
-        return found
+    def middleware(get_response: Respond) -> Respond:
+        def respond(request: HttpRequest) -> HttpResponse:
+            if not request.path.startswith(root):
+                return get_response(request)
+            if "HTTP_TRANSFER_ENCODING" in request.META:
+                text = "a body of unknown length is not read; send the header Content-Length"
+                return tell(Problem(411, text))
+            found = get_response(request)
+            if found.status_code >= 400 and not found.get("Content-Type", "").startswith(
+                media_type
+            ):
+                said = words.get(found.status_code, "the request was refused")
+                kept = {name: found[name] for name in KEPT if name in found}
+                found = tell(Problem(found.status_code, said, headers=kept))
+            found["Cache-Control"] = "no-store"
+            return found
 
-    return respond
+        return respond
+
+    return middleware
+
+
+in_problems = below(ROOT, MEDIA_TYPE, WORDS, answer)

@@ -194,7 +194,7 @@ class ModelPods:
         done = min(self._depth, seconds)
         self._depth -= done
         self._proven = self._proven or done > 0
-        if self._depth >= 0.5:  # less is no item
+        if self._depth >= 0.5:  # a smaller rest does not count as an item
             self._empty_since = None
         elif self._empty_since is None or done >= 0.5:
             self._empty_since = end - span * (1 - done / seconds if seconds else 0)

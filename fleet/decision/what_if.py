@@ -15,6 +15,7 @@ from typing import Final
 from fleet.decision.decide import decide
 from fleet.decision.model_pods import Market, ModelPods, lost_between
 from fleet.decision.values import Policy, Rule, Snapshot
+from pods.plural import plural
 from pods.price import cost_usd
 from pods.states import READY
 
@@ -140,7 +141,7 @@ def _decide(world: ModelPods, then: Snapshot, now: datetime, policy: Policy) -> 
 
 def _check(ticks: Sequence[Recorded]) -> None:
     if len(ticks) < 2:
-        raise TooLittle(f"{len(ticks)} recorded decisions are too few; take a longer time")
+        raise TooLittle(f"only {plural(len(ticks), 'decision')} recorded; take a longer time")
     if all(tick.seen.depth is None for tick in ticks):
         raise TooLittle("the backlog was unknown for the whole time; take another one")
 

@@ -58,7 +58,7 @@ def with_zone(value: object) -> object:
     YAML reads a moment without seconds, or in quotes, as text.
 
     Raises:
-        PydanticCustomError: it is no moment, or has no zone.
+        PydanticCustomError: it is not a moment, or lacks a zone.
     """
     found = value
     if isinstance(value, str):

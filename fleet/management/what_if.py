@@ -74,7 +74,7 @@ class Compared:
     recorded: Course
     model: Course
     changed: Course | None  # None: no setting is another one
-    each: int  # every so manieth decision was read
+    each: int  # one of so many decisions was read
 
 
 def what_if(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from statistics import fmean, median
 from typing import Any, Final
 
+from fleet.decision.goal_facts import SHOWS_SPEED_AFTER
 from fleet.decision.placement import Experience
 from fleet.decision.values import Goal, PodFacts
 from fleet.models import Fleet
@@ -20,8 +21,6 @@ BOOTS_READ: Final = 100
 # From so many boots on, all but one in a hundred are shorter than the bound.
 BOOTS_ENOUGH: Final = 20
 BOUND: Final = 0.99
-# The speed of a pod says little before it has worked for so long.
-SHOWS_SPEED_AFTER: Final = timedelta(minutes=5)
 PODS_ENOUGH: Final = 3
 TICKS_ENOUGH: Final = 8
 # Rates are measured, so a backlog to which nothing is added seems to grow or shrink a little.

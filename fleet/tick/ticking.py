@@ -174,7 +174,7 @@ def _write(fleet: Fleet, token: int, gathered: Gathered, decision: Decision, beg
             sentence=decision.sentence[:LONGEST_SENTENCE],
             **_what_holds(seen, decision),
             steps=[asdict(step) for step in decision.steps],
-            **{"snapshot": recorded(seen), "policy": recorded_policy(gathered.policy)},
+            **_replayable(gathered),
             milliseconds=int((time.monotonic() - began) * 1000),
         )
         _sample(fleet, gathered)
@@ -182,6 +182,11 @@ def _write(fleet: Fleet, token: int, gathered: Gathered, decision: Decision, beg
         for again in decision.resume:
             pod = gathered.pods[again.pod_id]
             resuming.begin_resume(pod, by="tick", because=again.because)
+
+
+def _replayable(gathered: Gathered) -> dict[str, Any]:
+    """All that `decide` was given, in the columns from which it can be asked again."""
+    return {"snapshot": recorded(gathered.seen), "policy": recorded_policy(gathered.policy)}
 
 
 def _what_holds(seen: Snapshot, decision: Decision) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from pods.agent_redis import redis_users
 from pods.models import Account, Pod
 from pods.states import BOOTING, READY, STOPPED
 from tests.support.admin_pages import fields_of, page_of
+from tests.support.as_pods import as_pod, refused
 from tests.support.factories import a_fleet, a_pod, an_account
 from tests.support.fixtures import client as client
 from tests.support.fleet_command import run
@@ -56,18 +57,6 @@ def local(tmp_path: Path, settings: Any) -> Iterator[Account]:
 def made(path: Path, name: str = "emb", *more: str) -> Fleet:
     run("create", name, "--script", path, "--stream", name, "--group", name, *more)
     return Fleet.objects.get(name=name)
-
-
-def refused(client: "redis.Redis", *words: str) -> bool:
-    try:
-        client.execute_command(*words)
-    except redis.exceptions.NoPermissionError:
-        return True
-    return False
-
-
-def as_pod(pod: Pod) -> "redis.Redis":
-    return redis.Redis.from_url(redis_users.pod_address(pod), protocol=2)
 
 
 def test_only_the_fleets_own_pods_read_its_code_and_none_writes_it(

@@ -26,6 +26,7 @@ from pods.providers.base import PodSpec
 from pods.providers.local.provider import LocalProvider
 from pods.providers.local.provider import connect as local_provider
 from pods.states import READY
+from tests.support.as_pods import as_pod, refused
 from tests.support.factories import a_fleet, a_pod, an_account
 from tests.support.fixtures import client as client
 from tests.support.fleet_command import run
@@ -50,18 +51,6 @@ def set_one(fleet: Fleet, name: str = "HF_TOKEN", value: str = VALUE) -> None:
 def in_redis(client: "redis.Redis", fleet: str = "emb") -> dict[str, str]:
     raw: Any = client.hgetall(Keys(fleet).secrets)
     return {name.decode(): value.decode() for name, value in raw.items()}
-
-
-def as_pod(pod: Pod) -> "redis.Redis":
-    return redis.Redis.from_url(redis_users.pod_address(pod), protocol=2)
-
-
-def refused(client: "redis.Redis", *words: str) -> bool:
-    try:
-        client.execute_command(*words)
-    except redis.exceptions.NoPermissionError:
-        return True
-    return False
 
 
 def test_only_the_fleets_own_pods_read_its_secrets_and_none_writes_them(fleet: Fleet) -> None:

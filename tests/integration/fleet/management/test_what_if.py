@@ -88,7 +88,7 @@ def test_what_was_is_shown_without_another_setting(fleet: Fleet) -> None:
         (["--from", "2026-12-01T10:00Z", "--to", "2026-12-01T09:00Z"], "is not before"),
         (["--set", "image=other:1"], "no decision depends on it"),
         (["--set", "max_instances=1"], "that is the present value"),
-        ([], "0 recorded decisions are too few"),
+        ([], "only 0 decisions recorded"),
     ],
 )
 def test_what_cannot_be_compared_is_said(fleet: Fleet, words: list[str], says: str) -> None:

@@ -151,8 +151,8 @@ def test_a_boot_costs_and_does_nothing() -> None:
 @pytest.mark.parametrize(
     ("ticks", "says"),
     [
-        ([], "0 recorded decisions are too few"),
-        (an_hour(draining)[:1], "1 recorded decisions are too few"),
+        ([], "only 0 decisions recorded"),
+        (an_hour(draining)[:1], "only 1 decision recorded"),
         (an_hour(lambda _: None), "the backlog was unknown for the whole time"),
         (an_hour(draining, pods=()), "no pod showed its speed"),
     ],
