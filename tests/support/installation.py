@@ -16,6 +16,8 @@ import redis
 from config import embedded, stack
 from config.env import ROOT
 from pods.providers.local.processes import MARK
+from tests.support import processes
+from tests.support.processes import command_of
 from tests.support.programs import command
 from tests.support.waiting import patience
 
@@ -124,8 +126,7 @@ class Installation:
             found.append(server)
         if pods:
             found += agents(self.var)
-        for process in sorted(found, key=lambda p: "supervisord" not in " ".join(p.cmdline())):
-            process.kill()
+        processes.kill(sorted(found, key=lambda p: "supervisord" not in command_of(p)))
         psutil.wait_procs(found, timeout=10)
 
     def stop(self) -> None:
@@ -135,8 +136,7 @@ class Installation:
         if self._stack is not None:
             self._stack.stop()
         stack.stop_leftovers(self.var)
-        for process in agents(self.var):
-            process.kill()
+        processes.kill(agents(self.var))
         embedded.stop(self.var)
 
     def until(self, what: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:

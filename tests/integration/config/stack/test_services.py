@@ -16,7 +16,9 @@ import pytest
 
 from config import embedded, stack
 from config.env import ROOT
+from tests.support import processes
 from tests.support.installation import Installation
+from tests.support.processes import command_of
 from tests.support.waiting import patience, until
 
 pytestmark = pytest.mark.one_database
@@ -64,7 +66,7 @@ def check_pages_of_flower(flower: str, login: str, var: Path) -> None:
 def celery_workers(var: Path) -> list[psutil.Process]:
     found = []
     for process in stack.leftovers(var):
-        command = " ".join(process.cmdline())
+        command = command_of(process)
         if " worker " in command and "supervisord" not in command:
             found.append(process)
     return found
@@ -93,16 +95,13 @@ def test_up_asks_for_passwords_restarts_ended_processes_and_stops_cleanly(
         check_pages_of_flower(flower[1], f"admin:{flower[2]}", installation.var)
         assert get(f"{flower[1]}/workers") == 401
         assert get(f"{flower[1]}/workers", "admin:guess") == 401
-        assert not [
-            p for p in stack.leftovers(installation.var) if flower[2] in " ".join(p.cmdline())
-        ]
+        assert not [p for p in stack.leftovers(installation.var) if flower[2] in command_of(p)]
         passwords = {"admin-password", "flower-password"}
         assert all(oct((installation.var / p).stat().st_mode)[-3:] == "600" for p in passwords)
 
         before = {p.pid for p in celery_workers(installation.var)}
         assert before
-        for process in celery_workers(installation.var):
-            process.kill()
+        processes.kill(celery_workers(installation.var))
         installation.until(lambda: {p.pid for p in celery_workers(installation.var)} - before)
 
         server = embedded._process(installation.var)

@@ -10,6 +10,7 @@ import pytest
 from celery import Celery
 
 from tests.support.celery import rabbitmq
+from tests.support.processes import command_of, environment_of
 from tests.support.waiting import patience
 
 APP = "celery_workload:app"
@@ -218,5 +219,5 @@ def test_a_worker_has_the_secrets_and_another_one_has_others(workload, until, ca
     until(lambda: workload.beat().done == sent)
     assert workload.beat().note == ""
     for process in psutil.Process(agent.pid).children(recursive=True):
-        assert "-token" not in repr([process.environ(), process.cmdline()])
+        assert "-token" not in repr([environment_of(process), command_of(process)])
     assert "the-first-token" not in "".join(capfd.readouterr())

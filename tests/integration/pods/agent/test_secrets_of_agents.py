@@ -2,7 +2,6 @@
 
 import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -11,6 +10,7 @@ import redis
 
 from pods.agent.protocol import SECRET_PREFIX, SECRETS_VERSION
 from pods.agent.secrets import ASK_AGAIN_SECONDS, NOTHING, Secrets
+from tests.support.processes import command_of, environment_of
 from tests.support.rigs.agent_rig import Agents, Backlog
 
 FIRST, SECOND = "hf_first-secret", "hf_second-secret"
@@ -35,8 +35,7 @@ def shown(agent: "subprocess.Popen[bytes]") -> str:
     """What anybody on the machine sees of the agent's processes."""
     texts = []
     for process in [psutil.Process(agent.pid), *psutil.Process(agent.pid).children(recursive=True)]:
-        texts += process.cmdline()
-        texts.append(Path(f"/proc/{process.pid}/environ").read_text(errors="replace"))
+        texts += [command_of(process), repr(environment_of(process))]
     return "\n".join(texts)
 
 
