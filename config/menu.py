@@ -30,6 +30,7 @@ NAVIGATION: Final[Sequence[Any]] = [
             _item("Pods", "dns", "admin:pods_pod_changelist", "pods.view_pod"),
             _item("Alerts", "notifications", ALERTS, "fleet.view_alert", badge_variant="danger"),
             _item("Failed items", "report", "failed_items", "fleet.view_fleet"),
+            _item("Batches", "stacks", "admin:fleet_batch_changelist", "fleet.view_batch"),
         ],
     },
     {

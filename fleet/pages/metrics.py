@@ -10,7 +10,8 @@ from decimal import Decimal
 from django.db.models import Count, OuterRef, Subquery, Sum
 from prometheus_client.core import Metric
 
-from fleet.models import Alert, Fleet, Tick
+from fleet.models import Alert, Batch, Fleet, Tick
+from fleet.models.batches import ENDED
 from fleet.money import spending
 from fleet.pages.counted_metrics import counted
 from fleet.pages.metric_families import Families
@@ -27,6 +28,7 @@ def collect() -> Iterable[Metric]:
         _money(into, card)
     _decisions(into, [card.pk for card in there.cards])
     _fields(into, [card.pk for card in there.cards])
+    _batches(into)
     _work(into, there)
     _spent(into, there)
     _installation(into, there)
@@ -108,6 +110,15 @@ def _fields(into: Families, fleets: Sequence[int]) -> None:
         into.gauge(
             "podfleet_total_budget_usd", "Its budget for its whole life.", budget, fleet=name
         )
+
+
+def _batches(into: Families) -> None:
+    rows = Batch.objects.exclude(status__in=ENDED).order_by().values_list("fleet__name", "status")
+    for name, status, count in rows.annotate(count=Count("pk")).order_by("fleet__name", "status"):
+        into.gauge(
+            "podfleet_unfinished_batches", "Batches that have not ended.", count,
+            fleet=name, status=status,
+        )  # fmt: skip
 
 
 def _work(into: Families, there: Overview) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 from fleet.decision.alert_facts import Severity
 from fleet.decision.fleet_health import Health
 from fleet.decision.values import Mode
+from fleet.models.batches import BatchStatus
 from pods.base.words import (
     NONE,
     duration,
@@ -67,6 +68,16 @@ MODES: Final[Mapping[str, HealthWords]] = {
     Mode.RUNNING.value: _shown("●", "Running", "green", "green"),
     Mode.PAUSED.value: HEALTH[Health.PAUSED],
     Mode.STOP_ALL.value: HEALTH[Health.STOPPED],
+}
+BATCHES: Final[Mapping[str, HealthWords]] = {
+    BatchStatus.VALIDATING.value: _shown("◐", "Validating", "blue", "blue"),
+    BatchStatus.IN_PROGRESS.value: _shown("●", "In progress", "green", "green"),
+    BatchStatus.FINALIZING.value: _shown("◐", "Finalizing", "blue", "blue"),
+    BatchStatus.CANCELLING.value: _shown("◐", "Cancelling", "blue", "blue"),
+    BatchStatus.COMPLETED.value: _shown("✓", "Completed", "grey", "dim"),
+    BatchStatus.CANCELLED.value: _shown("■", "Cancelled", "grey", "dim"),
+    BatchStatus.EXPIRED.value: _shown("▲", "Expired", "amber", "yellow"),
+    BatchStatus.FAILED.value: _shown("✖", "Failed", "red", "bold red"),
 }
 ARCHIVED: Final = _shown("✓", "Archived", "grey", "dim")
 

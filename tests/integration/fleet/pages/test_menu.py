@@ -48,7 +48,7 @@ def tab(client: Client, url: str) -> str:
 def test_the_menu_says_what_is_so_then_why_then_what_limits_it(admin_client: Client) -> None:
     shown = menu(admin_client)
     assert list(shown) == ["Now", "Explain", "Control", "Admin"]
-    assert shown["Now"] == ["Overview", "Fleets", "Pods", "Alerts", "Failed items"]
+    assert shown["Now"] == ["Overview", "Fleets", "Pods", "Alerts", "Failed items", "Batches"]
     assert shown["Explain"] == ["Decisions", "Spending", "Activity"]
     assert shown["Control"] == [
         "Limits", "Manual holds", "Accounts", "Alert channels", "Unknown machines",
