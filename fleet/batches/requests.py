@@ -15,6 +15,7 @@ from fleet.batches.settled import Settled
 from fleet.items.source import Fields, LeftOut, Position
 from fleet.models import BatchFile
 from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD, ITEM_REPLY_TO
+from pods.base.json_words import why_no_json
 
 ENDPOINTS: Final = ("/v1/embeddings", "/v1/chat/completions")
 MOST_REQUESTS: Final = 200_000
@@ -72,7 +73,8 @@ def _object(line: bytes) -> dict[str, Any]:
         # Refuses what no JSON reader takes: numbers without an end, and half a surrogate pair.
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as exc:
-        raise BadLine("invalid_json_line", f"this line is not JSON in UTF-8: {exc}") from exc
+        text = f"this line is not JSON in UTF-8: {why_no_json(exc)}"
+        raise BadLine("invalid_json_line", text) from exc
     if not isinstance(value, dict):
         raise BadLine("invalid_json_line", "this line is not a JSON object")
     return value

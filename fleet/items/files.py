@@ -11,6 +11,7 @@ from pydantic_core import from_json
 
 from fleet.items.source import NAMES_KEPT, BadInput, BadItem, Fields, LeftOut, Position
 from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD, ITEM_REPLY_TO
+from pods.base.json_words import why_no_json
 
 SUFFIXES: Final = (".txt", ".jsonl")
 # A stream takes values of 512 MB; a longer line than this is probably a file without line ends.
@@ -214,7 +215,7 @@ class ItemFile:
             return json.loads(line.decode())
         except (ValueError, RecursionError) as exc:
             raise self._bad(
-                f"not JSON ({exc}); each line must be one JSON object in UTF-8"
+                f"not JSON ({why_no_json(exc)}); each line must be one JSON object in UTF-8"
             ) from exc
 
     def _id(self, value: object) -> bytes:

@@ -18,6 +18,7 @@ from pods.agent.dataset.rows import (
     written,
 )
 from pods.agent.dataset.stores import Place, StoreError
+from pods.agent.json_words import why_no_json
 from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD
 from pods.agent.ranges import Compression, Format, Range, Source
 
@@ -201,7 +202,7 @@ def _parsed(line: Line, of: Range) -> Union[dict[str, Any], str]:
     try:
         value = json.loads(line.text)
     except (ValueError, RecursionError) as exc:
-        return f"this line is not JSON: {exc}"
+        return f"this line is not JSON: {why_no_json(exc)}"
     if not isinstance(value, dict):
         return f"this line is a {type(value).__name__}, not a JSON object"
     key = of.id_column

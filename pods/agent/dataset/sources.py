@@ -15,6 +15,7 @@ from pods.agent.dataset.objects import chunks_of_objects
 from pods.agent.dataset.rows import BadInput, Chunk
 from pods.agent.dataset.stores import Place, StoreError
 from pods.agent.dataset.tables import chunks_of_table
+from pods.agent.json_words import why_no_json
 from pods.agent.ranges import Compression, Range, Source, Unit
 
 
@@ -105,18 +106,35 @@ class JsonLines(Lines):
     suffixes = (".jsonl", ".ndjson")
 
     def _columns(self, source: Source, lines: Sequence[bytes]) -> Union[Sequence[str], None]:
+        """The keys of the first lines. A line that is no JSON object becomes an error row later.
+
+        If most lines are none, the file is something else, and nothing of it is planned.
+        """
         names: dict[str, None] = {}
+        bad: list[str] = []
+        good = 0
         for number, line in enumerate(lines[: samples.SAMPLED_LINES], start=1):
             if not line.strip():
                 continue
-            try:
-                row = json.loads(line)
-            except ValueError as exc:
-                raise BadInput(f"{source.url}: line {number} is not JSON: {exc}") from exc
-            if not isinstance(row, dict):
-                raise BadInput(f"{source.url}: line {number} is not a JSON object")
+            row = _json_object(line)
+            if isinstance(row, str):
+                bad.append(f"line {number} {row}")
+                continue
+            good += 1
             names.update(dict.fromkeys(row))
+        if len(bad) > good:
+            of = f"{len(bad):,} of the first {len(bad) + good:,} lines are not JSON objects"
+            raise BadInput(f"{source.url}: {of}: {bad[0]}")
         return [*names] or None
+
+
+def _json_object(line: bytes) -> Union[dict[str, Any], str]:
+    """The object of a line, or what is wrong with the line."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as exc:
+        return f"is not JSON: {why_no_json(exc)}"
+    return row if isinstance(row, dict) else f"is a {type(row).__name__}"
 
 
 class TextLines(Lines):

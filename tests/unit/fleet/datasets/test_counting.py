@@ -47,6 +47,13 @@ def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
     assert [f.rows for f in counted(tmp_path / "a.txt")] == [0]
 
 
+def test_a_few_lines_that_are_not_json_do_not_refuse_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'# made by hand\n{"id": 1, "text": "x"}\n[2]\n{"text": "y", "lang": "en"}\n')
+    (file,) = counted(path, Wanted(columns=["text", "lang"]))  # a column of no line is refused
+    assert file.rows == 4
+
+
 def test_the_first_rows_are_shown(tmp_path: Path) -> None:
     files = counted(write_parquet(tmp_path / "a.parquet", 20))
     assert first_rows(files, Wanted(columns=["text"]))[2] == {"text": "text 2"}
@@ -67,8 +74,9 @@ def test_a_missing_column_is_named_with_those_that_are_there(tmp_path: Path) -> 
     [
         ("a.parquet", b"this is not it", "is not a Parquet file"),
         ("a.parquet", b"", "is not a Parquet file"),
-        ("a.jsonl", b"{}\nhello\n", "line 2 is not JSON"),
-        ("a.jsonl", b"[1]\n", "line 1 is not a JSON object"),
+        ("a.jsonl", b"{}\nhello\nyou\n", "2 of the first 3 lines are not .*: line 2 is not JSON"),
+        ("a.jsonl", b"[1]\n", "line 1 is a list"),
+        ("a.jsonl", b"[" * 100_000, "line 1 is not JSON: it is nested too deeply"),
         ("a.jsonl.gz", b"hello", "cannot be unpacked as gzip"),
         ("a.jsonl.zst", b"hello", "cannot be unpacked as zstd"),
     ],
