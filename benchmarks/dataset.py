@@ -46,32 +46,33 @@ def run(console: Console, *, quick: bool) -> dict[str, Any]:
     preparing.ensure_services()
     preparing.migrate()
     client, size = redis_client(settings.REDIS_URL), Sizes(quick=quick)
-    loads = [_load()]
+    loads = [load()]
     try:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             turns, beside_ray = _rows(console, client, folder, size)
-            loads.append(_load())
+            loads.append(load())
             model = _model(console, client, folder, size)
-            loads.append(_load())
+            loads.append(load())
             plan = planning.measured(client, folder, size.plan_files)
             console.print(f"planning: {plan}")
     finally:
         preparing.stop_services()
-    loads.append(_load())
+    loads.append(load())
     return {
         "name": "dataset", "rows_per_second": _medians(turns) | _medians(beside_ray),
         "turns": turns, "ray_turns": beside_ray,
-        "ratio_to_bare_loop": _ratio(turns, "agent", "bare"),
-        "ratio_to_bare_loop_items": _ratio(turns, "agent items", "bare"),
-        "ratio_to_ray": {n: _ratio(beside_ray, f"agent {n}", f"ray {n}") for n in ("1", "2")},
-        "model_fraction": _ratio(model, "agent", "bare"), "model_turns": model,
+        "ratio_to_bare_loop": ratio(turns, "agent", "bare"),
+        "ratio_to_bare_loop_items": ratio(turns, "agent items", "bare"),
+        "ratio_to_ray": {n: ratio(beside_ray, f"agent {n}", f"ray {n}") for n in ("1", "2")},
+        "model_fraction": ratio(model, "agent", "bare"), "model_turns": model,
         "redis_mb_60m": plan["redis_peak_mb"], "plan_seconds_60m": plan["plan_seconds"],
         "plan_mb_60m": plan["plan_mb"], "plan": plan, "load_average": loads,
     }  # fmt: skip
 
 
-def _load() -> float:
+def load() -> float:
+    """The load average of the last minute."""
     return round(os.getloadavg()[0], 1)
 
 
@@ -86,7 +87,7 @@ def _rows(
 ) -> tuple[list[Turn], list[Turn]]:
     """Rows per second of an agent beside a bare loop, and of one and two agents beside Ray."""
     source, rows = folder / "in", [size.rows] * size.files
-    _write(source, rows)
+    write(source, rows)
     ray = str(PEERS / "bin/python") if (PEERS / ".made").exists() else None
 
     def agent(sink: Path, handler: str = COLUMNS, count: int = 1) -> float:
@@ -115,7 +116,7 @@ def _in_turns(
     """Rows per second of each, one after the other, so often, with the load at each beginning."""
     turns: list[Turn] = []
     for n in range(count):
-        turn: dict[str, float | None] = {"load": _load()}
+        turn: dict[str, float | None] = {"load": load()}
         for name, measure in contenders.items():
             took = measure(folder / f"{n} {name}")
             turn[name] = None if took is None else round(rows / took)
@@ -130,18 +131,18 @@ def _model(console: Console, client: "redis.Redis", folder: Path, size: Sizes) -
     if not (PEERS / ".made").exists():
         return []
     source, rows = folder / "texts", [size.texts // 2] * 2
-    _write(source, rows)
+    write(source, rows)
     python = str(PEERS / "bin/python")
     turns: list[Turn] = []
     for n in range(size.model_turns):
-        load = _load()
-        bare = float(_said([python, "-m", "benchmarks.programs.bare_model", str(source)]))
+        before = load()
+        bare = float(said([python, "-m", "benchmarks.programs.bare_model", str(source)]))
         took = agents.seconds(
             client, source, folder / f"model-{n}", rows, MODEL, batch=MODEL_BATCH, python=python
         )
         turn = {"bare": round(sum(rows) / bare, 1), "agent": round(sum(rows) / took, 1)}
         console.print(f"turn {n + 1}, MiniLM: {turn} texts/s")
-        turns.append({**turn, "load": load})
+        turns.append({**turn, "load": before})
     return turns
 
 
@@ -153,7 +154,7 @@ def _medians(turns: Sequence[Turn]) -> dict[str, float | None]:
     return found
 
 
-def _ratio(turns: Sequence[Turn], ours: str, theirs: str) -> dict[str, Any] | None:
+def ratio(turns: Sequence[Turn], ours: str, theirs: str) -> dict[str, Any] | None:
     """The median and the spread of the ratios, each within one turn. None: one was not measured."""
     pairs = [(turn.get(ours), turn.get(theirs)) for turn in turns]
     ratios = sorted(round(a / b, 3) for a, b in pairs if a and b)
@@ -162,7 +163,8 @@ def _ratio(turns: Sequence[Turn], ours: str, theirs: str) -> dict[str, Any] | No
     return {"median": round(median(ratios), 3), "least": ratios[0], "most": ratios[-1]}
 
 
-def _write(folder: Path, rows: Sequence[int]) -> None:
+def write(folder: Path, rows: Sequence[int]) -> None:
+    """Write so many rows into each of so many Parquet files of a new folder."""
     folder.mkdir()
     for n, count in enumerate(rows):
         ids = [f"{n}-{row}" for row in range(count)]
@@ -170,7 +172,8 @@ def _write(folder: Path, rows: Sequence[int]) -> None:
         pq.write_table(table, folder / f"{n:03}.parquet", row_group_size=10_000)
 
 
-def _said(words: Sequence[str]) -> str:
+def said(words: Sequence[str]) -> str:
+    """What a program prints."""
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.check_output(
         words, cwd=ROOT, env=env, text=True, stderr=subprocess.DEVNULL, timeout=LONGEST_SECONDS
@@ -181,7 +184,7 @@ def _bare(source: Path, sink: Path) -> float:
     """The seconds of the bare loop, without its start."""
     sink.mkdir()
     words = [sys.executable, "-m", "benchmarks.programs.bare_dataset", str(source), str(sink)]
-    return float(_said([*words, COLUMNS, str(BATCH_ROWS)]))
+    return float(said([*words, COLUMNS, str(BATCH_ROWS)]))
 
 
 def _ray(python: str | None, source: Path, sink: Path, actors: int) -> float | None:
@@ -189,5 +192,5 @@ def _ray(python: str | None, source: Path, sink: Path, actors: int) -> float | N
     if python is None:
         return None
     program = str(ROOT / "benchmarks" / "peers" / "ray_peer.py")
-    said = _said([python, program, str(source), str(sink), str(BATCH_ROWS), str(actors)])
-    return float(said.split()[-1])
+    printed = said([python, program, str(source), str(sink), str(BATCH_ROWS), str(actors)])
+    return float(printed.split()[-1])

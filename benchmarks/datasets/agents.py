@@ -22,8 +22,8 @@ LONGEST_SECONDS: Final = 600.0
 
 def seconds(
     client: "redis.Redis",
-    folder: Path,
-    sink: Path,
+    folder: Path | str,
+    sink: Path | str,
     rows: Sequence[int],
     handler: str,
     *,
@@ -33,12 +33,14 @@ def seconds(
 ) -> float:
     """From the ranges on the stream to the last receipt, of agents that wait for them.
 
-    `rows` of each file. Each file is a range.
+    `folder` and `sink` are folders of this machine, or URLs; `rows` of each file. Each file is a
+    range.
 
     Raises:
         RuntimeError: rows are missing, or it takes too long.
     """
-    sink.mkdir()
+    if isinstance(sink, Path):
+        sink.mkdir()
     pods = [f"dataset-{n}" for n in range(agents)]
     keys, results = Keys("bench"), f"{STREAM}:results"
     client.unlink(STREAM, results, keys.rows, *(keys.pod(pod) for pod in pods))
@@ -73,9 +75,13 @@ def _works(client: "redis.Redis", keys: Keys, pod: str) -> bool:
     return beat is not None and beat.state.value == "working"
 
 
-def _ranges(folder: Path, sink: Path, rows: Sequence[int]) -> list[Range]:
-    files = sorted(place(folder.as_uri()).list(), key=lambda found: found.name)
+def _url(of: Path | str) -> str:
+    return of.as_uri() if isinstance(of, Path) else of
+
+
+def _ranges(folder: Path | str, sink: Path | str, rows: Sequence[int]) -> list[Range]:
+    files = sorted(place(_url(folder)).list(), key=lambda found: found.name)
     return [
-        Range(Source(f.url, f.etag, f.size, Format.PARQUET), 0, count, count, sink.as_uri())
+        Range(Source(f.url, f.etag, f.size, Format.PARQUET), 0, count, count, _url(sink))
         for f, count in zip(files, rows, strict=True)
     ]

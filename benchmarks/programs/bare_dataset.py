@@ -4,6 +4,7 @@ import sys
 import time
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,11 +17,12 @@ def main() -> None:
     handler = getattr(import_module(module), function)
     began = time.perf_counter()
     for path in sorted(Path(folder).glob("*.parquet")):
-        _work(path, Path(sink) / path.name, handler, int(rows))
+        work(path, Path(sink) / path.name, handler, int(rows))
     sys.stdout.write(f"{time.perf_counter() - began}\n")
 
 
-def _work(path: Path, part: Path, handler: object, rows: int) -> None:
+def work(path: Any, part: Any, handler: object, rows: int) -> None:
+    """Read a Parquet file, call the handler with each batch of `rows`, and write the part."""
     writer = None
     for batch in pq.ParquetFile(path, pre_buffer=True).iter_batches(rows):
         made = handler(batch)  # type: ignore[operator]
