@@ -21,8 +21,10 @@ import threading
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Optional
 
+from pods.agent import disk
 from pods.agent.start import Failed, Redis, Refused, fetch
 
 # What installers print of their plan: uv "Resolved 48 packages", pip "Installing …: a, b".
@@ -155,10 +157,14 @@ def fetched(report: Report, cache: str, digest: str) -> str:
         Failed: it did not come.
     """
     began, code = time.monotonic(), f"{cache}/code/{digest}"
+    used = disk.Lock(Path(code))
+    used.share()  # before it is looked for: from here on nobody deletes it
     while True:
         try:
             fetch(report.redis, f"{report.keys}code:{digest}", digest, code + ".zip")
-            return unpacked(code)
+            found = unpacked(code)
+            used.share()
+            return found
         except Failed as exc:
             if time.monotonic() - began > CODE_PATIENCE_SECONDS:
                 raise
@@ -222,7 +228,8 @@ def environment(cache: str, agent: str, wants: Sequence[str], env: Variables, st
     parts = [sys.version, sys.prefix, agent, *wants]
     home = f"{cache}/environments/{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
     python = home + "/bin/python"
-    os.makedirs(cache + "/environments", exist_ok=True)
+    used = disk.Lock(Path(home))
+    used.share()
     with open(home + ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not os.path.exists(home + "/ready"):
@@ -230,6 +237,7 @@ def environment(cache: str, agent: str, wants: Sequence[str], env: Variables, st
             shutil.rmtree(home, ignore_errors=True)
             _build(home, agent, wants, env, steps)
             open(home + "/ready", "w").close()
+    used.share()
     return python
 
 
@@ -316,6 +324,9 @@ def work(report: Report, cache: str, env: Variables) -> None:
     installing = for_installer(env, secrets)
     agent = f"podfleet-agent{extra} @ file://{report.wheel}"
     python = environment(cache, agent, bundle["requirements"], installing, report)
+    days = env.get("PODFLEET_CACHE_DAYS")
+    if days:  # a machine that is thrown away needs no sweep
+        disk.sweep(Path(cache), float(days))
     report.say("starting the agent")
     os.chdir(code)
     variables = for_agent(python, code, bundle["paths"], env)

@@ -21,6 +21,9 @@ ENV_PREFIX = "PODFLEET_"
 ENDED_BY = "PODFLEET_ENDED_BY"
 # The folder in which a machine keeps fetched code and what it installed for it (start.py).
 CACHE = "PODFLEET_CACHE"
+CACHE_DAYS = (
+    "PODFLEET_CACHE_DAYS"  # what is there is deleted when no pod has begun to use it for so long
+)
 # What the entries of the stream are, in AgentSettings.kind: items, or ranges of a dataset.
 ITEMS, DATASET = "", "dataset"
 # A heartbeat stays readable for this long after the agent's end, so that the operator can read it.

@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from pods.agent.protocol import CACHE, ENDED_BY
+from pods.agent.protocol import CACHE, CACHE_DAYS, ENDED_BY
 from pods.machine_names import has_tag
 from pods.masking import SECRET_NAME
 from pods.providers.base import Capabilities, Machine, Offer, OfferQuery, Phase, PodSpec
@@ -36,6 +36,8 @@ STACK_MARK: Final = "PODFLEET_STACK"
 OWN_VARIABLES: Final = "PODFLEET_"  # of the agent: the passwords in these are in an address
 TOKEN_VARIABLE: Final = "PODFLEET_TOKEN"  # noqa: S105 - a name
 BUNDLE_VARIABLE: Final = "PODFLEET_BUNDLE"
+# Code and environments that no machine has begun to use for so many days are deleted.
+CODE_KEPT_DAYS: Final = "14"
 LOG_BYTES_A_LINE: Final = 1_000  # longer lines are cut at the start of the part that is read
 # Of a destroyed machine the end of its log is kept, of the last machines alone: 256 MiB in all.
 KEPT_BYTES: Final = 2**18
@@ -175,7 +177,7 @@ class LocalProvider:
         agent = "" if recorded.env.get(BUNDLE_VARIABLE) else str(CHECKOUT)
         path = os.pathsep.join(p for p in (agent, self._options.python_path) if p)
         env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        env[CACHE] = str(self._root.parent / "code")
+        env |= {CACHE: str(self._root.parent / "code"), CACHE_DAYS: CODE_KEPT_DAYS}
         env |= {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **recorded.env}
         env.pop(STACK_MARK, None)
         env.pop(ENDED_BY, None)  # the machine is the manager's own host
