@@ -3,8 +3,11 @@
 `python -m tests.support.both_databases [--side-by-side JOBS] -- COMMAND`
 
 With --side-by-side both runs share the machine: while one waits for a process, the other computes. The
-output of the run on PostgreSQL is shown after the run on SQLite has ended. The command exits with 1 if a
-test failed on either database, and with 5 if no test ran on either.
+output of the run on PostgreSQL is shown after the run on SQLite has ended. At most five failed tests run
+once more, alone: those that pass then count as passed, and the last line names them. With JOBS=0 no test
+runs twice.
+
+The command exits with 1 if a test failed on either database, and with 5 if no test ran on either.
 """
 
 import argparse
@@ -14,14 +17,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
+from tests.support import outcomes
+
+FAILED: Final = 1
 NOTHING_RAN: Final = 5
 INTERRUPTED: Final = 130
 STEP_SECONDS: Final = 0.1
+MOST_REPEATED: Final = 5  # more failures have another cause than the load of the machine
+# Each run keeps its own last failures.
+CACHES: Final = {"sqlite": ".pytest_cache", "postgres": ".pytest_cache/postgres"}
+# The same random numbers as before: a failure that depends on them repeats.
+LAST_FAILED: Final = (
+    *("--last-failed", "--last-failed-no-failures", "none"),
+    *("--randomly-seed", "last"),
+)
 
 
 class Terminated(KeyboardInterrupt):
@@ -57,22 +71,75 @@ def in_turn(command: Sequence[str]) -> list[int]:
 
 
 def side_by_side(command: Sequence[str], jobs: int) -> list[int]:
-    """Run both at once. PostgreSQL has a third of the work, so it gets half as many processes."""
-    on_postgres = [*command, *processes((jobs + 1) // 2), "--database", "postgres"]
-    # Each run keeps its own last failures.
-    on_postgres += ["-o", "cache_dir=.pytest_cache/postgres"]
+    """Run both at once, and a few failed tests once more."""
+    with tempfile.TemporaryDirectory() as folder:
+        notes = {database: Path(folder, database) for database in CACHES}
+        statuses = at_once(command, jobs, notes)
+        failed = {
+            name: [test for test, passed in outcomes.read(place).items() if not passed]
+            for name, place in notes.items()
+        }
+        few = sum(map(len, failed.values())) <= MOST_REPEATED
+        if jobs and few and set(statuses.values()) <= {0, FAILED, NOTHING_RAN}:
+            statuses |= once_more(command, failed, Path(folder))
+    return [*statuses.values()]
+
+
+def at_once(command: Sequence[str], jobs: int, notes: Mapping[str, Path]) -> dict[str, int]:
+    """Run on both databases. PostgreSQL has a third of the work, so it gets half as many processes."""
+    on = {name: [*command, *about(name, place)] for name, place in notes.items()}
     announce("sqlite")
     with tempfile.NamedTemporaryFile() as said, contextlib.ExitStack() as at_the_end:
         with Path(said.name).open("wb") as out:
-            second = subprocess.Popen(on_postgres, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            second = subprocess.Popen(
+                [*on["postgres"], *processes((jobs + 1) // 2)],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+            )
         at_the_end.push(partial(end, second))
-        first = subprocess.Popen([*command, *processes(jobs), "--database", "sqlite"])
+        first = subprocess.Popen([*on["sqlite"], *processes(jobs)])
         at_the_end.push(partial(end, first))
-        statuses = [first.wait()]
+        statuses = {"sqlite": first.wait()}
         announce("postgres")
         show(said, second)
-        statuses.append(second.wait())
+        statuses["postgres"] = second.wait()
     return statuses
+
+
+def once_more(
+    command: Sequence[str], failed: Mapping[str, Sequence[str]], folder: Path
+) -> dict[str, int]:
+    """Run the failed tests again while nothing else runs; return the status of each database with some."""
+    statuses: dict[str, int] = {}
+    unsteady = []
+    for database, tests in failed.items():
+        if not tests:
+            continue
+        place = folder / f"{database}-again"
+        announce(f"{database}: what failed, once more and alone")
+        alone = [*command, *about(database, place), *processes(0), *LAST_FAILED]
+        with contextlib.ExitStack() as at_the_end:
+            run = subprocess.Popen(alone)
+            at_the_end.push(partial(end, run))
+            statuses[database] = run.wait()
+        passed = [test for test in tests if outcomes.read(place).get(test)]
+        unsteady += [f"{test} on {database}" for test in passed]
+        if len(passed) < len(tests):
+            statuses[database] = statuses[database] or FAILED
+    if unsteady:
+        how_many = "1 test" if len(unsteady) == 1 else f"{len(unsteady)} tests"
+        names = ", ".join(unsteady)
+        sys.stdout.write(f"{how_many} failed beside the others and passed alone: {names}\n")
+    return statuses
+
+
+def about(database: str, notes: Path) -> list[str]:
+    """The options of a run on this database that writes its outcomes to a file."""
+    return [
+        *("--database", database, "-o", f"cache_dir={CACHES[database]}"),
+        *("-p", outcomes.__name__, outcomes.OPTION, str(notes)),
+    ]
 
 
 def processes(jobs: int) -> list[str]:

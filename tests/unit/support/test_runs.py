@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -48,6 +49,62 @@ def test_an_end_from_outside_ends_both() -> None:
         assert [next(started.stdout) for _ in range(2)] == ["== tests on sqlite\n", "at it\n"]
         started.send_signal(signal.SIGTERM)
         assert started.wait(60) == 130
+
+
+FOLDER = {
+    "pytest.ini": "[pytest]\naddopts = -q -p xdist -p randomly",
+    "conftest.py": """
+def pytest_addoption(parser):
+    parser.addoption("--database")
+""",
+    "test_some.py": """
+from pathlib import Path
+import pytest
+
+@pytest.fixture
+def database(request):
+    return request.config.getoption("--database")
+
+def test_good():
+    pass
+
+@pytest.mark.parametrize("number", range(UNSTEADY))
+def test_unsteady(database, number):
+    place = Path(__file__).with_name(f"{database}-{number}")
+    began_before = place.exists()
+    place.touch()
+    assert began_before
+
+def test_broken(database):
+    assert database not in BROKEN
+""",
+}
+
+
+@pytest.mark.parametrize(
+    ("jobs", "unsteady", "broken", "status"),
+    [(1, 1, [], 0), (1, 1, ["postgres"], 1), (1, 3, [], 1), (0, 1, [], 1)],
+    ids=["two unsteady tests", "one that fails again", "too many", "no others beside them"],
+)
+def test_a_few_failed_tests_run_once_more_alone_and_are_named(
+    tmp_path: Path, jobs: int, unsteady: int, broken: list[str], status: int
+) -> None:
+    for name, text in FOLDER.items():
+        filled = text.replace("UNSTEADY", str(unsteady)).replace("BROKEN", repr(broken))
+        (tmp_path / name).write_text(filled)
+    words = ["--side-by-side", str(jobs), "--", sys.executable, "-m", "pytest", str(tmp_path)]
+    env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    both = subprocess.run(
+        [*RUN, *words], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+    )
+    *before, last = both.stdout.splitlines()
+    summaries = [line for line in before if " passed" in line]
+    named = [f"test_some.py::test_unsteady[0] on {name}" for name in ("sqlite", "postgres")]
+    alone = f"2 tests failed beside the others and passed alone: {', '.join(named)}"
+    repeated = jobs > 0 and unsteady == 1
+    assert both.returncode == status, both.stdout
+    assert (last == alone) == repeated
+    assert len(summaries) == (4 if repeated else 1), both.stdout
 
 
 def item(name: str, seconds: float = 0) -> Any:
