@@ -10,13 +10,15 @@ import pytest
 from django.contrib.auth.models import Group, User
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.support.waiting import patience
+
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update",
 ]  # fmt: skip
 PASSWORD = "correct horse battery staple"
-expect.set_options(timeout=20_000)  # ms; a busy machine is not a fault of a page
+PAGE_SECONDS = 30.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,6 +48,8 @@ def chromium() -> Iterator[Browser]:
 def log_in(chromium: Browser, live_server: Any) -> Iterator[Callable[..., Page]]:
     """Opens a page as a user with a role."""
     contexts = []
+    longest = patience(PAGE_SECONDS) * 1000  # a busy machine is not a fault of a page
+    expect.set_options(timeout=longest)
 
     def opened(role: str, **context: Any) -> Page:
         # A test that empties the database also deletes the groups.
@@ -59,6 +63,7 @@ def log_in(chromium: Browser, live_server: Any) -> Iterator[Callable[..., Page]]
         user.save()
         user.groups.set([Group.objects.get(name=role)])
         made = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
+        made.set_default_timeout(longest)
         contexts.append(made)
         page = made.new_page()
         page.goto(f"{live_server.url}/admin/")

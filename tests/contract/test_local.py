@@ -17,6 +17,7 @@ from pods.providers.base import Phase
 from pods.providers.errors import Refused
 from pods.providers.local import processes
 from tests.support.programs.machine import QUIET
+from tests.support.reaper import lives
 from tests.support.rigs.local_rig import SLEEP, LocalSubject, a_local_account, a_spec
 from tests.support.waiting import until
 
@@ -147,7 +148,7 @@ def test_an_end_that_nobody_saw_is_reported_as_such(account: LocalSubject) -> No
     leader = account.pid()
     [watcher] = [p for p in account.processes() if p.pid != leader]
     watcher.kill()
-    until(lambda: not watcher.is_running() or watcher.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: not lives(watcher))
     assert account.provider.status(machine.external_id).phase is Phase.RUNNING
     os.kill(leader, signal.SIGKILL)
     assert account.reaches(machine, Phase.FAILED).because == "its process ended, and nobody saw how"
@@ -178,7 +179,7 @@ def test_a_child_does_not_outlive_its_machine(account: LocalSubject, child: str,
     assert len(sessions) >= 2
     getattr(account.provider, verb)(machine.external_id)
     assert account.processes() == []
-    assert [p for p in sessions if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
+    assert [p for p in sessions if lives(p)] == []
 
 
 def _with_children(leader: int, account: LocalSubject) -> list[psutil.Process]:

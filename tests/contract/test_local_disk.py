@@ -11,13 +11,13 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
-import psutil
 import pytest
 
 from pods.providers.base import OfferQuery, Phase
 from pods.providers.errors import NoCapacity, NotFound, Unavailable
 from pods.providers.local import launch, processes, provider
 from pods.providers.local.provider import KEPT_BYTES
+from tests.support.reaper import lives
 from tests.support.rigs.local_rig import DEAF, SLEEP, LocalSubject, a_local_account, a_spec
 from tests.support.waiting import until
 
@@ -271,7 +271,7 @@ def kill_watcher(account: LocalSubject) -> None:
     """Kill the process that copies the output of the machine `t1` to its log."""
     [watcher] = [p for p in account.processes() if p.pid != account.pid()]
     watcher.kill()
-    until(lambda: not watcher.is_running() or watcher.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: not lives(watcher))
 
 
 def says(account: LocalSubject, text: str) -> None:

@@ -20,6 +20,7 @@ from pods.rules import PodRule
 from pods.states import BOOTING, PodState
 from tests.support.factories import a_pod
 from tests.support.rigs.runpod_rig import PODS
+from tests.support.waiting import patience
 from tests.support.world import World, state
 
 pytestmark = pytest.mark.django_db
@@ -325,7 +326,7 @@ def test_only_one_of_many_simultaneous_claims_succeeds(redis_url: str) -> None:
             else:
                 given.append(mine.claim)
                 for _ in range(3):  # held until each of the others has tried
-                    others.acquire(timeout=10)
+                    others.acquire(timeout=patience(10))
         connection.close()
 
     threads = [threading.Thread(target=claim) for _ in range(4)]

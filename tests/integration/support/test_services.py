@@ -19,7 +19,7 @@ from django.db import connection
 from config.env import ROOT
 from tests.support import databases, postgres, reaper
 from tests.support.programs import FOLDER, command
-from tests.support.waiting import until
+from tests.support.waiting import patience, until
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_whatever_ends_a_run_nothing_of_it_is_left(tmp_path: Path, database: str
         cwd=ROOT,
         env={**os.environ, "END_BY": how},
         capture_output=True,
-        timeout=220,
+        timeout=patience(220),
         check=False,
     )
     folder, child = (tmp_path / "said").read_text().split()

@@ -48,7 +48,7 @@ def test_an_end_from_outside_ends_both() -> None:
         assert started.stdout is not None
         assert [next(started.stdout) for _ in range(2)] == ["== tests on sqlite\n", "at it\n"]
         started.send_signal(signal.SIGTERM)
-        assert started.wait(60) == 130
+        assert started.wait(waiting.patience(60)) == 130
 
 
 FOLDER = {

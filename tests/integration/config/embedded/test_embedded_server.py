@@ -21,7 +21,8 @@ from redis.retry import Retry
 from config import embedded
 from config.env import ROOT
 from tests.support.programs import command
-from tests.support.waiting import until
+from tests.support.reaper import lives
+from tests.support.waiting import patience, until
 
 # 30,000 keys at 0.1 ms each take three seconds to load.
 KEYS, SLOW_LOADING = 30_000, {**embedded.SETTINGS, "key-load-delay": "100"}
@@ -90,7 +91,7 @@ def port_of(url: str) -> int:
 def kill_server(var: Path) -> None:
     process = psutil.Process(pid_of(var))
     process.kill()
-    until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: not lives(process))
 
 
 def starting(var: Path, *settings: str) -> subprocess.Popen[str]:
@@ -119,7 +120,7 @@ def test_written_keys_survive_a_stop_and_a_kill(var: Path) -> None:
 
 
 def test_a_server_that_an_ended_run_left_is_adopted(var: Path) -> None:
-    printed, _ = starting(var).communicate(timeout=60)
+    printed, _ = starting(var).communicate(timeout=patience(60))
     first, url = printed.split()
     assert embedded.ensure_running(var) == url
     assert run_id(url) == first
@@ -138,7 +139,7 @@ def test_a_running_server_without_its_pid_file_is_not_started_twice(var: Path) -
 
 def test_simultaneous_starts_start_one_server(var: Path) -> None:
     starters = [starting(var) for _ in range(4)]
-    printed = {starter.communicate(timeout=60)[0] for starter in starters}
+    printed = {starter.communicate(timeout=patience(60))[0] for starter in starters}
     assert len(printed) == 1
     assert printed.pop().split()[1] == embedded.url(var)
 

@@ -19,6 +19,7 @@ from pods.models import Pod
 from pods.states import READY
 from tests.support.admin_pages import a_user, fields_of, page_of
 from tests.support.factories import OFFER, a_fleet, a_pod, an_account
+from tests.support.waiting import patience
 
 pytestmark = pytest.mark.django_db
 NEW = {
@@ -136,7 +137,7 @@ def a_listener() -> Iterator[tuple[str, list[int]]]:
         thread.start()
         yield f"redis://127.0.0.1:{server.server_address[1]}/0", calls
         server.shutdown()
-        thread.join(timeout=10)
+        thread.join(patience(10))
 
 
 def test_a_preview_connects_to_no_address_that_is_not_saved(operator: Client) -> None:

@@ -24,6 +24,7 @@ from fleet.models import Alert, Channel, Delivery
 from pods.base import clock, egress, sealing
 from pods.emulators.base import SteppedClock
 from tests.support.programs import command
+from tests.support.waiting import patience
 from tests.support.webhook import Webhook
 
 pytestmark = pytest.mark.django_db
@@ -132,10 +133,12 @@ def test_a_channel_that_does_not_answer_in_time_is_tried_again_later(
 ) -> None:
     delivery = due(channel)[0]
     answered = threading.Event()
-    receiver.meanwhile = lambda: answered.wait(60)
+    receiver.meanwhile = lambda: answered.wait(patience(60))
     began = monotonic()
     assert delivering.deliver(channel.pk) == 0
-    assert monotonic() - began < 30  # a worker that waits longer would delay the other channels
+    assert monotonic() - began < patience(
+        30
+    )  # a worker that waits longer would delay the other channels
     answered.set()
     delivery.refresh_from_db()
     assert delivery.state == "pending"
@@ -182,7 +185,7 @@ def test_after_a_kill_while_sending_the_alert_is_sent_again_and_marked_as_a_repe
 
     def hold() -> None:
         arrived.set()
-        go_on.wait(60)
+        go_on.wait(patience(60))
 
     receiver.meanwhile = hold
     worker = subprocess.Popen(
@@ -195,12 +198,12 @@ def test_after_a_kill_while_sending_the_alert_is_sent_again_and_marked_as_a_repe
         },
     )
     try:
-        assert arrived.wait(60)
+        assert arrived.wait(patience(60))
         worker.send_signal(signal.SIGKILL)
-        worker.wait(30)
+        worker.wait(patience(30))
     finally:
         worker.kill()
-        worker.wait(30)
+        worker.wait(patience(30))
         receiver.meanwhile = lambda: None
         go_on.set()
     assert delivering.deliver(channel.pk) == 0  # the dead worker still holds the claim

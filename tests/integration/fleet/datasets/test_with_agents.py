@@ -15,7 +15,7 @@ from fleet.models import Dataset, Fleet
 from fleet.tick import ticking
 from tests.support.datasets import FLEET, Start, write_lines, write_parquet
 from tests.support.fleet_command import run
-from tests.support.waiting import until
+from tests.support.waiting import patience, until
 
 
 def feed(folder: Path) -> dict[str, object]:
@@ -61,7 +61,7 @@ def test_each_row_is_in_the_sink_once_whatever_happens_to_the_agents(
     until(lambda: parts(tmp_path) >= 3)
     killed.kill()
     drained.send_signal(signal.SIGTERM)
-    drained.wait(timeout=30)
+    drained.wait(timeout=patience(30))
     ticking.tick_fleet(fleet.pk)
     assert 0 < Dataset.objects.get().rows_done < 9000
     start("p3")

@@ -17,6 +17,7 @@ from pods.base import clock
 from pods.models import Orphan, Pod
 from pods.states import READY
 from tests.support.factories import OFFER, a_fleet, a_pod, an_account
+from tests.support.waiting import patience
 
 LIMITS = [
     ("max_instances", 1),
@@ -139,7 +140,7 @@ def test_fleets_that_tick_together_start_no_more_than_the_installation_may(
 
     def decide(*values: Any) -> Decision:
         decision = real(*values)
-        together.wait(30)
+        together.wait(patience(30))
         return decision
 
     def tick(fleet: Fleet) -> None:
@@ -153,7 +154,7 @@ def test_fleets_that_tick_together_start_no_more_than_the_installation_may(
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(patience(60))
     assert Pod.objects.billable().count() == 1
     for fleet in made:
         ticking.tick_fleet(fleet.pk)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pods.agent.calling import Caller, Failed, HandlerNotFound, find, outcome
 from pods.agent.handlers import Fields, Item, MissingField, each
 from pods.agent.handlers.pace import Pace
+from tests.support.waiting import patience
 
 
 def items(*payloads):
@@ -94,7 +95,7 @@ def test_async_single_items_are_worked_on_at_the_same_time():
 
     @each
     async def meets_the_other(item):
-        await asyncio.wait_for(both.wait(), 5)
+        await asyncio.wait_for(both.wait(), patience(5))
         return b"met"
 
     assert Caller(meets_the_other)(items(b"a", b"b")) == [b"met", b"met"]

@@ -16,6 +16,7 @@ from config.env import ROOT
 from pods.agent import protocol
 from pods.agent.protocol import AgentSettings, AgentState, Heartbeat, Keys
 from tests.support.programs import command
+from tests.support.waiting import patience
 
 GOLDEN = Path(__file__).parent / "golden"
 SCRIPTS = {path.stem: path.read_text() for path in protocol.SCRIPTS.glob("*.lua")}
@@ -256,7 +257,7 @@ def test_wrong_settings_end_the_agent_with_status_2_and_the_reason(change, why):
         env={**SETTINGS.env(), **change},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patience(60),
     )
     assert ended.returncode == 2
     assert why in ended.stderr

@@ -16,6 +16,7 @@ from pods.base import egress
 from pods.base.egress import HostRefused
 from tests.support.programs import command
 from tests.support.tls_server import tls_server
+from tests.support.waiting import patience
 
 INSIDE = ("127.0.0.1", "10.0.0.1", "169.254.169.254", "192.168.1.1", "100.64.0.1")
 PUBLIC = "8.8.8.8"
@@ -194,7 +195,7 @@ def outside(*words: object, **variables: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=patience(60),
     )
     return done.stdout
 
