@@ -7,7 +7,8 @@ conftest.
 import os
 import subprocess
 import tempfile
-from collections.abc import Generator
+from collections import defaultdict
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -20,6 +21,9 @@ DATABASE_FIXTURES = {"installation", "db", "transactional_db", "live_server", "d
 DATABASE_FIXTURES |= {"database_kind"}  # its tests start a server of their own
 # A folder with the vendors' own documents; a migrated SQLite file, which makes many runs faster.
 FOR_TESTS = {"PODFLEET_SPECS", migrated.VARIABLE}
+# Folders with the tests of pages, commands and the API.
+EDGES = {"admin", "api", "management", "pages", "web"}
+MOST_CASES = 3
 LONGEST_BASE = 60  # a socket's path may have 100 characters
 REAPER_SECONDS = 60.0
 REAPER = pytest.StashKey[subprocess.Popen[bytes]]()
@@ -85,12 +89,37 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         started.wait(REAPER_SECONDS)
 
 
+@pytest.hookimpl(trylast=True)  # after `-k` and `-m`
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On PostgreSQL run only the tests that use a database; the others have run on SQLite."""
+    """On PostgreSQL run only the tests that may differ there; all of them run on SQLite."""
     if config.getoption("--database") == "postgres":
-        rest = [item for item in items if not uses_database(item)]
-        config.hook.pytest_deselected(items=rest)
-        items[:] = [item for item in items if uses_database(item)]
+        chosen = for_postgres(items)
+        names = {item.nodeid for item in chosen}
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in names])
+        items[:] = chosen
+
+
+def for_postgres(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """The tests that use a database; of a page, a command or the API only a few cases of each test.
+
+    Those cases differ in their words and rarely in their queries.
+    """
+    using = [item for item in items if uses_database(item)]
+    tests = defaultdict[str, list[pytest.Item]](list)
+    for item in using:
+        name = item.nodeid.partition("[")[0]
+        if EDGES & set(name.split("/")):
+            tests[name].append(item)
+    more = {
+        item.nodeid for cases in tests.values() for item in sorted(cases, key=place)[MOST_CASES:]
+    }
+    return [item for item in using if item.nodeid not in more]
+
+
+def place(item: pytest.Item) -> list[int]:
+    """Where a case stands among the cases of its test; the run itself is in random order."""
+    case = getattr(item, "callspec", None)
+    return list(case.indices.values()) if case is not None else []
 
 
 def uses_database(item: pytest.Item) -> bool:

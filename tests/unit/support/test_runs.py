@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from config.env import ROOT
-from tests.support import longest_first, skips, timeouts, waiting
+from tests.support import databases, longest_first, skips, timeouts, waiting
 from tests.support.programs import command
 
 SETTINGS = pytest_timeout.Settings(*[None] * len(pytest_timeout.Settings._fields))
@@ -128,6 +128,26 @@ def test_no_test_is_lost_and_each_process_begins_with_a_long_one(
         if size and process < long:
             assert longest_first.seconds(ordered[begin])
         begin += size
+
+
+def case(folder: str, test: str, number: int, *marks: str) -> Any:
+    return SimpleNamespace(
+        nodeid=f"tests/{folder}/test_a.py::{test}[{number}]",
+        fixturenames=(),
+        callspec=SimpleNamespace(indices={"number": number}),
+        get_closest_marker=lambda name: name in marks or None,
+    )
+
+
+def test_on_postgresql_few_cases_of_a_page_run_and_all_cases_of_a_rule() -> None:
+    items = [
+        *[case("admin", "page", n, "django_db") for n in (4, 0, 3, 1, 2)],
+        *[case("tick", "rule", n, "django_db") for n in range(5)],
+        case("tick", "pure", 0),
+        case("tick", "long", 0, "django_db", "one_database"),
+    ]
+    found = [item.nodeid.partition("::")[2] for item in databases.for_postgres(items)]
+    assert found == [f"page[{n}]" for n in (0, 1, 2)] + [f"rule[{n}]" for n in range(5)]
 
 
 def test_each_reason_of_skips_has_one_line_and_a_number() -> None:

@@ -12,7 +12,7 @@ from fleet.models import Fleet
 from tests.support.admin_pages import a_user, page_of
 from tests.support.factories import a_fleet
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 OURS = [m for m in admin.site._registry if m._meta.app_label in {"fleet", "pods"}]
 
 

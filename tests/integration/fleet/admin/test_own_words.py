@@ -13,7 +13,7 @@ from fleet.models import Limits
 from tests.support.admin_pages import fields_of, page_of
 from tests.support.factories import a_fleet, an_account
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 # How the errors of Django begin.
 FOREIGN = re.compile(r"^(Enter|Ensure|Select|This field|Value|A valid)")
 
