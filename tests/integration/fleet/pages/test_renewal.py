@@ -109,9 +109,14 @@ def a_furnished_installation() -> None:
     Alert.objects.filter(pk=apart.pk).update(fleet=None)
 
 
-def others(row: models.Model, field: "models.Field[Any, Any]") -> Iterator[Any]:
+def others(row: models.Model, field: "models.Field[Any, Any]") -> list[Any]:
     """Other values that this column could have."""
     value = getattr(row, field.attname)
+    return [other for other in values_of(field, value) if other != value]
+
+
+def values_of(field: "models.Field[Any, Any]", value: Any) -> Iterator[Any]:
+    """Values that this column could have, among them perhaps its own."""
     if field.null:
         yield None
     if field.choices:
