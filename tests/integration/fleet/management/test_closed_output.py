@@ -35,7 +35,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.mark.one_database
-@pytest.mark.takes(6)
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_a_command_whose_reader_has_left_ends_quietly(
     words: Sequence[str], prepared: dict[str, str]
