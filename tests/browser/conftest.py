@@ -18,7 +18,7 @@ FLAGS = [
     "--disable-background-networking", "--disable-component-update",
 ]  # fmt: skip
 PASSWORD = "correct horse battery staple"
-PAGE_SECONDS = 30.0
+PAGE_SECONDS = 60.0  # a page that renews itself does so every five seconds
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
