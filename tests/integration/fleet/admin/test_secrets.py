@@ -25,7 +25,7 @@ from pods.states import READY
 from tests.support.admin_pages import a_user, fields_of
 from tests.support.factories import a_fleet, a_pod, an_account, an_alert, hours
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 PLANTED = "hunter2"
 ADDRESS = f"redis://pod:{PLANTED}-redis@127.0.0.1:1/0"
 OF_A_VALUE = re.compile(r"<[^>]*>|\(\[\^/\]\+\)|\(\?P<\w+>[^)]*\)")

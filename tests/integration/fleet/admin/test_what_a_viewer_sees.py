@@ -78,6 +78,7 @@ def offers(viewer: Client) -> Iterator[Offers]:
         yield found
 
 
+@pytest.mark.one_database
 def test_no_page_has_a_button_or_an_action_that_changes_something(viewer: Client) -> None:
     looked_at = 0
     for found in offers(viewer):

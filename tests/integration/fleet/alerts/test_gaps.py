@@ -12,7 +12,7 @@ from pods.models import Pod
 from pods.states import READY
 from tests.support.factories import NOON, a_fleet, a_pod
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pods.states import READY
 from tests.support.admin_pages import a_user, page_of
 from tests.support.factories import a_fleet, a_pod, an_account, an_alert, hours
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 
 
 def menu(client: Client) -> dict[str, list[str]]:

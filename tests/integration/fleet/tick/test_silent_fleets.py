@@ -13,7 +13,7 @@ from tests.support.rigs.runpod_rig import Rig, runpod
 from tests.support.rigs.vastai_rig import vast
 from tests.support.stage import Stage
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 H100 = {"gpu_types": ["H100 SXM"]}
 
 
