@@ -117,7 +117,6 @@ def test_sqlite_is_a_file_in_wal_mode() -> None:
 @pytest.mark.parametrize(
     ("database", "how"),
     [
-        ("sqlite", "kill"),
         ("postgres", "kill"),
         ("sqlite", "exit"),  # pytest-timeout ends a run so
         ("postgres", "pass"),
