@@ -1,10 +1,12 @@
 """The Celery app."""
 
 import os
+import sys
 from typing import Any, Final
 
 import structlog
 from celery import Celery
+from celery.fixups.django import DjangoFixup, fixup
 from celery.result import AsyncResult
 from celery.signals import before_task_publish, setup_logging
 from kombu.exceptions import OperationalError
@@ -52,7 +54,18 @@ def stamp_the_time(headers: dict[str, Any], **_kwargs: object) -> None:
     stamp(headers)
 
 
-app = App("podfleet")
+def for_django(app: Celery) -> DjangoFixup | None:
+    """Celery's support of Django, without the current folder on the path.
+
+    Celery puts it first there, so a `redis.py` of the user would be imported in place of the library.
+    """
+    before = list(sys.path)
+    done = fixup(app)
+    sys.path[:] = before
+    return done
+
+
+app = App("podfleet", fixups=["config.celery:for_django"])
 app.config_from_object("config.settings:CELERY")
 app.autodiscover_tasks()
 traces.connect()

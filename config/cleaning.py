@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from django.db import DatabaseError, connection
 
+from pods.base.command_name import how_to_run
 from pods.models import Pod
 from pods.plural import plural
 
@@ -63,10 +64,12 @@ def _text(pods: list[dict[str, Any]]) -> str:
     if len(pods) > MOST_NAMED:
         lines.append(f"  and {len(pods) - MOST_NAMED:,} more")
     fleets = sorted({pod["fleet__name"] for pod in pods})
-    stops = " and ".join(f"`manage.py fleet stop-all {name}`" for name in fleets[:MOST_NAMED])
+    stops = " and ".join(
+        f"`{how_to_run(f'fleet stop-all {name}')}`" for name in fleets[:MOST_NAMED]
+    )
     lines.append(
-        f"run `make up`, then {stops}, and wait until `manage.py fleet list` shows no pod. "
-        f"If you end them at the provider yourself: {FORCED}"
+        f"run `{how_to_run('up')}`, then {stops}, and wait until `{how_to_run('fleet list')}` shows "
+        f"no pod. If you end them at the provider yourself: {FORCED}"
     )
     return "\n".join(lines)
 

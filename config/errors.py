@@ -8,6 +8,8 @@ from django.shortcuts import render
 from django.urls import Resolver404
 from django.views.decorators.csrf import requires_csrf_token
 
+from pods.base.command_name import how_to_run
+
 
 def _page(
     request: HttpRequest, status: int, title: str, because: str, help_text: str
@@ -64,6 +66,7 @@ def failed(request: HttpRequest) -> HttpResponse:
         "title": "Something failed on the server",
         "because": "",
         "help_text": "Your pods and their limits are looked after by other processes. Load the page "
-        "again; if it fails again, read the log of the web server, and `make up`'s var/log/web.log.",
+        "again; if it fails again, read the log of the web server. "
+        f"`{how_to_run('up')}` keeps it in log/web.log of the data folder.",
     }
     return render(None, "errors/plain.html", context, status=500)

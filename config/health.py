@@ -14,6 +14,7 @@ from redis import RedisError
 
 from fleet.decision.windows import TICKS_MISSED, undecided_since
 from fleet.models import Fleet, Tick
+from pods.base.command_name import how_to_run
 from pods.base.redis import eviction_of, redis_client
 from pods.base.shared_clock import shared_now
 
@@ -37,7 +38,7 @@ def ready(_request: HttpRequest) -> HttpResponse:
     try:
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            missing["migrations"] = "run `python manage.py migrate`"
+            missing["migrations"] = f"run `{how_to_run('migrate', python=True)}`"
         else:
             _look_at_times(shared_now(), missing)
     except DatabaseError as exc:

@@ -15,6 +15,8 @@ from typing import Final
 
 import psutil
 
+from pods.base.command_name import how_to_run
+
 # Set in the environment of every process of the stack, so that leftovers can be found.
 MARK: Final = "PODFLEET_STACK"
 AGENT_MARK: Final = "PODFLEET_TOKEN"  # pods outlive the stack; their token finds them again
@@ -259,7 +261,7 @@ def alone(var: Path) -> Iterator[Callable[[str], None]]:
 def _running(path: str) -> str:
     pid, _, rest = Path(path).read_text().partition(" ")
     address = rest.partition(" ")[2] or "it is still starting"
-    return f"already running, pid {pid}, {address}; stop it with `make down` first"
+    return f"already running, pid {pid}, {address}; stop it with `{how_to_run('down')}` first"
 
 
 def end_up(var: Path, *, seconds: float = 2 * STOP_SECONDS) -> int:

@@ -17,6 +17,7 @@ from fleet.tick import archiving, scheduling
 from pods import masking
 from pods.amounts import usd
 from pods.base.clock import utcnow
+from pods.base.command_name import how_to_run
 from pods.models import MICROS, Pod, PodEvent, PriceSegment
 from pods.plural import plural
 
@@ -169,7 +170,7 @@ def left_in_redis(fleet: Fleet) -> str:
             how += f" ({masking.MASK} stands for its user and password)"
     else:  # the installation's own, whose address and password the settings know
         code = f"{DELETER}.delete(*{keys!r})"
-        how = shlex.join(["manage.py", "shell", "-v", "0", "-c", code])
+        how = how_to_run(shlex.join(["shell", "-v", "0", "-c", code]))
     return (
         f"Redis keeps the stream {keys[0]} with the group {fleet.group}, {keys[1]} and {keys[2]}; "
         f"to remove them: {how}"

@@ -19,6 +19,7 @@ from fleet.decision.alert_facts import Severity
 from fleet.models import Channel, Delivery
 from pods.base import sealing
 from pods.base.clock import utcnow
+from pods.base.command_name import how_to_run
 from pods.base.pauses import doubled
 
 log = structlog.get_logger(__name__)
@@ -146,7 +147,7 @@ def _message(group: Sequence[Delivery], unsure: frozenset[int]) -> tuple[str, st
         for d in group[:DIGEST_LINES]
     ]
     if len(group) > DIGEST_LINES:
-        lines.append(f"and {len(group) - DIGEST_LINES:,} more; see `manage.py alerts list`")
+        lines.append(f"and {len(group) - DIGEST_LINES:,} more; see `{how_to_run('alerts list')}`")
     if len(group) == 1:
         return f"Podfleet: {group[0].alert.get_cause_display()}", lines[0]
     return f"Podfleet: {len(group):,} alerts", "\n".join(lines)

@@ -12,6 +12,7 @@ from fleet.models import Limits
 from fleet.pages import words
 from fleet.pages.status import FleetStatus, PodStatus
 from fleet.stopping import Reach
+from pods.base.command_name import how_to_run
 from pods.bottleneck import Bottleneck
 from pods.machine_names import short_name
 from pods.plural import plural
@@ -105,7 +106,7 @@ def stop_text(there: Reach, limits: Limits, *, again: bool) -> str:
     if there.undecided:
         lines.append(
             f"nothing has decided lately on {', '.join(there.undecided)}: their pods stay until beat "
-            "and the workers run (`make up`)"
+            f"and the workers run (`{how_to_run('up')}`)"
         )
     if there.orphans:
         lines.append(f"{plural(there.orphans, 'machine')} without a pod stay: see `machines list`")

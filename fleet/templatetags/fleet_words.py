@@ -19,6 +19,7 @@ from fleet.pages.words import HealthWords
 from pods import amounts, masking
 from pods.base import moments
 from pods.base.clock import utcnow
+from pods.base.command_name import how_to_run
 from pods.machine_names import short_name
 
 register = template.Library()
@@ -37,6 +38,7 @@ register.filter("tail", words.tail)
 register.filter("remedy", remedies.remedy)
 register.filter("rule", rule_words)
 register.filter("masked", masking.without_passwords)
+register.simple_tag(how_to_run, name="how_to_run")
 
 
 @register.filter

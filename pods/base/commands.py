@@ -13,6 +13,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, models
 from rich.console import Console
 
+from pods.base.command_name import how_to_run
+
 LONGEST_SECONDS: Final = 7 * 24 * 3600
 # An attribute of a parser: what it says of arguments that it does not know, instead of repeating them.
 UNKNOWN: Final = "text_for_unknown_arguments"
@@ -20,8 +22,8 @@ UNKNOWN: Final = "text_for_unknown_arguments"
 DATABASE_ADVICE: Final = (
     (
         ("no such table", "no such column", "undefinedtable", "undefinedcolumn"),
-        "the database has no tables of this version; make them with `manage.py prepare` "
-        "(`make up` and `make demo` do it too), then run this again",
+        f"the database has no tables of this version; make them with `{how_to_run('prepare')}` "
+        f"(`{how_to_run('up')}` and `{how_to_run('demo')}` do it too), then run this again",
     ),
     (
         ("database is locked", "database table is locked"),

@@ -7,6 +7,8 @@ from typing import Final
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
+from pods.base.command_name import how_to_run
+
 # A later scheme can tell from it how a secret was encrypted.
 PREFIX: Final = "v1:"
 
@@ -33,7 +35,7 @@ def unseal(sealed: str) -> str:
     except InvalidToken as exc:
         raise WrongKey(
             "the stored secret was encrypted with another key; add that key to PODFLEET_FIELD_KEYS, "
-            "or store the secret again with `manage.py account set NAME --secret-stdin`"
+            f"or store the secret again with `{how_to_run('account set NAME --secret-stdin')}`"
         ) from exc
 
 

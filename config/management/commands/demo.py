@@ -27,6 +27,7 @@ from fleet.models import Fleet
 from fleet.pages import terminal, words
 from fleet.pages.status import FleetStatus, status_of
 from pods.agent.dataset.stores import StoreError
+from pods.base.command_name import how_to_run
 from pods.base.commands import CommandConsole, OwnCommand
 from pods.plural import plural
 
@@ -205,4 +206,4 @@ class Command(OwnCommand):
             f"\n{plural(summary.parts, 'part')}, _manifest.parquet and _SUCCESS lie in {summary.sink}"
         )
         say(f"read them: {READ.format(python=sys.executable, sink=summary.sink)}", markup=False)
-        say("`make up` shows the fleet in the admin.\n")
+        say(f"`{how_to_run('up')}` shows the fleet in the admin.\n")

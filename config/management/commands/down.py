@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from config import preparing, stack
+from pods.base.command_name import how_to_run
 from pods.base.commands import OwnCommand
 from pods.models import Pod
 from pods.plural import plural
@@ -14,7 +15,7 @@ from pods.plural import plural
 class Command(OwnCommand):
     """Stops the processes of the stack, the embedded Redis last."""
 
-    help = "Stop the stack of this checkout. Pods run on for orphan_seconds without a manager."
+    help = "Stop the stack of this data folder. Pods run on for orphan_seconds without a manager."
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Stop the stack, and say how many pods may still bill."""
@@ -28,6 +29,6 @@ class Command(OwnCommand):
             return
         if billing:
             self.stdout.write(
-                f"{plural(billing, 'pod')} may still bill: run `make up` and "
-                "`manage.py fleet stop-everything`"
+                f"{plural(billing, 'pod')} may still bill: run `{how_to_run('up')}` and "
+                f"`{how_to_run('fleet stop-everything')}`"
             )

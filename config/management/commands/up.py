@@ -13,6 +13,7 @@ from django.core.management.base import CommandError
 from config import preparing, stack
 from config.env import env
 from pods.base.clock import utcnow
+from pods.base.command_name import how_to_run
 from pods.base.commands import OwnCommand
 from pods.base.ports import port
 
@@ -100,7 +101,8 @@ class Command(OwnCommand):
             f"Flower  {flower}   user admin, password: {preparing.flower_password()}\n"
             f"logs    {os.path.relpath(settings.VAR_DIR / 'log')}/   (passwords are kept in "
             f"{os.path.relpath(password_file.parent)}/)\n"
-            "Ctrl-C stops everything but the pods: `manage.py fleet stop-everything` ends them."
+            "Ctrl-C stops everything but the pods: "
+            f"`{how_to_run('fleet stop-everything')}` ends them."
         )
         self.stdout.flush()
 

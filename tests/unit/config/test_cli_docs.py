@@ -1,4 +1,4 @@
-"""The page of the commands is complete: it has each command, subcommand and option."""
+"""The pages of the commands are complete: they have each command, subcommand and option."""
 
 import argparse
 import re
@@ -10,7 +10,8 @@ from django.core.management.base import BaseCommand
 
 from config.env import ROOT
 
-PAGE = (ROOT / "docs" / "reference" / "cli.md").read_text()
+PAGES = ("cli.md", "cli-installation.md")
+PAGE = "".join((ROOT / "docs" / "reference" / page).read_text() for page in PAGES)
 OURS = ("config", "fleet", "pods")
 COMMANDS = sorted((app, name) for name, app in get_commands().items() if app in OURS)
 # The options of every Django command.

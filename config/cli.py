@@ -1,0 +1,80 @@
+"""The command line: what `podfleet` of the wheel and `manage.py` of a checkout share."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import execute_from_command_line
+
+from config.version import version
+from pods.base.closed_output import ending_quietly
+from pods.base.command_name import how_to_run
+
+EXAMPLES: Final = """\
+Podfleet runs a fleet of rented GPU pods against one backlog, and turns the pods off again.
+
+Try it here; it costs nothing:
+  {demo:<31} 3 local pods embed 11,000 texts, in about 2 minutes
+  {up:<31} web pages, workers and scheduler, until Ctrl-C
+
+Run a fleet (`up` must run):
+  {fleet} create emb --stream texts --group texts --max-instances 3 \\
+      --handler pods.agent.handlers.wordllama:embed
+  {fleet} enqueue emb texts.txt
+  {fleet} watch emb
+  {fleet} results emb --out embeddings.jsonl
+  {fleet} stop-all emb
+
+Commands; `{one}` shows the options of one:
+"""
+# What users need. `help --commands` lists all, with those of Django.
+COMMANDS: Final[Mapping[str, str]] = {
+    "demo": "embed a dataset of real texts with 3 local pods, and show it",
+    "up": "run the whole stack in the foreground",
+    "down": "stop the stack",
+    "prepare": "bring the tables up to date, and make the first administrator",
+    "fleet": "create, change, feed, show and stop fleets",
+    "account": "manage accounts of vendors and their keys",
+    "offers": "show what can be rented, and what an item costs there",
+    "alerts": "read and answer alerts, and manage their channels",
+    "machines": "list machines without a pod, and adopt or destroy them",
+    "costs": "write what pods cost, as FOCUS 1.2",
+    "token": "make and revoke tokens of the REST API",
+    "emulate": "serve an emulated vendor, to try a fleet without money",
+    "reseal": "encrypt all stored secrets with the present field key",
+    "completion": "print the completion of commands for bash, zsh or fish",
+}
+HELP: Final[tuple[list[str], ...]] = ([], ["-h"], ["--help"], ["help"])
+
+
+def run(argv: Sequence[str]) -> None:
+    """Run the command in `argv`; its first word is how the user started us.
+
+    Raises:
+        SystemExit: the command failed, or a setting is wrong; the message says what.
+    """
+    words = list(argv[1:])
+    try:
+        with ending_quietly():
+            if words in HELP:
+                sys.stdout.write(help_text())
+            elif words == ["--version"]:
+                sys.stdout.write(f"podfleet {version()}\n")
+            else:
+                execute_from_command_line(list(argv))
+    except ImproperlyConfigured as exc:
+        raise SystemExit(f"{exc}") from None
+
+
+def help_text() -> str:
+    """Examples, and one line for each command."""
+    examples = EXAMPLES.format(
+        demo=how_to_run("demo"),
+        up=how_to_run("up"),
+        fleet=how_to_run("fleet"),
+        one=how_to_run("COMMAND --help"),
+    )
+    rows = [f"  {name:<12} {text}" for name, text in COMMANDS.items()]
+    more = f"`{how_to_run('help --commands')}` lists all, with those of Django.\n"
+    return examples + "\n".join([*rows, "", more])

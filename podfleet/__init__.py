@@ -1,0 +1,1 @@
+"""The command `podfleet` of the wheel; the application itself lies in `_app`."""
