@@ -9,12 +9,12 @@ def main() -> None:
     """Run a management command."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     try:
-        from config.cli import run  # noqa: PLC0415
+        from config.cli import main as start  # noqa: PLC0415
     except ImportError as exc:
         raise SystemExit(
             f"{exc}. Run `make setup` first, then .venv/bin/python manage.py …"
         ) from exc
-    run(sys.argv)
+    start(sys.argv)
 
 
 if __name__ == "__main__":

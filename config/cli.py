@@ -1,5 +1,6 @@
 """The command line: what `podfleet` of the wheel and `manage.py` of a checkout share."""
 
+import gc
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -45,7 +46,16 @@ COMMANDS: Final[Mapping[str, str]] = {
     "reseal": "encrypt all stored secrets with the present field key",
     "completion": "print the completion of commands for bash, zsh or fish",
 }
+# A command imports some thousand modules, which stay. Looking for garbage among them at Python's
+# threshold of 700 objects took a fifth of the time of `fleet list`.
+OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
 HELP: Final[tuple[list[str], ...]] = ([], ["-h"], ["--help"], ["help"])
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the command in `argv` as the only work of this process."""
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
+    run(argv)
 
 
 def run(argv: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from fleet.admin.failed_items import failed_items
 from fleet.api.application import api, docs
 from fleet.api.openai_application import openai_api
 
+admin.autodiscover()
 page = admin.site.admin_view
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),

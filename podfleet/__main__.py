@@ -17,9 +17,9 @@ def main() -> None:
     app = application()
     sys.path[:] = [str(app), *(folder for folder in sys.path if folder not in ("", str(app)))]
     prepare(os.environ, app)
-    from config.cli import run  # noqa: PLC0415 - it can be found only now
+    from config.cli import main as start  # noqa: PLC0415 - it can be found only now
 
-    run(["podfleet", *sys.argv[1:]])
+    start(["podfleet", *sys.argv[1:]])
 
 
 def application() -> Path:

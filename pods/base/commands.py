@@ -6,7 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError, _SubParsersAction
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -47,7 +47,11 @@ class OwnCommand(BaseCommand):
     It words the errors of a database without tables, that is locked or that does not answer. It also
     refuses `--name=--`: CPython 3.11 drops such a `--` and passes an empty list as the value, which
     no command expects. Later versions pass `--`, which is not a value of any of our options.
+
+    Django's system checks import every page. The commands that start or prepare the stack run them.
     """
+
+    requires_system_checks: list[str] | tuple[str, ...] | Literal["__all__"] = ()
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run the command; it shows its answer, not the tries before it.

@@ -8,6 +8,8 @@ from django.contrib.auth.models import Group, Permission, User
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
+admin.autodiscover()  # the addresses do it in a server
+
 
 def fields_of(instance: Any, *, user: str | None = None) -> dict[str, str]:
     """The values that a browser sends from an unchanged form of the only user, or of this one."""

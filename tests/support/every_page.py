@@ -24,6 +24,7 @@ from pods.models import Account, Orphan
 from pods.states import BOOTING, FAILED, LOST, READY, TERMINATED, PodState
 from tests.support.factories import a_fleet, a_pod, an_account, an_alert
 
+admin.autodiscover()  # the addresses do it in a server
 STREAM: Final = "captions"
 VALUE: Final = re.compile(r"<(?:\w+:)?(\w+)>|\(\?P<(\w+)>[^)]*\)|\(\[\^/\]\+\)")
 # Rows of these are found in the database; other packages' rows need not exist.

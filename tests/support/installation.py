@@ -96,8 +96,8 @@ class Installation:
         return json.loads(self.run("fleet", verb, "--json", *args))
 
     def look(self, name: str) -> Any:
-        """The answer of `fleet show --json`, without Django's checks, so that a loop can ask often."""
-        return json.loads(self.run("fleet", "--skip-checks", "show", "--json", name))
+        """The answer of `fleet show --json`."""
+        return json.loads(self.run("fleet", "show", "--json", name))
 
     def rows(self, *words: str) -> Any:
         """The rows of its database that the program `rows` prints."""

@@ -42,6 +42,7 @@ class Command(OwnCommand):
     """One run, from texts to embeddings. A killed run continues."""
 
     help = "Embed a dataset of real texts with 3 local pods, from files to files, and show it."
+    requires_system_checks = "__all__"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Where the texts are."""

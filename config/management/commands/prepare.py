@@ -14,6 +14,7 @@ class Command(OwnCommand):
     """Migrates the database and creates the first administrator. Safe to run again."""
 
     help = "Bring the tables up to date and create the first administrator."
+    requires_system_checks = "__all__"
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Migrate, then create the administrator.

@@ -25,6 +25,7 @@ class Command(OwnCommand):
     """Starts web, workers, beat and Flower, restarts what fails, and stops on Ctrl-C."""
 
     help = "Run the whole stack: web with the admin, workers, beat and Flower."
+    requires_system_checks = "__all__"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Where to listen. The environment has the defaults."""

@@ -13,7 +13,6 @@ class Command(OwnCommand):
     """Serves an emulator of a vendor's API until it is interrupted."""
 
     help = "Serve an emulated vendor on this machine, to try a fleet without money."
-    requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the arguments."""
