@@ -5,9 +5,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
+from config.doctor import judging
+from config.doctor.findings import ERRORS, Finding, as_json, as_text
 from config.version import version
 from pods.base.closed_output import ending_quietly
 from pods.base.command_name import how_to_run
@@ -27,6 +30,9 @@ Run a fleet (`up` must run):
   {fleet} results emb --out embeddings.jsonl
   {fleet} stop-all emb
 
+Find out what is wrong, and what to do about it:
+  {doctor}
+
 Commands; `{one}` shows the options of one:
 """
 # What users need. `help --commands` lists all, with those of Django.
@@ -34,6 +40,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "demo": "embed a dataset of real texts with 3 local pods, and show it",
     "up": "run the whole stack in the foreground",
     "down": "stop the stack",
+    "doctor": "check the installation, and say what to do about each fault",
     "prepare": "bring the tables up to date, and make the first administrator",
     "fleet": "create, change, feed, show and stop fleets",
     "account": "manage accounts of vendors and their keys",
@@ -65,16 +72,41 @@ def run(argv: Sequence[str]) -> None:
         SystemExit: the command failed, or a setting is wrong; the message says what.
     """
     words = list(argv[1:])
+    with ending_quietly():
+        if words in HELP:
+            sys.stdout.write(help_text())
+        elif words == ["--version"]:
+            sys.stdout.write(f"podfleet {version()}\n")
+        else:
+            if fault := _fault_of_settings():
+                _refuse(fault, words)
+            _execute(argv)
+
+
+def _execute(argv: Sequence[str]) -> None:
     try:
-        with ending_quietly():
-            if words in HELP:
-                sys.stdout.write(help_text())
-            elif words == ["--version"]:
-                sys.stdout.write(f"podfleet {version()}\n")
-            else:
-                execute_from_command_line(list(argv))
+        execute_from_command_line(list(argv))
     except ImproperlyConfigured as exc:
         raise SystemExit(f"{exc}") from None
+
+
+def _fault_of_settings() -> Finding | None:
+    """Why the settings cannot be used; without them no command can run, and no part be looked at."""
+    try:
+        _ = settings.INSTALLED_APPS  # the first look reads them
+    except ImproperlyConfigured as exc:
+        return judging.settings_wrong(str(exc))
+    except OSError as exc:  # the generated secrets are read and written there
+        return judging.folder_unusable(str(exc.filename), exc.strerror or type(exc).__name__)
+    return None
+
+
+def _refuse(fault: Finding, words: Sequence[str]) -> None:
+    if words[:1] != ["doctor"]:
+        raise SystemExit(f"{fault.cause}; {fault.remedy}")
+    json = "--json" in words
+    sys.stdout.write((as_json([fault], version()) if json else as_text([fault])) + "\n")
+    raise SystemExit(ERRORS)
 
 
 def help_text() -> str:
@@ -83,6 +115,7 @@ def help_text() -> str:
         demo=how_to_run("demo"),
         up=how_to_run("up"),
         fleet=how_to_run("fleet"),
+        doctor=how_to_run("doctor"),
         one=how_to_run("COMMAND --help"),
     )
     rows = [f"  {name:<12} {text}" for name, text in COMMANDS.items()]

@@ -52,7 +52,7 @@ def ready(_request: HttpRequest) -> HttpResponse:
 
 
 def _look_at_times(now: datetime, missing: dict[str, str]) -> None:
-    if undecided := _undecided(now):
+    if undecided := undecided_fleets(now):
         missing["decisions"] = f"fleets without a recent one: {undecided}; look at beat, workers"
     # Of those that beat sends often. A daily one keeps its time for a day after the clocks were set.
     often = PeriodicTask.objects.filter(
@@ -64,7 +64,7 @@ def _look_at_times(now: datetime, missing: dict[str, str]) -> None:
         missing["beat"] = f"it sent a task {ahead} s in the future; set the clocks of the hosts"
 
 
-def _undecided(now: datetime) -> int:
+def undecided_fleets(now: datetime) -> int:
     """How many fleets had no decision for three periods. A decision in the future proves nothing."""
     newest = Tick.objects.filter(fleet=OuterRef("pk")).order_by("-at")
     ticked = Fleet.objects.filter(schedule__enabled=True).select_related("schedule__interval")

@@ -1,5 +1,6 @@
 """Encrypts every stored secret with the present field key: of accounts, of channels and of fleets."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,18 +21,37 @@ class Resealed:
     lost: list[str] = field(default_factory=list)  # no key opens them
 
 
+def lost_secrets() -> list[str]:
+    """The stored secrets that no field key opens. Changes nothing."""
+    return [what for what, _, _, sealed in _stored() if not _opens(sealed)]
+
+
 def reseal() -> Resealed:
     """Encrypt what was encrypted with an older key anew. Safe to kill at any line and to run again."""
     done = Resealed()
+    for what, row, column, sealed in _stored():
+        _reseal(row, column, sealed, what, done)
+    return done
+
+
+def _stored() -> Iterator[tuple[str, Model, str, str]]:
+    """Each stored secret: what it is, its row and column, and the ciphertext."""
     for account in Account.objects.exclude(sealed_secret="").order_by("name"):
-        _reseal(account, "sealed_secret", account.sealed_secret, f"account {account.name}", done)
+        yield f"account {account.name}", account, "sealed_secret", account.sealed_secret
     for channel in Channel.objects.order_by("name"):
         sealed = addresses.with_prefix(channel.sealed_url)
-        _reseal(channel, "sealed_url", sealed, f"channel {channel.name}", done)
+        yield f"channel {channel.name}", channel, "sealed_url", sealed
     for secret in Secret.objects.select_related("fleet").order_by("fleet__name", "name"):
         what = f"secret {secret.name} of {secret.fleet.name}"
-        _reseal(secret, "sealed_value", secret.sealed_value, what, done)
-    return done
+        yield what, secret, "sealed_value", secret.sealed_value
+
+
+def _opens(sealed: str) -> bool:
+    try:
+        sealing.unseal(sealed)
+    except sealing.WrongKey:
+        return False
+    return True
 
 
 def _reseal(row: Model, column: str, sealed: str, what: str, done: Resealed) -> None:
