@@ -38,6 +38,7 @@ NAVIGATION: Final[Sequence[Any]] = [
         "items": [
             _item("Decisions", "rule", "admin:fleet_tick_changelist", "fleet.view_tick"),
             _item("Spending", "payments", "money", "fleet.view_fleet"),
+            _item("Market", "storefront", "market", "pods.view_account"),
             _item("Activity", "history", "admin:pods_podevent_changelist", "pods.view_podevent"),
         ],
     },

@@ -225,6 +225,7 @@ RETENTION_DAYS = {
     "events": ENV.keep_events_days,
     "alerts": 180,
     "balances": 400,
+    "market": 30,
 }
 # Whether alerts may be sent to hosts of private networks. Off by default, so that an operator
 # cannot reach hosts that only this machine can reach.

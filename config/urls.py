@@ -9,6 +9,7 @@ from config.metrics import metrics
 from fleet import views
 from fleet.admin.alert_answers import answer, take_back
 from fleet.admin.failed_items import failed_items
+from fleet.admin.market import market
 from fleet.api.application import api, docs
 from fleet.api.openai_application import openai_api
 
@@ -24,6 +25,7 @@ urlpatterns = [
     path("admin/failed/", page(failed_items), name="failed_items"),
     path("admin/first/", page(views.try_here), name="first-fleet"),
     path("admin/find/", page(views.find), name="find"),
+    path("admin/market/", page(market), name="market"),
     path("admin/money/", page(views.money), name="money"),
     path("admin/alerts/<int:alert_id>/acknowledge/", page(views.acknowledge), name="alert-ack"),
     path("admin/alerts/<int:alert_id>/answer/", page(answer), name="alert-answer"),

@@ -1,4 +1,4 @@
-"""How long decisions, events, samples, balances and ended alerts are kept."""
+"""How long decisions, events, samples, the observed market, balances and ended alerts are kept."""
 
 import time
 from collections import Counter
@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from fleet.models import Alert, Balance, KeyedRequest, Sample, Tick
 from fleet.models.tokens import KEYS_KEPT
 from pods.base.clock import utcnow
-from pods.models import PodEvent
+from pods.models import OfferSpell, PodEvent, SurveySpell
 
 log = structlog.get_logger(__name__)
 # Small enough that a writer on SQLite waits only milliseconds.
@@ -53,6 +53,9 @@ def _outdated(now: datetime) -> Iterator[tuple[str, QuerySet[Any]]]:
     yield "events", PodEvent.objects.filter(at__lt=ended, pod__ended_at__lt=ended).order_by("at")
     yield "alerts", Alert.objects.filter(resolved_at__lt=now - timedelta(days=days["alerts"]))
     yield "keyed_requests", KeyedRequest.objects.filter(created_at__lt=now - KEYS_KEPT)
+    market = now - timedelta(days=days["market"])
+    yield "offer_spells", OfferSpell.objects.filter(until__lt=market)
+    yield "survey_spells", SurveySpell.objects.filter(until__lt=market)
     yield "balances", Balance.objects.filter(at__lt=now - timedelta(days=days["balances"]))
 
 

@@ -11,7 +11,7 @@ from fleet.money import balances
 from fleet.tick import requesting, ticking, wishes
 from pods import dispatch
 from pods import reconciling as pods_reconciling
-from pods.accounts import surveying
+from pods.accounts import observing, surveying
 from pods.accounts.connecting import CannotConnect
 from pods.models import Account
 from pods.providers.errors import ProviderError
@@ -58,10 +58,14 @@ def reconcile_account(account_id: int) -> None:
 
 @shared_task(name=dispatch.SURVEY, expires=120)
 def survey_account(account_id: int) -> None:
-    """Ask an account's provider for the machines that its fleets ask for, and for its market."""
+    """Ask an account's provider for the machines that its fleets ask for, and for its market.
+
+    What it found is kept as the observed market.
+    """
     account = Account.objects.get(pk=account_id)
     wishes.keep_wishes(account)
     surveying.survey_account(account)
+    observing.observe(account)
 
 
 @shared_task(name="fleet.finish_datasets", expires=60)

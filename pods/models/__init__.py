@@ -3,6 +3,7 @@
 from pods.models.accounts import LONGEST_PARTIAL, Account, Installation, Survey, installation_slug
 from pods.models.corrections import Correction
 from pods.models.fields import LONGEST_NAME, LONGEST_RULE, SLUG, usd_per_hour
+from pods.models.market import OfferSpell, SurveySpell
 from pods.models.orphans import Orphan
 from pods.models.pods import (
     HAS_FAILED,
@@ -25,12 +26,14 @@ __all__ = [
     "Account",
     "Correction",
     "Installation",
+    "OfferSpell",
     "Orphan",
     "Pod",
     "PodEvent",
     "PodQuerySet",
     "PriceSegment",
     "Survey",
+    "SurveySpell",
     "installation_slug",
     "usd_per_hour",
 ]

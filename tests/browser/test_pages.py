@@ -17,6 +17,7 @@ from fleet.tick.requesting import agent_settings
 from pods.base.clock import utcnow
 from pods.models import Account, Pod, PodEvent, PriceSegment
 from tests.support.factories import a_fleet, an_account
+from tests.support.spells import read_for, stood
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 SIZES = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
@@ -102,6 +103,10 @@ def make_rows() -> None:
         name="whisper-archive", accounts=accounts, max_instances=3, mode="paused",
         image="registry.example/worker:1",
     )  # fmt: skip
+    read_for(accounts[0], now, 150)
+    for n in range(12):
+        stood(accounts[0], now, 148 - 12 * n, 148 - 12 * n - 2 - n % 5, interruptible=True)
+    stood(accounts[0], now, 150, gpu_type="RTX 4090", hourly_usd=Decimal("0.69"))
     for fleet, count, depth in ((busy, 5, 41_800_000), (paused, 1, 9_412)):
         some_pods(fleet, accounts, count, now)
         some_samples(fleet, depth, now)
@@ -151,6 +156,7 @@ def pages() -> dict[str, str]:
         "next": f"/admin/fleets/{fleet.pk}/next/",
         "alerts": "/admin/fleet/alert/",
         "money": "/admin/money/",
+        "market": "/admin/market/",
         "accounts": "/admin/pods/account/",
         "limits": "/admin/fleet/limits/",
     }

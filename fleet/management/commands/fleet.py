@@ -13,9 +13,8 @@ from django.core.management.base import CommandError
 
 from fleet import archiving, moving, operating, stopping
 from fleet.datasets import access
-from fleet.decision.field_words import rule_words
 from fleet.decision.values import Mode
-from fleet.management import code, declarations
+from fleet.management import code, declarations, foresight
 from fleet.management.adopting import add_adopt_arguments, adopt
 from fleet.management.arguments import (
     add_archive_arguments,
@@ -38,11 +37,10 @@ from fleet.management.secrets import add_secret_arguments, secret
 from fleet.management.streams import dead_letters, enqueue, export
 from fleet.management.typed_values import fields_typed
 from fleet.management.watching import watch
-from fleet.management.what_if import add_what_if_arguments, what_if
+from fleet.management.what_if import what_if
 from fleet.models import Fleet, Limits
 from fleet.pages import terminal
 from fleet.pages.status import FleetStatus, status_of
-from fleet.tick import ticking
 from fleet.tick.scheduling import LONGEST_TICK_SECONDS
 from pods.base.commands import AddVerb, CommandConsole, OwnCommand, error_lines, verbs_of
 from pods.lifecycle import Overtaken
@@ -96,12 +94,6 @@ def _add_moving(verb: AddVerb) -> None:
     add_result_arguments(verb("results", "Write results into a file or a folder, or post them."))
 
 
-def _add_foresight(verb: AddVerb) -> None:
-    """Add the subcommands that say what would be."""
-    verb("next", "Show what the next tick would do; change nothing.")
-    add_what_if_arguments(verb("what-if", "Show what a time would have been with other settings."))
-
-
 def _unknown(statuses: Sequence[FleetStatus]) -> dict[str, list[str]]:
     """The fleets whose backlog is unknown, by the reason."""
     names: dict[str, list[str]] = {}
@@ -142,7 +134,7 @@ class Command(OwnCommand):
             verb("restore", "Bring an archived fleet back, paused."),
             verb("delete", "Delete an archived fleet whose pods cost nothing."),
         )
-        _add_foresight(verb)
+        foresight.add_foresight(verb)
         add_watch_arguments(verb("watch", "Show a live view until Ctrl-C."))
         add_adopt_arguments(
             verb("adopt", "Find machines of a lost database, and give them rows.", named=False)
@@ -319,21 +311,10 @@ class Command(OwnCommand):
         self.stdout.write(answer if options["json"] else f"{name}: deleted; {left}")
 
     def _next(self, options: dict[str, Any]) -> None:
-        decision = ticking.preview(self._fleet(options))
-        if options["json"]:
-            steps = [
-                {"rule": s.rule, "before": s.before, "after": s.after, "because": s.because}
-                for s in decision.steps
-            ]
-            spawn, retire = len(decision.spawn), [r.pod_id for r in decision.retire]
-            answer = {"sentence": decision.sentence, "spawn": spawn, "retire": retire}
-            self.stdout.write(json.dumps({**answer, "steps": steps}))
-            return
-        self.stdout.write(decision.sentence)
-        for step in decision.steps:
-            self.stdout.write(
-                f"  {step.before} → {step.after}  {rule_words(step.rule)}: {step.because}"
-            )
+        foresight.next_tick(self._fleet(options), Namespace(**options), self.stdout)
+
+    def _market(self, options: dict[str, Any]) -> None:
+        foresight.market(Namespace(**options), self.stdout)
 
     def _watch(self, options: dict[str, Any]) -> None:
         watch(self._fleet(options), Namespace(**options), self.stdout)

@@ -49,7 +49,7 @@ def test_the_menu_says_what_is_so_then_why_then_what_limits_it(admin_client: Cli
     shown = menu(admin_client)
     assert list(shown) == ["Now", "Explain", "Control", "Admin"]
     assert shown["Now"] == ["Overview", "Fleets", "Pods", "Alerts", "Failed items", "Batches"]
-    assert shown["Explain"] == ["Decisions", "Spending", "Activity"]
+    assert shown["Explain"] == ["Decisions", "Spending", "Market", "Activity"]
     assert shown["Control"] == [
         "Limits", "Manual holds", "Accounts", "Alert channels", "Unknown machines",
     ]  # fmt: skip
