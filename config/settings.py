@@ -188,6 +188,7 @@ CELERY_TASK_QUEUES = [Queue("control"), Queue("vendor"), Queue("notify")]
 CELERY_TASK_ROUTES = {
     "fleet.read_balances": {"queue": "control"},
     "fleet.read_balance": {"queue": "vendor"},
+    "fleet.forecast": {"queue": "notify"},
     "fleet.*": {"queue": "control"},
     "pods.sweep": {"queue": "control"},
     "pods.nudge": {"queue": "control"},

@@ -3,7 +3,7 @@
 import structlog
 from celery import shared_task
 
-from fleet import retention
+from fleet import forecasting, retention
 from fleet.alerts import delivering, reconciling
 from fleet.batches import advancing
 from fleet.datasets import finishing
@@ -66,6 +66,13 @@ def survey_account(account_id: int) -> None:
     wishes.keep_wishes(account)
     surveying.survey_account(account)
     observing.observe(account)
+
+
+# In the queue of the messages, so that it never waits before a tick or a vendor's call.
+@shared_task(name="fleet.forecast", expires=60, soft_time_limit=60, time_limit=70)
+def forecast() -> None:
+    """Make the forecasts that are due, for some seconds."""
+    forecasting.forecast_fleets()
 
 
 @shared_task(name="fleet.finish_datasets", expires=60)

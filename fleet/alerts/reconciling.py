@@ -17,6 +17,7 @@ from fleet.decision.alert_facts import (
     AlertFacts,
     Cause,
     FleetSeen,
+    ForecastSeen,
     Incident,
     OrphanSeen,
     PodSeen,
@@ -39,6 +40,8 @@ from pods.states import FAILED, TERMINATING
 log = structlog.get_logger(__name__)
 # A balance that is older than this begins no alert; neither does it end one.
 BALANCE_WITHIN: Final = timedelta(hours=2)
+# An older forecast begins no alert, and keeps none open.
+FORECAST_WITHIN: Final = timedelta(minutes=20)
 AT_ONCE: Final = 500
 
 
@@ -193,7 +196,7 @@ def _with_last_tick(now: datetime) -> list[Any]:
     last = Tick.objects.filter(fleet=OuterRef("pk")).order_by("-at")
     return list(
         Fleet.objects.filter(archived_at=None)
-        .select_related("schedule__interval")
+        .select_related("schedule__interval", "forecast")
         .annotate(
             last_tick_at=Subquery(last.values("at")[:1]),
             last_failing=Subquery(last.values("failing")[:1]),
@@ -245,9 +248,27 @@ def _fleets(
             spent_total_usd=spent.get(f.pk, nothing).total,
             daily_budget_usd=f.daily_budget_usd,
             total_budget_usd=f.total_budget_usd,
+            forecast=_forecast(f, now),
         )
         for f in fleets
     ]
+
+
+def _forecast(fleet: Fleet, now: datetime) -> ForecastSeen | None:
+    """Its last forecast, if it was made lately and for the present deadline."""
+    row = getattr(fleet, "forecast", None)
+    if row is None or row.because or now - row.at > FORECAST_WITHIN:
+        return None
+    if row.on_time is not None and row.drain_by != fleet.drain_by:
+        return None
+    return ForecastSeen(
+        drain_by=row.drain_by,
+        on_time=row.on_time,
+        sure_at=row.sure_at,
+        money_ends=row.money_ends,
+        depth=row.depth,
+        left=row.left,
+    )
 
 
 def _ticks(fleets: Sequence[Any], now: datetime) -> Mapping[int, Sequence[TickSeen]]:

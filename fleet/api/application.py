@@ -22,6 +22,7 @@ from fleet.api import (
     decisions,
     documents,
     fleets,
+    foresight,
     holds,
     items,
     limits,
@@ -91,7 +92,7 @@ def make() -> Application:
         parser=StrictParser(), docs_url=None,
     )  # fmt: skip
     for module in (
-        fleets, items, whereabouts, results, datasets, holds, pods, decisions, alerts, limits,
+        fleets, foresight, items, whereabouts, results, datasets, holds, pods, decisions, alerts, limits,
         money, market, machines, accounts, channels,
     ):  # fmt: skip
         api.add_router("", module.router)

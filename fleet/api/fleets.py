@@ -1,4 +1,4 @@
-"""Fleets: what they are and how they are, their verbs, and what their next tick would do."""
+"""Fleets: what they are and how they are, and their verbs."""
 
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -16,6 +16,7 @@ from fleet import archiving, moving, operating
 from fleet.api import fleet_fields, idempotency
 from fleet.api.auth import by, needs
 from fleet.api.fleet_fields import Changed, Created
+from fleet.api.foresight import ForecastOut
 from fleet.api.idempotency import Key, Made, Work
 from fleet.api.named import fleet_called
 from fleet.api.paging import Asked, Page, cursor_of, keys_of
@@ -26,7 +27,6 @@ from fleet.models import Fleet
 from fleet.operating import EditedMeanwhile
 from fleet.pages.overview import FleetCard, overview
 from fleet.pages.status import status_of
-from fleet.tick import ticking
 
 router: Final = Router(tags=["fleets"])
 TRIES: Final = 3  # the software itself rarely writes a fleet twice within a request
@@ -79,6 +79,7 @@ class FleetNow(BaseModel):
     bottleneck: str | None
     trouble: str
     last_decision: str
+    forecast: ForecastOut | None
     pods: list[PodNow]
 
 
@@ -341,41 +342,3 @@ def delete_fleet(request: HttpRequest, name: str) -> HttpResponse:
     except ValidationError as exc:
         raise Problem(409, "; ".join(exc.messages)) from exc
     return HttpResponse(status=204)
-
-
-class StepOut(BaseModel):
-    """What one rule made of the number of pods."""
-
-    rule: str
-    before: int
-    after: int
-    because: str
-
-
-class NextTick(BaseModel):
-    """What the next tick would do."""
-
-    sentence: str
-    desired: int
-    target: int
-    binding: str | None = Field(
-        description="The rule that keeps it below what the items are worth."
-    )
-    spawn: int = Field(description="How many pods it would start.")
-    retire: list[int] = Field(description="The ids of the pods that it would end.")
-    steps: list[StepOut]
-
-
-@router.get("/fleets/{name}/next", response=NextTick, **needs("fleet.view_fleet"))
-def preview_tick(request: HttpRequest, name: str) -> NextTick:
-    """Say what the next tick would do, rule by rule; change nothing."""
-    decision = ticking.preview(fleet_called(name))
-    return NextTick(
-        sentence=decision.sentence, desired=decision.desired, target=decision.target,
-        binding=None if decision.binding is None else decision.binding.value,
-        spawn=len(decision.spawn), retire=[each.pod_id for each in decision.retire],
-        steps=[
-            StepOut(rule=s.rule, before=s.before, after=s.after, because=s.because)
-            for s in decision.steps
-        ],
-    )  # fmt: skip

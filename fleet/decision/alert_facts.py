@@ -45,6 +45,7 @@ class Cause(StrEnum):
     REDIS_EVICTS = "redis_evicts"
     STOPPED = "stopped"
     GOAL_AT_RISK = "goal_at_risk"
+    BUDGET_SHORT = "budget_short"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +91,18 @@ class TickSeen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastSeen:
+    """The last forecast of a fleet, made with its present deadline and not long ago."""
+
+    drain_by: datetime | None
+    on_time: float | None  # the share of the replays that make the deadline; None: there is none
+    sure_at: datetime | None  # done by then in nine of ten cases; None: later than the replays go
+    money_ends: float  # the share of the replays in which a budget ends before the backlog
+    depth: int  # items at that time
+    left: int  # items that are left when the money has ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSeen:
     """A fleet, its ticks of the last WINDOW and the one before these, oldest first."""
 
@@ -118,6 +131,7 @@ class FleetSeen:
     spent_total_usd: Decimal = Decimal(0)
     daily_budget_usd: Decimal | None = None
     total_budget_usd: Decimal | None = None
+    forecast: ForecastSeen | None = None  # None: there is none, or it is too old
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Final
 from fleet.decision.alert_facts import (
     AlertFacts,
     Cause,
+    ForecastSeen,
     Incident,
     Severity,
 )
@@ -29,6 +30,9 @@ from pods.rules import CREDENTIALS_REFUSED, DESTROY_PATIENCE, DESTROY_TRIES
 AGAIN_AFTER: Final = timedelta(hours=24)
 BUDGET_STEPS: Final = (100, 80, 50)  # percent
 BALANCE_HOURS: Final = 24
+# Shares of a forecast's replays at which an alert begins, and at which it ends.
+ON_TIME, ON_TIME_AGAIN = 0.8, 0.9
+TOO_LITTLE, ENOUGH_AGAIN = 0.5, 0.25
 CEILINGS: Final = frozenset({Rule.MAX_HOURLY_USD, Rule.INSTALLATION_HOURLY_USD})
 
 
@@ -106,7 +110,10 @@ def ceilings(facts: AlertFacts) -> Iterator[Incident]:
 
 
 def goals_at_risk(facts: AlertFacts) -> Iterator[Incident]:
-    """Two ticks in a row could not promise the fleet's goal. It ends when one can."""
+    """Two ticks in a row could not promise the fleet's goal, or its forecast misses it too often.
+
+    It ends when a tick can promise it and nearly all replays of the forecast make it.
+    """
     for fleet in facts.fleets:
         last = [tick.risk for tick in fleet.ticks[-2:]]
         begun = Cause.GOAL_AT_RISK in fleet.open
@@ -114,6 +121,40 @@ def goals_at_risk(facts: AlertFacts) -> Iterator[Incident]:
             yield fleet.open[Cause.GOAL_AT_RISK]
         elif last and last[-1] and (begun or (len(last) > 1 and all(last))):
             yield of_fleet(fleet, Cause.GOAL_AT_RISK, Severity.WARNING, last[-1])
+        elif text := _late(fleet.forecast, begun=begun):
+            yield of_fleet(fleet, Cause.GOAL_AT_RISK, Severity.WARNING, text)
+
+
+def _late(forecast: ForecastSeen | None, *, begun: bool) -> str:
+    """That the forecast misses the deadline too often, and what would help; "": it does not."""
+    if forecast is None or forecast.on_time is None or forecast.drain_by is None:
+        return ""
+    if forecast.on_time >= (ON_TIME_AGAIN if begun else ON_TIME):
+        return ""
+    share = f"{forecast.on_time:.0%}".replace("%", " %")
+    said = f"by the forecast it makes {forecast.drain_by:%F %H:%M} UTC in {share} of the cases"
+    pods, field = LABELS["max_instances"], LABELS["drain_by"]
+    if forecast.sure_at is None:
+        return f"{said}. Raise {pods}, or let it rent more kinds of offers"
+    return f"{said}. Raise {pods}, or set {field} to {forecast.sure_at:%F %H:%M} UTC or later"
+
+
+def budgets_short(facts: AlertFacts) -> Iterator[Incident]:
+    """By the forecast a budget ends before the backlog. It ends when that is unlikely."""
+    for fleet in facts.fleets:
+        forecast = fleet.forecast
+        if forecast is None:
+            continue
+        begun = Cause.BUDGET_SHORT in fleet.open
+        if forecast.money_ends < (ENOUGH_AGAIN if begun else TOO_LITTLE):
+            continue
+        share = f"{forecast.money_ends:.0%}".replace("%", " %")
+        text = (
+            f"by the forecast its budget ends before its backlog in {share} of the cases; about "
+            f"{forecast.left:,} of {plural(forecast.depth, 'item')} are left then. Add money, "
+            "or let it rent cheaper offers"
+        )
+        yield of_fleet(fleet, Cause.BUDGET_SHORT, Severity.WARNING, text)
 
 
 def circuits(facts: AlertFacts) -> Iterator[Incident]:
@@ -264,6 +305,7 @@ RULES: Final[Sequence[AlertRule]] = (
     budgets,
     ceilings,
     goals_at_risk,
+    budgets_short,
     circuits,
     balances,
     orphans,

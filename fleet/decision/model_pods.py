@@ -1,7 +1,7 @@
 """A model of a fleet's pods: they boot, work, end and bill as those of the recorded ticks did. Pure."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -10,12 +10,13 @@ from statistics import median
 from typing import Final
 
 from fleet.decision.goal_facts import USUAL_BOOT
-from fleet.decision.values import Decision, NewPod, OfferFacts, PodFacts, Policy, Snapshot
+from fleet.decision.values import Decision, Goal, NewPod, OfferFacts, PodFacts, Policy, Snapshot
 from pods.bottleneck import Bottleneck
 from pods.price import cost_usd
 from pods.states import ACTIVE, BOOTING, DRAINING, READY, STOPPED, STOPPING, TERMINATING
 
 HOUR: Final = timedelta(hours=1)
+MINUTE: Final = timedelta(minutes=1)
 Key = tuple[int, str]  # of an offer: its account, its key
 
 
@@ -58,7 +59,7 @@ class Market:
         return self.own.get(pod.pod_id, usual)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Pod:
     """A pod of the model. Moments are those of the recorded ticks."""
 
@@ -69,6 +70,19 @@ class _Pod:
     leaves_at: datetime | None = None  # None: nobody asked it to end
     stops: bool = False  # its disk is kept when it leaves
     stopped_at: datetime | None = None
+    # Its facts while it works, and of when they are: only its age changes, which matters little.
+    working: PodFacts | None = None
+    seen_at: datetime | None = None
+
+    def works(self, now: datetime) -> bool:
+        """Whether it works on items."""
+        return self.ready_at <= now and self.leaves_at is None and self.stopped_at is None
+
+    def is_known(self, now: datetime) -> bool:
+        """Whether the kept facts are nearly right."""
+        if self.working is None or self.seen_at is None:
+            return False
+        return now - self.seen_at <= max(MINUTE, (self.seen_at - self.ready_at) / 4)
 
 
 class ModelPods:
@@ -89,12 +103,42 @@ class ModelPods:
         self.spent_usd = Decimal(0)
         self.pod_hours = 0.0
 
+    @property
+    def depth(self) -> float:
+        """Items that are left."""
+        return self._depth
+
+    @property
+    def empty_since(self) -> datetime | None:
+        """Since when nothing is left; None: something is."""
+        return self._empty_since
+
+    @property
+    def items_per_second(self) -> float:
+        """Items/s of the pods that work now."""
+        return sum(p.rate for p in self._pods if p.works(self._now))
+
+    @property
+    def hourly_usd(self) -> Decimal:
+        """USD/hour of the pods that are not stopped."""
+        return sum((p.facts.hourly_usd for p in self._pods if p.stopped_at is None), Decimal(0))
+
+    @property
+    def pods(self) -> int:
+        """The pods that may bill; a stopped one bills its disk."""
+        return len(self._pods)
+
     def _began(self, pod: PodFacts, now: datetime) -> _Pod:
         boots = (
             timedelta(0) if pod.state is READY else max(timedelta(0), self._market.boot - pod.age)
         )
+        # What was measured of it on one tick says nothing of the others.
+        usual = replace(
+            pod, trial=False, all_fail=None, busy=None, bottleneck=Bottleneck.UNKNOWN, rtt=None,
+            batch=None, gpu_percent=None,
+        )  # fmt: skip
         made = _Pod(
-            facts=pod, since=now - pod.age, ready_at=now + boots, rate=self._market.rate_of(pod)
+            facts=usual, since=now - pod.age, ready_at=now + boots, rate=self._market.rate_of(pod)
         )
         if pod.state is STOPPED:
             made.stopped_at = now - (pod.stopped_for or timedelta(0))
@@ -127,32 +171,35 @@ class ModelPods:
             self._offers = then.offers
         elif then.no_offers_because or then.lacks:
             return ()
+        if policy.goal is not Goal.DEMAND:
+            return self._offers  # those of each kind, each as often as it may be rented
         room = max(0, policy.max_instances - len(self._pods) - then.orphans)
         return tuple(islice(cycle(self._offers), room)) if self._offers else ()
 
     def _facts(self, pod: _Pod, policy: Policy) -> PodFacts:
-        now, usual = self._now, self._usual(pod)
+        now = self._now
         if pod.stopped_at is not None:
-            return replace(usual, state=STOPPED, stopped_for=now - pod.stopped_at)
+            return replace(
+                pod.facts, age=now - pod.since, state=STOPPED, stopped_for=now - pod.stopped_at
+            )
         if pod.leaves_at is not None:
             leaving = DRAINING if pod.ready_at <= now else TERMINATING
-            return replace(usual, state=leaving, items_per_second=None)
+            return replace(pod.facts, age=now - pod.since, state=leaving, items_per_second=None)
         if now < pod.ready_at:
-            return replace(usual, state=BOOTING, items_per_second=None, ready_for=None)
+            return replace(
+                pod.facts, age=now - pod.since, state=BOOTING, items_per_second=None, ready_for=None
+            )
+        if self._empty_since is None and policy.max_pod_age is None and pod.is_known(now):
+            return pod.working  # type: ignore[return-value]
         idle = None
         if self._empty_since is not None:
             idle = now - max(self._empty_since, pod.ready_at)
-        return replace(
-            usual, state=READY, ready_for=now - pod.ready_at, idle_for=idle,
+        found = replace(
+            pod.facts, age=now - pod.since, state=READY, ready_for=now - pod.ready_at, idle_for=idle,
             in_flight=0 if idle is not None else policy.batch_size, items_per_second=pod.rate,
         )  # fmt: skip
-
-    def _usual(self, pod: _Pod) -> PodFacts:
-        """What was measured of it on one tick says nothing of the others."""
-        return replace(
-            pod.facts, age=self._now - pod.since, trial=False, all_fail=None, busy=None,
-            bottleneck=Bottleneck.UNKNOWN, rtt=None, batch=None, gpu_percent=None,
-        )  # fmt: skip
+        pod.working, pod.seen_at = (found, now) if idle is None else (None, None)
+        return found
 
     def obey(self, decision: Decision, policy: Policy) -> None:
         """Start and end the pods that a decision starts and ends."""
@@ -163,7 +210,7 @@ class ModelPods:
         for pod in self._pods:
             own = pod.facts.pod_id
             if own in again and pod.stopped_at is not None:
-                pod.stopped_at, pod.leaves_at = None, None
+                pod.stopped_at, pod.leaves_at, pod.working = None, None, None
                 pod.ready_at = self._now + self._market.boot
             elif own in ending and pod.leaves_at is None:
                 pod.leaves_at, pod.stops = self._now + policy.drain_within, ending[own]
@@ -228,6 +275,22 @@ class ModelPods:
                 pod.stopped_at, pod.leaves_at = self._now, None
                 left.append(pod)
         self._pods = left
+
+    def next_change(self) -> datetime | None:
+        """When the next pod is ready or gone; None: all stay as they are."""
+        coming = [pod.ready_at for pod in self._pods if pod.ready_at > self._now]
+        coming += [
+            pod.leaves_at
+            for pod in self._pods
+            if pod.leaves_at is not None and pod.leaves_at > self._now
+        ]
+        return min(coming, default=None)
+
+    def take_away(self, taken: Callable[[PodFacts], bool]) -> float:
+        """The vendor takes the pods of which this is true; how many of them were to go on."""
+        gone = [p for p in self._pods if p.stopped_at is None and taken(p.facts)]
+        self._pods = [p for p in self._pods if p not in gone] if gone else self._pods
+        return sum(p.leaves_at is None for p in gone)
 
     def lose(self, taken: Iterable[PodFacts]) -> None:
         """The vendor takes these pods, and with them those of the model on the same offers."""

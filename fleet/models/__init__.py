@@ -8,6 +8,7 @@ from fleet.models.code import Code
 from fleet.models.datasets import Dataset, DatasetFile
 from fleet.models.decisions import Lease, Tick
 from fleet.models.fleets import Fleet
+from fleet.models.forecasts import FleetForecast
 from fleet.models.limits import Limits
 from fleet.models.overrides import Override
 from fleet.models.secrets import Secret
@@ -31,6 +32,7 @@ __all__ = [
     "DatasetFile",
     "Delivery",
     "Fleet",
+    "FleetForecast",
     "IdleAction",
     "KeyedRequest",
     "Lease",

@@ -9,7 +9,7 @@ from django.db.models import F
 from django.urls import reverse
 
 from fleet.decision.alert_facts import Cause
-from fleet.decision.values import Rule
+from fleet.decision.values import Goal, Rule
 from fleet.models import Alert, Fleet
 from fleet.pages.remedies import FIELDS, Remedy, field_url
 from pods.models import Account, Orphan, Pod
@@ -123,6 +123,13 @@ def raise_budget(seen: About) -> Sequence[Remedy]:
     total = seen.which == "total"
     name, text = ("total_budget_usd", "total budget") if total else ("daily_budget_usd", "budget")
     return _field(name, f"Raise {text}")(seen)
+
+
+def raise_goal_budget(seen: About) -> Sequence[Remedy]:
+    """The budget of the fleet's goal, or that of its whole life."""
+    by_goal = seen.fleet is not None and seen.fleet.goal == Goal.BUDGET.value
+    name = "budget_usd" if by_goal else "total_budget_usd"
+    return _field(name, "Raise the budget")(seen)
 
 
 def installation_limits(_seen: About) -> Sequence[Remedy]:
@@ -338,6 +345,11 @@ ADVICE: Final[Mapping[Cause, tuple[str, Sequence[Step]]]] = {
     Cause.GOAL_AT_RISK: (
         "The fleet cannot promise its goal. Allow more pods, give it more time or money, or accept it.",
         (raise_pods, edit_wish, preview),
+    ),
+    Cause.BUDGET_SHORT: (
+        "By the forecast the money ends before the items. Add money, rent cheaper offers, or accept "
+        "that the rest waits.",
+        (raise_goal_budget, edit_wish, preview),
     ),
     Cause.REDIS_EVICTS: (
         "A full Redis deletes items and fences by itself. Set its maxmemory-policy to noeviction.",

@@ -26,6 +26,7 @@ def collect() -> Iterable[Metric]:
     for card in there.cards:
         _fleet(into, card)
         _money(into, card)
+        _forecast(into, card)
     _decisions(into, [card.pk for card in there.cards])
     _fields(into, [card.pk for card in there.cards])
     _batches(into)
@@ -72,6 +73,33 @@ def _money(into: Families, card: FleetCard) -> None:
         card.daily_budget_usd,
         fleet=name,
     )
+
+
+def _forecast(into: Families, card: FleetCard) -> None:
+    row = card.forecast
+    if row is None or row.because:
+        return
+    for case, at, usd in (
+        ("likely", row.likely_at, row.likely_usd),
+        ("sure", row.sure_at, row.sure_usd),
+    ):
+        into.gauge(
+            "podfleet_forecast_done_timestamp_seconds", "When its backlog is done.",
+            None if at is None else at.timestamp(), fleet=card.name, case=case,
+        )  # fmt: skip
+        into.gauge(
+            "podfleet_forecast_usd", "USD until then, from the forecast on.", usd,
+            fleet=card.name, case=case,
+        )  # fmt: skip
+    into.gauge(
+        "podfleet_forecast_on_time_ratio", "The share of the replays that make its deadline.",
+        row.on_time, fleet=card.name,
+    )  # fmt: skip
+    into.gauge(
+        "podfleet_forecast_money_ends_ratio",
+        "The share of the replays in which a budget ends before the backlog.",
+        row.money_ends, fleet=card.name,
+    )  # fmt: skip
 
 
 def _decisions(into: Families, fleets: Sequence[int]) -> None:

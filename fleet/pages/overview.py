@@ -13,11 +13,11 @@ from fleet.decision.alert_facts import Severity
 from fleet.decision.estimates import pods_for, time_left
 from fleet.decision.fleet_health import FleetHealth, Health, health_of
 from fleet.decision.values import Mode, Rule
-from fleet.models import Alert, Fleet, Limits, Tick
+from fleet.models import Alert, Fleet, FleetForecast, Limits, Tick
 from fleet.models.fleets import period_of
 from fleet.money import spending
 from fleet.money.spending import midnight
-from fleet.pages import health_facts
+from fleet.pages import forecasts, health_facts
 from fleet.pages.health_facts import FAILED_ROWS, PodsThere, SpentNow
 from pods import price
 from pods.base import indexed
@@ -71,6 +71,7 @@ class FleetCard:
     wished: int  # pods that the backlog is worth
     binding: Rule | None  # the rule that kept it below the wish
     health: FleetHealth
+    forecast: FleetForecast | None = None  # None: there is none, or it is too old
     alerts: Sequence[Alert] = ()  # that nobody has answered, the most severe first
 
     @property
@@ -178,7 +179,8 @@ def overview(which: Q | None = None) -> Overview:
     newest = Tick.objects.filter(fleet=OuterRef("pk")).order_by("-at").values("pk")[:1]
     fleets = list(
         Fleet.objects.filter(which or Q(archived_at=None) | Q(pk__in=list(pods)))
-        .only(*READ)
+        .select_related("forecast")
+        .only(*READ, *forecasts.COLUMNS)
         .annotate(
             last_tick=Subquery(newest),
             every=F("schedule__interval__every"),
@@ -203,7 +205,7 @@ def overview(which: Q | None = None) -> Overview:
             failed_rows=fleet.failed_rows, period=period_of(fleet.every, fleet.unit),
         )  # fmt: skip
         about = of_fleets.pop(fleet.pk, [])
-        cards.append(_card(fleet, tick, there, today, health_of(facts), about))
+        cards.append(_card(fleet, tick, there, today, health_of(facts), about, now))
     return Overview(
         at=now,
         cards=sorted(cards, key=lambda card: card.urgency),
@@ -266,6 +268,7 @@ def _card(
     spent_today_usd: Decimal,
     health: FleetHealth,
     alerts: Sequence[Alert],
+    now: datetime,
 ) -> FleetCard:
     depth, rate = tick.depth if tick else None, pods.items_per_second or 0.0
     return FleetCard(
@@ -275,6 +278,7 @@ def _card(
         worst=Severity(alerts[0].severity) if alerts else None,
         alerts=alerts,
         health=health,
+        forecast=forecasts.forecast_of(fleet, now) if tick and tick.depth else None,
         archived=fleet.archived_at is not None,
         archive_when_empty=fleet.archive_when_empty,
         states=[(s, pods.states[s]) for s in STATE_ORDER if s in pods.states],

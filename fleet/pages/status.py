@@ -11,9 +11,9 @@ from fleet.decision.brakes import trouble
 from fleet.decision.estimates import time_left
 from fleet.decision.fleet_health import FleetHealth, health_of
 from fleet.decision.usage import Use, use_of
-from fleet.decision.values import PodFacts
-from fleet.models import Fleet, Limits, Tick
-from fleet.pages import health_facts
+from fleet.decision.values import PodFacts, Snapshot
+from fleet.models import Fleet, FleetForecast, Limits, Tick
+from fleet.pages import forecasts, health_facts
 from fleet.pages.health_facts import FAILED_ROWS, PodsThere, SpentNow
 from fleet.tick import gathering
 from fleet.tick.gathering import Gathered
@@ -84,6 +84,7 @@ class FleetStatus:
     trouble: str  # what fails again and again; "": nothing does
     last_decision: str
     code_number: int = 0  # the version of its code; 0: its image has it
+    forecast: FleetForecast | None = None  # the last one; None: there is none
 
     @property
     def mode_text(self) -> str:
@@ -118,6 +119,7 @@ class FleetStatus:
             "bottleneck": None if self.use is None else self.use.bottleneck.value,
             "trouble": self.trouble,
             "last_decision": self.last_decision,
+            "forecast": forecasts.as_json(self.forecast),
             "pods": [p.as_json() for p in self.pods],
         }
 
@@ -152,7 +154,15 @@ def status_of(fleet: Fleet) -> FleetStatus:
         trouble="" if seen.depth == 0 else trouble(seen),
         last_decision=tick.sentence if tick else "no decision yet",
         code_number=fleet.code_number,
+        forecast=_forecast(fleet, seen, now),
     )
+
+
+def _forecast(fleet: Fleet, seen: Snapshot, now: datetime) -> FleetForecast | None:
+    """The last forecast, if something is left to do. A live view reads it anew."""
+    if not seen.depth:
+        return None
+    return FleetForecast.objects.filter(fleet=fleet, at__gte=now - forecasts.WITHIN).first()
 
 
 def _health(fleet: Fleet, gathered: Gathered, tick: Tick | None, now: datetime) -> FleetHealth:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fleet.models import Limits
-from fleet.pages import words
+from fleet.pages import forecasts, words
 from fleet.pages.status import FleetStatus, PodStatus
 from fleet.stopping import Reach
 from pods.base.command_name import how_to_run
@@ -47,6 +47,8 @@ def render(status: FleetStatus, *, total: int | None = None) -> RenderableType:
         parts.append(line)
     style = "bold red" if status.trouble else "italic"
     parts += [_pods(status), *_notes(status), Text(status.last_decision, style=style)]
+    if (foretold := forecasts.told(status.forecast)) is not None:
+        parts.append(Text(f"Forecast: {foretold.text}"))
     return Group(*parts)
 
 

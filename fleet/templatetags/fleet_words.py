@@ -12,7 +12,7 @@ from django.utils.timezone import localtime
 
 from fleet.decision.field_words import rule_words
 from fleet.decision.fleet_health import FleetHealth
-from fleet.pages import health_facts, listing, remedies, tabs, top, words
+from fleet.pages import forecasts, health_facts, listing, remedies, tabs, top, words
 from fleet.pages.listing import Section
 from fleet.pages.overview import FleetCard
 from fleet.pages.words import HealthWords
@@ -45,6 +45,12 @@ register.simple_tag(how_to_run, name="how_to_run")
 def health(found: FleetHealth) -> HealthWords:
     """The icon, the word and the colour of a health."""
     return words.HEALTH[found.health]
+
+
+@register.filter
+def foretold(card: FleetCard) -> forecasts.Told | None:
+    """The forecast of a fleet in sentences."""
+    return forecasts.told(card.forecast)
 
 
 @register.filter

@@ -93,6 +93,12 @@ def spellings(wish: str) -> list[str]:
     return list(dict.fromkeys(name for t in meant for name in (t.name, *t.spellings)))
 
 
+def memory_gb(gpu_type: str) -> int | None:
+    """The memory of a card of this type, if all of them have as much; None: nobody knows."""
+    found = _type_of(gpu_type)
+    return found.vram_gb[0] if found is not None and len(found.vram_gb) == 1 else None
+
+
 def nominal_gb(gpu_type: str, reported_gb: float) -> int:
     """The size of memory in the name of the card that reports this one."""
     found = _type_of(gpu_type)

@@ -7,7 +7,7 @@ from django.test import Client
 from django.utils.timezone import now
 from django_celery_beat.models import PeriodicTask
 
-from fleet.models import Balance, Fleet, Limits, Tick
+from fleet.models import Balance, Fleet, FleetForecast, Limits, Tick
 from fleet.pages import counted_metrics
 from pods.base import counters
 from tests.support.factories import a_fleet, a_pod, an_account, an_alert
@@ -33,6 +33,8 @@ def full_page() -> str:
     ceilings = {"max_instances": 9, "max_hourly_usd": 9, "daily_budget_usd": 9}
     Limits.objects.update_or_create(pk=1, defaults=ceilings)
     decided(fleet, oldest_seconds=1.0)
+    done = {"likely_at": now(), "sure_at": now(), "drain_by": now(), "on_time": 1.0}
+    FleetForecast.objects.create(fleet=fleet, at=now(), **done)
     a_pod(fleet)
     an_alert(fleet)
     PeriodicTask.objects.filter(task="pods.sweep").update(last_run_at=now())

@@ -9,54 +9,23 @@ from django.core.exceptions import ValidationError
 from django.core.management import CommandError
 
 from fleet import operating
-from fleet.decision.values import Goal, Snapshot
+from fleet.decision.values import Snapshot
 from fleet.declarations import exporting
 from fleet.declarations.documents import read
 from fleet.models import Fleet, Tick
 from fleet.tick import ticking
 from fleet.tick.recording import replayed
-from fleet.tick.requesting import template_hash
 from pods.accounts import surveying
 from pods.base.clock import utcnow
-from pods.base.redis import redis_client
-from pods.models import Account, Pod
+from pods.models import Account
 from pods.providers.base import Offer
-from pods.states import LOST, READY
-from tests.support.factories import a_fleet, a_pod, an_account, hours, packed
+from pods.states import READY
+from tests.support.factories import a_fleet, a_pod, an_account, hours
 from tests.support.fleet_command import run
+from tests.support.goals_of_rows import a_market, fill, of_deadline, with_speed
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
-KIND = "L4"
 YEAR_AHEAD = (utcnow() + timedelta(days=365)).replace(second=0, microsecond=0)
-
-
-def a_market() -> Account:
-    spot = packed("spot", "0.92", KIND, interruptible=True)
-    return an_account("runpod", offers=[spot, packed("firm", "3.06", KIND)])
-
-
-def of_deadline(left: float = 24, **values: Any) -> Fleet:
-    its: dict[str, Any] = {"goal": Goal.DEADLINE.value, "drain_by": utcnow() + hours(left)}
-    return a_fleet(**{"image": "agent:1", "max_instances": 8, "spawn_per_tick": 4, **its, **values})
-
-
-def fill(fleet: Fleet, redis_url: str, items: int) -> None:
-    client = redis_client(redis_url)
-    operating.make_group(fleet)
-    pipe = client.pipeline(transaction=False)
-    for n in range(items):
-        pipe.xadd(fleet.stream, {"payload": str(n)})
-    pipe.execute()
-
-
-def with_speed(fleet: Fleet, items_per_second: float, **values: Any) -> Pod:
-    """A pod of last week that showed how fast this fleet's pods are, and proved the template."""
-    Fleet.objects.filter(pk=fleet.pk).update(proven_template=template_hash(fleet))
-    fleet.refresh_from_db()
-    began = utcnow() - timedelta(days=2)
-    its: dict[str, Any] = {"gpu_type": KIND, "gpu_count": 1, "done": 500}
-    times = {"requested_at": began, "asked_at": began, "ready_at": began + timedelta(minutes=4)}
-    return a_pod(fleet, LOST, rate=items_per_second, **{**its, **times, **values})
 
 
 def seen(fleet: Fleet) -> Snapshot:

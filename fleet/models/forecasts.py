@@ -1,0 +1,36 @@
+"""The row of a fleet's last forecast."""
+
+from decimal import Decimal
+
+from django.db import models
+
+
+class FleetForecast(models.Model):
+    """When a fleet is probably done, and what that costs, as its last forecast said.
+
+    `likely` is the middle of the replays, `sure` holds in nine of ten cases. NULL: not within the
+    time of the replays.
+    """
+
+    fleet = models.OneToOneField("fleet.Fleet", on_delete=models.CASCADE, related_name="forecast")
+    at = models.DateTimeField()
+    because = models.CharField(max_length=300, blank=True, default="")  # why there is none
+    depth = models.BigIntegerField(default=0)  # items at that time
+    drain_by = models.DateTimeField(null=True)  # the deadline for which it was made
+    likely_at = models.DateTimeField(null=True)
+    sure_at = models.DateTimeField(null=True)
+    likely_usd = models.DecimalField(
+        max_digits=14, decimal_places=6, default=Decimal(0)
+    )  # from then on
+    sure_usd = models.DecimalField(max_digits=14, decimal_places=6, default=Decimal(0))
+    pods = models.PositiveIntegerField(default=0)  # the most at once
+    pod_hours = models.FloatField(default=0.0)
+    on_time = models.FloatField(null=True)  # the share of replays that make the deadline
+    money_ends = models.FloatField(default=0.0)  # in which a budget ends before the backlog
+    left = models.BigIntegerField(default=0)  # items that are left in these
+    days = models.FloatField(default=0.0)  # of recorded market behind it
+    replays = models.PositiveIntegerField(default=0)
+    milliseconds = models.PositiveIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.fleet}: forecast of {self.at:%F %T}"

@@ -1,0 +1,120 @@
+"""The last forecast of a fleet in sentences, for pages and the terminal."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.utils.timezone import localtime
+
+from fleet.decision.outlook import LITTLE
+from fleet.models import Fleet, FleetForecast
+from pods.base import words
+
+# An older one says nothing of the fleet as it is now.
+WITHIN: Final = timedelta(minutes=20)
+# What a query of fleets reads for their forecasts.
+COLUMNS: Final = tuple(
+    f"forecast__{name}"
+    for name in (
+        "fleet", "at", "because", "depth", "drain_by", "likely_at", "sure_at", "likely_usd",
+        "sure_usd", "pods", "pod_hours", "on_time", "money_ends", "left", "days", "replays",
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A forecast in sentences; an empty one has nothing to say."""
+
+    at: datetime
+    done: str
+    cost: str
+    promise: str  # the deadline or the budget
+    caution: str
+
+    @property
+    def text(self) -> str:
+        """All of them."""
+        return " ".join(filter(None, (self.done, self.cost, self.promise, self.caution)))
+
+
+def forecast_of(fleet: Fleet, now: datetime) -> FleetForecast | None:
+    """The last forecast of a fleet; None: there is none, or it is too old."""
+    row: FleetForecast | None = getattr(fleet, "forecast", None)
+    return row if row is not None and now - row.at <= WITHIN else None
+
+
+def told(row: FleetForecast | None) -> Told | None:
+    """The forecast in sentences; times are in the zone of the reader. None: there is none."""
+    if row is None or row.because:
+        return None
+    return Told(
+        at=row.at,
+        done=_done(row),
+        cost=f"About {words.usd(row.likely_usd)} from now on, at most {words.usd(row.sure_usd)}.",
+        promise=_promise(row),
+        caution=_caution(row),
+    )
+
+
+def _done(row: FleetForecast) -> str:
+    if row.likely_at is None:
+        return "It is probably not done within the time that the forecast sees."
+    likely = _moment(row.likely_at)
+    if row.sure_at is None:
+        return f"Done about {likely}, but that is far from certain."
+    return f"Done about {likely}, nine times of ten by {_moment(row.sure_at)}."
+
+
+def _moment(at: datetime) -> str:
+    here = localtime(at)
+    return f"{here.day} {here:%b %H:%M %Z}"
+
+
+def _promise(row: FleetForecast) -> str:
+    said = []
+    if row.on_time is not None and row.drain_by is not None:
+        said.append(f"{_percent(row.on_time)} to be done by {_moment(row.drain_by)}.")
+    if row.money_ends:
+        said.append(f"{_percent(row.money_ends)} that the budget ends before the backlog.")
+    return " ".join(said)
+
+
+def _percent(share: float) -> str:
+    """`97 %`; forty replays know no more than "over 97 %"."""
+    if share >= 1:
+        return "Over 97 %"
+    return "Under 3 %" if share <= 0 else f"{100 * share:.0f} %"
+
+
+def _caution(row: FleetForecast) -> str:
+    if row.days >= LITTLE:
+        return ""
+    return "A rough guess: less than two days of the market are recorded."
+
+
+def as_json(row: FleetForecast | None) -> dict[str, Any] | None:
+    """The forecast as JSON values; None: there is none."""
+    if row is None:
+        return None
+    return {
+        "at": row.at.isoformat(),
+        "because": row.because,
+        "depth": row.depth,
+        "drain_by": _iso(row.drain_by),
+        "likely_at": _iso(row.likely_at),
+        "sure_at": _iso(row.sure_at),
+        "likely_usd": str(row.likely_usd),
+        "sure_usd": str(row.sure_usd),
+        "pods": row.pods,
+        "pod_hours": round(row.pod_hours, 3),
+        "on_time": row.on_time,
+        "money_ends": row.money_ends,
+        "left": row.left,
+        "days": round(row.days, 2),
+        "replays": row.replays,
+    }
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
