@@ -31,6 +31,8 @@ from pods.agent.start import Failed, Redis, Refused, fetch
 PLAN = re.compile("Resolved ([0-9]+) pack|Installing collected packages: (.*)")
 WRONG = re.compile(r"\W*(error|cause|hint)\b", re.IGNORECASE)
 LOGIN = re.compile("://[^@/ ]*@")
+# A requirement of the agent's own wheel, with its extras: `podfleet-agent[onnx]`.
+OWN = re.compile(r"podfleet-agent(?![\w.-])\s*(?:\[([^\]]*)\])?", re.IGNORECASE)
 LINES_KEPT = 40
 LONGEST_REASON = 400  # characters; the manager keeps 500
 # Packages of an image that is otherwise bare.
@@ -305,6 +307,20 @@ def for_agent(python: str, code: str, paths: Sequence[str], env: Variables) -> V
     }
 
 
+def of_wheel(
+    wants: Sequence[str], wheel: str, extras: Sequence[str]
+) -> "tuple[str, Sequence[str]]":
+    """The requirement of the agent, and the others. `podfleet-agent[…]` among them adds its extras.
+
+    The agent is the manager's wheel. No index has it.
+    """
+    own = [(want, OWN.match(want)) for want in wants]
+    named = [part.strip() for _, found in own if found for part in (found[1] or "").split(",")]
+    all_extras = ",".join(sorted({*extras, *filter(None, named)}))
+    agent = f"podfleet-agent[{all_extras}] @ file://{wheel}".replace("[]", "")
+    return agent, [want for want, found in own if not found]
+
+
 def read_bundle(code: str) -> "dict[str, Any]":
     """What the manager wrote into the archive: `requirements`, and the `paths` to import from."""
     with open(code + "/.podfleet/bundle.json") as file:
@@ -320,10 +336,10 @@ def work(report: Report, cache: str, env: Variables) -> None:
     flat = report.redis("HGETALL", report.keys + "secrets")
     pairs = zip(flat[::2], flat[1::2], strict=True)
     secrets = {n.decode()[4:]: v.decode() for n, v in pairs if n.startswith(b"env:")}
-    extra = "[datasets]" if env.get("PODFLEET_KIND") == "dataset" else ""
+    extras = ["datasets"] if env.get("PODFLEET_KIND") == "dataset" else []
     installing = for_installer(env, secrets)
-    agent = f"podfleet-agent{extra} @ file://{report.wheel}"
-    python = environment(cache, agent, bundle["requirements"], installing, report)
+    agent, wants = of_wheel(bundle["requirements"], report.wheel, extras)
+    python = environment(cache, agent, wants, installing, report)
     days = env.get("PODFLEET_CACHE_DAYS")
     if days:  # a machine that is thrown away needs no sweep
         disk.sweep(Path(cache), float(days))

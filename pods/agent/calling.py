@@ -4,12 +4,16 @@ import asyncio
 import importlib
 import inspect
 import json
+import math
+import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Union
 
-from pods.agent.handlers import Item, MissingField, Result
+from pods.agent import gpu_memory
+from pods.agent.forming import CALLS_AHEAD, Limits, formed
+from pods.agent.handlers import BadItem, Item, MissingField, Result
 from pods.agent.masking import hidden
 
 # The server's default limit for one value is 512 MB. A commit has the result once.
@@ -20,6 +24,10 @@ LONGEST_TRACEBACK = 16_000
 
 class HandlerNotFound(Exception):
     """The handler's name does not lead to something that can be called."""
+
+
+class TooLarge(Exception):
+    """A call with several items did not fit into the GPU's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +49,7 @@ class Failed:
         # first without secrets: a cut could leave the beginning of one
         lines = hidden("".join(traceback.format_exception(type(exc), exc, exc.__traceback__)))
         message = hidden(f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__)
-        final = isinstance(exc, MissingField)
+        final = isinstance(exc, (MissingField, BadItem))
         return cls(message[:LONGEST_ERROR], lines[-LONGEST_TRACEBACK:], final)
 
 
@@ -73,15 +81,32 @@ def find(name: str) -> Any:
 class Caller:
     """Calls one handler of any form with batches, and closes it at the end.
 
-    `keep` makes what is kept of a result.
+    `keep` makes what is kept of a result. `most_items`: the most in one call; 0: as the handler says.
     """
 
-    def __init__(self, handler: Any, keep: "Callable[[Result], Outcome] | None" = None) -> None:
+    def __init__(
+        self,
+        handler: Any,
+        keep: "Callable[[Result], Outcome] | None" = None,
+        *,
+        most_items: int = 0,
+    ) -> None:
         self._handler, self._keep = handler, keep or outcome
         self._loop = asyncio.new_event_loop()
-        self.batch_size = int(getattr(handler, "batch_size", 0))  # 0: it has no preference
+        self._most_items = most_items
+        self._fits = Limits()  # smaller once a call did not fit into the GPU's memory
         self.takes_columns = bool(getattr(handler, "takes_columns", False))
         self.hears_of_secrets = callable(getattr(handler, "secrets_changed", None))
+
+    @property
+    def batch_size(self) -> int:
+        """The most items in a call, as the handler says after `setup`. 0: it has no preference."""
+        return int(getattr(self._handler, "batch_size", 0))
+
+    @property
+    def calls_ahead(self) -> int:
+        """For how many calls items should come at once: more than one where they are sorted."""
+        return CALLS_AHEAD if callable(getattr(self._handler, "cost", None)) else 1
 
     def setup(self) -> None:
         """Let the handler load what it needs."""
@@ -100,7 +125,45 @@ class Caller:
         """The outcome of each item, in order."""
         if getattr(self._handler, "takes_one_item", False):
             return self._one_by_one(batch)
-        return bisected(self._whole, batch, self._keep)
+        costs = self._costs(batch)
+        found: dict[int, Outcome] = {}
+        calls = formed(range(len(batch)), costs, self._limits())
+        while calls:
+            places = calls.pop(0)
+            try:
+                outcomes = bisected(self._whole, [batch[place] for place in places], self._keep)
+            except TooLarge:
+                outcomes = []
+            if outcomes:
+                found.update(zip(places, outcomes, strict=True))
+                continue
+            self._take_less([costs[place] for place in places])
+            left = [place for call in [places, *calls] for place in call]
+            calls = formed(left, costs, self._limits())
+        return [found[place] for place in range(len(batch))]
+
+    def _limits(self) -> Limits:
+        sizes = [size for size in (self.batch_size, self._most_items, self._fits.items) if size > 0]
+        costs = (float(getattr(self._handler, "batch_cost", 0) or 0), self._fits.cost)
+        return Limits(min(sizes, default=0), min((c for c in costs if c > 0), default=0.0))
+
+    def _take_less(self, costs: Sequence[float]) -> None:
+        """Remember for this process that a call with these items does not fit."""
+        gpu_memory.free()
+        less = Limits().halved(costs)
+        self._fits = replace(
+            self._fits, items=less.items or self._fits.items, cost=less.cost or self._fits.cost
+        )
+        most = f"{less.items} items" if less.items else f"a cost of {less.cost:g}"
+        sys.stderr.write(
+            f"podfleet: {len(costs)} items do not fit into the GPU's memory; "
+            f"a call now has at most {most}\n"
+        )
+        sys.stderr.flush()
+
+    def _costs(self, batch: Sequence[Item]) -> list[float]:
+        cost = getattr(self._handler, "cost", None)
+        return [_cost(cost, item) for item in batch] if callable(cost) else [0.0] * len(batch)
 
     def _whole(self, batch: Sequence[Item]) -> Sequence[Result]:
         results = self._settle(self._handler(batch))
@@ -116,6 +179,15 @@ class Caller:
 
     def _settle(self, value: Any) -> Any:
         return self._loop.run_until_complete(value) if inspect.isawaitable(value) else value
+
+
+def _cost(cost: Callable[[Item], float], item: Item) -> float:
+    """What the handler says; 0 where it cannot say: the item then fails in its call."""
+    try:
+        found = float(cost(item))
+    except Exception:  # noqa: BLE001 - the user's code may raise anything
+        return 0.0
+    return found if math.isfinite(found) and found > 0 else 0.0
 
 
 def attempt(handler: Callable[[Item], Result], item: Item) -> Result:
@@ -141,6 +213,9 @@ def bisected(
     """The outcome of each item. A batch that raises is halved until the bad items are alone.
 
     Good items may be worked on again meanwhile: log2(n) times for one bad item among n.
+
+    Raises:
+        TooLarge: a batch of several items does not fit into the GPU's memory.
     """
     try:
         results = call(batch)
@@ -149,9 +224,13 @@ def bisected(
     except Exception as exc:  # noqa: BLE001 - the user's code may raise anything; it is recorded
         if len(batch) <= 1:
             return [Failed.of(exc) for _ in batch]
-        middle = len(batch) // 2
-        return bisected(call, batch[:middle], keep) + bisected(call, batch[middle:], keep)
-    return [(keep or outcome)(result) for result in results]
+        too_large = gpu_memory.is_out_of_memory(exc)
+    else:
+        return [(keep or outcome)(result) for result in results]
+    if too_large:  # outside the block above: its error keeps tensors in memory
+        raise TooLarge
+    middle = len(batch) // 2
+    return bisected(call, batch[:middle], keep) + bisected(call, batch[middle:], keep)
 
 
 def outcome(result: Result) -> Outcome:

@@ -1,4 +1,6 @@
-"""The process in which the handler runs: `python -m pods.agent.child FD BEGUN_FD HANDLER KIND`.
+"""The process in which the handler runs: `python -m pods.agent.child FD BEGUN_FD HANDLER KIND MOST`.
+
+MOST is the largest number of items in one call of the handler; 0: as the handler says.
 
 It does not know Redis. It gets batches over one socket, and answers with the outcome of each item.
 If it hangs, crashes or uses up all memory, the agent's heartbeat still goes on.
@@ -25,9 +27,9 @@ from pods.agent.protocol import DATASET
 # The first frame has the fleet's secrets, by the names of variables. A later frame of this kind changes
 # them, with None for one that is gone. A load is a list of batches, and a batch is a list of (entry,
 # fields). The first answer is a list of the batch size that the handler prefers, whether it takes
-# columns, and whether it hears of other secrets; or (error, traceback) where it cannot work. Each later
-# answer is (batches, seconds of work, outcomes). An outcome is bytes or (error, traceback, final). A
-# large value is replaced by its number.
+# columns, whether it hears of other secrets, and for how many calls it wants items at once; or (error,
+# traceback) where it cannot work. Each later answer is (batches, seconds of work, outcomes). An outcome
+# is bytes or (error, traceback, final). A large value is replaced by its number.
 Load = Union[Sequence[Sequence[Item]], dict[str, Union[str, None]]]
 BYE = None
 EXIT_AFTER_SECRETS = 1
@@ -39,6 +41,7 @@ LONGEST_SILENCE_SECONDS = 0.005
 def main() -> None:
     """Load the handler and report it. Then answer batches until the agent ends it or is gone."""
     fd, begun_fd, name, kind = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+    most_items = int(sys.argv[5])
     # the agent handles Ctrl-C and a SIGTERM to the group: it drains first
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -51,13 +54,15 @@ def main() -> None:
     loads: queue.SimpleQueue[Union[Load, None]] = queue.SimpleQueue()
     threading.Thread(target=_read_ahead, args=(link, loads), daemon=True).start()
     try:
-        caller = _caller(find(name), name, kind)
+        caller = _caller(find(name), name, kind, most_items)
         caller.setup()
     except BaseException as exc:  # noqa: BLE001 - also SystemExit: the agent must hear why
         failed = Failed.of(exc)
         link.send((failed.error, failed.traceback))
         sys.exit(1)
-    link.send([caller.batch_size, caller.takes_columns, caller.hears_of_secrets])
+    link.send(
+        [caller.batch_size, caller.takes_columns, caller.hears_of_secrets, caller.calls_ahead]
+    )
     # a load has no name here, so that its payloads are freed while the next one is awaited
     while _work_off(loads.get(), caller, link, begun):
         pass
@@ -88,17 +93,18 @@ def _change(secrets: "dict[str, Union[str, None]]", caller: Caller) -> None:
         os._exit(EXIT_AFTER_SECRETS)
 
 
-def _caller(handler: Any, name: str, kind: str) -> Caller:
+def _caller(handler: Any, name: str, kind: str, most_items: int) -> Caller:
     """What calls this handler. Only datasets need the modules that pyarrow needs."""
     takes_columns = bool(getattr(handler, "takes_columns", False))
     if kind != DATASET:
         if takes_columns:
             raise HandlerNotFound(f"{name} takes columns; only a dataset has them")
-        return Caller(handler)
+        return Caller(handler, most_items=most_items)
     if takes_columns:
         made: Caller = import_module("pods.agent.dataset.columns").ColumnsCaller(handler)
         return made
-    return Caller(handler, import_module("pods.agent.dataset.values").packed)
+    packed = import_module("pods.agent.dataset.values").packed
+    return Caller(handler, packed, most_items=most_items)
 
 
 def _work_off(load: Union[Load, None], caller: Caller, link: Link, begun: BatchCounter) -> bool:

@@ -58,15 +58,17 @@ class HandlerProcess:
         on_broken: Callable[[str], None],
         does: Callable[[Doing], None] = lambda _: None,
         kind: str = ITEMS,
+        most_items: int = 0,
         secrets: Callable[[], Held] = lambda: NOTHING,
         on_restarted: Callable[[], None] = lambda: None,
     ) -> None:
         self._handler, self._does, self._kind = handler, does, kind
+        self._most_items = most_items  # in one call of the handler; 0: as it says
         self._secrets, self._given = secrets, NOTHING  # those that the present child has
         self._outdated = False
         self._hears_of_secrets = False
         self._on_restarted = on_restarted  # called when another process can work
-        self.takes_columns = False  # known once it is loaded
+        self.takes_columns, self.calls_ahead = False, 1  # known once it is loaded
         self._timeout = timeout_seconds
         self._on_worked, self._on_crashed, self._on_broken = on_worked, on_crashed, on_broken
         self._changed = threading.Condition()
@@ -169,7 +171,7 @@ class HandlerProcess:
         shared = shared_memory()
         fds = [theirs.fileno(), shared]
         command = [sys.executable, "-m", "pods.agent.child", *map(str, fds)]
-        command += [self._handler, self._kind]
+        command += [self._handler, self._kind, str(self._most_items)]
         with theirs:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=fds)
         link, begun = Link(ours), BatchCounter(shared)
@@ -192,7 +194,7 @@ class HandlerProcess:
             failed = Failed(*first)
             log.error("handler_failed_to_load handler=%s\n%s", self._handler, failed.traceback)
             raise HandlerBroken(f"{self._handler} cannot be loaded: {failed.error}")
-        preferred, self.takes_columns, self._hears_of_secrets = first
+        preferred, self.takes_columns, self._hears_of_secrets, self.calls_ahead = first
         with self._changed:
             self._does(Doing.WAITING)
             self._is_ready()

@@ -47,15 +47,16 @@ class Agent(StreamAgent[Stream]):
             on_crashed=self._crashed,
             on_broken=self._broken,
             does=self._shares.does,
+            most_items=settings.batch_size,
             secrets=self._beating.secrets.now,
             # items may have been given back meanwhile; then no answer would make room for others
             on_restarted=self._holding.rest,
         )
 
     def _load(self) -> int:
-        preferred = self._handler.load()
-        if preferred > 0:
-            most = min(preferred, self._settings.batch_size)
+        preferred, most = self._handler.load(), self._settings.batch_size
+        if preferred > 0 or self._handler.calls_ahead > 1:
+            most = min(preferred or most, most) * self._handler.calls_ahead
             self._sizing = self._sizing_up_to(most)
             self._holding.largest_batch = most
         return self._sizing.most

@@ -30,6 +30,9 @@ def prepare(job_file: str) -> None:
         bundle = bootstrap.read_bundle(code)
         env = bootstrap.for_installer(os.environ, job["secrets"])
         wants, steps = bundle["requirements"], bootstrap.Steps()
+        own, others = bootstrap.of_wheel(wants, job["wheel"], [])
+        if len(others) < len(wants):  # an extra of the agent's wheel
+            wants = [own, *others]
         python = bootstrap.environment(job["cache"], "", wants, env, steps)
     except (NotBuilt, OSError, ValueError) as exc:
         _answer(job, {"step": "install", "error": str(exc)})

@@ -82,6 +82,7 @@ class DatasetAgent(StreamAgent[RangeStream]):
             on_broken=self._broken,
             does=self._shares.does,
             kind=DATASET,
+            most_items=settings.batch_size,
             secrets=self._beating.secrets.now,
         )
         credentials.use(self._beating.secrets.of_stores)
@@ -97,8 +98,8 @@ class DatasetAgent(StreamAgent[RangeStream]):
         preferred, most = self._handler.load(), self._settings.batch_size
         if self._handler.takes_columns:
             most = preferred or DEFAULT_ROWS
-        elif preferred > 0:
-            most = min(preferred, most)
+        else:
+            most = min(preferred or most, most) * self._handler.calls_ahead
         self._feeding.sizing = self._sizing_up_to(most)
         return most
 

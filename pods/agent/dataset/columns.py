@@ -61,9 +61,10 @@ def _write_answer(sink: Any, head: bytes, pieces: Sequence[pa.RecordBatch]) -> N
 class ColumnsCaller(Caller):
     """Calls one handler of columns. A bad row does not harm the others of its batch."""
 
-    def __init__(self, handler: Any) -> None:
-        super().__init__(handler)
-        self.batch_size = self.batch_size or DEFAULT_ROWS
+    @property
+    def batch_size(self) -> int:
+        """The most rows in a call."""
+        return super().batch_size or DEFAULT_ROWS
 
     def __call__(self, batch: Sequence[Item]) -> list[Outcome]:
         """The answer for each of the items, which are batches."""

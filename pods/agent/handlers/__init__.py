@@ -25,6 +25,10 @@ class MissingField(KeyError):
         return f"the item has no field {_shown(self.args[0])}; it has {there or 'none'}"
 
 
+class BadItem(Exception):
+    """The item cannot be worked on, whoever tries. It becomes a dead letter with this message."""
+
+
 class Fields(dict[bytes, bytes]):
     """The fields of an item. To ask for one that is missing fails the item, and names what it has."""
 

@@ -126,3 +126,21 @@ class Broken:
 
     def __call__(self, batch: Sequence[Item]) -> Sequence[Result]:
         raise NotImplementedError
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch's, by name."""
+
+
+class HasLittleMemory:
+    """Knows the cost of items; returns the sizes in its call; fails a call that costs more than 400."""
+
+    def cost(self, item: Item) -> float:
+        return float(item.payload)
+
+    def __call__(self, batch: Sequence[Item]) -> Sequence[Result]:
+        costs = [self.cost(item) for item in batch]
+        time.sleep(0.02)
+        if len(batch) * max(costs) > 400:
+            raise OutOfMemoryError("CUDA out of memory")
+        return [{"longest": max(costs), "shortest": min(costs), "items": len(batch)}] * len(batch)

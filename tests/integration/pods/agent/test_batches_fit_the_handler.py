@@ -1,5 +1,7 @@
 """The size of batches follows the handler's speed, and a slow agent is not taken for dead."""
 
+import json
+
 import pytest
 
 from pods.agent.protocol import AgentState
@@ -46,4 +48,20 @@ def test_a_long_batch_is_not_taken_for_that_of_a_dead_agent(backlog, agents, unt
     beats = [backlog.heartbeat(pod) for pod in ("pod-a", "pod-b")]
     assert all(beat is not None and beat.state is AgentState.WORKING for beat in beats)
     assert [beat.claimed for beat in beats] == [0, 0]
+    backlog.assert_each_has_one_result(entries)
+
+
+def test_sorted_calls_that_do_not_fit_into_the_memory_cost_no_try(backlog, agents, until):
+    """Costs of 1 and 100 alternate. A call with both would hold 4 items, or would not fit."""
+    entries = backlog.put(*[b"1", b"100"] * 200)
+    agents.start(backlog, "pod-a", "agent_handlers:HasLittleMemory", batch_size=16)
+    until(lambda: len(backlog.results()) == len(entries))
+    said = [json.loads(result) for result in backlog.results().values()]
+    assert max(call["items"] for call in said) == 16
+    late = said[len(said) // 2 :]
+    mixed = sum(call["longest"] != call["shortest"] for call in late)
+    assert mixed < 0.2 * len(late)
+    beat = backlog.heartbeat("pod-a")
+    assert beat is not None
+    assert [beat.failed, beat.dead] == [0, 0]
     backlog.assert_each_has_one_result(entries)

@@ -108,3 +108,24 @@ def test_batches_of_each_size_are_tried() -> None:
     assert trying.sizes_up_to(5) == [1, 4, 5]
     assert trying.sizes_up_to(1) == [1]
     assert trying.sizes_up_to(0) == []
+
+
+@pytest.mark.parametrize(
+    ("wants", "extras", "agent", "others"),
+    [
+        (["numpy>=2"], [], "podfleet-agent @ file:///w.whl", ["numpy>=2"]),
+        (["podfleet-agent[onnx]"], [], "podfleet-agent[onnx] @ file:///w.whl", []),
+        (
+            ["a", "podfleet-agent[onnx, clip]>=0.1"],
+            ["datasets"],
+            "podfleet-agent[clip,datasets,onnx] @ file:///w.whl",
+            ["a"],
+        ),
+        (["podfleet-agent"], [], "podfleet-agent @ file:///w.whl", []),
+        (["podfleet-agent-more"], [], "podfleet-agent @ file:///w.whl", ["podfleet-agent-more"]),
+    ],
+)
+def test_a_requirement_of_the_agents_wheel_adds_its_extras(
+    wants: list[str], extras: list[str], agent: str, others: list[str]
+) -> None:
+    assert bootstrap.of_wheel(wants, "/w.whl", extras) == (agent, others)

@@ -1,0 +1,188 @@
+"""Calls are formed by cost, and a call that does not fit into the GPU's memory costs no try."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pods.agent import gpu_memory
+from pods.agent.calling import Caller, Failed
+from pods.agent.forming import CALLS_AHEAD, Limits, formed
+from pods.agent.handlers import BadItem, Fields, Item
+
+COSTS = st.lists(st.floats(0, 1000), max_size=100)
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch's, by name."""
+
+
+def items(*payloads):
+    return [
+        Item(entry=f"{n}-0", fields=Fields({b"payload": payload}))
+        for n, payload in enumerate(payloads)
+    ]
+
+
+@given(COSTS, st.integers(0, 20), st.one_of(st.just(0.0), st.floats(1, 5000)))
+def test_each_item_is_in_one_call_and_no_call_is_larger_than_allowed(costs, most, most_cost):
+    calls = formed(range(len(costs)), costs, Limits(most, most_cost))
+    assert sorted(place for call in calls for place in call) == list(range(len(costs)))
+    for call in calls:
+        assert call
+        assert not most or len(call) <= most
+        padded = len(call) * max(costs[place] for place in call)
+        assert len(call) == 1 or not most_cost or padded <= most_cost
+
+
+@given(COSTS)
+def test_the_dearest_items_are_first_and_calls_hold_neighbours(costs):
+    order = [costs[place] for call in formed(range(len(costs)), costs, Limits(4)) for place in call]
+    assert order == sorted(costs, reverse=True)
+
+
+def test_without_costs_the_order_stays():
+    assert formed(range(5), [0.0] * 5, Limits(2)) == [[0, 1], [2, 3], [4]]
+
+
+@given(st.lists(st.floats(0, 1000), min_size=2, max_size=100))
+def test_a_call_that_was_too_large_is_not_made_again(costs):
+    less = Limits().halved(costs)
+    assert all(len(call) < len(costs) for call in formed(range(len(costs)), costs, less))
+
+
+class Model:
+    """Has memory for so much: items × bytes of the longest one."""
+
+    def __init__(self, memory, error=OutOfMemoryError):
+        self.memory, self.error = memory, error
+        self.calls = []
+
+    def __call__(self, batch):
+        self.calls.append(len(batch))
+        if len(batch) * max(len(item.payload) for item in batch) > self.memory:
+            raise self.error("CUDA out of memory. Tried to allocate 2.00 GiB")
+        if any(item.payload == b"bad" for item in batch):
+            raise ValueError("a bad item")
+        return [item.payload.upper() for item in batch]
+
+
+class KnowsCosts(Model):
+    def cost(self, item):
+        return len(item.payload)
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_no_item_fails(capfd):
+    model = Model(memory=20)
+    caller = Caller(model)
+    batch = items(*[b"x"] * 64)
+    assert caller(batch) == [b"X"] * 64
+    assert model.calls == [64, 32, 16, 16, 16, 16]
+    assert "32 items do not fit into the GPU's memory; a call now has at most 16 items" in (
+        capfd.readouterr().err
+    )
+    model.calls.clear()
+    caller(batch)
+    assert model.calls == [16] * 4  # remembered
+
+
+def test_short_items_still_go_together_after_long_ones_did_not_fit():
+    model = KnowsCosts(memory=400)
+    caller = Caller(model)
+    long = items(*[b"x" * 100] * 8)
+    assert caller(long) == [b"X" * 100] * 8
+    model.calls.clear()
+    assert caller(items(*[b"x"] * 64)) == [b"X"] * 64
+    assert model.calls == [64]
+
+
+def test_an_item_that_does_not_fit_alone_fails_with_what_the_library_said():
+    good, large = Caller(Model(memory=5))(items(b"ok", b"x" * 6))
+    assert good == b"OK"
+    assert isinstance(large, Failed)
+    assert large.error.startswith("OutOfMemoryError: CUDA out of memory")
+    assert not large.final
+
+
+def test_bad_items_are_found_in_calls_that_had_to_be_smaller():
+    outcomes = Caller(Model(memory=24))(items(*[b"one", b"bad"] * 8))
+    assert [isinstance(outcome, Failed) for outcome in outcomes] == [False, True] * 8
+
+
+def test_the_results_keep_the_order_of_the_items():
+    model = KnowsCosts(memory=10_000)
+    model.batch_size = 3
+    payloads = [b"x" * n for n in (5, 1, 9, 2, 7, 3, 8)]
+    assert Caller(model)(items(*payloads)) == [payload.upper() for payload in payloads]
+    assert model.calls == [3, 3, 1]
+
+
+def test_the_fleets_limit_and_the_cost_of_a_call_hold():
+    model = KnowsCosts(memory=10_000)
+    model.batch_size, model.batch_cost = 100, 50
+    Caller(model, most_items=4)(items(*[b"x" * 20] * 4, *[b"x"] * 10))
+    assert model.calls == [2, 2, 4, 4, 2]
+
+
+def test_items_for_several_calls_come_at_once_only_where_they_are_sorted():
+    assert Caller(Model(1)).calls_ahead == 1
+    assert Caller(KnowsCosts(1)).calls_ahead == CALLS_AHEAD
+
+
+def test_a_handler_may_know_its_batch_size_only_after_its_setup():
+    class Learns(Model):
+        def setup(self):
+            self.batch_size = 7
+
+    caller = Caller(Learns(1))
+    assert caller.batch_size == 0
+    caller.setup()
+    assert caller.batch_size == 7
+
+
+def test_an_item_whose_cost_cannot_be_said_fails_as_always():
+    outcomes = Caller(KnowsCosts(memory=100))(
+        [*items(b"ok"), Item("9-0", Fields({b"other": b"1"}))]
+    )
+    assert outcomes[0] == b"OK"
+    assert "has no field payload" in outcomes[1].error
+
+
+def test_a_bad_item_is_a_dead_letter_at_once():
+    [failed] = Caller(lambda batch: [BadItem("the image cannot be read")])(items(b"x"))
+    assert failed.final
+    assert failed.error == "BadItem: the image cannot be read"
+
+
+def error_of(module, name, base, text):
+    return type(name, (base,), {"__module__": module})(text)
+
+
+@pytest.mark.parametrize(
+    "exc",
+    [
+        error_of("torch", "OutOfMemoryError", RuntimeError, "any words"),
+        error_of("torch.cuda", "OutOfMemoryError", RuntimeError, "any words"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("CUDA failed with error out of memory"),
+        error_of(
+            "onnxruntime.capi.onnxruntime_pybind11_state",
+            "RuntimeException",
+            Exception,
+            "Failed to allocate memory for requested buffer of size 123",
+        ),
+    ],
+)
+def test_the_errors_of_libraries_for_too_little_memory_are_known(exc):
+    assert gpu_memory.is_out_of_memory(exc)
+
+
+@pytest.mark.parametrize(
+    "exc",
+    [
+        ValueError("out of memory"),
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+        KeyError("OutOfMemoryError"),
+    ],
+)
+def test_other_errors_are_not_taken_for_too_little_memory(exc):
+    assert not gpu_memory.is_out_of_memory(exc)
