@@ -12,6 +12,7 @@ INLINE: Final = re.compile(
     r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$"
 )
 MOST: Final = 500
+HASH: Final = re.compile(r"--hash=sha(256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-f]{128})")
 
 
 class BadCode(ValueError):
@@ -80,12 +81,34 @@ def _of_lines(_name: str, text: str) -> Sequence[Any]:
 def _checked(wants: Sequence[Any], name: str) -> list[str]:
     if len(wants) > MOST:
         raise BadCode(f"{name} has {len(wants)} requirements; at most {MOST} are installed")
-    return [_one(want, name) for want in wants]
+    found = [_one(want, name) for want in wants]
+    bare = [want for want in found if "--hash" not in want]
+    if bare and len(bare) < len(found):
+        raise BadCode(
+            f"{name}: {bare[0]!r} has no --hash, and others have one; pip wants all or none"
+        )
+    return found
+
+
+def _without_hashes(want: str, name: str) -> tuple[str, list[str]]:
+    """A line of requirements.txt without its hashes, and these.
+
+    Raises:
+        BadCode: a hash is damaged, or stands where pip does not read it.
+    """
+    bare, *hashes = re.split(r"\s+(?=--hash\b)", want)
+    if hashes and not name.endswith(".txt"):
+        raise BadCode(f"{name}: {want!r} has a --hash; only requirements.txt may have hashes")
+    for found in hashes:
+        if not HASH.fullmatch(found):
+            raise BadCode(f"{name}: {found!r} is not a hash such as --hash=sha256:… of 64 digits")
+    return bare, hashes
 
 
 def _one(want: Any, name: str) -> str:
     if not isinstance(want, str):
         raise BadCode(f'{name}: {want!r} is not a requirement; write "numpy>=2"')
+    want, hashes = _without_hashes(want, name)
     if want.startswith("-") or " --" in want:
         raise BadCode(
             f"{name}: {want.split()[0]!r} is an option of pip; name packages alone. The index is "
@@ -98,4 +121,4 @@ def _one(want: Any, name: str) -> str:
         raise BadCode(f'{name}: {want!r} is not a requirement such as "numpy>=2": {why}') from exc
     if parsed.url and parsed.url.startswith("file:"):
         raise BadCode(f"{name}: {want!r} is a file of this machine, which no pod has")
-    return str(parsed)
+    return " ".join([str(parsed), *hashes])

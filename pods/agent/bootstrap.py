@@ -251,11 +251,14 @@ def _build(home: str, agent: str, wants: Sequence[str], env: Variables, steps: S
         with open(steps.site + "/image.pth", "w") as file:
             file.write("\n".join(site.getsitepackages()))
     asked = [*filter(None, [agent]), *wants]
-    with open(home + "/requirements.txt", "w") as file:
-        file.write("\n".join(asked))
-    if asked:
-        command = installer(home + "/bin/python", len(wants), env, steps, inherits=bool(agent))
-        run([*command, "-r", home + "/requirements.txt"], env, steps)
+    hashed = [want for want in asked if " --hash=" in want]
+    # With one hash pip wants them for all in a file, and the agent has none.
+    for name, group in ("bare", [w for w in asked if w not in hashed]), ("hashed", hashed):
+        if group:
+            with open(f"{home}/{name}.txt", "w") as file:
+                file.write("\n".join(group))
+            command = installer(home + "/bin/python", len(wants), env, steps, inherits=bool(agent))
+            run([*command, "-r", f"{home}/{name}.txt"], env, steps)
 
 
 def installer(

@@ -214,3 +214,41 @@ def test_a_folder_takes_its_requirements_from_its_project(tmp_path: Path) -> Non
     assert pack(tmp_path, "work:handle").requirements == ["six"]
     with pytest.raises(BadCode, match=r"no module nothing among work/__init__\.py"):
         pack(tmp_path, "nothing:handle")
+
+
+HASH = f"--hash=sha256:{'c' * 64}"
+PINNED = f"six==1.17.0 --hash=sha256:{'a' * 64} --hash=sha512:{'b' * 128}"
+
+
+def test_a_file_of_requirements_may_have_hashes_and_markers(tmp_path: Path) -> None:
+    text = PINNED.replace(" --", " \\\n    --") + f"\nrich==15 ; python_version > '3.10' {HASH}\n"
+    script(tmp_path, text, "requirements.txt")
+    script(tmp_path, HANDLER, "main.py")
+    assert pack(tmp_path, "main:handle").requirements == [
+        PINNED,
+        f'rich==15; python_version > "3.10" {HASH}',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (f"{PINNED}\nrich==15", "'rich==15' has no --hash, and others have one"),
+        ("six==1 --hash=sha256:abc", "'--hash=sha256:abc' is not a hash"),
+        ("six==1 --hash=md5:" + "a" * 32, "is not a hash such as --hash=sha256"),
+        ("-r more.txt", "'-r' is an option of pip"),
+        ("six==1 --no-binary six", "is an option of pip"),
+    ],
+)
+def test_a_damaged_hash_or_another_option_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    script(tmp_path, text, "requirements.txt")
+    script(tmp_path, HANDLER, "main.py")
+    with pytest.raises(BadCode) as caught:
+        pack(tmp_path, "main:handle")
+    assert why in str(caught.value)
+
+
+def test_inline_requirements_have_no_hashes(tmp_path: Path) -> None:
+    inline = f'# /// script\n# dependencies = ["six==1 {HASH}"]\n# ///\n'
+    with pytest.raises(BadCode, match=r"only requirements\.txt may have hashes"):
+        pack(script(tmp_path, inline + HANDLER))
