@@ -7,6 +7,10 @@ from dataclasses import dataclass, replace
 # They are sorted before they are divided, so items of a call have about the same length. With 8 calls
 # about an eighth of the padding is left.
 CALLS_AHEAD = 8
+# A call ends where its items, padded to the longest, would cost more than so many times what they cost
+# alone. Few items of random lengths are then divided into calls that are worth it. Of 512 sorted items
+# it divides only the shortest ones.
+MOST_PADDING = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +50,13 @@ def formed(places: Sequence[int], costs: Sequence[float], limits: Limits) -> lis
     if not any(costs) and limits.allow(len(places), 0.0):
         return [list(places)] if places else []
     calls: list[list[int]] = []
-    largest = 0.0
+    largest = alone = 0.0
     for place in sorted(places, key=lambda place: -costs[place]):
-        if not calls or not limits.allow(len(calls[-1]) + 1, largest):
+        items = len(calls[-1]) + 1 if calls else 1
+        padded = items * largest > MOST_PADDING * (alone + costs[place])
+        if not calls or padded or not limits.allow(items, largest):
             calls.append([])
-            largest = costs[place]
+            largest, alone = costs[place], 0.0
         calls[-1].append(place)
+        alone += costs[place]
     return calls

@@ -55,9 +55,10 @@ class Agent(StreamAgent[Stream]):
 
     def _load(self) -> int:
         preferred, most = self._handler.load(), self._settings.batch_size
-        if preferred > 0 or self._handler.calls_ahead > 1:
-            most = min(preferred or most, most) * self._handler.calls_ahead
-            self._sizing = self._sizing_up_to(most)
+        calls = self._handler.calls_ahead
+        if preferred > 0 or calls > 1:
+            most = min(preferred or most, most) * calls
+            self._sizing = self._sizing_up_to(most, calls=calls)
             self._holding.largest_batch = most
         return self._sizing.most
 

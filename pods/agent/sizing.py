@@ -26,6 +26,7 @@ class Sizing:
     most: int
     target_seconds: float
     longest_seconds: float = float("inf")  # no size is tried that may take longer
+    short_seconds: float = SHORT_SECONDS  # so short batches are made larger in any case
     halvings: int = -1
     moved: bool = True  # no batch of this size was measured since it became the present one
     seconds: Mapping[int, float] = field(default_factory=dict)  # by halvings
@@ -108,7 +109,7 @@ class Sizing:
 
     @property
     def _short(self) -> float:
-        return min(SHORT_SECONDS, self.target_seconds)
+        return min(self.short_seconds, self.target_seconds)
 
     def _likely(self, halvings: int, took: float) -> float:
         """How long a batch of a neighbouring size takes, if the items cost the time."""

@@ -20,7 +20,7 @@ from pods.agent.reclaim import Reclaim
 from pods.agent.routing import Routes
 from pods.agent.settling import Settling
 from pods.agent.shares import Peak, Shares
-from pods.agent.sizing import Sizing
+from pods.agent.sizing import SHORT_SECONDS, Sizing
 from pods.agent.stream import Stream
 from pods.agent.threads import Threads
 from pods.agent.trickle import Trickle
@@ -129,11 +129,16 @@ class StreamAgent(ABC, Generic[S]):
             "rtt_ms": None if rtt is None else round(rtt * 1000, 3),
         }
 
-    def _sizing_up_to(self, most: int) -> Sizing:
+    def _sizing_up_to(self, most: int, *, calls: int = 1) -> Sizing:
+        """`calls`: of the handler, in which a batch is worked on."""
         settings = self._settings
         # a batch that is cut off would make suspects of its items
         longest = settings.handler_timeout_seconds * LONGEST_TRY
-        return Sizing(most, settings.target_batch_seconds, longest_seconds=longest)
+        # sorting items for several calls pays, and batches of a few items would not show it
+        short = SHORT_SECONDS * calls
+        return Sizing(
+            most, settings.target_batch_seconds, longest_seconds=longest, short_seconds=short
+        )
 
     def _stop_loading(self) -> None:
         """Let a stop end the load of a handler, which can take minutes."""

@@ -96,11 +96,12 @@ class DatasetAgent(StreamAgent[RangeStream]):
 
     def _load(self) -> int:
         preferred, most = self._handler.load(), self._settings.batch_size
+        calls = self._handler.calls_ahead
         if self._handler.takes_columns:
             most = preferred or DEFAULT_ROWS
         else:
-            most = min(preferred or most, most) * self._handler.calls_ahead
-        self._feeding.sizing = self._sizing_up_to(most)
+            most = min(preferred or most, most) * calls
+        self._feeding.sizing = self._sizing_up_to(most, calls=calls)
         return most
 
     def _start_work(self) -> Sequence[threading.Thread]:

@@ -61,6 +61,8 @@ def _write_answer(sink: Any, head: bytes, pieces: Sequence[pa.RecordBatch]) -> N
 class ColumnsCaller(Caller):
     """Calls one handler of columns. A bad row does not harm the others of its batch."""
 
+    calls_ahead = 1  # the rows of a record batch stay together
+
     @property
     def batch_size(self) -> int:
         """The most rows in a call."""

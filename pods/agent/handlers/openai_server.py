@@ -15,7 +15,8 @@ from pods.agent.handlers.requesting import Answer, Client, shown
 from pods.agent.handlers.serving import PORT, Server, ServerEnded
 from pods.agent.protocol import DATASET
 
-EMBEDDINGS, CHAT, COMPLETIONS = "/v1/embeddings", "/v1/chat/completions", "/v1/completions"
+# Ends of paths: some servers have no /v1 before them.
+EMBEDDINGS, CHAT, COMPLETIONS = "/embeddings", "/chat/completions", "/completions"
 # So many requests for each one that is under way are given at once, so that few wait for the last one.
 ROUNDS = 4
 # The input is wrong, whoever is asked. Other refusals are the pod's: a wrong key, an unknown model.
@@ -60,7 +61,7 @@ class OpenAIServer:
         port: "int | None" = None,
     ) -> None:
         words = _words(command)
-        self._endpoint = option("endpoint", endpoint, CHAT)
+        self._endpoint = option("endpoint", endpoint, "/v1" + CHAT)
         self._model, self._parameters = option("model", model, ""), _parameters(parameters)
         self._concurrency = option("concurrency", concurrency, 32)
         self._request_seconds = option("request_seconds", request_seconds, 300.0)
@@ -145,9 +146,9 @@ class OpenAIServer:
         return Request(path, json.dumps(body).encode(), given is not None, of_batch)
 
     def _body(self, text: str) -> "dict[str, Any]":
-        if self._endpoint == CHAT:
+        if self._endpoint.endswith(CHAT):
             return {"messages": [{"role": "user", "content": text}]}
-        return {"prompt" if self._endpoint == COMPLETIONS else "input": text}
+        return {"prompt" if self._endpoint.endswith(COMPLETIONS) else "input": text}
 
     def _answered(self, request: Union[Request, Exception]) -> Result:
         """The result of a request. None: the server ended."""
@@ -172,11 +173,11 @@ class OpenAIServer:
 
 def _short(path: str, said: "dict[str, Any]") -> Result:
     """What a user wants of an answer."""
-    if path == EMBEDDINGS:
+    if path.endswith(EMBEDDINGS):
         return {"embedding": said["data"][0]["embedding"]}
-    if path == CHAT:
+    if path.endswith(CHAT):
         return {"text": said["choices"][0]["message"]["content"]}
-    if path == COMPLETIONS:
+    if path.endswith(COMPLETIONS):
         return {"text": said["choices"][0]["text"]}
     return said
 

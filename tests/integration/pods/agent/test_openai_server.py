@@ -11,11 +11,12 @@ import pytest
 
 from pods.agent.calling import Caller, Failed
 from pods.agent.handlers import Fields, Item
-from pods.agent.handlers.openai_server import EMBEDDINGS, OpenAIServer
+from pods.agent.handlers.openai_server import OpenAIServer
 from pods.agent.handlers.serving import ServerEnded
 from tests.support.programs import FOLDER
 from tests.support.waiting import patience, until
 
+EMBEDDINGS = "/v1/embeddings"
 PROGRAM = str(FOLDER / "model_server.py")
 COMMAND = [sys.executable, PROGRAM, "{port}"]
 

@@ -40,6 +40,18 @@ def test_the_dearest_items_are_first_and_calls_hold_neighbours(costs):
     assert order == sorted(costs, reverse=True)
 
 
+@given(COSTS)
+def test_padding_costs_at_most_half_of_what_the_items_cost_alone(costs):
+    for call in formed(range(len(costs)), costs, Limits()):
+        alone = [costs[place] for place in call]
+        assert len(call) * max(alone) <= 1.5 * sum(alone) + 1e-9
+
+
+def test_full_calls_of_sorted_items_are_not_divided():
+    costs = [float(n) for n in range(50, 562)]
+    assert [len(call) for call in formed(range(512), costs, Limits(64))] == [64] * 8
+
+
 def test_without_costs_the_order_stays():
     assert formed(range(5), [0.0] * 5, Limits(2)) == [[0, 1], [2, 3], [4]]
 
