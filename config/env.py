@@ -4,7 +4,7 @@ import os
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from zoneinfo import available_timezones
 
 import dj_database_url
@@ -34,6 +34,16 @@ class Env(BaseSettings):
 
     database_url: SecretStr = Field(default=SecretStr(""), validation_alias="DATABASE_URL")
     redis_url: SecretStr = Field(default=SecretStr(""), validation_alias="REDIS_URL")
+    # Logins for the two addresses, where those have none: here any character may stand as it is.
+    database_password: SecretStr = Field(
+        default=SecretStr(""), validation_alias="DATABASE_PASSWORD"
+    )
+    redis_username: str = Field(default="", validation_alias="REDIS_USERNAME")
+    redis_password: SecretStr = Field(default=SecretStr(""), validation_alias="REDIS_PASSWORD")
+    # Where pods elsewhere reach the server of REDIS_URL, if that is not the manager's own way.
+    pods_redis_url: str = ""
+    # A file with the certificate of the authority that vouches for that server.
+    redis_ca: str = ""
     secret_key: SecretStr = SecretStr("")
     # The first key encrypts stored secrets, all keys decrypt. Empty: derived from a file in var.
     field_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
@@ -115,10 +125,28 @@ class Env(BaseSettings):
             ImproperlyConfigured: it cannot be read, or has a word that is not known.
         """
         if given := self.redis_url.get_secret_value():
-            try:
-                self.redis_url = SecretStr(redis_address.checked(given))
-            except ValueError as exc:
-                raise ImproperlyConfigured(f"REDIS_URL: {exc}") from exc
+            password = self.redis_password.get_secret_value()
+            given = _with_password(given, password, user=self.redis_username)
+            self.redis_url = SecretStr(self._checked("REDIS_URL", given))
+        if self.pods_redis_url:
+            if "@" in urlsplit(self.pods_redis_url).netloc:
+                raise ImproperlyConfigured(
+                    "PODFLEET_PODS_REDIS_URL has a login; leave it out, because each pod gets its own"
+                )
+            self.pods_redis_url = self._checked("PODFLEET_PODS_REDIS_URL", self.pods_redis_url)
+        return self
+
+    def _checked(self, name: str, address: str) -> str:
+        try:
+            return redis_address.with_authority(redis_address.checked(address), self.redis_ca)
+        except ValueError as exc:
+            raise ImproperlyConfigured(f"{name}: {exc}") from exc
+
+    @model_validator(mode="after")
+    def _database_url_has_its_password(self) -> Self:
+        if given := self.database_url.get_secret_value():
+            password = self.database_password.get_secret_value()
+            self.database_url = SecretStr(_with_password(given, password))
         return self
 
     @model_validator(mode="after")
@@ -180,6 +208,16 @@ def _check_address(name: str, url: str, *, schemes: tuple[str, ...], form: str) 
         _ = parts.port  # raises where it is not a number up to 65535
     except ValueError as exc:
         raise _unreadable(name, form) from exc
+
+
+def _with_password(url: str, password: str, *, user: str = "") -> str:
+    """The address with the password, percent-encoded, if it has none of its own."""
+    parts = urlsplit(url)
+    if not password or parts.password is not None or parts.scheme in {"unix", "sqlite"}:
+        return url
+    login, _, host = parts.netloc.rpartition("@")
+    netloc = f"{login or quote(user, safe='')}:{quote(password, safe='')}@{host}"
+    return parts._replace(netloc=netloc).geturl()
 
 
 def _unreadable(name: str, form: str) -> ImproperlyConfigured:

@@ -137,6 +137,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 EMBEDDED_REDIS = not ENV.redis_url.get_secret_value()
 REDIS_URL = embedded.url(VAR_DIR) if EMBEDDED_REDIS else ENV.redis_url.get_secret_value()
+# Where pods elsewhere reach that server; "": at the same address.
+PODS_REDIS_URL = ENV.pods_redis_url
 
 USE_TZ = True
 TIME_ZONE = ENV.time_zone

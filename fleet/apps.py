@@ -9,5 +9,10 @@ class FleetConfig(AppConfig):
     name = "fleet"
 
     def ready(self) -> None:
-        """Register the system checks."""
-        from fleet import checks  # noqa: F401, PLC0415 - Django must load the models first
+        """Register the system checks, and what fleets must say to an account."""
+        # Django must load the models first.
+        from fleet import checks, reaching  # noqa: F401, PLC0415
+        from pods.accounts import editing  # noqa: PLC0415
+
+        if reaching.refuse_account not in editing.FURTHER_CHECKS:
+            editing.FURTHER_CHECKS.append(reaching.refuse_account)

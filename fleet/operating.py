@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import F
 from redis import RedisError
 
-from fleet import promises
+from fleet import promises, reaching
 from fleet.code import channel as code
 from fleet.code import handlers
 from fleet.datasets import naming
@@ -193,6 +193,7 @@ def check_supply(fleet: Fleet, accounts: Sequence[Account]) -> None:
         wrong["offer_query"] = str(exc)
     if wrong:
         raise ValidationError(wrong)
+    reaching.refuse_unreachable(fleet, accounts)
 
 
 def name_as_known(fleet: Fleet) -> None:

@@ -10,6 +10,7 @@ from redis import RedisError
 from pods import dispatch, lifecycle
 from pods.accounts import breaker, connecting
 from pods.accounts.connecting import CannotConnect, Connect
+from pods.accounts.redis_ca import BadAuthority
 from pods.agent_redis import fencing, redis_users
 from pods.base import counters
 from pods.base.clock import utcnow
@@ -20,7 +21,7 @@ from pods.costs import segments
 from pods.lifecycle import DuplicateMachine
 from pods.models import Pod
 from pods.plural import plural
-from pods.providers.base import Machine, Phase, Provider
+from pods.providers.base import Machine, Phase, PodSpec, Provider
 from pods.providers.errors import Declined, NoCapacity, RateLimited, Refused, TryAgain, Unavailable
 from pods.rules import PodRule
 from pods.states import BOOTING, CREATING, FAILED, REQUESTED, TERMINATING
@@ -133,11 +134,13 @@ def _unwanted(pod: Pod) -> bool:
     return False
 
 
-def _redis_address(pod: Pod) -> str | None:
-    """The address for the pod's agent; None where it can have none, now or at all."""
+def _spec(pod: Pod, provider: Provider) -> PodSpec | None:
+    """The machine to ask for, with a Redis user; None where it can have none, or not now."""
+    elsewhere = not provider.capabilities.on_this_host
     try:
-        return redis_users.pod_address(pod)
-    except (redis_users.Refused, RefusedName) as exc:
+        address = redis_users.pod_address(pod, elsewhere=elsewhere)
+        return connecting.spec(pod, redis_url=address)
+    except (redis_users.Refused, RefusedName, BadAuthority) as exc:
         _give_up(pod, PodRule.CANNOT_CONNECT, str(exc))
     except RedisError as exc:
         _later(pod, pause(pod.attempts), f"cannot create the pod's Redis user: {exc}")
@@ -145,10 +148,9 @@ def _redis_address(pod: Pod) -> str | None:
 
 
 def _create(pod: Pod, provider: Provider) -> Machine | None:
-    address = _redis_address(pod)
-    if address is None:
+    spec = _spec(pod, provider)
+    if spec is None:
         return None
-    spec = connecting.spec(pod, redis_url=address)
     if _unwanted(pod):
         return None
     # Before the call: from now on the new machine can be missing from lists for `list_lag`. The

@@ -32,7 +32,10 @@ UNITS: Final[Mapping[str, tuple[str, str]]] = {
 BASIC: Final[Sequence[tuple[str | None, Any]]] = (
     (None, {"fields": ("name", "mode", "seen_version")}),
     ("What to run", {"fields": (("image", "handler"),)}),
-    ("Where items wait", {"fields": (("backlog", "backlog_url"), ("stream", "group"))}),
+    (
+        "Where items wait",
+        {"fields": (("backlog", "backlog_url"), ("stream", "group"), "redis_route")},
+    ),
     (
         "Rent from",
         {

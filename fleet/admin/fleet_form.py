@@ -126,6 +126,7 @@ class FleetForm(OwnWords, OfferFields):
             pk=self.instance.pk,
             image=cleaned.get("image") or "",
             disk_gb=cleaned.get("disk_gb") or self.instance.disk_gb,
+            redis_route=cleaned.get("redis_route") or self.instance.redis_route,
             offer_query=offer_fields.query(self, self.instance),
             **{name: cleaned.get(name) or "" for name in DRAINED},
         )

@@ -14,6 +14,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 
+from fleet import reaching
 from fleet.admin import fleet_page
 from fleet.models import Fleet, Tick
 from fleet.money.spending import by_midnight
@@ -59,6 +60,7 @@ class StatusPage:
             "title": fleet.name,
             "here": reverse("admin:fleet_fleet_status", args=[fleet_id]),
             "edited": fleet.history.order_by("-history_id").first(),
+            "unreachable": _unreachable(fleet),
             "may_erase": request.user.has_perm("fleet.delete_fleet"),
             **_shown(context["card"], found),
         }
@@ -73,6 +75,13 @@ class StatusPage:
             raise Http404(f"no fleet has the id {fleet_id}")
         asked: HttpResponse | None = self.stop_everything(request, fleets)  # type: ignore[attr-defined]
         return asked or redirect("admin:fleet_fleet_status", fleet_id)
+
+
+def _unreachable(fleet: Fleet) -> str:
+    """Why pods that it may rent cannot reach its Redis; "": nothing speaks against it."""
+    if fleet.archived_at is not None:
+        return ""
+    return reaching.wrong_with(fleet, list(fleet.accounts.defer("offers")))
 
 
 def _shown(card: FleetCard, found: Overview) -> dict[str, Any]:

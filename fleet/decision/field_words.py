@@ -12,6 +12,7 @@ LABELS: Final[Mapping[str, str]] = {
     "handler": "Handler",
     "backlog": "Kind of backlog",
     "backlog_url": "Address",
+    "redis_route": "Way of rented pods to Redis",
     "stream": "Stream or queue",
     "group": "Consumer group",
     "accounts": "Accounts",

@@ -3,7 +3,7 @@
 from fleet.models.alerts import Alert, AlertAnswer, Channel, Delivery
 from fleet.models.balances import Balance, Sample
 from fleet.models.batches import Batch, BatchFile, BatchPiece, BatchStatus
-from fleet.models.choices import MODES, ON_STREAM, Backlog, IdleAction
+from fleet.models.choices import MODES, ON_STREAM, Backlog, IdleAction, RedisRoute
 from fleet.models.code import Code
 from fleet.models.datasets import Dataset, DatasetFile
 from fleet.models.decisions import Lease, Tick
@@ -38,6 +38,7 @@ __all__ = [
     "Lease",
     "Limits",
     "Override",
+    "RedisRoute",
     "Sample",
     "Scope",
     "Secret",

@@ -32,6 +32,13 @@ class Backlog(models.TextChoices):
 ON_STREAM: Final = frozenset({Backlog.REDIS_STREAM.value, Backlog.DATASET.value})
 
 
+class RedisRoute(models.TextChoices):
+    """How rented pods reach the Redis of their fleet."""
+
+    INTERNET = "internet", "internet: a public address with TLS"
+    TUNNEL = "tunnel", "tunnel: through a tunnel or a VPN that you have set up"
+
+
 class IdleAction(models.TextChoices):
     """What happens to an idle pod."""
 

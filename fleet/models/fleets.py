@@ -13,7 +13,7 @@ from simple_history.models import HistoricalRecords
 from fleet.backlog.probes import build_probe
 from fleet.decision.field_words import LABELS
 from fleet.decision.values import Goal, Mode
-from fleet.models.choices import GOALS, HANDLER, MODES, ON_STREAM, Backlog, IdleAction
+from fleet.models.choices import GOALS, HANDLER, MODES, ON_STREAM, Backlog, IdleAction, RedisRoute
 from fleet.models.fields import (
     LONGEST_HOURS,
     LONGEST_SECONDS,
@@ -60,6 +60,14 @@ class Fleet(models.Model):
         default="",
         help_text="Address of the Redis or the broker with the backlog. Empty: the Redis of this "
         "installation.",
+    )
+    redis_route = models.CharField(
+        max_length=10,
+        choices=RedisRoute.choices,
+        default=RedisRoute.INTERNET.value,
+        db_default=RedisRoute.INTERNET.value,
+        help_text="How rented pods reach Redis. Through a tunnel the address may be private and "
+        "without TLS.",
     )
     stream = models.CharField(
         max_length=200,

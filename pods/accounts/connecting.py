@@ -12,6 +12,7 @@ import structlog
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
+from pods.accounts import redis_ca
 from pods.accounts.start_command import start_command
 from pods.agent import protocol
 from pods.base import counters, sealing, tracing
@@ -168,6 +169,14 @@ def redis_url(pod: Pod) -> str:
     return pod.redis_url or settings.REDIS_URL
 
 
+def redis_url_for_pods(own: str) -> str:
+    """The address at which pods elsewhere reach the Redis of their backlog.
+
+    `own`: the address of a server for their items alone; "": they use that of the installation.
+    """
+    return own or settings.PODS_REDIS_URL or settings.REDIS_URL
+
+
 def redis_passwords(pod: Pod) -> list[str]:
     """The passwords of the pod's own Redis user.
 
@@ -183,9 +192,14 @@ def keys(pod: Pod) -> protocol.Keys:
 
 
 def spec(pod: Pod, *, redis_url: str) -> PodSpec:
-    """The machine that the row describes, with its agent's environment; `redis_url`: the agent's."""
+    """The machine that the row describes, with its agent's environment; `redis_url`: the agent's.
+
+    Raises:
+        BadAuthority: the file with the authority of Redis cannot be given to the agent.
+    """
+    address, ca = redis_ca.pinned(redis_url)
     agent = protocol.AgentSettings(
-        redis_url=redis_url, pod=pod.name, token=pod.client_token.hex, **pod.agent
+        redis_url=address, redis_ca=ca, pod=pod.name, token=pod.client_token.hex, **pod.agent
     )
     return PodSpec(
         name=pod.name,

@@ -1,9 +1,10 @@
 """Adds and changes accounts for operators, and tries their credentials with a real call."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 
@@ -14,8 +15,12 @@ from pods.models import Account, Installation
 from pods.plural import plural
 from pods.providers import registry
 from pods.providers.errors import AuthFailed, ProviderError, TryAgain
+from pods.providers.wire import is_loopback
 
 PRICE: Final = "hourly_usd"
+# Checks of the rooms above, which know who rents from an account (fleet/apps.py). They raise
+# ValidationError.
+FURTHER_CHECKS: Final[list[Callable[[Account], None]]] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +79,22 @@ def may_cost(account: Account) -> bool:
         return True
 
 
+def is_rented(account: Account) -> bool:
+    """Whether its machines are a vendor's, somewhere on the internet.
+
+    One's own machines have their price as an option. A vendor at a loopback address is an emulator,
+    whose machines are here.
+    """
+    try:
+        options = registry.option_fields_of(account.provider) or ()
+    except ValueError:
+        return False  # nobody can rent there
+    base_url = account.options.get("base_url")
+    host = urlsplit(base_url).hostname if isinstance(base_url, str) else None
+    own = any(option.name == PRICE for option in options)
+    return not own and not (host and is_loopback(host))
+
+
 def _key_of(account: Account) -> str:
     """Which key was tried; a form or a command may have given it, so that it is stored nowhere yet."""
     if account.secret_ref:
@@ -127,6 +148,8 @@ def check_account(account: Account, *, connect: Connect = connecting.connect) ->
         known = ", ".join(registry.names())
         raise ValidationError({"provider": f"no provider {account.provider!r}; known: {known}"})
     account.full_clean()
+    for check in FURTHER_CHECKS:
+        check(account)
     if not account.enabled:
         stored = Account.objects.filter(pk=account.pk).first()
         if stored is None or stored.options != account.options:

@@ -10,7 +10,7 @@ from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from unfold.decorators import action, display
 
-from pods import operating, teardown
+from pods import operating, redis_refusals, teardown
 from pods.accounts.connecting import CannotConnect
 from pods.admin import pod_words, use
 from pods.admin.base import ReadOnly
@@ -171,6 +171,7 @@ class PodAdmin(PodLogPage, ReadOnly):
             "pod": pod, "tab": "pod", "headline": pod_words.headline(pod, now),
             "words": pod_words.state_of(pod, now), "outcome": pod_words.outcome_of(pod),
             "detail": pod_words.detail(pod), "age": pod.age(now),
+            "no_redis": redis_refusals.said_by(pod.last_output),
             "idle": None if pod.idle_since is None or pod.state != "ready" else now - pod.idle_since,
             "beat_at": None if over else pod.beat_at,
             "console": pod.console_url if pod.console_url.startswith("https://") else "",

@@ -21,6 +21,7 @@ from pods.agent.heartbeat import EXIT_ORPHANED
 from pods.agent.loop import Agent
 from pods.agent.masking import hide_in_output
 from pods.agent.protocol import DATASET, AgentSettings, Keys
+from pods.agent.trust import how_to_connect
 
 EXIT_BAD_SETTINGS = 2
 # The share of the notice in which an agent of a dataset waits for its handler.
@@ -42,6 +43,10 @@ def settings_of(environment: Mapping[str, str]) -> AgentSettings:
         redis.ConnectionPool.from_url(settings.redis_url)
     except ValueError as exc:
         raise ValueError(f"PODFLEET_REDIS_URL: {exc}") from exc
+    try:
+        how_to_connect(settings.redis_url, settings.redis_ca)
+    except ValueError as exc:
+        raise ValueError(f"PODFLEET_REDIS_CA: {exc}") from exc
     return settings
 
 

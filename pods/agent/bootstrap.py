@@ -355,7 +355,8 @@ def work(report: Report, cache: str, env: Variables) -> None:
 def main(wheel: str, env: Variables = os.environ) -> None:
     """Build the environment and become the agent; where that fails, say why until the pod is ended."""
     orphan = float(env.get("PODFLEET_ORPHAN_SECONDS", 900))
-    report = Report(Redis(env["PODFLEET_REDIS_URL"], orphan), wheel, env)
+    redis = Redis(env["PODFLEET_REDIS_URL"], orphan, env.get("PODFLEET_REDIS_CA", ""))
+    report = Report(redis, wheel, env)
     signal.signal(signal.SIGTERM, lambda *_: report.leave(EXIT_SIGTERM))
     threading.Thread(target=report.run, daemon=True).start()
     cache = os.path.expanduser(env.get("PODFLEET_CACHE") or "~/.cache/podfleet")

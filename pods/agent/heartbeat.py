@@ -77,7 +77,9 @@ class Beating:
             keys.lease,
             keys.fence(settings.pod),
         ]
-        client = connect(settings.redis_url, socket_timeout=SOCKET_TIMEOUT_SECONDS)
+        client = connect(
+            settings.redis_url, ca=settings.redis_ca, socket_timeout=SOCKET_TIMEOUT_SECONDS
+        )
         self._scripts, self.secrets = Scripts(client), Secrets(settings.fleet, client)
         self._lease = Lease()
         self._closing = threading.Event()

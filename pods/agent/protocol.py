@@ -325,6 +325,9 @@ class AgentSettings:
     longest_results: int = 0  # about how many entries a result stream keeps; 0: all
     celery_app: str = ""  # the user's Celery app (package.module:app), whose queue is `stream`
     token: str = ""  # the client token of the pod
+    # Base64 of the certificates (DER) against which alone the server of `redis_url` is checked. Of one
+    # certificate it is its PEM without the first line, the last one and line ends. "": the machine's.
+    redis_ca: str = ""
     bundle: str = ""  # SHA-256 of the fleet's code (bootstrap.py); "": the image has it
     batch_size: int = 64  # the most items in a batch
     target_batch_seconds: float = 5.0  # batches that take longer are made smaller, where that helps

@@ -5,6 +5,7 @@ standard library alone and is short. The rest is in the wheel: bootstrap.py. doc
 describes both.
 """
 
+import base64
 import hashlib
 import json
 import os
@@ -31,8 +32,8 @@ class Failed(Exception):
 class Redis:
     """One connection, which is opened again where it breaks. Several threads may call it."""
 
-    def __init__(self, url: str, patience: float) -> None:
-        self.url, self.patience = urllib.parse.urlsplit(url), patience
+    def __init__(self, url: str, patience: float, ca: str = "") -> None:
+        self.url, self.patience, self.ca = urllib.parse.urlsplit(url), patience, ca
         self.lock, self.file = threading.RLock(), None  # type: Any, Any
 
     def __call__(self, *words: Any) -> Any:
@@ -60,9 +61,12 @@ class Redis:
         """Connect, and log in."""
         url, given = self.url, dict(urllib.parse.parse_qsl(self.url.query))
         link = socket.create_connection((url.hostname, url.port or 6379), 20)
-        if url.scheme == "rediss":
-            trust = ssl.create_default_context(cafile=given.get("ssl_ca_certs"))
-            if given.get("ssl_cert_reqs") == "none":
+        if self.ca or url.scheme == "rediss":
+            pinned = (
+                base64.b64decode(self.ca) or None
+            )  # then the machine's authorities do not count
+            trust = ssl.create_default_context(cafile=given.get("ssl_ca_certs"), cadata=pinned)
+            if not self.ca and given.get("ssl_cert_reqs") == "none":
                 trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
             link = trust.wrap_socket(link, server_hostname=url.hostname)
         self.file = link.makefile("rwb")
@@ -142,7 +146,7 @@ def main(env: Any = os.environ) -> None:
     """Fetch the wheel, and go on with the bootstrap in it."""
     cache = os.path.expanduser(env.get("PODFLEET_CACHE") or "~/.cache/podfleet")
     keys = "podfleet:%s:code:" % env["PODFLEET_FLEET"]
-    redis = Redis(env["PODFLEET_REDIS_URL"], PATIENCE)
+    redis = Redis(env["PODFLEET_REDIS_URL"], PATIENCE, env.get("PODFLEET_REDIS_CA", ""))
     began = time.monotonic()
     while True:
         try:

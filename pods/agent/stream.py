@@ -12,6 +12,7 @@ from redis.retry import Retry
 
 from pods.agent.protocol import DATASET, RELEASED_CONSUMER, SCRIPTS, AgentSettings, Keys
 from pods.agent.tail import Pending
+from pods.agent.trust import how_to_connect
 
 # A blocking read must be shorter than the socket timeout. Otherwise redis-py 8 hangs and raises.
 SOCKET_TIMEOUT_SECONDS = 10.0
@@ -88,7 +89,9 @@ def brought_all(entries: Sequence[Entry], count: int, max_bytes: int) -> bool:
     return len(entries) >= count or sum(entry.size for entry in entries) >= most
 
 
-def connect(url: str, *, socket_timeout: float = SOCKET_TIMEOUT_SECONDS) -> "redis.Redis":
+def connect(
+    url: str, *, ca: str = "", socket_timeout: float = SOCKET_TIMEOUT_SECONDS
+) -> "redis.Redis":
     """A client that reports a fault at once, because the agent itself retries.
 
     Where its address allows fewer connections than the agent has threads, they wait for one another.
@@ -102,6 +105,7 @@ def connect(url: str, *, socket_timeout: float = SOCKET_TIMEOUT_SECONDS) -> "red
         socket_connect_timeout=5.0,
         socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
+        **how_to_connect(url, ca),
     )
     return redis.Redis(connection_pool=pool)
 
@@ -139,7 +143,7 @@ class Stream:
         round_trip: Callable[[], "AbstractContextManager[None]"] = nullcontext,
     ) -> None:
         self._settings, self._round_trip = settings, round_trip
-        self._client = connect(settings.redis_url)
+        self._client = connect(settings.redis_url, ca=settings.redis_ca)
         self._scripts = Scripts(self._client)
         self._names = Keys(settings.fleet)
         self._keys = [settings.stream, self._names.fence(settings.pod)]

@@ -54,9 +54,10 @@ class Refused(Exception):
     """The server lets the manager make no users; the message says what would be right."""
 
 
-def pod_address(pod: Pod) -> str:
+def pod_address(pod: Pod, *, elsewhere: bool = False) -> str:
     """Make the pod's own user, and return the address for its agent.
 
+    `elsewhere`: the pod is not on the manager's host, so it may need another way to the same server.
     A pod gets the manager's own address only where PODFLEET_REDIS_USERS=0 asks for that.
 
     Raises:
@@ -65,13 +66,16 @@ def pod_address(pod: Pod) -> str:
         RedisError: the server does not answer.
     """
     url = redis_address.usable(connecting.redis_url(pod))
+    way = redis_address.usable(connecting.redis_url_for_pods(pod.redis_url)) if elsewhere else url
     if not settings.REDIS_USERS:
-        return url
+        login, at, _ = urlsplit(url).netloc.rpartition("@")
+        user, _, password = login.partition(":")
+        return _with_user(way, user, password) if at and way != url else way
     client = redis_client(url)
     if wrong := eviction_of(client):
         log.warning("redis_may_delete_fences", pod=pod.pk, because=wrong)
     _make(client, [pod])
-    return _with_user(url, pod.name, _passwords(pod)[0])
+    return _with_user(way, pod.name, _passwords(pod)[0])
 
 
 def delete(pod: Pod) -> None:

@@ -123,7 +123,7 @@ def _refuse_inside(where: Any, allowed: Collection[Address]) -> None:
         address = ipaddress.ip_address(str(where[0]).partition("%")[0])
     except (ValueError, TypeError, IndexError) as exc:
         raise Inside(f"{where!r} is not the number of a public host") from exc
-    if address not in allowed and not _is_outside(address):
+    if address not in allowed and not is_outside(address):
         raise Inside(f"{address} is on a private network")
 
 
@@ -139,7 +139,7 @@ def check_host(host: str, *, private_too: bool) -> None:
 
 def _refuse_private(host: str, addresses: Iterable[Address]) -> None:
     for address in addresses:
-        if not _is_outside(address):
+        if not is_outside(address):
             raise HostRefused(
                 f"{host} is on a private network; use a public host, or set "
                 "PODFLEET_ALLOW_PRIVATE_WEBHOOKS"
@@ -154,10 +154,11 @@ def _addresses(host: str) -> Iterator[Address]:
     yield from _as_addresses(found)
 
 
-def _is_outside(address: Address) -> bool:
+def is_outside(address: Address) -> bool:
+    """Whether an address is on the internet, also where a gateway passes packets to another one."""
     if isinstance(address, ipaddress.IPv6Address):
         inner = _inner(address)
-        if inner is not None and not _is_outside(inner):
+        if inner is not None and not is_outside(inner):
             return False
         if address in NAT64 or address.ipv4_mapped is not None:
             return True

@@ -86,6 +86,15 @@ def for_celery(address: str) -> tuple[str, dict[str, Any] | None]:
     return bare, options
 
 
+def with_authority(address: str, file: str) -> str:
+    """The address with the file of the authority to check, if it has TLS and names no other file."""
+    parts = urlsplit(address)
+    if not file or parts.scheme != "rediss" or "ssl_ca_certs" in dict(parse_qsl(parts.query)):
+        return address
+    words = [*parse_qsl(parts.query), ("ssl_ca_certs", file)]
+    return parts._replace(query=urlencode(words)).geturl()
+
+
 def check_one(address: str) -> None:
     """Check that this is one address, and not a list.
 

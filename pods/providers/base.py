@@ -41,6 +41,8 @@ class Capabilities:
     # How long an old answer may still show a destroyed machine, or hide a living one.
     consistency_window: timedelta = timedelta(0)
     has_balance: bool = False
+    # Its machines are processes of the manager's host, so they reach what the manager reaches.
+    on_this_host: bool = False
     # The provider restarts a container that exits, or starts an outbid machine again by itself.
     comes_back: bool = False
     # The vendor's rate limits, by the adapter's name of the endpoint. "*": all calls of the account.

@@ -274,7 +274,7 @@ VENDORS_QUEUE_SECRETS: Final = (
     Mutation(
         name="private-networks-behind-ipv6",
         file="pods/base/egress.py",
-        before="if inner is not None and not _is_outside(inner):",
+        before="if inner is not None and not is_outside(inner):",
         after="if False:",
         tests=(EGRESS + "test_a_private_address_is_refused_in_every_form",),
     ),

@@ -52,7 +52,9 @@ class LocalProvider:
     """The machines in the folder `root`. It has no other state."""
 
     name = "local"
-    capabilities = Capabilities(can_stop=True, offers_last=timedelta(days=1))  # own prices
+    capabilities = Capabilities(
+        can_stop=True, on_this_host=True, offers_last=timedelta(days=1)
+    )  # own prices
 
     def __init__(self, options: Options) -> None:
         self._options = options

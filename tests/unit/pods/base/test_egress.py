@@ -150,7 +150,7 @@ def test_tls_checks_the_name_and_not_the_number(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The server's certificate is for 127.0.0.1 and for server.example."""
-    monkeypatch.setattr(egress, "_is_outside", lambda _address: True)
+    monkeypatch.setattr(egress, "is_outside", lambda _address: True)
     with tls_server(tmp_path) as server:
         looks_up(monkeypatch, "127.0.0.1")
         trust = ssl.create_default_context(cafile=server.certificate)
