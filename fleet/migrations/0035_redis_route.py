@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("fleet", "0033_policies_of_ticks"),
+        ("fleet", "0034_forecasts"),
     ]
 
     operations = [
