@@ -18,6 +18,7 @@ from fleet.admin.fleet_list import FleetList
 from fleet.admin.fleet_preview import FleetPreview
 from fleet.admin.fleet_secrets import SecretsPage
 from fleet.admin.fleet_status import StatusPage
+from fleet.admin.fleet_what_if import WhatIfPage
 from fleet.decision.values import Mode
 from fleet.models import Fleet
 from fleet.pages import words
@@ -27,8 +28,9 @@ from pods.models import Pod
 
 @admin.register(Fleet)
 class FleetAdmin(
-    FleetList, StatusPage, DatasetPage, SecretsPage, DeadLettersPage, Archiving, FleetPreview
-):
+    FleetList, StatusPage, DatasetPage, SecretsPage, DeadLettersPage, WhatIfPage, Archiving,
+    FleetPreview,
+):  # fmt: skip
     """Fleets with their guardrails."""
 
     nothing = (

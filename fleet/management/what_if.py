@@ -2,9 +2,6 @@
 
 import json
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Mapping, Sequence
-from copy import copy
-from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -13,20 +10,17 @@ from django.utils.dateparse import parse_datetime
 from rich.table import Table
 
 from fleet import operating
-from fleet.decision.values import Policy
-from fleet.decision.what_if import Course, Moment, Recorded, TooLittle, as_recorded, replay
+from fleet.comparing import Compared, compared, courses, policy_changes
+from fleet.decision.what_if import Course, Moment, TooLittle
 from fleet.management.typed_values import fields_typed
-from fleet.models import Fleet, Limits, Tick
+from fleet.models import Fleet
 from fleet.pages import words
-from fleet.tick.policies import policy_of
-from fleet.tick.recording import replayed, replayed_policy
 from pods.base.clock import utcnow
 from pods.base.commands import CommandConsole
 from pods.base.near import TooFar, refuse_far
 from pods.plural import plural
 
 USUAL: Final = timedelta(hours=24)
-MOST_TICKS: Final = 6_000  # a day of them, with the usual period
 MOST_POINTS: Final = 200  # of a course in JSON
 
 
@@ -67,16 +61,6 @@ def _moment(text: str) -> datetime:
     return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
-    """The course that was, the model of it, and the model with the other settings."""
-
-    recorded: Course
-    model: Course
-    changed: Course | None  # None: no setting is another one
-    each: int  # one of so many decisions was read
-
-
 def what_if(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
     """Compare, and print.
 
@@ -87,7 +71,7 @@ def what_if(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
     since = options.since or until - USUAL
     if since >= until:
         raise CommandError(f"--from {since:%F %T} is not before --to {until:%F %T}", returncode=2)
-    changes = _changes(fleet, dict(options.set))
+    changes = policy_changes(fleet, fields_typed(dict(options.set)))
     try:
         found = compared(fleet, since, until, changes)
     except TooLittle as exc:
@@ -103,70 +87,11 @@ def what_if(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
         stdout.write(f"one of {found.each} decisions was read; take a shorter time for all of them")
 
 
-def _changes(fleet: Fleet, typed: Mapping[str, str]) -> dict[str, Any]:
-    """The fields of a policy that these settings change.
-
-    Raises:
-        ValidationError: a value is wrong.
-        CommandError: no decision depends on them.
-    """
-    if not typed:
-        return {}
-    edited = copy(fleet)
-    for name, value in fields_typed(typed).items():
-        field: Any = Fleet._meta.get_field(name)
-        setattr(edited, name, field.clean(value, edited))
-    edited.full_clean(exclude=["schedule"])
-    limits, now = Limits.get(), utcnow()
-    before, after = policy_of(fleet, limits, now), policy_of(edited, limits, now)
-    changed = {
-        f.name: getattr(after, f.name)
-        for f in fields(Policy)
-        if getattr(before, f.name) != getattr(after, f.name)
-    }
-    if not changed:
-        names = ", ".join(typed)
-        raise CommandError(f"{names}: that is the present value, or no decision depends on it")
-    return changed
-
-
-def compared(
-    fleet: Fleet, since: datetime, until: datetime, changes: Mapping[str, Any]
-) -> Compared:
-    """The courses of a fleet between two moments.
-
-    Raises:
-        TooLittle: the recorded ticks do not say enough.
-    """
-    ticks, each = _ticks(fleet, since, until)
-    return Compared(
-        recorded=as_recorded(ticks),
-        model=replay(ticks),
-        changed=replay(ticks, lambda policy: replace(policy, **changes)) if changes else None,
-        each=each,
-    )
-
-
-def _ticks(fleet: Fleet, since: datetime, until: datetime) -> tuple[Sequence[Recorded], int]:
-    rows = Tick.objects.filter(fleet=fleet, at__gte=since, at__lte=until).order_by("at")
-    each = -(-rows.count() // MOST_TICKS) or 1
-    keys = [] if each == 1 else list(rows.values_list("pk", flat=True))[::each]
-    present = policy_of(fleet, Limits.get(), until)
-    found = rows if each == 1 else Tick.objects.in_bulk(keys).values()
-    return [
-        Recorded(
-            seen=replayed(tick.snapshot),
-            policy=replayed_policy(tick.policy) if tick.policy else present,
-        )
-        for tick in sorted(found, key=lambda tick: tick.at)
-    ], each
-
-
 def _table(found: Compared, said: str) -> Table:
     table = Table(box=None)
     for column in ("", "most pods", "pod-hours", "cost", "done at (UTC)", "left"):
         table.add_column(column, no_wrap=bool(column))
-    for name, course in _courses(found, said):
+    for name, course in courses(found, said):
         done = f"{course.done_at:%F %H:%M}" if course.done_at else "–"
         table.add_row(
             name,
@@ -177,11 +102,6 @@ def _table(found: Compared, said: str) -> Table:
             "–" if course.left is None else plural(course.left, "item"),
         )
     return table
-
-
-def _courses(found: Compared, said: str) -> list[tuple[str, Course]]:
-    shown = [("as it was", found.recorded), ("model of it", found.model)]
-    return [*shown, (f"with {said}", found.changed)] if found.changed else shown
 
 
 def _as_json(found: Compared, said: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from itertools import groupby
 from typing import Final
 
@@ -83,7 +83,7 @@ class Charts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Series:
+class Series:
     """The values of a line, or of a filled shape."""
 
     name: str
@@ -95,65 +95,89 @@ def charts(facts: ChartFacts, zone: tzinfo) -> Charts | None:
     """The drawings; None while there are fewer than two samples, of which no line can be drawn."""
     if facts.samples < LEAST_SAMPLES:
         return None
-    begin, end = facts.at[0], facts.at[-1]
-    form = "%a" if facts.stretch.tick.days else "%H:%M"
-    times = [
-        Mark(at=100 * ((moment - begin) / (end - begin)), text=moment.strftime(form))
-        for moment in scales.time_ticks(begin, end, facts.stretch.tick, zone)
-    ]
     return Charts(
         panels=[_waiting(facts), _pods(facts), _spend(facts)],
-        times=[time for time in times if EDGE <= time.at <= 100 - EDGE],
+        times=times(facts.at[0], facts.at[-1], facts.stretch.tick, zone),
         zone=str(zone),
     )
 
 
+def times(begin: datetime, end: datetime, step: timedelta, zone: tzinfo) -> Sequence[Mark]:
+    """The marks of a time axis, without those whose text would be cut off."""
+    form = "%a" if step.days else "%H:%M"
+    marks = [
+        Mark(at=100 * ((moment - begin) / (end - begin)), text=moment.strftime(form))
+        for moment in scales.time_ticks(begin, end, step, zone)
+    ]
+    return [mark for mark in marks if EDGE <= mark.at <= 100 - EDGE]
+
+
+def _over(facts: ChartFacts) -> str:
+    return f"in the last {facts.stretch.words}"
+
+
 def _waiting(facts: ChartFacts) -> Panel:
     series = [
-        _Series(name=name, values=values, style=f"pf-line-{n}")
+        Series(name=name, values=values, style=f"pf-line-{n}")
         for n, (name, values) in enumerate(facts.waiting, start=1)
     ]
     if facts.others_count:
         name = plural(facts.others_count, "other")
-        series.append(_Series(name=name, values=facts.others, style="pf-line-other"))
-    return _panel("waiting", "Items waiting", facts, series, words=lambda v: items(int(v)))
-
-
-def _pods(facts: ChartFacts) -> Panel:
-    billed = _Series(name="billed", values=facts.billed, style="pf-line-1")
-    ready = _Series(name="ready", values=facts.ready, style="pf-line-3")
-    return _panel(
-        "pods", "Pods", facts, [billed, ready], words=lambda v: items(round(v)), filled=[billed]
+        series.append(Series(name=name, values=facts.others, style="pf-line-other"))
+    return panel(
+        "waiting",
+        "Items waiting",
+        facts.at,
+        series,
+        over=_over(facts),
+        words=lambda v: items(int(v)),
     )
 
 
+def _pods(facts: ChartFacts) -> Panel:
+    billed = Series(name="billed", values=facts.billed, style="pf-line-1")
+    ready = Series(name="ready", values=facts.ready, style="pf-line-3")
+    return panel(
+        "pods", "Pods", facts.at, [billed, ready], over=_over(facts),
+        words=lambda v: items(round(v)), filled=[billed],
+    )  # fmt: skip
+
+
 def _spend(facts: ChartFacts) -> Panel:
-    total = _Series(name="spent", values=[s.usd for s in facts.spent], style="pf-line-1")
-    booked = _Series(name="booked", values=[s.booked_usd for s in facts.spent], style="pf-line-3")
+    total = Series(name="spent", values=[s.usd for s in facts.spent], style="pf-line-1")
+    booked = Series(name="booked", values=[s.booked_usd for s in facts.spent], style="pf-line-3")
     series, title = [total, booked], "Spent on each day (UTC)"
     most = max(s.usd for s in facts.spent)
     if facts.budget_usd is not None:
         title = f"{title}, budget {usd(facts.budget_usd)}"
         if facts.budget_usd <= FAR_BUDGET * most:
             budget = [float(facts.budget_usd)] * len(facts.at)
-            series.append(_Series(name="budget", values=budget, style="pf-line-budget"))
-    return _panel("spend", title, facts, series, words=usd, filled=[booked, total], hatched="spent")
+            series.append(Series(name="budget", values=budget, style="pf-line-budget"))
+    return panel(
+        "spend", title, facts.at, series, over=_over(facts), words=usd, whole=False,
+        filled=[booked, total], hatched="spent",
+    )  # fmt: skip
 
 
-def _panel(
+def panel(
     key: str,
     title: str,
-    facts: ChartFacts,
-    series: Sequence[_Series],
+    at: Sequence[datetime],
+    series: Sequence[Series],
     *,
+    over: str,
     words: Words,
-    filled: Sequence[_Series] = (),
+    whole: bool = True,
+    filled: Sequence[Series] = (),
     hatched: str = "",
 ) -> Panel:
-    """One drawing of these series. What is filled stands on what was filled before it."""
+    """One drawing of these series. What is filled stands on what was filled before it.
+
+    `over`: the time in words, such as "in the last 24 h". `whole`: values are counts.
+    """
     known = [v for s in series for v in s.values if v is not None]
-    ticks = scales.value_ticks(max(known, default=0), whole=key != "spend")
-    scale = _Scale(facts.at, ticks[-1])
+    ticks = scales.value_ticks(max(known, default=0), whole=whole)
+    scale = _Scale(at, ticks[-1])
     ends = [scale.y(next((v for v in reversed(s.values) if v is not None), 0)) for s in series]
     places = scales.spread(ends, lowest=TOP, highest=HEIGHT - 4)
     areas, base = [], None
@@ -164,7 +188,7 @@ def _panel(
     return Panel(
         key=key,
         title=title,
-        summary=_summary(title, facts, series, words),
+        summary=_summary(f"{title} {over}", series, words),
         ticks=[Mark(at=scale.y(tick), text=words(tick)) for tick in ticks[1:]],
         lines=[
             Line(
@@ -174,7 +198,7 @@ def _panel(
             for s, place in zip(series, places, strict=True)
         ],
         areas=areas,
-        table=_table(facts, series, words),
+        table=_table(at, series, words),
     )  # fmt: skip
 
 
@@ -221,19 +245,19 @@ def _text(value: float | None, words: Words) -> str:
     return NONE if value is None else words(value)
 
 
-def _summary(title: str, facts: ChartFacts, series: Sequence[_Series], words: Words) -> str:
+def _summary(title: str, series: Sequence[Series], words: Words) -> str:
     """What the drawing shows, for who cannot see it."""
     ends = ", ".join(
         f"{s.name} from {_text(s.values[0], words)} to {_text(s.values[-1], words)}" for s in series
     )
-    return f"{title} in the last {facts.stretch.words}: {ends}"
+    return f"{title}: {ends}"
 
 
-def _table(facts: ChartFacts, series: Sequence[_Series], words: Words) -> Table:
+def _table(at: Sequence[datetime], series: Sequence[Series], words: Words) -> Table:
     """Some of the moments, the newest first."""
-    every = -(-len(facts.at) // ROWS)
-    rows = range(len(facts.at) - 1, -1, -every)
+    every = -(-len(at) // ROWS)
+    rows = range(len(at) - 1, -1, -every)
     return Table(
         heads=[s.name for s in series],
-        rows=[(facts.at[n], [_text(s.values[n], words) for s in series]) for n in rows],
+        rows=[(at[n], [_text(s.values[n], words) for s in series]) for n in rows],
     )
