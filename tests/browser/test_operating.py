@@ -12,9 +12,9 @@ from pods.base.clock import utcnow
 from pods.base.redis import make_consumer_group, redis_client
 from pods.models import Account
 from tests.support.factories import a_fleet, a_pod, an_account, an_alert
+from tests.support.looks import LOOKS, SIZES
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-SIZES = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 TRACEBACK = "Traceback (most recent call last):\n" + "\n".join(
     f'  File "/srv/my_handlers/captions_{n}.py", line {n}, in caption_a_batch' for n in range(20)
 )
@@ -44,8 +44,7 @@ def a_tick(fleet: Fleet, **values: Any) -> None:
 
 @pytest.mark.timeout(240)
 @pytest.mark.takes(40)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("size", "scheme"), LOOKS)
 def test_the_pages_of_operating_have_no_error_and_fit_the_screen(
     size: str,
     scheme: str,

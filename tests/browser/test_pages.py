@@ -17,10 +17,10 @@ from fleet.tick.requesting import agent_settings
 from pods.base.clock import utcnow
 from pods.models import Account, Pod, PodEvent, PriceSegment
 from tests.support.factories import a_fleet, an_account
+from tests.support.looks import LOOKS, SIZES
 from tests.support.spells import read_for, stood
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-SIZES = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 # What covers its neighbour, or is wider than its place, in a row of a list or of the first page.
 COVERED = """[...document.querySelectorAll(".pf-row-line, #result_list .data-row")].flatMap(row => {
     const cells = [...row.children].filter(cell => cell.clientWidth);
@@ -163,8 +163,7 @@ def pages() -> dict[str, str]:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("size", "scheme"), LOOKS)
 def test_every_page_has_no_error_and_fits_the_screen(
     size: str,
     scheme: str,
