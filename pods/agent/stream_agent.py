@@ -29,6 +29,9 @@ log = logging.getLogger("podfleet.agent")
 
 # A larger batch is tried if it should take at most this share of the handler's time limit.
 LONGEST_TRY = 0.5
+# Python handles a signal in the main thread, when that next runs. The kernel may give the signal to
+# another thread, for example after a freeze, and that does not wake the main one.
+SIGNAL_SECONDS = 1.0
 
 S = TypeVar("S", bound=Stream)
 MakeStream = Callable[[AgentSettings, Callable[[], "AbstractContextManager[None]"]], S]
@@ -83,7 +86,8 @@ class StreamAgent(ABC, Generic[S]):
             log.info("agent_working stream=%s batch=%d", self._settings.stream, most)
         intake = self._start_work()
         self._threads.start("keeper", self._keep)
-        self._control.wait_beyond(Intent.WORK, threading.TIMEOUT_MAX)
+        while not self._control.wait_beyond(Intent.WORK, SIGNAL_SECONDS):
+            pass
         because = self._control.because
         log.info("agent_ending intent=%s because=%r", self._control.intent.name.lower(), because)
         self._beating.state = AgentState.DRAINING

@@ -1,7 +1,9 @@
 """The usual case: an agent drains the backlog, and ends in good order."""
 
+import ctypes
 import json
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -187,3 +189,13 @@ def test_a_target_that_is_no_stream_sends_the_item_to_the_dead_letters(backlog, 
     [letter] = until(backlog.dead)
     assert b"is a string" in letter[b"dead_error"]
     until(lambda: backlog.results() == {good: b"Y"})
+
+
+def test_a_signal_that_another_thread_gets_ends_an_idle_agent_too(backlog, agents, until):
+    """The kernel gives it to another thread where the main one was frozen and has not run since."""
+    agent = agents.start(backlog, "pod-a")
+    backlog.warm_up()
+    others = {int(task.name) for task in Path(f"/proc/{agent.pid}/task").iterdir()} - {agent.pid}
+    sent = ctypes.CDLL(None).tgkill(agent.pid, min(others), signal.SIGTERM)
+    assert sent == 0
+    assert agent.wait(timeout=patience(20)) == 0
