@@ -41,6 +41,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "up": "run the whole stack in the foreground",
     "down": "stop the stack",
     "doctor": "check the installation, and say what to do about each fault",
+    "init": "write .env with new secrets for a deployment",
     "prepare": "bring the tables up to date, and make the first administrator",
     "fleet": "create, change, feed, show and stop fleets",
     "account": "manage accounts of vendors and their keys",
