@@ -53,7 +53,15 @@ PURE_MODULES = (
     "pods.durations",
     "pods.amounts",
 )
-OURS = ("config/**/*.py", "fleet/**/*.py", "pods/**/*.py", "config/*.py", "fleet/*.py", "pods/*.py")
+OURS = (
+    "podfleet/*.py",
+    "config/**/*.py",
+    "fleet/**/*.py",
+    "pods/**/*.py",
+    "config/*.py",
+    "fleet/*.py",
+    "pods/*.py",
+)
 
 
 def test_no_module_is_longer_than_400_lines() -> None:
