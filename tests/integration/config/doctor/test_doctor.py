@@ -210,6 +210,7 @@ def test_an_accounts_key_is_tried_only_online(
     unreachable = {"rest_url": "http://127.0.0.1:1", "graphql_url": "http://127.0.0.1:1"}
     account = an_account("runpod", name="rp", secret_ref="env:RP_KEY", options=unreachable)
     assert row_probing.account_facts(account, online=False).refused == ""
+    assert row_probing.account_facts(an_account("local"), online=True).refused == ""
     tried = row_probing.account_facts(account, online=True)
     assert tried.refused
     assert "hunter2" not in tried.refused
