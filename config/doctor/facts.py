@@ -78,25 +78,6 @@ class AccountFacts:
     unused_because: str = ""
 
 
-class Reach(StrEnum):
-    """How far the address of a Redis reaches."""
-
-    PUBLIC = "public"
-    PRIVATE = "private"
-    THIS_MACHINE = "this machine"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RentingFleet:
-    """A fleet with an account that rents machines elsewhere."""
-
-    name: str
-    redis: str  # the address without a password
-    reach: Reach | None  # None: its name cannot be resolved
-    encrypted: bool
-    verified: bool
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowFacts:
     """What the rows say."""
@@ -106,7 +87,8 @@ class RowFacts:
     undecided: int = 0
     lost_secrets: Sequence[str] = ()  # no field key opens them
     accounts: Sequence[AccountFacts] = ()
-    renting: Sequence[RentingFleet] = ()
+    unreachable: Mapping[str, str] = field(default_factory=dict)  # fleets, and why their pods fail
+    ways_out: str = ""  # for these fleets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,6 @@ class Code(StrEnum):
     ACCOUNT_REFUSED = "account-refused"
     ACCOUNT_PAUSED = "account-paused"
     PODS_CANNOT_REACH_REDIS = "pods-cannot-reach-redis"
-    PODS_REDIS_PLAIN = "pods-redis-plain"
     PORT_TAKEN = "port-taken"
     PROBE_SLOW = "probe-slow"
     PROBE_FAILED = "probe-failed"

@@ -11,8 +11,6 @@ from config.doctor.facts import (
     Facts,
     MachineFacts,
     QueueFacts,
-    Reach,
-    RentingFleet,
     RowFacts,
 )
 from config.doctor.findings import Code, Finding, error, warning
@@ -156,8 +154,12 @@ def rows(seen: RowFacts, *, stack_stopped: bool) -> Iterator[Finding]:
         )
     for account in seen.accounts:
         yield from _account(account)
-    for fleet in seen.renting:
-        yield from _reach(fleet)
+    for fleet, why in seen.unreachable.items():
+        yield error(
+            Code.PODS_CANNOT_REACH_REDIS,
+            f"the fleet {fleet} may rent pods that cannot use its Redis: {why}",
+            f"one of three ways: {seen.ways_out}",
+        )
 
 
 def _beat(seen: RowFacts) -> Iterator[Finding]:
@@ -204,31 +206,6 @@ def _account(seen: AccountFacts) -> Iterator[Finding]:
             Code.ACCOUNT_PAUSED,
             f"{seen.unused_because}, so nothing is rented on it",
             f"run `{how_to_run(f'account check {seen.name}')}`; it is tried again by itself",
-        )
-
-
-def _reach(seen: RentingFleet) -> Iterator[Finding]:
-    way = "give it a Redis with a public address and TLS (docs/howto/expose-redis.md)"
-    if seen.reach is None:
-        yield error(
-            Code.PODS_CANNOT_REACH_REDIS,
-            f"rented pods of {seen.name} cannot reach {seen.redis}: its name is not known in the DNS",
-            f"correct the address, or {way}",
-        )
-    elif seen.reach is not Reach.PUBLIC:
-        where = "is this machine" if seen.reach is Reach.THIS_MACHINE else "is in a private network"
-        yield error(
-            Code.PODS_CANNOT_REACH_REDIS,
-            f"rented pods of {seen.name} cannot reach {seen.redis}, which {where}",
-            f"{way}, or use accounts whose pods are in that network",
-        )
-    elif not seen.encrypted or not seen.verified:
-        why = "is not encrypted" if not seen.encrypted else "does not check the certificate"
-        yield error(
-            Code.PODS_REDIS_PLAIN,
-            f"the connection of rented pods of {seen.name} to {seen.redis} {why}, so others can read "
-            "passwords and items",
-            "give the fleet an address that begins with rediss://, without ssl_cert_reqs=none",
         )
 
 

@@ -16,7 +16,7 @@ import redis
 from django_celery_beat.models import PeriodicTask
 
 from config.doctor import examining, judging, probing, row_probing
-from config.doctor.facts import Facts, Reach, RedisFacts
+from config.doctor.facts import Facts, RedisFacts
 from config.doctor.findings import Code
 from config.env import ROOT
 from pods.base import sealing
@@ -219,36 +219,20 @@ def test_an_accounts_key_is_tried_only_online(
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(
-    ("address", "code"),
-    [
-        ("redis://127.0.0.1:6379/0", Code.PODS_CANNOT_REACH_REDIS),
-        ("rediss://10.0.0.5:6379/0", Code.PODS_CANNOT_REACH_REDIS),
-        ("unix:///run/redis.sock", Code.PODS_CANNOT_REACH_REDIS),
-        ("redis://:hunter2@1.1.1.1:6379/0", Code.PODS_REDIS_PLAIN),
-        ("rediss://:hunter2@1.1.1.1:6379/0?ssl_cert_reqs=none", Code.PODS_REDIS_PLAIN),
-        ("rediss://:hunter2@1.1.1.1:6379/0", None),
-    ],
-)
-def test_a_redis_that_rented_pods_cannot_reach_safely_is_named(
-    address: str, code: Code | None
-) -> None:
+def test_a_redis_that_rented_pods_cannot_use_is_named() -> None:
     PeriodicTask.objects.update(last_run_at=utcnow())
+    address = "redis://:hunter2@1.1.1.1:6379/0"
     a_fleet(accounts=[an_account("local", options={"hourly_usd": "0.2"})], backlog_url=address)
-    assert [*row_probing.renting_fleets()] == []
-    a_fleet(accounts=[an_account("vastai", sealed_secret=sealing.seal("k"))], backlog_url=address)
-    found = judging.judge(Facts(rows=row_probing.rows(online=False)))
-    assert [f.code for f in found if f.code is not Code.FLEETS_UNDECIDED] == [code] * (
-        code is not None
+    assert row_probing.unreachable_fleets() == {}
+    key = sealing.seal("k")
+    renting = a_fleet(
+        accounts=[an_account("vastai", sealed_secret=key, options={})], backlog_url=address
     )
+    found = judging.judge(Facts(rows=row_probing.rows(online=False)))
+    [named] = [f for f in found if f.code is Code.PODS_CANNOT_REACH_REDIS]
+    assert renting.name in named.cause
+    assert "has no TLS" in named.cause
     assert "hunter2" not in str(found)
-
-
-def test_the_farthest_address_of_a_name_counts() -> None:
-    assert row_probing.reach_of([]) is None
-    assert row_probing.reach_of(["127.0.0.1", "::1"]) is Reach.THIS_MACHINE
-    assert row_probing.reach_of(["192.168.1.4", "fe80::1%eth0"]) is Reach.PRIVATE
-    assert row_probing.reach_of(["10.0.0.1", "2606:4700::1111"]) is Reach.PUBLIC
 
 
 def test_a_probe_that_hangs_or_breaks_hides_no_other() -> None:

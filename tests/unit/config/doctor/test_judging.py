@@ -18,10 +18,8 @@ from config.doctor.facts import (
     Facts,
     MachineFacts,
     QueueFacts,
-    Reach,
     RedisFacts,
     Refusal,
-    RentingFleet,
     RowFacts,
 )
 from config.doctor.findings import Code, Level, as_json, as_text, error, exit_status, warning
@@ -40,13 +38,6 @@ ROWS = RowFacts(
 )
 QUEUES = [QueueFacts(name="control", waiting=1, oldest_seconds=2.0, has_worker=True)]
 WELL = Facts(machine=MACHINE, database=DATABASE, redis=REDIS, rows=ROWS, queues=QUEUES)
-RENTING = RentingFleet(
-    name="emb",
-    redis="rediss://redis.example.com",
-    reach=Reach.PUBLIC,
-    encrypted=True,
-    verified=True,
-)
 
 
 def of_machine(**values: Any) -> Facts:
@@ -67,10 +58,6 @@ def of_rows(**values: Any) -> Facts:
 
 def of_queue(**values: Any) -> Facts:
     return replace(WELL, queues=[replace(QUEUES[0], **values)])
-
-
-def of_fleet(**values: Any) -> Facts:
-    return of_rows(renting=[replace(RENTING, **values)])
 
 
 def of_account(**values: Any) -> Facts:
@@ -110,11 +97,7 @@ BROKEN: list[tuple[Facts, Code, Level, str]] = [
     (of_account(key_problem="env:KEY is empty"), Code.ACCOUNT_KEY, ERROR, "env:KEY is empty"),
     (of_account(refused="runpod refuses it"), Code.ACCOUNT_REFUSED, ERROR, "runpod refuses it"),
     (of_account(unused_because="it failed"), Code.ACCOUNT_PAUSED, WARNING, "it failed"),
-    (of_fleet(reach=None), Code.PODS_CANNOT_REACH_REDIS, ERROR, "not known in the DNS"),
-    (of_fleet(reach=Reach.THIS_MACHINE), Code.PODS_CANNOT_REACH_REDIS, ERROR, "this machine"),
-    (of_fleet(reach=Reach.PRIVATE), Code.PODS_CANNOT_REACH_REDIS, ERROR, "private network"),
-    (of_fleet(encrypted=False), Code.PODS_REDIS_PLAIN, ERROR, "is not encrypted"),
-    (of_fleet(verified=False), Code.PODS_REDIS_PLAIN, ERROR, "does not check"),
+    (of_rows(unreachable={"emb": "it has no TLS"}), Code.PODS_CANNOT_REACH_REDIS, ERROR, "no TLS"),
     (of_queue(has_worker=False), Code.WORKERS_MISSING, ERROR, "queue control"),
     (of_queue(oldest_seconds=300.0), Code.QUEUE_LATE, WARNING, "5 min"),
     (replace(WELL, stack_stopped=True), Code.STACK_STOPPED, WARNING, "does not run"),
