@@ -1,14 +1,19 @@
-"""What will be: the next tick of a fleet, and its forecast."""
+"""What will be: the next tick of a fleet, its forecast, and a quote."""
 
 from typing import Final
 
 from django.http import HttpRequest
-from ninja import Router
+from ninja import Query, Router
 from pydantic import BaseModel, Field
 
+from fleet import quoting
 from fleet.api.auth import needs
 from fleet.api.named import fleet_called
-from fleet.api.values import Moment, Usd
+from fleet.api.problems import Problem
+from fleet.api.values import Moment, MomentIn, Usd, UsdIn
+from fleet.decision.outlook import NoOutlook
+from fleet.decision.quote import Asked
+from fleet.quoting import MOST_ITEMS, BadQuote
 from fleet.tick import ticking
 
 router: Final = Router(tags=["fleets"])
@@ -72,3 +77,75 @@ def preview_tick(request: HttpRequest, name: str) -> NextTick:
             for s in decision.steps
         ],
     )  # fmt: skip
+
+
+class Expected(BaseModel):
+    """What is to be expected; `likely` is the middle, `sure` holds in nine of ten cases."""
+
+    pods: int = Field(description="The most at once.")
+    likely_seconds: float | None = Field(description="Until it is done; null: longer than it sees.")
+    sure_seconds: float | None
+    likely_pod_hours: float
+    sure_pod_hours: float
+    likely_usd: Usd
+    sure_usd: Usd
+    on_time: float | None = Field(description="The share of the replays that make the deadline.")
+    money_ends: float = Field(description="In which the money ends before the items.")
+    left: int = Field(description="Items that are left in these.")
+
+
+class QuotedOffer(Expected):
+    """One type of offers alone, on all places of the fleet."""
+
+    account: str
+    gpu: str
+    gpus: int
+    region: str
+    interruptible: bool
+    hourly_usd: Usd
+    items_per_second: float | None = Field(description="Of one pod.")
+
+
+class QuoteOut(BaseModel):
+    """What a number of items would take and cost."""
+
+    items: int
+    by: Moment | None
+    at_most_usd: Usd | None
+    goal: str = Field(description="Of the plan.")
+    risk: str = Field(description="Why the goal cannot be promised; empty: it can.")
+    plan: Expected
+    offers: list[QuotedOffer]
+    assumes: list[str] = Field(description="What it rests on, for people.")
+
+
+class WhichQuote(BaseModel):
+    """What is to be quoted."""
+
+    items: int = Field(ge=1, le=MOST_ITEMS)
+    by: MomentIn | None = Field(None, description="Done by then.")
+    at_most_usd: UsdIn | None = Field(None, description="The money that may be spent.")
+    items_per_second: float | None = Field(
+        None, gt=0, le=MOST_ITEMS, description="Of one pod; without it, what its pods showed."
+    )
+
+
+@router.get("/fleets/{name}/quote", response=QuoteOut, **needs("fleet.view_fleet"))
+def quote_fleet(request: HttpRequest, name: str, asked: Query[WhichQuote]) -> QuoteOut:
+    """Say what items would take and cost, before anything is rented. It takes some seconds."""
+    fleet = fleet_called(name)
+    try:
+        found = quoting.quote_of(
+            fleet,
+            Asked(
+                items=asked.items, by=asked.by, at_most_usd=asked.at_most_usd,
+                items_per_second=asked.items_per_second,
+            ),
+        )  # fmt: skip
+    except NoOutlook as exc:
+        raise Problem(409, f"{fleet.name}: {exc}; give items_per_second of one pod") from exc
+    except BadQuote as exc:
+        raise Problem(422, str(exc)) from exc
+    except ValueError as exc:
+        raise Problem(409, f"offer_query: {exc}") from exc
+    return QuoteOut(**quoting.as_json(found))

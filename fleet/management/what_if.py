@@ -35,8 +35,8 @@ def add_what_if_arguments(parser: ArgumentParser) -> None:
         help="Another value of a setting, such as max_instances=8; may be repeated.",
     )
     text = "with its zone, such as 2026-12-01T08:00Z"
-    parser.add_argument("--from", dest="since", type=_moment, help=f"The beginning, {text}.")
-    parser.add_argument("--to", dest="until", type=_moment, help="The end (default: now).")
+    parser.add_argument("--from", dest="since", type=moment, help=f"The beginning, {text}.")
+    parser.add_argument("--to", dest="until", type=moment, help="The end (default: now).")
 
 
 def _setting(text: str) -> tuple[str, str]:
@@ -47,7 +47,12 @@ def _setting(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _moment(text: str) -> datetime:
+def moment(text: str) -> datetime:
+    """The moment that an argument names.
+
+    Raises:
+        ArgumentTypeError: it names none, or it has no zone.
+    """
     try:
         found = parse_datetime(text)
     except ValueError:

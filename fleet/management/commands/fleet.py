@@ -14,7 +14,7 @@ from django.core.management.base import CommandError
 from fleet import archiving, moving, operating, stopping
 from fleet.datasets import access
 from fleet.decision.values import Mode
-from fleet.management import code, declarations, foresight
+from fleet.management import code, declarations, foresight, quotes
 from fleet.management.adopting import add_adopt_arguments, adopt
 from fleet.management.arguments import (
     add_archive_arguments,
@@ -312,6 +312,9 @@ class Command(OwnCommand):
 
     def _next(self, options: dict[str, Any]) -> None:
         foresight.next_tick(self._fleet(options), Namespace(**options), self.stdout)
+
+    def _quote(self, options: dict[str, Any]) -> None:
+        quotes.quote(self._fleet(options), Namespace(**options), self.stdout)
 
     def _market(self, options: dict[str, Any]) -> None:
         foresight.market(Namespace(**options), self.stdout)

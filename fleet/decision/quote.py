@@ -1,0 +1,135 @@
+"""What items would take and cost before anything is rented, by the plan and on each offer. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from fleet.decision.decide import decide
+from fleet.decision.outlook import Outlook, outlook
+from fleet.decision.spells import History, OfferKind, kind_of
+from fleet.decision.values import Goal, Mode, OfferFacts, Policy, Snapshot
+from pods.price import HOUR_SECONDS, MILLION, usd_per_million
+
+MOST_LINES: Final = 6
+REPLAYS_OF_A_LINE: Final = 20  # half of those of the plan: a line is for comparison
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is to be quoted."""
+
+    items: int
+    by: datetime | None = None
+    at_most_usd: Decimal | None = None
+    items_per_second: float | None = None  # of one pod; None: as it was measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One type of offers alone, on all places of the fleet."""
+
+    offer: OfferFacts  # the cheapest of its type
+    items_per_second: float | None
+    expected: Outlook
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """What the plan takes, and what each type of offers would take alone, the cheapest first."""
+
+    asked: Asked
+    goal: Goal
+    plan: Outlook
+    lines: Sequence[Line]
+    risk: str  # why the goal cannot be promised, and what would help; "": it can
+    spent_from_usd: Decimal  # what the fleet had spent before
+
+
+def quote(seen: Snapshot, policy: Policy, history: History, asked: Asked) -> Quote:
+    """The quote for a fleet that has no pod and no other items.
+
+    Raises:
+        NoOutlook: no speed is known, or nothing may start.
+    """
+    empty, rules = _empty(seen, asked), _rules(seen, policy, asked)
+    return Quote(
+        asked=asked,
+        goal=rules.goal,
+        plan=outlook(empty, rules, history),
+        lines=_lines(empty, rules, history),
+        risk=decide(empty, rules).risk,
+        spent_from_usd=seen.spent_total_usd,
+    )
+
+
+def _empty(seen: Snapshot, asked: Asked) -> Snapshot:
+    """The fleet without pods, and with these items alone."""
+    offers = seen.offers
+    if asked.items_per_second is not None:
+        rate = asked.items_per_second
+        # An offer that is shown several times stays one value: the plan counts on that.
+        same = {id(o): _priced(o, rate) for o in offers}
+        offers = tuple(same[id(o)] for o in offers)
+    return replace(
+        seen, depth=asked.items, pending=0, pods=(), orphans=0, orphans_hourly_usd=Decimal(0),
+        offers=offers, items_per_second=None, waiting_for=None, failing=None, ranges=None,
+        rows_failed=None, arrivals_per_second=None, rate_spread=None, all_fail_because="",
+        usual_items_per_second=asked.items_per_second or seen.usual_items_per_second,
+    )  # fmt: skip
+
+
+def _priced(offer: OfferFacts, rate: float) -> OfferFacts:
+    return replace(offer, million_items_usd=usd_per_million(offer.hourly_usd, rate))
+
+
+def _rules(seen: Snapshot, policy: Policy, asked: Asked) -> Policy:
+    """The fleet's settings, with the deadline and the money that are asked for."""
+    rules = replace(policy, mode=Mode.RUNNING, installation_mode=Mode.RUNNING, override=None)
+    if asked.by is not None:
+        rules = replace(rules, goal=Goal.DEADLINE, drain_by=asked.by)
+        if asked.at_most_usd is not None:
+            limits = [seen.spent_total_usd + asked.at_most_usd, policy.total_budget_usd]
+            least = min(limit for limit in limits if limit is not None)
+            return replace(rules, total_budget_usd=least)
+    elif asked.at_most_usd is not None:
+        return replace(
+            rules, goal=Goal.BUDGET, budget_usd=asked.at_most_usd,
+            budget_from_usd=seen.spent_total_usd,
+        )  # fmt: skip
+    return rules
+
+
+def _lines(empty: Snapshot, rules: Policy, history: History) -> Sequence[Line]:
+    """Each type of offers alone: on all places, without a deadline and without a budget of the goal."""
+    types: dict[OfferKind, list[OfferFacts]] = {}
+    for offer in empty.offers:
+        types.setdefault(kind_of(offer), []).append(offer)
+    alone = replace(rules, goal=Goal.CHEAPEST, drain_by=None, budget_usd=None, min_instances=0)
+    found = []
+    cheapest = sorted(types.items(), key=lambda pair: _cost(pair[1][0]))
+    for kind, offers in cheapest[:MOST_LINES]:
+        only = replace(
+            empty, offers=tuple(offers),
+            spot_hourly_usd=offers[0].hourly_usd if kind.interruptible else None,
+        )  # fmt: skip
+        known = replace(
+            history, absent=(), stretches={k: s for k, s in history.stretches.items() if k == kind}
+        )
+        expected = outlook(only, alone, known, replays=REPLAYS_OF_A_LINE)
+        found.append(
+            Line(offer=offers[0], items_per_second=_rate(offers[0], empty), expected=expected)
+        )
+    return found
+
+
+def _cost(offer: OfferFacts) -> Decimal:
+    return offer.hourly_usd if offer.million_items_usd is None else offer.million_items_usd
+
+
+def _rate(offer: OfferFacts, seen: Snapshot) -> float | None:
+    """Items/s of a pod on it, as the price of its items says."""
+    if not offer.million_items_usd:
+        return seen.usual_items_per_second
+    return float(offer.hourly_usd / offer.million_items_usd) * MILLION / HOUR_SECONDS

@@ -1,0 +1,77 @@
+"""A quote on the command line and in the API, from what a fleet's pods and market showed."""
+
+import json
+from typing import Any
+
+import pytest
+from django.core.management import CommandError
+
+from pods.base.clock import utcnow
+from tests.support.api import a_client
+from tests.support.factories import a_fleet, an_account, hours
+from tests.support.fleet_command import run
+from tests.support.goals_of_rows import a_market, with_speed
+from tests.support.spells import read_for, stood
+
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
+
+
+def quotable(redis_url: str) -> None:
+    account = a_market()
+    fleet = a_fleet(name="emb", image="agent:1", accounts=[account], max_instances=4, mode="paused")
+    with_speed(fleet, 10.0)
+    now = utcnow()
+    read_for(account, now, 72)
+    stood(account, now, 72, interruptible=True)
+
+
+def test_the_command_says_what_each_offer_would_take(redis_url: str) -> None:
+    quotable(redis_url)
+    told = json.loads(run("quote", "emb", "--items", 144_000, "--json"))  # 4 pod-hours
+    spot, firm = told["offers"]
+    assert (spot["gpu"], spot["interruptible"], firm["interruptible"]) == ("L4", True, False)
+    assert spot["items_per_second"] == firm["items_per_second"] == 10.0
+    assert 4 < firm["likely_pod_hours"] < 5
+    assert 12 < float(firm["likely_usd"]) <= float(firm["sure_usd"]) < 20
+    assert float(spot["likely_usd"]) < 6
+    assert told["plan"]["pods"] <= 4
+    assert told["assumes"][-1] == "3.0 days of the market are recorded."
+    by = (utcnow() + hours(8)).isoformat()
+    text = run("quote", "emb", "--items", "144,000", "--by", by, "--at-most", "$90")
+    assert "144,000 items, goal deadline" in text
+    assert "in 100 % of the replays" in " ".join(text.split())
+    assert "1× L4" in text
+
+
+def test_the_api_says_the_same(redis_url: str) -> None:
+    quotable(redis_url)
+    client = a_client("viewer")
+    told = client.get("/fleets/emb/quote?items=144000&at_most_usd=2").json()
+    assert told["goal"] == "budget"
+    assert told["plan"]["money_ends"] == 1
+    assert client.get("/fleets/emb/quote?items=0").status_code == 422
+    assert client.get("/fleets/emb/quote?items=5&by=2020-01-01T00:00:00Z").status_code == 422
+    assert client.get("/fleets/none/quote?items=5").status_code == 404
+
+
+def test_what_cannot_be_quoted_is_refused_with_what_would_be_right(redis_url: str) -> None:
+    account = a_market()
+    a_fleet(name="new", image="agent:1", accounts=[account])
+    with pytest.raises(
+        CommandError, match="no pod has shown its speed yet; give --items-per-second"
+    ):
+        run("quote", "new", "--items", 100)
+    assert "Every pod does 5 items/s" in run(
+        "quote", "new", "--items", 100, "--items-per-second", 5
+    )
+    a_fleet(name="poor", image="agent:1", stream="p", accounts=[an_account("runpod")])
+    with pytest.raises(CommandError, match="nothing can be rented now"):
+        run("quote", "poor", "--items", 100, "--items-per-second", 5)
+    wrong: list[tuple[Any, ...]] = [
+        ("--items", 0), ("--items", "x"), ("--items", 1, "--at-most", "-1"),
+        ("--items", 1, "--by", "2026-12-01"), ("--items", 1, "--by", "2020-01-01T00:00Z"),
+        ("--items", 1, "--items-per-second", 0),
+    ]  # fmt: skip
+    for words in wrong:
+        with pytest.raises(CommandError):
+            run("quote", "new", *words)

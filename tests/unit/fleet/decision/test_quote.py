@@ -1,0 +1,65 @@
+"""What items would take and cost, before anything is rented."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from fleet.decision.outlook import NoOutlook
+from fleet.decision.quote import Asked, quote
+from fleet.decision.spells import History, Spell, kind_of
+from fleet.decision.values import Goal, Mode
+from tests.support.factories import NOON, hours, policy
+from tests.support.goals import FIRM, SPOT, offers, on, seen
+
+CALM = History(days=7, stretches={kind_of(offers()[0]): [[Spell(True, 168.0)]]})
+HOUR = 36_000  # items of a pod-hour
+PLACES = policy(max_instances=4, spawn_per_tick=4, target_depth_per_pod=1000)
+
+
+def test_each_type_of_offers_has_its_hours_and_its_price() -> None:
+    found = quote(seen(0, pods=tuple(on("firm", 2))), PLACES, CALM, Asked(items=8 * HOUR))
+    spot, firm = found.lines
+    assert (spot.offer.key, firm.offer.key) == ("spot", "firm")
+    for line, usd in ((spot, SPOT), (firm, FIRM)):
+        expected = line.expected
+        assert expected.pods == 4
+        assert expected.likely_at is not None
+        assert hours(2) < expected.likely_at - NOON < hours(2.4)  # with the boots
+        assert float(expected.likely_usd) == pytest.approx(8 * float(usd), rel=0.12)
+        assert expected.likely_usd <= expected.sure_usd
+        assert line.items_per_second == pytest.approx(10.0)
+
+
+def test_a_deadline_and_a_budget_are_goals_of_the_plan() -> None:
+    by = NOON + hours(6)
+    plain = quote(seen(0), PLACES, CALM, Asked(items=8 * HOUR))
+    dated = quote(seen(0), PLACES, CALM, Asked(items=8 * HOUR, by=by))
+    paid = quote(seen(0), PLACES, CALM, Asked(items=8 * HOUR, at_most_usd=Decimal(4)))
+    assert [q.goal for q in (plain, dated, paid)] == [Goal.DEMAND, Goal.DEADLINE, Goal.BUDGET]
+    assert (dated.plan.on_time, dated.risk) == (1, "")
+    assert paid.plan.money_ends == 1
+    assert paid.plan.sure_usd <= 4
+    both = quote(seen(0), PLACES, CALM, Asked(items=8 * HOUR, by=by, at_most_usd=Decimal(4)))
+    assert both.goal is Goal.DEADLINE
+    assert both.plan.money_ends == 1
+    late = quote(seen(0), PLACES, CALM, Asked(items=80 * HOUR, by=by))
+    assert late.plan.on_time == 0
+    assert "cannot make it: needs" in late.risk
+
+
+def test_a_paused_fleet_can_be_quoted_and_spent_money_does_not_count() -> None:
+    paused = replace(PLACES, mode=Mode.PAUSED)
+    facts = seen(0, spent_total_usd=Decimal(500))
+    found = quote(facts, paused, CALM, Asked(items=8 * HOUR, at_most_usd=Decimal(20)))
+    assert found.plan.money_ends < 0.1
+    assert found.plan.sure_usd < 20
+
+
+def test_a_speed_that_is_given_counts_for_every_offer() -> None:
+    unknown = seen(0, usual_items_per_second=None)
+    with pytest.raises(NoOutlook, match="no pod has shown its speed"):
+        quote(unknown, PLACES, CALM, Asked(items=HOUR))
+    found = quote(unknown, PLACES, CALM, Asked(items=8 * HOUR, items_per_second=20.0))
+    assert [line.items_per_second for line in found.lines] == pytest.approx([20.0, 20.0])
+    assert found.lines[1].expected.likely_usd == pytest.approx(4 * FIRM, rel=Decimal("0.3"))
