@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.spot import forecasts
 from benchmarks.spot.bound import least_usd
 from benchmarks.spot.fleets import BEGAN, by_deadline, policy_of, within_budget
 from benchmarks.spot.recordings import OURS, SPOT_USD, Episode, episodes, read
@@ -27,6 +28,7 @@ EACH: Final = 5  # episodes of every market, slack and amount of work
 PRODUCT: Final = "podfleet"
 GRACE_MINUTES: Final = 24 * 60  # after the deadline, until an episode is given up
 BUDGETS: Final = (1.1, 1.25, 1.6, 2.5)  # times the price of the work on interruptible pods
+FORECASTS: Final = 12  # of every market
 MANY: Final = 64  # pods of the timed decision
 
 
@@ -39,6 +41,8 @@ def run(console: Console, *, quick: bool, traces: Path | None = None) -> dict[st
         played = list(pool.map(_played, drawn, chunksize=4))
         short = [e for e in drawn if e.hours == 6.0 and e.slack in {1.1, 2.0}]
         spent = list(pool.map(_spent, short, chunksize=4))
+        some = forecasts.some_of(drawn, each=1 if quick else FORECASTS)
+        checked = list(pool.map(forecasts.check, some, chunksize=2))
     result: dict[str, Any] = {
         "name": "deadline",
         "recordings": sorted(recorded),
@@ -49,6 +53,7 @@ def run(console: Console, *, quick: bool, traces: Path | None = None) -> dict[st
             [p[PRODUCT] for p, e in zip(played, drawn, strict=True) if len(e.zones) > 1]
         ),
         "budget": _budgets([one for each in spent for one in each]),
+        "forecast": forecasts.summary(checked),
         "decide_64_pods_us": round(_timed(), 1),
     }
     _print(console, result)
@@ -152,3 +157,11 @@ def _print(console: Console, result: dict[str, Any]) -> None:
     console.print(f"Cost ÷ the least possible, {result['episodes']} episodes of {PODS} pods")
     console.print(table)
     console.print(f"Budgets: {result['budget']}")
+    console.print(
+        "Forecasts: shares of the outcomes within what was said to hold nine times out of ten"
+    )
+    table = Table("market", "forecasts", "cost", "done", "bound ÷ cost", "seconds", "slowest")
+    names = ("episodes", "cost_within", "done_within", "bound_to_cost", "seconds", "slowest")
+    for name, found in result["forecast"].items():
+        table.add_row(name, *(str(found.get(key, "–")) for key in names))
+    console.print(table)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from benchmarks.spot.recordings import FIRM_USD
+from benchmarks.spot.recordings import FIRM_USD, Episode
 from benchmarks.spot.world import (
     BOOT_MINUTES,
     LONGEST_BOOT_MINUTES,
@@ -71,6 +71,13 @@ def _acts(
             raise AssertionError(f"a guardrail was passed: {len(world.pods)} pods, {hourly} USD/h")
 
     return act
+
+
+def facts_at_start(episode: Episode) -> Snapshot:
+    """What the first tick of an episode sees."""
+    world = World(episode=episode, left=episode.hours * PODS)
+    world.look()
+    return _Facts().snapshot(world)
 
 
 class _Facts:
@@ -141,6 +148,7 @@ def _offer(world: World, zone: int, *, settled: bool) -> OfferFacts:
     return OfferFacts(
         account_id=0,
         key=str(zone),
+        region=world.episode.zones[zone] if zone >= 0 else "",
         hourly_usd=Decimal(str(round(world.price(zone), 6))),
         interruptible=zone >= 0,
         stood_for=ONE_HOUR if settled else timedelta(0),

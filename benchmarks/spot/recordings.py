@@ -17,6 +17,7 @@ FIRM_USD: Final = 3.06
 DEARER: Final = 0.1  # each further zone costs so much more than the one before it
 MOST_ZONES: Final = 3  # together
 SLACKS: Final = (1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0)
+WEEK_MINUTES: Final = 7 * 24 * 60
 WORK_HOURS: Final = (6.0, 12.0, 24.0)  # of each of the pods
 
 Minutes = NDArray[np.bool_]  # whether a pod could be had in each minute
@@ -32,6 +33,7 @@ class Episode:
     hours: float  # of work for each of the pods
     slack: float  # the deadline, in multiples of these
     deadline_minutes: int
+    before: tuple[Minutes, ...] = ()  # the week before it, or as much as was recorded
 
 
 def read(folder: Path) -> dict[str, Minutes]:
@@ -86,5 +88,6 @@ def _drawn(
             hours=hours,
             slack=slack,
             deadline_minutes=minutes,
+            before=tuple(recorded[zone][max(0, start - WEEK_MINUTES) : start] for zone in order),
         )
     ]

@@ -49,7 +49,7 @@ def _statuses(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[
         yield 404
     if "requestBody" in operation:
         yield from (400, 413)
-    if method in WRITES or path.endswith(("/results", "/offers", "/{item_id}")):
+    if method in WRITES or path.endswith(("/results", "/offers", "/quote", "/{item_id}")):
         yield 409
     if "If-Match" in names:
         yield from (412, 428)

@@ -145,7 +145,7 @@ def quote_fleet(request: HttpRequest, name: str, asked: Query[WhichQuote]) -> Qu
     except NoOutlook as exc:
         raise Problem(409, f"{fleet.name}: {exc}; give items_per_second of one pod") from exc
     except BadQuote as exc:
-        raise Problem(422, str(exc)) from exc
+        raise Problem(409, str(exc)) from exc
     except ValueError as exc:
         raise Problem(409, f"offer_query: {exc}") from exc
     return QuoteOut(**quoting.as_json(found))

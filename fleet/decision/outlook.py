@@ -58,7 +58,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
-    """What is to be expected. `likely` is the middle of the replays, `sure` holds nine times of ten."""
+    """What is to be expected: `likely` is the middle, `sure` holds nine times out of ten."""
 
     at: datetime
     likely_at: datetime | None  # None: it is not done as far as the replays go

@@ -63,7 +63,7 @@ def _done(row: FleetForecast) -> str:
     likely = _moment(row.likely_at)
     if row.sure_at is None:
         return f"Done about {likely}, but that is far from certain."
-    return f"Done about {likely}, nine times of ten by {_moment(row.sure_at)}."
+    return f"Done about {likely}, nine times out of ten by {_moment(row.sure_at)}."
 
 
 def _moment(at: datetime) -> str:

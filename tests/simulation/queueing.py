@@ -99,8 +99,8 @@ class Queue:
                     self.worker.run(f"{message.task}{message.args}", partial(body, *message.args))
 
 
-# No day has batches of requests, and this runs each 5 s.
-NOT_HERE: Final = "fleet.advance_batches"
+# No day has batches of requests, and this runs each 5 s. Forecasts only read, and take seconds each.
+NOT_HERE: Final = ("fleet.advance_batches", "fleet.forecast")
 
 
 class Beat:
@@ -109,7 +109,7 @@ class Beat:
     def __init__(self, queue: Queue) -> None:
         self._queue, self.silent_until = queue, utcnow()
         rows = PeriodicTask.objects.filter(enabled=True, interval__isnull=False)
-        rows = rows.exclude(task=NOT_HERE)
+        rows = rows.exclude(task__in=NOT_HERE)
         self._entries = [
             _Entry(
                 task=row.task,

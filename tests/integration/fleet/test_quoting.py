@@ -50,7 +50,7 @@ def test_the_api_says_the_same(redis_url: str) -> None:
     assert told["goal"] == "budget"
     assert told["plan"]["money_ends"] == 1
     assert client.get("/fleets/emb/quote?items=0").status_code == 422
-    assert client.get("/fleets/emb/quote?items=5&by=2020-01-01T00:00:00Z").status_code == 422
+    assert client.get("/fleets/emb/quote?items=5&by=2020-01-01T00:00:00Z").status_code == 409
     assert client.get("/fleets/none/quote?items=5").status_code == 404
 
 
