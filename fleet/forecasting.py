@@ -76,6 +76,9 @@ def forecast_fleet(fleet: Fleet) -> FleetForecast:
         values |= _columns(outlook(facts.seen, facts.policy, facts.history))
     except (NoOutlook, ValueError) as exc:
         values["because"] = str(exc)[:LONGEST_REASON]
+    except Exception as exc:  # the row says it, so the other fleets have their turn
+        log.exception("forecast_failed", fleet=fleet.name)
+        values["because"] = f"the forecast failed: {type(exc).__name__}"
     values["milliseconds"] = int((time.monotonic() - began) * 1000)
     fields = {f.name: f.get_default() for f in FleetForecast._meta.concrete_fields}
     for name in ("id", "fleet", "at"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fleet.decision.values import OfferFacts, PodFacts, Policy, Snapshot
+from fleet.decision.values import Goal, OfferFacts, PodFacts, Policy, Snapshot
 from fleet.decision.what_if import Recorded, TooLittle, as_recorded, replay
 from pods.states import BOOTING, READY
 
@@ -160,3 +160,23 @@ def test_a_boot_costs_and_does_nothing() -> None:
 def test_too_little_is_said(ticks: list[Recorded], says: str) -> None:
     with pytest.raises(TooLittle, match=says):
         replay(ticks)
+
+
+def test_a_fleet_with_a_goal_sees_both_kinds_of_offers_in_the_model() -> None:
+    spot = replace(OFFER, key="spot", interruptible=True, hourly_usd=Decimal("0.9"))
+    goal = Policy(
+        target_depth_per_pod=500, max_instances=4, spawn_per_tick=4, goal=Goal.DEADLINE,
+        drain_by=NOON + timedelta(minutes=26),
+    )  # fmt: skip
+    ticks = [
+        Recorded(
+            seen=replace(
+                tick.seen, pods=(), offers=(spot,) * 4 + (OFFER,) * 4, usual_items_per_second=1.0,
+                depth=6000, boot_bound=timedelta(seconds=150),
+            ),
+            policy=goal,
+        )
+        for tick in an_hour(draining)
+    ]  # fmt: skip
+    # 25 min of work for four pods, and less spare time than another boot takes: all on demand
+    assert replay(ticks).moments[1].hourly_usd == 4 * PRICE
