@@ -53,12 +53,13 @@ def quote(seen: Snapshot, policy: Policy, history: History, asked: Asked) -> Quo
     Raises:
         NoOutlook: no speed is known, or nothing may start.
     """
-    empty, rules = _empty(seen, asked), _rules(seen, policy, asked)
+    runs = replace(policy, mode=Mode.RUNNING, installation_mode=Mode.RUNNING, override=None)
+    empty, rules = _empty(seen, asked), _rules(seen, runs, asked)
     return Quote(
         asked=asked,
         goal=rules.goal,
         plan=outlook(empty, rules, history),
-        lines=_lines(empty, rules, history),
+        lines=_lines(empty, runs, history),
         risk=decide(empty, rules).risk,
         spent_from_usd=seen.spent_total_usd,
     )
@@ -86,27 +87,27 @@ def _priced(offer: OfferFacts, rate: float) -> OfferFacts:
 
 def _rules(seen: Snapshot, policy: Policy, asked: Asked) -> Policy:
     """The fleet's settings, with the deadline and the money that are asked for."""
-    rules = replace(policy, mode=Mode.RUNNING, installation_mode=Mode.RUNNING, override=None)
     if asked.by is not None:
-        rules = replace(rules, goal=Goal.DEADLINE, drain_by=asked.by)
+        rules = replace(policy, goal=Goal.DEADLINE, drain_by=asked.by)
         if asked.at_most_usd is not None:
             limits = [seen.spent_total_usd + asked.at_most_usd, policy.total_budget_usd]
             least = min(limit for limit in limits if limit is not None)
             return replace(rules, total_budget_usd=least)
-    elif asked.at_most_usd is not None:
+        return rules
+    if asked.at_most_usd is not None:
         return replace(
-            rules, goal=Goal.BUDGET, budget_usd=asked.at_most_usd,
+            policy, goal=Goal.BUDGET, budget_usd=asked.at_most_usd,
             budget_from_usd=seen.spent_total_usd,
         )  # fmt: skip
-    return rules
+    return policy
 
 
-def _lines(empty: Snapshot, rules: Policy, history: History) -> Sequence[Line]:
-    """Each type of offers alone: on all places, without a deadline and without a budget of the goal."""
+def _lines(empty: Snapshot, policy: Policy, history: History) -> Sequence[Line]:
+    """Each type of offers alone, on all places: without the deadline and the money that are asked."""
     types: dict[OfferKind, list[OfferFacts]] = {}
     for offer in empty.offers:
         types.setdefault(kind_of(offer), []).append(offer)
-    alone = replace(rules, goal=Goal.CHEAPEST, drain_by=None, budget_usd=None, min_instances=0)
+    alone = replace(policy, goal=Goal.CHEAPEST, drain_by=None, budget_usd=None, min_instances=0)
     found = []
     cheapest = sorted(types.items(), key=lambda pair: _cost(pair[1][0]))
     for kind, offers in cheapest[:MOST_LINES]:

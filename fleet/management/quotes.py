@@ -2,9 +2,9 @@
 
 import json
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import IO, cast
+from typing import IO, Final, cast
 
 from django.core.management.base import CommandError, OutputWrapper
 from rich.table import Table
@@ -19,7 +19,9 @@ from fleet.quoting import BadQuote
 from pods.base.commands import CommandConsole
 from pods.plural import plural
 
-NEVER = "longer than it sees"
+NAME_WIDTH: Final = 22  # where a terminal has 80 columns
+HOUR: Final = timedelta(hours=1)
+NEVER: Final = "?"  # later than the replays go
 
 
 def add_quote_arguments(parser: ArgumentParser) -> None:
@@ -97,8 +99,9 @@ def _promises(found: Quote) -> list[str]:
 def _table(found: Quote) -> Table:
     title = f"{plural(found.asked.items, 'item')}, goal {found.goal.value}"
     table = Table(box=None, title=title, title_justify="left", collapse_padding=True)
-    for column in ("", "items/s", "pods", "pod-hours", "done in", "cost"):
-        table.add_column(column, no_wrap=bool(column))
+    table.add_column("", min_width=NAME_WIDTH)
+    for column in ("items/s", "pods", "pod-hours", "hours", "cost"):
+        table.add_column(column, no_wrap=True)
     table.add_row("the fleet's plan", "", *_figures(found.plan), style="bold")
     for line in found.lines:
         rate = words.per_second(line.items_per_second)
@@ -118,11 +121,11 @@ def _named(line: Line) -> str:
 def _figures(one: Outlook) -> tuple[str, str, str, str]:
     return (
         f"{one.pods:,}",
-        f"{one.likely_pod_hours:,.1f} – {one.sure_pod_hours:,.1f}",
-        f"{_time(one, one.likely_at)} – {_time(one, one.sure_at)}",
-        f"{words.usd(one.likely_usd)} – {words.usd(one.sure_usd)}",
+        f"{one.likely_pod_hours:,.1f}–{one.sure_pod_hours:,.1f}",
+        f"{_hours(one, one.likely_at)}–{_hours(one, one.sure_at)}",
+        f"{words.usd(one.likely_usd)}–{words.usd(one.sure_usd)}",
     )
 
 
-def _time(one: Outlook, at: datetime | None) -> str:
-    return NEVER if at is None else words.time_left(at - one.at)
+def _hours(one: Outlook, at: datetime | None) -> str:
+    return NEVER if at is None else f"{(at - one.at) / HOUR:,.1f}"
