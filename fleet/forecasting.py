@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
 from fleet.decision import placement
 from fleet.decision.outlook import NoOutlook, Outlook, outlook
@@ -49,11 +49,11 @@ def forecast_fleets(*, longest: timedelta = LONGEST) -> int:
     FleetForecast.objects.exclude(fleet__in=busy).delete()
     due = busy.filter(Q(forecast=None) | Q(forecast__at__lt=now - EVERY))
     made = 0
-    for fleet in due.order_by("forecast__at", "pk"):
-        if time.monotonic() > end:
-            break
+    for fleet in due.order_by(F("forecast__at").asc(nulls_first=True), "pk"):
         forecast_fleet(fleet)
         made += 1
+        if time.monotonic() > end:
+            break
     return made
 
 

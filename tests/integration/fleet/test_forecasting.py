@@ -21,7 +21,7 @@ from tests.support.fleet_command import run
 from tests.support.goals_of_rows import a_market, fill, of_deadline, with_speed
 from tests.support.spells import read_for, stood
 
-pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
+pytestmark = pytest.mark.django_db
 
 
 def ticked(fleet: Fleet, depth: int | None) -> Fleet:
@@ -148,3 +148,22 @@ def test_a_forecast_that_misses_too_often_is_an_alert(redis_url: str) -> None:
     assert not {"goal_at_risk", "budget_short"} & set(
         Alert.objects.open().values_list("cause", flat=True)
     )
+
+
+def test_those_that_waited_longest_come_first_whatever_is_wrong_with_them(redis_url: str) -> None:
+    names = ("late", "new", "broken")
+    fleets = {
+        name: ticked(of_deadline(accounts=[an_account()], name=name, stream=name), 10)
+        for name in names
+    }
+    for name, minutes in (("late", 7), ("broken", 9)):
+        a_forecast(fleets[name], at=utcnow() - timedelta(minutes=minutes))
+    Fleet.objects.filter(name="broken").update(offer_query={"gpus": "L4"})
+    made: list[str] = []
+    for _ in names:
+        began = utcnow()
+        assert forecasting.forecast_fleets(longest=timedelta(0)) == 1
+        made += FleetForecast.objects.filter(at__gte=began).values_list("fleet__name", flat=True)
+    assert made == ["new", "broken", "late"]
+    assert forecasting.forecast_fleets() == 0
+    assert FleetForecast.objects.get(fleet=fleets["broken"]).because.startswith("gpus unknown")
