@@ -26,6 +26,7 @@ class Embedder(OnDevices):
     def setup(self) -> None:
         """Load the model, and start the threads that read images."""
         self._images = import_module("PIL.Image")
+        self._unknown = self._images.UnidentifiedImageError
         self._readers = ThreadPoolExecutor(READERS)
         super().setup()
 
@@ -39,6 +40,8 @@ class Embedder(OnDevices):
         body = file_of(item, self.fields)
         try:
             return self._images.open(io.BytesIO(body)).convert("RGB")
+        except self._unknown as exc:  # its own words name an object in memory
+            raise BadItem("the image cannot be read: its format is not known") from exc
         except Exception as exc:
             raise BadItem(f"the image cannot be read: {exc}") from exc
 

@@ -75,7 +75,49 @@ def speech() -> Any:
     }
 
 
-if __name__ == "__main__":
-    sys.stdout.write(
-        json.dumps({"embeddings": embeddings, "wrong": wrong, "speech": speech}[WHAT]())
+def images() -> Any:
+    """Vectors of two images of a CLIP with random weights, and why two items have none."""
+    folder = made_clip()
+    clip = import_module("pods.agent.handlers.clip")
+    drawn = [import_module("PIL.Image").new("RGB", (40, 50), color) for color in ("red", "blue")]
+    files = []
+    for image, kind in zip(drawn, ("PNG", "JPEG"), strict=True):
+        image.save(FOLDER / "image", kind)
+        files.append((FOLDER / "image").read_bytes())
+    library = import_module("sentence_transformers").SentenceTransformer(folder, device="cpu")
+    items = [{b"image": files[0]}, {b"payload": files[1]}, {b"image": b"no"}, {b"text": b"x"}]
+    return {
+        "library": library.encode([drawn[0]], normalize_embeddings=True).tolist(),
+        "found": outcomes_of(clip.Embedder(folder, devices="cpu"), *items),
+    }
+
+
+def made_clip() -> str:
+    """A small CLIP that nobody trained: no package has the weights of a real one."""
+    library, words = import_module("transformers"), FOLDER / "vocab.json"
+    shared = {"hidden_size": 32, "intermediate_size": 37, "num_hidden_layers": 2}
+    shared["num_attention_heads"] = 4
+    config = library.CLIPConfig(
+        text_config={**shared, "vocab_size": 100, "bos_token_id": 0, "eos_token_id": 1},
+        vision_config={**shared, "image_size": 30, "patch_size": 6},
+        projection_dim=16,
     )
+    library.CLIPModel(config).save_pretrained(FOLDER / "clip")
+    letters = [letter + end for letter in "abcdefghijklmnopqrstuvwxyz" for end in ("", "</w>")]
+    known = ["<|startoftext|>", "<|endoftext|>", *letters]
+    words.write_text(json.dumps({word: n for n, word in enumerate(known)}))
+    (FOLDER / "merges.txt").write_text("#version: 0.2\n")
+    library.CLIPTokenizer(str(words), str(FOLDER / "merges.txt")).save_pretrained(FOLDER / "clip")
+    sizes = {"size": {"shortest_edge": 30}, "crop_size": {"height": 30, "width": 30}}
+    library.CLIPImageProcessorPil(**sizes).save_pretrained(FOLDER / "clip")
+    modules = import_module("sentence_transformers.models")
+    made = [modules.CLIPModel(str(FOLDER / "clip"))]
+    whole = import_module("sentence_transformers").SentenceTransformer(modules=made, device="cpu")
+    whole.save(str(FOLDER / "whole"))
+    return str(FOLDER / "whole")
+
+
+KINDS = {"embeddings": embeddings, "wrong": wrong, "speech": speech, "images": images}
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(KINDS[WHAT]()))

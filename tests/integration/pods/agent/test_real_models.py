@@ -61,3 +61,13 @@ def test_a_recording_is_heard_and_what_is_not_one_is_a_dead_letter(said, tmp_pat
     assert isinstance(heard["text"], str)
     assert broken["error"].startswith("BadItem: the audio cannot be read")
     assert "has no field audio; it has text" in missing["error"]
+
+
+@pytest.mark.takes(15)
+def test_images_have_the_vectors_of_the_library_and_others_are_dead_letters(said):
+    outcomes = said("images")
+    red, blue, broken, missing = outcomes["found"]
+    assert np.abs(np.array(red["embedding"]) - outcomes["library"][0]).max() < 1e-3
+    assert red != blue
+    assert broken["error"] == "BadItem: the image cannot be read: its format is not known"
+    assert "has no field image; it has text" in missing["error"]
