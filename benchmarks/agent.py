@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import in_hand, sharing
-from benchmarks.handlers import FAST_RATE
 from benchmarks.processes import running, wait_for
+from benchmarks.programs.paced import FAST_RATE
 from config import preparing
 from pods.agent.protocol import AgentSettings, Keys
 from pods.base.redis import redis_client
@@ -43,7 +43,7 @@ OTHERS: Final = ("arq", "taskiq", "dramatiq", "streaq")  # null if they are not 
 GPU: Final = "pods.agent.handlers.pace:each_batch"
 GPU_ENV: Final = {"PACE_BATCH_SECONDS": "0.1"}
 GPU_IDEAL: Final = 640.0
-FAST: Final = "benchmarks.handlers:fast"
+FAST: Final = "benchmarks.programs.paced:fast"
 MB: Final = 2**20
 
 

@@ -38,7 +38,7 @@ def _peaks(client: "redis.Redis", url: str, way: str, size: int) -> dict[str, An
     handler = "pods.agent.handlers.pace:each_batch"
     told = AgentSettings(
         redis_url=url, fleet="bench", pod=POD, stream=STREAM, group=STREAM, claim_idle_seconds=1.0,
-        handler="benchmarks.handlers:fails_a_third_at_first" if way == "retry" else handler,
+        handler="benchmarks.programs.paced:fails_a_third_at_first" if way == "retry" else handler,
     )  # fmt: skip
     agent = child = 0
     end = time.monotonic() + LONGEST_SECONDS
