@@ -310,6 +310,17 @@ def for_agent(python: str, code: str, paths: Sequence[str], env: Variables) -> V
     }
 
 
+def with_models_kept(env: Variables, cache: str) -> Variables:
+    """The environment in which models of the Hugging Face hub are kept beside the code.
+
+    A folder of models that the image, the user or this machine has already is used as it is.
+    """
+    home = env.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if env.get("HF_HOME") or os.path.isdir(home + "/huggingface"):
+        return env
+    return {**env, "HF_HOME": cache + "/models"}
+
+
 def of_wheel(
     wants: Sequence[str], wheel: str, extras: Sequence[str]
 ) -> "tuple[str, Sequence[str]]":
@@ -348,7 +359,7 @@ def work(report: Report, cache: str, env: Variables) -> None:
         disk.sweep(Path(cache), float(days))
     report.say("starting the agent")
     os.chdir(code)
-    variables = for_agent(python, code, bundle["paths"], env)
+    variables = for_agent(python, code, bundle["paths"], with_models_kept(env, cache))
     os.execve(python, [python, "-m", "pods.agent"], dict(variables))  # noqa: S606
 
 

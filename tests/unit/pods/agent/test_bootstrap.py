@@ -93,6 +93,14 @@ def test_packages_of_the_image_are_used_by_pip_which_sees_them(
     assert alone == [str(uv), "pip", "install", "--python", "/e/bin/python"]
 
 
+def test_models_are_kept_beside_the_code_unless_there_is_a_place_for_them(tmp_path: Path) -> None:
+    env = {"XDG_CACHE_HOME": str(tmp_path)}
+    assert bootstrap.with_models_kept(env, "/volume")["HF_HOME"] == "/volume/models"
+    assert bootstrap.with_models_kept({"HF_HOME": "/mine"}, "/volume") == {"HF_HOME": "/mine"}
+    (tmp_path / "huggingface").mkdir()
+    assert bootstrap.with_models_kept(env, "/volume") == env
+
+
 def test_an_archive_is_unpacked_once(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
         archive.writestr("a.py", "x = 1")
