@@ -23,6 +23,8 @@ from pods.plural import plural
 
 SHOWN = 5  # names of files that were left out
 MOST_TRIED = 100_000  # items of one check, which are in memory at once
+# Options that a ready handler reads from the environment: pods/agent/handlers/options.py.
+READY = {"model": "HANDLER_MODEL", "input_field": "HANDLER_INPUT_FIELD"}
 
 
 def add_script_arguments(*parsers: ArgumentParser) -> None:
@@ -34,6 +36,33 @@ def add_script_arguments(*parsers: ArgumentParser) -> None:
             help="A script NAME.py, or a folder, that the pods run; its handler is NAME:handle, unless "
             "--handler names another one.",
         )
+
+
+def add_ready_arguments(*parsers: ArgumentParser) -> None:
+    """Add the options of ready handlers, which are variables of `handler_env`."""
+    for parser in parsers:
+        parser.add_argument(
+            "--model",
+            metavar="NAME",
+            help="The model of a ready handler whose script does not name one; '' takes it away.",
+        )
+        parser.add_argument(
+            "--input-field",
+            metavar="FIELD",
+            help="The field of an item that a ready handler works on; '' takes it away.",
+        )
+
+
+def with_ready_options(
+    options: Mapping[str, Any], fields: dict[str, Any], present: Mapping[str, str]
+) -> dict[str, Any]:
+    """The fields with the given options in `handler_env`. `present`: what the fleet has of it now."""
+    given = {READY[name]: options[name] for name in READY if options.get(name) is not None}
+    if not given:
+        return fields
+    merged = {**fields.get("handler_env", present), **given}
+    kept = {name: value for name, value in merged.items() if value or name not in given}
+    return {**fields, "handler_env": kept}
 
 
 def packed_of(options: dict[str, Any], handler: str = "") -> Packed | None:

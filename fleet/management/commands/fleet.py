@@ -124,6 +124,7 @@ class Command(OwnCommand):
         verb("show", "Show the present state of a fleet.")
         change = verb("set", "Change a fleet; in force from the next tick.")
         code.add_script_arguments(change)
+        code.add_ready_arguments(create, change)
         _add_fields(change)
         verb("rollback", "Go back to the code before; pods with other code are replaced.")
         for name, text in {**STEERING, **SWITCH}.items():
@@ -174,8 +175,9 @@ class Command(OwnCommand):
             self.stdout.write(text)
 
     def _create(self, options: dict[str, Any]) -> None:
+        fields = code.with_ready_options(options, fields_typed(options), {})
         if packed := code.packed_of(options):
-            fleet = code.create(options, packed, fields_typed(options))
+            fleet = code.create(options, packed, fields)
         else:
             seconds = options["tick_seconds"]
             fleet = operating.create_fleet(
@@ -183,7 +185,7 @@ class Command(OwnCommand):
                 accounts=options["account"],
                 tick=None if seconds is None else timedelta(seconds=seconds),
                 by=getpass.getuser(),
-                **fields_typed(options),
+                **fields,
             )
         text = f"created {fleet.name}: at most {plural(fleet.max_instances, 'pod')}"
         if packed:
@@ -217,7 +219,8 @@ class Command(OwnCommand):
             CommandConsole().print(terminal.render(status))
 
     def _set(self, options: dict[str, Any]) -> None:
-        fleet, changes = self._fleet(options), fields_typed(options)
+        fleet = self._fleet(options)
+        changes = code.with_ready_options(options, fields_typed(options), fleet.handler_env)
         seconds = options["tick_seconds"]
         packed = code.packed_of(options, fleet.handler)
         if not changes and seconds is None and packed is None:

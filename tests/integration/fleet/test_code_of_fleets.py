@@ -314,3 +314,21 @@ def test_a_check_says_what_works_and_what_would_be_wrong(
         path = script(tmp_path, f"{text}\n")
         with pytest.raises(CommandError, match=wrong):
             run("check", "emb", "--script", path, "--item", "x")
+
+
+READY_SCRIPT = """
+from pods.agent.handlers.onnx import Embedder
+handle = Embedder()
+"""
+
+
+def test_options_of_a_ready_handler_are_variables_of_the_fleet(
+    tmp_path: Path, local: Account
+) -> None:
+    file = script(tmp_path, READY_SCRIPT)
+    env = '{"HANDLER_POOLING": "cls"}'
+    fleet = made(file, "emb", "--model", "a/b", "--handler-env", env)
+    assert fleet.handler_env == {"HANDLER_POOLING": "cls", "HANDLER_MODEL": "a/b"}
+    run("set", "emb", "--model", "", "--input-field", "body")
+    fleet.refresh_from_db()
+    assert fleet.handler_env == {"HANDLER_POOLING": "cls", "HANDLER_INPUT_FIELD": "body"}
