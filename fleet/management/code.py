@@ -27,30 +27,29 @@ MOST_TRIED = 100_000  # items of one check, which are in memory at once
 READY = {"model": "HANDLER_MODEL", "input_field": "HANDLER_INPUT_FIELD"}
 
 
-def add_script_arguments(*parsers: ArgumentParser) -> None:
+def add_script_arguments(parser: ArgumentParser) -> None:
     """Add `--script`."""
-    for parser in parsers:
-        parser.add_argument(
-            "--script",
-            metavar="PATH",
-            help="A script NAME.py, or a folder, that the pods run; its handler is NAME:handle, unless "
-            "--handler names another one.",
-        )
+    parser.add_argument(
+        "--script",
+        metavar="PATH",
+        help="A script NAME.py, or a folder, that the pods run; its handler is NAME:handle, unless "
+        "--handler names another one.",
+    )
 
 
-def add_ready_arguments(*parsers: ArgumentParser) -> None:
-    """Add the options of ready handlers, which are variables of `handler_env`."""
-    for parser in parsers:
-        parser.add_argument(
-            "--model",
-            metavar="NAME",
-            help="The model of a ready handler whose script does not name one; '' takes it away.",
-        )
-        parser.add_argument(
-            "--input-field",
-            metavar="FIELD",
-            help="The field of an item that a ready handler works on; '' takes it away.",
-        )
+def add_code_arguments(parser: ArgumentParser) -> None:
+    """Add `--script`, and the options of ready handlers, which are variables of `handler_env`."""
+    add_script_arguments(parser)
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="The model of a ready handler whose script does not name one; '' takes it away.",
+    )
+    parser.add_argument(
+        "--input-field",
+        metavar="FIELD",
+        help="The field of an item that a ready handler works on; '' takes it away.",
+    )
 
 
 def with_ready_options(

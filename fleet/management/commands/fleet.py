@@ -115,7 +115,7 @@ class Command(OwnCommand):
         create = verb("create", "Create a fleet with its schedule and consumer group.")
         text = "An account to rent from (default: local); may be repeated."
         create.add_argument("--account", action="append", default=[], help=text)
-        code.add_script_arguments(create)
+        code.add_code_arguments(create)
         _add_fields(create)
         listing = verb(
             "list", "List the fleets, one line each, those that need you first.", named=False
@@ -123,8 +123,7 @@ class Command(OwnCommand):
         listing.add_argument("--all", action="store_true", help="Also list archived fleets.")
         verb("show", "Show the present state of a fleet.")
         change = verb("set", "Change a fleet; in force from the next tick.")
-        code.add_script_arguments(change)
-        code.add_ready_arguments(create, change)
+        code.add_code_arguments(change)
         _add_fields(change)
         verb("rollback", "Go back to the code before; pods with other code are replaced.")
         for name, text in {**STEERING, **SWITCH}.items():
