@@ -81,7 +81,7 @@ IN_HAND: Final = (
     Mutation(
         name="a-missing-field-is-final",
         file="pods/agent/calling.py",
-        before="final = isinstance(exc, MissingField)",
+        before="final = isinstance(exc, (MissingField, BadItem))",
         after="final = False",
         tests=(
             "tests/unit/pods/agent/test_agent_calling.py::"
