@@ -9,7 +9,7 @@ COPY requirements.lock .
 RUN python3 -m venv /venv \
     && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
 COPY . .
-RUN useradd --system --create-home --uid 10001 podfleet && mkdir -p /app/var && chown podfleet /app/var
+RUN useradd --system --create-home --uid 10001 podfleet && mkdir -p /app/var /redis-public && chown podfleet /app/var /redis-public
 USER podfleet
 EXPOSE 8000 5555
 CMD ["granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8000", "--blocking-threads", "4", "config.wsgi:application"]

@@ -108,20 +108,23 @@ def configuration(server: PublicRedis) -> str:
     return "\n".join(lines) + "\n"
 
 
-def prepare(folder: Path, server: PublicRedis, *, now: datetime) -> Sequence[str]:
+def prepare(
+    folder: Path, server: PublicRedis, *, now: datetime, out: Path | None = None
+) -> Sequence[str]:
     """Write what the server needs: make what is missing, renew what ends soon. Return what changed.
 
     `folder` gets the authority and its key, which pods pin and which is never made again while it is
-    there; its folder `server` gets what the server itself reads.
+    there. `out`, by default its folder `server`, gets what the server itself reads, without that key.
 
     Raises:
         WrongServer: the authority in the folder cannot be read.
     """
     changed: list[str] = []
     authority = _authority(folder, now, changed)
-    _write(folder / f"{AUTHORITY}.pem", certificates.public_pem(authority.certificate))
+    there = out or folder / SERVER
+    for place in (folder, there):
+        _write(place / f"{AUTHORITY}.pem", certificates.public_pem(authority.certificate))
     names = list(dict.fromkeys([server.host, *server.names, "localhost", "127.0.0.1"]))
-    there = folder / SERVER
     own = _read(there / f"{SERVER}.pem")
     if own is None or not certificates.is_current(own, authority, names, now=now):
         made = certificates.make_server(authority, names, now=now)

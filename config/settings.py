@@ -139,6 +139,8 @@ EMBEDDED_REDIS = not ENV.redis_url.get_secret_value()
 REDIS_URL = embedded.url(VAR_DIR) if EMBEDDED_REDIS else ENV.redis_url.get_secret_value()
 # Where pods elsewhere reach that server; "": at the same address.
 PODS_REDIS_URL = ENV.pods_redis_url
+# The authority of that server, which the two addresses name as `ssl_ca_certs`.
+REDIS_CA = ENV.redis_ca
 
 USE_TZ = True
 TIME_ZONE = ENV.time_zone

@@ -1,5 +1,6 @@
 """System checks that find at start what the operator must fix."""
 
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -50,3 +51,18 @@ def production_uses_real_services(**_options: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register()
+def the_authority_of_redis_can_be_read(**_options: Any) -> list[CheckMessage]:
+    """Warn if the file that pods trust is missing: no pod would start. `prepare` may write it later."""
+    file = settings.REDIS_CA
+    if not file or Path(file).is_file():
+        return []
+    return [
+        Warning(
+            f"PODFLEET_REDIS_CA names {file}, which is not there",
+            hint="Run `manage.py prepare --public-redis`, or name the file with the authority's PEM.",
+            id="podfleet.W002",
+        )
+    ]

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from pods.agent import disk
-from pods.agent.start import Failed, Redis, Refused, fetch
+from pods.agent.start import Failed, Redis, Refused, authority, fetch
 
 # What installers print of their plan: uv "Resolved 48 packages", pip "Installing …: a, b".
 PLAN = re.compile("Resolved ([0-9]+) pack|Installing collected packages: (.*)")
@@ -366,7 +366,7 @@ def work(report: Report, cache: str, env: Variables) -> None:
 def main(wheel: str, env: Variables = os.environ) -> None:
     """Build the environment and become the agent; where that fails, say why until the pod is ended."""
     orphan = float(env.get("PODFLEET_ORPHAN_SECONDS", 900))
-    redis = Redis(env["PODFLEET_REDIS_URL"], orphan, env.get("PODFLEET_REDIS_CA", ""))
+    redis = Redis(env["PODFLEET_REDIS_URL"], orphan, authority(env))
     report = Report(redis, wheel, env)
     signal.signal(signal.SIGTERM, lambda *_: report.leave(EXIT_SIGTERM))
     threading.Thread(target=report.run, daemon=True).start()

@@ -17,6 +17,8 @@ VERSION = 2
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
 ENV_PREFIX = "PODFLEET_"
+# Longer values go on in <NAME>_01, _02 …: Vast.ai takes 256 characters, with the name.
+CA, LONGEST_PIECE = "PODFLEET_REDIS_CA", 200
 # By it an adapter tells the agent that its vendor's API ends this machine: "<vendor>:<pod>".
 ENDED_BY = "PODFLEET_ENDED_BY"
 # The folder in which a machine keeps fetched code and what it installed for it (start.py).
@@ -352,10 +354,12 @@ class AgentSettings:
 
     def env(self) -> dict[str, str]:
         """The environment that gives an agent these settings."""
-        return {
-            ENV_PREFIX + f.name.upper(): str(getattr(self, f.name))
-            for f in dataclasses.fields(self)
-        }
+        fields = dataclasses.fields(self)
+        values = {ENV_PREFIX + f.name.upper(): str(getattr(self, f.name)) for f in fields}
+        rest = range(LONGEST_PIECE, len(self.redis_ca), LONGEST_PIECE)
+        for number, start in enumerate(rest, start=1):
+            values[f"{CA}_{number:02}"] = self.redis_ca[start : start + LONGEST_PIECE]
+        return {**values, CA: self.redis_ca[:LONGEST_PIECE]}
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "AgentSettings":
@@ -364,6 +368,7 @@ class AgentSettings:
         Raises:
             ValueError: variables are missing or malformed. The message names all of them.
         """
+        env = {**env, CA: "".join(env[name] for name in sorted(env) if name.startswith(CA))}
         values: dict[str, object] = {}
         wrong: list[str] = []
         for f in dataclasses.fields(cls):

@@ -142,11 +142,16 @@ def fetch_wheel(redis: Redis, keys: str, cache: str) -> str:
     return wheel
 
 
+def authority(env: Any) -> str:
+    """The authority of Redis, whose value is in several variables because vendors limit each one."""
+    return "".join(env[name] for name in sorted(env) if name.startswith("PODFLEET_REDIS_CA"))
+
+
 def main(env: Any = os.environ) -> None:
     """Fetch the wheel, and go on with the bootstrap in it."""
     cache = os.path.expanduser(env.get("PODFLEET_CACHE") or "~/.cache/podfleet")
     keys = "podfleet:%s:code:" % env["PODFLEET_FLEET"]
-    redis = Redis(env["PODFLEET_REDIS_URL"], PATIENCE, env.get("PODFLEET_REDIS_CA", ""))
+    redis = Redis(env["PODFLEET_REDIS_URL"], PATIENCE, authority(env))
     began = time.monotonic()
     while True:
         try:

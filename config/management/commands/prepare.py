@@ -36,6 +36,13 @@ class Command(OwnCommand):
             help="With --public-redis: a further name of the server, for the manager.",
         )
         parser.add_argument(
+            "--out",
+            type=Path,
+            metavar="FOLDER",
+            help="With --public-redis: the folder for the server's own files (default: the folder "
+            "`server` beside the authority).",
+        )
+        parser.add_argument(
             "--seen-at",
             metavar="FOLDER",
             help="With --public-redis: where the server sees its files (default: where they are).",
@@ -73,18 +80,19 @@ class Command(OwnCommand):
 
     def _public_redis(self, options: dict[str, Any]) -> None:
         folder = Path(settings.VAR_DIR) / "redis-public"
+        out: Path = options["out"] or folder / public_redis.SERVER
         try:
             server = public_redis.wanted(
                 settings.PODS_REDIS_URL,
                 user=env().redis_username,
                 password=env().redis_password.get_secret_value(),
                 names=options["also"],
-                seen_at=options["seen_at"] or str(folder / public_redis.SERVER),
+                seen_at=options["seen_at"] or str(out.absolute()),
                 data=options["data"],
             )
-            changed = public_redis.prepare(folder, server, now=utcnow())
+            changed = public_redis.prepare(folder, server, now=utcnow(), out=out)
         except public_redis.WrongServer as exc:
             raise CommandError(str(exc)) from exc
         for what in changed:
             self.stdout.write(f"wrote {what}")
-        self.stdout.write(f"the files of the public Redis are in {folder}")
+        self.stdout.write(f"pods trust {folder / 'authority.pem'}; the server's files are in {out}")

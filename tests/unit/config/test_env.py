@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dj_database_url
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from pydantic import ValidationError
+from redis.connection import parse_url
 
 from config.env import ROOT, Env, env
 
@@ -15,7 +17,7 @@ from config.env import ROOT, Env, env
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [*os.environ]:
-        if name.startswith("PODFLEET_") or name in {"DATABASE_URL", "REDIS_URL"}:
+        if name.startswith("PODFLEET_") or name.startswith(("DATABASE_", "REDIS_")):
             monkeypatch.delenv(name)
 
 
@@ -78,6 +80,63 @@ def test_an_address_of_redis_that_cannot_be_read_is_refused_and_not_repeated(
 def test_celerys_spelling_of_tls_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "rediss://cache/0?ssl_cert_reqs=CERT_REQUIRED")
     assert Env().redis_url.get_secret_value() == "rediss://cache/0?ssl_cert_reqs=required"
+
+
+def test_any_character_may_stand_in_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = "p@ss/w#rd:%?[& é"
+    given = {
+        "REDIS_URL": "redis://valkey:6379/0", "REDIS_PASSWORD": odd,
+        "DATABASE_URL": "postgres://podfleet@postgres:5432/podfleet", "DATABASE_PASSWORD": odd,
+    }  # fmt: skip
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    read = parse_url(Env().redis_url.get_secret_value())
+    assert (read["password"], read["host"], read["db"]) == (odd, "valkey", 0)
+    assert "username" not in read
+    monkeypatch.setenv("REDIS_USERNAME", "podfleet")
+    assert parse_url(Env().redis_url.get_secret_value())["username"] == "podfleet"
+    database = dj_database_url.parse(Env().database_url.get_secret_value())
+    assert (database["USER"], database["PASSWORD"], database["HOST"]) == (
+        "podfleet",
+        odd,
+        "postgres",
+    )
+
+
+def test_an_address_keeps_its_own_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://me:mine@cache/0")
+    monkeypatch.setenv("REDIS_PASSWORD", "other")
+    monkeypatch.setenv("DATABASE_URL", "sqlite:////tmp/a.sqlite3")
+    monkeypatch.setenv("DATABASE_PASSWORD", "other")
+    assert Env().redis_url.get_secret_value() == "redis://me:mine@cache/0"
+    assert Env().database_url.get_secret_value() == "sqlite:////tmp/a.sqlite3"
+
+
+def test_both_addresses_of_redis_name_the_authority(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODFLEET_REDIS_CA", "/ca.pem")
+    monkeypatch.setenv("REDIS_URL", "rediss://:s@valkey:6380/0")
+    monkeypatch.setenv("PODFLEET_PODS_REDIS_URL", "rediss://redis.example.com:6380/0")
+    env = Env()
+    assert parse_url(env.redis_url.get_secret_value())["ssl_ca_certs"] == "/ca.pem"
+    assert parse_url(env.pods_redis_url)["ssl_ca_certs"] == "/ca.pem"
+    monkeypatch.setenv("REDIS_URL", "redis://:s@valkey:6379/0")
+    assert Env().redis_url.get_secret_value() == "redis://:s@valkey:6379/0"
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("rediss://:hunter2@h/0", "has a login; leave it out"),
+        ("http://h/0", "PODFLEET_PODS_REDIS_URL: an address of Redis begins with redis://"),
+    ],
+)
+def test_a_wrong_address_for_pods_is_refused(
+    address: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PODFLEET_PODS_REDIS_URL", address)
+    with pytest.raises(ImproperlyConfigured, match=message) as refused:
+        Env()
+    assert "hunter" not in str(refused.value)
 
 
 def test_a_secret_can_be_a_file(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_an_authority_that_cannot_be_read_is_not_replaced(tmp_path: Path) -> Non
 def test_no_other_user_of_the_machine_can_read_a_key(tmp_path: Path) -> None:
     public_redis.prepare(tmp_path, wanted(), now=NOW)
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
-    assert len(files) == 4
+    assert len(files) == 5
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.env import ROOT
-from pods.agent import protocol
+from pods.agent import protocol, start
 from pods.agent.protocol import AgentSettings, AgentState, Heartbeat, Keys
 from tests.support.programs import command
 from tests.support.waiting import patience
@@ -98,6 +98,16 @@ def test_a_heartbeat_of_an_agent_of_version_1_can_be_read():
     beat = Heartbeat.parse({**raw, b"at_ms": b"0"})
     unknown = dict.fromkeys(set(protocol.MEASURES) - {"gpu_percent"})
     assert beat == dataclasses.replace(BEAT, version=1, gone=0, failing=0, final=0, **unknown)
+
+
+@pytest.mark.parametrize("length", [0, 1, 199, 200, 201, 525, 2500])
+def test_a_long_authority_goes_over_several_variables_that_a_vendor_takes(length):
+    told = dataclasses.replace(SETTINGS, redis_ca=("abc+/" * length)[:length])
+    env = told.env()
+    assert AgentSettings.from_env(env) == told
+    assert start.authority(env) == told.redis_ca
+    pieces = [f"{name}={value}" for name, value in env.items() if "REDIS_CA" in name]
+    assert max(map(len, pieces)) < 256
 
 
 def test_the_environment_of_an_agent_is_the_golden_one():
