@@ -100,6 +100,7 @@ def _served(files: Path, port: int, program: Path | None) -> "Iterator[subproces
         _process(find_server(), files / "plain.conf") as process,
         _proxy(files / "server.pem", port, plain),
     ):
+        until(lambda: _listens(plain) or process.poll() is not None)
         yield process
 
 

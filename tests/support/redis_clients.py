@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
@@ -42,3 +43,9 @@ def may_only_read(client: redis.Redis, redis_url: str) -> str:
     )
     address = redis_url.partition("@")[2] or redis_url.partition("//")[2]
     return f"redis://reader:pass@{address}"
+
+
+def client_arguments(address: str) -> dict[str, Any]:
+    """What redis-py reads in an address."""
+    pool = redis.ConnectionPool.from_url(address)
+    return dict(pool.connection_kwargs)

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
-from redis.connection import parse_url
 
 from config.env import ROOT
 from tests.support.public_redis import UNPACKED, running_public_redis, server_with_tls
+from tests.support.redis_clients import client_arguments
 
 PASSWORD = "p@ss/w#rd:% and more of it"
 # What .env has for the profile (.env.example), and what everybody must give.
@@ -58,7 +58,7 @@ def test_any_password_reaches_the_servers_as_it_is(
         [sys.executable, "-c", PRINT], cwd=ROOT, env=environment({**GIVEN, **more}, tmp_path),
         capture_output=True, text=True, check=True,
     ).stdout.split()  # fmt: skip
-    read = parse_url(printed[0])
+    read = client_arguments(printed[0])
     assert (read["host"], read["password"]) == (host, PASSWORD)
     assert read.get("username") == more.get("REDIS_USERNAME")
     assert read.get("ssl_ca_certs") == more.get("PODFLEET_REDIS_CA")

@@ -9,9 +9,9 @@ import dj_database_url
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from pydantic import ValidationError
-from redis.connection import parse_url
 
 from config.env import ROOT, Env, env
+from tests.support.redis_clients import client_arguments
 
 
 @pytest.fixture(autouse=True)
@@ -90,11 +90,11 @@ def test_any_character_may_stand_in_a_password(monkeypatch: pytest.MonkeyPatch) 
     }  # fmt: skip
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    read = parse_url(Env().redis_url.get_secret_value())
+    read = client_arguments(Env().redis_url.get_secret_value())
     assert (read["password"], read["host"], read["db"]) == (odd, "valkey", 0)
     assert "username" not in read
     monkeypatch.setenv("REDIS_USERNAME", "podfleet")
-    assert parse_url(Env().redis_url.get_secret_value())["username"] == "podfleet"
+    assert client_arguments(Env().redis_url.get_secret_value())["username"] == "podfleet"
     database = dj_database_url.parse(Env().database_url.get_secret_value())
     assert (database["USER"], database["PASSWORD"], database["HOST"]) == (
         "podfleet",
@@ -117,8 +117,8 @@ def test_both_addresses_of_redis_name_the_authority(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("REDIS_URL", "rediss://:s@valkey:6380/0")
     monkeypatch.setenv("PODFLEET_PODS_REDIS_URL", "rediss://redis.example.com:6380/0")
     env = Env()
-    assert parse_url(env.redis_url.get_secret_value())["ssl_ca_certs"] == "/ca.pem"
-    assert parse_url(env.pods_redis_url)["ssl_ca_certs"] == "/ca.pem"
+    assert client_arguments(env.redis_url.get_secret_value())["ssl_ca_certs"] == "/ca.pem"
+    assert client_arguments(env.pods_redis_url)["ssl_ca_certs"] == "/ca.pem"
     monkeypatch.setenv("REDIS_URL", "redis://:s@valkey:6379/0")
     assert Env().redis_url.get_secret_value() == "redis://:s@valkey:6379/0"
 
