@@ -75,6 +75,8 @@ class OwnServer:
 def own_redis(folder: Path) -> Iterator[OwnServer]:
     """One that runs within the block, unless the test ends it before."""
     made = OwnServer(folder)
-    made.start()
-    yield made
-    made.kill()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.kill()
