@@ -6,6 +6,7 @@ from typing import Final
 from tests.mutations.batches import BATCHES
 from tests.mutations.brakes import BRAKES
 from tests.mutations.clocks_and_servers import CLOCKS_AND_SERVERS
+from tests.mutations.handlers import HANDLERS
 from tests.mutations.in_hand import IN_HAND
 from tests.mutations.items import ITEMS
 from tests.mutations.limits import LIMITS
@@ -29,6 +30,7 @@ LINES: Final[Sequence[Mutation]] = (
     *BATCHES,
     *IN_HAND,
     *MEASURES,
+    *HANDLERS,
     *VENDORS_QUEUE_SECRETS,
 )
 
@@ -45,6 +47,7 @@ TABLE: Final = (
     ("each request of a batch has one line in a file", BATCHES),
     ("what an agent has in hand", IN_HAND),
     ("what an agent measures, and what is concluded", MEASURES),
+    ("ready handlers and their calls", HANDLERS),
     ("vendors' answers, the task queue, secrets", VENDORS_QUEUE_SECRETS),
 )
 
