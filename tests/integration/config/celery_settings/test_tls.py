@@ -103,6 +103,16 @@ def test_the_settings_give_celery_the_options_of_redis_url(
     assert done.stdout.strip() == shown
 
 
+def test_celery_trusts_the_authority_of_the_installation(tmp_path: Path) -> None:
+    code = "from config import celery_app as app; print(app.conf.broker_use_ssl['ssl_ca_certs'])"
+    given = {"REDIS_URL": "rediss://:s@h/3", "PODFLEET_REDIS_CA": "/ca.pem"}
+    env = {**os.environ, **given, "PODFLEET_VAR_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "/ca.pem"
+
+
 def test_celery_and_flower_are_given_no_password_but_that_of_the_broker(tmp_path: Path) -> None:
     code = (
         "import json; from types import SimpleNamespace; from celery.worker import control; "
