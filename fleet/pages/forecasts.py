@@ -51,10 +51,15 @@ def told(row: FleetForecast | None) -> Told | None:
     return Told(
         at=row.at,
         done=_done(row),
-        cost=f"About {words.usd(row.likely_usd)} from now on, at most {words.usd(row.sure_usd)}.",
+        cost=_cost(row),
         promise=_promise(row),
         caution=_caution(row),
     )
+
+
+def _cost(row: FleetForecast) -> str:
+    likely, sure = words.usd(row.likely_usd), words.usd(row.sure_usd)
+    return f"About {likely} from now on, nine times out of ten at most {sure}."
 
 
 def _done(row: FleetForecast) -> str:

@@ -103,7 +103,7 @@ def test_a_forecast_is_shown_on_pages_in_the_terminal_and_in_the_api(
     Fleet.objects.filter(pk=fleet.pk).update(drain_by=by)
     fill(fleet, redis_url, 1)
     a_forecast(fleet, on_time=0.975, drain_by=by)
-    said = "About $41.20 from now on, at most $52.75."
+    said = "About $41.20 from now on, nine times out of ten at most $52.75."
     viewer = a_user("viewer")
     for address in (reverse("admin:index"), reverse("admin:fleet_fleet_status", args=[fleet.pk])):
         page = " ".join(viewer.get(address).content.decode().split())
