@@ -32,6 +32,15 @@ def test_the_help_has_examples_as_the_user_starts_us(monkeypatch: pytest.MonkeyP
     assert "manage.py" not in cli.help_text()
 
 
+@pytest.mark.parametrize("name", cli.SHORT)
+def test_some_subcommands_of_fleet_are_found_without_it(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.run(["podfleet", name, "--help"])
+    assert f"podfleet fleet {name}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("words", [[], ["-h"], ["--help"], ["help"]])
 def test_without_a_command_the_help_is_printed(
     words: list[str], capsys: pytest.CaptureFixture[str]
