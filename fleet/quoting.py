@@ -70,6 +70,7 @@ def as_json(found: Quote) -> dict[str, Any]:
     asked = found.asked
     names = dict(Account.objects.values_list("pk", "name"))
     return {
+        "at": found.plan.at.isoformat(),
         "items": asked.items,
         "by": None if asked.by is None else asked.by.isoformat(),
         "at_most_usd": None if asked.at_most_usd is None else str(asked.at_most_usd),

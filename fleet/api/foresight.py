@@ -109,6 +109,7 @@ class QuotedOffer(Expected):
 class QuoteOut(BaseModel):
     """What a number of items would take and cost."""
 
+    at: Moment
     items: int
     by: Moment | None
     at_most_usd: Usd | None

@@ -4,9 +4,11 @@ import json
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import IO, Final, cast
 
 from django.core.management.base import CommandError, OutputWrapper
+from pydantic import AwareDatetime, BaseModel, ValidationError
 from rich.table import Table
 
 from fleet import quoting
@@ -14,8 +16,10 @@ from fleet.decision.outlook import NoOutlook, Outlook
 from fleet.decision.quote import Asked, Line, Quote
 from fleet.management.what_if import moment
 from fleet.models import Fleet
+from fleet.money import receipts
 from fleet.pages import words
 from fleet.quoting import BadQuote
+from pods.base.clock import utcnow
 from pods.base.commands import CommandConsole
 from pods.plural import plural
 
@@ -26,7 +30,14 @@ NEVER: Final = "?"  # later than the replays go
 
 def add_quote_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `fleet quote`."""
-    parser.add_argument("--items", type=_count, required=True, help="How many items.")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--items", type=_count, help="How many items.")
+    which.add_argument(
+        "--receipt",
+        type=Path,
+        metavar="FILE",
+        help="Compare a quote that `--json` wrote into this file with what pods did and cost since.",
+    )
     parser.add_argument(
         "--by", type=moment, help="Done by then, with its zone, such as 2026-12-04T18:00+01:00."
     )
@@ -62,6 +73,9 @@ def quote(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
     Raises:
         CommandError: a value is wrong, or nothing can be said.
     """
+    if options.receipt is not None:
+        _receipt(fleet, options, stdout)
+        return
     asked = Asked(
         items=options.items, by=options.by, at_most_usd=options.at_most,
         items_per_second=options.items_per_second,
@@ -129,3 +143,56 @@ def _figures(one: Outlook) -> tuple[str, str, str, str]:
 
 def _hours(one: Outlook, at: datetime | None) -> str:
     return NEVER if at is None else f"{(at - one.at) / HOUR:,.1f}"
+
+
+class _Kept(BaseModel):
+    """What a receipt reads of a quote in a file."""
+
+    class Plan(BaseModel):
+        likely_seconds: float | None
+        sure_seconds: float | None
+        likely_pod_hours: float
+        sure_pod_hours: float
+        likely_usd: Decimal
+        sure_usd: Decimal
+
+    at: AwareDatetime
+    items: int
+    plan: Plan
+
+
+def _receipt(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
+    """Print what was quoted beside what was.
+
+    Raises:
+        CommandError: the file is not a quote.
+    """
+    try:
+        kept = _Kept.model_validate_json(options.receipt.read_bytes())
+    except ValidationError as exc:
+        text = f"{options.receipt}: not a quote; write one with `fleet quote NAME --items N --json`"
+        raise CommandError(text) from exc
+    now = utcnow()
+    was = receipts.receipt(fleet, kept.at, now)
+    took = None if was.done_at is None else (was.done_at - kept.at).total_seconds()
+    if options.json:
+        answer = {
+            "quote": kept.model_dump(mode="json"), "items": was.items, "pods": was.pods,
+            "pod_hours": round(was.pod_hours, 2), "spent_usd": f"{was.spent_usd:.4f}",
+            "done_seconds": took,
+        }  # fmt: skip
+        stdout.write(json.dumps(answer))
+        return
+    plan = kept.plan
+    table = Table(box=None, title=f"Quoted {kept.at:%F %H:%M} UTC", title_justify="left")
+    for column in ("", "likely", "at most", "was"):
+        table.add_column(column, no_wrap=True)
+    table.add_row("items", f"{kept.items:,}", "", f"{was.items:,}")
+    hours = (plan.likely_seconds, plan.sure_seconds, took)
+    table.add_row("hours", *(NEVER if s is None else f"{s / 3600:,.1f}" for s in hours))
+    pod_hours = (plan.likely_pod_hours, plan.sure_pod_hours, was.pod_hours)
+    table.add_row("pod-hours", *(f"{each:,.1f}" for each in pod_hours))
+    table.add_row("cost", *map(words.usd, (plan.likely_usd, plan.sure_usd, was.spent_usd)))
+    CommandConsole(file=cast(IO[str], stdout)).print(table)
+    if was.done_at is None:
+        stdout.write("its backlog has not been empty since the quote")

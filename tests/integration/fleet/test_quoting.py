@@ -1,14 +1,18 @@
 """A quote on the command line and in the API, from what a fleet's pods and market showed."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError
 
+from fleet.models import Fleet, Tick
 from pods.base.clock import utcnow
+from pods.models import PriceSegment
+from pods.states import TERMINATED
 from tests.support.api import a_client
-from tests.support.factories import a_fleet, an_account, hours
+from tests.support.factories import a_fleet, a_pod, an_account, hours
 from tests.support.fleet_command import run
 from tests.support.goals_of_rows import a_market, with_speed
 from tests.support.spells import read_for, stood
@@ -75,3 +79,40 @@ def test_what_cannot_be_quoted_is_refused_with_what_would_be_right(redis_url: st
     for words in wrong:
         with pytest.raises(CommandError):
             run("quote", "new", *words)
+
+
+def test_a_receipt_shows_what_was_beside_what_was_quoted(redis_url: str, tmp_path: Path) -> None:
+    quotable(redis_url)
+    file = tmp_path / "quote.json"
+    file.write_text(run("quote", "emb", "--items", 144_000, "--json"))
+    told = json.loads(file.read_text())
+    began = utcnow() - hours(3)
+    file.write_text(json.dumps({**told, "at": began.isoformat()}))
+    fleet = Fleet.objects.get(name="emb")
+    pod = a_pod(
+        fleet, TERMINATED, requested_at=began, ready_at=began + hours(0.5), done=144_000,
+        ended_at=began + hours(2),
+    )  # fmt: skip
+    PriceSegment.objects.filter(pod=pod).delete()
+    PriceSegment.objects.create(
+        pod=pod,
+        fleet=fleet,
+        hourly_usd=3,
+        since=began,
+        until=began + hours(2),
+        cost_micros=6_000_000,
+    )
+    Tick.objects.create(
+        fleet=fleet, at=began + hours(1.5), token=9, depth=0, active=0, desired=0, target=0
+    )
+    was = json.loads(run("quote", "emb", "--receipt", file, "--json"))
+    assert (was["items"], was["pods"], was["pod_hours"]) == (144_000, 1, 2.0)
+    assert (was["spent_usd"], was["done_seconds"]) == ("6.0000", 5400.0)
+    text = " ".join(run("quote", "emb", "--receipt", file).split())
+    assert "144,000 144,000" in text
+    assert "$6.00" in text
+    file.write_text("{}")
+    with pytest.raises(CommandError, match="not a quote"):
+        run("quote", "emb", "--receipt", file)
+    with pytest.raises(CommandError):
+        run("quote", "emb", "--receipt", tmp_path / "none.json")
