@@ -24,8 +24,9 @@ from pods.models import Account, Pod
 log = structlog.get_logger(__name__)
 # Between two forecasts of a fleet. Each takes a second or two of one processor.
 EVERY: Final = timedelta(minutes=5)
-# For how long one run makes forecasts: below its period, so that one process is enough.
-LONGEST: Final = timedelta(seconds=20)
+# For how long one run makes forecasts. It takes one process of the vendor worker for that time, so a
+# call to a vendor may wait for it where the worker has a single process.
+LONGEST: Final = timedelta(seconds=8)
 LONGEST_REASON: Final = 300
 
 
