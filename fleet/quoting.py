@@ -51,7 +51,8 @@ def assumptions(found: Quote) -> list[str]:
     said = [
         "The fleet's present pods and backlog do not count; its limits do, and so do the offers and "
         "prices of now.",
-        "The middle of forty replays of the fleet's decisions, and what holds nine times out of ten.",
+        f"The middle of {found.plan.replays} replays of the fleet's decisions, and what holds nine "
+        "times out of ten.",
     ]
     if found.asked.items_per_second is None:
         said.append("Speeds are those that pods of this fleet showed in the last 30 days.")

@@ -23,6 +23,9 @@ from pods.price import HOUR_SECONDS, cost_usd
 
 UNKNOWN: Final = History()
 REPLAYS: Final = 40
+# A replay takes longer with the number of pods, so a larger fleet gets fewer.
+FULL_UP_TO: Final = 32  # pods
+FEWEST: Final = 8
 SEED: Final = 21
 T = TypeVar("T")
 HOUR: Final = timedelta(hours=1)
@@ -84,22 +87,28 @@ class NoOutlook(ValueError):
     """Nothing can be said; the message has the reason."""
 
 
+def replays_for(policy: Policy) -> int:
+    """How many replays a fleet of this size gets."""
+    return max(FEWEST, REPLAYS * FULL_UP_TO // max(FULL_UP_TO, policy.max_instances))
+
+
 def outlook(
-    seen: Snapshot, policy: Policy, history: History = UNKNOWN, *, replays: int = REPLAYS
+    seen: Snapshot, policy: Policy, history: History = UNKNOWN, *, replays: int | None = None
 ) -> Outlook:
-    """The forecast of these facts.
+    """The forecast of these facts. `replays`: None: as many as a fleet of this size gets.
 
     Raises:
         NoOutlook: the backlog or the speed is not known, nothing is left, or nothing may start.
     """
+    count = replays_for(policy) if replays is None else replays
     rate = _check(seen, policy)
     until = seen.now + _horizon(seen, policy, rate)
     stock = Stock.of(seen, policy, history)
     draw = Random(SEED)
-    recorded = round(replays * history.share)
+    recorded = round(count * history.share)
     endings = [
         _replayed(stock, policy, rate, until=until, recorded=n < recorded, draw=draw)
-        for n in range(replays)
+        for n in range(count)
     ]
     return _summed(seen, policy, history, endings)
 

@@ -7,13 +7,12 @@ from decimal import Decimal
 from typing import Final
 
 from fleet.decision.decide import decide
-from fleet.decision.outlook import Outlook, outlook
+from fleet.decision.outlook import Outlook, outlook, replays_for
 from fleet.decision.spells import History, OfferKind, kind_of
 from fleet.decision.values import Goal, Mode, OfferFacts, Policy, Snapshot
 from pods.price import HOUR_SECONDS, MILLION, usd_per_million
 
 MOST_LINES: Final = 6
-REPLAYS_OF_A_LINE: Final = 20  # half of those of the plan: a line is for comparison
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +102,10 @@ def _rules(seen: Snapshot, policy: Policy, asked: Asked) -> Policy:
 
 
 def _lines(empty: Snapshot, policy: Policy, history: History) -> Sequence[Line]:
-    """Each type of offers alone, on all places: without the deadline and the money that are asked."""
+    """Each type of offers alone, on all places: without the deadline and the money that are asked.
+
+    Half as many replays as for the plan: they are for comparison.
+    """
     types: dict[OfferKind, list[OfferFacts]] = {}
     for offer in empty.offers:
         types.setdefault(kind_of(offer), []).append(offer)
@@ -118,7 +120,7 @@ def _lines(empty: Snapshot, policy: Policy, history: History) -> Sequence[Line]:
         known = replace(
             history, absent=(), stretches={k: s for k, s in history.stretches.items() if k == kind}
         )
-        expected = outlook(only, alone, known, replays=REPLAYS_OF_A_LINE)
+        expected = outlook(only, alone, known, replays=replays_for(policy) // 2)
         found.append(
             Line(offer=offers[0], items_per_second=_rate(offers[0], empty), expected=expected)
         )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Any, Final
 
 from django.utils.timezone import localtime
@@ -79,17 +80,20 @@ def _moment(at: datetime) -> str:
 def _promise(row: FleetForecast) -> str:
     said = []
     if row.on_time is not None and row.drain_by is not None:
-        said.append(f"{_percent(row.on_time)} to be done by {_moment(row.drain_by)}.")
+        said.append(f"{_percent(row.on_time, row.replays)} to be done by {_moment(row.drain_by)}.")
     if row.money_ends:
-        said.append(f"{_percent(row.money_ends)} that the budget ends before the backlog.")
+        said.append(
+            f"{_percent(row.money_ends, row.replays)} that the budget ends before the backlog."
+        )
     return " ".join(said)
 
 
-def _percent(share: float) -> str:
-    """`97 %`; forty replays know no more than "over 97 %"."""
+def _percent(share: float, replays: int) -> str:
+    """`88 %`; forty replays know no more than "over 97 %"."""
+    least = 100 / max(1, replays)
     if share >= 1:
-        return "Over 97 %"
-    return "Under 3 %" if share <= 0 else f"{100 * share:.0f} %"
+        return f"Over {int(100 - least)} %"
+    return f"Under {ceil(least)} %" if share <= 0 else f"{100 * share:.0f} %"
 
 
 def _caution(row: FleetForecast) -> str:

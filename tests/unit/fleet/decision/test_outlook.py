@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fleet.decision.outlook import NoOutlook, Outlook
+from fleet.decision.outlook import NoOutlook, Outlook, replays_for
 from fleet.decision.outlook import outlook as forty
 from fleet.decision.spells import History, OfferKind, Spell, kind_of
 from fleet.decision.values import Goal, Mode, Policy, Snapshot
@@ -140,3 +140,8 @@ def test_forty_replays_of_eight_pods_take_less_than_three_seconds() -> None:
     began = time.process_time()
     forty(seen(100), by(24, tick=timedelta(seconds=15)), HALF)
     assert time.process_time() - began < 3
+
+
+@pytest.mark.parametrize(("pods", "replays"), [(1, 40), (32, 40), (64, 20), (500, 8)])
+def test_a_fleet_of_many_pods_gets_fewer_replays(pods: int, replays: int) -> None:
+    assert replays_for(policy(max_instances=pods)) == replays
