@@ -13,6 +13,7 @@ from pods.agent.calling import Caller, Failed
 from pods.agent.handlers import Fields, Item
 from pods.agent.handlers.openai_server import OpenAIServer
 from pods.agent.handlers.serving import ServerEnded
+from pods.agent.protocol import AgentState
 from tests.support.programs import FOLDER
 from tests.support.waiting import patience, until
 
@@ -172,3 +173,23 @@ def test_the_server_ends_with_a_handler_that_is_killed():
     os.kill(handler.pid, signal.SIGKILL)
     handler.wait()
     assert server.wait(timeout=patience(20)) is None
+
+
+HANDLER = "pods.agent.handlers.openai_server:OpenAIServer"
+
+
+def test_a_real_agent_drains_a_backlog_through_a_server(backlog, agents):
+    entries = backlog.put_numbered(50)
+    command = {"HANDLER_COMMAND": " ".join(COMMAND), "HANDLER_CONCURRENCY": "8"}
+    agents.start(backlog, "pod-a", HANDLER, env=command)
+    until(lambda: len(backlog.results()) == len(entries))
+    backlog.assert_each_has_one_result(entries)
+    assert all(json.loads(r)["text"].startswith("ITEM ") for r in backlog.results().values())
+
+
+def test_a_pod_whose_server_does_not_start_fails_and_says_the_last_lines(backlog, agents):
+    command = {"HANDLER_COMMAND": " ".join([*COMMAND, "broken"])}
+    agent = agents.start(backlog, "pod-a", HANDLER, env=command)
+    until(lambda: (beat := backlog.heartbeat("pod-a")) and beat.state is AgentState.FAILED)
+    assert "no model of this name" in backlog.heartbeat("pod-a").note
+    assert agent.wait(timeout=patience(20)) == 3
