@@ -71,11 +71,19 @@ class Embedding(ABC):
             return exc
 
     def _results(self, vectors: Any) -> Sequence[Result]:
+        numpy = import_module("numpy")
+        right = numpy.isfinite(vectors).all(axis=1).tolist()
+        made = self._written(numpy, vectors)
+        return [
+            result if good else ValueError("the vector has NaN or infinity; try another dtype")
+            for result, good in zip(made, right, strict=True)
+        ]
+
+    def _written(self, numpy: Any, vectors: Any) -> Sequence[Result]:
         if self._columns:
             return [{COLUMN: vector} for vector in vectors]
         if self._output == "bytes":
             return [vector.tobytes() for vector in vectors.astype("<f4")]
-        numpy = import_module("numpy")
         rounded = numpy.round(vectors.astype("float64"), DIGITS).tolist()
         return [{COLUMN: vector} for vector in rounded]
 

@@ -158,6 +158,20 @@ def test_a_vector_may_be_the_bytes_of_float32():
         lengths(output="text")
 
 
+@pytest.mark.parametrize("output", ["json", "bytes"])
+def test_a_vector_that_is_not_a_number_fails_its_item_alone(output):
+    class Overflows(Lengths):
+        def vectors(self, inputs):
+            found = super().vectors(inputs)
+            found[[text == "bad" for text in inputs], 1] = np.inf
+            return found
+
+    told = {"batch_size": None, "batch_cost": None, "input_field": None, "output": output}
+    good, bad = Caller(Overflows(**told))([item(text=b"ok"), item(text=b"bad")])
+    assert isinstance(good, bytes)
+    assert "NaN or infinity" in bad.error
+
+
 def test_in_a_dataset_a_vector_is_exact_in_a_column_of_its_own(monkeypatch):
     monkeypatch.setenv("PODFLEET_KIND", "dataset")
     [raw] = Caller(lengths(output="bytes"), values.packed)([item(text=b"ab")])
