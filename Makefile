@@ -20,12 +20,14 @@ ARGS ?=
 NAME ?=
 FORCE ?=
 BOTH_DATABASES := $(BIN)/python -m tests.support.both_databases
+# -E reads every page anew: a page that was read before would not warn again.
+SITE := $(BIN)/python -m sphinx -E -W --keep-going -q -d build/doctrees
 # Without it some hundred test processes compile the same modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up down test test-long mutants lint audit format openapi bench lock clean
+.PHONY: help setup demo up down test test-long mutants lint audit format docs openapi bench lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,7 +69,7 @@ test-long: $(DEV) ## run the slow tests, which need minutes
 mutants: $(DEV) ## take out one protective line at a time; fail if no test notices; ARGS="lease fence"
 	@$(BIN)/python -m tests.mutations $(ARGS)
 
-lint: $(DEV) ## check format, lint, types, imports and migrations
+lint: $(DEV) ## check format, lint, types, imports, migrations and the links of the docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -75,6 +77,7 @@ lint: $(DEV) ## check format, lint, types, imports and migrations
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check
+	$(SITE) -b dummy docs build/docs
 
 audit: $(DEV) ## check the locked packages for known vulnerabilities; needs the network
 	$(BIN)/pip-audit --disable-pip --require-hashes -r requirements.lock
@@ -82,6 +85,10 @@ audit: $(DEV) ## check the locked packages for known vulnerabilities; needs the 
 format: $(DEV) ## format the code and fix what `ruff check` can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(DEV) ## build the documentation site in build/docs
+	@$(SITE) -b html docs build/docs
+	@echo "open build/docs/index.html"
 
 openapi: $(DEV) ## write docs/reference/openapi.json, the description of the REST API, anew
 	@$(BIN)/python manage.py openapi --out docs/reference/openapi.json
@@ -134,4 +141,4 @@ endif
 clean: ## stop the stack; remove environments, caches and var; not while pods may bill, but for FORCE=1
 	@for step in "may_clean var $(if $(filter 1,$(FORCE)),--force)" down "may_clean var $(if $(filter 1,$(FORCE)),--force)"; do \
 		test ! -e $(RUNTIME) || $(BIN)/python manage.py $$step || test "$(FORCE)" = 1 || exit 1; done
-	rm -rf $(VENV) var static .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) var build static .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
