@@ -1,17 +1,15 @@
 """The profile `public` of docker-compose.yml, as far as it can be run without an engine."""
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from config.env import ROOT
+from tests.support.compose import filled, service
 from tests.support.public_redis import UNPACKED, running_public_redis, server_with_tls
 from tests.support.redis_clients import client_arguments
 
@@ -28,17 +26,6 @@ PRINT = (
     "from config.env import env; e = env(); print(e.redis_url.get_secret_value(), "
     "e.database_url.get_secret_value(), e.pods_redis_url)"
 )
-
-
-def service(name: str) -> dict[str, Any]:
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    found: dict[str, Any] = compose["services"][name]
-    return found
-
-
-def filled(value: str, env: Mapping[str, str]) -> str:
-    """A value with its `${NAME:-default}` and `${NAME:?message}`, as Compose fills them in."""
-    return re.sub(r"\$\{(\w+)(?::[-?]([^}]*))?\}", lambda m: env.get(m[1]) or m[2] or "", value)
 
 
 def environment(env: Mapping[str, str], var: Path) -> dict[str, str]:
