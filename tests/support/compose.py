@@ -7,10 +7,12 @@ from typing import Any
 
 import yaml
 
-from config.env import ROOT
+from config.env import ROOT, Env
 
 # The services of the manager that run all the time.
 PROCESSES = ("web", "worker-control", "worker-vendor", "beat", "flower")
+# What Compose makes from these variables of .env.
+MADE_FROM = {"POSTGRES_PASSWORD": "DATABASE_PASSWORD", "FLOWER_PASSWORD": "FLOWER_BASIC_AUTH"}
 
 
 def service(name: str) -> dict[str, Any]:
@@ -40,7 +42,15 @@ def environment(name: str) -> dict[str, str]:
     return given
 
 
-def required() -> set[str]:
-    """The variables without which Compose starts nothing, or a process refuses to start."""
+def needed() -> set[str]:
+    """The variables of a process that somebody has to set who does not use Compose."""
     example = (ROOT / ".env.example").read_text()
-    return set(re.findall(r"^(\w+)=$", example, re.MULTILINE))
+    required = {*re.findall(r"^(\w+)=", example, re.MULTILINE), *environment("migrate")}
+    return {MADE_FROM.get(name, name) for name in required}
+
+
+def known() -> set[str]:
+    """The variables that a process of the manager reads."""
+    fields = Env.model_fields.items()
+    own = {str(field.validation_alias or f"PODFLEET_{name.upper()}") for name, field in fields}
+    return {*own, "PODFLEET_ADMIN_PASSWORD", "FLOWER_BASIC_AUTH", "VENDOR_CONCURRENCY"}

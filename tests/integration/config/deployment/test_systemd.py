@@ -12,7 +12,6 @@ import pytest
 
 from config.env import ROOT
 from tests.support import compose
-from tests.unit.config.test_settings_docs import ROWS
 
 FOLDER = ROOT / "deploy" / "systemd"
 COMMON = FOLDER / "podfleet-.service.d" / "common.conf"
@@ -24,8 +23,6 @@ LOOPBACK: Mapping[str, Callable[[list[str]], list[str]]] = {
     "web": lambda words: ["127.0.0.1" if word == "0.0.0.0" else word for word in words],
     "flower": lambda words: [*words[:5], "--address=127.0.0.1", *words[5:]],
 }
-# Compose makes these variables of a process from others of .env.
-ELSEWHERE = {"FLOWER_PASSWORD": "FLOWER_BASIC_AUTH", "POSTGRES_PASSWORD": "DATABASE_PASSWORD"}
 MOST_EXPOSED = 20  # of 100, as systemd counts; a unit without any option has 96
 
 
@@ -95,13 +92,11 @@ def test_the_target_starts_every_unit_and_a_process_waits_for_the_tables() -> No
 def test_the_units_and_the_example_set_what_compose_needs() -> None:
     shared = variables(COMMON)
     example = dict(re.findall(r"^(?:# )?([A-Z_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))
-    needed = {ELSEWHERE.get(name, name) for name in compose.required()}
-    needed |= {ELSEWHERE.get(name, name) for name in compose.environment("migrate")}
+    needed = compose.needed()
     assert needed - shared.keys() - example.keys() == set()
     for name, value in {"PODFLEET_PRODUCTION": "1", "PODFLEET_LOG_JSON": "1"}.items():
         assert shared[name] == compose.environment("migrate")[name] == value
-    known = {*ROWS, "FLOWER_BASIC_AUTH", "VENDOR_CONCURRENCY"}
-    assert example.keys() - known == set()
+    assert example.keys() - compose.known() == set()
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
