@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -20,6 +21,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 log = structlog.get_logger(__name__)
 # A worker that was away drops this many expired messages within seconds.
 LONGEST_QUEUE: Final = 2000
+ROOT: Final = str(Path(__file__).resolve().parent.parent)
 
 
 class App(Celery):
@@ -55,13 +57,15 @@ def stamp_the_time(headers: dict[str, Any], **_kwargs: object) -> None:
 
 
 def for_django(app: Celery) -> DjangoFixup | None:
-    """Celery's support of Django, without the current folder on the path.
+    """Celery's support of Django, with this project's folder on the path and not the current one.
 
-    Celery puts it first there, so a `redis.py` of the user would be imported in place of the library.
+    Celery puts the current folder first, so a `redis.py` of the user would be imported in place of
+    the library. The script `celery` has the current folder on its path only while it imports this
+    module, and then removes its first entry of it: so ours is added even if it is there.
     """
     before = list(sys.path)
     done = fixup(app)
-    sys.path[:] = before
+    sys.path[:] = [ROOT, *before]
     return done
 
 
