@@ -14,6 +14,8 @@ from django.test import Client
 from config.env import ROOT
 from tests.support import compose
 
+pytestmark = pytest.mark.one_database
+
 FOLDER = ROOT / "deploy" / "kubernetes"
 EXAMPLE = FOLDER / "secret.example.yaml"
 KUSTOMIZATION = FOLDER / "kustomization.yaml"
@@ -93,7 +95,6 @@ def test_a_service_leads_to_the_port_on_which_its_process_listens(name: str, por
 
 
 @pytest.mark.django_db
-@pytest.mark.one_database
 def test_the_probes_ask_for_a_host_that_the_pages_know(settings: Any) -> None:
     data = the_one("config", "ConfigMap")["data"]
     settings.ALLOWED_HOSTS = data["PODFLEET_ALLOWED_HOSTS"].split(",")

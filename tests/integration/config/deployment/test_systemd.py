@@ -13,6 +13,8 @@ import pytest
 from config.env import ROOT
 from tests.support import compose
 
+pytestmark = pytest.mark.one_database
+
 FOLDER = ROOT / "deploy" / "systemd"
 COMMON = FOLDER / "podfleet-.service.d" / "common.conf"
 EXAMPLE = FOLDER / "podfleet.env.example"
