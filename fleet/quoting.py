@@ -8,6 +8,7 @@ from fleet import forecasting
 from fleet.decision.outlook import LITTLE, Outlook
 from fleet.decision.quote import Asked, Line, Quote, quote
 from fleet.models import Fleet
+from pods.base.near import TooFar, refuse_far
 from pods.base.shared_clock import shared_now
 from pods.models import Account
 
@@ -38,6 +39,11 @@ def quote_of(fleet: Fleet, asked: Asked) -> Quote:
 def _check(asked: Asked, now: datetime) -> None:
     if not 1 <= asked.items <= MOST_ITEMS:
         raise BadQuote(f"items: give 1 to {MOST_ITEMS:,}")
+    if asked.by is not None:
+        try:
+            refuse_far(asked.by)
+        except TooFar as exc:
+            raise BadQuote(f"by: {exc}") from exc
     if asked.by is not None and asked.by <= now:
         raise BadQuote(f"by: {asked.by:%F %H:%M %Z} is over; give a moment in the future")
     if asked.at_most_usd is not None and asked.at_most_usd <= 0:

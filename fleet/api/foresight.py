@@ -10,7 +10,7 @@ from fleet import quoting
 from fleet.api.auth import needs
 from fleet.api.named import fleet_called
 from fleet.api.problems import Problem
-from fleet.api.values import Moment, MomentIn, Usd, UsdIn
+from fleet.api.values import AnyMomentIn, Moment, Usd, UsdIn
 from fleet.decision.outlook import NoOutlook
 from fleet.decision.quote import Asked
 from fleet.quoting import MOST_ITEMS, BadQuote
@@ -124,7 +124,7 @@ class WhichQuote(BaseModel):
     """What is to be quoted."""
 
     items: int = Field(ge=1, le=MOST_ITEMS)
-    by: MomentIn | None = Field(None, description="Done by then.")
+    by: AnyMomentIn | None = Field(None, description="Done by then.")
     at_most_usd: UsdIn | None = Field(None, description="The money that may be spent.")
     items_per_second: float | None = Field(
         None, gt=0, le=MOST_ITEMS, description="Of one pod; without it, what its pods showed."

@@ -72,7 +72,9 @@ UsdIn = Annotated[
     Decimal, BeforeValidator(_only_usd), WithJsonSchema({"type": "string", "pattern": USD})
 ]
 Flag = Annotated[bool, Field(strict=True)]
-MomentIn = Annotated[AwareDatetime, BeforeValidator(_only_moment), AfterValidator(_only_near)]
+# How far away it may be is no part of the schema, so a verb that takes this one judges that itself.
+AnyMomentIn = Annotated[AwareDatetime, BeforeValidator(_only_moment)]
+MomentIn = Annotated[AnyMomentIn, AfterValidator(_only_near)]
 
 
 def taken_whole(least: int = 0, most: int = LARGEST_INT) -> Any:
