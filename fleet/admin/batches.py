@@ -41,6 +41,7 @@ class BatchAdmin(ReadOnly):
     exported = (
         "key", "fleet", "endpoint", "status", "total", "completed", "failed", "input_key", *TIMES,
     )  # fmt: skip
+    readonly_fields = ("state", "progress", "errors_shown", *FILES)
     fieldsets = (
         (None, {"fields": ("fleet", "state", "progress", "errors_shown", "endpoint")}),
         ("Files", {"fields": FILES}),

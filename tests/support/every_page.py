@@ -16,13 +16,13 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from fleet import operating
 from fleet.alerts import delivering
-from fleet.models import Batch, Channel, Fleet, Limits, Override
+from fleet.models import Channel, Fleet, Limits, Override
 from fleet.tick import ticking
 from pods.base.clock import utcnow
 from pods.base.redis import make_consumer_group, redis_client
 from pods.models import Account, Orphan
 from pods.states import BOOTING, FAILED, LOST, READY, TERMINATED, PodState
-from tests.support.factories import a_fleet, a_pod, an_account, an_alert
+from tests.support.factories import a_batch, a_fleet, a_pod, an_account, an_alert
 
 admin.autodiscover()  # the addresses do it in a server
 STREAM: Final = "captions"
@@ -67,11 +67,7 @@ def rows_for_every_page(redis_url: str) -> Shown:
     Orphan.objects.create(
         account=account, external_id="m-1", name="pf-1", first_seen_at=now, last_seen_at=now
     )
-    Batch.objects.create(
-        fleet=fleet, digest="1", endpoint="/v1/embeddings", completion_window="24h",
-        input_key="file-1", files_kept_seconds=3600, status="in_progress", total=20, completed=3,
-        failed=1, claimed_until=now, created_at=now, expires_at=until,
-    )  # fmt: skip
+    a_batch(fleet)
     Limits.made()
     return Shown(fleet=fleet, failing=failing, account=account)
 

@@ -10,7 +10,7 @@ from pods.rules import PodRule
 from pods.states import READY, PodState
 
 if TYPE_CHECKING:  # models can be imported only when Django is ready
-    from fleet.models import Alert, Fleet
+    from fleet.models import Alert, Batch, Fleet
     from pods.models import Account, Pod
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -141,3 +141,17 @@ def an_alert(fleet: "Fleet", **values: Any) -> "Alert":
     times = {"first_seen_at": utcnow(), "last_seen_at": utcnow()}
     told = {"text": "pod 1 is old", **times}
     return Alert.objects.create(fleet=fleet, **{**defaults, **told, **values})
+
+
+def a_batch(fleet: "Fleet", **values: Any) -> "Batch":
+    """A batch of the OpenAI API that is worked on."""
+    from fleet.models import Batch
+    from pods.base.clock import utcnow
+
+    defaults = {"endpoint": "/v1/embeddings", "completion_window": "24h", "input_key": "file-1"}
+    counts = {"status": "in_progress", "total": 20, "completed": 3, "failed": 1}
+    times = {
+        "claimed_until": utcnow(), "created_at": utcnow(), "expires_at": utcnow() + hours(1),
+        "files_kept_seconds": 3600,
+    }  # fmt: skip
+    return Batch.objects.create(fleet=fleet, **{**defaults, **counts, **times, **values})

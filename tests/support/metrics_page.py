@@ -10,7 +10,7 @@ from django_celery_beat.models import PeriodicTask
 from fleet.models import Balance, Fleet, FleetForecast, Limits, Tick
 from fleet.pages import counted_metrics
 from pods.base import counters
-from tests.support.factories import a_fleet, a_pod, an_account, an_alert
+from tests.support.factories import a_batch, a_fleet, a_pod, an_account, an_alert
 
 TOKEN = "a-token-of-prometheus"
 
@@ -37,6 +37,7 @@ def full_page() -> str:
     FleetForecast.objects.create(fleet=fleet, at=now(), **done)
     a_pod(fleet)
     an_alert(fleet)
+    a_batch(fleet)
     PeriodicTask.objects.filter(task="pods.sweep").update(last_run_at=now())
     Balance.objects.create(account=account, at=now(), usd=1, booked_micros=0)
     counters.called(account.pk, "create", "ok", 0.5)

@@ -23,7 +23,7 @@ from pods.base.clock import utcnow
 from pods.models import Account, Orphan, Pod
 from pods.states import READY
 from tests.support.admin_pages import a_user, fields_of
-from tests.support.factories import a_fleet, a_pod, an_account, an_alert, hours
+from tests.support.factories import a_batch, a_fleet, a_pod, an_account, an_alert, hours
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 PLANTED = "hunter2"
@@ -62,6 +62,7 @@ def planted() -> Planted:
     )
     Limits.made()
     an_alert(fleet)
+    a_batch(fleet, metadata={"note": f"{PLANTED}-of-a-client"})
     secrets = [PLANTED, *redis_users._passwords(pod), Channel.objects.get().sealed_url]
     return Planted(fleet=fleet, pod=pod, account=account, secrets=secrets)
 
