@@ -1,6 +1,6 @@
 """The offers that a fleet can rent from its accounts, weighed by the fleet's experience."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
@@ -33,6 +33,7 @@ from pods.states import ACTIVE, FAILED, LOST, TERMINATED, TERMINATING
 
 # Older speeds most likely belong to another model or image.
 MEASURED_WITHIN: Final = timedelta(days=30)
+MOST_MEASURED: Final = 200  # pods whose whole work is read
 FAILURES_READ: Final = 500
 LONGEST_REMEMBERED: Final = timedelta(days=3)  # each failure says itself for how long it counts
 # Of each kind, for a fleet with a goal.
@@ -242,9 +243,10 @@ def experience(
 
 
 def _measured(fleet: Fleet, now: datetime) -> tuple[dict[Kind, float], frozenset[Kind]]:
-    """Items/s by kind, and the kinds that have acknowledged an item. One query.
+    """Items/s by kind, and the kinds that have acknowledged an item. One query, seldom two.
 
     The mean is weighted with the rate itself, so the low rate of a pod with little work weighs little.
+    A kind whose pods show no rate any more, because their work is over, has that of all their work.
     """
     rows = (
         Pod.objects.filter(fleet=fleet, done__gt=0, requested_at__gt=now - MEASURED_WITHIN)
@@ -260,7 +262,33 @@ def _measured(fleet: Fleet, now: datetime) -> tuple[dict[Kind, float], frozenset
         if rates:
             before = sums.get(kind, (0.0, 0.0))
             sums[kind] = before[0] + squares, before[1] + rates
-    return {kind: squares / rates for kind, (squares, rates) in sums.items()}, frozenset(proven)
+    speeds = {kind: squares / rates for kind, (squares, rates) in sums.items()}
+    if missing := proven - speeds.keys():
+        speeds |= {k: rate for k, rate in _over_all_work(fleet, now).items() if k in missing}
+    return speeds, frozenset(proven)
+
+
+def _over_all_work(fleet: Fleet, now: datetime) -> dict[Kind, float]:
+    """Items/s by kind, from when pods were ready until they had nothing to do. One query.
+
+    A pod that still works and finishes nothing is left out: nobody knows its speed.
+    """
+    done: dict[Kind, int] = defaultdict(int)
+    seconds: dict[Kind, float] = defaultdict(float)
+    rows = Pod.objects.filter(
+        fleet=fleet, done__gt=0, ready_at__isnull=False, requested_at__gt=now - MEASURED_WITHIN
+    ).order_by("-requested_at")
+    columns = ("gpu_type", "gpu_count", "done", "ready_at", "idle_since", "ended_at")
+    for gpu_type, gpu_count, items, ready_at, idle_since, ended_at in rows.values_list(*columns)[
+        :MOST_MEASURED
+    ]:
+        kind = gpus.named(gpu_type), gpu_count
+        until = idle_since if idle_since and idle_since > ready_at else ended_at
+        if until is None:
+            continue
+        done[kind] += items
+        seconds[kind] += max(1.0, (until - ready_at).total_seconds())
+    return {kind: items / seconds[kind] for kind, items in done.items()}
 
 
 def _failures(fleet: Fleet, now: datetime) -> tuple[Failure, ...]:

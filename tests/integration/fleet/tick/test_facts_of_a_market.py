@@ -125,6 +125,30 @@ def test_how_fast_each_kind_was_and_which_has_finished_an_item() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
+    ("row", "speed"),
+    [
+        (
+            {"idle_since": NOON - seconds(3500)},
+            40.0,
+        ),  # it worked for 100 s, and ended long after that
+        ({"idle_since": None, "ended_at": NOON - seconds(3400)}, 20.0),
+        ({"idle_since": NOON - hours(2), "ended_at": NOON - seconds(3400)}, 20.0),
+        ({"idle_since": None, "ended_at": None}, None),  # it works, and finishes nothing
+    ],
+)
+def test_a_pod_whose_work_is_over_shows_the_speed_of_all_its_work(
+    row: dict[str, Any], speed: float | None
+) -> None:
+    fleet = a_fleet()
+    began = {"ready_at": NOON - hours(1), "requested_at": NOON - hours(1), "gpu_count": 1}
+    a_pod(fleet, TERMINATED, gpu_type="L4", rate=0.0, done=4000, **began, **row)
+    speeds, proven = market._measured(fleet, NOON)
+    assert list(speeds.values()) == ([] if speed is None else [speed])
+    assert len(proven) == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
     ("state", "row", "troubles"),
     [
         (FAILED, {"retire_rule": "no_capacity"}, ["refused"]),
