@@ -215,7 +215,8 @@ def _budget(
     left = budget - spent
     committed = seen.hourly_usd + also
     seconds = exact_seconds(wind_down(policy))
-    money = f"{usd(spent)} of {which} ({usd(budget)}) is spent"
+    # An end that is proved late is booked back, also to before the budget was set.
+    money = f"{usd(max(spent, Decimal(0)))} of {which} ({usd(budget)}) is spent"
     if left <= committed * seconds / HOUR_SECONDS:
         # The dearest pods go first, until the money that is left pays for the drain of the others.
         prices = sorted(p.hourly_usd for p in seen.active)

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+from fleet.decision import guardrails
 from fleet.decision.decide import decide
 from fleet.decision.values import Goal
 from pods.rules import PodRule
@@ -31,6 +32,13 @@ def test_a_spent_budget_ends_the_pods() -> None:
     decision = decide(spent, within("20"))
     assert {r.rule for r in decision.retire} <= {PodRule.BUDGET_USD, PodRule.GOAL}
     assert len(decision.retire) == 4
+
+
+def test_a_bill_that_fell_after_the_budget_was_set_is_no_negative_spending() -> None:
+    spent = seen(20, pods=on("spot", 1), spent_total_usd=Decimal("4.99"))
+    bound = guardrails.budget_usd(spent, within("0.01", budget_from_usd=Decimal(5)), ())
+    assert bound is not None
+    assert bound.because.startswith("$0.00 of the goal's budget ($0.01) is spent")
 
 
 def test_pods_on_demand_end_when_the_budget_does_not_pay_for_them() -> None:
