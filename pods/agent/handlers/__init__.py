@@ -13,16 +13,18 @@ MOST_NAMED = 20
 class MissingField(KeyError):
     """The item has no field of this name. No other try can help, so the item becomes a dead letter."""
 
-    def __init__(self, name: bytes, fields: Iterable[bytes]) -> None:
+    def __init__(
+        self, name: bytes, fields: Iterable[bytes], *, of_payload: Iterable[bytes] = ()
+    ) -> None:
+        """`of_payload`: the keys of its payload, where it is a JSON object that was searched too."""
         super().__init__(name)
-        self._present = sorted(fields)
+        self._present, self._of_payload = sorted(fields), sorted(of_payload)
 
     def __str__(self) -> str:
         """Name the missing field, and some of those that are there."""
-        shown = [*map(_shown, self._present[:MOST_NAMED])]
-        more = len(self._present) - len(shown)
-        there = ", ".join(shown) + (f" and {more} more" if more else "")
-        return f"the item has no field {_shown(self.args[0])}; it has {there or 'none'}"
+        said = f"the item has no field {_shown(self.args[0])}; it has {_listed(self._present)}"
+        inside = f", and its payload has {_listed(self._of_payload)}" if self._of_payload else ""
+        return said + inside
 
 
 class BadItem(Exception):
@@ -110,6 +112,12 @@ def columns(handler: C) -> C:
     """
     handler.takes_columns = True  # type: ignore[attr-defined]
     return handler
+
+
+def _listed(names: Sequence[bytes]) -> str:
+    shown = [*map(_shown, names[:MOST_NAMED])]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "") or "none"
 
 
 def _shown(name: object) -> str:

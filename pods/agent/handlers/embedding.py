@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any, Union
 
 from pods.agent.handlers import Item, Result
-from pods.agent.handlers.inputs import text_of
+from pods.agent.handlers.inputs import found_in, text_of
 from pods.agent.handlers.options import WrongOption, option
 from pods.agent.protocol import DATASET
 
@@ -23,7 +23,7 @@ class Embedding(ABC):
     An input that cannot be read fails alone.
     """
 
-    fields: Sequence[str] = ("payload", "text")  # the first one that an item has is its input
+    fields: Sequence[str] = ("payload", "text")  # the first one that is there: inputs.py
 
     def __init__(
         self,
@@ -93,7 +93,8 @@ class TextEmbedding(Embedding):
 
     def cost(self, item: Item) -> float:
         """The bytes of the text: about four for a token of English."""
-        return float(next((len(v) for f in self.fields if (v := item.fields.get(f.encode()))), 0))
+        found = found_in(item, self.fields)
+        return float(len(found[1]) if found else 0)
 
     def input_of(self, item: Item) -> Any:
         """The text."""

@@ -1,11 +1,13 @@
-"""What a ready handler works on: a field of the item, or the file that the field names."""
+"""What a ready handler works on: a field of the item or its payload, or the file that it names."""
 
 import http.client
+import json
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from typing import Any, Optional
 
-from pods.agent.handlers import BadItem, Item, MissingField
+from pods.agent.handlers import PAYLOAD, BadItem, Item, MissingField
 
 SCHEMES = (b"http://", b"https://")
 LONGEST_URL = 4096
@@ -14,30 +16,79 @@ DOWNLOAD_SECONDS = 60.0
 FORBIDDEN, GONE = {400, 401, 403, 404, 405, 414}, 410
 
 
-def value_of(item: Item, fields: Sequence[str]) -> bytes:
-    """The first of these fields that the item has.
+def value_of(item: Item, fields: Sequence[str], *, whole: bool = False) -> bytes:
+    """The first of these fields that the item has, or that its payload has if it is a JSON object.
+
+    `whole`: a payload that is one of the fields is taken as it is.
 
     Raises:
-        MissingField: it has none of them. It becomes a dead letter that names the first one.
+        MissingField: there is none of them. It becomes a dead letter that names the first one.
         BadItem: the field is empty.
     """
-    for name in map(str.encode, fields):
-        if name in item.fields:
-            value = item.fields[name]
-            if not value.strip():
-                raise BadItem(f"the field {name.decode()} is empty")
-            return value
-    raise MissingField(fields[0].encode(), item.fields)
+    found = found_in(item, fields, whole=whole)
+    if found is None:
+        given = object_in(item.fields.get(PAYLOAD, b"")) or ()
+        keys = [key.encode("utf-8", "surrogatepass") for key in given]
+        raise MissingField(fields[0].encode(), item.fields, of_payload=keys)
+    name, value = found
+    if not value.strip():
+        raise BadItem(f"the field {name} is empty")
+    return value
 
 
-def text_of(item: Item, fields: Sequence[str]) -> str:
+def found_in(
+    item: Item, fields: Sequence[str], *, whole: bool = False
+) -> "Optional[tuple[str, bytes]]":
+    """The name and the value of the first of these fields; None: there is none of them."""
+    direct = next(((n, item.fields[n.encode()]) for n in fields if n.encode() in item.fields), None)
+    is_payload = direct is not None and direct[0].encode() == PAYLOAD
+    if direct is not None and (whole or not is_payload):
+        return direct
+    names = [name for name in fields if name.encode() != PAYLOAD or not is_payload]
+    return _found_in_payload(item.fields.get(PAYLOAD, b""), names) or direct
+
+
+def _found_in_payload(payload: bytes, names: Sequence[str]) -> "Optional[tuple[str, bytes]]":
+    given = object_in(payload, names)
+    name = next((name for name in names if given and name in given), None)
+    return None if given is None or name is None else (name, _as_bytes(given[name]))
+
+
+def object_in(
+    payload: bytes, names: "Optional[Sequence[str]]" = None
+) -> "Optional[dict[str, Any]]":
+    """The JSON object that a payload is; None: it is something else.
+
+    `names`: an object without any of these keys is not wanted, and is not always parsed.
+    """
+    if payload.lstrip()[:1] != b"{":
+        return None
+    # a backslash may be the escape of a letter in a key
+    if names is not None and b"\\" not in payload and not any(n.encode() in payload for n in names):
+        return None
+    try:
+        found: "dict[str, Any]" = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    return found
+
+
+def _as_bytes(value: object) -> bytes:
+    """A value as `fleet enqueue` writes a payload: text as it is, null as empty, others as JSON."""
+    if value is None:
+        return b""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-8", "surrogatepass")
+
+
+def text_of(item: Item, fields: Sequence[str], *, whole: bool = False) -> str:
     """The first of these fields as text.
 
     Raises:
         MissingField, BadItem: as `value_of`; also where it is not UTF-8.
     """
     try:
-        return value_of(item, fields).decode()
+        return value_of(item, fields, whole=whole).decode()
     except UnicodeDecodeError as exc:
         raise BadItem(f"the text is not UTF-8: {exc}") from exc
 

@@ -134,7 +134,7 @@ class OpenAIServer:
 
     def _request(self, item: Item) -> Union[Request, Exception]:
         try:
-            text = text_of(item, self._fields)
+            text = text_of(item, self._fields, whole=True)  # an object is a request
             given = _object(text)
             of_batch = URL in item.fields and given is not None
             path = item.fields[URL].decode() if of_batch else self._endpoint

@@ -94,6 +94,52 @@ def test_the_first_field_that_the_item_has_is_its_input():
         text_of(item(text=b"\xff"), ["text"])
 
 
+LINE = '{"id": "x1", "body": "héllo", "size": [1, 2], "gone": null}'.encode()
+
+
+def test_a_field_that_the_item_lacks_is_a_key_of_its_payload():
+    assert text_of(item(id=b"x1", payload=LINE), ["body"]) == "héllo"
+    assert text_of(item(id=b"x1", payload=LINE, body=b"own"), ["body"]) == "own"
+    assert text_of(item(payload=LINE), ["size"]) == "[1, 2]"
+    assert text_of(item(payload=LINE), ["payload"]) == LINE.decode()
+    assert text_of(item(payload=b'{"bod\\u0079": "escaped"}'), ["body"]) == "escaped"
+    with pytest.raises(BadItem, match="the field gone is empty"):
+        text_of(item(payload=LINE), ["gone"])
+    with pytest.raises(BadItem, match="not UTF-8"):
+        text_of(item(payload=b'{"body": "\\ud800"}'), ["body"])
+
+
+def test_a_field_that_is_nowhere_is_reported_with_the_keys_of_the_payload():
+    with pytest.raises(MissingField) as caught:
+        value_of(item(id=b"x1", payload=LINE), ["text"])
+    assert str(caught.value) == (
+        "the item has no field text; it has id, payload, and its payload has body, gone, id, size"
+    )
+    for payload in (b"body", b"[1]", b'{"body":', b"{" * 100_000 + b"body", b'["body"]'):
+        with pytest.raises(MissingField, match=r"it has payload$"):
+            value_of(item(payload=payload), ["body"])
+
+
+@pytest.mark.parametrize(
+    "fields", [["payload", "text"], ["image", "payload"], ["audio", "payload"]]
+)
+def test_default_fields_are_found_in_a_payload_too(fields):
+    [name] = set(fields) - {"payload"}
+    inside = item(payload=json.dumps({name: "inside", "n": 1}).encode())
+    assert value_of(inside, fields) == b"inside"
+    assert value_of(item(payload=b'{"n": 1}'), fields) == b'{"n": 1}'
+    assert value_of(inside, fields, whole=True) == inside.payload
+
+
+def test_a_server_gets_an_object_as_a_request_unless_a_field_is_named():
+    whole = OpenAIServer("serve {port}")._request(item(payload=b'{"text": "a"}'))
+    assert (json.loads(whole.body), whole.whole) == ({"text": "a"}, True)
+    named = OpenAIServer("serve {port}", input_field="text")._request(
+        item(payload=b'{"text": "a"}')
+    )
+    assert json.loads(named.body) == {"messages": [{"role": "user", "content": "a"}]}
+
+
 class Files(BaseHTTPRequestHandler):
     def do_GET(self):
         code = int(self.path.strip("/") or 200)
@@ -182,6 +228,13 @@ def test_in_a_dataset_a_vector_is_exact_in_a_column_of_its_own(monkeypatch):
 def test_another_field_may_be_the_input():
     [result] = Caller(lengths(input_field="body"))([item(body=b"abc", payload=b"x")])
     assert json.loads(result)["embedding"][0] == 3.0
+
+
+def test_the_cost_of_a_text_is_that_of_its_field_in_the_payload():
+    embed = lengths(input_field="body")
+    assert embed.cost(item(payload=LINE)) == len("héllo".encode())
+    assert embed.cost(item(payload=b"plain")) == 0
+    assert json.loads(Caller(embed)([item(payload=LINE)])[0])["embedding"][0] == 5.0
 
 
 def test_a_model_that_ignores_its_attention_mask_is_refused():
