@@ -15,10 +15,12 @@ from typing import Any, Final
 
 from django.conf import settings
 
+import pods
 from fleet.code.wheel import agent_wheel
 from fleet.models import Fleet
 from fleet.secrets import channel as secrets
 
+OWN_HANDLERS: Final = "pods.agent.handlers."
 INSTALL_SECONDS: Final = 1_800.0
 LINES_KEPT: Final = 20
 PASSED_ON: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "CUDA_VISIBLE_DEVICES")
@@ -75,13 +77,29 @@ def try_code(
         "cache": str(cache),
         "wheel": str(wheel_file),
         "bundle": bundle,
+        **_job(fleet, handler, items),
+    }
+    return _run(job, fleet, ["-c", PREPARE, str(wheel_file)], {})
+
+
+def try_own(fleet: Fleet, items: Sequence[Mapping[str, Any]]) -> Tried:
+    """Call the fleet's handler, one of the agent's own package, in this Python. Local pods do so too.
+
+    Raises:
+        Unreadable: a secret of the fleet cannot be decrypted.
+    """
+    job = _job(fleet, fleet.handler, items)
+    path = str(Path(pods.__file__).parent.parent)
+    return _run(job, fleet, ["-m", "pods.agent.trying"], {"PYTHONPATH": path})
+
+
+def _job(fleet: Fleet, handler: str, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
         "handler": handler,
         "batch_size": fleet.batch_size,
         "secrets": secrets.values_of(fleet),
         "items": list(items),
     }
-    with tempfile.TemporaryDirectory(prefix="podfleet-check-") as folder:
-        return _run(Path(folder), job, fleet)
 
 
 def _put(file: Path, body: bytes) -> None:
@@ -93,18 +111,32 @@ def _put(file: Path, body: bytes) -> None:
     draft.replace(file)
 
 
-def _run(folder: Path, job: dict[str, Any], fleet: Fleet) -> Tried:
+def _run(
+    job: dict[str, Any], fleet: Fleet, words: Sequence[str], variables: Mapping[str, str]
+) -> Tried:
+    """Run a program of the agent's package in a child; `words`: what Python gets before the job."""
+    env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    env |= {"PYTHONUNBUFFERED": "1", **fleet.handler_env, **variables}
+    seconds = INSTALL_SECONDS + fleet.handler_timeout_seconds
+    with tempfile.TemporaryDirectory(prefix="podfleet-check-") as folder:
+        return _ended(Path(folder), job, [sys.executable, *words], env, seconds)
+
+
+def _ended(
+    folder: Path,
+    job: dict[str, Any],
+    command: Sequence[str],
+    env: Mapping[str, str],
+    seconds: float,
+) -> Tried:
     answer, printed = folder / "answer.json", folder / "printed"
     file = folder / "job.json"
     file.touch(mode=0o600)
     file.write_text(json.dumps({**job, "answer": str(answer)}))
-    env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    env |= {"PYTHONUNBUFFERED": "1", **fleet.handler_env}
-    seconds = INSTALL_SECONDS + fleet.handler_timeout_seconds
     with printed.open("wb") as output:
         child = subprocess.Popen(
-            [sys.executable, "-c", PREPARE, job["wheel"], str(file)],
-            env=env,
+            [*command, str(file)],
+            env=dict(env),
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -125,18 +157,18 @@ def _run(folder: Path, job: dict[str, Any], fleet: Fleet) -> Tried:
             f"no end after {seconds:g} s" if status is None else f"its process ended with {status}"
         )
         return Tried(step="work", wrong=[f"the handler gave no answer: {why}"], printed=lines)
-    return tried_of(json.loads(answer.read_text()), lines)
+    return tried_of(json.loads(answer.read_text()), lines, built="wheel" in job)
 
 
-def tried_of(said: Mapping[str, Any], printed: Sequence[str] = ()) -> Tried:
-    """What the child's answer means."""
+def tried_of(said: Mapping[str, Any], printed: Sequence[str] = (), *, built: bool = True) -> Tried:
+    """What the child's answer means. `built`: an environment was built for it."""
     wrong = []
     if said.get("missing"):
         name = said["missing"].partition(".")[0]
-        wrong.append(
-            f"the module {name} is missing; add its package to the dependencies, unless "
-            "your image has it"
+        mend = (
+            "add its package to the dependencies" if built else f"install it for {sys.executable}"
         )
+        wrong.append(f"the module {name} is missing; {mend}, unless your image has it")
     elif said.get("error"):
         where = {"install": "", "load": "the handler cannot be loaded: "}.get(said["step"], "")
         wrong.append(f"{where}{said['error']}")
@@ -153,7 +185,7 @@ def tried_of(said: Mapping[str, Any], printed: Sequence[str] = ()) -> Tried:
         warnings=warnings,
         load_seconds=said.get("load_seconds"),
         memory_mb=said.get("memory_mb"),
-        batches=said.get("batches", []),
+        batches=said.get("batches", []) if len(failed) < len(results) else [],  # errors are quick
         results=results,
         traceback=said.get("traceback", "") or (failed[0].get("traceback", "") if failed else ""),
         printed=printed,

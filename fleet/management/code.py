@@ -169,26 +169,36 @@ def check(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
     """
     if not fleet.on_stream:
         raise CommandError(f"{fleet.name} runs a Celery app, and a check calls handlers alone")
-    packed = packed_of({"script": options.script}, fleet.handler)
-    present = keeping_code.current(fleet)
-    if packed is not None:
-        bundle, archive, handler = packed.digest, packed.archive, packed.handler
-    elif present is not None and (body := channel.archive_of(fleet, present.digest)) is not None:
-        bundle, archive, handler = present.digest, body, fleet.handler
-    else:
-        raise CommandError(
-            f"the image of {fleet.name} has its code; name other code with --script, or give it code "
-            "with `fleet set --script`"
-        )
+    code = _code_of(fleet, options)
     items = [{"fields": {"payload": text}} for text in options.item] or first_items(
         fleet, options.items
     )
     if not items:
         raise CommandError(f"no item waits for {fleet.name}; give one with --item TEXT")
-    tried = trying.try_code(fleet, bundle, archive, handler, items)
+    tried = trying.try_code(fleet, *code, items) if code else trying.try_own(fleet, items)
     stdout.write(json.dumps(tried.as_json()) if options.json else text_of(tried))
     if tried.wrong:
         raise CommandError("; ".join(tried.wrong))
+
+
+def _code_of(fleet: Fleet, options: Namespace) -> tuple[str, bytes, str] | None:
+    """The digest, the archive and the handler to try; None: the handler is one of the agent's own.
+
+    Raises:
+        CommandError: the code is not here.
+    """
+    packed = packed_of({"script": options.script}, fleet.handler)
+    if packed is not None:
+        return packed.digest, packed.archive, packed.handler
+    present = keeping_code.current(fleet)
+    if present is not None and (body := channel.archive_of(fleet, present.digest)) is not None:
+        return present.digest, body, fleet.handler
+    if present is None and fleet.handler.startswith(trying.OWN_HANDLERS):
+        return None
+    raise CommandError(
+        f"the image of {fleet.name} has its code; name other code with --script, or give it code "
+        "with `fleet set --script`"
+    )
 
 
 def first_items(fleet: Fleet, most: int) -> list[dict[str, Any]]:

@@ -316,6 +316,16 @@ def test_a_check_says_what_works_and_what_would_be_wrong(
             run("check", "emb", "--script", path, "--item", "x")
 
 
+def test_a_handler_of_the_agent_is_checked_without_code_of_the_fleet(local: Account) -> None:
+    run("create", "emb", "--handler", "pods.agent.handlers.wordllama:embed")
+    said = json.loads(run("check", "emb", "--item", "a text", "--json"))
+    assert (said["ok"], said["step"]) == (True, "done")
+    assert '"embedding"' in said["results"][0]["result"]
+    run("set", "emb", "--handler", "tests.support.programs.handlers:nothing")
+    with pytest.raises(CommandError, match="the image of emb has its code"):
+        run("check", "emb", "--item", "x")
+
+
 READY_SCRIPT = """
 from pods.agent.handlers.onnx import Embedder
 handle = Embedder()
