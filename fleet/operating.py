@@ -142,17 +142,20 @@ def refuse_shared_stream(fleet: Fleet, *, comes_back: bool = False) -> None:
     other = next((o for o in others.order_by("pk") if backlog_of(o) == drained), None)
     if other is None:
         return
+    own = fleet.name if fleet.stream != fleet.name else f"{fleet.name}_items"
     if fleet.on_stream:
         text = (
-            f"the fleet {other.name} drains the stream {fleet.stream} too; with one group each item "
-            "would go to the handler of one or the other, and with two groups an item that is put "
-            f"back from their common dead letters ({fleet.dead_stream}) would go to both; give this "
-            "fleet a stream of its own, and add each item to both streams if both are to get it"
+            f"the fleet {other.name} drains the stream {fleet.stream} too; give this fleet a stream "
+            f"of its own (on the command line: --stream {own} --group {own}), and add each item to "
+            "both streams if both are to get it; with one group each item would go to the handler of "
+            "one or the other, and with two groups an item that is put back from their common dead "
+            f"letters ({fleet.dead_stream}) would go to both"
         )
     else:
         text = (
             f"the fleet {other.name} drains the queue {fleet.stream} of this broker, so each task "
-            "would go to one or the other; give this fleet a queue of its own"
+            "would go to one or the other; give this fleet a queue of its own (on the command line: "
+            f"--stream {own})"
         )
     raise ValidationError({"stream": text})
 

@@ -1,5 +1,7 @@
 """Two fleets never drain the same backlog: its items would go through the wrong handler."""
 
+import re
+
 import pytest
 import redis
 from django.core.exceptions import ValidationError
@@ -46,6 +48,7 @@ def test_a_second_fleet_on_the_same_backlog_is_refused_with_the_name_of_the_firs
     with pytest.raises(ValidationError, match=r"the fleet one drains .* of its own") as refused:
         fleets_on(one, other)
     assert list(refused.value.error_dict) == ["stream"]
+    assert "--stream two" in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -86,3 +89,16 @@ def test_the_command_refuses_and_names_the_other_fleet(client: redis.Redis) -> N
     with pytest.raises(CommandError, match="stream: the fleet one drains the stream embedding_t"):
         run("create", "two", "--handler", "a:b")
     run("create", "two", "--handler", "a:b", "--stream", "two")
+
+
+def test_the_options_that_the_refusal_names_make_the_second_fleet() -> None:
+    run("create", "one", "--handler", "a:b")
+    with pytest.raises(CommandError) as refused:
+        run("create", "two", "--handler", "a:b")
+    [options] = re.findall(r"\(on the command line: (.*?)\)", str(refused.value))
+    run("create", "two", "--handler", "a:b", *options.split())
+    two = Fleet.objects.get(name="two")
+    assert (two.stream, two.group) == ("two", "two")
+    run("set", "two", "--stream", "three", "--group", "three")
+    with pytest.raises(CommandError, match="--stream three_items --group three_items"):
+        run("create", "three", "--handler", "a:b", "--stream", "three")
