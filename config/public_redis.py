@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from config import certificates
 from config.certificates import Pair
+from pods.base.redis_reach import SAID, why_unreachable
 
 SHORTEST_PASSWORD: Final = 20  # anybody on the internet may try one
 USER: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
@@ -63,12 +64,15 @@ def wanted(
     Raises:
         WrongServer: a value is missing or wrong.
     """
-    parts = urlsplit(address)
-    if parts.scheme != "rediss" or not parts.hostname:
+    parts, right = urlsplit(address), "give for example rediss://redis.example.com:6380/0"
+    if not address:
+        raise WrongServer(f"PODFLEET_PODS_REDIS_URL is not set; {right}")
+    if why := why_unreachable(address):
+        place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         raise WrongServer(
-            "PODFLEET_PODS_REDIS_URL is not the public address of a server with TLS; give for example "
-            "rediss://redis.example.com:6380/0"
+            f"rented pods cannot use PODFLEET_PODS_REDIS_URL, {place}, which {SAID[why]}; {right}"
         )
+    assert parts.hostname is not None  # an address without a host means the machine that asks
     return PublicRedis(
         host=parts.hostname,
         port=parts.port or 6379,

@@ -1,5 +1,6 @@
 """The certificates and the configuration of the public Redis."""
 
+import re
 import socket
 import ssl
 import stat
@@ -56,12 +57,28 @@ def test_a_server_that_would_not_be_safe_is_refused(values: Any, message: str) -
     assert "p@ss" not in str(refused.value)
 
 
-@pytest.mark.parametrize("address", ["", "redis://h.example.com:6379/0", "rediss://:6380/0"])
-def test_an_address_without_tls_or_host_is_refused(address: str) -> None:
-    with pytest.raises(WrongServer, match="PODFLEET_PODS_REDIS_URL"):
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("", "PODFLEET_PODS_REDIS_URL is not set; give for example rediss://"),
+        ("redis://h.example.com:6379/0", "redis://h.example.com:6379, which has no TLS; give"),
+        ("rediss://:6380/0", "which means the machine that asks"),
+        ("rediss://localhost:6380/0", "which means the machine that asks"),
+        (
+            "rediss://u:s3cret@10.1.2.3:6390/0",
+            "rediss://10.1.2.3:6390, which is an address inside a",
+        ),
+        ("rediss://h.example.com:1/0?ssl_cert_reqs=none", "does not have its certificate checked"),
+        ("unix:///run/redis.sock", "which is a socket on one machine"),
+    ],
+)
+def test_an_address_that_rented_pods_cannot_use_is_refused(address: str, why: str) -> None:
+    with pytest.raises(WrongServer, match=re.escape(why)) as refused:
         public_redis.wanted(
             address, user="", password=PASSWORD, names=[], seen_at="/run", data="/data"
         )
+    assert "PODFLEET_PODS_REDIS_URL" in str(refused.value)
+    assert "s3cret" not in str(refused.value)
 
 
 def test_the_authority_stays_and_the_certificate_is_renewed_before_its_end(tmp_path: Path) -> None:
