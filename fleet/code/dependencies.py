@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 # The reference implementation's expression (PEP 723).
 INLINE: Final = re.compile(
     r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$"
 )
 MOST: Final = 500
+AGENT: Final = "podfleet-agent"
 HASH: Final = re.compile(r"--hash=sha(256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-f]{128})")
 
 
@@ -82,12 +84,17 @@ def _checked(wants: Sequence[Any], name: str) -> list[str]:
     if len(wants) > MOST:
         raise BadCode(f"{name} has {len(wants)} requirements; at most {MOST} are installed")
     found = [_one(want, name) for want in wants]
-    bare = [want for want in found if "--hash" not in want]
-    if bare and len(bare) < len(found):
+    bare = [want for want in found if "--hash" not in want and not _is_own(want)]
+    if bare and any("--hash" in want for want in found):
         raise BadCode(
             f"{name}: {bare[0]!r} has no --hash, and others have one; pip wants all or none"
         )
     return found
+
+
+def _is_own(want: str) -> bool:
+    """Whether this is the agent's own wheel. The manager sends it, so it needs no hash."""
+    return canonicalize_name(Requirement(want).name) == AGENT
 
 
 def _without_hashes(want: str, name: str) -> tuple[str, list[str]]:

@@ -32,7 +32,7 @@ PLAN = re.compile("Resolved ([0-9]+) pack|Installing collected packages: (.*)")
 WRONG = re.compile(r"\W*(error|cause|hint)\b", re.IGNORECASE)
 LOGIN = re.compile("://[^@/ ]*@")
 # A requirement of the agent's own wheel, with its extras: `podfleet-agent[onnx]`.
-OWN = re.compile(r"podfleet-agent(?![\w.-])\s*(?:\[([^\]]*)\])?", re.IGNORECASE)
+OWN = re.compile(r"podfleet[-_.]+agent(?![\w.-])\s*(?:\[([^\]]*)\])?", re.IGNORECASE)
 LINES_KEPT = 40
 LONGEST_REASON = 400  # characters; the manager keeps 500
 # Packages of an image that is otherwise bare.
@@ -252,8 +252,9 @@ def _build(home: str, agent: str, wants: Sequence[str], env: Variables, steps: S
             file.write("\n".join(site.getsitepackages()))
     asked = [*filter(None, [agent]), *wants]
     hashed = [want for want in asked if " --hash=" in want]
-    # With one hash pip wants them for all in a file, and the agent has none.
-    for name, group in ("bare", [w for w in asked if w not in hashed]), ("hashed", hashed):
+    # With one hash pip wants them for all in a file, and the agent has none. Those with hashes come
+    # first, so that an extra of the agent finds them and fetches no other version.
+    for name, group in ("hashed", hashed), ("bare", [w for w in asked if w not in hashed]):
         if group:
             with open(f"{home}/{name}.txt", "w") as file:
                 file.write("\n".join(group))

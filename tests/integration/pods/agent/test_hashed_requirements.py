@@ -48,3 +48,12 @@ def test_a_package_with_another_hash_is_not_installed(build, tmp_path):
     wheel(tmp_path, "pinned_one")
     with pytest.raises(Failed, match=r"(?i)hash"):
         build(f"pinned_one==1 --hash=sha256:{'0' * 64}")
+
+
+def test_nothing_without_a_hash_is_installed_before_the_hashes_are_checked(build, tmp_path):
+    wheel(tmp_path, "pinned_one")
+    wheel(tmp_path, "free_one")
+    with pytest.raises(Failed, match=r"(?i)hash"):
+        build("free_one", f"pinned_one==1 --hash=sha256:{'0' * 64}")
+    assert list(tmp_path.glob("cache/environments/*/bin/python"))
+    assert not list(tmp_path.rglob("free_one.py"))

@@ -12,6 +12,7 @@ import pytest
 from fleet.code import packing
 from fleet.code.dependencies import BadCode
 from fleet.code.packing import BUNDLE, Packed, pack
+from pods.agent import bootstrap
 
 HANDLER = "def handle(batch):\n    return [1 for _ in batch]\n"
 BOTH = HANDLER + "other = handle\n"
@@ -230,9 +231,21 @@ def test_a_file_of_requirements_may_have_hashes_and_markers(tmp_path: Path) -> N
     ]
 
 
+@pytest.mark.parametrize("own", ["podfleet-agent[onnx]", "Podfleet_Agent[onnx]>=0.1"])
+def test_the_agents_own_wheel_needs_no_hash_beside_others(tmp_path: Path, own: str) -> None:
+    script(tmp_path, f"{PINNED}\n{own}\n", "requirements.txt")
+    script(tmp_path, HANDLER, "main.py")
+    wants = pack(tmp_path, "main:handle").requirements
+    assert wants[0] == PINNED
+    agent = "podfleet-agent[onnx] @ file:///w.whl"
+    assert bootstrap.of_wheel(wants, "/w.whl", []) == (agent, [PINNED])
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
+        (f"{PINNED}\npodfleet-agent\nrich==15", "'rich==15' has no --hash, and others have one"),
+        (f"{PINNED}\npodfleet-agent-more==1", "'podfleet-agent-more==1' has no --hash, and"),
         (f"{PINNED}\nrich==15", "'rich==15' has no --hash, and others have one"),
         ("six==1 --hash=sha256:abc", "'--hash=sha256:abc' is not a hash"),
         ("six==1 --hash=md5:" + "a" * 32, "is not a hash such as --hash=sha256"),
