@@ -2,6 +2,7 @@
 
 import ast
 import sysconfig
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,9 @@ class NoTexts(Exception):
 
 def _docstrings(file: Path) -> Iterator[tuple[int, str]]:
     try:
-        tree = ast.parse(file.read_bytes())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of other people's files, such as invalid escapes
+            tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):  # the library ships broken files for its own tests
         return
     for node in ast.walk(tree):

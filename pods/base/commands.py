@@ -46,7 +46,8 @@ class OwnCommand(BaseCommand):
 
     It words the errors of a database without tables, that is locked or that does not answer. It also
     refuses `--name=--`: CPython 3.11 drops such a `--` and passes an empty list as the value, which
-    no command expects. Later versions pass `--`, which is not a value of any of our options.
+    no command expects. Later versions pass `--`, which is not a value of any of our options. Options
+    cannot be shortened.
 
     Django's system checks import every page. The commands that start or prepare the stack run them.
     """
@@ -134,6 +135,7 @@ class _Parser(CommandParser):
 
 def _become_ours(parser: CommandParser) -> None:
     parser.__class__ = _Parser  # Django offers no way to choose another class
+    parser.allow_abbrev = False  # a new option could change what a shortened one means
     for action in parser._actions:
         if isinstance(action, _SubParsersAction):
             for sub in action.choices.values():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 import time
 from argparse import ArgumentParser
@@ -35,7 +36,6 @@ LONGEST_SECONDS: Final = 3600.0
 LOOK_EVERY_SECONDS: Final = 0.5
 PLAIN_LINE_EVERY: Final = 10  # looks, if the output is not a terminal
 STOP_SECONDS: Final = 60.0
-READ: Final = "{python} -c \"import pyarrow.parquet as p; print(p.read_table('{sink}'))\""
 
 
 class Command(OwnCommand):
@@ -206,5 +206,12 @@ class Command(OwnCommand):
         say(
             f"\n{plural(summary.parts, 'part')}, _manifest.parquet and _SUCCESS lie in {summary.sink}"
         )
-        say(f"read them: {READ.format(python=sys.executable, sink=summary.sink)}", markup=False)
+        say(f"read them: {_reading(sys.executable, summary.sink)}", markup=False)
         say(f"`{how_to_run('up')}` shows the fleet in the admin.\n")
+
+
+def _reading(python: str, sink: str) -> str:
+    """The line for a shell that shows the parts of a sink, whose path may have quotes."""
+    # json: Python reads it too, and its quotes are not those of shlex
+    path = json.dumps(sink, ensure_ascii=False)
+    return shlex.join([python, "-c", f"import pyarrow.parquet as p; print(p.read_table({path}))"])

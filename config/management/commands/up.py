@@ -1,10 +1,10 @@
 """`manage.py up`: run the whole stack on this machine, in the foreground."""
 
-import os
 from argparse import ArgumentParser
 from collections.abc import Callable
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException
+from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
@@ -100,12 +100,18 @@ class Command(OwnCommand):
         self.stdout.write(
             f"admin   {web}/admin/   user {user}, password: {password_file.read_text().strip()}\n"
             f"Flower  {flower}   user admin, password: {preparing.flower_password()}\n"
-            f"logs    {os.path.relpath(settings.VAR_DIR / 'log')}/   (passwords are kept in "
-            f"{os.path.relpath(password_file.parent)}/)\n"
+            f"logs    {_place(settings.VAR_DIR / 'log')}/   (passwords are kept in "
+            f"{_place(password_file.parent)}/)\n"
             "Ctrl-C stops everything but the pods: "
             f"`{how_to_run('fleet stop-everything')}` ends them."
         )
         self.stdout.flush()
+
+
+def _place(folder: Path) -> str:
+    """A folder as it is found from here: relative only below the current folder."""
+    whole, here = folder.absolute(), Path.cwd()
+    return str(whole.relative_to(here) if whole.is_relative_to(here) else whole)
 
 
 def _answers(web: str) -> bool:

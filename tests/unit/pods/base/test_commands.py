@@ -48,12 +48,24 @@ def test_on_the_command_line_the_usage_is_shown(
     assert "--stream: -- is not a value" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "short"),
+    [
+        (("fleet", "create", "emb", "--handler", "a:b", "--max-instance", "3"), "--max-instance 3"),
+        (("demo", "--text", "somewhere"), "--text somewhere"),
+    ],
+)
+def test_an_option_cannot_be_shortened(words: tuple[str, ...], short: str) -> None:
+    with pytest.raises(CommandError, match=f"unrecognized arguments: {short}$"):
+        call_command(*words)
+
+
 def test_the_usage_after_an_unknown_option_has_the_options_of_the_subcommand(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         execute_from_command_line(
-            ["manage.py", "fleet", "watch", "emb", "--second", "1", "--bogus"]
+            ["manage.py", "fleet", "watch", "emb", "--seconds", "1", "--bogus"]
         )
     said = capsys.readouterr().err
     assert ended.value.code == 2
