@@ -13,7 +13,7 @@ from config.management.commands.demo import _reading
 from config.management.commands.up import _place
 
 
-@pytest.mark.parametrize("sink", ["/home/ada/vectors", '/home/o\'hara/a "b" $HOME `x` \\n/é'])
+@pytest.mark.parametrize("sink", ["/srv/vectors", '/srv/o\'hara/a "b" $HOME `x` \\n/é'])
 def test_the_line_that_reads_the_parts_is_right_for_the_shell_and_for_python(sink: str) -> None:
     line = _reading("printf", sink).replace(" -c ", " %s ")
     code = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True).stdout
