@@ -26,8 +26,8 @@ HANDLERS: Final = (
     Mutation(
         name="no-vector-of-an-empty-text",
         file="pods/agent/handlers/inputs.py",
-        before="            if not value.strip():\n",
-        after="            if False:\n",
+        before="    if not value.strip():\n",
+        after="    if False:\n",
         tests=(READY + "test_a_vector_is_short_json_and_only_the_item_without_a_text_fails",),
     ),
     Mutation(
