@@ -102,6 +102,7 @@ def _columns(found: Outlook) -> dict[str, object]:
         "on_time": found.on_time,
         "money_ends": found.money_ends,
         "left": found.left,
+        "held_by": "" if found.held_by is None else found.held_by.value,
         "days": found.days,
         "replays": found.replays,
     }

@@ -268,6 +268,7 @@ def _forecast(fleet: Fleet, now: datetime) -> ForecastSeen | None:
         money_ends=row.money_ends,
         depth=row.depth,
         left=row.left,
+        held_by=row.held_by,
     )
 
 

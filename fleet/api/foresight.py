@@ -36,7 +36,8 @@ class ForecastOut(BaseModel):
     pod_hours: float
     on_time: float | None = Field(description="The share of the replays that make the deadline.")
     money_ends: float = Field(description="In which a budget ends before the backlog.")
-    left: int = Field(description="Items that are left in these.")
+    left: int = Field(description="Items that are left in the replays that are not done.")
+    held_by: str = Field(description="The limit on money that makes it late; empty: none does.")
     days: float = Field(description="Of recorded market; under 2 it is a rough guess.")
     replays: int
 
@@ -91,7 +92,7 @@ class Expected(BaseModel):
     sure_usd: Usd
     on_time: float | None = Field(description="The share of the replays that make the deadline.")
     money_ends: float = Field(description="In which the money ends before the items.")
-    left: int = Field(description="Items that are left in these.")
+    left: int = Field(description="Items that are left in the replays that are not done.")
 
 
 class QuotedOffer(Expected):

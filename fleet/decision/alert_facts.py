@@ -99,7 +99,8 @@ class ForecastSeen:
     sure_at: datetime | None  # done by then in nine of ten cases; None: later than the replays go
     money_ends: float  # the share of the replays in which a budget ends before the backlog
     depth: int  # items at that time
-    left: int  # items that are left when the money has ended
+    left: int  # items that are left in the replays that are not done
+    held_by: str = ""  # the limit on money that makes it late, a Rule; "": none does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from fleet.decision.alert_facts import (
     Incident,
     Severity,
 )
-from fleet.decision.field_words import LABELS
+from fleet.decision.field_words import LABELS, rule_words
 from fleet.decision.values import Rule
 from fleet.decision.windows import (
     PODS_FAILED,
@@ -133,10 +133,13 @@ def _late(forecast: ForecastSeen | None, *, begun: bool) -> str:
         return ""
     share = f"{forecast.on_time:.0%}".replace("%", " %")
     said = f"by the forecast it makes {forecast.drain_by:%F %H:%M} UTC in {share} of the cases"
-    pods, field = LABELS["max_instances"], LABELS["drain_by"]
+    held, field = forecast.held_by, LABELS["drain_by"]
+    raised = rule_words(held) if held else LABELS["max_instances"]
     if forecast.sure_at is None:
-        return f"{said}. Raise {pods}, or let it rent more kinds of offers"
-    return f"{said}. Raise {pods}, or set {field} to {forecast.sure_at:%F %H:%M} UTC or later"
+        if held:
+            return f"{said}. Raise {raised}"
+        return f"{said}. Raise {raised}, or let it rent more kinds of offers"
+    return f"{said}. Raise {raised}, or set {field} to {forecast.sure_at:%F %H:%M} UTC or later"
 
 
 def budgets_short(facts: AlertFacts) -> Iterator[Incident]:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from decimal import Decimal
 from itertools import cycle, islice
 from statistics import median
@@ -124,6 +124,16 @@ class ModelPods:
         return sum((p.facts.hourly_usd for p in self._pods if p.stopped_at is None), Decimal(0))
 
     @property
+    def today_usd(self) -> Decimal:
+        """USD since the last midnight."""
+        return self._today
+
+    @property
+    def stays(self) -> bool:
+        """Whether a pod runs that nobody has asked to end."""
+        return any(p.stopped_at is None and p.leaves_at is None for p in self._pods)
+
+    @property
     def pods(self) -> int:
         """The pods that may bill; a stopped one bills its disk."""
         return len(self._pods)
@@ -148,8 +158,6 @@ class ModelPods:
 
     def snapshot(self, then: Snapshot, now: datetime, policy: Policy) -> Snapshot:
         """What a tick at this moment would see; what the model does not know is as it was `then`."""
-        if now.date() != self._now.date():
-            self._today = Decimal(0)
         self._now, self._orphans_usd = now, then.orphans_hourly_usd
         self._go()
         depth = None if then.depth is None else round(self._depth)
@@ -250,20 +258,31 @@ class ModelPods:
         self._go()
 
     def _bill(self, end: datetime) -> None:
-        usd = cost_usd(self._orphans_usd, end - self._now)
+        """Bill until then; the spending of a day begins anew at midnight."""
+        since = self._now
+        while since < end:
+            midnight = midnight_after(since)
+            until = min(end, midnight)
+            usd = self._usd(since, until)
+            self.spent_usd += usd
+            self._total += usd
+            self._today = Decimal(0) if until == midnight else self._today + usd
+            since = until
+
+    def _usd(self, since: datetime, end: datetime) -> Decimal:
+        """What this time costs."""
+        usd = cost_usd(self._orphans_usd, end - since)
         for pod in self._pods:
             until = end
             if pod.leaves_at is not None and not pod.stops:
-                until = min(end, max(self._now, pod.leaves_at))
+                until = min(end, max(since, pod.leaves_at))
             price = pod.facts.hourly_usd
             if pod.stopped_at is not None:
                 price = pod.facts.stopped_hourly_usd
             else:
-                self.pod_hours += (until - self._now) / HOUR
-            usd += cost_usd(price, until - self._now)
-        self.spent_usd += usd
-        self._today += usd
-        self._total += usd
+                self.pod_hours += (until - since) / HOUR
+            usd += cost_usd(price, until - since)
+        return usd
 
     def _go(self) -> None:
         """End the pods whose drain is over."""
@@ -297,6 +316,11 @@ class ModelPods:
         gone = list(taken)
         own, keys = {pod.pod_id for pod in gone}, {_key(pod) for pod in gone}
         self._pods = [p for p in self._pods if not _is_taken(p.facts, own, keys)]
+
+
+def midnight_after(at: datetime) -> datetime:
+    """When the next day begins, in the zone of that moment."""
+    return datetime.combine(at.date() + timedelta(days=1), time(0), tzinfo=at.tzinfo)
 
 
 def _is_taken(pod: PodFacts, own: Collection[int], keys: Collection[Key]) -> bool:

@@ -27,7 +27,11 @@ class FleetForecast(models.Model):
     pod_hours = models.FloatField(default=0.0)
     on_time = models.FloatField(null=True)  # the share of replays that make the deadline
     money_ends = models.FloatField(default=0.0)  # in which a budget ends before the backlog
-    left = models.BigIntegerField(default=0)  # items that are left in these
+    left = models.BigIntegerField(default=0)  # items that are left in those that are not done
+    # The limit on money that makes it late, a Rule; "": none does.
+    held_by = models.CharField(max_length=40, blank=True, default="", db_default="")
+    # Whether there is none because no pod had shown its speed.
+    lacks_speed = models.BooleanField(default=False, db_default=False)
     days = models.FloatField(default=0.0)  # of recorded market behind it
     replays = models.PositiveIntegerField(default=0)
     milliseconds = models.PositiveIntegerField(default=0)

@@ -18,7 +18,8 @@ COLUMNS: Final = tuple(
     f"forecast__{name}"
     for name in (
         "fleet", "at", "because", "depth", "drain_by", "likely_at", "sure_at", "likely_usd",
-        "sure_usd", "pods", "pod_hours", "on_time", "money_ends", "left", "days", "replays",
+        "sure_usd", "pods", "pod_hours", "on_time", "money_ends", "left", "held_by",
+        "lacks_speed", "days", "replays",
     )
 )  # fmt: skip
 
@@ -120,6 +121,7 @@ def as_json(row: FleetForecast | None) -> dict[str, Any] | None:
         "on_time": row.on_time,
         "money_ends": row.money_ends,
         "left": row.left,
+        "held_by": row.held_by,
         "days": round(row.days, 2),
         "replays": row.replays,
     }

@@ -13,6 +13,7 @@ from fleet.decision.alert_facts import (
     Severity,
 )
 from fleet.decision.alerts import alerts
+from fleet.decision.values import Rule
 from tests.support.factories import NOON, hours, seconds
 
 
@@ -58,6 +59,13 @@ def test_the_text_says_what_would_help() -> None:
         "set Done by to 2026-11-23 20:00 UTC or later"
     )
     assert "Max pods, or let it rent more" in causes(on_time=0.1, sure_at=None)["goal_at_risk"]
+
+
+def test_a_limit_on_money_that_makes_it_late_is_named() -> None:
+    held = causes(on_time=0.1, held_by=Rule.DAILY_BUDGET_USD)["goal_at_risk"]
+    assert "Raise Budget per day, or set Done by to" in held
+    of_all = causes(on_time=0, sure_at=None, held_by=Rule.INSTALLATION_DAILY_BUDGET)
+    assert of_all["goal_at_risk"].endswith("Raise Budget per day, all fleets")
 
 
 @pytest.mark.parametrize(
