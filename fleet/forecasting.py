@@ -10,7 +10,7 @@ import structlog
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
 from fleet.decision import placement
-from fleet.decision.outlook import NoOutlook, Outlook, outlook
+from fleet.decision.outlook import NoOutlook, NoSpeed, Outlook, outlook
 from fleet.decision.placement import Experience
 from fleet.decision.spells import History
 from fleet.decision.values import Goal, Mode, Policy, Snapshot
@@ -24,6 +24,8 @@ from pods.models import Account, Pod
 log = structlog.get_logger(__name__)
 # Between two forecasts of a fleet. Each takes a second or two of one processor.
 EVERY: Final = timedelta(minutes=5)
+# One without a result, or for another deadline, is made again by the next run, a minute later.
+SOON: Final = timedelta(seconds=30)
 # For how long one run makes forecasts. It takes one process of the vendor worker for that time, so a
 # call to a vendor may wait for it where the worker has a single process.
 LONGEST: Final = timedelta(seconds=8)
@@ -48,7 +50,7 @@ def forecast_fleets(*, longest: timedelta = LONGEST) -> int:
     now, end = shared_now(), time.monotonic() + longest.total_seconds()
     busy = _busy()
     FleetForecast.objects.exclude(fleet__in=busy).delete()
-    due = busy.filter(Q(forecast=None) | Q(forecast__at__lt=now - EVERY))
+    due = busy.filter(_is_due(now))
     made = 0
     for fleet in due.order_by(F("forecast__at").asc(nulls_first=True), "pk"):
         forecast_fleet(fleet)
@@ -56,6 +58,13 @@ def forecast_fleets(*, longest: timedelta = LONGEST) -> int:
         if time.monotonic() > end:
             break
     return made
+
+
+def _is_due(now: datetime) -> Q:
+    row, deadline = Q(forecast__at__lt=now - SOON), Q(forecast__drain_by=F("drain_by"))
+    both_without = Q(forecast__drain_by=None, drain_by=None)
+    old = ~Q(forecast__because="") | ~(deadline | both_without)
+    return Q(forecast=None) | Q(forecast__at__lt=now - EVERY) | (row & old)
 
 
 def _busy() -> QuerySet[Fleet]:
@@ -77,6 +86,7 @@ def forecast_fleet(fleet: Fleet) -> FleetForecast:
         values |= _columns(outlook(facts.seen, facts.policy, facts.history))
     except (NoOutlook, ValueError) as exc:
         values["because"] = str(exc)[:LONGEST_REASON]
+        values["lacks_speed"] = isinstance(exc, NoSpeed)
     except Exception as exc:  # the row says it, so the other fleets have their turn
         log.exception("forecast_failed", fleet=fleet.name)
         values["because"] = f"the forecast failed: {type(exc).__name__}"

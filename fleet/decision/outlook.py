@@ -45,9 +45,11 @@ class Outlook:
     """What is to be expected: `likely` is the middle, `sure` holds nine times out of ten."""
 
     at: datetime
+    until: datetime  # the replays go no further
     likely_at: datetime | None  # None: it is not done as far as the replays go
     sure_at: datetime | None
-    likely_usd: Decimal  # from now on
+    # From now on; if it is not done, until its money or the replays end.
+    likely_usd: Decimal
     sure_usd: Decimal
     pods: int  # the most at once, in the middle of the replays
     likely_pod_hours: float
@@ -67,6 +69,10 @@ class Outlook:
 
 class NoOutlook(ValueError):
     """Nothing can be said; the message has the reason."""
+
+
+class NoSpeed(NoOutlook):
+    """No pod has shown its speed yet."""
 
 
 def replays_for(policy: Policy) -> int:
@@ -92,7 +98,7 @@ def outlook(
         _replayed(stock, policy, rate, until=until, recorded=n < recorded, draw=draw)
         for n in range(count)
     ]
-    return _summed(seen, policy, history, endings)
+    return _summed(seen, policy, history, endings, until)
 
 
 def _check(seen: Snapshot, policy: Policy) -> float:
@@ -107,7 +113,7 @@ def _check(seen: Snapshot, policy: Policy) -> float:
         raise NoOutlook("it is paused")
     rate = goal_facts.rate_of_a_pod(seen, goal_facts.groups(seen))
     if not rate:
-        raise NoOutlook("no pod has shown its speed yet")
+        raise NoSpeed("no pod has shown its speed yet")
     return rate
 
 
@@ -174,7 +180,9 @@ def _rates_of_offers(seen: Snapshot, usual: float) -> dict[str, float]:
     }
 
 
-def _summed(seen: Snapshot, policy: Policy, history: History, endings: Sequence[Ending]) -> Outlook:
+def _summed(
+    seen: Snapshot, policy: Policy, history: History, endings: Sequence[Ending], until: datetime
+) -> Outlook:
     never = datetime.max.replace(tzinfo=seen.now.tzinfo)
     ends = sorted(e.done_at or never for e in endings)
     costs = sorted(e.cost_usd for e in endings)
@@ -187,6 +195,7 @@ def _summed(seen: Snapshot, policy: Policy, history: History, endings: Sequence[
         on_time = sum(end <= policy.drain_by for end in ends) / len(ends)
     return Outlook(
         at=seen.now,
+        until=until,
         likely_at=None if likely == never else likely,
         sure_at=None if sure == never else sure,
         likely_usd=_quantile(costs, LIKELY),

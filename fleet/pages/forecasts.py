@@ -10,6 +10,7 @@ from django.utils.timezone import localtime
 from fleet.decision.outlook import LITTLE
 from fleet.models import Fleet, FleetForecast
 from pods.base import words
+from pods.plural import plural
 
 # An older one says nothing of the fleet as it is now.
 WITHIN: Final = timedelta(minutes=20)
@@ -46,6 +47,18 @@ def forecast_of(fleet: Fleet, now: datetime) -> FleetForecast | None:
     return row if row is not None and now - row.at <= WITHIN else None
 
 
+def why_none(row: FleetForecast | None, items_per_second: float | None) -> str:
+    """Why there is no forecast, as a sentence; "": there is one, or there was no try.
+
+    A pod may have shown its speed since the last try: the next one will make a forecast.
+    """
+    if row is None or not row.because:
+        return ""
+    if row.lacks_speed and items_per_second:
+        return "No forecast yet."
+    return f"No forecast: {row.because}."
+
+
 def told(row: FleetForecast | None) -> Told | None:
     """The forecast in sentences; times are in the zone of the reader. None: there is none."""
     if row is None or row.because:
@@ -61,6 +74,11 @@ def told(row: FleetForecast | None) -> Told | None:
 
 def _cost(row: FleetForecast) -> str:
     likely, sure = words.usd(row.likely_usd), words.usd(row.sure_usd)
+    if row.likely_at is None:
+        left = f", with about {plural(row.left, 'item')} left" if row.left else ""
+        return f"Until then about {likely}{left}."
+    if row.sure_at is None:
+        return f"About {likely} from now on; what it costs at most is not known."
     return f"About {likely} from now on, nine times out of ten at most {sure}."
 
 

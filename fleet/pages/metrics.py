@@ -88,7 +88,8 @@ def _forecast(into: Families, card: FleetCard) -> None:
             None if at is None else at.timestamp(), fleet=card.name, case=case,
         )  # fmt: skip
         into.gauge(
-            "podfleet_forecast_usd", "USD until then, from the forecast on.", usd,
+            "podfleet_forecast_usd", "USD until then, from the forecast on.",
+            None if at is None else usd,
             fleet=card.name, case=case,
         )  # fmt: skip
     into.gauge(

@@ -54,6 +54,12 @@ def foretold(card: FleetCard) -> forecasts.Told | None:
 
 
 @register.filter
+def no_forecast(card: FleetCard) -> str:
+    """Why a fleet has no forecast, as a sentence."""
+    return forecasts.why_none(card.forecast, card.items_per_second)
+
+
+@register.filter
 def severity(name: str) -> HealthWords:
     """The icon, the word and the colour of a severity."""
     return words.SEVERITIES[name]

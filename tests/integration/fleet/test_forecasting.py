@@ -74,10 +74,34 @@ def test_a_fleet_without_a_speed_has_a_reason_in_place_of_a_forecast(redis_url: 
     ticked(fleet, 10)
     assert forecasting.forecast_fleets() == 1
     row = FleetForecast.objects.get()
-    assert row.because == "no pod has shown its speed yet"
+    assert (row.because, row.lacks_speed) == ("no pod has shown its speed yet", True)
     assert forecasts.told(row) is None
     page = a_user("viewer").get(reverse("admin:fleet_fleet_status", args=[fleet.pk]))
     assert "No forecast: no pod has shown its speed yet." in page.content.decode()
+
+
+def test_a_forecast_without_a_result_or_for_another_deadline_is_made_again_soon(
+    redis_url: str,
+) -> None:
+    names = ("none", "moved", "made", "never", "now")
+    fleets = {
+        name: ticked(of_deadline(accounts=[an_account()], name=name, stream=name), 10)
+        for name in names
+    }
+    a_minute_ago = utcnow() - timedelta(minutes=1)
+    for name, values in (
+        ("none", {"because": "no pod has shown its speed yet"}), ("moved", {}), ("made", {}),
+        ("never", {}), ("now", {"at": utcnow(), "because": "no pod has shown its speed yet"}),
+    ):  # fmt: skip
+        by = fleets[name].drain_by
+        a_forecast(fleets[name], **{"at": a_minute_ago, "drain_by": by, **values})
+    Fleet.objects.filter(name="moved").update(drain_by=utcnow() + hours(99))
+    Fleet.objects.filter(name="never").update(drain_by=None, goal="demand")
+    FleetForecast.objects.filter(fleet=fleets["made"]).update(drain_by=fleets["made"].drain_by)
+    began = utcnow()
+    assert forecasting.forecast_fleets() == 3
+    made = FleetForecast.objects.filter(at__gte=began).values_list("fleet__name", flat=True)
+    assert set(made) == {"none", "moved", "never"}
 
 
 def test_a_demand_fleet_has_one_too(redis_url: str) -> None:
@@ -157,7 +181,8 @@ def test_those_that_waited_longest_come_first_whatever_is_wrong_with_them(redis_
         for name in names
     }
     for name, minutes in (("late", 7), ("broken", 9)):
-        a_forecast(fleets[name], at=utcnow() - timedelta(minutes=minutes))
+        at = utcnow() - timedelta(minutes=minutes)
+        a_forecast(fleets[name], at=at, drain_by=fleets[name].drain_by)
     Fleet.objects.filter(name="broken").update(offer_query={"gpus": "L4"})
     made: list[str] = []
     for _ in names:
