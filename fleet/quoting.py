@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from fleet import forecasting
 from fleet.decision.outlook import LITTLE, Outlook
-from fleet.decision.quote import Asked, Line, Quote, quote
+from fleet.decision.quote import Asked, Line, Quote, quote, without_pods
 from fleet.models import Fleet
 from pods.base.near import TooFar, refuse_far
 from pods.base.shared_clock import shared_now
@@ -30,10 +30,11 @@ def quote_of(fleet: Fleet, asked: Asked) -> Quote:
     now = shared_now()
     _check(asked, now)
     facts = forecasting.facts_of(fleet, now)
-    if not facts.seen.offers and not facts.history.absent:
-        why = facts.seen.no_offers_because or "nothing is offered"
+    seen, history = without_pods(facts.seen, facts.history)
+    if not seen.offers and not history.absent:
+        why = seen.no_offers_because or "nothing is offered"
         raise BadQuote(f"nothing can be rented now: {why}")
-    return quote(replace(facts.seen, now=now), facts.policy, facts.history, asked)
+    return quote(replace(seen, now=now), facts.policy, history, asked)
 
 
 def _check(asked: Asked, now: datetime) -> None:
@@ -56,7 +57,7 @@ def assumptions(found: Quote) -> list[str]:
     """What the quote rests on, in sentences."""
     said = [
         "The fleet's present pods and backlog do not count; its limits do, and so do the offers and "
-        "prices of now.",
+        "prices of now, with those that its pods hold.",
         f"The middle of {found.plan.replays} replays of the fleet's decisions, and what holds nine "
         "times out of ten.",
     ]
@@ -83,6 +84,7 @@ def as_json(found: Quote) -> dict[str, Any]:
         "at_most_usd": None if asked.at_most_usd is None else str(asked.at_most_usd),
         "goal": found.goal.value,
         "risk": found.risk,
+        "least_usd": None if found.least_usd is None else str(found.least_usd),
         "plan": _outlook(found.plan),
         "offers": [_line(line, names) for line in found.lines],
         "assumes": assumptions(found),
@@ -108,14 +110,17 @@ def _outlook(found: Outlook) -> dict[str, Any]:
     def seconds(at: datetime | None) -> float | None:
         return None if at is None else (at - found.at).total_seconds()
 
+    # What a part of the items takes and costs is not the price of all of them.
+    unlikely, unsure = found.likely_at is None, found.sure_at is None
     return {
         "pods": found.pods,
         "likely_seconds": seconds(found.likely_at),
         "sure_seconds": seconds(found.sure_at),
-        "likely_pod_hours": round(found.likely_pod_hours, 2),
-        "sure_pod_hours": round(found.sure_pod_hours, 2),
-        "likely_usd": f"{found.likely_usd:.4f}",
-        "sure_usd": f"{found.sure_usd:.4f}",
+        "likely_pod_hours": None if unlikely else round(found.likely_pod_hours, 2),
+        "sure_pod_hours": None if unsure else round(found.sure_pod_hours, 2),
+        "likely_usd": None if unlikely else f"{found.likely_usd:.4f}",
+        "sure_usd": None if unsure else f"{found.sure_usd:.4f}",
+        "spent_usd": f"{found.likely_usd:.4f}",
         "on_time": found.on_time,
         "money_ends": found.money_ends,
         "left": found.left,

@@ -30,7 +30,9 @@ class ForecastOut(BaseModel):
         description="When it is done; null: not as far as it sees, or it is not known."
     )
     sure_at: Moment | None
-    likely_usd: Usd = Field(description="From that time on.")
+    likely_usd: Usd = Field(
+        description="From that time on; if likely_at is null, only until its money or the replays end."
+    )
     sure_usd: Usd
     pods: int = Field(description="The most at once.")
     pod_hours: float
@@ -86,10 +88,13 @@ class Expected(BaseModel):
     pods: int = Field(description="The most at once.")
     likely_seconds: float | None = Field(description="Until it is done; null: longer than it sees.")
     sure_seconds: float | None
-    likely_pod_hours: float
-    sure_pod_hours: float
-    likely_usd: Usd
-    sure_usd: Usd
+    likely_pod_hours: float | None = Field(description="Of all items; null: it is not done.")
+    sure_pod_hours: float | None
+    likely_usd: Usd | None = Field(description="The price of all items; null: it is not done.")
+    sure_usd: Usd | None
+    spent_usd: Usd = Field(
+        description="In the middle, until it is done, or its money or time ends."
+    )
     on_time: float | None = Field(description="The share of the replays that make the deadline.")
     money_ends: float = Field(description="In which the money ends before the items.")
     left: int = Field(description="Items that are left in the replays that are not done.")
@@ -115,6 +120,9 @@ class QuoteOut(BaseModel):
     by: Moment | None
     at_most_usd: Usd | None
     goal: str = Field(description="Of the plan.")
+    least_usd: Usd | None = Field(
+        description="What would start a pod; null: `at_most_usd` does, or money is not the reason."
+    )
     risk: str = Field(description="Why the goal cannot be promised; empty: it can.")
     plan: Expected
     offers: list[QuotedOffer]

@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from typing import Final
 
 from fleet.decision.decide import decide
 from fleet.decision.outlook import Outlook, outlook, replays_for
 from fleet.decision.spells import History, OfferKind, kind_of
-from fleet.decision.values import Goal, Mode, OfferFacts, Policy, Snapshot
+from fleet.decision.values import Goal, Mode, OfferFacts, PodFacts, Policy, Snapshot
 from pods.price import HOUR_SECONDS, MILLION, usd_per_million
 
 MOST_LINES: Final = 6
+MOST_USD: Final = Decimal(10**6)
+CENT: Final = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,8 @@ class Quote:
     lines: Sequence[Line]
     risk: str  # why the goal cannot be promised, and what would help; "": it can
     spent_from_usd: Decimal  # what the fleet had spent before
+    # What would start a pod; None: the money that is asked for does, or money is not the reason.
+    least_usd: Decimal | None = None
 
 
 def quote(seen: Snapshot, policy: Policy, history: History, asked: Asked) -> Quote:
@@ -54,14 +58,69 @@ def quote(seen: Snapshot, policy: Policy, history: History, asked: Asked) -> Quo
     """
     runs = replace(policy, mode=Mode.RUNNING, installation_mode=Mode.RUNNING, override=None)
     empty, rules = _empty(seen, asked), _rules(seen, runs, asked)
+    plan = outlook(empty, rules, history)
     return Quote(
         asked=asked,
         goal=rules.goal,
-        plan=outlook(empty, rules, history),
+        plan=plan,
         lines=_lines(empty, runs, history),
         risk=decide(empty, rules).risk,
         spent_from_usd=seen.spent_total_usd,
+        least_usd=None if plan.pods else _least(empty, runs, asked),
     )
+
+
+def _least(empty: Snapshot, policy: Policy, asked: Asked) -> Decimal | None:
+    """The least money with which the fleet starts a pod, to the cent; None: no sum does."""
+    if asked.at_most_usd is None:
+        return None
+
+    def starts(usd: Decimal) -> bool:
+        rules = _rules(empty, policy, replace(asked, at_most_usd=usd))
+        return bool(decide(empty, rules).spawn)
+
+    low, high = asked.at_most_usd, 2 * asked.at_most_usd
+    while not starts(high):
+        low, high = high, 2 * high
+        if high > MOST_USD:
+            return None
+    while high - low > CENT:
+        middle = (low + high) / 2
+        low, high = (low, middle) if starts(middle) else (middle, high)
+    return high.quantize(CENT, ROUND_UP)
+
+
+def without_pods(seen: Snapshot, history: History) -> tuple[Snapshot, History]:
+    """The offers as they would be without the fleet's pods: what these hold could be rented too."""
+    listed = {kind_of(offer)._replace(region="") for offer in seen.offers if not offer.host}
+    keys = {(offer.account_id, offer.key) for offer in seen.offers}
+    absent = {kind_of(offer)._replace(region=""): offer for offer in history.absent}
+    held: dict[tuple[int, str], OfferFacts] = {}
+    found: list[OfferFacts] = []
+    for pod in seen.pods:
+        key = pod.account_id, pod.offer_key
+        kind = OfferKind(pod.account_id, pod.gpu_type, pod.gpu_count, "", pod.interruptible)
+        if not pod.offer_key or key in keys or kind in listed:
+            continue
+        region = absent[kind].region if kind in absent else ""
+        found.append(held.setdefault(key, _held_by(pod, region)))
+    if not found:
+        return seen, history
+    offers = sorted((*seen.offers, *found), key=lambda o: (not o.interruptible, _cost(o)))
+    there = {kind_of(offer) for offer in found}
+    still = tuple(offer for offer in history.absent if kind_of(offer) not in there)
+    return replace(seen, offers=tuple(offers), no_offers_because="", lacks=()), replace(
+        history, absent=still
+    )
+
+
+def _held_by(pod: PodFacts, region: str) -> OfferFacts:
+    return OfferFacts(
+        account_id=pod.account_id, key=pod.offer_key, hourly_usd=pod.hourly_usd,
+        gpu_type=pod.gpu_type, gpu_count=pod.gpu_count, region=region,
+        interruptible=pod.interruptible, stopped_hourly_usd=pod.stopped_hourly_usd,
+        million_items_usd=pod.million_items_usd,
+    )  # fmt: skip
 
 
 def _empty(seen: Snapshot, asked: Asked) -> Snapshot:

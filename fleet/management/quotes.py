@@ -26,6 +26,7 @@ from pods.plural import plural
 NAME_WIDTH: Final = 22  # where a terminal has 80 columns
 HOUR: Final = timedelta(hours=1)
 NEVER: Final = "?"  # later than the replays go
+MORE: Final = ">"
 
 
 def add_quote_arguments(parser: ArgumentParser) -> None:
@@ -102,12 +103,29 @@ def _promises(found: Quote) -> list[str]:
             f"It is done by {found.asked.by:%F %H:%M %Z} in {100 * found.plan.on_time:.0f} % of the "
             "replays."
         )
-    if found.plan.money_ends:
+    if found.least_usd is not None and found.asked.at_most_usd is not None:
+        said.append(
+            f"{words.usd(found.asked.at_most_usd)} is too little to start a pod; the least is about "
+            f"{words.usd(found.least_usd)}."
+        )
+    elif found.plan.money_ends:
         said.append(
             f"In {100 * found.plan.money_ends:.0f} % of the replays the money ends first; about "
-            f"{plural(found.plan.left, 'item')} {'is' if found.plan.left == 1 else 'are'} left then."
+            f"{_are_left(found.plan)} then."
         )
+    elif found.plan.likely_at is None:
+        days = words.duration(found.plan.until - found.plan.at)
+        said.append(
+            f"It is probably not done within the {days} that the replays see; about "
+            f"{_are_left(found.plan)} then."
+        )
+    if any(one.likely_at is None for one in (found.plan, *(line.expected for line in found.lines))):
+        said.append(f"“{MORE}”: not all items are done, and that is what a part of them takes.")
     return [*said, f"{found.risk}."] if found.risk else said
+
+
+def _are_left(one: Outlook) -> str:
+    return f"{plural(one.left, 'item')} {'is' if one.left == 1 else 'are'} left"
 
 
 def _table(found: Quote) -> Table:
@@ -135,10 +153,17 @@ def _named(line: Line) -> str:
 def _figures(one: Outlook) -> tuple[str, str, str, str]:
     return (
         f"{one.pods:,}",
-        f"{one.likely_pod_hours:,.1f}–{one.sure_pod_hours:,.1f}",
+        _between(one, f"{one.likely_pod_hours:,.1f}", f"{one.sure_pod_hours:,.1f}"),
         f"{_hours(one, one.likely_at)}–{_hours(one, one.sure_at)}",
-        f"{words.usd(one.likely_usd)}–{words.usd(one.sure_usd)}",
+        _between(one, words.usd(one.likely_usd), words.usd(one.sure_usd)),
     )
+
+
+def _between(one: Outlook, likely: str, sure: str) -> str:
+    """What is likely and what is sure; more than that, if a part of the items takes it."""
+    if one.likely_at is None:
+        return f"{MORE} {likely}"
+    return f"{likely}–{NEVER if one.sure_at is None else sure}"
 
 
 def _hours(one: Outlook, at: datetime | None) -> str:
@@ -151,10 +176,10 @@ class _Kept(BaseModel):
     class Plan(BaseModel):
         likely_seconds: float | None
         sure_seconds: float | None
-        likely_pod_hours: float
-        sure_pod_hours: float
-        likely_usd: Decimal
-        sure_usd: Decimal
+        likely_pod_hours: float | None
+        sure_pod_hours: float | None
+        likely_usd: Decimal | None
+        sure_usd: Decimal | None
 
     at: AwareDatetime
     items: int
@@ -191,7 +216,7 @@ def _receipt(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
     hours = (plan.likely_seconds, plan.sure_seconds, took)
     table.add_row("hours", *(NEVER if s is None else f"{s / 3600:,.1f}" for s in hours))
     pod_hours = (plan.likely_pod_hours, plan.sure_pod_hours, was.pod_hours)
-    table.add_row("pod-hours", *(f"{each:,.1f}" for each in pod_hours))
+    table.add_row("pod-hours", *(NEVER if h is None else f"{h:,.1f}" for h in pod_hours))
     table.add_row("cost", *map(words.usd, (plan.likely_usd, plan.sure_usd, was.spent_usd)))
     CommandConsole(file=cast(IO[str], stdout)).print(table)
     if was.done_at is None:

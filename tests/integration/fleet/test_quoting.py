@@ -47,12 +47,30 @@ def test_the_command_says_what_each_offer_would_take(redis_url: str) -> None:
     assert "1× L4" in text
 
 
+def test_the_price_of_a_part_of_the_items_is_not_shown_as_that_of_all(redis_url: str) -> None:
+    quotable(redis_url)
+    Fleet.objects.update(daily_budget_usd=5)
+    text = " ".join(run("quote", "emb", "--items", "40,000,000").split())
+    assert "?–?" in text
+    assert "> $1" in text
+    assert "It is probably not done within the 30 d" in text
+    assert "items are left then" in text
+    assert "“>”: not all items are done, and that is what a part of them takes." in text
+    text = " ".join(run("quote", "emb", "--items", 144_000, "--at-most", "0.1").split())
+    assert "$0.10 is too little to start a pod; the least is about $" in text
+    assert "the money ends first" not in text
+
+
 def test_the_api_says_the_same(redis_url: str) -> None:
     quotable(redis_url)
     client = a_client("viewer")
     told = client.get("/fleets/emb/quote?items=144000&at_most_usd=2").json()
     assert told["goal"] == "budget"
     assert told["plan"]["money_ends"] == 1
+    assert (told["plan"]["likely_usd"], told["plan"]["sure_usd"]) == (None, None)
+    assert 0 < float(told["plan"]["spent_usd"]) <= 2
+    assert 0 < told["plan"]["left"] < 144_000
+    assert told["least_usd"] is None
     assert client.get("/fleets/emb/quote?items=0").status_code == 422
     assert client.get("/fleets/emb/quote?items=5&by=2020-01-01T00:00:00Z").status_code == 409
     assert client.get("/fleets/none/quote?items=5").status_code == 404

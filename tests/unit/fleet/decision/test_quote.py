@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from fleet.decision.outlook import NoOutlook
-from fleet.decision.quote import Asked, quote
+from fleet.decision.quote import Asked, quote, without_pods
 from fleet.decision.spells import History, Spell, kind_of
 from fleet.decision.values import Goal, Mode
 from tests.support.factories import NOON, hours, policy
@@ -63,3 +63,32 @@ def test_a_speed_that_is_given_counts_for_every_offer() -> None:
     found = quote(unknown, PLACES, CALM, Asked(items=8 * HOUR, items_per_second=20.0))
     assert [line.items_per_second for line in found.lines] == pytest.approx([20.0, 20.0])
     assert found.lines[1].expected.likely_usd == pytest.approx(4 * FIRM, rel=Decimal("0.3"))
+
+
+def test_money_that_starts_no_pod_is_said_with_what_would() -> None:
+    tiny = quote(seen(0), PLACES, CALM, Asked(items=8 * HOUR, at_most_usd=Decimal("0.1")))
+    assert tiny.plan.pods == 0
+    assert tiny.least_usd is not None
+    assert Decimal("0.1") < tiny.least_usd < 2
+    paid = quote(seen(0), PLACES, CALM, Asked(items=8 * HOUR, at_most_usd=tiny.least_usd))
+    assert (paid.plan.pods, paid.least_usd) == (1, None)
+    none = replace(PLACES, daily_budget_usd=Decimal(0))
+    asked = Asked(items=HOUR, at_most_usd=Decimal(5))
+    assert quote(seen(0), none, CALM, asked).least_usd is None  # no sum would start one
+
+
+def test_offers_that_the_fleets_own_pods_hold_count() -> None:
+    own = on("spot", 3, gpu_type="L4")
+    facts = seen(0, pods=tuple(own), offers=offers(spot=0))
+    free, _ = without_pods(facts, CALM)
+    assert [o.key for o in free.offers] == ["spot"] * 3 + ["firm"] * 8
+    assert {o.hourly_usd for o in free.offers if o.interruptible} == {SPOT}
+    listed = seen(0, pods=tuple(on("firm", 2)))
+    assert without_pods(listed, CALM) == (listed, CALM)
+
+
+def test_an_offer_that_the_fleets_own_pods_hold_is_not_thought_gone() -> None:
+    gone = replace(offers(firm=0)[0], key="recorded:1", region="EU")
+    facts = seen(0, pods=tuple(on("spot", 1, gpu_type=gone.gpu_type)), offers=offers(spot=0))
+    free, known = without_pods(facts, replace(CALM, absent=(gone,)))
+    assert (free.offers[0].key, free.offers[0].region, known.absent) == ("spot", "EU", ())
