@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 import time
-from datetime import timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,10 @@ from kombu.utils.imports import symbol_by_name
 from config import celery_app
 from config.beat import Entry, Scheduler
 from config.env import ROOT
+from fleet.pages.last_runs import beat_last_sent
 from tests.support.celery.workers import a_worker
 from tests.support.factories import a_fleet, seconds
-from tests.support.waiting import until
+from tests.support.waiting import patience, until
 
 pytestmark = pytest.mark.fault(43)
 PATIENCE_SECONDS = 30.0
@@ -117,18 +120,66 @@ def test_a_restart_of_beat_keeps_an_operators_edits(client: "redis.Redis", tmp_p
     edited = list(PeriodicTask.objects.order_by("pk").values("name", "interval", "enabled"))
     for _ in range(2):
         client.flushall()
-        command = [sys.executable, "-m", "celery", "-A", "config", "beat", "--pidfile="]
-        with (
-            (tmp_path / "beat.log").open("ab") as log,
-            subprocess.Popen(
-                command, cwd=ROOT, env=dict(os.environ), stdout=log, stderr=log
-            ) as beat,
-        ):
+        with beat_at_work(tmp_path):
             until(lambda: sent(client).count("pods.nudge") >= 2, PATIENCE_SECONDS)
-            beat.kill()
         assert "pods.survey" not in sent(client)
     rows = PeriodicTask.objects.order_by("pk").exclude(name="celery.backend_cleanup")
     assert list(rows.values("name", "interval", "enabled")) == edited
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.one_database
+@pytest.mark.takes(20)
+def test_beat_without_fleets_writes_its_times_often_enough_for_its_health_check(
+    tmp_path: Path,
+) -> None:
+    oldest = timedelta(0)
+
+    def writes() -> int:
+        """How many writes were seen; each look notes how old the newest time was."""
+        nonlocal oldest
+        if (last := beat_last_sent()) is not None:
+            seen.add(last)
+            oldest = max(oldest, timezone.now() - last)
+        return len(seen)
+
+    seen: set[datetime] = set()
+    PeriodicTask.objects.update(last_run_at=None)
+    with beat_at_work(tmp_path):
+        until(lambda: writes() >= 2, PATIENCE_SECONDS)
+        call_command("beat_alive", "--seconds=30")
+        until(lambda: writes() >= 3, PATIENCE_SECONDS)
+    assert oldest < timedelta(seconds=patience(PATIENCE_SECONDS))
+
+
+@pytest.mark.django_db
+def test_writing_the_time_of_a_run_keeps_an_edit_made_meanwhile() -> None:
+    task = PeriodicTask.objects.get(name="nudge")
+    entry = next(Entry(task, app=celery_app))
+    PeriodicTask.objects.filter(pk=task.pk).update(priority=3)
+    entry.save()
+    task = PeriodicTask.objects.get(pk=task.pk)
+    assert (task.priority, task.total_run_count) == (3, 1)
+    assert task.last_run_at == entry.last_run_at
+    task.enabled = False
+    task.save()
+    entry.save()
+    task.refresh_from_db()
+    assert (task.enabled, task.last_run_at) == (False, None)
+
+
+@contextmanager
+def beat_at_work(folder: Path) -> Iterator[None]:
+    """A beat of its own process, with the settings of the product."""
+    command = [sys.executable, "-m", "celery", "-A", "config", "beat", "--pidfile="]
+    with (
+        (folder / "beat.log").open("ab") as log,
+        subprocess.Popen(command, cwd=ROOT, env=dict(os.environ), stdout=log, stderr=log) as beat,
+    ):
+        try:
+            yield
+        finally:
+            beat.kill()
 
 
 def sent(client: "redis.Redis") -> list[str]:
