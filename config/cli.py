@@ -1,6 +1,7 @@
 """The command line: what `podfleet` of the wheel and `manage.py` of a checkout share."""
 
 import gc
+import os.path
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -11,6 +12,7 @@ from django.core.management import execute_from_command_line
 
 from config.doctor import judging
 from config.doctor.findings import ERRORS, Finding, as_json, as_text
+from config.env import env
 from config.version import version
 from pods.base.closed_output import ending_quietly
 from pods.base.command_name import how_to_run
@@ -109,7 +111,11 @@ def _fault_of_settings() -> Finding | None:
     except ImproperlyConfigured as exc:
         return judging.settings_wrong(str(exc))
     except OSError as exc:  # the generated secrets are read and written there
-        return judging.folder_unusable(str(exc.filename), exc.strerror or type(exc).__name__)
+        folder = env().var_dir
+        places = (folder, *folder.parents)
+        file = next((str(path) for path in places if os.path.isfile(path)), "")  # noqa: PTH113 - never raises
+        said = exc.strerror or type(exc).__name__
+        return judging.folder_unusable(str(folder), said, file=file)
     return None
 
 

@@ -9,12 +9,13 @@ from django.core.exceptions import ValidationError
 from fleet.models import Fleet, RedisRoute
 from pods.accounts import connecting, editing
 from pods.base import redis_reach
+from pods.base.command_name import where_is
 from pods.models import Account
 
 WAYS_OUT: Final = (
     "start Podfleet's own public Redis, or give the address of a managed Redis with TLS "
     "(rediss://…), or set the way of rented pods to Redis (redis_route) to tunnel if a tunnel or a VPN "
-    "of yours leads there; docs/howto/expose-redis.md has all three"
+    f"of yours leads there; {where_is('howto/expose-redis.md')} has all three"
 )
 
 

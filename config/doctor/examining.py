@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Final, Generic, TypeVar
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import connections
@@ -71,7 +72,9 @@ def examine(*, online: bool) -> Facts:
     machine = Probe("the machine", probing.machine, seconds=MACHINE_SECONDS)
     database = Probe("the database", probing.database, seconds=DATABASE_SECONDS)
     seen_redis: RedisFacts | None = None
-    if not stopped:
+    bad = probing.bad_authority(row_probing.authorities(settings.REDIS_URL, settings.REDIS_CA))
+    tls = urlsplit(settings.REDIS_URL).scheme == "rediss"
+    if not stopped and not (bad and tls):  # without its file no connection with TLS can be made
         look = partial(probing.redis_server, settings.REDIS_URL)
         seen_redis = made.result(Probe("Redis", look, seconds=REDIS_SECONDS))
     seen_database: DatabaseFacts | None = made.result(database)
@@ -83,6 +86,7 @@ def examine(*, online: bool) -> Facts:
         rows = Probe("the rows", partial(row_probing.rows, online=online), seconds=limit)
     return Facts(
         stack_stopped=stopped,
+        bad_authority=bad,
         redis_verified=row_probing.is_verified(settings.REDIS_URL),
         users_wanted=settings.REDIS_USERS,
         machine=made.result(machine),

@@ -24,6 +24,7 @@ class DatabaseFacts:
     """The database."""
 
     unreachable: str = ""
+    file: str = ""  # of SQLite, which has no server
     missing_migrations: int = 0
     unknown_migrations: Sequence[str] = ()  # applied by another version
     clock_ahead: timedelta | None = None  # of this machine's
@@ -38,6 +39,7 @@ class Refusal(StrEnum):
     """Why Redis could not be used."""
 
     NO_ANSWER = "no answer"
+    COMMAND = "command"  # it answers, and refuses what it is asked
     PASSWORD = "password"  # noqa: S105 - a name
     CERTIFICATE = "certificate"
 
@@ -75,6 +77,7 @@ class AccountFacts:
     name: str
     key_problem: str = ""
     refused: str = ""  # by the vendor; asked only with --online
+    not_asked: str = ""  # why the vendor gave no answer to --online
     unused_because: str = ""
 
 
@@ -96,6 +99,7 @@ class Facts:
     """Everything that was seen; None: that probe did not answer, or could not be made."""
 
     stack_stopped: bool = False  # the embedded Redis does not run, so nothing else can
+    bad_authority: str = ""  # which setting names a file that has no certificate, and why
     redis_verified: bool = True  # its certificate is checked, or there is none
     users_wanted: bool = True  # each pod gets a Redis user
     machine: MachineFacts | None = None

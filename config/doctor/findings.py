@@ -24,6 +24,8 @@ class Code(StrEnum):
     MIGRATIONS_NEWER = "migrations-newer"
     REDIS_UNREACHABLE = "redis-unreachable"
     REDIS_PASSWORD = "redis-password"  # noqa: S105 - a name
+    REDIS_REFUSES = "redis-refuses"
+    REDIS_AUTHORITY = "redis-authority"
     REDIS_CERTIFICATE = "redis-certificate"
     REDIS_UNVERIFIED = "redis-unverified"
     REDIS_OLD = "redis-old"
@@ -41,6 +43,7 @@ class Code(StrEnum):
     FLEETS_UNDECIDED = "fleets-undecided"
     ACCOUNT_KEY = "account-key"
     ACCOUNT_REFUSED = "account-refused"
+    ACCOUNT_NOT_ASKED = "account-not-asked"
     ACCOUNT_PAUSED = "account-paused"
     PODS_CANNOT_REACH_REDIS = "pods-cannot-reach-redis"
     PORT_TAKEN = "port-taken"

@@ -14,7 +14,7 @@ from config.doctor.facts import (
     RowFacts,
 )
 from config.doctor.findings import Code, Finding, error, warning
-from pods.base.command_name import how_to_run
+from pods.base.command_name import how_to_run, where_is
 from pods.durations import lasting
 from pods.plural import plural
 
@@ -27,6 +27,7 @@ SKEW: Final = timedelta(seconds=30)
 BEAT_SILENCE: Final = timedelta(seconds=60)  # beat sends a task every few seconds
 QUEUE_SECONDS: Final = 120.0  # the hard time limit of a task: whoever was in front has ended
 MOST_NAMED: Final = 5
+FOLDER_SETTINGS: Final = "PODFLEET_VAR_DIR (or PODFLEET_HOME, if you start `podfleet`)"
 
 
 def settings_wrong(said: str) -> Finding:
@@ -34,16 +35,17 @@ def settings_wrong(said: str) -> Finding:
     return error(
         Code.SETTING_WRONG,
         f"the settings cannot be used: {said}",
-        "correct this environment variable; docs/reference/settings.md has all of them",
+        f"correct this environment variable; {where_is('reference/settings.md')} has all of them",
     )
 
 
-def folder_unusable(folder: str, said: str) -> Finding:
-    """The data folder cannot be written."""
+def folder_unusable(folder: str, said: str, *, file: str = "") -> Finding:
+    """The data folder cannot be written. `file`: what stands at its place, or at that of a parent."""
+    here = "let this user own the folder" if not file else f"move {file} away"
     return error(
         Code.FOLDER_UNUSABLE,
-        f"the data folder {folder} cannot be written: {said}",
-        "let this user own the folder, or choose another one with PODFLEET_VAR_DIR",
+        f"the data folder {folder} cannot be written: {f'{file} is a file' if file else said}",
+        f"{here}, or choose another folder with {FOLDER_SETTINGS}",
     )
 
 
@@ -56,6 +58,8 @@ def judge(seen: Facts) -> Sequence[Finding]:
         findings += database(seen.database)
     if seen.redis is not None:
         findings += redis_judging.redis(seen.redis, users_wanted=seen.users_wanted)
+    if seen.bad_authority:
+        findings.append(redis_judging.bad_authority(seen.bad_authority))
     if not seen.redis_verified:
         findings.append(redis_judging.unverified())
     if seen.rows is not None:
@@ -117,8 +121,13 @@ def database(seen: DatabaseFacts) -> Iterator[Finding]:
     if seen.unreachable:
         yield error(
             Code.DATABASE_UNREACHABLE,
-            f"the database cannot be used: {seen.unreachable}",
-            "start the server, and compare DATABASE_URL with its address, user and password",
+            f"the database {seen.file}{' ' * bool(seen.file)}cannot be used: {seen.unreachable}",
+            (
+                "let the folder exist and this user own it, or correct DATABASE_URL; restore a damaged "
+                f"file from a backup ({where_is('howto/backup.md')} says how)"
+                if seen.file
+                else "start the server, and compare DATABASE_URL with its address, user and password"
+            ),
         )
     if seen.missing_migrations:
         yield error(
@@ -131,7 +140,7 @@ def database(seen: DatabaseFacts) -> Iterator[Finding]:
         yield error(
             Code.MIGRATIONS_NEWER,
             f"the tables are of a newer version: this one does not know {_few(seen.unknown_migrations)}",
-            "install that version again; docs/howto/upgrade.md says how to go back",
+            f"install that version again; {where_is('howto/upgrade.md')} says how to go back",
         )
     if seen.clock_ahead is not None and abs(seen.clock_ahead) > SKEW:
         yield error(
@@ -201,6 +210,12 @@ def _account(seen: AccountFacts) -> Iterator[Finding]:
             f"the account {seen.name} does not work: {seen.refused}",
             f"give it a valid key: `{how_to_run(f'account set {seen.name} --secret-stdin')}`",
         )
+    if seen.not_asked:
+        yield warning(
+            Code.ACCOUNT_NOT_ASKED,
+            f"the key of the account {seen.name} was not checked: {seen.not_asked}",
+            "check the network and the address of the vendor, and try again later",
+        )
     if seen.unused_because:
         yield warning(
             Code.ACCOUNT_PAUSED,
@@ -216,7 +231,8 @@ def queues(seen: Sequence[QueueFacts]) -> Iterator[Finding]:
             yield error(
                 Code.WORKERS_MISSING,
                 f"no worker takes tasks from the queue {queue.name}",
-                f"start one (`{how_to_run('up')}` runs all); docs/howto/deploy.md has the commands",
+                f"start one (`{how_to_run('up')}` runs all); {where_is('howto/deploy.md')} has the "
+                "commands",
             )
         elif queue.oldest_seconds is not None and queue.oldest_seconds > QUEUE_SECONDS:
             yield warning(

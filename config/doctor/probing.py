@@ -76,7 +76,8 @@ def database() -> DatabaseFacts:
         ahead = shared_now() - utcnow()
     except DatabaseError as exc:
         said = " ".join(str(exc).split()) or type(exc).__name__
-        return DatabaseFacts(unreachable=database_advice(exc) or said)
+        file = str(settings.DATABASES["default"]["NAME"]) if connection.vendor == "sqlite" else ""
+        return DatabaseFacts(unreachable=database_advice(exc) or said, file=file)
     known = executor.loader.disk_migrations
     applied = executor.loader.applied_migrations
     unknown = [f"{app}.{name}" for app, name in applied if app in OURS and (app, name) not in known]
@@ -105,6 +106,19 @@ def redis_server(url: str) -> RedisFacts:
         client.close()
     ahead = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros) - utcnow()
     return redis_facts(asked, clock_ahead=ahead, may_make_users=may)
+
+
+def bad_authority(files: Mapping[str, str]) -> str:
+    """The first of these settings that names a file without a certificate, and why; "": none."""
+    for setting, file in files.items():
+        try:
+            Path(file).read_bytes()  # its error names the reason, which that of TLS may not
+            ssl.create_default_context(cafile=file)
+        except ssl.SSLError:
+            return f"{setting} names {file}, which has no certificate"
+        except OSError as exc:
+            return f"{setting} names {file}, which cannot be read: {exc.strerror}"
+    return ""
 
 
 def redis_facts(
@@ -136,6 +150,8 @@ def refusal_of(error: BaseException) -> Refusal:
             return Refusal.CERTIFICATE
         if isinstance(cause, redis.AuthenticationError | redis.exceptions.AuthorizationError):
             return Refusal.PASSWORD
+        if isinstance(cause, redis.ResponseError):
+            return Refusal.COMMAND
         cause = cause.__cause__ or cause.__context__
     return Refusal.NO_ANSWER
 

@@ -45,21 +45,29 @@ def _refused(refusal: Refusal, said: str) -> Finding:
     if refusal is Refusal.PASSWORD:
         return error(
             Code.REDIS_PASSWORD,
-            f"Redis refuses the user or the password in REDIS_URL: {said}",
-            "correct REDIS_URL; write @ in a password as %40, / as %2F, : as %3A and # as %23",
+            f"Redis refuses the user or the password: {said}",
+            "correct REDIS_USERNAME and REDIS_PASSWORD, or the login in REDIS_URL, which counts more; "
+            "in the address write @ in a password as %40, / as %2F, : as %3A and # as %23",
+        )
+    if refusal is Refusal.COMMAND:
+        return error(
+            Code.REDIS_REFUSES,
+            f"Redis answers, and refuses what it is asked: {said}",
+            "correct the number of the database at the end of REDIS_URL (most servers have 0 to 15); if "
+            "the user has too few rights, give it those of the manager",
         )
     if refusal is Refusal.CERTIFICATE:
         return error(
             Code.REDIS_CERTIFICATE,
             f"no verified TLS connection to Redis can be made: {said}",
-            "let the certificate be valid now and name the host in REDIS_URL; for a CA of your own add "
-            "?ssl_ca_certs=/path/ca.pem",
+            "let the certificate be valid now and name the host in REDIS_URL; for a CA of your own set "
+            "PODFLEET_REDIS_CA=/path/ca.pem",
         )
     return error(
         Code.REDIS_UNREACHABLE,
         f"Redis does not answer: {said}",
-        "start the server, and compare REDIS_URL with its host and port; look at firewalls between; a "
-        "server without TLS does not answer an address that begins with rediss://",
+        "start the server, and compare REDIS_URL with its host and port; look at firewalls between; the "
+        "address of a server with TLS begins with rediss://, and that of a server without with redis://",
     )
 
 
@@ -89,6 +97,15 @@ def _data(seen: RedisFacts) -> Iterator[Finding]:
             "queued and no result written",
             "collect results, or raise maxmemory",
         )
+
+
+def bad_authority(said: str) -> Finding:
+    """A setting names a file that has no certificate."""
+    return error(
+        Code.REDIS_AUTHORITY,
+        said,
+        "let it name a readable PEM file with the certificate of the CA of Redis, or take it out",
+    )
 
 
 def unverified() -> Finding:

@@ -30,18 +30,20 @@ def rows(*, online: bool) -> RowFacts:
 
 def account_facts(account: Account, *, online: bool) -> AccountFacts:
     """Whether its key can be read, whether it is left alone, and what the vendor says."""
-    problem, refused = "", ""
+    problem = refused = not_asked = ""
     try:
         connecting.secret_of(account)
     except connecting.BadSecret as exc:
         problem = str(exc)
     if online and not problem:
         tried = editing.try_account(account)
-        refused = "" if tried.good else tried.says
+        refused = tried.says if tried.good is False else ""
+        not_asked = tried.says if tried.good is None else ""
     return AccountFacts(
         name=account.name,
         key_problem=problem,
         refused=refused,
+        not_asked=not_asked,
         unused_because=breaker.why_unused(account, now=shared_now()),
     )
 
@@ -51,6 +53,13 @@ def unreachable_fleets() -> dict[str, str]:
     fleets = Fleet.objects.filter(archived_at=None).prefetch_related("accounts").order_by("name")
     found = {fleet.name: reaching.wrong_with(fleet, list(fleet.accounts.all())) for fleet in fleets}
     return {name: why for name, why in found.items() if why}
+
+
+def authorities(address: str, file: str) -> dict[str, str]:
+    """The settings that name a file of an authority: the one for it, and a word of the address."""
+    word = parse_qs(urlsplit(address).query).get("ssl_ca_certs", [""])[-1]
+    named = {"PODFLEET_REDIS_CA": file, "ssl_ca_certs in REDIS_URL": word if word != file else ""}
+    return {setting: path for setting, path in named.items() if path}
 
 
 def is_verified(address: str) -> bool:

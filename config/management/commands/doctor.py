@@ -11,7 +11,7 @@ from pods.base.commands import OwnCommand
 class Command(OwnCommand):
     """Exit status: 0 nothing is wrong, 1 warnings alone, 2 something does not work."""
 
-    help = "Check this installation, and say what to do about each fault. Changes nothing."
+    help = "Check this installation, and say what to do about each fault. Mends nothing."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """What to ask, and how to answer."""

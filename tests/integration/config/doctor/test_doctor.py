@@ -103,6 +103,75 @@ def test_a_start_that_fails_is_a_finding_too(
     assert [*found] == [code]
 
 
+@pytest.mark.parametrize("folder", ["file", "file/var"])
+def test_a_data_folder_that_is_a_file_is_named_and_not_a_draft_in_it(
+    folder: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    _, found, _ = doctor(tmp_path, PODFLEET_VAR_DIR=str(tmp_path / folder))
+    cause = found["folder-unusable"]["cause"]
+    named = f"the data folder {tmp_path / folder} cannot be written: {tmp_path / 'file'} is a file"
+    assert cause == named
+    assert "PODFLEET_HOME" in found["folder-unusable"]["remedy"]
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+def test_a_missing_file_of_the_authority_is_named_with_its_setting(
+    scheme: str, tmp_path: Path
+) -> None:
+    status, found, _ = doctor(
+        tmp_path, REDIS_URL=f"{scheme}://127.0.0.1:1/0", PODFLEET_REDIS_CA="/nope.pem"
+    )
+    assert status == 2
+    cause = found["redis-authority"]["cause"]
+    assert (
+        cause
+        == "PODFLEET_REDIS_CA names /nope.pem, which cannot be read: No such file or directory"
+    )
+    assert ("redis-unreachable" in found) == (scheme == "redis")  # with TLS nothing could be tried
+
+
+def test_a_file_without_a_certificate_and_the_word_of_an_address(tmp_path: Path) -> None:
+    (empty := tmp_path / "empty.pem").touch()
+    address = f"rediss://host:6380/0?ssl_ca_certs={empty}"
+    named = row_probing.authorities(address, "")
+    assert probing.bad_authority(named) == (
+        f"ssl_ca_certs in REDIS_URL names {empty}, which has no certificate"
+    )
+    # Our own setting has put its file into the address.
+    assert row_probing.authorities(address, str(empty)) == {"PODFLEET_REDIS_CA": str(empty)}
+    with tls_server(tmp_path) as server:
+        assert probing.bad_authority({"PODFLEET_REDIS_CA": str(server.certificate)}) == ""
+
+
+def test_a_database_number_that_redis_does_not_have_is_an_answer(redis_url: str) -> None:
+    assert codes_of_redis(urlsplit(redis_url)._replace(path="/9999").geturl()) == {
+        Code.REDIS_REFUSES
+    }
+
+
+def test_a_server_with_tls_at_a_plain_address_advises_the_other_scheme(tmp_path: Path) -> None:
+    with tls_server(tmp_path) as server:
+        seen = probing.redis_server(f"redis://127.0.0.1:{server.port}/0")
+    [found] = judging.judge(Facts(redis=seen))
+    assert found.code is Code.REDIS_UNREACHABLE
+    assert "rediss://" in found.remedy
+
+
+@pytest.mark.parametrize("content", [None, b"no database" * 100])
+def test_a_damaged_file_of_sqlite_and_a_missing_folder_have_no_server(
+    content: bytes | None, tmp_path: Path
+) -> None:
+    file = tmp_path / ("x.sqlite3" if content else "none/x.sqlite3")
+    if content:
+        file.write_bytes(content)
+    _, found, _ = doctor(tmp_path, DATABASE_URL=f"sqlite:///{file}", REDIS_URL="")
+    assert str(file) in found["database-unreachable"]["cause"]
+    remedy = found["database-unreachable"]["remedy"]
+    assert "docs/howto/backup.md" in remedy
+    assert "server" not in remedy
+
+
 def test_a_folder_that_cannot_be_written_and_one_that_others_read(
     settings: Any, tmp_path: Path
 ) -> None:
@@ -207,13 +276,13 @@ def test_an_accounts_key_is_tried_only_online(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RP_KEY", "hunter2")
-    unreachable = {"rest_url": "http://127.0.0.1:1", "graphql_url": "http://127.0.0.1:1"}
+    unreachable = {"base_url": "http://127.0.0.1:1"}
     account = an_account("runpod", name="rp", secret_ref="env:RP_KEY", options=unreachable)
     assert row_probing.account_facts(account, online=False).refused == ""
     assert row_probing.account_facts(an_account("local"), online=True).refused == ""
     tried = row_probing.account_facts(account, online=True)
-    assert tried.refused
-    assert "hunter2" not in tried.refused
+    assert (tried.refused, "cannot be asked now" in tried.not_asked) == ("", True)
+    assert "hunter2" not in tried.not_asked
     monkeypatch.delenv("RP_KEY")
     assert "env:RP_KEY is empty" in row_probing.account_facts(account, online=True).key_problem
 
