@@ -23,6 +23,7 @@ from fleet.models import Channel, Delivery
 from pods.admin.own_words import OwnWords
 from pods.admin.row_verbs import WithRowVerb
 from pods.base import moments
+from pods.base.command_name import where_is
 
 LONGEST: Final = 2000
 TITLES: Final = {
@@ -87,7 +88,8 @@ class ChannelForm(OwnWords):
     webhook_url = _secret("Address", "It gets a POST with JSON: https://example.com/alerts")
     address = _secret(
         "Address",
-        "For example discord://…, tgram://… or gotifys://…. docs/reference/alerts.md has all forms.",
+        "For example discord://…, tgram://… or gotifys://…. "
+        f"{where_is('reference/alerts.md')} has all forms.",
     )
 
     class Meta:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tests.support.waiting import patience, until
 from tests.support.wheels import built
 
 PACKAGED = ("config", "fleet", "pods")
+DOCS = ("docs/tutorial", "docs/howto", "docs/reference", "docs/explanation")
 # Modules that ours import, under names that a user's folder may have too.
 HOSTILE = ("redis", "config", "fleet", "pods", "celery", "kombu", "django", "manage")
 AGENT_WHEEL = "from fleet.code.wheel import agent_wheel; print(agent_wheel().digest)"
@@ -90,7 +92,9 @@ def test_the_wheel_has_each_file_of_the_application_and_claims_one_name(
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name.partition("/")[0] for name in names} == {"podfleet", "podfleet-0.1.0.dist-info"}
     app = {name.removeprefix("podfleet/_app/") for name in names if "/_app/" in name}
-    wanted = tracked(*(f"{package}/*" for package in PACKAGED), "manage.py")
+    wanted = tracked(
+        *(f"{folder}/*" for folder in (*PACKAGED, *DOCS)), "manage.py", "docs/README.md"
+    )
     assert app == {path.relative_to(ROOT).as_posix() for path in wanted}
     assert (site / "podfleet-0.1.0.dist-info" / "entry_points.txt").read_text().split("\n")[1] == (
         "podfleet = podfleet.__main__:main"
@@ -118,6 +122,15 @@ def test_a_command_in_a_hostile_folder_uses_our_code_and_the_users_data_folder(
     assert (data / "secret-key").exists()
     assert sorted(files(hostile)) == before
     assert [name for name in files(site / "podfleet") if "var/" in name] == []
+
+
+def test_a_page_that_a_message_of_the_wheel_names_is_there(
+    site: Path, environ: dict[str, str], hostile: Path
+) -> None:
+    done = podfleet("doctor", environ={**environ, "PODFLEET_WEB_PORT": "99999"}, cwd=hostile)
+    [page] = re.findall(r"; (\S+\.md) has all of them", done.stdout)
+    assert Path(page) == site / "podfleet" / "_app" / "docs" / "reference" / "settings.md"
+    assert Path(page).is_file()
 
 
 def test_the_installed_manager_builds_the_same_wheel_of_the_agent(
