@@ -63,7 +63,7 @@ def forecast_fleets(*, longest: timedelta = LONGEST) -> int:
 def _is_due(now: datetime) -> Q:
     row, deadline = Q(forecast__at__lt=now - SOON), Q(forecast__drain_by=F("drain_by"))
     both_without = Q(forecast__drain_by=None, drain_by=None)
-    old = ~Q(forecast__because="") | ~(deadline | both_without)
+    old = Q(forecast__replays=0) | ~(deadline | both_without)
     return Q(forecast=None) | Q(forecast__at__lt=now - EVERY) | (row & old)
 
 
