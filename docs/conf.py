@@ -35,7 +35,7 @@ html_sourcelink_suffix = ""  # `_sources/howto/deploy.md`, to which llms.txt lea
 START: Final = "README"
 HEADING: Final = re.compile(r"^## +(.+)$")
 LINK: Final = re.compile(r"\]\(([^()\s#]+)\.md\)")
-# A Markdown file above docs/ is no page of the site: MyST needs the prefix to add it as a file.
+# A Markdown file above docs/ is not a page of the site. MyST needs the prefix to add it as a file.
 ABOVE: Final = re.compile(r"\]\(((?:\.\./)+[^()\s]+\.md)\)")
 SENTENCE: Final = re.compile(r".{20,}?[.!?](?=\s|$)")  # "Context." alone says nothing
 

@@ -10,13 +10,12 @@ from unfold.decorators import action, display
 
 from fleet.batches import advancing
 from fleet.models import Batch
-from fleet.models.batches import ENDED, BatchStatus
+from fleet.models.batches import ENDED, MAY_CANCEL
 from fleet.pages import words as fleet_words
 from pods.admin.base import ReadOnly
 from pods.base import moments, words
 from pods.plural import plural
 
-MAY_CANCEL: Final = (BatchStatus.VALIDATING, BatchStatus.IN_PROGRESS)
 FILES: Final = ("input_shown", "output_key", "error_key")
 TIMES: Final = (
     "created_at", "in_progress_at", "finalizing_at", "cancelling_at", "ended_at", "expires_at",

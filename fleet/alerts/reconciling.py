@@ -40,8 +40,6 @@ from pods.states import FAILED, TERMINATING
 log = structlog.get_logger(__name__)
 # A balance that is older than this begins no alert; neither does it end one.
 BALANCE_WITHIN: Final = timedelta(hours=2)
-# An older forecast begins no alert, and keeps none open.
-FORECAST_WITHIN: Final = timedelta(minutes=20)
 AT_ONCE: Final = 500
 
 
@@ -257,7 +255,7 @@ def _fleets(
 def _forecast(fleet: Fleet, now: datetime) -> ForecastSeen | None:
     """Its last forecast, if it was made lately and for the present deadline."""
     row = getattr(fleet, "forecast", None)
-    if row is None or row.because or now - row.at > FORECAST_WITHIN:
+    if row is None or not row.replays or not row.is_fresh(now):
         return None
     if row.on_time is not None and row.drain_by != fleet.drain_by:
         return None

@@ -72,7 +72,7 @@ UsdIn = Annotated[
     Decimal, BeforeValidator(_only_usd), WithJsonSchema({"type": "string", "pattern": USD})
 ]
 Flag = Annotated[bool, Field(strict=True)]
-# How far away it may be is no part of the schema, so a verb that takes this one judges that itself.
+# The schema does not say how far away it may be. A verb that takes this one checks that itself.
 AnyMomentIn = Annotated[AwareDatetime, BeforeValidator(_only_moment)]
 MomentIn = Annotated[AnyMomentIn, AfterValidator(_only_near)]
 

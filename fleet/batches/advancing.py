@@ -8,7 +8,6 @@ from typing import Final
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
 from redis import RedisError
 
 from fleet.batches import collecting, files, requests
@@ -17,7 +16,7 @@ from fleet.batches.settled import Settled
 from fleet.batches.streams import BatchStreams, result_stream
 from fleet.items.feeding import AnotherFeeder
 from fleet.models import Batch, BatchFile, BatchStatus
-from fleet.models.batches import ENDED
+from fleet.models.batches import ENDED, MAY_CANCEL
 from pods.base.clock import utcnow
 
 log = structlog.get_logger(__name__)
@@ -199,8 +198,7 @@ def _forget(batch: Batch, *, streams_only: bool) -> bool:
 
 def cancel(batch: Batch) -> bool:
     """Ask for the end of a batch; False: it has ended, or is about to."""
-    may = Q(status=BatchStatus.VALIDATING) | Q(status=BatchStatus.IN_PROGRESS)
-    changed = Batch.objects.filter(may, pk=batch.pk).update(
+    changed = Batch.objects.filter(pk=batch.pk, status__in=MAY_CANCEL).update(
         status=BatchStatus.CANCELLING, cancelling_at=utcnow()
     )
     batch.refresh_from_db()

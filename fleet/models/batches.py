@@ -43,6 +43,9 @@ ENDED = (
 )  # fmt: skip
 
 
+MAY_CANCEL = (BatchStatus.VALIDATING, BatchStatus.IN_PROGRESS)
+
+
 class BatchFile(models.Model):
     """A file that a client uploaded, or one with the answers to a batch."""
 

@@ -1,8 +1,13 @@
 """The row of a fleet's last forecast."""
 
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Final
 
 from django.db import models
+
+# An older one says nothing of the fleet as it is now: no page shows it, and no alert rests on it.
+FRESH_FOR: Final = timedelta(minutes=20)
 
 
 class FleetForecast(models.Model):
@@ -35,6 +40,10 @@ class FleetForecast(models.Model):
     days = models.FloatField(default=0.0)  # of recorded market behind it
     replays = models.PositiveIntegerField(default=0)
     milliseconds = models.PositiveIntegerField(default=0)
+
+    def is_fresh(self, now: datetime) -> bool:
+        """Whether it still tells of the fleet as it is."""
+        return now - self.at <= FRESH_FOR
 
     def __str__(self) -> str:
         return f"{self.fleet}: forecast of {self.at:%F %T}"

@@ -1,7 +1,7 @@
 """The last forecast of a fleet in sentences, for pages and the terminal."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from math import ceil
 from typing import Any, Final
 
@@ -12,8 +12,6 @@ from fleet.models import Fleet, FleetForecast
 from pods.base import words
 from pods.plural import plural
 
-# An older one says nothing of the fleet as it is now.
-WITHIN: Final = timedelta(minutes=20)
 # What a query of fleets reads for their forecasts.
 COLUMNS: Final = tuple(
     f"forecast__{name}"
@@ -44,11 +42,11 @@ class Told:
 def forecast_of(fleet: Fleet, now: datetime) -> FleetForecast | None:
     """The last forecast of a fleet; None: there is none, or it is too old."""
     row: FleetForecast | None = getattr(fleet, "forecast", None)
-    return row if row is not None and now - row.at <= WITHIN else None
+    return row if row is not None and row.is_fresh(now) else None
 
 
 def why_none(row: FleetForecast | None, items_per_second: float | None) -> str:
-    """Why there is no forecast, as a sentence; "": there is one, or there was no try.
+    """Why there is no forecast, as a sentence. "": there is one, or none was tried.
 
     A pod may have shown its speed since the last try: the next one will make a forecast.
     """

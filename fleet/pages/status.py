@@ -13,6 +13,7 @@ from fleet.decision.fleet_health import FleetHealth, health_of
 from fleet.decision.usage import Use, use_of
 from fleet.decision.values import PodFacts, Snapshot
 from fleet.models import Fleet, FleetForecast, Limits, Tick
+from fleet.models.forecasts import FRESH_FOR
 from fleet.pages import forecasts, health_facts
 from fleet.pages.health_facts import FAILED_ROWS, PodsThere, SpentNow
 from fleet.tick import gathering
@@ -162,7 +163,7 @@ def _forecast(fleet: Fleet, seen: Snapshot, now: datetime) -> FleetForecast | No
     """The last forecast, if something is left to do. A live view reads it anew."""
     if not seen.depth:
         return None
-    return FleetForecast.objects.filter(fleet=fleet, at__gte=now - forecasts.WITHIN).first()
+    return FleetForecast.objects.filter(fleet=fleet, at__gte=now - FRESH_FOR).first()
 
 
 def _health(fleet: Fleet, gathered: Gathered, tick: Tick | None, now: datetime) -> FleetHealth:

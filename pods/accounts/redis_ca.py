@@ -25,7 +25,7 @@ def pinned(address: str) -> tuple[str, str]:
     authorities of the machine count. The bundle of a whole system stays a file's name.
 
     Raises:
-        BadAuthority: the file that the address names cannot be read, or is no certificate.
+        BadAuthority: the file that the address names cannot be read, or has no certificate.
     """
     parts = urlsplit(address)
     words = dict(parse_qsl(parts.query))

@@ -22,7 +22,7 @@ class Transcriber:
     model: a name that faster-whisper knows, or a folder. device: cuda, cpu, auto. compute_type: such as
     float16, int8_float16, int8. language: of all items; by default it is found for each. beam_size: 1 is
     fastest. chunks: parts of one recording that are worked on at once, which is quicker on a GPU for
-    recordings of minutes; 0: one after the other. skip_silence: leave out what is no speech. Audio is
+    recordings of minutes; 0: one after the other. skip_silence: leave out what is not speech. Audio is
     its bytes, in a format that FFmpeg knows, or an address (http, https).
     """
 
