@@ -41,8 +41,9 @@ FAST = [
 class Installation:
     """One deployment in a folder, as a user has it."""
 
-    def __init__(self, var: Path, database_url: str) -> None:
-        self.var = var
+    def __init__(self, var: Path, database_url: str, *, root: Path = ROOT) -> None:
+        """`root` is the checkout whose code runs."""
+        self.var, self.root = var, root
         self.env = {
             **os.environ,
             "PODFLEET_VAR_DIR": str(var),
@@ -63,7 +64,7 @@ class Installation:
         done = subprocess.run(
             words,
             env=self.env,
-            cwd=ROOT,
+            cwd=self.root,
             capture_output=True,
             text=True,
             check=False,
@@ -78,7 +79,7 @@ class Installation:
             self._kept = subprocess.Popen(
                 command("kept_manager"),
                 env=self.env,
-                cwd=ROOT,
+                cwd=self.root,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -110,13 +111,27 @@ class Installation:
             if name in self.env:
                 monkeypatch.setenv(name, self.env[name])
         programs = [*stack.workers(concurrency=2), stack.beat()]
-        self._stack = stack.Stack(self.var, programs, cwd=ROOT)
+        self._stack = stack.Stack(self.var, programs, cwd=self.root)
         self._stack.start()
 
     def start_again(self) -> None:
         """Start the stack again with the same programs, even if parts of it still run."""
         assert self._stack is not None
         self._stack.start()
+
+    def stop_manager(self) -> None:
+        """Stop the stack and its Valkey as Ctrl-C does; the pods go on."""
+        self._end_kept()
+        if self._stack is not None:
+            self._stack.stop()
+        stack.stop_leftovers(self.var)
+        embedded.stop(self.var)
+
+    def go_on_as(self, root: Path) -> None:
+        """Prepare the stopped installation for the code of another checkout."""
+        self.root = root
+        embedded.ensure_running(self.var)
+        self.cli("prepare")
 
     def kill_everything(self, *, pods: bool, redis: bool = True) -> None:
         """Send SIGKILL to every process of the stack, and if asked to its Valkey and pods."""
@@ -130,14 +145,14 @@ class Installation:
         psutil.wait_procs(found, timeout=10)
 
     def stop(self) -> None:
-        """Stop the stack, the pods and the Valkey."""
+        """Stop the stack, the Valkey and the pods."""
+        self.stop_manager()
+        processes.kill(agents(self.var))
+
+    def _end_kept(self) -> None:
         if self._kept is not None:
             self._kept.communicate()
-        if self._stack is not None:
-            self._stack.stop()
-        stack.stop_leftovers(self.var)
-        processes.kill(agents(self.var))
-        embedded.stop(self.var)
+            self._kept = None
 
     def until(self, what: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
         """Wait for the first true answer and return it; if none comes, fail the test with the logs."""

@@ -3,11 +3,13 @@
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from tests.support import migrated
 from tests.support.installation import Installation
@@ -21,14 +23,38 @@ def database_url(tmp_path: Path) -> Iterator[str]:
         migrated.copy_file(tmp_path / "stack.sqlite3")
         yield f"sqlite:///{tmp_path / 'stack.sqlite3'}"
         return
-    name = f"stack_{uuid.uuid4().hex[:10]}"
-    parts = urlsplit(given)
-    with psycopg.connect(parts._replace(path="/postgres").geturl(), autocommit=True) as admin:
+    with _server(given) as server:
         known = "SELECT 1 FROM pg_database WHERE datname = %s"
-        copied = admin.execute(known, [migrated.TEMPLATE]).fetchone() is not None
-        admin.execute(f'CREATE DATABASE "{name}"' + f' TEMPLATE "{migrated.TEMPLATE}"' * copied)
-        yield parts._replace(path=f"/{name}").geturl()
-        admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        copied = server.execute(known, [migrated.TEMPLATE]).fetchone() is not None
+        with _made(server, given, migrated.TEMPLATE if copied else "template1") as url:
+            yield url
+
+
+@pytest.fixture
+def empty_url(tmp_path: Path) -> Iterator[str]:
+    """A new database without tables, of the kind that the test run uses."""
+    given = os.environ["DATABASE_URL"]
+    if given.startswith("sqlite"):
+        yield f"sqlite:///{tmp_path / 'stack.sqlite3'}"
+        return
+    with _server(given) as server, _made(server, given, "template1") as url:
+        yield url
+
+
+@contextmanager
+def _server(given: str) -> Iterator[psycopg.Connection]:
+    address = urlsplit(given)._replace(path="/postgres").geturl()
+    with psycopg.connect(address, autocommit=True) as server:
+        yield server
+
+
+@contextmanager
+def _made(server: psycopg.Connection, given: str, template: str) -> Iterator[str]:
+    name = f"stack_{uuid.uuid4().hex[:10]}"
+    made, gone = sql.SQL("CREATE DATABASE {} TEMPLATE {}"), sql.SQL("DROP DATABASE {} WITH (FORCE)")
+    server.execute(made.format(sql.Identifier(name), sql.Identifier(template)))
+    yield urlsplit(given)._replace(path=f"/{name}").geturl()
+    server.execute(gone.format(sql.Identifier(name)))
 
 
 @pytest.fixture
