@@ -61,6 +61,7 @@ LONGEST_SETTLING: Final = timedelta(hours=1)
 AT_REST_WITHIN: Final = timedelta(minutes=30)
 NO_ALERTS_WITHIN: Final = timedelta(hours=2, minutes=30)  # some causes look at the last two hours
 NO_ALERTS_STEP: Final = 1800.0
+LOOKING: Final = 30.0  # less than the three periods after which a tick is missing
 SLUG: Final = "sim"
 KEY_AT: Final = "PODFLEET_SIMULATED_KEY"
 
@@ -346,8 +347,8 @@ class Day:
         return all(ready[agents.fleet.pk] >= count for agents in self.agents)
 
     def _no_alerts(self) -> bool:
-        self.pace = SETTLING
-        for _ in range(2):  # alerts after a long step may be looked at before its ticks
+        self.pace = LOOKING  # alerts that are looked at before the ticks of a long step miss them
+        for _ in range(5):
             self.step()
         self.pace = NO_ALERTS_STEP
         breakers = Account.objects.filter(Q(open_until__gt=utcnow()) | Q(failures__gt=0))

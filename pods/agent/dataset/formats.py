@@ -194,13 +194,15 @@ def by_suffix(suffix: str) -> Union[str, None]:
     Raises:
         UnknownFormat: several third parties have it, or one of them cannot be loaded.
     """
-    for names in (list(_SOURCES.ours), [n for n in source_names() if n not in _SOURCES.ours]):
-        found = [name for name in names if suffix in source_format(name).suffixes]
-        if len(found) > 1:
-            raise UnknownFormat(f"{suffix} is the suffix of {', '.join(found)}; name the format")
-        if found:
-            return found[0]
-    return None
+    for name in _SOURCES.ours:
+        if suffix in source_format(name).suffixes:
+            return name
+    # Asked for last: it reads the metadata of all packages here, once for each file of a dataset.
+    others = [name for name in source_names() if name not in _SOURCES.ours]
+    found = [name for name in others if suffix in source_format(name).suffixes]
+    if len(found) > 1:
+        raise UnknownFormat(f"{suffix} is the suffix of {', '.join(found)}; name the format")
+    return found[0] if found else None
 
 
 def _names(kind: _Kind) -> list[str]:
