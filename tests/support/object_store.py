@@ -27,7 +27,7 @@ class ObjectStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.url = f"s3://{BUCKET}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -120,7 +120,7 @@ def _identity(name: str, key: str, secret: str, actions: list[str]) -> Mapping[s
     return {"name": name, "credentials": credentials, "actions": actions}
 
 
-def _free_port() -> int:
+def free_port() -> int:
     while True:
         with socket.socket() as probe, socket.socket() as grpc:
             probe.bind(("127.0.0.1", 0))

@@ -175,7 +175,7 @@ class Place:
 
         def ask() -> bytes:
             got = obstore.get(self.store, self.path, options=options)
-            now = got.meta["e_tag"]
+            now = self._etag(got.meta["e_tag"])
             if etag and now and now != etag:
                 raise Changed(f"{self.url} changed: its ETag is {now} and was {etag}")
             return bytes(got.bytes())
@@ -214,7 +214,7 @@ class Place:
                 max_concurrency=PUTS_AT_ONCE,
             ),
         )
-        return done["e_tag"] or ""
+        return self._etag(done["e_tag"])
 
     def delete(self) -> None:
         """Remove the file. It may be missing.
@@ -238,10 +238,13 @@ class Place:
             yield from (self._found(meta) for meta in page)
 
     def _found(self, meta: Mapping[str, Any]) -> Found:
-        path, root = meta["path"], self.path
-        name = path[len(root) :].lstrip("/") if root and path.startswith(root) else path
-        url = self.at(name).url if name else self.url
-        return Found(url, name, meta["size"], meta["e_tag"] or "")
+        name = meta["path"].removeprefix(self.path).lstrip("/")
+        of = self.at(name) if name else self
+        return Found(of.url, name, meta["size"], self._etag(meta["e_tag"]))
+
+    def _etag(self, said: Optional[str]) -> str:
+        """The ETag as answers for one file have it: the lists of Azure leave its quotes out."""
+        return f'"{said}"' if self.bucket and said and said[-1] != '"' else said or ""
 
 
 def place(url: str, environment: Optional[Mapping[str, str]] = None) -> Place:

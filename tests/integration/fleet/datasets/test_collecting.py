@@ -59,6 +59,11 @@ def ask(sql: str) -> list[Any]:
         return connection.execute(sql).fetchall()  # type: ignore[arg-type]
 
 
+def do(sql: str) -> None:
+    with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+        connection.execute(sql)  # type: ignore[arg-type]
+
+
 def collect(address: str) -> dict[str, int]:
     told: dict[str, int] = json.loads(run("collect", FLEET, "--into", address, "--json"))
     return told
@@ -103,6 +108,24 @@ def test_a_kill_in_the_middle_of_a_part_loses_and_doubles_nothing(
     assert ask(f"SELECT count(*) FROM {TABLE}") == [(2000,)]
     assert collect(address)["loaded"] == 2
     assert ask(f"SELECT count(*) FROM {TABLE}") == [(4000,)]
+
+
+@needs_postgres
+def test_vectors_can_be_searched_where_the_server_has_pgvector(given: Path, address: str) -> None:
+    try:
+        do("CREATE EXTENSION vector")
+    except psycopg.errors.FeatureNotSupported:
+        pytest.skip("this PostgreSQL does not have the extension pgvector")
+    try:
+        assert collect(address) == {"parts": 4, "loaded": 4, "rows": 4000}
+        nearest = f"SELECT id FROM {TABLE} ORDER BY result <-> '[17.2, 0.5]' LIMIT 2"
+        assert ask(nearest) == [("r17",), ("r18",)]
+        kind = (
+            f"SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = '{TABLE}'"
+        )
+        assert ask(f"{kind}::regclass AND attname = 'result'") == [("vector(2)",)]
+    finally:
+        do("DROP EXTENSION vector CASCADE")
 
 
 @needs_postgres

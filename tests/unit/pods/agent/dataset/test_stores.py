@@ -168,6 +168,16 @@ def test_an_etag_is_compared_where_the_server_does_not(web):
         stores.place(f"{web}/200/etag").get('"before"')
 
 
+def test_an_etag_is_the_same_in_a_list_and_in_an_answer():
+    """Azure's lists have ETags without quotes, and its answers for one file have them."""
+    folder = stores.place("az://parts/in")
+    meta = {"path": "in/a", "size": 1}
+    listed, asked = (folder._found({**meta, "e_tag": tag}) for tag in ("0x8D", '"0x8D"'))
+    assert listed == asked
+    assert (listed.name, listed.etag) == ("a", '"0x8D"')
+    assert folder._found({**meta, "e_tag": None}).etag == ""
+
+
 def test_nobody_at_the_other_end_is_unreachable(monkeypatch):
     monkeypatch.setattr(stores, "MOST_RETRIES", 0)
     stores._store.cache_clear()
