@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Max
 
-from fleet import operating
+from fleet import operating, ordering
 from fleet.code import channel
 from fleet.code.channel import NotPublished
 from fleet.code.packing import Packed
@@ -89,6 +89,7 @@ def current(fleet: Fleet) -> Code | None:
 
 def _give(fleet: Fleet, packed: Packed, *, by: str) -> None:
     newest = fleet.codes.aggregate(newest=Max("number"))["newest"] or 0
+    ordering.refuse_two_starts(fleet)
     code = Code.objects.create(
         fleet=fleet,
         number=newest + 1,

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import F
 from redis import RedisError
 
-from fleet import promises, reaching
+from fleet import ordering, promises
 from fleet.code import channel as code
 from fleet.code import handlers
 from fleet.datasets import naming
@@ -21,6 +21,7 @@ from fleet.decision.field_words import edited
 from fleet.decision.values import Goal, Mode
 from fleet.models import ON_STREAM, Fleet
 from fleet.money import spending
+from fleet.ordering import LOCAL
 from fleet.secrets import channel
 from fleet.tick import scheduling, wishes
 from pods.accounts import surveying
@@ -28,7 +29,6 @@ from pods.base.clock import utcnow
 from pods.base.redis import make_consumer_group, redis_client
 from pods.models import Account
 
-LOCAL: Final = "local"
 PORTS: Final = {"redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671}
 # The fields that `set` and the forms may change; the software writes the others.
 EDITABLE: Final = tuple(
@@ -105,8 +105,9 @@ def check(fleet: Fleet, accounts: Sequence[Account] | None = None) -> None:
     """
     refuse_archived(fleet)
     fleet.full_clean(exclude=["schedule"])
+    ordering.refuse_two_starts(fleet)
     refuse_shared_stream(fleet)
-    check_supply(fleet, list(fleet.accounts.all()) if accounts is None else accounts)
+    ordering.check_supply(fleet, list(fleet.accounts.all()) if accounts is None else accounts)
 
 
 def refuse_archived(fleet: Fleet) -> None:
@@ -179,38 +180,6 @@ def _place(address: str) -> str:
     host = "127.0.0.1" if url.hostname == "localhost" else url.hostname or ""
     database = url.path.strip("/") or ("0" if url.scheme in {"redis", "rediss"} else "")
     return f"{host}:{port}/{database}?{url.query}"
-
-
-def check_supply(fleet: Fleet, accounts: Sequence[Account]) -> None:
-    """Check that these accounts can run the fleet's pods.
-
-    Raises:
-        ValidationError: with a message for each field that is wrong.
-    """
-    wrong: dict[str, str] = {}
-    if not fleet.image and any(a.provider != LOCAL for a in accounts):
-        wrong["image"] = "name the image of the pods; only local accounts need none"
-    try:
-        name_as_known(fleet)
-    except ValueError as exc:
-        wrong["offer_query"] = str(exc)
-    if wrong:
-        raise ValidationError(wrong)
-    reaching.refuse_unreachable(fleet, accounts)
-
-
-def name_as_known(fleet: Fleet) -> None:
-    """Write the fleet's offer_query with the names of the catalogue.
-
-    Raises:
-        ValueError: it cannot be read, has a name that nobody knows, or an impossible number.
-    """
-    wish = wishes.wanted(fleet)
-    stored = Fleet.objects.filter(pk=fleet.pk).values_list("offer_query", flat=True).first()
-    if stored != fleet.offer_query:
-        wishes.refuse_odd_numbers(wish)
-        before = stored if isinstance(stored, dict) else {}
-        fleet.offer_query = wishes.canonical(fleet.offer_query, stored=before)
 
 
 def local_account() -> Account:

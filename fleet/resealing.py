@@ -38,6 +38,9 @@ def _stored() -> Iterator[tuple[str, Model, str, str]]:
     """Each stored secret: what it is, its row and column, and the ciphertext."""
     for account in Account.objects.exclude(sealed_secret="").order_by("name"):
         yield f"account {account.name}", account, "sealed_secret", account.sealed_secret
+    for account in Account.objects.exclude(sealed_registry_password="").order_by("name"):
+        what = f"registry login of account {account.name}"
+        yield what, account, "sealed_registry_password", account.sealed_registry_password
     for channel in Channel.objects.order_by("name"):
         sealed = addresses.with_prefix(channel.sealed_url)
         yield f"channel {channel.name}", channel, "sealed_url", sealed

@@ -10,7 +10,7 @@ import structlog
 from django.db import DataError, IntegrityError, transaction
 
 from pods import dispatch, lifecycle
-from pods.accounts import breaker, connecting
+from pods.accounts import breaker, connecting, registry_logins
 from pods.accounts.connecting import CannotConnect, Connect
 from pods.agent.protocol import LARGEST_COUNT, Heartbeat
 from pods.agent_redis import heartbeats
@@ -235,6 +235,8 @@ def _why(finding: Finding, pod: Pod, seen: Sighting) -> str:
     detail = details.get(finding, "")
     if not detail and seen.machine is not None:
         detail = seen.machine.because or seen.machine.raw_status
+        if seen.machine.login_refused:
+            detail = f"{registry_logins.refused(pod.account, pod.image)}: {detail}"
     words = finding.value.replace("_", " ")
     return f"{words}: {detail}" if detail else words
 

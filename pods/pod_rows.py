@@ -23,6 +23,7 @@ class Template:
     fleet_id: int
     agent: Mapping[str, Any]
     image: str
+    start_command: str  # "": the image's own
     template_hash: str
     disk_gb: int
     handler_env: Mapping[str, str]

@@ -8,8 +8,8 @@ from django.db.models import F
 from redis import RedisError
 
 from pods import dispatch, lifecycle
-from pods.accounts import breaker, connecting
-from pods.accounts.connecting import CannotConnect, Connect
+from pods.accounts import breaker, connecting, registry_logins
+from pods.accounts.connecting import BadSecret, CannotConnect, Connect
 from pods.accounts.redis_ca import BadAuthority
 from pods.agent_redis import fencing, redis_users
 from pods.base import counters
@@ -22,7 +22,15 @@ from pods.lifecycle import DuplicateMachine
 from pods.models import Pod
 from pods.plural import plural
 from pods.providers.base import Machine, Phase, PodSpec, Provider
-from pods.providers.errors import Declined, NoCapacity, RateLimited, Refused, TryAgain, Unavailable
+from pods.providers.errors import (
+    Declined,
+    LoginRefused,
+    NoCapacity,
+    RateLimited,
+    Refused,
+    TryAgain,
+    Unavailable,
+)
 from pods.rules import PodRule
 from pods.states import BOOTING, CREATING, FAILED, REQUESTED, TERMINATING
 
@@ -30,6 +38,7 @@ from pods.states import BOOTING, CREATING, FAILED, REQUESTED, TERMINATING
 TRIES: Final = 5
 FIRST_PAUSE: Final = timedelta(seconds=2)
 LONGEST_PAUSE: Final = timedelta(minutes=2)
+NO_ARGS: Final = "cannot give an image a start command; clear the start command of the fleet"
 
 
 def pause(attempts: int) -> timedelta:
@@ -139,7 +148,13 @@ def _spec(pod: Pod, provider: Provider) -> PodSpec | None:
     elsewhere = not provider.capabilities.on_this_host
     try:
         address = redis_users.pod_address(pod, elsewhere=elsewhere)
-        return connecting.spec(pod, redis_url=address)
+        spec = connecting.spec(pod, redis_url=address)
+        if not spec.args or not elsewhere or provider.capabilities.takes_args:
+            return spec
+        _give_up(pod, PodRule.REFUSED, f"the adapter {provider.name} {NO_ARGS}")
+    except BadSecret as exc:
+        breaker.failed(pod.account, exc)
+        _give_up(pod, PodRule.CANNOT_CONNECT, str(exc))
     except (redis_users.Refused, RefusedName, BadAuthority) as exc:
         _give_up(pod, PodRule.CANNOT_CONNECT, str(exc))
     except RedisError as exc:
@@ -164,7 +179,7 @@ def _create(pod: Pod, provider: Provider) -> Machine | None:
         if exc.billing_id is not None:
             _destroy_what_was_refused(pod, exc)
         else:
-            _give_up(pod, PodRule.REFUSED, str(exc))
+            _give_up(pod, PodRule.REFUSED, _why_refused(pod, exc))
     except Declined as exc:
         if not isinstance(exc, NoCapacity):
             breaker.failed(pod.account, exc, creating=True)
@@ -179,6 +194,12 @@ def _create(pod: Pod, provider: Provider) -> Machine | None:
         breaker.succeeded(pod.account)
         return machine
     return None
+
+
+def _why_refused(pod: Pod, error: Refused) -> str:
+    if not isinstance(error, LoginRefused):
+        return str(error)
+    return f"{registry_logins.refused(pod.account, pod.image)}: {error}"
 
 
 def _record(pod: Pod, machine: Machine) -> None:

@@ -26,6 +26,7 @@ UNITS: Final[Mapping[str, tuple[str, str]]] = {
     "max_deliveries": ("", "tries"),
     **dict.fromkeys(("min_busy_percent", "tolerated_failure_percent"), ("", "%")),
     "disk_gb": ("", "GB"),
+    "gpu_count": ("", "GPUs"),
     **dict.fromkeys(("max_stopped_hours", "max_pod_hours", "alert_after_hours"), HOURS),
     **dict.fromkeys((f.name for f in Fleet._meta.fields if f.name.endswith("_seconds")), SECONDS),
 }
@@ -80,9 +81,10 @@ ADVANCED: Final[Sequence[tuple[str, Sequence[Any]]]] = (
     (
         "Machine",
         (
-            ("disk_gb", "offer_interruptible"),
+            ("gpu_count", "disk_gb", "offer_interruptible"),
             "offer_regions",
             ("offer_min_reliability", "offer_min_remaining"),
+            "start_command",
             "handler_env",
         ),
     ),

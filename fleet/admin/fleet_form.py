@@ -17,7 +17,7 @@ from django.utils.timezone import get_current_timezone_name
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldBooleanWidget
 
-from fleet import moving, operating, promises
+from fleet import moving, operating, ordering, promises
 from fleet.admin import fleet_fields, offer_fields
 from fleet.admin.fleet_fields import ADVANCED, FIELDSETS, TIME_LIMITS
 from fleet.admin.offer_fields import OfferFields
@@ -126,12 +126,16 @@ class FleetForm(OwnWords, OfferFields):
             pk=self.instance.pk,
             image=cleaned.get("image") or "",
             disk_gb=cleaned.get("disk_gb") or self.instance.disk_gb,
+            gpu_count=cleaned.get("gpu_count") or self.instance.gpu_count,
+            start_command=cleaned.get("start_command") or "",
+            bundle=self.instance.bundle,
             redis_route=cleaned.get("redis_route") or self.instance.redis_route,
             offer_query=offer_fields.query(self, self.instance),
             **{name: cleaned.get(name) or "" for name in DRAINED},
         )
         self._check_wish(asked)
-        self._check(operating.check_supply, asked, cleaned.get("accounts") or ())
+        self._check(ordering.check_supply, asked, cleaned.get("accounts") or ())
+        self._check(ordering.refuse_two_starts, asked)
         self._check(operating.refuse_shared_stream, asked)
         self.instance.offer_query = asked.offer_query
         return cleaned
@@ -166,7 +170,7 @@ class FleetForm(OwnWords, OfferFields):
     def _check_wish(self, asked: Fleet) -> None:
         """Show what is wrong with the wished offers at its field."""
         try:
-            operating.name_as_known(asked)
+            ordering.name_as_known(asked)
         except RefusedWish as exc:
             name = offer_fields.PREFIX + exc.key
             self.add_error(name, exc.said_of(offer_fields.LABELS[name]))

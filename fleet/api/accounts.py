@@ -16,15 +16,21 @@ from fleet.api.paging import Asked, Page
 from fleet.api.problems import Problem
 from fleet.api.values import WORD, Flag, FleetName, Given, Id, IfMatch, Moment, Usd, is_named
 from pods import masking
-from pods.accounts import editing, surveying
+from pods.accounts import editing, registry_logins, surveying
 from pods.accounts.editing import Tried
 from pods.models import Account
 
 router: Final = Router(tags=["accounts"])
 LONGEST_SECRET: Final = 65_536
-FIELDS: Final = ("name", "provider", "options", "secret_ref", "enabled", "orphans")
+SEALED: Final = ("sealed_secret", "sealed_registry_password")
+FIELDS: Final = (
+    "name", "provider", "options", "secret_ref", "enabled", "orphans", "registry_host",
+    "registry_user",
+)  # fmt: skip
 Secret = Annotated[str, Field(min_length=1, max_length=LONGEST_SECRET, pattern=WORD)]
 ABOUT_KEY: Final = "The vendor's key. It is tried, stored encrypted, and never shown again."
+ABOUT_REGISTRY: Final = "Host of the registry of private images; empty: no login."
+ABOUT_PASSWORD: Final = "Its password or token. It is stored encrypted, and never shown again."  # noqa: S105
 ABOUT_PLACE: Final = "Where the manager finds the key: env:NAME or file:/path."
 
 
@@ -37,6 +43,8 @@ class AccountOut(BaseModel):
     enabled: bool
     key: Literal["stored", "reference", "none"] = Field(description="How it has its key.")
     options: dict[str, Any]
+    registry_host: str = Field(description=ABOUT_REGISTRY)
+    registry_user: str
     orphans: str = Field(description="What becomes of machines of ours without a pod.")
     failures: int = Field(description="Calls in a row that failed.")
     open_until: Moment | None = Field(description="Until when it is left alone after failures.")
@@ -75,6 +83,11 @@ class AccountEdit(Given):
         "", description=ABOUT_PLACE
     )
     secret: Secret | None = Field(None, description=ABOUT_KEY)
+    registry_host: Annotated[str, Field(max_length=253, pattern=WORD)] = Field(
+        "", description=ABOUT_REGISTRY
+    )
+    registry_user: Annotated[str, Field(max_length=200, pattern=WORD)] = ""
+    registry_password: Secret | None = Field(None, description=ABOUT_PASSWORD)
     enabled: Flag = True
     orphans: Literal["adopt", "destroy"] = Field(
         "destroy", description="What becomes of machines of ours without a pod."
@@ -92,6 +105,7 @@ def _values(account: Account) -> dict[str, Any]:
     key = "stored" if account.sealed_secret else "reference" if account.secret_ref else "none"
     plain = (
         "name", "provider", "enabled", "orphans", "failures", "open_until", "last_error_kind",
+        "registry_host", "registry_user",
         "surveyed_at", "reconciled_at",
     )  # fmt: skip
     return {
@@ -105,7 +119,7 @@ def _values(account: Account) -> dict[str, Any]:
 
 def _etag(account: Account) -> str:
     """What changes with every edit; keyed, since a key could be guessed from a plain hash."""
-    kept = [str(getattr(account, name)) for name in (*FIELDS, "sealed_secret")]
+    kept = [str(getattr(account, name)) for name in (*FIELDS, *SEALED)]
     return f'"{salted_hmac("fleet.api.accounts", repr(kept)).hexdigest()[:32]}"'
 
 
@@ -167,6 +181,8 @@ def add_account(request: HttpRequest, wanted: AccountCreate, key: Key) -> HttpRe
 
 
 def _take_secret(account: Account, wanted: AccountEdit) -> None:
+    if wanted.registry_password is not None:
+        registry_logins.replace_password(account, wanted.registry_password)
     if wanted.secret is None:
         return
     if wanted.secret_ref:

@@ -42,6 +42,8 @@ LABELS: Final[Mapping[str, str]] = {
     "reply_to": "Further result streams",
     "handler_env": "Variables of the handler",
     "tags": "Tags",
+    "gpu_count": "GPUs of a pod",
+    "start_command": "Start command",
     "disk_gb": "Disk",
     "boot_seconds": "Boot",
     "heartbeat_seconds": "Heartbeat",

@@ -126,6 +126,7 @@ def fits(offer: OfferFacts, wanted: Wanted) -> bool:
         (
             not wanted.gpu_types
             or any(gpus.means(w, offer.gpu_type, offer.vram_gb) for w in wanted.gpu_types),
+            wanted.gpu_count <= 1 or offer.gpu_count == wanted.gpu_count,
             not wanted.regions or any(regions.within(offer.region, w) for w in wanted.regions),
             offer.largest_disk_gb is None or offer.largest_disk_gb >= wanted.disk_gb,
             wanted.min_vram_gb is None or (offer.vram_gb or 0) >= wanted.min_vram_gb,

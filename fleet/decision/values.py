@@ -108,6 +108,7 @@ class Wanted:
     """The offers that a fleet accepts. An empty sequence or None means no restriction."""
 
     gpu_types: Sequence[str] = ()
+    gpu_count: int = 1  # 1 fits every offer: an account may give no GPU, or more
     regions: Sequence[str] = ()
     min_vram_gb: int | None = None
     max_hourly_usd: Decimal | None = None
@@ -205,8 +206,7 @@ class Snapshot:
     elsewhere: Elsewhere = Elsewhere()
     failing: Failing | None = None  # None: the newest pod works, or none has failed
     all_fail_because: str = ""  # what a pod whose tries all fail says, for people
-    # Of a dataset, whose items are rows: the ranges of rows that no pod has finished. None: it is not
-    # one, or nobody knows.
+    # Of a dataset: the ranges of rows that no pod has finished. None: it is not one, or nobody knows.
     ranges: int | None = None
     rows_failed: RowsFailed | None = None  # None: it is not a dataset, or nobody knows
     # What a goal reads; a fleet that goes by demand does not have it.

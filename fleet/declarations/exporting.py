@@ -12,7 +12,8 @@ import yaml
 from fleet.declarations.differences import ONLY_IF_NAMED
 from fleet.declarations.tables import BY_REFERENCE, default_of
 from fleet.models import Fleet
-from fleet.operating import EDITABLE, LOCAL
+from fleet.operating import EDITABLE
+from fleet.ordering import LOCAL
 from fleet.tick.scheduling import DEFAULT_TICK
 from pods.masking import without_passwords
 

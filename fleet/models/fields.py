@@ -1,6 +1,7 @@
 """Fields of fleets that need bounds: money, and numbers of seconds or hours."""
 
 import math
+import shlex
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -18,6 +19,9 @@ NAME = RegexValidator(
 )
 LONGEST_SECONDS: Final = 7 * 24 * 3600
 LONGEST_HOURS: Final = 10 * 365 * 24
+MOST_GPUS: Final = 8  # of one machine at most vendors (RunPod's catalog, Vast.ai's market, 2026-11)
+# Vast.ai takes 4,096 characters of arguments, and its documents disagree about it (vastai.md §3).
+LONGEST_COMMAND: Final = 4_000
 
 
 def finite(value: float) -> None:
@@ -95,6 +99,48 @@ def percent(default: int, help_text: str) -> "models.PositiveSmallIntegerField[A
         db_default=default,
         validators=[MaxValueValidator(100)],
         help_text=f"Percent. {help_text}",
+    )
+
+
+def gpus() -> "models.PositiveSmallIntegerField[Any, Any]":
+    """How many GPUs a pod has. An older version inserts rows without it during an upgrade."""
+    return models.PositiveSmallIntegerField(
+        default=1,
+        db_default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(MOST_GPUS)],
+        help_text="GPUs of one pod. Its price is for all of them. 1: what the account gives each pod, "
+        "which is none on this machine.",
+    )
+
+
+def words_of_a_command(value: str) -> None:
+    """Refuse a start command that cannot be split into words.
+
+    Raises:
+        ValidationError: it has no word, an open quote, or a character that no vendor passes on.
+    """
+    right = "give one line such as: python -m pods.agent"
+    if any(not c.isprintable() for c in value):
+        raise ValidationError(f"it has a line break or another control character; {right}")
+    try:
+        words = shlex.split(value)
+    except ValueError as exc:
+        raise ValidationError(f"it cannot be split into words ({exc}); {right}") from exc
+    if not any(words):
+        raise ValidationError(f"it has no words; {right}, or leave it empty")
+
+
+def start_command() -> "models.CharField[Any, Any]":
+    """What an image runs. An older version inserts rows without it during an upgrade."""
+    return models.CharField(
+        max_length=LONGEST_COMMAND,
+        blank=True,
+        default="",
+        db_default="",
+        validators=[words_of_a_command],
+        help_text="Words that the image's entrypoint gets instead of the image's own command, split as "
+        "a shell does. They must start the agent. Vendors show them, so never put a secret here. "
+        "Empty: the image's own.",
     )
 
 

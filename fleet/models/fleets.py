@@ -20,9 +20,11 @@ from fleet.models.fields import (
     NAME,
     are_numbers,
     from_to,
+    gpus,
     moment,
     percent,
     seconds,
+    start_command,
     usd,
 )
 from fleet.models.tags import TagsField, creator
@@ -172,6 +174,7 @@ class Fleet(models.Model):
         default="",
         help_text="Container image of the pods. Only local accounts need none.",
     )
+    start_command = start_command()
     handler = models.CharField(
         max_length=200,
         validators=[HANDLER],
@@ -183,6 +186,7 @@ class Fleet(models.Model):
         help_text='Environment variables of the handler: {"NAME": "text"}. Vendors show them, so '
         "never put a secret here.",
     )
+    gpu_count = gpus()
     disk_gb = models.PositiveIntegerField(
         default=20, validators=[MinValueValidator(1)], help_text="GB of disk of a pod."
     )

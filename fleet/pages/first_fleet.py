@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
-from fleet.operating import LOCAL
+from fleet.ordering import LOCAL
 from pods.models import Account
 
 # The example of the tutorial: it needs no GPU, no image and no money.

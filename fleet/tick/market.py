@@ -143,17 +143,22 @@ def _merged(surveys: Sequence[Surveyed], disk_gb: int) -> list[tuple[OfferFacts,
     the key of a bid.
     """
     merged: list[tuple[OfferFacts, datetime]] = []
-    shown: set[tuple[str, bool]] = set()
+    shown: set[tuple[str, int, bool]] = set()
     newest_first = sorted((s for s in surveys if s.at is not None), key=_read_at, reverse=True)
     for survey in newest_first:
         facts = [
             replace(_facts(survey.account, offer, disk_gb), stood_for=survey.stood_for(offer))
             for offer in survey.offers
         ]
-        fresh = [f for f in facts if (f.host or f.key, f.interruptible) not in shown]
+        fresh = [f for f in facts if _identity(f) not in shown]
         merged += [(f, _read_at(survey)) for f in fresh]
-        shown |= {(f.host or f.key, f.interruptible) for f in fresh}
+        shown |= set(map(_identity, fresh))
     return merged
+
+
+def _identity(offer: OfferFacts) -> tuple[str, int, bool]:
+    """What tells a machine from others. A host may rent out one of its GPUs, and two of them too."""
+    return offer.host or offer.key, offer.gpu_count, offer.interruptible
 
 
 def _read_at(survey: Surveyed) -> datetime:
@@ -218,8 +223,11 @@ def _why_none(
 
 def _none_fits(listed: _Listed, wish: Wanted, now: datetime) -> str:
     *asked, general = listed.surveys
-    smaller_disk = wish.disk_gb < OfferQuery().disk_gb  # the general survey leaves such hosts out
-    whole = general.is_fresh(now) and not general.partial and not smaller_disk
+    usual = (
+        OfferQuery()
+    )  # the general survey leaves hosts with less disk out, and other numbers of GPUs
+    other = wish.disk_gb < usual.disk_gb or wish.gpu_count != usual.gpu_count
+    whole = general.is_fresh(now) and not general.partial and not other
     unmatched = unfit.why_unfit(listed.free, wish, all_read=whole)
     if not whole and any(s.is_fresh(now) and not s.partial for s in asked):
         return f"asked for just that, it has no offer with {unmatched}"

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from fleet.decision.values import NewPod
 from fleet.models import Fleet
@@ -54,6 +55,7 @@ def template(fleet: Fleet) -> Template:
         fleet_id=fleet.pk,
         agent=agent_settings(fleet),
         image=fleet.image,
+        start_command=fleet.start_command,
         template_hash=template_hash(fleet),
         disk_gb=fleet.disk_gb,
         handler_env=fleet.handler_env,
@@ -66,10 +68,15 @@ def template(fleet: Fleet) -> Template:
 
 
 def template_hash(fleet: Fleet) -> str:
-    """The hash of what a canary tests: the image, the handler, its environment and its code."""
-    proven = [fleet.image, fleet.handler, fleet.handler_env]
+    """The hash of what a canary tests: the image, its command, the handler, its variables and its code.
+
+    What older versions did not know is left out where it is empty: an upgrade replaces no pod.
+    """
+    proven: list[Any] = [fleet.image, fleet.handler, fleet.handler_env]
     if fleet.bundle:
         proven.append(fleet.bundle)
+    if fleet.start_command:
+        proven.append({"start_command": fleet.start_command})
     return hashlib.sha256(json.dumps(proven, sort_keys=True).encode()).hexdigest()
 
 

@@ -21,8 +21,9 @@ LEAST_USD: Final = Decimal("0.000001")  # the smallest price that a row can hold
 MOST_USD: Final = 100_000
 NO_TIME, LONGEST = timedelta(0), timedelta(days=3650)
 _WANTED: Final = TypeAdapter(Wanted)
-# What an offer_query may say; the disk is a field of the fleet.
-KEYS: Final = frozenset(f.name for f in fields(Wanted)) - {"disk_gb"}
+OWN_FIELDS: Final = frozenset({"disk_gb", "gpu_count"})  # of the fleet
+# What an offer_query may say.
+KEYS: Final = frozenset(f.name for f in fields(Wanted)) - OWN_FIELDS
 
 # What an operator may give, by its name; the words of pydantic are for programmers.
 RIGHT: Final[Mapping[str, str]] = {
@@ -75,6 +76,7 @@ def wanted(fleet: Fleet) -> Wanted:
         wish,
         gpu_types=tuple(_once(map(gpus.read_wish, wish.gpu_types))),
         regions=tuple(_once(map(regions.read_wish, wish.regions))),
+        gpu_count=fleet.gpu_count,
         disk_gb=fleet.disk_gb,
     )
 

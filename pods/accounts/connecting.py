@@ -3,7 +3,9 @@
 import hashlib
 import hmac
 import os
+import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +14,7 @@ import structlog
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
-from pods.accounts import redis_ca
+from pods.accounts import redis_ca, registry_logins
 from pods.accounts.start_command import start_command
 from pods.agent import protocol
 from pods.base import counters, sealing, tracing
@@ -20,7 +22,7 @@ from pods.base.redis import redis_client
 from pods.models import Account, Pod
 from pods.providers import registry
 from pods.providers.account_options import WrongOption
-from pods.providers.base import PodSpec, Provider
+from pods.providers.base import Capabilities, PodSpec, Provider
 from pods.providers.observed import Observed
 from pods.providers.pacing import Pacer
 
@@ -118,6 +120,19 @@ def _refused(account: Account) -> ValueError | None:
     return refused[0] if len(refused) == 2 else None
 
 
+def capabilities_of(account: Account) -> Capabilities | None:
+    """What the account's provider can do, without its credentials and without a call.
+
+    None: it is unknown, because an option is wrong or the adapter cannot be made without a key.
+    """
+    for secret in (None, "unread"):  # some providers need a key, others take none
+        with suppress(Exception):  # an adapter is anybody's code; `connect` says what is wrong
+            return registry.create_provider(
+                account.provider, options=_options(account), secret=secret
+            ).capabilities
+    return None
+
+
 def _options(account: Account) -> dict[str, Any]:
     options = dict(account.options)
     if account.provider == "local":
@@ -196,7 +211,12 @@ def spec(pod: Pod, *, redis_url: str) -> PodSpec:
 
     Raises:
         BadAuthority: the file with the authority of Redis cannot be given to the agent.
+        BadSecret: the login at the registry of its image cannot be read.
     """
+    try:
+        login = registry_logins.login_for(pod.account, pod.image)
+    except sealing.WrongKey as exc:
+        raise BadSecret(f"account {pod.account.name}: {exc}") from exc
     address, ca = redis_ca.pinned(redis_url)
     agent = protocol.AgentSettings(
         redis_url=address, redis_ca=ca, pod=pod.name, token=pod.client_token.hex, **pod.agent
@@ -211,4 +231,6 @@ def spec(pod: Pod, *, redis_url: str) -> PodSpec:
         gpu_count=pod.gpu_count,
         interruptible=pod.interruptible,
         command=start_command() if agent.bundle else (),
+        args=() if agent.bundle else shlex.split(pod.start_command),
+        registry_login=login,
     )

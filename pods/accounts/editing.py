@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 
-from pods.accounts import breaker, connecting
+from pods.accounts import breaker, connecting, registry_logins
 from pods.accounts.connecting import CannotConnect, Connect
 from pods.base import sealing, words
 from pods.models import Account, Installation
@@ -18,6 +18,14 @@ from pods.providers.errors import AuthFailed, ProviderError, TryAgain
 from pods.providers.wire import is_loopback
 
 PRICE: Final = "hourly_usd"
+# Written with every change, since a form or a command puts them together from more than one field.
+SEALED: Final = (
+    "sealed_secret",
+    "secret_ref",
+    "registry_host",
+    "registry_user",
+    "sealed_registry_password",
+)
 # Checks of the rooms above, which know who rents from an account (fleet/apps.py). They raise
 # ValidationError.
 FURTHER_CHECKS: Final[list[Callable[[Account], None]]] = []
@@ -109,6 +117,7 @@ def save_account(
     account: Account,
     *,
     secret: str | None = None,
+    registry_password: str | None = None,
     changes: Mapping[str, Any],
     connect: Connect = connecting.connect,
 ) -> Tried:
@@ -126,6 +135,8 @@ def save_account(
         if not secret.strip():
             raise ValidationError({"secret": "the secret is empty; nothing was changed"})
         replace_key(account, secret)
+    if registry_password is not None:
+        registry_logins.replace_password(account, registry_password)
     tried = check_account(account, connect=connect)
     write_account(account, changes, tried=tried)
     return tried
@@ -148,6 +159,8 @@ def check_account(account: Account, *, connect: Connect = connecting.connect) ->
         known = ", ".join(registry.names())
         raise ValidationError({"provider": f"no provider {account.provider!r}; known: {known}"})
     account.full_clean()
+    registry_logins.check(account)
+    refuse_useless_login(account)
     for check in FURTHER_CHECKS:
         check(account)
     if not account.enabled:
@@ -161,6 +174,28 @@ def check_account(account: Account, *, connect: Connect = connecting.connect) ->
     return tried
 
 
+def refuse_useless_login(account: Account) -> None:
+    """Refuse a registry login where nothing logs in with it.
+
+    Raises:
+        ValidationError: the provider's machines run no image, or its adapter knows no logins.
+    """
+    if not account.registry_host or takes_registry_login(account):
+        return
+    raise ValidationError(
+        {
+            "registry_host": f"{account.provider} takes no login at a registry; leave it empty (RunPod, "
+            "Vast.ai and Docker hosts take one)"
+        }
+    )
+
+
+def takes_registry_login(account: Account) -> bool:
+    """Whether the account's provider can log in at the registry of an image."""
+    can = connecting.capabilities_of(account)
+    return can is not None and can.registry_logins
+
+
 def write_account(account: Account, changed: Iterable[str], *, tried: Tried) -> None:
     """Write a checked account: all fields of a new one, otherwise the changed fields."""
     if account.secret_ref:
@@ -168,6 +203,6 @@ def write_account(account: Account, changed: Iterable[str], *, tried: Tried) -> 
     if account.pk is None:
         account.save(force_insert=True)
     else:
-        account.save(update_fields={*changed, "sealed_secret", "secret_ref"})
+        account.save(update_fields={*changed, *SEALED})
     if tried.good:
         breaker.succeeded(account)

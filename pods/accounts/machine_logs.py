@@ -5,8 +5,9 @@ from typing import Final
 
 import structlog
 
-from pods.accounts import connecting
+from pods.accounts import connecting, registry_logins
 from pods.accounts.connecting import CannotConnect, Connect
+from pods.base import sealing
 from pods.base.clock import utcnow
 from pods.masking import SECRET_NAME
 from pods.models import Pod
@@ -46,7 +47,16 @@ def _secrets(pod: Pod) -> list[str]:
     """The passwords that its agent was given, and the variables whose names call them secret."""
     named = [str(value) for name, value in pod.handler_env.items() if SECRET_NAME.search(name)]
     in_addresses = secrets_in([connecting.redis_url(pod)])[1:]
-    return [*connecting.redis_passwords(pod), *in_addresses, *named]
+    return [*connecting.redis_passwords(pod), *in_addresses, *named, *_of_registry(pod)]
+
+
+def _of_registry(pod: Pod) -> list[str]:
+    """The password of its image's registry, if it has one: a host may print how it logs in."""
+    try:
+        login = registry_logins.login_for(pod.account, pod.image)
+    except sealing.WrongKey:  # then no machine got it since
+        return []
+    return [] if login is None else [login.password]
 
 
 def keep_last_output(pod: Pod, *, connect: Connect = connecting.connect) -> None:

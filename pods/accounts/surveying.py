@@ -165,7 +165,9 @@ def _unanswered(account: Account, wishes: Iterable[OfferQuery]) -> dict[str, Off
     general = OfferQuery()
     whole = _has_all(account, shared_now())
     wanted = {
-        digest(query): query for query in wishes if not (whole and query.disk_gb >= general.disk_gb)
+        digest(query): query
+        for query in wishes
+        if not whole or query.disk_gb < general.disk_gb or query.gpu_count != general.gpu_count
     }
     wanted.pop(digest(general), None)
     return wanted

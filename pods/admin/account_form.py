@@ -14,7 +14,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from pods.accounts import connecting, editing
+from pods.accounts import connecting, editing, registry_logins
 from pods.accounts.editing import Tried
 from pods.admin.own_words import OwnWords
 from pods.models import Account
@@ -113,6 +113,14 @@ class AccountForm(OwnWords):
         help_text="The vendor's API key. It is tried, stored encrypted, and never shown again. A new "
         "key replaces the present one; leave the field empty to keep that.",
     )
+    registry_password = forms.CharField(
+        required=False,
+        max_length=registry_logins.LONGEST_PASSWORD,
+        label="Password at the registry",
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
+        help_text="Or an access token. It is stored encrypted and never shown again. Leave the field "
+        "empty to keep the present one.",
+    )
     # Set by `form_for`: the options for which the form has fields.
     described: ClassVar[Sequence[OptionField]] = ()
     tried: Tried
@@ -168,6 +176,11 @@ class AccountForm(OwnWords):
         super()._post_clean()  # type: ignore[misc]  # it writes the fields into the instance
         if key := self.cleaned_data.get("key"):
             editing.replace_key(self.instance, key)
+        if password := self.cleaned_data.get("registry_password"):
+            try:
+                registry_logins.replace_password(self.instance, password)
+            except ValidationError as exc:
+                self.add_error(None, exc)
 
     def full_clean(self) -> None:
         """Try the account with a real call if all fields are right."""

@@ -37,8 +37,11 @@ LABELS: Final = {
     "enabled": "In use",
     "orphans": "Machines of ours without a pod",
     "secret_ref": "Or read it from",
+    "registry_host": "Registry",
+    "registry_user": "User at the registry",
 }
 
+REGISTRY: Final = ("registry_host", "registry_user")
 ABOUT: Final = ("name", "provider", "enabled", "orphans")
 
 
@@ -133,6 +136,7 @@ class AccountAdmin(WithRowVerb):
     formfield_overrides = FORM_FIELDS
     readonly_fields: ClassVar[tuple[str, ...]] = (
         "key_now",
+        "registry_now",
         "shown_health",
         "failures",
         "open_until",
@@ -143,7 +147,7 @@ class AccountAdmin(WithRowVerb):
         "wishes_known",
     )
     state_shown: ClassVar[tuple[str, ...]] = ("shown_health",)
-    seen: ClassVar[tuple[str, ...]] = readonly_fields[2:]
+    seen: ClassVar[tuple[str, ...]] = readonly_fields[3:]
     compressed_fields = False
     actions = ("check_key", "survey")
     row_action, row_text = "check_key", "Test now"
@@ -166,10 +170,29 @@ class AccountAdmin(WithRowVerb):
         fieldsets = [
             (None, {"fields": [*(self.state_shown if obj else ()), *ABOUT]}),
             ("Key", {"fields": key}),
+            *self._registry(request, obj, may_edit=may_edit),
             ("Options: an empty field stands for its default", {"fields": names}),
             *([("What the manager saw", {"fields": self.seen})] if obj else []),
         ]
         return self.as_may_be_seen(request, obj, fieldsets)
+
+    def _registry(
+        self, request: HttpRequest, obj: Account | None, *, may_edit: bool
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """The login for private images, where the provider takes one or the account has one."""
+        account = obj or Account(provider=_provider(request, obj))
+        if not account.registry_host and not editing.takes_registry_login(account):
+            return []
+        shown = ["registry_now"] if obj else []
+        typed = ["registry_password"] if may_edit else []
+        fields = [*REGISTRY, *shown, *typed]
+        return [("Login at the registry of private images", {"fields": fields})]
+
+    @display(description="present password")
+    def registry_now(self, account: Account) -> str:
+        """Whether the stored account has a password at its registry; never the password."""
+        stored = Account.objects.filter(pk=account.pk).exclude(sealed_registry_password="")
+        return "stored, encrypted; it is never shown" if stored.exists() else "none"
 
     def get_readonly_fields(self, request: HttpRequest, obj: Account | None = None) -> Any:
         """An account stays at its provider: its pods and its key are there."""

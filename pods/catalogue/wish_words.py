@@ -10,6 +10,7 @@ from pods.durations import lasting
 
 WISHES: Final[Mapping[str, str]] = {
     "gpu_types": "GPU",
+    "gpu_count": "GPUs of a pod",
     "min_vram_gb": "Min. VRAM",
     "max_hourly_usd": "Top price of a pod",
     "regions": "Regions",

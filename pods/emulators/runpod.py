@@ -9,8 +9,15 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from pods.emulators.base import Reply, Request
-from pods.emulators.runpod_requests import shape_errors
-from pods.emulators.runpod_state import ACTIONS, Pod, Problem, RunPodState, Status
+from pods.emulators.registries import Kept
+from pods.emulators.runpod_problems import Problem, TooMany, graphql_error, problem_reply
+from pods.emulators.runpod_requests import (
+    object_in,
+    registry_errors,
+    shape_errors,
+    unknown_field,
+)
+from pods.emulators.runpod_state import ACTIONS, Pod, RunPodState, Status
 
 PATCH_FIELDS: Final = {
     "name",
@@ -178,7 +185,7 @@ class RunPodEmulator:
 
     def create_pod(self, request: Request, _: str) -> Reply:
         """`POST /v2/pods`."""
-        body = _object(request)
+        body = object_in(request)
         if errors := shape_errors(body):
             raise Problem(422, "Request validation failed.", errors=errors)
         if ("gpu" in body) == ("cpu" in body):
@@ -200,9 +207,9 @@ class RunPodEmulator:
 
     def patch_pod(self, request: Request, pod_id: str) -> Reply:
         """`PATCH /v2/pods/{id}`."""
-        body = _object(request)
+        body = object_in(request)
         if stray := sorted(body.keys() - PATCH_FIELDS):
-            raise _unknown_field(stray[0])
+            raise unknown_field(stray[0])
         return Reply(json=self.pod_json(self.state.patch(pod_id, body)))
 
     def delete_pod(self, _: Request, pod_id: str) -> Reply:
@@ -212,7 +219,7 @@ class RunPodEmulator:
 
     def act_on_pod(self, request: Request, pod_id: str) -> Reply:
         """`POST /v2/pods/{id}/action`."""
-        body = _object(request)
+        body = object_in(request)
         if body.keys() != {"action"} or body["action"] not in {
             a for v in ACTIONS.values() for a in v
         }:
@@ -242,16 +249,34 @@ class RunPodEmulator:
             headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
         )
 
+    def list_registries(self, _: Request, __: str) -> Reply:
+        """`GET /v2/registries`. It never shows a login."""
+        rows = [kept.shown(id_) for id_, kept in self.state.registries.items()]
+        return Reply(json={"registries": rows})
+
+    def create_registry(self, request: Request, _: str) -> Reply:
+        """`POST /v2/registries`."""
+        body = object_in(request)
+        if errors := registry_errors(body):
+            raise Problem(422, "Request validation failed.", errors=errors)
+        kept = Kept(name=body["name"], user=body["username"], password=body["password"])
+        return Reply(status=201, json=kept.shown(self.state.keep_registry(kept)))
+
+    def delete_registry(self, _: Request, registry_id: str) -> Reply:
+        """`DELETE /v2/registries/{id}`."""
+        self.state.delete_registry(registry_id)
+        return Reply(status=204)
+
     def graphql(self, request: Request, _: str) -> Reply:
         """`POST /graphql`. Errors come with a 200."""
-        query = str(_object(request).get("query", ""))
+        query = str(object_in(request).get("query", ""))
         _, of_pod, pod_id = request.headers["authorization"].partition(POD_KEY)
         if self.graphql_works and "podTerminate" in query:
-            return self._terminate(_object(request), own=pod_id if of_pod else None)
+            return self._terminate(object_in(request), own=pod_id if of_pod else None)
         if of_pod:
-            return _graphql_error("FORBIDDEN")
+            return graphql_error("FORBIDDEN")
         if not self.graphql_works or "myself" not in query:
-            return _graphql_error("RUNPOD")
+            return graphql_error("RUNPOD")
         spend = self.state.bill.hourly_usd()
         funds = round(self.state.funds(), 2)
         mine = {
@@ -265,9 +290,9 @@ class RunPodEmulator:
     def _terminate(self, body: Mapping[str, Any], *, own: str | None) -> Reply:
         wanted = str(body.get("variables", {}).get("id", ""))
         if wanted not in {pod.id for pod in self.state.living()}:
-            return _graphql_error("POD_NOT_FOUND")
+            return graphql_error("POD_NOT_FOUND")
         if own not in {None, wanted}:
-            return _graphql_error("FORBIDDEN")
+            return graphql_error("FORBIDDEN")
         self.state.delete(wanted)
         return Reply(json={"data": {"podTerminate": None}})
 
@@ -307,30 +332,6 @@ class RunPodEmulator:
         }
 
 
-class TooMany(Problem):
-    """The 429 of one window."""
-
-    def __init__(self, window: str, reset: int) -> None:
-        super().__init__(429, f"rate limit exceeded for the {window} window")
-        self.retry_after = reset
-
-
-def problem_reply(problem: Problem) -> Reply:
-    """The answer to a refused request."""
-    headers = {"Retry-After": str(problem.retry_after)} if isinstance(problem, TooMany) else {}
-    return Reply(
-        status=problem.status,
-        json=problem.json(),
-        content_type="application/problem+json",
-        headers=headers,
-    )
-
-
-def _graphql_error(code: str) -> Reply:
-    error = {"message": "Something went wrong.", "extensions": {"code": code}}
-    return Reply(json={"errors": [error], "data": None})
-
-
 ROUTES: Final[tuple[tuple[str, Mapping[str, Route]], ...]] = (
     (r"/v2/catalog/gpus", {"GET": RunPodEmulator.list_gpus}),
     (r"/v2/pods", {"GET": RunPodEmulator.list_pods, "POST": RunPodEmulator.create_pod}),
@@ -344,23 +345,13 @@ ROUTES: Final[tuple[tuple[str, Mapping[str, Route]], ...]] = (
     ),
     (r"/v2/pods/([^/]+)/action", {"POST": RunPodEmulator.act_on_pod}),
     (r"/v2/pods/([^/]+)/logs", {"GET": RunPodEmulator.pod_logs}),
+    (
+        r"/v2/registries",
+        {"GET": RunPodEmulator.list_registries, "POST": RunPodEmulator.create_registry},
+    ),
+    (r"/v2/registries/([^/]+)", {"DELETE": RunPodEmulator.delete_registry}),
     (r"/graphql", {"POST": RunPodEmulator.graphql}),
 )
-
-
-def _object(request: Request) -> dict[str, Any]:
-    try:
-        body = request.json()
-    except ValueError as exc:
-        raise Problem(400, "request could not be processed") from exc
-    if not isinstance(body, dict):
-        raise Problem(422, "Request validation failed.", errors=["$: expected an object"])
-    return body
-
-
-def _unknown_field(name: str) -> Problem:
-    errors = [f"$: additional properties '{name}' not allowed"]
-    return Problem(422, "Request validation failed.", errors=errors)
 
 
 def _level(free: int) -> str:

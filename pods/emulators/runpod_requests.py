@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pods.emulators.base import Request
+from pods.emulators.runpod_problems import Problem
+
 CREATE_FIELDS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "name": str,
     "image": str,
@@ -52,3 +55,31 @@ def shape_errors(body: Mapping[str, Any]) -> list[str]:
     if isinstance(env, dict) and len(env) > MOST_VARIABLES:
         errors.append(f"$.env: more than {MOST_VARIABLES} variables")
     return errors
+
+
+REGISTRY_FIELDS: Final = ("name", "username", "password")
+
+
+def registry_errors(body: Mapping[str, Any]) -> list[str]:
+    """The errors in the form of a new registry login."""
+    stray = [n for n in body if n not in REGISTRY_FIELDS]
+    errors = [f"$: additional properties '{name}' not allowed" for name in stray]
+    lacking = [n for n in REGISTRY_FIELDS if not (isinstance(body.get(n), str) and body[n])]
+    return [*errors, *(f"$.{name}: required" for name in lacking)]
+
+
+def object_in(request: Request) -> dict[str, Any]:
+    """The object in the body of a request."""
+    try:
+        body = request.json()
+    except ValueError as exc:
+        raise Problem(400, "request could not be processed") from exc
+    if not isinstance(body, dict):
+        raise Problem(422, "Request validation failed.", errors=["$: expected an object"])
+    return body
+
+
+def unknown_field(name: str) -> Problem:
+    """The refusal of a field that RunPod does not know."""
+    errors = [f"$: additional properties '{name}' not allowed"]
+    return Problem(422, "Request validation failed.", errors=errors)

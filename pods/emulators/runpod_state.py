@@ -4,8 +4,6 @@ A simulation uses it in virtual time, and `runpod.py` serves it. It follows RunP
 2026-08-18. Where recordings differ from the document, it follows the recordings.
 """
 
-import base64
-import json
 import random
 import shlex
 import string
@@ -18,43 +16,14 @@ from typing import Any, Final
 
 from pods.emulators.base import Backing, Clock
 from pods.emulators.bill import Bill
+from pods.emulators.registries import REFUSED, Kept, PrivateImages
 from pods.emulators.runpod_catalog import GpuType, default_catalog
+from pods.emulators.runpod_problems import Problem, cursor_of, offset_in
 
 # $/GB/month of a volume while its pod is stopped.
 STOPPED_VOLUME_USD: Final = Decimal("0.20")
 HOURS_A_MONTH: Final = 730
 _ALPHABET: Final = string.ascii_lowercase + string.digits
-
-
-class Problem(Exception):
-    """A refusal in RunPod's words."""
-
-    TITLES: Final = {
-        400: "Bad Request",
-        401: "Unauthorized",
-        402: "Payment Required",
-        403: "Forbidden",
-        404: "Not Found",
-        405: "Method Not Allowed",
-        409: "Conflict",
-        410: "Gone",
-        422: "Unprocessable Entity",
-        429: "Too Many Requests",
-        500: "Internal Server Error",
-    }
-
-    def __init__(self, status: int, detail: str, *, errors: Sequence[str] = ()) -> None:
-        super().__init__(detail)
-        self.status, self.detail, self.errors = status, detail, tuple(errors)
-
-    def json(self) -> dict[str, Any]:
-        """The body of application/problem+json."""
-        body: dict[str, Any] = {
-            "title": self.TITLES.get(self.status, "Error"),
-            "status": self.status,
-            "detail": self.detail,
-        }
-        return {**body, "errors": list(self.errors)} if self.errors else body
 
 
 class Status(StrEnum):
@@ -108,6 +77,7 @@ class Pod:
     locked: bool = False
     gpuless: bool = False  # it came back without the GPUs that it bills for
     stuck: bool = False  # stays in PROVISIONING
+    unpulled: bool = False  # its registry refuses the image, again and again
     listed_from: datetime  # before this, the list does not have it
     known_from: datetime  # before this, GET and DELETE answer 404
     listed_until: datetime | None = None  # after its end
@@ -136,7 +106,7 @@ class Pod:
 
     def up_since(self, now: datetime) -> datetime | None:
         """When its container began to run. None while it does not run."""
-        if self.status(now) is not Status.RUNNING:
+        if self.unpulled or self.status(now) is not Status.RUNNING:
             return None
         steps = self.boot.provisioning + self.boot.starting + self.boot.pulling
         up = self.boot_at + timedelta(seconds=steps)
@@ -167,6 +137,8 @@ class RunPodState:
     backing: Backing | None = None
     seed: int | None = 0  # None: ids that no former emulator gave
     pods: dict[str, Pod] = field(default_factory=dict)
+    private: PrivateImages = field(default_factory=PrivateImages)
+    registries: dict[str, Kept] = field(default_factory=dict)  # the account's logins, by their ids
     bill: Bill = field(default_factory=Bill)
     _random: random.Random = field(init=False)
 
@@ -186,6 +158,7 @@ class RunPodState:
         cloud = request.get("cloud", "SECURE")
         if cloud in self.closed_pools:
             raise Problem(403, "access denied")
+        kept = self._registry(request.get("registry"))
         count = int(request["gpu"].get("count", 1))
         gpu = next((g for g in self.catalog if g.id == request["gpu"]["id"]), None)
         wanted = request.get("dataCenterIds")
@@ -212,10 +185,36 @@ class RunPodState:
             known_from=now + timedelta(seconds=self.get_lag),
         )
         self.gpuless = max(0, self.gpuless - 1)
-        pod.lines.append((now, "system", f"create container {request.get('image')}"))
+        image = str(request.get("image"))
+        pod.lines.append((now, "system", f"create container {image}"))
+        if not self.private.gives(image, None if kept is None else (kept.user, kept.password)):
+            pod.unpulled = True
+            pod.lines.append((now, "system", f"error pulling image {image}: {REFUSED}"))
         self.pods[pod.id] = pod
         self.bill.set_rate(pod.id, price, now=now)
         return pod
+
+    def _registry(self, registry_id: str | None) -> Kept | None:
+        """The login that a create names. That RunPod answers 404 to an unknown one is not documented."""
+        if registry_id is None:
+            return None
+        if registry_id not in self.registries:
+            raise Problem(404, "registry not found")
+        return self.registries[registry_id]
+
+    def keep_registry(self, kept: Kept) -> str:
+        """Store a login. Names are not unique."""
+        registry_id = "".join(self._random.choices(_ALPHABET, k=8))
+        self.registries[registry_id] = kept
+        return registry_id
+
+    def delete_registry(self, registry_id: str) -> None:
+        """Delete a login that no pod uses."""
+        if registry_id not in self.registries:
+            raise Problem(404, "registry not found")
+        if any(pod.request.get("registry") == registry_id for pod in self.living()):
+            raise Problem(400, "Registry credential is in use by a pod and cannot be deleted")
+        del self.registries[registry_id]
 
     def get(self, pod_id: str) -> Pod:
         """The pod, if RunPod would know it."""
@@ -238,9 +237,9 @@ class RunPodState:
         rows = [pod for pod in reversed(self.pods.values()) if self._listed(pod, now)]
         if self.page_size is None:
             return rows, None
-        start = _offset(cursor)
+        start = offset_in(cursor)
         end = start + self.page_size
-        return rows[start:end], _cursor(end) if end < len(rows) else None
+        return rows[start:end], cursor_of(end) if end < len(rows) else None
 
     def act(self, pod_id: str, action: str) -> Pod:
         """Carry an action out."""
@@ -383,16 +382,3 @@ class RunPodState:
 
 def _command(pod: Pod) -> Sequence[str]:
     return shlex.split(str(pod.request.get("args", "")))
-
-
-def _cursor(offset: int) -> str:
-    return base64.urlsafe_b64encode(json.dumps({"o": offset}).encode()).decode()
-
-
-def _offset(cursor: str) -> int:
-    if not cursor:
-        return 0
-    try:
-        return int(json.loads(base64.urlsafe_b64decode(cursor))["o"])
-    except (ValueError, KeyError, TypeError) as exc:
-        raise Problem(400, "invalid cursor") from exc

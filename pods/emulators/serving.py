@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -14,11 +14,13 @@ from typing import Final
 from pods.base.ports import port
 from pods.emulators.backing import AgentProcesses
 from pods.emulators.base import Backing, Clock, Emulator, Server, wall_clock
+from pods.emulators.registries import PrivateImages
 from pods.emulators.runpod import RunPodEmulator
 from pods.emulators.runpod_state import Boot, RunPodState
 from pods.emulators.vastai import VENDOR_LIMITS, VastaiEmulator
 from pods.emulators.vastai_catalog import crowd, stock
 from pods.emulators.vastai_contracts import Pace
+from pods.providers.images import registry_named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +33,19 @@ class Wishes:
     backing: Backing | None
     crowded: bool = False
     gpuless: int = 0
+    private: PrivateImages = field(default_factory=PrivateImages)
 
 
 def _runpod(wishes: Wishes) -> Emulator:
     third = wishes.boot_seconds / 3
     boot = Boot(provisioning=third, starting=third, pulling=third)
     state = RunPodState(
-        clock=wishes.clock, boot=boot, backing=wishes.backing, seed=None, gpuless=wishes.gpuless
+        clock=wishes.clock,
+        boot=boot,
+        backing=wishes.backing,
+        seed=None,
+        gpuless=wishes.gpuless,
+        private=wishes.private,
     )
     return RunPodEmulator(state, keys=wishes.keys)
 
@@ -54,6 +62,7 @@ def _vastai(wishes: Wishes) -> Emulator:
         # In a crowded market it counts how often one may search.
         limits={"search": VENDOR_LIMITS["search"]} if wishes.crowded else None,
     )
+    emulator.market.private = wishes.private
     (crowd if wishes.crowded else stock)(emulator.market)
     return emulator
 
@@ -139,12 +148,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="vastai: a market of 750 offers, in which the 20 with an H100 are the dearest.",
     )
     parser.add_argument(
+        "--private",
+        type=_private,
+        action="append",
+        default=[],
+        metavar="HOST=USER:PASSWORD",
+        help="The images of this registry need this login, which is invented; may be repeated.",
+    )
+    parser.add_argument(
         "--gpuless",
         type=_count,
         default=0,
         metavar="N",
         help="runpod: the first N pods come back with 0 GPUs.",
     )
+
+
+def _private(text: str) -> tuple[str, tuple[str, str]]:
+    host, _, login = text.partition("=")
+    user, _, password = login.partition(":")
+    if not (host and user and password):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a registry with its login; give HOST=USER:PASSWORD"
+        )
+    return registry_named(host), (user, password)
 
 
 def _count(text: str) -> int:
@@ -174,6 +201,7 @@ def serve(options: argparse.Namespace, *, say: Callable[[str], None] = print) ->
         backing=agents,
         crowded=options.crowded,
         gpuless=options.gpuless,
+        private=PrivateImages(logins=dict(options.private)),
     )
     with _server(VENDORS[options.vendor](wishes), options.port) as server:
         for number in (signal.SIGINT, signal.SIGTERM):

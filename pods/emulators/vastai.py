@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pods.emulators.base import Backing, Clock, Reply, Request
 from pods.emulators.vastai_contracts import Contract, Pace, Refusal, Slot
+from pods.emulators.vastai_requests import checked_create
 from pods.emulators.vastai_rows import (
     OFFERS_AT_MOST,
     instance_row,
@@ -31,13 +32,6 @@ VENDOR_LIMITS: Final[Mapping[str, Limit]] = {
     "destroy": (1, 3.0),
     "bid": (1, 5.5),
 }
-# Vast.ai's own client sends the last two.
-RUNTYPES: Final = frozenset(
-    {
-        *("args", "ssh", "jupyter", "ssh_direct", "ssh_proxy", "jupyter_direct", "jupyter_proxy"),
-        *("ssh_direc", "jupyter_direc"),
-    }
-)
 LOG_STORE: Final = "/emulated-log-store"
 QUEUED: Final = "Required resources are currently unavailable, state change queued."
 
@@ -180,7 +174,7 @@ class VastaiEmulator:
 
     def _create(self, request: Request, ask_id: int) -> Reply:
         body = _body(request)
-        facts = _checked_create(body)
+        facts = checked_create(body)
         bid = None if body.get("price") is None else Decimal(str(body["price"]))
         slot = self._slot(ask_id)
         if self.quirks.unfunded:
@@ -357,32 +351,3 @@ def _body(request: Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise Refusal(400, "invalid_args", "error 400/1782: Invalid args: invalid json")
     return body
-
-
-def _checked_create(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a contract from the body of a create, within the limits of Vast.ai's file."""
-    env = body.get("env") or {}
-    args = body.get("args") or []
-    wrong = [
-        name
-        for name, ok in (
-            ("image", isinstance(body.get("image"), str) and 0 < len(body["image"]) <= 1024),
-            ("label", len(body.get("label") or "") <= 256),
-            ("disk", body.get("disk") is None or body["disk"] >= 8),
-            ("env", isinstance(env, dict) and all(len(f"{k}{v}") <= 256 for k, v in env.items())),
-            ("args", isinstance(args, list) and sum(len(a) for a in args) <= 4096),
-            ("runtype", set(str(body.get("runtype", "ssh")).split()) <= RUNTYPES),
-        )
-        if not ok
-    ]
-    if wrong:
-        raise Refusal(400, "invalid_args", f"error 400/3467: Invalid args: {', '.join(wrong)}")
-    if body.get("price") is not None and not 0.001 <= body["price"] <= 128:
-        raise Refusal(400, "invalid_price", "Please set a bid price of 0.001 to 128.")
-    return {
-        "image": body["image"],
-        "label": body.get("label") or "",
-        "disk": Decimal(str(body.get("disk") or 8)),
-        "env": {str(k): str(v) for k, v in env.items()},
-        "args": [str(a) for a in args],
-    }

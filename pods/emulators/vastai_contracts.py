@@ -59,6 +59,7 @@ class Contract:
     label: str
     image: str
     args: list[str]
+    login: tuple[str, str] | None = None  # at the registry of the image; no answer shows it
     env: dict[str, str]
     disk: Decimal
     bid: Decimal | None

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pods.emulators.base import Backing, Clock
 from pods.emulators.bill import Bill, cost
+from pods.emulators.registries import PrivateImages
 from pods.emulators.vastai_contracts import Contract, Pace, Refusal, Slot, gone_410
 
 HOUR: Final = Decimal(3600)
@@ -37,6 +38,7 @@ class Market:
         self.credit = credit
         self.slots: list[Slot] = []
         self.contracts: dict[int, Contract] = {}  # those with a row
+        self.private = PrivateImages()
         self.broke = False
         self.bill = Bill()
         self._now = clock()
@@ -275,11 +277,12 @@ class Market:
     def _load(self, contract: Contract) -> None:
         contract.status_msg = "pulling image"
         self._show(contract, actual="loading")
-        if contract.defect == "pull":
+        if contract.defect == "pull" or not self.private.gives(contract.image, contract.login):
             contract.status_msg = (
                 "Error: pull access denied for the image, repository may not exist"
             )
-        if contract.defect in {"pull", "stuck"}:
+            return
+        if contract.defect == "stuck":
             return
         self._later(contract, self.pace.loading, partial(self._create_container, contract))
 

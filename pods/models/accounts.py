@@ -61,6 +61,25 @@ class Account(models.Model):
     )
     # Encrypted (pods/base/sealing.py), used if there is no reference; never the secret itself.
     sealed_secret = models.TextField(blank=True, default="", editable=False)
+    # The login for private images. An older version inserts rows without it during an upgrade.
+    registry_host = models.CharField(
+        max_length=253,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Host of the registry of private images: ghcr.io, docker.io. Empty: no login.",
+    )
+    registry_user = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The registry's name of the user.",
+    )
+    # Encrypted as `sealed_secret` is.
+    sealed_registry_password = models.TextField(
+        blank=True, default="", db_default="", editable=False
+    )
     enabled = models.BooleanField(default=True)
     orphans = models.CharField(max_length=10, choices=Orphans.choices, default=Orphans.DESTROY)
     # The offers of the last survey: the machines that could be rented at `surveyed_at`.

@@ -60,6 +60,7 @@ class Pod(models.Model):
     hourly_usd = usd_per_hour(default=Decimal(0))
     stopped_hourly_usd = usd_per_hour(default=Decimal(0))
     image = models.CharField(max_length=300, blank=True, default="")
+    start_command = models.TextField(blank=True, default="", db_default="")
     template_hash = models.CharField(max_length=64, blank=True, default="")
     disk_gb = models.PositiveIntegerField(default=20)
     agent = models.JSONField(default=dict, help_text="AgentSettings without the Redis address.")

@@ -47,6 +47,12 @@ class Capabilities:
     comes_back: bool = False
     # The vendor's rate limits, by the adapter's name of the endpoint. "*": all calls of the account.
     rates: Mapping[str, Rate] = field(default_factory=dict, hash=False)
+    # It logs in at an image's registry with `PodSpec.registry_login`.
+    registry_logins: bool = False
+    # Its machines run `PodSpec.args`. An adapter without it gets no pod of a fleet that has some.
+    takes_args: bool = False
+    # The most GPUs that one machine can have. None: its offers say it.
+    most_gpus: int | None = None
     # How long an answer of `offers` is kept, because vendors limit how often one may search.
     offers_ttl: timedelta = timedelta(0)
     # How old an offer may be when a pod is requested on it. Prices of a market move by the minute.
@@ -63,7 +69,7 @@ class OfferQuery:
     """
 
     gpu_types: Sequence[str] = ()
-    gpu_count: int = 1
+    gpu_count: int = 1  # of one machine, whose price is that of all of them
     min_vram_gb: int | None = None
     regions: Sequence[str] = ()
     max_hourly_usd: Decimal | None = None
@@ -117,6 +123,19 @@ class Offers(tuple[Offer, ...]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryLogin:
+    """The login at the registry of a private image. No repr has the password."""
+
+    host: str  # as `images.registry_of` names it: ghcr.io, docker.io, registry.example:5000
+    user: str
+    password: str = field(repr=False)
+    # For vendors that keep logins under a name. `owner` is the account of this installation, and
+    # `digest` is another one for each login. Nobody can find the password by it.
+    owner: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PodSpec:
     """The machine that a pod needs."""
 
@@ -130,6 +149,11 @@ class PodSpec:
     interruptible: bool = False
     # What the machine runs instead of what its image says. Empty: what the image says.
     command: Sequence[str] = ()
+    # What the image's own entrypoint gets instead of the image's CMD. Empty: the image's CMD. Never
+    # together with `command`. Machines that run no image ignore it.
+    args: Sequence[str] = ()
+    # For the registry of `image`. None: the image is public, or the account has no login there.
+    registry_login: RegistryLogin | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +175,8 @@ class Machine:
     host: str = ""
     interruptible: bool = False
     because: str = ""  # why it is in this phase, where the provider says so
+    # Its image cannot be pulled, because the registry refused the login, or wants one.
+    login_refused: bool = False
     console_url: str = ""
 
     def __post_init__(self) -> None:

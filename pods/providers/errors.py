@@ -40,6 +40,10 @@ class Refused(Declined):
         self.billing_id = None if billing_id is None else storable(billing_id)
 
 
+class LoginRefused(Refused):
+    """The image's registry does not give the image to this login, or to nobody without a login."""
+
+
 class TryAgain(ProviderError):
     """A later try may succeed."""
 

@@ -75,6 +75,7 @@ class _Call:
     plain_errors: bool = False
     quote_faults: bool = False
     stream: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def what(self) -> str:
@@ -141,13 +142,15 @@ class VendorHttp:
         endpoint: str = "",
         timeouts: Timeouts | None = None,
         stream: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Send a request and read its JSON answer. A 4xx is returned, and the adapter sorts it.
 
         `repeatable` (the default for GET and DELETE): try again after a broken link, a 5xx or a
         short rate limit. A create is never repeatable. `hide`: values that no message may show.
         `endpoint`: the name of the rate limit in `Capabilities.rates`. `stream`: a success has one
-        JSON value in each line, and the body is their list.
+        JSON value in each line, and the body is their list. `headers`: more of them; name what is
+        secret in `hide` too.
 
         Raises:
             RateLimited: a 429, after all tries.
@@ -168,6 +171,7 @@ class VendorHttp:
             plain_errors=self._plain_errors,
             quote_faults=self._quote_faults,
             stream=stream,
+            headers=headers or {},
         )
 
         def once() -> Answer:
@@ -226,7 +230,7 @@ class VendorHttp:
             read=min(limits.read, left),
             pool=min(limits.pool, left),
         )
-        headers = dict(self._headers)
+        headers = {**self._headers, **call.headers}
         if call.content is not None:
             headers["Content-Type"] = "application/json"
         client = clients.CLIENTS.client(self.base_url, self._uds, self._tls, self._secrets)

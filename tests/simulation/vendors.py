@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Final
 
 from pods.emulators.base import Desk, Reply, Request, SteppedClock
 from pods.emulators.runpod import RunPodEmulator
-from pods.emulators.runpod_state import Boot, Problem, RunPodState
+from pods.emulators.runpod_problems import Problem
+from pods.emulators.runpod_state import Boot, RunPodState
 from pods.emulators.vastai import VastaiEmulator
 from pods.emulators.vastai_contracts import Refusal
 from pods.machine_names import MachineName, fleet_tag, installation_tag, tagged

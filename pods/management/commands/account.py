@@ -1,5 +1,6 @@
 """`manage.py account …`: manages accounts and their keys, and tries each with a real call."""
 
+import getpass
 import json
 import sys
 from argparse import ArgumentParser
@@ -30,6 +31,19 @@ def _add_values(parser: ArgumentParser) -> None:
     secret.add_argument("--secret-ref", metavar="env:NAME|file:/path", help="Where the key is.")
     parser.add_argument(
         "--options", metavar="JSON", help="Options for the provider. Do not put secrets here."
+    )
+    parser.add_argument(
+        "--registry-host",
+        metavar="HOST",
+        help="The registry of private images, such as ghcr.io or docker.io. Empty: no login.",
+    )
+    parser.add_argument("--registry-user", metavar="USER", help="The registry's name of the user.")
+    # Not in the group above: both together are refused with a message of their own.
+    parser.add_argument(
+        "--registry-password-stdin",
+        action="store_true",
+        help="Read the registry's password, or an access token, from standard input or from a prompt, "
+        "and store it encrypted.",
     )
     parser.add_argument("--orphans", choices=[c.value for c in Account.Orphans])
     switch = parser.add_mutually_exclusive_group()
@@ -95,15 +109,28 @@ class Command(OwnCommand):
     def _save(self, options: dict[str, Any], account: Account) -> None:
         changes = {
             name: options[name]
-            for name in ("provider", "secret_ref", "orphans", "enabled")
+            for name in (
+                *("provider", "secret_ref", "orphans", "enabled"),
+                *("registry_host", "registry_user"),
+            )
             if options[name] is not None
         }
         if options["options"] is not None:
             changes["options"] = _json(options["options"])
+        if changes.get("registry_host") == "":
+            changes.setdefault("registry_user", "")
+        if options["secret_stdin"] and options["registry_password_stdin"]:
+            raise CommandError(
+                "standard input is either the key or the registry's password; give them in two calls",
+                returncode=2,
+            )
         secret = sys.stdin.read() if options["secret_stdin"] else None
-        if not changes and secret is None:
+        password = _registry_password() if options["registry_password_stdin"] else None
+        if not changes and secret is None and password is None:
             raise CommandError("nothing to set; see `account set --help`", returncode=2)
-        tried = editing.save_account(account, secret=secret, changes=changes)
+        tried = editing.save_account(
+            account, secret=secret, registry_password=password, changes=changes
+        )
         offers = surveying.survey_account(account) if tried.good and account.enabled else 0
         text = f"saved; {tried.says}; {plural(offers, 'offer')}"
         self._tell(options, account, tried, text, offers=offers)
@@ -142,6 +169,13 @@ class Command(OwnCommand):
         CommandConsole().print(table if rows else "no accounts; make one with `account add`")
 
 
+def _registry_password() -> str:
+    """The password from standard input; a person is asked for it, and does not see it."""
+    if sys.stdin.isatty():
+        return getpass.getpass("Password at the registry: ")
+    return sys.stdin.read()
+
+
 def _offers_text(row: dict[str, Any]) -> str:
     """The number of offers; where a survey read a part, it has the cheapest ones."""
     return f"{row['offers']}, the cheapest" if row["partial"] else str(row["offers"])
@@ -172,6 +206,8 @@ def _described(account: Account) -> dict[str, Any]:
         "name": account.name,
         "provider": account.provider,
         "key": "stored, encrypted" if account.sealed_secret else account.secret_ref or "none",
+        "registry": account.registry_host or None,
+        "registry_user": account.registry_user or None,
         "health": f"{health}: {account.last_error}" if ill else health.value,
         "offers": len(account.offers),
         "partial": account.survey_partial,

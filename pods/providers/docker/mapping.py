@@ -1,5 +1,7 @@
 """Translates between the engine's words and ours."""
 
+import base64
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,13 +11,17 @@ from urllib.parse import urlsplit
 
 from pods.agent.protocol import ENDED_BY
 from pods.catalogue import gpus
-from pods.providers.base import Machine, Phase, PodSpec
+from pods.providers.base import Machine, Phase, PodSpec, RegistryLogin
 from pods.providers.docker.options import Options
 from pods.providers.errors import Unavailable
+from pods.providers.images import DOCKER_HUB
 from pods.providers.wire import cleaned, is_loopback, moment
 
 LABEL: Final = "podfleet.token"
 GPU_LABEL: Final = "podfleet.gpus"  # the numbers of its GPUs: "0,1"
+LOGIN_HEADER: Final = "X-Registry-Auth"
+# The name of Docker Hub in a login (Docker Engine API 1.41, section Authentication).
+HUB_ADDRESS: Final = "https://index.docker.io/v1/"
 REDIS_VARIABLE: Final = "PODFLEET_REDIS_URL"
 # Docker Engine API 1.41, ContainerState.Status (read 2026-11-23).
 PHASES: Final[Mapping[str, Phase]] = {
@@ -62,8 +68,12 @@ def container(
         ids = [str(number) for number in gpus]
         host["DeviceRequests"] = [{"DeviceIDs": ids, "Capabilities": [["gpu"]]}]
         labels[GPU_LABEL] = ",".join(ids)
-    # The image's own entrypoint is replaced too: it may start something else.
-    runs = {"Entrypoint": list(spec.command), "Cmd": []} if spec.command else {}
+    runs: dict[str, list[str]] = {}
+    if spec.command:
+        # The image's own entrypoint is replaced too: it may start something else.
+        runs = {"Entrypoint": list(spec.command), "Cmd": []}
+    elif spec.args:
+        runs = {"Cmd": list(spec.args)}
     return {
         **runs,
         "Image": image_name(spec.image),
@@ -71,6 +81,13 @@ def container(
         "Labels": labels,
         "HostConfig": host,
     }
+
+
+def login_header(login: RegistryLogin) -> str:
+    """A login as the engine takes it with a pull: base64url of JSON."""
+    server = HUB_ADDRESS if login.host == DOCKER_HUB else login.host
+    said = {"username": login.user, "password": login.password, "serveraddress": server}
+    return base64.urlsafe_b64encode(json.dumps(said).encode()).decode()
 
 
 def image_parts(image: str) -> tuple[str, str]:
@@ -157,16 +174,18 @@ def _machine(
     why: str,
     options: Options,
 ) -> Machine:
+    count = len(_gpus(labels, options))
     return Machine(
         external_id=external_id,
         token=str(labels.get(LABEL, "")),
         name=name,
         phase=PHASES.get(word, Phase.UNKNOWN),
         raw_status=word,
-        hourly_usd=Decimal(0) if word == "exited" else options.hourly_usd,
+        hourly_usd=Decimal(0) if word == "exited" else options.price_of(count),
         stopped_hourly_usd=Decimal(0),
         created_at=born,
         gpu_type=gpus.named(options.gpu_type),
+        gpu_count=count if GPU_LABEL in labels else None,
         host=options.host,
         because=why,
     )

@@ -46,7 +46,9 @@ class Options:
     ] = ()
     capacity: Annotated[int, Called("Most pods at once"), "Containers that run together."] = 1
     gpus_per_pod: Annotated[
-        int, Called("GPUs of each pod"), "No other pod gets them. 0: pods without a GPU."
+        int,
+        Called("GPUs of each pod"),
+        "No other pod gets them. 0: pods without a GPU. A fleet that asks for more than one gets these.",
     ] = 0
     gpus: Annotated[
         int | None,
@@ -146,6 +148,13 @@ class Options:
         """The numbers of the GPUs that containers may have."""
         wanted = self.capacity * self.gpus_per_pod
         return range(wanted if self.gpus is None else self.gpus)
+
+    def price_of(self, gpu_count: int) -> Decimal:
+        """USD/h of a container with so many GPUs: the account's price is that of `gpus_per_pod`."""
+        usual = self.gpus_per_pod
+        return (
+            self.hourly_usd if gpu_count == usual else self.hourly_usd * gpu_count / max(usual, 1)
+        )
 
     @property
     def shares_loopback(self) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -9,7 +10,15 @@ from urllib.parse import quote
 
 from pods.catalogue import gpus
 from pods.machine_names import has_tag
-from pods.providers.base import Capabilities, Machine, Offer, OfferQuery, Phase, PodSpec
+from pods.providers.base import (
+    Capabilities,
+    Machine,
+    Offer,
+    OfferQuery,
+    Phase,
+    PodSpec,
+    RegistryLogin,
+)
 from pods.providers.docker import mapping
 from pods.providers.docker.mapping import Listed
 from pods.providers.docker.options import Options
@@ -24,10 +33,17 @@ from pods.providers.docker.refusals import (
     text_of,
 )
 from pods.providers.docker.wire import Engine
-from pods.providers.errors import Declined, NoCapacity, NotFound, Refused, Unavailable
+from pods.providers.errors import (
+    Declined,
+    LoginRefused,
+    NoCapacity,
+    NotFound,
+    Refused,
+    Unavailable,
+)
 from pods.providers.http import Answer, Timeouts, VendorHttp
 from pods.providers.pacing import MakePacer, unpaced
-from pods.providers.wire import checked_id, secrets_in
+from pods.providers.wire import checked_id, cleaned, secrets_in
 
 OFFER: Final = "docker"
 STOP_SECONDS: Final = 10  # between SIGTERM and SIGKILL; the agent drains before a stop is sent
@@ -40,34 +56,45 @@ class Docker:
     """One Docker host. A name is unique there, so two creates with one token make one container."""
 
     name = "docker"
-    capabilities = Capabilities(can_stop=True, offers_last=timedelta(days=1))  # own prices
+    capabilities = Capabilities(
+        can_stop=True,
+        offers_last=timedelta(days=1),  # own prices
+        registry_logins=True,
+        takes_args=True,
+    )
 
     def __init__(self, http: VendorHttp, options: Options) -> None:
         """`http` reaches the engine."""
         self._engine, self._options = Engine(http, options.socket), options
+        self.capabilities = replace(Docker.capabilities, most_gpus=len(options.all_gpus))
 
     def __repr__(self) -> str:
         return f"Docker({self._options.host!r})"
 
     def offers(self, query: OfferQuery) -> Sequence[Offer]:
-        """One offer, while the host has room for one more container."""
+        """One offer, while the host has room for one more container.
+
+        A query for one GPU, which is the default, gets as many as the account gives each pod.
+        """
         mine = self._options
+        count = query.gpu_count if query.gpu_count > 1 else mine.gpus_per_pod
+        hourly_usd = mine.price_of(count)
         fits = (
             not query.interruptible,
             not query.gpu_types
             or any(gpus.means(wish, mine.gpu_type, mine.vram_gb) for wish in query.gpu_types),
             not query.regions,
             query.min_vram_gb is None or (mine.vram_gb or 0) >= query.min_vram_gb,
-            query.max_hourly_usd is None or mine.hourly_usd <= query.max_hourly_usd,
+            query.max_hourly_usd is None or hourly_usd <= query.max_hourly_usd,
         )
-        if not all(fits) or not self._has_room():
+        if not all(fits) or not self._has_room(count):
             return ()
         return (
             Offer(
                 key=OFFER,
-                hourly_usd=mine.hourly_usd,
+                hourly_usd=hourly_usd,
                 gpu_type=gpus.named(mine.gpu_type),
-                gpu_count=mine.gpus_per_pod,
+                gpu_count=count,
                 vram_gb=mine.vram_gb,
                 stopped_hourly_usd=Decimal(0),
             ),
@@ -83,7 +110,7 @@ class Docker:
             raise Refused(why)
         answer = self._create(spec, token)
         if answer.status == NOT_FOUND and "image" in text_of(answer).lower():
-            self._pull(spec.image)
+            self._pull(spec.image, spec.registry_login)
             answer = self._create(spec, token)
         if answer.status == CONFLICT:
             external_id = self._named(spec.name)
@@ -104,17 +131,18 @@ class Docker:
     def _create(self, spec: PodSpec, token: str) -> Answer:
         others = [c for c in self._ours() if c.machine.name != spec.name]
         self._check_room(others)
-        body = mapping.container(spec, token, self._options, self._free_gpus(others))
+        wanted = spec.gpu_count or self._options.gpus_per_pod
+        body = mapping.container(spec, token, self._options, self._free_gpus(others, wanted))
         hide = secrets_in(spec.env.values())
         return self._engine.call(
             "POST", "/containers/create", params={"name": spec.name}, json=body, hide=hide
         )
 
-    def _has_room(self) -> bool:
+    def _has_room(self, gpu_count: int) -> bool:
         others = self._ours()
         try:
             self._check_room(others)
-            self._free_gpus(others)
+            self._free_gpus(others, gpu_count)
         except NoCapacity:
             return False
         return True
@@ -125,13 +153,12 @@ class Docker:
                 f"{self._options.capacity} containers run there, which is the account's capacity"
             )
 
-    def _free_gpus(self, others: Sequence[Listed]) -> Sequence[int]:
+    def _free_gpus(self, others: Sequence[Listed], wanted: int) -> Sequence[int]:
         """GPUs that no running container has. Those of stopped ones come last: they may start again.
 
         Raises:
             NoCapacity: fewer are left than a pod needs.
         """
-        wanted = self._options.gpus_per_pod
         used = {gpu for c in others if c.runs for gpu in c.gpus}
         kept = {gpu for c in others if not c.runs for gpu in c.gpus}
         free = [gpu for gpu in self._options.all_gpus if gpu not in used]
@@ -141,7 +168,7 @@ class Docker:
 
     def _taken_gpus(self, external_id: str) -> str:
         """Which of its GPUs another container of ours uses too. Empty where none, or where it runs."""
-        if not self._options.gpus_per_pod:
+        if not self._options.all_gpus:
             return ""
         mine: set[int] = set()
         used: set[int] = set()
@@ -159,16 +186,19 @@ class Docker:
             raise Unavailable(f"{name} exists and cannot be read: {answer.status}")
         return mapping.inspected(answer.body, self._options).external_id
 
-    def _pull(self, image: str) -> None:
+    def _pull(self, image: str, login: RegistryLogin | None) -> None:
         """Fetch an image that the host lacks.
 
         Raises:
-            Refused: its registry does not have it, or does not give it to us.
+            LoginRefused: its registry does not give it to this login, or to nobody without one.
+            Refused: its registry does not have it.
             QuotaExceeded: the host's disk is full.
             Unavailable: it takes longer than one try may, or failed. The next try continues.
         """
         name, version = mapping.image_parts(image)
         limits = Timeouts(read=PULL_SECONDS, total=PULL_SECONDS)
+        headers = {} if login is None else {mapping.LOGIN_HEADER: mapping.login_header(login)}
+        hide = [] if login is None else [login.password, *headers.values()]
         try:
             answer = self._engine.call(
                 "POST",
@@ -176,15 +206,20 @@ class Docker:
                 params={"fromImage": name, "tag": version},
                 timeouts=limits,
                 stream=True,
+                headers=headers,
+                hide=hide,
             )
         except Unavailable as exc:
+            # An engine also answers 500 with the registry's refusal.
+            if isinstance(refused := pull_refusal(image, str(exc)), LoginRefused):
+                raise refused from None
             # What counts is whether the image is there.
             path = quote(mapping.image_name(image), safe="/:@")
             if self._engine.call("GET", f"/images/{path}/json").ok:
                 return
             raise Unavailable(f"the image {image} is not there yet: {exc}") from exc
         if why := text_of(answer) if not answer.ok else pull_error(answer.body):
-            raise pull_refusal(image, why)
+            raise pull_refusal(image, cleaned(why, hide))
         if not answer.ok:
             raise Refused(f"the image {image} cannot be pulled: {answer.status}")
 

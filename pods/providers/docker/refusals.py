@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from pods.providers.errors import ProviderError, QuotaExceeded, Refused, Unavailable
+from pods.providers.errors import (
+    LoginRefused,
+    ProviderError,
+    QuotaExceeded,
+    Refused,
+    Unavailable,
+)
 from pods.providers.http import LONGEST_TEXT, Answer
 from pods.providers.wire import cleaned
 
@@ -17,12 +23,18 @@ _NO_IMAGE: Final = (
     "manifest unknown",
     "no matching manifest",
     "does not exist",
+    "invalid reference format",
+    "unsupported media type",
+)
+# What registries say to a wrong login, or to none. To a wrong one Docker Hub also says that the image
+# "does not exist or may require 'docker login'", so these come first.
+_NO_LOGIN: Final = (
     "access denied",
+    "access to the resource is denied",
     "unauthorized",
     "authentication required",
     "no basic auth credentials",
-    "invalid reference format",
-    "unsupported media type",
+    "incorrect username or password",
 )
 
 
@@ -56,6 +68,8 @@ def pull_refusal(image: str, text: str) -> ProviderError:
     words, text = text.lower(), f"the image {image} cannot be pulled: {text}"
     if "no space left" in words:
         return QuotaExceeded(text)
+    if any(word in words for word in _NO_LOGIN):
+        return LoginRefused(text)
     return Refused(text) if any(word in words for word in _NO_IMAGE) else Unavailable(text)
 
 

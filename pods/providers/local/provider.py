@@ -53,8 +53,11 @@ class LocalProvider:
 
     name = "local"
     capabilities = Capabilities(
-        can_stop=True, on_this_host=True, offers_last=timedelta(days=1)
-    )  # own prices
+        can_stop=True,
+        on_this_host=True,
+        offers_last=timedelta(days=1),  # own prices
+        most_gpus=0,  # its pods share what the host has
+    )
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -67,6 +70,8 @@ class LocalProvider:
         """One offer while there is room. None where the query wants what a process does not have."""
         price, most = self._options.hourly_usd, query.max_hourly_usd
         dear = most is not None and price > most
+        if query.gpu_count > 1:  # one is the default of every fleet
+            return ()
         if query.gpu_types or query.min_vram_gb or query.regions or query.interruptible or dear:
             return ()
         if self._full():

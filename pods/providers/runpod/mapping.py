@@ -174,8 +174,12 @@ def offer_key(cloud: str, gpu_id: str, count: int, place: str) -> str:
     return f"{cloud}:{quote(gpu_id, safe=' ')}:{count}:{place}"
 
 
-def create_body(spec: PodSpec, token: str, options: Options) -> dict[str, Any]:
+def create_body(
+    spec: PodSpec, token: str, options: Options, *, registry: str = ""
+) -> dict[str, Any]:
     """The request that rents a pod. RunPod answers 422 to an unknown field.
+
+    `registry`: RunPod's id of the account's login for this image; it goes before that of the options.
 
     Raises:
         Refused: RunPod would refuse it, or would rent another pod than was meant.
@@ -207,10 +211,10 @@ def create_body(spec: PodSpec, token: str, options: Options) -> dict[str, Any]:
     }
     if place and cloud != UNPLACED:
         body["dataCenterIds"] = [place]
-    if spec.command:
-        body["args"] = shlex.join(spec.command)  # one text, which RunPod splits as a shell does
-    if options.registry:
-        body["registry"] = options.registry
+    if words := spec.command or spec.args:
+        body["args"] = shlex.join(words)  # one text, which RunPod splits as a shell does
+    if registry or options.registry:
+        body["registry"] = registry or options.registry
     if mounts := _mounts(options):
         body["mounts"] = mounts
     return body

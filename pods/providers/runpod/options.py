@@ -28,7 +28,9 @@ class Options:
         str, Called("Address of the vendor"), "Another one for a proxy, or an emulator."
     ] = "https://api.runpod.io"
     registry: Annotated[
-        str, Called("Registry credentials"), "Their id at RunPod, for a private image. Empty: none."
+        str,
+        Called("Registry credentials"),
+        "Their id at RunPod, for images that the account's own registry login is not for. Empty: none.",
     ] = ""
     min_cuda_version: Annotated[str, Called("Lowest CUDA version"), "Such as 12.4. Empty: any."] = (
         ""

@@ -1,6 +1,7 @@
 """The calls of RunPod's REST API v2 that pods need."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -12,14 +13,23 @@ from pods.providers.base import (
     Offer,
     OfferQuery,
     Offers,
+    Phase,
     PodSpec,
     Provider,
     Rate,
 )
-from pods.providers.errors import NoCapacity, NotFound, TryAgain, Unavailable
+from pods.providers.errors import (
+    LoginRefused,
+    NoCapacity,
+    NotFound,
+    ProviderError,
+    Refused,
+    TryAgain,
+    Unavailable,
+)
 from pods.providers.http import Answer, Timeouts, VendorHttp
 from pods.providers.pacing import ANY, MakePacer, unpaced
-from pods.providers.runpod import mapping
+from pods.providers.runpod import mapping, registries
 from pods.providers.runpod.options import Options
 from pods.providers.runpod.refusals import refusal
 from pods.providers.wire import checked_id, secrets_in, usd
@@ -31,6 +41,7 @@ MOST_PAGES: Final = 1000
 QUIET_SECONDS: Final = 1.5
 LOG_SECONDS: Final = 10.0
 MOST_LINES: Final = 5000
+REFUSAL_LINES: Final = 20  # RunPod tries a pull again and again, and writes a line each time
 BALANCE: Final = "query { myself { clientBalance } }"
 BAD_REQUEST, FORBIDDEN, CONFLICT = 400, 403, 409
 
@@ -47,6 +58,8 @@ def capabilities_of(options: Options) -> Capabilities:
         # The first answer after a start can be up to a minute and a half old (§4).
         consistency_window=timedelta(minutes=2),
         has_balance=True,
+        registry_logins=True,
+        takes_args=True,
         comes_back=True,  # RunPod restarts a container that exits (runpod/runpodctl#149)
         # The quota is the account's: 60 a minute and 3000 an hour where nothing else is known.
         rates={ANY: Rate(every=every, burst=burst)},
@@ -105,21 +118,44 @@ class RunPod:
 
     def create(self, spec: PodSpec, *, token: str) -> Machine:
         """Rent a pod. The request is sent once, because RunPod makes two pods of two requests."""
+        body = mapping.create_body(spec, token, self._options)  # first what needs no call
+        if spec.registry_login is not None:
+            kept = registries.kept(self._http, spec.registry_login)
+            body = mapping.create_body(spec, token, self._options, registry=kept)
         answer = self._http.call(
             "POST",
             "/v2/pods",
-            json=mapping.create_body(spec, token, self._options),
+            json=body,
             hide=secrets_in(spec.env.values()),
             endpoint="create",
             timeouts=CREATING,
         )
         if not answer.ok:
-            raise refusal(answer, creating=True)
+            error = refusal(answer, creating=True)
+            if isinstance(error, Refused) and registries.refusal_in([str(error)]):
+                raise LoginRefused(str(error))
+            raise error
         return mapping.machine(answer.body)
 
     def status(self, external_id: str) -> Machine:
-        """What RunPod says about one pod. The pod of another account answers 404 too."""
-        return mapping.machine(self._pod(external_id))
+        """What RunPod says about one pod. The pod of another account answers 404 too.
+
+        Of a pod with a registry login whose container does not run yet, the lines of its boot are read
+        too: nothing else says that the registry refused the login.
+        """
+        pod = self._pod(external_id)
+        machine = mapping.machine(pod)
+        if not registries.may_be_refused(pod):
+            return machine
+        try:
+            said = registries.refusal_in(self._lines(external_id, "system", REFUSAL_LINES))
+        except ProviderError:  # the pod itself was read, and that is what was asked for
+            return machine
+        if not said:
+            return machine
+        return replace(
+            machine, phase=Phase.FAILED, login_refused=True, because=self._http.clean(said)
+        )
 
     def list_tagged(self, tag: str) -> Sequence[Machine]:
         """The account's pods whose names begin with the tag, from all pages."""
@@ -152,20 +188,22 @@ class RunPod:
 
     def logs(self, external_id: str, *, tail: int = 100) -> str:
         """The last lines of the container. While it has none, what the host says about the boot."""
-        path = f"/v2/pods/{checked_id(external_id)}/logs"
         for source in ("container", "system"):
-            answer, heard = self._http.tail(
-                path,
-                params={"source": source, "tail": max(0, min(tail, MOST_LINES))},
-                quiet=QUIET_SECONDS,
-                total=LOG_SECONDS,
-                endpoint="logs",
-            )
-            if not answer.ok:
-                raise refusal(answer)
-            if lines := mapping.log_lines(heard):
+            if lines := self._lines(external_id, source, tail):
                 return self._http.clean("\n".join(lines[-tail:] if tail > 0 else []))
         return ""
+
+    def _lines(self, external_id: str, source: str, tail: int) -> Sequence[str]:
+        answer, heard = self._http.tail(
+            f"/v2/pods/{checked_id(external_id)}/logs",
+            params={"source": source, "tail": max(0, min(tail, MOST_LINES))},
+            quiet=QUIET_SECONDS,
+            total=LOG_SECONDS,
+            endpoint="logs",
+        )
+        if not answer.ok:
+            raise refusal(answer)
+        return mapping.log_lines(heard)
 
     def balance(self) -> Decimal | None:
         """USD on the account. Read over GraphQL, which ends early in 2027, because v2 has no route."""

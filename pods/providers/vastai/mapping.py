@@ -20,9 +20,15 @@ MICRO: Final = Decimal("0.000001")
 MOST_USD: Final = Decimal(10_000)
 
 # vastai.md §4: texts of a boot that will never succeed (dstack's client, Vast.ai's guides).
-BOOT_FAILURES: Final = (
-    "manifest unknown",
+# Those that mean a registry that refuses the login, or wants one; the last two are Docker's own words.
+LOGIN_REFUSED: Final = (
     "pull access denied",
+    "unauthorized: ",
+    "no basic auth credentials",
+)
+BOOT_FAILURES: Final = (
+    *LOGIN_REFUSED,
+    "manifest unknown",
     ": OCI runtime create failed:",
 )
 BOOTING: Final[frozenset[str | None]] = frozenset(
@@ -38,6 +44,7 @@ class Reading:
 
     phase: Phase
     because: str = ""
+    login_refused: bool = False
 
 
 def read_state(row: Row) -> Reading:
@@ -84,8 +91,11 @@ def _read_running(row: Row, actual: str | None) -> Reading:
             return Reading(phase=Phase.STOPPING, because="its scheduler stops it next")
         return Reading(phase=Phase.RUNNING, because=said)
     if actual in BOOTING:
-        failed = any(text in str(row.get("status_msg") or "") for text in BOOT_FAILURES)
-        return Reading(phase=Phase.FAILED if failed else Phase.BOOTING, because=said)
+        text = str(row.get("status_msg") or "")
+        failed = any(words in text for words in BOOT_FAILURES)
+        refused = any(words in text for words in LOGIN_REFUSED)
+        phase = Phase.FAILED if failed else Phase.BOOTING
+        return Reading(phase=phase, because=said, login_refused=refused)
     if actual in DEAD:
         return Reading(phase=Phase.FAILED, because=f"{actual}: {said}" if said else str(actual))
     return Reading(phase=Phase.UNKNOWN, because=_why_unknown(row))
@@ -127,6 +137,7 @@ def machine_of(row: Row) -> Machine:
         host=str(row["machine_id"]) if row.get("machine_id") is not None else "",
         interruptible=bool(row.get("is_bid")),
         because=reading.because,
+        login_refused=reading.login_refused,
         console_url=CONSOLE,
     )
 

@@ -55,6 +55,8 @@ class Vastai:
         # §7: a destroyed row can stay "for a while". Volumes are free about 30 s later.
         consistency_window=timedelta(minutes=1),
         has_balance=True,  # §9
+        registry_logins=True,
+        takes_args=True,
         comes_back=True,  # §8: an outbid instance starts by itself when its bid wins again
         # `x-rate-limit` in Vast.ai's files, 2026-08-07. Search: 10 a minute, so 4 at once and 6 more.
         rates={
@@ -118,7 +120,7 @@ class Vastai:
         bid = _bid_of(spec, key)
         body = market.create_body(spec, bid)
         try:
-            external_id = self._api.accept(key.ask, body, hide=secrets_in(spec.env.values()))
+            external_id = self._api.accept(key.ask, body, hide=_secrets(spec))
         except DoubtfulFunds as exc:
             raise self._funds_or_refused(exc) from None
         return Machine(
@@ -199,6 +201,12 @@ class Vastai:
     def balance(self) -> Decimal | None:
         """Prepaid credit in USD, else the balance."""
         return self._api.money()
+
+
+def _secrets(spec: PodSpec) -> Sequence[str]:
+    """What no message about a create may show."""
+    login = spec.registry_login
+    return [*secrets_in(spec.env.values()), *([] if login is None else [login.password])]
 
 
 def _bid_of(spec: PodSpec, key: market.OfferKey) -> Decimal | None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pods.emulators.base import SteppedClock
 from pods.emulators.bill import Bill
-from pods.emulators.runpod_state import Pod, Problem, RunPodState, Status
+from pods.emulators.runpod_problems import Problem
+from pods.emulators.runpod_state import Pod, RunPodState, Status
 from tests.support.examples import examples
 
 GPU = "NVIDIA RTX A5000"

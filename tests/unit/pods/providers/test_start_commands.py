@@ -9,7 +9,7 @@ import pytest
 from pods.accounts.start_command import start_command
 from pods.agent.protocol import CACHE
 from pods.emulators.runpod_requests import shape_errors
-from pods.emulators.vastai import _checked_create
+from pods.emulators.vastai_requests import checked_create
 from pods.providers.base import PodSpec
 from pods.providers.docker import mapping as docker
 from pods.providers.docker.options import Options as DockerOptions
@@ -48,7 +48,7 @@ def test_runpod_gets_it_as_one_text_and_keeps_what_is_installed_on_its_volume() 
 
 def test_vastai_gets_it_as_arguments_within_its_limit() -> None:
     body: dict[str, Any] = vastai.create_body(SPEC, None)
-    assert _checked_create(body)["args"] == list(start_command())
+    assert checked_create(body)["args"] == list(start_command())
     assert vastai.create_body(PLAIN, None)["args"] == []
     with pytest.raises(Refused, match="5000 characters"):
         vastai.create_body(replace(SPEC, command=["x" * 5000]), None)
