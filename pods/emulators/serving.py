@@ -130,12 +130,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=6.0,
         help="Seconds from a create to a running container (default: 6).",
     )
-    parser.add_argument(
-        "--speed",
-        type=_speed,
-        default=1.0,
-        help="Seconds that pass for the vendor in each real second (default: 1). Bills grow faster.",
-    )
+    faster = "Seconds that pass for the vendor in each real second (default: 1). Bills grow faster."
+    parser.add_argument("--speed", type=_speed, default=1.0, help=faster)
     parser.add_argument(
         "--agents",
         metavar="FOLDER",
@@ -147,20 +143,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="vastai: a market of 750 offers, in which the 20 with an H100 are the dearest.",
     )
+    text = "The images of this registry need this login, which is invented; may be repeated."
+    login = "HOST=USER:PASSWORD"
     parser.add_argument(
-        "--private",
-        type=_private,
-        action="append",
-        default=[],
-        metavar="HOST=USER:PASSWORD",
-        help="The images of this registry need this login, which is invented; may be repeated.",
+        "--private", type=_private, action="append", default=[], metavar=login, help=text
     )
     parser.add_argument(
         "--gpuless",
         type=_count,
         default=0,
         metavar="N",
-        help="runpod: the first N pods come back with 0 GPUs.",
+        help="runpod: the first N pods have 0 GPUs.",
     )
 
 

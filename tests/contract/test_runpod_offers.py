@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pods.emulators.base import Reply
+from pods.emulators.registries import Kept
 from pods.providers.base import OfferQuery, Offers
 from pods.providers.errors import Refused, Unavailable
 from tests.support.rigs.runpod_rig import A_WHILE, TAG, Rig, a_spec, runpod
@@ -179,6 +180,7 @@ def test_a_cloud_that_cannot_be_read_hides_no_other_cloud(rig: Rig) -> None:
 
 def test_an_accounts_options_are_sent_along(rig: Rig) -> None:
     offer = rig.offer().key
+    rig.state.registries["reg1"] = Kept(name="made by hand", user="ann", password="pw")
     options: dict[str, Any] = {
         "registry": "reg1",
         "min_cuda_version": "12.4",

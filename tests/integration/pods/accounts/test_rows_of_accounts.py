@@ -133,20 +133,21 @@ def test_the_names_of_all_stored_offers_are_known_without_empty_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "disk_gb", "asks"),
+    ("row", "wish", "asks"),
     [
-        ({}, 20, False),
-        ({"offers_until": NOON}, 20, True),
-        ({"offers_until": None}, 20, True),
-        ({"survey_partial": "a page failed"}, 20, True),
-        ({}, 19, True),
+        ({}, {}, False),
+        ({"offers_until": NOON}, {}, True),
+        ({"offers_until": None}, {}, True),
+        ({"survey_partial": "a page failed"}, {}, True),
+        ({}, {"disk_gb": 19}, True),
+        ({}, {"gpu_count": 2}, True),  # a price list is read for one number of GPUs
     ],
 )
 def test_a_wish_is_asked_for_unless_the_whole_list_is_known(
-    time: SteppedClock, row: dict[str, Any], disk_gb: int, *, asks: bool
+    time: SteppedClock, row: dict[str, Any], wish: dict[str, Any], *, asks: bool
 ) -> None:
     account = an_account(**{"offers_until": NOON + timedelta(seconds=1), **row})
-    surveying.keep_wishes(account, [OfferQuery(disk_gb=disk_gb, gpu_count=2)])
+    surveying.keep_wishes(account, [OfferQuery(**{"min_vram_gb": 24, "disk_gb": 20, **wish})])
     assert account.surveys.exists() is asks
 
 
