@@ -1,6 +1,6 @@
-"""Gives fleets their code, and the code before: the verbs of the command line."""
+"""Gives fleets their code, and the code before: the command, the API, the admin and files call it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -9,9 +9,10 @@ from django.db import transaction
 from django.db.models import Max
 
 from fleet import operating, ordering
-from fleet.code import channel
+from fleet.code import channel, uploads
 from fleet.code.channel import NotPublished
 from fleet.code.packing import Packed
+from fleet.code.uploads import Description
 from fleet.models import Code, Fleet
 from pods import dispatch
 from pods.base.clock import utcnow
@@ -38,16 +39,24 @@ def create_fleet(
     fleet = Fleet(name=name, **{**values, "handler": packed.handler})
     with transaction.atomic():
         operating.create(fleet, operating.accounts_named(accounts), tick=tick, by=by)
-        _give(fleet, packed, by=by)
+        give(fleet, packed, by=by)
     operating.prepare(fleet)
-    _publish(fleet)
+    publish(fleet)
     return fleet
 
 
-def set_code(fleet: Fleet, packed: Packed, changes: Mapping[str, Any], *, by: str) -> bool:
+def set_code(
+    fleet: Fleet,
+    packed: Packed,
+    changes: Mapping[str, Any],
+    *,
+    by: str,
+    remember: Callable[[int], None] = lambda _number: None,
+) -> bool:
     """Give a fleet this code, and change fields with it; False if Redis does not answer.
 
-    Then the next tick publishes it. The code before stays: see `rollback`.
+    Then the next tick publishes it. The code before stays: see `rollback`. `remember` gets the number
+    of the version in the same transaction.
 
     Raises:
         ValidationError: a value is wrong.
@@ -55,20 +64,23 @@ def set_code(fleet: Fleet, packed: Packed, changes: Mapping[str, Any], *, by: st
     """
     with transaction.atomic():
         operating.edit(fleet, {**changes, "handler": packed.handler}, by=by, gets_code=True)
-        if packed.digest != fleet.bundle:
-            _give(fleet, packed, by=by)
-    return _publish(fleet)
+        give(fleet, packed, by=by)
+        remember(fleet.code_number)
+    return publish(fleet)
 
 
-def rollback(fleet: Fleet, *, by: str) -> Code:
+def rollback(
+    fleet: Fleet, *, by: str, remember: Callable[[int], None] = lambda _number: None
+) -> Code:
     """Give a fleet the code that it had before its present one, with its handler.
+
+    `remember` gets the number of that version in the same transaction.
 
     Raises:
         ValidationError: the fleet had no code before.
         EditedMeanwhile: the fleet changed since it was read.
     """
-    older = fleet.codes.defer("archive").filter(number__lt=fleet.code_number)
-    before = older.order_by("-number").first()
+    before = before_present(fleet)
     if before is None:
         raise ValidationError(
             f"{fleet.name} has no code before "
@@ -78,7 +90,8 @@ def rollback(fleet: Fleet, *, by: str) -> Code:
     with transaction.atomic():
         operating.edit(fleet, {"handler": before.handler}, by=by, gets_code=True)
         _use(fleet, before, because=f"code rolled back to version {before.number} by {by}")
-    _publish(fleet)
+        remember(before.number)
+    publish(fleet)
     return before
 
 
@@ -87,7 +100,30 @@ def current(fleet: Fleet) -> Code | None:
     return fleet.codes.defer("archive").filter(number=fleet.code_number).first()
 
 
-def _give(fleet: Fleet, packed: Packed, *, by: str) -> None:
+def described(fleet: Fleet) -> Description:
+    """What the present code of a fleet is made of; nothing where its image has the code."""
+    archive = channel.archive_of(fleet, fleet.bundle) if fleet.code_number else None
+    return Description() if archive is None else uploads.described(archive)
+
+
+def before_present(fleet: Fleet) -> Code | None:
+    """The version that `rollback` would go to, without its archive; None: there is none."""
+    older = fleet.codes.defer("archive").filter(number__lt=fleet.code_number)
+    return older.order_by("-number").first()
+
+
+def versions(fleet: Fleet) -> Sequence[Code]:
+    """The versions that are kept, without their archives; the newest first."""
+    return list(fleet.codes.defer("archive").order_by("-number"))
+
+
+def give(fleet: Fleet, packed: Packed, *, by: str) -> None:
+    """Give a fleet this code, unless it has it. `publish` does the rest.
+
+    Needs a transaction that has claimed the fleet's version, or has made the fleet.
+    """
+    if packed.digest == fleet.bundle:
+        return
     newest = fleet.codes.aggregate(newest=Max("number"))["newest"] or 0
     ordering.refuse_two_starts(fleet)
     code = Code.objects.create(
@@ -116,7 +152,7 @@ def _use(fleet: Fleet, code: Code, *, because: str) -> None:
     fleet.save(update_fields=["bundle", "code_number", "try_again_at"])
 
 
-def _publish(fleet: Fleet) -> bool:
+def publish(fleet: Fleet) -> bool:
     """Put the code where pods fetch it, and let a tick decide at once; False: Redis did not take it."""
     try:
         channel.keep(fleet)

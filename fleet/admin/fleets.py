@@ -13,6 +13,7 @@ from unfold.decorators import action
 from fleet import operating
 from fleet.admin.archiving import Archiving
 from fleet.admin.dead_letters import DeadLettersPage
+from fleet.admin.fleet_code import CodePage
 from fleet.admin.fleet_dataset import DatasetPage
 from fleet.admin.fleet_list import FleetList
 from fleet.admin.fleet_preview import FleetPreview
@@ -28,8 +29,8 @@ from pods.models import Pod
 
 @admin.register(Fleet)
 class FleetAdmin(
-    FleetList, StatusPage, DatasetPage, SecretsPage, DeadLettersPage, WhatIfPage, Archiving,
-    FleetPreview,
+    FleetList, StatusPage, DatasetPage, CodePage, SecretsPage, DeadLettersPage, WhatIfPage,
+    Archiving, FleetPreview,
 ):  # fmt: skip
     """Fleets with their guardrails."""
 

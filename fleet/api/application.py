@@ -18,6 +18,7 @@ from fleet.api import (
     accounts,
     alerts,
     channels,
+    code,
     datasets,
     decisions,
     documents,
@@ -92,8 +93,8 @@ def make() -> Application:
         parser=StrictParser(), docs_url=None,
     )  # fmt: skip
     for module in (
-        fleets, foresight, items, whereabouts, results, datasets, holds, pods, decisions, alerts, limits,
-        money, market, machines, accounts, channels,
+        fleets, code, foresight, items, whereabouts, results, datasets, holds, pods, decisions, alerts,
+        limits, money, market, machines, accounts, channels,
     ):  # fmt: skip
         api.add_router("", module.router)
     tell_words(api)

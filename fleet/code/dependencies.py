@@ -35,6 +35,18 @@ def of_files(files: Mapping[str, bytes], *, script: str = "") -> list[str]:
     return []
 
 
+def table_of(files: Mapping[str, bytes], *, script: str = "") -> tuple[str, Mapping[str, Any]]:
+    """The block of a script, or the table `project` of a folder's pyproject.toml, and whose it is.
+
+    Raises:
+        BadCode: it cannot be read.
+    """
+    if script:
+        return script, _block_of(script, _text(script, files[script]))
+    name = "pyproject.toml"
+    return name, _project_of(name, _text(name, files[name])) if name in files else {}
+
+
 def _text(name: str, body: bytes) -> str:
     try:
         return body.decode("utf-8-sig").replace("\r\n", "\n")
@@ -43,6 +55,10 @@ def _text(name: str, body: bytes) -> str:
 
 
 def _of_script(name: str, text: str) -> Sequence[Any]:
+    return _listed(name, _block_of(name, text))
+
+
+def _block_of(name: str, text: str) -> dict[str, Any]:
     blocks = list(INLINE.finditer(text if text.endswith("\n") else f"{text}\n"))
     found = [m for m in blocks if m["type"] == "script"]
     if len(found) > 1:
@@ -50,14 +66,18 @@ def _of_script(name: str, text: str) -> Sequence[Any]:
     if not found:
         if re.search(r"(?m)^# /// script\b", text):
             raise BadCode(f"{name}: the block `# /// script` does not end with a line `# ///`")
-        return []
+        return {}
     lines = found[0]["content"].splitlines()
-    return _listed(name, _toml(name, "\n".join(x[2:] if x[:2] == "# " else x[1:] for x in lines)))
+    return _toml(name, "\n".join(x[2:] if x[:2] == "# " else x[1:] for x in lines))
 
 
 def _of_project(name: str, text: str) -> Sequence[Any]:
+    return _listed(name, _project_of(name, text))
+
+
+def _project_of(name: str, text: str) -> dict[str, Any]:
     project = _toml(name, text).get("project", {})
-    return _listed(name, project) if isinstance(project, dict) else []
+    return project if isinstance(project, dict) else {}
 
 
 def _toml(name: str, text: str) -> dict[str, Any]:

@@ -5,13 +5,13 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from pathlib import Path
-from typing import Final
+from pathlib import Path, PurePath
+from typing import Any, Final
 
-from fleet.code import dependencies, inspecting
+from fleet.code import dependencies, inspecting, pythons
 from fleet.code.dependencies import BadCode
 
 LARGEST_BYTES: Final = 50 * 1024 * 1024
@@ -22,13 +22,21 @@ SECRET_FOLDERS: Final = (".ssh", ".aws", ".gnupg")
 LEFT_OUT_FOLDERS: Final = (
     *(".git", ".hg", ".svn", ".venv", "__pycache__", "node_modules", ".tox", ".nox"),
     *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".cache", ".ipynb_checkpoints", ".idea"),
-    *(".vscode", ".podfleet", "*.egg-info", *SECRET_FOLDERS),
+    *(".vscode", ".podfleet", "*.egg-info", "__macosx", *SECRET_FOLDERS),
 )
 # Files that look like secrets, and files that Python makes.
 LEFT_OUT_FILES: Final = (
     *(".env", ".env.*", "*.env", "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.kdbx", "id_rsa*"),
     *("id_dsa*", "id_ecdsa*", "id_ed25519*", ".netrc", ".pypirc", ".npmrc", ".htpasswd", ".pgpass"),
-    *("credentials", "credentials.*", "secrets.*", "*service-account*.json", "*.pyc", ".DS_Store"),
+    *(
+        "credentials",
+        "credentials.*",
+        "secrets.*",
+        "*service-account*.json",
+        "*.pyc",
+        ".ds_store",
+        "._*",
+    ),
 )
 # The oldest time that a zip can hold; the real ones would change the digest.
 EPOCH: Final = (1980, 1, 1, 0, 0, 0)
@@ -43,6 +51,7 @@ class Packed:
     source: str  # the name of the script or the folder, for people
     handler: str  # package.module:function
     requirements: Sequence[str]
+    python: str  # which Pythons it runs on, such as ">=3.12"; "": any
     left_out: Sequence[str]  # paths, for people; a folder ends with /
 
 
@@ -65,22 +74,43 @@ def pack(path: Path, handler: str = "") -> Packed:
         if not path.is_file():
             raise BadCode(f"{path} is a folder; say what to call with --handler module:function")
         handler = f"{path.stem}:handle"
+    script = path.name if path.is_file() else ""
+    source = path.resolve().name
+    return packed_of(files, handler, source=source, script=script, left_out=left_out)
+
+
+def packed_of(
+    files: Mapping[str, bytes],
+    handler: str,
+    *,
+    source: str,
+    script: str = "",
+    left_out: Sequence[str] = (),
+) -> Packed:
+    """Pack these files, by their path. `script`: the name of the only one; "": they are a folder.
+
+    Raises:
+        BadCode: the code cannot work, or is too large; the message says where and what would be right.
+    """
     sources = {name: body for name, body in files.items() if name.endswith(".py")}
     paths = ["src", "."] if any(name.startswith("src/") for name in sources) else ["."]
     inspecting.check(sources, handler, paths)
-    wants = dependencies.of_files(files, script=path.name if path.is_file() else "")
+    wants = dependencies.of_files(files, script=script)
+    python = pythons.of_files(files, script=script)
     # With the handler, another one of the same files is other code too: its pods are replaced.
-    bundle = {"requirements": wants, "paths": paths, "handler": handler}
-    files[BUNDLE] = json.dumps(bundle, sort_keys=True).encode()
-    archive = _archive(files)
+    bundle: dict[str, Any] = {"requirements": wants, "paths": paths, "handler": handler}
+    if python:
+        bundle["python"] = python
+    archive = _archive({**files, BUNDLE: json.dumps(bundle, sort_keys=True).encode()})
     if len(archive) > LARGEST_BYTES:
-        raise BadCode(f"{path} has {_mb(len(archive))} packed; {_too_large()}")
+        raise BadCode(f"{source} has {megabytes(len(archive))} packed; {too_large()}")
     return Packed(
         digest=hashlib.sha256(archive).hexdigest(),
         archive=archive,
-        source=path.resolve().name,
+        source=source,
         handler=handler,
         requirements=wants,
+        python=python,
         left_out=left_out,
     )
 
@@ -98,11 +128,13 @@ def _check_named(path: Path) -> None:
         )
 
 
-def _mb(size: int) -> str:
+def megabytes(size: int) -> str:
+    """A number of bytes, for people."""
     return f"{size / 2**20:,.1f} MB"
 
 
-def _too_large() -> str:
+def too_large() -> str:
+    """How much is sent, and what to do with more."""
     return (
         f"at most {LARGEST_BYTES // 2**20} MB are sent to pods. Leave data and model weights out, and "
         "let the handler load them on the pod"
@@ -132,7 +164,7 @@ def _read(path: Path, left_out: list[str]) -> Iterator[tuple[str, bytes]]:
             size, count = size + file.stat().st_size, count + 1
             if size > 10 * LARGEST_BYTES or count > MOST_FILES:
                 raise BadCode(
-                    f"{path} has {count:,} files with {_mb(size)} or more; {_too_large()}"
+                    f"{path} has {count:,} files with {megabytes(size)} or more; {too_large()}"
                 )
             yield inside, _body(file)
 
@@ -140,7 +172,7 @@ def _read(path: Path, left_out: list[str]) -> Iterator[tuple[str, bytes]]:
 def _body(file: Path) -> bytes:
     try:
         if file.stat().st_size > 10 * LARGEST_BYTES:
-            raise BadCode(f"{file} has {_mb(file.stat().st_size)}; {_too_large()}")
+            raise BadCode(f"{file} has {megabytes(file.stat().st_size)}; {too_large()}")
         return file.read_bytes()
     except OSError as exc:
         raise BadCode(f"{file} cannot be read: {exc.strerror}") from exc
@@ -154,10 +186,10 @@ def _leads_away(file: Path, root: Path) -> bool:
     if not target.is_relative_to(root):
         return True
     inside = target.relative_to(root)
-    return _never_sent(inside) or any(_is_environment(root / at) for at in inside.parents)
+    return never_sent(inside) or any(_is_environment(root / at) for at in inside.parents)
 
 
-def _never_sent(file: Path) -> bool:
+def never_sent(file: PurePath) -> bool:
     """Whether a file is left out for its name, or for the name of a folder of its path."""
     folders = any(_matches(name, LEFT_OUT_FOLDERS) for name in file.parts[:-1])
     return folders or _matches(file.name, LEFT_OUT_FILES)

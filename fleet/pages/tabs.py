@@ -18,6 +18,7 @@ class Tab(StrEnum):
     STATUS = "Status"
     DATASET = "Dataset"
     SETTINGS = "Settings"
+    CODE = "Code"
     SECRETS = "Secrets"
     PODS = "Pods"
     DECISIONS = "Decisions"
@@ -52,6 +53,7 @@ PAGES: Final[Mapping[str, tuple[Tab, str]]] = {
     "admin:fleet_fleet_change": (Tab.SETTINGS, "object_id"),
     "admin:fleet_fleet_history": (Tab.SETTINGS, "object_id"),
     "admin:fleet_fleet_dataset": (Tab.DATASET, "fleet_id"),
+    "admin:fleet_fleet_code": (Tab.CODE, "fleet_id"),
     "admin:fleet_fleet_secrets": (Tab.SECRETS, "fleet_id"),
     "admin:fleet_fleet_dead": (Tab.FAILED, "fleet_id"),
     "admin:fleet_fleet_what_if": (Tab.WHAT_IF, "fleet_id"),
