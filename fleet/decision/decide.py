@@ -44,7 +44,7 @@ def decide(seen: Snapshot, policy: Policy) -> Decision:
     starts = goal.starts if goal else startable(seen, policy)
     active = len(seen.active)
     steps = _wish(seen, policy, goal)
-    if trial := trial_step(seen, steps[-1].after):
+    if trial := trial_step(seen, policy, steps[-1].after):
         steps.append(trial)
     wished = target = steps[-1].after
     binding = None

@@ -11,7 +11,7 @@ from fleet.decision.brakes import trouble
 from fleet.decision.estimates import pods_for, time_left
 from fleet.decision.field_words import LABELS
 from fleet.decision.goal_facts import reserved_hours
-from fleet.decision.replacing import wants_trial
+from fleet.decision.replacing import kept_idle, wants_trial
 from fleet.decision.sentence import seconds_text
 from fleet.decision.usage import why_under_used
 from fleet.decision.values import Goal, Mode, Policy, Rule, Snapshot, Start
@@ -245,12 +245,12 @@ def no_offers(seen: Snapshot, policy: Policy, starts: Starts) -> Bound | None:
     )
 
 
-def canary(seen: Snapshot, _policy: Policy, _starts: Starts) -> Bound | None:
+def canary(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
     """A template that has not acknowledged an item yet gets one pod: it may be broken."""
     if seen.proven:
         return None
     return Bound(
-        at_most=max(1, len(seen.active) + wants_trial(seen)),
+        at_most=max(1, len(seen.active) + wants_trial(seen, policy)),
         because="this template's first pod has not acknowledged an item yet",
     )
 
@@ -297,9 +297,8 @@ def min_busy_percent(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound |
 
 def asked_for(seen: Snapshot, policy: Policy) -> int:
     """How many pods an operator asks for, whatever the backlog: also one to try new code."""
-    held = policy.override
-    tried = len(seen.active) + 1 if wants_trial(seen) else 0
-    return max(policy.min_instances, held.pods if held and held.until > seen.now else 0, tried)
+    tried = len(seen.active) + 1 if wants_trial(seen, policy) else 0
+    return max(kept_idle(seen, policy), tried)
 
 
 def takeable(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:

@@ -19,18 +19,38 @@ PLACES: Final = frozenset(
 )
 
 
-def wants_trial(seen: Snapshot) -> bool:
-    """Whether the first pod with the new code is to start beside those with the old code."""
+def kept_idle(seen: Snapshot, policy: Policy) -> int:
+    """How many pods an operator keeps although no item waits."""
+    held = policy.override
+    return max(policy.min_instances, held.pods if held and held.until > seen.now else 0)
+
+
+def wants_trial(seen: Snapshot, policy: Policy) -> bool:
+    """Whether a pod with the new code is to start beside those with the old code.
+
+    While items wait, only the first one: the next ones start when it has finished an item. While none
+    waits, no pod can finish one, and the next item must not find old code on a pod that an operator
+    keeps. Then a pod with the new code that is ready is proof enough, and the kept pods are replaced
+    one at a time. Idle pods that nobody keeps end anyway.
+    """
     old = [p.outdated for p in seen.active]
-    return bool(seen.depth) and not seen.proven and bool(old) and all(old)
+    if seen.proven or not any(old):
+        return False
+    if seen.depth:
+        return all(old)
+    if seen.depth is None or len(old) > kept_idle(seen, policy):
+        return False
+    return all(p.outdated or p.state is READY for p in seen.active)
 
 
-def trial_step(seen: Snapshot, wished: int) -> Step | None:
+def trial_step(seen: Snapshot, policy: Policy, wished: int) -> Step | None:
     """The wish for a place of the pod on trial; None: it has one, or none is wanted."""
     after = len(seen.active) + 1
-    if not wants_trial(seen) or wished >= after:
+    if not wants_trial(seen, policy) or wished >= after:
         return None
     because = "the first pod with the new code is tried beside the others"
+    if not seen.depth:
+        because = "a pod with the new code starts beside idle pods with old code"
     return Step(rule=Rule.NEW_CODE, before=wished, after=after, because=because)
 
 
@@ -49,9 +69,14 @@ def outdated(
         if decision.binding is Rule.NO_OFFERS or any(p.trial for p in seen.active):
             return []
         because = "it has old code, and the new code works"
-    elif wants_trial(seen) and decision.binding in PLACES:
+    elif wants_trial(seen, policy) and decision.binding in PLACES:
         because = "it has old code, and a pod with the new code needs its place"
+    elif seen.depth == 0 and any(not p.outdated for p in seen.active):
+        because = "it is idle with old code, and a pod with the new code is ready"
+        old = [p for p in old if not p.in_flight]
     else:
+        return []
+    if not old:
         return []
     first = min(old, key=lambda p: (p.state is READY, -p.hourly_usd, p.pod_id))
     return [Retire(pod_id=first.pod_id, rule=PodRule.OLD_CODE, because=because)]

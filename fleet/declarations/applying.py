@@ -10,7 +10,8 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from fleet import archiving, moving, operating, promises
+from fleet import archiving, keeping_code, moving, operating, promises
+from fleet.code import uploads
 from fleet.decision.values import Goal
 from fleet.declarations.differences import (
     Action,
@@ -25,8 +26,11 @@ from fleet.declarations.tables import default_of
 from fleet.models import Fleet
 from pods.base.commands import error_lines
 from pods.models import Account
+from pods.plural import plural
 
 REHEARSED = "rehearsed"
+CODE = "code"  # stands among the fields of a change
+SHOWN_DIGITS = 12  # of a digest
 
 
 class PlanChanged(operating.EditedMeanwhile):
@@ -70,13 +74,20 @@ def apply(declared: Sequence[Declared], shown: Plan, *, prune: bool, by: str) ->
                 "somebody changed a fleet since the plan was made; nothing was written; "
                 "look at the plan again"
             )
-    return [text for one in declared for text in _prepared(one.name, before.get(one.name))]
+    coded = {c.fleet for c in shown.changes if any(f.name == CODE for f in c.fields)}
+    return [
+        text
+        for one in declared
+        for text in _prepared(one.name, before.get(one.name), changed_code=one.name in coded)
+    ]
 
 
-def _prepared(name: str, before: Fleet | None) -> list[str]:
+def _prepared(name: str, before: Fleet | None, *, changed_code: bool) -> list[str]:
     """Make the fleet ready for its first tick; say what is not as it should be."""
     fleet = Fleet.objects.select_related("schedule__interval").get(name=name)
     said = []
+    if changed_code and not keeping_code.publish(fleet):
+        said.append(f"{name}: Redis does not answer; the next tick publishes its code")
     try:
         if not operating.prepare(fleet):
             said.append(f"{name}: its Redis does not answer; the decisions say so until it does")
@@ -150,10 +161,11 @@ def _create(declared: Declared, accounts: Sequence[Account], *, by: str) -> Chan
     fleet = Fleet(name=declared.name)
     _set(fleet, wanted(declared))
     operating.create(fleet, accounts, tick=_period(declared), by=by)
+    code = _give_code(fleet, declared, by=by)
     defaults = {name: default_of(name) for name in operating.EDITABLE if name != "handler"}
     after = values_of(fleet, operating.EDITABLE)
     fields = (replace(f, before=None) for f in between(defaults, after))
-    return Change(fleet=declared.name, action=Action.CREATE, fields=tuple(fields))
+    return Change(fleet=declared.name, action=Action.CREATE, fields=(*fields, *code))
 
 
 def _change(
@@ -170,12 +182,29 @@ def _change(
         "tick_seconds": declared.tick_seconds,
     }
     found = between(before, after)
-    if found:
+    other_code = declared.packed is not None and declared.packed.digest != fleet.bundle
+    if found or other_code:
         edits = {name: after[name] for name in values if before[name] != after[name]}
         operating.edit(
-            fleet, edits, accounts=accounts, tick=_period(declared), by=by, foresees=False
-        )
-    return found
+            fleet, edits, accounts=accounts, tick=_period(declared), by=by, foresees=False,
+            gets_code=declared.packed is not None,
+        )  # fmt: skip
+    return (*found, *_give_code(fleet, declared, by=by))
+
+
+def _give_code(fleet: Fleet, declared: Declared, *, by: str) -> tuple[FieldChange, ...]:
+    """Give a fleet the code of its script. Needs a transaction that has claimed its version."""
+    packed = declared.packed
+    if packed is None or packed.digest == fleet.bundle:
+        return ()
+    before = keeping_code.described(fleet) if fleet.code_number else None
+    was = fleet.bundle[:SHOWN_DIGITS] or None
+    after = uploads.described(packed.archive)
+    differ = len(after.files) if before is None else uploads.changed(before, after)
+    said = plural(differ, "file") if before is None else f"{plural(differ, 'file')} changed"
+    keeping_code.give(fleet, packed, by=by)
+    shown = f"{packed.digest[:SHOWN_DIGITS]} ({said}, from {packed.source})"
+    return (FieldChange(name=CODE, before=was, after=shown),)
 
 
 def _set(fleet: Fleet, values: Mapping[str, Any]) -> None:

@@ -10,7 +10,8 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from fleet.declarations.tables import AS_TEXT, BY_NAME, FromEnvironment, document_type
+from fleet.code.packing import Packed
+from fleet.declarations.tables import AS_TEXT, BY_NAME, SCRIPT, FromEnvironment, document_type
 from pods.masking import without_passwords
 
 LARGEST_FILE: Final = 1_000_000  # bytes; 500 fleets with every field need a third of it
@@ -26,12 +27,18 @@ class WrongDocument(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """One fleet of a file. `fields` has those that the file names, as the model takes them."""
+    """One fleet of a file. `fields` has those that the file names, as the model takes them.
+
+    `packed`: what `script` leads to (`scripts.py`); None: the file names no script, and the fleet
+    keeps the code that it has.
+    """
 
     name: str
     fields: Mapping[str, Any]
     accounts: tuple[str, ...]
     tick_seconds: int
+    script: str = ""
+    packed: Packed | None = None
 
 
 def read(text: str, *, is_yaml: bool, environment: Mapping[str, str]) -> tuple[Declared, ...]:
@@ -87,7 +94,7 @@ class _Yaml(yaml.SafeLoader):
 
 def _declared(name: str, table: Any, environment: Mapping[str, str], wrong: list[str]) -> Declared:
     fields: dict[str, Any] = {}
-    for field in table.model_fields_set - {"accounts", "tick_seconds"}:
+    for field in table.model_fields_set - {"accounts", "tick_seconds", SCRIPT}:
         value = getattr(table, field)
         place = f"fleets.{name}.{field}"
         if isinstance(value, FromEnvironment):
@@ -103,8 +110,9 @@ def _declared(name: str, table: Any, environment: Mapping[str, str], wrong: list
             )
         fields[field] = value
     return Declared(
-        name=name, fields=fields, accounts=tuple(table.accounts), tick_seconds=table.tick_seconds
-    )
+        name=name, fields=fields, accounts=tuple(table.accounts), tick_seconds=table.tick_seconds,
+        script=table.script,
+    )  # fmt: skip
 
 
 def _lines(error: ValidationError) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import tomli_w
 import yaml
 
+from fleet import keeping_code
 from fleet.declarations.differences import ONLY_IF_NAMED
 from fleet.declarations.tables import BY_REFERENCE, default_of
 from fleet.models import Fleet
@@ -36,12 +37,20 @@ def export(fleets: Iterable[Fleet]) -> Exported:
     every = list(fleets)
     tables = {fleet.name: _table(fleet, variables) for fleet in every}
     notes = [
-        f"{fleet.name}: its code is not in this file; "
-        f"give it with `fleet set {fleet.name} --script PATH`"
+        f"{fleet.name}: its code is not in this file; give it with `fleet set {fleet.name} --script "
+        f'PATH`, or put {_source(fleet)} beside this file and name it: script = "PATH"'
         for fleet in every
         if fleet.code_number
     ]
     return Exported(document={"fleets": tables}, variables=tuple(variables), notes=tuple(notes))
+
+
+def _source(fleet: Fleet) -> str:
+    """The name of the script or folder that the present code came from."""
+    code = keeping_code.current(fleet)
+    if code is None:
+        return "it"
+    return "".join(c if c.isprintable() else "?" for c in code.source)  # a comment is one line
 
 
 def as_toml(exported: Exported) -> str:

@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     Tag,
     create_model,
+    model_validator,
 )
 from pydantic.json_schema import WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -30,6 +31,7 @@ from fleet.tick.scheduling import DEFAULT_TICK, LONGEST_TICK_SECONDS
 BY_REFERENCE: Final = frozenset({"backlog_url"})
 AS_TEXT: Final = "as text"
 BY_NAME: Final = "by name"
+SCRIPT: Final = "script"
 SCHEMA: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -112,14 +114,34 @@ def _fleet_type() -> type[BaseModel]:
         le=LONGEST_TICK_SECONDS,
         description="Seconds between two decisions.",
     )
+    script = Field(
+        default="",
+        description="A script NAME.py, or a folder, that the pods run; its path from this file. "
+        "Without it the fleet keeps the code that it has.",
+    )
     return create_model(
         "Fleet",
-        __config__=ConfigDict(extra="forbid", strict=True),
+        __config__=ConfigDict(extra="forbid", strict=True, json_schema_extra=_script_or_handler),
         __doc__="A fleet. A field that is missing has its default.",
+        __validators__={"handled": model_validator(mode="before")(_handled_by_script)},
         accounts=(list[str], accounts),
         tick_seconds=(int, tick),
+        script=(str, script),
         **fields,
     )
+
+
+def _handled_by_script(value: Any) -> Any:
+    """A script may leave out the handler: it is the function `handle` of the script."""
+    if isinstance(value, dict) and value.get(SCRIPT) and "handler" not in value:
+        return {**value, "handler": ""}
+    return value
+
+
+def _script_or_handler(schema: dict[str, Any]) -> None:
+    """Say in the schema that a fleet has a handler or a script."""
+    schema.pop("required", None)
+    schema["anyOf"] = [{"required": ["handler"]}, {"required": [SCRIPT]}]
 
 
 def _of_field(field: Any) -> tuple[Any, Any]:

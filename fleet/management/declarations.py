@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from django.core.management.base import CommandError, OutputWrapper
 
-from fleet.declarations import applying, exporting, tables
+from fleet.declarations import applying, exporting, scripts, tables
 from fleet.declarations.applying import Plan
 from fleet.declarations.differences import Action, Change
 from fleet.declarations.documents import Declared, read
@@ -108,7 +108,8 @@ def _declared(asked: Namespace) -> tuple[Declared, ...]:
         raise CommandError(f"{path} is not text in UTF-8") from exc
     except OSError as exc:
         raise CommandError(f"{path}: {exc.strerror or exc}") from exc
-    return read(text, is_yaml=path.suffix in YAML_ENDINGS, environment=os.environ)
+    found = read(text, is_yaml=path.suffix in YAML_ENDINGS, environment=os.environ)
+    return scripts.with_code(found, path.parent)
 
 
 def _ask(shown: Plan, asked: Namespace, out: OutputWrapper) -> None:

@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
-from pods.agent import disk
+from pods.agent import disk, python_needed, warming
 from pods.agent.start import Failed, Redis, Refused, authority, fetch
 
 # What installers print of their plan: uv "Resolved 48 packages", pip "Installing …: a, b".
@@ -343,11 +343,12 @@ def read_bundle(code: str) -> "dict[str, Any]":
     return bundle
 
 
-def work(report: Report, cache: str, env: Variables) -> None:
+def work(report: Report, cache: str, env: Variables, *, looked: bool) -> None:
     """Fetch the code, install, and become the agent: its process, signals and exit code are ours."""
     report.say("fetching the code")
     code = fetched(report, cache, env["PODFLEET_BUNDLE"])
     bundle = read_bundle(code)
+    python_needed.ensure(bundle.get("python", ""), report.wheel, env, looked=looked)
     flat = report.redis("HGETALL", report.keys + "secrets")
     pairs = zip(flat[::2], flat[1::2], strict=True)
     secrets = {n.decode()[4:]: v.decode() for n, v in pairs if n.startswith(b"env:")}
@@ -358,14 +359,18 @@ def work(report: Report, cache: str, env: Variables) -> None:
     days = env.get("PODFLEET_CACHE_DAYS")
     if days:  # a machine that is thrown away needs no sweep
         disk.sweep(Path(cache), float(days))
-    report.say("starting the agent")
     os.chdir(code)
     variables = for_agent(python, code, bundle["paths"], with_models_kept(env, cache))
+    warming.warm(python, cache, variables, secrets, report)
+    report.say("starting the agent")
     os.execve(python, [python, "-m", "pods.agent"], dict(variables))  # noqa: S606
 
 
-def main(wheel: str, env: Variables = os.environ) -> None:
-    """Build the environment and become the agent; where that fails, say why until the pod is ended."""
+def main(wheel: str, env: Variables = os.environ, *, looked: bool = False) -> None:
+    """Build the environment and become the agent; where that fails, say why until the pod is ended.
+
+    `looked`: this is the Python that was found because that of the image is too old or too new.
+    """
     orphan = float(env.get("PODFLEET_ORPHAN_SECONDS", 900))
     redis = Redis(env["PODFLEET_REDIS_URL"], orphan, authority(env))
     report = Report(redis, wheel, env)
@@ -373,7 +378,7 @@ def main(wheel: str, env: Variables = os.environ) -> None:
     threading.Thread(target=report.run, daemon=True).start()
     cache = os.path.expanduser(env.get("PODFLEET_CACHE") or "~/.cache/podfleet")
     try:
-        work(report, cache, env)
+        work(report, cache, env, looked=looked)
     except Refused as exc:
         print("podfleet: refused:", exc, flush=True)  # noqa: T201
         report.leave(EXIT_FENCED)

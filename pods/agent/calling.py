@@ -172,10 +172,31 @@ class Caller:
         return list(results)
 
     def _one_by_one(self, batch: Sequence[Item]) -> list[Outcome]:
+        """The outcome of each item. Items that are worked on at the same time share the memory."""
+        found: dict[int, Outcome] = {}
+        left = list(range(len(batch)))
+        while left:
+            most = self._fits.items or len(left)
+            places, left = left[:most], left[most:]
+            together, results = self._at_once([batch[place] for place in places])
+            large = [n for n, result in enumerate(results) if _does_not_fit(result)]
+            again = large if together and len(places) > 1 else []
+            for n in set(range(len(places))) - set(again):
+                found[places[n]] = self._keep(results[n])
+            del results  # its errors keep tensors in memory
+            if again:
+                self._take_less([0.0] * len(places))
+                left = [places[n] for n in again] + left
+            elif large:
+                gpu_memory.free()
+        return [found[place] for place in range(len(batch))]
+
+    def _at_once(self, batch: Sequence[Item]) -> tuple[bool, list[Result]]:
+        """Whether the handler works on items at the same time, and the result or error of each."""
         results = [attempt(self._handler, item) for item in batch]
-        if any(map(inspect.isawaitable, results)):
-            results = self._loop.run_until_complete(at_the_same_time(results))
-        return [self._keep(result) for result in results]
+        if not any(map(inspect.isawaitable, results)):
+            return False, results
+        return True, list(self._loop.run_until_complete(at_the_same_time(results)))
 
     def _settle(self, value: Any) -> Any:
         return self._loop.run_until_complete(value) if inspect.isawaitable(value) else value
@@ -188,6 +209,10 @@ def _cost(cost: Callable[[Item], float], item: Item) -> float:
     except Exception:  # noqa: BLE001 - the user's code may raise anything
         return 0.0
     return found if math.isfinite(found) and found > 0 else 0.0
+
+
+def _does_not_fit(result: Result) -> bool:
+    return isinstance(result, Exception) and gpu_memory.is_out_of_memory(result)
 
 
 def attempt(handler: Callable[[Item], Result], item: Item) -> Result:

@@ -1,6 +1,6 @@
 """Whether a Python satisfies `requires-python`, and where an installed one that does is.
 
-start-up runs this before anything is installed, so it uses the standard library alone.
+bootstrap.py and trying.py run this before anything is installed, so it uses the standard library alone.
 """
 
 import os
@@ -10,12 +10,17 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
+from pods.agent.start import Failed
+
 # A clause of a specifier set (PEP 440). The manager refuses what is not one. Of a pre-release such as
 # 3.13.0rc1 the release counts.
 CLAUSE = re.compile(r"\s*(~=|==|!=|<=|>=|<|>)\s*([0-9]+(?:\.[0-9]+)*)[a-z0-9.+-]*?(\.\*)?\s*")
 LOOK_SECONDS = 20.0
-# The start command runs again with another Python. It must not look for one again.
-TRIED = "PODFLEET_PYTHON_TRIED"
+# Begins the bootstrap again with another Python, which then does not look for one.
+AGAIN = (
+    "import sys;sys.path.insert(0,sys.argv[1]);from pods.agent import bootstrap;"
+    "bootstrap.main(sys.argv[1],looked=True)"
+)
 
 
 def satisfied(wanted: str, version: Sequence[int]) -> bool:
@@ -76,3 +81,19 @@ def installed(wanted: str, env: Mapping[str, str]) -> str:
     found = done.stdout.strip()
     right = done.returncode == 0 and os.access(found, os.X_OK)
     return found if right and os.path.realpath(found) != os.path.realpath(sys.executable) else ""
+
+
+def ensure(wanted: str, wheel: str, env: Mapping[str, str], *, looked: bool) -> None:
+    """Return if this Python can run the code; else begin again with an installed one that can.
+
+    Raises:
+        Failed: none can.
+    """
+    why = why_not(wanted)
+    if not why:
+        return
+    other = "" if looked else installed(wanted, env)
+    if not other:
+        raise Failed(why)
+    print("podfleet: going on with", other, flush=True)  # noqa: T201
+    os.execve(other, [other, "-c", AGAIN, wheel], dict(env))  # noqa: S606

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pods.agent import bootstrap, masking
+from pods.agent import bootstrap, masking, python_needed
 from pods.agent.calling import Caller, Failed, Outcome, find
 from pods.agent.handlers import Fields, Item
 from pods.agent.start import Failed as NotBuilt
@@ -28,6 +28,8 @@ def prepare(job_file: str) -> None:
     try:
         code = bootstrap.unpacked(f"{job['cache']}/code/{job['bundle']}")
         bundle = bootstrap.read_bundle(code)
+        if why := python_needed.why_not(bundle.get("python", "")):
+            raise NotBuilt(why)
         env = bootstrap.for_installer(os.environ, job["secrets"])
         wants, steps = bundle["requirements"], bootstrap.Steps()
         own, others = bootstrap.of_wheel(wants, job["wheel"], [])

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from pods.agent.calling import Caller, Failed, Outcome
+from pods.agent import gpu_memory
+from pods.agent.calling import Caller, Failed, Outcome, TooLarge
 from pods.agent.handlers import Item
 
 ROWS = b"rows"  # the field of the one item that stands for a batch
@@ -76,7 +77,19 @@ class ColumnsCaller(Caller):
         rows = pa.ipc.open_stream(pa.py_buffer(raw)).read_next_batch()
         pieces: list[tuple[int, pa.RecordBatch]] = []
         failed: dict[int, Failed] = {}
-        self._bisect(rows, 0, pieces, failed)
+        first = 0
+        while first < rows.num_rows:
+            part = rows.slice(first, self._fits.items or rows.num_rows)
+            before = len(pieces), dict(failed)
+            try:
+                self._bisect(part, first, pieces, failed)
+            except TooLarge:
+                del pieces[before[0] :]
+                failed = before[1]
+            else:
+                first += part.num_rows
+                continue
+            self._take_less([0.0] * part.num_rows)
         runs = [(first, first + piece.num_rows) for first, piece in pieces]
         told = [(n, (why.error, why.traceback, why.final)) for n, why in failed.items()]
         said: bytes = _packed_answer(marshal.dumps((runs, told)), [piece for _, piece in pieces])
@@ -95,11 +108,15 @@ class ColumnsCaller(Caller):
             if rows.num_rows == 1:
                 failed[first] = Failed.of(exc)
                 return
-            middle = rows.num_rows // 2
-            self._bisect(rows.slice(0, middle), first, pieces, failed)
-            self._bisect(rows.slice(middle), first + middle, pieces, failed)
+            too_large = gpu_memory.is_out_of_memory(exc)
+        else:
+            pieces.append((first, made))
             return
-        pieces.append((first, made))
+        if too_large:  # outside the block above: its error keeps tensors in memory
+            raise TooLarge
+        middle = rows.num_rows // 2
+        self._bisect(rows.slice(0, middle), first, pieces, failed)
+        self._bisect(rows.slice(middle), first + middle, pieces, failed)
 
     def _made(
         self, rows: pa.RecordBatch, pieces: list[tuple[int, pa.RecordBatch]]

@@ -19,7 +19,8 @@ from tests.support.factories import a_fleet, a_pod, an_alert
 
 pytestmark = pytest.mark.django_db
 TABS = [
-    "Status", "Settings", "Secrets", "Pods", "Decisions", "Alerts", "Spending", "Failed items", "What if",
+    "Status", "Settings", "Code", "Secrets", "Pods", "Decisions", "Alerts", "Spending",
+    "Failed items", "What if",
 ]  # fmt: skip
 
 
@@ -73,7 +74,9 @@ def test_tabs_count_pods_alerts_and_failed_items_and_only_what_the_user_may_see(
     assert [counts[tab] for tab in ("Pods", "Alerts", "Failed items")] == [1, 1, 12_345]
     logged_in_with(client, "view_fleet")
     shown = [link.tab for link in tabs_of(client.get(status(fleet)))]
-    assert shown == ["Status", "Settings", "Secrets", "Spending", "Failed items", "What if"]
+    assert shown == [
+        "Status", "Settings", "Code", "Secrets", "Spending", "Failed items", "What if",
+    ]  # fmt: skip
 
 
 def test_the_status_says_what_holds_the_fleet_and_leads_to_the_field(time: SteppedClock) -> None:

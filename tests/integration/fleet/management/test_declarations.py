@@ -14,6 +14,7 @@ from django.core.management import CommandError, call_command
 
 from config.env import ROOT
 from fleet import archiving, operating
+from fleet.code.packing import pack
 from fleet.declarations import applying, exporting, tables
 from fleet.declarations.documents import WrongDocument, read
 from fleet.models import Fleet
@@ -214,3 +215,52 @@ def test_the_schema_in_the_docs_is_the_present_one() -> None:
 def test_a_missing_handler_is_said_before_anything_is_planned() -> None:
     with pytest.raises(WrongDocument, match=r"fleets\.a\.handler: is missing"):
         read("[fleets.a]\n", is_yaml=False, environment={})
+
+
+CODED = """
+[fleets.emb]
+stream = "emb"
+group = "emb"
+script = "embed.py"
+"""
+
+
+def test_a_script_beside_the_file_is_the_code_of_its_fleet(tmp_path: Path) -> None:
+    file, script = tmp_path / "fleet.toml", tmp_path / "embed.py"
+    file.write_text(CODED)
+    script.write_text("def handle(batch):\n    return batch\n")
+    assert "code: " in run("plan", file)
+    assert not Fleet.objects.exists()
+    assert "(1 file, from embed.py)" in run("apply", file, "--yes")
+    fleet = Fleet.objects.get()
+    first = fleet.bundle
+    assert (fleet.code_number, fleet.handler) == (1, "embed:handle")
+    assert planned(file) == []
+    script.write_text("def handle(batch):\n    return [1]\n")
+    assert list(changes_of(file)) == ["code"]
+    text = run("apply", file, "--yes")
+    second = pack(script).digest
+    assert f"code: {first[:12]} → {second[:12]} (1 file changed, from embed.py)" in text
+    fleet.refresh_from_db()
+    assert (fleet.code_number, fleet.bundle) == (2, second)
+    reasons = [h.history_change_reason or "" for h in fleet.history.all()]
+    assert f"code version 2 (embed.py) set by {getpass.getuser()}" in reasons
+    assert 'put embed.py beside this file and name it: script = "PATH"' in run("export")
+    file.write_text(CODED.replace('script = "embed.py"', 'handler = "embed:handle"'))
+    assert planned(file) == []  # a file that names no script leaves the code alone
+
+
+def test_a_script_that_cannot_work_is_refused_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "fleet.toml"
+    (tmp_path / "bad.py").write_text("def handle(:\n")
+    (tmp_path / "folder").mkdir()
+    for script, says in (
+        ("nosuch.py", r"fleets\.emb\.script: .*nosuch\.py does not exist"),
+        ("bad.py", r"fleets\.emb\.script: .*line 1"),
+        ("folder", r"fleets\.emb\.handler: is missing; folder is a folder"),
+        ("/embed.py", "write its path from this file"),
+    ):
+        file.write_text(CODED.replace("embed.py", script))
+        with pytest.raises(CommandError, match=says):
+            run("apply", file, "--yes")
+    assert not Fleet.objects.exists()

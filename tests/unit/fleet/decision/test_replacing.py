@@ -76,6 +76,42 @@ def test_without_items_nothing_is_tried() -> None:
     assert (len(decision.spawn), leaving(decision)) == (0, [])
 
 
+def idle(*pods: PodFacts, kept: int, most: int = 10, **values: Any) -> Decision:
+    seen = snapshot(0, pods=pods, pending=0, **values)
+    return decide(seen, policy(max_instances=most, min_instances=kept))
+
+
+def rests(pod_id: int, *, outdated: bool = True, **values: Any) -> PodFacts:
+    more = {"in_flight": 0, "idle_for": timedelta(seconds=5), "outdated": outdated, **values}
+    return pod_facts(pod_id, **more)
+
+
+def test_pods_that_are_kept_idle_are_replaced_one_at_a_time_before_an_item_comes() -> None:
+    decision = idle(rests(1), rests(2), kept=2, proven=False)
+    assert (len(decision.spawn), leaving(decision)) == (1, [])
+    fresh = rests(3, outdated=False, state=BOOTING, trial=True)
+    decision = idle(rests(1), rests(2), fresh, kept=2, proven=False)
+    assert (len(decision.spawn), leaving(decision)) == (0, [])
+    ready = rests(3, outdated=False, trial=True)
+    decision = idle(rests(1), rests(2), ready, kept=2, proven=False)
+    assert (len(decision.spawn), leaving(decision)) == (0, [1])
+    decision = idle(rests(1, state=DRAINING), rests(2), ready, kept=2, proven=False)
+    assert leaving(decision) == []
+    decision = idle(rests(2), ready, kept=2, proven=False)
+    assert (len(decision.spawn), leaving(decision)) == (1, [])
+    decision = idle(rests(2), ready, rests(4, outdated=False, trial=True), kept=2, proven=False)
+    assert (len(decision.spawn), leaving(decision)) == (0, [2])
+
+
+def test_an_idle_pod_makes_place_or_stays_as_a_working_one_does() -> None:
+    assert leaving(idle(rests(1), kept=1, most=1, proven=False)) == [1]
+    failing = Failing(count=1, at=NOON, because="no module", until=NOON + timedelta(minutes=1))
+    decision = idle(rests(1), kept=1, most=1, proven=False, failing=failing)
+    assert (len(decision.spawn), leaving(decision)) == (0, [])
+    decision = idle(rests(1), kept=0, proven=False)
+    assert (len(decision.spawn), leaving(decision)) == (0, [])
+
+
 def test_while_the_backlog_is_unknown_nothing_is_replaced() -> None:
     seen = snapshot(None, pods=[old(1), new(2)], unknown_because="no answer")
     assert leaving(decide(seen, policy())) == []
