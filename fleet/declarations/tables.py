@@ -119,11 +119,12 @@ def _fleet_type() -> type[BaseModel]:
         description="A script NAME.py, or a folder, that the pods run; its path from this file. "
         "Without it the fleet keeps the code that it has.",
     )
+    handled: Any = model_validator(mode="before")(_handled_by_script)
     return create_model(
         "Fleet",
         __config__=ConfigDict(extra="forbid", strict=True, json_schema_extra=_script_or_handler),
         __doc__="A fleet. A field that is missing has its default.",
-        __validators__={"handled": model_validator(mode="before")(_handled_by_script)},
+        __validators__={"handled": handled},
         accounts=(list[str], accounts),
         tick_seconds=(int, tick),
         script=(str, script),

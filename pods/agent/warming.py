@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from pods.agent.start import Failed
@@ -58,21 +58,21 @@ def warm(
         Failed: it cannot be fetched; the message says why.
     """
     name = env.get(MODEL, "").strip()
-    if not NAME.fullmatch(name) or os.path.exists(name):
+    if not NAME.fullmatch(name) or Path(name).exists():
         return
     hub = {n: value for n, value in secrets.items() if n.startswith("HF_")}
     given = {**env, **hub, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     parts = [name, python, given.get("HF_HOME"), given.get("HF_ENDPOINT")]
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-    done = f"{cache}/fetched/{digest}"
-    os.makedirs(f"{cache}/fetched", exist_ok=True)
+    done = Path(cache) / "fetched" / digest
+    done.parent.mkdir(parents=True, exist_ok=True)
     steps.say(f"fetching model {name}")
-    with open(done + ".lock", "w") as lock:
+    with done.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another pod of this machine may fetch it now
-        if os.path.exists(done):
+        if done.exists():
             return
         if _fetched(name, python, given, steps):
-            open(done, "w").close()
+            done.touch()
 
 
 def _fetched(name: str, python: str, env: Mapping[str, str], steps: Steps) -> bool:
@@ -82,7 +82,7 @@ def _fetched(name: str, python: str, env: Mapping[str, str], steps: Steps) -> bo
         Failed: it cannot be fetched.
     """
     limit = float(env.get(LIMIT) or DEFAULT_SECONDS)
-    began, last, ended = time.monotonic(), "", threading.Event()
+    began, last = time.monotonic(), ""
     child = subprocess.Popen(
         [python, "-m", "pods.agent.warming", name],
         env=dict(env),
@@ -122,15 +122,16 @@ def chosen(names: Sequence[str], *, wanted: Sequence[str] = ()) -> "list[str]":
     """The files of a model that are fetched: those of `wanted`, else one format of the weights."""
     if wanted:
         return [name for name in names if any(fnmatch(name, one) for one in wanted)]
-    safe = {os.path.dirname(name) for name in names if name.endswith(".safetensors")}
+    safe = {str(PurePosixPath(name).parent) for name in names if name.endswith(".safetensors")}
     return [name for name in names if not _is_other(name, safe)]
 
 
 def _is_other(name: str, safe: "set[str]") -> bool:
-    folder, ending = os.path.dirname(name), os.path.splitext(name)[1]
-    if folder.partition("/")[0] in OTHER_FOLDERS or ending in OTHER_FORMATS:
+    path = PurePosixPath(name)
+    ending = path.suffix
+    if path.parts[0] in OTHER_FOLDERS or ending in OTHER_FORMATS:
         return True
-    return ending in OLD_FORMATS and folder in safe
+    return ending in OLD_FORMATS and str(path.parent) in safe
 
 
 def _has(package: str) -> bool:

@@ -1,5 +1,7 @@
 """Calls are formed by cost, and a call that does not fit into the GPU's memory costs no try."""
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from pods.agent import gpu_memory
 from pods.agent.calling import Caller, Failed
 from pods.agent.forming import CALLS_AHEAD, Limits, formed
-from pods.agent.handlers import BadItem, Fields, Item
+from pods.agent.handlers import BadItem, Fields, Item, each
 
 COSTS = st.lists(st.floats(0, 1000), max_size=100)
 
@@ -163,6 +165,59 @@ def test_a_bad_item_is_a_dead_letter_at_once():
     [failed] = Caller(lambda batch: [BadItem("the image cannot be read")])(items(b"x"))
     assert failed.final
     assert failed.error == "BadItem: the image cannot be read"
+
+
+class AtTheSameTime:
+    """Has memory for so many items at a time."""
+
+    takes_one_item = True
+
+    def __init__(self, memory):
+        self.memory, self.now, self.most = memory, 0, []
+
+    async def __call__(self, item):
+        self.now += 1
+        self.most.append(self.now)
+        try:
+            await asyncio.sleep(0)
+            if self.now > self.memory or item.payload == b"large":
+                raise OutOfMemoryError("CUDA out of memory")
+            await asyncio.sleep(0)
+        finally:
+            self.now -= 1
+        if item.payload == b"bad":
+            raise ValueError("a bad item")
+        return item.payload.upper()
+
+
+def test_fewer_items_are_worked_on_at_the_same_time_if_all_do_not_fit(capfd):
+    handler = AtTheSameTime(memory=4)
+    caller = Caller(handler)
+    payloads = [b"%d" % n for n in range(16)]
+    assert caller(items(*payloads)) == payloads
+    assert "16 items do not fit into the GPU's memory" in capfd.readouterr().err
+    handler.most.clear()
+    assert caller(items(*payloads)) == payloads
+    assert max(handler.most) <= 8  # remembered
+
+
+def test_one_item_that_does_not_fit_or_is_bad_fails_alone_among_others():
+    outcomes = Caller(AtTheSameTime(memory=4))(items(b"a", b"large", b"bad", b"b"))
+    assert (outcomes[0], outcomes[3]) == (b"A", b"B")
+    assert outcomes[1].error.startswith("OutOfMemoryError")
+    assert outcomes[2].error == "ValueError: a bad item"
+
+
+def test_an_item_of_a_handler_that_takes_one_after_the_other_is_tried_once():
+    seen = []
+
+    @each
+    def handle(item):
+        seen.append(item.payload)
+        raise OutOfMemoryError("CUDA out of memory")
+
+    assert all(isinstance(outcome, Failed) for outcome in Caller(handle)(items(b"a", b"b")))
+    assert seen == [b"a", b"b"]
 
 
 def error_of(module, name, base, text):

@@ -86,6 +86,37 @@ def test_a_table_is_as_good_as_a_batch():
     assert answer.good.num_rows == 8
 
 
+class OutOfMemoryError(RuntimeError):
+    """As torch's, by name."""
+
+
+def test_rows_that_do_not_fit_into_memory_are_halved_and_that_is_remembered(capfd):
+    calls = []
+
+    def handle(rows):
+        calls.append(rows.num_rows)
+        if rows.num_rows > 4:
+            raise OutOfMemoryError("CUDA out of memory")
+        if 5 in rows.column("n").to_pylist():
+            raise ValueError("five")
+        return rows.select(["n"])
+
+    batch = pa.RecordBatch.from_pydict({"n": list(range(16))})
+    item = Item("batch", {columns.ROWS: columns.packed_batch(batch)})
+    caller = columns.ColumnsCaller(handle)
+    for tried in ([16, 8, 4], [4]):
+        calls.clear()
+        answer = columns.unpacked_answer(caller([item])[0])
+        assert calls[: len(tried)] == tried
+        assert list(answer.failed) == [5]
+        assert answer.good.to_pydict() == {"n": [n for n in range(16) if n != 5]}
+    assert "16 items do not fit into the GPU's memory" in capfd.readouterr().err
+    alone = columns.unpacked_answer(
+        columns.ColumnsCaller(lambda rows: (_ for _ in ()).throw(OutOfMemoryError("x")))([item])[0]
+    )
+    assert len(alone.failed) == 16
+
+
 def test_bad_rows_of_a_batch_fail_alone():
     def refuses(rows):
         if {2, 5} & set(rows.column("n").to_pylist()):
