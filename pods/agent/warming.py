@@ -192,11 +192,14 @@ def _fetch(hub: Any, name: str) -> None:
 
 
 def _is_here(hub: Any, name: str) -> bool:
+    """Whether the disk has the model, all that was asked for."""
+    folder = Path(hub.constants.HF_HUB_CACHE) / ("models--" + name.replace("/", "--"))
     try:
-        hub.snapshot_download(name, local_files_only=True)
-    except Exception:  # noqa: BLE001 - whatever it says, it is not here
+        commit = (folder / "refs" / "main").read_text().strip()
+    except OSError:
         return False
-    return True
+    whole = not any((folder / "blobs").glob("*.incomplete"))
+    return whole and (folder / "snapshots" / commit).is_dir()
 
 
 def _size_of(blobs: Path) -> int:
