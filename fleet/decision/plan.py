@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from math import ceil, floor
 from typing import Final
 
+from pods.plural import plural
+
 # Restarts an hour and place that are kept in reserve: 2.6 times what three recordings of a spot market
 # show that were used to choose it.
 RESTARTS: Final = 0.65
@@ -218,8 +220,15 @@ def late_words(task: Task, *, needs: int) -> str:
     if task.hours_left <= 0:
         return f"the deadline has passed: {left:.1f} h left to do with {task.cap} pods"
     if task.hours_left <= task.net:
-        return f"too late for a boot: {left:.1f} h left to do"
+        return f"too late for a boot: {_are_left(task)}, a boot takes up to {task.net * MINUTES:.0f}"
     return (
         f"cannot make it: needs {needs} pods, cap {task.cap}; {left:.1f} h left to do, "
         f"{task.hours_left:.1f} h to go"
     )
+
+
+def _are_left(task: Task) -> str:
+    minutes = round(task.hours_left * MINUTES)
+    if minutes < 1:
+        return "less than 1 minute is left"
+    return f"{plural(minutes, 'minute')} {'is' if minutes == 1 else 'are'} left"
