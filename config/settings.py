@@ -193,6 +193,7 @@ CELERY_TASK_ROUTES = {
     "fleet.read_balances": {"queue": "control"},
     "fleet.read_balance": {"queue": "vendor"},
     "fleet.forecast": {"queue": "notify"},
+    "fleet.shadow": {"queue": "notify"},
     "fleet.*": {"queue": "control"},
     "pods.sweep": {"queue": "control"},
     "pods.nudge": {"queue": "control"},

@@ -28,6 +28,22 @@ class Compared:
     each: int  # one of so many decisions was read
 
 
+def edited(fleet: Fleet, values: Mapping[str, Any]) -> Fleet:
+    """A copy of a fleet with other values, as they were typed; it is not stored.
+
+    Raises:
+        ValidationError: a value is wrong.
+    """
+    found = copy(fleet)
+    for name, value in values.items():
+        field: Any = Fleet._meta.get_field(name)
+        try:
+            setattr(found, name, field.clean(value, found))
+        except ValidationError as exc:
+            raise ValidationError({name: exc.messages}) from exc
+    return found
+
+
 def policy_changes(fleet: Fleet, values: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a policy that other values of a fleet's fields change; none of them is stored.
 
@@ -36,25 +52,23 @@ def policy_changes(fleet: Fleet, values: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not values:
         return {}
-    edited = copy(fleet)
-    for name, value in values.items():
-        field: Any = Fleet._meta.get_field(name)
-        try:
-            setattr(edited, name, field.clean(value, edited))
-        except ValidationError as exc:
-            raise ValidationError({name: exc.messages}) from exc
-    edited.full_clean(exclude=["schedule"])
+    other = edited(fleet, values)
+    other.full_clean(exclude=["schedule"])
+    if not (changed := differences(fleet, other)):
+        names = ", ".join(values)
+        raise ValidationError(f"{names}: that is the present value, or no decision depends on it")
+    return changed
+
+
+def differences(fleet: Fleet, other: Fleet) -> dict[str, Any]:
+    """The fields of the policy of another version of a fleet that differ."""
     limits, now = Limits.get(), utcnow()
-    before, after = policy_of(fleet, limits, now), policy_of(edited, limits, now)
-    changed = {
+    before, after = policy_of(fleet, limits, now), policy_of(other, limits, now)
+    return {
         f.name: getattr(after, f.name)
         for f in fields(Policy)
         if getattr(before, f.name) != getattr(after, f.name)
     }
-    if not changed:
-        names = ", ".join(values)
-        raise ValidationError(f"{names}: that is the present value, or no decision depends on it")
-    return changed
 
 
 def compared(
@@ -93,10 +107,10 @@ def _ticks(
     keys = [] if each == 1 else list(rows.values_list("pk", flat=True))[::each]
     present = policy_of(fleet, Limits.get(), until)
     found = rows if each == 1 else Tick.objects.in_bulk(keys).values()
-    return [
-        Recorded(
-            seen=replayed(tick.snapshot),
-            policy=replayed_policy(tick.policy) if tick.policy else present,
-        )
-        for tick in sorted(found, key=lambda tick: tick.at)
-    ], each
+    return [recorded_tick(tick, present) for tick in sorted(found, key=lambda t: t.at)], each
+
+
+def recorded_tick(tick: Tick, present: Policy) -> Recorded:
+    """A tick as it was recorded; one of an older version has no policy, so the present one counts."""
+    policy = replayed_policy(tick.policy) if tick.policy else present
+    return Recorded(seen=replayed(tick.snapshot), policy=policy)

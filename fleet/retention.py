@@ -1,4 +1,4 @@
-"""How long decisions, events, samples, the observed market, balances and ended alerts are kept."""
+"""How long decisions, shadows, events, samples, the observed market, balances and ended alerts are kept."""
 
 import time
 from collections import Counter
@@ -10,7 +10,7 @@ import structlog
 from django.conf import settings
 from django.db.models import QuerySet
 
-from fleet.models import Alert, Balance, KeyedRequest, Sample, Tick
+from fleet.models import Alert, Balance, KeyedRequest, Sample, Shadow, ShadowTick, Tick
 from fleet.models.tokens import KEYS_KEPT
 from pods.base.clock import utcnow
 from pods.models import OfferSpell, PodEvent, SurveySpell
@@ -48,6 +48,9 @@ def _outdated(now: datetime) -> Iterator[tuple[str, QuerySet[Any]]]:
         keep = timedelta(days=days[f"samples_{grain}"])
         yield f"samples_{grain}", Sample.objects.filter(grain=grain, at__lt=now - keep)
     yield "ticks", Tick.objects.filter(at__lt=now - timedelta(days=days["ticks"]))
+    kept = now - timedelta(days=days["ticks"])
+    yield "shadow_ticks", ShadowTick.objects.filter(at__lt=kept)
+    yield "shadows", Shadow.objects.filter(until__lt=kept)
     ended = now - timedelta(days=days["events"])
     # A living pod keeps its whole history.
     yield "events", PodEvent.objects.filter(at__lt=ended, pod__ended_at__lt=ended).order_by("at")

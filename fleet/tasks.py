@@ -3,7 +3,7 @@
 import structlog
 from celery import shared_task
 
-from fleet import forecasting, retention
+from fleet import forecasting, retention, shadowing
 from fleet.alerts import delivering, reconciling
 from fleet.batches import advancing
 from fleet.datasets import finishing
@@ -73,6 +73,13 @@ def survey_account(account_id: int) -> None:
 def forecast() -> None:
     """Make the forecasts that are due, for some seconds."""
     forecasting.forecast_fleets()
+
+
+# As the forecasts.
+@shared_task(name="fleet.shadow", expires=60, soft_time_limit=60, time_limit=70)
+def shadow() -> None:
+    """Let the shadows of fleets read the new ticks, for some seconds."""
+    shadowing.go_on()
 
 
 @shared_task(name="fleet.finish_datasets", expires=60)

@@ -60,7 +60,7 @@ class Market:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class _Pod:
+class ModelPod:
     """A pod of the model. Moments are those of the recorded ticks."""
 
     facts: PodFacts  # as it began
@@ -85,6 +85,24 @@ class _Pod:
         return now - self.seen_at <= max(MINUTE, (self.seen_at - self.ready_at) / 4)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """All that is needed to carry a model on later."""
+
+    depth: float
+    now: datetime
+    today_usd: Decimal
+    total_usd: Decimal
+    empty_since: datetime | None
+    offers: Sequence[OfferFacts]
+    proven: bool
+    orphans_usd: Decimal
+    next_id: int
+    pods: Sequence[ModelPod]
+    spent_usd: Decimal
+    pod_hours: float
+
+
 class ModelPods:
     """The pods and the backlog of a fleet while its ticks are replayed."""
 
@@ -102,6 +120,29 @@ class ModelPods:
         self._pods = [self._began(pod, first.now) for pod in first.pods]
         self.spent_usd = Decimal(0)
         self.pod_hours = 0.0
+
+    def kept(self) -> Kept:
+        """What `again` needs to carry it on."""
+        return Kept(
+            depth=self._depth, now=self._now, today_usd=self._today, total_usd=self._total,
+            empty_since=self._empty_since, offers=self._offers, proven=self._proven,
+            orphans_usd=self._orphans_usd, next_id=self._next_id,
+            pods=[replace(pod, working=None, seen_at=None) for pod in self._pods],
+            spent_usd=self.spent_usd, pod_hours=self.pod_hours,
+        )  # fmt: skip
+
+    @classmethod
+    def again(cls, kept: Kept, market: Market) -> "ModelPods":
+        """The model as it was kept; its pods have the speeds that the market shows by now."""
+        world = cls.__new__(cls)
+        world._market, world._depth, world._now = market, kept.depth, kept.now
+        world._today, world._total = kept.today_usd, kept.total_usd
+        world._empty_since, world._offers = kept.empty_since, kept.offers
+        world._proven, world._orphans_usd = kept.proven, kept.orphans_usd
+        world._next_id = kept.next_id
+        world._pods = [replace(pod, rate=market.rate_of(pod.facts)) for pod in kept.pods]
+        world.spent_usd, world.pod_hours = kept.spent_usd, kept.pod_hours
+        return world
 
     @property
     def depth(self) -> float:
@@ -138,7 +179,7 @@ class ModelPods:
         """The pods that may bill; a stopped one bills its disk."""
         return len(self._pods)
 
-    def _began(self, pod: PodFacts, now: datetime) -> _Pod:
+    def _began(self, pod: PodFacts, now: datetime) -> ModelPod:
         boots = (
             timedelta(0) if pod.state is READY else max(timedelta(0), self._market.boot - pod.age)
         )
@@ -147,7 +188,7 @@ class ModelPods:
             pod, trial=False, all_fail=None, busy=None, bottleneck=Bottleneck.UNKNOWN, rtt=None,
             batch=None, gpu_percent=None,
         )  # fmt: skip
-        made = _Pod(
+        made = ModelPod(
             facts=usual, since=now - pod.age, ready_at=now + boots, rate=self._market.rate_of(pod)
         )
         if pod.state is STOPPED:
@@ -184,7 +225,7 @@ class ModelPods:
         room = max(0, policy.max_instances - len(self._pods) - then.orphans)
         return tuple(islice(cycle(self._offers), room)) if self._offers else ()
 
-    def _facts(self, pod: _Pod, policy: Policy) -> PodFacts:
+    def _facts(self, pod: ModelPod, policy: Policy) -> PodFacts:
         now = self._now
         if pod.stopped_at is not None:
             return replace(
@@ -223,7 +264,7 @@ class ModelPods:
             elif own in ending and pod.leaves_at is None:
                 pod.leaves_at, pod.stops = self._now + policy.drain_within, ending[own]
 
-    def _born(self, start: NewPod) -> _Pod:
+    def _born(self, start: NewPod) -> ModelPod:
         offer = start.offer
         facts = PodFacts(
             pod_id=self._next_id, state=BOOTING, hourly_usd=offer.hourly_usd, age=timedelta(0),
@@ -232,7 +273,7 @@ class ModelPods:
             million_items_usd=offer.million_items_usd, offer_key=offer.key,
         )  # fmt: skip
         self._next_id -= 1
-        return _Pod(
+        return ModelPod(
             facts=facts, since=self._now, ready_at=self._now + self._market.boot,
             rate=self._market.rate_of(facts),
         )  # fmt: skip

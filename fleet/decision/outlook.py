@@ -14,6 +14,7 @@ from random import Random
 from typing import Final, TypeVar
 
 from fleet.decision import goal_facts
+from fleet.decision.estimates import speeds_of_offers
 from fleet.decision.model_pods import Market, ModelPods
 from fleet.decision.replay import LONGEST, NOTHING, Ending, Replay
 from fleet.decision.spells import History
@@ -167,17 +168,8 @@ def _market(seen: Snapshot, rate: float, draw: Random) -> Market:
     return Market(
         boot=min(boot * draw.lognormvariate(0, wide), max(bound, boot)),
         rate=rate * usual,
-        rates={**_rates_of_offers(seen, usual), **rates},
+        rates={**{t: r * usual for t, r in speeds_of_offers(seen.offers).items()}, **rates},
     )
-
-
-def _rates_of_offers(seen: Snapshot, usual: float) -> dict[str, float]:
-    """Items/s by GPU type, as the prices of a million items say it."""
-    return {
-        o.gpu_type: float(o.hourly_usd / o.million_items_usd) * 1e6 / HOUR_SECONDS * usual
-        for o in reversed(seen.offers)
-        if o.million_items_usd and o.hourly_usd
-    }
 
 
 def _summed(

@@ -220,7 +220,9 @@ def late_words(task: Task, *, needs: int) -> str:
     if task.hours_left <= 0:
         return f"the deadline has passed: {left:.1f} h left to do with {task.cap} pods"
     if task.hours_left <= task.net:
-        return f"too late for a boot: {_are_left(task)}, a boot takes up to {task.net * MINUTES:.0f}"
+        return (
+            f"too late for a boot: {_are_left(task)}, a boot takes up to {task.net * MINUTES:.0f}"
+        )
     return (
         f"cannot make it: needs {needs} pods, cap {task.cap}; {left:.1f} h left to do, "
         f"{task.hours_left:.1f} h to go"

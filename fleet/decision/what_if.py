@@ -12,9 +12,10 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Final
 
+from fleet.decision.arrivals import Arrivals
 from fleet.decision.decide import decide
 from fleet.decision.model_pods import Market, ModelPods, lost_between
-from fleet.decision.values import Policy, Rule, Snapshot
+from fleet.decision.values import Decision, Policy, Rule, Snapshot
 from pods.plural import plural
 from pods.price import cost_usd
 from pods.states import READY
@@ -111,23 +112,47 @@ def replay(
     market = Market.of([tick.seen for tick in ticks])
     if market.rate is None:
         raise TooLittle("no pod showed its speed in this time; take a longer time")
-    came = _arrivals([tick.seen for tick in ticks])
-    world = ModelPods(ticks[0].seen, market)
+    first = ticks[0].seen
+    came, world = Arrivals(known=first.depth), ModelPods(first, market)
     moments: list[Moment] = []
-    for (before, after), items in zip(pairwise(ticks), came, strict=True):
-        gap = after.seen.now - before.seen.now
-        policy = change(before.policy)
-        steps = min(MOST_STEPS, max(1, round(gap / policy.tick)))
-        for n in range(steps):
-            moments.append(_decide(world, before.seen, before.seen.now + n * gap / steps, policy))
-            world.work(gap / steps, arriving=items / steps)
-        world.lose(lost_between(before.seen, after.seen))
+    for before, after in pairwise(ticks):
+        items = came.between(before.seen, after.seen)
+        moments += [moment for moment, _ in pass_gap(world, before, after, items, change)]
     last = ticks[-1]
-    moments.append(_decide(world, last.seen, last.seen.now, change(last.policy)))
+    moments.append(decide_once(world, last.seen, last.seen.now, change(last.policy))[0])
     return Course(moments=moments, pod_hours=world.pod_hours, done_at=_done_at(moments))
 
 
-def _decide(world: ModelPods, then: Snapshot, now: datetime, policy: Policy) -> Moment:
+def pass_gap(
+    world: ModelPods,
+    before: Recorded,
+    after: Recorded,
+    came: float,
+    change: Callable[[Policy], Policy],
+    *,
+    decided: bool = False,
+) -> list[tuple[Moment, Decision]]:
+    """Decide at a tick, and let the time until the next one pass, in which so many items came.
+
+    `decided`: the decision at the tick itself was made before.
+    """
+    gap = after.seen.now - before.seen.now
+    policy = change(before.policy)
+    steps = min(MOST_STEPS, max(1, round(gap / policy.tick)))
+    found = []
+    for n in range(steps):
+        if n or not decided:
+            at = before.seen.now + n * gap / steps
+            found.append(decide_once(world, before.seen, at, policy))
+        world.work(gap / steps, arriving=came / steps)
+    world.lose(lost_between(before.seen, after.seen))
+    return found
+
+
+def decide_once(
+    world: ModelPods, then: Snapshot, now: datetime, policy: Policy
+) -> tuple[Moment, Decision]:
+    """Decide for the pods of the model, and let them obey."""
     seen = world.snapshot(then, now, policy)
     decision = decide(seen, policy)
     moment = Moment(
@@ -136,7 +161,7 @@ def _decide(world: ModelPods, then: Snapshot, now: datetime, policy: Policy) -> 
         spent_usd=world.spent_usd, binding=decision.binding,
     )  # fmt: skip
     world.obey(decision, policy)
-    return moment
+    return moment, decision
 
 
 def _check(ticks: Sequence[Recorded]) -> None:
@@ -144,30 +169,6 @@ def _check(ticks: Sequence[Recorded]) -> None:
         raise TooLittle(f"only {plural(len(ticks), 'decision')} recorded; take a longer time")
     if all(tick.seen.depth is None for tick in ticks):
         raise TooLittle("the backlog was unknown for the whole time; take another one")
-
-
-def _arrivals(seen: Sequence[Snapshot]) -> list[float]:
-    """The items that came in each gap: the change of the depth, and what the pods did meanwhile.
-
-    Rates are measured, so a gap may seem to have lost items; these are taken from the next gaps.
-    """
-    came: list[float] = []
-    balance, done = 0.0, 0.0
-    known = seen[0]
-    for before, after in pairwise(seen):
-        if before.depth:
-            done += (before.items_per_second or 0.0) * (after.now - before.now).total_seconds()
-        if known.depth is None:
-            known = after
-        if after.depth is None or known.depth is None:
-            came.append(0.0)
-            continue
-        if not after.depth:
-            done = min(done, float(known.depth))
-        balance += after.depth - known.depth + done
-        came.append(max(0.0, balance))
-        balance, done, known = min(0.0, balance), 0.0, after
-    return came
 
 
 def _done_at(moments: Sequence[Moment]) -> datetime | None:

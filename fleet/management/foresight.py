@@ -11,6 +11,7 @@ from rich.table import Table
 
 from fleet.decision.field_words import rule_words
 from fleet.management.quotes import add_quote_arguments
+from fleet.management.shadows import add_shadow_arguments
 from fleet.management.what_if import add_what_if_arguments
 from fleet.models import Fleet
 from fleet.pages import market as markets
@@ -26,6 +27,8 @@ def add_foresight(verb: AddVerb) -> None:
     """Add the subcommands that say what would be."""
     verb("next", "Show what the next tick would do; change nothing.")
     add_what_if_arguments(verb("what-if", "Show what a time would have been with other settings."))
+    text = "Run other settings beside the live ones: decide with them, and act on none."
+    add_shadow_arguments(verb("shadow", text))
     text = "Say what a number of items would take and cost, before anything is rented."
     add_quote_arguments(verb("quote", text))
     text = "Show what could be rented when and at which price, and what pods did there."

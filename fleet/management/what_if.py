@@ -26,6 +26,14 @@ MOST_POINTS: Final = 200  # of a course in JSON
 
 def add_what_if_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `fleet what-if`."""
+    add_setting_argument(parser)
+    text = "with its zone, such as 2026-12-01T08:00Z"
+    parser.add_argument("--from", dest="since", type=moment, help=f"The beginning, {text}.")
+    parser.add_argument("--to", dest="until", type=moment, help="The end (default: now).")
+
+
+def add_setting_argument(parser: ArgumentParser) -> None:
+    """Add the argument of settings that differ."""
     parser.add_argument(
         "--set",
         action="append",
@@ -34,9 +42,6 @@ def add_what_if_arguments(parser: ArgumentParser) -> None:
         metavar="FIELD=VALUE",
         help="Another value of a setting, such as max_instances=8; may be repeated.",
     )
-    text = "with its zone, such as 2026-12-01T08:00Z"
-    parser.add_argument("--from", dest="since", type=moment, help=f"The beginning, {text}.")
-    parser.add_argument("--to", dest="until", type=moment, help="The end (default: now).")
 
 
 def _setting(text: str) -> tuple[str, str]:

@@ -11,7 +11,9 @@ from fleet.models.fleets import Fleet
 from fleet.models.forecasts import FleetForecast
 from fleet.models.limits import Limits
 from fleet.models.overrides import Override
+from fleet.models.sample_runs import SampleRun
 from fleet.models.secrets import Secret
+from fleet.models.shadows import Shadow, ShadowTick
 from fleet.models.tokens import ApiToken, KeyedRequest, Scope
 
 __all__ = [
@@ -40,7 +42,10 @@ __all__ = [
     "Override",
     "RedisRoute",
     "Sample",
+    "SampleRun",
     "Scope",
     "Secret",
+    "Shadow",
+    "ShadowTick",
     "Tick",
 ]

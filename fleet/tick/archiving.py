@@ -7,7 +7,7 @@ from django.db.models import F
 
 from fleet.code import channel as code
 from fleet.decision.values import Mode
-from fleet.models import Fleet
+from fleet.models import Fleet, Shadow
 from fleet.secrets import channel
 from fleet.tick import scheduling
 from pods.base.clock import utcnow
@@ -35,6 +35,7 @@ def archive_if_empty(fleet: Fleet, *, by: str) -> bool:
         fleet._change_reason = f"archived by {by}"  # type: ignore[attr-defined]
         fleet.save(update_fields=["mode", "archived_at", "archive_when_empty"])
         scheduling.switch(fleet, on=False)
+        Shadow.objects.filter(fleet=fleet).delete()
         # by its present name: who archives it may also rename it
         transaction.on_commit(partial(channel.forget, fleet, fleet.name))
         transaction.on_commit(partial(code.forget, fleet, fleet.name))

@@ -100,7 +100,7 @@ class Queue:
 
 
 # No day has batches of requests, and this runs each 5 s. Forecasts only read, and take seconds each.
-NOT_HERE: Final = ("fleet.advance_batches", "fleet.forecast")
+NOT_HERE: Final = ("fleet.advance_batches", "fleet.forecast", "fleet.shadow")
 
 
 class Beat:

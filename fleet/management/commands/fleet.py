@@ -34,6 +34,7 @@ from fleet.management.datasets import (
 from fleet.management.declarations import add_export_arguments, add_plan_arguments
 from fleet.management.fleet_names import fleet_named
 from fleet.management.secrets import add_secret_arguments, secret
+from fleet.management.shadows import shadow
 from fleet.management.streams import dead_letters, enqueue, export
 from fleet.management.typed_values import fields_typed
 from fleet.management.watching import watch
@@ -326,6 +327,9 @@ class Command(OwnCommand):
 
     def _what_if(self, options: dict[str, Any]) -> None:
         what_if(self._fleet(options), Namespace(**options), self.stdout)
+
+    def _shadow(self, options: dict[str, Any]) -> None:
+        shadow(self._fleet(options), Namespace(**options), self.stdout)
 
     def _check(self, options: dict[str, Any]) -> None:
         code.check(self._fleet(options), Namespace(**options), self.stdout)
