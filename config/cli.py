@@ -64,7 +64,7 @@ COMMANDS: Final[Mapping[str, str]] = {
 # threshold of 700 objects took a fifth of the time of `fleet list`.
 OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
 # Subcommands of `fleet` that are found without it.
-SHORT: Final = ("plan", "apply", "export", "quote", "what-if")
+SHORT: Final = ("plan", "apply", "export", "quote", "shadow", "what-if")
 HELP: Final[tuple[list[str], ...]] = ([], ["-h"], ["--help"], ["help"])
 
 

@@ -1,4 +1,4 @@
-"""How long decisions, shadows, events, samples, the observed market, balances and ended alerts are kept."""
+"""How long decisions, shadows, events, samples, the market, balances and ended alerts are kept."""
 
 import time
 from collections import Counter

@@ -45,6 +45,13 @@ REPLAYS: Final = 20
 LONGEST_REASON: Final = 300
 LONGEST_SENTENCE: Final = 600
 OFFERS: Final = "offer_query"
+# The fields on which a decision depends. Others may hold a secret, and are not kept in a shadow.
+FIELDS: Final = (
+    "goal", "drain_by", "budget_usd", "target_depth_per_pod", "min_instances", "max_instances",
+    "spawn_per_tick", "idle_seconds", "idle_action", "max_stopped_hours", "drain_seconds",
+    "max_hourly_usd", "daily_budget_usd", "total_budget_usd", "max_pod_hours", "min_busy_percent",
+    "tolerated_failure_percent", "batch_size", "mode", OFFERS,
+)  # fmt: skip
 _CARRIED: Final = TypeAdapter(Carried)
 _LEAST: Final = {"target_depth_per_pod": 1}  # the one field of a Policy without a default
 
@@ -76,6 +83,8 @@ def begin(fleet: Fleet, values: Mapping[str, Any], *, days: int = USUAL_DAYS, by
 
 
 def _changes(fleet: Fleet, values: Mapping[str, Any]) -> dict[str, Any]:
+    if others := [name for name in values if name not in FIELDS]:
+        raise ValidationError(f"{', '.join(others)}: no decision depends on it")
     other = comparing.edited(fleet, values)
     other.full_clean(exclude=["schedule"])
     rest = {name: value for name, value in values.items() if name != OFFERS}

@@ -15,7 +15,7 @@ from fleet.admin import fleet_page
 from fleet.comparing import compared, policy_changes
 from fleet.decision.field_words import LABELS
 from fleet.decision.what_if import TooLittle
-from fleet.models import Fleet
+from fleet.models import Fleet, Shadow
 from fleet.pages import what_if
 from pods.base.clock import utcnow
 from pods.base.commands import error_lines
@@ -64,6 +64,9 @@ class WhatIfPage:
         context |= {
             "title": "What if", "found": found, "wrong": wrong, "charts": found and found.charts,
             "spans": [(key, text, key == span) for key, (text, _) in SPANS.items()],
+            "has_shadow": Shadow.objects.filter(fleet=fleet).exists(),
+            "may_begin": bool(typed) and not wrong and context["may_change"]
+            and fleet.archived_at is None,
             "fields": [
                 {"name": n, "label": LABELS[n], "now": getattr(fleet, n), "typed": typed.get(n, "")}
                 for n in FIELDS

@@ -18,6 +18,7 @@ from fleet.admin.fleet_dataset import DatasetPage
 from fleet.admin.fleet_list import FleetList
 from fleet.admin.fleet_preview import FleetPreview
 from fleet.admin.fleet_secrets import SecretsPage
+from fleet.admin.fleet_shadow import ShadowPage
 from fleet.admin.fleet_status import StatusPage
 from fleet.admin.fleet_what_if import WhatIfPage
 from fleet.decision.values import Mode
@@ -29,7 +30,7 @@ from pods.models import Pod
 
 @admin.register(Fleet)
 class FleetAdmin(
-    FleetList, StatusPage, DatasetPage, CodePage, SecretsPage, DeadLettersPage, WhatIfPage,
+    FleetList, StatusPage, DatasetPage, CodePage, SecretsPage, DeadLettersPage, WhatIfPage, ShadowPage,
     Archiving, FleetPreview,
 ):  # fmt: skip
     """Fleets with their guardrails."""

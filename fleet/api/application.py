@@ -32,6 +32,7 @@ from fleet.api import (
     money,
     pods,
     results,
+    shadows,
     whereabouts,
 )
 from fleet.api.auth import Token
@@ -93,8 +94,8 @@ def make() -> Application:
         parser=StrictParser(), docs_url=None,
     )  # fmt: skip
     for module in (
-        fleets, code, foresight, items, whereabouts, results, datasets, holds, pods, decisions, alerts,
-        limits, money, market, machines, accounts, channels,
+        fleets, code, foresight, shadows, items, whereabouts, results, datasets, holds, pods,
+        decisions, alerts, limits, money, market, machines, accounts, channels,
     ):  # fmt: skip
         api.add_router("", module.router)
     tell_words(api)

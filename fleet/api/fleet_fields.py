@@ -1,7 +1,7 @@
 """The fields of a fleet as requests and answers have them, made from the fields of its row."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, Literal
@@ -85,24 +85,28 @@ def _said(field: Any) -> str:
     return str(field.help_text) or str(field.verbose_name).capitalize()
 
 
-def _model(title: str, base: type[BaseModel], /, **first: Any) -> Any:
-    """A body with every field of a fleet, each of which may be left out."""
+def body_of(
+    title: str, base: type[BaseModel], /, *, names: Collection[str] = (), **first: Any
+) -> Any:
+    """A body with every field of a fleet, or with these, each of which may be left out."""
     fields: dict[str, Any] = dict(first)
     for word, field in FIELDS.items():
+        if names and word not in names:
+            continue
         kind = _taken(field)
         fields[word] = (kind | None if field.null else kind, Field(None, description=_said(field)))
     return create_model(title, __base__=base, **fields)
 
 
 TICK: Final = Field(None, description="Seconds between two decisions.")
-Created: Final = _model(
+Created: Final = body_of(
     "FleetCreate",
     Given,
     name=(FleetName, Field(description="Its name here; it cannot be that of another fleet.")),
     accounts=(list[FleetName], Field(default=[], max_length=50, description=ACCOUNTS)),
     tick_seconds=(taken_whole(1, LONGEST_TICK_SECONDS), TICK),
 )
-Changed: Final = _model(
+Changed: Final = body_of(
     "FleetEdit",
     Given,
     name=(FleetName, Field(None, description="Another name.")),

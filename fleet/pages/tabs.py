@@ -57,6 +57,7 @@ PAGES: Final[Mapping[str, tuple[Tab, str]]] = {
     "admin:fleet_fleet_secrets": (Tab.SECRETS, "fleet_id"),
     "admin:fleet_fleet_dead": (Tab.FAILED, "fleet_id"),
     "admin:fleet_fleet_what_if": (Tab.WHAT_IF, "fleet_id"),
+    "admin:fleet_fleet_shadow": (Tab.WHAT_IF, "fleet_id"),
 }
 # Lists that show one fleet when their filter says so.
 OF_FLEET: Final = "fleet__id__exact"
