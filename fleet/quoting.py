@@ -28,7 +28,7 @@ def quote_of(fleet: Fleet, asked: Asked) -> Quote:
         ValueError: its offer_query is wrong.
     """
     now = shared_now()
-    _check(asked, now)
+    check(asked)
     facts = forecasting.facts_of(fleet, now)
     seen, history = without_pods(facts.seen, facts.history)
     if not seen.offers and not history.absent:
@@ -37,7 +37,13 @@ def quote_of(fleet: Fleet, asked: Asked) -> Quote:
     return quote(replace(seen, now=now), facts.policy, history, asked)
 
 
-def _check(asked: Asked, now: datetime) -> None:
+def check(asked: Asked) -> None:
+    """Refuse what cannot be quoted, before anything is read or measured.
+
+    Raises:
+        BadQuote: a value is wrong.
+    """
+    now = shared_now()
     if not 1 <= asked.items <= MOST_ITEMS:
         raise BadQuote(f"items: give 1 to {MOST_ITEMS:,}")
     if asked.by is not None:

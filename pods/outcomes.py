@@ -60,6 +60,7 @@ REASONS: Final[Mapping[PodRule, str]] = {
     PodRule.NOT_AS_ORDERED: "not the machine that was ordered",
     PodRule.STOP_ALL: "everything or the fleet was stopped",
     PodRule.PAUSED: "the fleet was paused",
+    PodRule.SAMPLE: "it had measured its speed for a quote",
     PodRule.MAX_INSTANCES: "Max pods",
     PodRule.MAX_HOURLY_USD: "highest spend per hour",
     PodRule.DAILY_BUDGET_USD: "budget per day",

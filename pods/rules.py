@@ -31,6 +31,7 @@ class PodRule(StrEnum):
     # A decision retired it.
     STOP_ALL = "stop_all"
     PAUSED = "paused"
+    SAMPLE = "sample"  # the pod that measured for a quote
     MAX_INSTANCES = "max_instances"
     MAX_HOURLY_USD = "max_hourly_usd"
     DAILY_BUDGET_USD = "daily_budget_usd"

@@ -74,6 +74,7 @@ RULES: Final[Mapping[Rule, str]] = {
     Rule.NEW_CODE: "New code",
     Rule.STOP_ALL: "Stop",
     Rule.PAUSED: "Pause",
+    Rule.SAMPLE: "Sample of a quote",
     Rule.MAX_INSTANCES: LABELS["max_instances"],
     Rule.ROOM: "Max pods, with those that end",
     Rule.INSTALLATION_INSTANCES: LIMITS["max_instances"],

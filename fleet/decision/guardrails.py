@@ -12,6 +12,7 @@ from fleet.decision.estimates import pods_for, time_left
 from fleet.decision.field_words import LABELS
 from fleet.decision.goal_facts import reserved_hours
 from fleet.decision.replacing import kept_idle, wants_trial
+from fleet.decision.sampling import Sampling
 from fleet.decision.sentence import seconds_text
 from fleet.decision.usage import why_under_used
 from fleet.decision.values import Goal, Mode, Policy, Rule, Snapshot, Start
@@ -64,6 +65,16 @@ def paused(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
     else:
         return None
     return Bound(at_most=len(seen.active), because=because, withdraws=PodRule.PAUSED)
+
+
+def sample(_seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
+    """A quote measures with one pod, which ends afterwards if the fleet is paused."""
+    if policy.sample is None:
+        return None
+    if policy.sample is Sampling.MEASURES:
+        return Bound(at_most=1, because="a quote measures the speed of one pod")
+    because = "the sample of a quote is over, and the fleet is paused"
+    return Bound(at_most=0, because=because, retires=PodRule.SAMPLE, ends_stopped=PodRule.SAMPLE)
 
 
 def max_instances(_seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
@@ -361,6 +372,7 @@ def spawn_per_tick(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | N
 GUARDRAILS: Final[Sequence[tuple[Rule, Guardrail]]] = (
     (Rule.STOP_ALL, stop_all),
     (Rule.PAUSED, paused),
+    (Rule.SAMPLE, sample),
     (Rule.MAX_INSTANCES, max_instances),
     (Rule.ROOM, room),
     (Rule.INSTALLATION_INSTANCES, installation_instances),

@@ -56,7 +56,9 @@ def quote(seen: Snapshot, policy: Policy, history: History, asked: Asked) -> Quo
     Raises:
         NoOutlook: no speed is known, or nothing may start.
     """
-    runs = replace(policy, mode=Mode.RUNNING, installation_mode=Mode.RUNNING, override=None)
+    runs = replace(
+        policy, mode=Mode.RUNNING, installation_mode=Mode.RUNNING, override=None, sample=None
+    )
     empty, rules = _empty(seen, asked), _rules(seen, runs, asked)
     plan = outlook(empty, rules, history)
     return Quote(

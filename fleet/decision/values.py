@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import ClassVar
 
+from fleet.decision.sampling import Sampling
 from pods.bottleneck import Bottleneck
 from pods.price import usd_per_item
 from pods.rules import PodRule
@@ -189,8 +190,7 @@ class Snapshot:
     depth_estimated: bool = False
     unknown_because: str = ""
     pods: Sequence[PodFacts] = ()  # every pod of the fleet that may bill
-    # Machines of this fleet without a row. They bill too.
-    orphans: int = 0
+    orphans: int = 0  # machines of this fleet without a row; they bill too
     orphans_hourly_usd: Decimal = Decimal(0)
     offers: Sequence[OfferFacts] = ()  # best first
     no_offers_because: str = ""
@@ -225,10 +225,7 @@ class Snapshot:
 
     @property
     def all_fail(self) -> bool | None:
-        """Whether the last tries of all ready pods failed; None: nobody knows.
-
-        That of old code says nothing about the present code.
-        """
+        """Whether the last tries of all ready pods with the present code failed; None: nobody knows."""
         ready = [p for p in self.pods if p.state is READY and not p.outdated]
         said = [p.all_fail for p in ready if p.all_fail is not None]
         return all(said) if said else None
@@ -283,6 +280,7 @@ class Policy:
     override: Override | None = None
     installation: Caps = Caps()
     installation_mode: Mode = Mode.RUNNING
+    sample: Sampling | None = None  # None: no quote measures a pod
     goal: Goal = Goal.DEMAND
     drain_by: datetime | None = None  # of the goal DEADLINE
     budget_usd: Decimal | None = None  # of the goal BUDGET
@@ -302,6 +300,7 @@ class Rule(StrEnum):
     NEW_CODE = "new_code"
     STOP_ALL = "stop_all"
     PAUSED = "paused"
+    SAMPLE = "sample"
     MAX_INSTANCES = "max_instances"
     ROOM = "room"
     INSTALLATION_INSTANCES = "installation_instances"

@@ -2,6 +2,7 @@
 
 import json
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -14,11 +15,13 @@ from rich.table import Table
 from fleet import quoting
 from fleet.decision.outlook import NoOutlook, Outlook
 from fleet.decision.quote import Asked, Line, Quote
+from fleet.management.samples import add_sample_arguments, sampled
 from fleet.management.what_if import moment
 from fleet.models import Fleet
 from fleet.money import receipts
 from fleet.pages import words
 from fleet.quoting import BadQuote
+from fleet.tick import gathering
 from pods.base.clock import utcnow
 from pods.base.commands import CommandConsole
 from pods.plural import plural
@@ -31,8 +34,8 @@ MORE: Final = ">"
 
 def add_quote_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `fleet quote`."""
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--items", type=_count, help="How many items.")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--items", type=_count, help="How many items (default: its backlog).")
     which.add_argument(
         "--receipt",
         type=Path,
@@ -49,6 +52,7 @@ def add_quote_arguments(parser: ArgumentParser) -> None:
         metavar="RATE",
         help="Of one pod; without it, what the fleet's pods showed.",
     )
+    add_sample_arguments(parser)
 
 
 def _count(text: str) -> int:
@@ -75,25 +79,53 @@ def quote(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
         CommandError: a value is wrong, or nothing can be said.
     """
     if options.receipt is not None:
+        if options.sample is not None:
+            raise CommandError("give --sample or --receipt, not both", returncode=2)
         _receipt(fleet, options, stdout)
         return
-    asked = Asked(
-        items=options.items, by=options.by, at_most_usd=options.at_most,
-        items_per_second=options.items_per_second,
-    )  # fmt: skip
+    console = CommandConsole(file=cast(IO[str], stdout))
+    say = _quiet if options.json else _sayer(console)
     try:
+        asked = _asked(fleet, options)
+        quoting.check(asked)
+        sample = sampled(fleet, options, say)
         found = quoting.quote_of(fleet, asked)
     except BadQuote as exc:
         raise CommandError(str(exc), returncode=2) from exc
     except NoOutlook as exc:
-        raise CommandError(f"{fleet.name}: {exc}; give --items-per-second of one pod") from exc
+        raise CommandError(
+            f"{fleet.name}: {exc}; give --items-per-second of one pod, or let one pod measure it "
+            "with --sample 1000"
+        ) from exc
     if options.json:
-        stdout.write(json.dumps(quoting.as_json(found)))
+        more = {} if sample is None else {"sample": sample}
+        stdout.write(json.dumps({**quoting.as_json(found), **more}))
         return
-    console = CommandConsole(file=cast(IO[str], stdout))
     console.print(_table(found))
     for line in (*_promises(found), *quoting.assumptions(found)):
         console.print(line, markup=False, highlight=False)
+
+
+def _asked(fleet: Fleet, options: Namespace) -> Asked:
+    items = options.items
+    if items is None:
+        depth, because = gathering.measure(fleet)
+        if depth is None or not depth.items:
+            why = f"unknown ({because})" if depth is None else "empty"
+            raise BadQuote(f"the backlog of {fleet.name} is {why}; say how many: --items N")
+        items = depth.items
+    return Asked(
+        items=items, by=options.by, at_most_usd=options.at_most,
+        items_per_second=options.items_per_second,
+    )  # fmt: skip
+
+
+def _quiet(_text: str) -> None:
+    """Nothing is printed beside JSON."""
+
+
+def _sayer(console: CommandConsole) -> Callable[[str], object]:
+    return lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _promises(found: Quote) -> list[str]:

@@ -112,6 +112,7 @@ class Migration(migrations.Migration):
                 ),
                 ("items", models.PositiveBigIntegerField()),
                 ("by", models.CharField(max_length=150)),
+                ("version", models.PositiveIntegerField()),
                 ("began_at", models.DateTimeField()),
                 ("until", models.DateTimeField()),
                 ("ends_pods", models.BooleanField()),

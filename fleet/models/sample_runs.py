@@ -14,6 +14,7 @@ class SampleRun(models.Model):
     fleet = models.OneToOneField(Fleet, on_delete=models.CASCADE, related_name="sample_run")
     items = models.PositiveBigIntegerField()  # about so many items are worked on
     by = models.CharField(max_length=150)
+    version = models.PositiveIntegerField()  # of the fleet: an edit of it ends the sample
     began_at = models.DateTimeField()
     until = models.DateTimeField()
     # The fleet was paused, so its pods end afterwards.
@@ -33,9 +34,13 @@ class SampleRun(models.Model):
             )
         ]
 
-    def measures(self, now: datetime) -> bool:
-        """Whether its pod may work. When its time is over, nobody needs to have noted that."""
-        return self.finished_at is None and self.stopped_at is None and now < self.until
+    def measures(self, now: datetime, version: int) -> bool:
+        """Whether its pod may work, with this version of the fleet.
+
+        When its time is over, or the fleet was edited, nobody needs to have noted that.
+        """
+        there = self.finished_at is None and self.stopped_at is None
+        return there and now < self.until and version == self.version
 
     def __str__(self) -> str:
         return f"{self.fleet}: a sample of {self.items} items"

@@ -53,6 +53,7 @@ class Gathered:
     depth: Depth | None
     last_tick_at: datetime | None
     limits_version: int  # of the installation's limits: each tick that starts pods raises it
+    finished: Mapping[int, int]  # items by pod, as the heartbeats say
 
 
 def gather(
@@ -109,6 +110,7 @@ def gather(
         depth=depth,
         last_tick_at=ticks[0][0] if ticks else None,
         limits_version=limits.version,
+        finished={pk: beat.said.done for pk, beat in beats.items()},
     )
 
 

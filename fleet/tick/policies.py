@@ -1,9 +1,11 @@
 """The operator's settings of a fleet and of the installation, as the values of a decision."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+from fleet.decision.sampling import Sampling
 from fleet.decision.values import Caps, Goal, Mode, Override, Policy
-from fleet.models import Fleet, IdleAction, Limits
+from fleet.models import Fleet, IdleAction, Limits, SampleRun
 from fleet.models.fields import hours_of
 
 
@@ -14,7 +16,7 @@ def policy_of(fleet: Fleet, limits: Limits, now: datetime) -> Policy:
     """
     leaves = fleet.archive_when_empty
     held = None if leaves else fleet.overrides.filter(until__gt=now).first()
-    return Policy(
+    asked = Policy(
         target_depth_per_pod=fleet.target_depth_per_pod,
         min_instances=0 if leaves else fleet.min_instances,
         max_instances=fleet.max_instances,
@@ -45,4 +47,32 @@ def policy_of(fleet: Fleet, limits: Limits, now: datetime) -> Policy:
             daily_budget_usd=limits.daily_budget_usd,
         ),
         installation_mode=Mode(limits.mode),
+    )
+    return with_sample(asked, getattr(fleet, "sample_run", None), now, fleet.version)
+
+
+def with_sample(asked: Policy, run: SampleRun | None, now: datetime, version: int) -> Policy:
+    """The policy while a quote measures: one pod works, also if the fleet is paused.
+
+    No limit on money is lifted; the budget of a goal becomes one in all. Afterwards the policy is as
+    the operator asked, but the pods of a paused fleet end.
+    """
+    if run is None or run.finished_at is not None:
+        return asked
+    paused = asked.mode is Mode.PAUSED
+    if not run.measures(now, version):
+        return replace(asked, sample=Sampling.OVER) if paused and run.ends_pods else asked
+    total = [asked.total_budget_usd]
+    if asked.goal is Goal.BUDGET and asked.budget_usd is not None:
+        total.append(asked.budget_from_usd + asked.budget_usd)
+    return replace(
+        asked,
+        sample=Sampling.MEASURES,
+        mode=Mode.RUNNING if paused and run.ends_pods else asked.mode,
+        goal=Goal.DEMAND,
+        override=None,
+        min_instances=0,
+        max_instances=min(1, asked.max_instances),
+        spawn_per_tick=1,
+        total_budget_usd=min((usd for usd in total if usd is not None), default=None),
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fleet.decision.guardrails import GUARDRAILS
+from fleet.decision.sampling import Sampling
 from fleet.decision.stopped import startable
 from fleet.decision.values import Caps, Elsewhere, Failing, Goal, Mode, RowsFailed
 from pods.bottleneck import Bottleneck
@@ -61,7 +62,8 @@ def test_the_page_says_which_guardrails_retire_pods() -> None:
         offers = snapshot().offers if name == "installation_hourly_usd" else ()
         facts, rules = replace(seen, offers=offers), policy(**limits, mode=mode)
         goal = Goal.BUDGET if name == "budget_usd" else Goal.DEMAND
-        rules = replace(rules, goal=goal)
+        sample = Sampling.OVER if name == "sample" else None
+        rules = replace(rules, goal=goal, sample=sample)
         bound = guardrail(facts, rules, startable(facts, rules))
         assert bound is not None, name
         kinds[name] = "retires" if bound.retires else "holds"
