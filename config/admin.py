@@ -1,5 +1,7 @@
 """Users, logins and the schedule in the admin, in this project's theme."""
 
+from allauth.account.models import EmailAddress
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from axes import admin as axes
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.contrib import admin
@@ -26,6 +28,11 @@ for model in (
     AccessAttempt,
     AccessFailureLog,
     AccessLog,
+    # What allauth keeps of the identity provider. The settings describe it, and Users shows its people.
+    EmailAddress,
+    SocialAccount,
+    SocialApp,
+    SocialToken,
 ):
     admin.site.unregister(model)
 

@@ -12,12 +12,14 @@ from django.core.exceptions import ImproperlyConfigured
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from config.oidc import Oidc
 from pods.base import redis_address
 
 ROOT = Path(__file__).resolve().parent.parent
 SHORTEST_SECRET: Final = 40  # a secret that a person typed is shorter
 LOG_LEVELS: Final = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
 REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 DATABASE_SCHEMES: Final = ("postgresql", "postgres", "sqlite")
 NAMES = Annotated[tuple[str, ...], NoDecode]  # comma-separated
 
@@ -70,10 +72,29 @@ class Env(BaseSettings):
     api_failures_per_minute: int = Field(default=30, ge=1, le=1_000_000)  # of an address
     api_largest_body_mb: int = Field(default=1024, ge=1, le=1_000_000)
     batch_file_mb: int = Field(default=200, ge=1, le=10_000)
+    # Sign-in of people: an identity provider (OpenID Connect), passwords, second factors.
+    oidc_issuer: str = ""  # "": passwords alone
+    oidc_client_id: str = ""
+    oidc_client_secret: SecretStr = SecretStr("")
+    oidc_name: str = Field(default="single sign-on", max_length=40)  # on the button
+    oidc_scopes: NAMES = ("openid", "profile", "email")
+    oidc_groups_claim: str = "groups"
+    oidc_owner_groups: NAMES = ()
+    oidc_admin_groups: NAMES = ()
+    oidc_operator_groups: NAMES = ()
+    oidc_viewer_groups: NAMES = ()
+    oidc_email_domains: NAMES = ()  # empty: any
+    oidc_link_by_email: bool = False
+    password_sign_in: bool = True
+    require_totp: bool = False
     keep_ticks_days: int = Field(default=30, ge=1, le=3650)
     keep_events_days: int = Field(default=365, ge=1, le=3650)
 
-    @field_validator("allowed_hosts", "csrf_trusted_origins", "field_keys", mode="before")
+    @field_validator(
+        "allowed_hosts", "csrf_trusted_origins", "field_keys", "oidc_scopes", "oidc_owner_groups",
+        "oidc_admin_groups", "oidc_operator_groups", "oidc_viewer_groups", "oidc_email_domains",
+        mode="before",
+    )  # fmt: skip
     @classmethod
     def _comma_separated(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -116,6 +137,56 @@ class Env(BaseSettings):
             except ValueError as exc:
                 raise _unreadable("DATABASE_URL", form) from exc
         return value
+
+    @model_validator(mode="after")
+    def _sign_in_is_possible(self) -> Self:
+        """Refuse a provider that is described in part, and an installation that lets nobody in.
+
+        Raises:
+            ImproperlyConfigured: as `_production_has_its_own_services`.
+        """
+        if not self.oidc_issuer:
+            if not self.password_sign_in:
+                raise ImproperlyConfigured(
+                    "PODFLEET_PASSWORD_SIGN_IN is 0 and PODFLEET_OIDC_ISSUER is empty, so nobody "
+                    "could sign in; name an identity provider, or allow passwords"
+                )
+            return self
+        _check_issuer(self.oidc_issuer)
+        if not self.oidc_client_id or not self.oidc_client_secret.get_secret_value():
+            raise ImproperlyConfigured(
+                "PODFLEET_OIDC_ISSUER is set, so PODFLEET_OIDC_CLIENT_ID and "
+                "PODFLEET_OIDC_CLIENT_SECRET must be set too; the provider shows both"
+            )
+        if not any(self.oidc().groups.values()):
+            raise ImproperlyConfigured(
+                "PODFLEET_OIDC_ISSUER is set and no group has access; name groups of the provider in "
+                "PODFLEET_OIDC_ADMIN_GROUPS, _OPERATOR_GROUPS, _VIEWER_GROUPS or _OWNER_GROUPS"
+            )
+        if "openid" not in self.oidc_scopes:
+            raise ImproperlyConfigured(
+                f"PODFLEET_OIDC_SCOPES is {','.join(self.oidc_scopes)}; it must have openid"
+            )
+        return self
+
+    def oidc(self) -> Oidc:
+        """The identity provider."""
+        return Oidc(
+            issuer=self.oidc_issuer,
+            client_id=self.oidc_client_id,
+            client_secret=self.oidc_client_secret.get_secret_value(),
+            name=self.oidc_name,
+            scopes=self.oidc_scopes,
+            groups_claim=self.oidc_groups_claim,
+            groups={
+                "owner": self.oidc_owner_groups,
+                "admin": self.oidc_admin_groups,
+                "operator": self.oidc_operator_groups,
+                "viewer": self.oidc_viewer_groups,
+            },
+            email_domains=self.oidc_email_domains,
+            link_by_email=self.oidc_link_by_email,
+        )
 
     @model_validator(mode="after")
     def _redis_url_is_the_address_of_one_server(self) -> Self:
@@ -197,6 +268,22 @@ def env() -> Env:
 def _variable(field: str) -> str:
     """The variable of a field; a field with a name of its own is reported by that name."""
     return f"PODFLEET_{field.upper()}" if field in Env.model_fields else field
+
+
+def _check_issuer(issuer: str) -> None:
+    form = "write it as https://login.example.com/realms/main, as the provider names itself"
+    try:
+        parts = urlsplit(issuer)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    safe = parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK)
+    if not host or not safe or parts.query or parts.fragment or parts.username:
+        raise ImproperlyConfigured(f"PODFLEET_OIDC_ISSUER is not the address of a provider; {form}")
+    if issuer.rstrip("/").endswith("/.well-known/openid-configuration"):
+        raise ImproperlyConfigured(
+            "PODFLEET_OIDC_ISSUER ends in /.well-known/openid-configuration; leave that out"
+        )
 
 
 def _check_address(name: str, url: str, *, schemes: tuple[str, ...], form: str) -> None:

@@ -41,6 +41,10 @@ INSTALLED_APPS = [
     "simple_history",
     "django_celery_beat",
     "axes",
+    # Always, so that deleting a user also deletes what the identity provider knows it by.
+    "allauth",
+    "allauth.account",
+    "allauth.socialaccount",
     "csp",
     "ninja",  # the assets of its page
     "pods",
@@ -61,6 +65,8 @@ MIDDLEWARE = [
     "simple_history.middleware.HistoryRequestMiddleware",
     "config.zones.operators_zone",
     "csp.middleware.CSPMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "config.signin.guard.present_rules",
     "axes.middleware.AxesMiddleware",
 ]
 # After ten wrong passwords for a name from one address, logins are refused for 15 minutes.
@@ -73,6 +79,20 @@ AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
+# Sign-in with an identity provider (config/signin). Of allauth's pages there is none: its only way in
+# is the provider's answer.
+OIDC = ENV.oidc()
+PASSWORD_SIGN_IN = ENV.password_sign_in
+REQUIRE_TOTP = ENV.require_totp
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+ACCOUNT_ADAPTER = "config.signin.adapter.NoLocalAccounts"
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_UNIQUE_EMAIL = False  # config/signin/adapter.py decides about addresses that are in use
+SOCIALACCOUNT_ADAPTER = "config.signin.adapter.People"
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_QUERY_EMAIL = False
+SOCIALACCOUNT_REQUESTS_TIMEOUT = 5  # seconds
 # A page may load from this host and send to this host only. The theme has inline styles and
 # handlers, and Alpine evaluates its attributes; our own code needs neither.
 CONTENT_SECURITY_POLICY = {
@@ -265,6 +285,7 @@ UNFOLD = {
         lambda _: static("podfleet/fleets.css"),
         lambda _: static("podfleet/forms.css"),
         lambda _: static("podfleet/access.css"),
+        lambda _: static("podfleet/signin.css"),
     ],
     "SCRIPTS": [
         lambda _: static("podfleet/vendor/idiomorph-ext-0.8.0.min.js"),

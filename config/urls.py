@@ -6,6 +6,8 @@ from django.views.generic import RedirectView
 
 from config.health import alive, ready
 from config.metrics import metrics
+from config.signin import oidc_views, own_factor, password_views
+from config.signin.password_views import SignIn
 from fleet import views
 from fleet.admin.alert_answers import answer, take_back
 from fleet.admin.failed_items import failed_items
@@ -31,6 +33,13 @@ urlpatterns = [
     path("admin/alerts/<int:alert_id>/answer/", page(answer), name="alert-answer"),
     path("admin/alerts/<int:alert_id>/take-back/", page(take_back), name="alert-take-back"),
     path("admin/alerts/<int:alert_id>/answer/<int:hours>/", page(answer), name="alert-snooze"),
+    path("admin/login/", SignIn.as_view(), name="sign-in"),
+    path("admin/login/code/", password_views.code, name="sign-in-code"),
+    path("admin/login/set-up/", password_views.set_up, name="sign-in-set-up"),
+    path("admin/login/link/<str:token>/", password_views.by_link, name="sign-in-link"),
+    path("admin/login/oidc/", oidc_views.begin, name="oidc"),
+    path("admin/login/oidc/callback/", oidc_views.callback, name="oidc-callback"),
+    path("admin/second-factor/", page(own_factor.own_page), name="second-factor"),
     path("admin/", admin.site.urls),
     path("api/v1/docs", docs, name="api-docs"),
     path("api/v1/", api.urls),

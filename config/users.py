@@ -4,7 +4,7 @@ from typing import Any, Final, cast
 
 from django import forms
 from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
@@ -12,36 +12,16 @@ from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminRadioSelectWidget
 
+from fleet.people import NOBODY, OWNER, give_role, role_of
 from fleet.roles import ROLES
 from pods.admin.base import AskedByFilters
+from pods.base.acting import How
 
-OWNER: Final = "owner"
-NOBODY: Final = "none"
 MEANS: Final = {
     **{name: f"{name}: {meaning}" for name, meaning in ROLES.items()},
     OWNER: "owner: does everything, also with users and background jobs",
     NOBODY: "no role: cannot log in here",
 }
-
-
-def role_of(user: User) -> str:
-    """The role of a user: the highest one, if an older version gave several."""
-    if user.is_superuser:
-        return OWNER
-    names = {group.name for group in user.groups.all()} if user.pk else set()
-    return next((role for role in reversed(list(ROLES)) if role in names), NOBODY)
-
-
-def give_role(user: User, role: str) -> None:
-    """Give a user this role instead of the one from before; other groups stay.
-
-    Permissions of its own stay too: they are not shown, and nothing here gives any.
-    """
-    user.is_superuser = role == OWNER
-    user.is_staff = role != NOBODY
-    user.save(update_fields=["is_superuser", "is_staff"])
-    others = user.groups.exclude(name__in=ROLES)
-    user.groups.set([*others, *Group.objects.filter(name=role)])
 
 
 def _role_field() -> forms.ChoiceField:
@@ -145,7 +125,8 @@ class People(AskedByFilters, UserAdmin, ModelAdmin):  # type: ignore[misc, type-
         """Give the role; `save_model` has written the rest."""
         super().save_related(request, form, formsets, change)
         if form.instance.pk != request.user.pk:
-            give_role(form.instance, form.cleaned_data["role"])
+            by = request.user.get_username()
+            give_role(form.instance, form.cleaned_data["role"], by=by, how=How.ADMIN)
 
 
 def _seen(name: Any) -> Any:

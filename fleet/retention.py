@@ -10,7 +10,7 @@ import structlog
 from django.conf import settings
 from django.db.models import QuerySet
 
-from fleet.models import Alert, Balance, KeyedRequest, Sample, Shadow, ShadowTick, Tick
+from fleet.models import Alert, Balance, KeyedRequest, PersonEvent, Sample, Shadow, ShadowTick, Tick
 from fleet.models.tokens import KEYS_KEPT
 from pods.base.clock import utcnow
 from pods.models import OfferSpell, PodEvent, SurveySpell
@@ -54,6 +54,7 @@ def _outdated(now: datetime) -> Iterator[tuple[str, QuerySet[Any]]]:
     ended = now - timedelta(days=days["events"])
     # A living pod keeps its whole history.
     yield "events", PodEvent.objects.filter(at__lt=ended, pod__ended_at__lt=ended).order_by("at")
+    yield "person_events", PersonEvent.objects.filter(at__lt=ended)
     yield "alerts", Alert.objects.filter(resolved_at__lt=now - timedelta(days=days["alerts"]))
     yield "keyed_requests", KeyedRequest.objects.filter(created_at__lt=now - KEYS_KEPT)
     market = now - timedelta(days=days["market"])

@@ -10,6 +10,7 @@ from fleet import roles, tokens
 from fleet.api import rates
 from fleet.api.problems import Problem
 from fleet.models import ApiToken, Scope
+from pods.base.acting import address_of
 from pods.base.clock import utcnow
 
 BEARER: Final = 'Bearer realm="podfleet"'
@@ -77,7 +78,7 @@ def _token_of(request: HttpRequest) -> ApiToken:
     if token is not None:
         return token
     known = tokens.prefix_of(secret.strip())
-    failed = [rates.count("failed", _address(request))]
+    failed = [rates.count("failed", address_of(request))]
     if known:
         failed.append(rates.count("failed", known))
     worst = max(failed, key=lambda counted: counted.count)
@@ -89,12 +90,6 @@ def _token_of(request: HttpRequest) -> ApiToken:
         "revoked, of an active user; the admin makes one under API tokens",
         headers={"WWW-Authenticate": BEARER},
     )
-
-
-def _address(request: HttpRequest) -> str:
-    """Where the request comes from: behind a proxy, what the proxy added last."""
-    forwarded = request.headers.get("X-Forwarded-For", "") if settings.BEHIND_PROXY else ""
-    return (forwarded.rpartition(",")[2].strip() or request.META.get("REMOTE_ADDR", ""))[:64]
 
 
 def _too_many(what: str, counted: rates.Counted) -> Problem:

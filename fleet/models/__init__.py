@@ -11,6 +11,7 @@ from fleet.models.fleets import Fleet
 from fleet.models.forecasts import FleetForecast
 from fleet.models.limits import Limits
 from fleet.models.overrides import Override
+from fleet.models.people import PersonEvent, RecoveryCode, SecondFactor
 from fleet.models.sample_runs import SampleRun
 from fleet.models.secrets import Secret
 from fleet.models.shadows import Shadow, ShadowTick
@@ -40,10 +41,13 @@ __all__ = [
     "Lease",
     "Limits",
     "Override",
+    "PersonEvent",
+    "RecoveryCode",
     "RedisRoute",
     "Sample",
     "SampleRun",
     "Scope",
+    "SecondFactor",
     "Secret",
     "Shadow",
     "ShadowTick",

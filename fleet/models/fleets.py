@@ -27,6 +27,7 @@ from fleet.models.fields import (
     start_command,
     usd,
 )
+from fleet.models.people import HowChanged
 from fleet.models.tags import TagsField, creator
 from pods.agent import protocol
 from pods.base import key_names
@@ -256,6 +257,7 @@ class Fleet(models.Model):
     archive_when_empty = models.BooleanField(default=False, db_default=False, editable=False)
 
     history = HistoricalRecords(
+        bases=[HowChanged],
         excluded_fields=NOT_EDITED,
         # It names every changed field and the operator, which takes more than 100 characters.
         history_change_reason_field=models.TextField(null=True),

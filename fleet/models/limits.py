@@ -8,6 +8,7 @@ from simple_history.models import HistoricalRecords
 from fleet.decision.values import Mode
 from fleet.models.choices import MODES
 from fleet.models.fields import usd
+from fleet.models.people import HowChanged
 
 
 class Limits(models.Model):
@@ -31,7 +32,9 @@ class Limits(models.Model):
     daily_budget_usd = usd("USD per day (UTC) over all fleets. Empty: no limit.")
     version = models.PositiveIntegerField(default=0, editable=False)
     history = HistoricalRecords(
-        excluded_fields=["version"], history_change_reason_field=models.TextField(null=True)
+        bases=[HowChanged],
+        excluded_fields=["version"],
+        history_change_reason_field=models.TextField(null=True),
     )
 
     class Meta:

@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, models
 from rich.console import Console
 
+from pods.base import acting
 from pods.base.command_name import how_to_run
 
 LONGEST_SECONDS: Final = 7 * 24 * 3600
@@ -60,8 +61,9 @@ class OwnCommand(BaseCommand):
         Raises:
             CommandError: the database cannot be used; the message says what to do.
         """
+        quiet = _quiet("stamina"), _quiet("pods.providers.observed")
         try:
-            with _quiet("stamina"), _quiet("pods.providers.observed"):
+            with acting.by_a_command(), quiet[0], quiet[1]:
                 return super().execute(*args, **options)
         except DatabaseError as exc:
             advice = database_advice(exc)

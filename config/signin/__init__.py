@@ -1,0 +1,1 @@
+"""Sign-in of people: passwords, second factors, and the identity provider."""

@@ -1,0 +1,70 @@
+"""Who acts in this process, and how: in the admin, over the API, by a command, or the manager."""
+
+import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import StrEnum
+from typing import Any, Final
+
+from django.conf import settings
+from simple_history.models import HistoricalRecords
+
+LONGEST_BY: Final = 150
+
+
+class How(StrEnum):
+    """By what a change was made."""
+
+    ADMIN = "admin"
+    API = "API token"
+    COMMAND = "command"
+    MANAGER = "manager"  # a worker: a tick, a sweep
+
+
+_command: ContextVar[bool] = ContextVar("command", default=False)
+
+
+@contextmanager
+def by_a_command() -> Iterator[None]:
+    """Meanwhile this thread runs a command that a person gave."""
+    token = _command.set(True)
+    try:
+        yield
+    finally:
+        _command.reset(token)
+
+
+def _request() -> Any:
+    # The package's middleware keeps it for its own columns.
+    return getattr(HistoricalRecords.context, "request", None)
+
+
+def how_now() -> str:
+    """By what the present change is made."""
+    if (request := _request()) is not None:
+        over_api = request.path.startswith(("/api/", "/openai/"))
+        return How.API.value if over_api else How.ADMIN.value
+    return How.COMMAND.value if _command.get() else How.MANAGER.value
+
+
+def by_now() -> str:
+    """Who makes the present change: the user of the request, or that of the machine; "": the manager."""
+    if (request := _request()) is not None:
+        user = getattr(request, "user", None)
+        return user.get_username()[:LONGEST_BY] if user is not None else ""
+    return user_of_machine() if _command.get() else ""
+
+
+def user_of_machine() -> str:
+    """The name of the user of this machine who runs the command."""
+    try:
+        return getpass.getuser()[:LONGEST_BY]
+    except (KeyError, OSError):  # in a container the user id may have no name
+        return "unknown"
+
+
+def address_of(request: Any) -> str:
+    """Where a request comes from: behind a proxy, what the proxy added last."""
+    forwarded = request.headers.get("X-Forwarded-For", "") if settings.BEHIND_PROXY else ""
+    return str(forwarded.rpartition(",")[2].strip() or request.META.get("REMOTE_ADDR", ""))[:64]
