@@ -55,6 +55,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "alerts": "read and answer alerts, and manage their channels",
     "machines": "list machines without a pod, and adopt or destroy them",
     "costs": "write what pods cost, as FOCUS 1.2",
+    "user": "sign a user in without a password, or remove a lost second factor",
+    "audit": "write who changed what and who signed in, as a table, JSON or CSV",
     "token": "make and revoke tokens of the REST API",
     "emulate": "serve an emulated vendor, to try a fleet without money",
     "reseal": "encrypt all stored secrets with the present field key",

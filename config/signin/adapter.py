@@ -135,7 +135,8 @@ class People(DefaultSocialAccountAdapter):  # type: ignore[misc]
         if isinstance(exception, OAuth2Error):
             people.note(What.REFUSED, "unknown", how=BY, request=request, said="answer not valid")
             _refuse(pages.bad_answer(request, exception))
-        if "state" in (extra_context or {}):
+        # Some providers leave the state out when they say no.
+        if "error" in request.GET or "state" in (extra_context or {}):
             _refuse(pages.declined(request))
         _refuse(pages.not_ours(request))
 

@@ -9,7 +9,6 @@ from django.contrib import admin
 from django.contrib.auth import login, logout
 from django.contrib.auth.models import User
 from django.contrib.auth.views import LoginView
-from django.core import signing
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -19,7 +18,7 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.forms import AuthenticationForm
 
-from config.signin import guard, own_factor, trying
+from config.signin import guard, links, own_factor, trying
 from config.signin.oidc_views import next_page
 from fleet import people, second_factor
 from fleet.people import What
@@ -29,8 +28,6 @@ BACKEND: Final = "django.contrib.auth.backends.ModelBackend"
 # The key of a session that is between the password and the code.
 PENDING: Final = "podfleet_pending"
 PENDING_FOR: Final = timedelta(minutes=5)
-LINK_SALT: Final = "podfleet.sign-in-link"
-LINK_FOR: Final = timedelta(minutes=10)
 
 
 class PasswordOff(AuthenticationForm):  # type: ignore[misc]
@@ -144,7 +141,7 @@ def set_up(request: HttpRequest) -> HttpResponse:
 @never_cache
 def by_link(request: HttpRequest, token: str) -> HttpResponse:
     """The page behind a link of `podfleet user link`. It works once, because a sign-in changes it."""
-    user = user_of_link(token)
+    user = links.user_of(token)
     if user is None:
         said = "It was used already, or is older than 10 minutes. Make a new one."
         return _page(
@@ -153,26 +150,6 @@ def by_link(request: HttpRequest, token: str) -> HttpResponse:
     if request.method != "POST":
         return _page(request, "signin/link.html", "Sign in", called=user.get_username())
     return come_in(request, user, guard.LINK, reverse("admin:index"))
-
-
-def link_for(user: User) -> str:
-    """A token that signs this user in once, within ten minutes."""
-    return signing.dumps([user.pk, _stamp(user)], salt=LINK_SALT)
-
-
-def user_of_link(token: str) -> User | None:
-    """The user of a link; None: it is forged, too old, used, or the user may not sign in."""
-    try:
-        pk, stamp = signing.loads(token, salt=LINK_SALT, max_age=LINK_FOR)
-    except (signing.BadSignature, ValueError, TypeError):
-        return None
-    user = User.objects.filter(pk=pk, is_active=True, is_staff=True).first()
-    return user if user is not None and constant_time_compare(stamp, _stamp(user)) else None
-
-
-def _stamp(user: User) -> str:
-    last = user.last_login.isoformat() if user.last_login else "never"
-    return f"{last} {user.get_session_auth_hash()}"
 
 
 def _then(request: HttpRequest, user: User, next_url: str, page: str) -> HttpResponse:

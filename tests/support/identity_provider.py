@@ -55,9 +55,7 @@ def identity_provider() -> Iterator[IdentityProvider]:
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]
     program = [sys.executable, "-W", "ignore", "-m", "oidc_provider_mock", "--port", str(port)]
-    with subprocess.Popen(
-        program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
+    with subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         url = f"http://127.0.0.1:{port}"
         try:
             until(lambda: _answers(url))
