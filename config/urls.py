@@ -10,6 +10,7 @@ from config.signin import oidc_views, own_factor, password_views
 from config.signin.password_views import SignIn
 from fleet import views
 from fleet.admin.alert_answers import answer, take_back
+from fleet.admin.audit import audit_log
 from fleet.admin.failed_items import failed_items
 from fleet.admin.market import market
 from fleet.api.application import api, docs
@@ -27,6 +28,7 @@ urlpatterns = [
     path("admin/failed/", page(failed_items), name="failed_items"),
     path("admin/first/", page(views.try_here), name="first-fleet"),
     path("admin/find/", page(views.find), name="find"),
+    path("admin/audit/", page(audit_log), name="audit-log"),
     path("admin/market/", page(market), name="market"),
     path("admin/money/", page(views.money), name="money"),
     path("admin/alerts/<int:alert_id>/acknowledge/", page(views.acknowledge), name="alert-ack"),

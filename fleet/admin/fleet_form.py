@@ -21,13 +21,13 @@ from fleet import moving, operating, ordering, promises
 from fleet.admin import fleet_fields, offer_fields
 from fleet.admin.fleet_fields import ADVANCED, FIELDSETS, TIME_LIMITS
 from fleet.admin.offer_fields import OfferFields
+from fleet.auditing import masks
 from fleet.code import handlers
 from fleet.decision.field_words import LABELS
 from fleet.models import Fleet
 from fleet.pages import life_times
 from fleet.tick import scheduling
 from fleet.tick.wishes import RefusedWish
-from pods import masking
 from pods.accounts import editing
 from pods.admin.base import PageWithHistory
 from pods.admin.own_words import OwnWords
@@ -196,10 +196,7 @@ class FleetFormPage(PageWithHistory):
     """The part of a fleet's page that is its form."""
 
     form = FleetForm
-    masked: ClassVar = {
-        "backlog_url": masking.without_passwords,
-        "handler_env": masking.without_values,
-    }
+    masked: ClassVar = masks.OF_A_FLEET
     formfield_overrides = FORM_FIELDS
     compressed_fields = False  # labels above their boxes
     readonly_fields = ("next_tick",)

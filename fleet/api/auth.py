@@ -10,7 +10,7 @@ from fleet import roles, tokens
 from fleet.api import rates
 from fleet.api.problems import Problem
 from fleet.models import ApiToken, Scope
-from pods.base.acting import address_of
+from pods.base.acting import OVER_API, address_of
 from pods.base.clock import utcnow
 
 BEARER: Final = 'Bearer realm="podfleet"'
@@ -68,8 +68,7 @@ def scope_of(permission: str) -> Scope:
 
 def by(request: HttpRequest, *, most: int = LONGEST_BY) -> str:
     """How the history names the caller: `ann (API)`."""
-    word = " (API)"
-    return request.user.get_username()[: most - len(word)] + word
+    return request.user.get_username()[: most - len(OVER_API)] + OVER_API
 
 
 def _token_of(request: HttpRequest) -> ApiToken:

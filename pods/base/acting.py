@@ -11,6 +11,8 @@ from django.conf import settings
 from simple_history.models import HistoricalRecords
 
 LONGEST_BY: Final = 150
+# What follows a name in rows that keep who and how in one column.
+OVER_API: Final = " (API)"
 
 
 class How(StrEnum):

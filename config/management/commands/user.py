@@ -81,8 +81,10 @@ class Command(OwnCommand):
         if not second_factor.remove(user):
             raise CommandError(f"{user.get_username()} has no second factor")
         _note(What.FACTOR_REMOVED, user)
-        then = "the next sign-in asks for a new one" if settings.REQUIRE_TOTP else (
-            "the password alone signs in"
+        then = (
+            "the next sign-in asks for a new one"
+            if settings.REQUIRE_TOTP
+            else ("the password alone signs in")
         )
         said = f"the second factor of {user.get_username()} is removed; {then}"
         self.stdout.write(json.dumps({"removed": user.get_username()}) if options["json"] else said)
