@@ -33,15 +33,15 @@ def _otherwise() -> str:
 
 def no_answer(request: HttpRequest, error: requests.RequestException) -> HttpResponse:
     """The provider does not answer (503), or answers with an error (502)."""
-    answered = error.response is not None
-    said = f"It answered with the status {error.response.status_code}." if answered else (
-        "It took longer than 5 seconds."
-        if isinstance(error, requests.Timeout)
-        else "No connection to it could be made."
-    )  # fmt: skip
+    status = None if error.response is None else error.response.status_code
+    said = "No connection to it could be made."
+    if status is not None:
+        said = f"It answered with the status {status}."
+    elif isinstance(error, requests.Timeout):
+        said = "It took longer than 5 seconds."
     log.warning("oidc_no_answer", error=without_passwords(str(error))[:300])
     return _page(
-        request, 502 if answered else 503, f"{settings.OIDC.name} cannot be used now",
+        request, 503 if status is None else 502, f"{settings.OIDC.name} cannot be used now",
         f"Try again in a minute. {_otherwise()} For administrators: PODFLEET_OIDC_ISSUER is "
         f"{settings.OIDC.issuer}, and this server must reach it.", said,
     )  # fmt: skip

@@ -272,3 +272,45 @@ def test_a_command_before_the_first_migrate_says_which_command_comes_first(tmp_p
     assert ended.returncode == 1
     assert "manage.py prepare" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+GOOD = {
+    "ISSUER": "https://id.example/realms/x", "CLIENT_ID": "podfleet", "CLIENT_SECRET": "hunter2",
+    "ADMIN_GROUPS": "admins, ops",
+}  # fmt: skip
+
+
+def test_an_identity_provider_is_described_by_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Env().oidc().issuer == ""
+    for name, value in GOOD.items():
+        monkeypatch.setenv(f"PODFLEET_OIDC_{name}", value)
+    found = Env()
+    assert found.oidc().groups["admin"] == ("admins", "ops")
+    assert found.oidc().client_secret == "hunter2"
+    assert "hunter2" not in f"{found!r} {found.oidc()!r}"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"ISSUER": "http://id.example"}, "write it as https://"),
+        ({"ISSUER": "id.example"}, "write it as https://"),
+        ({"ISSUER": "https://[id"}, "write it as https://"),
+        ({"ISSUER": "https://id.example/.well-known/openid-configuration"}, "leave that out"),
+        ({"CLIENT_SECRET": ""}, "PODFLEET_OIDC_CLIENT_SECRET must be set"),
+        ({"ADMIN_GROUPS": ""}, "no group has access"), ({"SCOPES": "email"}, "must have openid"),
+    ],
+)  # fmt: skip
+def test_a_provider_that_is_described_in_part_is_refused(
+    change: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**GOOD, **change}.items():
+        monkeypatch.setenv(f"PODFLEET_OIDC_{name}", value)
+    with pytest.raises(ImproperlyConfigured, match=said):
+        Env()
+
+
+def test_an_installation_that_lets_nobody_in_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODFLEET_PASSWORD_SIGN_IN", "0")
+    with pytest.raises(ImproperlyConfigured, match="nobody could sign in"):
+        Env()

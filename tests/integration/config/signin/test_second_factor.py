@@ -88,7 +88,8 @@ def test_of_two_requests_with_one_code_one_is_let_in() -> None:
         (codes[0], second_factor.accepts_recovery),
     ):
         factor = SecondFactor.objects.get()  # both requests have read it
-        gate, found = threading.Barrier(2), []
+        gate = threading.Barrier(2)
+        found: list[bool] = []
 
         def one(
             typed: str = typed,
