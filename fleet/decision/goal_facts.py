@@ -17,6 +17,8 @@ USUAL_BOOT: Final = timedelta(minutes=5)  # before a boot was measured
 LONGEST_BOOT: Final = timedelta(minutes=15)  # the default boot deadline of a fleet
 # In its first minutes a pod loads its model, so its rate then says little.
 SHOWS_SPEED_AFTER: Final = timedelta(minutes=5)
+# A usual speed may be that of a pod that hung. If new pods are this many times as fast, it is wrong.
+WRONG: Final = 2.0
 # Speeds that differ by 10 % need 6 % more time: then no deadline was missed in our measurements.
 MARGIN: Final = 0.6
 MOST_SPREAD: Final = 0.5
@@ -94,15 +96,20 @@ def rate_of_a_pod(seen: Snapshot, offered: Sequence[Group]) -> float | None:
         and p.in_flight != 0
         and (p.ready_for is None or p.ready_for >= SHOWS_SPEED_AFTER)
     ]
-    rate = sum(known) / len(known) if known else seen.usual_items_per_second
-    if not rate:
-        shown = [p.items_per_second for p in seen.active if p.items_per_second]
-        rate = sum(shown) / len(shown) if shown else None
+    rate = sum(known) / len(known) if known else _usual(seen)
     demand = next((g for g in offered if not g.spot and g.offers), None)
     if demand is None or not demand.million_items_usd or not rate:
         return rate
     own = float(demand.hourly_usd / demand.million_items_usd) * MILLION / HOUR_SECONDS
     return min(rate, own) if own > 0 else rate
+
+
+def _usual(seen: Snapshot) -> float | None:
+    """The usual speed, unless new pods show that it is wrong; None: not known."""
+    usual = seen.usual_items_per_second
+    shown = [p.items_per_second for p in seen.active if p.items_per_second]
+    new = sum(shown) / len(shown) if shown else 0.0
+    return new if new and (not usual or new > WRONG * usual) else usual
 
 
 def work_hours(seen: Snapshot, rate: float, *, hours_left: float = 0.0) -> float:

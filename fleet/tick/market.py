@@ -24,6 +24,7 @@ from pods.providers.base import Offer, OfferQuery
 from pods.rules import (
     BROKEN_RULES,
     GAVE_UP_RULES,
+    INFERRED_RULES,
     LOST_RULES,
     OFFER_RULES,
     TAKEN_RULES,
@@ -279,13 +280,15 @@ def _measured(fleet: Fleet, now: datetime) -> tuple[dict[Kind, float], frozenset
 def _over_all_work(fleet: Fleet, now: datetime) -> dict[Kind, float]:
     """Items/s by kind, from when pods were ready until they had nothing to do. One query.
 
-    A pod that still works and finishes nothing is left out: nobody knows its speed.
+    A pod that still works and finishes nothing is left out, and so is one that was ended as ill or
+    by an operator: nobody knows for how long it worked.
     """
     done: dict[Kind, int] = defaultdict(int)
     seconds: dict[Kind, float] = defaultdict(float)
     rows = Pod.objects.filter(
         fleet=fleet, done__gt=0, ready_at__isnull=False, requested_at__gt=now - MEASURED_WITHIN
-    ).order_by("-requested_at")
+    )
+    rows = rows.exclude(retire_rule__in={*INFERRED_RULES, PodRule.OPERATOR}).order_by("-requested_at")
     columns = ("gpu_type", "gpu_count", "done", "ready_at", "idle_since", "ended_at")
     for gpu_type, gpu_count, items, ready_at, idle_since, ended_at in rows.values_list(*columns)[
         :MOST_MEASURED

@@ -8,11 +8,9 @@ simulated.
 import os
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
 from random import Random
 from typing import Final
 from unittest import mock
@@ -29,8 +27,8 @@ from pods.emulators.base import SteppedClock
 from pods.models import Account, Installation, Pod
 from pods.states import BOOTING
 from tests.simulation import fleets
-from tests.simulation.databases import CleanDatabase
 from tests.simulation.draws import Draws, ids_of
+from tests.simulation.goal_hours import GoalHours
 from tests.simulation.hosts import Hosts
 from tests.simulation.invariants import HEARD_WITHIN, Invariants
 from tests.simulation.limits import Violated
@@ -42,7 +40,7 @@ from tests.simulation.range_agents import RangeAgents
 from tests.simulation.redis_faults import Servers, new_servers
 from tests.simulation.stores import MemoryStores
 from tests.simulation.vendors import KEY, RunPod, Vastai, Vendor
-from tests.simulation.worker import TaskFailed, Worker
+from tests.simulation.worker import Worker
 from tests.support.factories import an_account
 from tests.support.in_process import reached
 
@@ -50,6 +48,7 @@ HOURS: Final = 24
 BURST_STEPS: Final = 6  # at least; a burst lasts until its share of the faults has happened
 FEWEST_FAULTS: Final = 50  # in a day
 # Seconds of a step.
+TICKING: Final = 15.0  # as often as fleets are decided on
 SETTLING: Final = 120.0  # until nothing is in transit
 DRAINING: Final = 240.0  # while pods only work
 QUIET: Final = 43_200.0  # while nothing is in transit
@@ -61,22 +60,9 @@ LONGEST_SETTLING: Final = timedelta(hours=1)
 AT_REST_WITHIN: Final = timedelta(minutes=30)
 NO_ALERTS_WITHIN: Final = timedelta(hours=2, minutes=30)  # some causes look at the last two hours
 NO_ALERTS_STEP: Final = 1800.0
-LOOKING: Final = 30.0  # less than the three periods after which a tick is missing
+LOOKS: Final = 6  # of TICKING: alerts are looked at in every minute
 SLUG: Final = "sim"
 KEY_AT: Final = "PODFLEET_SIMULATED_KEY"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DayResult:
-    """The result of a day."""
-
-    seed: int
-    faults: int
-    fault_numbers: int  # with the faults that were left out
-    hours: float
-    pods: int
-    fingerprint: str  # the hash of the history: the same seed gives the same one
-    violation: str = ""
 
 
 class Day:
@@ -94,6 +80,8 @@ class Day:
         self.queue = Queue(draws, self.worker, time)
         self.vendors: list[Vendor] = [RunPod(time, draws), Vastai(time, draws)]
         self.pace = STEP
+        self.goals: list[str] = []  # what became of each
+        self.items_come = True  # in a burst
         self.jumped = False  # ticks came in the time that was jumped over
 
     @contextmanager
@@ -180,6 +168,9 @@ class Day:
         self._burst(faults=FEWEST_FAULTS)
         if plan.dataset:
             self._burst_at_work()
+        if plan.goals:
+            self._make_ready()
+            self.goals = GoalHours(self, faults=plan.goal_faults).run()
         if self.draws.random.random() < 0.3:
             self.settle()
         self._end()
@@ -250,7 +241,7 @@ class Day:
         if self.plan.dataset:
             self.store.cause_faults()
         for agents in self.agents:
-            if self.draws.random.random() < 0.2:
+            if self.items_come and self.draws.random.random() < 0.2:
                 agents.add_items(self.draws.random.randint(1, 40))
 
     def settle(self) -> None:
@@ -347,8 +338,9 @@ class Day:
         return all(ready[agents.fleet.pk] >= count for agents in self.agents)
 
     def _no_alerts(self) -> bool:
-        self.pace = LOOKING  # alerts that are looked at before the ticks of a long step miss them
-        for _ in range(5):
+        self.pace = TICKING
+        # In a long step alerts may be looked at before the ticks. Then the ticks look late.
+        for _ in range(LOOKS):
             self.step()
         self.pace = NO_ALERTS_STEP
         breakers = Account.objects.filter(Q(open_until__gt=utcnow()) | Q(failures__gt=0))
@@ -366,35 +358,3 @@ class Day:
                 left += Alert.objects.open().values_list("cause", "text")
                 raise Violated(f"{why} within {within}: {left}")
             self.step()
-
-
-def run_day(
-    url: str, seed: int, database: CleanDatabase, *, left_out: Collection[int] = ()
-) -> DayResult:
-    """Run the day of a seed without the faults of `left_out`; a violation has the end of the history.
-
-    `url`: of a Redis, which is emptied; `database` is emptied too.
-    """
-    database.restore()
-    time = SteppedClock()
-    with clock.use(time):
-        draws, plan = Draws(seed, left_out=left_out), FaultPlan.drawn(Random(seed))
-        day = Day(draws, time, url, plan)
-    violation, started = "", time()
-    with day.patched():
-        day.prepare()
-        try:
-            day.run()
-        except (Violated, TaskFailed, AssertionError) as exc:
-            violation = "\n".join([f"seed {seed}: {exc}", f"{plan}", *day.draws.history[-60:]])
-        pods = Pod.objects.count()
-    history = "\n".join(day.draws.history).encode(errors="surrogatepass")
-    return DayResult(
-        seed=seed,
-        faults=day.draws.faults,
-        fault_numbers=day.draws.fault_numbers,
-        hours=(time() - started).total_seconds() / 3600,
-        pods=pods,
-        fingerprint=sha256(history).hexdigest(),
-        violation=violation.encode(errors="backslashreplace").decode(),
-    )

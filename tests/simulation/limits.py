@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
+from fleet.decision.values import Goal
 from fleet.models import Fleet, Limits, Tick
 from fleet.money import spending
 from fleet.tick.recording import replayed
@@ -17,7 +18,7 @@ from pods.states import BILLABLE, READY, REQUESTED, STOPPED, PodState
 BUDGETS: Final = ("total_budget_usd", "daily_budget_usd")
 LIMITS: Final = (
     *("max_instances", "min_instances", "spawn_per_tick", "min_busy_percent", "max_hourly_usd"),
-    *BUDGETS,
+    *(*BUDGETS, "goal"),
 )
 WINDOW: Final = timedelta(seconds=30)
 WAITS: Final = {"link", "feed"}
@@ -169,7 +170,8 @@ class Guardrails:
         if all(None in budgets for budgets in limits.values()):
             return
         spent = spending.spent(utcnow(), fleet_id=fleet)
-        hour = sum((row.hourly_usd for row in new), Decimal(0))
+        # With a goal less than an hour is reserved, so that replacements near the end are not refused.
+        hour = sum((r.hourly_usd for r in new if not self._has_goal(r.fleet_id)), Decimal(0))
         running = sum(Pod.objects.billable().values_list("hourly_usd", flat=True), Decimal(0))
         for name, so_far in zip(BUDGETS, (spent.total, spent.today), strict=True):
             budgets = limits[name]
@@ -179,6 +181,9 @@ class Guardrails:
                 raise Violated(
                     f"S2: ${so_far:.4f} spent, ${hour} for an hour of the new; {name} {budgets}"
                 )
+
+    def _has_goal(self, fleet: int) -> bool:
+        return any(f.goal != Goal.DEMAND.value for f in self._edits[fleet])
 
     def _check_inferred(self, fleet: int, events: Sequence[PodEvent], pods: int) -> None:
         if self._slack:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.db import connection
 
 from fleet import letters, operating
-from fleet.decision.values import Mode
+from fleet.decision.values import Goal, Mode
 from fleet.letters import LetterVerb
 from fleet.models import Fleet, Limits
 from fleet.money import spending
@@ -33,6 +33,7 @@ END_SETTINGS: Final = {
     "daily_budget_usd": None,
     "min_busy_percent": 50,
     "idle_action": "destroy",
+    "goal": Goal.DEMAND.value,
 }
 TRIES: Final = 3  # of the pages, which read the row again where it has changed
 
@@ -90,6 +91,14 @@ class Operators:
         self._limit({**NO_LIMITS, "mode": Mode.RUNNING.value})
         for fleet_id in self._ids:
             self._write(fleet_id, {**END_SETTINGS, "spawn_per_tick": spawn_per_tick})
+
+    def set_goal(self, fleet_id: int, changes: Mapping[str, str]) -> None:
+        """Give a fleet a goal.
+
+        Raises:
+            ValidationError: the goal is impossible.
+        """
+        self._write(fleet_id, changes)
 
     def drop_dead_letters(self) -> None:
         """Delete the items that failed for good, so that their alerts end."""

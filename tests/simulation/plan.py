@@ -25,6 +25,8 @@ class FaultPlan:
     servers: int = 1  # Redis servers: each further fleet has its backlog on the second one
     dataset: bool = False  # one more fleet works on the rows of files
     adopts: bool = False  # accounts give machines that they find a row, and do not destroy them
+    goals: bool = False  # in some hours fleets have a goal
+    goal_faults: bool = False  # also in these hours
 
     @classmethod
     def drawn(cls, random: Random) -> "FaultPlan":
@@ -40,6 +42,8 @@ class FaultPlan:
             servers=random.choice((1, 2)) if fleets > 1 else 1,
             adopts=random.random() < 0.3,
             dataset=random.random() < 0.3,
+            goals=random.random() > 0.7,
+            goal_faults=random.random() < 0.4,
         )
 
     @property

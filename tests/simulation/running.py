@@ -69,7 +69,7 @@ def run_days(seeds: Iterable[int], *, tries: int) -> Iterator[str]:
     """
     # Modules with models can be imported only when Django is ready.
     from tests.simulation.databases import CleanDatabase
-    from tests.simulation.day import DayResult, run_day
+    from tests.simulation.seeded import DayResult, run_day
 
     url, database = os.environ["REDIS_URL"], CleanDatabase()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.databases import CleanDatabase
-from tests.simulation.day import DayResult, run_day
+from tests.simulation.seeded import DayResult, run_day
 
 CHECKOUT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("quiet")]

@@ -134,6 +134,8 @@ def test_how_fast_each_kind_was_and_which_has_finished_an_item() -> None:
         ({"idle_since": None, "ended_at": NOON - seconds(3400)}, 20.0),
         ({"idle_since": NOON - hours(2), "ended_at": NOON - seconds(3400)}, 20.0),
         ({"idle_since": None, "ended_at": None}, None),  # it works, and finishes nothing
+        ({"ended_at": NOON, "retire_rule": "hung"}, None),  # nobody knows for how long it worked
+        ({"ended_at": NOON, "retire_rule": "operator"}, None),
     ],
 )
 def test_a_pod_whose_work_is_over_shows_the_speed_of_all_its_work(

@@ -248,6 +248,22 @@ def test_a_new_template_gets_one_pod_and_no_promise() -> None:
     assert "no pod has shown its speed" in nobody_knows.sentence
 
 
+def test_a_new_pod_corrects_a_usual_speed_that_is_much_too_low() -> None:
+    hung = {"usual_items_per_second": 0.1, "offers": offers()}
+    slow = decide(seen(8, pods=(), **hung), by(10))
+    assert slow.impossible
+    new = on("spot", 1, items_per_second=10.0, ready_for=seconds(20))
+    assert not decide(seen(8, pods=new, **hung), by(10)).impossible
+    little_faster = {"usual_items_per_second": 5.1, "offers": offers()}
+    kept = decide(seen(8, pods=new, **little_faster), by(10)).sentence
+    assert (
+        kept
+        == decide(
+            seen(8, pods=on("spot", 1, items_per_second=None), **little_faster), by(10)
+        ).sentence
+    )
+
+
 def test_a_pod_boots_near_the_end_if_the_net_needs_it() -> None:
     working = on("spot", 1)
     little: dict[str, Any] = {"pods": working, "items_per_second": 10.0, "offers": offers(spot=0)}
