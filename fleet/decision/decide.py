@@ -61,6 +61,8 @@ def decide(seen: Snapshot, policy: Policy) -> Decision:
     again = [start for start in chosen if isinstance(start, ResumePod)]
     besides = {r.pod_id for r in retire} | {r.pod_id for r in again}
     retire += given_up(seen, policy, held, besides=besides)
+    ending = {r.pod_id for r in retire}
+    retire += outdated(seen, policy, binding, starts=bool(chosen), besides=ending)
     decision = Decision(
         depth=seen.depth,
         active=active,
@@ -76,8 +78,6 @@ def decide(seen: Snapshot, policy: Policy) -> Decision:
         risk=goal.risk if goal else "",
         impossible=goal is not None and goal.impossible,
     )
-    leaving = outdated(seen, policy, decision, besides={r.pod_id for r in retire})
-    decision = replace(decision, retire=(*retire, *leaving))
     return replace(decision, sentence=sentence(decision))
 
 
@@ -190,12 +190,13 @@ def _idle(seen: Snapshot, policy: Policy, *, keep: int, gone: set[int]) -> list[
     """The pods that were idle for long enough; at least `keep` pods stay."""
     if seen.depth is None:
         return []
-    surplus = sum(p.pod_id not in gone for p in seen.active) - keep
+    surplus = len(seen.active) - len(gone) - keep
+    if surplus <= 0:
+        return []
     idle = [
         (p.idle_for, p)
-        for p in seen.active
+        for p in seen.ready
         if p.pod_id not in gone
-        and p.state is READY
         and not p.in_flight
         and p.idle_for is not None
         and p.idle_for >= policy.idle_after
@@ -208,7 +209,7 @@ def _idle(seen: Snapshot, policy: Policy, *, keep: int, gone: set[int]) -> list[
             because=f"idle for {seconds_text(since)}",
             stop=policy.idle_stops,
         )
-        for since, p in idle[: max(0, surplus)]
+        for since, p in idle[:surplus]
     ]
 
 
@@ -216,11 +217,7 @@ def _too_old(seen: Snapshot, policy: Policy, gone: set[int]) -> list[Retire]:
     """The oldest pod above `max_pod_age`, one in each tick: the next ticks replace it."""
     if policy.max_pod_age is None:
         return []
-    old = [
-        p
-        for p in seen.active
-        if p.pod_id not in gone and p.state is READY and p.age >= policy.max_pod_age
-    ]
+    old = [p for p in seen.ready if p.pod_id not in gone and p.age >= policy.max_pod_age]
     old.sort(key=lambda p: (p.age, p.pod_id), reverse=True)
     because = f"older than {hours_text(policy.max_pod_age)}"
     rule = PodRule.MAX_POD_HOURS

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
+from itertools import groupby
 from math import ceil
 from typing import Final
 
@@ -55,31 +56,31 @@ class Group:
 def groups(seen: Snapshot) -> list[Group]:
     """The offers that can be rented and those of the active pods, in their order."""
     found: dict[tuple[int, str, bool], Group] = {}
-    last: OfferFacts | None = None
-    group: Group | None = None
-    for offer in seen.offers:
-        if offer is not last or group is None:
-            last = offer
-            group = found.setdefault(
-                (offer.account_id, offer.key, offer.interruptible),
-                Group(
-                    spot=offer.interruptible,
-                    hourly_usd=offer.hourly_usd,
-                    million_items_usd=offer.million_items_usd,
-                    stood_for=offer.stood_for or timedelta(0),
-                ),
-            )
-        group.offers.append(offer)
+    for _, shown in groupby(seen.offers, key=id):  # the same offer, as often as it may be rented
+        offers = list(shown)
+        first = offers[0]
+        group = found.setdefault(
+            (first.account_id, first.key, first.interruptible),
+            Group(
+                spot=first.interruptible,
+                hourly_usd=first.hourly_usd,
+                million_items_usd=first.million_items_usd,
+                stood_for=first.stood_for or timedelta(0),
+            ),
+        )
+        group.offers += offers
+    alike: dict[tuple[int, str, bool], list[PodFacts]] = {}
     for pod in seen.active:
-        its = (pod.account_id, pod.offer_key, pod.interruptible)
-        own = found.get(its)
-        if own is None:
-            own = found[its] = Group(
+        alike.setdefault((pod.account_id, pod.offer_key, pod.interruptible), []).append(pod)
+    for its, pods in alike.items():
+        if its not in found:
+            pod = pods[0]
+            found[its] = Group(
                 spot=pod.interruptible,
                 hourly_usd=pod.hourly_usd,
                 million_items_usd=pod.million_items_usd,
             )
-        own.pods.append(pod)
+        found[its].pods = pods
     return list(found.values())
 
 
@@ -90,9 +91,8 @@ def rate_of_a_pod(seen: Snapshot, offered: Sequence[Group]) -> float | None:
     """
     known = [
         p.items_per_second
-        for p in seen.active
+        for p in seen.ready
         if p.items_per_second
-        and p.state is READY
         and p.in_flight != 0
         and (p.ready_for is None or p.ready_for >= SHOWS_SPEED_AFTER)
     ]

@@ -20,7 +20,6 @@ from pods.amounts import usd
 from pods.plural import plural
 from pods.price import HOUR_SECONDS, exact_seconds
 from pods.rules import PodRule
-from pods.states import READY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,7 +316,7 @@ def takeable(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
 
     Pods that are not ready yet will take items too. `min_instances` and an override hold all the same.
     """
-    ready = [p for p in seen.active if p.state is READY]
+    ready = seen.ready
     # a pod may be anybody's machine, so no more is believed than the backlog's server says
     in_hand = min(sum(p.in_flight or 0 for p in ready), seen.pending)
     if seen.depth is None or not in_hand:
@@ -349,9 +348,8 @@ def ranges(seen: Snapshot, policy: Policy, _starts: Starts) -> Bound | None:
 
 def worth_booting(seen: Snapshot, _policy: Policy, _starts: Starts) -> Bound | None:
     """Near the end of a backlog no pod starts that would work for less time than it boots."""
-    ready = sum(p.state is READY for p in seen.pods)
     left = time_left(seen.depth, seen.items_per_second)
-    if not ready or seen.boot_time is None or left is None or left >= seen.boot_time:
+    if not seen.ready or seen.boot_time is None or left is None or left >= seen.boot_time:
         return None
     return Bound(
         at_most=len(seen.active),

@@ -25,7 +25,7 @@ from pods.price import HOUR_SECONDS
 UNKNOWN: Final = History()
 REPLAYS: Final = 40
 # A replay takes longer with the number of pods, so a larger fleet gets fewer.
-FULL_UP_TO: Final = 32  # pods
+FULL_UP_TO: Final = 64  # pods; 40 replays then take 2 to 6 s
 FEWEST: Final = 8
 SEED: Final = 21
 T = TypeVar("T")

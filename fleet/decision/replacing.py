@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Final
 
-from fleet.decision.values import Decision, Mode, Policy, Retire, Rule, Snapshot, Step
+from fleet.decision.values import Mode, Policy, Retire, Rule, Snapshot, Step
 from pods.rules import PodRule
 from pods.states import READY, STOPPED
 
@@ -55,21 +55,24 @@ def trial_step(seen: Snapshot, policy: Policy, wished: int) -> Step | None:
 
 
 def outdated(
-    seen: Snapshot, policy: Policy, decision: Decision, *, besides: Collection[int]
+    seen: Snapshot, policy: Policy, binding: Rule | None, *, starts: bool, besides: Collection[int]
 ) -> list[Retire]:
-    """The pod with old code that ends now; none while another one starts, is on trial or ends."""
-    old = [p for p in seen.pods if p.outdated and p.state in {READY, STOPPED}]
-    old = [p for p in old if p.pod_id not in besides]
+    """The pod with old code that ends now; none while another one starts, is on trial or ends.
+
+    `binding`: the rule that keeps the pods below the wish; `starts`: this tick starts some; `besides`:
+    the pods that it ends anyway.
+    """
+    old = [p for p in (*seen.ready, *seen.stopped) if p.outdated and p.pod_id not in besides]
     running = policy.mode is policy.installation_mode is Mode.RUNNING
     if not old or not running or seen.failing is not None or besides or seen.depth is None:
         return []
-    if decision.spawn or decision.resume or any(_on_the_way(p.state) for p in seen.pods):
+    if starts or any(_on_the_way(p.state) for p in seen.pods):
         return []
     if seen.proven:
-        if decision.binding is Rule.NO_OFFERS or any(p.trial for p in seen.active):
+        if binding is Rule.NO_OFFERS or any(p.trial for p in seen.active):
             return []
         because = "it has old code, and the new code works"
-    elif wants_trial(seen, policy) and decision.binding in PLACES:
+    elif wants_trial(seen, policy) and binding in PLACES:
         because = "it has old code, and a pod with the new code needs its place"
     elif seen.depth == 0 and any(not p.outdated for p in seen.active):
         because = "it is idle with old code, and a pod with the new code is ready"

@@ -48,9 +48,8 @@ def _useless(seen: Snapshot, gone: set[int]) -> Retire | None:
         return None
     idle = [
         (p.idle_for, -p.pod_id)
-        for p in seen.active
+        for p in seen.ready
         if p.pod_id not in gone
-        and p.state is READY
         and p.ready_for is not None
         and p.ready_for >= TAKES_NOTHING
         and not p.in_flight

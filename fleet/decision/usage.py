@@ -11,7 +11,6 @@ from fleet.decision.field_words import LABELS
 from fleet.decision.values import PodFacts, Policy, Snapshot
 from pods.bottleneck import Bottleneck
 from pods.plural import plural
-from pods.states import READY
 
 # The shares of a heartbeat are over this time. Of a pod that is ready for less, and while items have
 # waited for less, they say nothing yet.
@@ -37,11 +36,8 @@ def measured(seen: Snapshot) -> Sequence[PodFacts]:
     """The ready pods whose shares are known, and cover a window in which they were ready."""
     return [
         p
-        for p in seen.active
-        if p.state is READY
-        and p.busy is not None
-        and p.ready_for is not None
-        and p.ready_for >= WINDOW
+        for p in seen.ready
+        if p.busy is not None and p.ready_for is not None and p.ready_for >= WINDOW
     ]
 
 

@@ -288,7 +288,9 @@ def _over_all_work(fleet: Fleet, now: datetime) -> dict[Kind, float]:
     rows = Pod.objects.filter(
         fleet=fleet, done__gt=0, ready_at__isnull=False, requested_at__gt=now - MEASURED_WITHIN
     )
-    rows = rows.exclude(retire_rule__in={*INFERRED_RULES, PodRule.OPERATOR}).order_by("-requested_at")
+    rows = rows.exclude(retire_rule__in={*INFERRED_RULES, PodRule.OPERATOR}).order_by(
+        "-requested_at"
+    )
     columns = ("gpu_type", "gpu_count", "done", "ready_at", "idle_since", "ended_at")
     for gpu_type, gpu_count, items, ready_at, idle_since, ended_at in rows.values_list(*columns)[
         :MOST_MEASURED

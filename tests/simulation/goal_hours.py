@@ -200,7 +200,7 @@ class GoalHours:
         rows = Pod.objects.filter(fleet=aim.fleet).exclude(external_id=None)
         return sum(
             (
-                vendors[name].billed_usd(machine)
+                vendors[name].billed_usd(str(machine))
                 for name, machine in rows.values_list("provider", "external_id")
                 if machine not in vendors[name].misreported
             ),

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("pods", "0024_observed_market"),
+        ("pods", "0025_registry_logins"),
     ]
 
     operations = [
