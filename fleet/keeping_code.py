@@ -125,7 +125,6 @@ def give(fleet: Fleet, packed: Packed, *, by: str) -> None:
     if packed.digest == fleet.bundle:
         return
     newest = fleet.codes.aggregate(newest=Max("number"))["newest"] or 0
-    ordering.refuse_two_starts(fleet)
     code = Code.objects.create(
         fleet=fleet,
         number=newest + 1,
@@ -147,6 +146,7 @@ def give(fleet: Fleet, packed: Packed, *, by: str) -> None:
 def _use(fleet: Fleet, code: Code, *, because: str) -> None:
     """Needs a transaction that has claimed the fleet's version, or has made the fleet."""
     fleet.bundle, fleet.code_number = code.digest, code.number
+    ordering.refuse_two_starts(fleet)
     fleet.try_again_at = utcnow()  # other code may work where the last one failed
     fleet._change_reason = because  # type: ignore[attr-defined]
     fleet.save(update_fields=["bundle", "code_number", "try_again_at"])

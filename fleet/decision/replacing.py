@@ -1,4 +1,4 @@
-"""Replaces pods that have other code than the fleet: first one on trial, then one at a time. Pure."""
+"""Replaces pods with other code or another start command than the fleet: one on trial first. Pure."""
 
 from collections.abc import Collection
 from typing import Final
@@ -48,9 +48,9 @@ def trial_step(seen: Snapshot, policy: Policy, wished: int) -> Step | None:
     after = len(seen.active) + 1
     if not wants_trial(seen, policy) or wished >= after:
         return None
-    because = "the first pod with the new code is tried beside the others"
+    because = "the first pod with the new code or command is tried beside the others"
     if not seen.depth:
-        because = "a pod with the new code starts beside idle pods with old code"
+        because = "a pod with the new code or command starts beside idle pods with the old one"
     return Step(rule=Rule.NEW_CODE, before=wished, after=after, because=because)
 
 
@@ -71,11 +71,11 @@ def outdated(
     if seen.proven:
         if binding is Rule.NO_OFFERS or any(p.trial for p in seen.active):
             return []
-        because = "it has old code, and the new code works"
+        because = "it has the old code or start command, and the new one works"
     elif wants_trial(seen, policy) and binding in PLACES:
-        because = "it has old code, and a pod with the new code needs its place"
+        because = "it has the old code or start command, and a pod with the new one needs its place"
     elif seen.depth == 0 and any(not p.outdated for p in seen.active):
-        because = "it is idle with old code, and a pod with the new code is ready"
+        because = "it is idle with the old code or start command, and a pod with the new one is ready"
         old = [p for p in old if not p.in_flight]
     else:
         return []

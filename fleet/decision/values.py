@@ -55,7 +55,7 @@ class PodFacts:
     all_fail: bool | None = None
     # It has the fleet's present template and has not finished an item: nobody knows yet if it works.
     trial: bool = False
-    outdated: bool = False  # it has other code than the fleet has now
+    outdated: bool = False  # it has other code, or another start command, than the fleet now
     # Where its time went in the last half minute, as its agent says; None: nobody knows.
     busy: float | None = None  # the share in which its handler worked, 0..1
     bottleneck: Bottleneck = Bottleneck.UNKNOWN  # what holds it back

@@ -209,10 +209,14 @@ def _working(beats: dict[int, Beat], plain: dict[int, Consumer]) -> set[int]:
 def _with_trials(
     fleet: Fleet, facts: Sequence[PodFacts], pods: Sequence[Pod], working: set[int]
 ) -> tuple[PodFacts, ...]:
-    """The facts, with marks: what is on trial with the present template, and what has old code."""
+    """The facts, with marks: what is on trial with the present template, and what runs something old.
+
+    That is other code, or another start command. Other images stay until they end by themselves.
+    """
     wanted = template_hash(fleet)
     tried = {p.pk for p in pods if p.template_hash == wanted and not p.done and p.pk not in working}
-    old = {p.pk for p in pods if p.agent.get("bundle", "") != fleet.bundle}
+    runs = (fleet.bundle, fleet.start_command)
+    old = {p.pk for p in pods if (p.agent.get("bundle", ""), p.start_command) != runs}
     return tuple(replace(f, trial=f.pod_id in tried, outdated=f.pod_id in old) for f in facts)
 
 

@@ -11,7 +11,14 @@ from typing import Final, TypeVar
 
 import pytest
 
-from pods.providers.base import Capabilities, Machine, OfferQuery, Phase, Provider
+from pods.providers.base import (
+    Capabilities,
+    Machine,
+    OfferQuery,
+    Phase,
+    Provider,
+    RegistryLogin,
+)
 from pods.providers.errors import Declined, NoCapacity, NotFound, ProviderError, Refused
 from tests.support.rigs.subject import Subject
 from tests.support.waiting import patience
@@ -129,6 +136,18 @@ class ProviderContract:
             assert machine.hourly_usd is None or isinstance(machine.hourly_usd, Decimal)
             assert machine.created_at is None or machine.created_at.tzinfo is not None
         assert set(subject.living()) == {created.external_id}
+
+    def test_an_order_that_an_adapter_may_not_know_still_makes_a_machine(
+        self, subject: Subject
+    ) -> None:
+        """An adapter that cannot pass a start command on gets none: the manager looks at the flag."""
+        login = RegistryLogin(
+            host="ghcr.io", user="ann", password="pw-of-ann", owner="a1b2c3-7", digest="0" * 16
+        )
+        spec = subject.spec("pf-a", "t1", registry_login=login)
+        machine = subject.provider.create(spec, token="t1")
+        assert listed(subject.provider, "pf-a").keys() == {machine.external_id}
+        assert "pw-of-ann" not in repr(spec)
 
     def test_a_machine_is_found_by_another_worker(self, subject: Subject) -> None:
         machine = rent_running(subject, "t1")

@@ -3,6 +3,7 @@
 It has containers, images, GPUs, and a range of API versions that it takes. No process runs.
 """
 
+import base64
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from pods.emulators.base import Reply, Request
+from pods.emulators.registries import PrivateImages
 
 _PATH: Final = re.compile(r"(?:/v(\d+)\.(\d+))?(/.*)")
 _TIME: Final = 1_764_400_000
@@ -56,6 +58,9 @@ class DockerEngine:
     pull_lines: list[Mapping[str, Any]] = field(default_factory=list)
     pulled: list[tuple[str, str]] = field(default_factory=list)
     containers: dict[str, Container] = field(default_factory=dict)
+    private: PrivateImages = field(default_factory=PrivateImages)
+    # How it says that a registry refuses: in the stream of a 200, by a 404, or by a 500.
+    refuses_by: int = 200
 
     def tick(self) -> None:
         """Nothing is due by a clock."""
@@ -73,6 +78,8 @@ class DockerEngine:
                 json={"ApiVersion": _text(self.newest), "MinAPIVersion": _text(self.oldest)}
             )
         if path == "/images/create":
+            if not self.private.gives(request.param("fromImage"), _login(request)):
+                return self._refused(request.param("fromImage"))
             return self._pull(request.param("fromImage"), request.param("tag"))
         if image := re.fullmatch(r"/images/(.+)/json", path):
             known = image[1] in self.images
@@ -88,6 +95,18 @@ class DockerEngine:
         return (
             f"{said} {word} supported API version is {_text(limit)}" if self.says_limits else said
         )
+
+    def _refused(self, name: str) -> Reply:
+        if self.refuses_by == 404:
+            text = f"pull access denied for {name}, repository does not exist or may require 'docker login'"
+            return _error(404, text)
+        if self.refuses_by == 500:
+            return _error(
+                500, f'Head "https://{name}": unauthorized: incorrect username or password'
+            )
+        text = f"unauthorized: authentication required for {name}"
+        line = json.dumps({"errorDetail": {"message": text}, "error": text}) + "\r\n"
+        return Reply(stream=lambda _: iter([line.encode()]))
 
     def _pull(self, name: str, version: str) -> Reply:
         self.pulled.append((name, version))
@@ -141,6 +160,16 @@ class DockerEngine:
 
     def _found(self, name: str) -> Container | None:
         return next((c for c in self.containers.values() if name in {c.name, c.id}), None)
+
+
+def _login(request: Request) -> tuple[str, str] | None:
+    """The login in the header of a pull: base64url of JSON."""
+    raw = request.headers.get("x-registry-auth")
+    if raw is None:
+        return None
+    said = json.loads(base64.urlsafe_b64decode(raw))
+    assert said.keys() == {"username", "password", "serveraddress"}
+    return said["username"], said["password"]
 
 
 def _error(status: int, message: str) -> Reply:

@@ -54,6 +54,16 @@ def test_vastai_gets_it_as_arguments_within_its_limit() -> None:
         vastai.create_body(replace(SPEC, command=["x" * 5000]), None)
 
 
+def test_the_words_of_a_fleet_replace_the_images_command_and_its_entrypoint_stays() -> None:
+    spec = replace(SPEC, command=(), args=("python", "-m", "pods.agent", "two words"))
+    body = docker.container(spec, "1", DockerOptions())
+    assert body["Cmd"] == list(spec.args)
+    assert "Entrypoint" not in body
+    sent = runpod.create_body(spec, "1", RunPodOptions())
+    assert shlex.split(sent["args"]) == list(spec.args)
+    assert checked_create(vastai.create_body(spec, None))["args"] == list(spec.args)
+
+
 def test_an_emulated_runpod_takes_at_most_50_variables() -> None:
     body = runpod.create_body(SPEC, "1", RunPodOptions())
     body["env"] = {f"V{number}": "" for number in range(51)}
