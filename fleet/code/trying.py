@@ -68,18 +68,18 @@ def try_code(
     Raises:
         Unreadable: a secret of the fleet cannot be decrypted.
     """
+    job = {**placed(bundle, archive), **_job(fleet, handler, items)}
+    return _run(job, fleet, ["-c", PREPARE, job["wheel"]], {})
+
+
+def placed(bundle: str, archive: bytes) -> dict[str, Any]:
+    """Put the code and the agent's wheel where a child finds them; what a job says of that."""
     cache = settings.VAR_DIR / "code"
     wheel = agent_wheel()
     wheel_file = cache / "wheels" / wheel.digest / wheel.name
     _put(wheel_file, wheel.body)
     _put(cache / "code" / f"{bundle}.zip", archive)
-    job = {
-        "cache": str(cache),
-        "wheel": str(wheel_file),
-        "bundle": bundle,
-        **_job(fleet, handler, items),
-    }
-    return _run(job, fleet, ["-c", PREPARE, str(wheel_file)], {})
+    return {"cache": str(cache), "wheel": str(wheel_file), "bundle": bundle}
 
 
 def try_own(fleet: Fleet, items: Sequence[Mapping[str, Any]]) -> Tried:
@@ -115,20 +115,46 @@ def _run(
     job: dict[str, Any], fleet: Fleet, words: Sequence[str], variables: Mapping[str, str]
 ) -> Tried:
     """Run a program of the agent's package in a child; `words`: what Python gets before the job."""
-    env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    env |= {"PYTHONUNBUFFERED": "1", **fleet.handler_env, **variables}
+    env = {**fleet.handler_env, **variables}
     seconds = INSTALL_SECONDS + fleet.handler_timeout_seconds
+    child = in_child(job, words, env, seconds)
+    if child.answer is None:
+        why = (
+            f"no end after {seconds:g} s"
+            if child.status is None
+            else f"its process ended with {child.status}"
+        )
+        reason = f"the handler gave no answer: {why}"
+        return Tried(step="work", wrong=[reason], printed=child.printed)
+    return tried_of(child.answer, child.printed, built="wheel" in job)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """What a child said, and how it ended. `status` is None: it was cut off."""
+
+    answer: Mapping[str, Any] | None
+    status: int | None
+    printed: Sequence[str]
+
+
+def in_child(
+    job: Mapping[str, Any], words: Sequence[str], variables: Mapping[str, str], seconds: float
+) -> Child:
+    """Run a program of the agent's package in a child with these variables, for so long at most."""
+    env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    env |= {"PYTHONUNBUFFERED": "1", **variables}
     with tempfile.TemporaryDirectory(prefix="podfleet-check-") as folder:
         return _ended(Path(folder), job, [sys.executable, *words], env, seconds)
 
 
 def _ended(
     folder: Path,
-    job: dict[str, Any],
+    job: Mapping[str, Any],
     command: Sequence[str],
     env: Mapping[str, str],
     seconds: float,
-) -> Tried:
+) -> Child:
     answer, printed = folder / "answer.json", folder / "printed"
     file = folder / "job.json"
     file.touch(mode=0o600)
@@ -152,12 +178,8 @@ def _ended(
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
     lines = printed.read_text(errors="replace").splitlines()[-LINES_KEPT:]
-    if not answer.exists():
-        why = (
-            f"no end after {seconds:g} s" if status is None else f"its process ended with {status}"
-        )
-        return Tried(step="work", wrong=[f"the handler gave no answer: {why}"], printed=lines)
-    return tried_of(json.loads(answer.read_text()), lines, built="wheel" in job)
+    said = json.loads(answer.read_text()) if answer.exists() else None
+    return Child(answer=said, status=status, printed=lines)
 
 
 def tried_of(said: Mapping[str, Any], printed: Sequence[str] = (), *, built: bool = True) -> Tried:

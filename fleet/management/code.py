@@ -13,7 +13,7 @@ from django.core.management.base import CommandError, OutputWrapper
 from redis import RedisError
 
 from fleet import keeping_code
-from fleet.code import channel, trying
+from fleet.code import channel, importing, trying
 from fleet.code.dependencies import BadCode
 from fleet.code.packing import Packed, pack
 from fleet.code.trying import Tried
@@ -81,6 +81,18 @@ def packed_of(options: dict[str, Any], handler: str = "") -> Packed | None:
         raise CommandError(f"{exc}; nothing was changed") from exc
 
 
+def imported(packed: Packed, handler_env: Mapping[str, str]) -> str:
+    """Import the code in a child, and say what that showed.
+
+    Raises:
+        CommandError: it cannot work on any machine; nothing was changed.
+    """
+    found = importing.import_code(packed, handler_env)
+    if found.wrong:
+        raise CommandError(f"{found.wrong}; nothing was changed")
+    return found.said
+
+
 def create(options: dict[str, Any], packed: Packed, fields: dict[str, Any]) -> Fleet:
     """Create a fleet with code."""
     seconds = options["tick_seconds"]
@@ -94,8 +106,8 @@ def create(options: dict[str, Any], packed: Packed, fields: dict[str, Any]) -> F
     )
 
 
-def said_of(fleet: Fleet, packed: Packed) -> str:
-    """What was packed, and what was left out of it."""
+def said_of(fleet: Fleet, packed: Packed, shown: str) -> str:
+    """What was packed, what was left out of it, and what its import showed."""
     size = f"{max(1, len(packed.archive) // 1024):,} KB"
     wants = plural(len(packed.requirements), "requirement")
     lines = [
@@ -106,16 +118,19 @@ def said_of(fleet: Fleet, packed: Packed) -> str:
         names = ", ".join(packed.left_out[:SHOWN])
         more = len(packed.left_out) - SHOWN
         lines.append(f"left out: {names}" + (f" and {more} more" if more > 0 else ""))
-    return "\n".join(lines)
+    return "\n".join([*lines, shown])
 
 
 def change(fleet: Fleet, packed: Packed, fields: dict[str, Any]) -> str:
     """Give a fleet other code, and say what happens."""
     before = fleet.code_number
+    shown = ""
+    if packed.digest != fleet.bundle:
+        shown = imported(packed, fields.get("handler_env", fleet.handler_env))
     published = keeping_code.set_code(fleet, packed, fields, by=getpass.getuser())
     if fleet.code_number == before:
         return f"{fleet.name}: the code is the same as before (version {before})"
-    text = said_of(fleet, packed)
+    text = said_of(fleet, packed, shown)
     if not published:
         text += "\nRedis does not answer; the next tick publishes it"
     return f"{text}\npods with other code are replaced when the first pod with this code works"

@@ -218,6 +218,12 @@ def run(command: Sequence[str], env: Variables, steps: Steps) -> None:
         raise Failed(("the environment cannot be built: " + " | ".join(said))[:LONGEST_REASON])
 
 
+def home_of(cache: str, agent: str, wants: Sequence[str]) -> str:
+    """The folder of the environment with these packages. It has a file `ready` once it is built."""
+    parts = [sys.version, sys.prefix, agent, *wants]
+    return f"{cache}/environments/{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
+
+
 def environment(cache: str, agent: str, wants: Sequence[str], env: Variables, steps: Steps) -> str:
     """The Python with these packages and the agent; it is built once for each set on this disk.
 
@@ -227,8 +233,7 @@ def environment(cache: str, agent: str, wants: Sequence[str], env: Variables, st
     Raises:
         Failed: it cannot be built; the message has the last lines of the installation.
     """
-    parts = [sys.version, sys.prefix, agent, *wants]
-    home = f"{cache}/environments/{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
+    home = home_of(cache, agent, wants)
     python = home + "/bin/python"
     used = disk.Lock(Path(home))
     used.share()

@@ -4,12 +4,14 @@
 that a missing requirement is seen here, and becomes `main` in it.
 """
 
+import importlib
 import json
 import os
 import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pods.agent import bootstrap, masking, python_needed
@@ -35,7 +37,12 @@ def prepare(job_file: str) -> None:
         own, others = bootstrap.of_wheel(wants, job["wheel"], [])
         if len(others) < len(wants):  # an extra of the agent's wheel
             wants = [own, *others]
-        python = bootstrap.environment(job["cache"], "", wants, env, steps)
+        if job.get("import_alone") and wants and not _is_built(job["cache"], wants):
+            job["built"] = False  # nothing is installed for it: this Python has what it has
+            _write(job_file, job)
+            python = sys.executable
+        else:
+            python = bootstrap.environment(job["cache"], "", wants, env, steps)
     except (NotBuilt, OSError, ValueError) as exc:
         _answer(job, {"step": "install", "error": str(exc)})
         return
@@ -46,6 +53,30 @@ def prepare(job_file: str) -> None:
     os.execve(python, program, dict(variables))  # noqa: S606
 
 
+def _is_built(cache: str, wants: Sequence[str]) -> bool:
+    return (Path(bootstrap.home_of(cache, "", wants)) / "ready").exists()
+
+
+def _import_alone(job: Mapping[str, Any]) -> None:
+    """Import the module of the handler, and look whether it has the handler."""
+    module, _, attribute = job["handler"].partition(":")
+    built = {"built": job.get("built", True)}
+    absent = False
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            absent = not hasattr(found, part)
+            found = getattr(found, part)
+    except BaseException as exc:  # noqa: BLE001 - also SystemExit: the operator must hear why
+        named = exc.name if isinstance(exc, ImportError) else None
+        _answer(
+            job,
+            {"step": "load", **_failed(exc), "import_of": named, "absent": absent, **built},
+        )
+        return
+    _answer(job, {"step": "done", **built})
+
+
 def main() -> None:
     """Load the handler, call it on the items, and write the answer."""
     job = _read(sys.argv[1])
@@ -53,6 +84,9 @@ def main() -> None:
     masking.know(job["secrets"])
     masking.hide_in_output()
     os.environ.update(job["secrets"])
+    if job.get("import_alone"):
+        _import_alone(job)
+        return
     began = time.monotonic()
     try:
         caller = Caller(find(job["handler"]))
@@ -145,6 +179,11 @@ def _read(file: str) -> "dict[str, Any]":
     with open(file, encoding="utf-8") as opened:
         job: "dict[str, Any]" = json.load(opened)
     return job
+
+
+def _write(file: str, job: Mapping[str, Any]) -> None:
+    with open(file, "w", encoding="utf-8") as opened:
+        json.dump(job, opened)
 
 
 def _answer(job: Mapping[str, Any], answer: Mapping[str, Any]) -> None:

@@ -176,7 +176,9 @@ class Command(OwnCommand):
 
     def _create(self, options: dict[str, Any]) -> None:
         fields = code.with_ready_options(options, fields_typed(options), {})
+        shown = ""
         if packed := code.packed_of(options):
+            shown = code.imported(packed, fields.get("handler_env", {}))
             fleet = code.create(options, packed, fields)
         else:
             seconds = options["tick_seconds"]
@@ -189,7 +191,7 @@ class Command(OwnCommand):
             )
         text = f"created {fleet.name}: at most {plural(fleet.max_instances, 'pod')}"
         if packed:
-            text += f"\n{code.said_of(fleet, packed)}"
+            text += f"\n{code.said_of(fleet, packed, shown)}"
         self._say(options, fleet, text)
 
     def _list(self, options: dict[str, Any]) -> None:
