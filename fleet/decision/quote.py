@@ -59,7 +59,7 @@ def quote(seen: Snapshot, policy: Policy, history: History, asked: Asked) -> Quo
     runs = replace(
         policy, mode=Mode.RUNNING, installation_mode=Mode.RUNNING, override=None, sample=None
     )
-    empty, rules = _empty(seen, asked), _rules(seen, runs, asked)
+    empty, rules = with_only(seen, asked), _rules(seen, runs, asked)
     plan = outlook(empty, rules, history)
     return Quote(
         asked=asked,
@@ -125,7 +125,7 @@ def _held_by(pod: PodFacts, region: str) -> OfferFacts:
     )  # fmt: skip
 
 
-def _empty(seen: Snapshot, asked: Asked) -> Snapshot:
+def with_only(seen: Snapshot, asked: Asked) -> Snapshot:
     """The fleet without pods, and with these items alone."""
     offers = seen.offers
     if asked.items_per_second is not None:

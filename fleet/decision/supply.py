@@ -123,6 +123,15 @@ class Supply:
             supply._since[kind] = now - (stock.offers[kind][0].stood_for or timedelta(0))
         return supply
 
+    @classmethod
+    def recorded(
+        cls, stock: Stock, policy: Policy, changes: list[Change], *, up: frozenset[OfferKind]
+    ) -> "Supply":
+        """Offers that come and go as it was recorded; `up`: those that stand at the beginning."""
+        supply = cls(stock=stock, changes=changes, policy=policy, _up=set(up))
+        supply._since = dict.fromkeys(up, stock.seen.now - SETTLED)
+        return supply
+
     @property
     def next_at(self) -> datetime | None:
         """When the next change comes; None: there is none."""

@@ -11,7 +11,9 @@ from rich.table import Table
 
 from fleet import operating
 from fleet.comparing import Compared, compared, courses, policy_changes
-from fleet.decision.what_if import Course, Moment, TooLittle
+from fleet.decision.what_if import TooLittle
+from fleet.management.courses import course_as_json
+from fleet.management.traces import add_trace_arguments, on_traces, refuse_alone
 from fleet.management.typed_values import fields_typed
 from fleet.models import Fleet
 from fleet.pages import words
@@ -21,7 +23,6 @@ from pods.base.near import TooFar, refuse_far
 from pods.plural import plural
 
 USUAL: Final = timedelta(hours=24)
-MOST_POINTS: Final = 200  # of a course in JSON
 
 
 def add_what_if_arguments(parser: ArgumentParser) -> None:
@@ -30,6 +31,7 @@ def add_what_if_arguments(parser: ArgumentParser) -> None:
     text = "with its zone, such as 2026-12-01T08:00Z"
     parser.add_argument("--from", dest="since", type=moment, help=f"The beginning, {text}.")
     parser.add_argument("--to", dest="until", type=moment, help="The end (default: now).")
+    add_trace_arguments(parser)
 
 
 def add_setting_argument(parser: ArgumentParser) -> None:
@@ -77,6 +79,10 @@ def what_if(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
     Raises:
         CommandError: a setting or the time is wrong, or too little was recorded.
     """
+    if options.trace:
+        on_traces(fleet, options, stdout)
+        return
+    refuse_alone(options)
     until = options.until or utcnow()
     since = options.since or until - USUAL
     if since >= until:
@@ -116,29 +122,5 @@ def _table(found: Compared, said: str) -> Table:
 
 def _as_json(found: Compared, said: str) -> dict[str, Any]:
     named = {"recorded": found.recorded, "model": found.model, "changed": found.changed}
-    told = {name: _course(course) for name, course in named.items() if course}
+    told = {name: course_as_json(course) for name, course in named.items() if course}
     return {"set": said, "each": found.each, **told}
-
-
-def _course(course: Course) -> dict[str, Any]:
-    step = -(-len(course.moments) // MOST_POINTS)
-    return {
-        "most_pods": course.most_pods,
-        "pod_hours": round(course.pod_hours, 3),
-        "cost_usd": str(course.spent_usd),
-        "done_at": course.done_at.isoformat() if course.done_at else None,
-        "left": course.left,
-        "points": [_point(moment) for moment in course.moments[::step]],
-    }
-
-
-def _point(moment: Moment) -> dict[str, Any]:
-    return {
-        "at": moment.at.isoformat(),
-        "depth": moment.depth,
-        "pods": moment.pods,
-        "ready": moment.ready,
-        "hourly_usd": str(moment.hourly_usd),
-        "spent_usd": str(moment.spent_usd),
-        "binding": moment.binding,
-    }
