@@ -12,6 +12,7 @@ from fleet.decision.alert_facts import (
     Incident,
     Severity,
 )
+from fleet.decision.brakes import said_of
 from fleet.decision.field_words import LABELS, rule_words
 from fleet.decision.values import Rule
 from fleet.decision.windows import (
@@ -233,7 +234,7 @@ def failing_pods(facts: AlertFacts) -> Iterator[Incident]:
     """Several pods of the fleet's template in a row failed before they finished an item."""
     for fleet in facts.fleets:
         if fleet.failing >= PODS_FAILED:
-            text = f"the last {fleet.failing} pods failed before finishing an item"
+            text = said_of(fleet.failing, fleet.failing_because)
             yield of_fleet(fleet, Cause.BOOTS_FAIL, Severity.CRITICAL, fleet.trouble or text)
 
 

@@ -74,13 +74,18 @@ def pause_after(failures: int) -> timedelta:
     return min(FIRST_PAUSE * factor, LONGEST_PAUSE)
 
 
+def said_of(count: int, because: str) -> str:
+    """How many pods failed in a row, and why the newest of them did."""
+    pods = "the last pod" if count == 1 else f"the last {count} pods"
+    return f"{pods} failed before finishing an item ({because or 'no reason is known'})"
+
+
 def trouble(seen: Snapshot) -> str:
     """What fails again and again, with its reason; "" if nothing does."""
     failing = seen.failing
     if failing is None:
         return ""
-    pods = "the last pod" if failing.count == 1 else f"the last {failing.count} pods"
-    what = f"{pods} failed before finishing an item ({failing.because or 'no reason is known'})"
+    what = said_of(failing.count, failing.because)
     if failing.until > seen.now:
         return f"{what}, so no pod starts before {failing.until:%H:%M:%S} UTC"
     return f"{what}, so one pod is tried at a time"

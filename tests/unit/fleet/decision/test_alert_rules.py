@@ -242,6 +242,11 @@ def test_three_failed_pods_in_a_row_are_announced_with_the_reason(
     assert of_fleet(failing=failing) == expected
 
 
+def test_pods_that_failed_have_their_reason_although_no_pod_is_wished_for() -> None:
+    (found,) = told(fleets=[a_fleet_seen(failing=4, failing_because="no module x")])
+    assert found.text == "emb: the last 4 pods failed before finishing an item (no module x)"
+
+
 NONE = {"active": 0, "ready": 0, "items_per_second": None}
 
 
