@@ -18,6 +18,15 @@ SECRETS: Final[Mapping[str, tuple[str, int]]] = {
     "FLOWER_PASSWORD": ("Of the user admin of Flower.", 15),
     "PODFLEET_METRICS_TOKEN": ("Prometheus reads /metrics with it.", 32),
 }
+# Written as a comment: an operator fills it in who has an identity provider.
+SIGN_IN: Final = (
+    "# Sign-in with an identity provider (docs/howto/sign-in.md), and second factors for passwords:",
+    "# PODFLEET_OIDC_ISSUER=https://login.example.com/realms/main",
+    "# PODFLEET_OIDC_CLIENT_ID=podfleet",
+    "# PODFLEET_OIDC_CLIENT_SECRET=",
+    "# PODFLEET_OIDC_ADMIN_GROUPS=fleet-admins",
+    "# PODFLEET_REQUIRE_TOTP=1",
+)
 LOCAL_HOSTS: Final = ("localhost", "127.0.0.1")
 LOCAL_ORIGIN: Final = "http://localhost:8000"
 
@@ -41,4 +50,4 @@ def text(
             "PODFLEET_HTTPS=1",
             "PODFLEET_BEHIND_PROXY=1",
         ]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, *SIGN_IN, ""])

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import segno
 from django.contrib import admin, messages
@@ -20,22 +20,17 @@ from fleet import people, second_factor
 from fleet.people import What
 from pods.base import sealing
 
-KEY: Final = "podfleet_new_key"  # of a session: the sealed key of an app that is being set up
 
+def key_of(request: HttpRequest, user: User) -> str:
+    """The key that the form brings back, encrypted and for this user alone; else a new one.
 
-def key_of(request: HttpRequest) -> str:
-    """The key that this session sets up. Sessions are rows, so it is kept encrypted."""
+    It is in the page and not in the session, because a page that is only read writes nothing.
+    """
     try:
-        return sealing.unseal(request.session[KEY])
-    except (KeyError, sealing.WrongKey):
-        key = second_factor.new_key()
-        request.session[KEY] = sealing.seal(key)
-        return key
-
-
-def forget(request: HttpRequest) -> None:
-    """The key is stored, or is not wanted."""
-    request.session.pop(KEY, None)
+        whose, _, key = sealing.unseal(request.POST.get("key", "")).partition(" ")
+    except sealing.WrongKey:
+        whose, key = "", ""
+    return key if whose == str(user.pk) and key else second_factor.new_key()
 
 
 def picture(text: str) -> SafeString:
@@ -51,11 +46,12 @@ def picture(text: str) -> SafeString:
 
 def set_up_page(request: HttpRequest, user: User, *, wrong: bool, template: str) -> HttpResponse:
     """The page with the QR code, which asks for a first code."""
-    key = key_of(request)
+    key = key_of(request, user)
     context = {
         **admin.site.each_context(request), "title": "Set up your second factor",
         "qr": picture(second_factor.address_for_app(key, user.get_username())),
         "key": " ".join(key[n : n + 4] for n in range(0, len(key), 4)), "wrong": wrong,
+        "sealed": sealing.seal(f"{user.pk} {key}"),
     }  # fmt: skip
     return render(request, template, context, status=400 if wrong else 200)
 
@@ -92,10 +88,9 @@ def _set_up(request: HttpRequest, user: User) -> HttpResponse:
     page = "signin/own_set_up.html"
     if request.method != "POST":
         return set_up_page(request, user, wrong=False, template=page)
-    codes = second_factor.set_up(user, key_of(request), request.POST.get("code", ""))
+    codes = second_factor.set_up(user, key_of(request, user), request.POST.get("code", ""))
     if codes is None:
         return set_up_page(request, user, wrong=True, template=page)
-    forget(request)
     _note(request, What.FACTOR_MADE)
     if request.session.get(guard.CAME_BY, guard.PASSWORD) == guard.PASSWORD:
         request.session[guard.CAME_BY] = guard.PASSWORD_AND_CODE

@@ -125,9 +125,10 @@ def set_up(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         if not trying.may_try(request, user):
             return trying.locked(request, user)
-        codes = second_factor.set_up(user, own_factor.key_of(request), request.POST.get("code", ""))
+        codes = second_factor.set_up(
+            user, own_factor.key_of(request, user), request.POST.get("code", "")
+        )
         if codes is not None:
-            own_factor.forget(request)
             name = user.get_username()
             people.note(What.FACTOR_MADE, name, how=guard.PASSWORD, request=request)
             come_in(request, user, guard.PASSWORD_AND_CODE, next_url)

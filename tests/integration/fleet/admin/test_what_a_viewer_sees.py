@@ -14,8 +14,8 @@ from tests.support.admin_pages import a_user
 from tests.support.every_page import pages, rows_for_every_page
 
 pytestmark = pytest.mark.django_db
-# What changes only the viewer's own session, password and choice of rows.
-OWN_FORMS = re.compile(r"/admin/(logout|password_change)/$")
+# What changes only the viewer's own session, password, second factor and choice of rows.
+OWN_FORMS = re.compile(r"/admin/(logout|password_change|second-factor)/$")
 EXPORTS = {"", "as_csv", "as_json"}
 
 
