@@ -17,6 +17,7 @@ T = TypeVar("T")
 MACHINE_SECONDS: Final = 5.0
 DATABASE_SECONDS: Final = 12.0  # to connect may take 10 s (config/databases.py)
 REDIS_SECONDS: Final = 12.0  # four calls of 3 s
+PROVIDER_SECONDS: Final = 12.0  # to connect and to answer may take 5 s each
 WORKERS_SECONDS: Final = 12.0
 ROWS_SECONDS: Final = 15.0
 ONLINE_SECONDS: Final = 90.0  # for the calls to all vendors
@@ -71,6 +72,7 @@ def examine(*, online: bool) -> Facts:
     stopped = settings.EMBEDDED_REDIS and not embedded.runs(settings.VAR_DIR)
     machine = Probe("the machine", probing.machine, seconds=MACHINE_SECONDS)
     database = Probe("the database", probing.database, seconds=DATABASE_SECONDS)
+    provider = Probe("the identity provider", probing.identity_provider, seconds=PROVIDER_SECONDS)
     seen_redis: RedisFacts | None = None
     bad = probing.bad_authority(row_probing.authorities(settings.REDIS_URL, settings.REDIS_CA))
     tls = urlsplit(settings.REDIS_URL).scheme == "rediss"
@@ -87,6 +89,7 @@ def examine(*, online: bool) -> Facts:
     return Facts(
         stack_stopped=stopped,
         bad_authority=bad,
+        bad_provider=made.result(provider) or "",
         redis_verified=row_probing.is_verified(settings.REDIS_URL),
         users_wanted=settings.REDIS_USERS,
         machine=made.result(machine),

@@ -99,6 +99,7 @@ class Facts:
     """Everything that was seen; None: that probe did not answer, or could not be made."""
 
     stack_stopped: bool = False  # the embedded Redis does not run, so nothing else can
+    bad_provider: str = ""  # why the identity provider cannot be used
     bad_authority: str = ""  # which setting names a file that has no certificate, and why
     redis_verified: bool = True  # its certificate is checked, or there is none
     users_wanted: bool = True  # each pod gets a Redis user

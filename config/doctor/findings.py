@@ -35,6 +35,7 @@ class Code(StrEnum):
     REDIS_FULL = "redis-full"
     REDIS_NO_USERS = "redis-no-users"
     REDIS_CLOCK = "redis-clock"
+    OIDC_UNUSABLE = "oidc-unusable"
     STACK_STOPPED = "stack-stopped"
     BEAT_SILENT = "beat-silent"
     BEAT_AHEAD = "beat-ahead"

@@ -62,6 +62,8 @@ def judge(seen: Facts) -> Sequence[Finding]:
         findings.append(redis_judging.bad_authority(seen.bad_authority))
     if not seen.redis_verified:
         findings.append(redis_judging.unverified())
+    if seen.bad_provider:
+        findings.append(_bad_provider(seen.bad_provider))
     if seen.rows is not None:
         findings += rows(seen.rows, stack_stopped=seen.stack_stopped)
     if seen.stack_stopped:
@@ -69,6 +71,15 @@ def judge(seen: Facts) -> Sequence[Finding]:
     elif seen.queues is not None:
         findings += queues(seen.queues)
     return findings
+
+
+def _bad_provider(said: str) -> Finding:
+    return error(
+        Code.OIDC_UNUSABLE,
+        f"nobody can sign in with the identity provider: {said}",
+        f"correct PODFLEET_OIDC_ISSUER, or let this machine reach it; until then "
+        f"`{how_to_run('user link NAME')}` signs a user in",
+    )
 
 
 def machine(seen: MachineFacts) -> Iterator[Finding]:

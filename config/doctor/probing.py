@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import redis
+import requests
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
@@ -19,6 +20,7 @@ from redis.retry import Retry
 from config import celery_app, stack
 from config.doctor.facts import DatabaseFacts, MachineFacts, QueueFacts, RedisFacts, Refusal
 from config.env import env
+from config.oidc import same_issuer
 from config.task_ages import age_of
 from pods.base import redis_address
 from pods.base.clock import utcnow
@@ -28,6 +30,7 @@ from pods.base.shared_clock import shared_now
 from pods.masking import without_passwords
 
 REDIS_SECONDS: Final = 3.0
+PROVIDER_SECONDS: Final = 5
 PING_SECONDS: Final = 2.0
 OURS: Final = ("fleet", "pods")  # apps whose migrations show the version
 
@@ -52,6 +55,29 @@ def machine() -> MachineFacts:
         secret_length=len(settings.SECRET_KEY),
         taken_ports=_taken_ports(),
     )
+
+
+def identity_provider() -> str:
+    """Why the identity provider of the settings cannot be used; "": it can, or there is none."""
+    oidc = settings.OIDC
+    if not oidc.issuer:
+        return ""
+    try:
+        answer = requests.get(oidc.discovery_url, timeout=PROVIDER_SECONDS)
+        answer.raise_for_status()
+        issuer = answer.json()["issuer"]
+    except requests.HTTPError as exc:
+        assert exc.response is not None
+        return f"{oidc.discovery_url} answers with the status {exc.response.status_code}"
+    except requests.exceptions.JSONDecodeError:
+        return f"{oidc.discovery_url} does not answer with JSON"
+    except requests.RequestException as exc:
+        return f"{oidc.discovery_url} gives no answer ({type(exc).__name__})"
+    except (KeyError, TypeError):
+        return f"{oidc.discovery_url} names no issuer"
+    if not same_issuer(str(issuer), oidc.issuer):
+        return f"it calls itself {issuer}, and PODFLEET_OIDC_ISSUER is {oidc.issuer}"
+    return ""
 
 
 def _taken_ports() -> list[int]:

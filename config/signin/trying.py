@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+import structlog
 from axes.handlers.proxy import AxesProxyHandler
 from axes.helpers import get_lockout_response
 from django.conf import settings
@@ -13,7 +14,9 @@ from config.signin import guard
 from fleet import people, second_factor
 from fleet.models import SecondFactor
 from fleet.people import What
+from pods.base import sealing
 
+log = structlog.get_logger(__name__)
 WRONG: Final = "This code is wrong, or was used already. Wait for the next one in your app."
 LOCKED: Final = "There were too many wrong codes. Wait 15 minutes, then try again."
 LONGEST_CODE: Final = 40
@@ -22,8 +25,11 @@ LONGEST_CODE: Final = 40
 def accepted(request: HttpRequest, user: User, factor: SecondFactor, typed: str) -> bool:
     """Whether a typed code is right: one of the app, or a recovery code. A wrong one is counted."""
     typed = typed[:LONGEST_CODE]
-    if second_factor.accepts(factor, typed):
-        return True
+    try:
+        if second_factor.accepts(factor, typed):
+            return True
+    except sealing.WrongKey:  # a field key is gone: recovery codes still work
+        log.exception("second_factor_unreadable", user=user.get_username())
     if not second_factor.accepts_recovery(factor, typed):
         wrong(request, user)
         return False

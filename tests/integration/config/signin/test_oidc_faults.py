@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from django.contrib.auth.models import User
 from django.test import Client
 
+from config.doctor import probing
 from config.oidc import Oidc
 from tests.support.identity_provider import asked
 
@@ -153,6 +154,20 @@ def test_a_provider_that_answers_nonsense_is_a_page(
     answer = client.get("/admin/login/oidc/")
     assert answer.status_code == wanted
     assert "PODFLEET_OIDC_ISSUER" in answer.content.decode()
+
+
+def test_the_doctor_says_why_the_provider_cannot_be_used(faulty: Faulty, settings: Any) -> None:
+    assert probing.identity_provider() == ""
+    for body, status, said in (
+        ({}, 500, "the status 500"), (b"<html>", 200, "JSON"), ({}, 200, "names no issuer"),
+        ([], 200, "names no issuer"), ({"issuer": "https://x"}, 200, "calls itself https://x"),
+    ):  # fmt: skip
+        faulty.says("/.well-known/openid-configuration", body, status)
+        assert said in probing.identity_provider()
+    settings.OIDC = _trusting("http://127.0.0.1:9")
+    assert "gives no answer" in probing.identity_provider()
+    settings.OIDC = Oidc()
+    assert probing.identity_provider() == ""
 
 
 def test_a_provider_that_calls_itself_otherwise_is_not_used(client: Client, faulty: Faulty) -> None:

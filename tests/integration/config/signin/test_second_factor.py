@@ -145,6 +145,17 @@ def test_a_recovery_code_replaces_the_phone_once(client: Client) -> None:
     assert PersonEvent.objects.get(what="code_used").said == "9 left"
 
 
+def test_a_key_that_nobody_can_read_leaves_the_recovery_codes(
+    client: Client, settings: Any
+) -> None:
+    key, codes = with_factor(a_person())
+    settings.FIELD_KEYS = ("another key than the one before it",)
+    with_password(client)
+    assert client.post(CODE, {"code": next_code(key)}).status_code == 400
+    assert client.post(CODE, {"code": codes[0]}).status_code == 302
+    assert is_in(client)
+
+
 def test_the_code_must_come_within_five_minutes_and_with_the_same_password(client: Client) -> None:
     ann = a_person()
     key, _ = with_factor(ann)

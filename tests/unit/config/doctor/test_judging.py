@@ -86,6 +86,7 @@ BROKEN: list[tuple[Facts, Code, Level, str]] = [
     (of_redis(refusal=Refusal.PASSWORD, said="WRONG"), Code.REDIS_PASSWORD, ERROR, "WRONG"),
     (of_redis(refusal=Refusal.COMMAND, said="DB index"), Code.REDIS_REFUSES, ERROR, "DB index"),
     (replace(WELL, bad_authority="X names /ca"), Code.REDIS_AUTHORITY, ERROR, "X names /ca"),
+    (replace(WELL, bad_provider="no answer"), Code.OIDC_UNUSABLE, ERROR, "no answer"),
     (of_redis(refusal=Refusal.CERTIFICATE, said="own"), Code.REDIS_CERTIFICATE, ERROR, "own"),
     (of_redis(version=(6, 2)), Code.REDIS_OLD, ERROR, "Redis 6.2"),
     (of_redis(eviction_policy="allkeys-lru"), Code.REDIS_EVICTS, ERROR, "allkeys-lru"),
