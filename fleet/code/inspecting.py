@@ -50,7 +50,7 @@ def check_handler(sources: Mapping[str, bytes], handler: str, paths: Sequence[st
         there = ", ".join(sorted(n for n in names if not n.startswith("_"))) or "nothing"
         raise BadCode(
             f"{file} has no {attribute}, which the handler {handler} names; it has {there}. Write "
-            f"`def {attribute}(batch): …`, or name another one with --handler {module}:NAME"
+            f"`def {attribute}(batch): …`, or name another function as the handler: {module}:NAME"
         )
 
 

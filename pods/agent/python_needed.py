@@ -53,12 +53,12 @@ def _padded(numbers: "tuple[int, ...]") -> "tuple[int, ...]":
     return (*numbers, 0, 0, 0)[: max(3, len(numbers))]
 
 
-def why_not(wanted: str) -> str:
-    """Why this Python cannot run the code; "": it can."""
+def why_not(wanted: str, *, machine: str = "this image") -> str:
+    """Why this Python cannot run the code; "": it can. `machine`: what has this Python, for people."""
     if satisfied(wanted, sys.version_info[:3]):
         return ""
     here = ".".join(map(str, sys.version_info[:3]))
-    return f"the code needs Python {wanted}, and this image has {here}; use another image"
+    return f"the code needs Python {wanted}, and {machine} has {here}"
 
 
 def installed(wanted: str, env: Mapping[str, str]) -> str:
@@ -94,6 +94,6 @@ def ensure(wanted: str, wheel: str, env: Mapping[str, str], *, looked: bool) -> 
         return
     other = "" if looked else installed(wanted, env)
     if not other:
-        raise Failed(why)
+        raise Failed(f"{why}; use another image")
     print("podfleet: going on with", other, flush=True)  # noqa: T201
     os.execve(other, [other, "-c", AGAIN, wheel], dict(env))  # noqa: S606

@@ -30,7 +30,7 @@ def prepare(job_file: str) -> None:
     try:
         code = bootstrap.unpacked(f"{job['cache']}/code/{job['bundle']}")
         bundle = bootstrap.read_bundle(code)
-        if why := python_needed.why_not(bundle.get("python", "")):
+        if why := python_needed.why_not(bundle.get("python", ""), machine="this machine"):
             raise NotBuilt(why)
         env = bootstrap.for_installer(os.environ, job["secrets"])
         wants, steps = bundle["requirements"], bootstrap.Steps()
