@@ -80,7 +80,6 @@ def gather(
     working = _working(beats, plain)
     known = experience(fleet, now, pods, working)
     supply = offers_for(fleet, now, known, accounts=accounts)
-    orphans, orphans_usd = _count(Orphan.objects.filter(fleet_id=fleet.pk))
     spent, ticks = spending.spent(now, fleet_id=fleet.pk), _last_ticks(fleet, now)
     facts = _facts(fleet, pods, beats, plain, known, depth, now)
     seen = Snapshot(
@@ -88,8 +87,7 @@ def gather(
         **rows.of_the_backlog(fleet, depth),
         unknown_because=unknown_because,
         pods=_with_trials(fleet, facts, pods, working),
-        orphans=orphans,
-        orphans_hourly_usd=orphans_usd,
+        **_of_orphans(fleet),
         offers=supply.offers,
         **_why_no_offers(supply),
         spent_today_usd=spent.today,
@@ -123,6 +121,11 @@ def _why_all_fail(beats: Iterable[Beat]) -> str:
 def _what_fails(fleet: Fleet, working: set[int], beats: dict[int, Beat]) -> dict[str, Any]:
     because = _why_all_fail(beats.values())
     return {"failing": failing_of(fleet, working), "all_fail_because": because}
+
+
+def _of_orphans(fleet: Fleet) -> dict[str, Any]:
+    count, hourly_usd = _count(Orphan.objects.filter(fleet_id=fleet.pk))
+    return {"orphans": count, "orphans_hourly_usd": hourly_usd}
 
 
 def _why_no_offers(supply: Supply) -> dict[str, Any]:

@@ -1,94 +1,23 @@
 """Each page on a desktop and a phone, light and dark, has no error and no horizontal scrolling."""
 
-import random
-import uuid
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
-from math import sin
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page
 
-from fleet.models import Alert, Fleet, Sample, Tick
-from fleet.tick.requesting import agent_settings
+from fleet.models import Alert, Fleet, Tick
 from pods.base.clock import utcnow
-from pods.models import Account, Pod, PodEvent, PriceSegment
+from pods.models import Pod
 from tests.support.factories import a_fleet, an_account
-from tests.support.looks import LOOKS, SIZES
+from tests.support.looks import COVERED, IN_DOCS, LOOKS, SIZES
+from tests.support.rows_of_pages import some_pods, some_samples
 from tests.support.spells import read_for, stood
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-# What covers its neighbour, or is wider than its place, in a row of a list or of the first page.
-COVERED = """[...document.querySelectorAll(".pf-row-line, #result_list .data-row")].flatMap(row => {
-    const cells = [...row.children].filter(cell => cell.clientWidth);
-    const parts = [...row.querySelectorAll("button, a.pf-button")].filter(b => b.checkVisibility());
-    const cover = (a, b) => {
-        const [p, q] = [a.getBoundingClientRect(), b.getBoundingClientRect()];
-        return Math.min(p.right, q.right) - Math.max(p.left, q.left) > 2
-            && Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top) > 2;
-    };
-    const wide = cells.filter(cell => cell.scrollWidth > cell.clientWidth + 2);
-    const under = [...cells, ...parts].flatMap(part => cells.filter(
-        cell => cell !== part && !cell.contains(part) && cover(cell, part)));
-    return [...wide, ...under].map(cell => cell.className.split(" ")[0] + ": " + cell.textContent.trim());
-})"""
-IN_DOCS = Path(__file__).parents[2] / "docs" / "screenshots"
-STATES = ("ready", "ready", "ready", "booting", "draining")
-
-
-def some_pods(fleet: Fleet, accounts: list[Account], count: int, now: datetime) -> None:
-    for n in range(count):
-        token, account = uuid.uuid5(uuid.NAMESPACE_DNS, f"{fleet.name}{n}"), accounts[n % 2]
-        since = now - timedelta(hours=5 * n + 1)
-        state = STATES[n % 5]
-        pod = Pod.objects.create(
-            fleet=fleet, account=account, provider=account.provider, external_id=f"m{fleet.pk}{n}",
-            client_token=token, name=f"pf-ab12cd-{fleet.pk}-{token.hex}", tag=f"pf-ab12cd-{fleet.pk}",
-            state=state, state_since=since, requested_at=since, ready_at=since, beat_at=now,
-            gpu_type=("NVIDIA L4", "NVIDIA GeForce RTX 4090")[n % 2], gpu_count=1,
-            hourly_usd=Decimal(("0.39", "0.69")[n % 2]), rate=8.4 + n / 3 if state == "ready" else 0,
-            done=151_000 * (n + 1), because="its agent sends heartbeats",
-            console_url="https://console.runpod.io/pods?id=m1", agent=agent_settings(fleet),
-        )  # fmt: skip
-        PriceSegment.objects.create(
-            pod=pod, fleet=fleet, hourly_usd=pod.hourly_usd, since=pod.requested_at
-        )
-        for after, before, by, why, seconds in (
-            (
-                "",
-                "requested",
-                "tick",
-                "the backlog needs 42 pods (41,800,000 items at 1,000,000 per pod)",
-                0,
-            ),
-            ("requested", "creating", "spawn", "the provider is asked for a machine", 1),
-            ("creating", "booting", "spawn", "its machine was created", 4),
-            ("booting", "ready", "health", "its agent sends heartbeats", 81),
-        ):
-            PodEvent.objects.create(
-                pod=pod, at=since + timedelta(seconds=seconds), by=by, before=after, after=before,
-                because=why,
-            )  # fmt: skip
-
-
-def some_samples(fleet: Fleet, depth: int, now: datetime) -> None:
-    noise = random.Random(3)
-    rows = []
-    for grain, step, count in ((2, 3600, 168), (1, 300, 288), (0, 15, 240)):
-        for k in range(count):
-            at = now - timedelta(seconds=step * k)
-            pods = max(0, min(fleet.max_instances, int(4 + 2 * sin(k * step / 9000))))
-            rows.append(
-                Sample(
-                    fleet=fleet, at=at, grain=grain, depth=int(depth + step * k * pods * 8.3),
-                    pods=pods, ready=max(0, pods - 1), items_per_second=8.3 * pods + noise.random(),
-                    hourly_usd=Decimal(pods) / 2, spent_today_usd=Decimal(at.hour * 60 + at.minute) / 40,
-                )
-            )  # fmt: skip
-    Sample.objects.bulk_create(rows)
 
 
 def make_rows() -> None:

@@ -18,11 +18,11 @@ from fleet.tick.policies import policy_of
 from fleet.tick.recording import recorded, recorded_policy
 from pods.base.clock import utcnow
 from pods.states import READY
-from tests.browser.test_pages import COVERED, IN_DOCS, some_pods, some_samples
 from tests.support.factories import a_fleet, hours
 from tests.support.fleet_command import run
 from tests.support.goals_of_rows import a_market, fill, with_speed
-from tests.support.looks import LOOKS, SIZES
+from tests.support.looks import COVERED, IN_DOCS, LOOKS, SIZES
+from tests.support.rows_of_pages import some_pods, some_samples
 from tests.support.spells import read_for, stood
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
