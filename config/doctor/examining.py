@@ -20,6 +20,7 @@ REDIS_SECONDS: Final = 12.0  # four calls of 3 s
 PROVIDER_SECONDS: Final = 12.0  # to connect and to answer may take 5 s each
 WORKERS_SECONDS: Final = 12.0
 ROWS_SECONDS: Final = 15.0
+IMAGES_SECONDS: Final = 90.0
 ONLINE_SECONDS: Final = 90.0  # for the calls to all vendors
 
 
@@ -80,12 +81,14 @@ def examine(*, online: bool) -> Facts:
         look = partial(probing.redis_server, settings.REDIS_URL)
         seen_redis = made.result(Probe("Redis", look, seconds=REDIS_SECONDS))
     seen_database: DatabaseFacts | None = made.result(database)
-    queues = rows = None
+    queues = rows = images = None
     if seen_redis is not None and seen_redis.refusal is None:
         queues = Probe("the workers", probing.queues, seconds=WORKERS_SECONDS)
     if seen_database is not None and seen_database.usable:
         limit = ONLINE_SECONDS if online else ROWS_SECONDS
         rows = Probe("the rows", partial(row_probing.rows, online=online), seconds=limit)
+        if online:
+            images = Probe("the images", row_probing.images, seconds=IMAGES_SECONDS)
     return Facts(
         stack_stopped=stopped,
         bad_authority=bad,
@@ -97,6 +100,7 @@ def examine(*, online: bool) -> Facts:
         redis=seen_redis,
         rows=None if rows is None else made.result(rows),
         queues=None if queues is None else made.result(queues),
+        images=() if images is None else made.result(images),
         slow=made.slow,
         failed=made.failed,
     )

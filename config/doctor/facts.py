@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from pods.providers.images import Found
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineFacts:
@@ -82,6 +84,17 @@ class AccountFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFacts:
+    """What an image's registry says to the account whose pods pull it."""
+
+    image: str
+    account: str
+    found: Found
+    refusal: str = ""  # what a refusal means: whose login, or that there is none
+    says: str = ""  # why it is unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RowFacts:
     """What the rows say."""
 
@@ -108,5 +121,6 @@ class Facts:
     redis: RedisFacts | None = None
     rows: RowFacts | None = None
     queues: Sequence[QueueFacts] | None = None
+    images: Sequence[ImageFacts] | None = ()  # asked only with --online
     slow: Mapping[str, float] = field(default_factory=dict)  # probes and their limits in seconds
     failed: Mapping[str, str] = field(default_factory=dict)  # probes and what they raised

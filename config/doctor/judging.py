@@ -9,6 +9,7 @@ from config.doctor.facts import (
     AccountFacts,
     DatabaseFacts,
     Facts,
+    ImageFacts,
     MachineFacts,
     QueueFacts,
     RowFacts,
@@ -17,6 +18,7 @@ from config.doctor.findings import Code, Finding, error, warning
 from pods.base.command_name import how_to_run, where_is
 from pods.durations import lasting
 from pods.plural import plural
+from pods.providers.images import Found, registry_of
 
 SUPPORTED: Final = ((3, 11), (3, 13))
 FULL_BYTES: Final = 200 * 2**20  # the logs of the stack alone may grow to 150 MB
@@ -66,6 +68,7 @@ def judge(seen: Facts) -> Sequence[Finding]:
         findings.append(_bad_provider(seen.bad_provider))
     if seen.rows is not None:
         findings += rows(seen.rows, stack_stopped=seen.stack_stopped)
+    findings += images(seen.images or ())
     if seen.stack_stopped:
         findings.append(_stopped())
     elif seen.queues is not None:
@@ -233,6 +236,32 @@ def _account(seen: AccountFacts) -> Iterator[Finding]:
             f"{seen.unused_because}, so nothing is rented on it",
             f"run `{how_to_run(f'account check {seen.name}')}`; it is tried again by itself",
         )
+
+
+def images(seen: Sequence[ImageFacts]) -> Iterator[Finding]:
+    """Whether the registries have the images, and give them to the accounts that pull them."""
+    missing = sorted({look.image for look in seen if look.found is Found.NO})
+    for image in missing:
+        yield error(
+            Code.IMAGE_MISSING,
+            f"the registry {registry_of(image)} has no image {image}",
+            "correct the fleet's image, or push it; a tag that was never pushed is a missing image too",
+        )
+    for look in seen:
+        if look.found is Found.REFUSED:
+            yield error(
+                Code.IMAGE_REFUSED,
+                f"{look.refusal}; many registries say the same of an image that does not exist",
+                f"correct the image, or give {look.account} the login of this registry: "
+                f"{where_is('howto/private-images.md')} says how",
+            )
+        elif look.found is Found.UNKNOWN:
+            yield warning(
+                Code.IMAGE_NOT_ASKED,
+                f"the image {look.image} was not checked: {look.says}",
+                "check the network of this machine and the name of the registry; pods pull it from "
+                "their own network",
+            )
 
 
 def queues(seen: Sequence[QueueFacts]) -> Iterator[Finding]:

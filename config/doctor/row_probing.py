@@ -1,16 +1,24 @@
 """Looks at the rows: beat, decisions, stored secrets, accounts, and fleets that rent elsewhere."""
 
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
-from config.doctor.facts import AccountFacts, RowFacts
+from config.doctor.facts import AccountFacts, ImageFacts, RowFacts
 from config.health import undecided_fleets
 from fleet import reaching
 from fleet.models import Fleet
 from fleet.pages.last_runs import beat_last_sent
 from fleet.resealing import lost_secrets
-from pods.accounts import breaker, connecting, editing
+from pods.accounts import breaker, connecting, editing, registry_logins
+from pods.base import sealing
 from pods.base.shared_clock import shared_now
 from pods.models import Account
+from pods.providers import image_registry
+from pods.providers.base import RegistryLogin
+
+DOCKER: Final = "docker"
+IMAGES_AT_ONCE: Final = 8
 
 
 def rows(*, online: bool) -> RowFacts:
@@ -45,6 +53,43 @@ def account_facts(account: Account, *, online: bool) -> AccountFacts:
         refused=refused,
         not_asked=not_asked,
         unused_because=breaker.why_unused(account, now=shared_now()),
+    )
+
+
+def images() -> list[ImageFacts]:
+    """What the registries say of the images of all fleets, for each account whose vendor pulls them.
+
+    Images on a Docker engine are left out: it may have what no registry has.
+    """
+    fleets = Fleet.objects.filter(archived_at=None).prefetch_related("accounts")
+    wanted = {
+        (fleet.image, account.pk): account
+        for fleet in fleets
+        for account in fleet.accounts.all()
+        if fleet.image and account.enabled and account.provider != DOCKER
+        if editing.is_rented(account)
+    }
+    looks = [(image, account, _login(account, image)) for (image, _), account in wanted.items()]
+    with ThreadPoolExecutor(IMAGES_AT_ONCE) as pool:
+        return list(pool.map(_image_facts, looks))
+
+
+def _login(account: Account, image: str) -> RegistryLogin | None:
+    try:
+        return registry_logins.login_for(account, image)
+    except sealing.WrongKey:
+        return None  # `key-wrong` says it
+
+
+def _image_facts(of: tuple[str, Account, RegistryLogin | None]) -> ImageFacts:
+    image, account, login = of
+    look = image_registry.look_for(image, login)
+    return ImageFacts(
+        image=image,
+        account=account.name,
+        found=look.found,
+        refusal=registry_logins.refused(account, image),
+        says=look.says,
     )
 
 

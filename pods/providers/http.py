@@ -97,6 +97,7 @@ class VendorHttp:
         base_url: str,
         secret: str | None = None,
         auth: Auth = bearer,
+        headers: Mapping[str, str] | None = None,
         timeouts: Timeouts = Timeouts(),
         uds: str | None = None,
         tls: Tls | None = None,
@@ -105,7 +106,8 @@ class VendorHttp:
         quote_faults: bool = False,
         pacer: Pacer | None = None,
     ) -> None:
-        """`auth` makes the headers from the secret. `uds` is the socket file of a local engine.
+        """`auth` makes headers from the secret, and `headers` are others of every request. `uds` is
+        the socket file of a local engine.
 
         `wait_in` finds the seconds to wait in the text of a 429. `plain_errors`: also return a 4xx
         whose body is not JSON. `quote_faults`: a 5xx is reported with the `message` in its body.
@@ -121,7 +123,7 @@ class VendorHttp:
         self.base_url = base_url.rstrip("/")
         self._timeouts = timeouts
         self._secrets: tuple[str, ...] = () if secret is None else (secret,)
-        self._headers = {} if secret is None else dict(auth(secret))
+        self._headers = {**(headers or {}), **(auth(secret) if secret is not None else {})}
         self._uds, self._tls = uds, tls
         self._wait_in, self._plain_errors = wait_in, plain_errors
         self._quote_faults = quote_faults

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -99,8 +100,8 @@ def test_pods_with_different_numbers_of_gpus_share_none(
 ) -> None:
     host = docker(server, gpus_per_pod=1, gpus=4, hourly_usd="0.5")
     [one], [three] = host.offers(OfferQuery()), host.offers(OfferQuery(gpu_count=3))
-    assert (one.gpu_count, one.hourly_usd) == (1, 0.5)
-    assert (three.gpu_count, three.hourly_usd) == (3, 1.5)
+    assert (one.gpu_count, one.hourly_usd) == (1, Decimal("0.5"))
+    assert (three.gpu_count, three.hourly_usd) == (3, Decimal("1.5"))
     assert host.capabilities.most_gpus == 4
     for token, count in (("t1", 3), ("t2", 1)):
         spec = container(token, image="you/agent:1", registry_login=None, gpu_count=count)

@@ -14,7 +14,7 @@ from pods.catalogue import gpus
 from pods.providers.base import Machine, Phase, PodSpec, RegistryLogin
 from pods.providers.docker.options import Options
 from pods.providers.errors import Unavailable
-from pods.providers.images import DOCKER_HUB
+from pods.providers.images import DOCKER_HUB, image_parts
 from pods.providers.wire import cleaned, is_loopback, moment
 
 LABEL: Final = "podfleet.token"
@@ -88,16 +88,6 @@ def login_header(login: RegistryLogin) -> str:
     server = HUB_ADDRESS if login.host == DOCKER_HUB else login.host
     said = {"username": login.user, "password": login.password, "serveraddress": server}
     return base64.urlsafe_b64encode(json.dumps(said).encode()).decode()
-
-
-def image_parts(image: str) -> tuple[str, str]:
-    """The name of an image, and its digest or tag. A digest says all, so a tag beside it is left out."""
-    name, _, digest = image.partition("@")
-    if ":" in name.rpartition("/")[2]:
-        name, _, tag = name.rpartition(":")
-    else:
-        tag = "latest"
-    return name, digest or tag
 
 
 def image_name(image: str) -> str:

@@ -42,6 +42,7 @@ from pods.providers.errors import (
     Unavailable,
 )
 from pods.providers.http import Answer, Timeouts, VendorHttp
+from pods.providers.images import image_parts
 from pods.providers.pacing import MakePacer, unpaced
 from pods.providers.wire import checked_id, cleaned, secrets_in
 
@@ -195,7 +196,7 @@ class Docker:
             QuotaExceeded: the host's disk is full.
             Unavailable: it takes longer than one try may, or failed. The next try continues.
         """
-        name, version = mapping.image_parts(image)
+        name, version = image_parts(image)
         limits = Timeouts(read=PULL_SECONDS, total=PULL_SECONDS)
         headers = {} if login is None else {mapping.LOGIN_HEADER: mapping.login_header(login)}
         hide = [] if login is None else [login.password, *headers.values()]

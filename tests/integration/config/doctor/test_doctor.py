@@ -21,7 +21,10 @@ from config.doctor.findings import Code
 from config.env import ROOT
 from pods.base import sealing
 from pods.base.clock import utcnow
+from pods.providers.images import Found
 from tests.support.factories import a_fleet, an_account
+from tests.support.image_registry import PASSWORD as PASSWORD_OF_IMAGES
+from tests.support.image_registry import USER, image_registry
 from tests.support.tls_server import tls_server
 
 PASSWORD = "p@ss/w#rd:%"
@@ -313,3 +316,29 @@ def test_a_probe_that_hangs_or_breaks_hides_no_other() -> None:
     assert made.result(works) == "seen"
     assert (made.slow, made.failed) == ({"Redis": 0.05}, {"the rows": "ZeroDivisionError"})
     never.set()
+
+
+@pytest.mark.django_db
+def test_images_are_asked_for_with_the_login_of_the_account_that_pulls_them() -> None:
+    with image_registry() as registry:
+        known = an_account(
+            "runpod", name="main", options={}, registry_host=registry.host, registry_user=USER
+        )
+        known.sealed_registry_password = sealing.seal(PASSWORD_OF_IMAGES)
+        known.save()
+        other = an_account("vastai", name="other", options={})
+        private, missing = registry.image("team/private:1"), registry.image("team/gone:1")
+        a_fleet(name="a", image=private, accounts=[known, other, an_account("docker")])
+        a_fleet(name="b", image=missing, accounts=[known])
+        a_fleet(name="c", image=private, accounts=[known])  # the same question as for a
+        a_fleet(name="d", image="", accounts=[an_account("local")])
+        looks = row_probing.images()
+    said = {(look.account, look.image): look.found for look in looks}
+    assert said == {
+        ("main", private): Found.YES,
+        ("other", private): Found.REFUSED,
+        ("main", missing): Found.NO,
+    }
+    assert len(looks) == 3
+    (refusal,) = {look.refusal for look in looks if look.found is Found.REFUSED}
+    assert "account other has none there" in refusal

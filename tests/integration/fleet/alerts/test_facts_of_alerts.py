@@ -41,9 +41,7 @@ def test_a_fleet_is_judged_by_its_own_ticks_of_the_window_and_the_one_before() -
     for at in (EARLIER - seconds(9), EARLIER, WITHIN):
         a_tick(fleet, at, failing=1, trouble="old")
     seen = {"failing": {"count": 2, "because": "no module x"}}
-    a_tick(
-        fleet, NOON, failing=2, trouble="x", snapshot=seen, all_fail=True, all_fail_because="y"
-    )
+    a_tick(fleet, NOON, failing=2, trouble="x", snapshot=seen, all_fail=True, all_fail_because="y")
     a_tick(other, NOON, failing=7, trouble="of the other")
     seen = {each.fleet_id: each for each in facts().fleets if each.name != "archived"}
     assert "archived" not in {each.name for each in facts().fleets}

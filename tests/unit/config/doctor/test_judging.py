@@ -16,6 +16,7 @@ from config.doctor.facts import (
     AccountFacts,
     DatabaseFacts,
     Facts,
+    ImageFacts,
     MachineFacts,
     QueueFacts,
     RedisFacts,
@@ -24,6 +25,7 @@ from config.doctor.facts import (
 )
 from config.doctor.findings import Code, Level, as_json, as_text, error, exit_status, warning
 from config.env import ROOT
+from pods.providers.images import Found
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 PAGE = (ROOT / "docs" / "reference" / "doctor.md").read_text()
@@ -58,6 +60,17 @@ def of_rows(**values: Any) -> Facts:
 
 def of_queue(**values: Any) -> Facts:
     return replace(WELL, queues=[replace(QUEUES[0], **values)])
+
+
+def of_image(found: Found) -> Facts:
+    image = ImageFacts(
+        image="ghcr.io/you/worker:1",
+        account="a",
+        found=found,
+        refusal="it refuses the login",
+        says="answered 500",
+    )
+    return replace(WELL, images=[image])
 
 
 def of_account(**values: Any) -> Facts:
@@ -102,6 +115,9 @@ BROKEN: list[tuple[Facts, Code, Level, str]] = [
     (of_rows(undecided=2), Code.FLEETS_UNDECIDED, ERROR, "2 fleets"),
     (of_rows(lost_secrets=["account a"]), Code.KEY_WRONG, ERROR, "account a"),
     (of_account(key_problem="env:KEY is empty"), Code.ACCOUNT_KEY, ERROR, "env:KEY is empty"),
+    (of_image(Found.NO), Code.IMAGE_MISSING, ERROR, "ghcr.io has no image ghcr.io/you/worker:1"),
+    (of_image(Found.REFUSED), Code.IMAGE_REFUSED, ERROR, "it refuses the login"),
+    (of_image(Found.UNKNOWN), Code.IMAGE_NOT_ASKED, WARNING, "answered 500"),
     (of_account(refused="runpod refuses it"), Code.ACCOUNT_REFUSED, ERROR, "runpod refuses it"),
     (of_account(not_asked="no answer"), Code.ACCOUNT_NOT_ASKED, WARNING, "no answer"),
     (of_account(unused_because="it failed"), Code.ACCOUNT_PAUSED, WARNING, "it failed"),
