@@ -22,7 +22,7 @@ OFFERS: Final = (
     Mutation(
         name="the-newer-reading-counts",
         file="fleet/tick/market.py",
-        before="        fresh = [f for f in facts if (f.host or f.key, f.interruptible) not in shown]\n",
+        before="        fresh = [f for f in facts if _identity(f) not in shown]\n",
         after="        fresh = facts\n",
         tests=(SUPPLY + "test_the_newer_reading_of_a_machine_counts",),
     ),
