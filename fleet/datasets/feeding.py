@@ -234,7 +234,7 @@ def _refuse_other_sink(fleet: Fleet, sink: str, part_format: str) -> None:
     """Refuse another sink or format than before, and a sink that another fleet has.
 
     Raises:
-        BadDataset: the message says which fleet has it.
+        BadDataset: the message says which one is right, or which fleet has it.
     """
     known = dataset_of(fleet)
     if known is not None and known.sink != sink:
@@ -246,13 +246,28 @@ def _refuse_other_sink(fleet: Fleet, sink: str, part_format: str) -> None:
         raise BadDataset(
             f"{fleet.name} writes its parts as {known.part_format}; give --parts {known.part_format}"
         )
+    refuse_shared_sink(fleet, sink)
+
+
+def refuse_shared_sink(fleet: Fleet, sink: str) -> None:
+    """Refuse a sink that another fleet has, also where a link leads to it.
+
+    Raises:
+        BadDataset: the message says which fleet has it.
+    """
     others = Dataset.objects.exclude(fleet=fleet).select_related("fleet")
     for other in others:
-        if other.sink.startswith(sink) or sink.startswith(other.sink):
+        if sinks.overlap(other.sink, sink):
+            same = "" if _is_plain(other.sink, sink) else f", and {sink} leads there"
             raise BadDataset(
-                f"the fleet {other.fleet.name} writes its parts into {other.sink}; give a sink that no "
-                "other fleet has"
+                f"the fleet {other.fleet.name} writes its parts into {other.sink}{same}; give a sink "
+                "that no other fleet has"
             )
+
+
+def _is_plain(one: str, other: str) -> bool:
+    """Whether everybody sees from the URLs alone that they overlap."""
+    return one.startswith(other) or other.startswith(one)
 
 
 def _refuse_changed(fleet: Fleet, keys: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ from fleet.datasets import parts, sinks
 from fleet.datasets.access import with_secrets
 from fleet.datasets.coverage import bounds, choose, missing
 from fleet.datasets.cutting import CountedFile, unit_of
-from fleet.datasets.feeding import stream_of
+from fleet.datasets.feeding import refuse_shared_sink, stream_of
 from fleet.datasets.listing import BadDataset
 from fleet.datasets.parts import Counted, Entry
 from fleet.datasets.receipts import receipts
@@ -83,6 +83,7 @@ def finish_dataset(dataset_id: int) -> bool:
 @with_secrets
 def _finish(dataset: Dataset) -> None:
     fleet = dataset.fleet
+    refuse_shared_sink(fleet, dataset.sink)  # a link may have been made since it was fed
     standing = stream_of(fleet).look()
     if standing.left:
         raise NotComplete(f"{plural(standing.left, 'range')} wait or are in hand")
@@ -186,6 +187,7 @@ def _remove_late(dataset: Dataset) -> None:
     dataset does not know are left alone: `fleet verify` names them.
     """
     try:
+        refuse_shared_sink(dataset.fleet, dataset.sink)  # its parts could be those of the other
         there = sinks.contents(dataset.sink)
         listed = {e.part for e in parts.manifest(dataset.sink)} if there.manifest else set()
         keys = set(dataset.files.values_list("key", flat=True))

@@ -1,8 +1,10 @@
 """The folder of parts of a dataset: whether it can be used, and what lies in it."""
 
+import os
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from fleet.datasets.listing import BadDataset, would_match
@@ -68,14 +70,41 @@ def tidy(url: str) -> str:
     return f"{scheme}://{bucket}/{path}/" if path else f"{scheme}://{bucket}/"
 
 
+def real(url: str) -> str:
+    """The URL without symbolic links, where it is a folder or a file of this machine."""
+    if not url.startswith("file://"):
+        return url
+    path = os.path.realpath(stores.place(url).key)
+    return f"file://{path.rstrip('/')}{'/' if url.endswith('/') else ''}"
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether a sink is the other one, or lies in it, or has it within.
+
+    Links of this machine are followed, as they are now. A folder may also be mounted twice.
+    """
+    first, second = real(one), real(other)
+    return first.startswith(second) or second.startswith(first) or _is_same_folder(first, second)
+
+
+def _is_same_folder(one: str, other: str) -> bool:
+    if not (one.startswith("file://") and other.startswith("file://")):
+        return False
+    try:
+        return Path(one.removeprefix("file://")).samefile(other.removeprefix("file://"))
+    except OSError:  # one of them does not exist yet
+        return False
+
+
 def refuse_input_within(sink: str, urls: Iterable[str], files: Sequence[Source]) -> None:
     """Refuse a sink whose parts would be read as input.
 
     Raises:
         BadDataset: an input lies in it, or one of the URLs takes in what is written there.
     """
+    folder = real(sink)
     for file in files:
-        if file.url.startswith(sink):
+        if real(file.url).startswith(folder):
             raise BadDataset(f"{file.url} lies in the sink {sink}; write the parts elsewhere")
     for url in urls:
         for form in sink_names():

@@ -228,6 +228,31 @@ def test_a_sink_of_another_fleet_is_refused(fleet: Fleet, client: redis.Redis, g
         run("feed", FLEET, f"file://{given}/in/a.parquet", "--into", f"file://{given}/new")
 
 
+def test_a_link_to_the_sink_of_another_fleet_is_refused(
+    fleet: Fleet, client: redis.Redis, given: Path
+) -> None:
+    other = a_fleet(name="other", backlog="dataset", stream="others")
+    (given / "link").symlink_to(given / "out")  # also before the folder exists
+    feed(given)
+    (given / "below").symlink_to(given)
+    for sink in ("link", "link/deeper", "below/out"):
+        with pytest.raises(CommandError, match=f"{FLEET} writes its parts into .* leads there"):
+            run(
+                "feed",
+                other.name,
+                f"file://{given}/in/a.parquet",
+                "--into",
+                f"file://{given}/{sink}",
+            )
+
+
+def test_an_input_that_a_link_shows_within_the_sink_is_refused(
+    fleet: Fleet, client: redis.Redis, given: Path
+) -> None:
+    (given / "link").symlink_to(given / "in")
+    bad(fleet, "lies in the sink", f"file://{given}/in/a.parquet", f"file://{given}/link")
+
+
 def test_a_file_that_changed_since_it_was_planned_is_refused(
     fleet: Fleet, client: redis.Redis, given: Path
 ) -> None:

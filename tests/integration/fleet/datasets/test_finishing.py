@@ -24,6 +24,7 @@ from tests.support.datasets import (
     work,
     write_parquet,
 )
+from tests.support.factories import a_fleet
 from tests.support.fleet_command import run
 
 BAD = {5, 1500, 1501}
@@ -216,3 +217,29 @@ def test_a_part_that_comes_after_the_finish_is_removed(given: Path, client: redi
     assert names(given) == there
     Dataset.objects.update(finished_at=utcnow() - finishing.LATE_FOR)
     assert finishing.unfinished() == []
+
+
+def test_a_link_that_is_made_later_ends_no_dataset_with_the_parts_of_another(
+    given: Path, client: redis.Redis
+) -> None:
+    fleet, of = Dataset.objects.get().fleet, Range.parse(entries(client)[1][1])
+    Dataset.objects.create(
+        fleet=a_fleet(name="other", backlog="dataset", stream="others"),
+        sink=f"file://{given}/theirs/",
+        part_format="parquet",
+        fed_at=utcnow(),
+    )
+    work(client)
+    (given / "theirs").symlink_to(given / "out")
+    dataset = Dataset.objects.get(fleet=fleet)
+    assert not finishing.finish_dataset(dataset.pk)
+    dataset.refresh_from_db()
+    assert "the fleet other writes its parts into" in dataset.note
+    assert "leads there" in dataset.note
+    assert not (given / "out" / "_SUCCESS").exists()
+    (given / "theirs").unlink()
+    assert finishing.finish_dataset(dataset.pk)
+    late = put_part(of, failed=[1600])
+    (given / "theirs").symlink_to(given / "out")
+    assert finishing.finish_dataset(dataset.pk)
+    assert str(late) in names(given)  # it may be a part of the other fleet
