@@ -10,9 +10,10 @@ from django.db import transaction
 from django.db.models import F, Sum
 
 from fleet import operating
-from fleet.models import Fleet, Secret
-from fleet.secrets import channel, checking
-from fleet.secrets.channel import NotWritten, Unreadable
+from fleet.models import Fleet, IssuedKeys, Secret
+from fleet.secrets import channel, checking, issuing, opening
+from fleet.secrets.channel import NotWritten
+from fleet.secrets.opening import Unreadable
 from pods.base import sealing
 from pods.base.clock import utcnow
 
@@ -38,6 +39,7 @@ def set_secret(fleet: Fleet, name: str, value: str, *, by: str) -> bool:
     """
     checking.check_name(name)
     checking.check_value(value)
+    checking.check_meaning(name, value)
     with transaction.atomic():
         _lock(fleet)
         others = fleet.secrets.exclude(name=name).aggregate(sum=Sum("size"))["sum"] or 0
@@ -55,6 +57,8 @@ def set_secret(fleet: Fleet, name: str, value: str, *, by: str) -> bool:
                 "set_by": by[:150],
             },
         )
+        if name == checking.ROLE:
+            IssuedKeys.objects.get_or_create(fleet=fleet)
         _record(fleet, f"secret {name} {'set' if made else 'replaced'} by {by}")
     return _tell(fleet)
 
@@ -75,6 +79,8 @@ def remove_secret(fleet: Fleet, name: str, *, by: str) -> bool:
             raise ValidationError(
                 {"key": f"{fleet.name} has no secret of this name; known: {known}"}
             )
+        if name == checking.ROLE:
+            IssuedKeys.objects.filter(fleet=fleet).delete()
         _record(fleet, f"secret {name} removed by {by}")
     return _tell(fleet)
 
@@ -89,7 +95,7 @@ def listed(fleet: Fleet) -> Sequence[Listed]:
 
 def _is_readable(row: Secret) -> bool:
     try:
-        channel.opened(row)
+        opening.opened(row)
     except Unreadable:
         return False
     return True
@@ -108,6 +114,8 @@ def _record(fleet: Fleet, reason: str) -> None:
 
 
 def _tell(fleet: Fleet) -> bool:
+    fleet.refresh_from_db()  # also whether it has a role
+    issuing.renew_if_due(fleet)
     try:
         channel.keep(fleet)
     except NotWritten:

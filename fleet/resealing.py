@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import Model
 
 from fleet.alerts import addresses
-from fleet.models import Channel, SecondFactor, Secret
+from fleet.models import Channel, IssuedKeys, SecondFactor, Secret
 from pods.base import sealing
 from pods.models import Account
 
@@ -47,6 +47,8 @@ def _stored() -> Iterator[tuple[str, Model, str, str]]:
     for secret in Secret.objects.select_related("fleet").order_by("fleet__name", "name"):
         what = f"secret {secret.name} of {secret.fleet.name}"
         yield what, secret, "sealed_value", secret.sealed_value
+    for keys in IssuedKeys.objects.exclude(sealed_value="").select_related("fleet"):
+        yield f"the issued keys of {keys.fleet.name}", keys, "sealed_value", keys.sealed_value
     for factor in SecondFactor.objects.select_related("user").order_by("user__username"):
         yield str(factor), factor, "sealed_key", factor.sealed_key
 

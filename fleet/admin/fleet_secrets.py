@@ -14,7 +14,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from fleet import keeping_secrets
 from fleet.admin import fleet_page
 from fleet.models import Fleet
-from fleet.secrets.channel import Unreadable
+from fleet.secrets.opening import Unreadable
 
 LABELS: Final = {"key": "Name", "value": "Value", NON_FIELD_ERRORS: "Refused"}
 

@@ -194,7 +194,7 @@ def _with_last_tick(now: datetime) -> list[Any]:
     last = Tick.objects.filter(fleet=OuterRef("pk")).order_by("-at")
     return list(
         Fleet.objects.filter(archived_at=None)
-        .select_related("schedule__interval", "forecast")
+        .select_related("schedule__interval", "forecast", "issued_keys")
         .annotate(
             last_tick_at=Subquery(last.values("at")[:1]),
             last_failing=Subquery(last.values("failing")[:1]),
@@ -240,6 +240,7 @@ def _fleets(
             all_fail=f.last_all_fail,
             all_fail_because=f.last_all_fail_because or "",
             rows_fail=f.rows_fail or "",
+            **_keys(f, now),
             machines=machines[f.pk],
             refusals=refusals.get(f.pk, ()),
             evicts=evicts[f.pk],
@@ -252,6 +253,19 @@ def _fleets(
         )
         for f in fleets
     ]
+
+
+def _keys(fleet: Fleet, now: datetime) -> dict[str, Any]:
+    """Whether short-lived keys are issued for its pods."""
+    row = getattr(fleet, "issued_keys", None)
+    if row is None:
+        return {}
+    since = row.failing_since
+    return {
+        "keys_fail": row.error,
+        "keys_fail_for": timedelta(0) if since is None else now - since,
+        "keys_end": row.expires_at,
+    }
 
 
 def _forecast(fleet: Fleet, now: datetime) -> ForecastSeen | None:

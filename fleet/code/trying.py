@@ -97,7 +97,7 @@ def _job(fleet: Fleet, handler: str, items: Sequence[Mapping[str, Any]]) -> dict
     return {
         "handler": handler,
         "batch_size": fleet.batch_size,
-        "secrets": secrets.values_of(fleet),
+        "secrets": secrets.for_pods(fleet),
         "items": list(items),
     }
 

@@ -6,7 +6,8 @@ from functools import wraps
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from fleet.models import Dataset, Fleet
-from fleet.secrets import channel
+from fleet.secrets import opening
+from fleet.secrets.checking import ROLE
 from pods.agent.dataset import credentials
 
 P = ParamSpec("P")
@@ -23,13 +24,13 @@ USUAL: Final[Mapping[str, Sequence[str]]] = {
 def with_secrets(verb: Callable[Concatenate[Of, P], R]) -> Callable[Concatenate[Of, P], R]:
     """Let a verb on a fleet or a dataset reach its stores with the fleet's secrets.
 
-    It also raises fleet.secrets.channel.Unreadable, a ValueError.
+    It also raises fleet.secrets.opening.Unreadable, a ValueError.
     """
 
     @wraps(verb)
     def within(of: Of, /, *args: P.args, **kwargs: P.kwargs) -> R:
         fleet = of if isinstance(of, Fleet) else of.fleet
-        with credentials.using(channel.of_stores(fleet)):
+        with credentials.using(opening.of_stores(fleet)):
             return verb(of, *args, **kwargs)
 
     return within
@@ -44,6 +45,8 @@ def missing(fleet: Fleet, urls: Sequence[str]) -> str:
     pods = {**fleet.handler_env, **dict.fromkeys(names, "set")}
     schemes = dict.fromkeys(url.partition("://")[0] for url in urls)
     without = [s for s in schemes if s in USUAL and not credentials.has_access(s, pods)]
+    if ROLE in names:  # the manager gives them keys, and an alert says where it cannot
+        without = [scheme for scheme in without if scheme != "s3"]
     if not without:
         return ""
     wanted = [name for scheme in without for name in _variables(scheme) if name not in pods]

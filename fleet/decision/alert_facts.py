@@ -40,6 +40,7 @@ class Cause(StrEnum):
     NOT_DRAINED = "not_drained"
     ALL_FAIL = "all_fail"
     ROWS_FAIL = "rows_fail"
+    KEYS_NOT_ISSUED = "keys_not_issued"
     NO_TICK = "no_tick"
     BALANCE_LOW = "balance_low"
     REDIS_EVICTS = "redis_evicts"
@@ -124,6 +125,9 @@ class FleetSeen:
     all_fail: bool | None = None  # the last tries of all ready pods failed; None: nobody knows
     all_fail_because: str = ""
     rows_fail: str = ""  # how many rows of its dataset failed, and three errors; "": not too many
+    keys_fail: str = ""  # why the last try for short-lived keys failed; "": it did not
+    keys_fail_for: timedelta = timedelta(0)
+    keys_end: datetime | None = None  # the pods' present keys; None: they have none
     machines: int = 0  # that its pods have now, or got within the WINDOW
     refusals: Sequence[str] = ()  # why its last pods got no machine, by account
     # What is wrong with the policy of its Redis for a full memory. None: it never answered.

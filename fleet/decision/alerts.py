@@ -28,6 +28,7 @@ from pods.amounts import usd
 from pods.plural import plural
 from pods.rules import CREDENTIALS_REFUSED, DESTROY_PATIENCE, DESTROY_TRIES
 
+KEYS_FAIL_FOR: Final = timedelta(minutes=5)  # while the present keys are valid
 AGAIN_AFTER: Final = timedelta(hours=24)
 BUDGET_STEPS: Final = (100, 80, 50)  # percent
 BALANCE_HOURS: Final = 24
@@ -257,6 +258,19 @@ def failing_rows(facts: AlertFacts) -> Iterator[Incident]:
             yield of_fleet(fleet, Cause.ROWS_FAIL, Severity.CRITICAL, fleet.rows_fail)
 
 
+def failing_keys(facts: AlertFacts) -> Iterator[Incident]:
+    """STS issues no keys for a fleet's pods: for some minutes, or none that they have is valid."""
+    for fleet in facts.fleets:
+        ended = fleet.keys_end is None or fleet.keys_end <= facts.now
+        if not fleet.keys_fail or not (ended or fleet.keys_fail_for >= KEYS_FAIL_FOR):
+            continue
+        have = "the pods have no keys" if fleet.keys_end is None else (
+            f"the pods' keys {'ended' if ended else 'end'} at {fleet.keys_end:%F %T} UTC"
+        )  # fmt: skip
+        severity = Severity.CRITICAL if ended else Severity.WARNING
+        yield of_fleet(fleet, Cause.KEYS_NOT_ISSUED, severity, f"{have}: {fleet.keys_fail}")
+
+
 def dead_letters(facts: AlertFacts) -> Iterator[Incident]:
     """Dead letters wait for an operator; a new round at each further power of ten."""
     for fleet in facts.fleets:
@@ -320,6 +334,7 @@ RULES: Final[Sequence[AlertRule]] = (
     backlogs,
     failing_work,
     failing_rows,
+    failing_keys,
     dead_letters,
     late_ticks,
     evicting_servers,

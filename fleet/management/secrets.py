@@ -13,7 +13,7 @@ from rich.table import Table
 from fleet import keeping_secrets
 from fleet.models import Fleet
 from fleet.secrets import checking
-from fleet.secrets.channel import Unreadable
+from fleet.secrets.opening import Unreadable
 from pods.base.commands import UNKNOWN, CommandConsole
 
 NEVER = (

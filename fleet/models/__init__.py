@@ -13,7 +13,7 @@ from fleet.models.limits import Limits
 from fleet.models.overrides import Override
 from fleet.models.people import PersonEvent, RecoveryCode, SecondFactor
 from fleet.models.sample_runs import SampleRun
-from fleet.models.secrets import Secret
+from fleet.models.secrets import IssuedKeys, Secret
 from fleet.models.shadows import Shadow, ShadowTick
 from fleet.models.tokens import ApiToken, KeyedRequest, Scope
 
@@ -37,6 +37,7 @@ __all__ = [
     "Fleet",
     "FleetForecast",
     "IdleAction",
+    "IssuedKeys",
     "KeyedRequest",
     "Lease",
     "Limits",

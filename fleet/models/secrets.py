@@ -1,9 +1,11 @@
 """The rows of secrets: what a fleet's handler and its stores need, encrypted."""
 
 from typing import ClassVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.db import models
+
+UNISSUED = UUID(int=0)
 
 
 class Secret(models.Model):
@@ -29,3 +31,30 @@ class Secret(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} of {self.fleet}"
+
+
+class IssuedKeys(models.Model):
+    """The short-lived keys of a store that a fleet's pods have. A fleet with a role has this row."""
+
+    fleet = models.OneToOneField(
+        "fleet.Fleet", on_delete=models.CASCADE, related_name="issued_keys"
+    )
+    # Encrypted JSON: the variables and their values. Empty: none were issued yet.
+    sealed_value = models.TextField(editable=False, blank=True, default="")
+    revision = models.UUIDField(default=UNISSUED, editable=False)
+    wish = models.CharField(max_length=32, blank=True, default="")  # a digest of what was asked for
+    issued_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    # Why the last try failed, when, for what, and since when all tries fail.
+    error = models.CharField(max_length=500, blank=True, default="")
+    failed_at = models.DateTimeField(null=True)
+    failed_wish = models.CharField(max_length=32, blank=True, default="")
+    failing_since = models.DateTimeField(null=True)
+
+    class Meta:
+        """Nobody edits it: the manager writes it."""
+
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"issued keys of {self.fleet}"

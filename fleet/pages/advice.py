@@ -109,6 +109,14 @@ def run_again(seen: About) -> Sequence[Remedy]:
     ]  # fmt: skip
 
 
+def edit_secrets(seen: About) -> Sequence[Remedy]:
+    """The secrets of the fleet."""
+    if seen.fleet is None:
+        return ()
+    page = reverse("admin:fleet_fleet_secrets", args=[seen.fleet.pk])
+    return [Remedy(url=page, text="Open secrets")]
+
+
 def preview(seen: About) -> Sequence[Remedy]:
     """What the next tick would do."""
     if seen.fleet is None:
@@ -274,6 +282,11 @@ ADVICE: Final[Mapping[Cause, tuple[str, Sequence[Step]]]] = {
         "The text has three of the errors. Correct the handler or the input, then run the fleet "
         "again: the failed rows are counted from then on. Or tolerate more.",
         (edit_handler, run_again, tolerate_more),
+    ),
+    Cause.KEYS_NOT_ISSUED: (
+        "The text has the reason. Correct the role, its trust policy or the address of STS, each of "
+        "which is a secret of the fleet. The manager asks again each minute.",
+        (edit_secrets,),
     ),
     Cause.NOT_DRAINED: (
         "Pods are ready and the backlog does not fall. Usual reasons: the handler hangs, Redis is "

@@ -1,7 +1,7 @@
 """Puts a fleet's secrets where its pods read them: into one key of Redis that only they may read."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Final
 
@@ -10,10 +10,12 @@ from django.conf import settings
 from django.db import DatabaseError
 from redis.exceptions import NoPermissionError
 
-from fleet.models import Fleet, Secret
-from pods.agent.protocol import SECRET_PREFIX, SECRETS_VERSION, STORE_PREFIXES, Keys
+from fleet.models import Fleet, IssuedKeys, Secret
+from fleet.secrets import issuing
+from fleet.secrets.checking import ROLE
+from fleet.secrets.opening import Unreadable, opened
+from pods.agent.protocol import SECRET_PREFIX, SECRETS_VERSION, Keys
 from pods.agent_redis import redis_users
-from pods.base import sealing
 from pods.base.redis import redis_client
 from pods.models import Pod
 
@@ -39,43 +41,15 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1"""
 
 
-class Unreadable(ValueError):
-    """A secret was encrypted with a key that is gone; the message says what would be right."""
-
-
 class NotWritten(Exception):
     """A server of the fleet's pods did not take the secrets: it does not answer, or refuses."""
 
 
-def values_of(fleet: Fleet) -> dict[str, str]:
-    """The fleet's secrets, by their names.
-
-    Raises:
-        Unreadable: one cannot be decrypted.
-    """
-    return {row.name: opened(row) for row in fleet.secrets.order_by("name")}
-
-
-def of_stores(fleet: Fleet) -> Mapping[str, str]:
-    """The secrets with which the fleet's files are read and written. Raises as `values_of`."""
-    rows = fleet.secrets.order_by("name")
-    return {r.name: opened(r) for r in rows if r.name.startswith(STORE_PREFIXES)}
-
-
-def opened(row: Secret) -> str:
-    """The value of a secret. Raises as `values_of`."""
-    try:
-        return sealing.unseal(row.sealed_value)
-    except sealing.WrongKey as exc:
-        raise Unreadable(
-            f"the secret {row.name} of {row.fleet.name} was encrypted with another key; add that key to "
-            f"PODFLEET_FIELD_KEYS, or set it again: `fleet secret set {row.fleet.name} {row.name}`"
-        ) from exc
-
-
-def version_of(rows: Iterable[Secret]) -> str:
+def version_of(rows: Iterable[Secret], issued: IssuedKeys | None = None) -> str:
     """A name for this set of secrets. It says nothing about their values."""
     each = sorted(f"{row.name}={row.revision.hex}" for row in rows)
+    if issued is not None:
+        each.append(f"issued={issued.revision.hex}")
     return hashlib.sha256("\n".join(each).encode()).hexdigest()[:16] if each else NONE
 
 
@@ -116,7 +90,8 @@ def _keep(fleet: Fleet, url: str) -> bool:
     client, key = redis_client(url), Keys(fleet.name).secrets
     ttl_ms = int(max(SHORTEST_TTL.total_seconds(), 2 * fleet.orphan_seconds) * 1000)
     # The server is asked before the rows that are written are read: see WRITE.
-    wanted = version_of(fleet.secrets.only("name", "revision"))
+    rows = list(fleet.secrets.only("name", "revision"))
+    wanted = version_of(rows, _issued(fleet, rows))
     try:
         there = _text(client.eval(LOOK, 1, key, wanted, ttl_ms))
     except NoPermissionError:
@@ -126,15 +101,44 @@ def _keep(fleet: Fleet, url: str) -> bool:
     if there == wanted or (wanted == NONE and not there):
         return True
     rows = list(fleet.secrets.select_related("fleet").order_by("name"))
-    words: list[Any] = [SECRETS_VERSION, version_of(rows)]
-    for row in rows:
-        words += [f"{SECRET_PREFIX}{row.name}", opened(row)]
+    issued = _issued(fleet, rows)
+    values = _values(rows, issued)
+    words: list[Any] = [SECRETS_VERSION, version_of(rows, issued)]
+    for name, value in values.items():
+        words += [f"{SECRET_PREFIX}{name}", value]
     # users from before an upgrade have no right to read them
     redis_users.renew(_pods(fleet).filter(redis_url__in={url, ""} if _is_own(url) else {url}))
     if not client.eval(WRITE, 1, key, there, ttl_ms, *words):
         return False
-    log.info("secrets_written", fleet=fleet.name, names=[row.name for row in rows])
+    log.info("secrets_written", fleet=fleet.name, names=[*values])
     return True
+
+
+def for_pods(fleet: Fleet) -> dict[str, str]:
+    """The secrets that the fleet's pods get, by their names.
+
+    Raises:
+        Unreadable: one cannot be decrypted.
+    """
+    rows = list(fleet.secrets.select_related("fleet").order_by("name"))
+    return _values(rows, _issued(fleet, rows))
+
+
+def _values(rows: Iterable[Secret], issued: IssuedKeys | None) -> dict[str, str]:
+    if issued is None:
+        return {row.name: opened(row) for row in rows}
+    values = {row.name: opened(row) for row in rows if row.name not in issuing.KEPT_HERE}
+    return {**values, **issuing.for_pods(issued)}
+
+
+def _issued(fleet: Fleet, rows: Iterable[Secret]) -> IssuedKeys | None:
+    """The short-lived keys of a fleet that has a role; None: its pods get its own keys.
+
+    The secret alone decides. A fleet with a role and without issued keys gives its pods none.
+    """
+    if not any(row.name == ROLE for row in rows):
+        return None
+    return IssuedKeys.objects.filter(fleet=fleet).first() or IssuedKeys(fleet=fleet)
 
 
 def forget(fleet: Fleet, name: str) -> None:

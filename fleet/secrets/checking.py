@@ -2,11 +2,20 @@
 
 import re
 from typing import Final
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LONGEST_NAME: Final = 100
+# With the first one, pods get short-lived keys (issuing.py). The last one is a name of Amazon's tools.
+ROLE: Final = "AWS_ASSUME_ROLE_ARN"
+ROLE_SECONDS: Final = "AWS_ASSUME_ROLE_SECONDS"
+STS_ENDPOINT: Final = "AWS_ENDPOINT_URL_STS"
+ROLE_ARN: Final = re.compile(r"arn:[a-z0-9-]+:iam:[a-z0-9-]*:[a-z0-9]*:role/[\x21-\x7e]{1,512}")
+# Of AWS: docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html (2026-12-01)
+SHORTEST_SECONDS: Final = 900
+LONGEST_SECONDS: Final = 43_200
 LARGEST: Final = 64 * 1024  # bytes of one value
 LARGEST_IN_ALL: Final = 1024 * 1024  # bytes of the names and values of one fleet
 # Variables that decide what runs on a pod, or that belong to Podfleet. They are compared in capitals.
@@ -55,6 +64,51 @@ def check_value(value: str) -> None:
         raise ValidationError({"value": "it is not text in UTF-8; encode it as base64"}) from exc
     if size > LARGEST:
         raise ValidationError({"value": f"it has {size:,} bytes; a secret has at most {LARGEST:,}"})
+
+
+def check_meaning(name: str, value: str) -> None:
+    """Check the value of a secret that says how short-lived keys are issued.
+
+    Raises:
+        ValidationError: it cannot be used.
+    """
+    if name == ROLE and not ROLE_ARN.fullmatch(value):
+        raise ValidationError(
+            {
+                "value": f"{ROLE} is not a role; give its ARN, as in arn:aws:iam::123456789012:role/pods"
+            }
+        )
+    if name == ROLE_SECONDS and not _is_within(value):
+        raise ValidationError(
+            {
+                "value": f"{ROLE_SECONDS} is the life of issued keys; give {SHORTEST_SECONDS} to "
+                f"{LONGEST_SECONDS} seconds"
+            }
+        )
+    if name == STS_ENDPOINT and not _is_address(value):
+        raise ValidationError(
+            {
+                "value": f"{STS_ENDPOINT} is not an address; give https://host or http://host:port, "
+                "without a password"
+            }
+        )
+
+
+def _is_within(value: str) -> bool:
+    digits = value.isascii() and value.isdigit() and len(value) <= len(str(LONGEST_SECONDS))
+    return digits and SHORTEST_SECONDS <= int(value) <= LONGEST_SECONDS
+
+
+def _is_address(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        return False
+    plain = parts.path in {"", "/"} and not (parts.query or parts.fragment or "@" in parts.netloc)
+    return (
+        parts.scheme in {"https", "http"} and bool(parts.hostname) and plain and value.isprintable()
+    )
 
 
 def check_sum(size: int) -> None:

@@ -258,7 +258,7 @@ def test_another_field_key_changes_no_version_once_everything_is_encrypted_anew(
     settings.FIELD_KEYS = settings.FIELD_KEYS[:1]
     ticking.tick_fleet(fleet.pk)
     assert in_redis(client) == before
-    assert channel.values_of(fleet) == {"HF_TOKEN": VALUE}
+    assert channel.for_pods(fleet) == {"HF_TOKEN": VALUE}
     account.refresh_from_db()
     assert connecting.secret_of(account) == "of-the-vendor"
     assert addresses.unseal(Channel.objects.get().sealed_url).endswith("@alerts.example/x")
@@ -288,7 +288,7 @@ def test_the_sum_of_all_secrets_has_a_bound(fleet: Fleet) -> None:
     set_one(fleet, "S0", "x" * 65_536)
     with pytest.raises(ValidationError, match="at most 1,048,576"):
         set_one(fleet, "S15", "x" * 65_536)
-    assert len(channel.values_of(fleet)) == 15
+    assert len(channel.for_pods(fleet)) == 15
 
 
 def test_a_fleet_without_store_credentials_is_told_which_commands_to_give(

@@ -32,9 +32,9 @@ def test_an_operator_sets_replaces_and_removes_a_secret(fleet: Fleet) -> None:
         text = answer.content.decode()
         assert "DB_PASSWORD set; each pod takes the change with its next heartbeat" in text
         assert value not in text
-    assert channel.values_of(fleet) == {"DB_PASSWORD": VALUE}
+    assert channel.for_pods(fleet) == {"DB_PASSWORD": VALUE}
     operator.post(page(fleet), {"key": "DB_PASSWORD", "verb": "remove"})
-    assert channel.values_of(fleet) == {}
+    assert channel.for_pods(fleet) == {}
 
 
 def test_a_refused_form_keeps_the_name_and_not_the_value(fleet: Fleet) -> None:
@@ -56,6 +56,6 @@ def test_a_viewer_sees_names_and_can_change_nothing(fleet: Fleet) -> None:
     assert 'name="value"' not in text
     assert viewer.post(page(fleet), {"key": "A", "value": "b"}).status_code == 403
     assert viewer.post(page(fleet), {"key": "DB_PASSWORD", "verb": "remove"}).status_code == 403
-    assert channel.values_of(fleet) == {"DB_PASSWORD": VALUE}
+    assert channel.for_pods(fleet) == {"DB_PASSWORD": VALUE}
     history = viewer.get(reverse("admin:fleet_fleet_history", args=[fleet.pk])).content.decode()
     assert "secret DB_PASSWORD set by ann" in history
