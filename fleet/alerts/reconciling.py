@@ -201,7 +201,7 @@ def _with_last_tick(now: datetime) -> list[Any]:
             last_all_fail=Subquery(last.values("all_fail")[:1]),
             last_all_fail_because=Subquery(last.values("all_fail_because")[:1]),
             rows_fail=F("dataset__rows_fail"),
-            last_because=Subquery(last.values("snapshot__failing__because")[:1]),
+            last_seen_failing=Subquery(last.values("snapshot__failing")[:1]),
             last_trouble=Subquery(last.values("trouble")[:1]),
             tick_before=Subquery(last.filter(at__lte=now - WINDOW).values("pk")[:1]),
         )
@@ -235,7 +235,7 @@ def _fleets(
             ticks=ticks.get(f.pk, ()),
             dead=f.dead_letters,
             failing=f.last_failing or 0,
-            failing_because=f.last_because or "",
+            failing_because=(f.last_seen_failing or {}).get("because") or "",
             trouble=f.last_trouble or "",
             all_fail=f.last_all_fail,
             all_fail_because=f.last_all_fail_because or "",

@@ -10,8 +10,9 @@ from typing import Any, Final
 from django.db.models import F, FloatField, Q, Sum
 
 from fleet.decision import placement, unfit
+from fleet.decision.lacks import AccountLack, Lack
 from fleet.decision.placement import Experience, Failure, Kind, Trouble, Weighed
-from fleet.decision.values import AccountLack, Goal, Lack, OfferFacts, Wanted
+from fleet.decision.values import Goal, OfferFacts, Wanted
 from fleet.models import Fleet
 from fleet.tick import wishes
 from pods.accounts import breaker, surveying

@@ -1,6 +1,8 @@
-"""The process in which the handler runs: `python -m pods.agent.child FD BEGUN_FD HANDLER KIND MOST`.
+"""The process in which the handler runs.
 
-MOST is the largest number of items in one call of the handler; 0: as the handler says.
+Its command is `python -m pods.agent.child FD BEGUN_FD RING_FD HANDLER KIND MOST`. RING_FD is -1
+where there is no ring. MOST is the largest number of items in one call of the handler; 0: as the
+handler says.
 
 It does not know Redis. It gets batches over one socket, and answers with the outcome of each item.
 If it hangs, crashes or uses up all memory, the agent's heartbeat still goes on.
@@ -23,13 +25,15 @@ from pods.agent.calling import Caller, Failed, HandlerNotFound, Outcome, find
 from pods.agent.handlers import Fields, Item
 from pods.agent.link import Aside, Link
 from pods.agent.protocol import DATASET
+from pods.agent.ring import RingWriter
 
 # The first frame has the fleet's secrets, by the names of variables. A later frame of this kind changes
 # them, with None for one that is gone. A load is a list of batches, and a batch is a list of (entry,
 # fields). The first answer is a list of the batch size that the handler prefers, whether it takes
 # columns, whether it hears of other secrets, and for how many calls it wants items at once; or (error,
 # traceback) where it cannot work. Each later answer is (batches, seconds of work, outcomes). An outcome
-# is bytes or (error, traceback, final). A large value is replaced by its number.
+# is bytes or (error, traceback, final). A large value is replaced by its number, or by where it is in
+# the ring: (start, size).
 Load = Union[Sequence[Sequence[Item]], dict[str, Union[str, None]]]
 BYE = None
 EXIT_AFTER_SECRETS = 1
@@ -40,12 +44,13 @@ LONGEST_SILENCE_SECONDS = 0.005
 
 def main() -> None:
     """Load the handler and report it. Then answer batches until the agent ends it or is gone."""
-    fd, begun_fd, name, kind = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
-    most_items = int(sys.argv[5])
+    fd, begun_fd, ring_fd = map(int, sys.argv[1:4])
+    name, kind, most_items = sys.argv[4], sys.argv[5], int(sys.argv[6])
     # the agent handles Ctrl-C and a SIGTERM to the group: it drains first
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     link, begun = Link(socket.socket(fileno=fd)), BatchCounter(begun_fd)
+    ring = None if ring_fd < 0 else RingWriter(ring_fd)
     masking.hide_in_output()
     try:
         _put(link.receive()[0])  # before the handler is imported
@@ -63,8 +68,9 @@ def main() -> None:
     link.send(
         [caller.batch_size, caller.takes_columns, caller.hears_of_secrets, caller.calls_ahead]
     )
+    answer = Answering(link, ring)
     # a load has no name here, so that its payloads are freed while the next one is awaited
-    while _work_off(loads.get(), caller, link, begun):
+    while _work_off(loads.get(), caller, answer, begun):
         pass
     caller.teardown()
 
@@ -107,32 +113,52 @@ def _caller(handler: Any, name: str, kind: str, most_items: int) -> Caller:
     return Caller(handler, packed, most_items=most_items)
 
 
-def _work_off(load: Union[Load, None], caller: Caller, link: Link, begun: BatchCounter) -> bool:
+class Answering:
+    """What is told to the agent of the batches that were worked on since the last frame."""
+
+    def __init__(self, link: Link, ring: Union[RingWriter, None]) -> None:
+        self._link, self._ring = link, ring
+        self._aside, self._said = Aside(), list[Any]()
+
+    def keep(self, outcomes: Sequence[Outcome]) -> None:
+        """Take in the outcomes of a batch. The handler may use their memory again after this."""
+        self._said += [self._kept(outcome) for outcome in outcomes]
+
+    def _kept(self, outcome: Any) -> Any:
+        if isinstance(outcome, Failed):
+            return outcome.error, outcome.traceback, outcome.final
+        if not hasattr(outcome, "write"):
+            return self._aside.put(outcome)
+        placed = None if self._ring is None else self._ring.put(outcome)
+        return self._aside.put(outcome.packed()) if placed is None else placed
+
+    def send(self, batches: int, seconds: float) -> None:
+        """Send what was kept."""
+        self._link.send((batches, seconds, self._said), self._aside.values)
+        self._aside, self._said = Aside(), []
+
+
+def _work_off(
+    load: Union[Load, None], caller: Caller, answer: Answering, begun: BatchCounter
+) -> bool:
     """Report the outcome of each item. False at the end."""
     if load is BYE:
         return False
     if isinstance(load, dict):
         _change(load, caller)
         return True
-    outcomes: list[Outcome] = []
-    batches, told = 0, time.monotonic()
+    batches, seconds = 0, 0.0
     for nth, batch in enumerate(load, start=1):
         begun.count()
-        outcomes += caller(batch)
+        began = time.monotonic()
+        outcomes = caller(batch)
+        seconds += time.monotonic() - began  # not the time in which the agent has no room
+        answer.keep(outcomes)
         batches += 1
-        now = time.monotonic()
-        if nth == len(load) or now - told > LONGEST_SILENCE_SECONDS:
-            _tell(link, batches, now - told, outcomes)
-            outcomes, batches, told = [], 0, now
+        if nth == len(load) or seconds > LONGEST_SILENCE_SECONDS:
+            answer.send(batches, seconds)
+            batches, seconds = 0, 0.0
     return True
-
-
-def _tell(link: Link, batches: int, seconds: float, outcomes: Sequence[Outcome]) -> None:
-    aside = Aside()
-    said = [
-        (o.error, o.traceback, o.final) if isinstance(o, Failed) else aside.put(o) for o in outcomes
-    ]  # fmt: skip
-    link.send((batches, seconds, said), aside.values)
 
 
 def _read_ahead(link: Link, loads: "queue.SimpleQueue[Union[Load, None]]") -> None:

@@ -16,6 +16,7 @@ from pods.agent.calling import Failed, Outcome
 from pods.agent.child import BYE
 from pods.agent.link import LARGE_BYTES, Aside, Link
 from pods.agent.protocol import DATASET, ITEMS, STORE_PREFIXES
+from pods.agent.ring import RingReader, ring_memory
 from pods.agent.secrets import NOTHING, Held
 from pods.agent.shares import Doing
 from pods.agent.sizing import SHORT_SECONDS
@@ -34,6 +35,7 @@ GOODBYE_SECONDS = 5.0
 CRASHED_IDLE_PAUSE_SECONDS = 1.0
 # A handler that loaded once, and then fails to load this many times in a row, is broken.
 MOST_FAILED_LOADS = 3
+IN_RING = 2  # words say where a large result is
 
 
 class HandlerBroken(Exception):
@@ -59,11 +61,14 @@ class HandlerProcess:
         does: Callable[[Doing], None] = lambda _: None,
         kind: str = ITEMS,
         most_items: int = 0,
+        ring_bytes: int = 0,
         secrets: Callable[[], Held] = lambda: NOTHING,
         on_restarted: Callable[[], None] = lambda: None,
     ) -> None:
         self._handler, self._does, self._kind = handler, does, kind
         self._most_items = most_items  # in one call of the handler; 0: as it says
+        self._ring_bytes = ring_bytes  # for large results
+        self._ring: Union[RingReader, None] = None
         self._secrets, self._given = secrets, NOTHING  # those that the present child has
         self._outdated = False
         self._hears_of_secrets = False
@@ -168,14 +173,20 @@ class HandlerProcess:
         with self._changed:
             self._outdated, self._given = False, self._secrets()
         ours, theirs = socket.socketpair()
-        shared = shared_memory()
-        fds = [theirs.fileno(), shared]
-        command = [sys.executable, "-m", "pods.agent.child", *map(str, fds)]
+        shared, ring = shared_memory(), ring_memory(self._ring_bytes)
+        fds = [theirs.fileno(), shared, ring]
+        command = [sys.executable, "-m", "pods.agent.child"]
+        command += [str(-1 if fd is None else fd) for fd in fds]
         command += [self._handler, self._kind, str(self._most_items)]
         with theirs:
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=fds)
+            child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, pass_fds=[fd for fd in fds if fd is not None]
+            )
         link, begun = Link(ours), BatchCounter(shared)
-        os.close(shared)
+        self._ring = None if ring is None else RingReader(ring)
+        for fd in fds[1:]:
+            if fd is not None:
+                os.close(fd)
         with self._changed:
             self._child, self._link, self._begun, self._answered = child, link, begun, 0
             closed = self._closed
@@ -276,8 +287,18 @@ class HandlerProcess:
             if not self._inside:
                 self._does(Doing.WAITING)
             self._changed.notify_all()
-        outcomes = said if set(map(type, said)) == {bytes} else [_outcome(s, large) for s in said]
-        self._on_worked(items, outcomes, batches, seconds)
+        if set(map(type, said)) != {bytes}:
+            said = [self._outcome(one, large) for one in said]
+        self._on_worked(items, said, batches, seconds)
+
+    def _outcome(self, said: Any, large: Sequence[bytes]) -> Outcome:
+        if isinstance(said, bytes):
+            return said
+        if isinstance(said, int):
+            return large[said]
+        if len(said) == IN_RING and self._ring is not None:
+            return self._ring.take(*said)  # type: ignore[return-value]
+        return Failed(*said)
 
     def _recover(self, exc: Exception) -> None:
         """Report the batches of a child that is dead or hangs, and start another child."""
@@ -334,12 +355,6 @@ def _small(entry: Entry, aside: Aside) -> Mapping[bytes, Any]:
     if entry.size < LARGE_BYTES:
         return entry.fields
     return {name: aside.put(value) for name, value in entry.fields.items()}
-
-
-def _outcome(said: Union[bytes, int, tuple[str, str, bool]], large: Sequence[bytes]) -> Outcome:
-    if isinstance(said, bytes):
-        return said
-    return large[said] if isinstance(said, int) else Failed(*said)
 
 
 def _exit_text(status: int) -> str:

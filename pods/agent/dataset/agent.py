@@ -24,7 +24,7 @@ from pods.agent.dataset.rows import BadInput
 from pods.agent.dataset.shelf import Shelf
 from pods.agent.dataset.stores import Changed, Full, StoreError, Unreachable, with_known_key
 from pods.agent.dataset.work import Work
-from pods.agent.dataset.writing import READ_SHARE, Closed, Writing
+from pods.agent.dataset.writing import READ_SHARE, Closed, Writing, ring_bytes
 from pods.agent.farewell import GOODBYE_SECONDS
 from pods.agent.handler_process import HandlerProcess
 from pods.agent.heartbeat import EXIT_FENCED, Beating
@@ -83,6 +83,7 @@ class DatasetAgent(StreamAgent[RangeStream]):
             does=self._shares.does,
             kind=DATASET,
             most_items=settings.batch_size,
+            ring_bytes=ring_bytes(settings.range_bytes),
             secrets=self._beating.secrets.now,
         )
         credentials.use(self._beating.secrets.of_stores)

@@ -10,10 +10,11 @@ import pyarrow as pa
 from pods.agent import gpu_memory
 from pods.agent.calling import Caller, Failed, Outcome, TooLarge
 from pods.agent.handlers import Item
+from pods.agent.ring import ALIGNED_BYTES
 
 ROWS = b"rows"  # the field of the one item that stands for a batch
 DEFAULT_ROWS = 4096  # in a batch, where the handler has no `batch_size`
-HEADER = struct.Struct("!Q")
+HEADER = struct.Struct("!Q56x")  # the length of the head; as long as what it is aligned to
 
 
 class Answer(NamedTuple):
@@ -42,21 +43,35 @@ def unpacked_answer(raw: bytes) -> Answer:
     return Answer(good, runs, {n: Failed(*why) for n, why in failed})
 
 
-def _packed_answer(head: bytes, pieces: Sequence[pa.RecordBatch]) -> Any:
-    """The answer as a view of one buffer of the right size: answers are large, and copies cost."""
-    size = pa.MockOutputStream()
-    _write_answer(size, head, pieces)
-    buffer = pa.allocate_buffer(size.size())
-    _write_answer(pa.FixedSizeBufferWriter(buffer), head, pieces)
-    return memoryview(buffer)
+class Packed:
+    """An answer that `unpacked_answer` reads. Its bytes are made when it is known where they go."""
 
+    def __init__(self, head: bytes, pieces: Sequence[pa.RecordBatch]) -> None:
+        # the values begin where Arrow expects them
+        self._head, self._pieces = (
+            head.ljust(-(-len(head) // ALIGNED_BYTES) * ALIGNED_BYTES),
+            pieces,
+        )
+        counted = pa.MockOutputStream()
+        self._write(counted)
+        self.size = int(counted.size())
 
-def _write_answer(sink: Any, head: bytes, pieces: Sequence[pa.RecordBatch]) -> None:
-    sink.write(HEADER.pack(len(head)) + head)
-    if pieces:
-        with pa.ipc.new_stream(sink, pieces[0].schema) as stream:
-            for piece in pieces:
-                stream.write_batch(piece)
+    def write(self, into: memoryview) -> None:
+        """Write it into a buffer of its size."""
+        self._write(pa.FixedSizeBufferWriter(pa.py_buffer(into)))
+
+    def packed(self) -> memoryview:
+        """The answer in a buffer of the right size: answers are large, and copies cost."""
+        into = memoryview(pa.allocate_buffer(self.size))
+        self.write(into)
+        return into
+
+    def _write(self, sink: Any) -> None:
+        sink.write(HEADER.pack(len(self._head)) + self._head)
+        if self._pieces:
+            with pa.ipc.new_stream(sink, self._pieces[0].schema) as stream:
+                for piece in self._pieces:
+                    stream.write_batch(piece)
 
 
 class ColumnsCaller(Caller):
@@ -92,8 +107,8 @@ class ColumnsCaller(Caller):
             self._take_less([0.0] * part.num_rows)
         runs = [(first, first + piece.num_rows) for first, piece in pieces]
         told = [(n, (why.error, why.traceback, why.final)) for n, why in failed.items()]
-        said: bytes = _packed_answer(marshal.dumps((runs, told)), [piece for _, piece in pieces])
-        return said
+        said: Any = Packed(marshal.dumps((runs, told)), [piece for _, piece in pieces])
+        return said  # type: ignore[no-any-return]
 
     def _bisect(
         self,

@@ -21,6 +21,10 @@ COMPRESSION = "zstd"
 # Rows wait until they are worth a row group.
 GROUP_BYTES = 16 * 1024 * 1024
 ROWS_AT_ONCE = 10_000
+# A table is written in chunks of about so many bytes. Parquet needs the levels of each value of a
+# chunk, as large as the vectors themselves; those of a small chunk stay in the processor's cache and
+# below the bound of `memory.py`.
+SLICE_BYTES = 384 * 1024
 
 
 class TableWriter:
@@ -73,7 +77,7 @@ class TableWriter:
 
     def _flush(self) -> None:
         if self._tables:
-            self._write(pa.concat_tables(self._tables))
+            self._write(_in_slices(pa.concat_tables(self._tables)))
             self._tables, self._waiting = [], 0
 
     def close(self) -> Any:
@@ -81,6 +85,12 @@ class TableWriter:
         self._flush()
         self._close()
         return self._sink.getvalue()  # without a copy
+
+
+def _in_slices(table: pa.Table) -> pa.Table:
+    """The table in chunks of about SLICE_BYTES."""
+    rows = max(1, table.num_rows * SLICE_BYTES // max(1, table.nbytes))
+    return pa.Table.from_batches(table.to_batches(max_chunksize=rows), table.schema)
 
 
 class Parquet(SinkFormat):

@@ -25,6 +25,16 @@ FIRST_BYTES = 4 * 1024 * 1024
 READ_SHARE, RESULTS_SHARE, PARTS_SHARE, PART_SHARE = 1 / 8, 1 / 8, 3 / 4, 1 / 2
 
 
+def group_bytes(range_bytes: int) -> int:
+    """Bytes of results that wait for a row group of a part, which is in memory twice meanwhile."""
+    return min(GROUP_BYTES, int(range_bytes * PART_SHARE) // 8)
+
+
+def ring_bytes(range_bytes: int) -> int:
+    """Bytes of results that the handler's process leaves in memory which the writer reads."""
+    return int(range_bytes * RESULTS_SHARE) + group_bytes(range_bytes)
+
+
 class Closed(NamedTuple):
     """The finished rows of a range. `written` is None where nothing is to be committed."""
 
@@ -61,6 +71,7 @@ class Writing:
             int(range_bytes * PARTS_SHARE),
             int(range_bytes * PART_SHARE),
         )
+        self._group_bytes = group_bytes(range_bytes)
         self._first_bytes = min(FIRST_BYTES, self._most_part // 4)
         self._changed = threading.Condition()
         self._waiting: deque[tuple[Work, Union[Slot, None]]] = deque()
@@ -141,10 +152,8 @@ class Writing:
             )
 
     def _part(self, work: Work, draft: Draft) -> Part:
-        # a row group is in memory twice while it is written
-        group = min(GROUP_BYTES, self._most_part // 8)
         schema = self._schema_for(work, draft)
-        return Part(work.range.part_format, schema, group_bytes=group)
+        return Part(work.range.part_format, schema, group_bytes=self._group_bytes)
 
     def _schema_for(self, work: Work, draft: Draft) -> pa.Schema:
         """The schema of all parts; if these rows are the first ones, the one that they ask for."""

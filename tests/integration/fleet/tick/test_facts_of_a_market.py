@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from fleet.decision.lacks import Lack
 from fleet.decision.placement import REMEMBERED, Trouble, Weighed
-from fleet.decision.values import Lack, Wanted
+from fleet.decision.values import Wanted
 from fleet.tick import market, wishes
 from pods.accounts import surveying
 from pods.accounts.surveying import Surveyed

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from fleet import operating
+from fleet.decision.lacks import Lack
 from fleet.decision.placement import NOTHING_KNOWN
-from fleet.decision.values import Lack
 from fleet.models import Fleet, Tick
 from fleet.tick import market, ticking, wishes
 from fleet.tick.recording import replayed

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from config.env import ROOT
 from fleet.decision.alert_facts import (
     AccountSeen,
     AlertFacts,
@@ -242,9 +243,9 @@ def test_three_failed_pods_in_a_row_are_announced_with_the_reason(
     assert of_fleet(failing=failing) == expected
 
 
-def test_pods_that_failed_have_their_reason_although_no_pod_is_wished_for() -> None:
-    (found,) = told(fleets=[a_fleet_seen(failing=4, failing_because="no module x")])
-    assert found.text == "emb: the last 4 pods failed before finishing an item (no module x)"
+def test_pods_that_failed_have_their_reason_while_no_pod_is_wished_for() -> None:
+    found = told(fleets=[a_fleet_seen(failing=4, failing_because="no module x")])[0].text
+    assert found == "emb: the last 4 pods failed before finishing an item (no module x)"
 
 
 NONE = {"active": 0, "ready": 0, "items_per_second": None}
@@ -395,7 +396,5 @@ def test_a_stop_of_everything_is_announced_with_who_and_when() -> None:
 
 
 def test_every_cause_is_in_the_documentation() -> None:
-    from pathlib import Path
-
-    page = (Path(__file__).parents[4] / "docs" / "reference" / "alerts.md").read_text()
+    page = (ROOT / "docs" / "reference" / "alerts.md").read_text()
     assert [c.value for c in Cause if f"| `{c.value}` |" not in page] == []

@@ -70,8 +70,8 @@ def test_what_cannot_be_kept_is_a_failure(value):
 def answered(handler, rows=8):
     batch = pa.RecordBatch.from_pydict({"id": list(map(str, range(rows))), "n": list(range(rows))})
     item = Item("batch", {columns.ROWS: columns.packed_batch(batch)})
-    [raw] = columns.ColumnsCaller(handler)([item])
-    return columns.unpacked_answer(raw)
+    [made] = columns.ColumnsCaller(handler)([item])
+    return columns.unpacked_answer(made.packed())
 
 
 def test_a_batch_of_columns_comes_back():
