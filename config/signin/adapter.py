@@ -18,6 +18,7 @@ from config.oidc import Refusal, role_for, verified_email
 from config.signin import guard, pages
 from fleet import people, second_factor
 from fleet.people import NOBODY, What
+from pods.base.clock import utcnow
 
 BY: Final = "identity provider"
 
@@ -40,7 +41,7 @@ class NoLocalAccounts(DefaultAccountAdapter):  # type: ignore[misc]
         user.backend = "django.contrib.auth.backends.ModelBackend"
         super().login(request, user)
         request.session[guard.CAME_BY] = guard.OIDC
-        request.session.set_expiry(guard.OIDC_SECONDS)
+        request.session.set_expiry(utcnow() + guard.OIDC_LASTS)  # use does not extend it
         people.note(What.SIGNED_IN, user.get_username(), how=BY, request=request)
 
 

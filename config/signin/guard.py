@@ -1,6 +1,7 @@
 """Ends sessions that the present rules of sign-in would not begin."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Final
 
 from django.conf import settings
@@ -16,7 +17,7 @@ PASSWORD_AND_CODE: Final = "password and code"  # noqa: S105 - a name
 OIDC: Final = "identity provider"
 LINK: Final = "sign-in link"
 # How long a session of the identity provider lasts: its groups count again at the next sign-in.
-OIDC_SECONDS: Final = 12 * 3600
+OIDC_LASTS: Final = timedelta(hours=12)
 
 
 def allowed(came_by: str) -> bool:

@@ -89,6 +89,7 @@ class SignIn(LoginView):
 
 def come_in(request: HttpRequest, user: User, came_by: str, next_url: str) -> HttpResponse:
     """Begin the session of a user who has proved everything."""
+    request.session.pop(PENDING, None)
     login(request, user, backend=BACKEND)
     request.session[guard.CAME_BY] = came_by
     people.note(What.SIGNED_IN, user.get_username(), how=came_by, request=request)
