@@ -7,18 +7,20 @@ from typing import Any
 
 import pyotp
 import pytest
+from django.contrib.auth.models import User
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import PASSWORD
-from tests.browser.test_accessibility import STATES, WIDTHS, troubles
+from tests.support.accessibility import STATES, WIDTHS, troubles
 from tests.support.identity_provider import IdentityProvider, identity_provider
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.slow,
     pytest.mark.django_db(transaction=True),
     pytest.mark.timeout(300),
     pytest.mark.takes(20),
 ]
+PASSWORD = "another horse and another staple"
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +96,9 @@ def test_a_user_sets_a_second_factor_up_and_signs_in_with_it(
     assert not list(troubles(page))
     picture(page, pytestconfig, "own-phone-dark")
     page.context.clear_cookies()
+    operator = User.objects.get(username="operator")
+    operator.set_password(PASSWORD)
+    operator.save()
     page.goto(f"{live_server.url}/admin/")
     page.fill("input[name=username]", "operator")
     page.fill("input[name=password]", PASSWORD)
