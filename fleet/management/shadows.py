@@ -64,7 +64,7 @@ def _print(found: Told, console: CommandConsole) -> None:
     lines = [
         f"{row.fleet.name} with {row.said}, by {row.by}, since {row.since:%F %H:%M} UTC, {ended}"
     ]
-    if row.because:
+    if row.because and not found.over:
         lines.append(f"It stands still: {row.because}.")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,7 +1,7 @@
 """Gathers the facts for one decision: rows, one probe, one read of the heartbeats."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from statistics import median
@@ -53,7 +53,7 @@ class Gathered:
     depth: Depth | None
     last_tick_at: datetime | None
     limits_version: int  # of the installation's limits: each tick that starts pods raises it
-    finished: Mapping[int, int]  # items by pod, as the heartbeats say
+    finished: Mapping[int, int] = field(default_factory=dict)  # items by pod, by the heartbeats
 
 
 def gather(
