@@ -18,6 +18,10 @@ USUAL_BOOT: Final = timedelta(minutes=5)  # before a boot was measured
 LONGEST_BOOT: Final = timedelta(minutes=15)  # the default boot deadline of a fleet
 # In its first minutes a pod loads its model, so its rate then says little.
 SHOWS_SPEED_AFTER: Final = timedelta(minutes=5)
+# A pod that was taken away keeps its place until it is proved gone. Vendors' windows are 1 to 2 minutes.
+GONE_WITHIN: Final = timedelta(minutes=2)
+# An agent's rate is that of so long a time; before, it is too low.
+RATE_WINDOW: Final = timedelta(seconds=30)
 # A usual speed may be that of a pod that hung. If new pods are this many times as fast, it is wrong.
 WRONG: Final = 2.0
 # Speeds that differ by 10 % need 6 % more time: then no deadline was missed in our measurements.
@@ -107,7 +111,11 @@ def rate_of_a_pod(seen: Snapshot, offered: Sequence[Group]) -> float | None:
 def _usual(seen: Snapshot) -> float | None:
     """The usual speed, unless new pods show that it is wrong; None: not known."""
     usual = seen.usual_items_per_second
-    shown = [p.items_per_second for p in seen.active if p.items_per_second]
+    shown = [
+        p.items_per_second
+        for p in seen.active
+        if p.items_per_second and (p.ready_for is None or p.ready_for >= RATE_WINDOW)
+    ]
     new = sum(shown) / len(shown) if shown else 0.0
     return new if new and (not usual or new > WRONG * usual) else usual
 
@@ -130,10 +138,10 @@ def drain_hours(policy: Policy) -> float:
 
 
 def net_hours(seen: Snapshot, policy: Policy, places: int) -> float:
-    """What a fleet without any pod needs until all its places work on demand."""
+    """What a fleet whose pods are all taken away needs until all its places work on demand."""
     ramp = ceil(places / policy.spawn_per_tick) * policy.tick
     longest = max(seen.boot_bound or LONGEST_BOOT, seen.boot_time or timedelta(0))
-    return (longest + ramp + policy.drain_within + 2 * policy.tick) / HOUR
+    return (GONE_WITHIN + longest + ramp + policy.drain_within + 2 * policy.tick) / HOUR
 
 
 def boots_under_way(seen: Snapshot) -> float:

@@ -45,7 +45,9 @@ class Task:
     cap: int  # the most pods that the guardrails on number and money allow
     boots_under_way: float  # pod-hours that booting pods still need until they work
     boot: float  # the median boot
-    net: float  # the longest boot on demand, the ramp of the whole fleet, a drain and two ticks
+    # The longest boot on demand, the ramp of the whole fleet, the proof that a pod is gone, a drain and
+    # two ticks.
+    net: float
     choices: Sequence[Choice] = ()
     drain: float = 1 / MINUTES
     block: float | None = None  # pod-hours that a pod should find waiting; None: nothing arrives
@@ -155,7 +157,23 @@ def _on_demand(task: Task, seen: _Figures) -> int:
     want = seen.missing if short else min(seen.on, seen.missing)
     if seen.up:
         want = max(want if short else 0, seen.on - _replaced(task, seen, seen.demand))
-    return min(task.cap, max(min(want, task.most), seen.must))
+    return _after_boots(task, seen, min(task.cap, max(min(want, task.most), seen.must)))
+
+
+def _after_boots(task: Task, seen: _Figures, want: int) -> int:
+    """As many on demand as must be once new interruptible pods have booted, which uses up spare time.
+
+    Otherwise such a pod starts, and ends in the next tick.
+    """
+    if seen.spare < 0:
+        return want
+    running = sum(c.running for c in seen.spot)
+    while new := max(0, min(seen.up, task.most - want) - running):
+        spare = max(0.0, seen.spare - new * task.boot)
+        if want >= task.cap - floor(spare / task.net + ALMOST):
+            break
+        want += 1
+    return want
 
 
 def _replaced(task: Task, seen: _Figures, demand: Choice) -> int:

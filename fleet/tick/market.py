@@ -31,10 +31,12 @@ from pods.rules import (
     TAKEN_RULES,
     PodRule,
 )
+from pods.sightings import RATE_WINDOW_SECONDS
 from pods.states import ACTIVE, FAILED, LOST, TERMINATED, TERMINATING
 
 # Older speeds most likely belong to another model or image.
 MEASURED_WITHIN: Final = timedelta(days=30)
+SHOWN_AFTER: Final = timedelta(seconds=RATE_WINDOW_SECONDS)
 MOST_MEASURED: Final = 200  # pods whose whole work is read
 FAILURES_READ: Final = 500
 LONGEST_REMEMBERED: Final = timedelta(days=3)  # each failure says itself for how long it counts
@@ -256,12 +258,15 @@ def _measured(fleet: Fleet, now: datetime) -> tuple[dict[Kind, float], frozenset
     """Items/s by kind, and the kinds that have acknowledged an item. One query, seldom two.
 
     The mean is weighted with the rate itself, so the low rate of a pod with little work weighs little.
+    A pod that has just begun shows no speed yet: an agent's rate is that of its last half minute.
     A kind whose pods show no rate any more, because their work is over, has that of all their work.
     """
+    shown = ~Q(ready_at__gt=now - SHOWN_AFTER)
+    squared = Sum(F("rate") * F("rate"), output_field=FloatField(), filter=shown)
     rows = (
         Pod.objects.filter(fleet=fleet, done__gt=0, requested_at__gt=now - MEASURED_WITHIN)
         .values_list("gpu_type", "gpu_count")
-        .annotate(squares=Sum(F("rate") * F("rate"), output_field=FloatField()), rates=Sum("rate"))
+        .annotate(squares=squared, rates=Sum("rate", filter=shown))
     )
     sums: dict[Kind, tuple[float, float]] = {}
     proven: set[Kind] = set()

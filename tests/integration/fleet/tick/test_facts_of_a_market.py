@@ -113,6 +113,7 @@ def test_how_fast_each_kind_was_and_which_has_finished_an_item() -> None:
         {"gpu_type": "A100", "rate": 3.0},
         {"gpu_type": "A100", "rate": 9.0, "done": 0},
         {"gpu_type": "A100", "rate": 9.0, "requested_at": long_ago},
+        {"gpu_type": "A100", "rate": 0.1, "ready_at": NOON - seconds(29)},  # it has just begun
         {"gpu_type": "L4", "rate": 0.0},
     ]
     for row in rows:

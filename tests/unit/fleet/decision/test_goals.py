@@ -175,7 +175,7 @@ def test_spot_is_rented_while_there_is_time_and_on_demand_when_none_is_left() ->
 def test_the_sentence_says_what_there_is_to_spare_and_what_happens() -> None:
     waits = decide(seen(offers=offers(spot=0)), by())
     assert waits.sentence == (
-        "keeps 0 pods; 14.0 h to spare, 2.9 h of them kept for restarts, 10 min for the last boot: "
+        "keeps 0 pods; 14.0 h to spare, 2.9 h of them kept for restarts, 12 min for the last boot: "
         "waits for spot"
     )
 
@@ -252,7 +252,7 @@ def test_a_new_pod_corrects_a_usual_speed_that_is_much_too_low() -> None:
     hung = {"usual_items_per_second": 0.1, "offers": offers()}
     slow = decide(seen(8, pods=(), **hung), by(10))
     assert slow.impossible
-    new = on("spot", 1, items_per_second=10.0, ready_for=seconds(20))
+    new = on("spot", 1, items_per_second=10.0, ready_for=seconds(40))
     assert not decide(seen(8, pods=new, **hung), by(10)).impossible
     little_faster = {"usual_items_per_second": 5.1, "offers": offers()}
     kept = decide(seen(8, pods=new, **little_faster), by(10)).sentence

@@ -58,6 +58,16 @@ def task(**values: Any) -> Task:
     return Task(**{**defaults, **values})
 
 
+def test_no_interruptible_pod_starts_whose_boot_would_use_up_the_time_for_its_loss() -> None:
+    on = Choice(key=1, usd=3.06, spot=False, room=8, running=2)
+    spot = Choice(key=0, usd=0.92, spot=True, room=8)
+    just = {"cap": 3, "work": 2.0, "waiting": 2.0, "choices": (spot, on)}
+    there_is_time = plan(task(hours_left=1.0, **just))  # 1 pod-hour to spare
+    assert there_is_time.spot[0]
+    tight = plan(task(hours_left=2.25 / 3, **just))  # enough to lose one pod, not to boot it first
+    assert (tight.on_demand, tight.spot[0], tight.must) == (3, 0, 2)
+
+
 @pytest.mark.parametrize("case", CASES, ids=range(len(CASES)))
 def test_the_plan_is_the_one_that_was_measured(case: dict[str, Any]) -> None:
     found = plan(
