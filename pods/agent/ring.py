@@ -4,20 +4,21 @@ A value is written once, and is read where it lies. Through a socket it would be
 each copy would take fresh pages from the kernel, which cost more than the copy.
 """
 
+import ctypes
 import mmap
 import os
 import threading
 import time
 import weakref
 from collections import deque
-from typing import Protocol, Union
+from typing import Any, Protocol, Union
 
 # The agent writes here how far the ring is free again, in bytes since the beginning.
 HEAD_BYTES = 64
 ALIGNED_BYTES = 64
 # The ring is full when the agent waits to write, or when a row is tried again and those after it
 # wait. After this time the value goes through the socket, because the agent may wait for just that.
-LONGEST_WAIT_SECONDS = 0.05
+LONGEST_WAIT_SECONDS = 1.0
 STEP_SECONDS = 0.0005
 
 
@@ -92,18 +93,19 @@ class RingReader:
     def __init__(self, fd: int) -> None:
         memory = memoryview(_mapped(fd))
         self._freed, self._ring = memory[:8].cast("Q"), memory[HEAD_BYTES:]
-        self._taken: deque[tuple[weakref.ref[memoryview], int]] = deque()  # in order, and its end
+        self._taken: deque[tuple[weakref.ref[Any], int]] = deque()  # in order, and its end
         self._lock = threading.Lock()
         self._more = False
 
     def take(self, start: int, size: int) -> memoryview:
         """The value that begins there. Call this once for each, in the order of their writing."""
         at = start % len(self._ring)
-        value = self._ring[at : at + size].toreadonly()
-        self._taken.append((weakref.ref(value, self._let_go), start + size))
-        return value
+        # every view of it, and every slice of a view, refers to this array
+        array = (ctypes.c_char * size).from_buffer(self._ring[at : at + size])
+        self._taken.append((weakref.ref(array, self._let_go), start + size))
+        return memoryview(array).cast("B").toreadonly()
 
-    def _let_go(self, _: "weakref.ref[memoryview]") -> None:
+    def _let_go(self, _: Any) -> None:
         """A value is not used any more. Any thread may come here, also within this method."""
         self._more = True
         while self._more and self._lock.acquire(blocking=False):

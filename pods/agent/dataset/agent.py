@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pods.agent.calling import Failed
 from pods.agent.control import Control, Intent
-from pods.agent.dataset import credentials, memory
+from pods.agent.dataset import credentials, memory, sheet
 from pods.agent.dataset.backlog import RangeStream
 from pods.agent.dataset.columns import DEFAULT_ROWS
 from pods.agent.dataset.committing import Committing, NotCommitted
@@ -24,7 +24,7 @@ from pods.agent.dataset.rows import BadInput
 from pods.agent.dataset.shelf import Shelf
 from pods.agent.dataset.stores import Changed, Full, StoreError, Unreachable, with_known_key
 from pods.agent.dataset.work import Work
-from pods.agent.dataset.writing import READ_SHARE, Closed, Writing, ring_bytes
+from pods.agent.dataset.writing import READ_SHARE, Closed, Writing, ring_bytes, spare_bytes
 from pods.agent.farewell import GOODBYE_SECONDS
 from pods.agent.handler_process import HandlerProcess
 from pods.agent.heartbeat import EXIT_FENCED, Beating
@@ -93,6 +93,7 @@ class DatasetAgent(StreamAgent[RangeStream]):
         memory.let_go()
         # Arrow's own pool keeps what was freed
         pa.set_memory_pool(pa.system_memory_pool())
+        sheet.keep(spare_bytes(self._settings.range_bytes))
         return super().run()
 
     def _load(self) -> int:
@@ -271,6 +272,7 @@ class DatasetAgent(StreamAgent[RangeStream]):
 
     def _closed(self, closed: Closed) -> None:
         self._to_commit.put(closed)
+        memory.trim()
 
     def _commit(self) -> None:
         while True:

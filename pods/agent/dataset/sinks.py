@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from pods.agent.dataset import schema as schemas
 from pods.agent.dataset.formats import SinkFormat, Writer
 from pods.agent.dataset.rows import BadInput
+from pods.agent.dataset.sheet import new_file
 from pods.agent.dataset.stores import Place, StoreError
 from pods.agent.dataset.values import Cell, Vector
 from pods.agent.protocol import ITEM_ID
@@ -99,7 +100,7 @@ class Parquet(SinkFormat):
     def writer(self, schema: pa.Schema) -> Writer:
         """A part that is compressed."""
         # Arrow's own buffer copies all that it has whenever it grows: a quarter of the time of a part
-        sink = io.BytesIO()
+        sink = new_file()
         # a dictionary of vectors or ids is larger than they are, and no reader asks for the smallest
         # number of a vector
         plain = [field.name for field in schema if not pa.types.is_nested(field.type)]

@@ -21,8 +21,10 @@ log = logging.getLogger("podfleet.agent")
 # The first part waits for so many bytes of results before it fixes the schema.
 FIRST_BYTES = 4 * 1024 * 1024
 # Shares of PODFLEET_RANGE_BYTES: rows that were read and wait, results that wait to be written, and
-# parts in memory, of which one alone is at most the last share.
-READ_SHARE, RESULTS_SHARE, PARTS_SHARE, PART_SHARE = 1 / 8, 1 / 8, 3 / 4, 1 / 2
+# parts in memory, of which one alone is at most the next share. The last one is memory of a part that
+# was put, which the next part takes.
+READ_SHARE, RESULTS_SHARE, PARTS_SHARE, PART_SHARE = 1 / 8, 1 / 8, 9 / 16, 1 / 2
+SPARE_SHARE = 1 / 8
 
 
 def group_bytes(range_bytes: int) -> int:
@@ -33,6 +35,11 @@ def group_bytes(range_bytes: int) -> int:
 def ring_bytes(range_bytes: int) -> int:
     """Bytes of results that the handler's process leaves in memory which the writer reads."""
     return int(range_bytes * RESULTS_SHARE) + group_bytes(range_bytes)
+
+
+def spare_bytes(range_bytes: int) -> int:
+    """Bytes of a part that was put, which are kept for the next one."""
+    return int(range_bytes * SPARE_SHARE)
 
 
 class Closed(NamedTuple):

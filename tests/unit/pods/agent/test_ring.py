@@ -41,7 +41,7 @@ def test_values_come_as_they_were_written_also_around_the_end(ends):
 def test_a_value_stays_as_long_as_something_refers_to_it(ends):
     writer, reader = ends
     first = reader.take(*writer.put(Bytes(b"1" * 500)))
-    array = pa.Array.from_buffers(pa.uint8(), 500, [None, pa.py_buffer(first)])
+    array = pa.Array.from_buffers(pa.uint8(), 500, [None, pa.py_buffer(memoryview(first)[:])])
     del first
     second = reader.take(*writer.put(Bytes(b"2" * 400)))
     assert writer.put(Bytes(b"3" * 400)) is None
