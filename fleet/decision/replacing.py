@@ -75,7 +75,9 @@ def outdated(
     elif wants_trial(seen, policy) and binding in PLACES:
         because = "it has the old code or start command, and a pod with the new one needs its place"
     elif seen.depth == 0 and any(not p.outdated for p in seen.active):
-        because = "it is idle with the old code or start command, and a pod with the new one is ready"
+        because = (
+            "it is idle with the old code or start command, and a pod with the new one is ready"
+        )
         old = [p for p in old if not p.in_flight]
     else:
         return []

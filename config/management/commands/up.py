@@ -97,8 +97,11 @@ class Command(OwnCommand):
             self.stderr.write(f"warning: the pages do not answer; see {running.log_dir}/web.log")
 
     def _greet(self, web: str, flower: str, user: str, password_file: Any) -> None:
+        login = "sign in as an administrator that you have made"
+        if password_file.exists():
+            login = f"user {user}, password: {password_file.read_text().strip()}"
         self.stdout.write(
-            f"admin   {web}/admin/   user {user}, password: {password_file.read_text().strip()}\n"
+            f"admin   {web}/admin/   {login}\n"
             f"Flower  {flower}   user admin, password: {preparing.flower_password()}\n"
             f"logs    {_place(settings.VAR_DIR / 'log')}/   (passwords are kept in "
             f"{_place(password_file.parent)}/)\n"

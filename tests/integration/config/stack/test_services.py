@@ -9,6 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from base64 import b64encode
+from io import StringIO
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,7 @@ import pytest
 
 from config import embedded, stack
 from config.env import ROOT
+from config.management.commands import up as up_command
 from tests.support import processes
 from tests.support.installation import Installation
 from tests.support.processes import command_of
@@ -70,6 +72,14 @@ def celery_workers(var: Path) -> list[psutil.Process]:
         if " worker " in command and "supervisord" not in command:
             found.append(process)
     return found
+
+
+@pytest.mark.one_database
+def test_up_starts_where_an_administrator_was_made_by_hand(tmp_path: Path) -> None:
+    said = StringIO()
+    greeting = up_command.Command(stdout=said)
+    greeting._greet("http://here", "http://there", "admin", tmp_path / "admin-password")
+    assert "admin   http://here/admin/   sign in as an administrator" in said.getvalue()
 
 
 @pytest.mark.timeout(240)
