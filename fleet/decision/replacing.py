@@ -62,7 +62,8 @@ def outdated(
     `binding`: the rule that keeps the pods below the wish; `starts`: this tick starts some; `besides`:
     the pods that it ends anyway.
     """
-    old = [p for p in (*seen.ready, *seen.stopped) if p.outdated and p.pod_id not in besides]
+    old = [p for p in seen.pods if p.outdated and p.state in {READY, STOPPED}]
+    old = [p for p in old if p.pod_id not in besides]
     running = policy.mode is policy.installation_mode is Mode.RUNNING
     if not old or not running or seen.failing is not None or besides or seen.depth is None:
         return []

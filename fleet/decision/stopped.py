@@ -18,6 +18,7 @@ from fleet.decision.values import (
 )
 from pods.amounts import usd
 from pods.rules import PodRule
+from pods.states import STOPPED
 
 NOTHING = Decimal(0)
 
@@ -50,7 +51,11 @@ def startable(
 def can_resume(seen: Snapshot, policy: Policy) -> Sequence[PodFacts]:
     """The stopped pods that may run again, best first."""
     return sorted(
-        (p for p in seen.stopped if p.account_usable and not (p.outdated or _outlived(p, policy))),
+        (
+            p
+            for p in seen.pods
+            if p.state is STOPPED and p.account_usable and not (p.outdated or _outlived(p, policy))
+        ),
         key=lambda p: (p.million_items_usd or NOTHING, p.hourly_usd, p.pod_id),
     )
 
@@ -86,14 +91,14 @@ def given_up(
 
     `besides`: pods that run again, or that are retired anyway.
     """
-    stopped = [p for p in seen.stopped if p.pod_id not in besides]
+    stopped = [p for p in seen.pods if p.state is STOPPED and p.pod_id not in besides]
     for bound in bounds:
         if bound.ends_stopped:
             rule, why = bound.ends_stopped, bound.because
             return [Retire(pod_id=p.pod_id, rule=rule, because=why) for p in stopped]
     stopped.sort(key=lambda p: (p.stopped_hourly_usd, p.hourly_usd, p.pod_id), reverse=True)
     working = min(len(seen.active), policy.max_instances)
-    back = len(seen.stopped) - len(stopped)
+    back = sum(p.state is STOPPED and p.pod_id in besides for p in seen.pods)
     surplus = max(0, working + back + len(stopped) - policy.max_instances)
     why = f"{LABELS['max_instances']} is {policy.max_instances}"
     retire = [Retire(pod_id=p.pod_id, rule=PodRule.STOPPED, because=why) for p in stopped[:surplus]]

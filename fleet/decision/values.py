@@ -203,10 +203,7 @@ class Snapshot:
 
     @property
     def all_fail(self) -> bool | None:
-        """Whether the last tries of all ready pods failed; None: nobody knows.
-
-        That of old code says nothing about the present code.
-        """
+        """Whether the last tries of all ready pods with the present code failed; None: nobody knows."""
         said = [p.all_fail for p in self.ready if p.all_fail is not None and not p.outdated]
         return all(said) if said else None
 
@@ -219,11 +216,6 @@ class Snapshot:
     def ready(self) -> Sequence[PodFacts]:
         """The pods that work."""
         return [p for p in self.pods if p.state is READY]
-
-    @cached_property
-    def stopped(self) -> Sequence[PodFacts]:
-        """The pods whose machines are stopped, and which can run again."""
-        return [p for p in self.pods if p.state is STOPPED]
 
     @property
     def billable(self) -> int:
