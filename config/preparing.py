@@ -5,6 +5,7 @@ from pathlib import Path
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
+from django.db import transaction
 from redis import RedisError
 
 from config import celery_app, embedded
@@ -78,7 +79,8 @@ def ensure_admin() -> tuple[str, Path]:
     path = settings.VAR_DIR / "admin-password"
     users = get_user_model()
     if not users.objects.filter(is_superuser=True).exists():
-        users.objects.create_superuser("admin", password=kept_secret(path, length=12))
+        with transaction.atomic():  # with its line in the audit log
+            users.objects.create_superuser("admin", password=kept_secret(path, length=12))
     return "admin", path
 
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import QuerySet
 
 from fleet import operating
@@ -66,4 +67,9 @@ def refuse_far_end(end: datetime) -> None:
 
 def end_now(holds: QuerySet[Override], *, now: datetime) -> int:
     """End the holds that last; return how many. The formula decides from the next tick."""
-    return holds.filter(until__gt=now).update(until=now)
+    with transaction.atomic():
+        lasting = list(holds.filter(until__gt=now))
+        for row in lasting:
+            row.until = now
+            row.save(update_fields=["until"])
+    return len(lasting)

@@ -16,6 +16,7 @@ from fleet.secrets.channel import NotWritten
 from fleet.secrets.opening import Unreadable
 from pods.base import sealing
 from pods.base.clock import utcnow
+from pods.models import histories
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ def set_secret(fleet: Fleet, name: str, value: str, *, by: str) -> bool:
         )
         if name == checking.ROLE:
             IssuedKeys.objects.get_or_create(fleet=fleet)
-        _record(fleet, f"secret {name} {'set' if made else 'replaced'} by {by}")
+        histories.note(fleet, f"secret {name} {'set' if made else 'replaced'} by {by}")
     return _tell(fleet)
 
 
@@ -81,7 +82,7 @@ def remove_secret(fleet: Fleet, name: str, *, by: str) -> bool:
             )
         if name == checking.ROLE:
             IssuedKeys.objects.filter(fleet=fleet).delete()
-        _record(fleet, f"secret {name} removed by {by}")
+        histories.note(fleet, f"secret {name} removed by {by}")
     return _tell(fleet)
 
 
@@ -106,11 +107,6 @@ def _lock(fleet: Fleet) -> None:
     Fleet.objects.filter(pk=fleet.pk).update(version=F("version"))
     fleet.refresh_from_db()
     operating.refuse_archived(fleet)
-
-
-def _record(fleet: Fleet, reason: str) -> None:
-    """Write a line into the fleet's history. No field of the fleet changes."""
-    Fleet.history.bulk_history_create([fleet], update=True, default_change_reason=reason)
 
 
 def _tell(fleet: Fleet) -> bool:

@@ -15,7 +15,7 @@ from fleet.models import Fleet, Limits, SampleRun
 from fleet.tick import gathering, market
 from pods.base.shared_clock import shared_now
 from pods.catalogue import gpus
-from pods.models import Pod
+from pods.models import Pod, histories
 from pods.plural import plural
 from pods.price import cost_usd
 
@@ -96,13 +96,17 @@ def begin(fleet: Fleet, items: int, *, minutes: int = USUAL_MINUTES, by: str) ->
             fleet=fleet, items=items, by=by, version=fleet.version, began_at=now,
             until=now + timedelta(minutes=minutes), ends_pods=fleet.mode == Mode.PAUSED.value,
         )  # fmt: skip
+        histories.note(fleet, f"sample of {items} items begun by {by}")
     log.info("sample_begun", fleet=fleet.name, items=items, minutes=minutes, by=by)
     return Begun(run=run, most_usd=most_usd)
 
 
 def end(run: SampleRun) -> None:
     """End a sample now; the next tick ends its pod, if the fleet is paused."""
-    SampleRun.objects.filter(pk=run.pk, stopped_at=None).update(stopped_at=shared_now())
+    there = SampleRun.objects.filter(pk=run.pk, stopped_at=None)
+    with transaction.atomic():
+        if there.update(stopped_at=shared_now()):
+            histories.note(run.fleet, "sample ended by hand")
 
 
 def _why_not(fleet: Fleet, now: datetime) -> str:

@@ -6,17 +6,21 @@ from typing import Any, Final
 import structlog
 from django.contrib.auth.models import Group, User
 from django.db import transaction
+from django.db.models.signals import post_delete, post_save, pre_save
 
 from fleet.models import PersonEvent
 from fleet.models.people import LONGEST_SAID
 from fleet.roles import ROLES
-from pods.base.acting import LONGEST_BY, address_of
+from pods.base.acting import LONGEST_BY, address_of, by_now, how_now
 from pods.base.clock import utcnow
 
 What = PersonEvent.What
 log = structlog.get_logger(__name__)
 OWNER: Final = "owner"
+HIDDEN: Final = "(changed)"  # of a password
 NOBODY: Final = "none"
+# Of a user. Roles are noted by `give_role`; the last login is a sign-in.
+FIELDS: Final = ("username", "email", "first_name", "last_name", "is_active", "password")
 
 
 def role_of(user: User) -> str:
@@ -75,3 +79,51 @@ def note_once(
 def _readable(name: str) -> str:
     """A name as somebody typed it, without control characters; PostgreSQL refuses NUL."""
     return "".join(c if c.isprintable() else "?" for c in name)[:LONGEST_BY]
+
+
+def note_users() -> None:
+    """From now on, note each user that is made, changed or deleted, whoever does it, by what.
+
+    The note is in the transaction of the change, where there is one.
+    """
+    for signal, noted in (
+        (pre_save, _compare),
+        (post_save, _note_saved),
+        (post_delete, _note_gone),
+    ):
+        signal.connect(noted, sender=User, dispatch_uid=f"fleet.people{noted.__name__}")
+
+
+def _compare(instance: User, update_fields: Any = None, **_: Any) -> None:
+    names = [n for n in FIELDS if update_fields is None or n in update_fields]
+    stored = User.objects.filter(pk=instance.pk).values(*names).first() if names else None
+    found = ((name, was, getattr(instance, name)) for name, was in (stored or {}).items())
+    edits = {name: (was, now) for name, was, now in found if was != now}
+    # Django hashes a password anew at a sign-in, if its settings changed. Nobody changed it then.
+    typed = getattr(instance, "_password", None) is not None or not instance.has_usable_password()
+    if not typed:
+        edits.pop("password", None)
+    instance._edits = edits  # type: ignore[attr-defined]
+
+
+def _note_saved(instance: User, created: bool, raw: bool = False, **_: Any) -> None:
+    if raw:
+        return
+    if created:
+        _note_user(What.MADE, instance, after=OWNER if instance.is_superuser else "")
+    for name, (was, now) in getattr(instance, "_edits", {}).items():
+        secret = name == "password"
+        before, after = ("", HIDDEN) if secret else (str(was), str(now))
+        _note_user(What.EDITED, instance, before=before, after=after, said=name)
+
+
+def _note_gone(instance: User, **_: Any) -> None:
+    _note_user(What.DELETED, instance)
+
+
+def _note_user(what: PersonEvent.What, user: User, **more: str) -> None:
+    """Write it; without a name for who did it, the manager did."""
+    values = {key: _readable(text) for key, text in more.items()}
+    name, by, how = _readable(user.get_username()), by_now(), how_now()
+    PersonEvent.objects.create(at=utcnow(), what=what, name=name, by=by, how=how, **values)
+    log.info("user_changed", what=what.value, name=name, by=by, how=how)

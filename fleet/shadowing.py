@@ -31,6 +31,7 @@ from fleet.tick import wishes
 from fleet.tick.policies import policy_of
 from fleet.tick.recording import replayed_policy
 from pods.base.shared_clock import shared_now
+from pods.models import histories
 
 log = structlog.get_logger(__name__)
 USUAL_DAYS: Final = 14
@@ -78,6 +79,7 @@ def begin(fleet: Fleet, values: Mapping[str, Any], *, days: int = USUAL_DAYS, by
             changes=to_jsonable_python(changes, timedelta_mode="float"),
             until=now + timedelta(days=days), because="the next tick begins it",
         )  # fmt: skip
+        histories.note(fleet, f"shadow {found.said} begun for {days} days by {by}")
     log.info("shadow_begun", fleet=fleet.name, settings=found.said, by=by)
     return found
 
@@ -113,8 +115,10 @@ def end(fleet: Fleet) -> Shadow | None:
     now = shared_now()
     row = Shadow.objects.filter(fleet=fleet, until__gt=now).first()
     if row is not None:
-        row.until = max(now, row.since)
-        row.save(update_fields=["until"])
+        with transaction.atomic():
+            row.until = max(now, row.since)
+            row.save(update_fields=["until"])
+            histories.note(fleet, f"shadow {row.said} ended by hand")
     return row
 
 

@@ -9,12 +9,14 @@ from typing import Any, Final
 import structlog
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import Q
 from django.utils.crypto import constant_time_compare
 
 from fleet import roles
 from fleet.models import ApiToken, Scope
 from pods.base.clock import utcnow
+from pods.models import histories
 
 log = structlog.get_logger(__name__)
 DEFAULT_DAYS: Final = 90
@@ -74,8 +76,13 @@ def _days(days: int | None) -> int:
 def revoke(token: ApiToken, *, by: str) -> bool:
     """End a token for good, from its next request; False if somebody has done it already."""
     there = ApiToken.objects.filter(pk=token.pk, revoked_at=None)
-    if not there.update(revoked_at=utcnow(), revoked_by=by[:150]):
-        return False
+    with transaction.atomic():
+        histories.begin(token)
+        if not there.update(revoked_at=utcnow(), revoked_by=by[:150]):
+            return False
+        # The one of two that was first writes it.
+        token.refresh_from_db()
+        histories.note(token, "")
     log.info("token_revoked", prefix=token.prefix, by=by)
     return True
 

@@ -18,6 +18,7 @@ from config.oidc import Refusal, role_for, verified_email
 from config.signin import guard, pages
 from fleet import people, second_factor
 from fleet.people import NOBODY, What
+from pods.base.acting import acting
 from pods.base.clock import utcnow
 
 BY: Final = "identity provider"
@@ -106,7 +107,7 @@ class People(DefaultSocialAccountAdapter):  # type: ignore[misc]
             said = "the e-mail address belongs to a user here"
             people.note(What.REFUSED, name, how=BY, request=request, said=said)
             _refuse(pages.address_taken(request))
-        with transaction.atomic():
+        with acting(BY, by=BY), transaction.atomic():
             # From now on the provider alone lets this user in.
             user.set_unusable_password()
             second_factor.remove(user)
@@ -117,7 +118,7 @@ class People(DefaultSocialAccountAdapter):  # type: ignore[misc]
 
     def save_user(self, request: HttpRequest, sociallogin: SocialLogin, form: Any = None) -> User:
         """Make the user, without a password, and give it its role."""
-        with transaction.atomic():  # a user without its link could never sign in
+        with acting(BY, by=BY), transaction.atomic():  # a user without its link could never sign in
             user: User = super().save_user(request, sociallogin, form)
             people.give_role(user, sociallogin.podfleet_role, by=BY, how=BY)
         return user

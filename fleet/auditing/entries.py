@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pods.base import csv
 
-NAMES: Final = ("at", "who", "how", "what", "kind", "object", "changes", "address", "said")
+NAMES: Final = ("at", "who", "how", "what", "kind", "object", "changes", "address", "said", "token")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,7 @@ class Entry:
     changes: Sequence[Change] = ()
     address: str = ""  # of the network, for sign-ins
     said: str = ""
+    token: str = ""  # the beginning of the API token, of the change over the API
 
     def is_about(self, user: str) -> bool:
         """Whether this user did it, or it was done to this user."""
@@ -48,7 +49,8 @@ def as_lines(entries: Iterable[Entry]) -> Iterator[str]:
     """For people: one line each."""
     for entry in entries:
         by = entry.who or "the manager"
-        how = f" ({entry.how})" if entry.how else ""
+        means = " ".join(filter(None, (entry.how, entry.token)))
+        how = f" ({means})" if means else ""
         changes = "; ".join(
             f"{c.field}: {_short(c.before)} → {_short(c.after)}" for c in entry.changes
         )
@@ -74,7 +76,7 @@ def _values(entry: Entry) -> Mapping[str, Any]:
     return {
         "at": moment(entry.at), "who": entry.who, "how": entry.how, "what": entry.what,
         "kind": entry.kind, "object": entry.name, "changes": changes, "address": entry.address,
-        "said": entry.said,
+        "said": entry.said, "token": entry.token,
     }  # fmt: skip
 
 

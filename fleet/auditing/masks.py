@@ -10,6 +10,12 @@ OF_A_FLEET: Final[Mapping[str, Mask]] = {
     "backlog_url": masking.without_passwords,
     "handler_env": masking.without_values,
 }
+# How a column that is encrypted is called.
+SECRETS: Final[Mapping[str, str]] = {
+    "sealed_secret": "key",
+    "sealed_registry_password": "registry_password",
+    "sealed_url": "address",
+}
 HIDDEN: Final = "(changed)"  # of a secret whose masked forms are equal
 
 

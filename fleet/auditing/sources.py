@@ -1,25 +1,31 @@
 """The rows that say who did what. Each source is in the order of time, and is read in pieces."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from heapq import merge
 from typing import Any, Final
 
 from django.contrib.admin.models import ADDITION, DELETION, LogEntry
+from django.db.models import Min
 
 from fleet.auditing import masks
 from fleet.auditing.entries import Change, Entry
-from fleet.models import AlertAnswer, ApiToken, Fleet, Limits, Override, PersonEvent
+from fleet.models import AlertAnswer, ApiToken, Channel, Fleet, Limits, Override, PersonEvent
 from fleet.pages import activity
 from pods.base.acting import OVER_API, How
 from pods.masking import without_passwords
-from pods.models import PodEvent
+from pods.models import Account, PodEvent
 
 PIECE: Final = 500  # rows that are in memory at once, of each source
 VERBS: Final[Mapping[str, str]] = {"+": "created", "~": "changed", "-": "deleted"}
-# Their histories say more.
-WITH_HISTORY: Final = (("fleet", "fleet"), ("fleet", "limits"))
+# What an entry calls a row that has a history.
+KINDS: Final[Mapping[Any, str]] = {
+    Fleet: "fleet", Limits: "limits", Account: "account", Channel: "alert channel",
+    Override: "manual hold", ApiToken: "API token",
+}  # fmt: skip
+ABOUT_USERS: Final = (PersonEvent.What.MADE, PersonEvent.What.EDITED, PersonEvent.What.DELETED)
+BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 
 
 def entries(since: datetime, until: datetime, *, user: str = "") -> Iterator[Entry]:
@@ -27,10 +33,11 @@ def entries(since: datetime, until: datetime, *, user: str = "") -> Iterator[Ent
 
     It keeps one row of each fleet, and a piece of each source, in memory.
     """
+    held, owned = (min(until, _recorded_since(model) or until) for model in (Override, ApiToken))
     found = merge(
-        _history(Fleet, "fleet", since, until), _history(Limits, "limits", since, until),
+        *(_history(model, kind, since, until) for model, kind in KINDS.items()),
         _in_the_admin(since, until), _pods(since, until), _answers(since, until),
-        _holds(since, until), _tokens_made(since, until), _tokens_revoked(since, until),
+        _holds(since, held), _tokens_made(since, owned), _tokens_revoked(since, owned),
         _people(since, until), key=lambda entry: entry.at,
     )  # fmt: skip
     return (entry for entry in found if not user or entry.is_about(user))
@@ -39,6 +46,7 @@ def entries(since: datetime, until: datetime, *, user: str = "") -> Iterator[Ent
 def _history(model: Any, kind: str, since: datetime, until: datetime) -> Iterator[Entry]:
     """The versions of rows, each with what changed since the version before."""
     former: dict[Any, Any] = {}
+    fleets = dict(Fleet.objects.values_list("pk", "name")) if model is Override else {}
     rows = model.history.filter(history_date__gte=since, history_date__lt=until)
     rows = rows.select_related("history_user").order_by("history_date", "history_id")
     for row in rows.iterator(chunk_size=PIECE):
@@ -50,11 +58,30 @@ def _history(model: Any, kind: str, since: datetime, until: datetime) -> Iterato
         user = row.history_user
         who = row.changed_by or (user.get_username() if user else "")
         changes = _changes(row, before) if row.history_type == "~" and before else ()
+        if row.history_type == "~" and not changes and not row.history_change_reason:
+            continue  # it was saved as it was, or is the first version of an older row
+        revoked = any(change.field == "revoked_at" for change in changes)
         yield Entry(
             at=row.history_date, who=who, how=row.changed_how or (How.ADMIN.value if user else ""),
-            what=VERBS[row.history_type], kind=kind, name=getattr(row, "name", "installation"),
+            what="revoked" if revoked else VERBS[row.history_type], kind=kind, name=_called(row, fleets),
             changes=changes, said=without_passwords(row.history_change_reason or ""),
+            token=row.changed_token,
         )  # fmt: skip
+
+
+def _called(row: Any, fleets: Mapping[int, str]) -> str:
+    """The name of what has this version."""
+    if row.instance_type is Limits:
+        return "installation"
+    if row.instance_type is Override:
+        return fleets.get(row.fleet_id, f"fleet {row.fleet_id}")  # of one that is gone, the number
+    return f"{row.prefix}… ({row.name})" if row.instance_type is ApiToken else str(row.name)
+
+
+def _recorded_since(model: Any) -> datetime | None:
+    """When the first version of such a row was kept: older rows have none. None: there is none."""
+    at: datetime | None = model.history.aggregate(at=Min("history_date"))["at"]
+    return at
 
 
 def _changes(row: Any, before: Any) -> list[Change]:
@@ -65,7 +92,9 @@ def _changes(row: Any, before: Any) -> list[Change]:
         if was != now:
             was, now = masks.change(of_a_fleet.get(field.name), _plain(was), _plain(now))
             found.append(Change(field=field.name, before=was, after=now))
-    return found
+    names = filter(None, getattr(row, "secrets_changed", "").split(","))
+    hidden = (masks.SECRETS[name] for name in names)
+    return [*found, *(Change(field=name, before="", after=masks.HIDDEN) for name in hidden)]
 
 
 def _plain(value: Any) -> Any:
@@ -73,12 +102,21 @@ def _plain(value: Any) -> Any:
 
 
 def _in_the_admin(since: datetime, until: datetime) -> Iterator[Entry]:
-    """Django's own log: which fields of users, accounts, channels and schedules were edited."""
+    """Django's own log: what was edited in the admin, where no history says more."""
+    beginnings = {
+        (model._meta.app_label, model._meta.model_name): (
+            BEGINNING if model in {Fleet, Limits} else _recorded_since(model)
+        )
+        for model in KINDS
+    }
+    made = PersonEvent.objects.filter(what__in=ABOUT_USERS).aggregate(at=Min("at"))["at"]
+    beginnings["auth", "user"] = made
     rows = LogEntry.objects.filter(action_time__gte=since, action_time__lt=until)
     rows = rows.select_related("user", "content_type").order_by("action_time", "pk")
     for row in rows.iterator(chunk_size=PIECE):
         kind = row.content_type
-        if kind is not None and (kind.app_label, kind.model) in WITH_HISTORY:
+        begun = None if kind is None else beginnings.get((kind.app_label, kind.model))
+        if begun is not None and row.action_time >= begun:
             continue
         verb = {ADDITION: "created", DELETION: "deleted"}.get(row.action_flag, "changed")
         yield Entry(
@@ -106,8 +144,9 @@ def _answers(since: datetime, until: datetime) -> Iterator[Entry]:
     for row in rows.order_by("at", "pk").iterator(chunk_size=PIECE):
         who, how = _by(row.by)
         yield Entry(
-            at=row.at, who=who, how=how, what=activity.ANSWERS.get(row.what, row.what),
-            kind="alert", name=without_passwords(row.alert.text),
+            at=row.at, who=who, how=row.changed_how or how, token=row.changed_token,
+            what=activity.ANSWERS.get(row.what, row.what), kind="alert",
+            name=without_passwords(row.alert.text),
         )  # fmt: skip
 
 
@@ -148,10 +187,12 @@ def _people(since: datetime, until: datetime) -> Iterator[Entry]:
     """Sign-ins, failed ones, roles, and second factors."""
     rows = PersonEvent.objects.filter(at__gte=since, at__lt=until).order_by("at", "pk")
     for row in rows.iterator(chunk_size=PIECE):
-        role = [Change(field="role", before=row.before, after=row.after)] if row.after else []
+        field = row.said if row.what == PersonEvent.What.EDITED else "role"
+        told = bool(row.before or row.after)
+        changes = [Change(field=field, before=row.before, after=row.after)] if told else []
         yield Entry(
             at=row.at, who=row.by, how=row.how, what=row.get_what_display(), kind="user",
-            name=row.name, changes=role, address=row.address, said=row.said,
+            name=row.name, changes=changes, address=row.address, said=row.said,
         )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from fleet.declarations.differences import (
 from fleet.declarations.documents import Declared, WrongDocument
 from fleet.declarations.tables import default_of
 from fleet.models import Fleet
+from pods.base.acting import How, acting
 from pods.base.commands import error_lines
 from pods.models import Account
 from pods.plural import plural
@@ -68,7 +69,7 @@ def apply(declared: Sequence[Declared], shown: Plan, *, prune: bool, by: str) ->
         PlanChanged: the plan is another one by now. Nothing was written.
     """
     before = {fleet.name: fleet for fleet in Fleet.objects.filter(name__in=_names(declared))}
-    with transaction.atomic():
+    with acting(How.FILE), transaction.atomic():
         if _carry_out(declared, prune=prune, by=by) != shown:
             raise PlanChanged(
                 "somebody changed a fleet since the plan was made; nothing was written; "

@@ -4,8 +4,10 @@ from datetime import datetime
 from typing import ClassVar
 
 from django.db import models
+from simple_history.models import HistoricalRecords
 
 from fleet.decision.alert_facts import Cause, Severity
+from pods.models.histories import HowChanged, Recorded, SecretsChanged
 
 SEVERITIES = [(s.value, s.value) for s in Severity]
 CAUSES = [(c.value, c.value.replace("_", " ")) for c in Cause]
@@ -74,7 +76,7 @@ class Alert(models.Model):
         return snoozed or self.acknowledged_at is not None
 
 
-class AlertAnswer(models.Model):
+class AlertAnswer(HowChanged):
     """What somebody answered to an alert: history, which is only inserted."""
 
     class What(models.TextChoices):
@@ -101,8 +103,10 @@ class AlertAnswer(models.Model):
         return f"{self.what} by {self.by}"
 
 
-class Channel(models.Model):
+class Channel(Recorded):
     """A place to which alerts are sent."""
+
+    secret_columns: ClassVar = ("sealed_url",)
 
     name = models.CharField(max_length=60, unique=True)
     # Encrypted: the address holds a token or a password. Read and written by fleet/alerts/delivering.py.
@@ -114,6 +118,7 @@ class Channel(models.Model):
         help_text="The channel receives alerts of this severity and above.",
     )
     enabled = models.BooleanField(default=True)
+    history = HistoricalRecords(bases=[SecretsChanged], excluded_fields=["sealed_url"])
 
     class Meta:
         """Operators read these names."""

@@ -27,12 +27,12 @@ from fleet.models.fields import (
     start_command,
     usd,
 )
-from fleet.models.people import HowChanged
 from fleet.models.tags import TagsField, creator
 from pods.agent import protocol
 from pods.base import key_names
 from pods.base.key_names import RefusedName
 from pods.base.typed_json import check_object
+from pods.models.histories import HowChanged
 
 # Columns that no operator edits: the history of edits is without them.
 NOT_EDITED: Final = (

@@ -8,7 +8,7 @@ from simple_history.models import HistoricalRecords
 from fleet.decision.values import Mode
 from fleet.models.choices import MODES
 from fleet.models.fields import usd
-from fleet.models.people import HowChanged
+from pods.models.histories import HowChanged
 
 
 class Limits(models.Model):

@@ -3,11 +3,13 @@
 from typing import ClassVar
 
 from django.db import models
+from simple_history.models import HistoricalRecords
 
 from fleet.models.fleets import Fleet
+from pods.models.histories import HowChanged, Recorded
 
 
-class Override(models.Model):
+class Override(Recorded):
     """A number of pods that an operator set instead of the formula, with an end and a reason."""
 
     fleet = models.ForeignKey(Fleet, on_delete=models.CASCADE, related_name="overrides")
@@ -18,6 +20,7 @@ class Override(models.Model):
     by = models.CharField(max_length=150)
     because = models.CharField(max_length=300, help_text="The reason; decisions show it.")
     created_at = models.DateTimeField(auto_now_add=True)
+    history = HistoricalRecords(bases=[HowChanged])
 
     class Meta:
         """The newest override that has not ended holds."""

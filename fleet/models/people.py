@@ -5,21 +5,7 @@ from typing import Any, ClassVar, Final
 from django.conf import settings
 from django.db import models
 
-from pods.base.acting import by_now, how_now
-
 LONGEST_SAID: Final = 300
-
-
-class HowChanged(models.Model):
-    """Columns of a history: who changed a row, and by what; "": an older version did not write it."""
-
-    changed_by = models.CharField(max_length=150, default=by_now, db_default="", editable=False)
-    changed_how = models.CharField(max_length=10, default=how_now, db_default="", editable=False)
-
-    class Meta:
-        """Not a table of its own."""
-
-        abstract = True
 
 
 class SecondFactor(models.Model):
@@ -79,6 +65,9 @@ class PersonEvent(models.Model):
         CODES_MADE = "codes_made", "recovery codes made"
         CODE_USED = "code_used", "recovery code used"
         LINK_MADE = "link_made", "sign-in link made"
+        MADE = "made", "created"
+        EDITED = "edited", "changed"
+        DELETED = "deleted", "deleted"
 
     at = models.DateTimeField()
     what = models.CharField(max_length=20, choices=What.choices)
@@ -89,6 +78,7 @@ class PersonEvent(models.Model):
     address = models.CharField(max_length=64, blank=True)
     before = models.CharField(max_length=150, blank=True)
     after = models.CharField(max_length=150, blank=True)
+    # The field, of an edit: `email`. Else more words.
     said = models.CharField(max_length=LONGEST_SAID, blank=True)
 
     class Meta:

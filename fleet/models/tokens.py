@@ -6,8 +6,10 @@ from typing import ClassVar, Final
 
 from django.conf import settings
 from django.db import models
+from simple_history.models import HistoricalRecords
 
 from fleet.roles import ADMIN, OPERATOR, VIEWER
+from pods.models.histories import HowChanged, Recorded
 
 KEYS_KEPT: Final = timedelta(hours=24)  # for so long an Idempotency-Key is known
 
@@ -25,7 +27,7 @@ class Scope(models.TextChoices):
         return {Scope.READ: VIEWER, Scope.OPERATE: OPERATOR, Scope.ADMIN: ADMIN}[self]
 
 
-class ApiToken(models.Model):
+class ApiToken(Recorded):
     """A token of the API. The secret itself is not kept, only its hash."""
 
     owner = models.ForeignKey(
@@ -40,6 +42,7 @@ class ApiToken(models.Model):
     last_used_at = models.DateTimeField(null=True, editable=False)  # exact to a minute
     revoked_at = models.DateTimeField(null=True, editable=False)
     revoked_by = models.CharField(max_length=150, blank=True, default="", editable=False)
+    history = HistoricalRecords(bases=[HowChanged], excluded_fields=["digest", "last_used_at"])
 
     class Meta:
         """A user has one living token of a name."""

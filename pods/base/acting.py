@@ -21,10 +21,13 @@ class How(StrEnum):
     ADMIN = "admin"
     API = "API token"
     COMMAND = "command"
+    FILE = "file"  # a declared fleet: `fleet apply`
     MANAGER = "manager"  # a worker: a tick, a sweep
 
 
 _command: ContextVar[bool] = ContextVar("command", default=False)
+# Who and how, where neither the request nor the process says it.
+_told: ContextVar[tuple[str | None, str] | None] = ContextVar("told", default=None)
 
 
 @contextmanager
@@ -37,6 +40,16 @@ def by_a_command() -> Iterator[None]:
         _command.reset(token)
 
 
+@contextmanager
+def acting(how: str, *, by: str | None = None) -> Iterator[None]:
+    """Meanwhile changes are made by this; `by`: who makes them, None: as `by_now` finds it."""
+    token = _told.set((by, how))
+    try:
+        yield
+    finally:
+        _told.reset(token)
+
+
 def _request() -> Any:
     # The package's middleware keeps it for its own columns.
     return getattr(HistoricalRecords.context, "request", None)
@@ -44,6 +57,8 @@ def _request() -> Any:
 
 def how_now() -> str:
     """By what the present change is made."""
+    if (told := _told.get()) is not None:
+        return told[1]
     if (request := _request()) is not None:
         over_api = request.path.startswith(("/api/", "/openai/"))
         return How.API.value if over_api else How.ADMIN.value
@@ -52,10 +67,17 @@ def how_now() -> str:
 
 def by_now() -> str:
     """Who makes the present change: the user of the request, or that of the machine; "": the manager."""
+    if (told := _told.get()) is not None and told[0] is not None:
+        return told[0]
     if (request := _request()) is not None:
         user = getattr(request, "user", None)
         return user.get_username()[:LONGEST_BY] if user is not None else ""
     return user_of_machine() if _command.get() else ""
+
+
+def token_now() -> str:
+    """The beginning of the API token that makes the present change; "": none does."""
+    return str(getattr(getattr(_request(), "auth", None), "prefix", ""))
 
 
 def user_of_machine() -> str:

@@ -4,13 +4,21 @@ import secrets
 from typing import ClassVar
 
 from django.db import models
+from simple_history.models import HistoricalRecords
 
 from pods import machine_names
 from pods.base.typed_json import check_object
 from pods.models.fields import LONGEST_RULE, SLUG
+from pods.models.histories import Recorded, SecretsChanged
 from pods.rules import ErrorKind
 
 LONGEST_PARTIAL = 300
+# What the manager notes about an account, and its secrets: not in its history.
+NOT_RECORDED = (
+    "sealed_secret", "sealed_registry_password", "offers", "surveyed_at", "offers_until",
+    "survey_tried_at", "survey_partial", "failures", "open_until", "create_refused_at",
+    "last_error", "last_error_kind", "swept_at", "reconciled_at",
+)  # fmt: skip
 
 
 def installation_slug() -> str:
@@ -39,8 +47,10 @@ class Installation(models.Model):
         return machine_names.installation_tag(row.slug)
 
 
-class Account(models.Model):
+class Account(Recorded):
     """A set of credentials at one provider, with its own limits and circuit breaker."""
+
+    secret_columns: ClassVar = ("sealed_secret", "sealed_registry_password")
 
     class Orphans(models.TextChoices):
         """What to do with one of our machines that has no row."""
@@ -109,6 +119,7 @@ class Account(models.Model):
     swept_at = models.DateTimeField(null=True, blank=True, editable=False)
     # When its machines were last compared with the rows; null: never, or not since an upgrade.
     reconciled_at = models.DateTimeField(null=True, blank=True, editable=False)
+    history = HistoricalRecords(bases=[SecretsChanged], excluded_fields=NOT_RECORDED)
 
     def __str__(self) -> str:
         return self.name

@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError, CommandParser
+from django.db import transaction
 
 from config import preparing, public_redis
 from config.env import env
@@ -72,7 +73,8 @@ class Command(OwnCommand):
         if password is not None and len(password) < 12:
             raise CommandError("PODFLEET_ADMIN_PASSWORD is too short; give at least 12 characters")
         if password:
-            users.objects.create_superuser("admin", password=password)
+            with transaction.atomic():  # with its line in the audit log
+                users.objects.create_superuser("admin", password=password)
             self.stdout.write("created the user admin with the password in PODFLEET_ADMIN_PASSWORD")
         else:
             _user, path = preparing.ensure_admin()
