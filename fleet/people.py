@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import structlog
 from django.contrib.auth.models import Group, User
+from django.contrib.auth.signals import user_logged_out
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save, pre_save
 
@@ -82,7 +83,7 @@ def _readable(name: str) -> str:
 
 
 def note_users() -> None:
-    """From now on, note each user that is made, changed or deleted, whoever does it, by what.
+    """From now on, note each user that is made, changed, deleted or signs out, whoever does it.
 
     The note is in the transaction of the change, where there is one.
     """
@@ -92,6 +93,12 @@ def note_users() -> None:
         (post_delete, _note_gone),
     ):
         signal.connect(noted, sender=User, dispatch_uid=f"fleet.people{noted.__name__}")
+    user_logged_out.connect(_note_out, dispatch_uid="fleet.people_note_out")
+
+
+def _note_out(request: Any, user: User | None, **_: Any) -> None:
+    if user is not None:  # else the session was over already
+        note(What.SIGNED_OUT, user.get_username(), how=how_now(), request=request)
 
 
 def _compare(instance: User, update_fields: Any = None, **_: Any) -> None:

@@ -33,11 +33,10 @@ def entries(since: datetime, until: datetime, *, user: str = "") -> Iterator[Ent
 
     It keeps one row of each fleet, and a piece of each source, in memory.
     """
-    held, owned = (min(until, _recorded_since(model) or until) for model in (Override, ApiToken))
     found = merge(
         *(_history(model, kind, since, until) for model, kind in KINDS.items()),
         _in_the_admin(since, until), _pods(since, until), _answers(since, until),
-        _holds(since, held), _tokens_made(since, owned), _tokens_revoked(since, owned),
+        _holds(since, until), _tokens_made(since, until), _tokens_revoked(since, until),
         _people(since, until), key=lambda entry: entry.at,
     )  # fmt: skip
     return (entry for entry in found if not user or entry.is_about(user))
@@ -151,7 +150,9 @@ def _answers(since: datetime, until: datetime) -> Iterator[Entry]:
 
 
 def _holds(since: datetime, until: datetime) -> Iterator[Entry]:
+    """Those that an older version made; the history has the others."""
     rows = Override.objects.filter(created_at__gte=since, created_at__lt=until)
+    rows = rows.exclude(pk__in=Override.history.filter(history_type="+").values("id"))
     rows = rows.select_related("fleet").order_by("created_at", "pk")
     for row in rows.iterator(chunk_size=PIECE):
         who, how = _by(row.by)
@@ -164,6 +165,7 @@ def _holds(since: datetime, until: datetime) -> Iterator[Entry]:
 
 def _tokens_made(since: datetime, until: datetime) -> Iterator[Entry]:
     rows = ApiToken.objects.filter(created_at__gte=since, created_at__lt=until)
+    rows = rows.exclude(pk__in=ApiToken.history.filter(history_type="+").values("id"))
     rows = rows.select_related("owner").order_by("created_at", "pk")
     for row in rows.iterator(chunk_size=PIECE):
         who = row.owner.get_username()
@@ -175,6 +177,7 @@ def _tokens_made(since: datetime, until: datetime) -> Iterator[Entry]:
 
 def _tokens_revoked(since: datetime, until: datetime) -> Iterator[Entry]:
     rows = ApiToken.objects.filter(revoked_at__gte=since, revoked_at__lt=until)
+    rows = rows.exclude(pk__in=ApiToken.history.exclude(revoked_at=None).values("id"))
     for row in rows.order_by("revoked_at", "pk").iterator(chunk_size=PIECE):
         assert row.revoked_at is not None
         who, how = _by(row.revoked_by)

@@ -56,6 +56,7 @@ class Migration(migrations.Migration):
             field=models.CharField(
                 choices=[
                     ("signed_in", "signed in"),
+                    ("signed_out", "signed out"),
                     ("wrong_password", "wrong password"),
                     ("wrong_code", "wrong code"),
                     ("locked_out", "locked out"),

@@ -54,6 +54,7 @@ class PersonEvent(models.Model):
         """What happened."""
 
         SIGNED_IN = "signed_in", "signed in"
+        SIGNED_OUT = "signed_out", "signed out"
         WRONG_PASSWORD = "wrong_password", "wrong password"
         WRONG_CODE = "wrong_code", "wrong code"
         LOCKED_OUT = "locked_out", "locked out"

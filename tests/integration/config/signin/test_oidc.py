@@ -41,7 +41,7 @@ def test_a_person_comes_in_with_the_highest_role_of_its_groups(
     ann = User.objects.get(username="ann")
     assert (role_of(ann), ann.is_staff, ann.has_usable_password()) == (role, True, False)
     assert client.get(reverse("admin:index")).status_code == 200
-    assert events() == [("role", "ann"), ("signed_in", "ann")]
+    assert events() == [("made", "ann"), ("role", "ann"), ("signed_in", "ann")]
     assert SocialAccount.objects.get().extra_data == {}
     assert not SocialToken.objects.exists()
     assert client.session.get_expiry_age() <= 12 * 3600

@@ -76,7 +76,7 @@ def test_a_password_alone_does_not_let_in_who_has_a_second_factor(client: Client
     assert (answer.status_code, answer["Location"]) == (302, "/admin/pods/pod/")
     assert is_in(client)
     what = PersonEvent.objects.order_by("pk").values_list("what", flat=True)
-    assert list(what) == ["wrong_code", "signed_in"]
+    assert list(what) == ["made", "wrong_code", "signed_in"]
 
 
 def test_a_code_is_accepted_once(client: Client) -> None:
