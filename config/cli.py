@@ -9,11 +9,13 @@ from typing import Final
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
+from django.db import transaction
 
 from config.doctor import judging
 from config.doctor.findings import ERRORS, Finding, as_json, as_text
 from config.env import env
 from config.version import version
+from pods.base.acting import by_a_command
 from pods.base.closed_output import ending_quietly
 from pods.base.command_name import how_to_run
 
@@ -67,6 +69,8 @@ COMMANDS: Final[Mapping[str, str]] = {
 OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
 # Subcommands of `fleet` that are found without it.
 SHORT: Final = ("plan", "apply", "export", "quote", "shadow", "what-if")
+# Commands of Django that change users, and do not know the audit log.
+OF_PEOPLE: Final = ("createsuperuser", "changepassword")
 HELP: Final[tuple[list[str], ...]] = ([], ["-h"], ["--help"], ["help"])
 
 
@@ -101,7 +105,12 @@ def _in_full(words: Sequence[str]) -> Sequence[str]:
 
 def _execute(argv: Sequence[str]) -> None:
     try:
-        execute_from_command_line(list(argv))
+        if argv[1:2] and argv[1] in OF_PEOPLE:
+            # The user and its line in the audit log, or neither.
+            with by_a_command(), transaction.atomic():
+                execute_from_command_line(list(argv))
+        else:
+            execute_from_command_line(list(argv))
     except ImproperlyConfigured as exc:
         raise SystemExit(f"{exc}") from None
 

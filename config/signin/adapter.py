@@ -113,7 +113,7 @@ class People(DefaultSocialAccountAdapter):  # type: ignore[misc]
             second_factor.remove(user)
             sociallogin.user = user
             sociallogin.save(request, connect=True)
-        people.note(What.LINKED, user.get_username(), how=BY, request=request)
+            people.note(What.LINKED, user.get_username(), how=BY, request=request)
         return user
 
     def save_user(self, request: HttpRequest, sociallogin: SocialLogin, form: Any = None) -> User:

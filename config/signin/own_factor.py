@@ -8,6 +8,7 @@ import segno
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -67,6 +68,7 @@ def codes_page(request: HttpRequest, codes: Sequence[str], next_url: str) -> Htt
 
 @sensitive_post_parameters()
 @never_cache
+@transaction.atomic  # the factor and its line in the audit log
 def own_page(request: HttpRequest) -> HttpResponse:
     """The page on which a user sets up, renews or removes the own second factor.
 

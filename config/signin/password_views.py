@@ -9,6 +9,7 @@ from django.contrib import admin
 from django.contrib.auth import login, logout
 from django.contrib.auth.models import User
 from django.contrib.auth.views import LoginView
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -118,6 +119,7 @@ def code(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters()
 @csrf_protect
 @never_cache
+@transaction.atomic  # the factor and its line in the audit log
 def set_up(request: HttpRequest) -> HttpResponse:
     """The page on which a user who must have a second factor sets it up, before coming in."""
     user, next_url = _pending(request)

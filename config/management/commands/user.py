@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError
+from django.db import transaction
 from django.urls import reverse
 
 from config.env import env
@@ -78,9 +79,10 @@ class Command(OwnCommand):
 
     def _remove_second_factor(self, options: dict[str, Any]) -> None:
         user = _user(options["user"])
-        if not second_factor.remove(user):
-            raise CommandError(f"{user.get_username()} has no second factor")
-        _note(What.FACTOR_REMOVED, user)
+        with transaction.atomic():
+            if not second_factor.remove(user):
+                raise CommandError(f"{user.get_username()} has no second factor")
+            _note(What.FACTOR_REMOVED, user)
         then = (
             "the next sign-in asks for a new one"
             if settings.REQUIRE_TOTP
