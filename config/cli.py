@@ -9,7 +9,6 @@ from typing import Final
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
-from django.db import transaction
 
 from config.doctor import judging
 from config.doctor.findings import ERRORS, Finding, as_json, as_text
@@ -106,8 +105,8 @@ def _in_full(words: Sequence[str]) -> Sequence[str]:
 def _execute(argv: Sequence[str]) -> None:
     try:
         if argv[1:2] and argv[1] in OF_PEOPLE:
-            # The user and its line in the audit log, or neither.
-            with by_a_command(), transaction.atomic():
+            # No transaction around it: Django closes the connection in there, which ends one unwritten.
+            with by_a_command():
                 execute_from_command_line(list(argv))
         else:
             execute_from_command_line(list(argv))
