@@ -20,11 +20,16 @@ from pods.accounts import editing
 from pods.base.acting import by_a_command, user_of_machine
 from pods.base.clock import utcnow
 from pods.models import Account, histories
-from tests.integration.fleet.auditing.test_audit import written
 from tests.support.factories import a_fleet
 
 pytestmark = pytest.mark.django_db
 SECRET = "hunter-of-secrets"
+
+
+def written(capsys: Any) -> list[dict[str, Any]]:
+    capsys.readouterr()
+    call_command("audit", "--json")
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
 def seen(rows: list[dict[str, Any]], kind: str) -> list[tuple[Any, ...]]:
