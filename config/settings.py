@@ -214,6 +214,7 @@ CELERY_TASK_ROUTES = {
     "fleet.read_balance": {"queue": "vendor"},
     "fleet.forecast": {"queue": "notify"},
     "fleet.shadow": {"queue": "notify"},
+    "fleet.issue_keys": {"queue": "notify"},
     "fleet.*": {"queue": "control"},
     "pods.sweep": {"queue": "control"},
     "pods.nudge": {"queue": "control"},

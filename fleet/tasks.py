@@ -8,6 +8,7 @@ from fleet.alerts import delivering, reconciling
 from fleet.batches import advancing
 from fleet.datasets import finishing
 from fleet.money import balances
+from fleet.secrets import renewing
 from fleet.tick import requesting, ticking, wishes
 from pods import dispatch
 from pods import reconciling as pods_reconciling
@@ -80,6 +81,13 @@ def forecast() -> None:
 def shadow() -> None:
     """Let the shadows of fleets read the new ticks, for some seconds."""
     shadowing.go_on()
+
+
+# As the forecasts: a store that does not answer holds up no tick.
+@shared_task(name="fleet.issue_keys", expires=60, soft_time_limit=60, time_limit=70)
+def issue_keys() -> None:
+    """Ask STS for the keys of fleets that are due, for some seconds."""
+    renewing.renew_keys()
 
 
 @shared_task(name="fleet.finish_datasets", expires=60)

@@ -29,6 +29,10 @@ from pods.plural import plural
 from pods.rules import CREDENTIALS_REFUSED, DESTROY_PATIENCE, DESTROY_TRIES
 
 KEYS_FAIL_FOR: Final = timedelta(minutes=5)  # while the present keys are valid
+NOBODY_ASKS: Final = (
+    "nobody has asked for others; make sure that beat sends fleet.issue_keys and that a worker takes "
+    "from the queue notify"
+)
 AGAIN_AFTER: Final = timedelta(hours=24)
 BUDGET_STEPS: Final = (100, 80, 50)  # percent
 BALANCE_HOURS: Final = 24
@@ -259,16 +263,20 @@ def failing_rows(facts: AlertFacts) -> Iterator[Incident]:
 
 
 def failing_keys(facts: AlertFacts) -> Iterator[Incident]:
-    """STS issues no keys for a fleet's pods: for some minutes, or none that they have is valid."""
+    """STS issues no keys for a fleet's pods: for some minutes, or none that they have is valid.
+
+    Keys that ended without a failure say that nobody asks: the task does not run.
+    """
     for fleet in facts.fleets:
         ended = fleet.keys_end is None or fleet.keys_end <= facts.now
-        if not fleet.keys_fail or not (ended or fleet.keys_fail_for >= KEYS_FAIL_FOR):
+        why = fleet.keys_fail or (NOBODY_ASKS if ended and fleet.keys_end is not None else "")
+        if not why or not (ended or fleet.keys_fail_for >= KEYS_FAIL_FOR):
             continue
         have = "the pods have no keys" if fleet.keys_end is None else (
             f"the pods' keys {'ended' if ended else 'end'} at {fleet.keys_end:%F %T} UTC"
         )  # fmt: skip
         severity = Severity.CRITICAL if ended else Severity.WARNING
-        yield of_fleet(fleet, Cause.KEYS_NOT_ISSUED, severity, f"{have}: {fleet.keys_fail}")
+        yield of_fleet(fleet, Cause.KEYS_NOT_ISSUED, severity, f"{have}: {why}")
 
 
 def dead_letters(facts: AlertFacts) -> Iterator[Incident]:

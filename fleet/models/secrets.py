@@ -45,6 +45,9 @@ class IssuedKeys(models.Model):
     wish = models.CharField(max_length=32, blank=True, default="")  # a digest of what was asked for
     issued_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
+    # Who asks now: since when, and for what. Another run asks for the same only after a while.
+    asked_at = models.DateTimeField(null=True)
+    asked_wish = models.CharField(max_length=32, blank=True, default="", db_default="")
     # Why the last try failed, when, for what, and since when all tries fail.
     error = models.CharField(max_length=500, blank=True, default="")
     failed_at = models.DateTimeField(null=True)

@@ -77,8 +77,8 @@ def keep(fleet: Fleet, pods: Iterable[Pod] | None = None) -> None:
         raise NotWritten(str(failed)) from failed
 
 
-def keep_if_possible(fleet: Fleet, pods: Iterable[Pod]) -> None:
-    """The same for a tick, which goes on without."""
+def keep_if_possible(fleet: Fleet, pods: Iterable[Pod] | None = None) -> None:
+    """The same for a tick, and where keys were issued, which go on without."""
     try:
         keep(fleet, pods)
     except (NotWritten, Unreadable) as exc:

@@ -8,11 +8,14 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
 
 import structlog
+from django.db.models import DateTimeField, Q, QuerySet, Value
+from django.db.models.functions import Coalesce
 
 from fleet.models import Dataset, DatasetFile, Fleet, IssuedKeys
 from fleet.secrets import sts
@@ -23,20 +26,36 @@ from pods.agent.dataset import credentials
 from pods.agent.ranges import Format
 from pods.base import sealing
 from pods.base.clock import utcnow
+from pods.base.shared_clock import shared_now
 
 log = structlog.get_logger(__name__)
 DEFAULT_SECONDS: Final = 3600
-AGAIN_AFTER: Final = timedelta(minutes=1)  # STS failed
+# STS failed. Less than the minute between two runs, so that each run asks again.
+AGAIN_AFTER: Final = timedelta(seconds=45)
+# Longer than the hard time limit of the task: who asked and wrote no answer down is dead by then.
+LEASE: Final = timedelta(seconds=75)
 USUAL_REGION: Final = "us-east-1"
 # What only the manager has.
 LONG_LIVED: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 KEPT_HERE: Final = frozenset({*LONG_LIVED, ROLE, ROLE_SECONDS, STS_ENDPOINT})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked for one fleet, by whoever holds its claim."""
+
+    row_id: int
+    fleet: str  # its name
+    wish: sts.Wish
+    name: str  # of the wish
+    at: datetime  # the claim, by the shared clock
+    known: Mapping[str, str] = field(repr=False)  # the long-lived keys among others
+
+
 def is_due(row: IssuedKeys, wish: str, *, now: datetime) -> bool:
     """Whether keys are asked for now: at half of their life, or because others are wanted.
 
-    After a failure it is a minute later.
+    After a failure it is AGAIN_AFTER later.
     """
     if row.failed_at is not None and now - row.failed_at < AGAIN_AFTER and row.failed_wish == wish:
         return False
@@ -45,47 +64,85 @@ def is_due(row: IssuedKeys, wish: str, *, now: datetime) -> bool:
     return now >= row.issued_at + (row.expires_at - row.issued_at) / 2
 
 
-def renew_if_due(fleet: Fleet, *, now: datetime | None = None) -> None:
-    """Ask STS for the next keys of a fleet if it is time. Each tick calls it before a pod is asked for.
+def renew_if_due(fleet: Fleet) -> None:
+    """Ask STS for the next keys of a fleet if it is time; at most about `sts.LONGEST_SECONDS`.
 
-    It may be killed at any line: keys that were issued and not written down end by themselves. If
-    STS fails, the present keys stay until they end, and the row says why. It raises nothing of STS.
+    It may be killed at any line: keys that were issued and not written down end by themselves, and
+    after LEASE others are asked for. If STS fails, the present keys stay until they end, and the row
+    says why. It raises nothing of STS.
     """
-    row = getattr(fleet, "issued_keys", None)
+    request = claimed(fleet)
+    if request is not None:
+        record(request, asked(request))
+
+
+def claimed(fleet: Fleet) -> Request | None:
+    """What to ask for a fleet, if it is time and nobody else asks for it. It makes no call.
+
+    Give the answer to `record`, which also ends the claim. Whoever asks for something else (the role
+    was changed) does not wait for the claim, and its answer alone counts.
+    """
+    row = IssuedKeys.objects.filter(fleet=fleet).first()
     if row is None:
-        return
-    now = now or utcnow()
+        return None
+    now = shared_now()
     try:
         known = credentials.merged(os.environ, of_stores(fleet))
         if ROLE not in known:  # it was removed at this moment
-            return
+            return None
         wish = _wish(fleet, known)
     except (Unreadable, sts.NotIssued) as exc:
-        _failed(row, "", str(exc), now)
-        return
+        _failed(IssuedKeys.objects.filter(pk=row.pk), "", str(exc), now)
+        return None
     name = _digest(wish, known)
     if not is_due(row, name, now=now):
-        return
+        return None
+    free = Q(asked_at=None) | Q(asked_at__lt=now - LEASE) | ~Q(asked_wish=name)
+    # an answer that came since the row was read is enough
+    same = {"pk": row.pk, "revision": row.revision, "failed_at": row.failed_at}
+    if not IssuedKeys.objects.filter(free, **same).update(asked_at=now, asked_wish=name):
+        return None
+    return Request(row_id=row.pk, fleet=fleet.name, wish=wish, name=name, at=now, known=known)
+
+
+def asked(request: Request) -> sts.Keys | sts.NotIssued:
+    """The answer of STS. It reads and writes no row, so threads may call it."""
     try:
-        keys = sts.assume_role(wish, _signer(known), now=now)
+        return sts.assume_role(request.wish, _signer(request.known), now=utcnow())
     except sts.NotIssued as exc:
-        _failed(row, name, credentials.without_secrets(str(exc), known), now)
-        log.warning("keys_not_issued", fleet=fleet.name, because=row.error)
-        return
-    values = dict(zip(LONG_LIVED, (keys.access_key_id, keys.secret_access_key, keys.session_token),
-                      strict=True))  # fmt: skip
-    row.sealed_value, row.revision = sealing.seal(json.dumps(values)), uuid4()
-    row.issued_at, row.expires_at, row.wish = now, keys.expires_at, name
-    row.error, row.failing_since, row.failed_at, row.failed_wish = "", None, None, ""
-    row.save()
-    log.info("keys_issued", fleet=fleet.name, expires_at=keys.expires_at.isoformat())
+        return exc
+    except Exception as exc:  # the row says it, so the other fleets have their turn
+        log.exception("keys_not_asked_for", fleet=request.fleet)
+        return sts.NotIssued(f"asking failed: {type(exc).__name__}")
+
+
+def record(request: Request, answer: sts.Keys | sts.NotIssued) -> bool:
+    """Write down what STS answered, unless others were asked for meanwhile. Whether keys were kept."""
+    mine = IssuedKeys.objects.filter(
+        pk=request.row_id, asked_at=request.at, asked_wish=request.name
+    )
+    if isinstance(answer, sts.NotIssued):
+        why = credentials.without_secrets(str(answer), request.known)
+        if _failed(mine, request.name, why, request.at):
+            log.warning("keys_not_issued", fleet=request.fleet, because=why)
+        return False
+    values = dict(zip(LONG_LIVED, (answer.access_key_id, answer.secret_access_key,
+                                   answer.session_token), strict=True))  # fmt: skip
+    kept = mine.update(
+        sealed_value=sealing.seal(json.dumps(values)), revision=uuid4(), wish=request.name,
+        issued_at=request.at, expires_at=answer.expires_at, asked_at=None, asked_wish="",
+        error="", failing_since=None, failed_at=None, failed_wish="",
+    )  # fmt: skip
+    if kept:
+        log.info("keys_issued", fleet=request.fleet, expires_at=answer.expires_at.isoformat())
+    return bool(kept)
 
 
 def for_pods(row: IssuedKeys) -> Mapping[str, str]:
     """The keys that pods get, also if they have ended. None were issued yet: nothing.
 
     Raises:
-        Unreadable: they were encrypted with a key that is gone; the next tick asks for others.
+        Unreadable: they were encrypted with a key that is gone; the next run asks for others.
     """
     if not row.sealed_value:
         return {}
@@ -99,10 +156,14 @@ def for_pods(row: IssuedKeys) -> Mapping[str, str]:
     return values
 
 
-def _failed(row: IssuedKeys, wish: str, why: str, now: datetime) -> None:
-    row.error, row.failed_at, row.failed_wish = why[:500], now, wish
-    row.failing_since = row.failing_since or now
-    row.save(update_fields=["error", "failed_at", "failed_wish", "failing_since"])
+def _failed(rows: QuerySet[IssuedKeys], wish: str, why: str, at: datetime) -> bool:
+    """Write down a failure and end the claim; whether the row was still there and ours."""
+    return bool(
+        rows.update(
+            error=why[:500], failed_at=at, failed_wish=wish, asked_at=None, asked_wish="",
+            failing_since=Coalesce("failing_since", Value(at, output_field=DateTimeField())),
+        )
+    )  # fmt: skip
 
 
 def _signer(known: Mapping[str, str]) -> sts.Signer:

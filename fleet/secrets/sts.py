@@ -1,18 +1,28 @@
 """Asks AWS STS, or a store that answers like it, for keys that end by themselves."""
 
+import asyncio
 import hashlib
 import hmac
 import html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Final
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import httpx
 
-TIMEOUT: Final = httpx.Timeout(8.0, connect=3.0)  # a tick waits for it
+TIMEOUT: Final = httpx.Timeout(8.0, connect=3.0)  # of the connection, and of each read
+# Of the whole call, however slowly the answer comes.
+LONGEST_SECONDS: Final = 10.0
+# What a store says of a request whose time is not its own: STS RequestExpired, S3 and MinIO the other.
+# docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html (2026-12-01)
+CLOCK_CODES: Final = frozenset({"RequestExpired", "RequestTimeTooSkewed"})
+# STS says this of a wrong secret key, and of a request that is five minutes early or late.
+MISMATCH: Final = "SignatureDoesNotMatch"
+CLOCKS_APART: Final = timedelta(minutes=4)
 LARGEST_ANSWER: Final = 256 * 1024
 LONGEST_TEXT: Final = 300
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
@@ -63,7 +73,9 @@ class Keys:
 
 
 def assume_role(wish: Wish, signer: Signer, *, now: datetime) -> Keys:
-    """Ask for keys: one request, of at most about 10 s.
+    """Ask for keys: one request, of at most LONGEST_SECONDS.
+
+    Call it where no event loop runs. It reads and writes no row, so any thread may call it.
 
     The request is that of docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
     (2026-12-01).
@@ -85,26 +97,88 @@ def assume_role(wish: Wish, signer: Signer, *, now: datetime) -> Keys:
     headers = signed("POST", wish.url, headers, body, signer, region=wish.region, now=now)
     host = urlsplit(wish.url).netloc
     try:
-        status, text = _sent(wish.url, headers, body)
+        answer = _sent(wish.url, headers, body)
+    except TimeoutError as exc:
+        raise NotIssued(f"{host} gave no whole answer within {LONGEST_SECONDS:g} s") from exc
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as exc:
         raise NotIssued(f"{host} does not answer: {type(exc).__name__}: {exc}") from exc
-    if status != httpx.codes.OK:
-        said = f"{_tag(text, 'Code')} {_tag(text, 'Message')}".strip() or "no reason"
-        raise NotIssued(f"{host} refuses with HTTP {status}: {said[:LONGEST_TEXT]}")
-    return _keys(host, text, now)
+    if answer.status != httpx.codes.OK:
+        code = _tag(answer.text, "Code")
+        said = f"{code} {_tag(answer.text, 'Message')}".strip() or "no reason"
+        ahead = None if answer.date is None else now - answer.date
+        advice = advice_for(code, ahead)
+        said = f"HTTP {answer.status}: {said[:LONGEST_TEXT]}"
+        raise NotIssued(
+            f"{host} refuses: {advice} ({said})" if advice else f"{host} refuses with {said}"
+        )
+    return _keys(host, answer.text, now)
 
 
-def _sent(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str]:
+def advice_for(code: str, ahead: timedelta | None) -> str:
+    """What an operator does about this code of an error; "" where the code says nothing of it.
+
+    `ahead`: how far the manager's clock is ahead of the store's. None: the store did not say its time.
+    """
+    apart = ahead is not None and abs(ahead) >= CLOCKS_APART
+    if code not in CLOCK_CODES and code != MISMATCH:
+        return ""
+    if apart and ahead is not None:
+        minutes = round(abs(ahead) / timedelta(minutes=1))
+        where = "ahead of" if ahead > timedelta(0) else "behind"
+        return (
+            f"the manager's clock is {minutes} min {where} the store's; set the clock of the host of "
+            "the manager"
+        )
+    if code in CLOCK_CODES:
+        return "the clocks of the manager and of the store differ; compare them"
+    rest = "" if ahead is not None else ", or the clocks of the manager and of the store differ"
+    return f"AWS_SECRET_ACCESS_KEY does not belong to AWS_ACCESS_KEY_ID{rest}"
+
+
+class _Answer(NamedTuple):
+    status: int
+    date: datetime | None  # the store's clock
+    text: str
+
+
+def _sent(url: str, headers: Mapping[str, str], body: bytes) -> _Answer:
+    """Send one request.
+
+    Raises:
+        TimeoutError: the whole call took longer than LONGEST_SECONDS.
+        httpx.HTTPError, httpx.InvalidURL, OSError: no answer.
+    """
+    # An event loop can leave a call at any point, also between two bytes of a header. `asyncio.run`
+    # would then wait for a name server that does not answer; `close` does not.
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(
+            asyncio.wait_for(_exchanged(url, headers, body), LONGEST_SECONDS)
+        )
+    finally:
+        loop.close()
+
+
+async def _exchanged(url: str, headers: Mapping[str, str], body: bytes) -> _Answer:
     found = b""
-    with (
-        httpx.Client(timeout=TIMEOUT, follow_redirects=False) as client,
+    async with (
+        httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False) as client,
         client.stream("POST", url, headers=headers, content=body) as answer,
     ):
-        for piece in answer.iter_bytes():
+        async for piece in answer.aiter_bytes():
             found += piece
             if len(found) > LARGEST_ANSWER:
                 break
-    return answer.status_code, found.decode("utf-8", "replace")
+    date = _date(answer.headers.get("date", ""))
+    return _Answer(answer.status_code, date, found.decode("utf-8", "replace"))
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
 
 
 def _keys(host: str, text: str, now: datetime) -> Keys:

@@ -19,7 +19,7 @@ from fleet.decision.usage import use_of
 from fleet.decision.values import Caps, Decision, Policy, Snapshot
 from fleet.models import Fleet, Lease, Limits, Sample, Tick
 from fleet.retention import grain_of
-from fleet.secrets import channel, issuing
+from fleet.secrets import channel
 from fleet.tick import archiving, gathering, measures, requesting, rows, samples
 from fleet.tick.gathering import Gathered
 from fleet.tick.policies import policy_of
@@ -49,14 +49,13 @@ def tick_fleet(fleet_id: int) -> Decision | None:
     transaction writes the whole decision, and only if the lease's token is still ours.
     """
     began = time.monotonic()
-    with_rows = Fleet.objects.select_related("schedule__interval", "sample_run", "issued_keys")
+    with_rows = Fleet.objects.select_related("schedule__interval", "sample_run")
     fleet = with_rows.get(pk=fleet_id)
     now = shared_now()
     if fleet.archived_at is not None or (token := take_lease(fleet, now=now)) is None:
         return None
     try:
         gathered = samples.watch(fleet, gathering.gather(fleet, now, renew=True))
-        issuing.renew_if_due(fleet)
         channel.keep_if_possible(fleet, gathered.pods.values())  # before a pod is asked for
         code.keep_if_possible(fleet, gathered.pods.values())
         gathering.remember_proven(fleet, gathered)

@@ -99,8 +99,9 @@ class Queue:
                     self.worker.run(f"{message.task}{message.args}", partial(body, *message.args))
 
 
-# No day has batches of requests, and this runs each 5 s. Forecasts only read, and take seconds each.
-NOT_HERE: Final = ("fleet.advance_batches", "fleet.forecast", "fleet.shadow")
+# No day has batches of requests, and this runs each 5 s. Forecasts only read, and take seconds each. No
+# fleet of a day has a role.
+NOT_HERE: Final = ("fleet.advance_batches", "fleet.forecast", "fleet.shadow", "fleet.issue_keys")
 
 
 class Beat:

@@ -4,8 +4,8 @@ import hashlib
 import hmac
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,6 +13,10 @@ from urllib.parse import parse_qs
 
 ACCESS, SECRET = "AKIDLONGLIVED", "a-long-lived-secret/key+1"
 DOWN, DENIED, NAIVE, ENDED = "down", "denied", "naive", "ended"
+NOT_XML, EMPTY, WRONG_KEY = "not-xml", "empty", "wrong-key"
+# No answer; the bytes of a header, or of the body, one by one and without an end.
+SILENT, DRIPS_HEAD, DRIPS_BODY = "silent", "drips-head", "drips-body"
+DRIP_SECONDS = 0.02
 ANSWER = """<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult>
 <AssumedRoleUser><Arn>arn:aws:sts::1:assumed-role/pods/x</Arn></AssumedRoleUser><Credentials>
 <AccessKeyId>{access}</AccessKeyId><SecretAccessKey>{secret}</SecretAccessKey>
@@ -20,6 +24,8 @@ ANSWER = """<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/
 </Credentials></AssumeRoleResult></AssumeRoleResponse>"""
 ERROR = """<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>
 <Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"""
+BODIES = {NOT_XML: '\x00\xff{"Credentials": 1}', EMPTY: ""}
+TOLERANCE = timedelta(minutes=5)
 
 
 class StsServer:
@@ -30,17 +36,29 @@ class StsServer:
         self.issued: list[dict[str, str]] = []
         self.fault = ""
         self.url = ""
+        self.ahead = timedelta(0)  # the server's clock
+        self.late_code = "SignatureDoesNotMatch"  # of a request with another time
+        self.meanwhile: Callable[[], None] = lambda: None  # once a request has come
+        self.ended = threading.Event()
 
     def answer(self, headers: Any, body: bytes) -> tuple[int, str]:
         """The status and the text of an answer."""
         asked = {name: values[0] for name, values in parse_qs(body.decode()).items()}
         self.asked.append(asked)
+        self.meanwhile()
+        if self.fault in BODIES:
+            return 200, BODIES[self.fault]
         if self.fault == DOWN:
             return 503, "<html>no server</html>"
         if self.fault == DENIED:
             said = f"{ACCESS} is not authorized to perform: sts:AssumeRole &amp; more"
             return 403, ERROR.format(code="AccessDenied", message=said)
-        if not is_signed(headers, body):
+        if abs(self.now() - _time_of(headers)) > TOLERANCE:
+            said = (
+                f"Signature expired: {headers['X-Amz-Date']} is now earlier than the server's time"
+            )
+            return 403, ERROR.format(code=self.late_code, message=said)
+        if self.fault == WRONG_KEY or not is_signed(headers, body):
             said = "The request signature we calculated does not match"
             return 403, ERROR.format(code="SignatureDoesNotMatch", message=said)
         n = len(self.issued) + 1
@@ -53,6 +71,14 @@ class StsServer:
         }  # fmt: skip
         self.issued.append(keys)
         return 200, ANSWER.format(**keys)
+
+    def now(self) -> datetime:
+        """The server's time."""
+        return datetime.now(UTC) + self.ahead
+
+
+def _time_of(headers: Any) -> datetime:
+    return datetime.strptime(headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
 def is_signed(headers: Any, body: bytes) -> bool:
@@ -87,10 +113,27 @@ def sts_server() -> Iterator[StsServer]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             status, text = state.answer(self.headers, body)
+            if state.fault in {SILENT, DRIPS_HEAD, DRIPS_BODY}:
+                self._drip(state.fault)
+                return
             self.send_response(status)
             self.send_header("Content-Length", str(len(text.encode())))
             self.end_headers()
             self.wfile.write(text.encode())
+
+        def _drip(self, fault: str) -> None:
+            if fault == SILENT:
+                state.ended.wait()
+                return
+            head = b"HTTP/1.1 200 OK\r\n"
+            self.wfile.write(head + (b"X-A: " if fault == DRIPS_HEAD else b"\r\n"))
+            with suppress(OSError):  # the other side has gone
+                while not state.ended.wait(DRIP_SECONDS):
+                    self.wfile.write(b"a")
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            """The time that an answer names."""
+            return super().date_time_string(timestamp or state.now().timestamp())
 
         def log_message(self, *_: Any) -> None:
             """Print nothing."""
@@ -102,6 +145,7 @@ def sts_server() -> Iterator[StsServer]:
     try:
         yield state
     finally:
+        state.ended.set()
         server.shutdown()
         thread.join()
         server.server_close()

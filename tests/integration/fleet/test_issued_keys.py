@@ -12,7 +12,7 @@ from fleet import keeping_secrets, operating, resealing
 from fleet.alerts import reconciling
 from fleet.datasets import access
 from fleet.models import Alert, Dataset, DatasetFile, Fleet, IssuedKeys
-from fleet.secrets import channel, issuing
+from fleet.secrets import channel, issuing, renewing
 from fleet.tick import ticking
 from pods.agent.protocol import Keys
 from pods.base.clock import utcnow
@@ -102,20 +102,22 @@ def test_pods_get_issued_keys_as_soon_as_the_fleet_has_a_role(
     assert not IssuedKeys.objects.exists()
 
 
-def test_a_tick_renews_keys_at_half_of_their_life(
+def test_a_run_renews_keys_at_half_of_their_life_and_a_tick_never_asks(
     fleet: Fleet, sts: StsServer, client: "redis.Redis"
 ) -> None:
     set_all(fleet, AWS_ASSUME_ROLE_ARN=ROLE, AWS_ASSUME_ROLE_SECONDS="900")
     issued = len(sts.issued)
     later(seconds=440)
-    ticking.tick_fleet(fleet.pk)
+    assert renewing.renew_keys() == 0
     assert len(sts.issued) == issued
     before = client.hget(Keys("emb").secrets, "version")
     later(seconds=15)
     ticking.tick_fleet(fleet.pk)
+    assert len(sts.issued) == issued
+    assert renewing.renew_keys() == 1
     assert of_pods(client)["AWS_ACCESS_KEY_ID"] == f"ASIAISSUED{issued + 1}"
     assert client.hget(Keys("emb").secrets, "version") != before
-    ticking.tick_fleet(fleet.pk)
+    assert renewing.renew_keys() == 0
     assert len(sts.issued) == issued + 1
 
 
@@ -135,12 +137,12 @@ def test_pods_keep_their_keys_while_sts_fails_and_an_alert_says_so(
     have = of_pods(client)
     sts.fault = fault
     later(minutes=31)
-    ticking.tick_fleet(fleet.pk)
+    renewing.renew_keys()
     assert of_pods(client) == have
     assert alerts() == []  # it may be over in a minute
     later(minutes=6)
     asked = len(sts.asked)
-    ticking.tick_fleet(fleet.pk)
+    renewing.renew_keys()
     assert len(sts.asked) == asked + 1
     [(severity, text)] = alerts()
     assert severity == "warning"
@@ -152,7 +154,8 @@ def test_pods_keep_their_keys_while_sts_fails_and_an_alert_says_so(
     assert (severity, "the pods' keys ended at" in text) == ("critical", True)
     assert of_pods(client) == have
     sts.fault = ""
-    ticking.tick_fleet(fleet.pk)
+    later(minutes=1)
+    renewing.renew_keys()
     assert alerts() == []
     assert of_pods(client) != have
 
@@ -184,10 +187,10 @@ def test_keys_of_a_dataset_are_for_its_input_and_its_sink(fleet: Fleet, sts: Sts
         dataset=dataset, key="k", url="s3://b/in/a.parquet", size=1, rows=1, format="parquet",
         planned_at=utcnow(),
     )  # fmt: skip
-    ticking.tick_fleet(fleet.pk)
+    renewing.renew_keys()
     assert '"arn:aws:s3:::b/in/*"' in sts.asked[-1]["Policy"]
     asked = len(sts.asked)
-    ticking.tick_fleet(fleet.pk)
+    renewing.renew_keys()
     assert len(sts.asked) == asked
 
 
@@ -197,7 +200,8 @@ def test_issued_keys_are_resealed_and_asked_for_again_where_the_key_is_gone(
     set_all(fleet, AWS_ASSUME_ROLE_ARN=ROLE)
     assert f"the issued keys of {fleet.name}" in {what for what, *_ in resealing._stored()}
     IssuedKeys.objects.update(sealed_value="fernet:not-ours")
-    for _ in range(2):  # the first tick says it, the next one mends it
-        client.delete(Keys("emb").secrets)
-        ticking.tick_fleet(fleet.pk)
+    client.delete(Keys("emb").secrets)
+    ticking.tick_fleet(fleet.pk)  # it says it
+    assert of_pods(client) == {}
+    renewing.renew_keys()
     assert of_pods(client)["AWS_ACCESS_KEY_ID"] == "ASIAISSUED2"
