@@ -16,7 +16,7 @@ def make_schedule(apps: Any, _editor: Any) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("fleet", "0041_issued_keys"),
+        ("fleet", "0043_roles_of_histories"),
     ]
 
     operations = [
