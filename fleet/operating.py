@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import F
 from redis import RedisError
 
-from fleet import ordering, promises
+from fleet import fits, ordering, promises
 from fleet.code import channel as code
 from fleet.code import handlers
 from fleet.datasets import naming
@@ -303,6 +303,7 @@ def move_keys(fleet: Fleet, before: str) -> None:
         return
     transaction.on_commit(partial(channel.forget, fleet, before))  # a tick writes them again
     transaction.on_commit(partial(code.forget, fleet, before))
+    transaction.on_commit(partial(fits.forget, fleet, before))
     if fleet.is_dataset:
         transaction.on_commit(partial(naming.move, fleet, before))
 

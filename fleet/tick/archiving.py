@@ -5,6 +5,7 @@ from functools import partial
 from django.db import transaction
 from django.db.models import F
 
+from fleet import fits
 from fleet.code import channel as code
 from fleet.decision.values import Mode
 from fleet.models import Fleet, Shadow
@@ -39,4 +40,5 @@ def archive_if_empty(fleet: Fleet, *, by: str) -> bool:
         # by its present name: who archives it may also rename it
         transaction.on_commit(partial(channel.forget, fleet, fleet.name))
         transaction.on_commit(partial(code.forget, fleet, fleet.name))
+        transaction.on_commit(partial(fits.forget, fleet, fleet.name))
     return True

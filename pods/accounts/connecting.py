@@ -219,7 +219,12 @@ def spec(pod: Pod, *, redis_url: str) -> PodSpec:
         raise BadSecret(f"account {pod.account.name}: {exc}") from exc
     address, ca = redis_ca.pinned(redis_url)
     agent = protocol.AgentSettings(
-        redis_url=address, redis_ca=ca, pod=pod.name, token=pod.client_token.hex, **pod.agent
+        redis_url=address,
+        redis_ca=ca,
+        pod=pod.name,
+        token=pod.client_token.hex,
+        template=pod.template_hash,
+        **pod.agent,
     )
     return PodSpec(
         name=pod.name,

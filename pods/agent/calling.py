@@ -8,10 +8,11 @@ import math
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Union
 
 from pods.agent import gpu_memory
+from pods.agent.fitting import Fitting
 from pods.agent.forming import CALLS_AHEAD, Limits, formed
 from pods.agent.handlers import BadItem, Item, MissingField, Result
 from pods.agent.masking import hidden
@@ -94,7 +95,8 @@ class Caller:
         self._handler, self._keep = handler, keep or outcome
         self._loop = asyncio.new_event_loop()
         self._most_items = most_items
-        self._fits = Limits()  # smaller once a call did not fit into the GPU's memory
+        self._fits = Fitting()  # smaller once a call did not fit into the GPU's memory
+        self._news: "Limits | None" = None
         self.takes_columns = bool(getattr(handler, "takes_columns", False))
         self.hears_of_secrets = callable(getattr(handler, "secrets_changed", None))
 
@@ -121,6 +123,15 @@ class Caller:
         """Tell the handler that the environment has other secrets."""
         self._settle(getattr(self._handler, "secrets_changed", lambda: None)())
 
+    def take_over(self, limits: Limits) -> None:
+        """Make no call that is larger than what fitted into the same type of GPU before."""
+        self._fits = Fitting(limits)
+
+    def newly_found(self) -> "Limits | None":
+        """The limits that this process has found since the last question; None: no others."""
+        news, self._news = self._news, None
+        return news
+
     def __call__(self, batch: Sequence[Item]) -> list[Outcome]:
         """The outcome of each item, in order."""
         if getattr(self._handler, "takes_one_item", False):
@@ -136,6 +147,7 @@ class Caller:
                 outcomes = []
             if outcomes:
                 found.update(zip(places, outcomes, strict=True))
+                self._fitted(outcomes, max(costs[place] for place in places))
                 continue
             self._take_less([costs[place] for place in places])
             left = [place for call in [places, *calls] for place in call]
@@ -143,23 +155,32 @@ class Caller:
         return [found[place] for place in range(len(batch))]
 
     def _limits(self) -> Limits:
-        sizes = [size for size in (self.batch_size, self._most_items, self._fits.items) if size > 0]
-        costs = (float(getattr(self._handler, "batch_cost", 0) or 0), self._fits.cost)
+        fits = self._fits.limits
+        sizes = [size for size in (self.batch_size, self._most_items, fits.items) if size > 0]
+        costs = (float(getattr(self._handler, "batch_cost", 0) or 0), fits.cost)
         return Limits(min(sizes, default=0), min((c for c in costs if c > 0), default=0.0))
 
     def _take_less(self, costs: Sequence[float]) -> None:
         """Remember for this process that a call with these items does not fit."""
         gpu_memory.free()
+        self._fits = self._fits.too_large(costs)
         less = Limits().halved(costs)
-        self._fits = replace(
-            self._fits, items=less.items or self._fits.items, cost=less.cost or self._fits.cost
-        )
         most = f"{less.items} items" if less.items else f"a cost of {less.cost:g}"
         sys.stderr.write(
             f"podfleet: {len(costs)} items do not fit into the GPU's memory; "
             f"a call now has at most {most}\n"
         )
         sys.stderr.flush()
+
+    def _fitted(self, outcomes: Sequence[Any], largest: float = 0.0) -> None:
+        """Remember that a call with all these items fitted; a failed item may have stopped it early."""
+        if self._fits.is_open and not any(isinstance(o, (Failed, Exception)) for o in outcomes):
+            self._learn(self._fits.fitted(len(outcomes), largest))
+
+    def _learn(self, fits: Fitting) -> None:
+        if fits.proven and not self._fits.proven:
+            self._news = fits.limits
+        self._fits = fits
 
     def _costs(self, batch: Sequence[Item]) -> list[float]:
         cost = getattr(self._handler, "cost", None)
@@ -176,11 +197,13 @@ class Caller:
         found: dict[int, Outcome] = {}
         left = list(range(len(batch)))
         while left:
-            most = self._fits.items or len(left)
+            most = self._fits.limits.items or len(left)
             places, left = left[:most], left[most:]
             together, results = self._at_once([batch[place] for place in places])
             large = [n for n, result in enumerate(results) if _does_not_fit(result)]
             again = large if together and len(places) > 1 else []
+            if together:
+                self._fitted(results)
             for n in set(range(len(places))) - set(again):
                 found[places[n]] = self._keep(results[n])
             del results  # its errors keep tensors in memory

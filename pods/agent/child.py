@@ -22,6 +22,7 @@ from typing import Any, Union
 from pods.agent import masking
 from pods.agent.batch_counter import BatchCounter
 from pods.agent.calling import Caller, Failed, HandlerNotFound, Outcome, find
+from pods.agent.forming import Limits
 from pods.agent.handlers import Fields, Item
 from pods.agent.link import Aside, Link
 from pods.agent.protocol import DATASET
@@ -31,10 +32,12 @@ from pods.agent.ring import RingWriter
 # them, with None for one that is gone. A load is a list of batches, and a batch is a list of (entry,
 # fields). The first answer is a list of the batch size that the handler prefers, whether it takes
 # columns, whether it hears of other secrets, and for how many calls it wants items at once; or (error,
-# traceback) where it cannot work. Each later answer is (batches, seconds of work, outcomes). An outcome
-# is bytes or (error, traceback, final). A large value is replaced by its number, or by where it is in
-# the ring: (start, size).
-Load = Union[Sequence[Sequence[Item]], dict[str, Union[str, None]]]
+# traceback) where it cannot work. Then comes what fits into the GPU's memory: (items, cost). Each later
+# answer is (batches, seconds of work, outcomes, what was found to fit: (items, cost) or None). An
+# outcome is bytes or (error, traceback, final). A large value is replaced by its number, or by where it
+# is in the ring: (start, size).
+Fits = tuple[int, float]
+Load = Union[Sequence[Sequence[Item]], dict[str, Union[str, None]], Fits]
 BYE = None
 EXIT_AFTER_SECRETS = 1
 _HIDDEN: "dict[str, Union[str, None]]" = {}  # what secrets replace in the process's environment
@@ -132,9 +135,10 @@ class Answering:
         placed = None if self._ring is None else self._ring.put(outcome)
         return self._aside.put(outcome.packed()) if placed is None else placed
 
-    def send(self, batches: int, seconds: float) -> None:
-        """Send what was kept."""
-        self._link.send((batches, seconds, self._said), self._aside.values)
+    def send(self, batches: int, seconds: float, found: Union[Limits, None]) -> None:
+        """Send what was kept, and what was found to fit into the GPU's memory."""
+        fits = None if found is None else (found.items, found.cost)
+        self._link.send((batches, seconds, self._said, fits), self._aside.values)
         self._aside, self._said = Aside(), []
 
 
@@ -147,6 +151,9 @@ def _work_off(
     if isinstance(load, dict):
         _change(load, caller)
         return True
+    if isinstance(load, tuple):
+        caller.take_over(Limits(*load))
+        return True
     batches, seconds = 0, 0.0
     for nth, batch in enumerate(load, start=1):
         begun.count()
@@ -156,7 +163,7 @@ def _work_off(
         answer.keep(outcomes)
         batches += 1
         if nth == len(load) or seconds > LONGEST_SILENCE_SECONDS:
-            answer.send(batches, seconds)
+            answer.send(batches, seconds, caller.newly_found())
             batches, seconds = 0, 0.0
     return True
 
@@ -168,8 +175,8 @@ def _read_ahead(link: Link, loads: "queue.SimpleQueue[Union[Load, None]]") -> No
             frame, large = link.receive()
             if frame is BYE:
                 break
-            is_change = isinstance(frame, dict)
-            loads.put(frame if is_change else [_items(batch, large) for batch in frame])
+            is_load = isinstance(frame, list)
+            loads.put([_items(batch, large) for batch in frame] if is_load else frame)
             del frame, large
     except (EOFError, OSError):
         os._exit(0)

@@ -2,10 +2,12 @@
 
 import importlib
 import logging
+import os
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, Optional
 
 log = logging.getLogger("podfleet.agent")
@@ -16,6 +18,8 @@ AGAIN_SECONDS = 60.0
 # What is sent is the mean of this time. NVML's own figure is over less than a second.
 MEAN_SECONDS = 30.0
 MILLIWATTS = 1000
+GIB = 2**30
+LONGEST_NAME = 100
 
 
 class Reading(NamedTuple):
@@ -39,6 +43,7 @@ class Gpus:
         most = int(MEAN_SECONDS / READ_SECONDS)
         self._readings: deque[tuple[float, Reading]] = deque(maxlen=most)
         self._failed = False
+        self._kind, self._kind_known = "", threading.Event()
         self._thread = threading.Thread(target=self._run, name="gpus", daemon=True)
 
     def start(self) -> None:
@@ -48,6 +53,15 @@ class Gpus:
     def close(self) -> None:
         """Read no more."""
         self._closing.set()
+
+    def kind(self, seconds: float) -> str:
+        """What the GPUs are: name and memory. "": there are none, or nobody can say.
+
+        It waits up to so many seconds for the driver, but only once: the driver may hang.
+        """
+        self._kind_known.wait(seconds)
+        self._kind_known.set()
+        return self._kind
 
     def now(self) -> dict[str, Optional[int]]:
         """The fields of the heartbeat. Nothing read lately, as while the driver hangs: unknown."""
@@ -62,6 +76,7 @@ class Gpus:
                 nvml = self._load()
             except ImportError:
                 log.info("gpus_not_measured because=%r", "the package nvidia-ml-py is missing")
+                self._kind_known.set()
                 return
             try:
                 self._read_until_closed(nvml)
@@ -69,6 +84,7 @@ class Gpus:
                 level = logging.DEBUG if self._failed else logging.WARNING
                 log.log(level, "gpus_not_measured because=%r", f"{type(exc).__name__}: {exc}")
                 self._failed = True
+                self._kind_known.set()
             pause = AGAIN_SECONDS
 
     def _read_until_closed(self, nvml: Any) -> None:
@@ -76,12 +92,60 @@ class Gpus:
         try:
             count = nvml.nvmlDeviceGetCount()
             devices = [nvml.nvmlDeviceGetHandleByIndex(n) for n in range(count)]
+            self._find_kind(nvml, devices)
             while devices:
                 self._readings.append((self._clock(), read(nvml, devices)))
                 if self._closing.wait(READ_SECONDS):
                     return
         finally:
             nvml.nvmlShutdown()
+
+    def _find_kind(self, nvml: Any, devices: Sequence[Any]) -> None:
+        try:
+            self._kind = self._kind or kind_of(nvml, devices)
+        except Exception as exc:  # noqa: BLE001 - whatever a driver does, the GPUs are measured
+            log.info("gpus_not_named because=%r", f"{type(exc).__name__}: {exc}")
+        self._kind_known.set()
+
+
+def kind_of(nvml: Any, devices: Sequence[Any], visible: Optional[str] = None) -> str:
+    """The name and the memory (in GiB) of the GPUs, and how many there are: "NVIDIA L4 22 GiB x2".
+
+    The instances of a GPU that is split by MIG count instead of the GPU, because they have less memory.
+    NVML knows all GPUs of the machine, the handler only those of CUDA_VISIBLE_DEVICES (`visible`). Where
+    that is set and the GPUs differ, nobody can say which ones the handler has. "": nobody can say.
+    """
+    if visible is None:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    found = _ask(nvml, lambda device: [_one(nvml, part) for part in _parts(nvml, device)], devices)
+    names = sorted(name for each in found or () for name in each)
+    if not names or (visible and len(set(names)) > 1):
+        return ""
+    count = {names[0]: len(visible.split(","))} if visible else Counter(names)
+    said = " + ".join(f"{name} x{n}" if n > 1 else name for name, n in count.items())
+    return said[:LONGEST_NAME]
+
+
+def _parts(nvml: Any, device: Any) -> Sequence[Any]:
+    """The MIG instances of a GPU that this process may use; else the GPU itself."""
+    try:
+        is_split, _ = nvml.nvmlDeviceGetMigMode(device)
+    except (nvml.NVMLError_NotSupported, nvml.NVMLError_FunctionNotFound):
+        return [device]
+    if not is_split:
+        return [device]
+    parts = []
+    for n in range(nvml.nvmlDeviceGetMaxMigDeviceCount(device)):
+        with suppress(nvml.NVMLError_NotFound):
+            parts.append(nvml.nvmlDeviceGetMigDeviceHandleByIndex(device, n))
+    return parts
+
+
+def _one(nvml: Any, device: Any) -> str:
+    name = nvml.nvmlDeviceGetName(device)
+    text = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+    memory = round(nvml.nvmlDeviceGetMemoryInfo(device).total / GIB)
+    return f"{''.join(c for c in text if c.isprintable())} {memory} GiB"
 
 
 def read(nvml: Any, devices: Sequence[Any]) -> Reading:

@@ -14,6 +14,7 @@ from typing import Any, Union
 from pods.agent.batch_counter import BatchCounter, shared_memory
 from pods.agent.calling import Failed, Outcome
 from pods.agent.child import BYE
+from pods.agent.forming import Limits
 from pods.agent.link import LARGE_BYTES, Aside, Link
 from pods.agent.protocol import DATASET, ITEMS, STORE_PREFIXES
 from pods.agent.ring import RingReader, ring_memory
@@ -64,6 +65,8 @@ class HandlerProcess:
         ring_bytes: int = 0,
         secrets: Callable[[], Held] = lambda: NOTHING,
         on_restarted: Callable[[], None] = lambda: None,
+        limits: Callable[[], Limits] = Limits,
+        on_found: Callable[[Limits], None] = lambda _: None,
     ) -> None:
         self._handler, self._does, self._kind = handler, does, kind
         self._most_items = most_items  # in one call of the handler; 0: as it says
@@ -73,6 +76,7 @@ class HandlerProcess:
         self._outdated = False
         self._hears_of_secrets = False
         self._on_restarted = on_restarted  # called when another process can work
+        self._limits, self._on_found = limits, on_found  # what fits into the GPU's memory
         self.takes_columns, self.calls_ahead = False, 1  # known once it is loaded
         self._timeout = timeout_seconds
         self._on_worked, self._on_crashed, self._on_broken = on_worked, on_crashed, on_broken
@@ -206,10 +210,19 @@ class HandlerProcess:
             log.error("handler_failed_to_load handler=%s\n%s", self._handler, failed.traceback)
             raise HandlerBroken(f"{self._handler} cannot be loaded: {failed.error}")
         preferred, self.takes_columns, self._hears_of_secrets, self.calls_ahead = first
+        self._tell_limits(link)
         with self._changed:
             self._does(Doing.WAITING)
             self._is_ready()
         return int(preferred)
+
+    def _tell_limits(self, link: Link) -> None:
+        """Tell a child that has loaded how large its calls may be."""
+        limits = self._limits()
+        try:
+            link.send((limits.items, limits.cost))
+        except OSError:
+            log.info("limits_not_delivered")  # the thread notices it too
 
     def _is_ready(self) -> None:
         self._ready = not (self._closed or self._outdated)
@@ -275,7 +288,7 @@ class HandlerProcess:
                         f"the handler took longer than {self._timeout:g} s for a batch"
                     )
             return
-        (batches, seconds, said), large = link.receive()
+        (batches, seconds, said, found), large = link.receive()
         items: list[Entry] = []
         with self._changed:
             for _ in range(batches):
@@ -290,6 +303,8 @@ class HandlerProcess:
         if set(map(type, said)) != {bytes}:
             said = [self._outcome(one, large) for one in said]
         self._on_worked(items, said, batches, seconds)
+        if found is not None:
+            self._on_found(Limits(*found))
 
     def _outcome(self, said: Any, large: Sequence[bytes]) -> Outcome:
         if isinstance(said, bytes):

@@ -49,6 +49,8 @@ class Agent(StreamAgent[Stream]):
             does=self._shares.does,
             most_items=settings.batch_size,
             secrets=self._beating.secrets.now,
+            limits=self._remembering.limits,
+            on_found=self._remembering.found,
             # items may have been given back meanwhile; then no answer would make room for others
             on_restarted=self._holding.rest,
         )

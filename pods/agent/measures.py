@@ -21,6 +21,10 @@ class Measures:
         """Measure from now on."""
         self._gpus.start()
 
+    def gpu_kind(self, seconds: float) -> str:
+        """What the GPUs are, as in `Gpus.kind`."""
+        return self._gpus.kind(seconds)
+
     def now(self) -> dict[str, Union[int, float, None]]:
         """The fields of the heartbeat."""
         said = {**self._of_work(), **self._gpus.now(), "cpu_percent": self._cpu.percent()}

@@ -21,11 +21,9 @@ ENV_PREFIX = "PODFLEET_"
 CA, LONGEST_PIECE = "PODFLEET_REDIS_CA", 200
 # By it an adapter tells the agent that its vendor's API ends this machine: "<vendor>:<pod>".
 ENDED_BY = "PODFLEET_ENDED_BY"
-# The folder in which a machine keeps fetched code and what it installed for it (start.py).
-CACHE = "PODFLEET_CACHE"
-CACHE_DAYS = (
-    "PODFLEET_CACHE_DAYS"  # what is there is deleted when no pod has begun to use it for so long
-)
+# The folder in which a machine keeps fetched code and what it installed for it (start.py). What no pod
+# has begun to use for so many days is deleted.
+CACHE, CACHE_DAYS = "PODFLEET_CACHE", "PODFLEET_CACHE_DAYS"
 # What the entries of the stream are, in AgentSettings.kind: items, or ranges of a dataset.
 ITEMS, DATASET = "", "dataset"
 # A heartbeat stays readable for this long after the agent's end, so that the operator can read it.
@@ -143,6 +141,11 @@ class Keys:
     def secrets(self) -> str:
         """Hash: the fleet's secrets, which only its pods may read. See `SECRETS_VERSION`."""
         return f"{self.prefix}secrets"
+
+    @property
+    def fits(self) -> str:
+        """Hash: how large a call may be for the memory of a type of GPU (fitting.py)."""
+        return f"{self.prefix}fits"
 
     def offered(self, entry: str) -> str:
         """Exists if the item may not be copied (any more). The entry may be a pattern."""
@@ -291,9 +294,8 @@ DEAD_TRACEBACK = "dead_traceback"
 DEAD_DELIVERIES = "dead_deliveries"
 DEAD_POD = "dead_pod"
 DEAD_AT_MS = "dead_at_ms"
-DEAD_GONE = (
-    "dead_gone"  # 1: the stream no longer had the item, so the letter has no fields of its own
-)
+# 1: the stream no longer had the item, so the letter has no fields of its own.
+DEAD_GONE = "dead_gone"
 
 
 def result_stream(stream: str) -> str:
@@ -331,12 +333,12 @@ class AgentSettings:
     # certificate it is its PEM without the first line, the last one and line ends. "": the machine's.
     redis_ca: str = ""
     bundle: str = ""  # SHA-256 of the fleet's code (bootstrap.py); "": the image has it
+    template: str = ""  # names the pod's template; another one has found no sizes of calls yet
     batch_size: int = 64  # the most items in a batch
     target_batch_seconds: float = 5.0  # batches that take longer are made smaller, where that helps
     max_deliveries: int = 5
-    claim_idle_seconds: float = (
-        60.0  # after this long without a sign an item belongs to a dead consumer
-    )
+    # After this long without a sign an item belongs to a dead consumer.
+    claim_idle_seconds: float = 60.0
     heartbeat_seconds: float = 3.0
     orphan_seconds: float = 900.0  # without a manager for this long: drain and end the machine
     drain_seconds: float = 60.0

@@ -10,6 +10,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from pods.agent.fitting import KEPT_MS
 from pods.agent.protocol import DATASET, RELEASED_CONSUMER, SCRIPTS, AgentSettings, Keys
 from pods.agent.tail import Pending
 from pods.agent.trust import how_to_connect
@@ -27,6 +28,8 @@ LARGEST_TAKE_BYTES = 32 * 1024 * 1024
 FOR_THE_HANDLER = {"read", "claim", "recover", "begin", "commit", "fail", "commit_range"}
 # A larger commit is split. The server limits a client's query buffer to 1 GB.
 LARGEST_COMMIT_BYTES = 16 * 1024 * 1024
+# The fields of the hash of what fits: one for each template and type of GPU in a week.
+MOST_FITS = 500
 # The mark of an item that has a copy. It outlives a first try, after which an item has two deliveries.
 MARK_SECONDS = 24 * 3600.0
 
@@ -277,6 +280,15 @@ class Stream:
         for entry in entries:
             pipe.set(self._names.offered(entry), self._settings.pod, px=self._mark_ms)
         pipe.execute()
+
+    def fits(self, field: str, *, before: bytes = b"", after: bytes = b"") -> tuple[bytes, int]:
+        """What is known of the size of calls (fitting.py), and the server's time in ms.
+
+        `after` is written where the value still is `before`; b"": nothing is written.
+        """
+        keys = [self._names.fits, self._names.fence(self._settings.pod)]
+        known, now_ms = self._scripts.call("fits", keys, [field, before, after, KEPT_MS, MOST_FITS])
+        return known, now_ms
 
     def leave(self) -> bool:
         """Remove this consumer's name, unless items are still pending under it."""

@@ -17,6 +17,7 @@ from pods.agent.patience import GivenUp, Patience
 from pods.agent.progress import Progress
 from pods.agent.protocol import AgentSettings, AgentState
 from pods.agent.reclaim import Reclaim
+from pods.agent.remembering import Remembering
 from pods.agent.routing import Routes
 from pods.agent.settling import Settling
 from pods.agent.shares import Peak, Shares
@@ -67,6 +68,9 @@ class StreamAgent(ABC, Generic[S]):
             self._stream, holding, self._progress, self._patience, Routes(settings)
         )
         self._measures = Measures(self._measured)
+        self._remembering = Remembering(
+            settings, self._stream, self._patience, self._measures.gpu_kind
+        )
 
     def run(self) -> int:
         """Work until something asks for the end. Returns the exit code."""
@@ -86,6 +90,7 @@ class StreamAgent(ABC, Generic[S]):
             log.info("agent_working stream=%s batch=%d", self._settings.stream, most)
         intake = self._start_work()
         self._threads.start("keeper", self._keep)
+        self._threads.start("fits", self._remembering.share)
         while not self._control.wait_beyond(Intent.WORK, SIGNAL_SECONDS):
             pass
         because = self._control.because

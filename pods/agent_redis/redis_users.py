@@ -44,6 +44,8 @@ ON_MARKS: Final = ("set",)
 ON_STREAM_OF_RANGES: Final = ("xadd",)
 ON_RECEIPTS: Final = ("xrevrange",)
 ON_ROWS: Final = ("hincrby", "hsetnx", "hget", "type")
+# Script fits.lua; a server deletes the key of a pod that fills it with nonsense.
+ON_FITS: Final = ("hget", "hset", "hlen", "pexpire", "del")
 # A script that is given a key needs both rights on it, so no other selector has a command on this one.
 ON_SECRETS: Final = ("hget", "hgetall")
 # The machine of a fleet with code of its own fetches it in pieces.
@@ -201,7 +203,8 @@ def rules(pod: Pod) -> list[str]:
         backlog = [_selector(ON_STREAM, [told.stream]), _selector(ON_TARGETS, targets)]
         marks = keys.offered("*")
         backlog.append(_selector(ON_MARKS, [marks]))
-        given += [told.stream, told.dead, marks]
+        backlog.append(_selector(ON_FITS, [keys.fits]))
+        given += [told.stream, told.dead, marks, keys.fits]
         if told.kind == DATASET:
             backlog.append(_selector(ON_STREAM_OF_RANGES, [told.stream]))
             backlog.append(_selector(ON_RECEIPTS, [told.results]))

@@ -85,6 +85,8 @@ class DatasetAgent(StreamAgent[RangeStream]):
             most_items=settings.batch_size,
             ring_bytes=ring_bytes(settings.range_bytes),
             secrets=self._beating.secrets.now,
+            limits=self._remembering.limits,
+            on_found=self._remembering.found,
         )
         credentials.use(self._beating.secrets.of_stores)
 

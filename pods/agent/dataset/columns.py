@@ -94,7 +94,7 @@ class ColumnsCaller(Caller):
         failed: dict[int, Failed] = {}
         first = 0
         while first < rows.num_rows:
-            part = rows.slice(first, self._fits.items or rows.num_rows)
+            part = rows.slice(first, self._fits.limits.items or rows.num_rows)
             before = len(pieces), dict(failed)
             try:
                 self._bisect(part, first, pieces, failed)
@@ -103,6 +103,8 @@ class ColumnsCaller(Caller):
                 failed = before[1]
             else:
                 first += part.num_rows
+                if len(failed) == len(before[1]):
+                    self._learn(self._fits.fitted(part.num_rows, 0.0))
                 continue
             self._take_less([0.0] * part.num_rows)
         runs = [(first, first + piece.num_rows) for first, piece in pieces]

@@ -144,3 +144,26 @@ class HasLittleMemory:
         if len(batch) * max(costs) > 400:
             raise OutOfMemoryError("CUDA out of memory")
         return [{"longest": max(costs), "shortest": min(costs), "items": len(batch)}] * len(batch)
+
+
+class HasRoomForFour:
+    """Notes the size of each call in CALLS_FILE; with ENDS_AFTER_HALVING it ends its agent then."""
+
+    batch_size = 16
+
+    def __init__(self) -> None:
+        self._failed = False
+
+    def __call__(self, batch: Sequence[Item]) -> Sequence[Result]:
+        if self._failed and "ENDS_AFTER_HALVING" in os.environ:
+            os.killpg(os.getppid(), signal.SIGKILL)
+        self._failed = len(batch) > 4
+        calls = Path(os.environ["CALLS_FILE"])
+        crashes = batch[0].payload == b"crash" and "crashed" not in calls.read_text()
+        with calls.open("a") as file:
+            file.write(f"{'crashed' if crashes else len(batch)}\n")
+        if crashes:
+            os._exit(9)
+        if self._failed:
+            raise OutOfMemoryError("CUDA out of memory")
+        return [item.payload for item in batch]

@@ -5,6 +5,7 @@ NVML needs a GPU and its driver, so that a stand-in says what it would say. Its 
 
 import logging
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -34,14 +35,21 @@ class FunctionNotFound(NVMLError):
     pass
 
 
+class NotFound(NVMLError):
+    pass
+
+
 class Nvml:
     """What `pynvml` is to us, with two GPUs and any error in place of an answer."""
 
     NVMLError_NotSupported = NotSupported
     NVMLError_NoPermission = NoPermission
     NVMLError_FunctionNotFound = FunctionNotFound
+    NVMLError_NotFound = NotFound
+    names = ("NVIDIA A100 80GB PCIe", b"Tesla P100-PCIE-16GB")
 
-    def __init__(self, *, count=2, total=(80 * GB, 16 * GB), **errors):
+    def __init__(self, *, count=2, total=(80 * GB, 16 * GB), parts=None, **errors):
+        self.parts = parts or {}  # of a GPU that is split: the memory of each of its instances
         self.count, self.total, self.errors = count, total, errors
         self.begun = self.ended = 0
 
@@ -58,12 +66,29 @@ class Nvml:
     def nvmlDeviceGetHandleByIndex(self, n):  # noqa: N802
         return n
 
+    def nvmlDeviceGetName(self, n):  # noqa: N802
+        return self.names[n] if isinstance(n, int) else f"{self.names[n[0]]} MIG 1g"
+
+    def nvmlDeviceGetMigMode(self, n):  # noqa: N802
+        self._fail("mig")
+        return [int(n in self.parts), 0]
+
+    def nvmlDeviceGetMaxMigDeviceCount(self, n):  # noqa: N802
+        return 7
+
+    def nvmlDeviceGetMigDeviceHandleByIndex(self, n, part):  # noqa: N802
+        if part >= len(self.parts[n]):
+            raise NotFound
+        return n, part
+
     def nvmlDeviceGetUtilizationRates(self, n):  # noqa: N802
         self._fail("use")
         return SimpleNamespace(gpu=[100, 41][n], memory=3)
 
     def nvmlDeviceGetMemoryInfo(self, n):  # noqa: N802
         self._fail("memory")
+        if not isinstance(n, int):
+            return SimpleNamespace(total=self.parts[n[0]][n[1]], used=0, free=0)
         return SimpleNamespace(total=self.total[n], used=[40 * GB, 8 * GB][n], free=0)
 
     def nvmlDeviceGetPowerUsage(self, n):  # noqa: N802
@@ -106,6 +131,7 @@ def test_all_gpus_are_one_figure(started):
     measured = started(Nvml)
     until(lambda: measured.now() != UNKNOWN)
     assert measured.now() == {"gpu_percent": 70, "gpu_memory_percent": 50, "gpu_watts": 371}
+    assert measured.kind(10).startswith("NVIDIA A100")
     measured.close()
     until(lambda: not measured._thread.is_alive(), seconds=4)
 
@@ -141,6 +167,49 @@ def test_a_gpu_that_does_not_say_one_thing_says_the_others(what, field, error):
     nvml = Nvml(**{what: error()})
     said = gpus.read(nvml, [0, 1])._asdict()
     assert [name for name, value in said.items() if value is None] == [field]
+
+
+@pytest.mark.parametrize(
+    ("visible", "kind"),
+    [
+        ("", "NVIDIA A100 80GB PCIe 80 GiB + Tesla P100-PCIE-16GB 16 GiB"),
+        ("1", ""),  # nobody can say which of the two it is
+    ],
+)
+def test_the_kind_of_gpus_that_differ_is_known_where_the_handler_has_all(visible, kind):
+    assert gpus.kind_of(Nvml(), [0, 1], visible) == kind
+
+
+@pytest.mark.parametrize(("visible", "many"), [("", " x2"), ("0", ""), ("0,1", " x2")])
+def test_the_kind_says_how_many_gpus_the_handler_has(visible, many):
+    assert gpus.kind_of(Nvml(), [0, 0], visible) == f"NVIDIA A100 80GB PCIe 80 GiB{many}"
+
+
+def test_an_instance_of_a_gpu_that_is_split_is_another_kind():
+    nvml = Nvml(parts={0: [10 * GB]})
+    assert gpus.kind_of(nvml, [0], "MIG-1") == "NVIDIA A100 80GB PCIe MIG 1g 10 GiB"
+
+
+def test_old_drivers_know_no_instances():
+    for error in (NotSupported(), FunctionNotFound()):
+        kind = gpus.kind_of(Nvml(mig=error), [0], "")
+        assert kind == "NVIDIA A100 80GB PCIe 80 GiB"
+
+
+def test_a_driver_that_hangs_delays_the_start_once():
+    measured = Gpus(Nvml)  # its thread does not run
+    began = time.monotonic()
+    assert measured.kind(0.05) == ""
+    assert time.monotonic() - began >= 0.05
+    began = time.monotonic()
+    assert measured.kind(60) == ""
+    assert time.monotonic() - began < 30
+
+
+def test_a_gpu_without_a_name_is_measured(started):
+    measured = started(lambda: Nvml(memory=NotSupported()))
+    until(lambda: measured.now()["gpu_percent"] == 70)
+    assert measured.kind(10) == ""
 
 
 def test_without_the_package_the_gpus_are_unknown(started):
