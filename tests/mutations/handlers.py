@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutations.mutation import Mutation
 
 MEMORY = "tests/unit/pods/agent/test_calls_fit_the_memory.py::"
+SHARED = "tests/integration/pods/agent/test_what_fits_is_shared.py::"
 READY = "tests/unit/pods/agent/test_ready_handlers.py::"
 SERVER = "tests/integration/pods/agent/test_openai_server.py::"
 
@@ -15,6 +16,20 @@ HANDLERS: Final = (
         before="        too_large = gpu_memory.is_out_of_memory(exc)\n",
         after="        too_large = False\n",
         tests=(MEMORY + "test_a_batch_that_does_not_fit_is_halved_and_no_item_fails",),
+    ),
+    Mutation(
+        name="a-frozen-agent-raises-no-limit",
+        file="pods/agent/scripts/fits.lua",
+        before="ARGV[3] ~= '' and known == ARGV[2]",
+        after="ARGV[3] ~= ''",
+        tests=(SHARED + "test_what_was_read_before_another_pod_wrote_is_not_written",),
+    ),
+    Mutation(
+        name="the-smaller-limit-stays",
+        file="pods/agent/remembering.py",
+        before="less = smaller(known, limits)",
+        after="less = limits",
+        tests=(SHARED + "test_the_smaller_limits_win",),
     ),
     Mutation(
         name="no-call-is-mostly-padding",

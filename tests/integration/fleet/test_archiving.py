@@ -22,6 +22,7 @@ from fleet.pages import overview
 from fleet.tick import archiving as tick_archiving
 from fleet.tick import policies, ticking
 from pods import lifecycle
+from pods.agent.protocol import Keys
 from pods.base import clock
 from pods.base.redis import redis_client
 from pods.emulators.base import SteppedClock
@@ -206,6 +207,24 @@ def test_the_name_of_an_archived_fleet_can_be_used_again(fleet: Fleet) -> None:
     with pytest.raises(CommandError, match="another fleet has this name"):
         run("archive", "emb-2026", "--as", "emb")
     assert Fleet.objects.get(pk=fleet.pk).name == "emb-2026"
+
+
+def test_what_fits_into_the_gpus_is_forgotten_with_the_name(
+    fleet: Fleet, redis_url: str, django_capture_on_commit_callbacks: Any
+) -> None:
+    client = redis_client(redis_url)
+    other = Keys("other").fits
+    client.hset(other, "f", "8 0.0 1")
+    client.hset(Keys("emb").fits, "f", "8 0.0 1")
+    with django_capture_on_commit_callbacks(execute=True):
+        archiving.archive(fleet, name="old", by="ann")
+    assert not client.exists(Keys("emb").fits)
+    client.hset(Keys("old").fits, "f", "8 0.0 1")
+    fleet = again(fleet)
+    with django_capture_on_commit_callbacks(execute=True):
+        archiving.restore(fleet, name="new", by="ann")
+    assert not client.exists(Keys("old").fits)
+    assert client.exists(other)
 
 
 def test_a_machine_of_an_archived_fleet_is_ended_and_not_adopted(world: World) -> None:

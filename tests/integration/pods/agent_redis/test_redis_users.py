@@ -12,8 +12,13 @@ from structlog.testing import capture_logs
 
 from pods import lifecycle
 from pods.accounts import connecting
+from pods.agent.control import Control
+from pods.agent.forming import Limits
+from pods.agent.patience import Patience
+from pods.agent.progress import Progress
 from pods.agent.protocol import SCRIPTS, AgentSettings, Keys
-from pods.agent.stream import Stream
+from pods.agent.remembering import Remembering
+from pods.agent.stream import MOST_FITS, Stream
 from pods.agent_redis import fencing, redis_users
 from pods.models import Pod, PodEvent
 from pods.states import TERMINATING
@@ -157,6 +162,30 @@ def test_a_pods_user_may_copy_an_item_and_ask_for_its_part(world: World) -> None
     assert len(stream.read(64, 10_000, equal_part=True)[0]) == 4
 
 
+def test_a_pods_user_may_share_what_fits_into_its_gpu(world: World) -> None:
+    pod = world.spawn(world.requested())
+    told = AgentSettings(redis_url=redis_users.pod_address(pod), pod=pod.name, **pod.agent)
+    stream, key = Stream(told), connecting.keys(pod).fits
+    assert stream.fits("f")[0] == b""
+    assert stream.fits("f", after=b"8 0.0 1")[0] == b"8 0.0 1"
+    assert world.redis.hget(key, "f") == b"8 0.0 1"
+    world.redis.hset(key, mapping={f"f{n}": "x" for n in range(MOST_FITS)})
+    stream.fits("f", before=b"8 0.0 1", after=b"4 0.0 1")
+    assert world.redis.hgetall(key) == {b"f": b"4 0.0 1"}
+
+
+def test_an_agent_whose_user_is_older_than_the_key_works_without_it(world: World) -> None:
+    pod = world.spawn(world.requested())
+    told = AgentSettings(redis_url=redis_users.pod_address(pod), pod=pod.name, **pod.agent)
+    before = [rule for rule in redis_users.rules(pod) if connecting.keys(pod).fits not in rule]
+    world.redis.execute_command("ACL", "SETUSER", pod.name, *before)
+    patient = Patience(Progress(), Control(), 4)
+    agent = Remembering(told, Stream(told), patient, lambda _: "NVIDIA L4 22 GiB", {})
+    agent.found(Limits(8))
+    agent._write(Limits(8), 0)
+    assert agent.limits() == Limits(8)
+
+
 @pytest.mark.fault(66)
 def test_a_pods_credentials_reach_no_key_of_another_fleet(world: World) -> None:
     other = a_fleet(name="other", stream="others_tasks", group="others", accounts=[world.account])
@@ -165,6 +194,7 @@ def test_a_pods_credentials_reach_no_key_of_another_fleet(world: World) -> None:
     pod = world.spawn(world.requested())
     theirs, own = Keys(other.name), Keys("emb")
     world.redis.hset(theirs.pod("p"), "done", "1")
+    world.redis.hset(theirs.fits, "f", "8 0.0 1")
     world.redis.set(own.fence("its-sister"), "1")
     client = redis.Redis.from_url(redis_users.pod_address(pod), protocol=2)
     assert client.ping()
@@ -188,6 +218,11 @@ def test_a_pods_credentials_reach_no_key_of_another_fleet(world: World) -> None:
         ("SET", own.command("its-sister"), "stop"),
         ("SET", own.lease, "9"),
         ("SET", theirs.offered("1-1"), "1"),
+        ("HGET", theirs.fits, "f"),
+        ("HSET", theirs.fits, "f", "1 0.0 1"),
+        ("DEL", theirs.fits),
+        ("SET", own.fits, "1"),
+        ("RENAME", own.fits, own.lease),
         ("XADD", "celery", "*", "a", "b"),
         ("KEYS", "*"),
         ("FLUSHALL",),

@@ -150,7 +150,7 @@ def test_every_script_but_the_heartbeat_begins_by_looking_at_the_fence():
             assert code[0] == "if redis.call('EXISTS', KEYS[2]) == 1 then", name
 
 
-PAGES = ("protocol.md", "agent.md", "datasets.md")
+PAGES = ("protocol.md", "agent.md", "datasets.md", "calls-that-fit.md")
 
 
 def test_the_protocol_is_written_down():

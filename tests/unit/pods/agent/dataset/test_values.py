@@ -10,6 +10,7 @@ import pytest
 from pods.agent.calling import Failed
 from pods.agent.dataset import columns
 from pods.agent.dataset.values import Vector, packed, unpacked
+from pods.agent.forming import Limits
 from pods.agent.handlers import Item
 
 
@@ -106,14 +107,14 @@ def test_rows_that_do_not_fit_into_memory_are_halved_and_that_is_remembered(capf
     caller = columns.ColumnsCaller(handle)
     for tried in ([16, 8, 4], [4]):
         calls.clear()
-        answer = columns.unpacked_answer(caller([item])[0])
+        answer = columns.unpacked_answer(caller([item])[0].packed())
         assert calls[: len(tried)] == tried
         assert list(answer.failed) == [5]
         assert answer.good.to_pydict() == {"n": [n for n in range(16) if n != 5]}
+    assert caller.newly_found() == Limits(4)
     assert "16 items do not fit into the GPU's memory" in capfd.readouterr().err
-    alone = columns.unpacked_answer(
-        columns.ColumnsCaller(lambda rows: (_ for _ in ()).throw(OutOfMemoryError("x")))([item])[0]
-    )
+    fails = columns.ColumnsCaller(lambda rows: (_ for _ in ()).throw(OutOfMemoryError("x")))
+    alone = columns.unpacked_answer(fails([item])[0].packed())
     assert len(alone.failed) == 16
 
 
