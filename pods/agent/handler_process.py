@@ -210,19 +210,19 @@ class HandlerProcess:
             log.error("handler_failed_to_load handler=%s\n%s", self._handler, failed.traceback)
             raise HandlerBroken(f"{self._handler} cannot be loaded: {failed.error}")
         preferred, self.takes_columns, self._hears_of_secrets, self.calls_ahead = first
-        self._tell_limits(link)
-        with self._changed:
-            self._does(Doing.WAITING)
-            self._is_ready()
+        self._begin(link)
         return int(preferred)
 
-    def _tell_limits(self, link: Link) -> None:
-        """Tell a child that has loaded how large its calls may be."""
+    def _begin(self, link: Link) -> None:
+        """Tell a child that has loaded how large its calls may be. From now on it gets batches."""
         limits = self._limits()
         try:
             link.send((limits.items, limits.cost))
         except OSError:
             log.info("limits_not_delivered")  # the thread notices it too
+        with self._changed:
+            self._does(Doing.WAITING)
+            self._is_ready()
 
     def _is_ready(self) -> None:
         self._ready = not (self._closed or self._outdated)

@@ -1,7 +1,5 @@
 """Calls are formed by cost, and a call that does not fit into the GPU's memory costs no try."""
 
-import asyncio
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,19 +8,9 @@ from pods.agent import gpu_memory
 from pods.agent.calling import Caller, Failed
 from pods.agent.forming import CALLS_AHEAD, Limits, formed
 from pods.agent.handlers import BadItem, Fields, Item, each
+from tests.support.little_memory import AtTheSameTime, KnowsCosts, Model, OutOfMemoryError, items
 
 COSTS = st.lists(st.floats(0, 1000), max_size=100)
-
-
-class OutOfMemoryError(RuntimeError):
-    """As torch's, by name."""
-
-
-def items(*payloads):
-    return [
-        Item(entry=f"{n}-0", fields=Fields({b"payload": payload}))
-        for n, payload in enumerate(payloads)
-    ]
 
 
 @given(COSTS, st.integers(0, 20), st.one_of(st.just(0.0), st.floats(1, 5000)))
@@ -62,27 +50,6 @@ def test_without_costs_the_order_stays():
 def test_a_call_that_was_too_large_is_not_made_again(costs):
     less = Limits().halved(costs)
     assert all(len(call) < len(costs) for call in formed(range(len(costs)), costs, less))
-
-
-class Model:
-    """Has memory for so much: items × bytes of the longest one."""
-
-    def __init__(self, memory, error=OutOfMemoryError):
-        self.memory, self.error = memory, error
-        self.calls = []
-
-    def __call__(self, batch):
-        self.calls.append(len(batch))
-        if len(batch) * max(len(item.payload) for item in batch) > self.memory:
-            raise self.error("CUDA out of memory. Tried to allocate 2.00 GiB")
-        if any(item.payload == b"bad" for item in batch):
-            raise ValueError("a bad item")
-        return [item.payload.upper() for item in batch]
-
-
-class KnowsCosts(Model):
-    def cost(self, item):
-        return len(item.payload)
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_no_item_fails(capfd):
@@ -165,29 +132,6 @@ def test_a_bad_item_is_a_dead_letter_at_once():
     [failed] = Caller(lambda batch: [BadItem("the image cannot be read")])(items(b"x"))
     assert failed.final
     assert failed.error == "BadItem: the image cannot be read"
-
-
-class AtTheSameTime:
-    """Has memory for so many items at a time."""
-
-    takes_one_item = True
-
-    def __init__(self, memory):
-        self.memory, self.now, self.most = memory, 0, []
-
-    async def __call__(self, item):
-        self.now += 1
-        self.most.append(self.now)
-        try:
-            await asyncio.sleep(0)
-            if self.now > self.memory or item.payload == b"large":
-                raise OutOfMemoryError("CUDA out of memory")
-            await asyncio.sleep(0)
-        finally:
-            self.now -= 1
-        if item.payload == b"bad":
-            raise ValueError("a bad item")
-        return item.payload.upper()
 
 
 def test_fewer_items_are_worked_on_at_the_same_time_if_all_do_not_fit(capfd):

@@ -21,12 +21,7 @@ from pods.agent.fitting import (
 from pods.agent.forming import Limits
 from pods.agent.protocol import AgentSettings
 from pods.agent.remembering import work_of
-from tests.unit.pods.agent.test_calls_fit_the_memory import (
-    AtTheSameTime,
-    KnowsCosts,
-    Model,
-    items,
-)
+from tests.support.little_memory import AtTheSameTime, KnowsCosts, Model, items
 
 NOW_MS = 1_764_600_000_000
 LIMITS = st.builds(
