@@ -11,6 +11,7 @@ from pods.diagnosis import Facts, MachineSays
 from pods.models import Pod
 from pods.providers.base import Capabilities, Machine, Phase
 from pods.received import Ordered, Received, shortfall
+from pods.states import BOOTING, DRAINING, READY
 
 # An agent's rate is over this time, or over its life if that is shorter.
 RATE_WINDOW_SECONDS: Final = 30.0
@@ -27,6 +28,8 @@ SAYS: Final[Mapping[Phase, MachineSays]] = {
     Phase.GONE: MachineSays.ABSENT,
     Phase.UNKNOWN: MachineSays.NOT_ASKED,
 }
+# A pod in any other state has no agent, or one that is cut off from the backlog.
+FINISHES: Final = frozenset({BOOTING, READY, DRAINING})
 _NOTHING: Final = Readings(beats={}, consumers={})
 
 
@@ -166,3 +169,18 @@ def believed_rate(pod: Pod, beat: Beat, *, at: datetime) -> float:
     since = None if pod.beat_at is None else (at - beat.age - pod.beat_at).total_seconds()
     before = pod.rate * RATE_WINDOW_SECONDS if since is not None and since < seconds else 0.0
     return min(said.rate, RATE_SLACK * counted / seconds + before / seconds)
+
+
+def rate_now(pod: Pod, beat: Beat | None, *, at: datetime) -> float | None:
+    """The items/s that a pod finishes now; None: none, or nobody knows.
+
+    Redis keeps the last heartbeat of a machine that is gone. Its rate is that of the past: counted as
+    work of today, it makes a backlog that stands still look like one to which items are added.
+    """
+    if (
+        beat is None
+        or pod.status not in FINISHES
+        or beat.age > timedelta(seconds=pod.silent_seconds)
+    ):
+        return None
+    return believed_rate(pod, beat, at=at)

@@ -17,13 +17,19 @@ class Arrivals:
     done: float = 0.0  # items that the pods did since that depth
 
     def between(self, before: Snapshot, after: Snapshot) -> float:
-        """The items that came between two ticks; 0 while the depth is unknown."""
+        """The items that came between two ticks; 0 while the depth is unknown.
+
+        The depth of a dataset falls when a part is written, so what its pods do meanwhile is not added.
+        """
         if before.depth:
             self.done += (before.items_per_second or 0.0) * (after.now - before.now).total_seconds()
         if self.known is None:
             self.known = after.depth
         if after.depth is None or self.known is None:
             return 0.0
+        if after.ranges is not None:
+            came, self.done, self.known = max(0, after.depth - self.known), 0.0, after.depth
+            return float(came)
         if not after.depth:
             self.done = min(self.done, float(self.known))
         self.balance += after.depth - self.known + self.done

@@ -37,17 +37,20 @@ def facts_of_goal(
     facts: Sequence[PodFacts],
     ticks: Sequence[PastTick],
     known: Experience,
+    *,
+    of_dataset: bool = False,
 ) -> dict[str, Any]:
     """The fields of a snapshot that only a goal reads; none for a fleet that goes by demand.
 
-    Two queries. `ticks`: the newest first.
+    Two queries. `ticks`: the newest first. `of_dataset`: the depth counts rows. It falls when a part
+    is written, and not while a pod works on it, so ticks say nothing about rows that are added.
     """
     if fleet.goal == Goal.DEMAND.value:
         return {}
     return {
         "boot_bound": _boot_bound(fleet),
         "usual_items_per_second": known.usual_speed,
-        "arrivals_per_second": arrivals(ticks),
+        "arrivals_per_second": None if of_dataset else arrivals(ticks),
         "rate_spread": spread(facts),
         **_interruptible(fleet, now),
     }

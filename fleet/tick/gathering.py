@@ -33,7 +33,7 @@ from pods.catalogue import gpus
 from pods.masking import without_passwords
 from pods.models import Account, Orphan, Pod
 from pods.price import usd_per_million
-from pods.sightings import believed_rate, fails_all
+from pods.sightings import fails_all, rate_now
 from pods.states import BOOTING, READY, STOPPED
 
 log = structlog.get_logger(__name__)
@@ -99,7 +99,7 @@ def gather(
         waiting_for=_waiting_for(depth, ticks, now),
         elsewhere=elsewhere(fleet, limits, now),
         **_what_fails(fleet, working, beats),
-        **aims.facts_of_goal(fleet, now, facts, ticks, known),
+        **aims.facts_of_goal(fleet, now, facts, ticks, known, of_dataset=fleet.is_dataset),
     )
     return Gathered(
         seen=seen,
@@ -275,7 +275,7 @@ def _pod_facts(
         age=pod.age(now),
         idle_for=idle,
         in_flight=in_flight,
-        items_per_second=None if beat is None else believed_rate(pod, beat, at=now),
+        items_per_second=rate_now(pod, beat, at=now),
         all_fail=None if beat is None else fails_all(beat.said),
         gpu_type=gpus.named(pod.gpu_type),  # older rows have their vendor's name
         gpu_count=pod.gpu_count,

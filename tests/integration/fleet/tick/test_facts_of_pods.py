@@ -14,7 +14,7 @@ from pods.agent.protocol import MOST_FAILING, AgentState, Heartbeat
 from pods.agent_redis.heartbeats import Beat, Consumer
 from pods.emulators.base import SteppedClock
 from pods.models import Account, Pod
-from pods.states import BOOTING, DRAINING, READY, STOPPED
+from pods.states import BOOTING, DRAINING, READY, STOPPED, TERMINATING, PodState
 from tests.support.factories import NOON, a_fleet, a_pod, hours, seconds
 from tests.support.fixtures import time as time
 
@@ -78,6 +78,24 @@ def test_a_stopped_pods_last_heartbeat_says_nothing(time: SteppedClock) -> None:
     assert (seen.stopped_for, seen.ready_for) == (hours(1), None)
     runs = facts_of(a_pod(state=READY), a_beat(failing=MOST_FAILING))
     assert (runs.stopped_for, runs.ready_for, runs.all_fail) == (None, seconds(0), True)
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "rate"),
+    [
+        (READY, 1, 4.0),
+        (DRAINING, 1, 4.0),
+        (READY, 61, None),  # its last heartbeat is of the past
+        (TERMINATING, 1, None),  # fenced: it finishes nothing any more
+        (STOPPED, 1, None),
+    ],
+)
+def test_the_rate_of_a_pod_that_is_gone_does_not_count(
+    state: PodState, age: float, rate: float | None
+) -> None:
+    pod = a_pod(state=state, silent_seconds=60)
+    seen = facts_of(pod, a_beat(age, rate=4.0, done=10**6, uptime_ms=60_000))
+    assert seen.items_per_second == rate
 
 
 @pytest.mark.parametrize(

@@ -9,18 +9,22 @@ from django.core.exceptions import ValidationError
 from django.core.management import CommandError
 
 from fleet import operating
+from fleet.decision.placement import NOTHING_KNOWN
 from fleet.decision.values import Snapshot
 from fleet.declarations import exporting
 from fleet.declarations.documents import read
 from fleet.models import Fleet, Tick
-from fleet.tick import ticking
+from fleet.tick import aims, ticking
 from fleet.tick.recording import replayed
-from pods.accounts import surveying
+from pods.accounts import connecting, surveying
+from pods.agent.protocol import AgentState, Heartbeat
 from pods.base.clock import utcnow
+from pods.base.redis import redis_client
+from pods.emulators.base import SteppedClock
 from pods.models import Account
 from pods.providers.base import Offer
-from pods.states import READY
-from tests.support.factories import a_fleet, a_pod, an_account, hours
+from pods.states import READY, TERMINATING
+from tests.support.factories import a_fleet, a_pod, an_account, hours, seconds
 from tests.support.fleet_command import run
 from tests.support.goals_of_rows import a_market, fill, of_deadline, with_speed
 
@@ -75,6 +79,34 @@ def test_the_facts_of_a_goal_come_from_its_pods(redis_url: str) -> None:
     working = a_pod(fleet, READY, interruptible=True, offer_key="mine")
     [pod] = [p for p in seen(fleet).pods if p.pod_id == working.pk]
     assert (pod.interruptible, pod.offer_key) == (True, "mine")
+
+
+def test_what_lost_pods_did_is_not_taken_for_items_that_are_added(
+    redis_url: str, time: SteppedClock
+) -> None:
+    fleet = of_deadline(left=2, accounts=[an_account()], max_instances=3)
+    with_speed(fleet, 10.0)
+    fill(fleet, redis_url, 50)
+    lost = [a_pod(fleet, TERMINATING, done=500) for _ in range(3)]
+    client = redis_client(redis_url)
+    last = Heartbeat(state=AgentState.WORKING, rate=10.0, done=1000, uptime_ms=60_000).fields()
+    for pod in lost:
+        at_ms = client.time()[0] * 1000
+        client.hset(connecting.keys(pod).pod(pod.name), mapping={**last, "at_ms": at_ms})
+    for _ in range(12):
+        ticking.tick_fleet(fleet.pk)
+        time.advance(15)
+    facts = seen(fleet)
+    assert len(facts.pods) == 3
+    assert (facts.items_per_second, facts.arrivals_per_second) == (None, None)
+    assert "cannot make it" not in Tick.objects.latest("at").sentence
+
+
+def test_rows_of_a_dataset_that_are_not_written_yet_are_not_taken_for_new_ones() -> None:
+    level = [(utcnow() - seconds(15 * n), 5000, 0, 4.0) for n in range(20)]
+    rows = aims.facts_of_goal(of_deadline(), utcnow(), [], level, NOTHING_KNOWN, of_dataset=True)
+    items = aims.facts_of_goal(of_deadline(), utcnow(), [], level, NOTHING_KNOWN)
+    assert (rows["arrivals_per_second"], items["arrivals_per_second"]) == (None, 4.0)
 
 
 def test_a_survey_remembers_since_when_an_offer_has_stood(redis_url: str) -> None:

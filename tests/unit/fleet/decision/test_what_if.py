@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from fleet.decision.arrivals import Arrivals
 from fleet.decision.values import Goal, OfferFacts, PodFacts, Policy, Snapshot
 from fleet.decision.what_if import Recorded, TooLittle, as_recorded, replay
 from pods.states import BOOTING, READY
@@ -180,3 +182,13 @@ def test_a_fleet_with_a_goal_sees_both_kinds_of_offers_in_the_model() -> None:
     ]  # fmt: skip
     # 25 min of work for four pods, and less spare time than another boot takes: all on demand
     assert replay(ticks).moments[1].hourly_usd == 4 * PRICE
+
+
+def test_rows_of_a_dataset_come_when_the_depth_grows_and_not_while_pods_work_on_them() -> None:
+    came = Arrivals(known=900)
+    depths = (900, 900, 900, 500, 500, 700)
+    ticks = [
+        Snapshot(now=NOON + n * PERIOD, depth=depth, ranges=3, items_per_second=10.0)
+        for n, depth in enumerate(depths)
+    ]
+    assert [came.between(*pair) for pair in pairwise(ticks)] == [0, 0, 0, 0, 200]
