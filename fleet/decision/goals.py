@@ -126,7 +126,7 @@ def _wanted(seen: Snapshot, policy: Policy, offered: Sequence[Group]) -> tuple[R
     if not rate:
         why = "no pod has shown its speed yet, so one pod measures it: no promise until then"
         return rule, _one(seen, policy, offered, why)
-    choices = [group.choice(n, rate) for n, group in enumerate(offered)]
+    choices = worth_it([group.choice(n, rate) for n, group in enumerate(offered)])
     if not seen.proven:
         why = "the first pod shows whether the template works: no promise until then"
         return rule, _one(seen, policy, offered, why)
@@ -137,6 +137,26 @@ def _wanted(seen: Snapshot, policy: Policy, offered: Sequence[Group]) -> tuple[R
         missing = goal_facts.places(seen, policy, offered) - sum(pods.values())
         wanted = replace(wanted, pods={**pods, len(offered): max(0, missing)})
     return rule, wanted
+
+
+def _cheapest_on_demand(choices: Sequence[Choice]) -> Choice | None:
+    return min((c for c in choices if not c.spot and c.room), key=lambda c: c.usd, default=None)
+
+
+def worth_it(choices: Sequence[Choice]) -> list[Choice]:
+    """The choices without new pods on interruptible offers that cost as much as one on demand.
+
+    With two vendors such offers are usual. Pods that run there stay.
+    """
+    demand = _cheapest_on_demand(choices)
+    found = []
+    for choice in choices:
+        dear = choice.spot and demand is not None and choice.usd >= demand.usd
+        if not dear:
+            found.append(choice)
+        elif choice.running:
+            found.append(replace(choice, room=min(choice.room, choice.running)))
+    return found
 
 
 def _one(seen: Snapshot, policy: Policy, offered: Sequence[Group], why: str) -> Wanted:
@@ -196,7 +216,11 @@ def _risk(seen: Snapshot, task: Task, found: Plan) -> str:
 
 
 def _spot_exists(seen: Snapshot, choices: Sequence[Choice]) -> bool:
-    return seen.spot_hourly_usd is not None or any(c.spot for c in choices)
+    """Whether interruptible offers that cost less than one on demand are there, or come and go."""
+    firm = _cheapest_on_demand(choices)
+    before = seen.spot_hourly_usd
+    known = [c.usd for c in choices if c.spot] + ([] if before is None else [float(before)])
+    return any(firm is None or usd < firm.usd for usd in known)
 
 
 def _budget(

@@ -2,12 +2,16 @@
 
 from decimal import Decimal
 
+import pytest
+
 from fleet.decision import guardrails
 from fleet.decision.decide import decide
-from fleet.decision.values import Goal
+from fleet.decision.goals import worth_it
+from fleet.decision.plan import Choice
+from fleet.decision.values import Goal, Policy
 from pods.rules import PodRule
 from tests.support.factories import offer_facts, policy
-from tests.support.goals import offers, on, rented, seen, within
+from tests.support.goals import FIRM, by, offers, on, rented, seen, within
 
 
 def test_a_budget_is_spent_as_fast_as_it_allows() -> None:
@@ -61,3 +65,22 @@ def test_the_cheapest_goal_rents_the_cheapest_spot_alone() -> None:
     assert "waits for an interruptible offer" in waits.sentence
     never = seen(offers=offers(spot=0), spot_hourly_usd=None)
     assert rented(decide(never, policy(goal=Goal.CHEAPEST))) == ["firm"]
+
+
+@pytest.mark.parametrize("goal", [by(24), by(10.7), within("400"), policy(goal=Goal.CHEAPEST)])
+def test_no_pod_starts_on_an_interruptible_offer_that_is_dearer_than_on_demand(
+    goal: Policy,
+) -> None:
+    dear = offer_facts("dear", hourly_usd=FIRM, interruptible=True)
+    none_cheaper = seen(offers=(dear,) * 8 + offers(spot=0), spot_hourly_usd=None)
+    assert set(rented(decide(none_cheaper, goal))) == {"firm"}
+    alone = seen(offers=(dear,) * 8, spot_hourly_usd=None)
+    assert set(rented(decide(alone, goal))) == {"dear"}
+
+
+def test_pods_on_an_offer_that_has_become_dear_stay_until_a_cheaper_one_pays() -> None:
+    choices = [
+        Choice(key=0, usd=5, spot=True, room=6, running=2),
+        Choice(key=1, usd=3, spot=False, room=8),
+    ]
+    assert [(c.key, c.room) for c in worth_it(choices)] == [(0, 2), (1, 8)]
