@@ -181,10 +181,12 @@ def _price(offered: Sequence[Group]) -> Decimal | None:
     return firm[0] if firm else min((g.hourly_usd for g in offered), default=None)
 
 
-def reserved_hours(seen: Snapshot, policy: Policy) -> Decimal:
+def reserved_hours(seen: Snapshot, policy: Policy, *, of_goal: bool = False) -> Decimal:
     """For how many hours of each pod a budget must have money, before one more starts.
 
-    An hour; with a goal less near the end, or replacements that the plan counts on are refused.
+    An hour; with a goal less near the end, or replacements that the plan counts on are refused. Of the
+    goal's own budget (`of_goal`), which may be less than the work costs, two moves and as much work are
+    enough. Else what is left after a loss would never be spent.
     """
     if policy.goal is Goal.DEMAND:
         return Decimal(1)
@@ -193,5 +195,6 @@ def reserved_hours(seen: Snapshot, policy: Policy) -> Decimal:
     if not rate or seen.depth is None:
         return Decimal(1)
     each = work_hours(seen, rate) / max(1, places(seen, policy, offered))
-    hours = min(1.0, 2 * (boot_hours(seen) + drain_hours(policy)) + each)
+    moves = 2 * (boot_hours(seen) + drain_hours(policy))
+    hours = min(1.0, moves + (min(each, moves) if of_goal else each))
     return Decimal(str(round(hours, 6)))

@@ -236,7 +236,7 @@ def _budget(
         keep = sum(total <= allowance for total in accumulate(prices)) if left > 0 else 0
         keep = max(keep, sum(price == 0 for price in prices))
         return Bound(at_most=keep, because=money, retires=rule, ends_stopped=PodRule.STOPPED)
-    hours = reserved_hours(seen, policy)
+    hours = reserved_hours(seen, policy, of_goal=rule is PodRule.BUDGET_USD)
     new = _affordable(starts, (left - also) / hours - seen.hourly_usd)
     if new is None:
         return None

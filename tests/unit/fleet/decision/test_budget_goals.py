@@ -10,7 +10,7 @@ from fleet.decision.goals import worth_it
 from fleet.decision.plan import Choice
 from fleet.decision.values import Goal, Policy
 from pods.rules import PodRule
-from tests.support.factories import offer_facts, policy
+from tests.support.factories import offer_facts, policy, seconds
 from tests.support.goals import FIRM, by, offers, on, rented, seen, within
 
 
@@ -84,3 +84,11 @@ def test_pods_on_an_offer_that_has_become_dear_stay_until_a_cheaper_one_pays() -
         Choice(key=1, usd=3, spot=False, room=8),
     ]
     assert [(c.key, c.room) for c in worth_it(choices)] == [(0, 2), (1, 8)]
+
+
+def test_what_a_loss_leaves_of_a_small_budget_is_still_spent() -> None:
+    rest = seen(20, spent_total_usd=Decimal("9.5"), boot_time=seconds(60))
+    # Half a dollar is more than two boots and drains, and as much work.
+    assert rented(decide(rest, within("10", drain_within=seconds(60)))) == ["spot"]
+    daily = decide(rest, within("99", drain_within=seconds(60), total_budget_usd=Decimal(10)))
+    assert daily.binding == "total_budget_usd"
