@@ -28,8 +28,9 @@ class Arrivals:
         if after.depth is None or self.known is None:
             return 0.0
         if after.ranges is not None:
-            came, self.done, self.known = max(0, after.depth - self.known), 0.0, after.depth
-            return float(came)
+            more = max(0, after.depth - self.known)
+            self.done, self.known = 0.0, after.depth
+            return float(more)
         if not after.depth:
             self.done = min(self.done, float(self.known))
         self.balance += after.depth - self.known + self.done

@@ -190,11 +190,11 @@ def reserved_hours(seen: Snapshot, policy: Policy, *, of_goal: bool = False) -> 
     """
     if policy.goal is Goal.DEMAND:
         return Decimal(1)
+    moves = 2 * (boot_hours(seen) + drain_hours(policy))
+    most = min(1.0, 2 * moves) if of_goal else 1.0
     offered = groups(seen)
     rate = rate_of_a_pod(seen, offered)
-    if not rate or seen.depth is None:
-        return Decimal(1)
-    each = work_hours(seen, rate) / max(1, places(seen, policy, offered))
-    moves = 2 * (boot_hours(seen) + drain_hours(policy))
-    hours = min(1.0, moves + (min(each, moves) if of_goal else each))
-    return Decimal(str(round(hours, 6)))
+    if rate and seen.depth is not None:
+        each = work_hours(seen, rate) / max(1, places(seen, policy, offered))
+        most = min(most, moves + each)
+    return Decimal(str(round(most, 6)))

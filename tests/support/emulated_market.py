@@ -1,6 +1,7 @@
 """One fleet at an emulated RunPod and an emulated Vast.ai, whose machines run real agents."""
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from fleet.tick import requesting, ticking
 from pods import health, reconciling, resuming, spawning, teardown
 from pods.accounts import surveying
 from pods.base import clock
-from pods.emulators.backing import AgentProcesses
+from pods.emulators.backing import CHECKOUT, AgentProcesses
 from pods.emulators.base import Server, wall_clock
 from pods.emulators.runpod import RunPodEmulator
 from pods.emulators.runpod_catalog import GpuType
@@ -38,6 +39,7 @@ SPEED = 20.0
 TICK = timedelta(seconds=15)
 RECONCILED_EVERY = timedelta(seconds=60)
 SURVEYED_EVERY = timedelta(seconds=300)
+FAST_CLOCK = Path(__file__).parent / "programs/fast_clock"
 
 
 def only_4090s(*, community: int) -> list[GpuType]:
@@ -54,6 +56,15 @@ def only_4090s(*, community: int) -> list[GpuType]:
     ]
 
 
+class FastAgents(AgentProcesses):
+    """Agents whose clocks run as fast as those of the vendors, so that their speeds are right."""
+
+    def start(self, machine_id: str, env: Mapping[str, str], command: Sequence[str]) -> None:
+        path = os.pathsep.join([str(FAST_CLOCK), str(CHECKOUT)])
+        fast = {"PYTHONPATH": path, "CLOCK_SPEED": str(SPEED)}
+        super().start(machine_id, {**env, **fast}, command)
+
+
 @dataclass(slots=True, kw_only=True)
 class Market:
     """Both vendors, the fleet, and a worker that runs the due steps."""
@@ -68,6 +79,7 @@ class Market:
     redis: Any
     reconciled_at: datetime = field(default_factory=clock.utcnow)
     surveyed_at: datetime = field(default_factory=clock.utcnow)
+    surveyed_every: timedelta = SURVEYED_EVERY
 
     def connect(self, account: Account) -> Provider:
         """Without the pace that tests/integration/pods/providers is about: these minutes are short."""
@@ -93,7 +105,7 @@ class Market:
                     account, template_of=requesting.template_of, connect=self.connect
                 )
             self.reconciled_at = clock.utcnow()
-        if clock.utcnow() - self.surveyed_at > SURVEYED_EVERY:
+        if clock.utcnow() - self.surveyed_at > self.surveyed_every:
             self.survey()
         ticking.tick_fleet(self.fleet.pk)
         self._work()
@@ -151,9 +163,16 @@ class Market:
 
 
 @contextmanager
-def market(folder: Path, redis_url: str, *, community: int = 3, **fleet: Any) -> Iterator[Market]:
+def market(
+    folder: Path,
+    redis_url: str,
+    *,
+    community: int = 3,
+    agents: AgentProcesses | None = None,
+    **fleet: Any,
+) -> Iterator[Market]:
     """Start both vendors, and make a fleet that may rent from either."""
-    agents = AgentProcesses(folder)
+    agents = agents or AgentProcesses(folder)
     now = wall_clock(speed=SPEED)
     boot = Boot(provisioning=0.05, starting=0.05, pulling=0.05)
     runpod = RunPodState(

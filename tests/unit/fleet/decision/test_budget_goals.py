@@ -1,5 +1,6 @@
 """A fleet with a budget or with the lowest cost as its goal: what it rents, and when it stops."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -92,3 +93,5 @@ def test_what_a_loss_leaves_of_a_small_budget_is_still_spent() -> None:
     assert rented(decide(rest, within("10", drain_within=seconds(60)))) == ["spot"]
     daily = decide(rest, within("99", drain_within=seconds(60), total_budget_usd=Decimal(10)))
     assert daily.binding == "total_budget_usd"
+    unknown = replace(rest, usual_items_per_second=None)
+    assert rented(decide(unknown, within("10", drain_within=seconds(60)))) == ["spot"]
