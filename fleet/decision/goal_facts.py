@@ -11,7 +11,7 @@ from typing import Final
 from fleet.decision.plan import Choice
 from fleet.decision.values import Goal, OfferFacts, PodFacts, Policy, Snapshot
 from pods.price import HOUR_SECONDS, MILLION
-from pods.states import READY
+from pods.states import READY, STOPPED, TERMINATING
 
 HOUR: Final = timedelta(hours=1)
 USUAL_BOOT: Final = timedelta(minutes=5)  # before a boot was measured
@@ -139,9 +139,47 @@ def drain_hours(policy: Policy) -> float:
 
 def net_hours(seen: Snapshot, policy: Policy, places: int) -> float:
     """What a fleet whose pods are all taken away needs until all its places work on demand."""
+    return _start_hours(seen, policy, places) + (GONE_WITHIN + policy.drain_within) / HOUR
+
+
+def longest_boot_hours(seen: Snapshot) -> float:
+    """What nearly every boot is shorter than."""
+    return max(seen.boot_bound or LONGEST_BOOT, seen.boot_time or timedelta(0)) / HOUR
+
+
+def _start_hours(seen: Snapshot, policy: Policy, places: int) -> float:
+    """Hours until the pods of all places work, if nothing takes these places."""
     ramp = ceil(places / policy.spawn_per_tick) * policy.tick
-    longest = max(seen.boot_bound or LONGEST_BOOT, seen.boot_time or timedelta(0))
-    return (GONE_WITHIN + longest + ramp + policy.drain_within + 2 * policy.tick) / HOUR
+    return longest_boot_hours(seen) + (ramp + 2 * policy.tick) / HOUR
+
+
+def vacant_hours(seen: Snapshot, policy: Policy, places: int) -> Sequence[float]:
+    """For each place without a pod: hours until one works there on demand, if all goes badly."""
+    empty = places - len(seen.active)
+    if empty <= 0:
+        return ()
+    starts = _start_hours(seen, policy, places)
+    leaving = (p for p in seen.pods if not p.active and p.state is not STOPPED)
+    waits = sorted((_gone_hours(p, policy) for p in leaving), reverse=True)[:empty]
+    return [starts + wait for wait in waits] + [starts] * (empty - len(waits))
+
+
+def _gone_hours(pod: PodFacts, policy: Policy) -> float:
+    """Hours until a pod on its way out is thought to be proved gone."""
+    since, none = pod.leaving_for or timedelta(0), timedelta(0)
+    if pod.state is TERMINATING:
+        return max(none, GONE_WITHIN - since) / HOUR
+    return (max(none, policy.drain_within - since) + GONE_WITHIN) / HOUR
+
+
+def slow_boots(seen: Snapshot) -> float:
+    """Pod-hours by which the boots on demand under way may still exceed the usual boot."""
+    longest, usual = longest_boot_hours(seen), boot_hours(seen)
+    return sum(
+        max(0.0, longest - max(usual, p.age / HOUR))
+        for p in seen.active
+        if p.state is not READY and not p.interruptible
+    )
 
 
 def boots_under_way(seen: Snapshot) -> float:

@@ -48,6 +48,11 @@ class Task:
     # The longest boot on demand, the ramp of the whole fleet, the proof that a pod is gone, a drain and
     # two ticks.
     net: float
+    tick: float = 0.0  # between two decisions
+    longest: float = 0.0  # the longest boot
+    slow: float = 0.0  # pod-hours by which boots on demand under way may still exceed the median
+    # For each place without a pod: hours until one works there on demand, if all goes badly.
+    vacant: Sequence[float] = ()
     choices: Sequence[Choice] = ()
     drain: float = 1 / MINUTES
     block: float | None = None  # pod-hours that a pod should find waiting; None: nothing arrives
@@ -56,6 +61,11 @@ class Task:
     def move(self) -> float:
         """The hours without work of a place whose pod is changed."""
         return self.boot + self.drain
+
+    @property
+    def safe(self) -> float:
+        """The spare hours of a place whose pod can still be replaced after the next decision."""
+        return self.net + self.tick
 
     @property
     def most(self) -> int:
@@ -114,8 +124,7 @@ def plan(task: Task) -> Plan:
     want = _on_demand(task, seen)
     works = task.hours_left - task.net
     needs = ceil(task.work / works - ALMOST) if works > 0 else 0
-    firm = (task.cap - seen.on) * task.net
-    makes_it = seen.demand is not None and seen.spare >= firm - ALMOST
+    makes_it = seen.demand is not None and seen.spare - task.slow >= _firm(task, seen) - ALMOST
     return Plan(
         on_demand=want,
         spot=_spot(task, seen, rest=max(0, task.most - want)),
@@ -145,8 +154,20 @@ def _figures(task: Task) -> _Figures:
         spare=spare,
         reserve=RESTARTS * (task.boot + task.move) * cap * hours,
         span=min(LIVES, task.work / cap),
-        must=max(cap - up, on) if late else cap - floor(spare / task.net + ALMOST),
+        must=max(cap - up, on)
+        if late
+        else cap - floor(max(0.0, spare - task.slow) / task.safe + ALMOST),
     )
+
+
+def _firm(task: Task, seen: _Figures) -> float:
+    """The spare pod-hours that it takes until all places work on demand, if all others are lost now.
+
+    The time that a place without a pod has already waited does not count again. So a promise that
+    was made with time for the loss of a pod holds when that pod is lost.
+    """
+    others = task.cap - seen.on - len(task.vacant)
+    return others * task.net + sum(min(hours, task.net) for hours in task.vacant)
 
 
 def _on_demand(task: Task, seen: _Figures) -> int:
@@ -169,8 +190,9 @@ def _after_boots(task: Task, seen: _Figures, want: int) -> int:
         return want
     running = sum(c.running for c in seen.spot)
     while new := max(0, min(seen.up, task.most - want) - running):
-        spare = max(0.0, seen.spare - new * task.boot)
-        if want >= task.cap - floor(spare / task.net + ALMOST):
+        boots = new * task.boot + max(0, want - seen.on) * task.longest
+        spare = max(0.0, seen.spare - task.slow - boots)
+        if want >= task.cap - floor(spare / task.safe + ALMOST):
             break
         want += 1
     return want
@@ -181,8 +203,8 @@ def _replaced(task: Task, seen: _Figures, demand: Choice) -> int:
     saved = (demand.usd - seen.best_usd) * seen.span
     if saved <= seen.best_usd * task.boot + demand.usd * task.move:
         return 0
-    free = max(0.0, seen.spare - (task.cap - seen.on) * task.net)
-    return min(seen.on, floor(free / (task.move + task.net) + ALMOST))
+    free = max(0.0, seen.spare - task.slow - (task.cap - seen.on) * task.safe)
+    return min(seen.on, floor(free / (task.move + task.safe) + ALMOST))
 
 
 def _spot(task: Task, seen: _Figures, *, rest: int) -> dict[int, int]:

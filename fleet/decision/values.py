@@ -65,6 +65,8 @@ class PodFacts:
     gpu_percent: float | None = None
     interruptible: bool = False  # the vendor may take it away
     offer_key: str = ""  # of the offer that it came from, at its account
+    # For how long it has been in its present state on its way out; None: it is not, or nobody knows.
+    leaving_for: timedelta | None = None
 
     @property
     def bills_usd(self) -> Decimal:

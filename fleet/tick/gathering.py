@@ -34,7 +34,7 @@ from pods.masking import without_passwords
 from pods.models import Account, Orphan, Pod
 from pods.price import usd_per_million
 from pods.sightings import fails_all, rate_now
-from pods.states import BOOTING, READY, STOPPED
+from pods.states import ACTIVE, BOOTING, READY, STOPPED
 
 log = structlog.get_logger(__name__)
 
@@ -291,6 +291,7 @@ def _pod_facts(
         else None,
         interruptible=pod.interruptible,
         offer_key=pod.offer_key,
+        leaving_for=None if stopped or pod.status in ACTIVE else now - pod.state_since,
         **facts_of_use(beat, depth),
     )
 

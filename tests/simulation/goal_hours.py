@@ -1,10 +1,10 @@
 """S20: hours of a day in which fleets have a goal, and interruptible offers come and go."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from django.core.exceptions import ValidationError
@@ -12,11 +12,14 @@ from django.core.exceptions import ValidationError
 from fleet.decision.values import Goal
 from fleet.models import Fleet, Tick
 from fleet.money import spending
+from fleet.tick.recording import replayed
 from pods.base.clock import utcnow
 from pods.emulators.runpod_state import Boot
 from pods.models import Pod
+from tests.simulation import goal_judge
 from tests.simulation.agents import ITEMS_PER_SECOND, Agents
 from tests.simulation.bills import UNDER_COUNTED
+from tests.simulation.goal_judge import PACE, Deadline, Said, is_stuck
 from tests.simulation.limits import LONGEST_TICK, Violated, cost
 from tests.simulation.range_agents import RangeAgents
 from tests.simulation.vendors import RunPod, Vastai, Vendor
@@ -24,7 +27,6 @@ from tests.simulation.vendors import RunPod, Vastai, Vendor
 if TYPE_CHECKING:
     from tests.simulation.day import Day
 
-PACE: Final = 15.0  # seconds of a step: that of a tick
 PLACES: Final = 3  # of each fleet, as `prepare_end` allows
 SPOT_USD: Final = Decimal("0.22")  # about what an interruptible pod costs an hour here
 WORK: Final = (0.5, 0.8, 1.5)  # pod-hours
@@ -38,7 +40,6 @@ LONGEST: Final = timedelta(hours=3)
 OUTBID: Final = 0.02  # how likely a rival bids for a host in a step
 RIVALS_STAY: Final = (2, 10, 40)  # minutes
 FAULT_RATE: Final = 0.25
-UNSEEN: Final = timedelta(minutes=2)  # without a tick nothing was promised
 
 
 @dataclass(slots=True, kw_only=True)
@@ -160,37 +161,37 @@ class GoalHours:
 
     def _check_budget(self, aim: Aim, budget_usd: Decimal) -> None:
         """Check the ledger and the bill; what no tick could see or end is allowed for under faults."""
-        spent, billed = self._spent(aim) - aim.spent_usd, self._billed(aim) - aim.billed_usd
         pods = Pod.objects.filter(fleet=aim.fleet, requested_at__gte=aim.set_at)
         prices = list(pods.values_list("hourly_usd", flat=True))
-        unseen = cost(sum(prices, Decimal(0)), UNDER_COUNTED)
         allowed = Decimal(0)
         if self._faults:
             dearest = max(prices, default=Decimal(0))
             allowed = cost(dearest * PLACES, LONGEST_TICK + self._day.invariants.beat_was_silent)
-        if spent > budget_usd + allowed or billed > budget_usd + allowed + unseen:
-            raise Violated(
-                f"S20: ${spent:.5f} of ${budget_usd} is spent, ${billed:.5f} billed: {aim.fleet}"
+        with _named(aim):
+            goal_judge.check_budget(
+                budget_usd,
+                spent_usd=self._spent(aim) - aim.spent_usd,
+                billed_usd=self._billed(aim) - aim.billed_usd,
+                allowed=allowed,
+                unseen=cost(sum(prices, Decimal(0)), UNDER_COUNTED),
             )
 
     def _verdict(self, aim: Aim) -> str:
         if aim.by is None:
             return "budget, done" if aim.done_at else "budget, not done"
-        kept = aim.done_at is not None and aim.done_at <= aim.by + timedelta(seconds=PACE)
-        ticks = list(Tick.objects.filter(fleet=aim.fleet, at__gt=aim.set_at).order_by("pk"))
-        ticks = [t for t in ticks if t.at <= min(aim.by, aim.done_at or aim.by)]
-        why = _not_promised(ticks, aim)
-        if not why and not kept and self._day.draws.faults > aim.faults:
-            why = "a fault in the last minutes"
-        if not why and not kept:
-            raise Violated(
-                f"S20: {aim.fleet} had the deadline {aim.by:%H:%M:%S}, promised at each of "
-                f"{len(ticks)} ticks, and was done at {aim.done_at}, {aim.agents.left} left"
+        end = min(aim.by, aim.done_at or aim.by)
+        ticks = Tick.objects.filter(fleet=aim.fleet, at__gt=aim.set_at, at__lte=end).order_by("pk")
+        with _named(aim):
+            return goal_judge.verdict(
+                Deadline(
+                    set_at=aim.set_at,
+                    by=aim.by,
+                    done_at=aim.done_at,
+                    said=[_said(tick) for tick in ticks],
+                    faults=self._faults,
+                    late_fault=self._day.draws.faults > aim.faults,
+                )
             )
-        # Without faults a promise may be withdrawn on the edge, but what was promised once is kept.
-        if why and not kept and not self._faults and ticks and not ticks[0].risk:
-            raise Violated(f"S20: without any fault: {aim.fleet} missed its deadline: {why}")
-        return f"deadline, {'kept' if kept else 'missed'}, {(why and 'not promised') or 'promised'}"
 
     def _spent(self, aim: Aim) -> Decimal:
         return spending.spent(utcnow(), fleet_id=aim.fleet.pk).total
@@ -209,17 +210,19 @@ class GoalHours:
         )
 
 
-def _not_promised(ticks: Sequence[Tick], aim: Aim) -> str:
-    """Why the deadline was not promised at every moment; "": it was."""
-    assert aim.by is not None
-    end = min(aim.by, aim.done_at or aim.by)
-    moments = [aim.set_at, *(t.at for t in ticks), end]
-    for tick in ticks:
-        if tick.depth is None:
-            return f"unknown: the backlog at {tick.at:%H:%M:%S}"
-        if tick.risk:
-            return f"risk: at {tick.at:%H:%M:%S} {tick.risk}"
-    for before, after in pairwise(moments):
-        if after - before > UNSEEN:
-            return f"no tick: for {after - before} after {before:%H:%M:%S}"
-    return ""
+def _said(tick: Tick) -> Said:
+    return Said(
+        at=tick.at,
+        risk=tick.risk,
+        known=tick.depth is not None,
+        stuck=any(map(is_stuck, replayed(tick.snapshot).pods)),
+    )
+
+
+@contextmanager
+def _named(aim: Aim) -> Iterator[None]:
+    """Say in a violation which fleet it is."""
+    try:
+        yield
+    except Violated as exc:
+        raise Violated(f"S20: {aim.fleet}: {exc}") from exc
