@@ -10,7 +10,7 @@ from typing import Final
 from fleet.datasets.listing import BadDataset, would_match
 from pods.agent.dataset import stores
 from pods.agent.dataset.formats import sink_names
-from pods.agent.dataset.stores import BadUrl, Missing, Place, StoreError
+from pods.agent.dataset.stores import BadUrl, Missing, NotKnown, Place, StoreError, Unreachable
 from pods.agent.ranges import ERRORS_FOLDER, MANIFEST, SUCCESS, PartName, Source
 
 SCHEMES: Final = ("s3://", "gs://", "az://", "file://")
@@ -120,6 +120,7 @@ def try_to_write(sink: str) -> None:
 
     Raises:
         BadDataset: the sink cannot be written, or nothing can be removed from it.
+        Unreachable: its store does not answer; that says nothing about the sink.
     """
     probe = stores.place(sink).at(f"{PROBE}{uuid.uuid4().hex}")
     try:
@@ -128,6 +129,8 @@ def try_to_write(sink: str) -> None:
     except Missing as exc:
         raise BadDataset(f"the sink {sink} cannot be written: its bucket does not exist") from exc
     except StoreError as exc:
+        if isinstance(exc, Unreachable) and not isinstance(exc, NotKnown):
+            raise Unreachable(f"the sink {sink} cannot be tried now: {exc}") from exc
         raise BadDataset(f"the sink {sink} cannot be written: {exc}") from exc
 
 
