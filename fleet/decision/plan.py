@@ -154,10 +154,23 @@ def _figures(task: Task) -> _Figures:
         spare=spare,
         reserve=RESTARTS * (task.boot + task.move) * cap * hours,
         span=min(LIVES, task.work / cap),
-        must=max(cap - up, on)
-        if late
-        else cap - floor(max(0.0, spare - task.slow) / task.safe + ALMOST),
+        must=max(cap - up, on) if late else _must(task, on, spare - task.slow),
     )
+
+
+def _must(task: Task, on: int, spare: float) -> int:
+    """The fewest places on demand with which the others can still be saved after the next decision.
+
+    A place on demand that has no pod yet needs its own time until one works there.
+    """
+    waits = sorted(task.vacant)
+    many = max(0, task.cap - floor(max(0.0, spare) / task.safe + ALMOST))
+    while many < task.cap:
+        coming = sum(waits[: max(0, many - on)])
+        if (task.cap - many) * task.safe + coming <= spare + ALMOST:
+            break
+        many += 1
+    return many
 
 
 def _firm(task: Task, seen: _Figures) -> float:
@@ -191,8 +204,7 @@ def _after_boots(task: Task, seen: _Figures, want: int) -> int:
     running = sum(c.running for c in seen.spot)
     while new := max(0, min(seen.up, task.most - want) - running):
         boots = new * task.boot + max(0, want - seen.on) * task.longest
-        spare = max(0.0, seen.spare - task.slow - boots)
-        if want >= task.cap - floor(spare / task.safe + ALMOST):
+        if want >= _must(task, seen.on, seen.spare - task.slow - boots):
             break
         want += 1
     return want

@@ -16,7 +16,11 @@ SINK = "s3://bucket/out/"
 @pytest.mark.parametrize(
     ("answer", "raised", "words"),
     [
-        (Unreachable("timeout"), Unreachable, "the sink s3://bucket/out/ cannot be tried now: time"),
+        (
+            Unreachable("timeout"),
+            Unreachable,
+            "the sink s3://bucket/out/ cannot be tried now: time",
+        ),
         (NotKnown("no such key"), BadDataset, "cannot be written: no such key"),
         (Refused("not allowed"), BadDataset, "cannot be written: not allowed"),
         (Missing("no bucket"), BadDataset, "cannot be written: its bucket does not exist"),
