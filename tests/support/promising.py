@@ -1,14 +1,14 @@
 """A fleet with a deadline, second by second: interruptible pods are taken away at any time. Pure."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from random import Random
 from typing import Final
 
 from fleet.decision.decide import decide
-from fleet.decision.values import OfferFacts, PodFacts, Policy, Snapshot
+from fleet.decision.values import PodFacts, Policy, Snapshot
 from pods.states import BOOTING, DRAINING, READY, TERMINATING, PodState
-from tests.support.factories import NOON, hours, seconds
+from tests.support.factories import NOON, seconds
 from tests.support.goals import FIRM, SPOT, by, offers
 
 RATE: Final = 10.0  # items/s of a pod
