@@ -174,18 +174,23 @@ def _gone_hours(pod: PodFacts, policy: Policy) -> float:
 
 def slow_boots(seen: Snapshot) -> float:
     """Pod-hours by which the boots on demand under way may still exceed the usual boot."""
+    booting = [p for p in _booting(seen) if not p.interruptible]
+    if not booting:
+        return 0.0
     longest, usual = longest_boot_hours(seen), boot_hours(seen)
-    return sum(
-        max(0.0, longest - max(usual, p.age / HOUR))
-        for p in seen.active
-        if p.state is not READY and not p.interruptible
-    )
+    return sum(max(0.0, longest - max(usual, p.age / HOUR)) for p in booting)
+
+
+def _booting(seen: Snapshot) -> Sequence[PodFacts]:
+    if len(seen.active) == len(seen.ready):  # the usual case costs nothing
+        return ()
+    return [p for p in seen.active if p.state is not READY]
 
 
 def boots_under_way(seen: Snapshot) -> float:
     """Pod-hours until the pods that boot are thought to work."""
     boot = boot_hours(seen)
-    return sum(max(0.0, boot - p.age / HOUR) for p in seen.active if p.state is not READY)
+    return sum(max(0.0, boot - p.age / HOUR) for p in _booting(seen))
 
 
 def places(seen: Snapshot, policy: Policy, offered: Sequence[Group]) -> int:
