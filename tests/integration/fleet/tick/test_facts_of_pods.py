@@ -75,9 +75,11 @@ def test_a_stopped_pods_last_heartbeat_says_nothing(time: SteppedClock) -> None:
     pod.refresh_from_db()
     seen = facts_of(pod, a_beat(idle_ms=4000, done=9))
     assert (seen.idle_for, seen.items_per_second, seen.all_fail) == (None, None, None)
-    assert (seen.stopped_for, seen.ready_for) == (hours(1), None)
+    assert (seen.stopped_for, seen.ready_for, seen.leaving_for) == (hours(1), None, None)
     runs = facts_of(a_pod(state=READY), a_beat(failing=MOST_FAILING))
     assert (runs.stopped_for, runs.ready_for, runs.all_fail) == (None, seconds(0), True)
+    assert runs.leaving_for is None
+    assert facts_of(a_pod(state=TERMINATING), None).leaving_for == seconds(0)
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_a_tick_is_recorded_as_values_of_json_and_read_again() -> None:
         pod["all_fail"] = None
         pod["bottleneck"] = "unknown"
         pod["interruptible"], pod["offer_key"] = False, ""
-        pod.update(dict.fromkeys(("busy", "rtt", "batch", "gpu_percent")))
+        pod.update(dict.fromkeys(("busy", "rtt", "batch", "gpu_percent", "leaving_for")))
     old["failing"], old["all_fail_because"] = None, ""
     old["ranges"] = old["rows_failed"] = None
     old["spot_lost"] = old["spot_hours"] = 0.0
