@@ -1,5 +1,6 @@
 """Samples: one pod works on a part of the backlog, so that a quote rests on a measured speed."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,11 +9,13 @@ from typing import Any, Final
 
 import structlog
 from django.db import transaction
+from django.db.models import Sum
 
 from fleet import forecasting, operating
 from fleet.decision.values import Mode
 from fleet.models import Fleet, Limits, SampleRun
 from fleet.tick import gathering, market
+from pods.base import words
 from pods.base.shared_clock import shared_now
 from pods.catalogue import gpus
 from pods.models import Pod, histories
@@ -50,7 +53,7 @@ def speeds(fleet: Fleet, now: datetime) -> Sequence[Speed]:
     """The measured speeds of a fleet's pods, those measured last first."""
     known = market.experience(fleet, now, []).speeds
     last: dict[tuple[str, int], datetime] = {}
-    rows = Pod.objects.filter(fleet=fleet, done__gt=0).values_list(
+    rows = Pod.objects.filter(market.SAYS_SPEED, fleet=fleet, done__gt=0).values_list(
         "gpu_type", "gpu_count", "ended_at"
     )
     for gpu_type, count, ended_at in rows:
@@ -107,6 +110,44 @@ def end(run: SampleRun) -> None:
     with transaction.atomic():
         if there.update(stopped_at=shared_now()):
             histories.note(run.fleet, "sample ended by hand")
+
+
+def too_short(fleet: Fleet, run: SampleRun) -> str:
+    """Why a sample showed no speed, if its pod worked for too short a time; "" if that is not why."""
+    rows = Pod.objects.filter(
+        fleet=fleet, requested_at__gte=run.began_at, done__gt=0, held_ms__gt=0
+    )
+    sums = rows.aggregate(done=Sum("done"), held=Sum("held_ms"))
+    if not sums["held"] or rows.filter(market.SAYS_SPEED).exists():
+        return ""
+    per_second = 1000 * sums["done"] / sums["held"]
+    # It ends one tick before it would pass its items, and the pod should work for twice the least.
+    least = market.LEAST_HELD_MS / 1000
+    items = per_second * (2 * least + fleet.tick_period.total_seconds())
+    return (
+        f"the sample was too short to measure a speed: its pod had work for "
+        f"{sums['held'] / 1000:.0f} s, and {least:.0f} s are needed; take "
+        f"--sample {_rounded_up(items)}"
+    )
+
+
+def _rounded_up(items: float) -> int:
+    """With two figures, in the limits of a sample."""
+    unit = int(10 ** max(0, len(str(math.ceil(items))) - 2))
+    return min(MOST_ITEMS, math.ceil(items / unit) * unit)
+
+
+def why_early(fleet: Fleet, run: SampleRun) -> str:
+    """Why a sample that is over ended before its items were done; "" if they were."""
+    if run.done >= run.items:
+        return ""
+    if run.version != fleet.version:
+        why = "the fleet was edited"
+    elif (run.stopped_at or run.until) >= run.until:
+        why = f"its time was over ({words.duration(run.until - run.began_at)})"
+    else:
+        why = f"the next tick would pass {run.items:,}"
+    return f"stopped at {run.done:,} of {run.items:,}, because {why}"
 
 
 def _why_not(fleet: Fleet, now: datetime) -> str:

@@ -44,9 +44,9 @@ LONGEST_SWEEP_GAP: Final = timedelta(minutes=5)
 # A pod that boots fast should not wait for the next sweep to count as READY.
 FIRST_LOOKS: Final = timedelta(seconds=30)
 LOOK_EVERY: Final = timedelta(seconds=2)
-COUNTED: Final = ("done", "failed", "dead")
+COUNTED: Final = ("done", "failed", "dead", "held_ms")
 FINISHED: Final = (
-    *("beat_at", *COUNTED, "done_before", "failed_before", "dead_before", "agent_uptime_ms"),
+    *("beat_at", *COUNTED, *(f"{name}_before" for name in COUNTED), "agent_uptime_ms"),
 )
 SEEN: Final = ("heard_since", *FINISHED, "rate", "idle_since", "note", "measures")
 # A heartbeat that was read twice has two slightly different times: the clocks of two hosts set them.

@@ -60,9 +60,13 @@ def sampled(fleet: Fleet, options: Namespace, say: Say) -> dict[str, Any] | None
     except KeyboardInterrupt:
         measuring.end(run)
         raise CommandError("the sample is ended, and the next tick ends its pod") from None
+    fleet.refresh_from_db()
+    early = measuring.why_early(fleet, run)
+    if early:
+        say(f"The sample was {early}.")
     say(f"{plural(run.done, 'item')} measured: {_told(found)}.")
     return {
-        "made": True, "items": run.done, "began_at": run.began_at.isoformat(),
+        "made": True, "items": run.done, "ended_early": early, "began_at": run.began_at.isoformat(),
         "speeds": [one.as_json() for one in found],
     }  # fmt: skip
 
@@ -97,12 +101,22 @@ def _waited(fleet: Fleet, run: SampleRun, say: Say) -> tuple[SampleRun, Sequence
         found = [one for one in measuring.speeds(fleet, now) if one.at >= run.began_at]
         if over and found:
             return run, found
+        if over and run.ends_pods and run.finished_at is not None and (why := _short(fleet, run)):
+            raise CommandError(why)
         if now > min(run.until, run.stopped_at or run.until) + LATE:
-            raise CommandError(f"the sample showed no speed; {_last(fleet, run)}")
+            why = _short(fleet, run) or f"the sample showed no speed; {_last(fleet, run)}"
+            raise CommandError(why)
 
 
 def _pause() -> None:
     threading.Event().wait(LOOK_SECONDS)
+
+
+def _short(fleet: Fleet, run: SampleRun) -> str:
+    """That its pod worked for too short a time, and why it ended early; "" if that is not so."""
+    fleet.refresh_from_db()
+    why, early = measuring.too_short(fleet, run), measuring.why_early(fleet, run)
+    return f"{why} ({early})" if why and early else why
 
 
 def _last(fleet: Fleet, run: SampleRun) -> str:

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from django.db.models import F, FloatField, Q, Sum
+from django.db.models import Case, F, FloatField, Q, Sum, When
+from django.db.models.functions import Cast
 
 from fleet.decision import placement, unfit
 from fleet.decision.lacks import AccountLack, Lack
@@ -37,6 +38,9 @@ from pods.states import ACTIVE, FAILED, LOST, TERMINATED, TERMINATING
 # Older speeds most likely belong to another model or image.
 MEASURED_WITHIN: Final = timedelta(days=30)
 SHOWN_AFTER: Final = timedelta(seconds=RATE_WINDOW_SECONDS)
+# A pod that had items in hand for less time says nothing about its speed.
+LEAST_HELD_MS: Final = int(RATE_WINDOW_SECONDS * 1000)
+SAYS_SPEED: Final = Q(held_ms=0) | Q(held_ms__gte=LEAST_HELD_MS)  # 0: an older agent
 MOST_MEASURED: Final = 200  # pods whose whole work is read
 FAILURES_READ: Final = 500
 LONGEST_REMEMBERED: Final = timedelta(days=3)  # each failure says itself for how long it counts
@@ -257,16 +261,22 @@ def experience(
 def _measured(fleet: Fleet, now: datetime) -> tuple[dict[Kind, float], frozenset[Kind]]:
     """Items/s by kind, and the kinds that have acknowledged an item. One query, seldom two.
 
-    The mean is weighted with the rate itself, so the low rate of a pod with little work weighs little.
-    A pod that has just begun shows no speed yet: an agent's rate is that of its last half minute.
-    A kind whose pods show no rate any more, because their work is over, has that of all their work.
+    A pod's speed is over the time in which it had items in hand: the rate of its last half minute is
+    that of its work alone only while it has enough of it. Older agents do not say that time. Of them
+    the rate counts. The mean is weighted with the speed itself, so a low rate of little work weighs
+    little. A kind of such pods without a rate, because their work is over, has that of all their work.
     """
     shown = ~Q(ready_at__gt=now - SHOWN_AFTER)
-    squared = Sum(F("rate") * F("rate"), output_field=FloatField(), filter=shown)
+    held = Cast("done", FloatField()) * 1000.0 / Cast("held_ms", FloatField())
+    own = Case(
+        When(held_ms__gte=LEAST_HELD_MS, then=held),
+        When(shown & Q(held_ms=0), then=F("rate")),
+        output_field=FloatField(),
+    )
     rows = (
         Pod.objects.filter(fleet=fleet, done__gt=0, requested_at__gt=now - MEASURED_WITHIN)
         .values_list("gpu_type", "gpu_count")
-        .annotate(squares=squared, rates=Sum("rate", filter=shown))
+        .annotate(squares=Sum(own * own), rates=Sum(own))
     )
     sums: dict[Kind, tuple[float, float]] = {}
     proven: set[Kind] = set()
@@ -284,7 +294,7 @@ def _measured(fleet: Fleet, now: datetime) -> tuple[dict[Kind, float], frozenset
 
 
 def _over_all_work(fleet: Fleet, now: datetime) -> dict[Kind, float]:
-    """Items/s by kind, from when pods were ready until they had nothing to do. One query.
+    """Items/s by kind of pods with older agents, from ready until they had nothing to do. One query.
 
     A pod that still works and finishes nothing is left out, and so is one that was ended as ill or
     by an operator: nobody knows for how long it worked.
@@ -292,8 +302,9 @@ def _over_all_work(fleet: Fleet, now: datetime) -> dict[Kind, float]:
     done: dict[Kind, int] = defaultdict(int)
     seconds: dict[Kind, float] = defaultdict(float)
     rows = Pod.objects.filter(
-        fleet=fleet, done__gt=0, ready_at__isnull=False, requested_at__gt=now - MEASURED_WITHIN
-    )
+        fleet=fleet, done__gt=0, held_ms=0, ready_at__isnull=False,
+        requested_at__gt=now - MEASURED_WITHIN,
+    )  # fmt: skip
     rows = rows.exclude(retire_rule__in={*INFERRED_RULES, PodRule.OPERATOR}).order_by(
         "-requested_at"
     )

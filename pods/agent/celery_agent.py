@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pods.agent.celery_child import send_secrets
 from pods.agent.control import Control, Intent
 from pods.agent.heartbeat import EXIT_FENCED, Beating
+from pods.agent.held_time import HeldTime
 from pods.agent.measures import Measured, Measures
 from pods.agent.patience import GivenUp, Patience
 from pods.agent.progress import Progress
@@ -47,6 +48,7 @@ class Hand:
         self._in_hand = self._done = 0
         self._idle_since: float | None = clock()
         self._busy_since = clock()
+        self._held_time = HeldTime(clock)
         self.ready = False
         self.broken = ""
 
@@ -76,6 +78,7 @@ class Hand:
         elif not in_hand and (self._in_hand or not self.ready):
             self._idle_since = self._clock()
         self._in_hand = in_hand
+        self._held_time.holds(bool(in_hand))
 
     def measured(self) -> Measured:
         """The shares of the time with a task under way. Nobody knows what a worker waits for."""
@@ -89,6 +92,10 @@ class Hand:
         """Milliseconds since it last had a task in hand. 0 while it has one."""
         since = self._idle_since
         return 0 if since is None else int((self._clock() - since) * 1000)
+
+    def held_ms(self) -> int:
+        """Milliseconds in which it had a task in hand, all times together."""
+        return self._held_time.ms()
 
     def oldest_ms(self) -> int:
         """Milliseconds since it last finished a task while it has tasks in hand. 0 with none in hand."""

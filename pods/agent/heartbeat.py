@@ -35,6 +35,7 @@ class WorkInHand(Protocol):
 
     def __len__(self) -> int: ...
     def idle_ms(self) -> int: ...  # noqa: D102
+    def held_ms(self) -> int: ...  # noqa: D102
     def oldest_ms(self) -> int: ...  # noqa: D102
 
 
@@ -161,6 +162,7 @@ class Beating:
             claimed=counts.claimed,
             in_flight=len(self._holding),
             idle_ms=self._holding.idle_ms(),
+            held_ms=self._holding.held_ms(),
             since_ack_ms=self._progress.since_ack_ms(),
             oldest_ms=self._holding.oldest_ms(),
             uptime_ms=self._progress.uptime_ms(),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 
+from pods.agent.held_time import HeldTime
 from pods.agent.in_hand import SHED, InHand, Stage
 from pods.agent.protocol import MOST_HELD_BYTES
 from pods.agent.room import Ask, Hand, Room
@@ -51,6 +52,7 @@ class Holding:
         self._bytes = 0
         self._room = Room()
         self._empty_since = clock()
+        self._held_time = HeldTime(clock)
         self._window = Window(batch_size, clock())
         self.largest_batch = batch_size
 
@@ -86,6 +88,11 @@ class Holding:
         """Milliseconds since an item was last in hand. 0 while there is one."""
         with self._lock:
             return 0 if self._held else int((self._clock() - self._empty_since) * 1000)
+
+    def held_ms(self) -> int:
+        """Milliseconds in which there was an item in hand, all times together."""
+        with self._lock:
+            return self._held_time.ms()
 
     def oldest_ms(self) -> int:
         """Milliseconds since the oldest item in hand was read. 0 with nothing in hand."""
@@ -185,6 +192,7 @@ class Holding:
                 self._bytes += entry.size
                 ready.append(entry.id)
                 added += 1
+            self._held_time.holds(bool(in_hand))
             self._filled.notify()
         return added
 
@@ -329,6 +337,7 @@ class Holding:
                     self._ready.remove(entry)
             if had_some and not self._held:
                 self._empty_since = self._clock()
+                self._held_time.holds(False)
             self._tell_if_free()
 
     def drop_lost(self, entries: Iterable[str]) -> None:

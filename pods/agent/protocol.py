@@ -54,7 +54,7 @@ MEASURES: Mapping[str, "tuple[Union[type[int], type[float]], int]"] = {
 }
 SCRIPTS = Path(__file__).parent / "scripts"
 # Fields of a heartbeat that an agent of version 1 does not send.
-SINCE_VERSION_2 = {"failing", "final", "gone"}
+SINCE_VERSION_2 = {"failing", "final", "gone", "held_ms"}
 # Fields of the fleet's secrets: a version, which changes with them, and `env:<NAME>` for each of them.
 SECRETS_VERSION = "version"
 SECRET_PREFIX = "env:"  # noqa: S105 - the beginning of a name
@@ -172,6 +172,7 @@ class Heartbeat:
     claimed: int = 0  # items taken over from dead consumers
     in_flight: int = 0  # items read and not yet acknowledged
     idle_ms: int = 0  # since it last had an item in hand; 0 while it has one
+    held_ms: int = 0  # with items in hand, all times together; 0: none, or an older agent
     since_ack_ms: int = -1  # since its last acknowledgement; -1: none yet
     oldest_ms: int = 0  # since it read the oldest item in hand; 0: nothing in hand
     uptime_ms: int = 0

@@ -110,6 +110,9 @@ class Pod(models.Model):
     done_before = models.PositiveBigIntegerField(default=0, db_default=0, editable=False)
     failed_before = models.PositiveBigIntegerField(default=0, db_default=0, editable=False)
     dead_before = models.PositiveBigIntegerField(default=0, db_default=0, editable=False)
+    # For how long it had items in hand (0: an older agent does not say it), as counted with `done`.
+    held_ms = models.PositiveBigIntegerField(default=0, db_default=0, editable=False)
+    held_ms_before = models.PositiveBigIntegerField(default=0, db_default=0, editable=False)
     agent_uptime_ms = models.PositiveBigIntegerField(default=0, db_default=0, editable=False)
     rate = models.FloatField(default=0.0)
     idle_since = models.DateTimeField(null=True, blank=True)

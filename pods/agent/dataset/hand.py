@@ -98,6 +98,10 @@ class Hand:
         """Milliseconds since a range was last in hand. 0 while there is one."""
         return self._holding.idle_ms()
 
+    def held_ms(self) -> int:
+        """Milliseconds in which there was a range in hand, all times together."""
+        return self._holding.held_ms()
+
     def oldest_ms(self) -> int:
         """Milliseconds since the handler got the oldest rows that it has. 0: it has none.
 

@@ -98,6 +98,9 @@ class NothingInHand:
     def idle_ms(self) -> int:
         return 1
 
+    def held_ms(self) -> int:
+        return 0
+
     def oldest_ms(self) -> int:
         return 0
 

@@ -183,6 +183,43 @@ def test_the_command_measures_and_then_quotes(
         assert now_there(stage) == 0
 
 
+def burst(stage: Stage, *, items: int, seconds: int) -> None:
+    """Its pods do so many items in so many seconds, and then have nothing to do."""
+
+    def work(pod: Pod) -> None:
+        up = 1000 * int((clock.utcnow() - (pod.ready_at or clock.utcnow())).total_seconds())
+        said = {"done": items, "rate": items / 30, "held_ms": 1000 * seconds} if up else {}
+        stage.beat(pod, uptime_ms=up + 1, **said)
+
+    stage.behave = work
+
+
+def test_the_speed_is_that_of_the_time_with_work_in_hand(redis_url: str) -> None:
+    """A pod that waits for most of its life is not called slow, whatever its last half minute was."""
+    with staged(redis_url) as stage:
+        burst(stage, items=1480, seconds=40)
+        measuring.begin(stage.fleet, 1000, minutes=20, by="ann")
+        stage.run(minutes=8)
+        [speed] = measuring.speeds(stage.fleet, clock.utcnow())
+        assert speed.items_per_second == pytest.approx(37)
+        assert Pod.objects.get().held_ms == 40_000
+
+
+def test_a_sample_that_is_too_short_says_how_many_items_to_take(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with staged(redis_url) as stage:
+        burst(stage, items=413, seconds=11)
+        monkeypatch.setattr(samples, "_pause", stage.step)
+        with pytest.raises(CommandError) as refused:
+            run("quote", "emb", "--sample", 500)
+        said = str(refused.value)
+        assert "its pod had work for 11 s, and 30 s are needed; take --sample" in said
+        assert 2000 < int(said.partition("--sample ")[2].split()[0]) < 6000
+        assert "stopped at 413 of 500, because the next tick would pass 500" in said
+        assert measuring.speeds(stage.fleet, clock.utcnow()) == []
+
+
 def test_ctrl_c_ends_the_sample(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt

@@ -180,6 +180,13 @@ def test_idle_time_begins_when_the_last_item_leaves():
     clock.now += 1
     holding.drop(["1-0"])
     assert (holding.idle_ms(), holding.oldest_ms()) == (1000, 0)
+    assert holding.held_ms() == 5000
+    holding.add([entry(2)])
+    clock.now += 2
+    holding.add([entry(3)])
+    holding.drop(["2-0"])
+    clock.now += 1
+    assert holding.held_ms() == 8000
 
 
 class AnyOrder(RuleBasedStateMachine):

@@ -41,6 +41,7 @@ BEAT = Heartbeat(
     claimed=4,
     in_flight=64,
     idle_ms=0,
+    held_ms=50_000,
     since_ack_ms=250,
     oldest_ms=900,
     uptime_ms=60_000,
