@@ -44,6 +44,9 @@ LONGEST_SWEEP_GAP: Final = timedelta(minutes=5)
 # A pod that boots fast should not wait for the next sweep to count as READY.
 FIRST_LOOKS: Final = timedelta(seconds=30)
 LOOK_EVERY: Final = timedelta(seconds=2)
+# Then a booting pod is looked at by itself at these ages: only its own status may say that its image
+# is refused, and vendors count calls.
+LATER_LOOKS: Final = tuple(timedelta(seconds=s) for s in (30, 60, 120, 240, 480))
 COUNTED: Final = ("done", "failed", "dead", "held_ms")
 FINISHED: Final = (
     *("beat_at", *COUNTED, *(f"{name}_before" for name in COUNTED), "agent_uptime_ms"),
@@ -61,7 +64,8 @@ log = structlog.get_logger(__name__)
 def sweep_account(account: Account, *, connect: Connect = connecting.connect) -> int:
     """Look at all pods of an account with one list and one read of heartbeats.
 
-    Store what was seen, and send a check for each pod that looks unhealthy; return how many.
+    Store what was seen, and send a check for each pod that looks unhealthy; return how many. A pod
+    that boots is checked at a few ages too.
     A list that fails says nothing about any machine.
     """
     pods = list(
@@ -89,10 +93,18 @@ def sweep_account(account: Account, *, connect: Connect = connecting.connect) ->
         if diagnose(facts) is not Finding.HEALTHY:
             dispatch.send(dispatch.CHECK, pod.pk)
             ill += 1
+        elif pod.status is BOOTING and is_due(pod.state_since, account.swept_at, now):
+            dispatch.send(dispatch.CHECK, pod.pk)
     _write_seen(pods)
     if machines is not None:
         _remember_absence(pods, now)
     return ill
+
+
+def is_due(since: datetime, swept_at: datetime | None, now: datetime) -> bool:
+    """Whether a later look at a pod that boots since then is due, that the sweep before did not do."""
+    after = since if swept_at is None else swept_at
+    return any(after < since + look <= now for look in LATER_LOOKS)
 
 
 @contextmanager

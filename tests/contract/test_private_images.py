@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +14,7 @@ from pods.emulators.base import Reply, Server
 from pods.providers.base import OfferQuery, Phase, PodSpec, RegistryLogin
 from pods.providers.docker import Docker, connect, wire
 from pods.providers.errors import AuthFailed, LoginRefused, NoCapacity, ProviderError, Refused
+from pods.providers.runpod.registries import may_be_refused
 from tests.support.docker_engine import DockerEngine
 from tests.support.rigs.runpod_rig import PODS, Rig, a_spec, runpod
 from tests.support.rigs.vastai_rig import Rig as VastRig
@@ -193,18 +195,25 @@ def test_an_id_of_a_login_that_runpod_does_not_know_is_refused(rig: Rig) -> None
 
 
 @pytest.mark.parametrize("login", [OTHER, None])
-def test_a_pull_that_runpod_tries_again_and_again_is_a_failure_only_with_a_login(
+def test_a_pull_that_runpod_tries_again_and_again_is_a_failure_also_without_a_login(
     rig: Rig, login: RegistryLogin | None
 ) -> None:
-    """Without a login nobody reads the lines of each boot: the calls of an account are counted."""
     rig.state.private.logins.update(PRIVATE)
     machine = runpod_create(rig, "aa11", login)
     rig.clock.advance(3600)
     seen = rig.provider.status(machine.external_id)
-    assert seen.login_refused is (login is not None)
-    assert seen.phase is (Phase.FAILED if login else Phase.BOOTING)
-    assert ("unauthorized" in seen.because) is (login is not None)
-    assert rig.server.calls("GET", r".*/logs") == (1 if login else 0)
+    assert (seen.phase, seen.login_refused) == (Phase.FAILED, True)
+    assert "unauthorized" in seen.because
+    assert rig.server.calls("GET", r".*/logs") == 1
+
+
+def test_the_lines_of_a_boot_are_not_read_in_its_first_seconds() -> None:
+    """A young pod is looked at every two seconds, and the calls of an account are counted."""
+    pod = {"status": "RUNNING", "runtime": None, "createdAt": "2026-12-01T12:00:00Z"}
+    created = datetime(2026, 12, 1, 12, tzinfo=UTC).timestamp()
+    for age, read in ((0, False), (24, False), (25, True), (600, True)):
+        assert may_be_refused(pod, wall_clock=lambda age=age: created + age) is read
+    assert not may_be_refused({**pod, "runtime": {}}, wall_clock=lambda: created + 600)
 
 
 @pytest.fixture

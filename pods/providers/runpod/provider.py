@@ -140,8 +140,8 @@ class RunPod:
     def status(self, external_id: str) -> Machine:
         """What RunPod says about one pod. The pod of another account answers 404 too.
 
-        Of a pod with a registry login whose container does not run yet, the lines of its boot are read
-        too: nothing else says that the registry refused the login.
+        Of a pod whose container does not run yet, the lines of its boot are read too: nothing else says
+        that a registry refused its image, to this login or to nobody without one.
         """
         pod = self._pod(external_id)
         machine = mapping.machine(pod)

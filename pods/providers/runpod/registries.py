@@ -16,8 +16,9 @@ ENDPOINT: Final = "registries"
 PREFIX: Final = "podfleet"
 # Logins that were changed since. Each is a call, and one that a pod uses is refused.
 MOST_DELETED: Final = 3
-# A pull is refused within seconds. Before that, no line says anything.
-FIRST_LOOK_SECONDS: Final = 20
+# A pull is refused within seconds. A young pod is looked at every two seconds until it is 30 seconds
+# old: so its lines are read two or three times then, because calls are counted.
+FIRST_LOOK_SECONDS: Final = 25
 LONGEST_LINE: Final = 200
 # What Docker and the registries say (moby and distribution, read 2026-12-01).
 _NO_LOGIN: Final = (
@@ -99,9 +100,9 @@ def _good(answer: Answer) -> Any:
 
 
 def may_be_refused(pod: Mapping[str, Any], *, wall_clock: Callable[[], float] = time.time) -> bool:
-    """Whether the pod has a login and waits for its image long enough to have been refused."""
+    """Whether the pod waits for its image long enough to have been refused, with a login or without."""
     created = moment(pod.get("createdAt"))
-    waits = pod.get("registry") and mapping.phase(pod) is Phase.BOOTING
+    waits = mapping.phase(pod) is Phase.BOOTING
     return bool(waits and created and wall_clock() - created.timestamp() >= FIRST_LOOK_SECONDS)
 
 

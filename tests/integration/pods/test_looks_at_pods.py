@@ -136,6 +136,19 @@ def test_a_new_pod_is_looked_at_again_soon_and_an_old_one_waits_for_the_sweep(
     assert sent_by_a_check() == []
 
 
+def test_a_pod_that_boots_is_checked_at_later_ages_and_not_in_between(world: World) -> None:
+    """A registry may refuse an image late, and only the pod's own status says it."""
+    world.spawn(world.requested())
+    ages = []
+    for age in range(0, 600, 20):
+        world.account.refresh_from_db()
+        with mock.patch("pods.health.dispatch.send") as sent:
+            assert health.sweep_account(world.account, connect=world.connect) == 0
+        ages += [age] if sent.called else []
+        world.rig.clock.advance(20)
+    assert ages == [40, 60, 120, 240, 480]
+
+
 def test_only_enabled_accounts_are_surveyed(world: World) -> None:
     an_account("runpod", name="closed", enabled=False)
     with mock.patch("pods.tasks.current_app.send_task") as sent:
