@@ -178,9 +178,14 @@ def refuse_useless_login(account: Account) -> None:
     """Refuse a registry login where nothing logs in with it.
 
     Raises:
-        ValidationError: the provider's machines run no image, or its adapter knows no logins.
+        ValidationError: the provider's machines run no image, or its adapter knows no logins, or not
+            this one.
     """
-    if not account.registry_host or takes_registry_login(account):
+    if not account.registry_host:
+        return
+    can = connecting.capabilities_of(account)
+    if can is not None and can.registry_logins:
+        registry_logins.check_words(account, can.login_pattern, can.login_rule)
         return
     raise ValidationError(
         {

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import re
+from contextlib import suppress
 from typing import Final
 
 from django.conf import settings
@@ -50,7 +51,7 @@ def check(account: Account) -> None:
     """
     account.registry_host = registry_named(account.registry_host)
     host, user, sealed = (getattr(account, name) for name in _COLUMNS)
-    stored = Account.objects.filter(pk=account.pk).values_list(*_COLUMNS).first() or ("", "", "")
+    stored = _stored(account)
     new_password = bool(sealed) and sealed != stored[2]
     if not host and not user and not new_password:
         account.sealed_registry_password = ""
@@ -70,6 +71,34 @@ def check(account: Account) -> None:
         )
     if wrong:
         raise ValidationError(wrong)
+
+
+def _stored(account: Account) -> tuple[str, str, str]:
+    there = Account.objects.filter(pk=account.pk).values_list(*_COLUMNS).first()
+    return ("", "", "") if there is None else (there[0], there[1], there[2])
+
+
+def check_words(account: Account, pattern: str, rule: str) -> None:
+    """Check that the account's provider can pass its login on; `pattern`, `rule`: of Capabilities.
+
+    An account with a login from before this check can still be disabled.
+
+    Raises:
+        ValidationError: a create would be refused. No message has the password.
+    """
+    if not account.registry_host or not pattern:
+        return
+    own = tuple(getattr(account, name) for name in _COLUMNS)
+    if not account.enabled and own == _stored(account):
+        return
+    said = {"registry_user": account.registry_user}
+    with suppress(sealing.WrongKey):  # a stored one that nobody can read now; a create says so
+        said["registry_password"] = sealing.unseal(account.sealed_registry_password)
+    wrong = {name: word for name, word in said.items() if not re.fullmatch(pattern, word)}
+    if wrong:
+        raise ValidationError(
+            {name: f"give the {name.removeprefix('registry_')} {rule}" for name in wrong}
+        )
 
 
 def login_for(account: Account, image: str) -> RegistryLogin | None:

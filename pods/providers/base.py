@@ -49,6 +49,10 @@ class Capabilities:
     rates: Mapping[str, Rate] = field(default_factory=dict, hash=False)
     # It logs in at an image's registry with `PodSpec.registry_login`.
     registry_logins: bool = False
+    # What a user and a password of such a login must be: a regular expression for the whole of each, and
+    # the same for people. "": what every registry takes.
+    login_pattern: str = ""
+    login_rule: str = ""
     # Its machines run `PodSpec.args`. An adapter without it gets no pod of a fleet that has some.
     takes_args: bool = False
     # The most GPUs that one machine can have. None: its offers say it.

@@ -250,5 +250,5 @@ def test_vastai_says_that_a_registry_refused(
 def test_vastai_gets_no_login_that_it_would_split_otherwise(vast_rig: VastRig, word: str) -> None:
     with pytest.raises(Refused, match="use an access token") as refused:
         vast_rig.create(image=IMAGE, registry_login=replace(LOGIN, password=word))
-    assert word not in str(refused.value).replace("begins with - or", "")
+    assert word not in str(refused.value)
     assert not vast_rig.emulator.market.contracts

@@ -32,7 +32,12 @@ HOURS_A_MONTH: Final = 720
 MB_A_GB: Final = 1024
 LEAST_MB_A_GB: Final = int(MB_A_GB * (1 - gpus.NEAR))
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_LOGIN_WORD: Final = re.compile(r"""[^\s"'`\\]+""")
+# Vast.ai splits a login into words itself (vastai.md §3).
+LOGIN_PATTERN: Final = r"""(?!-)[^\s"'`\\]+"""
+LOGIN_RULE: Final = (
+    "without - in front, blanks, quotes and backslashes, which Vast.ai does not pass on; use an access "
+    "token of that registry"
+)
 _KEY: Final = re.compile(r"(\d{1,18})(?:@(\d{1,3}(?:\.\d{1,6})?))?", re.ASCII)
 
 
@@ -302,11 +307,8 @@ def image_login(login: RegistryLogin) -> str:
     """
     words = {"user": login.user, "password": login.password}
     for name, value in words.items():
-        if value.startswith("-") or not _LOGIN_WORD.fullmatch(value):
-            raise Refused(
-                f"the {name} of the login for {login.host} begins with - or has a blank, a quote or a "
-                "backslash, which Vast.ai does not pass on; use an access token of that registry"
-            )
+        if not re.fullmatch(LOGIN_PATTERN, value):
+            raise Refused(f"give the {name} of the login for {login.host} {LOGIN_RULE}")
     return f"-u {login.user} -p {login.password} {login.host}"
 
 

@@ -56,6 +56,8 @@ class Vastai:
         consistency_window=timedelta(minutes=1),
         has_balance=True,  # §9
         registry_logins=True,
+        login_pattern=market.LOGIN_PATTERN,
+        login_rule=market.LOGIN_RULE,
         takes_args=True,
         comes_back=True,  # §8: an outbid instance starts by itself when its bid wins again
         # `x-rate-limit` in Vast.ai's files, 2026-08-07. Search: 10 a minute, so 4 at once and 6 more.

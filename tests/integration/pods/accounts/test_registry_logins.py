@@ -88,6 +88,37 @@ def test_a_login_that_no_registry_takes_is_refused(
     assert (stored.registry_host, stored.sealed_registry_password) == ("", "")
 
 
+@pytest.mark.parametrize(
+    ("user", "password", "field"),
+    [
+        ("ann", "a'b", "registry_password"),
+        ("ann", "a\\b", "registry_password"),
+        ("ann", "-secret", "registry_password"),
+        ('a"n', PASSWORD, "registry_user"),
+    ],
+)
+def test_a_login_that_vastai_cannot_pass_on_is_refused_when_it_is_saved(
+    redis_url: str, user: str, password: str, field: str
+) -> None:
+    account = an_account("vastai", enabled=False)
+    changes = {"registry_host": "ghcr.io", "registry_user": user}
+    with pytest.raises(ValidationError, match="does not pass on") as refused:
+        editing.save_account(account, registry_password=password, changes=changes)
+    assert list(refused.value.error_dict) == [field]
+    assert password not in str(refused.value)
+    docker_host = an_account("docker", name="own", enabled=False)
+    changes = {"registry_host": "ghcr.io", "registry_user": "ann"}
+    editing.save_account(docker_host, registry_password=password, changes=changes)
+
+
+def test_an_account_with_such_a_login_from_before_can_be_disabled(redis_url: str) -> None:
+    login = {"registry_host": "ghcr.io", "registry_user": "ann"}
+    account = an_account("vastai", **login, sealed_registry_password=sealing.seal("a'b"))
+    editing.save_account(account, changes={"enabled": False})
+    with pytest.raises(ValidationError, match="give the password without - in front"):
+        editing.save_account(account, changes={"enabled": True})
+
+
 def test_another_registry_does_not_get_the_password_of_the_first(account: Account) -> None:
     row = with_login(account)
     for changes in ({"registry_host": "evil.example"}, {"registry_user": "bob"}):
