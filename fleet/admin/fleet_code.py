@@ -11,13 +11,12 @@ from django.urls import path, reverse
 
 from fleet import keeping_code
 from fleet.admin import fleet_page
-from fleet.code import uploads
+from fleet.code import leaving_out, uploads
 from fleet.code.dependencies import BadCode
 from fleet.code.packing import LARGEST_BYTES, megabytes, too_large
 from fleet.models import Fleet
 from fleet.operating import EditedMeanwhile
 from pods.base.commands import error_lines
-from pods.plural import plural
 
 MOST_SHOWN: Final = 200  # files of the code
 LONGEST_HANDLER: Final = 200
@@ -112,8 +111,7 @@ def _take(request: HttpRequest, fleet: Fleet, *, by: str) -> None:
         "other code are replaced when the first pod with this code works"
     )
     if packed.left_out:
-        names = ", ".join(packed.left_out[:5])
-        text += f". Left out of it: {plural(len(packed.left_out), 'file')} ({names}, …)"
+        text += f". Left out of it: {leaving_out.named(packed.left_out)}"
     messages.success(request, text)
     if not published:
         messages.warning(request, "Redis does not answer; the next tick publishes the code")

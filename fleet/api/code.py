@@ -58,7 +58,8 @@ class CodeOut(BaseModel):
     file_count: int
     files: list[FileOut] = Field(description=f"The first {MOST_SHOWN:,}.")
     left_out: list[str] = Field(
-        default=[], description="Of this request: secrets, caches, links and the like."
+        default=[],
+        description="Of this request: secrets, caches, links and the like. Other answers have none.",
     )
     versions: list[VersionOut] = Field(description="Those that are kept, the newest first.")
     warnings: list[str] = []

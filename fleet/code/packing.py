@@ -7,37 +7,16 @@ import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Final
 
-from fleet.code import dependencies, inspecting, pythons
+from fleet.code import dependencies, inspecting, leaving_out, pythons
 from fleet.code.dependencies import BadCode
+from fleet.code.leaving_out import IGNORE_FILE, SECRET_FOLDERS, Ignore
 
 LARGEST_BYTES: Final = 50 * 1024 * 1024
 MOST_FILES: Final = 10_000
 BUNDLE: Final = ".podfleet/bundle.json"  # what start-up needs to know: see pods/agent/bootstrap.py
-SECRET_FOLDERS: Final = (".ssh", ".aws", ".gnupg")
-# Folders that are never code: of version control, of tools and of environments.
-LEFT_OUT_FOLDERS: Final = (
-    *(".git", ".hg", ".svn", ".venv", "__pycache__", "node_modules", ".tox", ".nox"),
-    *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".cache", ".ipynb_checkpoints", ".idea"),
-    *(".vscode", ".podfleet", "*.egg-info", "__macosx", *SECRET_FOLDERS),
-)
-# Files that look like secrets, and files that Python makes.
-LEFT_OUT_FILES: Final = (
-    *(".env", ".env.*", "*.env", "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.kdbx", "id_rsa*"),
-    *("id_dsa*", "id_ecdsa*", "id_ed25519*", ".netrc", ".pypirc", ".npmrc", ".htpasswd", ".pgpass"),
-    *(
-        "credentials",
-        "credentials.*",
-        "secrets.*",
-        "*service-account*.json",
-        "*.pyc",
-        ".ds_store",
-        "._*",
-    ),
-)
 # The oldest time that a zip can hold; the real ones would change the digest.
 EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 
@@ -121,7 +100,9 @@ def _check_named(path: Path) -> None:
         return
     inspecting.check_module(path.stem, path.name)
     target = path.resolve()
-    secret = _matches(target.name, LEFT_OUT_FILES) or {*SECRET_FOLDERS} & {*target.parts}
+    secret = leaving_out.matches(target.name, leaving_out.FILES) or {*SECRET_FOLDERS} & {
+        *target.parts
+    }
     if path.is_symlink() and secret:
         raise BadCode(
             f"{path.name} is a link to {target.name}, which looks like a secret and is never sent"
@@ -145,20 +126,24 @@ def _read(path: Path, left_out: list[str]) -> Iterator[tuple[str, bytes]]:
     if path.is_file():
         yield path.name, _body(path)
         return
+    ignore = _ignore(path)
     size = count = 0
     for folder, folders, names in os.walk(path):
         here = Path(folder)
         for name in sorted(folders):
             there = here / name
-            if _matches(name, LEFT_OUT_FOLDERS) or _is_environment(there) or there.is_symlink():
+            inside = there.relative_to(path)
+            own = leaving_out.matches(name, leaving_out.FOLDERS) or _is_environment(there)
+            if own or there.is_symlink() or ignore.leaves_out(inside, folder=True):
                 folders.remove(name)
-                left_out.append(f"{(here / name).relative_to(path).as_posix()}/")
+                left_out.append(f"{inside.as_posix()}/")
         folders.sort()
         for name in sorted(names):
             file = here / name
-            inside = file.relative_to(path).as_posix()
-            if _matches(name, LEFT_OUT_FILES) or not file.is_file() or _leads_away(file, path):
-                left_out.append(inside)
+            inside = file.relative_to(path)
+            away = not file.is_file() or _leads_away(file, path)
+            if away or ignore.leaves_out_file(inside):
+                left_out.append(inside.as_posix())
                 continue
             # Ten times as much is read at most: code packs well, and memory has an end.
             size, count = size + file.stat().st_size, count + 1
@@ -166,7 +151,12 @@ def _read(path: Path, left_out: list[str]) -> Iterator[tuple[str, bytes]]:
                 raise BadCode(
                     f"{path} has {count:,} files with {megabytes(size)} or more; {too_large()}"
                 )
-            yield inside, _body(file)
+            yield inside.as_posix(), _body(file)
+
+
+def _ignore(path: Path) -> Ignore:
+    file = path / IGNORE_FILE
+    return Ignore.of(_body(file)) if file.is_file() else Ignore()
 
 
 def _body(file: Path) -> bytes:
@@ -186,21 +176,13 @@ def _leads_away(file: Path, root: Path) -> bool:
     if not target.is_relative_to(root):
         return True
     inside = target.relative_to(root)
-    return never_sent(inside) or any(_is_environment(root / at) for at in inside.parents)
-
-
-def never_sent(file: PurePath) -> bool:
-    """Whether a file is left out for its name, or for the name of a folder of its path."""
-    folders = any(_matches(name, LEFT_OUT_FOLDERS) for name in file.parts[:-1])
-    return folders or _matches(file.name, LEFT_OUT_FILES)
+    return leaving_out.never_sent(inside) or any(
+        _is_environment(root / at) for at in inside.parents
+    )
 
 
 def _is_environment(folder: Path) -> bool:
     return (folder / "pyvenv.cfg").exists()
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch(name.lower(), pattern) for pattern in patterns)
 
 
 def _archive(files: dict[str, bytes]) -> bytes:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import IO, Final
 
-from fleet.code import inspecting, packing
+from fleet.code import inspecting, leaving_out, packing
 from fleet.code.dependencies import BadCode
+from fleet.code.leaving_out import IGNORE_FILE, Ignore
 from fleet.code.packing import Packed
 
 ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
@@ -59,7 +60,7 @@ def packed_of(body: bytes, *, name: str = "", handler: str = "", present: str = 
     except WRONG as exc:
         kind = "tar.gz" if body.startswith(GZIP) else "zip"
         raise BadCode(f"the {kind} is damaged or not one: {exc}") from exc
-    files = _without_environments(files, left_out)
+    files = _without_ignored(_without_environments(files, left_out), left_out)
     if not handler and not present:
         raise BadCode("an archive is a folder; say what to call as the handler module:function")
     source = name or "an archive"
@@ -116,7 +117,7 @@ def _kept(
                 f"the archive has more than {packing.MOST_FILES:,} files; {packing.too_large()}"
             )
         # A link could lead anywhere, so none is followed.
-        if link or opened is None or packing.never_sent(PurePosixPath(name)):
+        if link or opened is None or leaving_out.in_such_folder(PurePosixPath(name)):
             left_out.append(name)
             continue
         if name in seen:
@@ -139,6 +140,14 @@ def _without_environments(files: Mapping[str, bytes], left_out: list[str]) -> di
     folders = tuple(f"{name.removesuffix(ending)}/" for name in files if name.endswith(ending))
     left_out += folders
     return {name: body for name, body in files.items() if not name.startswith(folders)}
+
+
+def _without_ignored(files: Mapping[str, bytes], left_out: list[str]) -> dict[str, bytes]:
+    """The files that neither our list nor the archive's own `.podfleetignore` leaves out."""
+    ignore = Ignore.of(files.get(IGNORE_FILE, b""))
+    gone = [name for name in files if ignore.leaves_out_file(PurePosixPath(name))]
+    left_out += gone
+    return {name: body for name, body in files.items() if name not in {*gone}}
 
 
 def _inside(path: str) -> str:

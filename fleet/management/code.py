@@ -13,7 +13,7 @@ from django.core.management.base import CommandError, OutputWrapper
 from redis import RedisError
 
 from fleet import keeping_code
-from fleet.code import channel, importing, trying
+from fleet.code import channel, importing, leaving_out, trying
 from fleet.code.dependencies import BadCode
 from fleet.code.packing import Packed, pack
 from fleet.code.trying import Tried
@@ -21,7 +21,7 @@ from fleet.models import Fleet
 from pods.base.redis import redis_client
 from pods.plural import plural
 
-SHOWN = 5  # names of files that were left out
+SHOWN = 5  # results of a check
 MOST_TRIED = 100_000  # items of one check, which are in memory at once
 # Options that a ready handler reads from the environment: pods/agent/handlers/options.py.
 READY = {"model": "HANDLER_MODEL", "input_field": "HANDLER_INPUT_FIELD"}
@@ -115,9 +115,7 @@ def said_of(fleet: Fleet, packed: Packed, shown: str) -> str:
         f"handler {packed.handler}"
     ]
     if packed.left_out:
-        names = ", ".join(packed.left_out[:SHOWN])
-        more = len(packed.left_out) - SHOWN
-        lines.append(f"left out: {names}" + (f" and {more} more" if more > 0 else ""))
+        lines.append(f"left out: {leaving_out.named(packed.left_out)}")
     return "\n".join([*lines, shown])
 
 

@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 
 from fleet import archiving, moving, operating, stopping
+from fleet.code.packing import Packed
 from fleet.datasets import access
 from fleet.decision.values import Mode
 from fleet.management import code, declarations, foresight, quotes
@@ -168,9 +169,12 @@ class Command(OwnCommand):
     def _fleet(self, options: dict[str, Any]) -> Fleet:
         return fleet_named(options["name"])
 
-    def _say(self, options: dict[str, Any], fleet: Fleet, text: str) -> None:
+    def _say(
+        self, options: dict[str, Any], fleet: Fleet, text: str, packed: Packed | None = None
+    ) -> None:
         if options["json"]:
-            self.stdout.write(json.dumps(status_of(fleet).as_json()))
+            more = {"left_out": list(packed.left_out)} if packed else {}
+            self.stdout.write(json.dumps({**status_of(fleet).as_json(), **more}))
         else:
             self.stdout.write(text)
 
@@ -192,7 +196,7 @@ class Command(OwnCommand):
         text = f"created {fleet.name}: at most {plural(fleet.max_instances, 'pod')}"
         if packed:
             text += f"\n{code.said_of(fleet, packed, shown)}"
-        self._say(options, fleet, text)
+        self._say(options, fleet, text, packed)
 
     def _list(self, options: dict[str, Any]) -> None:
         fleets = Fleet.objects.all()
@@ -235,7 +239,7 @@ class Command(OwnCommand):
         if packed is None or tick is not None:
             operating.edit(fleet, {} if packed else changes, tick=tick, by=getpass.getuser())
         operating.prepare(fleet)
-        self._say(options, fleet, text)
+        self._say(options, fleet, text, packed)
         if left := moving.left_behind(before, fleet):
             self.stderr.write(left)
 

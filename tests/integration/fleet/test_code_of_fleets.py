@@ -342,3 +342,13 @@ def test_options_of_a_ready_handler_are_variables_of_the_fleet(
     run("set", "emb", "--model", "", "--input-field", "body")
     fleet.refresh_from_db()
     assert fleet.handler_env == {"HANDLER_POOLING": "cls", "HANDLER_INPUT_FIELD": "body"}
+
+
+def test_the_json_of_create_and_set_names_all_that_was_left_out(tmp_path: Path) -> None:
+    folder = script(tmp_path).parent
+    (folder / ".envrc").write_text("export KEY=1")
+    asked = ("emb", "--script", folder, "--handler", "embed:handle", "--json")
+    assert json.loads(run("create", *asked))["left_out"] == [".envrc"]
+    (folder / "token.txt").write_text("1")
+    assert json.loads(run("set", *asked))["left_out"] == [".envrc", "token.txt"]
+    assert "left_out" not in json.loads(run("set", "emb", "--batch-size", "9", "--json"))

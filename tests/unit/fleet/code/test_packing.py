@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.code import packing
+from fleet.code import leaving_out, packing
 from fleet.code.dependencies import BadCode
 from fleet.code.packing import BUNDLE, Packed, pack
 from pods.agent import bootstrap
@@ -75,6 +75,56 @@ def test_secrets_caches_and_environments_of_a_folder_are_left_out_and_named(tmp_
         ".git/", ".env", ".env.local", "deploy.pem", "id_rsa", "credentials.json", "__pycache__/",
         "node_modules/", "my-env/",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".envrc", "kubeconfig", "token.txt", "hf_token.txt", "secrets/db.txt", "a/.secrets/x",
+        ".docker/config.json", ".kube/config", ".git-credentials", "prod.tfvars", "safe.kdbx",
+    ],
+)  # fmt: skip
+def test_a_file_whose_name_looks_like_a_secret_is_not_sent(tmp_path: Path, name: str) -> None:
+    script(tmp_path)
+    script(tmp_path, "x", name)
+    packed = pack(tmp_path, "embed:handle")
+    assert names(packed) == [BUNDLE, "embed.py"]
+    assert len(packed.left_out) == 1
+
+
+IGNORE = "\ufeff# what is large\n\ndata/\n*.csv\nconf/local.yaml\n!keep.csv\n!tokens.txt\nlogs\n"
+
+
+def test_a_file_podfleetignore_leaves_out_more_and_brings_back(tmp_path: Path) -> None:
+    script(tmp_path)
+    script(tmp_path, IGNORE, ".podfleetignore")
+    for name in ("data/a.py", "x.csv", "deep/y.csv", "keep.csv", "conf/local.yaml", "logs/a.txt",
+                 "tokens.txt", "token.txt", "deep/conf/local.yaml"):  # fmt: skip
+        script(tmp_path, "x = 1", name)
+    packed = pack(tmp_path, "embed:handle")
+    kept = ["deep/conf/local.yaml", "embed.py", "keep.csv", "tokens.txt"]
+    assert names(packed) == [BUNDLE, *kept]
+    assert {*packed.left_out} == {
+        ".podfleetignore", "data/", "x.csv", "deep/y.csv", "conf/local.yaml", "logs/", "token.txt",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("line", ["**/a", "/", "!", "a\\b", "../x"])
+def test_a_line_of_podfleetignore_that_is_not_understood_is_refused(
+    tmp_path: Path, line: str
+) -> None:
+    script(tmp_path)
+    script(tmp_path, f"fine\n{line}\n", ".podfleetignore")
+    with pytest.raises(
+        BadCode, match=r"podfleetignore, line 2: .* is not understood; write a name"
+    ):
+        pack(tmp_path, "embed:handle")
+
+
+def test_people_are_told_up_to_twenty_names_of_what_was_left_out() -> None:
+    paths = [f"{n}.pem" for n in range(21)]
+    assert leaving_out.named(paths[:20]).endswith(", 19.pem")
+    assert leaving_out.named(paths).endswith(", 19.pem and 1 more")
 
 
 def test_a_link_out_of_the_folder_to_nothing_is_left_out(tmp_path: Path) -> None:

@@ -58,6 +58,15 @@ def test_a_script_is_the_same_code_as_its_file(tmp_path: Path) -> None:
         packed_of(HANDLER, present="my.package:handle")
 
 
+def test_an_archive_may_bring_a_podfleetignore_as_a_folder_does() -> None:
+    more = {"data/a.bin": b"x", "tokens.txt": b"x", ".envrc": b"x", "secrets/db.txt": b"x"}
+    ignore = {".podfleetignore": b"data/\n!tokens.txt\n"}
+    found = packed_of(tarred({**FILES, **more, **ignore}), handler="work.main:handle")
+    assert {*found.left_out} == {"secrets/db.txt", "data/a.bin", ".envrc", ".podfleetignore"}
+    there = [name for name, _ in uploads.described(found.archive).files]
+    assert there == ["requirements.txt", "tokens.txt", "work/main.py"]
+
+
 def test_secrets_links_and_environments_are_left_out_and_named() -> None:
     more = {".git/config": b"x", ".env": b"x", "env/pyvenv.cfg": b"", "env/lib/a.py": b"("}
     found = packed_of(
