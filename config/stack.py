@@ -264,6 +264,20 @@ def _running(path: str) -> str:
     return f"already running, pid {pid}, {address}; stop it with `{how_to_run('down')}` first"
 
 
+def address_of_up(var: Path) -> str:
+    """Where the pages of the `up` that runs this stack are: `http://127.0.0.1:8000`; "": none runs.
+
+    "" also while it is still starting.
+    """
+    try:
+        pid, began, address = (var / "up.pid").read_text().split(" ", 2)
+        if psutil.Process(int(pid)).create_time() != float(began):
+            return ""
+    except (FileNotFoundError, ValueError, psutil.Error):
+        return ""
+    return address.strip().removesuffix("/admin/").replace("//0.0.0.0:", "//localhost:")
+
+
 def end_up(var: Path, *, seconds: float = 2 * STOP_SECONDS) -> int:
     """Ask the `up` that runs this stack to stop, and wait; 1 if there was one, else 0."""
     try:

@@ -4,6 +4,7 @@ import json
 from argparse import ArgumentParser
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -11,7 +12,8 @@ from django.core.management.base import CommandError
 from django.db import transaction
 from django.urls import reverse
 
-from config.env import env
+from config import stack
+from config.environment_file import LOCAL_HOSTS
 from fleet import people, second_factor
 from fleet.people import What
 from pods.base.acting import How, user_of_machine
@@ -73,8 +75,15 @@ class Command(OwnCommand):
             )
         path = reverse("sign-in-link", args=[token_for(user)])
         _note(What.LINK_MADE, user)
-        url = _origin() + path
-        self.stdout.write(json.dumps({"link": url}) if options["json"] else url)
+        origin = _origin()
+        link = origin + path
+        said = json.dumps({"link": link if origin else None, "path": path})
+        self.stdout.write(said if options["json"] else link)
+        if not origin:
+            self.stderr.write(
+                "put the address of your pages in front, such as https://podfleet.example.com; "
+                "PODFLEET_CSRF_TRUSTED_ORIGINS names it once for all links"
+            )
         self.stderr.write("it works once, within 10 minutes, for whoever has it")
 
     def _remove_second_factor(self, options: dict[str, Any]) -> None:
@@ -93,9 +102,15 @@ class Command(OwnCommand):
 
 
 def _origin() -> str:
-    """Where browsers find the pages: the first origin that the settings name, else this machine."""
-    origins = settings.CSRF_TRUSTED_ORIGINS
-    return origins[0].rstrip("/") if origins else f"http://localhost:{env().web_port}"
+    """Where browsers find the pages; "": nobody here knows.
+
+    The first public origin that the settings name, else the stack that `up` runs on this machine, else
+    an origin of this machine that the settings name.
+    """
+    origins = [origin.rstrip("/") for origin in settings.CSRF_TRUSTED_ORIGINS if "*" not in origin]
+    local = [origin for origin in origins if urlsplit(origin).hostname in LOCAL_HOSTS]
+    public = [origin for origin in origins if origin not in local]
+    return next(iter([*public, stack.address_of_up(settings.VAR_DIR) or next(iter(local), "")]))
 
 
 def _user(name: str) -> User:

@@ -1,8 +1,10 @@
 """The second factor of users with a password, and the ways around a lost phone."""
 
+import os
 import re
 import threading
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pyotp
@@ -15,6 +17,7 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
+from config import stack
 from config.oidc import Oidc
 from fleet import second_factor
 from fleet.models import PersonEvent, RecoveryCode, SecondFactor
@@ -272,6 +275,30 @@ def test_without_passwords_only_the_provider_and_a_link_let_in(
     ann.save()
     with pytest.raises(CommandError, match="not active"):
         call_command("user", "link", "ann")
+
+
+def test_a_link_leads_to_the_pages_that_run(settings: Any, capsys: Any, tmp_path: Path) -> None:
+    a_person()
+    settings.VAR_DIR, settings.CSRF_TRUSTED_ORIGINS = tmp_path, []
+
+    def link() -> tuple[str, str]:
+        call_command("user", "link", "ann")
+        said = capsys.readouterr()
+        return said.out.strip(), said.err
+
+    path, told = link()
+    assert path.startswith("/admin/")
+    assert told.startswith("put the address of your pages in front, such as https://")
+    settings.CSRF_TRUSTED_ORIGINS = ["https://*.example.com", "http://localhost:8000"]
+    assert link()[0].startswith("http://localhost:8000/admin/")
+    with stack.alone(tmp_path) as record:
+        assert link()[0].startswith("http://localhost:8000/admin/")  # it is still starting
+        record("http://127.0.0.1:18620/admin/")
+        assert link()[0].startswith("http://127.0.0.1:18620/admin/login/")
+        settings.CSRF_TRUSTED_ORIGINS.append("https://fleet.example.com")
+        assert link()[0].startswith("https://fleet.example.com/admin/")
+    (tmp_path / "up.pid").write_text(f"{os.getpid()} 1.5 http://127.0.0.1:18620/admin/")
+    assert stack.address_of_up(tmp_path) == ""  # another process has its number now
 
 
 def test_a_link_ends_after_ten_minutes(client: Client, capsys: Any) -> None:
