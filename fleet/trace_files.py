@@ -62,6 +62,8 @@ def read(path: Path) -> Stood | Came:
     try:
         with _text(path) as file:
             first = next((line for line in file if line.strip()), "")
+            if not first:
+                raise WrongFile(f"{path} is empty; give {SHAPE}, or CSV with {HEADER}")
             if first.lstrip().startswith(("{", "[")):
                 return _stood(path, first + file.read())
             return _came(path, chain([first], file))
@@ -74,7 +76,7 @@ def _text(path: Path) -> Iterator[IO[str]]:
     with path.open("rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"
     with path.open("rb") as raw, gzip.open(raw) if packed else raw as plain:
-        yield TextIOWrapper(plain, encoding="utf-8")
+        yield TextIOWrapper(plain, encoding="utf-8-sig")  # Excel begins a CSV with a mark
 
 
 def _stood(path: Path, text: str) -> Stood:
@@ -100,6 +102,9 @@ def _came(path: Path, lines: Iterator[str]) -> Came:
     rows = csv.reader(lines)
     heads = [head.strip().lower() for head in next(rows, [])]
     time = next((n for n, head in enumerate(heads) if head in TIMES), None)
+    if time is None and len(heads) == 1 and any(mark in heads[0] for mark in ";\t"):
+        mark = "a semicolon" if ";" in heads[0] else "a tab"
+        raise WrongFile(f"{path}, line 1: {mark} is between the columns; put a comma there")
     if time is None:
         raise WrongFile(f"{path}, line 1: no column is called time or timestamp; give {HEADER}")
     count = next((n for n, head in enumerate(heads) if head in COUNTS), None)

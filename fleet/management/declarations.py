@@ -108,7 +108,9 @@ def _declared(asked: Namespace) -> tuple[Declared, ...]:
         raise CommandError(f"{path} is not text in UTF-8") from exc
     except OSError as exc:
         raise CommandError(f"{path}: {exc.strerror or exc}") from exc
-    found = read(text, is_yaml=path.suffix in YAML_ENDINGS, environment=os.environ)
+    found = read(
+        text.removeprefix("\ufeff"), is_yaml=path.suffix in YAML_ENDINGS, environment=os.environ
+    )
     return scripts.with_code(found, path.parent)
 
 

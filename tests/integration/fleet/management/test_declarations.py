@@ -206,6 +206,17 @@ def test_a_file_that_cannot_be_read_is_named(
         run("plan", tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["fleet.toml", "fleet.yaml"])
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path, name: str) -> None:
+    text = (
+        EMB + VEC
+        if name.endswith("toml")
+        else 'fleets:\n  vec: {stream: vec, handler: "work:handle"}\n'
+    )
+    (tmp_path / name).write_text(text, encoding="utf-8-sig")
+    assert ("vec", "create") in planned(tmp_path / name)
+
+
 def test_the_schema_in_the_docs_is_the_present_one() -> None:
     written = json.loads((ROOT / "docs/reference/fleet.schema.json").read_text())
     assert written == json.loads(run("export", "--schema"))

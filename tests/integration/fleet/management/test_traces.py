@@ -74,7 +74,10 @@ def test_a_count_and_seconds_are_read_in_any_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "line 1: no column is called time or timestamp; give a header such as time,count"),
+        ("", "wrong is empty; give .* or CSV with a header such as time,count"),
+        ("\xef\xbb\xbf\n", "wrong is empty"),
+        ("time;count\n1;1\n", "line 1: a semicolon is between the columns; put a comma there"),
+        ("time\tcount\n1\t1\n", "line 1: a tab is between the columns"),
         ("when,count\n1,1\n", "line 1: no column is called time"),
         ("time,count\n1,1\nsoon,1\n", "line 3: the time is 'soon'; give a moment such as 2026-"),
         ("time,count\n1,-4\n", "line 2: the count is '-4'; give a whole number of items"),
@@ -93,6 +96,14 @@ def test_a_wrong_file_is_refused_with_its_line(tmp_path: Path, text: str, says: 
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(WrongFile, match=says):
         trace_files.read(path)
+
+
+def test_a_csv_that_excel_wrote_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "came.csv"
+    path.write_bytes(b"\xef\xbb\xbftime,count\r\n10,2\r\n70,3\r\n")
+    came = trace_files.read(path)
+    assert isinstance(came, trace_files.Came)
+    assert (came.seconds, came.counts) == ([0, 60], [2, 3])
 
 
 @pytest.mark.parametrize(
