@@ -105,6 +105,7 @@ def check(fleet: Fleet, accounts: Sequence[Account] | None = None) -> None:
     """
     refuse_archived(fleet)
     fleet.full_clean(exclude=["schedule"])
+    handlers.refuse_unknown(fleet)
     ordering.refuse_two_starts(fleet)
     refuse_shared_stream(fleet)
     ordering.check_supply(fleet, list(fleet.accounts.all()) if accounts is None else accounts)

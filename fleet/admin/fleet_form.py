@@ -144,6 +144,7 @@ class FleetForm(OwnWords, OfferFields):
         """Refuse what the code or the time does not allow, once all values are known to be right."""
         super()._post_clean()  # type: ignore[misc]
         if "handler" in self.changed_data and not self.errors:
+            self._check(handlers.refuse_unknown, self.instance)
             self._check(handlers.refuse_missing, self.instance)
         if not self.errors:
             accounts = list(self.cleaned_data.get("accounts") or ())

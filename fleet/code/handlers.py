@@ -6,7 +6,7 @@ import zipfile
 
 from django.core.exceptions import ValidationError
 
-from fleet.code import channel, inspecting
+from fleet.code import channel, inspecting, ready
 from fleet.code.dependencies import BadCode
 from fleet.code.packing import BUNDLE
 from fleet.models import Fleet
@@ -31,6 +31,40 @@ def refuse_missing(fleet: Fleet) -> None:
         raise ValidationError({"handler": str(exc)}) from exc
 
 
+def refuse_unknown(fleet: Fleet) -> None:
+    """Refuse a new handler of the agent's package that the agent of this version has not.
+
+    An image may bring another version of the agent, so a fleet with one and without code of its own is
+    not refused: see `doubt`.
+
+    Raises:
+        ValidationError: the agent has no such handler; the message names those that it has.
+    """
+    if fleet.on_stream and (fleet.code_number or not fleet.image) and (why := _unknown(fleet)):
+        raise ValidationError({"handler": why})
+
+
+def doubt(fleet: Fleet) -> str:
+    """What to tell who gave a fleet with an image a handler that this version's agent has not."""
+    if not fleet.on_stream or fleet.code_number or not fleet.image:
+        return ""
+    try:
+        ready.check(fleet.handler)
+    except BadCode as exc:
+        return f"warning: {exc}. If {fleet.image} has no newer agent, its pods fail"
+    return ""
+
+
+def _unknown(fleet: Fleet) -> str:
+    """Why a handler is unknown; "": it is known, or the fleet had it before."""
+    try:
+        ready.check(fleet.handler)
+    except BadCode as exc:
+        had = Fleet.objects.filter(pk=fleet.pk, handler=fleet.handler).exists()
+        return "" if had else str(exc)
+    return ""
+
+
 def check_packed(archive: bytes, handler: str) -> None:
     """Check that packed code has this handler.
 
@@ -42,3 +76,4 @@ def check_packed(archive: bytes, handler: str) -> None:
         sources = {name: opened.read(name) for name in names}
         paths = json.loads(opened.read(BUNDLE))["paths"]
     inspecting.check_handler(sources, handler, paths)
+    ready.check(handler)

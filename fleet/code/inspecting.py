@@ -45,7 +45,7 @@ def check_handler(sources: Mapping[str, bytes], handler: str, paths: Sequence[st
         known = ", ".join(sorted(sources)) or "no Python file"
         raise BadCode(f"the handler {handler} is not in the code: no module {module} among {known}")
     check_module(module, file)
-    names = set(_top_names(_parsed(file, sources[file]).body))
+    names = names_of(file, sources[file])
     if attribute.partition(".")[0] not in names and "*" not in names:
         there = ", ".join(sorted(n for n in names if not n.startswith("_"))) or "nothing"
         raise BadCode(
@@ -91,6 +91,15 @@ def _refuse_hiding(name: str) -> None:
     # A folder without __init__.py hides nothing: Python prefers a module with a file.
     if first in sys.stdlib_module_names and rest in {"", "__init__.py"}:
         raise BadCode(f"{name} would hide the module {first} of Python; rename it")
+
+
+def names_of(name: str, body: bytes) -> set[str]:
+    """The names that a module of this source has at its top.
+
+    Raises:
+        BadCode: it is not Python.
+    """
+    return set(_top_names(_parsed(name, body).body))
 
 
 def _parsed(name: str, body: bytes) -> ast.Module:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from fleet.code import dependencies, inspecting, leaving_out, pythons
+from fleet.code import dependencies, inspecting, leaving_out, pythons, ready
 from fleet.code.dependencies import BadCode
 from fleet.code.leaving_out import IGNORE_FILE, SECRET_FOLDERS, Ignore
 
@@ -74,6 +74,7 @@ def packed_of(
     sources = {name: body for name, body in files.items() if name.endswith(".py")}
     paths = ["src", "."] if any(name.startswith("src/") for name in sources) else ["."]
     inspecting.check(sources, handler, paths)
+    ready.check(handler)
     wants = dependencies.of_files(files, script=script)
     python = pythons.of_files(files, script=script)
     # With the handler, another one of the same files is other code too: its pods are replaced.

@@ -182,15 +182,19 @@ def _ended(
     return Child(answer=said, status=status, printed=lines)
 
 
+def _missing(module: str, *, built: bool) -> str:
+    if module.startswith("pods."):  # no package to install brings it
+        return f"the module {module} is missing: the agent of this version has none of that name"
+    name = module.partition(".")[0]
+    mend = "add its package to the dependencies" if built else f"install it for {sys.executable}"
+    return f"the module {name} is missing; {mend}, unless your image has it"
+
+
 def tried_of(said: Mapping[str, Any], printed: Sequence[str] = (), *, built: bool = True) -> Tried:
     """What the child's answer means. `built`: an environment was built for it."""
     wrong = []
     if said.get("missing"):
-        name = said["missing"].partition(".")[0]
-        mend = (
-            "add its package to the dependencies" if built else f"install it for {sys.executable}"
-        )
-        wrong.append(f"the module {name} is missing; {mend}, unless your image has it")
+        wrong.append(_missing(said["missing"], built=built))
     elif said.get("error"):
         where = {"install": "", "load": "the handler cannot be loaded: "}.get(said["step"], "")
         wrong.append(f"{where}{said['error']}")

@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 
 from fleet import archiving, moving, operating, stopping
+from fleet.code import handlers
 from fleet.code.packing import Packed
 from fleet.datasets import access
 from fleet.decision.values import Mode
@@ -197,6 +198,8 @@ class Command(OwnCommand):
         if packed:
             text += f"\n{code.said_of(fleet, packed, shown)}"
         self._say(options, fleet, text, packed)
+        if doubt := handlers.doubt(fleet):
+            self.stderr.write(doubt)
 
     def _list(self, options: dict[str, Any]) -> None:
         fleets = Fleet.objects.all()
@@ -240,6 +243,8 @@ class Command(OwnCommand):
             operating.edit(fleet, {} if packed else changes, tick=tick, by=getpass.getuser())
         operating.prepare(fleet)
         self._say(options, fleet, text, packed)
+        if fleet.handler != before.handler and (doubt := handlers.doubt(fleet)):
+            self.stderr.write(doubt)
         if left := moving.left_behind(before, fleet):
             self.stderr.write(left)
 

@@ -352,3 +352,23 @@ def test_the_json_of_create_and_set_names_all_that_was_left_out(tmp_path: Path) 
     (folder / "token.txt").write_text("1")
     assert json.loads(run("set", *asked))["left_out"] == [".envrc", "token.txt"]
     assert "left_out" not in json.loads(run("set", "emb", "--batch-size", "9", "--json"))
+
+
+def test_a_handler_that_the_agent_does_not_have_is_refused_unless_an_image_may(
+    tmp_path: Path, capsys: Any
+) -> None:
+    own = "pods.agent.handlers"
+    with pytest.raises(CommandError, match="handler: the agent has no module"):
+        run("create", "emb", "--handler", f"{own}.embed:embed")
+    run("create", "emb", "--handler", f"{own}.wordllama:embed")
+    with pytest.raises(
+        CommandError, match=r"handlers\.onnx has no nothing; below .* it has clip:Embedder"
+    ):
+        run("set", "emb", "--handler", f"{own}.onnx:nothing")
+    Fleet.objects.update(handler=f"{own}.old:gone")  # of an older version
+    run("set", "emb", "--batch-size", "9")
+    assert "warning" not in capsys.readouterr().err
+    run("set", "emb", "--handler", f"{own}.newer:embed", "--image", "example/agent:9")
+    assert "If example/agent:9 has no newer agent" in capsys.readouterr().err
+    with pytest.raises(CommandError, match="the agent has no module"):
+        run("set", "emb", "--script", script(tmp_path), "--handler", f"{own}.newer:embed")

@@ -50,3 +50,11 @@ def test_a_missing_module_is_to_be_installed_where_the_handler_was_tried() -> No
     said = {"step": "load", "error": "…", "missing": "wordllama.inference"}
     assert "wordllama is missing; add its package to the dep" in tried_of(said).wrong[0]
     assert f"install it for {sys.executable}" in tried_of(said, built=False).wrong[0]
+    gone = {**said, "missing": "pods.agent.handlers.embed"}
+    assert (
+        tried_of(gone, built=False)
+        .wrong[0]
+        .startswith(
+            "the module pods.agent.handlers.embed is missing: the agent of this version has none"
+        )
+    )
