@@ -126,7 +126,7 @@ def test_every_rule_that_old_texts_can_mean_is_tested() -> None:
     # versions with texts alone had no such rule
     later = {
         PodRule.NOT_AS_ORDERED, PodRule.FAILING, PodRule.TOLERATED_FAILURE_PERCENT,
-        PodRule.OLD_CODE, PodRule.GOAL, PodRule.BUDGET_USD,
+        PodRule.OLD_CODE, PodRule.GOAL, PodRule.BUDGET_USD, PodRule.SAMPLE,
     }  # fmt: skip
     told = {rule for rule, _, _ in PODS} | {rule for rule, *_ in EVENTS}
     assert {r.value for r in set(PodRule) - later} <= told
