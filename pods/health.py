@@ -10,7 +10,7 @@ import structlog
 from django.db import DataError, IntegrityError, transaction
 
 from pods import dispatch, lifecycle
-from pods.accounts import breaker, connecting, registry_logins
+from pods.accounts import breaker, connecting, machine_logs, registry_logins
 from pods.accounts.connecting import CannotConnect, Connect
 from pods.agent.protocol import LARGEST_COUNT, Heartbeat
 from pods.agent_redis import heartbeats
@@ -29,6 +29,7 @@ from pods.sightings import (
     all_fail,
     believed_rate,
     facts_of,
+    is_loading,
     lacks,
     measures_of,
     sighting,
@@ -157,10 +158,15 @@ def check_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:
             Pod.objects.filter(pk=pod.pk).update(absent_since=None)
         others = all_fail(seen) and _others_succeed(pod)
         facts = facts_of(pod, seen, provider.capabilities, others_succeed=others)
-        _act(pod, diagnose(facts), seen, provider.capabilities)
+        finding, output = diagnose(facts), ""
+        if finding is Finding.NEVER_BOOTED and is_loading(pod, seen):
+            output = machine_logs.last_line(pod, connect=connect)
+        _act(pod, finding, seen, provider.capabilities, output)
 
 
-def _act(pod: Pod, finding: Finding, seen: Sighting, capabilities: Capabilities) -> None:
+def _act(
+    pod: Pod, finding: Finding, seen: Sighting, capabilities: Capabilities, output: str
+) -> None:
     if finding is Finding.HEALTHY:
         if pod.status is BOOTING and seen.at - pod.state_since < FIRST_LOOKS:
             dispatch.send(dispatch.CHECK, pod.pk, countdown=LOOK_EVERY.total_seconds())
@@ -177,7 +183,7 @@ def _act(pod: Pod, finding: Finding, seen: Sighting, capabilities: Capabilities)
         if first and pod.booted_at is not None:
             counters.took("boot", (seen.at - pod.booted_at).total_seconds(), pod.provider)
         return
-    because = _why(finding, pod, seen)
+    because = _why(finding, pod, seen, output)
     if finding in INFERRED and not may_end_ill(pod.fleet_id, peers=_peers(pod), now=seen.at):
         lifecycle.postpone(
             pod,
@@ -233,10 +239,10 @@ def _end_absent(
         dispatch.send(dispatch.TEARDOWN, pod.pk)
 
 
-def _why(finding: Finding, pod: Pod, seen: Sighting) -> str:
+def _why(finding: Finding, pod: Pod, seen: Sighting, output: str = "") -> str:
     said = seen.beat.said.note if seen.beat else ""
     details = {
-        Finding.NEVER_BOOTED: f"no sign of its agent within {pod.boot_seconds} s",
+        Finding.NEVER_BOOTED: _never_booted(pod, seen, output),
         Finding.AGENT_FAILED: said,
         Finding.AGENT_ENDED: said,
         Finding.SILENT: f"no sign of life for {pod.silent_seconds} s",
@@ -251,6 +257,14 @@ def _why(finding: Finding, pod: Pod, seen: Sighting) -> str:
             detail = f"{registry_logins.refused(pod.account, pod.image)}: {detail}"
     words = finding.value.replace("_", " ")
     return f"{words}: {detail}" if detail else words
+
+
+def _never_booted(pod: Pod, seen: Sighting, output: str) -> str:
+    """`output`: the last line of the machine, if its agent runs and waits for its handler."""
+    if not is_loading(pod, seen):
+        return f"no sign of its agent within {pod.boot_seconds} s"
+    last = f"; its last output: {output}" if output else ""
+    return f"its agent runs, and its handler did not load within {pod.boot_seconds} s{last}"
 
 
 def _others_succeed(pod: Pod) -> bool:

@@ -139,6 +139,13 @@ def facts_of(
     )
 
 
+def is_loading(pod: Pod, seen: Sighting) -> bool:
+    """Whether its agent sends heartbeats of this boot and says that its handler still loads."""
+    if seen.beat is None or seen.beat.said.state is not AgentState.STARTING:
+        return False
+    return seen.beat.age < min(seen.at - pod.state_since, timedelta(seconds=pod.silent_seconds))
+
+
 def lacks(pod: Pod, machine: Machine | None) -> str:
     """What a machine that runs lacks of the pod's order. While it boots, it may not have all yet."""
     if machine is None or machine.phase is not Phase.RUNNING:

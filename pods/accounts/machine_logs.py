@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 
 TAIL: Final = 300  # lines
 KEPT_LINES: Final = 60
+LONGEST_LINE: Final = 200  # of a reason
 KEPT_BYTES: Final = 8_192  # of UTF-8
 # Colours and other terminal sequences, control characters except tabs and line ends, and halves of
 # surrogate pairs, which no page can show.
@@ -77,6 +78,17 @@ def keep_last_output(pod: Pod, *, connect: Connect = connecting.connect) -> None
         return
     pod.last_output = last_of(cleaned(text, secrets_in(map(str, pod.handler_env.values()))))
     row.update(last_output=pod.last_output)
+
+
+def last_line(pod: Pod, *, connect: Connect = connecting.connect) -> str:
+    """The last line that the machine printed, without secrets; "" if nobody can say it now."""
+    try:
+        text = logs_of(pod, tail=KEPT_LINES, connect=connect)
+    except (ProviderError, CannotConnect, LookupError) as exc:
+        log.info("last_output_unknown", pod=pod.pk, because=str(exc))
+        return ""
+    hidden = last_of(cleaned(text, secrets_in(map(str, pod.handler_env.values()))))
+    return hidden.rpartition("\n")[2].strip()[-LONGEST_LINE:]
 
 
 def _tells_why(pod: Pod) -> bool:

@@ -94,7 +94,26 @@ def test_a_pod_that_never_registers_is_destroyed_after_its_deadline(world: World
     world.run(10)
     world.sweep()
     assert state(pod) == "terminating"
-    assert "never booted" in Pod.objects.get(pk=pod.pk).because
+    assert "no sign of its agent within 300 s" in Pod.objects.get(pk=pod.pk).because
+
+
+@pytest.mark.parametrize("printed", [True, False])
+def test_a_handler_that_never_loads_is_named_with_the_last_line_of_output(
+    world: World, printed: bool
+) -> None:
+    pod = world.spawn(world.requested(boot_seconds=300, handler_env={"A_TOKEN": "t0ps3cret"}))
+    for _ in range(4):
+        world.beat(pod, AgentState.STARTING)
+        world.sweep()
+        world.run(100)
+    if printed:
+        world.rig.state.print_line(str(pod.external_id), "import loads t0ps3cret")
+    world.beat(pod, AgentState.STARTING)
+    world.sweep()
+    because = Pod.objects.get(pk=pod.pk).retire_because
+    assert "its agent runs, and its handler did not load within 300 s" in because
+    assert ("; its last output: import loads" in because) is printed
+    assert "t0ps3cret" not in because
 
 
 @pytest.mark.fault(26)
