@@ -86,6 +86,19 @@ def remove_secret(fleet: Fleet, name: str, *, by: str) -> bool:
     return _tell(fleet)
 
 
+def effect(fleet: Fleet, name: str, *, removed: bool, there: bool) -> str:
+    """What a change means for the fleet's pods, for people. `there`: Redis has it."""
+    when = "with its next heartbeat" if there else "once Redis answers again"
+    if name == checking.ROLE and removed:
+        return f"each pod takes the fleet's own AWS keys {when}"
+    if name not in issuing.KEPT_HERE or not fleet.secrets.filter(name=checking.ROLE).exists():
+        return f"each pod takes the change {when}"
+    return (
+        "the manager alone uses it, and no pod gets it. Each pod takes the short-lived keys of the role "
+        f"{when}, once they are issued"
+    )
+
+
 def listed(fleet: Fleet) -> Sequence[Listed]:
     """The names of the fleet's secrets, when each was set, and by whom."""
     return [

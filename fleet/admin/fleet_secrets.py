@@ -74,8 +74,6 @@ def _act(request: HttpRequest, fleet: Fleet) -> str:
     except Unreadable as exc:
         messages.warning(request, f"stored, but not sent to the pods: {exc}")
         return ""
-    when = "with its next heartbeat" if there else "once Redis answers again"
-    messages.success(
-        request, f"{name} {'removed' if removes else 'set'}; each pod takes the change {when}"
-    )
+    effect = keeping_secrets.effect(fleet, name, removed=removes, there=there)
+    messages.success(request, f"{name} {'removed' if removes else 'set'}; {effect}")
     return ""

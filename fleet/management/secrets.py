@@ -119,8 +119,8 @@ def _tell(
         answer = {"fleet": fleet.name, "secret": options.key, "did": did, "in_redis": there}
         stdout.write(json.dumps(answer))
         return
-    when = "with its next heartbeat" if there else "once Redis answers again"
-    stdout.write(f"{fleet.name}: {options.key} {did}; each pod takes it {when}")
+    effect = keeping_secrets.effect(fleet, options.key, removed=did == "removed", there=there)
+    stdout.write(f"{fleet.name}: {options.key} {did}; {effect}")
 
 
 def _list(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:

@@ -21,6 +21,7 @@ from pods.accounts import connecting
 from pods.agent.protocol import Keys
 from pods.agent_redis import redis_users
 from pods.base import sealing
+from pods.base.clock import utcnow
 from pods.models import Pod
 from pods.providers.base import PodSpec
 from pods.providers.local.provider import LocalProvider
@@ -240,6 +241,28 @@ def test_a_value_comes_from_the_environment_or_standard_input(
         run("secret", "set", "emb", "KEY", "--stdin")
     found = in_redis(client)
     assert (found["env:HF_TOKEN"], found["env:KEY"]) == ("of the environment", "two\nlines")
+
+
+def test_what_is_said_of_a_change_knows_which_keys_a_role_keeps_from_pods(fleet: Fleet) -> None:
+    def said(name: str, *, removed: bool = False) -> str:
+        return keeping_secrets.effect(fleet, name, removed=removed, there=True)
+
+    to_pods = "each pod takes the change with its next heartbeat"
+    assert said("AWS_ACCESS_KEY_ID") == said("HF_TOKEN") == to_pods
+    Secret.objects.create(
+        fleet=fleet,
+        name="AWS_ASSUME_ROLE_ARN",
+        sealed_value="x",
+        size=1,
+        set_at=utcnow(),
+        set_by="ann",
+    )
+    for name in ("AWS_ASSUME_ROLE_ARN", "AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL_STS"):
+        assert said(name).startswith("the manager alone uses it, and no pod gets it")
+    assert said("HF_TOKEN") == to_pods
+    Secret.objects.all().delete()
+    own = "each pod takes the fleet's own AWS keys with its next heartbeat"
+    assert said("AWS_ASSUME_ROLE_ARN", removed=True) == own
 
 
 def test_another_field_key_changes_no_version_once_everything_is_encrypted_anew(
