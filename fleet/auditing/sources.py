@@ -1,6 +1,7 @@
 """The rows that say who did what. Each source is in the order of time, and is read in pieces."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from decimal import Decimal
 from heapq import merge
@@ -28,21 +29,26 @@ ABOUT_USERS: Final = (PersonEvent.What.MADE, PersonEvent.What.EDITED, PersonEven
 BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 
 
-def entries(since: datetime, until: datetime, *, user: str = "") -> Iterator[Entry]:
+def entries(since: datetime, until: datetime, *, user: str = "") -> Generator[Entry]:
     """What people did from `since` to just before `until`, the oldest first; of one user or of all.
 
-    It keeps one row of each fleet, and a piece of each source, in memory.
+    It keeps one row of each fleet, and a piece of each source, in memory. Close it where it is not
+    read to its end: it has open cursors.
     """
-    found = merge(
+    found = [
         *(_history(model, kind, since, until) for model, kind in KINDS.items()),
         _in_the_admin(since, until), _pods(since, until), _answers(since, until),
         _holds(since, until), _tokens_made(since, until), _tokens_revoked(since, until),
-        _people(since, until), key=lambda entry: entry.at,
-    )  # fmt: skip
-    return (entry for entry in found if not user or entry.is_about(user))
+        _people(since, until),
+    ]  # fmt: skip
+    with ExitStack() as stack:
+        for source in found:
+            stack.enter_context(closing(source))
+        merged = merge(*found, key=lambda entry: entry.at)
+        yield from (entry for entry in merged if not user or entry.is_about(user))
 
 
-def _history(model: Any, kind: str, since: datetime, until: datetime) -> Iterator[Entry]:
+def _history(model: Any, kind: str, since: datetime, until: datetime) -> Generator[Entry]:
     """The versions of rows, each with what changed since the version before."""
     former: dict[Any, Any] = {}
     fleets = dict(Fleet.objects.values_list("pk", "name")) if model is Override else {}
@@ -100,7 +106,7 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Decimal | datetime) else value
 
 
-def _in_the_admin(since: datetime, until: datetime) -> Iterator[Entry]:
+def _in_the_admin(since: datetime, until: datetime) -> Generator[Entry]:
     """Django's own log: what was edited in the admin, where no history says more."""
     beginnings = {
         (model._meta.app_label, model._meta.model_name): (
@@ -125,7 +131,7 @@ def _in_the_admin(since: datetime, until: datetime) -> Iterator[Entry]:
         )  # fmt: skip
 
 
-def _pods(since: datetime, until: datetime) -> Iterator[Entry]:
+def _pods(since: datetime, until: datetime) -> Generator[Entry]:
     """What people did to pods."""
     rows = PodEvent.objects.filter(activity.BY_PEOPLE, at__gte=since, at__lt=until)
     rows = rows.select_related("pod__fleet").order_by("at", "pk")
@@ -138,7 +144,7 @@ def _pods(since: datetime, until: datetime) -> Iterator[Entry]:
         )  # fmt: skip
 
 
-def _answers(since: datetime, until: datetime) -> Iterator[Entry]:
+def _answers(since: datetime, until: datetime) -> Generator[Entry]:
     rows = AlertAnswer.objects.filter(at__gte=since, at__lt=until).select_related("alert")
     for row in rows.order_by("at", "pk").iterator(chunk_size=PIECE):
         who, how = _by(row.by)
@@ -149,7 +155,7 @@ def _answers(since: datetime, until: datetime) -> Iterator[Entry]:
         )  # fmt: skip
 
 
-def _holds(since: datetime, until: datetime) -> Iterator[Entry]:
+def _holds(since: datetime, until: datetime) -> Generator[Entry]:
     """Those that an older version made; the history has the others."""
     rows = Override.objects.filter(created_at__gte=since, created_at__lt=until)
     rows = rows.exclude(pk__in=Override.history.filter(history_type="+").values("id"))
@@ -163,7 +169,7 @@ def _holds(since: datetime, until: datetime) -> Iterator[Entry]:
         )  # fmt: skip
 
 
-def _tokens_made(since: datetime, until: datetime) -> Iterator[Entry]:
+def _tokens_made(since: datetime, until: datetime) -> Generator[Entry]:
     rows = ApiToken.objects.filter(created_at__gte=since, created_at__lt=until)
     rows = rows.exclude(pk__in=ApiToken.history.filter(history_type="+").values("id"))
     rows = rows.select_related("owner").order_by("created_at", "pk")
@@ -175,7 +181,7 @@ def _tokens_made(since: datetime, until: datetime) -> Iterator[Entry]:
         )  # fmt: skip
 
 
-def _tokens_revoked(since: datetime, until: datetime) -> Iterator[Entry]:
+def _tokens_revoked(since: datetime, until: datetime) -> Generator[Entry]:
     rows = ApiToken.objects.filter(revoked_at__gte=since, revoked_at__lt=until)
     rows = rows.exclude(pk__in=ApiToken.history.exclude(revoked_at=None).values("id"))
     for row in rows.order_by("revoked_at", "pk").iterator(chunk_size=PIECE):
@@ -186,7 +192,7 @@ def _tokens_revoked(since: datetime, until: datetime) -> Iterator[Entry]:
         )
 
 
-def _people(since: datetime, until: datetime) -> Iterator[Entry]:
+def _people(since: datetime, until: datetime) -> Generator[Entry]:
     """Sign-ins, failed ones, roles, and second factors."""
     rows = PersonEvent.objects.filter(at__gte=since, at__lt=until).order_by("at", "pk")
     for row in rows.iterator(chunk_size=PIECE):

@@ -2,9 +2,11 @@
 
 import re
 from argparse import ArgumentParser, ArgumentTypeError
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from django.contrib.auth.models import User
 from django.core.management.base import CommandError
 
 from fleet.auditing import entries, sources
@@ -64,7 +66,20 @@ class Command(OwnCommand):
                 f"--since {entries.moment(since)} is not before --until {entries.moment(until)}",
                 returncode=2,
             )
-        found = sources.entries(since, until, user=options["user"])
         write = entries.as_json if options["json"] else entries.as_lines
-        for line in (entries.as_csv if options["csv"] else write)(found):
-            self.stdout.write(line, ending="")
+        if options["csv"]:
+            write = entries.as_csv
+        count = 0
+        with closing(sources.entries(since, until, user=options["user"])) as found:
+            for line in write(found):
+                self.stdout.write(line, ending="")
+                count += 1
+        if (user := options["user"]) and count <= options["csv"] and not _is_known(user):
+            self.stderr.write(
+                f"no user {user!r}: none has an account here, and no entry in this time names one; "
+                "`user list` shows them"
+            )
+
+
+def _is_known(user: str) -> bool:
+    return User.objects.filter(username=user).exists()

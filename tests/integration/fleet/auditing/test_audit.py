@@ -121,6 +121,15 @@ def test_the_times_bound_it_and_it_is_in_their_order(capsys: Any) -> None:
             call_command("audit", "--since", wrong)
 
 
+@pytest.mark.parametrize("form", ["--json", "--csv", "--until=2000-01-01"])
+def test_a_user_whom_nobody_knows_is_said(capsys: Any, form: str) -> None:
+    User.objects.create_user("ann")
+    call_command("audit", "--user", "ann", form)
+    assert capsys.readouterr().err == ""
+    call_command("audit", "--user", "nobody", form)
+    assert capsys.readouterr().err.startswith("no user 'nobody': ")
+
+
 def test_it_reads_rows_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "PIECE", 10)
     now = utcnow()

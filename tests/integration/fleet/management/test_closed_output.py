@@ -15,6 +15,7 @@ from tests.support import migrated
 # The commands print by Django, by rich, and much at once.
 COMMANDS: Sequence[Sequence[str]] = (
     ("offers",),
+    ("audit",),
     ("fleet", "list", "--json"),
     ("check",),
     ("diffsettings", "--all"),
