@@ -9,12 +9,13 @@ from django.db import transaction
 from django.db.models import Max
 
 from fleet import operating, ordering
-from fleet.code import channel, uploads
+from fleet.code import channel, pythons_here, uploads
 from fleet.code.channel import NotPublished
 from fleet.code.packing import Packed
 from fleet.code.uploads import Description
 from fleet.models import Code, Fleet
 from pods import dispatch
+from pods.accounts import connecting
 from pods.base.clock import utcnow
 
 TICK: Final = "fleet.tick"
@@ -121,9 +122,15 @@ def give(fleet: Fleet, packed: Packed, *, by: str) -> None:
     """Give a fleet this code, unless it has it. `publish` does the rest.
 
     Needs a transaction that has claimed the fleet's version, or has made the fleet.
+
+    Raises:
+        ValidationError: its pods all run on this machine, which has no Python for the code.
     """
     if packed.digest == fleet.bundle:
         return
+    kinds = [connecting.capabilities_of(account) for account in fleet.accounts.all()]
+    if why := pythons_here.why_none(packed.python, kinds):
+        raise ValidationError(f"{why}; nothing was changed")
     newest = fleet.codes.aggregate(newest=Max("number"))["newest"] or 0
     code = Code.objects.create(
         fleet=fleet,

@@ -43,6 +43,7 @@ class Capabilities:
     has_balance: bool = False
     # Its machines are processes of the manager's host, so they reach what the manager reaches.
     on_this_host: bool = False
+    python: str = ""  # the one that runs their agents, as a path; "": not known
     # The provider restarts a container that exits, or starts an outbid machine again by itself.
     comes_back: bool = False
     # The vendor's rate limits, by the adapter's name of the endpoint. "*": all calls of the account.

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -212,8 +213,8 @@ def test_the_lines_of_a_boot_are_not_read_in_its_first_seconds() -> None:
     pod = {"status": "RUNNING", "runtime": None, "createdAt": "2026-12-01T12:00:00Z"}
     created = datetime(2026, 12, 1, 12, tzinfo=UTC).timestamp()
     for age, read in ((0, False), (24, False), (25, True), (600, True)):
-        assert may_be_refused(pod, wall_clock=lambda age=age: created + age) is read
-    assert not may_be_refused({**pod, "runtime": {}}, wall_clock=lambda: created + 600)
+        assert may_be_refused(pod, wall_clock=partial(float, created + age)) is read
+    assert not may_be_refused({**pod, "runtime": {}}, wall_clock=partial(float, created + 600))
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ class LocalProvider:
 
     def __init__(self, options: Options) -> None:
         self._options = options
+        self.capabilities = replace(type(self).capabilities, python=options.python)
         self._root = options.root
 
     def __repr__(self) -> str:

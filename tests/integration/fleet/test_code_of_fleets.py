@@ -59,6 +59,32 @@ def made(path: Path, name: str = "emb", *more: str) -> Fleet:
     return Fleet.objects.get(name=name)
 
 
+NEEDS = """# /// script
+# requires-python = ">=3.29"
+# ///
+def handle(batch):
+    return batch
+"""
+
+
+def test_code_that_no_python_of_this_machine_runs_is_refused_for_local_fleets(
+    redis_url: str, tmp_path: Path, local: Account
+) -> None:
+    path, plain = script(tmp_path / "a", NEEDS), script(tmp_path / "b")
+    with pytest.raises(
+        CommandError, match=r"needs Python >=3\.29, and its pods run on this machine"
+    ):
+        made(path)
+    assert not Fleet.objects.exists()
+    fleet = made(plain)
+    with pytest.raises(CommandError, match="which has 3"):
+        run("set", "emb", "--script", path)
+    assert Fleet.objects.get().bundle == fleet.bundle
+    an_account("docker", name="images", enabled=False)
+    mixed = ("--account", local.name, "--account", "images", "--image", "python:3.29")
+    assert made(path, "two", *mixed).bundle
+
+
 def test_only_the_fleets_own_pods_read_its_code_and_none_writes_it(
     redis_url: str, tmp_path: Path, local: Account
 ) -> None:

@@ -1,0 +1,50 @@
+"""Whether this machine has a Python that a fleet's code runs on, if its pods run here alone."""
+
+import os
+import re
+import subprocess
+from collections.abc import Sequence
+from typing import Final
+
+from pods.agent import python_needed
+from pods.providers.base import Capabilities
+
+SECONDS: Final = 10.0
+SHOW: Final = "import sys; print(*sys.version_info[:3], sep='.')"
+
+
+def why_none(wanted: str, kinds: Sequence[Capabilities | None]) -> str:
+    """Why no pod of accounts with these capabilities can run the code; "": one may.
+
+    `wanted`: of `requires-python`, "" where it says nothing. As on a pod, a Python that uv finds counts.
+    """
+    if not wanted or not kinds:
+        return ""
+    here: dict[str, str] = {}
+    for can in kinds:
+        version = (
+            _version(can.python) if can is not None and can.on_this_host and can.python else ""
+        )
+        if not version or python_needed.satisfied(wanted, [*map(int, version.split("."))]):
+            return ""
+        assert can is not None
+        here[can.python] = version
+    if python_needed.installed(wanted, os.environ):
+        return ""
+    there = " and ".join(f"{version} ({path})" for path, version in here.items())
+    return (
+        f"the code needs Python {wanted}, and its pods run on this machine, which has {there}; install "
+        "one that uv finds, or name one in the account's option `python`"
+    )
+
+
+def _version(python: str) -> str:
+    """As 3.12.1; "" if it does not say it."""
+    try:
+        done = subprocess.run(
+            [python, "-c", SHOW], capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    found = re.fullmatch(r"\d+\.\d+\.\d+", done.stdout.strip())
+    return found[0] if found else ""
