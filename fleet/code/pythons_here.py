@@ -1,12 +1,13 @@
 """Whether this machine has a Python that a fleet's code runs on, if its pods run here alone."""
 
-import os
 import re
+import shutil
 import subprocess
 from collections.abc import Sequence
 from typing import Final
 
-from pods.agent import python_needed
+from packaging.specifiers import SpecifierSet
+
 from pods.providers.base import Capabilities
 
 SECONDS: Final = 10.0
@@ -25,17 +26,30 @@ def why_none(wanted: str, kinds: Sequence[Capabilities | None]) -> str:
         version = (
             _version(can.python) if can is not None and can.on_this_host and can.python else ""
         )
-        if not version or python_needed.satisfied(wanted, [*map(int, version.split("."))]):
+        if not version or version in SpecifierSet(wanted):
             return ""
         assert can is not None
         here[can.python] = version
-    if python_needed.installed(wanted, os.environ):
+    if _uv_finds(wanted):
         return ""
     there = " and ".join(f"{version} ({path})" for path, version in here.items())
     return (
         f"the code needs Python {wanted}, and its pods run on this machine, which has {there}; install "
         "one that uv finds, or name one in the account's option `python`"
     )
+
+
+def _uv_finds(wanted: str) -> bool:
+    """Whether uv finds an installed Python for it, by the words that a pod's bootstrap uses."""
+    uv = shutil.which("uv")
+    if uv is None:
+        return False
+    command = [uv, "python", "find", "--system", "--no-project", "--no-python-downloads", wanted]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
 
 
 def _version(python: str) -> str:
