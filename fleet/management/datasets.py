@@ -205,7 +205,9 @@ def _as_text(fleet: Fleet, plan: Plan, *, dry_run: bool) -> str:
     count = plural(len(plan.ranges), "range")
     rows = plural(plan.rows_missing, "row")
     about = "about " if plan.estimated else ""
-    if dry_run:
+    if not plan.rows and not plan.estimated:
+        what = f"no rows: {plural(len(plan.files), 'input file')} without any; nothing was queued"
+    elif dry_run:
         what = f"{count} with {about}{rows} would be added to {fleet.stream}; nothing was queued"
     elif plan.ranges:
         what = f"{count} with {about}{rows} added to {fleet.stream}, into {plan.sink}"

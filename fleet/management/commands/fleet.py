@@ -2,7 +2,7 @@
 
 import getpass
 import json
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from copy import copy
 from datetime import timedelta
@@ -58,6 +58,15 @@ SWITCH = {
     "stop-everything": "Stop all fleets with one switch: drain and destroy every pod.",
     "undo-stop": "Undo stop-everything: each fleet goes on as before.",
 }
+ACCOUNTS_ELSEWHERE = (
+    "`set` does not change accounts; do it on the fleet's page in the admin (Edit), by "
+    "`PATCH /api/v1/fleets/NAME`, or with `accounts` in a file for `fleet apply`"
+)
+
+
+def _refuse_accounts(parser: ArgumentParser) -> None:
+    """Take `--account` only to say where accounts are changed."""
+    parser.add_argument("--account", action="append", default=[], help=SUPPRESS)
 
 
 def _add_fields(parser: ArgumentParser) -> None:
@@ -125,7 +134,7 @@ class Command(OwnCommand):
         )
         listing.add_argument("--all", action="store_true", help="Also list archived fleets.")
         verb("show", "Show the present state of a fleet.")
-        change = verb("set", "Change a fleet; in force from the next tick.")
+        _refuse_accounts(change := verb("set", "Change a fleet; in force from the next tick."))
         code.add_code_arguments(change)
         _add_fields(change)
         verb("rollback", "Go back to the code before; pods with other code are replaced.")
@@ -229,6 +238,8 @@ class Command(OwnCommand):
 
     def _set(self, options: dict[str, Any]) -> None:
         fleet = self._fleet(options)
+        if options["account"]:
+            raise CommandError(ACCOUNTS_ELSEWHERE, returncode=2)
         changes = code.with_ready_options(options, fields_typed(options), fleet.handler_env)
         seconds = options["tick_seconds"]
         packed = code.packed_of(options, fleet.handler)

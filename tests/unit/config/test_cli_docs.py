@@ -9,6 +9,7 @@ from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand
 
 from config.env import ROOT
+from fleet.operating import EDITABLE
 
 PAGES = ("cli.md", "cli-installation.md")
 PAGE = "".join((ROOT / "docs" / "reference" / page).read_text() for page in PAGES)
@@ -39,3 +40,8 @@ def test_each_command_subcommand_and_option_is_on_the_page(app: str, name: str) 
     missing = [w for w in words(parser) if not re.search(w, PAGE, re.MULTILINE)]
     assert missing == []
     assert f"manage.py {name}" in PAGE
+
+
+def test_each_option_of_a_field_is_in_the_list_of_create_and_set() -> None:
+    listed = {*PAGE.partition("    --mode ")[2].partition("\n\n")[0].split(), "--mode"}
+    assert listed == {f"--{name.replace('_', '-')}" for name in EDITABLE}

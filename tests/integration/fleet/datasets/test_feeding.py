@@ -71,6 +71,13 @@ def put_part(of: Range, *, start: int | None = None, end: int | None = None) -> 
     return name
 
 
+def test_an_input_without_rows_is_said(fleet: Fleet, client: redis.Redis, tmp_path: Path) -> None:
+    write_parquet(tmp_path / "in" / "a.parquet", 0)
+    said = run("feed", FLEET, f"file://{tmp_path}/in/*.parquet", "--into", f"file://{tmp_path}/out")
+    assert "no rows: 1 input file without any; nothing was queued" in said
+    assert queued(client) == []
+
+
 def test_ranges_go_onto_the_stream_once(fleet: Fleet, client: redis.Redis, given: Path) -> None:
     told = feed(given, "--columns", "id,text", "--id-column", "id")
     assert (told["files"], told["rows"], told["ranges_added"]) == (2, 10_000, 10)

@@ -63,3 +63,11 @@ def test_an_odd_name_is_refused_and_no_fleet_changes(redis_url: str, verb: str, 
 def test_after_two_dashes_every_word_is_a_name() -> None:
     with pytest.raises(CommandError, match="--odd=--"):
         call_command("fleet", "show", "--", "--odd=--")
+
+
+@pytest.mark.django_db
+def test_set_says_where_accounts_are_changed_and_changes_nothing() -> None:
+    a_fleet(name="emb", max_instances=2)
+    with pytest.raises(CommandError, match="does not change accounts; do it on the fleet's page"):
+        call_command("fleet", "set", "emb", "--account", "runpod", "--max-instances", "3")
+    assert Fleet.objects.get().max_instances == 2
