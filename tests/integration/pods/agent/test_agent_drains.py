@@ -159,9 +159,11 @@ def test_a_machine_that_is_taken_away_gives_back_in_time_what_it_cannot_finish(
 def test_an_idle_agent_says_so_and_keeps_no_item_from_others(backlog, agents, until):
     agents.start(backlog, "pod-a")
     until(lambda: working(backlog, "pod-a") and backlog.heartbeat("pod-a").idle_ms > 500)
+    assert backlog.heartbeat("pod-a").held_ms == 0
     backlog.put(b"x")
     until(backlog.results)
     until(lambda: backlog.heartbeat("pod-a").done == 1)
+    assert backlog.heartbeat("pod-a").held_ms < backlog.heartbeat("pod-a").uptime_ms - 500
     assert backlog.heartbeat("pod-a").idle_ms < 500 + backlog.heartbeat("pod-a").since_ack_ms
 
 

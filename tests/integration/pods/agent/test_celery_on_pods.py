@@ -71,6 +71,7 @@ def works_counts_and_is_idle(workload, until):
     until(lambda: workload.beat().in_flight == 1 and workload.beat().idle_ms == 0)
     until(lambda: workload.beat().done == 21)
     assert 0 < workload.beat().busy < 1
+    assert 1500 < workload.beat().held_ms < workload.beat().uptime_ms
     assert workload.beat().starting > 0
     assert workload.beat().starved is None
 
