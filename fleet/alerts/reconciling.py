@@ -201,11 +201,22 @@ def _with_last_tick(now: datetime) -> list[Any]:
             last_all_fail=Subquery(last.values("all_fail")[:1]),
             last_all_fail_because=Subquery(last.values("all_fail_because")[:1]),
             rows_fail=F("dataset__rows_fail"),
-            last_seen_failing=Subquery(last.values("snapshot__failing")[:1]),
+            last_tick=Subquery(last.values("pk")[:1]),
             last_trouble=Subquery(last.values("trouble")[:1]),
             tick_before=Subquery(last.filter(at__lte=now - WINDOW).values("pk")[:1]),
         )
     )
+
+
+def _failed_because(fleets: Sequence[Any]) -> Mapping[int, str]:
+    """Why the newest of the pods that failed in a row did, by fleet.
+
+    A snapshot is large, so only those of fleets with such pods are read, and each by its key: within a
+    subquery a database may read the snapshots of all ticks before it sorts them.
+    """
+    wanted = [f.last_tick for f in fleets if f.last_failing]
+    found = Tick.objects.filter(pk__in=wanted).values_list("fleet", "snapshot__failing")
+    return {fleet: (failing or {}).get("because") or "" for fleet, failing in found}
 
 
 def _fleets(
@@ -218,7 +229,7 @@ def _fleets(
     fleets = _with_last_tick(now)
     ticks = _ticks(fleets, now)
     machines, refusals = _machines(pods, now), _refusals(now)
-    evicts = servers.evictions(fleets)
+    evicts, because = servers.evictions(fleets), _failed_because(fleets)
     nothing = spending.Spent(today=spending.NOTHING, total=spending.NOTHING)
     return [
         FleetSeen(
@@ -235,7 +246,7 @@ def _fleets(
             ticks=ticks.get(f.pk, ()),
             dead=f.dead_letters,
             failing=f.last_failing or 0,
-            failing_because=(f.last_seen_failing or {}).get("because") or "",
+            failing_because=because.get(f.pk, ""),
             trouble=f.last_trouble or "",
             all_fail=f.last_all_fail,
             all_fail_because=f.last_all_fail_because or "",
