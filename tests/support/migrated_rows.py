@@ -17,6 +17,10 @@ SCHEDULES: Final = (
     "pods.migrations.0002_schedule",
     "fleet.migrations.0004_operating",
     "fleet.migrations.0023_datasets",
+    "fleet.migrations.0029_batches",
+    "fleet.migrations.0034_forecasts",
+    "fleet.migrations.0039_shadows_and_samples",
+    "fleet.migrations.0044_keys_by_a_task",
 )
 COMMITS: Final = frozenset({"transactional_db", "live_server"})  # fixtures
 
