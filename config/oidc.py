@@ -71,7 +71,7 @@ def verified_email(claims: Mapping[str, Any]) -> str:
 
 
 def groups_of(claims: Mapping[str, Any], name: str) -> Sequence[str] | None:
-    """The groups in a claim; None: there is no such claim. A dot leads into a claim of objects.
+    """The groups in a claim; None: the claim is missing. A dot leads into a claim of objects.
 
     A text counts as one group, so `hd` of Google can be the claim.
     """

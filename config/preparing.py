@@ -74,7 +74,7 @@ def ensure_admin() -> tuple[str, Path]:
     """Create the first administrator if there is none; return its name and its password file.
 
     Only this user of the machine can read the file. Where an administrator was made in another way,
-    there is no such file.
+    the file is missing.
     """
     path = settings.VAR_DIR / "admin-password"
     users = get_user_model()

@@ -43,7 +43,7 @@ def followed(
 
     Raises:
         ValidationError: a value is wrong, or no decision depends on any of them.
-        TooLittle: no speed is known, nothing can be rented, or there is no item.
+        TooLittle: the speed is unknown, nothing can be rented, or backlog and recording are empty.
         ValueError: its offer_query is wrong.
     """
     changes = comparing.policy_changes(fleet, values)

@@ -1,7 +1,7 @@
 """The process in which the handler runs.
 
 Its command is `python -m pods.agent.child FD BEGUN_FD RING_FD HANDLER KIND MOST`. RING_FD is -1
-where there is no ring. MOST is the largest number of items in one call of the handler; 0: as the
+without a ring. MOST is the largest number of items in one call of the handler; 0: as the
 handler says.
 
 It does not know Redis. It gets batches over one socket, and answers with the outcome of each item.

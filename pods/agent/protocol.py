@@ -53,8 +53,8 @@ MEASURES: Mapping[str, "tuple[Union[type[int], type[float]], int]"] = {
     "cpu_percent": (int, 100),
 }
 SCRIPTS = Path(__file__).parent / "scripts"
-# Fields of a heartbeat that an agent of version 1 does not send.
-SINCE_VERSION_2 = {"failing", "final", "gone", "held_ms"}
+# Fields of a heartbeat that older agents do not send.
+OF_NEWER_AGENTS = {"failing", "final", "gone", "held_ms"}
 # Fields of the fleet's secrets: a version, which changes with them, and `env:<NAME>` for each of them.
 SECRETS_VERSION, SECRET_PREFIX = "version", "env:"
 # What a store needs to be read and written. The agent itself uses these secrets.
@@ -228,7 +228,7 @@ class Heartbeat:
                     f.name: _bounded(f.name, text[f.name])
                     for f in dataclasses.fields(cls)
                     if f.type in (int, "int")
-                    and not (f.name in SINCE_VERSION_2 and f.name not in text)
+                    and not (f.name in OF_NEWER_AGENTS and f.name not in text)
                 },
             )
         except (KeyError, ValueError):

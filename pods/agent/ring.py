@@ -63,7 +63,7 @@ class RingWriter:
         self._waits = True
 
     def put(self, value: Writable) -> Union[tuple[int, int], None]:
-        """Write a value. Returns where it begins and its size; None: there is no room for it."""
+        """Write a value. Returns where it begins and its size; None: it does not fit now."""
         size = len(self._ring)
         start = -(-self._at // ALIGNED_BYTES) * ALIGNED_BYTES
         if start % size + value.size > size:

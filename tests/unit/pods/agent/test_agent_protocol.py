@@ -98,7 +98,7 @@ def test_a_heartbeat_of_an_agent_of_version_1_can_be_read():
     raw = {k.encode(): v.encode() for k, v in golden("heartbeat_of_version_1").items()}
     beat = Heartbeat.parse({**raw, b"at_ms": b"0"})
     unknown = dict.fromkeys(set(protocol.MEASURES) - {"gpu_percent"})
-    since = dict.fromkeys(protocol.SINCE_VERSION_2, 0)
+    since = dict.fromkeys(protocol.OF_NEWER_AGENTS, 0)
     assert beat == dataclasses.replace(BEAT, version=1, **since, **unknown)
 
 
