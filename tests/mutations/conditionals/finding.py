@@ -12,7 +12,7 @@ from tests.mutations.conditionals.scripts import mutants_of
 
 SEARCHED: Final = ("pods", "fleet/tick", "fleet/alerts")
 LEFT_OUT: Final = ("pods/emulators", "pods/admin", "pods/migrations", "pods/management")
-EXCUSED: Final = Path(__file__).with_name("excused.toml")
+EXCUSED: Final = Path(__file__).with_name("excused")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,5 +70,9 @@ def below(mutants: Iterable[Mutant], paths: Sequence[str]) -> list[Mutant]:
 
 def excused() -> dict[str, str]:
     """The reason of each mutant that may survive, by its name."""
-    entries = tomllib.loads(EXCUSED.read_text(encoding="utf-8")).get("excused", [])
-    return {name: entry["because"] for entry in entries for name in entry["mutants"]}
+    return {
+        name: entry["because"]
+        for file in sorted(EXCUSED.glob("*.toml"))
+        for entry in tomllib.loads(file.read_text(encoding="utf-8")).get("excused", [])
+        for name in entry["mutants"]
+    }
