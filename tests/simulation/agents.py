@@ -110,6 +110,11 @@ class Agents:
         return self.enqueued - self.acknowledged
 
     @property
+    def left_to_do(self) -> int:
+        """The number of items that are not done and that a pod can do."""
+        return max(0, self.left - self.tries.hopeless)
+
+    @property
     def counts(self) -> tuple[int, int]:
         """The number of items enqueued and acknowledged until now."""
         return self.enqueued, self.acknowledged
@@ -117,6 +122,7 @@ class Agents:
     def restore_counts(self, counts: tuple[int, int]) -> None:
         """Go back to earlier counts: items acknowledged since then are pending again."""
         self.enqueued, self.acknowledged = counts
+        self.tries.restore()
         for agent in self._running.values():
             agent.in_hand.clear()
             agent.taken_at = None

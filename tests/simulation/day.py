@@ -293,7 +293,8 @@ class Day:
         self.operators.prepare_end(spawn_per_tick=3)
         self._until(lambda: self._ready(3), "L1: not 3 READY pods of each fleet")
         self.pace = DRAINING
-        self._until(lambda: not any(a.left for a in self.agents), "L4: not drained")
+        self._until(lambda: not any(a.left_to_do for a in self.agents), "L4: not drained")
+        self._until(lambda: not any(a.left for a in self.agents), "L4: tries do not end")
         self.operators.drop_dead_letters()
         self.pace = SETTLING
         datasets = [a for a in self.agents if isinstance(a, RangeAgents)]

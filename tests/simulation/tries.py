@@ -12,7 +12,9 @@ from pods.agent.protocol import Keys
 from pods.agent.stream import Scripts
 from pods.base.clock import utcnow
 
-LEAVE_MS: Final = 60_000  # what an agent leaves to others looks untouched for so long
+# What an agent leaves to others looks untouched for so long. Redis counts this in real time, so it
+# is longer than any day takes: what another pod has in hand never looks left.
+LEAVE_MS: Final = 24 * 3600 * 1000
 # What an agent left to others it takes again only after this time, as claim.lua says.
 OWN_AGAIN: Final = timedelta(minutes=1)
 OWN_LAST: Final = timedelta(minutes=10)
@@ -39,6 +41,7 @@ class Tries:
     turn: int = 0  # how often all agents had their turn
     wrongly_dead: list[str] = field(default_factory=list)
     dead: int = 0  # all dead letters that these agents made
+    _buried: set[bytes] = field(default_factory=set)  # bad items that became dead letters
     _scripts: Scripts = field(init=False)
     _failed_by: dict[bytes, set[str]] = field(default_factory=dict)
     _left: dict[bytes, Left] = field(default_factory=dict)
@@ -49,8 +52,18 @@ class Tries:
     def forget(self) -> None:
         """The server was emptied."""
         self.bad.clear()
+        self._buried.clear()
         self._failed_by.clear()
         self._left.clear()
+
+    @property
+    def hopeless(self) -> int:
+        """The number of items that every pod fails, and that are not dead letters yet."""
+        return len(self.bad - self._buried)
+
+    def restore(self) -> None:
+        """A replica took over, whose dead letters may be older."""
+        self._buried.clear()
 
     def fail(self, name: str, entries: Sequence[bytes], *, others: Collection[str]) -> set[bytes]:
         """Settle failed tries. Returns the items that this pod still has: it tries them again.
@@ -85,6 +98,7 @@ class Tries:
 
     def _bury(self, entry: bytes, others: Collection[str]) -> None:
         self.dead += 1
+        self._buried |= {entry} & self.bad
         by = self._failed_by[entry]
         if entry not in self.bad and len(by) < 2 and others:
             self.wrongly_dead.append(f"{entry.decode()}, tried by {by} alone beside {others}")
