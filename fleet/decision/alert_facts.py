@@ -120,7 +120,7 @@ class FleetSeen:
     ticks: Sequence[TickSeen] = ()
     dead: int = 0  # dead letters that nobody has put back or deleted
     failing: int = 0  # pods of its template in a row that failed before they finished an item
-    failing_because: str = ""  # of the newest of them
+    failing_because: str = ""  # of most of them
     trouble: str = ""  # both, as the last tick said it; "": it wished for no pod
     all_fail: bool | None = None  # the last tries of all ready pods failed; None: nobody knows
     all_fail_because: str = ""

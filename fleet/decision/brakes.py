@@ -1,5 +1,6 @@
 """What fails again and again: which tries of a template count, and how long the next one waits. Pure."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -62,9 +63,17 @@ def failing(newest_first: Sequence[Try], *, try_again_at: datetime | None = None
     return Failing(
         count=len(failed),
         at=newest.at,
-        because=newest.because[:LONGEST_REASON],
+        because=_usual(failed)[:LONGEST_REASON],
         until=newest.at if asked else newest.at + pause_after(len(failed)),
     )
+
+
+def _usual(failed: Sequence[Try]) -> str:
+    """Why most of them failed, in the words of the newest of these; the newest one decides a tie."""
+    newest_first = sorted(failed, key=lambda one: one.at, reverse=True)
+    (rule, count), *_ = Counter(one.rule for one in newest_first).most_common(1)
+    because = next(one.because for one in newest_first if one.rule is rule)
+    return because if count == len(failed) or not because else f"{count} of them: {because}"
 
 
 def pause_after(failures: int) -> timedelta:
@@ -75,7 +84,7 @@ def pause_after(failures: int) -> timedelta:
 
 
 def said_of(count: int, because: str) -> str:
-    """How many pods failed in a row, and why the newest of them did."""
+    """How many pods failed in a row, and why most of them did."""
     pods = "the last pod" if count == 1 else f"the last {count} pods"
     return f"{pods} failed before finishing an item ({because or 'no reason is known'})"
 

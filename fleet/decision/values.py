@@ -147,7 +147,7 @@ class Failing:
 
     count: int  # pods in a row
     at: datetime  # when the newest one was found to have failed
-    because: str  # why, for people
+    because: str  # why most of them did, for people
     until: datetime  # no further pod starts before
 
 

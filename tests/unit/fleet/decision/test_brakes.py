@@ -76,6 +76,20 @@ def test_failures_are_counted_since_the_newest_pod_that_works() -> None:
     assert found == Failing(count=2, at=NOON, because="no module x", until=NOON + 2.5 * MINUTE)
 
 
+def test_the_reason_is_what_most_pods_failed_of() -> None:
+    gone = a_try(PodRule.ABSENT, at=NOON, because="it is gone")
+    broken = [a_try(at=NOON - hours(n), because=f"no module {n}") for n in (2, 1)]
+    found = failing([gone, *broken])
+    assert found is not None
+    assert (found.at, found.because) == (NOON, "2 of them: no module 1")
+    tie = failing([gone, broken[0]])
+    assert tie is not None
+    assert tie.because == "1 of them: it is gone"
+    unsaid = failing([gone, *[a_try(at=NOON - hours(1), because="")] * 2])
+    assert unsaid is not None
+    assert unsaid.because == ""
+
+
 def test_an_operator_ends_the_pause_and_not_the_counting() -> None:
     both = [a_try(), a_try()]
     found = failing(both, try_again_at=NOON + seconds(1))
