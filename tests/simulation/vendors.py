@@ -18,6 +18,8 @@ from pods.emulators.runpod_state import Boot, RunPodState
 from pods.emulators.vastai import VastaiEmulator
 from pods.emulators.vastai_contracts import Refusal
 from pods.machine_names import MachineName, fleet_tag, installation_tag, tagged
+from pods.models import Pod
+from pods.states import ENDED
 from tests.simulation.draws import Draws
 from tests.simulation.texts import odd_name, with_odd_texts
 
@@ -62,6 +64,7 @@ class Vendor(ABC):
         self.foreign: set[str] = set()  # machines of other people on the same account
         self.misreported: set[str] = set()  # machines about which an answer was wrong
         self._were_hidden: set[str] = set()  # in the step before
+        self._once_hidden: set[str] = set()  # at any time
         self.unowned: set[str] = set()  # machines under our tag of a fleet that does not exist
         self.adopts = False  # our account there keeps machines that it finds
 
@@ -83,9 +86,14 @@ class Vendor(ABC):
 
     def end(self, machine: str) -> None:
         """End a machine, as its agent or a person in the console does."""
-        if machine in self._were_hidden or self.hidden(machine):
+        if machine in self._were_hidden or self.hidden(machine) or self._believed_gone(machine):
             self.misreported.add(machine)  # nobody has seen it since, nor knows how long it billed
         self._end(machine)
+
+    def _believed_gone(self, machine: str) -> bool:
+        """Whether the vendor hid it until its pod ended, and no look has shown it since."""
+        ended = Pod.objects.filter(external_id=machine, state__in=[s.value for s in ENDED])
+        return machine in self._once_hidden and ended.exists()
 
     @abstractmethod
     def _end(self, machine: str) -> None:
@@ -120,6 +128,7 @@ class Vendor(ABC):
         for machine in mine:
             self._break_machine(machine, draws)
         self._were_hidden = {m.id for m in self.machines() if self.hidden(m.id)}
+        self._once_hidden |= self._were_hidden
         if mine and (own := draws.occurs(0.01, f"{self.name}: a machine is started under our tag")):
             tag = fleet_tag(slug, own.choice(fleets))
             self.rent(tagged(tag, f"{own.getrandbits(128):032x}"), own)
