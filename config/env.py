@@ -1,6 +1,8 @@
 """The environment variables of a deployment, with their types and limits."""
 
 import os
+from collections.abc import Collection
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
@@ -21,6 +23,14 @@ LOG_LEVELS: Final = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
 REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 DATABASE_SCHEMES: Final = ("postgresql", "postgres", "sqlite")
+PREFIX: Final = "PODFLEET_"
+MISSPELLED: Final = 0.85  # how alike two names are: one letter more, or two that changed places
+PLAIN_WORDS: Final = {  # pydantic's kinds of errors
+    "bool_parsing": "write 1 for yes or 0 for no",
+    "bool_type": "write 1 for yes or 0 for no",
+    "int_parsing": "write a whole number",
+    "int_from_float": "write a whole number",
+}
 NAMES = Annotated[tuple[str, ...], NoDecode]  # comma-separated
 
 
@@ -28,7 +38,7 @@ class Env(BaseSettings):
     """The settings of a deployment. Operators' settings are rows in the admin."""
 
     model_config = SettingsConfigDict(
-        env_prefix="PODFLEET_",
+        env_prefix=PREFIX,
         secrets_dir=os.environ.get("PODFLEET_SECRETS_DIR") or None,
         extra="ignore",
         populate_by_name=True,
@@ -255,14 +265,35 @@ def env() -> Env:
     Raises:
         ImproperlyConfigured: a variable has a wrong value; the message names the variable.
     """
+    folder = os.environ.get("PODFLEET_SECRETS_DIR")
+    files = [path.name.upper() for path in Path(folder).glob("*")] if folder else []
+    _refuse_misspelled([*os.environ, *files])
     try:
         return Env()
     except ValidationError as exc:
         wrong = [
-            f"{_variable(str(error['loc'][0]))}: {error['msg'].removeprefix('Value error, ')}"
+            f"{_variable(str(error['loc'][0]))}: "
+            + PLAIN_WORDS.get(error["type"], error["msg"].removeprefix("Value error, "))
             for error in exc.errors(include_input=False, include_url=False)
         ]
         raise ImproperlyConfigured("; ".join(wrong)) from None  # the cause would show the values
+
+
+def _refuse_misspelled(names: Collection[str]) -> None:
+    """Refuse a name that is almost that of a setting: the setting would silently not be made.
+
+    Other names are let be. The agent, the tests and users' own programs have some, too.
+
+    Raises:
+        ImproperlyConfigured: with the name that was probably meant.
+    """
+    known = [field.upper() for field in Env.model_fields]
+    for name in sorted(names):
+        given = name.removeprefix(PREFIX)
+        if given == name or given in known:
+            continue
+        for near in get_close_matches(given, known, n=1, cutoff=MISSPELLED):
+            raise ImproperlyConfigured(f"{name} is not a setting; did you mean {PREFIX}{near}?")
 
 
 def _variable(field: str) -> str:

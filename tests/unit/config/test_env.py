@@ -1,6 +1,7 @@
 """The environment variables, with their types and limits."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -213,8 +214,8 @@ def test_production_refuses_a_generated_secret_and_an_embedded_service(
     ("name", "value", "answer"),
     [
         ("PODFLEET_WEB_PORT", "99999", "PODFLEET_WEB_PORT: Input should be less than or equal"),
-        ("PODFLEET_WEB_PORT", "web", "PODFLEET_WEB_PORT: Input should be a valid integer"),
-        ("PODFLEET_DEBUG", "perhaps", "PODFLEET_DEBUG: Input should be a valid boolean"),
+        ("PODFLEET_WEB_PORT", "web", "PODFLEET_WEB_PORT: write a whole number"),
+        ("PODFLEET_DEBUG", "perhaps", "PODFLEET_DEBUG: write 1 for yes or 0 for no"),
         ("PODFLEET_TIME_ZONE", "Mars", "PODFLEET_TIME_ZONE: 'Mars' is not a time zone"),
         ("PODFLEET_LOG_LEVEL", "LOUD", "PODFLEET_LOG_LEVEL: 'LOUD' is not a level; choose one of"),
         (
@@ -237,6 +238,48 @@ def test_a_wrong_variable_is_named_with_what_would_be_right_and_without_its_secr
     with pytest.raises(ImproperlyConfigured, match=answer) as refused:
         env.__wrapped__()
     assert "hunter7" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("PODFLEET_REQUIRE_TOPT", "PODFLEET_REQUIRE_TOTP"),
+        ("PODFLEET_OIDC_ADMIN_GROUP", "PODFLEET_OIDC_ADMIN_GROUPS"),
+        ("PODFLEET_WEB_PROT", "PODFLEET_WEB_PORT"),
+        ("PODFLEET_HTTP", "PODFLEET_HTTPS"),
+    ],
+)
+def test_a_misspelled_setting_is_refused_with_the_name_that_was_meant(
+    name: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "hunter7")
+    with pytest.raises(ImproperlyConfigured, match=f"did you mean {meant}\\?") as refused:
+        env.__wrapped__()
+    assert "hunter7" not in str(refused.value)
+
+
+def test_a_misspelled_file_of_a_secret_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "podfleet_secret_keys").write_text("hunter7")
+    monkeypatch.setenv("PODFLEET_SECRETS_DIR", str(tmp_path))
+    with pytest.raises(ImproperlyConfigured, match="did you mean PODFLEET_SECRET_KEY"):
+        env.__wrapped__()
+
+
+def test_names_of_agents_and_of_users_own_programs_are_let_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    agents = [
+        name
+        for file in (ROOT / "pods").rglob("*.py")
+        for name in re.findall(r"PODFLEET_[A-Z_]+", file.read_text(encoding="utf-8"))
+    ]
+    assert "PODFLEET_KIND" in agents
+    for name in ["PODFLEET_ADMIN_PASSWORD", "PODFLEET_MY_BUCKET", *agents]:
+        if name.removeprefix("PODFLEET_").lower() not in Env.model_fields:
+            monkeypatch.setenv(name, "x")
+    assert env.__wrapped__().web_port == 8000
 
 
 def test_a_password_with_a_raw_at_sign_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
