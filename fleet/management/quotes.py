@@ -1,10 +1,10 @@
 """Runs `fleet quote`: what a number of items would take and cost."""
 
 import json
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Final, cast
 
@@ -15,6 +15,7 @@ from rich.table import Table
 from fleet import quoting
 from fleet.decision.outlook import NoOutlook, Outlook
 from fleet.decision.quote import Asked, Line, Quote
+from fleet.management import amounts
 from fleet.management.samples import add_sample_arguments, sampled
 from fleet.management.what_if import moment
 from fleet.models import Fleet
@@ -35,7 +36,7 @@ MORE: Final = ">"
 def add_quote_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `fleet quote`."""
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--items", type=_count, help="How many items (default: its backlog).")
+    which.add_argument("--items", type=amounts.items, help="How many items (default: its backlog).")
     which.add_argument(
         "--receipt",
         type=Path,
@@ -45,7 +46,9 @@ def add_quote_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--by", type=moment, help="Done by then, with its zone, such as 2026-12-04T18:00+01:00."
     )
-    parser.add_argument("--at-most", type=_usd, metavar="USD", help="The money that may be spent.")
+    parser.add_argument(
+        "--at-most", type=amounts.usd, metavar="USD", help="The money that may be spent."
+    )
     parser.add_argument(
         "--items-per-second",
         type=float,
@@ -53,23 +56,6 @@ def add_quote_arguments(parser: ArgumentParser) -> None:
         help="Of one pod; without it, what the fleet's pods showed.",
     )
     add_sample_arguments(parser)
-
-
-def _count(text: str) -> int:
-    plain = text.replace(",", "").replace("_", "")
-    if not plain.isascii() or not plain.isdigit() or len(plain) > 13:
-        raise ArgumentTypeError(f"{text!r}: give a whole number of items")
-    return int(plain)
-
-
-def _usd(text: str) -> Decimal:
-    try:
-        found = Decimal(text.removeprefix("$"))
-    except InvalidOperation:
-        found = Decimal("NaN")
-    if not found.is_finite() or not 0 < found < 10**8:
-        raise ArgumentTypeError(f"{text!r}: give USD above 0, such as 90")
-    return found
 
 
 def quote(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:

@@ -4,7 +4,7 @@ import json
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
@@ -16,6 +16,7 @@ from fleet.decision.spells import OfferKind, kind_of
 from fleet.decision.values import Snapshot
 from fleet.decision.what_if import Course, TooLittle
 from fleet.following import Followed, Wanted
+from fleet.management import amounts
 from fleet.management.courses import course_as_json
 from fleet.management.typed_values import fields_typed
 from fleet.models import Fleet
@@ -35,11 +36,13 @@ def add_trace_arguments(parser: ArgumentParser) -> None:
     add = group.add_argument
     text = "A recording of interruptible offers (JSON) or of items (CSV); may be repeated."
     add("--trace", action="append", default=[], type=Path, metavar="FILE", help=text)
-    add("--items", type=_items, help="Items at the beginning (default: its backlog).")
+    add("--items", type=amounts.items, help="Items at the beginning (default: its backlog).")
     add("--items-per-second", type=_above_0, metavar="RATE", help="Of one pod.")
     text = "The price of the offers of a recording, in USD/hour; once for each of them."
-    add("--spot-usd", action="append", default=[], type=_usd, metavar="USD", help=text)
-    add("--on-demand-usd", type=_usd, metavar="USD", help="The price of an offer that stays.")
+    add("--spot-usd", action="append", default=[], type=amounts.usd, metavar="USD", help=text)
+    add(
+        "--on-demand-usd", type=amounts.usd, metavar="USD", help="The price of an offer that stays."
+    )
     add("--skip-hours", type=_hours, metavar="H", help="Leave out the beginning.")
     add("--hours", type=_above_0, metavar="H", help="Take only so much.")
     text = "Let items come so many times slower, such as 60: a second becomes a minute."
@@ -61,24 +64,7 @@ def _hours(text: str) -> float:
 
 def _above_0(text: str) -> float:
     if not 0 < (found := _number(text)) <= 10**9:
-        raise ArgumentTypeError(f"{text!r}: give a number above 0")
-    return found
-
-
-def _items(text: str) -> int:
-    plain = text.replace(",", "").replace("_", "")
-    if not plain.isascii() or not plain.isdigit() or len(plain) > 12:
-        raise ArgumentTypeError(f"{text!r}: give a whole number of items")
-    return int(plain)
-
-
-def _usd(text: str) -> Decimal:
-    try:
-        found = Decimal(text.removeprefix("$"))
-    except InvalidOperation:
-        found = Decimal("NaN")
-    if not found.is_finite() or not 0 < found < 10**6:
-        raise ArgumentTypeError(f"{text!r}: give USD above 0, such as 0.92")
+        raise ArgumentTypeError(f"{text!r}: give a number above 0, 1,000,000,000 at most")
     return found
 
 

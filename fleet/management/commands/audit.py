@@ -13,7 +13,7 @@ from fleet.auditing import entries, sources
 from pods.base.clock import utcnow
 from pods.base.commands import OwnCommand
 
-AGO: Final = re.compile(r"(\d{1,5})(min|h|d|w)")
+AGO: Final = re.compile(r"(\d{1,5})(min|h|d|w)(?: ago)?")
 UNITS: Final = {"min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -30,7 +30,7 @@ def moment(text: str) -> datetime:
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except (ValueError, OverflowError) as exc:
         raise ArgumentTypeError(
-            f"{text!r} is not a moment; write 7d, 12h or 30min ago, 2026-11-30, or 2026-11-30T08:00"
+            f"{text!r} is not a moment; write 7d, 12h, 30min, 2026-11-30, or 2026-11-30T08:00"
         ) from exc
 
 
