@@ -223,6 +223,7 @@ class ModelPods:
         if policy.goal is not Goal.DEMAND:
             return self._offers  # those of each kind, each as often as it may be rented
         room = max(0, policy.max_instances - len(self._pods) - then.orphans)
+        room = min(room, policy.spawn_per_tick)  # more do not start
         return tuple(islice(cycle(self._offers), room)) if self._offers else ()
 
     def _facts(self, pod: ModelPod, policy: Policy) -> PodFacts:

@@ -16,7 +16,7 @@ from fleet.decision.estimates import speeds_of_offers
 from fleet.decision.goal_facts import USUAL_BOOT
 from fleet.decision.model_pods import Market, ModelPods
 from fleet.decision.spells import History, OfferKind, kind_of
-from fleet.decision.supply import Change, Stock, Supply
+from fleet.decision.supply import MOST_PLACES, Change, Stock, Supply
 from fleet.decision.values import Goal, OfferFacts, Policy, Snapshot
 from fleet.decision.what_if import Course, Moment, TooLittle, decide_once
 from pods.plural import plural
@@ -158,7 +158,7 @@ def _supply(seen: Snapshot, policy: Policy, trace: Trace) -> Supply:
     chosen = [*spot, *(o for o in offers if not o.interruptible)]
     if not chosen:
         raise TooLittle(f"nothing can be rented: {seen.no_offers_because or 'nothing is offered'}")
-    places = max(1, policy.max_instances)
+    places = max(1, min(policy.max_instances, MOST_PLACES))
     stock = Stock.of(
         replace(seen, offers=tuple(o for o in chosen for _ in range(places))), policy, History()
     )

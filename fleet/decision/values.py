@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from fleet.decision.lacks import AccountLack
 from fleet.decision.sampling import Sampling
@@ -14,6 +14,10 @@ from pods.bottleneck import Bottleneck
 from pods.price import usd_per_item
 from pods.rules import PodRule
 from pods.states import ACTIVE, READY, STOPPED, PodState
+
+# A decision has a value for each of its pods, so a typing error must not ask for a billion.
+MOST_PODS: Final = 10_000
+MOST_STARTS: Final = 1_000  # in one tick
 
 
 class Goal(StrEnum):

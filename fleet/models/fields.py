@@ -39,6 +39,17 @@ def from_to(least: float, most: float) -> list[Any]:
     return [finite, MinValueValidator(least), MaxValueValidator(most)]
 
 
+def count(
+    default: int, help_text: str, *, least: int, most: int
+) -> "models.PositiveIntegerField[Any, Any]":
+    """A number of things between two bounds."""
+    return models.PositiveIntegerField(
+        default=default,
+        validators=[MinValueValidator(least), MaxValueValidator(most)],
+        help_text=help_text,
+    )
+
+
 def usd(help_text: str) -> "models.DecimalField[Any, Any]":
     """An optional limit in USD, above 0."""
     return models.DecimalField(

@@ -12,13 +12,14 @@ from simple_history.models import HistoricalRecords
 
 from fleet.backlog.probes import build_probe
 from fleet.decision.field_words import LABELS
-from fleet.decision.values import Goal, Mode
+from fleet.decision.values import MOST_PODS, MOST_STARTS, Goal, Mode
 from fleet.models.choices import GOALS, HANDLER, MODES, ON_STREAM, Backlog, IdleAction, RedisRoute
 from fleet.models.fields import (
     LONGEST_HOURS,
     LONGEST_SECONDS,
     NAME,
     are_numbers,
+    count,
     from_to,
     gpus,
     moment,
@@ -34,6 +35,7 @@ from pods.base.key_names import RefusedName
 from pods.base.typed_json import check_object
 from pods.models.histories import HowChanged
 
+MOST_IN_A_BATCH: Final = 1_000_000
 # Columns that no operator edits: the history of edits is without them.
 NOT_EDITED: Final = (
     "created_by", "proven_template", "try_again_at", "version", "schedule", "dead_letters",
@@ -117,13 +119,9 @@ class Fleet(models.Model):
     target_depth_per_pod = models.PositiveIntegerField(
         default=1000, validators=[MinValueValidator(1)], help_text="Items that justify one pod."
     )
-    min_instances = models.PositiveIntegerField(default=0, help_text="The fewest pods.")
-    max_instances = models.PositiveIntegerField(
-        default=1, help_text="The most pods; at least min_instances."
-    )
-    spawn_per_tick = models.PositiveIntegerField(
-        default=1, validators=[MinValueValidator(1)], help_text="The most new pods in one tick."
-    )
+    min_instances = count(0, "The fewest pods.", least=0, most=MOST_PODS)
+    max_instances = count(1, "The most pods; at least min_instances.", least=0, most=MOST_PODS)
+    spawn_per_tick = count(1, "The most new pods in one tick.", least=1, most=MOST_STARTS)
     idle_seconds = seconds(120, "A pod that has been idle for this time is retired.")
     idle_action = models.CharField(
         max_length=10,
@@ -197,9 +195,7 @@ class Fleet(models.Model):
         help_text="Which offers the fleet rents: gpu_types, regions, min_vram_gb and more. "
         "docs/reference/fleets.md has all keys.",
     )
-    batch_size = models.PositiveIntegerField(
-        default=64, validators=[MinValueValidator(1)], help_text="The most items in a batch."
-    )
+    batch_size = count(64, "The most items in a batch.", least=1, most=MOST_IN_A_BATCH)
     notice_seconds = models.FloatField(
         default=4.0,
         validators=from_to(0.1, LONGEST_SECONDS),

@@ -13,7 +13,7 @@ from django.db.models.functions import Cast
 from fleet.decision import placement, unfit
 from fleet.decision.lacks import AccountLack, Lack
 from fleet.decision.placement import Experience, Failure, Kind, Trouble, Weighed
-from fleet.decision.values import Goal, OfferFacts, Wanted
+from fleet.decision.values import MOST_STARTS, Goal, OfferFacts, Wanted
 from fleet.models import Fleet
 from fleet.tick import wishes
 from pods.accounts import breaker, surveying
@@ -102,7 +102,7 @@ def _ranked(
 ) -> tuple[OfferFacts, ...]:
     """The offers to rent, best first. A goal weighs both kinds, so it needs the best of each."""
     if fleet.goal == Goal.DEMAND.value:
-        return placement.rank(offers, wish, known, room=fleet.spawn_per_tick)
+        return placement.rank(offers, wish, known, room=min(fleet.spawn_per_tick, MOST_STARTS))
     room = min(fleet.max_instances, MOST_PLACES)
     spot = placement.rank([o for o in offers if o.interruptible], wish, known, room=room)
     firm = placement.rank([o for o in offers if not o.interruptible], wish, known, room=room)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from fleet.decision.sampling import Sampling
-from fleet.decision.values import Caps, Goal, Mode, Override, Policy
+from fleet.decision.values import MOST_PODS, MOST_STARTS, Caps, Goal, Mode, Override, Policy
 from fleet.models import Fleet, IdleAction, Limits, SampleRun
 from fleet.models.fields import hours_of
 
@@ -18,9 +18,10 @@ def policy_of(fleet: Fleet, limits: Limits, now: datetime) -> Policy:
     held = None if leaves else fleet.overrides.filter(until__gt=now).first()
     asked = Policy(
         target_depth_per_pod=fleet.target_depth_per_pod,
-        min_instances=0 if leaves else fleet.min_instances,
-        max_instances=fleet.max_instances,
-        spawn_per_tick=fleet.spawn_per_tick,
+        # A row may be older than the limits of its fields.
+        min_instances=0 if leaves else min(fleet.min_instances, MOST_PODS),
+        max_instances=min(fleet.max_instances, MOST_PODS),
+        spawn_per_tick=min(fleet.spawn_per_tick, MOST_STARTS),
         idle_after=timedelta(seconds=fleet.idle_seconds),
         drain_within=timedelta(seconds=fleet.drain_seconds),
         tick=fleet.tick_period,

@@ -5,12 +5,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 
 from fleet import operating
 from fleet.decision.lacks import Lack
-from fleet.decision.placement import NOTHING_KNOWN
-from fleet.models import Fleet, Tick
-from fleet.tick import market, ticking, wishes
+from fleet.decision.placement import NOTHING_KNOWN, Experience
+from fleet.decision.values import MOST_PODS, MOST_STARTS
+from fleet.models import Fleet, Limits, Tick
+from fleet.tick import market, policies, ticking, wishes
 from fleet.tick.recording import replayed
 from pods.accounts import surveying
 from pods.base import clock
@@ -107,6 +109,26 @@ def test_a_price_list_lasts_as_long_as_its_provider_says() -> None:
     assert supply_of(fleet).offers
     Account.objects.update(offers_until=now)
     assert lacks_of(fleet) == {account.name: Lack.TOO_OLD}
+
+
+@pytest.mark.parametrize("name", ["min_instances", "max_instances", "spawn_per_tick", "batch_size"])
+def test_a_typing_error_asks_for_no_billion_of_anything(name: str) -> None:
+    fleet = a_fleet()
+    setattr(fleet, name, 999_999_999)
+    with pytest.raises(ValidationError, match="less than or equal to") as refused:
+        fleet.full_clean(exclude=["schedule"])
+    assert name in refused.value.message_dict
+
+
+def test_a_row_from_before_the_limits_asks_for_no_billion_of_offers() -> None:
+    account = an_account("runpod", offers=[packed("o", "1", "A")])
+    fleet = a_fleet(accounts=[account])
+    Fleet.objects.update(spawn_per_tick=10**9, max_instances=10**9)
+    fleet.refresh_from_db()
+    known = Experience(speeds={}, proven=frozenset({("A", 1)}))
+    assert len(market.offers_for(fleet, clock.utcnow(), known).offers) == MOST_STARTS
+    policy = policies.policy_of(fleet, Limits.get(), clock.utcnow())
+    assert (policy.max_instances, policy.spawn_per_tick) == (MOST_PODS, MOST_STARTS)
 
 
 def test_what_was_read_for_the_fleets_wish_is_rented_and_not_that_of_another_wish() -> None:
