@@ -19,6 +19,8 @@ from pods.base import redis_address
 
 ROOT = Path(__file__).resolve().parent.parent
 SHORTEST_SECRET: Final = 40  # a secret that a person typed is shorter
+HOW_TO_MAKE: Final = "`python -c 'import secrets; print(secrets.token_urlsafe(50))'`"
+FIELD_KEY_FILE: Final = "field-key"  # in the var folder, if no field key is given
 LOG_LEVELS: Final = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
 REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -249,12 +251,28 @@ class Env(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _production_has_a_strong_secret(self) -> Self:
-        if self.production and len(self.secret_key.get_secret_value()) < SHORTEST_SECRET:
+    def _production_has_strong_secrets(self) -> Self:
+        """Refuse short secrets, and a field key that would be made in a folder that nobody keeps.
+
+        An installation that runs with a generated field key goes on with it: its secrets need it.
+        """
+        if not self.production:
+            return self
+        firsts = {"PODFLEET_SECRET_KEY": self.secret_key}
+        if self.field_keys:
+            firsts["PODFLEET_FIELD_KEYS"] = self.field_keys[0]
+        elif not (self.var_dir / FIELD_KEY_FILE).exists():
             raise ImproperlyConfigured(
-                f"PODFLEET_SECRET_KEY has fewer than {SHORTEST_SECRET} characters; make a new one with "
-                "`python -c 'import secrets; print(secrets.token_urlsafe(50))'`"
+                "PODFLEET_PRODUCTION is set, so PODFLEET_FIELD_KEYS must be set too; make a key with "
+                f"{HOW_TO_MAKE}, and keep it with your backups"
             )
+        for name, secret in firsts.items():
+            if len(secret.get_secret_value()) < SHORTEST_SECRET:
+                several = ", and put it in front of the others" if name.endswith("S") else ""
+                raise ImproperlyConfigured(
+                    f"{name} has fewer than {SHORTEST_SECRET} characters; make a new one with "
+                    f"{HOW_TO_MAKE}{several}"
+                )
         return self
 
 

@@ -11,7 +11,7 @@ from kombu import Queue
 
 from config import embedded
 from config.databases import with_limits
-from config.env import ROOT, env
+from config.env import FIELD_KEY_FILE, ROOT, env
 from config.logs import logging_config
 from config.secrets import kept_secret
 from pods.base import redis_address
@@ -22,7 +22,7 @@ VAR_DIR: Path = ENV.var_dir
 
 SECRET_KEY = ENV.secret_key.get_secret_value() or kept_secret(VAR_DIR / "secret-key")
 FIELD_KEYS = tuple(k.get_secret_value() for k in ENV.field_keys) or (
-    kept_secret(VAR_DIR / "field-key"),
+    kept_secret(VAR_DIR / FIELD_KEY_FILE),
 )
 DEBUG = ENV.debug
 ALLOWED_HOSTS = list(ENV.allowed_hosts)
