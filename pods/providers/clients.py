@@ -34,7 +34,7 @@ def open_client(base_url: str, uds: str | None, tls: Tls | None) -> httpx.Client
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
     limits = httpx.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=30.0)
-    local = uds is not None or urlsplit(base_url).hostname in LOOPBACK
+    local = urlsplit(base_url).hostname in LOOPBACK  # so is an engine's socket: http://localhost
     return httpx.Client(
         headers={"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"},
         follow_redirects=False,

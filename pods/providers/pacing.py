@@ -8,6 +8,7 @@ script reserves the turn of a call under all of its limits, or says how long to 
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,6 @@ ANY: Final = "*"  # the limit of all calls of an account together
 LONGEST_WAIT_SECONDS: Final = 2.0
 # A vendor's silence counts for this long at most. Then one call asks again.
 LONGEST_SILENCE_SECONDS: Final = 3600.0
-_SCRIPT: Final = (Path(__file__).parent / "reserve.lua").read_text(encoding="utf-8")
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ class Pacer:
         sleep: Callable[[float], None] = time.sleep,  # noqa: TID251 - bounded by longest_wait
     ) -> None:
         """`account` names the credentials whose calls share the limits."""
-        self._reserve = client.register_script(_SCRIPT)
+        self._reserve = client.register_script(_script())
         self._client = client
         # The braces put all keys into one slot of a Redis cluster, because one script uses them all.
         self._prefix = f"podfleet:pace:{{{account}}}:"
@@ -93,6 +93,11 @@ MakePacer = Callable[[Mapping[str, Rate]], Pacer | None]
 
 def unpaced(_rates: Mapping[str, Rate]) -> None:
     """No pacer: the calls of this account are not counted."""
+
+
+@cache
+def _script() -> str:
+    return (Path(__file__).parent / "reserve.lua").read_text(encoding="utf-8")
 
 
 def _milliseconds(length: timedelta) -> int:

@@ -45,7 +45,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     if re.fullmatch(r"\d{1,9}(\.\d+)?", value):
         return float(value)
     try:
-        when = parsedate_to_datetime(value).replace(tzinfo=UTC).timestamp() if value else None
+        when = parsedate_to_datetime(value).replace(tzinfo=UTC).timestamp()
     except (ValueError, TypeError):
         when = None
     reset = headers.get("x-ratelimit-reset", "").strip()

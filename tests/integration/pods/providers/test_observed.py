@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -128,6 +129,18 @@ def test_offers_are_asked_for_once_within_their_time(rig: Rig, observed: Observe
     assert rig.server.calls("GET", CATALOG) == 2  # one per cloud
     observed.offers(OfferQuery(gpu_types=["RTX A5000"]))
     assert rig.server.calls("GET", CATALOG) == 4
+
+
+def test_offers_that_are_not_kept_are_asked_for_each_time_without_a_warning(
+    rig: Rig, observed: Observed
+) -> None:
+    with capture_logs() as events:
+        observed.offers(OfferQuery())
+        observed.capabilities = replace(observed.capabilities, offers_ttl=timedelta(0))
+        observed.offers(OfferQuery())
+        observed.offers(OfferQuery(gpu_count=2))
+    assert [event["event"] for event in events] == ["offers_listed"] * 3
+    assert rig.server.calls("GET", CATALOG) == 6
 
 
 def test_kept_offers_expire(rig: Rig, client: "redis.Redis", observed: Observed) -> None:

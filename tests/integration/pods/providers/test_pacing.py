@@ -148,12 +148,13 @@ def test_without_redis_no_call_waits() -> None:
 
 
 class Vendor:
-    """Answers once with a rate limit, then normally."""
+    """Answers twice with a rate limit, then normally. It names a time at the second one only."""
 
     name = "vendor"
 
     def __init__(self) -> None:
-        self.replies = iter([Reply(status=429, headers={"Retry-After": "30"}), Reply(json={})])
+        limited = [Reply(status=429), Reply(status=429, headers={"Retry-After": "30"})]
+        self.replies = iter([*limited, Reply(json={})])
 
     def answer(self, request: Request) -> Reply:
         return next(self.replies)
@@ -170,15 +171,18 @@ def server() -> Iterator[Server]:
 
 
 @pytest.mark.fault(50)
-def test_after_a_429_of_the_vendor_the_next_call_is_not_sent(
+def test_after_a_429_that_names_a_time_the_next_call_is_not_sent(
     client: "redis.Redis", server: Server
 ) -> None:
     pacer, _ = waits_of(client, rates={})
     paced = VendorHttp(base_url=server.url, pacer=pacer)
-    with pytest.raises(RateLimited):
-        paced.call("GET", "/", endpoint="list")
+    for _ in range(2):
+        with pytest.raises(RateLimited, match="GET /: rate limited"):
+            paced.call("GET", "/", endpoint="list")
     with pytest.raises(RateLimited, match="turn of list"):
         paced.call("GET", "/", endpoint="list")
-    assert server.calls() == 1
+    with pytest.raises(RateLimited, match="turn of a call"):
+        paced.call("GET", "/")
+    assert server.calls() == 2
     # Without a pacer nobody counts the calls.
     assert VendorHttp(base_url=server.url).call("GET", "/", endpoint="list").ok

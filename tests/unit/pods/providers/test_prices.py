@@ -29,3 +29,7 @@ def test_the_price_of_a_stopped_machine_is_unknown_unless_the_adapter_says_it() 
 @pytest.mark.parametrize("said", [None, "-0.1", "NaN", "Infinity", "1000000", "1e30"])
 def test_what_cannot_be_a_price_of_a_machine_is_unknown(said: str | None) -> None:
     assert machine(said).hourly_usd is None
+
+
+def test_an_offer_whose_price_no_column_holds_is_still_an_offer() -> None:
+    assert Offer(key="o", hourly_usd=Decimal("1e30")).hourly_usd == Decimal("1e30")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from config.env import ROOT
-from pods.providers import registry
+from pods.providers import local, registry
 from pods.providers.base import Provider
 from pods.providers.errors import RateLimited
 from tests.support.programs import command
@@ -157,3 +157,15 @@ def test_a_package_may_say_what_its_pods_are_and_describe_its_options(install: I
     assert [field.name for field in registry.option_fields_of("mine") or ()] == ["colour"]
     assert registry.about("other") == ""
     assert registry.option_fields_of("other") is None
+
+
+@pytest.mark.parametrize("options", ["7", "int", "Options()"])
+def test_options_of_a_package_are_shown_only_if_they_are_a_dataclass(
+    install: Install, options: str
+) -> None:
+    install("acme", "mine = acme:connect", f"{DESCRIBED}\nconnect.options = {options}\n")
+    assert registry.option_fields_of("mine") is None
+
+
+def test_a_provider_of_ours_says_what_its_pods_are() -> None:
+    assert registry.about("local") == local.__doc__
