@@ -91,7 +91,7 @@ def _read_running(row: Row, actual: str | None) -> Reading:
             return Reading(phase=Phase.STOPPING, because="its scheduler stops it next")
         return Reading(phase=Phase.RUNNING, because=said)
     if actual in BOOTING:
-        text = str(row.get("status_msg") or "")
+        text = str(row.get("status_msg"))
         failed = any(words in text for words in BOOT_FAILURES)
         refused = any(words in text for words in LOGIN_REFUSED)
         phase = Phase.FAILED if failed else Phase.BOOTING
@@ -203,8 +203,8 @@ def status_message(row: Row) -> str:
 
 
 def _word(value: Any) -> str | None:
-    """A state word. Vast.ai's strings may have spaces and newlines around it."""
-    return value.strip().lower() if isinstance(value, str) else None
+    """A state word, or None for null. Vast.ai's strings may have spaces and newlines around it."""
+    return None if value is None else str(value).strip().lower()
 
 
 def _raw_status(row: Row) -> str:

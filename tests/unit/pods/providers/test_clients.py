@@ -3,6 +3,10 @@
 import os
 import ssl
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import UnixStreamServer
+from threading import Thread
 
 import httpx
 import pytest
@@ -78,3 +82,24 @@ def test_a_proxy_of_the_network_is_asked_for_other_machines_only(
                 assert client.get(url).status_code == 200
         asked = [[exchange.request.target for exchange in s.exchanges] for s in (proxy, here)]
     assert asked == [["http://vendor.example/far"], ["/near"]]
+
+
+class Engine(BaseHTTPRequestHandler):
+    """Answers every GET."""
+
+    def do_GET(self) -> None:
+        self.send_response(204)
+        self.end_headers()
+
+    def address_string(self) -> str:
+        return "a socket"
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_an_engine_is_reached_at_its_socket(tmp_path: Path) -> None:
+    socket = str(tmp_path / "s")
+    with UnixStreamServer(socket, Engine) as server:
+        Thread(target=server.handle_request, daemon=True).start()
+        with open_client("http://localhost", socket, None) as client:
+            assert client.get("http://localhost/").status_code == 204

@@ -28,6 +28,7 @@ def test_no_text_of_a_machine_an_offer_or_an_error_holds_what_cannot_be_stored()
 
 def test_a_text_that_can_be_stored_stays_as_it_is() -> None:
     assert str(Unavailable("grün 🚀\n")) == "grün 🚀\n"
+    assert Unavailable(7).args == (7,)
 
 
 @pytest.mark.parametrize("price", ["-1", "NaN", "Infinity", "1000000"])

@@ -8,7 +8,16 @@ import pytest
 
 from pods.providers.base import Phase
 from pods.providers.errors import Unavailable
-from pods.providers.vastai.mapping import country_of, instance_id, machine_of, read_state
+from pods.providers.vastai.mapping import (
+    amount,
+    country_of,
+    instance_id,
+    machine_of,
+    moment,
+    number,
+    price,
+    read_state,
+)
 
 OCI = "Error response from daemon: OCI runtime create failed: exec not found"
 
@@ -59,6 +68,7 @@ STATES = [
     ("running", "running", "running", "frozen", Phase.UNKNOWN),
     ("running", "running", "running", "hibernating", Phase.UNKNOWN),
     ("dreaming", "running", "running", "running", Phase.UNKNOWN),
+    ("running", "running", "running", 7, Phase.UNKNOWN),  # only null is a boot
     ("running", "elsewhere", "running", "running", Phase.UNKNOWN),
     (" running\n", "running ", "Running", "running\n", Phase.RUNNING),
 ]
@@ -66,7 +76,7 @@ STATES = [
 
 @pytest.mark.parametrize(("intended", "current", "following", "actual", "phase"), STATES)
 def test_the_four_state_fields_are_read_together(
-    intended: str, current: str, following: str, actual: str | None, phase: Phase
+    intended: str, current: str, following: str, actual: object, phase: Phase
 ) -> None:
     row = a_row(
         intended_status=intended, cur_state=current, next_state=following, actual_status=actual
@@ -163,3 +173,67 @@ def test_a_country_is_found_in_every_shape_of_geolocation(
     geolocation: str | None, country: str
 ) -> None:
     assert country_of(geolocation) == country
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [("pull access denied for x", True), ("manifest unknown", False), (None, False)],
+)
+def test_a_boot_says_whether_the_registry_refused_the_login(
+    text: str | None, refused: bool
+) -> None:
+    reading = read_state(a_row(actual_status="loading", status_msg=text))
+    assert reading.login_refused is refused
+    assert reading.phase is (Phase.FAILED if text else Phase.BOOTING)
+    assert read_state(a_row(status_msg=text)).phase is Phase.RUNNING
+
+
+STOPPED = {"intended_status": "stopped", "cur_state": "stopped"}
+ODD = "a state that Podfleet does not know"
+
+
+@pytest.mark.parametrize(
+    ("changes", "because"),
+    [
+        (STOPPED, "stopped by us, by the contract's end, or out of credit"),
+        ({"next_state": "stopped"}, "its scheduler stops it next"),
+        ({"cur_state": "unloaded"}, "released by the provider"),
+        ({"actual_status": "frozen", "status_msg": "so"}, "frozen: paused, and its GPU bills"),
+        ({"intended_status": "frozen"}, "frozen: paused, and its GPU bills"),
+        ({"cur_state": "frozen"}, "frozen: paused, and its GPU bills"),
+        ({"next_state": "frozen", "actual_status": "odd", "status_msg": ""}, ODD),
+        ({"actual_status": "odd", "status_msg": "so"}, "so"),
+        ({"actual_status": 7, "status_msg": None}, ODD),
+    ],
+)
+def test_a_state_says_what_it_means(changes: dict[str, Any], because: str) -> None:
+    assert read_state(a_row(**changes)).because == because
+
+
+def test_what_a_row_leaves_open_is_left_open() -> None:
+    machine = machine_of(a_row(next_state=None, machine_id=None, dph_total=None, is_bid=None))
+    assert machine.raw_status == "running/running/null/running"
+    assert (machine.host, machine.hourly_usd, machine.interruptible) == ("", None, False)
+    assert machine_of(a_row(is_bid=True)).interruptible
+
+
+NOT_NUMBERS = (None, True, "x", "NaN", "Infinity", float("inf"), [], {})
+
+
+@pytest.mark.parametrize("read", [number, amount, price, moment])
+@pytest.mark.parametrize("value", NOT_NUMBERS)
+def test_what_is_not_a_number_is_unknown(read: Any, value: object) -> None:
+    assert read(value) is None
+
+
+def test_a_number_may_be_negative_and_neither_a_price_nor_a_time_may() -> None:
+    assert [number(value) for value in (-1, "-1.5", 0.5)] == [-1, Decimal("-1.5"), Decimal("0.5")]
+    assert (amount(-1), amount("0"), amount(3)) == (None, 0, 3)
+    assert (price(10_000), price(10_001), price(-1)) == (10_000, None, None)
+    assert (moment(-1), moment(0), moment(10**11 + 1)) == (None, None, None)
+    assert moment(10**11) is not None
+
+
+@pytest.mark.parametrize(("said", "count"), [(2, 2), ("2.0", 2), (2.5, None), (None, None)])
+def test_a_number_of_gpus_is_whole(said: object, count: int | None) -> None:
+    assert machine_of(a_row(num_gpus=said)).gpu_count == count
