@@ -65,9 +65,9 @@ def checked(url: str, *, loopback: bool) -> SplitResult:
     host = parts.hostname or ""
     if loopback and host in LOOPBACK and parts.scheme in {"http", "https"}:
         return parts
-    if parts.scheme != "https" or not host or parts.username or parts.password:
+    if parts.scheme != "https" or parts.username or parts.password:
         raise Unavailable("Vast.ai named a log at an address that is not a plain https URL")
-    if host in LOOPBACK or _is_internal(host):
+    if _is_internal(host):
         raise Unavailable("Vast.ai named a log at an address inside a network")
     return parts
 

@@ -151,10 +151,8 @@ def instance_id(value: Any) -> str | None:
 
 def number(value: Any) -> Decimal | None:
     """A number, which may be negative. None for a value that is not a number."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
-        return None
     try:
-        result = Decimal(str(value))
+        result = Decimal(str(value))  # no text of a bool, of null or of a list is a number
     except InvalidOperation:
         return None
     return result if result.is_finite() else None

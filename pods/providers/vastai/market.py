@@ -113,9 +113,7 @@ def search_body(
 
 def may_have(query: OfferQuery) -> bool:
     """Whether this market can have what is asked for: a data center of another vendor it has not."""
-    return not query.regions or any(
-        regions.countries(r) or not regions.is_center(r) for r in query.regions
-    )
+    return not query.regions or not all(map(regions.is_center, query.regions))
 
 
 def _spellings(query: OfferQuery) -> list[str]:

@@ -129,7 +129,7 @@ class Api:
             raise Unavailable("Vast.ai answered neither an instance nor that there is none")
         found = body["instances"]
         # null; `{}` and a list have been seen too (vastai.md §4).
-        if not found and found in (None, {}, []):
+        if found in (None, {}, []):
             return None
         rows = found if isinstance(found, list) else [found]
         for row in rows:

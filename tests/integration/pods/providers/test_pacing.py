@@ -94,6 +94,15 @@ def test_without_a_limit_nothing_waits(client: "redis.Redis") -> None:
     assert waits == []
 
 
+def test_a_limit_that_an_account_no_longer_has_holds_nobody(client: "redis.Redis") -> None:
+    limited, _ = waits_of(client)
+    for _ in range(3):
+        limited.take("list")
+    free, waits = waits_of(client, rates={})
+    free.take("list")
+    assert waits == []
+
+
 def test_many_workers_together_keep_the_pace(redis_url: str) -> None:
     rates = {"*": Rate(every=timedelta(milliseconds=50), burst=5)}
     at: list[float] = []

@@ -1,6 +1,6 @@
 """Single conditions of the adapters, each in the case in which it alone decides."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -18,7 +18,7 @@ from pods.providers.local import LocalProvider, folder, launch, mapping, process
 from pods.providers.local.folder import Recorded
 from pods.providers.local.options import Options as LocalOptions
 from pods.providers.runpod.options import Options as RunPodOptions
-from pods.providers.vastai import logs, market, searching
+from pods.providers.vastai import logs, market
 from pods.providers.vastai.mapping import Row, read_state
 from pods.providers.vastai.options import Options as VastOptions
 from pods.providers.wire import checked_base_url
@@ -151,72 +151,6 @@ def test_a_market_has_no_data_center_of_another_vendor(regions: Sequence[str], m
 def test_a_version_that_is_not_a_number_is_refused(cuda: object) -> None:
     with pytest.raises(ValueError, match="give a number from 0 to"):
         VastOptions.parse({"min_cuda": cuda})
-
-
-class _Market:
-    """Answers each search with the next page."""
-
-    def __init__(self, *pages: list[Row]) -> None:
-        self.pages, self.asked = iter(pages), list[Mapping[str, object]]()
-
-    def search(self, body: Mapping[str, object]) -> list[Row]:
-        self.asked.append(body)
-        return next(self.pages, [])
-
-
-def page(*prices: object, first: int = 1) -> list[Row]:
-    """A whole page: the last row is repeated in price."""
-    filled = [*prices, *([prices[-1]] * (market.PAGE - len(prices)))]
-    return [{"id": first + n, "dph_total": price} for n, price in enumerate(filled)]
-
-
-def test_a_page_without_prices_is_the_last_one() -> None:
-    pages, api = searching.Pages(bids=False, most=9), _Market(page(None))
-    pages.read_next(api, OfferQuery(), VastOptions.parse({}))
-    assert pages.ended
-
-
-@pytest.mark.parametrize(
-    ("second", "past"),
-    [
-        (page(Decimal(1), first=1), True),  # nothing new
-        (page(Decimal(1), first=500), True),  # only more at the same price
-        (page(Decimal(1), Decimal(2), first=1), True),  # the same offers, some dearer meanwhile
-        (page(Decimal(1), Decimal(2), first=500), False),
-    ],
-)
-def test_the_third_page_begins_above_a_price_that_filled_two(second: list[Row], past: bool) -> None:
-    pages, api = searching.Pages(bids=False, most=9), _Market(page(Decimal(1)), second)
-    for _ in range(3):
-        pages.read_next(api, OfferQuery(), VastOptions.parse({}))
-    [limit] = api.asked[-1]["dph_total"]  # type: ignore[misc]
-    assert limit == ("gt" if past else "gte")
-
-
-@pytest.mark.parametrize(
-    ("interruptible", "searched"),
-    [(None, [(False, True), (True, True)]), (True, [(False, False), (True, True)]),
-     (False, [(False, True)])],
-)  # fmt: skip
-def test_each_kind_of_offer_is_searched_where_it_is_wanted(
-    interruptible: bool | None, searched: list[tuple[bool, bool]]
-) -> None:
-    options = VastOptions.parse({"search_pages": 3})
-    api = _Market()
-    found = searching.search(api, OfferQuery(interruptible=interruptible), options)
-    assert [(pages.bids, pages.counts) for pages in found.pages] == searched
-    assert [pages.most for pages in found.pages] == [3 if counts else 1 for _, counts in searched]
-
-
-def test_what_only_tells_prices_is_neither_offered_nor_missed() -> None:
-    firm = searching.Pages(bids=False, most=1, counts=False)
-    firm.rows = page(Decimal(1))
-    bids = searching.Pages(bids=True, most=1, rows=[{"id": 7}], ended=True)
-    found = searching.Found(pages=[firm, bids], partial="")
-    assert list(found.rows()) == [({"id": 7}, True)]
-    assert searching._why_partial([firm, bids]) == ""
-    bids.ended = False
-    assert "the 1 cheapest" in searching._why_partial([firm, bids])
 
 
 def test_what_the_names_of_a_machines_variables_call_secret_is_hidden_in_its_log(

@@ -220,7 +220,7 @@ def test_what_a_pod_installed_is_kept_on_the_disk_that_a_stop_keeps(
 
 
 def test_the_lines_of_a_log_are_those_of_its_whole_frames() -> None:
-    stream = b'data: {"line": "one"}\n: here\ndata: {"li\ndata: 7\ndata: {"line": 8}\ndata:{"line": "two"}'
+    stream = b'data: {"line": "one"}\n: here\ndata: {"li\ndata: 7\ndata: {"line": 8}\ndata:{"line": "two"}\n{"line": "no"}'
     assert mapping.log_lines(stream) == ["one", "two"]
 
 

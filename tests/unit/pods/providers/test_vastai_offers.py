@@ -143,6 +143,7 @@ MARGIN = Decimal("0.1")
         ({"min_bid": None}, None, "0.330"),  # the base is the price to beat again, and no limit
         ({"min_bid": Decimal("0.29")}, None, "0.300"),  # at most the price on demand
         ({"min_bid": Decimal("0.29"), "dph_base": None}, None, "0.319"),
+        ({"min_bid": Decimal("0.29"), "dph_base": 0}, None, "0.319"),
         ({"min_bid": Decimal("0.29")}, Decimal("0.3105"), "0.310"),
         ({"min_bid": Decimal("0.29")}, Decimal("0.29"), "0.290"),
         ({"min_bid": Decimal("0.29")}, Decimal("0.2895"), None),

@@ -41,6 +41,7 @@ TABLE: list[tuple[Route, int, Any, type[ProviderError]]] = [
     (ASK, 400, {"error": "invalid_price", "msg": "bid too low"}, NoCapacity),
     (ASK, 400, {"error": "invalid_args", "msg": "error 400/3467: Invalid args: disk"}, Refused),
     (ASK, 400, {"error": "no_ssh_key_for_vm", "msg": ""}, Refused),
+    (ASK, 400, {"error": "not_found", "msg": "?"}, Refused),
     (ASK, 403, {"error": "invalid_args", "msg": "Offer 7 is not your own."}, Refused),
     # money
     (ASK, 400, {"error": "insufficient_credit", "msg": "Your account lacks it"}, QuotaExceeded),
@@ -49,6 +50,7 @@ TABLE: list[tuple[Route, int, Any, type[ProviderError]]] = [
     (ASK, 400, {"msg": "insufficient_credit"}, QuotaExceeded),
     (ASK, 400, {"error": "x", "msg": "Your credit does not suffice"}, DoubtfulFunds),
     (ASK, 402, {"message": "Insufficient funds"}, DoubtfulFunds),
+    (INSTANCE, 400, {"error": "x", "msg": "Your credit does not suffice"}, Refused),
     # labels
     (INSTANCE, 400, {"error": "label_too_long", "msg": "Please limit"}, Refused),
     # instances
@@ -63,12 +65,14 @@ TABLE: list[tuple[Route, int, Any, type[ProviderError]]] = [
     (INSTANCE, 200, {"success": False, "msg": "something else"}, Unavailable),
     (LOGS, 404, {"error": "invalid_id", "msg": "Invalid instance id."}, NotFound),
     (LOGS, 403, {"error": "not_authorized", "msg": "Not authorized"}, NotFound),
+    (INSTANCE, 400, {"error": "invalid_id", "msg": "Invalid instance id."}, Refused),
     # the list says nothing about a single machine
     (LIST, 404, {"error": "no_such_instance", "msg": ""}, Unavailable),
     (LIST, 404, {"error": "not_found", "msg": ""}, Unavailable),
     (LIST, 410, {"success": False, "error": "deprecated_endpoint", "msg": ""}, Unavailable),
     (LIST, 400, {"error": "invalid_token", "msg": "invalid after_token"}, Unavailable),
     (LIST, 200, {"success": False}, Unavailable),
+    (LIST, 200, {"success": False, "msg": "state change queued."}, Unavailable),
 ]
 
 
@@ -96,6 +100,10 @@ def test_only_a_code_for_it_says_that_an_instance_is_gone() -> None:
 @pytest.mark.parametrize("field", ["msg", "message", "detail", "body"])
 def test_the_text_is_read_from_each_field_that_can_have_it(field: str) -> None:
     assert read(400, {field: "why"}).text == "why"
+
+
+def test_an_answer_without_words_says_so() -> None:
+    assert str(read(404, {})) == "Vast.ai answered 404: nothing"
 
 
 def test_a_message_has_no_control_characters_and_a_bounded_length() -> None:
