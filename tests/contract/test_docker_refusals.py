@@ -62,12 +62,13 @@ def spec(image: str = "you/agent:1") -> PodSpec:
     [
         ("", {}, Refused, "the fleet needs an image"),
         ("a/b:1", {CREATE: says(400, "invalid mount")}, Refused, "400 invalid mount"),
-        ("a/b:1", {CREATE: Reply(status=201)}, ProviderError, ""),
+        ("a/b:1", {CREATE: Reply(status=201)}, Unavailable, "does not say which"),
         ("you/agent:1", {CREATE: says(409, "in use"), SHOW: says(404, "x")}, Unavailable,
          "exists and cannot be read: 404"),
         ("a/b:1", {PULL: says(404, "toomanyrequests: wait")}, Unavailable, "toomanyrequests"),
         ("a/b:1", {PULL: Reply(status=404)}, Refused, "cannot be pulled: 404"),
         ("you/agent:1", {START: says(404, "No such container")}, NotFound, "no container"),
+        ("you/agent:1", {START: says(500, "cannot start")}, Unavailable, "cannot start"),
         ("a/b:1", {PULL: says(500, "no space left on device")}, ProviderError, "no space left"),
     ],
 )  # fmt: skip

@@ -83,6 +83,18 @@ def container(
     }
 
 
+def made(body: Any) -> str:
+    """The id of the container that was made.
+
+    Raises:
+        Unavailable: the answer names none, so a container may be there.
+    """
+    external_id = body.get("Id") if isinstance(body, dict) else None
+    if not isinstance(external_id, str) or not external_id:
+        raise Unavailable("the engine made a container and does not say which")
+    return external_id
+
+
 def login_header(login: RegistryLogin) -> str:
     """A login as the engine takes it with a pull: base64url of JSON."""
     server = HUB_ADDRESS if login.host == DOCKER_HUB else login.host

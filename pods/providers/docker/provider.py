@@ -116,7 +116,7 @@ class Docker:
         if answer.status == CONFLICT:
             external_id = self._named(spec.name)
         elif answer.ok:
-            external_id = str((answer.body or {}).get("Id", ""))
+            external_id = mapping.made(answer.body)
         else:
             raise Refused(f"{answer.what}: {answer.status} {text_of(answer)}")
         if taken := self._taken_gpus(external_id):
@@ -161,11 +161,11 @@ class Docker:
             NoCapacity: fewer are left than a pod needs.
         """
         used = {gpu for c in others if c.runs for gpu in c.gpus}
-        kept = {gpu for c in others if not c.runs for gpu in c.gpus}
+        named = {gpu for c in others for gpu in c.gpus}
         free = [gpu for gpu in self._options.all_gpus if gpu not in used]
         if len(free) < wanted:
             raise NoCapacity(f"{len(free)} GPUs are free there, and a pod needs {wanted}")
-        return sorted(sorted(free, key=lambda gpu: (gpu in kept, gpu))[:wanted])
+        return sorted(sorted(free, key=lambda gpu: (gpu in named, gpu))[:wanted])
 
     def _taken_gpus(self, external_id: str) -> str:
         """Which of its GPUs another container of ours uses too. Empty where none, or where it runs."""

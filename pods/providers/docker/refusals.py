@@ -1,6 +1,6 @@
 """What the refusals of the engine mean."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 from pods.providers.errors import (
@@ -73,12 +73,11 @@ def pull_refusal(image: str, text: str) -> ProviderError:
     return Refused(text) if any(word in words for word in _NO_IMAGE) else Unavailable(text)
 
 
-def pull_error(body: Any) -> str:
+def pull_error(lines: Iterable[Any]) -> str:
     """The error in the stream of a pull, whose status is 200 all the same. Empty where there is none.
 
     Engine API, `POST /images/create`: each line is an object; one with `error` ends a failed pull.
     """
-    lines: Sequence[Any] = body if isinstance(body, list) else []
     for line in (line for line in lines if isinstance(line, dict)):
         detail = line.get("errorDetail")
         said = line.get("error") or (detail.get("message") if isinstance(detail, dict) else None)

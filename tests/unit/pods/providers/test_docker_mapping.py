@@ -1,12 +1,14 @@
 """The Docker adapter's request for a container, and its view of one that has ended."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from pods.agent.protocol import ENDED_BY
 from pods.providers import clients
 from pods.providers.base import Phase, PodSpec
 from pods.providers.clients import Tls
-from pods.providers.docker.mapping import container, inspected, listed, log_lines
+from pods.providers.docker.mapping import container, inspected, listed, log_lines, made
 from pods.providers.docker.options import Options
 from pods.providers.docker.refusals import pull_error
 from pods.providers.errors import Unavailable
@@ -55,6 +57,16 @@ def test_a_container_without_labels_has_no_token() -> None:
     row = {"Id": "c1", "Names": ["/x"], "Created": 1, "State": "running", "Labels": None}
     [found] = listed([row], OPTIONS)
     assert (found.machine.token, found.gpus) == ("", frozenset())
+    one_each = Options.parse({"gpus_per_pod": 1})
+    [older] = listed([row], one_each)
+    assert (older.gpus, older.machine.gpu_count) == (frozenset({0}), None)
+
+
+@pytest.mark.parametrize("body", [None, [], {}, {"Id": ""}, {"Id": 7}])
+def test_a_container_that_was_made_without_an_id_may_be_there(body: object) -> None:
+    assert made({"Id": "c1"}) == "c1"
+    with pytest.raises(Unavailable, match="does not say which"):
+        made(body)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +76,7 @@ def test_a_container_without_labels_has_no_token() -> None:
         (b"of a terminal\n", "of a terminal"),
         (b"a\0\0\0\0\0\0\1b", "a       b"),
         (b"\1\0\0", ""),
+        (b"\1abcdefgh", "abcdefgh"),
     ],
 )
 def test_a_log_is_read_with_and_without_frames(raw: bytes, text: str) -> None:
@@ -78,10 +91,10 @@ def test_a_log_is_read_with_and_without_frames(raw: bytes, text: str) -> None:
         ([{"errorDetail": "text"}], "text"),
         ([{"error": "e", "errorDetail": {"message": "m"}}], "e"),
         ([{"status": "Downloading"}, "odd"], ""),
-        ({"message": "not a stream"}, ""),
+        ([{"error": "e"}], "e"),
     ],
 )
-def test_the_error_in_the_stream_of_a_pull(stream: object, error: str) -> None:
+def test_the_error_in_the_stream_of_a_pull(stream: Sequence[object], error: str) -> None:
     assert pull_error(stream) == error
 
 

@@ -186,7 +186,9 @@ def test_a_machine_whose_lock_another_process_keeps_is_asked_for_again_later(
 
 
 @pytest.mark.parametrize(
-    "binds", ["/a:/b", [7], ["a:/b"], ["/a"], ["/a:b"]], ids=["text", "7", "a:/b", "/a", "/a:b"]
+    "binds",
+    ["/a:/b", {"/a:/b": 1}, [7], ["a:/b"], ["/a"], ["/a:b"]],
+    ids=["text", "object", "7", "a:/b", "/a", "/a:b"],
 )
 def test_a_bind_names_two_full_paths(binds: object) -> None:
     with pytest.raises(ValueError, match="give a list of /host/path:/container/path"):
