@@ -37,7 +37,7 @@ def on_disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        raise Unavailable(f"{path}: {exc.strerror or exc!r}") from exc
+        raise Unavailable(f"{path}: {exc.strerror or repr(exc)}") from exc
 
 
 def exists(folder: Path) -> bool:
@@ -121,8 +121,6 @@ def _try_lock(folder: Path) -> int | None:
 
 
 def _recorded(row: Any) -> Recorded:
-    if not isinstance(row, dict):
-        raise TypeError("it is not an object")
     command, env, stopped = row["command"], row["env"], row["stopped"]
     if not (isinstance(command, list) and isinstance(env, dict) and isinstance(stopped, bool)):
         raise TypeError("a field has the wrong type")

@@ -11,7 +11,7 @@ import pytest
 
 from pods.providers import docker, registry
 from pods.providers.account_options import OptionKind, option_fields
-from pods.providers.base import OfferQuery, Phase
+from pods.providers.base import OfferQuery, Phase, PodSpec
 from pods.providers.docker.options import Options as DockerOptions
 from pods.providers.errors import Unavailable
 from pods.providers.local import LocalProvider, folder, launch, mapping, processes, provider
@@ -39,6 +39,8 @@ def test_an_option_of_an_unknown_type_is_typed_as_text() -> None:
 def test_a_disk_error_without_words_is_shown_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="no words"), folder.on_disk(tmp_path):
         raise OSError("no words")
+    with pytest.raises(Unavailable, match=r": the disk is full$"), folder.on_disk(tmp_path):
+        raise OSError(28, "the disk is full")
 
 
 def test_a_process_that_has_gone_has_a_name_and_no_start() -> None:
@@ -183,6 +185,9 @@ def test_a_machine_whose_lock_another_process_keeps_is_asked_for_again_later(
         assert lock is not None
         with pytest.raises(Unavailable, match="held the lock"):
             getattr(local, verb)("local-t")
+    spec = PodSpec(name="pf-7-u", tag="pf-7", offer_key="", image="")
+    with folder.locked(tmp_path), pytest.raises(Unavailable, match="is locked"):
+        local.create(spec, token="u")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What the files of a local machine mean: each condition in the case in which it alone decides."""
 
+import fcntl
 import json
 import os
 from collections.abc import Sequence
@@ -105,6 +106,8 @@ def test_an_end_is_told_as_its_watcher_recorded_it(
 def test_an_end_is_not_waited_for_where_nobody_watches(tmp_path: Path) -> None:
     (tmp_path / launch.PID).write_text("9 7@boot")
     assert processes.how_it_ended(tmp_path) == "its process ended, and nobody saw how"
+    (tmp_path / launch.END).write_text("9 7@boot 5")
+    assert processes.how_it_ended(tmp_path) == "its process exited with 5"
 
 
 def test_the_end_of_a_process_is_awaited_only_while_its_watcher_lives(
@@ -125,6 +128,61 @@ def test_a_process_is_known_by_its_pid_and_its_start() -> None:
     for odd in ("", "x 1@boot"):
         with pytest.raises(ValueError, match="int"):
             launch.living(odd)
+
+
+@pytest.mark.parametrize(("state", "lives"), [("S", True), ("Z", False), ("X", False)])
+def test_a_process_that_only_waits_to_be_reaped_does_not_live(
+    monkeypatch: pytest.MonkeyPatch, state: str, *, lives: bool
+) -> None:
+    monkeypatch.setattr(launch, "seen", lambda _: (state, "1@boot"))
+    assert launch.living("9 1@boot") == (9 if lives else None)
+
+
+def test_a_lock_ends_with_its_block(tmp_path: Path) -> None:
+    for _ in range(2):
+        with folder.locked(tmp_path, seconds=0) as lock:
+            assert lock is not None
+            with folder.locked(tmp_path, seconds=0) as second:
+                assert second is None
+
+
+def test_the_lock_of_a_folder_that_was_made_anew_is_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock_it = fcntl.flock
+
+    def flock(descriptor: int, how: int) -> None:
+        (tmp_path / folder.LOCK).unlink()
+        (tmp_path / folder.LOCK).touch()
+        lock_it(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with folder.locked(tmp_path, seconds=0) as lock:
+        assert lock is None
+
+
+@pytest.mark.parametrize(
+    ("stopped", "pid", "done"),
+    [(False, 7, []), (True, 7, ["end", "start"]), (False, None, ["end", "start"])],
+    ids=["it runs", "its stop died halfway", "it ended"],
+)
+def test_a_start_leaves_only_a_machine_alone_that_runs_and_should(
+    local: LocalProvider,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stopped: bool,
+    pid: int | None,
+    done: list[str],
+) -> None:
+    at = record(tmp_path / "pods" / "t", stopped=stopped)
+    did: list[str] = []
+    monkeypatch.setattr(processes, "running", lambda _: pid)
+    monkeypatch.setattr(processes, "adopt", lambda _: False)
+    monkeypatch.setattr(processes, "end", lambda _: did.append("end"))
+    monkeypatch.setattr(processes, "start", lambda *_, **__: did.append("start"))
+    local.start("local-t")
+    assert did == done
+    assert not folder.read(at).stopped
 
 
 def test_the_pid_of_a_machine_is_that_of_a_living_process(tmp_path: Path) -> None:
