@@ -307,6 +307,12 @@ def test_no_log_is_fetched_from_inside_a_network(url: str) -> None:
         logs.checked(url, loopback=False)
 
 
+@pytest.mark.parametrize("url", ["https://10.0.0.1/log", "http://s3.example/log", "https://u@h.x/"])
+def test_an_emulators_log_is_fetched_from_this_machine_or_from_outside(url: str) -> None:
+    with pytest.raises(Unavailable, match=r"Vast\.ai named a log at an address"):
+        logs.checked(url, loopback=True)
+
+
 @pytest.mark.parametrize("url", ["https://s3.example/log", "https://8.8.8.8/log"])
 def test_a_log_may_be_fetched_from_outside(url: str) -> None:
     assert logs.checked(url, loopback=False).path == "/log"
