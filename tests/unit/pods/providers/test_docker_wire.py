@@ -7,8 +7,11 @@ import httpx
 import pytest
 import stamina
 
+from pods.providers.base import PodSpec
+from pods.providers.docker import connect as docker_host
 from pods.providers.docker import wire
 from pods.providers.docker.wire import Engine
+from pods.providers.errors import NoCapacity
 from pods.providers.http import VendorHttp
 from tests.support.from_memory import answer_from_memory, answered
 
@@ -75,3 +78,9 @@ def test_only_a_refusal_of_the_version_is_sent_again(
         asked = answer_from_memory(monkeypatch, answered({"GET /v1.41/x": [answer]}))
         assert engine.call("GET", "/x").status == answer[0]
         assert len(asked) == 1
+
+
+def test_an_offer_of_another_vendor_is_not_rented_at_a_host() -> None:
+    docker = docker_host(options={}, secret=None)
+    with pytest.raises(NoCapacity, match="there is no offer '28471022' on unix:"):
+        docker.create(PodSpec(name="n-t", tag="n", offer_key="28471022", image="i:1"), token="t")

@@ -1,7 +1,6 @@
 """What the files of a local machine mean: each condition in the case in which it alone decides."""
 
 import fcntl
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,23 +12,9 @@ from pods.providers.base import OfferQuery, PodSpec
 from pods.providers.errors import NoCapacity, NotFound, Refused, Unavailable
 from pods.providers.local import LocalProvider, folder, launch, mapping, processes, provider
 from pods.providers.local.options import Options
+from tests.support.local_records import record
 
 NOBODY = 2**22 + 1  # above the largest pid
-RECORD: dict[str, Any] = {
-    "token": "t",
-    "name": "pf-7-t",
-    "command": ["python"],
-    "env": {"A": "b"},
-    "stopped": False,
-    "created_at": "2026-01-01T00:00:00+00:00",
-}
-
-
-def record(at: Path, **changes: Any) -> Path:
-    """Write the record of a machine."""
-    at.mkdir(parents=True, exist_ok=True)
-    (at / "machine.json").write_text(json.dumps({**RECORD, **changes}))
-    return at
 
 
 @pytest.fixture
@@ -159,30 +144,6 @@ def test_the_lock_of_a_folder_that_was_made_anew_is_another_one(
     monkeypatch.setattr(fcntl, "flock", flock)
     with folder.locked(tmp_path, seconds=0) as lock:
         assert lock is None
-
-
-@pytest.mark.parametrize(
-    ("stopped", "pid", "done"),
-    [(False, 7, []), (True, 7, ["end", "start"]), (False, None, ["end", "start"])],
-    ids=["it runs", "its stop died halfway", "it ended"],
-)
-def test_a_start_leaves_only_a_machine_alone_that_runs_and_should(
-    local: LocalProvider,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    stopped: bool,
-    pid: int | None,
-    done: list[str],
-) -> None:
-    at = record(tmp_path / "pods" / "t", stopped=stopped)
-    did: list[str] = []
-    monkeypatch.setattr(processes, "running", lambda _: pid)
-    monkeypatch.setattr(processes, "adopt", lambda _: False)
-    monkeypatch.setattr(processes, "end", lambda _: did.append("end"))
-    monkeypatch.setattr(processes, "start", lambda *_, **__: did.append("start"))
-    local.start("local-t")
-    assert did == done
-    assert not folder.read(at).stopped
 
 
 def test_the_pid_of_a_machine_is_that_of_a_living_process(tmp_path: Path) -> None:
