@@ -194,8 +194,7 @@ def _members(folder: Path, session: int | None) -> list[psutil.Process]:
 def _member(pid: int, mark: str, session: int | None) -> psutil.Process | None:
     try:
         process = psutil.Process(pid)
-        in_session = session is not None and _session(pid) == session
-        belongs = in_session or process.environ().get(MARK) == mark
+        belongs = _session(pid) == session or process.environ().get(MARK) == mark
         return process if belongs and _lives(process) else None
     except (psutil.Error, OSError):  # it is gone, or we may not look into it
         return None

@@ -269,7 +269,7 @@ class LocalProvider:
 
     def _folders(self) -> Sequence[Path]:
         with folders.on_disk(self._root), suppress(FileNotFoundError):
-            return sorted(f for f in self._root.iterdir() if f.is_dir())
+            return sorted(self._root.iterdir())
         return ()
 
     def _full(self) -> bool:

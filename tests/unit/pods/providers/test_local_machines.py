@@ -102,6 +102,15 @@ def test_a_look_finishes_what_another_process_began(
     assert host.did == []
 
 
+def test_a_machine_that_another_process_started_meanwhile_is_not_started_again(
+    local: LocalProvider, tmp_path: Path, host: Host
+) -> None:
+    at = record(tmp_path / "t")
+    host.started = True
+    local._finish(at, 0)
+    assert host.did == []
+
+
 def test_why_a_machine_could_not_be_started_is_said(
     local: LocalProvider, tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
