@@ -150,6 +150,15 @@ def test_a_look_at_a_machine_that_was_started(
     assert seen.raw_status == ("running, process 7" if pid else "failed")
 
 
+def test_the_output_of_a_stopped_machine_is_not_waited_for(
+    local: LocalProvider, tmp_path: Path, host: Host
+) -> None:
+    record(tmp_path / "t", stopped=True)
+    host.waits = True
+    assert local.status("local-t").raw_status == "stopped"
+    assert host.did == []
+
+
 @pytest.mark.parametrize("printed", [None, "", "\n"])
 def test_a_machine_that_failed_in_silence_is_quoted_with_nothing(
     local: LocalProvider, tmp_path: Path, host: Host, printed: str | None
