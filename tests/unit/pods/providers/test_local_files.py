@@ -95,14 +95,29 @@ def test_an_end_is_not_waited_for_where_nobody_watches(tmp_path: Path) -> None:
     assert processes.how_it_ended(tmp_path) == "its process exited with 5"
 
 
-def test_the_end_of_a_process_is_awaited_only_while_its_watcher_lives(
+def test_an_end_is_awaited_as_long_as_its_watcher_lives_and_not_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "WATCHER_SECONDS", 0.02)
-    (tmp_path / launch.PID).write_text(f"9 7@boot\n{launch.named(os.getpid())}")
+    looks = list[str]()
+
+    def living(name: str) -> int | None:
+        looks.append(name)
+        if lives == "until it has recorded the end" and len(looks) > 1:
+            (tmp_path / launch.END).write_text("9 7@boot 5")
+            return None
+        return None if lives == "no" else 8
+
+    monkeypatch.setattr(launch, "living", living)
+    (tmp_path / launch.PID).write_text("9 7@boot\n8 7@boot")
+    lives = "no"
+    assert (processes._exit_status(tmp_path), looks) == (None, ["8 7@boot"])
+    lives = "yes"
     assert processes._exit_status(tmp_path) is None
-    (tmp_path / launch.END).write_text("9 7@boot 5")
-    assert processes._exit_status(tmp_path) == 5
+    assert len(looks) > 2
+    looks.clear()
+    lives = "until it has recorded the end"
+    assert (processes._exit_status(tmp_path), len(looks)) == (5, 2)
 
 
 def test_a_process_is_known_by_its_pid_and_its_start() -> None:
