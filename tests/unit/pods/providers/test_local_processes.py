@@ -1,6 +1,7 @@
 """Which processes are a machine's, and how they are ended. No test starts or ends one."""
 
 import os
+import select
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,6 @@ import pytest
 
 from pods.providers.errors import Unavailable
 from pods.providers.local import launch, processes
-
-OWN = os.getpid()
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ def unmarked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def is_member(mark: str, session: int | None) -> bool:
-    return processes._member(OWN, mark, session) is not None
+    return processes._member(os.getpid(), mark, session) is not None
 
 
 @pytest.mark.usefixtures("marked")
@@ -57,7 +56,7 @@ def test_a_process_that_ended_belongs_to_nobody(
 
 @pytest.mark.usefixtures("marked")
 def test_nobody_ends_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(psutil, "pids", lambda: [OWN, os.getppid()])
+    monkeypatch.setattr(psutil, "pids", lambda: [os.getpid(), os.getppid()])
     found = processes._members(Path("/pods/t"), os.getsid(0))
     assert [process.pid for process in found] == [os.getppid()]
 
@@ -188,3 +187,59 @@ def test_what_was_printed_is_copied_to_the_log(tmp_path: Path) -> None:
     assert not launch._copy(reads, str(tmp_path))
     os.close(reads)
     assert (tmp_path / launch.LOG).read_bytes() == b"one\n"
+
+
+class Exited(Exception):
+    """A watcher has ended."""
+
+
+class Watched:
+    """What a watcher meets: the ends of its child, and whether anybody can still print."""
+
+    def __init__(self, ends: list[tuple[int, int]], prints: list[bool]) -> None:
+        self.ends, self.prints = iter(ends), iter(prints)
+        self.looks, self.waits = 0, list[int]()
+
+    def waitpid(self, pid: int, how: int) -> tuple[int, int]:
+        self.looks += 1
+        return next(self.ends)
+
+    def copy(self, output: int, folder: str) -> bool:
+        return next(self.prints)
+
+    def select(self, watched: list[int], *_: object) -> tuple[list[int], list[int], list[int]]:
+        self.waits.append(len(watched))
+        return [], [], []
+
+    def exit(self, status: int) -> None:
+        raise Exited(status)
+
+
+@pytest.mark.parametrize(
+    ("ends", "prints", "waits"),
+    [
+        ([(0, 0), (9, 5 << 8)], [True, True, True, False], [2, 1]),
+        ([(0, 0), (0, 0), (9, 5 << 8)], [True, False], [2, 1]),
+        ([(9, 5 << 8)], [False], []),
+    ],
+    ids=["a child of it prints on", "it closed its output", "both at once"],
+)
+def test_a_watcher_ends_when_nobody_can_print_and_the_end_is_recorded(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ends: list[tuple[int, int]],
+    prints: list[bool],
+    waits: list[int],
+) -> None:
+    met = Watched(ends, prints)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(signal, "set_wakeup_fd", lambda _: -1)
+    monkeypatch.setattr(select, "select", met.select)
+    monkeypatch.setattr(launch, "_copy", met.copy)
+    monkeypatch.setattr(os, "waitpid", met.waitpid)
+    monkeypatch.setattr(os, "_exit", met.exit)
+    monkeypatch.setattr(launch, "seen", lambda _: ("S", "7@boot"))
+    with pytest.raises(Exited, match="0"):
+        launch._watch(9, -1, str(tmp_path))
+    assert (met.waits, met.looks) == (waits, len(ends))
+    assert (tmp_path / launch.END).read_text() == "9 7@boot 5"
