@@ -243,3 +243,17 @@ def test_a_watcher_ends_when_nobody_can_print_and_the_end_is_recorded(
         launch._watch(9, -1, str(tmp_path))
     assert (met.waits, met.looks) == (waits, len(ends))
     assert (tmp_path / launch.END).read_text() == "9 7@boot 5"
+
+
+@pytest.mark.parametrize(("told", "status"), [(b".", 0), (b"", 1)], ids=["recorded", "it died"])
+def test_a_launch_succeeds_when_the_pid_is_recorded(
+    monkeypatch: pytest.MonkeyPatch, told: bytes, status: int
+) -> None:
+    reads, writes = os.pipe()
+    os.write(writes, told)
+    monkeypatch.setattr(os, "pipe", lambda: (reads, writes))
+    monkeypatch.setattr(os, "fork", lambda: 9)
+    monkeypatch.setattr(os, "_exit", Watched([], []).exit)
+    with pytest.raises(Exited, match=str(status)):
+        launch.main("/nowhere", ["python"])
+    os.close(reads)
