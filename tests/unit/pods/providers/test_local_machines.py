@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pods.providers.base import Phase
-from pods.providers.errors import NotFound, Unavailable
+from pods.providers.base import Phase, PodSpec
+from pods.providers.errors import NoCapacity, NotFound, Unavailable
 from pods.providers.local import LocalProvider, folder, launch, processes
 from pods.providers.local.options import Options
 from tests.support.local_records import record
@@ -168,6 +168,34 @@ def test_a_machine_that_failed_in_silence_is_quoted_with_nothing(
     if printed is not None:
         (at / launch.LOG).write_text(printed)
     assert local.status("local-t").because == "it ended"
+
+
+def test_a_create_makes_one_machine_of_a_token_and_no_more_than_there_is_room_for(
+    tmp_path: Path, host: Host
+) -> None:
+    local = LocalProvider(Options.parse({"root": str(tmp_path), "capacity": 1}))
+
+    def create(token: str) -> str:
+        spec = PodSpec(name=f"pf-7-{token}", tag="pf-7", offer_key="", image="")
+        return local.create(spec, token=token).external_id
+
+    assert create("t") == "local-t"
+    born = folder.read(tmp_path / "t").created_at
+    host.started = True
+    assert create("t") == "local-t"
+    assert folder.read(tmp_path / "t").created_at == born
+    with pytest.raises(NoCapacity, match="capacity is reached: 1"):
+        create("u")
+    assert host.did == ["forget", "start"]
+
+
+def test_a_stop_is_recorded_before_the_processes_end(
+    local: LocalProvider, tmp_path: Path, host: Host
+) -> None:
+    at = record(tmp_path / "t")
+    local.stop("local-t")
+    assert folder.read(at).stopped
+    assert host.did == ["end", "forget"]
 
 
 def test_a_machine_that_was_never_made_is_not_found_and_nothing_is_done(

@@ -56,7 +56,7 @@ def test_a_process_that_ended_belongs_to_nobody(
 
 @pytest.mark.usefixtures("marked")
 def test_nobody_ends_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(psutil, "pids", lambda: [os.getpid(), os.getppid()])
+    monkeypatch.setattr(psutil, "pids", lambda: [os.getpid(), os.getppid(), 2**22 + 1])
     found = processes._members(Path("/pods/t"), os.getsid(0))
     assert [process.pid for process in found] == [os.getppid()]
 
