@@ -89,8 +89,8 @@ def _authorization(refused: Answer, login: RegistryLogin | None) -> str:
     params: dict[str, str | int] = {
         word: asked[word] for word in ("service", "scope") if word in asked
     }
-    base = f"{realm.scheme}://{realm.netloc}"
-    given = _ask("GET", base, realm.path, _basic(login), params)
+    base, path = f"{realm.scheme}://{realm.netloc}", realm.path or "/"
+    given = _ask("GET", base, path, _basic(login), params)
     body: Any = given.body if isinstance(given.body, dict) else {}
     token = body.get("token") or body.get("access_token")
     return f"Bearer {token}" if given.ok and isinstance(token, str) else ""

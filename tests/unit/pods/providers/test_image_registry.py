@@ -5,8 +5,10 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+import stamina
 
 from pods.providers.base import RegistryLogin
+from pods.providers.errors import Unavailable
 from pods.providers.http import Answer
 from pods.providers.image_registry import _address, _authorization, look_for
 from pods.providers.images import Found, repository_of
@@ -129,7 +131,7 @@ def test_no_login_is_sent_in_a_way_that_is_unknown_or_unsafe(
 @pytest.mark.parametrize(
     ("header", "url"),
     [
-        ('Bearer realm="https://auth.example"', "https://auth.example"),
+        ('Bearer realm="https://auth.example"', "https://auth.example/"),
         ('bearer realm="https://auth.example/token"', "https://auth.example/token"),
         ('Bearer realm="http://127.0.0.1/token"', "http://127.0.0.1/token"),
         (
@@ -147,6 +149,18 @@ def test_a_token_is_asked_for_where_the_registry_says(
     assert request.url == httpx.URL(url)
     said = request.headers["authorization"].removeprefix("Basic ")
     assert base64.b64decode(said).decode() == f"{USER}:{PASSWORD}"
+
+
+@pytest.mark.parametrize("path", ["", "/token"])
+def test_a_server_of_tokens_that_fails_is_named_by_its_path(
+    monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    answer_from_memory(monkeypatch, lambda _: httpx.Response(500))
+    with (
+        stamina.set_testing(True, attempts=1),
+        pytest.raises(Unavailable, match=f"GET {path or '/'}: answered 500"),
+    ):
+        _authorization(wants(f'Bearer realm="https://auth.example{path}"'), None)
 
 
 @pytest.mark.parametrize(
