@@ -191,6 +191,14 @@ def test_an_error_of_a_log_has_its_words_and_no_bytes(connect: Connect) -> None:
     assert (answer.status, answer.body, heard) == (404, {"message": "no"}, b"")
 
 
+def test_a_broken_link_without_words_is_named_by_its_kind(connect: Connect) -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("")
+
+    with pytest.raises(Unavailable, match=r"GET /: no answer \(ReadTimeout\)$"):
+        connect(answer).call("GET", "/")
+
+
 def test_no_repr_of_a_client_or_an_answer_has_the_key(connect: Connect) -> None:
     client = connect(httpx.Response(200, json={"key": KEY}))
     assert KEY not in repr(client) + repr(client.call("GET", "/"))

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -167,5 +168,11 @@ def test_options_of_a_package_are_shown_only_if_they_are_a_dataclass(
     assert registry.option_fields_of("mine") is None
 
 
-def test_a_provider_of_ours_says_what_its_pods_are() -> None:
+def test_a_provider_of_ours_says_what_its_pods_are(monkeypatch: pytest.MonkeyPatch) -> None:
     assert registry.about("local") == local.__doc__
+    monkeypatch.setattr(local, "__doc__", None)  # as python -OO leaves it
+    assert registry.about("local") == ""
+
+
+def test_an_entry_point_of_nobody_is_told_without_a_name() -> None:
+    assert registry._package(EntryPoint("mine", "acme:connect", registry.GROUP)) == "a package"
