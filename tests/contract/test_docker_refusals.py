@@ -134,6 +134,19 @@ def test_a_container_that_runs_is_not_ended_because_another_has_its_gpu(
     assert set(engine.containers) == {"pf-a-t1", "pf-a-t2"}
 
 
+def test_a_stopped_container_is_not_started_while_another_has_its_gpu(
+    server: Server, engine: DockerEngine
+) -> None:
+    """Also where the account gives its pods no GPUs any more."""
+    engine.gpus = 1
+    for name, state in (("pf-a-t1", "running"), ("pf-a-t2", "exited")):
+        labels = {"podfleet.token": name[-2:], "podfleet.gpus": "0"}
+        engine.containers[name] = Container(name, {"Labels": labels, "HostConfig": {}}, state)
+    with pytest.raises(NoCapacity, match="another pod has GPU 0 now"):
+        adapter(server).start(engine.containers["pf-a-t2"].id)
+    assert engine.containers["pf-a-t2"].state == "exited"
+
+
 MINE = {"gpu_type": "RTX 4090", "vram_gb": 24, "hourly_usd": "0.2", "gpus_per_pod": 1}
 
 

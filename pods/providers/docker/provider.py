@@ -169,8 +169,6 @@ class Docker:
 
     def _taken_gpus(self, external_id: str) -> str:
         """Which of its GPUs another container of ours uses too. Empty where none, or where it runs."""
-        if not self._options.all_gpus:
-            return ""
         mine: set[int] = set()
         used: set[int] = set()
         for container in self._ours():
