@@ -131,10 +131,10 @@ def _write_seen(pods: Sequence[Pod]) -> None:
 def _remember_absence(pods: Sequence[Pod], now: datetime) -> None:
     """Store since when pods are missing from the list; for a pod that is ending, its end stores it."""
     watched = Pod.objects.filter(state__in=[s.value for s in WATCHED])
-    absent = [p.pk for p in pods if p.absent_since is not None]
-    watched.filter(pk__in=absent, absent_since=None).update(absent_since=now)
     here = [p.pk for p in pods if p.absent_since is None]
     watched.filter(pk__in=here).exclude(absent_since=None).update(absent_since=None)
+    absent = [p.pk for p in pods if p.absent_since is not None]
+    watched.filter(pk__in=absent, absent_since=None).update(absent_since=now)
 
 
 def check_pod(pod_id: int, *, connect: Connect = connecting.connect) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import redis
+from structlog.testing import capture_logs
 
 from pods import dispatch, health
 from pods.accounts import connecting
 from pods.agent.protocol import AgentState, Heartbeat
+from pods.base import counters
 from pods.diagnosis import INFERRED
 from pods.emulators.base import SteppedClock
 from pods.models import Account, Pod, PodEvent, PriceSegment
@@ -96,6 +98,61 @@ def test_only_a_list_that_was_read_says_which_machines_are_missing(
     assert Account.objects.get().failures == (0 if fails is None else 1)
 
 
+def test_a_list_that_fails_leaves_what_a_check_found_meanwhile(
+    redis_url: str, time: SteppedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pod = a_pod(state=READY, absent_since=LONG_AGO)
+
+    def no_list(_vendor: OneMachine, _tag: str) -> None:
+        Pod.objects.update(absent_since=None)
+        raise Unavailable("no answer")
+
+    monkeypatch.setattr(OneMachine, "list_tagged", no_list)
+    health.sweep_account(pod.account, connect=OneMachine(pod).connect)
+    assert Pod.objects.get().absent_since is None
+
+
+@pytest.mark.parametrize(("state", "checks"), [(BOOTING, 1), (READY, 0)])
+def test_only_a_pod_that_boots_is_checked_at_its_later_ages(
+    redis_url: str, time: SteppedClock, state: Any, checks: int
+) -> None:
+    pod = a_pod(state=state)
+    time.advance(31)
+    with sent() as tasks:
+        assert health.sweep_account(pod.account, connect=OneMachine(pod).connect) == 0
+    assert len(tasks) == checks
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds_in_state", "calls", "because"),
+    [
+        (AgentState.STARTING, 901, ["status", "logs"], "its last output: import loads"),
+        (AgentState.STARTING, 600, ["status"], ""),  # it may still load
+        (None, 901, ["status"], "no sign of its agent within 900 s"),
+    ],
+)
+def test_a_machine_is_asked_for_its_output_where_its_handler_never_loaded(
+    redis_url: str,
+    time: SteppedClock,
+    client: redis.Redis,
+    said: AgentState | None,
+    seconds_in_state: int,
+    calls: list[str],
+    because: str,
+) -> None:
+    pod = a_pod(state=BOOTING)
+    if said is not None:
+        beat(client, pod, state=said)
+    health.sweep_account(pod.account, connect=OneMachine(pod).connect)
+    time.advance(seconds_in_state)
+    vendor = OneMachine(pod, output="loading\nimport loads")
+    health.check_pod(pod.pk, connect=vendor.connect)
+    pod.refresh_from_db()
+    assert vendor.asked == calls
+    assert pod.state == ("terminating" if because else "booting")
+    assert pod.because.endswith(because)
+
+
 def test_a_pod_that_began_to_end_during_the_sweep_keeps_what_its_end_stores(
     time: SteppedClock,
 ) -> None:
@@ -135,7 +192,9 @@ def test_the_price_of_a_machine_that_runs_is_followed(
         external_id=str(pod.external_id), token="", name=pod.name, phase=phase, hourly_usd=usd
     )
     vendor = OneMachine(pod, machine=machine, listed=phase)
-    health.sweep_account(pod.account, connect=vendor.connect)
+    with capture_logs() as logs:
+        health.sweep_account(pod.account, connect=vendor.connect)
+    assert "pod_not_swept" not in {entry["event"] for entry in logs}
     assert PriceSegment.objects.get(pod=pod, until=None).hourly_usd == booked
 
 
@@ -201,7 +260,7 @@ def test_a_pod_registers_by_a_heartbeat_or_by_its_consumer(
     redis_url: str, time: SteppedClock, client: redis.Redis, *, heartbeat: bool
 ) -> None:
     first = NOON - seconds(5)
-    pod = a_pod(state=BOOTING, ready_at=first if heartbeat else None)
+    pod = a_pod(state=BOOTING, ready_at=first if heartbeat else None, booted_at=NOON)
     time.advance(3600)
     if heartbeat:
         beat(client, pod)
@@ -214,6 +273,8 @@ def test_a_pod_registers_by_a_heartbeat_or_by_its_consumer(
     said = "its agent sends heartbeats" if heartbeat else "its consumer reads the backlog"
     assert (pod.state, pod.because) == ("ready", said)
     assert pod.ready_at == (first if heartbeat else NOON + timedelta(hours=1))
+    # The boot of a pod that was ready before is its second one, after a stop.
+    assert counters.read().get(("boot", "local", "sum")) == (None if heartbeat else 3600)
 
 
 @pytest.mark.parametrize(("comes_back", "state"), [(True, "terminating"), (False, "lost")])
@@ -266,6 +327,9 @@ def test_only_a_share_of_a_fleets_pods_is_ended_on_inference(
         "not ended yet, because a pod like it was ended a short time ago: silent"
     )
     assert PodRule.SILENT.value in {finding.value for finding in INFERRED}
+    health.check_pod(kept.pk, connect=OneMachine(kept, by_status=Phase.FAILED).connect)
+    kept.refresh_from_db()
+    assert (kept.state, kept.because) == ("terminating", "machine failed")  # a vendor's own word
 
 
 @pytest.mark.parametrize(

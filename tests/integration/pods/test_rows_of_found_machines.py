@@ -227,10 +227,12 @@ def test_a_machine_that_was_handled_and_is_back_is_waited_for_again(time: Steppe
 def test_a_list_that_fails_counts_against_the_account_and_one_that_is_read_closes_its_breaker(
     time: SteppedClock,
 ) -> None:
-    account = an_account(failures=1)
+    account, other = an_account(failures=1), an_account()
     machine = found(a_fleet(accounts=[account]))
     with pytest.raises(Unavailable):
         reconcile(account, machine, list=Unavailable("no answer"))
-    assert Account.objects.get().failures == 2
+    assert Account.objects.get(pk=account.pk).failures == 2
     reconcile(account, machine)
-    assert Account.objects.get().failures == 0
+    told = Account.objects.order_by("pk").values_list("failures", "reconciled_at")
+    assert list(told) == [(0, NOON), (0, None)]
+    assert other.pk > account.pk

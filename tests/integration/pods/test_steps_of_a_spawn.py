@@ -12,6 +12,7 @@ from pods.models import Account, Pod, PriceSegment
 from pods.providers.base import Capabilities, Machine, Phase
 from pods.providers.errors import (
     AuthFailed,
+    LoginRefused,
     NoCapacity,
     ProviderError,
     RateLimited,
@@ -164,6 +165,47 @@ def test_a_create_that_fails(
         "failed": [], "terminating": [("pods.teardown", 0)], "creating": [("pods.spawn", wait)]
     }[state]  # fmt: skip
     assert pod.attempts == (1 if state == "creating" else 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "because"),
+    [
+        (Refused("denied"), "denied"),
+        (
+            LoginRefused("denied"),
+            "the registry ghcr.io does not give ghcr.io/ann/worker:4 without a login, and account "
+            "acme has none there: denied",
+        ),
+    ],
+)
+def test_a_refusal_says_whether_a_login_is_missing(
+    redis_url: str, time: SteppedClock, error: Refused, because: str
+) -> None:
+    fleet = a_fleet(accounts=[an_account(name="acme")])
+    pod = a_pod(fleet, REQUESTED, image="ghcr.io/ann/worker:4")
+    spawn(pod, OneMachine(pod, listed=None, fails={"create": error}))
+    assert (pod.state, pod.because) == ("failed", because)
+
+
+@pytest.mark.parametrize(
+    ("takes_args", "here", "command", "state"),
+    [
+        (True, False, "serve", "booting"),
+        (False, True, "serve", "booting"),
+        (False, False, "", "booting"),
+        (False, False, "serve", "failed"),
+    ],
+)
+def test_no_machine_is_rented_whose_start_command_would_be_left_out(
+    redis_url: str, time: SteppedClock, command: str, state: str, *, takes_args: bool, here: bool
+) -> None:
+    pod = a_pod(state=REQUESTED, start_command=command)
+    vendor = OneMachine(pod, listed=None)
+    vendor.capabilities = Capabilities(takes_args=takes_args, on_this_host=here)
+    spawn(pod, vendor)
+    assert pod.state == state
+    assert ("create" in vendor.asked) is (state == "booting")
+    assert state == "booting" or "clear the start command of the fleet" in pod.because
 
 
 def test_a_list_that_fails_creates_nothing(redis_url: str, time: SteppedClock) -> None:

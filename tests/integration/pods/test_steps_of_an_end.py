@@ -26,7 +26,7 @@ def step(pod: Pod, vendor: OneMachine) -> None:
     """Do one step of the pod's end; no row of another pod changes."""
     others = Pod.objects.exclude(pk=pod.pk).order_by("pk")
     for state in (STOPPING, TERMINATING):
-        a_pod(pod.fleet, state, absent_since=NOON, destroy_asked_at=NOON, claimed_until=None)
+        a_pod(pod.fleet, state, absent_since=NOON - MINUTE, destroy_asked_at=NOON - MINUTE)
     before = list(others.values())
     teardown.teardown_pod(pod.pk, connect=vendor.connect)
     pod.refresh_from_db()

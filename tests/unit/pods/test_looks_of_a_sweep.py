@@ -9,7 +9,7 @@ from pods import health
 from pods.agent.protocol import AgentState, Heartbeat
 from pods.agent_redis.heartbeats import Beat
 from pods.diagnosis import Finding
-from pods.models import Pod
+from pods.models import Account, Pod
 from pods.providers.base import Machine, Phase
 from pods.sightings import Sighting
 from pods.states import READY
@@ -31,8 +31,11 @@ def a_look(beat: Beat | None = None, **values: Any) -> Sighting:
     return Sighting(**{**facts, **values})
 
 
-def a_beat(age: float = 1, **said: Any) -> Beat:
-    return Beat(age=seconds(age), said=Heartbeat(state=AgentState.WORKING, **said))
+def a_beat(age: float = 1, state: AgentState = AgentState.WORKING, **said: Any) -> Beat:
+    return Beat(age=seconds(age), said=Heartbeat(state=state, **said))
+
+
+LOADS = a_beat(state=AgentState.STARTING)
 
 
 @pytest.mark.parametrize(
@@ -137,12 +140,33 @@ def test_what_an_agent_counted_is_added_to_what_the_agents_before_it_counted(
                                 raw_status="EXITED")},
             "machine failed: EXITED",
         ),
+        (
+            Finding.MACHINE_FAILED,
+            {"machine": Machine(external_id="m", token="", name="n", phase=Phase.FAILED,
+                                because="denied", login_refused=True)},
+            "machine failed: the registry ghcr.io does not give ghcr.io/a/b:1 without a login, "
+            "and account acme has none there: denied",
+        ),
         (Finding.MACHINE_FAILED, {}, "machine failed"),
+        (Finding.NEVER_BOOTED, {}, "never booted: no sign of its agent within 9 s"),
+        (
+            Finding.NEVER_BOOTED,
+            {"beat": LOADS},
+            "never booted: its agent runs, and its handler did not load within 9 s",
+        ),
+        (
+            Finding.NEVER_BOOTED,
+            {"beat": LOADS, "output": "import loads"},
+            "never booted: its agent runs, and its handler did not load within 9 s; "
+            "its last output: import loads",
+        ),
     ],
 )  # fmt: skip
 def test_why_a_pod_is_ended(finding: Finding, look: dict[str, Any], why: str) -> None:
-    beat = look.pop("beat", None)
-    assert health._why(finding, a_row(silent_seconds=60), a_look(beat, **look)) == why
+    output, beat = look.pop("output", ""), look.pop("beat", None)
+    pod = a_row(silent_seconds=60, boot_seconds=9, image="ghcr.io/a/b:1")
+    pod.account = Account(name="acme")
+    assert health._why(finding, pod, a_look(beat, **look), output) == why
 
 
 @pytest.mark.parametrize("beat", [a_beat(done=4, note="bye", uptime_ms=9), None])
