@@ -225,8 +225,7 @@ def follow_price(pod: Pod, *, hourly_usd: Decimal, booked_usd: Decimal | None) -
             return
         if pod.hourly_usd != hourly_usd:
             note(pod, by="health", because=f"price {price_change(pod.hourly_usd, hourly_usd)}")
-        if booked_usd is None:
-            segments.still_there(pod)
+        segments.still_there(pod)
         segments.reprice(pod, hourly_usd, now=now)
     pod.hourly_usd = hourly_usd
 

@@ -72,7 +72,7 @@ def pod_address(pod: Pod, *, elsewhere: bool = False) -> str:
     if not settings.REDIS_USERS:
         login, at, _ = urlsplit(url).netloc.rpartition("@")
         user, _, password = login.partition(":")
-        return _with_user(way, user, password) if at and way != url else way
+        return _with_user(way, user, password) if at else way
     client = redis_client(url)
     if wrong := eviction_of(client):
         log.warning("redis_may_delete_fences", pod=pod.pk, because=wrong)

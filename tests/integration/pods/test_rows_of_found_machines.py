@@ -17,6 +17,7 @@ from pods.models import Account, Installation, Orphan, Pod, PodEvent, PriceSegme
 from pods.providers.base import Machine, Phase
 from pods.providers.errors import ProviderError, Unavailable
 from pods.reconciling import Reconciled
+from pods.rules import MachineOutcome
 from pods.states import CREATING, READY, TERMINATED, TERMINATING
 from tests.support.factories import NOON, a_fleet, a_pod, an_account
 from tests.support.fixtures import time as time
@@ -112,7 +113,7 @@ def test_a_machine_without_a_row_gets_one(
     assert (pod.client_token == TOKEN) is (token == TOKEN.hex and also is not a_row_has_the_token)
     assert PriceSegment.objects.get(pod=pod).since == NOON - A_WHILE
     assert pod.due_at == (None if adopted else NOON)
-    assert event.rule == ("adopted" if adopted else "orphan")
+    assert (event.by, event.rule) == ("reconcile", "adopted" if adopted else "orphan")
     assert event.because == f"found without a row: {'adopted' if adopted else 'destroyed'}"
     if also is not a_row_has_the_token:
         assert pod.image == ("of the pod:1" if pods else "of the fleet:1")
@@ -222,6 +223,17 @@ def test_a_machine_that_was_handled_and_is_back_is_waited_for_again(time: Steppe
     seen.refresh_from_db()
     assert (seen.first_seen_at, seen.hourly_usd) == (NOON, Decimal("0.7"))
     assert not Pod.objects.exists()
+
+
+def test_what_became_of_a_machine_that_got_a_row_meanwhile_stays(time: SteppedClock) -> None:
+    facts = {"first_seen_at": NOON, "last_seen_at": NOON, "outcome": "adopted"}
+    account = an_account()
+    got_a_row = Orphan.objects.create(account=account, external_id="a", gone_at=NOON, **facts)
+    there = Orphan.objects.create(account=account, external_id="b", **facts)
+    for seen in (got_a_row, there):
+        reconciling._say(seen, MachineOutcome.DESTROY_FAILED, "destroy: no answer")
+    outcomes = Orphan.objects.order_by("pk").values_list("outcome", flat=True)
+    assert list(outcomes) == ["adopted", "destroy: no answer"]
 
 
 def test_a_list_that_fails_counts_against_the_account_and_one_that_is_read_closes_its_breaker(

@@ -7,12 +7,12 @@ import pytest
 
 from pods import teardown
 from pods.emulators.base import SteppedClock
-from pods.models import Pod, PriceSegment
+from pods.models import Pod, PodEvent, PriceSegment
 from pods.providers.base import Capabilities, Phase
 from pods.providers.errors import NotFound, ProviderError, RateLimited, Unavailable
 from pods.rules import PodRule
-from pods.states import STOPPING, TERMINATED, TERMINATING, PodState
-from tests.support.factories import NOON, a_pod
+from pods.states import READY, STOPPING, TERMINATED, TERMINATING, PodState
+from tests.support.factories import NOON, a_fleet, a_pod
 from tests.support.fixtures import time as time
 from tests.support.one_machine import OneMachine
 
@@ -161,6 +161,18 @@ def test_an_end_is_proved_when_the_window_and_the_lag_of_the_list_have_passed(
     step(pod, OneMachine(pod, by_status=None, listed=None, capabilities=limits))
     assert pod.status is (TERMINATED if due is None else TERMINATING)
     assert pod.due_at == (None if due is None else NOON + due)
+
+
+def test_only_a_pod_that_is_destroyed_is_tried_again_at_once(time: SteppedClock) -> None:
+    fleet = a_fleet()
+    other, ready, pod = (a_pod(fleet, state) for state in (TERMINATING, READY, TERMINATING))
+    later = NOON + MINUTE
+    Pod.objects.update(due_at=later)
+    assert teardown.try_again(pod, by="ann")
+    assert not teardown.try_again(ready, by="ann")
+    due = Pod.objects.order_by("pk").values_list("pk", "due_at")
+    assert list(due) == [(other.pk, later), (ready.pk, later), (pod.pk, NOON)]
+    assert list(PodEvent.objects.filter(by="ann").values_list("pod", flat=True)) == [pod.pk]
 
 
 @pytest.mark.parametrize("state", [STOPPING, TERMINATING])

@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 import redis
+from structlog.testing import capture_logs
 
+from pods.accounts import connecting
+from pods.agent.protocol import DATASET
 from pods.agent_redis import consumers, heartbeats, redis_users
 from pods.models import Pod
 from pods.states import READY
@@ -52,6 +55,72 @@ def test_without_own_users_no_user_is_made_or_deleted(client: redis.Redis, setti
     settings.REDIS_USERS = True
     redis_users.keep()
     assert set(client.acl_users()) == {"default", pod.name}
+
+
+INSIDE, PUBLIC = "inside.example:6379/0", "public.example:7000/0"
+
+
+@pytest.mark.parametrize(
+    ("login", "elsewhere", "public", "address"),
+    [
+        ("boss:secret@", False, f"redis://{PUBLIC}", f"redis://boss:secret@{INSIDE}"),
+        ("boss:secret@", True, f"redis://{PUBLIC}", f"redis://boss:secret@{PUBLIC}"),
+        ("boss:secret@", True, "", f"redis://boss:secret@{INSIDE}"),
+        ("", True, f"redis://{PUBLIC}", f"redis://{PUBLIC}"),
+    ],
+)
+def test_without_own_users_a_pod_gets_the_managers_login_at_the_address_for_pods(
+    settings: Any, login: str, public: str, address: str, *, elsewhere: bool
+) -> None:
+    settings.REDIS_USERS = False
+    settings.REDIS_URL, settings.PODS_REDIS_URL = f"redis://{login}{INSIDE}", public
+    assert redis_users.pod_address(Pod(), elsewhere=elsewhere) == address
+
+
+@pytest.mark.parametrize("policy", ["noeviction", "allkeys-lru"])
+def test_a_server_that_may_delete_fences_is_told_of(client: redis.Redis, policy: str) -> None:
+    pod = a_pod()
+    client.config_set("maxmemory-policy", policy)
+    try:
+        with capture_logs() as logs:
+            redis_users.pod_address(pod)
+    finally:
+        client.config_set("maxmemory-policy", "noeviction")
+    told = [entry for entry in logs if entry["event"] == "redis_may_delete_fences"]
+    assert len(told) == (policy != "noeviction")
+
+
+def test_users_get_the_rules_of_this_version_where_pods_have_users(
+    client: redis.Redis, settings: Any
+) -> None:
+    good, bad = a_pod(), a_pod()
+    bad.agent = {**bad.agent, "stream": "s*"}
+    settings.REDIS_USERS = False
+    redis_users.renew([good, bad])
+    assert set(client.acl_users()) == {"default"}
+    settings.REDIS_USERS = True
+    redis_users.renew([good, bad])
+    assert set(client.acl_users()) == {"default", good.name}
+
+
+@pytest.mark.parametrize(
+    ("agent", "differs"),
+    [
+        ({}, {"stream": True, "rows": False, "code": False}),
+        ({"kind": DATASET}, {"stream": True, "rows": True, "code": False}),
+        ({"bundle": "ab" * 32}, {"stream": True, "rows": False, "code": True}),
+        ({"celery_app": "proj:app"}, {"stream": False, "rows": False, "code": False}),
+    ],
+)
+def test_a_pods_user_reaches_what_its_agent_works_with(
+    agent: dict[str, str], differs: dict[str, bool]
+) -> None:
+    pod = a_pod(a_fleet(name="one", stream="s1", group="g1"))
+    pod.agent = {**pod.agent, **agent}
+    told = " ".join(redis_users.rules(pod))
+    keys = connecting.keys(pod)
+    asked = {"stream": "~s1)", "rows": f"~{keys.rows})", "code": f"%R~{keys.code}*"}
+    assert {name: key in told for name, key in asked.items()} == differs
 
 
 def test_a_pods_address_has_no_other_credentials_than_its_own() -> None:
