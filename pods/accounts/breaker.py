@@ -112,9 +112,8 @@ def failed(
     }
     now = shared_now()
     closed = row.filter(Q(open_until__isnull=True) | Q(open_until__lte=now))
-    counted = closed.update(failures=F("failures") + 1, **said)
-    if not counted:
-        row.update(**said)
+    counted = closed.update(failures=F("failures") + 1)
+    row.update(**said)
     account.refresh_from_db(fields=["failures", "open_until", *said])
     if not counted:
         return

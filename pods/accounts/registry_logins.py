@@ -108,7 +108,7 @@ def login_for(account: Account, image: str) -> RegistryLogin | None:
         sealing.WrongKey: no field key opens it; the message says how to store it again.
     """
     host = account.registry_host
-    if not host or not image or registry_of(image) != host:
+    if not image or registry_of(image) != host:
         return None
     try:
         password = sealing.unseal(account.sealed_registry_password)

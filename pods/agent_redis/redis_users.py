@@ -160,7 +160,7 @@ def _make(client: "redis.Redis", pods: list[Pod]) -> None:
     ends without a user, in whatever order two workers act.
     """
     answers = _set_users(client, pods, also=SINCE_7_2)
-    if any(isinstance(a, ResponseError) and "Unknown command" in str(a) for a in answers):
+    if any(isinstance(answer, ResponseError) for answer in answers):
         answers = _set_users(client, pods)
     for answer in answers:
         if isinstance(answer, ResponseError):
@@ -168,8 +168,6 @@ def _make(client: "redis.Redis", pods: list[Pod]) -> None:
                 f"Redis makes no user for the pod ({answer}); give the manager's user +acl, or set "
                 "PODFLEET_REDIS_USERS=0: pods then get the manager's own credentials"
             )
-        if isinstance(answer, Exception):
-            raise answer
     fenced = [pod.name for pod, fence in zip(pods, answers[1::2], strict=True) if fence]
     if fenced:
         _acl(client, "DELUSER", *fenced)

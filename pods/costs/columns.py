@@ -36,7 +36,7 @@ def with_cost(pods: PodQuerySet, now: datetime) -> PodQuerySet:
     `million_usd` is the cost of a million items on the pod; NULL before its first item.
     """
     segments = PriceSegment.objects.filter(pod=OuterRef("pk")).order_by()
-    closed = segments.filter(until__isnull=False).values("pod").annotate(n=Sum("cost_micros"))
+    closed = segments.values("pod").annotate(n=Sum("cost_micros"))  # 0 while open
     running = segments.filter(until__isnull=True).values("pod")
     seconds = SecondsUntil(Value(now), F("since"))
     price: Combinable = F("hourly_usd") * seconds / Value(float(HOUR_SECONDS))

@@ -27,7 +27,7 @@ def follow(pod: Pod, before: PodState, after: PodState, *, now: datetime) -> Non
     elif before in ENDED:  # its machine is seen again
         since = now if still_there(pod, now=now) else min(pod.asked_at or now, now)
         reprice(pod, pod.hourly_usd, now=since)
-    elif (after is CREATING and before is REQUESTED) or after is RESUMING:
+    elif after in {CREATING, RESUMING}:
         reprice(pod, pod.hourly_usd, now=now)
 
 
@@ -72,12 +72,12 @@ def close(
 def still_there(pod: Pod, *, now: datetime | None = None) -> bool:
     """Reopen the last segment of a pod that was booked as gone and billed; False: it has none."""
     now = now or shared_now()
-    if PriceSegment.objects.filter(pod=pod, until__isnull=True).exists():
-        return True
     last = PriceSegment.objects.filter(pod=pod).order_by("-since", "-pk").first()
     if last is None:
         return False
-    ended, booked = last.until or now, last.cost_micros
+    if last.until is None:
+        return True
+    ended, booked = last.until, last.cost_micros
     last.until, last.cost_micros = None, 0
     with transaction.atomic():
         last.save(update_fields=["until", "cost_micros"])

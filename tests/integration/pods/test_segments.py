@@ -8,10 +8,11 @@ import pytest
 
 from pods.costs import segments
 from pods.emulators.base import SteppedClock
-from pods.models import Pod, PriceSegment
+from pods.models import Correction, Pod, PriceSegment
 from pods.states import (
     BOOTING,
     CREATING,
+    DRAINING,
     FAILED,
     LOST,
     READY,
@@ -42,6 +43,7 @@ def a_booked_pod(*rows: Row, **values: Any) -> Pod:
     a_pod(fleet, READY, hourly_usd=Decimal(9))
     pod = a_pod(fleet, READY, hourly_usd=USD, stopped_hourly_usd=STOPPED_USD, **values)
     PriceSegment.objects.filter(pod=pod).delete()
+    PriceSegment.objects.update(since=BEGAN)
     for usd, since, until in rows:
         PriceSegment.objects.create(pod=pod, fleet=fleet, hourly_usd=usd, since=since, until=until)
     return pod
@@ -61,6 +63,8 @@ ENDED: Row = (USD, BEGAN, ASKED)
         ([(STOPPED_USD, BEGAN, None)], STOPPED, RESUMING, {},
          [(STOPPED_USD, BEGAN, NOON), (USD, NOON, None)]),
         ([RUNS], TERMINATING, TERMINATED, {}, [(USD, BEGAN, NOON)]),
+        ([ENDED, (USD, ASKED, None)], TERMINATING, TERMINATED, {}, [ENDED, (USD, ASKED, NOON)]),
+        ([ENDED], READY, DRAINING, {}, [ENDED]),
         ([RUNS], TERMINATING, LOST, {"destroy_asked_at": ASKED}, [ENDED]),
         ([RUNS], CREATING, FAILED, {"destroy_asked_at": NOON + timedelta(hours=1)},
          [(USD, BEGAN, NOON)]),
@@ -122,3 +126,32 @@ def test_the_last_segment_of_a_machine_that_is_still_there_goes_on(
     pod = a_booked_pod(*rows)
     assert segments.still_there(pod) is there
     assert booked(pod) == then
+
+
+def test_an_earlier_segment_at_the_same_price_is_not_the_one_that_runs(time: SteppedClock) -> None:
+    pod = a_booked_pod(ENDED, (STOPPED_USD, ASKED, None))
+    segments.reprice(pod, USD, now=NOON)
+    assert booked(pod) == [ENDED, (STOPPED_USD, ASKED, NOON), (USD, NOON, None)]
+
+
+def test_what_was_never_billed_is_corrected_for_this_pod_alone(time: SteppedClock) -> None:
+    pod = a_booked_pod(ENDED, (USD, ASKED, None))
+    segments.never_billed(pod)
+    rows = Correction.objects.order_by("since").values_list("pod", "since", "until", "micros")
+    hour = 500_000
+    assert list(rows) == [(pod.pk, BEGAN, ASKED, -hour), (pod.pk, ASKED, NOON, -hour)]
+
+
+def test_a_machine_that_is_still_there_billed_until_the_given_moment(time: SteppedClock) -> None:
+    pod = a_booked_pod(ENDED)
+    later = ASKED + timedelta(minutes=6)
+    segments.still_there(pod, now=later)
+    [fix] = Correction.objects.all()
+    assert (fix.since, fix.until) == (ASKED, later)
+
+
+def test_no_correction_ends_before_it_begins(time: SteppedClock) -> None:
+    pod = a_booked_pod(RUNS)
+    segments.close(pod, at=NOON, now=ASKED)
+    assert booked(pod) == [(USD, BEGAN, NOON)]
+    assert not Correction.objects.exists()

@@ -99,6 +99,36 @@ def test_a_long_break_is_a_time_of_which_nobody_knows(account: Account, time: St
     assert SurveySpell.objects.count() == 2
 
 
+def test_the_readings_of_one_account_change_no_spell_of_another(
+    account: Account, time: SteppedClock
+) -> None:
+    other = an_account("runpod", name="other")
+    read(account, SPOT, FIRM)
+    time.advance(60)
+    read(account, FIRM)  # so the first one has ended, and stays as it is
+    time.advance(60)
+    read(other, SPOT)
+    before = list(OfferSpell.objects.filter(account=account).order_by("pk").values())
+    time.advance(60)
+    read(other, FIRM)
+    time.advance(3600)
+    read(other, FIRM)
+    assert list(OfferSpell.objects.filter(account=account).order_by("pk").values()) == before
+    ends = SurveySpell.objects.filter(account=account).values_list("until", flat=True)
+    assert [(utcnow() - until).total_seconds() for until in ends] == [60 + 60 + 3600]
+    read(account, FIRM)
+    assert SurveySpell.objects.filter(account=account).count() == 2
+    assert OfferSpell.objects.filter(account=account, until=None).count() == 1
+
+
+def test_a_second_reading_at_the_same_moment_writes_nothing(
+    account: Account, time: SteppedClock
+) -> None:
+    read(account, SPOT)
+    read(account, FIRM)  # of another worker
+    assert spells() == [(True, Decimal("0.4"), 0, None)]
+
+
 def test_a_survey_that_is_too_old_ends_no_spell(account: Account, time: SteppedClock) -> None:
     read(account, SPOT, FIRM)
     account.surveys.create(digest="d", query={}, offers=[])  # a wish that was not read yet

@@ -14,14 +14,15 @@ from django.urls import reverse
 
 from fleet import resealing
 from pods import spawning
-from pods.accounts import connecting, editing, registry_logins
+from pods.accounts import connecting, editing, machine_logs, registry_logins
 from pods.base import sealing
 from pods.models import Account, Pod
 from pods.providers.docker import provider as docker
 from pods.rules import PodRule
 from pods.states import FAILED, REQUESTED
 from tests.support.admin_pages import page_of
-from tests.support.factories import a_pod, an_account
+from tests.support.factories import a_fleet, a_pod, an_account
+from tests.support.one_machine import OneMachine
 from tests.support.rigs.runpod_rig import KEY, Rig
 
 pytestmark = pytest.mark.django_db
@@ -73,6 +74,11 @@ def test_each_login_has_a_name_of_its_own_at_a_vendor(account: Account) -> None:
         ({"registry_host": ""}, PASSWORD, "registry_host", "is not the host"),
         ({"registry_user": ""}, PASSWORD, "registry_user", "give the user"),
         ({"registry_user": "-p x"}, PASSWORD, "registry_user", "without blanks"),
+        ({"registry_user": "-p"}, PASSWORD, "registry_user", "without blanks"),
+        ({"registry_user": ""}, None, "registry_user", "give the user"),
+        ({"registry_host": ""}, None, "registry_host", "is not the host"),
+        ({"registry_host": "", "registry_user": ""}, PASSWORD, "registry_host", "is not the host"),
+        ({}, "x" * 8193, "registry_password", "1 to 8192 printable characters"),
         ({}, None, "registry_password", "give the password"),
         ({}, "two words", "registry_password", "printable characters"),
         ({}, " \n", "registry_password", "printable characters"),
@@ -134,6 +140,41 @@ def test_a_login_without_a_host_and_a_user_is_removed(account: Account) -> None:
     none = {"registry_host": "", "registry_user": ""}
     editing.save_account(Account.objects.get(), changes=none)
     assert Account.objects.get().sealed_registry_password == ""
+
+
+def test_a_login_is_compared_with_the_one_of_its_own_account(account: Account) -> None:
+    row = with_login(an_account("docker", name="second", enabled=False))
+    row.registry_host = "docker.io"
+    with pytest.raises(ValidationError, match="give the password again"):
+        registry_logins.check(row)
+    row.registry_host = row.registry_user = row.sealed_registry_password = ""
+    registry_logins.check(row)
+
+
+def test_the_words_of_a_login_are_checked_where_a_vendor_says_how_they_must_be(
+    account: Account,
+) -> None:
+    row = with_login(account)
+    row.enabled = True
+    registry_logins.check_words(row, r"[\w-]+", "without odd characters")
+    with pytest.raises(ValidationError) as refused:
+        registry_logins.check_words(row, r"[a-z]+", "in small letters")
+    assert list(refused.value.error_dict) == ["registry_password"]
+
+
+def test_a_pod_without_an_image_gets_no_login(account: Account) -> None:
+    row = with_login(account, registry_host="docker.io")
+    assert registry_logins.login_for(row, "you/worker:1") is not None
+    assert registry_logins.login_for(row, "") is None
+    assert registry_logins.login_for(an_account("docker", name="none"), "you/worker:1") is None
+
+
+def test_the_output_of_a_machine_has_no_password_of_its_registry(account: Account) -> None:
+    with_login(account)
+    pod = a_pod(a_fleet(accounts=[account]), image=IMAGE)
+    pod.account.refresh_from_db()
+    vendor = OneMachine(pod, output=f"docker login -p {PASSWORD}")
+    assert machine_logs.logs_of(pod, connect=vendor.connect) == "docker login -p ***"
 
 
 def test_an_account_on_this_machine_takes_no_login(redis_url: str) -> None:

@@ -1,5 +1,6 @@
 """What the rows of accounts, surveys and pods say to people and to the next call."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 
-from pods.accounts import editing, machine_logs, surveying
+from pods.accounts import connecting, editing, machine_logs, surveying
+from pods.base import counters
 from pods.base.typed_json import check_object
 from pods.costs import segments
 from pods.costs.columns import with_cost
@@ -40,12 +42,14 @@ def test_a_refusal_says_whether_the_key_is_the_stored_one() -> None:
         (True, "env:KEY", "local accepts the key: 1 machine of ours, $5.00 left"),
         (True, "", "local answers without a key: 1 machine of ours, $5.00 left"),
         (False, "env:KEY", "local accepts the key: 1 machine of ours"),
+        (False, "v1:sealed", "local accepts the key: 1 machine of ours"),
     ],
 )
 def test_a_good_try_says_what_was_found(has_balance: bool, secret: str, says: str) -> None:
     vendor = OneMachine(a_pod(), usd=Decimal(5))
     vendor.capabilities = Capabilities(has_balance=has_balance)
-    tried = editing.try_account(an_account(secret_ref=secret), connect=vendor.connect)
+    where = "sealed_secret" if secret.startswith("v1:") else "secret_ref"
+    tried = editing.try_account(an_account(**{where: secret}), connect=vendor.connect)
     assert (tried.good, tried.machines, tried.says) == (True, 1, says)
 
 
@@ -111,14 +115,61 @@ def test_an_event_of_a_pod_is_never_changed() -> None:
 
 
 def test_the_cost_of_each_pod_is_that_of_its_own_segments(time: SteppedClock) -> None:
-    pods = [a_pod(state=READY, hourly_usd=Decimal(usd), done=usd * 10**6) for usd in (1, 2)]
+    pods = [a_pod(state=READY, hourly_usd=Decimal(usd), done=usd * 10**6) for usd in (1, 3)]
     time.advance(3600)
     segments.reprice(pods[0], Decimal(4), now=time())
     time.advance(1800)
     shown = with_cost(Pod.objects.all(), time()).order_by("pk").values_list("cost_usd", flat=True)
-    assert [round(usd, 6) for usd in shown] == [3.0, 3.0]
+    assert [round(usd, 6) for usd in shown] == [3.0, 4.5]
     million = with_cost(Pod.objects.all(), time()).order_by("pk").values_list("million_usd")
     assert [round(usd, 6) for (usd,) in million] == [3.0, 1.5]
+
+
+@pytest.mark.parametrize(("fresh", "stood"), [(True, 60), (False, 0)])
+def test_an_offer_has_stood_since_the_first_survey_without_a_break(
+    time: SteppedClock, stood: int, *, fresh: bool
+) -> None:
+    account = an_account()
+    offer = Offer(key="bid at 1", host="h1", hourly_usd=Decimal(1))
+    other = Offer(key="no host", hourly_usd=Decimal(1))
+    vendor = OneMachine(Pod(), for_rent=[offer, other])
+    surveying.survey_account(account, connect=vendor.connect)
+    if not fresh:
+        account.offers_until = NOON + timedelta(seconds=30)
+        account.save()
+    time.advance(60)
+    vendor.for_rent = [replace(offer, key="bid at 2"), other, replace(other, key="new")]
+    surveying.survey_account(account, connect=vendor.connect)
+    [survey] = surveying.known_offers([account])
+    waits = {each.key: survey.stood_for(each) for each in survey.offers}
+    old = timedelta(seconds=stood)
+    assert waits == {"bid at 2": old, "no host": old, "new": timedelta(0)}
+
+
+def test_only_calls_of_an_account_with_a_row_are_counted(redis_url: str) -> None:
+    connecting._count_call(None, "list", "ok", 0.5)
+    connecting._count_call(7, "list", "ok", 0.5)
+    calls = {field: n for field, n in counters.read().items() if field[0] == "calls"}
+    assert calls == {("calls", "7", "list", "ok"): 1}
+
+
+@pytest.mark.parametrize("bundle", ["", "ab" * 32])
+def test_a_machine_with_code_gets_the_bootstrap_and_no_start_command(bundle: str) -> None:
+    pod = a_pod(start_command="serve 'two words'")
+    pod.agent = {**pod.agent, "bundle": bundle}
+    spec = connecting.spec(pod, redis_url="redis://h")
+    assert (spec.args, bool(spec.command)) == (
+        ((), True) if bundle else (["serve", "two words"], False)
+    )
+
+
+def test_a_disabled_account_with_a_refused_key_can_be_saved() -> None:
+    account = an_account()
+    vendor = OneMachine(Pod(), fails={"list": AuthFailed("no")})
+    with pytest.raises(ValidationError, match="nothing was changed"):
+        editing.check_account(account, connect=vendor.connect)
+    account.enabled = False
+    assert editing.check_account(account, connect=vendor.connect).good is None
 
 
 def test_a_wish_says_only_what_it_asks_for() -> None:

@@ -1,5 +1,6 @@
 """Single conditions of the code that reads and writes a fleet's Redis."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,9 +10,11 @@ from structlog.testing import capture_logs
 from pods.accounts import connecting
 from pods.agent.protocol import DATASET
 from pods.agent_redis import consumers, heartbeats, redis_users
+from pods.emulators.base import SteppedClock
 from pods.models import Pod
-from pods.states import READY
+from pods.states import LOST, READY
 from tests.support.factories import a_fleet, a_pod
+from tests.support.fixtures import time as time
 
 pytestmark = pytest.mark.django_db
 
@@ -49,12 +52,45 @@ def test_without_own_users_no_user_is_made_or_deleted(client: redis.Redis, setti
     stray = f"{pod.name.rpartition('-')[0]}-{'0' * 32}"
     settings.REDIS_USERS = False
     client.acl_setuser(stray, enabled=True, nopass=True)
+    client.acl_setuser(pod.name, enabled=True, nopass=True)
     redis_users.keep()
     redis_users.delete(pod)
-    assert set(client.acl_users()) == {"default", stray}
+    assert set(client.acl_users()) == {"default", stray, pod.name}
     settings.REDIS_USERS = True
     redis_users.keep()
     assert set(client.acl_users()) == {"default", pod.name}
+    redis_users.delete(pod)
+    assert set(client.acl_users()) == {"default"}
+
+
+def test_only_missing_users_of_pods_at_this_server_are_made(client: redis.Redis) -> None:
+    fleet = a_fleet()
+    missing, ended = a_pod(fleet, READY), a_pod(fleet, LOST)
+    a_pod(fleet, READY, redis_url="redis://127.0.0.1:1/0")
+    redis_users.keep()
+    redis_users._keep(client, {missing.name, ended.name})  # it ended since the names were read
+    assert set(client.acl_users()) == {"default", missing.name}
+
+
+def test_a_user_may_name_its_connections_where_the_server_knows_that(client: redis.Redis) -> None:
+    pod = a_pod()
+    redis_users.pod_address(pod)
+    assert "+client|setinfo" in client.acl_getuser(pod.name)["commands"]
+
+
+def test_a_lease_is_raised_and_consumers_are_read_only_where_that_is_asked_for(
+    client: redis.Redis, time: SteppedClock
+) -> None:
+    fleet = a_fleet(stream="s1", group="g1")
+    make_group(client, fleet)
+    pod = a_pod(fleet, READY)
+    lease = connecting.keys(pod).lease
+    assert heartbeats.read([pod]).grouped == frozenset()
+    assert client.get(lease) is None
+    heartbeats.read([pod], renew=True)
+    assert client.get(lease) == b"1"
+    time.advance(60)
+    assert heartbeats.read([pod]).remembers == {pod.pk: timedelta(seconds=60)}
 
 
 INSIDE, PUBLIC = "inside.example:6379/0", "public.example:7000/0"
