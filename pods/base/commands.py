@@ -129,7 +129,7 @@ class _Parser(CommandParser):
             if word.startswith("--") and word.endswith("=--"):
                 self.error(f"{word.removesuffix('=--')}: -- is not a value")
         found, unknown = super().parse_known_args(args, namespace)
-        if unknown and self._subparsers is None:
+        if unknown:
             # Here, and not in the parser above, whose usage has none of this subcommand's options.
             self.error(getattr(self, UNKNOWN, "") or f"unrecognized arguments: {' '.join(unknown)}")
         return found, unknown

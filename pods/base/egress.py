@@ -93,6 +93,11 @@ def _proxied(url: str) -> bool:
     return named and not proxy_bypass(parts.hostname or "")
 
 
+def _host_of(proxy: str) -> str:
+    """The host of a proxy, whose address may lack `http://`."""
+    return urlsplit(proxy if "://" in proxy else f"//{proxy}").hostname or proxy
+
+
 def stay_outside() -> None:
     """Keep this whole process from connecting to private networks, whatever library connects.
 
@@ -103,7 +108,7 @@ def stay_outside() -> None:
         address
         for name, proxy in getproxies().items()
         if name != "no"
-        for address in _addresses(urlsplit(proxy).hostname or proxy)
+        for address in _addresses(_host_of(proxy))
     }
 
     def watch(event: str, args: tuple[Any, ...]) -> None:

@@ -153,6 +153,26 @@ def test_only_calls_of_an_account_with_a_row_are_counted(redis_url: str) -> None
     assert calls == {("calls", "7", "list", "ok"): 1}
 
 
+def test_a_duration_is_counted_in_its_bucket(redis_url: str) -> None:
+    for seconds in (7, 9999):
+        counters.took("spawn", seconds, "local")
+    found = counters.read()
+    assert {field[2]: n for field, n in found.items()} == {"10": 1, "+Inf": 1, "sum": 10_006}
+
+
+def test_nothing_waits_for_a_count_at_a_redis_that_did_not_answer(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/7"
+    counters.count("tries")
+
+    def refused(_url: str) -> None:
+        raise AssertionError("it was asked again")
+
+    monkeypatch.setattr(counters, "redis_client", refused)
+    counters.count("tries")
+
+
 @pytest.mark.parametrize("bundle", ["", "ab" * 32])
 def test_a_machine_with_code_gets_the_bootstrap_and_no_start_command(bundle: str) -> None:
     pod = a_pod(start_command="serve 'two words'")

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sys
 from argparse import ArgumentTypeError
 from io import StringIO
 from typing import Any
@@ -73,6 +74,31 @@ def test_the_usage_after_an_unknown_option_has_the_options_of_the_subcommand(
     assert "unrecognized arguments: --bogus" in said
 
 
+@pytest.mark.parametrize(
+    ("argv", "given", "says"),
+    [
+        (["--some-name=--"], None, REFUSAL),
+        ([], ["--some-name=--"], REFUSAL),
+        ([], ["--", "--some-name=--"], "unrecognized arguments"),  # a word, and no option
+        ([], ["name=--"], "unrecognized arguments"),
+    ],
+)
+def test_only_options_are_checked_for_two_dashes(
+    monkeypatch: pytest.MonkeyPatch, argv: list[str], given: list[str] | None, says: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["manage.py", *argv])
+    parser = Quiet().create_parser("manage.py", "quiet")
+    with pytest.raises(CommandError, match=says):
+        parser.parse_known_args(given)
+
+
+def test_a_command_may_say_otherwise_what_is_wrong_with_unknown_arguments() -> None:
+    parser = Quiet().create_parser("manage.py", "quiet")
+    setattr(parser, commands.UNKNOWN, "give the key on standard input")
+    with pytest.raises(CommandError, match="give the key on standard input"):
+        parser.parse_known_args(["--key", "of a vendor"])
+
+
 class Quiet(OwnCommand):
     """A command that says which lines about tries are logged while it runs."""
 
@@ -109,6 +135,8 @@ def test_an_error_names_its_field_and_the_choices_of_that_field() -> None:
     assert line == "orphans: Value 'keep' is not a valid choice; choose one of adopt, destroy"
     [line] = commands.error_lines(refused.value)
     assert line == "orphans: Value 'keep' is not a valid choice."
+    blank = ValidationError({"orphans": ValidationError("It is blank.", code="blank")})
+    assert commands.error_lines(blank, Account) == ["orphans: It is blank."]
 
 
 def test_an_error_of_the_whole_row_names_no_field() -> None:

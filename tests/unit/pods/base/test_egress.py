@@ -4,6 +4,7 @@ import os
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,10 @@ def test_public_addresses_are_allowed_also_behind_nat64(address: str) -> None:
     egress.check_host(address, private_too=False)
 
 
+def test_private_addresses_are_allowed_where_the_operator_says_so() -> None:
+    egress.check_host("127.0.0.1", private_too=True)
+
+
 def looks_up(monkeypatch: pytest.MonkeyPatch, *answers: str) -> list[str]:
     """Let a name lead to these addresses; return the names that are asked for."""
     asked: list[str] = []
@@ -91,6 +96,11 @@ def looks_up(monkeypatch: pytest.MonkeyPatch, *answers: str) -> list[str]:
 
     monkeypatch.setattr(egress, "_look_up", look_up)
     return asked
+
+
+def test_a_transport_makes_its_own_connections_where_none_are_given() -> None:
+    with egress.OutsideTransport():
+        pass
 
 
 def test_nothing_is_replaced_for_the_rest_of_the_process() -> None:
@@ -171,6 +181,7 @@ def test_tls_checks_the_name_and_not_the_number(
         ({"https_proxy": "http://proxy:1"}, "http://host.example/", True),
         ({"all_proxy": "http://proxy:1"}, "http://host.example/", False),
         ({"all_proxy": "http://p:1", "no_proxy": "host.example"}, "http://host.example/", True),
+        ({"https_proxy": "http://p:1", "no_proxy": "host.example"}, "https:///no-host", False),
     ],
 )
 def test_only_a_request_that_a_proxy_makes_is_left_to_the_proxy(
@@ -183,6 +194,36 @@ def test_only_a_request_that_a_proxy_makes_is_left_to_the_proxy(
         monkeypatch.setenv(name, value)
     assert (egress.transport_to(url, private_too=False) is not None) == guarded
     assert egress.transport_to(url, private_too=True) is None
+
+
+@pytest.mark.parametrize(
+    ("proxy", "host"),
+    [
+        ("http://proxy.example:3128", "proxy.example"),
+        ("proxy.example:3128", "proxy.example"),  # as other programs take it too
+        ("10.1.2.3", "10.1.2.3"),
+        ("http://", "http://"),  # and not this machine
+    ],
+)
+def test_only_the_proxies_may_be_inside_for_a_process_that_stays_outside(
+    monkeypatch: pytest.MonkeyPatch, proxy: str, host: str
+) -> None:
+    monkeypatch.setattr(egress, "getproxies", lambda: {"http": proxy, "no": "localhost,10.0.0.1"})
+    hooks: list[Any] = []
+    monkeypatch.setattr(sys, "addaudithook", hooks.append)
+    asked = looks_up(monkeypatch, "10.1.2.3")
+    egress.stay_outside()
+    assert asked == [host]
+    [watch] = hooks
+    for event, where in (
+        ("socket.connect", ("10.1.2.3", 3128)),
+        ("socket.connect", (PUBLIC, 443)),
+        ("socket.sendmsg", None),
+        ("socket.bind", ("10.0.0.1", 80)),
+    ):
+        watch(event, (object(), where))
+    with pytest.raises(egress.Inside):
+        watch("socket.connect", (object(), ("10.0.0.1", 80)))
 
 
 def outside(*words: object, **variables: str) -> str:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from redis.connection import parse_url
 
 from pods.base.redis import redis_client
-from pods.base.redis_address import WORDS, checked, for_celery, usable
+from pods.base.redis_address import WORDS, checked, for_celery, usable, with_authority
 
 
 @pytest.mark.parametrize(
@@ -141,3 +141,18 @@ def test_celery_gets_the_words_of_tls_as_options_and_no_others(
     address: str, broker: str, tls: dict[str, object] | None
 ) -> None:
     assert for_celery(address) == (broker, tls)
+
+
+@pytest.mark.parametrize(
+    ("address", "file", "then"),
+    [
+        ("rediss://h/0?db=1", "/ca.pem", "rediss://h/0?db=1&ssl_ca_certs=%2Fca.pem"),
+        ("rediss://h/0", "", "rediss://h/0"),
+        ("redis://h/0", "/ca.pem", "redis://h/0"),
+        ("rediss://h/0?ssl_ca_certs=/own.pem", "/ca.pem", "rediss://h/0?ssl_ca_certs=/own.pem"),
+    ],
+)
+def test_an_address_with_tls_gets_the_authority_of_the_installation(
+    address: str, file: str, then: str
+) -> None:
+    assert with_authority(address, file) == then

@@ -1,15 +1,17 @@
 """Numbers as people read and write them, and what a server says of itself."""
 
 from argparse import ArgumentTypeError
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from redis import ResponseError
 
-from pods.base import words
+from pods.base import clock, moments, shared_clock, words
 from pods.base.ports import port
 from pods.base.redis import eviction_of, make_consumer_group
 
@@ -175,3 +177,40 @@ def test_a_group_that_exists_stays_and_another_refusal_is_raised() -> None:
     make_consumer_group(_Server(ResponseError("BUSYGROUP exists")), "s", "g")  # type: ignore[arg-type]
     with pytest.raises(ResponseError, match="WRONGTYPE"):
         make_consumer_group(_Server(ResponseError("WRONGTYPE")), "s", "g")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "–"),
+        (0, "0 s"),
+        (1, "less than a minute"),
+        (59, "less than a minute"),
+        (60, "1 min"),
+        (3_905, "1 h 5 min"),
+    ],
+)
+def test_an_estimate_has_no_seconds(seconds: int | None, text: str) -> None:
+    time = None if seconds is None else timedelta(seconds=seconds)
+    assert words.time_left(time) == text
+
+
+def test_a_moment_is_marked_and_no_moment_is_shown_as_none() -> None:
+    assert moments.shown(None) == words.NONE
+    assert moments.shown(datetime(2026, 11, 23, 12, 0, tzinfo=UTC)).startswith("<time ")
+
+
+@pytest.mark.parametrize(
+    ("vendor", "now"), [("sqlite", datetime(2026, 1, 2, tzinfo=UTC)), ("postgresql", "its own")]
+)
+def test_only_a_database_with_a_clock_is_asked_for_the_time(
+    monkeypatch: pytest.MonkeyPatch, vendor: str, now: Any
+) -> None:
+    asked: list[str] = []
+    cursor = SimpleNamespace(execute=asked.append, fetchone=lambda: ("its own",))
+    database = SimpleNamespace(vendor=vendor, cursor=lambda: nullcontext(cursor))
+    monkeypatch.setattr(shared_clock, "connection", database)
+    monkeypatch.setattr(clock, "_wall_clock", lambda: datetime(2026, 1, 2, tzinfo=UTC))
+    monkeypatch.setattr(clock, "_clock", clock._wall_clock)
+    assert shared_clock.shared_now() == now
+    assert len(asked) == (vendor == "postgresql")
