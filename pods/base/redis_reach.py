@@ -14,8 +14,6 @@ from pods.base.egress import Address, is_outside
 LOCAL_NAMES: Final = re.compile(
     r"(.*\.)?(localhost|localdomain|local|internal|intranet|lan|home|corp|private|home\.arpa|test)"
 )
-# `127.1` and `0x7f000001` are old spellings of an address.
-OLD_NUMBER: Final = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+)){0,3}")
 
 
 class Unreachable(StrEnum):
@@ -69,11 +67,9 @@ def _number(host: str) -> Address | None:
         return ip_address(host.partition("%")[0])
     except ValueError:
         pass
-    if not OLD_NUMBER.fullmatch(host):
-        return None
-    try:
+    try:  # `127.1` and `0x7f000001` are old spellings of an address
         return ip_address(socket.inet_aton(host))  # this reads the text; it asks nobody
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 

@@ -179,6 +179,8 @@ def test_the_first_key_encrypts_and_all_decrypt(settings: Any) -> None:
 def test_a_text_that_we_did_not_seal_is_never_used_as_a_key(stored: str) -> None:
     with pytest.raises(sealing.WrongKey):
         sealing.unseal(stored)
+    with pytest.raises(sealing.WrongKey):
+        sealing.unseal(sealing.seal(KEY).removeprefix("v1:"))
 
 
 def test_an_account_whose_field_key_is_lost_is_left_alone_and_nothing_else_breaks(

@@ -31,7 +31,7 @@ NEVER = [KEYS.lease, KEYS.pod("p"), KEYS.fence("p"), KEYS.command("p"), *CELERYS
 
 
 @pytest.mark.parametrize(
-    "name", ["tasks", "tasks:2026/a+b", "{shard}.tasks", "Tâches", "a@b=c#d-e_f"]
+    "name", ["po", "tasks", "tasks:2026/a+b", "{shard}.tasks", "Tâches", "a@b=c#d-e_f"]
 )
 def test_a_usual_name_is_allowed(name: str) -> None:
     check_names(stream=name)

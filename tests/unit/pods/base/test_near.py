@@ -1,6 +1,7 @@
 """Which moments people may give."""
 
 from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -31,6 +32,7 @@ def test_nearer_moments_and_days_are_taken() -> None:
         for moment in (NOON - 3649 * DAY, NOON, NOON + 3649 * DAY):
             refuse_far(moment)
             refuse_far_day(moment.date())
+        refuse_far((NOON + 3650 * DAY - timedelta(hours=1)).astimezone(ZoneInfo("Asia/Tokyo")))
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from pods.base.redis_address import WORDS, checked, for_celery, usable, with_aut
         ("redis://h:6379/", "redis://h:6379/"),
         ("redis://:p%40w@h:6379/3", "redis://:p%40w@h:6379/3"),
         ("redis://u:p@[::1]:6379/3", "redis://u:p@[::1]:6379/3"),
+        ("redis://u@h/0", "redis://u:@h/0"),
+        ("redis://h/0?socket_keepalive=YES", "redis://h/0?socket_keepalive=true"),
         ("redis://h?db=3", "redis://h/3"),
         ("redis://h/0?username=u&password=a%2Fb", "redis://u:a%2Fb@h/0"),
         ("rediss://h/0?ssl_cert_reqs=CERT_NONE", "rediss://h/0?ssl_cert_reqs=none"),
@@ -67,6 +69,8 @@ def test_an_address_is_written_as_every_client_reads_it(given_address: str, addr
         ("rediss://h/3?ssl_cert_reqs=never", "give required, optional or none"),
         ("redis://h/3?client_name=a b", "has a blank"),
         ("redis://h\n/3", "has a blank"),
+        ("redis://h/3?client_name=a\x07", "has a blank"),
+        ("redis://h/3?socket_timeout=0.0", "give seconds above 0"),
     ],
 )
 def test_another_address_is_refused_and_the_message_says_what_would_be_right(

@@ -1,5 +1,6 @@
 """Spans cost nothing while they are off, and say an error by its name alone."""
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,8 +15,12 @@ def off_afterwards() -> Iterator[None]:
     tracing.start(None)
 
 
-def test_nothing_is_made_while_traces_are_off() -> None:
+def test_nothing_is_made_while_traces_are_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("opentelemetry")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)  # as where the extra is missing
     sent: dict[str, Any] = {}
+    assert not tracing.is_on()
     tracing.write_context(sent)
     assert tracing.span("a") is tracing.span_of_task("b", sent) is tracing.NOTHING
     assert sent == {}
