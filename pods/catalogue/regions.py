@@ -80,7 +80,7 @@ def read_wish(name: str) -> str:
     """A wish as `wished` stores it; a name that nobody knows is kept, as old rows may have one."""
     text = " ".join(name.split())
     key = _key(text)
-    if len(text) == 2 and text.upper() in _countries():
+    if text.upper() in _countries():
         return text.upper()
     if (area := _areas().get(key)) is not None:
         return area
@@ -96,8 +96,7 @@ def within(region: str, wish: str) -> bool:
     wanted = read_wish(wish)
     if _is_of_center(region, wanted) or region.casefold() == wanted.casefold():
         return True
-    country = country_of(region)
-    return bool(country) and country in countries(wanted)
+    return country_of(region) in countries(wanted)
 
 
 def countries(wish: str) -> frozenset[str]:

@@ -78,7 +78,7 @@ PODS_AND_MACHINES: Final = (
     Mutation(
         name="price-from-the-create-request",
         file="pods/costs/segments.py",
-        before="(after is CREATING and before is REQUESTED) or after is RESUMING",
+        before="after in {CREATING, RESUMING}",
         after="after is RESUMING",
         tests=(SPAWNS + "test_the_price_counts_from_the_moment_the_provider_is_asked",),
     ),

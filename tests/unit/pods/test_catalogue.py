@@ -1,6 +1,8 @@
 """What GPUs and places are called: the same names for all vendors."""
 
 import json
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from config.env import ROOT
 from pods.catalogue import gpus, regions
 from pods.catalogue.gpu_table import GPU_TYPES
 from pods.catalogue.nearest import UnknownName
+from pods.catalogue.wish_words import wish_text
 from tests.support.vendor_documents import vendor_document
 
 # The GPUs of RunPod's documents (REST v1, 2026-08).
@@ -143,6 +146,27 @@ def test_a_wish_with_a_size_means_cards_of_that_size() -> None:
     assert not gpus.means("A100 80GB", "A100 SXM", 40)
     assert not gpus.means("A100 80GB", "A100 SXM", None)
 
+    assert gpus.means("L4 24GB", "L4", None)  # there is no other size
+
+
+def test_an_unknown_name_means_only_itself() -> None:
+    assert not gpus.means("CMP 170HX", "Odd 1", None)
+    assert not gpus.means("CMP 170HX", "H100", 80)
+
+
+def test_the_memory_of_a_type_is_known_where_all_its_cards_have_as_much() -> None:
+    assert [gpus.memory_gb(name) for name in ("L4", "A100", "CMP 170HX")] == [24, None, None]
+
+
+def test_only_consumer_and_workstation_cards_are_called_by_their_number_alone() -> None:
+    assert {"4090", "A6000", "1080 Ti"} <= set(gpus._short_names())
+    assert not {"PCIe", "NVL"} & set(gpus._short_names())
+
+
+def test_a_name_that_looks_like_no_other_is_refused_without_advice() -> None:
+    with pytest.raises(UnknownName, match=r"'%%%%' is not a known GPU type$"):
+        gpus.wished("%%%%")
+
 
 def test_a_slice_of_a_card_is_not_that_card() -> None:
     sliced = gpus.named("NVIDIA RTX PRO 6000 Blackwell Server Edition MIG 1g.24gb")
@@ -227,6 +251,50 @@ def test_an_unknown_place_is_refused_with_the_nearest_ones() -> None:
         regions.wished("XX-YY-9")
     assert regions.wished("xx-yy-9", seen=["XX-YY-9"]) == "XX-YY-9"
     assert regions.wished("xx-yy", seen=["XX-YY-9"]) == "XX-YY"
+    assert regions.wished("quebec, ca", seen=["Quebec, CA"]) == "Quebec, CA"
+    with pytest.raises(UnknownName):
+        regions.wished("xx", seen=["XX-YY-9"])  # no data center is called by a country alone
+
+
+def test_an_unknown_place_stays_as_it_is_written_and_lies_in_itself_alone() -> None:
+    assert [regions.read_wish(name) for name in ("Atlantis", "", "()")] == ["Atlantis", "", "()"]
+    assert regions.within("Atlantis", "atlantis")
+    assert not regions.within("Atlantis", "Utopia")
+    assert not regions.within("", "")
+
+
+def test_only_a_name_with_two_codes_is_a_data_center() -> None:
+    asked = ("EU-RO-1", "eu-ro", "US", "Europe", "Atlantis")
+    assert [name for name in asked if regions.is_center(name)] == ["EU-RO-1", "eu-ro"]
+
+
+def test_names_and_continents_are_those_of_the_tables() -> None:
+    names = regions._names.__wrapped__()  # they are read once, and kept
+    assert (names["canada"], names["britain"]) == ("CA", "GB")
+    assert "" not in names
+    found = regions._continents.__wrapped__()
+    assert [found[code] for code in ("BR", "US", "IS", "NO", "KE", "AU", "MV")] == [
+        *("South America", "North America", "Europe", "Europe", "Africa", "Oceania", "Asia"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("interruptible", True, "Pods that a vendor may take away yes"),
+        ("interruptible", False, "Pods that a vendor may take away no"),
+        ("min_remaining", timedelta(hours=2), "Can be rented for at least 2 h"),
+        ("min_remaining", 7200.0, "Can be rented for at least 2 h"),
+        ("max_hourly_usd", "0.5", "Top price of a pod $0.50/h"),
+        ("disk_gb", 40, "Disk 40 GB"),
+        ("gpu_types", ["H100", "A100"], "GPU H100 or A100"),
+        ("min_reliability", "0.9", "Min. reliability 0.9"),
+        ("gpu_count", 2, "GPUs of a pod 2"),
+        ("of_a_newer_version", 1, "of_a_newer_version 1"),
+    ],
+)
+def test_a_wish_is_said_in_words(name: str, value: Any, text: str) -> None:
+    assert wish_text(name, value) == text
 
 
 def test_every_country_lies_in_one_continent() -> None:
