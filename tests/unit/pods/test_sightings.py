@@ -11,8 +11,19 @@ from pods.agent_redis.heartbeats import Beat, Consumer, Readings
 from pods.diagnosis import MachineSays
 from pods.models import Pod
 from pods.providers.base import Capabilities, Machine, Phase
-from pods.sightings import SAYS, all_fail, believed_rate, facts_of, fails_all, lacks, sighting
-from pods.states import READY
+from pods.sightings import (
+    SAYS,
+    all_fail,
+    believed_rate,
+    facts_of,
+    fails_all,
+    is_loading,
+    lacks,
+    measures_of,
+    rate_now,
+    sighting,
+)
+from pods.states import READY, STOPPED, PodState
 from tests.support.factories import NOON, seconds
 
 POD = 7
@@ -175,3 +186,47 @@ def test_what_a_heartbeat_says_of_items(row: int, said: int, finished: bool) -> 
 def test_only_a_machine_that_runs_can_lack_something(phase: Phase | None, lacking: str) -> None:
     machine = None if phase is None else replace(a_machine(phase), gpu_count=1)
     assert lacks(a_row(gpu_count=2), machine) == lacking
+
+
+def test_what_an_agent_does_not_measure_is_left_out() -> None:
+    said = Heartbeat(state=AgentState.WORKING, batch=8, gpu_percent=0)
+    assert measures_of(said) == {"batch": 8, "gpu_percent": 0}
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "silent_seconds", "loading"),
+    [
+        (AgentState.STARTING, 59, 100, True),
+        (AgentState.STARTING, 60, 100, False),  # of an earlier boot
+        (AgentState.STARTING, 10, 10, False),
+        (AgentState.WORKING, 1, 100, False),
+        (None, 1, 100, False),
+    ],
+)
+def test_whether_a_handler_still_loads(
+    state: AgentState | None, age: float, silent_seconds: int, *, loading: bool
+) -> None:
+    pod = a_row(silent_seconds=silent_seconds)
+    seen = sighting(pod, None, None, asked=False, at=NOON)
+    if state is not None:
+        seen = replace(seen, beat=Beat(age=seconds(age), said=Heartbeat(state=state)))
+    assert is_loading(pod, seen) is loading
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "rate"),
+    [(READY, 60, 1.0), (READY, 61, None), (STOPPED, 1, None), (READY, None, None)],
+)
+def test_only_a_new_heartbeat_of_a_pod_that_works_says_its_rate_now(
+    state: PodState, age: float | None, rate: float | None
+) -> None:
+    pod = a_row(state=state.value, silent_seconds=60)
+    said = Heartbeat(state=AgentState.WORKING, rate=1.0, done=90, uptime_ms=60_000)
+    beat = None if age is None else Beat(age=seconds(age), said=said)
+    assert rate_now(pod, beat, at=NOON) == rate
+
+
+def test_an_agent_that_began_again_and_has_done_more_is_believed_by_its_own_items() -> None:
+    pod = a_row(done=10, agent_uptime_ms=9000)
+    said = Heartbeat(state=AgentState.WORKING, rate=20.0, done=12, uptime_ms=1000)
+    assert believed_rate(pod, Beat(age=seconds(1), said=said), at=NOON) == 20
