@@ -60,7 +60,7 @@ class Recorded(models.Model):
 
     def _differing(self, written: Any) -> list[str]:
         names = [n for n in self.secret_columns if written is None or n in written]
-        if self.pk is None or not names:
+        if not names:
             return []
         stored = type(self)._default_manager.filter(pk=self.pk).values(*names).first()
         return [n for n in names if stored and stored[n] != getattr(self, n)]
@@ -72,7 +72,7 @@ def begin(row: Recorded) -> None:
     An older version of Podfleet may have made it. Without a version before, a change has no `from`.
     """
     model: Any = type(row)
-    if row.pk is None or model.history.filter(id=row.pk).exists():
+    if model.history.filter(id=row.pk).exists():
         return
     if (stored := model.objects.filter(pk=row.pk).first()) is not None:
         note(stored, "")
@@ -88,5 +88,5 @@ def note(row: Any, reason: str) -> None:
 
 @receiver(pre_create_historical_record, dispatch_uid="pods.models.histories")
 def _name_secrets(instance: Any, history_instance: Any, **_: Any) -> None:
-    if history_instance.history_type == "~" and isinstance(history_instance, SecretsChanged):
+    if history_instance.history_type == "~":
         history_instance.secrets_changed = ",".join(getattr(instance, "_changed_secrets", ()))

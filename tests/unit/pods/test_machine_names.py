@@ -79,3 +79,10 @@ def test_a_short_name_is_never_empty(name: str, short: str) -> None:
 def test_only_32_hexadecimal_digits_are_a_token(text: str) -> None:
     assert read_token(TOKEN.hex) == TOKEN
     assert read_token(text) is None
+
+
+def test_the_token_is_the_end_of_a_name() -> None:
+    parsed = MachineName.parse(f"pf-a-1-{'ab' * 16}")
+    assert parsed is not None
+    assert parsed.token == uuid.UUID("ab" * 16)
+    assert str(parsed) == f"pf-a-1-{'ab' * 16}"

@@ -49,6 +49,7 @@ def test_each_ended_row_has_an_outcome_and_each_rule_a_reason(
         (LOST, "absent", False, "Lost: the vendor no longer has it"),
         (TERMINATED, "agent_ended", False, "Failed: its agent ended unasked"),
         (TERMINATED, "agent_ended", True, "Lost: its agent ended unasked"),
+        (TERMINATED, "agent_failed", True, "Failed: its agent cannot work"),
         (TERMINATED, "", False, "Finished"),
         (FAILED, "other", False, "Failed"),
         (LOST, "", False, "Lost"),
@@ -108,3 +109,24 @@ def test_a_pod_cannot_be_ended_after_the_tries_and_the_time_of_its_alert() -> No
     assert word(DESTROY_TRIES, DESTROY_PATIENCE) == "Cannot be ended"
     assert word(DESTROY_TRIES - 1, DESTROY_PATIENCE) == "Ending"
     assert word(DESTROY_TRIES, DESTROY_PATIENCE - timedelta(seconds=1)) == "Ending"
+    ready = Shown(state=READY, tries=DESTROY_TRIES, in_state=DESTROY_PATIENCE)
+    assert words_of(ready).word == "Working"
+
+
+@pytest.mark.parametrize(
+    ("state", "rule", "icon", "word"),
+    [
+        (TERMINATED, "idle", "✓", "Ended"),
+        (TERMINATED, "agent_failed", "✖", "Failed"),
+        (TERMINATED, "absent", "✖", "Lost"),
+        (LOST, "operator", "✓", "Ended"),
+    ],
+)
+def test_an_ended_pod_is_named_by_how_it_ended(
+    state: PodState, rule: str, icon: str, word: str
+) -> None:
+    words = words_of(Shown(state=state, retire_rule=rule))
+    assert (words.icon, words.word) == (icon, word)
+    outcome = outcome_of(state, rule)
+    assert outcome is not None
+    assert outcome.bad is (icon == "✖")

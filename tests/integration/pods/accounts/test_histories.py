@@ -17,6 +17,19 @@ def test_only_a_secret_that_is_written_has_changed() -> None:
     assert account.history.first().secrets_changed == "sealed_secret"
     account.save()
     assert account.history.first().secrets_changed == ""
+    account.sealed_secret = "v1:a third"
+    account.save()
+    number = account.pk
+    account.delete()
+    ended, changed = Account.history.filter(id=number)[:2]
+    assert (ended.secrets_changed, changed.secrets_changed) == ("", "sealed_secret")
+
+
+def test_the_secrets_of_another_account_are_not_compared() -> None:
+    an_account(sealed_secret="v1:of the other")
+    account = an_account(sealed_secret="v1:own")
+    account.save()
+    assert account.history.first().secrets_changed == ""
 
 
 def test_a_row_that_is_made_with_its_number_has_one_version() -> None:
