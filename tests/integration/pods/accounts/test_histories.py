@@ -25,6 +25,13 @@ def test_only_a_secret_that_is_written_has_changed() -> None:
     assert (ended.secrets_changed, changed.secrets_changed) == ("", "sealed_secret")
 
 
+def test_each_change_is_one_version() -> None:
+    account = an_account()
+    account.name = "another name"
+    account.save()
+    assert account.history.count() == 2
+
+
 def test_the_secrets_of_another_account_are_not_compared() -> None:
     an_account(sealed_secret="v1:of the other")
     account = an_account(sealed_secret="v1:own")
