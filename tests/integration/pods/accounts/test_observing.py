@@ -90,13 +90,31 @@ def test_a_spell_ends_when_the_offer_is_gone_or_its_price_moves(
 
 
 def test_a_long_break_is_a_time_of_which_nobody_knows(account: Account, time: SteppedClock) -> None:
+    read(account, SPOT, FIRM)
+    time.advance(60)
     read(account, SPOT)
     time.advance(60)
     read(account, SPOT)
     time.advance(3600)
     read(account, SPOT)
-    assert spells() == [(True, Decimal("0.4"), 0, 1), (True, Decimal("0.4"), 61, None)]
+    assert spells() == [
+        (True, Decimal("0.4"), 0, 2),
+        (False, Decimal("0.8"), 0, 1),  # it had ended before
+        (True, Decimal("0.4"), 62, None),
+    ]
     assert SurveySpell.objects.count() == 2
+
+
+def test_a_spell_that_another_worker_ended_keeps_its_end(
+    account: Account, time: SteppedClock
+) -> None:
+    read(account, SPOT)
+    time.advance(60)
+    read(account, FIRM)
+    ended = OfferSpell.objects.get(interruptible=True)
+    time.advance(60)
+    observing._end([ended.pk], utcnow())
+    assert OfferSpell.objects.get(pk=ended.pk).until == ended.until
 
 
 def test_the_readings_of_one_account_change_no_spell_of_another(
