@@ -174,6 +174,11 @@ def test_only_the_end_of_a_stopped_pod_changes_its_price_and_only_an_end_has_a_r
     assert (pod.hourly_usd, pod.retire_rule, pod.absent_since) == (Decimal("0.5"), "idle", None)
 
 
+@pytest.mark.parametrize(("state", "due"), [(CREATING, NOON), (READY, None)])
+def test_a_new_row_is_due_where_a_step_follows(time: SteppedClock, state: Any, due: Any) -> None:
+    assert a_pod(state=state).due_at == due
+
+
 @pytest.mark.parametrize(("words", "usd"), [({}, Decimal("0.5")), ({"hourly_usd": 2}, 2)])
 def test_a_machine_is_booked_at_the_price_that_its_vendor_says(
     time: SteppedClock, words: dict[str, Any], usd: Decimal
