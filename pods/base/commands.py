@@ -36,7 +36,10 @@ DATABASE_ADVICE: Final = (
         "the SQLite database cannot be used; check its path, its rights and the disk",
     ),
     (
-        ("connection", "could not translate host name", "password authentication failed"),
+        (
+            *("connection", "could not translate host name", "failed to resolve host"),
+            *("name or service not known", "password authentication failed"),
+        ),
         "the database does not accept the connection; check DATABASE_URL, and that the server runs",
     ),
 )

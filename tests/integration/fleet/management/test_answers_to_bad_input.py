@@ -126,6 +126,7 @@ class UndefinedTable(Driver):
         (OperationalError("database is locked"), Driver(), "another process holds"),
         (OperationalError("unable to open database file"), Driver(), "check its path"),
         (OperationalError("connection failed: refused"), Driver(), "check DATABASE_URL"),
+        (OperationalError("failed to resolve host 'h': unknown"), Driver(), "check DATABASE_URL"),
     ],
 )
 def test_a_command_says_what_to_do_about_the_database(
