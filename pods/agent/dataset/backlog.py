@@ -87,6 +87,6 @@ def _words(ranges: Sequence[Range], *, divided: bool) -> list[Any]:
 
 def _receipt(said: bytes) -> Union[Receipt, None]:
     try:
-        return Receipt.loads(said) if said else None
+        return Receipt.loads(said)
     except ValueError:
         return None

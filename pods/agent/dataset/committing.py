@@ -111,8 +111,8 @@ class Committing:
 
         finished, tries = self._patience.with_("commit", attempt, until=Intent.FENCED)
         counts = finished.counts
-        if tries and not finished.ours and counts is not None and counts.part == receipt.part:
-            return Finished(True, counts)  # the answer of a former try was lost
+        if tries and counts is not None and counts.part == receipt.part:
+            return Finished(True, counts)  # by this try, or by one whose answer was lost
         return finished
 
     def _too_late(self, done: Range, name: PartName, finished: Finished, *, created: bool) -> None:

@@ -33,7 +33,7 @@ while left > 0 and budget > used do
   if used > 0 then asked = math.min(asked, math.max(1, math.floor((budget - used) * taken / used))) end
   local reply = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', asked,
     'STREAMS', KEYS[1], '>')
-  if not reply or not reply[1] then break end
+  if not reply then break end
   local entries = reply[1][2]
   for e = 1, #entries do
     local parts, bytes = entries[e][2], 0

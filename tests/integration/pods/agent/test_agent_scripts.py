@@ -7,7 +7,7 @@ import redis
 
 from pods.agent.holding import Holding
 from pods.agent.protocol import RELEASED_CONSUMER, AgentSettings
-from pods.agent.stream import Entry, Failure, Fenced, ItemResult, Scripts, Stream, connect
+from pods.agent.stream import Entry, Failure, Fenced, ItemResult, Stream
 
 MUCH = 10_000_000
 
@@ -39,11 +39,11 @@ def deliveries(backlog):
     return {p["message_id"].decode(): p["times_delivered"] for p in found}
 
 
-def test_a_fenced_pod_writes_no_heartbeat(backlog):
-    scripts, keys = Scripts(connect(backlog.url)), backlog.keys
+def test_a_fenced_pod_writes_no_heartbeat(backlog, stream_of):
+    keys = backlog.keys
     said = [keys.pod("a"), keys.command("a"), keys.lease, keys.fence("a")]
     backlog.client.set(keys.fence("a"), "1")
-    *_, fenced, _ = scripts.call("heartbeat", said, [60_000, "state", "working"])
+    *_, fenced, _ = stream_of("a")._run("heartbeat", said, [60_000, "state", "working"])
     assert fenced == 1
     assert not backlog.client.exists(keys.pod("a"))
 
