@@ -53,7 +53,7 @@ def lines_in(place: Place, source: Source) -> int:
     """How many lines a file has; reads all of it, a piece at a time."""
     lines, last = 0, b"\n"
     for piece in place.pieces(0, source.size, source.etag):
-        lines, last = lines + piece.count(b"\n"), piece[-1:] or last
+        lines, last = lines + piece.count(b"\n"), piece[-1:]
     return lines + (last != b"\n")
 
 

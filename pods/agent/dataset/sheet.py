@@ -9,7 +9,7 @@ import io
 import mmap
 import sys
 import weakref
-from typing import Any, Union
+from typing import Any
 
 FIRST_BYTES = 1024 * 1024
 _PAGE = mmap.PAGESIZE
@@ -22,8 +22,7 @@ def keep(size: int) -> None:
     """From now on keep the memory of one part for the next one, of it at most `size` bytes."""
     global _kept_bytes  # noqa: PLW0603 - a process has one agent
     _kept_bytes = size - size % _PAGE
-    if not _kept_bytes:
-        _spare.clear()
+    _spare.clear()
 
 
 def new_file() -> Any:
@@ -60,10 +59,8 @@ class Sheet(io.RawIOBase):
             self._at = after
             return len(raw)
 
-    def getvalue(self) -> Union[memoryview, bytes]:
+    def getvalue(self) -> memoryview:
         """All of it, without a copy. Nothing is written after this."""
-        if not self._at:
-            return b""
         # every view of it, and every slice of a view, refers to this array
         array = (ctypes.c_char * self._at).from_buffer(self._memory)
         key, memory = id(array), self._memory

@@ -109,7 +109,7 @@ class Parquet(SinkFormat):
             schema,
             compression=COMPRESSION,
             use_dictionary=False,
-            write_statistics=plain or False,
+            write_statistics=plain,
         )
         return TableWriter(schema, sink, out.write_table, out.close)
 
@@ -164,7 +164,7 @@ class JsonLines(SinkFormat):
         """The lines."""
         lines, last = 0, b"\n"
         for piece in file.pieces(0, size):
-            lines, last = lines + piece.count(b"\n"), piece[-1:] or last
+            lines, last = lines + piece.count(b"\n"), piece[-1:]
         if last != b"\n":
             raise BadInput(f"{file.url} ends in the middle of a line")
         return lines

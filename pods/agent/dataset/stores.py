@@ -233,7 +233,7 @@ class Place:
         Raises:
             Refused, Unreachable
         """
-        pages = _asked(self, lambda: iter(obstore.list(self.store, self.path or None)))
+        pages = _asked(self, lambda: iter(obstore.list(self.store, self.path)))
         while (page := _asked(self, lambda: next(pages, None))) is not None:
             yield from (self._found(meta) for meta in page)
 
@@ -258,8 +258,8 @@ def place(url: str, environment: Optional[Mapping[str, str]] = None) -> Place:
     given: Given = credentials.within.get() or credentials.everywhere
     if environment is not None:
         given = functools.partial(dict, environment)
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in SCHEMES:
+    scheme, _, rest = url.partition("://")
+    if scheme not in SCHEMES:
         raise BadUrl(f"{url!r}: begin it with one of {', '.join(f'{s}://' for s in SCHEMES[:5])}")
     if scheme == "file":
         if not rest.startswith("/"):

@@ -34,8 +34,6 @@ class Slot:
         rows = chunk.rows
         self.columnar = isinstance(rows, pa.RecordBatch)
         self._rows: Any = rows[first:after]
-        if isinstance(rows, pa.RecordBatch):
-            self._rows = rows.slice(first, after - first)
         for n, why in chunk.bad.items():
             if first <= n < after:
                 self.failed[n - first] = Failure(self.ids[n - first], why, "", 0)
@@ -224,9 +222,9 @@ class Work:
 
     def _all_failed(self, slot: Slot) -> None:
         """Another pod gets the whole range: the fault may be in this one."""
-        why = next(iter(slot.failed.values()), None)
-        error = f"the first {self._bad} rows all failed" + (f": {why.error}" if why else "")
-        self.error = self.error or Failed(error, why.traceback if why else "")
+        why = next(reversed(slot.failed.values()))  # not a row that the handler never had
+        error = f"the first {self._bad} rows all failed: {why.error}"
+        self.error = self.error or Failed(error, why.traceback)
         self.closing = True
 
     def _flush_finished(self) -> None:
@@ -261,8 +259,7 @@ def _by_row(batch: Batch, outcomes: Sequence[Outcome]) -> Iterator[tuple[int, Un
     for first, after in answer.runs:
         slot.keep_table(batch.numbers[first:after], answer.good.slice(at, after - first))
         at += after - first
-    if at:
-        yield 0, at
+    yield 0, at
     yield from ((batch.numbers[n], why) for n, why in answer.failed.items())
 
 

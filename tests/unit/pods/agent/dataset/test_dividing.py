@@ -11,7 +11,8 @@ from pods.agent.dataset.dividing import PIECES, not_tried, pieces_of
 from pods.agent.dataset.formats import source_format
 from pods.agent.dataset.reading import chunks
 from pods.agent.ranges import Compression, Format, Range
-from tests.support.dataset_files import cut, put_lines, put_table, whole
+from tests.support import third_party
+from tests.support.dataset_files import cut, put_lines, put_table, source_of, whole
 
 
 @pytest.fixture
@@ -47,12 +48,67 @@ def test_pieces_have_each_row_once_and_know_how_many(folder, make, rows):
     assert_has_the_rows_of(pieces, of)
     assert [len(ids_of(piece)) for piece in pieces] == [piece.rows for piece in pieces]
     assert min(rows, PIECES // 2) <= len(pieces) <= 2 * PIECES + 1
+    assert pieces[-1].rows <= max(piece.rows for piece in pieces[:-1])
 
 
 def test_pieces_of_a_compressed_file_do_not_trust_its_estimate(folder):
     pieces = pieces_of(lines(folder, 700, Compression.GZIP))
     assert sum(piece.rows for piece in pieces) == 700
     assert len(pieces) > PIECES / 2
+
+
+def test_a_table_is_cut_by_its_bounds_without_a_look_at_the_file(folder):
+    of = table(folder, 300).rest(100, 7).until(150, 7)  # bounds are exact, whatever is counted
+    folder.at("t").delete()
+    pieces = pieces_of(of)
+    assert [(piece.start, piece.end, piece.rows) for piece in pieces] == [
+        (n, n + 1, 1) for n in range(100, 150)
+    ]
+
+
+def test_what_is_before_a_range_of_lines_is_not_read_to_cut_it(folder, monkeypatch):
+    _, of = cut(lines(folder, 5000), 200_000)
+    asked = []
+    real = stores.Place.range
+    monkeypatch.setattr(
+        stores.Place,
+        "range",
+        lambda self, start, end, etag="": asked.append(start) or real(self, start, end, etag),
+    )
+    pieces_of(of)
+    assert min(asked) == 199_999
+
+
+@pytest.fixture
+def pairs(tmp_path, monkeypatch):
+    """A format of a third party whose bounds are neither rows nor lines: a row has two bytes."""
+    source = """
+from pods.agent.ranges import Unit
+class Pairs:
+    suffixes, packed = (".pairs",), False
+    def starts(self, file, source): return iter(range(0, source.size, 2))
+    def unit(self, source): return Unit.BYTES
+    count = chunks = ids = first_rows = starts
+"""
+    folder = third_party.put_package(
+        tmp_path, "acme", "[podfleet.sources]\npairs = acme:Pairs", source
+    )
+    with third_party.leaves_nothing_imported(tmp_path):
+        monkeypatch.syspath_prepend(folder)
+        yield
+    source_format.cache_clear()
+
+
+def test_a_file_of_a_third_party_is_cut_where_its_rows_begin(folder, pairs):
+    folder.at("p").put(b"x" * 20)
+    of = whole(source_of(folder.at("p"), "pairs"), 1)
+    bounds = [(piece.start, piece.end, piece.rows) for piece in pieces_of(of)]
+    assert bounds == [*((n, n + 2, 1) for n in range(0, 18, 2)), (18, None, 1)]
+    _, middle, _ = cut(of, 4, 10)
+    bounds = [(piece.start, piece.end, piece.rows) for piece in pieces_of(middle)]
+    assert bounds == [(4, 6, 1), (6, 8, 1), (8, 10, 1)]
+    _, empty, _ = cut(of, 5, 6)
+    assert [(piece.id, piece.rows) for piece in pieces_of(empty)] == [(empty.id, 0)]
 
 
 def test_a_part_of_a_file_of_lines_is_cut_within_its_bounds(folder):

@@ -1,5 +1,6 @@
 """Parts and errors files as other programs read them."""
 
+import datetime
 import json
 from array import array
 
@@ -84,6 +85,23 @@ def test_a_schema_survives_the_hash():
     assert schemas.loaded(schemas.dumped(schema)) == schema
 
 
+def test_results_wait_until_they_are_worth_a_row_group():
+    part = Part(PartFormat.PARQUET, schemas.schema_of(rows([0.0] * 4)))
+    for n in range(3):
+        part.add_rows([str(n)], rows([1.0] * 4), 1)
+    part.add_rows(["bad"], rows("a text"), 1)
+    table = pq.ParquetFile(pa.BufferReader(part.close().part))
+    assert (table.num_row_groups, table.metadata.num_rows) == (1, 3)
+    ids, vectors = (table.metadata.row_group(0).column(n) for n in (0, 1))
+    assert (ids.is_stats_set, vectors.is_stats_set) == (True, False)
+
+
+def test_a_part_none_of_whose_rows_fit_has_no_row_group():
+    written = made_of(["a text"], schemas.schema_of(rows(1)))
+    assert pq.ParquetFile(pa.BufferReader(written.part)).num_row_groups == 0
+    assert written.failed == ["row 0"]
+
+
 def test_many_row_groups_are_one_file():
     part = Part(PartFormat.PARQUET, schemas.schema_of(rows([0.0] * 1024)))
     vector = array("f", [0.0] * 1024).tobytes()
@@ -101,6 +119,19 @@ def test_lines_are_json_with_vectors_as_lists_and_bytes_as_base64():
         {"id": "row 0", "v": [1.0, 2.5], "b": "AA==", "t": "é"},
         {"id": "row 1", "result": 5},
     ]
+
+
+def test_a_line_keeps_its_own_id_and_other_types_are_texts():
+    part = Part(PartFormat.JSONL, schemas.NOTHING_BUT_IDS)
+    part.add_rows(["a"], rows({"id": "of the handler", "n": 1}), 1)
+    part.add_table(["b"], pa.table({"day": [datetime.date(2026, 12, 1)]}), 1)
+    part.add_rows(["c"], rows(float("nan")), 1)
+    written = part.close()
+    assert [json.loads(line) for line in written.part.splitlines()] == [
+        {"id": "a", "n": 1},
+        {"id": "b", "day": "2026-12-01"},
+    ]
+    assert written.failed == ["c"]
 
 
 def test_errors_of_lines_are_lines():

@@ -32,6 +32,14 @@ def test_a_file_has_what_was_written_however_large_it_grows():
     value = filled(*pieces)
     assert value == b"".join(map(bytes, pieces))
     assert value.readonly
+    assert filled() == b""
+
+
+def test_a_file_grows_only_when_it_is_full():
+    made = Sheet()
+    for _ in range(10):
+        made.write(b"x" * 100)
+    assert len(made._memory) == sheet.FIRST_BYTES
 
 
 def test_the_next_file_takes_the_memory_of_one_that_nobody_reads():
@@ -55,6 +63,14 @@ def test_memory_is_not_taken_while_a_slice_of_it_is_read():
     assert reader == b"1" * 100
     assert bytes(filled(b"2" * 100)) == b"2" * 100
     assert reader == b"1" * 100
+
+
+def test_the_memory_of_one_file_is_kept_and_not_that_of_all():
+    first, second = filled(b"1"), filled(b"2")
+    del first, second
+    assert len(sheet._spare) == 1
+    sheet.keep(2 * MIB)
+    assert not sheet._spare
 
 
 def test_only_so_much_is_kept():

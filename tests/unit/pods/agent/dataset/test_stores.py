@@ -8,8 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from obstore.exceptions import NotSupportedError
+from obstore.store import AzureStore, GCSStore, HTTPStore, LocalStore, S3Store
 
-from pods.agent.dataset import stores
+from pods.agent.dataset import credentials, stores
 
 
 @pytest.fixture
@@ -22,6 +24,8 @@ def test_what_was_put_is_read_listed_and_deleted(folder, name):
     etag = folder.at(name).put(b"hello")
     assert folder.at(name).get() == b"hello"
     assert folder.at(name).range(1, 3) == b"el"
+    assert folder.at(name).range(2, None) == b"llo"
+    assert folder.at(name).head().url == folder.at(name).url
     [found] = folder.list()
     assert (found.name, found.size, found.etag) == (name, 5, etag)
     assert stores.place(found.url).get() == b"hello"
@@ -51,6 +55,19 @@ def test_a_read_beyond_the_end_says_that_the_file_is_shorter(folder):
     folder.at("a").put(b"12345")
     with pytest.raises(stores.Changed, match="shorter"):
         folder.at("a").range(10, 20)
+
+
+def test_no_bytes_of_a_file_are_read_without_a_question(folder):
+    assert folder.at("none").range(3, 3) == b""
+    assert folder.at("none").range(0, 0) == b""
+
+
+def test_a_file_for_pyarrow_is_read_to_its_end(folder):
+    folder.at("a").put(b"12345")
+    file = folder.at("a").file(5)
+    assert [file.read(2), file.read(None), file.read()] == [b"12", b"345", b""]
+    file.seek(-2, io.SEEK_END)
+    assert file.read(-1) == b"45"
 
 
 def test_a_file_is_created_once(folder):
@@ -101,10 +118,12 @@ def test_pyarrow_reads_a_table_through_it(folder):
     ("url", "words"),
     [
         ("bucket/key", "begin it with one of s3://"),
+        ("s3", "names no bucket"),
         ("ftp://host/x", "begin it with one of s3://"),
         ("file://tmp/x", "a path from the root"),
         ("s3:///key", "names no bucket"),
         ("https://host/a?b=1", r"with \? or #"),
+        ("https://host/a#b", r"with \? or #"),
     ],
 )
 def test_a_bad_url_says_what_would_be_right(url, words):
@@ -115,6 +134,45 @@ def test_a_bad_url_says_what_would_be_right(url, words):
 def test_keys_name_a_file_within_its_bucket(tmp_path):
     assert stores.place("s3://b/x//y.parquet").key == "x/y.parquet"
     assert stores.place("file:///tmp/a%20b").key == "/tmp/a b"
+    assert stores.place("https://host/a%20b").key == "a b"
+    assert stores.place("s3://b/a?b%20#").key == "a?b%20#"  # any sign may be part of a key there
+    assert stores.place("s3://b").at("x").key == "x"
+
+
+def test_the_url_of_a_file_is_written_as_its_kind_of_store_wants_it(tmp_path):
+    assert stores.place("s3://b/in/").at("a b.txt").url == "s3://b/in/a b.txt"
+    assert stores.place("file:///in").at("a b.txt").url == "file:///in/a%20b.txt"
+
+
+OF_AZURE = {"AZURE_STORAGE_ACCOUNT_NAME": "box", "AZURE_STORAGE_ACCOUNT_KEY": "a2V5"}
+OF_S3 = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu"}
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "kind", "keys"),
+    [
+        ("s3://b/x", OF_S3, S3Store, ("key", "secret")),
+        ("s3://b/x", {"AWS_SKIP_SIGNATURE": "true"}, S3Store, None),
+        ("az://b/x", OF_AZURE, AzureStore, ("a2V5",)),
+        ("gs://b/x", {"GOOGLE_SKIP_SIGNATURE": "true"}, GCSStore, None),
+        ("https://host/x", {}, HTTPStore, None),
+        ("file:///x", {}, LocalStore, None),
+    ],
+)
+def test_each_kind_of_store_has_its_client_with_the_keys_it_was_given(url, environment, kind, keys):
+    client = stores.place(url, environment).store
+    assert isinstance(client, kind)
+    provider = getattr(client, "credential_provider", None)
+    assert (None if provider is None else tuple(provider().values())[: len(keys)]) == keys
+
+
+def test_a_place_keeps_the_credentials_of_the_fleet_that_opened_it(monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of the environment")
+    with credentials.using(OF_S3):
+        ours = stores.place("s3://b/x")
+    assert ours.given()["AWS_ACCESS_KEY_ID"] == "key"
+    assert stores.place("s3://b/x").given()["AWS_ACCESS_KEY_ID"] == "of the environment"
+    assert stores.place("s3://b/x", {"A": "1"}).given() == {"A": "1"}
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -122,10 +180,16 @@ class Answers(BaseHTTPRequestHandler):
 
     def do_GET(self):
         status = int(self.path.split("/")[1])
+        if self.path.endswith("matches"):
+            status = 200 if self.headers["If-Match"] == '"strong"' else 412
+        if self.path.endswith("weak") and self.headers["If-Match"]:
+            status = 412  # as the standard says of a weak one
         self.send_response(status)
         self.send_header("Content-Length", "3")
         if self.path.endswith("etag"):
             self.send_header("ETag", '"now"')
+        if self.path.endswith("weak"):
+            self.send_header("ETag", 'W/"weak"')
         self.end_headers()
         self.wfile.write(b"abc")
 
@@ -150,6 +214,8 @@ def web() -> Iterator[str]:
         (401, stores.Refused),
         (400, stores.Refused),
         (412, stores.Changed),
+        (416, stores.Changed),
+        (429, stores.Unreachable),
         (503, stores.Unreachable),
         (507, stores.Full),
     ],
@@ -166,6 +232,33 @@ def test_an_etag_is_compared_where_the_server_does_not(web):
     assert stores.place(f"{web}/200/etag").get('"now"') == b"abc"
     with pytest.raises(stores.Changed):
         stores.place(f"{web}/200/etag").get('"before"')
+
+
+def test_a_server_is_told_the_etag_unless_it_is_a_weak_one(web):
+    assert stores.place(f"{web}/200/matches").get('"strong"') == b"abc"
+    with pytest.raises(stores.Changed):
+        stores.place(f"{web}/200/matches").get('"older"')
+    assert stores.place(f"{web}/200/weak").get('W/"weak"') == b"abc"
+
+
+def test_a_server_that_says_no_etag_is_believed(web):
+    assert stores.place(f"{web}/200/x").get('"before"') == b"abc"
+
+
+@pytest.mark.parametrize(
+    ("error", "ours"),
+    [
+        (PermissionError(13, "denied"), stores.Refused),
+        (NotSupportedError("no"), stores.Refused),
+        (OSError("status code: 404 Not Found"), stores.Missing),
+        (OSError("status code: 416"), stores.Changed),
+        (OSError("Requested range was invalid"), stores.Changed),
+        (OSError("a folder (os error 21)"), stores.Refused),
+        (OSError("timed out"), stores.Unreachable),
+    ],
+)
+def test_an_error_that_stays_is_told_from_one_that_may_pass(error, ours):
+    assert type(stores._ours("s3://b/x", error)) is ours
 
 
 def test_an_etag_is_the_same_in_a_list_and_in_an_answer():
