@@ -148,6 +148,18 @@ class ColumnsCaller(Caller):
             raise TypeError(f"the handler returned {type(made).__name__}, not a RecordBatch")
         if made.num_rows != rows.num_rows:
             raise ValueError(f"the handler returned {made.num_rows} rows for {rows.num_rows} rows")
+        for field in made.schema:
+            if _has_empty_lists(field.type):
+                raise TypeError(
+                    f"the column {field.name!r} is {field.type}, which no file can hold"
+                )
         if pieces and made.schema != pieces[0][1].schema:
             raise TypeError("the handler returned columns that differ from those of other rows")
         return made
+
+
+def _has_empty_lists(kind: pa.DataType) -> bool:
+    """Whether a type has lists of the fixed length 0: Parquet writes them, and cannot read them."""
+    if pa.types.is_fixed_size_list(kind) and kind.list_size == 0:
+        return True
+    return any(_has_empty_lists(kind.field(n).type) for n in range(kind.num_fields))

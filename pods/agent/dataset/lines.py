@@ -98,10 +98,12 @@ def _by_bytes(file: Place, of: Range) -> Iterator[Line]:
             else:
                 yield Line(at, after, text)
             at = after
-        if at >= end and not skipping:
+        if at >= end:
             return
-    if left and not skipping and at < end:
-        yield Line(at, at + len(left), left)
+    if not skipping:
+        yield Line(
+            at, at + len(left), left
+        )  # blank, and no row, where a line's end is the last byte
 
 
 def _pieces(file: Place, of: Range, start: int, end: int) -> Iterator[bytes]:
@@ -231,12 +233,7 @@ def _batch_of(
             arrays.append(pa.array(column))
         except (pa.ArrowException, OverflowError):
             arrays.append(_fitting(column, name, bad))
-    return with_ids(
-        pa.RecordBatch.from_arrays(arrays, names=names)
-        if names
-        else pa.RecordBatch.from_pydict({ITEM_ID: ids}),
-        ids,
-    )
+    return with_ids(pa.RecordBatch.from_arrays(arrays, names=names), ids)
 
 
 def _fitting(column: list[Any], name: str, bad: dict[int, str]) -> pa.Array:

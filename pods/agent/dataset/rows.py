@@ -101,7 +101,7 @@ def items_of(batch: pa.RecordBatch, ids: Sequence[str], id_column: str) -> list[
 def with_payload(item: Fields, names: Sequence[str], own_id: str) -> Fields:
     """The fields with the id and a payload."""
     payload = next((name for name in PAYLOADS if name in names), None)
-    if payload is None and len(names) == 1:
+    if len(names) == 1:
         payload = names[0]
     if payload is not None:
         value = item.get(payload.encode("utf-8", "surrogateescape"))

@@ -75,7 +75,8 @@ def _plain(value: Any) -> Any:
 
 
 def _of_array(value: Any) -> Any:
-    if hasattr(value, "astype") and getattr(value.dtype, "kind", "") in "fiu":
+    # Arrow divides by the length of a vector, and dies of 0: an empty array is as an empty list.
+    if len(value) and hasattr(value, "astype") and getattr(value.dtype, "kind", "") in "fiu":
         return (value.astype("<f4").tobytes(),)
     return _plain(value.tolist())
 

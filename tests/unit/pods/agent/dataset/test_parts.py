@@ -4,6 +4,7 @@ import datetime
 import json
 from array import array
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -157,3 +158,10 @@ def test_a_part_without_a_good_row_is_a_file():
     part = Part(PartFormat.PARQUET, schemas.NOTHING_BUT_IDS)
     part.fail(Failure("a", "bad", "", 1))
     assert read(part.close()).num_rows == 0
+
+
+def test_an_empty_array_ends_no_agent_and_can_be_read_again():
+    """Arrow ends the process where it makes vectors of the length 0."""
+    assert read(made_of([np.array([]), []]))["result"].to_pylist() == ["[]", "[]"]
+    fixed = schemas.schema_of(rows([1.0, 2.0]))
+    assert made_of([np.array([]), np.array([3.0, 4.0])], fixed).failed == ["row 0"]

@@ -1,6 +1,7 @@
 """Results of handlers as cells and as record batches."""
 
 import math
+import re
 from array import array
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from pods.agent.calling import Failed
-from pods.agent.dataset import columns
+from pods.agent.dataset import columns, values
 from pods.agent.dataset.values import Vector, packed, unpacked
 from pods.agent.forming import Limits
 from pods.agent.handlers import Item
@@ -45,6 +46,9 @@ def floats(*numbers):
         (["a"], '["a"]'),
         ([True], "[true]"),
         (np.array([[1, 2]]), "[[1,2]]"),
+        (np.array([]), "[]"),
+        (np.array(["a"]), '["a"]'),
+        (np.array([True]), "[true]"),
     ],
 )
 def test_each_kind_of_result_is_kept(value, kept):
@@ -63,9 +67,49 @@ def test_a_dict_has_a_cell_for_each_key():
     }
 
 
-@pytest.mark.parametrize("value", [ValueError("bad"), 2**63, object(), {"a": {"b": math.nan}}])
-def test_what_cannot_be_kept_is_a_failure(value):
-    assert isinstance(packed(value), Failed)
+class Odd:
+    """Has as many dimensions as it says, and nothing else of an array."""
+
+    def __init__(self, ndim):
+        self.ndim = ndim
+
+    def __len__(self):
+        return 1
+
+
+class Plain(Odd):
+    """An array without types, as those of other libraries."""
+
+    def tolist(self):
+        return [1, 2.5]
+
+
+def test_an_array_of_any_library_is_a_vector():
+    assert cell(Plain(1)) == floats(1, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (ValueError("bad"), "ValueError: bad"),
+        (2**63, "does not fit into 64 bits"),
+        (-(2**63) - 1, "does not fit into 64 bits"),
+        (object(), "is neither bytes, text nor JSON"),
+        (Odd(0), "is neither bytes, text nor JSON"),
+        (Odd(1), "is neither bytes, text nor JSON"),
+        ({"a": {"b": math.nan}}, "not JSON compliant"),
+    ],
+)
+def test_what_cannot_be_kept_is_a_failure_that_says_why(value, said):
+    failed = packed(value)
+    assert isinstance(failed, Failed)
+    assert said in failed.error
+
+
+def test_a_result_that_is_too_large_is_a_failure(monkeypatch):
+    monkeypatch.setattr(values, "LARGEST_RESULT_BYTES", 100)
+    assert isinstance(packed("x" * 50), bytes)
+    assert "a result of 1" in packed("x" * 101).error
 
 
 def answered(handler, rows=8):
@@ -138,13 +182,38 @@ def test_bad_rows_of_a_batch_fail_alone():
     [
         (lambda rows: rows.slice(1), "returned 0 rows for 1 rows"),
         (lambda rows: [1] * rows.num_rows, "returned list, not a RecordBatch"),
+        (lambda rows: of_type(pa.list_(pa.float32(), 0), rows), "which no file can hold"),
+        (
+            lambda rows: of_type(pa.struct([("a", pa.list_(pa.list_(pa.int8(), 0)))]), rows),
+            "column 'v' is struct<a: list<.*>>, which no file can hold",
+        ),
     ],
 )
 def test_an_answer_that_does_not_fit_fails_each_row(handler, words):
     answer = answered(handler)
     assert answer.good is None
     assert len(answer.failed) == 8
-    assert words in answer.failed[0].error
+    assert re.search(words, answer.failed[0].error)
+
+
+def of_type(kind, rows):
+    return pa.record_batch({"v": pa.nulls(rows.num_rows, kind)})
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.float32(), 2), pa.list_(pa.float32())])
+def test_lists_of_numbers_are_columns(kind):
+    made = pa.array([[1.0, 2.0]] * 8, kind)
+    answer = answered(lambda rows: pa.record_batch({"v": made.slice(0, rows.num_rows)}))
+    assert answer.good.schema.field("v").type == kind
+
+
+def test_a_call_has_as_many_rows_as_the_handler_says_or_some_thousands():
+    def handle(rows):
+        return rows
+
+    assert columns.ColumnsCaller(handle).batch_size == columns.DEFAULT_ROWS
+    handle.batch_size = 7
+    assert columns.ColumnsCaller(handle).batch_size == 7
 
 
 def test_columns_that_differ_within_a_batch_fail_the_later_rows():
