@@ -18,7 +18,7 @@ BOM = b"\xef\xbb\xbf"
 
 def sample(place: Place, source: Source) -> tuple[list[bytes], int]:
     """The whole lines at the beginning of a file, and how many bytes of the file they take."""
-    raw = place.range(0, min(source.size, SAMPLE_BYTES), source.etag) if source.size else b""
+    raw = place.range(0, min(source.size, SAMPLE_BYTES), source.etag)
     everything = len(raw) == source.size
     text, taken = raw, len(raw)
     if source.compression.value:

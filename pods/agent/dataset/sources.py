@@ -78,7 +78,7 @@ class Lines(SourceFormat):
         """About how many rows, from the beginning of the file."""
         lines, of_bytes = samples.sample(file, source)
         columns = self._columns(source, lines)
-        rows = round(source.size * len(lines) / of_bytes) if lines and of_bytes else 0
+        rows = round(source.size * len(lines) / of_bytes) if of_bytes else 0
         return Counted(max(rows, len(lines[:1])), exact=False, columns=columns)
 
     def _columns(self, source: Source, lines: Sequence[bytes]) -> Union[Sequence[str], None]:
