@@ -198,8 +198,7 @@ def by_suffix(suffix: str) -> Union[str, None]:
         if suffix in source_format(name).suffixes:
             return name
     # Asked for last: it reads the metadata of all packages here, once for each file of a dataset.
-    others = [name for name in source_names() if name not in _SOURCES.ours]
-    found = [name for name in others if suffix in source_format(name).suffixes]
+    found = [name for name in source_names() if suffix in source_format(name).suffixes]
     if len(found) > 1:
         raise UnknownFormat(f"{suffix} is the suffix of {', '.join(found)}; name the format")
     return found[0] if found else None

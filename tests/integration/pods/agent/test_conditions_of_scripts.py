@@ -80,6 +80,13 @@ def test_an_item_of_another_pod_is_not_recovered_by_its_id(backlog, call):
     assert backlog.pending_of("b") == 1
 
 
+def test_an_item_that_is_gone_before_its_next_try_is_reported_and_stays_pending(backlog, call):
+    [entry] = hold(backlog)
+    trim(backlog)
+    assert call("recover", "ids", entry) == [[], entry.encode(), [entry.encode()]]
+    assert backlog.pending_of("a") == 1
+
+
 @pytest.mark.parametrize("script", ["claim", "recover"])
 def test_without_a_dead_letter_stream_an_item_that_is_gone_is_only_acknowledged(
     backlog, call, script
@@ -231,6 +238,11 @@ def test_a_read_says_where_to_wait_only_if_it_brought_nothing(backlog, call):
     last, *flat = call("read", 10, 1000)
     assert (last, flat[0].decode()) == (b"", entries[0])
     assert call("read", 10, 1000) == [entries[2].encode()]
+
+
+def test_a_read_does_not_double_its_steps_beyond_its_bytes(backlog, call):
+    backlog.put(*[b"x" * 93] * 10)  # 100 bytes with the name of the field
+    assert len(ids_read(call("read", 10, 350))) == 4
 
 
 def test_an_equal_part_is_that_of_the_own_group(backlog, call):

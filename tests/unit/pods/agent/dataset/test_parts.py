@@ -97,6 +97,14 @@ def test_results_wait_until_they_are_worth_a_row_group():
     assert (ids.is_stats_set, vectors.is_stats_set) == (True, False)
 
 
+def test_an_agent_with_little_memory_writes_smaller_row_groups():
+    cells = rows(1)
+    part = Part(PartFormat.PARQUET, schemas.schema_of(cells), group_bytes=1)
+    for name in names(3):
+        part.add_rows([name], cells, 1)
+    assert pq.ParquetFile(pa.BufferReader(part.close().part)).num_row_groups == 3
+
+
 def test_a_part_none_of_whose_rows_fit_has_no_row_group():
     written = made_of(["a text"], schemas.schema_of(rows(1)))
     assert pq.ParquetFile(pa.BufferReader(written.part)).num_row_groups == 0
