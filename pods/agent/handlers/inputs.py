@@ -13,7 +13,7 @@ SCHEMES = (b"http://", b"https://")
 LONGEST_URL = 4096
 LARGEST_DOWNLOAD = 256 * 1024 * 1024
 DOWNLOAD_SECONDS = 60.0
-FORBIDDEN, GONE = {400, 401, 403, 404, 405, 414}, 410
+REFUSED = {400, 401, 403, 404, 405, 410, 414}
 
 
 def value_of(item: Item, fields: Sequence[str], *, whole: bool = False) -> bytes:
@@ -44,14 +44,13 @@ def found_in(
     is_payload = direct is not None and direct[0].encode() == PAYLOAD
     if direct is not None and (whole or not is_payload):
         return direct
-    names = [name for name in fields if name.encode() != PAYLOAD or not is_payload]
+    names = [name for name in fields if name.encode() != PAYLOAD]
     return _found_in_payload(item.fields.get(PAYLOAD, b""), names) or direct
 
 
 def _found_in_payload(payload: bytes, names: Sequence[str]) -> "Optional[tuple[str, bytes]]":
-    given = object_in(payload, names)
-    name = next((name for name in names if given and name in given), None)
-    return None if given is None or name is None else (name, _as_bytes(given[name]))
+    given = object_in(payload, names) or {}
+    return next(((name, _as_bytes(given[name])) for name in names if name in given), None)
 
 
 def object_in(
@@ -120,7 +119,7 @@ def downloaded(url: str, *, largest: int = LARGEST_DOWNLOAD) -> bytes:
             body: bytes = answer.read(largest + 1)
     except urllib.error.HTTPError as exc:
         with exc:
-            if exc.code in FORBIDDEN or exc.code == GONE:
+            if exc.code in REFUSED:
                 raise BadItem(f"{url} answers {exc.code}") from exc
             raise OSError(f"{url} answers {exc.code}") from exc
     except (ValueError, http.client.InvalidURL) as exc:

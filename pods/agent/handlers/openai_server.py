@@ -196,10 +196,10 @@ def _object(text: str) -> "dict[str, Any] | None":
     if not text.lstrip().startswith("{"):
         return None
     try:
-        found = json.loads(text)
+        found: "dict[str, Any]" = json.loads(text)
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return found
 
 
 def _words(command: "str | Sequence[str] | None") -> "list[str]":

@@ -39,13 +39,15 @@ def test_a_variable_that_is_not_of_its_type_is_refused(monkeypatch):
         option("normalize", None, True)
     monkeypatch.setenv("HANDLER_NORMALIZE", "False")
     assert option("normalize", None, True) is False
+    monkeypatch.setenv("HANDLER_NORMALIZE", "YES")
+    assert option("normalize", None, False) is True
 
 
 def test_names_are_a_list_or_a_text_with_commas(monkeypatch):
     monkeypatch.setenv("HANDLER_DEVICES", "cuda:0, cuda:1")
     assert names("devices", None) == ["cuda:0", "cuda:1"]
     assert names("devices", ["cpu"]) == ["cpu"]
-    assert names("devices", "cpu") == ["cpu"]
+    assert names("devices", "cpu,, ,") == ["cpu"]
 
 
 def test_what_is_required_says_both_ways_to_give_it():
@@ -109,6 +111,22 @@ def test_a_field_that_the_item_lacks_is_a_key_of_its_payload():
         text_of(item(payload=b'{"body": "\\ud800"}'), ["body"])
 
 
+def test_the_payload_is_not_looked_for_within_itself():
+    inside = item(payload=b'{"payload": "inner", "text": "x"}')
+    assert text_of(inside, ["payload", "text"]) == "x"
+    assert text_of(item(payload=b'{"payload": "inner"}'), ["payload", "text"]).startswith("{")
+
+
+def test_a_field_of_another_type_than_bytes_is_named_as_it_was_asked_for():
+    with pytest.raises(MissingField, match=r"has no field 'text'; it has payload$"):
+        item(payload=b"x").fields["text"]
+
+
+def test_bytes_that_begin_as_an_address_and_are_too_long_for_one_are_the_file():
+    body = b"http://" + b"x" * 5000
+    assert file_of(item(image=body), ["image"]) == body
+
+
 def test_a_field_that_is_nowhere_is_reported_with_the_keys_of_the_payload():
     with pytest.raises(MissingField) as caught:
         value_of(item(id=b"x1", payload=LINE), ["text"])
@@ -154,7 +172,7 @@ class Files(BaseHTTPRequestHandler):
 @pytest.fixture
 def files():
     with HTTPServer(("127.0.0.1", 0), Files) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
@@ -167,8 +185,9 @@ def test_an_address_is_downloaded_and_bytes_are_taken_as_they_are(files):
 
 
 def test_a_file_that_is_refused_is_a_bad_item_and_a_server_in_trouble_is_not(files):
-    with pytest.raises(BadItem, match="answers 404"):
-        downloaded(f"{files}404")
+    for status in (404, 410):
+        with pytest.raises(BadItem, match=f"answers {status}"):
+            downloaded(f"{files}{status}")
     with pytest.raises(OSError, match="answers 503"):
         downloaded(f"{files}503")
     with pytest.raises(BadItem, match="has more than 999 bytes"):
