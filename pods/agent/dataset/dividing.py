@@ -122,7 +122,7 @@ def _ends(of: Range) -> Iterator[int]:
     own = [n for n in starts if n >= of.start and (of.end is None or n < of.end)]
     yield from own[1:]
     if own:
-        yield own[-1] + 1 if of.end is None else of.end
+        yield own[-1] + 1  # no piece begins behind the last row
 
 
 def not_tried(chunks: Iterator[Chunk], why: str) -> Iterator[Chunk]:

@@ -102,14 +102,13 @@ class Parquet(SinkFormat):
         # Arrow's own buffer copies all that it has whenever it grows: a quarter of the time of a part
         sink = new_file()
         # a dictionary of vectors or ids is larger than they are, and no reader asks for the smallest
-        # number of a vector
-        plain = [field.name for field in schema if not pa.types.is_nested(field.type)]
+        # number of a vector, whose leaves have other names than these
         out = pq.ParquetWriter(
             sink,
             schema,
             compression=COMPRESSION,
             use_dictionary=False,
-            write_statistics=plain,
+            write_statistics=schema.names,
         )
         return TableWriter(schema, sink, out.write_table, out.close)
 

@@ -28,6 +28,7 @@ class Process:
         return self._rooms.pop(0) if self._rooms else 0
 
     def submit(self, batches):
+        assert batches
         if self._refuses:
             return False
         self.given += batches
@@ -212,6 +213,13 @@ def test_a_row_that_is_tried_again_does_not_count_as_failing(rig):
     rig.read(of, 2)
     rig.answer(rig.feed(1), Failed("x"), Failed("y"))
     assert failing(rig) == 0
+
+
+def test_a_row_that_failed_for_good_counts_beside_one_that_is_tried_again(rig):
+    of = rig.range(most_tries=3)
+    rig.read(of, 2)
+    rig.answer(rig.feed(1), Failed("x", final=True), Failed("y"))
+    assert failing(rig) == 1
 
 
 def test_only_rows_that_the_handler_had_count_as_failing(rig):

@@ -101,6 +101,8 @@ def test_an_item_has_the_fields_of_the_range_and_no_missing_ones(put, fields, ow
 def test_a_batch_has_the_columns_of_the_range(put):
     [(found, row)] = read(put(ROW, id_column="key", columns=("text",)), columnar=True)
     assert (found, row) == ("a", {"id": "a", "text": "x"})
+    [(_, row)] = read(put(ROW, id_column="key"), columnar=True)
+    assert row == {"id": "a", "text": "x", "n": None, "w": [1]}
     [(_, row)] = read(put(b'{"id": "a"}'), columnar=True)
     assert row == {"id": "a"}
 

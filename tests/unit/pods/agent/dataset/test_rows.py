@@ -60,7 +60,7 @@ def test_a_missing_column_names_those_that_are_there_or_says_that_there_are_none
 def test_the_payload_is_the_text_or_the_only_column_or_the_row(columns, payload):
     [chunk] = chunks(batch(id=["a"], **columns))
     assert chunk.ids == ["a"]
-    assert chunk.rows[0].get(b"payload") == payload
+    assert chunk.rows[0].get(b"payload", b"none") == (b"none" if payload is None else payload)
 
 
 def test_values_are_text_bytes_or_json_and_null_is_missing():

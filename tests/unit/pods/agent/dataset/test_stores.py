@@ -4,6 +4,7 @@ import io
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -176,7 +177,9 @@ def test_a_place_keeps_the_credentials_of_the_fleet_that_opened_it(monkeypatch):
 
 
 class Answers(BaseHTTPRequestHandler):
-    """Answers with the status in the path."""
+    """Answers with the status in the path. Refuses what is posted, and remembers where."""
+
+    posted: ClassVar[list[str]] = []
 
     def do_GET(self):
         status = int(self.path.split("/")[1])
@@ -192,6 +195,12 @@ class Answers(BaseHTTPRequestHandler):
             self.send_header("ETag", 'W/"weak"')
         self.end_headers()
         self.wfile.write(b"abc")
+
+    def do_POST(self):
+        type(self).posted.append(self.path)
+        self.send_response(400)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def log_message(self, *args):
         pass
@@ -239,6 +248,14 @@ def test_a_server_is_told_the_etag_unless_it_is_a_weak_one(web):
     with pytest.raises(stores.Changed):
         stores.place(f"{web}/200/matches").get('"older"')
     assert stores.place(f"{web}/200/weak").get('W/"weak"') == b"abc"
+
+
+def test_a_large_file_is_put_into_a_bucket_in_pieces(web):
+    file = stores.place("s3://b/x", {**OF_S3, "AWS_ENDPOINT_URL": web})
+    with pytest.raises(stores.Refused):
+        file.put(bytes(stores.LARGEST_REQUEST_BYTES + 1))
+    [path] = Answers.posted
+    assert path.startswith("/b/x?uploads")
 
 
 def test_a_server_that_says_no_etag_is_believed(web):

@@ -162,6 +162,21 @@ def test_rows_that_do_not_fit_into_memory_are_halved_and_that_is_remembered(capf
     assert len(alone.failed) == 16
 
 
+def test_a_call_in_which_a_row_failed_does_not_show_that_its_size_fits():
+    def handle(rows):
+        if rows.num_rows > 4:
+            raise OutOfMemoryError("CUDA out of memory")
+        if any(n % 4 == 0 for n in rows.column("n").to_pylist()):
+            raise ValueError("a bad row")
+        return rows.select(["n"])
+
+    batch = pa.RecordBatch.from_pydict({"n": list(range(16))})
+    caller = columns.ColumnsCaller(handle)
+    answer = caller([Item("batch", {columns.ROWS: columns.packed_batch(batch)})])[0]
+    assert len(columns.unpacked_answer(answer.packed()).failed) == 4
+    assert caller.newly_found() is None
+
+
 def test_bad_rows_of_a_batch_fail_alone():
     def refuses(rows):
         if {2, 5} & set(rows.column("n").to_pylist()):
