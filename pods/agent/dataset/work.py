@@ -206,12 +206,13 @@ class Work:
             for number, outcome in _by_row(batch, outcomes):
                 if not isinstance(outcome, Failed):
                     self.good += outcome
-                elif outcome.final or batch.tries >= self._most_tries or self.error:
+                elif outcome.final or batch.tries >= self._most_tries:
                     slot.fail(number, outcome, batch.tries)
                     self._bad += 1
                 else:
                     again.append(number)
-            if not self.good and self._bad >= MOST_FAILING and not self.last:
+            all_fail = not self.good and self._bad >= MOST_FAILING
+            if all_fail and not self.last and not self.error:
                 self._all_failed(slot)
             if self.error:
                 for number in again:
@@ -224,8 +225,7 @@ class Work:
         """Another pod gets the whole range: the fault may be in this one."""
         why = next(reversed(slot.failed.values()))  # not a row that the handler never had
         error = f"the first {self._bad} rows all failed: {why.error}"
-        self.error = self.error or Failed(error, why.traceback)
-        self.closing = True
+        self.error, self.closing = Failed(error, why.traceback), True
 
     def _flush_finished(self) -> None:
         while self._slots and self._slots[0].complete:

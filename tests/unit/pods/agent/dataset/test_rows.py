@@ -100,6 +100,7 @@ def test_a_row_without_an_id_has_its_place(column, ids):
         (1.5, "1.5"),
         ({"a": 1}, '{"a": 1}'),
         (True, "true"),
+        (datetime.date(2026, 12, 1), "2026-12-01"),
         (b"\xff", "\\xff"),
     ],
 )

@@ -54,6 +54,7 @@ SCHEMA = pa.schema([("id", pa.string()), ("n", pa.int64()), ("v", pa.string())])
             "the result has 'w', which the first part does not have",
         ),
         ({"id": ["a"], "n": [1]}, "the result has no 'v', which the first part has"),
+        ({"id": ["a"], "n": [1], "v": ["y"], "w": [1]}, "the result has 'w', which the first part"),
         ({"id": ["a"], "n": ["x"], "v": ["y"]}, "the result does not fit the first part: Failed"),
     ],
 )

@@ -8,7 +8,7 @@ from pods.agent.dataset.shelf import Shelf
 def test_one_thing_waits_however_large_it_is_and_others_while_there_is_room():
     shelf: Shelf[str] = Shelf(10)
     assert shelf.put("large", 50)
-    assert (shelf.take(1), shelf.size) == ("large", 0)
+    assert (shelf.take(3600), shelf.size) == ("large", 0)
     assert shelf.put("a", 4)
     assert shelf.put("b", 6)
     assert (len(shelf), shelf.size) == (2, 10)

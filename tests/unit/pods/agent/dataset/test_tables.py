@@ -60,6 +60,12 @@ def test_a_table_without_rows_shows_none(folder):
     assert PARQUET.first_rows(folder.at("t"), whole(source, 0), 2) == []
 
 
+def test_the_column_of_the_ids_is_read_beside_those_of_the_range(folder):
+    [chunk] = chunks(whole(a_table(folder), 3, id_column="key", columns=("n",)), columnar=False)
+    assert chunk.ids == ["k0", "k1", "k2"]
+    assert chunk.rows[2] == {b"id": b"k2", b"n": b"2", b"payload": b"2"}
+
+
 def test_the_ids_of_a_table_are_those_of_its_rows(folder):
     of = whole(a_table(folder), 3, id_column="key", columns=("text",))
     assert list(PARQUET.ids(folder.at("t"), of)) == ["k0", "k1", "k2"]
@@ -73,6 +79,7 @@ def test_objects_are_in_memory_together_up_to_some_bytes(folder, monkeypatch):
     heads = [(folder, 6), (folder, 4), "missing", (folder, 1), (folder, 50), (folder, 2)]
     parts = [heads[part] for part in objects._parts(heads)]
     assert parts == [heads[:3], heads[3:4], heads[4:5], heads[5:]]
+    assert list(objects._parts([(folder, 50), (folder, 2)])) == [slice(0, 1), slice(1, 2)]
 
 
 def test_an_object_that_is_too_large_is_a_bad_row(folder, monkeypatch):

@@ -115,6 +115,11 @@ def test_how_long_a_range_will_take_is_unknown_before_its_first_row_is_finished(
     assert 160 <= of.seconds_left() < 168
     fed(of, Slot(rows, 20, 100))
     assert of.seconds_left() == 0
+    fed(of, Slot(rows, 0, 5))  # the number of rows was an estimate
+    assert of.seconds_left() == 0
+    other = work(flushed)
+    fed(other, Slot(rows, 0, 100))
+    assert other.seconds_left() == 0
 
 
 def test_a_row_that_no_other_try_can_help_is_not_tried_again(flushed):
