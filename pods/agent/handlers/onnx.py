@@ -14,6 +14,7 @@ FILES = ("model.onnx", "onnx/model.onnx")
 TOKENIZER = "tokenizer.json"
 # Files of a hub's repository that are fetched.
 WANTED = (TOKENIZER, "*config.json", "*.onnx", "*.onnx_data", "*.onnx.data")
+PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 LONGEST_TOKENS = 512
 PADS = ("[PAD]", "<pad>", "<|endoftext|>")
 # How much the largest number of a vector may change beside a longer text. Of MiniLM it changes by 1e-6,
@@ -74,8 +75,7 @@ class Embedder(TextEmbedding):
         told = runtime.SessionOptions()
         told.intra_op_num_threads = self._threads
         there = runtime.get_available_providers()
-        wanted = self._providers or ["CUDAExecutionProvider", "CPUExecutionProvider"]
-        chosen = self._providers or [name for name in wanted if name in there]
+        chosen = self._providers or [name for name in PROVIDERS if name in there]
         if missing := [name for name in chosen if name not in there]:
             raise WrongOption(f"onnxruntime has no {missing[0]} here; it has {', '.join(there)}")
         path = str(onnx_file(folder, self._file))
