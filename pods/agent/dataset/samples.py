@@ -75,7 +75,7 @@ def rows_at(place: Place, source: Source, *, by_bytes: bool) -> Iterator[int]:
             if _is_row(line, first=number == 0):
                 yield at if by_bytes else number
             at, number = at + len(line) + 1, number + 1
-    if left and _is_row(left, first=number == 0):
+    if _is_row(left, first=number == 0):
         yield at if by_bytes else number
 
 

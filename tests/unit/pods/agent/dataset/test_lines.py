@@ -37,7 +37,7 @@ def as_lines(*texts):
 
 
 @pytest.mark.parametrize(
-    ("most", "sizes"), [({}, [5]), ({"CHUNK_BYTES": 20}, [2, 2, 1]), ({"CHUNK_ROWS": 5}, [5])]
+    ("most", "sizes"), [({}, [5]), ({"CHUNK_BYTES": 20}, [2, 2, 1]), ({"CHUNK_ROWS": 2}, [2, 2, 1])]
 )
 def test_lines_are_gathered_up_to_some_bytes_or_rows(monkeypatch, most, sizes):
     for name, value in most.items():

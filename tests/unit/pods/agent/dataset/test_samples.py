@@ -80,10 +80,18 @@ def test_a_long_file_that_is_not_packed_is_refused(file, monkeypatch):
         (b"a\n  ", False, [0]),
         (b"\xef\xbb\xbf\na", True, [4]),
         (b"\xef\xbb\xbf", True, []),
+        (b"a\n\xef\xbb\xbf\nb", True, [0, 2, 6]),
+        (b"", True, []),
     ],
 )
 def test_each_row_begins_at_a_byte_or_has_a_number(file, content, by_bytes, starts):
     assert list(rows_at(file, put(file, content), by_bytes=by_bytes)) == starts
+
+
+def test_rows_of_a_packed_file_are_those_of_its_text(file, monkeypatch):
+    monkeypatch.setattr(samples, "READ_BYTES", 4)
+    source = put(file, gzip.compress(b"a\n\nlong line\nd"), GZIP)
+    assert list(rows_at(file, source, by_bytes=False)) == [0, 2, 3]
 
 
 def test_a_file_of_blank_lines_says_nothing_of_its_columns(file):
