@@ -1,6 +1,5 @@
 """How large a call may be for the GPU's memory: found here, or taken over from another pod. Pure."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -51,7 +50,7 @@ class Fitting:
         """
         cost = items * largest
         is_near = 2 * items > self.limits.items > 0 or 2 * cost > self.limits.cost > 0
-        if not (self.is_open and is_near):
+        if not is_near:
             return self
         if self.found_here:
             return replace(self, proven=True)
@@ -86,7 +85,6 @@ def parsed(raw: bytes, now_ms: int) -> Limits:
         age_ms = now_ms - int(at_ms)
     except ValueError:  # also of bytes that are not ASCII
         return NO_LIMITS
-    is_finite = math.isfinite(limits.cost) and 0 <= limits.cost <= LARGEST_COST
-    if not (is_finite and 0 <= limits.items <= LARGEST_ITEMS and -SLACK_MS <= age_ms <= KEPT_MS):
-        return NO_LIMITS
-    return limits
+    makes_sense = 0 <= limits.items <= LARGEST_ITEMS and 0 <= limits.cost <= LARGEST_COST
+    # these comparisons also refuse nan
+    return limits if makes_sense and -SLACK_MS <= age_ms <= KEPT_MS else NO_LIMITS

@@ -25,9 +25,10 @@ class Limits:
     cost: float = 0.0
 
     def allow(self, items: int, largest: float) -> bool:
-        """Whether so many items, of which the dearest costs `largest`, may go together."""
-        if items <= 1:
-            return True
+        """Whether so many items, of which the dearest costs `largest`, may go together.
+
+        One item alone goes in any case: `formed` does not ask.
+        """
         few = not self.items or items <= self.items
         return few and (not self.cost or items * largest <= self.cost)
 

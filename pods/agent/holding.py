@@ -360,11 +360,8 @@ class Holding:
                 for entry in [e for e in ready if not self._held[e].alone]:
                     ready.remove(entry)
                     self._held[entry].stage = Stage.RETURNING
-            return [
-                (e, held.tried or not held.counted)
-                for e, held in self._held.items()
-                if held.stage is Stage.RETURNING
-            ]
+            returning = [e for e, held in self._held.items() if held.stage is Stage.RETURNING]
+            return [(e, not self._held[e].counted) for e in returning]  # no try of theirs began
 
     def only_waiting(self) -> bool:
         """Whether nothing in hand will be worked on now: failed items between two tries, or surplus."""

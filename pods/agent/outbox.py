@@ -37,9 +37,8 @@ class Outbox:
         """Add items to commit, as soon as there is room."""
         size = sum(len(outcome) for outcome in outcomes if isinstance(outcome, bytes))
         with self._taken:
-            if not self._has_room(len(items), size):
-                with self._held_up():
-                    self._taken.wait_for(lambda: self._has_room(len(items), size))
+            with self._held_up():
+                self._taken.wait_for(lambda: self._has_room(len(items), size))
             self._waiting.append((items, outcomes, size))
             self._items += len(items)
             self._bytes += size

@@ -312,9 +312,7 @@ def split(results: Sequence[ItemResult]) -> list[list[ItemResult]]:
     parts: list[list[ItemResult]] = [[]]
     size = 0
     for result in results:
-        if parts[-1] and (
-            size + len(result.value) > LARGEST_COMMIT_BYTES or len(parts[-1]) >= LARGEST_STEP
-        ):
+        if size + len(result.value) > LARGEST_COMMIT_BYTES or len(parts[-1]) >= LARGEST_STEP:
             parts.append([])
             size = 0
         parts[-1].append(result)

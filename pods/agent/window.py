@@ -85,10 +85,9 @@ class Window:
     def took(self, items: int, now: float) -> None:
         """The handler has taken items."""
         self._keep_pace(0, now)
-        if items:
-            self._inside += items
-            seconds = (self._batch_seconds or 0.0) * items / self.batch_size
-            self._busy_until = max(self._busy_until, now) + seconds
+        self._inside += items
+        seconds = (self._batch_seconds or 0.0) * items / self.batch_size
+        self._busy_until = max(self._busy_until, now) + seconds
 
     def read_took(self, seconds: float) -> None:
         """Take in how long a read took that brought items."""

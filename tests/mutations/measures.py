@@ -66,8 +66,8 @@ MEASURES: Final = (
     Mutation(
         name="commits-hold-the-handler-up",
         file="pods/agent/outbox.py",
-        before="                with self._held_up():\n",
-        after="                if True:\n",
+        before="            with self._held_up():\n",
+        after="            if True:\n",
         tests=(SHARES + "test_an_outbox_that_is_full_says_that_the_handler_is_held_up",),
     ),
     Mutation(

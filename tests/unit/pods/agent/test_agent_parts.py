@@ -96,6 +96,16 @@ def test_the_rate_is_that_of_the_last_half_minute():
     assert progress.since_ack_ms() == 10_000
 
 
+def test_an_agent_that_has_just_begun_has_no_rate_and_no_acknowledgement():
+    clock = Clock()
+    progress = Progress(clock)
+    assert (progress.rate(), progress.since_ack_ms()) == (0, -1)
+    clock.now += 100
+    progress.failed_in_a_row(tries=["1-0"])
+    progress.add(failed=1)  # no item is done
+    assert (progress.rate(), progress.since_ack_ms(), progress.failing) == (0, -1, 1)
+
+
 def some(first, count):
     return [f"{n}-0" for n in range(first, first + count)]
 
@@ -126,6 +136,17 @@ def test_a_pod_whose_tries_all_fail_takes_an_item_now_and_then_until_one_succeed
     assert trickle.most(64) == 1
     progress.add(done=1)
     assert (trickle.most(64), progress.failing, progress.note) == (64, 0, "")
+
+
+def test_only_an_item_that_was_taken_while_everything_fails_begins_a_pause():
+    progress = Progress(Clock())
+    trickle = Trickle(progress, Clock())
+    trickle.took(64)  # all is well
+    progress.failed_in_a_row(tries=some(0, MOST_FAILING))
+    trickle.took(0)
+    assert trickle.most(64) == 1
+    trickle.took(1)
+    assert trickle.most(64) == 0
 
 
 def test_tries_that_no_other_try_can_help_count_for_the_trickle_too():

@@ -11,7 +11,8 @@ from pods.agent.batch_counter import BatchCounter, shared_memory
 from pods.agent.calling import Failed
 from pods.agent.link import LARGE_BYTES, Aside, Link
 from pods.agent.outbox import MOST_BYTES, MOST_WAITING, WORTH_A_COMMIT, Outbox
-from pods.agent.stream import LARGEST_COMMIT_BYTES, Entry
+from pods.agent.stream import LARGEST_COMMIT_BYTES, LARGEST_STEP, Entry
+from tests.support.waiting import until
 
 PATIENCE_SECONDS = 20.0
 
@@ -105,6 +106,46 @@ def test_a_few_items_wait_for_the_commit_under_way_and_then_go_together():
         assert taken == []
     taker.join(PATIENCE_SECONDS)
     assert taken == [(["1-0", "2-0", "9-0"], [b"r", b"r", Failed("no")])]
+
+
+def waiting_takers(outbox, count, taken, end):
+    """Committers that wait for items."""
+    takers = [in_a_thread(lambda: took(outbox, taken, end)) for _ in range(count)]
+    until(lambda: len(outbox._ripe._waiters) == count)
+    return takers
+
+
+def test_a_committer_that_waits_gets_the_first_items_at_once():
+    worked, taken, end = Outbox(), [], threading.Event()
+    [taker] = waiting_takers(worked, 1, taken, end)
+    end.set()
+    worked.put(*items(0, 1))
+    taker.join(PATIENCE_SECONDS)
+    assert taken == [(["0-0"], [b"r"])]
+
+
+def test_a_few_items_do_not_make_another_commit_worth_its_while():
+    worked = Outbox()
+    worked.put(*items(0, 1))
+    with worked.taking():
+        worked.put(*items(1, WORTH_A_COMMIT - 1))
+        assert not worked._is_ripe()
+        worked.put(*items(WORTH_A_COMMIT, 1))
+        assert worked._is_ripe()
+
+
+def test_what_does_not_fit_into_one_commit_goes_at_once_with_another():
+    worked, taken, end = Outbox(), [], threading.Event()
+    worked.put(*items(0, 1))
+    with worked.taking():
+        takers = waiting_takers(worked, 2, taken, end)
+        worked.put(*items(1, WORTH_A_COMMIT - 1))
+        worked.put(*items(1000, LARGEST_STEP))
+        until(lambda: len(taken) == 2)
+        end.set()
+    for taker in takers:
+        taker.join(PATIENCE_SECONDS)
+    assert sorted(len(outcomes) for _, outcomes in taken) == [WORTH_A_COMMIT - 1, LARGEST_STEP]
 
 
 def test_many_items_do_not_wait_for_the_commit_under_way():

@@ -170,6 +170,23 @@ def test_settings_survive_the_way_through_the_environment():
     assert AgentSettings.from_env(SETTINGS.env()) == SETTINGS
 
 
+def test_settings_that_are_given_count_and_the_others_are_the_usual_ones():
+    env = {
+        **SETTINGS.env(),
+        "PODFLEET_BATCH_SIZE": "3",
+        "PODFLEET_DEAD": "bad",
+        "PODFLEET_KIND": "",
+    }
+    del env["PODFLEET_MAX_DELIVERIES"]
+    told = AgentSettings.from_env(env)
+    assert (told.batch_size, told.dead, told.max_deliveries) == (3, "bad", 5)
+
+
+def test_an_unknown_kind_of_work_is_refused_with_what_would_be_right():
+    with pytest.raises(ValueError, match="PODFLEET_KIND='datasets' is not 'dataset', or nothing"):
+        AgentSettings.from_env({**SETTINGS.env(), "PODFLEET_KIND": "datasets"})
+
+
 def test_everything_that_is_wrong_with_the_settings_is_reported_at_once():
     env = {**SETTINGS.env(), "PODFLEET_BATCH_SIZE": "many", "PODFLEET_ORPHAN_SECONDS": "-1"}
     del env["PODFLEET_STREAM"]
@@ -214,12 +231,25 @@ def test_a_heartbeat_that_cannot_be_read_is_none(broken):
         {"busy": "0.6", "starved": "0.6"}, {"batch": "2.5"}, {"batch": "-2"}, {"rtt_ms": "1e300"},
         {"held_bytes": str(2**53)}, {"gpu_percent": "101"}, {"gpu_memory_percent": "many"},
         {"gpu_watts": "-7"}, {"cpu_percent": "101"},
+        {"rate": "nan"}, {"rate": "-1"}, {"done": "-1"}, {"done": str(2**53)},
+        {"since_ack_ms": "-2"}, {"idle_ms": str(protocol.LONGEST_MS + 1)},
     ],
     ids=str,
 )  # fmt: skip
 def test_a_measure_that_makes_no_sense_makes_the_heartbeat_unreadable(wrong):
     raw = {k.encode(): v.encode() for k, v in {**BEAT.fields(), "at_ms": "0", **wrong}.items()}
     assert Heartbeat.parse(raw) is None
+
+
+def test_the_time_of_a_heartbeat_is_a_date_and_no_duration():
+    at_ms = 1_764_600_000_000
+    raw = {k.encode(): v.encode() for k, v in {**BEAT.fields(), "at_ms": str(at_ms)}.items()}
+    assert Heartbeat.parse(raw).at_ms == protocol.written_at_ms(raw) == at_ms
+
+
+def test_a_note_brings_no_control_characters():
+    raw = {k.encode(): v.encode() for k, v in {**BEAT.fields(), "at_ms": "0"}.items()}
+    assert Heartbeat.parse({**raw, b"note": b"a\x1b[2Jb\nc\xff"}).note == "a [2Jb c\ufffd"
 
 
 def test_a_measure_that_the_agent_does_not_know_is_unknown_and_not_zero():
@@ -284,3 +314,5 @@ def test_an_agent_refuses_to_publish_its_results_as_items(results: str) -> None:
     env = {**told.env(), "PODFLEET_RESULTS": results}
     with pytest.raises(ValueError, match=f"PODFLEET_RESULTS={results} is the backlog"):
         AgentSettings.from_env(env)
+    # an agent that runs the user's own worker publishes nothing
+    assert AgentSettings.from_env({**env, "PODFLEET_CELERY_APP": "m:app"}).results == results

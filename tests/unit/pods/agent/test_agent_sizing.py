@@ -143,3 +143,50 @@ def test_the_time_of_a_batch_that_was_not_measured_follows_from_its_neighbour():
     sizing = Sizing(64, 5.0).after(1, 0.01)
     assert (sizing.size, sizing.batch_seconds) == (2, 0.02)
     assert sizing.after(2, 0.03).batch_seconds == 0.06
+
+
+def of_eight(took, *, smaller=None, larger=None):
+    """The sizing after a batch of 8 took as long as those before; the times of 4 and 16 are known."""
+    known = {3: took, 4: smaller, 2: larger}
+    seconds = {halvings: said for halvings, said in known.items() if said is not None}
+    return Sizing(64, 5.0, halvings=3, moved=False, seconds=seconds).after(8, took)
+
+
+@pytest.mark.parametrize(
+    ("took", "smaller", "larger", "size"),
+    [
+        (1.0, 0.9, 4.0, 8),  # 16 do fewer items in a second
+        (1.0, 0.9, 1.95, 8),  # they do a few more
+        (1.0, 0.9, 1.6, 16),  # they do many more
+        (0.1, None, 0.2, 16),  # they are quick anyway
+        (4.0, 3.9, 7.0, 8),  # they take too long, and save little time
+        (4.5, 4.4, 5.5, 16),  # they take too long, and 8 take nearly as long
+        (6.0, 4.0, None, 4),  # 8 take too long, and 4 are much quicker
+        (6.0, 5.5, 12.0, 8),  # 8 take too long, and 4 take nearly as long
+        (1.0, None, None, 4),  # the items cost the time
+    ],
+)
+def test_the_next_size_follows_from_the_times_of_its_neighbours(took, smaller, larger, size):
+    assert of_eight(took, smaller=smaller, larger=larger).size == size
+
+
+@pytest.mark.parametrize(
+    ("smaller", "larger", "after"),
+    [
+        (0.9, 4.0, {4: 0.9 - 0.01 * 0.4, 3: 1.0, 2: 4.0 - 0.02 * 2.0}),  # slower than its items
+        (0.9, 1.5, {4: 0.9 - 0.01 * 0.4, 3: 1.0, 2: 1.5 - 0.002 * 0.5}),
+        (None, None, {3: 1.0}),
+    ],
+)
+def test_the_times_of_the_neighbours_are_forgotten_slowly(smaller, larger, after):
+    assert of_eight(1.0, smaller=smaller, larger=larger).seconds == pytest.approx(after)
+
+
+@pytest.mark.parametrize(("moved", "seconds"), [(True, 2.0), (False, 1.3)])
+def test_the_first_batch_of_a_size_counts_whole_and_later_ones_in_part(moved, seconds):
+    sizing = Sizing(64, 5.0, halvings=3, moved=moved, seconds={3: 1.0})
+    assert sizing.after(8, 2.0).seconds[3] == pytest.approx(seconds)
+
+
+def test_the_time_of_a_batch_that_was_measured_is_its_own():
+    assert Sizing(64, 5.0, halvings=3, seconds={3: 1.0, 4: 0.7}).batch_seconds == 1.0

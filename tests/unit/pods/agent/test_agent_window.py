@@ -9,8 +9,10 @@ from pods.agent.room import FURTHER_READ_BYTES, NOTHING, Ask, Hand, Room
 from pods.agent.sizing import SHORT_SECONDS
 from pods.agent.stream import LARGEST_STEP, LARGEST_TAKE_BYTES, Entry
 from pods.agent.window import (
+    FIRST_GROWTH,
     HOLD_SECONDS,
     LEAST_OF_SECONDS,
+    PACE_SECONDS,
     READS_AHEAD,
     SLACK_SECONDS,
     RoundTrips,
@@ -146,6 +148,52 @@ def test_all_reads_under_way_together_pass_no_bound(reads) -> None:
         asked.append(ask)
         if len(asked) > 3:
             room.over(asked.pop(0))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "items"),
+    [
+        (
+            Hand(ahead=100, ready=0, held=97, most=100, free_bytes=FREE),
+            3,
+        ),  # the handler has nothing
+        (Hand(ahead=100, ready=60, held=60, most=1000, free_bytes=FREE), 0),
+        (Hand(ahead=0, ready=0, held=0, most=1000, free_bytes=FREE), 0),
+        (Hand(ahead=10, ready=0, held=1001, most=1000, free_bytes=FREE), 0),
+    ],
+)
+def test_few_items_are_read_only_where_the_handler_would_have_none(wanted, items) -> None:
+    ask = Room().free(wanted)
+    assert ask == (Ask(items, LARGEST_TAKE_BYTES) if items else NOTHING)
+
+
+def test_few_items_are_not_read_while_another_read_may_bring_many() -> None:
+    room = Room()
+    room.ask(Ask(90, 10))
+    assert room.free(hand(100)) == NOTHING
+
+
+def test_a_further_read_is_for_a_whole_call() -> None:
+    room = Room()
+    room.brought(WHOLE)
+    assert room.further(hand(WHOLE - 1)) == NOTHING
+
+
+def test_one_slow_read_counts_for_a_part_of_the_next_ones() -> None:
+    window = Window(2, 0.0)
+    window.read_took(0.2)
+    window.read_took(1.2)
+    assert window.hold_seconds == pytest.approx(HOLD_SECONDS + READS_AHEAD * 0.4)
+
+
+def test_what_the_handler_did_long_ago_does_not_count_for_its_pace() -> None:
+    window = Window(64, 0.0)
+    window.round_trips.took(0.2, 0.0)
+    window.read_took(0.2)
+    window.tune(1, 0.0001, 0.2, good=1000)
+    window.took(1, 10.0)  # 100 in a second until now
+    window.tune(1, 0.0001, 10.1, good=1)
+    assert window.ahead(10.1) == FIRST_GROWTH * 100 * PACE_SECONDS
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,33 @@ def test_any_bytes_can_be_read(raw):
     assert 0 <= limits.cost <= LARGEST_COST
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        (Limits(), Limits(16, 5.0), Limits(16, 5.0)),
+        (Limits(4), Limits(16, 5.0), Limits(4, 5.0)),
+        (Limits(4, 8.0), Limits(cost=5.0), Limits(4, 5.0)),
+    ],
+)
+def test_the_smaller_limit_of_each_kind_counts_and_0_is_none(one, other, both):
+    assert smaller(one, other) == smaller(other, one) == both
+
+
+@pytest.mark.parametrize(
+    ("known", "costs", "less"),
+    [
+        (Limits(16), [100.0] * 8, Limits(16, 400.0)),
+        (Limits(cost=400.0), [0.0] * 8, Limits(4, 400.0)),
+    ],
+)
+def test_a_call_that_does_not_fit_leaves_the_limit_of_the_other_kind(known, costs, less):
+    assert Fitting(known).too_large(costs).limits == less
+
+
+def test_costs_are_not_limited_where_only_a_number_of_items_failed():
+    assert after_calls(Fitting(Limits(16)), CALLS_BEFORE_GROWTH, 16, 5.0) == Fitting(Limits(32))
+
+
 @given(LIMITS, LIMITS, st.integers(1, 1000), st.floats(0, 1e6))
 def test_a_call_is_allowed_by_the_smaller_limits_where_both_allow_it(one, other, count, cost):
     both = one.allow(count, cost) and other.allow(count, cost)
