@@ -50,8 +50,6 @@ class Copying:
         """Tell the other agents of the suspects."""
         with self._lock:
             suspects, self._suspects = self._suspects, []
-        if not suspects:
-            return
         try:
             self._stream.mark(suspects)
         except NoPermissionError:

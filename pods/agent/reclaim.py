@@ -111,8 +111,7 @@ class Reclaim:
     def keep(self) -> None:
         """Show that the items in hand are worked on, and drop those that another agent has claimed."""
         entries = [entry for entry, _ in self._holding.all()]
-        if entries:
-            self._holding.drop_lost(self._stream.keep(entries))
+        self._holding.drop_lost(self._stream.keep(entries))
 
     def _take(self, entries: list[Entry]) -> int:
         """Take items in hand, except those that used up their deliveries without any report.

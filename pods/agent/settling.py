@@ -136,7 +136,7 @@ class Settling:
             return failures
         most_final = max(1, MOST_FAILING - self._progress.in_a_row)
         self._progress.failed_in_a_row(
-            tries=[f.entry for f in in_a_row if not f.final],
+            tries=[f.entry for f in in_a_row],
             final=[f.entry for f in in_a_row if f.final],
             error=in_a_row[-1].error,
         )

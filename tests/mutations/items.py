@@ -99,8 +99,8 @@ ITEMS: Final = (
     Mutation(
         name="keep-items-in-hand",
         file="pods/agent/reclaim.py",
-        before="        if entries:\n            self._holding.drop_lost",
-        after="        if False:\n            self._holding.drop_lost",
+        before="        self._holding.drop_lost(self._stream.keep(entries))\n",
+        after="",
         tests=(
             SURVIVES + "test_the_work_of_a_healthy_agent_is_never_claimed_however_long_it_takes",
         ),
