@@ -58,11 +58,10 @@ class Agent(StreamAgent[Stream]):
     def _load(self) -> int:
         preferred, most = self._handler.load(), self._settings.batch_size
         calls = self._handler.calls_ahead
-        if preferred > 0 or calls > 1:
-            most = min(preferred or most, most) * calls
-            self._sizing = self._sizing_up_to(most, calls=calls)
-            self._holding.largest_batch = most
-        return self._sizing.most
+        most = calls * (min(preferred, most) if preferred > 0 else most)
+        self._sizing = self._sizing_up_to(most, calls=calls)
+        self._holding.largest_batch = most
+        return most
 
     def _start_work(self) -> Sequence[threading.Thread]:
         intake = [self._threads.start("intake", self._take_in)]

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from pods.agent import loop, stream
 from tests.support.rigs.agent_rig import Agents, Backlog, Server
+from tests.support.rigs.agent_steps import A_MOMENT, Agent, Noted
 from tests.support.waiting import until
 
 
@@ -38,3 +40,12 @@ def until_fixture() -> Callable[..., Any]:
 @pytest.fixture(name="backlog_on")
 def backlog_class() -> type[Backlog]:
     return Backlog
+
+
+@pytest.fixture
+def agent(backlog: Backlog, monkeypatch: pytest.MonkeyPatch) -> Agent:
+    """An agent whose steps the test makes. It waits only for a moment."""
+    monkeypatch.setattr(loop, "Stream", Noted)
+    monkeypatch.setattr(stream, "LONGEST_BLOCK_MS", 1)
+    monkeypatch.setattr(loop, "IDLE_STEP_SECONDS", A_MOMENT)
+    return Agent(backlog)
