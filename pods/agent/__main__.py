@@ -36,8 +36,8 @@ def settings_of(environment: Mapping[str, str]) -> AgentSettings:
     """
     settings = AgentSettings.from_env(environment)
     Keys(settings.fleet)
-    module, separator, function = settings.handler.partition(":")
-    if not (module and separator and function):
+    module, _, function = settings.handler.partition(":")
+    if not (module and function):
         raise ValueError(f"PODFLEET_HANDLER={settings.handler!r} is not package.module:function")
     try:
         redis.ConnectionPool.from_url(settings.redis_url)

@@ -64,8 +64,8 @@ def find(name: str) -> Any:
     Raises:
         HandlerNotFound: it does not exist, or it cannot be called.
     """
-    module, separator, attribute = name.partition(":")
-    if not (module and separator and attribute):
+    module, _, attribute = name.partition(":")
+    if not (module and attribute):
         raise HandlerNotFound(f"{name!r} is not package.module:function")
     target: Any = importlib.import_module(module)
     for part in attribute.split("."):
@@ -178,7 +178,7 @@ class Caller:
             self._learn(self._fits.fitted(len(outcomes), largest))
 
     def _learn(self, fits: Fitting) -> None:
-        if fits.proven and not self._fits.proven:
+        if fits.proven:
             self._news = fits.limits
         self._fits = fits
 
@@ -255,9 +255,7 @@ async def at_the_same_time(results: Sequence[Result]) -> list[Result]:
     return await asyncio.gather(*map(settled, results), return_exceptions=True)
 
 
-def bisected(
-    call: Call, batch: Sequence[Item], keep: "Callable[[Result], Outcome] | None" = None
-) -> list[Outcome]:
+def bisected(call: Call, batch: Sequence[Item], keep: Callable[[Result], Outcome]) -> list[Outcome]:
     """The outcome of each item. A batch that raises is halved until the bad items are alone.
 
     Good items may be worked on again meanwhile: log2(n) times for one bad item among n.
@@ -274,7 +272,7 @@ def bisected(
             return [Failed.of(exc) for _ in batch]
         too_large = gpu_memory.is_out_of_memory(exc)
     else:
-        return [(keep or outcome)(result) for result in results]
+        return [keep(result) for result in results]
     if too_large:  # outside the block above: its error keeps tensors in memory
         raise TooLarge
     middle = len(batch) // 2

@@ -58,14 +58,14 @@ class Ask:
 def _refusal(body: bytes) -> str:
     """The error in an answer with status 200: GraphQL's errors, or `success: false`."""
     try:
-        value = json.loads(body) if body else None
+        value = json.loads(body)
     except ValueError:
         return (
             "" if not body.lstrip().startswith(b"<") else "a page instead of an answer of the API"
         )
     if not isinstance(value, dict):
         return ""
-    errors = json.dumps(value.get("errors") or "")
+    errors = json.dumps(value.get("errors"))
     if "POD_NOT_FOUND" in errors:
         return ""
     if value.get("errors"):

@@ -34,7 +34,7 @@ def forms(values: Mapping[str, str]) -> "Iterable[str]":
     for name, value in values.items():
         if name in PLAIN:
             continue
-        lines = [line.strip() for line in value.splitlines()] if "\n" in value else []
+        lines = [line.strip() for line in value.splitlines()]
         for text in [value, value.strip(), *(ln for ln in lines if len(ln) >= SHORTEST_LINE)]:
             if len(text) < SHORTEST:
                 continue
@@ -47,8 +47,7 @@ def forms(values: Mapping[str, str]) -> "Iterable[str]":
 def hidden(text: str) -> str:
     """The text with a mask for each secret in it."""
     for form in _known:
-        if form in text:
-            text = text.replace(form, MASK)
+        text = text.replace(form, MASK)
     return text
 
 

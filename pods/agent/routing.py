@@ -11,7 +11,7 @@ class Routes:
     def __init__(self, settings: AgentSettings) -> None:
         self.default = settings.results
         self._allowed = [f"{settings.results}:*"]
-        self._allowed += [p.strip() for p in settings.reply_to.split(",") if p.strip()]
+        self._allowed += [p.strip() for p in settings.reply_to.split(",")]
         # a result there would be read as an item or a command
         self._never = {settings.stream, settings.dead}
 

@@ -10,7 +10,7 @@ from pods.agent.control import Control, Intent
 from pods.agent.holding import Holding
 from pods.agent.patience import GivenUp, Patience
 from pods.agent.progress import Progress
-from pods.agent.protocol import MOST_FAILING, AgentSettings
+from pods.agent.protocol import DATASET, ITEMS, MOST_FAILING, AgentSettings
 from pods.agent.routing import Routes
 from pods.agent.settling import Settling, own_id
 from pods.agent.stream import Entry, Failure, Stream
@@ -165,3 +165,12 @@ def test_a_batch_without_failures_asks_for_no_settlement(batch):
     assert batch.progress.in_a_row == 0
     with pytest.raises(GivenUp):
         batch.settling.fail([failed])
+
+
+@pytest.mark.parametrize(("kind", "rows"), [(ITEMS, None), (DATASET, b"12")])
+def test_only_of_a_dataset_the_rows_of_a_dead_letter_are_counted(backlog, kind, rows):
+    batch = Batch(backlog, kind=kind)
+    [item] = batch.of(b"x", rows=b"12")  # also an item of the user's may have such a field
+    [settled] = batch.stream.fail([Failure(item.id, "no field", final=True)])
+    assert settled.became == "dead"
+    assert backlog.client.hget(backlog.keys.rows, "dead") == rows

@@ -196,6 +196,20 @@ def test_old_drivers_know_no_instances():
         assert kind == "NVIDIA A100 80GB PCIe 80 GiB"
 
 
+def test_the_gpus_of_the_handler_are_those_of_its_environment(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert gpus.kind_of(Nvml(), [0, 1]) == ""
+    assert gpus.kind_of(Nvml(memory=NotSupported()), [0, 1]) == gpus.kind_of(Nvml(), []) == ""
+
+
+def test_the_kind_that_was_found_first_stays_and_can_be_printed():
+    nvml, measured = Nvml(), Gpus(Nvml)
+    nvml.names = ("A\x1b[2J\n100", "")
+    measured._find_kind(nvml, [0])
+    measured._find_kind(Nvml(), [1])
+    assert measured.kind(0) == "A[2J100 80 GiB"
+
+
 def test_a_driver_that_hangs_delays_the_start_once():
     measured = Gpus(Nvml)  # its thread does not run
     began = time.monotonic()

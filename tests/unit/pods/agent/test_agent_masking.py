@@ -103,3 +103,8 @@ def test_the_secrets_replace_what_belongs_together() -> None:
 )
 def test_which_variables_give_access(scheme: str, variables: dict[str, str], has: bool) -> None:
     assert credentials.has_access(scheme, variables) is has
+
+
+def test_a_short_line_of_a_key_is_in_too_many_texts_to_be_hidden() -> None:
+    masking.know({"KEY": "-----BEGIN KEY-----\nMIIEvQIBADANBgkq\nabcde\n-----END KEY-----"})
+    assert masking.hidden("abcde MIIEvQIBADANBgkq") == "abcde ***"

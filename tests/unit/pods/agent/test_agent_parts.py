@@ -5,6 +5,8 @@ import pytest
 from pods.agent.control import Control, Intent
 from pods.agent.handlers import pace
 from pods.agent.heartbeat import Lease
+from pods.agent.held_time import HeldTime
+from pods.agent.json_words import why_no_json
 from pods.agent.progress import Progress
 from pods.agent.protocol import MOST_FAILING, AgentSettings
 from pods.agent.routing import Routes
@@ -47,6 +49,12 @@ def settings_with(**changes):
 )
 def test_a_result_goes_only_where_the_fleet_allows(reply_to, target):
     assert Routes(settings_with(reply_to="app:*, tasks*")).target(reply_to) == target
+
+
+def test_no_pattern_lets_an_item_write_a_key_of_the_fleet_or_its_backlog():
+    routes = Routes(settings_with(reply_to="*"))
+    said = [routes.target(name) for name in ("podfleet:f:lease", "tasks", "tasks:dead", "x")]
+    assert said == [None, None, None, "x"]
 
 
 def test_without_a_list_only_the_fleets_own_results_are_allowed():
@@ -223,3 +231,23 @@ def test_idle_time_is_not_made_up_for_by_a_burst(monkeypatch):
     for _ in range(10):
         worker([None] * 8)
     assert clock.now - began >= 10 - pace.LONGEST_CATCH_UP_SECONDS
+
+
+def test_the_time_with_work_in_hand_begins_with_the_work():
+    clock = Clock()
+    held = HeldTime(clock)
+    held.holds(False)
+    clock.now += 5
+    assert held.ms() == 0
+    held.holds(True)
+    clock.now += 1
+    held.holds(True)
+    clock.now += 1
+    assert held.ms() == 2000
+
+
+def test_why_a_text_is_no_json_is_said_in_words_for_people():
+    assert why_no_json(RecursionError("maximum recursion depth exceeded")) == (
+        "it is nested too deeply"
+    )
+    assert why_no_json(ValueError("Expecting value")) == "Expecting value"

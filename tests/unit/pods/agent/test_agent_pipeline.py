@@ -209,3 +209,21 @@ def test_the_results_of_the_commits_under_way_count_and_one_answer_of_any_size_m
         assert not heard.wait(0.05)
     listener.join(PATIENCE_SECONDS)
     assert heard.is_set()
+
+
+class Drip:
+    """A socket of which a read may bring less than was asked for, as when a signal comes."""
+
+    def __init__(self, whole):
+        self.whole = whole
+
+    def recv(self, size, flags):
+        return self.whole.recv(min(size, 3), flags)
+
+
+def test_a_read_that_a_signal_cut_short_goes_on(ends):
+    ours, theirs = ends
+    theirs._socket = Drip(whole := theirs._socket)
+    ours.send(["a frame"], [b"large"])
+    assert theirs.receive() == (["a frame"], [b"large"])
+    theirs._socket = whole

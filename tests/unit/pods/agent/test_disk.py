@@ -78,3 +78,30 @@ def test_many_pods_use_a_folder_at_once(code: Path) -> None:
     for lock in locks:
         lock.share()  # the second one would wait for ever, if the first one had the folder alone
     assert not disk.Lock(code).alone_at_once()
+
+
+def test_a_folder_that_is_not_there_yet_can_be_used(tmp_path: Path) -> None:
+    lock = disk.Lock(tmp_path / "code" / "new")
+    lock.share()
+    lock.release()
+
+
+def test_a_link_to_another_folder_is_not_followed_and_stays(tmp_path: Path, code: Path) -> None:
+    link = code.parent / "link"
+    link.symlink_to(code)
+    assert disk.sweep(tmp_path, DAYS) == 1
+    assert link.is_symlink()
+
+
+def test_a_folder_that_a_pod_began_to_use_meanwhile_stays(
+    tmp_path: Path, code: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone_at_once = disk.Lock.alone_at_once
+
+    def used_before(lock: disk.Lock) -> bool:
+        os.utime(code)
+        return alone_at_once(lock)
+
+    monkeypatch.setattr(disk.Lock, "alone_at_once", used_before)
+    assert disk.sweep(tmp_path, DAYS) == 0
+    assert code.exists()

@@ -118,6 +118,7 @@ def test_a_body_is_sent_as_json_also_an_empty_one(vendor: Vendor) -> None:
         ("vastai", {"CONTAINER_ID": "7"}, []),
         ("vastai", {"CONTAINER_API_KEY": "k"}, []),
         ("local", {"RUNPOD_POD_ID": "p", "RUNPOD_API_KEY": "k"}, []),
+        ("local", {"CONTAINER_ID": "7", "CONTAINER_API_KEY": "k"}, []),
     ],
 )
 @pytest.mark.parametrize("first", [False, True])
@@ -127,6 +128,26 @@ def test_a_vendor_is_asked_only_with_the_machine_and_its_key(
     own = environment(of, "https://proxy/")
     found = ways(own, variables) if first else ways({**own, **variables}, {})
     assert [ask.url for ask in found] == [f"https://proxy{url}" for url in urls]
+
+
+@pytest.mark.parametrize(
+    ("of", "variables", "url"),
+    [
+        ("runpod", {"RUNPOD_POD_ID": "p", "RUNPOD_API_KEY": "k"}, "https://api.runpod.io/"),
+        ("vastai", {"CONTAINER_ID": "7", "CONTAINER_API_KEY": "k"}, "https://console.vast.ai/"),
+    ],
+)
+def test_a_machine_asks_at_its_vendors_own_address_and_only_for_its_own_pod(
+    of: str, variables: dict[str, str], url: str
+) -> None:
+    assert next(ways(environment(of), variables)).url.startswith(url)
+    assert list(ways({**environment(of), "PODFLEET_POD": "pf-a-t2"}, variables)) == []
+
+
+def test_without_a_way_to_end_the_machine_nothing_is_tried_again() -> None:
+    pauses: list[float] = []
+    assert not end_machine(environment("runpod"), pause=pauses.append)
+    assert pauses == []
 
 
 def test_a_machine_ends_by_the_first_way_that_its_vendor_allows(vendor: Vendor) -> None:

@@ -120,6 +120,12 @@ def test_a_further_read_is_told_when_there_is_room_for_it():
     assert took < PATIENCE_SECONDS / 2
 
 
+def test_the_first_read_may_be_smaller_than_a_whole_call():
+    holding = quick(2)
+    with holding.asking() as ask:
+        assert ask.items == 4
+
+
 def test_a_read_that_brought_nothing_says_nothing_of_the_link():
     clock = Clock()
     holding = Holding(2, clock)

@@ -87,3 +87,18 @@ def test_an_installed_python_that_uv_finds_is_used(
     assert begun[0][1][-1] == "/w.whl"
     with pytest.raises(Failed, match="needs Python"):
         python_needed.ensure(">=3.99", "/w.whl", env, looked=True)
+
+
+@pytest.mark.parametrize("wrong", ["it fails", "it is not a program", "it is this Python"])
+def test_a_python_that_uv_names_and_that_is_of_no_use_is_not_begun(
+    tmp_path: Path, wrong: str
+) -> None:
+    other, uv = tmp_path / "python3.99", tmp_path / "uv"
+    other.write_text("#!/bin/sh\n")
+    other.chmod(0o644 if wrong == "it is not a program" else 0o755)
+    if wrong == "it is this Python":
+        other.unlink()
+        other.symlink_to(sys.executable)
+    uv.write_text(f"#!/bin/sh\necho {other}\nexit {int(wrong == 'it fails')}\n")
+    uv.chmod(0o755)
+    assert python_needed.installed(">=3.9", {"PATH": str(tmp_path)}) == ""

@@ -12,6 +12,7 @@ from pods.agent.ranges import (
     Receipt,
     RefusedRange,
     Source,
+    Unit,
 )
 
 sources = st.builds(
@@ -102,3 +103,27 @@ def test_what_is_not_a_receipt_is_refused(raw: bytes) -> None:
 )
 def test_other_files_of_the_folder_are_not_parts(name: str) -> None:
     assert PartName.parse(name) is None
+
+
+@pytest.mark.parametrize(
+    ("bounds", "unit", "pieces"),
+    [
+        ((10, 30, 20), Unit.ROWS, [(10, 20, 10), (20, 30, 10)]),
+        ((10, None, 20), Unit.ROWS, [(10, 20, 10), (20, None, 10)]),
+        ((10, None, 20), Unit.BYTES, [(10, 505, 10), (505, None, 10)]),
+        ((10, 30, 20), Unit.BYTES, [(10, 20, 10), (20, 30, 10)]),
+        ((10, 30, 1), Unit.BYTES, [(10, 30, 1)]),
+        ((10, 11, 2), Unit.BYTES, [(10, 11, 2)]),
+    ],
+)
+def test_a_range_is_halved_while_both_halves_have_something(
+    bounds: tuple[int, int | None, int], unit: Unit, pieces: list[tuple[int, int | None, int]]
+) -> None:
+    start, end, rows = bounds
+    whole = Range(Source("s3://in/a", "1", 1000, Format.TEXT), start, end, rows, "s3://out")
+    assert [(half.start, half.end, half.rows) for half in whole.halves(unit)] == pieces
+
+
+def test_an_entry_without_fields_is_refused_and_says_so() -> None:
+    with pytest.raises(RefusedRange, match="it has the fields none"):
+        Range.parse({})

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 
 import pyarrow as pa
 import pytest
@@ -54,7 +55,10 @@ def test_a_value_stays_as_long_as_something_refers_to_it(ends):
 
 def test_a_value_larger_than_the_ring_has_no_room(ends):
     writer, _ = ends
+    began = time.monotonic()
     assert writer.put(Bytes(bytes(SIZE + 1))) is None
+    assert time.monotonic() - began < ring.LONGEST_WAIT_SECONDS  # it does not wait in vain
+    assert writer._waits
     assert writer.put(Bytes(bytes(SIZE))) is not None
 
 
