@@ -197,15 +197,13 @@ class Agent(StreamAgent[Stream]):
 
     def _begin(self, batches: list[list[Entry]]) -> list[list[Entry]]:
         """Count the tries of items that are not new. Returns the batches without items of others."""
-        uncounted = [entry for batch in batches for entry in batch if not entry.counted]
-        if not uncounted:
+        entries = [entry for batch in batches for entry in batch]
+        if all(entry.counted for entry in entries):
             return batches
         lost = set(
-            self._patience.with_(
-                "begin", lambda _: self._stream.begin(uncounted), until=Intent.STOP
-            )
+            self._patience.with_("begin", lambda _: self._stream.begin(entries), until=Intent.STOP)
         )
-        self._holding.begun(uncounted)
+        self._holding.begun(entries)
         self._holding.drop(lost)
         kept = ([entry for entry in batch if entry.id not in lost] for batch in batches)
         return [batch for batch in kept if batch]

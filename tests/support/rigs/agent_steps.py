@@ -83,6 +83,9 @@ class Taker:
             self.took.append([[e.id for e in batch] for batch in batches])
         return self.open
 
+    def renew(self) -> None:
+        pass
+
     def not_begun(self) -> list[list[Entry]]:
         return []
 
@@ -93,7 +96,7 @@ class Taker:
 class Agent(loop.Agent):
     """An agent whose steps a test makes, with a clock for what it has in hand."""
 
-    def __init__(self, backlog: Backlog, **changes: Any) -> None:
+    def __init__(self, backlog: Backlog, control: Control | None = None, **changes: Any) -> None:
         self.backlog, self.now, self.taker = backlog, 1000.0, Taker()
         settings = AgentSettings(
             redis_url=backlog.url,
@@ -104,10 +107,11 @@ class Agent(loop.Agent):
             handler="m:f",
             **changes,
         )
-        super().__init__(settings, Stepped())
+        super().__init__(settings, control or Stepped())
         self._handler = cast(Any, self.taker)
         self._holding._clock = self._trickle._clock = self._reclaim._clock = lambda: self.now
-        self._reclaim._next_claim = self._reclaim._next_offer = self._trickle._next = self.now
+        self._holding._empty_since = self._reclaim._next_claim = self.now
+        self._reclaim._next_offer = self._trickle._next = self.now
         self._holding.rest()
 
     @property

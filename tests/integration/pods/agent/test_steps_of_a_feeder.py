@@ -1,5 +1,6 @@
 """One batch at a time on its way to the handler, and back from it; and the end of an agent."""
 
+import dataclasses
 import threading
 
 import pytest
@@ -11,7 +12,7 @@ from pods.agent.forming import CALLS_AHEAD
 from pods.agent.holding import SUSPECT_DELIVERIES
 from pods.agent.patience import GivenUp
 from pods.agent.stream import Entry, Stream
-from tests.support.rigs.agent_steps import Agent
+from tests.support.rigs.agent_steps import A_MOMENT, Agent
 
 MUCH = 10_000_000
 PATIENCE_SECONDS = 20.0
@@ -27,7 +28,16 @@ def test_a_batch_goes_to_the_handler_and_without_one_the_feeder_waits(agent):
     assert agent._feed_step()
     assert agent.taker.took == [[agent.in_hand]]
     assert agent._feed_step()
+    assert agent.taker.took == [[agent.in_hand]]  # once
     assert agent._holding.room().items == 0  # the handler has not answered
+
+
+def test_the_feeder_goes_on_until_the_handler_has_ended(agent):
+    agent.is_quick()
+    agent._holding.add([Entry("1-0", {})])
+    threading.Timer(A_MOMENT, lambda: setattr(agent.taker, "room", 0)).start()
+    agent._feed()
+    assert agent.taker.took == [[["1-0"]]]
 
 
 def test_the_feeder_ends_with_the_handler(agent):
@@ -87,6 +97,16 @@ def test_the_try_of_an_item_of_a_dead_agent_counts_before_it_begins_and_once(age
     agent._put_back([[Entry(mine, {}, 2, 1)]])
     assert agent._feed_step()
     assert deliveries(agent)[mine] == 2
+
+
+def test_a_copy_of_an_item_of_another_pod_begins_beside_items_that_were_taken_over(agent):
+    [copied] = agent.backlog.put(b"x")
+    Stream(dataclasses.replace(agent._settings, pod="slow")).read(1, MUCH)
+    [mine] = taken_over(agent, 1)
+    agent._holding.tune(2, 0.001)
+    agent._holding.add([Entry(copied, {}, 1, 1)])
+    assert agent._feed_step()
+    assert agent.taker.took == [[[mine, copied]]]
 
 
 def test_a_batch_of_which_nothing_is_left_does_not_go_to_the_handler(agent):

@@ -133,3 +133,24 @@ def test_an_agent_with_a_manager_goes_on_until_it_is_closed(backlog, until):
     agent.beating.close(AgentState.FAILED)
     assert not agent.beating._thread.is_alive()
     assert backlog.heartbeat("pod-a").state is AgentState.FAILED
+
+
+def test_secrets_that_have_not_changed_are_not_read_again(agent):
+    client = agent.backlog.client
+    client.hset(agent.backlog.keys.secrets, mapping={"version": "1", "env:A": "value"})
+    agent.beat()
+    client.config_resetstat()
+    agent.beat()
+    client.delete(agent.backlog.keys.secrets)  # a server that lost its data
+    agent.beat()
+    assert "cmdstat_hgetall" not in client.info("commandstats")
+    assert agent.beating.secrets.now().values == {"A": "value"}
+
+
+def test_a_refusal_of_the_secrets_is_logged_once_and_asked_again_only_after_one(agent, caplog):
+    secrets = agent.beating.secrets
+    secrets.ask_again()
+    with caplog.at_level(logging.INFO, "podfleet.agent"):
+        for _ in range(2):
+            secrets.refused()
+    assert len(caplog.messages) == 1

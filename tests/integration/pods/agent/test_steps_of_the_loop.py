@@ -127,6 +127,20 @@ def test_a_further_read_is_made_while_there_is_room_and_items_are_wanted(agent):
     assert agent.calls == []
 
 
+def test_further_reads_go_on_while_the_agent_works(agent, monkeypatch):
+    wants_more(agent)
+    steps = []
+
+    def read(items, max_bytes):
+        steps.append(items)
+        if len(steps) == 2:
+            agent._control.ask(Intent.DRAIN, "the manager asked")
+
+    monkeypatch.setattr(agent, "_read", read)
+    agent._read_along()
+    assert steps == [LARGEST_STEP] * 2
+
+
 def test_further_reads_end_when_the_agent_takes_nothing_more(agent):
     wants_more(agent)
     agent._control.ask(Intent.DRAIN, "the manager asked")

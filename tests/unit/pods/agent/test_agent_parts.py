@@ -86,7 +86,8 @@ def test_an_intent_only_gets_harder():
     assert control.ask(Intent.STOP, "first", exit_code=3)
     assert not control.ask(Intent.DRAIN, "second")
     assert (control.intent, control.because, control.exit_code) == (Intent.STOP, "first", 3)
-    assert control.ask(Intent.FENCED, "third", exit_code=4)
+    assert control.ask(Intent.FENCED, "third")
+    assert control.exit_code == 3  # the reason for the end is the first one
     assert not control.working
 
 
