@@ -62,6 +62,14 @@ def test_only_an_agent_with_nothing_to_do_looks_for_items_to_copy(agent, busy):
     assert agent.calls == ["read", *(["pending"] if busy == "nothing" else []), "wait"]
 
 
+def test_an_agent_that_may_mark_no_items_looks_for_none(agent):
+    agent.began()
+    measured(agent)
+    agent._copying._forbidden()
+    agent._take_step()
+    assert agent.calls == ["read", "wait"]
+
+
 def test_an_agent_that_copied_an_item_does_not_wait_for_others(agent, monkeypatch):
     agent.began()
     monkeypatch.setattr(agent._copying, "copy", lambda: 1)

@@ -1,8 +1,10 @@
 """The memory in which the handler's process leaves large results for the agent."""
 
+import mmap
 import os
 import threading
 import time
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -99,3 +101,14 @@ def test_without_a_size_or_such_memory_there_is_no_ring(monkeypatch):
     assert ring_memory(0) is None
     monkeypatch.delattr(os, "memfd_create")
     assert ring_memory(SIZE) is None
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_DONTFORK"), reason="this system has no such advice")
+def test_a_process_that_a_handler_forks_does_not_keep_the_ring():
+    fd = ring.ring_memory(SIZE)
+    kept = ring._mapped(fd)
+    parts = Path("/proc/self/smaps").read_text().split("podfleet-ring")
+    flags = parts[-1].partition("VmFlags:")[2].partition("\n")[0].split()
+    assert "dc" in flags  # not copied on a fork
+    kept.close()
+    os.close(fd)
