@@ -234,8 +234,8 @@ def _why(hub: Any, name: str, exc: Exception) -> str:
         return f"the hub has no such model, or {mend}"
     if isinstance(exc, OSError) and exc.errno == errno.ENOSPC:
         return f"the disk is full: {exc.strerror}; give the pods a larger disk"
-    said = " ".join(str(exc).split()) or type(exc).__name__
-    return f"{type(exc).__name__}: {said}"
+    said = " ".join(str(exc).split())
+    return f"{type(exc).__name__}: {said}" if said else type(exc).__name__
 
 
 if __name__ == "__main__":
