@@ -192,7 +192,7 @@ def test_the_batch_that_was_begun_last_is_blamed_for_a_crash(make, monkeypatch, 
     process.has_begun(3)
     process._answered = 1
     process._child.status = status
-    crashes(process, EOFError(), monkeypatch)
+    crashes(process, OSError("the connection was reset"), monkeypatch)
     assert process.crashed == [(TWO, [ONE, THREE], f"the handler's process ended with {why}")]
     assert (list(process._inside), process._child.killed) == ([], 0)
     assert process.peer.has_something(0)  # the end: its own socket is closed
