@@ -2,19 +2,22 @@
 
 import os
 import queue
+import signal
 import socket
+import sys
 import threading
 from types import SimpleNamespace
 
 import pytest
 
-from pods.agent import child
+from pods.agent import child, masking, ring
 from pods.agent.batch_counter import BatchCounter, shared_memory
 from pods.agent.calling import Caller, Failed, HandlerNotFound
 from pods.agent.child import Answering
 from pods.agent.forming import Limits
 from pods.agent.link import LARGE_BYTES, Link
 from pods.agent.protocol import DATASET, ITEMS
+from pods.agent.ring import RingWriter
 from tests.support.little_memory import items
 
 PATIENCE_SECONDS = 20.0
@@ -121,3 +124,20 @@ def test_frames_are_read_while_the_handler_works_until_the_agent_says_goodbye(en
     assert loads.get(timeout=PATIENCE_SECONDS) is None
     reader.join(PATIENCE_SECONDS)
     assert not reader.is_alive()
+
+
+@pytest.mark.parametrize("size", [0, 4096])
+def test_a_process_with_a_ring_leaves_large_results_there(ends, monkeypatch, size):
+    ours, theirs = ends
+    fd, begun = os.dup(theirs._socket.fileno()), shared_memory()
+    memory, rings = ring.ring_memory(size), []
+    words = [fd, begun, -1 if memory is None else memory, "operator:not_", ITEMS, 0]
+    monkeypatch.setattr(sys, "argv", ["child", *map(str, words)])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(masking, "hide_in_output", lambda: None)
+    monkeypatch.setattr(child, "_read_ahead", lambda link, loads: loads.put(child.BYE))
+    monkeypatch.setattr(child, "Answering", lambda link, ring: rings.append(ring))
+    ours.send({})
+    child.main()
+    assert ours.receive()[0] == [0, False, False, 1]
+    assert [type(each) for each in rings] == [RingWriter if size else type(None)]

@@ -62,15 +62,18 @@ def test_each_item_is_answered_with_its_result_or_its_error(check: Any) -> None:
     assert named["results"][0]["id"] == "7-1"
 
 
-@pytest.mark.parametrize(("handler", "most"), [("Sized", "2"), ("Negative", "3")])
-def test_batches_are_as_large_as_the_handler_says(check: Any, handler: str, most: str) -> None:
+@pytest.mark.parametrize(("handler", "most"), [("Sized", 2), ("Negative", 3)])
+def test_batches_are_as_large_as_the_handler_says(check: Any, handler: str, most: int) -> None:
     answer = check(f"tried_handlers:{handler}", "a", "b", "c")
-    assert answer["results"][0]["result"] == most
+    assert answer["results"][0]["result"] == str(most)
+    assert [batch["items"] for batch in answer["batches"]] == [1, most]
 
 
 def test_an_error_without_words_is_named_alone(check: Any) -> None:
     assert check("raises:x")["error"] == "SystemExit"
-    assert check("tried_handlers:upper.x")["step"] == "load"
+    answer = check("tried_handlers:upper.x")
+    assert answer["step"] == "load"
+    assert answer["error"] == "HandlerNotFound: tried_handlers has no upper.x"
 
 
 @pytest.mark.parametrize(
