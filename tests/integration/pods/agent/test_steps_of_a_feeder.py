@@ -12,7 +12,7 @@ from pods.agent.forming import CALLS_AHEAD
 from pods.agent.holding import SUSPECT_DELIVERIES
 from pods.agent.patience import GivenUp
 from pods.agent.stream import Entry, Stream
-from tests.support.rigs.agent_steps import A_MOMENT, Agent
+from tests.support.rigs.agent_steps import Agent
 
 MUCH = 10_000_000
 PATIENCE_SECONDS = 20.0
@@ -32,10 +32,16 @@ def test_a_batch_goes_to_the_handler_and_without_one_the_feeder_waits(agent):
     assert agent._holding.room().items == 0  # the handler has not answered
 
 
-def test_the_feeder_goes_on_until_the_handler_has_ended(agent):
+def test_the_feeder_goes_on_until_the_handler_has_ended(agent, monkeypatch):
+    submit = agent.taker.submit
+
+    def ends(batches):
+        agent.taker.room = 0
+        return submit(batches)
+
+    monkeypatch.setattr(agent.taker, "submit", ends)
     agent.is_quick()
     agent._holding.add([Entry("1-0", {})])
-    threading.Timer(A_MOMENT, lambda: setattr(agent.taker, "room", 0)).start()
     agent._feed()
     assert agent.taker.took == [[["1-0"]]]
 
