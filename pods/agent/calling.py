@@ -103,7 +103,7 @@ class Caller:
     @property
     def batch_size(self) -> int:
         """The most items in a call, as the handler says after `setup`. 0: it has no preference."""
-        return int(getattr(self._handler, "batch_size", 0))
+        return max(0, int(getattr(self._handler, "batch_size", 0)))
 
     @property
     def calls_ahead(self) -> int:

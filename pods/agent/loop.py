@@ -58,7 +58,7 @@ class Agent(StreamAgent[Stream]):
     def _load(self) -> int:
         preferred, most = self._handler.load(), self._settings.batch_size
         calls = self._handler.calls_ahead
-        most = calls * (min(preferred, most) if preferred > 0 else most)
+        most = calls * min(preferred or most, most)
         self._sizing = self._sizing_up_to(most, calls=calls)
         self._holding.largest_batch = most
         return most

@@ -96,7 +96,7 @@ def main() -> None:
         return
     answer: "dict[str, Any]" = {"step": "done", "load_seconds": time.monotonic() - began}
     items = [_item(n, item) for n, item in enumerate(job["items"])]
-    most = caller.batch_size if caller.batch_size > 0 else job["batch_size"]
+    most = caller.batch_size or job["batch_size"]
     try:
         results, answer["batches"] = _worked(caller, items, most)
         caller.teardown()

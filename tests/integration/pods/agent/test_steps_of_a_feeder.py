@@ -201,10 +201,8 @@ def test_a_process_that_ends_without_a_batch_fails_no_item(agent):
         (0, 1, 64),
         (16, 1, 16),
         (1000, 1, 64),
-        (-1, 1, 64),
         (0, CALLS_AHEAD, 64 * CALLS_AHEAD),
         (16, CALLS_AHEAD, 16 * CALLS_AHEAD),
-        (-1, CALLS_AHEAD, 64 * CALLS_AHEAD),
     ],
 )
 def test_batches_are_as_large_as_the_handler_and_the_fleet_allow(agent, preferred, calls, most):

@@ -30,6 +30,13 @@ def test_a_result_that_the_server_would_refuse_fails_its_item(monkeypatch):
     assert (good, bad.error) == (b"123", "a result of 4 bytes; at most 3 are stored")
 
 
+@pytest.mark.parametrize(("said", "most"), [(-1, 0), (0, 0), (16, 16)])
+def test_a_batch_size_that_makes_no_sense_is_no_preference(said, most):
+    model = Model(memory=1000)
+    model.batch_size = said
+    assert Caller(model).batch_size == most
+
+
 @pytest.mark.parametrize("said", [None, 0, -1.0, 50.0])
 def test_a_handler_may_have_no_limit_of_the_cost_of_a_call(said):
     model = KnowsCosts(memory=1000)
