@@ -203,7 +203,7 @@ class CeleryAgent:
             while worker.poll() is None and time.monotonic() < deadline:
                 if self._control.wait_beyond(Intent.DRAIN, LOOK_SECONDS):
                     break
-        if self._control.intent <= Intent.STOP and worker.poll() is None:
+        if self._control.intent <= Intent.STOP:
             self._tell(signal.SIGQUIT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 worker.wait(COLD_SECONDS)

@@ -122,6 +122,13 @@ def test_a_worker_that_ends_for_other_secrets_or_at_the_end_is_not_broken(agent)
     assert celery_agent.RESTART_SECONDS not in agent._control.pauses
 
 
+def test_an_agent_that_was_stopped_at_its_beginning_starts_no_worker(agent):
+    agent.plays(ends(agent))
+    agent._control.ask(Intent.DRAIN, "asked")
+    assert agent.run() == 0
+    assert len(agent.works) == 1
+
+
 # A worker that runs.
 
 
@@ -208,6 +215,8 @@ def test_a_worker_ends_warm_then_cold_then_by_a_kill(backlog, monkeypatch, inten
     agent._control.intent = intent
     agent._end_worker()
     assert [number.name for number in worker.got] == got
+    if ends_by == {signal.SIGTERM}:
+        assert agent._control.pauses == []  # it has ended
 
 
 def test_a_drain_waits_for_the_worker_until_a_stop(agent, monkeypatch):

@@ -55,6 +55,8 @@ def test_a_task_that_came_and_ended_between_two_reports_is_a_sign_of_work(hand, 
     says(hand, clock, ready=True, done=0, in_hand=0)
     says(hand, clock, after=60, ready=True, done=3, in_hand=0)
     assert (hand.idle_ms(), hand._progress.counts().done) == (0, 3)
+    clock.now += 5
+    assert hand.idle_ms() == 5000
 
 
 def test_a_worker_that_is_not_ready_is_not_idle_for_long(hand, clock):
@@ -81,7 +83,8 @@ def test_a_new_worker_counts_its_tasks_from_the_beginning(hand, clock):
 
 
 def test_the_time_of_a_worker_is_starting_busy_or_neither(hand, clock):
-    says(hand, clock, after=10, ready=False, active=0)
+    says(hand, clock, after=4, ready=False, active=0)
+    says(hand, clock, after=6, ready=False, active=0)
     says(hand, clock, after=0, ready=True, active=0)
     says(hand, clock, after=5, ready=True, active=1)
     says(hand, clock, after=5, ready=True, active=0)
