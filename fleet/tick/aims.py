@@ -13,7 +13,7 @@ from fleet.decision.values import Goal, PodFacts
 from fleet.models import Fleet
 from pods.models import Pod
 from pods.rules import TAKEN_RULES
-from pods.states import LOST, READY
+from pods.states import LOST
 
 PastTick = tuple[datetime, int | None, int, float | None]  # time, depth, pending, items/s
 
@@ -96,7 +96,6 @@ def spread(facts: Iterable[PodFacts]) -> float | None:
         f.items_per_second
         for f in facts
         if f.items_per_second
-        and f.state is READY
         and f.in_flight
         and f.ready_for is not None
         and f.ready_for >= SHOWS_SPEED_AFTER
@@ -109,9 +108,7 @@ def spread(facts: Iterable[PodFacts]) -> float | None:
 def _interruptible(fleet: Fleet, now: datetime) -> dict[str, Any]:
     """How many interruptible pods were taken away, their hours, and the lowest price among them."""
     rows = (
-        Pod.objects.filter(
-            fleet=fleet, interruptible=True, booted_at__isnull=False, booted_at__gt=now - REMEMBERED
-        )
+        Pod.objects.filter(fleet=fleet, interruptible=True, booted_at__gt=now - REMEMBERED)
         .order_by("-booted_at")
         .values_list("booted_at", "ended_at", "state", "retire_rule", "hourly_usd")[:PODS_READ]
     )

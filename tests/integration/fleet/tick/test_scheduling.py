@@ -1,14 +1,15 @@
 """Each fleet has one periodic task, whatever it is called."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from fleet import operating
-from fleet.models import Fleet
+from fleet.models import Fleet, Tick
 from fleet.tick import scheduling
-from tests.support.factories import a_fleet
+from tests.support.factories import NOON, a_fleet, seconds
 
 pytestmark = pytest.mark.django_db
 
@@ -57,3 +58,45 @@ def test_two_equal_intervals_in_the_table_cause_no_error(fleet: Fleet) -> None:
         IntervalSchedule.objects.create(every=7, period=IntervalSchedule.SECONDS)
     scheduling.keep_schedule(Fleet.objects.get(pk=fleet.pk), every=timedelta(seconds=7))
     assert Fleet.objects.get(pk=fleet.pk).tick_period == timedelta(seconds=7)
+
+
+def test_a_save_of_a_fleet_writes_its_task_only_if_something_changes(
+    fleet: Fleet, django_assert_num_queries: Any
+) -> None:
+    """Beat reads its whole schedule again after each write of a task."""
+    fleet = Fleet.objects.select_related("schedule__interval").get(pk=fleet.pk)
+    with django_assert_num_queries(3):  # a savepoint, its release, and whether the name is free
+        scheduling.keep_schedule(fleet)
+
+
+def test_a_fleet_without_a_task_gets_one_of_its_own(fleet: Fleet) -> None:
+    other = a_fleet()
+    task = other.schedule_id
+    Fleet.objects.filter(pk=fleet.pk).update(schedule=None)
+    fleet.refresh_from_db()
+    scheduling.keep_schedule(fleet)
+    tasks = dict(Fleet.objects.values_list("pk", "schedule"))
+    assert tasks[other.pk] == task
+    assert tasks[fleet.pk] not in {task, None}
+    assert fleet.tick_period == scheduling.DEFAULT_TICK
+
+
+@pytest.mark.parametrize(
+    ("ago", "left"), [(None, None), (5, 10), (0, 15), (15, None), (16, None), (-1, None)]
+)
+def test_how_long_until_the_next_tick(fleet: Fleet, ago: float | None, left: float | None) -> None:
+    counts = {"token": 1, "active": 0, "desired": 0, "target": 0}
+    Tick.objects.create(fleet=a_fleet(), at=NOON - seconds(1), **counts)
+    if ago is not None:
+        Tick.objects.create(fleet=fleet, at=NOON - seconds(ago), **counts)
+    found = scheduling.until_next_tick(Fleet.objects.get(pk=fleet.pk), now=NOON)
+    assert found == (None if left is None else seconds(left))
+
+
+def test_a_switch_changes_the_fleets_task_alone_and_makes_none(fleet: Fleet) -> None:
+    a_fleet()
+    scheduling.switch(Fleet(name="new"), on=True)
+    scheduling.switch(Fleet.objects.get(pk=fleet.pk), on=False)
+    on = dict(PeriodicTask.objects.filter(task="fleet.tick").values_list("args", "enabled"))
+    assert on.pop(f"[{fleet.pk}]") is False
+    assert list(on.values()) == [True]

@@ -53,3 +53,24 @@ def test_speeds_differ_by_the_working_pods_alone() -> None:
     boots = pod_facts(8, BOOTING)
     assert spread([*pods, young, boots]) == pytest.approx(0.1)
     assert spread(pods[:2]) is None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"in_flight": 0}, {"in_flight": None}, {"items_per_second": None}, {"ready_for": None}],
+)
+def test_a_pod_that_shows_no_speed_does_not_count_for_their_spread(odd: dict[str, Any]) -> None:
+    works: dict[str, Any] = {"in_flight": 4, "ready_for": hours(1), "items_per_second": 9.0}
+    pods = [pod_facts(n, **works) for n in range(3)]
+    slow = pod_facts(7, **{**works, "items_per_second": 1.0, **odd})
+    assert spread([*pods, slow]) == 0
+
+
+def test_two_ticks_of_the_same_moment_say_nothing_about_arrivals() -> None:
+    found = ticks([15 * n for n in range(20)])
+    assert arrivals([found[0], *found]) == pytest.approx(1.0)
+
+
+def test_eight_times_between_ticks_are_enough_to_know_arrivals() -> None:
+    assert arrivals(ticks([15 * n for n in range(9)])) == pytest.approx(1.0)
+    assert arrivals(ticks([15 * n for n in range(8)])) is None

@@ -55,3 +55,14 @@ def test_a_number_that_no_offer_can_have_is_refused(values: dict[str, Any], erro
 )
 def test_a_number_within_its_bounds_passes(values: dict[str, Any]) -> None:
     wishes.refuse_odd_numbers(Wanted(**values))
+
+
+@pytest.mark.parametrize(
+    ("follows", "message", "said"),
+    [(True, "min_vram_gb is -5", "Least memory is -5"), (False, "is -5", "is -5")],
+)
+def test_a_refusal_names_the_value_as_its_reader_knows_it(
+    follows: bool, message: str, said: str
+) -> None:
+    refused = wishes.RefusedWish("min_vram_gb", "is -5", follows_name=follows)
+    assert (str(refused), refused.said_of("Least memory")) == (message, said)
