@@ -76,7 +76,7 @@ def check(url: str) -> None:
     """
     try:
         parts = urlsplit(url.strip())
-        host = parts.hostname or ""
+        host = parts.hostname
     except ValueError as exc:
         raise BadAddress("the address cannot be read; write it as scheme://…") from exc
     scheme = parts.scheme.lower()
