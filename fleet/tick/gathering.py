@@ -178,8 +178,6 @@ def measure(fleet: Fleet, *, made_by_saving: bool = False) -> tuple[Depth | None
 
 def _beats(pods: Sequence[Pod], *, renew: bool) -> tuple[dict[int, Beat], bool]:
     """The pods' heartbeats, and False if Redis did not answer for one of the pods."""
-    if not pods:
-        return {}, True
     try:
         readings = heartbeats.read(pods, renew=renew)
     except HeartbeatsUnknown:
@@ -198,7 +196,7 @@ def _plain_consumers(pods: Sequence[Pod], beats: dict[int, Beat]) -> dict[int, C
     """The consumers of READY pods without a heartbeat: users' own consumers, named like their pod."""
     silent = [p for p in pods if p.status is READY and p.pk not in beats]
     try:
-        return dict(heartbeats.read(silent, consumers=True).consumers) if silent else {}
+        return dict(heartbeats.read(silent, consumers=True).consumers)
     except HeartbeatsUnknown:
         return {}
 

@@ -239,9 +239,7 @@ def _still_fits(fleet: Fleet, gathered: Gathered) -> None:
     """
     if gathered.policy.installation == Caps():
         return
-    ours = Limits.objects.filter(pk=1, version=gathered.limits_version).update(
-        version=F("version") + 1
-    )
+    ours = Limits.objects.filter(version=gathered.limits_version).update(version=F("version") + 1)
     counted = gathered.seen.elsewhere
     there = gathering.elsewhere(fleet, Limits.get(), gathered.seen.now)
     if not ours or there.pods > counted.pods or there.hourly_usd > counted.hourly_usd:
