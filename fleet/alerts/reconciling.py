@@ -300,7 +300,7 @@ def _forecast(fleet: Fleet, now: datetime) -> ForecastSeen | None:
 def _ticks(fleets: Sequence[Any], now: datetime) -> Mapping[int, Sequence[TickSeen]]:
     """The ticks of the window, and the one before it: the window of a slow fleet has one or none."""
     ticks: dict[int, list[TickSeen]] = defaultdict(list)
-    before = [f.tick_before for f in fleets if f.tick_before is not None]
+    before = [f.tick_before for f in fleets]
     within = Q(fleet__in=[f.pk for f in fleets], at__gt=now - WINDOW)
     rows = Tick.objects.filter(within | Q(pk__in=before)).order_by("at")
     for row in rows.values_list(
