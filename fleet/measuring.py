@@ -53,7 +53,7 @@ def speeds(fleet: Fleet, now: datetime) -> Sequence[Speed]:
     """The measured speeds of a fleet's pods, those measured last first."""
     known = market.experience(fleet, now, []).speeds
     last: dict[tuple[str, int], datetime] = {}
-    rows = Pod.objects.filter(market.SAYS_SPEED, fleet=fleet, done__gt=0).values_list(
+    rows = Pod.objects.filter(market.says_speed(), fleet=fleet, done__gt=0).values_list(
         "gpu_type", "gpu_count", "ended_at"
     )
     for gpu_type, count, ended_at in rows:
@@ -118,7 +118,7 @@ def too_short(fleet: Fleet, run: SampleRun) -> str:
         fleet=fleet, requested_at__gte=run.began_at, done__gt=0, held_ms__gt=0
     )
     sums = rows.aggregate(done=Sum("done"), held=Sum("held_ms"))
-    if not sums["held"] or rows.filter(market.SAYS_SPEED).exists():
+    if not sums["held"] or rows.filter(market.says_speed()).exists():
         return ""
     per_second = 1000 * sums["done"] / sums["held"]
     # It ends one tick before it would pass its items, and the pod should work for twice the least.

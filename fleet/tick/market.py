@@ -40,7 +40,6 @@ MEASURED_WITHIN: Final = timedelta(days=30)
 SHOWN_AFTER: Final = timedelta(seconds=RATE_WINDOW_SECONDS)
 # A pod that had items in hand for less time says nothing about its speed.
 LEAST_HELD_MS: Final = int(RATE_WINDOW_SECONDS * 1000)
-SAYS_SPEED: Final = Q(held_ms=0) | Q(held_ms__gte=LEAST_HELD_MS)  # 0: an older agent
 MOST_MEASURED: Final = 200  # pods whose whole work is read
 FAILURES_READ: Final = 500
 LONGEST_REMEMBERED: Final = timedelta(days=3)  # each failure says itself for how long it counts
@@ -66,6 +65,11 @@ class _Listed:
     surveys: Sequence[Surveyed]  # all of them, the fleet's wish first
     offers: Sequence[OfferFacts] = ()
     free: Sequence[OfferFacts] = ()  # without those on hosts that were rented since
+
+
+def says_speed() -> Q:
+    """The pods that had items in hand for long enough to show their speed."""
+    return Q(held_ms=0) | Q(held_ms__gte=LEAST_HELD_MS)  # 0: an older agent
 
 
 def offers_for(
@@ -231,9 +235,8 @@ def _why_none(
 
 def _none_fits(listed: _Listed, wish: Wanted, now: datetime) -> str:
     *asked, general = listed.surveys
-    usual = (
-        OfferQuery()
-    )  # the general survey leaves hosts with less disk out, and other numbers of GPUs
+    # The general survey leaves hosts with less disk out, and other numbers of GPUs.
+    usual = OfferQuery()
     other = wish.disk_gb < usual.disk_gb or wish.gpu_count != usual.gpu_count
     whole = general.is_fresh(now) and not general.partial and not other
     unmatched = unfit.why_unfit(listed.free, wish, all_read=whole)

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from fleet.decision.lacks import Lack
-from fleet.decision.placement import REMEMBERED, Trouble, Weighed
+from fleet.decision.placement import NOTHING_KNOWN, REMEMBERED, Trouble, Weighed
 from fleet.decision.values import Wanted
 from fleet.tick import market, wishes
 from pods.accounts import surveying
 from pods.accounts.surveying import Surveyed
+from pods.base import clock
 from pods.models import Account, Pod, Survey
 from pods.providers.base import Offer
 from pods.states import FAILED, LOST, READY, TERMINATED, TERMINATING
@@ -149,6 +150,40 @@ def test_a_pod_whose_work_is_over_shows_the_speed_of_all_its_work(
     speeds, proven = market._measured(fleet, NOON)
     assert list(speeds.values()) == ([] if speed is None else [speed])
     assert len(proven) == 1
+
+
+@pytest.mark.django_db
+def test_the_speed_of_all_work_stands_in_only_for_kinds_without_a_better_one() -> None:
+    fleet = a_fleet()
+    began = {"ready_at": NOON - hours(1), "requested_at": NOON - hours(1), "gpu_count": 1}
+    over = {**began, "idle_since": NOON - seconds(3500), "done": 1000, "rate": 0.0}  # 10 items/s
+    for gpu_type in ("L4", "A100"):
+        a_pod(fleet, TERMINATED, gpu_type=gpu_type, **over)
+    a_pod(fleet, READY, gpu_type="L4", held_ms=60_000, **{**began, "done": 120})
+    speeds, _ = market._measured(fleet, NOON)
+    assert {kind[0]: speed for kind, speed in speeds.items()} == {"L4": 2.0, "A100": 10.0}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("held_ms", "says"), [(0, True), (1, False), (29_999, False), (30_000, True)]
+)
+def test_a_pod_that_had_items_for_too_short_a_time_says_nothing_about_its_speed(
+    held_ms: int, says: bool
+) -> None:
+    a_pod(a_fleet(), READY, held_ms=held_ms)
+    assert Pod.objects.filter(market.says_speed()).exists() is says
+
+
+@pytest.mark.django_db
+def test_offers_are_those_of_the_accounts_that_are_given() -> None:
+    mine, other = an_account(offers=[packed("a", "1", "A")]), an_account()
+    fleet = a_fleet(accounts=[other])
+    now = clock.utcnow()
+    found = [market.offers_for(fleet, now, NOTHING_KNOWN, accounts=a) for a in ([mine], [], None)]
+    assert [[offer.key for offer in supply.offers] for supply in found] == [["a"], [], []]
+    assert "has no account" in found[1].because
+    assert f"{other.name}: its offers were not read yet" == found[2].because
 
 
 @pytest.mark.django_db

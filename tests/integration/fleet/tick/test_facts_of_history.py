@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from fleet.decision.placement import NOTHING_KNOWN
+from fleet.decision.placement import NOTHING_KNOWN, Experience
 from fleet.decision.spells import WEEK, History, Spell, kind_of
 from fleet.decision.values import OfferFacts, Wanted
 from fleet.tick import history
@@ -20,9 +20,14 @@ def an_offer(account: Account, gpu_type: str = "L4") -> OfferFacts:
     return offer_facts(gpu_type, account_id=account.pk, gpu_type=gpu_type, gpu_count=1)
 
 
-def read(account: Account, *offers: OfferFacts, wish: Wanted | None = None) -> History:
+def read(
+    account: Account,
+    *offers: OfferFacts,
+    wish: Wanted | None = None,
+    known: Experience = NOTHING_KNOWN,
+) -> History:
     wish = wish or Wanted(gpu_count=1)
-    return history.history_of([account], offers, wish, NOTHING_KNOWN, NOON)
+    return history.history_of([account], offers, wish, known, NOON)
 
 
 def test_the_stretches_of_an_offer_are_those_of_the_hours_in_which_its_account_was_read() -> None:
@@ -78,3 +83,13 @@ def test_which_offers_stood_lately_and_do_not_stand_now(
     wish = Wanted(gpu_count=1, max_hourly_usd=Decimal(1))
     found = read(account, an_offer(account, "H100"), wish=wish)
     assert [offer.gpu_type for offer in found.absent] == absent
+
+
+def test_an_offer_of_a_kind_that_is_on_trial_is_not_counted_on() -> None:
+    account = an_account()
+    stood(account, NOON, 4, 2)
+    for running, absent in ((0, 1), (1, 0)):
+        known = Experience(
+            speeds={}, proven=frozenset({("H100", 1)}), running={("L4", 1): running, ("H100", 1): 1}
+        )
+        assert len(read(account, known=known).absent) == absent

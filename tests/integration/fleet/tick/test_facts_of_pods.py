@@ -57,6 +57,7 @@ def test_how_long_an_agent_is_idle(beat: Beat | None, idle: Any, in_flight: int 
         ({"ready_at": NOON - hours(1)}, None, 0, hours(1)),
         ({"ready_at": NOON - hours(1), "heard_since": NOON - seconds(7)}, None, 0, seconds(7)),
         ({"ready_at": None, "requested_at": NOON - hours(2)}, None, 0, hours(2)),
+        ({"ready_at": NOON - hours(1), "heard_since": None}, None, 0, seconds(0)),
         ({"ready_at": NOON - hours(1)}, seconds(9), 3, None),
     ],
 )

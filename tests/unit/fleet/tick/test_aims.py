@@ -71,6 +71,12 @@ def test_two_ticks_of_the_same_moment_say_nothing_about_arrivals() -> None:
     assert arrivals([found[0], *found]) == pytest.approx(1.0)
 
 
+def test_a_tick_that_knew_no_depth_says_nothing_about_arrivals() -> None:
+    depths: list[int | None] = [15 * n for n in range(20)]
+    depths[7] = None
+    assert arrivals(ticks(depths)) == pytest.approx(1.0)
+
+
 def test_eight_times_between_ticks_are_enough_to_know_arrivals() -> None:
     assert arrivals(ticks([15 * n for n in range(9)])) == pytest.approx(1.0)
     assert arrivals(ticks([15 * n for n in range(8)])) is None
