@@ -128,7 +128,7 @@ def offers_of(
 def _listed(accounts: Collection[Account], wish: Wanted, now: datetime) -> list[_Listed]:
     """The offers of each account that are fresh enough to rent by. Two queries."""
     digest = surveying.digest(wishes.query_of(wish))
-    surveys = surveying.known_offers(accounts, wish=digest) if accounts else []
+    surveys = surveying.known_offers(accounts, wish=digest)
     rented = _rented_since(surveys)
     found: list[_Listed] = []
     for account in accounts:

@@ -45,7 +45,7 @@ def remember_rows(fleet: Fleet, depth: Depth | None, seen: Snapshot, policy: Pol
     if depth is None or depth.rows is None:
         return
     rows = depth.rows
-    dataset = Dataset.objects.filter(fleet=fleet, finished_at=None).first()
+    dataset = Dataset.objects.filter(fleet=fleet).first()
     if dataset is None:
         return
     held = tolerated_failure_percent(seen, policy, ())

@@ -10,6 +10,7 @@ import pytest
 from fleet.decision.lacks import Lack
 from fleet.decision.placement import NOTHING_KNOWN, REMEMBERED, Trouble, Weighed
 from fleet.decision.values import Wanted
+from fleet.models import Fleet
 from fleet.tick import market, wishes
 from pods.accounts import surveying
 from pods.accounts.surveying import Surveyed
@@ -115,6 +116,7 @@ def test_how_fast_each_kind_was_and_which_has_finished_an_item() -> None:
         {"gpu_type": "A100", "rate": 9.0, "done": 0},
         {"gpu_type": "A100", "rate": 9.0, "requested_at": long_ago},
         {"gpu_type": "A100", "rate": 0.1, "ready_at": NOON - seconds(29)},  # it has just begun
+        {"gpu_type": "A100", "rate": 9.0, "held_ms": 29_999},  # it had items for too short a time
         {"gpu_type": "L4", "rate": 0.0},
     ]
     for row in rows:
@@ -173,6 +175,24 @@ def test_a_pod_that_had_items_for_too_short_a_time_says_nothing_about_its_speed(
 ) -> None:
     a_pod(a_fleet(), READY, held_ms=held_ms)
     assert Pod.objects.filter(market.says_speed()).exists() is says
+
+
+def test_a_goal_weighs_the_best_of_each_kind_and_demand_the_best_of_all() -> None:
+    account = Account(pk=3)
+    offers = [
+        market._facts(account, an_offer(key, usd, interruptible=spot), 0)
+        for key, usd, spot in (("s1", 1, True), ("s2", 2, True), ("f1", 3, False), ("f2", 4, False))
+    ]
+    found = {
+        goal: [
+            offer.key
+            for offer in market._ranked(
+                Fleet(goal=goal, max_instances=1, spawn_per_tick=2), offers, Wanted(), NOTHING_KNOWN
+            )
+        ]
+        for goal in ("cheapest", "demand")
+    }
+    assert found == {"cheapest": ["s1", "f1"], "demand": ["s1", "s1"]}
 
 
 @pytest.mark.django_db

@@ -3,14 +3,15 @@
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from fleet.decision.values import Mode
-from fleet.models import Fleet, Limits, SampleRun
+from fleet.models import Fleet, Limits, Override, SampleRun
 from fleet.tick import gathering, samples
 from fleet.tick.policies import policy_of
 from pods.models import Pod
 from pods.states import READY
-from tests.support.factories import NOON, a_fleet, a_pod, seconds, snapshot
+from tests.support.factories import NOON, a_fleet, a_pod, hours, seconds, snapshot
 
 pytestmark = pytest.mark.django_db
 LONG_AGO = NOON - seconds(60)
@@ -112,3 +113,44 @@ def test_the_policy_is_the_one_that_is_left_after_the_sample() -> None:
     fleet = Fleet.objects.get(pk=fleet.pk)
     left = samples.watch(fleet, seen)
     assert left.policy.mode is Mode.PAUSED
+
+
+def test_a_sample_that_goes_on_is_not_written_and_its_end_is_logged_once(
+    django_assert_num_queries: Any,
+) -> None:
+    fleet = a_fleet()
+    a_run(fleet)
+    seen = gathered(fleet, a_pod(fleet, READY))
+    with capture_logs() as logs, django_assert_num_queries(2):  # the limits, and a manual hold
+        samples.watch(fleet, seen)
+    assert logs == []
+    SampleRun.objects.update(until=NOON)
+    fleet = Fleet.objects.get(pk=fleet.pk)
+    with capture_logs() as logs:
+        for _ in range(2):
+            samples.watch(fleet, seen)
+    assert [each["event"] for each in logs] == ["sample_stopped"]
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_fleet_that_is_to_be_archived_has_no_settings_that_keep_pods(leaves: bool) -> None:
+    fleet = a_fleet(
+        min_instances=2, max_instances=3, max_stopped_hours=5, idle_action="stop",
+        archive_when_empty=leaves,
+    )  # fmt: skip
+    seen = policy_of(fleet, Limits.get(), NOON)
+    assert (seen.min_instances, seen.idle_stops) == ((0, False) if leaves else (2, True))
+    assert seen.max_stopped == hours(0 if leaves else 5)
+    fleet.idle_action = "destroy"
+    assert not policy_of(fleet, Limits.get(), NOON).idle_stops
+
+
+@pytest.mark.parametrize(
+    ("until", "leaves", "pods"),
+    [(NOON + seconds(1), False, 3), (NOON, False, None), (NOON + seconds(1), True, None)],
+)
+def test_a_manual_hold_counts_until_its_end(until: Any, leaves: bool, pods: int | None) -> None:
+    fleet = a_fleet(archive_when_empty=leaves)
+    Override.objects.create(fleet=fleet, pods=3, until=until, by="ann", because="x")
+    held = policy_of(fleet, Limits.get(), NOON).override
+    assert (None if held is None else held.pods) == pods

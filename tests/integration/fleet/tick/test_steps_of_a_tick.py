@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from fleet.backlog.base import Depth
 from fleet.decision.values import (
@@ -104,6 +105,33 @@ def test_only_a_lease_that_has_ended_is_taken(fleet: Fleet, until: Any, taken: b
     others = Lease.objects.exclude(fleet=fleet).get()
     assert (others.token, others.until) == (TOKEN, NOON + seconds(9))
     assert ticking.take_lease(fleet, now=NOON + hours(1)) == (TOKEN + 2 if taken else TOKEN + 1)
+
+
+def test_a_tick_takes_the_lease_of_its_own_fleet_alone(fleet: Fleet) -> None:
+    Lease.objects.update(until=None)
+    assert ticking.take_lease(fleet) == TOKEN + 1
+    assert Lease.objects.exclude(fleet=fleet).get().token == TOKEN
+
+
+def test_a_lease_that_was_taken_and_given_back_meanwhile_is_not_taken(fleet: Fleet) -> None:
+    Lease.objects.update(until=None)
+    left = [TOKEN + 1]
+
+    def meanwhile(execute: Any, sql: str, *rest: Any) -> Any:
+        if sql.startswith("UPDATE") and left:
+            Lease.objects.filter(fleet=fleet).update(token=left.pop())
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(meanwhile):
+        assert ticking.take_lease(fleet) is None
+    assert Lease.objects.get(fleet=fleet).until is None
+
+
+def test_an_archived_fleet_is_not_ticked(fleet: Fleet, redis_url: str) -> None:
+    Lease.objects.filter(fleet=fleet).update(until=None)
+    Fleet.objects.filter(pk=fleet.pk).update(archived_at=NOON)
+    assert ticking.tick_fleet(fleet.pk) is None
+    assert (Lease.objects.get(fleet=fleet).token, Tick.objects.count()) == (TOKEN, 0)
 
 
 def test_a_tick_gives_back_its_own_lease_alone(fleet: Fleet, redis_url: str) -> None:

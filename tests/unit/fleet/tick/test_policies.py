@@ -44,7 +44,8 @@ ASKED: Policy = policy(
 
 @pytest.mark.parametrize("run", [None, a_run(finished_at=NOON)])
 def test_without_a_sample_the_policy_is_as_the_operator_asked(run: SampleRun | None) -> None:
-    assert with_sample(ASKED, run, NOON, 3) == ASKED
+    paused = replace(ASKED, mode=Mode.PAUSED)
+    assert with_sample(paused, run, NOON, 3) == paused
 
 
 @pytest.mark.parametrize("most", [4, 0])
