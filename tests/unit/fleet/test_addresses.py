@@ -1,5 +1,8 @@
 """Which hosts an address of an alert channel is checked for, and which addresses are refused."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from fleet.alerts import addresses, delivering, notifying
@@ -96,3 +99,18 @@ def test_an_address_that_was_stored_without_a_prefix_gets_it_once() -> None:
 
 def test_an_address_that_is_not_complete_takes_no_message() -> None:
     assert not notifying.notify("slack://x", title="a", body="b", severity=Severity.INFO)
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_whether_a_channel_took_a_message_is_what_the_notifier_says(
+    monkeypatch: pytest.MonkeyPatch, taken: bool
+) -> None:
+    said: list[dict[str, Any]] = []
+
+    def take(**message: Any) -> bool:
+        said.append(message)
+        return taken
+
+    monkeypatch.setattr(notifying, "notifier", lambda _: SimpleNamespace(notify=take))
+    assert notifying.notify("u", title="a", body="b", severity=Severity.CRITICAL) is taken
+    assert said == [{"title": "a", "body": "b", "notify_type": notifying.KINDS[Severity.CRITICAL]}]

@@ -53,7 +53,16 @@ def test_a_fleet_is_judged_by_its_own_ticks_of_the_window_and_the_one_before() -
     new = a_fleet()
     last = {each.fleet_id: each for each in facts().fleets}[new.pk]
     assert (last.failing, last.trouble, last.all_fail, last.ticks) == (0, "", None, ())
-    assert last.last_tick_at is None
+    assert (last.last_tick_at, last.all_fail_because) == (None, "")
+
+
+def test_why_pods_failed_is_what_the_newest_tick_saw() -> None:
+    fleet, other = a_fleet(), a_fleet()
+    for at, because in ((NOON, "new"), (WITHIN, "old")):
+        a_tick(fleet, at, failing=1, snapshot={"failing": {"because": because}})
+    a_tick(other, NOON, failing=1)  # of an older version
+    seen = {each.fleet_id: each.failing_because for each in facts().fleets}
+    assert seen == {fleet.pk: "new", other.pk: ""}
 
 
 @pytest.mark.parametrize(
@@ -139,7 +148,9 @@ def test_only_open_alerts_are_ended_and_only_those_without_a_cause() -> None:
     fleet = a_fleet()
     ended = an_alert(fleet, cause="no_pods", subject="fleet:0", resolved_at=NOON - hours(1))
     gone = an_alert(fleet, cause="late_tick", subject="fleet:0")
+    lasts = an_alert(fleet, cause="no_pods", subject="fleet:1")
     assert reconciling._resolve([ended.pk, gone.pk], NOON) == 1
+    assert list(Alert.objects.open()) == [lasts]
     ended.refresh_from_db()
     assert ended.resolved_at == NOON - hours(1)
 
