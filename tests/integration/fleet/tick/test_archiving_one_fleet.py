@@ -47,3 +47,10 @@ def test_a_fleet_of_which_a_pod_appears_at_that_moment_is_not_archived() -> None
     with connection.execute_wrapper(appears), pytest.raises(Overtaken, match="appeared"):
         archiving.archive_if_empty(fleet, by="ann")
     assert Fleet.objects.get(pk=fleet.pk).archived_at is None
+
+
+def test_a_fleet_with_a_pod_stays_as_it_is() -> None:
+    fleet = a_fleet()
+    a_pod(fleet, READY)
+    assert not archiving.archive_if_empty(fleet, by="ann")
+    assert Fleet.objects.get(pk=fleet.pk).version == fleet.version

@@ -177,22 +177,25 @@ def test_a_pod_that_had_items_for_too_short_a_time_says_nothing_about_its_speed(
     assert Pod.objects.filter(market.says_speed()).exists() is says
 
 
-def test_a_goal_weighs_the_best_of_each_kind_and_demand_the_best_of_all() -> None:
-    account = Account(pk=3)
+@pytest.mark.parametrize(
+    ("spot_usd", "goal", "keys"),
+    [
+        (1, "cheapest", ["spot", "firm"]),
+        (3, "cheapest", ["spot", "firm"]),
+        (1, "demand", ["spot", "spot"]),
+        (3, "demand", ["firm", "firm"]),
+    ],
+)
+def test_a_goal_weighs_the_best_of_each_kind_and_demand_the_best_of_all(
+    spot_usd: int, goal: str, keys: list[str]
+) -> None:
     offers = [
-        market._facts(account, an_offer(key, usd, interruptible=spot), 0)
-        for key, usd, spot in (("s1", 1, True), ("s2", 2, True), ("f1", 3, False), ("f2", 4, False))
+        market._facts(Account(pk=3), an_offer(key, usd, interruptible=key == "spot"), 0)
+        for key, usd in (("spot", spot_usd), ("firm", 2))
     ]
-    found = {
-        goal: [
-            offer.key
-            for offer in market._ranked(
-                Fleet(goal=goal, max_instances=1, spawn_per_tick=2), offers, Wanted(), NOTHING_KNOWN
-            )
-        ]
-        for goal in ("cheapest", "demand")
-    }
-    assert found == {"cheapest": ["s1", "f1"], "demand": ["s1", "s1"]}
+    fleet = Fleet(goal=goal, max_instances=1, spawn_per_tick=2)
+    ranked = market._ranked(fleet, offers, Wanted(), NOTHING_KNOWN)
+    assert [offer.key for offer in ranked] == keys
 
 
 @pytest.mark.django_db

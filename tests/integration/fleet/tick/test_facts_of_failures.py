@@ -42,6 +42,25 @@ def test_a_pod_that_is_no_try_takes_no_place_among_the_tries(
     assert (found is not None and found.count == 1) is counts
 
 
+@pytest.mark.parametrize(
+    ("state", "row", "works", "worked"),
+    [
+        (READY, {}, False, False),
+        (READY, {}, True, True),
+        (READY, {"done": 1}, False, True),
+        (TERMINATED, {"done": 1, "retire_rule": "idle"}, False, True),
+    ],
+)
+def test_a_pod_that_has_finished_an_item_ends_the_row_of_failures(
+    state: Any, row: dict[str, Any], works: bool, worked: bool
+) -> None:
+    fleet = a_fleet()
+    a_failure(fleet)
+    newest = a_pod(fleet, state, requested_at=NOON, **row)
+    found = failing.failing_of(fleet, [newest.pk] if works else [])
+    assert (found is None) is worked
+
+
 def test_the_failures_of_another_fleet_or_template_are_not_counted() -> None:
     fleet = a_fleet()
     a_failure(a_fleet())

@@ -9,7 +9,7 @@ from fleet.decision.spells import WEEK, History, Spell, kind_of
 from fleet.decision.values import OfferFacts, Wanted
 from fleet.tick import history
 from pods.models import Account
-from tests.support.factories import NOON, an_account, offer_facts
+from tests.support.factories import NOON, an_account, hours, offer_facts
 from tests.support.spells import read_for, stood
 
 pytestmark = pytest.mark.django_db
@@ -32,8 +32,8 @@ def read(
 
 def test_the_stretches_of_an_offer_are_those_of_the_hours_in_which_its_account_was_read() -> None:
     account, other = an_account(), an_account()
-    for each in (account, other):
-        read_for(each, NOON, 10)
+    read_for(account, NOON, 10)
+    read_for(other, NOON, 1)
     stood(account, NOON, 8, 6)
     stood(account, NOON, 4)
     stood(other, NOON, 10)
@@ -49,7 +49,7 @@ def test_the_stretches_of_an_offer_are_those_of_the_hours_in_which_its_account_w
 
 def test_an_account_that_was_not_read_within_the_week_says_nothing() -> None:
     account = an_account()
-    read_for(account, NOON - WEEK * history.HOUR * 24, 5)
+    read_for(account, NOON - hours(WEEK_HOURS + 1), 5)
     stood(account, NOON, 1)
     offer = an_offer(account)
     found = read(account, offer)

@@ -183,3 +183,9 @@ def test_the_counts_of_a_finish_that_came_meanwhile_stay(monkeypatch: pytest.Mon
     monkeypatch.setattr(rows, "tolerated_failure_percent", meanwhile)
     rows.remember_rows(fleet, Depth(waiting=1, pending=0, rows=counts(5)), snapshot(1), policy())
     assert Dataset.objects.get().rows_done == 9
+
+
+def test_rows_of_a_fleet_without_a_dataset_are_kept_nowhere() -> None:
+    depth = Depth(waiting=1, pending=0, rows=counts(5))
+    rows.remember_rows(a_fleet(), depth, snapshot(1), policy())
+    assert not Dataset.objects.exists()

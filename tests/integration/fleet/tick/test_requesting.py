@@ -71,3 +71,10 @@ def test_accounts_are_asked_for_what_the_running_fleets_that_use_them_want() -> 
     wishes.keep_wishes(account)
     assert wished(account) == {10, 11}
     assert wished(other) == set()
+
+
+def test_a_decision_without_new_pods_asks_the_database_nothing(
+    django_assert_num_queries: Any,
+) -> None:
+    with django_assert_num_queries(0):
+        requesting.request_pods(Fleet(), [], because="none is needed")

@@ -100,3 +100,19 @@ def test_a_switch_changes_the_fleets_task_alone_and_makes_none(fleet: Fleet) -> 
     on = dict(PeriodicTask.objects.filter(task="fleet.tick").values_list("args", "enabled"))
     assert on.pop(f"[{fleet.pk}]") is False
     assert list(on.values()) == [True]
+
+
+def test_a_task_is_named_after_its_fleet_and_only_a_taken_name_gets_the_id(fleet: Fleet) -> None:
+    other = a_fleet(name="texts")
+    assert scheduling._free_name(fleet) == "tick emb"  # its own task has that name
+    fleet.name = "texts"
+    scheduling.keep_schedule(fleet)
+    names = dict(PeriodicTask.objects.values_list("args", "name"))
+    assert names[f"[{fleet.pk}]"] == f"tick texts ({fleet.pk})"
+    assert names[f"[{other.pk}]"] == "tick texts"
+
+
+def test_an_interval_that_is_there_is_used_again(fleet: Fleet) -> None:
+    for _ in range(2):
+        scheduling.keep_schedule(fleet, every=timedelta(seconds=7))
+    assert IntervalSchedule.objects.filter(every=7).count() == 1

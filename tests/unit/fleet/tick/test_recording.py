@@ -12,6 +12,7 @@ import pytest
 from fleet.decision.values import Elsewhere, OfferFacts, PodFacts, Snapshot
 from fleet.tick.recording import recorded, replayed
 from pods.states import READY, REQUESTED, STOPPED
+from tests.support.factories import pod_facts, snapshot
 
 GOLDEN = Path(__file__).parent / "golden"
 SEEN = Snapshot(
@@ -127,3 +128,12 @@ def test_a_value_that_is_not_a_recorded_tick_is_an_error() -> None:
     raw["pods"][0]["state"] = "dancing"
     with pytest.raises(ValueError, match="state"):
         replayed(raw)
+
+
+@pytest.mark.parametrize(("pods", "packed"), [(99, False), (100, False), (101, True)])
+def test_many_rows_of_a_tick_are_packed(pods: int, packed: bool) -> None:
+    seen = snapshot(1, pods=tuple(pod_facts(n) for n in range(pods)), offers=())
+    raw = recorded(seen)
+    assert ("packed" in raw) is packed
+    assert ("pods" in raw) is not packed
+    assert replayed(raw) == seen
