@@ -64,7 +64,7 @@ def set_code(
         EditedMeanwhile: the fleet changed since it was read.
     """
     with transaction.atomic():
-        operating.edit(fleet, {**changes, "handler": packed.handler}, by=by, gets_code=True)
+        operating.edit(fleet, {**changes, **_handler(fleet, packed)}, by=by, gets_code=True)
         give(fleet, packed, by=by)
         remember(fleet.code_number)
     return publish(fleet)
@@ -89,11 +89,25 @@ def rollback(
             + "; give it other code with `fleet set --script`"
         )
     with transaction.atomic():
-        operating.edit(fleet, {"handler": before.handler}, by=by, gets_code=True)
+        operating.edit(fleet, _handler(fleet, before), by=by, gets_code=True)
         _use(fleet, before, because=f"code rolled back to version {before.number} by {by}")
         remember(before.number)
     publish(fleet)
     return before
+
+
+def _handler(fleet: Fleet, code: Packed | Code) -> Mapping[str, str]:
+    """The edit of the fleet's handler that the code needs; none if it has that one."""
+    return {} if fleet.handler == code.handler else {"handler": code.handler}
+
+
+def in_use_since(fleet: Fleet) -> Any:
+    """The entry of the history by which the fleet got its present code; None: it had no other."""
+    other = fleet.history.exclude(code_number=fleet.code_number).order_by("-history_id").first()
+    ours = fleet.history.filter(code_number=fleet.code_number)
+    if other is not None:
+        ours = ours.filter(history_id__gt=other.history_id)
+    return ours.order_by("history_id").first()
 
 
 def current(fleet: Fleet) -> Code | None:

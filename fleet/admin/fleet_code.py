@@ -50,6 +50,7 @@ class CodePage:
         context |= {
             "title": "Code",
             "present": keeping_code.current(fleet),
+            "in_use": keeping_code.in_use_since(fleet) if fleet.code_number else None,
             "before": keeping_code.before_present(fleet),
             "versions": keeping_code.versions(fleet),
             "there": there,

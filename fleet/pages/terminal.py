@@ -99,7 +99,8 @@ def stopped_line(limits: Limits) -> str:
 def stop_text(there: Reach, limits: Limits, *, again: bool) -> str:
     """What stopping everything did, and what it does not end."""
     do = "drains and is" if there.pods == 1 else "drain and are"
-    pods = f"{plural(there.pods, 'pod')} ({words.usd(there.hourly_usd)}/h) {do} destroyed"
+    when = " with the next decision" if there.unticked or there.undecided else ""
+    pods = f"{plural(there.pods, 'pod')} ({words.usd(there.hourly_usd)}/h) {do} destroyed{when}"
     lines = [f"{stopped_line(limits)}", pods]
     if again:
         lines[0] = f"nothing changed: {lines[0]}"

@@ -147,7 +147,9 @@ def test_fleets_on_which_nothing_has_decided_lately_are_named(time: SteppedClock
     time.advance(60)
     ticking.tick_fleet(ticked.pk)
     assert stopping.reach().undecided == ("late",)
-    assert "nothing has decided lately on late: " in run("stop-everything")
+    said = run("stop-everything")
+    assert "drain and are destroyed with the next decision" in said
+    assert "nothing has decided lately on late: " in said
 
 
 def test_an_alert_says_who_stopped_everything_and_when_until_it_is_undone(
@@ -171,7 +173,7 @@ def test_the_commands_stop_everything_and_undo_that(
     a_pod(fleet, READY)
     said = run("stop-everything")
     assert "everything is stopped since" in said
-    assert "1 pod ($0.50/h) drains and is destroyed" in said
+    assert "1 pod ($0.50/h) drains and is destroyed\n" in said
     assert "nothing changed: everything is stopped since" in run("stop-everything")
     run("list")
     assert "everything is stopped since" in " ".join(capsys.readouterr().out.split())
