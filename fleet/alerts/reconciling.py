@@ -41,6 +41,12 @@ log = structlog.get_logger(__name__)
 # A balance that is older than this begins no alert; neither does it end one.
 BALANCE_WITHIN: Final = timedelta(hours=2)
 AT_ONCE: Final = 500
+# What the rules read of each tick of the window, and what they read of the last tick alone.
+SEEN: Final = (
+    "at", "depth", "active", "ready", "binding", "items_per_second", "spawned", "ceiling", "risk",
+)  # fmt: skip
+SAID_LAST: Final = ("failing", "trouble", "all_fail", "all_fail_because")
+TickRow = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,33 +196,23 @@ def _open_alerts() -> Mapping[str, Mapping[Cause, Incident]]:
     return found
 
 
-def _with_last_tick(now: datetime) -> list[Any]:
-    last = Tick.objects.filter(fleet=OuterRef("pk")).order_by("-at")
-    return list(
-        Fleet.objects.filter(archived_at=None)
-        .select_related("schedule__interval", "forecast", "issued_keys")
-        .annotate(
-            last_tick_at=Subquery(last.values("at")[:1]),
-            last_failing=Subquery(last.values("failing")[:1]),
-            last_all_fail=Subquery(last.values("all_fail")[:1]),
-            last_all_fail_because=Subquery(last.values("all_fail_because")[:1]),
-            rows_fail=F("dataset__rows_fail"),
-            last_tick=Subquery(last.values("pk")[:1]),
-            last_trouble=Subquery(last.values("trouble")[:1]),
-            tick_before=Subquery(last.filter(at__lte=now - WINDOW).values("pk")[:1]),
-        )
-    )
-
-
-def _failed_because(fleets: Sequence[Any]) -> Mapping[int, str]:
+def _failed_because(ticks: Mapping[int, Sequence[TickRow]]) -> Mapping[int, str]:
     """Why the newest of the pods that failed in a row did, by fleet.
 
     A snapshot is large, so only those of fleets with such pods are read, and each by its key: within a
     subquery a database may read the snapshots of all ticks before it sorts them.
     """
-    wanted = [f.last_tick for f in fleets if f.last_failing]
+    wanted = [rows[-1]["pk"] for rows in ticks.values() if rows and rows[-1]["failing"]]
     found = Tick.objects.filter(pk__in=wanted).values_list("fleet", "snapshot__failing")
     return {fleet: (failing or {}).get("because") or "" for fleet, failing in found}
+
+
+def _of_last(rows: Sequence[TickRow], because: str) -> dict[str, Any]:
+    """What the last tick of a fleet says; `because`: why its newest pod failed."""
+    if not rows:
+        return {}
+    said = {name: rows[-1][name] for name in SAID_LAST}
+    return {"last_tick_at": rows[-1]["at"], "failing_because": because, **said}
 
 
 def _fleets(
@@ -226,10 +222,14 @@ def _fleets(
     opened: Mapping[str, Mapping[Cause, Incident]],
     limits: Limits,
 ) -> list[FleetSeen]:
-    fleets = _with_last_tick(now)
-    ticks = _ticks(fleets, now)
+    fleets = list(
+        Fleet.objects.filter(archived_at=None)
+        .select_related("schedule__interval", "forecast", "issued_keys")
+        .annotate(rows_fail=F("dataset__rows_fail"))
+    )
+    ticks = _ticks([f.pk for f in fleets], now)
     machines, refusals = _machines(pods, now), _refusals(now)
-    evicts, because = servers.evictions(fleets), _failed_because(fleets)
+    evicts, because = servers.evictions(fleets), _failed_because(ticks)
     nothing = spending.Spent(today=spending.NOTHING, total=spending.NOTHING)
     return [
         FleetSeen(
@@ -238,18 +238,12 @@ def _fleets(
             alert_after=hours_of(f.alert_after_hours),
             period=f.tick_period,
             scheduled=f.schedule is not None and f.schedule.enabled,
-            undecided_for=now
-            - undecided_since(created=f.created_at, restored=f.restored_at, decided=f.last_tick_at),
+            undecided_for=now - _undecided_since(f, ticks[f.pk]),
             max_instances=f.max_instances,
             held={f.mode, limits.mode} != {Mode.RUNNING.value},
-            last_tick_at=f.last_tick_at,
-            ticks=ticks.get(f.pk, ()),
+            ticks=tuple(_tick(row) for row in ticks[f.pk]),
+            **_of_last(ticks[f.pk], because.get(f.pk, "")),
             dead=f.dead_letters,
-            failing=f.last_failing or 0,
-            failing_because=because.get(f.pk, ""),
-            trouble=f.last_trouble or "",
-            all_fail=f.last_all_fail,
-            all_fail_because=f.last_all_fail_because or "",
             rows_fail=f.rows_fail or "",
             **_keys(f, now),
             machines=machines[f.pk],
@@ -297,41 +291,30 @@ def _forecast(fleet: Fleet, now: datetime) -> ForecastSeen | None:
     )
 
 
-def _ticks(fleets: Sequence[Any], now: datetime) -> Mapping[int, Sequence[TickSeen]]:
-    """The ticks of the window, and the one before it: the window of a slow fleet has one or none."""
-    ticks: dict[int, list[TickSeen]] = defaultdict(list)
-    before = [f.tick_before for f in fleets]
-    within = Q(fleet__in=[f.pk for f in fleets], at__gt=now - WINDOW)
-    rows = Tick.objects.filter(within | Q(pk__in=before)).order_by("at")
-    for row in rows.values_list(
-        "fleet_id",
-        "at",
-        "depth",
-        "active",
-        "ready",
-        "binding",
-        "items_per_second",
-        "held_back",
-        "spawned",
-        "ceiling",
-        "risk",
-    ):
-        fleet_id, at, depth, active, ready, binding, rate, because, spawned, ceiling, risk = row
-        ticks[fleet_id].append(
-            TickSeen(
-                at=at,
-                depth=depth,
-                active=active,
-                ready=ready,
-                binding=binding,
-                items_per_second=rate,
-                because=because,
-                spawned=spawned,
-                ceiling=ceiling,
-                risk=risk,
-            )
-        )
+def _ticks(fleets: Sequence[int], now: datetime) -> Mapping[int, Sequence[TickRow]]:
+    """The ticks of the window, and the one before it: the window of a slow fleet has one or none.
+
+    The one before is looked for in a query of its own. PostgreSQL estimates the rows of a new table too
+    high. It multiplies them over the joins and the subqueries of one query, and spends seconds on
+    compiling a query that runs for a millisecond.
+    """
+    last = Tick.objects.filter(fleet=OuterRef("pk"), at__lte=now - WINDOW).order_by("-at")
+    known = Fleet.objects.filter(pk__in=fleets).order_by()
+    before = known.annotate(before=Subquery(last.values("pk")[:1])).values_list("before", flat=True)
+    rows = Tick.objects.filter(Q(fleet__in=fleets, at__gt=now - WINDOW) | Q(pk__in=[*before]))
+    ticks: dict[int, list[TickRow]] = {pk: [] for pk in fleets}
+    for row in rows.order_by("at").values("pk", "fleet", *SEEN, "held_back", *SAID_LAST):
+        ticks[row["fleet"]].append(row)
     return ticks
+
+
+def _tick(row: TickRow) -> TickSeen:
+    return TickSeen(because=row["held_back"], **{name: row[name] for name in SEEN})
+
+
+def _undecided_since(fleet: Fleet, ticks: Sequence[TickRow]) -> datetime:
+    decided = ticks[-1]["at"] if ticks else None
+    return undecided_since(created=fleet.created_at, restored=fleet.restored_at, decided=decided)
 
 
 def _machines(pods: Sequence[Pod], now: datetime) -> Mapping[int, int]:
