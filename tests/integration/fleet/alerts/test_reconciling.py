@@ -56,8 +56,8 @@ def test_the_alert_for_an_old_pod_is_announced_daily_until_acknowledged_and_ends
     time.advance(24 * HOUR - 15)
     reconciling.reconcile_alerts()
     assert open_causes() == []
-    for _ in range(4 * 60 + 1):  # an hour, 15 s at a time
-        time.advance(15)
+    for seconds in (15, 15, 15, *[300] * 12):  # an hour
+        time.advance(seconds)
         reconciling.reconcile_alerts()
     alert = Alert.objects.get()
     assert (alert.cause, alert.subject, told()) == ("pod_old", f"pod:{pod.pk}", 1)
@@ -173,7 +173,7 @@ def test_why_each_account_gave_no_machine_is_in_the_alert(
     add_items(redis_url, 50)
     operating.make_group(fleet)
     accounts = [fleet.accounts.get(), an_account(name="second")]
-    for n in range(41):
+    for n in range(11):
         for account in accounts:
             refused = a_pod(fleet, CREATING, account=account)
             because = f"NoCapacity: none left, try {n}"
@@ -181,10 +181,10 @@ def test_why_each_account_gave_no_machine_is_in_the_alert(
         ticking.tick_fleet(fleet.pk)
         Pod.objects.filter(state="requested").update(state="failed")
         reconciling.reconcile_alerts()
-        time.advance(15)
+        time.advance(60)
     alert = Alert.objects.get(cause="no_pods")
-    assert f"{accounts[0]}: NoCapacity: none left, try 40" in alert.text
-    assert "second: NoCapacity: none left, try 40" in alert.text
+    assert f"{accounts[0]}: NoCapacity: none left, try 10" in alert.text
+    assert "second: NoCapacity: none left, try 10" in alert.text
     assert alert.severity == "critical"
     a_pod(fleet, READY, booted_at=time.now)
     reconciling.reconcile_alerts()
@@ -203,16 +203,16 @@ def test_an_alert_stays_the_same_over_a_time_without_decisions(
         for _ in range(count):
             ticking.tick_fleet(fleet.pk)
             reconciling.reconcile_alerts()
-            time.advance(15)
+            time.advance(60)
 
-    tick_for(41)
+    tick_for(11)
     assert open_causes() == [("no_pods", f"fleet:{fleet.pk}")]
     PeriodicTask.objects.filter(pk=fleet.schedule_id).update(enabled=True)
-    for _ in range(50):  # the broker is away
-        time.advance(15)
+    for _ in range(13):  # the broker is away
+        time.advance(60)
         reconciling.reconcile_alerts()
         assert ("no_pods", f"fleet:{fleet.pk}") in open_causes()
-    tick_for(41)
+    tick_for(11)
     assert Alert.objects.filter(cause="no_pods").count() == 1
     Fleet.objects.update(mode="paused")
     fleet.refresh_from_db()
