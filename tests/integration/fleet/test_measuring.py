@@ -65,14 +65,14 @@ def test_one_pod_of_a_paused_fleet_works_for_the_items_and_ends(redis_url: str) 
         assert most == 1
         assert 240 <= sample.done <= 300
         assert "the sample of a quote is over" in stage.last.sentence
-        stage.run(minutes=5)
+        stage.run(minutes=5, every=30)
         assert now_there(stage) == 0
         assert Pod.objects.get().retire_rule == PodRule.SAMPLE
         assert SampleRun.objects.get().finished_at is not None
         assert settings_of(stage.fleet) == before
         [speed] = measuring.speeds(stage.fleet, clock.utcnow())
         assert speed.items_per_second == pytest.approx(2, rel=0.2)
-        stage.run(minutes=5)
+        stage.run(minutes=5, every=30)
         assert Pod.objects.count() == 1
 
 
@@ -80,11 +80,11 @@ def test_a_sample_ends_in_time_although_nobody_waits_for_it(redis_url: str) -> N
     """Its row alone ends it: here nothing notes that the time is over, not even a tick."""
     with staged(redis_url) as stage:
         begun = measuring.begin(stage.fleet, 10**6, minutes=6, by="ann")
-        stage.run(minutes=5)
+        stage.run(minutes=5, every=30)
         assert now_there(stage) == 1
         stage.clock.advance(120)
         assert begun.run.stopped_at is None
-        stage.run(minutes=5)
+        stage.run(minutes=5, every=30)
         assert now_there(stage) == 0
         assert stage.last.binding in {"paused", "sample"}
 
@@ -95,13 +95,13 @@ def test_a_tick_that_dies_at_any_line_leaves_the_end_to_the_next_one(
 ) -> None:
     with staged(redis_url) as stage:
         measuring.begin(stage.fleet, 10**6, minutes=6, by="ann")
-        stage.run(minutes=5)
+        stage.run(minutes=5, every=30)
         stage.clock.advance(120)
         with monkeypatch.context() as patched:
             patched.setattr(ticking, dies_in, lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 ticking.tick_fleet(stage.fleet.pk)
-        stage.run(minutes=6)
+        stage.run(minutes=6, every=30)
         assert now_there(stage) == 0
         assert Pod.objects.count() == 1
         assert SampleRun.objects.get().finished_at is not None
@@ -113,7 +113,7 @@ def test_an_edit_ends_a_sample_and_so_does_a_pause(redis_url: str) -> None:
         stage.run(minutes=4)
         assert now_there(stage) == 1
         operating.set_mode(Fleet.objects.get(), Mode.PAUSED, by="ann")
-        stage.run(minutes=5)
+        stage.run(minutes=5, every=30)
         assert now_there(stage) == 0
         stage.fleet.refresh_from_db()
         measuring.begin(stage.fleet, 10**6, minutes=60, by="ann")
@@ -139,7 +139,7 @@ def test_a_fleet_that_runs_goes_on_with_its_own_settings(redis_url: str) -> None
 def test_no_limit_on_money_is_lifted(redis_url: str) -> None:
     with staged(redis_url, max_hourly_usd="0.0001") as stage:
         measuring.begin(stage.fleet, 200, minutes=10, by="ann")
-        stage.run(minutes=12)
+        stage.run(minutes=12, every=30)
         assert not Pod.objects.exists()
         assert SampleRun.objects.get().finished_at is not None
 
@@ -178,7 +178,7 @@ def test_the_command_measures_and_then_quotes(
         told = json.loads(run("quote", "emb", "--items", 7, "--sample", 300, "--json"))
         assert told["sample"]["made"] is False
         assert told["sample"]["speeds"][0]["items_per_second"] == pytest.approx(2, rel=0.2)
-        stage.run(minutes=5)
+        stage.run(minutes=5, every=30)
         assert "No sample is needed" in run("quote", "emb", "--items", 7, "--sample", 300)
         assert now_there(stage) == 0
 
@@ -199,7 +199,7 @@ def test_the_speed_is_that_of_the_time_with_work_in_hand(redis_url: str) -> None
     with staged(redis_url) as stage:
         burst(stage, items=1480, seconds=40)
         measuring.begin(stage.fleet, 1000, minutes=20, by="ann")
-        stage.run(minutes=8)
+        stage.run(minutes=8, every=30)
         [speed] = measuring.speeds(stage.fleet, clock.utcnow())
         assert speed.items_per_second == pytest.approx(37)
         assert Pod.objects.get().held_ms == 40_000

@@ -1,4 +1,8 @@
-"""A template whose pods fail costs few pods, says why everywhere, raises one alert, and heals."""
+"""A template whose pods fail costs few pods, says why everywhere, raises one alert, and heals.
+
+Each play makes the same queries, so on PostgreSQL only those of the broken fleet that heals, and of the
+pages, run.
+"""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -40,7 +44,7 @@ def a_stage(rig: Rig, redis_url: str, *, logs: bool = False, **fleet: object) ->
         rig.server.faults.answer("GET", LOGS, reply(500), times=10**6)
     rig.state.balance_usd = Decimal(10_000)
     stage = Stage(rig, redis_url, "runpod", **{"max_instances": 3, "spawn_per_tick": 3, **fleet})
-    stage.enqueue(10_000)
+    stage.enqueue(1_000)
     return stage
 
 
@@ -66,13 +70,14 @@ def measured(stage: Stage) -> None:
     Pod.objects.filter(pk=old.pk).update(requested_at=before, ready_at=before, state_since=before)
 
 
-@pytest.mark.takes(12)
+@pytest.mark.one_database
+@pytest.mark.takes(6)
 @pytest.mark.parametrize(
     ("history", "boot"),
     [
         pytest.param(None, None, id="new"),
-        pytest.param(proven, SLOW_PULL, id="proven_slow_pull", marks=pytest.mark.one_database),
-        pytest.param(measured, SLOW_PULL, id="measured_slow_pull", marks=pytest.mark.one_database),
+        pytest.param(proven, SLOW_PULL, id="proven_slow_pull"),
+        pytest.param(measured, SLOW_PULL, id="measured_slow_pull"),
     ],
 )
 def test_an_agent_that_gives_up_costs_four_pods_in_ten_minutes_and_raises_one_alert(
@@ -83,7 +88,7 @@ def test_an_agent_that_gives_up_costs_four_pods_in_ten_minutes_and_raises_one_al
         if callable(history):
             history(stage)
         fails(stage, rig)
-        stage.run(minutes=40)
+        stage.run(minutes=40, every=30)
         assert stage.most_within(TEN_MINUTES) <= 4
         assert len(stage.requested()) <= 7
         assert list(Alert.objects.filter(severity="critical").values_list("cause", flat=True)) == [
@@ -100,7 +105,7 @@ def test_pods_that_never_boot_cost_one_pod_in_each_boot_deadline_and_longer_paus
 ) -> None:
     with runpod() as rig, clock.use(rig.clock):
         stage = a_stage(rig, redis_url, boot_seconds=120)
-        stage.run(minutes=30)
+        stage.run(minutes=30, every=30)
         assert stage.most_within(TEN_MINUTES) <= 4
         assert len(stage.requested()) <= 5
         assert "never booted: no sign of its agent within 120 s" in stage.last.sentence
@@ -115,7 +120,7 @@ def test_a_vendor_that_gives_less_than_was_ordered_is_not_asked_at_once_again(
     with runpod() as rig, clock.use(rig.clock):
         stage = a_stage(rig, redis_url)
         rig.state.gpuless = 1000
-        stage.run(minutes=30)
+        stage.run(minutes=30, every=30)
         assert stage.most_within(TEN_MINUTES) <= 4
         assert len(stage.requested()) <= 6
         assert "0 GPUs instead of 1 GPU" in stage.last.sentence
@@ -159,6 +164,7 @@ def test_a_failed_pod_keeps_what_its_agent_said_and_the_end_of_its_output(redis_
         assert pod.failed_at is not None
 
 
+@pytest.mark.one_database
 def test_a_log_that_cannot_be_read_is_asked_for_once_and_delays_no_end(redis_url: str) -> None:
     with runpod() as rig, clock.use(rig.clock):
         stage = a_stage(rig, redis_url)
@@ -171,7 +177,7 @@ def test_a_log_that_cannot_be_read_is_asked_for_once_and_delays_no_end(redis_url
         asked = rig.server.calls("GET", logs)
         assert asked
         assert pod.output_asked_at is not None
-        stage.run(minutes=12)
+        stage.run(minutes=12, every=30)
         pod.refresh_from_db()
         assert (pod.state, rig.server.calls("GET", logs)) == ("terminated", asked)
 
@@ -180,31 +186,33 @@ def test_the_next_try_heals_the_fleet_without_a_command(redis_url: str) -> None:
     with runpod() as rig, clock.use(rig.clock):
         stage = a_stage(rig, redis_url)
         fails(stage, rig)
-        stage.run(minutes=10)
+        stage.run(minutes=10, every=30)
         broken = len(stage.requested())
         assert list(stage.open_alerts()) == ["boots_fail"]
         stage.behave = lambda pod: up(stage, rig, pod) and stage.beat(pod, done=5, rate=1.0)
-        stage.run(minutes=12)
+        stage.run(minutes=12, every=30)
         assert stage.open_alerts() == {}
         assert Pod.objects.filter(state="ready").count() == 3
         assert len(stage.requested()) == broken + 3
         assert status_of(Fleet.objects.get()).trouble == ""
 
 
+@pytest.mark.one_database
 def test_an_operator_can_try_again_at_once(redis_url: str) -> None:
     with runpod() as rig, clock.use(rig.clock):
         stage = a_stage(rig, redis_url)
         fails(stage, rig)
-        stage.run(minutes=10)
+        stage.run(minutes=10, every=30)
         before = len(stage.requested())
         assert stage.last.binding == "brake"
         operating.set_mode(Fleet.objects.get(), Mode.RUNNING, by="ann")
         stage.step()
         assert len(stage.requested()) == before + 1
-        stage.run(minutes=5)
+        stage.run(minutes=5, every=30)
         assert len(stage.requested()) == before + 1  # the pause after it is a long one again
 
 
+@pytest.mark.one_database
 def test_another_template_begins_anew_and_the_old_one_is_not_forgotten(redis_url: str) -> None:
     with runpod() as rig, clock.use(rig.clock):
         stage = a_stage(rig, redis_url)
@@ -222,6 +230,7 @@ def test_another_template_begins_anew_and_the_old_one_is_not_forgotten(redis_url
         assert len(stage.requested()) == before + 1
 
 
+@pytest.mark.one_database
 def test_a_ready_pod_that_takes_items_and_finishes_none_is_a_failure_too(redis_url: str) -> None:
     with runpod() as rig, clock.use(rig.clock):
         stage = a_stage(rig, redis_url)
@@ -232,7 +241,7 @@ def test_a_ready_pod_that_takes_items_and_finishes_none_is_a_failure_too(redis_u
             stage.beat(pod, AgentState.DRAINED if ready else AgentState.WORKING, **beats)
 
         stage.behave = lambda pod: up(stage, rig, pod) and ends_soon(pod)
-        stage.run(minutes=15)
+        stage.run(minutes=15, every=30)
         assert stage.most_within(TEN_MINUTES) <= 4
         assert "boots_fail" in stage.open_alerts()
         assert "agent ended" in stage.last.sentence

@@ -14,7 +14,8 @@ from tests.support.emulated_market import TICK, Market, market
 from tests.support.rigs.runpod_rig import PODS
 from tests.support.waiting import patience
 
-pytestmark = pytest.mark.django_db
+# Real time passes, and other tests make the queries on PostgreSQL.
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 
 ITEMS = 1200
 

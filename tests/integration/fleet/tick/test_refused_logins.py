@@ -55,7 +55,7 @@ def staged(rig: Any, redis_url: str, vendor: str, password: str) -> Stage:
 
 
 @pytest.mark.one_database
-@pytest.mark.takes(15)
+@pytest.mark.takes(8)
 @pytest.mark.parametrize("password", ["wrong", ""])
 @pytest.mark.parametrize("vendor", ["runpod", "vastai", "docker"])
 def test_a_refused_login_is_said_and_costs_few_machines(
@@ -73,7 +73,7 @@ def test_a_refused_login_is_said_and_costs_few_machines(
         elif vendor == "vastai":
             rig.emulator.market.private.logins.update(PRIVATE)
         stage = staged(rig, redis_url, vendor, password)
-        stage.run(minutes=12)
+        stage.run(minutes=12, every=30)
         assert 1 <= stage.most_within(timedelta(minutes=10)) <= 4
         name = Account.objects.get(provider=vendor).name
         says = f"the registry ghcr.io refused the login of account {name} for {IMAGE}"

@@ -96,8 +96,7 @@ def test_the_users_worker_works_and_the_agent_reports_it(workload, until):
 
 
 @pytest.mark.takes(13)
-@pytest.mark.parametrize("pool", ["gevent", "eventlet"])
-@pytest.mark.parametrize("option", ["--pool={}", "-P {}"])
+@pytest.mark.parametrize(("pool", "option"), [("gevent", "--pool={}"), ("eventlet", "-P {}")])
 def test_the_tasks_of_a_pool_of_greenlets_run_at_the_same_time(workload, until, pool, option):
     if find_spec(pool) is None:
         pytest.skip(f"{pool} is not installed")
