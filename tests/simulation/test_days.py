@@ -62,6 +62,7 @@ def test_the_command_refuses_a_file_that_has_no_days(tmp_path: Path, notes: str,
     assert (tmp_path / "notes").read_text() == notes
 
 
+@pytest.mark.one_database  # three days; the test below plays one on each database
 @pytest.mark.parametrize(
     "seed", [12, pytest.param(8, id="with a dataset", marks=[pytest.mark.slow])]
 )

@@ -118,6 +118,7 @@ def test_a_key_in_a_text_is_found_whoever_wrote_it() -> None:
     assert list(secrets_in_rows(["another"])) == []
 
 
+@pytest.mark.one_database
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("limits", "says"),
@@ -153,6 +154,7 @@ NOTHING = {
 WAITS = {"busy": 0.2, "bottleneck": Bottleneck.LINK, "ready_for": seconds(60)}
 
 
+@pytest.mark.one_database
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("said", "waited", "limits", "wrong"),
@@ -194,6 +196,7 @@ def day(redis_url: str) -> Iterator[Day]:
     database.restore()
 
 
+@pytest.mark.one_database
 @pytest.mark.django_db(transaction=True)
 def test_the_judge_sees_a_pod_that_works_after_an_operator_ended_it(day: Day) -> None:
     pod = a_pod(day.agents[0].fleet, PodState.READY, account=Account.objects.get(name="runpod"))
@@ -203,6 +206,7 @@ def test_the_judge_sees_a_pod_that_works_after_an_operator_ended_it(day: Day) ->
         day.invariants.check()
 
 
+@pytest.mark.one_database
 @pytest.mark.django_db(transaction=True)
 def test_the_judge_sees_that_a_dead_server_hides_the_fleet_of_another(day: Day) -> None:
     for _ in range(3):
@@ -217,6 +221,7 @@ def test_the_judge_sees_that_a_dead_server_hides_the_fleet_of_another(day: Day) 
         day.invariants.check_settled(beats=True)
 
 
+@pytest.mark.one_database
 @pytest.mark.django_db(transaction=True)
 def test_the_judge_sees_that_a_machine_which_must_be_kept_is_gone(day: Day) -> None:
     vendor = day.vendors[0]
@@ -262,6 +267,7 @@ def test_no_vendor_is_asked_within_a_transaction(day: Day) -> None:
         day.operators.act_during("before GET /v2/pods")
 
 
+@pytest.mark.one_database
 @pytest.mark.django_db(transaction=True)
 def test_the_judge_sees_a_good_item_that_a_single_pod_failed_for_good(day: Day) -> None:
     agents = day.agents[0]
@@ -305,6 +311,7 @@ def failed_pods(count: int, *, last_at: datetime) -> None:
         Pod.objects.filter(pk=pod.pk).update(retire_rule="agent_failed", failed_at=ended)
 
 
+@pytest.mark.one_database
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("failed", "minutes", "violated"), [(2, 2, False), (3, 4, True), (3, 6, False), (4, 9, True)]
@@ -323,6 +330,7 @@ def test_the_judge_sees_a_fourth_pod_within_the_pause(
     judge.check(events)
 
 
+@pytest.mark.one_database
 @pytest.mark.django_db
 def test_the_judge_sees_that_nobody_is_told_what_fails() -> None:
     fleet, judge = a_fleet(), Repeats(slack=timedelta(0))

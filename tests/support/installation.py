@@ -161,7 +161,7 @@ class Installation:
             answer = what()
             if answer:
                 return answer
-            time.sleep(0.2)
+            time.sleep(0.5)  # most questions cost 50 ms of a core
         logs = "".join(p.read_text()[-3000:] for p in (self.var / "log").glob("worker*.log"))
         pytest.fail(f"it did not hold within {seconds} s\n{logs}")
 

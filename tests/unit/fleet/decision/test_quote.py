@@ -19,6 +19,7 @@ PLACES = policy(max_instances=4, spawn_per_tick=4, target_depth_per_pod=1000)
 
 def test_each_type_of_offers_has_its_hours_and_its_price() -> None:
     found = quote(seen(0, pods=tuple(on("firm", 2))), PLACES, CALM, Asked(items=8 * HOUR))
+    assert found.goal is Goal.DEMAND
     spot, firm = found.lines
     assert (spot.offer.key, firm.offer.key) == ("spot", "firm")
     for line, usd in ((spot, SPOT), (firm, FIRM)):
@@ -32,18 +33,17 @@ def test_each_type_of_offers_has_its_hours_and_its_price() -> None:
 
 
 def test_a_deadline_and_a_budget_are_goals_of_the_plan() -> None:
-    by = NOON + hours(6)
-    plain = quote(seen(0), PLACES, CALM, Asked(items=8 * HOUR))
-    dated = quote(seen(0), PLACES, CALM, Asked(items=8 * HOUR, by=by))
-    paid = quote(seen(0), PLACES, CALM, Asked(items=8 * HOUR, at_most_usd=Decimal(4)))
-    assert [q.goal for q in (plain, dated, paid)] == [Goal.DEMAND, Goal.DEADLINE, Goal.BUDGET]
+    by = NOON + hours(3)
+    dated = quote(seen(0), PLACES, CALM, Asked(items=4 * HOUR, by=by))
+    paid = quote(seen(0), PLACES, CALM, Asked(items=4 * HOUR, at_most_usd=Decimal(2)))
+    assert [q.goal for q in (dated, paid)] == [Goal.DEADLINE, Goal.BUDGET]
     assert (dated.plan.on_time, dated.risk) == (1, "")
     assert paid.plan.money_ends == 1
-    assert paid.plan.sure_usd <= 4
-    both = quote(seen(0), PLACES, CALM, Asked(items=8 * HOUR, by=by, at_most_usd=Decimal(4)))
+    assert paid.plan.sure_usd <= 2
+    both = quote(seen(0), PLACES, CALM, Asked(items=4 * HOUR, by=by, at_most_usd=Decimal(2)))
     assert both.goal is Goal.DEADLINE
     assert both.plan.money_ends == 1
-    late = quote(seen(0), PLACES, CALM, Asked(items=80 * HOUR, by=by))
+    late = quote(seen(0), PLACES, CALM, Asked(items=20 * HOUR, by=by))
     assert late.plan.on_time == 0
     assert "cannot make it: needs" in late.risk
 
@@ -51,9 +51,9 @@ def test_a_deadline_and_a_budget_are_goals_of_the_plan() -> None:
 def test_a_paused_fleet_can_be_quoted_and_spent_money_does_not_count() -> None:
     paused = replace(PLACES, mode=Mode.PAUSED)
     facts = seen(0, spent_total_usd=Decimal(500))
-    found = quote(facts, paused, CALM, Asked(items=8 * HOUR, at_most_usd=Decimal(20)))
+    found = quote(facts, paused, CALM, Asked(items=4 * HOUR, at_most_usd=Decimal(10)))
     assert found.plan.money_ends < 0.1
-    assert found.plan.sure_usd < 20
+    assert found.plan.sure_usd < 10
 
 
 def test_a_speed_that_is_given_counts_for_every_offer() -> None:
@@ -66,11 +66,11 @@ def test_a_speed_that_is_given_counts_for_every_offer() -> None:
 
 
 def test_money_that_starts_no_pod_is_said_with_what_would() -> None:
-    tiny = quote(seen(0), PLACES, CALM, Asked(items=8 * HOUR, at_most_usd=Decimal("0.1")))
+    tiny = quote(seen(0), PLACES, CALM, Asked(items=4 * HOUR, at_most_usd=Decimal("0.1")))
     assert tiny.plan.pods == 0
     assert tiny.least_usd is not None
     assert Decimal("0.1") < tiny.least_usd < 2
-    paid = quote(seen(0), PLACES, CALM, Asked(items=8 * HOUR, at_most_usd=tiny.least_usd))
+    paid = quote(seen(0), PLACES, CALM, Asked(items=4 * HOUR, at_most_usd=tiny.least_usd))
     assert (paid.plan.pods, paid.least_usd) == (1, None)
     none = replace(PLACES, daily_budget_usd=Decimal(0))
     asked = Asked(items=HOUR, at_most_usd=Decimal(5))
