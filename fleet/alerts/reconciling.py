@@ -300,8 +300,10 @@ def _ticks(fleets: Sequence[int], now: datetime) -> Mapping[int, Sequence[TickRo
     """
     last = Tick.objects.filter(fleet=OuterRef("pk"), at__lte=now - WINDOW).order_by("-at")
     known = Fleet.objects.filter(pk__in=fleets).order_by()
-    before = known.annotate(before=Subquery(last.values("pk")[:1])).values_list("before", flat=True)
-    rows = Tick.objects.filter(Q(fleet__in=fleets, at__gt=now - WINDOW) | Q(pk__in=[*before]))
+    found = known.annotate(before=Subquery(last.values("pk")[:1])).values_list("before", flat=True)
+    before = [*found]  # None where there is none, which is never the key of a tick
+    within = Q(fleet__in=fleets, at__gt=now - WINDOW)
+    rows = Tick.objects.filter(within | Q(pk__in=before))
     ticks: dict[int, list[TickRow]] = {pk: [] for pk in fleets}
     for row in rows.order_by("at").values("pk", "fleet", *SEEN, "held_back", *SAID_LAST):
         ticks[row["fleet"]].append(row)
