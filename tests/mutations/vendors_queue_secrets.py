@@ -328,8 +328,8 @@ VENDORS_QUEUE_SECRETS: Final = (
     Mutation(
         name="no-short-secret-in-production",
         file="config/env.py",
-        before="if self.production and len(",
-        after="if False and len(",
+        before="if len(secret.get_secret_value()) < SHORTEST_SECRET:",
+        after="if False:",
         tests=(ENV + "test_production_refuses_a_generated_secret_and_an_embedded_service",),
     ),
     Mutation(

@@ -142,7 +142,7 @@ def test_other_code_is_another_template_and_rollback_goes_back(
     fleet.refresh_from_db()
     assert (fleet.code_number, fleet.handler, fleet.batch_size) == (2, "embed:other", 8)
     assert template_hash(fleet) != template
-    assert "the same as before" in run("set", "emb", "--script", path)  # with the same handler
+    assert "the same as before" in run("set", "emb", "--script", path)
     assert "code version 1" in run("rollback", "emb")
     fleet.refresh_from_db()
     assert status_of(fleet).code_number == 1
@@ -151,9 +151,6 @@ def test_other_code_is_another_template_and_rollback_goes_back(
     reasons = [h.history_change_reason or "" for h in fleet.history.order_by("pk")]
     assert any("code version 2 (embed.py) set by" in reason for reason in reasons)
     assert "code rolled back to version 1 by" in reasons[-1]
-    in_use = keeping_code.in_use_since(fleet)
-    assert in_use.history_change_reason == reasons[-1]
-    assert sum("Handler" in reason for reason in reasons) == 2  # not where it stayed the same
 
 
 def test_code_that_cannot_work_makes_no_fleet_and_changes_none(

@@ -43,6 +43,9 @@ def test_an_operator_uploads_code_and_goes_back(fleet: Fleet) -> None:
     assert (fleet.code_number, fleet.handler) == (1, "embed:handle")
     history = operator.get(reverse("admin:fleet_fleet_history", args=[fleet.pk])).content.decode()
     assert "code rolled back to version 1 by " in history
+    assert "code rolled back to version 1 by " in operator.get(page(fleet)).content.decode()
+    reasons = fleet.history.values_list("history_change_reason", flat=True)
+    assert sum("Handler" in (reason or "") for reason in reasons) == 1  # not where it stayed
 
 
 def test_bad_code_is_refused_on_the_page_and_a_viewer_changes_nothing(fleet: Fleet) -> None:
