@@ -37,7 +37,11 @@ def facts() -> AlertFacts:
 
 def test_a_fleet_is_judged_by_its_own_ticks_of_the_window_and_the_one_before() -> None:
     fleet, other = a_fleet(), a_fleet()
-    a_fleet(name="archived", archived_at=NOON)
+    archived = a_fleet(name="archived", archived_at=NOON)
+    for at in (EARLIER, WITHIN):
+        a_tick(archived, at)
+    a_tick(other, EARLIER - seconds(3))
+    Fleet.objects.update(created_at=NOON - hours(9))
     for at in (EARLIER - seconds(9), EARLIER, WITHIN):
         a_tick(fleet, at, failing=1, trouble="old")
     seen = {"failing": {"count": 2, "because": "no module x"}}
@@ -47,7 +51,9 @@ def test_a_fleet_is_judged_by_its_own_ticks_of_the_window_and_the_one_before() -
     assert "archived" not in {each.name for each in facts().fleets}
     mine = seen[fleet.pk]
     assert [tick.at for tick in mine.ticks] == [EARLIER, WITHIN, NOON]
+    assert [tick.at for tick in seen[other.pk].ticks] == [EARLIER - seconds(3), NOON]
     assert (mine.failing, mine.trouble, mine.last_tick_at) == (2, "x", NOON)
+    assert mine.undecided_for == seconds(0)
     assert mine.failing_because == "no module x"
     assert (mine.all_fail, mine.all_fail_because) == (True, "y")
     new = a_fleet()
