@@ -13,10 +13,12 @@ from pods.agent.dataset.rows import (
     Chunk,
     Fields,
     as_id,
+    why_no_row,
     with_ids,
     with_payload,
     written,
 )
+from pods.agent.dataset.shaping import column_of, refuse_names
 from pods.agent.dataset.stores import Place, StoreError
 from pods.agent.json_words import why_no_json
 from pods.agent.protocol import ITEM_ID, ITEM_PAYLOAD
@@ -188,14 +190,17 @@ def _made_of_json(lines: list[Line], file: Place, of: Range, columnar: bool) -> 
         value = _parsed(line, of)
         if isinstance(value, str):
             bad[n], value = value, {}
-        own = value.get(key)
-        ids.append(place_of(file, of, line) if own is None else as_id(own))
+        try:
+            own_id = None if value.get(key) is None else as_id(value[key])
+        except RecursionError as exc:
+            bad[n], value, own_id = why_no_row(exc), {}, None
+        ids.append(place_of(file, of, line) if own_id is None else own_id)
         values.append(value)
     rows: Union[list[Fields], pa.RecordBatch]
     if columnar:
         rows = _batch_of(values, ids, of, key, bad)
     else:
-        rows = [_item(value, own_id, of, key) for value, own_id in zip(values, ids, strict=True)]
+        rows = [_item(n, value, ids[n], of, key, bad) for n, value in enumerate(values)]
     return Chunk(ids, [line.after for line in lines], rows, _size(lines), bad)
 
 
@@ -210,43 +215,30 @@ def _parsed(line: Line, of: Range) -> Union[dict[str, Any], str]:
     key = of.id_column
     wanted = [*of.columns, *([key] if key else [])]
     if missing := [name for name in wanted if name not in value]:
-        return f"this row has no {missing[0]!r}; it has {', '.join(value) or 'none'}"
+        return f"this row has no {missing[0]!r}; it has {as_id(', '.join(value)) or 'none'}"
     return value
 
 
-def _item(value: dict[str, Any], own_id: str, of: Range, key: str) -> Fields:
+def _item(
+    n: int, value: dict[str, Any], own_id: str, of: Range, key: str, bad: dict[int, str]
+) -> Fields:
     names = [name for name in (of.columns or value) if name != key]
-    item = {name.encode("utf-8", "surrogateescape"): written(value.get(name)) for name in names}
+    try:
+        item = {name.encode(): written(value.get(name)) for name in names}
+    except (UnicodeEncodeError, RecursionError) as exc:
+        bad.setdefault(n, why_no_row(exc))
+        return {}
     return with_payload({k: v for k, v in item.items() if v is not None}, names, own_id)
 
 
 def _batch_of(
     values: list[dict[str, Any]], ids: list[str], of: Range, key: str, bad: dict[int, str]
 ) -> pa.RecordBatch:
-    """The rows as a table. A row whose values have other types than those before it is bad."""
+    """The rows as a table. A row whose values have other types than those of the others is bad."""
     names = list(of.columns) or list(dict.fromkeys(name for value in values for name in value))
-    names = [name for name in names if name not in {key, ITEM_ID}]
-    arrays = []
-    for name in names:
-        column = [value.get(name) for value in values]
-        try:
-            arrays.append(pa.array(column))
-        except (pa.ArrowException, OverflowError):
-            arrays.append(_fitting(column, name, bad))
+    names = refuse_names(values, [name for name in names if name not in {key, ITEM_ID}], bad)
+    arrays = [column_of([value.get(name) for value in values], name, bad) for name in names]
     return with_ids(pa.RecordBatch.from_arrays(arrays, names=names), ids)
-
-
-def _fitting(column: list[Any], name: str, bad: dict[int, str]) -> pa.Array:
-    """A column with the type of its first value, without the values that are not of it."""
-    kind = pa.array([next(value for value in column if value is not None)]).type
-    fitting = []
-    for n, value in enumerate(column):
-        try:
-            fitting.append(pa.array([value], kind)[0].as_py())
-        except (pa.ArrowException, OverflowError):
-            bad.setdefault(n, f"{name!r} is a {type(value).__name__}, and was {kind} before")
-            fitting.append(None)
-    return pa.array(fitting, kind)
 
 
 def place_of(file: Place, of: Range, line: Line) -> str:

@@ -80,6 +80,8 @@ def _found(of: Place, line: bytes) -> Head:
         size = found.head().size
     except (BadUrl, Missing, Refused) as exc:
         return str(exc)
+    except ValueError:  # of obstore: a path with `..` or NUL, half an IPv6 address
+        return f"{url!r} is not the address of an object"
     if size > LARGEST_OBJECT_BYTES:
         return f"{url} has {size:,} bytes; at most {LARGEST_OBJECT_BYTES:,} are read"
     return found, size

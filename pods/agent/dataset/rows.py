@@ -46,9 +46,10 @@ def chunks_of(
 
     `first`: the number of the table's first row in the file, from 0, where bounds are rows.
 
+    A row with a value that cannot be represented, such as a date after the year 9999, is bad.
+
     Raises:
         BadInput: a column of the range is missing.
-        ValueError: as `items_of`.
     """
     names = batch.schema.names
     id_column = of.id_column or (ITEM_ID if ITEM_ID in names else "")
@@ -61,9 +62,10 @@ def chunks_of(
         part = batch.slice(at, min(step, keep - at))
         numbers = range(first + at, first + at + part.num_rows)
         column = part.column(id_column) if id_column else None
-        ids = ids_of(column, f"{file.key}:", numbers)
-        made = with_ids(part, ids, id_column) if columnar else items_of(part, ids, id_column)
-        yield Chunk(ids, range(numbers.start + 1, numbers.stop + 1), made, part.nbytes)
+        bad: dict[int, str] = {}
+        ids = ids_of(column, f"{file.key}:", numbers, bad)
+        made = with_ids(part, ids, id_column) if columnar else items_of(part, ids, id_column, bad)
+        yield Chunk(ids, range(numbers.start + 1, numbers.stop + 1), made, part.nbytes, bad)
 
 
 def columns_of(of: Range, names: Sequence[str], id_column: str) -> list[str]:
@@ -82,15 +84,18 @@ def columns_of(of: Range, names: Sequence[str], id_column: str) -> list[str]:
     return wanted
 
 
-def items_of(batch: pa.RecordBatch, ids: Sequence[str], id_column: str) -> list[Fields]:
+def items_of(
+    batch: pa.RecordBatch, ids: Sequence[str], id_column: str, bad: dict[int, str]
+) -> list[Fields]:
     """The fields of each row of a table as items. Null is a missing field.
 
-    Raises:
-        ValueError: a value cannot be represented, such as a date after the year 9999.
+    `bad`: hears of rows with a value that cannot be represented.
     """
     names = [name for name in batch.schema.names if name != id_column]
-    columns = [[written(value) for value in batch.column(name).to_pylist()] for name in names]
-    keys = [name.encode("utf-8", "surrogateescape") for name in names]
+    columns = [
+        [written(value) for value in _values(batch.column(name), name, bad)] for name in names
+    ]
+    keys = [name.encode() for name in names]
     items: list[Fields] = [
         {key: value for key, value in zip(keys, row, strict=True) if value is not None}
         for row in (zip(*columns, strict=True) if columns else ((),) * batch.num_rows)
@@ -104,42 +109,76 @@ def with_payload(item: Fields, names: Sequence[str], own_id: str) -> Fields:
     if len(names) == 1:
         payload = names[0]
     if payload is not None:
-        value = item.get(payload.encode("utf-8", "surrogateescape"))
+        value = item.get(payload.encode())
         if value is not None:
             item[ITEM_PAYLOAD.encode()] = value
     else:
         row = {k.decode("utf-8", "replace"): v.decode("utf-8", "replace") for k, v in item.items()}
-        item[ITEM_PAYLOAD.encode()] = json.dumps(row, ensure_ascii=False).encode(
-            "utf-8", "surrogateescape"
-        )
+        item[ITEM_PAYLOAD.encode()] = json.dumps(row, ensure_ascii=False).encode()
     item[ITEM_ID.encode()] = own_id.encode("utf-8", "backslashreplace")
     return item
 
 
 def written(value: Any) -> Union[bytes, None]:
-    """A value as a field: text and bytes as they are, others as JSON."""
+    """A value as a field: text and bytes as they are, others as JSON.
+
+    Raises:
+        UnicodeEncodeError: a text has half a surrogate pair.
+        RecursionError: it is nested too deeply.
+    """
     if value is None or isinstance(value, bytes):
         return value
     if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape")
+        return value.encode()
     return json.dumps(value, ensure_ascii=False, default=_in_json).encode()
 
 
-def ids_of(column: Union[pa.Array, None], place: str, numbers: Sequence[int]) -> list[str]:
-    """The id of each row: from its column, else the place of the row."""
+def ids_of(
+    column: Union[pa.Array, None], place: str, numbers: Sequence[int], bad: dict[int, str]
+) -> list[str]:
+    """The id of each row: from its column, else the place of the row.
+
+    `bad`: hears of rows with an id that cannot be represented.
+    """
     if column is None:
         return [f"{place}{number}" for number in numbers]
-    if pa.types.is_string(column.type) and not column.null_count:
-        try:
-            texts: list[str] = column.to_pylist()
-        except UnicodeDecodeError:  # a file may say that it is text, and not be
-            column = column.cast(pa.binary())
-        else:
-            return texts
+    values = _values(column, "the id", bad)
+    if pa.types.is_string(column.type) and set(map(type, values)) == {str}:
+        return values
     return [
         f"{place}{number}" if value is None else as_id(value)
-        for value, number in zip(column.to_pylist(), numbers, strict=True)
+        for value, number in zip(values, numbers, strict=True)
     ]
+
+
+def _values(column: pa.Array, name: str, bad: dict[int, str]) -> list[Any]:
+    """The values of a column. One that cannot be represented is None, and `bad` says why."""
+    try:
+        return list(column.to_pylist())
+    except (ValueError, OverflowError):
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            # a file may say that it is text, and not be
+            return list(column.cast(pa.large_binary()).to_pylist())
+    values: list[Any] = []
+    for n, value in enumerate(column):
+        try:
+            values.append(value.as_py())
+        except (ValueError, OverflowError) as exc:
+            bad.setdefault(n, f"{name} cannot be read: {str(exc).partition(chr(10))[0]}")
+            values.append(None)
+    return values
+
+
+def why_no_row(exc: Exception) -> str:
+    """Why the values of a row cannot be given to a handler, in words for people."""
+    if isinstance(exc, UnicodeEncodeError):
+        half = exc.object[exc.start]
+        return f"half a surrogate pair ({half!r}), which is not text"
+    if isinstance(exc, RecursionError):
+        return "a value that is nested too deeply"
+    if isinstance(exc, OverflowError):
+        return "a number of more than 64 bits"
+    return str(exc).partition("\n")[0]
 
 
 def as_id(value: Any) -> str:

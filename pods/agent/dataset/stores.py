@@ -52,7 +52,7 @@ SCHEMES = ("s3", "gs", "az", "file", "https", "http")
 _STATUS = re.compile(r"status code: (\d{3})")
 _OS_ERROR = re.compile(r"os error (\d+)")
 _FULL = {28, 122}  # ENOSPC, EDQUOT
-_NOT_ALLOWED = {1, 13, 21, 20, 30}  # EPERM, EACCES, EISDIR, ENOTDIR, EROFS
+_NOT_ALLOWED = {1, 13, 20, 21, 30, 36, 40}  # EPERM, EACCES, ENOTDIR, EISDIR, EROFS, ENAMETOOLONG…
 _AGAIN = {408, 409, 425, 429}
 T = TypeVar("T")
 

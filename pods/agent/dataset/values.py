@@ -34,7 +34,7 @@ def packed(result: Result) -> Outcome:
         return Failed.of(result)
     try:
         if isinstance(result, Mapping):
-            value: Any = {str(key): _plain(cell) for key, cell in result.items()}
+            value: Any = {_name(key): _plain(cell) for key, cell in result.items()}
         else:
             value = {RESULT: _plain(result)}
         raw = marshal.dumps(value)
@@ -52,6 +52,11 @@ def unpacked(raw: bytes) -> dict[str, Cell]:
         if type(cell) is tuple:
             cells[name] = Vector(*cell)
     return cells
+
+
+def _name(key: Any) -> str:
+    """The name of a column. Half a surrogate pair, which no file can have, is escaped."""
+    return str(key).encode("utf-8", "backslashreplace").decode()
 
 
 def _plain(value: Any) -> Any:

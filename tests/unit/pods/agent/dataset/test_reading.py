@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pods.agent.dataset import lines, rows, stores, tables
+from pods.agent.dataset import lines, rows, shaping, stores, tables, work
 from pods.agent.dataset.reading import chunks
 from pods.agent.ranges import Compression, Format
 from tests.support.dataset_files import cut, packed, put_lines, put_table, source_of, whole
@@ -168,6 +168,63 @@ def test_a_value_of_another_type_is_a_bad_row_of_a_batch(folder):
     assert "'n' is a str" in second
 
 
+# What one line may hold that no handler can get, and whether it is so for handlers of columns alone.
+ODD_LINES = [
+    (rb'{"id": "a", "text": "\ud800"}', False),
+    (rb'{"id": "a", "text": "x", "k\ud800": 1}', False),
+    (rb'{"id": "a", "text": "x", "o": [{"\udc80": "\ud800"}]}', False),
+    (b'{"id": "a", "text": "x", "n": 99999999999999999999}', True),
+    (b'{"id": "a", "text": "x", "o": ' + b"[" * 200 + b"]" * 200 + b"}", True),
+    (b'{"id": "a", "text": "x", "o": [1, "two"]}', True),
+]
+
+
+@pytest.mark.parametrize("columnar", [False, True])
+@pytest.mark.parametrize(("line", "of_columns"), ODD_LINES)
+def test_what_one_line_holds_never_ends_its_range(folder, line, of_columns, columnar):
+    folder.at("l.jsonl").put(
+        b"\n".join([line, b'{"id": 1, "text": "x"}', b'{"id": 2, "text": "y"}'])
+    )
+    of = whole(source_of(folder.at("l.jsonl"), Format.JSONL), 3)
+    [chunk] = chunks(of, columnar=columnar)
+    assert list(chunk.ids) == ["a", "1", "2"]
+    assert list(chunk.bad) == ([0] if columnar or not of_columns else [])
+    batch = work.Slot(chunk, 0, 3).first_batch()  # as it goes to the handler's process
+    assert list(batch.numbers) == ([1, 2] if chunk.bad else [0, 1, 2])
+
+
+def test_the_message_about_half_a_surrogate_pair_can_be_written_anywhere(folder):
+    folder.at("l.jsonl").put(b'{"id": "\\ud800", "text": "\\ud83d"}\n{"\\ud800": 1}\n')
+    source = source_of(folder.at("l.jsonl"), Format.JSONL)
+    for columns in [(), ("text",)]:
+        [chunk] = chunks(whole(source, 2, columns=columns), columnar=False)
+        assert chunk.ids[0] == "\\ud800"
+        assert "half a surrogate pair ('\\ud83d')" in chunk.bad[0]
+        assert set(chunk.bad) == {0, 1}
+        assert all(text.encode() for text in [*chunk.bad.values(), *chunk.ids])
+
+
+@pytest.mark.parametrize("column", ["day", "id"])
+def test_a_value_of_a_table_that_cannot_be_read_is_a_bad_row(folder, column):
+    days = pa.array([0, 10_000_000, 1], pa.int32()).cast(pa.date32())  # the second: after 9999
+    source = put_table(folder.at("t.parquet"), {column: days, "text": ["x", "y", "z"]})
+    found = read(whole(source, 3))
+    assert [isinstance(row, str) for _, row in found] == [False, True, False]
+    assert "cannot be read" in found[1][1]
+
+
+def test_values_of_one_family_stay_together_and_the_most_count(folder):
+    values = ["x", 1, 2.5, {"a": 1}, {"b": 2}, 3, 4]
+    bad: dict[int, str] = {}
+    assert shaping.column_of(values, "n", bad).to_pylist() == [None, 1, 2.5, None, None, 3, 4]
+    assert set(bad) == {0, 3, 4}
+    both = [{"a": 1}, {"b": 2}, {"a": "x"}, {"a": 3}, 7]
+    bad = {}
+    made = shaping.column_of(both, "o", bad).to_pylist()
+    assert made == [{"a": 1, "b": None}, {"a": None, "b": 2}, None, {"a": 3, "b": None}, None]
+    assert set(bad) == {2, 4}
+
+
 @pytest.mark.parametrize("compression", [Compression.GZIP, Compression.ZSTD])
 def test_compressed_lines_are_cut_by_rows(folder, compression):
     source = put_lines(folder.at("l"), [{"id": n} for n in range(50_000)], compression)
@@ -206,6 +263,14 @@ def test_the_rows_of_a_list_are_the_bytes_of_its_objects(folder, columnar):
     assert [row[name] for _, row in found if isinstance(row, dict)] == [
         b"%d" % n * 10 for n in range(50, 100) if n != 70
     ]
+
+
+@pytest.mark.parametrize("line", ["file:///a\0b", "http://[::1", "..", "x" * 5_000])
+def test_an_address_that_is_none_is_a_bad_row_of_a_list(folder, line):
+    folder.at("a").put(b"x")
+    folder.at("list.txt").put(f"a\n{line}\na".encode())
+    found = read(whole(source_of(folder.at("list.txt"), Format.OBJECTS), 3))
+    assert [isinstance(row, str) for _, row in found] == [False, True, False]
 
 
 def test_gzip_of_a_table_is_not_parquet(folder):

@@ -241,3 +241,7 @@ def test_columns_that_differ_within_a_batch_fail_the_later_rows():
     answer = answered(changes)
     assert answer.runs == [(0, 4)]
     assert len(answer.failed) == 4
+
+
+def test_the_name_of_a_column_can_be_written():
+    assert unpacked(packed({"k\ud800": 1})) == {"k\\ud800": 1}
