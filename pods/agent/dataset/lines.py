@@ -1,7 +1,8 @@
 """Reads the rows of a range of a file of lines: JSONL or text, plain or compressed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple, Union
 
 import pyarrow as pa
@@ -36,13 +37,14 @@ class Line(NamedTuple):
     number: int  # the offset of its first byte, or its number from 0: what bounds count
     after: int  # the bound after it
     text: bytes
+    why: str = ""  # it is no row
 
 
 def chunks_of_lines(file: Place, of: Range, *, columnar: bool) -> Iterator[Chunk]:
-    """The rows of the range. A line that is not JSON is a bad row.
+    """The rows of the range. A line that is not JSON, or is too long, is a bad row.
 
     Raises:
-        BadInput: the file is compressed and ends too early, or a line is too long.
+        BadInput: the file is compressed and ends too early.
         StoreError: the file cannot be read.
     """
     make = _made_of_json if of.source.format == Format.JSONL else _made_of_text
@@ -62,7 +64,7 @@ def lines_of(file: Place, of: Range) -> Iterator[Line]:
         text = line.text.rstrip(b"\r")
         if not line.number:
             text = text.removeprefix(BOM)
-        if text.strip():
+        if line.why or text.strip():
             yield line._replace(text=text)
 
 
@@ -85,62 +87,83 @@ def _by_bytes(file: Place, of: Range) -> Iterator[Line]:
     size = of.source.size
     end = size if of.end is None else min(of.end, size)
     at = max(0, of.start - 1)
-    skipping = of.start > 0  # the rest of a line that belongs to the range before
-    left = b""
-    for piece in _pieces(file, of, at, end):
-        parts = (left + piece).split(b"\n")
-        left = parts.pop()
-        _refuse_long(left, of)
-        for text in parts:
-            after = at + len(text) + 1
-            if skipping:
-                skipping = False
-            elif at >= end:
-                return
-            else:
-                yield Line(at, after, text)
-            at = after
+    pieces = _pieces(file, of, at, end)
+    if of.start:  # the rest of a line that belongs to the range before
+        rest, after = _behind_a_line(pieces, end - at)
+        at += after
+        pieces = chain([rest], pieces)
+    if at >= end:
+        return
+    for taken, text in _split(pieces):
+        yield _line(at, at + taken, text)
+        at += taken
         if at >= end:
             return
-    if not skipping:
-        yield Line(
-            at, at + len(left), left
-        )  # blank, and no row, where a line's end is the last byte
+
+
+def _behind_a_line(pieces: Iterator[bytes], most: int) -> tuple[bytes, int]:
+    """What was read behind the end of a line, and where that begins; at most so far is looked for it.
+
+    A range may lie within a long line. The rest of that line is not read then.
+    """
+    at = 0
+    for piece in pieces:
+        if found := piece.find(b"\n") + 1:
+            return piece[found:], at + found
+        at += len(piece)
+        if at >= most:
+            break
+    return b"", most
 
 
 def _pieces(file: Place, of: Range, start: int, end: int) -> Iterator[bytes]:
     """The bytes of the range, and then what follows it, as far as it is asked for."""
-    at = start
+    at, beyond = start, BEYOND_BYTES
     while at < of.source.size:
-        step = PIECE_BYTES if at < end else BEYOND_BYTES
-        after = min(of.source.size, at + step)
+        after = min(of.source.size, at + PIECE_BYTES, max(at, end) + beyond)
         yield file.range(at, after, of.source.etag)
+        if at >= end:
+            beyond *= 2  # a long line needs not many requests
         at = after
 
 
 def _by_rows(file: Place, of: Range) -> Iterator[Line]:
     """Rows of a compressed file, which is read from its beginning, or of a list of objects."""
-    for number, text in enumerate(_whole_lines(file, of)):
+    for number, (_, text) in enumerate(_split(_unpacked(file, of))):
         if of.end is not None and number >= of.end:
             return
         if number >= of.start:
-            yield Line(number, number + 1, text)
+            yield _line(number, number + 1, text)
 
 
-def _whole_lines(file: Place, of: Range) -> Iterator[bytes]:
+def _line(number: int, after: int, text: Union[bytes, None]) -> Line:
+    if text is None:
+        return Line(number, after, b"", f"this line has more than {LONGEST_LINE:,} bytes")
+    return Line(number, after, text)
+
+
+def _split(pieces: Iterable[bytes]) -> Iterator[tuple[int, Union[bytes, None]]]:
+    """For each line the bytes that it takes with its end, and its text; None: it is too long."""
     left: list[bytes] = []
-    for piece in _unpacked(file, of):
+    taken = 0
+
+    def whole() -> Union[bytes, None]:
+        return b"".join(left) if taken <= LONGEST_LINE else None
+
+    for piece in pieces:
         first, *others = piece.split(b"\n")
-        left.append(first)
+        taken += len(first)
+        if taken <= LONGEST_LINE:
+            left.append(first)
+        else:
+            left.clear()
         if others:
-            yield b"".join(left)
-            yield from others[:-1]
-            left = [others[-1]]
-        if len(left) % 16 == 0:
-            left = [b"".join(left)]
-            _refuse_long(left[0], of)
-    if last := b"".join(left):
-        yield last
+            yield taken + 1, whole()
+            for text in others[:-1]:
+                yield len(text) + 1, text
+            left, taken = [others[-1]], len(others[-1])
+    if taken:
+        yield taken, whole()
 
 
 def _unpacked(file: Place, of: Range) -> Iterator[bytes]:
@@ -162,11 +185,6 @@ def _unpacked(file: Place, of: Range) -> Iterator[bytes]:
         ) from exc
 
 
-def _refuse_long(line: bytes, of: Range) -> None:
-    if len(line) > LONGEST_LINE:
-        raise BadInput(f"{of.source.url} has a line of more than {LONGEST_LINE:,} bytes")
-
-
 def _made_of_text(lines: list[Line], file: Place, of: Range, columnar: bool) -> Chunk:
     ids = [place_of(file, of, line) for line in lines]
     rows: Any
@@ -178,7 +196,8 @@ def _made_of_text(lines: list[Line], file: Place, of: Range, columnar: bool) -> 
             {ITEM_PAYLOAD.encode(): line.text, ITEM_ID.encode(): own_id.encode()}
             for line, own_id in zip(lines, ids, strict=True)
         ]
-    return Chunk(ids, [line.after for line in lines], rows, _size(lines))
+    bad = {n: line.why for n, line in enumerate(lines) if line.why}
+    return Chunk(ids, [line.after for line in lines], rows, _size(lines), bad)
 
 
 def _made_of_json(lines: list[Line], file: Place, of: Range, columnar: bool) -> Chunk:
@@ -206,6 +225,8 @@ def _made_of_json(lines: list[Line], file: Place, of: Range, columnar: bool) -> 
 
 def _parsed(line: Line, of: Range) -> Union[dict[str, Any], str]:
     """The object of a line, or why it is not a row."""
+    if line.why:
+        return line.why
     try:
         value = json.loads(line.text)
     except (ValueError, RecursionError) as exc:

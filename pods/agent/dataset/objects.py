@@ -28,7 +28,7 @@ def chunks_of_objects(file: Place, of: Range, *, columnar: bool) -> Iterator[Chu
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="object") as pool:
         lines = lines_of(file, of)
         while some := list(islice(lines, AT_ONCE * 2)):
-            heads = list(pool.map(lambda line: _found(file, line.text), some))
+            heads = list(pool.map(lambda line: line.why or _found(file, line.text), some))
             for part in _parts(heads):
                 found = list(pool.map(_download, heads[part]))
                 yield _chunk(some[part], found, file, of, columnar)

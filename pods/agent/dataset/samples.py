@@ -12,6 +12,9 @@ SAMPLE_BYTES = 512 * 1024
 PIECE_BYTES = 64 * 1024
 MOST_PIECES = 64  # so no file unpacks to more than 4 MiB for a sample
 SAMPLED_LINES = 100  # whose keys are looked at
+# A file that is larger may have other lines further on: it is also read at so many places.
+LARGE_BYTES = 16 * 1024 * 1024
+PLACES = 4
 READ_BYTES = 2**20
 BOM = b"\xef\xbb\xbf"
 
@@ -29,6 +32,25 @@ def sample(place: Place, source: Source) -> tuple[list[bytes], int]:
     if not source.compression.value and not everything:
         taken = sum(len(line) + 1 for line in lines)
     return lines, taken
+
+
+def rows_about(place: Place, source: Source) -> tuple[int, list[bytes]]:
+    """About how many lines a file has, and the whole ones at its beginning.
+
+    A line that does not end within what is read counts as bytes, and not as a line. So a file with
+    few long lines behind many short ones is not believed to have short ones alone.
+    """
+    lines, taken = sample(place, source)
+    if not lines or not taken:
+        return 0, lines
+    if source.compression.value or source.size <= SAMPLE_BYTES:
+        return max(1, round(source.size * len(lines) / taken)), lines
+    if source.size <= LARGE_BYTES:
+        return max(1, round(source.size * len(lines) / SAMPLE_BYTES)), lines
+    rest = source.size - SAMPLE_BYTES
+    starts = [SAMPLE_BYTES + rest * (2 * n + 1) // (2 * PLACES) for n in range(PLACES)]
+    ends = sum(place.range(at, at + PIECE_BYTES, source.etag).count(b"\n") for at in starts)
+    return len(lines) + round(rest * max(1, ends) / (PLACES * PIECE_BYTES)), lines
 
 
 def _beginning(source: Source, raw: bytes, everything: bool) -> tuple[bytes, int, bool]:

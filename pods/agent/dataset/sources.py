@@ -75,11 +75,9 @@ class Lines(SourceFormat):
         return Unit.BYTES if cut_by_bytes(source) else Unit.LINES
 
     def count(self, file: Place, source: Source) -> Counted:
-        """About how many rows, from the beginning of the file."""
-        lines, of_bytes = samples.sample(file, source)
-        columns = self._columns(source, lines)
-        rows = round(source.size * len(lines) / of_bytes) if of_bytes else 0
-        return Counted(max(rows, len(lines[:1])), exact=False, columns=columns)
+        """About how many rows, from the beginning of the file, and of a large one from places in it."""
+        rows, lines = samples.rows_about(file, source)
+        return Counted(rows, exact=False, columns=self._columns(source, lines))
 
     def _columns(self, source: Source, lines: Sequence[bytes]) -> Union[Sequence[str], None]:
         return None

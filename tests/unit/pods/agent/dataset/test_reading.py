@@ -140,6 +140,37 @@ def test_each_line_is_in_exactly_one_range_wherever_the_cuts_are(tmp_path_factor
     assert names == ids(whole(source, 1))
 
 
+def test_a_range_within_a_long_line_has_no_rows_and_reads_little(folder, monkeypatch):
+    folder.at("t.txt").put(b"a\n" + b"x" * 5_000_000 + b"\nb\n")
+    source = source_of(folder.at("t.txt"), Format.TEXT)
+    read_of, real = [], stores.Place.range
+    monkeypatch.setattr(
+        stores.Place,
+        "range",
+        lambda self, at, end, etag="": read_of.append(end - at) or real(self, at, end, etag),
+    )
+    assert ids(whole(source, 1).rest(1_000, 1).until(2_200, 1)) == []
+    assert sum(read_of) <= 1_201 + lines.BEYOND_BYTES
+    read_of.clear()
+    long_one = whole(source, 1).until(100, 1)
+    assert [len(item[b"payload"]) for _, item in read(long_one)] == [1, 5_000_000]
+    assert len(read_of) < 12  # few requests, though its end was to be found
+
+
+@pytest.mark.parametrize("columnar", [False, True])
+@pytest.mark.parametrize("compression", [Compression.NONE, Compression.GZIP])
+def test_a_line_that_is_too_long_is_the_only_bad_row(folder, monkeypatch, columnar, compression):
+    monkeypatch.setattr(lines, "LONGEST_LINE", 1_000)
+    monkeypatch.setattr(lines, "PIECE_BYTES", 300)
+    texts = [b'{"id": 1}', b'{"id": "%s"}' % (b"x" * 2_000), b'{"id": 3}', b'{"id": 4}']
+    folder.at("l.jsonl").put(packed(b"\n".join(texts), compression))
+    of = whole(source_of(folder.at("l.jsonl"), Format.JSONL, compression), 4)
+    found = read(of, columnar=columnar)
+    assert [isinstance(row, str) for _, row in found] == [False, True, False, False]
+    assert found[1][1] == "this line has more than 1,000 bytes"
+    assert [own_id for own_id, _ in found][2:] == ["3", "4"]
+
+
 @pytest.mark.parametrize("columnar", [False, True])
 def test_a_rest_begins_where_a_row_ended(folder, columnar):
     source = put_lines(folder.at("l.jsonl"), [{"id": n, "text": "x" * n} for n in range(20)])
