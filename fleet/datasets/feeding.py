@@ -282,8 +282,10 @@ def _refuse_changed(fleet: Fleet, keys: Mapping[str, str]) -> None:
     for url, key in known.files.values_list("url", "key").iterator():
         if keys.get(url, key) != key:
             raise BadDataset(
-                f"{url} has changed since it was planned, so its rows would be in the sink in two "
-                "versions; give the new version another name, or another fleet"
+                f"{url} has changed since it was planned, and its rows would be in the sink in two "
+                "versions. Put the rows that are new, and no others, into a file of their own; or "
+                "feed the new version to another fleet, with another sink; or give the old one up: "
+                f"`fleet forget {fleet.name} {url}`"
             )
 
 

@@ -96,7 +96,10 @@ def _finish(dataset: Dataset) -> None:
     there = sinks.contents(dataset.sink)
     client = redis_client(fleet.backlog_url or settings.REDIS_URL)
     named = receipts(client, fleet.result_stream)
-    complete = completed(list(dataset.files.all()), there, named)
+    files = list(dataset.files.all())
+    if not files:
+        raise NotComplete("no input file is planned any more; `fleet feed` plans some")
+    complete = completed(files, there, named)
     entries = entries_of(dataset.sink, there, complete, named)
     _remove(dataset.sink, complete.gone)
     _say_so(dataset, entries)
@@ -121,7 +124,7 @@ def completed(
             unit = "bytes" if unit_of(file.source) is Unit.BYTES else "rows"
             raise NotComplete(
                 f"{file.url} has no part for {unit} from {gaps[0][0]:,} on; `fleet feed` adds what is "
-                "missing"
+                "missing, and `fleet forget` gives the file up"
             )
         kept += [(there.parts[str(part)], file) for part in chosen.kept]
         gone += [str(part) for part in chosen.gone]

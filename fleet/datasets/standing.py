@@ -19,6 +19,7 @@ _SCRIPTS: Final = Path(__file__).parent / "scripts"
 LOOK: Final = (_SCRIPTS / "look.lua").read_text()
 RESTORE: Final = (_SCRIPTS / "restore.lua").read_text()
 ADD: Final = (_SCRIPTS / "add.lua").read_text()
+RECOUNT: Final = (_SCRIPTS / "recount.lua").read_text()
 # Who feeds a stream, and how many steps it made. No fleet can have this name.
 FEEDER: Final = "podfleet:_fed:"
 # A look at 100,000 ranges keeps the server busy for about a third of a second.
@@ -114,6 +115,17 @@ class RangeStream:
         words: list[Any] = [self._word, done, failed, sum(seen.dead.values()), left, schema]
         keys = (self._rows, self._feeder)
         self._refuse_another(self._client.eval(RESTORE, len(keys), *keys, *words))
+
+    def recount(self, *, done: int, failed: int) -> None:
+        """Set the counts of finished rows, after `take_over`; the next one sets the others right.
+
+        Raises:
+            AnotherFeeder: another feeder took over.
+            RedisError: the server does not answer.
+        """
+        keys = (self._rows, self._feeder)
+        words: list[Any] = [self._word, done, failed]
+        self._refuse_another(self._client.eval(RECOUNT, len(keys), *keys, *words))
 
     def add(self, ranges: Sequence[Range]) -> Iterator[int]:
         """Add these ranges; yield how many are on the stream after each step.

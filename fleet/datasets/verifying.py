@@ -96,9 +96,13 @@ class _Checked:
         try:
             now = place.head()
         except Missing as exc:
-            raise BadDataset(f"the input {source.url} is gone, so nothing proves its rows") from exc
+            raise BadDataset(
+                f"the input {source.url} is gone, so nothing proves its rows{self._way_out(source)}"
+            ) from exc
         if now.etag != source.etag or now.size != source.size:
-            raise BadDataset(f"the input {source.url} has changed since it was planned")
+            raise BadDataset(
+                f"the input {source.url} has changed since it was planned{self._way_out(source)}"
+            )
         spans = [span_of(part) for part in self.its]
         if unit_of(source) is Unit.ROWS:
             file = counting.count_one(source, Wanted())
@@ -119,6 +123,12 @@ class _Checked:
         if not rows:
             whole = (0, 0)
         return whole, within, rows
+
+    def _way_out(self, source: Source) -> str:
+        return (
+            "; put it back as it was, or give it up with "
+            f"`fleet forget {self.dataset.fleet.name} {source.url}`"
+        )
 
     def _check_bounds(self, source: Source, whole: Bounds) -> None:
         kind = unit_of(source)

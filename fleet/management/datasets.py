@@ -1,4 +1,4 @@
-"""Runs `fleet feed`, `fleet verify` and `fleet collect`, with a progress bar or JSON."""
+"""Runs `fleet feed`, `forget`, `verify` and `collect`, with a progress bar or JSON."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from redis import RedisError, ResponseError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fleet.datasets import collecting, feeding, verifying
+from fleet.datasets import collecting, feeding, forgetting, verifying
 from fleet.datasets.feeding import Plan, Request, Told
 from fleet.datasets.verifying import Proof
 from fleet.models import Fleet
@@ -21,11 +21,29 @@ from fleet.pages.words import printable
 from pods.agent.dataset.formats import sink_names, source_names
 from pods.agent.dataset.stores import BadUrl, StoreError
 from pods.agent.ranges import PartFormat
+from pods.base.commands import AddVerb
 from pods.plural import plural
 
 
-def add_feed_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of `fleet feed`."""
+def add_dataset_verbs(verb: AddVerb) -> None:
+    """Add the subcommands for datasets."""
+    _add_feed_arguments(
+        verb("feed", "Plan the rows of files in a store, and put them onto the stream as ranges.")
+    )
+    _add_forget_arguments(
+        verb("forget", "Give up input files of a dataset that are gone or were replaced.")
+    )
+    _add_verify_arguments(
+        verb(
+            "verify", "Prove from the files that each row of a dataset has its result or its error."
+        )
+    )
+    _add_collect_arguments(
+        verb("collect", "Load the finished parts of a dataset into a table of PostgreSQL.")
+    )
+
+
+def _add_feed_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "urls",
         metavar="URL",
@@ -110,8 +128,33 @@ def feed(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
         stdout.write(_as_text(fleet, plan, dry_run=options.dry_run))
 
 
-def add_verify_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of `fleet verify`."""
+def _add_forget_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "urls",
+        metavar="URL",
+        nargs="+",
+        help="Files as they were planned, or a folder or a pattern of them. They need not be there.",
+    )
+    parser.add_argument(
+        "--delete-parts",
+        action="store_true",
+        help="Delete their parts and errors files from the sink. Without it, nothing is forgotten "
+        "while the sink has some.",
+    )
+
+
+def forget(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
+    """Give up planned files, with their dead ranges and, if that is wished, their parts."""
+    with _errors():
+        gone = forgetting.forget(fleet, options.urls, delete_parts=options.delete_parts)
+    text = (
+        f"{plural(gone.files, 'input file')} forgotten; {plural(gone.dead_ranges, 'dead range')} "
+        f"dropped, {plural(gone.parts, 'part')} deleted"
+    )
+    stdout.write(json.dumps(asdict(gone)) if options.json else text)
+
+
+def _add_verify_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--deep", action="store_true", help="Also compare the ids of the rows; reads all ids."
     )
@@ -141,8 +184,7 @@ def verify(fleet: Fleet, options: Namespace, stdout: OutputWrapper) -> None:
         raise SystemExit(1)
 
 
-def add_collect_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of `fleet collect`."""
+def _add_collect_arguments(parser: ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument(
         "--into", metavar="URL", help="postgresql://user@host/database/table, or …/schema.table."

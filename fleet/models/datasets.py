@@ -41,7 +41,7 @@ class Dataset(models.Model):
 
 
 class DatasetFile(models.Model):
-    """One version of an input file, as it was planned. Rows are only inserted."""
+    """One version of an input file, as it was planned. `fleet forget` deletes its row."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="files")
     key = models.CharField(max_length=16)  # `Source.key`: the names of its parts contain it

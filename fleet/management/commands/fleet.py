@@ -25,14 +25,7 @@ from fleet.management.arguments import (
     add_source_arguments,
     add_watch_arguments,
 )
-from fleet.management.datasets import (
-    add_collect_arguments,
-    add_feed_arguments,
-    add_verify_arguments,
-    collect,
-    feed,
-    verify,
-)
+from fleet.management.datasets import add_dataset_verbs, collect, feed, forget, verify
 from fleet.management.declarations import add_export_arguments, add_plan_arguments
 from fleet.management.fleet_names import fleet_named
 from fleet.management.secrets import add_secret_arguments, secret
@@ -92,17 +85,7 @@ def _add_moving(verb: AddVerb) -> None:
     add_source_arguments(
         verb("enqueue", "Put files, standard input or the rows of a query onto the stream.")
     )
-    add_feed_arguments(
-        verb("feed", "Plan the rows of files in a store, and put them onto the stream as ranges.")
-    )
-    add_verify_arguments(
-        verb(
-            "verify", "Prove from the files that each row of a dataset has its result or its error."
-        )
-    )
-    add_collect_arguments(
-        verb("collect", "Load the finished parts of a dataset into a table of PostgreSQL.")
-    )
+    add_dataset_verbs(verb)
     add_result_arguments(verb("results", "Write results into a file or a folder, or post them."))
 
 
@@ -383,6 +366,9 @@ class Command(OwnCommand):
         if text := access.missing(fleet, [*options["urls"], options["sink"]]):
             self.stderr.write(text)
         feed(fleet, Namespace(**options), self.stdout)
+
+    def _forget(self, options: dict[str, Any]) -> None:
+        forget(self._fleet(options), Namespace(**options), self.stdout)
 
     def _verify(self, options: dict[str, Any]) -> None:
         verify(self._fleet(options), Namespace(**options), self.stdout)
