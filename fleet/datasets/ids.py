@@ -1,6 +1,9 @@
 """The ids of input rows, and those in parts and errors files."""
 
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator
+
+import numpy as np
 
 from fleet.datasets.listing import BadDataset, sink_format, source_format
 from fleet.models import DatasetFile
@@ -30,3 +33,25 @@ def of_file(place: Place, form: str) -> Iterator[str]:
         yield from sink_format(form).ids(place, place.head().size)
     except BadInput as exc:
         raise BadDataset(str(exc)) from exc
+
+
+class Repeated:
+    """Counts rows whose id another row has too. Of each id it keeps 8 bytes, a hash.
+
+    That two different ids have one hash is not to be expected below a billion rows.
+    """
+
+    def __init__(self) -> None:
+        self._hashes = array("q")
+
+    def heard(self, ids: Iterable[str]) -> Iterator[str]:
+        """The same ids, which are counted while they pass."""
+        for one in ids:
+            self._hashes.append(hash(one))
+            yield one
+
+    def count(self) -> int:
+        """How many rows have the id of a row before them. No id is heard after this."""
+        seen = np.frombuffer(self._hashes, np.int64)
+        seen.sort()
+        return int(np.count_nonzero(seen[1:] == seen[:-1]))

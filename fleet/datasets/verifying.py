@@ -11,6 +11,7 @@ from fleet.datasets.access import with_secrets
 from fleet.datasets.counting import Wanted
 from fleet.datasets.coverage import Bounds, bounds, missing
 from fleet.datasets.cutting import CountedFile, unit_of
+from fleet.datasets.ids import Repeated
 from fleet.datasets.listing import BadDataset, source_format
 from fleet.datasets.parts import Counted
 from fleet.datasets.sinks import Contents
@@ -19,6 +20,7 @@ from pods.agent.dataset import stores
 from pods.agent.dataset.rows import BadInput
 from pods.agent.dataset.stores import Missing
 from pods.agent.ranges import PartName, Source, Unit
+from pods.plural import plural
 
 SHOWN_IDS: Final = 3
 
@@ -34,6 +36,7 @@ class Proof:
     failed: int = 0
     complete: bool = False  # the sink has `_SUCCESS`
     wrong: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what is right, and may surprise
 
 
 @with_secrets
@@ -50,9 +53,10 @@ def verify(
     proof = Proof(files=len(files), parts=len(there.parts), complete=there.success)
     counted = parts.count_parts(dataset.sink, there, there.parts.values())
     of_file = there.by_file()
+    repeated = Repeated()
     for number, file in enumerate(files, start=1):
         its = of_file.pop(file.key, [])
-        checked = _Checked(dataset, file, its, counted, there, proof)
+        checked = _Checked(dataset, file, its, counted, there, proof, repeated)
         checked.check(deep=deep)
         told(number, len(files))
     for strays in of_file.values():
@@ -60,6 +64,11 @@ def verify(
             proof.wrong.append(f"{part} belongs to no input file of this fleet")
     _check_errors(there, proof)
     _check_manifest(dataset, there, counted, proof)
+    if deep and (again := repeated.count()):
+        proof.notes.append(
+            f"{plural(again, 'row')} of the input have the id of a row before; each has its own "
+            "result, and `fleet collect` keeps one row of each id"
+        )
     return proof
 
 
@@ -73,6 +82,7 @@ class _Checked:
     counted: dict[str, Counted | BadDataset]
     there: Contents
     proof: Proof
+    repeated: Repeated
 
     def check(self, *, deep: bool) -> None:
         """Compare the rows of the file with those of its parts."""
@@ -164,7 +174,7 @@ class _Checked:
     def _check_ids(self, part: PartName) -> None:
         folder = stores.place(self.dataset.sink)
         try:
-            wanted = Counter(ids.of_input(self.file, part))
+            wanted = Counter(self.repeated.heard(ids.of_input(self.file, part)))
             found = Counter(ids.of_file(folder.at(str(part)), part.format))
             if part.errors_name:
                 found.update(ids.of_file(folder.at(part.errors_name), part.format))

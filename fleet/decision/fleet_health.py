@@ -83,6 +83,7 @@ class HealthFacts:
     hourly_usd: Decimal = Decimal(0)
     item: str = "item"  # what the backlog counts, for people
     failed: int = 0  # items that failed for good
+    failed_about: bool = False  # whether that is an estimate: ranges of lines failed as a whole
     budgets: Sequence[BudgetLeft] = ()
     open: Mapping[Cause, str] = field(default_factory=dict, hash=False)  # its open alerts
 
@@ -261,7 +262,8 @@ def idle(facts: HealthFacts) -> str:
     if facts.billable:
         said.append(f"{plural(facts.billable, 'pod')} may bill")
     if facts.failed:
-        said.append(f"{plural(facts.failed, facts.item)} failed")
+        about = "about " if facts.failed_about else ""
+        said.append(f"{about}{plural(facts.failed, facts.item)} failed")
     return "; ".join(said)
 
 

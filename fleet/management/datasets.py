@@ -223,9 +223,14 @@ def _proved(proof: Proof) -> list[str]:
         f"{plural(proof.failed, 'error row')}"
     )
     if proof.wrong:
-        return [counts, *(f"wrong: {printable(text)}" for text in proof.wrong)]
+        wrong = (f"wrong: {printable(text)}" for text in proof.wrong)
+        return [counts, *wrong, *_notes(proof)]
     ends = "the sink says so too" if proof.complete else "the sink has no _SUCCESS yet"
-    return [counts, f"each input row has one output row or one error row; {ends}"]
+    return [counts, f"each input row has one output row or one error row; {ends}", *_notes(proof)]
+
+
+def _notes(proof: Proof) -> list[str]:
+    return [f"note: {text}" for text in proof.notes]
 
 
 def _as_json(plan: Plan, *, dry_run: bool) -> dict[str, Any]:

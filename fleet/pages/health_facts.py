@@ -20,7 +20,8 @@ from pods.states import BOOTING, CREATING, READY, REQUESTED, RESUMING, TERMINATI
 
 RULES: Final[Mapping[str, Rule]] = {rule.value: rule for rule in Rule}
 # The rows of a fleet's dataset that failed, alone or with their whole range; null: it has none.
-FAILED_ROWS: Final = F("dataset__rows_failed") + F("dataset__rows_dead")
+DEAD_ROWS: Final = F("dataset__rows_dead")
+FAILED_ROWS: Final = F("dataset__rows_failed") + DEAD_ROWS
 COMING: Final = (REQUESTED, CREATING, BOOTING, RESUMING)
 # Alerts that only a whole window of ticks can show; the other facts are in the last tick.
 CAUSES: Final = (Cause.NO_PODS, Cause.NOT_DRAINED, Cause.BACKLOG_GROWS)
@@ -73,6 +74,7 @@ def health_facts(
     limits: Limits,
     causes: Mapping[Cause, str],
     failed_rows: int | None,  # None: it is not a dataset
+    dead_rows: int | None,  # of them those of dead ranges, which may be an estimate
     now: datetime,
     period: timedelta | None = None,  # between two ticks; None: it is read
 ) -> HealthFacts:
@@ -104,6 +106,7 @@ def health_facts(
         hourly_usd=pods.hourly_usd,
         item="item" if failed_rows is None else "row",
         failed=fleet.dead_letters if failed_rows is None else failed_rows,
+        failed_about=bool(dead_rows),
         budgets=_budgets(fleet, spent, now),
         open=causes,
     )

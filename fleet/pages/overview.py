@@ -18,7 +18,7 @@ from fleet.models.fleets import period_of
 from fleet.money import spending
 from fleet.money.spending import midnight
 from fleet.pages import forecasts, health_facts
-from fleet.pages.health_facts import FAILED_ROWS, PodsThere, SpentNow
+from fleet.pages.health_facts import DEAD_ROWS, FAILED_ROWS, PodsThere, SpentNow
 from pods import price
 from pods.base import indexed
 from pods.base.clock import utcnow
@@ -186,6 +186,7 @@ def overview(which: Q | None = None) -> Overview:
             every=F("schedule__interval__every"),
             unit=F("schedule__interval__period"),
             failed_rows=FAILED_ROWS,
+            dead_rows=DEAD_ROWS,
         )
     )
     newest_ticks = Tick.objects.filter(pk__in=[f.last_tick for f in fleets if f.last_tick])
@@ -202,7 +203,8 @@ def overview(which: Q | None = None) -> Overview:
         spent = SpentNow(today=today, total=totals.get(fleet.pk))
         facts = health_facts.health_facts(
             fleet, tick, there, spent=spent, limits=limits, causes=causes.get(fleet.pk, {}), now=now,
-            failed_rows=fleet.failed_rows, period=period_of(fleet.every, fleet.unit),
+            failed_rows=fleet.failed_rows, dead_rows=fleet.dead_rows,
+            period=period_of(fleet.every, fleet.unit),
         )  # fmt: skip
         about = of_fleets.pop(fleet.pk, [])
         cards.append(_card(fleet, tick, there, today, health_of(facts), about, now))

@@ -15,7 +15,7 @@ from fleet.decision.values import PodFacts, Snapshot
 from fleet.models import Fleet, FleetForecast, Limits, Tick
 from fleet.models.forecasts import FRESH_FOR
 from fleet.pages import forecasts, health_facts
-from fleet.pages.health_facts import FAILED_ROWS, PodsThere, SpentNow
+from fleet.pages.health_facts import DEAD_ROWS, FAILED_ROWS, PodsThere, SpentNow
 from fleet.tick import gathering
 from fleet.tick.gathering import Gathered
 from pods.base.clock import utcnow
@@ -175,6 +175,7 @@ def _health(fleet: Fleet, gathered: Gathered, tick: Tick | None, now: datetime) 
         hourly_usd=seen.hourly_usd,
         items_per_second=seen.items_per_second,
     )
+    failed, dead = Fleet.objects.values_list(FAILED_ROWS, DEAD_ROWS).get(pk=fleet.pk)
     facts = health_facts.health_facts(
         fleet,
         tick,
@@ -182,7 +183,8 @@ def _health(fleet: Fleet, gathered: Gathered, tick: Tick | None, now: datetime) 
         spent=SpentNow(today=seen.spent_today_usd, total=seen.spent_total_usd),
         limits=Limits.get(),
         causes=health_facts.open_causes([fleet]).get(fleet.pk, {}),
-        failed_rows=Fleet.objects.values_list(FAILED_ROWS, flat=True).get(pk=fleet.pk),
+        failed_rows=failed,
+        dead_rows=dead,
         now=now,
     )
     live = replace(

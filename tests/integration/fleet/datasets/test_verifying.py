@@ -147,6 +147,26 @@ def test_only_a_deep_look_sees_other_ids(done: Path) -> None:
     assert any("its range does not: 1 ids, such as r2000" in text for text in wrong)
 
 
+def test_ids_that_occur_twice_in_the_input_are_a_note(
+    fleet: Fleet, client: redis.Redis, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):  # within a file, and in two files
+        made = pa.table({"id": [f"r{n % 900}" for n in range(1000)]})
+        (tmp_path / "in").mkdir(exist_ok=True)
+        pq.write_table(made, tmp_path / "in" / f"{name}.parquet")
+    feed(tmp_path)
+    for entry in entries(client):
+        of = Range.parse(entry[1])
+        ids = pq.read_table(of.source.url.removeprefix("file://")).column("id")
+        part = PartName.of(of, [])
+        (tmp_path / "out").mkdir(exist_ok=True)
+        pq.write_table(pa.table({"id": ids}), tmp_path / "out" / str(part))
+    assert verify()[1]["notes"] == []
+    status, told = verify("--deep")
+    assert (status, told["wrong"]) == (0, [])
+    assert told["notes"][0].startswith("1,100 rows of the input have the id of a row before")
+
+
 def test_an_unfinished_dataset_is_not_proved(
     fleet: Fleet, client: redis.Redis, tmp_path: Path
 ) -> None:
