@@ -4,18 +4,21 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from fleet import letters
 from fleet.datasets import restoring, sinks
 from fleet.datasets.access import with_secrets
 from fleet.datasets.feeding import dataset_of, refuse_shared_sink, stream_of
 from fleet.datasets.listing import BadDataset, would_match
 from fleet.datasets.sinks import Contents
+from fleet.datasets.standing import rows_key
+from fleet.items.dead_letters import DeadLetters
 from fleet.models import Dataset, DatasetFile, Fleet
 from pods.agent.dataset import stores
 from pods.agent.ranges import ERRORS_FOLDER, PartName
+from pods.base.redis import redis_client
 from pods.plural import plural
 
 AT_ONCE: Final = 500  # rows of the database
@@ -110,7 +113,9 @@ def _errors_last(name: str) -> tuple[bool, str]:
 
 
 def _drop_dead(fleet: Fleet, keys: Collection[str]) -> int:
-    there = letters.of_fleet(fleet)
+    client = redis_client(fleet.backlog_url or settings.REDIS_URL)
+    rows = rows_key(fleet.name)
+    there = DeadLetters(client, stream=fleet.stream, dead=fleet.dead_stream, rows=rows)
     named = [
         letter
         for letter, fields in there.whole()

@@ -189,8 +189,7 @@ def overview(which: Q | None = None) -> Overview:
             dead_rows=DEAD_ROWS,
         )
     )
-    newest_ticks = Tick.objects.filter(pk__in=[f.last_tick for f in fleets if f.last_tick])
-    ticks = newest_ticks.only(*TICK).in_bulk()
+    ticks = Tick.objects.only(*TICK).in_bulk([f.last_tick for f in fleets if f.last_tick])
     loud = sorted(Alert.objects.loud(now)[:1000], key=_urgency)
     of_fleets: dict[int | None, list[Alert]] = defaultdict(list)
     for alert in loud:
