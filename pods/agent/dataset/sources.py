@@ -12,7 +12,7 @@ from pods.agent.dataset import samples
 from pods.agent.dataset.formats import Counted, SourceFormat
 from pods.agent.dataset.lines import chunks_of_lines, cut_by_bytes, lines_of, place_of
 from pods.agent.dataset.objects import chunks_of_objects
-from pods.agent.dataset.rows import BadInput, Chunk
+from pods.agent.dataset.rows import BadInput, Chunk, as_id
 from pods.agent.dataset.stores import Place, StoreError
 from pods.agent.dataset.tables import chunks_of_table
 from pods.agent.json_words import why_no_json
@@ -119,7 +119,7 @@ class JsonLines(Lines):
                 bad.append(f"line {number} {row}")
                 continue
             good += 1
-            names.update(dict.fromkeys(row))
+            names.update(dict.fromkeys(map(as_id, row)))  # they are shown to people
         if len(bad) > good:
             of = f"{len(bad):,} of the first {len(bad) + good:,} lines are not JSON objects"
             raise BadInput(f"{source.url}: {of}: {bad[0]}")

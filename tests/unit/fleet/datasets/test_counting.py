@@ -67,6 +67,10 @@ def test_a_missing_column_is_named_with_those_that_are_there(tmp_path: Path) -> 
         counted(path, Wanted(columns=["id", "body"]))
     with pytest.raises(BadDataset, match="has no column key"):
         counted(write_lines(tmp_path / "b.jsonl", 20), Wanted(id_column="key"))
+    odd = tmp_path / "c.jsonl"
+    odd.write_text('{"k\\ud800": 1}\n')  # half a surrogate pair, which no terminal shows
+    with pytest.raises(BadDataset, match=r"it has: k\\ud800"):
+        counted(odd, Wanted(id_column="key"))
 
 
 @pytest.mark.parametrize(
