@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pods.agent.dataset import lines, rows
+from pods.agent.dataset import lines
 from pods.agent.dataset.lines import Line, gathered
 from pods.agent.dataset.reading import chunks
 from pods.agent.dataset.stores import place
@@ -68,13 +68,14 @@ def test_a_line_of_a_packed_file_may_be_longer_than_a_piece(put, monkeypatch, si
 
 
 @pytest.mark.parametrize("compression", [Compression.NONE, Compression.GZIP])
-def test_a_line_that_is_too_long_is_refused_before_all_of_it_is_in_memory(
-    put, monkeypatch, compression
-):
+def test_a_line_that_is_too_long_is_an_error_row_between_others(put, monkeypatch, compression):
     monkeypatch.setattr(lines, "PIECE_BYTES", 10)
     monkeypatch.setattr(lines, "LONGEST_LINE", 100)
-    with pytest.raises(rows.BadInput, match="has a line of more than 100 bytes"):
-        read(put(b"short\n" + b"x" * 1000, Format.TEXT, compression))
+    of = put(b"short\n" + b"x" * 101 + b"\n" + b"y" * 100 + b"\nlast", Format.TEXT, compression)
+    first, long, longest, last = (found for _, found in read(of))
+    assert long == "this line has more than 100 bytes"
+    payloads = [item[b"payload"] for item in (first, longest, last)]
+    assert payloads == [b"short", b"y" * 100, b"last"]
 
 
 ROW = json.dumps({"key": "a", "id": "own", "text": "x", "n": None, "w": [1]}).encode()
@@ -121,9 +122,9 @@ def test_a_row_that_lacks_a_column_says_which_and_what_it_has(put, columnar, lin
     assert found == said
 
 
-def test_the_first_value_of_a_column_fixes_its_type(put):
+def test_the_type_of_most_values_is_that_of_a_column(put):
     of = put(b'{"id": 1}\n{"id": 2, "n": 1}\n{"id": 3, "n": "x"}\n{"id": 4, "n": 2}\n')
     found = dict(read(of, columnar=True))
     assert [found[n] if isinstance(found[n], str) else found[n]["n"] for n in "1234"] == [
-        None, 1, "'n' is a str, and was int64 before", 2,
+        None, 1, "'n' is a str, and other rows have int64", 2,
     ]  # fmt: skip

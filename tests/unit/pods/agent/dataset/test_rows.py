@@ -90,7 +90,7 @@ def test_values_are_text_bytes_or_json_and_null_is_missing():
     ],
 )
 def test_a_row_without_an_id_has_its_place(column, ids):
-    assert rows.ids_of(column, "t:", range(7, 9)) == ids
+    assert rows.ids_of(column, "t:", range(7, 9), {}) == ids
 
 
 @pytest.mark.parametrize(
