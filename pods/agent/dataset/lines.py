@@ -143,7 +143,10 @@ def _line(number: int, after: int, text: Union[bytes, None]) -> Line:
 
 
 def _split(pieces: Iterable[bytes]) -> Iterator[tuple[int, Union[bytes, None]]]:
-    """For each line the bytes that it takes with its end, and its text; None: it is too long."""
+    """For each line the bytes that it takes with its end, and its text; None: it is too long.
+
+    What follows the last end of a line is a line too, and may be empty.
+    """
     left: list[bytes] = []
     taken = 0
 
@@ -162,8 +165,7 @@ def _split(pieces: Iterable[bytes]) -> Iterator[tuple[int, Union[bytes, None]]]:
             for text in others[:-1]:
                 yield len(text) + 1, text
             left, taken = [others[-1]], len(others[-1])
-    if taken:
-        yield taken, whole()
+    yield taken, whole()
 
 
 def _unpacked(file: Place, of: Range) -> Iterator[bytes]:

@@ -143,7 +143,7 @@ def ids_of(
     if column is None:
         return [f"{place}{number}" for number in numbers]
     values = _values(column, "the id", bad)
-    if pa.types.is_string(column.type) and set(map(type, values)) == {str}:
+    if set(map(type, values)) == {str}:
         return values
     return [
         f"{place}{number}" if value is None else as_id(value)

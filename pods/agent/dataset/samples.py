@@ -41,7 +41,7 @@ def rows_about(place: Place, source: Source) -> tuple[int, list[bytes]]:
     few long lines behind many short ones is not believed to have short ones alone.
     """
     lines, taken = sample(place, source)
-    if not lines or not taken:
+    if not lines:
         return 0, lines
     if source.compression.value or source.size <= SAMPLE_BYTES:
         return max(1, round(source.size * len(lines) / taken)), lines

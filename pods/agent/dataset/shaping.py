@@ -43,17 +43,13 @@ def refuse_names(
 
 def _fitting(values: Sequence[Any], name: str, bad: dict[int, str]) -> pa.Array:
     kinds = [_kind(value) for value in values]
-    families = Counter(
-        _family(value)
+    fit = [
+        (_family(value), kind)
         for value, kind in zip(values, kinds, strict=True)
         if value is not None and not isinstance(kind, str)
-    )
-    most = families.most_common(1)[0][0] if families else None
-    common: Counter[pa.DataType] = Counter(
-        kind
-        for value, kind in zip(values, kinds, strict=True)
-        if not isinstance(kind, str) and value is not None and _family(value) is most
-    )
+    ]
+    most = [family for family, _ in Counter(family for family, _ in fit).most_common(1)]
+    common = Counter[pa.DataType](kind for family, kind in fit if family in most)
     first = {kind: value for value, kind in zip(reversed(values), reversed(kinds), strict=True)}
     ordered = [kind for kind, _ in common.most_common()]
     together = _together([], [first[kind] for kind in ordered])

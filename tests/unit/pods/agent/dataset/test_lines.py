@@ -1,13 +1,14 @@
 """Files of lines: where lines and chunks end, and what a row of JSON has."""
 
 import json
+import tracemalloc
 
 import pytest
 
 from pods.agent.dataset import lines
 from pods.agent.dataset.lines import Line, gathered
 from pods.agent.dataset.reading import chunks
-from pods.agent.dataset.stores import place
+from pods.agent.dataset.stores import Place, place
 from pods.agent.ranges import Compression, Format
 from tests.support.dataset_files import packed, source_of, whole
 
@@ -76,6 +77,32 @@ def test_a_line_that_is_too_long_is_an_error_row_between_others(put, monkeypatch
     assert long == "this line has more than 100 bytes"
     payloads = [item[b"payload"] for item in (first, longest, last)]
     assert payloads == [b"short", b"y" * 100, b"last"]
+    assert [list(chunk.bad) for chunk in chunks(of, columnar=False)] == [[1]]
+
+
+def test_a_line_that_is_too_long_is_not_kept_in_memory(monkeypatch):
+    monkeypatch.setattr(lines, "LONGEST_LINE", 1_000)
+    tracemalloc.start()
+    try:
+        found = list(lines._split(bytes(1_000) for _ in range(500)))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found == [(500_000, None)]
+    assert peak < 100_000
+
+
+def test_little_is_read_behind_the_end_of_a_range_of_several_pieces(put, monkeypatch):
+    monkeypatch.setattr(lines, "PIECE_BYTES", 10)
+    monkeypatch.setattr(lines, "BEYOND_BYTES", 2)
+    read_to, real = [], Place.range
+    monkeypatch.setattr(
+        Place,
+        "range",
+        lambda self, at, end, etag="": read_to.append(end) or real(self, at, end, etag),
+    )
+    assert len(read(put(b"abcd\n" * 40, Format.TEXT).until(43, 1))) == 9
+    assert read_to == [10, 20, 30, 40, 45]
 
 
 ROW = json.dumps({"key": "a", "id": "own", "text": "x", "n": None, "w": [1]}).encode()

@@ -199,20 +199,30 @@ def test_a_value_of_another_type_is_a_bad_row_of_a_batch(folder):
     assert "'n' is a str" in second
 
 
-# What one line may hold that no handler can get, and whether it is so for handlers of columns alone.
+# What one line may hold that no handler can get, whether it is so for handlers of columns alone, and
+# what is said of it.
+HALF = "half a surrogate pair ('\\ud800'), which is not text"
 ODD_LINES = [
-    (rb'{"id": "a", "text": "\ud800"}', False),
-    (rb'{"id": "a", "text": "x", "k\ud800": 1}', False),
-    (rb'{"id": "a", "text": "x", "o": [{"\udc80": "\ud800"}]}', False),
-    (b'{"id": "a", "text": "x", "n": 99999999999999999999}', True),
-    (b'{"id": "a", "text": "x", "o": ' + b"[" * 200 + b"]" * 200 + b"}", True),
-    (b'{"id": "a", "text": "x", "o": [1, "two"]}', True),
+    (rb'{"id": "a", "text": "\ud800"}', False, HALF),
+    (rb'{"id": "a", "text": "x", "k\ud800": 1}', False, HALF),
+    (rb'{"id": "a", "text": "x", "o": [{"\udc80": "\ud800"}]}', False, "half a surrogate pair"),
+    (
+        b'{"id": "a", "text": "x", "n": 99999999999999999999}',
+        True,
+        "'n': a number of more than 64 bits",
+    ),
+    (
+        b'{"id": "a", "text": "x", "o": ' + b"[" * 200 + b"]" * 200 + b"}",
+        True,
+        "'o': a value that is nested too deeply",
+    ),
+    (b'{"id": "a", "text": "x", "o": [1, "two"]}', True, "'o': Could not convert 'two'"),
 ]
 
 
 @pytest.mark.parametrize("columnar", [False, True])
-@pytest.mark.parametrize(("line", "of_columns"), ODD_LINES)
-def test_what_one_line_holds_never_ends_its_range(folder, line, of_columns, columnar):
+@pytest.mark.parametrize(("line", "of_columns", "said"), ODD_LINES)
+def test_what_one_line_holds_never_ends_its_range(folder, line, of_columns, said, columnar):
     folder.at("l.jsonl").put(
         b"\n".join([line, b'{"id": 1, "text": "x"}', b'{"id": 2, "text": "y"}'])
     )
@@ -220,6 +230,7 @@ def test_what_one_line_holds_never_ends_its_range(folder, line, of_columns, colu
     [chunk] = chunks(of, columnar=columnar)
     assert list(chunk.ids) == ["a", "1", "2"]
     assert list(chunk.bad) == ([0] if columnar or not of_columns else [])
+    assert all(said in why for why in chunk.bad.values())
     batch = work.Slot(chunk, 0, 3).first_batch()  # as it goes to the handler's process
     assert list(batch.numbers) == ([1, 2] if chunk.bad else [0, 1, 2])
 
@@ -254,6 +265,26 @@ def test_values_of_one_family_stay_together_and_the_most_count(folder):
     made = shaping.column_of(both, "o", bad).to_pylist()
     assert made == [{"a": 1, "b": None}, {"a": None, "b": 2}, None, {"a": 3, "b": None}, None]
     assert set(bad) == {2, 4}
+
+
+LARGE = 10**20  # in no column
+
+
+@pytest.mark.parametrize(
+    ("values", "column"),
+    [
+        ([None, None, 1, "x"], [None, None, 1, None]),
+        ([LARGE, LARGE, "x"], [None, None, "x"]),
+        ([LARGE] * 3 + [1, 0.5, 2**53 + 1], [None] * 3 + [1, None, 2**53 + 1]),
+        ([[1], ["x"], [True], "y", "y"], [[1], None, None, None, None]),
+    ],
+)
+def test_values_that_are_missing_or_fit_nowhere_choose_no_type(values, column):
+    bad: dict[int, str] = {}
+    assert shaping.column_of(values, "n", bad).to_pylist() == column
+    assert all(
+        (n in bad) == (values[n] is not None and one is None) for n, one in enumerate(column)
+    )
 
 
 @pytest.mark.parametrize("compression", [Compression.GZIP, Compression.ZSTD])
@@ -302,6 +333,16 @@ def test_an_address_that_is_none_is_a_bad_row_of_a_list(folder, line):
     folder.at("list.txt").put(f"a\n{line}\na".encode())
     found = read(whole(source_of(folder.at("list.txt"), Format.OBJECTS), 3))
     assert [isinstance(row, str) for _, row in found] == [False, True, False]
+
+
+def test_a_line_of_a_list_that_is_too_long_is_a_bad_row(folder, monkeypatch):
+    monkeypatch.setattr(lines, "LONGEST_LINE", 100)
+    monkeypatch.setattr(lines, "PIECE_BYTES", 10)
+    folder.at("a").put(b"x")
+    folder.at("list.txt").put(b"a\n" + b"a" * 101 + b"\na")
+    found = read(whole(source_of(folder.at("list.txt"), Format.OBJECTS), 3))
+    assert [isinstance(row, str) for _, row in found] == [False, True, False]
+    assert found[1][1] == "this line has more than 100 bytes"
 
 
 def test_gzip_of_a_table_is_not_parquet(folder):

@@ -87,6 +87,7 @@ def test_values_are_text_bytes_or_json_and_null_is_missing():
         (pa.array([[1], [2]]), ["[1]", "[2]"]),
         (pa.array([True, False]), ["true", "false"]),
         (pa.array([b"a\xff", b"b"]).view(pa.string()), ["a\\xff", "b"]),
+        (pa.array([b"\xff"] * 2, pa.large_binary()).view(pa.large_string()), ["\\xff"] * 2),
     ],
 )
 def test_a_row_without_an_id_has_its_place(column, ids):

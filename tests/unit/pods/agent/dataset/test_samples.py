@@ -99,6 +99,19 @@ def test_a_file_of_blank_lines_says_nothing_of_its_columns(file):
     assert counted.columns is None
 
 
+@pytest.mark.parametrize("content", [b'{"a": 1}\n\n{"b": 2, "a": 3}\n', b'[1]\n{"a": 1, "b": 2}\n'])
+def test_the_columns_of_json_lines_are_the_keys_of_the_first_ones(file, content):
+    counted = source_format(Format.JSONL).count(file, put(file, content, format=Format.JSONL))
+    assert counted.columns == ["a", "b"]
+
+
+def test_a_file_of_which_most_lines_are_no_objects_is_refused(file):
+    source = put(file, b'{"a": 1}\n\n[1]\noops\n', format=Format.JSONL)
+    why = r"2 of the first 3 lines are not JSON objects: line 3 is a list$"
+    with pytest.raises(BadInput, match=why):
+        source_format(Format.JSONL).count(file, source)
+
+
 def test_the_lines_of_a_packed_list_are_estimated_and_those_of_a_plain_one_are_counted(file):
     of = source_format(Format.OBJECTS)
     names = b"".join(b"image-%d.jpg\n" % n for n in range(2000))
