@@ -10,6 +10,8 @@ from pods.agent.dataset.rows import why_no_row
 
 # Arrow neither writes nor reads a batch whose values are nested deeper than 64 levels.
 DEEPEST = 60
+# Of true and false behind a fraction Arrow makes 1.0 and 0.0; behind a whole number it refuses them.
+MADE_NUMBERS = {bool, float}
 REFUSES = (pa.ArrowException, OverflowError, UnicodeError, RecursionError)
 
 
@@ -22,7 +24,9 @@ def column_of(values: Sequence[Any], name: str, bad: dict[int, str]) -> pa.Array
         made = pa.array(values)
     except REFUSES:
         return _fitting(values, name, bad)
-    return made if _depth(made.type) <= DEEPEST else _fitting(values, name, bad)
+    if _depth(made.type) <= DEEPEST and not MADE_NUMBERS.issubset(map(type, values)):
+        return made
+    return _fitting(values, name, bad)
 
 
 def refuse_names(

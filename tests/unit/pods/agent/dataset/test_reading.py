@@ -277,9 +277,11 @@ LARGE = 10**20  # in no column
         ([LARGE, LARGE, "x"], [None, None, "x"]),
         ([LARGE] * 3 + [1, 0.5, 2**53 + 1], [None] * 3 + [1, None, 2**53 + 1]),
         ([[1], ["x"], [True], "y", "y"], [[1], None, None, None, None]),
+        ([0.5, False, 1], [0.5, None, 1.0]),
+        ([0.5, True, False], [None, True, False]),
     ],
 )
-def test_values_that_are_missing_or_fit_nowhere_choose_no_type(values, column):
+def test_a_column_has_the_values_of_the_type_that_most_have(values, column):
     bad: dict[int, str] = {}
     assert shaping.column_of(values, "n", bad).to_pylist() == column
     assert all(
