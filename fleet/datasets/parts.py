@@ -118,7 +118,7 @@ def manifest(sink: str) -> list[Entry]:
     raw = place.get()
     names = {field.name for field in fields(Entry)}
     try:
-        rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(raw)).to_pylist()
+        rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(raw)).to_pylist()
         return [Entry(**{name: row[name] for name in names}) for row in rows]
     except (pa.ArrowException, OSError, ValueError, KeyError) as exc:
         said = str(exc).partition("\n")[0]

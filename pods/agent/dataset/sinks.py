@@ -115,7 +115,9 @@ class Parquet(SinkFormat):
     def table(self, file: Place, size: int, etag: str) -> pa.Table:
         """All rows."""
         try:
-            return pq.read_table(file.file(size, etag))
+            # Arrow reads its own buffer. The threads that read a file of Python's are sometimes still
+            # there when the interpreter ends, which aborts the process (apache/arrow#34314).
+            return pq.read_table(pa.BufferReader(b"".join(file.pieces(0, size, etag))))
         except StoreError:
             raise
         except (pa.ArrowException, OSError, ValueError) as exc:
@@ -134,7 +136,7 @@ class Parquet(SinkFormat):
         """The column of the ids alone."""
         try:
             with pq.ParquetFile(file.file(size), pre_buffer=False) as table:
-                for batch in table.iter_batches(ROWS_AT_ONCE, columns=[ITEM_ID]):
+                for batch in table.iter_batches(ROWS_AT_ONCE, columns=[ITEM_ID], use_threads=False):
                     yield from map(str, batch.column(0).to_pylist())
         except StoreError:
             raise
@@ -155,7 +157,9 @@ class JsonLines(SinkFormat):
         """All rows; lists of numbers that are all of one length are vectors, as in Parquet."""
         raw = b"".join(file.pieces(0, size, etag))
         try:
-            return _as_vectors(pj.read_json(io.BytesIO(raw))) if raw else pa.table({ITEM_ID: []})
+            return (
+                _as_vectors(pj.read_json(pa.BufferReader(raw))) if raw else pa.table({ITEM_ID: []})
+            )
         except (pa.ArrowException, OSError, ValueError) as exc:
             raise BadInput(f"{file.url} cannot be read: {_line_of(exc)}") from exc
 

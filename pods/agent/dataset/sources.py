@@ -53,7 +53,8 @@ class Parquet(SourceFormat):
         """The first rows of the first row group."""
         with _opened(file, of.source) as table:
             columns = [*dict.fromkeys([*of.columns, *([of.id_column] if of.id_column else [])])]
-            batch = next(table.iter_batches(most, columns=columns if of.columns else None), None)
+            wanted = columns if of.columns else None
+            batch = next(table.iter_batches(most, columns=wanted, use_threads=False), None)
             try:
                 return [] if batch is None else list(batch.to_pylist())
             except (ValueError, OverflowError):  # text that is not UTF-8, a year after 9999
