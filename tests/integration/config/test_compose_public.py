@@ -22,6 +22,7 @@ PUBLIC = {
     "PODFLEET_REDIS_CA": "/app/var/redis-public/authority.pem",
 }
 GIVEN = {"POSTGRES_PASSWORD": PASSWORD, "REDIS_PASSWORD": PASSWORD, "PODFLEET_SECRET_KEY": "k" * 50}
+GIVEN["PODFLEET_FIELD_KEYS"] = "f" * 50
 PRINT = (
     "from config.env import env; e = env(); print(e.redis_url.get_secret_value(), "
     "e.database_url.get_secret_value(), e.pods_redis_url)"

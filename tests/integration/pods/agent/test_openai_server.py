@@ -90,12 +90,12 @@ def test_what_always_fails_or_is_refused_fails_alone(started):
 
 def test_a_dead_server_is_started_again_and_only_what_kills_it_fails(started, tmp_path, capfd):
     caller = started(concurrency=4)
-    texts = ["a", f"dies once {tmp_path}/marker", "dies always", "b", "c"]
-    outcomes = caller(items(*texts))
-    assert isinstance(outcomes[2], Failed)
-    assert "exit status 3; its last lines: " in outcomes[2].error
-    assert "fatal: dies always" in outcomes[2].error
-    assert texts_of([o for n, o in enumerate(outcomes) if n != 2]) == ["A", "DIES", "B", "C"]
+    assert texts_of(caller(items("a", f"dies once {tmp_path}/marker", "b"))) == ["A", "DIES", "B"]
+    outcomes = caller(items("a", "dies always", "b", "c"))
+    assert isinstance(outcomes[1], Failed)
+    assert "exit status 3; its last lines: " in outcomes[1].error
+    assert "fatal: dies always" in outcomes[1].error
+    assert texts_of([o for n, o in enumerate(outcomes) if n != 1]) == ["A", "B", "C"]
     assert "the server ended while it worked" in capfd.readouterr().err
 
 
