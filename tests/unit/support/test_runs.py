@@ -44,7 +44,13 @@ def test_a_failure_on_either_is_a_failure(sqlite: int, postgres: int, status: in
 
 def test_an_end_from_outside_ends_both() -> None:
     both = [*RUN, "--side-by-side", "1", "--", *command("wait")]
-    with subprocess.Popen(both, cwd=ROOT, stdout=subprocess.PIPE, text=True) as started:
+    # A run in the background ignores SIGINT, and so would the processes that it starts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        started = subprocess.Popen(both, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with started:
         assert started.stdout is not None
         assert [next(started.stdout) for _ in range(2)] == ["== tests on sqlite\n", "at it\n"]
         started.send_signal(signal.SIGTERM)
