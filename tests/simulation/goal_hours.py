@@ -16,6 +16,7 @@ from fleet.tick.recording import replayed
 from pods.base.clock import utcnow
 from pods.emulators.runpod_state import Boot
 from pods.models import Pod
+from pods.states import TERMINATING
 from tests.simulation import goal_judge
 from tests.simulation.agents import ITEMS_PER_SECOND, Agents
 from tests.simulation.bills import UNDER_COUNTED
@@ -170,7 +171,7 @@ class GoalHours:
         with _named(aim):
             goal_judge.check_budget(
                 budget_usd,
-                spent_usd=self._spent(aim) - aim.spent_usd,
+                spent_usd=self._spent(aim) - aim.spent_usd - _not_proved(aim),
                 billed_usd=self._billed(aim) - aim.billed_usd,
                 allowed=allowed,
                 unseen=cost(sum(prices, Decimal(0)), UNDER_COUNTED),
@@ -217,6 +218,13 @@ def _said(tick: Tick) -> Said:
         known=tick.depth is not None,
         stuck=any(map(is_stuck, replayed(tick.snapshot).pods)),
     )
+
+
+def _not_proved(aim: Aim) -> Decimal:
+    """USD booked since destroys were asked for: the ledger gives them back where the end is proved."""
+    going = Pod.objects.filter(fleet=aim.fleet, state=TERMINATING.value)
+    asked = [(p.hourly_usd, p.destroy_asked_at) for p in going]
+    return sum((cost(usd, utcnow() - at) for usd, at in asked if at is not None), Decimal(0))
 
 
 @contextmanager
