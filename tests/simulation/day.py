@@ -58,6 +58,7 @@ AT_WORK_STEPS: Final = 40
 FROZEN_STEPS: Final = 6  # at most, of the others while a worker is frozen
 LONGEST_SETTLING: Final = timedelta(hours=1)
 AT_REST_WITHIN: Final = timedelta(minutes=30)
+READY_WITHIN: Final = timedelta(minutes=75)  # the longest pause after failures, and a boot
 NO_ALERTS_WITHIN: Final = timedelta(hours=2, minutes=30)  # some causes look at the last two hours
 NO_ALERTS_STEP: Final = 1800.0
 LOOKS: Final = 6  # of TICKING: alerts are looked at in every minute
@@ -320,7 +321,9 @@ class Day:
         for vendor in self.vendors:
             vendor.restock()
         self.step()  # agents first work through the time before, then new items come
-        self._until(lambda: self._ready(1), "L1: not 1 READY pod of each fleet")
+        self._until(
+            lambda: self._ready(1), "L1: not 1 READY pod of each fleet", within=READY_WITHIN
+        )
 
     def _move_away(self) -> None:
         """Let all pods wait for their links for a while: no further pod starts meanwhile (S3)."""
