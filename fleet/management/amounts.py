@@ -4,7 +4,8 @@ from argparse import ArgumentTypeError
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-MOST_ITEMS: Final = 10**12
+from fleet.quoting import MOST_ITEMS
+
 MOST_USD: Final = 10**8
 LONGEST_NUMBER: Final = 40  # digits; Python refuses to read very long ones
 

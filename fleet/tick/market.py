@@ -13,6 +13,7 @@ from django.db.models.functions import Cast
 from fleet.decision import placement, unfit
 from fleet.decision.lacks import AccountLack, Lack
 from fleet.decision.placement import Experience, Failure, Kind, Trouble, Weighed
+from fleet.decision.supply import MOST_PLACES
 from fleet.decision.values import MOST_STARTS, Goal, OfferFacts, Wanted
 from fleet.models import Fleet
 from fleet.tick import wishes
@@ -43,8 +44,6 @@ LEAST_HELD_MS: Final = int(RATE_WINDOW_SECONDS * 1000)
 MOST_MEASURED: Final = 200  # pods whose whole work is read
 FAILURES_READ: Final = 500
 LONGEST_REMEMBERED: Final = timedelta(days=3)  # each failure says itself for how long it counts
-# Of each kind, for a fleet with a goal.
-MOST_PLACES: Final = 250
 MICRO: Final = Decimal("0.000001")  # USD/hour; the precision of the columns
 
 

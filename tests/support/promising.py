@@ -13,7 +13,7 @@ from tests.support.goals import FIRM, SPOT, by, offers
 
 RATE: Final = 10.0  # items/s of a pod
 LONGEST_BOOT: Final = 300  # seconds
-NOTICED: Final = (0, 15, 30)  # seconds after which a lost pod is no longer shown as working
+NOTICED: Final = (0, 15, 30)  # seconds for which a lost pod is still shown as working
 PROVED: Final = (0, 15, 60, 90)  # seconds from then on until it is proved gone
 AWAY: Final = (60, 600, 3000)  # seconds for which the offer of a lost pod is away
 

@@ -37,7 +37,7 @@ class Line(NamedTuple):
     number: int  # the offset of its first byte, or its number from 0: what bounds count
     after: int  # the bound after it
     text: bytes
-    why: str = ""  # it is no row
+    why: str = ""  # why it is not a row; "": it is one
 
 
 def chunks_of_lines(file: Place, of: Range, *, columnar: bool) -> Iterator[Chunk]:

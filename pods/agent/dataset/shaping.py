@@ -60,7 +60,7 @@ def _fitting(values: Sequence[Any], name: str, bad: dict[int, str]) -> pa.Array:
     stay = {kind for kind in ordered if any(first[kind] is value for value in together)}
     try:
         made = _array(values, kinds, stay)
-    except REFUSES:  # it depends on the value: a large whole number is no float
+    except REFUSES:  # it depends on the value: a float cannot hold a large whole number
         stay = set(ordered[:1])
         made = _array(values, kinds, stay)
     for n, (value, kind) in enumerate(zip(values, kinds, strict=True)):

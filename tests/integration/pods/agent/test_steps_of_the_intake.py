@@ -226,7 +226,7 @@ def test_what_waits_here_is_offered_to_another_pod_now_and_then(backlog, hand):
     hand.read()
     hand.fail(entry)
     hand.reclaim.offer()
-    assert hand.in_hand == [entry]  # there is no other pod
+    assert hand.in_hand == [entry]  # nobody else could take it
     seen(backlog)
     hand.reclaim.offer()
     assert hand.in_hand == [entry]

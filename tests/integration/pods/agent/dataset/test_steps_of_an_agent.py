@@ -111,7 +111,7 @@ def a_long_work(rig: AgentInSteps) -> Work:
 def test_a_long_rest_is_shared_while_another_pod_is_idle(rig):
     rig.join("a", "b")
     work = a_long_work(rig)
-    rig.agent._take_step()  # there is no room for another range
+    rig.agent._take_step()  # its hand is full
     assert work.shared
     assert rig.control.asked == [agents.SHORT_STEP_SECONDS]
 
